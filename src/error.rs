@@ -1,0 +1,161 @@
+//! What the sink reports to its caller.
+
+use std::fmt::Debug;
+use std::ops::RangeInclusive;
+
+use tower::BoxError;
+
+use crate::record::{Record, RecordError};
+use crate::stream::{RegionMismatch, StreamId, StreamIdError};
+use crate::undelivered::Reason;
+
+/// What comes out of the sink's poll methods and of
+/// [`start_send`](futures::Sink::start_send).
+///
+/// None of them loses a record or ends the sink: an error tells what happened, the records are where
+/// the variant says, and the next call goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// `start_send` did not take the record, which is inside; the sink stays usable.
+    #[error("the record was not accepted")]
+    NotAccepted(#[from] NotAccepted),
+
+    /// The service refuses every request, and trying again does not help until something outside
+    /// changes: no permission, no such stream, no credentials. All records stay in the sink, in
+    /// order, and the next poll tries again after a back-off.
+    #[error("stream {stream} takes no requests; {kept} records are kept in the sink")]
+    Request {
+        /// The stream.
+        stream: StreamId,
+        /// Records accepted and not settled.
+        kept: usize,
+        /// What the service, or a layer, said.
+        source: BoxError,
+    },
+
+    /// Records failed for good and no dead-letter handler took them. The sink keeps them until
+    /// [`take_failed`](crate::KinesisSink::take_failed); they count towards its bounds.
+    #[error("{count} records failed for good and are kept in the sink: {reason}")]
+    Undelivered {
+        /// Records that the sink keeps because they failed.
+        count: usize,
+        /// Why the latest of them failed.
+        reason: Reason,
+    },
+
+    /// The sink was closed.
+    #[error("the sink is closed")]
+    Closed,
+}
+
+impl SinkError {
+    /// The record that was not accepted, if this is about one.
+    #[must_use]
+    pub fn into_record(self) -> Option<Record> {
+        match self {
+            Self::NotAccepted(refused) => Some(refused.into_record()),
+            _ => None,
+        }
+    }
+}
+
+/// A record that was handed back before the sink took it, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct NotAccepted {
+    record: Box<Record>,
+    reason: NotAcceptedReason,
+}
+
+impl NotAccepted {
+    pub(crate) fn new(record: Record, reason: impl Into<NotAcceptedReason>) -> Self {
+        Self { record: Box::new(record), reason: reason.into() }
+    }
+
+    /// Why it was handed back.
+    #[must_use]
+    pub fn reason(&self) -> &NotAcceptedReason {
+        &self.reason
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The record, to mend it or to put it elsewhere.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        *self.record
+    }
+}
+
+/// Why a record was handed back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAcceptedReason {
+    /// It can never be sent.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The sink was full. `start_send` may only follow a `poll_ready` that returned `Ready(Ok(()))`.
+    #[error("the sink is full: call `poll_ready` first, and `start_send` once it is ready")]
+    Full,
+    /// The sink was closed.
+    #[error("the sink is closed")]
+    Closed,
+}
+
+/// Why a sink could not be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A setting is outside its range.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The stream's name or ARN is wrong.
+    #[error(transparent)]
+    Stream(#[from] StreamIdError),
+    /// The stream's ARN names another region than the client.
+    #[error(transparent)]
+    Region(#[from] RegionMismatch),
+    /// The client has no region, so it cannot know where to send.
+    #[error("no region is configured: set AWS_REGION, or `region` in the profile")]
+    NoRegion,
+}
+
+/// A setting outside its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}; set it between {low} and {high}")]
+pub struct SettingError {
+    field: &'static str,
+    value: String,
+    low: String,
+    high: String,
+}
+
+impl SettingError {
+    /// Checks `value` against `range`. Numbers and durations read the same in `Debug` as in a sentence.
+    pub(crate) fn check<T: PartialOrd + Debug>(
+        field: &'static str,
+        value: T,
+        range: RangeInclusive<T>,
+    ) -> Result<(), Self> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        Err(Self {
+            field,
+            value: format!("{value:?}"),
+            low: format!("{:?}", range.start()),
+            high: format!("{:?}", range.end()),
+        })
+    }
+
+    /// The setting's name.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}

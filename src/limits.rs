@@ -1,0 +1,211 @@
+//! The service's numbers, in one place, and the ones a user may lower or raise.
+
+use crate::error::SettingError;
+use crate::record::{PartitionKey, Record, RecordError};
+
+/// Most entries one PutRecords request may carry.
+///
+/// Source: PutRecords API reference, `Records`, "Maximum number of 500 items".
+pub const MAX_REQUEST_RECORDS: usize = 500;
+
+/// Most bytes one PutRecords request may carry, data and partition keys together: 10 MiB.
+///
+/// Source: PutRecords API reference (2025; it was 5 MiB before).
+pub const MAX_REQUEST_BYTES: usize = 10 * MIB;
+
+/// Bytes of one request unless [`Limits::with_request_bytes`] says otherwise: 5 MiB.
+///
+/// Local servers and older regions still enforce the limit from before 2025.
+pub const DEFAULT_REQUEST_BYTES: usize = 5 * MIB;
+
+/// Most bytes one record may have on a stream set up for large records: 10 MiB, data and partition
+/// key together.
+///
+/// Source: UpdateMaxRecordSize API reference, `MaxRecordSizeInKiB`, 1024 to 10240.
+pub const MAX_RECORD_BYTES: usize = 10 * MIB;
+
+/// Bytes of one record unless [`Limits::with_record_bytes`] says otherwise: 1 MiB, what a stream takes
+/// when it was not set up for large records.
+pub const DEFAULT_RECORD_BYTES: usize = MIB;
+
+/// Most Unicode characters (not bytes) of a partition key.
+///
+/// Source: PutRecordsRequestEntry API reference, `PartitionKey`, length 1 to 256.
+pub const MAX_PARTITION_KEY_CHARS: usize = 256;
+
+const MIB: usize = 1024 * 1024;
+
+/// What one request and one record may hold.
+///
+/// Sizes are counted as the service counts them: data before any encoding, plus the UTF-8 bytes of the
+/// partition key.
+///
+/// | limit | default | range |
+/// |---|---|---|
+/// | [request records](Self::with_request_records) | 500 | 1 to 500 |
+/// | [request bytes](Self::with_request_bytes) | 5 MiB | 1 B to 10 MiB, at least the record bytes |
+/// | [record bytes](Self::with_record_bytes) | 1 MiB | 1 B to 10 MiB |
+///
+/// ```
+/// use kinesis_sink::Limits;
+///
+/// // A stream whose MaxRecordSizeInKiB was raised to 10240.
+/// let limits = Limits::default()
+///     .with_request_bytes(10 * 1024 * 1024)
+///     .with_record_bytes(10 * 1024 * 1024);
+/// assert_eq!(limits.record_bytes(), 10_485_760);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    request_records: usize,
+    request_bytes: usize,
+    record_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_records: MAX_REQUEST_RECORDS,
+            request_bytes: DEFAULT_REQUEST_BYTES,
+            record_bytes: DEFAULT_RECORD_BYTES,
+        }
+    }
+}
+
+impl Limits {
+    /// Sets the most entries of one request: 1 to [`MAX_REQUEST_RECORDS`], which is the default.
+    #[must_use]
+    pub fn with_request_records(mut self, records: usize) -> Self {
+        self.request_records = records;
+        self
+    }
+
+    /// Sets the most bytes of one request: up to [`MAX_REQUEST_BYTES`], by default
+    /// [`DEFAULT_REQUEST_BYTES`].
+    #[must_use]
+    pub fn with_request_bytes(mut self, bytes: usize) -> Self {
+        self.request_bytes = bytes;
+        self
+    }
+
+    /// Sets the most bytes of one record, data and partition key together: up to [`MAX_RECORD_BYTES`],
+    /// by default [`DEFAULT_RECORD_BYTES`].
+    ///
+    /// Raise it only for a stream whose `MaxRecordSizeInKiB` was raised: elsewhere the service refuses
+    /// the whole request that carries a larger record.
+    #[must_use]
+    pub fn with_record_bytes(mut self, bytes: usize) -> Self {
+        self.record_bytes = bytes;
+        self
+    }
+
+    /// Most entries of one request.
+    #[must_use]
+    pub fn request_records(&self) -> usize {
+        self.request_records
+    }
+
+    /// Most bytes of one request.
+    #[must_use]
+    pub fn request_bytes(&self) -> usize {
+        self.request_bytes
+    }
+
+    /// Most bytes of one record.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        self.record_bytes
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), SettingError> {
+        SettingError::check("request_records", self.request_records, 1..=MAX_REQUEST_RECORDS)?;
+        SettingError::check("record_bytes", self.record_bytes, 1..=MAX_RECORD_BYTES)?;
+        // A request must be able to carry the largest record.
+        SettingError::check(
+            "request_bytes",
+            self.request_bytes,
+            self.record_bytes..=MAX_REQUEST_BYTES,
+        )
+    }
+
+    /// Says whether `record` can ever be sent under these limits.
+    ///
+    /// # Errors
+    ///
+    /// The partition key is empty or too long, or data and key together are too large.
+    pub fn check(&self, record: &Record) -> Result<(), RecordError> {
+        if let PartitionKey::Explicit(key) = record.partition_key() {
+            if key.is_empty() {
+                return Err(RecordError::EmptyPartitionKey);
+            }
+            // A key of n bytes has at most n characters, so most keys need no counting.
+            if key.len() > MAX_PARTITION_KEY_CHARS {
+                let chars = key.chars().count();
+                if chars > MAX_PARTITION_KEY_CHARS {
+                    return Err(RecordError::PartitionKeyTooLong { chars });
+                }
+            }
+        }
+        let bytes = record.size();
+        if bytes > self.record_bytes {
+            return Err(RecordError::TooLarge { bytes, limit: self.record_bytes });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_key(key: String) -> Record {
+        Record::from("x").with_partition_key(key)
+    }
+
+    #[test]
+    fn keys_are_counted_in_characters() {
+        let limits = Limits::default();
+        // 256 characters of four bytes each: 1,024 bytes, and still a valid key.
+        assert_eq!(limits.check(&with_key("🦀".repeat(256))), Ok(()));
+        assert_eq!(
+            limits.check(&with_key("🦀".repeat(257))),
+            Err(RecordError::PartitionKeyTooLong { chars: 257 })
+        );
+        assert_eq!(limits.check(&with_key("k".repeat(256))), Ok(()));
+        assert_eq!(
+            limits.check(&with_key("k".repeat(257))),
+            Err(RecordError::PartitionKeyTooLong { chars: 257 })
+        );
+        assert_eq!(limits.check(&with_key(String::new())), Err(RecordError::EmptyPartitionKey));
+    }
+
+    #[test]
+    fn sizes_are_data_plus_the_bytes_of_the_key() {
+        let limits = Limits::default().with_record_bytes(10);
+        // "ß" is one character and two bytes.
+        let fits = Record::from("12345678").with_partition_key("ß");
+        assert_eq!(limits.check(&fits), Ok(()));
+        let large = Record::from("123456789").with_partition_key("ß");
+        assert_eq!(limits.check(&large), Err(RecordError::TooLarge { bytes: 11, limit: 10 }));
+    }
+
+    #[test]
+    fn limits_outside_their_range_are_named() {
+        let error = Limits::default().with_request_records(501).validate().unwrap_err();
+        assert_eq!(error.to_string(), "request_records is 501; set it between 1 and 500");
+        let error = Limits::default().with_request_records(0).validate().unwrap_err();
+        assert_eq!(error.to_string(), "request_records is 0; set it between 1 and 500");
+        assert!(Limits::default().with_request_bytes(MAX_REQUEST_BYTES + 1).validate().is_err());
+        assert!(Limits::default().with_record_bytes(MAX_RECORD_BYTES + 1).validate().is_err());
+        // A request smaller than the largest record could never carry it.
+        let error = Limits::default().with_request_bytes(MIB - 1).validate().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "request_bytes is 1048575; set it between 1048576 and 10485760"
+        );
+        let largest = Limits::default()
+            .with_request_bytes(MAX_REQUEST_BYTES)
+            .with_record_bytes(MAX_RECORD_BYTES);
+        assert_eq!(largest.validate(), Ok(()));
+    }
+}

@@ -1,0 +1,238 @@
+//! Which stream: a name or an ARN, parsed and checked once.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A stream's name or ARN. Cloning it copies no text.
+///
+/// ```
+/// use kinesis_sink::StreamId;
+///
+/// let by_name: StreamId = "clicks".parse()?;
+/// let by_arn: StreamId = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks".parse()?;
+/// assert_eq!(by_name.name(), by_arn.name());
+/// assert_eq!(by_arn.region(), Some("eu-west-1"));
+/// # Ok::<_, kinesis_sink::StreamIdError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct StreamId {
+    text: Arc<str>,
+    arn: bool,
+}
+
+/// The fields of an ARN that this crate looks at.
+const PREFIX: &str = "arn:";
+const RESOURCE: &str = "stream/";
+const MAX_NAME_CHARS: usize = 128;
+
+impl StreamId {
+    /// The stream's name, also when it was given as an ARN.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.arn { self.text.rsplit_once('/').map_or("", |(_, name)| name) } else { &self.text }
+    }
+
+    /// The ARN, if it was given as one.
+    #[must_use]
+    pub fn arn(&self) -> Option<&str> {
+        self.arn.then_some(&*self.text)
+    }
+
+    /// The ARN's region, if it was given as an ARN.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.arn().and_then(|arn| arn.split(':').nth(3))
+    }
+
+    /// Compares the ARN's region with the client's. The SDK sends to the **client's** region whatever
+    /// the ARN says, so a difference would reach another stream, or none.
+    ///
+    /// # Errors
+    ///
+    /// The two differ. A name, or a client without a region, fits everything.
+    pub fn check_region(&self, client: Option<&str>) -> Result<(), RegionMismatch> {
+        match (self.region(), client) {
+            (Some(arn), Some(client)) if arn != client => {
+                Err(RegionMismatch { stream: self.clone(), client_region: client.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromStr for StreamId {
+    type Err = StreamIdError;
+
+    fn from_str(text: &str) -> Result<Self, StreamIdError> {
+        let arn = text.starts_with(PREFIX);
+        if arn {
+            check_arn(text)?
+        } else {
+            check_name(text)?
+        }
+        Ok(Self { text: text.into(), arn })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), StreamIdError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if name.is_empty() || name.len() > MAX_NAME_CHARS || !name.bytes().all(allowed) {
+        return Err(StreamIdError::Name { given: shorten(name) });
+    }
+    Ok(())
+}
+
+fn check_arn(arn: &str) -> Result<(), StreamIdError> {
+    let wrong = |field, expected| Err(StreamIdError::Arn { given: shorten(arn), field, expected });
+    let fields: Vec<_> = arn.splitn(6, ':').collect();
+    let [_, partition, service, region, account, resource] = fields[..] else {
+        return wrong(
+            "number of fields",
+            "arn:<partition>:kinesis:<region>:<account>:stream/<name>",
+        );
+    };
+    let word = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if !partition.starts_with("aws") || !word(partition) {
+        return wrong("partition", "`aws`, `aws-cn`, `aws-us-gov` or another one of theirs");
+    }
+    if service != "kinesis" {
+        return wrong("service", "`kinesis`");
+    }
+    if region.is_empty() || !word(region) {
+        return wrong("region", "a region such as `eu-west-1`");
+    }
+    if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+        return wrong("account", "12 digits");
+    }
+    match resource.strip_prefix(RESOURCE) {
+        Some(name) if check_name(name).is_ok() => Ok(()),
+        _ => wrong("resource", "`stream/` and the stream's name"),
+    }
+}
+
+/// Keeps error messages readable whatever was given.
+fn shorten(text: &str) -> String {
+    const SHOWN: usize = 200;
+    if text.chars().count() <= SHOWN {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN).chain(['…']).collect()
+}
+
+impl TryFrom<&str> for StreamId {
+    type Error = StreamIdError;
+
+    fn try_from(text: &str) -> Result<Self, StreamIdError> {
+        text.parse()
+    }
+}
+
+impl AsRef<str> for StreamId {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamId({})", self.text)
+    }
+}
+
+/// Why a text is neither a stream's name nor its ARN.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamIdError {
+    /// Not a stream name.
+    #[error(
+        "`{given}` is not a stream name: use 1 to 128 letters, digits, `_`, `.` or `-`, or an ARN"
+    )]
+    Name {
+        /// What was given, shortened.
+        given: String,
+    },
+    /// Starts like an ARN, but one of its fields is wrong.
+    #[error("`{given}` is not a stream's ARN: its {field} should be {expected}")]
+    Arn {
+        /// What was given, shortened.
+        given: String,
+        /// The first field that is wrong.
+        field: &'static str,
+        /// What belongs there.
+        expected: &'static str,
+    },
+}
+
+/// The stream's ARN and the client name different regions.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the stream {stream} lies in another region than the client, whose region is {client_region}: \
+     configure the client for the stream's region"
+)]
+pub struct RegionMismatch {
+    stream: StreamId,
+    client_region: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
+
+    #[test]
+    fn names_and_arns_are_told_apart() {
+        let name: StreamId = "clicks".parse().unwrap();
+        assert_eq!((name.name(), name.arn(), name.region()), ("clicks", None, None));
+        let arn: StreamId = ARN.parse().unwrap();
+        assert_eq!((arn.name(), arn.arn(), arn.region()), ("clicks", Some(ARN), Some("eu-west-1")));
+        for partition in ["aws-cn", "aws-us-gov", "aws-iso-b"] {
+            let arn = ARN.replace(":aws:", &format!(":{partition}:"));
+            assert!(arn.parse::<StreamId>().is_ok(), "{arn}");
+        }
+    }
+
+    #[test]
+    fn what_is_neither_is_refused_with_the_reason() {
+        for name in ["", "a b", "ä", "a/b", "a:b", &"x".repeat(129)] {
+            assert!(matches!(name.parse::<StreamId>(), Err(StreamIdError::Name { .. })), "{name}");
+        }
+        assert!("x".repeat(128).parse::<StreamId>().is_ok());
+        for (arn, wrong) in [
+            ("arn:aws:kinesis:eu-west-1:123456789012", "number of fields"),
+            ("arn:gcp:kinesis:eu-west-1:123456789012:stream/clicks", "partition"),
+            ("arn:aws:firehose:eu-west-1:123456789012:stream/clicks", "service"),
+            ("arn:aws:kinesis::123456789012:stream/clicks", "region"),
+            ("arn:aws:kinesis:eu-west-1:12345:stream/clicks", "account"),
+            ("arn:aws:kinesis:eu-west-1:123456789012:clicks", "resource"),
+            ("arn:aws:kinesis:eu-west-1:123456789012:stream/a/consumer/b:1", "resource"),
+        ] {
+            let Err(StreamIdError::Arn { field, .. }) = arn.parse::<StreamId>() else {
+                panic!("{arn} was taken")
+            };
+            assert_eq!(field, wrong, "{arn}");
+        }
+        let long = "arn:".repeat(10_000).parse::<StreamId>().unwrap_err().to_string();
+        assert!(long.len() < 500, "an error stays short: {}", long.len());
+    }
+
+    #[test]
+    fn a_foreign_region_is_an_error_that_names_both() {
+        let arn: StreamId = ARN.parse().unwrap();
+        assert_eq!(arn.check_region(Some("eu-west-1")), Ok(()));
+        assert_eq!(arn.check_region(None), Ok(()));
+        let error = arn.check_region(Some("us-east-1")).unwrap_err().to_string();
+        assert!(error.contains("eu-west-1") && error.contains("us-east-1"), "{error}");
+        let name: StreamId = "clicks".parse().unwrap();
+        assert_eq!(name.check_region(Some("us-east-1")), Ok(()));
+    }
+}

@@ -1,0 +1,43 @@
+//! What the sink says about its work.
+
+use crate::service::ErrorCount;
+
+/// One request and its outcome, see [`KinesisSink::last_request`](crate::KinesisSink::last_request).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RequestSummary {
+    /// Records that it carried.
+    pub records: usize,
+    /// Bytes that it carried: data and partition keys.
+    pub bytes: usize,
+    /// Records that were delivered.
+    pub delivered: usize,
+    /// The distinct errors; of a request that failed as a whole, its one error.
+    pub errors: Vec<ErrorCount>,
+}
+
+/// Everything that the sink did since it was built, see
+/// [`KinesisSink::totals`](crate::KinesisSink::totals).
+///
+/// At every moment `accepted` is the sum of `delivered`, `failed`, `taken_back` and the records still
+/// [waiting](crate::KinesisSink::waiting) or [in flight](crate::KinesisSink::in_flight).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Records that `start_send` took.
+    pub accepted: u64,
+    /// Records that the service confirmed.
+    pub delivered: u64,
+    /// Bytes of those records: data and partition keys.
+    pub delivered_bytes: u64,
+    /// Records that failed for good.
+    pub failed: u64,
+    /// Records that the owner took back before they were settled.
+    pub taken_back: u64,
+    /// Requests that were handed to the service.
+    pub requests: u64,
+    /// How often a record was put back into the queue after an attempt.
+    pub requeued: u64,
+    /// How often an entry came back throttled.
+    pub throttled: u64,
+}

@@ -1,0 +1,142 @@
+//! Records that were accepted and did not arrive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::record::Record;
+
+/// An accepted record that was not delivered, with the reason.
+///
+/// It comes out of the dead-letter handler, of
+/// [`take_failed`](crate::KinesisSink::take_failed) or of
+/// [`take_undelivered`](crate::KinesisSink::take_undelivered).
+#[derive(Debug, Clone)]
+pub struct Undelivered {
+    pub(crate) record: Record,
+    pub(crate) reason: Reason,
+    pub(crate) attempts: u32,
+    pub(crate) may_be_written: bool,
+}
+
+impl Undelivered {
+    /// The record as it was accepted.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The record as it was accepted.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        self.record
+    }
+
+    /// Why it was given up.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// How many requests carried it, without those that never left (shed by a layer) and those that
+    /// were refused as invalid while other records were with it.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Whether the stream may hold it all the same, because the outcome of one of the attempts is
+    /// unknown (a time-out, a broken connection, a request taken back in flight). Sending it again may
+    /// then make a duplicate.
+    #[must_use]
+    pub fn may_be_written(&self) -> bool {
+        self.may_be_written
+    }
+}
+
+/// Why a record was given up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The service refuses this record, and would again.
+    #[error("the service refuses the record: {0}")]
+    Rejected(Arc<AttemptError>),
+    /// The limit for attempts was reached.
+    #[error("not delivered in {attempts} attempts, the last one: {last}")]
+    AttemptsExhausted {
+        /// Requests that carried the record.
+        attempts: u32,
+        /// How the last of them failed.
+        last: Arc<AttemptError>,
+    },
+    /// The deadline passed while the record waited.
+    #[error("not delivered within {deadline:?}{}", last_error(.last))]
+    DeadlineExceeded {
+        /// The deadline, counted from the moment the sink accepted the record.
+        deadline: Duration,
+        /// How its last attempt failed, if there was one.
+        last: Option<Arc<AttemptError>>,
+    },
+    /// Its owner took it back before it was settled.
+    #[error("taken back before it was settled")]
+    TakenBack,
+}
+
+fn last_error(last: &Option<Arc<AttemptError>>) -> String {
+    last.as_ref().map(|error| format!(", the last attempt: {error}")).unwrap_or_default()
+}
+
+/// How one attempt to deliver a record failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct AttemptError {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+impl AttemptError {
+    /// The service's error code, such as `ProvisionedThroughputExceededException`; for errors that are
+    /// not the service's, a word of this crate's such as `Timeout`.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The service's message, or the error's text.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// Takes the records that failed for good.
+///
+/// Any `FnMut(Undelivered)` that is `Send` is one, for example a closure that sends into a channel.
+/// It is called inside the sink's poll methods, so it must not block.
+///
+/// ```
+/// use kinesis_sink::{DeadLetter, Undelivered};
+///
+/// /// Keeps the first hundred and leaves the others to the sink.
+/// struct FirstHundred(Vec<Undelivered>);
+///
+/// impl DeadLetter for FirstHundred {
+///     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+///         if self.0.len() == 100 {
+///             return Some(undelivered);
+///         }
+///         self.0.push(undelivered);
+///         None
+///     }
+/// }
+/// ```
+pub trait DeadLetter: Send {
+    /// Takes one record, or hands it back: then the sink keeps it and reports it as an error.
+    fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered>;
+}
+
+impl<F: FnMut(Undelivered) + Send> DeadLetter for F {
+    fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+        self(undelivered);
+        None
+    }
+}

@@ -1,0 +1,385 @@
+use std::error::Error;
+use std::fmt::Write;
+
+use aws_credential_types::provider::error::CredentialsError;
+use tower::{buffer, load_shed, timeout as tower_timeout};
+
+use super::{EntryError, PutRecordsError, PutRecordsErrorKind};
+use crate::timeout::TimeoutError;
+use crate::undelivered::AttemptError;
+
+/// What a failed request means for its records. None of them is ever lost.
+///
+/// | class | errors | the sink |
+/// |---|---|---|
+/// | `Throttled` | `ProvisionedThroughputExceededException`, `LimitExceededException`, `KMSThrottlingException`, other throttles, HTTP 429 | requeues and backs off |
+/// | `OutcomeUnknown` | time-outs, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, unknown errors | the same, and notes that the records may be written |
+/// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
+/// | `Credentials` | expired or rejected credentials, clock skew | the same a few times, since credentials refresh; then as `Fatal` |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, other HTTP 4xx | reports the error, keeps the records, tries again at the next poll |
+/// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// The whole stream is over its capacity; nothing was written.
+    Throttled,
+    /// It may pass; whether the records were written is unknown, so that trying again can duplicate
+    /// them.
+    OutcomeUnknown,
+    /// The request never left: a layer shed it.
+    NotSent,
+    /// The credentials were not accepted; nothing was written.
+    Credentials,
+    /// Trying again does not help until something outside changes; nothing was written.
+    Fatal,
+    /// The service refuses the request for what it contains; nothing was written.
+    Invalid,
+}
+
+/// What the failure of one entry in an answered request means.
+///
+/// | class | codes | the sink |
+/// |---|---|---|
+/// | `Throttled` | `ProvisionedThroughputExceededException`, other throttles | requeues, backs off, draws a new random key |
+/// | `Transient` | `InternalFailure`, unknown codes | requeues, backs off |
+/// | `OutcomeUnknown` | a result with neither code nor sequence number | the same, and notes that the record may be written |
+/// | `Rejected` | `ValidationException`, `InvalidArgumentException`, `SerializationException` | the record fails for good |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EntryClass {
+    /// The record's shard is over its capacity.
+    Throttled,
+    /// It will pass.
+    Transient,
+    /// It may pass; whether the record was written is unknown.
+    OutcomeUnknown,
+    /// The service refuses this record, and would again.
+    Rejected,
+}
+
+/// Decides what errors mean. The methods' defaults are the tables of [`ErrorClass`] and [`EntryClass`];
+/// override one to treat an error of your own layer, and leave the rest to [`DefaultClassify`]:
+///
+/// ```
+/// use std::error::Error;
+/// use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("paused by the operator")]
+/// struct Paused;
+///
+/// struct PausedIsNotSent;
+///
+/// impl Classify for PausedIsNotSent {
+///     fn classify_error(&self, error: &(dyn Error + 'static)) -> ErrorClass {
+///         if error.is::<Paused>() {
+///             return ErrorClass::NotSent;
+///         }
+///         DefaultClassify.classify_error(error)
+///     }
+/// }
+/// # assert_eq!(PausedIsNotSent.classify_error(&Paused), ErrorClass::NotSent);
+/// ```
+pub trait Classify: Send + Sync {
+    /// What a whole request's error means. Looks at the error and at each of its
+    /// [sources](Error::source), and takes the first that it knows.
+    fn classify_error(&self, error: &(dyn Error + 'static)) -> ErrorClass {
+        chain(error).find_map(class_of).unwrap_or(ErrorClass::OutcomeUnknown)
+    }
+
+    /// What one entry's error means.
+    fn classify_entry(&self, error: &EntryError) -> EntryClass {
+        match class_of_code(error.code()) {
+            _ if error.code() == INCOMPLETE_RESULT => EntryClass::OutcomeUnknown,
+            Some(ErrorClass::Throttled) => EntryClass::Throttled,
+            Some(ErrorClass::Invalid) => EntryClass::Rejected,
+            _ => EntryClass::Transient,
+        }
+    }
+}
+
+/// The tables of [`ErrorClass`] and [`EntryClass`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DefaultClassify;
+
+impl Classify for DefaultClassify {}
+
+/// Stands for the code of an entry that came back with neither a code nor a sequence number.
+pub(super) const INCOMPLETE_RESULT: &str = "IncompleteResult";
+
+/// The codes that the sink tells apart. Sources: the PutRecords API reference's errors, the Kinesis API
+/// reference's common errors, and the codes that the AWS SDKs treat as throttles or clock skew.
+const CODES: &[(&str, ErrorClass)] = &[
+    ("ProvisionedThroughputExceededException", ErrorClass::Throttled),
+    ("LimitExceededException", ErrorClass::Throttled),
+    ("KMSThrottlingException", ErrorClass::Throttled),
+    ("ThrottlingException", ErrorClass::Throttled),
+    ("Throttling", ErrorClass::Throttled),
+    ("RequestLimitExceeded", ErrorClass::Throttled),
+    ("TooManyRequestsException", ErrorClass::Throttled),
+    ("InternalFailure", ErrorClass::OutcomeUnknown),
+    ("InternalFailureException", ErrorClass::OutcomeUnknown),
+    ("InternalServerError", ErrorClass::OutcomeUnknown),
+    ("ServiceUnavailable", ErrorClass::OutcomeUnknown),
+    ("ServiceUnavailableException", ErrorClass::OutcomeUnknown),
+    ("RequestTimeout", ErrorClass::OutcomeUnknown),
+    ("RequestTimeoutException", ErrorClass::OutcomeUnknown),
+    ("ExpiredToken", ErrorClass::Credentials),
+    ("ExpiredTokenException", ErrorClass::Credentials),
+    ("RequestExpired", ErrorClass::Credentials),
+    ("RequestTimeTooSkewed", ErrorClass::Credentials),
+    ("RequestInTheFuture", ErrorClass::Credentials),
+    ("InvalidSignatureException", ErrorClass::Credentials),
+    ("SignatureDoesNotMatch", ErrorClass::Credentials),
+    ("IncompleteSignature", ErrorClass::Credentials),
+    ("UnrecognizedClientException", ErrorClass::Credentials),
+    ("InvalidClientTokenId", ErrorClass::Credentials),
+    ("AccessDenied", ErrorClass::Fatal),
+    ("AccessDeniedException", ErrorClass::Fatal),
+    ("NotAuthorized", ErrorClass::Fatal),
+    ("MissingAuthenticationToken", ErrorClass::Fatal),
+    ("MissingAuthenticationTokenException", ErrorClass::Fatal),
+    ("KMSAccessDeniedException", ErrorClass::Fatal),
+    ("KMSDisabledException", ErrorClass::Fatal),
+    ("KMSInvalidStateException", ErrorClass::Fatal),
+    ("KMSNotFoundException", ErrorClass::Fatal),
+    ("KMSOptInRequired", ErrorClass::Fatal),
+    ("OptInRequired", ErrorClass::Fatal),
+    ("ResourceNotFoundException", ErrorClass::Fatal),
+    // The answer to a dry run: nothing was written, and nothing will be while dry runs are asked for.
+    ("DryRunOperationException", ErrorClass::Fatal),
+    ("InvalidArgumentException", ErrorClass::Invalid),
+    ("ValidationException", ErrorClass::Invalid),
+    ("ValidationError", ErrorClass::Invalid),
+    ("SerializationException", ErrorClass::Invalid),
+];
+
+fn class_of_code(code: &str) -> Option<ErrorClass> {
+    CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
+}
+
+fn class_of_status(status: Option<u16>) -> ErrorClass {
+    match status {
+        Some(408) => ErrorClass::OutcomeUnknown,
+        Some(413) => ErrorClass::Invalid,
+        Some(429) => ErrorClass::Throttled,
+        Some(400..=499) => ErrorClass::Fatal,
+        _ => ErrorClass::OutcomeUnknown,
+    }
+}
+
+/// The error and everything below it. Cut off where a source points back at itself.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    const DEEPEST: usize = 32;
+    std::iter::successors(Some(error), |&error| error.source()).take(DEEPEST)
+}
+
+fn class_of(error: &(dyn Error + 'static)) -> Option<ErrorClass> {
+    if let Some(error) = error.downcast_ref::<PutRecordsError>() {
+        return Some(class_of_request(error));
+    }
+    if let Some(TimeoutError::Elapsed { .. }) = error.downcast_ref() {
+        return Some(ErrorClass::OutcomeUnknown);
+    }
+    if error.is::<tower_timeout::error::Elapsed>() {
+        return Some(ErrorClass::OutcomeUnknown);
+    }
+    if error.is::<load_shed::error::Overloaded>() {
+        return Some(ErrorClass::NotSent);
+    }
+    // A buffer whose worker has ended never works again, whatever ended it.
+    if error.is::<buffer::error::ServiceError>() || error.is::<buffer::error::Closed>() {
+        return Some(ErrorClass::Fatal);
+    }
+    None
+}
+
+fn class_of_request(error: &PutRecordsError) -> ErrorClass {
+    match error.kind() {
+        PutRecordsErrorKind::Service => {
+            error.code().and_then(class_of_code).unwrap_or_else(|| class_of_status(error.status()))
+        }
+        PutRecordsErrorKind::Dispatch | PutRecordsErrorKind::Construction => {
+            let credentials = chain(error).find_map(|error| error.downcast_ref());
+            match (credentials, error.kind()) {
+                (Some(error), _) => class_of_credentials(error),
+                (None, PutRecordsErrorKind::Construction) => ErrorClass::Fatal,
+                (None, _) => ErrorClass::OutcomeUnknown,
+            }
+        }
+        PutRecordsErrorKind::Region => ErrorClass::Fatal,
+        PutRecordsErrorKind::Timeout
+        | PutRecordsErrorKind::Response
+        | PutRecordsErrorKind::WrongLength { .. } => ErrorClass::OutcomeUnknown,
+    }
+}
+
+fn class_of_credentials(error: &CredentialsError) -> ErrorClass {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+            ErrorClass::Fatal
+        }
+        _ => ErrorClass::Credentials,
+    }
+}
+
+/// What to note with the records of a request that failed as a whole.
+pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
+    let mut message = String::new();
+    for (depth, error) in chain(error).enumerate() {
+        let text = error.to_string();
+        // Wrappers often repeat what they wrap.
+        if !message.contains(&text) {
+            let separator = if depth == 0 { "" } else { ": " };
+            write!(message, "{separator}{text}").expect("a string takes everything");
+        }
+    }
+    let code = chain(error).find_map(code_of).unwrap_or("Unknown").to_owned();
+    AttemptError { code, message }
+}
+
+fn code_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    if let Some(TimeoutError::Elapsed { .. }) = error.downcast_ref() {
+        return Some(TIMEOUT);
+    }
+    if error.is::<tower_timeout::error::Elapsed>() {
+        return Some(TIMEOUT);
+    }
+    if error.is::<load_shed::error::Overloaded>() {
+        return Some(OVERLOADED);
+    }
+    let error = error.downcast_ref::<PutRecordsError>()?;
+    error.code().or(match error.kind() {
+        PutRecordsErrorKind::Service => None,
+        PutRecordsErrorKind::Timeout => Some(TIMEOUT),
+        PutRecordsErrorKind::Dispatch => Some("Dispatch"),
+        PutRecordsErrorKind::Construction => Some("Construction"),
+        PutRecordsErrorKind::Response => Some("Response"),
+        PutRecordsErrorKind::WrongLength { .. } => Some("WrongLength"),
+        PutRecordsErrorKind::Region => Some("Region"),
+    })
+}
+
+const TIMEOUT: &str = "Timeout";
+const OVERLOADED: &str = "Overloaded";
+
+/// The words of this crate for errors that are not the service's.
+const OWN_CODES: &[&str] = &[
+    TIMEOUT,
+    OVERLOADED,
+    INCOMPLETE_RESULT,
+    "Dispatch",
+    "Construction",
+    "Response",
+    "WrongLength",
+    "Region",
+    "Unknown",
+];
+
+/// `code` as a metrics label: one of a bounded number of words, whatever a server answers.
+pub(crate) fn code_label(code: &str) -> &'static str {
+    let known = CODES.iter().map(|(known, _)| *known);
+    known.chain(OWN_CODES.iter().copied()).find(|known| *known == code).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tower::BoxError;
+
+    use super::*;
+
+    fn service(code: &str, status: u16) -> PutRecordsError {
+        PutRecordsError::service(Some(code), None, Some(status))
+    }
+
+    fn class(error: impl Into<BoxError>) -> ErrorClass {
+        DefaultClassify.classify_error(&*error.into())
+    }
+
+    #[test]
+    fn requests_are_classified_by_the_table() {
+        use ErrorClass::*;
+        for (code, status, expected) in [
+            ("ProvisionedThroughputExceededException", 400, Throttled),
+            ("LimitExceededException", 400, Throttled),
+            ("KMSThrottlingException", 400, Throttled),
+            ("InternalFailure", 500, OutcomeUnknown),
+            ("RequestTimeout", 400, OutcomeUnknown),
+            ("ExpiredTokenException", 400, Credentials),
+            ("InvalidSignatureException", 400, Credentials),
+            ("AccessDeniedException", 400, Fatal),
+            ("KMSOptInRequired", 400, Fatal),
+            ("ResourceNotFoundException", 400, Fatal),
+            ("DryRunOperationException", 400, Fatal),
+            ("ValidationException", 400, Invalid),
+            ("SerializationException", 400, Invalid),
+            // Codes that nobody has seen yet go by their status.
+            ("NewServerError", 503, OutcomeUnknown),
+            ("NewClientError", 400, Fatal),
+            ("NewTooLarge", 413, Invalid),
+            ("NewThrottle", 429, Throttled),
+        ] {
+            assert_eq!(class(service(code, status)), expected, "{code}");
+        }
+        assert_eq!(class(PutRecordsError::service(None, None, None)), OutcomeUnknown);
+        assert_eq!(class(PutRecordsError::wrong_length(2, 1)), OutcomeUnknown);
+        assert_eq!(class(std::io::Error::other("reset")), OutcomeUnknown);
+    }
+
+    #[test]
+    fn missing_credentials_are_fatal_and_failing_ones_are_not() {
+        let dispatch = |error: CredentialsError| {
+            PutRecordsError::new(PutRecordsErrorKind::Dispatch, Some(error.into()))
+        };
+        let absent = CredentialsError::not_loaded("none found");
+        assert_eq!(class(dispatch(absent)), ErrorClass::Fatal);
+        let failing = CredentialsError::provider_error("STS answered 503");
+        assert_eq!(class(dispatch(failing)), ErrorClass::Credentials);
+    }
+
+    #[test]
+    fn errors_are_read_through_layers() {
+        let inner = service("AccessDeniedException", 400);
+        assert_eq!(class(TimeoutError::Service(inner.into())), ErrorClass::Fatal);
+        let ours = TimeoutError::Elapsed { after: Duration::from_secs(1) };
+        assert_eq!(class(TimeoutError::Service(ours.into())), ErrorClass::OutcomeUnknown);
+        assert_eq!(class(tower_timeout::error::Elapsed::new()), ErrorClass::OutcomeUnknown);
+        assert_eq!(class(load_shed::error::Overloaded::new()), ErrorClass::NotSent);
+    }
+
+    #[test]
+    fn entries_are_classified_by_the_table() {
+        for (code, expected) in [
+            ("ProvisionedThroughputExceededException", EntryClass::Throttled),
+            ("InternalFailure", EntryClass::Transient),
+            ("InvalidArgumentException", EntryClass::Rejected),
+            ("NeverSeen", EntryClass::Transient),
+            ("", EntryClass::Transient),
+            (INCOMPLETE_RESULT, EntryClass::OutcomeUnknown),
+        ] {
+            let error = EntryError::new(code, "");
+            assert_eq!(DefaultClassify.classify_entry(&error), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        assert_eq!(code_label("InternalFailure"), "InternalFailure");
+        assert_eq!(code_label("Timeout"), "Timeout");
+        assert_eq!(code_label("made up by a server"), "other");
+    }
+
+    #[test]
+    fn an_attempts_error_tells_the_whole_chain_once() {
+        let elapsed = TimeoutError::Elapsed { after: Duration::from_secs(10) };
+        let noted = attempt_error(&elapsed);
+        assert_eq!(noted.code(), "Timeout");
+        let refused = std::io::Error::other("connection refused");
+        let error = PutRecordsError::new(PutRecordsErrorKind::Dispatch, Some(refused.into()));
+        let noted = attempt_error(&TimeoutError::Service(error.into()));
+        assert_eq!(noted.code(), "Dispatch");
+        assert!(noted.message().ends_with("got no answer: connection refused"), "{noted}");
+    }
+}

@@ -1,0 +1,138 @@
+use std::error::Error;
+use std::fmt;
+
+use tower::BoxError;
+
+use crate::stream::RegionMismatch;
+
+/// Why a whole request failed. Names no type of the SDK, whose types change between minor releases; what
+/// the SDK said is in [`source`](Error::source).
+#[derive(Debug)]
+pub struct PutRecordsError {
+    kind: PutRecordsErrorKind,
+    code: Option<String>,
+    message: Option<String>,
+    status: Option<u16>,
+    request_id: Option<String>,
+    source: Option<BoxError>,
+}
+
+/// The ways in which a request can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PutRecordsErrorKind {
+    /// The service answered with an error, see [`PutRecordsError::code`].
+    Service,
+    /// One of the SDK's own time-outs passed. Whether the records were written is unknown.
+    Timeout,
+    /// The request could not be sent, or no answer came: connection, TLS, credentials. Whether the
+    /// records were written is unknown.
+    Dispatch,
+    /// The request could not be built: configuration. Nothing was sent.
+    Construction,
+    /// An answer came that is none: cut off, or not Kinesis. Whether the records were written is
+    /// unknown.
+    Response,
+    /// The answer has another number of results than the request has entries, so that nobody knows
+    /// which entry a result belongs to.
+    WrongLength {
+        /// Entries of the request.
+        entries: usize,
+        /// Results of the response.
+        results: usize,
+    },
+    /// The stream's ARN names another region than the client. Nothing was sent.
+    Region,
+}
+
+impl PutRecordsError {
+    /// An error of this kind, with what caused it.
+    #[must_use]
+    pub fn new(kind: PutRecordsErrorKind, source: Option<BoxError>) -> Self {
+        Self { kind, code: None, message: None, status: None, request_id: None, source }
+    }
+
+    /// The service's error answer: its code and message, and the status of the HTTP response.
+    #[must_use]
+    pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
+        Self {
+            code: code.map(str::to_owned),
+            message: message.map(str::to_owned),
+            status,
+            ..Self::new(PutRecordsErrorKind::Service, None)
+        }
+    }
+
+    pub(crate) fn with_request_id(mut self, request_id: Option<&str>) -> Self {
+        self.request_id = request_id.map(str::to_owned);
+        self
+    }
+
+    pub(crate) fn wrong_length(entries: usize, results: usize) -> Self {
+        Self::new(PutRecordsErrorKind::WrongLength { entries, results }, None)
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> PutRecordsErrorKind {
+        self.kind
+    }
+
+    /// The service's error code, if it answered with one.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// The service's message, if it answered with one.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// The status of the HTTP response, if there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+}
+
+impl fmt::Display for PutRecordsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            PutRecordsErrorKind::Service => {
+                f.write_str(self.code().unwrap_or("an error without a code"))?;
+                if let Some(message) = self.message() {
+                    write!(f, ": {message}")?;
+                }
+                if let Some(status) = self.status {
+                    write!(f, " (HTTP {status})")?;
+                }
+                if let Some(id) = &self.request_id {
+                    write!(f, " (request id {id})")?;
+                }
+                Ok(())
+            }
+            PutRecordsErrorKind::Timeout => f.write_str("the SDK's time-out passed"),
+            PutRecordsErrorKind::Dispatch => f.write_str("the request got no answer"),
+            PutRecordsErrorKind::Construction => f.write_str("the request could not be built"),
+            PutRecordsErrorKind::Response => f.write_str("the answer cannot be read"),
+            PutRecordsErrorKind::WrongLength { entries, results } => {
+                write!(f, "{results} results came back for {entries} entries")
+            }
+            PutRecordsErrorKind::Region => f.write_str("the request was not sent"),
+        }
+    }
+}
+
+impl Error for PutRecordsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<RegionMismatch> for PutRecordsError {
+    fn from(mismatch: RegionMismatch) -> Self {
+        Self::new(PutRecordsErrorKind::Region, Some(mismatch.into()))
+    }
+}

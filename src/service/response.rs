@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+
+/// The answer to one request: a result per entry, in the request's order.
+///
+/// [`PutRecords`](super::PutRecords) refuses an answer of another length; the sink does so for any
+/// service, and then settles nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutRecordsResponse {
+    results: Vec<Result<Delivery, EntryError>>,
+}
+
+impl PutRecordsResponse {
+    /// A response with these results.
+    #[must_use]
+    pub fn new(results: Vec<Result<Delivery, EntryError>>) -> Self {
+        Self { results }
+    }
+
+    /// The results, one per entry of the request.
+    pub fn results(&self) -> &[Result<Delivery, EntryError>] {
+        &self.results
+    }
+
+    /// The results, one per entry of the request.
+    pub fn into_results(self) -> Vec<Result<Delivery, EntryError>> {
+        self.results
+    }
+
+    /// How many entries were delivered.
+    #[must_use]
+    pub fn delivered(&self) -> usize {
+        self.results.iter().filter(|result| result.is_ok()).count()
+    }
+
+    /// The distinct errors (code and message) with the number of entries that each one hit.
+    #[must_use]
+    pub fn errors(&self) -> Vec<ErrorCount> {
+        let mut counts = BTreeMap::new();
+        for error in self.results.iter().filter_map(|result| result.as_ref().err()) {
+            *counts.entry((error.code(), error.message())).or_insert(0) += 1;
+        }
+        let count = |((code, message), count): ((&str, &str), usize)| ErrorCount {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            count,
+        };
+        counts.into_iter().map(count).collect()
+    }
+}
+
+/// Where a record came to lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    shard_id: String,
+    sequence_number: String,
+}
+
+impl Delivery {
+    /// A delivery to this shard, under this sequence number.
+    #[must_use]
+    pub fn new(shard_id: impl Into<String>, sequence_number: impl Into<String>) -> Self {
+        Self { shard_id: shard_id.into(), sequence_number: sequence_number.into() }
+    }
+
+    /// The shard's id.
+    #[must_use]
+    pub fn shard_id(&self) -> &str {
+        &self.shard_id
+    }
+
+    /// The record's sequence number in its shard.
+    #[must_use]
+    pub fn sequence_number(&self) -> &str {
+        &self.sequence_number
+    }
+}
+
+/// Why the service did not take one entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct EntryError {
+    code: String,
+    message: String,
+}
+
+impl EntryError {
+    /// An entry's error with the service's code and message.
+    #[must_use]
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+
+    /// The service's code, such as `ProvisionedThroughputExceededException`.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The service's message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn into_parts(self) -> (String, String) {
+        (self.code, self.message)
+    }
+}
+
+/// One distinct error and how many entries it hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorCount {
+    /// The service's error code, or a word of this crate's such as `Timeout`.
+    pub code: String,
+    /// The message that came with it.
+    pub message: String,
+    /// Entries of the request that it hit.
+    pub count: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_counted_by_code_and_message() {
+        let throttled = |shard: &str| Err(EntryError::new("Throttled", shard));
+        let response = PutRecordsResponse::new(vec![
+            throttled("shard 2"),
+            Ok(Delivery::new("shard 0", "1")),
+            throttled("shard 1"),
+            throttled("shard 2"),
+        ]);
+        assert_eq!(response.delivered(), 1);
+        let counts: Vec<_> =
+            response.errors().into_iter().map(|error| (error.message, error.count)).collect();
+        assert_eq!(counts, [("shard 1".to_owned(), 1), ("shard 2".to_owned(), 2)]);
+    }
+}

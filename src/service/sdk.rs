@@ -1,0 +1,178 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::RequestId;
+use aws_sdk_kinesis::operation::put_records::{
+    PutRecordsError as SdkPutRecordsError, PutRecordsOutput,
+};
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use tower::Service;
+
+use super::classify::INCOMPLETE_RESULT;
+use super::{
+    Delivery, Entry, EntryError, PutRecordsError, PutRecordsErrorKind, PutRecordsRequest,
+    PutRecordsResponse,
+};
+
+/// The `tower::Service` at the bottom of every stack: one call of the SDK's PutRecords per request.
+///
+/// It derives a client of its own from the given one: same credentials, endpoint, region, HTTP client
+/// and interceptors, but with the SDK's retries off, since they would run below every layer, unseen by
+/// metrics and unaware of partial failures. Always ready; how many calls run at once is decided above
+/// it. Any number of streams can share one: the request names the stream.
+///
+/// # Cancel safety
+///
+/// Dropping the future abandons the call. Whether its records were written is then unknown.
+#[derive(Clone)]
+pub struct PutRecords {
+    client: Client,
+}
+
+impl PutRecords {
+    /// A service over a client derived from `client`.
+    #[must_use]
+    pub fn new(client: &Client) -> Self {
+        let config = client.config().to_builder().retry_config(RetryConfig::disabled());
+        Self { client: Client::from_conf(config.build()) }
+    }
+
+    /// Turns the SDK's stalled-stream protection off, which fails a request that makes no progress for
+    /// a few seconds. For stacks with a [`TimeoutLayer`](crate::TimeoutLayer), which then is the one
+    /// place that says how long a request may take.
+    #[must_use]
+    pub fn without_stalled_stream_protection(self) -> Self {
+        let off = StalledStreamProtectionConfig::disabled();
+        let config = self.client.config().to_builder().stalled_stream_protection(off);
+        Self { client: Client::from_conf(config.build()) }
+    }
+}
+
+impl fmt::Debug for PutRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PutRecords").finish_non_exhaustive()
+    }
+}
+
+impl Service<PutRecordsRequest> for PutRecords {
+    type Response = PutRecordsResponse;
+    type Error = PutRecordsError;
+    type Future = Pin<Box<dyn Future<Output = Result<PutRecordsResponse, PutRecordsError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), PutRecordsError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        let client = self.client.clone();
+        Box::pin(put_records(client, request))
+    }
+}
+
+async fn put_records(
+    client: Client,
+    request: PutRecordsRequest,
+) -> Result<PutRecordsResponse, PutRecordsError> {
+    let stream = request.stream();
+    stream.check_region(client.config().region().map(|region| region.as_ref()))?;
+    let call = client.put_records();
+    let call = match stream.arn() {
+        Some(arn) => call.stream_arn(arn),
+        None => call.stream_name(stream.name()),
+    };
+    let entries = request.entries().iter().map(sdk_entry).collect();
+    let output = call.set_records(Some(entries)).send().await.map_err(error)?;
+    response(request.entries().len(), output)
+}
+
+/// Hands the payload over as it is: a `Blob` made this way shares the `Bytes`.
+fn sdk_entry(entry: &Entry) -> PutRecordsRequestEntry {
+    PutRecordsRequestEntry::builder()
+        .data(Blob::from_maybe_shared(entry.data().clone()))
+        .set_partition_key(entry.partition_key().map(|key| key.to_string()))
+        .set_explicit_hash_key(entry.explicit_hash_key().map(|key| key.to_string()))
+        .build()
+        .expect("data is the only required member")
+}
+
+fn response(
+    entries: usize,
+    output: PutRecordsOutput,
+) -> Result<PutRecordsResponse, PutRecordsError> {
+    if output.records.len() != entries {
+        return Err(PutRecordsError::wrong_length(entries, output.records.len()));
+    }
+    Ok(PutRecordsResponse::new(output.records.into_iter().map(result).collect()))
+}
+
+fn result(result: PutRecordsResultEntry) -> Result<Delivery, EntryError> {
+    match result {
+        PutRecordsResultEntry { error_code: Some(code), error_message, .. } => {
+            Err(EntryError::new(code, error_message.unwrap_or_default()))
+        }
+        PutRecordsResultEntry {
+            shard_id: Some(shard_id),
+            sequence_number: Some(sequence_number),
+            ..
+        } => Ok(Delivery::new(shard_id, sequence_number)),
+        _ => {
+            let message = "the result has neither an error code nor a shard and sequence number";
+            Err(EntryError::new(INCOMPLETE_RESULT, message))
+        }
+    }
+}
+
+fn error(error: SdkError<SdkPutRecordsError, HttpResponse>) -> PutRecordsError {
+    let kind = match &error {
+        SdkError::ServiceError(service) => {
+            let status = Some(service.raw().status().as_u16());
+            return PutRecordsError::service(error.code(), error.message(), status)
+                .with_request_id(error.request_id());
+        }
+        SdkError::TimeoutError(_) => PutRecordsErrorKind::Timeout,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => PutRecordsErrorKind::Timeout,
+        SdkError::DispatchFailure(_) => PutRecordsErrorKind::Dispatch,
+        SdkError::ConstructionFailure(_) => PutRecordsErrorKind::Construction,
+        _ => PutRecordsErrorKind::Response,
+    };
+    // What the SDK keeps beside the source (the raw response) may be large, and says no more.
+    let source = error.into_source().unwrap_or_else(Into::into);
+    PutRecordsError::new(kind, Some(source))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::record::{HashKey, Key};
+
+    #[test]
+    fn payloads_reach_the_sdk_without_a_copy() {
+        let data = Bytes::from(vec![7; 1000]);
+        let entry = Entry::new(data.clone(), Some(Key::from("k")), Some(HashKey::new(9)));
+        let sent = sdk_entry(&entry);
+        assert_eq!(sent.data.as_ref().as_ptr(), data.as_ptr());
+        assert_eq!(sent.partition_key.as_deref(), Some("k"));
+        assert_eq!(sent.explicit_hash_key.as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn a_result_is_a_delivery_only_with_shard_and_sequence_number() {
+        let incomplete = PutRecordsResultEntry::builder().shard_id("shardId-0").build();
+        assert_eq!(result(incomplete).unwrap_err().code(), INCOMPLETE_RESULT);
+        let complete =
+            PutRecordsResultEntry::builder().shard_id("shardId-0").sequence_number("1").build();
+        assert_eq!(result(complete), Ok(Delivery::new("shardId-0", "1")));
+        let failed = PutRecordsResultEntry::builder().error_code("InternalFailure").build();
+        assert_eq!(result(failed), Err(EntryError::new("InternalFailure", "")));
+    }
+}

@@ -1,0 +1,24 @@
+use tower::Layer;
+
+use super::{Metrics, names};
+
+/// Layer that applies [`Metrics`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MetricsLayer;
+
+impl MetricsLayer {
+    /// A layer that measures requests.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for MetricsLayer {
+    type Service = Metrics<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        names::describe();
+        Metrics::new(inner)
+    }
+}

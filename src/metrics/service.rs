@@ -1,0 +1,44 @@
+use std::task::{Context, Poll};
+
+use metrics::{counter, histogram};
+use tower::{BoxError, Service};
+
+use super::ResponseFuture;
+use super::names::{RECORDS_PER_REQUEST, REQUESTS, STREAM};
+use crate::service::{PutRecordsRequest, PutRecordsResponse};
+
+/// Counts and times each request. See the [module](super).
+#[derive(Debug, Clone)]
+pub struct Metrics<S> {
+    inner: S,
+}
+
+impl<S> Metrics<S> {
+    /// Wraps `inner`, whose requests are then measured.
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S> Service<PutRecordsRequest> for Metrics<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+{
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a request has at most 500 records")]
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        let stream = request.stream().name().to_owned();
+        let records = request.entries().len();
+        counter!(REQUESTS, STREAM => stream.clone()).increment(1);
+        histogram!(RECORDS_PER_REQUEST, STREAM => stream.clone()).record(records as f64);
+        ResponseFuture::new(self.inner.call(request), stream, records)
+    }
+}

@@ -1,0 +1,62 @@
+//! The crate's layers as methods of `tower::ServiceBuilder`.
+
+use std::time::Duration;
+
+use tower::ServiceBuilder;
+use tower::layer::util::Stack;
+
+#[cfg(feature = "metrics")]
+use crate::metrics::MetricsLayer;
+use crate::timeout::TimeoutLayer;
+use crate::trace::TraceLayer;
+
+/// Adds this crate's layers to `tower::ServiceBuilder`.
+///
+/// ```
+/// use std::time::Duration;
+/// use kinesis_sink::service::PutRecords;
+/// use kinesis_sink::{KinesisSink, ServiceBuilderExt};
+/// use tower::ServiceBuilder;
+///
+/// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let service = ServiceBuilder::new()
+///     .trace_put_records()
+///     .concurrency_limit(2)
+///     .timeout_put_records(Duration::from_secs(5))
+///     .service(PutRecords::new(&client));
+/// let sink = KinesisSink::builder().build_with(service, "example")?;
+/// # Ok(())
+/// # }
+/// ```
+pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
+    /// Limits the time of each request, see [`timeout`](crate::timeout).
+    fn timeout_put_records(self, timeout: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
+
+    /// Traces each request, see [`trace`](crate::trace).
+    fn trace_put_records(self) -> ServiceBuilder<Stack<TraceLayer, L>>;
+
+    /// Counts and times requests, see [`metrics`](crate::metrics).
+    #[cfg(feature = "metrics")]
+    fn measure_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>>;
+}
+
+impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
+    fn timeout_put_records(self, timeout: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>> {
+        self.layer(TimeoutLayer::new(timeout))
+    }
+
+    fn trace_put_records(self) -> ServiceBuilder<Stack<TraceLayer, L>> {
+        self.layer(TraceLayer::new())
+    }
+
+    #[cfg(feature = "metrics")]
+    fn measure_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>> {
+        self.layer(MetricsLayer::new())
+    }
+}
+
+mod sealed {
+    pub trait Sealed<L> {}
+
+    impl<L> Sealed<L> for tower::ServiceBuilder<L> {}
+}

@@ -1,0 +1,44 @@
+//! Middleware that traces each request: a span around it, a line before and a line after.
+//!
+//! # Example
+//!
+//! ```
+//! use kinesis_sink::TraceLayer;
+//! use kinesis_sink::service::PutRecords;
+//! use tower::ServiceBuilder;
+//!
+//! # fn run(client: aws_sdk_kinesis::Client) {
+//! let service = ServiceBuilder::new()
+//!     .layer(TraceLayer::new())
+//!     .service(PutRecords::new(&client));
+//! # }
+//! ```
+//!
+//! # What is written, and when
+//!
+//! Everything has the target `kinesis_sink` and the level DEBUG, so `RUST_LOG=kinesis_sink=debug` turns
+//! it on; while it is off a request costs one check.
+//!
+//! - at `call`: `sending 500 records to stream example`, with the fields `records`, `bytes`;
+//! - at an answer: `sent 500 records to stream example; 475 delivered; errors = {..}` with the fields
+//!   `records`, `delivered` and `errors`: the distinct codes and messages, each with the number of
+//!   entries that it hit;
+//! - at an error: `sending 500 records to stream example failed`, with the fields `error.type` and
+//!   `error`.
+//!
+//! The span is named `Kinesis.PutRecords`; its fields follow OpenTelemetry's conventions for the AWS
+//! SDK: `otel.kind`, `rpc.system`, `rpc.service`, `rpc.method`, `aws.kinesis.stream_name`,
+//! `messaging.batch.message_count` and, after a failure, `error.type` and `otel.status_code`.
+//!
+//! Neither payloads nor keys are written.
+
+mod future;
+mod layer;
+mod service;
+
+pub use future::ResponseFuture;
+pub use layer::TraceLayer;
+pub use service::Trace;
+
+/// Target of everything that this crate logs.
+pub(crate) const TARGET: &str = "kinesis_sink";

@@ -1,0 +1,83 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::linger::Linger;
+use crate::error::SettingError;
+use crate::limits::Limits;
+use crate::service::{Classify, DefaultClassify};
+
+/// What a [`Pipeline`](super::Pipeline) is told once.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) max_in_flight: usize,
+    pub(crate) linger: Linger,
+    pub(crate) buffer_records: usize,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) backoff_base: Duration,
+    pub(crate) backoff_ceiling: Duration,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) classify: Arc<dyn Classify>,
+    pub(crate) seed: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            max_in_flight: 4,
+            linger: Linger::default(),
+            buffer_records: 10_000,
+            buffer_bytes: 32 * 1024 * 1024,
+            backoff_base: Duration::from_millis(100),
+            backoff_ceiling: Duration::from_secs(5),
+            max_attempts: None,
+            deadline: None,
+            classify: Arc::new(DefaultClassify),
+            seed: None,
+        }
+    }
+}
+
+impl Settings {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    pub(crate) fn validate(&self) -> Result<(), SettingError> {
+        self.limits.validate()?;
+        SettingError::check("max_in_flight", self.max_in_flight, 1..=1_000)?;
+        SettingError::check("linger", self.linger.ceiling(), Duration::ZERO..=Self::MINUTE)?;
+        SettingError::check("buffer_records", self.buffer_records, 1..=100_000_000)?;
+        SettingError::check("buffer_bytes", self.buffer_bytes, 1..=1 << 40)?;
+        SettingError::check("backoff_base", self.backoff_base, Self::MILLISECOND..=Self::MINUTE)?;
+        let ceilings = self.backoff_base..=Self::MINUTE;
+        SettingError::check("backoff_ceiling", self.backoff_ceiling, ceilings)?;
+        if let Some(attempts) = self.max_attempts {
+            SettingError::check("max_attempts", attempts, 1..=u32::MAX)?;
+        }
+        if let Some(deadline) = self.deadline {
+            SettingError::check("deadline", deadline, Self::MILLISECOND..=7 * Self::DAY)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("limits", &self.limits)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("linger", &self.linger)
+            .field("buffer_records", &self.buffer_records)
+            .field("buffer_bytes", &self.buffer_bytes)
+            .field("backoff_base", &self.backoff_base)
+            .field("backoff_ceiling", &self.backoff_ceiling)
+            .field("max_attempts", &self.max_attempts)
+            .field("deadline", &self.deadline)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}

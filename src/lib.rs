@@ -1,0 +1,38 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+
+mod error;
+mod limits;
+mod pipeline;
+mod record;
+mod service_ext;
+mod sink;
+mod stream;
+mod summary;
+mod undelivered;
+
+#[cfg(feature = "metrics")]
+pub mod metrics;
+pub mod service;
+pub mod timeout;
+pub mod trace;
+
+pub use error::{BuildError, NotAccepted, NotAcceptedReason, SettingError, SinkError};
+pub use limits::{
+    DEFAULT_RECORD_BYTES, DEFAULT_REQUEST_BYTES, Limits, MAX_PARTITION_KEY_CHARS, MAX_RECORD_BYTES,
+    MAX_REQUEST_BYTES, MAX_REQUEST_RECORDS,
+};
+#[cfg(feature = "metrics")]
+pub use metrics::MetricsLayer;
+pub use pipeline::Linger;
+#[cfg(feature = "json")]
+pub use record::JsonError;
+pub use record::{HashKey, HashKeyError, Key, PartitionKey, Record, RecordError};
+pub use service_ext::ServiceBuilderExt;
+pub use sink::{DefaultService, KinesisSink, SinkBuilder};
+pub use stream::{RegionMismatch, StreamId, StreamIdError};
+pub use summary::{RequestSummary, Totals};
+pub use timeout::{TimeoutError, TimeoutLayer};
+pub use trace::TraceLayer;
+pub use undelivered::{AttemptError, DeadLetter, Reason, Undelivered};

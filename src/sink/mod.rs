@@ -1,0 +1,380 @@
+//! The sink: a thin poll shell over the pipeline.
+
+mod builder;
+mod requests;
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use aws_sdk_kinesis::Client;
+use futures::Sink;
+use tokio::time::{Instant, Sleep};
+use tower::{BoxError, Service};
+use tracing::{debug, info, trace, warn};
+
+pub use builder::{DefaultService, SinkBuilder};
+
+use self::requests::Requests;
+use crate::error::{BuildError, SinkError};
+use crate::pipeline::Pipeline;
+use crate::record::Record;
+use crate::service::{PutRecordsRequest, PutRecordsResponse};
+use crate::stream::StreamId;
+use crate::summary::{RequestSummary, Totals};
+use crate::trace::TARGET;
+use crate::undelivered::{DeadLetter, Undelivered};
+
+/// A [`Sink`] of records into one Kinesis stream.
+///
+/// Records are gathered into full PutRecords requests; entries that the service throttles or fails are
+/// sent again; memory is bounded, so a slow stream makes the source wait. Requests in flight are spawned
+/// and go on while the source is idle; everything else (retries, lingering records) moves only while
+/// the sink is polled.
+///
+/// `S` is the stack of tower services below it, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so
+/// `forward(&mut sink)` leaves it with its owner.
+///
+/// ```no_run
+/// use futures::{StreamExt, stream};
+/// use kinesis_sink::{KinesisSink, Record};
+///
+/// # async fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut sink = KinesisSink::new(&client, "example")?;
+/// let lines = stream::iter(["one", "two", "three"]);
+/// lines.map(Record::from).map(Ok).forward(&mut sink).await?;
+/// assert_eq!(sink.totals().delivered, 3);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # The poll methods
+///
+/// All of them move the sink along: they collect what was answered, requeue what failed, send what is
+/// due.
+///
+/// - `poll_ready` is ready while the records and bytes held are under their bounds.
+/// - `start_send` stores the record and does no I/O. It hands back a record that can never be sent, or
+///   that comes without a `poll_ready` before it; the sink stays usable.
+/// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good.
+/// - `poll_close` is the same, sends at once, and ends the sink: afterwards `poll_ready` is an error.
+///
+/// # Errors
+///
+/// See [`SinkError`]. No error loses a record or poisons the sink: the next call goes on. Beware that
+/// futures' `forward` and `send_all` drop the one item that they hold when `poll_ready` fails; that item
+/// was not accepted yet.
+///
+/// # Panics
+///
+/// The poll methods panic outside of a tokio runtime with its timer enabled.
+///
+/// # Cancel safety
+///
+/// Dropping a future made of the sink (`send`, `flush`, `forward(&mut sink)`) loses no accepted record:
+/// they are in the sink, and requests in flight go on. Dropping the sink abandons what it holds, without
+/// blocking; it warns once with the number of records. Call `close`, or take them out with
+/// [`take_undelivered`](Self::take_undelivered).
+pub struct KinesisSink<S = DefaultService> {
+    service: S,
+    pipeline: Pipeline,
+    requests: Requests,
+    timer: Option<Pin<Box<Sleep>>>,
+    dead_letters: Option<Box<dyn DeadLetter>>,
+    state: State,
+    /// Whether a warning about failing requests is out and no success has followed.
+    failing: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// `poll_close` was called.
+    Closing,
+}
+
+impl<S> Unpin for KinesisSink<S> {}
+
+impl KinesisSink {
+    /// A sink into `stream` (a name or an ARN) with all settings at their defaults.
+    ///
+    /// The client's settings apply, but for its retries: the sink has its own.
+    ///
+    /// # Errors
+    ///
+    /// `stream` is neither a name nor an ARN, or the ARN's region is not the client's.
+    pub fn new(client: &Client, stream: impl AsRef<str>) -> Result<Self, BuildError> {
+        Self::builder().build(client, stream)
+    }
+
+    /// A sink into `stream` with the region and credentials of the environment: variables, profile,
+    /// container or instance role, as `aws-config` finds them.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); also when no region is configured. Missing credentials show at the first
+    /// request, as [`SinkError::Request`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is sent before it returns; dropping it changes nothing.
+    #[cfg(feature = "config")]
+    pub async fn from_env(stream: impl AsRef<str>) -> Result<Self, BuildError> {
+        let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+        if config.region().is_none() {
+            return Err(BuildError::NoRegion);
+        }
+        Self::new(&Client::new(&config), stream)
+    }
+
+    /// A builder with all settings at their defaults.
+    pub fn builder() -> SinkBuilder {
+        SinkBuilder::default()
+    }
+}
+
+impl<S> KinesisSink<S> {
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &StreamId {
+        self.pipeline.stream()
+    }
+
+    /// Records that wait to be sent, requeued ones among them.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.pipeline.waiting()
+    }
+
+    /// Records in requests that are not answered.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.pipeline.in_flight()
+    }
+
+    /// Records that failed for good and that the sink keeps.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.pipeline.failed()
+    }
+
+    /// Bytes of everything held: waiting, in flight, failed. Under `buffer_bytes` plus one record.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.pipeline.held_bytes()
+    }
+
+    /// What the sink did since it was built.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        self.pipeline.totals()
+    }
+
+    /// The latest request that was answered or failed.
+    #[must_use]
+    pub fn last_request(&self) -> Option<&RequestSummary> {
+        self.pipeline.last_request()
+    }
+
+    /// Every record held (waiting, in flight, failed), in the order of acceptance.
+    #[must_use = "this only looks; `take_undelivered` takes the records out"]
+    pub fn undelivered(&self) -> Vec<&Record> {
+        self.pipeline.undelivered()
+    }
+
+    /// Takes out the records that failed for good and that no dead-letter handler took, in the order in
+    /// which they failed.
+    #[must_use = "the records are no longer in the sink"]
+    pub fn take_failed(&mut self) -> Vec<Undelivered> {
+        self.pipeline.take_failed()
+    }
+
+    /// Takes out every record held, in the order of acceptance. The sink is empty afterwards and stays
+    /// usable.
+    ///
+    /// Requests in flight are abandoned unless their answer has already come. Their records
+    /// [may be written](Undelivered::may_be_written), so sending them again can duplicate them.
+    #[must_use = "the records are no longer in the sink"]
+    pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        let now = Instant::now().into_std();
+        while let Some((id, outcome)) = self.requests.try_next() {
+            self.pipeline.settle(id, outcome, now);
+        }
+        self.requests.abandon();
+        self.pipeline.take_undelivered()
+    }
+}
+
+impl<S> KinesisSink<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    /// Collects answers, sends what is due, and arms the timer, until nothing more can be done now.
+    /// Afterwards the waker is registered with everything that the sink waits for.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let now = Instant::now().into_std();
+            self.pipeline.expire(now);
+            self.dispatch(cx, now);
+            // After `dispatch`: polling registers the waker for the requests just sent as well.
+            if !self.collect(cx, now) && !self.timer_fired(cx, now) {
+                return;
+            }
+        }
+    }
+
+    fn dispatch(&mut self, cx: &mut Context<'_>, now: std::time::Instant) {
+        while self.pipeline.due(now).is_some() {
+            match self.service.poll_ready(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Err(error)) => self.pipeline.refuse(error.into(), now),
+                // Cut only now: while the service was busy, the request could grow.
+                Poll::Ready(Ok(())) => {
+                    let Some((id, request, reason)) = self.pipeline.cut(now) else { return };
+                    let records = request.entries().len();
+                    trace!(target: TARGET, ?reason, records, "request cut");
+                    self.requests.spawn(id, self.service.call(request));
+                }
+            }
+        }
+    }
+
+    /// True if a request was settled.
+    fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
+        let mut settled = false;
+        while let Poll::Ready(Some((id, outcome))) = self.requests.poll_next(cx) {
+            self.note_outage(&outcome);
+            self.pipeline.settle(id, outcome, now);
+            settled = true;
+        }
+        settled
+    }
+
+    /// True if the time has come for something.
+    fn timer_fired(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
+        let Some(at) = self.pipeline.wakeup(now) else { return false };
+        let at = Instant::from_std(at);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// What the caller has to be told before anything else.
+    fn report(&mut self) -> Result<(), SinkError> {
+        if let Some(reason) = self.pipeline.offer_failed(self.dead_letters.as_mut()) {
+            return Err(SinkError::Undelivered { count: self.pipeline.failed(), reason });
+        }
+        if let Some(source) = self.pipeline.take_fatal() {
+            let kept = self.pipeline.waiting() + self.pipeline.in_flight();
+            return Err(SinkError::Request { stream: self.stream().clone(), kept, source });
+        }
+        Ok(())
+    }
+
+    /// Drives until every accepted record is settled.
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        self.drive(cx);
+        self.report()?;
+        if self.pipeline.is_settled() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl<S> KinesisSink<S> {
+    /// Says once that requests fail, and once that they work again: retrying is silent otherwise.
+    fn note_outage(&mut self, outcome: &Result<PutRecordsResponse, BoxError>) {
+        let stream = self.pipeline.stream().name();
+        match outcome {
+            Ok(_) if self.failing => {
+                info!(target: TARGET, "requests to stream {stream} succeed again");
+                self.failing = false;
+            }
+            Err(error) if !self.failing => {
+                let error = crate::service::attempt_error(&**error);
+                warn!(
+                    target: TARGET,
+                    error = error.message(),
+                    "error.type" = error.code(),
+                    "requests to stream {stream} fail; trying again with back-off"
+                );
+                self.failing = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<S> Sink<Record> for KinesisSink<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    type Error = SinkError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        if self.state == State::Closing {
+            return Poll::Ready(Err(SinkError::Closed));
+        }
+        self.drive(cx);
+        self.report()?;
+        if self.pipeline.has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(reason) = self.pipeline.clogged() {
+            // Waiting would be for ever: only the owner can make room.
+            let reason = reason.clone();
+            return Poll::Ready(Err(SinkError::Undelivered { count: self.failed(), reason }));
+        }
+        Poll::Pending
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
+        let now = Instant::now().into_std();
+        Ok(self.pipeline.accept(record, now)?)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        self.pipeline.flush();
+        self.poll_settled(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        self.state = State::Closing;
+        self.pipeline.close();
+        self.poll_settled(cx)
+    }
+}
+
+impl<S> Drop for KinesisSink<S> {
+    fn drop(&mut self) {
+        let records = self.pipeline.held_records();
+        if records > 0 {
+            warn!(
+                target: TARGET,
+                records,
+                waiting = self.waiting(),
+                in_flight = self.in_flight(),
+                failed = self.failed(),
+                "sink for stream {} dropped with {records} records undelivered",
+                self.stream().name()
+            );
+        } else {
+            debug!(target: TARGET, "sink for stream {} dropped empty", self.stream().name());
+        }
+    }
+}
+
+impl<S> fmt::Debug for KinesisSink<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KinesisSink")
+            .field("stream", self.stream())
+            .field("state", &self.state)
+            .field("waiting", &self.waiting())
+            .field("in_flight", &self.in_flight())
+            .field("failed", &self.failed())
+            .field("held_bytes", &self.held_bytes())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,312 @@
+//! Any interleaving of records, answers and time: each record ends in exactly one place.
+//!
+//! A failing case is shrunk, printed, and written to `proptest-regressions/`; as long as it stands there
+//! every run replays it first.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use proptest::prelude::*;
+
+use super::*;
+use crate::limits::Limits;
+
+/// What happens to the pipeline next.
+#[derive(Debug, Clone)]
+enum Step {
+    Accept { bytes: usize, random_key: bool },
+    Cut,
+    Answer { flight: usize, answer: Answer, seed: u64 },
+    Refuse { code: &'static str },
+    Wait { millis: u64 },
+    Wake,
+    Flush,
+    ReadFatal,
+    OfferFailed,
+    TakeFailed,
+    TakeUndelivered,
+}
+
+#[derive(Debug, Clone)]
+enum Answer {
+    /// Each entry's outcome is drawn, failures with this percentage.
+    Entries { failing: u8 },
+    WrongLength { by: i8 },
+    Error { code: &'static str },
+}
+
+const REQUEST_CODES: [&str; 6] = [
+    THROTTLE,
+    "InternalFailure",
+    "ExpiredTokenException",
+    "AccessDeniedException",
+    "ValidationException",
+    "NeverHeardOf",
+];
+
+const ENTRY_CODES: [&str; 4] =
+    [THROTTLE, "InternalFailure", "InvalidArgumentException", "NeverHeardOf"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let code = || prop::sample::select(&REQUEST_CODES[..]);
+    let answer = prop_oneof![
+        6 => (0..=100_u8).prop_map(|failing| Answer::Entries { failing }),
+        1 => prop_oneof![-3..=-1_i8, 1..=3_i8].prop_map(|by| Answer::WrongLength { by }),
+        3 => code().prop_map(|code| Answer::Error { code }),
+    ];
+    let answer = (any::<usize>(), answer, any::<u64>());
+    let accept = (0..40_usize, any::<bool>());
+    prop_oneof![
+        30 => accept.prop_map(|(bytes, random_key)| Step::Accept { bytes, random_key }),
+        15 => Just(Step::Cut),
+        15 => answer.prop_map(|(flight, answer, seed)| Step::Answer { flight, answer, seed }),
+        1 => code().prop_map(|code| Step::Refuse { code }),
+        3 => (0..200_u64).prop_map(|millis| Step::Wait { millis }),
+        6 => Just(Step::Wake),
+        3 => Just(Step::Flush),
+        2 => Just(Step::ReadFatal),
+        2 => Just(Step::OfferFailed),
+        1 => Just(Step::TakeFailed),
+        1 => Just(Step::TakeUndelivered),
+    ]
+}
+
+prop_compose! {
+    fn any_settings()(
+        request_records in 1..=12_usize,
+        request_bytes in 64..=200_usize,
+        record_bytes in 32..=64_usize,
+        max_in_flight in 1..=5_usize,
+        fill in any::<bool>(),
+        linger in 0..=120_u64,
+        buffer_records in 1..=40_usize,
+        buffer_bytes in 1..=1_000_usize,
+        max_attempts in prop::option::of(1..=4_u32),
+        deadline in prop::option::of(1..=400_u64),
+        seed in any::<u64>(),
+    ) -> Settings {
+        let linger = Duration::from_millis(linger);
+        Settings {
+            limits: Limits::default()
+                .with_request_records(request_records)
+                .with_request_bytes(request_bytes)
+                .with_record_bytes(record_bytes),
+            max_in_flight,
+            linger: if fill { Linger::Fill(linger) } else { Linger::SelfClocked(linger) },
+            buffer_records,
+            buffer_bytes,
+            max_attempts,
+            deadline: deadline.map(Duration::from_millis),
+            seed: Some(seed),
+            ..Settings::default()
+        }
+    }
+}
+
+/// The pipeline beside a plain account of where each record must be.
+struct Model {
+    bench: Bench,
+    settings: Settings,
+    /// Size of each record by its number.
+    accepted: BTreeMap<usize, usize>,
+    delivered: BTreeMap<usize, usize>,
+    /// Handed back: failed or taken back.
+    returned: BTreeMap<usize, usize>,
+    flights: Vec<(RequestId, PutRecordsRequest)>,
+}
+
+/// A record's number stands at the start of its data.
+fn number(data: &[u8]) -> usize {
+    let text = std::str::from_utf8(data).unwrap();
+    text.trim_end_matches('.').parse().unwrap()
+}
+
+impl Model {
+    fn new(settings: Settings) -> Self {
+        Self {
+            bench: Bench::new(settings.clone()),
+            settings,
+            accepted: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            returned: BTreeMap::new(),
+            flights: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, step: &Step) {
+        let now = self.bench.now;
+        match step {
+            Step::Accept { bytes, random_key } => self.accept(*bytes, *random_key),
+            Step::Cut => {
+                self.cut();
+            }
+            Step::Answer { flight, answer, seed } if !self.flights.is_empty() => {
+                let (id, request) = self.flights.swap_remove(flight % self.flights.len());
+                self.answer(id, &request, answer, *seed);
+            }
+            Step::Answer { .. } => {}
+            Step::Refuse { code } => self.bench.pipeline.refuse(service_error(code), now),
+            Step::Wait { millis } => {
+                self.bench.now += Duration::from_millis(*millis);
+                self.bench.pipeline.expire(self.bench.now);
+            }
+            Step::Wake => {
+                if self.bench.pipeline.wakeup(now).is_some() {
+                    self.bench.sleep();
+                    self.bench.pipeline.expire(self.bench.now);
+                }
+            }
+            Step::Flush => self.bench.pipeline.flush(),
+            Step::ReadFatal => drop(self.bench.pipeline.take_fatal()),
+            Step::OfferFailed => drop(self.bench.pipeline.offer_failed(None)),
+            Step::TakeFailed => {
+                let taken = self.bench.pipeline.take_failed();
+                self.take_back(taken);
+            }
+            Step::TakeUndelivered => {
+                let taken = self.bench.pipeline.take_undelivered();
+                let order: Vec<_> = taken.iter().map(|one| number(one.record().data())).collect();
+                assert!(order.is_sorted(), "{order:?}");
+                self.take_back(taken);
+            }
+        }
+    }
+
+    fn accept(&mut self, bytes: usize, random_key: bool) {
+        let number = self.accepted.len();
+        let data = format!("{number}{}", ".".repeat(bytes));
+        let record = Record::from(data);
+        let record = if random_key { record } else { record.with_partition_key("own") };
+        let size = record.size();
+        let room = self.bench.pipeline.has_room();
+        match self.bench.pipeline.accept(record, self.bench.now) {
+            Ok(()) => {
+                assert!(room);
+                self.accepted.insert(number, size);
+            }
+            Err(refused) => {
+                let too_large = size > self.settings.limits.record_bytes();
+                assert!(too_large || !room, "refused for nothing: {refused}");
+                assert_eq!(refused.record().size(), size);
+            }
+        }
+    }
+
+    fn cut(&mut self) -> bool {
+        let due = self.bench.pipeline.due(self.bench.now);
+        let cut = self.bench.pipeline.cut(self.bench.now);
+        assert_eq!(cut.as_ref().map(|(.., reason)| *reason), due);
+        let Some((id, request, _)) = cut else { return false };
+        let limits = &self.settings.limits;
+        assert!((1..=limits.request_records()).contains(&request.entries().len()));
+        assert!(request.bytes() <= limits.request_bytes());
+        let order: Vec<_> = request.entries().iter().map(|entry| number(entry.data())).collect();
+        assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
+        self.flights.push((id, request));
+        assert!(self.bench.pipeline.flights.len() <= self.settings.max_in_flight);
+        true
+    }
+
+    fn answer(&mut self, id: RequestId, request: &PutRecordsRequest, answer: &Answer, seed: u64) {
+        let forgotten = !self.bench.pipeline.flights.contains_key(&id);
+        match answer {
+            Answer::Entries { failing } => {
+                let mut rng = Rng::with_seed(seed);
+                let mut results = Vec::new();
+                for entry in request.entries() {
+                    let fails = rng.u8(1..=100) <= *failing;
+                    let code = rng.choice(ENTRY_CODES).unwrap();
+                    results.push(if fails { failed(code) } else { delivered() });
+                    if !fails && !forgotten {
+                        let again = self.delivered.insert(number(entry.data()), entry.size());
+                        assert_eq!(again, None, "settled twice");
+                    }
+                }
+                self.bench.settle(id, results);
+            }
+            Answer::WrongLength { by } => {
+                let results = request.entries().len().saturating_add_signed(isize::from(*by));
+                self.bench.settle(id, (0..results).map(|_| delivered()).collect());
+            }
+            Answer::Error { code } => self.bench.fail(id, code),
+        }
+    }
+
+    fn take_back(&mut self, taken: Vec<Undelivered>) {
+        for undelivered in taken {
+            let record = undelivered.record();
+            let again = self.returned.insert(number(record.data()), record.size());
+            assert_eq!(again, None, "handed back twice");
+        }
+    }
+
+    /// Everything that must be true after every step.
+    fn check(&self) {
+        let pipeline = &self.bench.pipeline;
+        let held: BTreeMap<_, _> =
+            pipeline.undelivered().iter().map(|held| (number(held.data()), held.size())).collect();
+        assert_eq!(held.len(), pipeline.undelivered().len(), "in two places at once");
+        let mut found = held.clone();
+        found.extend(&self.delivered);
+        found.extend(&self.returned);
+        assert_eq!(found, self.accepted, "a record is lost or made up");
+        assert_eq!(held.len() + self.delivered.len() + self.returned.len(), self.accepted.len());
+
+        assert_eq!(pipeline.held_records(), held.len());
+        assert_eq!(pipeline.held_bytes(), held.values().sum::<usize>());
+        assert!(held.len() <= self.settings.buffer_records);
+        let most = self.settings.buffer_bytes + self.settings.limits.record_bytes();
+        assert!(pipeline.held_bytes() < most);
+        assert!(pipeline.lane.iter().map(|pending| pending.seq).is_sorted(), "requeued in order");
+        assert!(pipeline.wakeup(self.bench.now).is_none_or(|at| at > self.bench.now));
+
+        let totals = pipeline.totals();
+        let unsettled = (pipeline.waiting() + pipeline.in_flight()) as u64;
+        let settled = totals.delivered + totals.failed + totals.taken_back;
+        assert_eq!(totals.accepted, settled + unsettled);
+        assert_eq!(totals.delivered_bytes, self.delivered.values().sum::<usize>() as u64);
+    }
+
+    /// Lets everything through from here on: it must come to an end by itself.
+    fn drain(&mut self) {
+        self.bench.pipeline.close();
+        for _ in 0..10_000 {
+            let _ = self.bench.pipeline.take_fatal();
+            self.bench.pipeline.expire(self.bench.now);
+            if self.bench.pipeline.is_settled() {
+                break;
+            }
+            if self.cut() {
+                continue;
+            }
+            if let Some((id, request)) = self.flights.pop() {
+                self.answer(id, &request, &Answer::Entries { failing: 0 }, 0);
+            } else {
+                self.bench.sleep();
+            }
+        }
+        assert!(self.bench.pipeline.is_settled(), "{:?}", self.bench.pipeline);
+        let failed = self.bench.pipeline.take_failed();
+        self.take_back(failed);
+        self.check();
+        assert_eq!(self.bench.pipeline.held_records(), 0);
+        assert_eq!(self.delivered.len() + self.returned.len(), self.accepted.len());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_record_ends_in_exactly_one_place(
+        settings in any_settings(),
+        steps in prop::collection::vec(step(), 1..250),
+    ) {
+        let mut model = Model::new(settings);
+        for step in &steps {
+            model.apply(step);
+            model.check();
+        }
+        model.drain();
+    }
+}

@@ -219,7 +219,10 @@ fn partial_failures_return_to_the_front_in_order_and_requests_stay_full() {
     bench.accept(0..1100);
     let (id, _) = bench.cut();
     let fails = |n: usize| n.is_multiple_of(20);
-    bench.settle(id, (0..500).map(|n| if fails(n) { failed(THROTTLE) } else { delivered() }).collect());
+    bench.settle(
+        id,
+        (0..500).map(|n| if fails(n) { failed(THROTTLE) } else { delivered() }).collect(),
+    );
     bench.sleep();
     let (id, request) = bench.cut();
     let mut expected: Vec<_> = (0..500).filter(|n| fails(*n)).map(|n| n.to_string()).collect();
@@ -473,7 +476,9 @@ fn an_invalid_request_is_split_until_the_culprit_is_found() {
     let failed = bench.pipeline.take_failed();
     let [culprit] = &failed[..] else { panic!("one record failed") };
     assert_eq!(text(culprit.record()), "333");
-    assert!(matches!(culprit.reason(), Reason::Rejected(error) if error.code() == "ValidationException"));
+    assert!(
+        matches!(culprit.reason(), Reason::Rejected(error) if error.code() == "ValidationException")
+    );
     assert!(requests <= 2 * 9 + 2, "{requests} requests for one culprit among 500");
 
     let (bench, _) = run_against_bad_records(500, &["0", "250", "251", "499"]);

@@ -30,9 +30,15 @@ enum Step {
 #[derive(Debug, Clone)]
 enum Answer {
     /// Each entry's outcome is drawn, failures with this percentage.
-    Entries { failing: u8 },
-    WrongLength { by: i8 },
-    Error { code: &'static str },
+    Entries {
+        failing: u8,
+    },
+    WrongLength {
+        by: i8,
+    },
+    Error {
+        code: &'static str,
+    },
 }
 
 const REQUEST_CODES: [&str; 6] = [

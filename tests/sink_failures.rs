@@ -1,0 +1,267 @@
+//! What the sink does when the service, or a record, fails: nothing is lost, everything is told.
+
+mod logs;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod scripted;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt, StreamExt, stream};
+use kinesis_sink::service::{EntryError, PutRecordsResponse};
+use kinesis_sink::{KinesisSink, Reason, Record, SinkError, Undelivered};
+use logs::Logs;
+use scripted::{Scripted, all_delivered, answer_each, numbers, records, service_error, text};
+use tokio::time::{Instant, sleep};
+use tower::BoxError;
+
+fn sink(service: &Scripted) -> KinesisSink<Scripted> {
+    KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
+}
+
+fn texts<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<String> {
+    records.into_iter().map(|record| text(record.data())).collect()
+}
+
+fn texts_of(undelivered: &[Undelivered]) -> Vec<String> {
+    texts(undelivered.iter().map(Undelivered::record))
+}
+
+/// Rejects the entries whose data is in `bad`, delivers the others.
+fn rejecting(bad: &'static [&'static str]) -> Scripted {
+    Scripted::new(move |_, request| {
+        let delivered = all_delivered(request).into_results();
+        let results = request.entries().iter().zip(delivered).map(|(entry, delivered)| {
+            if bad.contains(&text(entry.data()).as_str()) {
+                return Err(EntryError::new("InvalidArgumentException", "no"));
+            }
+            delivered
+        });
+        Ok(PutRecordsResponse::new(results.collect()))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn partial_failures_are_sent_again_until_all_is_delivered() {
+    let service = Scripted::new(|call, request| {
+        Ok(answer_each(request, |place| !(call + place).is_multiple_of(3)))
+    });
+    let mut sink = sink(&service);
+    sink.send_all(&mut stream::iter(records(0..5_000).map(Ok))).await.unwrap();
+    let mut delivered = service.delivered();
+    delivered.sort_by_key(|number| number.parse::<usize>().unwrap());
+    assert_eq!(delivered, numbers(0..5_000));
+    assert!(sink.totals().requeued > 0 && sink.totals().throttled > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_comes_out_of_every_poll_method_and_keeps_the_records() {
+    for close in [false, true] {
+        let service = Scripted::failing(2, "AccessDeniedException");
+        let mut sink = sink(&service);
+        for record in records(0..3) {
+            sink.feed(record).await.unwrap();
+        }
+        for _ in 0..2 {
+            let error = if close { sink.close().await } else { sink.flush().await }.unwrap_err();
+            let SinkError::Request { kept, source, .. } = &error else { panic!("{error}") };
+            assert_eq!(*kept, 3);
+            assert!(source.to_string().contains("AccessDeniedException"), "{source}");
+            assert_eq!(texts(sink.undelivered()), numbers(0..3));
+        }
+        if close { sink.close().await } else { sink.flush().await }.unwrap();
+        assert_eq!(service.delivered(), numbers(0..3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_comes_out_of_ready_too() {
+    let service = Scripted::failing(1, "ResourceNotFoundException");
+    let mut sink = sink(&service);
+    for record in records(0..500) {
+        sink.feed(record).await.unwrap();
+    }
+    std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).now_or_never().unwrap().unwrap();
+    sleep(Duration::from_millis(21)).await;
+    let error = std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await.unwrap_err();
+    assert!(matches!(error, SinkError::Request { kept: 500, .. }), "{error}");
+    sink.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn forward_can_be_taken_up_again_after_an_error() {
+    let service = Scripted::failing(1, "AccessDeniedException");
+    let mut sink = sink(&service);
+    let error = stream::iter(records(0..10).map(Ok)).forward(&mut sink).await.unwrap_err();
+    assert!(matches!(error, SinkError::Request { kept: 10, .. }), "{error}");
+    sink.close().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whole_request_errors_are_retried_with_back_off() {
+    for code in ["InternalFailure", "KMSThrottlingException", "ExpiredTokenException"] {
+        let service = Scripted::failing(3, code);
+        let mut sink = sink(&service);
+        let began = Instant::now();
+        sink.send_all(&mut stream::iter(records(0..3).map(Ok))).await.unwrap();
+        assert_eq!(service.delivered(), numbers(0..3), "{code}");
+        let sizes: Vec<_> = service.sizes();
+        assert_eq!(sizes, [3; 4], "{code}: the queue was as it was at every try");
+        assert!(began.elapsed() > Duration::from_millis(80), "{code}: not without waiting");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_split_out_as_invalid_fails_alone() {
+    let service = Scripted::new(|_, request| {
+        if request.entries().iter().any(|entry| entry.data() == "321") {
+            return Err(service_error("ValidationException"));
+        }
+        Ok(all_delivered(request))
+    });
+    let mut sink = sink(&service);
+    let error = sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap_err();
+    assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
+    sink.flush().await.unwrap();
+    let failed = sink.take_failed();
+    assert_eq!(texts_of(&failed), ["321"]);
+    let Reason::Rejected(reason) = failed[0].reason() else { panic!("{}", failed[0].reason()) };
+    assert_eq!(reason.code(), "ValidationException");
+    assert_eq!(service.delivered().len(), 499);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_records_go_to_the_dead_letter_handler() {
+    let service = rejecting(&["3", "7"]);
+    let (sender, letters) = mpsc::channel();
+    let mut sink = KinesisSink::builder()
+        .with_dead_letters(move |undelivered: Undelivered| sender.send(undelivered).unwrap())
+        .build_with(service.clone(), "example")
+        .unwrap();
+    sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap();
+    let letters: Vec<_> = letters.try_iter().collect();
+    assert_eq!(texts_of(&letters), ["3", "7"]);
+    assert_eq!((letters[0].attempts(), letters[0].may_be_written()), (1, false));
+    assert_eq!((sink.failed(), sink.held_bytes()), (0, 0));
+    assert_eq!((sink.totals().delivered, sink.totals().failed), (8, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_handler_they_stay_in_the_sink_and_are_told_once() {
+    let service = rejecting(&["3", "7"]);
+    let mut sink = sink(&service);
+    let error = sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap_err();
+    assert!(error.to_string().starts_with("2 records failed for good"), "{error}");
+    sink.send(Record::from("next")).await.unwrap();
+    assert_eq!(texts(sink.undelivered()), ["3", "7"]);
+    assert_eq!(texts_of(&sink.take_failed()), ["3", "7"]);
+    assert_eq!(sink.held_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn kept_failures_count_towards_the_bound_and_never_hang_the_source() {
+    let service = rejecting(&["0", "1"]);
+    let builder = KinesisSink::builder().with_buffer_records(2);
+    let mut sink = builder.build_with(service, "example").unwrap();
+    sink.send_all(&mut stream::iter(records(0..2).map(Ok))).await.unwrap_err();
+    for _ in 0..3 {
+        let error = sink.feed(Record::from("more")).await.unwrap_err();
+        assert!(matches!(error, SinkError::Undelivered { count: 2, .. }), "{error}");
+    }
+    assert_eq!(sink.take_failed().len(), 2);
+    sink.send(Record::from("more")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_and_deadlines_give_up_when_asked() {
+    let always = || Scripted::failing(usize::MAX, "InternalFailure");
+    let limited = KinesisSink::builder().with_max_attempts(3);
+    let mut sink = limited.build_with(always(), "example").unwrap();
+    sink.send(Record::from("one")).await.unwrap_err();
+    let failed = sink.take_failed();
+    assert!(matches!(failed[0].reason(), Reason::AttemptsExhausted { attempts: 3, .. }));
+    assert!(failed[0].may_be_written());
+
+    let began = Instant::now();
+    let limited = KinesisSink::builder().with_deadline(Duration::from_secs(9));
+    let mut sink = limited.build_with(always(), "example").unwrap();
+    sink.send(Record::from("one")).await.unwrap_err();
+    let failed = sink.take_failed();
+    assert!(matches!(failed[0].reason(), Reason::DeadlineExceeded { last: Some(_), .. }));
+    assert!((9_000..9_100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn undelivered_records_can_be_taken_back_at_any_time() {
+    let service = Scripted::delivering().with_round_trip(Duration::from_secs(1));
+    let mut sink = sink(&service);
+    for record in records(0..700) {
+        sink.feed(record).await.unwrap();
+    }
+    assert!(sink.flush().now_or_never().is_none());
+    assert_eq!((sink.in_flight(), sink.waiting()), (500, 200));
+    let taken = sink.take_undelivered();
+    assert_eq!(texts_of(&taken), numbers(0..700));
+    assert!(taken[..500].iter().all(Undelivered::may_be_written));
+    assert!(!taken[500..].iter().any(Undelivered::may_be_written));
+    sleep(Duration::from_secs(2)).await;
+    assert!(service.delivered().is_empty(), "the request was abandoned");
+    sink.send(Record::from("next")).await.unwrap();
+    assert_eq!(service.delivered(), ["next"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_come_counts_before_records_are_taken_back() {
+    let service = Scripted::delivering();
+    let mut sink = sink(&service);
+    assert!(sink.send(Record::from("one")).now_or_never().is_none());
+    sleep(Duration::from_millis(21)).await;
+    assert!(sink.take_undelivered().is_empty());
+    assert_eq!(sink.totals().delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_panics_loses_no_record() {
+    let panics = std::sync::atomic::AtomicUsize::new(0);
+    let service = tower::service_fn(move |request| {
+        let first = panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        async move {
+            assert!(!first, "a panic on purpose");
+            Ok::<_, BoxError>(all_delivered(&request))
+        }
+    });
+    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+    assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_logged_once_and_so_is_its_end() {
+    let (logs, _guard) = Logs::listen("info");
+    let mut sink = sink(&Scripted::failing(5, "InternalFailure"));
+    sink.send(Record::from("one")).await.unwrap();
+    let lines = logs.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("InternalFailure"), "{lines:#?}");
+    assert!(lines[1].contains("INFO") && lines[1].contains("succeed again"), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_sink_warns_once_with_the_number_of_records() {
+    let (logs, _guard) = Logs::listen("info");
+    let service = Scripted::delivering();
+    let mut empty = sink(&service);
+    empty.send(Record::from("one")).await.unwrap();
+    drop(empty);
+    assert_eq!(logs.lines().len(), 0);
+    let mut full = sink(&service);
+    for record in records(0..503) {
+        full.feed(record).await.unwrap();
+    }
+    drop(full);
+    let warnings = logs.with("WARN");
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert!(warnings[0].contains("503 records undelivered"), "{warnings:#?}");
+}

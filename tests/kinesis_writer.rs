@@ -1,0 +1,205 @@
+//! The behaviours of `KinesisWriter`, the Python class that this crate descends from: it batched
+//! messages, called `put_records()` and requeued the records of a partial failure.
+
+mod logs;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod scripted;
+
+use futures::{FutureExt, SinkExt, StreamExt, stream};
+use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, StreamId};
+use logs::Logs;
+use scripted::{Scripted, answer_each, numbers, records};
+use tower::ServiceBuilder;
+
+fn writer(service: &Scripted) -> KinesisSink<Scripted> {
+    KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_is_optional() {
+    let service = Scripted::delivering();
+    let mut writer = writer(&service);
+    writer.feed(Record::from(("own", "with"))).await.unwrap();
+    for record in records(0..400) {
+        writer.feed(record).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    let requests = service.requests();
+    let keys: Vec<_> =
+        requests[0].entries().iter().map(|entry| entry.partition_key().unwrap().as_str()).collect();
+    assert_eq!(keys[0], "own");
+    let distinct: std::collections::HashSet<_> = keys[1..].iter().collect();
+    assert_eq!(distinct.len(), 400, "no key given means a random one");
+    assert!(keys[1..].iter().all(|key| (1..=256).contains(&key.chars().count())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_is_not_utf8_is_untouched() {
+    let service = Scripted::delivering();
+    let mut writer = writer(&service);
+    let data: Vec<u8> = (0..=255).collect();
+    writer.send(Record::from(data.clone())).await.unwrap();
+    assert_eq!(service.requests()[0].entries()[0].data(), &data);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_by_itself_at_500_records() {
+    let service = Scripted::delivering();
+    let mut writer = writer(&service);
+    for record in records(0..501) {
+        assert_eq!(service.requests().len(), 0);
+        writer.feed(record).await.unwrap();
+    }
+    assert_eq!(service.sizes(), [500], "the 501st found the request full");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_by_itself_at_the_byte_limit() {
+    let service = Scripted::delivering();
+    let mut writer = writer(&service);
+    const MIB: usize = 1024 * 1024;
+    for _ in 0..5 {
+        writer.feed(Record::from(("k", vec![0; MIB - 1]))).await.unwrap();
+        assert_eq!(service.requests().len(), 0);
+    }
+    writer.feed(Record::from("one more")).await.unwrap();
+    assert_eq!(service.sizes(), [5]);
+    assert_eq!(service.requests()[0].bytes(), 5 * MIB, "to the byte");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_explicit_flush_sends_what_is_there() {
+    let service = Scripted::delivering();
+    let mut writer = writer(&service);
+    for record in records(0..7) {
+        writer.feed(record).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    assert_eq!(service.sizes(), [7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_flush_makes_no_call() {
+    let service = Scripted::delivering();
+    let mut writer = writer(&service);
+    writer.flush().now_or_never().expect("nothing to wait for").unwrap();
+    assert_eq!(service.requests().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partial_failure_is_requeued_at_the_front_in_order_until_delivered() {
+    let fails = |call: usize, place: usize| call < 2 && place % 100 == 0;
+    let service =
+        Scripted::new(move |call, request| Ok(answer_each(request, |place| !fails(call, place))));
+    // One request at a time, as the class had it.
+    let builder = KinesisSink::builder().with_max_in_flight(1);
+    let mut writer = builder.build_with(service.clone(), "example").unwrap();
+    for record in records(0..600) {
+        writer.feed(record).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    let sent = |call: usize| -> Vec<String> {
+        let requests = service.requests();
+        let data = requests[call].entries().iter().map(|entry| scripted::text(entry.data()));
+        data.collect()
+    };
+    assert_eq!(sent(0), numbers(0..500));
+    let returned = ["0", "100", "200", "300", "400"].map(str::to_owned);
+    assert_eq!(sent(1), [&returned[..], &numbers(500..600)].concat());
+    assert_eq!(sent(2), ["0", "595"], "places 0 and 100 of the second request");
+    assert_eq!(service.delivered().len(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_call_error_leaves_the_queue_as_it_was_and_the_next_try_sends_it() {
+    let service = Scripted::failing(1, "ResourceNotFoundException");
+    let mut writer = writer(&service);
+    for record in records(0..5) {
+        writer.feed(record).await.unwrap();
+    }
+    writer.flush().await.unwrap_err();
+    let queue: Vec<_> =
+        writer.undelivered().iter().map(|record| scripted::text(record.data())).collect();
+    assert_eq!(queue, numbers(0..5));
+    writer.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oversize_record_or_key_is_rejected_without_touching_the_queue() {
+    let service = Scripted::delivering();
+    let mut writer = writer(&service);
+    writer.feed(Record::from("queued")).await.unwrap();
+    let record = Record::from(("k", vec![0; 1024 * 1024]));
+    let error = writer.feed(record).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("1048577 bytes") && source.contains("1048576"), "{source}");
+    let record = Record::from(("ä".repeat(257), "data"));
+    let error = writer.feed(record).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("257 characters"), "{source}");
+    assert_eq!(writer.undelivered(), [&Record::from("queued")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_is_a_name_or_an_arn() {
+    let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";
+    for stream in ["example", arn] {
+        let service = Scripted::delivering();
+        let mut writer = KinesisSink::builder().build_with(service.clone(), stream).unwrap();
+        writer.send(Record::from("x")).await.unwrap();
+        assert_eq!(service.requests()[0].stream(), &stream.parse::<StreamId>().unwrap());
+        assert_eq!(writer.stream().name(), "example");
+    }
+    assert!(KinesisSink::builder().build_with(Scripted::delivering(), "no such/name").is_err());
+}
+
+#[cfg(feature = "json")]
+#[tokio::test(start_paused = true)]
+async fn values_can_be_sent_as_json() {
+    #[derive(serde::Serialize)]
+    struct Event<'a> {
+        id: u32,
+        text: &'a str,
+    }
+    let service = Scripted::delivering();
+    let events = (0..3).map(|id| Event { id, text: "ü" });
+    let records = events.map(|event| Ok(Record::json(&event).unwrap()));
+    stream::iter(records).forward(&mut writer(&service)).await.unwrap();
+    let expected = (0..3).map(|id| format!(r#"{{"id":{id},"text":"ü"}}"#));
+    assert_eq!(service.delivered(), expected.collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_logging_can_be_on_and_off() {
+    for (filter, lines) in [("kinesis_sink=debug", 2), ("kinesis_sink=info", 0)] {
+        let (logs, _guard) = Logs::listen(filter);
+        let stack = ServiceBuilder::new().trace_put_records().service(Scripted::delivering());
+        let mut writer = KinesisSink::builder().build_with(stack, "example").unwrap();
+        writer.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap();
+        assert_eq!(logs.with("500 records").len(), lines, "{filter}: {:#?}", logs.lines());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_batchs_size_success_count_and_errors_can_be_read() {
+    let service = Scripted::new(|call, request| Ok(answer_each(request, |n| call > 0 || n > 1)));
+    let mut writer = writer(&service);
+    assert!(writer.last_request().is_none());
+    for record in records(0..500) {
+        writer.feed(record).await.unwrap();
+    }
+    // Until the first answer is in, and not the second.
+    assert!(writer.flush().now_or_never().is_none());
+    tokio::time::sleep(std::time::Duration::from_millis(21)).await;
+    assert!(writer.flush().now_or_never().is_none());
+    let last = writer.last_request().unwrap();
+    assert_eq!((last.records, last.delivered), (500, 498));
+    let messages: Vec<_> = last.errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(messages, ["Rate exceeded for shard shardId-000000000000"]);
+    writer.flush().await.unwrap();
+    let last = writer.last_request().unwrap();
+    assert_eq!((last.records, last.delivered, last.errors.len()), (2, 2, 0));
+    let totals = writer.totals();
+    assert_eq!((totals.accepted, totals.delivered, totals.requests), (500, 500, 2));
+}

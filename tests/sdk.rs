@@ -1,0 +1,226 @@
+//! The whole stack down to the SDK, with answers that a local server cannot give.
+
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::Region;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::operation::put_records::{PutRecordsInput, PutRecordsOutput};
+use aws_sdk_kinesis::types::PutRecordsResultEntry;
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::body::SdkBody;
+use futures::{SinkExt, stream};
+use kinesis_sink::service::{
+    Classify, DefaultClassify, Delivery, Entry, ErrorClass, PutRecords, PutRecordsErrorKind,
+    PutRecordsRequest,
+};
+use kinesis_sink::{BuildError, KinesisSink, Record, SinkError};
+use tower::ServiceExt;
+
+const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";
+
+fn client(rules: &[&Rule]) -> Client {
+    mock_client!(aws_sdk_kinesis, RuleMode::Sequential, rules, |config| config
+        .region(Region::new("eu-west-1"))
+        .retry_config(RetryConfig::standard().with_max_attempts(5)))
+}
+
+fn sink(rules: &[&Rule]) -> KinesisSink {
+    let millisecond = Duration::from_millis(1);
+    KinesisSink::builder()
+        .with_backoff(millisecond, millisecond)
+        .build(&client(rules), "example")
+        .unwrap()
+}
+
+fn records() -> impl futures::Stream<Item = Result<Record, SinkError>> + Unpin {
+    stream::iter((0..3).map(|n| Ok(Record::from(n.to_string()))))
+}
+
+fn delivered() -> PutRecordsResultEntry {
+    PutRecordsResultEntry::builder().shard_id("shardId-000000000000").sequence_number("1").build()
+}
+
+fn failed(code: &str) -> PutRecordsResultEntry {
+    PutRecordsResultEntry::builder().error_code(code).error_message("a message").build()
+}
+
+fn output(results: impl IntoIterator<Item = PutRecordsResultEntry>) -> PutRecordsOutput {
+    let records = results.into_iter().collect();
+    PutRecordsOutput::builder().set_records(Some(records)).build().unwrap()
+}
+
+/// A single answer under which all of `entries` arrived.
+fn all_delivered(entries: usize) -> Rule {
+    mock!(Client::put_records)
+        .match_requests(move |input| input.records().len() == entries)
+        .then_output(move || output((0..entries).map(|_| delivered())))
+}
+
+fn results(make: impl Fn() -> Vec<PutRecordsResultEntry> + Send + Sync + 'static) -> Rule {
+    mock!(Client::put_records).then_output(move || output(make()))
+}
+
+/// An error answer as it comes over the wire.
+fn http_error(status: u16, code: &'static str) -> Rule {
+    mock!(Client::put_records).then_http_response(move || {
+        let body = format!(r#"{{"__type":"{code}","message":"a message"}}"#);
+        let mut response =
+            HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.into_bytes()));
+        response.headers_mut().insert("x-amzn-requestid", "the-request-id");
+        response
+    })
+}
+
+#[tokio::test]
+async fn http_500_is_sent_again_by_the_sink_and_not_by_the_sdk() {
+    let (error, success) = (http_error(500, "InternalFailureException"), all_delivered(3));
+    let mut sink = sink(&[&error, &success]);
+    sink.send_all(&mut records()).await.unwrap();
+    assert_eq!((error.num_calls(), success.num_calls()), (1, 1));
+    assert_eq!((sink.totals().requests, sink.totals().requeued), (2, 3));
+}
+
+#[tokio::test]
+async fn a_throttled_request_is_sent_again() {
+    let error = http_error(400, "ProvisionedThroughputExceededException");
+    let success = all_delivered(3);
+    let mut sink = sink(&[&error, &success]);
+    sink.send_all(&mut records()).await.unwrap();
+    assert_eq!((error.num_calls(), success.num_calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn access_denied_and_no_such_stream_are_told_and_keep_the_records() {
+    for code in ["AccessDeniedException", "ResourceNotFoundException"] {
+        let (error, success) = (http_error(400, code), all_delivered(3));
+        let mut sink = sink(&[&error, &success]);
+        let told = sink.send_all(&mut records()).await.unwrap_err();
+        let SinkError::Request { kept: 3, source, .. } = &told else { panic!("{told}") };
+        let cause =
+            std::iter::successors(Some(&**source as &dyn std::error::Error), |e| e.source());
+        let cause: Vec<_> = cause.map(ToString::to_string).collect();
+        let expected = format!("{code}: a message (HTTP 400) (request id the-request-id)");
+        assert!(cause.contains(&expected), "{cause:?}");
+        sink.flush().await.unwrap();
+        assert_eq!(sink.totals().delivered, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_response_of_the_wrong_length_settles_nothing() {
+    for length in [0, 2, 4] {
+        let wrong = results(move || (0..length).map(|_| delivered()).collect());
+        let success = all_delivered(3);
+        let mut sink = sink(&[&wrong, &success]);
+        sink.send_all(&mut records()).await.unwrap();
+        assert_eq!((sink.totals().requeued, sink.totals().delivered), (3, 3));
+    }
+}
+
+#[tokio::test]
+async fn unknown_error_codes_lose_nothing() {
+    let entry = results(|| vec![delivered(), failed("NewEntryError"), delivered()]);
+    let server = http_error(503, "NewServerError");
+    let (client_error, success) = (http_error(400, "NewClientError"), all_delivered(1));
+    let mut sink = sink(&[&entry, &server, &client_error, &success]);
+    let told = sink.send_all(&mut records()).await.unwrap_err();
+    assert!(matches!(told, SinkError::Request { kept: 1, .. }), "a client's error is told: {told}");
+    sink.flush().await.unwrap();
+    assert_eq!(sink.totals().delivered, 3);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_kinesis_is_an_unknown_outcome() {
+    let garbage = mock!(Client::put_records).then_http_response(|| {
+        HttpResponse::new(200.try_into().unwrap(), SdkBody::from("<html>hello</html>"))
+    });
+    let success = all_delivered(3);
+    let mut sink = sink(&[&garbage, &success]);
+    sink.send_all(&mut records()).await.unwrap();
+    assert_eq!((sink.totals().requeued, sink.totals().delivered), (3, 3));
+}
+
+#[tokio::test]
+async fn a_partial_failure_sends_the_failed_entries_again() {
+    let throttle = "ProvisionedThroughputExceededException";
+    let partial = results(move || vec![failed(throttle), delivered(), failed("InternalFailure")]);
+    let again = mock!(Client::put_records)
+        .match_requests(|input| {
+            let data: Vec<_> = input.records().iter().map(|entry| entry.data().as_ref()).collect();
+            data == [b"0", b"2"]
+        })
+        .then_output(|| output([delivered(), delivered()]));
+    let mut sink = sink(&[&partial, &again]);
+    sink.send_all(&mut records()).await.unwrap();
+    assert_eq!((sink.totals().delivered, sink.totals().throttled), (3, 1));
+}
+
+#[tokio::test]
+async fn the_service_tells_what_happened() {
+    let error = http_error(400, "KMSThrottlingException");
+    let service = PutRecords::new(&client(&[&error, &all_delivered(1)]));
+    let entry = Entry::new("data".into(), Some("key".into()), None);
+    let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);
+    let error = service.clone().oneshot(request.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), PutRecordsErrorKind::Service);
+    assert_eq!((error.code(), error.status()), (Some("KMSThrottlingException"), Some(400)));
+    assert_eq!(DefaultClassify.classify_error(&error), ErrorClass::Throttled);
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.results(), [Ok(Delivery::new("shardId-000000000000", "1"))]);
+}
+
+#[tokio::test]
+async fn streams_are_addressed_by_name_or_by_arn() {
+    let matching = |matches: fn(&PutRecordsInput) -> bool| {
+        mock!(Client::put_records).match_requests(matches).then_output(|| output([delivered()]))
+    };
+    let by_name =
+        matching(|input| input.stream_name() == Some("example") && input.stream_arn().is_none());
+    let mut sink = KinesisSink::new(&client(&[&by_name]), "example").unwrap();
+    sink.send(Record::from("x")).await.unwrap();
+    let by_arn = matching(|input| input.stream_arn() == Some(ARN) && input.stream_name().is_none());
+    let mut sink = KinesisSink::new(&client(&[&by_arn]), ARN).unwrap();
+    sink.send(Record::from("x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_arn_of_another_region_is_refused_early() {
+    let arn = ARN.replace("eu-west-1", "us-east-1");
+    let error = KinesisSink::new(&client(&[]), &arn).unwrap_err();
+    assert!(matches!(error, BuildError::Region(_)), "{error}");
+    // A stack of the user's own finds out at the first request, before anything is sent.
+    let service = PutRecords::new(&client(&[]));
+    let mut sink = KinesisSink::builder().build_with(service, &arn).unwrap();
+    let error = sink.send(Record::from("x")).await.unwrap_err();
+    assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn settings_are_checked_when_the_sink_is_built() {
+    let client = client(&[]);
+    let builders = [
+        KinesisSink::builder().with_max_in_flight(0),
+        KinesisSink::builder().with_buffer_records(0),
+        KinesisSink::builder().with_buffer_bytes(0),
+        KinesisSink::builder().with_max_attempts(0),
+        KinesisSink::builder().with_deadline(Duration::ZERO),
+        KinesisSink::builder().with_request_timeout(Duration::ZERO),
+        KinesisSink::builder().with_backoff(Duration::from_secs(2), Duration::from_secs(1)),
+    ];
+    let fields = builders.map(|builder| match builder.build(&client, "example") {
+        Err(BuildError::Setting(error)) => error.field(),
+        other => panic!("{other:?}"),
+    });
+    let expected = [
+        "max_in_flight",
+        "buffer_records",
+        "buffer_bytes",
+        "max_attempts",
+        "deadline",
+        "request_timeout",
+        "backoff_ceiling",
+    ];
+    assert_eq!(fields, expected);
+}

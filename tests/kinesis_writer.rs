@@ -2,7 +2,6 @@
 //! messages, called `put_records()` and requeued the records of a partial failure.
 
 mod logs;
-#[allow(dead_code, reason = "each test binary uses its own part")]
 mod scripted;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
@@ -88,7 +87,7 @@ async fn an_empty_flush_makes_no_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_partial_failure_is_requeued_at_the_front_in_order_until_delivered() {
-    let fails = |call: usize, place: usize| call < 2 && place % 100 == 0;
+    let fails = |call: usize, place: usize| call < 2 && place.is_multiple_of(100);
     let service =
         Scripted::new(move |call, request| Ok(answer_each(request, |place| !fails(call, place))));
     // One request at a time, as the class had it.

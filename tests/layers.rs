@@ -1,7 +1,6 @@
 //! The sink over stacks of layers: ours, and each of tower's.
 
 mod logs;
-#[allow(dead_code, reason = "each test binary uses its own part")]
 mod scripted;
 
 use std::future::Future;

@@ -15,7 +15,7 @@ use kinesis_sink::service::{
     Classify, DefaultClassify, Delivery, Entry, ErrorClass, PutRecords, PutRecordsErrorKind,
     PutRecordsRequest,
 };
-use kinesis_sink::{BuildError, KinesisSink, Record, SinkError};
+use kinesis_sink::{BuildError, KinesisSink, Limits, Linger, Record, SinkError};
 use tower::ServiceExt;
 
 const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";
@@ -198,9 +198,18 @@ async fn an_arn_of_another_region_is_refused_early() {
 }
 
 #[tokio::test]
+async fn a_client_without_a_region_is_refused_early() {
+    let config = client(&[]).config().to_builder().region(None).build();
+    let error = KinesisSink::new(&Client::from_conf(config), "example").unwrap_err();
+    assert_eq!(error, BuildError::NoRegion);
+}
+
+#[tokio::test]
 async fn settings_are_checked_when_the_sink_is_built() {
     let client = client(&[]);
     let builders = [
+        KinesisSink::builder().with_limits(Limits::default().with_request_records(501)),
+        KinesisSink::builder().with_linger(Linger::Fill(Duration::from_secs(61))),
         KinesisSink::builder().with_max_in_flight(0),
         KinesisSink::builder().with_buffer_records(0),
         KinesisSink::builder().with_buffer_bytes(0),
@@ -214,6 +223,8 @@ async fn settings_are_checked_when_the_sink_is_built() {
         other => panic!("{other:?}"),
     });
     let expected = [
+        "request_records",
+        "linger",
         "max_in_flight",
         "buffer_records",
         "buffer_bytes",

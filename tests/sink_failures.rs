@@ -1,7 +1,6 @@
 //! What the sink does when the service, or a record, fails: nothing is lost, everything is told.
 
 mod logs;
-#[allow(dead_code, reason = "each test binary uses its own part")]
 mod scripted;
 
 use std::sync::mpsc;

@@ -23,6 +23,7 @@ mod settings;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use fastrand::Rng;
@@ -40,7 +41,7 @@ use crate::record::Record;
 use crate::service::PutRecordsRequest;
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
-use crate::undelivered::{DeadLetter, Reason, Undelivered};
+use crate::undelivered::{AttemptError, DeadLetter, Reason, Undelivered};
 
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -55,6 +56,8 @@ pub(crate) struct Pipeline {
     failed: Failed,
     /// After failures of whole requests; while a series lasts, one request at a time probes.
     backoff: Backoff,
+    /// What began the series.
+    outage: Option<Arc<AttemptError>>,
     /// Refusals for credentials in a row.
     credential_failures: u32,
     fatal: Fatal,
@@ -122,6 +125,7 @@ impl Pipeline {
             flights: BTreeMap::new(),
             failed: Failed::default(),
             backoff,
+            outage: None,
             credential_failures: 0,
             fatal: Fatal::No,
             held_records: 0,
@@ -288,6 +292,11 @@ impl Pipeline {
                 None
             }
         }
+    }
+
+    /// Why whole requests fail, since the first of them failed and until one succeeds.
+    pub(crate) fn outage(&self) -> Option<&AttemptError> {
+        self.outage.as_deref()
     }
 
     /// Offers the records that failed since the last call to `handler`; the answer is a reason if it

@@ -43,7 +43,8 @@ impl Pipeline {
     /// Takes the error of a service that did not become ready: nothing was cut, nothing sent.
     pub(crate) fn refuse(&mut self, error: BoxError, now: Instant) {
         let class = self.settings.classify.classify_error(&*error);
-        self.back_off(class, error, now, now);
+        let noted = Arc::new(attempt_error(&*error));
+        self.back_off(class, error, &noted, [now, now]);
     }
 
     fn settle_each(&mut self, flight: Flight, response: PutRecordsResponse, now: Instant) {
@@ -56,6 +57,7 @@ impl Pipeline {
             errors,
         });
         self.backoff.reset();
+        self.outage = None;
         self.credential_failures = 0;
         if matches!(self.fatal, Fatal::Reported) {
             self.fatal = Fatal::No;
@@ -122,7 +124,7 @@ impl Pipeline {
             self.split(flight, noted);
             return;
         }
-        let fatal = self.back_off(class, error, flight.cut_at, now);
+        let fatal = self.back_off(class, error, &noted, [flight.cut_at, now]);
         let mut returned = Vec::new();
         for mut pending in flight.records {
             match class {
@@ -147,15 +149,20 @@ impl Pipeline {
         }
     }
 
-    /// Slows the whole sink down after a failure that was not one record's. True if it is fatal.
+    /// Slows the whole sink down after a failure that was not one record's, of a request that was cut at
+    /// the first of the times and failed at the second. True if the failure is fatal.
     fn back_off(
         &mut self,
         class: ErrorClass,
         error: BoxError,
-        cut_at: Instant,
-        now: Instant,
+        noted: &Arc<AttemptError>,
+        [cut_at, now]: [Instant; 2],
     ) -> bool {
         let news = self.backoff.fail(cut_at, now, &mut self.rng);
+        // A request that a layer of the user's own shed is no outage.
+        if class != ErrorClass::NotSent {
+            self.outage.get_or_insert_with(|| noted.clone());
+        }
         if class == ErrorClass::Credentials {
             self.credential_failures += u32::from(news);
         }

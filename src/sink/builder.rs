@@ -162,8 +162,8 @@ impl SinkBuilder {
     ///
     /// # Errors
     ///
-    /// A setting is out of range, `stream` is neither a name nor an ARN, or the ARN's region is not the
-    /// client's.
+    /// A setting is out of range, `stream` is neither a name nor an ARN, the client has no region, or
+    /// the ARN has another one.
     pub fn build(
         self,
         client: &Client,
@@ -172,7 +172,12 @@ impl SinkBuilder {
         let range = Duration::from_millis(1)..=Duration::from_secs(600);
         SettingError::check("request_timeout", self.request_timeout, range)?;
         let stream: StreamId = stream.as_ref().parse()?;
-        stream.check_region(client.config().region().map(|region| region.as_ref()))?;
+        // An empty AWS_REGION comes out as a region without a name.
+        let region = client.config().region().map_or("", |region| region.as_ref());
+        if region.is_empty() {
+            return Err(BuildError::NoRegion);
+        }
+        stream.check_region(Some(region))?;
         let stack = ServiceBuilder::new().trace_put_records();
         #[cfg(feature = "metrics")]
         let stack = stack.measure_put_records();
@@ -205,7 +210,7 @@ impl SinkBuilder {
             timer: None,
             dead_letters: self.dead_letters,
             state: State::Open,
-            failing: false,
+            outage_logged: false,
         })
     }
 }

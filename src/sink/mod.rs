@@ -11,7 +11,7 @@ use aws_sdk_kinesis::Client;
 use futures::Sink;
 use tokio::time::{Instant, Sleep};
 use tower::{BoxError, Service};
-use tracing::{debug, info, trace, warn};
+use tracing::{info, trace, warn};
 
 pub use builder::{DefaultService, SinkBuilder};
 
@@ -82,8 +82,8 @@ pub struct KinesisSink<S = DefaultService> {
     timer: Option<Pin<Box<Sleep>>>,
     dead_letters: Option<Box<dyn DeadLetter>>,
     state: State,
-    /// Whether a warning about failing requests is out and no success has followed.
-    failing: bool,
+    /// A warning about failing requests is out, and no success has followed.
+    outage_logged: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl KinesisSink {
     ///
     /// # Errors
     ///
-    /// `stream` is neither a name nor an ARN, or the ARN's region is not the client's.
+    /// `stream` is neither a name nor an ARN, the client has no region, or the ARN has another one.
     pub fn new(client: &Client, stream: impl AsRef<str>) -> Result<Self, BuildError> {
         Self::builder().build(client, stream)
     }
@@ -112,8 +112,8 @@ impl KinesisSink {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); also when no region is configured. Missing credentials show at the first
-    /// request, as [`SinkError::Request`].
+    /// As [`new`](Self::new). Missing credentials show at the first request, as
+    /// [`SinkError::Request`].
     ///
     /// # Cancel safety
     ///
@@ -121,9 +121,6 @@ impl KinesisSink {
     #[cfg(feature = "config")]
     pub async fn from_env(stream: impl AsRef<str>) -> Result<Self, BuildError> {
         let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-        if config.region().is_none() {
-            return Err(BuildError::NoRegion);
-        }
         Self::new(&Client::new(&config), stream)
     }
 
@@ -228,7 +225,10 @@ where
         while self.pipeline.due(now).is_some() {
             match self.service.poll_ready(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Err(error)) => self.pipeline.refuse(error.into(), now),
+                Poll::Ready(Err(error)) => {
+                    self.pipeline.refuse(error.into(), now);
+                    self.log_outage();
+                }
                 // Cut only now: while the service was busy, the request could grow.
                 Poll::Ready(Ok(())) => {
                     let Some((id, request, reason)) = self.pipeline.cut(now) else { return };
@@ -244,8 +244,8 @@ where
     fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
         let mut settled = false;
         while let Poll::Ready(Some((id, outcome))) = self.requests.poll_next(cx) {
-            self.note_outage(&outcome);
             self.pipeline.settle(id, outcome, now);
+            self.log_outage();
             settled = true;
         }
         settled
@@ -284,22 +284,21 @@ where
 
 impl<S> KinesisSink<S> {
     /// Says once that requests fail, and once that they work again: retrying is silent otherwise.
-    fn note_outage(&mut self, outcome: &Result<PutRecordsResponse, BoxError>) {
+    fn log_outage(&mut self) {
         let stream = self.pipeline.stream().name();
-        match outcome {
-            Ok(_) if self.failing => {
-                info!(target: TARGET, "requests to stream {stream} succeed again");
-                self.failing = false;
-            }
-            Err(error) if !self.failing => {
-                let error = crate::service::attempt_error(&**error);
+        match (self.outage_logged, self.pipeline.outage()) {
+            (false, Some(error)) => {
                 warn!(
                     target: TARGET,
                     error = error.message(),
                     "error.type" = error.code(),
                     "requests to stream {stream} fail; trying again with back-off"
                 );
-                self.failing = true;
+                self.outage_logged = true;
+            }
+            (true, None) => {
+                info!(target: TARGET, "requests to stream {stream} succeed again");
+                self.outage_logged = false;
             }
             _ => {}
         }
@@ -360,8 +359,6 @@ impl<S> Drop for KinesisSink<S> {
                 "sink for stream {} dropped with {records} records undelivered",
                 self.stream().name()
             );
-        } else {
-            debug!(target: TARGET, "sink for stream {} dropped empty", self.stream().name());
         }
     }
 }

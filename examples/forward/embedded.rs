@@ -1,0 +1,84 @@
+//! A Kinesis server in this process, on a free port of the loopback interface.
+
+use anyhow::Context;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::Credentials;
+use aws_sdk_kinesis::types::StreamStatus;
+use axum::extract::DefaultBodyLimit;
+use ferrokinesis::create_app;
+use ferrokinesis::store::StoreOptions;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The stream that it has.
+pub const STREAM: &str = "example";
+
+/// The server. Dropping it ends it.
+pub struct Embedded {
+    client: Client,
+    endpoint: String,
+    server: JoinHandle<()>,
+}
+
+impl Embedded {
+    /// Starts a server with one stream of `shards` shards. With `enforce_limits` a shard takes 1,000
+    /// records and 1 MiB a second.
+    pub async fn start(shards: i32, enforce_limits: bool) -> anyhow::Result<Self> {
+        let options = StoreOptions {
+            create_stream_ms: 50,
+            shard_limit: 1_000,
+            enforce_limits,
+            ..StoreOptions::default()
+        };
+        let (app, _store) = create_app(options);
+        // axum's own limit of 2 MB would refuse most requests.
+        let app = app.layer(DefaultBodyLimit::max(16 << 20));
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                eprintln!("the embedded server ended: {error}");
+            }
+        });
+        let client = client(&endpoint).await;
+        create_stream(&client, shards).await.context("the embedded server has no stream")?;
+        Ok(Self { client, endpoint, server })
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn client(endpoint: &str) -> Client {
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "embedded"))
+        .load()
+        .await;
+    Client::new(&config)
+}
+
+async fn create_stream(client: &Client, shards: i32) -> anyhow::Result<()> {
+    client.create_stream().stream_name(STREAM).shard_count(shards).send().await?;
+    loop {
+        let summary = client.describe_stream_summary().stream_name(STREAM).send().await?;
+        let summary = summary.stream_description_summary.context("no summary")?;
+        if summary.stream_status == StreamStatus::Active {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,122 @@
+//! Forwards a file, line by line, into a Kinesis stream, and checks that all of it arrived.
+//!
+//! Without arguments it needs nothing: it starts an embedded Kinesis server, writes a log file, forwards
+//! it through the real AWS SDK, reads every shard back and compares. See `--help`.
+
+mod arguments;
+mod embedded;
+mod logfile;
+mod progress;
+mod read_back;
+mod remote;
+mod source;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use aws_sdk_kinesis::Client;
+use clap::Parser;
+use futures::{SinkExt, StreamExt, TryStreamExt};
+use kinesis_sink::{KinesisSink, Record};
+
+use self::arguments::Arguments;
+use self::embedded::Embedded;
+use self::logfile::LogFile;
+use self::progress::Progress;
+use self::read_back::{From, ReadBack};
+use self::source::Source;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // Kept to the end: dropping the server ends it, dropping the log file removes it.
+    let (generated, path) = match &arguments.file {
+        Some(path) => (None, path.clone()),
+        None => {
+            let file = LogFile::generate(arguments.records)?;
+            let path = file.path().to_owned();
+            (Some(file), path)
+        }
+    };
+    let source = Source::open(&path).await?;
+    if arguments.is_remote() {
+        let client = remote::client(&arguments).await?;
+        let stream = arguments.stream.as_deref().unwrap_or(embedded::STREAM);
+        remote::check_stream(&client, stream).await?;
+        let read_back = match arguments.read_back {
+            true => Some(ReadBack::begin(&client, stream, From::Now).await?),
+            false => None,
+        };
+        return forward(&client, stream, source, read_back).await;
+    }
+    let server = Embedded::start(4, arguments.throttled).await?;
+    println!("embedded Kinesis server at {}, stream {}", server.endpoint(), embedded::STREAM);
+    if generated.is_some() {
+        println!(
+            "generated {} log lines, {} bytes",
+            arguments.records,
+            source.bytes().unwrap_or(0)
+        );
+    }
+    let read_back = ReadBack::begin(server.client(), embedded::STREAM, From::Start).await?;
+    forward(server.client(), embedded::STREAM, source, Some(read_back)).await
+}
+
+/// The heart of it: lines in, records out.
+async fn forward(
+    client: &Client,
+    stream: &str,
+    source: Source,
+    mut read_back: Option<ReadBack>,
+) -> anyhow::Result<()> {
+    let mut sink = KinesisSink::new(client, stream)?;
+    let mut progress = Progress::new(source.bytes());
+    let forwarded = source
+        .lines()
+        .map_ok(|line| {
+            progress.advance(line.len());
+            if let Some(read_back) = &mut read_back {
+                read_back.expect(line.clone());
+            }
+            Record::from(line)
+        })
+        .forward((&mut sink).sink_map_err(anyhow::Error::from))
+        .await;
+    let lines = progress.finish();
+    forwarded.with_context(|| format!("stopped after line {lines}"))?;
+
+    let totals = *sink.totals();
+    if totals.throttled > 0 {
+        println!("{} times an entry came back throttled and was sent again", totals.throttled);
+    }
+    let summary = format!(
+        "forwarded {} records in {} requests, {} failed",
+        totals.delivered,
+        totals.requests,
+        sink.failed()
+    );
+    let Some(read_back) = read_back else {
+        println!("{summary}");
+        return Ok(());
+    };
+    let found = read_back.finish().await?;
+    println!(
+        "{summary}; read back {}, {} missing, {} duplicated",
+        found.records, found.missing, found.duplicated
+    );
+    anyhow::ensure!(found.missing == 0, "{} records are missing in the stream", found.missing);
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! A client for a real stream, and early answers to what is commonly wrong.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::ProvideCredentials;
+use aws_sdk_kinesis::error::ProvideErrorMetadata;
+use kinesis_sink::StreamId;
+
+use crate::arguments::Arguments;
+
+/// A client as the arguments and the environment say.
+pub async fn client(arguments: &Arguments) -> anyhow::Result<Client> {
+    let stream: Option<StreamId> = arguments.stream.as_deref().map(str::parse).transpose()?;
+    let region = arguments.region.clone();
+    let region = region.or_else(|| Some(stream?.region()?.to_owned()));
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).build());
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region));
+    }
+    if let Some(endpoint) = &arguments.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    let config = loader.load().await;
+    if config.region().is_none() {
+        bail!("no region is configured: give --region, or set AWS_REGION");
+    }
+    let credentials = config.credentials_provider().context("no AWS credentials are configured")?;
+    match credentials.provide_credentials().await {
+        Ok(_) => Ok(Client::new(&config)),
+        // What the chain tried fills a screen, and says no more.
+        Err(CredentialsError::CredentialsNotLoaded(_)) => bail!(
+            "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+        ),
+        Err(error) => Err(error).context("the AWS credentials cannot be loaded"),
+    }
+}
+
+/// Says early what would otherwise be found out while sending, or be waited for. Whoever may not
+/// describe the stream may still be allowed to write to it.
+pub async fn check_stream(client: &Client, stream: &str) -> anyhow::Result<()> {
+    let id: StreamId = stream.parse()?;
+    id.check_region(client.config().region().map(|region| region.as_ref()))?;
+    let call = client.describe_stream_summary();
+    let call = match id.arn() {
+        Some(arn) => call.stream_arn(arn),
+        None => call.stream_name(id.name()),
+    };
+    let Err(error) = call.send().await else { return Ok(()) };
+    match error.code() {
+        Some("ResourceNotFoundException") => {
+            bail!("the stream {stream} does not exist: create it, or check --stream and --region")
+        }
+        Some("AccessDeniedException") => Ok(()),
+        Some(code) => bail!("the service refuses: {code}: {}", error.message().unwrap_or_default()),
+        None => Err(error).context("the endpoint cannot be reached"),
+    }
+}

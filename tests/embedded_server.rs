@@ -1,0 +1,190 @@
+//! Over HTTP to a Kinesis server in this process: what was sent is there, also when shards are
+//! throttled.
+#![cfg(feature = "config")]
+
+#[path = "../examples/forward/embedded.rs"]
+mod embedded;
+#[path = "../examples/forward/read_back.rs"]
+mod read_back;
+
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use embedded::{Embedded, STREAM};
+use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::service::PutRecords;
+use kinesis_sink::{KinesisSink, Limits, Record, TimeoutLayer};
+use read_back::{Found, From, ReadBack};
+use tower::ServiceBuilder;
+
+/// Payloads of all sizes and bytes, each a different one.
+fn payloads(count: usize, seed: u64) -> Vec<Bytes> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut payload = |number: usize| {
+        let mut data = number.to_be_bytes().to_vec();
+        data.extend(std::iter::repeat_with(|| rng.u8(..)).take(number % 2_000));
+        Bytes::from(data)
+    };
+    (0..count).map(&mut payload).collect()
+}
+
+async fn send_and_read_back(server: &Embedded, payloads: Vec<Bytes>) -> (KinesisSink, Found) {
+    let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
+    payloads.iter().for_each(|payload| read_back.expect(payload.clone()));
+    let mut sink = KinesisSink::new(server.client(), STREAM).unwrap();
+    let records = stream::iter(payloads).map(Record::from).map(Ok);
+    tokio::time::timeout(Duration::from_secs(120), records.forward(&mut sink))
+        .await
+        .expect("it ends in time")
+        .unwrap();
+    (sink, read_back.finish().await.unwrap())
+}
+
+#[tokio::test]
+async fn everything_arrives_as_it_was_sent() {
+    let server = Embedded::start(4, false).await.unwrap();
+    let (sink, found) = send_and_read_back(&server, payloads(5_000, 1)).await;
+    assert_eq!(found, Found { records: 5_000, missing: 0, duplicated: 0 });
+    assert_eq!((sink.totals().delivered, sink.totals().requeued), (5_000, 0));
+}
+
+#[tokio::test]
+async fn everything_arrives_when_shards_are_throttled() {
+    let server = Embedded::start(4, true).await.unwrap();
+    // 4 shards take 4,000 records a second, so 10,000 cannot go without throttles.
+    let (sink, found) = send_and_read_back(&server, payloads(10_000, 2)).await;
+    assert_eq!(found, Found { records: 10_000, missing: 0, duplicated: 0 });
+    assert!(sink.totals().throttled > 0, "partial failures happened");
+    assert_eq!((sink.totals().delivered, sink.failed()), (10_000, 0));
+}
+
+#[tokio::test]
+async fn keys_hash_keys_and_arns_are_understood() {
+    let server = Embedded::start(2, false).await.unwrap();
+    let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}");
+    let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_secs(10)))
+        .service(PutRecords::new(server.client()));
+    let mut sink = KinesisSink::builder().build_with(service, &arn).unwrap();
+    for key in ["k", "ключ", "🦀🦀🦀"] {
+        sink.feed(Record::from((key, "data"))).await.unwrap();
+        sink.feed(Record::from(("k", "data")).with_explicit_hash_key(u128::MAX)).await.unwrap();
+    }
+    sink.flush().await.unwrap();
+    assert_eq!(sink.totals().delivered, 6);
+}
+
+/// The server takes 5 MiB a request, so one of 8 MiB is refused as invalid: it is split, and arrives.
+#[tokio::test]
+async fn a_request_that_is_too_large_for_the_server_is_split() {
+    const MIB: usize = 1024 * 1024;
+    let server = Embedded::start(1, false).await.unwrap();
+    let limits = Limits::default().with_request_bytes(8 * MIB);
+    let builder = KinesisSink::builder().with_limits(limits).with_buffer_bytes(8 * MIB);
+    let mut sink = builder.build(server.client(), STREAM).unwrap();
+    let large = stream::iter((0..8).map(|n| Ok(Record::from(("k", vec![n; MIB - 1])))));
+    tokio::time::timeout(Duration::from_secs(60), large.forward(&mut sink)).await.unwrap().unwrap();
+    assert_eq!((sink.totals().delivered, sink.failed()), (8, 0));
+    assert!(sink.totals().requests > 1);
+}
+
+/// Runs the main job's own program, which a plain `cargo test` builds beside this one.
+fn forward(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    forward_with_input(arguments, environment, Stdio::null())
+}
+
+fn forward_with_input(
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    input: impl Into<Stdio>,
+) -> Output {
+    let program =
+        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/forward");
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(input);
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"] {
+        command.env_remove(name);
+    }
+    command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", "/dev/null");
+    command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    command.envs(environment.iter().copied()).output().expect("the example is built")
+}
+
+#[test]
+fn the_main_job_forwards_and_finds_everything() {
+    let output = forward(&["--records", "3000"], &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let last = said.lines().last().unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(last.starts_with("forwarded 3000 records in "), "{last}");
+    assert!(last.ends_with("0 failed; read back 3000, 0 missing, 0 duplicated"), "{last}");
+}
+
+#[test]
+fn the_main_job_forwards_a_file_and_keeps_its_bytes() {
+    let path = std::env::temp_dir().join(format!("kinesis-sink-test-{}", std::process::id()));
+    std::fs::write(&path, b"one\n\xff\x00\r\n\nsame\nsame\nno line break at the end").unwrap();
+    let by_path = forward(&["--file", path.to_str().unwrap()], &[]);
+    let input = std::fs::File::open(&path).unwrap();
+    let by_standard_input = forward_with_input(&["--file", "-"], &[], input);
+    std::fs::remove_file(&path).unwrap();
+    for output in [by_path, by_standard_input] {
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("read back 6, 0 missing, 0 duplicated"), "{said}");
+    }
+}
+
+#[test]
+fn the_main_job_says_in_one_sentence_what_is_wrong() {
+    let keys = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")];
+    let nowhere = ["--region", "us-east-1", "--endpoint", "http://127.0.0.1:1"];
+    for (arguments, environment, expected) in [
+        (&["--file", "/no/such/file"][..], &[][..], "cannot read /no/such/file"),
+        (&["--stream", "arn:aws:kinesis:x"], &keys, "is not a stream's ARN"),
+        (&["--stream", "a b"], &keys, "is not a stream name"),
+        (&["--stream", "example"], &keys, "no region is configured"),
+        (&["--stream", "example", "--region", "us-east-1"], &[], "no AWS credentials found"),
+        (&nowhere, &keys, "the endpoint cannot be reached"),
+    ] {
+        let output = forward(arguments, environment);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.starts_with("error: ") && said.contains(expected), "{arguments:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+    }
+}
+
+/// A process of its own, so that it can have an environment of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_can_be_made_from_the_environment() {
+    let server = Embedded::start(1, false).await.unwrap();
+    let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
+    read_back.expect(Bytes::from_static(b"from the environment"));
+    let run = |region: &str| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "send_from_the_environment", "--ignored"])
+            .env("AWS_REGION", region)
+            .env("AWS_ENDPOINT_URL", server.endpoint())
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .output()
+            .unwrap()
+    };
+    let output = run("us-east-1");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(read_back.finish().await.unwrap().records, 1);
+    let output = run("");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && said.contains("NoRegion"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "runs as a process of its own, with an environment made by the test above"]
+async fn send_from_the_environment() {
+    let mut sink = KinesisSink::from_env(STREAM).await.unwrap();
+    sink.send(Record::from("from the environment")).await.unwrap();
+}

@@ -40,6 +40,8 @@ impl Progress {
     pub fn finish(self) -> u64 {
         if let Some(bar) = self.bar {
             bar.finish();
+            // Without it the next output would go on in the bar's line.
+            eprintln!();
         }
         self.lines
     }

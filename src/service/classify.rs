@@ -264,6 +264,7 @@ const TIMEOUT: &str = "Timeout";
 const OVERLOADED: &str = "Overloaded";
 
 /// The words of this crate for errors that are not the service's.
+#[cfg(feature = "metrics")]
 const OWN_CODES: &[&str] = &[
     TIMEOUT,
     OVERLOADED,
@@ -277,6 +278,7 @@ const OWN_CODES: &[&str] = &[
 ];
 
 /// `code` as a metrics label: one of a bounded number of words, whatever a server answers.
+#[cfg(feature = "metrics")]
 pub(crate) fn code_label(code: &str) -> &'static str {
     let known = CODES.iter().map(|(known, _)| *known);
     known.chain(OWN_CODES.iter().copied()).find(|known| *known == code).unwrap_or("other")
@@ -364,6 +366,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "metrics")]
     #[test]
     fn labels_are_bounded() {
         assert_eq!(code_label("InternalFailure"), "InternalFailure");

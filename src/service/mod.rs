@@ -32,4 +32,6 @@ pub use request::{Entry, PutRecordsRequest};
 pub use response::{Delivery, EntryError, ErrorCount, PutRecordsResponse};
 pub use sdk::PutRecords;
 
-pub(crate) use classify::{attempt_error, code_label};
+pub(crate) use classify::attempt_error;
+#[cfg(feature = "metrics")]
+pub(crate) use classify::code_label;

@@ -16,6 +16,7 @@ pub struct Undelivered {
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
     pub(crate) may_be_written: bool,
+    pub(crate) last_error: Option<Arc<AttemptError>>,
 }
 
 impl Undelivered {
@@ -42,6 +43,12 @@ impl Undelivered {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// How the last of its attempts failed, if one did.
+    #[must_use]
+    pub fn last_error(&self) -> Option<&AttemptError> {
+        self.last_error.as_deref()
     }
 
     /// Whether the stream may hold it all the same, because the outcome of one of the attempts is

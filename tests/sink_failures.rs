@@ -264,3 +264,50 @@ async fn dropping_a_sink_warns_once_with_the_number_of_records() {
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
     assert!(warnings[0].contains("503 records undelivered"), "{warnings:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_record_ends_flush_and_close_only_when_all_else_is_settled() {
+    for close in [false, true] {
+        let service = rejecting(&["0"]);
+        let mut sink = sink(&service);
+        for record in records(0..4_000) {
+            sink.feed(record).await.unwrap();
+        }
+        let error = if close { sink.close().await } else { sink.flush().await }.unwrap_err();
+        assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
+        assert_eq!((sink.totals().delivered, sink.waiting(), sink.in_flight()), (3_999, 0, 0));
+        if close { sink.close().await } else { sink.flush().await }.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn forward_delivers_everything_before_it_tells_of_a_failed_record() {
+    let service = rejecting(&["0"]);
+    let mut sink = sink(&service);
+    let error = stream::iter(records(0..9_000).map(Ok)).forward(&mut sink).await.unwrap_err();
+    assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
+    assert_eq!((sink.totals().delivered, sink.failed()), (8_999, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_panics_when_it_is_called_loses_no_record() {
+    let mut calls = 0;
+    let service = tower::service_fn(move |request| {
+        calls += 1;
+        assert!(calls > 1, "a panic on purpose");
+        async move { Ok::<_, BoxError>(all_delivered(&request)) }
+    });
+    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+    assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_come_counts_when_the_sink_is_dropped() {
+    let (logs, _guard) = Logs::listen("info");
+    let mut sink = sink(&Scripted::delivering());
+    assert!(sink.send(Record::from("one")).now_or_never().is_none());
+    sleep(Duration::from_millis(21)).await;
+    drop(sink);
+    assert_eq!(logs.lines().len(), 0, "{:#?}", logs.lines());
+}

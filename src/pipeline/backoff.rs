@@ -26,11 +26,16 @@ impl Backoff {
         if self.began.is_some_and(|began| cut_at < began) {
             return false;
         }
-        let longest = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
+        self.pause(now, rng);
         self.failures = self.failures.saturating_add(1);
         self.began = Some(now);
-        self.until = Some(now + longest.mul_f64(rng.f64()));
         true
+    }
+
+    /// Waits as after a failure, without counting one.
+    pub(crate) fn pause(&mut self, now: Instant, rng: &mut Rng) {
+        let longest = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
+        self.until = self.until.max(Some(now + longest.mul_f64(rng.f64())));
     }
 
     /// Any progress ends the series of failures: the next wait is a short one again.

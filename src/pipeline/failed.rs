@@ -2,24 +2,25 @@ use std::collections::VecDeque;
 
 use crate::undelivered::{DeadLetter, Reason, Undelivered};
 
-/// The records that failed for good and that nobody has taken yet, with their place in the order of
+/// The records that failed for good and that nobody has taken yet, each with its place in the order of
 /// acceptance.
 #[derive(Debug, Default)]
 pub(crate) struct Failed {
-    records: VecDeque<(u64, Undelivered)>,
-    /// So many of them, from the front, were offered to the dead-letter handler and reported.
-    offered: usize,
+    /// Not offered to the dead-letter handler so far.
+    fresh: VecDeque<(u64, Undelivered)>,
+    /// Left here by the handler, or by its absence.
+    kept: Vec<(u64, Undelivered)>,
     bytes: usize,
 }
 
 impl Failed {
     pub(crate) fn push(&mut self, seq: u64, undelivered: Undelivered) {
         self.bytes += undelivered.record.size();
-        self.records.push_back((seq, undelivered));
+        self.fresh.push_back((seq, undelivered));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.records.len()
+        self.fresh.len() + self.kept.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -27,7 +28,7 @@ impl Failed {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(u64, Undelivered)> {
-        self.records.iter()
+        self.kept.iter().chain(&self.fresh)
     }
 
     /// Offers what failed since the last call to `handler`. What it does not take stays here; the
@@ -36,29 +37,33 @@ impl Failed {
         &mut self,
         mut handler: Option<&mut Box<dyn DeadLetter>>,
     ) -> Option<Reason> {
-        let mut kept = None;
-        for (seq, undelivered) in self.records.split_off(self.offered) {
+        let mut reason = None;
+        // One by one: should the handler panic, the others are still here.
+        while let Some((seq, undelivered)) = self.fresh.pop_front() {
             self.bytes -= undelivered.record.size();
             let left = match &mut handler {
                 Some(handler) => handler.put(undelivered),
                 None => Some(undelivered),
             };
             if let Some(undelivered) = left {
-                kept = Some(undelivered.reason.clone());
-                self.push(seq, undelivered);
+                reason = Some(undelivered.reason.clone());
+                self.bytes += undelivered.record.size();
+                self.kept.push((seq, undelivered));
             }
         }
-        self.offered = self.records.len();
-        kept
+        reason
     }
 
-    /// Why the latest of them failed.
+    /// Why the latest of the kept ones failed.
     pub(crate) fn last_reason(&self) -> Option<&Reason> {
-        self.records.back().map(|(_, undelivered)| &undelivered.reason)
+        self.kept.last().map(|(_, undelivered)| &undelivered.reason)
     }
 
-    /// Takes all of them, offered or not.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = (u64, Undelivered)> {
-        std::mem::take(self).records.into_iter()
+    /// Takes all of them, offered or not, in the order of acceptance.
+    pub(crate) fn take_all(&mut self) -> Vec<(u64, Undelivered)> {
+        let Self { fresh, mut kept, .. } = std::mem::take(self);
+        kept.extend(fresh);
+        kept.sort_unstable_by_key(|(seq, _)| *seq);
+        kept
     }
 }

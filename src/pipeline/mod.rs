@@ -61,9 +61,9 @@ pub(crate) struct Pipeline {
     /// Refusals for credentials in a row.
     credential_failures: u32,
     fatal: Fatal,
-    /// Records accepted and neither delivered nor taken out, the failed ones among them.
-    held_records: usize,
-    held_bytes: usize,
+    /// Records accepted and not settled.
+    unsettled_records: usize,
+    unsettled_bytes: usize,
     next_seq: u64,
     next_request: u64,
     /// Records before this place are wanted out by a flush.
@@ -128,8 +128,8 @@ impl Pipeline {
             outage: None,
             credential_failures: 0,
             fatal: Fatal::No,
-            held_records: 0,
-            held_bytes: 0,
+            unsettled_records: 0,
+            unsettled_bytes: 0,
             next_seq: 0,
             next_request: 0,
             flush_before: 0,
@@ -143,8 +143,18 @@ impl Pipeline {
     /// Whether another record may come. The bounds count everything held; the one record that crosses
     /// them is still taken.
     pub(crate) fn has_room(&self) -> bool {
-        self.held_records < self.settings.buffer_records
-            && self.held_bytes < self.settings.buffer_bytes
+        self.has_room_for(self.held_records(), self.held_bytes())
+    }
+
+    fn has_room_for(&self, records: usize, bytes: usize) -> bool {
+        records < self.settings.buffer_records && bytes < self.settings.buffer_bytes
+    }
+
+    /// Whether the buffer is full of records that sending can clear away. Failed ones that are kept
+    /// are no reason for small requests, unless nothing else goes on.
+    fn presses(&self) -> bool {
+        !self.has_room_for(self.unsettled_records, self.unsettled_bytes)
+            || (!self.has_room() && self.flights.is_empty())
     }
 
     /// Takes a record, or hands it back with the reason.
@@ -158,8 +168,8 @@ impl Pipeline {
         if !self.has_room() {
             return Err(NotAccepted::new(record, NotAcceptedReason::Full));
         }
-        self.held_records += 1;
-        self.held_bytes += record.size();
+        self.unsettled_records += 1;
+        self.unsettled_bytes += record.size();
         self.totals.accepted += 1;
         self.lane.push(Pending::new(record, self.next_seq, now, &mut self.rng));
         self.next_seq += 1;
@@ -208,7 +218,7 @@ impl Pipeline {
             Some(CutReason::Full)
         } else if self.closing {
             Some(CutReason::Close)
-        } else if !self.has_room() {
+        } else if self.presses() {
             Some(CutReason::BackPressure)
         } else if oldest.accepted_at + self.settings.linger.ceiling() <= now {
             Some(CutReason::Linger)
@@ -305,17 +315,17 @@ impl Pipeline {
         &mut self,
         handler: Option<&mut Box<dyn DeadLetter>>,
     ) -> Option<Reason> {
-        let (records, bytes) = (self.failed.len(), self.failed.bytes());
-        let reason = self.failed.offer(handler);
-        self.held_records -= records - self.failed.len();
-        self.held_bytes -= bytes - self.failed.bytes();
-        reason
+        self.failed.offer(handler)
     }
 
     /// Why there will be no room until someone takes the failed records: nothing else is held.
     pub(crate) fn clogged(&self) -> Option<&Reason> {
         let clogged = self.is_settled() && !self.has_room();
         self.failed.last_reason().filter(|_| clogged)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
     }
 
     /// Whether every accepted record was delivered, has failed or was taken back.
@@ -338,12 +348,13 @@ impl Pipeline {
         self.failed.len()
     }
 
+    /// Everything that counts towards the bounds: not settled, or failed and kept.
     pub(crate) fn held_records(&self) -> usize {
-        self.held_records
+        self.unsettled_records + self.failed.len()
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.unsettled_bytes + self.failed.bytes()
     }
 
     pub(crate) fn stream(&self) -> &StreamId {
@@ -369,11 +380,9 @@ impl Pipeline {
         held.into_iter().map(|(_, record)| record).collect()
     }
 
-    /// Takes the failed records out.
+    /// Takes the failed records out, in the order of acceptance.
     pub(crate) fn take_failed(&mut self) -> Vec<Undelivered> {
-        self.held_records -= self.failed.len();
-        self.held_bytes -= self.failed.bytes();
-        self.failed.take_all().map(|(_, undelivered)| undelivered).collect()
+        self.failed.take_all().into_iter().map(|(_, undelivered)| undelivered).collect()
     }
 
     /// Takes everything out, in the order of acceptance. Requests in flight are forgotten: settling them
@@ -394,8 +403,8 @@ impl Pipeline {
         self.totals.taken_back += held.len() as u64;
         held.extend(self.failed.take_all());
         held.sort_unstable_by_key(|(seq, _)| *seq);
-        self.held_records = 0;
-        self.held_bytes = 0;
+        self.unsettled_records = 0;
+        self.unsettled_bytes = 0;
         held.into_iter().map(|(_, undelivered)| undelivered).collect()
     }
 }

@@ -26,18 +26,23 @@ impl Pipeline {
         outcome: Result<PutRecordsResponse, BoxError>,
         now: Instant,
     ) {
-        let Some(flight) = self.flights.remove(&id) else { return };
-        match outcome {
-            Ok(response) if response.results().len() == flight.records.len() => {
-                self.settle_each(flight, response, now);
+        // Classified while the flight still holds the records: the classifier may be a user's, and panic.
+        let Some(entries) = self.flights.get(&id).map(|flight| flight.records.len()) else {
+            return;
+        };
+        let classify = self.settings.classify.clone();
+        let error = match outcome {
+            Ok(response) if response.results().len() == entries => {
+                let errors = response.results().iter().filter_map(|result| result.as_ref().err());
+                let classes = errors.map(|error| classify.classify_entry(error)).collect();
+                self.settle_each(id, response, classes, now);
+                return;
             }
-            Ok(response) => {
-                let (entries, results) = (flight.records.len(), response.results().len());
-                let error = PutRecordsError::wrong_length(entries, results);
-                self.fail_request(flight, error.into(), now);
-            }
-            Err(error) => self.fail_request(flight, error, now),
-        }
+            Ok(response) => PutRecordsError::wrong_length(entries, response.results().len()).into(),
+            Err(error) => error,
+        };
+        let class = classify.classify_error(&*error);
+        self.fail_request(id, class, error, now);
     }
 
     /// Takes the error of a service that did not become ready: nothing was cut, nothing sent.
@@ -47,7 +52,15 @@ impl Pipeline {
         self.back_off(class, error, &noted, [now, now]);
     }
 
-    fn settle_each(&mut self, flight: Flight, response: PutRecordsResponse, now: Instant) {
+    /// `classes` has the entries that failed, in their order.
+    fn settle_each(
+        &mut self,
+        id: RequestId,
+        response: PutRecordsResponse,
+        classes: Vec<EntryClass>,
+        now: Instant,
+    ) {
+        let Some(flight) = self.flights.remove(&id) else { return };
         let delivered = response.delivered();
         let errors = if delivered == flight.records.len() { Vec::new() } else { response.errors() };
         self.last_request = Some(RequestSummary {
@@ -64,10 +77,14 @@ impl Pipeline {
         }
 
         let mut returned = Vec::new();
+        let mut classes = classes.into_iter();
         for (pending, result) in flight.records.into_iter().zip(response.into_results()) {
             match result {
                 Ok(_) => self.deliver(&pending),
-                Err(error) => returned.extend(self.fail_entry(pending, error)),
+                Err(error) => {
+                    let class = classes.next().unwrap_or(EntryClass::Transient);
+                    returned.extend(self.fail_entry(pending, error, class));
+                }
             }
         }
         // Any progress starts the waits anew; what came back still asks for a short one.
@@ -83,13 +100,17 @@ impl Pipeline {
     fn deliver(&mut self, pending: &Pending) {
         self.totals.delivered += 1;
         self.totals.delivered_bytes += pending.size() as u64;
-        self.held_records -= 1;
-        self.held_bytes -= pending.size();
+        self.unsettled_records -= 1;
+        self.unsettled_bytes -= pending.size();
     }
 
     /// The entry's record, if it is to be sent again.
-    fn fail_entry(&mut self, mut pending: Pending, error: EntryError) -> Option<Pending> {
-        let class = self.settings.classify.classify_entry(&error);
+    fn fail_entry(
+        &mut self,
+        mut pending: Pending,
+        error: EntryError,
+        class: EntryClass,
+    ) -> Option<Pending> {
         let (code, message) = error.into_parts();
         let error = Arc::new(AttemptError { code, message });
         match class {
@@ -107,8 +128,8 @@ impl Pipeline {
         self.note_attempt(pending, error)
     }
 
-    fn fail_request(&mut self, flight: Flight, error: BoxError, now: Instant) {
-        let class = self.settings.classify.classify_error(&*error);
+    fn fail_request(&mut self, id: RequestId, class: ErrorClass, error: BoxError, now: Instant) {
+        let Some(flight) = self.flights.remove(&id) else { return };
         let noted = Arc::new(attempt_error(&*error));
         self.last_request = Some(RequestSummary {
             records: flight.records.len(),
@@ -121,7 +142,7 @@ impl Pipeline {
             }],
         });
         if class == ErrorClass::Invalid {
-            self.split(flight, noted);
+            self.split(flight, noted, now);
             return;
         }
         let fatal = self.back_off(class, error, &noted, [flight.cut_at, now]);
@@ -176,8 +197,10 @@ impl Pipeline {
         fatal
     }
 
-    /// Halves a request that was refused for what it contains; of one record, that record fails.
-    fn split(&mut self, flight: Flight, error: Arc<AttemptError>) {
+    /// Halves a request that was refused for what it contains; of one record, that record fails. A
+    /// short wait keeps the pace civil where everything is refused.
+    fn split(&mut self, flight: Flight, error: Arc<AttemptError>, now: Instant) {
+        self.backoff.pause(now, &mut self.rng);
         let mut records = flight.records;
         if records.len() <= 1 {
             records
@@ -220,6 +243,8 @@ impl Pipeline {
 
     fn fail(&mut self, pending: Pending, reason: Reason) {
         self.totals.failed += 1;
+        self.unsettled_records -= 1;
+        self.unsettled_bytes -= pending.size();
         let seq = pending.seq;
         self.failed.push(seq, pending.into_undelivered(reason));
     }

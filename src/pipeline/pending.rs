@@ -71,6 +71,7 @@ impl Pending {
             reason,
             attempts: self.attempts,
             may_be_written: self.may_be_written,
+            last_error: self.last_error,
         }
     }
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use tower::BoxError;
 
 use super::*;
-use crate::service::{Delivery, EntryError, PutRecordsError, PutRecordsResponse};
+use crate::service::{
+    Classify, Delivery, EntryClass, EntryError, ErrorClass, PutRecordsError, PutRecordsResponse,
+};
 
 const THROTTLE: &str = "ProvisionedThroughputExceededException";
 const ROUND_TRIP: Duration = Duration::from_millis(20);

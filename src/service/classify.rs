@@ -227,7 +227,9 @@ fn class_of_credentials(error: &CredentialsError) -> ErrorClass {
 pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
     let mut message = String::new();
     for (depth, error) in chain(error).enumerate() {
-        let text = error.to_string();
+        // The code has a place of its own.
+        let said = error.downcast_ref().and_then(PutRecordsError::message);
+        let text = said.map_or_else(|| error.to_string(), str::to_owned);
         // Wrappers often repeat what they wrap.
         if !message.contains(&text) {
             let separator = if depth == 0 { "" } else { ": " };

@@ -6,8 +6,8 @@ use aws_sdk_kinesis::Client;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder};
 
+use super::KinesisSink;
 use super::requests::Requests;
-use super::{KinesisSink, State};
 use crate::error::{BuildError, SettingError};
 use crate::limits::Limits;
 use crate::pipeline::{Linger, Pipeline, Settings};
@@ -209,7 +209,7 @@ impl SinkBuilder {
             requests: Requests::default(),
             timer: None,
             dead_letters: self.dead_letters,
-            state: State::Open,
+            untold: None,
             outage_logged: false,
         })
     }

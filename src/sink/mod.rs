@@ -4,6 +4,7 @@ mod builder;
 mod requests;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -23,7 +24,7 @@ use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
 use crate::trace::TARGET;
-use crate::undelivered::{DeadLetter, Undelivered};
+use crate::undelivered::{DeadLetter, Reason, Undelivered};
 
 /// A [`Sink`] of records into one Kinesis stream.
 ///
@@ -55,8 +56,9 @@ use crate::undelivered::{DeadLetter, Undelivered};
 ///
 /// - `poll_ready` is ready while the records and bytes held are under their bounds.
 /// - `start_send` stores the record and does no I/O. It hands back a record that can never be sent, or
-///   that comes without a `poll_ready` before it; the sink stays usable.
-/// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good.
+///   that comes while the sink is full; the sink stays usable.
+/// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
+///   failed and are kept, it is an error, once, after everything else was settled.
 /// - `poll_close` is the same, sends at once, and ends the sink: afterwards `poll_ready` is an error.
 ///
 /// # Errors
@@ -81,16 +83,10 @@ pub struct KinesisSink<S = DefaultService> {
     requests: Requests,
     timer: Option<Pin<Box<Sleep>>>,
     dead_letters: Option<Box<dyn DeadLetter>>,
-    state: State,
+    /// Why the latest record failed that nobody has been told of.
+    untold: Option<Reason>,
     /// A warning about failing requests is out, and no success has followed.
     outage_logged: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// `poll_close` was called.
-    Closing,
 }
 
 impl<S> Unpin for KinesisSink<S> {}
@@ -193,12 +189,17 @@ impl<S> KinesisSink<S> {
     /// [may be written](Undelivered::may_be_written), so sending them again can duplicate them.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        self.collect_ended();
+        self.requests.abandon();
+        self.pipeline.take_undelivered()
+    }
+
+    /// Settles what has been answered, without waiting for the rest.
+    fn collect_ended(&mut self) {
         let now = Instant::now().into_std();
         while let Some((id, outcome)) = self.requests.try_next() {
             self.pipeline.settle(id, outcome, now);
         }
-        self.requests.abandon();
-        self.pipeline.take_undelivered()
     }
 }
 
@@ -234,7 +235,12 @@ where
                     let Some((id, request, reason)) = self.pipeline.cut(now) else { return };
                     let records = request.entries().len();
                     trace!(target: TARGET, ?reason, records, "request cut");
-                    self.requests.spawn(id, self.service.call(request));
+                    let call = AssertUnwindSafe(|| self.service.call(request));
+                    match catch_unwind(call) {
+                        Ok(call) => self.requests.spawn(id, call),
+                        // The records of the request must come back like those of any other.
+                        Err(_) => self.requests.spawn_panicked(id),
+                    }
                 }
             }
         }
@@ -262,10 +268,14 @@ where
         timer.as_mut().poll(cx).is_ready()
     }
 
-    /// What the caller has to be told before anything else.
+    /// Hands failed records to the dead-letter handler, and says what stops the whole stream.
     fn report(&mut self) -> Result<(), SinkError> {
         if let Some(reason) = self.pipeline.offer_failed(self.dead_letters.as_mut()) {
-            return Err(SinkError::Undelivered { count: self.pipeline.failed(), reason });
+            if self.untold.is_none() {
+                let stream = self.stream().name();
+                warn!(target: TARGET, %reason, "a record for stream {stream} failed for good");
+            }
+            self.untold = Some(reason);
         }
         if let Some(source) = self.pipeline.take_fatal() {
             let kept = self.pipeline.waiting() + self.pipeline.in_flight();
@@ -274,11 +284,19 @@ where
         Ok(())
     }
 
-    /// Drives until every accepted record is settled.
+    /// Drives until every accepted record is settled; only then it tells of the failed ones.
     fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         self.drive(cx);
         self.report()?;
-        if self.pipeline.is_settled() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if !self.pipeline.is_settled() {
+            return Poll::Pending;
+        }
+        match self.untold.take() {
+            Some(reason) if self.failed() > 0 => {
+                Poll::Ready(Err(SinkError::Undelivered { count: self.failed(), reason }))
+            }
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -313,7 +331,7 @@ where
     type Error = SinkError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        if self.state == State::Closing {
+        if self.pipeline.is_closing() {
             return Poll::Ready(Err(SinkError::Closed));
         }
         self.drive(cx);
@@ -340,7 +358,6 @@ where
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        self.state = State::Closing;
         self.pipeline.close();
         self.poll_settled(cx)
     }
@@ -348,6 +365,7 @@ where
 
 impl<S> Drop for KinesisSink<S> {
     fn drop(&mut self) {
+        self.collect_ended();
         let records = self.pipeline.held_records();
         if records > 0 {
             warn!(
@@ -367,7 +385,7 @@ impl<S> fmt::Debug for KinesisSink<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KinesisSink")
             .field("stream", self.stream())
-            .field("state", &self.state)
+            .field("closing", &self.pipeline.is_closing())
             .field("waiting", &self.waiting())
             .field("in_flight", &self.in_flight())
             .field("failed", &self.failed())

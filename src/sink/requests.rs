@@ -44,6 +44,12 @@ impl Requests {
         Some(self.ended(joined))
     }
 
+    /// Notes a request whose service panicked before there was a future to spawn: it ends like one whose
+    /// future panicked.
+    pub(super) fn spawn_panicked(&mut self, id: RequestId) {
+        self.spawn(id, std::future::ready(Err(Interrupted::Panicked)));
+    }
+
     /// Aborts what is in flight and forgets it.
     pub(super) fn abandon(&mut self) {
         *self = Self::default();
@@ -52,15 +58,21 @@ impl Requests {
     fn ended(&mut self, joined: Result<(Id, Outcome), JoinError>) -> (RequestId, Outcome) {
         let (task, outcome) = match joined {
             Ok((task, outcome)) => (task, outcome),
-            Err(error) => (error.id(), Err(Interrupted::from(error).into())),
+            Err(error) if error.is_panic() => (error.id(), Err(Interrupted::Panicked.into())),
+            Err(error) => (error.id(), Err(Interrupted::Cancelled.into())),
         };
         let id = self.ids.remove(&task).expect("every task was spawned with an id");
         (id, outcome)
     }
 }
 
-/// A request whose task did not run to its end: the service panicked, or the runtime shut down.
-/// Whether its records were written is unknown.
+/// A request that did not run to its end. Whether its records were written is unknown.
+///
+/// Holds nothing of the panic's message, which may quote what the service was given.
 #[derive(Debug, thiserror::Error)]
-#[error("the request was interrupted")]
-pub(crate) struct Interrupted(#[from] JoinError);
+pub(super) enum Interrupted {
+    #[error("the service panicked")]
+    Panicked,
+    #[error("the runtime ended the request's task")]
+    Cancelled,
+}

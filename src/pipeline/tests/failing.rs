@@ -247,7 +247,10 @@ fn run_against_bad_records(records: usize, bad: &[&str]) -> (Bench, usize) {
     bench.pipeline.close();
     let mut requests = 0;
     while !bench.pipeline.is_settled() {
-        let (id, request) = bench.cut();
+        let Some((id, request, _)) = bench.pipeline.cut(bench.now) else {
+            bench.sleep();
+            continue;
+        };
         requests += 1;
         if texts(&request).iter().any(|text| bad.contains(&text.as_str())) {
             bench.fail(id, "ValidationException");
@@ -281,6 +284,7 @@ fn suspects_survive_other_failures() {
     bench.pipeline.close();
     let (id, _) = bench.cut();
     bench.fail(id, "ValidationException");
+    bench.sleep();
     let (id, request) = bench.cut();
     assert_eq!(texts(&request), ["0", "1"]);
     bench.fail(id, "InternalFailure");
@@ -381,4 +385,119 @@ fn the_last_request_can_be_read() {
     assert_eq!((last.records, last.delivered, last.bytes), (500, 475, request.bytes()));
     assert_eq!(last.errors.len(), 1);
     assert_eq!((last.errors[0].code.as_str(), last.errors[0].count), (THROTTLE, 25));
+}
+
+#[test]
+fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
+    let mut handler: Box<dyn DeadLetter> = Box::new(|_: Undelivered| panic!("on purpose"));
+    let mut bench = Bench::new(settings());
+    bench.accept(0..3);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, (0..3).map(|_| failed("InvalidArgumentException")).collect());
+    let offer = std::panic::AssertUnwindSafe(|| bench.pipeline.offer_failed(Some(&mut handler)));
+    assert!(std::panic::catch_unwind(offer).is_err());
+    assert_eq!(bench.undelivered(), ["1", "2"]);
+    assert_eq!((bench.pipeline.held_records(), bench.pipeline.held_bytes()), (2, 4));
+}
+
+#[test]
+fn a_classifier_that_panics_loses_nothing() {
+    struct Panics;
+    impl Classify for Panics {
+        fn classify_error(&self, _: &(dyn std::error::Error + 'static)) -> ErrorClass {
+            panic!("on purpose")
+        }
+        fn classify_entry(&self, _: &EntryError) -> EntryClass {
+            panic!("on purpose")
+        }
+    }
+    for entries in [true, false] {
+        let mut bench = Bench::new(Settings { classify: Arc::new(Panics), ..settings() });
+        bench.accept(0..2);
+        bench.pipeline.flush();
+        let (id, _) = bench.cut();
+        let settle = std::panic::AssertUnwindSafe(|| match entries {
+            true => bench.settle(id, vec![delivered(), failed(THROTTLE)]),
+            false => bench.fail(id, "InternalFailure"),
+        });
+        assert!(std::panic::catch_unwind(settle).is_err());
+        assert_eq!(bench.undelivered(), ["0", "1"]);
+    }
+}
+
+#[test]
+fn kept_failures_do_not_make_requests_small() {
+    let mut bench = Bench::new(Settings { buffer_records: 10, ..settings() });
+    bench.accept(0..9);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, (0..9).map(|_| failed("InvalidArgumentException")).collect());
+    bench.accept(9..10);
+    let (id, request) = bench.cut();
+    assert_eq!(bench.pipeline.take_failed().len(), 9);
+    bench.accept(10..18);
+    bench.settle(id, vec![failed("InvalidArgumentException")]);
+    assert!(bench.pipeline.has_room());
+    bench.accept(18..19);
+    assert!(!bench.pipeline.has_room(), "nine records and a failed one");
+    assert_eq!(bench.cut_reason(), Some((CutReason::BackPressure, 9)), "nothing is in flight");
+    drop(request);
+
+    let mut bench = Bench::new(Settings { buffer_records: 10, ..settings() });
+    bench.accept(0..8);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.accept(8..9);
+    bench.settle(id, (0..8).map(|_| failed("InvalidArgumentException")).collect());
+    bench.pipeline.flush();
+    bench.cut();
+    bench.accept(9..10);
+    assert!(!bench.pipeline.has_room());
+    assert_eq!(bench.cut_reason(), None, "the failed ones fill the buffer, not those to send");
+}
+
+#[test]
+fn a_service_that_refuses_everything_is_not_hammered() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..500);
+    let began = bench.now;
+    let mut requests = 0;
+    while !bench.pipeline.is_settled() {
+        bench.pipeline.close();
+        if let Some((id, _, _)) = bench.pipeline.cut(bench.now) {
+            requests += 1;
+            bench.fail(id, "ValidationException");
+        } else {
+            bench.sleep();
+        }
+    }
+    let per_second = requests as f64 / (bench.now - began).as_secs_f64();
+    assert!(per_second < 25.0, "{requests} requests, {per_second} a second");
+    assert_eq!(bench.pipeline.failed(), 500);
+}
+
+#[test]
+fn failed_records_are_taken_in_the_order_of_acceptance() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1000);
+    let (first, _) = bench.cut();
+    let (second, _) = bench.cut();
+    for (id, bad) in [(second, 3), (first, 7)] {
+        let result = |n| if n == bad { failed("InvalidArgumentException") } else { delivered() };
+        bench.settle(id, (0..500).map(result).collect());
+    }
+    let taken = bench.pipeline.take_failed();
+    assert_eq!(taken.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["7", "503"]);
+}
+
+#[test]
+fn a_record_taken_back_tells_how_its_last_attempt_failed() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.fail(id, "AccessDeniedException");
+    let taken = bench.pipeline.take_undelivered();
+    assert_eq!(taken[0].last_error().unwrap().to_string(), "AccessDeniedException: a message");
 }

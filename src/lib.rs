@@ -1,4 +1,11 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    all(feature = "config", feature = "json", feature = "metrics"),
+    doc = include_str!("../README.md")
+)]
+#![cfg_attr(
+    not(all(feature = "config", feature = "json", feature = "metrics")),
+    doc = "Forwards any async stream of records into Amazon Kinesis Data Streams."
+)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
@@ -21,7 +28,7 @@ pub mod trace;
 pub use error::{BuildError, NotAccepted, NotAcceptedReason, SettingError, SinkError};
 pub use limits::{
     DEFAULT_RECORD_BYTES, DEFAULT_REQUEST_BYTES, Limits, MAX_PARTITION_KEY_CHARS, MAX_RECORD_BYTES,
-    MAX_REQUEST_BYTES, MAX_REQUEST_RECORDS,
+    MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES,
 };
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsLayer;

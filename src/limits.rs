@@ -6,7 +6,7 @@ use crate::record::{PartitionKey, Record, RecordError};
 /// Most entries one PutRecords request may carry.
 ///
 /// Source: PutRecords API reference, `Records`, "Maximum number of 500 items".
-pub const MAX_REQUEST_RECORDS: usize = 500;
+pub const MAX_REQUEST_ENTRIES: usize = 500;
 
 /// Most bytes one PutRecords request may carry, data and partition keys together: 10 MiB.
 ///
@@ -42,7 +42,7 @@ const MIB: usize = 1024 * 1024;
 ///
 /// | limit | default | range |
 /// |---|---|---|
-/// | [request records](Self::with_request_records) | 500 | 1 to 500 |
+/// | [request entries](Self::with_request_entries) | 500 | 1 to 500 |
 /// | [request bytes](Self::with_request_bytes) | 5 MiB | 1 B to 10 MiB, at least the record bytes |
 /// | [record bytes](Self::with_record_bytes) | 1 MiB | 1 B to 10 MiB |
 ///
@@ -57,7 +57,7 @@ const MIB: usize = 1024 * 1024;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    request_records: usize,
+    request_entries: usize,
     request_bytes: usize,
     record_bytes: usize,
 }
@@ -65,7 +65,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            request_records: MAX_REQUEST_RECORDS,
+            request_entries: MAX_REQUEST_ENTRIES,
             request_bytes: DEFAULT_REQUEST_BYTES,
             record_bytes: DEFAULT_RECORD_BYTES,
         }
@@ -73,10 +73,10 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Sets the most entries of one request: 1 to [`MAX_REQUEST_RECORDS`], which is the default.
+    /// Sets the most entries of one request: 1 to [`MAX_REQUEST_ENTRIES`], which is the default.
     #[must_use]
-    pub fn with_request_records(mut self, records: usize) -> Self {
-        self.request_records = records;
+    pub fn with_request_entries(mut self, entries: usize) -> Self {
+        self.request_entries = entries;
         self
     }
 
@@ -101,8 +101,8 @@ impl Limits {
 
     /// Most entries of one request.
     #[must_use]
-    pub fn request_records(&self) -> usize {
-        self.request_records
+    pub fn request_entries(&self) -> usize {
+        self.request_entries
     }
 
     /// Most bytes of one request.
@@ -118,7 +118,7 @@ impl Limits {
     }
 
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
-        SettingError::check("request_records", self.request_records, 1..=MAX_REQUEST_RECORDS)?;
+        SettingError::check("request_entries", self.request_entries, 1..=MAX_REQUEST_ENTRIES)?;
         SettingError::check("record_bytes", self.record_bytes, 1..=MAX_RECORD_BYTES)?;
         // A request must be able to carry the largest record.
         SettingError::check(
@@ -191,10 +191,10 @@ mod tests {
 
     #[test]
     fn limits_outside_their_range_are_named() {
-        let error = Limits::default().with_request_records(501).validate().unwrap_err();
-        assert_eq!(error.to_string(), "request_records is 501; set it between 1 and 500");
-        let error = Limits::default().with_request_records(0).validate().unwrap_err();
-        assert_eq!(error.to_string(), "request_records is 0; set it between 1 and 500");
+        let error = Limits::default().with_request_entries(501).validate().unwrap_err();
+        assert_eq!(error.to_string(), "request_entries is 501; set it between 1 and 500");
+        let error = Limits::default().with_request_entries(0).validate().unwrap_err();
+        assert_eq!(error.to_string(), "request_entries is 0; set it between 1 and 500");
         assert!(Limits::default().with_request_bytes(MAX_REQUEST_BYTES + 1).validate().is_err());
         assert!(Limits::default().with_record_bytes(MAX_RECORD_BYTES + 1).validate().is_err());
         // A request smaller than the largest record could never carry it.

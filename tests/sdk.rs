@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Region;
+use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::operation::put_records::{PutRecordsInput, PutRecordsOutput};
 use aws_sdk_kinesis::types::PutRecordsResultEntry;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::body::SdkBody;
 use futures::{SinkExt, stream};
 use kinesis_sink::service::{
-    Classify, DefaultClassify, Delivery, Entry, ErrorClass, PutRecords, PutRecordsErrorKind,
+    Classify, DefaultClassify, Entry, ErrorClass, Placement, PutRecords, PutRecordsErrorKind,
     PutRecordsRequest,
 };
 use kinesis_sink::{BuildError, KinesisSink, Limits, Linger, Record, SinkError};
@@ -101,7 +101,7 @@ async fn access_denied_and_no_such_stream_are_told_and_keep_the_records() {
         let cause =
             std::iter::successors(Some(&**source as &dyn std::error::Error), |e| e.source());
         let cause: Vec<_> = cause.map(ToString::to_string).collect();
-        let expected = format!("{code}: a message (HTTP 400) (request id the-request-id)");
+        let expected = format!("{code}: a message (HTTP 400)");
         assert!(cause.contains(&expected), "{cause:?}");
         sink.flush().await.unwrap();
         assert_eq!(sink.totals().delivered, 3);
@@ -166,9 +166,10 @@ async fn the_service_tells_what_happened() {
     let error = service.clone().oneshot(request.clone()).await.unwrap_err();
     assert_eq!(error.kind(), PutRecordsErrorKind::Service);
     assert_eq!((error.code(), error.status()), (Some("KMSThrottlingException"), Some(400)));
+    assert_eq!(error.request_id(), Some("the-request-id"));
     assert_eq!(DefaultClassify.classify_error(&error), ErrorClass::Throttled);
     let response = service.oneshot(request).await.unwrap();
-    assert_eq!(response.results(), [Ok(Delivery::new("shardId-000000000000", "1"))]);
+    assert_eq!(response.results(), [Ok(Placement::new("shardId-000000000000", "1"))]);
 }
 
 #[tokio::test]
@@ -208,7 +209,7 @@ async fn a_client_without_a_region_is_refused_early() {
 async fn settings_are_checked_when_the_sink_is_built() {
     let client = client(&[]);
     let builders = [
-        KinesisSink::builder().with_limits(Limits::default().with_request_records(501)),
+        KinesisSink::builder().with_limits(Limits::default().with_request_entries(501)),
         KinesisSink::builder().with_linger(Linger::Fill(Duration::from_secs(61))),
         KinesisSink::builder().with_max_in_flight(0),
         KinesisSink::builder().with_buffer_records(0),
@@ -223,7 +224,7 @@ async fn settings_are_checked_when_the_sink_is_built() {
         other => panic!("{other:?}"),
     });
     let expected = [
-        "request_records",
+        "request_entries",
         "linger",
         "max_in_flight",
         "buffer_records",

@@ -30,6 +30,12 @@
 //! | `kinesis_sink_all_errors` | counter | records | entries that failed, and all of a failed request |
 //! | `kinesis_sink_errors_by_code` | counter | records | the same, with the label `code` |
 //!
+//! # Cancel safety
+//!
+//! As that of the service inside; a dropped request leaves the gauge and is counted in no other way.
+//!
+//! # Labels
+//!
 //! `code` is one of a fixed set of words whatever a server answers: unknown codes are `other`.
 
 mod future;

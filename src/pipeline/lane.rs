@@ -67,13 +67,13 @@ impl Lane {
 
     /// Whether a request cut now would have no room for one more record.
     pub(crate) fn fills_request(&self, limits: &Limits) -> bool {
-        self.queue.len() >= limits.request_records() || self.bytes >= limits.request_bytes()
+        self.queue.len() >= limits.request_entries() || self.bytes >= limits.request_bytes()
     }
 
     /// Takes the oldest records that fit into one request: at least one, if there is any.
     pub(crate) fn take_request(&mut self, limits: &Limits) -> Vec<Pending> {
         let mut bytes = 0;
-        let fitting = self.queue.iter().take(limits.request_records()).take_while(|pending| {
+        let fitting = self.queue.iter().take(limits.request_entries()).take_while(|pending| {
             bytes += pending.size();
             bytes <= limits.request_bytes()
         });
@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(lane.take_request(&limits).len(), 3, "a fourth would make 40 bytes");
         assert_eq!(lane.take_request(&limits.with_request_bytes(40)).len(), 4);
         assert!(!lane.fills_request(&limits), "30 of 39 bytes");
-        assert!(lane.fills_request(&limits.with_request_records(3)));
-        assert_eq!(lane.take_request(&limits.with_request_records(2)).len(), 2);
+        assert!(lane.fills_request(&limits.with_request_entries(3)));
+        assert_eq!(lane.take_request(&limits.with_request_entries(2)).len(), 2);
         assert_eq!((lane.len(), lane.bytes), (1, 10));
     }
 }

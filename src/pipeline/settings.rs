@@ -45,13 +45,15 @@ impl Settings {
     const MILLISECOND: Duration = Duration::from_millis(1);
     const MINUTE: Duration = Duration::from_secs(60);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    /// 1 TiB, or what the target can address.
+    const MAX_BUFFER_BYTES: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
 
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
         self.limits.validate()?;
         SettingError::check("max_in_flight", self.max_in_flight, 1..=1_000)?;
         SettingError::check("linger", self.linger.ceiling(), Duration::ZERO..=Self::MINUTE)?;
         SettingError::check("buffer_records", self.buffer_records, 1..=100_000_000)?;
-        SettingError::check("buffer_bytes", self.buffer_bytes, 1..=1 << 40)?;
+        SettingError::check("buffer_bytes", self.buffer_bytes, 1..=Self::MAX_BUFFER_BYTES)?;
         SettingError::check("backoff_base", self.backoff_base, Self::MILLISECOND..=Self::MINUTE)?;
         let ceilings = self.backoff_base..=Self::MINUTE;
         SettingError::check("backoff_ceiling", self.backoff_ceiling, ceilings)?;

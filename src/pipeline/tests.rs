@@ -10,7 +10,7 @@ use tower::BoxError;
 
 use super::*;
 use crate::service::{
-    Classify, Delivery, EntryClass, EntryError, ErrorClass, PutRecordsError, PutRecordsResponse,
+    Classify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError, PutRecordsResponse,
 };
 
 const THROTTLE: &str = "ProvisionedThroughputExceededException";
@@ -51,7 +51,7 @@ impl Bench {
         Some((reason, request.entries().len()))
     }
 
-    fn settle(&mut self, id: RequestId, results: Vec<Result<Delivery, EntryError>>) {
+    fn settle(&mut self, id: RequestId, results: Vec<Result<Placement, EntryError>>) {
         self.pipeline.settle(id, Ok(PutRecordsResponse::new(results)), self.now);
     }
 
@@ -90,11 +90,11 @@ fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
 
-fn delivered() -> Result<Delivery, EntryError> {
-    Ok(Delivery::new("shardId-000000000000", "1"))
+fn delivered() -> Result<Placement, EntryError> {
+    Ok(Placement::new("shardId-000000000000", "1"))
 }
 
-fn failed(code: &str) -> Result<Delivery, EntryError> {
+fn failed(code: &str) -> Result<Placement, EntryError> {
     Err(EntryError::new(code, "a message"))
 }
 

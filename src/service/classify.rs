@@ -16,7 +16,7 @@ use crate::undelivered::AttemptError;
 /// | `OutcomeUnknown` | time-outs, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, unknown errors | the same, and notes that the records may be written |
 /// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
 /// | `Credentials` | expired or rejected credentials, clock skew | the same a few times, since credentials refresh; then as `Fatal` |
-/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, other HTTP 4xx | reports the error, keeps the records, tries again at the next poll |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again at the next poll |
 /// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -262,6 +262,11 @@ fn code_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     })
 }
 
+/// The service's id of the request that failed, if it gave one.
+pub(crate) fn request_id<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    chain(error).find_map(|error| error.downcast_ref::<PutRecordsError>()?.request_id())
+}
+
 const TIMEOUT: &str = "Timeout";
 const OVERLOADED: &str = "Overloaded";
 
@@ -351,6 +356,10 @@ mod tests {
         assert_eq!(class(TimeoutError::Service(ours.into())), ErrorClass::OutcomeUnknown);
         assert_eq!(class(tower_timeout::error::Elapsed::new()), ErrorClass::OutcomeUnknown);
         assert_eq!(class(load_shed::error::Overloaded::new()), ErrorClass::NotSent);
+        let nested = |error: BoxError| class(TimeoutError::Service(error));
+        assert_eq!(nested(load_shed::error::Overloaded::new().into()), ErrorClass::NotSent);
+        let elapsed = tower_timeout::error::Elapsed::new();
+        assert_eq!(nested(elapsed.into()), ErrorClass::OutcomeUnknown);
     }
 
     #[test]

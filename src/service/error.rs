@@ -57,7 +57,7 @@ impl PutRecordsError {
     pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
         Self {
             code: code.map(str::to_owned),
-            message: message.map(str::to_owned),
+            message: message.map(without_values),
             status,
             ..Self::new(PutRecordsErrorKind::Service, None)
         }
@@ -84,10 +84,17 @@ impl PutRecordsError {
         self.code.as_deref()
     }
 
-    /// The service's message, if it answered with one.
+    /// The service's message, if it answered with one; without the values that a message about a
+    /// request's contents quotes.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+
+    /// The service's id of the request, for questions to AWS support.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
     }
 
     /// The status of the HTTP response, if there was one.
@@ -107,9 +114,6 @@ impl fmt::Display for PutRecordsError {
                 }
                 if let Some(status) = self.status {
                     write!(f, " (HTTP {status})")?;
-                }
-                if let Some(id) = &self.request_id {
-                    write!(f, " (request id {id})")?;
                 }
                 Ok(())
             }
@@ -134,5 +138,37 @@ impl Error for PutRecordsError {
 impl From<RegionMismatch> for PutRecordsError {
     fn from(mismatch: RegionMismatch) -> Self {
         Self::new(PutRecordsErrorKind::Region, Some(mismatch.into()))
+    }
+}
+
+/// A service's message without the values that it quotes from the request, which can be partition keys:
+/// `Value '..' at 'records.1.member.partitionKey' failed to satisfy constraint: ..`.
+pub(super) fn without_values(message: &str) -> String {
+    const BEGIN: &str = "Value '";
+    const END: &str = "' at '";
+    // From the first beginning to the last end: a value may hold the marks itself.
+    match (message.find(BEGIN), message.rfind(END)) {
+        (Some(begin), Some(end)) if begin + BEGIN.len() <= end => {
+            format!("{}…{}", &message[..begin + BEGIN.len()], &message[end..])
+        }
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_values_are_left_out_of_messages() {
+        let message = "1 validation error detected: Value 'MARKER' at '' at 'records.1.member.\
+                       partitionKey' failed to satisfy constraint: length less than 257";
+        let error = PutRecordsError::service(Some("ValidationException"), Some(message), None);
+        let shown = error.to_string();
+        assert!(!shown.contains("MARKER") && shown.contains("partitionKey"), "{shown}");
+        assert!(!format!("{error:?}").contains("MARKER"));
+        for plain in ["Rate exceeded for shard 'x' at 'y'", "Value '", "", "' at 'Value '"] {
+            assert_eq!(without_values(plain), plain);
+        }
     }
 }

@@ -5,11 +5,11 @@
 //! converts into a boxed one, so any tower layer fits in between, and a closure does for a test:
 //!
 //! ```
-//! use kinesis_sink::service::{Delivery, PutRecordsRequest, PutRecordsResponse};
+//! use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 //! use tower::{BoxError, service_fn};
 //!
 //! let accepts_all = service_fn(|request: PutRecordsRequest| async move {
-//!     let results = request.entries().iter().map(|_| Ok(Delivery::new("shardId-000000000000", "1")));
+//!     let results = request.entries().iter().map(|_| Ok(Placement::new("shardId-000000000000", "1")));
 //!     Ok::<_, BoxError>(PutRecordsResponse::new(results.collect()))
 //! });
 //! # let _ = accepts_all;
@@ -29,9 +29,9 @@ mod sdk;
 pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
 pub use error::{PutRecordsError, PutRecordsErrorKind};
 pub use request::{Entry, PutRecordsRequest};
-pub use response::{Delivery, EntryError, ErrorCount, PutRecordsResponse};
+pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;
 
-pub(crate) use classify::attempt_error;
 #[cfg(feature = "metrics")]
 pub(crate) use classify::code_label;
+pub(crate) use classify::{attempt_error, request_id};

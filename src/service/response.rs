@@ -1,28 +1,30 @@
 use std::collections::BTreeMap;
 
+use super::error::without_values;
+
 /// The answer to one request: a result per entry, in the request's order.
 ///
 /// [`PutRecords`](super::PutRecords) refuses an answer of another length; the sink does so for any
 /// service, and then settles nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutRecordsResponse {
-    results: Vec<Result<Delivery, EntryError>>,
+    results: Vec<Result<Placement, EntryError>>,
 }
 
 impl PutRecordsResponse {
     /// A response with these results.
     #[must_use]
-    pub fn new(results: Vec<Result<Delivery, EntryError>>) -> Self {
+    pub fn new(results: Vec<Result<Placement, EntryError>>) -> Self {
         Self { results }
     }
 
     /// The results, one per entry of the request.
-    pub fn results(&self) -> &[Result<Delivery, EntryError>] {
+    pub fn results(&self) -> &[Result<Placement, EntryError>] {
         &self.results
     }
 
     /// The results, one per entry of the request.
-    pub fn into_results(self) -> Vec<Result<Delivery, EntryError>> {
+    pub fn into_results(self) -> Vec<Result<Placement, EntryError>> {
         self.results
     }
 
@@ -48,15 +50,15 @@ impl PutRecordsResponse {
     }
 }
 
-/// Where a record came to lie.
+/// Where an entry came to lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
+pub struct Placement {
     shard_id: String,
     sequence_number: String,
 }
 
-impl Delivery {
-    /// A delivery to this shard, under this sequence number.
+impl Placement {
+    /// A place in this shard, under this sequence number.
     #[must_use]
     pub fn new(shard_id: impl Into<String>, sequence_number: impl Into<String>) -> Self {
         Self { shard_id: shard_id.into(), sequence_number: sequence_number.into() }
@@ -68,7 +70,7 @@ impl Delivery {
         &self.shard_id
     }
 
-    /// The record's sequence number in its shard.
+    /// The entry's sequence number in its shard.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
@@ -86,8 +88,8 @@ pub struct EntryError {
 impl EntryError {
     /// An entry's error with the service's code and message.
     #[must_use]
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+    pub fn new(code: impl Into<String>, message: impl AsRef<str>) -> Self {
+        Self { code: code.into(), message: without_values(message.as_ref()) }
     }
 
     /// The service's code, such as `ProvisionedThroughputExceededException`.
@@ -96,7 +98,7 @@ impl EntryError {
         &self.code
     }
 
-    /// The service's message.
+    /// The service's message, without the values that it quotes from the entry.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -128,7 +130,7 @@ mod tests {
         let throttled = |shard: &str| Err(EntryError::new("Throttled", shard));
         let response = PutRecordsResponse::new(vec![
             throttled("shard 2"),
-            Ok(Delivery::new("shard 0", "1")),
+            Ok(Placement::new("shard 0", "1")),
             throttled("shard 1"),
             throttled("shard 2"),
         ]);

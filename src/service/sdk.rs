@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
+use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
@@ -13,12 +14,11 @@ use aws_sdk_kinesis::operation::put_records::{
 };
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tower::Service;
 
 use super::classify::INCOMPLETE_RESULT;
 use super::{
-    Delivery, Entry, EntryError, PutRecordsError, PutRecordsErrorKind, PutRecordsRequest,
+    Entry, EntryError, Placement, PutRecordsError, PutRecordsErrorKind, PutRecordsRequest,
     PutRecordsResponse,
 };
 
@@ -113,7 +113,7 @@ fn response(
     Ok(PutRecordsResponse::new(output.records.into_iter().map(result).collect()))
 }
 
-fn result(result: PutRecordsResultEntry) -> Result<Delivery, EntryError> {
+fn result(result: PutRecordsResultEntry) -> Result<Placement, EntryError> {
     match result {
         PutRecordsResultEntry { error_code: Some(code), error_message, .. } => {
             Err(EntryError::new(code, error_message.unwrap_or_default()))
@@ -122,7 +122,7 @@ fn result(result: PutRecordsResultEntry) -> Result<Delivery, EntryError> {
             shard_id: Some(shard_id),
             sequence_number: Some(sequence_number),
             ..
-        } => Ok(Delivery::new(shard_id, sequence_number)),
+        } => Ok(Placement::new(shard_id, sequence_number)),
         _ => {
             let message = "the result has neither an error code nor a shard and sequence number";
             Err(EntryError::new(INCOMPLETE_RESULT, message))
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(result(incomplete).unwrap_err().code(), INCOMPLETE_RESULT);
         let complete =
             PutRecordsResultEntry::builder().shard_id("shardId-0").sequence_number("1").build();
-        assert_eq!(result(complete), Ok(Delivery::new("shardId-0", "1")));
+        assert_eq!(result(complete), Ok(Placement::new("shardId-0", "1")));
         let failed = PutRecordsResultEntry::builder().error_code("InternalFailure").build();
         assert_eq!(result(failed), Err(EntryError::new("InternalFailure", "")));
     }

@@ -25,7 +25,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 ///
 /// | setting | default | range |
 /// |---|---|---|
-/// | [limits](Self::with_limits) | 500 records, 5 MiB a request, 1 MiB a record | see [`Limits`] |
+/// | [limits](Self::with_limits) | 500 entries, 5 MiB a request, 1 MiB a record | see [`Limits`] |
 /// | [max in flight](Self::with_max_in_flight) | 4 requests | 1 to 1,000 |
 /// | [linger](Self::with_linger) | self-clocked, 100 ms | 0 to 60 s |
 /// | [buffer records](Self::with_buffer_records) | 10,000 | 1 to 100,000,000 |
@@ -99,7 +99,7 @@ impl SinkBuilder {
     }
 
     /// Sets how many bytes (data and partition keys) the sink may hold before its source waits, those
-    /// in flight included: by default 32 MiB. The record that crosses the bound is still taken.
+    /// in flight included: 1 B to 1 TiB (on 32-bit targets 2 GiB), by default 32 MiB. The record that crosses the bound is still taken.
     pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
         self.settings.buffer_bytes = bytes;
         self
@@ -145,6 +145,8 @@ impl SinkBuilder {
 
     /// Sets who takes the records that failed for good. Without it the sink keeps them and reports an
     /// error.
+    ///
+    /// A closure needs its parameter's type: `|lost: Undelivered| ..`.
     pub fn with_dead_letters(mut self, dead_letters: impl DeadLetter + 'static) -> Self {
         self.dead_letters = Some(Box::new(dead_letters));
         self
@@ -184,7 +186,29 @@ impl SinkBuilder {
         let service = stack
             .timeout_put_records(self.request_timeout)
             .service(PutRecords::new(client).without_stalled_stream_protection());
-        self.build_with(BoxCloneSyncService::new(service), stream)
+        Ok(self.assemble(BoxCloneSyncService::new(service), stream)?)
+    }
+
+    /// Builds a sink with the default stack, with the region and credentials of the environment:
+    /// variables, profile, container or instance role, as `aws-config` finds them. An ARN's region goes
+    /// before the environment's.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build). Missing credentials show at the first request, as
+    /// [`SinkError::Request`](crate::SinkError::Request).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is sent before it returns; dropping it changes nothing.
+    #[cfg(feature = "config")]
+    pub async fn build_from_env(self, stream: impl AsRef<str>) -> Result<KinesisSink, BuildError> {
+        let stream: StreamId = stream.as_ref().parse()?;
+        let mut environment = aws_config::defaults(aws_config::BehaviorVersion::latest());
+        if let Some(region) = stream.region() {
+            environment = environment.region(aws_config::Region::new(region.to_owned()));
+        }
+        self.build(&Client::new(&environment.load().await), stream)
     }
 
     /// Builds a sink over a stack of services of your own, with [`PutRecords`] or anything else at its
@@ -201,8 +225,11 @@ impl SinkBuilder {
         service: S,
         stream: impl AsRef<str>,
     ) -> Result<KinesisSink<S>, BuildError> {
+        Ok(self.assemble(service, stream.as_ref().parse()?)?)
+    }
+
+    fn assemble<S>(self, service: S, stream: StreamId) -> Result<KinesisSink<S>, SettingError> {
         self.settings.validate()?;
-        let stream: StreamId = stream.as_ref().parse()?;
         Ok(KinesisSink {
             service,
             pipeline: Pipeline::new(stream, self.settings),

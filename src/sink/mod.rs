@@ -103,8 +103,8 @@ impl KinesisSink {
         Self::builder().build(client, stream)
     }
 
-    /// A sink into `stream` with the region and credentials of the environment: variables, profile,
-    /// container or instance role, as `aws-config` finds them.
+    /// A sink into `stream` with the region and credentials of the environment and all settings at their
+    /// defaults, see [`SinkBuilder::build_from_env`] for the rest.
     ///
     /// # Errors
     ///
@@ -116,8 +116,7 @@ impl KinesisSink {
     /// Nothing is sent before it returns; dropping it changes nothing.
     #[cfg(feature = "config")]
     pub async fn from_env(stream: impl AsRef<str>) -> Result<Self, BuildError> {
-        let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-        Self::new(&Client::new(&config), stream)
+        Self::builder().build_from_env(stream).await
     }
 
     /// A builder with all settings at their defaults.

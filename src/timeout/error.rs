@@ -4,7 +4,6 @@ use tower::BoxError;
 
 /// The error of [`Timeout`](super::Timeout): its own, or that of the service inside.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TimeoutError {
     /// No answer came in time. Whether the records were written is unknown.
     #[error("no answer within {after:?}; whether the records were written is unknown")]

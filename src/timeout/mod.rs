@@ -27,10 +27,13 @@
 //!     Ok(response) => println!("{} delivered", response.delivered()),
 //!     Err(TimeoutError::Elapsed { after }) => println!("no answer in {after:?}"),
 //!     Err(TimeoutError::Service(error)) => println!("failed: {error}"),
-//!     Err(_) => unreachable!("no other kind of error today"),
 //! }
 //! # }
 //! ```
+//!
+//! # Cancel safety
+//!
+//! As that of the service inside: dropping the future drops the call.
 //!
 //! # When the clock runs
 //!

@@ -8,7 +8,7 @@ use tower::BoxError;
 use tracing::{Level, Span, debug, enabled};
 
 use super::TARGET;
-use crate::service::{ErrorCount, PutRecordsResponse, attempt_error};
+use crate::service::{ErrorCount, PutRecordsResponse, attempt_error, request_id};
 use crate::stream::StreamId;
 
 /// Future of [`Trace`](super::Trace).
@@ -62,6 +62,9 @@ fn on_response(stream: &str, records: usize, response: &PutRecordsResponse) {
 }
 
 fn on_error(span: &Span, stream: &str, records: usize, error: &BoxError) {
+    if let Some(id) = request_id(&**error) {
+        span.record("aws.request_id", id);
+    }
     let error = attempt_error(&**error);
     span.record("error.type", error.code());
     span.record("otel.status_code", "ERROR");

@@ -28,9 +28,14 @@
 //!
 //! The span is named `Kinesis.PutRecords`; its fields follow OpenTelemetry's conventions for the AWS
 //! SDK: `otel.kind`, `rpc.system`, `rpc.service`, `rpc.method`, `aws.kinesis.stream_name`,
-//! `messaging.batch.message_count` and, after a failure, `error.type` and `otel.status_code`.
+//! `messaging.batch.message_count` and, after a failure, `error.type`, `aws.request_id` and
+//! `otel.status_code`.
 //!
-//! Neither payloads nor keys are written.
+//! Neither payloads nor keys are written; values that the service quotes in a message are left out.
+//!
+//! # Cancel safety
+//!
+//! As that of the service inside: dropping the future drops the call.
 
 mod future;
 mod layer;

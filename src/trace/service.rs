@@ -61,6 +61,7 @@ fn make_span(request: &PutRecordsRequest) -> Span {
         rpc.method = "PutRecords",
         aws.kinesis.stream_name = request.stream().name(),
         messaging.batch.message_count = request.entries().len(),
+        aws.request_id = field::Empty,
         "error.type" = field::Empty,
     )
 }

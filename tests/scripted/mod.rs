@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kinesis_sink::Record;
 use kinesis_sink::service::{
-    Delivery, EntryError, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
+    EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
 use tower::{BoxError, Service};
 
@@ -116,7 +116,7 @@ pub fn answer_each(
 ) -> PutRecordsResponse {
     let result = |place| {
         if arrives(place) {
-            Ok(Delivery::new("shardId-000000000000", place.to_string()))
+            Ok(Placement::new("shardId-000000000000", place.to_string()))
         } else {
             Err(EntryError::new(THROTTLE, "Rate exceeded for shard shardId-000000000000"))
         }

@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 prop_compose! {
     fn any_settings()(
-        request_records in 1..=12_usize,
+        request_entries in 1..=12_usize,
         request_bytes in 64..=200_usize,
         record_bytes in 32..=64_usize,
         max_in_flight in 1..=5_usize,
@@ -94,7 +94,7 @@ prop_compose! {
         let linger = Duration::from_millis(linger);
         Settings {
             limits: Limits::default()
-                .with_request_records(request_records)
+                .with_request_entries(request_entries)
                 .with_request_bytes(request_bytes)
                 .with_record_bytes(record_bytes),
             max_in_flight,
@@ -204,7 +204,7 @@ impl Model {
         assert_eq!(cut.as_ref().map(|(.., reason)| *reason), due);
         let Some((id, request, _)) = cut else { return false };
         let limits = &self.settings.limits;
-        assert!((1..=limits.request_records()).contains(&request.entries().len()));
+        assert!((1..=limits.request_entries()).contains(&request.entries().len()));
         assert!(request.bytes() <= limits.request_bytes());
         let order: Vec<_> = request.entries().iter().map(|entry| number(entry.data())).collect();
         assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");

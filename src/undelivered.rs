@@ -38,8 +38,9 @@ impl Undelivered {
         &self.reason
     }
 
-    /// How many requests carried it, without those that never left (shed by a layer) and those that
-    /// were refused as invalid while other records were with it.
+    /// How many requests carried it, without those that say nothing of it: that never left (shed by a
+    /// layer), that the service refused altogether (no permission, no such stream, credentials), or
+    /// refused as invalid while other records were with it.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts

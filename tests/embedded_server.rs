@@ -136,6 +136,53 @@ fn the_main_job_forwards_a_file_and_keeps_its_bytes() {
     }
 }
 
+/// As to a real stream: by endpoint, name and credentials of the environment.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_main_job_sends_to_an_endpoint_and_reads_it_back() {
+    let server = Embedded::start(2, false).await.unwrap();
+    let mut sink = KinesisSink::new(server.client(), STREAM).unwrap();
+    sink.send(Record::from("older, and not looked at")).await.unwrap();
+    let arguments = ["--endpoint", server.endpoint(), "--region", "us-east-1", "--records", "700"];
+    let keys = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")];
+    let output = forward(&[&arguments[..], &["--read-back"]].concat(), &keys);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("read back 700, 0 missing, 0 duplicated"), "{said}");
+    let missing = [&arguments[..4], &["--stream", "no-such-stream"]].concat();
+    let output = forward(&missing, &keys);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("does not exist"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_stream_is_missing_and_what_is_there_twice_is_a_duplicate() {
+    let server = Embedded::start(2, false).await.unwrap();
+    let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
+    let mut sink = KinesisSink::new(server.client(), STREAM).unwrap();
+    for data in ["sent", "twice", "twice", "not expected"] {
+        sink.feed(Record::from(data)).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    for data in ["sent", "twice", "never sent"] {
+        read_back.expect(Bytes::from(data));
+    }
+    let found = read_back.finish().await.unwrap();
+    assert_eq!(found, Found { records: 2, missing: 1, duplicated: 1 });
+}
+
+#[test]
+fn the_main_job_accounts_for_everything_when_a_line_cannot_be_sent() {
+    let path = std::env::temp_dir().join(format!("kinesis-sink-long-{}", std::process::id()));
+    let long = "x".repeat(1_100_000);
+    std::fs::write(&path, format!("one\n{long}\nthree\n")).unwrap();
+    let output = forward(&["--file", path.to_str().unwrap()], &[]);
+    std::fs::remove_file(&path).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("stopped at line 2; 1 records delivered, 0 kept"), "{said}");
+    assert!(said.contains("the record has 11000"), "{said}");
+}
+
 #[test]
 fn the_main_job_says_in_one_sentence_what_is_wrong() {
     let keys = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")];

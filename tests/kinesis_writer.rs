@@ -9,6 +9,7 @@ use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, StreamId};
 use logs::Logs;
 use scripted::{Scripted, answer_each, numbers, records};
 use tower::ServiceBuilder;
+use tracing::Level;
 
 fn writer(service: &Scripted) -> KinesisSink<Scripted> {
     KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
@@ -30,6 +31,23 @@ async fn the_key_is_optional() {
     let distinct: std::collections::HashSet<_> = keys[1..].iter().collect();
     assert_eq!(distinct.len(), 400, "no key given means a random one");
     assert!(keys[1..].iter().all(|key| (1..=256).contains(&key.chars().count())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_drawn_spread_evenly_over_the_hash_ring() {
+    const RECORDS: usize = 10_000;
+    const SHARDS: usize = 16;
+    let service = Scripted::delivering();
+    stream::iter(records(0..RECORDS).map(Ok)).forward(&mut writer(&service)).await.unwrap();
+    let mut shards = [0; SHARDS];
+    for request in service.requests() {
+        for entry in request.entries() {
+            let hash = <md5::Md5 as md5::Digest>::digest(entry.partition_key().unwrap().as_bytes());
+            shards[usize::from(hash[0] >> 4)] += 1;
+        }
+    }
+    // 625 a shard are expected, with a standard deviation of 24.
+    assert!(shards.iter().all(|count| (505..745).contains(count)), "{shards:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,12 +189,12 @@ async fn values_can_be_sent_as_json() {
 
 #[tokio::test(start_paused = true)]
 async fn batch_logging_can_be_on_and_off() {
-    for (filter, lines) in [("kinesis_sink=debug", 2), ("kinesis_sink=info", 0)] {
-        let (logs, _guard) = Logs::listen(filter);
+    for (level, lines) in [(Level::DEBUG, 2), (Level::INFO, 0)] {
+        let logs = Logs::listen(level);
         let stack = ServiceBuilder::new().trace_put_records().service(Scripted::delivering());
         let mut writer = KinesisSink::builder().build_with(stack, "example").unwrap();
         writer.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap();
-        assert_eq!(logs.with("500 records").len(), lines, "{filter}: {:#?}", logs.lines());
+        assert_eq!(logs.with("500 records").len(), lines, "{level}: {:#?}", logs.lines());
     }
 }
 

@@ -18,6 +18,7 @@ use tower::load_shed::LoadShedLayer;
 use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer as TowerTimeoutLayer;
 use tower::{BoxError, Service, ServiceBuilder};
+use tracing::Level;
 
 /// Sends 3,000 records through `stack` and expects all of them, each once.
 async fn deliver_through<S>(stack: S, service: &Scripted) -> KinesisSink<S>
@@ -59,7 +60,9 @@ async fn under_load_shedding() {
         .layer(LoadShedLayer::new())
         .layer(ConcurrencyLimitLayer::new(1))
         .service(service.clone());
+    let logs = Logs::listen(Level::WARN);
     let mut sink = deliver_through(stack, &service).await;
+    assert!(logs.lines().is_empty(), "shedding is wanted: {:#?}", logs.lines());
     assert!(sink.totals().requeued > 0, "some requests were shed");
     assert_eq!(service.requests().len(), 6, "and those were not sent");
     assert_eq!(sink.take_undelivered().len(), 0);
@@ -165,9 +168,11 @@ async fn a_buffer_whose_worker_has_ended_is_a_fatal_error() {
     });
     let (buffer, worker) = tower::buffer::Buffer::pair(failing, 1);
     drop(worker);
+    let logs = Logs::listen(Level::WARN);
     let mut sink = KinesisSink::builder().build_with(buffer, "example").unwrap();
     let error = sink.send(Record::from("one")).await.unwrap_err();
     assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
+    assert_eq!(logs.with("requests to stream example fail").len(), 1, "{:#?}", logs.lines());
 }
 
 /// 500 records, 25 of them throttled at the first call, then an error, then success.
@@ -177,7 +182,7 @@ async fn send_with_trace() -> Logs {
         1 => Err(scripted::service_error("InternalFailure")),
         _ => Ok(answer_each(request, |_| true)),
     });
-    let (logs, _guard) = Logs::listen("kinesis_sink=debug");
+    let logs = Logs::listen(Level::DEBUG);
     let stack = ServiceBuilder::new().trace_put_records().service(service);
     let mut sink = KinesisSink::builder().build_with(stack, "example").unwrap();
     let marked = (0..500).map(|_| Ok(Record::from(("MARKER-key", "MARKER-data"))));

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{SharedCredentialsProvider, future};
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::Region;
-use aws_sdk_kinesis::config::http::HttpResponse;
+use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, ProvideCredentials, Region};
 use aws_sdk_kinesis::operation::put_records::{PutRecordsInput, PutRecordsOutput};
 use aws_sdk_kinesis::types::PutRecordsResultEntry;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_types::body::SdkBody;
 use futures::{SinkExt, stream};
 use kinesis_sink::service::{
@@ -203,6 +208,66 @@ async fn a_client_without_a_region_is_refused_early() {
     let config = client(&[]).config().to_builder().region(None).build();
     let error = KinesisSink::new(&Client::from_conf(config), "example").unwrap_err();
     assert_eq!(error, BuildError::NoRegion);
+}
+
+/// An HTTP client that never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl HttpConnector for Silent {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(std::future::pending())
+    }
+}
+
+fn silent_client() -> aws_sdk_kinesis::config::Builder {
+    aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Silent)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_a_request_may_take_ten_seconds() {
+    let credentials = Credentials::new("local", "local", None, None, "test");
+    let config = silent_client().credentials_provider(credentials).build();
+    let mut sink = KinesisSink::new(&Client::from_conf(config), "example").unwrap();
+    let began = tokio::time::Instant::now();
+    sink.start_send_unpin(Record::from("x")).unwrap();
+    while sink.last_request().is_none() {
+        let flush = tokio::time::timeout(Duration::from_millis(1), sink.flush());
+        assert!(flush.await.is_err(), "it is never answered");
+    }
+    assert!((10_000..10_005).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert_eq!(sink.last_request().unwrap().errors[0].code, "Timeout");
+    assert!(sink.take_undelivered()[0].may_be_written());
+}
+
+#[tokio::test]
+async fn absent_credentials_are_told_at_the_first_request() {
+    let client = Client::from_conf(silent_client().build());
+    let mut sink = KinesisSink::new(&client, "example").unwrap();
+    let error = sink.send(Record::from("x")).await.unwrap_err();
+    assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
+
+    let none = SharedCredentialsProvider::new(NoCredentials);
+    let client = Client::from_conf(silent_client().credentials_provider(none).build());
+    let mut sink = KinesisSink::new(&client, "example").unwrap();
+    let error = sink.send(Record::from("x")).await.unwrap_err();
+    assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
+}
+
+/// As the default chain answers on a machine without any.
+#[derive(Debug)]
+struct NoCredentials;
+
+impl ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("none found")))
+    }
 }
 
 #[tokio::test]

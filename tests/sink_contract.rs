@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, NotAcceptedReason, Record, SinkError};
+use kinesis_sink::{
+    KinesisSink, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES, NotAcceptedReason, Record, SinkError,
+};
 use scripted::{Scripted, numbers, records};
 use tokio::time::{Instant, sleep};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
@@ -145,6 +147,21 @@ async fn a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on() {
     assert_eq!(service.delivered(), ["before", "after"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_largest_records_and_requests_can_be_sent_when_allowed() {
+    let service = Scripted::delivering();
+    let limits =
+        Limits::default().with_request_bytes(MAX_REQUEST_BYTES).with_record_bytes(MAX_RECORD_BYTES);
+    let builder = KinesisSink::builder().with_limits(limits);
+    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    let record = |bytes| Record::from(("k", vec![0; bytes]));
+    sink.send(record(MAX_RECORD_BYTES - 1)).await.unwrap();
+    assert_eq!(service.requests()[0].bytes(), 10 * 1024 * 1024);
+    let error = sink.send(record(MAX_RECORD_BYTES)).await.unwrap_err();
+    assert_eq!(error.into_record().unwrap().data().len(), MAX_RECORD_BYTES);
+    assert_eq!(service.requests().len(), 1);
+}
+
 /// The three poll methods that can be pending.
 #[derive(Debug, Clone, Copy)]
 enum Method {
@@ -218,6 +235,8 @@ async fn a_lingering_record_wakes_the_task_that_flushes() {
     sink.enter(|_, sink| sink.start_send(Record::from("one"))).unwrap();
     assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
     sink.enter(|_, sink| sink.start_send(Record::from("two"))).unwrap();
+    let mut other = task::spawn(());
+    assert!(other.enter(|cx, _| sink.poll_flush_unpin(cx).is_pending()));
     assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
     assert_eq!((sink.waiting(), sink.in_flight()), (1, 1));
     sleep(Duration::from_millis(99)).await;

@@ -13,6 +13,7 @@ use logs::Logs;
 use scripted::{Scripted, all_delivered, answer_each, numbers, records, service_error, text};
 use tokio::time::{Instant, sleep};
 use tower::BoxError;
+use tracing::Level;
 
 fn sink(service: &Scripted) -> KinesisSink<Scripted> {
     KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
@@ -238,7 +239,7 @@ async fn a_service_that_panics_loses_no_record() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_logged_once_and_so_is_its_end() {
-    let (logs, _guard) = Logs::listen("info");
+    let logs = Logs::listen(Level::INFO);
     let mut sink = sink(&Scripted::failing(5, "InternalFailure"));
     sink.send(Record::from("one")).await.unwrap();
     let lines = logs.lines();
@@ -249,7 +250,7 @@ async fn an_outage_is_logged_once_and_so_is_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_a_sink_warns_once_with_the_number_of_records() {
-    let (logs, _guard) = Logs::listen("info");
+    let logs = Logs::listen(Level::INFO);
     let service = Scripted::delivering();
     let mut empty = sink(&service);
     empty.send(Record::from("one")).await.unwrap();
@@ -304,7 +305,7 @@ async fn a_service_that_panics_when_it_is_called_loses_no_record() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_has_come_counts_when_the_sink_is_dropped() {
-    let (logs, _guard) = Logs::listen("info");
+    let logs = Logs::listen(Level::INFO);
     let mut sink = sink(&Scripted::delivering());
     assert!(sink.send(Record::from("one")).now_or_never().is_none());
     sleep(Duration::from_millis(21)).await;

@@ -13,11 +13,11 @@ mod source;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use aws_sdk_kinesis::Client;
 use clap::Parser;
 use futures::{SinkExt, StreamExt, TryStreamExt};
 use kinesis_sink::{KinesisSink, Record};
+use tracing_subscriber::EnvFilter;
 
 use self::arguments::Arguments;
 use self::embedded::Embedded;
@@ -30,7 +30,10 @@ use self::source::Source;
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+            // An outage is worth a line even when nobody asked for logs.
+            EnvFilter::new("kinesis_sink=warn")
+        }))
         .init();
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,7 +99,14 @@ async fn forward(
         .forward((&mut sink).sink_map_err(anyhow::Error::from))
         .await;
     let lines = progress.finish();
-    forwarded.with_context(|| format!("stopped after line {lines}"))?;
+    if let Err(error) = forwarded {
+        // What was accepted before still goes, if it can.
+        let _ = sink.close().await;
+        let (delivered, kept) = (sink.totals().delivered, sink.undelivered().len());
+        return Err(error.context(format!(
+            "stopped at line {lines}; {delivered} records delivered, {kept} kept"
+        )));
+    }
 
     let totals = *sink.totals();
     if totals.throttled > 0 {

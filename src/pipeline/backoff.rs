@@ -11,24 +11,26 @@ pub(crate) struct Backoff {
     base: Duration,
     ceiling: Duration,
     failures: u32,
-    began: Option<Instant>,
+    /// Requests with a lower number were cut before the latest failure was known.
+    known_before: u64,
     until: Option<Instant>,
 }
 
 impl Backoff {
     pub(crate) fn new(base: Duration, ceiling: Duration) -> Self {
-        Self { base, ceiling, failures: 0, began: None, until: None }
+        Self { base, ceiling, failures: 0, known_before: 0, until: None }
     }
 
-    /// Notes the failure of a request that was cut at `cut_at`. Requests that were already in flight
-    /// when the wait began say nothing new, so they do not lengthen it; the answer is false for them.
-    pub(crate) fn fail(&mut self, cut_at: Instant, now: Instant, rng: &mut Rng) -> bool {
-        if self.began.is_some_and(|began| cut_at < began) {
+    /// Notes the failure of the request with the number `request`, of those below `next`. Requests that
+    /// were already in flight at the latest failure say nothing new, so they do not lengthen the wait;
+    /// the answer is false for them.
+    pub(crate) fn fail(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) -> bool {
+        if request < self.known_before {
             return false;
         }
         self.pause(now, rng);
         self.failures = self.failures.saturating_add(1);
-        self.began = Some(now);
+        self.known_before = next;
         true
     }
 
@@ -65,17 +67,17 @@ mod tests {
     const BASE: Duration = Duration::from_millis(100);
     const CEILING: Duration = Duration::from_secs(5);
 
-    fn waits(failures: usize, seed: u64) -> Vec<Duration> {
+    fn waits(failures: u64, seed: u64) -> Vec<Duration> {
         let (mut backoff, mut rng) = (Backoff::new(BASE, CEILING), Rng::with_seed(seed));
         let mut now = Instant::now();
-        let mut wait = || {
-            assert!(backoff.fail(now, now, &mut rng));
+        let wait = |request| {
+            assert!(backoff.fail(request, request + 1, now, &mut rng));
             let until = backoff.until(now).unwrap_or(now);
             let wait = until - now;
             now = until;
             wait
         };
-        (0..failures).map(|_| wait()).collect()
+        (0..failures).map(wait).collect()
     }
 
     #[test]
@@ -104,12 +106,13 @@ mod tests {
     #[test]
     fn requests_in_flight_at_the_first_failure_count_once() {
         let (mut backoff, mut rng) = (Backoff::new(BASE, CEILING), Rng::with_seed(1));
-        let cut = Instant::now();
-        let now = cut + Duration::from_millis(20);
-        assert!(backoff.fail(cut, now, &mut rng));
-        assert!(!backoff.fail(cut, now, &mut rng));
-        assert!(!backoff.fail(cut + Duration::from_millis(1), now, &mut rng));
+        let now = Instant::now();
+        assert!(backoff.fail(2, 4, now, &mut rng));
+        assert!(!backoff.fail(0, 4, now, &mut rng));
+        assert!(!backoff.fail(3, 4, now, &mut rng));
         assert_eq!(backoff.failures(), 1);
+        assert!(backoff.fail(4, 5, now, &mut rng), "cut after the failure was known");
+        assert_eq!(backoff.failures(), 2);
         backoff.reset();
         assert_eq!(backoff.failures(), 0);
     }

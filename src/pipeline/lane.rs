@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::backoff::Backoff;
 use super::pending::Pending;
@@ -10,7 +10,9 @@ use crate::limits::Limits;
 /// that was accepted after it.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    queue: VecDeque<Pending>,
+    /// What came back. Requests take the oldest first, so all of it is older than what never left.
+    returned: BTreeMap<u64, Pending>,
+    fresh: VecDeque<Pending>,
     bytes: usize,
     /// After throttles and transient failures of single entries.
     pub(crate) backoff: Backoff,
@@ -18,77 +20,62 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(backoff: Backoff) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, backoff }
+        Self { returned: BTreeMap::new(), fresh: VecDeque::new(), bytes: 0, backoff }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        self.returned.len() + self.fresh.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.returned.is_empty() && self.fresh.is_empty()
     }
 
     pub(crate) fn front(&self) -> Option<&Pending> {
-        self.queue.front()
+        self.returned.first_key_value().map(|(_, pending)| pending).or(self.fresh.front())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.queue.iter()
+        self.returned.values().chain(&self.fresh)
     }
 
     /// Adds a record that was accepted after all others.
     pub(crate) fn push(&mut self, pending: Pending) {
         self.bytes += pending.size();
-        self.queue.push_back(pending);
+        self.fresh.push_back(pending);
     }
 
-    /// Puts records back where they belong in the order. They must be in order themselves.
-    ///
-    /// Costs as much as there are older records to merge with; those are at most what other failed
-    /// requests returned before, never the whole queue.
-    pub(crate) fn requeue(&mut self, mut returned: Vec<Pending>) {
-        let Some(newest) = returned.last().map(|pending| pending.seq) else { return };
+    /// Puts records that were taken back where they belong in the order.
+    pub(crate) fn requeue(&mut self, returned: Vec<Pending>) {
         self.bytes += returned.iter().map(Pending::size).sum::<usize>();
-        let older = self.queue.iter().take_while(|pending| pending.seq < newest).count();
-        let mut older: Vec<_> = self.queue.drain(..older).collect();
-        loop {
-            let next = match (returned.last(), older.last()) {
-                (Some(a), Some(b)) if a.seq < b.seq => older.pop(),
-                (None, _) => older.pop(),
-                _ => returned.pop(),
-            };
-            match next {
-                Some(pending) => self.queue.push_front(pending),
-                None => return,
-            }
-        }
+        self.returned.extend(returned.into_iter().map(|pending| (pending.seq, pending)));
     }
 
     /// Whether a request cut now would have no room for one more record.
     pub(crate) fn fills_request(&self, limits: &Limits) -> bool {
-        self.queue.len() >= limits.request_entries() || self.bytes >= limits.request_bytes()
+        self.len() >= limits.request_entries() || self.bytes >= limits.request_bytes()
     }
 
     /// Takes the oldest records that fit into one request: at least one, if there is any.
     pub(crate) fn take_request(&mut self, limits: &Limits) -> Vec<Pending> {
+        let mut taken = Vec::with_capacity(self.len().min(limits.request_entries()));
         let mut bytes = 0;
-        let fitting = self.queue.iter().take(limits.request_entries()).take_while(|pending| {
+        while taken.len() < limits.request_entries() {
+            let fits = |next: &Pending| bytes == 0 || bytes + next.size() <= limits.request_bytes();
+            let Some(pending) = self.pop_if(fits) else { break };
             bytes += pending.size();
-            bytes <= limits.request_bytes()
-        });
-        let count = fitting.count().max(1).min(self.queue.len());
-        let taken: Vec<_> = self.queue.drain(..count).collect();
-        self.bytes -= taken.iter().map(Pending::size).sum::<usize>();
+            taken.push(pending);
+        }
         taken
     }
 
     /// Takes the oldest record if `condition` holds for it.
     pub(crate) fn pop_if(&mut self, condition: impl FnOnce(&Pending) -> bool) -> Option<Pending> {
-        if !condition(self.queue.front()?) {
+        if !condition(self.front()?) {
             return None;
         }
-        let pending = self.queue.pop_front()?;
+        let returned = self.returned.pop_first().map(|(_, pending)| pending);
+        let pending = returned.or_else(|| self.fresh.pop_front())?;
         self.bytes -= pending.size();
         Some(pending)
     }
@@ -96,7 +83,8 @@ impl Lane {
     /// Takes everything.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Pending> {
         self.bytes = 0;
-        std::mem::take(&mut self.queue).into_iter()
+        let returned = std::mem::take(&mut self.returned).into_values();
+        returned.chain(std::mem::take(&mut self.fresh))
     }
 }
 
@@ -124,13 +112,17 @@ mod tests {
 
     #[test]
     fn what_returns_goes_to_its_place() {
-        let mut lane = lane([3, 7, 8]);
+        let mut lane = lane([7, 8]);
         lane.requeue(vec![pending(5), pending(6)]);
-        assert_eq!(seqs(&lane), [3, 5, 6, 7, 8]);
+        assert_eq!(seqs(&lane), [5, 6, 7, 8]);
         lane.requeue(vec![pending(1), pending(4)]);
-        assert_eq!(seqs(&lane), [1, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(seqs(&lane), [1, 4, 5, 6, 7, 8]);
         lane.requeue(vec![]);
-        assert_eq!(lane.bytes, 70);
+        assert_eq!((lane.len(), lane.bytes), (6, 60));
+        let taken = lane.take_request(&Limits::default().with_request_entries(5));
+        let order = taken.iter().map(|pending| pending.seq);
+        assert_eq!(order.collect::<Vec<_>>(), [1, 4, 5, 6, 7]);
+        assert_eq!((seqs(&lane), lane.bytes), (vec![8], 10));
     }
 
     #[test]

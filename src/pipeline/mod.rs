@@ -82,7 +82,6 @@ pub(crate) struct RequestId(u64);
 struct Flight {
     records: Vec<Pending>,
     bytes: usize,
-    cut_at: Instant,
     suspects: bool,
 }
 
@@ -207,13 +206,14 @@ impl Pipeline {
         if !self.may_send() || self.backoff.is_waiting(now) {
             return None;
         }
+        // Suspects belong to the lane as well: where it is throttled, so are they.
+        if self.lane.backoff.is_waiting(now) {
+            return None;
+        }
         if !self.suspects.is_empty() {
             return Some(CutReason::Suspect);
         }
         let oldest = self.lane.front()?;
-        if self.lane.backoff.is_waiting(now) {
-            return None;
-        }
         if self.lane.fills_request(&self.settings.limits) {
             Some(CutReason::Full)
         } else if self.closing {
@@ -257,7 +257,7 @@ impl Pipeline {
         self.totals.requests += 1;
         let bytes = request.bytes();
         let suspects = reason == CutReason::Suspect;
-        self.flights.insert(id, Flight { records, bytes, cut_at: now, suspects });
+        self.flights.insert(id, Flight { records, bytes, suspects });
         Some((id, request, reason))
     }
 
@@ -265,9 +265,7 @@ impl Pipeline {
     /// or a linger ends, a deadline passes. Always later than `now`.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
         let deadline = self.settings.deadline.and_then(|deadline| {
-            self.waiting_groups()
-                .filter_map(|oldest| oldest.accepted_at.checked_add(deadline))
-                .min()
+            self.waiting_groups().map(|oldest| oldest.accepted_at + deadline).min()
         });
         [self.send_wakeup(now), deadline].into_iter().flatten().filter(|at| *at > now).min()
     }
@@ -277,12 +275,11 @@ impl Pipeline {
         if !self.may_send() || self.waiting_groups().next().is_none() {
             return None;
         }
-        if let Some(until) = self.backoff.until(now) {
+        if let Some(until) = self.backoff.until(now).max(self.lane.backoff.until(now)) {
             return Some(until);
         }
         let oldest = self.lane.front()?;
-        let linger = oldest.accepted_at + self.settings.linger.ceiling();
-        self.lane.backoff.until(now).or(Some(linger))
+        Some(oldest.accepted_at + self.settings.linger.ceiling())
     }
 
     /// The oldest record of each queue.
@@ -405,6 +402,8 @@ impl Pipeline {
         held.sort_unstable_by_key(|(seq, _)| *seq);
         self.unsettled_records = 0;
         self.unsettled_bytes = 0;
+        // It was about these records.
+        self.fatal = Fatal::No;
         held.into_iter().map(|(_, undelivered)| undelivered).collect()
     }
 }

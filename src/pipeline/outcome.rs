@@ -15,7 +15,7 @@ use crate::summary::RequestSummary;
 use crate::undelivered::{AttemptError, Reason};
 
 /// So many refusals for credentials in a row are taken for a refresh that is under way.
-const CREDENTIAL_RETRIES: u32 = 3;
+const CREDENTIAL_RETRIES: u32 = 5;
 
 impl Pipeline {
     /// Takes what came of a request. Unknown ids, of requests whose records were taken back, change
@@ -49,7 +49,7 @@ impl Pipeline {
     pub(crate) fn refuse(&mut self, error: BoxError, now: Instant) {
         let class = self.settings.classify.classify_error(&*error);
         let noted = Arc::new(attempt_error(&*error));
-        self.back_off(class, error, &noted, [now, now]);
+        self.back_off(class, error, &noted, self.next_request, now);
     }
 
     /// `classes` has the entries that failed, in their order.
@@ -92,7 +92,7 @@ impl Pipeline {
             self.lane.backoff.reset();
         }
         if !returned.is_empty() {
-            self.lane.backoff.fail(flight.cut_at, now, &mut self.rng);
+            self.lane.backoff.fail(id.0, self.next_request, now, &mut self.rng);
         }
         self.requeue(returned);
     }
@@ -145,17 +145,19 @@ impl Pipeline {
             self.split(flight, noted, now);
             return;
         }
-        let fatal = self.back_off(class, error, &noted, [flight.cut_at, now]);
+        self.back_off(class, error, &noted, id.0, now);
+        // What is wrong with the whole stream, or above it, is no fault of the records.
+        let blameless =
+            matches!(class, ErrorClass::NotSent | ErrorClass::Credentials | ErrorClass::Fatal);
         let mut returned = Vec::new();
         for mut pending in flight.records {
             match class {
                 ErrorClass::Throttled => pending.redraw_key(&mut self.rng),
                 ErrorClass::OutcomeUnknown => pending.may_be_written = true,
-                ErrorClass::NotSent => pending.attempts -= 1,
                 _ => {}
             }
-            // What is wrong with the whole stream is no fault of the records.
-            if fatal || class == ErrorClass::NotSent {
+            if blameless {
+                pending.attempts -= 1;
                 pending.last_error = Some(noted.clone());
                 returned.push(pending);
             } else {
@@ -170,22 +172,25 @@ impl Pipeline {
         }
     }
 
-    /// Slows the whole sink down after a failure that was not one record's, of a request that was cut at
-    /// the first of the times and failed at the second. True if the failure is fatal.
+    /// Slows the whole sink down after a failure that was not one record's.
     fn back_off(
         &mut self,
         class: ErrorClass,
         error: BoxError,
         noted: &Arc<AttemptError>,
-        [cut_at, now]: [Instant; 2],
-    ) -> bool {
-        let news = self.backoff.fail(cut_at, now, &mut self.rng);
+        request: u64,
+        now: Instant,
+    ) {
+        let news = self.backoff.fail(request, self.next_request, now, &mut self.rng);
         // A request that a layer of the user's own shed is no outage.
         if class != ErrorClass::NotSent {
             self.outage.get_or_insert_with(|| noted.clone());
         }
-        if class == ErrorClass::Credentials {
-            self.credential_failures += u32::from(news);
+        match class {
+            ErrorClass::Credentials => self.credential_failures += u32::from(news),
+            // The service looked further than at the credentials.
+            ErrorClass::Throttled => self.credential_failures = 0,
+            _ => {}
         }
         let fatal = match class {
             ErrorClass::Credentials => self.credential_failures > CREDENTIAL_RETRIES,
@@ -194,13 +199,13 @@ impl Pipeline {
         if fatal && (news || matches!(self.fatal, Fatal::No)) {
             self.fatal = Fatal::Unreported(error);
         }
-        fatal
     }
 
     /// Halves a request that was refused for what it contains; of one record, that record fails. A
     /// short wait keeps the pace civil where everything is refused.
     fn split(&mut self, flight: Flight, error: Arc<AttemptError>, now: Instant) {
         self.backoff.pause(now, &mut self.rng);
+        self.credential_failures = 0;
         let mut records = flight.records;
         if records.len() <= 1 {
             records

@@ -16,7 +16,7 @@ use crate::undelivered::AttemptError;
 /// | `OutcomeUnknown` | time-outs, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, unknown errors | the same, and notes that the records may be written |
 /// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
 /// | `Credentials` | expired or rejected credentials, clock skew | the same a few times, since credentials refresh; then as `Fatal` |
-/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again at the next poll |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, no region, unusable endpoint, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again at the next poll |
 /// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -199,16 +199,13 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
         PutRecordsErrorKind::Service => {
             error.code().and_then(class_of_code).unwrap_or_else(|| class_of_status(error.status()))
         }
-        PutRecordsErrorKind::Dispatch | PutRecordsErrorKind::Construction => {
+        PutRecordsErrorKind::Construction => {
             let credentials = chain(error).find_map(|error| error.downcast_ref());
-            match (credentials, error.kind()) {
-                (Some(error), _) => class_of_credentials(error),
-                (None, PutRecordsErrorKind::Construction) => ErrorClass::Fatal,
-                (None, _) => ErrorClass::OutcomeUnknown,
-            }
+            credentials.map_or(ErrorClass::Fatal, class_of_credentials)
         }
         PutRecordsErrorKind::Region => ErrorClass::Fatal,
-        PutRecordsErrorKind::Timeout
+        PutRecordsErrorKind::Dispatch
+        | PutRecordsErrorKind::Timeout
         | PutRecordsErrorKind::Response
         | PutRecordsErrorKind::WrongLength { .. } => ErrorClass::OutcomeUnknown,
     }
@@ -315,13 +312,23 @@ mod tests {
             ("LimitExceededException", 400, Throttled),
             ("KMSThrottlingException", 400, Throttled),
             ("InternalFailure", 500, OutcomeUnknown),
+            ("InternalFailureException", 500, OutcomeUnknown),
             ("RequestTimeout", 400, OutcomeUnknown),
             ("ExpiredTokenException", 400, Credentials),
+            ("ExpiredToken", 400, Credentials),
+            ("RequestExpired", 400, Credentials),
+            ("RequestTimeTooSkewed", 400, Credentials),
             ("InvalidSignatureException", 400, Credentials),
+            ("AccessDenied", 400, Fatal),
             ("AccessDeniedException", 400, Fatal),
+            ("KMSAccessDeniedException", 400, Fatal),
+            ("KMSDisabledException", 400, Fatal),
+            ("KMSNotFoundException", 400, Fatal),
+            ("KMSInvalidStateException", 400, Fatal),
             ("KMSOptInRequired", 400, Fatal),
             ("ResourceNotFoundException", 400, Fatal),
             ("DryRunOperationException", 400, Fatal),
+            ("InvalidArgumentException", 400, Invalid),
             ("ValidationException", 400, Invalid),
             ("SerializationException", 400, Invalid),
             // Codes that nobody has seen yet go by their status.
@@ -339,13 +346,13 @@ mod tests {
 
     #[test]
     fn missing_credentials_are_fatal_and_failing_ones_are_not() {
-        let dispatch = |error: CredentialsError| {
-            PutRecordsError::new(PutRecordsErrorKind::Dispatch, Some(error.into()))
+        let construction = |error: CredentialsError| {
+            PutRecordsError::new(PutRecordsErrorKind::Construction, Some(error.into()))
         };
         let absent = CredentialsError::not_loaded("none found");
-        assert_eq!(class(dispatch(absent)), ErrorClass::Fatal);
+        assert_eq!(class(construction(absent)), ErrorClass::Fatal);
         let failing = CredentialsError::provider_error("STS answered 503");
-        assert_eq!(class(dispatch(failing)), ErrorClass::Credentials);
+        assert_eq!(class(construction(failing)), ErrorClass::Credentials);
     }
 
     #[test]

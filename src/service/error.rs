@@ -25,10 +25,9 @@ pub enum PutRecordsErrorKind {
     Service,
     /// One of the SDK's own time-outs passed. Whether the records were written is unknown.
     Timeout,
-    /// The request could not be sent, or no answer came: connection, TLS, credentials. Whether the
-    /// records were written is unknown.
+    /// No answer came: connection, TLS. Whether the records were written is unknown.
     Dispatch,
-    /// The request could not be built: configuration. Nothing was sent.
+    /// The request could not be built: credentials, region, endpoint. Nothing was sent.
     Construction,
     /// An answer came that is none: cut off, or not Kinesis. Whether the records were written is
     /// unknown.

@@ -1,12 +1,16 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::config::http::HttpResponse;
+use aws_sdk_kinesis::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::operation::put_records::{
@@ -14,7 +18,7 @@ use aws_sdk_kinesis::operation::put_records::{
 };
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
-use tower::Service;
+use tower::{BoxError, Service};
 
 use super::classify::INCOMPLETE_RESULT;
 use super::{
@@ -89,7 +93,9 @@ async fn put_records(
         None => call.stream_name(stream.name()),
     };
     let entries = request.entries().iter().map(sdk_entry).collect();
-    let output = call.set_records(Some(entries)).send().await.map_err(error)?;
+    let sent = Sent::default();
+    let call = call.set_records(Some(entries)).customize().interceptor(sent.clone());
+    let output = call.send().await.map_err(|failure| error(failure, &sent))?;
     response(request.entries().len(), output)
 }
 
@@ -130,7 +136,35 @@ fn result(result: PutRecordsResultEntry) -> Result<Placement, EntryError> {
     }
 }
 
-fn error(error: SdkError<SdkPutRecordsError, HttpResponse>) -> PutRecordsError {
+/// Whether the SDK came as far as handing the request to the HTTP client. Until then a failure is one of
+/// configuration (no region, no credentials, no usable endpoint), which the SDK reports like a broken
+/// connection.
+#[derive(Debug, Clone, Default)]
+struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for Sent {
+    fn name(&self) -> &'static str {
+        "kinesis_sink::Sent"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn error(error: SdkError<SdkPutRecordsError, HttpResponse>, sent: &Sent) -> PutRecordsError {
     let kind = match &error {
         SdkError::ServiceError(service) => {
             let status = Some(service.raw().status().as_u16());
@@ -138,6 +172,7 @@ fn error(error: SdkError<SdkPutRecordsError, HttpResponse>) -> PutRecordsError {
                 .with_request_id(error.request_id());
         }
         SdkError::TimeoutError(_) => PutRecordsErrorKind::Timeout,
+        SdkError::DispatchFailure(_) if !sent.get() => PutRecordsErrorKind::Construction,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => PutRecordsErrorKind::Timeout,
         SdkError::DispatchFailure(_) => PutRecordsErrorKind::Dispatch,
         SdkError::ConstructionFailure(_) => PutRecordsErrorKind::Construction,

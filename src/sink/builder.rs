@@ -115,8 +115,7 @@ impl SinkBuilder {
 
     /// Gives a record up after this many attempts: 1 or more. By default there is no limit.
     ///
-    /// Not counted are requests that never left or that the service refused altogether (no permission,
-    /// no such stream).
+    /// What counts is told at [`Undelivered::attempts`](crate::Undelivered::attempts).
     pub fn with_max_attempts(mut self, attempts: u32) -> Self {
         self.settings.max_attempts = Some(attempts);
         self

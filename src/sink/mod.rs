@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use aws_sdk_kinesis::Client;
 use futures::Sink;
-use tokio::time::{Instant, Sleep};
+use tokio::runtime::{self, Handle};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{BoxError, Service};
 use tracing::{info, trace, warn};
 
@@ -69,7 +70,8 @@ use crate::undelivered::{DeadLetter, Reason, Undelivered};
 ///
 /// # Panics
 ///
-/// The poll methods panic outside of a tokio runtime with its timer enabled.
+/// The poll methods panic outside of a tokio runtime with its timer enabled. A sink may move between
+/// runtimes, but its requests in flight stay with the one they were sent in.
 ///
 /// # Cancel safety
 ///
@@ -81,7 +83,8 @@ pub struct KinesisSink<S = DefaultService> {
     service: S,
     pipeline: Pipeline,
     requests: Requests,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// For the next wake-up, with the runtime that it belongs to.
+    timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
     /// Why the latest record failed that nobody has been told of.
     untold: Option<Reason>,
@@ -185,7 +188,9 @@ impl<S> KinesisSink<S> {
     /// usable.
     ///
     /// Requests in flight are abandoned unless their answer has already come. Their records
-    /// [may be written](Undelivered::may_be_written), so sending them again can duplicate them.
+    /// [may be written](Undelivered::may_be_written), so sending them again can duplicate them. If the
+    /// sink was waiting for a busy stack of services, it keeps its place in that queue for its next
+    /// request.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
         self.collect_ended();
@@ -212,9 +217,11 @@ where
     fn drive(&mut self, cx: &mut Context<'_>) {
         loop {
             let now = Instant::now().into_std();
+            // Before `dispatch`: an answer that has come may say to wait.
+            self.collect(cx, now);
             self.pipeline.expire(now);
             self.dispatch(cx, now);
-            // After `dispatch`: polling registers the waker for the requests just sent as well.
+            // After it too: polling registers the waker for the requests just sent as well.
             if !self.collect(cx, now) && !self.timer_fired(cx, now) {
                 return;
             }
@@ -258,13 +265,18 @@ where
 
     /// True if the time has come for something.
     fn timer_fired(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
-        let Some(at) = self.pipeline.wakeup(now) else { return false };
-        let at = Instant::from_std(at);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if timer.deadline() != at {
-            timer.as_mut().reset(at);
+        let Some(at) = self.pipeline.wakeup(now) else {
+            self.timer = None;
+            return false;
+        };
+        let (at, runtime) = (Instant::from_std(at), Handle::current().id());
+        let timer = self.timer.get_or_insert_with(|| (Box::pin(sleep_until(at)), runtime));
+        if timer.0.deadline() != at || timer.1 != runtime {
+            // Not `reset`: a sink that has moved needs the timer of the runtime it is in now.
+            timer.0.set(sleep_until(at));
+            timer.1 = runtime;
         }
-        timer.as_mut().poll(cx).is_ready()
+        timer.0.as_mut().poll(cx).is_ready()
     }
 
     /// Hands failed records to the dead-letter handler, and says what stops the whole stream.

@@ -1,29 +1,43 @@
 //! Keeps what is logged on this thread, as lines of text.
+//!
+//! There is one subscriber for the whole process, which asks each thread what it listens to: one per
+//! thread would miss events, because a place in the code that is first passed on a thread without a
+//! subscriber counts as switched off.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::prelude::*;
 
-#[derive(Clone, Default)]
-pub struct Logs(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LISTENING: RefCell<Option<(Level, Vec<u8>)>> = const { RefCell::new(None) };
+}
+
+/// Listens to what this crate logs on this thread, until it is dropped.
+pub struct Logs(());
 
 impl Logs {
-    /// Listens on this thread, as `RUST_LOG=filter` would, until the guard is dropped.
-    pub fn listen(filter: &str) -> (Self, DefaultGuard) {
-        let logs = Self::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(logs.clone())
-            .with_env_filter(filter)
-            .with_ansi(false)
-            .finish();
-        (logs, tracing::subscriber::set_default(subscriber))
+    pub fn listen(level: Level) -> Self {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            let wanted = dynamic_filter_fn(|metadata, _| {
+                let level = LISTENING.with_borrow(|state| state.as_ref().map(|(level, _)| *level));
+                metadata.target() == "kinesis_sink"
+                    && level.is_some_and(|level| *metadata.level() <= level)
+            });
+            let layer = tracing_subscriber::fmt::layer().with_writer(|| Thread).with_ansi(false);
+            tracing_subscriber::registry().with(layer.with_filter(wanted)).init();
+        });
+        LISTENING.set(Some((level, Vec::new())));
+        Self(())
     }
 
     pub fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
+        let text = LISTENING.with_borrow(|state| state.as_ref().unwrap().1.clone());
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
     }
 
     /// The lines that hold `text`.
@@ -32,21 +46,26 @@ impl Logs {
     }
 }
 
-impl io::Write for Logs {
+impl Drop for Logs {
+    fn drop(&mut self) {
+        LISTENING.set(None);
+    }
+}
+
+/// Writes to this thread's listener.
+struct Thread;
+
+impl io::Write for Thread {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LISTENING.with_borrow_mut(|state| {
+            if let Some((_, text)) = state {
+                text.extend_from_slice(bytes);
+            }
+        });
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Logs {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }

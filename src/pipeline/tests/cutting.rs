@@ -82,6 +82,11 @@ fn closing_and_a_full_buffer_cut_at_once() {
     bench.accept(0..2);
     bench.pipeline.close();
     assert_eq!(bench.cut_reason(), Some((CutReason::Close, 2)));
+    let mut bench = Bench::new(settings());
+    bench.accept(0..501);
+    bench.cut();
+    bench.pipeline.close();
+    assert_eq!(bench.cut_reason(), Some((CutReason::Close, 1)), "with another in flight");
     let refused = bench.pipeline.accept(Record::from("late"), bench.now).unwrap_err();
     assert_eq!(*refused.reason(), NotAcceptedReason::Closed);
     assert_eq!(refused.into_record().data(), "late");

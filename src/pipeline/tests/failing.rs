@@ -164,12 +164,133 @@ fn credentials_get_a_few_tries_before_they_are_fatal() {
     let mut bench = Bench::new(settings());
     bench.accept(0..1);
     bench.pipeline.flush();
-    for attempt in 1..=4 {
+    for attempt in 1..=6 {
         let (id, _) = bench.cut();
         bench.fail(id, "ExpiredTokenException");
-        assert_eq!(bench.pipeline.take_fatal().is_some(), attempt == 4, "attempt {attempt}");
+        assert_eq!(bench.pipeline.take_fatal().is_some(), attempt == 6, "attempt {attempt}");
         bench.sleep();
     }
+}
+
+#[test]
+fn only_refusals_in_a_row_make_credentials_fatal() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..2000);
+    let flights: Vec<_> = (0..4).map(|_| bench.cut()).collect();
+    for (id, _) in flights {
+        bench.fail(id, "ExpiredTokenException");
+    }
+    for attempt in 0..4 {
+        bench.sleep();
+        let (id, _) = bench.cut();
+        bench.fail(id, "ExpiredTokenException");
+        assert!(bench.pipeline.take_fatal().is_none(), "four at once are one, and {attempt}");
+    }
+    for other in ["KMSThrottlingException", "delivered"].iter().cycle().take(20) {
+        bench.sleep();
+        let (id, request) = bench.cut();
+        match *other {
+            "delivered" => bench.settle(id, request.entries().iter().map(|_| failed("")).collect()),
+            code => bench.fail(id, code),
+        }
+        bench.sleep();
+        let (id, _) = bench.cut();
+        bench.fail(id, "ExpiredTokenException");
+        assert!(bench.pipeline.take_fatal().is_none());
+    }
+}
+
+#[test]
+fn a_failure_counts_once_also_when_a_request_is_cut_in_the_same_instant() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1000);
+    let (first, _) = bench.cut();
+    let (second, _) = bench.cut();
+    bench.fail(first, "AccessDeniedException");
+    assert!(bench.pipeline.take_fatal().is_some());
+    bench.fail(second, "AccessDeniedException");
+    assert!(bench.pipeline.take_fatal().is_none(), "both were cut before it was known");
+    assert_eq!(bench.pipeline.backoff.failures(), 1);
+}
+
+#[test]
+fn taking_everything_back_takes_the_fatal_error_with_it() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.fail(id, "AccessDeniedException");
+    assert_eq!(bench.pipeline.take_undelivered().len(), 1);
+    assert!(bench.pipeline.take_fatal().is_none(), "it was about a record that is gone");
+}
+
+#[test]
+fn a_throttled_request_draws_new_random_keys() {
+    let mut bench = Bench::new(settings());
+    bench.pipeline.accept(Record::from("random"), bench.now).unwrap();
+    bench.pipeline.close();
+    let key = |request: &PutRecordsRequest| request.entries()[0].partition_key().cloned();
+    let (id, request) = bench.cut();
+    let first = key(&request);
+    bench.fail(id, THROTTLE);
+    bench.sleep();
+    assert_ne!(key(&bench.cut().1), first);
+}
+
+#[test]
+fn an_incomplete_result_may_be_a_written_record() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..2);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![failed("IncompleteResult"), failed("InternalFailure")]);
+    let taken = bench.pipeline.take_undelivered();
+    assert_eq!((taken[0].may_be_written(), taken[1].may_be_written()), (true, false));
+}
+
+#[test]
+fn a_deadline_passes_for_suspects_too() {
+    let deadline = Some(Duration::from_secs(1));
+    let mut bench = Bench::new(Settings { deadline, ..settings() });
+    bench.accept(0..4);
+    bench.pipeline.close();
+    let (id, _) = bench.cut();
+    bench.fail(id, "ValidationException");
+    bench.now += Duration::from_secs(1);
+    bench.pipeline.expire(bench.now);
+    assert_eq!((bench.pipeline.failed(), bench.pipeline.waiting()), (4, 0));
+}
+
+#[test]
+fn suspects_wait_where_the_lane_is_throttled() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..4);
+    bench.pipeline.close();
+    let (id, _) = bench.cut();
+    bench.fail(id, "ValidationException");
+    bench.sleep();
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![failed(THROTTLE), failed(THROTTLE)]);
+    assert_eq!(bench.cut_reason(), None);
+    bench.sleep();
+    assert_eq!(bench.cut_reason(), Some((CutReason::Suspect, 2)));
+}
+
+#[test]
+fn a_hundred_thousand_records_can_be_requeued_over_and_over() {
+    let buffer_records = 100_000;
+    let mut bench = Bench::new(Settings { buffer_records, max_in_flight: 200, ..settings() });
+    bench.accept(0..buffer_records);
+    for _ in 0..5 {
+        let cuts = std::iter::from_fn(|| bench.pipeline.cut(bench.now)).map(|(id, ..)| id);
+        let flights: Vec<_> = cuts.collect();
+        // Oldest first is the hard order: each group goes behind those that came back before it.
+        for id in flights {
+            bench.settle(id, (0..500).map(|_| failed(THROTTLE)).collect());
+        }
+        bench.sleep();
+    }
+    assert_eq!(bench.undelivered(), numbers(0..buffer_records));
 }
 
 #[test]
@@ -204,9 +325,15 @@ fn errors_of_the_whole_stream_use_no_attempts_up() {
         let shed = tower::load_shed::error::Overloaded::new();
         bench.pipeline.settle(id, Err(shed.into()), bench.now);
         bench.sleep();
+        let (id, _) = bench.cut();
+        bench.fail(id, "ExpiredTokenException");
+        bench.sleep();
     }
     assert_eq!(bench.undelivered(), ["0"]);
-    assert_eq!(bench.pipeline.failed(), 0);
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![failed(THROTTLE)]);
+    let [given_up] = &bench.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert!(matches!(given_up.reason(), Reason::AttemptsExhausted { attempts: 1, .. }));
 }
 
 #[test]
@@ -500,4 +627,21 @@ fn a_record_taken_back_tells_how_its_last_attempt_failed() {
     bench.fail(id, "AccessDeniedException");
     let taken = bench.pipeline.take_undelivered();
     assert_eq!(taken[0].last_error().unwrap().to_string(), "AccessDeniedException: a message");
+}
+
+#[test]
+fn being_suspected_uses_no_attempts_up() {
+    let mut bench = Bench::new(Settings { max_attempts: Some(2), ..settings() });
+    bench.accept(0..4);
+    bench.pipeline.close();
+    for _ in 0..2 {
+        let (id, request) = bench.cut();
+        assert!(request.entries().len() > 1);
+        bench.fail(id, "ValidationException");
+        bench.sleep();
+    }
+    let (id, request) = bench.cut();
+    assert_eq!(texts(&request), ["0"]);
+    bench.settle(id, vec![failed(THROTTLE)]);
+    assert_eq!(bench.pipeline.failed(), 0, "this was its first attempt");
 }

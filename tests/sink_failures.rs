@@ -312,3 +312,31 @@ async fn an_answer_that_has_come_counts_when_the_sink_is_dropped() {
     drop(sink);
     assert_eq!(logs.lines().len(), 0, "{:#?}", logs.lines());
 }
+
+#[test]
+fn a_sink_that_waits_can_move_to_another_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for keep_the_first in [true, false] {
+        let service = Scripted::failing(2, "InternalFailure").with_round_trip(Duration::ZERO);
+        let wait = Duration::from_millis(50);
+        let builder = KinesisSink::builder().with_backoff(wait, wait).with_seed(1);
+        let mut sink = builder.build_with(service.clone(), "example").unwrap();
+        let first = runtime();
+        first.block_on(async {
+            sink.start_send_unpin(Record::from("one")).unwrap();
+            while sink.totals().requeued == 0 {
+                let _ = sink.flush().now_or_never();
+                tokio::task::yield_now().await;
+            }
+            let _ = sink.flush().now_or_never();
+        });
+        let first = keep_the_first.then_some(first);
+        let second = runtime();
+        let closed = async {
+            tokio::time::timeout(Duration::from_secs(10), sink.close()).await.expect("it moves")
+        };
+        second.block_on(closed).unwrap();
+        assert_eq!(service.delivered(), ["one"]);
+        drop(first);
+    }
+}

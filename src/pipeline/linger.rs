@@ -8,7 +8,8 @@ use std::time::Duration;
 pub enum Linger {
     /// The default, with 100 ms. A partial request goes when nothing is in flight: at once on an idle
     /// sink, otherwise when the last request in flight completes, so the round trip sets the pace. The
-    /// duration is a ceiling for a record's wait behind requests in flight, never a floor.
+    /// duration is a ceiling for a record's wait behind requests in flight, as long as there is a slot
+    /// for another request; never a floor.
     SelfClocked(Duration),
     /// A partial request waits this long for more records even when the sink is idle. Fuller requests
     /// for more latency; meant for aggregation.

@@ -3,7 +3,7 @@
 //! A failing case is shrunk, printed, and written to `proptest-regressions/`; as long as it stands there
 //! every run replays it first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use proptest::prelude::*;
@@ -21,6 +21,7 @@ enum Step {
     Wait { millis: u64 },
     Wake,
     Flush,
+    Close,
     ReadFatal,
     OfferFailed,
     TakeFailed,
@@ -39,6 +40,7 @@ enum Answer {
     Error {
         code: &'static str,
     },
+    Shed,
 }
 
 const REQUEST_CODES: [&str; 6] = [
@@ -50,8 +52,8 @@ const REQUEST_CODES: [&str; 6] = [
     "NeverHeardOf",
 ];
 
-const ENTRY_CODES: [&str; 4] =
-    [THROTTLE, "InternalFailure", "InvalidArgumentException", "NeverHeardOf"];
+const ENTRY_CODES: [&str; 5] =
+    [THROTTLE, "InternalFailure", "InvalidArgumentException", "IncompleteResult", "NeverHeardOf"];
 
 fn step() -> impl Strategy<Value = Step> {
     let code = || prop::sample::select(&REQUEST_CODES[..]);
@@ -59,6 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..=100_u8).prop_map(|failing| Answer::Entries { failing }),
         1 => prop_oneof![-3..=-1_i8, 1..=3_i8].prop_map(|by| Answer::WrongLength { by }),
         3 => code().prop_map(|code| Answer::Error { code }),
+        1 => Just(Answer::Shed),
     ];
     let answer = (any::<usize>(), answer, any::<u64>());
     let accept = (0..40_usize, any::<bool>());
@@ -69,7 +72,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => code().prop_map(|code| Step::Refuse { code }),
         3 => (0..200_u64).prop_map(|millis| Step::Wait { millis }),
         6 => Just(Step::Wake),
-        3 => Just(Step::Flush),
+        6 => Just(Step::Flush),
+        1 => Just(Step::Close),
         2 => Just(Step::ReadFatal),
         2 => Just(Step::OfferFailed),
         1 => Just(Step::TakeFailed),
@@ -118,7 +122,13 @@ struct Model {
     delivered: BTreeMap<usize, usize>,
     /// Handed back: failed or taken back.
     returned: BTreeMap<usize, usize>,
+    /// Those with an attempt whose outcome is unknown.
+    unknown: BTreeSet<usize>,
     flights: Vec<(RequestId, PutRecordsRequest)>,
+}
+
+fn entries_of(request: &PutRecordsRequest) -> impl Iterator<Item = usize> {
+    request.entries().iter().map(|entry| number(entry.data()))
 }
 
 /// A record's number stands at the start of its data.
@@ -135,6 +145,7 @@ impl Model {
             accepted: BTreeMap::new(),
             delivered: BTreeMap::new(),
             returned: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             flights: Vec::new(),
         }
     }
@@ -163,6 +174,9 @@ impl Model {
                 }
             }
             Step::Flush => self.bench.pipeline.flush(),
+            // Not before there is something to see.
+            Step::Close if self.accepted.len() > 20 => self.bench.pipeline.close(),
+            Step::Close => {}
             Step::ReadFatal => drop(self.bench.pipeline.take_fatal()),
             Step::OfferFailed => drop(self.bench.pipeline.offer_failed(None)),
             Step::TakeFailed => {
@@ -170,6 +184,9 @@ impl Model {
                 self.take_back(taken);
             }
             Step::TakeUndelivered => {
+                for flight in self.bench.pipeline.flights.values() {
+                    self.unknown.extend(flight.records.iter().map(|p| number(p.record().data())));
+                }
                 let taken = self.bench.pipeline.take_undelivered();
                 let order: Vec<_> = taken.iter().map(|one| number(one.record().data())).collect();
                 assert!(order.is_sorted(), "{order:?}");
@@ -191,8 +208,12 @@ impl Model {
                 self.accepted.insert(number, size);
             }
             Err(refused) => {
-                let too_large = size > self.settings.limits.record_bytes();
-                assert!(too_large || !room, "refused for nothing: {refused}");
+                let expected = match refused.reason() {
+                    NotAcceptedReason::Record(_) => size > self.settings.limits.record_bytes(),
+                    NotAcceptedReason::Full => !room,
+                    NotAcceptedReason::Closed => self.bench.pipeline.is_closing(),
+                };
+                assert!(expected, "refused for nothing: {refused}");
                 assert_eq!(refused.record().size(), size);
             }
         }
@@ -223,6 +244,9 @@ impl Model {
                     let fails = rng.u8(1..=100) <= *failing;
                     let code = rng.choice(ENTRY_CODES).unwrap();
                     results.push(if fails { failed(code) } else { delivered() });
+                    if fails && code == "IncompleteResult" {
+                        self.unknown.insert(number(entry.data()));
+                    }
                     if !fails && !forgotten {
                         let again = self.delivered.insert(number(entry.data()), entry.size());
                         assert_eq!(again, None, "settled twice");
@@ -231,16 +255,28 @@ impl Model {
                 self.bench.settle(id, results);
             }
             Answer::WrongLength { by } => {
+                self.unknown.extend(entries_of(request));
                 let results = request.entries().len().saturating_add_signed(isize::from(*by));
                 self.bench.settle(id, (0..results).map(|_| delivered()).collect());
             }
-            Answer::Error { code } => self.bench.fail(id, code),
+            Answer::Error { code } => {
+                if *code == "InternalFailure" {
+                    self.unknown.extend(entries_of(request));
+                }
+                self.bench.fail(id, code);
+            }
+            Answer::Shed => {
+                let shed = tower::load_shed::error::Overloaded::new();
+                self.bench.pipeline.settle(id, Err(shed.into()), self.bench.now);
+            }
         }
     }
 
     fn take_back(&mut self, taken: Vec<Undelivered>) {
         for undelivered in taken {
             let record = undelivered.record();
+            let unknown = self.unknown.contains(&number(record.data()));
+            assert_eq!(undelivered.may_be_written(), unknown, "{undelivered:?}");
             let again = self.returned.insert(number(record.data()), record.size());
             assert_eq!(again, None, "handed back twice");
         }
@@ -266,11 +302,30 @@ impl Model {
         assert!(pipeline.lane.iter().map(|pending| pending.seq).is_sorted(), "requeued in order");
         assert!(pipeline.wakeup(self.bench.now).is_none_or(|at| at > self.bench.now));
 
+        self.check_that_it_moves();
+
         let totals = pipeline.totals();
         let unsettled = (pipeline.waiting() + pipeline.in_flight()) as u64;
         let settled = totals.delivered + totals.failed + totals.taken_back;
         assert_eq!(totals.accepted, settled + unsettled);
         assert_eq!(totals.delivered_bytes, self.delivered.values().sum::<usize>() as u64);
+    }
+
+    /// What waits is due, or something wakes the pipeline: an answer, a time, or the reader of an error.
+    fn check_that_it_moves(&self) {
+        let (pipeline, now) = (&self.bench.pipeline, self.bench.now);
+        let error = matches!(pipeline.fatal, Fatal::Unreported(_));
+        let wakes = pipeline.due(now).is_some() || pipeline.wakeup(now).is_some();
+        let waits = pipeline.waiting() > 0 && pipeline.flights.is_empty();
+        assert!(!waits || error || wakes, "stuck: {pipeline:?}");
+        let due_or_error = pipeline.due(now).is_some() || error;
+        if let Some(at) = pipeline.wakeup(now).filter(|_| waits && !due_or_error) {
+            let expires = self.settings.deadline.is_some_and(|deadline| {
+                pipeline.waiting_groups().any(|oldest| oldest.accepted_at + deadline <= at)
+            });
+            let useful = expires || pipeline.due(at).is_some() || pipeline.wakeup(at).is_some();
+            assert!(useful, "woken for nothing: {pipeline:?}");
+        }
     }
 
     /// Lets everything through from here on: it must come to an end by itself.

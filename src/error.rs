@@ -1,12 +1,10 @@
 //! What the sink reports to its caller.
 
-use std::fmt::Debug;
-use std::ops::RangeInclusive;
-
 use tower::BoxError;
 
-use crate::record::{Record, RecordError};
-use crate::stream::{RegionMismatch, StreamId, StreamIdError};
+use crate::limits::RecordError;
+use crate::record::Record;
+use crate::stream::StreamId;
 use crate::undelivered::Reason;
 
 /// What comes out of the sink's poll methods and of
@@ -105,57 +103,4 @@ pub enum NotAcceptedReason {
     /// The sink was closed.
     #[error("the sink is closed")]
     Closed,
-}
-
-/// Why a sink could not be built.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A setting is outside its range.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// The stream's name or ARN is wrong.
-    #[error(transparent)]
-    Stream(#[from] StreamIdError),
-    /// The stream's ARN names another region than the client.
-    #[error(transparent)]
-    Region(#[from] RegionMismatch),
-    /// The client has no region, so it cannot know where to send.
-    #[error("no region is configured: set AWS_REGION, or `region` in the profile")]
-    NoRegion,
-}
-
-/// A setting outside its range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}; set it between {low} and {high}")]
-pub struct SettingError {
-    field: &'static str,
-    value: String,
-    low: String,
-    high: String,
-}
-
-impl SettingError {
-    /// Checks `value` against `range`. Numbers and durations read the same in `Debug` as in a sentence.
-    pub(crate) fn check<T: PartialOrd + Debug>(
-        field: &'static str,
-        value: T,
-        range: RangeInclusive<T>,
-    ) -> Result<(), Self> {
-        if range.contains(&value) {
-            return Ok(());
-        }
-        Err(Self {
-            field,
-            value: format!("{value:?}"),
-            low: format!("{:?}", range.start()),
-            high: format!("{:?}", range.end()),
-        })
-    }
-
-    /// The setting's name.
-    #[must_use]
-    pub fn field(&self) -> &'static str {
-        self.field
-    }
 }

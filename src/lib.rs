@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
+mod build_error;
 mod error;
 mod limits;
 mod pipeline;
@@ -25,17 +26,18 @@ pub mod service;
 pub mod timeout;
 pub mod trace;
 
-pub use error::{BuildError, NotAccepted, NotAcceptedReason, SettingError, SinkError};
+pub use build_error::{BuildError, SettingError};
+pub use error::{NotAccepted, NotAcceptedReason, SinkError};
 pub use limits::{
     DEFAULT_RECORD_BYTES, DEFAULT_REQUEST_BYTES, Limits, MAX_PARTITION_KEY_CHARS, MAX_RECORD_BYTES,
-    MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES,
+    MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES, RecordError,
 };
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsLayer;
 pub use pipeline::Linger;
 #[cfg(feature = "json")]
 pub use record::JsonError;
-pub use record::{HashKey, HashKeyError, Key, PartitionKey, Record, RecordError};
+pub use record::{HashKey, HashKeyError, Key, PartitionKey, Record};
 pub use service_ext::ServiceBuilderExt;
 pub use sink::{DefaultService, KinesisSink, SinkBuilder};
 pub use stream::{RegionMismatch, StreamId, StreamIdError};

@@ -1,7 +1,7 @@
 //! The service's numbers, in one place, and the ones a user may lower or raise.
 
-use crate::error::SettingError;
-use crate::record::{PartitionKey, Record, RecordError};
+use crate::build_error::SettingError;
+use crate::record::{PartitionKey, Record};
 
 /// Most entries one PutRecords request may carry.
 ///
@@ -152,6 +152,37 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// Why a record can never be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Data and partition key together are over the limit for a record.
+    #[error(
+        "the record has {bytes} bytes with its partition key, the limit is {limit}: split it, or \
+         raise `record_bytes` if the stream's MaxRecordSizeInKiB allows it"
+    )]
+    TooLarge {
+        /// Bytes of data and partition key.
+        bytes: usize,
+        /// The limit in force, see [`Limits::with_record_bytes`](crate::Limits::with_record_bytes).
+        limit: usize,
+    },
+    /// The partition key is the empty string.
+    #[error(
+        "the partition key is empty: give one of 1 to 256 characters, or none to spread evenly"
+    )]
+    EmptyPartitionKey,
+    /// The partition key has more than 256 characters.
+    #[error(
+        "the partition key has {chars} characters, the limit is {MAX_PARTITION_KEY_CHARS}: shorten \
+         or hash it"
+    )]
+    PartitionKeyTooLong {
+        /// Unicode characters of the key.
+        chars: usize,
+    },
 }
 
 #[cfg(test)]

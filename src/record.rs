@@ -7,8 +7,6 @@ use std::str::FromStr;
 use bytes::Bytes;
 use smol_str::SmolStr;
 
-use crate::limits::MAX_PARTITION_KEY_CHARS;
-
 /// Bytes of the keys that the sink draws for [`PartitionKey::Random`].
 pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 
@@ -311,37 +309,6 @@ pub enum HashKeyError {
     /// More than 2^128 - 1.
     #[error("a hash key lies between 0 and 2^128 - 1 (340282366920938463463374607431768211455)")]
     OutOfRange,
-}
-
-/// Why a record can never be sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// Data and partition key together are over the limit for a record.
-    #[error(
-        "the record has {bytes} bytes with its partition key, the limit is {limit}: split it, or \
-         raise `record_bytes` if the stream's MaxRecordSizeInKiB allows it"
-    )]
-    TooLarge {
-        /// Bytes of data and partition key.
-        bytes: usize,
-        /// The limit in force, see [`Limits::with_record_bytes`](crate::Limits::with_record_bytes).
-        limit: usize,
-    },
-    /// The partition key is the empty string.
-    #[error(
-        "the partition key is empty: give one of 1 to 256 characters, or none to spread evenly"
-    )]
-    EmptyPartitionKey,
-    /// The partition key has more than 256 characters.
-    #[error(
-        "the partition key has {chars} characters, the limit is {MAX_PARTITION_KEY_CHARS}: shorten \
-         or hash it"
-    )]
-    PartitionKeyTooLong {
-        /// Unicode characters of the key.
-        chars: usize,
-    },
 }
 
 /// A value that could not be written as JSON.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::linger::Linger;
-use crate::error::SettingError;
+use crate::build_error::SettingError;
 use crate::limits::Limits;
 use crate::service::{Classify, DefaultClassify};
 

@@ -8,7 +8,7 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::KinesisSink;
 use super::requests::Requests;
-use crate::error::{BuildError, SettingError};
+use crate::build_error::{BuildError, SettingError};
 use crate::limits::Limits;
 use crate::pipeline::{Linger, Pipeline, Settings};
 use crate::service::{Classify, PutRecords, PutRecordsRequest, PutRecordsResponse};

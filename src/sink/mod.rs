@@ -18,7 +18,8 @@ use tracing::{info, trace, warn};
 pub use builder::{DefaultService, SinkBuilder};
 
 use self::requests::Requests;
-use crate::error::{BuildError, SinkError};
+use crate::build_error::BuildError;
+use crate::error::SinkError;
 use crate::pipeline::Pipeline;
 use crate::record::Record;
 use crate::service::{PutRecordsRequest, PutRecordsResponse};

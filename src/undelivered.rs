@@ -16,7 +16,6 @@ pub struct Undelivered {
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
     pub(crate) may_be_written: bool,
-    pub(crate) last_error: Option<Arc<AttemptError>>,
 }
 
 impl Undelivered {
@@ -49,7 +48,10 @@ impl Undelivered {
     /// How the last of its attempts failed, if one did.
     #[must_use]
     pub fn last_error(&self) -> Option<&AttemptError> {
-        self.last_error.as_deref()
+        match &self.reason {
+            Reason::Rejected(error) | Reason::AttemptsExhausted { last: error, .. } => Some(error),
+            Reason::DeadlineExceeded { last, .. } | Reason::TakenBack { last } => last.as_deref(),
+        }
     }
 
     /// Whether the stream may hold it all the same, because the outcome of one of the attempts is
@@ -81,12 +83,15 @@ pub enum Reason {
     DeadlineExceeded {
         /// The deadline, counted from the moment the sink accepted the record.
         deadline: Duration,
-        /// How its last attempt failed, if there was one.
+        /// How its last attempt failed, if one did.
         last: Option<Arc<AttemptError>>,
     },
     /// Its owner took it back before it was settled.
-    #[error("taken back before it was settled")]
-    TakenBack,
+    #[error("taken back before it was settled{}", last_error(.last))]
+    TakenBack {
+        /// How its last attempt failed, if one did.
+        last: Option<Arc<AttemptError>>,
+    },
 }
 
 fn last_error(last: &Option<Arc<AttemptError>>) -> String {

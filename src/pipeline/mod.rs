@@ -395,7 +395,10 @@ impl Pipeline {
         });
         let mut held: Vec<_> = waiting
             .chain(flights)
-            .map(|pending| (pending.seq, pending.into_undelivered(Reason::TakenBack)))
+            .map(|mut pending| {
+                let last = pending.last_error.take();
+                (pending.seq, pending.into_undelivered(Reason::TakenBack { last }))
+            })
             .collect();
         self.totals.taken_back += held.len() as u64;
         held.extend(self.failed.take_all());

@@ -183,7 +183,7 @@ impl Pipeline {
     ) {
         let news = self.backoff.fail(request, self.next_request, now, &mut self.rng);
         // A request that a layer of the user's own shed is no outage.
-        if class != ErrorClass::NotSent {
+        if news && class != ErrorClass::NotSent {
             self.outage.get_or_insert_with(|| noted.clone());
         }
         match class {

@@ -71,7 +71,6 @@ impl Pending {
             reason,
             attempts: self.attempts,
             may_be_written: self.may_be_written,
-            last_error: self.last_error,
         }
     }
 }

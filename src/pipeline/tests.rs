@@ -1,8 +1,11 @@
 //! The pipeline by itself: virtual time, no runtime.
 
 mod cutting;
-mod failing;
+mod giving_up;
 mod model;
+mod refusals;
+mod requeueing;
+mod splitting;
 
 use std::time::{Duration, Instant};
 

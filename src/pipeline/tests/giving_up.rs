@@ -1,0 +1,265 @@
+//! Records that fail for good, and records that their owner takes back.
+
+use super::*;
+
+#[test]
+fn an_incomplete_result_may_be_a_written_record() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..2);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![failed("IncompleteResult"), failed("InternalFailure")]);
+    let taken = bench.pipeline.take_undelivered();
+    assert_eq!((taken[0].may_be_written(), taken[1].may_be_written()), (true, false));
+}
+
+#[test]
+fn attempts_are_limited_when_asked() {
+    let mut bench = Bench::new(Settings { max_attempts: Some(2), ..settings() });
+    bench.accept(0..2);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.fail(id, "InternalFailure");
+    bench.sleep();
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![delivered(), failed(THROTTLE)]);
+    assert!(bench.pipeline.is_settled());
+    let [given_up] = &bench.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert_eq!(text(given_up.record()), "1");
+    assert!(given_up.may_be_written(), "the first attempt's outcome is unknown");
+    let shown = given_up.reason().to_string();
+    assert_eq!(shown, format!("not delivered in 2 attempts, the last one: {THROTTLE}: a message"));
+}
+
+#[test]
+fn a_deadline_gives_waiting_records_up_and_wakes_for_it() {
+    let deadline = Duration::from_millis(50);
+    let linger = Linger::Fill(Duration::from_secs(10));
+    let mut bench = Bench::new(Settings { deadline: Some(deadline), linger, ..settings() });
+    bench.accept(0..1);
+    bench.now += Duration::from_millis(20);
+    bench.accept(1..2);
+    assert_eq!(bench.sleep(), Duration::from_millis(30));
+    bench.pipeline.expire(bench.now);
+    assert_eq!(bench.pipeline.waiting(), 1);
+    let [given_up] = &bench.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert_eq!(text(given_up.record()), "0");
+    assert_eq!(given_up.reason().to_string(), "not delivered within 50ms");
+}
+
+#[test]
+fn what_arrives_after_its_deadline_is_still_delivered() {
+    let deadline = Some(Duration::from_millis(50));
+    let mut bench = Bench::new(Settings { deadline, ..settings() });
+    bench.accept(0..2);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.now += Duration::from_secs(1);
+    bench.pipeline.expire(bench.now);
+    bench.settle(id, vec![delivered(), failed("InternalFailure")]);
+    bench.pipeline.expire(bench.now);
+    assert_eq!(bench.pipeline.totals().delivered, 1);
+    assert_eq!(bench.pipeline.totals().failed, 1);
+}
+
+#[test]
+fn a_rejected_entry_fails_alone() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..2);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![failed("InvalidArgumentException"), delivered()]);
+    assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.failed()), (1, 1));
+    assert!(bench.pipeline.is_settled());
+}
+
+#[test]
+fn failed_records_that_nobody_takes_clog_the_buffer_and_say_so() {
+    let mut bench = Bench::new(Settings { buffer_records: 1, ..settings() });
+    bench.accept(0..1);
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![failed("InvalidArgumentException")]);
+    assert!(bench.pipeline.offer_failed(None).is_some());
+    assert!(bench.pipeline.offer_failed(None).is_none(), "told once");
+    assert!(!bench.pipeline.has_room());
+    assert!(bench.pipeline.clogged().is_some());
+    assert_eq!(bench.pipeline.take_failed().len(), 1);
+    assert!(bench.pipeline.has_room() && bench.pipeline.clogged().is_none());
+}
+
+#[test]
+fn a_dead_letter_handler_takes_what_it_wants() {
+    struct EvenOnly(std::sync::mpsc::Sender<String>);
+    impl DeadLetter for EvenOnly {
+        fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+            let text = text(undelivered.record());
+            if text.parse::<usize>().unwrap().is_multiple_of(2) {
+                self.0.send(text).unwrap();
+                return None;
+            }
+            Some(undelivered)
+        }
+    }
+    let (sender, taken) = std::sync::mpsc::channel();
+    let mut handler: Box<dyn DeadLetter> = Box::new(EvenOnly(sender));
+    let mut bench = Bench::new(settings());
+    bench.accept(0..4);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, (0..4).map(|_| failed("InvalidArgumentException")).collect());
+    assert!(bench.pipeline.offer_failed(Some(&mut handler)).is_some());
+    assert_eq!(taken.try_iter().collect::<Vec<_>>(), ["0", "2"]);
+    assert_eq!(bench.undelivered(), ["1", "3"]);
+    assert_eq!(bench.pipeline.held_records(), 2);
+}
+
+#[test]
+fn everything_can_be_taken_back_in_order_whatever_state_it_is_in() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1200);
+    let (first, _) = bench.cut();
+    let (second, request) = bench.cut();
+    let mut results: Vec<_> = request.entries().iter().map(|_| delivered()).collect();
+    results[0] = failed("InvalidArgumentException");
+    results[1] = failed(THROTTLE);
+    bench.settle(second, results);
+    let mut expected = numbers(0..502);
+    expected.extend(numbers(1000..1200));
+    assert_eq!(bench.undelivered(), expected);
+
+    let taken = bench.pipeline.take_undelivered();
+    assert_eq!(taken.iter().map(|taken| text(taken.record())).collect::<Vec<_>>(), expected);
+    assert!(taken[..500].iter().all(Undelivered::may_be_written), "in flight");
+    assert!(!taken[501].may_be_written(), "throttled, so not written");
+    assert_eq!((bench.pipeline.held_records(), bench.pipeline.held_bytes()), (0, 0));
+    let totals = *bench.pipeline.totals();
+    assert_eq!((totals.delivered, totals.failed, totals.taken_back), (498, 1, 701));
+
+    bench.settle(first, (0..500).map(|_| delivered()).collect());
+    assert_eq!(*bench.pipeline.totals(), totals, "an answer that comes later changes nothing");
+}
+
+#[test]
+fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
+    let mut handler: Box<dyn DeadLetter> = Box::new(|_: Undelivered| panic!("on purpose"));
+    let mut bench = Bench::new(settings());
+    bench.accept(0..3);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, (0..3).map(|_| failed("InvalidArgumentException")).collect());
+    let offer = std::panic::AssertUnwindSafe(|| bench.pipeline.offer_failed(Some(&mut handler)));
+    assert!(std::panic::catch_unwind(offer).is_err());
+    assert_eq!(bench.undelivered(), ["1", "2"]);
+    assert_eq!((bench.pipeline.held_records(), bench.pipeline.held_bytes()), (2, 4));
+}
+
+#[test]
+fn a_classifier_that_panics_loses_nothing() {
+    struct Panics;
+    impl Classify for Panics {
+        fn classify_error(&self, _: &(dyn std::error::Error + 'static)) -> ErrorClass {
+            panic!("on purpose")
+        }
+        fn classify_entry(&self, _: &EntryError) -> EntryClass {
+            panic!("on purpose")
+        }
+    }
+    for entries in [true, false] {
+        let mut bench = Bench::new(Settings { classify: Arc::new(Panics), ..settings() });
+        bench.accept(0..2);
+        bench.pipeline.flush();
+        let (id, _) = bench.cut();
+        let settle = std::panic::AssertUnwindSafe(|| match entries {
+            true => bench.settle(id, vec![delivered(), failed(THROTTLE)]),
+            false => bench.fail(id, "InternalFailure"),
+        });
+        assert!(std::panic::catch_unwind(settle).is_err());
+        assert_eq!(bench.undelivered(), ["0", "1"]);
+    }
+}
+
+#[test]
+fn kept_failures_do_not_make_requests_small() {
+    let mut bench = Bench::new(Settings { buffer_records: 10, ..settings() });
+    bench.accept(0..9);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, (0..9).map(|_| failed("InvalidArgumentException")).collect());
+    bench.accept(9..10);
+    let (id, request) = bench.cut();
+    assert_eq!(bench.pipeline.take_failed().len(), 9);
+    bench.accept(10..18);
+    bench.settle(id, vec![failed("InvalidArgumentException")]);
+    assert!(bench.pipeline.has_room());
+    bench.accept(18..19);
+    assert!(!bench.pipeline.has_room(), "nine records and a failed one");
+    assert_eq!(bench.cut_reason(), Some((CutReason::BackPressure, 9)), "nothing is in flight");
+    drop(request);
+
+    let mut bench = Bench::new(Settings { buffer_records: 10, ..settings() });
+    bench.accept(0..8);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.accept(8..9);
+    bench.settle(id, (0..8).map(|_| failed("InvalidArgumentException")).collect());
+    bench.pipeline.flush();
+    bench.cut();
+    bench.accept(9..10);
+    assert!(!bench.pipeline.has_room());
+    assert_eq!(bench.cut_reason(), None, "the failed ones fill the buffer, not those to send");
+}
+
+#[test]
+fn failed_records_are_taken_in_the_order_of_acceptance() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1000);
+    let (first, _) = bench.cut();
+    let (second, _) = bench.cut();
+    for (id, bad) in [(second, 3), (first, 7)] {
+        let result = |n| if n == bad { failed("InvalidArgumentException") } else { delivered() };
+        bench.settle(id, (0..500).map(result).collect());
+    }
+    let taken = bench.pipeline.take_failed();
+    assert_eq!(taken.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["7", "503"]);
+}
+
+#[test]
+fn a_record_taken_back_tells_how_its_last_attempt_failed() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.fail(id, "AccessDeniedException");
+    let taken = bench.pipeline.take_undelivered();
+    assert_eq!(taken[0].last_error().unwrap().to_string(), "AccessDeniedException: a message");
+}
+
+#[test]
+fn a_failed_record_tells_how_its_last_attempt_failed() {
+    let deadline = Some(Duration::from_secs(1));
+    let mut bench = Bench::new(Settings { max_attempts: Some(2), deadline, ..settings() });
+    bench.accept(0..4);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    let first = ["InvalidArgumentException", THROTTLE, "InternalFailure"].map(failed);
+    bench.settle(id, first.into_iter().chain([delivered()]).collect());
+    bench.sleep();
+    let (id, _) = bench.cut();
+    bench.now += Duration::from_secs(1);
+    bench.settle(id, vec![failed("InternalFailure"), failed(THROTTLE)]);
+    bench.accept(4..5);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![failed("NeverHeardOf")]);
+    bench.now += Duration::from_secs(1);
+    bench.pipeline.expire(bench.now);
+    let taken = bench.pipeline.take_failed();
+    let last = taken.iter().map(|one| (text(one.record()), one.last_error().unwrap().code()));
+    let expected = [
+        ("0", "InvalidArgumentException"),
+        ("1", "InternalFailure"),
+        ("2", THROTTLE),
+        ("4", "NeverHeardOf"),
+    ];
+    assert_eq!(last.collect::<Vec<_>>(), expected.map(|(n, code)| (n.to_owned(), code)));
+}

@@ -18,12 +18,12 @@ use kinesis_sink::{KinesisSink, Limits, Record, TimeoutLayer};
 use read_back::{Found, From, ReadBack};
 use tower::ServiceBuilder;
 
-/// Payloads of all sizes and bytes, each a different one.
-fn payloads(count: usize, seed: u64) -> Vec<Bytes> {
+/// Payloads of all bytes and of sizes up to about `longest`, each a different one.
+fn payloads(count: usize, longest: usize, seed: u64) -> Vec<Bytes> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut payload = |number: usize| {
         let mut data = number.to_be_bytes().to_vec();
-        data.extend(std::iter::repeat_with(|| rng.u8(..)).take(number % 2_000));
+        data.extend(std::iter::repeat_with(|| rng.u8(..)).take(number % longest));
         Bytes::from(data)
     };
     (0..count).map(&mut payload).collect()
@@ -44,19 +44,19 @@ async fn send_and_read_back(server: &Embedded, payloads: Vec<Bytes>) -> (Kinesis
 #[tokio::test]
 async fn everything_arrives_as_it_was_sent() {
     let server = Embedded::start(4, false).await.unwrap();
-    let (sink, found) = send_and_read_back(&server, payloads(5_000, 1)).await;
+    let (sink, found) = send_and_read_back(&server, payloads(5_000, 2_000, 1)).await;
     assert_eq!(found, Found { records: 5_000, missing: 0, duplicated: 0 });
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (5_000, 0));
 }
 
 #[tokio::test]
 async fn everything_arrives_when_shards_are_throttled() {
-    let server = Embedded::start(4, true).await.unwrap();
-    // 4 shards take 4,000 records a second, so 10,000 cannot go without throttles.
-    let (sink, found) = send_and_read_back(&server, payloads(10_000, 2)).await;
-    assert_eq!(found, Found { records: 10_000, missing: 0, duplicated: 0 });
+    let server = Embedded::start(1, true).await.unwrap();
+    // A shard takes 1,000 records a second, and small ones come faster on any machine.
+    let (sink, found) = send_and_read_back(&server, payloads(4_000, 20, 2)).await;
+    assert_eq!(found, Found { records: 4_000, missing: 0, duplicated: 0 });
     assert!(sink.totals().throttled > 0, "partial failures happened");
-    assert_eq!((sink.totals().delivered, sink.failed()), (10_000, 0));
+    assert_eq!((sink.totals().delivered, sink.failed()), (4_000, 0));
 }
 
 #[tokio::test]
@@ -103,11 +103,9 @@ fn forward_with_input(
         std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/forward");
     let mut command = Command::new(program);
     command.args(arguments).stdin(input);
-    for name in ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"] {
-        command.env_remove(name);
-    }
-    command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", "/dev/null");
-    command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    // Nothing of the developer's own account may come in.
+    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     command.envs(environment.iter().copied()).output().expect("the example is built")
 }
 
@@ -212,6 +210,7 @@ async fn a_sink_can_be_made_from_the_environment() {
     let run = |region: &str| {
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "send_from_the_environment", "--ignored"])
+            .env_clear()
             .env("AWS_REGION", region)
             .env("AWS_ENDPOINT_URL", server.endpoint())
             .env("AWS_ACCESS_KEY_ID", "local")
@@ -232,6 +231,10 @@ async fn a_sink_can_be_made_from_the_environment() {
 #[tokio::test]
 #[ignore = "runs as a process of its own, with an environment made by the test above"]
 async fn send_from_the_environment() {
+    let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap_or_default();
+    if !endpoint.starts_with("http://127.0.0.1:") {
+        return; // Started by hand: it must not write to an account.
+    }
     let mut sink = KinesisSink::from_env(STREAM).await.unwrap();
     sink.send(Record::from("from the environment")).await.unwrap();
 }

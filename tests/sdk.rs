@@ -229,8 +229,7 @@ fn silent_client() -> aws_sdk_kinesis::config::Builder {
 
 #[tokio::test(start_paused = true)]
 async fn by_default_a_request_may_take_ten_seconds() {
-    let credentials = Credentials::new("local", "local", None, None, "test");
-    let config = silent_client().credentials_provider(credentials).build();
+    let config = with_credentials(silent_client()).build();
     let mut sink = KinesisSink::new(&Client::from_conf(config), "example").unwrap();
     let began = tokio::time::Instant::now();
     sink.start_send_unpin(Record::from("x")).unwrap();
@@ -245,16 +244,38 @@ async fn by_default_a_request_may_take_ten_seconds() {
 
 #[tokio::test]
 async fn absent_credentials_are_told_at_the_first_request() {
-    let client = Client::from_conf(silent_client().build());
-    let mut sink = KinesisSink::new(&client, "example").unwrap();
-    let error = sink.send(Record::from("x")).await.unwrap_err();
-    assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
-
     let none = SharedCredentialsProvider::new(NoCredentials);
-    let client = Client::from_conf(silent_client().credentials_provider(none).build());
+    for config in [silent_client(), silent_client().credentials_provider(none)] {
+        assert_told_and_not_sent(config).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unusable_endpoint_is_told_at_the_first_request() {
+    assert_told_and_not_sent(with_credentials(silent_client()).endpoint_url("no scheme")).await;
+}
+
+/// Only without a default client, which the feature `config` brings in.
+#[cfg(not(feature = "config"))]
+#[tokio::test]
+async fn a_client_without_an_http_client_is_told_at_the_first_request() {
+    let config = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"));
+    assert_told_and_not_sent(with_credentials(config)).await;
+}
+
+fn with_credentials(config: aws_sdk_kinesis::config::Builder) -> aws_sdk_kinesis::config::Builder {
+    config.credentials_provider(Credentials::new("local", "local", None, None, "test"))
+}
+
+async fn assert_told_and_not_sent(config: aws_sdk_kinesis::config::Builder) {
+    let client = Client::from_conf(config.build());
     let mut sink = KinesisSink::new(&client, "example").unwrap();
-    let error = sink.send(Record::from("x")).await.unwrap_err();
+    let sent = tokio::time::timeout(Duration::from_secs(20), sink.send(Record::from("x"))).await;
+    let error = sent.expect("it is told, not retried for ever").unwrap_err();
     assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
+    assert!(!sink.take_undelivered()[0].may_be_written(), "nothing was sent");
 }
 
 /// As the default chain answers on a machine without any.

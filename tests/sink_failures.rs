@@ -315,28 +315,71 @@ async fn an_answer_that_has_come_counts_when_the_sink_is_dropped() {
 
 #[test]
 fn a_sink_that_waits_can_move_to_another_runtime() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    };
     for keep_the_first in [true, false] {
-        let service = Scripted::failing(2, "InternalFailure").with_round_trip(Duration::ZERO);
-        let wait = Duration::from_millis(50);
+        let service = Scripted::failing(1, "InternalFailure");
+        let wait = Duration::from_secs(60);
         let builder = KinesisSink::builder().with_backoff(wait, wait).with_seed(1);
         let mut sink = builder.build_with(service.clone(), "example").unwrap();
         let first = runtime();
         first.block_on(async {
-            sink.start_send_unpin(Record::from("one")).unwrap();
-            while sink.totals().requeued == 0 {
-                let _ = sink.flush().now_or_never();
-                tokio::task::yield_now().await;
-            }
-            let _ = sink.flush().now_or_never();
+            let flush =
+                tokio::time::timeout(Duration::from_secs(1), sink.send(Record::from("one")));
+            assert!(flush.await.is_err(), "it waits");
         });
+        assert_eq!(service.requests().len(), 1);
         let first = keep_the_first.then_some(first);
-        let second = runtime();
-        let closed = async {
-            tokio::time::timeout(Duration::from_secs(10), sink.close()).await.expect("it moves")
-        };
-        second.block_on(closed).unwrap();
+        let closed =
+            async { tokio::time::timeout(2 * wait, sink.close()).await.expect("it moves") };
+        runtime().block_on(closed).unwrap();
         assert_eq!(service.delivered(), ["one"]);
         drop(first);
     }
+}
+
+#[test]
+fn polling_outside_of_a_runtime_panics_and_loses_nothing() {
+    let service = Scripted::delivering();
+    let mut sink = sink(&service);
+    sink.start_send_unpin(Record::from("one")).unwrap();
+    let outside = std::panic::AssertUnwindSafe(|| drop(sink.flush().now_or_never()));
+    assert!(std::panic::catch_unwind(outside).is_err());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let flush = async { tokio::time::timeout(Duration::from_secs(10), sink.flush()).await };
+    runtime.block_on(flush).expect("it is not stuck").unwrap();
+    assert_eq!(service.delivered(), ["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_come_is_heard_before_anything_is_sent() {
+    let service = Scripted::failing(1, "InternalFailure");
+    let mut sink = sink(&service);
+    for record in records(0..500) {
+        sink.feed(record).await.unwrap();
+    }
+    assert!(sink.flush().now_or_never().is_none());
+    sleep(Duration::from_millis(21)).await;
+    for record in records(500..1_000) {
+        sink.start_send_unpin(record).unwrap();
+    }
+    assert!(sink.flush().now_or_never().is_none());
+    assert_eq!(service.requests().len(), 1, "the answer said to wait");
+    sink.close().await.unwrap();
+    assert_eq!(service.delivered().len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_found_failed_when_the_sink_is_dropped_go_to_the_handler() {
+    let (sender, letters) = mpsc::channel();
+    let mut sink = KinesisSink::builder()
+        .with_dead_letters(move |undelivered: Undelivered| sender.send(undelivered).unwrap())
+        .build_with(rejecting(&["one"]), "example")
+        .unwrap();
+    assert!(sink.send(Record::from("one")).now_or_never().is_none());
+    sleep(Duration::from_millis(21)).await;
+    drop(sink);
+    assert_eq!(letters.try_iter().count(), 1);
 }

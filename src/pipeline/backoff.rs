@@ -37,12 +37,13 @@ impl Backoff {
     /// Waits as after a failure, without counting one.
     pub(crate) fn pause(&mut self, now: Instant, rng: &mut Rng) {
         let longest = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
-        self.until = self.until.max(Some(now + longest.mul_f64(rng.f64())));
+        self.until = Some(now + longest.mul_f64(rng.f64()));
     }
 
-    /// Any progress ends the series of failures: the next wait is a short one again.
+    /// Any progress ends the series of failures, and the wait.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
+        self.until = None;
     }
 
     /// Failures since the last progress.

@@ -10,6 +10,8 @@ pub(crate) struct Failed {
     fresh: VecDeque<(u64, Undelivered)>,
     /// Left here by the handler, or by its absence.
     kept: Vec<(u64, Undelivered)>,
+    /// Why the latest of the kept ones failed, until the owner is told.
+    untold: Option<Reason>,
     bytes: usize,
 }
 
@@ -31,13 +33,8 @@ impl Failed {
         self.kept.iter().chain(&self.fresh)
     }
 
-    /// Offers what failed since the last call to `handler`. What it does not take stays here; the
-    /// answer is the reason of the last such record.
-    pub(crate) fn offer(
-        &mut self,
-        mut handler: Option<&mut Box<dyn DeadLetter>>,
-    ) -> Option<Reason> {
-        let mut reason = None;
+    /// Offers what failed since the last call to `handler`. What it does not take stays here.
+    pub(crate) fn offer(&mut self, mut handler: Option<&mut Box<dyn DeadLetter>>) {
         // One by one: should the handler panic, the others are still here.
         while let Some((seq, undelivered)) = self.fresh.pop_front() {
             self.bytes -= undelivered.record.size();
@@ -46,12 +43,21 @@ impl Failed {
                 None => Some(undelivered),
             };
             if let Some(undelivered) = left {
-                reason = Some(undelivered.reason.clone());
+                self.untold = Some(undelivered.reason.clone());
                 self.bytes += undelivered.record.size();
                 self.kept.push((seq, undelivered));
             }
         }
-        reason
+    }
+
+    /// Why the latest of the kept ones failed, if the owner has not been told.
+    pub(crate) fn untold(&self) -> Option<&Reason> {
+        self.untold.as_ref()
+    }
+
+    /// The same, when the owner is told.
+    pub(crate) fn take_untold(&mut self) -> Option<Reason> {
+        self.untold.take()
     }
 
     /// Why the latest of the kept ones failed.

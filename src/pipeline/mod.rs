@@ -306,13 +306,19 @@ impl Pipeline {
         self.outage.as_deref()
     }
 
-    /// Offers the records that failed since the last call to `handler`; the answer is a reason if it
-    /// left some of them here.
-    pub(crate) fn offer_failed(
-        &mut self,
-        handler: Option<&mut Box<dyn DeadLetter>>,
-    ) -> Option<Reason> {
-        self.failed.offer(handler)
+    /// Offers the records that failed since the last call to `handler`.
+    pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetter>>) {
+        self.failed.offer(handler);
+    }
+
+    /// Why the latest of the kept failed records failed, if the owner has not been told.
+    pub(crate) fn untold(&self) -> Option<&Reason> {
+        self.failed.untold()
+    }
+
+    /// The same, when the owner is told.
+    pub(crate) fn take_untold(&mut self) -> Option<Reason> {
+        self.failed.take_untold()
     }
 
     /// Why there will be no room until someone takes the failed records: nothing else is held.

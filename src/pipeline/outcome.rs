@@ -1,5 +1,6 @@
 //! What becomes of a request's records when it is answered, or when it fails.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,41 +27,45 @@ impl Pipeline {
         outcome: Result<PutRecordsResponse, BoxError>,
         now: Instant,
     ) {
-        // Classified while the flight still holds the records: the classifier may be a user's, and panic.
-        let Some(entries) = self.flights.get(&id).map(|flight| flight.records.len()) else {
-            return;
-        };
-        let classify = self.settings.classify.clone();
+        let Some(flight) = self.flights.remove(&id) else { return };
         let error = match outcome {
-            Ok(response) if response.results().len() == entries => {
-                let errors = response.results().iter().filter_map(|result| result.as_ref().err());
-                let classes = errors.map(|error| classify.classify_entry(error)).collect();
-                self.settle_each(id, response, classes, now);
+            Ok(response) if response.results().len() == flight.records.len() => {
+                self.settle_each(id, flight, response, now);
                 return;
             }
-            Ok(response) => PutRecordsError::wrong_length(entries, response.results().len()).into(),
+            Ok(response) => {
+                let (entries, results) = (flight.records.len(), response.results().len());
+                PutRecordsError::wrong_length(entries, results).into()
+            }
             Err(error) => error,
         };
-        let class = classify.classify_error(&*error);
-        self.fail_request(id, class, error, now);
+        self.fail_request(id, flight, error, now);
     }
 
     /// Takes the error of a service that did not become ready: nothing was cut, nothing sent.
     pub(crate) fn refuse(&mut self, error: BoxError, now: Instant) {
-        let class = self.settings.classify.classify_error(&*error);
-        let noted = Arc::new(attempt_error(&*error));
+        let (class, noted) = self.judge(&error);
         self.back_off(class, error, &noted, self.next_request, now);
     }
 
-    /// `classes` has the entries that failed, in their order.
+    /// What a request's error means, and what to note of it. The classifier and the error's text can be
+    /// a user's code: should it panic, the records must come back all the same.
+    fn judge(&self, error: &BoxError) -> (ErrorClass, Arc<AttemptError>) {
+        let class = unless_it_panics(|| self.settings.classify.classify_error(&**error));
+        let noted = unless_it_panics(|| attempt_error(&**error)).unwrap_or_else(|| AttemptError {
+            code: "Unknown".to_owned(),
+            message: "an error whose text cannot be read".to_owned(),
+        });
+        (class.unwrap_or(ErrorClass::OutcomeUnknown), Arc::new(noted))
+    }
+
     fn settle_each(
         &mut self,
         id: RequestId,
+        flight: Flight,
         response: PutRecordsResponse,
-        classes: Vec<EntryClass>,
         now: Instant,
     ) {
-        let Some(flight) = self.flights.remove(&id) else { return };
         let delivered = response.delivered();
         let errors = if delivered == flight.records.len() { Vec::new() } else { response.errors() };
         self.last_request = Some(RequestSummary {
@@ -69,32 +74,34 @@ impl Pipeline {
             delivered,
             errors,
         });
+        self.answered();
+        let mut returned = Vec::new();
+        for (pending, result) in flight.records.into_iter().zip(response.into_results()) {
+            match result {
+                Ok(_) => self.deliver(&pending),
+                Err(error) => returned.extend(self.fail_entry(pending, error)),
+            }
+        }
+        if delivered == 0 && !returned.is_empty() {
+            self.lane.backoff.fail(id.0, self.next_request, now, &mut self.rng);
+        } else {
+            // Any progress starts the waits anew; what came back still asks for a short one.
+            self.lane.backoff.reset();
+            if !returned.is_empty() {
+                self.lane.backoff.pause(now, &mut self.rng);
+            }
+        }
+        self.requeue(returned);
+    }
+
+    /// The service looked into a request: whatever kept it from doing so is over.
+    fn answered(&mut self) {
         self.backoff.reset();
         self.outage = None;
         self.credential_failures = 0;
         if matches!(self.fatal, Fatal::Reported) {
             self.fatal = Fatal::No;
         }
-
-        let mut returned = Vec::new();
-        let mut classes = classes.into_iter();
-        for (pending, result) in flight.records.into_iter().zip(response.into_results()) {
-            match result {
-                Ok(_) => self.deliver(&pending),
-                Err(error) => {
-                    let class = classes.next().unwrap_or(EntryClass::Transient);
-                    returned.extend(self.fail_entry(pending, error, class));
-                }
-            }
-        }
-        // Any progress starts the waits anew; what came back still asks for a short one.
-        if delivered > 0 || returned.is_empty() {
-            self.lane.backoff.reset();
-        }
-        if !returned.is_empty() {
-            self.lane.backoff.fail(id.0, self.next_request, now, &mut self.rng);
-        }
-        self.requeue(returned);
     }
 
     fn deliver(&mut self, pending: &Pending) {
@@ -105,12 +112,9 @@ impl Pipeline {
     }
 
     /// The entry's record, if it is to be sent again.
-    fn fail_entry(
-        &mut self,
-        mut pending: Pending,
-        error: EntryError,
-        class: EntryClass,
-    ) -> Option<Pending> {
+    fn fail_entry(&mut self, mut pending: Pending, error: EntryError) -> Option<Pending> {
+        let class = unless_it_panics(|| self.settings.classify.classify_entry(&error));
+        let class = class.unwrap_or(EntryClass::Transient);
         let (code, message) = error.into_parts();
         let error = Arc::new(AttemptError { code, message });
         match class {
@@ -128,9 +132,8 @@ impl Pipeline {
         self.note_attempt(pending, error)
     }
 
-    fn fail_request(&mut self, id: RequestId, class: ErrorClass, error: BoxError, now: Instant) {
-        let Some(flight) = self.flights.remove(&id) else { return };
-        let noted = Arc::new(attempt_error(&*error));
+    fn fail_request(&mut self, id: RequestId, flight: Flight, error: BoxError, now: Instant) {
+        let (class, noted) = self.judge(&error);
         self.last_request = Some(RequestSummary {
             records: flight.records.len(),
             bytes: flight.bytes,
@@ -204,8 +207,8 @@ impl Pipeline {
     /// Halves a request that was refused for what it contains; of one record, that record fails. A
     /// short wait keeps the pace civil where everything is refused.
     fn split(&mut self, flight: Flight, error: Arc<AttemptError>, now: Instant) {
+        self.answered();
         self.backoff.pause(now, &mut self.rng);
-        self.credential_failures = 0;
         let mut records = flight.records;
         if records.len() <= 1 {
             records
@@ -253,4 +256,8 @@ impl Pipeline {
         let seq = pending.seq;
         self.failed.push(seq, pending.into_undelivered(reason));
     }
+}
+
+fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(code)).ok()
 }

@@ -16,7 +16,7 @@ use crate::undelivered::AttemptError;
 /// | `OutcomeUnknown` | time-outs, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, unknown errors | the same, and notes that the records may be written |
 /// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
 /// | `Credentials` | expired or rejected credentials, clock skew | the same a few times, since credentials refresh; then as `Fatal` |
-/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, no region, unusable endpoint, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again at the next poll |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, no region, unusable endpoint, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again after a back-off when it is polled |
 /// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -57,7 +57,8 @@ pub enum EntryClass {
     Rejected,
 }
 
-/// Decides what errors mean. The methods' defaults are the tables of [`ErrorClass`] and [`EntryClass`];
+/// Decides what errors mean. Should one of the methods panic, the outcome counts as unknown and the
+/// records are sent again. The methods' defaults are the tables of [`ErrorClass`] and [`EntryClass`];
 /// override one to treat an error of your own layer, and leave the rest to [`DefaultClassify`]:
 ///
 /// ```

@@ -136,9 +136,9 @@ fn result(result: PutRecordsResultEntry) -> Result<Placement, EntryError> {
     }
 }
 
-/// Whether the SDK came as far as handing the request to the HTTP client. Until then a failure is one of
-/// configuration (no region, no credentials, no usable endpoint), which the SDK reports like a broken
-/// connection.
+/// Whether the SDK came as far as handing the request to an HTTP client. Until then a failure is one of
+/// configuration (no region, no credentials, no usable endpoint, no HTTP client), which the SDK reports
+/// like a broken connection.
 #[derive(Debug, Clone, Default)]
 struct Sent(Arc<AtomicBool>);
 
@@ -156,10 +156,11 @@ impl Intercept for Sent {
     fn read_before_transmit(
         &self,
         _: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
+        components: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.store(true, Ordering::Relaxed);
+        // The SDK looks for the HTTP client only after this, and fails if there is none.
+        self.0.store(components.http_client().is_some(), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -79,7 +79,7 @@ impl SinkBuilder {
 
     /// Sets how many requests may be in flight at once: 1 to 1,000, by default 4. At a round trip of
     /// 20 ms four requests of 500 records move 100,000 records a second. After whole requests failed
-    /// it is one, a probe, until one succeeds.
+    /// or were shed it is one, a probe, until one succeeds.
     pub fn with_max_in_flight(mut self, requests: usize) -> Self {
         self.settings.max_in_flight = requests;
         self
@@ -235,7 +235,6 @@ impl SinkBuilder {
             requests: Requests::default(),
             timer: None,
             dead_letters: self.dead_letters,
-            untold: None,
             outage_logged: false,
         })
     }

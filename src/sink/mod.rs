@@ -26,7 +26,7 @@ use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
 use crate::trace::TARGET;
-use crate::undelivered::{DeadLetter, Reason, Undelivered};
+use crate::undelivered::{DeadLetter, Undelivered};
 
 /// A [`Sink`] of records into one Kinesis stream.
 ///
@@ -87,8 +87,6 @@ pub struct KinesisSink<S = DefaultService> {
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
-    /// Why the latest record failed that nobody has been told of.
-    untold: Option<Reason>,
     /// A warning about failing requests is out, and no success has followed.
     outage_logged: bool,
 }
@@ -178,8 +176,8 @@ impl<S> KinesisSink<S> {
         self.pipeline.undelivered()
     }
 
-    /// Takes out the records that failed for good and that no dead-letter handler took, in the order in
-    /// which they failed.
+    /// Takes out the records that failed for good and that no dead-letter handler took, in the order of
+    /// acceptance.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_failed(&mut self) -> Vec<Undelivered> {
         self.pipeline.take_failed()
@@ -239,14 +237,16 @@ where
                 }
                 // Cut only now: while the service was busy, the request could grow.
                 Poll::Ready(Ok(())) => {
+                    // Outside of a runtime this panics, so before anything is cut.
+                    let runtime = Handle::current();
                     let Some((id, request, reason)) = self.pipeline.cut(now) else { return };
                     let records = request.entries().len();
                     trace!(target: TARGET, ?reason, records, "request cut");
                     let call = AssertUnwindSafe(|| self.service.call(request));
                     match catch_unwind(call) {
-                        Ok(call) => self.requests.spawn(id, call),
+                        Ok(call) => self.requests.spawn(id, call, &runtime),
                         // The records of the request must come back like those of any other.
-                        Err(_) => self.requests.spawn_panicked(id),
+                        Err(_) => self.requests.spawn_panicked(id, &runtime),
                     }
                 }
             }
@@ -282,12 +282,11 @@ where
 
     /// Hands failed records to the dead-letter handler, and says what stops the whole stream.
     fn report(&mut self) -> Result<(), SinkError> {
-        if let Some(reason) = self.pipeline.offer_failed(self.dead_letters.as_mut()) {
-            if self.untold.is_none() {
-                let stream = self.stream().name();
-                warn!(target: TARGET, %reason, "a record for stream {stream} failed for good");
-            }
-            self.untold = Some(reason);
+        let warned = self.pipeline.untold().is_some();
+        self.pipeline.offer_failed(self.dead_letters.as_mut());
+        if let Some(reason) = self.pipeline.untold().filter(|_| !warned) {
+            let stream = self.stream().name();
+            warn!(target: TARGET, %reason, "a record for stream {stream} failed for good");
         }
         if let Some(source) = self.pipeline.take_fatal() {
             let kept = self.pipeline.waiting() + self.pipeline.in_flight();
@@ -303,12 +302,10 @@ where
         if !self.pipeline.is_settled() {
             return Poll::Pending;
         }
-        match self.untold.take() {
-            Some(reason) if self.failed() > 0 => {
-                Poll::Ready(Err(SinkError::Undelivered { count: self.failed(), reason }))
-            }
-            _ => Poll::Ready(Ok(())),
-        }
+        Poll::Ready(match self.pipeline.take_untold() {
+            Some(reason) => Err(SinkError::Undelivered { count: self.failed(), reason }),
+            None => Ok(()),
+        })
     }
 }
 
@@ -377,7 +374,11 @@ where
 
 impl<S> Drop for KinesisSink<S> {
     fn drop(&mut self) {
-        self.collect_ended();
+        // While the thread unwinds, no code of the user's is called.
+        if !std::thread::panicking() {
+            self.collect_ended();
+            self.pipeline.offer_failed(self.dead_letters.as_mut());
+        }
         let records = self.pipeline.held_records();
         if records > 0 {
             warn!(

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::task::{Context, Poll, ready};
 
+use tokio::runtime::Handle;
 use tokio::task::{Id, JoinError, JoinSet};
 use tower::BoxError;
 
@@ -19,15 +20,12 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    pub(super) fn spawn<F, E>(&mut self, id: RequestId, request: F)
+    pub(super) fn spawn<F, E>(&mut self, id: RequestId, request: F, runtime: &Handle)
     where
         F: Future<Output = Result<PutRecordsResponse, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let task = self.tasks.spawn(async move { request.await.map_err(Into::into) });
+        let task = self.tasks.spawn_on(async move { request.await.map_err(Into::into) }, runtime);
         self.ids.insert(task.id(), id);
     }
 
@@ -46,8 +44,8 @@ impl Requests {
 
     /// Notes a request whose service panicked before there was a future to spawn: it ends like one whose
     /// future panicked.
-    pub(super) fn spawn_panicked(&mut self, id: RequestId) {
-        self.spawn(id, std::future::ready(Err(Interrupted::Panicked)));
+    pub(super) fn spawn_panicked(&mut self, id: RequestId, runtime: &Handle) {
+        self.spawn(id, std::future::ready(Err(Interrupted::Panicked)), runtime);
     }
 
     /// Aborts what is in flight and forgets it.

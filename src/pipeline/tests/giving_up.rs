@@ -79,8 +79,10 @@ fn failed_records_that_nobody_takes_clog_the_buffer_and_say_so() {
     bench.accept(0..1);
     let (id, _) = bench.cut();
     bench.settle(id, vec![failed("InvalidArgumentException")]);
-    assert!(bench.pipeline.offer_failed(None).is_some());
-    assert!(bench.pipeline.offer_failed(None).is_none(), "told once");
+    bench.pipeline.offer_failed(None);
+    assert!(bench.pipeline.take_untold().is_some());
+    bench.pipeline.offer_failed(None);
+    assert!(bench.pipeline.take_untold().is_none(), "told once");
     assert!(!bench.pipeline.has_room());
     assert!(bench.pipeline.clogged().is_some());
     assert_eq!(bench.pipeline.take_failed().len(), 1);
@@ -107,7 +109,8 @@ fn a_dead_letter_handler_takes_what_it_wants() {
     bench.pipeline.flush();
     let (id, _) = bench.cut();
     bench.settle(id, (0..4).map(|_| failed("InvalidArgumentException")).collect());
-    assert!(bench.pipeline.offer_failed(Some(&mut handler)).is_some());
+    bench.pipeline.offer_failed(Some(&mut handler));
+    assert!(bench.pipeline.take_untold().is_some());
     assert_eq!(taken.try_iter().collect::<Vec<_>>(), ["0", "2"]);
     assert_eq!(bench.undelivered(), ["1", "3"]);
     assert_eq!(bench.pipeline.held_records(), 2);
@@ -154,6 +157,58 @@ fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
 }
 
 #[test]
+fn an_error_whose_text_panics_loses_nothing() {
+    #[derive(Debug)]
+    struct Panics;
+    impl std::error::Error for Panics {}
+    impl std::fmt::Display for Panics {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("on purpose")
+        }
+    }
+    let mut bench = Bench::new(settings());
+    bench.accept(0..2);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.pipeline.settle(id, Err(Panics.into()), bench.now);
+    assert_eq!((bench.undelivered(), bench.pipeline.in_flight()), (numbers(0..2), 0));
+}
+
+#[test]
+fn a_kept_failure_is_told_also_when_the_handler_panics_at_the_next() {
+    struct KeepsOne(usize);
+    impl DeadLetter for KeepsOne {
+        fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+            self.0 += 1;
+            assert!(self.0 == 1, "on purpose");
+            Some(undelivered)
+        }
+    }
+    let mut handler: Box<dyn DeadLetter> = Box::new(KeepsOne(0));
+    let mut bench = Bench::new(settings());
+    bench.accept(0..2);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, (0..2).map(|_| failed("InvalidArgumentException")).collect());
+    let offer = std::panic::AssertUnwindSafe(|| bench.pipeline.offer_failed(Some(&mut handler)));
+    assert!(std::panic::catch_unwind(offer).is_err());
+    assert!(bench.pipeline.take_untold().is_some());
+    assert!(bench.pipeline.take_untold().is_none(), "once");
+}
+
+#[test]
+fn what_was_taken_out_is_not_told_of() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![failed("InvalidArgumentException")]);
+    bench.pipeline.offer_failed(None);
+    assert_eq!(bench.pipeline.take_failed().len(), 1);
+    assert!(bench.pipeline.take_untold().is_none());
+}
+
+#[test]
 fn a_classifier_that_panics_loses_nothing() {
     struct Panics;
     impl Classify for Panics {
@@ -169,12 +224,15 @@ fn a_classifier_that_panics_loses_nothing() {
         bench.accept(0..2);
         bench.pipeline.flush();
         let (id, _) = bench.cut();
-        let settle = std::panic::AssertUnwindSafe(|| match entries {
+        match entries {
             true => bench.settle(id, vec![delivered(), failed(THROTTLE)]),
             false => bench.fail(id, "InternalFailure"),
-        });
-        assert!(std::panic::catch_unwind(settle).is_err());
-        assert_eq!(bench.undelivered(), ["0", "1"]);
+        }
+        assert_eq!(bench.pipeline.in_flight(), 0, "nothing is stuck");
+        bench.sleep();
+        let (id, request) = bench.cut();
+        bench.deliver(id, &request);
+        assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.held_records()), (2, 0));
     }
 }
 

@@ -178,7 +178,7 @@ impl Model {
             Step::Close if self.accepted.len() > 20 => self.bench.pipeline.close(),
             Step::Close => {}
             Step::ReadFatal => drop(self.bench.pipeline.take_fatal()),
-            Step::OfferFailed => drop(self.bench.pipeline.offer_failed(None)),
+            Step::OfferFailed => self.bench.pipeline.offer_failed(None),
             Step::TakeFailed => {
                 let taken = self.bench.pipeline.take_failed();
                 self.take_back(taken);

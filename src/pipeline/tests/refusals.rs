@@ -113,7 +113,8 @@ fn only_refusals_in_a_row_make_credentials_fatal() {
         bench.fail(id, "ExpiredTokenException");
         assert!(bench.pipeline.take_fatal().is_none(), "four at once are one, and {attempt}");
     }
-    for other in ["KMSThrottlingException", "delivered"].iter().cycle().take(20) {
+    let others = ["KMSThrottlingException", "delivered", "ValidationException"];
+    for other in others.iter().cycle().take(20) {
         bench.sleep();
         let (id, request) = bench.cut();
         match *other {
@@ -201,4 +202,27 @@ fn a_failure_from_before_a_success_is_no_outage() {
     bench.deliver(second, &request);
     bench.fail(third, "InternalFailure");
     assert!(bench.pipeline.outage().is_none(), "the service has answered since");
+}
+
+#[test]
+fn a_fatal_error_is_told_also_behind_another_failure() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1000);
+    let (first, _) = bench.cut();
+    let (second, _) = bench.cut();
+    bench.fail(first, "KMSThrottlingException");
+    bench.fail(second, "AccessDeniedException");
+    assert!(bench.pipeline.take_fatal().is_some(), "at once, not after the next try");
+}
+
+#[test]
+fn progress_ends_the_wait_for_the_stream() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1500);
+    let (first, _) = bench.cut();
+    let (second, request) = bench.cut();
+    bench.fail(first, "InternalFailure");
+    assert_eq!(bench.cut_reason(), None);
+    bench.deliver(second, &request);
+    assert_eq!(bench.cut_reason(), Some((CutReason::Full, 500)), "the service works");
 }

@@ -122,3 +122,18 @@ fn being_suspected_uses_no_attempts_up() {
     bench.settle(id, vec![failed(THROTTLE)]);
     assert_eq!(bench.pipeline.failed(), 0, "this was its first attempt");
 }
+
+#[test]
+fn splitting_after_an_outage_is_not_slower_than_without_one() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..500);
+    for _ in 0..10 {
+        let (id, _) = bench.cut();
+        bench.fail(id, "InternalFailure");
+        bench.sleep();
+    }
+    let (id, _) = bench.cut();
+    bench.fail(id, "ValidationException");
+    assert!(bench.pipeline.outage().is_none(), "the service answers again");
+    assert!(bench.sleep() <= Duration::from_millis(100));
+}

@@ -204,7 +204,11 @@ async fn trace_writes_a_line_before_and_after_each_request() {
     let sent = format!("sent 500 records to stream example; 475 delivered; errors = {errors}");
     let sent = logs.with(&sent);
     assert_eq!(sent.len(), 1, "{:#?}", logs.lines());
-    assert!(sent[0].contains("delivered=475"), "{sent:#?}");
+    let codes = "error.codes={\"ProvisionedThroughputExceededException\"}";
+    let messages = "error.messages={\"Rate exceeded for shard shardId-000000000000\"}";
+    for field in ["delivered=475", codes, messages] {
+        assert!(sent[0].contains(field), "{field} in {sent:#?}");
+    }
     let failed = logs.with("sending 25 records to stream example failed");
     assert_eq!(failed.len(), 1, "{:#?}", logs.lines());
     assert!(failed[0].contains("error.type=\"InternalFailure\""), "{failed:#?}");

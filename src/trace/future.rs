@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -52,11 +53,14 @@ where
 fn on_response(stream: &str, records: usize, response: &PutRecordsResponse) {
     let delivered = response.delivered();
     let errors = Errors(response.errors());
+    let codes: BTreeSet<_> = errors.0.iter().map(|error| &error.code).collect();
+    let messages: BTreeSet<_> = errors.0.iter().map(|error| &error.message).collect();
     debug!(
         target: TARGET,
         records,
         delivered,
-        errors = %errors,
+        error.codes = ?codes,
+        error.messages = ?messages,
         "sent {records} records to stream {stream}; {delivered} delivered; errors = {errors}"
     );
 }

@@ -20,9 +20,9 @@
 //! it on; while it is off a request costs one check.
 //!
 //! - at `call`: `sending 500 records to stream example`, with the fields `records`, `bytes`;
-//! - at an answer: `sent 500 records to stream example; 475 delivered; errors = {..}` with the fields
-//!   `records`, `delivered` and `errors`: the distinct codes and messages, each with the number of
-//!   entries that it hit;
+//! - at an answer: `sent 500 records to stream example; 475 delivered; errors = {..}`, with each distinct
+//!   code and message and the number of entries that it hit, and with the fields `records`,
+//!   `delivered`, `error.codes` and `error.messages` (the distinct ones);
 //! - at an error: `sending 500 records to stream example failed`, with the fields `error.type` and
 //!   `error`.
 //!

@@ -124,7 +124,8 @@ impl AttemptError {
 /// Takes the records that failed for good.
 ///
 /// Any `FnMut(Undelivered)` that is `Send` is one, for example a closure that sends into a channel.
-/// It is called inside the sink's poll methods, so it must not block.
+/// It is called inside the sink's poll methods, so it must not block. From then on the record is the
+/// handler's: one that panics loses the record in its hands, and no other.
 ///
 /// ```
 /// use kinesis_sink::{DeadLetter, Undelivered};

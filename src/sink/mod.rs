@@ -216,21 +216,22 @@ where
     fn drive(&mut self, cx: &mut Context<'_>) {
         loop {
             let now = Instant::now().into_std();
-            // Before `dispatch`: an answer that has come may say to wait.
+            // Before `dispatch`, since an answer that has come may say to wait; and once more after
+            // anything was sent, which registers the waker for that as well.
             self.collect(cx, now);
             self.pipeline.expire(now);
-            self.dispatch(cx, now);
-            // After it too: polling registers the waker for the requests just sent as well.
-            if !self.collect(cx, now) && !self.timer_fired(cx, now) {
+            if !self.dispatch(cx, now) && !self.timer_fired(cx, now) {
                 return;
             }
         }
     }
 
-    fn dispatch(&mut self, cx: &mut Context<'_>, now: std::time::Instant) {
+    /// True if a request was sent, or refused.
+    fn dispatch(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
+        let mut moved = false;
         while self.pipeline.due(now).is_some() {
             match self.service.poll_ready(cx) {
-                Poll::Pending => return,
+                Poll::Pending => break,
                 Poll::Ready(Err(error)) => {
                     self.pipeline.refuse(error.into(), now);
                     self.log_outage();
@@ -239,7 +240,7 @@ where
                 Poll::Ready(Ok(())) => {
                     // Outside of a runtime this panics, so before anything is cut.
                     let runtime = Handle::current();
-                    let Some((id, request, reason)) = self.pipeline.cut(now) else { return };
+                    let Some((id, request, reason)) = self.pipeline.cut(now) else { break };
                     let records = request.entries().len();
                     trace!(target: TARGET, ?reason, records, "request cut");
                     let call = AssertUnwindSafe(|| self.service.call(request));
@@ -250,18 +251,16 @@ where
                     }
                 }
             }
+            moved = true;
         }
+        moved
     }
 
-    /// True if a request was settled.
-    fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
-        let mut settled = false;
+    fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) {
         while let Poll::Ready(Some((id, outcome))) = self.requests.poll_next(cx) {
             self.pipeline.settle(id, outcome, now);
             self.log_outage();
-            settled = true;
         }
-        settled
     }
 
     /// True if the time has come for something.

@@ -3,9 +3,9 @@
 use tower::BoxError;
 
 use crate::limits::RecordError;
+use crate::record::Reason;
 use crate::record::Record;
 use crate::stream::StreamId;
-use crate::undelivered::Reason;
 
 /// What comes out of the sink's poll methods and of
 /// [`start_send`](futures::Sink::start_send).

@@ -18,7 +18,6 @@ mod service_ext;
 mod sink;
 mod stream;
 mod summary;
-mod undelivered;
 
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -37,11 +36,13 @@ pub use metrics::MetricsLayer;
 pub use pipeline::Linger;
 #[cfg(feature = "json")]
 pub use record::JsonError;
-pub use record::{HashKey, HashKeyError, Key, PartitionKey, Record};
+pub use record::{
+    AttemptError, DeadLetter, Delivery, FailedAttempt, HashKey, HashKeyError, Key, PartitionKey,
+    Reason, Receipt, Record, Undelivered,
+};
 pub use service_ext::ServiceBuilderExt;
 pub use sink::{DefaultService, KinesisSink, SinkBuilder};
 pub use stream::{RegionMismatch, StreamId, StreamIdError};
 pub use summary::{RequestSummary, Totals};
 pub use timeout::{TimeoutError, TimeoutLayer};
 pub use trace::TraceLayer;
-pub use undelivered::{AttemptError, DeadLetter, Reason, Undelivered};

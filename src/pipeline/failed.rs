@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::undelivered::{DeadLetter, Reason, Undelivered};
+use crate::record::{DeadLetter, Reason, Undelivered};
 
 /// The records that failed for good and that nobody has taken yet, each with its place in the order of
 /// acceptance.
@@ -33,14 +33,16 @@ impl Failed {
         self.kept.iter().chain(&self.fresh)
     }
 
-    /// Offers what failed since the last call to `handler`. What it does not take stays here.
+    /// Gives what failed since the last call to the receipts, and what has none to `handler`. What
+    /// nobody takes stays here.
     pub(crate) fn offer(&mut self, mut handler: Option<&mut Box<dyn DeadLetter>>) {
         // One by one: should the handler panic, the others are still here.
         while let Some((seq, undelivered)) = self.fresh.pop_front() {
             self.bytes -= undelivered.record.size();
-            let left = match &mut handler {
-                Some(handler) => handler.put(undelivered),
-                None => Some(undelivered),
+            let left = match (undelivered.hand_over(), &mut handler) {
+                (Ok(()), _) => None,
+                (Err(undelivered), Some(handler)) => handler.put(undelivered),
+                (Err(undelivered), None) => Some(undelivered),
             };
             if let Some(undelivered) = left {
                 self.untold = Some(undelivered.reason.clone());

@@ -37,11 +37,10 @@ use self::failed::Failed;
 use self::lane::Lane;
 use self::pending::Pending;
 use crate::error::{NotAccepted, NotAcceptedReason};
-use crate::record::Record;
+use crate::record::{AttemptError, DeadLetter, Delivery, Reason, Record, Tracker, Undelivered};
 use crate::service::PutRecordsRequest;
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
-use crate::undelivered::{AttemptError, DeadLetter, Reason, Undelivered};
 
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -54,6 +53,8 @@ pub(crate) struct Pipeline {
     suspects: VecDeque<Vec<Pending>>,
     flights: BTreeMap<RequestId, Flight>,
     failed: Failed,
+    /// What the receipts of delivered records have not been told.
+    delivered: VecDeque<(Tracker, Delivery)>,
     /// After failures of whole requests; while a series lasts, one request at a time probes.
     backoff: Backoff,
     /// What began the series.
@@ -82,6 +83,7 @@ pub(crate) struct RequestId(u64);
 struct Flight {
     records: Vec<Pending>,
     bytes: usize,
+    cut_at: Instant,
     suspects: bool,
 }
 
@@ -91,9 +93,9 @@ enum Fatal {
     #[default]
     No,
     /// The caller has not been told. Nothing is sent until it has.
-    Unreported(BoxError),
+    Unreported(BoxError, Arc<AttemptError>),
     /// It has; the requests in flight at that time say nothing new.
-    Reported,
+    Reported(Arc<AttemptError>),
 }
 
 /// Why a request is cut.
@@ -123,6 +125,7 @@ impl Pipeline {
             suspects: VecDeque::new(),
             flights: BTreeMap::new(),
             failed: Failed::default(),
+            delivered: VecDeque::new(),
             backoff,
             outage: None,
             credential_failures: 0,
@@ -167,12 +170,17 @@ impl Pipeline {
         if !self.has_room() {
             return Err(NotAccepted::new(record, NotAcceptedReason::Full));
         }
+        self.admit(record, now);
+        Ok(())
+    }
+
+    /// Takes a record that others have checked, against the limits and the bounds.
+    pub(crate) fn admit(&mut self, record: Record, now: Instant) {
         self.unsettled_records += 1;
         self.unsettled_bytes += record.size();
         self.totals.accepted += 1;
         self.lane.push(Pending::new(record, self.next_seq, now, &mut self.rng));
         self.next_seq += 1;
-        Ok(())
     }
 
     /// Wants everything accepted so far sent, without waiting for full requests.
@@ -232,7 +240,7 @@ impl Pipeline {
     /// Whether there is a slot for another request.
     fn may_send(&self) -> bool {
         let slots = if self.backoff.failures() > 0 { 1 } else { self.settings.max_in_flight };
-        self.flights.len() < slots && !matches!(self.fatal, Fatal::Unreported(_))
+        self.flights.len() < slots && !matches!(self.fatal, Fatal::Unreported(..))
     }
 
     fn wanted_when_idle(&self, oldest: &Pending) -> bool {
@@ -257,7 +265,7 @@ impl Pipeline {
         self.totals.requests += 1;
         let bytes = request.bytes();
         let suspects = reason == CutReason::Suspect;
-        self.flights.insert(id, Flight { records, bytes, suspects });
+        self.flights.insert(id, Flight { records, bytes, cut_at: now, suspects });
         Some((id, request, reason))
     }
 
@@ -290,8 +298,8 @@ impl Pipeline {
     /// The error that stops everything, once. Afterwards requests are cut again.
     pub(crate) fn take_fatal(&mut self) -> Option<BoxError> {
         match std::mem::take(&mut self.fatal) {
-            Fatal::Unreported(error) => {
-                self.fatal = Fatal::Reported;
+            Fatal::Unreported(error, noted) => {
+                self.fatal = Fatal::Reported(noted);
                 Some(error)
             }
             other => {
@@ -301,12 +309,29 @@ impl Pipeline {
         }
     }
 
+    /// Why the service refuses everything, from the first refusal until it looks into a request again.
+    pub(crate) fn refusal(&self) -> Option<&Arc<AttemptError>> {
+        match &self.fatal {
+            Fatal::Unreported(_, noted) | Fatal::Reported(noted) => Some(noted),
+            Fatal::No => None,
+        }
+    }
+
     /// Why whole requests fail, since the first of them failed and until one succeeds.
     pub(crate) fn outage(&self) -> Option<&AttemptError> {
         self.outage.as_deref()
     }
 
-    /// Offers the records that failed since the last call to `handler`.
+    /// Tells the receipts of the records that were delivered since the last call.
+    pub(crate) fn tell_delivered(&mut self) {
+        // One by one: should a waker panic, the others are still here.
+        while let Some((tracker, delivery)) = self.delivered.pop_front() {
+            tracker.deliver(delivery);
+        }
+    }
+
+    /// Gives the records that failed since the last call to their receipts, and those that have none to
+    /// `handler`.
     pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetter>>) {
         self.failed.offer(handler);
     }
@@ -334,6 +359,18 @@ impl Pipeline {
     /// Whether every accepted record was delivered, has failed or was taken back.
     pub(crate) fn is_settled(&self) -> bool {
         self.lane.is_empty() && self.suspects.is_empty() && self.flights.is_empty()
+    }
+
+    /// The next record's place in the order of acceptance.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The place of the oldest record that is not settled; [`next_seq`](Self::next_seq) if all are.
+    pub(crate) fn oldest_unsettled(&self) -> u64 {
+        let flights = self.flights.values().filter_map(|flight| flight.records.first());
+        let oldest = self.waiting_groups().chain(flights).map(|pending| pending.seq).min();
+        oldest.unwrap_or(self.next_seq)
     }
 
     /// Records that wait to be sent.
@@ -383,36 +420,71 @@ impl Pipeline {
         held.into_iter().map(|(_, record)| record).collect()
     }
 
-    /// Takes the failed records out, in the order of acceptance.
+    /// Takes the failed records out, in the order of acceptance. Receipts are told.
     pub(crate) fn take_failed(&mut self) -> Vec<Undelivered> {
-        self.failed.take_all().into_iter().map(|(_, undelivered)| undelivered).collect()
+        let failed = self.failed.take_all().into_iter();
+        let tell = |(_, mut undelivered): (u64, Undelivered)| {
+            undelivered.tell_receipt();
+            undelivered
+        };
+        failed.map(tell).collect()
     }
 
-    /// Takes everything out, in the order of acceptance. Requests in flight are forgotten: settling them
-    /// later changes nothing.
+    /// Takes everything out, in the order of acceptance; what was not settled has the reason
+    /// [`TakenBack`](Reason::TakenBack). Requests in flight are forgotten: settling them later changes
+    /// nothing. Receipts are told.
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
-        let waiting =
-            self.lane.take_all().chain(std::mem::take(&mut self.suspects).into_iter().flatten());
+        let unsettled = self.take_unsettled();
+        self.totals.taken_back += unsettled.len() as u64;
+        (self.unsettled_records, self.unsettled_bytes) = (0, 0);
+        // It was about these records.
+        self.fatal = Fatal::No;
+        let mut held: Vec<_> = unsettled
+            .into_iter()
+            .map(|mut pending| {
+                let last = pending.last_error.take();
+                (pending.seq, pending.into_undelivered(Reason::TakenBack { last }))
+            })
+            .collect();
+        held.extend(self.failed.take_all());
+        held.sort_unstable_by_key(|(seq, _)| *seq);
+        let mut held: Vec<_> = held.into_iter().map(|(_, undelivered)| undelivered).collect();
+        held.iter_mut().for_each(Undelivered::tell_receipt);
+        held
+    }
+
+    /// Gives up everything that is not settled: the stream takes nothing, and nobody will try again.
+    pub(crate) fn fail_refused(&mut self, error: &Arc<AttemptError>) {
+        for pending in self.take_unsettled() {
+            self.fail(pending, Reason::Refused(error.clone()));
+        }
+        self.fatal = Fatal::No;
+    }
+
+    /// Gives everything that is held to its receipt. What has none is gone.
+    pub(crate) fn abandon(&mut self) {
+        (self.unsettled_records, self.unsettled_bytes) = (0, 0);
+        for mut pending in self.take_unsettled() {
+            let last = pending.last_error.take();
+            // Without a receipt there is nobody to give it to.
+            let _ = pending.into_undelivered(Reason::Abandoned { last }).hand_over();
+        }
+        for (_, undelivered) in self.failed.take_all() {
+            let _ = undelivered.hand_over();
+        }
+    }
+
+    /// Takes what is not settled, in the order of acceptance, and forgets the requests in flight.
+    fn take_unsettled(&mut self) -> Vec<Pending> {
+        let suspects = std::mem::take(&mut self.suspects).into_iter().flatten();
         let flights =
             std::mem::take(&mut self.flights).into_values().flat_map(|flight| flight.records);
         let flights = flights.map(|mut pending| {
             pending.may_be_written = true;
             pending
         });
-        let mut held: Vec<_> = waiting
-            .chain(flights)
-            .map(|mut pending| {
-                let last = pending.last_error.take();
-                (pending.seq, pending.into_undelivered(Reason::TakenBack { last }))
-            })
-            .collect();
-        self.totals.taken_back += held.len() as u64;
-        held.extend(self.failed.take_all());
-        held.sort_unstable_by_key(|(seq, _)| *seq);
-        self.unsettled_records = 0;
-        self.unsettled_bytes = 0;
-        // It was about these records.
-        self.fatal = Fatal::No;
-        held.into_iter().map(|(_, undelivered)| undelivered).collect()
+        let mut unsettled: Vec<_> = self.lane.take_all().chain(suspects).chain(flights).collect();
+        unsettled.sort_unstable_by_key(|pending| pending.seq);
+        unsettled
     }
 }

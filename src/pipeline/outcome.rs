@@ -8,12 +8,12 @@ use tower::BoxError;
 
 use super::pending::Pending;
 use super::{Fatal, Flight, Pipeline, RequestId};
+use crate::record::{AttemptError, Reason};
 use crate::service::{
-    EntryClass, EntryError, ErrorClass, ErrorCount, PutRecordsError, PutRecordsResponse,
+    EntryClass, EntryError, ErrorClass, ErrorCount, Placement, PutRecordsError, PutRecordsResponse,
     attempt_error,
 };
 use crate::summary::RequestSummary;
-use crate::undelivered::{AttemptError, Reason};
 
 /// So many refusals for credentials in a row are taken for a refresh that is under way.
 const CREDENTIAL_RETRIES: u32 = 5;
@@ -76,10 +76,11 @@ impl Pipeline {
         });
         self.answered();
         let mut returned = Vec::new();
-        for (pending, result) in flight.records.into_iter().zip(response.into_results()) {
+        for (mut pending, result) in flight.records.into_iter().zip(response.into_results()) {
+            pending.note_flight(flight.cut_at, now);
             match result {
-                Ok(_) => self.deliver(&pending),
-                Err(error) => returned.extend(self.fail_entry(pending, error)),
+                Ok(placement) => self.deliver(pending, placement, now),
+                Err(error) => returned.extend(self.fail_entry(pending, error, now)),
             }
         }
         if delivered == 0 && !returned.is_empty() {
@@ -99,24 +100,31 @@ impl Pipeline {
         self.backoff.reset();
         self.outage = None;
         self.credential_failures = 0;
-        if matches!(self.fatal, Fatal::Reported) {
+        if matches!(self.fatal, Fatal::Reported(_)) {
             self.fatal = Fatal::No;
         }
     }
 
-    fn deliver(&mut self, pending: &Pending) {
+    fn deliver(&mut self, pending: Pending, placement: Placement, now: Instant) {
         self.totals.delivered += 1;
         self.totals.delivered_bytes += pending.size() as u64;
         self.unsettled_records -= 1;
         self.unsettled_bytes -= pending.size();
+        self.delivered.extend(pending.into_delivery(placement, now));
     }
 
     /// The entry's record, if it is to be sent again.
-    fn fail_entry(&mut self, mut pending: Pending, error: EntryError) -> Option<Pending> {
+    fn fail_entry(
+        &mut self,
+        mut pending: Pending,
+        error: EntryError,
+        now: Instant,
+    ) -> Option<Pending> {
         let class = unless_it_panics(|| self.settings.classify.classify_entry(&error));
         let class = class.unwrap_or(EntryClass::Transient);
         let (code, message) = error.into_parts();
         let error = Arc::new(AttemptError { code, message });
+        pending.note_error(error.clone(), now);
         match class {
             EntryClass::Rejected => {
                 self.fail(pending, Reason::Rejected(error));
@@ -129,7 +137,7 @@ impl Pipeline {
             EntryClass::OutcomeUnknown => pending.may_be_written = true,
             EntryClass::Transient => {}
         }
-        self.note_attempt(pending, error)
+        self.give_up_or_retry(pending, error)
     }
 
     fn fail_request(&mut self, id: RequestId, flight: Flight, error: BoxError, now: Instant) {
@@ -154,6 +162,8 @@ impl Pipeline {
             matches!(class, ErrorClass::NotSent | ErrorClass::Credentials | ErrorClass::Fatal);
         let mut returned = Vec::new();
         for mut pending in flight.records {
+            pending.note_flight(flight.cut_at, now);
+            pending.note_error(noted.clone(), now);
             match class {
                 ErrorClass::Throttled => pending.redraw_key(&mut self.rng),
                 ErrorClass::OutcomeUnknown => pending.may_be_written = true,
@@ -161,10 +171,9 @@ impl Pipeline {
             }
             if blameless {
                 pending.attempts -= 1;
-                pending.last_error = Some(noted.clone());
                 returned.push(pending);
             } else {
-                returned.extend(self.note_attempt(pending, noted.clone()));
+                returned.extend(self.give_up_or_retry(pending, noted.clone()));
             }
         }
         if flight.suspects && !returned.is_empty() {
@@ -200,7 +209,7 @@ impl Pipeline {
             class => class == ErrorClass::Fatal,
         };
         if fatal && (news || matches!(self.fatal, Fatal::No)) {
-            self.fatal = Fatal::Unreported(error);
+            self.fatal = Fatal::Unreported(error, noted.clone());
         }
     }
 
@@ -210,6 +219,10 @@ impl Pipeline {
         self.answered();
         self.backoff.pause(now, &mut self.rng);
         let mut records = flight.records;
+        for pending in &mut records {
+            pending.note_flight(flight.cut_at, now);
+            pending.note_error(error.clone(), now);
+        }
         if records.len() <= 1 {
             records
                 .into_iter()
@@ -217,7 +230,6 @@ impl Pipeline {
             return;
         }
         for pending in &mut records {
-            pending.last_error = Some(error.clone());
             // The refusal may be another record's fault, so it is no attempt of this one's own.
             pending.attempts -= 1;
         }
@@ -227,14 +239,13 @@ impl Pipeline {
         self.suspects.push_front(records);
     }
 
-    /// Notes a failed attempt; the record comes back unless it was its last.
-    fn note_attempt(&mut self, mut pending: Pending, error: Arc<AttemptError>) -> Option<Pending> {
+    /// The record comes back unless this attempt was its last.
+    fn give_up_or_retry(&mut self, pending: Pending, error: Arc<AttemptError>) -> Option<Pending> {
         if self.settings.max_attempts.is_some_and(|most| pending.attempts >= most) {
             let attempts = pending.attempts;
             self.fail(pending, Reason::AttemptsExhausted { attempts, last: error });
             return None;
         }
-        pending.last_error = Some(error);
         Some(pending)
     }
 
@@ -249,7 +260,7 @@ impl Pipeline {
         self.fail(pending, Reason::DeadlineExceeded { deadline, last });
     }
 
-    fn fail(&mut self, pending: Pending, reason: Reason) {
+    pub(super) fn fail(&mut self, pending: Pending, reason: Reason) {
         self.totals.failed += 1;
         self.unsettled_records -= 1;
         self.unsettled_bytes -= pending.size();

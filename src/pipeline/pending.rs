@@ -3,9 +3,10 @@ use std::time::Instant;
 
 use fastrand::Rng;
 
-use crate::record::{Key, PartitionKey, Record};
-use crate::service::Entry;
-use crate::undelivered::{AttemptError, Reason, Undelivered};
+use crate::record::{
+    AttemptError, Delivery, Key, PartitionKey, Reason, Record, Tracker, Undelivered,
+};
+use crate::service::{Entry, Placement};
 
 /// An accepted record that is not settled.
 #[derive(Debug)]
@@ -24,7 +25,10 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn new(record: Record, seq: u64, now: Instant, rng: &mut Rng) -> Self {
+    pub(crate) fn new(mut record: Record, seq: u64, now: Instant, rng: &mut Rng) -> Self {
+        if let Some(tracker) = record.tracker_mut() {
+            tracker.accepted = true;
+        }
         let random = match record.partition_key() {
             PartitionKey::Random => rng.u64(..),
             _ => 0,
@@ -58,6 +62,41 @@ impl Pending {
         Entry::new(self.record.data().clone(), key, self.record.explicit_hash_key())
     }
 
+    /// Notes that a request with it, cut at `cut_at`, has come to its end.
+    pub(crate) fn note_flight(&mut self, cut_at: Instant, now: Instant) {
+        if let Some(tracker) = self.record.tracker_mut() {
+            tracker.time_in_flight += now.saturating_duration_since(cut_at);
+        }
+    }
+
+    /// Notes how an attempt failed.
+    pub(crate) fn note_error(&mut self, error: Arc<AttemptError>, now: Instant) {
+        if let Some(tracker) = self.record.tracker_mut() {
+            tracker.note(now.saturating_duration_since(self.accepted_at), error.clone());
+        }
+        self.last_error = Some(error);
+    }
+
+    /// What its receipt is told of a delivery, if it has one.
+    pub(crate) fn into_delivery(
+        mut self,
+        placement: Placement,
+        now: Instant,
+    ) -> Option<(Tracker, Delivery)> {
+        let tracker = self.record.take_tracker()?;
+        let total = now.saturating_duration_since(self.accepted_at);
+        let time_in_flight = tracker.time_in_flight.min(total);
+        let (shard_id, sequence_number) = placement.into_parts();
+        let delivery = Delivery {
+            shard_id,
+            sequence_number,
+            attempts: self.attempts,
+            time_in_buffer: total - time_in_flight,
+            time_in_flight,
+        };
+        Some((tracker, delivery))
+    }
+
     /// Moves a record with a random key elsewhere on the ring, away from a busy shard.
     pub(crate) fn redraw_key(&mut self, rng: &mut Rng) {
         if *self.record.partition_key() == PartitionKey::Random {
@@ -65,9 +104,11 @@ impl Pending {
         }
     }
 
-    pub(crate) fn into_undelivered(self, reason: Reason) -> Undelivered {
+    pub(crate) fn into_undelivered(mut self, reason: Reason) -> Undelivered {
+        let history = self.record.tracker_mut().map(Tracker::take_history).unwrap_or_default();
         Undelivered {
             record: self.record,
+            history,
             reason,
             attempts: self.attempts,
             may_be_written: self.may_be_written,

@@ -3,6 +3,7 @@
 mod cutting;
 mod giving_up;
 mod model;
+mod receipts;
 mod refusals;
 mod requeueing;
 mod splitting;

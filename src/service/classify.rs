@@ -5,8 +5,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use tower::{buffer, load_shed, timeout as tower_timeout};
 
 use super::{EntryError, PutRecordsError, PutRecordsErrorKind};
+use crate::record::AttemptError;
 use crate::timeout::TimeoutError;
-use crate::undelivered::AttemptError;
 
 /// What a failed request means for its records. None of them is ever lost.
 ///

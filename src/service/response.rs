@@ -75,6 +75,11 @@ impl Placement {
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
     }
+
+    /// The shard's id and the sequence number.
+    pub(crate) fn into_parts(self) -> (String, String) {
+        (self.shard_id, self.sequence_number)
+    }
 }
 
 /// Why the service did not take one entry.

@@ -11,11 +11,11 @@ use super::requests::Requests;
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::Limits;
 use crate::pipeline::{Linger, Pipeline, Settings};
+use crate::record::DeadLetter;
 use crate::service::{Classify, PutRecords, PutRecordsRequest, PutRecordsResponse};
 use crate::service_ext::ServiceBuilderExt;
 use crate::stream::StreamId;
 use crate::timeout::TimeoutLayer;
-use crate::undelivered::DeadLetter;
 
 /// The stack below a sink that was built without one: tracing, metrics (feature `metrics`), time-out,
 /// SDK call. Boxed, so that its type stays the same whatever is in it.

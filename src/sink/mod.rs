@@ -22,11 +22,11 @@ use crate::build_error::BuildError;
 use crate::error::SinkError;
 use crate::pipeline::Pipeline;
 use crate::record::Record;
+use crate::record::{DeadLetter, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
 use crate::trace::TARGET;
-use crate::undelivered::{DeadLetter, Undelivered};
 
 /// A [`Sink`] of records into one Kinesis stream.
 ///
@@ -194,6 +194,7 @@ impl<S> KinesisSink<S> {
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
         self.collect_ended();
         self.requests.abandon();
+        self.pipeline.tell_delivered();
         self.pipeline.take_undelivered()
     }
 
@@ -279,8 +280,10 @@ where
         timer.0.as_mut().poll(cx).is_ready()
     }
 
-    /// Hands failed records to the dead-letter handler, and says what stops the whole stream.
+    /// Tells receipts, hands failed records to the dead-letter handler, and says what stops the whole
+    /// stream.
     fn report(&mut self) -> Result<(), SinkError> {
+        self.pipeline.tell_delivered();
         let warned = self.pipeline.untold().is_some();
         self.pipeline.offer_failed(self.dead_letters.as_mut());
         if let Some(reason) = self.pipeline.untold().filter(|_| !warned) {
@@ -378,14 +381,17 @@ impl<S> Drop for KinesisSink<S> {
             self.collect_ended();
             self.pipeline.offer_failed(self.dead_letters.as_mut());
         }
-        let records = self.pipeline.held_records();
+        self.pipeline.tell_delivered();
+        let (waiting, in_flight) = (self.waiting(), self.in_flight());
+        let (records, failed) = (self.pipeline.held_records(), self.failed());
+        self.pipeline.abandon();
         if records > 0 {
             warn!(
                 target: TARGET,
                 records,
-                waiting = self.waiting(),
-                in_flight = self.in_flight(),
-                failed = self.failed(),
+                waiting,
+                in_flight,
+                failed,
                 "sink for stream {} dropped with {records} records undelivered",
                 self.stream().name()
             );

@@ -6,15 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
+use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
 use crate::limits::Limits;
+use crate::record::Receipt;
 
 /// What happens to the pipeline next.
 #[derive(Debug, Clone)]
 enum Step {
-    Accept { bytes: usize, random_key: bool },
+    Accept { bytes: usize, random_key: bool, tracked: bool },
     Cut,
     Answer { flight: usize, answer: Answer, seed: u64 },
     Refuse { code: &'static str },
@@ -64,9 +66,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Answer::Shed),
     ];
     let answer = (any::<usize>(), answer, any::<u64>());
-    let accept = (0..40_usize, any::<bool>());
+    let accept = (0..40_usize, any::<bool>(), any::<bool>());
     prop_oneof![
-        30 => accept.prop_map(|(bytes, random_key)| Step::Accept { bytes, random_key }),
+        30 => accept.prop_map(|(bytes, random_key, tracked)| {
+            Step::Accept { bytes, random_key, tracked }
+        }),
         15 => Just(Step::Cut),
         15 => answer.prop_map(|(flight, answer, seed)| Step::Answer { flight, answer, seed }),
         1 => code().prop_map(|code| Step::Refuse { code }),
@@ -125,6 +129,8 @@ struct Model {
     /// Those with an attempt whose outcome is unknown.
     unknown: BTreeSet<usize>,
     flights: Vec<(RequestId, PutRecordsRequest)>,
+    /// The open ones.
+    receipts: BTreeMap<usize, Receipt>,
 }
 
 fn entries_of(request: &PutRecordsRequest) -> impl Iterator<Item = usize> {
@@ -147,13 +153,16 @@ impl Model {
             returned: BTreeMap::new(),
             unknown: BTreeSet::new(),
             flights: Vec::new(),
+            receipts: BTreeMap::new(),
         }
     }
 
     fn apply(&mut self, step: &Step) {
         let now = self.bench.now;
         match step {
-            Step::Accept { bytes, random_key } => self.accept(*bytes, *random_key),
+            Step::Accept { bytes, random_key, tracked } => {
+                self.accept(*bytes, *random_key, *tracked);
+            }
             Step::Cut => {
                 self.cut();
             }
@@ -195,17 +204,25 @@ impl Model {
         }
     }
 
-    fn accept(&mut self, bytes: usize, random_key: bool) {
+    fn accept(&mut self, bytes: usize, random_key: bool, tracked: bool) {
         let number = self.accepted.len();
         let data = format!("{number}{}", ".".repeat(bytes));
         let record = Record::from(data);
         let record = if random_key { record } else { record.with_partition_key("own") };
         let size = record.size();
+        let (record, receipt) = match tracked {
+            true => {
+                let (record, receipt) = record.tracked();
+                (record, Some(receipt))
+            }
+            false => (record, None),
+        };
         let room = self.bench.pipeline.has_room();
         match self.bench.pipeline.accept(record, self.bench.now) {
             Ok(()) => {
                 assert!(room);
                 self.accepted.insert(number, size);
+                self.receipts.extend(receipt.map(|receipt| (number, receipt)));
             }
             Err(refused) => {
                 let expected = match refused.reason() {
@@ -215,6 +232,11 @@ impl Model {
                 };
                 assert!(expected, "refused for nothing: {refused}");
                 assert_eq!(refused.record().size(), size);
+                drop(refused);
+                if let Some(receipt) = receipt {
+                    let undelivered = receipt.now_or_never().unwrap().unwrap_err();
+                    assert_eq!(undelivered.reason(), &Reason::NeverAccepted);
+                }
             }
         }
     }
@@ -282,6 +304,28 @@ impl Model {
         }
     }
 
+    /// Reads the receipts that are settled: each is so exactly when its record is.
+    fn read_receipts(&mut self) {
+        self.bench.pipeline.tell_delivered();
+        let held: BTreeSet<_> =
+            self.bench.pipeline.undelivered().iter().map(|held| number(held.data())).collect();
+        for (number, mut receipt) in std::mem::take(&mut self.receipts) {
+            match (&mut receipt).now_or_never() {
+                None => {
+                    assert!(held.contains(&number), "the receipt of {number} stays open");
+                    self.receipts.insert(number, receipt);
+                }
+                Some(Ok(delivery)) => {
+                    assert!(self.delivered.contains_key(&number), "{delivery:?}");
+                    assert!(delivery.attempts() > 0);
+                }
+                // Its owner has it, and has been told.
+                Some(Err(_)) if self.returned.contains_key(&number) => {}
+                Some(Err(undelivered)) => self.take_back(vec![undelivered]),
+            }
+        }
+    }
+
     /// Everything that must be true after every step.
     fn check(&self) {
         let pipeline = &self.bench.pipeline;
@@ -314,7 +358,7 @@ impl Model {
     /// What waits is due, or something wakes the pipeline: an answer, a time, or the reader of an error.
     fn check_that_it_moves(&self) {
         let (pipeline, now) = (&self.bench.pipeline, self.bench.now);
-        let error = matches!(pipeline.fatal, Fatal::Unreported(_));
+        let error = matches!(pipeline.fatal, Fatal::Unreported(..));
         let wakes = pipeline.due(now).is_some() || pipeline.wakeup(now).is_some();
         let waits = pipeline.waiting() > 0 && pipeline.flights.is_empty();
         assert!(!waits || error || wakes, "stuck: {pipeline:?}");
@@ -349,7 +393,9 @@ impl Model {
         assert!(self.bench.pipeline.is_settled(), "{:?}", self.bench.pipeline);
         let failed = self.bench.pipeline.take_failed();
         self.take_back(failed);
+        self.read_receipts();
         self.check();
+        assert!(self.receipts.is_empty());
         assert_eq!(self.bench.pipeline.held_records(), 0);
         assert_eq!(self.delivered.len() + self.returned.len(), self.accepted.len());
     }
@@ -366,6 +412,7 @@ proptest! {
         let mut model = Model::new(settings);
         for step in &steps {
             model.apply(step);
+            model.read_receipts();
             model.check();
         }
         model.drain();

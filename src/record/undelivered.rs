@@ -3,19 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::record::Record;
+use super::Record;
 
 /// An accepted record that was not delivered, with the reason.
 ///
-/// It comes out of the dead-letter handler, of
-/// [`take_failed`](crate::KinesisSink::take_failed) or of
+/// It comes out of the record's [`Receipt`](crate::Receipt), the dead-letter handler,
+/// [`take_failed`](crate::KinesisSink::take_failed) or
 /// [`take_undelivered`](crate::KinesisSink::take_undelivered).
-#[derive(Debug, Clone)]
+///
+/// It is an error too, so that `receipt.await?` reads well.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the record was not delivered: {reason}")]
 pub struct Undelivered {
     pub(crate) record: Record,
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
     pub(crate) may_be_written: bool,
+    pub(crate) history: Vec<FailedAttempt>,
 }
 
 impl Undelivered {
@@ -49,14 +53,27 @@ impl Undelivered {
     #[must_use]
     pub fn last_error(&self) -> Option<&AttemptError> {
         match &self.reason {
-            Reason::Rejected(error) | Reason::AttemptsExhausted { last: error, .. } => Some(error),
-            Reason::DeadlineExceeded { last, .. } | Reason::TakenBack { last } => last.as_deref(),
+            Reason::Rejected(error)
+            | Reason::Refused(error)
+            | Reason::AttemptsExhausted { last: error, .. } => Some(error),
+            Reason::DeadlineExceeded { last, .. }
+            | Reason::TakenBack { last }
+            | Reason::Abandoned { last } => last.as_deref(),
+            Reason::NeverAccepted => None,
         }
     }
 
+    /// How its attempts failed, the oldest first, those that do not count as
+    /// [`attempts`](Self::attempts) included. At most the latest 16, and only of a record with a
+    /// [receipt](crate::Receipt); of others only the [last](Self::last_error) is known.
+    #[must_use]
+    pub fn history(&self) -> &[FailedAttempt] {
+        &self.history
+    }
+
     /// Whether the stream may hold it all the same, because the outcome of one of the attempts is
-    /// unknown (a time-out, a broken connection, a request taken back in flight). Sending it again may
-    /// then make a duplicate.
+    /// unknown (a time-out, a broken connection, a request taken back or abandoned in flight). Sending it
+    /// again may then make a duplicate.
     #[must_use]
     pub fn may_be_written(&self) -> bool {
         self.may_be_written
@@ -86,16 +103,52 @@ pub enum Reason {
         /// How its last attempt failed, if one did.
         last: Option<Arc<AttemptError>>,
     },
+    /// The service refuses every request to the stream, and a [`Producer`](crate::Producer) that stops
+    /// then handed its records back, see [`FatalPolicy`](crate::FatalPolicy).
+    #[error("the stream takes no requests: {0}")]
+    Refused(Arc<AttemptError>),
     /// Its owner took it back before it was settled.
     #[error("taken back before it was settled{}", last_error(.last))]
     TakenBack {
         /// How its last attempt failed, if one did.
         last: Option<Arc<AttemptError>>,
     },
+    /// What held it (a sink, the driver of a producer) ended before it was settled: it was dropped,
+    /// aborted, or it panicked. The outcome is unknown if
+    /// [`may_be_written`](Undelivered::may_be_written) says so.
+    #[error("its sink ended before it was settled, so its outcome is unknown{}", last_error(.last))]
+    Abandoned {
+        /// How its last attempt failed, if one did.
+        last: Option<Arc<AttemptError>>,
+    },
+    /// It was dropped before a sink had accepted it.
+    #[error("it was dropped before a sink had accepted it")]
+    NeverAccepted,
 }
 
 fn last_error(last: &Option<Arc<AttemptError>>) -> String {
     last.as_ref().map(|error| format!(", the last attempt: {error}")).unwrap_or_default()
+}
+
+/// One failed attempt to deliver a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedAttempt {
+    pub(crate) since_accepted: Duration,
+    pub(crate) error: Arc<AttemptError>,
+}
+
+impl FailedAttempt {
+    /// When it failed: this long after the sink had accepted the record.
+    #[must_use]
+    pub fn since_accepted(&self) -> Duration {
+        self.since_accepted
+    }
+
+    /// How it failed.
+    #[must_use]
+    pub fn error(&self) -> &AttemptError {
+        &self.error
+    }
 }
 
 /// How one attempt to deliver a record failed.

@@ -1,10 +1,11 @@
 //! What the sink reports to its caller.
 
+use std::sync::Arc;
+
 use tower::BoxError;
 
 use crate::limits::RecordError;
-use crate::record::Reason;
-use crate::record::Record;
+use crate::record::{AttemptError, Reason, Record};
 use crate::stream::StreamId;
 
 /// What comes out of the sink's poll methods and of
@@ -41,6 +42,21 @@ pub enum SinkError {
         /// Why the latest of them failed.
         reason: Reason,
     },
+
+    /// A [`Producer`](crate::Producer) has stopped, because the service refuses every request and its
+    /// [policy](crate::FatalPolicy) is to stop then.
+    #[error("the producer has stopped, because stream {stream} takes no requests")]
+    Stopped {
+        /// The stream.
+        stream: StreamId,
+        /// What the service, or a layer, said.
+        source: Arc<AttemptError>,
+    },
+
+    /// The driver of a [`Producer`](crate::Producer) ended before it was done: it was dropped or
+    /// aborted, it panicked, or its runtime was shut down.
+    #[error("the producer's driver has ended, so nothing is sent any more")]
+    Abandoned,
 
     /// The sink was closed.
     #[error("the sink is closed")]
@@ -97,10 +113,32 @@ pub enum NotAcceptedReason {
     /// It can never be sent.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The sink was full. `start_send` may only follow a `poll_ready` that returned `Ready(Ok(()))`.
-    #[error("the sink is full: call `poll_ready` first, and `start_send` once it is ready")]
+    /// The sink was full. `start_send` may only follow a `poll_ready` that returned `Ready(Ok(()))`; a
+    /// producer's `send` and `put` wait for room.
+    #[error("the sink is full: wait until it is ready (`poll_ready`, `send`, `put`), or try later")]
     Full,
     /// The sink was closed.
     #[error("the sink is closed")]
     Closed,
+    /// The service refuses every request at present, and the [`Producer`](crate::Producer) goes on
+    /// trying with the records that it has.
+    #[error("the stream takes no requests at present: {0}")]
+    Refused(Arc<AttemptError>),
+    /// The [`Producer`](crate::Producer) has stopped, because the service refuses every request.
+    #[error("the producer has stopped, because the stream takes no requests: {0}")]
+    Stopped(Arc<AttemptError>),
+    /// The [`Producer`](crate::Producer) is full of records that failed for good and that nobody has
+    /// taken.
+    #[error(
+        "the producer is full of {count} records that failed for good: take them with `take_failed`; {reason}"
+    )]
+    Undelivered {
+        /// Records that it keeps because they failed.
+        count: usize,
+        /// Why the latest of them failed.
+        reason: Reason,
+    },
+    /// The driver of the [`Producer`](crate::Producer) ended before it was done.
+    #[error("the producer's driver has ended, so nothing is sent any more")]
+    Abandoned,
 }

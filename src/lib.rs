@@ -13,6 +13,7 @@ mod build_error;
 mod error;
 mod limits;
 mod pipeline;
+mod producer;
 mod record;
 mod service_ext;
 mod sink;
@@ -34,6 +35,7 @@ pub use limits::{
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsLayer;
 pub use pipeline::Linger;
+pub use producer::{CloseError, Driver, FatalPolicy, Producer};
 #[cfg(feature = "json")]
 pub use record::JsonError;
 pub use record::{

@@ -32,7 +32,7 @@ pub struct Totals {
     pub delivered_bytes: u64,
     /// Records that failed for good.
     pub failed: u64,
-    /// Records that the owner took back before they were settled.
+    /// Records that the owner took back before they were settled, or that were given up with their sink.
     pub taken_back: u64,
     /// Requests that were handed to the service.
     pub requests: u64,
@@ -40,4 +40,12 @@ pub struct Totals {
     pub requeued: u64,
     /// How often an entry came back throttled.
     pub throttled: u64,
+}
+
+impl Totals {
+    /// Records that are accepted and not settled.
+    pub(crate) fn unsettled(&self) -> usize {
+        let settled = self.delivered + self.failed + self.taken_back;
+        usize::try_from(self.accepted - settled).unwrap_or(usize::MAX)
+    }
 }

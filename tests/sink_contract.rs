@@ -1,231 +1,24 @@
-//! The contract of `futures::Sink`, and what DESIGN promises beyond it.
+//! The contract of `futures::Sink` for the sink itself, and what only a sink that is polled can show.
 
+mod contract;
 mod scripted;
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future, stream};
+use contract::contract;
+use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{
-    KinesisSink, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES, NotAcceptedReason, Record, SinkError,
-};
-use scripted::{Scripted, numbers, records};
-use tokio::time::{Instant, sleep};
-use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use kinesis_sink::{KinesisSink, Record};
+use scripted::{Scripted, records};
+use tokio::time::sleep;
+use tokio_test::{assert_pending, task};
 use tower::{BoxError, Service};
+
+contract!(KinesisSink);
 
 fn sink(service: &Scripted) -> KinesisSink<Scripted> {
     KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
-}
-
-fn assert_unpin_send<T: Unpin + Send>(_: &T) {}
-
-#[tokio::test(start_paused = true)]
-async fn the_sink_is_unpin_and_send() {
-    assert_unpin_send(&sink(&Scripted::delivering()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn repeated_ready_is_harmless() {
-    let service = Scripted::delivering();
-    let mut sink = task::spawn(sink(&service));
-    for _ in 0..10 {
-        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-    }
-    sink.enter(|_, sink| sink.start_send(Record::from("one"))).unwrap();
-    for _ in 0..10 {
-        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-    }
-    assert_eq!(service.requests().len(), 0);
-    sink.flush().await.unwrap();
-    assert_eq!(service.delivered(), ["one"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_record_sent_without_room_comes_back() {
-    let service = Scripted::delivering();
-    let builder = KinesisSink::builder().with_buffer_records(1);
-    let mut sink = builder.build_with(service.clone(), "example").unwrap();
-    sink.start_send_unpin(Record::from("fits")).unwrap();
-    let error = sink.start_send_unpin(Record::from("too many")).unwrap_err();
-    let SinkError::NotAccepted(refused) = error else { panic!("{error}") };
-    assert_eq!(*refused.reason(), NotAcceptedReason::Full);
-    sink.send(refused.into_record()).await.unwrap();
-    assert_eq!(service.delivered(), ["fits", "too many"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn ready_is_pending_while_the_buffer_is_full() {
-    let service = Scripted::delivering();
-    let builder = KinesisSink::builder().with_buffer_records(2);
-    let mut sink = task::spawn(builder.build_with(service.clone(), "example").unwrap());
-    for record in records(0..2) {
-        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-        sink.enter(|_, sink| sink.start_send(record)).unwrap();
-    }
-    assert_pending!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-    assert_eq!(sink.in_flight(), 2, "a full buffer is sent without a flush");
-    sleep(Duration::from_millis(21)).await;
-    assert!(sink.is_woken());
-    assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_byte_bound_holds_to_within_one_record() {
-    let service = Scripted::delivering();
-    let builder = KinesisSink::builder().with_buffer_bytes(10_000);
-    let mut sink = task::spawn(builder.build_with(service.clone(), "example").unwrap());
-    let mut most = 0;
-    for _ in 0..100 {
-        while sink.enter(|cx, sink| sink.poll_ready(cx)).is_pending() {
-            sleep(Duration::from_millis(1)).await;
-        }
-        let record = Record::from(("key", vec![0; 997]));
-        sink.enter(|_, sink| sink.start_send(record)).unwrap();
-        most = most.max(sink.held_bytes());
-    }
-    assert_eq!(most, 10_000, "ten records of 1,000 bytes, in flight or not");
-    sink.flush().await.unwrap();
-    assert_eq!((sink.totals().delivered, sink.held_bytes()), (100, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn flush_is_ready_exactly_when_nothing_is_unsettled() {
-    let service = Scripted::new(|call, request| {
-        Ok(scripted::answer_each(request, |place| call > 0 || place > 0))
-    });
-    let mut sink = task::spawn(sink(&service));
-    assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
-    assert_eq!(service.requests().len(), 0, "an empty flush makes no call");
-    for record in records(0..3) {
-        sink.enter(|_, sink| sink.start_send(record)).unwrap();
-    }
-    let mut polls = 0;
-    while sink.enter(|cx, sink| sink.poll_flush(cx)).is_pending() {
-        assert!(sink.waiting() + sink.in_flight() > 0);
-        polls += 1;
-        sleep(Duration::from_millis(1)).await;
-    }
-    assert!(polls > 20, "at least a round trip");
-    assert_eq!((sink.waiting(), sink.in_flight()), (0, 0));
-    assert_eq!(service.delivered(), ["1", "2", "0"]);
-    assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn close_is_idempotent_and_ends_the_sink() {
-    let service = Scripted::delivering();
-    let mut sink = sink(&service);
-    sink.feed(Record::from("one")).await.unwrap();
-    sink.close().await.unwrap();
-    sink.close().await.unwrap();
-    assert_eq!(service.delivered(), ["one"]);
-    let mut sink = task::spawn(sink);
-    let error = assert_ready_err!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-    assert!(matches!(error, SinkError::Closed));
-    let error = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
-    assert_eq!(error.into_record().unwrap().data(), "late");
-    assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on() {
-    let service = Scripted::delivering();
-    let mut sink = sink(&service);
-    sink.feed(Record::from("before")).await.unwrap();
-    let wrong = [
-        Record::from(vec![0; 1024 * 1024]),
-        Record::from(("", "empty key")),
-        Record::from(("k".repeat(257), "long key")),
-    ];
-    for record in wrong {
-        let error = sink.feed(record.clone()).await.unwrap_err();
-        assert_eq!(error.into_record(), Some(record));
-    }
-    sink.send(Record::from("after")).await.unwrap();
-    assert_eq!(service.delivered(), ["before", "after"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_largest_records_and_requests_can_be_sent_when_allowed() {
-    let service = Scripted::delivering();
-    let limits =
-        Limits::default().with_request_bytes(MAX_REQUEST_BYTES).with_record_bytes(MAX_RECORD_BYTES);
-    let builder = KinesisSink::builder().with_limits(limits);
-    let mut sink = builder.build_with(service.clone(), "example").unwrap();
-    let record = |bytes| Record::from(("k", vec![0; bytes]));
-    sink.send(record(MAX_RECORD_BYTES - 1)).await.unwrap();
-    assert_eq!(service.requests()[0].bytes(), 10 * 1024 * 1024);
-    let error = sink.send(record(MAX_RECORD_BYTES)).await.unwrap_err();
-    assert_eq!(error.into_record().unwrap().data().len(), MAX_RECORD_BYTES);
-    assert_eq!(service.requests().len(), 1);
-}
-
-/// The three poll methods that can be pending.
-#[derive(Debug, Clone, Copy)]
-enum Method {
-    Ready,
-    Flush,
-    Close,
-}
-
-impl Method {
-    const ALL: [Self; 3] = [Self::Ready, Self::Flush, Self::Close];
-
-    fn poll<S: Sink<Record> + Unpin>(
-        self,
-        sink: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), S::Error>> {
-        match self {
-            Self::Ready => sink.poll_ready_unpin(cx),
-            Self::Flush => sink.poll_flush_unpin(cx),
-            Self::Close => sink.poll_close_unpin(cx),
-        }
-    }
-}
-
-/// Polls `sink` from one task, then from another, and expects that the other one is woken.
-async fn assert_newest_waker<S: Sink<Record> + Unpin>(method: Method, sink: &mut S, state: &str) {
-    let (mut first, mut second) = (task::spawn(()), task::spawn(()));
-    let pending = first.enter(|cx, _| method.poll(sink, cx).is_pending());
-    assert!(pending, "{method:?} while {state}");
-    let pending = second.enter(|cx, _| method.poll(sink, cx).is_pending());
-    assert!(pending, "{method:?} while {state}");
-    sleep(Duration::from_secs(60)).await;
-    assert!(second.is_woken(), "{method:?} while {state}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_pending_registers_the_newest_waker() {
-    for method in Method::ALL {
-        let full = || KinesisSink::builder().with_buffer_records(1).with_seed(3);
-
-        let mut sink = full().build_with(Scripted::delivering(), "example").unwrap();
-        sink.start_send_unpin(Record::from("one")).unwrap();
-        assert_newest_waker(method, &mut sink, "a request is in flight").await;
-
-        let mut sink =
-            full().build_with(Scripted::failing(1, "InternalFailure"), "example").unwrap();
-        sink.start_send_unpin(Record::from("one")).unwrap();
-        let mut first = task::spawn(());
-        assert!(first.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
-        sleep(Duration::from_millis(20)).await;
-        assert_newest_waker(method, &mut sink, "backing off").await;
-
-        let busy = tower::limit::ConcurrencyLimit::new(Scripted::delivering(), 1);
-        let mut other = busy.clone();
-        std::future::poll_fn(|cx| other.poll_ready(cx)).await.unwrap();
-        let mut sink = full().build_with(busy, "example").unwrap();
-        sink.start_send_unpin(Record::from("one")).unwrap();
-        let mut first = task::spawn(());
-        assert!(first.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
-        let mut second = task::spawn(());
-        assert!(second.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
-        drop(other);
-        assert!(second.is_woken(), "{method:?} while the service is busy");
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,93 +41,28 @@ async fn a_lingering_record_wakes_the_task_that_flushes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_go_on_while_nobody_polls_the_sink() {
+async fn what_it_holds_is_counted_and_can_be_looked_at() {
     let service = Scripted::delivering();
     let mut sink = sink(&service);
-    for record in records(0..500) {
+    for record in records(0..700) {
         sink.feed(record).await.unwrap();
     }
-    assert!(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await.is_ok());
-    assert_eq!(sink.in_flight(), 500);
-    sleep(Duration::from_millis(21)).await;
-    assert_eq!(service.delivered().len(), 500, "nobody polled since");
-    sink.flush().await.unwrap();
-    assert_eq!(service.requests().len(), 1);
+    assert!(sink.flush().now_or_never().is_none());
+    assert_eq!((sink.in_flight(), sink.waiting()), (500, 200));
+    assert_eq!((sink.undelivered().len(), sink.totals().accepted), (700, 700));
+    let size = |record: &Record| record.size();
+    assert_eq!(sink.held_bytes(), sink.undelivered().into_iter().map(size).sum::<usize>());
+    sink.close().await.unwrap();
+    assert_eq!((sink.in_flight(), sink.waiting(), sink.held_bytes()), (0, 0, 0));
+    assert_eq!((sink.totals().delivered, sink.last_request().unwrap().records), (700, 200));
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_run_concurrently() {
-    let service = Scripted::delivering().with_round_trip(Duration::from_secs(1));
-    let mut sink = sink(&service);
-    let began = Instant::now();
-    let source = stream::iter(records(0..2_000).map(Ok));
-    source.forward(&mut sink).await.unwrap();
-    assert_eq!(service.sizes(), [500; 4]);
-    assert_eq!(began.elapsed().as_secs(), 1, "four round trips at once");
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_way_to_feed_a_sink_works() {
+async fn forward_leaves_it_with_its_owner() {
     let service = Scripted::delivering();
     let mut sink = sink(&service);
-    sink.send(Record::from("0")).await.unwrap();
-    sink.feed(Record::from("1")).await.unwrap();
-    sink.flush().await.unwrap();
-    sink.send_all(&mut stream::iter(records(2..600).map(Ok))).await.unwrap();
-    stream::iter(records(600..1_300).map(Ok)).forward(&mut sink).await.unwrap();
-    let mut delivered = service.delivered();
-    delivered.sort_by_key(|number| number.parse::<usize>().unwrap());
-    assert_eq!(delivered, numbers(0..1_300));
-    assert_eq!(sink.totals().delivered, 1_300, "forward closed it and left it here");
-}
-
-#[tokio::test(start_paused = true)]
-async fn it_composes_with_the_adapters_of_futures() {
-    let (left, right) = (Scripted::delivering(), Scripted::delivering());
-    let mut both = sink(&left).fanout(sink(&right));
-    both.send_all(&mut stream::iter(records(0..700).map(Ok))).await.unwrap();
-    both.close().await.unwrap();
-    assert_eq!((left.delivered().len(), right.delivered().len()), (700, 700));
-
-    let service = Scripted::delivering();
-    let mut strings = sink(&service)
-        .with(|n: usize| future::ready(Ok::<_, SinkError>(Record::from(n.to_string()))));
-    strings.send_all(&mut stream::iter((0..700).map(Ok))).await.unwrap();
-    assert_eq!(service.delivered(), numbers(0..700));
-
-    let service = Scripted::delivering();
-    let mut buffered = sink(&service).buffer(10);
-    buffered.send_all(&mut stream::iter(records(0..700).map(Ok))).await.unwrap();
-    assert_eq!(service.delivered(), numbers(0..700));
-}
-
-/// A source that has one record every `pause`, and is pending in between.
-fn ticking(count: usize, pause: Duration) -> impl Stream<Item = Result<Record, SinkError>> {
-    stream::iter(records(0..count)).then(move |record| async move {
-        sleep(pause).await;
-        Ok(record)
-    })
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_source_that_pauses_at_every_item_costs_a_request_per_round_trip() {
-    let service = Scripted::delivering();
-    let mut sink = sink(&service);
-    let began = Instant::now();
-    ticking(4_000, Duration::from_millis(1)).forward(&mut sink).await.unwrap();
-    let round_trips = began.elapsed().as_millis() as usize / 20;
-    let requests = service.requests().len();
-    assert!(requests <= round_trips + 1, "{requests} requests in {round_trips} round trips");
-    assert_eq!(service.delivered(), numbers(0..4_000));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_idle_sink_sends_a_single_record_at_once() {
-    let service = Scripted::delivering();
-    let mut sink = sink(&service);
-    let began = Instant::now();
-    sink.send(Record::from("one")).await.unwrap();
-    assert_eq!(began.elapsed().as_millis(), 20, "the round trip and nothing else");
+    stream::iter(records(0..600).map(Ok)).forward(&mut sink).await.unwrap();
+    assert_eq!(sink.totals().delivered, 600);
 }
 
 /// Counts how often it was asked for readiness.
@@ -365,66 +93,6 @@ async fn the_service_is_asked_for_readiness_only_for_a_request_that_is_due() {
     let asked = Asked { inner: service.clone(), asked: 0 };
     let mut sink = KinesisSink::builder().build_with(asked, "example").unwrap();
     sink.send_all(&mut stream::iter(records(0..1_700).map(Ok))).await.unwrap();
-    ticking(100, Duration::from_millis(7)).forward(&mut sink).await.unwrap();
+    contract::ticking(100, Duration::from_millis(7)).forward(&mut sink).await.unwrap();
     assert_eq!(service.delivered().len(), 1_800);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_busy_service_makes_fuller_requests() {
-    let service = Scripted::delivering();
-    let busy = tower::limit::ConcurrencyLimit::new(service.clone(), 1);
-    let mut other = busy.clone();
-    std::future::poll_fn(|cx| other.poll_ready(cx)).await.unwrap();
-    let mut sink = task::spawn(KinesisSink::builder().build_with(busy, "example").unwrap());
-    for record in records(0..10) {
-        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-        sink.enter(|_, sink| sink.start_send(record)).unwrap();
-        assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
-    }
-    assert_eq!(service.requests().len(), 0);
-    drop(other);
-    assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
-    assert_eq!(service.sizes(), [10], "cut only when the service was ready");
-}
-
-#[tokio::test(start_paused = true)]
-async fn dropping_a_future_of_the_sink_loses_nothing() {
-    let service = Scripted::delivering();
-    let mut sink = sink(&service);
-    assert!(sink.send(Record::from("one")).now_or_never().is_none());
-    assert!(sink.flush().now_or_never().is_none());
-    assert!(ticking(10, Duration::from_millis(1)).forward(&mut sink).now_or_never().is_none());
-    assert_eq!(sink.undelivered().len(), 1);
-    sink.close().await.unwrap();
-    assert_eq!(service.delivered(), ["one"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sink_can_move_between_tasks() {
-    let service = Scripted::delivering();
-    let mut sink = sink(&service);
-    for round in 0..5 {
-        let task = tokio::spawn(async move {
-            let range = round * 300..(round + 1) * 300;
-            sink.send_all(&mut stream::iter(records(range).map(Ok))).await.unwrap();
-            sink
-        });
-        sink = task.await.unwrap();
-    }
-    assert_eq!(service.delivered(), numbers(0..1_500));
-}
-
-#[tokio::test(start_paused = true)]
-async fn data_arrives_as_it_was_sent() {
-    let service = Scripted::failing(2, "InternalFailure");
-    let mut sink = sink(&service);
-    let data = bytes::Bytes::from(vec![0xff; 100]);
-    sink.send(Record::from(("key", data.clone()))).await.unwrap();
-    let requests = service.requests();
-    assert_eq!(requests.len(), 3);
-    for request in requests {
-        let entry = &request.entries()[0];
-        assert_eq!(entry.data().as_ptr(), data.as_ptr(), "not copied, also on retries");
-        assert_eq!(entry.partition_key().map(|key| key.as_str()), Some("key"));
-    }
 }

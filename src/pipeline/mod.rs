@@ -14,6 +14,7 @@
 
 mod backoff;
 mod failed;
+mod hand_back;
 mod lane;
 mod linger;
 mod outcome;
@@ -37,7 +38,7 @@ use self::failed::Failed;
 use self::lane::Lane;
 use self::pending::Pending;
 use crate::error::{NotAccepted, NotAcceptedReason};
-use crate::record::{AttemptError, DeadLetter, Delivery, Reason, Record, Tracker, Undelivered};
+use crate::record::{AttemptError, DeadLetter, Delivery, Reason, Record, Tracker};
 use crate::service::PutRecordsRequest;
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
@@ -70,6 +71,8 @@ pub(crate) struct Pipeline {
     /// Records before this place are wanted out by a flush.
     flush_before: u64,
     closing: bool,
+    /// Someone waits for room.
+    pressed: bool,
     totals: Totals,
     last_request: Option<RequestSummary>,
 }
@@ -136,6 +139,7 @@ impl Pipeline {
             next_request: 0,
             flush_before: 0,
             closing: false,
+            pressed: false,
             totals: Totals::default(),
             last_request: None,
             settings,
@@ -155,7 +159,8 @@ impl Pipeline {
     /// Whether the buffer is full of records that sending can clear away. Failed ones that are kept
     /// are no reason for small requests, unless nothing else goes on.
     fn presses(&self) -> bool {
-        !self.has_room_for(self.unsettled_records, self.unsettled_bytes)
+        self.pressed
+            || !self.has_room_for(self.unsettled_records, self.unsettled_bytes)
             || (!self.has_room() && self.flights.is_empty())
     }
 
@@ -186,6 +191,11 @@ impl Pipeline {
     /// Wants everything accepted so far sent, without waiting for full requests.
     pub(crate) fn flush(&mut self) {
         self.flush_before = self.next_seq;
+    }
+
+    /// Whether someone waits for room: then partial requests go at once.
+    pub(crate) fn press(&mut self, pressed: bool) {
+        self.pressed = pressed;
     }
 
     /// Takes no more records, and sends what is there at once.
@@ -346,10 +356,15 @@ impl Pipeline {
         self.failed.take_untold()
     }
 
+    /// Why the latest of the kept failed records failed.
+    pub(crate) fn last_failure(&self) -> Option<&Reason> {
+        self.failed.last_reason()
+    }
+
     /// Why there will be no room until someone takes the failed records: nothing else is held.
     pub(crate) fn clogged(&self) -> Option<&Reason> {
         let clogged = self.is_settled() && !self.has_room();
-        self.failed.last_reason().filter(|_| clogged)
+        self.last_failure().filter(|_| clogged)
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -397,6 +412,10 @@ impl Pipeline {
         self.unsettled_bytes + self.failed.bytes()
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(crate) fn stream(&self) -> &StreamId {
         &self.stream
     }
@@ -418,73 +437,5 @@ impl Pipeline {
         let mut held: Vec<_> = unsettled.chain(failed).collect();
         held.sort_unstable_by_key(|(seq, _)| *seq);
         held.into_iter().map(|(_, record)| record).collect()
-    }
-
-    /// Takes the failed records out, in the order of acceptance. Receipts are told.
-    pub(crate) fn take_failed(&mut self) -> Vec<Undelivered> {
-        let failed = self.failed.take_all().into_iter();
-        let tell = |(_, mut undelivered): (u64, Undelivered)| {
-            undelivered.tell_receipt();
-            undelivered
-        };
-        failed.map(tell).collect()
-    }
-
-    /// Takes everything out, in the order of acceptance; what was not settled has the reason
-    /// [`TakenBack`](Reason::TakenBack). Requests in flight are forgotten: settling them later changes
-    /// nothing. Receipts are told.
-    pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
-        let unsettled = self.take_unsettled();
-        self.totals.taken_back += unsettled.len() as u64;
-        (self.unsettled_records, self.unsettled_bytes) = (0, 0);
-        // It was about these records.
-        self.fatal = Fatal::No;
-        let mut held: Vec<_> = unsettled
-            .into_iter()
-            .map(|mut pending| {
-                let last = pending.last_error.take();
-                (pending.seq, pending.into_undelivered(Reason::TakenBack { last }))
-            })
-            .collect();
-        held.extend(self.failed.take_all());
-        held.sort_unstable_by_key(|(seq, _)| *seq);
-        let mut held: Vec<_> = held.into_iter().map(|(_, undelivered)| undelivered).collect();
-        held.iter_mut().for_each(Undelivered::tell_receipt);
-        held
-    }
-
-    /// Gives up everything that is not settled: the stream takes nothing, and nobody will try again.
-    pub(crate) fn fail_refused(&mut self, error: &Arc<AttemptError>) {
-        for pending in self.take_unsettled() {
-            self.fail(pending, Reason::Refused(error.clone()));
-        }
-        self.fatal = Fatal::No;
-    }
-
-    /// Gives everything that is held to its receipt. What has none is gone.
-    pub(crate) fn abandon(&mut self) {
-        (self.unsettled_records, self.unsettled_bytes) = (0, 0);
-        for mut pending in self.take_unsettled() {
-            let last = pending.last_error.take();
-            // Without a receipt there is nobody to give it to.
-            let _ = pending.into_undelivered(Reason::Abandoned { last }).hand_over();
-        }
-        for (_, undelivered) in self.failed.take_all() {
-            let _ = undelivered.hand_over();
-        }
-    }
-
-    /// Takes what is not settled, in the order of acceptance, and forgets the requests in flight.
-    fn take_unsettled(&mut self) -> Vec<Pending> {
-        let suspects = std::mem::take(&mut self.suspects).into_iter().flatten();
-        let flights =
-            std::mem::take(&mut self.flights).into_values().flat_map(|flight| flight.records);
-        let flights = flights.map(|mut pending| {
-            pending.may_be_written = true;
-            pending
-        });
-        let mut unsettled: Vec<_> = self.lane.take_all().chain(suspects).chain(flights).collect();
-        unsettled.sort_unstable_by_key(|pending| pending.seq);
-        unsettled
     }
 }

@@ -25,10 +25,8 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn new(mut record: Record, seq: u64, now: Instant, rng: &mut Rng) -> Self {
-        if let Some(tracker) = record.tracker_mut() {
-            tracker.accepted = true;
-        }
+    pub(crate) fn new(record: Record, seq: u64, now: Instant, rng: &mut Rng) -> Self {
+        let record = record.accepted();
         let random = match record.partition_key() {
             PartitionKey::Random => rng.u64(..),
             _ => 0,

@@ -117,6 +117,14 @@ impl Record {
         (self, receipt)
     }
 
+    /// From now on a sink answers for it.
+    pub(crate) fn accepted(mut self) -> Self {
+        if let Some(tracker) = self.tracker_mut() {
+            tracker.accepted = true;
+        }
+        self
+    }
+
     pub(crate) fn tracker_mut(&mut self) -> Option<&mut Tracker> {
         self.extra.as_mut()?.tracker.as_mut()
     }

@@ -11,6 +11,7 @@ use super::requests::Requests;
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::Limits;
 use crate::pipeline::{Linger, Pipeline, Settings};
+use crate::producer::FatalPolicy;
 use crate::record::DeadLetter;
 use crate::service::{Classify, PutRecords, PutRecordsRequest, PutRecordsResponse};
 use crate::service_ext::ServiceBuilderExt;
@@ -36,6 +37,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [request timeout](Self::with_request_timeout) | 10 s | 1 ms to 10 min |
 /// | [classify](Self::with_classify) | [`DefaultClassify`](crate::service::DefaultClassify) | |
 /// | [dead letters](Self::with_dead_letters) | none: failed records stay in the sink | |
+/// | [fatal policy](Self::with_fatal_policy) | [`Stop`](FatalPolicy::Stop) | |
 /// | [seed](Self::with_seed) | drawn | |
 ///
 /// ```
@@ -58,6 +60,7 @@ pub struct SinkBuilder {
     settings: Settings,
     request_timeout: Duration,
     dead_letters: Option<Box<dyn DeadLetter>>,
+    fatal_policy: FatalPolicy,
 }
 
 impl Default for SinkBuilder {
@@ -66,6 +69,7 @@ impl Default for SinkBuilder {
             settings: Settings::default(),
             request_timeout: TimeoutLayer::DEFAULT,
             dead_letters: None,
+            fatal_policy: FatalPolicy::default(),
         }
     }
 }
@@ -148,6 +152,13 @@ impl SinkBuilder {
     /// A closure needs its parameter's type: `|lost: Undelivered| ..`.
     pub fn with_dead_letters(mut self, dead_letters: impl DeadLetter + 'static) -> Self {
         self.dead_letters = Some(Box::new(dead_letters));
+        self
+    }
+
+    /// Sets what a [`Producer`](crate::Producer) made of the sink does when the service refuses every
+    /// request: [`FatalPolicy::Stop`] by default. The sink itself tells its owner, who decides.
+    pub fn with_fatal_policy(mut self, policy: FatalPolicy) -> Self {
+        self.fatal_policy = policy;
         self
     }
 
@@ -236,6 +247,7 @@ impl SinkBuilder {
             timer: None,
             dead_letters: self.dead_letters,
             outage_logged: false,
+            fatal_policy: self.fatal_policy,
         })
     }
 }
@@ -246,6 +258,7 @@ impl fmt::Debug for SinkBuilder {
             .field("settings", &self.settings)
             .field("request_timeout", &self.request_timeout)
             .field("dead_letters", &self.dead_letters.is_some())
+            .field("fatal_policy", &self.fatal_policy)
             .finish()
     }
 }

@@ -21,6 +21,7 @@ use self::requests::Requests;
 use crate::build_error::BuildError;
 use crate::error::SinkError;
 use crate::pipeline::Pipeline;
+use crate::producer::FatalPolicy;
 use crate::record::Record;
 use crate::record::{DeadLetter, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
@@ -82,13 +83,15 @@ use crate::trace::TARGET;
 /// [`take_undelivered`](Self::take_undelivered).
 pub struct KinesisSink<S = DefaultService> {
     service: S,
-    pipeline: Pipeline,
+    pub(crate) pipeline: Pipeline,
     requests: Requests,
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
     /// A warning about failing requests is out, and no success has followed.
     outage_logged: bool,
+    /// For the producer that it may become.
+    pub(crate) fatal_policy: FatalPolicy,
 }
 
 impl<S> Unpin for KinesisSink<S> {}
@@ -214,7 +217,7 @@ where
 {
     /// Collects answers, sends what is due, and arms the timer, until nothing more can be done now.
     /// Afterwards the waker is registered with everything that the sink waits for.
-    fn drive(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         loop {
             let now = Instant::now().into_std();
             // Before `dispatch`, since an answer that has come may say to wait; and once more after
@@ -280,23 +283,6 @@ where
         timer.0.as_mut().poll(cx).is_ready()
     }
 
-    /// Tells receipts, hands failed records to the dead-letter handler, and says what stops the whole
-    /// stream.
-    fn report(&mut self) -> Result<(), SinkError> {
-        self.pipeline.tell_delivered();
-        let warned = self.pipeline.untold().is_some();
-        self.pipeline.offer_failed(self.dead_letters.as_mut());
-        if let Some(reason) = self.pipeline.untold().filter(|_| !warned) {
-            let stream = self.stream().name();
-            warn!(target: TARGET, %reason, "a record for stream {stream} failed for good");
-        }
-        if let Some(source) = self.pipeline.take_fatal() {
-            let kept = self.pipeline.waiting() + self.pipeline.in_flight();
-            return Err(SinkError::Request { stream: self.stream().clone(), kept, source });
-        }
-        Ok(())
-    }
-
     /// Drives until every accepted record is settled; only then it tells of the failed ones.
     fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         self.drive(cx);
@@ -312,6 +298,48 @@ where
 }
 
 impl<S> KinesisSink<S> {
+    /// Tells what became of records, and says what stops the whole stream.
+    fn report(&mut self) -> Result<(), SinkError> {
+        self.tell();
+        self.take_fatal().map_or(Ok(()), Err)
+    }
+
+    /// Tells receipts, and hands failed records to the dead-letter handler.
+    pub(crate) fn tell(&mut self) {
+        self.pipeline.tell_delivered();
+        let warned = self.pipeline.untold().is_some();
+        self.pipeline.offer_failed(self.dead_letters.as_mut());
+        if let Some(reason) = self.pipeline.untold().filter(|_| !warned) {
+            let stream = self.stream().name();
+            warn!(target: TARGET, %reason, "a record for stream {stream} failed for good");
+        }
+    }
+
+    /// What stops the whole stream, once. Afterwards requests are sent again.
+    pub(crate) fn take_fatal(&mut self) -> Option<SinkError> {
+        let source = self.pipeline.take_fatal()?;
+        let kept = self.pipeline.waiting() + self.pipeline.in_flight();
+        Some(SinkError::Request { stream: self.stream().clone(), kept, source })
+    }
+
+    /// Gives up everything held: settles what has been answered, tells the receipts, and returns what
+    /// nobody takes.
+    pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
+        self.wind_up();
+        self.requests.abandon();
+        self.pipeline.abandon()
+    }
+
+    /// The last time that anything is told.
+    fn wind_up(&mut self) {
+        // While the thread unwinds, no code of the user's is called.
+        if !std::thread::panicking() {
+            self.collect_ended();
+            self.pipeline.offer_failed(self.dead_letters.as_mut());
+        }
+        self.pipeline.tell_delivered();
+    }
+
     /// Says once that requests fail, and once that they work again: retrying is silent otherwise.
     fn log_outage(&mut self) {
         let stream = self.pipeline.stream().name();
@@ -376,15 +404,10 @@ where
 
 impl<S> Drop for KinesisSink<S> {
     fn drop(&mut self) {
-        // While the thread unwinds, no code of the user's is called.
-        if !std::thread::panicking() {
-            self.collect_ended();
-            self.pipeline.offer_failed(self.dead_letters.as_mut());
-        }
-        self.pipeline.tell_delivered();
+        self.wind_up();
         let (waiting, in_flight) = (self.waiting(), self.in_flight());
         let (records, failed) = (self.pipeline.held_records(), self.failed());
-        self.pipeline.abandon();
+        drop(self.pipeline.abandon());
         if records > 0 {
             warn!(
                 target: TARGET,

@@ -1,0 +1,79 @@
+//! The ways out of the pipeline for records that were not delivered.
+
+use std::sync::Arc;
+
+use super::pending::Pending;
+use super::{Fatal, Pipeline};
+use crate::record::{AttemptError, Reason, Undelivered};
+
+impl Pipeline {
+    /// Takes the failed records out, in the order of acceptance. Receipts are told.
+    pub(crate) fn take_failed(&mut self) -> Vec<Undelivered> {
+        let failed = self.failed.take_all().into_iter();
+        let tell = |(_, mut undelivered): (u64, Undelivered)| {
+            undelivered.tell_receipt();
+            undelivered
+        };
+        failed.map(tell).collect()
+    }
+
+    /// Takes everything out, in the order of acceptance; what was not settled has the reason
+    /// [`TakenBack`](Reason::TakenBack). Requests in flight are forgotten: settling them later changes
+    /// nothing. Receipts are told.
+    pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        let unsettled = self.take_unsettled();
+        self.totals.taken_back += unsettled.len() as u64;
+        (self.unsettled_records, self.unsettled_bytes) = (0, 0);
+        // It was about these records.
+        self.fatal = Fatal::No;
+        let mut held: Vec<_> = unsettled
+            .into_iter()
+            .map(|mut pending| {
+                let last = pending.last_error.take();
+                (pending.seq, pending.into_undelivered(Reason::TakenBack { last }))
+            })
+            .collect();
+        held.extend(self.failed.take_all());
+        held.sort_unstable_by_key(|(seq, _)| *seq);
+        let mut held: Vec<_> = held.into_iter().map(|(_, undelivered)| undelivered).collect();
+        held.iter_mut().for_each(Undelivered::tell_receipt);
+        held
+    }
+
+    /// Gives up everything that is not settled: the stream takes nothing, and nobody will try again.
+    pub(crate) fn fail_refused(&mut self, error: &Arc<AttemptError>) {
+        for pending in self.take_unsettled() {
+            self.fail(pending, Reason::Refused(error.clone()));
+        }
+        self.fatal = Fatal::No;
+    }
+
+    /// Gives everything that is held to its receipt. What has none comes back, in the order of
+    /// acceptance.
+    pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
+        let unsettled = self.take_unsettled();
+        self.totals.taken_back += unsettled.len() as u64;
+        (self.unsettled_records, self.unsettled_bytes) = (0, 0);
+        let unsettled = unsettled.into_iter().map(|mut pending| {
+            let last = pending.last_error.take();
+            (pending.seq, pending.into_undelivered(Reason::Abandoned { last }))
+        });
+        let mut held: Vec<_> = unsettled.chain(self.failed.take_all()).collect();
+        held.sort_unstable_by_key(|(seq, _)| *seq);
+        held.into_iter().filter_map(|(_, undelivered)| undelivered.hand_over().err()).collect()
+    }
+
+    /// Takes what is not settled, in the order of acceptance, and forgets the requests in flight.
+    fn take_unsettled(&mut self) -> Vec<Pending> {
+        let suspects = std::mem::take(&mut self.suspects).into_iter().flatten();
+        let flights =
+            std::mem::take(&mut self.flights).into_values().flat_map(|flight| flight.records);
+        let flights = flights.map(|mut pending| {
+            pending.may_be_written = true;
+            pending
+        });
+        let mut unsettled: Vec<_> = self.lane.take_all().chain(suspects).chain(flights).collect();
+        unsettled.sort_unstable_by_key(|pending| pending.seq);
+        unsettled
+    }
+}

@@ -1,0 +1,296 @@
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tower::{BoxError, Service};
+use tracing::warn;
+
+use super::intake::{Intake, Message, Phase};
+use super::policy::FatalPolicy;
+use super::status::{End, Status};
+use crate::error::SinkError;
+use crate::record::{AttemptError, Undelivered};
+use crate::service::{PutRecordsRequest, PutRecordsResponse};
+use crate::sink::{DefaultService, KinesisSink};
+use crate::trace::TARGET;
+
+/// The future behind a [`Producer`](crate::Producer): it owns the sink and moves it along.
+///
+/// It is ready once the producer was closed (or its last clone dropped) and everything accepted is
+/// settled or handed back. From [`KinesisSink::pair`].
+///
+/// # Panics
+///
+/// When it is polled outside of a tokio runtime with its timer enabled.
+///
+/// # Cancel safety
+///
+/// Dropping it before it is ready ends the producer: every receipt says that the outcome is unknown, and
+/// each call of the clones that the driver has ended. Records without a receipt are kept for
+/// [`Producer::take_failed`](crate::Producer::take_failed).
+#[must_use = "a driver does nothing unless it is polled; spawn it"]
+pub struct Driver<S = DefaultService> {
+    sink: KinesisSink<S>,
+    intake: Arc<Intake>,
+    policy: FatalPolicy,
+    /// Taken from the queue in this turn. Empty between turns; kept for its memory.
+    inbox: Vec<Message>,
+    /// Who waits for everything before a place in the order of acceptance.
+    flushes: Vec<(u64, oneshot::Sender<Result<(), SinkError>>)>,
+    /// The room that the sink's records take.
+    charged_records: usize,
+    charged_bytes: usize,
+    /// Bytes that came without room for them, to be made up for as records leave.
+    debt: usize,
+    /// Why the producer stops, if it does.
+    stopped: Option<Arc<AttemptError>>,
+    over: bool,
+}
+
+impl<S> Unpin for Driver<S> {}
+
+impl<S> Driver<S> {
+    pub(super) fn new(sink: KinesisSink<S>, intake: Arc<Intake>, policy: FatalPolicy) -> Self {
+        let mut driver = Self {
+            sink,
+            intake,
+            policy,
+            inbox: Vec::new(),
+            flushes: Vec::new(),
+            charged_records: 0,
+            charged_bytes: 0,
+            debt: 0,
+            stopped: None,
+            over: false,
+        };
+        driver.charge_what_the_sink_holds();
+        driver
+    }
+
+    /// A sink may have been used before.
+    fn charge_what_the_sink_holds(&mut self) {
+        self.charged_records = self.sink.pipeline.held_records();
+        self.charged_bytes = self.sink.pipeline.held_bytes();
+        self.debt = self.intake.take_room(self.charged_records, self.charged_bytes);
+        if self.sink.pipeline.is_closing() {
+            self.intake.close(End::Closed);
+        }
+    }
+
+    fn take_messages(&mut self, waker: Option<Waker>) {
+        let mut queue = self.intake.queue();
+        mem::swap(&mut queue.messages, &mut self.inbox);
+        let earlier = waker.and_then(|waker| queue.driver.replace(waker));
+        self.sink.pipeline.press(queue.waiting > 0);
+        let draining = queue.phase == Phase::Draining;
+        let give_up = mem::take(&mut queue.give_up);
+        drop(queue);
+        drop(earlier);
+        self.take_in();
+        if draining {
+            self.sink.pipeline.close();
+        }
+        if give_up {
+            let taken = self.sink.take_undelivered();
+            self.intake.queue().undelivered.extend(taken);
+        }
+    }
+
+    fn take_in(&mut self) {
+        if self.inbox.is_empty() {
+            return;
+        }
+        let now = Instant::now().into_std();
+        for message in self.inbox.drain(..) {
+            match message {
+                Message::Record { record, charge } => {
+                    self.charged_records += 1;
+                    self.charged_bytes += record.size();
+                    self.debt += record.size() - charge;
+                    self.sink.pipeline.admit(record, now);
+                }
+                Message::Flush(reply) => {
+                    // Those whose callers have gone would pile up during an outage.
+                    self.flushes.retain(|(_, reply)| !reply.is_closed());
+                    self.flushes.push((self.sink.pipeline.next_seq(), reply));
+                }
+                Message::LayOutFailed(reply) => {
+                    let failed = self.sink.pipeline.take_failed();
+                    self.intake.queue().undelivered.extend(failed);
+                    // Its caller may have gone; then the next one finds them.
+                    let _ = reply.send(());
+                }
+            }
+        }
+    }
+
+    /// Gives back the room of the records that have left the sink, and says how things stand.
+    fn release(&mut self) {
+        let pipeline = &self.sink.pipeline;
+        let records = self.charged_records - pipeline.held_records();
+        let bytes = self.charged_bytes - pipeline.held_bytes();
+        self.charged_records -= records;
+        self.charged_bytes -= bytes;
+        let owed = bytes.min(self.debt);
+        self.debt -= owed;
+        self.intake.queue().totals = *pipeline.totals();
+        if let Some(reason) = pipeline.clogged() {
+            let (count, reason) = (pipeline.failed(), reason.clone());
+            self.intake.set_status(Status::Clogged { count, reason });
+        } else if let Some(cause) = pipeline.refusal().filter(|_| !pipeline.is_settled()) {
+            self.intake.set_status(Status::Refused(cause.clone()));
+        } else {
+            self.intake.set_status(Status::Open);
+        }
+        self.intake.release(records, bytes - owed);
+    }
+
+    fn answer_flushes(&mut self) {
+        if self.flushes.is_empty() {
+            return;
+        }
+        let pipeline = &self.sink.pipeline;
+        let settled_before = pipeline.oldest_unsettled();
+        for (_, reply) in self.flushes.extract_if(.., |(before, _)| *before <= settled_before) {
+            let answer = match (&self.stopped, pipeline.last_failure()) {
+                (Some(cause), _) => End::Refused(cause.clone()).flushed(self.sink.stream()),
+                (None, Some(reason)) => {
+                    Err(SinkError::Undelivered { count: pipeline.failed(), reason: reason.clone() })
+                }
+                (None, None) => Ok(()),
+            };
+            // Its caller may have gone.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Ends the producer if everything is settled and no more can come.
+    fn try_finish(&mut self) -> bool {
+        if !self.sink.pipeline.is_closing() || !self.sink.pipeline.is_settled() {
+            return false;
+        }
+        let failed = self.sink.pipeline.take_failed();
+        let end = self.stopped.take().map_or(End::Closed, End::Refused);
+        self.finish(failed, end);
+        true
+    }
+
+    /// Lays out what was not delivered, and then tells everyone.
+    fn finish(&mut self, undelivered: Vec<Undelivered>, end: End) {
+        self.over = true;
+        let mut queue = self.intake.queue();
+        queue.phase = Phase::Over;
+        queue.totals = *self.sink.pipeline.totals();
+        queue.undelivered.extend(undelivered);
+        let late = mem::take(&mut queue.messages);
+        let waker = queue.driver.take();
+        drop(queue);
+        self.intake.set_status(Status::Over(end));
+        // Their senders tell the callers, who then look at the status.
+        drop((late, waker, mem::take(&mut self.flushes)));
+    }
+}
+
+impl<S> Driver<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    /// Moves the sink along until it waits for something.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        loop {
+            // Nobody else asks for it: what waits shall go as soon as the linger allows.
+            self.sink.pipeline.flush();
+            self.sink.drive(cx);
+            self.sink.tell();
+            let Some(cause) = self.sink.pipeline.refusal().cloned() else { return };
+            match self.policy {
+                FatalPolicy::Stop => return self.stop(cause),
+                FatalPolicy::KeepTrying => {
+                    let Some(error) = self.sink.take_fatal() else { return };
+                    self.refuse_flushes(error);
+                }
+            }
+        }
+    }
+
+    /// Takes no more records, waits for the requests in flight, and hands everything back. Until the
+    /// sink's error is taken it sends nothing.
+    fn stop(&mut self, cause: Arc<AttemptError>) {
+        self.intake.close(End::Refused(cause.clone()));
+        self.stopped = Some(cause.clone());
+        self.take_messages(None);
+        if self.sink.pipeline.in_flight() == 0 {
+            self.sink.pipeline.fail_refused(&cause);
+            self.sink.tell();
+        }
+    }
+
+    /// Tells those who wait for a flush that the stream takes nothing at present.
+    fn refuse_flushes(&mut self, error: SinkError) {
+        let SinkError::Request { stream, kept, source } = error else { return };
+        let source: Arc<dyn std::error::Error + Send + Sync> = source.into();
+        for (_, reply) in self.flushes.drain(..) {
+            let source = Box::new(source.clone());
+            let stream = stream.clone();
+            let _ = reply.send(Err(SinkError::Request { stream, kept, source }));
+        }
+    }
+}
+
+impl<S> Future for Driver<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(());
+        }
+        this.take_messages(Some(cx.waker().clone()));
+        this.drive(cx);
+        this.answer_flushes();
+        this.release();
+        if this.try_finish() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        // In this order nothing is accepted that nobody would ever look at.
+        self.intake.close(End::Abandoned);
+        self.take_messages(None);
+        let undelivered = self.sink.abandon();
+        let records = undelivered.len();
+        self.finish(undelivered, End::Abandoned);
+        if records > 0 {
+            warn!(
+                target: TARGET,
+                records,
+                "the driver of a producer for stream {} ended with {records} records undelivered",
+                self.sink.stream().name()
+            );
+        }
+    }
+}
+
+impl<S> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("sink", &self.sink)
+            .field("policy", &self.policy)
+            .field("flushes", &self.flushes.len())
+            .finish_non_exhaustive()
+    }
+}

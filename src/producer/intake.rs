@@ -1,0 +1,324 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
+
+use super::status::{End, Status};
+use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
+use crate::limits::Limits;
+use crate::record::{Record, Undelivered};
+use crate::stream::StreamId;
+use crate::summary::Totals;
+
+/// What the clones of a producer share with their driver.
+///
+/// Room is given out by two semaphores, which serve who waits longest; it comes back when the driver
+/// sees records leave the sink. What is accepted lies in the queue until the driver's next turn. A record
+/// is accepted if it was queued while the queue was open: both are decided under one lock, under which no
+/// code of others runs.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub(super) stream: StreamId,
+    pub(super) limits: Limits,
+    records: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    /// The permits of each while nothing is held.
+    max_records: usize,
+    max_bytes: usize,
+    status: watch::Sender<Status>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) phase: Phase,
+    pub(super) messages: Vec<Message>,
+    /// The driver, while it sleeps.
+    pub(super) driver: Option<Waker>,
+    /// Clones that can still send.
+    pub(super) producers: usize,
+    /// Callers that wait for room.
+    pub(super) waiting: usize,
+    /// What is not settled is to be handed back.
+    pub(super) give_up: bool,
+    pub(super) totals: Totals,
+    /// Records that were not delivered, until someone takes them.
+    pub(super) undelivered: Vec<Undelivered>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Phase {
+    #[default]
+    Open,
+    /// No more records; the driver settles those that it has.
+    Draining,
+    /// The driver has ended.
+    Over,
+}
+
+#[derive(Debug)]
+pub(super) enum Message {
+    /// An accepted record, with the bytes that were taken for it from the semaphore.
+    Record { record: Record, charge: usize },
+    /// Answer when everything before this is settled.
+    Flush(oneshot::Sender<Result<(), SinkError>>),
+    /// Lay out the records that failed for good, then answer.
+    LayOutFailed(oneshot::Sender<()>),
+}
+
+/// Room for one record. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Room {
+    record: OwnedSemaphorePermit,
+    bytes: OwnedSemaphorePermit,
+}
+
+impl Intake {
+    /// For a sink with these bounds, which is empty.
+    pub(super) fn new(
+        stream: StreamId,
+        limits: Limits,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Self {
+        let max_records = max_records.min(Semaphore::MAX_PERMITS);
+        let max_bytes = max_bytes.min(Semaphore::MAX_PERMITS);
+        Self {
+            stream,
+            limits,
+            records: Arc::new(Semaphore::new(max_records)),
+            bytes: Arc::new(Semaphore::new(max_bytes)),
+            max_records,
+            max_bytes,
+            status: watch::Sender::new(Status::Open),
+            queue: Mutex::new(Queue { producers: 1, ..Queue::default() }),
+        }
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics under the lock; should it all the same, the queue is as good as before.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Tells the callers that wait, unless they know. There is no way back from an end, and the first
+    /// reason for one counts.
+    pub(super) fn set_status(&self, status: Status) {
+        self.status.send_if_modified(|now| {
+            let goes_on = now.stage() == 0 || now.stage() < status.stage();
+            let news = goes_on && *now != status;
+            if news {
+                *now = status;
+            }
+            news
+        });
+    }
+
+    /// Why no record is accepted at present, if none is.
+    pub(super) fn refusal(&self) -> Option<NotAcceptedReason> {
+        self.status.borrow().refusal()
+    }
+
+    /// The same, where it is known that none is.
+    fn why_not(&self) -> NotAcceptedReason {
+        self.refusal().unwrap_or(NotAcceptedReason::Closed)
+    }
+
+    /// What a record of `size` bytes needs of the bytes: one that is larger than the bound gets all.
+    fn permits(&self, size: usize) -> u32 {
+        u32::try_from(size.min(self.max_bytes)).unwrap_or(u32::MAX)
+    }
+
+    /// Room for a record of `size` bytes, if there is some and nobody waits for it.
+    pub(super) fn try_room(&self, size: usize) -> Result<Room, NotAcceptedReason> {
+        if let Some(reason) = self.refusal() {
+            return Err(reason);
+        }
+        let room = || {
+            let record = self.records.clone().try_acquire_owned()?;
+            let bytes = self.bytes.clone().try_acquire_many_owned(self.permits(size))?;
+            Ok(Room { record, bytes })
+        };
+        room().map_err(|error| match error {
+            TryAcquireError::NoPermits => NotAcceptedReason::Full,
+            TryAcquireError::Closed => self.why_not(),
+        })
+    }
+
+    /// Waits for room for a record of `size` bytes; who came first is served first. Dropping the future
+    /// gives up the place.
+    pub(super) async fn room(self: Arc<Self>, size: usize) -> Result<Room, NotAcceptedReason> {
+        match self.try_room(size) {
+            Err(NotAcceptedReason::Full) => {}
+            other => return other,
+        }
+        let _waiting = Waiting::begin(&self);
+        let acquire = std::pin::pin!(async {
+            let record = self.records.clone().acquire_owned().await.ok()?;
+            let permits = self.permits(size);
+            let bytes = self.bytes.clone().acquire_many_owned(permits).await.ok()?;
+            Some(Room { record, bytes })
+        });
+        let mut status = self.watch();
+        let refused = std::pin::pin!(async {
+            status.wait_for(|status| status.refusal().is_some()).await.ok()?.refusal()
+        });
+        match futures::future::select(acquire, refused).await {
+            futures::future::Either::Left((room, _)) => room.ok_or_else(|| self.why_not()),
+            futures::future::Either::Right((reason, _)) => {
+                Err(reason.unwrap_or_else(|| self.why_not()))
+            }
+        }
+    }
+
+    /// Accepts a record into its room, which may have been made for one of another size.
+    pub(super) fn push(&self, record: Record, mut room: Room) -> Result<(), NotAccepted> {
+        let size = record.size();
+        let surplus = room.bytes.num_permits().saturating_sub(size);
+        drop(room.bytes.split(surplus));
+        let mut queue = self.queue();
+        if queue.phase != Phase::Open {
+            drop(queue);
+            return Err(NotAccepted::new(record, self.why_not()));
+        }
+        let charge = room.bytes.num_permits();
+        let charge = charge + self.bytes.forget_permits(size.min(self.max_bytes) - charge);
+        queue.messages.push(Message::Record { record: record.accepted(), charge });
+        wake(queue);
+        room.record.forget();
+        room.bytes.forget();
+        Ok(())
+    }
+
+    /// Sends something else than a record; false if the driver has ended.
+    fn post(&self, message: Message) -> bool {
+        let mut queue = self.queue();
+        if queue.phase == Phase::Over {
+            // What the message holds may be another's to drop.
+            drop(queue);
+            return false;
+        }
+        queue.messages.push(message);
+        wake(queue);
+        true
+    }
+
+    /// Asks the driver to answer when everything accepted so far is settled. At once if nothing is held.
+    pub(super) fn flush(&self) -> Result<Option<Answer>, SinkError> {
+        let (sender, receiver) = oneshot::channel();
+        if self.records.available_permits() == self.max_records && !self.status().is_over() {
+            return Ok(None);
+        }
+        if self.post(Message::Flush(sender)) {
+            return Ok(Some(receiver));
+        }
+        self.flushed_at_the_end().map(|()| None)
+    }
+
+    /// What a flush says that the driver did not answer, because it has ended.
+    pub(super) fn flushed_at_the_end(&self) -> Result<(), SinkError> {
+        let queue = self.queue();
+        let (count, reason) = (queue.undelivered.len(), queue.undelivered.last());
+        if let Some(reason) = reason.map(|undelivered| undelivered.reason().clone()) {
+            return Err(SinkError::Undelivered { count, reason });
+        }
+        drop(queue);
+        match self.status() {
+            Status::Over(end) => end.flushed(&self.stream),
+            _ => Err(SinkError::Abandoned),
+        }
+    }
+
+    /// Asks the driver to lay out what failed; none if it has ended, and everything is there.
+    pub(super) fn lay_out_failed(&self) -> Option<oneshot::Receiver<()>> {
+        let (sender, receiver) = oneshot::channel();
+        self.post(Message::LayOutFailed(sender)).then_some(receiver)
+    }
+
+    /// Takes room for records that are there already. Returns the bytes for which there was none.
+    pub(super) fn take_room(&self, records: usize, bytes: usize) -> usize {
+        self.records.forget_permits(records);
+        bytes - self.bytes.forget_permits(bytes)
+    }
+
+    /// Gives room back.
+    pub(super) fn release(&self, records: usize, bytes: usize) {
+        self.records.add_permits(records);
+        self.bytes.add_permits(bytes);
+    }
+
+    /// Takes no more records. The driver settles those that there are.
+    pub(super) fn close(&self, end: End) {
+        // First the reason: who finds the queue closed looks for it.
+        self.set_status(Status::Ending(end));
+        let mut queue = self.queue();
+        if queue.phase == Phase::Open {
+            queue.phase = Phase::Draining;
+        }
+        wake(queue);
+        self.records.close();
+        self.bytes.close();
+    }
+
+    /// Has everything handed back that is not settled.
+    pub(super) fn give_up(&self) {
+        let mut queue = self.queue();
+        queue.give_up = true;
+        wake(queue);
+    }
+
+    /// One more clone.
+    pub(super) fn join(&self) {
+        self.queue().producers += 1;
+    }
+
+    /// One clone less; the last one closes.
+    pub(super) fn leave(&self) {
+        let last = {
+            let mut queue = self.queue();
+            queue.producers -= 1;
+            queue.producers == 0
+        };
+        if last {
+            self.close(End::Closed);
+        }
+    }
+}
+
+pub(super) type Answer = oneshot::Receiver<Result<(), SinkError>>;
+
+/// Wakes the driver, outside of the lock.
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let driver = queue.driver.take();
+    drop(queue);
+    if let Some(driver) = driver {
+        driver.wake();
+    }
+}
+
+/// A caller that waits for room, for as long as this lives.
+struct Waiting<'a>(&'a Intake);
+
+impl<'a> Waiting<'a> {
+    fn begin(intake: &'a Intake) -> Self {
+        let mut queue = intake.queue();
+        queue.waiting += 1;
+        if queue.waiting == 1 {
+            wake(queue);
+        }
+        Self(intake)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.queue().waiting -= 1;
+    }
+}

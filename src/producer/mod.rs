@@ -1,0 +1,364 @@
+//! One sink shared by many tasks.
+
+mod close;
+mod driver;
+mod intake;
+mod policy;
+mod sink;
+mod status;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::coop::consume_budget;
+use tower::{BoxError, Service};
+
+pub use close::CloseError;
+pub use driver::Driver;
+pub use policy::FatalPolicy;
+
+use self::intake::{Intake, Room};
+use self::sink::Reservation;
+use self::status::End;
+use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
+use crate::record::{Receipt, Record, Undelivered};
+use crate::service::{PutRecordsRequest, PutRecordsResponse};
+use crate::sink::KinesisSink;
+use crate::stream::StreamId;
+use crate::summary::Totals;
+
+/// A handle to a sink that many tasks share: clone it, and give each task one.
+///
+/// The sink itself is owned by a [`Driver`], a task of its own, so retries and lingering records move on
+/// with nobody polling. Made by [`KinesisSink::spawn`] or [`KinesisSink::pair`].
+///
+/// ```no_run
+/// use kinesis_sink::{KinesisSink, Record};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer = KinesisSink::from_env("example").await?.spawn();
+///
+/// let task = tokio::spawn({
+///     let producer = producer.clone();
+///     async move {
+///         let receipt = producer.put(Record::from(("device-7", "21.5"))).await?;
+///         let delivery = receipt.await?;
+///         println!("in {} as {}", delivery.shard_id(), delivery.sequence_number());
+///         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+///     }
+/// });
+///
+/// producer.send(Record::from("no receipt wanted")).await?;
+/// task.await?.map_err(|error| error.to_string())?;
+/// producer.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Sink or producer?
+///
+/// | | [`KinesisSink`] | `Producer` |
+/// |---|---|---|
+/// | owners | one | any number of tasks |
+/// | moves | while it is polled | by itself: a driver task |
+/// | source | one stream, with `forward` or `send_all` | tasks that send now and then; also `forward` from many streams at once |
+/// | a record's fate | `flush`, `take_failed`, dead letters, or a receipt of [`Record::tracked`] | the same, and [`put`](Self::put) |
+/// | a fatal error | comes out of the poll methods; its owner decides | [`FatalPolicy`] |
+/// | runtime | polled inside of tokio | the driver runs inside of tokio; clones can be used anywhere |
+/// | cost per record | less: no lock, no other task | one short lock; with a receipt two small allocations |
+/// | dropped | abandons what it holds, and warns | the last clone dropped drains, then ends the driver |
+///
+/// # Back-pressure
+///
+/// The bounds are the sink's own, [`buffer_records`](crate::SinkBuilder::with_buffer_records) and
+/// [`buffer_bytes`](crate::SinkBuilder::with_buffer_bytes): what is accepted and not yet seen by the
+/// driver counts, as do failed records that nobody has taken. While they are reached `send` and `put`
+/// wait. Who came first is served first, so a busy task cannot starve another one. A record larger than
+/// `buffer_bytes` waits until it is alone.
+///
+/// # Errors
+///
+/// What is not accepted comes back, inside [`NotAccepted`] with the reason. What happens when the service
+/// refuses everything is decided by [`FatalPolicy`]: by default the producer stops and hands everything
+/// back. Records that fail for good go to their receipts, else to the dead-letter handler, else they are
+/// kept for [`take_failed`](Self::take_failed).
+///
+/// # The end
+///
+/// [`close`](Self::close), [`close_within`](Self::close_within) and the drop of the last clone drain what
+/// was accepted and end the driver. Afterwards every call says so, with the record. Dropping the last
+/// clone does not wait, so in a program that ends then, call `close`.
+///
+/// # As a `Sink`
+///
+/// Each clone is a [`Sink`](futures::Sink) of its own, so many tasks can `forward` into one stream.
+/// Closing it through the sink's methods, as `forward` does at its end, waits until everything accepted
+/// so far is settled and closes *that clone*; the others go on. A clone that is ready and does not send
+/// keeps room for one record, of the size of its previous one; a larger record is taken all the same, so
+/// there can be one record over the bounds per such clone.
+///
+/// The inherent methods come before those of `SinkExt` with the same name, except on a `&mut Producer`:
+/// there `SinkExt::send` also flushes and `SinkExt::close` closes the clone.
+///
+/// # Cancel safety
+///
+/// Dropping the future of `send` or `put` before it is ready means that the record was not accepted (it is
+/// dropped with the future); the place among those who wait is given up. Dropping the futures of `flush`,
+/// `close`, `close_within` and `take_failed` changes nothing but what each of them says.
+pub struct Producer {
+    intake: Arc<Intake>,
+    /// Through the sink's methods.
+    closed: bool,
+    reservation: Reservation,
+}
+
+impl<S> KinesisSink<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    /// Makes a producer of this sink, and spawns its driver onto the current tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use = "without a clone of it the driver ends"]
+    pub fn spawn(self) -> Producer
+    where
+        S: Send + 'static,
+    {
+        let (producer, driver) = self.pair();
+        tokio::spawn(driver);
+        producer
+    }
+
+    /// Makes a producer of this sink, and its driver, a future to be placed where it shall run. Nothing
+    /// moves until it is polled.
+    #[must_use = "nothing moves until the driver is polled"]
+    pub fn pair(self) -> (Producer, Driver<S>) {
+        let settings = self.pipeline.settings();
+        let (records, bytes) = (settings.buffer_records, settings.buffer_bytes);
+        let intake = Intake::new(self.stream().clone(), settings.limits.clone(), records, bytes);
+        let intake = Arc::new(intake);
+        let policy = self.fatal_policy;
+        let driver = Driver::new(self, intake.clone(), policy);
+        let reservation = Reservation::default();
+        (Producer { intake, closed: false, reservation }, driver)
+    }
+}
+
+impl Producer {
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &StreamId {
+        &self.intake.stream
+    }
+
+    /// What the sink did since it was built, as of the driver's latest turn. Records that were accepted
+    /// since are not in it.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.intake.queue().totals
+    }
+
+    /// Waits for room, and is ready once the record is accepted. What becomes of it is not told; see
+    /// [`put`](Self::put).
+    ///
+    /// # Errors
+    ///
+    /// The record, and why it was not accepted: it can never be sent, the stream refuses everything,
+    /// failed records fill the buffer, or the producer has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has not accepted the record. Once it is ready, it has.
+    pub async fn send(&self, record: Record) -> Result<(), NotAccepted> {
+        let (record, room) = self.admit(record).await?;
+        self.intake.push(record, room)
+    }
+
+    /// Waits for room, and is ready with a receipt once the record is accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn put(&self, record: Record) -> Result<Receipt, NotAccepted> {
+        let (record, room) = self.admit(record).await?;
+        let (record, receipt) = record.tracked();
+        self.intake.push(record, room).map(|()| receipt)
+    }
+
+    /// Accepts the record if there is room and nobody waits for it, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`NotAcceptedReason::Full`] if it had to wait.
+    pub fn try_send(&self, record: Record) -> Result<(), NotAccepted> {
+        let (record, room) = self.try_admit(record)?;
+        self.intake.push(record, room)
+    }
+
+    /// As [`try_send`](Self::try_send), with a receipt.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send).
+    pub fn try_put(&self, record: Record) -> Result<Receipt, NotAccepted> {
+        let (record, room) = self.try_admit(record)?;
+        let (record, receipt) = record.tracked();
+        self.intake.push(record, room).map(|()| receipt)
+    }
+
+    /// Checks the record and waits for its room.
+    async fn admit(&self, record: Record) -> Result<(Record, Room), NotAccepted> {
+        // A caller in a loop must let the driver run, also if it never has to wait.
+        consume_budget().await;
+        let record = self.check(record)?;
+        match self.intake.clone().room(record.size()).await {
+            Ok(room) => Ok((record, room)),
+            Err(reason) => Err(NotAccepted::new(record, reason)),
+        }
+    }
+
+    fn try_admit(&self, record: Record) -> Result<(Record, Room), NotAccepted> {
+        let record = self.check(record)?;
+        match self.intake.try_room(record.size()) {
+            Ok(room) => Ok((record, room)),
+            Err(reason) => Err(NotAccepted::new(record, reason)),
+        }
+    }
+
+    fn check(&self, record: Record) -> Result<Record, NotAccepted> {
+        if self.closed {
+            return Err(NotAccepted::new(record, NotAcceptedReason::Closed));
+        }
+        match self.intake.limits.check(&record) {
+            Ok(()) => Ok(record),
+            Err(error) => Err(NotAccepted::new(record, error)),
+        }
+    }
+
+    /// Is ready when everything that was accepted before the call, by any clone, is settled. Records
+    /// accepted later cannot hold it up.
+    ///
+    /// It does not wait for those that are accepted later, and sends nothing earlier than the linger
+    /// allows: the driver flushes all the time.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Undelivered`] as long as failed records are kept for
+    /// [`take_failed`](Self::take_failed), [`SinkError::Request`] when the stream refuses everything and
+    /// the producer goes on trying, [`SinkError::Stopped`] and [`SinkError::Abandoned`] when it has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn flush(&self) -> Result<(), SinkError> {
+        consume_budget().await;
+        match self.intake.flush()? {
+            Some(answer) => answer.await.unwrap_or_else(|_| self.intake.flushed_at_the_end()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes out the records that failed for good, without a receipt or a dead-letter handler to take
+    /// them, in the order of acceptance. Once the producer has ended, also what was left then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing: the next call returns the records.
+    #[must_use = "the records are no longer in the producer"]
+    pub async fn take_failed(&self) -> Vec<Undelivered> {
+        if let Some(laid_out) = self.intake.lay_out_failed() {
+            // Without an answer the driver has ended, and laid everything out.
+            let _ = laid_out.await;
+        }
+        std::mem::take(&mut self.intake.queue().undelivered)
+    }
+
+    /// Takes no more records from any clone, and is ready when all that were accepted are settled and
+    /// the driver has ended.
+    ///
+    /// Without a deadline that can take as long as an outage does; see
+    /// [`close_within`](Self::close_within). May be called again and again, by any clone.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] with the records that were not delivered and that nobody has taken, or if the
+    /// producer had stopped or been abandoned before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll it has closed the producer, which goes on draining. No record is lost
+    /// with it: the next call returns them.
+    pub async fn close(&self) -> Result<(), CloseError> {
+        self.intake.close(End::Closed);
+        self.intake.ended().await
+    }
+
+    /// Closes, and gives back what is not settled after `deadline`.
+    ///
+    /// The records left go to the caller, inside the error, and their receipts say that they were taken
+    /// back. Requests in flight at that moment are abandoned: their records
+    /// [may be written](Undelivered::may_be_written).
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with its timer enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`close`](Self::close). Dropped before the deadline, it gives nothing up.
+    pub async fn close_within(&self, deadline: Duration) -> Result<(), CloseError> {
+        match tokio::time::timeout(deadline, self.close()).await {
+            Ok(closed) => closed,
+            Err(_) => {
+                self.intake.give_up();
+                self.intake.ended().await
+            }
+        }
+    }
+
+    /// Whether this clone takes no more records: it was closed, or the producer has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed || self.intake.is_closing()
+    }
+}
+
+impl Clone for Producer {
+    /// Another handle to the same sink. The clone of a closed one is closed.
+    fn clone(&self) -> Self {
+        if !self.closed {
+            self.intake.join();
+        }
+        let reservation = Reservation::default();
+        Self { intake: self.intake.clone(), closed: self.closed, reservation }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.intake.leave();
+        }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("stream", &self.intake.stream)
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,426 @@
+//! The contract of `futures::Sink`, and what DESIGN promises beyond it, for whatever is a sink of records.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future, stream};
+use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{
+    DefaultService, KinesisSink, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES, NotAcceptedReason,
+    Producer, Record, SinkBuilder, SinkError,
+};
+use tokio::time::{Instant, sleep};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service};
+
+use crate::scripted::{self, Scripted, numbers, records};
+
+/// What the contract is for.
+pub trait Subject: Sink<Record, Error = SinkError> + Unpin + Send + Sized + 'static {
+    fn of(sink: KinesisSink) -> Self;
+
+    /// Built over `service`.
+    fn build<S>(builder: SinkBuilder, service: S) -> Self
+    where
+        S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error = BoxError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        let service: DefaultService = BoxCloneSyncService::new(service);
+        Self::of(builder.with_seed(1).build_with(service, "example").unwrap())
+    }
+
+    fn new(service: &Scripted) -> Self {
+        Self::build(KinesisSink::builder(), service.clone())
+    }
+}
+
+impl Subject for KinesisSink {
+    fn of(sink: KinesisSink) -> Self {
+        sink
+    }
+}
+
+impl Subject for Producer {
+    fn of(sink: KinesisSink) -> Self {
+        sink.spawn()
+    }
+}
+
+/// A test of each promise for this subject.
+macro_rules! contract {
+    ($subject:ty) => {
+        contract!($subject:
+            it_is_unpin_and_send
+            repeated_ready_is_harmless
+            a_record_sent_without_room_comes_back
+            ready_is_pending_while_the_buffer_is_full
+            the_byte_bound_holds_to_within_one_record
+            flush_is_ready_exactly_when_nothing_is_unsettled
+            close_is_idempotent_and_ends_the_sink
+            a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on
+            the_largest_records_and_requests_can_be_sent_when_allowed
+            every_pending_registers_the_newest_waker
+            requests_go_on_while_nobody_polls_the_sink
+            requests_run_concurrently
+            every_way_to_feed_a_sink_works
+            it_composes_with_the_adapters_of_futures
+            a_source_that_pauses_at_every_item_costs_a_request_per_round_trip
+            an_idle_sink_sends_a_single_record_at_once
+            a_busy_service_makes_fuller_requests
+            dropping_a_future_of_the_sink_loses_nothing
+            a_sink_can_move_between_tasks
+            data_arrives_as_it_was_sent
+        );
+    };
+    ($subject:ty: $($test:ident)*) => {
+        $(
+            #[tokio::test(start_paused = true)]
+            async fn $test() {
+                contract::$test::<$subject>().await;
+            }
+        )*
+    };
+}
+pub(crate) use contract;
+
+/// The three poll methods that can be pending.
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    Ready,
+    Flush,
+    Close,
+}
+
+impl Method {
+    const ALL: [Self; 3] = [Self::Ready, Self::Flush, Self::Close];
+
+    fn poll<S: Sink<Record> + Unpin>(
+        self,
+        sink: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Error>> {
+        match self {
+            Self::Ready => sink.poll_ready_unpin(cx),
+            Self::Flush => sink.poll_flush_unpin(cx),
+            Self::Close => sink.poll_close_unpin(cx),
+        }
+    }
+}
+
+/// Polls `sink` from one task, then from another, and expects that the other one is woken.
+async fn assert_newest_waker<S: Sink<Record> + Unpin>(method: Method, sink: &mut S, state: &str) {
+    let (mut first, mut second) = (task::spawn(()), task::spawn(()));
+    let pending = first.enter(|cx, _| method.poll(sink, cx).is_pending());
+    assert!(pending, "{method:?} while {state}");
+    let pending = second.enter(|cx, _| method.poll(sink, cx).is_pending());
+    assert!(pending, "{method:?} while {state}");
+    sleep(Duration::from_secs(60)).await;
+    assert!(second.is_woken(), "{method:?} while {state}");
+}
+
+/// A source that has one record every `pause`, and is pending in between.
+pub fn ticking(count: usize, pause: Duration) -> impl Stream<Item = Result<Record, SinkError>> {
+    stream::iter(records(0..count)).then(move |record| async move {
+        sleep(pause).await;
+        Ok(record)
+    })
+}
+
+fn assert_unpin_send<T: Unpin + Send>(_: &T) {}
+
+pub async fn it_is_unpin_and_send<S: Subject>() {
+    assert_unpin_send(&S::new(&Scripted::delivering()));
+}
+
+pub async fn repeated_ready_is_harmless<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = task::spawn(S::new(&service));
+    for _ in 0..10 {
+        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+    }
+    sink.enter(|_, sink| sink.start_send(Record::from("one"))).unwrap();
+    for _ in 0..10 {
+        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+    }
+    assert_eq!(service.requests().len(), 0);
+    sink.flush().await.unwrap();
+    assert_eq!(service.delivered(), ["one"]);
+}
+
+pub async fn a_record_sent_without_room_comes_back<S: Subject>() {
+    let service = Scripted::delivering();
+    let builder = KinesisSink::builder().with_buffer_records(1);
+    let mut sink = S::build(builder, service.clone());
+    sink.start_send_unpin(Record::from("fits")).unwrap();
+    let error = sink.start_send_unpin(Record::from("too many")).unwrap_err();
+    let SinkError::NotAccepted(refused) = error else { panic!("{error}") };
+    assert_eq!(*refused.reason(), NotAcceptedReason::Full);
+    sink.send(refused.into_record()).await.unwrap();
+    assert_eq!(service.delivered(), ["fits", "too many"]);
+}
+
+pub async fn ready_is_pending_while_the_buffer_is_full<S: Subject>() {
+    let service = Scripted::delivering();
+    let builder = KinesisSink::builder().with_buffer_records(2);
+    let mut sink = task::spawn(S::build(builder, service.clone()));
+    for record in records(0..2) {
+        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+        sink.enter(|_, sink| sink.start_send(record)).unwrap();
+    }
+    assert_pending!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+    sleep(Duration::from_millis(19)).await;
+    assert_eq!(service.sizes(), [2], "a full buffer is sent without a flush");
+    sleep(Duration::from_millis(2)).await;
+    assert!(sink.is_woken());
+    assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+}
+
+pub async fn the_byte_bound_holds_to_within_one_record<S: Subject>() {
+    let service = Scripted::delivering();
+    let builder = KinesisSink::builder().with_buffer_bytes(10_000);
+    let mut sink = task::spawn(S::build(builder, service.clone()));
+    let mut most = 0;
+    for sent in 0..100 {
+        while sink.enter(|cx, sink| sink.poll_ready(cx)).is_pending() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let record = Record::from(("key", vec![0; 997]));
+        sink.enter(|_, sink| sink.start_send(record)).unwrap();
+        most = most.max(sent + 1 - service.delivered().len());
+    }
+    assert_eq!(most, 10, "ten records of 1,000 bytes, in flight or not");
+    sink.flush().await.unwrap();
+    assert_eq!(service.delivered().len(), 100);
+}
+
+pub async fn flush_is_ready_exactly_when_nothing_is_unsettled<S: Subject>() {
+    let service = Scripted::new(|call, request| {
+        Ok(scripted::answer_each(request, |place| call > 0 || place > 0))
+    });
+    let mut sink = task::spawn(S::new(&service));
+    assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
+    assert_eq!(service.requests().len(), 0, "an empty flush makes no call");
+    for record in records(0..3) {
+        sink.enter(|_, sink| sink.start_send(record)).unwrap();
+    }
+    let mut polls = 0;
+    while sink.enter(|cx, sink| sink.poll_flush(cx)).is_pending() {
+        assert!(service.delivered().len() < 3);
+        polls += 1;
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(polls > 20, "at least a round trip");
+    assert_eq!(service.delivered(), ["1", "2", "0"]);
+    assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
+}
+
+pub async fn close_is_idempotent_and_ends_the_sink<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    sink.feed(Record::from("one")).await.unwrap();
+    sink.close().await.unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(service.delivered(), ["one"]);
+    let mut sink = task::spawn(sink);
+    let error = assert_ready_err!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+    assert!(matches!(error, SinkError::Closed));
+    let error = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
+    assert_eq!(error.into_record().unwrap().data(), "late");
+    assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
+}
+
+pub async fn a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    sink.feed(Record::from("before")).await.unwrap();
+    let wrong = [
+        Record::from(vec![0; 1024 * 1024]),
+        Record::from(("", "empty key")),
+        Record::from(("k".repeat(257), "long key")),
+    ];
+    for record in wrong {
+        let error = sink.feed(record.clone()).await.unwrap_err();
+        assert_eq!(error.into_record(), Some(record));
+    }
+    sink.send(Record::from("after")).await.unwrap();
+    assert_eq!(service.delivered(), ["before", "after"]);
+}
+
+pub async fn the_largest_records_and_requests_can_be_sent_when_allowed<S: Subject>() {
+    let service = Scripted::delivering();
+    let limits =
+        Limits::default().with_request_bytes(MAX_REQUEST_BYTES).with_record_bytes(MAX_RECORD_BYTES);
+    let builder = KinesisSink::builder().with_limits(limits);
+    let mut sink = S::build(builder, service.clone());
+    let record = |bytes| Record::from(("k", vec![0; bytes]));
+    sink.send(record(MAX_RECORD_BYTES - 1)).await.unwrap();
+    assert_eq!(service.requests()[0].bytes(), 10 * 1024 * 1024);
+    let error = sink.send(record(MAX_RECORD_BYTES)).await.unwrap_err();
+    assert_eq!(error.into_record().unwrap().data().len(), MAX_RECORD_BYTES);
+    assert_eq!(service.requests().len(), 1);
+}
+
+pub async fn every_pending_registers_the_newest_waker<S: Subject>() {
+    for method in Method::ALL {
+        let full = || KinesisSink::builder().with_buffer_records(1).with_seed(3);
+
+        let mut sink = S::build(full(), Scripted::delivering());
+        sink.start_send_unpin(Record::from("one")).unwrap();
+        assert_newest_waker(method, &mut sink, "a request is in flight").await;
+
+        let mut sink = S::build(full(), Scripted::failing(1, "InternalFailure"));
+        sink.start_send_unpin(Record::from("one")).unwrap();
+        let mut first = task::spawn(());
+        assert!(first.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
+        sleep(Duration::from_millis(20)).await;
+        assert_newest_waker(method, &mut sink, "backing off").await;
+
+        let busy = tower::limit::ConcurrencyLimit::new(Scripted::delivering(), 1);
+        let mut other = busy.clone();
+        std::future::poll_fn(|cx| other.poll_ready(cx)).await.unwrap();
+        let mut sink = S::build(full(), busy);
+        sink.start_send_unpin(Record::from("one")).unwrap();
+        let mut first = task::spawn(());
+        assert!(first.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
+        let mut second = task::spawn(());
+        assert!(second.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
+        drop(other);
+        sleep(Duration::from_secs(60)).await;
+        assert!(second.is_woken(), "{method:?} while the service is busy");
+    }
+}
+
+pub async fn requests_go_on_while_nobody_polls_the_sink<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    for record in records(0..500) {
+        sink.feed(record).await.unwrap();
+    }
+    assert!(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await.is_ok());
+    sleep(Duration::from_millis(21)).await;
+    assert_eq!(service.delivered().len(), 500, "nobody polled since");
+    sink.flush().await.unwrap();
+    assert_eq!(service.requests().len(), 1);
+}
+
+pub async fn requests_run_concurrently<S: Subject>() {
+    let service = Scripted::delivering().with_round_trip(Duration::from_secs(1));
+    let mut sink = S::new(&service);
+    let began = Instant::now();
+    let source = stream::iter(records(0..2_000).map(Ok));
+    source.forward(&mut sink).await.unwrap();
+    assert_eq!(service.sizes(), [500; 4]);
+    assert_eq!(began.elapsed().as_secs(), 1, "four round trips at once");
+}
+
+pub async fn every_way_to_feed_a_sink_works<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    sink.send(Record::from("0")).await.unwrap();
+    sink.feed(Record::from("1")).await.unwrap();
+    sink.flush().await.unwrap();
+    sink.send_all(&mut stream::iter(records(2..600).map(Ok))).await.unwrap();
+    stream::iter(records(600..1_300).map(Ok)).forward(&mut sink).await.unwrap();
+    let mut delivered = service.delivered();
+    delivered.sort_by_key(|number| number.parse::<usize>().unwrap());
+    assert_eq!(delivered, numbers(0..1_300));
+}
+
+pub async fn it_composes_with_the_adapters_of_futures<S: Subject>() {
+    let (left, right) = (Scripted::delivering(), Scripted::delivering());
+    let mut both = S::new(&left).fanout(S::new(&right));
+    both.send_all(&mut stream::iter(records(0..700).map(Ok))).await.unwrap();
+    both.close().await.unwrap();
+    assert_eq!((left.delivered().len(), right.delivered().len()), (700, 700));
+
+    let service = Scripted::delivering();
+    let mut strings = S::new(&service)
+        .with(|n: usize| future::ready(Ok::<_, SinkError>(Record::from(n.to_string()))));
+    strings.send_all(&mut stream::iter((0..700).map(Ok))).await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..700));
+
+    let service = Scripted::delivering();
+    let mut buffered = S::new(&service).buffer(10);
+    buffered.send_all(&mut stream::iter(records(0..700).map(Ok))).await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..700));
+}
+
+pub async fn a_source_that_pauses_at_every_item_costs_a_request_per_round_trip<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    let began = Instant::now();
+    ticking(4_000, Duration::from_millis(1)).forward(&mut sink).await.unwrap();
+    let round_trips = began.elapsed().as_millis() as usize / 20;
+    let requests = service.requests().len();
+    assert!(requests <= round_trips + 1, "{requests} requests in {round_trips} round trips");
+    assert_eq!(service.delivered(), numbers(0..4_000));
+}
+
+pub async fn an_idle_sink_sends_a_single_record_at_once<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    let began = Instant::now();
+    sink.send(Record::from("one")).await.unwrap();
+    assert_eq!(began.elapsed().as_millis(), 20, "the round trip and nothing else");
+}
+
+pub async fn a_busy_service_makes_fuller_requests<S: Subject>() {
+    let service = Scripted::delivering();
+    let busy = tower::limit::ConcurrencyLimit::new(service.clone(), 1);
+    let mut other = busy.clone();
+    std::future::poll_fn(|cx| other.poll_ready(cx)).await.unwrap();
+    let mut sink = task::spawn(S::build(KinesisSink::builder(), busy));
+    for record in records(0..10) {
+        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+        sink.enter(|_, sink| sink.start_send(record)).unwrap();
+        assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
+    }
+    assert_eq!(service.requests().len(), 0);
+    drop(other);
+    assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(service.sizes(), [10], "cut only when the service was ready");
+}
+
+pub async fn dropping_a_future_of_the_sink_loses_nothing<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    assert!(sink.send(Record::from("one")).now_or_never().is_none());
+    assert!(sink.flush().now_or_never().is_none());
+    assert!(ticking(10, Duration::from_millis(1)).forward(&mut sink).now_or_never().is_none());
+    sink.close().await.unwrap();
+    assert_eq!(service.delivered(), ["one"]);
+}
+
+pub async fn a_sink_can_move_between_tasks<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    for round in 0..5 {
+        let task = tokio::spawn(async move {
+            let range = round * 300..(round + 1) * 300;
+            sink.send_all(&mut stream::iter(records(range).map(Ok))).await.unwrap();
+            sink
+        });
+        sink = task.await.unwrap();
+    }
+    assert_eq!(service.delivered(), numbers(0..1_500));
+}
+
+pub async fn data_arrives_as_it_was_sent<S: Subject>() {
+    let service = Scripted::failing(2, "InternalFailure");
+    let mut sink = S::new(&service);
+    let data = bytes::Bytes::from(vec![0xff; 100]);
+    sink.send(Record::from(("key", data.clone()))).await.unwrap();
+    let requests = service.requests();
+    assert_eq!(requests.len(), 3);
+    for request in requests {
+        let entry = &request.entries()[0];
+        assert_eq!(entry.data().as_ptr(), data.as_ptr(), "not copied, also on retries");
+        assert_eq!(entry.partition_key().map(|key| key.as_str()), Some("key"));
+    }
+}

@@ -259,9 +259,10 @@ impl Intake {
         // First the reason: who finds the queue closed looks for it.
         self.set_status(Status::Ending(end));
         let mut queue = self.queue();
-        if queue.phase == Phase::Open {
-            queue.phase = Phase::Draining;
+        if queue.phase != Phase::Open {
+            return;
         }
+        queue.phase = Phase::Draining;
         wake(queue);
         self.records.close();
         self.bytes.close();

@@ -1,0 +1,554 @@
+//! How a producer ends, and what everyone is told then: no receipt hangs, no record is lost in silence.
+
+mod logs;
+mod scripted;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt, future};
+use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{
+    CloseError, Delivery, FatalPolicy, KinesisSink, NotAcceptedReason, Producer, Reason, Receipt,
+    Record, SinkBuilder, SinkError, Undelivered,
+};
+use logs::Logs;
+use scripted::{Scripted, all_delivered, service_error, text};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, Service};
+use tracing::Level;
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder().with_seed(1)
+}
+
+fn record(text: &'static str) -> Record {
+    Record::from(text)
+}
+
+fn texts(undelivered: &[Undelivered]) -> Vec<String> {
+    undelivered.iter().map(|one| text(one.record().data())).collect()
+}
+
+/// What is going on when the end comes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Idle,
+    MidRequest,
+    MidRetry,
+}
+
+/// How the end comes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Close,
+    CloseWithin,
+    LastCloneDropped,
+    DriverAborted,
+    DriverPanics,
+    RuntimeShutDown,
+}
+
+/// Panics instead of becoming ready, once it is told to.
+#[derive(Clone)]
+struct Fragile {
+    inner: Scripted,
+    breaks: Arc<AtomicBool>,
+}
+
+impl Service<PutRecordsRequest> for Fragile {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = <Scripted as Service<PutRecordsRequest>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        assert!(!self.breaks.load(Ordering::Relaxed), "a panic on purpose");
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+/// A producer in this state, with the receipts of what it holds: a, b and c; d and e have none.
+struct Case {
+    service: Fragile,
+    producer: Producer,
+    driver: JoinHandle<()>,
+    receipts: Vec<Receipt>,
+}
+
+impl Case {
+    async fn new(state: State) -> Self {
+        let inner = match state {
+            State::Idle => Scripted::delivering(),
+            State::MidRequest => Scripted::delivering().with_round_trip(Duration::from_secs(10)),
+            State::MidRetry => Scripted::failing(1, "InternalFailure"),
+        };
+        let service = Fragile { inner, breaks: Arc::default() };
+        let wait = Duration::from_secs(10);
+        let builder = builder().with_backoff(wait, wait);
+        let (producer, driver) = builder.build_with(service.clone(), "example").unwrap().pair();
+        let driver = tokio::spawn(driver);
+        let mut receipts = Vec::new();
+        if state != State::Idle {
+            for data in ["a", "b", "c"] {
+                receipts.push(producer.put(record(data)).await.unwrap());
+            }
+            producer.send(record("d")).await.unwrap();
+            producer.send(record("e")).await.unwrap();
+        }
+        sleep(Duration::from_millis(30)).await;
+        let requests = usize::from(state != State::Idle);
+        assert_eq!(service.inner.sizes(), [5].repeat(requests), "{state:?}");
+        assert_eq!(service.inner.delivered().len(), 0);
+        Self { service, producer, driver, receipts }
+    }
+}
+
+/// All receipts, settled: waiting for them must not take for ever.
+fn outcomes(receipts: Vec<Receipt>) -> Vec<Result<Delivery, Undelivered>> {
+    receipts.into_iter().map(|receipt| receipt.now_or_never().expect("it is settled")).collect()
+}
+
+/// Every call says that the producer has ended, and gives the record back.
+async fn assert_ended(producer: &Producer, expected: &NotAcceptedReason) {
+    for refused in [
+        producer.send(record("late")).await.unwrap_err(),
+        producer.put(record("late")).await.unwrap_err(),
+        producer.try_send(record("late")).unwrap_err(),
+        producer.try_put(record("late")).unwrap_err(),
+    ] {
+        assert_eq!(refused.reason(), expected);
+        assert_eq!(refused.into_record(), record("late"));
+    }
+    assert!(producer.is_closed());
+    let mut sink = producer.clone();
+    let error = sink.feed(record("late")).await.unwrap_err();
+    let told = match expected {
+        NotAcceptedReason::Abandoned => matches!(error, SinkError::Abandoned),
+        NotAcceptedReason::Stopped(_) => matches!(error, SinkError::Stopped { .. }),
+        _ => matches!(error, SinkError::Closed),
+    };
+    assert!(told, "{error}");
+    let error = sink.start_send_unpin(record("late")).unwrap_err();
+    assert_eq!(error.into_record(), Some(record("late")));
+    SinkExt::close(&mut sink).now_or_never().expect("it need not wait").ok();
+}
+
+fn assert_all_delivered(case: &Case, state: State) {
+    let expected: &[&str] = if state == State::Idle { &[] } else { &["a", "b", "c", "d", "e"] };
+    assert_eq!(case.service.inner.delivered(), expected, "{state:?}");
+}
+
+async fn end(case: &mut Case, end: End, state: State) {
+    match end {
+        End::Close => {
+            case.producer.close().await.unwrap();
+            assert_all_delivered(case, state);
+            case.producer.close().await.unwrap();
+            case.producer.flush().await.unwrap();
+            assert_ended(&case.producer, &NotAcceptedReason::Closed).await;
+            assert!(case.producer.take_failed().await.is_empty());
+        }
+        End::CloseWithin => {
+            let closed = case.producer.close_within(Duration::from_millis(5)).await;
+            if state == State::Idle {
+                closed.unwrap();
+            } else {
+                let CloseError::Undelivered(left) = closed.unwrap_err() else {
+                    panic!("{state:?}")
+                };
+                assert_eq!(texts(&left), ["a", "b", "c", "d", "e"]);
+                assert!(left.iter().all(Undelivered::may_be_written));
+            }
+            assert_ended(&case.producer, &NotAcceptedReason::Closed).await;
+            case.producer.close().await.unwrap();
+        }
+        End::LastCloneDropped => {
+            let (producer, driver) = std::mem::replace(case, Case::new(State::Idle).await).end_of();
+            let clone = producer.clone();
+            drop(producer);
+            sleep(Duration::from_millis(1)).await;
+            assert!(!driver.is_finished(), "one clone is left");
+            drop(clone);
+            driver.await.unwrap();
+        }
+        End::DriverAborted | End::DriverPanics => {
+            match end {
+                End::DriverAborted => case.driver.abort(),
+                _ => {
+                    case.service.breaks.store(true, Ordering::Relaxed);
+                    case.producer.send(record("f")).await.unwrap();
+                }
+            }
+            let ended = (&mut case.driver).await.unwrap_err();
+            assert_eq!(ended.is_panic(), end == End::DriverPanics);
+            assert_ended(&case.producer, &NotAcceptedReason::Abandoned).await;
+            let error = case.producer.flush().await.unwrap_err();
+            let kept = matches!(error, SinkError::Undelivered { .. } | SinkError::Abandoned);
+            assert!(kept, "{error}");
+            let CloseError::Abandoned(left) = case.producer.close().await.unwrap_err() else {
+                panic!("{state:?}")
+            };
+            let mut expected = if state == State::Idle { vec![] } else { vec!["d", "e"] };
+            expected.extend((end == End::DriverPanics).then_some("f"));
+            assert_eq!(texts(&left), expected, "{state:?}");
+            assert!(left.iter().all(|one| matches!(one.reason(), Reason::Abandoned { .. })));
+            let error = case.producer.flush().await.unwrap_err();
+            assert!(matches!(error, SinkError::Abandoned), "{error}");
+        }
+        End::RuntimeShutDown => unreachable!("it has a test of its own"),
+    }
+}
+
+impl Case {
+    fn end_of(self) -> (Producer, JoinHandle<()>) {
+        (self.producer, self.driver)
+    }
+}
+
+fn assert_outcomes(receipts: Vec<Receipt>, end: End, state: State) {
+    let outcomes = outcomes(receipts);
+    assert_eq!(outcomes.len(), if state == State::Idle { 0 } else { 3 });
+    for (outcome, expected) in outcomes.into_iter().zip(["a", "b", "c"]) {
+        let reason = match end {
+            End::Close | End::LastCloneDropped => {
+                outcome.unwrap_or_else(|lost| panic!("{end:?} {state:?}: {lost}"));
+                continue;
+            }
+            _ => outcome.expect_err("it was not delivered"),
+        };
+        assert_eq!(reason.record(), &record(expected));
+        assert!(reason.may_be_written(), "{end:?} {state:?}");
+        match reason.reason() {
+            Reason::TakenBack { .. } => assert_eq!(end, End::CloseWithin),
+            Reason::Abandoned { .. } => {
+                assert_ne!(end, End::CloseWithin);
+                assert!(reason.to_string().contains("outcome is unknown"), "{reason}");
+            }
+            other => panic!("{end:?} {state:?}: {other}"),
+        }
+        assert_eq!(reason.history().len(), usize::from(state == State::MidRetry));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_end_in_every_state_settles_every_receipt() {
+    let ends = [
+        End::Close,
+        End::CloseWithin,
+        End::LastCloneDropped,
+        End::DriverAborted,
+        End::DriverPanics,
+    ];
+    for how in ends {
+        for state in [State::Idle, State::MidRequest, State::MidRetry] {
+            let mut case = Case::new(state).await;
+            let receipts = std::mem::take(&mut case.receipts);
+            end(&mut case, how, state).await;
+            assert_outcomes(receipts, how, state);
+        }
+    }
+}
+
+#[test]
+fn a_runtime_that_shuts_down_settles_every_receipt() {
+    for state in [State::Idle, State::MidRequest, State::MidRetry] {
+        let runtime: Runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let case = runtime.block_on(Case::new(state));
+        drop(runtime);
+        assert_outcomes(case.receipts, End::RuntimeShutDown, state);
+        // Without any runtime.
+        futures::executor::block_on(async {
+            assert_ended(&case.producer, &NotAcceptedReason::Abandoned).await;
+            let CloseError::Abandoned(left) = case.producer.close().await.unwrap_err() else {
+                panic!("{state:?}")
+            };
+            assert_eq!(left.len(), if state == State::Idle { 0 } else { 2 });
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped() {
+    let logs = Logs::listen(Level::INFO);
+    let service = Scripted::delivering();
+    let (producer, driver) = builder().build_with(service, "example").unwrap().pair();
+    let receipt = producer.put(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    drop(driver);
+    let undelivered = receipt.now_or_never().unwrap().unwrap_err();
+    assert_eq!(undelivered.reason(), &Reason::Abandoned { last: None });
+    assert!(!undelivered.may_be_written(), "it was never sent");
+    assert_eq!(texts(&producer.take_failed().await), ["b"]);
+    let warnings = logs.with("WARN");
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert!(warnings[0].contains("ended with 1 records undelivered"), "{warnings:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_room_are_told_of_the_end() {
+    for abort in [false, true] {
+        let service = Scripted::delivering().with_round_trip(Duration::from_secs(10));
+        let builder = builder().with_buffer_records(1);
+        let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
+        let driver = tokio::spawn(driver);
+        producer.send(record("a")).await.unwrap();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let producer = producer.clone();
+                tokio::spawn(async move { producer.send(record("b")).await })
+            })
+            .collect();
+        let mut sink = producer.clone();
+        let ready =
+            tokio::spawn(async move { future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await });
+        sleep(Duration::from_millis(1)).await;
+        let expected = match abort {
+            true => {
+                driver.abort();
+                NotAcceptedReason::Abandoned
+            }
+            false => {
+                assert!(producer.close().now_or_never().is_none());
+                NotAcceptedReason::Closed
+            }
+        };
+        for task in waiting {
+            let refused = task.await.unwrap().unwrap_err();
+            assert_eq!(*refused.reason(), expected);
+            assert_eq!(refused.into_record(), record("b"));
+        }
+        let error = ready.await.unwrap().unwrap_err();
+        assert!(matches!(error, SinkError::Closed | SinkError::Abandoned), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_close_goes_on_draining_and_gives_nothing_up() {
+    let service = Scripted::failing(3, "InternalFailure");
+    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    assert!(producer.close().now_or_never().is_none());
+    receipt.await.unwrap();
+    let service = Scripted::failing(3, "InternalFailure");
+    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    let within = producer.close_within(Duration::from_millis(30));
+    let cut_short = tokio::time::timeout(Duration::from_millis(10), within).await;
+    assert!(cut_short.is_err(), "dropped before its deadline");
+    assert!(producer.is_closed());
+    receipt.await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_come_while_it_closes_are_accepted_or_come_back() {
+    let service = Scripted::delivering();
+    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let senders: Vec<_> = (0..50)
+        .map(|_| {
+            let producer = producer.clone();
+            tokio::spawn(async move {
+                let mut receipts = Vec::new();
+                while let Ok(receipt) = producer.put(record("a")).await {
+                    receipts.push(receipt);
+                    sleep(Duration::from_micros(300)).await;
+                }
+                for receipt in &mut receipts {
+                    receipt.await.unwrap();
+                }
+                receipts.len()
+            })
+        })
+        .collect();
+    sleep(Duration::from_millis(50)).await;
+    producer.close().await.unwrap();
+    let accepted: usize = future::join_all(senders).await.into_iter().map(Result::unwrap).sum();
+    assert!(accepted > 0);
+    assert_eq!(service.delivered().len(), accepted);
+}
+
+/// Refuses everything but the first call, which takes longer than the others.
+fn refusing_after_the_first() -> Scripted {
+    Scripted::new(|call, request| match call {
+        0 => Ok(all_delivered(request)),
+        _ => Err(service_error("AccessDeniedException")),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
+    let logs = Logs::listen(Level::INFO);
+    let service = Scripted::failing(usize::MAX, "ResourceNotFoundException");
+    let builder = builder().with_buffer_records(2);
+    let producer = builder.build_with(service.clone(), "example").unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
+    let refused = pending.unwrap_err();
+    let NotAcceptedReason::Stopped(cause) = refused.reason() else { panic!("{refused}") };
+    assert_eq!(cause.code(), "ResourceNotFoundException");
+    assert_eq!(refused.record(), &record("c"));
+    let SinkError::Stopped { source, .. } = flush.unwrap_err() else { panic!() };
+    assert_eq!(&source, cause);
+    assert_ended(&producer, &NotAcceptedReason::Stopped(cause.clone())).await;
+
+    let undelivered = receipt.await.unwrap_err();
+    assert_eq!(undelivered.reason(), &Reason::Refused(cause.clone()));
+    assert_eq!(undelivered.history().len(), 1);
+    assert!(!undelivered.may_be_written());
+    let error = producer.close().await.unwrap_err();
+    assert!(matches!(&error, CloseError::Stopped { source, .. } if source == cause), "{error}");
+    assert_eq!(texts(error.undelivered()), ["b"]);
+    assert!(producer.close().await.unwrap_err().into_undelivered().is_empty());
+    assert_eq!(service.requests().len(), 1, "it does not hammer");
+    assert!(!logs.with("WARN").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_stops_waits_for_the_requests_in_flight() {
+    let service = refusing_after_the_first();
+    let slow_first = Staggered { inner: service.clone(), calls: 0 };
+    let (sender, letters) = std::sync::mpsc::channel();
+    let producer = builder()
+        .with_dead_letters(move |lost: Undelivered| sender.send(lost).unwrap())
+        .build_with(slow_first, "example")
+        .unwrap()
+        .spawn();
+    let first = producer.put(record("a")).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    // Sent at the end of the linger, and refused while the first one is in flight.
+    let second = producer.put(record("b")).await.unwrap();
+    producer.send(record("c")).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    assert!(producer.is_closed());
+    first.await.expect("it was in flight");
+    assert!(matches!(second.await.unwrap_err().reason(), Reason::Refused(_)));
+    assert!(producer.close().await.unwrap_err().undelivered().is_empty());
+    assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["c"]);
+}
+
+/// Its first call takes a second longer.
+struct Staggered {
+    inner: Scripted,
+    calls: usize,
+}
+
+impl Service<PutRecordsRequest> for Staggered {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = <Scripted as Service<PutRecordsRequest>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        self.calls += 1;
+        let (first, call) = (self.calls == 1, self.inner.call(request));
+        Box::pin(async move {
+            if first {
+                sleep(Duration::from_secs(1)).await;
+            }
+            call.await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
+    let service = Scripted::failing(3, "AccessDeniedException");
+    let producer = builder()
+        .with_buffer_records(2)
+        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_backoff(Duration::from_secs(1), Duration::from_secs(1))
+        .build_with(service.clone(), "example")
+        .unwrap()
+        .spawn();
+    let first = producer.put(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
+    let refused = pending.unwrap_err();
+    let NotAcceptedReason::Refused(cause) = refused.reason() else { panic!("{refused}") };
+    assert_eq!(cause.code(), "AccessDeniedException");
+    assert_eq!(refused.into_record(), record("c"));
+    let SinkError::Request { kept, source, .. } = flush.unwrap_err() else { panic!() };
+    assert_eq!(kept, 2);
+    assert!(source.to_string().contains("AccessDenied"), "{source}");
+    // New ones as well, also where there is room.
+    for refused in
+        [producer.put(record("c")).await.unwrap_err(), producer.try_put(record("c")).unwrap_err()]
+    {
+        assert!(matches!(refused.reason(), NotAcceptedReason::Refused(_)), "{refused}");
+        assert_eq!(refused.into_record(), record("c"));
+    }
+    let mut sink = producer.clone();
+    let error = sink.feed(record("c")).await.unwrap_err();
+    assert!(matches!(error, SinkError::Request { kept: 2, .. }), "{error}");
+    assert!(!producer.is_closed());
+    // A flush waits for the next attempt.
+    let requests = service.requests().len();
+    producer.flush().await.unwrap_err();
+    assert_eq!(service.requests().len(), requests + 1);
+    let delivery = first.await.unwrap();
+    assert_eq!((delivery.attempts(), service.requests().len()), (1, 4));
+    producer.put(record("c")).await.unwrap().await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_that_expires_says_why_and_the_next_one_is_tried() {
+    let service = Scripted::failing(4, "AccessDeniedException");
+    let producer = builder()
+        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_deadline(Duration::from_millis(50))
+        .build_with(service.clone(), "example")
+        .unwrap()
+        .spawn();
+    let first = producer.put(record("a")).await.unwrap().await.unwrap_err();
+    assert!(matches!(first.reason(), Reason::DeadlineExceeded { .. }), "{first}");
+    assert_eq!(first.history()[0].error().code(), "AccessDeniedException");
+    let began = Instant::now();
+    // Nothing is left that could be tried, so the next record is.
+    while producer.put(record("b")).await.unwrap().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing goes through any more");
+    }
+    assert_eq!(service.delivered(), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_while_it_closes_hands_everything_back() {
+    let service = Scripted::failing(usize::MAX, "AccessDeniedException");
+    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    let error = producer.close().await.unwrap_err();
+    assert!(matches!(error, CloseError::Stopped { .. }), "{error}");
+    assert_eq!(texts(error.undelivered()), ["b"]);
+    assert!(matches!(receipt.await.unwrap_err().reason(), Reason::Refused(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_clone_dropped_drains_in_the_background() {
+    let service = Scripted::failing(2, "InternalFailure");
+    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    for _ in 0..600 {
+        producer.send(record("a")).await.unwrap();
+    }
+    drop(producer);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(service.delivered().len(), 600);
+}

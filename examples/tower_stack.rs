@@ -3,7 +3,7 @@
 //! `cargo run --example tower_stack` runs it against an embedded Kinesis server that enforces the limits
 //! of its shards; `RUST_LOG=kinesis_sink=debug` shows each request.
 
-#[path = "forward/embedded.rs"]
+#[path = "kinesis/embedded.rs"]
 mod embedded;
 
 use std::time::{Duration, Instant};

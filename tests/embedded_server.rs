@@ -2,9 +2,10 @@
 //! throttled.
 #![cfg(feature = "config")]
 
-#[path = "../examples/forward/embedded.rs"]
+#[path = "../examples/kinesis/embedded.rs"]
 mod embedded;
-#[path = "../examples/forward/read_back.rs"]
+mod programs;
+#[path = "../examples/kinesis/read_back.rs"]
 mod read_back;
 
 use std::process::{Command, Output, Stdio};
@@ -99,13 +100,8 @@ fn forward_with_input(
     environment: &[(&str, &str)],
     input: impl Into<Stdio>,
 ) -> Output {
-    let program =
-        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/forward");
-    let mut command = Command::new(program);
+    let mut command = programs::example("forward");
     command.args(arguments).stdin(input);
-    // Nothing of the developer's own account may come in.
-    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     command.envs(environment.iter().copied()).output().expect("the example is built")
 }
 

@@ -2,9 +2,9 @@
 //! stream holds.
 #![cfg(feature = "config")]
 
-#[path = "../examples/forward/embedded.rs"]
+#[path = "../examples/kinesis/embedded.rs"]
 mod embedded;
-#[path = "../examples/forward/read_back.rs"]
+#[path = "../examples/kinesis/read_back.rs"]
 mod read_back;
 
 use std::collections::HashSet;

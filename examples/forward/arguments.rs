@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::remote::Remote;
+
 /// Forwards a file into a Kinesis stream, a record per line, and checks that all of it arrived.
 ///
 /// Without options it starts an embedded Kinesis server in this process, generates a log file, forwards
@@ -23,17 +25,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 50_000)]
     pub records: usize,
 
-    /// Name or ARN of the stream to send to [default with --region or --endpoint: example]
-    #[arg(long, value_name = "NAME|ARN")]
-    pub stream: Option<String>,
-
-    /// Region of the stream [default: that of the ARN, else that of the environment]
-    #[arg(long, value_name = "REGION")]
-    pub region: Option<String>,
-
-    /// Endpoint to send to, such as http://127.0.0.1:4567 for a local server
-    #[arg(long, value_name = "URL")]
-    pub endpoint: Option<String>,
+    #[command(flatten)]
+    pub remote: Remote,
 
     /// Read the stream back afterwards, also when it is not the embedded one: only what is written from
     /// now on, with a consumer's permissions (ListShards, GetShardIterator, GetRecords)
@@ -52,10 +45,3 @@ Examples:
   cargo run --example forward -- --throttled
   cargo run --example forward -- --file /var/log/syslog --stream clicks --region eu-west-1
   journalctl -f | cargo run --example forward -- --file - --stream clicks";
-
-impl Arguments {
-    /// Whether to send to a real stream rather than to the embedded server.
-    pub fn is_remote(&self) -> bool {
-        self.stream.is_some() || self.region.is_some() || self.endpoint.is_some()
-    }
-}

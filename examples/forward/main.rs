@@ -4,10 +4,13 @@
 //! it through the real AWS SDK, reads every shard back and compares. See `--help`.
 
 mod arguments;
+#[path = "../kinesis/embedded.rs"]
 mod embedded;
 mod logfile;
 mod progress;
+#[path = "../kinesis/read_back.rs"]
 mod read_back;
+#[path = "../kinesis/remote.rs"]
 mod remote;
 mod source;
 
@@ -55,10 +58,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     };
     let source = Source::open(&path).await?;
-    if arguments.is_remote() {
-        let client = remote::client(&arguments).await?;
-        let stream = arguments.stream.as_deref().unwrap_or(embedded::STREAM);
-        remote::check_stream(&client, stream).await?;
+    if arguments.remote.is_wanted() {
+        let client = arguments.remote.connect().await?;
+        let stream = arguments.remote.stream();
         let read_back = match arguments.read_back {
             true => Some(ReadBack::begin(&client, stream, From::Now).await?),
             false => None,

@@ -1,4 +1,4 @@
-//! A client for a real stream, and early answers to what is commonly wrong.
+//! A real stream, as the command line names it, and early answers to what is commonly wrong.
 
 use std::time::Duration;
 
@@ -11,10 +11,43 @@ use aws_sdk_kinesis::config::ProvideCredentials;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use kinesis_sink::StreamId;
 
-use crate::arguments::Arguments;
+/// Where to send. Without any of these options an example starts an embedded server.
+#[derive(Debug, clap::Args)]
+pub struct Remote {
+    /// Name or ARN of the stream to send to [default with --region or --endpoint: example]
+    #[arg(long, value_name = "NAME|ARN")]
+    stream: Option<String>,
+
+    /// Region of the stream [default: that of the ARN, else that of the environment]
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+
+    /// Endpoint to send to, such as http://127.0.0.1:4567 for a local server
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+}
+
+impl Remote {
+    /// Whether to send to a real stream rather than to an embedded server.
+    pub fn is_wanted(&self) -> bool {
+        self.stream.is_some() || self.region.is_some() || self.endpoint.is_some()
+    }
+
+    /// The stream's name or ARN.
+    pub fn stream(&self) -> &str {
+        self.stream.as_deref().unwrap_or("example")
+    }
+
+    /// A client for a stream that is there.
+    pub async fn connect(&self) -> anyhow::Result<Client> {
+        let client = client(self).await?;
+        check_stream(&client, self.stream()).await?;
+        Ok(client)
+    }
+}
 
 /// A client as the arguments and the environment say.
-pub async fn client(arguments: &Arguments) -> anyhow::Result<Client> {
+async fn client(arguments: &Remote) -> anyhow::Result<Client> {
     let stream: Option<StreamId> = arguments.stream.as_deref().map(str::parse).transpose()?;
     let region = arguments.region.clone();
     let region = region.or_else(|| Some(stream?.region()?.to_owned()));
@@ -43,7 +76,7 @@ pub async fn client(arguments: &Arguments) -> anyhow::Result<Client> {
 
 /// Says early what would otherwise be found out while sending, or be waited for. Whoever may not
 /// describe the stream may still be allowed to write to it.
-pub async fn check_stream(client: &Client, stream: &str) -> anyhow::Result<()> {
+async fn check_stream(client: &Client, stream: &str) -> anyhow::Result<()> {
     let id: StreamId = stream.parse()?;
     id.check_region(client.config().region().map(|region| region.as_ref()))?;
     let call = client.describe_stream_summary();

@@ -1,0 +1,132 @@
+//! Forwards the lines of a file and remembers how far it came, so that it can be killed at any moment and
+//! started again without losing a line.
+//!
+//! Without arguments it shows that: it starts an embedded Kinesis server and lets a process of its own do
+//! the work, which it kills several times. See `--help`.
+
+mod checkpoint;
+mod demonstration;
+#[path = "../kinesis/embedded.rs"]
+mod embedded;
+#[path = "../kinesis/read_back.rs"]
+mod read_back;
+#[path = "../kinesis/remote.rs"]
+mod remote;
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use aws_sdk_kinesis::Client;
+use clap::Parser;
+use futures::{StreamExt, TryStreamExt, stream};
+use kinesis_sink::{KinesisSink, Record};
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+
+use self::checkpoint::Checkpoint;
+use self::remote::Remote;
+
+/// Lines that are under way at most. Their receipts are read in the order of the lines.
+const WINDOW: usize = 20_000;
+
+/// Forwards the lines of a file into a Kinesis stream and stores, in a second file, the number of lines
+/// below which everything is delivered. Killed at any moment and started again, it goes on there: no line
+/// is lost, some may be sent twice.
+///
+/// Without --file it demonstrates that on an embedded Kinesis server.
+#[derive(Debug, Parser)]
+#[command(name = "checkpoint")]
+struct Arguments {
+    /// File to forward, a record per line
+    #[arg(long, value_name = "PATH", requires = "checkpoint")]
+    file: Option<PathBuf>,
+
+    /// File that holds the number of delivered lines; made if it is not there
+    #[arg(long, value_name = "PATH", requires = "file")]
+    checkpoint: Option<PathBuf>,
+
+    #[command(flatten)]
+    remote: Remote,
+
+    /// Lines of the demonstration
+    #[arg(long, value_name = "N", default_value_t = 12_000, conflicts_with = "file")]
+    lines: u64,
+
+    /// How often the demonstration kills the process that forwards
+    #[arg(long, value_name = "N", default_value_t = 4, conflicts_with = "file")]
+    kills: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter("kinesis_sink=warn")
+        .init();
+    let arguments = Arguments::parse();
+    let outcome = match (&arguments.file, &arguments.checkpoint) {
+        (Some(file), Some(checkpoint)) => run(&arguments.remote, file, checkpoint).await,
+        _ if arguments.remote.is_wanted() => {
+            Err(anyhow::anyhow!("give --file and --checkpoint too"))
+        }
+        _ => demonstration::run(arguments.lines, arguments.kills).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Result<()> {
+    let client = remote.connect().await?;
+    let mut checkpoint = Checkpoint::load(checkpoint).await?;
+    let resumed = checkpoint.delivered();
+    let forwarded = forward(&client, remote.stream(), file, &mut checkpoint).await;
+    // Also after an error: what is delivered need not be sent again.
+    checkpoint.store().await?;
+    let delivered = checkpoint.delivered();
+    forwarded.with_context(|| format!("stopped; the first {delivered} lines are delivered"))?;
+    println!("lines {resumed} to {delivered} delivered");
+    Ok(())
+}
+
+/// The heart of it. Receipts come in the order of the lines: when one says that its line is delivered, so
+/// are all before it.
+async fn forward(
+    client: &Client,
+    stream: &str,
+    file: &Path,
+    checkpoint: &mut Checkpoint,
+) -> anyhow::Result<()> {
+    let producer = KinesisSink::new(client, stream)?.spawn();
+    let lines = skip(file, checkpoint.delivered()).await?;
+    let receipts = stream::try_unfold((lines, &producer), async |(mut lines, producer)| {
+        let Some(line) = lines.next_line().await? else { return Ok(None) };
+        let receipt = producer.put(Record::from(line)).await?;
+        Ok::<_, anyhow::Error>(Some((receipt, (lines, producer))))
+    });
+    // A line that was not accepted has its turn like the others: those before it are settled first.
+    let outcomes = receipts.map(|receipt| async { anyhow::Ok(receipt?.await?) }).buffered(WINDOW);
+    let mut outcomes = pin!(outcomes);
+    while outcomes.try_next().await?.is_some() {
+        checkpoint.advance().await?;
+    }
+    producer.close().await?;
+    Ok(())
+}
+
+/// The lines after the first `delivered`.
+async fn skip(file: &Path, delivered: u64) -> anyhow::Result<Lines<BufReader<File>>> {
+    let open = File::open(file).await.with_context(|| format!("cannot read {}", file.display()))?;
+    let mut lines = BufReader::new(open).lines();
+    for line in 0..delivered {
+        let there = lines.next_line().await?.is_some();
+        anyhow::ensure!(there, "{} has only {line} of {delivered} lines", file.display());
+    }
+    Ok(lines)
+}

@@ -139,7 +139,7 @@ where
     pub fn pair(self) -> (Producer, Driver<S>) {
         let settings = self.pipeline.settings();
         let (records, bytes) = (settings.buffer_records, settings.buffer_bytes);
-        let intake = Intake::new(self.stream().clone(), settings.limits.clone(), records, bytes);
+        let intake = Intake::new(self.stream().clone(), settings.limits, records, bytes);
         let intake = Arc::new(intake);
         let policy = self.fatal_policy;
         let driver = Driver::new(self, intake.clone(), policy);

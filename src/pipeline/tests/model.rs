@@ -229,6 +229,7 @@ impl Model {
                     NotAcceptedReason::Record(_) => size > self.settings.limits.record_bytes(),
                     NotAcceptedReason::Full => !room,
                     NotAcceptedReason::Closed => self.bench.pipeline.is_closing(),
+                    other => panic!("only a producer says so: {other}"),
                 };
                 assert!(expected, "refused for nothing: {refused}");
                 assert_eq!(refused.record().size(), size);

@@ -580,9 +580,9 @@ async fn a_thousand_tasks_with_a_thousand_records_each() {
             let numbers = stream::iter(task * EACH..(task + 1) * EACH);
             let receipts = numbers.then(move |number| {
                 let producer = producer.clone();
-                async move { producer.put(record(number)).await.unwrap() }
+                async move { producer.put(record(number)).await }
             });
-            let mut outcomes = std::pin::pin!(receipts.buffered(100));
+            let mut outcomes = std::pin::pin!(receipts.map(Result::unwrap).buffered(100));
             while let Some(outcome) = outcomes.next().await {
                 outcome.unwrap();
                 settled += 1;

@@ -35,7 +35,7 @@ pub use limits::{
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsLayer;
 pub use pipeline::Linger;
-pub use producer::{CloseError, Driver, FatalPolicy, Producer};
+pub use producer::{CloseError, Driver, Producer};
 #[cfg(feature = "json")]
 pub use record::JsonError;
 pub use record::{
@@ -43,7 +43,7 @@ pub use record::{
     Reason, Receipt, Record, Undelivered,
 };
 pub use service_ext::ServiceBuilderExt;
-pub use sink::{DefaultService, KinesisSink, SinkBuilder};
+pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
 pub use stream::{RegionMismatch, StreamId, StreamIdError};
 pub use summary::{RequestSummary, Totals};
 pub use timeout::{TimeoutError, TimeoutLayer};

@@ -11,12 +11,11 @@ use tower::{BoxError, Service};
 use tracing::warn;
 
 use super::intake::{Intake, Message, Phase};
-use super::policy::FatalPolicy;
 use super::status::{End, Status};
 use crate::error::SinkError;
 use crate::record::{AttemptError, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
-use crate::sink::{DefaultService, KinesisSink};
+use crate::sink::{DefaultService, FatalPolicy, KinesisSink};
 use crate::trace::TARGET;
 
 /// The future behind a [`Producer`](crate::Producer): it owns the sink and moves it along.

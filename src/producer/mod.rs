@@ -3,7 +3,6 @@
 mod close;
 mod driver;
 mod intake;
-mod policy;
 mod sink;
 mod status;
 
@@ -16,7 +15,6 @@ use tower::{BoxError, Service};
 
 pub use close::CloseError;
 pub use driver::Driver;
-pub use policy::FatalPolicy;
 
 use self::intake::{Intake, Room};
 use self::sink::Reservation;
@@ -64,7 +62,7 @@ use crate::summary::Totals;
 /// | moves | while it is polled | by itself: a driver task |
 /// | source | one stream, with `forward` or `send_all` | tasks that send now and then; also `forward` from many streams at once |
 /// | a record's fate | `flush`, `take_failed`, dead letters, or a receipt of [`Record::tracked`] | the same, and [`put`](Self::put) |
-/// | a fatal error | comes out of the poll methods; its owner decides | [`FatalPolicy`] |
+/// | a fatal error | comes out of the poll methods; its owner decides | [`FatalPolicy`](crate::FatalPolicy) |
 /// | runtime | polled inside of tokio | the driver runs inside of tokio; clones can be used anywhere |
 /// | cost per record | less: no lock, no other task | one short lock; with a receipt two small allocations |
 /// | dropped | abandons what it holds, and warns | the last clone dropped drains, then ends the driver |
@@ -80,7 +78,7 @@ use crate::summary::Totals;
 /// # Errors
 ///
 /// What is not accepted comes back, inside [`NotAccepted`] with the reason. What happens when the service
-/// refuses everything is decided by [`FatalPolicy`]: by default the producer stops and hands everything
+/// refuses everything is decided by [`FatalPolicy`](crate::FatalPolicy): by default the producer stops and hands everything
 /// back. Records that fail for good go to their receipts, else to the dead-letter handler, else they are
 /// kept for [`take_failed`](Self::take_failed).
 ///

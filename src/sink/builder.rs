@@ -7,11 +7,11 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder};
 
 use super::KinesisSink;
+use super::fatal_policy::FatalPolicy;
 use super::requests::Requests;
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::Limits;
 use crate::pipeline::{Linger, Pipeline, Settings};
-use crate::producer::FatalPolicy;
 use crate::record::DeadLetter;
 use crate::service::{Classify, PutRecords, PutRecordsRequest, PutRecordsResponse};
 use crate::service_ext::ServiceBuilderExt;

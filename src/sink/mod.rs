@@ -1,6 +1,7 @@
 //! The sink: a thin poll shell over the pipeline.
 
 mod builder;
+mod fatal_policy;
 mod requests;
 
 use std::fmt;
@@ -16,12 +17,12 @@ use tower::{BoxError, Service};
 use tracing::{info, trace, warn};
 
 pub use builder::{DefaultService, SinkBuilder};
+pub use fatal_policy::FatalPolicy;
 
 use self::requests::Requests;
 use crate::build_error::BuildError;
 use crate::error::SinkError;
 use crate::pipeline::Pipeline;
-use crate::producer::FatalPolicy;
 use crate::record::Record;
 use crate::record::{DeadLetter, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
@@ -34,7 +35,7 @@ use crate::trace::TARGET;
 /// Records are gathered into full PutRecords requests; entries that the service throttles or fails are
 /// sent again; memory is bounded, so a slow stream makes the source wait. Requests in flight are spawned
 /// and go on while the source is idle; everything else (retries, lingering records) moves only while
-/// the sink is polled.
+/// the sink is polled. A [`Producer`](crate::Producer) polls by itself, and can be shared by tasks.
 ///
 /// `S` is the stack of tower services below it, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so
 /// `forward(&mut sink)` leaves it with its owner.

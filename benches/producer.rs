@@ -130,17 +130,17 @@ fn benches(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("sink", how), |bencher| {
             bencher.iter_custom(|runs| timed(&one_thread, runs, || through_the_sink(receipts)));
         });
-        for tasks in [1, 64] {
-            let name = format!("producer, {tasks} tasks, one thread");
+        for (tasks, name) in [(1, "producer, 1 task"), (64, "producer, 64 tasks")] {
+            let run = || through_a_producer(tasks, receipts);
             group.bench_function(BenchmarkId::new(name, how), |bencher| {
-                let run = || through_a_producer(tasks, receipts);
                 bencher.iter_custom(|runs| timed(&one_thread, runs, run));
             });
-            let name = format!("producer, {tasks} tasks, two threads");
-            group.bench_function(BenchmarkId::new(name, how), |bencher| {
-                let run = || through_a_producer(tasks, receipts);
-                bencher.iter_custom(|runs| timed(&two_threads, runs, run));
-            });
+            group.bench_function(
+                BenchmarkId::new(format!("{name}, two threads"), how),
+                |bencher| {
+                    bencher.iter_custom(|runs| timed(&two_threads, runs, run));
+                },
+            );
         }
     }
     group.finish();

@@ -161,23 +161,25 @@ async fn end(case: &mut Case, end: End, state: State) {
             if state == State::Idle {
                 closed.unwrap();
             } else {
-                let CloseError::Undelivered(left) = closed.unwrap_err() else {
-                    panic!("{state:?}")
-                };
+                let left = closed.unwrap_err().into_undelivered();
                 assert_eq!(texts(&left), ["a", "b", "c", "d", "e"]);
                 assert!(left.iter().all(Undelivered::may_be_written));
+                let again = case.producer.close().await.unwrap_err();
+                assert!(matches!(again, CloseError::Undelivered { left: 5, .. }), "{again}");
+                assert!(again.undelivered().is_empty(), "they were taken before");
             }
             assert_ended(&case.producer, &NotAcceptedReason::Closed).await;
-            case.producer.close().await.unwrap();
         }
         End::LastCloneDropped => {
-            let (producer, driver) = std::mem::replace(case, Case::new(State::Idle).await).end_of();
+            let another = Case::new(State::Idle).await.producer;
+            let producer = std::mem::replace(&mut case.producer, another);
             let clone = producer.clone();
             drop(producer);
             sleep(Duration::from_millis(1)).await;
-            assert!(!driver.is_finished(), "one clone is left");
+            assert!(!case.driver.is_finished(), "one clone is left");
             drop(clone);
-            driver.await.unwrap();
+            (&mut case.driver).await.unwrap();
+            assert_all_delivered(case, state);
         }
         End::DriverAborted | End::DriverPanics => {
             match end {
@@ -191,8 +193,7 @@ async fn end(case: &mut Case, end: End, state: State) {
             assert_eq!(ended.is_panic(), end == End::DriverPanics);
             assert_ended(&case.producer, &NotAcceptedReason::Abandoned).await;
             let error = case.producer.flush().await.unwrap_err();
-            let kept = matches!(error, SinkError::Undelivered { .. } | SinkError::Abandoned);
-            assert!(kept, "{error}");
+            assert!(matches!(error, SinkError::Abandoned), "{error}");
             let CloseError::Abandoned(left) = case.producer.close().await.unwrap_err() else {
                 panic!("{state:?}")
             };
@@ -204,12 +205,6 @@ async fn end(case: &mut Case, end: End, state: State) {
             assert!(matches!(error, SinkError::Abandoned), "{error}");
         }
         End::RuntimeShutDown => unreachable!("it has a test of its own"),
-    }
-}
-
-impl Case {
-    fn end_of(self) -> (Producer, JoinHandle<()>) {
-        (self.producer, self.driver)
     }
 }
 
@@ -234,7 +229,13 @@ fn assert_outcomes(receipts: Vec<Receipt>, end: End, state: State) {
             }
             other => panic!("{end:?} {state:?}: {other}"),
         }
-        assert_eq!(reason.history().len(), usize::from(state == State::MidRetry));
+        let failures = usize::from(state == State::MidRetry);
+        // A runtime may end the request's task first.
+        let more = usize::from(end == End::RuntimeShutDown);
+        assert!(
+            (failures..=failures + more).contains(&reason.history().len()),
+            "{end:?} {state:?}"
+        );
     }
 }
 
@@ -293,7 +294,7 @@ async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped(
     assert_eq!(texts(&producer.take_failed().await), ["b"]);
     let warnings = logs.with("WARN");
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
-    assert!(warnings[0].contains("ended with 1 records undelivered"), "{warnings:#?}");
+    assert!(warnings[0].contains("ended with 2 records undelivered"), "{warnings:#?}");
 }
 
 #[tokio::test(start_paused = true)]

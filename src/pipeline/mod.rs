@@ -38,7 +38,7 @@ use self::failed::Failed;
 use self::lane::Lane;
 use self::pending::Pending;
 use crate::error::{NotAccepted, NotAcceptedReason};
-use crate::record::{AttemptError, DeadLetter, Delivery, Reason, Record, Tracker};
+use crate::record::{AttemptError, DeadLetter, Reason, Record, Untold};
 use crate::service::PutRecordsRequest;
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
@@ -55,7 +55,7 @@ pub(crate) struct Pipeline {
     flights: BTreeMap<RequestId, Flight>,
     failed: Failed,
     /// What the receipts of delivered records have not been told.
-    delivered: VecDeque<(Tracker, Delivery)>,
+    delivered: VecDeque<Untold>,
     /// After failures of whole requests; while a series lasts, one request at a time probes.
     backoff: Backoff,
     /// What began the series.
@@ -327,6 +327,11 @@ impl Pipeline {
         }
     }
 
+    /// The same, as long as the caller has not been told.
+    pub(crate) fn untold_refusal(&self) -> Option<&Arc<AttemptError>> {
+        self.refusal().filter(|_| matches!(self.fatal, Fatal::Unreported(..)))
+    }
+
     /// Why whole requests fail, since the first of them failed and until one succeeds.
     pub(crate) fn outage(&self) -> Option<&AttemptError> {
         self.outage.as_deref()
@@ -334,10 +339,7 @@ impl Pipeline {
 
     /// Tells the receipts of the records that were delivered since the last call.
     pub(crate) fn tell_delivered(&mut self) {
-        // One by one: should a waker panic, the others are still here.
-        while let Some((tracker, delivery)) = self.delivered.pop_front() {
-            tracker.deliver(delivery);
-        }
+        self.delivered.clear();
     }
 
     /// Gives the records that failed since the last call to their receipts, and those that have none to

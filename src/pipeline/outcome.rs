@@ -100,6 +100,10 @@ impl Pipeline {
         self.backoff.reset();
         self.outage = None;
         self.credential_failures = 0;
+        self.forget_told_refusal();
+    }
+
+    fn forget_told_refusal(&mut self) {
         if matches!(self.fatal, Fatal::Reported(_)) {
             self.fatal = Fatal::No;
         }
@@ -200,8 +204,11 @@ impl Pipeline {
         }
         match class {
             ErrorClass::Credentials => self.credential_failures += u32::from(news),
-            // The service looked further than at the credentials.
-            ErrorClass::Throttled => self.credential_failures = 0,
+            // The service looked further than at who we are.
+            ErrorClass::Throttled => {
+                self.credential_failures = 0;
+                self.forget_told_refusal();
+            }
             _ => {}
         }
         let fatal = match class {

@@ -4,7 +4,7 @@ use std::time::Instant;
 use fastrand::Rng;
 
 use crate::record::{
-    AttemptError, Delivery, Key, PartitionKey, Reason, Record, Tracker, Undelivered,
+    AttemptError, Delivery, Key, PartitionKey, Reason, Record, Tracker, Undelivered, Untold,
 };
 use crate::service::{Entry, Placement};
 
@@ -76,11 +76,7 @@ impl Pending {
     }
 
     /// What its receipt is told of a delivery, if it has one.
-    pub(crate) fn into_delivery(
-        mut self,
-        placement: Placement,
-        now: Instant,
-    ) -> Option<(Tracker, Delivery)> {
+    pub(crate) fn into_delivery(mut self, placement: Placement, now: Instant) -> Option<Untold> {
         let tracker = self.record.take_tracker()?;
         let total = now.saturating_duration_since(self.accepted_at);
         let time_in_flight = tracker.time_in_flight.min(total);
@@ -92,7 +88,7 @@ impl Pending {
             time_in_buffer: total - time_in_flight,
             time_in_flight,
         };
-        Some((tracker, delivery))
+        Some(Untold::new(tracker, delivery))
     }
 
     /// Moves a record with a random key elsewhere on the ring, away from a busy shard.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tower::BoxError;
 
 use super::*;
-use crate::record::Undelivered;
+use crate::record::{Delivery, Undelivered};
 use crate::service::{
     Classify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError, PutRecordsResponse,
 };

@@ -6,14 +6,22 @@ use crate::record::{AttemptError, Undelivered};
 
 /// Why a closed [`Producer`](crate::Producer) has not delivered everything.
 ///
-/// Each variant holds the records that nobody else has taken: they had no receipt that anybody held, and
-/// no dead-letter handler took them.
+/// Each variant holds the records that were left and that nobody has taken, in the order of acceptance:
+/// those that failed without a receipt that anybody held or a dead-letter handler to take them, and all
+/// that were given up at the deadline of [`close_within`](crate::Producer::close_within). The receipts of
+/// the latter say [`TakenBack`](crate::Reason::TakenBack): their records are here, for one of the two to
+/// send again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
     /// Some records failed for good, or were given up at the deadline.
-    #[error("closed with {} records undelivered{}", .0.len(), first(.0))]
-    Undelivered(Vec<Undelivered>),
+    #[error("closed with {left} records undelivered{}", first(.undelivered))]
+    Undelivered {
+        /// How many were left when the producer ended.
+        left: usize,
+        /// Those of them that no other call has taken.
+        undelivered: Vec<Undelivered>,
+    },
     /// The producer had stopped, because the service refuses every request.
     #[error("the producer had stopped with {} records undelivered, because the stream takes no requests", .undelivered.len())]
     Stopped {
@@ -36,7 +44,7 @@ impl CloseError {
     #[must_use]
     pub fn undelivered(&self) -> &[Undelivered] {
         match self {
-            Self::Undelivered(undelivered)
+            Self::Undelivered { undelivered, .. }
             | Self::Stopped { undelivered, .. }
             | Self::Abandoned(undelivered) => undelivered,
         }
@@ -46,7 +54,7 @@ impl CloseError {
     #[must_use]
     pub fn into_undelivered(self) -> Vec<Undelivered> {
         match self {
-            Self::Undelivered(undelivered)
+            Self::Undelivered { undelivered, .. }
             | Self::Stopped { undelivered, .. }
             | Self::Abandoned(undelivered) => undelivered,
         }
@@ -60,12 +68,15 @@ impl Intake {
         let over = status.wait_for(Status::is_over).await.map(|status| status.clone());
         // The sender is in `self`, so there is an answer.
         let Ok(Status::Over(end)) = over else { return Ok(()) };
-        let undelivered = std::mem::take(&mut self.queue().undelivered);
+        let (undelivered, left) = {
+            let mut queue = self.queue();
+            (std::mem::take(&mut queue.undelivered), queue.left)
+        };
         match end {
             End::Refused(source) => Err(CloseError::Stopped { source, undelivered }),
             End::Abandoned => Err(CloseError::Abandoned(undelivered)),
-            End::Closed if undelivered.is_empty() => Ok(()),
-            End::Closed => Err(CloseError::Undelivered(undelivered)),
+            End::Closed if left == 0 => Ok(()),
+            End::Closed => Err(CloseError::Undelivered { left, undelivered }),
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tower::{BoxError, Service};
 use tracing::warn;
 
@@ -85,7 +84,7 @@ impl<S> Driver<S> {
         let mut queue = self.intake.queue();
         mem::swap(&mut queue.messages, &mut self.inbox);
         let earlier = waker.and_then(|waker| queue.driver.replace(waker));
-        self.sink.pipeline.press(queue.waiting > 0);
+        self.sink.pipeline.press(self.intake.presses(&mut queue));
         let draining = queue.phase == Phase::Draining;
         let give_up = mem::take(&mut queue.give_up);
         drop(queue);
@@ -104,26 +103,35 @@ impl<S> Driver<S> {
         if self.inbox.is_empty() {
             return;
         }
-        let now = Instant::now().into_std();
+        let mut lay_out = Vec::new();
         for message in self.inbox.drain(..) {
             match message {
-                Message::Record { record, charge } => {
+                Message::Record { record, charge, accepted_at } => {
                     self.charged_records += 1;
                     self.charged_bytes += record.size();
                     self.debt += record.size() - charge;
-                    self.sink.pipeline.admit(record, now);
+                    self.sink.pipeline.admit(record, accepted_at.into_std());
                 }
                 Message::Flush(reply) => {
                     // Those whose callers have gone would pile up during an outage.
-                    self.flushes.retain(|(_, reply)| !reply.is_closed());
+                    if self.flushes.len() == self.flushes.capacity() {
+                        self.flushes.retain(|(_, reply)| !reply.is_closed());
+                    }
                     self.flushes.push((self.sink.pipeline.next_seq(), reply));
                 }
-                Message::LayOutFailed(reply) => {
-                    let failed = self.sink.pipeline.take_failed();
-                    self.intake.queue().undelivered.extend(failed);
-                    // Its caller may have gone; then the next one finds them.
-                    let _ = reply.send(());
-                }
+                Message::LayOutFailed(reply) => lay_out.push(reply),
+            }
+        }
+        // A caller that has gone would leave them outside of the bounds.
+        lay_out.retain(|reply| !reply.is_closed());
+        if !lay_out.is_empty() {
+            let failed = self.sink.pipeline.take_failed();
+            self.intake.queue().undelivered.extend(failed);
+            // Before its caller is told: there is room again.
+            self.release();
+            for reply in lay_out {
+                // Should its caller have gone, the next one finds them.
+                let _ = reply.send(());
             }
         }
     }
@@ -131,22 +139,34 @@ impl<S> Driver<S> {
     /// Gives back the room of the records that have left the sink, and says how things stand.
     fn release(&mut self) {
         let pipeline = &self.sink.pipeline;
-        let records = self.charged_records - pipeline.held_records();
-        let bytes = self.charged_bytes - pipeline.held_bytes();
-        self.charged_records -= records;
-        self.charged_bytes -= bytes;
-        let owed = bytes.min(self.debt);
+        let (records, bytes) = (pipeline.held_records(), pipeline.held_bytes());
+        let fewer_records = self.charged_records.saturating_sub(records);
+        let fewer_bytes = self.charged_bytes.saturating_sub(bytes);
+        // A dead-letter handler may hand back another record than it was given.
+        self.debt += self.intake.take_room(
+            records.saturating_sub(self.charged_records),
+            bytes.saturating_sub(self.charged_bytes),
+        );
+        (self.charged_records, self.charged_bytes) = (records, bytes);
+        let owed = fewer_bytes.min(self.debt);
         self.debt -= owed;
-        self.intake.queue().totals = *pipeline.totals();
-        if let Some(reason) = pipeline.clogged() {
+        self.intake.release(fewer_records, fewer_bytes - owed);
+
+        let waits_in_vain = self.intake.publish(*pipeline.totals(), pipeline.is_settled());
+        let clogged = pipeline.last_failure().filter(|_| waits_in_vain);
+        if let Some(reason) = clogged.or_else(|| pipeline.clogged()) {
             let (count, reason) = (pipeline.failed(), reason.clone());
             self.intake.set_status(Status::Clogged { count, reason });
-        } else if let Some(cause) = pipeline.refusal().filter(|_| !pipeline.is_settled()) {
+        } else if let Some(cause) = pipeline.refusal().filter(|_| self.goes_on_refused()) {
             self.intake.set_status(Status::Refused(cause.clone()));
         } else {
             self.intake.set_status(Status::Open);
         }
-        self.intake.release(records, bytes - owed);
+    }
+
+    /// Whether a refusal leaves something to try again with.
+    fn goes_on_refused(&self) -> bool {
+        self.policy == FatalPolicy::KeepTrying && !self.sink.pipeline.is_settled()
     }
 
     fn answer_flushes(&mut self) {
@@ -174,6 +194,14 @@ impl<S> Driver<S> {
             return false;
         }
         let failed = self.sink.pipeline.take_failed();
+        let (records, stream) = (failed.len(), self.sink.stream().name());
+        if records > 0 && self.intake.queue().producers == 0 {
+            warn!(
+                target: TARGET,
+                records,
+                "the last producer for stream {stream} is gone; {records} failed records with it"
+            );
+        }
         let end = self.stopped.take().map_or(End::Closed, End::Refused);
         self.finish(failed, end);
         true
@@ -184,6 +212,8 @@ impl<S> Driver<S> {
         self.over = true;
         let mut queue = self.intake.queue();
         queue.phase = Phase::Over;
+        queue.end = Some(end.clone());
+        queue.left = undelivered.len() + queue.undelivered.len();
         queue.totals = *self.sink.pipeline.totals();
         queue.undelivered.extend(undelivered);
         let late = mem::take(&mut queue.messages);
@@ -206,8 +236,11 @@ where
             // Nobody else asks for it: what waits shall go as soon as the linger allows.
             self.sink.pipeline.flush();
             self.sink.drive(cx);
+            // Before anybody is told: who hears that a record is settled finds its room free.
+            self.release();
             self.sink.tell();
-            let Some(cause) = self.sink.pipeline.refusal().cloned() else { return };
+            // One that the sink's former owner was told of is no news.
+            let Some(cause) = self.sink.pipeline.untold_refusal().cloned() else { return };
             match self.policy {
                 FatalPolicy::Stop => return self.stop(cause),
                 FatalPolicy::KeepTrying => {
@@ -256,8 +289,8 @@ where
         }
         this.take_messages(Some(cx.waker().clone()));
         this.drive(cx);
-        this.answer_flushes();
         this.release();
+        this.answer_flushes();
         if this.try_finish() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -270,8 +303,9 @@ impl<S> Drop for Driver<S> {
         // In this order nothing is accepted that nobody would ever look at.
         self.intake.close(End::Abandoned);
         self.take_messages(None);
-        let undelivered = self.sink.abandon();
-        let records = undelivered.len();
+        self.sink.wind_up();
+        let records = self.sink.pipeline.held_records();
+        let undelivered = self.sink.pipeline.abandon();
         self.finish(undelivered, End::Abandoned);
         if records > 0 {
             warn!(

@@ -1,7 +1,13 @@
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
+use futures::future::{Either, join, select};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
+use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
 
 use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
@@ -22,6 +28,10 @@ pub(super) struct Intake {
     pub(super) limits: Limits,
     records: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    /// Held while a caller takes its place before both: who is first at one is first at the other.
+    line: Mutex<()>,
+    /// Bytes of the largest record so far; 0 before the first one.
+    largest: AtomicUsize,
     /// The permits of each while nothing is held.
     max_records: usize,
     max_bytes: usize,
@@ -32,18 +42,26 @@ pub(super) struct Intake {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) phase: Phase,
+    /// How it ended, once it is over.
+    pub(super) end: Option<End>,
     pub(super) messages: Vec<Message>,
     /// The driver, while it sleeps.
     pub(super) driver: Option<Waker>,
     /// Clones that can still send.
     pub(super) producers: usize,
-    /// Callers that wait for room.
-    pub(super) waiting: usize,
+    /// Callers that stand in line for room, or have got it and not looked.
+    waiting: usize,
+    /// A caller that would not wait found no room since the driver's latest turn.
+    turned_away: bool,
+    /// As of the driver's latest turn, nothing is on its way that could make room.
+    at_rest: bool,
     /// What is not settled is to be handed back.
     pub(super) give_up: bool,
     pub(super) totals: Totals,
     /// Records that were not delivered, until someone takes them.
     pub(super) undelivered: Vec<Undelivered>,
+    /// How many were left at the end, taken or not.
+    pub(super) left: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +77,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) enum Message {
     /// An accepted record, with the bytes that were taken for it from the semaphore.
-    Record { record: Record, charge: usize },
+    Record { record: Record, charge: usize, accepted_at: Instant },
     /// Answer when everything before this is settled.
     Flush(oneshot::Sender<Result<(), SinkError>>),
     /// Lay out the records that failed for good, then answer.
@@ -88,6 +106,8 @@ impl Intake {
             limits,
             records: Arc::new(Semaphore::new(max_records)),
             bytes: Arc::new(Semaphore::new(max_bytes)),
+            line: Mutex::new(()),
+            largest: AtomicUsize::new(0),
             max_records,
             max_bytes,
             status: watch::Sender::new(Status::Open),
@@ -104,10 +124,6 @@ impl Intake {
         self.status.subscribe()
     }
 
-    pub(super) fn status(&self) -> Status {
-        self.status.borrow().clone()
-    }
-
     /// Tells the callers that wait, unless they know. There is no way back from an end, and the first
     /// reason for one counts.
     pub(super) fn set_status(&self, status: Status) {
@@ -122,8 +138,13 @@ impl Intake {
     }
 
     /// Why no record is accepted at present, if none is.
-    pub(super) fn refusal(&self) -> Option<NotAcceptedReason> {
+    fn refusal(&self) -> Option<NotAcceptedReason> {
         self.status.borrow().refusal()
+    }
+
+    /// Why none is accepted even if there is room.
+    pub(super) fn refusal_despite_room(&self) -> Option<NotAcceptedReason> {
+        self.status.borrow().refusal_despite_room()
     }
 
     /// The same, where it is known that none is.
@@ -131,56 +152,99 @@ impl Intake {
         self.refusal().unwrap_or(NotAcceptedReason::Closed)
     }
 
-    /// What a record of `size` bytes needs of the bytes: one that is larger than the bound gets all.
+    /// What a record of `size` bytes needs of the bytes: half of them at most, so that a large record
+    /// need not wait until nobody else has anything.
     fn permits(&self, size: usize) -> u32 {
-        u32::try_from(size.min(self.max_bytes)).unwrap_or(u32::MAX)
+        u32::try_from(size.min(self.max_bytes.div_ceil(2))).unwrap_or(u32::MAX)
+    }
+
+    /// What to expect of a record that has not come yet: as much as the largest so far had.
+    pub(super) fn expected_bytes(&self) -> usize {
+        match self.largest.load(Ordering::Relaxed) {
+            0 => self.limits.record_bytes(),
+            largest => largest,
+        }
+    }
+
+    fn line(&self) -> MutexGuard<'_, ()> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Room for a record of `size` bytes, if there is some and nobody waits for it.
     pub(super) fn try_room(&self, size: usize) -> Result<Room, NotAcceptedReason> {
-        if let Some(reason) = self.refusal() {
+        if let Some(reason) = self.refusal_despite_room() {
             return Err(reason);
         }
         let room = || {
+            let _line = self.line();
             let record = self.records.clone().try_acquire_owned()?;
             let bytes = self.bytes.clone().try_acquire_many_owned(self.permits(size))?;
             Ok(Room { record, bytes })
         };
         room().map_err(|error| match error {
-            TryAcquireError::NoPermits => NotAcceptedReason::Full,
+            TryAcquireError::NoPermits => self.refusal().unwrap_or(NotAcceptedReason::Full),
             TryAcquireError::Closed => self.why_not(),
         })
+    }
+
+    /// The same for a caller that goes away if there is none. The driver learns that there was one.
+    pub(super) fn try_room_or_leave(&self, size: usize) -> Result<Room, NotAcceptedReason> {
+        let room = self.try_room(size);
+        if let Err(NotAcceptedReason::Full) = room {
+            let mut queue = self.queue();
+            if !std::mem::replace(&mut queue.turned_away, true) {
+                wake(queue);
+            }
+        }
+        room
+    }
+
+    /// Whether someone needs more room than there is.
+    pub(super) fn presses(&self, queue: &mut Queue) -> bool {
+        std::mem::take(&mut queue.turned_away) || (queue.waiting > 0 && self.none_left())
+    }
+
+    fn none_left(&self) -> bool {
+        self.records.available_permits() == 0 || self.bytes.available_permits() == 0
     }
 
     /// Waits for room for a record of `size` bytes; who came first is served first. Dropping the future
     /// gives up the place.
     pub(super) async fn room(self: Arc<Self>, size: usize) -> Result<Room, NotAcceptedReason> {
-        match self.try_room(size) {
-            Err(NotAcceptedReason::Full) => {}
-            other => return other,
+        if let Some(reason) = self.refusal_despite_room() {
+            return Err(reason);
         }
-        let _waiting = Waiting::begin(&self);
-        let acquire = std::pin::pin!(async {
-            let record = self.records.clone().acquire_owned().await.ok()?;
-            let permits = self.permits(size);
-            let bytes = self.bytes.clone().acquire_many_owned(permits).await.ok()?;
-            Some(Room { record, bytes })
+        let record = self.records.clone().acquire_owned();
+        let bytes = self.bytes.clone().acquire_many_owned(self.permits(size));
+        // Both at once, and not held up by the task's budget: with a place before one of them only, two
+        // callers could wait for each other.
+        let mut acquire = pin!(unconstrained(async {
+            let (record, bytes) = join(record, bytes).await;
+            Some(Room { record: record.ok()?, bytes: bytes.ok()? })
+        }));
+        let first = poll_fn(|cx| {
+            let _line = self.line();
+            Poll::Ready(acquire.as_mut().poll(cx))
         });
+        if let Poll::Ready(room) = first.await {
+            return room.ok_or_else(|| self.why_not());
+        }
+        // Only now: the driver looks whether somebody stands in the line.
+        let _waiting = Waiting::begin(&self);
         let mut status = self.watch();
-        let refused = std::pin::pin!(async {
+        let refused = pin!(async {
             status.wait_for(|status| status.refusal().is_some()).await.ok()?.refusal()
         });
-        match futures::future::select(acquire, refused).await {
-            futures::future::Either::Left((room, _)) => room.ok_or_else(|| self.why_not()),
-            futures::future::Either::Right((reason, _)) => {
-                Err(reason.unwrap_or_else(|| self.why_not()))
-            }
+        match select(acquire, refused).await {
+            Either::Left((room, _)) => room.ok_or_else(|| self.why_not()),
+            Either::Right((reason, _)) => Err(reason.unwrap_or_else(|| self.why_not())),
         }
     }
 
     /// Accepts a record into its room, which may have been made for one of another size.
     pub(super) fn push(&self, record: Record, mut room: Room) -> Result<(), NotAccepted> {
-        let size = record.size();
+        let (size, accepted_at) = (record.size(), Instant::now());
+        self.largest.fetch_max(size, Ordering::Relaxed);
         let surplus = room.bytes.num_permits().saturating_sub(size);
         drop(room.bytes.split(surplus));
         let mut queue = self.queue();
@@ -189,8 +253,9 @@ impl Intake {
             return Err(NotAccepted::new(record, self.why_not()));
         }
         let charge = room.bytes.num_permits();
-        let charge = charge + self.bytes.forget_permits(size.min(self.max_bytes) - charge);
-        queue.messages.push(Message::Record { record: record.accepted(), charge });
+        let charge = charge + self.bytes.forget_permits(self.permits(size) as usize - charge);
+        let record = record.accepted();
+        queue.messages.push(Message::Record { record, charge, accepted_at });
         wake(queue);
         room.record.forget();
         room.bytes.forget();
@@ -213,7 +278,7 @@ impl Intake {
     /// Asks the driver to answer when everything accepted so far is settled. At once if nothing is held.
     pub(super) fn flush(&self) -> Result<Option<Answer>, SinkError> {
         let (sender, receiver) = oneshot::channel();
-        if self.records.available_permits() == self.max_records && !self.status().is_over() {
+        if self.records.available_permits() == self.max_records && !self.status.borrow().is_over() {
             return Ok(None);
         }
         if self.post(Message::Flush(sender)) {
@@ -225,14 +290,13 @@ impl Intake {
     /// What a flush says that the driver did not answer, because it has ended.
     pub(super) fn flushed_at_the_end(&self) -> Result<(), SinkError> {
         let queue = self.queue();
-        let (count, reason) = (queue.undelivered.len(), queue.undelivered.last());
-        if let Some(reason) = reason.map(|undelivered| undelivered.reason().clone()) {
-            return Err(SinkError::Undelivered { count, reason });
-        }
-        drop(queue);
-        match self.status() {
-            Status::Over(end) => end.flushed(&self.stream),
-            _ => Err(SinkError::Abandoned),
+        queue.end.as_ref().unwrap_or(&End::Abandoned).flushed(&self.stream)?;
+        match queue.undelivered.last() {
+            Some(last) => Err(SinkError::Undelivered {
+                count: queue.undelivered.len(),
+                reason: last.reason().clone(),
+            }),
+            None => Ok(()),
         }
     }
 
@@ -246,6 +310,13 @@ impl Intake {
     pub(super) fn take_room(&self, records: usize, bytes: usize) -> usize {
         self.records.forget_permits(records);
         bytes - self.bytes.forget_permits(bytes)
+    }
+
+    /// Says how things stand. True if someone waits although nothing is on its way that could make room.
+    pub(super) fn publish(&self, totals: Totals, at_rest: bool) -> bool {
+        let mut queue = self.queue();
+        (queue.totals, queue.at_rest) = (totals, at_rest);
+        at_rest && queue.messages.is_empty() && queue.waiting > 0 && self.none_left()
     }
 
     /// Gives room back.
@@ -311,7 +382,8 @@ impl<'a> Waiting<'a> {
     fn begin(intake: &'a Intake) -> Self {
         let mut queue = intake.queue();
         queue.waiting += 1;
-        if queue.waiting == 1 {
+        // The others that wait have told the driver, unless it has nothing to do but to tell them so.
+        if queue.waiting == 1 || queue.at_rest {
             wake(queue);
         }
         Self(intake)

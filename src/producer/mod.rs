@@ -8,6 +8,7 @@ mod status;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
@@ -108,6 +109,8 @@ pub struct Producer {
     intake: Arc<Intake>,
     /// Through the sink's methods.
     closed: bool,
+    /// This clone has sent since it last asked for a flush through the sink's methods.
+    unasked: AtomicBool,
     reservation: Reservation,
 }
 
@@ -141,12 +144,16 @@ where
         let intake = Arc::new(intake);
         let policy = self.fatal_policy;
         let driver = Driver::new(self, intake.clone(), policy);
-        let reservation = Reservation::default();
-        (Producer { intake, closed: false, reservation }, driver)
+        (Producer::new(intake, false), driver)
     }
 }
 
 impl Producer {
+    fn new(intake: Arc<Intake>, closed: bool) -> Self {
+        let (unasked, reservation) = (AtomicBool::new(false), Reservation::default());
+        Self { intake, closed, unasked, reservation }
+    }
+
     /// The stream.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
@@ -173,7 +180,7 @@ impl Producer {
     /// Dropped before it is ready, it has not accepted the record. Once it is ready, it has.
     pub async fn send(&self, record: Record) -> Result<(), NotAccepted> {
         let (record, room) = self.admit(record).await?;
-        self.intake.push(record, room)
+        self.accept(record, room)
     }
 
     /// Waits for room, and is ready with a receipt once the record is accepted.
@@ -188,7 +195,7 @@ impl Producer {
     pub async fn put(&self, record: Record) -> Result<Receipt, NotAccepted> {
         let (record, room) = self.admit(record).await?;
         let (record, receipt) = record.tracked();
-        self.intake.push(record, room).map(|()| receipt)
+        self.accept(record, room).map(|()| receipt)
     }
 
     /// Accepts the record if there is room and nobody waits for it, without waiting.
@@ -198,7 +205,7 @@ impl Producer {
     /// As [`send`](Self::send), and [`NotAcceptedReason::Full`] if it had to wait.
     pub fn try_send(&self, record: Record) -> Result<(), NotAccepted> {
         let (record, room) = self.try_admit(record)?;
-        self.intake.push(record, room)
+        self.accept(record, room)
     }
 
     /// As [`try_send`](Self::try_send), with a receipt.
@@ -209,7 +216,7 @@ impl Producer {
     pub fn try_put(&self, record: Record) -> Result<Receipt, NotAccepted> {
         let (record, room) = self.try_admit(record)?;
         let (record, receipt) = record.tracked();
-        self.intake.push(record, room).map(|()| receipt)
+        self.accept(record, room).map(|()| receipt)
     }
 
     /// Checks the record and waits for its room.
@@ -225,10 +232,15 @@ impl Producer {
 
     fn try_admit(&self, record: Record) -> Result<(Record, Room), NotAccepted> {
         let record = self.check(record)?;
-        match self.intake.try_room(record.size()) {
+        match self.intake.try_room_or_leave(record.size()) {
             Ok(room) => Ok((record, room)),
             Err(reason) => Err(NotAccepted::new(record, reason)),
         }
+    }
+
+    fn accept(&self, record: Record, room: Room) -> Result<(), NotAccepted> {
+        self.unasked.store(true, Ordering::Relaxed);
+        self.intake.push(record, room)
     }
 
     fn check(&self, record: Record) -> Result<Record, NotAccepted> {
@@ -339,8 +351,7 @@ impl Clone for Producer {
         if !self.closed {
             self.intake.join();
         }
-        let reservation = Reservation::default();
-        Self { intake: self.intake.clone(), closed: self.closed, reservation }
+        Self::new(self.intake.clone(), self.closed)
     }
 }
 

@@ -4,9 +4,11 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures::Sink;
+use tokio::task::coop::poll_proceed;
 
 use super::Producer;
 use super::intake::{Answer, Intake, Room};
@@ -18,8 +20,6 @@ use crate::record::Record;
 pub(super) struct Reservation {
     room: RoomState,
     flush: FlushState,
-    /// Bytes of this clone's previous record: the next one may be like it.
-    expected_bytes: usize,
 }
 
 #[derive(Default)]
@@ -34,11 +34,7 @@ enum RoomState {
 enum FlushState {
     #[default]
     None,
-    Waiting {
-        answer: Answer,
-        /// A record was sent after the flush was asked for.
-        again: bool,
-    },
+    Waiting(Answer),
 }
 
 impl fmt::Debug for Reservation {
@@ -53,12 +49,11 @@ impl Reservation {
         intake: &Arc<Intake>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), NotAcceptedReason>> {
-        if let Some(reason) = intake.refusal() {
+        if let Some(reason) = intake.refusal_despite_room() {
             self.room = RoomState::None;
             return Poll::Ready(Err(reason));
         }
-        // At least one byte: where none is left, there is no room.
-        let bytes = self.expected_bytes.max(1);
+        let bytes = intake.expected_bytes();
         loop {
             self.room = match &mut self.room {
                 RoomState::Ready(_) => return Poll::Ready(Ok(())),
@@ -71,7 +66,10 @@ impl Reservation {
                 },
                 RoomState::None => match intake.try_room(bytes) {
                     Ok(room) => RoomState::Ready(room),
-                    Err(_) => RoomState::Waiting(Box::pin(intake.clone().room(bytes))),
+                    Err(NotAcceptedReason::Full) => {
+                        RoomState::Waiting(Box::pin(intake.clone().room(bytes)))
+                    }
+                    Err(reason) => return Poll::Ready(Err(reason)),
                 },
             };
         }
@@ -87,19 +85,24 @@ impl Reservation {
         }
     }
 
-    fn poll_flush(&mut self, intake: &Intake, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_flush(
+        &mut self,
+        intake: &Intake,
+        unasked: &AtomicBool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SinkError>> {
         loop {
-            if let FlushState::Waiting { answer, again } = &mut self.flush {
+            if let FlushState::Waiting(answer) = &mut self.flush {
                 let answer = ready!(Pin::new(answer).poll(cx));
-                let again = std::mem::take(again);
                 self.flush = FlushState::None;
-                let answer = answer.unwrap_or_else(|_| intake.flushed_at_the_end());
-                if answer.is_err() || !again {
-                    return Poll::Ready(answer);
+                // If this clone has sent since, the answer is to an older question.
+                if !unasked.load(Ordering::Relaxed) {
+                    return Poll::Ready(answer.unwrap_or_else(|_| intake.flushed_at_the_end()));
                 }
             }
+            unasked.store(false, Ordering::Relaxed);
             match intake.flush() {
-                Ok(Some(answer)) => self.flush = FlushState::Waiting { answer, again: false },
+                Ok(Some(answer)) => self.flush = FlushState::Waiting(answer),
                 Ok(None) => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -137,6 +140,10 @@ impl Sink<Record> for Producer {
         }
         let this = &mut *self;
         let ready = ready!(this.reservation.poll_room(&this.intake, cx));
+        if ready.is_err() {
+            // Who asks again and again must let the driver run.
+            ready!(poll_proceed(cx)).made_progress();
+        }
         Poll::Ready(ready.map_err(|reason| self.sink_error(reason)))
     }
 
@@ -144,22 +151,19 @@ impl Sink<Record> for Producer {
         let record = self.check(record)?;
         let room = match self.reservation.take_room() {
             Some(room) => room,
-            None => match self.intake.try_room(record.size()) {
+            None => match self.intake.try_room_or_leave(record.size()) {
                 Ok(room) => room,
                 Err(reason) => return Err(NotAccepted::new(record, reason).into()),
             },
         };
-        self.reservation.expected_bytes = record.size();
-        if let FlushState::Waiting { again, .. } = &mut self.reservation.flush {
-            *again = true;
-        }
-        Ok(self.intake.push(record, room)?)
+        Ok(self.accept(record, room)?)
     }
 
-    /// Ready when everything that was accepted before, by any clone, is settled.
+    /// Ready when everything is settled that this clone has sent, and that any clone had sent when this
+    /// was first polled.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = &mut *self;
-        this.reservation.poll_flush(&this.intake, cx)
+        this.reservation.poll_flush(&this.intake, &this.unasked, cx)
     }
 
     /// Flushes, and closes this clone. The others go on.
@@ -169,7 +173,9 @@ impl Sink<Record> for Producer {
             this.closed = true;
             this.reservation.room = RoomState::None;
             this.intake.leave();
+            // A flush that was asked for before does not count.
+            this.unasked.store(true, Ordering::Relaxed);
         }
-        this.reservation.poll_flush(&this.intake, cx)
+        this.reservation.poll_flush(&this.intake, &this.unasked, cx)
     }
 }

@@ -46,6 +46,11 @@ impl Status {
         matches!(self, Self::Over(_))
     }
 
+    /// Why no record is accepted even if there is room.
+    pub(super) fn refusal_despite_room(&self) -> Option<NotAcceptedReason> {
+        if matches!(self, Self::Clogged { .. }) { None } else { self.refusal() }
+    }
+
     /// Why no record is accepted, if none is.
     pub(super) fn refusal(&self) -> Option<NotAcceptedReason> {
         Some(match self {

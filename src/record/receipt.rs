@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -146,11 +147,6 @@ impl Tracker {
         std::mem::take(&mut self.history)
     }
 
-    pub(crate) fn deliver(self, delivery: Delivery) {
-        // Nobody need be there to hear it.
-        let _ = self.settled.send(Ok(delivery));
-    }
-
     /// The record is gone, and nobody said why.
     pub(super) fn record_dropped(mut self, record: Record) {
         let history = self.take_history();
@@ -165,9 +161,34 @@ impl Tracker {
 
     /// Hands the record over, or back if nobody holds the receipt.
     pub(crate) fn hand_over(self, undelivered: Undelivered) -> Result<(), Undelivered> {
-        match self.settled.send(Err(Box::new(undelivered))) {
+        match self.settle(Err(Box::new(undelivered))) {
             Err(Err(undelivered)) => Err(*undelivered),
             _ => Ok(()),
+        }
+    }
+
+    /// The outcome comes back if nobody holds the receipt. Should the holder's waker panic, that is the
+    /// holder's misfortune and not that of the other records.
+    fn settle(self, outcome: Outcome) -> Result<(), Outcome> {
+        catch_unwind(AssertUnwindSafe(|| self.settled.send(outcome))).unwrap_or(Ok(()))
+    }
+}
+
+/// A delivery that the record's receipt has not been told. Dropping this tells it.
+#[derive(Debug)]
+pub(crate) struct Untold(Option<(Tracker, Delivery)>);
+
+impl Untold {
+    pub(crate) fn new(tracker: Tracker, delivery: Delivery) -> Self {
+        Self(Some((tracker, delivery)))
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some((tracker, delivery)) = self.0.take() {
+            // Nobody need be there to hear it.
+            let _ = tracker.settle(Ok(delivery));
         }
     }
 }

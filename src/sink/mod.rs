@@ -323,20 +323,15 @@ impl<S> KinesisSink<S> {
         Some(SinkError::Request { stream: self.stream().clone(), kept, source })
     }
 
-    /// Gives up everything held: settles what has been answered, tells the receipts, and returns what
-    /// nobody takes.
-    pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
-        self.wind_up();
-        self.requests.abandon();
-        self.pipeline.abandon()
-    }
-
     /// The last time that anything is told.
-    fn wind_up(&mut self) {
+    pub(crate) fn wind_up(&mut self) {
         // While the thread unwinds, no code of the user's is called.
         if !std::thread::panicking() {
             self.collect_ended();
-            self.pipeline.offer_failed(self.dead_letters.as_mut());
+            let Self { pipeline, dead_letters, .. } = self;
+            let mut offer = || pipeline.offer_failed(dead_letters.as_mut());
+            // Each panic costs the record in the handler's hands, so this comes to an end.
+            while catch_unwind(AssertUnwindSafe(&mut offer)).is_err() {}
         }
         self.pipeline.tell_delivered();
     }

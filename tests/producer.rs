@@ -1,18 +1,14 @@
-//! One sink shared by many tasks: acceptance, receipts, back-pressure, fairness, flush.
+//! One sink shared by many tasks: acceptance, receipts, clones.
 
 mod scripted;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
-use kinesis_sink::service::{EntryError, PutRecordsResponse};
 use kinesis_sink::{
-    FatalPolicy, KinesisSink, Linger, NotAcceptedReason, Producer, Reason, Receipt, Record,
-    SinkBuilder, SinkError, Undelivered,
+    FatalPolicy, KinesisSink, Linger, NotAcceptedReason, Producer, Reason, Record, SinkBuilder,
 };
-use scripted::{Scripted, all_delivered, answer_each, numbers, records, text};
+use scripted::{Scripted, answer_each, numbers, records};
 use tokio::time::{Instant, sleep};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -27,10 +23,6 @@ fn produce(builder: SinkBuilder, service: &Scripted) -> Producer {
 
 fn record(number: usize) -> Record {
     Record::from(number.to_string())
-}
-
-fn texts(undelivered: &[Undelivered]) -> Vec<String> {
-    undelivered.iter().map(|one| text(one.record().data())).collect()
 }
 
 #[test]
@@ -163,174 +155,6 @@ async fn what_can_never_be_sent_comes_back_at_once() {
     assert_eq!(refused.into_record(), wrong);
 }
 
-/// A service that notes the largest number of records, and of bytes, that it ever had in hand.
-fn watching(most: &Arc<[AtomicUsize; 2]>) -> Scripted {
-    let (most, delivered) = (most.clone(), Arc::new(AtomicUsize::new(0)));
-    Scripted::new(move |_, request| {
-        most[0].fetch_max(request.entries().len(), Ordering::Relaxed);
-        most[1].fetch_max(request.bytes(), Ordering::Relaxed);
-        delivered.fetch_add(request.entries().len(), Ordering::Relaxed);
-        Ok(all_delivered(request))
-    })
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_bounds_are_the_sinks_whatever_the_number_of_tasks() {
-    for (records, bytes, size) in [(10, 1 << 20, 100), (1_000, 10_000, 1_000)] {
-        let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
-        let service = watching(&most);
-        let builder = builder().with_buffer_records(records).with_buffer_bytes(bytes);
-        let producer = produce(builder.with_max_in_flight(1), &service);
-        let task = |_| {
-            let producer = producer.clone();
-            let data = vec![b'.'; size - 1];
-            async move { producer.put(Record::from(("k", data))).await.unwrap().await.unwrap() }
-        };
-        // All of them wait at once; half a buffer is free when each request is answered.
-        let tasks = (0..200).map(task).map(tokio::spawn);
-        future::join_all(tasks).await.into_iter().for_each(|task| drop(task.unwrap()));
-        let (records_seen, bytes_seen) = (&most[0], &most[1]);
-        let bound = 10;
-        assert!(records_seen.load(Ordering::Relaxed) <= bound, "{records_seen:?}");
-        assert!(bytes_seen.load(Ordering::Relaxed) <= bound * size, "{bytes_seen:?}");
-        assert_eq!(service.delivered().len(), 200);
-        assert!(service.requests().len() >= 20, "ten at a time");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn accepted_and_unsettled_records_never_exceed_the_bound() {
-    let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(7), &service);
-    let accepted = Arc::new(AtomicUsize::new(0));
-    for number in 0..100 {
-        let (producer, accepted) = (producer.clone(), accepted.clone());
-        tokio::spawn(async move {
-            producer.send(record(number)).await.unwrap();
-            accepted.fetch_add(1, Ordering::Relaxed);
-        });
-    }
-    let mut most = 0;
-    while service.delivered().len() < 100 {
-        most = most.max(accepted.load(Ordering::Relaxed) - service.delivered().len());
-        sleep(Duration::from_millis(1)).await;
-    }
-    assert_eq!(most, 7);
-}
-
-#[tokio::test(start_paused = true)]
-async fn records_larger_than_the_bound_are_taken_two_at_a_time_at_most() {
-    let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_bytes(100), &service);
-    let large = || Record::from(("k", vec![b'l'; 1_000]));
-    let small = || Record::from(("k", vec![b's'; 49]));
-    let order = [small(), large(), large(), large(), small(), small()];
-    let sends = order.map(|record| {
-        let producer = producer.clone();
-        async move { producer.put(record).await.unwrap().await.unwrap() }
-    });
-    future::join_all(sends).await;
-    assert_eq!(service.sizes(), [2, 2, 2]);
-    // What came without room was made up for.
-    producer.try_send(small()).unwrap();
-    producer.try_send(small()).unwrap();
-    producer.try_send(small()).unwrap_err();
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_waits_longest_is_served_first() {
-    let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(3), &service);
-    let mut tasks = Vec::new();
-    for number in 0..60 {
-        let producer = producer.clone();
-        tasks.push(tokio::spawn(async move { producer.send(record(number)).await.unwrap() }));
-        // In this order they ask.
-        tokio::task::yield_now().await;
-    }
-    future::join_all(tasks).await;
-    producer.close().await.unwrap();
-    assert_eq!(service.delivered(), numbers(0..60));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_busy_task_cannot_starve_another_one() {
-    let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(20), &service);
-    let busy = |name: &'static str| {
-        let producer = producer.clone();
-        tokio::spawn(async move {
-            // A hundred requests for room at once, and again as soon as they are served.
-            for _ in 0..40 {
-                let sends = (0..100).map(|_| producer.send(Record::from(name)));
-                future::join_all(sends).await;
-            }
-        })
-    };
-    let hogs = [busy("hog"), busy("hog")];
-    sleep(ROUND_TRIP * 3).await;
-    for _ in 0..10 {
-        let before = service.delivered().len();
-        producer.put(Record::from("modest")).await.unwrap().await.unwrap();
-        let others = service.delivered().len() - before;
-        assert!(others <= 200 + 2 * 20, "those that were there before, not {others}");
-    }
-    for hog in hogs {
-        hog.await.unwrap();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn try_put_does_not_overtake_those_who_wait() {
-    let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(2), &service);
-    producer.send(record(0)).await.unwrap();
-    producer.send(record(1)).await.unwrap();
-    let waiting = future::join_all((2..6).map(|number| producer.send(record(number))));
-    let mut waiting = std::pin::pin!(waiting);
-    assert!((&mut waiting).now_or_never().is_none());
-    sleep(ROUND_TRIP + Duration::from_millis(1)).await;
-    // Two places are free by now, and both are spoken for.
-    assert_eq!(service.delivered().len(), 2);
-    let refused = producer.try_put(record(9)).unwrap_err();
-    assert_eq!(*refused.reason(), NotAcceptedReason::Full);
-    waiting.await;
-    producer.close().await.unwrap();
-    assert_eq!(service.delivered(), numbers(0..6));
-}
-
-#[tokio::test(start_paused = true)]
-async fn flush_covers_what_any_clone_sent_before() {
-    let service = Scripted::new(|call, request| Ok(answer_each(request, |_| call > 1)));
-    let producer = produce(builder(), &service);
-    let other = producer.clone();
-    other.send(record(0)).await.unwrap();
-    producer.send(record(1)).await.unwrap();
-    producer.flush().await.unwrap();
-    assert_eq!(service.delivered(), numbers(0..2));
-    producer.flush().now_or_never().expect("nothing is held").unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_later_stream_of_records_cannot_hold_up_a_flush() {
-    let service = Scripted::delivering();
-    let producer = produce(builder(), &service);
-    let busy = producer.clone();
-    let endless = tokio::spawn(async move {
-        for number in 0.. {
-            busy.send(record(number)).await.unwrap();
-            sleep(Duration::from_micros(500)).await;
-        }
-    });
-    sleep(Duration::from_millis(105)).await;
-    for _ in 0..5 {
-        let began = Instant::now();
-        producer.flush().await.unwrap();
-        assert!(began.elapsed() <= ROUND_TRIP * 2, "{:?}", began.elapsed());
-    }
-    endless.abort();
-}
-
 #[tokio::test(start_paused = true)]
 async fn lingering_and_retries_go_on_with_nobody_polling() {
     let service = Scripted::failing(3, "InternalFailure");
@@ -342,139 +166,6 @@ async fn lingering_and_retries_go_on_with_nobody_polling() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(service.requests().len(), 4);
     assert_eq!(service.delivered(), ["0"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_buffer_does_not_wait_for_the_linger() {
-    let service = Scripted::delivering();
-    let linger = Linger::Fill(Duration::from_secs(30));
-    let builder = builder().with_linger(linger).with_buffer_bytes(1_000);
-    let producer = produce(builder, &service);
-    let began = Instant::now();
-    // Two of them fit, and leave room that is too small for the third.
-    let sends = (0..3).map(|_| producer.send(Record::from(("k", vec![0; 399]))));
-    future::join_all(sends).await;
-    assert_eq!(began.elapsed(), ROUND_TRIP);
-}
-
-#[tokio::test(start_paused = true)]
-async fn dropped_futures_either_did_or_did_not_accept() {
-    let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(2), &service);
-    producer.send(record(0)).await.unwrap();
-    producer.send(record(1)).await.unwrap();
-    // These wait, and are dropped.
-    assert!(producer.send(record(100)).now_or_never().is_none());
-    assert!(producer.put(record(101)).now_or_never().is_none());
-    // These wait, one of them in front of the others, and that one is dropped.
-    let mut first = Box::pin(producer.send(record(102)));
-    assert!((&mut first).now_or_never().is_none());
-    let mut second = Box::pin(producer.send(record(2)));
-    assert!((&mut second).now_or_never().is_none());
-    drop(first);
-    second.await.unwrap();
-    // Its turn has come when it is dropped: the room goes on to the next one.
-    producer.send(record(3)).await.unwrap();
-    let mut ready = Box::pin(producer.send(record(103)));
-    assert!((&mut ready).now_or_never().is_none());
-    let mut next = Box::pin(producer.send(record(4)));
-    assert!((&mut next).now_or_never().is_none());
-    sleep(ROUND_TRIP * 2).await;
-    drop(ready);
-    next.await.unwrap();
-    producer.flush().await.unwrap();
-    assert_eq!(service.delivered(), numbers(0..5));
-    // All room has come back.
-    producer.try_send(record(5)).unwrap();
-    producer.try_send(record(6)).unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn dropped_receipts_and_flushes_change_nothing() {
-    let service = Scripted::delivering();
-    let producer = produce(builder(), &service);
-    for number in 0..100 {
-        drop(producer.put(record(number)).await.unwrap());
-        assert!(producer.flush().now_or_never().is_none());
-        assert!(producer.take_failed().now_or_never().is_none());
-    }
-    producer.flush().await.unwrap();
-    assert_eq!(service.delivered(), numbers(0..100));
-}
-
-#[tokio::test(start_paused = true)]
-async fn failed_records_that_nobody_took_are_kept_and_told() {
-    let service = rejecting();
-    let producer = produce(builder().with_buffer_records(3), &service);
-    let receipt: Receipt = producer.put(Record::from("bad 0")).await.unwrap();
-    assert!(receipt.await.is_err());
-    producer.flush().await.expect("its receipt took it");
-    producer.send(Record::from("bad 1")).await.unwrap();
-    for _ in 0..2 {
-        let error = producer.flush().await.unwrap_err();
-        assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
-    }
-    producer.send(Record::from("bad 2")).await.unwrap();
-    producer.send(Record::from("bad 3")).await.unwrap();
-    // Waiting would be for ever.
-    let refused = producer.send(record(0)).await.unwrap_err();
-    assert!(
-        matches!(refused.reason(), NotAcceptedReason::Undelivered { count: 3, .. }),
-        "{refused}"
-    );
-    let refused = producer.try_put(record(0)).unwrap_err();
-    assert!(
-        matches!(refused.reason(), NotAcceptedReason::Undelivered { count: 3, .. }),
-        "{refused}"
-    );
-    let mut clone = producer.clone();
-    let error = clone.feed(record(0)).await.unwrap_err();
-    assert!(matches!(error, SinkError::Undelivered { count: 3, .. }), "{error}");
-    assert_eq!(texts(&producer.take_failed().await), ["bad 1", "bad 2", "bad 3"]);
-    producer.send(record(0)).await.unwrap();
-    producer.close().await.unwrap();
-    assert_eq!(service.delivered(), ["0"]);
-}
-
-/// Rejects the entries whose data begins with "bad".
-fn rejecting() -> Scripted {
-    Scripted::new(|_, request| {
-        let delivered = all_delivered(request).into_results();
-        let results = request.entries().iter().zip(delivered).map(|(entry, delivered)| match entry
-            .data()
-            .starts_with(b"bad")
-        {
-            true => Err(EntryError::new("InvalidArgumentException", "no")),
-            false => delivered,
-        });
-        Ok(PutRecordsResponse::new(results.collect()))
-    })
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dropped_take_failed_loses_nothing() {
-    let producer = produce(builder(), &rejecting());
-    producer.send(Record::from("bad")).await.unwrap();
-    sleep(ROUND_TRIP * 2).await;
-    let mut taking = Box::pin(producer.take_failed());
-    assert!((&mut taking).now_or_never().is_none());
-    sleep(ROUND_TRIP).await;
-    drop(taking);
-    assert_eq!(texts(&producer.take_failed().await), ["bad"]);
-    producer.close().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn dead_letters_get_what_has_no_receipt() {
-    let (sender, letters) = std::sync::mpsc::channel();
-    let builder = builder().with_dead_letters(move |lost: Undelivered| sender.send(lost).unwrap());
-    let producer = produce(builder, &rejecting());
-    producer.send(Record::from("bad 0")).await.unwrap();
-    let receipt = producer.put(Record::from("bad 1")).await.unwrap();
-    drop(producer.put(Record::from("bad 2")).await.unwrap());
-    producer.close().await.unwrap();
-    assert_eq!(text(receipt.await.unwrap_err().record().data()), "bad 1");
-    assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["bad 0", "bad 2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -507,18 +198,6 @@ async fn a_clone_that_was_closed_as_a_sink_is_closed_for_good() {
     producer.put(record(0)).await.unwrap().await.unwrap();
     drop(clone);
     producer.put(record(1)).await.unwrap().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_clone_that_is_ready_and_does_not_send_takes_one_place_until_it_is_dropped() {
-    let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(2), &service);
-    let mut idle = producer.clone();
-    future::poll_fn(|cx| idle.poll_ready_unpin(cx)).await.unwrap();
-    producer.try_send(record(0)).unwrap();
-    producer.try_send(record(1)).unwrap_err();
-    drop(idle);
-    producer.try_send(record(1)).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,20 @@ impl Scripted {
         )
     }
 
+    /// Rejects the entries whose data begins with "bad", delivers the others.
+    pub fn rejecting_bad() -> Self {
+        Self::new(|_, request| {
+            let delivered = all_delivered(request).into_results();
+            let results = request.entries().iter().zip(delivered).map(|(entry, delivered)| {
+                match entry.data().starts_with(b"bad") {
+                    true => Err(EntryError::new("InvalidArgumentException", "no")),
+                    false => delivered,
+                }
+            });
+            Ok(PutRecordsResponse::new(results.collect()))
+        })
+    }
+
     pub fn with_round_trip(mut self, round_trip: Duration) -> Self {
         self.round_trip = round_trip;
         self

@@ -1,0 +1,236 @@
+//! What a producer tells of the records that were sent: flush, and those that failed.
+
+mod scripted;
+
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt, StreamExt, stream};
+use kinesis_sink::{
+    FatalPolicy, KinesisSink, NotAcceptedReason, Producer, Receipt, Record, SinkBuilder, SinkError,
+    Undelivered,
+};
+use scripted::{Scripted, answer_each, numbers, records, text};
+use tokio::time::{Instant, sleep};
+
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder().with_seed(1)
+}
+
+fn produce(builder: SinkBuilder, service: &Scripted) -> Producer {
+    builder.build_with(service.clone(), "example").unwrap().spawn()
+}
+
+fn record(number: usize) -> Record {
+    Record::from(number.to_string())
+}
+
+fn texts(undelivered: &[Undelivered]) -> Vec<String> {
+    undelivered.iter().map(|one| text(one.record().data())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_covers_what_any_clone_sent_before() {
+    let service = Scripted::new(|call, request| Ok(answer_each(request, |_| call > 1)));
+    let producer = produce(builder(), &service);
+    let other = producer.clone();
+    other.send(record(0)).await.unwrap();
+    producer.send(record(1)).await.unwrap();
+    producer.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..2));
+    producer.flush().now_or_never().expect("nothing is held").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_stream_of_records_cannot_hold_up_a_flush() {
+    let service = Scripted::delivering();
+    let producer = produce(builder(), &service);
+    let busy = producer.clone();
+    let endless = tokio::spawn(async move {
+        for number in 0.. {
+            busy.send(record(number)).await.unwrap();
+            sleep(Duration::from_micros(500)).await;
+        }
+    });
+    sleep(Duration::from_millis(105)).await;
+    for _ in 0..5 {
+        let began = Instant::now();
+        producer.flush().await.unwrap();
+        assert!(began.elapsed() <= ROUND_TRIP * 2, "{:?}", began.elapsed());
+    }
+    endless.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_receipts_and_flushes_change_nothing() {
+    let service = Scripted::delivering();
+    let producer = produce(builder(), &service);
+    for number in 0..100 {
+        drop(producer.put(record(number)).await.unwrap());
+        assert!(producer.flush().now_or_never().is_none());
+        assert!(producer.take_failed().now_or_never().is_none());
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_records_that_nobody_took_are_kept_and_told() {
+    let service = Scripted::rejecting_bad();
+    let producer = produce(builder().with_buffer_records(3), &service);
+    let receipt: Receipt = producer.put(Record::from("bad 0")).await.unwrap();
+    assert!(receipt.await.is_err());
+    producer.flush().await.expect("its receipt took it");
+    producer.send(Record::from("bad 1")).await.unwrap();
+    for _ in 0..2 {
+        let error = producer.flush().await.unwrap_err();
+        assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
+    }
+    producer.send(Record::from("bad 2")).await.unwrap();
+    producer.send(Record::from("bad 3")).await.unwrap();
+    // Waiting would be for ever.
+    let refused = producer.send(record(0)).await.unwrap_err();
+    assert!(
+        matches!(refused.reason(), NotAcceptedReason::Undelivered { count: 3, .. }),
+        "{refused}"
+    );
+    let refused = producer.try_put(record(0)).unwrap_err();
+    assert!(
+        matches!(refused.reason(), NotAcceptedReason::Undelivered { count: 3, .. }),
+        "{refused}"
+    );
+    let mut clone = producer.clone();
+    let error = clone.feed(record(0)).await.unwrap_err();
+    assert!(matches!(error, SinkError::Undelivered { count: 3, .. }), "{error}");
+    assert_eq!(texts(&producer.take_failed().await), ["bad 1", "bad 2", "bad 3"]);
+    producer.send(record(0)).await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_take_failed_loses_nothing() {
+    let producer = produce(builder(), &Scripted::rejecting_bad());
+    producer.send(Record::from("bad")).await.unwrap();
+    sleep(ROUND_TRIP * 2).await;
+    let mut taking = Box::pin(producer.take_failed());
+    assert!((&mut taking).now_or_never().is_none());
+    sleep(ROUND_TRIP).await;
+    drop(taking);
+    assert_eq!(texts(&producer.take_failed().await), ["bad"]);
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_get_what_has_no_receipt() {
+    let (sender, letters) = std::sync::mpsc::channel();
+    let builder = builder().with_dead_letters(move |lost: Undelivered| sender.send(lost).unwrap());
+    let producer = produce(builder, &Scripted::rejecting_bad());
+    producer.send(Record::from("bad 0")).await.unwrap();
+    let receipt = producer.put(Record::from("bad 1")).await.unwrap();
+    drop(producer.put(Record::from("bad 2")).await.unwrap());
+    producer.close().await.unwrap();
+    assert_eq!(text(receipt.await.unwrap_err().record().data()), "bad 1");
+    assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["bad 0", "bad 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_was_dropped_does_not_answer_for_a_later_one() {
+    let service = Scripted::delivering();
+    let producer = produce(builder(), &service);
+    let mut clone = producer.clone();
+    clone.feed(record(0)).await.unwrap();
+    assert!(SinkExt::flush(&mut clone).now_or_never().is_none());
+    sleep(ROUND_TRIP / 2).await;
+    // Through the sink's methods or not, it is this clone's.
+    Producer::send(&clone, record(1)).await.unwrap();
+    SinkExt::flush(&mut clone).await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..2));
+    clone.feed(record(2)).await.unwrap();
+    assert!(SinkExt::flush(&mut clone).now_or_never().is_none());
+    sleep(ROUND_TRIP / 2).await;
+    clone.feed(record(3)).await.unwrap();
+    SinkExt::flush(&mut clone).await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn forward_ends_when_all_that_was_accepted_before_is_settled() {
+    let service = Scripted::delivering();
+    let producer = produce(builder(), &service);
+    // Its source is pending for a while, so that it flushes, and then ends.
+    let pause = stream::once(sleep(ROUND_TRIP / 2)).filter_map(|()| async { None });
+    let source = stream::iter(records(0..1).map(Ok)).chain(pause);
+    let forward = tokio::spawn(Box::pin(source).forward(producer.clone()));
+    sleep(ROUND_TRIP / 4).await;
+    producer.send(record(1)).await.unwrap();
+    forward.await.unwrap().unwrap();
+    assert_eq!(service.delivered(), numbers(0..2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_idle_costs_nothing() {
+    let service = Scripted::delivering();
+    let (producer, driver) = builder().build_with(service, "example").unwrap().pair();
+    let mut driver = Box::pin(driver);
+    let mut polls = 0;
+    tokio::spawn(std::future::poll_fn(move |cx| {
+        polls += 1;
+        assert!(polls < 20, "the driver is woken for nothing");
+        driver.as_mut().poll(cx)
+    }));
+    let idle = || stream::iter(records(0..1).map(Ok)).chain(stream::pending());
+    let forwards: Vec<_> =
+        (0..20).map(|_| tokio::spawn(idle().forward(producer.clone()))).collect();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(producer.totals().delivered, 20);
+    assert!(forwards.iter().all(|forward| !forward.is_finished()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_dropped_flushes_leave_nothing_behind() {
+    let service = Scripted::delivering().with_round_trip(Duration::from_secs(60));
+    let producer = produce(builder(), &service);
+    producer.send(record(0)).await.unwrap();
+    let began = std::time::Instant::now();
+    for _ in 0..20_000 {
+        assert!(producer.flush().now_or_never().is_none());
+    }
+    producer.flush().await.unwrap();
+    // It took minutes when each flush looked at all the others.
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_refusal_of_an_older_flush_is_not_told_again() {
+    let service = Scripted::failing(1, "AccessDeniedException");
+    let builder = builder().with_fatal_policy(FatalPolicy::KeepTrying);
+    let producer = produce(builder, &service);
+    let mut clone = producer.clone();
+    clone.feed(record(0)).await.unwrap();
+    assert!(SinkExt::flush(&mut clone).now_or_never().is_none());
+    sleep(Duration::from_secs(60)).await;
+    Producer::send(&clone, record(1)).await.unwrap();
+    SinkExt::flush(&mut clone).await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..2));
+}
+
+/// On two threads: between the last record and the end there is no moment of confusion.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_while_the_producer_ends_says_that_all_is_well() {
+    for _ in 0..2_000 {
+        let service = Scripted::delivering().with_round_trip(Duration::ZERO);
+        let producer = produce(builder(), &service);
+        producer.send(record(0)).await.unwrap();
+        let flushing = producer.clone();
+        let flushes = tokio::spawn(async move {
+            while !flushing.is_closed() {
+                flushing.flush().await.unwrap();
+            }
+            flushing.flush().await.unwrap();
+        });
+        producer.close().await.unwrap();
+        flushes.await.unwrap();
+    }
+}

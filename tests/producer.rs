@@ -5,9 +5,7 @@ mod scripted;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
-use kinesis_sink::{
-    FatalPolicy, KinesisSink, Linger, NotAcceptedReason, Producer, Reason, Record, SinkBuilder,
-};
+use kinesis_sink::{KinesisSink, Linger, NotAcceptedReason, Producer, Reason, Record, SinkBuilder};
 use scripted::{Scripted, answer_each, numbers, records};
 use tokio::time::{Instant, sleep};
 
@@ -221,26 +219,6 @@ async fn a_sink_that_holds_records_can_become_a_producer() {
     assert_eq!(*refused.reason(), NotAcceptedReason::Closed);
 }
 
-/// On the real clock: virtual time stands still while a task is busy.
-#[tokio::test]
-async fn an_error_in_a_loop_lets_the_driver_run() {
-    let millisecond = Duration::from_millis(1);
-    let service = Scripted::failing(1, "AccessDeniedException").with_round_trip(millisecond);
-    let builder = builder().with_fatal_policy(FatalPolicy::KeepTrying);
-    let producer = produce(builder.with_backoff(millisecond, millisecond), &service);
-    let receipt = producer.put(record(0)).await.unwrap();
-    while producer.flush().await.is_ok() {}
-    let mut record = record(1);
-    for turn in 0.. {
-        match producer.send(record).await {
-            Ok(()) => break,
-            Err(refused) => record = refused.into_record(),
-        }
-        assert!(turn < 100_000_000, "the driver never runs");
-    }
-    receipt.await.unwrap();
-}
-
 /// Each of many tasks awaits each of its receipts: all settle once, and the counts agree.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_tasks_with_a_thousand_records_each() {
@@ -280,4 +258,43 @@ async fn a_thousand_tasks_with_a_thousand_records_each() {
         service.delivered().iter().map(|number| number.parse().unwrap()).collect();
     delivered.sort_unstable();
     assert!(delivered.into_iter().eq(0..TASKS * EACH), "each arrived once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_count_from_acceptance_also_when_the_driver_comes_late() {
+    let service = Scripted::delivering();
+    let builder = builder().with_deadline(Duration::from_secs(20));
+    let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
+    let expired = producer.put(record(0)).await.unwrap();
+    sleep(Duration::from_secs(15)).await;
+    let in_time = producer.put(record(1)).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    tokio::spawn(driver);
+    let delivery = in_time.await.unwrap();
+    assert_eq!(delivery.time_in_buffer().as_secs(), 10);
+    assert!(matches!(expired.await.unwrap_err().reason(), Reason::DeadlineExceeded { .. }));
+}
+
+/// A clone can be used wherever its driver runs.
+#[test]
+fn clones_work_outside_of_tokio() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let service = Scripted::delivering().with_round_trip(Duration::from_millis(1));
+    let mut producer = {
+        let _inside = runtime.enter();
+        produce(builder().with_buffer_records(2), &service)
+    };
+    futures::executor::block_on(async {
+        for record in records(0..50) {
+            Producer::send(&producer, record).await.unwrap();
+        }
+        producer.send_all(&mut stream::iter(records(50..100).map(Ok))).await.unwrap();
+        producer.put(record(100)).await.unwrap().await.unwrap();
+        producer.close().await.unwrap();
+    });
+    assert_eq!(service.delivered().len(), 101);
 }

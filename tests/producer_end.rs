@@ -11,14 +11,14 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt, future};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    CloseError, Delivery, FatalPolicy, KinesisSink, NotAcceptedReason, Producer, Reason, Receipt,
-    Record, SinkBuilder, SinkError, Undelivered,
+    CloseError, Delivery, KinesisSink, NotAcceptedReason, Producer, Reason, Receipt, Record,
+    SinkBuilder, SinkError, Undelivered,
 };
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, text};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tower::{BoxError, Service};
 use tracing::Level;
 
@@ -381,167 +381,6 @@ async fn records_that_come_while_it_closes_are_accepted_or_come_back() {
     assert_eq!(service.delivered().len(), accepted);
 }
 
-/// Refuses everything but the first call, which takes longer than the others.
-fn refusing_after_the_first() -> Scripted {
-    Scripted::new(|call, request| match call {
-        0 => Ok(all_delivered(request)),
-        _ => Err(service_error("AccessDeniedException")),
-    })
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
-    let logs = Logs::listen(Level::INFO);
-    let service = Scripted::failing(usize::MAX, "ResourceNotFoundException");
-    let builder = builder().with_buffer_records(2);
-    let producer = builder.build_with(service.clone(), "example").unwrap().spawn();
-    let receipt = producer.put(record("a")).await.unwrap();
-    producer.send(record("b")).await.unwrap();
-    let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
-    let refused = pending.unwrap_err();
-    let NotAcceptedReason::Stopped(cause) = refused.reason() else { panic!("{refused}") };
-    assert_eq!(cause.code(), "ResourceNotFoundException");
-    assert_eq!(refused.record(), &record("c"));
-    let SinkError::Stopped { source, .. } = flush.unwrap_err() else { panic!() };
-    assert_eq!(&source, cause);
-    assert_ended(&producer, &NotAcceptedReason::Stopped(cause.clone())).await;
-
-    let undelivered = receipt.await.unwrap_err();
-    assert_eq!(undelivered.reason(), &Reason::Refused(cause.clone()));
-    assert_eq!(undelivered.history().len(), 1);
-    assert!(!undelivered.may_be_written());
-    let error = producer.close().await.unwrap_err();
-    assert!(matches!(&error, CloseError::Stopped { source, .. } if source == cause), "{error}");
-    assert_eq!(texts(error.undelivered()), ["b"]);
-    assert!(producer.close().await.unwrap_err().into_undelivered().is_empty());
-    assert_eq!(service.requests().len(), 1, "it does not hammer");
-    assert!(!logs.with("WARN").is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_producer_that_stops_waits_for_the_requests_in_flight() {
-    let service = refusing_after_the_first();
-    let slow_first = Staggered { inner: service.clone(), calls: 0 };
-    let (sender, letters) = std::sync::mpsc::channel();
-    let producer = builder()
-        .with_dead_letters(move |lost: Undelivered| sender.send(lost).unwrap())
-        .build_with(slow_first, "example")
-        .unwrap()
-        .spawn();
-    let first = producer.put(record("a")).await.unwrap();
-    sleep(Duration::from_millis(1)).await;
-    // Sent at the end of the linger, and refused while the first one is in flight.
-    let second = producer.put(record("b")).await.unwrap();
-    producer.send(record("c")).await.unwrap();
-    sleep(Duration::from_millis(200)).await;
-    assert!(producer.is_closed());
-    first.await.expect("it was in flight");
-    assert!(matches!(second.await.unwrap_err().reason(), Reason::Refused(_)));
-    assert!(producer.close().await.unwrap_err().undelivered().is_empty());
-    assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["c"]);
-}
-
-/// Its first call takes a second longer.
-struct Staggered {
-    inner: Scripted,
-    calls: usize,
-}
-
-impl Service<PutRecordsRequest> for Staggered {
-    type Response = PutRecordsResponse;
-    type Error = BoxError;
-    type Future = <Scripted as Service<PutRecordsRequest>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        self.calls += 1;
-        let (first, call) = (self.calls == 1, self.inner.call(request));
-        Box::pin(async move {
-            if first {
-                sleep(Duration::from_secs(1)).await;
-            }
-            call.await
-        })
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
-    let service = Scripted::failing(3, "AccessDeniedException");
-    let producer = builder()
-        .with_buffer_records(2)
-        .with_fatal_policy(FatalPolicy::KeepTrying)
-        .with_backoff(Duration::from_secs(1), Duration::from_secs(1))
-        .build_with(service.clone(), "example")
-        .unwrap()
-        .spawn();
-    let first = producer.put(record("a")).await.unwrap();
-    producer.send(record("b")).await.unwrap();
-    let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
-    let refused = pending.unwrap_err();
-    let NotAcceptedReason::Refused(cause) = refused.reason() else { panic!("{refused}") };
-    assert_eq!(cause.code(), "AccessDeniedException");
-    assert_eq!(refused.into_record(), record("c"));
-    let SinkError::Request { kept, source, .. } = flush.unwrap_err() else { panic!() };
-    assert_eq!(kept, 2);
-    assert!(source.to_string().contains("AccessDenied"), "{source}");
-    // New ones as well, also where there is room.
-    for refused in
-        [producer.put(record("c")).await.unwrap_err(), producer.try_put(record("c")).unwrap_err()]
-    {
-        assert!(matches!(refused.reason(), NotAcceptedReason::Refused(_)), "{refused}");
-        assert_eq!(refused.into_record(), record("c"));
-    }
-    let mut sink = producer.clone();
-    let error = sink.feed(record("c")).await.unwrap_err();
-    assert!(matches!(error, SinkError::Request { kept: 2, .. }), "{error}");
-    assert!(!producer.is_closed());
-    // A flush waits for the next attempt.
-    let requests = service.requests().len();
-    producer.flush().await.unwrap_err();
-    assert_eq!(service.requests().len(), requests + 1);
-    let delivery = first.await.unwrap();
-    assert_eq!((delivery.attempts(), service.requests().len()), (1, 4));
-    producer.put(record("c")).await.unwrap().await.unwrap();
-    producer.close().await.unwrap();
-    assert_eq!(service.delivered(), ["a", "b", "c"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refused_record_that_expires_says_why_and_the_next_one_is_tried() {
-    let service = Scripted::failing(4, "AccessDeniedException");
-    let producer = builder()
-        .with_fatal_policy(FatalPolicy::KeepTrying)
-        .with_deadline(Duration::from_millis(50))
-        .build_with(service.clone(), "example")
-        .unwrap()
-        .spawn();
-    let first = producer.put(record("a")).await.unwrap().await.unwrap_err();
-    assert!(matches!(first.reason(), Reason::DeadlineExceeded { .. }), "{first}");
-    assert_eq!(first.history()[0].error().code(), "AccessDeniedException");
-    let began = Instant::now();
-    // Nothing is left that could be tried, so the next record is.
-    while producer.put(record("b")).await.unwrap().await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(60), "nothing goes through any more");
-    }
-    assert_eq!(service.delivered(), ["b"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fatal_error_while_it_closes_hands_everything_back() {
-    let service = Scripted::failing(usize::MAX, "AccessDeniedException");
-    let producer = builder().build_with(service, "example").unwrap().spawn();
-    let receipt = producer.put(record("a")).await.unwrap();
-    producer.send(record("b")).await.unwrap();
-    let error = producer.close().await.unwrap_err();
-    assert!(matches!(error, CloseError::Stopped { .. }), "{error}");
-    assert_eq!(texts(error.undelivered()), ["b"]);
-    assert!(matches!(receipt.await.unwrap_err().reason(), Reason::Refused(_)));
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_last_clone_dropped_drains_in_the_background() {
     let service = Scripted::failing(2, "InternalFailure");
@@ -552,4 +391,149 @@ async fn the_last_clone_dropped_drains_in_the_background() {
     drop(producer);
     sleep(Duration::from_secs(60)).await;
     assert_eq!(service.delivered().len(), 600);
+}
+
+/// What a request in flight has come to counts, also when nobody has looked at it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
+    let service = Scripted::rejecting_bad();
+    let (producer, driver) = builder().build_with(service, "example").unwrap().pair();
+    let mut driver = Box::pin(driver);
+    let delivered = producer.put(record("a")).await.unwrap();
+    let rejected = producer.put(record("bad")).await.unwrap();
+    assert!((&mut driver).now_or_never().is_none());
+    sleep(Duration::from_secs(1)).await;
+    drop(driver);
+    delivered.await.expect("it was delivered");
+    assert!(matches!(rejected.await.unwrap_err().reason(), Reason::Rejected(_)));
+    assert_eq!((producer.totals().delivered, producer.totals().failed), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record() {
+    let service = Scripted::rejecting_bad();
+    let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
+    let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
+    let mut driver = Box::pin(driver);
+    let receipt = producer.put(record("a")).await.unwrap();
+    producer.send(record("bad")).await.unwrap();
+    assert!((&mut driver).now_or_never().is_none());
+    sleep(Duration::from_secs(1)).await;
+    producer.send(record("b")).await.unwrap();
+    drop(driver);
+    receipt.await.expect("it was delivered");
+    let CloseError::Abandoned(left) = producer.close().await.unwrap_err() else { panic!() };
+    assert_eq!(texts(&left), ["b"]);
+    assert!(producer.take_failed().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_while_the_sink_is_dropped_silences_no_receipt() {
+    let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
+    let mut sink = builder.build_with(Scripted::rejecting_bad(), "example").unwrap();
+    let (tracked, receipt) = record("a").tracked();
+    sink.feed(tracked).await.unwrap();
+    sink.feed(record("bad")).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none());
+    sleep(Duration::from_secs(1)).await;
+    drop(sink);
+    receipt.await.expect("it was delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
+    let service = Scripted::new(|call, request| match call {
+        0 => Err(service_error("InternalFailure")),
+        _ => Ok(all_delivered(request)),
+    });
+    let wait = Duration::from_secs(10);
+    let builder = builder().with_backoff(wait, wait);
+    let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
+    let driver = tokio::spawn(driver);
+    producer.send(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    sleep(Duration::from_millis(30)).await;
+    // "a" and "b" came back and wait; these were never sent.
+    producer.send(record("c")).await.unwrap();
+    producer.send(record("d")).await.unwrap();
+    let flush = tokio::spawn({
+        let producer = producer.clone();
+        async move { producer.flush().await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    driver.abort();
+    let error = flush.await.unwrap().unwrap_err();
+    assert!(matches!(error, SinkError::Abandoned), "{error}");
+    let left = producer.close().await.unwrap_err().into_undelivered();
+    assert_eq!(texts(&left), ["a", "b", "c", "d"]);
+    let written: Vec<_> = left.iter().map(Undelivered::may_be_written).collect();
+    assert_eq!(written, [true, true, false, false]);
+    let totals = producer.totals();
+    assert_eq!((totals.accepted, totals.taken_back), (4, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_closes_both_say_that_records_were_given_up() {
+    let service = Scripted::delivering().with_round_trip(Duration::from_secs(3_600));
+    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    let within = producer.close_within(Duration::from_millis(50));
+    let (given_up, closed) = future::join(within, producer.close()).await;
+    let (given_up, closed) = (given_up.unwrap_err(), closed.unwrap_err());
+    assert!(given_up.to_string().starts_with("closed with 1 records"), "{given_up}");
+    assert_eq!(given_up.undelivered().len() + closed.undelivered().len(), 1);
+    assert!(matches!(receipt.await.unwrap_err().reason(), Reason::TakenBack { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_is_ready_gets_its_record_back_once_another_one_has_closed() {
+    let service = Scripted::delivering();
+    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    producer.send(record("a")).await.unwrap();
+    let mut ready = producer.clone();
+    future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
+    assert!(producer.close().now_or_never().is_none());
+    let error = ready.start_send_unpin(record("b")).unwrap_err();
+    assert_eq!(error.into_record(), Some(record("b")));
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_clones_do_not_keep_the_driver() {
+    let (producer, driver) =
+        builder().build_with(Scripted::delivering(), "example").unwrap().pair();
+    let driver = tokio::spawn(driver);
+    let mut closed = producer.clone();
+    SinkExt::close(&mut closed).await.unwrap();
+    let another = closed.clone();
+    drop(producer);
+    driver.await.unwrap();
+    drop((closed, another));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_clone_dropped_warns_of_failed_records_that_go_with_it() {
+    let logs = Logs::listen(Level::INFO);
+    let (producer, driver) =
+        builder().build_with(Scripted::rejecting_bad(), "example").unwrap().pair();
+    for _ in 0..3 {
+        producer.send(record("bad")).await.unwrap();
+    }
+    drop(producer);
+    driver.await;
+    let warnings = logs.with("3 failed records with it");
+    assert_eq!(warnings.len(), 1, "{:#?}", logs.lines());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_waits_for_the_end_without_causing_it() {
+    let service = Scripted::failing(usize::MAX, "AccessDeniedException");
+    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let watching = producer.clone();
+    let closed = tokio::spawn(async move { watching.closed().await });
+    sleep(Duration::from_secs(60)).await;
+    assert!(!closed.is_finished());
+    producer.put(record("a")).await.unwrap().await.unwrap_err();
+    closed.await.unwrap();
 }

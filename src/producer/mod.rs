@@ -19,7 +19,7 @@ pub use driver::Driver;
 
 use self::intake::{Intake, Room};
 use self::sink::Reservation;
-use self::status::End;
+use self::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::record::{Receipt, Record, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
@@ -336,6 +336,18 @@ impl Producer {
                 self.intake.ended().await
             }
         }
+    }
+
+    /// Waits until the producer takes no more records: it was closed, it has stopped because the stream
+    /// refuses everything, or its driver has ended. Does not close it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn closed(&self) {
+        let mut status = self.intake.watch();
+        // The sender is in `self`, so there is an answer.
+        let _ = status.wait_for(Status::has_ended).await;
     }
 
     /// Whether this clone takes no more records: it was closed, or the producer has ended.

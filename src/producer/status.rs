@@ -42,6 +42,11 @@ impl Status {
         }
     }
 
+    /// No more records will be accepted.
+    pub(super) fn has_ended(&self) -> bool {
+        self.stage() > 0
+    }
+
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Over(_))
     }

@@ -1,0 +1,264 @@
+//! A stream that refuses everything: who is told, and what becomes of the records, by policy.
+
+mod logs;
+mod scripted;
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::{SinkExt, future};
+use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{
+    CloseError, FatalPolicy, KinesisSink, NotAcceptedReason, Reason, Record, SinkBuilder,
+    SinkError, Undelivered,
+};
+use logs::Logs;
+use scripted::{Scripted, all_delivered, service_error, text};
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, Service};
+use tracing::Level;
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder().with_seed(1)
+}
+
+fn record(text: &'static str) -> Record {
+    Record::from(text)
+}
+
+fn texts(undelivered: &[Undelivered]) -> Vec<String> {
+    undelivered.iter().map(|one| text(one.record().data())).collect()
+}
+
+/// Refuses everything but the first call, which takes longer than the others.
+fn refusing_after_the_first() -> Scripted {
+    Scripted::new(|call, request| match call {
+        0 => Ok(all_delivered(request)),
+        _ => Err(service_error("AccessDeniedException")),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
+    let logs = Logs::listen(Level::INFO);
+    let service = Scripted::failing(usize::MAX, "ResourceNotFoundException");
+    let builder = builder().with_buffer_records(2);
+    let producer = builder.build_with(service.clone(), "example").unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
+    let refused = pending.unwrap_err();
+    let NotAcceptedReason::Stopped(cause) = refused.reason() else { panic!("{refused}") };
+    assert_eq!(cause.code(), "ResourceNotFoundException");
+    assert_eq!(refused.record(), &record("c"));
+    let SinkError::Stopped { source, .. } = flush.unwrap_err() else { panic!() };
+    assert_eq!(&source, cause);
+    for refused in
+        [producer.send(record("d")).await.unwrap_err(), producer.try_put(record("d")).unwrap_err()]
+    {
+        assert_eq!(*refused.reason(), NotAcceptedReason::Stopped(cause.clone()));
+        assert_eq!(refused.into_record(), record("d"));
+    }
+    assert!(producer.is_closed());
+
+    let undelivered = receipt.await.unwrap_err();
+    assert_eq!(undelivered.reason(), &Reason::Refused(cause.clone()));
+    assert_eq!(undelivered.history().len(), 1);
+    assert!(!undelivered.may_be_written());
+    let error = producer.close().await.unwrap_err();
+    assert!(matches!(&error, CloseError::Stopped { source, .. } if source == cause), "{error}");
+    assert_eq!(texts(error.undelivered()), ["b"]);
+    assert!(producer.close().await.unwrap_err().into_undelivered().is_empty());
+    assert_eq!(service.requests().len(), 1, "it does not hammer");
+    assert!(!logs.with("WARN").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_stops_waits_for_the_requests_in_flight() {
+    let service = refusing_after_the_first();
+    let slow_first = Staggered { inner: service.clone(), calls: 0 };
+    let (sender, letters) = std::sync::mpsc::channel();
+    let producer = builder()
+        .with_dead_letters(move |lost: Undelivered| sender.send(lost).unwrap())
+        .build_with(slow_first, "example")
+        .unwrap()
+        .spawn();
+    let first = producer.put(record("a")).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    // Sent at the end of the linger, and refused while the first one is in flight.
+    let second = producer.put(record("b")).await.unwrap();
+    producer.send(record("c")).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    assert!(producer.is_closed());
+    first.await.expect("it was in flight");
+    assert!(matches!(second.await.unwrap_err().reason(), Reason::Refused(_)));
+    assert!(producer.close().await.unwrap_err().undelivered().is_empty());
+    assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["c"]);
+}
+
+/// Its first call takes a second longer.
+struct Staggered {
+    inner: Scripted,
+    calls: usize,
+}
+
+impl Service<PutRecordsRequest> for Staggered {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = <Scripted as Service<PutRecordsRequest>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        self.calls += 1;
+        let (first, call) = (self.calls == 1, self.inner.call(request));
+        Box::pin(async move {
+            if first {
+                sleep(Duration::from_secs(1)).await;
+            }
+            call.await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
+    let service = Scripted::failing(3, "AccessDeniedException");
+    let producer = builder()
+        .with_buffer_records(2)
+        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_backoff(Duration::from_secs(1), Duration::from_secs(1))
+        .build_with(service.clone(), "example")
+        .unwrap()
+        .spawn();
+    let first = producer.put(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
+    let refused = pending.unwrap_err();
+    let NotAcceptedReason::Refused(cause) = refused.reason() else { panic!("{refused}") };
+    assert_eq!(cause.code(), "AccessDeniedException");
+    assert_eq!(refused.into_record(), record("c"));
+    let SinkError::Request { kept, source, .. } = flush.unwrap_err() else { panic!() };
+    assert_eq!(kept, 2);
+    assert!(source.to_string().contains("AccessDenied"), "{source}");
+    // New ones as well, also where there is room.
+    for refused in
+        [producer.put(record("c")).await.unwrap_err(), producer.try_put(record("c")).unwrap_err()]
+    {
+        assert!(matches!(refused.reason(), NotAcceptedReason::Refused(_)), "{refused}");
+        assert_eq!(refused.into_record(), record("c"));
+    }
+    let mut sink = producer.clone();
+    let error = sink.feed(record("c")).await.unwrap_err();
+    assert!(matches!(error, SinkError::Request { kept: 2, .. }), "{error}");
+    assert!(!producer.is_closed());
+    // A flush waits for the next attempt.
+    let requests = service.requests().len();
+    producer.flush().await.unwrap_err();
+    assert_eq!(service.requests().len(), requests + 1);
+    let delivery = first.await.unwrap();
+    assert_eq!((delivery.attempts(), service.requests().len()), (1, 4));
+    producer.put(record("c")).await.unwrap().await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_that_expires_says_why_and_the_next_one_is_tried() {
+    let service = Scripted::failing(4, "AccessDeniedException");
+    let producer = builder()
+        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_deadline(Duration::from_millis(50))
+        .build_with(service.clone(), "example")
+        .unwrap()
+        .spawn();
+    let first = producer.put(record("a")).await.unwrap().await.unwrap_err();
+    assert!(matches!(first.reason(), Reason::DeadlineExceeded { .. }), "{first}");
+    assert_eq!(first.history()[0].error().code(), "AccessDeniedException");
+    let began = Instant::now();
+    // Nothing is left that could be tried, so the next record is.
+    while producer.put(record("b")).await.unwrap().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing goes through any more");
+    }
+    assert_eq!(service.delivered(), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_while_it_closes_hands_everything_back() {
+    let service = Scripted::failing(usize::MAX, "AccessDeniedException");
+    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    let error = producer.close().await.unwrap_err();
+    assert!(matches!(error, CloseError::Stopped { .. }), "{error}");
+    assert_eq!(texts(error.undelivered()), ["b"]);
+    assert!(matches!(receipt.await.unwrap_err().reason(), Reason::Refused(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_is_ready_is_told_of_the_stop() {
+    let service = Scripted::failing(usize::MAX, "AccessDeniedException");
+    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let mut ready = producer.clone();
+    future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
+    producer.put(record("a")).await.unwrap().await.unwrap_err();
+    let error = future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap_err();
+    assert!(matches!(error, SinkError::Stopped { .. }), "{error}");
+    let error = producer.flush().await.unwrap_err();
+    assert!(matches!(error, SinkError::Stopped { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_its_owner_knew_of_does_not_stop_a_new_producer() {
+    let service = Scripted::failing(1, "AccessDeniedException");
+    let mut sink = builder().build_with(service.clone(), "example").unwrap();
+    sink.send(record("a")).await.unwrap_err();
+    // The permission is mended.
+    let producer = sink.spawn();
+    producer.put(record("b")).await.unwrap().await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_after_a_refusal_shows_that_the_stream_takes_requests_again() {
+    let service = Scripted::new(|call, request| match call {
+        0 => Err(service_error("AccessDeniedException")),
+        1..20 => Err(service_error("ThrottlingException")),
+        _ => Ok(all_delivered(request)),
+    });
+    let builder = builder().with_fatal_policy(FatalPolicy::KeepTrying);
+    let producer = builder.build_with(service.clone(), "example").unwrap().spawn();
+    producer.send(record("a")).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert!(service.delivered().is_empty());
+    producer.send(record("b")).await.unwrap();
+    producer.close().await.unwrap();
+}
+
+/// On the real clock: virtual time stands still while a task is busy.
+#[tokio::test]
+async fn an_error_in_a_loop_lets_the_driver_run() {
+    let millisecond = Duration::from_millis(1);
+    for through_the_sink in [false, true] {
+        let service = Scripted::failing(1, "AccessDeniedException").with_round_trip(millisecond);
+        let builder = builder().with_fatal_policy(FatalPolicy::KeepTrying);
+        let builder = builder.with_backoff(millisecond, millisecond);
+        let mut producer = builder.build_with(service, "example").unwrap().spawn();
+        let receipt = producer.put(record("a")).await.unwrap();
+        while producer.flush().await.is_ok() {}
+        for turn in 0.. {
+            let sent = match through_the_sink {
+                true => producer.feed(record("b")).await.is_ok(),
+                false => producer.send(record("b")).await.is_ok(),
+            };
+            if sent {
+                break;
+            }
+            assert!(turn < 10_000_000, "the driver never runs");
+        }
+        receipt.await.unwrap();
+    }
+}

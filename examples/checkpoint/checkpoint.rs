@@ -57,9 +57,12 @@ impl Checkpoint {
     }
 
     async fn write(&self) -> std::io::Result<()> {
-        let new = self.path.with_extension("new");
+        let mut new = self.path.clone().into_os_string();
+        new.push(".new");
         let mut file = File::create(&new).await?;
         file.write_all(format!("{}\n", self.delivered).as_bytes()).await?;
+        // Without this an error of the write, such as a full disk, would not be told.
+        file.flush().await?;
         file.sync_all().await?;
         fs::rename(&new, &self.path).await
     }

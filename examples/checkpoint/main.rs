@@ -23,17 +23,17 @@ use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};
 use kinesis_sink::{KinesisSink, Record};
 use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, BufReader, Split};
 
 use self::checkpoint::Checkpoint;
 use self::remote::Remote;
 
-/// Lines that are under way at most. Their receipts are read in the order of the lines.
+/// Lines that are under way at most, settled ones behind an unsettled one among them.
 const WINDOW: usize = 20_000;
 
 /// Forwards the lines of a file into a Kinesis stream and stores, in a second file, the number of lines
 /// below which everything is delivered. Killed at any moment and started again, it goes on there: no line
-/// is lost, some may be sent twice.
+/// is lost, some may be sent twice. The file must be complete: nothing may be added to its last line.
 ///
 /// Without --file it demonstrates that on an embedded Kinesis server.
 #[derive(Debug, Parser)]
@@ -88,9 +88,10 @@ async fn run(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Result<
     let resumed = checkpoint.delivered();
     let forwarded = forward(&client, remote.stream(), file, &mut checkpoint).await;
     // Also after an error: what is delivered need not be sent again.
-    checkpoint.store().await?;
+    let stored = checkpoint.store().await;
     let delivered = checkpoint.delivered();
     forwarded.with_context(|| format!("stopped; the first {delivered} lines are delivered"))?;
+    stored?;
     println!("lines {resumed} to {delivered} delivered");
     Ok(())
 }
@@ -106,7 +107,7 @@ async fn forward(
     let producer = KinesisSink::new(client, stream)?.spawn();
     let lines = skip(file, checkpoint.delivered()).await?;
     let receipts = stream::try_unfold((lines, &producer), async |(mut lines, producer)| {
-        let Some(line) = lines.next_line().await? else { return Ok(None) };
+        let Some(line) = lines.next_segment().await? else { return Ok(None) };
         let receipt = producer.put(Record::from(line)).await?;
         Ok::<_, anyhow::Error>(Some((receipt, (lines, producer))))
     });
@@ -121,11 +122,11 @@ async fn forward(
 }
 
 /// The lines after the first `delivered`.
-async fn skip(file: &Path, delivered: u64) -> anyhow::Result<Lines<BufReader<File>>> {
+async fn skip(file: &Path, delivered: u64) -> anyhow::Result<Split<BufReader<File>>> {
     let open = File::open(file).await.with_context(|| format!("cannot read {}", file.display()))?;
-    let mut lines = BufReader::new(open).lines();
+    let mut lines = BufReader::new(open).split(b'\n');
     for line in 0..delivered {
-        let there = lines.next_line().await?.is_some();
+        let there = lines.next_segment().await?.is_some();
         anyhow::ensure!(there, "{} has only {line} of {delivered} lines", file.display());
     }
     Ok(lines)

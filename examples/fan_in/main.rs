@@ -26,7 +26,8 @@ use self::sensor::Report;
 /// Many tasks send readings through one producer; each awaits the receipts of its own.
 ///
 /// Without options it starts an embedded Kinesis server in this process, reads its stream back in the end
-/// and compares. Ctrl-C, or the end of --seconds, stops the tasks, drains what is under way and reports.
+/// and compares. Ctrl-C, or the end of --seconds, stops the tasks, drains what is under way and reports;
+/// a second Ctrl-C gives up what is not delivered by then.
 ///
 /// Exit status: 0 if every reading was delivered (and found, where the stream was read back), else 1.
 #[derive(Debug, Parser)]
@@ -98,12 +99,19 @@ async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Rep
             println!("interrupted, draining");
         }
         () = sleep(Duration::from_secs(arguments.seconds)) => println!("time is up, draining"),
+        () = producer.closed() => println!("the producer has stopped"),
         () = tell(&producer) => {}
     }
     // No more readings. What was accepted is sent, and every receipt tells what came of it.
     stop.send_replace(true);
     let stopped = join_all(sensors).await;
-    let closed = producer.close_within(Duration::from_secs(arguments.drain)).await;
+    let closed = tokio::select! {
+        closed = producer.close_within(Duration::from_secs(arguments.drain)) => closed,
+        _ = tokio::signal::ctrl_c() => {
+            println!("interrupted again, giving up what is left");
+            producer.close_within(Duration::ZERO).await
+        }
+    };
     let mut report = Report::default();
     for readings in stopped {
         report.add(readings?.settled().await);

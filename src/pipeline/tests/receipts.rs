@@ -172,3 +172,27 @@ fn the_oldest_unsettled_record_is_found_wherever_it_is() {
     bench.deliver(half, &request_of_half);
     assert_eq!(bench.pipeline.oldest_unsettled(), 4, "waiting");
 }
+
+#[test]
+fn failed_and_split_requests_count_as_time_in_flight() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..1);
+    let receipt = bench.accept_tracked("tracked");
+    bench.pipeline.close();
+    for code in ["InternalFailure", "ValidationException"] {
+        let (id, _) = bench.cut();
+        bench.wait(10);
+        bench.fail(id, code);
+        bench.sleep();
+    }
+    let (other, request) = bench.cut();
+    bench.deliver(other, &request);
+    let (id, request) = bench.cut();
+    assert_eq!(texts(&request), ["tracked"]);
+    bench.wait(10);
+    bench.deliver(id, &request);
+    bench.pipeline.tell_delivered();
+    let delivery = outcome(receipt).unwrap();
+    assert_eq!(millis(delivery.time_in_flight()), 30);
+    assert_eq!(delivery.attempts(), 2, "the refusal may have been the other one's fault");
+}

@@ -8,11 +8,11 @@ use crate::limits::RecordError;
 use crate::record::{AttemptError, Reason, Record};
 use crate::stream::StreamId;
 
-/// What comes out of the sink's poll methods and of
-/// [`start_send`](futures::Sink::start_send).
+/// What comes out of the poll methods and of [`start_send`](futures::Sink::start_send), of a sink and of
+/// a producer.
 ///
-/// None of them loses a record or ends the sink: an error tells what happened, the records are where
-/// the variant says, and the next call goes on.
+/// None of them loses a record: an error tells what happened, and the records are where the variant says.
+/// None but `Stopped`, `Abandoned` and `Closed` is an end: the next call goes on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkError {
@@ -22,7 +22,7 @@ pub enum SinkError {
 
     /// The service refuses every request, and trying again does not help until something outside
     /// changes: no permission, no such stream, no credentials. All records stay in the sink, in
-    /// order, and the next poll tries again after a back-off.
+    /// order, and the next poll tries again after a back-off; a producer tries again by itself.
     #[error("stream {stream} takes no requests; {kept} records are kept in the sink")]
     Request {
         /// The stream.
@@ -45,7 +45,10 @@ pub enum SinkError {
 
     /// A [`Producer`](crate::Producer) has stopped, because the service refuses every request and its
     /// [policy](crate::FatalPolicy) is to stop then.
-    #[error("the producer has stopped, because stream {stream} takes no requests")]
+    #[error(
+        "the producer has stopped, because stream {stream} takes no requests: check its name and \
+         region, the credentials and their permissions, then build a new producer"
+    )]
     Stopped {
         /// The stream.
         stream: StreamId,
@@ -55,7 +58,10 @@ pub enum SinkError {
 
     /// The driver of a [`Producer`](crate::Producer) ended before it was done: it was dropped or
     /// aborted, it panicked, or its runtime was shut down.
-    #[error("the producer's driver has ended, so nothing is sent any more")]
+    #[error(
+        "the producer's driver has ended (dropped, aborted, or it panicked), so nothing is sent any \
+         more: find out why, and build a new producer"
+    )]
     Abandoned,
 
     /// The sink was closed.
@@ -125,7 +131,10 @@ pub enum NotAcceptedReason {
     #[error("the stream takes no requests at present: {0}")]
     Refused(Arc<AttemptError>),
     /// The [`Producer`](crate::Producer) has stopped, because the service refuses every request.
-    #[error("the producer has stopped, because the stream takes no requests: {0}")]
+    #[error(
+        "the producer has stopped, because the stream takes no requests: {0}; mend the cause, then \
+         build a new producer"
+    )]
     Stopped(Arc<AttemptError>),
     /// The [`Producer`](crate::Producer) is full of records that failed for good and that nobody has
     /// taken.
@@ -139,6 +148,9 @@ pub enum NotAcceptedReason {
         reason: Reason,
     },
     /// The driver of the [`Producer`](crate::Producer) ended before it was done.
-    #[error("the producer's driver has ended, so nothing is sent any more")]
+    #[error(
+        "the producer's driver has ended (dropped, aborted, or it panicked), so nothing is sent any \
+         more: find out why, and build a new producer"
+    )]
     Abandoned,
 }

@@ -65,7 +65,7 @@ use crate::summary::Totals;
 /// | a record's fate | `flush`, `take_failed`, dead letters, or a receipt of [`Record::tracked`] | the same, and [`put`](Self::put) |
 /// | a fatal error | comes out of the poll methods; its owner decides | [`FatalPolicy`](crate::FatalPolicy) |
 /// | runtime | polled inside of tokio | the driver runs inside of tokio; clones can be used anywhere |
-/// | cost per record | less: no lock, no other task | one short lock; with a receipt two small allocations |
+/// | cost per record | less: no lock, no other task | two short locks and some atomics; with a receipt two small allocations |
 /// | dropped | abandons what it holds, and warns | the last clone dropped drains, then ends the driver |
 ///
 /// # Back-pressure
@@ -73,8 +73,9 @@ use crate::summary::Totals;
 /// The bounds are the sink's own, [`buffer_records`](crate::SinkBuilder::with_buffer_records) and
 /// [`buffer_bytes`](crate::SinkBuilder::with_buffer_bytes): what is accepted and not yet seen by the
 /// driver counts, as do failed records that nobody has taken. While they are reached `send` and `put`
-/// wait. Who came first is served first, so a busy task cannot starve another one. A record larger than
-/// `buffer_bytes` waits until it is alone.
+/// wait. Who came first is served first, so a busy task cannot starve another one, and `try_put` does not
+/// overtake anybody. A record of more than half of `buffer_bytes` waits for half of them, so that two such
+/// records can be over the bound.
 ///
 /// # Errors
 ///
@@ -87,15 +88,17 @@ use crate::summary::Totals;
 ///
 /// [`close`](Self::close), [`close_within`](Self::close_within) and the drop of the last clone drain what
 /// was accepted and end the driver. Afterwards every call says so, with the record. Dropping the last
-/// clone does not wait, so in a program that ends then, call `close`.
+/// clone does not wait, so in a program that ends then, call `close`. A clone that is kept by something
+/// which the driver keeps, such as the dead-letter handler, is never dropped.
 ///
 /// # As a `Sink`
 ///
 /// Each clone is a [`Sink`](futures::Sink) of its own, so many tasks can `forward` into one stream.
 /// Closing it through the sink's methods, as `forward` does at its end, waits until everything accepted
 /// so far is settled and closes *that clone*; the others go on. A clone that is ready and does not send
-/// keeps room for one record, of the size of its previous one; a larger record is taken all the same, so
-/// there can be one record over the bounds per such clone.
+/// keeps room for one record as large as the largest so far; a still larger one is taken all the same.
+/// The same goes for one whose `feed` or `send` was dropped while it waited: it keeps its place in the
+/// line, as its next call goes on there. Dropping the clone, or closing it, gives the room back.
 ///
 /// The inherent methods come before those of `SinkExt` with the same name, except on a `&mut Producer`:
 /// there `SinkExt::send` also flushes and `SinkExt::close` closes the clone.
@@ -104,7 +107,9 @@ use crate::summary::Totals;
 ///
 /// Dropping the future of `send` or `put` before it is ready means that the record was not accepted (it is
 /// dropped with the future); the place among those who wait is given up. Dropping the futures of `flush`,
-/// `close`, `close_within` and `take_failed` changes nothing but what each of them says.
+/// `close`, `close_within`, `closed` and `take_failed` changes nothing but what each of them says. Of the
+/// futures of `SinkExt`, dropping `feed` or `send` may leave a place in the line (see above); dropping
+/// `flush` or `close` loses nothing, and the next call asks again for what this clone has sent since.
 pub struct Producer {
     intake: Arc<Intake>,
     /// Through the sink's methods.
@@ -119,7 +124,8 @@ where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
     S::Future: Send + 'static,
 {
-    /// Makes a producer of this sink, and spawns its driver onto the current tokio runtime.
+    /// Makes a producer of this sink, and spawns its driver onto the current tokio runtime, whose timer
+    /// must be enabled.
     ///
     /// # Panics
     ///
@@ -135,7 +141,21 @@ where
     }
 
     /// Makes a producer of this sink, and its driver, a future to be placed where it shall run. Nothing
-    /// moves until it is polled.
+    /// moves until it is polled; what is accepted before waits for it.
+    ///
+    /// ```no_run
+    /// use kinesis_sink::{KinesisSink, Record};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (producer, driver) = KinesisSink::from_env("example").await?.pair();
+    /// let driver = tokio::spawn(driver);
+    /// producer.send(Record::from("a record")).await?;
+    /// drop(producer);
+    /// // Ready when everything is settled; an error if the driver panicked.
+    /// driver.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use = "nothing moves until the driver is polled"]
     pub fn pair(self) -> (Producer, Driver<S>) {
         let settings = self.pipeline.settings();
@@ -184,6 +204,9 @@ impl Producer {
     }
 
     /// Waits for room, and is ready with a receipt once the record is accepted.
+    ///
+    /// A record has one receipt: one that it had [before](Record::tracked) ends as if the record had
+    /// been dropped. Send such a record with [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -256,8 +279,7 @@ impl Producer {
     /// Is ready when everything that was accepted before the call, by any clone, is settled. Records
     /// accepted later cannot hold it up.
     ///
-    /// It does not wait for those that are accepted later, and sends nothing earlier than the linger
-    /// allows: the driver flushes all the time.
+    /// It sends nothing earlier than the linger allows: the driver flushes all the time.
     ///
     /// # Errors
     ///
@@ -315,7 +337,8 @@ impl Producer {
     ///
     /// The records left go to the caller, inside the error, and their receipts say that they were taken
     /// back. Requests in flight at that moment are abandoned: their records
-    /// [may be written](Undelivered::may_be_written).
+    /// [may be written](Undelivered::may_be_written). It is the driver who gives them back, so a driver
+    /// that is not polled holds this up.
     ///
     /// # Errors
     ///

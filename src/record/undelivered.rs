@@ -9,7 +9,8 @@ use super::Record;
 ///
 /// It comes out of the record's [`Receipt`](crate::Receipt), the dead-letter handler,
 /// [`take_failed`](crate::KinesisSink::take_failed) or
-/// [`take_undelivered`](crate::KinesisSink::take_undelivered).
+/// [`take_undelivered`](crate::KinesisSink::take_undelivered) of the sink, and
+/// [`take_failed`](crate::Producer::take_failed) or [`CloseError`](crate::CloseError) of a producer.
 ///
 /// It is an error too, so that `receipt.await?` reads well.
 #[derive(Debug, Clone, thiserror::Error)]

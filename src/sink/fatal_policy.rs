@@ -1,10 +1,12 @@
 /// What a [`Producer`](crate::Producer) does when the service refuses every request, and trying again
 /// does not help until something outside changes: no permission, no such stream, no credentials
-/// ([`ErrorClass::Fatal`](crate::service::ErrorClass::Fatal)).
+/// ([`ErrorClass::Fatal`](crate::service::ErrorClass::Fatal), and refused credentials once they have not
+/// been renewed for several requests in a row).
 ///
 /// | | `Stop` (default) | `KeepTrying` |
 /// |---|---|---|
-/// | pending and new `send`, `put`, `try_put`, `poll_ready` | an error, with the record | the same, as long as the refusal lasts |
+/// | pending and new `send`, `put`, `try_put` | an error, with the record | the same, as long as the refusal lasts |
+/// | `poll_ready`, `feed` | an error | the same |
 /// | records accepted before | fail as [`Refused`](crate::Reason::Refused), once the requests in flight are answered | are tried again, with back-off |
 /// | their receipts | say so, with the record | stay open until the record is delivered or given up; the history tells of it |
 /// | records without a receipt | go to the dead-letter handler, else to [`take_failed`](crate::Producer::take_failed) and `close` | |
@@ -17,6 +19,7 @@
 ///
 /// A [`KinesisSink`](crate::KinesisSink) by itself needs no policy: it tells its owner, who decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum FatalPolicy {
     /// Ends the producer and hands everything back.
     #[default]

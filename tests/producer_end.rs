@@ -537,3 +537,35 @@ async fn closed_waits_for_the_end_without_causing_it() {
     producer.put(record("a")).await.unwrap().await.unwrap_err();
     closed.await.unwrap();
 }
+
+/// Panics when it wakes.
+struct Nasty;
+
+impl std::task::Wake for Nasty {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_costs_nobody_else_a_receipt() {
+    for abort in [false, true] {
+        let builder = builder().with_buffer_records(1);
+        let (producer, driver) =
+            builder.build_with(Scripted::delivering(), "example").unwrap().pair();
+        let receipt = producer.put(record("a")).await.unwrap();
+        let mut waiting = Box::pin(producer.send(record("b")));
+        let waker = Arc::new(Nasty).into();
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        if abort {
+            drop(driver);
+            receipt.await.unwrap_err();
+            assert!(matches!(producer.close().await.unwrap_err(), CloseError::Abandoned(_)));
+        } else {
+            tokio::spawn(driver);
+            receipt.await.unwrap();
+            waiting.await.unwrap();
+            producer.close().await.unwrap();
+        }
+    }
+}

@@ -234,3 +234,28 @@ async fn a_flush_while_the_producer_ends_says_that_all_is_well() {
         flushes.await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_flush_is_told_of_records_that_are_given_up() {
+    let service = Scripted::failing(usize::MAX, "InternalFailure");
+    let producer = produce(builder(), &service);
+    producer.send(record(0)).await.unwrap();
+    let flushing = producer.clone();
+    let flush = tokio::spawn(async move { flushing.flush().await });
+    sleep(ROUND_TRIP * 2).await;
+    producer.close_within(Duration::from_secs(1)).await.unwrap_err();
+    let error = flush.await.unwrap().unwrap_err();
+    assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
+    let error = producer.flush().await.unwrap_err();
+    assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_that_were_taken_are_not_told_again() {
+    let mut producer = produce(builder(), &Scripted::rejecting_bad());
+    producer.send(Record::from("bad")).await.unwrap();
+    assert!(SinkExt::flush(&mut producer).now_or_never().is_none());
+    sleep(ROUND_TRIP * 2).await;
+    assert_eq!(producer.take_failed().await.len(), 1);
+    SinkExt::flush(&mut producer).await.unwrap();
+}

@@ -316,14 +316,41 @@ async fn a_sender_is_told_when_failed_records_leave_too_little_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_record_beside_a_clone_that_does_not_send_is_told_too() {
-    let producer = produce(builder().with_buffer_records(2), &Scripted::rejecting_bad());
-    let mut idle = producer.clone();
-    future::poll_fn(|cx| idle.poll_ready_unpin(cx)).await.unwrap();
+async fn a_failed_record_refuses_nobody_for_whom_room_is_on_its_way() {
+    let service = Scripted::rejecting_bad();
+    let producer = produce(builder().with_buffer_records(10), &service);
     producer.send(sized(10, true)).await.unwrap();
-    let sent = timeout(FOR_EVER, producer.send(sized(10, false))).await;
-    let refused = sent.expect("nothing will make room").unwrap_err();
-    assert!(matches!(refused.reason(), NotAcceptedReason::Undelivered { count: 1, .. }));
+    sleep(ROUND_TRIP * 2).await;
+    let send = |_| {
+        let producer = producer.clone();
+        tokio::spawn(async move { producer.send(sized(10, false)).await })
+    };
+    for sent in future::join_all((0..100).map(send)).await {
+        sent.unwrap().expect("nine at a time");
+    }
+    assert_eq!(producer.take_failed().await.len(), 1);
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_were_served_and_have_not_sent_yet_do_not_make_requests_small() {
+    let service = Scripted::delivering();
+    let linger = Linger::Fill(Duration::from_millis(100));
+    let builder = builder().with_buffer_records(50).with_linger(linger);
+    let producer = produce(builder, &service);
+    let send = |_| {
+        let producer = producer.clone();
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                producer.send(sized(10, false)).await.unwrap();
+            }
+        })
+    };
+    future::join_all((0..200).map(send)).await;
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered().len(), 1_000);
+    assert!(service.requests().len() <= 24, "{:?}", service.sizes());
 }
 
 #[tokio::test(start_paused = true)]

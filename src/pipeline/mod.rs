@@ -31,6 +31,7 @@ use fastrand::Rng;
 use tower::BoxError;
 
 pub use linger::Linger;
+pub(crate) use outcome::unless_it_panics;
 pub(crate) use settings::Settings;
 
 use self::backoff::Backoff;
@@ -403,6 +404,11 @@ impl Pipeline {
     /// Records that failed for good and are kept.
     pub(crate) fn failed(&self) -> usize {
         self.failed.len()
+    }
+
+    /// Bytes of those.
+    pub(crate) fn failed_bytes(&self) -> usize {
+        self.failed.bytes()
     }
 
     /// Everything that counts towards the bounds: not settled, or failed and kept.

@@ -276,6 +276,6 @@ impl Pipeline {
     }
 }
 
-fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(code)).ok()
 }

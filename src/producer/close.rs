@@ -70,7 +70,8 @@ impl Intake {
         let Ok(Status::Over(end)) = over else { return Ok(()) };
         let (undelivered, left) = {
             let mut queue = self.queue();
-            (std::mem::take(&mut queue.undelivered), queue.left)
+            let left = queue.left.as_ref().map_or(0, |(left, _)| *left);
+            (std::mem::take(&mut queue.undelivered), left)
         };
         match end {
             End::Refused(source) => Err(CloseError::Stopped { source, undelivered }),

@@ -84,19 +84,34 @@ impl<S> Driver<S> {
         let mut queue = self.intake.queue();
         mem::swap(&mut queue.messages, &mut self.inbox);
         let earlier = waker.and_then(|waker| queue.driver.replace(waker));
-        self.sink.pipeline.press(self.intake.presses(&mut queue));
+        let wanted = queue.take_wanted();
+        queue.busy = true;
         let draining = queue.phase == Phase::Draining;
         let give_up = mem::take(&mut queue.give_up);
         drop(queue);
         drop(earlier);
         self.take_in();
+        let pipeline = &mut self.sink.pipeline;
+        let (records, bytes) = (pipeline.held_records(), pipeline.held_bytes());
+        pipeline.press(self.intake.presses(wanted, records, bytes));
         if draining {
             self.sink.pipeline.close();
         }
         if give_up {
-            let taken = self.sink.take_undelivered();
-            self.intake.queue().undelivered.extend(taken);
+            self.hand_back();
         }
+    }
+
+    /// Gives up what is not settled.
+    fn hand_back(&mut self) {
+        let taken = self.sink.take_undelivered();
+        if let Some(last) = taken.last() {
+            for (_, reply) in self.flushes.drain(..) {
+                let reason = last.reason().clone();
+                let _ = reply.send(Err(SinkError::Undelivered { count: taken.len(), reason }));
+            }
+        }
+        self.intake.queue().undelivered.extend(taken);
     }
 
     fn take_in(&mut self) {
@@ -152,16 +167,17 @@ impl<S> Driver<S> {
         self.debt -= owed;
         self.intake.release(fewer_records, fewer_bytes - owed);
 
-        let waits_in_vain = self.intake.publish(*pipeline.totals(), pipeline.is_settled());
-        let clogged = pipeline.last_failure().filter(|_| waits_in_vain);
-        if let Some(reason) = clogged.or_else(|| pipeline.clogged()) {
-            let (count, reason) = (pipeline.failed(), reason.clone());
-            self.intake.set_status(Status::Clogged { count, reason });
-        } else if let Some(cause) = pipeline.refusal().filter(|_| self.goes_on_refused()) {
-            self.intake.set_status(Status::Refused(cause.clone()));
-        } else {
-            self.intake.set_status(Status::Open);
+        self.intake.queue().totals = *pipeline.totals();
+        self.intake.set_status(self.status());
+    }
+
+    fn status(&self) -> Status {
+        let pipeline = &self.sink.pipeline;
+        if let Some(cause) = pipeline.refusal().filter(|_| self.goes_on_refused()) {
+            return Status::Refused(cause.clone());
         }
+        let Some(reason) = pipeline.last_failure().cloned() else { return Status::Open };
+        Status::Keeping { count: pipeline.failed(), bytes: pipeline.failed_bytes(), reason }
     }
 
     /// Whether a refusal leaves something to try again with.
@@ -175,12 +191,16 @@ impl<S> Driver<S> {
         }
         let pipeline = &self.sink.pipeline;
         let settled_before = pipeline.oldest_unsettled();
+        let laid_out = {
+            let queue = self.intake.queue();
+            queue.undelivered.last().map(|last| (queue.undelivered.len(), last.reason().clone()))
+        };
+        let kept = pipeline.last_failure().map(|reason| (pipeline.failed(), reason.clone()));
+        let kept = kept.or(laid_out);
         for (_, reply) in self.flushes.extract_if(.., |(before, _)| *before <= settled_before) {
-            let answer = match (&self.stopped, pipeline.last_failure()) {
+            let answer = match (&self.stopped, kept.clone()) {
                 (Some(cause), _) => End::Refused(cause.clone()).flushed(self.sink.stream()),
-                (None, Some(reason)) => {
-                    Err(SinkError::Undelivered { count: pipeline.failed(), reason: reason.clone() })
-                }
+                (None, Some((count, reason))) => Err(SinkError::Undelivered { count, reason }),
                 (None, None) => Ok(()),
             };
             // Its caller may have gone.
@@ -213,9 +233,10 @@ impl<S> Driver<S> {
         let mut queue = self.intake.queue();
         queue.phase = Phase::Over;
         queue.end = Some(end.clone());
-        queue.left = undelivered.len() + queue.undelivered.len();
         queue.totals = *self.sink.pipeline.totals();
         queue.undelivered.extend(undelivered);
+        let left = queue.undelivered.len();
+        queue.left = queue.undelivered.last().map(|last| (left, last.reason().clone()));
         let late = mem::take(&mut queue.messages);
         let waker = queue.driver.take();
         drop(queue);
@@ -291,7 +312,11 @@ where
         this.drive(cx);
         this.release();
         this.answer_flushes();
-        if this.try_finish() { Poll::Ready(()) } else { Poll::Pending }
+        if this.try_finish() {
+            return Poll::Ready(());
+        }
+        this.intake.queue().busy = false;
+        Poll::Pending
     }
 }
 

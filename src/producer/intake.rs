@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::limits::Limits;
-use crate::record::{Record, Undelivered};
+use crate::pipeline::unless_it_panics;
+use crate::record::{Reason, Record, Undelivered};
 use crate::stream::StreamId;
 use crate::summary::Totals;
 
@@ -51,17 +52,20 @@ pub(super) struct Queue {
     pub(super) producers: usize,
     /// Callers that stand in line for room, or have got it and not looked.
     waiting: usize,
-    /// A caller that would not wait found no room since the driver's latest turn.
-    turned_away: bool,
-    /// As of the driver's latest turn, nothing is on its way that could make room.
-    at_rest: bool,
+    /// The most bytes that one of them has asked for.
+    waiting_for: usize,
+    /// The bytes that a caller asked for who found no room and did not wait, since the driver's latest
+    /// turn.
+    turned_away: Option<usize>,
+    /// The driver is at work: what it has settled is not told yet.
+    pub(super) busy: bool,
     /// What is not settled is to be handed back.
     pub(super) give_up: bool,
     pub(super) totals: Totals,
     /// Records that were not delivered, until someone takes them.
     pub(super) undelivered: Vec<Undelivered>,
-    /// How many were left at the end, taken or not.
-    pub(super) left: usize,
+    /// How many were left at the end, taken or not, and why the latest of them was.
+    pub(super) left: Option<(usize, Reason)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,27 +131,32 @@ impl Intake {
     /// Tells the callers that wait, unless they know. There is no way back from an end, and the first
     /// reason for one counts.
     pub(super) fn set_status(&self, status: Status) {
-        self.status.send_if_modified(|now| {
+        let modify = |now: &mut Status| {
             let goes_on = now.stage() == 0 || now.stage() < status.stage();
             let news = goes_on && *now != status;
             if news {
                 *now = status;
             }
             news
-        });
+        };
+        unless_it_panics(|| self.status.send_if_modified(modify));
     }
 
     /// Why no record is accepted at present, if none is.
-    fn refusal(&self) -> Option<NotAcceptedReason> {
+    pub(super) fn refusal(&self) -> Option<NotAcceptedReason> {
         self.status.borrow().refusal()
     }
 
-    /// Why none is accepted even if there is room.
-    pub(super) fn refusal_despite_room(&self) -> Option<NotAcceptedReason> {
-        self.status.borrow().refusal_despite_room()
+    /// Why a record that finds no room need not wait for it: the records that failed and are kept leave
+    /// too little, whatever else goes.
+    fn in_vain(&self, status: &Status, size: usize) -> Option<NotAcceptedReason> {
+        let Status::Keeping { count, bytes, reason } = status else { return None };
+        let fits =
+            *count < self.max_records && bytes + self.permits(size) as usize <= self.max_bytes;
+        (!fits).then(|| NotAcceptedReason::Undelivered { count: *count, reason: reason.clone() })
     }
 
-    /// The same, where it is known that none is.
+    /// Why no record is accepted, where it is known that none is.
     fn why_not(&self) -> NotAcceptedReason {
         self.refusal().unwrap_or(NotAcceptedReason::Closed)
     }
@@ -172,7 +181,7 @@ impl Intake {
 
     /// Room for a record of `size` bytes, if there is some and nobody waits for it.
     pub(super) fn try_room(&self, size: usize) -> Result<Room, NotAcceptedReason> {
-        if let Some(reason) = self.refusal_despite_room() {
+        if let Some(reason) = self.refusal() {
             return Err(reason);
         }
         let room = || {
@@ -182,7 +191,9 @@ impl Intake {
             Ok(Room { record, bytes })
         };
         room().map_err(|error| match error {
-            TryAcquireError::NoPermits => self.refusal().unwrap_or(NotAcceptedReason::Full),
+            TryAcquireError::NoPermits => {
+                self.in_vain(&self.status.borrow(), size).unwrap_or(NotAcceptedReason::Full)
+            }
             TryAcquireError::Closed => self.why_not(),
         })
     }
@@ -192,26 +203,24 @@ impl Intake {
         let room = self.try_room(size);
         if let Err(NotAcceptedReason::Full) = room {
             let mut queue = self.queue();
-            if !std::mem::replace(&mut queue.turned_away, true) {
+            if queue.turned_away.replace(self.permits(size) as usize).is_none() {
                 wake(queue);
             }
         }
         room
     }
 
-    /// Whether someone needs more room than there is.
-    pub(super) fn presses(&self, queue: &mut Queue) -> bool {
-        std::mem::take(&mut queue.turned_away) || (queue.waiting > 0 && self.none_left())
-    }
-
-    fn none_left(&self) -> bool {
-        self.records.available_permits() == 0 || self.bytes.available_permits() == 0
+    /// Whether someone needs more room than the sink leaves that holds so much.
+    pub(super) fn presses(&self, wanted: Wanted, held_records: usize, held_bytes: usize) -> bool {
+        wanted.0.is_some_and(|bytes| {
+            held_records >= self.max_records || held_bytes + bytes > self.max_bytes
+        })
     }
 
     /// Waits for room for a record of `size` bytes; who came first is served first. Dropping the future
     /// gives up the place.
     pub(super) async fn room(self: Arc<Self>, size: usize) -> Result<Room, NotAcceptedReason> {
-        if let Some(reason) = self.refusal_despite_room() {
+        if let Some(reason) = self.refusal() {
             return Err(reason);
         }
         let record = self.records.clone().acquire_owned();
@@ -230,10 +239,12 @@ impl Intake {
             return room.ok_or_else(|| self.why_not());
         }
         // Only now: the driver looks whether somebody stands in the line.
-        let _waiting = Waiting::begin(&self);
+        let _waiting = Waiting::begin(&self, self.permits(size) as usize);
         let mut status = self.watch();
+        let why_not = |status: &Status| status.refusal().or_else(|| self.in_vain(status, size));
         let refused = pin!(async {
-            status.wait_for(|status| status.refusal().is_some()).await.ok()?.refusal()
+            let refusing = status.wait_for(|status| why_not(status).is_some()).await;
+            why_not(&*refusing.ok()?)
         });
         match select(acquire, refused).await {
             Either::Left((room, _)) => room.ok_or_else(|| self.why_not()),
@@ -256,9 +267,9 @@ impl Intake {
         let charge = charge + self.bytes.forget_permits(self.permits(size) as usize - charge);
         let record = record.accepted();
         queue.messages.push(Message::Record { record, charge, accepted_at });
-        wake(queue);
         room.record.forget();
         room.bytes.forget();
+        wake(queue);
         Ok(())
     }
 
@@ -277,10 +288,14 @@ impl Intake {
 
     /// Asks the driver to answer when everything accepted so far is settled. At once if nothing is held.
     pub(super) fn flush(&self) -> Result<Option<Answer>, SinkError> {
-        let (sender, receiver) = oneshot::channel();
-        if self.records.available_permits() == self.max_records && !self.status.borrow().is_over() {
-            return Ok(None);
+        {
+            let queue = self.queue();
+            let idle = !queue.busy && queue.messages.is_empty() && queue.phase != Phase::Over;
+            if idle && self.records.available_permits() == self.max_records {
+                return Ok(None);
+            }
         }
+        let (sender, receiver) = oneshot::channel();
         if self.post(Message::Flush(sender)) {
             return Ok(Some(receiver));
         }
@@ -291,11 +306,10 @@ impl Intake {
     pub(super) fn flushed_at_the_end(&self) -> Result<(), SinkError> {
         let queue = self.queue();
         queue.end.as_ref().unwrap_or(&End::Abandoned).flushed(&self.stream)?;
-        match queue.undelivered.last() {
-            Some(last) => Err(SinkError::Undelivered {
-                count: queue.undelivered.len(),
-                reason: last.reason().clone(),
-            }),
+        match &queue.left {
+            Some((count, reason)) => {
+                Err(SinkError::Undelivered { count: *count, reason: reason.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -312,17 +326,10 @@ impl Intake {
         bytes - self.bytes.forget_permits(bytes)
     }
 
-    /// Says how things stand. True if someone waits although nothing is on its way that could make room.
-    pub(super) fn publish(&self, totals: Totals, at_rest: bool) -> bool {
-        let mut queue = self.queue();
-        (queue.totals, queue.at_rest) = (totals, at_rest);
-        at_rest && queue.messages.is_empty() && queue.waiting > 0 && self.none_left()
-    }
-
     /// Gives room back.
     pub(super) fn release(&self, records: usize, bytes: usize) {
-        self.records.add_permits(records);
-        self.bytes.add_permits(bytes);
+        unless_it_panics(|| self.records.add_permits(records));
+        unless_it_panics(|| self.bytes.add_permits(bytes));
     }
 
     /// Takes no more records. The driver settles those that there are.
@@ -335,8 +342,8 @@ impl Intake {
         }
         queue.phase = Phase::Draining;
         wake(queue);
-        self.records.close();
-        self.bytes.close();
+        unless_it_panics(|| self.records.close());
+        unless_it_panics(|| self.bytes.close());
     }
 
     /// Has everything handed back that is not settled.
@@ -375,15 +382,27 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
     }
 }
 
+/// The bytes that somebody wants for whom there is no room, if there is such a one.
+pub(super) struct Wanted(Option<usize>);
+
+impl Queue {
+    pub(super) fn take_wanted(&mut self) -> Wanted {
+        let waiting = (self.waiting > 0).then_some(self.waiting_for);
+        Wanted(self.turned_away.take().max(waiting))
+    }
+}
+
 /// A caller that waits for room, for as long as this lives.
 struct Waiting<'a>(&'a Intake);
 
 impl<'a> Waiting<'a> {
-    fn begin(intake: &'a Intake) -> Self {
+    fn begin(intake: &'a Intake, bytes: usize) -> Self {
         let mut queue = intake.queue();
+        let more = queue.waiting == 0 || bytes > queue.waiting_for;
+        queue.waiting_for = if queue.waiting == 0 { bytes } else { bytes.max(queue.waiting_for) };
         queue.waiting += 1;
-        // The others that wait have told the driver, unless it has nothing to do but to tell them so.
-        if queue.waiting == 1 || queue.at_rest {
+        // For less than others wait for, the driver has looked already.
+        if more {
             wake(queue);
         }
         Self(intake)

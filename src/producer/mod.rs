@@ -310,6 +310,8 @@ impl Producer {
             // Without an answer the driver has ended, and laid everything out.
             let _ = laid_out.await;
         }
+        // What a flush has found before is no answer any more.
+        self.unasked.store(true, Ordering::Relaxed);
         std::mem::take(&mut self.intake.queue().undelivered)
     }
 

@@ -49,7 +49,7 @@ impl Reservation {
         intake: &Arc<Intake>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), NotAcceptedReason>> {
-        if let Some(reason) = intake.refusal_despite_room() {
+        if let Some(reason) = intake.refusal() {
             self.room = RoomState::None;
             return Poll::Ready(Err(reason));
         }

@@ -10,9 +10,10 @@ pub(super) enum Status {
     Open,
     /// The service refuses everything at present; the driver goes on trying.
     Refused(Arc<AttemptError>),
-    /// The buffer is full of records that failed for good and that nobody has taken.
-    Clogged {
+    /// Records are accepted as long as there is room beside those that failed and that nobody has taken.
+    Keeping {
         count: usize,
+        bytes: usize,
         reason: Reason,
     },
     /// No more records are accepted; the driver settles those that it has.
@@ -36,7 +37,7 @@ impl Status {
     /// Stages follow each other in this order.
     pub(super) fn stage(&self) -> u8 {
         match self {
-            Self::Open | Self::Refused(_) | Self::Clogged { .. } => 0,
+            Self::Open | Self::Refused(_) | Self::Keeping { .. } => 0,
             Self::Ending(_) => 1,
             Self::Over(_) => 2,
         }
@@ -51,19 +52,11 @@ impl Status {
         matches!(self, Self::Over(_))
     }
 
-    /// Why no record is accepted even if there is room.
-    pub(super) fn refusal_despite_room(&self) -> Option<NotAcceptedReason> {
-        if matches!(self, Self::Clogged { .. }) { None } else { self.refusal() }
-    }
-
     /// Why no record is accepted, if none is.
     pub(super) fn refusal(&self) -> Option<NotAcceptedReason> {
         Some(match self {
-            Self::Open => return None,
+            Self::Open | Self::Keeping { .. } => return None,
             Self::Refused(cause) => NotAcceptedReason::Refused(cause.clone()),
-            Self::Clogged { count, reason } => {
-                NotAcceptedReason::Undelivered { count: *count, reason: reason.clone() }
-            }
             Self::Ending(end) | Self::Over(end) => match end {
                 End::Closed => NotAcceptedReason::Closed,
                 End::Refused(cause) => NotAcceptedReason::Stopped(cause.clone()),

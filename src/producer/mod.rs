@@ -35,8 +35,8 @@ use crate::summary::Totals;
 /// ```no_run
 /// use kinesis_sink::{KinesisSink, Record};
 ///
-/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let producer = KinesisSink::from_env("example").await?.spawn();
+/// # async fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let producer = KinesisSink::new(&client, "example")?.spawn();
 ///
 /// let task = tokio::spawn({
 ///     let producer = producer.clone();
@@ -146,8 +146,8 @@ where
     /// ```no_run
     /// use kinesis_sink::{KinesisSink, Record};
     ///
-    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// let (producer, driver) = KinesisSink::from_env("example").await?.pair();
+    /// # async fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (producer, driver) = KinesisSink::new(&client, "example")?.pair();
     /// let driver = tokio::spawn(driver);
     /// producer.send(Record::from("a record")).await?;
     /// drop(producer);
@@ -193,7 +193,7 @@ impl Producer {
     /// # Errors
     ///
     /// The record, and why it was not accepted: it can never be sent, the stream refuses everything,
-    /// failed records fill the buffer, or the producer has ended.
+    /// failed records that nobody has taken leave too little room, or the producer has ended.
     ///
     /// # Cancel safety
     ///

@@ -15,7 +15,7 @@ use kinesis_sink::{
     SinkBuilder, SinkError, Undelivered,
 };
 use logs::Logs;
-use scripted::{Scripted, all_delivered, service_error, text};
+use scripted::{Scripted, text};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -281,23 +281,6 @@ fn a_runtime_that_shuts_down_settles_every_receipt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped() {
-    let logs = Logs::listen(Level::INFO);
-    let service = Scripted::delivering();
-    let (producer, driver) = builder().build_with(service, "example").unwrap().pair();
-    let receipt = producer.put(record("a")).await.unwrap();
-    producer.send(record("b")).await.unwrap();
-    drop(driver);
-    let undelivered = receipt.now_or_never().unwrap().unwrap_err();
-    assert_eq!(undelivered.reason(), &Reason::Abandoned { last: None });
-    assert!(!undelivered.may_be_written(), "it was never sent");
-    assert_eq!(texts(&producer.take_failed().await), ["b"]);
-    let warnings = logs.with("WARN");
-    assert_eq!(warnings.len(), 1, "{warnings:#?}");
-    assert!(warnings[0].contains("ended with 2 records undelivered"), "{warnings:#?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn those_who_wait_for_room_are_told_of_the_end() {
     for abort in [false, true] {
         let service = Scripted::delivering().with_round_trip(Duration::from_secs(10));
@@ -393,85 +376,6 @@ async fn the_last_clone_dropped_drains_in_the_background() {
     assert_eq!(service.delivered().len(), 600);
 }
 
-/// What a request in flight has come to counts, also when nobody has looked at it.
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
-    let service = Scripted::rejecting_bad();
-    let (producer, driver) = builder().build_with(service, "example").unwrap().pair();
-    let mut driver = Box::pin(driver);
-    let delivered = producer.put(record("a")).await.unwrap();
-    let rejected = producer.put(record("bad")).await.unwrap();
-    assert!((&mut driver).now_or_never().is_none());
-    sleep(Duration::from_secs(1)).await;
-    drop(driver);
-    delivered.await.expect("it was delivered");
-    assert!(matches!(rejected.await.unwrap_err().reason(), Reason::Rejected(_)));
-    assert_eq!((producer.totals().delivered, producer.totals().failed), (1, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record() {
-    let service = Scripted::rejecting_bad();
-    let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
-    let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
-    let mut driver = Box::pin(driver);
-    let receipt = producer.put(record("a")).await.unwrap();
-    producer.send(record("bad")).await.unwrap();
-    assert!((&mut driver).now_or_never().is_none());
-    sleep(Duration::from_secs(1)).await;
-    producer.send(record("b")).await.unwrap();
-    drop(driver);
-    receipt.await.expect("it was delivered");
-    let CloseError::Abandoned(left) = producer.close().await.unwrap_err() else { panic!() };
-    assert_eq!(texts(&left), ["b"]);
-    assert!(producer.take_failed().await.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_handler_that_panics_while_the_sink_is_dropped_silences_no_receipt() {
-    let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
-    let mut sink = builder.build_with(Scripted::rejecting_bad(), "example").unwrap();
-    let (tracked, receipt) = record("a").tracked();
-    sink.feed(tracked).await.unwrap();
-    sink.feed(record("bad")).await.unwrap();
-    assert!(sink.flush().now_or_never().is_none());
-    sleep(Duration::from_secs(1)).await;
-    drop(sink);
-    receipt.await.expect("it was delivered");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
-    let service = Scripted::new(|call, request| match call {
-        0 => Err(service_error("InternalFailure")),
-        _ => Ok(all_delivered(request)),
-    });
-    let wait = Duration::from_secs(10);
-    let builder = builder().with_backoff(wait, wait);
-    let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
-    let driver = tokio::spawn(driver);
-    producer.send(record("a")).await.unwrap();
-    producer.send(record("b")).await.unwrap();
-    sleep(Duration::from_millis(30)).await;
-    // "a" and "b" came back and wait; these were never sent.
-    producer.send(record("c")).await.unwrap();
-    producer.send(record("d")).await.unwrap();
-    let flush = tokio::spawn({
-        let producer = producer.clone();
-        async move { producer.flush().await }
-    });
-    sleep(Duration::from_millis(1)).await;
-    driver.abort();
-    let error = flush.await.unwrap().unwrap_err();
-    assert!(matches!(error, SinkError::Abandoned), "{error}");
-    let left = producer.close().await.unwrap_err().into_undelivered();
-    assert_eq!(texts(&left), ["a", "b", "c", "d"]);
-    let written: Vec<_> = left.iter().map(Undelivered::may_be_written).collect();
-    assert_eq!(written, [true, true, false, false]);
-    let totals = producer.totals();
-    assert_eq!((totals.accepted, totals.taken_back), (4, 4));
-}
-
 #[tokio::test(start_paused = true)]
 async fn of_two_closes_both_say_that_records_were_given_up() {
     let service = Scripted::delivering().with_round_trip(Duration::from_secs(3_600));
@@ -536,36 +440,4 @@ async fn closed_waits_for_the_end_without_causing_it() {
     assert!(!closed.is_finished());
     producer.put(record("a")).await.unwrap().await.unwrap_err();
     closed.await.unwrap();
-}
-
-/// Panics when it wakes.
-struct Nasty;
-
-impl std::task::Wake for Nasty {
-    fn wake(self: Arc<Self>) {
-        panic!("on purpose");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_costs_nobody_else_a_receipt() {
-    for abort in [false, true] {
-        let builder = builder().with_buffer_records(1);
-        let (producer, driver) =
-            builder.build_with(Scripted::delivering(), "example").unwrap().pair();
-        let receipt = producer.put(record("a")).await.unwrap();
-        let mut waiting = Box::pin(producer.send(record("b")));
-        let waker = Arc::new(Nasty).into();
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        if abort {
-            drop(driver);
-            receipt.await.unwrap_err();
-            assert!(matches!(producer.close().await.unwrap_err(), CloseError::Abandoned(_)));
-        } else {
-            tokio::spawn(driver);
-            receipt.await.unwrap();
-            waiting.await.unwrap();
-            producer.close().await.unwrap();
-        }
-    }
 }

@@ -72,8 +72,8 @@ pub(crate) struct Pipeline {
     /// Records before this place are wanted out by a flush.
     flush_before: u64,
     closing: bool,
-    /// Someone waits for room.
-    pressed: bool,
+    /// Bytes for which someone waits who cannot give them to [`accept`](Self::accept).
+    wanted: Option<usize>,
     totals: Totals,
     last_request: Option<RequestSummary>,
 }
@@ -140,7 +140,7 @@ impl Pipeline {
             next_request: 0,
             flush_before: 0,
             closing: false,
-            pressed: false,
+            wanted: None,
             totals: Totals::default(),
             last_request: None,
             settings,
@@ -160,7 +160,7 @@ impl Pipeline {
     /// Whether the buffer is full of records that sending can clear away. Failed ones that are kept
     /// are no reason for small requests, unless nothing else goes on.
     fn presses(&self) -> bool {
-        self.pressed
+        self.leaves_out_the_wanted()
             || !self.has_room_for(self.unsettled_records, self.unsettled_bytes)
             || (!self.has_room() && self.flights.is_empty())
     }
@@ -194,9 +194,17 @@ impl Pipeline {
         self.flush_before = self.next_seq;
     }
 
-    /// Whether someone waits for room: then partial requests go at once.
-    pub(crate) fn press(&mut self, pressed: bool) {
-        self.pressed = pressed;
+    fn leaves_out_the_wanted(&self) -> bool {
+        self.wanted.is_some_and(|bytes| {
+            self.held_records() >= self.settings.buffer_records
+                || self.held_bytes().saturating_add(bytes) > self.settings.buffer_bytes
+        })
+    }
+
+    /// Says for how many bytes someone waits, if someone does: while they do not fit, partial requests
+    /// go at once.
+    pub(crate) fn want_room(&mut self, bytes: Option<usize>) {
+        self.wanted = bytes;
     }
 
     /// Takes no more records, and sends what is there at once.

@@ -91,9 +91,7 @@ impl<S> Driver<S> {
         drop(queue);
         drop(earlier);
         self.take_in();
-        let pipeline = &mut self.sink.pipeline;
-        let (records, bytes) = (pipeline.held_records(), pipeline.held_bytes());
-        pipeline.press(self.intake.presses(wanted, records, bytes));
+        self.sink.pipeline.want_room(wanted);
         if draining {
             self.sink.pipeline.close();
         }

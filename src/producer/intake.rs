@@ -210,13 +210,6 @@ impl Intake {
         room
     }
 
-    /// Whether someone needs more room than the sink leaves that holds so much.
-    pub(super) fn presses(&self, wanted: Wanted, held_records: usize, held_bytes: usize) -> bool {
-        wanted.0.is_some_and(|bytes| {
-            held_records >= self.max_records || held_bytes + bytes > self.max_bytes
-        })
-    }
-
     /// Waits for room for a record of `size` bytes; who came first is served first. Dropping the future
     /// gives up the place.
     pub(super) async fn room(self: Arc<Self>, size: usize) -> Result<Room, NotAcceptedReason> {
@@ -382,13 +375,11 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
     }
 }
 
-/// The bytes that somebody wants for whom there is no room, if there is such a one.
-pub(super) struct Wanted(Option<usize>);
-
 impl Queue {
-    pub(super) fn take_wanted(&mut self) -> Wanted {
+    /// The most bytes that somebody wants who waits for room, or was turned away.
+    pub(super) fn take_wanted(&mut self) -> Option<usize> {
         let waiting = (self.waiting > 0).then_some(self.waiting_for);
-        Wanted(self.turned_away.take().max(waiting))
+        self.turned_away.take().max(waiting)
     }
 }
 

@@ -20,6 +20,7 @@ mod sink;
 mod stream;
 mod summary;
 
+pub mod aggregate;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod service;

@@ -1,0 +1,176 @@
+use std::ops::Range;
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use prost::length_delimiter_len as varint_bytes;
+
+use super::table::Table;
+use super::wire::{
+    LENGTH_DELIMITED, MAGIC, OVERHEAD_BYTES, VARINT, aggregated_record as outer, record as inner,
+};
+use crate::record::{HashKey, Key};
+
+/// Where everything goes in an aggregate whose payloads lie elsewhere: says how large it is before any of
+/// it is built, and builds it.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    partition_keys: Table<Key>,
+    hash_keys: Table<HashKey>,
+    slots: Vec<Slot>,
+    /// Bytes that the two tables take in the message.
+    table_bytes: usize,
+    /// Bytes that the members take in the message.
+    record_bytes: usize,
+}
+
+/// One member: its places in the tables, and the bytes of its payload.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    key: u32,
+    hash_key: Option<u32>,
+    data: usize,
+}
+
+impl Slot {
+    /// Bytes of the message `Record`.
+    fn message_bytes(self) -> usize {
+        let number = |index| 1 + varint_bytes(index as usize);
+        number(self.key) + self.hash_key.map_or(0, number) + field_bytes(self.data)
+    }
+}
+
+#[cfg_attr(not(test), expect(dead_code, reason = "the pipeline does not aggregate yet"))]
+impl Layout {
+    /// Bytes of the aggregate as it is, magic and digest included.
+    pub(crate) fn size(&self) -> usize {
+        OVERHEAD_BYTES + self.table_bytes + self.record_bytes
+    }
+
+    /// Bytes of the aggregate if it had this member, too; `data` is the length of the payload.
+    pub(crate) fn size_with(&self, key: &Key, hash_key: Option<HashKey>, data: usize) -> usize {
+        let slot = self.slot(key, hash_key, data);
+        self.size() + self.new_table_bytes(slot, key, hash_key) + field_bytes(slot.message_bytes())
+    }
+
+    /// Adds a member; `data` is the length of its payload.
+    pub(crate) fn add(&mut self, key: Key, hash_key: Option<HashKey>, data: usize) {
+        let slot = self.slot(&key, hash_key, data);
+        self.table_bytes += self.new_table_bytes(slot, &key, hash_key);
+        self.record_bytes += field_bytes(slot.message_bytes());
+        if self.is_new_key(slot) {
+            self.partition_keys.push(key);
+        }
+        if let Some(hash_key) = hash_key
+            && self.is_new_hash_key(slot)
+        {
+            self.hash_keys.push(hash_key);
+        }
+        self.slots.push(slot);
+    }
+
+    /// Members that were added.
+    pub(crate) fn members(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Puts another key of the same length in the place of the only one.
+    pub(crate) fn replace_only_key(&mut self, key: Key) {
+        debug_assert!(
+            self.partition_keys.iter().all(|known| known.len() == key.len()),
+            "another length would need another size"
+        );
+        self.partition_keys.replace_only(key);
+    }
+
+    /// Where each payload lies in the aggregate, in the order of the members.
+    pub(crate) fn data_ranges(&self) -> impl ExactSizeIterator<Item = Range<usize>> {
+        let mut end = MAGIC.len() + self.table_bytes;
+        self.slots.iter().map(move |slot| {
+            end += field_bytes(slot.message_bytes());
+            end - slot.data..end
+        })
+    }
+
+    /// The aggregate of these payloads, which are the added members' in the same order.
+    ///
+    /// # Panics
+    ///
+    /// The payloads are fewer, or of other lengths: what came of it would lose members.
+    pub(crate) fn encode<'a>(&self, payloads: impl IntoIterator<Item = &'a Bytes>) -> Bytes {
+        let mut out = Vec::with_capacity(self.size());
+        out.extend_from_slice(&MAGIC);
+        for key in self.partition_keys.iter() {
+            put_bytes(&mut out, outer::PARTITION_KEY_TABLE, key.as_bytes());
+        }
+        for hash_key in self.hash_keys.iter() {
+            put_bytes(&mut out, outer::EXPLICIT_HASH_KEY_TABLE, hash_key.to_string().as_bytes());
+        }
+        for (slot, data) in self.slots.iter().zip(payloads) {
+            out.push(tag(outer::RECORDS, LENGTH_DELIMITED));
+            put_varint(&mut out, slot.message_bytes());
+            put_index(&mut out, inner::PARTITION_KEY_INDEX, slot.key);
+            if let Some(hash_key) = slot.hash_key {
+                put_index(&mut out, inner::EXPLICIT_HASH_KEY_INDEX, hash_key);
+            }
+            put_bytes(&mut out, inner::DATA, data);
+        }
+        let digest = Md5::digest(&out[MAGIC.len()..]);
+        out.extend_from_slice(&digest);
+        assert_eq!(out.len(), self.size(), "the payloads are the members'");
+        out.into()
+    }
+
+    fn slot(&self, key: &Key, hash_key: Option<HashKey>, data: usize) -> Slot {
+        let last = self.slots.last();
+        let key = self.partition_keys.place(key, last.map(|slot| slot.key));
+        let hash_key = hash_key
+            .map(|hash_key| self.hash_keys.place(&hash_key, last.and_then(|slot| slot.hash_key)));
+        Slot { key, hash_key, data }
+    }
+
+    fn is_new_key(&self, slot: Slot) -> bool {
+        slot.key as usize == self.partition_keys.len()
+    }
+
+    fn is_new_hash_key(&self, slot: Slot) -> bool {
+        slot.hash_key.is_some_and(|place| place as usize == self.hash_keys.len())
+    }
+
+    /// Bytes that the tables grow by for a slot that is not added yet.
+    fn new_table_bytes(&self, slot: Slot, key: &Key, hash_key: Option<HashKey>) -> usize {
+        let key = if self.is_new_key(slot) { field_bytes(key.len()) } else { 0 };
+        match hash_key {
+            Some(hash_key) if self.is_new_hash_key(slot) => key + field_bytes(digits(hash_key)),
+            _ => key,
+        }
+    }
+}
+
+/// Bytes of a field that holds so many bytes. Every field's number fits into one byte.
+fn field_bytes(content: usize) -> usize {
+    1 + varint_bytes(content) + content
+}
+
+/// Decimal digits of a hash key.
+fn digits(hash_key: HashKey) -> usize {
+    hash_key.get().checked_ilog10().map_or(1, |power| power as usize + 1)
+}
+
+const fn tag(number: u32, wire_type: u32) -> u8 {
+    (number << 3 | wire_type) as u8
+}
+
+fn put_varint(out: &mut Vec<u8>, value: usize) {
+    prost::encode_length_delimiter(value, out).expect("a Vec has room");
+}
+
+fn put_index(out: &mut Vec<u8>, number: u32, index: u32) {
+    out.push(tag(number, VARINT));
+    put_varint(out, index as usize);
+}
+
+fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    out.push(tag(number, LENGTH_DELIMITED));
+    put_varint(out, bytes.len());
+    out.extend_from_slice(bytes);
+}

@@ -1,0 +1,105 @@
+//! The format's fixed parts, and a reader of protobuf fields that copies and allocates nothing.
+//!
+//! prost's derived messages are not used here: they would copy every payload once on the way in and once on
+//! the way out (`benches/aggregate.rs` has the price). Its varints are.
+
+/// What every aggregate begins with.
+pub(super) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+/// Bytes of the MD5 digest of the message, with which every aggregate ends.
+pub(super) const DIGEST_BYTES: usize = 16;
+/// Bytes around the message.
+pub(super) const OVERHEAD_BYTES: usize = MAGIC.len() + DIGEST_BYTES;
+
+/// Field numbers of the message `AggregatedRecord`.
+pub(super) mod aggregated_record {
+    pub(crate) const PARTITION_KEY_TABLE: u32 = 1;
+    pub(crate) const EXPLICIT_HASH_KEY_TABLE: u32 = 2;
+    pub(crate) const RECORDS: u32 = 3;
+}
+
+/// Field numbers of the message `Record`. Its fourth, `tags`, is never written and skipped when read.
+pub(super) mod record {
+    pub(crate) const PARTITION_KEY_INDEX: u32 = 1;
+    pub(crate) const EXPLICIT_HASH_KEY_INDEX: u32 = 2;
+    pub(crate) const DATA: u32 = 3;
+}
+
+/// How protobuf marks what follows a field's number.
+pub(super) const VARINT: u32 = 0;
+pub(super) const LENGTH_DELIMITED: u32 = 2;
+const FIXED_64: u32 = 1;
+const FIXED_32: u32 = 5;
+
+/// Bytes that are not a protobuf message, or not one of this format.
+#[derive(Debug)]
+pub(super) struct Malformed;
+
+impl From<prost::DecodeError> for Malformed {
+    fn from(_: prost::DecodeError) -> Self {
+        Self
+    }
+}
+
+/// What a field holds.
+#[derive(Debug)]
+pub(super) enum Value<'a> {
+    Number(usize),
+    Bytes(&'a [u8]),
+    /// Four or eight bytes: no field of this format has them.
+    Fixed,
+}
+
+/// The fields of a message, in the order in which they are written. Nothing follows an error.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn of(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    /// What has not been read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    fn read(&mut self) -> Result<(u32, Value<'a>), Malformed> {
+        let key = u32::try_from(self.varint()?).map_err(|_| Malformed)?;
+        let number = key >> 3;
+        if number == 0 {
+            return Err(Malformed);
+        }
+        let value = match key & 7 {
+            VARINT => Value::Number(self.varint()?),
+            LENGTH_DELIMITED => {
+                let bytes = self.varint()?;
+                Value::Bytes(self.take(bytes)?)
+            }
+            FIXED_64 => self.take(8).map(|_| Value::Fixed)?,
+            FIXED_32 => self.take(4).map(|_| Value::Fixed)?,
+            // Groups, which no writer of this format knows, and the two marks that mean nothing.
+            _ => return Err(Malformed),
+        };
+        Ok((number, value))
+    }
+
+    fn varint(&mut self) -> Result<usize, Malformed> {
+        Ok(prost::decode_length_delimiter(&mut self.rest)?)
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u32, Value<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.rest.is_empty()).then(|| self.read())
+    }
+}

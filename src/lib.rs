@@ -24,6 +24,7 @@ pub mod aggregate;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod service;
+pub mod shard;
 pub mod timeout;
 pub mod trace;
 

@@ -1,0 +1,192 @@
+#![cfg_attr(not(test), expect(dead_code, reason = "the sink takes them next"))]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use super::HashRange;
+use crate::record::HashKey;
+
+/// An open shard: its id and its piece of the hash ring. Cloning it copies no text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Shard {
+    id: SmolStr,
+    range: HashRange,
+}
+
+impl Shard {
+    /// The shard with this id, such as `shardId-000000000000`, that takes the records of `range`.
+    #[must_use]
+    pub fn new(id: impl AsRef<str>, range: HashRange) -> Self {
+        Self { id: SmolStr::new(id), range }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The hash keys whose records it takes.
+    #[must_use]
+    pub fn range(&self) -> HashRange {
+        self.range
+    }
+}
+
+/// A stream's open shards, found by hash key or by id.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardMap {
+    /// In the order of their ranges, which do not overlap.
+    shards: Vec<Arc<Shard>>,
+    by_id: HashMap<SmolStr, usize>,
+}
+
+impl ShardMap {
+    /// A map of `shards`, given in any order. There may be gaps between their ranges: a listing taken
+    /// while a stream is resharded can have some.
+    ///
+    /// # Errors
+    ///
+    /// There is no shard, an id comes twice, or two ranges overlap.
+    pub(crate) fn new(shards: Vec<Shard>) -> Result<Self, ShardMapError> {
+        if shards.is_empty() {
+            return Err(ShardMapError::Empty);
+        }
+        let mut shards: Vec<_> = shards.into_iter().map(Arc::new).collect();
+        shards.sort_by_key(|shard| shard.range.start());
+        let mut by_id = HashMap::with_capacity(shards.len());
+        for (place, shard) in shards.iter().enumerate() {
+            if by_id.insert(shard.id.clone(), place).is_some() {
+                return Err(ShardMapError::Duplicate { id: shard.id.clone() });
+            }
+        }
+        for pair in shards.windows(2) {
+            if pair[1].range.start() <= pair[0].range.end() {
+                let [first, second] = [&pair[0], &pair[1]].map(|shard| Shard::clone(shard));
+                return Err(ShardMapError::Overlap { first, second });
+            }
+        }
+        Ok(Self { shards, by_id })
+    }
+
+    /// The shard whose range holds `hash`. `None` in a gap.
+    pub(crate) fn find(&self, hash: HashKey) -> Option<&Arc<Shard>> {
+        let after = self.shards.partition_point(|shard| shard.range.start() <= hash);
+        self.shards[..after].last().filter(|shard| shard.range.contains(hash))
+    }
+
+    /// The shard with this id.
+    pub(crate) fn by_id(&self, id: &str) -> Option<&Arc<Shard>> {
+        self.by_id.get(id).map(|&place| &self.shards[place])
+    }
+
+    /// All of them, in the order of their ranges.
+    pub(crate) fn shards(&self) -> &[Arc<Shard>] {
+        &self.shards
+    }
+}
+
+/// Why a list of shards is not a stream's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ShardMapError {
+    #[error("no open shard was listed")]
+    Empty,
+    #[error("the shard {id} was listed twice")]
+    Duplicate { id: SmolStr },
+    #[error(
+        "the shards {} ({}) and {} ({}) overlap: list open shards only",
+        first.id, first.range, second.id, second.range
+    )]
+    Overlap { first: Shard, second: Shard },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shard(id: impl AsRef<str>, start: u128, end: u128) -> Shard {
+        Shard::new(id, HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap())
+    }
+
+    /// A ring cut at these places, with a shard on each piece.
+    fn cut(places: impl IntoIterator<Item = u128>) -> Vec<Shard> {
+        let starts: BTreeSet<u128> = places.into_iter().chain([0]).collect();
+        let ends = starts.iter().skip(1).map(|start| start - 1).chain([u128::MAX]);
+        let pieces = starts.iter().zip(ends).enumerate();
+        pieces.map(|(n, (&start, end))| shard(format!("shardId-{n:012}"), start, end)).collect()
+    }
+
+    fn found(map: &ShardMap, hash: u128) -> Option<&str> {
+        map.find(HashKey::new(hash)).map(|shard| shard.id())
+    }
+
+    #[test]
+    fn thousands_of_shards_are_found_at_both_ends_and_by_id() {
+        const SHARDS: u128 = 5_000;
+        let mut shards = cut((0..SHARDS).map(|n| u128::MAX / SHARDS * n));
+        fastrand::Rng::with_seed(1).shuffle(&mut shards);
+        let map = ShardMap::new(shards.clone()).unwrap();
+        assert_eq!(map.shards().len(), 5_000);
+        for shard in &shards {
+            let [start, end] = [shard.range.start(), shard.range.end()].map(HashKey::get);
+            for hash in [start, start + (end - start) / 2, end] {
+                assert_eq!(found(&map, hash), Some(shard.id()));
+            }
+            assert_eq!(map.by_id(shard.id()).map(|shard| &**shard), Some(shard));
+        }
+        assert_eq!(found(&map, 0), Some("shardId-000000000000"));
+        assert_eq!(found(&map, u128::MAX), Some("shardId-000000004999"));
+        assert_eq!(map.by_id("shardId-000000005000"), None);
+    }
+
+    #[test]
+    fn a_gap_has_no_shard() {
+        let map = ShardMap::new(vec![shard("b", 30, 39), shard("a", 10, 19)]).unwrap();
+        let places = [0, 9, 10, 19, 20, 29, 30, 39, 40, u128::MAX];
+        let [a, b] = ["a", "b"].map(Some);
+        let expected = [None, None, a, a, None, None, b, b, None, None];
+        assert_eq!(places.map(|hash| found(&map, hash)), expected);
+    }
+
+    #[test]
+    fn what_is_no_streams_list_is_refused_with_the_reason() {
+        let refused = |shards| ShardMap::new(shards).unwrap_err().to_string();
+        assert_eq!(refused(vec![]), "no open shard was listed");
+        let twice = refused(vec![shard("a", 0, 9), shard("b", 10, 19), shard("a", 20, 29)]);
+        assert_eq!(twice, "the shard a was listed twice");
+        // A parent beside its children, the same range twice, one hash key too many.
+        let parent = refused(vec![shard("b", 0, 4), shard("c", 5, 9), shard("a", 0, 9)]);
+        assert!(parent.contains("overlap: list open shards only"), "{parent}");
+        assert!(refused(vec![shard("a", 0, 9), shard("b", 0, 9)]).contains("overlap"));
+        let touching = refused(vec![shard("b", 9, 19), shard("a", 0, 9)]);
+        assert!(touching.starts_with("the shards a (0 to 9) and b (9 to 19)"), "{touching}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_hash_key_finds_the_shard_that_contains_it(
+            places in proptest::collection::vec(any::<u128>(), 0..50),
+            missing in proptest::collection::vec(any::<bool>(), 50),
+            hashes in proptest::collection::vec(any::<u128>(), 20),
+        ) {
+            let mut missing = missing.into_iter();
+            let mut shards = cut(places.iter().copied());
+            // The first stays: a map is never empty.
+            let first = shards.remove(0);
+            shards.retain(|_| !missing.next().unwrap_or(false));
+            shards.push(first);
+            let map = ShardMap::new(shards.clone()).unwrap();
+            let around = places.iter().flat_map(|&p| [p.saturating_sub(1), p, p.saturating_add(1)]);
+            for hash in around.chain(hashes).chain([0, u128::MAX]).map(HashKey::new) {
+                let scanned = shards.iter().find(|shard| shard.range.contains(hash));
+                prop_assert_eq!(map.find(hash).map(|shard| &**shard), scanned);
+            }
+        }
+    }
+}

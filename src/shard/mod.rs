@@ -1,0 +1,34 @@
+//! The hash ring and the shards that share it.
+//!
+//! A stream's open shards divide the hash keys, 0 to 2^128 - 1, among themselves: each has a
+//! [`HashRange`]. A record goes to the shard whose range holds its explicit hash key or, without one,
+//! [`hash_of`] its partition key. Whoever knows the shards so knows where a record will lie:
+//!
+//! ```
+//! use kinesis_sink::HashKey;
+//! use kinesis_sink::shard::{HashRange, Shard, hash_of};
+//!
+//! let half = 1 << 127;
+//! let lower = HashRange::new(HashKey::new(0), HashKey::new(half - 1)).expect("in order");
+//! let upper = HashRange::new(HashKey::new(half), HashKey::new(u128::MAX)).expect("in order");
+//! let shards = [Shard::new("shardId-000000000000", lower), Shard::new("shardId-000000000001", upper)];
+//!
+//! let of_key = |key| shards.iter().find(|shard| shard.range().contains(hash_of(key)));
+//! assert_eq!(of_key("a").map(Shard::id), Some("shardId-000000000000"));
+//! assert_eq!(of_key("b").map(Shard::id), Some("shardId-000000000001"));
+//! ```
+//!
+//! # Where the shards come from
+//!
+//! From a [`ListShards`]: [`ShardLister`](crate::service::ShardLister) asks the service, a closure does
+//! for a test or for a source of your own.
+
+mod hash;
+mod list;
+mod map;
+
+pub use hash::{HashRange, hash_of};
+pub use list::ListShards;
+pub use map::Shard;
+#[expect(unused_imports, reason = "the sink takes them next")]
+pub(crate) use map::{ShardMap, ShardMapError};

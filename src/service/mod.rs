@@ -20,6 +20,7 @@
 //! [`Classify`] decides; its default is the table in [`ErrorClass`] and [`EntryClass`]. It reads through
 //! the errors that layers wrap around the service's own.
 
+mod call;
 mod classify;
 mod error;
 mod request;

@@ -1,30 +1,18 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
-use aws_sdk_kinesis::config::http::HttpResponse;
-use aws_sdk_kinesis::config::interceptors::BeforeTransmitInterceptorContextRef;
-use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::operation::RequestId;
-use aws_sdk_kinesis::operation::put_records::{
-    PutRecordsError as SdkPutRecordsError, PutRecordsOutput,
-};
+use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
-use tower::{BoxError, Service};
+use tower::Service;
 
+use super::call::{Sent, check_region, error, without_retries};
 use super::classify::INCOMPLETE_RESULT;
-use super::{
-    Entry, EntryError, Placement, PutRecordsError, PutRecordsErrorKind, PutRecordsRequest,
-    PutRecordsResponse,
-};
+use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
 /// The `tower::Service` at the bottom of every stack: one call of the SDK's PutRecords per request.
 ///
@@ -45,8 +33,7 @@ impl PutRecords {
     /// A service over a client derived from `client`.
     #[must_use]
     pub fn new(client: &Client) -> Self {
-        let config = client.config().to_builder().retry_config(RetryConfig::disabled());
-        Self { client: Client::from_conf(config.build()) }
+        Self { client: without_retries(client) }
     }
 
     /// Turns the SDK's stalled-stream protection off, which fails a request that makes no progress for
@@ -86,7 +73,7 @@ async fn put_records(
     request: PutRecordsRequest,
 ) -> Result<PutRecordsResponse, PutRecordsError> {
     let stream = request.stream();
-    stream.check_region(client.config().region().map(|region| region.as_ref()))?;
+    check_region(&client, stream)?;
     let call = client.put_records();
     let call = match stream.arn() {
         Some(arn) => call.stream_arn(arn),
@@ -134,54 +121,6 @@ fn result(result: PutRecordsResultEntry) -> Result<Placement, EntryError> {
             Err(EntryError::new(INCOMPLETE_RESULT, message))
         }
     }
-}
-
-/// Whether the SDK came as far as handing the request to an HTTP client. Until then a failure is one of
-/// configuration (no region, no credentials, no usable endpoint, no HTTP client), which the SDK reports
-/// like a broken connection.
-#[derive(Debug, Clone, Default)]
-struct Sent(Arc<AtomicBool>);
-
-impl Sent {
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Intercept for Sent {
-    fn name(&self) -> &'static str {
-        "kinesis_sink::Sent"
-    }
-
-    fn read_before_transmit(
-        &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
-        components: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        // The SDK looks for the HTTP client only after this, and fails if there is none.
-        self.0.store(components.http_client().is_some(), Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-fn error(error: SdkError<SdkPutRecordsError, HttpResponse>, sent: &Sent) -> PutRecordsError {
-    let kind = match &error {
-        SdkError::ServiceError(service) => {
-            let status = Some(service.raw().status().as_u16());
-            return PutRecordsError::service(error.code(), error.message(), status)
-                .with_request_id(error.request_id());
-        }
-        SdkError::TimeoutError(_) => PutRecordsErrorKind::Timeout,
-        SdkError::DispatchFailure(_) if !sent.get() => PutRecordsErrorKind::Construction,
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => PutRecordsErrorKind::Timeout,
-        SdkError::DispatchFailure(_) => PutRecordsErrorKind::Dispatch,
-        SdkError::ConstructionFailure(_) => PutRecordsErrorKind::Construction,
-        _ => PutRecordsErrorKind::Response,
-    };
-    // What the SDK keeps beside the source (the raw response) may be large, and says no more.
-    let source = error.into_source().unwrap_or_else(Into::into);
-    PutRecordsError::new(kind, Some(source))
 }
 
 #[cfg(test)]

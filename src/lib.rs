@@ -46,7 +46,9 @@ pub use record::{
 };
 pub use service_ext::ServiceBuilderExt;
 pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
-pub use stream::{RegionMismatch, StreamId, StreamIdError};
+pub use stream::{
+    DescribeStream, Distribution, RegionMismatch, StreamDescription, StreamId, StreamIdError,
+};
 pub use summary::{RequestSummary, Totals};
 pub use timeout::{TimeoutError, TimeoutLayer};
 pub use trace::TraceLayer;

@@ -108,8 +108,9 @@ impl Classify for DefaultClassify {}
 /// Stands for the code of an entry that came back with neither a code nor a sequence number.
 pub(super) const INCOMPLETE_RESULT: &str = "IncompleteResult";
 
-/// The codes that the sink tells apart. Sources: the PutRecords API reference's errors, the Kinesis API
-/// reference's common errors, and the codes that the AWS SDKs treat as throttles or clock skew.
+/// The codes that the sink tells apart. Sources: the errors of PutRecords, ListShards and
+/// DescribeStreamSummary in the Kinesis API reference, its common errors, and the codes that the AWS
+/// SDKs treat as throttles or clock skew.
 const CODES: &[(&str, ErrorClass)] = &[
     ("ProvisionedThroughputExceededException", ErrorClass::Throttled),
     ("LimitExceededException", ErrorClass::Throttled),
@@ -125,6 +126,9 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("ServiceUnavailableException", ErrorClass::OutcomeUnknown),
     ("RequestTimeout", ErrorClass::OutcomeUnknown),
     ("RequestTimeoutException", ErrorClass::OutcomeUnknown),
+    // Of the lookups: a stream that is not active yet, a listing that took too long between two pages.
+    ("ResourceInUseException", ErrorClass::OutcomeUnknown),
+    ("ExpiredNextTokenException", ErrorClass::OutcomeUnknown),
     ("ExpiredToken", ErrorClass::Credentials),
     ("ExpiredTokenException", ErrorClass::Credentials),
     ("RequestExpired", ErrorClass::Credentials),

@@ -3,9 +3,9 @@ use std::fmt;
 
 use tower::BoxError;
 
-use crate::stream::RegionMismatch;
+use crate::stream::{RegionMismatch, StreamId};
 
-/// Why a whole request failed. Names no type of the SDK, whose types change between minor releases; what
+/// Why a whole request failed; a lookup's, too, see [`LookupError`]. Names no type of the SDK, whose types change between minor releases; what
 /// the SDK said is in [`source`](Error::source).
 #[derive(Debug)]
 pub struct PutRecordsError {
@@ -137,6 +137,41 @@ impl Error for PutRecordsError {
 impl From<RegionMismatch> for PutRecordsError {
     fn from(mismatch: RegionMismatch) -> Self {
         Self::new(PutRecordsErrorKind::Region, Some(mismatch.into()))
+    }
+}
+
+/// Why something could not be looked up about a stream. [`Classify`](super::Classify) reads through it.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} of {stream} failed")]
+pub struct LookupError {
+    operation: &'static str,
+    stream: StreamId,
+    #[source]
+    reason: PutRecordsError,
+}
+
+impl LookupError {
+    pub(super) fn new(operation: &'static str, stream: StreamId, reason: PutRecordsError) -> Self {
+        Self { operation, stream, reason }
+    }
+
+    /// The service's operation that was asked, such as `ListShards`.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// The stream it was asked about.
+    #[must_use]
+    pub fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    /// How the request failed, with the service's error code if it answered with one. Nothing that is
+    /// looked up writes a record, also where the reason's kind leaves the outcome open.
+    #[must_use]
+    pub fn reason(&self) -> &PutRecordsError {
+        &self.reason
     }
 }
 

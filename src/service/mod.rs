@@ -1,4 +1,5 @@
-//! One PutRecords request as a call of a `tower::Service`, and what its errors mean.
+//! One PutRecords request as a call of a `tower::Service`, what its errors mean, and what is looked up
+//! about a stream.
 //!
 //! [`PutRecords`] is the service at the bottom: it turns a [`PutRecordsRequest`] into one call of the AWS
 //! SDK. The sink works over any service from [`PutRecordsRequest`] to [`PutRecordsResponse`] whose error
@@ -19,16 +20,25 @@
 //!
 //! [`Classify`] decides; its default is the table in [`ErrorClass`] and [`EntryClass`]. It reads through
 //! the errors that layers wrap around the service's own.
+//!
+//! # Looking things up
+//!
+//! [`ShardLister`] lists a stream's open shards, [`StreamDescriber`] tells how large its records may be
+//! and what places them. What they fail with, a [`LookupError`], is classified like any other error.
 
 mod call;
 mod classify;
+mod describe;
 mod error;
+mod list_shards;
 mod request;
 mod response;
 mod sdk;
 
 pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
-pub use error::{PutRecordsError, PutRecordsErrorKind};
+pub use describe::StreamDescriber;
+pub use error::{LookupError, PutRecordsError, PutRecordsErrorKind};
+pub use list_shards::ShardLister;
 pub use request::{Entry, PutRecordsRequest};
 pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;

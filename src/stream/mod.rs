@@ -1,8 +1,12 @@
-//! Which stream: a name or an ARN, parsed and checked once.
+//! Which stream: a name or an ARN, parsed and checked once. And what a producer must know of it.
+
+mod description;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub use description::{DescribeStream, Distribution, StreamDescription};
 
 /// A stream's name or ARN. Cloning it copies no text.
 ///

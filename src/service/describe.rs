@@ -1,0 +1,123 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamDescriptionSummary};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
+use tower::BoxError;
+
+use super::call::{Sent, check_region, error, without_retries};
+use super::{LookupError, PutRecordsError, PutRecordsErrorKind};
+use crate::limits::DEFAULT_RECORD_BYTES;
+use crate::stream::{DescribeStream, Distribution, StreamDescription, StreamId};
+
+/// Describes streams with the service's DescribeStreamSummary, and asks about each only once.
+///
+/// An account has 20 such requests a second for all its producers together. So clones share what one
+/// of them has learned, and while one asks about a stream the others wait for its answer. An answer is
+/// kept as long as a clone lives: after the stream was set up anew, make a new describer. An error is
+/// not kept: who waited for that answer asks in turn, one after the other.
+///
+/// It derives a client of its own from the given one, with the SDK's retries off, as
+/// [`PutRecords`](super::PutRecords) does: whoever asks tries again. A failure is a [`LookupError`].
+///
+/// Source: DescribeStreamSummary API reference, "a limit of 20 transactions per second per account".
+///
+/// ```no_run
+/// use kinesis_sink::service::StreamDescriber;
+/// use kinesis_sink::{DescribeStream, Distribution};
+///
+/// # async fn demo(client: aws_sdk_kinesis::Client) -> Result<(), tower::BoxError> {
+/// let stream = StreamDescriber::new(&client).describe_stream(&"clicks".parse()?).await?;
+/// if stream.distribution() == Distribution::ByService {
+///     println!("partition keys place nothing on this stream");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping a future that asks abandons its request, and the next that waits asks instead. Dropping one
+/// that waits changes nothing.
+#[derive(Clone)]
+pub struct StreamDescriber {
+    client: Client,
+    known: Arc<Mutex<HashMap<StreamId, Answer>>>,
+}
+
+/// Filled by the first that gets an answer.
+type Answer = Arc<OnceCell<StreamDescription>>;
+
+impl StreamDescriber {
+    /// Describes over a client derived from `client`, and knows nothing yet.
+    #[must_use]
+    pub fn new(client: &Client) -> Self {
+        Self { client: without_retries(client), known: Arc::default() }
+    }
+
+    fn answer(&self, stream: &StreamId) -> Answer {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(stream.clone()).or_default())
+    }
+}
+
+impl fmt::Debug for StreamDescriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamDescriber").finish_non_exhaustive()
+    }
+}
+
+impl DescribeStream for StreamDescriber {
+    fn describe_stream(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+        let (client, answer, stream) = (self.client.clone(), self.answer(stream), stream.clone());
+        async move {
+            let described = answer.get_or_try_init(|| describe(&client, &stream)).await.copied();
+            described.map_err(|reason| {
+                LookupError::new("DescribeStreamSummary", stream.clone(), reason).into()
+            })
+        }
+        .boxed()
+    }
+}
+
+async fn describe(
+    client: &Client,
+    stream: &StreamId,
+) -> Result<StreamDescription, PutRecordsError> {
+    check_region(client, stream)?;
+    let call = client.describe_stream_summary();
+    let call = match stream.arn() {
+        Some(arn) => call.stream_arn(arn),
+        None => call.stream_name(stream.name()),
+    };
+    let sent = Sent::default();
+    let call = call.customize().interceptor(sent.clone());
+    let output = call.send().await.map_err(|failure| error(failure, &sent))?;
+    match output.stream_description_summary {
+        Some(summary) => Ok(read(&summary)),
+        None => Err(PutRecordsError::new(
+            PutRecordsErrorKind::Response,
+            Some("the answer holds no description of the stream".into()),
+        )),
+    }
+}
+
+fn read(summary: &StreamDescriptionSummary) -> StreamDescription {
+    let kib = summary.max_record_size_in_kib().and_then(|kib| usize::try_from(kib).ok());
+    let bytes = kib.filter(|&kib| kib > 0).map(|kib| kib.saturating_mul(1024));
+    let distribution = match summary.record_distribution_strategy() {
+        None | Some(RecordDistributionStrategy::UserPartitionKey) => Distribution::ByPartitionKey,
+        // A strategy that nobody knows yet need not keep equal keys together.
+        Some(_) => Distribution::ByService,
+    };
+    StreamDescription::default()
+        .with_max_record_bytes(bytes.unwrap_or(DEFAULT_RECORD_BYTES))
+        .with_distribution(distribution)
+}

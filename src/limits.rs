@@ -28,6 +28,12 @@ pub const MAX_RECORD_BYTES: usize = 10 * MIB;
 /// when it was not set up for large records.
 pub const DEFAULT_RECORD_BYTES: usize = MIB;
 
+/// Bytes of a PUT payload unit: a record of a provisioned stream is billed in units of 25 KiB, the last one
+/// rounded up. On-demand streams round up to 1 KiB, of which a unit holds a whole number.
+///
+/// Source: Kinesis Data Streams pricing, "PUT Payload Unit".
+pub const PAYLOAD_UNIT_BYTES: usize = 25 * 1024;
+
 /// Most Unicode characters (not bytes) of a partition key.
 ///
 /// Source: PutRecordsRequestEntry API reference, `PartitionKey`, length 1 to 256.
@@ -59,7 +65,8 @@ const MIB: usize = 1024 * 1024;
 pub struct Limits {
     request_entries: usize,
     request_bytes: usize,
-    record_bytes: usize,
+    /// None unless it was set.
+    record_bytes: Option<usize>,
 }
 
 impl Default for Limits {
@@ -67,7 +74,7 @@ impl Default for Limits {
         Self {
             request_entries: MAX_REQUEST_ENTRIES,
             request_bytes: DEFAULT_REQUEST_BYTES,
-            record_bytes: DEFAULT_RECORD_BYTES,
+            record_bytes: None,
         }
     }
 }
@@ -95,7 +102,7 @@ impl Limits {
     /// the whole request that carries a larger record.
     #[must_use]
     pub fn with_record_bytes(mut self, bytes: usize) -> Self {
-        self.record_bytes = bytes;
+        self.record_bytes = Some(bytes);
         self
     }
 
@@ -114,17 +121,27 @@ impl Limits {
     /// Most bytes of one record.
     #[must_use]
     pub fn record_bytes(&self) -> usize {
-        self.record_bytes
+        self.record_bytes.unwrap_or(DEFAULT_RECORD_BYTES)
+    }
+
+    /// The same for a stream whose records may have so many bytes. A lower limit that was set stays.
+    pub(crate) fn for_stream(mut self, max_record_bytes: usize) -> Self {
+        let most = max_record_bytes.min(MAX_RECORD_BYTES);
+        let bytes = self.record_bytes.map_or(most, |set| set.min(most));
+        self.record_bytes = Some(bytes);
+        // A request must be able to carry the largest record.
+        self.request_bytes = self.request_bytes.max(bytes);
+        self
     }
 
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
         SettingError::check("request_entries", self.request_entries, 1..=MAX_REQUEST_ENTRIES)?;
-        SettingError::check("record_bytes", self.record_bytes, 1..=MAX_RECORD_BYTES)?;
+        SettingError::check("record_bytes", self.record_bytes(), 1..=MAX_RECORD_BYTES)?;
         // A request must be able to carry the largest record.
         SettingError::check(
             "request_bytes",
             self.request_bytes,
-            self.record_bytes..=MAX_REQUEST_BYTES,
+            self.record_bytes()..=MAX_REQUEST_BYTES,
         )
     }
 
@@ -147,8 +164,9 @@ impl Limits {
             }
         }
         let bytes = record.size();
-        if bytes > self.record_bytes {
-            return Err(RecordError::TooLarge { bytes, limit: self.record_bytes });
+        let limit = self.record_bytes();
+        if bytes > limit {
+            return Err(RecordError::TooLarge { bytes, limit });
         }
         Ok(())
     }

@@ -8,7 +8,9 @@ use crate::service::ErrorCount;
 pub struct RequestSummary {
     /// Records that it carried.
     pub records: usize,
-    /// Bytes that it carried: data and partition keys.
+    /// Entries that it carried: with aggregation fewer than records.
+    pub entries: usize,
+    /// Bytes of its entries: data and partition keys.
     pub bytes: usize,
     /// Records that were delivered.
     pub delivered: usize,
@@ -30,6 +32,11 @@ pub struct Totals {
     pub delivered: u64,
     /// Bytes of those records: data and partition keys.
     pub delivered_bytes: u64,
+    /// Entries that carried those records. Each is one Kinesis record: with aggregation there are fewer
+    /// than records, otherwise as many.
+    pub entries: u64,
+    /// Bytes of those entries: data and partition keys.
+    pub entry_bytes: u64,
     /// Records that failed for good.
     pub failed: u64,
     /// Records that the owner took back before they were settled, or that were given up with their sink.

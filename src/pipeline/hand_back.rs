@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::pending::Pending;
+use super::unit::Unit;
 use super::{Fatal, Pipeline};
 use crate::record::{AttemptError, Reason, Undelivered};
 
@@ -67,12 +68,15 @@ impl Pipeline {
     fn take_unsettled(&mut self) -> Vec<Pending> {
         let suspects = std::mem::take(&mut self.suspects).into_iter().flatten();
         let flights =
-            std::mem::take(&mut self.flights).into_values().flat_map(|flight| flight.records);
-        let flights = flights.map(|mut pending| {
+            std::mem::take(&mut self.flights).into_values().flat_map(|flight| flight.units);
+        let unverified = std::mem::take(&mut self.unverified).into_iter().map(|one| one.unit);
+        let sent = flights.chain(unverified).flat_map(Unit::into_members).map(|mut pending| {
             pending.may_be_written = true;
             pending
         });
-        let mut unsettled: Vec<_> = self.lane.take_all().chain(suspects).chain(flights).collect();
+        let waiting = self.lane.take_all().chain(self.packer.take_all());
+        let waiting = waiting.chain(suspects.flat_map(Unit::into_members));
+        let mut unsettled: Vec<_> = waiting.chain(sent).collect();
         unsettled.sort_unstable_by_key(|pending| pending.seq);
         unsettled
     }

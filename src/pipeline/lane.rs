@@ -2,17 +2,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::backoff::Backoff;
 use super::pending::Pending;
+use super::unit::Unit;
 use crate::limits::Limits;
 
-/// A queue of waiting records that share a fate: they are throttled together and wait together.
+/// A queue of entries to be that share a fate: they are throttled together and wait together.
 ///
 /// Always in the order of acceptance: what comes back from a failed request goes in front of everything
 /// that was accepted after it.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    /// What came back. Requests take the oldest first, so all of it is older than what never left.
-    returned: BTreeMap<u64, Pending>,
+    /// What came back, and aggregates.
+    placed: BTreeMap<u64, Unit>,
     fresh: VecDeque<Pending>,
+    records: usize,
     bytes: usize,
     /// After throttles and transient failures of single entries.
     pub(crate) backoff: Backoff,
@@ -20,71 +22,110 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(backoff: Backoff) -> Self {
-        Self { returned: BTreeMap::new(), fresh: VecDeque::new(), bytes: 0, backoff }
+        let (placed, fresh) = (BTreeMap::new(), VecDeque::new());
+        Self { placed, fresh, records: 0, bytes: 0, backoff }
     }
 
+    /// Entries.
     pub(crate) fn len(&self) -> usize {
-        self.returned.len() + self.fresh.len()
+        self.placed.len() + self.fresh.len()
+    }
+
+    /// Records in those.
+    pub(crate) fn records(&self) -> usize {
+        self.records
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.returned.is_empty() && self.fresh.is_empty()
+        self.placed.is_empty() && self.fresh.is_empty()
     }
 
+    /// The oldest record.
     pub(crate) fn front(&self) -> Option<&Pending> {
-        self.returned.first_key_value().map(|(_, pending)| pending).or(self.fresh.front())
+        let placed = self.placed.first_key_value().map(|(_, unit)| unit.oldest());
+        match (placed, self.fresh.front()) {
+            (Some(placed), Some(fresh)) if fresh.seq < placed.seq => Some(fresh),
+            (placed, fresh) => placed.or(fresh),
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.returned.values().chain(&self.fresh)
+        self.placed.values().flat_map(Unit::members).chain(&self.fresh)
     }
 
     /// Adds a record that was accepted after all others.
     pub(crate) fn push(&mut self, pending: Pending) {
+        self.records += 1;
         self.bytes += pending.size();
         self.fresh.push_back(pending);
     }
 
-    /// Puts records that were taken back where they belong in the order.
-    pub(crate) fn requeue(&mut self, returned: Vec<Pending>) {
-        self.bytes += returned.iter().map(Pending::size).sum::<usize>();
-        self.returned.extend(returned.into_iter().map(|pending| (pending.seq, pending)));
+    /// Puts an entry where it belongs in the order.
+    pub(crate) fn insert(&mut self, unit: Unit) {
+        self.records += unit.len();
+        self.bytes += unit.size();
+        self.placed.insert(unit.seq(), unit);
     }
 
-    /// Whether a request cut now would have no room for one more record.
+    /// Whether no request could carry what is here and one entry more.
     pub(crate) fn fills_request(&self, limits: &Limits) -> bool {
         self.len() >= limits.request_entries() || self.bytes >= limits.request_bytes()
     }
 
-    /// Takes the oldest records that fit into one request: at least one, if there is any.
-    pub(crate) fn take_request(&mut self, limits: &Limits) -> Vec<Pending> {
+    /// Takes the oldest entries that fit into one request: at least one, if there is any.
+    pub(crate) fn take_request(&mut self, limits: &Limits) -> Vec<Unit> {
         let mut taken = Vec::with_capacity(self.len().min(limits.request_entries()));
         let mut bytes = 0;
         while taken.len() < limits.request_entries() {
-            let fits = |next: &Pending| bytes == 0 || bytes + next.size() <= limits.request_bytes();
-            let Some(pending) = self.pop_if(fits) else { break };
-            bytes += pending.size();
-            taken.push(pending);
+            let fits = |size: usize| taken.is_empty() || bytes + size <= limits.request_bytes();
+            let Some(unit) = self.pop_if(|_, size| fits(size)) else { break };
+            bytes += unit.size();
+            taken.push(unit);
         }
         taken
     }
 
-    /// Takes the oldest record if `condition` holds for it.
-    pub(crate) fn pop_if(&mut self, condition: impl FnOnce(&Pending) -> bool) -> Option<Pending> {
-        if !condition(self.front()?) {
-            return None;
+    /// Takes the oldest entry if `condition` holds for its oldest record and its size.
+    pub(crate) fn pop_if(
+        &mut self,
+        condition: impl FnOnce(&Pending, usize) -> bool,
+    ) -> Option<Unit> {
+        let placed = self.placed.first_entry();
+        let fresh = self.fresh.front();
+        let popped = match (placed, fresh) {
+            (Some(placed), fresh) if fresh.is_none_or(|fresh| placed.get().seq() < fresh.seq) => {
+                let unit = placed.get();
+                condition(unit.oldest(), unit.size()).then(|| placed.remove())
+            }
+            (_, Some(fresh)) => condition(fresh, fresh.size())
+                .then(|| self.fresh.pop_front().map(Unit::Single))
+                .flatten(),
+            _ => None,
+        };
+        if let Some(unit) = &popped {
+            self.records -= unit.len();
+            self.bytes -= unit.size();
         }
-        let returned = self.returned.pop_first().map(|(_, pending)| pending);
-        let pending = returned.or_else(|| self.fresh.pop_front())?;
-        self.bytes -= pending.size();
-        Some(pending)
+        popped
+    }
+
+    /// Takes the aggregates for which `condition` holds.
+    pub(crate) fn extract_if(&mut self, condition: impl Fn(&Unit) -> bool) -> Vec<Unit> {
+        let seqs = self.placed.iter().filter(|(_, unit)| condition(unit)).map(|(seq, _)| *seq);
+        let seqs: Vec<_> = seqs.collect();
+        let extracted: Vec<_> = seqs.iter().filter_map(|seq| self.placed.remove(seq)).collect();
+        for unit in &extracted {
+            self.records -= unit.len();
+            self.bytes -= unit.size();
+        }
+        extracted
     }
 
     /// Takes everything.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Pending> {
-        self.bytes = 0;
-        let returned = std::mem::take(&mut self.returned).into_values();
-        returned.chain(std::mem::take(&mut self.fresh))
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Pending> + use<> {
+        (self.records, self.bytes) = (0, 0);
+        let placed = std::mem::take(&mut self.placed).into_values().flat_map(Unit::into_members);
+        placed.chain(std::mem::take(&mut self.fresh))
     }
 }
 
@@ -113,14 +154,13 @@ mod tests {
     #[test]
     fn what_returns_goes_to_its_place() {
         let mut lane = lane([7, 8]);
-        lane.requeue(vec![pending(5), pending(6)]);
+        [5, 6].into_iter().for_each(|seq| lane.insert(Unit::Single(pending(seq))));
         assert_eq!(seqs(&lane), [5, 6, 7, 8]);
-        lane.requeue(vec![pending(1), pending(4)]);
+        [4, 1].into_iter().for_each(|seq| lane.insert(Unit::Single(pending(seq))));
         assert_eq!(seqs(&lane), [1, 4, 5, 6, 7, 8]);
-        lane.requeue(vec![]);
-        assert_eq!((lane.len(), lane.bytes), (6, 60));
+        assert_eq!((lane.len(), lane.records(), lane.bytes), (6, 6, 60));
         let taken = lane.take_request(&Limits::default().with_request_entries(5));
-        let order = taken.iter().map(|pending| pending.seq);
+        let order = taken.iter().map(Unit::seq);
         assert_eq!(order.collect::<Vec<_>>(), [1, 4, 5, 6, 7]);
         assert_eq!((seqs(&lane), lane.bytes), (vec![8], 10));
     }

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::aggregation::Aggregation;
+
 /// When a flush may send a request that is not full.
 ///
 /// `forward` asks for a flush whenever its source has nothing ready, and `send` after every item. A sink
@@ -12,11 +14,24 @@ pub enum Linger {
     /// for another request; never a floor.
     SelfClocked(Duration),
     /// A partial request waits this long for more records even when the sink is idle. Fuller requests
-    /// for more latency; meant for aggregation.
+    /// for more latency.
+    ///
+    /// With [aggregation](crate::Aggregation) it is the aggregates that fill: one that is full goes like
+    /// a record of a self-clocked sink, the others wait. This is the default there, with 100 ms.
     Fill(Duration),
 }
 
 impl Linger {
+    const DEFAULT: Duration = Duration::from_millis(100);
+
+    /// What it is unless it was set.
+    pub(crate) fn default_with(aggregation: Aggregation) -> Self {
+        match aggregation {
+            Aggregation::Off => Self::SelfClocked(Self::DEFAULT),
+            Aggregation::PerKey | Aggregation::PerShard => Self::Fill(Self::DEFAULT),
+        }
+    }
+
     /// The longest that a record waits for others.
     #[must_use]
     pub fn ceiling(self) -> Duration {
@@ -28,6 +43,6 @@ impl Linger {
 
 impl Default for Linger {
     fn default() -> Self {
-        Self::SelfClocked(Duration::from_millis(100))
+        Self::default_with(Aggregation::Off)
     }
 }

@@ -9,19 +9,27 @@
 //!              └────────────── requeued, in order ◀───────────────┴────▶ failed
 //! ```
 //!
-//! Each record is at every moment in exactly one of: the lane, a group of suspects, a flight, the failed
-//! ones; or it was delivered or taken out.
+//! Each record is at every moment in exactly one of: an open aggregate, the lane, a group of suspects, a
+//! flight, the unverified ones, the failed ones; or it was delivered or taken out.
 
+mod account;
+mod aggregation;
 mod backoff;
+mod cutting;
 mod failed;
 mod hand_back;
 mod lane;
 mod linger;
 mod outcome;
+mod packer;
 mod pending;
+mod placing;
 mod settings;
+mod shards;
+mod split;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -30,6 +38,8 @@ use std::time::Instant;
 use fastrand::Rng;
 use tower::BoxError;
 
+pub(crate) use aggregation::Packing;
+pub use aggregation::{AggregateKey, Aggregation};
 pub use linger::Linger;
 pub(crate) use outcome::unless_it_panics;
 pub(crate) use settings::Settings;
@@ -37,11 +47,14 @@ pub(crate) use settings::Settings;
 use self::backoff::Backoff;
 use self::failed::Failed;
 use self::lane::Lane;
+use self::packer::Packer;
 use self::pending::Pending;
+use self::placing::Unverified;
+use self::shards::Shards;
+use self::unit::Unit;
 use crate::error::{NotAccepted, NotAcceptedReason};
 use crate::record::{AttemptError, DeadLetter, Reason, Record, Untold};
-use crate::service::PutRecordsRequest;
-use crate::stream::StreamId;
+use crate::stream::{StreamDescription, StreamId};
 use crate::summary::{RequestSummary, Totals};
 
 #[derive(Debug)]
@@ -49,11 +62,18 @@ pub(crate) struct Pipeline {
     settings: Settings,
     stream: StreamId,
     rng: Rng,
-    /// What waits. A single lane as long as the shards are not known.
+    /// Aggregates that are not full.
+    packer: Packer,
+    /// What waits to be sent.
     lane: Lane,
     /// Groups out of requests that were refused as invalid, each sent alone to find the culprit.
-    suspects: VecDeque<Vec<Pending>>,
+    suspects: VecDeque<Vec<Unit>>,
     flights: BTreeMap<RequestId, Flight>,
+    shards: Shards,
+    /// Aggregates that were delivered to a shard that is not known.
+    unverified: Vec<Unverified>,
+    /// Nothing is sent before the stream was described.
+    on_hold: bool,
     failed: Failed,
     /// What the receipts of delivered records have not been told.
     delivered: VecDeque<Untold>,
@@ -85,7 +105,8 @@ pub(crate) struct RequestId(u64);
 /// A request that was cut and is not settled.
 #[derive(Debug)]
 struct Flight {
-    records: Vec<Pending>,
+    units: Vec<Unit>,
+    records: usize,
     bytes: usize,
     cut_at: Instant,
     suspects: bool,
@@ -102,30 +123,18 @@ enum Fatal {
     Reported(Arc<AttemptError>),
 }
 
-/// Why a request is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CutReason {
-    /// It is one half of a request that was refused as invalid.
-    Suspect,
-    /// It has no room for another record.
-    Full,
-    /// A flush wants it, and nothing is in flight.
-    Idle,
-    /// Its oldest record waited for the whole linger.
-    Linger,
-    /// The buffer takes no more.
-    BackPressure,
-    /// The sink closes.
-    Close,
-}
-
 impl Pipeline {
-    pub(crate) fn new(stream: StreamId, settings: Settings) -> Self {
+    pub(crate) fn new(stream: StreamId, mut settings: Settings) -> Self {
+        settings.packing = settings.packing.within(&settings.limits);
         let backoff = Backoff::new(settings.backoff_base, settings.backoff_ceiling);
         Self {
             rng: settings.seed.map_or_else(Rng::new, Rng::with_seed),
             stream,
+            packer: Packer::default(),
             lane: Lane::new(backoff.clone()),
+            shards: Shards::new(&settings),
+            unverified: Vec::new(),
+            on_hold: false,
             suspects: VecDeque::new(),
             flights: BTreeMap::new(),
             failed: Failed::default(),
@@ -157,14 +166,6 @@ impl Pipeline {
         records < self.settings.buffer_records && bytes < self.settings.buffer_bytes
     }
 
-    /// Whether the buffer is full of records that sending can clear away. Failed ones that are kept
-    /// are no reason for small requests, unless nothing else goes on.
-    fn presses(&self) -> bool {
-        self.leaves_out_the_wanted()
-            || !self.has_room_for(self.unsettled_records, self.unsettled_bytes)
-            || (!self.has_room() && self.flights.is_empty())
-    }
-
     /// Takes a record, or hands it back with the reason.
     pub(crate) fn accept(&mut self, record: Record, now: Instant) -> Result<(), NotAccepted> {
         if let Err(error) = self.settings.limits.check(&record) {
@@ -185,20 +186,34 @@ impl Pipeline {
         self.unsettled_records += 1;
         self.unsettled_bytes += record.size();
         self.totals.accepted += 1;
-        self.lane.push(Pending::new(record, self.next_seq, now, &mut self.rng));
+        let pending = Pending::new(record, self.next_seq, now, &mut self.rng);
         self.next_seq += 1;
+        self.enqueue(pending);
+    }
+
+    /// Takes a record in that was accepted after all that wait, or after all of its group.
+    fn enqueue(&mut self, pending: Pending) {
+        if !self.settings.packing.is_on() {
+            return self.lane.push(pending);
+        }
+        match self.shards.group(&pending) {
+            Some((group, shard)) => {
+                self.packer.add(pending, group, shard, &self.settings.packing, &mut self.lane);
+            }
+            None => self.lane.insert(Unit::Single(pending)),
+        }
+    }
+
+    /// Packs records anew, together with all that are not in full aggregates.
+    fn repack(&mut self, mut records: Vec<Pending>) {
+        records.extend(self.packer.take_all());
+        records.sort_unstable_by_key(|pending| pending.seq);
+        records.into_iter().for_each(|pending| self.enqueue(pending));
     }
 
     /// Wants everything accepted so far sent, without waiting for full requests.
     pub(crate) fn flush(&mut self) {
         self.flush_before = self.next_seq;
-    }
-
-    fn leaves_out_the_wanted(&self) -> bool {
-        self.wanted.is_some_and(|bytes| {
-            self.held_records() >= self.settings.buffer_records
-                || self.held_bytes().saturating_add(bytes) > self.settings.buffer_bytes
-        })
     }
 
     /// Says for how many bytes someone waits, if someone does: while they do not fit, partial requests
@@ -216,102 +231,54 @@ impl Pipeline {
     pub(crate) fn expire(&mut self, now: Instant) {
         let Some(deadline) = self.settings.deadline else { return };
         let expired = |pending: &Pending| pending.accepted_at + deadline <= now;
-        while let Some(pending) = self.lane.pop_if(expired) {
-            self.fail_for_deadline(pending);
+        while let Some(unit) = self.lane.pop_if(|oldest, _| expired(oldest)) {
+            let left = self.expire_in(unit, expired);
+            left.into_iter().for_each(|unit| self.lane.insert(unit));
+        }
+        while let Some(members) = self.packer.take_oldest_if(expired) {
+            let (gone, left): (Vec<_>, Vec<_>) = members.into_iter().partition(expired);
+            gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
+            left.into_iter().for_each(|pending| self.enqueue(pending));
         }
         for group in std::mem::take(&mut self.suspects) {
-            let (expired, group): (Vec<_>, Vec<_>) = group.into_iter().partition(expired);
-            expired.into_iter().for_each(|pending| self.fail_for_deadline(pending));
-            if !group.is_empty() {
-                self.suspects.push_back(group);
+            let left = group.into_iter().flat_map(|unit| self.expire_in(unit, expired));
+            let left: Vec<_> = left.collect();
+            if !left.is_empty() {
+                self.suspects.push_back(left);
             }
         }
     }
 
-    /// Says whether a request is to be cut now, and why.
-    pub(crate) fn due(&self, now: Instant) -> Option<CutReason> {
-        if !self.may_send() || self.backoff.is_waiting(now) {
-            return None;
-        }
-        // Suspects belong to the lane as well: where it is throttled, so are they.
-        if self.lane.backoff.is_waiting(now) {
-            return None;
-        }
-        if !self.suspects.is_empty() {
-            return Some(CutReason::Suspect);
-        }
-        let oldest = self.lane.front()?;
-        if self.lane.fills_request(&self.settings.limits) {
-            Some(CutReason::Full)
-        } else if self.closing {
-            Some(CutReason::Close)
-        } else if self.presses() {
-            Some(CutReason::BackPressure)
-        } else if oldest.accepted_at + self.settings.linger.ceiling() <= now {
-            Some(CutReason::Linger)
-        } else if self.flights.is_empty() && self.wanted_when_idle(oldest) {
-            Some(CutReason::Idle)
-        } else {
-            None
-        }
+    fn expire_in(&mut self, unit: Unit, expired: impl Fn(&Pending) -> bool) -> Vec<Unit> {
+        let (left, gone) = unit.without(&self.settings.packing, expired);
+        gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
+        left
     }
 
-    /// Whether there is a slot for another request.
-    fn may_send(&self) -> bool {
-        let slots = if self.backoff.failures() > 0 { 1 } else { self.settings.max_in_flight };
-        self.flights.len() < slots && !matches!(self.fatal, Fatal::Unreported(..))
+    /// Sends nothing until the stream was [described](Self::described).
+    pub(crate) fn hold(&mut self) {
+        self.on_hold = true;
     }
 
-    fn wanted_when_idle(&self, oldest: &Pending) -> bool {
-        matches!(self.settings.linger, Linger::SelfClocked(_)) && oldest.seq < self.flush_before
+    pub(crate) fn is_on_hold(&self) -> bool {
+        self.on_hold
     }
 
-    /// Cuts a request if one is [due](Self::due). The caller sends it and brings back what came of it.
-    pub(crate) fn cut(
-        &mut self,
-        now: Instant,
-    ) -> Option<(RequestId, PutRecordsRequest, CutReason)> {
-        let reason = self.due(now)?;
-        let mut records = match reason {
-            CutReason::Suspect => self.suspects.pop_front()?,
-            _ => self.lane.take_request(&self.settings.limits),
-        };
-        records.iter_mut().for_each(|pending| pending.attempts += 1);
-        let entries: Vec<_> = records.iter().map(Pending::entry).collect();
-        let request = PutRecordsRequest::new(self.stream.clone(), entries);
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
-        self.totals.requests += 1;
-        let bytes = request.bytes();
-        let suspects = reason == CutReason::Suspect;
-        self.flights.insert(id, Flight { records, bytes, cut_at: now, suspects });
-        Some((id, request, reason))
+    /// Whether the stream may be asked for its description now.
+    pub(crate) fn may_describe(&self, now: Instant) -> bool {
+        self.on_hold
+            && !self.backoff.is_waiting(now)
+            && !matches!(self.fatal, Fatal::Unreported(..))
     }
 
-    /// The next time at which something changes by itself, if nothing else happens before: a back-off
-    /// or a linger ends, a deadline passes. Always later than `now`.
-    pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
-        let deadline = self.settings.deadline.and_then(|deadline| {
-            self.waiting_groups().map(|oldest| oldest.accepted_at + deadline).min()
-        });
-        [self.send_wakeup(now), deadline].into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    /// When a request will become due that is not yet.
-    fn send_wakeup(&self, now: Instant) -> Option<Instant> {
-        if !self.may_send() || self.waiting_groups().next().is_none() {
-            return None;
-        }
-        if let Some(until) = self.backoff.until(now).max(self.lane.backoff.until(now)) {
-            return Some(until);
-        }
-        let oldest = self.lane.front()?;
-        Some(oldest.accepted_at + self.settings.linger.ceiling())
-    }
-
-    /// The oldest record of each queue.
-    fn waiting_groups(&self) -> impl Iterator<Item = &Pending> {
-        self.lane.front().into_iter().chain(self.suspects.iter().filter_map(|group| group.first()))
+    /// Takes the stream's description, or goes on without.
+    pub(crate) fn described(&mut self, description: Option<StreamDescription>) {
+        self.on_hold = false;
+        self.answered();
+        let Some(description) = description else { return };
+        let Settings { limits, packing, .. } = &mut self.settings;
+        *limits = limits.for_stream(description.max_record_bytes());
+        *packing = packing.clone().within(limits);
     }
 
     /// The error that stops everything, once. Afterwards requests are cut again.
@@ -376,82 +343,5 @@ impl Pipeline {
     pub(crate) fn clogged(&self) -> Option<&Reason> {
         let clogged = self.is_settled() && !self.has_room();
         self.last_failure().filter(|_| clogged)
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing
-    }
-
-    /// Whether every accepted record was delivered, has failed or was taken back.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.lane.is_empty() && self.suspects.is_empty() && self.flights.is_empty()
-    }
-
-    /// The next record's place in the order of acceptance.
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.next_seq
-    }
-
-    /// The place of the oldest record that is not settled; [`next_seq`](Self::next_seq) if all are.
-    pub(crate) fn oldest_unsettled(&self) -> u64 {
-        let flights = self.flights.values().filter_map(|flight| flight.records.first());
-        let oldest = self.waiting_groups().chain(flights).map(|pending| pending.seq).min();
-        oldest.unwrap_or(self.next_seq)
-    }
-
-    /// Records that wait to be sent.
-    pub(crate) fn waiting(&self) -> usize {
-        self.lane.len() + self.suspects.iter().map(Vec::len).sum::<usize>()
-    }
-
-    /// Records in requests that are not answered.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.flights.values().map(|flight| flight.records.len()).sum()
-    }
-
-    /// Records that failed for good and are kept.
-    pub(crate) fn failed(&self) -> usize {
-        self.failed.len()
-    }
-
-    /// Bytes of those.
-    pub(crate) fn failed_bytes(&self) -> usize {
-        self.failed.bytes()
-    }
-
-    /// Everything that counts towards the bounds: not settled, or failed and kept.
-    pub(crate) fn held_records(&self) -> usize {
-        self.unsettled_records + self.failed.len()
-    }
-
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.unsettled_bytes + self.failed.bytes()
-    }
-
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    pub(crate) fn stream(&self) -> &StreamId {
-        &self.stream
-    }
-
-    pub(crate) fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    pub(crate) fn last_request(&self) -> Option<&RequestSummary> {
-        self.last_request.as_ref()
-    }
-
-    /// Everything held, in the order of acceptance.
-    pub(crate) fn undelivered(&self) -> Vec<&Record> {
-        let unsettled = self.lane.iter().chain(self.suspects.iter().flatten());
-        let unsettled = unsettled.chain(self.flights.values().flat_map(|flight| &flight.records));
-        let unsettled = unsettled.map(|pending| (pending.seq, pending.record()));
-        let failed = self.failed.iter().map(|(seq, undelivered)| (*seq, undelivered.record()));
-        let mut held: Vec<_> = unsettled.chain(failed).collect();
-        held.sort_unstable_by_key(|(seq, _)| *seq);
-        held.into_iter().map(|(_, record)| record).collect()
     }
 }

@@ -7,10 +7,12 @@ use std::time::Instant;
 use tower::BoxError;
 
 use super::pending::Pending;
+use super::shards::Verdict;
+use super::unit::Unit;
 use super::{Fatal, Flight, Pipeline, RequestId};
 use crate::record::{AttemptError, Reason};
 use crate::service::{
-    EntryClass, EntryError, ErrorClass, ErrorCount, Placement, PutRecordsError, PutRecordsResponse,
+    EntryClass, EntryError, ErrorClass, ErrorCount, PutRecordsError, PutRecordsResponse,
     attempt_error,
 };
 use crate::summary::RequestSummary;
@@ -29,12 +31,12 @@ impl Pipeline {
     ) {
         let Some(flight) = self.flights.remove(&id) else { return };
         let error = match outcome {
-            Ok(response) if response.results().len() == flight.records.len() => {
+            Ok(response) if response.results().len() == flight.units.len() => {
                 self.settle_each(id, flight, response, now);
                 return;
             }
             Ok(response) => {
-                let (entries, results) = (flight.records.len(), response.results().len());
+                let (entries, results) = (flight.units.len(), response.results().len());
                 PutRecordsError::wrong_length(entries, results).into()
             }
             Err(error) => error,
@@ -48,9 +50,15 @@ impl Pipeline {
         self.back_off(class, error, &noted, self.next_request, now);
     }
 
+    /// The same, by someone who knows what it means.
+    pub(crate) fn refuse_as(&mut self, class: ErrorClass, error: BoxError, now: Instant) {
+        let (_, noted) = self.judge(&error);
+        self.back_off(class, error, &noted, self.next_request, now);
+    }
+
     /// What a request's error means, and what to note of it. The classifier and the error's text can be
     /// a user's code: should it panic, the records must come back all the same.
-    fn judge(&self, error: &BoxError) -> (ErrorClass, Arc<AttemptError>) {
+    pub(crate) fn judge(&self, error: &BoxError) -> (ErrorClass, Arc<AttemptError>) {
         let class = unless_it_panics(|| self.settings.classify.classify_error(&**error));
         let noted = unless_it_panics(|| attempt_error(&**error)).unwrap_or_else(|| AttemptError {
             code: "Unknown".to_owned(),
@@ -66,24 +74,27 @@ impl Pipeline {
         response: PutRecordsResponse,
         now: Instant,
     ) {
-        let delivered = response.delivered();
-        let errors = if delivered == flight.records.len() { Vec::new() } else { response.errors() };
-        self.last_request = Some(RequestSummary {
-            records: flight.records.len(),
-            bytes: flight.bytes,
-            delivered,
-            errors,
-        });
+        let (entries, arrived) = (flight.units.len(), response.delivered());
+        let errors = if arrived == entries { Vec::new() } else { response.errors() };
+        let delivered_before = self.totals.delivered;
         self.answered();
         let mut returned = Vec::new();
-        for (mut pending, result) in flight.records.into_iter().zip(response.into_results()) {
-            pending.note_flight(flight.cut_at, now);
+        let mut mispredicted = false;
+        for (mut unit, result) in flight.units.into_iter().zip(response.into_results()) {
+            unit.members_mut().iter_mut().for_each(|one| one.note_flight(flight.cut_at, now));
             match result {
-                Ok(placement) => self.deliver(pending, placement, now),
-                Err(error) => returned.extend(self.fail_entry(pending, error, now)),
+                Ok(placement) => {
+                    let predicted = self.shards.judge(&unit, placement.shard_id());
+                    mispredicted |= predicted != Verdict::Placed;
+                    returned.extend(self.arrived(unit, placement, now));
+                }
+                Err(error) => returned.extend(self.fail_entry(unit, error, now)),
             }
         }
-        if delivered == 0 && !returned.is_empty() {
+        let delivered = (self.totals.delivered - delivered_before) as usize;
+        let (records, bytes) = (flight.records, flight.bytes);
+        self.last_request = Some(RequestSummary { records, entries, bytes, delivered, errors });
+        if arrived == 0 && !returned.is_empty() {
             self.lane.backoff.fail(id.0, self.next_request, now, &mut self.rng);
         } else {
             // Any progress starts the waits anew; what came back still asks for a short one.
@@ -93,10 +104,13 @@ impl Pipeline {
             }
         }
         self.requeue(returned);
+        if mispredicted {
+            self.regroup();
+        }
     }
 
     /// The service looked into a request: whatever kept it from doing so is over.
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.backoff.reset();
         self.outage = None;
         self.credential_failures = 0;
@@ -109,51 +123,41 @@ impl Pipeline {
         }
     }
 
-    fn deliver(&mut self, pending: Pending, placement: Placement, now: Instant) {
-        self.totals.delivered += 1;
-        self.totals.delivered_bytes += pending.size() as u64;
-        self.unsettled_records -= 1;
-        self.unsettled_bytes -= pending.size();
-        self.delivered.extend(pending.into_delivery(placement, now));
-    }
-
-    /// The entry's record, if it is to be sent again.
-    fn fail_entry(
-        &mut self,
-        mut pending: Pending,
-        error: EntryError,
-        now: Instant,
-    ) -> Option<Pending> {
+    /// The records of an entry that failed, as far as they are to be sent again.
+    fn fail_entry(&mut self, mut unit: Unit, error: EntryError, now: Instant) -> Vec<Unit> {
         let class = unless_it_panics(|| self.settings.classify.classify_entry(&error));
         let class = class.unwrap_or(EntryClass::Transient);
         let (code, message) = error.into_parts();
         let error = Arc::new(AttemptError { code, message });
-        pending.note_error(error.clone(), now);
+        unit.members_mut().iter_mut().for_each(|one| one.note_error(error.clone(), now));
         match class {
             EntryClass::Rejected => {
-                self.fail(pending, Reason::Rejected(error));
-                return None;
+                self.reject(unit, &error);
+                return Vec::new();
             }
             EntryClass::Throttled => {
                 self.totals.throttled += 1;
-                pending.redraw_key(&mut self.rng);
+                unit.redraw_key(&mut self.rng);
             }
-            EntryClass::OutcomeUnknown => pending.may_be_written = true,
+            EntryClass::OutcomeUnknown => {
+                unit.members_mut().iter_mut().for_each(|one| one.may_be_written = true);
+            }
             EntryClass::Transient => {}
         }
-        self.give_up_or_retry(pending, error)
+        self.give_up_or_retry(unit, &error)
     }
 
     fn fail_request(&mut self, id: RequestId, flight: Flight, error: BoxError, now: Instant) {
         let (class, noted) = self.judge(&error);
         self.last_request = Some(RequestSummary {
-            records: flight.records.len(),
+            records: flight.records,
+            entries: flight.units.len(),
             bytes: flight.bytes,
             delivered: 0,
             errors: vec![ErrorCount {
                 code: noted.code.clone(),
                 message: noted.message.clone(),
-                count: flight.records.len(),
+                count: flight.units.len(),
             }],
         });
         if class == ErrorClass::Invalid {
@@ -165,23 +169,24 @@ impl Pipeline {
         let blameless =
             matches!(class, ErrorClass::NotSent | ErrorClass::Credentials | ErrorClass::Fatal);
         let mut returned = Vec::new();
-        for mut pending in flight.records {
-            pending.note_flight(flight.cut_at, now);
-            pending.note_error(noted.clone(), now);
-            match class {
-                ErrorClass::Throttled => pending.redraw_key(&mut self.rng),
-                ErrorClass::OutcomeUnknown => pending.may_be_written = true,
-                _ => {}
+        for mut unit in flight.units {
+            for pending in unit.members_mut() {
+                pending.note_flight(flight.cut_at, now);
+                pending.note_error(noted.clone(), now);
+                pending.may_be_written |= class == ErrorClass::OutcomeUnknown;
+                pending.attempts -= u32::from(blameless);
+            }
+            if class == ErrorClass::Throttled {
+                unit.redraw_key(&mut self.rng);
             }
             if blameless {
-                pending.attempts -= 1;
-                returned.push(pending);
+                returned.push(unit);
             } else {
-                returned.extend(self.give_up_or_retry(pending, noted.clone()));
+                returned.extend(self.give_up_or_retry(unit, &noted));
             }
         }
         if flight.suspects && !returned.is_empty() {
-            self.totals.requeued += returned.len() as u64;
+            self.totals.requeued += records_in(&returned);
             self.suspects.push_front(returned);
         } else {
             self.requeue(returned);
@@ -220,45 +225,31 @@ impl Pipeline {
         }
     }
 
-    /// Halves a request that was refused for what it contains; of one record, that record fails. A
-    /// short wait keeps the pace civil where everything is refused.
-    fn split(&mut self, flight: Flight, error: Arc<AttemptError>, now: Instant) {
-        self.answered();
-        self.backoff.pause(now, &mut self.rng);
-        let mut records = flight.records;
-        for pending in &mut records {
-            pending.note_flight(flight.cut_at, now);
-            pending.note_error(error.clone(), now);
+    /// The records come back but for those whose last attempt this was.
+    fn give_up_or_retry(&mut self, unit: Unit, error: &Arc<AttemptError>) -> Vec<Unit> {
+        let Some(most) = self.settings.max_attempts else { return vec![unit] };
+        let exhausted = |pending: &Pending| pending.attempts >= most;
+        let (left, gone) = unit.without(&self.settings.packing, exhausted);
+        for pending in gone {
+            let (attempts, last) = (pending.attempts, error.clone());
+            self.fail(pending, Reason::AttemptsExhausted { attempts, last });
         }
-        if records.len() <= 1 {
-            records
-                .into_iter()
-                .for_each(|culprit| self.fail(culprit, Reason::Rejected(error.clone())));
-            return;
-        }
-        for pending in &mut records {
-            // The refusal may be another record's fault, so it is no attempt of this one's own.
-            pending.attempts -= 1;
-        }
-        self.totals.requeued += records.len() as u64;
-        let second = records.split_off(records.len() / 2);
-        self.suspects.push_front(second);
-        self.suspects.push_front(records);
+        left
     }
 
-    /// The record comes back unless this attempt was its last.
-    fn give_up_or_retry(&mut self, pending: Pending, error: Arc<AttemptError>) -> Option<Pending> {
-        if self.settings.max_attempts.is_some_and(|most| pending.attempts >= most) {
-            let attempts = pending.attempts;
-            self.fail(pending, Reason::AttemptsExhausted { attempts, last: error });
-            return None;
+    /// Puts back what has to be sent again: as it is, unless its records no longer belong together.
+    pub(super) fn requeue(&mut self, returned: Vec<Unit>) {
+        self.totals.requeued += records_in(&returned);
+        let mut broken = Vec::new();
+        for unit in returned {
+            match self.shards.keeps_together(&unit) {
+                true => self.lane.insert(unit),
+                false => broken.extend(unit.into_members()),
+            }
         }
-        Some(pending)
-    }
-
-    fn requeue(&mut self, returned: Vec<Pending>) {
-        self.totals.requeued += returned.len() as u64;
-        self.lane.requeue(returned);
+        if !broken.is_empty() {
+            self.repack(broken);
+        }
     }
 
     pub(super) fn fail_for_deadline(&mut self, mut pending: Pending) {
@@ -274,6 +265,10 @@ impl Pipeline {
         let seq = pending.seq;
         self.failed.push(seq, pending.into_undelivered(reason));
     }
+}
+
+pub(super) fn records_in(units: &[Unit]) -> u64 {
+    units.iter().map(|unit| unit.len() as u64).sum()
 }
 
 pub(crate) fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {

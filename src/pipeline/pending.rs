@@ -1,12 +1,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use fastrand::Rng;
 
 use crate::record::{
-    AttemptError, Delivery, Key, PartitionKey, Reason, Record, Tracker, Undelivered, Untold,
+    AttemptError, Delivery, HashKey, Key, PartitionKey, Reason, Record, Tracker, Undelivered,
+    Untold,
 };
 use crate::service::{Entry, Placement};
+use crate::shard::hash_of;
 
 /// An accepted record that is not settled.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Pending {
     /// One of them has an unknown outcome.
     pub(crate) may_be_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
+    /// How often its aggregate came to lie in a shard that is not the shard of all members.
+    pub(crate) misplaced: u8,
 }
 
 impl Pending {
@@ -39,6 +44,7 @@ impl Pending {
             attempts: 0,
             may_be_written: false,
             last_error: None,
+            misplaced: 0,
         }
     }
 
@@ -50,14 +56,30 @@ impl Pending {
         self.record.size()
     }
 
-    /// What a request carries of it.
-    pub(crate) fn entry(&self) -> Entry {
-        let key = match self.record.partition_key() {
+    /// Its partition key as it is sent, if it has one.
+    pub(crate) fn key(&self) -> Option<Key> {
+        match self.record.partition_key() {
             PartitionKey::Explicit(key) => Some(key.clone()),
             PartitionKey::Random => Some(Key::random(self.random)),
             PartitionKey::ServiceManaged => None,
-        };
-        Entry::new(self.record.data().clone(), key, self.record.explicit_hash_key())
+        }
+    }
+
+    /// Its place on the hash ring. Without a key it has none, and the answer means nothing.
+    pub(crate) fn hash_key(&self) -> HashKey {
+        let of_the_key = || self.key().map_or(HashKey::new(0), |key| hash_of(&key));
+        self.record.explicit_hash_key().unwrap_or_else(of_the_key)
+    }
+
+    /// What a request carries of it.
+    pub(crate) fn entry(&self) -> Entry {
+        let data = self.record.data().clone();
+        Entry::new(data, self.key(), self.record.explicit_hash_key())
+    }
+
+    /// Puts a copy of the payload that lies elsewhere in its place.
+    pub(crate) fn share_payload(&mut self, copy: Bytes) {
+        self.record.share_data(copy);
     }
 
     /// Notes that a request with it, cut at `cut_at`, has come to its end.
@@ -76,7 +98,12 @@ impl Pending {
     }
 
     /// What its receipt is told of a delivery, if it has one.
-    pub(crate) fn into_delivery(mut self, placement: Placement, now: Instant) -> Option<Untold> {
+    pub(crate) fn into_delivery(
+        mut self,
+        placement: Placement,
+        sub_sequence_number: Option<u64>,
+        now: Instant,
+    ) -> Option<Untold> {
         let tracker = self.record.take_tracker()?;
         let total = now.saturating_duration_since(self.accepted_at);
         let time_in_flight = tracker.time_in_flight.min(total);
@@ -84,6 +111,7 @@ impl Pending {
         let delivery = Delivery {
             shard_id,
             sequence_number,
+            sub_sequence_number,
             attempts: self.attempts,
             time_in_buffer: total - time_in_flight,
             time_in_flight,
@@ -91,11 +119,18 @@ impl Pending {
         Some(Untold::new(tracker, delivery))
     }
 
-    /// Moves a record with a random key elsewhere on the ring, away from a busy shard.
-    pub(crate) fn redraw_key(&mut self, rng: &mut Rng) {
-        if *self.record.partition_key() == PartitionKey::Random {
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.record.is_tracked()
+    }
+
+    /// Moves a record with a random key elsewhere on the ring, away from a busy shard. False if it has
+    /// another one.
+    pub(crate) fn redraw_key(&mut self, rng: &mut Rng) -> bool {
+        let random = *self.record.partition_key() == PartitionKey::Random;
+        if random {
             self.random = rng.u64(..);
         }
+        random
     }
 
     pub(crate) fn into_undelivered(mut self, reason: Reason) -> Undelivered {

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::aggregation::Packing;
 use super::linger::Linger;
 use crate::build_error::SettingError;
 use crate::limits::Limits;
@@ -13,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) max_in_flight: usize,
     pub(crate) linger: Linger,
+    pub(crate) packing: Packing,
     pub(crate) buffer_records: usize,
     pub(crate) buffer_bytes: usize,
     pub(crate) backoff_base: Duration,
@@ -29,6 +31,7 @@ impl Default for Settings {
             limits: Limits::default(),
             max_in_flight: 4,
             linger: Linger::default(),
+            packing: Packing::default(),
             buffer_records: 10_000,
             buffer_bytes: 32 * 1024 * 1024,
             backoff_base: Duration::from_millis(100),
@@ -50,6 +53,7 @@ impl Settings {
 
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
         self.limits.validate()?;
+        self.packing.validate()?;
         SettingError::check("max_in_flight", self.max_in_flight, 1..=1_000)?;
         SettingError::check("linger", self.linger.ceiling(), Duration::ZERO..=Self::MINUTE)?;
         SettingError::check("buffer_records", self.buffer_records, 1..=100_000_000)?;
@@ -73,6 +77,7 @@ impl fmt::Debug for Settings {
             .field("limits", &self.limits)
             .field("max_in_flight", &self.max_in_flight)
             .field("linger", &self.linger)
+            .field("packing", &self.packing)
             .field("buffer_records", &self.buffer_records)
             .field("buffer_bytes", &self.buffer_bytes)
             .field("backoff_base", &self.backoff_base)

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use tower::BoxError;
 
+use super::cutting::CutReason;
 use super::*;
 use crate::record::{Delivery, Undelivered};
 use crate::service::{
-    Classify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError, PutRecordsResponse,
+    Classify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError, PutRecordsRequest,
+    PutRecordsResponse,
 };
 
 const THROTTLE: &str = "ProvisionedThroughputExceededException";

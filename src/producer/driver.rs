@@ -72,7 +72,9 @@ impl<S> Driver<S> {
 
     /// A sink may have been used before.
     fn charge_what_the_sink_holds(&mut self) {
-        self.charged_records = self.sink.pipeline.held_records();
+        let pipeline = &self.sink.pipeline;
+        self.intake.set_limits(pipeline.settings().limits, pipeline.is_on_hold());
+        self.charged_records = pipeline.held_records();
         self.charged_bytes = self.sink.pipeline.held_bytes();
         self.debt = self.intake.take_room(self.charged_records, self.charged_bytes);
         if self.sink.pipeline.is_closing() {
@@ -166,6 +168,7 @@ impl<S> Driver<S> {
         self.intake.release(fewer_records, fewer_bytes - owed);
 
         self.intake.queue().totals = *pipeline.totals();
+        self.intake.set_limits(pipeline.settings().limits, pipeline.is_on_hold());
         self.intake.set_status(self.status());
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
-use crate::limits::Limits;
+use crate::limits::{Limits, RecordError};
 use crate::pipeline::unless_it_panics;
 use crate::record::{Reason, Record, Undelivered};
 use crate::stream::StreamId;
@@ -26,7 +26,11 @@ use crate::summary::Totals;
 #[derive(Debug)]
 pub(super) struct Intake {
     pub(super) stream: StreamId,
-    pub(super) limits: Limits,
+    limits: Limits,
+    /// The limit for a record as it is now: the stream's description may change it.
+    record_bytes: AtomicUsize,
+    /// The sink sends nothing before the stream was described.
+    on_hold: watch::Sender<bool>,
     records: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     /// Held while a caller takes its place before both: who is first at one is first at the other.
@@ -108,6 +112,8 @@ impl Intake {
         Self {
             stream,
             limits,
+            record_bytes: AtomicUsize::new(limits.record_bytes()),
+            on_hold: watch::Sender::new(false),
             records: Arc::new(Semaphore::new(max_records)),
             bytes: Arc::new(Semaphore::new(max_bytes)),
             line: Mutex::new(()),
@@ -142,6 +148,60 @@ impl Intake {
         unless_it_panics(|| self.status.send_if_modified(modify));
     }
 
+    /// What one record may hold.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Says how large a record may be, and whether that can change yet.
+    pub(super) fn set_limits(&self, limits: Limits, on_hold: bool) {
+        self.record_bytes.store(limits.record_bytes(), Ordering::Relaxed);
+        let modify = |now: &mut bool| std::mem::replace(now, on_hold) != on_hold;
+        unless_it_panics(|| self.on_hold.send_if_modified(modify));
+    }
+
+    pub(super) fn is_on_hold(&self) -> bool {
+        *self.on_hold.borrow()
+    }
+
+    /// Waits until the limits are the stream's, or no record is accepted.
+    async fn described(&self) {
+        if !self.is_on_hold() {
+            return;
+        }
+        let (mut on_hold, mut status) = (self.on_hold.subscribe(), self.watch());
+        let described = pin!(on_hold.wait_for(|on_hold| !on_hold));
+        let refused = pin!(status.wait_for(|status| status.refusal().is_some()));
+        select(described, refused).await;
+    }
+
+    /// Checks a record. One that is too large waits for what the stream's description says.
+    pub(super) async fn check(&self, record: Record) -> Result<Record, NotAccepted> {
+        let too_large = |error: &RecordError| matches!(error, RecordError::TooLarge { .. });
+        let checked = self.limits().check(&record);
+        if checked.as_ref().is_err_and(too_large) && self.is_on_hold() {
+            self.described().await;
+            if let Some(reason) = self.refusal() {
+                return Err(NotAccepted::new(record, reason));
+            }
+        }
+        self.check_now(record)
+    }
+
+    pub(super) fn check_now(&self, record: Record) -> Result<Record, NotAccepted> {
+        match self.limits().check(&record) {
+            Ok(()) => Ok(record),
+            Err(error) => Err(NotAccepted::new(record, error)),
+        }
+    }
+
+    /// Waits for room for a record that has not come yet.
+    pub(super) async fn room_for_any(self: Arc<Self>) -> Result<Room, NotAcceptedReason> {
+        self.described().await;
+        let bytes = self.expected_bytes();
+        self.room(bytes).await
+    }
+
     /// Why no record is accepted at present, if none is.
     pub(super) fn refusal(&self) -> Option<NotAcceptedReason> {
         self.status.borrow().refusal()
@@ -170,7 +230,7 @@ impl Intake {
     /// What to expect of a record that has not come yet: as much as the largest so far had.
     pub(super) fn expected_bytes(&self) -> usize {
         match self.largest.load(Ordering::Relaxed) {
-            0 => self.limits.record_bytes(),
+            0 => self.record_bytes.load(Ordering::Relaxed),
             largest => largest,
         }
     }

@@ -246,7 +246,7 @@ impl Producer {
     async fn admit(&self, record: Record) -> Result<(Record, Room), NotAccepted> {
         // A caller in a loop must let the driver run, also if it never has to wait.
         consume_budget().await;
-        let record = self.check(record)?;
+        let record = self.intake.check(self.check_open(record)?).await?;
         match self.intake.clone().room(record.size()).await {
             Ok(room) => Ok((record, room)),
             Err(reason) => Err(NotAccepted::new(record, reason)),
@@ -267,12 +267,13 @@ impl Producer {
     }
 
     fn check(&self, record: Record) -> Result<Record, NotAccepted> {
-        if self.closed {
-            return Err(NotAccepted::new(record, NotAcceptedReason::Closed));
-        }
-        match self.intake.limits.check(&record) {
-            Ok(()) => Ok(record),
-            Err(error) => Err(NotAccepted::new(record, error)),
+        self.intake.check_now(self.check_open(record)?)
+    }
+
+    fn check_open(&self, record: Record) -> Result<Record, NotAccepted> {
+        match self.closed {
+            true => Err(NotAccepted::new(record, NotAcceptedReason::Closed)),
+            false => Ok(record),
         }
     }
 

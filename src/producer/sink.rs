@@ -53,7 +53,6 @@ impl Reservation {
             self.room = RoomState::None;
             return Poll::Ready(Err(reason));
         }
-        let bytes = intake.expected_bytes();
         loop {
             self.room = match &mut self.room {
                 RoomState::Ready(_) => return Poll::Ready(Ok(())),
@@ -64,10 +63,13 @@ impl Reservation {
                         return Poll::Ready(Err(reason));
                     }
                 },
-                RoomState::None => match intake.try_room(bytes) {
+                RoomState::None if intake.is_on_hold() => {
+                    RoomState::Waiting(Box::pin(intake.clone().room_for_any()))
+                }
+                RoomState::None => match intake.try_room(intake.expected_bytes()) {
                     Ok(room) => RoomState::Ready(room),
                     Err(NotAcceptedReason::Full) => {
-                        RoomState::Waiting(Box::pin(intake.clone().room(bytes)))
+                        RoomState::Waiting(Box::pin(intake.clone().room_for_any()))
                     }
                     Err(reason) => return Poll::Ready(Err(reason)),
                 },

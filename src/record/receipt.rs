@@ -74,6 +74,7 @@ impl fmt::Debug for Receipt {
 pub struct Delivery {
     pub(crate) shard_id: String,
     pub(crate) sequence_number: String,
+    pub(crate) sub_sequence_number: Option<u64>,
     pub(crate) attempts: u32,
     pub(crate) time_in_buffer: Duration,
     pub(crate) time_in_flight: Duration,
@@ -86,10 +87,18 @@ impl Delivery {
         &self.shard_id
     }
 
-    /// The record's sequence number in its shard.
+    /// The sequence number in its shard: the record's own or, of a record that went out in an aggregate,
+    /// that of the aggregate, which all of its members share.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
+    }
+
+    /// The record's place in its aggregate, from 0. None if it went out by itself. Consumers of KPL
+    /// records call it so; with the sequence number it names the record.
+    #[must_use]
+    pub fn sub_sequence_number(&self) -> Option<u64> {
+        self.sub_sequence_number
     }
 
     /// How many requests carried the record, the successful one included; counted as in

@@ -1,5 +1,3 @@
-#![cfg_attr(not(test), expect(dead_code, reason = "the sink takes them next"))]
-
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -82,9 +80,15 @@ impl ShardMap {
         self.by_id.get(id).map(|&place| &self.shards[place])
     }
 
-    /// All of them, in the order of their ranges.
-    pub(crate) fn shards(&self) -> &[Arc<Shard>] {
-        &self.shards
+    /// Leaves a gap where the shard with this id was. False if it is not in the map.
+    pub(crate) fn forget(&mut self, id: &str) -> bool {
+        let known = self.by_id.remove(id).is_some();
+        if known {
+            self.shards.retain(|shard| shard.id() != id);
+            let places = self.shards.iter().enumerate();
+            self.by_id = places.map(|(place, shard)| (shard.id.clone(), place)).collect();
+        }
+        known
     }
 }
 
@@ -132,7 +136,7 @@ mod tests {
         let mut shards = cut((0..SHARDS).map(|n| u128::MAX / SHARDS * n));
         fastrand::Rng::with_seed(1).shuffle(&mut shards);
         let map = ShardMap::new(shards.clone()).unwrap();
-        assert_eq!(map.shards().len(), 5_000);
+        assert_eq!(map.shards.len(), 5_000);
         for shard in &shards {
             let [start, end] = [shard.range.start(), shard.range.end()].map(HashKey::get);
             for hash in [start, start + (end - start) / 2, end] {

@@ -30,5 +30,4 @@ mod map;
 pub use hash::{HashRange, hash_of};
 pub use list::ListShards;
 pub use map::Shard;
-#[expect(unused_imports, reason = "the sink takes them next")]
-pub(crate) use map::{ShardMap, ShardMapError};
+pub(crate) use map::ShardMap;

@@ -2,6 +2,7 @@
 
 mod builder;
 mod fatal_policy;
+mod lookups;
 mod requests;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use tracing::{info, trace, warn};
 pub use builder::{DefaultService, SinkBuilder};
 pub use fatal_policy::FatalPolicy;
 
+use self::lookups::Lookups;
 use self::requests::Requests;
 use crate::build_error::BuildError;
 use crate::error::SinkError;
@@ -86,6 +88,7 @@ pub struct KinesisSink<S = DefaultService> {
     service: S,
     pub(crate) pipeline: Pipeline,
     requests: Requests,
+    lookups: Lookups,
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
@@ -224,8 +227,12 @@ where
             // Before `dispatch`, since an answer that has come may say to wait; and once more after
             // anything was sent, which registers the waker for that as well.
             self.collect(cx, now);
+            let looked_up = self.lookups.drive(cx, &mut self.pipeline, now);
+            if looked_up {
+                self.log_outage();
+            }
             self.pipeline.expire(now);
-            if !self.dispatch(cx, now) && !self.timer_fired(cx, now) {
+            if !self.dispatch(cx, now) && !self.timer_fired(cx, now) && !looked_up {
                 return;
             }
         }
@@ -371,6 +378,9 @@ where
         }
         self.drive(cx);
         self.report()?;
+        if self.pipeline.is_on_hold() {
+            return Poll::Pending;
+        }
         if self.pipeline.has_room() {
             return Poll::Ready(Ok(()));
         }

@@ -194,7 +194,8 @@ impl Model {
             }
             Step::TakeUndelivered => {
                 for flight in self.bench.pipeline.flights.values() {
-                    self.unknown.extend(flight.records.iter().map(|p| number(p.record().data())));
+                    let members = flight.units.iter().flat_map(Unit::members);
+                    self.unknown.extend(members.map(|one| number(one.record().data())));
                 }
                 let taken = self.bench.pipeline.take_undelivered();
                 let order: Vec<_> = taken.iter().map(|one| number(one.record().data())).collect();

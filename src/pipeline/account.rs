@@ -1,0 +1,105 @@
+//! What the pipeline holds, and what it did.
+
+use super::pending::Pending;
+use super::unit::Unit;
+use super::{Pipeline, Settings};
+use crate::record::Record;
+use crate::stream::StreamId;
+use crate::summary::{RequestSummary, Totals};
+
+impl Pipeline {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Whether every accepted record was delivered, has failed or was taken back.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.lane.is_empty()
+            && self.packer.is_empty()
+            && self.suspects.is_empty()
+            && self.flights.is_empty()
+            && self.unverified.is_empty()
+    }
+
+    /// The next record's place in the order of acceptance.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The oldest record of each queue.
+    pub(super) fn waiting_groups(&self) -> impl Iterator<Item = &Pending> {
+        let suspects = self.suspects.iter().filter_map(|group| group.first()).map(Unit::oldest);
+        self.lane.front().into_iter().chain(self.packer.oldest()).chain(suspects)
+    }
+
+    /// The place of the oldest record that is not settled; [`next_seq`](Self::next_seq) if all are.
+    pub(crate) fn oldest_unsettled(&self) -> u64 {
+        let flights = self.flights.values().filter_map(|flight| flight.units.first());
+        let unverified = self.unverified.iter().map(|unverified| &unverified.unit);
+        let sent = flights.chain(unverified).map(Unit::seq);
+        let waiting = self.waiting_groups().map(|pending| pending.seq);
+        waiting.chain(sent).min().unwrap_or(self.next_seq)
+    }
+
+    /// Records that wait to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        let suspects: usize = self.suspects.iter().flatten().map(Unit::len).sum();
+        self.packer.records() + self.lane.records() + suspects
+    }
+
+    /// Records in requests that are not answered, or whose answer is not understood yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        let unverified: usize =
+            self.unverified.iter().map(|unverified| unverified.unit.len()).sum();
+        self.flights.values().map(|flight| flight.records).sum::<usize>() + unverified
+    }
+
+    /// Records that failed for good and are kept.
+    pub(crate) fn failed(&self) -> usize {
+        self.failed.len()
+    }
+
+    /// Bytes of those.
+    pub(crate) fn failed_bytes(&self) -> usize {
+        self.failed.bytes()
+    }
+
+    /// Everything that counts towards the bounds: not settled, or failed and kept.
+    pub(crate) fn held_records(&self) -> usize {
+        self.unsettled_records + self.failed.len()
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.unsettled_bytes + self.failed.bytes()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    pub(crate) fn last_request(&self) -> Option<&RequestSummary> {
+        self.last_request.as_ref()
+    }
+
+    /// Everything held, in the order of acceptance.
+    pub(crate) fn undelivered(&self) -> Vec<&Record> {
+        let flights = self.flights.values().flat_map(|flight| &flight.units);
+        let unverified = self.unverified.iter().map(|unverified| &unverified.unit);
+        let units = self.suspects.iter().flatten().chain(flights).chain(unverified);
+        let unsettled = self.lane.iter().chain(self.packer.iter());
+        let unsettled = unsettled.chain(units.flat_map(Unit::members));
+        let unsettled = unsettled.map(|pending| (pending.seq, pending.record()));
+        let failed = self.failed.iter().map(|(seq, undelivered)| (*seq, undelivered.record()));
+        let mut held: Vec<_> = unsettled.chain(failed).collect();
+        held.sort_unstable_by_key(|(seq, _)| *seq);
+        held.into_iter().map(|(_, record)| record).collect()
+    }
+}

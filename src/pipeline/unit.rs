@@ -1,0 +1,280 @@
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fastrand::Rng;
+
+use super::aggregation::Packing;
+use super::pending::Pending;
+use crate::aggregate::Layout;
+use crate::record::{HashKey, Key, PartitionKey};
+use crate::service::Entry;
+use crate::shard::{Shard, hash_of};
+
+/// What one entry of a request carries. It is delivered, or sent again, as a whole.
+#[derive(Debug)]
+pub(crate) enum Unit {
+    Single(Pending),
+    /// Always of more than one.
+    Aggregate(Box<Aggregate>),
+}
+
+impl Unit {
+    /// The records, in the order of acceptance. At least one.
+    pub(crate) fn members(&self) -> &[Pending] {
+        match self {
+            Self::Single(pending) => std::slice::from_ref(pending),
+            Self::Aggregate(aggregate) => &aggregate.members,
+        }
+    }
+
+    pub(crate) fn members_mut(&mut self) -> &mut [Pending] {
+        match self {
+            Self::Single(pending) => std::slice::from_mut(pending),
+            Self::Aggregate(aggregate) => &mut aggregate.members,
+        }
+    }
+
+    pub(crate) fn into_members(self) -> Vec<Pending> {
+        match self {
+            Self::Single(pending) => vec![pending],
+            Self::Aggregate(aggregate) => aggregate.members,
+        }
+    }
+
+    /// The record that was accepted first.
+    pub(crate) fn oldest(&self) -> &Pending {
+        &self.members()[0]
+    }
+
+    /// Its place in the order of acceptance: that of its oldest record.
+    pub(crate) fn seq(&self) -> u64 {
+        self.oldest().seq
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.members().len()
+    }
+
+    /// Bytes of its entry: data and partition key.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Single(pending) => pending.size(),
+            Self::Aggregate(aggregate) => aggregate.size(),
+        }
+    }
+
+    /// What a request carries of it.
+    pub(crate) fn entry(&mut self) -> Entry {
+        match self {
+            Self::Single(pending) => pending.entry(),
+            Self::Aggregate(aggregate) => aggregate.entry(),
+        }
+    }
+
+    /// Moves it elsewhere on the ring, away from a busy shard, if its records have random keys.
+    pub(crate) fn redraw_key(&mut self, rng: &mut Rng) {
+        match self {
+            Self::Single(pending) => {
+                pending.redraw_key(rng);
+            }
+            Self::Aggregate(aggregate) => aggregate.redraw_key(rng),
+        }
+    }
+
+    /// The aggregate, if it needs a prediction to be in one shard.
+    pub(crate) fn predicted(&self) -> Option<(&Aggregate, &Arc<Shard>)> {
+        match self {
+            Self::Single(_) => None,
+            Self::Aggregate(aggregate) => Some((aggregate, aggregate.shard.as_ref()?)),
+        }
+    }
+
+    /// Takes the records out that `goes` says, and packs the others anew if there were any.
+    pub(crate) fn without(
+        self,
+        packing: &Packing,
+        goes: impl Fn(&Pending) -> bool,
+    ) -> (Vec<Self>, Vec<Pending>) {
+        if !self.members().iter().any(&goes) {
+            return (vec![self], Vec::new());
+        }
+        let shard = self.predicted().map(|(_, shard)| shard.clone());
+        let (gone, left) = self.into_members().into_iter().partition(goes);
+        (Aggregate::pack(left, shard, packing), gone)
+    }
+
+    /// Two halves of an aggregate; a single record comes back as it is.
+    pub(crate) fn halve(self, packing: &Packing) -> ControlFlow<Pending, [Vec<Self>; 2]> {
+        let shard = self.predicted().map(|(_, shard)| shard.clone());
+        match self {
+            Self::Single(pending) => ControlFlow::Break(pending),
+            Self::Aggregate(aggregate) => {
+                let mut first = aggregate.members;
+                let second = first.split_off(first.len() / 2);
+                let pack = |half| Aggregate::pack(half, shard.clone(), packing);
+                ControlFlow::Continue([pack(first), pack(second)])
+            }
+        }
+    }
+}
+
+/// Records that go out as one Kinesis record, or will if more join the first.
+///
+/// All of them hash to one place, or are predicted to lie in one shard.
+#[derive(Debug)]
+pub(crate) struct Aggregate {
+    members: Vec<Pending>,
+    layout: Layout,
+    /// The partition key of the first member, as it is sent.
+    key: Key,
+    /// The entry's partition key, if it is another one.
+    constant_key: Option<Key>,
+    /// The shard that is predicted for them. Members that hash to one place need none.
+    shard: Option<Arc<Shard>>,
+    /// The lowest and the highest hash key, where a shard is predicted.
+    span: (HashKey, HashKey),
+    encoded: Option<Bytes>,
+}
+
+impl Aggregate {
+    /// Begins with `first`, which has a key.
+    pub(crate) fn new(first: Pending, shard: Option<Arc<Shard>>, packing: &Packing) -> Self {
+        let key = first.key().unwrap_or_else(|| Key::from(""));
+        let place = shard.as_ref().map_or(HashKey::new(0), |_| first.hash_key());
+        let mut aggregate = Self {
+            members: Vec::new(),
+            layout: Layout::default(),
+            key,
+            constant_key: packing.constant_key.clone(),
+            shard,
+            span: (place, place),
+            encoded: None,
+        };
+        aggregate.push(first);
+        aggregate
+    }
+
+    pub(crate) fn members(&self) -> &[Pending] {
+        &self.members
+    }
+
+    pub(crate) fn into_members(self) -> Vec<Pending> {
+        self.members
+    }
+
+    /// Bytes of its entry: data and partition key.
+    pub(crate) fn size(&self) -> usize {
+        match &self.members[..] {
+            [only] => only.size(),
+            _ => self.layout.size() + self.outer_key().len(),
+        }
+    }
+
+    /// The entry's partition key.
+    fn outer_key(&self) -> &Key {
+        self.constant_key.as_ref().unwrap_or(&self.key)
+    }
+
+    /// Whether nothing more could join.
+    pub(crate) fn is_full(&self, packing: &Packing) -> bool {
+        self.members.len() >= packing.max_records
+            || self.layout.size() + self.outer_key().len() >= packing.max_bytes
+    }
+
+    /// Whether `next` may join, by count and bytes.
+    pub(crate) fn fits(&self, next: &Pending, packing: &Packing) -> bool {
+        let bytes = self.layout.size_with(
+            &self.member_key(next),
+            next.record().explicit_hash_key(),
+            next.record().data().len(),
+        );
+        self.members.len() < packing.max_records
+            && bytes + self.outer_key().len() <= packing.max_bytes
+    }
+
+    pub(crate) fn push(&mut self, next: Pending) {
+        if self.shard.is_some() {
+            let place = next.hash_key();
+            self.span = (self.span.0.min(place), self.span.1.max(place));
+        }
+        let (key, record) = (self.member_key(&next), next.record());
+        self.layout.add(key, record.explicit_hash_key(), record.data().len());
+        self.members.push(next);
+    }
+
+    /// Whether all members lie in `shard`.
+    pub(crate) fn lies_in(&self, shard: &Shard) -> bool {
+        shard.range().contains(self.span.0) && shard.range().contains(self.span.1)
+    }
+
+    /// Packs records that belong together, in the order of acceptance, into as few as their sizes allow.
+    pub(crate) fn pack(
+        members: Vec<Pending>,
+        shard: Option<Arc<Shard>>,
+        packing: &Packing,
+    ) -> Vec<Unit> {
+        let mut packed = Vec::new();
+        let mut open: Option<Self> = None;
+        for pending in members {
+            match &mut open {
+                Some(aggregate) if aggregate.fits(&pending, packing) => aggregate.push(pending),
+                _ => packed.extend(open.replace(Self::new(pending, shard.clone(), packing))),
+            }
+        }
+        packed.extend(open);
+        packed.into_iter().map(Self::seal).collect()
+    }
+
+    /// Takes no more. One record alone goes out plain.
+    pub(crate) fn seal(mut self) -> Unit {
+        match self.members.len() {
+            1 => Unit::Single(self.members.remove(0)),
+            _ => Unit::Aggregate(Box::new(self)),
+        }
+    }
+
+    /// Members without a key of their own share the first one's, unless they have hash keys of their own.
+    fn member_key(&self, member: &Pending) -> Key {
+        match (member.record().partition_key(), &self.shard) {
+            (PartitionKey::Explicit(key), _) => key.clone(),
+            (_, None) => self.key.clone(),
+            (_, Some(_)) => member.key().unwrap_or_else(|| self.key.clone()),
+        }
+    }
+
+    fn entry(&mut self) -> Entry {
+        let data = match &self.encoded {
+            Some(encoded) => encoded.clone(),
+            None => self.encode(),
+        };
+        let explicit = self.members[0].record().explicit_hash_key();
+        // A key that is not the members' own leads elsewhere, unless the place is given, too.
+        let place = match self.constant_key {
+            Some(_) => Some(explicit.unwrap_or_else(|| hash_of(&self.key))),
+            None => explicit,
+        };
+        Entry::new(data, Some(self.outer_key().clone()), place)
+    }
+
+    /// Writes the aggregate. From then on the members' payloads are parts of it, so that they are not in
+    /// memory twice.
+    fn encode(&mut self) -> Bytes {
+        let payloads = self.members.iter().map(|member| member.record().data());
+        let encoded = self.layout.encode(payloads);
+        for (member, place) in self.members.iter_mut().zip(self.layout.data_ranges()) {
+            member.share_payload(encoded.slice(place));
+        }
+        self.encoded = Some(encoded.clone());
+        encoded
+    }
+
+    fn redraw_key(&mut self, rng: &mut Rng) {
+        let first = &mut self.members[0];
+        if self.shard.is_none() && first.redraw_key(rng) {
+            self.key = first.key().unwrap_or_else(|| self.key.clone());
+            self.layout.replace_only_key(self.key.clone());
+            self.encoded = None;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What the sink asks the service about the stream, beside its requests.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::BoxError;
+use tracing::{info, warn};
+
+use crate::pipeline::Pipeline;
+use crate::service::{ErrorClass, attempt_error};
+use crate::shard::{ListShards, Shard, ShardMap};
+use crate::stream::{DescribeStream, Distribution, StreamDescription};
+use crate::timeout::TimeoutError;
+use crate::trace::TARGET;
+
+/// So long may the answer to one call take.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// After so many calls without an answer the sink goes on without a description.
+const DESCRIPTIONS: u32 = 5;
+
+type Answer<T> = Result<T, BoxError>;
+
+/// The calls under way, each a task of its own. Dropping it aborts them.
+#[derive(Default)]
+pub(super) struct Lookups {
+    list_shards: Option<Arc<dyn ListShards>>,
+    /// Until the stream was described, or cannot be.
+    describe_stream: Option<Arc<dyn DescribeStream>>,
+    listing: JoinSet<Answer<Vec<Shard>>>,
+    description: JoinSet<Answer<StreamDescription>>,
+    /// Calls for a description that got no answer.
+    unanswered: u32,
+    /// A warning about failing listings is out, and no success has followed.
+    listing_warned: bool,
+}
+
+/// Why a stream's records are not aggregated.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the stream distributes records itself (RecordDistributionStrategy AUTO), where consumers would \
+     throw aggregates away: switch aggregation off, or the stream to USER_PARTITION_KEY"
+)]
+struct DistributedByService;
+
+impl Lookups {
+    pub(super) fn new(
+        list_shards: Option<Arc<dyn ListShards>>,
+        describe_stream: Option<Arc<dyn DescribeStream>>,
+    ) -> Self {
+        Self { list_shards, describe_stream, ..Self::default() }
+    }
+
+    /// Takes in what was answered and makes the calls that are due. True if there was something to do:
+    /// then it must be called again, which registers the waker for it.
+    pub(super) fn drive(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) -> bool {
+        let described = self.drive_description(cx, pipeline, now);
+        self.drive_listing(cx, pipeline, now) || described
+    }
+
+    fn drive_description(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) -> bool {
+        let Some(describe) = &self.describe_stream else { return false };
+        if self.description.is_empty() {
+            let begins = pipeline.may_describe(now);
+            if begins {
+                let call = describe.describe_stream(pipeline.stream());
+                self.description.spawn_on(bounded(call), &Handle::current());
+            }
+            return begins;
+        }
+        let Poll::Ready(answer) = poll_answer(&mut self.description, cx) else { return false };
+        match answer {
+            Ok(described) => self.described(described, pipeline, now),
+            Err(error) => self.not_described(error, pipeline, now),
+        }
+        true
+    }
+
+    fn described(&mut self, description: StreamDescription, pipeline: &mut Pipeline, now: Instant) {
+        let by_service = description.distribution() == Distribution::ByService;
+        if by_service && pipeline.settings().packing.is_on() {
+            pipeline.refuse_as(ErrorClass::Fatal, DistributedByService.into(), now);
+            return;
+        }
+        self.describe_stream = None;
+        pipeline.described(Some(description));
+    }
+
+    /// A stream that does not exist is told at once. Everything else shows in the requests themselves.
+    fn not_described(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
+        let (class, noted) = pipeline.judge(&error);
+        let missing = noted.code() == "ResourceNotFoundException";
+        self.unanswered += u32::from(!missing);
+        let may_pass = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
+        if missing || (may_pass && self.unanswered < DESCRIPTIONS) {
+            pipeline.refuse_as(class, error, now);
+            return;
+        }
+        info!(
+            target: TARGET,
+            error = noted.message(),
+            "error.type" = noted.code(),
+            "stream {} cannot be described; going on with the limits that are set",
+            pipeline.stream().name()
+        );
+        self.describe_stream = None;
+        pipeline.described(None);
+    }
+
+    fn drive_listing(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) -> bool {
+        let Some(list) = &self.list_shards else { return false };
+        if self.listing.is_empty() {
+            let begins = pipeline.begin_listing(now);
+            if begins {
+                let call = list.list_shards(pipeline.stream());
+                self.listing.spawn_on(bounded(call), &Handle::current());
+            }
+            return begins;
+        }
+        let Poll::Ready(answer) = poll_answer(&mut self.listing, cx) else { return false };
+        match answer.and_then(|shards| Ok(ShardMap::new(shards)?)) {
+            Ok(map) => {
+                self.listing_warned = false;
+                pipeline.listed(Some(map), now);
+            }
+            Err(error) => {
+                self.warn_of_listing(&error, pipeline);
+                pipeline.listed(None, now);
+            }
+        }
+        true
+    }
+
+    fn warn_of_listing(&mut self, error: &BoxError, pipeline: &Pipeline) {
+        let noted = attempt_error(&**error);
+        if !std::mem::replace(&mut self.listing_warned, true) {
+            warn!(
+                target: TARGET,
+                error = noted.message(),
+                "error.type" = noted.code(),
+                "the shards of stream {} cannot be listed; aggregating by key until they can",
+                pipeline.stream().name()
+            );
+        }
+    }
+}
+
+/// A call that comes to an end, whoever makes it.
+async fn bounded<T>(call: impl Future<Output = Answer<T>>) -> Answer<T> {
+    let elapsed = |_| TimeoutError::Elapsed { after: LONGEST };
+    timeout(LONGEST, call).await.map_err(elapsed)?
+}
+
+/// The answer of the one task in the set.
+fn poll_answer<T: 'static>(
+    calls: &mut JoinSet<Answer<T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Answer<T>> {
+    match calls.poll_join_next(cx) {
+        Poll::Ready(Some(Ok(answer))) => Poll::Ready(answer),
+        // A panic, which may quote what it was given, or the end of the runtime.
+        Poll::Ready(Some(Err(_))) => Poll::Ready(Err("the call did not come to its end".into())),
+        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    }
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookups").finish_non_exhaustive()
+    }
+}

@@ -22,7 +22,8 @@ use crate::stream::{DescribeStream, Distribution, StreamDescription, StreamId};
 /// not kept: who waited for that answer asks in turn, one after the other.
 ///
 /// It derives a client of its own from the given one, with the SDK's retries off, as
-/// [`PutRecords`](super::PutRecords) does: whoever asks tries again. A failure is a [`LookupError`].
+/// [`PutRecords`](super::PutRecords) does: whoever asks tries again, and says how long an answer may take. A
+/// failure is a [`LookupError`].
 ///
 /// Source: DescribeStreamSummary API reference, "a limit of 20 transactions per second per account".
 ///
@@ -100,7 +101,8 @@ async fn describe(
     let sent = Sent::default();
     let call = call.customize().interceptor(sent.clone());
     let output = call.send().await.map_err(|failure| error(failure, &sent))?;
-    match output.stream_description_summary {
+    // What the answer leaves out, the SDK fills in: without a name there was no description.
+    match output.stream_description_summary.filter(|summary| !summary.stream_name().is_empty()) {
         Some(summary) => Ok(read(&summary)),
         None => Err(PutRecordsError::new(
             PutRecordsErrorKind::Response,

@@ -192,6 +192,25 @@ pub(super) fn without_values(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::attempt_error;
+
+    #[test]
+    fn a_lookup_tells_its_code_and_the_whole_story() {
+        let told = |reason| {
+            let error: BoxError =
+                LookupError::new("ListShards", "clicks".parse().unwrap(), reason).into();
+            let noted = attempt_error(&*error);
+            (noted.code().to_owned(), noted.message().to_owned())
+        };
+        let (code, denied) = ("AccessDeniedException", "not authorized");
+        let (read, message) = told(PutRecordsError::service(Some(code), Some(denied), Some(400)));
+        assert_eq!((&*read, &*message), (code, "ListShards of clicks failed: not authorized"));
+        let refused = std::io::Error::other("connection refused");
+        let dispatch = PutRecordsError::new(PutRecordsErrorKind::Dispatch, Some(refused.into()));
+        let (read, message) = told(dispatch);
+        assert_eq!(read, "Dispatch");
+        assert!(message.ends_with("got no answer: connection refused"), "{message}");
+    }
 
     #[test]
     fn quoted_values_are_left_out_of_messages() {

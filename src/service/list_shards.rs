@@ -16,8 +16,9 @@ use crate::stream::StreamId;
 /// Lists a stream's open shards with the service's ListShards, page by page.
 ///
 /// It derives a client of its own from the given one, with the SDK's retries off, as
-/// [`PutRecords`](super::PutRecords) does: whoever asks tries again. A failure is a [`LookupError`]. A
-/// stream may be asked about 1,000 times a second; each page of up to 1,000 shards counts.
+/// [`PutRecords`](super::PutRecords) does: whoever asks tries again, and says how long a listing may take. A
+/// failure is a [`LookupError`]. A stream may be asked about 1,000 times a second; each page of up to
+/// 1,000 shards counts.
 ///
 /// Source: ListShards API reference.
 ///

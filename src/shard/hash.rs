@@ -6,8 +6,8 @@ use crate::record::HashKey;
 
 /// Where a partition key lies on the hash ring: the MD5 of its UTF-8 bytes, read as a big-endian number.
 ///
-/// An explicit hash key takes its place. Streams whose `RecordDistributionStrategy` is `AUTO` heed
-/// neither of them.
+/// An explicit hash key takes its place. Streams that are spread
+/// [`ByService`](crate::Distribution::ByService) heed neither of them.
 ///
 /// Source: PutRecords API reference, "an MD5 hash function is used to map partition keys to 128-bit
 /// integer values and to map associated data records to shards"; the byte order is that of AWS's own

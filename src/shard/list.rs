@@ -30,7 +30,8 @@ pub trait ListShards: Send + Sync {
     /// # Errors
     ///
     /// They cannot be told now. [`Classify`](crate::service::Classify) says what the error means, by
-    /// what it finds in the chain of sources.
+    /// what it finds in the chain of sources;
+    /// [`PutRecordsError::service`](crate::service::PutRecordsError::service) makes an error that it knows.
     ///
     /// # Cancel safety
     ///

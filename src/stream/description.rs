@@ -91,7 +91,8 @@ pub trait DescribeStream: Send + Sync {
     /// # Errors
     ///
     /// It cannot be described now. [`Classify`](crate::service::Classify) says what the error means, by
-    /// what it finds in the chain of sources.
+    /// what it finds in the chain of sources;
+    /// [`PutRecordsError::service`](crate::service::PutRecordsError::service) makes an error that it knows.
     ///
     /// # Cancel safety
     ///

@@ -1,0 +1,416 @@
+//! What is looked up about a stream, with answers that a local server cannot give.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kinesis::operation::describe_stream_summary::DescribeStreamSummaryInput;
+use aws_sdk_kinesis::operation::list_shards::{ListShardsInput, ListShardsOutput};
+use aws_sdk_kinesis::types::{
+    HashKeyRange, SequenceNumberRange, Shard as SdkShard, ShardFilter, ShardFilterType,
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use kinesis_sink::service::{
+    Classify, DefaultClassify, ErrorClass, LookupError, PutRecordsErrorKind, ShardLister,
+    StreamDescriber,
+};
+use kinesis_sink::shard::{HashRange, ListShards, Shard};
+use kinesis_sink::{DescribeStream, Distribution, HashKey, StreamDescription, StreamId};
+use tokio::sync::Semaphore;
+use tower::BoxError;
+
+const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";
+const REGION: Region = Region::from_static("eu-west-1");
+
+fn client(rules: &[&Rule]) -> Client {
+    mock_client!(aws_sdk_kinesis, RuleMode::Sequential, rules, |config| config
+        .region(REGION)
+        .retry_config(RetryConfig::standard().with_max_attempts(5)))
+}
+
+fn stream(id: &str) -> StreamId {
+    id.parse().unwrap()
+}
+
+/// The hundred hash keys of shard number `n`.
+fn ends(n: usize) -> (u128, u128) {
+    (n as u128 * 100, n as u128 * 100 + 99)
+}
+
+fn sdk_shard(n: usize, closed: bool) -> SdkShard {
+    let (start, end) = ends(n);
+    let range = HashKeyRange::builder()
+        .starting_hash_key(start.to_string())
+        .ending_hash_key(end.to_string())
+        .build()
+        .unwrap();
+    let numbers = SequenceNumberRange::builder()
+        .starting_sequence_number("1")
+        .set_ending_sequence_number(closed.then(|| "2".to_owned()))
+        .build()
+        .unwrap();
+    let shard = SdkShard::builder().shard_id(format!("shardId-{n:012}")).hash_key_range(range);
+    shard.sequence_number_range(numbers).build().unwrap()
+}
+
+fn expected(n: usize) -> Shard {
+    let (start, end) = ends(n);
+    let range = HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap();
+    Shard::new(format!("shardId-{n:012}"), range)
+}
+
+/// The answer to exactly `input`: a page of these shards, and where the next one is.
+fn page(input: ListShardsInput, shards: Vec<SdkShard>, next: Option<&str>) -> Rule {
+    let output =
+        ListShardsOutput::builder().set_shards(Some(shards)).set_next_token(next.map(Into::into));
+    let output = output.build();
+    mock!(Client::list_shards)
+        .match_requests(move |given| *given == input)
+        .then_output(move || output.clone())
+}
+
+fn at_latest() -> ShardFilter {
+    ShardFilter::builder().r#type(ShardFilterType::AtLatest).build().unwrap()
+}
+
+fn by_name() -> ListShardsInput {
+    let input = ListShardsInput::builder().stream_name("example").shard_filter(at_latest());
+    input.build().unwrap()
+}
+
+/// A follow-up: nothing but its token.
+fn by_token(token: &str) -> ListShardsInput {
+    ListShardsInput::builder().next_token(token).build().unwrap()
+}
+
+#[tokio::test]
+async fn shards_are_listed_page_by_page_each_follow_up_with_its_token_alone() {
+    let shards = |from: usize, to: usize| (from..to).map(|n| sdk_shard(n, false)).collect();
+    let rules = [
+        page(by_name(), shards(0, 1_000), Some("first")),
+        page(by_token("first"), shards(1_000, 2_000), Some("second")),
+        // A page may be empty and not the last one.
+        page(by_token("second"), vec![], Some("third")),
+        page(by_token("third"), shards(2_000, 2_345), None),
+    ];
+    let lister = ShardLister::new(&client(&rules.each_ref()));
+    let listed = lister.list_shards(&stream("example")).await.unwrap();
+    assert_eq!(listed.len(), 2_345);
+    let listed: HashSet<_> = listed.into_iter().collect();
+    assert_eq!(listed, (0..2_345).map(expected).collect());
+    assert!(rules.iter().all(|rule| rule.num_calls() == 1));
+}
+
+#[tokio::test]
+async fn closed_shards_are_left_out_and_an_empty_token_is_the_end() {
+    let shards = vec![sdk_shard(0, true), sdk_shard(1, false), sdk_shard(2, true)];
+    let lister = ShardLister::new(&client(&[&page(by_name(), shards, Some(""))]));
+    let listed = lister.list_shards(&stream("example")).await.unwrap();
+    assert_eq!(listed, [expected(1)]);
+}
+
+#[tokio::test]
+async fn streams_are_looked_up_by_arn_too() {
+    let input = ListShardsInput::builder().stream_arn(ARN).shard_filter(at_latest());
+    let list = page(input.build().unwrap(), vec![sdk_shard(0, false)], None);
+    let listed = ShardLister::new(&client(&[&list])).list_shards(&stream(ARN)).await.unwrap();
+    assert_eq!(listed, [expected(0)]);
+    let input = DescribeStreamSummaryInput::builder().stream_arn(ARN).build().unwrap();
+    let describe = summary(input, "");
+    let describer = StreamDescriber::new(&client(&[&describe]));
+    assert!(describer.describe_stream(&stream(ARN)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_that_repeats_itself_ends_the_listing() {
+    let first = page(by_name(), vec![sdk_shard(0, false)], Some("again"));
+    let again = page(by_token("again"), vec![sdk_shard(1, false)], Some("again"));
+    let lister = ShardLister::new(&client(&[&first, &again]));
+    let error = lister.list_shards(&stream("example")).await.unwrap_err();
+    assert_eq!(again.num_calls(), 1);
+    assert_told(&error, "ListShards", &["the answer cannot be read", "the same token again"]);
+    assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::OutcomeUnknown);
+}
+
+#[tokio::test]
+async fn a_listing_without_an_end_is_given_up() {
+    let endless = Wire::new(|number| Ok((200, format!(r#"{{"NextToken":"token {number}"}}"#))));
+    endless.let_go(2_000);
+    let lister = ShardLister::new(&endless.client());
+    let error = lister.list_shards(&stream("example")).await.unwrap_err();
+    assert_eq!(endless.asked(), 1_000);
+    assert_told(&error, "ListShards", &["no end after 1000 pages"]);
+}
+
+/// A description as it comes over the wire, with these fields beside the usual ones.
+fn described(fields: &str) -> String {
+    format!(
+        r#"{{"StreamDescriptionSummary":{{"StreamName":"example","StreamARN":"{ARN}",
+        "StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1,
+        "EnhancedMonitoring":[],"OpenShardCount":4{fields}}}}}"#
+    )
+}
+
+fn answer(status: u16, body: String) -> HttpResponse {
+    HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.into_bytes()))
+}
+
+fn summary(input: DescribeStreamSummaryInput, fields: &'static str) -> Rule {
+    mock!(Client::describe_stream_summary)
+        .match_requests(move |given| *given == input)
+        .then_http_response(move || answer(200, described(fields)))
+}
+
+#[tokio::test]
+async fn descriptions_are_read() {
+    use Distribution::{ByPartitionKey, ByService};
+    const KIB: usize = 1024;
+    for (fields, bytes, distribution) in [
+        ("", 1024 * KIB, ByPartitionKey),
+        (r#","MaxRecordSizeInKiB":null"#, 1024 * KIB, ByPartitionKey),
+        (r#","MaxRecordSizeInKiB":10240"#, 10240 * KIB, ByPartitionKey),
+        (r#","MaxRecordSizeInKiB":1024"#, 1024 * KIB, ByPartitionKey),
+        // No size at all: as if it were not there.
+        (r#","MaxRecordSizeInKiB":0"#, 1024 * KIB, ByPartitionKey),
+        (r#","MaxRecordSizeInKiB":-1"#, 1024 * KIB, ByPartitionKey),
+        (r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#, 1024 * KIB, ByPartitionKey),
+        (r#","RecordDistributionStrategy":"AUTO""#, 1024 * KIB, ByService),
+        (r#","RecordDistributionStrategy":"OF_NEXT_YEAR""#, 1024 * KIB, ByService),
+        (
+            r#","MaxRecordSizeInKiB":2048,"RecordDistributionStrategy":"AUTO""#,
+            2048 * KIB,
+            ByService,
+        ),
+    ] {
+        let input = DescribeStreamSummaryInput::builder().stream_name("example");
+        let rule = summary(input.build().unwrap(), fields);
+        let describer = StreamDescriber::new(&client(&[&rule]));
+        let found = describer.describe_stream(&stream("example")).await.unwrap();
+        assert_eq!((found.max_record_bytes(), found.distribution()), (bytes, distribution));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_description_is_an_error() {
+    let wire = Wire::new(|_| Ok((200, "{}".to_owned())));
+    wire.let_go(1);
+    let describer = StreamDescriber::new(&wire.client());
+    let error = describer.describe_stream(&stream("example")).await.unwrap_err();
+    assert_told(&error, "DescribeStreamSummary", &["holds no description"]);
+}
+
+/// The whole chain of `error`, a failed lookup of the stream `example`.
+fn assert_told(error: &BoxError, operation: &str, expected: &[&str]) {
+    let lookup: &LookupError = error.downcast_ref().unwrap();
+    assert_eq!((lookup.operation(), lookup.stream().name()), (operation, "example"));
+    let chain = std::iter::successors(Some(&**error as &dyn std::error::Error), |e| e.source());
+    let told = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let begin = format!("{operation} of {} failed: ", lookup.stream());
+    assert!(told.starts_with(&begin) && expected.iter().all(|e| told.contains(e)), "{told}");
+}
+
+/// What both lookups fail with, and the operations' names.
+async fn both_errors(client: &Client, id: &str) -> [(BoxError, &'static str); 2] {
+    let list = ShardLister::new(client).list_shards(&stream(id)).await.unwrap_err();
+    let describe = StreamDescriber::new(client).describe_stream(&stream(id)).await.unwrap_err();
+    [(list, "ListShards"), (describe, "DescribeStreamSummary")]
+}
+
+#[tokio::test]
+async fn error_answers_are_classified_by_their_codes_and_asked_for_only_once() {
+    for (status, code, class) in [
+        (400, "ResourceNotFoundException", ErrorClass::Fatal),
+        (400, "AccessDeniedException", ErrorClass::Fatal),
+        (400, "LimitExceededException", ErrorClass::Throttled),
+        (400, "ResourceInUseException", ErrorClass::OutcomeUnknown),
+        (400, "ExpiredNextTokenException", ErrorClass::OutcomeUnknown),
+        (400, "ExpiredTokenException", ErrorClass::Credentials),
+        (400, "UnknownOperationException", ErrorClass::Fatal),
+        (500, "InternalFailure", ErrorClass::OutcomeUnknown),
+    ] {
+        let body = format!(r#"{{"__type":"{code}","message":"the reason"}}"#);
+        let wire = Wire::new(move |_| Ok((status, body.clone())));
+        wire.let_go(10);
+        for (error, operation) in both_errors(&wire.client(), "example").await {
+            let said = format!("{code}: the reason (HTTP {status})");
+            assert_told(&error, operation, &[&said]);
+            let reason = error.downcast_ref::<LookupError>().unwrap().reason();
+            assert_eq!((reason.code(), reason.status()), (Some(code), Some(status)));
+            assert_eq!(DefaultClassify.classify_error(&*error), class, "{code}");
+        }
+        assert_eq!(wire.asked(), 2, "the SDK does not try again");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_connections_is_told_as_such() {
+    let wire = Wire::new(|_| Err(io::ErrorKind::ConnectionRefused.into()));
+    wire.let_go(2);
+    for (error, operation) in both_errors(&wire.client(), "example").await {
+        assert_told(&error, operation, &["the request got no answer", "connection refused"]);
+        let reason = error.downcast_ref::<LookupError>().unwrap().reason();
+        assert_eq!(reason.kind(), PutRecordsErrorKind::Dispatch);
+        assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::OutcomeUnknown);
+    }
+}
+
+#[tokio::test]
+async fn an_arn_of_another_region_is_not_asked_about() {
+    let wire = Wire::new(|_| Ok((200, described(""))));
+    for (error, operation) in both_errors(&wire.client(), &ARN.replace("eu", "us")).await {
+        assert_told(&error, operation, &["lies in another region than the client"]);
+        assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::Fatal);
+    }
+    assert_eq!(wire.asked(), 0);
+}
+
+/// An HTTP client whose requests wait until they are let go.
+#[derive(Clone)]
+struct Wire(Arc<WireState>);
+
+struct WireState {
+    /// Gets the request's number, from 0.
+    answer: Box<dyn Fn(usize) -> io::Result<(u16, String)> + Send + Sync>,
+    asked: AtomicUsize,
+    gate: Semaphore,
+}
+
+impl Wire {
+    fn new(answer: impl Fn(usize) -> io::Result<(u16, String)> + Send + Sync + 'static) -> Self {
+        let (asked, gate) = (AtomicUsize::new(0), Semaphore::new(0));
+        Self(Arc::new(WireState { answer: Box::new(answer), asked, gate }))
+    }
+
+    fn client(&self) -> Client {
+        let wire = self.clone();
+        let http = http_client_fn(move |_, _| SharedHttpConnector::new(wire.clone()));
+        let config = aws_sdk_kinesis::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(REGION)
+            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+            .retry_config(RetryConfig::standard().with_max_attempts(5))
+            .http_client(http);
+        Client::from_conf(config.build())
+    }
+
+    fn asked(&self) -> usize {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    fn let_go(&self, requests: usize) {
+        self.0.gate.add_permits(requests);
+    }
+
+    /// Until this many requests came, and nothing more happens by itself.
+    async fn until_asked(&self, requests: usize) {
+        while self.asked() < requests {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(self.asked(), requests);
+    }
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        let (number, wire) = (self.0.asked.fetch_add(1, Ordering::SeqCst), Arc::clone(&self.0));
+        HttpConnectorFuture::new(async move {
+            wire.gate.acquire().await.expect("never closed").forget();
+            match (wire.answer)(number) {
+                Ok((status, body)) => Ok(answer(status, body)),
+                Err(error) => Err(ConnectorError::io(error.into())),
+            }
+        })
+    }
+}
+
+/// Starts to describe `id` in a task of its own.
+fn start(
+    describer: &StreamDescriber,
+    id: &str,
+) -> tokio::task::JoinHandle<Result<StreamDescription, BoxError>> {
+    tokio::spawn(describer.clone().describe_stream(&stream(id)))
+}
+
+#[tokio::test]
+async fn clones_ask_once_about_each_stream() {
+    let wire = Wire::new(|_| Ok((200, described(""))));
+    let describer = StreamDescriber::new(&wire.client());
+    let waiting: Vec<_> = (0..50).map(|_| start(&describer, "example")).collect();
+    wire.until_asked(1).await;
+    // Nobody waits for another stream's answer.
+    let other = start(&describer, "other");
+    wire.until_asked(2).await;
+    wire.let_go(2);
+    for task in waiting.into_iter().chain([other]) {
+        assert_eq!(task.await.unwrap().unwrap(), StreamDescription::default());
+    }
+    assert!(start(&describer, "example").await.unwrap().is_ok());
+    assert_eq!(wire.asked(), 2);
+}
+
+#[tokio::test]
+async fn an_error_is_not_kept() {
+    let denied = r#"{"__type":"AccessDeniedException"}"#;
+    let wire = Wire::new(move |number| match number {
+        0 | 1 => Ok((400, denied.to_owned())),
+        _ => Ok((200, described(""))),
+    });
+    wire.let_go(3);
+    let describer = StreamDescriber::new(&wire.client());
+    let tasks: Vec<_> = (0..5).map(|_| start(&describer, "example")).collect();
+    let outcomes = futures::future::join_all(tasks).await;
+    let failed = outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().is_err()).count();
+    assert_eq!((failed, wire.asked()), (2, 3));
+}
+
+#[tokio::test]
+async fn who_is_dropped_while_asking_or_waiting_leaves_the_others_alone() {
+    let wire = Wire::new(|_| Ok((200, described(""))));
+    let describer = StreamDescriber::new(&wire.client());
+    let asks = start(&describer, "example");
+    wire.until_asked(1).await;
+    let (waits, goes_on) = (start(&describer, "example"), start(&describer, "example"));
+    wire.until_asked(1).await;
+    // Dropping one that waits changes nothing.
+    waits.abort();
+    assert!(waits.await.unwrap_err().is_cancelled());
+    wire.until_asked(1).await;
+    // Dropping the one that asks: the next asks instead.
+    asks.abort();
+    assert!(asks.await.unwrap_err().is_cancelled());
+    wire.until_asked(2).await;
+    wire.let_go(1);
+    assert!(goes_on.await.unwrap().is_ok());
+    assert!(start(&describer, "example").await.unwrap().is_ok());
+    assert_eq!(wire.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_dropped_listing_can_be_made_again() {
+    let wire = Wire::new(|_| Ok((200, r#"{"Shards":[]}"#.to_owned())));
+    let lister = ShardLister::new(&wire.client());
+    let first = tokio::spawn(lister.list_shards(&stream("example")));
+    wire.until_asked(1).await;
+    first.abort();
+    wire.let_go(1);
+    assert_eq!(lister.list_shards(&stream("example")).await.unwrap(), []);
+}

@@ -130,6 +130,11 @@ impl Shards {
         begins
     }
 
+    #[cfg(test)]
+    pub(crate) fn wants_listing(&self) -> bool {
+        self.listing == Listing::Wanted
+    }
+
     /// When the next listing is to begin, if it has to wait.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
         self.backoff.until(now).filter(|_| self.listing == Listing::Wanted)

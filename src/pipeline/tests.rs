@@ -7,6 +7,7 @@ mod receipts;
 mod refusals;
 mod requeueing;
 mod splitting;
+mod stream;
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +74,10 @@ impl Bench {
 
     /// Waits until the pipeline wants to be woken.
     fn sleep(&mut self) -> Duration {
-        let wakeup = self.pipeline.wakeup(self.now).expect("something is to come");
+        let wakeup = self
+            .pipeline
+            .wakeup(self.now)
+            .unwrap_or_else(|| panic!("nothing is to come: {:?}", self.pipeline));
         let slept = wakeup - self.now;
         self.now = wakeup;
         slept

@@ -9,18 +9,35 @@ use fastrand::Rng;
 use futures::FutureExt;
 use proptest::prelude::*;
 
+use super::stream::{Stream, hash_of_member, members, number, place};
 use super::*;
+use crate::aggregate;
 use crate::limits::Limits;
-use crate::record::Receipt;
+use crate::record::{PartitionKey, Receipt};
+use crate::service::Entry;
+use crate::shard::{Shard, ShardMap};
 
 /// What happens to the pipeline next.
 #[derive(Debug, Clone)]
 enum Step {
-    Accept { bytes: usize, random_key: bool, tracked: bool },
+    Accept {
+        bytes: usize,
+        key: u8,
+        hash_key: Option<u128>,
+        tracked: bool,
+    },
     Cut,
-    Answer { flight: usize, answer: Answer, seed: u64 },
-    Refuse { code: &'static str },
-    Wait { millis: u64 },
+    Answer {
+        flight: usize,
+        answer: Answer,
+        seed: u64,
+    },
+    Refuse {
+        code: &'static str,
+    },
+    Wait {
+        millis: u64,
+    },
     Wake,
     Flush,
     Close,
@@ -28,6 +45,15 @@ enum Step {
     OfferFailed,
     TakeFailed,
     TakeUndelivered,
+    /// The stream splits a shard, or merges two.
+    Reshard {
+        seed: u64,
+    },
+    /// The shards are listed, if the pipeline wants them: as they are at that moment.
+    BeginListing,
+    EndListing {
+        fails: bool,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -66,10 +92,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Answer::Shed),
     ];
     let answer = (any::<usize>(), answer, any::<u64>());
-    let accept = (0..40_usize, any::<bool>(), any::<bool>());
+    let hash_key = prop::option::weighted(0.2, any::<u128>());
+    let accept = (0..40_usize, 0..12_u8, hash_key, any::<bool>());
     prop_oneof![
-        30 => accept.prop_map(|(bytes, random_key, tracked)| {
-            Step::Accept { bytes, random_key, tracked }
+        30 => accept.prop_map(|(bytes, key, hash_key, tracked)| {
+            Step::Accept { bytes, key, hash_key, tracked }
         }),
         15 => Just(Step::Cut),
         15 => answer.prop_map(|(flight, answer, seed)| Step::Answer { flight, answer, seed }),
@@ -82,14 +109,26 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::OfferFailed),
         1 => Just(Step::TakeFailed),
         1 => Just(Step::TakeUndelivered),
+        1 => any::<u64>().prop_map(|seed| Step::Reshard { seed }),
+        4 => Just(Step::BeginListing),
+        4 => prop::bool::weighted(0.2).prop_map(|fails| Step::EndListing { fails }),
     ]
 }
 
 prop_compose! {
     fn any_settings()(
         request_entries in 1..=12_usize,
-        request_bytes in 64..=200_usize,
-        record_bytes in 32..=64_usize,
+        request_bytes in 0..=300_usize,
+        record_bytes in 32..=200_usize,
+        aggregation in prop::sample::select(&[
+            Aggregation::Off,
+            Aggregation::PerKey,
+            Aggregation::PerShard,
+            Aggregation::PerShard,
+        ][..]),
+        target in 20..=250_usize,
+        max_records in 1..=12_usize,
+        kpl_key in any::<bool>(),
         max_in_flight in 1..=5_usize,
         fill in any::<bool>(),
         linger in 0..=120_u64,
@@ -100,10 +139,12 @@ prop_compose! {
         seed in any::<u64>(),
     ) -> Settings {
         let linger = Duration::from_millis(linger);
+        let packing = Packing { aggregation, target, max_records, ..Packing::default() };
         Settings {
+            packing: if kpl_key { packing.with_key(AggregateKey::Kpl) } else { packing },
             limits: Limits::default()
                 .with_request_entries(request_entries)
-                .with_request_bytes(request_bytes)
+                .with_request_bytes(record_bytes + request_bytes)
                 .with_record_bytes(record_bytes),
             max_in_flight,
             linger: if fill { Linger::Fill(linger) } else { Linger::SelfClocked(linger) },
@@ -121,26 +162,21 @@ prop_compose! {
 struct Model {
     bench: Bench,
     settings: Settings,
+    stream: Stream,
+    /// The listing under way: what it will say.
+    listing: Option<Vec<Shard>>,
+    /// What the latest listing that got through has said.
+    listed: Option<ShardMap>,
     /// Size of each record by its number.
     accepted: BTreeMap<usize, usize>,
     delivered: BTreeMap<usize, usize>,
     /// Handed back: failed or taken back.
     returned: BTreeMap<usize, usize>,
-    /// Those with an attempt whose outcome is unknown.
+    /// Those that are in the stream, or may be, and were not reported delivered for that.
     unknown: BTreeSet<usize>,
     flights: Vec<(RequestId, PutRecordsRequest)>,
     /// The open ones.
     receipts: BTreeMap<usize, Receipt>,
-}
-
-fn entries_of(request: &PutRecordsRequest) -> impl Iterator<Item = usize> {
-    request.entries().iter().map(|entry| number(entry.data()))
-}
-
-/// A record's number stands at the start of its data.
-fn number(data: &[u8]) -> usize {
-    let text = std::str::from_utf8(data).unwrap();
-    text.trim_end_matches('.').parse().unwrap()
 }
 
 impl Model {
@@ -148,6 +184,9 @@ impl Model {
         Self {
             bench: Bench::new(settings.clone()),
             settings,
+            stream: Stream::new(),
+            listing: None,
+            listed: None,
             accepted: BTreeMap::new(),
             delivered: BTreeMap::new(),
             returned: BTreeMap::new(),
@@ -160,8 +199,8 @@ impl Model {
     fn apply(&mut self, step: &Step) {
         let now = self.bench.now;
         match step {
-            Step::Accept { bytes, random_key, tracked } => {
-                self.accept(*bytes, *random_key, *tracked);
+            Step::Accept { bytes, key, hash_key, tracked } => {
+                self.accept(*bytes, *key, *hash_key, *tracked);
             }
             Step::Cut => {
                 self.cut();
@@ -192,6 +231,9 @@ impl Model {
                 let taken = self.bench.pipeline.take_failed();
                 self.take_back(taken);
             }
+            Step::Reshard { seed } => self.stream.reshard(&mut Rng::with_seed(*seed)),
+            Step::BeginListing => self.begin_listing(),
+            Step::EndListing { fails } => self.end_listing(*fails),
             Step::TakeUndelivered => {
                 for flight in self.bench.pipeline.flights.values() {
                     let members = flight.units.iter().flat_map(Unit::members);
@@ -205,11 +247,52 @@ impl Model {
         }
     }
 
-    fn accept(&mut self, bytes: usize, random_key: bool, tracked: bool) {
+    fn begin_listing(&mut self) {
+        if self.bench.pipeline.begin_listing(self.bench.now) {
+            assert!(self.listing.is_none(), "one at a time");
+            self.listing = Some(self.stream.shards.clone());
+        }
+    }
+
+    fn end_listing(&mut self, fails: bool) {
+        let Some(shards) = self.listing.take() else { return };
+        let map = (!fails).then(|| ShardMap::new(shards).unwrap());
+        self.listed = map.clone();
+        let before = self.held();
+        self.bench.pipeline.listed(map, self.bench.now);
+        self.note_delivered(&before);
+    }
+
+    /// The records held, with their sizes.
+    fn held(&self) -> BTreeMap<usize, usize> {
+        let held = self.bench.pipeline.undelivered();
+        held.into_iter().map(|held| (number(held.data()), held.size())).collect()
+    }
+
+    /// What is held no longer was delivered. A consumer must be able to read it.
+    fn note_delivered(&mut self, before: &BTreeMap<usize, usize>) {
+        let after = self.held();
+        for (number, size) in before.iter().filter(|(number, _)| !after.contains_key(number)) {
+            let again = self.delivered.insert(*number, *size);
+            assert_eq!(again, None, "settled twice");
+            assert!(self.stream.readable.contains(number), "{number} is not in the stream");
+        }
+    }
+
+    fn accept(&mut self, bytes: usize, key: u8, hash_key: Option<u128>, tracked: bool) {
         let number = self.accepted.len();
         let data = format!("{number}{}", ".".repeat(bytes));
         let record = Record::from(data);
-        let record = if random_key { record } else { record.with_partition_key("own") };
+        let record = match key {
+            0..6 => record.with_partition_key(format!("{key}")),
+            6 => record.with_partition_key("ä".repeat(12)),
+            7 => record.with_partition_key(PartitionKey::ServiceManaged),
+            _ => record,
+        };
+        let record = match hash_key {
+            Some(hash_key) => record.with_explicit_hash_key(hash_key),
+            None => record,
+        };
         let size = record.size();
         let (record, receipt) = match tracked {
             true => {
@@ -251,41 +334,42 @@ impl Model {
         let limits = &self.settings.limits;
         assert!((1..=limits.request_entries()).contains(&request.entries().len()));
         assert!(request.bytes() <= limits.request_bytes());
-        let order: Vec<_> = request.entries().iter().map(|entry| number(entry.data())).collect();
+        let order: Vec<_> = request.entries().iter().map(|entry| members(entry)[0]).collect();
         assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
+        request.entries().iter().for_each(|entry| self.check_entry(entry));
         self.flights.push((id, request));
         assert!(self.bench.pipeline.flights.len() <= self.settings.max_in_flight);
         true
     }
 
     fn answer(&mut self, id: RequestId, request: &PutRecordsRequest, answer: &Answer, seed: u64) {
-        let forgotten = !self.bench.pipeline.flights.contains_key(&id);
+        let before = self.held();
         match answer {
             Answer::Entries { failing } => {
                 let mut rng = Rng::with_seed(seed);
                 let mut results = Vec::new();
                 for entry in request.entries() {
-                    let fails = rng.u8(1..=100) <= *failing;
-                    let code = rng.choice(ENTRY_CODES).unwrap();
-                    results.push(if fails { failed(code) } else { delivered() });
-                    if fails && code == "IncompleteResult" {
-                        self.unknown.insert(number(entry.data()));
+                    if rng.u8(1..=100) > *failing {
+                        results.push(Ok(self.stream.write(entry)));
+                        self.unknown.extend(members(entry));
+                        continue;
                     }
-                    if !fails && !forgotten {
-                        let again = self.delivered.insert(number(entry.data()), entry.size());
-                        assert_eq!(again, None, "settled twice");
+                    let code = rng.choice(ENTRY_CODES).unwrap();
+                    results.push(failed(code));
+                    if code == "IncompleteResult" {
+                        self.unknown.extend(members(entry));
                     }
                 }
                 self.bench.settle(id, results);
             }
             Answer::WrongLength { by } => {
-                self.unknown.extend(entries_of(request));
+                self.unknown.extend(request.entries().iter().flat_map(members));
                 let results = request.entries().len().saturating_add_signed(isize::from(*by));
                 self.bench.settle(id, (0..results).map(|_| delivered()).collect());
             }
             Answer::Error { code } => {
                 if *code == "InternalFailure" {
-                    self.unknown.extend(entries_of(request));
+                    self.unknown.extend(request.entries().iter().flat_map(members));
                 }
                 self.bench.fail(id, code);
             }
@@ -294,6 +378,31 @@ impl Model {
                 self.bench.pipeline.settle(id, Err(shed.into()), self.bench.now);
             }
         }
+        self.note_delivered(&before);
+    }
+
+    fn check_entry(&self, entry: &Entry) {
+        let found: Vec<_> = aggregate::deaggregate(entry.data()).collect();
+        let numbers = members(entry);
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        assert!(entry.size() <= self.settings.limits.record_bytes());
+        if found.len() == 1 {
+            assert!(found[0].sub_sequence_number().is_none(), "one record goes out plain");
+            return;
+        }
+        let Packing { aggregation, target, max_records, constant_key, .. } = &self.settings.packing;
+        assert_ne!(*aggregation, Aggregation::Off);
+        assert!(entry.size() <= *target && found.len() <= *max_records);
+        let hashes: Vec<_> = found.iter().map(hash_of_member).collect();
+        let first = hashes[0];
+        assert_eq!(place(entry), first, "the aggregate goes where its first member belongs");
+        let key = entry.partition_key().unwrap();
+        assert_eq!(key, constant_key.as_ref().or(found[0].partition_key()).unwrap());
+        let shard =
+            |hash| self.listed.as_ref().and_then(|map| map.find(hash)).map(|shard| shard.id());
+        let together = hashes.iter().all(|hash| shard(*hash) == shard(first));
+        let one_shard = *aggregation == Aggregation::PerShard && shard(first).is_some() && together;
+        assert!(one_shard || hashes.iter().all(|hash| *hash == first), "unsafe");
     }
 
     fn take_back(&mut self, taken: Vec<Undelivered>) {
@@ -345,10 +454,14 @@ impl Model {
         assert!(held.len() <= self.settings.buffer_records);
         let most = self.settings.buffer_bytes + self.settings.limits.record_bytes();
         assert!(pipeline.held_bytes() < most);
-        assert!(pipeline.lane.iter().map(|pending| pending.seq).is_sorted(), "requeued in order");
+        let in_order = pipeline.lane.iter().map(|pending| pending.seq).is_sorted();
+        assert!(in_order || self.settings.packing.is_on(), "requeued in order");
         assert!(pipeline.wakeup(self.bench.now).is_none_or(|at| at > self.bench.now));
 
         self.check_that_it_moves();
+
+        let told = pipeline.unverified.is_empty() || self.listing.is_some();
+        assert!(told || pipeline.shards.wants_listing(), "nobody will tell where they lie");
 
         let totals = pipeline.totals();
         let unsettled = (pipeline.waiting() + pipeline.in_flight()) as u64;
@@ -369,7 +482,9 @@ impl Model {
             let expires = self.settings.deadline.is_some_and(|deadline| {
                 pipeline.waiting_groups().any(|oldest| oldest.accepted_at + deadline <= at)
             });
-            let useful = expires || pipeline.due(at).is_some() || pipeline.wakeup(at).is_some();
+            let lists = pipeline.shards.wakeup(now).is_some_and(|listing| listing <= at);
+            let useful =
+                expires || lists || pipeline.due(at).is_some() || pipeline.wakeup(at).is_some();
             assert!(useful, "woken for nothing: {pipeline:?}");
         }
     }
@@ -383,7 +498,9 @@ impl Model {
             if self.bench.pipeline.is_settled() {
                 break;
             }
-            if self.cut() {
+            self.begin_listing();
+            self.end_listing(false);
+            if self.cut() || self.bench.pipeline.is_settled() {
                 continue;
             }
             if let Some((id, request)) = self.flights.pop() {

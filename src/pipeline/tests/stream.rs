@@ -1,0 +1,88 @@
+//! The stream as the model sees it: shards that split and merge, and what a consumer can read.
+
+use std::collections::BTreeSet;
+
+use fastrand::Rng;
+
+use crate::aggregate::{Member, deaggregate};
+use crate::record::{HashKey, Key};
+use crate::service::{Entry, Placement};
+use crate::shard::{HashRange, Shard, hash_of};
+
+pub(super) struct Stream {
+    /// The open ones, in the order of their ranges.
+    pub(super) shards: Vec<Shard>,
+    created: usize,
+    /// The numbers of the records that a consumer finds: one of the KCL's throws an aggregate away if
+    /// one of its members hashes outside of the shard that it lies in.
+    pub(super) readable: BTreeSet<usize>,
+}
+
+impl Stream {
+    /// With two shards.
+    pub(super) fn new() -> Self {
+        let mut stream = Self { shards: Vec::new(), created: 0, readable: BTreeSet::new() };
+        let half = u128::MAX / 2;
+        stream.shards = vec![stream.shard(0, half), stream.shard(half + 1, u128::MAX)];
+        stream
+    }
+
+    fn shard(&mut self, start: u128, end: u128) -> Shard {
+        self.created += 1;
+        let range = HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap();
+        Shard::new(format!("shardId-{:012}", self.created), range)
+    }
+
+    pub(super) fn reshard(&mut self, rng: &mut Rng) {
+        let place = rng.usize(..self.shards.len());
+        let (start, end) = ends(&self.shards[place]);
+        if rng.bool() && place + 1 < self.shards.len() {
+            let merged = self.shard(start, ends(&self.shards[place + 1]).1);
+            self.shards.splice(place..place + 2, [merged]);
+        } else if start < end {
+            let middle = rng.u128(start..end);
+            let halves = [self.shard(start, middle), self.shard(middle + 1, end)];
+            self.shards.splice(place..=place, halves);
+        }
+    }
+
+    pub(super) fn write(&mut self, entry: &Entry) -> Placement {
+        let hash = place(entry);
+        let shard = self.shards.iter().find(|shard| shard.range().contains(hash)).unwrap();
+        let found: Vec<_> = deaggregate(entry.data()).collect();
+        let lies_here = |member: &Member| shard.range().contains(hash_of_member(member));
+        if found.len() == 1 || found.iter().all(lies_here) {
+            self.readable.extend(members(entry));
+        }
+        Placement::new(shard.id(), "1")
+    }
+}
+
+fn ends(shard: &Shard) -> (u128, u128) {
+    (shard.range().start().get(), shard.range().end().get())
+}
+
+fn hash(explicit: Option<HashKey>, key: Option<&Key>) -> HashKey {
+    explicit.or_else(|| key.map(|key| hash_of(key))).unwrap_or(HashKey::new(0))
+}
+
+/// Where the service puts an entry.
+pub(super) fn place(entry: &Entry) -> HashKey {
+    hash(entry.explicit_hash_key(), entry.partition_key())
+}
+
+/// Where a consumer expects a member.
+pub(super) fn hash_of_member(member: &Member) -> HashKey {
+    hash(member.explicit_hash_key(), member.partition_key())
+}
+
+/// The numbers of an entry's records.
+pub(super) fn members(entry: &Entry) -> Vec<usize> {
+    deaggregate(entry.data()).map(|member| number(member.data())).collect()
+}
+
+/// A record's number stands at the start of its data.
+pub(super) fn number(data: &[u8]) -> usize {
+    let text = std::str::from_utf8(data).unwrap();
+    text.trim_end_matches('.').parse().unwrap()
+}

@@ -123,11 +123,18 @@ impl Pipeline {
 
     /// Closes as many aggregates as fit into the request that is cut, the oldest first.
     ///
-    /// A request that goes because its oldest record has waited for the whole linger takes those along
+    /// Those that have waited for the whole linger go before younger ones that are full: where some keys
+    /// fill request after request, the others must not wait for ever. A request that goes because its oldest record has waited for the whole linger takes those along
     /// that have waited for half of it. So there are at most two such requests in a linger, and no
     /// aggregate goes that has only just begun to fill.
     fn seal_what_goes(&mut self, reason: CutReason, now: Instant) {
-        let linger = self.settings.linger;
+        let (linger, closing) = (self.settings.linger, self.closing);
+        let overdue = |oldest: &Pending| closing || oldest.accepted_at + linger.ceiling() <= now;
+        for _ in 0..self.settings.limits.request_entries() {
+            if !self.packer.seal_oldest_if(overdue, &mut self.lane) {
+                break;
+            }
+        }
         let goes = |oldest: &Pending| match reason {
             CutReason::Full | CutReason::Suspect => false,
             CutReason::Idle => matches!(linger, Linger::SelfClocked(_)),

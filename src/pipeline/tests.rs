@@ -3,6 +3,8 @@
 mod cutting;
 mod giving_up;
 mod model;
+mod packing;
+mod placing;
 mod receipts;
 mod refusals;
 mod requeueing;

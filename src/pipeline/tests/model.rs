@@ -109,7 +109,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::OfferFailed),
         1 => Just(Step::TakeFailed),
         1 => Just(Step::TakeUndelivered),
-        1 => any::<u64>().prop_map(|seed| Step::Reshard { seed }),
+        3 => any::<u64>().prop_map(|seed| Step::Reshard { seed }),
         4 => Just(Step::BeginListing),
         4 => prop::bool::weighted(0.2).prop_map(|fails| Step::EndListing { fails }),
     ]

@@ -1,0 +1,398 @@
+//! What shares an aggregate, how large it gets, and when it goes.
+
+use bytes::Bytes;
+use futures::FutureExt;
+
+use super::stream::hash_of_member;
+use super::*;
+use crate::aggregate::{self, Member};
+use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
+use crate::record::{HashKey, PartitionKey};
+use crate::service::Entry;
+
+fn packing(aggregation: Aggregation) -> Settings {
+    let packing = Packing { aggregation, ..Packing::default() };
+    Settings { packing, linger: Linger::Fill(Duration::from_millis(100)), ..settings() }
+}
+
+fn members(entry: &Entry) -> Vec<Member> {
+    aggregate::deaggregate(entry.data()).collect()
+}
+
+fn payloads(entry: &Entry) -> Vec<String> {
+    members(entry).iter().map(|one| String::from_utf8(one.data().to_vec()).unwrap()).collect()
+}
+
+fn all_payloads(request: &PutRecordsRequest) -> Vec<Vec<String>> {
+    request.entries().iter().map(payloads).collect()
+}
+
+impl Bench {
+    fn send(&mut self, record: impl Into<Record>) {
+        self.pipeline.accept(record.into(), self.now).unwrap();
+    }
+
+    /// The request that goes when the sink closes.
+    fn closing_request(&mut self) -> PutRecordsRequest {
+        self.pipeline.close();
+        self.cut().1
+    }
+}
+
+#[test]
+fn the_same_key_and_hash_key_share_an_aggregate() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    bench.send(("a", "1"));
+    bench.send(("b", "2"));
+    bench.send(("a", "3"));
+    bench.send(Record::from(("a", "4")).with_explicit_hash_key(7_u128));
+    bench.send(Record::from(("a", "5")).with_explicit_hash_key(7_u128));
+    bench.send(Record::from("6").with_partition_key(PartitionKey::ServiceManaged));
+    bench.send(Record::from("7").with_partition_key(PartitionKey::ServiceManaged));
+    let request = bench.closing_request();
+    let expected: [&[&str]; 5] = [&["1", "3"], &["2"], &["4", "5"], &["6"], &["7"]];
+    assert_eq!(all_payloads(&request), expected);
+    let [together, alone, placed, managed, _] = request.entries() else { panic!("five entries") };
+    assert_eq!(together.partition_key().unwrap().as_str(), "a");
+    assert_eq!(alone.data(), "2", "one record goes out plain");
+    assert_eq!(alone.partition_key().unwrap().as_str(), "b");
+    assert_eq!(placed.explicit_hash_key(), Some(HashKey::new(7)));
+    assert!(members(placed).iter().all(|one| one.explicit_hash_key() == Some(HashKey::new(7))));
+    assert_eq!(managed.partition_key(), None);
+}
+
+#[test]
+fn records_without_a_key_share_one_random_key() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    bench.accept(0..1);
+    ["1", "2", "3"].into_iter().for_each(|data| bench.send(data));
+    let request = bench.closing_request();
+    assert_eq!(all_payloads(&request), [vec!["0"], vec!["1", "2", "3"]]);
+    let entry = &request.entries()[1];
+    let key = entry.partition_key().unwrap();
+    assert_eq!(key.len(), 8);
+    assert!(members(entry).iter().all(|one| one.partition_key() == Some(key)));
+}
+
+#[test]
+fn the_kpls_key_comes_with_the_first_members_place() {
+    let with_key = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
+    let with_key = with_key.with_key(AggregateKey::Kpl);
+    let mut bench = Bench::new(Settings { packing: with_key, ..packing(Aggregation::PerKey) });
+    bench.send(("b", "1"));
+    bench.send(("b", "2"));
+    bench.send(("c", "3"));
+    let request = bench.closing_request();
+    let entry = &request.entries()[0];
+    assert_eq!(entry.partition_key().unwrap().as_str(), "a");
+    assert_eq!(entry.explicit_hash_key().unwrap(), crate::shard::hash_of("b"));
+    assert_eq!(hash_of_member(&members(entry)[0]), entry.explicit_hash_key().unwrap());
+    assert_eq!(request.entries()[1].partition_key().unwrap().as_str(), "c", "it goes out plain");
+}
+
+#[test]
+fn an_aggregate_is_filled_to_its_target_and_not_a_byte_more() {
+    for (units, size, expected) in
+        // What the docs of `with_aggregate_units` say.
+        [
+            (1, 1024, 24),
+            (2, 1024, 49),
+            (1, 9 * 1024, 2),
+            (2, 9 * 1024, 5),
+            (1, 10 * 1024, 2),
+        ]
+    {
+        let mut settings = packing(Aggregation::PerKey);
+        settings.packing.target = units * PAYLOAD_UNIT_BYTES;
+        let mut bench = Bench::new(settings);
+        for _ in 0..120 {
+            bench.send(("k", vec![b'x'; size]));
+        }
+        let request = bench.closing_request();
+        let first = &request.entries()[0];
+        assert_eq!(members(first).len(), expected, "{units} units, {size} bytes");
+        let sizes: Vec<_> = request.entries().iter().map(Entry::size).collect();
+        assert!(sizes.iter().all(|size| *size <= units * PAYLOAD_UNIT_BYTES), "{sizes:?}");
+        let one_more = members(first)[0].data().len() + 9;
+        assert!(sizes[0] + one_more > units * PAYLOAD_UNIT_BYTES, "there was room for more");
+    }
+}
+
+#[test]
+fn the_last_byte_of_the_target_is_used() {
+    // 20 bytes around the message, 3 for the key in its table and 1 outside, 6 and the payload for each
+    // member.
+    for (target, entries) in [(55, 1), (54, 2)] {
+        let mut settings = packing(Aggregation::PerKey);
+        settings.packing.target = target;
+        let mut bench = Bench::new(settings);
+        bench.send(("k", vec![b'x'; 10]));
+        bench.send(("k", vec![b'y'; 9]));
+        let request = bench.closing_request();
+        assert_eq!(request.entries().len(), entries, "{target}");
+        assert_eq!(request.bytes(), if entries == 1 { 55 } else { 21 }, "{target}");
+    }
+}
+
+#[test]
+fn no_aggregate_is_larger_than_a_record_may_be() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.limits = Limits::default().with_record_bytes(1_000);
+    let mut bench = Bench::new(settings);
+    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100])));
+    let request = bench.closing_request();
+    assert!(request.entries().iter().all(|entry| entry.size() <= 1_000));
+    assert_eq!(members(&request.entries()[0]).len(), 9);
+}
+
+#[test]
+fn a_record_over_the_target_goes_alone_and_in_its_place() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.target = 100;
+    let mut bench = Bench::new(settings);
+    bench.send(("k", "before"));
+    bench.send(("k", vec![b'x'; 200]));
+    bench.send(("k", "after"));
+    let request = bench.closing_request();
+    let sizes: Vec<_> = request.entries().iter().map(Entry::size).collect();
+    assert_eq!(sizes, [7, 201, 6]);
+}
+
+#[test]
+fn the_count_of_records_is_bounded_too() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.max_records = 3;
+    let mut bench = Bench::new(settings);
+    bench.accept(0..8);
+    let lengths: Vec<_> =
+        bench.closing_request().entries().iter().map(|e| members(e).len()).collect();
+    assert_eq!(lengths, [3, 3, 2]);
+}
+
+#[test]
+fn a_request_holds_as_many_aggregates_as_its_limits_allow() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.target = 1_000;
+    settings.limits = Limits::default().with_request_bytes(5_000).with_record_bytes(1_000);
+    let mut bench = Bench::new(settings);
+    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100])));
+    let (_, request) = bench.cut();
+    assert_eq!(request.entries().len(), 5);
+    assert!(request.bytes() <= 5_000);
+}
+
+#[test]
+fn an_aggregate_fills_for_the_linger_and_a_full_one_goes_when_nothing_is_in_flight() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.max_records = 10;
+    let mut bench = Bench::new(settings);
+    bench.accept(0..4);
+    bench.pipeline.flush();
+    assert_eq!(bench.cut_reason(), None, "it may fill");
+    bench.accept(4..13);
+    bench.pipeline.flush();
+    let (id, request, reason) = bench.pipeline.cut(bench.now).unwrap();
+    assert_eq!((reason, request.entries().len()), (CutReason::Idle, 1));
+    assert_eq!(members(&request.entries()[0]).len(), 10);
+    bench.accept(13..20);
+    bench.pipeline.flush();
+    assert_eq!(bench.cut_reason(), None, "another one is full, and one in flight");
+    bench.deliver(id, &request);
+    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 1)));
+    assert_eq!(bench.pipeline.waiting(), 0);
+}
+
+#[test]
+fn a_request_for_the_linger_takes_along_what_has_waited_for_half_of_it() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    for key in ["old", "middle", "young"] {
+        bench.send((key, "1"));
+        bench.now += Duration::from_millis(33);
+    }
+    assert_eq!(bench.sleep(), Duration::from_millis(1));
+    let (_, request, reason) = bench.pipeline.cut(bench.now).unwrap();
+    assert_eq!(reason, CutReason::Linger);
+    let keys: Vec<_> =
+        request.entries().iter().map(|e| e.partition_key().unwrap().as_str()).collect();
+    assert_eq!(keys, ["old", "middle"]);
+    assert_eq!(bench.sleep(), Duration::from_millis(66));
+    assert_eq!(bench.cut_reason(), Some((CutReason::Linger, 1)));
+}
+
+#[test]
+fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.max_records = 2;
+    settings.limits = Limits::default().with_request_entries(3);
+    settings.max_in_flight = 1;
+    let mut bench = Bench::new(settings);
+    bench.send(("slow", "slow"));
+    for millis in (0..=100).step_by(20) {
+        (0..8).for_each(|_| bench.send(("busy", "busy")));
+        let (id, request, reason) = bench.pipeline.cut(bench.now).unwrap();
+        assert_eq!(reason, CutReason::Full);
+        let first = payloads(&request.entries()[0]).remove(0);
+        assert_eq!(first, if millis < 100 { "busy" } else { "slow" });
+        bench.deliver(id, &request);
+        bench.now += Duration::from_millis(20);
+    }
+}
+
+#[test]
+fn a_full_buffer_and_a_self_clocked_flush_send_what_has_begun_to_fill() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.buffer_records = 5;
+    let mut bench = Bench::new(settings.clone());
+    bench.accept(0..5);
+    assert_eq!(bench.cut_reason(), Some((CutReason::BackPressure, 1)));
+    settings.linger = Linger::SelfClocked(Duration::from_millis(100));
+    let mut bench = Bench::new(settings);
+    bench.accept(0..3);
+    assert_eq!(bench.cut_reason(), None);
+    bench.pipeline.flush();
+    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 1)));
+}
+
+#[test]
+fn a_throttled_aggregate_is_sent_again_as_it_is() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    bench.accept(0..5);
+    bench.pipeline.close();
+    let (id, request) = bench.cut();
+    bench.settle(id, vec![failed(THROTTLE)]);
+    assert_eq!(bench.pipeline.totals().throttled, 1);
+    assert_eq!(bench.pipeline.totals().requeued, 5);
+    assert_eq!(bench.undelivered(), numbers(0..5));
+    bench.sleep();
+    let (id, again) = bench.cut();
+    let (first, second) = (&request.entries()[0], &again.entries()[0]);
+    assert_eq!(first.data().as_ptr(), second.data().as_ptr(), "nothing is written anew");
+    bench.deliver(id, &again);
+    assert!(bench.pipeline.is_settled());
+    assert_eq!(bench.pipeline.totals().entries, 1);
+    assert_eq!(bench.pipeline.totals().entry_bytes, second.size() as u64);
+}
+
+#[test]
+fn a_throttled_aggregate_without_keys_goes_elsewhere() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    ["1", "2"].into_iter().for_each(|data| bench.send(data));
+    bench.pipeline.close();
+    let (id, request) = bench.cut();
+    bench.settle(id, vec![failed(THROTTLE)]);
+    bench.sleep();
+    let (_, again) = bench.cut();
+    let (first, second) = (&request.entries()[0], &again.entries()[0]);
+    assert_ne!(first.partition_key(), second.partition_key());
+    assert_eq!(first.size(), second.size());
+    assert_eq!(payloads(second), ["1", "2"]);
+    assert!(members(second).iter().all(|one| one.partition_key() == second.partition_key()));
+}
+
+#[test]
+fn the_payloads_of_a_request_are_in_memory_once() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    let payload = Bytes::from(vec![b'x'; 1_000]);
+    let at = payload.as_ptr();
+    bench.send(("k", payload));
+    bench.send(("k", "2"));
+    assert_eq!(bench.pipeline.undelivered()[0].data().as_ptr(), at);
+    let request = bench.closing_request();
+    let written = request.entries()[0].data().as_ptr_range();
+    for held in bench.pipeline.undelivered() {
+        assert!(written.contains(&held.data().as_ptr()), "it is a part of the aggregate");
+    }
+    let taken = bench.pipeline.take_undelivered();
+    assert_eq!(taken[0].record(), &Record::from(("k", vec![b'x'; 1_000])));
+    assert_eq!(taken[1].record(), &Record::from(("k", "2")));
+}
+
+#[test]
+fn of_a_refused_aggregate_only_the_culprit_fails() {
+    for refused_by_entry in [true, false] {
+        let mut bench = Bench::new(packing(Aggregation::PerKey));
+        bench.accept(0..20);
+        bench.pipeline.close();
+        let mut requests = 0;
+        while !bench.pipeline.is_settled() {
+            let Some((id, request, _)) = bench.pipeline.cut(bench.now) else {
+                bench.sleep();
+                continue;
+            };
+            requests += 1;
+            let bad = |entry: &Entry| payloads(entry).contains(&"13".to_owned());
+            let result = |entry| match bad(entry) {
+                true => failed("InvalidArgumentException"),
+                false => delivered(),
+            };
+            match refused_by_entry || !request.entries().iter().any(bad) {
+                true => bench.settle(id, request.entries().iter().map(result).collect()),
+                false => bench.fail(id, "ValidationException"),
+            }
+        }
+        let failed = bench.pipeline.take_failed();
+        assert_eq!(failed.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["13"]);
+        assert_eq!(failed[0].attempts(), 1, "in company it was no attempt of its own");
+        assert_eq!(bench.pipeline.totals().delivered, 19);
+        assert!(requests < 12, "{requests}");
+    }
+}
+
+#[test]
+fn deadlines_and_attempts_are_each_records_own() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.deadline = Some(Duration::from_millis(50));
+    let mut bench = Bench::new(settings);
+    bench.accept(0..3);
+    bench.now += Duration::from_millis(30);
+    bench.accept(3..5);
+    bench.now += Duration::from_millis(20);
+    bench.pipeline.expire(bench.now);
+    let failed = bench.pipeline.take_failed();
+    assert_eq!(failed.iter().map(|one| text(one.record())).collect::<Vec<_>>(), numbers(0..3));
+    bench.pipeline.close();
+    let (id, request) = bench.cut();
+    assert_eq!(all_payloads(&request), [numbers(3..5)]);
+    bench.settle(id, vec![self::failed("InternalFailure")]);
+    bench.now += Duration::from_millis(30);
+    bench.pipeline.expire(bench.now);
+    assert!(bench.pipeline.is_settled(), "a sealed one expires too");
+    assert_eq!(bench.pipeline.take_failed().len(), 2);
+
+    let mut settings = packing(Aggregation::PerKey);
+    settings.max_attempts = Some(2);
+    let mut bench = Bench::new(settings);
+    bench.accept(0..3);
+    bench.pipeline.close();
+    for _ in 0..2 {
+        let (id, _) = bench.cut();
+        bench.settle(id, vec![self::failed("InternalFailure")]);
+        bench.now += Duration::from_secs(1);
+    }
+    assert_eq!(bench.pipeline.take_failed().len(), 3);
+    assert!(bench.pipeline.is_settled());
+}
+
+#[test]
+fn receipts_name_the_place_in_the_aggregate() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    let mut receipts = Vec::new();
+    for key in ["a", "a", "b", "a"] {
+        let (record, receipt) = Record::from((key, "data")).tracked();
+        bench.send(record);
+        receipts.push(receipt);
+    }
+    bench.pipeline.close();
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![Ok(Placement::new("s", "7")), Ok(Placement::new("s", "8"))]);
+    bench.pipeline.tell_delivered();
+    let told: Vec<_> = receipts
+        .into_iter()
+        .map(|receipt| {
+            let delivery = receipt.now_or_never().unwrap().unwrap();
+            (delivery.sequence_number().to_owned(), delivery.sub_sequence_number())
+        })
+        .collect();
+    let at = |number: &str, place| (number.to_owned(), place);
+    assert_eq!(told, [at("7", Some(0)), at("7", Some(1)), at("8", None), at("7", Some(2))]);
+}

@@ -1,0 +1,301 @@
+//! Aggregates of many keys: predicted for one shard, and made good where the prediction was wrong.
+
+use super::stream::{Stream, place};
+use super::*;
+use crate::aggregate;
+use crate::record::HashKey;
+use crate::shard::{HashRange, Shard, ShardMap, hash_of};
+
+const HALF: u128 = 1 << 127;
+
+fn per_shard() -> Settings {
+    let packing = Packing { aggregation: Aggregation::PerShard, ..Packing::default() };
+    Settings { packing, linger: Linger::Fill(Duration::from_millis(100)), ..settings() }
+}
+
+fn shard(id: &str, start: u128, end: u128) -> Shard {
+    Shard::new(id, HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap())
+}
+
+fn map(shards: &[Shard]) -> Option<ShardMap> {
+    Some(ShardMap::new(shards.to_vec()).unwrap())
+}
+
+fn halves() -> [Shard; 2] {
+    [shard("lower", 0, HALF - 1), shard("upper", HALF, u128::MAX)]
+}
+
+fn placed(id: &str) -> Result<Placement, EntryError> {
+    Ok(Placement::new(id, "1"))
+}
+
+/// Payloads by entry.
+fn packed(request: &PutRecordsRequest) -> Vec<Vec<String>> {
+    let payloads = |entry: &crate::service::Entry| {
+        let members = aggregate::deaggregate(entry.data());
+        members.map(|one| String::from_utf8(one.data().to_vec()).unwrap()).collect()
+    };
+    request.entries().iter().map(payloads).collect()
+}
+
+impl Bench {
+    /// A pipeline that knows these shards, with records under the keys given, each its own payload.
+    fn knowing(shards: &[Shard], keys: &[&'static str]) -> Self {
+        let mut bench = Self::new(per_shard());
+        assert!(bench.pipeline.begin_listing(bench.now));
+        bench.pipeline.listed(map(shards), bench.now);
+        keys.iter().for_each(|key| bench.keyed(key));
+        bench
+    }
+
+    fn keyed(&mut self, key: &'static str) {
+        self.pipeline.accept(Record::from((key, key)), self.now).unwrap();
+    }
+
+    fn closing(&mut self) -> (RequestId, PutRecordsRequest) {
+        self.pipeline.close();
+        self.cut()
+    }
+
+    /// Waits until the shards are to be listed.
+    fn until_listing(&mut self) {
+        while !self.pipeline.begin_listing(self.now) {
+            self.sleep();
+        }
+    }
+}
+
+// MD5 puts "a", "h" and "c" into the lower half of the ring, "b", "d" and "e" into the upper one.
+#[test]
+fn the_keys_of_these_tests_lie_where_they_say() {
+    let lower = |key: &&str| hash_of(key).get() < HALF;
+    assert!(["a", "h", "c"].iter().all(lower));
+    assert!(!["b", "d", "e"].iter().any(lower));
+}
+
+#[test]
+fn what_is_predicted_for_one_shard_travels_together() {
+    let mut bench = Bench::knowing(&halves(), &["a", "b", "h", "d"]);
+    let low = Record::from(("b", "placed")).with_explicit_hash_key(0_u128);
+    bench.pipeline.accept(low, bench.now).unwrap();
+    let (id, request) = bench.closing();
+    assert_eq!(packed(&request), [vec!["a", "h", "placed"], vec!["b", "d"]]);
+    bench.settle(id, vec![placed("lower"), placed("upper")]);
+    assert!(bench.pipeline.is_settled());
+    assert!(!bench.pipeline.begin_listing(bench.now), "once is enough");
+}
+
+#[test]
+fn as_long_as_no_shard_is_known_only_equal_keys_travel_together() {
+    let mut bench = Bench::new(per_shard());
+    assert!(bench.pipeline.begin_listing(bench.now));
+    assert!(!bench.pipeline.begin_listing(bench.now), "one call at a time");
+    ["a", "h", "a"].iter().for_each(|key| bench.keyed(key));
+    let mut unlisted = Bench::new(per_shard());
+    ["a", "h", "a"].iter().for_each(|key| unlisted.keyed(key));
+    assert_eq!(packed(&unlisted.closing().1), [vec!["a", "a"], vec!["h"]]);
+    bench.pipeline.listed(map(&halves()), bench.now);
+    bench.keyed("c");
+    assert_eq!(
+        packed(&bench.closing().1),
+        [vec!["a", "h", "a", "c"]],
+        "what waited is packed anew"
+    );
+}
+
+#[test]
+fn a_gap_in_the_map_is_like_no_map() {
+    let [lower, _] = halves();
+    let mut bench = Bench::knowing(&[lower], &["a", "b", "h", "d", "b"]);
+    assert_eq!(packed(&bench.closing().1), [vec!["a", "h"], vec!["b", "b"], vec!["d"]]);
+}
+
+#[test]
+fn an_unknown_shard_that_holds_all_members_costs_no_second_copy() {
+    let mut bench = Bench::knowing(&halves(), &["a", "h"]);
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("merged")]);
+    assert!(!bench.pipeline.is_settled(), "nobody knows yet");
+    assert_eq!((bench.pipeline.in_flight(), bench.pipeline.waiting()), (2, 0));
+    assert_eq!(bench.undelivered(), ["a", "h"]);
+    assert_eq!(bench.pipeline.oldest_unsettled(), 0);
+    bench.until_listing();
+    bench.pipeline.listed(map(&[shard("merged", 0, u128::MAX)]), bench.now);
+    assert!(bench.pipeline.is_settled());
+    assert_eq!(bench.pipeline.totals().delivered, 2);
+}
+
+#[test]
+fn an_aggregate_in_the_wrong_shard_is_sent_again_as_a_whole_under_a_fresh_map() {
+    // Whichever member it is that lies elsewhere, and wherever it stands in the aggregate.
+    let orders = [["a", "h", "c"], ["a", "c", "h"], ["c", "h", "a"], ["h", "a", "c"]];
+    let cases = orders.iter().flat_map(|order| [(order, "left"), (order, "right")]);
+    for (keys, lies_in) in cases {
+        let mut bench = Bench::knowing(&halves(), keys);
+        let (id, _) = bench.closing();
+        bench.settle(id, vec![placed(lies_in)]);
+        bench.until_listing();
+        let left = shard("left", 0, hash_of("h").get());
+        let right = shard("right", hash_of("h").get() + 1, HALF - 1);
+        bench.pipeline.listed(map(&[left.clone(), right, halves()[1].clone()]), bench.now);
+        assert_eq!(bench.pipeline.totals().delivered, 0, "{keys:?} in {lies_in}");
+        assert_eq!(bench.pipeline.totals().requeued, 3);
+        let (id, request) = bench.cut();
+        let mut records = packed(&request).concat();
+        records.sort_unstable();
+        assert_eq!(records, ["a", "c", "h"], "all of it");
+        let shard_of = |entry| match left.range().contains(place(entry)) {
+            true => placed("left"),
+            false => placed("right"),
+        };
+        bench.settle(id, request.entries().iter().map(shard_of).collect());
+        assert!(bench.pipeline.is_settled());
+        assert_eq!(bench.pipeline.totals().delivered, 3);
+    }
+}
+
+#[test]
+fn records_in_the_wrong_shard_say_that_they_may_be_written() {
+    let mut bench = Bench::knowing(&halves(), &["a", "h"]);
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("upper")]);
+    assert_eq!(bench.pipeline.waiting(), 2, "a shard that is known needs no listing to tell");
+    let taken = bench.pipeline.take_undelivered();
+    assert!(taken.iter().all(Undelivered::may_be_written));
+    let mut bench = Bench::knowing(&halves(), &["a", "h"]);
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("unknown")]);
+    let taken = bench.pipeline.take_undelivered();
+    assert_eq!(taken.len(), 2);
+    assert!(taken.iter().all(Undelivered::may_be_written));
+}
+
+#[test]
+fn without_a_listing_what_lies_nowhere_known_is_sent_by_key() {
+    let mut bench = Bench::knowing(&halves(), &["a", "h", "a"]);
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("unknown")]);
+    bench.until_listing();
+    bench.pipeline.listed(None, bench.now);
+    let (id, request) = bench.cut();
+    assert_eq!(packed(&request), [vec!["a", "a"], vec!["h"]]);
+    bench.settle(id, vec![placed("unknown"), placed("unknown")]);
+    assert!(bench.pipeline.is_settled(), "equal keys lie in one shard, whichever it is");
+}
+
+#[test]
+fn after_a_contradiction_nothing_is_predicted_for_that_shard() {
+    let mut settings = per_shard();
+    settings.max_in_flight = 1;
+    settings.packing.max_records = 2;
+    settings.limits = settings.limits.with_request_entries(1);
+    let mut bench = Bench::new(settings);
+    assert!(bench.pipeline.begin_listing(bench.now));
+    bench.pipeline.listed(map(&halves()), bench.now);
+    ["a", "h", "a", "h", "b", "d"].iter().for_each(|key| bench.keyed(key));
+    let (id, request) = bench.closing();
+    assert_eq!(packed(&request), [vec!["a", "h"]]);
+    bench.settle(id, vec![placed("new")]);
+    assert_eq!(packed(&bench.cut().1), [vec!["a"]], "the full one behind it is broken up");
+}
+
+#[test]
+fn other_shards_are_packed_as_before_after_a_contradiction() {
+    let mut bench = Bench::knowing(&halves(), &["a", "h"]);
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("new")]);
+    ["a", "h", "b", "d"].into_iter().for_each(|key| {
+        bench.pipeline.admit(Record::from((key, key)), bench.now);
+    });
+    assert_eq!(packed(&bench.cut().1), [vec!["a"], vec!["h"], vec!["b", "d"]]);
+}
+
+#[test]
+fn a_list_that_is_always_wrong_costs_two_copies_and_no_more() {
+    let mut bench = Bench::knowing(&halves(), &["a", "h"]);
+    bench.pipeline.close();
+    let mut requests = 0;
+    while !bench.pipeline.is_settled() {
+        if bench.pipeline.begin_listing(bench.now) {
+            bench.pipeline.listed(map(&halves()), bench.now);
+        } else if let Some((id, request, _)) = bench.pipeline.cut(bench.now) {
+            requests += 1;
+            assert!(requests < 10, "for ever");
+            let elsewhere = |_| placed("elsewhere");
+            bench.settle(id, request.entries().iter().map(elsewhere).collect());
+        } else {
+            bench.sleep();
+        }
+    }
+    assert_eq!(requests, 3);
+    assert_eq!(bench.pipeline.totals().delivered, 2);
+}
+
+#[test]
+fn a_failed_aggregate_is_repacked_only_if_its_members_were_parted() {
+    for parted in [false, true] {
+        let mut bench = Bench::knowing(&halves(), &["a", "h"]);
+        let (id, request) = bench.closing();
+        // Another one learns of the reshard meanwhile.
+        bench.pipeline.admit(Record::from(("b", "b")), bench.now);
+        bench.pipeline.admit(Record::from(("d", "d")), bench.now);
+        let (other, _) = bench.cut();
+        bench.settle(other, vec![placed("new-upper")]);
+        bench.until_listing();
+        let [lower, _] = halves();
+        let upper = shard("new-upper", HALF, u128::MAX);
+        let cut = hash_of("a").min(hash_of("h")).get();
+        let shards = match parted {
+            false => vec![lower, upper],
+            true => vec![shard("l1", 0, cut), shard("l2", cut + 1, HALF - 1), upper],
+        };
+        bench.pipeline.listed(map(&shards), bench.now);
+        bench.settle(id, vec![failed(THROTTLE)]);
+        bench.sleep();
+        let (_, again) = bench.cut();
+        let same = request.entries()[0].data().as_ptr() == again.entries()[0].data().as_ptr();
+        assert_eq!((again.entries().len(), same), if parted { (2, false) } else { (1, true) });
+    }
+}
+
+#[test]
+fn listings_that_fail_or_do_not_help_come_less_and_less_often() {
+    let mut bench = Bench::new(per_shard());
+    let mut longest = Duration::ZERO;
+    let mut waited = Duration::ZERO;
+    for _ in 0..40 {
+        let before = bench.now;
+        bench.until_listing();
+        longest = longest.max(bench.now - before);
+        waited += bench.now - before;
+        bench.pipeline.listed(None, bench.now);
+    }
+    assert!(longest <= Duration::from_secs(60), "{longest:?}");
+    assert!(waited > Duration::from_secs(300), "{waited:?} for 40 calls");
+    // One that helps ends the series.
+    bench.until_listing();
+    bench.pipeline.listed(map(&halves()), bench.now);
+    ["a", "h"].iter().for_each(|key| bench.keyed(key));
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("lower")]);
+    ["a", "h"]
+        .into_iter()
+        .for_each(|key| bench.pipeline.admit(Record::from((key, key)), bench.now));
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![placed("new")]);
+    let before = bench.now;
+    bench.until_listing();
+    assert!(bench.now - before <= Duration::from_millis(100));
+}
+
+#[test]
+fn the_models_stream_keeps_the_kcls_rule() {
+    let mut stream = Stream::new();
+    let across = [aggregate::Member::new("a", "1"), aggregate::Member::new("b", "2")];
+    let within = [aggregate::Member::new("a", "3"), aggregate::Member::new("h", "4")];
+    for members in [&across, &within] {
+        let data = aggregate::encode(members).unwrap();
+        stream.write(&crate::service::Entry::new(data, Some("a".into()), None));
+    }
+    assert_eq!(stream.readable.iter().copied().collect::<Vec<_>>(), [3, 4]);
+}

@@ -17,7 +17,8 @@
 //!     let data = Bytes::from(record.data.into_inner());
 //!     for member in deaggregate(&data) {
 //!         // A plain record's key is the Kinesis record's own.
-//!         let key = member.partition_key().map_or(record.partition_key.as_str(), |key| key.as_str());
+//!         let key = member.partition_key().map(|key| key.as_str());
+//!         let key = key.or(record.partition_key.as_deref()).unwrap_or("no key");
 //!         // The two numbers together say which user record this is: checkpoint with both.
 //!         let position = (&record.sequence_number, member.sub_sequence_number());
 //!         println!("{position:?} {key}: {} bytes", member.data().len());
@@ -79,11 +80,11 @@
 //!
 //! # Sizes
 //!
-//! An aggregate takes 20 bytes; each distinct key its text and 2 bytes (3 from 128 bytes of text on); each
-//! member its payload and 6 bytes, 2 more with an explicit hash key, and one more each for a payload of 122
-//! bytes or so, one of 128, and a key that is not among the first 128. A hundred bytes of JSON under one key
-//! cost 106. [`Member`]s that do not fit into the record size of the stream are refused by the service, not
-//! here.
+//! An aggregate takes 20 bytes; each distinct key its text and 2 bytes, 3 from 128 bytes of text on; each
+//! member its payload and 6 bytes, or 8 with an explicit hash key. Longer payloads take a little more (2 bytes
+//! from 128 bytes on, 4 from 16 KiB on), and so does every key but the first 128 of each table: 1 byte for each
+//! member that has it. A hundred bytes under a key that is there already cost 106. Nothing here checks the
+//! result against the stream's record size, which is for data and partition key together.
 //!
 //! # What readers do with it
 //!

@@ -72,7 +72,9 @@ impl Pipeline {
     /// Whether there is a slot for another request.
     fn may_send(&self) -> bool {
         let slots = if self.backoff.failures() > 0 { 1 } else { self.settings.max_in_flight };
-        self.flights.len() < slots && !self.on_hold && !matches!(self.fatal, Fatal::Unreported(..))
+        self.flights.len() < slots
+            && !self.is_on_hold()
+            && !matches!(self.fatal, Fatal::Unreported(..))
     }
 
     /// The oldest record that is not a suspect.
@@ -152,7 +154,7 @@ impl Pipeline {
         let deadline = self.settings.deadline.and_then(|deadline| {
             self.waiting_groups().map(|oldest| oldest.accepted_at + deadline).min()
         });
-        let description = self.backoff.until(now).filter(|_| self.on_hold);
+        let description = self.backoff.until(now).filter(|_| self.awaited.description);
         let lookups = [description, self.shards.wakeup(now)];
         let wakeups = [self.send_wakeup(now), deadline].into_iter().chain(lookups);
         wakeups.flatten().filter(|at| *at > now).min()

@@ -72,8 +72,7 @@ pub(crate) struct Pipeline {
     shards: Shards,
     /// Aggregates that were delivered to a shard that is not known.
     unverified: Vec<Unverified>,
-    /// Nothing is sent before the stream was described.
-    on_hold: bool,
+    awaited: Awaited,
     failed: Failed,
     /// What the receipts of delivered records have not been told.
     delivered: VecDeque<Untold>,
@@ -112,6 +111,15 @@ struct Flight {
     suspects: bool,
 }
 
+/// What must be known of the stream before anything is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Awaited {
+    /// Its description.
+    pub(crate) description: bool,
+    /// The first answer about its shards.
+    pub(crate) shards: bool,
+}
+
 /// Whether the service refuses everything.
 #[derive(Debug, Default)]
 enum Fatal {
@@ -134,7 +142,7 @@ impl Pipeline {
             lane: Lane::new(backoff.clone()),
             shards: Shards::new(&settings),
             unverified: Vec::new(),
-            on_hold: false,
+            awaited: Awaited::default(),
             suspects: VecDeque::new(),
             flights: BTreeMap::new(),
             failed: Failed::default(),
@@ -255,25 +263,25 @@ impl Pipeline {
         left
     }
 
-    /// Sends nothing until the stream was [described](Self::described).
-    pub(crate) fn hold(&mut self) {
-        self.on_hold = true;
+    /// Sends nothing until the stream was [described](Self::described), its shards [listed](Self::listed).
+    pub(crate) fn hold(&mut self, awaited: Awaited) {
+        self.awaited = awaited;
     }
 
     pub(crate) fn is_on_hold(&self) -> bool {
-        self.on_hold
+        self.awaited.description || self.awaited.shards
     }
 
     /// Whether the stream may be asked for its description now.
     pub(crate) fn may_describe(&self, now: Instant) -> bool {
-        self.on_hold
+        self.awaited.description
             && !self.backoff.is_waiting(now)
             && !matches!(self.fatal, Fatal::Unreported(..))
     }
 
     /// Takes the stream's description, or goes on without.
     pub(crate) fn described(&mut self, description: Option<StreamDescription>) {
-        self.on_hold = false;
+        self.awaited.description = false;
         self.answered();
         let Some(description) = description else { return };
         let Settings { limits, packing, .. } = &mut self.settings;

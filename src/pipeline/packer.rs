@@ -15,8 +15,9 @@ pub(crate) enum Group {
     Key(Key, Option<HashKey>),
     /// No partition key of their own, and the same explicit hash key: they get a random key together.
     Random(Option<HashKey>),
-    /// Predicted for the shard whose range begins here.
-    Shard(HashKey),
+    /// Predicted for the shard whose range begins here. With explicit hash keys or without: AWS's Python
+    /// library reads a hash key into members that have none, if another member has one.
+    Shard { begins: HashKey, placed: bool },
 }
 
 /// The aggregates that are being filled, one for each group.

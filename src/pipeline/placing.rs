@@ -78,6 +78,7 @@ impl Pipeline {
 
     /// Takes the stream's shards; none if they could not be listed. What waits is packed accordingly.
     pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant) {
+        self.awaited.shards = false;
         match map {
             Some(map) => self.shards.listed(map),
             None => self.shards.not_listed(now, &mut self.rng),

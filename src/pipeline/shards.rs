@@ -66,7 +66,8 @@ impl Shards {
         if has_a_place && pending.misplaced < MOST_MISPLACED {
             let shard = self.map.as_ref().and_then(|map| map.find(pending.hash_key()));
             if let Some(shard) = shard.filter(|_| *key != PartitionKey::ServiceManaged) {
-                return Some((Group::Shard(shard.range().start()), Some(shard.clone())));
+                let (begins, placed) = (shard.range().start(), explicit.is_some());
+                return Some((Group::Shard { begins, placed }, Some(shard.clone())));
             }
         }
         match key {

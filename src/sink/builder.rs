@@ -12,7 +12,7 @@ use super::lookups::Lookups;
 use super::requests::Requests;
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
-use crate::pipeline::{AggregateKey, Aggregation, Linger, Packing, Pipeline, Settings};
+use crate::pipeline::{AggregateKey, Aggregation, Awaited, Linger, Packing, Pipeline, Settings};
 use crate::record::DeadLetter;
 use crate::service::{
     Classify, PutRecords, PutRecordsRequest, PutRecordsResponse, ShardLister, StreamDescriber,
@@ -185,8 +185,8 @@ impl SinkBuilder {
     /// Sets who lists the stream's shards, for [`Aggregation::PerShard`]. A sink made by
     /// [`build`](Self::build) asks the service; over a stack of your own that aggregation needs this.
     ///
-    /// The shards are listed at first use, and again when a response contradicts them; one call at a
-    /// time, of 10 s at most, with back-off.
+    /// The shards are listed at first use, before anything is accepted or sent, and again when a response
+    /// contradicts them; one call at a time, of 10 s at most, with back-off up to a minute.
     pub fn with_list_shards(mut self, list_shards: impl ListShards + 'static) -> Self {
         self.list_shards = Some(Arc::new(list_shards));
         self
@@ -382,19 +382,20 @@ impl SinkBuilder {
         if aggregation == Aggregation::PerShard && self.list_shards.is_none() {
             return Err(BuildError::NoListShards);
         }
+        // One that is not needed would never be asked, and waited for.
+        let list_shards = self.list_shards.filter(|_| aggregation == Aggregation::PerShard);
         let describe_stream = match self.describe_stream {
             Describe::With(describe_stream) => Some(describe_stream),
             Describe::IfAggregating | Describe::Never => None,
         };
         let mut pipeline = Pipeline::new(stream, self.settings);
-        if describe_stream.is_some() {
-            pipeline.hold();
-        }
+        let (description, shards) = (describe_stream.is_some(), list_shards.is_some());
+        pipeline.hold(Awaited { description, shards });
         Ok(KinesisSink {
             service,
             pipeline,
             requests: Requests::default(),
-            lookups: Lookups::new(self.list_shards, describe_stream),
+            lookups: Lookups::new(list_shards, describe_stream),
             timer: None,
             dead_letters: self.dead_letters,
             outage_logged: false,

@@ -1,0 +1,255 @@
+//! Aggregation seen from outside: settings, the list of shards, receipts, memory.
+
+mod logs;
+mod scripted;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::shard::{HashRange, Shard, hash_of};
+use kinesis_sink::{Aggregation, BuildError, HashKey, KinesisSink, Linger, Record, SinkBuilder};
+use logs::Logs;
+use scripted::{Scripted, service_error, text};
+use tokio::time::{Instant, sleep};
+use tower::BoxError;
+use tracing::Level;
+
+fn builder(aggregation: Aggregation) -> SinkBuilder {
+    KinesisSink::builder().with_seed(1).with_aggregation(aggregation)
+}
+
+fn quarters() -> Vec<Shard> {
+    let quarter = u128::MAX / 4 + 1;
+    let shard = |place: u128| {
+        let (start, end) = (place * quarter, place * quarter + (quarter - 1));
+        let range = HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap();
+        Shard::new(format!("shard-{place}"), range)
+    };
+    (0..4).map(shard).collect()
+}
+
+/// Where an entry lands on a stream with these shards.
+fn place(request: &PutRecordsRequest, shards: &[Shard]) -> PutRecordsResponse {
+    let results = request.entries().iter().enumerate().map(|(number, entry)| {
+        let of_key = || hash_of(entry.partition_key().unwrap());
+        let hash = entry.explicit_hash_key().unwrap_or_else(of_key);
+        let shard = shards.iter().find(|shard| shard.range().contains(hash)).unwrap();
+        Ok(Placement::new(shard.id(), number.to_string()))
+    });
+    PutRecordsResponse::new(results.collect())
+}
+
+/// A stream with four shards.
+fn four_shards() -> Scripted {
+    Scripted::new(|_, request| Ok(place(request, &quarters())))
+}
+
+/// Records under `keys` keys, with their numbers as data.
+fn keyed(range: std::ops::Range<usize>, keys: usize) -> impl Iterator<Item = Record> + Clone {
+    range.map(move |number| Record::from((format!("key-{}", number % keys), number.to_string())))
+}
+
+fn members(request: &PutRecordsRequest) -> Vec<usize> {
+    request.entries().iter().map(|entry| deaggregate(entry.data()).len()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_records_travel_in_a_few_entries() {
+    let service = four_shards();
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = lists.clone();
+    let list = move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok::<_, BoxError>(quarters()) }
+    };
+    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    let records = stream::iter(keyed(0..20_000, 1_000)).map(Ok);
+    records.forward(&mut sink).await.unwrap();
+    let totals = sink.totals();
+    assert_eq!((totals.delivered, totals.failed), (20_000, 0));
+    assert!(totals.entries <= 12, "{} entries", totals.entries);
+    assert!(totals.entry_bytes < totals.delivered_bytes * 2, "keys are written once");
+    assert_eq!(lists.load(Ordering::SeqCst), 1);
+    let mut found: Vec<usize> = service
+        .requests()
+        .iter()
+        .flat_map(|request| request.entries().to_vec())
+        .flat_map(|entry| deaggregate(entry.data()))
+        .map(|member| text(member.data()).parse().unwrap())
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, (0..20_000).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_long_as_shards_cannot_be_listed_it_packs_per_key() {
+    let logs = Logs::listen(Level::WARN);
+    let service = four_shards();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let list = move |_| {
+        let call = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match call {
+                0..4 => Err(service_error("AccessDeniedException")),
+                4 => panic!("in the lister"),
+                _ => Ok(quarters()),
+            }
+        }
+    };
+    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    for record in keyed(0..300, 100) {
+        sink.feed(record).await.unwrap();
+    }
+    sink.flush().await.unwrap();
+    assert_eq!(members(&service.requests()[0]), vec![3; 100]);
+    while calls.load(Ordering::SeqCst) < 6 {
+        sleep(Duration::from_secs(1)).await;
+        sink.flush().await.unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    sink.flush().await.unwrap();
+    let before = service.requests().len();
+    for record in keyed(0..300, 100) {
+        sink.feed(record).await.unwrap();
+    }
+    sink.flush().await.unwrap();
+    assert_eq!(service.requests()[before].entries().len(), 4, "one for each shard");
+    let lines = logs.with("");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("cannot be listed") && lines[0].contains("AccessDenied"),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_sink_lists_again_only_when_it_has_to() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let list = move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok::<_, BoxError>(quarters()) }
+    };
+    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let producer = builder.build_with(four_shards(), "example").unwrap().spawn();
+    sleep(Duration::from_secs(3_600)).await;
+    producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reshard_under_way_loses_nothing_and_ends_in_fresh_predictions() {
+    // The stream merges its four shards into two after the tenth request; listing shows it at once.
+    let requests = Arc::new(AtomicUsize::new(0));
+    let halves = || {
+        let half = u128::MAX / 2;
+        let range = |start, end| HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap();
+        vec![Shard::new("low", range(0, half)), Shard::new("high", range(half + 1, u128::MAX))]
+    };
+    let current = move |done: usize| if done < 10 { quarters() } else { halves() };
+    let (counted, seen) = (requests.clone(), requests.clone());
+    let service = Scripted::new(move |_, request| {
+        Ok(place(request, &current(counted.fetch_add(1, Ordering::SeqCst))))
+    });
+    let list = move |_| {
+        let shards = current(seen.load(Ordering::SeqCst));
+        async move { Ok::<_, BoxError>(shards) }
+    };
+    let builder = builder(Aggregation::PerShard).with_list_shards(list).with_aggregate_bytes(2_000);
+    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    let mut receipts = Vec::new();
+    for round in 0..30 {
+        for record in keyed(round * 100..(round + 1) * 100, 50) {
+            let (record, receipt) = record.tracked();
+            sink.feed(record).await.unwrap();
+            receipts.push(receipt);
+        }
+        sink.flush().await.unwrap();
+    }
+    for receipt in receipts {
+        receipt.await.unwrap();
+    }
+    let totals = sink.totals();
+    assert_eq!(totals.delivered, 3_000);
+    assert_eq!(totals.requeued, 0, "after a merge every aggregate lies in one shard");
+    assert_eq!(service.requests().last().unwrap().entries().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn receipts_tell_sub_sequence_numbers() {
+    let service = Scripted::delivering();
+    let producer = builder(Aggregation::PerKey).build_with(service, "example").unwrap().spawn();
+    let mut receipts = Vec::new();
+    for number in 0..5 {
+        receipts.push(producer.put(Record::from(("k", number.to_string()))).await.unwrap());
+    }
+    for (number, receipt) in receipts.into_iter().enumerate() {
+        let delivery = receipt.await.unwrap();
+        assert_eq!(delivery.sub_sequence_number(), Some(number as u64));
+        assert_eq!(delivery.sequence_number(), "0");
+    }
+    let plain = producer.put(Record::from(("k", "alone"))).await.unwrap().await.unwrap();
+    assert_eq!(plain.sub_sequence_number(), None);
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_fills_for_a_tenth_of_a_second_unless_told_otherwise() {
+    for (linger, expected) in [
+        (None, 100),
+        (Some(Linger::Fill(Duration::from_millis(300))), 300),
+        (Some(Linger::SelfClocked(Duration::from_millis(300))), 0),
+    ] {
+        let builder = builder(Aggregation::PerKey);
+        let builder = match linger {
+            Some(linger) => builder.with_linger(linger),
+            None => builder,
+        };
+        let mut sink = builder.build_with(Scripted::delivering(), "example").unwrap();
+        let begun = Instant::now();
+        sink.send(Record::from(("k", "data"))).await.unwrap();
+        let round_trip = 20;
+        assert_eq!(begun.elapsed(), Duration::from_millis(expected + round_trip), "{linger:?}");
+    }
+}
+
+#[tokio::test]
+async fn settings_are_checked_when_it_is_built() {
+    let build = |builder: SinkBuilder| builder.build_with(Scripted::delivering(), "example");
+    let error = build(builder(Aggregation::PerShard)).unwrap_err();
+    assert_eq!(error, BuildError::NoListShards);
+    assert!(error.to_string().contains("with_list_shards"), "{error}");
+    for (units, valid) in [(0, false), (1, true), (409, true), (410, false), (usize::MAX, false)] {
+        let built = build(builder(Aggregation::PerKey).with_aggregate_units(units));
+        assert_eq!(built.is_ok(), valid, "{units}");
+    }
+    let error = build(builder(Aggregation::PerKey).with_aggregate_bytes(0)).unwrap_err();
+    assert_eq!(error.to_string(), "aggregate_bytes is 0; set it between 1 and 10485760");
+    let error = build(builder(Aggregation::PerKey).with_aggregate_records(0)).unwrap_err();
+    assert_eq!(error.to_string(), "aggregate_records is 0; set it between 1 and 4294967295");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_buffer_is_larger_by_default_and_bounded_all_the_same() {
+    let stalled = Scripted::delivering().with_round_trip(Duration::from_secs(3_600));
+    let mut sink = builder(Aggregation::PerKey).build_with(stalled, "example").unwrap();
+    let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
+    let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
+    assert!(forward.await.is_err(), "it waits");
+    assert_eq!(sink.waiting() + sink.in_flight(), 100_000);
+    assert_eq!(sink.undelivered().len(), 100_000);
+    let held: usize = sink.undelivered().iter().map(|record| record.size()).sum();
+    assert_eq!(sink.held_bytes(), held);
+    let taken = sink.take_undelivered();
+    let numbers: Vec<usize> =
+        taken.iter().map(|one| text(one.record().data()).parse().unwrap()).collect();
+    assert_eq!(numbers, (0..100_000).collect::<Vec<_>>());
+}

@@ -1,0 +1,273 @@
+//! What the sink does with a stream's description, and without one.
+
+mod logs;
+mod scripted;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, pending};
+use futures::{FutureExt, SinkExt};
+use kinesis_sink::{
+    Aggregation, CloseError, Distribution, FatalPolicy, KinesisSink, Limits, NotAcceptedReason,
+    Record, RecordError, SinkBuilder, SinkError, StreamDescription, StreamId,
+};
+use logs::Logs;
+use scripted::{Scripted, service_error};
+use tokio::time::{Instant, sleep};
+use tower::BoxError;
+use tracing::Level;
+
+const MIB: usize = 1024 * 1024;
+
+fn aggregating() -> SinkBuilder {
+    KinesisSink::builder().with_seed(1).with_aggregation(Aggregation::PerKey)
+}
+
+fn sink(builder: SinkBuilder, service: &Scripted) -> KinesisSink<Scripted> {
+    builder.build_with(service.clone(), "example").unwrap()
+}
+
+type Describe =
+    dyn Fn(StreamId) -> BoxFuture<'static, Result<StreamDescription, BoxError>> + Send + Sync;
+
+/// A describer that takes 10 ms, says this, and counts how often it was asked.
+#[derive(Clone, Default)]
+struct Describer(Arc<AtomicUsize>);
+
+impl Describer {
+    fn saying(
+        &self,
+        answer: impl Fn(usize) -> Result<StreamDescription, BoxError> + Send + Sync + 'static,
+    ) -> Box<Describe> {
+        let calls = self.0.clone();
+        Box::new(move |_| {
+            let answer = answer(calls.fetch_add(1, Ordering::SeqCst));
+            let said = sleep(Duration::from_millis(10)).map(|()| answer);
+            said.boxed()
+        })
+    }
+
+    fn calls(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+fn by_service() -> StreamDescription {
+    StreamDescription::default().with_distribution(Distribution::ByService)
+}
+
+fn large_records() -> StreamDescription {
+    StreamDescription::default().with_max_record_bytes(10 * MIB)
+}
+
+fn of_bytes(bytes: usize) -> Record {
+    Record::from(vec![b'x'; bytes - 1]).with_partition_key("k")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_distributes_by_itself_is_refused_before_anything_is_sent() {
+    let service = Scripted::delivering();
+    let describer = Describer::default();
+    let builder = aggregating().with_describe_stream(describer.saying(|_| Ok(by_service())));
+    let mut sink = sink(builder, &service);
+    for _ in 0..3 {
+        let Err(SinkError::Request { source, kept, .. }) = sink.send(Record::from("a")).await
+        else {
+            panic!("it was sent")
+        };
+        assert!(source.to_string().contains("switch aggregation off"), "{source}");
+        assert_eq!(kept, 0);
+    }
+    assert!(service.requests().is_empty());
+    assert_eq!(describer.calls(), 3, "the next poll asks again, after a back-off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_aggregation_such_a_stream_is_fine() {
+    let service = Scripted::delivering();
+    let describer = Describer::default().saying(|_| Ok(by_service()));
+    let builder = KinesisSink::builder().with_describe_stream(describer);
+    let mut sink = sink(builder, &service);
+    sink.send(Record::from("a")).await.unwrap();
+    assert_eq!(service.sizes(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_does_not_exist_is_told_before_the_first_record() {
+    let service = Scripted::delivering();
+    let describer = Describer::default();
+    let missing = |call| match call {
+        0 => Err(service_error("ResourceNotFoundException")),
+        _ => Ok(StreamDescription::default()),
+    };
+    let mut sink = sink(aggregating().with_describe_stream(describer.saying(missing)), &service);
+    let Err(SinkError::Request { source, .. }) = sink.feed(Record::from("a")).await else {
+        panic!("it was taken")
+    };
+    assert!(source.to_string().contains("ResourceNotFoundException"), "{source}");
+    sink.send(Record::from("a")).await.unwrap();
+    assert_eq!(service.sizes(), [1], "it was created meanwhile");
+    assert_eq!(describer.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_streams_own_limit_for_a_record_holds() {
+    let service = Scripted::delivering();
+    let described = || Describer::default().saying(|_| Ok(large_records()));
+    let mut large = sink(aggregating().with_describe_stream(described()), &service);
+    large.send(of_bytes(10 * MIB)).await.unwrap();
+    let refused = large.send(of_bytes(10 * MIB + 1)).await.unwrap_err();
+    let SinkError::NotAccepted(refused) = refused else { panic!("{refused}") };
+    let NotAcceptedReason::Record(RecordError::TooLarge { limit, .. }) = refused.reason() else {
+        panic!("{refused}")
+    };
+    assert_eq!(*limit, 10 * MIB);
+    assert_eq!(service.requests()[0].bytes(), 10 * MIB);
+
+    // A lower limit that was set stays; a higher one gives way to the truth.
+    let lower = Limits::default().with_record_bytes(1_000);
+    let builder = aggregating().with_limits(lower).with_describe_stream(described());
+    let mut lower = sink(builder, &service);
+    lower.send(of_bytes(1_000)).await.unwrap();
+    assert!(lower.send(of_bytes(1_001)).await.is_err());
+    let ordinary = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    let higher = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
+    let builder = aggregating().with_limits(higher).with_describe_stream(ordinary);
+    let mut higher = sink(builder, &service);
+    higher.send(of_bytes(MIB)).await.unwrap();
+    assert!(higher.send(of_bytes(MIB + 1)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_permission_the_defaults_stay_and_one_line_says_so() {
+    for code in ["AccessDeniedException", "UnknownOperationException"] {
+        let logs = Logs::listen(Level::INFO);
+        let service = Scripted::delivering();
+        let describer = Describer::default();
+        let denied = describer.saying(move |_| Err(service_error(code)));
+        let mut sink = sink(aggregating().with_describe_stream(denied), &service);
+        for _ in 0..5 {
+            sink.send(Record::from("a")).await.unwrap();
+        }
+        assert_eq!(describer.calls(), 1, "{code}");
+        let lines = logs.with("");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("INFO") && lines[0].contains(code), "{lines:?}");
+        assert!(lines[0].contains("example cannot be described"), "{lines:?}");
+        assert!(sink.send(of_bytes(MIB + 1)).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_is_tried_five_times() {
+    for code in ["LimitExceededException", "InternalFailure"] {
+        let service = Scripted::delivering();
+        let describer = Describer::default();
+        let failing = describer.saying(move |_| Err(service_error(code)));
+        let mut failing = sink(aggregating().with_describe_stream(failing), &service);
+        failing.send(Record::from("a")).await.unwrap();
+        assert_eq!((describer.calls(), service.sizes()), (5, vec![1]), "{code}");
+
+        let describer = Describer::default();
+        let recovering = describer.saying(move |call| match call {
+            0..3 => Err(service_error(code)),
+            _ => Ok(large_records()),
+        });
+        let mut recovering = sink(aggregating().with_describe_stream(recovering), &service);
+        recovering.send(of_bytes(10 * MIB)).await.unwrap();
+        assert_eq!(describer.calls(), 4, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_describer_that_never_answers_or_panics_holds_nothing_up_for_ever() {
+    let service = Scripted::delivering();
+    let mut silent = sink(aggregating().with_describe_stream(|_| pending()), &service);
+    let begun = Instant::now();
+    silent.send(Record::from("a")).await.unwrap();
+    let waited = begun.elapsed();
+    assert!(waited > Duration::from_secs(50) && waited < Duration::from_secs(60), "{waited:?}");
+
+    let panicking = |_| async { panic!("no description") };
+    let mut panicking = sink(aggregating().with_describe_stream(panicking), &service);
+    panicking.send(Record::from("a")).await.unwrap();
+    assert_eq!(service.sizes(), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_where_nobody_wants_to_know() {
+    let service = Scripted::delivering();
+    let mut sink = sink(aggregating().without_describe_stream(), &service);
+    let begun = Instant::now();
+    sink.close().await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producers_large_record_waits_for_the_description() {
+    let service = Scripted::delivering();
+    let described = Describer::default().saying(|_| Ok(large_records()));
+    let builder = aggregating().with_describe_stream(described);
+    let producer = sink(builder, &service).spawn();
+    assert!(producer.try_send(of_bytes(2 * MIB)).is_err(), "it cannot wait");
+    let receipt = producer.put(of_bytes(2 * MIB)).await.unwrap();
+    receipt.await.unwrap();
+    producer.try_send(of_bytes(2 * MIB)).unwrap();
+    assert!(producer.put(of_bytes(10 * MIB + 1)).await.is_err());
+    producer.close().await.unwrap();
+
+    // As a sink, too.
+    let described = Describer::default().saying(|_| Ok(large_records()));
+    let builder = aggregating().with_describe_stream(described);
+    let mut producer = sink(builder, &service).spawn();
+    SinkExt::send(&mut producer, of_bytes(2 * MIB)).await.unwrap();
+    assert_eq!(producer.totals().delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() {
+    for policy in [FatalPolicy::Stop, FatalPolicy::KeepTrying] {
+        let service = Scripted::delivering();
+        let described = Describer::default().saying(|_| Ok(by_service()));
+        let builder = aggregating().with_describe_stream(described).with_fatal_policy(policy);
+        let producer = sink(builder, &service).spawn();
+        let receipt = producer.put(Record::from("a")).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
+        let expected = match policy {
+            FatalPolicy::Stop => matches!(refused.reason(), NotAcceptedReason::Stopped(_)),
+            _ => matches!(refused.reason(), NotAcceptedReason::Refused(_)),
+        };
+        assert!(expected, "{policy:?}: {refused}");
+        assert!(refused.to_string().contains("switch aggregation off"), "{refused}");
+        let closed = producer.close_within(Duration::from_secs(1)).await;
+        let expected = match policy {
+            FatalPolicy::Stop => matches!(closed, Err(CloseError::Stopped { .. })),
+            _ => matches!(closed, Err(CloseError::Undelivered { .. })),
+        };
+        assert!(expected, "{policy:?}: {closed:?}");
+        assert!(receipt.await.is_err());
+        assert!(service.requests().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_dropped_while_it_asks_asks_no_more() {
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
+    let describer = move |_| {
+        let count = count.clone();
+        async move {
+            sleep(Duration::from_millis(10)).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(StreamDescription::default())
+        }
+    };
+    let mut sink = sink(aggregating().with_describe_stream(describer), &Scripted::delivering());
+    assert!(sink.send(Record::from("a")).now_or_never().is_none());
+    drop(sink);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(answered.load(Ordering::SeqCst), 0);
+}

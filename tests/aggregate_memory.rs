@@ -7,7 +7,8 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use kinesis_sink::aggregate::deaggregate;
-use protobuf::wrapped;
+use prost::Message;
+use protobuf::{AggregatedRecord, wrapped};
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -121,6 +122,17 @@ fn one_huge_key_is_held_once() {
     });
     assert_eq!(members.len(), records);
     assert!(held <= data.len() + 96 * records, "{held} bytes held");
+}
+
+/// Why prost's derived messages do not read here.
+#[test]
+fn a_vector_of_messages_would_not_keep_the_promise() {
+    let empty_records = b"\x1a\0".repeat(MIB / 2);
+    let (message, theirs) = measured(|| AggregatedRecord::decode(&empty_records[..]).unwrap());
+    assert_eq!(message.records.len(), MIB / 2);
+    println!("{theirs} bytes held for {}", empty_records.len());
+    assert!(theirs > 12 * empty_records.len() + 24);
+    held("empty records", &wrapped(&empty_records), 1);
 }
 
 #[test]

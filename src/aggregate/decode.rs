@@ -176,13 +176,17 @@ impl Tables {
             hash_keys: Vec::with_capacity(hash_keys),
             members,
         };
-        tables.fill(message)?;
+        tables.fill(message, keys + hash_keys)?;
         Ok(tables)
     }
 
-    fn fill(&mut self, message: &[u8]) -> Result<(), Malformed> {
+    /// Reads so many entries, and not the records that follow the last of them.
+    fn fill(&mut self, message: &[u8], entries: usize) -> Result<(), Malformed> {
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Malformed);
-        for field in Fields::of(message) {
+        let mut fields = Fields::of(message);
+        while self.keys.len() + self.hash_keys.len() < entries
+            && let Some(field) = fields.next()
+        {
             match field? {
                 (outer::PARTITION_KEY_TABLE, Value::Bytes(key)) => {
                     self.keys.push(Key::from(text(key)?));

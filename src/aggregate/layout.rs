@@ -39,7 +39,6 @@ impl Slot {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the pipeline does not aggregate yet"))]
 impl Layout {
     /// Bytes of the aggregate as it is, magic and digest included.
     pub(crate) fn size(&self) -> usize {
@@ -66,11 +65,6 @@ impl Layout {
             self.hash_keys.push(hash_key);
         }
         self.slots.push(slot);
-    }
-
-    /// Members that were added.
-    pub(crate) fn members(&self) -> usize {
-        self.slots.len()
     }
 
     /// Puts another key of the same length in the place of the only one.

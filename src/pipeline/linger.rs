@@ -18,6 +18,9 @@ pub enum Linger {
     ///
     /// With [aggregation](crate::Aggregation) it is the aggregates that fill: one that is full goes like
     /// a record of a self-clocked sink, the others wait. This is the default there, with 100 ms.
+    ///
+    /// `SinkExt::send` flushes after each item, and so waits this long for each: use `feed`, `forward`, or
+    /// a [`Producer`](crate::Producer).
     Fill(Duration),
 }
 

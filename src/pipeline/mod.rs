@@ -287,6 +287,9 @@ impl Pipeline {
         let Settings { limits, packing, .. } = &mut self.settings;
         *limits = limits.for_stream(description.max_record_bytes());
         *packing = packing.clone().within(limits);
+        // What came before may be packed for another limit.
+        let waiting = self.lane.take_all().collect();
+        self.repack(waiting);
     }
 
     /// The error that stops everything, once. Afterwards requests are cut again.

@@ -84,9 +84,9 @@ impl Pipeline {
             unit.members_mut().iter_mut().for_each(|one| one.note_flight(flight.cut_at, now));
             match result {
                 Ok(placement) => {
-                    let predicted = self.shards.judge(&unit, placement.shard_id());
-                    mispredicted |= predicted != Verdict::Placed;
-                    returned.extend(self.arrived(unit, placement, now));
+                    let verdict = self.shards.judge(&unit, placement.shard_id());
+                    mispredicted |= verdict != Verdict::Placed;
+                    returned.extend(self.arrived(unit, placement, verdict, now));
                 }
                 Err(error) => returned.extend(self.fail_entry(unit, error, now)),
             }

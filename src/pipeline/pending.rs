@@ -97,17 +97,17 @@ impl Pending {
         self.last_error = Some(error);
     }
 
-    /// What its receipt is told of a delivery, if it has one.
+    /// What its receipt is told of a delivery, if it has one: else nobody asks for the placement.
     pub(crate) fn into_delivery(
         mut self,
-        placement: Placement,
+        placement: impl FnOnce() -> Placement,
         sub_sequence_number: Option<u64>,
         now: Instant,
     ) -> Option<Untold> {
         let tracker = self.record.take_tracker()?;
         let total = now.saturating_duration_since(self.accepted_at);
         let time_in_flight = tracker.time_in_flight.min(total);
-        let (shard_id, sequence_number) = placement.into_parts();
+        let (shard_id, sequence_number) = placement().into_parts();
         let delivery = Delivery {
             shard_id,
             sequence_number,
@@ -117,10 +117,6 @@ impl Pending {
             time_in_flight,
         };
         Some(Untold::new(tracker, delivery))
-    }
-
-    pub(crate) fn is_tracked(&self) -> bool {
-        self.record.is_tracked()
     }
 
     /// Moves a record with a random key elsewhere on the ring, away from a busy shard. False if it has

@@ -23,18 +23,19 @@ impl Pipeline {
         &mut self,
         unit: Unit,
         placement: Placement,
+        verdict: Verdict,
         now: Instant,
     ) -> Option<Unit> {
-        let verdict = self.shards.judge(&unit, placement.shard_id());
-        match verdict {
-            Verdict::Placed => self.shards.confirmed(&unit),
-            _ => self.shards.contradicted(&unit, verdict, now, &mut self.rng),
+        if verdict == Verdict::Placed {
+            self.shards.confirmed(&unit);
+            self.deliver(unit, placement, now);
+            return None;
         }
-        match verdict {
-            Verdict::Placed => self.deliver(unit, placement, now),
-            Verdict::Misplaced => return Some(misplaced(unit)),
-            Verdict::Unknown => self.unverified.push(Unverified { unit, placement }),
+        self.shards.contradicted(&unit, verdict, now, &mut self.rng);
+        if verdict == Verdict::Misplaced {
+            return Some(misplaced(unit));
         }
+        self.unverified.push(Unverified { unit, placement });
         None
     }
 
@@ -42,15 +43,10 @@ impl Pipeline {
         self.totals.entries += 1;
         self.totals.entry_bytes += unit.size() as u64;
         match unit {
-            Unit::Single(pending) => self.deliver_one(pending, placement, None, now),
+            Unit::Single(pending) => self.deliver_one(pending, || placement, None, now),
             Unit::Aggregate(_) => {
                 for (place, member) in unit.into_members().into_iter().enumerate() {
-                    // Its strings are copied only for those who want them.
-                    let placement = match member.is_tracked() {
-                        true => placement.clone(),
-                        false => Placement::new("", ""),
-                    };
-                    self.deliver_one(member, placement, Some(place as u64), now);
+                    self.deliver_one(member, || placement.clone(), Some(place as u64), now);
                 }
             }
         }
@@ -59,7 +55,7 @@ impl Pipeline {
     fn deliver_one(
         &mut self,
         pending: Pending,
-        placement: Placement,
+        placement: impl FnOnce() -> Placement,
         sub_sequence_number: Option<u64>,
         now: Instant,
     ) {

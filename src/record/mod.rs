@@ -133,10 +133,6 @@ impl Record {
         self.extra.as_mut()?.tracker.take()
     }
 
-    pub(crate) fn is_tracked(&self) -> bool {
-        self.extra.as_ref().is_some_and(|extra| extra.tracker.is_some())
-    }
-
     /// Puts the same payload in another place in memory.
     pub(crate) fn share_data(&mut self, copy: Bytes) {
         debug_assert_eq!(self.data, copy);

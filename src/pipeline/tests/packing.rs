@@ -146,6 +146,23 @@ fn no_aggregate_is_larger_than_a_record_may_be() {
 }
 
 #[test]
+fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.target = 3 << 20;
+    settings.limits = Limits::default().with_request_bytes(10 << 20).with_record_bytes(10 << 20);
+    let mut bench = Bench::new(settings);
+    bench.pipeline.hold(Awaited { description: true, shards: false });
+    // More than one aggregate, so that one is full already.
+    (0..50).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
+    bench.pipeline.close();
+    assert_eq!(bench.cut_reason(), None, "nothing goes before the description");
+    bench.pipeline.described(Some(StreamDescription::default()));
+    let (_, request) = bench.cut();
+    assert!(request.entries().iter().all(|entry| entry.size() <= 1 << 20));
+    assert_eq!(members(&request.entries()[0]).len(), 10);
+}
+
+#[test]
 fn a_record_over_the_target_goes_alone_and_in_its_place() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.target = 100;

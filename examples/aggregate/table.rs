@@ -1,0 +1,63 @@
+//! One column for each way of packing, one row for each figure, as Markdown.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use kinesis_sink::{Aggregation, Totals};
+
+use crate::check::Found;
+
+/// What one way of packing came to.
+pub struct Run {
+    pub aggregation: Aggregation,
+    pub totals: Totals,
+    pub found: Found,
+    pub sending: Duration,
+}
+
+/// The runs beside each other, with ratios to the first one.
+pub fn print(runs: &[Run]) {
+    let heads: String = runs.iter().map(|run| format!(" `{:?}` |", run.aggregation)).collect();
+    println!("| |{heads}");
+    println!("|---|{}", "---|".repeat(runs.len()));
+    row("requests", runs, |run| run.totals.requests);
+    row("Kinesis records", runs, |run| run.found.entries);
+    row("bytes, with partition keys", runs, |run| run.found.entry_bytes);
+    row("billed, provisioned: units of 25 KiB", runs, |run| run.found.units);
+    row("billed, on-demand: KiB", runs, |run| run.found.kib);
+    cells("events per Kinesis record", runs, |run| {
+        format!("{:.1}", run.found.events as f64 / run.found.entries as f64)
+    });
+    cells("time of sending", runs, |run| format!("{:.1} s", run.sending.as_secs_f64()));
+}
+
+fn row(name: &str, runs: &[Run], figure: impl Fn(&Run) -> u64) {
+    let first = figure(&runs[0]);
+    cells(name, runs, |run| {
+        let value = figure(run);
+        let ratio = first as f64 / value as f64;
+        match value.cmp(&first) {
+            Ordering::Equal => grouped(value),
+            Ordering::Less => format!("{} (÷ {ratio:.1})", grouped(value)),
+            Ordering::Greater => format!("{} (× {:.2})", grouped(value), 1.0 / ratio),
+        }
+    });
+}
+
+fn cells(name: &str, runs: &[Run], cell: impl Fn(&Run) -> String) {
+    let cells: String = runs.iter().map(|run| format!(" {} |", cell(run))).collect();
+    println!("| {name} |{cells}");
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

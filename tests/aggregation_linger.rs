@@ -24,7 +24,6 @@ use tower::{BoxError, Service};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(10);
-const MS_100: Duration = Duration::from_millis(100);
 const RECORD_BYTES: usize = 100;
 
 /// A stream of four shards, each with a quarter of the ring.
@@ -42,7 +41,7 @@ async fn shards(_: StreamId) -> Result<Vec<Shard>, BoxError> {
 #[derive(Clone, Default)]
 struct FourShards(Arc<Mutex<Counts>>);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Counts {
     requests: usize,
     entries: usize,
@@ -95,14 +94,16 @@ impl Packing {
         let record = Record::from(vec![b'x'; RECORD_BYTES]);
         match self.keys {
             0 => record,
-            // Not one key after the other: any key may come next.
-            keys => record.with_partition_key(format!("device-{}", number * 7_919 / 13 % keys)),
+            keys => {
+                let key = fastrand::Rng::with_seed(number as u64).usize(..keys);
+                record.with_partition_key(format!("device-{key}"))
+            }
         }
     }
 
-    fn builder(self, linger: Linger) -> SinkBuilder {
+    fn builder(self) -> SinkBuilder {
         let builder = KinesisSink::builder().with_aggregation(self.aggregation);
-        builder.with_linger(linger).with_list_shards(shards).with_seed(1)
+        builder.with_list_shards(shards).with_seed(1)
     }
 }
 
@@ -137,6 +138,15 @@ impl Measured {
     }
 }
 
+/// As a cell of the table.
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (per_entry, requests) = (self.per_entry(), self.counts.requests);
+        let [median, most, all] = [50, 99, 100].map(|percent| self.percentile(percent).as_millis());
+        write!(f, "**{per_entry:.1}**; {median}, {most}, {all} ms; {requests}")
+    }
+}
+
 /// Numbers, evenly over the time: one each tick up to 1,000 a second, several each millisecond above.
 fn source(per_second: usize) -> impl Stream<Item = usize> {
     let per_tick = per_second.div_ceil(1_000);
@@ -152,8 +162,12 @@ fn source(per_second: usize) -> impl Stream<Item = usize> {
 }
 
 async fn measure(packing: Packing, per_second: usize, linger: Linger) -> Measured {
+    measure_with(packing, per_second, packing.builder().with_linger(linger)).await
+}
+
+async fn measure_with(packing: Packing, per_second: usize, builder: SinkBuilder) -> Measured {
     let service = FourShards::default();
-    let mut sink = packing.builder(linger).build_with(service.clone(), "example").unwrap();
+    let mut sink = builder.build_with(service.clone(), "example").unwrap();
     let mut receipts: Vec<Receipt> = Vec::new();
     let records = source(per_second).map(|number| {
         let (record, receipt) = packing.record(number).tracked();
@@ -172,29 +186,73 @@ async fn measure(packing: Packing, per_second: usize, linger: Linger) -> Measure
     Measured { counts, latencies }
 }
 
-const FILL: Linger = Linger::Fill(MS_100);
-const SELF_CLOCKED: Linger = Linger::SelfClocked(MS_100);
+const SELF_CLOCKED: Linger = Linger::SelfClocked(Duration::from_millis(100));
+const FILL: Linger = Linger::Fill(Duration::from_millis(100));
 const FILL_LONG: Linger = Linger::Fill(Duration::from_secs(1));
+const LINGERS: [Linger; 3] = [SELF_CLOCKED, FILL, FILL_LONG];
+const PACKINGS: [Packing; 4] = [PER_KEY_1, WITHOUT_KEY, PER_KEY_100, PER_SHARD_100];
+
+#[tokio::test(start_paused = true)]
+async fn no_record_waits_longer_than_the_linger_and_two_round_trips() {
+    for packing in PACKINGS {
+        for (per_second, linger) in [(100, SELF_CLOCKED), (100, FILL), (1_000, FILL_LONG)] {
+            let slowest = measure(packing, per_second, linger).await.slowest();
+            let most = linger.ceiling() + 2 * ROUND_TRIP + Duration::from_millis(1);
+            assert!(slowest <= most, "{packing}, {per_second}/s, {linger:?}: {slowest:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn filling_packs_four_times_as_many_as_self_clocking_and_takes_a_linger_for_it() {
+    for packing in [PER_KEY_1, WITHOUT_KEY, PER_SHARD_100] {
+        let self_clocked = measure(packing, 1_000, SELF_CLOCKED).await;
+        let fill = measure(packing, 1_000, FILL).await;
+        let fill_long = measure(packing, 1_000, FILL_LONG).await;
+        let packed = [&self_clocked, &fill, &fill_long].map(Measured::per_entry);
+        assert!(packed[1] >= 4.0 * packed[0], "{packing}: {packed:?}");
+        assert!(packed[2] >= 4.0 * packed[1], "{packing}: {packed:?}");
+        assert!(self_clocked.slowest() <= 2 * ROUND_TRIP, "{packing}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_aggregate_waits_for_no_linger() {
+    let measured = measure(PER_KEY_1, 10_000, FILL_LONG).await;
+    // An aggregate is full after 48 ms, and then at most one request is under way.
+    assert!(measured.per_entry() > 470.0, "{}", measured.per_entry());
+    assert!(measured.slowest() <= Duration::from_millis(48 + 2 * 20 + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_are_packed_well_per_shard() {
+    let per_key = measure(PER_KEY_100, 1_000, FILL).await.per_entry();
+    let per_shard = measure(PER_SHARD_100, 1_000, FILL).await.per_entry();
+    assert!(per_key < 2.0 && per_shard >= 20.0, "{per_key}, {per_shard}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn filling_for_100_ms_is_the_default() {
+    let default = measure_with(PER_SHARD_100, 1_000, PER_SHARD_100.builder()).await;
+    let fill = measure(PER_SHARD_100, 1_000, FILL).await;
+    assert_eq!((default.counts, default.latencies), (fill.counts, fill.latencies));
+}
 
 #[tokio::test(start_paused = true)]
 #[ignore = "prints the table of the documentation"]
 async fn table() {
-    println!(
-        "| packing | records/s | linger | requests | Kinesis records | records in each | median | 99 % | slowest |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for packing in [PER_KEY_1, WITHOUT_KEY, PER_SHARD_100, PER_KEY_100] {
+    let heads = LINGERS.map(|linger| format!("`{linger:?}`")).join(" | ");
+    println!("| aggregation | records/s | {heads} |");
+    println!("|---|---|---|---|---|");
+    for packing in PACKINGS {
         for per_second in [100, 1_000, 10_000] {
-            for linger in [SELF_CLOCKED, FILL, FILL_LONG] {
+            let mut cells = String::new();
+            for linger in LINGERS {
                 let measured = measure(packing, per_second, linger).await;
-                let Counts { requests, entries, .. } = measured.counts;
-                let [median, most, slowest] =
-                    [50, 99, 100].map(|percent| measured.percentile(percent).as_millis());
-                println!(
-                    "| {packing} | {per_second} | `{linger:?}` | {requests} | {entries} | {:.1} | {median} ms | {most} ms | {slowest} ms |",
-                    measured.per_entry()
-                );
+                assert!(measured.slowest() <= linger.ceiling() + 2 * ROUND_TRIP);
+                cells += &format!(" {measured} |");
             }
+            println!("| {packing} | {per_second} |{cells}");
         }
     }
 }

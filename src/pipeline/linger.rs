@@ -6,6 +6,35 @@ use super::aggregation::Aggregation;
 ///
 /// `forward` asks for a flush whenever its source has nothing ready, and `send` after every item. A sink
 /// that sent a request each time would make thousands of tiny ones.
+///
+/// # What waiting brings, and what it costs
+///
+/// With [aggregation](crate::Aggregation) a longer wait is paid back in fuller aggregates. Measured in
+/// virtual time: a source of records of 100 bytes for ten seconds, round trips of 20 ms, random keys out
+/// of so many, four shards, aggregates of 50 KiB. In each cell: **records in each Kinesis record**; the
+/// median, the 99th percentile and the longest time from acceptance to delivery; requests.
+///
+/// | aggregation | records/s | `SelfClocked(100ms)` | `Fill(100ms)` | `Fill(1s)` |
+/// |---|---|---|---|---|
+/// | `PerKey`, 1 key | 100 | **2.0**; 20, 30, 30 ms; 501 | **10.0**; 70, 120, 120 ms; 100 | **100.0**; 520, 1010, 1020 ms; 10 |
+/// | `PerKey`, 1 key | 1000 | **20.0**; 29, 39, 39 ms; 501 | **100.0**; 70, 119, 120 ms; 100 | **476.2**; 259, 497, 502 ms; 21 |
+/// | `PerKey`, 1 key | 10000 | **199.6**; 29, 39, 39 ms; 501 | **480.8**; 44, 68, 69 ms; 208 | **480.8**; 44, 68, 69 ms; 208 |
+/// | `PerKey`, no keys | 100 | **2.0**; 20, 30, 30 ms; 501 | **10.0**; 70, 120, 120 ms; 100 | **100.0**; 520, 1010, 1020 ms; 10 |
+/// | `PerKey`, no keys | 1000 | **20.0**; 29, 39, 39 ms; 501 | **100.0**; 70, 119, 120 ms; 100 | **476.2**; 259, 497, 502 ms; 21 |
+/// | `PerKey`, no keys | 10000 | **199.6**; 29, 39, 39 ms; 501 | **480.8**; 44, 68, 69 ms; 208 | **480.8**; 44, 68, 69 ms; 208 |
+/// | `PerKey`, 100 keys | 100 | **1.0**; 20, 30, 30 ms; 501 | **1.0**; 90, 120, 120 ms; 165 | **1.7**; 610, 1020, 1020 ms; 19 |
+/// | `PerKey`, 100 keys | 1000 | **1.0**; 29, 39, 39 ms; 501 | **1.8**; 81, 120, 120 ms; 194 | **9.7**; 508, 1012, 1020 ms; 17 |
+/// | `PerKey`, 100 keys | 10000 | **2.3**; 29, 39, 39 ms; 501 | **9.1**; 66, 119, 120 ms; 193 | **100.0**; 520, 1010, 1020 ms; 10 |
+/// | `PerShard`, 100 keys | 100 | **1.1**; 20, 30, 30 ms; 501 | **2.8**; 80, 120, 120 ms; 122 | **25.0**; 520, 1010, 1020 ms; 10 |
+/// | `PerShard`, 100 keys | 1000 | **5.0**; 29, 39, 39 ms; 501 | **25.0**; 70, 119, 120 ms; 100 | **250.0**; 520, 1010, 1020 ms; 10 |
+/// | `PerShard`, 100 keys | 10000 | **49.8**; 29, 39, 39 ms; 501 | **250.0**; 70, 119, 120 ms; 100 | **476.2**; 115, 263, 295 ms; 203 |
+///
+/// A full aggregate, of some 480 such records, waits for no linger. The others wait for the linger at most
+/// and take a round trip, so a consumer sees a record 120 ms after it was accepted with the default, and
+/// after 1.02 s with a second. Filling for longer does nothing for keys that fill their aggregates sooner,
+/// and most for many keys: what counts is how many records of a key, or of a shard, come within it.
+///
+/// `cargo test --test aggregation_linger -- --ignored --nocapture` prints the table anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linger {
     /// The default, with 100 ms. A partial request goes when nothing is in flight: at once on an idle

@@ -35,11 +35,14 @@ fn row(name: &str, runs: &[Run], figure: impl Fn(&Run) -> u64) {
     let first = figure(&runs[0]);
     cells(name, runs, |run| {
         let value = figure(run);
-        let ratio = first as f64 / value as f64;
+        let ratio = |a: u64, b: u64| match a as f64 / b as f64 {
+            large if large >= 2.0 => format!("{large:.1}"),
+            small => format!("{small:.2}"),
+        };
         match value.cmp(&first) {
             Ordering::Equal => grouped(value),
-            Ordering::Less => format!("{} (÷ {ratio:.1})", grouped(value)),
-            Ordering::Greater => format!("{} (× {:.2})", grouped(value), 1.0 / ratio),
+            Ordering::Less => format!("{} (÷ {})", grouped(value), ratio(first, value)),
+            Ordering::Greater => format!("{} (× {})", grouped(value), ratio(value, first)),
         }
     });
 }

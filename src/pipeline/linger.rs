@@ -29,10 +29,11 @@ use super::aggregation::Aggregation;
 /// | `PerShard`, 100 keys | 1000 | **5.0**; 29, 39, 39 ms; 501 | **25.0**; 70, 119, 120 ms; 100 | **250.0**; 520, 1010, 1020 ms; 10 |
 /// | `PerShard`, 100 keys | 10000 | **49.8**; 29, 39, 39 ms; 501 | **250.0**; 70, 119, 120 ms; 100 | **476.2**; 115, 263, 295 ms; 203 |
 ///
-/// A full aggregate, of some 480 such records, waits for no linger. The others wait for the linger at most
-/// and take a round trip, so a consumer sees a record 120 ms after it was accepted with the default, and
-/// after 1.02 s with a second. Filling for longer does nothing for keys that fill their aggregates sooner,
-/// and most for many keys: what counts is how many records of a key, or of a shard, come within it.
+/// A full aggregate, of some 480 such records, goes as soon as nothing is in flight. The others go with the
+/// linger, and then take a round trip: a record is delivered at most 120 ms after it was accepted with the
+/// default, 1.02 s with a second, as long as there are slots and nothing is throttled. A longer linger does
+/// nothing for keys that fill their aggregates sooner, and most for many keys: what counts is how many
+/// records of one key, or of one shard, come within it.
 ///
 /// `cargo test --test aggregation_linger -- --ignored --nocapture` prints the table anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

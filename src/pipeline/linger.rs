@@ -27,7 +27,7 @@ use super::aggregation::Aggregation;
 /// | `PerKey`, 100 keys | 10000 | **2.3**; 29, 39, 39 ms; 501 | **9.1**; 66, 119, 120 ms; 193 | **100.0**; 520, 1010, 1020 ms; 10 |
 /// | `PerShard`, 100 keys | 100 | **1.1**; 20, 30, 30 ms; 501 | **2.8**; 80, 120, 120 ms; 122 | **25.0**; 520, 1010, 1020 ms; 10 |
 /// | `PerShard`, 100 keys | 1000 | **5.0**; 29, 39, 39 ms; 501 | **25.0**; 70, 119, 120 ms; 100 | **250.0**; 520, 1010, 1020 ms; 10 |
-/// | `PerShard`, 100 keys | 10000 | **49.8**; 29, 39, 39 ms; 501 | **250.0**; 70, 119, 120 ms; 100 | **476.2**; 115, 263, 295 ms; 203 |
+/// | `PerShard`, 100 keys | 10000 | **49.9**; 29, 39, 39 ms; 501 | **250.0**; 70, 119, 120 ms; 100 | **476.2**; 115, 263, 295 ms; 203 |
 ///
 /// A full aggregate, of some 480 such records, goes as soon as nothing is in flight. The others go with the
 /// linger, and then take a round trip: a record is delivered at most 120 ms after it was accepted with the

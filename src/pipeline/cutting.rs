@@ -126,7 +126,9 @@ impl Pipeline {
     /// Closes as many aggregates as fit into the request that is cut, the oldest first.
     ///
     /// Those that have waited for the whole linger go before younger ones that are full: where some keys
-    /// fill request after request, the others must not wait for ever. A request that goes because its oldest record has waited for the whole linger takes those along
+    /// fill request after request, the others must not wait for ever.
+    ///
+    /// A request that goes because its oldest record has waited for the whole linger takes those along
     /// that have waited for half of it. So there are at most two such requests in a linger, and no
     /// aggregate goes that has only just begun to fill.
     fn seal_what_goes(&mut self, reason: CutReason, now: Instant) {

@@ -5,8 +5,8 @@ use tower::BoxError;
 
 use crate::stream::{RegionMismatch, StreamId};
 
-/// Why a whole request failed; a lookup's, too, see [`LookupError`]. Names no type of the SDK, whose types change between minor releases; what
-/// the SDK said is in [`source`](Error::source).
+/// Why a whole request failed; a lookup's, too, see [`LookupError`]. Names no type of the SDK, whose types
+/// change between minor releases; what the SDK said is in [`source`](Error::source).
 #[derive(Debug)]
 pub struct PutRecordsError {
     kind: PutRecordsErrorKind,

@@ -221,7 +221,8 @@ impl SinkBuilder {
     }
 
     /// Sets how many bytes (data and partition keys) the sink may hold before its source waits, those
-    /// in flight included: 1 B to 1 TiB (on 32-bit targets 2 GiB), by default 32 MiB. The record that crosses the bound is still taken.
+    /// in flight included: 1 B to 1 TiB (on 32-bit targets 2 GiB), by default 32 MiB. The record that
+    /// crosses the bound is still taken.
     pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
         self.settings.buffer_bytes = bytes;
         self

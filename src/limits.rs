@@ -124,13 +124,11 @@ impl Limits {
         self.record_bytes.unwrap_or(DEFAULT_RECORD_BYTES)
     }
 
-    /// The same for a stream whose records may have so many bytes. A lower limit that was set stays.
+    /// The same for a stream whose records may have so many bytes. A lower limit that was set stays. A
+    /// record that is larger than a request should be goes in one by itself.
     pub(crate) fn for_stream(mut self, max_record_bytes: usize) -> Self {
-        let most = max_record_bytes.min(MAX_RECORD_BYTES);
-        let bytes = self.record_bytes.map_or(most, |set| set.min(most));
-        self.record_bytes = Some(bytes);
-        // A request must be able to carry the largest record.
-        self.request_bytes = self.request_bytes.max(bytes);
+        let most = max_record_bytes.clamp(1, MAX_RECORD_BYTES);
+        self.record_bytes = Some(self.record_bytes.map_or(most, |set| set.min(most)));
         self
     }
 

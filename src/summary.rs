@@ -37,6 +37,9 @@ pub struct Totals {
     pub entries: u64,
     /// Bytes of those entries: data and partition keys.
     pub entry_bytes: u64,
+    /// Entries that came to lie in a shard that is not the shard of all their records, because the stream
+    /// was resharded. Consumers throw them away, and their records were sent again.
+    pub misplaced: u64,
     /// Records that failed for good.
     pub failed: u64,
     /// Records that the owner took back before they were settled, or that were given up with their sink.

@@ -81,9 +81,10 @@
 //! # Sizes
 //!
 //! An aggregate takes 20 bytes; each distinct key its text and 2 bytes, 3 from 128 bytes of text on; each
-//! member its payload and 6 bytes, or 8 with an explicit hash key. Longer payloads take a little more (2 bytes
-//! from 128 bytes on, 4 from 16 KiB on), and so does every key but the first 128 of each table: 1 byte for each
-//! member that has it. A hundred bytes under a key that is there already cost 106. Nothing here checks the
+//! member its payload and 6 bytes, or 8 with an explicit hash key. Lengths of 128 bytes or more, the member's
+//! own included, take a byte more each, from 16 KiB on two: 8 bytes around a payload of 1 KiB. So does every key
+//! but the first 128 of each table, for each member that has it. A hundred bytes under a key that is there
+//! already cost 106. Nothing here checks the
 //! result against the stream's record size, which is for data and partition key together.
 //!
 //! # What readers do with it

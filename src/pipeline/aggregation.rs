@@ -10,8 +10,13 @@ use crate::record::Key;
 /// [`deaggregate`](crate::aggregate::deaggregate).
 ///
 /// A consumer of the KCL throws an aggregate away **as a whole** if one of its members hashes outside of
-/// the shard that it lies in. Both ways of packing keep to that, through resharding too. Records of
-/// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
+/// the shard that it lies in. Both ways of packing keep to that, through resharding too. On streams that
+/// [distribute their records themselves](crate::Distribution::ByService) nothing could: there a sink
+/// that aggregates is refused, if it may have the stream
+/// [described](crate::SinkBuilder::with_describe_stream). Records of
+/// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated. A record
+/// whose payload is an aggregate already comes out of another one whole, and out of a Kinesis record of
+/// its own taken apart: take such payloads apart before, or leave aggregation off.
 ///
 /// With aggregation the sink waits for an aggregate to fill, see [`Linger`](crate::Linger), and two more
 /// defaults change, see [`SinkBuilder`](crate::SinkBuilder).
@@ -70,12 +75,7 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    /// 50 KiB: two payload units, which is also the KPL's default.
-    ///
-    /// An aggregate takes no part of a record, so on average half a record's size stays unused at its
-    /// end. Of records of 1 KiB 24 fit into one unit and 49 into two (96 and 98 % of what is billed are
-    /// used), of records of 10 KiB 2 and 4 (80 %; with 9 KiB 72 and 90 %). Three units and more gain
-    /// little, and the more is sent again after a throttle.
+    /// 50 KiB. The arithmetic stands at [`with_aggregate_units`](crate::SinkBuilder::with_aggregate_units).
     pub(crate) const DEFAULT_UNITS: usize = 2;
     /// No limit that a message could reach.
     pub(crate) const MOST_RECORDS: usize = u32::MAX as usize;

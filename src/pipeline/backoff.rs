@@ -25,13 +25,18 @@ impl Backoff {
     /// were already in flight at the latest failure say nothing new, so they do not lengthen the wait;
     /// the answer is false for them.
     pub(crate) fn fail(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) -> bool {
-        if request < self.known_before {
+        if !self.is_news(request) {
             return false;
         }
         self.pause(now, rng);
         self.failures = self.failures.saturating_add(1);
         self.known_before = next;
         true
+    }
+
+    /// Whether the failure of the request with this number would be counted.
+    pub(crate) fn is_news(&self, request: u64) -> bool {
+        request >= self.known_before
     }
 
     /// Waits as after a failure, without counting one.

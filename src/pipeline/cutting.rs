@@ -135,9 +135,8 @@ impl Pipeline {
         let (linger, closing) = (self.settings.linger, self.closing);
         let overdue = |oldest: &Pending| closing || oldest.accepted_at + linger.ceiling() <= now;
         for _ in 0..self.settings.limits.request_entries() {
-            if !self.packer.seal_oldest_if(overdue, &mut self.lane) {
-                break;
-            }
+            let Some(unit) = self.packer.take_oldest_if(overdue) else { break };
+            self.lane.insert(unit);
         }
         let goes = |oldest: &Pending| match reason {
             CutReason::Full | CutReason::Suspect => false,
@@ -145,9 +144,10 @@ impl Pipeline {
             CutReason::Linger => oldest.accepted_at + linger.ceiling() / 2 <= now,
             CutReason::BackPressure | CutReason::Close => true,
         };
-        while !self.lane.fills_request(&self.settings.limits)
-            && self.packer.seal_oldest_if(goes, &mut self.lane)
-        {}
+        while !self.lane.fills_request(&self.settings.limits) {
+            let Some(unit) = self.packer.take_oldest_if(goes) else { break };
+            self.lane.insert(unit);
+        }
     }
 
     /// The next time at which something changes by itself, if nothing else happens before: a back-off

@@ -67,6 +67,10 @@ impl Lane {
         self.placed.insert(unit.seq(), unit);
     }
 
+    pub(crate) fn extend(&mut self, units: impl IntoIterator<Item = Unit>) {
+        units.into_iter().for_each(|unit| self.insert(unit));
+    }
+
     /// Whether no request could carry what is here and one entry more.
     pub(crate) fn fills_request(&self, limits: &Limits) -> bool {
         self.len() >= limits.request_entries() || self.bytes >= limits.request_bytes()
@@ -110,9 +114,10 @@ impl Lane {
     }
 
     /// Takes the aggregates for which `condition` holds.
-    pub(crate) fn extract_if(&mut self, condition: impl Fn(&Unit) -> bool) -> Vec<Unit> {
-        let seqs = self.placed.iter().filter(|(_, unit)| condition(unit)).map(|(seq, _)| *seq);
-        let seqs: Vec<_> = seqs.collect();
+    pub(crate) fn extract_if(&mut self, condition: impl Fn(&mut Unit) -> bool) -> Vec<Unit> {
+        let meeting =
+            self.placed.iter_mut().filter_map(|(seq, unit)| condition(unit).then_some(*seq));
+        let seqs: Vec<_> = meeting.collect();
         let extracted: Vec<_> = seqs.iter().filter_map(|seq| self.placed.remove(seq)).collect();
         for unit in &extracted {
             self.records -= unit.len();

@@ -41,7 +41,7 @@ use tower::BoxError;
 pub(crate) use aggregation::Packing;
 pub use aggregation::{AggregateKey, Aggregation};
 pub use linger::Linger;
-pub(crate) use outcome::unless_it_panics;
+pub(crate) use outcome::{NO_STREAM, unless_it_panics};
 pub(crate) use settings::Settings;
 
 use self::backoff::Backoff;
@@ -212,9 +212,19 @@ impl Pipeline {
         }
     }
 
-    /// Packs records anew, together with all that are not in full aggregates.
+    /// Puts records back to those that they may share an aggregate with, in the order of acceptance.
     fn repack(&mut self, mut records: Vec<Pending>) {
-        records.extend(self.packer.take_all());
+        let mut open = Vec::new();
+        for pending in &records {
+            let group = self.shards.group(pending).map(|(group, _)| group);
+            let unit = group.and_then(|group| self.packer.take(&group));
+            open.extend(unit.into_iter().flat_map(Unit::into_members));
+        }
+        records.extend(open);
+        self.enqueue_all(records);
+    }
+
+    fn enqueue_all(&mut self, mut records: Vec<Pending>) {
         records.sort_unstable_by_key(|pending| pending.seq);
         records.into_iter().for_each(|pending| self.enqueue(pending));
     }
@@ -243,10 +253,14 @@ impl Pipeline {
             let left = self.expire_in(unit, expired);
             left.into_iter().for_each(|unit| self.lane.insert(unit));
         }
-        while let Some(members) = self.packer.take_oldest_if(expired) {
-            let (gone, left): (Vec<_>, Vec<_>) = members.into_iter().partition(expired);
+        while let Some(unit) = self.packer.take_oldest_if(expired) {
+            let (gone, left): (Vec<_>, Vec<_>) = unit.into_members().into_iter().partition(expired);
             gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
             left.into_iter().for_each(|pending| self.enqueue(pending));
+        }
+        // In the order of acceptance, like the records of a request.
+        if !self.suspects.iter().any(|group| expired(group[0].oldest())) {
+            return;
         }
         for group in std::mem::take(&mut self.suspects) {
             let left = group.into_iter().flat_map(|unit| self.expire_in(unit, expired));
@@ -288,8 +302,10 @@ impl Pipeline {
         *limits = limits.for_stream(description.max_record_bytes());
         *packing = packing.clone().within(limits);
         // What came before may be packed for another limit.
-        let waiting = self.lane.take_all().collect();
-        self.repack(waiting);
+        if packing.is_on() {
+            let waiting = self.lane.take_all().chain(self.packer.take_all()).collect();
+            self.enqueue_all(waiting);
+        }
     }
 
     /// The error that stops everything, once. Afterwards requests are cut again.

@@ -7,7 +7,6 @@ use std::time::Instant;
 use tower::BoxError;
 
 use super::pending::Pending;
-use super::shards::Verdict;
 use super::unit::Unit;
 use super::{Fatal, Flight, Pipeline, RequestId};
 use crate::record::{AttemptError, Reason};
@@ -16,6 +15,9 @@ use crate::service::{
     attempt_error,
 };
 use crate::summary::RequestSummary;
+
+/// The code of every answer about a stream that does not exist.
+pub(crate) const NO_STREAM: &str = "ResourceNotFoundException";
 
 /// So many refusals for credentials in a row are taken for a refresh that is under way.
 const CREDENTIAL_RETRIES: u32 = 5;
@@ -47,10 +49,11 @@ impl Pipeline {
     /// Takes the error of a service that did not become ready: nothing was cut, nothing sent.
     pub(crate) fn refuse(&mut self, error: BoxError, now: Instant) {
         let (class, noted) = self.judge(&error);
+        self.note_outage(class, &noted, self.next_request);
         self.back_off(class, error, &noted, self.next_request, now);
     }
 
-    /// The same, by someone who knows what it means.
+    /// Takes the failure of a lookup, without which nothing can be sent.
     pub(crate) fn refuse_as(&mut self, class: ErrorClass, error: BoxError, now: Instant) {
         let (_, noted) = self.judge(&error);
         self.back_off(class, error, &noted, self.next_request, now);
@@ -79,14 +82,15 @@ impl Pipeline {
         let delivered_before = self.totals.delivered;
         self.answered();
         let mut returned = Vec::new();
-        let mut mispredicted = false;
+        let mut regroups = false;
         for (mut unit, result) in flight.units.into_iter().zip(response.into_results()) {
             unit.members_mut().iter_mut().for_each(|one| one.note_flight(flight.cut_at, now));
             match result {
                 Ok(placement) => {
                     let verdict = self.shards.judge(&unit, placement.shard_id());
-                    mispredicted |= verdict != Verdict::Placed;
-                    returned.extend(self.arrived(unit, placement, verdict, now));
+                    let (again, changed) = self.arrived(unit, placement, verdict, now);
+                    returned.extend(again);
+                    regroups |= changed;
                 }
                 Err(error) => returned.extend(self.fail_entry(unit, error, now)),
             }
@@ -104,7 +108,7 @@ impl Pipeline {
             }
         }
         self.requeue(returned);
-        if mispredicted {
+        if regroups {
             self.regroup();
         }
     }
@@ -131,10 +135,7 @@ impl Pipeline {
         let error = Arc::new(AttemptError { code, message });
         unit.members_mut().iter_mut().for_each(|one| one.note_error(error.clone(), now));
         match class {
-            EntryClass::Rejected => {
-                self.reject(unit, &error);
-                return Vec::new();
-            }
+            EntryClass::Rejected => return self.reject_entry(unit, error),
             EntryClass::Throttled => {
                 self.totals.throttled += 1;
                 unit.redraw_key(&mut self.rng);
@@ -164,6 +165,7 @@ impl Pipeline {
             self.split(flight, noted, now);
             return;
         }
+        self.note_outage(class, &noted, id.0);
         self.back_off(class, error, &noted, id.0, now);
         // What is wrong with the whole stream, or above it, is no fault of the records.
         let blameless =
@@ -185,11 +187,18 @@ impl Pipeline {
                 returned.extend(self.give_up_or_retry(unit, &noted));
             }
         }
-        if flight.suspects && !returned.is_empty() {
-            self.totals.requeued += records_in(&returned);
-            self.suspects.push_front(returned);
+        if flight.suspects {
+            self.suspect(returned);
         } else {
             self.requeue(returned);
+        }
+    }
+
+    /// Remembers what began a series of failing requests. One that a layer of the user's own shed is no
+    /// outage, and what was sent before the latest failure was known is no news.
+    fn note_outage(&mut self, class: ErrorClass, noted: &Arc<AttemptError>, request: u64) {
+        if class != ErrorClass::NotSent && self.backoff.is_news(request) {
+            self.outage.get_or_insert_with(|| noted.clone());
         }
     }
 
@@ -203,9 +212,8 @@ impl Pipeline {
         now: Instant,
     ) {
         let news = self.backoff.fail(request, self.next_request, now, &mut self.rng);
-        // A request that a layer of the user's own shed is no outage.
-        if news && class != ErrorClass::NotSent {
-            self.outage.get_or_insert_with(|| noted.clone());
+        if noted.code() == NO_STREAM && self.shards.forget_all(now, &mut self.rng) {
+            self.regroup();
         }
         match class {
             ErrorClass::Credentials => self.credential_failures += u32::from(news),
@@ -226,7 +234,7 @@ impl Pipeline {
     }
 
     /// The records come back but for those whose last attempt this was.
-    fn give_up_or_retry(&mut self, unit: Unit, error: &Arc<AttemptError>) -> Vec<Unit> {
+    pub(super) fn give_up_or_retry(&mut self, unit: Unit, error: &Arc<AttemptError>) -> Vec<Unit> {
         let Some(most) = self.settings.max_attempts else { return vec![unit] };
         let exhausted = |pending: &Pending| pending.attempts >= most;
         let (left, gone) = unit.without(&self.settings.packing, exhausted);
@@ -241,8 +249,8 @@ impl Pipeline {
     pub(super) fn requeue(&mut self, returned: Vec<Unit>) {
         self.totals.requeued += records_in(&returned);
         let mut broken = Vec::new();
-        for unit in returned {
-            match self.shards.keeps_together(&unit) {
+        for mut unit in returned {
+            match self.shards.keeps_together(&mut unit) {
                 true => self.lane.insert(unit),
                 false => broken.extend(unit.into_members()),
             }

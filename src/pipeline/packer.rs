@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::aggregation::Packing;
 use super::lane::Lane;
 use super::pending::Pending;
-use super::unit::Aggregate;
+use super::unit::{Aggregate, Unit};
 use crate::record::{HashKey, Key};
 use crate::shard::Shard;
 
@@ -20,17 +20,18 @@ pub(crate) enum Group {
     Shard { begins: HashKey, placed: bool },
 }
 
-/// The aggregates that are being filled, one for each group.
+/// What is being filled, one entry for each group. It is an aggregate only from its second record on, so
+/// that many keys with a record each cost little memory.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
-    open: HashMap<Group, Aggregate>,
+    open: HashMap<Group, Unit>,
     /// The groups by the place of their oldest record in the order of acceptance.
     order: BTreeMap<u64, Group>,
     records: usize,
 }
 
 impl Packer {
-    /// Records in open aggregates.
+    /// Records in open entries.
     pub(crate) fn records(&self) -> usize {
         self.records
     }
@@ -42,15 +43,15 @@ impl Packer {
     /// The oldest record.
     pub(crate) fn oldest(&self) -> Option<&Pending> {
         let (_, group) = self.order.first_key_value()?;
-        self.open[group].members().first()
+        self.open.get(group).map(Unit::oldest)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.open.values().flat_map(Aggregate::members)
+        self.open.values().flat_map(Unit::members)
     }
 
-    /// Adds a record that was accepted after all others of its group. An aggregate that is full, or that
-    /// it does not fit into, goes to `lane`.
+    /// Adds a record that was accepted after all others of its group. What is full, or what it does not
+    /// fit into, goes to `lane`.
     pub(crate) fn add(
         &mut self,
         pending: Pending,
@@ -59,70 +60,61 @@ impl Packer {
         packing: &Packing,
         lane: &mut Lane,
     ) {
-        if self.open.get(&group).is_some_and(|open| !open.fits(&pending, packing)) {
-            self.seal(&group, lane);
-        }
-        self.records += 1;
-        let full = match self.open.get_mut(&group) {
-            Some(open) => {
-                open.push(pending);
-                open.is_full(packing)
+        if let Some(Unit::Aggregate(open)) = self.open.get_mut(&group)
+            && open.fits(&pending, packing)
+        {
+            open.push(pending);
+            self.records += 1;
+            if open.is_full(packing) {
+                lane.extend(self.take(&group));
             }
-            None => {
-                let (seq, open) = (pending.seq, Aggregate::new(pending, shard, packing));
-                let full = open.is_full(packing);
-                self.order.insert(seq, group.clone());
-                self.open.insert(group.clone(), open);
-                full
+            return;
+        }
+        let unit = match self.take(&group) {
+            Some(Unit::Single(first)) => {
+                let mut pair = Aggregate::pack(vec![first, pending], shard, packing);
+                let last = pair.pop();
+                lane.extend(pair);
+                last
+            }
+            full => {
+                lane.extend(full);
+                Some(Unit::Single(pending))
             }
         };
-        if full {
-            self.seal(&group, lane);
+        let Some(unit) = unit else { return };
+        if unit.is_full(packing) {
+            lane.insert(unit);
+            return;
         }
+        self.records += unit.len();
+        self.order.insert(unit.seq(), group.clone());
+        self.open.insert(group, unit);
     }
 
-    fn seal(&mut self, group: &Group, lane: &mut Lane) {
-        if let Some(sealed) = self.take(group) {
-            lane.insert(sealed.seal());
-        }
-    }
-
-    fn take(&mut self, group: &Group) -> Option<Aggregate> {
+    /// Takes what is open of this group.
+    pub(crate) fn take(&mut self, group: &Group) -> Option<Unit> {
         let taken = self.open.remove(group)?;
-        self.records -= taken.members().len();
-        self.order.remove(&taken.members()[0].seq);
+        self.records -= taken.len();
+        self.order.remove(&taken.seq());
         Some(taken)
     }
 
-    /// Moves the aggregate with the oldest record to `lane` if `condition` holds for that record.
-    pub(crate) fn seal_oldest_if(
-        &mut self,
-        condition: impl FnOnce(&Pending) -> bool,
-        lane: &mut Lane,
-    ) -> bool {
-        if !self.oldest().is_some_and(condition) {
-            return false;
-        }
-        let Some((_, group)) = self.order.pop_first() else { return false };
-        self.seal(&group, lane);
-        true
-    }
-
-    /// Takes the members of the aggregate with the oldest record if `condition` holds for that record.
+    /// Takes the entry with the oldest record if `condition` holds for that record.
     pub(crate) fn take_oldest_if(
         &mut self,
         condition: impl FnOnce(&Pending) -> bool,
-    ) -> Option<Vec<Pending>> {
+    ) -> Option<Unit> {
         if !condition(self.oldest()?) {
             return None;
         }
         let (_, group) = self.order.pop_first()?;
-        self.take(&group).map(Aggregate::into_members)
+        self.take(&group)
     }
 
     /// Takes everything.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Pending> + use<> {
         let Self { open, .. } = std::mem::take(self);
-        open.into_values().flat_map(Aggregate::into_members)
+        open.into_values().flat_map(Unit::into_members)
     }
 }

@@ -1,11 +1,13 @@
 //! Whether what was delivered is where it belongs.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Pipeline;
 use super::pending::Pending;
 use super::shards::Verdict;
 use super::unit::Unit;
+use crate::record::AttemptError;
 use crate::service::Placement;
 use crate::shard::ShardMap;
 
@@ -15,28 +17,51 @@ use crate::shard::ShardMap;
 pub(crate) struct Unverified {
     pub(crate) unit: Unit,
     placement: Placement,
+    /// The number of the first listing that must know the shard.
+    listing: u64,
 }
 
 impl Pipeline {
-    /// Takes an entry that the service has confirmed. It comes back if it has to be sent again.
+    /// Takes an entry that the service has confirmed. Says what of it has to be sent again, and whether
+    /// what waits is to be packed anew.
     pub(super) fn arrived(
         &mut self,
         unit: Unit,
         placement: Placement,
         verdict: Verdict,
         now: Instant,
-    ) -> Option<Unit> {
+    ) -> (Vec<Unit>, bool) {
         if verdict == Verdict::Placed {
             self.shards.confirmed(&unit);
             self.deliver(unit, placement, now);
-            return None;
+            return (Vec::new(), false);
         }
-        self.shards.contradicted(&unit, verdict, now, &mut self.rng);
+        let listing = self.shards.next_listing();
+        let changed = self.shards.contradicted(&unit, verdict, now, &mut self.rng);
         if verdict == Verdict::Misplaced {
-            return Some(misplaced(unit));
+            return (self.misplaced(unit, &placement, now), changed);
         }
-        self.unverified.push(Unverified { unit, placement });
-        None
+        self.unverified.push(Unverified { unit, placement, listing });
+        (Vec::new(), changed)
+    }
+
+    /// Takes back what lies in a shard that is not the shard of all its records. It is in the stream,
+    /// though consumers of aggregates throw it away there.
+    fn misplaced(&mut self, mut unit: Unit, placement: &Placement, now: Instant) -> Vec<Unit> {
+        let error = Arc::new(AttemptError {
+            code: "Misplaced".to_owned(),
+            message: format!(
+                "its aggregate came to lie in {}, where not all of its records belong",
+                placement.shard_id()
+            ),
+        });
+        self.totals.misplaced += 1;
+        for member in unit.members_mut() {
+            member.misplaced = member.misplaced.saturating_add(1);
+            member.may_be_written = true;
+            member.note_error(error.clone(), now);
+        }
+        self.give_up_or_retry(unit, &error)
     }
 
     fn deliver(&mut self, unit: Unit, placement: Placement, now: Instant) {
@@ -66,29 +91,38 @@ impl Pipeline {
         self.delivered.extend(pending.into_delivery(placement, sub_sequence_number, now));
     }
 
-    /// Whether the stream's shards are to be listed now. Who is told so brings the outcome to
-    /// [`listed`](Self::listed).
-    pub(crate) fn begin_listing(&mut self, now: Instant) -> bool {
-        self.shards.begin_listing(now)
+    /// Whether the stream's shards are to be listed now.
+    pub(crate) fn listing_is_due(&self, now: Instant) -> bool {
+        self.shards.listing_is_due(now)
+    }
+
+    /// Notes that they are being listed. The caller brings the outcome to [`listed`](Self::listed).
+    pub(crate) fn begin_listing(&mut self) {
+        self.shards.begin_listing();
     }
 
     /// Takes the stream's shards; none if they could not be listed. What waits is packed accordingly.
     pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant) {
         self.awaited.shards = false;
-        match map {
-            Some(map) => self.shards.listed(map),
-            None => self.shards.not_listed(now, &mut self.rng),
-        }
+        let failed = map.is_none();
+        let changed = self.shards.listed(map, now, &mut self.rng);
         let mut returned = Vec::new();
-        for Unverified { unit, placement } in std::mem::take(&mut self.unverified) {
+        for Unverified { unit, placement, listing } in std::mem::take(&mut self.unverified) {
             match self.shards.judge(&unit, placement.shard_id()) {
                 Verdict::Placed => self.deliver(unit, placement, now),
-                // The newest list does not have it, so nobody can say what it holds.
-                Verdict::Misplaced | Verdict::Unknown => returned.push(misplaced(unit)),
+                Verdict::Unknown if !failed && !self.shards.has_listed(listing) => {
+                    self.unverified.push(Unverified { unit, placement, listing });
+                }
+                // A list that must have it does not, so nobody can say what it holds.
+                Verdict::Misplaced | Verdict::Unknown => {
+                    returned.extend(self.misplaced(unit, &placement, now));
+                }
             }
         }
         self.requeue(returned);
-        self.regroup();
+        if changed {
+            self.regroup();
+        }
     }
 
     /// Breaks up what no longer belongs together, after the map of shards has changed.
@@ -96,22 +130,13 @@ impl Pipeline {
         let broken = self.lane.extract_if(|unit| !self.shards.keeps_together(unit));
         let mut broken: Vec<_> = broken.into_iter().flat_map(Unit::into_members).collect();
         for group in std::mem::take(&mut self.suspects) {
-            let (kept, gone): (Vec<_>, Vec<_>) =
-                group.into_iter().partition(|unit| self.shards.keeps_together(unit));
+            let (kept, gone) = self.shards.part(group);
             broken.extend(gone.into_iter().flat_map(Unit::into_members));
             if !kept.is_empty() {
                 self.suspects.push_back(kept);
             }
         }
-        self.repack(broken);
+        broken.extend(self.packer.take_all());
+        self.enqueue_all(broken);
     }
-}
-
-/// It is in the stream, though consumers of aggregates throw it away there.
-fn misplaced(mut unit: Unit) -> Unit {
-    for member in unit.members_mut() {
-        member.misplaced = member.misplaced.saturating_add(1);
-        member.may_be_written = true;
-    }
-    unit
 }

@@ -26,14 +26,18 @@ pub(crate) struct Shards {
     listing: Listing,
     /// Contradictions and failed calls, until an aggregate lies where it was predicted.
     backoff: Backoff,
-    calls: u64,
+    /// How many have begun.
+    listings: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listing {
     NotNeeded,
     Wanted,
-    UnderWay,
+    /// What has come up since it began may not be in its answer.
+    UnderWay {
+        again: bool,
+    },
 }
 
 /// What a delivered entry's shard says of its aggregate.
@@ -54,7 +58,7 @@ impl Shards {
             Aggregation::PerKey | Aggregation::Off => Listing::NotNeeded,
         };
         let backoff = Backoff::new(settings.backoff_base, LISTING_CEILING);
-        Self { map: None, listing, backoff, calls: 0 }
+        Self { map: None, listing, backoff, listings: 0 }
     }
 
     /// The records with which this one may share an aggregate, and their shard if they need one. None if
@@ -77,12 +81,21 @@ impl Shards {
         }
     }
 
-    /// Whether the records of an aggregate still belong together.
-    pub(crate) fn keeps_together(&self, unit: &Unit) -> bool {
-        let Some((aggregate, predicted)) = unit.predicted() else { return true };
-        let known = self.map.as_ref().and_then(|map| map.by_id(predicted.id()));
-        let misled = unit.members().iter().any(|member| member.misplaced >= MOST_MISPLACED);
-        known.is_some_and(|shard| aggregate.lies_in(shard)) && !misled
+    /// Whether the records of an aggregate still belong together, in the shard that is now predicted.
+    pub(crate) fn keeps_together(&self, unit: &mut Unit) -> bool {
+        let Some(aggregate) = unit.as_predicted_mut() else { return true };
+        aggregate.members().iter().all(|member| member.misplaced < MOST_MISPLACED)
+            && self.map.as_ref().is_some_and(|map| aggregate.predict(map))
+    }
+
+    /// Parts units into those that keep together and those that do not.
+    pub(crate) fn part(&self, units: Vec<Unit>) -> (Vec<Unit>, Vec<Unit>) {
+        let (mut kept, mut broken) = (Vec::new(), Vec::new());
+        for mut unit in units {
+            let part = if self.keeps_together(&mut unit) { &mut kept } else { &mut broken };
+            part.push(unit);
+        }
+        (kept, broken)
     }
 
     /// Says whether an entry that was delivered to `shard_id` is where it belongs.
@@ -90,9 +103,10 @@ impl Shards {
         let Some((aggregate, predicted)) = unit.predicted() else { return Verdict::Placed };
         let known = self.map.as_ref().and_then(|map| map.by_id(shard_id));
         match known {
-            _ if predicted.id() == shard_id => Verdict::Placed,
+            // First what was listed last: a stream that was made anew has old ids for other ranges.
             Some(shard) if aggregate.lies_in(shard) => Verdict::Placed,
             Some(_) => Verdict::Misplaced,
+            None if predicted.id() == shard_id => Verdict::Placed,
             None => Verdict::Unknown,
         }
     }
@@ -105,30 +119,62 @@ impl Shards {
     }
 
     /// Notes that an entry did not come to lie where it was predicted. Until the shards are listed again
-    /// nothing is predicted for the shard that it was meant for.
+    /// nothing is predicted for the shard that it was meant for. True if something was until now.
     pub(crate) fn contradicted(
         &mut self,
         unit: &Unit,
         verdict: Verdict,
         now: Instant,
         rng: &mut Rng,
-    ) {
-        let Some((_, predicted)) = unit.predicted() else { return };
+    ) -> bool {
+        let Some((_, predicted)) = unit.predicted() else { return false };
         let forgotten = self.map.as_mut().is_some_and(|map| map.forget(predicted.id()));
-        if self.listing == Listing::NotNeeded && (forgotten || verdict == Verdict::Unknown) {
-            self.listing = Listing::Wanted;
-            self.back_off(now, rng);
+        if forgotten || verdict == Verdict::Unknown {
+            self.list_again(now, rng);
+        }
+        forgotten
+    }
+
+    /// Forgets all shards, since the stream is not the one that was listed. False if none were known.
+    pub(crate) fn forget_all(&mut self, now: Instant, rng: &mut Rng) -> bool {
+        let known = self.map.take().is_some();
+        if known {
+            self.list_again(now, rng);
+        }
+        known
+    }
+
+    fn list_again(&mut self, now: Instant, rng: &mut Rng) {
+        match &mut self.listing {
+            Listing::NotNeeded => {
+                self.listing = Listing::Wanted;
+                self.back_off(now, rng);
+            }
+            Listing::Wanted => {}
+            Listing::UnderWay { again } => *again = true,
         }
     }
 
-    /// Whether the shards are to be listed now. The caller that is told so brings the outcome back.
-    pub(crate) fn begin_listing(&mut self, now: Instant) -> bool {
-        let begins = self.listing == Listing::Wanted && !self.backoff.is_waiting(now);
-        if begins {
-            self.listing = Listing::UnderWay;
-            self.calls += 1;
-        }
-        begins
+    /// The number of the next listing to begin, which is the first that must know of what has happened
+    /// by now.
+    pub(crate) fn next_listing(&self) -> u64 {
+        self.listings + 1
+    }
+
+    /// Whether the answer that came last tells of what has happened before the listing with this number.
+    pub(crate) fn has_listed(&self, number: u64) -> bool {
+        self.listings >= number
+    }
+
+    /// Whether the shards are to be listed now.
+    pub(crate) fn listing_is_due(&self, now: Instant) -> bool {
+        self.listing == Listing::Wanted && !self.backoff.is_waiting(now)
+    }
+
+    /// Notes that they are being listed. The caller brings the outcome back.
+    pub(crate) fn begin_listing(&mut self) {
+        self.listing = Listing::UnderWay { again: false };
+        self.listings += 1;
     }
 
     #[cfg(test)]
@@ -141,18 +187,18 @@ impl Shards {
         self.backoff.until(now).filter(|_| self.listing == Listing::Wanted)
     }
 
-    pub(crate) fn listed(&mut self, map: ShardMap) {
-        self.map = Some(map);
-        self.listing = Listing::NotNeeded;
-    }
-
-    pub(crate) fn not_listed(&mut self, now: Instant, rng: &mut Rng) {
-        self.map = None;
-        self.listing = Listing::Wanted;
-        self.back_off(now, rng);
+    /// Takes the outcome of a listing; none if it failed. True if what is known has changed.
+    pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant, rng: &mut Rng) -> bool {
+        let again = self.listing == Listing::UnderWay { again: true } || map.is_none();
+        self.listing = if again { Listing::Wanted } else { Listing::NotNeeded };
+        if again {
+            self.back_off(now, rng);
+        }
+        let knew = std::mem::replace(&mut self.map, map).is_some();
+        knew || self.map.is_some()
     }
 
     fn back_off(&mut self, now: Instant, rng: &mut Rng) {
-        self.backoff.fail(self.calls, self.calls + 1, now, rng);
+        self.backoff.fail(self.listings, self.listings + 1, now, rng);
     }
 }

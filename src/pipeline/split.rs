@@ -20,30 +20,50 @@ impl Pipeline {
             pending.note_flight(flight.cut_at, now);
             pending.note_error(error.clone(), now);
         }
-        if units.len() <= 1 {
-            units.into_iter().for_each(|unit| self.reject(unit, &error));
-            return;
+        let halves = match <[Unit; 1]>::try_from(units) {
+            Ok([only]) => self.halve(only, &error),
+            Err(mut units) => {
+                let second = units.split_off(units.len() / 2);
+                [units, second].map(no_attempt)
+            }
+        };
+        for half in halves.into_iter().rev() {
+            self.suspect(half);
         }
-        let second = units.split_off(units.len() / 2);
-        self.suspect([units, second]);
     }
 
-    /// Takes an entry that was refused by itself. A record fails; an aggregate is halved, since it takes
-    /// no more than one of its records to have the whole refused.
-    pub(super) fn reject(&mut self, unit: Unit, error: &Arc<AttemptError>) {
+    /// Takes an entry that was refused in a request that was not. A record fails; the halves of an
+    /// aggregate go on, each an entry of its own again.
+    pub(super) fn reject_entry(&mut self, unit: Unit, error: Arc<AttemptError>) -> Vec<Unit> {
+        self.halve(unit, &error).into_iter().flatten().collect()
+    }
+
+    /// Halves an aggregate, since it takes no more than one of its records to have the whole refused. A
+    /// record fails.
+    fn halve(&mut self, unit: Unit, error: &Arc<AttemptError>) -> [Vec<Unit>; 2] {
         match unit.halve(&self.settings.packing) {
-            ControlFlow::Break(culprit) => self.fail(culprit, Reason::Rejected(error.clone())),
-            ControlFlow::Continue(halves) => self.suspect(halves),
+            ControlFlow::Continue(halves) => halves.map(no_attempt),
+            ControlFlow::Break(culprit) => {
+                self.fail(culprit, Reason::Rejected(error.clone()));
+                [Vec::new(), Vec::new()]
+            }
         }
     }
 
-    /// Puts groups where each is sent alone. The refusal may be another record's fault, so it is no
-    /// attempt of any record's own.
-    fn suspect(&mut self, groups: [Vec<Unit>; 2]) {
-        for mut group in groups.into_iter().rev() {
-            group.iter_mut().flat_map(Unit::members_mut).for_each(|one| one.attempts -= 1);
-            self.totals.requeued += records_in(&group);
-            self.suspects.push_front(group);
+    /// Puts a group in front of those that are each sent alone. What no longer belongs together goes
+    /// back to the others.
+    pub(super) fn suspect(&mut self, group: Vec<Unit>) {
+        let (kept, parted) = self.shards.part(group);
+        self.totals.requeued += records_in(&kept);
+        if !kept.is_empty() {
+            self.suspects.push_front(kept);
         }
+        self.requeue(parted);
     }
+}
+
+/// The refusal may be another record's fault, so it is no attempt of any record's own.
+fn no_attempt(mut units: Vec<Unit>) -> Vec<Unit> {
+    units.iter_mut().flat_map(Unit::members_mut).for_each(|pending| pending.attempts -= 1);
+    units
 }

@@ -2,6 +2,7 @@
 
 mod cutting;
 mod giving_up;
+mod listings;
 mod model;
 mod packing;
 mod placing;
@@ -17,7 +18,7 @@ use tower::BoxError;
 
 use super::cutting::CutReason;
 use super::*;
-use crate::record::{Delivery, Undelivered};
+use crate::record::{Delivery, PartitionKey, Undelivered};
 use crate::service::{
     Classify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError, PutRecordsRequest,
     PutRecordsResponse,
@@ -72,6 +73,15 @@ impl Bench {
 
     fn fail(&mut self, id: RequestId, code: &str) {
         self.pipeline.settle(id, Err(service_error(code)), self.now);
+    }
+
+    /// Begins to list the shards, if that is due.
+    fn lists(&mut self) -> bool {
+        let due = self.pipeline.listing_is_due(self.now);
+        if due {
+            self.pipeline.begin_listing();
+        }
+        due
     }
 
     /// Waits until the pipeline wants to be woken.

@@ -9,7 +9,7 @@ use super::pending::Pending;
 use crate::aggregate::Layout;
 use crate::record::{HashKey, Key, PartitionKey};
 use crate::service::Entry;
-use crate::shard::{Shard, hash_of};
+use crate::shard::{Shard, ShardMap, hash_of};
 
 /// What one entry of a request carries. It is delivered, or sent again, as a whole.
 #[derive(Debug)]
@@ -64,6 +64,16 @@ impl Unit {
         }
     }
 
+    /// Whether nothing more could join.
+    pub(crate) fn is_full(&self, packing: &Packing) -> bool {
+        match self {
+            Self::Single(pending) => {
+                packing.max_records <= 1 || pending.size() >= packing.max_bytes
+            }
+            Self::Aggregate(aggregate) => aggregate.is_full(packing),
+        }
+    }
+
     /// What a request carries of it.
     pub(crate) fn entry(&mut self) -> Entry {
         match self {
@@ -87,6 +97,14 @@ impl Unit {
         match self {
             Self::Single(_) => None,
             Self::Aggregate(aggregate) => Some((aggregate, aggregate.shard.as_ref()?)),
+        }
+    }
+
+    /// The same, to predict another one.
+    pub(crate) fn as_predicted_mut(&mut self) -> Option<&mut Aggregate> {
+        match self {
+            Self::Aggregate(aggregate) if aggregate.shard.is_some() => Some(aggregate),
+            _ => None,
         }
     }
 
@@ -119,7 +137,7 @@ impl Unit {
     }
 }
 
-/// Records that go out as one Kinesis record, or will if more join the first.
+/// Records that go out as one Kinesis record.
 ///
 /// All of them hash to one place, or are predicted to lie in one shard.
 #[derive(Debug)]
@@ -139,7 +157,7 @@ pub(crate) struct Aggregate {
 
 impl Aggregate {
     /// Begins with `first`, which has a key.
-    pub(crate) fn new(first: Pending, shard: Option<Arc<Shard>>, packing: &Packing) -> Self {
+    fn new(first: Pending, shard: Option<Arc<Shard>>, packing: &Packing) -> Self {
         let key = first.key().unwrap_or_else(|| Key::from(""));
         let place = shard.as_ref().map_or(HashKey::new(0), |_| first.hash_key());
         let mut aggregate = Self {
@@ -155,20 +173,9 @@ impl Aggregate {
         aggregate
     }
 
-    pub(crate) fn members(&self) -> &[Pending] {
-        &self.members
-    }
-
-    pub(crate) fn into_members(self) -> Vec<Pending> {
-        self.members
-    }
-
     /// Bytes of its entry: data and partition key.
-    pub(crate) fn size(&self) -> usize {
-        match &self.members[..] {
-            [only] => only.size(),
-            _ => self.layout.size() + self.outer_key().len(),
-        }
+    fn size(&self) -> usize {
+        self.layout.size() + self.outer_key().len()
     }
 
     /// The entry's partition key.
@@ -178,8 +185,7 @@ impl Aggregate {
 
     /// Whether nothing more could join.
     pub(crate) fn is_full(&self, packing: &Packing) -> bool {
-        self.members.len() >= packing.max_records
-            || self.layout.size() + self.outer_key().len() >= packing.max_bytes
+        self.members.len() >= packing.max_records || self.size() >= packing.max_bytes
     }
 
     /// Whether `next` may join, by count and bytes.
@@ -201,6 +207,19 @@ impl Aggregate {
         let (key, record) = (self.member_key(&next), next.record());
         self.layout.add(key, record.explicit_hash_key(), record.data().len());
         self.members.push(next);
+    }
+
+    pub(crate) fn members(&self) -> &[Pending] {
+        &self.members
+    }
+
+    /// Predicts the shard that `map` has for the members. False if they lie in more than one.
+    pub(crate) fn predict(&mut self, map: &ShardMap) -> bool {
+        let shard = map.find(self.span.0).filter(|shard| self.lies_in(shard));
+        if let Some(shard) = shard {
+            self.shard = Some(shard.clone());
+        }
+        shard.is_some()
     }
 
     /// Whether all members lie in `shard`.
@@ -226,8 +245,8 @@ impl Aggregate {
         packed.into_iter().map(Self::seal).collect()
     }
 
-    /// Takes no more. One record alone goes out plain.
-    pub(crate) fn seal(mut self) -> Unit {
+    /// One record alone goes out plain.
+    fn seal(mut self) -> Unit {
         match self.members.len() {
             1 => Unit::Single(self.members.remove(0)),
             _ => Unit::Aggregate(Box::new(self)),

@@ -181,9 +181,11 @@ impl<S> Driver<S> {
         Status::Keeping { count: pipeline.failed(), bytes: pipeline.failed_bytes(), reason }
     }
 
-    /// Whether a refusal leaves something to try again with.
+    /// Whether a refusal leaves something to try again with: records, or the stream's description.
     fn goes_on_refused(&self) -> bool {
-        self.policy == FatalPolicy::KeepTrying && !self.sink.pipeline.is_settled()
+        let pipeline = &self.sink.pipeline;
+        let tries = !pipeline.is_settled() || pipeline.is_on_hold();
+        self.policy == FatalPolicy::KeepTrying && tries
     }
 
     fn answer_flushes(&mut self) {

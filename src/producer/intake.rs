@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
-use crate::limits::{Limits, RecordError};
+use crate::limits::{DEFAULT_RECORD_BYTES, Limits, RecordError};
 use crate::pipeline::unless_it_panics;
 use crate::record::{Reason, Record, Undelivered};
 use crate::stream::StreamId;
@@ -148,9 +148,12 @@ impl Intake {
         unless_it_panics(|| self.status.send_if_modified(modify));
     }
 
-    /// What one record may hold.
+    /// What one record may hold. Before the stream was described that is no more than what every stream
+    /// takes.
     pub(super) fn limits(&self) -> Limits {
-        self.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed))
+        let bytes = self.record_bytes.load(Ordering::Relaxed);
+        let most = if self.is_on_hold() { DEFAULT_RECORD_BYTES } else { bytes };
+        self.limits.with_record_bytes(bytes.min(most))
     }
 
     /// Says how large a record may be, and whether that can change yet.
@@ -175,22 +178,29 @@ impl Intake {
         select(described, refused).await;
     }
 
-    /// Checks a record. One that is too large waits for what the stream's description says.
+    /// Checks a record. One that may be too large waits for what the stream's description says.
     pub(super) async fn check(&self, record: Record) -> Result<Record, NotAccepted> {
-        let too_large = |error: &RecordError| matches!(error, RecordError::TooLarge { .. });
-        let checked = self.limits().check(&record);
-        if checked.as_ref().is_err_and(too_large) && self.is_on_hold() {
-            self.described().await;
-            if let Some(reason) = self.refusal() {
-                return Err(NotAccepted::new(record, reason));
+        match self.check_now(record) {
+            Err(early) if *early.reason() == NotAcceptedReason::Full => {
+                self.described().await;
+                let record = early.into_record();
+                match self.refusal() {
+                    Some(reason) => Err(NotAccepted::new(record, reason)),
+                    None => self.check_now(record),
+                }
             }
+            checked => checked,
         }
-        self.check_now(record)
     }
 
+    /// Checks a record. For one that may be too large there is no room before the stream was described.
     pub(super) fn check_now(&self, record: Record) -> Result<Record, NotAccepted> {
+        let on_hold = self.is_on_hold();
         match self.limits().check(&record) {
             Ok(()) => Ok(record),
+            Err(RecordError::TooLarge { .. }) if on_hold => {
+                Err(NotAccepted::new(record, NotAcceptedReason::Full))
+            }
             Err(error) => Err(NotAccepted::new(record, error)),
         }
     }
@@ -230,7 +240,7 @@ impl Intake {
     /// What to expect of a record that has not come yet: as much as the largest so far had.
     pub(super) fn expected_bytes(&self) -> usize {
         match self.largest.load(Ordering::Relaxed) {
-            0 => self.record_bytes.load(Ordering::Relaxed),
+            0 => self.record_bytes.load(Ordering::Relaxed).min(DEFAULT_RECORD_BYTES),
             largest => largest,
         }
     }

@@ -21,6 +21,7 @@ use self::intake::{Intake, Room};
 use self::sink::Reservation;
 use self::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
+use crate::limits::Limits;
 use crate::record::{Receipt, Record, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::sink::KinesisSink;
@@ -178,6 +179,13 @@ impl Producer {
     #[must_use]
     pub fn stream(&self) -> &StreamId {
         &self.intake.stream
+    }
+
+    /// What one request and one record may hold. Before the stream was
+    /// [described](crate::SinkBuilder::with_describe_stream) a record may have no more than 1 MiB.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.intake.limits()
     }
 
     /// What the sink did since it was built, as of the driver's latest turn. Records that were accepted

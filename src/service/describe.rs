@@ -18,8 +18,10 @@ use crate::stream::{DescribeStream, Distribution, StreamDescription, StreamId};
 ///
 /// An account has 20 such requests a second for all its producers together. So clones share what one
 /// of them has learned, and while one asks about a stream the others wait for its answer. An answer is
-/// kept as long as a clone lives: after the stream was set up anew, make a new describer. An error is
-/// not kept: who waited for that answer asks in turn, one after the other.
+/// kept as long as a clone lives: after the stream was set up anew, make a new describer. Not kept are
+/// errors, after which those who waited for that answer ask in turn, one after the other; and that a
+/// stream is distributed [by the service](Distribution::ByService), which its owner may change when a
+/// sink refuses it.
 ///
 /// It derives a client of its own from the given one, with the SDK's retries off, as
 /// [`PutRecords`](super::PutRecords) does: whoever asks tries again, and says how long an answer may take. A
@@ -64,6 +66,13 @@ impl StreamDescriber {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(known.entry(stream.clone()).or_default())
     }
+
+    fn forget(&self, stream: &StreamId, answer: &Answer) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(stream).is_some_and(|kept| Arc::ptr_eq(kept, answer)) {
+            known.remove(stream);
+        }
+    }
 }
 
 impl fmt::Debug for StreamDescriber {
@@ -77,12 +86,15 @@ impl DescribeStream for StreamDescriber {
         &self,
         stream: &StreamId,
     ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
-        let (client, answer, stream) = (self.client.clone(), self.answer(stream), stream.clone());
+        let (this, answer, stream) = (self.clone(), self.answer(stream), stream.clone());
         async move {
-            let described = answer.get_or_try_init(|| describe(&client, &stream)).await.copied();
-            described.map_err(|reason| {
-                LookupError::new("DescribeStreamSummary", stream.clone(), reason).into()
-            })
+            let ask = || describe(&this.client, &stream);
+            let described = answer.get_or_try_init(ask).await.copied();
+            if described.as_ref().is_ok_and(|one| one.distribution() == Distribution::ByService) {
+                this.forget(&stream, &answer);
+            }
+            described
+                .map_err(|reason| LookupError::new("DescribeStreamSummary", stream, reason).into())
         }
         .boxed()
     }

@@ -35,6 +35,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [linger](Self::with_linger) | self-clocked, 100 ms; with aggregation fill, 100 ms | 0 to 60 s |
 /// | [aggregation](Self::with_aggregation) | off | |
 /// | [aggregate units](Self::with_aggregate_units) | 2 (51,200 bytes) | 1 to 409 |
+/// | [aggregate bytes](Self::with_aggregate_bytes): the same | 51,200 | 1 B to 10 MiB |
 /// | [aggregate records](Self::with_aggregate_records) | 4,294,967,295 | 1 or more |
 /// | [aggregate key](Self::with_aggregate_key) | the first member's | |
 /// | [list shards](Self::with_list_shards) | asks the service, if it aggregates per shard | |
@@ -185,23 +186,27 @@ impl SinkBuilder {
     /// Sets who lists the stream's shards, for [`Aggregation::PerShard`]. A sink made by
     /// [`build`](Self::build) asks the service; over a stack of your own that aggregation needs this.
     ///
-    /// The shards are listed at first use, before anything is accepted or sent, and again when a response
-    /// contradicts them; one call at a time, of 10 s at most, with back-off up to a minute.
+    /// The shards are listed at first use, before anything is sent, and again when a response contradicts
+    /// them; one call at a time, of 10 s at most, with back-off up to a minute. The service wants the
+    /// permission `kinesis:ListShards`.
     pub fn with_list_shards(mut self, list_shards: impl ListShards + 'static) -> Self {
         self.list_shards = Some(Arc::new(list_shards));
         self
     }
 
-    /// Has the stream described at first use, before anything is accepted or sent. A sink made by
+    /// Has the stream described at first use, before anything is sent. A sink made by
     /// [`build`](Self::build) that aggregates does so by itself, with
-    /// [`StreamDescriber`](crate::service::StreamDescriber).
+    /// [`StreamDescriber`](crate::service::StreamDescriber); the service wants the permission
+    /// `kinesis:DescribeStreamSummary`. A sink takes no records before, a producer only such as every
+    /// stream takes, up to 1 MiB.
     ///
     /// A stream that [distributes its records itself](crate::Distribution::ByService) is refused if the
     /// sink aggregates, and one that does not exist is told at once, both as
     /// [`SinkError::Request`](crate::SinkError::Request). The stream's limit for a record becomes the
-    /// sink's, unless a lower one was [set](Limits::with_record_bytes). If the stream may not or cannot be
-    /// described, one line at INFO says so and everything stays as it was set; a call that fails for
-    /// what may pass is made up to five times, of 10 s at most.
+    /// sink's, unless a lower one was [set](Limits::with_record_bytes); a record that is larger than a
+    /// request should be goes in one by itself. If the stream may not or cannot be described, one line at
+    /// INFO says so and everything stays as it was set; a call that fails for what may pass is made up to
+    /// five times, of 10 s at most.
     pub fn with_describe_stream(mut self, describe_stream: impl DescribeStream + 'static) -> Self {
         self.describe_stream = Describe::With(Arc::new(describe_stream));
         self
@@ -346,6 +351,10 @@ impl SinkBuilder {
     /// The stack is asked for readiness only when a request is due, and called in the same poll. It
     /// should limit the time of a request, as [`TimeoutLayer`] does: the sink waits for every answer.
     ///
+    /// There is no client to ask about the stream: with aggregation say who
+    /// [describes it](Self::with_describe_stream), unless it is known not to distribute its records
+    /// itself, and for [`Aggregation::PerShard`] who [lists its shards](Self::with_list_shards).
+    ///
     /// # Errors
     ///
     /// A setting is out of range, or `stream` is neither a name nor an ARN.
@@ -409,6 +418,10 @@ impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkBuilder")
             .field("settings", &self.settings)
+            .field("linger", &self.linger)
+            .field("buffer_records", &self.buffer_records)
+            .field("list_shards", &self.list_shards.is_some())
+            .field("describe_stream", &matches!(self.describe_stream, Describe::With(_)))
             .field("request_timeout", &self.request_timeout)
             .field("dead_letters", &self.dead_letters.is_some())
             .field("fatal_policy", &self.fatal_policy)

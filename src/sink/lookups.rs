@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tower::BoxError;
 use tracing::{info, warn};
 
-use crate::pipeline::Pipeline;
-use crate::service::{ErrorClass, attempt_error};
+use crate::pipeline::{NO_STREAM, Pipeline};
+use crate::service::ErrorClass;
 use crate::shard::{ListShards, Shard, ShardMap};
 use crate::stream::{DescribeStream, Distribution, StreamDescription};
 use crate::timeout::TimeoutError;
@@ -78,7 +78,9 @@ impl Lookups {
         if self.description.is_empty() {
             let begins = pipeline.may_describe(now);
             if begins {
-                let call = describe.describe_stream(pipeline.stream());
+                let (describe, stream) = (describe.clone(), pipeline.stream().clone());
+                // In the task, so that code of the user's panics there.
+                let call = async move { describe.describe_stream(&stream).await };
                 self.description.spawn_on(bounded(call), &Handle::current());
             }
             return begins;
@@ -104,12 +106,14 @@ impl Lookups {
     /// A stream that does not exist is told at once. Everything else shows in the requests themselves.
     fn not_described(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
         let (class, noted) = pipeline.judge(&error);
-        let missing = noted.code() == "ResourceNotFoundException";
-        self.unanswered += u32::from(!missing);
+        let missing = noted.code() == NO_STREAM;
+        self.unanswered += 1;
         let may_pass = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
-        if missing || (may_pass && self.unanswered < DESCRIPTIONS) {
-            pipeline.refuse_as(class, error, now);
-            return;
+        if missing {
+            return pipeline.refuse_as(ErrorClass::Fatal, error, now);
+        }
+        if may_pass && self.unanswered < DESCRIPTIONS {
+            return pipeline.refuse_as(class, error, now);
         }
         info!(
             target: TARGET,
@@ -130,10 +134,13 @@ impl Lookups {
     ) -> bool {
         let Some(list) = &self.list_shards else { return false };
         if self.listing.is_empty() {
-            let begins = pipeline.begin_listing(now);
+            let begins = pipeline.listing_is_due(now);
             if begins {
-                let call = list.list_shards(pipeline.stream());
+                let (list, stream) = (list.clone(), pipeline.stream().clone());
+                let call = async move { list.list_shards(&stream).await };
+                // Outside of a runtime this panics, so before the pipeline counts on an answer.
                 self.listing.spawn_on(bounded(call), &Handle::current());
+                pipeline.begin_listing();
             }
             return begins;
         }
@@ -152,7 +159,7 @@ impl Lookups {
     }
 
     fn warn_of_listing(&mut self, error: &BoxError, pipeline: &Pipeline) {
-        let noted = attempt_error(&**error);
+        let (_, noted) = pipeline.judge(error);
         if !std::mem::replace(&mut self.listing_warned, true) {
             warn!(
                 target: TARGET,

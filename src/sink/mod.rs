@@ -24,6 +24,7 @@ use self::lookups::Lookups;
 use self::requests::Requests;
 use crate::build_error::BuildError;
 use crate::error::SinkError;
+use crate::limits::Limits;
 use crate::pipeline::Pipeline;
 use crate::record::Record;
 use crate::record::{DeadLetter, Undelivered};
@@ -60,7 +61,8 @@ use crate::trace::TARGET;
 /// All of them move the sink along: they collect what was answered, requeue what failed, send what is
 /// due.
 ///
-/// - `poll_ready` is ready while the records and bytes held are under their bounds.
+/// - `poll_ready` is ready while the records and bytes held are under their bounds, once the stream was
+///   described and its shards were listed, if they are to be.
 /// - `start_send` stores the record and does no I/O. It hands back a record that can never be sent, or
 ///   that comes while the sink is full; the sink stays usable.
 /// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
@@ -76,7 +78,8 @@ use crate::trace::TARGET;
 /// # Panics
 ///
 /// The poll methods panic outside of a tokio runtime with its timer enabled. A sink may move between
-/// runtimes, but its requests in flight stay with the one they were sent in.
+/// runtimes, but its requests in flight stay with the one they were sent in, and so does what it asks
+/// about the stream.
 ///
 /// # Cancel safety
 ///
@@ -141,13 +144,21 @@ impl<S> KinesisSink<S> {
         self.pipeline.stream()
     }
 
+    /// What one request and one record may hold, as it is now: the stream's
+    /// [description](SinkBuilder::with_describe_stream) can change it.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.pipeline.settings().limits
+    }
+
     /// Records that wait to be sent, requeued ones among them.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.pipeline.waiting()
     }
 
-    /// Records in requests that are not answered.
+    /// Records in requests that are not answered, or whose answer names a shard that has yet to be
+    /// listed.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.pipeline.in_flight()
@@ -253,8 +264,8 @@ where
                     // Outside of a runtime this panics, so before anything is cut.
                     let runtime = Handle::current();
                     let Some((id, request, reason)) = self.pipeline.cut(now) else { break };
-                    let records = request.entries().len();
-                    trace!(target: TARGET, ?reason, records, "request cut");
+                    let entries = request.entries().len();
+                    trace!(target: TARGET, ?reason, entries, "request cut");
                     let call = AssertUnwindSafe(|| self.service.call(request));
                     match catch_unwind(call) {
                         Ok(call) => self.requests.spawn(id, call, &runtime),

@@ -29,8 +29,8 @@ impl Default for StreamDescription {
 }
 
 impl StreamDescription {
-    /// Sets the most bytes of one record, data and partition key together; by default
-    /// [`DEFAULT_RECORD_BYTES`].
+    /// Sets the most bytes of one record, data and partition key together: 1 B to 10 MiB (a sink takes
+    /// what is outside for the nearer end), by default [`DEFAULT_RECORD_BYTES`].
     #[must_use]
     pub fn with_max_record_bytes(mut self, bytes: usize) -> Self {
         self.max_record_bytes = bytes;

@@ -35,18 +35,18 @@ where
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         let span = make_span(&request);
         let stream = request.stream().clone();
-        let records = request.entries().len();
+        let entries = request.entries().len();
         let entered = span.clone().entered();
         debug!(
             target: TARGET,
-            records,
+            entries,
             bytes = request.bytes(),
-            "sending {records} records to stream {}",
+            "sending {entries} entries to stream {}",
             stream.name()
         );
         let inner = self.inner.call(request);
         drop(entered);
-        ResponseFuture::new(inner, span, stream, records)
+        ResponseFuture::new(inner, span, stream, entries)
     }
 }
 

@@ -45,6 +45,11 @@ enum Step {
     OfferFailed,
     TakeFailed,
     TakeUndelivered,
+    FailRefused,
+    /// The stream's limit for a record is told.
+    Describe {
+        more: usize,
+    },
     /// The stream splits a shard, or merges two.
     Reshard {
         seed: u64,
@@ -109,6 +114,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::OfferFailed),
         1 => Just(Step::TakeFailed),
         1 => Just(Step::TakeUndelivered),
+        1 => Just(Step::FailRefused),
+        1 => (0..100_usize).prop_map(|more| Step::Describe { more }),
         3 => any::<u64>().prop_map(|seed| Step::Reshard { seed }),
         4 => Just(Step::BeginListing),
         4 => prop::bool::weighted(0.2).prop_map(|fails| Step::EndListing { fails }),
@@ -234,11 +241,14 @@ impl Model {
             Step::Reshard { seed } => self.stream.reshard(&mut Rng::with_seed(*seed)),
             Step::BeginListing => self.begin_listing(),
             Step::EndListing { fails } => self.end_listing(*fails),
+            Step::Describe { more } => self.describe(*more),
+            Step::FailRefused => {
+                self.note_flights();
+                let error = AttemptError { code: "Refused".into(), message: String::new() };
+                self.bench.pipeline.fail_refused(&Arc::new(error));
+            }
             Step::TakeUndelivered => {
-                for flight in self.bench.pipeline.flights.values() {
-                    let members = flight.units.iter().flat_map(Unit::members);
-                    self.unknown.extend(members.map(|one| number(one.record().data())));
-                }
+                self.note_flights();
                 let taken = self.bench.pipeline.take_undelivered();
                 let order: Vec<_> = taken.iter().map(|one| number(one.record().data())).collect();
                 assert!(order.is_sorted(), "{order:?}");
@@ -247,8 +257,26 @@ impl Model {
         }
     }
 
+    /// What is in flight may be written, if it is given up now.
+    fn note_flights(&mut self) {
+        for flight in self.bench.pipeline.flights.values() {
+            let members = flight.units.iter().flat_map(Unit::members);
+            self.unknown.extend(members.map(|one| number(one.record().data())));
+        }
+    }
+
+    /// Learns of a limit that is not lower than before: what was accepted can be sent.
+    fn describe(&mut self, more: usize) {
+        let limit = self.settings.limits.record_bytes() + more;
+        let limits = self.settings.limits.with_record_bytes(limit);
+        self.bench.pipeline.settings.limits = limits;
+        self.settings.limits = limits.with_request_bytes(limits.request_bytes().max(limit));
+        let description = StreamDescription::default().with_max_record_bytes(limit);
+        self.bench.pipeline.described(Some(description));
+    }
+
     fn begin_listing(&mut self) {
-        if self.bench.pipeline.begin_listing(self.bench.now) {
+        if self.bench.lists() {
             assert!(self.listing.is_none(), "one at a time");
             self.listing = Some(self.stream.shards.clone());
         }

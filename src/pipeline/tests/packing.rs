@@ -28,7 +28,7 @@ fn all_payloads(request: &PutRecordsRequest) -> Vec<Vec<String>> {
 }
 
 impl Bench {
-    fn send(&mut self, record: impl Into<Record>) {
+    pub(super) fn send(&mut self, record: impl Into<Record>) {
         self.pipeline.accept(record.into(), self.now).unwrap();
     }
 
@@ -322,6 +322,76 @@ fn the_payloads_of_a_request_are_in_memory_once() {
     let taken = bench.pipeline.take_undelivered();
     assert_eq!(taken[0].record(), &Record::from(("k", vec![b'x'; 1_000])));
     assert_eq!(taken[1].record(), &Record::from(("k", "2")));
+}
+
+#[test]
+fn a_search_for_many_culprits_keeps_a_civil_pace() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    bench.accept(0..500);
+    bench.pipeline.close();
+    let (mut requests, begun) = (0, bench.now);
+    while !bench.pipeline.is_settled() {
+        let Some((id, request, _)) = bench.pipeline.cut(bench.now) else {
+            bench.sleep();
+            continue;
+        };
+        requests += 1;
+        let refused = || failed("InvalidArgumentException");
+        bench.settle(id, request.entries().iter().map(|_| refused()).collect());
+    }
+    assert_eq!(bench.pipeline.take_failed().len(), 500);
+    // Both halves of each aggregate are in the next request.
+    assert!(requests <= 11, "{requests}");
+    assert!(bench.now - begun > Duration::from_millis(500), "{:?}", bench.now - begun);
+}
+
+#[test]
+fn what_nothing_can_join_does_not_wait() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.target = 100;
+    let mut bench = Bench::new(settings);
+    bench.send(("k", vec![b'x'; 150]));
+    bench.pipeline.flush();
+    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 1)));
+}
+
+#[test]
+fn a_request_is_summed_up_in_records_and_entries() {
+    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    ["a", "a", "a", "b", "b"].into_iter().for_each(|key| bench.send((key, "data")));
+    bench.pipeline.close();
+    let (id, request) = bench.cut();
+    bench.settle(id, vec![delivered(), failed(THROTTLE)]);
+    let summary = bench.pipeline.last_request().unwrap();
+    assert_eq!((summary.records, summary.entries, summary.delivered), (5, 2, 3));
+    assert_eq!(summary.bytes, request.bytes());
+    assert_eq!(summary.errors[0].count, 1, "entries, not records");
+    bench.now += Duration::from_secs(1);
+    let (id, _) = bench.cut();
+    bench.fail(id, "InternalFailure");
+    let summary = bench.pipeline.last_request().unwrap();
+    assert_eq!((summary.records, summary.entries, summary.delivered), (2, 1, 0));
+    assert_eq!(summary.errors[0].count, 1);
+}
+
+#[test]
+fn a_described_limit_leaves_the_requests_alone() {
+    let limits = Limits::default().with_request_bytes(1 << 20);
+    let mut bench = Bench::new(Settings { limits, ..settings() });
+    let described = |bytes| Some(StreamDescription::default().with_max_record_bytes(bytes));
+    bench.pipeline.described(described(10 << 20));
+    (0..30).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
+    bench.send(("k", vec![b'x'; 3 << 20]));
+    bench.pipeline.close();
+    let (_, request) = bench.cut();
+    assert!(request.bytes() <= 1 << 20, "{}", request.bytes());
+    let lengths = [bench.cut().1, bench.cut().1, bench.cut().1].map(|one| one.entries().len());
+    assert_eq!(lengths, [10, 10, 1], "the large one goes by itself");
+    for (told, limit) in [(20 << 20, 10 << 20), (0, 1)] {
+        let mut bench = Bench::new(settings());
+        bench.pipeline.described(described(told));
+        assert_eq!(bench.pipeline.settings().limits.record_bytes(), limit);
+    }
 }
 
 #[test]

@@ -6,31 +6,31 @@ use crate::aggregate;
 use crate::record::HashKey;
 use crate::shard::{HashRange, Shard, ShardMap, hash_of};
 
-const HALF: u128 = 1 << 127;
+pub(super) const HALF: u128 = 1 << 127;
 
-fn per_shard() -> Settings {
+pub(super) fn per_shard() -> Settings {
     let packing = Packing { aggregation: Aggregation::PerShard, ..Packing::default() };
     Settings { packing, linger: Linger::Fill(Duration::from_millis(100)), ..settings() }
 }
 
-fn shard(id: &str, start: u128, end: u128) -> Shard {
+pub(super) fn shard(id: &str, start: u128, end: u128) -> Shard {
     Shard::new(id, HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap())
 }
 
-fn map(shards: &[Shard]) -> Option<ShardMap> {
+pub(super) fn map(shards: &[Shard]) -> Option<ShardMap> {
     Some(ShardMap::new(shards.to_vec()).unwrap())
 }
 
-fn halves() -> [Shard; 2] {
+pub(super) fn halves() -> [Shard; 2] {
     [shard("lower", 0, HALF - 1), shard("upper", HALF, u128::MAX)]
 }
 
-fn placed(id: &str) -> Result<Placement, EntryError> {
+pub(super) fn placed(id: &str) -> Result<Placement, EntryError> {
     Ok(Placement::new(id, "1"))
 }
 
 /// Payloads by entry.
-fn packed(request: &PutRecordsRequest) -> Vec<Vec<String>> {
+pub(super) fn packed(request: &PutRecordsRequest) -> Vec<Vec<String>> {
     let payloads = |entry: &crate::service::Entry| {
         let members = aggregate::deaggregate(entry.data());
         members.map(|one| String::from_utf8(one.data().to_vec()).unwrap()).collect()
@@ -38,28 +38,42 @@ fn packed(request: &PutRecordsRequest) -> Vec<Vec<String>> {
     request.entries().iter().map(payloads).collect()
 }
 
+/// The members' partition keys.
+pub(super) fn keys_of(entry: &crate::service::Entry) -> Vec<String> {
+    let keys = aggregate::deaggregate(entry.data()).map(|one| one.partition_key().cloned());
+    keys.map(|key| key.map(|key| key.to_string()).unwrap_or_default()).collect()
+}
+
 impl Bench {
     /// A pipeline that knows these shards, with records under the keys given, each its own payload.
-    fn knowing(shards: &[Shard], keys: &[&'static str]) -> Self {
+    pub(super) fn knowing(shards: &[Shard], keys: &[&'static str]) -> Self {
         let mut bench = Self::new(per_shard());
-        assert!(bench.pipeline.begin_listing(bench.now));
+        assert!(bench.lists());
         bench.pipeline.listed(map(shards), bench.now);
         keys.iter().for_each(|key| bench.keyed(key));
         bench
     }
 
-    fn keyed(&mut self, key: &'static str) {
+    pub(super) fn keyed(&mut self, key: &'static str) {
         self.pipeline.accept(Record::from((key, key)), self.now).unwrap();
     }
 
-    fn closing(&mut self) -> (RequestId, PutRecordsRequest) {
+    pub(super) fn closing(&mut self) -> (RequestId, PutRecordsRequest) {
         self.pipeline.close();
         self.cut()
     }
 
+    /// The next request, when one is due.
+    pub(super) fn next(&mut self) -> PutRecordsRequest {
+        while self.pipeline.due(self.now).is_none() {
+            self.sleep();
+        }
+        self.cut().1
+    }
+
     /// Waits until the shards are to be listed.
-    fn until_listing(&mut self) {
-        while !self.pipeline.begin_listing(self.now) {
+    pub(super) fn until_listing(&mut self) {
+        while !self.lists() {
             self.sleep();
         }
     }
@@ -83,14 +97,14 @@ fn what_is_predicted_for_one_shard_travels_together() {
     assert_eq!(packed(&request), [vec!["a", "h"], vec!["b", "d"], vec!["placed"]]);
     bench.settle(id, vec![placed("lower"), placed("upper"), placed("lower")]);
     assert!(bench.pipeline.is_settled());
-    assert!(!bench.pipeline.begin_listing(bench.now), "once is enough");
+    assert!(!bench.lists(), "once is enough");
 }
 
 #[test]
 fn as_long_as_no_shard_is_known_only_equal_keys_travel_together() {
     let mut bench = Bench::new(per_shard());
-    assert!(bench.pipeline.begin_listing(bench.now));
-    assert!(!bench.pipeline.begin_listing(bench.now), "one call at a time");
+    assert!(bench.lists());
+    assert!(!bench.lists(), "one call at a time");
     ["a", "h", "a"].iter().for_each(|key| bench.keyed(key));
     let mut unlisted = Bench::new(per_shard());
     ["a", "h", "a"].iter().for_each(|key| unlisted.keyed(key));
@@ -191,7 +205,7 @@ fn after_a_contradiction_nothing_is_predicted_for_that_shard() {
     settings.packing.max_records = 2;
     settings.limits = settings.limits.with_request_entries(1);
     let mut bench = Bench::new(settings);
-    assert!(bench.pipeline.begin_listing(bench.now));
+    assert!(bench.lists());
     bench.pipeline.listed(map(&halves()), bench.now);
     ["a", "h", "a", "h", "b", "d"].iter().for_each(|key| bench.keyed(key));
     let (id, request) = bench.closing();
@@ -217,7 +231,7 @@ fn a_list_that_is_always_wrong_costs_two_copies_and_no_more() {
     bench.pipeline.close();
     let mut requests = 0;
     while !bench.pipeline.is_settled() {
-        if bench.pipeline.begin_listing(bench.now) {
+        if bench.lists() {
             bench.pipeline.listed(map(&halves()), bench.now);
         } else if let Some((id, request, _)) = bench.pipeline.cut(bench.now) {
             requests += 1;

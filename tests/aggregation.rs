@@ -3,11 +3,15 @@
 mod logs;
 mod scripted;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, Sink, SinkExt, StreamExt, future, stream};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
@@ -129,6 +133,118 @@ async fn as_long_as_shards_cannot_be_listed_it_packs_per_key() {
     );
 }
 
+/// An error whose text panics.
+#[derive(Debug)]
+struct Unreadable;
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("in the text of an error")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// Listers that fail in ways that nobody should.
+fn unruly() -> [Box<Lister>; 4] {
+    [
+        Box::new(|call| match call {
+            0 => panic!("before there is a future"),
+            _ => future::ready(Ok(quarters())).boxed(),
+        }),
+        Box::new(|call| match call {
+            0 => async { panic!("in the future") }.boxed(),
+            _ => future::ready(Ok(quarters())).boxed(),
+        }),
+        Box::new(|call| match call {
+            0 => future::ready(Err(Unreadable.into())).boxed(),
+            _ => future::ready(Ok(quarters())).boxed(),
+        }),
+        Box::new(|call| match call {
+            0 => future::pending().boxed(),
+            _ => future::ready(Ok(quarters())).boxed(),
+        }),
+    ]
+}
+
+type Lister = dyn Fn(usize) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> + Send + Sync;
+
+#[tokio::test(start_paused = true)]
+async fn a_lister_that_panics_or_is_silent_holds_nothing_up_for_ever() {
+    for lister in unruly() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let list = move |_| lister(counted.fetch_add(1, Ordering::SeqCst));
+        let builder = builder(Aggregation::PerShard).with_list_shards(list);
+        let producer = builder.build_with(four_shards(), "example").unwrap().spawn();
+        let begun = Instant::now();
+        producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "it is asked again");
+        producer.close().await.unwrap();
+    }
+}
+
+#[test]
+fn a_first_poll_outside_of_a_runtime_costs_only_that_poll() {
+    let list = |_| async { Ok::<_, BoxError>(quarters()) };
+    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let mut sink = builder.build_with(four_shards(), "example").unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let poll = AssertUnwindSafe(|| Pin::new(&mut sink).poll_ready(&mut cx).is_ready());
+    assert!(catch_unwind(poll).is_err());
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(sink.send(Record::from(("k", "data")))).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_series_of_failing_listings_is_told_once() {
+    let logs = Logs::listen(Level::WARN);
+    let calls = AtomicUsize::new(0);
+    // Fails, works, and after a contradiction fails and works again.
+    let list = move |_| {
+        let call = calls.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match call {
+                0 | 2 => Err(service_error("AccessDeniedException")),
+                _ => Ok(quarters()),
+            }
+        }
+    };
+    let elsewhere = Scripted::new(|call, request| {
+        Ok(match call {
+            1 => PutRecordsResponse::new(vec![Ok(Placement::new("elsewhere", "1"))]),
+            _ => place(request, &quarters()),
+        })
+    });
+    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let producer = builder.build_with(elsewhere, "example").unwrap().spawn();
+    for _ in 0..3 {
+        sleep(Duration::from_secs(10)).await;
+        for key in ["a", "h"] {
+            producer.send(Record::from((key, key))).await.unwrap();
+        }
+        producer.flush().await.unwrap();
+    }
+    producer.close().await.unwrap();
+    assert_eq!(producer.totals().delivered, 6);
+    assert_eq!(logs.with("cannot be listed").len(), 2, "{:?}", logs.with(""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lister_that_is_not_needed_is_not_asked() {
+    for aggregation in [Aggregation::Off, Aggregation::PerKey] {
+        let list = |_| async { panic!("nobody wants to know") };
+        let builder = builder(aggregation).with_list_shards(list);
+        let mut sink = builder.build_with(four_shards(), "example").unwrap();
+        let begun = Instant::now();
+        sink.send(Record::from(("k", "data"))).await.unwrap();
+        assert!(begun.elapsed() <= Duration::from_millis(120));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_sink_lists_again_only_when_it_has_to() {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -240,6 +356,11 @@ async fn settings_are_checked_when_it_is_built() {
 #[tokio::test(start_paused = true)]
 async fn the_buffer_is_larger_by_default_and_bounded_all_the_same() {
     let stalled = Scripted::delivering().with_round_trip(Duration::from_secs(3_600));
+    let mut sink = builder(Aggregation::Off).build_with(stalled.clone(), "example").unwrap();
+    let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
+    let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
+    assert!(forward.await.is_err(), "it waits");
+    assert_eq!(sink.waiting() + sink.in_flight(), 10_000);
     let mut sink = builder(Aggregation::PerKey).build_with(stalled, "example").unwrap();
     let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
     let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));

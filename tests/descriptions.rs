@@ -3,12 +3,13 @@
 mod logs;
 mod scripted;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, pending};
-use futures::{FutureExt, SinkExt};
+use futures::future::{BoxFuture, pending, poll_fn};
+use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::{
     Aggregation, CloseError, Distribution, FatalPolicy, KinesisSink, Limits, NotAcceptedReason,
     Record, RecordError, SinkBuilder, SinkError, StreamDescription, StreamId,
@@ -68,10 +69,20 @@ fn of_bytes(bytes: usize) -> Record {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_distributes_by_itself_is_refused_before_anything_is_sent() {
-    let service = Scripted::delivering();
-    let describer = Describer::default();
-    let builder = aggregating().with_describe_stream(describer.saying(|_| Ok(by_service())));
-    let mut sink = sink(builder, &service);
+    for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
+        let service = Scripted::delivering();
+        let describer = Describer::default();
+        let builder = aggregating()
+            .with_aggregation(aggregation)
+            .with_list_shards(|_| async { Err(BoxError::from("none")) })
+            .with_describe_stream(describer.saying(|_| Ok(by_service())));
+        refuses_three_times(sink(builder, &service)).await;
+        assert!(service.requests().is_empty());
+        assert_eq!(describer.calls(), 3, "the next poll asks again, after a back-off");
+    }
+}
+
+async fn refuses_three_times(mut sink: KinesisSink<Scripted>) {
     for _ in 0..3 {
         let Err(SinkError::Request { source, kept, .. }) = sink.send(Record::from("a")).await
         else {
@@ -80,8 +91,6 @@ async fn a_stream_that_distributes_by_itself_is_refused_before_anything_is_sent(
         assert!(source.to_string().contains("switch aggregation off"), "{source}");
         assert_eq!(kept, 0);
     }
-    assert!(service.requests().is_empty());
-    assert_eq!(describer.calls(), 3, "the next poll asks again, after a back-off");
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,7 +151,7 @@ async fn the_streams_own_limit_for_a_record_holds() {
 
 #[tokio::test(start_paused = true)]
 async fn without_permission_the_defaults_stay_and_one_line_says_so() {
-    for code in ["AccessDeniedException", "UnknownOperationException"] {
+    for code in ["AccessDeniedException", "UnknownOperationException", "ValidationException"] {
         let logs = Logs::listen(Level::INFO);
         let service = Scripted::delivering();
         let describer = Describer::default();
@@ -167,7 +176,12 @@ async fn what_may_pass_is_tried_five_times() {
         let describer = Describer::default();
         let failing = describer.saying(move |_| Err(service_error(code)));
         let mut failing = sink(aggregating().with_describe_stream(failing), &service);
-        failing.send(Record::from("a")).await.unwrap();
+        let (logs, begun) = (Logs::listen(Level::INFO), Instant::now());
+        failing.feed(Record::from("a")).await.unwrap();
+        assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
+        let lines = logs.with("");
+        assert_eq!(lines.len(), 1, "no request has failed, and none has succeeded: {lines:?}");
+        failing.flush().await.unwrap();
         assert_eq!((describer.calls(), service.sizes()), (5, vec![1]), "{code}");
 
         let describer = Describer::default();
@@ -211,10 +225,13 @@ async fn a_producers_large_record_waits_for_the_description() {
     let described = Describer::default().saying(|_| Ok(large_records()));
     let builder = aggregating().with_describe_stream(described);
     let producer = sink(builder, &service).spawn();
-    assert!(producer.try_send(of_bytes(2 * MIB)).is_err(), "it cannot wait");
+    let early = producer.try_send(of_bytes(2 * MIB)).unwrap_err();
+    assert_eq!(*early.reason(), NotAcceptedReason::Full, "it cannot wait");
+    assert_eq!(producer.limits().record_bytes(), MIB);
     let receipt = producer.put(of_bytes(2 * MIB)).await.unwrap();
     receipt.await.unwrap();
     producer.try_send(of_bytes(2 * MIB)).unwrap();
+    assert_eq!(producer.limits().record_bytes(), 10 * MIB);
     assert!(producer.put(of_bytes(10 * MIB + 1)).await.is_err());
     producer.close().await.unwrap();
 
@@ -251,6 +268,77 @@ async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() 
         assert!(receipt.await.is_err());
         assert!(service.requests().is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
+    let service = Scripted::delivering();
+    let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
+    let builder = aggregating().with_limits(limits).with_aggregate_bytes(2 * MIB);
+    let producer = sink(builder.with_describe_stream(described), &service).spawn();
+    for _ in 0..45 {
+        producer.send(of_bytes(100_000)).await.unwrap();
+    }
+    let refused = producer.send(of_bytes(3 * MIB)).await.unwrap_err();
+    assert!(matches!(refused.reason(), NotAcceptedReason::Record(_)), "{refused}");
+    producer.close().await.unwrap();
+    let requests = service.requests();
+    let mut entries = requests.iter().flat_map(|request| request.entries());
+    assert!(entries.all(|entry| entry.size() <= MIB));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
+    let created = Arc::new(AtomicUsize::new(0));
+    let seen = created.clone();
+    let describer = Describer::default().saying(move |_| match seen.load(Ordering::SeqCst) {
+        0 => Err(service_error("ResourceNotFoundException")),
+        _ => Ok(StreamDescription::default()),
+    });
+    let builder = aggregating().with_describe_stream(describer);
+    let service = Scripted::delivering();
+    let mut producer = sink(builder.with_fatal_policy(FatalPolicy::KeepTrying), &service).spawn();
+    let fed = SinkExt::feed(&mut producer, Record::from("a")).await;
+    assert!(matches!(fed, Err(SinkError::Request { .. })), "{fed:?}");
+    let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
+    assert!(matches!(refused.reason(), NotAcceptedReason::Refused(_)), "{refused}");
+    created.store(1, Ordering::SeqCst);
+    sleep(Duration::from_secs(10)).await;
+    SinkExt::feed(&mut producer, Record::from("a")).await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.sizes(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_clones_are_ready_before_the_first_record() {
+    let described = Describer::default().saying(|_| Ok(large_records()));
+    let builder = aggregating().with_describe_stream(described);
+    let producer = sink(builder, &Scripted::delivering()).spawn();
+    let mut clones = vec![producer; 20];
+    for clone in &mut clones {
+        poll_fn(|cx| Pin::new(&mut *clone).poll_ready(cx)).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_moves_while_it_asks_wakes_who_polled_last() {
+    let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    let list = |_| async {
+        sleep(Duration::from_millis(20)).await;
+        Err(BoxError::from("none"))
+    };
+    let builder = aggregating().with_aggregation(Aggregation::PerShard).with_list_shards(list);
+    let mut sink = sink(builder.with_describe_stream(described), &Scripted::delivering());
+    let mut first = tokio_test::task::spawn(());
+    let mut second = tokio_test::task::spawn(());
+    for _ in 0..2 {
+        assert!(first.enter(|cx, _| Pin::new(&mut sink).poll_ready(cx)).is_pending());
+        assert!(second.enter(|cx, _| Pin::new(&mut sink).poll_ready(cx)).is_pending());
+        sleep(Duration::from_millis(12)).await;
+        assert!(second.is_woken());
+    }
+    assert!(second.enter(|cx, _| Pin::new(&mut sink).poll_ready(cx)).is_ready());
 }
 
 #[tokio::test(start_paused = true)]

@@ -383,6 +383,22 @@ async fn an_error_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_stream_that_distributes_by_itself_is_asked_about_again() {
+    let wire = Wire::new(move |number| match number {
+        0 => Ok((200, described(r#","RecordDistributionStrategy":"AUTO""#))),
+        _ => Ok((200, described(""))),
+    });
+    wire.let_go(2);
+    let describer = StreamDescriber::new(&wire.client());
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        found.push(start(&describer, "example").await.unwrap().unwrap().distribution());
+    }
+    let by_key = Distribution::ByPartitionKey;
+    assert_eq!((found, wire.asked()), (vec![Distribution::ByService, by_key, by_key], 2));
+}
+
+#[tokio::test]
 async fn who_is_dropped_while_asking_or_waiting_leaves_the_others_alone() {
     let wire = Wire::new(|_| Ok((200, described(""))));
     let describer = StreamDescriber::new(&wire.client());

@@ -1,0 +1,113 @@
+//! What a sink made by `build` asks the service about the stream, over a mocked SDK.
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::Region;
+use aws_sdk_kinesis::operation::describe_stream_summary::DescribeStreamSummaryOutput;
+use aws_sdk_kinesis::operation::list_shards::ListShardsOutput;
+use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{
+    HashKeyRange, PutRecordsResultEntry, RecordDistributionStrategy, SequenceNumberRange, Shard,
+    StreamDescriptionSummary, StreamStatus,
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use futures::SinkExt;
+use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder, SinkError};
+
+/// The service: answers every call, and counts them.
+struct Service {
+    put_records: Rule,
+    describe: Rule,
+    list_shards: Rule,
+}
+
+impl Service {
+    fn with(strategy: RecordDistributionStrategy) -> Self {
+        let result = PutRecordsResultEntry::builder().shard_id("shard").sequence_number("1");
+        let put = PutRecordsOutput::builder().records(result.build()).build().unwrap();
+        let summary = StreamDescriptionSummary::builder()
+            .stream_name("example")
+            .stream_arn("arn:aws:kinesis:eu-west-1:123456789012:stream/example")
+            .stream_status(StreamStatus::Active)
+            .retention_period_hours(24)
+            .stream_creation_timestamp(DateTime::from_secs(0))
+            .set_enhanced_monitoring(Some(Vec::new()))
+            .open_shard_count(1)
+            .record_distribution_strategy(strategy);
+        let summary = summary.build().unwrap();
+        let described =
+            DescribeStreamSummaryOutput::builder().stream_description_summary(summary).build();
+        let ring = HashKeyRange::builder().starting_hash_key("0");
+        let ring = ring.ending_hash_key(u128::MAX.to_string()).build().unwrap();
+        let begin = SequenceNumberRange::builder().starting_sequence_number("1").build().unwrap();
+        let shard = Shard::builder().shard_id("shard").hash_key_range(ring);
+        let shard = shard.sequence_number_range(begin).build().unwrap();
+        let listed = ListShardsOutput::builder().shards(shard).build();
+        Self {
+            put_records: mock!(Client::put_records).then_output(move || put.clone()),
+            describe: mock!(Client::describe_stream_summary).then_output(move || described.clone()),
+            list_shards: mock!(Client::list_shards).then_output(move || listed.clone()),
+        }
+    }
+
+    fn sink(&self, builder: SinkBuilder) -> KinesisSink {
+        let rules = [&self.put_records, &self.describe, &self.list_shards];
+        let client = mock_client!(aws_sdk_kinesis, RuleMode::MatchAny, &rules, |config| config
+            .region(Region::from_static("eu-west-1")));
+        builder.build(&client, "example").unwrap()
+    }
+
+    /// Calls of PutRecords, DescribeStreamSummary and ListShards.
+    fn calls(&self) -> [usize; 3] {
+        [&self.put_records, &self.describe, &self.list_shards].map(Rule::num_calls)
+    }
+}
+
+#[tokio::test]
+async fn it_asks_what_it_must_know_and_nothing_else() {
+    for (aggregation, expected) in [
+        (Aggregation::Off, [1, 0, 0]),
+        (Aggregation::PerKey, [1, 1, 0]),
+        (Aggregation::PerShard, [1, 1, 1]),
+    ] {
+        let service = Service::with(RecordDistributionStrategy::UserPartitionKey);
+        let mut sink = service.sink(KinesisSink::builder().with_aggregation(aggregation));
+        sink.send(Record::from(("k", "data"))).await.unwrap();
+        assert_eq!(service.calls(), expected, "{aggregation:?}");
+    }
+}
+
+#[tokio::test]
+async fn it_refuses_to_aggregate_on_a_stream_that_distributes_by_itself() {
+    for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
+        let service = Service::with(RecordDistributionStrategy::Auto);
+        let mut sink = service.sink(KinesisSink::builder().with_aggregation(aggregation));
+        for _ in 0..2 {
+            let refused = sink.send(Record::from(("k", "data"))).await;
+            assert!(matches!(refused, Err(SinkError::Request { .. })), "{refused:?}");
+        }
+        let [put, described, _] = service.calls();
+        assert_eq!((put, described), (0, 2), "its owner may switch it over meanwhile");
+    }
+    let service = Service::with(RecordDistributionStrategy::Auto);
+    let mut sink = service.sink(KinesisSink::builder());
+    sink.send(Record::from(("k", "data"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_asks_nothing_that_it_was_told_not_to_or_that_another_tells() {
+    let service = Service::with(RecordDistributionStrategy::Auto);
+    let builder = KinesisSink::builder().with_aggregation(Aggregation::PerKey);
+    let mut sink = service.sink(builder.without_describe_stream());
+    sink.send(Record::from(("k", "data"))).await.unwrap();
+    assert_eq!(service.calls(), [1, 0, 0]);
+
+    let service = Service::with(RecordDistributionStrategy::Auto);
+    let builder = KinesisSink::builder()
+        .with_aggregation(Aggregation::PerShard)
+        .with_list_shards(|_| async { Err("none".into()) })
+        .with_describe_stream(|_| async { Ok(Default::default()) });
+    let mut sink = service.sink(builder);
+    sink.send(Record::from(("k", "data"))).await.unwrap();
+    assert_eq!(service.calls(), [1, 0, 0]);
+}

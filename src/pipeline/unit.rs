@@ -161,7 +161,8 @@ impl Aggregate {
         let key = first.key().unwrap_or_else(|| Key::from(""));
         let place = shard.as_ref().map_or(HashKey::new(0), |_| first.hash_key());
         let mut aggregate = Self {
-            members: Vec::new(),
+            // With many keys there are many of two.
+            members: Vec::with_capacity(2),
             layout: Layout::default(),
             key,
             constant_key: packing.constant_key.clone(),

@@ -10,6 +10,7 @@ mod receipts;
 mod refusals;
 mod requeueing;
 mod splitting;
+mod steps;
 mod stream;
 
 use std::time::{Duration, Instant};

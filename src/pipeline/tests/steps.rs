@@ -1,0 +1,156 @@
+//! What the model does to the pipeline, drawn.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::limits::Limits;
+
+/// What happens to the pipeline next.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Accept {
+        bytes: usize,
+        key: u8,
+        hash_key: Option<u128>,
+        tracked: bool,
+    },
+    Cut,
+    Answer {
+        flight: usize,
+        answer: Answer,
+        seed: u64,
+    },
+    Refuse {
+        code: &'static str,
+    },
+    Wait {
+        millis: u64,
+    },
+    Wake,
+    Flush,
+    Close,
+    ReadFatal,
+    OfferFailed,
+    TakeFailed,
+    TakeUndelivered,
+    FailRefused,
+    /// The stream's limit for a record is told.
+    Describe {
+        more: usize,
+    },
+    /// The stream splits a shard, or merges two.
+    Reshard {
+        seed: u64,
+    },
+    /// The shards are listed, if the pipeline wants them: as they are at that moment.
+    BeginListing,
+    EndListing {
+        fails: bool,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    /// Each entry's outcome is drawn, failures with this percentage.
+    Entries {
+        failing: u8,
+    },
+    WrongLength {
+        by: i8,
+    },
+    Error {
+        code: &'static str,
+    },
+    Shed,
+}
+
+const REQUEST_CODES: [&str; 6] = [
+    THROTTLE,
+    "InternalFailure",
+    "ExpiredTokenException",
+    "AccessDeniedException",
+    "ValidationException",
+    "NeverHeardOf",
+];
+
+pub(super) const ENTRY_CODES: [&str; 5] =
+    [THROTTLE, "InternalFailure", "InvalidArgumentException", "IncompleteResult", "NeverHeardOf"];
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let code = || prop::sample::select(&REQUEST_CODES[..]);
+    let answer = prop_oneof![
+        6 => (0..=100_u8).prop_map(|failing| Answer::Entries { failing }),
+        1 => prop_oneof![-3..=-1_i8, 1..=3_i8].prop_map(|by| Answer::WrongLength { by }),
+        3 => code().prop_map(|code| Answer::Error { code }),
+        1 => Just(Answer::Shed),
+    ];
+    let answer = (any::<usize>(), answer, any::<u64>());
+    let hash_key = prop::option::weighted(0.2, any::<u128>());
+    let accept = (0..40_usize, 0..12_u8, hash_key, any::<bool>());
+    prop_oneof![
+        30 => accept.prop_map(|(bytes, key, hash_key, tracked)| {
+            Step::Accept { bytes, key, hash_key, tracked }
+        }),
+        15 => Just(Step::Cut),
+        15 => answer.prop_map(|(flight, answer, seed)| Step::Answer { flight, answer, seed }),
+        1 => code().prop_map(|code| Step::Refuse { code }),
+        3 => (0..200_u64).prop_map(|millis| Step::Wait { millis }),
+        6 => Just(Step::Wake),
+        6 => Just(Step::Flush),
+        1 => Just(Step::Close),
+        2 => Just(Step::ReadFatal),
+        2 => Just(Step::OfferFailed),
+        1 => Just(Step::TakeFailed),
+        1 => Just(Step::TakeUndelivered),
+        1 => Just(Step::FailRefused),
+        1 => (0..100_usize).prop_map(|more| Step::Describe { more }),
+        3 => any::<u64>().prop_map(|seed| Step::Reshard { seed }),
+        4 => Just(Step::BeginListing),
+        4 => prop::bool::weighted(0.2).prop_map(|fails| Step::EndListing { fails }),
+    ]
+}
+
+prop_compose! {
+    pub(super) fn any_settings()(
+        request_entries in 1..=12_usize,
+        request_bytes in 0..=300_usize,
+        record_bytes in 32..=200_usize,
+        aggregation in prop::sample::select(&[
+            Aggregation::Off,
+            Aggregation::PerKey,
+            Aggregation::PerShard,
+            Aggregation::PerShard,
+        ][..]),
+        target in 20..=250_usize,
+        max_records in 1..=12_usize,
+        kpl_key in any::<bool>(),
+        max_in_flight in 1..=5_usize,
+        fill in any::<bool>(),
+        linger in 0..=120_u64,
+        buffer_records in 1..=40_usize,
+        buffer_bytes in 1..=1_000_usize,
+        max_attempts in prop::option::of(1..=4_u32),
+        deadline in prop::option::of(1..=400_u64),
+        seed in any::<u64>(),
+    ) -> Settings {
+        let linger = Duration::from_millis(linger);
+        let packing = Packing { aggregation, target, max_records, ..Packing::default() };
+        Settings {
+            packing: if kpl_key { packing.with_key(AggregateKey::Kpl) } else { packing },
+            limits: Limits::default()
+                .with_request_entries(request_entries)
+                .with_request_bytes(record_bytes + request_bytes)
+                .with_record_bytes(record_bytes),
+            max_in_flight,
+            linger: if fill { Linger::Fill(linger) } else { Linger::SelfClocked(linger) },
+            buffer_records,
+            buffer_bytes,
+            max_attempts,
+            deadline: deadline.map(Duration::from_millis),
+            seed: Some(seed),
+            ..Settings::default()
+        }
+    }
+}

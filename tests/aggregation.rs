@@ -3,6 +3,7 @@
 mod logs;
 mod scripted;
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,13 +28,17 @@ fn builder(aggregation: Aggregation) -> SinkBuilder {
 }
 
 fn quarters() -> Vec<Shard> {
-    let quarter = u128::MAX / 4 + 1;
+    even_shards(4)
+}
+
+fn even_shards(count: u128) -> Vec<Shard> {
+    let width = u128::MAX / count;
     let shard = |place: u128| {
-        let (start, end) = (place * quarter, place * quarter + (quarter - 1));
-        let range = HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap();
+        let end = if place + 1 == count { u128::MAX } else { (place + 1) * width - 1 };
+        let range = HashRange::new(HashKey::new(place * width), HashKey::new(end)).unwrap();
         Shard::new(format!("shard-{place}"), range)
     };
-    (0..4).map(shard).collect()
+    (0..count).map(shard).collect()
 }
 
 /// Where an entry lands on a stream with these shards.
@@ -88,6 +93,20 @@ async fn thousands_of_records_travel_in_a_few_entries() {
         .collect();
     found.sort_unstable();
     assert_eq!(found, (0..20_000).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_may_have_thousands_of_shards() {
+    let service = Scripted::new(|_, request| Ok(place(request, &even_shards(2_500))));
+    let list = |_| async { Ok::<_, BoxError>(even_shards(2_500)) };
+    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    stream::iter(keyed(0..10_000, 5_000)).map(Ok).forward(&mut sink).await.unwrap();
+    let totals = sink.totals();
+    assert_eq!((totals.delivered, totals.misplaced, totals.requeued), (10_000, 0, 0));
+    let shards: HashSet<_> =
+        (0..5_000).map(|key| hash_of(&format!("key-{key}")).get() / (u128::MAX / 2_500)).collect();
+    assert_eq!(totals.entries, shards.len() as u64, "one for each shard that has a key");
 }
 
 #[tokio::test(start_paused = true)]

@@ -132,6 +132,16 @@ impl Limits {
         self
     }
 
+    /// Bytes of a record that every stream takes: no description can change that for the worse.
+    pub(crate) fn for_any_stream(&self) -> usize {
+        self.record_bytes().min(DEFAULT_RECORD_BYTES)
+    }
+
+    /// The limits for the stream that takes the largest records.
+    pub(crate) fn for_some_stream(self) -> Self {
+        self.for_stream(MAX_RECORD_BYTES)
+    }
+
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
         SettingError::check("request_entries", self.request_entries, 1..=MAX_REQUEST_ENTRIES)?;
         SettingError::check("record_bytes", self.record_bytes(), 1..=MAX_RECORD_BYTES)?;

@@ -12,7 +12,7 @@ use futures::future::{BoxFuture, pending, poll_fn};
 use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::{
     Aggregation, CloseError, Distribution, FatalPolicy, KinesisSink, Limits, NotAcceptedReason,
-    Record, RecordError, SinkBuilder, SinkError, StreamDescription, StreamId,
+    Producer, Record, RecordError, SinkBuilder, SinkError, StreamDescription, StreamId,
 };
 use logs::Logs;
 use scripted::{Scripted, service_error};
@@ -286,6 +286,46 @@ async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
     let requests = service.requests();
     let mut entries = requests.iter().flat_map(|request| request.entries());
     assert!(entries.all(|entry| entry.size() <= MIB));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_hold_a_large_record_hears_why_it_is_not_taken() {
+    let silent = || aggregating().with_describe_stream(|_| pending());
+    let tried = |producer: &Producer, bytes| {
+        producer.try_send(of_bytes(bytes)).unwrap_err().reason().clone()
+    };
+    // One that no stream takes, or that was ruled out, need not wait to hear it.
+    let producer = sink(silent(), &Scripted::delivering()).spawn();
+    let refused = producer.send(of_bytes(10 * MIB + 1)).now_or_never().expect("at once");
+    let reason = refused.unwrap_err().reason().clone();
+    let limit = 10 * MIB;
+    assert_eq!(reason, RecordError::TooLarge { bytes: limit + 1, limit }.into());
+    let ruled_out = silent().with_limits(Limits::default().with_record_bytes(1_000));
+    let lower = sink(ruled_out, &Scripted::delivering()).spawn();
+    assert_eq!(tried(&lower, 2_000), RecordError::TooLarge { bytes: 2_000, limit: 1_000 }.into());
+    // Nor is a producer full that has ended.
+    assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Full);
+    producer.clone().close().await.unwrap();
+    assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Closed);
+    let (producer, driver) = sink(silent(), &Scripted::delivering()).pair();
+    drop(driver);
+    assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Abandoned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_its_time_to_exist_is_described_all_the_same() {
+    let describer = Describer::default();
+    let said = describer.saying(|call| match call {
+        0..20 => Err(service_error("ResourceNotFoundException")),
+        20 => Err(service_error("LimitExceededException")),
+        _ => Ok(by_service()),
+    });
+    let service = Scripted::delivering();
+    let mut sink = sink(aggregating().with_describe_stream(said), &service);
+    for _ in 0..21 {
+        assert!(sink.send(Record::from("a")).await.is_err());
+    }
+    assert_eq!((describer.calls(), service.requests().len()), (22, 0));
 }
 
 #[tokio::test(start_paused = true)]

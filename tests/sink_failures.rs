@@ -4,15 +4,16 @@ mod logs;
 mod scripted;
 
 use std::sync::mpsc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
-use kinesis_sink::service::{EntryError, PutRecordsResponse};
+use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{KinesisSink, Reason, Record, SinkError, Undelivered};
 use logs::Logs;
 use scripted::{Scripted, all_delivered, answer_each, numbers, records, service_error, text};
 use tokio::time::{Instant, sleep};
-use tower::BoxError;
+use tower::{BoxError, Service};
 use tracing::Level;
 
 fn sink(service: &Scripted) -> KinesisSink<Scripted> {
@@ -382,4 +383,35 @@ async fn records_that_are_found_failed_when_the_sink_is_dropped_go_to_the_handle
     sleep(Duration::from_millis(21)).await;
     drop(sink);
     assert_eq!(letters.try_iter().count(), 1);
+}
+
+/// A service that is not ready for its first calls.
+struct Unready(usize, Scripted);
+
+impl Service<PutRecordsRequest> for Unready {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = <Scripted as Service<PutRecordsRequest>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.0 > 0 {
+            self.0 -= 1;
+            return Poll::Ready(Err(service_error("InternalFailure")));
+        }
+        self.1.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        self.1.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_does_not_become_ready_is_told_of_like_an_outage() {
+    let logs = Logs::listen(Level::INFO);
+    let service = Unready(3, Scripted::delivering());
+    let mut sink = KinesisSink::builder().with_seed(1).build_with(service, "example").unwrap();
+    sink.send(Record::from("a")).await.unwrap();
+    assert_eq!(logs.with("requests to stream example fail").len(), 1, "{:?}", logs.with(""));
+    assert_eq!(logs.with("succeed again").len(), 1);
 }

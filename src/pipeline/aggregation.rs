@@ -64,9 +64,9 @@ impl AggregateKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Packing {
     pub(crate) aggregation: Aggregation,
-    /// Bytes that an aggregate is filled to, its partition key included, if the limit for records allows.
+    /// Bytes that an aggregate is filled to, its partition key included, if the limits allow.
     pub(crate) target: usize,
-    /// Most bytes of an aggregate, its partition key included: the lower one of the two.
+    /// Most bytes of an aggregate, its partition key included: the lowest of the three.
     pub(crate) max_bytes: usize,
     /// Most records of an aggregate.
     pub(crate) max_records: usize,
@@ -89,9 +89,9 @@ impl Packing {
         SettingError::check("aggregate_records", self.max_records, 1..=Self::MOST_RECORDS)
     }
 
-    /// An aggregate is a record, too.
+    /// An aggregate is a record, too, and travels in a request.
     pub(crate) fn within(mut self, limits: &Limits) -> Self {
-        self.max_bytes = self.target.min(limits.record_bytes());
+        self.max_bytes = self.target.min(limits.record_bytes()).min(limits.request_bytes());
         self
     }
 

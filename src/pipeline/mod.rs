@@ -264,7 +264,9 @@ impl Pipeline {
         }
         for group in std::mem::take(&mut self.suspects) {
             let left = group.into_iter().flat_map(|unit| self.expire_in(unit, expired));
-            let left: Vec<_> = left.collect();
+            let mut left: Vec<_> = left.collect();
+            // A unit that has lost its oldest record comes later.
+            left.sort_by_key(Unit::seq);
             if !left.is_empty() {
                 self.suspects.push_back(left);
             }

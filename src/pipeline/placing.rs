@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Pipeline;
 use super::pending::Pending;
-use super::shards::Verdict;
+use super::shards::{Listed, Shards, Verdict};
 use super::unit::Unit;
 use crate::record::AttemptError;
 use crate::service::Placement;
@@ -17,8 +17,6 @@ use crate::shard::ShardMap;
 pub(crate) struct Unverified {
     pub(crate) unit: Unit,
     placement: Placement,
-    /// The number of the first listing that must know the shard.
-    listing: u64,
 }
 
 impl Pipeline {
@@ -32,16 +30,15 @@ impl Pipeline {
         now: Instant,
     ) -> (Vec<Unit>, bool) {
         if verdict == Verdict::Placed {
-            self.shards.confirmed(&unit);
+            self.shards.confirmed(&unit, now);
             self.deliver(unit, placement, now);
             return (Vec::new(), false);
         }
-        let listing = self.shards.next_listing();
         let changed = self.shards.contradicted(&unit, verdict, now, &mut self.rng);
-        if verdict == Verdict::Misplaced {
+        if verdict == Verdict::Misplaced || self.shards.cannot_list() {
             return (self.misplaced(unit, &placement, now), changed);
         }
-        self.unverified.push(Unverified { unit, placement, listing });
+        self.unverified.push(Unverified { unit, placement });
         (Vec::new(), changed)
     }
 
@@ -104,23 +101,26 @@ impl Pipeline {
     /// Takes the stream's shards; none if they could not be listed. What waits is packed accordingly.
     pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant) {
         self.awaited.shards = false;
-        let failed = map.is_none();
-        let changed = self.shards.listed(map, now, &mut self.rng);
+        let listed = self.shards.listed(map, now, &mut self.rng);
         let mut returned = Vec::new();
-        for Unverified { unit, placement, listing } in std::mem::take(&mut self.unverified) {
-            match self.shards.judge(&unit, placement.shard_id()) {
-                Verdict::Placed => self.deliver(unit, placement, now),
-                Verdict::Unknown if !failed && !self.shards.has_listed(listing) => {
-                    self.unverified.push(Unverified { unit, placement, listing });
+        for Unverified { unit, placement } in std::mem::take(&mut self.unverified) {
+            let verdict = match &listed {
+                Listed::Stale(map) => Shards::judge_by(map.as_ref(), &unit, placement.shard_id()),
+                _ => self.shards.judge(&unit, placement.shard_id()),
+            };
+            match (verdict, &listed) {
+                (Verdict::Placed, _) => self.deliver(unit, placement, now),
+                (Verdict::Unknown, Listed::Stale(_)) => {
+                    self.unverified.push(Unverified { unit, placement });
                 }
-                // A list that must have it does not, so nobody can say what it holds.
-                Verdict::Misplaced | Verdict::Unknown => {
+                // The newest list does not have it, so nobody can say what it holds.
+                (Verdict::Misplaced | Verdict::Unknown, _) => {
                     returned.extend(self.misplaced(unit, &placement, now));
                 }
             }
         }
         self.requeue(returned);
-        if changed {
+        if matches!(listed, Listed::Changed) {
             self.regroup();
         }
     }

@@ -16,16 +16,23 @@ use crate::shard::{Shard, ShardMap};
 /// the list of shards says is not what the service does.
 const MOST_MISPLACED: u8 = 2;
 
-/// Where listing is not allowed, or does not help, it is tried again once a minute.
+/// Where listing is not allowed it is tried again once a minute.
 const LISTING_CEILING: Duration = Duration::from_secs(60);
+
+/// So long must predictions have held to be trusted as before. A list that is right about one shard can
+/// be wrong about another for ever.
+const TRUSTED_AFTER: Duration = Duration::from_secs(60);
 
 /// What is known of the stream's shards, and when to ask again.
 #[derive(Debug)]
 pub(crate) struct Shards {
     map: Option<ShardMap>,
     listing: Listing,
-    /// Contradictions and failed calls, until an aggregate lies where it was predicted.
-    backoff: Backoff,
+    /// After calls that failed.
+    failures: Backoff,
+    /// After contradictions, until predictions have held for a while.
+    doubts: Backoff,
+    doubted_at: Option<Instant>,
     /// How many have begun.
     listings: u64,
 }
@@ -34,10 +41,29 @@ pub(crate) struct Shards {
 enum Listing {
     NotNeeded,
     Wanted,
-    /// What has come up since it began may not be in its answer.
-    UnderWay {
-        again: bool,
-    },
+    UnderWay(Answer),
+}
+
+/// What the answer of a listing under way will be worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    Fresh,
+    /// The shards have changed since it began. What it says of a shard is true, but not complete.
+    Stale,
+    /// The stream that it is about is gone.
+    Void,
+}
+
+/// What a listing has brought.
+#[derive(Debug)]
+pub(crate) enum Listed {
+    /// No predictions: the shards changed while it was under way, and are listed again. What it tells of
+    /// those that were, if that is worth anything.
+    Stale(Option<ShardMap>),
+    /// Nothing is known, as before.
+    Unchanged,
+    /// Other predictions, or none any more.
+    Changed,
 }
 
 /// What a delivered entry's shard says of its aggregate.
@@ -57,8 +83,9 @@ impl Shards {
             Aggregation::PerShard => Listing::Wanted,
             Aggregation::PerKey | Aggregation::Off => Listing::NotNeeded,
         };
-        let backoff = Backoff::new(settings.backoff_base, LISTING_CEILING);
-        Self { map: None, listing, backoff, listings: 0 }
+        let failures = Backoff::new(settings.backoff_base, LISTING_CEILING);
+        let doubts = Backoff::new(settings.backoff_base, settings.backoff_ceiling);
+        Self { map: None, listing, failures, doubts, doubted_at: None, listings: 0 }
     }
 
     /// The records with which this one may share an aggregate, and their shard if they need one. None if
@@ -100,8 +127,13 @@ impl Shards {
 
     /// Says whether an entry that was delivered to `shard_id` is where it belongs.
     pub(crate) fn judge(&self, unit: &Unit, shard_id: &str) -> Verdict {
+        Self::judge_by(self.map.as_ref(), unit, shard_id)
+    }
+
+    /// The same by another map.
+    pub(crate) fn judge_by(map: Option<&ShardMap>, unit: &Unit, shard_id: &str) -> Verdict {
         let Some((aggregate, predicted)) = unit.predicted() else { return Verdict::Placed };
-        let known = self.map.as_ref().and_then(|map| map.by_id(shard_id));
+        let known = map.and_then(|map| map.by_id(shard_id));
         match known {
             // First what was listed last: a stream that was made anew has old ids for other ranges.
             Some(shard) if aggregate.lies_in(shard) => Verdict::Placed,
@@ -111,10 +143,17 @@ impl Shards {
         }
     }
 
+    /// Whether nobody can say at present what an unknown shard holds.
+    pub(crate) fn cannot_list(&self) -> bool {
+        self.failures.failures() > 0
+    }
+
     /// Notes that a prediction held, if the entry needed one.
-    pub(crate) fn confirmed(&mut self, unit: &Unit) {
-        if unit.predicted().is_some() {
-            self.backoff.reset();
+    pub(crate) fn confirmed(&mut self, unit: &Unit, now: Instant) {
+        let Some(doubted_at) = self.doubted_at else { return };
+        if unit.predicted().is_some() && doubted_at + TRUSTED_AFTER <= now {
+            self.doubts.reset();
+            self.doubted_at = None;
         }
     }
 
@@ -128,7 +167,7 @@ impl Shards {
         rng: &mut Rng,
     ) -> bool {
         let Some((_, predicted)) = unit.predicted() else { return false };
-        let forgotten = self.map.as_mut().is_some_and(|map| map.forget(predicted.id()));
+        let forgotten = self.map.as_mut().is_some_and(|map| map.forget(predicted));
         if forgotten || verdict == Verdict::Unknown {
             self.list_again(now, rng);
         }
@@ -138,42 +177,41 @@ impl Shards {
     /// Forgets all shards, since the stream is not the one that was listed. False if none were known.
     pub(crate) fn forget_all(&mut self, now: Instant, rng: &mut Rng) -> bool {
         let known = self.map.take().is_some();
-        if known {
+        if known || self.listing != Listing::NotNeeded {
             self.list_again(now, rng);
+        }
+        if let Listing::UnderWay(answer) = &mut self.listing {
+            *answer = Answer::Void;
         }
         known
     }
 
     fn list_again(&mut self, now: Instant, rng: &mut Rng) {
+        self.doubted_at = Some(now);
         match &mut self.listing {
             Listing::NotNeeded => {
                 self.listing = Listing::Wanted;
-                self.back_off(now, rng);
+                self.doubts.fail(self.listings, self.listings + 1, now, rng);
             }
             Listing::Wanted => {}
-            Listing::UnderWay { again } => *again = true,
+            Listing::UnderWay(answer) => *answer = (*answer).max(Answer::Stale),
         }
-    }
-
-    /// The number of the next listing to begin, which is the first that must know of what has happened
-    /// by now.
-    pub(crate) fn next_listing(&self) -> u64 {
-        self.listings + 1
-    }
-
-    /// Whether the answer that came last tells of what has happened before the listing with this number.
-    pub(crate) fn has_listed(&self, number: u64) -> bool {
-        self.listings >= number
     }
 
     /// Whether the shards are to be listed now.
     pub(crate) fn listing_is_due(&self, now: Instant) -> bool {
-        self.listing == Listing::Wanted && !self.backoff.is_waiting(now)
+        self.listing == Listing::Wanted && self.wakeup(now).is_none()
+    }
+
+    /// When the next listing is to begin, if it has to wait.
+    pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
+        let until = self.failures.until(now).max(self.doubts.until(now));
+        until.filter(|_| self.listing == Listing::Wanted)
     }
 
     /// Notes that they are being listed. The caller brings the outcome back.
     pub(crate) fn begin_listing(&mut self) {
-        self.listing = Listing::UnderWay { again: false };
+        self.listing = Listing::UnderWay(Answer::Fresh);
         self.listings += 1;
     }
 
@@ -182,23 +220,22 @@ impl Shards {
         self.listing == Listing::Wanted
     }
 
-    /// When the next listing is to begin, if it has to wait.
-    pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
-        self.backoff.until(now).filter(|_| self.listing == Listing::Wanted)
-    }
-
-    /// Takes the outcome of a listing; none if it failed. True if what is known has changed.
-    pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant, rng: &mut Rng) -> bool {
-        let again = self.listing == Listing::UnderWay { again: true } || map.is_none();
-        self.listing = if again { Listing::Wanted } else { Listing::NotNeeded };
-        if again {
-            self.back_off(now, rng);
+    /// Takes the outcome of a listing; none if it failed.
+    pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant, rng: &mut Rng) -> Listed {
+        let (before, number) = (self.listing, self.listings);
+        let fresh = !matches!(before, Listing::UnderWay(Answer::Stale | Answer::Void));
+        match map {
+            Some(_) => self.failures.reset(),
+            None => {
+                self.failures.fail(number, number + 1, now, rng);
+            }
+        }
+        self.listing = if fresh && map.is_some() { Listing::NotNeeded } else { Listing::Wanted };
+        if !fresh && map.is_some() {
+            self.doubts.fail(number, number + 1, now, rng);
+            return Listed::Stale(map.filter(|_| before == Listing::UnderWay(Answer::Stale)));
         }
         let knew = std::mem::replace(&mut self.map, map).is_some();
-        knew || self.map.is_some()
-    }
-
-    fn back_off(&mut self, now: Instant, rng: &mut Rng) {
-        self.backoff.fail(self.listings, self.listings + 1, now, rng);
+        if knew || self.map.is_some() { Listed::Changed } else { Listed::Unchanged }
     }
 }

@@ -53,7 +53,9 @@ impl Pipeline {
     /// Puts a group in front of those that are each sent alone. What no longer belongs together goes
     /// back to the others.
     pub(super) fn suspect(&mut self, group: Vec<Unit>) {
-        let (kept, parted) = self.shards.part(group);
+        let (mut kept, parted) = self.shards.part(group);
+        // A unit that has lost its oldest record comes later.
+        kept.sort_by_key(Unit::seq);
         self.totals.requeued += records_in(&kept);
         if !kept.is_empty() {
             self.suspects.push_front(kept);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
-use crate::limits::{DEFAULT_RECORD_BYTES, Limits, RecordError};
+use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
 use crate::pipeline::unless_it_panics;
 use crate::record::{Reason, Record, Undelivered};
 use crate::stream::StreamId;
@@ -151,9 +151,10 @@ impl Intake {
     /// What one record may hold. Before the stream was described that is no more than what every stream
     /// takes.
     pub(super) fn limits(&self) -> Limits {
-        let bytes = self.record_bytes.load(Ordering::Relaxed);
-        let most = if self.is_on_hold() { DEFAULT_RECORD_BYTES } else { bytes };
-        self.limits.with_record_bytes(bytes.min(most))
+        match self.is_on_hold() {
+            true => self.limits.with_record_bytes(self.limits.for_any_stream()),
+            false => self.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed)),
+        }
     }
 
     /// Says how large a record may be, and whether that can change yet.
@@ -196,13 +197,15 @@ impl Intake {
     /// Checks a record. For one that may be too large there is no room before the stream was described.
     pub(super) fn check_now(&self, record: Record) -> Result<Record, NotAccepted> {
         let on_hold = self.is_on_hold();
-        match self.limits().check(&record) {
-            Ok(()) => Ok(record),
-            Err(RecordError::TooLarge { .. }) if on_hold => {
-                Err(NotAccepted::new(record, NotAcceptedReason::Full))
-            }
-            Err(error) => Err(NotAccepted::new(record, error)),
+        let limits = if on_hold { self.limits.for_some_stream() } else { self.limits() };
+        if let Err(error) = limits.check(&record) {
+            return Err(NotAccepted::new(record, error));
         }
+        if on_hold && record.size() > self.limits.for_any_stream() {
+            let reason = self.refusal().unwrap_or(NotAcceptedReason::Full);
+            return Err(NotAccepted::new(record, reason));
+        }
+        Ok(record)
     }
 
     /// Waits for room for a record that has not come yet.

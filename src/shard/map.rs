@@ -80,11 +80,11 @@ impl ShardMap {
         self.by_id.get(id).map(|&place| &self.shards[place])
     }
 
-    /// Leaves a gap where the shard with this id was. False if it is not in the map.
-    pub(crate) fn forget(&mut self, id: &str) -> bool {
-        let known = self.by_id.remove(id).is_some();
+    /// Leaves a gap where this shard was. False if it is not in the map.
+    pub(crate) fn forget(&mut self, forgotten: &Shard) -> bool {
+        let known = self.by_id(forgotten.id()).is_some_and(|shard| **shard == *forgotten);
         if known {
-            self.shards.retain(|shard| shard.id() != id);
+            self.shards.retain(|shard| **shard != *forgotten);
             let places = self.shards.iter().enumerate();
             self.by_id = places.map(|(place, shard)| (shard.id.clone(), place)).collect();
         }

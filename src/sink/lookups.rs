@@ -107,11 +107,12 @@ impl Lookups {
     fn not_described(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
         let (class, noted) = pipeline.judge(&error);
         let missing = noted.code() == NO_STREAM;
-        self.unanswered += 1;
         let may_pass = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
         if missing {
+            self.unanswered = 0;
             return pipeline.refuse_as(ErrorClass::Fatal, error, now);
         }
+        self.unanswered += 1;
         if may_pass && self.unanswered < DESCRIPTIONS {
             return pipeline.refuse_as(class, error, now);
         }

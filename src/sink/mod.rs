@@ -239,9 +239,6 @@ where
             // anything was sent, which registers the waker for that as well.
             self.collect(cx, now);
             let looked_up = self.lookups.drive(cx, &mut self.pipeline, now);
-            if looked_up {
-                self.log_outage();
-            }
             self.pipeline.expire(now);
             if !self.dispatch(cx, now) && !self.timer_fired(cx, now) && !looked_up {
                 return;

@@ -2,6 +2,7 @@
 
 use super::placing::{HALF, halves, keys_of, map, packed, per_shard, placed, shard};
 use super::*;
+use crate::service::Entry;
 use crate::shard::hash_of;
 
 #[test]
@@ -98,6 +99,15 @@ fn a_part_of_an_aggregate_is_judged_like_the_whole() {
 #[test]
 fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
     let mut settings = per_shard();
+    settings.max_attempts = Some(1);
+    let mut bench = Bench::new(settings.clone());
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&halves()), bench.now);
+    ["a", "h"].into_iter().for_each(|key| bench.keyed(key));
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("upper")]);
+    assert_eq!((bench.pipeline.waiting(), bench.pipeline.take_failed().len()), (0, 2));
+
     settings.max_attempts = Some(2);
     let mut bench = Bench::new(settings);
     assert!(bench.lists());
@@ -138,6 +148,7 @@ fn a_listing_that_began_before_the_reshard_does_not_judge_it() {
     assert!(!bench.pipeline.listing_is_due(bench.now), "one call at a time");
     bench.pipeline.listed(map(&early), bench.now);
     assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (0, 2), "not sent again");
+    assert_eq!(bench.pipeline.totals().delivered, 2, "what it knows of the first one holds");
     bench.until_listing();
     bench.pipeline.listed(map(&[shard("merged", 0, u128::MAX)]), bench.now);
     assert!(bench.pipeline.is_settled());
@@ -187,9 +198,7 @@ fn a_later_listing_that_fails_leaves_nothing_predicted() {
     bench.settle(id, vec![placed("new")]);
     bench.until_listing();
     bench.pipeline.listed(None, bench.now);
-    for key in ["b", "d"] {
-        bench.pipeline.admit(Record::from((key, key)), bench.now);
-    }
+    ["b", "d"].into_iter().for_each(|key| bench.late(key));
     let mut sent = packed(&bench.next());
     sent.sort();
     assert_eq!(sent, [vec!["a"], vec!["b"], vec!["d"], vec!["h"]]);
@@ -214,9 +223,7 @@ fn a_list_that_is_always_wrong_is_asked_for_less_and_less_often() {
     let mut bench = Bench::knowing(&halves(), &[]);
     let begun = bench.now;
     for _ in 0..30 {
-        for key in ["a", "h"] {
-            bench.pipeline.admit(Record::from((key, key)), bench.now);
-        }
+        ["a", "h"].into_iter().for_each(|key| bench.late(key));
         bench.pipeline.close();
         while let Some((id, request, _)) = bench.pipeline.cut(bench.now) {
             bench.settle(id, request.entries().iter().map(|_| placed("elsewhere")).collect());
@@ -224,7 +231,151 @@ fn a_list_that_is_always_wrong_is_asked_for_less_and_less_often() {
         bench.until_listing();
         bench.pipeline.listed(map(&halves()), bench.now);
     }
-    assert!(bench.now - begun > Duration::from_secs(200), "{:?}", bench.now - begun);
+    assert!(bench.now - begun > Duration::from_secs(40), "{:?}", bench.now - begun);
+}
+
+#[test]
+fn a_list_that_is_wrong_about_one_shard_only_is_asked_for_as_seldom() {
+    let mut bench = Bench::knowing(&halves(), &[]);
+    bench.pipeline.close();
+    let (mut listings, begun) = (0, bench.now);
+    while bench.now - begun < Duration::from_secs(50) {
+        ["a", "h", "b", "d"].into_iter().for_each(|key| bench.late(key));
+        while let Some((id, request, _)) = bench.pipeline.cut(bench.now) {
+            let place = |entry: &Entry| {
+                let hash = hash_of(entry.partition_key().unwrap()).get();
+                placed(if hash < HALF { "elsewhere" } else { "upper" })
+            };
+            bench.settle(id, request.entries().iter().map(place).collect());
+        }
+        if bench.lists() {
+            listings += 1;
+            bench.pipeline.listed(map(&halves()), bench.now);
+        }
+        bench.now += ROUND_TRIP;
+    }
+    assert!((5..50).contains(&listings), "{listings}");
+}
+
+#[test]
+fn predictions_that_held_for_a_minute_are_trusted_as_before() {
+    let mut bench = Bench::knowing(&halves(), &[]);
+    let mut waits = Vec::new();
+    for round in 0..12 {
+        for shard in ["lower", "elsewhere"] {
+            ["a", "h"].iter().for_each(|key| bench.keyed(key));
+            bench.pipeline.flush();
+            bench.now += Duration::from_millis(100);
+            let request = bench.next();
+            let id = *bench.pipeline.flights.keys().next().unwrap();
+            bench.settle(id, request.entries().iter().map(|_| placed(shard)).collect());
+        }
+        let begun = bench.now;
+        bench.until_listing();
+        waits.push(bench.now - begun);
+        bench.pipeline.listed(map(&halves()), bench.now);
+        while bench.pipeline.waiting() > 0 {
+            let request = bench.next();
+            let id = *bench.pipeline.flights.keys().next().unwrap();
+            bench.settle(id, request.entries().iter().map(|_| placed("lower")).collect());
+        }
+        bench.now += Duration::from_secs(if round < 8 { 1 } else { 61 });
+    }
+    assert!(waits[..9].iter().any(|wait| *wait > Duration::from_secs(1)), "{waits:?}");
+    assert!(waits[9..].iter().all(|wait| *wait <= Duration::from_millis(100)), "{waits:?}");
+}
+
+#[test]
+fn a_listing_that_began_before_a_contradiction_predicts_nothing() {
+    let mut bench = Bench::knowing(&halves(), &["a", "h"]);
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("new")]);
+    bench.until_listing();
+    ["b", "d"].into_iter().for_each(|key| bench.late(key));
+    let (id, _) = bench.cut();
+    bench.settle(id, vec![placed("new-upper")]);
+    ["e", "b"].into_iter().for_each(|key| bench.late(key));
+    bench.pipeline.listed(map(&halves()), bench.now);
+    assert_eq!(packed(&bench.next()), [vec!["e"], vec!["b"]]);
+    bench.until_listing();
+}
+
+#[test]
+fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
+    for known in [true, false] {
+        let mut bench = Bench::new(per_shard());
+        assert!(bench.lists());
+        if known {
+            bench.pipeline.listed(map(&halves()), bench.now);
+            ["a", "h"].iter().for_each(|key| bench.keyed(key));
+            let (id, _) = bench.closing();
+            bench.settle(id, vec![placed("new")]);
+            bench.until_listing();
+        }
+        bench.pipeline.refuse(service_error("ResourceNotFoundException"), bench.now);
+        assert!(bench.pipeline.take_fatal().is_some());
+        bench.pipeline.listed(map(&halves()), bench.now);
+        ["c", "h"].into_iter().for_each(|key| bench.late(key));
+        bench.pipeline.close();
+        assert!(packed(&bench.next()).iter().all(|members| members.len() == 1));
+        bench.until_listing();
+    }
+}
+
+#[test]
+fn what_waits_is_parted_too_when_the_stream_is_gone() {
+    let mut settings = per_shard();
+    settings.packing.max_records = 2;
+    settings.limits = settings.limits.with_request_entries(1);
+    settings.max_in_flight = 1;
+    let mut bench = Bench::new(settings);
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&halves()), bench.now);
+    ["a", "h", "b", "d"].into_iter().for_each(|key| bench.keyed(key));
+    let (id, _) = bench.closing();
+    bench.fail(id, "ResourceNotFoundException");
+    assert!(bench.pipeline.take_fatal().is_some());
+    for key in ["a", "h", "b", "d"] {
+        assert_eq!(packed(&bench.next()), [vec![key]]);
+        let id = *bench.pipeline.flights.keys().next().unwrap();
+        bench.settle(id, vec![placed("anew")]);
+    }
+}
+
+#[test]
+fn nobody_waits_for_long_to_hear_where_an_aggregate_lies() {
+    // Listing has failed for so long that it is tried once a minute; then it works again.
+    let mut bench = Bench::new(per_shard());
+    for _ in 0..15 {
+        bench.until_listing();
+        bench.pipeline.listed(None, bench.now);
+    }
+    bench.until_listing();
+    bench.pipeline.listed(map(&halves()), bench.now);
+    ["a", "h"].iter().for_each(|key| bench.keyed(key));
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("new")]);
+    let begun = bench.now;
+    bench.until_listing();
+    assert!(bench.now - begun <= Duration::from_millis(100), "{:?}", bench.now - begun);
+    // While it fails, what lies nowhere known is sent again without waiting.
+    ["b", "d"].into_iter().for_each(|key| bench.late(key));
+    let (id, _) = bench.cut();
+    bench.pipeline.listed(None, bench.now);
+    bench.settle(id, vec![placed("new-upper")]);
+    assert_eq!(bench.pipeline.in_flight(), 0);
+    assert_eq!(bench.pipeline.waiting(), 4);
+}
+
+#[test]
+fn an_old_answer_says_nothing_of_a_new_shard_with_the_same_id() {
+    let mut bench = Bench::knowing(&[shard("lower", 0, u128::MAX)], &["a", "b"]);
+    let (id, _) = bench.closing();
+    bench.pipeline.listed(map(&halves()), bench.now);
+    bench.settle(id, vec![placed("upper")]);
+    assert!(!bench.pipeline.listing_is_due(bench.now + Duration::from_secs(60)));
+    ["h", "c"].into_iter().for_each(|key| bench.late(key));
+    assert!(packed(&bench.next()).contains(&vec!["a".to_owned(), "h".into(), "c".into()]));
 }
 
 #[test]

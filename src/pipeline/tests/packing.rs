@@ -395,6 +395,51 @@ fn a_described_limit_leaves_the_requests_alone() {
 }
 
 #[test]
+fn an_aggregate_is_no_larger_than_a_request_may_be() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.target = 10_000_000;
+    settings.limits = Limits::default().with_request_bytes(2 << 20);
+    let mut bench = Bench::new(settings);
+    bench.pipeline.described(Some(StreamDescription::default().with_max_record_bytes(10 << 20)));
+    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
+    let request = bench.closing_request();
+    assert!(request.bytes() <= 2 << 20, "{}", request.bytes());
+}
+
+#[test]
+fn aggregates_of_one_are_off() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.packing.max_records = 1;
+    let mut bench = Bench::new(settings);
+    bench.accept(0..2);
+    bench.pipeline.flush();
+    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 2)), "nothing to wait for");
+}
+
+#[test]
+fn suspects_stay_in_order_when_one_loses_its_oldest_record() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.deadline = Some(Duration::from_secs(10));
+    let mut bench = Bench::new(settings);
+    bench.send(("a", "0"));
+    bench.now += Duration::from_secs(1);
+    bench.send(("b", "1"));
+    let flushed = bench.pipeline.next_seq();
+    ["a", "c", "d", "e", "f"].into_iter().for_each(|key| bench.send((key, "later")));
+    bench.pipeline.close();
+    let (id, _) = bench.cut();
+    bench.fail(id, "ValidationException");
+    assert_eq!(bench.pipeline.totals().requeued, 7);
+    bench.now += Duration::from_secs(9);
+    bench.pipeline.expire(bench.now);
+    assert_eq!(bench.pipeline.failed(), 1);
+    assert!(bench.pipeline.oldest_unsettled() < flushed, "the flush waits for record 1");
+    bench.now += Duration::from_secs(1);
+    bench.pipeline.expire(bench.now);
+    assert!(bench.pipeline.oldest_unsettled() >= flushed, "its deadline is its own");
+}
+
+#[test]
 fn of_a_refused_aggregate_only_the_culprit_fails() {
     for refused_by_entry in [true, false] {
         let mut bench = Bench::new(packing(Aggregation::PerKey));

@@ -58,6 +58,11 @@ impl Bench {
         self.pipeline.accept(Record::from((key, key)), self.now).unwrap();
     }
 
+    /// The same, though the sink closes.
+    pub(super) fn late(&mut self, key: &'static str) {
+        self.pipeline.admit(Record::from((key, key)), self.now);
+    }
+
     pub(super) fn closing(&mut self) -> (RequestId, PutRecordsRequest) {
         self.pipeline.close();
         self.cut()

@@ -193,15 +193,15 @@ async fn send_with_trace() -> Logs {
 #[tokio::test(start_paused = true)]
 async fn trace_writes_a_line_before_and_after_each_request() {
     let logs = send_with_trace().await;
-    let sending = logs.with("sending 500 entries to stream example");
+    let sending = logs.with("sending 500 records to stream example");
     assert_eq!(sending.len(), 1, "{:#?}", logs.lines());
     assert!(sending[0].contains("DEBUG") && sending[0].contains("kinesis_sink"), "{sending:#?}");
-    for field in ["rpc.system=\"aws-api\"", "aws.kinesis.stream_name=\"example\"", "entries=500"] {
+    for field in ["rpc.system=\"aws-api\"", "aws.kinesis.stream_name=\"example\"", "records=500"] {
         assert!(sending[0].contains(field), "{field} in {sending:#?}");
     }
     let errors = "{ProvisionedThroughputExceededException: Rate exceeded for shard \
                   shardId-000000000000 (25)}";
-    let sent = format!("sent 500 entries to stream example; 475 delivered; errors = {errors}");
+    let sent = format!("sent 500 records to stream example; 475 delivered; errors = {errors}");
     let sent = logs.with(&sent);
     assert_eq!(sent.len(), 1, "{:#?}", logs.lines());
     let codes = "error.codes={\"ProvisionedThroughputExceededException\"}";
@@ -209,10 +209,10 @@ async fn trace_writes_a_line_before_and_after_each_request() {
     for field in ["delivered=475", codes, messages] {
         assert!(sent[0].contains(field), "{field} in {sent:#?}");
     }
-    let failed = logs.with("sending 25 entries to stream example failed");
+    let failed = logs.with("sending 25 records to stream example failed");
     assert_eq!(failed.len(), 1, "{:#?}", logs.lines());
     assert!(failed[0].contains("error.type=\"InternalFailure\""), "{failed:#?}");
-    assert_eq!(logs.with("sent 25 entries to stream example; 25 delivered; errors = {}").len(), 1);
+    assert_eq!(logs.with("sent 25 records to stream example; 25 delivered; errors = {}").len(), 1);
     assert!(logs.with("MARKER").is_empty(), "no payload, no key");
 }
 

@@ -20,12 +20,12 @@ pub struct ResponseFuture<F> {
     inner: F,
     span: Span,
     stream: StreamId,
-    entries: usize,
+    records: usize,
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, span: Span, stream: StreamId, entries: usize) -> Self {
-        Self { inner, span, stream, entries }
+    pub(super) fn new(inner: F, span: Span, stream: StreamId, records: usize) -> Self {
+        Self { inner, span, stream, records }
     }
 }
 
@@ -42,30 +42,30 @@ where
         let result = ready!(this.inner.poll(cx)).map_err(Into::into);
         if enabled!(target: TARGET, Level::DEBUG) {
             match &result {
-                Ok(response) => on_response(this.stream.name(), *this.entries, response),
-                Err(error) => on_error(this.span, this.stream.name(), *this.entries, error),
+                Ok(response) => on_response(this.stream.name(), *this.records, response),
+                Err(error) => on_error(this.span, this.stream.name(), *this.records, error),
             }
         }
         Poll::Ready(result)
     }
 }
 
-fn on_response(stream: &str, entries: usize, response: &PutRecordsResponse) {
+fn on_response(stream: &str, records: usize, response: &PutRecordsResponse) {
     let delivered = response.delivered();
     let errors = Errors(response.errors());
     let codes: BTreeSet<_> = errors.0.iter().map(|error| &error.code).collect();
     let messages: BTreeSet<_> = errors.0.iter().map(|error| &error.message).collect();
     debug!(
         target: TARGET,
-        entries,
+        records,
         delivered,
         error.codes = ?codes,
         error.messages = ?messages,
-        "sent {entries} entries to stream {stream}; {delivered} delivered; errors = {errors}"
+        "sent {records} records to stream {stream}; {delivered} delivered; errors = {errors}"
     );
 }
 
-fn on_error(span: &Span, stream: &str, entries: usize, error: &BoxError) {
+fn on_error(span: &Span, stream: &str, records: usize, error: &BoxError) {
     if let Some(id) = request_id(&**error) {
         span.record("aws.request_id", id);
     }
@@ -74,10 +74,10 @@ fn on_error(span: &Span, stream: &str, entries: usize, error: &BoxError) {
     span.record("otel.status_code", "ERROR");
     debug!(
         target: TARGET,
-        entries,
+        records,
         "error.type" = error.code(),
         error = error.message(),
-        "sending {entries} entries to stream {stream} failed"
+        "sending {records} records to stream {stream} failed"
     );
 }
 

@@ -19,14 +19,14 @@
 //! Everything has the target `kinesis_sink` and the level DEBUG, so `RUST_LOG=kinesis_sink=debug` turns
 //! it on; while it is off a request costs one check.
 //!
-//! - at `call`: `sending 500 entries to stream example`, with the fields `entries`, `bytes`;
-//! - at an answer: `sent 500 entries to stream example; 475 delivered; errors = {..}`, with each distinct
-//!   code and message and the number of entries that it hit, and with the fields `entries`,
+//! - at `call`: `sending 500 records to stream example`, with the fields `records`, `bytes`;
+//! - at an answer: `sent 500 records to stream example; 475 delivered; errors = {..}`, with each distinct
+//!   code and message and the number of entries that it hit, and with the fields `records`,
 //!   `delivered`, `error.codes` and `error.messages` (the distinct ones);
-//! - at an error: `sending 500 entries to stream example failed`, with the fields `error.type` and
+//! - at an error: `sending 500 records to stream example failed`, with the fields `error.type` and
 //!   `error`.
 //!
-//! Entries are what the service calls records: with [aggregation](crate::Aggregation) each holds many.
+//! Records are what the service calls so: an [aggregate](crate::Aggregation) counts as one.
 //!
 //! The span is named `Kinesis.PutRecords`; its fields follow OpenTelemetry's conventions for the AWS
 //! SDK: `otel.kind`, `rpc.system`, `rpc.service`, `rpc.method`, `aws.kinesis.stream_name`,

@@ -35,18 +35,18 @@ where
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         let span = make_span(&request);
         let stream = request.stream().clone();
-        let entries = request.entries().len();
+        let records = request.entries().len();
         let entered = span.clone().entered();
         debug!(
             target: TARGET,
-            entries,
+            records,
             bytes = request.bytes(),
-            "sending {entries} entries to stream {}",
+            "sending {records} records to stream {}",
             stream.name()
         );
         let inner = self.inner.call(request);
         drop(entered);
-        ResponseFuture::new(inner, span, stream, entries)
+        ResponseFuture::new(inner, span, stream, records)
     }
 }
 

@@ -9,6 +9,7 @@ mod placing;
 mod receipts;
 mod refusals;
 mod requeueing;
+mod sizes;
 mod splitting;
 mod steps;
 mod stream;

@@ -5,6 +5,18 @@ use super::*;
 use crate::service::Entry;
 use crate::shard::hash_of;
 
+/// Two aggregates of two, each for a request of its own.
+fn in_pairs(keys: [&'static str; 4]) -> Bench {
+    let mut settings = per_shard();
+    settings.packing.max_records = 2;
+    settings.limits = settings.limits.with_request_entries(1);
+    let mut bench = Bench::new(settings);
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&halves()), bench.now);
+    keys.into_iter().for_each(|key| bench.keyed(key));
+    bench
+}
+
 #[test]
 fn a_stream_that_was_made_anew_has_old_ids_for_other_ranges() {
     let mut bench = Bench::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
@@ -131,13 +143,7 @@ fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
 
 #[test]
 fn a_listing_that_began_before_the_reshard_does_not_judge_it() {
-    let mut settings = per_shard();
-    settings.packing.max_records = 2;
-    settings.limits = settings.limits.with_request_entries(1);
-    let mut bench = Bench::new(settings);
-    assert!(bench.lists());
-    bench.pipeline.listed(map(&halves()), bench.now);
-    ["b", "d", "a", "h"].into_iter().for_each(|key| bench.keyed(key));
+    let mut bench = in_pairs(["b", "d", "a", "h"]);
     let (first, _) = bench.closing();
     let (second, _) = bench.cut();
     bench.settle(first, vec![placed("new-upper")]);
@@ -169,13 +175,7 @@ fn after_two_reshards_somebody_still_asks_where_an_aggregate_lies() {
 
 #[test]
 fn an_answer_as_predicted_holds_though_the_shard_was_forgotten_since() {
-    let mut settings = per_shard();
-    settings.packing.max_records = 2;
-    settings.limits = settings.limits.with_request_entries(1);
-    let mut bench = Bench::new(settings);
-    assert!(bench.lists());
-    bench.pipeline.listed(map(&halves()), bench.now);
-    ["a", "h", "c", "a"].into_iter().for_each(|key| bench.keyed(key));
+    let mut bench = in_pairs(["a", "h", "c", "a"]);
     let (first, _) = bench.closing();
     let (second, _) = bench.cut();
     bench.settle(first, vec![placed("new")]);

@@ -1,4 +1,4 @@
-//! What shares an aggregate, how large it gets, and when it goes.
+//! What shares an aggregate, when it goes, and what becomes of its records.
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -6,16 +6,16 @@ use futures::FutureExt;
 use super::stream::hash_of_member;
 use super::*;
 use crate::aggregate::{self, Member};
-use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
+use crate::limits::Limits;
 use crate::record::{HashKey, PartitionKey};
 use crate::service::Entry;
 
-fn packing(aggregation: Aggregation) -> Settings {
+pub(super) fn packing(aggregation: Aggregation) -> Settings {
     let packing = Packing { aggregation, ..Packing::default() };
     Settings { packing, linger: Linger::Fill(Duration::from_millis(100)), ..settings() }
 }
 
-fn members(entry: &Entry) -> Vec<Member> {
+pub(super) fn members(entry: &Entry) -> Vec<Member> {
     aggregate::deaggregate(entry.data()).collect()
 }
 
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// The request that goes when the sink closes.
-    fn closing_request(&mut self) -> PutRecordsRequest {
+    pub(super) fn closing_request(&mut self) -> PutRecordsRequest {
         self.pipeline.close();
         self.cut().1
     }
@@ -88,114 +88,6 @@ fn the_kpls_key_comes_with_the_first_members_place() {
     assert_eq!(entry.explicit_hash_key().unwrap(), crate::shard::hash_of("b"));
     assert_eq!(hash_of_member(&members(entry)[0]), entry.explicit_hash_key().unwrap());
     assert_eq!(request.entries()[1].partition_key().unwrap().as_str(), "c", "it goes out plain");
-}
-
-#[test]
-fn an_aggregate_is_filled_to_its_target_and_not_a_byte_more() {
-    for (units, size, expected) in
-        // What the docs of `with_aggregate_units` say.
-        [
-            (1, 1024, 24),
-            (2, 1024, 49),
-            (1, 9 * 1024, 2),
-            (2, 9 * 1024, 5),
-            (1, 10 * 1024, 2),
-        ]
-    {
-        let mut settings = packing(Aggregation::PerKey);
-        settings.packing.target = units * PAYLOAD_UNIT_BYTES;
-        let mut bench = Bench::new(settings);
-        for _ in 0..120 {
-            bench.send(("k", vec![b'x'; size]));
-        }
-        let request = bench.closing_request();
-        let first = &request.entries()[0];
-        assert_eq!(members(first).len(), expected, "{units} units, {size} bytes");
-        let sizes: Vec<_> = request.entries().iter().map(Entry::size).collect();
-        assert!(sizes.iter().all(|size| *size <= units * PAYLOAD_UNIT_BYTES), "{sizes:?}");
-        let one_more = members(first)[0].data().len() + 9;
-        assert!(sizes[0] + one_more > units * PAYLOAD_UNIT_BYTES, "there was room for more");
-    }
-}
-
-#[test]
-fn the_last_byte_of_the_target_is_used() {
-    // 20 bytes around the message, 3 for the key in its table and 1 outside, 6 and the payload for each
-    // member.
-    for (target, entries) in [(55, 1), (54, 2)] {
-        let mut settings = packing(Aggregation::PerKey);
-        settings.packing.target = target;
-        let mut bench = Bench::new(settings);
-        bench.send(("k", vec![b'x'; 10]));
-        bench.send(("k", vec![b'y'; 9]));
-        let request = bench.closing_request();
-        assert_eq!(request.entries().len(), entries, "{target}");
-        assert_eq!(request.bytes(), if entries == 1 { 55 } else { 21 }, "{target}");
-    }
-}
-
-#[test]
-fn no_aggregate_is_larger_than_a_record_may_be() {
-    let mut settings = packing(Aggregation::PerKey);
-    settings.limits = Limits::default().with_record_bytes(1_000);
-    let mut bench = Bench::new(settings);
-    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100])));
-    let request = bench.closing_request();
-    assert!(request.entries().iter().all(|entry| entry.size() <= 1_000));
-    assert_eq!(members(&request.entries()[0]).len(), 9);
-}
-
-#[test]
-fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
-    let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 3 << 20;
-    settings.limits = Limits::default().with_request_bytes(10 << 20).with_record_bytes(10 << 20);
-    let mut bench = Bench::new(settings);
-    bench.pipeline.hold(Awaited { description: true, shards: false });
-    // More than one aggregate, so that one is full already.
-    (0..50).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
-    bench.pipeline.close();
-    assert_eq!(bench.cut_reason(), None, "nothing goes before the description");
-    bench.pipeline.described(Some(StreamDescription::default()));
-    let (_, request) = bench.cut();
-    assert!(request.entries().iter().all(|entry| entry.size() <= 1 << 20));
-    assert_eq!(members(&request.entries()[0]).len(), 10);
-}
-
-#[test]
-fn a_record_over_the_target_goes_alone_and_in_its_place() {
-    let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 100;
-    let mut bench = Bench::new(settings);
-    bench.send(("k", "before"));
-    bench.send(("k", vec![b'x'; 200]));
-    bench.send(("k", "after"));
-    let request = bench.closing_request();
-    let sizes: Vec<_> = request.entries().iter().map(Entry::size).collect();
-    assert_eq!(sizes, [7, 201, 6]);
-}
-
-#[test]
-fn the_count_of_records_is_bounded_too() {
-    let mut settings = packing(Aggregation::PerKey);
-    settings.packing.max_records = 3;
-    let mut bench = Bench::new(settings);
-    bench.accept(0..8);
-    let lengths: Vec<_> =
-        bench.closing_request().entries().iter().map(|e| members(e).len()).collect();
-    assert_eq!(lengths, [3, 3, 2]);
-}
-
-#[test]
-fn a_request_holds_as_many_aggregates_as_its_limits_allow() {
-    let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 1_000;
-    settings.limits = Limits::default().with_request_bytes(5_000).with_record_bytes(1_000);
-    let mut bench = Bench::new(settings);
-    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100])));
-    let (_, request) = bench.cut();
-    assert_eq!(request.entries().len(), 5);
-    assert!(request.bytes() <= 5_000);
 }
 
 #[test]
@@ -372,48 +264,6 @@ fn a_request_is_summed_up_in_records_and_entries() {
     let summary = bench.pipeline.last_request().unwrap();
     assert_eq!((summary.records, summary.entries, summary.delivered), (2, 1, 0));
     assert_eq!(summary.errors[0].count, 1);
-}
-
-#[test]
-fn a_described_limit_leaves_the_requests_alone() {
-    let limits = Limits::default().with_request_bytes(1 << 20);
-    let mut bench = Bench::new(Settings { limits, ..settings() });
-    let described = |bytes| Some(StreamDescription::default().with_max_record_bytes(bytes));
-    bench.pipeline.described(described(10 << 20));
-    (0..30).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
-    bench.send(("k", vec![b'x'; 3 << 20]));
-    bench.pipeline.close();
-    let (_, request) = bench.cut();
-    assert!(request.bytes() <= 1 << 20, "{}", request.bytes());
-    let lengths = [bench.cut().1, bench.cut().1, bench.cut().1].map(|one| one.entries().len());
-    assert_eq!(lengths, [10, 10, 1], "the large one goes by itself");
-    for (told, limit) in [(20 << 20, 10 << 20), (0, 1)] {
-        let mut bench = Bench::new(settings());
-        bench.pipeline.described(described(told));
-        assert_eq!(bench.pipeline.settings().limits.record_bytes(), limit);
-    }
-}
-
-#[test]
-fn an_aggregate_is_no_larger_than_a_request_may_be() {
-    let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 10_000_000;
-    settings.limits = Limits::default().with_request_bytes(2 << 20);
-    let mut bench = Bench::new(settings);
-    bench.pipeline.described(Some(StreamDescription::default().with_max_record_bytes(10 << 20)));
-    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
-    let request = bench.closing_request();
-    assert!(request.bytes() <= 2 << 20, "{}", request.bytes());
-}
-
-#[test]
-fn aggregates_of_one_are_off() {
-    let mut settings = packing(Aggregation::PerKey);
-    settings.packing.max_records = 1;
-    let mut bench = Bench::new(settings);
-    bench.accept(0..2);
-    bench.pipeline.flush();
-    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 2)), "nothing to wait for");
 }
 
 #[test]

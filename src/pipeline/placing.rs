@@ -105,7 +105,7 @@ impl Pipeline {
         let mut returned = Vec::new();
         for Unverified { unit, placement } in std::mem::take(&mut self.unverified) {
             let verdict = match &listed {
-                Listed::Stale(map) => Shards::judge_by(map.as_ref(), &unit, placement.shard_id()),
+                Listed::Stale(map) => Shards::judge_by(Some(map), &unit, placement.shard_id()),
                 _ => self.shards.judge(&unit, placement.shard_id()),
             };
             match (verdict, &listed) {

@@ -33,7 +33,7 @@ pub(crate) struct Shards {
     /// After contradictions, until predictions have held for a while.
     doubts: Backoff,
     doubted_at: Option<Instant>,
-    /// How many have begun.
+    /// Listings that have begun.
     listings: u64,
 }
 
@@ -41,25 +41,18 @@ pub(crate) struct Shards {
 enum Listing {
     NotNeeded,
     Wanted,
-    UnderWay(Answer),
-}
-
-/// What the answer of a listing under way will be worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Answer {
-    Fresh,
-    /// The shards have changed since it began. What it says of a shard is true, but not complete.
-    Stale,
-    /// The stream that it is about is gone.
-    Void,
+    /// If the shards have changed since it began, what it says of a shard is true, but not complete.
+    UnderWay {
+        stale: bool,
+    },
 }
 
 /// What a listing has brought.
 #[derive(Debug)]
 pub(crate) enum Listed {
-    /// No predictions: the shards changed while it was under way, and are listed again. What it tells of
-    /// those that were, if that is worth anything.
-    Stale(Option<ShardMap>),
+    /// What it tells of shards that were, and no predictions: the shards changed while it was under way,
+    /// and are listed again.
+    Stale(ShardMap),
     /// Nothing is known, as before.
     Unchanged,
     /// Other predictions, or none any more.
@@ -180,9 +173,6 @@ impl Shards {
         if known || self.listing != Listing::NotNeeded {
             self.list_again(now, rng);
         }
-        if let Listing::UnderWay(answer) = &mut self.listing {
-            *answer = Answer::Void;
-        }
         known
     }
 
@@ -194,7 +184,7 @@ impl Shards {
                 self.doubts.fail(self.listings, self.listings + 1, now, rng);
             }
             Listing::Wanted => {}
-            Listing::UnderWay(answer) => *answer = (*answer).max(Answer::Stale),
+            Listing::UnderWay { stale } => *stale = true,
         }
     }
 
@@ -211,7 +201,7 @@ impl Shards {
 
     /// Notes that they are being listed. The caller brings the outcome back.
     pub(crate) fn begin_listing(&mut self) {
-        self.listing = Listing::UnderWay(Answer::Fresh);
+        self.listing = Listing::UnderWay { stale: false };
         self.listings += 1;
     }
 
@@ -222,20 +212,24 @@ impl Shards {
 
     /// Takes the outcome of a listing; none if it failed.
     pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant, rng: &mut Rng) -> Listed {
-        let (before, number) = (self.listing, self.listings);
-        let fresh = !matches!(before, Listing::UnderWay(Answer::Stale | Answer::Void));
+        let stale = self.listing == Listing::UnderWay { stale: true };
+        let number = self.listings;
+        self.listing = if stale || map.is_none() { Listing::Wanted } else { Listing::NotNeeded };
         match map {
-            Some(_) => self.failures.reset(),
+            Some(map) if stale => {
+                self.failures.reset();
+                self.doubts.fail(number, number + 1, now, rng);
+                Listed::Stale(map)
+            }
+            Some(map) => {
+                self.failures.reset();
+                self.map = Some(map);
+                Listed::Changed
+            }
             None => {
                 self.failures.fail(number, number + 1, now, rng);
+                if self.map.take().is_some() { Listed::Changed } else { Listed::Unchanged }
             }
         }
-        self.listing = if fresh && map.is_some() { Listing::NotNeeded } else { Listing::Wanted };
-        if !fresh && map.is_some() {
-            self.doubts.fail(number, number + 1, now, rng);
-            return Listed::Stale(map.filter(|_| before == Listing::UnderWay(Answer::Stale)));
-        }
-        let knew = std::mem::replace(&mut self.map, map).is_some();
-        if knew || self.map.is_some() { Listed::Changed } else { Listed::Unchanged }
     }
 }

@@ -153,8 +153,12 @@ impl Intake {
     pub(super) fn limits(&self) -> Limits {
         match self.is_on_hold() {
             true => self.limits.with_record_bytes(self.limits.for_any_stream()),
-            false => self.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed)),
+            false => self.described_limits(),
         }
+    }
+
+    fn described_limits(&self) -> Limits {
+        self.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed))
     }
 
     /// Says how large a record may be, and whether that can change yet.
@@ -197,7 +201,10 @@ impl Intake {
     /// Checks a record. For one that may be too large there is no room before the stream was described.
     pub(super) fn check_now(&self, record: Record) -> Result<Record, NotAccepted> {
         let on_hold = self.is_on_hold();
-        let limits = if on_hold { self.limits.for_some_stream() } else { self.limits() };
+        let limits = match on_hold {
+            true => self.limits.for_some_stream(),
+            false => self.described_limits(),
+        };
         if let Err(error) = limits.check(&record) {
             return Err(NotAccepted::new(record, error));
         }

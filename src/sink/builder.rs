@@ -384,15 +384,23 @@ impl SinkBuilder {
         self
     }
 
-    fn assemble<S>(mut self, service: S, stream: StreamId) -> Result<KinesisSink<S>, BuildError> {
-        let Packing { aggregation, .. } = self.settings.packing;
-        self.settings.linger = self.linger.unwrap_or_else(|| Linger::default_with(aggregation));
+    /// The settings with the defaults that depend on others.
+    fn resolved(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        let Packing { aggregation, .. } = settings.packing;
+        settings.linger = self.linger.unwrap_or_else(|| Linger::default_with(aggregation));
         if let Some(records) = self.buffer_records {
-            self.settings.buffer_records = records;
+            settings.buffer_records = records;
         } else if aggregation != Aggregation::Off {
-            self.settings.buffer_records = AGGREGATING_BUFFER_RECORDS;
+            settings.buffer_records = AGGREGATING_BUFFER_RECORDS;
         }
-        self.settings.validate()?;
+        settings
+    }
+
+    fn assemble<S>(self, service: S, stream: StreamId) -> Result<KinesisSink<S>, BuildError> {
+        let settings = self.resolved();
+        settings.validate()?;
+        let Packing { aggregation, .. } = settings.packing;
         if aggregation == Aggregation::PerShard && self.list_shards.is_none() {
             return Err(BuildError::NoListShards);
         }
@@ -402,7 +410,7 @@ impl SinkBuilder {
             Describe::With(describe_stream) => Some(describe_stream),
             Describe::IfAggregating | Describe::Never => None,
         };
-        let mut pipeline = Pipeline::new(stream, self.settings);
+        let mut pipeline = Pipeline::new(stream, settings);
         let (description, shards) = (describe_stream.is_some(), list_shards.is_some());
         pipeline.hold(Awaited { description, shards });
         Ok(KinesisSink {
@@ -421,9 +429,7 @@ impl SinkBuilder {
 impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkBuilder")
-            .field("settings", &self.settings)
-            .field("linger", &self.linger)
-            .field("buffer_records", &self.buffer_records)
+            .field("settings", &self.resolved())
             .field("list_shards", &self.list_shards.is_some())
             .field("describe_stream", &matches!(self.describe_stream, Describe::With(_)))
             .field("request_timeout", &self.request_timeout)

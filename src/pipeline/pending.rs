@@ -27,6 +27,8 @@ pub(crate) struct Pending {
     pub(crate) last_error: Option<Arc<AttemptError>>,
     /// How often its aggregate came to lie in a shard that is not the shard of all members.
     pub(crate) misplaced: u8,
+    /// Its payload is a part of an aggregate.
+    shared: bool,
 }
 
 impl Pending {
@@ -45,6 +47,7 @@ impl Pending {
             may_be_written: false,
             last_error: None,
             misplaced: 0,
+            shared: false,
         }
     }
 
@@ -80,6 +83,7 @@ impl Pending {
     /// Puts a copy of the payload that lies elsewhere in its place.
     pub(crate) fn share_payload(&mut self, copy: Bytes) {
         self.record.share_data(copy);
+        self.shared = true;
     }
 
     /// Notes that a request with it, cut at `cut_at`, has come to its end.
@@ -129,7 +133,12 @@ impl Pending {
         random
     }
 
+    /// Hands the record back, with a payload of its own: who keeps it must not keep a whole aggregate.
     pub(crate) fn into_undelivered(mut self, reason: Reason) -> Undelivered {
+        if self.shared {
+            let own = Bytes::copy_from_slice(self.record.data());
+            self.record.share_data(own);
+        }
         let history = self.record.tracker_mut().map(Tracker::take_history).unwrap_or_default();
         Undelivered {
             record: self.record,

@@ -290,6 +290,21 @@ fn suspects_stay_in_order_when_one_loses_its_oldest_record() {
 }
 
 #[test]
+fn a_failed_record_does_not_keep_its_aggregate_in_memory() {
+    let mut settings = packing(Aggregation::PerKey);
+    settings.max_attempts = Some(1);
+    let mut bench = Bench::new(settings);
+    bench.accept(0..100);
+    bench.pipeline.close();
+    let (id, request) = bench.cut();
+    let aggregate = request.entries()[0].data().as_ptr_range();
+    bench.fail(id, "InternalFailure");
+    for failed in bench.pipeline.take_failed() {
+        assert!(!aggregate.contains(&failed.record().data().as_ptr()));
+    }
+}
+
+#[test]
 fn of_a_refused_aggregate_only_the_culprit_fails() {
     for refused_by_entry in [true, false] {
         let mut bench = Bench::new(packing(Aggregation::PerKey));

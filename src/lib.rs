@@ -33,10 +33,11 @@ pub use error::{NotAccepted, NotAcceptedReason, SinkError};
 pub use limits::{
     DEFAULT_RECORD_BYTES, DEFAULT_REQUEST_BYTES, Limits, MAX_PARTITION_KEY_CHARS, MAX_RECORD_BYTES,
     MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES, PAYLOAD_UNIT_BYTES, RecordError,
+    SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
 };
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsLayer;
-pub use pipeline::{AggregateKey, Aggregation, Linger};
+pub use pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 pub use producer::{CloseError, Driver, Producer};
 #[cfg(feature = "json")]
 pub use record::JsonError;

@@ -2,6 +2,7 @@
 
 use crate::build_error::SettingError;
 use crate::record::{PartitionKey, Record};
+use crate::shard::Quota;
 
 /// Most entries one PutRecords request may carry.
 ///
@@ -39,6 +40,16 @@ pub const PAYLOAD_UNIT_BYTES: usize = 25 * 1024;
 /// Source: PutRecordsRequestEntry API reference, `PartitionKey`, length 1 to 256.
 pub const MAX_PARTITION_KEY_CHARS: usize = 256;
 
+/// Kinesis records that a shard takes in a second.
+///
+/// Source: Kinesis Data Streams developer guide, "Quotas and limits".
+pub const SHARD_RECORDS_PER_SECOND: usize = 1_000;
+
+/// Bytes that a shard takes in a second, partition keys included: 1 MiB.
+///
+/// Source: Kinesis Data Streams developer guide, "Quotas and limits".
+pub const SHARD_BYTES_PER_SECOND: usize = MIB;
+
 const MIB: usize = 1024 * 1024;
 
 /// What one request and one record may hold.
@@ -51,6 +62,8 @@ const MIB: usize = 1024 * 1024;
 /// | [request entries](Self::with_request_entries) | 500 | 1 to 500 |
 /// | [request bytes](Self::with_request_bytes) | 5 MiB | 1 B to 10 MiB, at least the record bytes |
 /// | [record bytes](Self::with_record_bytes) | 1 MiB | 1 B to 10 MiB |
+/// | [shard records](Self::with_shard_records) | 1,000 a second | 1 to 1,000,000,000 |
+/// | [shard bytes](Self::with_shard_bytes) | 1 MiB a second | 1 B to 1 TiB |
 ///
 /// ```
 /// use kinesis_sink::Limits;
@@ -67,6 +80,10 @@ pub struct Limits {
     request_bytes: usize,
     /// None unless it was set.
     record_bytes: Option<usize>,
+    /// Kinesis records a second.
+    shard_records: usize,
+    /// Bytes a second.
+    shard_bytes: u64,
 }
 
 impl Default for Limits {
@@ -75,6 +92,8 @@ impl Default for Limits {
             request_entries: MAX_REQUEST_ENTRIES,
             request_bytes: DEFAULT_REQUEST_BYTES,
             record_bytes: None,
+            shard_records: SHARD_RECORDS_PER_SECOND,
+            shard_bytes: SHARD_BYTES_PER_SECOND as u64,
         }
     }
 }
@@ -104,6 +123,42 @@ impl Limits {
     pub fn with_record_bytes(mut self, bytes: usize) -> Self {
         self.record_bytes = Some(bytes);
         self
+    }
+
+    /// Sets the most Kinesis records (records, or aggregates) that are sent to one shard in a second: 1 to
+    /// 1,000,000,000, by default [`SHARD_RECORDS_PER_SECOND`].
+    ///
+    /// Lower it to leave others their part of the stream. Raise it, and the
+    /// [bytes](Self::with_shard_bytes), for a server that has no such quota.
+    #[must_use]
+    pub fn with_shard_records(mut self, records: usize) -> Self {
+        self.shard_records = records;
+        self
+    }
+
+    /// Sets the most bytes, data and partition keys together, that are sent to one shard in a second: 1 B
+    /// to 1 TiB, by default [`SHARD_BYTES_PER_SECOND`].
+    #[must_use]
+    pub fn with_shard_bytes(mut self, bytes: u64) -> Self {
+        self.shard_bytes = bytes;
+        self
+    }
+
+    /// Most Kinesis records that are sent to one shard in a second.
+    #[must_use]
+    pub fn shard_records(&self) -> usize {
+        self.shard_records
+    }
+
+    /// Most bytes that are sent to one shard in a second.
+    #[must_use]
+    pub fn shard_bytes(&self) -> u64 {
+        self.shard_bytes
+    }
+
+    /// The two together.
+    pub(crate) fn quota(&self) -> Quota {
+        Quota { records: self.shard_records as f64, bytes: self.shard_bytes as f64 }
     }
 
     /// Most entries of one request.
@@ -145,6 +200,8 @@ impl Limits {
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
         SettingError::check("request_entries", self.request_entries, 1..=MAX_REQUEST_ENTRIES)?;
         SettingError::check("record_bytes", self.record_bytes(), 1..=MAX_RECORD_BYTES)?;
+        SettingError::check("shard_records", self.shard_records, 1..=1_000_000_000)?;
+        SettingError::check("shard_bytes", self.shard_bytes, 1..=1 << 40)?;
         // A request must be able to carry the largest record.
         SettingError::check(
             "request_bytes",

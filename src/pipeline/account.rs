@@ -14,8 +14,9 @@ impl Pipeline {
 
     /// Whether every accepted record was delivered, has failed or was taken back.
     pub(crate) fn is_settled(&self) -> bool {
-        self.lane.is_empty()
+        self.lanes.is_empty()
             && self.packer.is_empty()
+            && self.strands.records() == 0
             && self.suspects.is_empty()
             && self.flights.is_empty()
             && self.unverified.is_empty()
@@ -29,7 +30,8 @@ impl Pipeline {
     /// The oldest record of each queue.
     pub(super) fn waiting_groups(&self) -> impl Iterator<Item = &Pending> {
         let suspects = self.suspects.iter().filter_map(|group| group.first()).map(Unit::oldest);
-        self.lane.front().into_iter().chain(self.packer.oldest()).chain(suspects)
+        let queues = [self.lanes.front(), self.strands.oldest(), self.packer.oldest()];
+        queues.into_iter().flatten().chain(suspects)
     }
 
     /// The place of the oldest record that is not settled; [`next_seq`](Self::next_seq) if all are.
@@ -44,7 +46,7 @@ impl Pipeline {
     /// Records that wait to be sent.
     pub(crate) fn waiting(&self) -> usize {
         let suspects: usize = self.suspects.iter().flatten().map(Unit::len).sum();
-        self.packer.records() + self.lane.records() + suspects
+        self.packer.records() + self.strands.records() + self.lanes.records() + suspects
     }
 
     /// Records in requests that are not answered, or whose answer is not understood yet.
@@ -94,7 +96,7 @@ impl Pipeline {
         let flights = self.flights.values().flat_map(|flight| &flight.units);
         let unverified = self.unverified.iter().map(|unverified| &unverified.unit);
         let units = self.suspects.iter().flatten().chain(flights).chain(unverified);
-        let unsettled = self.lane.iter().chain(self.packer.iter());
+        let unsettled = self.lanes.iter().chain(self.strands.iter()).chain(self.packer.iter());
         let unsettled = unsettled.chain(units.flat_map(Unit::members));
         let unsettled = unsettled.map(|pending| (pending.seq, pending.record()));
         let failed = self.failed.iter().map(|(seq, undelivered)| (*seq, undelivered.record()));

@@ -45,6 +45,11 @@ impl Backoff {
         self.until = Some(now + longest.mul_f64(rng.f64()));
     }
 
+    /// Waits until then.
+    pub(crate) fn wait_until(&mut self, until: Instant) {
+        self.until = Some(until);
+    }
+
     /// Any progress ends the series of failures, and the wait.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;

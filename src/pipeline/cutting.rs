@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::linger::Linger;
+use super::order::Ordering;
 use super::pending::Pending;
 use super::unit::Unit;
 use super::{Fatal, Flight, Pipeline, RequestId};
@@ -41,20 +42,32 @@ impl Pipeline {
         })
     }
 
-    /// Says whether a request is to be cut now, and why.
-    pub(crate) fn due(&self, now: Instant) -> Option<CutReason> {
+    /// Says whether a request is to be cut now, and why. Aggregates may be closed for it.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<CutReason> {
         if !self.may_send() || self.backoff.is_waiting(now) {
             return None;
         }
-        // Suspects belong to the lane as well: where it is throttled, so are they.
-        if self.lane.backoff.is_waiting(now) {
-            return None;
-        }
-        if !self.suspects.is_empty() {
+        self.lanes.wake(now);
+        if self.suspects.front().is_some_and(|group| self.pause_of(group).is_none()) {
             return Some(CutReason::Suspect);
         }
+        let reason = self.reason(now)?;
+        if self.lanes.front_sendable().is_none() {
+            // Open aggregates ask for it, but their lanes may be paused.
+            self.seal_what_goes(reason, now);
+        }
+        self.lanes.front_sendable()?;
+        self.reason(now)
+    }
+
+    /// Until when suspects wait, since they belong to a lane that is paused.
+    fn pause_of(&self, suspects: &[Unit]) -> Option<Instant> {
+        self.lanes.paused_until(suspects[0].place())
+    }
+
+    pub(super) fn reason(&self, now: Instant) -> Option<CutReason> {
         let oldest = self.oldest_waiting()?;
-        if self.lane.fills_request(&self.settings.limits) {
+        if self.lanes.fills_request(&self.settings.limits) {
             Some(CutReason::Full)
         } else if self.closing {
             Some(CutReason::Close)
@@ -71,15 +84,16 @@ impl Pipeline {
 
     /// Whether there is a slot for another request.
     fn may_send(&self) -> bool {
-        let slots = if self.backoff.failures() > 0 { 1 } else { self.settings.max_in_flight };
+        let slots = if self.backoff.failures() > 0 { 1 } else { self.slots };
         self.flights.len() < slots
+            && !self.rebuilds
             && !self.is_on_hold()
             && !matches!(self.fatal, Fatal::Unreported(..))
     }
 
-    /// The oldest record that is not a suspect.
+    /// The oldest record that may be sent, suspects aside.
     fn oldest_waiting(&self) -> Option<&Pending> {
-        match (self.lane.front(), self.packer.oldest()) {
+        match (self.lanes.front_sendable(), self.packer.oldest_free()) {
             (Some(sealed), Some(open)) if open.seq < sealed.seq => Some(open),
             (sealed, open) => sealed.or(open),
         }
@@ -89,7 +103,7 @@ impl Pipeline {
     fn wanted_when_idle(&self) -> bool {
         let candidate = match self.settings.linger {
             Linger::SelfClocked(_) => self.oldest_waiting(),
-            Linger::Fill(_) if self.settings.packing.is_on() => self.lane.front(),
+            Linger::Fill(_) if self.settings.packing.is_on() => self.lanes.front_sendable(),
             Linger::Fill(_) => None,
         };
         candidate.is_some_and(|oldest| oldest.seq < self.flush_before)
@@ -105,7 +119,7 @@ impl Pipeline {
             CutReason::Suspect => self.suspects.pop_front()?,
             reason => {
                 self.seal_what_goes(reason, now);
-                self.lane.take_request(&self.settings.limits)
+                self.lanes.take_request(&self.settings.limits, now)
             }
         };
         for pending in units.iter_mut().flat_map(Unit::members_mut) {
@@ -135,8 +149,8 @@ impl Pipeline {
         let (linger, closing) = (self.settings.linger, self.closing);
         let overdue = |oldest: &Pending| closing || oldest.accepted_at + linger.ceiling() <= now;
         for _ in 0..self.settings.limits.request_entries() {
-            let Some(unit) = self.packer.take_oldest_if(overdue) else { break };
-            self.lane.insert(unit);
+            let Some(unit) = self.take_oldest_open_if(overdue) else { break };
+            self.send(unit);
         }
         let goes = |oldest: &Pending| match reason {
             CutReason::Full | CutReason::Suspect => false,
@@ -144,10 +158,16 @@ impl Pipeline {
             CutReason::Linger => oldest.accepted_at + linger.ceiling() / 2 <= now,
             CutReason::BackPressure | CutReason::Close => true,
         };
-        while !self.lane.fills_request(&self.settings.limits) {
-            let Some(unit) = self.packer.take_oldest_if(goes) else { break };
-            self.lane.insert(unit);
+        while !self.lanes.holds_request(&self.settings.limits) {
+            let Some(unit) = self.take_oldest_open_if(goes) else { break };
+            self.send(unit);
         }
+    }
+
+    fn take_oldest_open_if(&mut self, condition: impl Fn(&Pending) -> bool) -> Option<Unit> {
+        let Self { packer, strands, settings, .. } = self;
+        let ordered = settings.ordering == Ordering::PerKey;
+        packer.take_oldest_if(condition, |strand| ordered && strands.is_busy(strand))
     }
 
     /// The next time at which something changes by itself, if nothing else happens before: a back-off
@@ -167,9 +187,13 @@ impl Pipeline {
         if !self.may_send() || self.waiting_groups().next().is_none() {
             return None;
         }
-        if let Some(until) = self.backoff.until(now).max(self.lane.backoff.until(now)) {
+        if let Some(until) = self.backoff.until(now) {
             return Some(until);
         }
-        Some(self.oldest_waiting()?.accepted_at + self.settings.linger.ceiling())
+        let linger = self.settings.linger.ceiling();
+        let overdue = self.oldest_waiting().map(|oldest| oldest.accepted_at + linger);
+        let suspects = self.suspects.front().and_then(|group| self.pause_of(group));
+        let wakeups = [overdue, self.lanes.wakeup(), suspects].into_iter().flatten();
+        wakeups.filter(|at| *at > now).min()
     }
 }

@@ -74,8 +74,10 @@ impl Pipeline {
             pending.may_be_written = true;
             pending
         });
-        let waiting = self.lane.take_all().chain(self.packer.take_all());
-        let waiting = waiting.chain(suspects.flat_map(Unit::into_members));
+        let units = self.lanes.take_all().into_iter().chain(self.strands.take_all());
+        let units = units.chain(suspects);
+        let waiting = units.flat_map(Unit::into_members).chain(self.packer.take_all());
+        self.rebuilds = false;
         let mut unsettled: Vec<_> = waiting.chain(sent).collect();
         unsettled.sort_unstable_by_key(|pending| pending.seq);
         unsettled

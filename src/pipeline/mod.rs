@@ -9,8 +9,9 @@
 //!              └────────────── requeued, in order ◀───────────────┴────▶ failed
 //! ```
 //!
-//! Each record is at every moment in exactly one of: an open aggregate, the lane, a group of suspects, a
-//! flight, the unverified ones, the failed ones; or it was delivered or taken out.
+//! Each record is at every moment in exactly one of: an open aggregate, what waits behind another of its
+//! key, a lane, a group of suspects, a flight, the unverified ones, the failed ones; or it was delivered or
+//! taken out.
 
 mod account;
 mod aggregation;
@@ -19,11 +20,16 @@ mod cutting;
 mod failed;
 mod hand_back;
 mod lane;
+mod lanes;
+mod learning;
 mod linger;
+mod order;
+mod ordered;
 mod outcome;
 mod packer;
 mod pending;
 mod placing;
+mod queue;
 mod settings;
 mod shards;
 mod split;
@@ -41,12 +47,15 @@ use tower::BoxError;
 pub(crate) use aggregation::Packing;
 pub use aggregation::{AggregateKey, Aggregation};
 pub use linger::Linger;
+pub use order::Ordering;
 pub(crate) use outcome::{NO_STREAM, unless_it_panics};
 pub(crate) use settings::Settings;
 
 use self::backoff::Backoff;
 use self::failed::Failed;
-use self::lane::Lane;
+use self::lanes::Lanes;
+use self::learning::Learning;
+use self::order::Strands;
 use self::packer::Packer;
 use self::pending::Pending;
 use self::placing::Unverified;
@@ -54,7 +63,7 @@ use self::shards::Shards;
 use self::unit::Unit;
 use crate::error::{NotAccepted, NotAcceptedReason};
 use crate::record::{AttemptError, DeadLetter, Reason, Record, Untold};
-use crate::stream::{StreamDescription, StreamId};
+use crate::stream::{Distribution, StreamDescription, StreamId};
 use crate::summary::{RequestSummary, Totals};
 
 #[derive(Debug)]
@@ -64,8 +73,13 @@ pub(crate) struct Pipeline {
     rng: Rng,
     /// Aggregates that are not full.
     packer: Packer,
+    /// What waits behind others of its key.
+    strands: Strands,
     /// What waits to be sent.
-    lane: Lane,
+    lanes: Lanes,
+    learning: Learning,
+    /// What waits has to be packed anew, in order, once nothing is in flight.
+    rebuilds: bool,
     /// Groups out of requests that were refused as invalid, each sent alone to find the culprit.
     suspects: VecDeque<Vec<Unit>>,
     flights: BTreeMap<RequestId, Flight>,
@@ -78,6 +92,8 @@ pub(crate) struct Pipeline {
     delivered: VecDeque<Untold>,
     /// After failures of whole requests; while a series lasts, one request at a time probes.
     backoff: Backoff,
+    /// Requests that may be in flight: one after a failure, then twice as many with each success.
+    slots: usize,
     /// What began the series.
     outage: Option<Arc<AttemptError>>,
     /// Refusals for credentials in a row.
@@ -139,7 +155,10 @@ impl Pipeline {
             rng: settings.seed.map_or_else(Rng::new, Rng::with_seed),
             stream,
             packer: Packer::default(),
-            lane: Lane::new(backoff.clone()),
+            strands: Strands::default(),
+            lanes: Lanes::new(settings.limits.quota(), backoff.clone()),
+            learning: Learning::default(),
+            rebuilds: false,
             shards: Shards::new(&settings),
             unverified: Vec::new(),
             awaited: Awaited::default(),
@@ -148,6 +167,7 @@ impl Pipeline {
             failed: Failed::default(),
             delivered: VecDeque::new(),
             backoff,
+            slots: settings.max_in_flight,
             outage: None,
             credential_failures: 0,
             fatal: Fatal::No,
@@ -202,13 +222,17 @@ impl Pipeline {
     /// Takes a record in that was accepted after all that wait, or after all of its group.
     fn enqueue(&mut self, pending: Pending) {
         if !self.settings.packing.is_on() {
-            return self.lane.push(pending);
+            return match self.is_ordered() {
+                true => self.send(Unit::Single(pending)),
+                false => self.lanes.push(pending),
+            };
         }
         match self.shards.group(&pending) {
             Some((group, shard)) => {
-                self.packer.add(pending, group, shard, &self.settings.packing, &mut self.lane);
+                let sealed = self.packer.add(pending, group, shard, &self.settings.packing);
+                sealed.into_iter().flatten().for_each(|unit| self.send(unit));
             }
-            None => self.lane.insert(Unit::Single(pending)),
+            None => self.send(Unit::Single(pending)),
         }
     }
 
@@ -249,11 +273,16 @@ impl Pipeline {
     pub(crate) fn expire(&mut self, now: Instant) {
         let Some(deadline) = self.settings.deadline else { return };
         let expired = |pending: &Pending| pending.accepted_at + deadline <= now;
-        while let Some(unit) = self.lane.pop_if(|oldest, _| expired(oldest)) {
+        while let Some(unit) = self.lanes.pop_oldest_if(expired) {
             let left = self.expire_in(unit, expired);
-            left.into_iter().for_each(|unit| self.lane.insert(unit));
+            left.into_iter().for_each(|unit| self.lanes.insert(unit));
         }
-        while let Some(unit) = self.packer.take_oldest_if(expired) {
+        while let Some((strand, unit)) = self.strands.take_oldest_if(expired) {
+            let (left, gone) = unit.without(&self.settings.packing, expired);
+            gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
+            left.into_iter().for_each(|unit| self.strands.wait(strand.clone(), unit));
+        }
+        while let Some(unit) = self.packer.take_any_oldest_if(expired) {
             let (gone, left): (Vec<_>, Vec<_>) = unit.into_members().into_iter().partition(expired);
             gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
             left.into_iter().for_each(|pending| self.enqueue(pending));
@@ -274,9 +303,10 @@ impl Pipeline {
     }
 
     fn expire_in(&mut self, unit: Unit, expired: impl Fn(&Pending) -> bool) -> Vec<Unit> {
+        let strand = self.strand_of(unit.oldest());
         let (left, gone) = unit.without(&self.settings.packing, expired);
         gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
-        left
+        self.in_order(strand, left)
     }
 
     /// Sends nothing until the stream was [described](Self::described), its shards [listed](Self::listed).
@@ -300,14 +330,28 @@ impl Pipeline {
         self.awaited.description = false;
         self.answered();
         let Some(description) = description else { return };
+        if description.distribution() == Distribution::ByService {
+            self.learning.stop();
+            self.lanes.forget_shards();
+        }
         let Settings { limits, packing, .. } = &mut self.settings;
         *limits = limits.for_stream(description.max_record_bytes());
         *packing = packing.clone().within(limits);
         // What came before may be packed for another limit.
         if packing.is_on() {
-            let waiting = self.lane.take_all().chain(self.packer.take_all()).collect();
-            self.enqueue_all(waiting);
+            self.pack_anew();
         }
+    }
+
+    /// Packs anew what waits.
+    fn pack_anew(&mut self) {
+        if self.is_ordered() {
+            self.rebuilds = true;
+            return self.rebuild();
+        }
+        let waiting = self.lanes.take_all().into_iter().flat_map(Unit::into_members);
+        let waiting = waiting.chain(self.packer.take_all()).collect();
+        self.enqueue_all(waiting);
     }
 
     /// The error that stops everything, once. Afterwards requests are cut again.

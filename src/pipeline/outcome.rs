@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tower::BoxError;
 
+use super::lanes::Fate;
 use super::pending::Pending;
 use super::unit::Unit;
 use super::{Fatal, Flight, Pipeline, RequestId};
@@ -32,18 +33,18 @@ impl Pipeline {
         now: Instant,
     ) {
         let Some(flight) = self.flights.remove(&id) else { return };
-        let error = match outcome {
+        match outcome {
             Ok(response) if response.results().len() == flight.units.len() => {
                 self.settle_each(id, flight, response, now);
-                return;
             }
             Ok(response) => {
                 let (entries, results) = (flight.units.len(), response.results().len());
-                PutRecordsError::wrong_length(entries, results).into()
+                let error = PutRecordsError::wrong_length(entries, results);
+                self.fail_request(id, flight, error.into(), now);
             }
-            Err(error) => error,
-        };
-        self.fail_request(id, flight, error, now);
+            Err(error) => self.fail_request(id, flight, error, now),
+        }
+        self.rebuild();
     }
 
     /// Takes the error of a service that did not become ready: nothing was cut, nothing sent.
@@ -51,12 +52,14 @@ impl Pipeline {
         let (class, noted) = self.judge(&error);
         self.note_outage(class, &noted, self.next_request);
         self.back_off(class, error, &noted, self.next_request, now);
+        self.rebuild();
     }
 
     /// Takes the failure of a lookup, without which nothing can be sent.
     pub(crate) fn refuse_as(&mut self, class: ErrorClass, error: BoxError, now: Instant) {
         let (_, noted) = self.judge(&error);
         self.back_off(class, error, &noted, self.next_request, now);
+        self.rebuild();
     }
 
     /// What a request's error means, and what to note of it. The classifier and the error's text can be
@@ -85,29 +88,25 @@ impl Pipeline {
         let mut regroups = false;
         for (mut unit, result) in flight.units.into_iter().zip(response.into_results()) {
             unit.members_mut().iter_mut().for_each(|one| one.note_flight(flight.cut_at, now));
-            match result {
+            let strand = self.strand_of(unit.oldest());
+            let again = match result {
                 Ok(placement) => {
+                    self.learn_from(unit.place(), &placement);
                     let verdict = self.shards.judge(&unit, placement.shard_id());
                     let (again, changed) = self.arrived(unit, placement, verdict, now);
-                    returned.extend(again);
                     regroups |= changed;
+                    again
                 }
-                Err(error) => returned.extend(self.fail_entry(unit, error, now)),
-            }
+                Err(error) => self.fail_entry(unit, error, now),
+            };
+            returned.extend(self.in_order(strand, again));
         }
         let delivered = (self.totals.delivered - delivered_before) as usize;
         let (records, bytes) = (flight.records, flight.bytes);
         self.last_request = Some(RequestSummary { records, entries, bytes, delivered, errors });
-        if arrived == 0 && !returned.is_empty() {
-            self.lane.backoff.fail(id.0, self.next_request, now, &mut self.rng);
-        } else {
-            // Any progress starts the waits anew; what came back still asks for a short one.
-            self.lane.backoff.reset();
-            if !returned.is_empty() {
-                self.lane.backoff.pause(now, &mut self.rng);
-            }
-        }
+        self.lanes.conclude(id.0, self.next_request, now, &mut self.rng);
         self.requeue(returned);
+        self.conclude_lessons(now);
         if regroups {
             self.regroup();
         }
@@ -116,6 +115,7 @@ impl Pipeline {
     /// The service looked into a request: whatever kept it from doing so is over.
     pub(super) fn answered(&mut self) {
         self.backoff.reset();
+        self.slots = (2 * self.slots).min(self.settings.max_in_flight);
         self.outage = None;
         self.credential_failures = 0;
         self.forget_told_refusal();
@@ -134,6 +134,11 @@ impl Pipeline {
         let (code, message) = error.into_parts();
         let error = Arc::new(AttemptError { code, message });
         unit.members_mut().iter_mut().for_each(|one| one.note_error(error.clone(), now));
+        let fate = if class == EntryClass::Throttled { Fate::Throttled } else { Fate::Failed };
+        // The halves of an aggregate that was rejected are sent again.
+        if class != EntryClass::Rejected || unit.len() > 1 {
+            self.lanes.note(unit.place(), fate);
+        }
         match class {
             EntryClass::Rejected => return self.reject_entry(unit, error),
             EntryClass::Throttled => {
@@ -184,7 +189,9 @@ impl Pipeline {
             if blameless {
                 returned.push(unit);
             } else {
-                returned.extend(self.give_up_or_retry(unit, &noted));
+                let strand = self.strand_of(unit.oldest());
+                let again = self.give_up_or_retry(unit, &noted);
+                returned.extend(self.in_order(strand, again));
             }
         }
         if flight.suspects {
@@ -212,8 +219,12 @@ impl Pipeline {
         now: Instant,
     ) {
         let news = self.backoff.fail(request, self.next_request, now, &mut self.rng);
-        if noted.code() == NO_STREAM && self.shards.forget_all(now, &mut self.rng) {
-            self.regroup();
+        self.slots = 1;
+        if noted.code() == NO_STREAM {
+            self.lanes.forget_shards();
+            if self.shards.forget_all(now, &mut self.rng) {
+                self.regroup();
+            }
         }
         match class {
             ErrorClass::Credentials => self.credential_failures += u32::from(news),
@@ -251,7 +262,11 @@ impl Pipeline {
         let mut broken = Vec::new();
         for mut unit in returned {
             match self.shards.keeps_together(&mut unit) {
-                true => self.lane.insert(unit),
+                true => self.lanes.insert(unit),
+                false if self.is_ordered() => {
+                    self.rebuilds = true;
+                    self.lanes.insert(unit);
+                }
                 false => broken.extend(unit.into_members()),
             }
         }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::aggregation::Packing;
-use super::lane::Lane;
+use super::order::Strand;
 use super::pending::Pending;
 use super::unit::{Aggregate, Unit};
 use crate::record::{HashKey, Key};
@@ -20,6 +20,17 @@ pub(crate) enum Group {
     Shard { begins: HashKey, placed: bool },
 }
 
+impl Group {
+    /// Those with whom its records keep their order, if they have any to keep.
+    pub(crate) fn strand(self) -> Option<Strand> {
+        match self {
+            Self::Key(key, _) => Some(Strand::Key(key)),
+            Self::Random(_) => None,
+            Self::Shard { begins, .. } => Some(Strand::Shard(begins)),
+        }
+    }
+}
+
 /// What is being filled, one entry for each group. It is an aggregate only from its second record on, so
 /// that many keys with a record each cost little memory.
 #[derive(Debug, Default)]
@@ -27,8 +38,15 @@ pub(crate) struct Packer {
     open: HashMap<Group, Unit>,
     /// The groups by the place of their oldest record in the order of acceptance.
     order: BTreeMap<u64, Group>,
+    /// Those that go on filling, since an entry of their strand is under way.
+    held: BTreeMap<u64, Group>,
+    /// Of each strand those that were held. Some may be gone.
+    held_of: HashMap<Strand, Vec<u64>>,
     records: usize,
 }
+
+/// What is closed when a record comes: it is full, or the record does not fit into it.
+pub(crate) type Sealed = [Option<Unit>; 2];
 
 impl Packer {
     /// Records in open entries.
@@ -42,6 +60,13 @@ impl Packer {
 
     /// The oldest record.
     pub(crate) fn oldest(&self) -> Option<&Pending> {
+        let heads = [self.order.first_key_value(), self.held.first_key_value()];
+        let (_, group) = heads.into_iter().flatten().min_by_key(|(seq, _)| **seq)?;
+        self.open.get(group).map(Unit::oldest)
+    }
+
+    /// The oldest record that is not held.
+    pub(crate) fn oldest_free(&self) -> Option<&Pending> {
         let (_, group) = self.order.first_key_value()?;
         self.open.get(group).map(Unit::oldest)
     }
@@ -50,66 +75,99 @@ impl Packer {
         self.open.values().flat_map(Unit::members)
     }
 
-    /// Adds a record that was accepted after all others of its group. What is full, or what it does not
-    /// fit into, goes to `lane`.
+    /// Adds a record that was accepted after all others of its group.
     pub(crate) fn add(
         &mut self,
         pending: Pending,
         group: Group,
         shard: Option<Arc<Shard>>,
         packing: &Packing,
-        lane: &mut Lane,
-    ) {
+    ) -> Sealed {
         if let Some(Unit::Aggregate(open)) = self.open.get_mut(&group)
             && open.fits(&pending, packing)
         {
             open.push(pending);
             self.records += 1;
-            if open.is_full(packing) {
-                lane.extend(self.take(&group));
-            }
-            return;
+            let full = open.is_full(packing);
+            return [if full { self.take(&group) } else { None }, None];
         }
-        let unit = match self.take(&group) {
+        let (sealed, unit) = match self.take(&group) {
             Some(Unit::Single(first)) => {
-                let mut pair = Aggregate::pack(vec![first, pending], shard, packing);
-                let last = pair.pop();
-                lane.extend(pair);
-                last
+                let mut pair = Aggregate::pack(vec![first, pending], shard, packing).into_iter();
+                match (pair.next(), pair.next()) {
+                    (first, Some(last)) => (first, last),
+                    (Some(both), None) => (None, both),
+                    (None, None) => return [None, None],
+                }
             }
-            full => {
-                lane.extend(full);
-                Some(Unit::Single(pending))
-            }
+            full => (full, Unit::Single(pending)),
         };
-        let Some(unit) = unit else { return };
         if unit.is_full(packing) {
-            lane.insert(unit);
-            return;
+            return [sealed, Some(unit)];
         }
         self.records += unit.len();
         self.order.insert(unit.seq(), group.clone());
         self.open.insert(group, unit);
+        [sealed, None]
     }
 
     /// Takes what is open of this group.
     pub(crate) fn take(&mut self, group: &Group) -> Option<Unit> {
         let taken = self.open.remove(group)?;
         self.records -= taken.len();
-        self.order.remove(&taken.seq());
+        let seq = taken.seq();
+        if self.order.remove(&seq).is_none() {
+            self.held.remove(&seq);
+        }
         Some(taken)
     }
 
-    /// Takes the entry with the oldest record if `condition` holds for that record.
+    /// Takes the entry with the oldest record if `condition` holds for that record. Those whose strand
+    /// `is_busy` are held until it is [free](Self::free).
     pub(crate) fn take_oldest_if(
+        &mut self,
+        condition: impl Fn(&Pending) -> bool,
+        is_busy: impl Fn(&Strand) -> bool,
+    ) -> Option<Unit> {
+        loop {
+            if !condition(self.oldest_free()?) {
+                return None;
+            }
+            let (seq, group) = self.order.pop_first()?;
+            match group.clone().strand().filter(|strand| is_busy(strand)) {
+                None => {
+                    self.order.insert(seq, group.clone());
+                    return self.take(&group);
+                }
+                Some(strand) => {
+                    self.held.insert(seq, group);
+                    self.held_of.entry(strand).or_default().push(seq);
+                }
+            }
+        }
+    }
+
+    /// Takes the entry with the oldest record, held or not, if `condition` holds for that record.
+    pub(crate) fn take_any_oldest_if(
         &mut self,
         condition: impl FnOnce(&Pending) -> bool,
     ) -> Option<Unit> {
         if !condition(self.oldest()?) {
             return None;
         }
-        let (_, group) = self.order.pop_first()?;
+        let heads = [self.order.first_key_value(), self.held.first_key_value()];
+        let (_, group) = heads.into_iter().flatten().min_by_key(|(seq, _)| **seq)?;
+        let group = group.clone();
         self.take(&group)
+    }
+
+    /// Lets what was held because of this strand go.
+    pub(crate) fn free(&mut self, strand: &Strand) {
+        for seq in self.held_of.remove(strand).unwrap_or_default() {
+            if let Some(group) = self.held.remove(&seq) {
+                self.order.insert(seq, group);
+            }
+        }
     }
 
     /// Takes everything.

@@ -11,6 +11,15 @@ use crate::record::{
 use crate::service::{Entry, Placement};
 use crate::shard::hash_of;
 
+/// What tells places on the hash ring apart where no more than a hint is wanted.
+pub(crate) fn upper_half(hash_key: HashKey) -> u64 {
+    (hash_key.get() >> 64) as u64
+}
+
+/// A record whose aggregates came to lie in the wrong shard so often goes with its own key only: what
+/// the list of shards says is not what the service does.
+const MOST_MISPLACED: u8 = 2;
+
 /// An accepted record that is not settled.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -19,6 +28,8 @@ pub(crate) struct Pending {
     record: Record,
     /// What stands in for the partition key of a [`PartitionKey::Random`] record.
     random: u64,
+    /// The upper half of its place on the hash ring.
+    place: u64,
     pub(crate) accepted_at: Instant,
     /// Requests that carried it.
     pub(crate) attempts: u32,
@@ -38,17 +49,30 @@ impl Pending {
             PartitionKey::Random => rng.u64(..),
             _ => 0,
         };
-        Self {
+        let mut pending = Self {
             seq,
             record,
             random,
+            place: 0,
             accepted_at: now,
             attempts: 0,
             may_be_written: false,
             last_error: None,
             misplaced: 0,
             shared: false,
-        }
+        };
+        pending.find_place();
+        pending
+    }
+
+    fn find_place(&mut self) {
+        self.place = upper_half(self.hash_key());
+    }
+
+    /// The upper half of its place on the hash ring, if it has one: the service places records without
+    /// a key itself.
+    pub(crate) fn place(&self) -> Option<u64> {
+        (*self.record.partition_key() != PartitionKey::ServiceManaged).then_some(self.place)
     }
 
     pub(crate) fn record(&self) -> &Record {
@@ -57,6 +81,11 @@ impl Pending {
 
     pub(crate) fn size(&self) -> usize {
         self.record.size()
+    }
+
+    /// Whether the list of shards has misled it too often.
+    pub(crate) fn is_misled(&self) -> bool {
+        self.misplaced >= MOST_MISPLACED
     }
 
     /// Its partition key as it is sent, if it has one.
@@ -129,6 +158,7 @@ impl Pending {
         let random = *self.record.partition_key() == PartitionKey::Random;
         if random {
             self.random = rng.u64(..);
+            self.find_place();
         }
         random
     }

@@ -58,6 +58,7 @@ impl Pipeline {
             member.may_be_written = true;
             member.note_error(error.clone(), now);
         }
+        self.keep_in_one_order(&mut unit, now);
         self.give_up_or_retry(unit, &error)
     }
 
@@ -101,6 +102,9 @@ impl Pipeline {
     /// Takes the stream's shards; none if they could not be listed. What waits is packed accordingly.
     pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant) {
         self.awaited.shards = false;
+        if let Some(map) = map.as_ref().filter(|_| self.learning.is_on()) {
+            self.lanes.set_shards(map, self.next_request, now);
+        }
         let listed = self.shards.listed(map, now, &mut self.rng);
         let mut returned = Vec::new();
         for Unverified { unit, placement } in std::mem::take(&mut self.unverified) {
@@ -108,14 +112,19 @@ impl Pipeline {
                 Listed::Stale(map) => Shards::judge_by(Some(map), &unit, placement.shard_id()),
                 _ => self.shards.judge(&unit, placement.shard_id()),
             };
+            let strand = self.strand_of(unit.oldest());
             match (verdict, &listed) {
-                (Verdict::Placed, _) => self.deliver(unit, placement, now),
+                (Verdict::Placed, _) => {
+                    self.deliver(unit, placement, now);
+                    self.in_order(strand, Vec::new());
+                }
                 (Verdict::Unknown, Listed::Stale(_)) => {
                     self.unverified.push(Unverified { unit, placement });
                 }
                 // The newest list does not have it, so nobody can say what it holds.
                 (Verdict::Misplaced | Verdict::Unknown, _) => {
-                    returned.extend(self.misplaced(unit, &placement, now));
+                    let again = self.misplaced(unit, &placement, now);
+                    returned.extend(self.in_order(strand, again));
                 }
             }
         }
@@ -123,11 +132,16 @@ impl Pipeline {
         if matches!(listed, Listed::Changed) {
             self.regroup();
         }
+        self.rebuild();
     }
 
     /// Breaks up what no longer belongs together, after the map of shards has changed.
     pub(super) fn regroup(&mut self) {
-        let broken = self.lane.extract_if(|unit| !self.shards.keeps_together(unit));
+        if self.is_ordered() {
+            self.rebuilds = true;
+            return;
+        }
+        let broken = self.lanes.extract_if(|unit| !self.shards.keeps_together(unit));
         let mut broken: Vec<_> = broken.into_iter().flat_map(Unit::into_members).collect();
         for group in std::mem::take(&mut self.suspects) {
             let (kept, gone) = self.shards.part(group);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::aggregation::Packing;
 use super::linger::Linger;
+use super::order::Ordering;
 use crate::build_error::SettingError;
 use crate::limits::Limits;
 use crate::service::{Classify, DefaultClassify};
@@ -15,6 +16,9 @@ pub(crate) struct Settings {
     pub(crate) max_in_flight: usize,
     pub(crate) linger: Linger,
     pub(crate) packing: Packing,
+    pub(crate) ordering: Ordering,
+    /// Whether the shards are to be listed even if no aggregation needs it.
+    pub(crate) lists_shards: bool,
     pub(crate) buffer_records: usize,
     pub(crate) buffer_bytes: usize,
     pub(crate) backoff_base: Duration,
@@ -32,10 +36,12 @@ impl Default for Settings {
             max_in_flight: 4,
             linger: Linger::default(),
             packing: Packing::default(),
+            ordering: Ordering::default(),
+            lists_shards: false,
             buffer_records: 10_000,
             buffer_bytes: 32 * 1024 * 1024,
             backoff_base: Duration::from_millis(100),
-            backoff_ceiling: Duration::from_secs(5),
+            backoff_ceiling: Duration::from_secs(3),
             max_attempts: None,
             deadline: None,
             classify: Arc::new(DefaultClassify),
@@ -78,6 +84,8 @@ impl fmt::Debug for Settings {
             .field("max_in_flight", &self.max_in_flight)
             .field("linger", &self.linger)
             .field("packing", &self.packing)
+            .field("ordering", &self.ordering)
+            .field("lists_shards", &self.lists_shards)
             .field("buffer_records", &self.buffer_records)
             .field("buffer_bytes", &self.buffer_bytes)
             .field("backoff_base", &self.backoff_base)

@@ -12,10 +12,6 @@ use super::unit::Unit;
 use crate::record::PartitionKey;
 use crate::shard::{Shard, ShardMap};
 
-/// A record whose aggregates came to lie in the wrong shard so often goes with its own key only: what
-/// the list of shards says is not what the service does.
-const MOST_MISPLACED: u8 = 2;
-
 /// Where listing is not allowed it is tried again once a minute.
 const LISTING_CEILING: Duration = Duration::from_secs(60);
 
@@ -26,7 +22,11 @@ const TRUSTED_AFTER: Duration = Duration::from_secs(60);
 /// What is known of the stream's shards, and when to ask again.
 #[derive(Debug)]
 pub(crate) struct Shards {
+    /// For predictions; none unless an aggregation needs them.
     map: Option<ShardMap>,
+    predicts: bool,
+    /// Whether they are listed for the pace.
+    lists: bool,
     listing: Listing,
     /// After calls that failed.
     failures: Backoff,
@@ -72,13 +72,21 @@ pub(crate) enum Verdict {
 
 impl Shards {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let listing = match settings.packing.aggregation {
-            Aggregation::PerShard => Listing::Wanted,
-            Aggregation::PerKey | Aggregation::Off => Listing::NotNeeded,
-        };
+        let predicts = settings.packing.aggregation == Aggregation::PerShard;
+        let lists = settings.lists_shards;
+        let listing = if predicts || lists { Listing::Wanted } else { Listing::NotNeeded };
         let failures = Backoff::new(settings.backoff_base, LISTING_CEILING);
         let doubts = Backoff::new(settings.backoff_base, settings.backoff_ceiling);
-        Self { map: None, listing, failures, doubts, doubted_at: None, listings: 0 }
+        Self {
+            map: None,
+            predicts,
+            lists,
+            listing,
+            failures,
+            doubts,
+            doubted_at: None,
+            listings: 0,
+        }
     }
 
     /// The records with which this one may share an aggregate, and their shard if they need one. None if
@@ -87,7 +95,7 @@ impl Shards {
         let explicit = pending.record().explicit_hash_key();
         let key = pending.record().partition_key();
         let has_a_place = explicit.is_some() || matches!(key, PartitionKey::Explicit(_));
-        if has_a_place && pending.misplaced < MOST_MISPLACED {
+        if has_a_place && !pending.is_misled() {
             let shard = self.map.as_ref().and_then(|map| map.find(pending.hash_key()));
             if let Some(shard) = shard.filter(|_| *key != PartitionKey::ServiceManaged) {
                 let (begins, placed) = (shard.range().start(), explicit.is_some());
@@ -104,7 +112,7 @@ impl Shards {
     /// Whether the records of an aggregate still belong together, in the shard that is now predicted.
     pub(crate) fn keeps_together(&self, unit: &mut Unit) -> bool {
         let Some(aggregate) = unit.as_predicted_mut() else { return true };
-        aggregate.members().iter().all(|member| member.misplaced < MOST_MISPLACED)
+        !aggregate.members().iter().any(Pending::is_misled)
             && self.map.as_ref().is_some_and(|map| aggregate.predict(map))
     }
 
@@ -170,13 +178,25 @@ impl Shards {
     /// Forgets all shards, since the stream is not the one that was listed. False if none were known.
     pub(crate) fn forget_all(&mut self, now: Instant, rng: &mut Rng) -> bool {
         let known = self.map.take().is_some();
-        if known || self.listing != Listing::NotNeeded {
+        if known || self.lists || self.listing != Listing::NotNeeded {
             self.list_again(now, rng);
         }
         known
     }
 
-    fn list_again(&mut self, now: Instant, rng: &mut Rng) {
+    /// Believes no list for a while.
+    pub(crate) fn mistrust(&mut self, now: Instant) {
+        self.map = None;
+        self.doubted_at = Some(now);
+        self.doubts.wait_until(now + TRUSTED_AFTER);
+        self.listing = match self.listing {
+            Listing::UnderWay { .. } => Listing::UnderWay { stale: true },
+            Listing::NotNeeded | Listing::Wanted => Listing::Wanted,
+        };
+    }
+
+    /// Has the shards listed once more, after something has contradicted the list.
+    pub(crate) fn list_again(&mut self, now: Instant, rng: &mut Rng) {
         self.doubted_at = Some(now);
         match &mut self.listing {
             Listing::NotNeeded => {
@@ -223,6 +243,9 @@ impl Shards {
             }
             Some(map) => {
                 self.failures.reset();
+                if !self.predicts {
+                    return Listed::Unchanged;
+                }
                 self.map = Some(map);
                 Listed::Changed
             }

@@ -21,7 +21,18 @@ impl Pipeline {
             pending.note_error(error.clone(), now);
         }
         let halves = match <[Unit; 1]>::try_from(units) {
-            Ok([only]) => self.halve(only, &error),
+            Ok([only]) => {
+                let strand = self.strand_of(only.oldest());
+                let halves = self.halve(only, &error);
+                match strand {
+                    // The second half waits until the first one is settled.
+                    Some(_) => {
+                        let halves = halves.into_iter().flatten().collect();
+                        [self.in_order(strand, halves), Vec::new()]
+                    }
+                    None => halves,
+                }
+            }
             Err(mut units) => {
                 let second = units.split_off(units.len() / 2);
                 [units, second].map(no_attempt)

@@ -20,6 +20,7 @@ use tower::BoxError;
 
 use super::cutting::CutReason;
 use super::*;
+use crate::limits::Limits;
 use crate::record::{Delivery, PartitionKey, Undelivered};
 use crate::service::{
     Classify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError, PutRecordsRequest,
@@ -35,8 +36,13 @@ struct Bench {
     now: Instant,
 }
 
+/// Settings for shards that take whatever is sent.
 fn settings() -> Settings {
-    Settings { seed: Some(7), ..Settings::default() }
+    Settings { seed: Some(7), limits: unpaced(Limits::default()), ..Settings::default() }
+}
+
+fn unpaced(limits: Limits) -> Limits {
+    limits.with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
 }
 
 impl Bench {

@@ -52,6 +52,11 @@ impl Unit {
         self.oldest().seq
     }
 
+    /// The upper half of its place on the hash ring, if it has one.
+    pub(crate) fn place(&self) -> Option<u64> {
+        self.oldest().place()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.members().len()
     }

@@ -80,6 +80,11 @@ impl ShardMap {
         self.by_id.get(id).map(|&place| &self.shards[place])
     }
 
+    /// The shards in the order of their ranges.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().map(|shard| &**shard)
+    }
+
     /// Leaves a gap where this shard was. False if it is not in the map.
     pub(crate) fn forget(&mut self, forgotten: &Shard) -> bool {
         let known = self.by_id(forgotten.id()).is_some_and(|shard| **shard == *forgotten);

@@ -26,8 +26,12 @@
 mod hash;
 mod list;
 mod map;
+mod pace;
+mod ring;
 
 pub use hash::{HashRange, hash_of};
 pub use list::ListShards;
 pub use map::Shard;
 pub(crate) use map::ShardMap;
+pub(crate) use pace::{Pace, Quota};
+pub(crate) use ring::Ring;

@@ -12,7 +12,9 @@ use super::lookups::Lookups;
 use super::requests::Requests;
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
-use crate::pipeline::{AggregateKey, Aggregation, Awaited, Linger, Packing, Pipeline, Settings};
+use crate::pipeline::{
+    AggregateKey, Aggregation, Awaited, Linger, Ordering, Packing, Pipeline, Settings,
+};
 use crate::record::DeadLetter;
 use crate::service::{
     Classify, PutRecords, PutRecordsRequest, PutRecordsResponse, ShardLister, StreamDescriber,
@@ -30,7 +32,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 ///
 /// | setting | default | range |
 /// |---|---|---|
-/// | [limits](Self::with_limits) | 500 entries, 5 MiB a request, 1 MiB a record | see [`Limits`] |
+/// | [limits](Self::with_limits) | 500 entries, 5 MiB a request, 1 MiB a record; 1,000 records/s, 1 MiB/s a shard | see [`Limits`] |
 /// | [max in flight](Self::with_max_in_flight) | 4 requests | 1 to 1,000 |
 /// | [linger](Self::with_linger) | self-clocked, 100 ms; with aggregation fill, 100 ms | 0 to 60 s |
 /// | [aggregation](Self::with_aggregation) | off | |
@@ -38,11 +40,12 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [aggregate bytes](Self::with_aggregate_bytes): the same | 51,200 | 1 B to 10 MiB |
 /// | [aggregate records](Self::with_aggregate_records) | 4,294,967,295 | 1 or more |
 /// | [aggregate key](Self::with_aggregate_key) | the first member's | |
+/// | [ordering](Self::with_ordering) | none | |
 /// | [list shards](Self::with_list_shards) | asks the service, if it aggregates per shard | |
 /// | [describe stream](Self::with_describe_stream) | asks the service, if it aggregates | |
 /// | [buffer records](Self::with_buffer_records) | 10,000; with aggregation 100,000 | 1 to 100,000,000 |
 /// | [buffer bytes](Self::with_buffer_bytes) | 32 MiB | 1 B to 1 TiB |
-/// | [back-off](Self::with_backoff) | 100 ms, at most 5 s | 1 ms to 60 s |
+/// | [back-off](Self::with_backoff) | 100 ms, at most 3 s | 1 ms to 60 s |
 /// | [max attempts](Self::with_max_attempts) | none | 1 or more |
 /// | [deadline](Self::with_deadline) | none | 1 ms to 7 days |
 /// | [request timeout](Self::with_request_timeout) | 10 s | 1 ms to 10 min |
@@ -183,12 +186,30 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets who lists the stream's shards, for [`Aggregation::PerShard`]. A sink made by
-    /// [`build`](Self::build) asks the service; over a stack of your own that aggregation needs this.
+    /// Sets in which order consumers find the records of a partition key, see [`Ordering`]:
+    /// [`Unordered`](Ordering::Unordered) by default.
     ///
-    /// The shards are listed at first use, before anything is sent, and again when a response contradicts
-    /// them; one call at a time, of 10 s at most, with back-off up to a minute. The service wants the
-    /// permission `kinesis:ListShards`.
+    /// ```
+    /// use kinesis_sink::{KinesisSink, Ordering};
+    ///
+    /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+    /// let sink = KinesisSink::builder().with_ordering(Ordering::PerKey).build(&client, "example")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_ordering(mut self, ordering: Ordering) -> Self {
+        self.settings.ordering = ordering;
+        self
+    }
+
+    /// Sets who lists the stream's shards. [`Aggregation::PerShard`] needs them: a sink made by
+    /// [`build`](Self::build) asks the service, over a stack of your own this must be given. Everything
+    /// else learns from the answers where the shards lie, which costs neither calls nor permissions;
+    /// given a list as well, it knows that of the first record on.
+    ///
+    /// The shards are listed at first use, by `PerShard` before anything is sent, and again when a response
+    /// contradicts them; one call at a time, of 10 s at most, with back-off up to a minute. The service
+    /// wants the permission `kinesis:ListShards`.
     pub fn with_list_shards(mut self, list_shards: impl ListShards + 'static) -> Self {
         self.list_shards = Some(Arc::new(list_shards));
         self
@@ -238,7 +259,7 @@ impl SinkBuilder {
     }
 
     /// Sets the waits after failures: drawn evenly from 0 to `base`, doubling with each failure in a
-    /// row up to `ceiling`. By default 100 ms and 5 s; both 1 ms to 60 s, `base` at most `ceiling`.
+    /// row up to `ceiling`. By default 100 ms and 3 s; both 1 ms to 60 s, `base` at most `ceiling`.
     pub fn with_backoff(mut self, base: Duration, ceiling: Duration) -> Self {
         self.settings.backoff_base = base;
         self.settings.backoff_ceiling = ceiling;
@@ -387,6 +408,7 @@ impl SinkBuilder {
     /// The settings with the defaults that depend on others.
     fn resolved(&self) -> Settings {
         let mut settings = self.settings.clone();
+        settings.lists_shards = self.list_shards.is_some();
         let Packing { aggregation, .. } = settings.packing;
         settings.linger = self.linger.unwrap_or_else(|| Linger::default_with(aggregation));
         if let Some(records) = self.buffer_records {
@@ -404,20 +426,19 @@ impl SinkBuilder {
         if aggregation == Aggregation::PerShard && self.list_shards.is_none() {
             return Err(BuildError::NoListShards);
         }
-        // One that is not needed would never be asked, and waited for.
-        let list_shards = self.list_shards.filter(|_| aggregation == Aggregation::PerShard);
         let describe_stream = match self.describe_stream {
             Describe::With(describe_stream) => Some(describe_stream),
             Describe::IfAggregating | Describe::Never => None,
         };
         let mut pipeline = Pipeline::new(stream, settings);
-        let (description, shards) = (describe_stream.is_some(), list_shards.is_some());
-        pipeline.hold(Awaited { description, shards });
+        // For the pace alone nobody waits for a list: the answers teach the same.
+        let shards = aggregation == Aggregation::PerShard;
+        pipeline.hold(Awaited { description: describe_stream.is_some(), shards });
         Ok(KinesisSink {
             service,
             pipeline,
             requests: Requests::default(),
-            lookups: Lookups::new(list_shards, describe_stream),
+            lookups: Lookups::new(self.list_shards, describe_stream),
             timer: None,
             dead_letters: self.dead_letters,
             outage_logged: false,

@@ -307,6 +307,7 @@ fn a_failed_record_tells_how_its_last_attempt_failed() {
     bench.settle(id, vec![failed("InternalFailure"), failed(THROTTLE)]);
     bench.accept(4..5);
     bench.pipeline.flush();
+    bench.sleep();
     let (id, _) = bench.cut();
     bench.settle(id, vec![failed("NeverHeardOf")]);
     bench.now += Duration::from_secs(1);

@@ -319,7 +319,7 @@ impl Model {
     }
 
     /// Everything that must be true after every step.
-    fn check(&self) {
+    fn check(&mut self) {
         let pipeline = &self.bench.pipeline;
         let held: BTreeMap<_, _> =
             pipeline.undelivered().iter().map(|held| (number(held.data()), held.size())).collect();
@@ -335,11 +335,8 @@ impl Model {
         assert!(held.len() <= self.settings.buffer_records);
         let most = self.settings.buffer_bytes + self.settings.limits.record_bytes();
         assert!(pipeline.held_bytes() < most);
-        let in_order = pipeline.lane.iter().map(|pending| pending.seq).is_sorted();
-        assert!(in_order || self.settings.packing.is_on(), "requeued in order");
+        pipeline.lanes.check();
         assert!(pipeline.wakeup(self.bench.now).is_none_or(|at| at > self.bench.now));
-
-        self.check_that_it_moves();
 
         let told = pipeline.unverified.is_empty() || self.listing.is_some();
         assert!(told || pipeline.shards.wants_listing(), "nobody will tell where they lie");
@@ -349,11 +346,12 @@ impl Model {
         let settled = totals.delivered + totals.failed + totals.taken_back;
         assert_eq!(totals.accepted, settled + unsettled);
         assert_eq!(totals.delivered_bytes, self.delivered.values().sum::<usize>() as u64);
+        self.check_that_it_moves();
     }
 
     /// What waits is due, or something wakes the pipeline: an answer, a time, or the reader of an error.
-    fn check_that_it_moves(&self) {
-        let (pipeline, now) = (&self.bench.pipeline, self.bench.now);
+    fn check_that_it_moves(&mut self) {
+        let (pipeline, now) = (&mut self.bench.pipeline, self.bench.now);
         let error = matches!(pipeline.fatal, Fatal::Unreported(..));
         let wakes = pipeline.due(now).is_some() || pipeline.wakeup(now).is_some();
         let waits = pipeline.waiting() > 0 && pipeline.flights.is_empty();
@@ -364,8 +362,10 @@ impl Model {
                 pipeline.waiting_groups().any(|oldest| oldest.accepted_at + deadline <= at)
             });
             let lists = pipeline.shards.wakeup(now).is_some_and(|listing| listing <= at);
-            let useful =
-                expires || lists || pipeline.due(at).is_some() || pipeline.wakeup(at).is_some();
+            let paces = pipeline.lanes.wakeup().is_some_and(|wakeup| wakeup <= at);
+            let suspects = !pipeline.suspects.is_empty();
+            let due = paces || suspects || pipeline.reason(at).is_some();
+            let useful = expires || lists || due || pipeline.wakeup(at).is_some();
             assert!(useful, "woken for nothing: {pipeline:?}");
         }
     }

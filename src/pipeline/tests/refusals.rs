@@ -15,7 +15,12 @@ fn while_whole_requests_fail_one_at_a_time_probes() {
     let (id, request) = bench.cut();
     assert_eq!(bench.cut_reason(), None, "one probe");
     bench.deliver(id, &request);
-    assert_eq!(std::iter::from_fn(|| bench.cut_reason()).count(), 3, "back to full speed");
+    let [(id, request), _] = [bench.cut(), bench.cut()];
+    assert_eq!(bench.cut_reason(), None, "twice as many");
+    bench.deliver(id, &request);
+    assert_eq!(std::iter::from_fn(|| bench.cut_reason()).count(), 1, "nothing is left");
+    bench.accept(2000..4000);
+    assert_eq!(std::iter::from_fn(|| bench.cut_reason()).count(), 2, "back to full speed");
 }
 
 #[test]

@@ -1,0 +1,490 @@
+//! What waits to be sent, shard by shard.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::time::Instant;
+
+use fastrand::Rng;
+use smol_str::SmolStr;
+
+use super::backoff::Backoff;
+use super::lane::Lane;
+use super::pending::{Pending, upper_half};
+use super::unit::Unit;
+use crate::limits::Limits;
+use crate::shard::{Pace, Quota, Ring, ShardMap};
+
+/// A lane's number. Those of closed shards are used again.
+type LaneId = usize;
+
+/// The lane of everything whose shard is not known.
+const COMMON: LaneId = 0;
+
+/// A lane for each shard, as far as shards are known, so that a busy one holds up nobody else's records.
+///
+/// A lane that has used up its pace, or backs off, is paused; all others may send.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    lanes: Vec<Lane>,
+    unused: Vec<LaneId>,
+    by_shard: HashMap<SmolStr, LaneId>,
+    ring: Ring<LaneId>,
+    /// The lanes that may send and have something, by their oldest records.
+    ready: BTreeMap<u64, LaneId>,
+    /// The paused ones that have something.
+    held_up: BTreeMap<u64, LaneId>,
+    /// Those that are paused, by the end of it.
+    paused: BTreeSet<(Instant, LaneId)>,
+    /// In all lanes.
+    total: Load,
+    /// In those that may send.
+    sendable: Load,
+    /// Lanes with a tally.
+    tallied: Vec<LaneId>,
+    quota: Quota,
+    backoff: Backoff,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Load {
+    entries: usize,
+    records: usize,
+    bytes: usize,
+}
+
+/// What came of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Delivered,
+    Throttled,
+    /// To be sent again for another reason.
+    Failed,
+}
+
+impl Lanes {
+    pub(crate) fn new(quota: Quota, backoff: Backoff) -> Self {
+        let common = Lane::new(None, Pace::unknown(quota), backoff.clone());
+        Self {
+            lanes: vec![common],
+            unused: Vec::new(),
+            by_shard: HashMap::new(),
+            ring: Ring::default(),
+            ready: BTreeMap::new(),
+            held_up: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            total: Load::default(),
+            sendable: Load::default(),
+            tallied: Vec::new(),
+            quota,
+            backoff,
+        }
+    }
+
+    /// Records in those.
+    pub(crate) fn records(&self) -> usize {
+        self.total.records
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.total.entries == 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.lanes.iter().flat_map(|lane| lane.queue.iter())
+    }
+
+    /// The oldest record.
+    pub(crate) fn front(&self) -> Option<&Pending> {
+        let heads = [self.ready.first_key_value(), self.held_up.first_key_value()];
+        let (_, id) = heads.into_iter().flatten().min()?;
+        self.lanes[*id].queue.front()
+    }
+
+    /// The oldest record that may be sent.
+    pub(crate) fn front_sendable(&self) -> Option<&Pending> {
+        let (_, id) = self.ready.first_key_value()?;
+        self.lanes[*id].queue.front()
+    }
+
+    /// Whether no request could carry what may be sent and one entry more.
+    pub(crate) fn fills_request(&self, limits: &Limits) -> bool {
+        self.sendable.fills(limits)
+    }
+
+    /// Whether what waits would fill a request, if it might be sent.
+    pub(crate) fn holds_request(&self, limits: &Limits) -> bool {
+        self.total.fills(limits)
+    }
+
+    /// Adds a record that was accepted after all others.
+    pub(crate) fn push(&mut self, pending: Pending) {
+        let id = self.route(pending.place());
+        let (seq, load) = (pending.seq, Load { entries: 1, records: 1, bytes: pending.size() });
+        let lane = &mut self.lanes[id];
+        let was_empty = lane.queue.is_empty();
+        let is_paused = lane.paused_until.is_some();
+        lane.queue.push(pending);
+        self.total.add(load);
+        if !is_paused {
+            self.sendable.add(load);
+        }
+        if was_empty {
+            let heads = if is_paused { &mut self.held_up } else { &mut self.ready };
+            heads.insert(seq, id);
+        }
+    }
+
+    /// Puts an entry where it belongs in the order.
+    pub(crate) fn insert(&mut self, unit: Unit) {
+        let id = self.route(unit.place());
+        self.change(id, |lane| lane.queue.insert(unit));
+    }
+
+    /// Takes the entry with the oldest record if `condition` holds for that record.
+    pub(crate) fn pop_oldest_if(&mut self, condition: impl Fn(&Pending) -> bool) -> Option<Unit> {
+        let heads = [self.ready.first_key_value(), self.held_up.first_key_value()];
+        let (_, &id) = heads.into_iter().flatten().min()?;
+        self.change(id, |lane| lane.queue.pop_if(|oldest, _| condition(oldest)))
+    }
+
+    /// Takes the aggregates for which `condition` holds.
+    pub(crate) fn extract_if(&mut self, condition: impl Fn(&mut Unit) -> bool) -> Vec<Unit> {
+        let ids = 0..self.lanes.len();
+        let lanes = ids.map(|id| self.change(id, |lane| lane.queue.extract_if(&condition)));
+        lanes.flatten().collect()
+    }
+
+    /// Takes everything, in no order.
+    pub(crate) fn take_all(&mut self) -> Vec<Unit> {
+        let ids = 0..self.lanes.len();
+        ids.flat_map(|id| self.change(id, |lane| lane.queue.take_all())).collect()
+    }
+
+    /// Lets the lanes go on whose pause is over.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        while let Some(&(until, id)) = self.paused.first() {
+            if until > now {
+                return;
+            }
+            self.change(id, |lane| {
+                lane.pace.refill(now, !lane.queue.is_empty());
+                lane.paused_until = lane.pause(now);
+            });
+        }
+    }
+
+    /// Until when the lane for `place` may not send.
+    pub(crate) fn paused_until(&self, place: Option<u64>) -> Option<Instant> {
+        self.lanes[self.route(place)].paused_until
+    }
+
+    /// When the next pause of a lane ends that has something to send.
+    pub(crate) fn wakeup(&self) -> Option<Instant> {
+        let mut paused = self.paused.iter();
+        paused.find(|(_, id)| !self.lanes[*id].queue.is_empty()).map(|(until, _)| *until)
+    }
+
+    /// Takes a request's entries, the oldest first, as far as the lanes' paces allow: at least one, if any
+    /// [may be sent](Self::front_sendable).
+    pub(crate) fn take_request(&mut self, limits: &Limits, now: Instant) -> Vec<Unit> {
+        let mut room = Room { entries: limits.request_entries(), bytes: limits.request_bytes() };
+        let mut taken = Vec::with_capacity(self.total.entries.min(room.entries));
+        self.take_from_ready(&mut room, &mut taken, now);
+        self.take_from_paused(&mut room, &mut taken, now);
+        taken.sort_unstable_by_key(Unit::seq);
+        taken
+    }
+
+    fn take_from_ready(&mut self, room: &mut Room, taken: &mut Vec<Unit>, now: Instant) {
+        let mut opened = Vec::new();
+        let mut heads: BinaryHeap<Reverse<(u64, LaneId)>> = BinaryHeap::new();
+        loop {
+            // A lane is opened once its oldest record is the oldest of all.
+            let next = self.ready.first_key_value().map(|(seq, id)| (*seq, *id));
+            let opens = next.filter(|next| heads.peek().is_none_or(|Reverse(head)| next < head));
+            let id = match (opens, heads.peek()) {
+                (Some((_, id)), _) => {
+                    self.detach(id);
+                    self.lanes[id].pace.refill(now, false);
+                    opened.push(id);
+                    id
+                }
+                (None, Some(Reverse((_, id)))) => {
+                    let id = *id;
+                    heads.pop();
+                    id
+                }
+                (None, None) => break,
+            };
+            let lane = &mut self.lanes[id];
+            let Some(unit) = lane.queue.pop_if(|_, size| room.fits(size, taken)) else { break };
+            lane.pace.take(unit.size());
+            room.take(unit.size());
+            taken.push(unit);
+            if let Some(head) = lane.head().filter(|_| lane.pace.may_take()) {
+                heads.push(Reverse((head, id)));
+            }
+        }
+        for id in opened {
+            self.lanes[id].paused_until = self.lanes[id].pause(now);
+            self.attach(id);
+        }
+    }
+
+    /// Fills a request up with what the paused lanes have tokens for: so they come to wait for the same
+    /// time, and for a full request.
+    fn take_from_paused(&mut self, room: &mut Room, taken: &mut Vec<Unit>, now: Instant) {
+        if taken.is_empty() || room.entries == 0 {
+            return;
+        }
+        let paused: Vec<_> = self.held_up.values().copied().collect();
+        for id in paused {
+            if self.lanes[id].backoff.is_waiting(now) {
+                continue;
+            }
+            self.detach(id);
+            let lane = &mut self.lanes[id];
+            lane.pace.refill(now, true);
+            while lane.pace.may_take() {
+                let unit = lane.queue.pop_if(|_, size| room.fits(size, taken));
+                let Some(unit) = unit else { break };
+                lane.pace.take(unit.size());
+                room.take(unit.size());
+                taken.push(unit);
+            }
+            lane.paused_until = lane.pause(now);
+            self.attach(id);
+        }
+    }
+
+    /// Notes what came of an entry for `place`.
+    pub(crate) fn note(&mut self, place: Option<u64>, fate: Fate) {
+        let id = self.route(place);
+        let tally = &mut self.lanes[id].tally;
+        if *tally == Default::default() {
+            self.tallied.push(id);
+        }
+        match fate {
+            Fate::Delivered => tally.delivered += 1,
+            Fate::Throttled => tally.throttled += 1,
+            Fate::Failed => tally.failed += 1,
+        }
+    }
+
+    /// Draws the consequences of what was noted of the request with the number `request`, of those below
+    /// `next`.
+    pub(crate) fn conclude(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) {
+        for id in std::mem::take(&mut self.tallied) {
+            self.change(id, |lane| {
+                lane.conclude(request, next, now, rng);
+                lane.paused_until = lane.pause(now);
+            });
+        }
+    }
+
+    /// Whether `place` is known to belong to this shard.
+    pub(crate) fn knows(&self, place: u64, shard_id: &str) -> bool {
+        self.by_shard.get(shard_id).is_some_and(|&id| self.ring.knows(place, id))
+    }
+
+    /// Learns that `place` belongs to this shard, before the request with the number `next`. Shards that
+    /// this contradicts are closed.
+    pub(crate) fn learn(&mut self, place: u64, shard_id: &str, next: u64, now: Instant) -> Lesson {
+        let known = self.by_shard.get(shard_id).copied();
+        let id = known.unwrap_or_else(|| self.open(shard_id, place, next, now));
+        let closed = self.ring.learn(place, id);
+        closed.iter().for_each(|&id| self.close(id));
+        match (known, closed.is_empty()) {
+            (_, false) => Lesson::Contradiction,
+            (None, true) => Lesson::NewShard,
+            (Some(_), true) => Lesson::Detail,
+        }
+    }
+
+    /// Takes the stream's shards as they were listed, before the request with the number `next`.
+    pub(crate) fn set_shards(&mut self, map: &ShardMap, next: u64, now: Instant) {
+        let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
+        let mut pieces = Vec::new();
+        for shard in map.iter() {
+            let [first, last] = [shard.range().start(), shard.range().end()].map(upper_half);
+            let known = self.by_shard.get(shard.id()).copied();
+            let id = known.unwrap_or_else(|| self.open(shard.id(), first, next, now));
+            gone.remove(&id);
+            pieces.push((first, last, id));
+        }
+        gone.into_iter().for_each(|id| self.close(id));
+        self.ring = Ring::new(pieces);
+        self.route_anew();
+    }
+
+    /// Forgets all shards.
+    pub(crate) fn forget_shards(&mut self) {
+        let known: Vec<_> = self.by_shard.values().copied().collect();
+        known.into_iter().for_each(|id| self.close(id));
+        self.ring = Ring::default();
+        self.route_anew();
+    }
+
+    /// Puts everything where it belongs by what is known now.
+    pub(crate) fn route_anew(&mut self) {
+        let all = self.take_all();
+        for id in 1..self.lanes.len() {
+            if self.lanes[id].shard.is_none() && !self.unused.contains(&id) {
+                self.change(id, |lane| lane.paused_until = None);
+                self.unused.push(id);
+            }
+        }
+        all.into_iter().for_each(|unit| self.insert(unit));
+    }
+
+    fn route(&self, place: Option<u64>) -> LaneId {
+        place.and_then(|place| self.ring.find(place)).unwrap_or(COMMON)
+    }
+
+    /// A lane for a shard that is new here, at `place`. Its share is that of the shard that is known for
+    /// the place until now: the same producers will use it.
+    fn open(&mut self, shard_id: &str, place: u64, next: u64, now: Instant) -> LaneId {
+        let shard = SmolStr::new(shard_id);
+        let share = self.ring.find(place).map_or(1.0, |id| self.lanes[id].pace.share());
+        let pace = Pace::of_shard(self.quota, share, next, now);
+        let lane = Lane::new(Some(shard.clone()), pace, self.backoff.clone());
+        let id = self.unused.pop().unwrap_or(self.lanes.len());
+        match self.lanes.get_mut(id) {
+            Some(unused) => *unused = lane,
+            None => self.lanes.push(lane),
+        }
+        self.by_shard.insert(shard, id);
+        id
+    }
+
+    /// Notes that nothing belongs to this lane any more.
+    fn close(&mut self, id: LaneId) {
+        if let Some(shard) = self.lanes[id].shard.take() {
+            self.by_shard.remove(&shard);
+        }
+    }
+
+    /// Everything that must be true at any time.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let (mut total, mut sendable) = (Load::default(), Load::default());
+        let [mut ready, mut held_up] = [BTreeMap::new(), BTreeMap::new()];
+        let mut paused = BTreeSet::new();
+        for (id, lane) in self.lanes.iter().enumerate() {
+            total.add(Load::of(lane));
+            match lane.paused_until {
+                Some(until) => {
+                    paused.insert((until, id));
+                    held_up.extend(lane.head().map(|head| (head, id)));
+                }
+                None => {
+                    sendable.add(Load::of(lane));
+                    ready.extend(lane.head().map(|head| (head, id)));
+                    assert!(lane.pace.may_take() || self.unused.contains(&id));
+                }
+            }
+            assert_eq!(lane.tally, Default::default());
+        }
+        assert_eq!((total, sendable), (self.total, self.sendable));
+        assert_eq!((&ready, &held_up, &paused), (&self.ready, &self.held_up, &self.paused));
+    }
+
+    fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> T {
+        self.detach(id);
+        let changed = change(&mut self.lanes[id]);
+        self.attach(id);
+        changed
+    }
+
+    /// Takes a lane out of all that is kept of it elsewhere, before it changes.
+    fn detach(&mut self, id: LaneId) {
+        let lane = &self.lanes[id];
+        let load = Load::of(lane);
+        self.total.subtract(load);
+        let heads = match lane.paused_until {
+            Some(until) => {
+                self.paused.remove(&(until, id));
+                &mut self.held_up
+            }
+            None => {
+                self.sendable.subtract(load);
+                &mut self.ready
+            }
+        };
+        if let Some(head) = lane.head() {
+            heads.remove(&head);
+        }
+    }
+
+    /// The reverse of [`detach`](Self::detach).
+    fn attach(&mut self, id: LaneId) {
+        let lane = &self.lanes[id];
+        let load = Load::of(lane);
+        self.total.add(load);
+        let heads = match lane.paused_until {
+            Some(until) => {
+                self.paused.insert((until, id));
+                &mut self.held_up
+            }
+            None => {
+                self.sendable.add(load);
+                &mut self.ready
+            }
+        };
+        if let Some(head) = lane.head() {
+            heads.insert(head, id);
+        }
+    }
+}
+
+/// What an answer said of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lesson {
+    /// How far it reaches, or nothing.
+    Detail,
+    /// That it exists.
+    NewShard,
+    /// That another one is closed.
+    Contradiction,
+}
+
+/// What a request has room for.
+struct Room {
+    entries: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Whether an entry fits. The first one always does.
+    fn fits(&self, size: usize, taken: &[Unit]) -> bool {
+        taken.is_empty() || (self.entries > 0 && size <= self.bytes)
+    }
+
+    fn take(&mut self, size: usize) {
+        self.entries = self.entries.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(size);
+    }
+}
+
+impl Load {
+    fn of(lane: &Lane) -> Self {
+        let queue = &lane.queue;
+        Self { entries: queue.len(), records: queue.records(), bytes: queue.bytes() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.records += other.records;
+        self.bytes += other.bytes;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.entries -= other.entries;
+        self.records -= other.records;
+        self.bytes -= other.bytes;
+    }
+
+    fn fills(&self, limits: &Limits) -> bool {
+        self.entries >= limits.request_entries() || self.bytes >= limits.request_bytes()
+    }
+}

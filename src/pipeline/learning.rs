@@ -1,0 +1,78 @@
+//! What the answers teach of the stream's shards.
+
+use std::time::{Duration, Instant};
+
+use smol_str::SmolStr;
+
+use super::Pipeline;
+use super::lanes::{Fate, Lesson};
+use crate::service::Placement;
+
+/// So many answers in a row that each contradict what was known mean that records are not placed by their
+/// keys. A reshard takes one or two.
+const MOST_CONTRADICTIONS: u32 = 10;
+
+/// Then nothing is learned for so long.
+const UNTEACHABLE_FOR: Duration = Duration::from_secs(60);
+
+/// What is to be learned of where shards lie, for the pace alone: a hint, never a proof.
+#[derive(Debug, Default)]
+pub(crate) struct Learning {
+    lessons: Vec<(u64, SmolStr)>,
+    /// Answers in a row that contradicted what was known.
+    contradictions: u32,
+    /// Nothing is learned.
+    stopped: bool,
+    /// Nothing is learned until then.
+    paused_until: Option<Instant>,
+}
+
+impl Learning {
+    /// Records are not placed by their keys: there is nothing to learn.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        !self.stopped && self.paused_until.is_none()
+    }
+}
+
+impl Pipeline {
+    /// Notes where an entry came to lie.
+    pub(super) fn learn_from(&mut self, place: Option<u64>, placement: &Placement) {
+        self.lanes.note(place, Fate::Delivered);
+        let Some(place) = place.filter(|_| !self.learning.stopped) else { return };
+        if !self.lanes.knows(place, placement.shard_id()) {
+            self.learning.lessons.push((place, SmolStr::new(placement.shard_id())));
+        }
+    }
+
+    /// Draws the conclusions from what was noted of an answer.
+    pub(super) fn conclude_lessons(&mut self, now: Instant) {
+        let lessons = std::mem::take(&mut self.learning.lessons);
+        if self.learning.paused_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.learning.paused_until = None;
+        let learn = |(place, shard_id): (u64, SmolStr)| {
+            self.lanes.learn(place, &shard_id, self.next_request, now)
+        };
+        let most = lessons.into_iter().map(learn).max().unwrap_or(Lesson::Detail);
+        if most == Lesson::Contradiction {
+            self.learning.contradictions += 1;
+        } else {
+            self.learning.contradictions = 0;
+        }
+        if self.learning.contradictions >= MOST_CONTRADICTIONS {
+            self.learning.contradictions = 0;
+            self.learning.paused_until = Some(now + UNTEACHABLE_FOR);
+            self.lanes.forget_shards();
+        } else if most > Lesson::Detail {
+            self.lanes.route_anew();
+            if self.settings.lists_shards {
+                self.shards.list_again(now, &mut self.rng);
+            }
+        }
+    }
+}

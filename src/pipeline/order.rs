@@ -1,0 +1,141 @@
+//! The order in which records with the same key are sent.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::pending::Pending;
+use super::unit::Unit;
+use crate::record::{HashKey, Key};
+
+/// In which order consumers find the records of a partition key.
+///
+/// An entry of a request can fail while the next one is written, requests overtake each other, and what
+/// failed is sent again after what did not. So without more ado there is no order, not even among records
+/// that were sent together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Ordering {
+    /// In no certain order. The default.
+    #[default]
+    Unordered,
+    /// In the order in which the sink accepted them, for records with the same partition key: through
+    /// failures, time-outs and resharding. Records without a key have no order to keep.
+    ///
+    /// # What it costs
+    ///
+    /// Of a key one Kinesis record is under way at a time: the next one goes when it was delivered or
+    /// given up. A request still carries up to 500 different keys, so a stream of many keys is as fast as
+    /// without. A single key moves one record in each round trip; with [`Aggregation`](crate::Aggregation)
+    /// what comes in the meantime gathers in its next aggregate, and one key can fill its shard: at 20 ms
+    /// a round trip, aggregates of 50 KiB make 2.5 MB a second. With longer round trips raise
+    /// [`with_aggregate_units`](crate::SinkBuilder::with_aggregate_units). With
+    /// [`PerShard`](crate::Aggregation::PerShard) a shard has one aggregate under way at a time, and when
+    /// the stream is resharded the sink waits once for what is in flight.
+    ///
+    /// # What consumers find
+    ///
+    /// A record whose request has an unknown outcome (a time-out, a broken connection) is sent again, and
+    /// can be in the stream twice: both times before everything that was accepted after it. A record that
+    /// fails for good is left out. Consumers that read a closed shard to its end before its children, as
+    /// the KCL does, find the order across resharding, too.
+    ///
+    /// One thing no producer can rule out: a request that was given up after its
+    /// [time-out](crate::SinkBuilder::with_request_timeout) can still lie somewhere on its way, and be
+    /// written when later records are. Its records then come once more, out of order. A longer time-out
+    /// makes that rarer.
+    ///
+    /// Records with the same partition key and different explicit hash keys lie in different places; with
+    /// `PerShard` their order is kept only within a shard.
+    PerKey,
+}
+
+/// Records that keep their order among themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Strand {
+    /// Those of a partition key.
+    Key(Key),
+    /// Those of the shard whose range begins here: their aggregates have many keys.
+    Shard(HashKey),
+}
+
+/// Which strands have an entry under way, and what waits behind it.
+///
+/// An entry is under way from the moment in which it may be sent until all of its records are delivered
+/// or given up, also while it waits to be sent again.
+#[derive(Debug, Default)]
+pub(crate) struct Strands {
+    /// Those with an entry under way, and those behind it by their place in the order of acceptance.
+    busy: HashMap<Strand, BTreeMap<u64, Unit>>,
+    /// What waits.
+    order: BTreeMap<u64, Strand>,
+    records: usize,
+}
+
+impl Strands {
+    /// Records that wait behind others.
+    pub(crate) fn records(&self) -> usize {
+        self.records
+    }
+
+    pub(crate) fn is_busy(&self, strand: &Strand) -> bool {
+        self.busy.contains_key(strand)
+    }
+
+    /// Hands the entry back if nothing of its strand is under way: from now on it is.
+    pub(crate) fn enter(&mut self, strand: Strand, unit: Unit) -> Option<Unit> {
+        if self.is_busy(&strand) {
+            self.wait(strand, unit);
+            return None;
+        }
+        self.busy.insert(strand, BTreeMap::new());
+        Some(unit)
+    }
+
+    /// Puts an entry behind the one that is under way.
+    pub(crate) fn wait(&mut self, strand: Strand, unit: Unit) {
+        self.records += unit.len();
+        self.order.insert(unit.seq(), strand.clone());
+        self.busy.entry(strand).or_default().insert(unit.seq(), unit);
+    }
+
+    /// Notes that nothing of the strand is under way any more. The next entry comes back, and is under
+    /// way from now on; if there is none, the strand is free.
+    pub(crate) fn leave(&mut self, strand: &Strand) -> Option<Unit> {
+        let waiting = self.busy.get_mut(strand)?;
+        let Some((seq, unit)) = waiting.pop_first() else {
+            self.busy.remove(strand);
+            return None;
+        };
+        self.order.remove(&seq);
+        self.records -= unit.len();
+        Some(unit)
+    }
+
+    /// The oldest record that waits.
+    pub(crate) fn oldest(&self) -> Option<&Pending> {
+        let (seq, strand) = self.order.first_key_value()?;
+        Some(self.busy.get(strand)?.get(seq)?.oldest())
+    }
+
+    /// Takes the waiting entry with the oldest record if `condition` holds for that record.
+    pub(crate) fn take_oldest_if(
+        &mut self,
+        condition: impl FnOnce(&Pending) -> bool,
+    ) -> Option<(Strand, Unit)> {
+        if !condition(self.oldest()?) {
+            return None;
+        }
+        let (seq, strand) = self.order.pop_first()?;
+        let unit = self.busy.get_mut(&strand)?.remove(&seq)?;
+        self.records -= unit.len();
+        Some((strand, unit))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.busy.values().flat_map(BTreeMap::values).flat_map(Unit::members)
+    }
+
+    /// Takes everything that waits. Nothing is under way any more.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Unit> + use<> {
+        std::mem::take(self).busy.into_values().flat_map(BTreeMap::into_values)
+    }
+}

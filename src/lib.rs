@@ -25,6 +25,8 @@ pub mod aggregate;
 pub mod metrics;
 pub mod service;
 pub mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod timeout;
 pub mod trace;
 

@@ -1,0 +1,97 @@
+//! A Kinesis stream in the process, on tokio's virtual time, to test a pipeline against.
+//!
+//! A [`SimStream`] behaves as the service does where a producer can tell: shards with pieces of the hash
+//! ring, a quota per shard, round trips, throttles, failures, requests that are lost or arrive after the
+//! producer has given up, shards that are split and merged under load. It keeps what it accepted, in order,
+//! so that a test can ask what was lost, what came twice, and in which order. With tokio's paused clock a
+//! minute of it takes a moment.
+//!
+//! ```
+//! use std::collections::HashSet;
+//! use std::time::Duration;
+//!
+//! use futures::{StreamExt, stream};
+//! use kinesis_sink::sim::{Faults, SimStream};
+//! use kinesis_sink::{KinesisSink, Record, TimeoutLayer};
+//! use tower::ServiceBuilder;
+//!
+//! #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let faults = Faults::default().with_internal_failures(0.05).with_lost_answers(0.05);
+//!     let clicks = SimStream::builder().with_name("clicks").with_shards(4).with_faults(faults);
+//!     let clicks = clicks.build()?;
+//!
+//!     let service = ServiceBuilder::new()
+//!         .layer(TimeoutLayer::new(Duration::from_secs(5)))
+//!         .service(clicks.service());
+//!     let mut sink = KinesisSink::builder().build_with(service, "clicks")?;
+//!     let records = (0..20_000).map(|number| Ok(Record::from(number.to_string())));
+//!     stream::iter(records).forward(&mut sink).await?;
+//!
+//!     let written = clicks.written();
+//!     let distinct: HashSet<_> = written.iter().map(|record| record.data().clone()).collect();
+//!     assert_eq!(distinct.len(), 20_000, "nothing is lost: {clicks:?}");
+//!     assert!(written.len() > 20_000, "what had no answer was sent again");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Ways in
+//!
+//! - [`SimStream::service`], a `tower::Service` to build a sink over;
+//! - [`SimStream`] itself is a [`ListShards`](crate::shard::ListShards) and a
+//!   [`DescribeStream`](crate::DescribeStream).
+//!
+//! # Time
+//!
+//! All of it is tokio's: `#[tokio::test(start_paused = true)]`, or `tokio::time::pause`, makes it virtual.
+//! A request takes what [`Latency`] draws for it. Half of that passes until it arrives, is checked, and
+//! written; the other half until the answer is there. Lookups take such a round trip, too.
+//!
+//! # Quota
+//!
+//! A shard has two buckets, of records and of bytes, that begin full and refill all the time; see
+//! [`with_shard_quota`](SimBuilder::with_shard_quota), [`with_burst`](SimBuilder::with_burst) and, for what
+//! other producers take of it, [`set_load`](SimStream::set_load). Entries are let in one by one, in the
+//! order of the request. One that finds no room is throttled and takes nothing, so that a smaller one behind
+//! it may pass.
+//!
+//! # Chance
+//!
+//! What befalls a request is drawn from the seed when it is sent: the same calls in the same order meet
+//! the same fate, whatever runs between them. The seed is drawn unless it is set. `Debug` shows it, and a
+//! test that panics prints it.
+//!
+//! # What it leaves out
+//!
+//! Splits and merges take no time. Readers have no limits, and nothing is ever too old to be read. There
+//! are no permissions and no encryption; [`Faults::with_outage`] stands in for what comes of them.
+
+mod bucket;
+mod builder;
+mod error;
+mod faults;
+mod latency;
+mod lookups;
+mod ring;
+mod service;
+mod state;
+mod stats;
+mod stream;
+mod validation;
+mod written;
+
+pub use builder::SimBuilder;
+pub use error::SimError;
+pub use faults::Faults;
+pub use latency::Latency;
+pub use service::SimService;
+pub use stats::SimStats;
+pub use stream::SimStream;
+pub use written::Written;
+
+/// Most shards of a stream: beyond what the service gives an account without a talk.
+const MAX_SHARDS: usize = 10_000;
+
+/// Where the stream is said to lie.
+const REGION: &str = "us-east-1";

@@ -1,0 +1,173 @@
+//! What a stream holds, and how it answers a request that has arrived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use super::SimStats;
+use super::builder::Config;
+use super::faults::{Fate, Faults};
+use super::ring::Ring;
+use super::validation::check;
+use super::written::{Written, sequence_number};
+use crate::service::{
+    Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
+};
+use crate::shard::hash_of;
+use crate::stream::Distribution;
+
+pub(super) const THROTTLE: &str = "ProvisionedThroughputExceededException";
+const INTERNAL_FAILURE: &str = "InternalFailure";
+
+/// The service's text for a code, where it is always the same.
+pub(super) fn message_of(code: &str) -> &'static str {
+    match code {
+        INTERNAL_FAILURE => "Internal service failure.",
+        _ => "A fault of the simulation.",
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// Gives each request one of its own, so that what befalls a request does not depend on when others
+    /// arrive.
+    rng: Rng,
+    pub(super) faults: Arc<Faults>,
+    pub(super) ring: Ring,
+    pub(super) written: Vec<Written>,
+    /// Of the next record.
+    pub(super) sequence: u64,
+    pub(super) stats: SimStats,
+    started: Instant,
+}
+
+/// What was drawn for one request when it was sent.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    pub(super) fate: Fate,
+    pub(super) round_trip: Duration,
+    faults: Arc<Faults>,
+    rng: Rng,
+}
+
+impl State {
+    pub(super) fn new(config: &Config, seed: u64) -> Self {
+        let started = Instant::now();
+        Self {
+            rng: Rng::with_seed(seed),
+            faults: Arc::new(config.faults.clone()),
+            ring: Ring::new(config.shards, config.quota, config.load, started),
+            written: Vec::new(),
+            sequence: 1,
+            stats: SimStats::default(),
+            started,
+        }
+    }
+
+    /// Draws all that chance has to say about a PutRecords request.
+    pub(super) fn draw(&mut self, config: &Config) -> Drawn {
+        let mut rng = self.rng.fork();
+        let round_trip = config.latency.draw(&mut rng);
+        let faults = Arc::clone(&self.faults);
+        let fate = faults.draw(&mut rng);
+        self.stats.requests += 1;
+        match fate {
+            Fate::Served => {}
+            // Counted when it is answered.
+            Fate::Fails(_) => {}
+            Fate::RequestLost => self.stats.lost_requests += 1,
+            Fate::AnswerLost => self.stats.lost_answers += 1,
+            Fate::Late { .. } => self.stats.late_requests += 1,
+        }
+        Drawn { fate, round_trip, faults, rng }
+    }
+
+    /// The time that a lookup takes.
+    pub(super) fn draw_latency(&mut self, config: &Config) -> Duration {
+        config.latency.draw(&mut self.rng.fork())
+    }
+
+    /// Answers a PutRecords request that has arrived.
+    pub(super) fn put(
+        &mut self,
+        config: &Config,
+        request: &PutRecordsRequest,
+        mut drawn: Drawn,
+    ) -> Result<PutRecordsResponse, PutRecordsError> {
+        let valid = match &drawn.fate {
+            Fate::Fails(failure) => Err(failure.error()),
+            _ => check(config, request),
+        };
+        if let Err(error) = valid {
+            self.stats.failed_requests += 1;
+            return Err(error);
+        }
+        let now = Instant::now();
+        let results = request.entries().iter().map(|entry| {
+            let result = self.put_entry(config, entry, &mut drawn, now);
+            self.count(entry, &result);
+            result
+        });
+        Ok(PutRecordsResponse::new(results.collect()))
+    }
+
+    fn put_entry(
+        &mut self,
+        config: &Config,
+        entry: &Entry,
+        drawn: &mut Drawn,
+        now: Instant,
+    ) -> Result<Placement, EntryError> {
+        let Drawn { faults, rng, .. } = drawn;
+        if faults.draw_internal_failure(rng) {
+            return Err(EntryError::new(INTERNAL_FAILURE, message_of(INTERNAL_FAILURE)));
+        }
+        let number = self.place(config, entry, rng);
+        let shard = &mut self.ring.shards[number];
+        if faults.draw_throttle(rng) || !shard.buckets.admit(entry.size(), now) {
+            let (id, name, account) = (&shard.id, config.id.name(), &config.account);
+            let message =
+                format!("Rate exceeded for shard {id} in stream {name} under account {account}.");
+            return Err(EntryError::new(THROTTLE, message));
+        }
+        let placement = Placement::new(shard.id.as_str(), sequence_number(self.sequence));
+        if config.keeps_written {
+            let at = now.saturating_duration_since(self.started);
+            let id = shard.id.clone();
+            shard.written.push(self.written.len());
+            self.written.push(Written::new(entry, id, self.sequence, config.kept_bytes, at));
+        }
+        self.sequence += 1;
+        Ok(placement)
+    }
+
+    /// The number of the shard that takes the entry.
+    fn place(&self, config: &Config, entry: &Entry, rng: &mut Rng) -> usize {
+        let key = entry.partition_key().filter(|_| !ignores_keys(config));
+        match (key, entry.explicit_hash_key()) {
+            (Some(_), Some(hash)) => self.ring.find(hash),
+            (Some(key), None) => self.ring.find(hash_of(key)),
+            (None, _) => self.ring.open[rng.usize(..self.ring.open.len())],
+        }
+    }
+
+    fn count(&mut self, entry: &Entry, result: &Result<Placement, EntryError>) {
+        let stats = &mut self.stats;
+        stats.entries += 1;
+        match result {
+            Ok(_) => {
+                stats.accepted_entries += 1;
+                stats.accepted_bytes += entry.size() as u64;
+            }
+            Err(error) if error.code() == THROTTLE => stats.throttled_entries += 1,
+            Err(_) => stats.failed_entries += 1,
+        }
+    }
+}
+
+/// On such a stream the service places the records itself.
+pub(super) fn ignores_keys(config: &Config) -> bool {
+    config.description.distribution() == Distribution::ByService
+}

@@ -1,0 +1,133 @@
+//! What goes wrong on purpose.
+
+use kinesis_sink::shard::ListShards;
+use kinesis_sink::sim::Faults;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+fn with(faults: Faults) -> SimStream {
+    at_once().with_faults(faults).with_shard_quota(1_000_000, 100_000_000).build().unwrap()
+}
+
+fn one() -> Vec<Entry> {
+    vec![entry("k", "x")]
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_fail_and_are_throttled_by_their_shares() {
+    let stream = with(Faults::default().with_internal_failures(0.2).with_throttles(0.25));
+    let (mut failed, mut throttled) = (0, 0);
+    for _ in 0..20 {
+        let response = put(&stream, vec![entry("k", "x"); 500]).await;
+        for error in response.errors() {
+            match (&*error.code, &*error.message) {
+                ("InternalFailure", "Internal service failure.") => failed += error.count,
+                (THROTTLE, message) => {
+                    assert!(message.starts_with("Rate exceeded for shard shardId-000000000000 in"));
+                    throttled += error.count;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    // Of 10,000; the throttles hit those that have not failed.
+    assert!(failed.abs_diff(2_000) < 200 && throttled.abs_diff(2_000) < 200, "{stream:?}");
+    let stats = stream.stats();
+    let counted = [stats.failed_entries, stats.throttled_entries, stats.accepted_entries];
+    assert_eq!(counted.map(|count| count as usize), [failed, throttled, stream.written().len()]);
+    assert_eq!(stats.entries, 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_of_entries_take_no_quota() {
+    let all = Faults::default().with_throttles(1.0);
+    let stream = at_once().with_faults(all).build().unwrap();
+    assert_eq!(put_small(&stream, 2_000).await, 0);
+    stream.set_faults(Faults::default().with_internal_failures(1.0));
+    assert_eq!(put_small(&stream, 2_000).await, 0);
+    stream.set_faults(Faults::default());
+    assert_eq!(put_small(&stream, 2_000).await, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_fail_as_a_whole_by_their_shares() {
+    let faults = Faults::default()
+        .with_request_errors(0.5, "InternalFailure", 500)
+        .with_request_errors(0.25, "KMSThrottlingException", 400);
+    let stream = with(faults);
+    let mut counts = [0_usize; 3];
+    for _ in 0..1_000 {
+        match try_put(&stream, one()).await {
+            Ok(_) => counts[0] += 1,
+            Err(error) => match (error.code(), error.status()) {
+                (Some("InternalFailure"), Some(500)) => counts[1] += 1,
+                (Some("KMSThrottlingException"), Some(400)) => counts[2] += 1,
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+    let expected = [250, 500, 250];
+    assert!((0..3).all(|place| counts[place].abs_diff(expected[place]) < 60), "{counts:?}");
+    assert_eq!(stream.stats().failed_requests as usize, counts[1] + counts[2]);
+    assert_eq!(stream.written().len(), counts[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_answers_every_request_until_it_is_over() {
+    let stream = with(Faults::default().with_outage("AccessDeniedException", 400));
+    for _ in 0..10 {
+        let error = try_put(&stream, one()).await.unwrap_err();
+        assert_eq!((error.code(), error.status()), (Some("AccessDeniedException"), Some(400)));
+    }
+    assert!(stream.list_shards(&stream.id()).await.is_err());
+    stream.set_faults(Faults::default());
+    assert_eq!(put(&stream, one()).await.delivered(), 1);
+    assert!(stream.list_shards(&stream.id()).await.is_ok());
+    assert_eq!((stream.stats().failed_requests, stream.written().len()), (10, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_request_is_never_written_or_answered() {
+    let stream = with(Faults::default().with_lost_requests(1.0));
+    assert!(timeout(ms(1_000_000), try_put(&stream, one())).await.is_err());
+    assert_eq!((stream.written().len(), stream.stats().lost_requests), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_answer_is_lost_is_written() {
+    let stream = with(Faults::default().with_lost_answers(1.0));
+    assert!(timeout(ms(1_000_000), try_put(&stream, one())).await.is_err());
+    assert_eq!((texts(&stream.written()), stream.stats().lost_answers), (vec!["x"], 1));
+    assert!(stream.written()[0].at() < ms(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_write_lands_after_the_caller_gave_up_and_tried_again() {
+    let late = Faults::default().with_late_writes(1.0, ms(3_000));
+    let latency = Latency::constant(ms(100));
+    let stream = SimStream::builder().with_latency(latency).with_faults(late).build().unwrap();
+    let first = timeout(ms(1_000), try_put(&stream, vec![entry("k", "first")]));
+    assert!(first.await.is_err());
+    assert_eq!(stream.written().len(), 0);
+    stream.set_faults(Faults::default());
+    put(&stream, vec![entry("k", "second")]).await;
+    assert_eq!(texts(&stream.written()), ["second"]);
+    sleep(ms(10_000)).await;
+    assert_eq!(texts(&stream.written()), ["second", "first"]);
+    assert_eq!(stream.written()[1].at(), ms(3_050), "half of the round trip and three seconds");
+    assert_eq!(stream.stats().late_requests, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_writes_meet_the_quota_of_their_time() {
+    let stream = at_once().with_shard_quota(10, 1_000).build().unwrap();
+    stream.set_faults(Faults::default().with_late_writes(1.0, ms(500)));
+    let given_up = timeout(ms(100), try_put(&stream, vec![entry("k", "x"); 10])).await;
+    assert!(given_up.is_err());
+    stream.set_faults(Faults::default());
+    assert_eq!(put_small(&stream, 10).await, 10);
+    sleep(ms(1_000)).await;
+    // At 500 ms: four came in since, at 100 ms, and nobody hears of the others.
+    assert_eq!((stream.written().len(), stream.stats().throttled_entries), (14, 6));
+}

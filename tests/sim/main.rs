@@ -1,0 +1,65 @@
+//! The simulated stream does what its documentation says, seen through its public API.
+#![cfg(feature = "sim")]
+
+mod chance;
+mod faults;
+mod quota;
+mod requests;
+mod shards;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kinesis_sink::HashKey;
+use kinesis_sink::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::sim::{Latency, SimBuilder, SimStream, Written};
+use tower::{Service, ServiceExt};
+
+const THROTTLE: &str = "ProvisionedThroughputExceededException";
+
+/// One whose requests take no time.
+fn at_once() -> SimBuilder {
+    SimStream::builder().with_latency(Latency::constant(Duration::ZERO))
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn entry(key: &str, data: impl Into<Bytes>) -> Entry {
+    Entry::new(data.into(), Some(key.into()), None)
+}
+
+/// An entry for the shard that holds this hash key.
+fn at_hash(hash: u128, data: &str) -> Entry {
+    Entry::new(data.to_owned().into(), Some("k".into()), Some(HashKey::new(hash)))
+}
+
+fn request(stream: &SimStream, entries: Vec<Entry>) -> PutRecordsRequest {
+    PutRecordsRequest::new(stream.id(), entries)
+}
+
+async fn try_put(
+    stream: &SimStream,
+    entries: Vec<Entry>,
+) -> Result<PutRecordsResponse, PutRecordsError> {
+    stream.service().ready().await?.call(request(stream, entries)).await
+}
+
+async fn put(stream: &SimStream, entries: Vec<Entry>) -> PutRecordsResponse {
+    try_put(stream, entries).await.unwrap()
+}
+
+/// Puts so many entries of four bytes, key included, 500 a request, and tells how many were accepted.
+async fn put_small(stream: &SimStream, entries: usize) -> usize {
+    let mut accepted = 0;
+    let all: Vec<_> = (0..entries).map(|_| entry("k", "xyz")).collect();
+    for some in all.chunks(500) {
+        accepted += put(stream, some.to_vec()).await.delivered();
+    }
+    accepted
+}
+
+fn texts(written: &[Written]) -> Vec<&str> {
+    written.iter().map(|record| std::str::from_utf8(record.data()).unwrap()).collect()
+}

@@ -1,0 +1,134 @@
+//! What a shard takes per second.
+
+use kinesis_sink::BuildError;
+use tokio::time::{advance, sleep};
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_takes_a_burst_and_then_its_rate_to_the_entry() {
+    let stream = at_once().build().unwrap();
+    assert_eq!(put_small(&stream, 1_500).await, 1_000);
+    assert_eq!(put_small(&stream, 10).await, 0);
+    sleep(ms(37)).await;
+    assert_eq!(put_small(&stream, 100).await, 37);
+    sleep(ms(60_000)).await;
+    assert_eq!(put_small(&stream, 1_500).await, 1_000, "a pause saves up one burst, not more");
+    let stats = stream.stats();
+    assert_eq!((stats.entries, stats.accepted_entries), (3_110, 2_037));
+    assert_eq!((stats.throttled_entries, stats.accepted_bytes), (1_073, 2_037 * 4));
+    assert_eq!(stream.written().len(), 2_037);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_names_shard_stream_and_account() {
+    let stream = at_once().with_shards(2).with_shard_quota(1, 1_000_000).build().unwrap();
+    let upper = || at_hash(u128::MAX, "x");
+    let response = put(&stream, vec![upper(), upper(), at_hash(0, "y")]).await;
+    let results = response.results();
+    assert_eq!(results[0].as_ref().unwrap().shard_id(), "shardId-000000000001");
+    let throttled = results[1].as_ref().unwrap_err();
+    assert_eq!(throttled.code(), THROTTLE);
+    assert_eq!(
+        throttled.message(),
+        "Rate exceeded for shard shardId-000000000001 in stream example under account 123456789012."
+    );
+    assert_eq!(results[2].as_ref().unwrap().shard_id(), "shardId-000000000000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_count_with_their_keys_and_a_smaller_entry_passes_a_throttled_one() {
+    let stream = at_once().with_shard_quota(1_000, 100).build().unwrap();
+    let sizes = [50, 49, 40, 10, 1];
+    let entries = sizes.map(|bytes| entry("key7654321", vec![0; bytes - 1])).to_vec();
+    // With their keys of ten bytes: 59, 58 (too much), 49 (too much), 19, 10.
+    let response = put(&stream, entries.clone()).await;
+    let passed: Vec<_> = response.results().iter().map(Result::is_ok).collect();
+    assert_eq!(passed, [true, false, false, true, true]);
+    assert_eq!(stream.stats().accepted_bytes, 59 + 19 + 10);
+    // 12 bytes are left, and 100 come a second: 49 fit after 370 ms.
+    let forty_nine = || vec![entries[2].clone()];
+    sleep(ms(369)).await;
+    assert_eq!(put(&stream, forty_nine()).await.delivered(), 0);
+    sleep(ms(1)).await;
+    assert_eq!(put(&stream, forty_nine()).await.delivered(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_larger_than_the_bucket_passes_a_full_one_and_is_paid_off() {
+    let mib = 1024 * 1024;
+    let stream = at_once().with_max_record_bytes(10 * mib).build().unwrap();
+    let large = || vec![entry("k", vec![0; 4 * mib - 1])];
+    assert_eq!(put(&stream, large()).await.delivered(), 1);
+    // Three MiB are owed, a second each.
+    sleep(ms(3_000)).await;
+    assert_eq!(put_small(&stream, 1).await, 0);
+    sleep(ms(1)).await;
+    assert_eq!(put_small(&stream, 1).await, 1);
+    assert_eq!(put(&stream, large()).await.delivered(), 0, "the bucket is not full");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_may_be_shorter_or_none() {
+    let stream = at_once().with_burst(ms(50)).build().unwrap();
+    assert_eq!(put_small(&stream, 500).await, 50);
+    sleep(ms(1_000)).await;
+    assert_eq!(put_small(&stream, 500).await, 50);
+    let none = at_once().with_burst(ms(0)).build().unwrap();
+    let mut accepted = 0;
+    for _ in 0..100 {
+        accepted += put_small(&none, 10).await;
+        advance(ms(1)).await;
+    }
+    assert_eq!(accepted, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_producers_are_served_first() {
+    let stream = at_once().with_load(0.75).with_shards(2).build().unwrap();
+    let both = |n: usize| (0..n).map(|n| at_hash((n % 2) as u128 * u128::MAX, "x")).collect();
+    for _ in 0..4 {
+        assert_eq!(put(&stream, both(500)).await.delivered(), 500);
+    }
+    assert_eq!(put(&stream, both(500)).await.delivered(), 0);
+    sleep(ms(100)).await;
+    assert_eq!(put(&stream, both(500)).await.delivered(), 2 * 25);
+    stream.set_shard_load("shardId-000000000001", 1.0).unwrap();
+    sleep(ms(100)).await;
+    assert_eq!(put(&stream, both(500)).await.delivered(), 25);
+    assert_eq!(stream.written_to("shardId-000000000001").len(), 1_025);
+    stream.set_load(0.0);
+    sleep(ms(100)).await;
+    assert_eq!(put(&stream, both(500)).await.delivered(), 200);
+    assert!(stream.set_shard_load("shardId-000000000002", 0.0).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_load_is_of_bytes_as_well_and_of_later_shards() {
+    let stream = at_once().with_shard_quota(1_000, 1_000).with_load(0.5).build().unwrap();
+    stream.split("shardId-000000000000").unwrap();
+    let hundred = |n: usize| (0..n).map(|_| entry("k", vec![0; 99])).collect();
+    assert_eq!(put(&stream, hundred(20)).await.delivered(), 10);
+    sleep(ms(1_000)).await;
+    assert_eq!(put(&stream, hundred(20)).await.delivered(), 5);
+}
+
+#[test]
+fn settings_outside_their_range_are_named() {
+    let refused = |builder: SimBuilder| builder.build().unwrap_err();
+    for (builder, field) in [
+        (at_once().with_shards(0), "shards"),
+        (at_once().with_shards(10_001), "shards"),
+        (at_once().with_shard_quota(0, 1), "records_per_s"),
+        (at_once().with_shard_quota(1, 0), "bytes_per_s"),
+        (at_once().with_burst(ms(3_600_001)), "burst"),
+        (at_once().with_load(1.1), "load"),
+        (at_once().with_load(f64::NAN), "load"),
+        (at_once().with_max_record_bytes(0), "max_record_bytes"),
+    ] {
+        let BuildError::Setting(error) = refused(builder) else { panic!("{field}") };
+        assert_eq!(error.field(), field);
+    }
+    assert!(matches!(refused(at_once().with_name("a b")), BuildError::Stream(_)));
+    assert!(matches!(refused(at_once().with_account("12")), BuildError::Stream(_)));
+}

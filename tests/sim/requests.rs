@@ -1,0 +1,153 @@
+//! How a request travels, and what is refused as a whole.
+
+use kinesis_sink::service::PutRecordsErrorKind;
+use kinesis_sink::shard::ListShards;
+use kinesis_sink::{DescribeStream, Distribution, StreamId};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_written_at_half_its_round_trip_and_answered_at_its_end() {
+    let stream = SimStream::builder().with_latency(Latency::constant(ms(100))).build().unwrap();
+    sleep(ms(1_000)).await;
+    let began = Instant::now();
+    let answer = tokio::spawn(stream.service().call(request(&stream, vec![entry("k", "x")])));
+    sleep(ms(49)).await;
+    assert_eq!(stream.written().len(), 0);
+    sleep(ms(2)).await;
+    assert_eq!(stream.written()[0].at(), ms(1_050));
+    let response = answer.await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), ms(100));
+    let written = &stream.written()[0];
+    let placement = response.results()[0].as_ref().unwrap();
+    assert_eq!(placement.sequence_number(), written.sequence_number());
+    assert_eq!(placement.shard_id(), written.shard_id());
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_a_request_takes_twenty_milliseconds() {
+    let stream = SimStream::new(1);
+    let began = Instant::now();
+    put(&stream, vec![entry("k", "x")]).await;
+    assert_eq!(began.elapsed(), ms(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_gives_up_before_the_arrival_takes_the_request_back() {
+    let stream = SimStream::builder().with_latency(Latency::constant(ms(100))).build().unwrap();
+    let one = || try_put(&stream, vec![entry("k", "x")]);
+    assert!(timeout(ms(40), one()).await.is_err());
+    sleep(ms(200)).await;
+    assert_eq!(stream.written().len(), 0);
+    assert!(timeout(ms(60), one()).await.is_err());
+    assert_eq!((stream.written().len(), stream.stats().requests), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequence_numbers_have_56_digits_and_grow_over_the_stream() {
+    let stream = at_once().with_shards(4).build().unwrap();
+    let entries = (0..200).map(|n| entry(&n.to_string(), "x")).collect();
+    put(&stream, entries).await;
+    let numbers: Vec<_> = stream.written().iter().map(Written::sequence_number).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(numbers.iter().all(|number| number.len() == 56 && number.parse::<u128>().is_err()));
+    assert!(numbers.iter().all(|number| number.bytes().all(|digit| digit.is_ascii_digit())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_is_kept_with_its_keys_and_shown_without() {
+    let stream = at_once().build().unwrap();
+    let whole = Bytes::from("MARKER");
+    let entries = vec![
+        entry("SECRET", whole.clone()),
+        Entry::new(whole.clone(), Some("SECRET".into()), Some(HashKey::new(7))),
+    ];
+    put(&stream, entries).await;
+    let written = stream.written();
+    assert_eq!(written[0].data().as_ptr(), whole.as_ptr(), "nothing is copied");
+    assert_eq!(written[0].partition_key().map(|key| key.as_str()), Some("SECRET"));
+    let hash_keys = [0, 1].map(|place: usize| written[place].explicit_hash_key());
+    assert_eq!(hash_keys, [None, Some(HashKey::new(7))]);
+    assert_eq!(written[0].size(), 12);
+    let shown = format!("{written:?} {stream:?}");
+    assert!(!shown.contains("MARKER") && !shown.contains("SECRET"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_beginning_is_kept_if_so_set() {
+    let stream = at_once().with_kept_bytes(3).build().unwrap();
+    put(&stream, vec![entry("k", "abcdef"), entry("k", "abc"), entry("k", "a")]).await;
+    let written = stream.written();
+    assert_eq!(texts(&written), ["abc", "abc", "a"]);
+    assert_eq!(written[0].size(), 7);
+    let none = at_once().without_written().build().unwrap();
+    assert_eq!(put_small(&none, 500).await, 500);
+    assert_eq!((none.written().len(), none.stats().accepted_entries), (0, 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_not_valid_fail_as_a_whole() {
+    const MIB: usize = 1024 * 1024;
+    let stream = at_once().with_shards(20).build().unwrap();
+    let of_mib = |n: usize| (0..n).map(|n| entry(&n.to_string(), vec![0; MIB - 2])).collect();
+    for (entries, told) in [
+        (vec![], "greater than or equal to 1"),
+        (vec![entry("k", "x"); 501], "less than or equal to 500"),
+        (vec![entry("k", "x"), entry("k", vec![0; MIB])], "records.2.member.data"),
+        (vec![entry("", "x")], "records.1.member.partitionKey"),
+        (vec![entry(&"🦀".repeat(257), "x")], "records.1.member.partitionKey"),
+        (vec![Entry::new("x".into(), None, None)], "records.1.member.partitionKey"),
+        (of_mib(11), "10 MB"),
+    ] {
+        let error = try_put(&stream, entries).await.unwrap_err();
+        assert_eq!(error.kind(), PutRecordsErrorKind::Service);
+        assert_eq!((error.code(), error.status()), (Some("ValidationException"), Some(400)));
+        assert!(error.message().unwrap().contains(told), "{error}");
+    }
+    let stats = stream.stats();
+    assert_eq!((stats.failed_requests, stats.entries, stream.written().len()), (7, 0, 0));
+    assert_eq!(put(&stream, vec![entry(&"🦀".repeat(256), "x")]).await.delivered(), 1);
+    assert_eq!(put(&stream, of_mib(9)).await.results().len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_answers_to_its_name_and_its_arn_only() {
+    let stream = at_once().with_name("clicks").with_account("000000000001").build().unwrap();
+    assert_eq!(stream.arn(), "arn:aws:kinesis:us-east-1:000000000001:stream/clicks");
+    let put = async |id: &str| {
+        let request = PutRecordsRequest::new(id.parse().unwrap(), vec![entry("k", "x")]);
+        stream.service().call(request).await.map(|response| response.delivered())
+    };
+    assert_eq!(put("clicks").await.unwrap(), 1);
+    assert_eq!(put(stream.arn()).await.unwrap(), 1);
+    let foreign = stream.arn().replace("000000000001", "000000000002");
+    for (id, told) in [
+        ("clocks", "Stream clocks under account 000000000001 not found."),
+        (&*foreign, "Stream clicks under account 000000000002 not found."),
+    ] {
+        let error = put(id).await.unwrap_err();
+        assert_eq!(error.code(), Some("ResourceNotFoundException"));
+        assert_eq!(error.message(), Some(told));
+        let id: StreamId = id.parse().unwrap();
+        assert!(stream.list_shards(&id).await.is_err());
+        assert!(stream.describe_stream(&id).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lookups_take_a_round_trip_and_tell_the_settings() {
+    let stream = SimStream::builder()
+        .with_shards(3)
+        .with_max_record_bytes(2 * 1024 * 1024)
+        .with_distribution(Distribution::ByService)
+        .build()
+        .unwrap();
+    let began = Instant::now();
+    assert_eq!(stream.list_shards(&stream.id()).await.unwrap(), stream.shards());
+    assert_eq!(began.elapsed(), ms(20));
+    let description = stream.describe_stream(&stream.id()).await.unwrap();
+    assert_eq!(began.elapsed(), ms(40));
+    assert_eq!(description.max_record_bytes(), 2 * 1024 * 1024);
+    assert_eq!(description.distribution(), Distribution::ByService);
+}

@@ -1,0 +1,152 @@
+//! Shards that are split, merged and counted anew; where records go.
+
+use kinesis_sink::Distribution;
+use kinesis_sink::shard::{Shard, hash_of};
+use kinesis_sink::sim::SimError;
+
+use super::*;
+
+fn id(number: usize) -> String {
+    format!("shardId-{number:012}")
+}
+
+fn ids(stream: &SimStream) -> Vec<usize> {
+    let number = |shard: &Shard| shard.id()["shardId-".len()..].parse().unwrap();
+    stream.shards().iter().map(number).collect()
+}
+
+/// The ranges of the open shards follow each other from one end of the ring to the other.
+fn assert_covered(stream: &SimStream) {
+    let shards = stream.shards();
+    assert_eq!(shards[0].range().start().get(), 0);
+    assert_eq!(shards[shards.len() - 1].range().end().get(), u128::MAX);
+    for pair in shards.windows(2) {
+        assert_eq!(pair[0].range().end().get() + 1, pair[1].range().start().get());
+    }
+}
+
+async fn shard_of(stream: &SimStream, entry: Entry) -> String {
+    put(stream, vec![entry]).await.results()[0].as_ref().unwrap().shard_id().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_go_to_the_shard_that_holds_their_hash() {
+    let stream = at_once().with_shards(7).build().unwrap();
+    assert_covered(&stream);
+    assert_eq!(ids(&stream), [0, 1, 2, 3, 4, 5, 6]);
+    for shard in stream.shards() {
+        for end in [shard.range().start(), shard.range().end()] {
+            assert_eq!(shard_of(&stream, at_hash(end.get(), "x")).await, shard.id());
+        }
+    }
+    for key in ["a", "b", "ключ"] {
+        let shards = stream.shards();
+        let holder = shards.iter().find(|shard| shard.range().contains(hash_of(key))).unwrap();
+        assert_eq!(shard_of(&stream, entry(key, "x")).await, holder.id());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_shard_keeps_its_records_and_its_children_take_the_next() {
+    let stream = at_once().with_shards(2).build().unwrap();
+    let at = [0, u128::MAX / 4 + 1, u128::MAX];
+    let round = |number: usize| at.map(|hash| at_hash(hash, &format!("{number}"))).to_vec();
+    put(&stream, round(1)).await;
+    stream.split(&id(0)).unwrap();
+    assert_covered(&stream);
+    assert_eq!(ids(&stream), [2, 3, 1]);
+    let middle = stream.shards()[1].range().start().get();
+    assert_eq!(middle, u128::MAX / 4 + 1);
+    put(&stream, round(2)).await;
+    let of = |number| texts(&stream.written_to(&id(number))).join(" ");
+    assert_eq!([0, 1, 2, 3].map(of), ["1 1", "1 2", "2", "2"]);
+    assert_eq!(texts(&stream.written()), ["1", "1", "1", "2", "2", "2"]);
+    assert_eq!(stream.written_to("shardId-9"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn merged_shards_become_one_in_either_order() {
+    let stream = at_once().with_shards(4).build().unwrap();
+    stream.merge(&id(1), &id(2)).unwrap();
+    assert_covered(&stream);
+    assert_eq!(ids(&stream), [0, 4, 3]);
+    stream.merge(&id(4), &id(0)).unwrap();
+    assert_covered(&stream);
+    assert_eq!(ids(&stream), [5, 3]);
+    assert_eq!(shard_of(&stream, at_hash(0, "x")).await, id(5));
+    assert_eq!(shard_of(&stream, at_hash(u128::MAX / 4 * 3 - 9, "x")).await, id(5));
+    assert_eq!(shard_of(&stream, at_hash(u128::MAX, "x")).await, id(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_count_can_be_set_anew() {
+    let stream = at_once().with_shards(3).build().unwrap();
+    stream.update_shard_count(3).unwrap();
+    assert_eq!(ids(&stream), [0, 1, 2]);
+    stream.update_shard_count(5).unwrap();
+    assert_covered(&stream);
+    assert_eq!(ids(&stream), [3, 4, 5, 6, 7]);
+    stream.update_shard_count(1).unwrap();
+    assert_covered(&stream);
+    assert_eq!(ids(&stream), [8]);
+    assert_eq!(shard_of(&stream, entry("a", "x")).await, id(8));
+    let refused = |shards| stream.update_shard_count(shards).unwrap_err();
+    assert_eq!(refused(0), SimError::ShardCount { shards: 0 });
+    assert_eq!(refused(10_001).to_string(), "10001 shards were asked for; a stream has 1 to 10000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_cannot_be_are_refused_and_change_nothing() {
+    let stream = at_once().with_shards(3).build().unwrap();
+    let (zero, one, two, none) = (&*id(0), &*id(1), &*id(2), &*id(9));
+    assert_eq!(stream.split(none), Err(SimError::NoSuchShard { shard_id: none.to_owned() }));
+    for (shard_id, adjacent) in [(zero, two), (two, zero), (one, one)] {
+        let refused = stream.merge(shard_id, adjacent).unwrap_err();
+        assert!(matches!(refused, SimError::NotAdjacent { .. }), "{refused}");
+    }
+    assert_eq!(ids(&stream), [0, 1, 2]);
+    stream.split(one).unwrap();
+    let closed = Err(SimError::Closed { shard_id: one.to_owned() });
+    assert_eq!(stream.split(one), closed);
+    assert_eq!(stream.merge(one, zero), closed);
+    assert_eq!(stream.merge(zero, one), closed);
+    // Halved until a single hash key is left.
+    for _ in 0..127 {
+        let lowest = stream.shards()[0].id().to_owned();
+        if stream.split(&lowest).is_err() {
+            break;
+        }
+        assert_covered(&stream);
+    }
+    let lowest = stream.shards()[0].clone();
+    assert_eq!(lowest.range().end().get(), 0);
+    let refused = stream.split(lowest.id()).unwrap_err();
+    assert_eq!(refused, SimError::Indivisible { shard_id: lowest.id().to_owned() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_shards_begin_with_a_full_quota_and_others_keep_theirs() {
+    let stream = at_once().with_shards(2).build().unwrap();
+    let many = |hash: u128| vec![at_hash(hash, "x"); 500];
+    for _ in 0..2 {
+        put(&stream, many(0)).await;
+        put(&stream, many(u128::MAX)).await;
+    }
+    stream.split(&id(0)).unwrap();
+    assert_eq!(put(&stream, many(0)).await.delivered(), 500);
+    assert_eq!(put(&stream, many(u128::MAX)).await.delivered(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_distributes_by_itself_ignores_keys() {
+    let stream =
+        at_once().with_shards(4).with_distribution(Distribution::ByService).build().unwrap();
+    let one_key = (0..200).map(|_| entry("k", "x"));
+    let one_hash = (0..200).map(|_| at_hash(0, "x"));
+    put(&stream, one_key.chain(one_hash).collect()).await;
+    put(&stream, vec![Entry::new("x".into(), None, None); 400]).await;
+    for number in 0..4 {
+        let taken = stream.written_to(&id(number)).len();
+        assert!(taken.abs_diff(200) < 50, "{taken} of 800 on the shard {number}: {stream:?}");
+    }
+}

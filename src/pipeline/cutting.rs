@@ -51,12 +51,15 @@ impl Pipeline {
         if self.suspects.front().is_some_and(|group| self.pause_of(group).is_none()) {
             return Some(CutReason::Suspect);
         }
-        let reason = self.reason(now)?;
-        if self.lanes.front_sendable().is_none() {
-            // Open aggregates ask for it, but their lanes may be paused.
+        // Where open aggregates ask for it alone, their lanes may be paused.
+        while self.lanes.front_sendable().is_none() {
+            let reason = self.reason(now)?;
+            let waiting = self.packer.records();
             self.seal_what_goes(reason, now);
+            if self.packer.records() == waiting {
+                return None;
+            }
         }
-        self.lanes.front_sendable()?;
         self.reason(now)
     }
 

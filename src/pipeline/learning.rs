@@ -70,9 +70,7 @@ impl Pipeline {
             self.lanes.forget_shards();
         } else if most > Lesson::Detail {
             self.lanes.route_anew();
-            if self.settings.lists_shards {
-                self.shards.list_again(now, &mut self.rng);
-            }
+            self.shards.outdated(now, &mut self.rng);
         }
     }
 }

@@ -195,8 +195,15 @@ impl Shards {
         };
     }
 
-    /// Has the shards listed once more, after something has contradicted the list.
-    pub(crate) fn list_again(&mut self, now: Instant, rng: &mut Rng) {
+    /// Notes that an answer has told of other shards than were known. Predictions have a check of their
+    /// own; a list for the pace alone is asked for again.
+    pub(crate) fn outdated(&mut self, now: Instant, rng: &mut Rng) {
+        if self.lists && !self.predicts {
+            self.list_again(now, rng);
+        }
+    }
+
+    fn list_again(&mut self, now: Instant, rng: &mut Rng) {
         self.doubted_at = Some(now);
         match &mut self.listing {
             Listing::NotNeeded => {

@@ -60,6 +60,7 @@ pub(super) enum Answer {
     WrongLength {
         by: i8,
     },
+    /// Of an unknown outcome, each entry is drawn to be written or not.
     Error {
         code: &'static str,
     },
@@ -125,7 +126,9 @@ prop_compose! {
         ][..]),
         target in 20..=250_usize,
         max_records in 1..=12_usize,
-        kpl_key in any::<bool>(),
+        (kpl_key, ordered, lists_shards) in any::<(bool, bool, bool)>(),
+        // Records and bytes that a shard takes in a second.
+        quota in prop::option::of((5..=200_usize, 100..=5_000_u64)),
         max_in_flight in 1..=5_usize,
         fill in any::<bool>(),
         linger in 0..=120_u64,
@@ -137,12 +140,17 @@ prop_compose! {
     ) -> Settings {
         let linger = Duration::from_millis(linger);
         let packing = Packing { aggregation, target, max_records, ..Packing::default() };
+        let (shard_records, shard_bytes) = quota.unwrap_or((1_000_000, 1 << 30));
         Settings {
             packing: if kpl_key { packing.with_key(AggregateKey::Kpl) } else { packing },
+            ordering: if ordered { Ordering::PerKey } else { Ordering::Unordered },
+            lists_shards,
             limits: Limits::default()
                 .with_request_entries(request_entries)
                 .with_request_bytes(record_bytes + request_bytes)
-                .with_record_bytes(record_bytes),
+                .with_record_bytes(record_bytes)
+                .with_shard_records(shard_records)
+                .with_shard_bytes(shard_bytes),
             max_in_flight,
             linger: if fill { Linger::Fill(linger) } else { Linger::SelfClocked(linger) },
             buffer_records,

@@ -1,6 +1,6 @@
 //! The stream as the model sees it: shards that split and merge, and what a consumer can read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
@@ -16,12 +16,17 @@ pub(super) struct Stream {
     /// The numbers of the records that a consumer finds: one of the KCL's throws an aggregate away if
     /// one of its members hashes outside of the shard that it lies in.
     pub(super) readable: BTreeSet<usize>,
+    /// For each partition key and explicit hash key what a consumer finds, in its order.
+    pub(super) read: BTreeMap<Strand, Vec<usize>>,
 }
+
+type Strand = (Option<String>, Option<u128>);
 
 impl Stream {
     /// With two shards.
     pub(super) fn new() -> Self {
-        let mut stream = Self { shards: Vec::new(), created: 0, readable: BTreeSet::new() };
+        let (readable, read) = Default::default();
+        let mut stream = Self { shards: Vec::new(), created: 0, readable, read };
         let half = u128::MAX / 2;
         stream.shards = vec![stream.shard(0, half), stream.shard(half + 1, u128::MAX)];
         stream
@@ -53,6 +58,11 @@ impl Stream {
         let lies_here = |member: &Member| shard.range().contains(hash_of_member(member));
         if found.len() == 1 || found.iter().all(lies_here) {
             self.readable.extend(members(entry));
+            for member in &found {
+                let key = member.partition_key().map(|key| key.to_string());
+                let strand = (key, member.explicit_hash_key().map(HashKey::get));
+                self.read.entry(strand).or_default().push(number(member.data()));
+            }
         }
         Placement::new(shard.id(), "1")
     }

@@ -63,7 +63,8 @@ impl Faults {
     ///
     /// # Panics
     ///
-    /// The share is not between 0.0 and 1.0, or those of whole requests are more than 1.0 together.
+    /// The share is not between 0.0 and 1.0, those of whole requests are more than 1.0 together, or the
+    /// status is not one of an error, 400 to 599.
     #[must_use]
     #[track_caller]
     pub fn with_request_errors(self, share: f64, code: &str, status: u16) -> Self {
@@ -71,7 +72,12 @@ impl Faults {
     }
 
     /// Answers every request with this error code and HTTP status, lookups and readers' included.
+    ///
+    /// # Panics
+    ///
+    /// The status is not one of an error, 400 to 599.
     #[must_use]
+    #[track_caller]
     pub fn with_outage(mut self, code: &str, status: u16) -> Self {
         self.outage = Some(Failure::new(code, status));
         self
@@ -82,7 +88,7 @@ impl Faults {
     ///
     /// # Panics
     ///
-    /// As [`with_request_errors`](Self::with_request_errors).
+    /// The share is not between 0.0 and 1.0, or those of whole requests are more than 1.0 together.
     #[must_use]
     #[track_caller]
     pub fn with_lost_requests(self, share: f64) -> Self {
@@ -93,7 +99,7 @@ impl Faults {
     ///
     /// # Panics
     ///
-    /// As [`with_request_errors`](Self::with_request_errors).
+    /// As [`with_lost_requests`](Self::with_lost_requests).
     #[must_use]
     #[track_caller]
     pub fn with_lost_answers(self, share: f64) -> Self {
@@ -105,7 +111,7 @@ impl Faults {
     ///
     /// # Panics
     ///
-    /// As [`with_request_errors`](Self::with_request_errors).
+    /// As [`with_lost_requests`](Self::with_lost_requests).
     #[must_use]
     #[track_caller]
     pub fn with_late_writes(self, share: f64, by: Duration) -> Self {
@@ -179,7 +185,10 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    #[track_caller]
     fn new(code: &str, status: u16) -> Self {
+        let errors = 400..=599;
+        assert!(errors.contains(&status), "the status is {status}; set it between 400 and 599");
         Self { code: code.into(), status }
     }
 

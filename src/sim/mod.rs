@@ -39,6 +39,8 @@
 //! # Ways in
 //!
 //! - [`SimStream::service`], a `tower::Service` to build a sink over;
+//! - [`SimStream::client`], a client of the AWS SDK that talks to the stream, so that signing,
+//!   serialisation, time-outs and the reading of errors are the real ones;
 //! - [`SimStream`] itself is a [`ListShards`](crate::shard::ListShards) and a
 //!   [`DescribeStream`](crate::DescribeStream).
 //!
@@ -69,6 +71,7 @@
 
 mod bucket;
 mod builder;
+mod client;
 mod error;
 mod faults;
 mod latency;

@@ -10,7 +10,6 @@ use crate::shard::{HashRange, Shard};
 
 /// A shard, open or closed.
 #[derive(Debug)]
-#[allow(dead_code, reason = "the client of the next commit lists parents and openings")]
 pub(super) struct SimShard {
     pub(super) shard: Shard,
     pub(super) id: SmolStr,

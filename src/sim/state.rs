@@ -40,7 +40,9 @@ pub(super) struct State {
     /// Of the next record.
     pub(super) sequence: u64,
     pub(super) stats: SimStats,
-    started: Instant,
+    /// Of HTTP, to tell them apart.
+    answers: u64,
+    pub(super) started: Instant,
 }
 
 /// What was drawn for one request when it was sent.
@@ -62,6 +64,7 @@ impl State {
             written: Vec::new(),
             sequence: 1,
             stats: SimStats::default(),
+            answers: 0,
             started,
         }
     }
@@ -82,6 +85,12 @@ impl State {
             Fate::Late { .. } => self.stats.late_requests += 1,
         }
         Drawn { fate, round_trip, faults, rng }
+    }
+
+    /// Counts the answers of HTTP.
+    pub(super) fn next_answer(&mut self) -> u64 {
+        self.answers += 1;
+        self.answers
     }
 
     /// The time that a lookup takes.

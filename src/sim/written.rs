@@ -58,6 +58,10 @@ impl Written {
         sequence_number(self.sequence)
     }
 
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// Its partition key.
     #[must_use]
     pub fn partition_key(&self) -> Option<&Key> {
@@ -106,4 +110,10 @@ impl fmt::Debug for Written {
 /// In the service's notation.
 pub(super) fn sequence_number(sequence: u64) -> String {
     format!("49{sequence:054}")
+}
+
+/// The reverse. `None` if no stream of the simulation has such a number.
+pub(super) fn read_sequence_number(number: &str) -> Option<u64> {
+    let digits = number.strip_prefix("49").filter(|digits| digits.len() == 54);
+    digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?.parse().ok()
 }

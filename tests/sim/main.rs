@@ -2,6 +2,7 @@
 #![cfg(feature = "sim")]
 
 mod chance;
+mod client;
 mod faults;
 mod quota;
 mod requests;

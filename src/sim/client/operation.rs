@@ -1,0 +1,60 @@
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::Format;
+use super::describe::describe_stream_summary;
+use super::http::refused;
+use super::list_shards::list_shards;
+use super::put_records::put_records;
+use super::read::{get_records, get_shard_iterator};
+use super::reshard::{merge_shards, split_shard, update_shard_count};
+use crate::service::PutRecordsError;
+use crate::sim::SimStream;
+use crate::sim::builder::Config;
+use crate::sim::state::State;
+
+/// The body of an answer, or an error.
+pub(super) type Answer = BoxFuture<'static, Result<Vec<u8>, PutRecordsError>>;
+
+pub(super) fn operate(stream: &SimStream, format: Format, operation: &str, body: &[u8]) -> Answer {
+    match operation {
+        "PutRecords" => put_records(stream, format, body),
+        "ListShards" => ask(stream, format, body, list_shards),
+        "DescribeStreamSummary" => ask(stream, format, body, describe_stream_summary),
+        "GetShardIterator" => ask(stream, format, body, get_shard_iterator),
+        "GetRecords" => ask(stream, format, body, get_records),
+        "SplitShard" => ask(stream, format, body, split_shard),
+        "MergeShards" => ask(stream, format, body, merge_shards),
+        "UpdateShardCount" => ask(stream, format, body, update_shard_count),
+        _ => ask(stream, format, body, unknown),
+    }
+}
+
+/// A request that writes no record.
+fn ask<I, O>(
+    stream: &SimStream,
+    format: Format,
+    body: &[u8],
+    answer: fn(&Config, &mut State, I) -> Result<O, PutRecordsError>,
+) -> Answer
+where
+    I: DeserializeOwned + Send + 'static,
+    O: Serialize + Send + 'static,
+{
+    let (input, stream) = (format.read(body), stream.clone());
+    async move {
+        let output = stream.ask(|state| answer(stream.config(), state, input?)).await?;
+        Ok(format.write(&output))
+    }
+    .boxed()
+}
+
+fn unknown(_: &Config, _: &mut State, _: serde::de::IgnoredAny) -> Result<Empty, PutRecordsError> {
+    Err(refused("UnknownOperationException", "The simulation does not know this operation"))
+}
+
+/// An answer without members.
+#[derive(Serialize)]
+pub(super) struct Empty {}

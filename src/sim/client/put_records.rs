@@ -1,0 +1,112 @@
+use futures::FutureExt;
+use serde::{Deserialize, Serialize};
+
+use super::codec::{Blob, Format};
+use super::operation::Answer;
+use super::{given, unusable};
+use crate::record::{HashKey, Key};
+use crate::service::{
+    Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
+};
+use crate::sim::SimStream;
+use crate::sim::validation::invalid;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Input {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    records: Vec<InputEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InputEntry {
+    data: Option<Blob>,
+    partition_key: Option<String>,
+    explicit_hash_key: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Output {
+    failed_record_count: usize,
+    records: Vec<OutputEntry>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OutputEntry {
+    #[serde(rename_all = "PascalCase")]
+    Written { sequence_number: String, shard_id: String },
+    #[serde(rename_all = "PascalCase")]
+    Failed { error_code: String, error_message: String },
+}
+
+/// A request that can be read goes the way of the service's, with all its faults.
+pub(super) fn put_records(stream: &SimStream, format: Format, body: &[u8]) -> Answer {
+    match request(format, body) {
+        Ok(request) => {
+            let answer = stream.send(request);
+            answer.map(move |answer| answer.map(|response| format.write(&output(response)))).boxed()
+        }
+        Err(error) => {
+            let stream = stream.clone();
+            async move {
+                let answer = stream.ask(|state| {
+                    state.stats.requests += 1;
+                    state.stats.failed_requests += 1;
+                    Err(error)
+                });
+                answer.await
+            }
+            .boxed()
+        }
+    }
+}
+
+fn request(format: Format, body: &[u8]) -> Result<PutRecordsRequest, PutRecordsError> {
+    let input: Input = format.read(body)?;
+    let id = given(input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+    let numbered = input.records.into_iter().enumerate();
+    let entries: Result<Vec<_>, _> = numbered.map(|(place, one)| entry(place + 1, one)).collect();
+    Ok(PutRecordsRequest::new(id, entries?))
+}
+
+fn entry(number: usize, input: InputEntry) -> Result<Entry, PutRecordsError> {
+    let Some(Blob(data)) = input.data else {
+        return Err(invalid(&format!(
+            "1 validation error detected: Value at 'records.{number}.member.data' failed to satisfy \
+             constraint: Member must not be null"
+        )));
+    };
+    let hash_key: Option<HashKey> = match input.explicit_hash_key.map(|text| text.parse()) {
+        None => None,
+        Some(Ok(hash_key)) => Some(hash_key),
+        Some(Err(_)) => {
+            let told = format!("The ExplicitHashKey of the record {number} is not a hash key");
+            return Err(unusable(&told));
+        }
+    };
+    Ok(Entry::new(data, input.partition_key.map(Key::from), hash_key))
+}
+
+fn output(response: PutRecordsResponse) -> Output {
+    let failed_record_count = response.results().len() - response.delivered();
+    let records = response.into_results().into_iter().map(output_entry).collect();
+    Output { failed_record_count, records }
+}
+
+fn output_entry(result: Result<Placement, EntryError>) -> OutputEntry {
+    match result {
+        Ok(placement) => {
+            let (shard_id, sequence_number) = placement.into_parts();
+            OutputEntry::Written { sequence_number, shard_id }
+        }
+        Err(error) => {
+            let (error_code, error_message) = error.into_parts();
+            OutputEntry::Failed { error_code, error_message }
+        }
+    }
+}

@@ -1,29 +1,25 @@
-use std::time::Duration;
-
-use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::time::sleep;
+use futures::{FutureExt, TryFutureExt};
+use tokio::time::{Instant, sleep_until};
 use tower::BoxError;
 
 use super::SimStream;
+use super::builder::Config;
 use super::state::State;
 use super::validation::check_stream;
 use crate::service::PutRecordsError;
 use crate::shard::{ListShards, Shard};
 use crate::stream::{DescribeStream, StreamDescription, StreamId};
 
-/// The open shards at half of the round trip.
+/// The shards that are open at half of the round trip.
 impl ListShards for SimStream {
     fn list_shards(&self, stream: &StreamId) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> {
-        let (this, stream) = (self.clone(), stream.clone());
-        async move {
-            let shards = this.ask(|state| {
-                check_stream(this.config(), &stream)?;
-                Ok(state.ring.open_shards().cloned().collect())
-            });
-            Ok(shards.await?)
-        }
-        .boxed()
+        let stream = stream.clone();
+        let shards = self.ask(move |config, state| {
+            check_stream(config, &stream)?;
+            Ok(state.ring.open_shards().cloned().collect())
+        });
+        shards.err_into().boxed()
     }
 }
 
@@ -32,35 +28,39 @@ impl DescribeStream for SimStream {
         &self,
         stream: &StreamId,
     ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
-        let (this, stream) = (self.clone(), stream.clone());
-        async move {
-            let description = this.ask(|_| {
-                check_stream(this.config(), &stream)?;
-                Ok(this.config().description)
-            });
-            Ok(description.await?)
-        }
-        .boxed()
+        let stream = stream.clone();
+        let description = self.ask(move |config, _| {
+            check_stream(config, &stream)?;
+            Ok(config.description)
+        });
+        description.err_into().boxed()
     }
 }
 
 impl SimStream {
     /// Takes a request that writes no record through its round trip; an outage answers it as any other.
-    pub(super) async fn ask<T>(
+    /// What chance decides is drawn now.
+    pub(super) fn ask<T, F>(
         &self,
-        answer: impl FnOnce(&mut State) -> Result<T, PutRecordsError>,
-    ) -> Result<T, PutRecordsError> {
+        answer: F,
+    ) -> impl Future<Output = Result<T, PutRecordsError>> + use<T, F>
+    where
+        F: FnOnce(&Config, &mut State) -> Result<T, PutRecordsError>,
+    {
+        let sent = Instant::now();
         let (round_trip, outage) = {
             let mut state = self.lock();
-            (state.draw_latency(self.config()), state.faults.outage())
+            (state.draw_lookup(self.config()), state.faults.outage())
         };
-        let half: Duration = round_trip / 2;
-        sleep(half).await;
-        let answer = match outage {
-            Some(error) => Err(error),
-            None => answer(&mut self.lock()),
-        };
-        sleep(round_trip - half).await;
-        answer
+        let stream = self.clone();
+        async move {
+            sleep_until(sent + round_trip / 2).await;
+            let answer = match outage {
+                Some(error) => Err(error),
+                None => answer(stream.config(), &mut stream.lock()),
+            };
+            sleep_until(sent + round_trip).await;
+            answer
+        }
     }
 }

@@ -31,9 +31,11 @@ pub(super) fn message_of(code: &str) -> &'static str {
 
 #[derive(Debug)]
 pub(super) struct State {
-    /// Gives each request one of its own, so that what befalls a request does not depend on when others
-    /// arrive.
+    /// Gives each PutRecords request one of its own, so that what befalls it does not depend on when
+    /// others arrive.
     rng: Rng,
+    /// For all other requests, so that those do not change what befalls the former.
+    lookup_rng: Rng,
     pub(super) faults: Arc<Faults>,
     pub(super) ring: Ring,
     pub(super) written: Vec<Written>,
@@ -56,9 +58,10 @@ pub(super) struct Drawn {
 
 impl State {
     pub(super) fn new(config: &Config, seed: u64) -> Self {
-        let started = Instant::now();
+        let (started, mut rng) = (Instant::now(), Rng::with_seed(seed));
         Self {
-            rng: Rng::with_seed(seed),
+            lookup_rng: rng.fork(),
+            rng,
             faults: Arc::new(config.faults.clone()),
             ring: Ring::new(config.shards, config.quota, config.load, started),
             written: Vec::new(),
@@ -93,9 +96,15 @@ impl State {
         self.answers
     }
 
-    /// The time that a lookup takes.
-    pub(super) fn draw_latency(&mut self, config: &Config) -> Duration {
-        config.latency.draw(&mut self.rng.fork())
+    /// Counts a PutRecords request that cannot be read.
+    pub(super) fn count_unreadable(&mut self) {
+        self.stats.requests += 1;
+        self.stats.failed_requests += 1;
+    }
+
+    /// The time that a request takes that writes nothing.
+    pub(super) fn draw_lookup(&mut self, config: &Config) -> Duration {
+        config.latency.draw(&mut self.lookup_rng)
     }
 
     /// Answers a PutRecords request that has arrived.

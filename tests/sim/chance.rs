@@ -1,8 +1,10 @@
 //! The seed decides.
 
-use std::sync::{Arc, Mutex};
+use std::collections::HashSet;
+use std::process::Command;
 
 use futures::{StreamExt, stream};
+use kinesis_sink::shard::ListShards;
 use kinesis_sink::sim::{Faults, SimStats};
 use kinesis_sink::{KinesisSink, Record, TimeoutLayer};
 use tower::ServiceBuilder;
@@ -80,6 +82,37 @@ fn a_drawn_seed_is_told_and_differs() {
     assert_eq!(SimStream::builder().with_seed(7).build().unwrap().seed(), 7);
 }
 
+/// Lookups change nothing either.
+#[tokio::test(start_paused = true)]
+async fn fates_do_not_depend_on_lookups() {
+    let results = async |lookups: usize| {
+        let stream = troubled(5);
+        stream.set_faults(Faults::default().with_internal_failures(0.5));
+        for _ in 0..lookups {
+            stream.list_shards(&stream.id()).await.unwrap();
+        }
+        let response = put(&stream, vec![entry("k", "x"); 100]).await;
+        response.results().iter().map(Result::is_ok).collect::<Vec<_>>()
+    };
+    assert_eq!(results(0).await, results(3).await);
+}
+
+const PANICS: &str = "KINESIS_SINK_TEST_PANICS";
+
+#[test]
+fn a_test_that_panics_prints_the_seed() {
+    if std::env::var_os(PANICS).is_some() {
+        let _stream = SimStream::builder().with_seed(424_242).build().unwrap();
+        panic!("as it should");
+    }
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "chance::a_test_that_panics_prints_the_seed", "--nocapture"]);
+    let output = again.env(PANICS, "1").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(told.contains("the simulated stream example had the seed 424242"), "{told}");
+}
+
 /// A sink over all of it loses nothing.
 #[tokio::test(start_paused = true)]
 async fn a_sink_brings_everything_through() {
@@ -87,18 +120,16 @@ async fn a_sink_brings_everything_through() {
     let service =
         ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000))).service(kinesis.service());
     let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
-    let resharded = Arc::new(Mutex::new(false));
     let records = stream::iter(0..10_000).map(|number| {
         if number == 5_000 {
             kinesis.split("shardId-000000000001").unwrap();
-            *resharded.lock().unwrap() = true;
         }
         Ok(Record::from(number.to_string()))
     });
     records.forward(&mut sink).await.unwrap();
-    assert!(*resharded.lock().unwrap());
+    assert_eq!(kinesis.shards().len(), 5);
     assert_eq!((sink.totals().delivered, sink.failed()), (10_000, 0));
     let written = kinesis.written();
-    let distinct: std::collections::HashSet<_> = texts(&written).into_iter().collect();
+    let distinct: HashSet<_> = texts(&written).into_iter().collect();
     assert_eq!(distinct.len(), 10_000, "{kinesis:?}");
 }

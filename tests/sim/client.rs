@@ -1,10 +1,13 @@
 //! The stream behind a client of the AWS SDK.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{
@@ -16,6 +19,7 @@ use kinesis_sink::shard::ListShards;
 use kinesis_sink::sim::Faults;
 use kinesis_sink::{DescribeStream, Distribution, KinesisSink, Record};
 use tokio::time::{Instant, sleep};
+use tower::BoxError;
 
 use super::*;
 
@@ -113,6 +117,42 @@ async fn errors_are_those_of_the_service_for_the_sdk() {
         assert_eq!(error.code(), Some(code));
         assert_eq!(error.raw_response().unwrap().status().as_u16(), status);
     }
+}
+
+/// Whether each request was signed, and for which time.
+#[derive(Debug, Clone, Default)]
+struct Signed(Arc<Mutex<Vec<(bool, String)>>>);
+
+impl Intercept for Signed {
+    fn name(&self) -> &'static str {
+        "Signed"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let header = |name| context.request().headers().get(name).unwrap_or_default();
+        let signed = header("authorization").contains("Credential=SIMULATED/20260101/us-east-1/");
+        self.0.lock().unwrap().push((signed, header("x-amz-date").to_owned()));
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_signed_in_virtual_time() {
+    let kinesis = at_once().build().unwrap();
+    let signed = Signed::default();
+    let config = kinesis.client().config().to_builder().interceptor(signed.clone()).build();
+    let mut service = PutRecords::new(&Client::from_conf(config));
+    for _ in 0..2 {
+        service.call(request(&kinesis, vec![entry("k", "x")])).await.unwrap();
+        sleep(ms(3_600_000)).await;
+    }
+    let dates = ["20260101T000000Z", "20260101T010000Z"].map(|date| (true, date.to_owned()));
+    assert_eq!(*signed.0.lock().unwrap(), dates);
 }
 
 #[tokio::test(start_paused = true)]

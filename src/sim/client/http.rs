@@ -59,25 +59,14 @@ const TARGET_PREFIX: &str = "Kinesis_20131202.";
 /// Reads the request now, so that it is sent in the order of the calls, and answers it when it is time.
 fn exchange(stream: &SimStream, request: &HttpRequest) -> BoxFuture<'static, HttpResponse> {
     let header = |name| request.headers().get(name).unwrap_or_default();
-    let Some(format) = Format::of(header("content-type")) else {
-        let stream = stream.clone();
-        return async move {
-            let unknown = || refused("UnknownOperationException", "The content type is not known");
-            let answer = stream.ask(|_| Err::<Vec<u8>, _>(unknown())).await;
-            response(Format::Json, stream.lock().next_answer(), answer)
-        }
-        .boxed();
-    };
-    let operation = header("x-amz-target").strip_prefix(TARGET_PREFIX).unwrap_or_default();
+    let known = Format::of(header("content-type"));
+    let format = known.unwrap_or(Format::Json);
+    let operation = header("x-amz-target").strip_prefix(TARGET_PREFIX).filter(|_| known.is_some());
     // The SDK holds the whole body of each of these requests in memory.
     let body = request.body().bytes().unwrap_or_default();
-    let answer = operate(stream, format, operation, body);
+    let answer = operate(stream, format, operation.unwrap_or_default(), body);
     let stream = stream.clone();
     answer.map(move |answer| response(format, stream.lock().next_answer(), answer)).boxed()
-}
-
-pub(super) fn refused(code: &str, message: &str) -> PutRecordsError {
-    PutRecordsError::service(Some(code), Some(message), Some(400))
 }
 
 #[derive(Serialize)]

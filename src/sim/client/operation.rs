@@ -1,11 +1,10 @@
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::Format;
 use super::describe::describe_stream_summary;
-use super::http::refused;
 use super::list_shards::list_shards;
 use super::put_records::put_records;
 use super::read::{get_records, get_shard_iterator};
@@ -28,8 +27,13 @@ pub(super) fn operate(stream: &SimStream, format: Format, operation: &str, body:
         "SplitShard" => ask(stream, format, body, split_shard),
         "MergeShards" => ask(stream, format, body, merge_shards),
         "UpdateShardCount" => ask(stream, format, body, update_shard_count),
-        _ => ask(stream, format, body, unknown),
+        _ => stream.ask(|_, _| Err(unknown())).boxed(),
     }
+}
+
+fn unknown() -> PutRecordsError {
+    let told = Some("The simulation does not know this operation");
+    PutRecordsError::service(Some("UnknownOperationException"), told, Some(400))
 }
 
 /// A request that writes no record.
@@ -43,16 +47,9 @@ where
     I: DeserializeOwned + Send + 'static,
     O: Serialize + Send + 'static,
 {
-    let (input, stream) = (format.read(body), stream.clone());
-    async move {
-        let output = stream.ask(|state| answer(stream.config(), state, input?)).await?;
-        Ok(format.write(&output))
-    }
-    .boxed()
-}
-
-fn unknown(_: &Config, _: &mut State, _: serde::de::IgnoredAny) -> Result<Empty, PutRecordsError> {
-    Err(refused("UnknownOperationException", "The simulation does not know this operation"))
+    let input = format.read(body);
+    let output = stream.ask(move |config, state| answer(config, state, input?));
+    output.map_ok(move |output| format.write(&output)).boxed()
 }
 
 /// An answer without members.

@@ -1,4 +1,4 @@
-use futures::FutureExt;
+use futures::{FutureExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Blob, Format};
@@ -48,20 +48,12 @@ enum OutputEntry {
 pub(super) fn put_records(stream: &SimStream, format: Format, body: &[u8]) -> Answer {
     match request(format, body) {
         Ok(request) => {
-            let answer = stream.send(request);
-            answer.map(move |answer| answer.map(|response| format.write(&output(response)))).boxed()
+            let response = stream.send(request);
+            response.map_ok(move |response| format.write(&output(response))).boxed()
         }
         Err(error) => {
-            let stream = stream.clone();
-            async move {
-                let answer = stream.ask(|state| {
-                    state.stats.requests += 1;
-                    state.stats.failed_requests += 1;
-                    Err(error)
-                });
-                answer.await
-            }
-            .boxed()
+            stream.lock().count_unreadable();
+            stream.ask(|_, _| Err(error)).boxed()
         }
     }
 }

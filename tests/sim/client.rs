@@ -111,6 +111,10 @@ async fn errors_are_those_of_the_service_for_the_sdk() {
     assert!(unknown.as_service_error().unwrap().is_resource_not_found_exception());
     assert_eq!(unknown.message(), Some("Stream other under account 123456789012 not found."));
     assert_eq!(put("example", "").await.code(), Some("ValidationException"));
+    kinesis.set_faults(Faults::default().with_throttles(1.0));
+    let two = client.put_records().stream_name("example").records(sdk_entry("k", b"x"));
+    let answer = two.records(sdk_entry("k", b"y")).send().await.unwrap();
+    assert_eq!((answer.failed_record_count(), answer.records().len()), (Some(2), 2));
     for (code, status) in [("InternalFailure", 500), ("ServiceUnavailable", 503)] {
         kinesis.set_faults(Faults::default().with_outage(code, status));
         let error = put("example", "k").await;
@@ -340,4 +344,6 @@ async fn shards_are_changed_through_the_client() {
     let updated = update.scaling_type(ScalingType::UniformScaling).send().await.unwrap();
     assert_eq!((updated.current_shard_count, updated.target_shard_count), (Some(1), Some(2)));
     assert_eq!(starts(), [0, 1 << 127]);
+    let open = ShardLister::new(&client).list_shards(&kinesis.id()).await.unwrap();
+    assert_eq!(open, kinesis.shards(), "those from before are closed");
 }

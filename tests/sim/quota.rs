@@ -111,6 +111,9 @@ async fn the_load_is_of_bytes_as_well_and_of_later_shards() {
     assert_eq!(put(&stream, hundred(20)).await.delivered(), 10);
     sleep(ms(1_000)).await;
     assert_eq!(put(&stream, hundred(20)).await.delivered(), 5);
+    stream.set_load(0.8);
+    sleep(ms(1_000)).await;
+    assert_eq!(put(&stream, hundred(20)).await.delivered(), 2);
 }
 
 #[test]

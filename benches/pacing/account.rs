@@ -1,0 +1,111 @@
+//! What became of every record, as a consumer of the stream finds it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kinesis_sink::Key;
+use kinesis_sink::aggregate::{Member, deaggregate};
+use kinesis_sink::shard::{HashRange, hash_of};
+use kinesis_sink::sim::{SimStream, Written};
+
+use super::load::number_of;
+
+/// The ranges of all shards that there were, closed ones included.
+#[derive(Default)]
+pub struct Ranges(HashMap<String, HashRange>);
+
+impl Ranges {
+    /// To be called before and after each change of the shards.
+    pub fn note(&mut self, stream: &SimStream) {
+        let shards = stream.shards();
+        self.0.extend(shards.iter().map(|shard| (shard.id().to_owned(), shard.range())));
+    }
+
+    /// Whether a consumer of the KCL takes these members of one Kinesis record: it throws an aggregate away
+    /// if one of them hashes outside of the shard.
+    fn holds(&self, written: &Written, members: &[Member]) -> bool {
+        let range = self.0.get(written.shard_id()).expect("every shard was noted");
+        let place = |member: &Member| {
+            let key = member.partition_key().expect("members of aggregates have keys");
+            member.explicit_hash_key().unwrap_or_else(|| hash_of(key))
+        };
+        members.iter().all(|member| range.contains(place(member)))
+    }
+}
+
+/// What became of the records with the numbers from 0.
+#[derive(Default)]
+pub struct Account {
+    /// When each was written first.
+    pub first: Vec<Option<Duration>>,
+    /// Copies beyond the first.
+    pub duplicated: u64,
+    /// Records whose first copy comes after the first copy of one with the same key that was accepted
+    /// later.
+    pub out_of_order: u64,
+    /// Members of aggregates that consumers throw away.
+    pub unreadable: u64,
+}
+
+impl Account {
+    /// Reads the stream in the order in which it was written: so parents come before their children.
+    /// Whether the order of a key was kept is only told if asked for, with the numbers as the order of
+    /// acceptance.
+    pub fn of(written: &[Written], ranges: &Ranges, ordered: bool) -> Self {
+        let mut account = Self::default();
+        let mut latest = ordered.then(HashMap::new);
+        for record in written {
+            // Cheaper than to ask, and numbers never begin like an aggregate.
+            if !record.data().starts_with(&[0xf3]) {
+                let key = record.partition_key();
+                account.read(number_of(record.data()), key, record.at(), &mut latest);
+                continue;
+            }
+            let members: Vec<_> = deaggregate(record.data()).collect();
+            if !ranges.holds(record, &members) {
+                account.unreadable += members.len() as u64;
+                continue;
+            }
+            for member in members {
+                let number = number_of(member.data());
+                account.read(number, member.partition_key(), record.at(), &mut latest);
+            }
+        }
+        account
+    }
+
+    fn read(
+        &mut self,
+        number: u64,
+        key: Option<&Key>,
+        at: Duration,
+        latest: &mut Option<HashMap<Key, u64>>,
+    ) {
+        let place = usize::try_from(number).expect("it counts records");
+        if place >= self.first.len() {
+            self.first.resize(place + 1, None);
+        }
+        if self.first[place].is_some() {
+            self.duplicated += 1;
+            return;
+        }
+        self.first[place] = Some(at);
+        let (Some(latest), Some(key)) = (latest, key) else { return };
+        match latest.get_mut(key) {
+            Some(latest) if number < *latest => self.out_of_order += 1,
+            Some(latest) => *latest = number,
+            None => drop(latest.insert(key.clone(), number)),
+        }
+    }
+
+    pub fn first(&self, number: u64) -> Option<Duration> {
+        self.first.get(usize::try_from(number).ok()?).copied().flatten()
+    }
+
+    /// The accepted records that are neither in the stream nor held.
+    pub fn lost<'a>(&self, accepted: &'a [u64], held: &[u64]) -> Vec<&'a u64> {
+        let held: std::collections::HashSet<_> = held.iter().collect();
+        let is_lost = |number: &&u64| self.first(**number).is_none() && !held.contains(number);
+        accepted.iter().filter(is_lost).collect()
+    }
+}

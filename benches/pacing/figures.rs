@@ -1,0 +1,157 @@
+//! The figures of a run, and the bounds that the sink must keep to.
+
+use serde::Serialize;
+
+/// As they go into the JSON; none where one does not apply.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Figures {
+    pub scenario: &'static str,
+    pub policy: &'static str,
+    /// Records written for the first time, as a share of what the shards take.
+    pub goodput: Option<f64>,
+    /// Throttled entries, as a share of those that arrived.
+    pub rejected: Option<f64>,
+    /// Jain's index of the producers' goodputs.
+    pub fairness: Option<f64>,
+    /// The 99th percentile of the cold shards' latencies, as a multiple of that without the hot shard.
+    pub cold_p99_ratio: Option<f64>,
+    pub requests_in_outage: Option<f64>,
+    /// Seconds from the end of the outage until the goodput is whole again.
+    pub recovery_s: Option<f64>,
+    pub lost: Option<f64>,
+    pub duplicated: Option<f64>,
+    pub out_of_order: Option<f64>,
+    /// The most that a producer held.
+    pub max_buffered_bytes: Option<f64>,
+}
+
+/// One of the figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figure {
+    Goodput,
+    Rejected,
+    Fairness,
+    ColdP99Ratio,
+    RequestsInOutage,
+    Recovery,
+    Lost,
+    Duplicated,
+    OutOfOrder,
+    MaxBufferedBytes,
+}
+
+impl Figure {
+    pub const ALL: [Self; 10] = [
+        Self::Goodput,
+        Self::Rejected,
+        Self::Fairness,
+        Self::ColdP99Ratio,
+        Self::RequestsInOutage,
+        Self::Recovery,
+        Self::Lost,
+        Self::Duplicated,
+        Self::OutOfOrder,
+        Self::MaxBufferedBytes,
+    ];
+
+    pub fn of(self, figures: &Figures) -> Option<f64> {
+        match self {
+            Self::Goodput => figures.goodput,
+            Self::Rejected => figures.rejected,
+            Self::Fairness => figures.fairness,
+            Self::ColdP99Ratio => figures.cold_p99_ratio,
+            Self::RequestsInOutage => figures.requests_in_outage,
+            Self::Recovery => figures.recovery_s,
+            Self::Lost => figures.lost,
+            Self::Duplicated => figures.duplicated,
+            Self::OutOfOrder => figures.out_of_order,
+            Self::MaxBufferedBytes => figures.max_buffered_bytes,
+        }
+    }
+
+    pub fn of_mut(self, figures: &mut Figures) -> &mut Option<f64> {
+        match self {
+            Self::Goodput => &mut figures.goodput,
+            Self::Rejected => &mut figures.rejected,
+            Self::Fairness => &mut figures.fairness,
+            Self::ColdP99Ratio => &mut figures.cold_p99_ratio,
+            Self::RequestsInOutage => &mut figures.requests_in_outage,
+            Self::Recovery => &mut figures.recovery_s,
+            Self::Lost => &mut figures.lost,
+            Self::Duplicated => &mut figures.duplicated,
+            Self::OutOfOrder => &mut figures.out_of_order,
+            Self::MaxBufferedBytes => &mut figures.max_buffered_bytes,
+        }
+    }
+
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Goodput => "goodput",
+            Self::Rejected => "rejected",
+            Self::Fairness => "fairness",
+            Self::ColdP99Ratio => "cold p99",
+            Self::RequestsInOutage => "in outage",
+            Self::Recovery => "recovery",
+            Self::Lost => "lost",
+            Self::Duplicated => "twice",
+            Self::OutOfOrder => "disorder",
+            Self::MaxBufferedBytes => "held",
+        }
+    }
+
+    pub fn text(self, value: f64) -> String {
+        match self {
+            Self::Goodput | Self::Rejected => format!("{:.1}%", 100.0 * value),
+            Self::Fairness => format!("{value:.3}"),
+            Self::ColdP99Ratio => format!("{value:.2}x"),
+            Self::Recovery => format!("{value:.1}s"),
+            Self::MaxBufferedBytes => format!("{:.1}MiB", value / (1024.0 * 1024.0)),
+            _ => format!("{value:.0}"),
+        }
+    }
+
+    fn larger_is_better(self) -> bool {
+        matches!(self, Self::Goodput | Self::Fairness)
+    }
+}
+
+impl Figures {
+    /// The worst of both, figure by figure.
+    pub fn worst(mut self, other: &Self) -> Self {
+        for figure in Figure::ALL {
+            let worse = match (figure.of(&self), figure.of(other)) {
+                (Some(one), Some(other)) if figure.larger_is_better() => Some(one.min(other)),
+                (Some(one), Some(other)) => Some(one.max(other)),
+                (one, other) => one.or(other),
+            };
+            *figure.of_mut(&mut self) = worse;
+        }
+        self
+    }
+}
+
+/// What a figure must be: at least so much if larger is better, otherwise at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    pub figure: Figure,
+    pub limit: f64,
+}
+
+impl Bound {
+    pub fn new(figure: Figure, limit: f64) -> Self {
+        Self { figure, limit }
+    }
+
+    /// A figure that is missing is a miss.
+    pub fn holds(&self, figures: &Figures) -> bool {
+        self.figure.of(figures).is_some_and(|value| match self.figure.larger_is_better() {
+            true => value >= self.limit,
+            false => value <= self.limit,
+        })
+    }
+
+    pub fn text(&self) -> String {
+        let sign = if self.figure.larger_is_better() { ">=" } else { "<=" };
+        format!("{sign}{}", self.figure.text(self.limit))
+    }
+}

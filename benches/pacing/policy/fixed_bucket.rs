@@ -1,0 +1,142 @@
+//! A token bucket for each shard, at 150 % of its quota, that heeds no throttles: as in the KPL.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use kinesis_sink::HashKey;
+use kinesis_sink::shard::{Shard, hash_of};
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND};
+use tokio::time::Instant;
+
+use super::baseline::{Answer, Baseline, Item, REQUEST_ENTRIES, failed, put_back};
+use crate::load::RECORD_BYTES;
+
+/// The KPL's `RateLimit`.
+const OF_QUOTA: f64 = 1.5;
+/// How often the KPL looks for tokens.
+const DRAIN: Duration = Duration::from_millis(25);
+/// The KPL's `RecordMaxBufferedTime`.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// The queues have no bound.
+pub struct FixedBucket {
+    stream: SimStream,
+    shards: Vec<Limited>,
+    /// What has its tokens, and since when the oldest of it has them.
+    collected: VecDeque<Item>,
+    since: Instant,
+    drained: Instant,
+}
+
+/// A shard with its bucket.
+struct Limited {
+    shard: Shard,
+    queue: VecDeque<Item>,
+    /// In records; the records all have the same size.
+    tokens: f64,
+}
+
+impl FixedBucket {
+    pub fn new(stream: SimStream) -> Self {
+        let now = Instant::now();
+        let collected = VecDeque::new();
+        let mut this = Self { stream, shards: Vec::new(), collected, since: now, drained: now };
+        this.refresh();
+        this
+    }
+
+    /// Asks for the shards, and sorts what waits anew.
+    fn refresh(&mut self) {
+        let shards = self.stream.shards().into_iter();
+        let fresh = shards.map(|shard| Limited { shard, queue: VecDeque::new(), tokens: rate() });
+        let old = std::mem::replace(&mut self.shards, fresh.collect());
+        let mut waiting: Vec<_> = old.into_iter().flat_map(|limited| limited.queue).collect();
+        waiting.sort_by_key(|item| item.number);
+        waiting.into_iter().for_each(|item| self.take(item));
+    }
+
+    fn place(&self, hash: HashKey) -> usize {
+        self.shards.partition_point(|limited| limited.shard.range().end() < hash)
+    }
+
+    /// Lets through what there are tokens for.
+    fn drain(&mut self, now: Instant) {
+        let since = now.duration_since(self.drained);
+        if since < DRAIN {
+            return;
+        }
+        self.drained = now;
+        if self.collected.is_empty() {
+            self.since = now;
+        }
+        for limited in &mut self.shards {
+            limited.tokens = (limited.tokens + rate() * since.as_secs_f64()).min(rate());
+            let let_through = limited.queue.len().min(limited.tokens as usize);
+            limited.tokens -= let_through as f64;
+            self.collected.extend(limited.queue.drain(..let_through));
+        }
+    }
+}
+
+/// Records a second.
+fn rate() -> f64 {
+    OF_QUOTA * (SHARD_RECORDS_PER_SECOND as f64).min((SHARD_BYTES_PER_SECOND / RECORD_BYTES) as f64)
+}
+
+impl Baseline for FixedBucket {
+    const IN_FLIGHT: usize = 24;
+
+    fn take(&mut self, item: Item) {
+        let place = self.place(hash_of(&item.key));
+        self.shards[place].queue.push_back(item);
+    }
+
+    fn cut(&mut self, now: Instant) -> Option<Vec<Item>> {
+        self.drain(now);
+        let is_due = now.duration_since(self.since) >= FLUSH && !self.collected.is_empty();
+        if self.collected.len() < REQUEST_ENTRIES && !is_due {
+            return None;
+        }
+        self.since = now;
+        let entries = self.collected.len().min(REQUEST_ENTRIES);
+        Some(self.collected.drain(..entries).collect())
+    }
+
+    fn wakeup(&self, _: Instant) -> Option<Instant> {
+        Some(self.drained + DRAIN)
+    }
+
+    fn answered(&mut self, items: Vec<Item>, answer: Answer, _: Instant) {
+        if let Ok(response) = &answer {
+            let mut placed = items.iter().zip(response.results());
+            let is_foreign = placed.any(|(item, result)| {
+                let place = self.place(hash_of(&item.key));
+                let placement = result.as_ref().ok();
+                placement.is_some_and(|at| at.shard_id() != self.shards[place].shard.id())
+            });
+            if is_foreign {
+                self.refresh();
+            }
+        }
+        let (items, _) = failed(items, answer);
+        // What failed waits for tokens again, before the others.
+        let mut by_place: Vec<Vec<Item>> = self.shards.iter().map(|_| Vec::new()).collect();
+        for item in items {
+            by_place[self.place(hash_of(&item.key))].push(item);
+        }
+        for (limited, items) in self.shards.iter_mut().zip(by_place) {
+            put_back(&mut limited.queue, items);
+        }
+    }
+
+    fn held(&self) -> usize {
+        let waiting: usize = self.shards.iter().map(|limited| limited.queue.len()).sum();
+        waiting + self.collected.len()
+    }
+
+    fn into_held(self) -> Vec<Item> {
+        let waiting = self.shards.into_iter().flat_map(|limited| limited.queue);
+        waiting.chain(self.collected).collect()
+    }
+}

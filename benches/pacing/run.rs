@@ -1,0 +1,78 @@
+//! Runs one scenario with one policy, on virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future;
+use kinesis_sink::sim::{SimStats, SimStream};
+use tokio::runtime::Builder;
+use tokio::time::{Instant, sleep_until};
+
+use super::account::{Account, Ranges};
+use super::load::Source;
+use super::policy::{Ended, Gauge, Job, Policy};
+use super::scenario::Scenario;
+
+/// So many times a second the stream's counters are read.
+pub const SAMPLES_PER_SECOND: u64 = 10;
+
+/// What came of it.
+pub struct Run {
+    pub account: Account,
+    pub lost: usize,
+    /// The stream's counters, from the start on.
+    pub samples: Vec<SimStats>,
+    pub max_buffered_bytes: usize,
+}
+
+impl Run {
+    pub fn new(scenario: &Scenario, policy: Policy, seed: u64) -> Self {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(run(scenario, policy, seed))
+    }
+}
+
+async fn run(scenario: &Scenario, policy: Policy, seed: u64) -> Run {
+    let stream = scenario.stream(seed);
+    let gauge = Arc::new(Gauge::default());
+    let producers = (0..scenario.producers).map(|producer| {
+        let seed = seed * 1_000 + producer;
+        let load = scenario.load(producer, seed);
+        tokio::spawn(policy.run(Job {
+            source: Source::new(load, Duration::from_secs(scenario.seconds)),
+            stream: stream.clone(),
+            seed,
+            settings: scenario.settings,
+            gauge: Arc::clone(&gauge),
+        }))
+    });
+    let producers = future::join_all(producers.collect::<Vec<_>>());
+    let ((samples, ranges), ended) = future::join(conduct(scenario, &stream), producers).await;
+    let account = Account::of(&stream.written(), &ranges, scenario.tells_order);
+    let lost = |ended: Result<Ended, _>| {
+        let ended = ended.expect("no policy panics");
+        account.lost(&ended.accepted, &ended.held).len()
+    };
+    let lost = ended.into_iter().map(lost).sum();
+    Run { account, lost, samples, max_buffered_bytes: gauge.max() }
+}
+
+/// Lets happen what happens, and reads the counters.
+async fn conduct(scenario: &Scenario, stream: &SimStream) -> (Vec<SimStats>, Ranges) {
+    let start = Instant::now();
+    let mut samples = Vec::new();
+    let mut ranges = Ranges::default();
+    ranges.note(stream);
+    for sample in 0..=scenario.seconds * SAMPLES_PER_SECOND {
+        sleep_until(start + Duration::from_secs(sample) / SAMPLES_PER_SECOND as u32).await;
+        samples.push(stream.stats());
+        for (second, event) in &scenario.events {
+            if second * SAMPLES_PER_SECOND == sample {
+                event.happen(stream);
+                ranges.note(stream);
+            }
+        }
+    }
+    (samples, ranges)
+}

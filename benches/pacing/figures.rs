@@ -55,21 +55,10 @@ impl Figure {
     ];
 
     pub fn of(self, figures: &Figures) -> Option<f64> {
-        match self {
-            Self::Goodput => figures.goodput,
-            Self::Rejected => figures.rejected,
-            Self::Fairness => figures.fairness,
-            Self::ColdP99Ratio => figures.cold_p99_ratio,
-            Self::RequestsInOutage => figures.requests_in_outage,
-            Self::Recovery => figures.recovery_s,
-            Self::Lost => figures.lost,
-            Self::Duplicated => figures.duplicated,
-            Self::OutOfOrder => figures.out_of_order,
-            Self::MaxBufferedBytes => figures.max_buffered_bytes,
-        }
+        *self.of_mut(&mut figures.clone())
     }
 
-    pub fn of_mut(self, figures: &mut Figures) -> &mut Option<f64> {
+    fn of_mut(self, figures: &mut Figures) -> &mut Option<f64> {
         match self {
             Self::Goodput => &mut figures.goodput,
             Self::Rejected => &mut figures.rejected,

@@ -3,9 +3,10 @@
 //!
 //! `cargo bench --bench pacing` runs every scenario with every policy, prints a table, and writes
 //! `target/pacing.json`. It fails if the sink misses one of its bounds. `-- --only overload`,
-//! `-- --policy kinesis_sink` run less of it.
+//! `-- --policy kinesis_sink` run less of it, `-- --draw` draws `docs/pacing.svg` anew.
 
 mod account;
+mod chart;
 mod figures;
 mod json;
 mod load;
@@ -16,6 +17,8 @@ mod scenario;
 mod scenarios;
 mod table;
 
+use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -23,6 +26,7 @@ use std::thread;
 
 use clap::Parser;
 
+use self::chart::Series;
 use self::policy::Policy;
 use self::scenario::Scenario;
 use self::table::Row;
@@ -35,6 +39,9 @@ struct Arguments {
     /// Run only these policies.
     #[arg(long)]
     policy: Vec<Policy>,
+    /// Draw docs/pacing.svg anew.
+    #[arg(long)]
+    draw: bool,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -58,15 +65,16 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let rows = run_all(&arguments.jobs());
+    let jobs = arguments.jobs();
+    println!("records of {} B; round trips of {}", load::RECORD_BYTES, scenario::ROUND_TRIPS);
+    for (scenario, _) in jobs.iter().filter(|(_, policy)| *policy == jobs[0].1) {
+        println!("{}: seeds {:?}", scenario.name, scenario.seeds);
+    }
+    let (rows, series): (Vec<_>, Vec<_>) = run_all(&jobs).into_iter().unzip();
     table::print(&rows);
-    let figures: Vec<_> = rows.iter().map(|row| &row.figures).collect();
-    match json::write(&figures) {
-        Ok(path) => println!("written to {}", path.display()),
-        Err(error) => {
-            eprintln!("the figures cannot be written: {error}");
-            return ExitCode::FAILURE;
-        }
+    if let Err(error) = write(&rows, series, arguments.draw) {
+        eprintln!("the figures cannot be written: {error}");
+        return ExitCode::FAILURE;
     }
     let misses: usize = rows.iter().map(Row::misses).sum();
     if misses > 0 {
@@ -76,9 +84,21 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn write(rows: &[Row], series: Vec<Option<Series>>, draw: bool) -> Result<(), Box<dyn Error>> {
+    let figures: Vec<_> = rows.iter().map(|row| &row.figures).collect();
+    println!("written to {}", json::write(&figures)?.display());
+    if draw {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pacing.svg");
+        let series: Vec<_> = series.into_iter().flatten().collect();
+        chart::draw(&series, &path)?;
+        println!("drawn in {}", path.display());
+    }
+    Ok(())
+}
+
 /// Runs the jobs on all cores. Each has a runtime and a clock of its own, so that nothing depends on how
 /// they share them.
-fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<Row> {
+fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<(Row, Option<Series>)> {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     let work = || {
@@ -98,9 +118,10 @@ fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<Row> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn row(scenario: &Scenario, policy: Policy) -> Row {
-    let (figures, reference, _) = measure::figures(scenario, policy);
+fn row(scenario: &Scenario, policy: Policy) -> (Row, Option<Series>) {
+    let (figures, reference, run) = measure::figures(scenario, policy);
     let is_bound = policy == Policy::KinesisSink;
     let bounds = if is_bound { (scenario.bounds)(&reference) } else { Vec::new() };
-    Row { figures, bounds }
+    let entry_mib = scenario.keeps_payloads.then(|| measure::entry_mib(scenario, &run));
+    (Row { figures, bounds, entry_mib }, Series::of(scenario, policy, &run))
 }

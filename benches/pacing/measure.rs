@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kinesis_sink::sim::SimStats;
+
 use super::figures::Figures;
 use super::load::{Keys, Load};
 use super::policy::Policy;
@@ -73,7 +75,7 @@ pub fn goodput(scenario: &Scenario, run: &Run, window: &Window) -> f64 {
     written as f64 / scenario.capacity(window) / (to - from).as_secs_f64()
 }
 
-fn sample(run: &Run, second: u64) -> &kinesis_sink::sim::SimStats {
+fn sample(run: &Run, second: u64) -> &SimStats {
     &run.samples[usize::try_from(second * SAMPLES_PER_SECOND).expect("it is small")]
 }
 
@@ -103,26 +105,32 @@ fn fairness(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
     sum * sum / (squares * producers as f64)
 }
 
-/// Seconds after the outage from which on the goodput is whole in each second: all of the run's rest if
-/// it never is.
+/// Seconds after the outage until the goodput is whole: in the second that begins then, and in the five
+/// seconds, so that the shards' full buckets do not pass for it. The run's rest if it never is.
 fn recovery(scenario: &Scenario, run: &Run, end: u64) -> f64 {
-    let to = scenario.seconds * SAMPLES_PER_SECOND;
-    let mut written = vec![0.0_f64; usize::try_from(to).expect("it is small")];
+    let place = |seconds: f64| (seconds * SAMPLES_PER_SECOND as f64) as usize;
+    let mut written = vec![0.0_f64; place((scenario.seconds - end) as f64)];
     for at in run.account.first.iter().flatten() {
-        let place = (at.as_secs_f64() * SAMPLES_PER_SECOND as f64) as usize;
-        if let Some(count) = written.get_mut(place) {
+        let since = at.saturating_sub(Duration::from_secs(end));
+        if let Some(count) =
+            written.get_mut(place(since.as_secs_f64())).filter(|_| !since.is_zero())
+        {
             *count += 1.0;
         }
     }
-    let whole = WHOLE * scenario.shard_records * scenario.shards as f64;
-    let after = usize::try_from(end * SAMPLES_PER_SECOND).expect("it is small");
-    let seconds = written[after..].windows(SAMPLES_PER_SECOND as usize);
-    let is_whole: Vec<_> = seconds.map(|second| second.iter().sum::<f64>() >= whole).collect();
-    let recovered = is_whole.iter().rposition(|is_whole| !is_whole).map_or(0, |last| last + 1);
-    match recovered == is_whole.len() {
-        true => (scenario.seconds - end) as f64,
-        false => recovered as f64 / SAMPLES_PER_SECOND as f64,
-    }
+    let a_tenth = scenario.shard_records * scenario.shards as f64 / SAMPLES_PER_SECOND as f64;
+    let is_whole =
+        |tenths: &[f64]| tenths.iter().sum::<f64>() >= WHOLE * a_tenth * tenths.len() as f64;
+    let mut from_then = written.windows(place(5.0));
+    let recovered = from_then.position(|five| is_whole(five) && is_whole(&five[..place(1.0)]));
+    recovered.unwrap_or(written.len()) as f64 / SAMPLES_PER_SECOND as f64
+}
+
+/// Bytes that were written a second, as they count for the quota, in MiB.
+pub fn entry_mib(scenario: &Scenario, run: &Run) -> f64 {
+    let (from, to) = scenario.window();
+    let [before, after] = [from, to].map(|second| sample(run, second).accepted_bytes);
+    (after - before) as f64 / (to - from) as f64 / (1024.0 * 1024.0)
 }
 
 /// The 99th percentile of the time from offer to write, of the records that are not for the hot shard.

@@ -14,6 +14,8 @@ pub const SHARD_RECORDS: f64 = SHARD_RECORDS_PER_SECOND as f64;
 /// The round trips' median, and the standard deviation of their logarithm: one in a hundred takes 40 ms.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const SIGMA: f64 = 0.3;
+/// The same in words.
+pub const ROUND_TRIPS: &str = "20 ms, log-normal with a sigma of 0.3";
 
 #[derive(Clone)]
 pub struct Scenario {

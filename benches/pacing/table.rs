@@ -7,6 +7,8 @@ pub struct Row {
     pub figures: Figures,
     /// Those that the policy must keep to.
     pub bounds: Vec<Bound>,
+    /// Bytes of entries, in MiB a second, where records travel in aggregates.
+    pub entry_mib: Option<f64>,
 }
 
 impl Row {
@@ -43,5 +45,11 @@ pub fn print(rows: &[Row]) {
     for cells in &lines {
         let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    for row in rows {
+        if let Some(mib) = row.entry_mib {
+            let Figures { scenario, policy, .. } = row.figures;
+            println!("{scenario}, {policy}: entries of {mib:.3} MiB a second");
+        }
     }
 }

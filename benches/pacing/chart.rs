@@ -1,0 +1,148 @@
+//! The figures over time, as an SVG: goodput and rejected entries, for two scenarios side by side.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::measure;
+use super::policy::Policy;
+use super::run::Run;
+use super::scenario::{Scenario, Window};
+
+/// The scenarios that are drawn, and what to call them.
+pub const DRAWN: [(&str, &str); 2] = [
+    ("overload", "One producer offers three times what the stream takes"),
+    ("shared", "Ten producers together offer three times what it takes"),
+];
+
+const SIZE: (u32, u32) = (1_000, 640);
+const LEGEND_HEIGHT: u32 = 44;
+const FONT: &str = "sans-serif";
+/// What the shards' full buckets hold comes on top in the first seconds.
+const HIGHEST: f64 = 1.4;
+
+/// One policy in one scenario, second by second.
+pub struct Series {
+    scenario: &'static str,
+    policy: Policy,
+    goodput: Vec<(f64, f64)>,
+    rejected: Vec<(f64, f64)>,
+}
+
+impl Series {
+    /// None of a scenario that is not drawn.
+    pub fn of(scenario: &Scenario, policy: Policy, run: &Run) -> Option<Self> {
+        DRAWN.iter().find(|(name, _)| *name == scenario.name)?;
+        let seconds = 0..scenario.seconds;
+        let goodput = |second| {
+            let window = Window { from: second, to: second + 1, shards: scenario.shards };
+            ((second + 1) as f64, measure::goodput(scenario, run, &window).min(HIGHEST))
+        };
+        let rejected = |second| {
+            let share = measure::rejected(run, second, second + 1).unwrap_or(0.0);
+            ((second + 1) as f64, share)
+        };
+        Some(Self {
+            scenario: scenario.name,
+            policy,
+            goodput: seconds.clone().map(goodput).collect(),
+            rejected: seconds.map(rejected).collect(),
+        })
+    }
+}
+
+/// Draws what there is.
+pub fn draw(series: &[Series], path: &Path) -> Result<(), Box<dyn Error>> {
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        // A background of its own: it must be readable on a dark page, too.
+        root.fill(&WHITE)?;
+        let (legend, panels) = root.split_vertically(LEGEND_HEIGHT);
+        draw_legend(&legend)?;
+        for ((scenario, title), column) in DRAWN.into_iter().zip(panels.split_evenly((1, 2))) {
+            let rows = column.split_evenly((2, 1));
+            let of_this = || series.iter().filter(|series| series.scenario == scenario);
+            let goodput = of_this().map(|series| (series.policy, &*series.goodput));
+            draw_panel(&rows[0], title, "written, share of capacity", HIGHEST, goodput)?;
+            let rejected = of_this().map(|series| (series.policy, &*series.rejected));
+            draw_panel(&rows[1], "", "rejected, share of entries sent", 1.0, rejected)?;
+        }
+        root.present()?;
+    }
+    fs::write(path, text)?;
+    Ok(())
+}
+
+/// Colours that people tell apart who see few of them.
+///
+/// Source: Okabe and Ito, "Color Universal Design", 2008.
+fn style(policy: Policy) -> ShapeStyle {
+    let (colour, width) = match policy {
+        Policy::KinesisSink => (RGBColor(0, 114, 178), 3),
+        Policy::RequeueAtOnce => (RGBColor(213, 94, 0), 2),
+        Policy::FixedBucket => (RGBColor(230, 159, 0), 2),
+        Policy::AimdWholeStream => (RGBColor(0, 158, 115), 2),
+    };
+    colour.stroke_width(width)
+}
+
+fn draw_legend<B: DrawingBackend>(area: &DrawingArea<B, Shift>) -> Result<(), Box<dyn Error>>
+where
+    B::ErrorType: 'static,
+{
+    let text = (FONT, 15).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
+    let middle = LEGEND_HEIGHT as i32 / 2;
+    for (place, policy) in Policy::ALL.into_iter().enumerate() {
+        let left = 70 + 230 * place as i32;
+        let line = vec![(left, middle), (left + 36, middle)];
+        area.draw(&PathElement::new(line, style(policy)))?;
+        area.draw(&Text::new(policy.name(), (left + 44, middle), text.clone()))?;
+    }
+    Ok(())
+}
+
+fn draw_panel<'a, B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    title: &str,
+    description: &str,
+    highest: f64,
+    lines: impl Iterator<Item = (Policy, &'a [(f64, f64)])>,
+) -> Result<(), Box<dyn Error>>
+where
+    B::ErrorType: 'static,
+{
+    let mut lines: Vec<_> = lines.collect();
+    // The first policy comes to lie on top.
+    lines.reverse();
+    let ends = lines.iter().filter_map(|(_, line)| line.last());
+    let seconds = ends.map(|(second, _)| *second).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .margin_right(20)
+        .caption(title, (FONT, 16))
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0.0..seconds, 0.0..highest)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.15))
+        .label_style((FONT, 13))
+        .axis_desc_style((FONT, 14))
+        .x_desc("seconds")
+        .y_desc(description)
+        .x_labels(7)
+        .y_labels(6)
+        .x_label_formatter(&|second| format!("{second:.0}"))
+        .y_label_formatter(&|share| format!("{:.0}%", 100.0 * share))
+        .draw()?;
+    for (policy, line) in lines {
+        chart.draw_series(LineSeries::new(line.iter().copied(), style(policy)))?;
+    }
+    Ok(())
+}

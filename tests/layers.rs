@@ -10,7 +10,7 @@ use futures::{SinkExt, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, SinkError, TimeoutLayer};
 use logs::Logs;
-use scripted::{Scripted, answer_each, numbers, records};
+use scripted::{Scripted, answer_each, numbers, records, unpaced};
 use tokio::time::Instant;
 use tower::buffer::BufferLayer;
 use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
@@ -26,7 +26,8 @@ where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
     S::Future: Send + 'static,
 {
-    let mut sink = KinesisSink::builder().with_seed(5).build_with(stack, "example").unwrap();
+    let builder = KinesisSink::builder().with_seed(5).with_limits(unpaced());
+    let mut sink = builder.build_with(stack, "example").unwrap();
     sink.send_all(&mut stream::iter(records(0..3_000).map(Ok))).await.unwrap();
     let mut delivered = service.delivered();
     delivered.sort_by_key(|number| number.parse::<usize>().unwrap());

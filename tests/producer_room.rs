@@ -11,7 +11,7 @@ use kinesis_sink::{
     DeadLetter, KinesisSink, Linger, NotAcceptedReason, Producer, Record, SinkBuilder, SinkError,
     Undelivered,
 };
-use scripted::{Scripted, all_delivered, numbers};
+use scripted::{Scripted, all_delivered, numbers, unpaced};
 use tokio::time::{Instant, sleep, timeout};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -19,7 +19,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder().with_seed(1).with_limits(unpaced())
 }
 
 fn produce(builder: SinkBuilder, service: &Scripted) -> Producer {

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use kinesis_sink::Record;
 use kinesis_sink::service::{
     EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
+use kinesis_sink::{Limits, Record};
 use tower::{BoxError, Service};
 
 pub const THROTTLE: &str = "ProvisionedThroughputExceededException";
@@ -154,4 +154,9 @@ pub fn records(range: std::ops::Range<usize>) -> impl Iterator<Item = Record> + 
 /// What those records hold.
 pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
+}
+
+/// Limits for a service whose only shard takes whatever is sent.
+pub fn unpaced() -> Limits {
+    Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
 }

@@ -16,6 +16,7 @@ mod run;
 mod scenario;
 mod scenarios;
 mod table;
+mod watched;
 
 use std::error::Error;
 use std::path::Path;

@@ -1,0 +1,57 @@
+//! A sink, with notes of what it accepts and of how much it holds.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::{Sink, SinkExt};
+use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{KinesisSink, Record, SinkError};
+use tower::{BoxError, Service};
+
+use super::load::number_of;
+
+pub struct Watched<S> {
+    pub sink: KinesisSink<S>,
+    /// The numbers of the records that it took.
+    pub accepted: Vec<u64>,
+    /// The most that it held at any moment.
+    pub max_bytes: usize,
+    pub max_records: usize,
+}
+
+impl<S> Watched<S> {
+    pub fn new(sink: KinesisSink<S>) -> Self {
+        Self { sink, accepted: Vec::new(), max_bytes: 0, max_records: 0 }
+    }
+}
+
+impl<S> Sink<Record> for Watched<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    type Error = SinkError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        self.sink.poll_ready_unpin(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
+        let number = number_of(record.data());
+        self.sink.start_send_unpin(record)?;
+        self.accepted.push(number);
+        // Nothing else makes it hold more.
+        self.max_bytes = self.max_bytes.max(self.sink.held_bytes());
+        let records = self.sink.waiting() + self.sink.in_flight() + self.sink.failed();
+        self.max_records = self.max_records.max(records);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        self.sink.poll_flush_unpin(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        self.sink.poll_close_unpin(cx)
+    }
+}

@@ -1,0 +1,192 @@
+//! A small scenario, drawn from a seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use kinesis_sink::sim::{Faults, Latency, SimStream};
+use kinesis_sink::{Aggregation, Key, KinesisSink, Limits, Ordering, SinkBuilder};
+
+use super::load::{Keys, Load};
+
+pub fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    Split,
+    Merge,
+    ShardCount(usize),
+    Outage {
+        lasts: Duration,
+    },
+    /// Of other producers.
+    Load(f64),
+}
+
+/// All that a run depends on.
+#[derive(Debug)]
+pub struct Drawn {
+    pub seed: u64,
+    pub shards: usize,
+    /// Records and bytes a second, of each shard.
+    pub quota: (u32, u32),
+    /// Whether the sink is told of it; otherwise it sends up to the service's.
+    pub knows_quota: bool,
+    pub burst: Duration,
+    pub latency: Latency,
+    pub faults: Faults,
+    pub late_writes: bool,
+    pub events: Vec<(Duration, Event)>,
+    pub aggregation: Aggregation,
+    pub aggregate_bytes: usize,
+    pub ordering: Ordering,
+    pub buffer_records: usize,
+    pub buffer_bytes: usize,
+    pub request_entries: usize,
+    /// How many keys there are; none at all if there are none.
+    pub keys: usize,
+    pub record_bytes: usize,
+    /// Records a second.
+    pub rate: f64,
+    pub time: Duration,
+    /// When the sink is made to hand back what it holds, if it is.
+    pub taken_back_at: Option<Duration>,
+}
+
+impl Drawn {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let rng = &mut rng;
+        let shards = rng.usize(1..=5);
+        let records = rng.u32(50..=500);
+        let record_bytes = one_of(rng, &[32, 100, 400, 1_024]);
+        let time = ms(rng.u64(1_000..=4_000));
+        let late_writes = rng.u8(..6) == 0;
+        // At the median a fifth of a record's worth of the quota is bytes.
+        let bytes = (f64::from(records) * record_bytes as f64 * between(rng, 0.5, 3.0)) as u32;
+        let buffer_bytes = match rng.bool() {
+            true => record_bytes * rng.usize(1..=200),
+            false => 32 << 20,
+        };
+        Self {
+            seed,
+            shards,
+            quota: (records, bytes.max(2_000)),
+            knows_quota: rng.bool(),
+            burst: ms(one_of(rng, &[100, 1_000, 1_000])),
+            latency: latency(rng),
+            faults: faults(rng, late_writes),
+            late_writes,
+            events: events(rng, time),
+            aggregation: one_of(
+                rng,
+                &[Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard],
+            ),
+            aggregate_bytes: rng.usize(200..=10_000),
+            ordering: one_of(rng, &[Ordering::PerKey, Ordering::PerKey, Ordering::Unordered]),
+            buffer_records: one_of(rng, &[1, 20, 300, 10_000]),
+            buffer_bytes,
+            request_entries: one_of(rng, &[1, 10, 100, 500]),
+            keys: one_of(rng, &[0, 1, 3, 50, 1_000]),
+            record_bytes,
+            rate: f64::from(records) * shards as f64 * between(rng, 0.3, 3.0),
+            time,
+            taken_back_at: (rng.u8(..4) == 0).then(|| time.mul_f64(rng.f64())),
+        }
+    }
+
+    pub fn stream(&self) -> SimStream {
+        let builder = SimStream::builder().with_shards(self.shards).with_seed(self.seed);
+        let builder = builder.with_shard_quota(self.quota.0, self.quota.1).with_burst(self.burst);
+        let builder = builder.with_latency(self.latency).with_faults(self.faults.clone());
+        builder.build().expect("the settings are valid")
+    }
+
+    pub fn builder(&self, stream: &SimStream) -> SinkBuilder {
+        let mut limits = Limits::default().with_request_entries(self.request_entries);
+        if self.knows_quota {
+            limits = limits.with_shard_records(self.quota.0 as usize);
+            limits = limits.with_shard_bytes(self.quota.1.into());
+        }
+        let builder = KinesisSink::builder()
+            .with_limits(limits)
+            .with_aggregation(self.aggregation)
+            .with_aggregate_bytes(self.aggregate_bytes)
+            .with_ordering(self.ordering)
+            .with_buffer_records(self.buffer_records)
+            .with_buffer_bytes(self.buffer_bytes)
+            .with_seed(self.seed);
+        match self.aggregation {
+            Aggregation::PerShard => builder.with_list_shards(stream.clone()),
+            _ => builder,
+        }
+    }
+
+    pub fn load(&self) -> Load {
+        let keys: Arc<[Key]> =
+            (0..self.keys).map(|number| Key::from(format!("key-{number}"))).collect();
+        Load {
+            seed: self.seed,
+            rate: self.rate,
+            keys: if keys.is_empty() { Keys::Random } else { Keys::Drawn(keys) },
+            without_hot: false,
+            producers: 1,
+            producer: 0,
+            record_bytes: self.record_bytes,
+        }
+    }
+}
+
+fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+    *rng.choice(choices).expect("there are some")
+}
+
+fn between(rng: &mut Rng, low: f64, high: f64) -> f64 {
+    low + (high - low) * rng.f64()
+}
+
+fn latency(rng: &mut Rng) -> Latency {
+    let median = ms(rng.u64(0..=80));
+    match rng.u8(..3) {
+        0 => Latency::constant(median),
+        1 => Latency::uniform(Duration::ZERO..=2 * median),
+        // The longest draw is under the time-out of a second.
+        _ => Latency::log_normal(median, between(rng, 0.1, 0.6)),
+    }
+}
+
+/// Each of them is there or not.
+fn faults(rng: &mut Rng, late_writes: bool) -> Faults {
+    let mut faults = Faults::default();
+    let some = |rng: &mut Rng, most: f64| {
+        if rng.bool() { most * rng.f64() } else { 0.0 }
+    };
+    faults = faults.with_internal_failures(some(rng, 0.3)).with_throttles(some(rng, 0.1));
+    faults = faults.with_request_errors(some(rng, 0.2), "InternalFailure", 500);
+    faults = faults.with_request_errors(some(rng, 0.1), "KMSThrottlingException", 400);
+    faults = faults.with_lost_requests(some(rng, 0.1)).with_lost_answers(some(rng, 0.1));
+    if late_writes {
+        faults = faults.with_late_writes(0.1 * rng.f64(), ms(rng.u64(100..=4_000)));
+    }
+    faults
+}
+
+/// Up to five things happen while records are offered.
+fn events(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
+    let mut events: Vec<_> = (0..rng.usize(0..=5))
+        .map(|_| {
+            let event = match rng.u8(..6) {
+                0 | 1 => Event::Split,
+                2 => Event::Merge,
+                3 => Event::ShardCount(rng.usize(1..=8)),
+                4 => Event::Outage { lasts: ms(rng.u64(100..=2_000)) },
+                _ => Event::Load(0.9 * rng.f64()),
+            };
+            (time.mul_f64(rng.f64()), event)
+        })
+        .collect();
+    events.sort_by_key(|(at, _)| *at);
+    events
+}

@@ -1,0 +1,194 @@
+//! Runs a drawn scenario, and checks what the sink promises.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::{FutureExt, StreamExt, future};
+use kinesis_sink::sim::{Faults, SimService, SimStream, Written};
+use kinesis_sink::timeout::Timeout;
+use kinesis_sink::{Aggregation, Ordering, TimeoutLayer, Undelivered};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tower::ServiceBuilder;
+
+use super::account::{Account, Ranges};
+use super::drawn::{Drawn, Event, ms};
+use super::load::{Source, number_of};
+use super::watched::Watched;
+
+/// Once nothing goes wrong any more, everything must be settled within this time.
+const SETTLES_IN: Duration = Duration::from_secs(600);
+
+/// After this time nothing is under way any more, late writes included.
+const ALL_IS_WRITTEN: Duration = Duration::from_secs(10);
+
+/// What came of it.
+pub struct Outcome {
+    watched: Watched<Timeout<SimService>>,
+    handed_back: Vec<Undelivered>,
+    stream: SimStream,
+    ranges: Ranges,
+    pub written: Vec<Written>,
+}
+
+/// # Errors
+///
+/// The sink did not settle.
+pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
+    let stream = drawn.stream();
+    let service = ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000)));
+    let service = service.service(stream.service());
+    let sink = drawn.builder(&stream).build_with(service, "example");
+    let mut watched = Watched::new(sink.map_err(|error| error.to_string())?);
+    let mut ranges = Ranges::default();
+    let mut handed_back = Vec::new();
+    let send = async {
+        let source = Source::new(drawn.load(), drawn.time);
+        let send = source.map(|offered| Ok(offered.record())).forward(&mut watched);
+        match drawn.taken_back_at {
+            Some(after) => {
+                if let Ok(sent) = timeout(after, send).await {
+                    sent.map_err(|error| format!("the sink says: {error}"))?;
+                }
+                handed_back = watched.sink.take_undelivered();
+                Ok(())
+            }
+            None => match timeout(drawn.time + SETTLES_IN, send).await {
+                Ok(sent) => sent.map_err(|error| format!("the sink says: {error}")),
+                Err(_) => Err(format!("not settled after {SETTLES_IN:?}: {:?}", watched.sink)),
+            },
+        }
+    };
+    let (sent, ()) = future::join(send, conduct(drawn, &stream, &mut ranges)).await;
+    sent?;
+    sleep(ALL_IS_WRITTEN).await;
+    let written = stream.written();
+    Ok(Outcome { watched, handed_back, stream, ranges, written })
+}
+
+/// Lets happen what happens. When nothing more is offered, nothing goes wrong any more, either.
+async fn conduct(drawn: &Drawn, stream: &SimStream, ranges: &mut Ranges) {
+    let start = Instant::now();
+    let mut rng = Rng::with_seed(drawn.seed);
+    let mut changes: Vec<_> = drawn.events.iter().map(|(at, event)| (*at, Some(*event))).collect();
+    for (at, event) in &drawn.events {
+        if let Event::Outage { lasts } = event {
+            changes.push((*at + *lasts, None));
+        }
+    }
+    changes.sort_by_key(|(at, _)| *at);
+    ranges.note(stream);
+    for (at, change) in changes.into_iter().take_while(|(at, _)| *at < drawn.time) {
+        sleep_until(start + at).await;
+        match change {
+            Some(event) => happen(event, stream, &mut rng),
+            None => stream.set_faults(drawn.faults.clone()),
+        }
+        ranges.note(stream);
+    }
+    sleep_until(start + drawn.time).await;
+    stream.set_faults(Faults::default());
+    stream.set_load(0.0);
+}
+
+fn happen(event: Event, stream: &SimStream, rng: &mut Rng) {
+    let shards = stream.shards();
+    let place = rng.usize(..shards.len());
+    match event {
+        Event::Split => stream.split(shards[place].id()).expect("it is open"),
+        Event::Merge if shards.len() > 1 => {
+            let place = place.min(shards.len() - 2);
+            let [one, other] = [&shards[place], &shards[place + 1]];
+            stream.merge(one.id(), other.id()).expect("they are neighbours");
+        }
+        Event::Merge => {}
+        Event::ShardCount(count) => stream.update_shard_count(count).expect("it is in range"),
+        Event::Outage { .. } => {
+            stream.set_faults(Faults::default().with_outage("ServiceUnavailable", 503));
+        }
+        Event::Load(share) => stream.set_load(share),
+    }
+}
+
+impl Outcome {
+    /// # Errors
+    ///
+    /// A promise was broken: this one.
+    pub fn check(&self, drawn: &Drawn) -> Result<(), String> {
+        let keeps_order = drawn.ordering == Ordering::PerKey && !drawn.late_writes;
+        let account = Account::of(&self.written, &self.ranges, keeps_order);
+        self.check_nothing_lost(&account)?;
+        self.check_bounds(drawn)?;
+        if account.out_of_order > 0 {
+            return Err(format!("{} records out of order", account.out_of_order));
+        }
+        let stats = self.stream.stats();
+        if account.duplicated > 0 && stats.lost_answers + stats.late_requests == 0 {
+            return Err(format!("{} duplicates without a reason", account.duplicated));
+        }
+        let unreadable = account.unreadable;
+        if unreadable > 0 && drawn.aggregation != Aggregation::PerShard {
+            return Err(format!("{unreadable} records in aggregates that consumers throw away"));
+        }
+        Ok(())
+    }
+
+    fn check_nothing_lost(&self, account: &Account) -> Result<(), String> {
+        let number = |undelivered: &Undelivered| number_of(undelivered.record().data());
+        let held: Vec<_> = self.handed_back.iter().map(number).collect();
+        let accepted = &self.watched.accepted;
+        let lost = account.lost(accepted, &held);
+        if !lost.is_empty() {
+            return Err(format!("{} of {} records lost: {lost:?}", lost.len(), accepted.len()));
+        }
+        let known: HashSet<_> = accepted.iter().copied().collect();
+        let unknown = (0..).zip(&account.first).filter(|(_, at)| at.is_some());
+        if let Some((number, _)) = unknown.into_iter().find(|(number, _)| !known.contains(number)) {
+            return Err(format!("the record {number} was written but not accepted"));
+        }
+        let misled = self.handed_back.iter().find(|undelivered| {
+            !undelivered.may_be_written() && account.first(number(undelivered)).is_some()
+        });
+        if let Some(undelivered) = misled {
+            return Err(format!("{} was written, it says it is not", number(undelivered)));
+        }
+        let totals = self.watched.sink.totals();
+        let told = totals.delivered + totals.taken_back;
+        if totals.accepted != told || totals.accepted != accepted.len() as u64 {
+            return Err(format!("the totals do not add up: {totals:?}"));
+        }
+        Ok(())
+    }
+
+    fn check_bounds(&self, drawn: &Drawn) -> Result<(), String> {
+        let Watched { max_bytes, max_records, .. } = self.watched;
+        if max_bytes > drawn.buffer_bytes + drawn.record_bytes {
+            return Err(format!("{max_bytes} bytes held, the bound is {}", drawn.buffer_bytes));
+        }
+        if max_records > drawn.buffer_records {
+            return Err(format!(
+                "{max_records} records held, the bound is {}",
+                drawn.buffer_records
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Runs a seed on virtual time and checks it.
+///
+/// # Errors
+///
+/// A promise was broken, or something panicked.
+pub fn check(seed: u64) -> Result<Outcome, String> {
+    let drawn = Drawn::new(seed);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let checked = async {
+        let outcome = run(&drawn).await?;
+        outcome.check(&drawn).map(|()| outcome)
+    };
+    let checked = std::panic::AssertUnwindSafe(checked).catch_unwind();
+    let checked = runtime.block_on(checked).unwrap_or_else(|_| Err("a panic, see above".into()));
+    checked.map_err(|error| format!("{error}\n{drawn:#?}"))
+}

@@ -37,6 +37,8 @@ pub struct Drawn {
     pub burst: Duration,
     pub latency: Latency,
     pub faults: Faults,
+    /// Which share of the quota others use at the start.
+    pub other_load: f64,
     pub late_writes: bool,
     pub events: Vec<(Duration, Event)>,
     pub aggregation: Aggregation,
@@ -78,6 +80,7 @@ impl Drawn {
             burst: ms(one_of(rng, &[100, 1_000, 1_000])),
             latency: latency(rng),
             faults: faults(rng, late_writes),
+            other_load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
             late_writes,
             events: events(rng, time),
             aggregation: one_of(
@@ -86,12 +89,12 @@ impl Drawn {
             ),
             aggregate_bytes: rng.usize(200..=10_000),
             ordering: one_of(rng, &[Ordering::PerKey, Ordering::PerKey, Ordering::Unordered]),
-            buffer_records: one_of(rng, &[1, 20, 300, 10_000]),
+            buffer_records: one_of(rng, &[1, 20, 300, 10_000, 10_000]),
             buffer_bytes,
-            request_entries: one_of(rng, &[1, 10, 100, 500]),
-            keys: one_of(rng, &[0, 1, 3, 50, 1_000]),
+            request_entries: one_of(rng, &[1, 30, 200, 500]),
+            keys: one_of(rng, &[0, 1, 5, 100, 1_000]),
             record_bytes,
-            rate: f64::from(records) * shards as f64 * between(rng, 0.3, 3.0),
+            rate: f64::from(records) * shards as f64 * between(rng, 0.3, 4.0),
             time,
             taken_back_at: (rng.u8(..4) == 0).then(|| time.mul_f64(rng.f64())),
         }
@@ -101,7 +104,7 @@ impl Drawn {
         let builder = SimStream::builder().with_shards(self.shards).with_seed(self.seed);
         let builder = builder.with_shard_quota(self.quota.0, self.quota.1).with_burst(self.burst);
         let builder = builder.with_latency(self.latency).with_faults(self.faults.clone());
-        builder.build().expect("the settings are valid")
+        builder.with_load(self.other_load).build().expect("the settings are valid")
     }
 
     pub fn builder(&self, stream: &SimStream) -> SinkBuilder {

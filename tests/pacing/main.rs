@@ -65,3 +65,45 @@ fn a_seed_always_gives_the_same_run() {
         assert!(one.written == other.written, "the seed {seed} gives different runs");
     }
 }
+
+/// What is drawn must bring the sink into trouble; otherwise the tests above say little.
+#[test]
+fn the_seeds_reach_what_they_are_for() {
+    let mut seen = [
+        ("a throttle", 0),
+        ("a failed entry", 0),
+        ("a failed request", 0),
+        ("a lost request", 0),
+        ("a lost answer", 0),
+        ("a late write", 0),
+        ("an aggregate", 0),
+        ("a misplaced aggregate", 0),
+        ("a record taken back", 0),
+        ("a full buffer", 0),
+        ("a quota used up in order", 0),
+    ];
+    for seed in 0..50 {
+        let outcome = run::check(seed).unwrap_or_else(|error| panic!("{seed}: {error}"));
+        let drawn = drawn::Drawn::new(seed);
+        let stats = outcome.stream.stats();
+        let is_full = outcome.watched.max_records == drawn.buffer_records;
+        let is_ordered = drawn.ordering == kinesis_sink::Ordering::PerKey;
+        let aggregates = outcome.written.iter().filter(|record| record.data()[0] == 0xf3);
+        let counts = [
+            stats.throttled_entries,
+            stats.failed_entries,
+            stats.failed_requests,
+            stats.lost_requests,
+            stats.lost_answers,
+            stats.late_requests,
+            aggregates.count() as u64,
+            outcome.totals().misplaced,
+            outcome.handed_back.len() as u64,
+            u64::from(is_full),
+            if is_ordered { stats.throttled_entries } else { 0 },
+        ];
+        seen.iter_mut().zip(counts).for_each(|((_, seen), count)| *seen += count);
+    }
+    println!("{seen:?}");
+    assert!(seen.iter().all(|(_, count)| *count > 0), "{seen:?}");
+}

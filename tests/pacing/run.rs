@@ -7,7 +7,7 @@ use fastrand::Rng;
 use futures::{FutureExt, StreamExt, future};
 use kinesis_sink::sim::{Faults, SimService, SimStream, Written};
 use kinesis_sink::timeout::Timeout;
-use kinesis_sink::{Aggregation, Ordering, TimeoutLayer, Undelivered};
+use kinesis_sink::{Aggregation, Ordering, TimeoutLayer, Totals, Undelivered};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::ServiceBuilder;
 
@@ -16,17 +16,19 @@ use super::drawn::{Drawn, Event, ms};
 use super::load::{Source, number_of};
 use super::watched::Watched;
 
-/// Once nothing goes wrong any more, everything must be settled within this time.
-const SETTLES_IN: Duration = Duration::from_secs(600);
+/// Once nothing goes wrong any more, everything must be settled within this time, and so much more for
+/// each record that was offered: of a single key one moves in each round trip.
+const SETTLES_IN: Duration = Duration::from_secs(120);
+const FOR_EACH_RECORD: Duration = Duration::from_millis(250);
 
 /// After this time nothing is under way any more, late writes included.
 const ALL_IS_WRITTEN: Duration = Duration::from_secs(10);
 
 /// What came of it.
 pub struct Outcome {
-    watched: Watched<Timeout<SimService>>,
-    handed_back: Vec<Undelivered>,
-    stream: SimStream,
+    pub watched: Watched<Timeout<SimService>>,
+    pub handed_back: Vec<Undelivered>,
+    pub stream: SimStream,
     ranges: Ranges,
     pub written: Vec<Written>,
 }
@@ -53,9 +55,9 @@ pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
                 handed_back = watched.sink.take_undelivered();
                 Ok(())
             }
-            None => match timeout(drawn.time + SETTLES_IN, send).await {
+            None => match timeout(drawn.time + settles_in(drawn), send).await {
                 Ok(sent) => sent.map_err(|error| format!("the sink says: {error}")),
-                Err(_) => Err(format!("not settled after {SETTLES_IN:?}: {:?}", watched.sink)),
+                Err(_) => Err(format!("not settled in time: {:?}", watched.sink)),
             },
         }
     };
@@ -64,6 +66,10 @@ pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
     sleep(ALL_IS_WRITTEN).await;
     let written = stream.written();
     Ok(Outcome { watched, handed_back, stream, ranges, written })
+}
+
+fn settles_in(drawn: &Drawn) -> Duration {
+    SETTLES_IN + FOR_EACH_RECORD.mul_f64(drawn.rate * drawn.time.as_secs_f64())
 }
 
 /// Lets happen what happens. When nothing more is offered, nothing goes wrong any more, either.
@@ -123,7 +129,10 @@ impl Outcome {
             return Err(format!("{} records out of order", account.out_of_order));
         }
         let stats = self.stream.stats();
-        if account.duplicated > 0 && stats.lost_answers + stats.late_requests == 0 {
+        // Nobody can say what a shard held that was closed before it was listed: an aggregate in it is sent
+        // again.
+        let unknown = stats.lost_answers + stats.late_requests + self.totals().misplaced;
+        if account.duplicated > 0 && unknown == 0 {
             return Err(format!("{} duplicates without a reason", account.duplicated));
         }
         let unreadable = account.unreadable;
@@ -131,6 +140,10 @@ impl Outcome {
             return Err(format!("{unreadable} records in aggregates that consumers throw away"));
         }
         Ok(())
+    }
+
+    pub fn totals(&self) -> &Totals {
+        self.watched.sink.totals()
     }
 
     fn check_nothing_lost(&self, account: &Account) -> Result<(), String> {
@@ -152,7 +165,7 @@ impl Outcome {
         if let Some(undelivered) = misled {
             return Err(format!("{} was written, it says it is not", number(undelivered)));
         }
-        let totals = self.watched.sink.totals();
+        let totals = self.totals();
         let told = totals.delivered + totals.taken_back;
         if totals.accepted != told || totals.accepted != accepted.len() as u64 {
             return Err(format!("the totals do not add up: {totals:?}"));

@@ -78,8 +78,8 @@ impl Event {
 }
 
 impl Scenario {
-    /// One producer for a minute, without faults. The first five seconds, in which the shards' full
-    /// buckets are used up, do not count.
+    /// One producer for a minute, without faults. The first second, in which the shards' full
+    /// buckets are used up, does not count.
     pub fn new(name: &'static str, shards: usize, offered: f64, keys: Keys) -> Self {
         Self {
             name,
@@ -92,7 +92,7 @@ impl Scenario {
             settings: |builder| builder,
             stream: |builder| builder,
             events: Vec::new(),
-            windows: vec![Window { from: 5, to: 60, shards }],
+            windows: vec![Window { from: 1, to: 60, shards }],
             shard_records: SHARD_RECORDS,
             keeps_payloads: false,
             tells_order: false,

@@ -41,6 +41,11 @@ impl Lane {
         self.queue.front().map(|oldest| oldest.seq)
     }
 
+    /// Whether more would go if its pace allowed it.
+    pub(super) fn is_in_demand(&self) -> bool {
+        self.paused_until.is_some() && !self.queue.is_empty()
+    }
+
     /// Until when it may not send, if it may not now.
     pub(super) fn pause(&self, now: Instant) -> Option<Instant> {
         let tokens = (!self.pace.may_take())
@@ -51,7 +56,7 @@ impl Lane {
     /// Draws the consequences of a request with the number `request`, of those below `next`.
     pub(super) fn conclude(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) {
         let Tally { delivered, throttled, failed } = std::mem::take(&mut self.tally);
-        self.pace.refill(now, false);
+        self.pace.refill(now, self.is_in_demand());
         let slower = throttled > 0 && self.pace.throttled(request, next);
         if delivered > 0 {
             // Any progress starts the waits anew; a throttle still asks for a short one.

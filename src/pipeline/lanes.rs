@@ -167,7 +167,7 @@ impl Lanes {
                 return;
             }
             self.change(id, |lane| {
-                lane.pace.refill(now, !lane.queue.is_empty());
+                lane.pace.refill(now, lane.is_in_demand());
                 lane.paused_until = lane.pause(now);
             });
         }

@@ -5,6 +5,7 @@ use smol_str::SmolStr;
 
 use super::backoff::Backoff;
 use super::queue::Queue;
+use super::unit::Unit;
 use crate::shard::Pace;
 
 /// What waits for one shard: it is throttled together and waits together.
@@ -16,7 +17,9 @@ pub(crate) struct Lane {
     pub(super) pace: Pace,
     /// After throttles and transient failures of single entries.
     pub(super) backoff: Backoff,
-    /// Until then it may not send.
+    /// When the tokens will have come that it waits for.
+    ready_at: Option<Instant>,
+    /// Until then it may not send: it waits for tokens, or backs off.
     pub(super) paused_until: Option<Instant>,
     pub(super) tally: Tally,
 }
@@ -33,7 +36,7 @@ pub(crate) struct Tally {
 impl Lane {
     pub(super) fn new(shard: Option<SmolStr>, pace: Pace, backoff: Backoff) -> Self {
         let (queue, tally) = (Queue::default(), Tally::default());
-        Self { shard, queue, pace, backoff, paused_until: None, tally }
+        Self { shard, queue, pace, backoff, ready_at: None, paused_until: None, tally }
     }
 
     /// The place in the order of acceptance of its oldest record.
@@ -46,11 +49,21 @@ impl Lane {
         self.paused_until.is_some() && !self.queue.is_empty()
     }
 
-    /// Until when it may not send, if it may not now.
-    pub(super) fn pause(&self, now: Instant) -> Option<Instant> {
-        let tokens = (!self.pace.may_take())
-            .then(|| self.pace.ready_at(self.queue.len(), self.queue.bytes(), now));
-        tokens.max(self.backoff.until(now))
+    /// Pays for an entry that goes.
+    pub(super) fn take(&mut self, unit: &Unit) {
+        self.pace.take(unit.size());
+        // Whatever it waited for: it waits anew for what is left.
+        self.ready_at = None;
+    }
+
+    /// Says until when it may not send, if it may not now.
+    pub(super) fn pause(&mut self, now: Instant) {
+        // One that waits does not go on with the first token: requests are to be full.
+        self.ready_at = self.ready_at.filter(|at| *at > now);
+        if self.ready_at.is_none() && !self.pace.may_take() {
+            self.ready_at = Some(self.pace.ready_at(self.queue.len(), self.queue.bytes(), now));
+        }
+        self.paused_until = self.ready_at.max(self.backoff.until(now));
     }
 
     /// Draws the consequences of a request with the number `request`, of those below `next`.
@@ -58,6 +71,9 @@ impl Lane {
         let Tally { delivered, throttled, failed } = std::mem::take(&mut self.tally);
         self.pace.refill(now, self.is_in_demand());
         let slower = throttled > 0 && self.pace.throttled(request, next);
+        if slower {
+            self.ready_at = None;
+        }
         if delivered > 0 {
             // Any progress starts the waits anew; a throttle still asks for a short one.
             self.backoff.reset();

@@ -168,7 +168,7 @@ impl Lanes {
             }
             self.change(id, |lane| {
                 lane.pace.refill(now, lane.is_in_demand());
-                lane.paused_until = lane.pause(now);
+                lane.pause(now);
             });
         }
     }
@@ -218,7 +218,7 @@ impl Lanes {
             };
             let lane = &mut self.lanes[id];
             let Some(unit) = lane.queue.pop_if(|_, size| room.fits(size, taken)) else { break };
-            lane.pace.take(unit.size());
+            lane.take(&unit);
             room.take(unit.size());
             taken.push(unit);
             if let Some(head) = lane.head().filter(|_| lane.pace.may_take()) {
@@ -226,7 +226,7 @@ impl Lanes {
             }
         }
         for id in opened {
-            self.lanes[id].paused_until = self.lanes[id].pause(now);
+            self.lanes[id].pause(now);
             self.attach(id);
         }
     }
@@ -248,11 +248,11 @@ impl Lanes {
             while lane.pace.may_take() {
                 let unit = lane.queue.pop_if(|_, size| room.fits(size, taken));
                 let Some(unit) = unit else { break };
-                lane.pace.take(unit.size());
+                lane.take(&unit);
                 room.take(unit.size());
                 taken.push(unit);
             }
-            lane.paused_until = lane.pause(now);
+            lane.pause(now);
             self.attach(id);
         }
     }
@@ -277,7 +277,7 @@ impl Lanes {
         for id in std::mem::take(&mut self.tallied) {
             self.change(id, |lane| {
                 lane.conclude(request, next, now, rng);
-                lane.paused_until = lane.pause(now);
+                lane.pause(now);
             });
         }
     }

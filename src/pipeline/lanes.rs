@@ -287,6 +287,11 @@ impl Lanes {
         self.by_shard.get(shard_id).is_some_and(|&id| self.ring.knows(place, id))
     }
 
+    /// Whether `place` was thought to belong to another shard.
+    pub(crate) fn is_astray(&self, place: u64, shard_id: &str) -> bool {
+        self.lanes[self.route(Some(place))].shard.as_deref() != Some(shard_id)
+    }
+
     /// Learns that `place` belongs to this shard, before the request with the number `next`. Shards that
     /// this contradicts are closed.
     pub(crate) fn learn(&mut self, place: u64, shard_id: &str, next: u64, now: Instant) -> Lesson {
@@ -362,6 +367,18 @@ impl Lanes {
         if let Some(shard) = self.lanes[id].shard.take() {
             self.by_shard.remove(&shard);
         }
+    }
+
+    /// Shards that are known.
+    #[cfg(test)]
+    pub(crate) fn shards(&self) -> usize {
+        self.by_shard.len()
+    }
+
+    /// Lanes, those of closed shards included.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.len()
     }
 
     /// Everything that must be true at any time.
@@ -440,7 +457,7 @@ impl Lanes {
 /// What an answer said of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lesson {
-    /// How far it reaches, or nothing.
+    /// How far it reaches.
     Detail,
     /// That it exists.
     NewShard,

@@ -12,6 +12,10 @@ use crate::service::Placement;
 /// keys. A reshard takes one or two.
 const MOST_CONTRADICTIONS: u32 = 10;
 
+/// One in so many entries may have come to lie in another shard than was thought, before what waits is
+/// looked at again. At the borders of shards some always do at first.
+const MOST_ASTRAY: usize = 20;
+
 /// Then nothing is learned for so long.
 const UNTEACHABLE_FOR: Duration = Duration::from_secs(60);
 
@@ -19,6 +23,8 @@ const UNTEACHABLE_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Learning {
     lessons: Vec<(u64, SmolStr)>,
+    /// How many of them came to lie in another shard than was thought.
+    astray: usize,
     /// Answers in a row that contradicted what was known.
     contradictions: u32,
     /// Nothing is learned.
@@ -44,13 +50,15 @@ impl Pipeline {
         self.lanes.note(place, Fate::Delivered);
         let Some(place) = place.filter(|_| !self.learning.stopped) else { return };
         if !self.lanes.knows(place, placement.shard_id()) {
+            self.learning.astray += usize::from(self.lanes.is_astray(place, placement.shard_id()));
             self.learning.lessons.push((place, SmolStr::new(placement.shard_id())));
         }
     }
 
-    /// Draws the conclusions from what was noted of an answer.
-    pub(super) fn conclude_lessons(&mut self, now: Instant) {
+    /// Draws the conclusions from what was noted of an answer, of so many entries that arrived.
+    pub(super) fn conclude_lessons(&mut self, arrived: usize, now: Instant) {
         let lessons = std::mem::take(&mut self.learning.lessons);
+        let astray = std::mem::take(&mut self.learning.astray);
         if self.learning.paused_until.is_some_and(|until| now < until) {
             return;
         }
@@ -71,6 +79,8 @@ impl Pipeline {
         } else if most > Lesson::Detail {
             self.lanes.route_anew();
             self.shards.outdated(now, &mut self.rng);
+        } else if astray * MOST_ASTRAY > arrived {
+            self.lanes.route_anew();
         }
     }
 }

@@ -76,6 +76,11 @@ impl Strands {
         self.records
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.busy.is_empty() && self.order.is_empty() && self.records == 0
+    }
+
     pub(crate) fn is_busy(&self, strand: &Strand) -> bool {
         self.busy.contains_key(strand)
     }

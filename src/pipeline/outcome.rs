@@ -106,7 +106,7 @@ impl Pipeline {
         self.last_request = Some(RequestSummary { records, entries, bytes, delivered, errors });
         self.lanes.conclude(id.0, self.next_request, now, &mut self.rng);
         self.requeue(returned);
-        self.conclude_lessons(now);
+        self.conclude_lessons(arrived, now);
         if regroups {
             self.regroup();
         }

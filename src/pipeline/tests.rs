@@ -2,8 +2,10 @@
 
 mod cutting;
 mod giving_up;
+mod lanes;
 mod listings;
 mod model;
+mod ordering;
 mod packing;
 mod placing;
 mod receipts;

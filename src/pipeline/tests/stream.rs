@@ -59,8 +59,12 @@ impl Stream {
         if found.len() == 1 || found.iter().all(lies_here) {
             self.readable.extend(members(entry));
             for member in &found {
-                let key = member.partition_key().map(|key| key.to_string());
-                let strand = (key, member.explicit_hash_key().map(HashKey::get));
+                // A plain record's key is not in its data.
+                let (key, explicit) = match found.len() {
+                    1 => (entry.partition_key(), entry.explicit_hash_key()),
+                    _ => (member.partition_key(), member.explicit_hash_key()),
+                };
+                let strand = (key.map(|key| key.to_string()), explicit.map(HashKey::get));
                 self.read.entry(strand).or_default().push(number(member.data()));
             }
         }

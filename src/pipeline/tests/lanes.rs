@@ -1,0 +1,301 @@
+//! A lane for each shard: what is learned of shards, how fast each is sent to, and what waits for which.
+
+use std::collections::BTreeMap;
+
+use super::placing::{HALF, halves, map, placed};
+use super::*;
+use crate::record::HashKey;
+use crate::service::Entry;
+use crate::shard::hash_of;
+
+/// Keys of the lower and the upper half of the ring.
+const LOWER: &str = "a";
+const UPPER: &str = "b";
+
+/// Settings for shards with the usual quota.
+fn paced() -> Settings {
+    Settings { limits: Limits::default(), ..settings() }
+}
+
+fn place(entry: &Entry) -> u128 {
+    let key = entry.partition_key().unwrap();
+    entry.explicit_hash_key().map_or_else(|| hash_of(key).get(), HashKey::get)
+}
+
+/// Where a stream of two shards puts an entry.
+fn half(entry: &Entry) -> &'static str {
+    if place(entry) < HALF { "lower" } else { "upper" }
+}
+
+impl Bench {
+    /// A pipeline that has learned of two shards.
+    fn of_halves(settings: Settings) -> Self {
+        let mut bench = Self::new(settings);
+        bench.keyed(LOWER);
+        bench.keyed(UPPER);
+        bench.pipeline.flush();
+        bench.answer(half, |_| true);
+        bench
+    }
+
+    /// Cuts a request and answers it: entries are delivered to their shard, or it throttles them.
+    fn answer(
+        &mut self,
+        shard: impl Fn(&Entry) -> &'static str,
+        delivers: impl Fn(&'static str) -> bool,
+    ) -> BTreeMap<&'static str, usize> {
+        let (id, request) = self.cut();
+        let mut sent = BTreeMap::new();
+        let answer = |entry| {
+            let shard = shard(entry);
+            *sent.entry(shard).or_default() += 1;
+            if delivers(shard) { placed(shard) } else { failed(THROTTLE) }
+        };
+        let results = request.entries().iter().map(answer).collect();
+        self.settle(id, results);
+        sent
+    }
+
+    fn many(&mut self, key: &'static str, records: usize) {
+        (0..records).for_each(|_| self.keyed(key));
+    }
+
+    /// Entries that go in so many seconds, in requests that take a round trip each, and the requests.
+    fn run(&mut self, seconds: u64, shard: impl Fn(&Entry) -> &'static str) -> (usize, usize) {
+        let end = self.now + Duration::from_secs(seconds);
+        let mut under_way: Vec<(Instant, RequestId, PutRecordsRequest)> = Vec::new();
+        let (mut entries, mut requests) = (0, 0);
+        while self.now < end {
+            while let Some((id, request, _)) = self.pipeline.cut(self.now) {
+                entries += request.entries().len();
+                requests += 1;
+                under_way.push((self.now + ROUND_TRIP, id, request));
+            }
+            let answered = under_way.first().map(|(at, ..)| *at);
+            let wakeup = self.pipeline.wakeup(self.now);
+            self.now = [answered, wakeup].into_iter().flatten().min().expect("something comes");
+            if answered == Some(self.now) {
+                let (_, id, request) = under_way.remove(0);
+                let results = request.entries().iter().map(|entry| placed(shard(entry)));
+                self.settle(id, results.collect());
+            }
+        }
+        (entries, requests)
+    }
+}
+
+#[test]
+fn a_throttled_shard_holds_up_only_its_own_records() {
+    let mut bench = Bench::of_halves(paced());
+    bench.many(LOWER, 100);
+    bench.many(UPPER, 100);
+    bench.pipeline.close();
+    let sent = bench.answer(half, |shard| shard == "upper");
+    assert_eq!(sent, BTreeMap::from([("lower", 100), ("upper", 100)]));
+    assert_eq!(bench.pipeline.waiting(), 100);
+    assert_eq!(bench.cut_reason(), None, "the lower shard backs off");
+}
+
+#[test]
+fn while_one_shard_backs_off_the_other_goes_on() {
+    let mut bench = Bench::of_halves(paced());
+    bench.many(LOWER, 100);
+    bench.pipeline.flush();
+    bench.answer(half, |_| false);
+    bench.many(UPPER, 50);
+    bench.pipeline.flush();
+    assert_eq!(bench.answer(half, |_| true), BTreeMap::from([("upper", 50)]));
+    bench.sleep();
+    assert_eq!(bench.answer(half, |_| true).keys().next(), Some(&"lower"));
+}
+
+#[test]
+fn a_shard_gets_its_quota_and_requests_stay_full() {
+    let mut bench = Bench::of_halves(paced());
+    for _ in 0..5_000 {
+        bench.keyed(LOWER);
+        bench.keyed(UPPER);
+    }
+    let (entries, requests) = bench.run(3, half);
+    assert!((5_900..=6_000 + 2 * 250).contains(&entries), "{entries} entries");
+    let each = entries / requests;
+    assert!(each >= 90, "two shards' entries of 50 ms: {each} in each of {requests} requests");
+}
+
+#[test]
+fn a_busy_shard_leaves_room_for_the_others_in_each_request() {
+    let mut bench = Bench::of_halves(paced());
+    bench.many(LOWER, 5_000);
+    bench.many(UPPER, 100);
+    let mut upper = 0;
+    for _ in 0..2 {
+        upper += bench.answer(half, |_| true).get("upper").copied().unwrap_or_default();
+        bench.sleep();
+    }
+    assert_eq!(upper, 100, "though all of the lower shard's came first");
+}
+
+#[test]
+fn requests_hold_the_oldest_records_of_all_lanes_in_order() {
+    let mut bench = Bench::of_halves(settings());
+    let keys = [LOWER, UPPER, UPPER, LOWER, UPPER, LOWER];
+    for (number, key) in keys.into_iter().enumerate() {
+        bench.pipeline.accept(Record::from((key, number.to_string())), bench.now).unwrap();
+    }
+    bench.pipeline.close();
+    let (_, request) = bench.cut();
+    assert_eq!(texts(&request), numbers(0..6));
+}
+
+#[test]
+fn the_children_of_a_split_shard_have_a_quota_each() {
+    let quarter = |entry: &Entry| match place(entry) >> 126 {
+        0 => "lower left",
+        1 => "lower right",
+        _ => "upper",
+    };
+    let mut bench = Bench::of_halves(paced());
+    let spread = |number: usize| HashKey::new(u128::from(number as u64 % 1_000) << 117);
+    for number in 0..9_000 {
+        let record = Record::from(("k", number.to_string()));
+        let record = record.with_explicit_hash_key(spread(number));
+        bench.pipeline.accept(record, bench.now).unwrap();
+    }
+    let (before, _) = bench.run(2, half);
+    assert!((1_900..=2_600).contains(&before), "{before}: all of them are the lower shard's");
+    let (after, _) = bench.run(2, quarter);
+    assert!((3_700..=4_700).contains(&after), "{after}");
+    bench.pipeline.lanes.check();
+}
+
+#[test]
+fn answers_that_contradict_each_other_for_ever_teach_nothing() {
+    let mut bench = Bench::new(paced());
+    // A stream that places records itself: by turns.
+    let turn = std::cell::Cell::new(0);
+    let by_turns = |_: &Entry| {
+        turn.set(turn.get() + 1);
+        ["s0", "s1", "s2", "s3"][turn.get() % 4]
+    };
+    for number in 0..60 {
+        for entry in 0..20 {
+            let record = Record::from((format!("k{number}-{entry}"), "data"));
+            bench.pipeline.accept(record, bench.now).unwrap();
+        }
+        bench.pipeline.flush();
+        bench.answer(by_turns, |_| true);
+        bench.now += ROUND_TRIP;
+    }
+    assert_eq!(bench.pipeline.lanes.shards(), 0, "a lane for all");
+    // Later it is tried again: the stream may be another.
+    bench.now += Duration::from_secs(60);
+    for _ in 0..2 {
+        bench.keyed(LOWER);
+        bench.keyed(UPPER);
+        bench.pipeline.flush();
+        bench.answer(half, |_| true);
+    }
+    assert_eq!(bench.pipeline.lanes.shards(), 2);
+}
+
+#[test]
+fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
+    let mut bench = Bench::of_halves(paced());
+    assert_eq!(bench.pipeline.lanes.shards(), 2);
+    let by_service = StreamDescription::default().with_distribution(Distribution::ByService);
+    bench.pipeline.described(Some(by_service));
+    bench.keyed(LOWER);
+    bench.pipeline.flush();
+    bench.answer(half, |_| true);
+    assert_eq!(bench.pipeline.lanes.shards(), 0);
+}
+
+#[test]
+fn records_that_the_service_places_wait_for_no_shard() {
+    let mut bench = Bench::of_halves(paced());
+    bench.many(LOWER, 100);
+    bench.pipeline.flush();
+    bench.answer(half, |_| false);
+    let managed = Record::from("data").with_partition_key(PartitionKey::ServiceManaged);
+    bench.pipeline.accept(managed, bench.now).unwrap();
+    bench.pipeline.flush();
+    let (id, request) = bench.cut();
+    assert_eq!(request.entries().len(), 1);
+    bench.settle(id, vec![placed("lower")]);
+}
+
+#[test]
+fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
+    let mut bench = Bench::new(Settings { lists_shards: true, ..paced() });
+    bench.keyed(LOWER);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    assert!(bench.lists(), "nothing waits for it");
+    bench.pipeline.listed(map(&halves()), bench.now);
+    assert_eq!(bench.pipeline.lanes.shards(), 2);
+    bench.settle(id, vec![placed("lower")]);
+    assert!(!bench.lists(), "it was right");
+    bench.keyed(LOWER);
+    bench.pipeline.flush();
+    bench.answer(|_| "a child", |_| true);
+    assert!(bench.pipeline.shards.wants_listing());
+    bench.sleep();
+    assert!(bench.lists());
+    assert!(!bench.lists(), "one at a time");
+    bench.pipeline.listed(None, bench.now);
+    assert_eq!(bench.pipeline.lanes.shards(), 2, "what was learned holds");
+}
+
+#[test]
+fn a_stream_that_is_gone_leaves_no_lanes() {
+    let mut bench = Bench::of_halves(paced());
+    bench.keyed(LOWER);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.fail(id, "ResourceNotFoundException");
+    assert_eq!(bench.pipeline.lanes.shards(), 0);
+    assert_eq!(bench.undelivered(), ["a"]);
+}
+
+#[test]
+fn suspects_wait_for_their_own_shard_only() {
+    let mut bench = Bench::of_halves(paced());
+    bench.many(UPPER, 2);
+    bench.pipeline.flush();
+    let (refused, _) = bench.cut();
+    bench.keyed(UPPER);
+    bench.pipeline.close();
+    for _ in 0..6 {
+        bench.answer(half, |_| false);
+        assert_eq!(bench.cut_reason(), None, "the upper shard backs off");
+        bench.sleep();
+    }
+    bench.answer(half, |_| false);
+    bench.fail(refused, "ValidationException");
+    let paused = bench.pipeline.lanes.paused_until(Some(u64::MAX)).unwrap() - bench.now;
+    assert!(paused > Duration::from_millis(200), "for {paused:?}");
+    bench.now += Duration::from_millis(100);
+    assert_eq!(bench.cut_reason(), None, "they wait with their lane");
+    bench.now += paused;
+    assert_eq!(bench.cut_reason(), Some((CutReason::Suspect, 1)));
+}
+
+#[test]
+fn thousands_of_reshards_leave_no_lanes_behind() {
+    let mut bench = Bench::new(paced());
+    for generation in 0..3_000_u32 {
+        bench.keyed(LOWER);
+        bench.keyed(UPPER);
+        bench.pipeline.flush();
+        let (id, _) = bench.cut();
+        let results = (0..2).map(|n| Ok(Placement::new(format!("s{}", generation * 2 + n), "1")));
+        bench.settle(id, results.collect());
+        // Too many contradictions in a row would stop the learning.
+        bench.keyed(LOWER);
+        bench.pipeline.flush();
+        let (id, _) = bench.cut();
+        bench.settle(id, vec![Ok(Placement::new(format!("s{}", generation * 2), "1"))]);
+    }
+    assert_eq!(bench.pipeline.lanes.shards(), 2);
+    assert!(bench.pipeline.lanes.len() <= 6, "{}", bench.pipeline.lanes.len());
+}

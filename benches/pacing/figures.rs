@@ -1,6 +1,6 @@
 //! The figures of a run, and the bounds that the sink must keep to.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// As they go into the JSON; none where one does not apply.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -15,14 +15,24 @@ pub struct Figures {
     pub fairness: Option<f64>,
     /// The 99th percentile of the cold shards' latencies, as a multiple of that without the hot shard.
     pub cold_p99_ratio: Option<f64>,
+    #[serde(serialize_with = "as_count")]
     pub requests_in_outage: Option<f64>,
     /// Seconds from the end of the outage until the goodput is whole again.
     pub recovery_s: Option<f64>,
+    #[serde(serialize_with = "as_count")]
     pub lost: Option<f64>,
+    #[serde(serialize_with = "as_count")]
     pub duplicated: Option<f64>,
+    #[serde(serialize_with = "as_count")]
     pub out_of_order: Option<f64>,
     /// The most that a producer held.
+    #[serde(serialize_with = "as_count")]
     pub max_buffered_bytes: Option<f64>,
+}
+
+/// Without a fraction, which counts do not have.
+fn as_count<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(|value| value as u64).serialize(serializer)
 }
 
 /// One of the figures.

@@ -43,7 +43,7 @@ struct Arguments {
     /// Draw docs/pacing.svg anew.
     #[arg(long)]
     draw: bool,
-    /// Given by cargo.
+    /// Given by `cargo bench`, and not by `cargo test --benches`.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -66,10 +66,15 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if !arguments.bench {
+        println!("nothing is run without --bench, which `cargo bench` gives");
+        return ExitCode::SUCCESS;
+    }
     let jobs = arguments.jobs();
     println!("records of {} B; round trips of {}", load::RECORD_BYTES, scenario::ROUND_TRIPS);
     for (scenario, _) in jobs.iter().filter(|(_, policy)| *policy == jobs[0].1) {
-        println!("{}: seeds {:?}", scenario.name, scenario.seeds);
+        let seeds: Vec<_> = scenario.seeds.clone().map(|seed| seed.to_string()).collect();
+        println!("{}: the worst of the seeds {}", scenario.name, seeds.join(" "));
     }
     let (rows, series): (Vec<_>, Vec<_>) = run_all(&jobs).into_iter().unzip();
     table::print(&rows);

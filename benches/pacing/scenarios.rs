@@ -39,10 +39,11 @@ fn overload() -> Scenario {
     overload
 }
 
-/// Ten producers that know nothing of each other.
+/// Ten producers that know nothing of each other. The worst of three seeds counts.
 fn shared() -> [Scenario; 3] {
     let mut shared = Scenario { name: "shared", producers: 10, ..overload() };
     shared.windows[0].from = 10;
+    shared.seeds = 1..4;
     shared.bounds = |_| {
         let [goodput, rejected] = [Bound::new(Goodput, 0.97), Bound::new(Rejected, 0.02)];
         vec![goodput, rejected, Bound::new(Fairness, 0.9), Bound::new(Lost, 0.0)]

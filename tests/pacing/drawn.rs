@@ -176,18 +176,23 @@ fn faults(rng: &mut Rng, late_writes: bool) -> Faults {
     faults
 }
 
-/// Up to five things happen while records are offered.
+/// Up to eight things happen while records are offered. Now and then they are all changes of the shards,
+/// and come so soon after one another that what the sink knows of the shards is old when it knows it.
 fn events(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
-    let mut events: Vec<_> = (0..rng.usize(0..=5))
+    let all_reshard = rng.u8(..3) == 0;
+    let (kinds, from) =
+        if all_reshard { (4, time.mul_f64(rng.f64())) } else { (6, Duration::ZERO) };
+    let within = if all_reshard { ms(rng.u64(20..=600)) } else { time };
+    let mut events: Vec<_> = (0..rng.usize(0..=8))
         .map(|_| {
-            let event = match rng.u8(..6) {
+            let event = match rng.u8(..kinds) {
                 0 | 1 => Event::Split,
                 2 => Event::Merge,
                 3 => Event::ShardCount(rng.usize(1..=8)),
                 4 => Event::Outage { lasts: ms(rng.u64(100..=2_000)) },
                 _ => Event::Load(0.9 * rng.f64()),
             };
-            (time.mul_f64(rng.f64()), event)
+            (from + within.mul_f64(rng.f64()), event)
         })
         .collect();
     events.sort_by_key(|(at, _)| *at);

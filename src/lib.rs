@@ -23,6 +23,7 @@ mod summary;
 pub mod aggregate;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+pub mod pacing;
 pub mod service;
 pub mod shard;
 #[cfg(feature = "sim")]

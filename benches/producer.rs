@@ -13,7 +13,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{StreamExt, future, stream};
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Producer, Receipt, Record};
+use kinesis_sink::{KinesisSink, Limits, Producer, Receipt, Record};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tower::{BoxError, Service};
@@ -46,7 +46,10 @@ impl Service<PutRecordsRequest> for Instantly {
 }
 
 fn sink() -> KinesisSink<Instantly> {
-    KinesisSink::builder().with_seed(1).build_with(Instantly, "example").expect("it is valid")
+    // The one shard has no quota: what it takes is not what is measured.
+    let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
+    let builder = KinesisSink::builder().with_seed(1).with_limits(limits);
+    builder.build_with(Instantly, "example").expect("it is valid")
 }
 
 fn record() -> Record {

@@ -40,7 +40,7 @@ pub(crate) struct Pace {
 const DECREASE: f64 = 0.7;
 
 /// By so much the share grows in a second in which it was used up.
-const INCREASE: f64 = 0.02;
+const INCREASE: f64 = 0.015;
 
 /// No throttle brings the share below this.
 const LOWEST: f64 = 0.005;

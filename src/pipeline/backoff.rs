@@ -42,7 +42,7 @@ impl Backoff {
     /// Waits as after a failure, without counting one.
     pub(crate) fn pause(&mut self, now: Instant, rng: &mut Rng) {
         let longest = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
-        self.until = Some(now + longest.mul_f64(rng.f64()));
+        self.until = self.until.max(Some(now + longest.mul_f64(rng.f64())));
     }
 
     /// Waits until then.

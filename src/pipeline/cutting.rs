@@ -14,7 +14,7 @@ use crate::service::PutRecordsRequest;
 pub(crate) enum CutReason {
     /// It is one half of a request that was refused as invalid.
     Suspect,
-    /// It has no room for another record.
+    /// What may be sent fills it, as far as paces allow.
     Full,
     /// A flush wants it, and nothing is in flight.
     Idle,
@@ -48,7 +48,7 @@ impl Pipeline {
             return None;
         }
         self.lanes.wake(now);
-        if self.suspects.front().is_some_and(|group| self.pause_of(group).is_none()) {
+        if self.next_suspects(now).is_some() {
             return Some(CutReason::Suspect);
         }
         // Where open aggregates ask for it alone, their lanes may be paused.
@@ -63,9 +63,15 @@ impl Pipeline {
         self.reason(now)
     }
 
-    /// Until when suspects wait, since they belong to a lane that is paused.
-    fn pause_of(&self, suspects: &[Unit]) -> Option<Instant> {
-        self.lanes.paused_until(suspects[0].place())
+    /// The first suspects that may go. They wait with their lane while it backs off; its pace has been
+    /// paid for with the request that was refused.
+    fn next_suspects(&self, now: Instant) -> Option<usize> {
+        self.suspects.iter().position(|group| self.wait_of(group, now).is_none())
+    }
+
+    fn wait_of(&self, suspects: &[Unit], now: Instant) -> Option<Instant> {
+        let waits = suspects.iter().map(|unit| self.lanes.backs_off_until(unit.place(), now));
+        waits.max().flatten()
     }
 
     pub(super) fn reason(&self, now: Instant) -> Option<CutReason> {
@@ -119,7 +125,7 @@ impl Pipeline {
     ) -> Option<(RequestId, PutRecordsRequest, CutReason)> {
         let reason = self.due(now)?;
         let mut units = match reason {
-            CutReason::Suspect => self.suspects.pop_front()?,
+            CutReason::Suspect => self.suspects.remove(self.next_suspects(now)?)?,
             reason => {
                 self.seal_what_goes(reason, now);
                 self.lanes.take_request(&self.settings.limits, now)
@@ -195,7 +201,7 @@ impl Pipeline {
         }
         let linger = self.settings.linger.ceiling();
         let overdue = self.oldest_waiting().map(|oldest| oldest.accepted_at + linger);
-        let suspects = self.suspects.front().and_then(|group| self.pause_of(group));
+        let suspects = self.suspects.iter().filter_map(|group| self.wait_of(group, now)).min();
         let wakeups = [overdue, self.lanes.wakeup(), suspects].into_iter().flatten();
         wakeups.filter(|at| *at > now).min()
     }

@@ -44,8 +44,14 @@ impl Lane {
         self.queue.front().map(|oldest| oldest.seq)
     }
 
+    /// Takes back the payment for an entry that was not sent after all.
+    pub(super) fn give_back(&mut self, unit: &Unit) {
+        self.pace.give_back(unit.size());
+        self.ready_at = None;
+    }
+
     /// Whether more would go if its pace allowed it.
-    pub(super) fn is_in_demand(&self) -> bool {
+    fn is_in_demand(&self) -> bool {
         self.paused_until.is_some() && !self.queue.is_empty()
     }
 
@@ -69,7 +75,8 @@ impl Lane {
     /// Draws the consequences of a request with the number `request`, of those below `next`.
     pub(super) fn conclude(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) {
         let Tally { delivered, throttled, failed } = std::mem::take(&mut self.tally);
-        self.pace.refill(now, self.is_in_demand());
+        self.pace.refill(now);
+        self.pace.answered(delivered > 0 && throttled == 0 && self.is_in_demand(), now);
         let slower = throttled > 0 && self.pace.throttled(request, next);
         if slower {
             self.ready_at = None;

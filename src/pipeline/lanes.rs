@@ -39,6 +39,8 @@ pub(crate) struct Lanes {
     total: Load,
     /// In those that may send.
     sendable: Load,
+    /// Lanes in which something may wait that belongs elsewhere by now.
+    doubtful: BTreeSet<LaneId>,
     /// Lanes with a tally.
     tallied: Vec<LaneId>,
     quota: Quota,
@@ -74,6 +76,7 @@ impl Lanes {
             paused: BTreeSet::new(),
             total: Load::default(),
             sendable: Load::default(),
+            doubtful: BTreeSet::new(),
             tallied: Vec::new(),
             quota,
             backoff,
@@ -167,15 +170,34 @@ impl Lanes {
                 return;
             }
             self.change(id, |lane| {
-                lane.pace.refill(now, lane.is_in_demand());
+                lane.pace.refill(now);
                 lane.pause(now);
             });
         }
     }
 
-    /// Until when the lane for `place` may not send.
-    pub(crate) fn paused_until(&self, place: Option<u64>) -> Option<Instant> {
-        self.lanes[self.route(place)].paused_until
+    /// Until when the lane for `place` backs off.
+    pub(crate) fn backs_off_until(&self, place: Option<u64>, now: Instant) -> Option<Instant> {
+        self.lanes[self.route(place)].backoff.until(now)
+    }
+
+    /// Whether the lane for `place` may not send now.
+    pub(crate) fn is_paused(&self, place: Option<u64>) -> bool {
+        self.lanes[self.route(place)].paused_until.is_some()
+    }
+
+    /// Entries that wait for the same shard as one for `place` would.
+    pub(crate) fn queued(&self, place: Option<u64>) -> usize {
+        self.lanes[self.route(place)].queue.len()
+    }
+
+    /// Takes back the payment for an entry that was not sent after all.
+    pub(crate) fn give_back(&mut self, unit: &Unit, now: Instant) {
+        let id = self.route(unit.place());
+        self.change(id, |lane| {
+            lane.give_back(unit);
+            lane.pause(now);
+        });
     }
 
     /// When the next pause of a lane ends that has something to send.
@@ -205,7 +227,7 @@ impl Lanes {
             let id = match (opens, heads.peek()) {
                 (Some((_, id)), _) => {
                     self.detach(id);
-                    self.lanes[id].pace.refill(now, false);
+                    self.lanes[id].pace.refill(now);
                     opened.push(id);
                     id
                 }
@@ -234,17 +256,20 @@ impl Lanes {
     /// Fills a request up with what the paused lanes have tokens for: so they come to wait for the same
     /// time, and for a full request.
     fn take_from_paused(&mut self, room: &mut Room, taken: &mut Vec<Unit>, now: Instant) {
-        if taken.is_empty() || room.entries == 0 {
+        if taken.is_empty() {
             return;
         }
         let paused: Vec<_> = self.held_up.values().copied().collect();
         for id in paused {
+            if room.entries == 0 {
+                return;
+            }
             if self.lanes[id].backoff.is_waiting(now) {
                 continue;
             }
             self.detach(id);
             let lane = &mut self.lanes[id];
-            lane.pace.refill(now, true);
+            lane.pace.refill(now);
             while lane.pace.may_take() {
                 let unit = lane.queue.pop_if(|_, size| room.fits(size, taken));
                 let Some(unit) = unit else { break };
@@ -271,6 +296,20 @@ impl Lanes {
         }
     }
 
+    /// Whether by what was noted nothing was delivered, and not because it was too much.
+    pub(crate) fn nothing_works(&self) -> bool {
+        let tallies = || self.tallied.iter().map(|&id| self.lanes[id].tally);
+        tallies().any(|tally| tally.failed > 0)
+            && tallies().all(|tally| tally.delivered + tally.throttled == 0)
+    }
+
+    /// Forgets what was noted.
+    pub(crate) fn forget_notes(&mut self) {
+        for id in std::mem::take(&mut self.tallied) {
+            self.lanes[id].tally = Default::default();
+        }
+    }
+
     /// Draws the consequences of what was noted of the request with the number `request`, of those below
     /// `next`.
     pub(crate) fn conclude(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) {
@@ -288,8 +327,13 @@ impl Lanes {
     }
 
     /// Whether `place` was thought to belong to another shard.
-    pub(crate) fn is_astray(&self, place: u64, shard_id: &str) -> bool {
-        self.lanes[self.route(Some(place))].shard.as_deref() != Some(shard_id)
+    pub(crate) fn is_astray(&mut self, place: u64, shard_id: &str) -> bool {
+        let id = self.route(Some(place));
+        let astray = self.lanes[id].shard.as_deref() != Some(shard_id);
+        if astray {
+            self.doubtful.insert(id);
+        }
+        astray
     }
 
     /// Learns that `place` belongs to this shard, before the request with the number `next`. Shards that
@@ -319,6 +363,8 @@ impl Lanes {
         }
         gone.into_iter().for_each(|id| self.close(id));
         self.ring = Ring::new(pieces);
+        self.doubtful.extend(0..self.lanes.len());
+        self.doubtful.retain(|id| !self.unused.contains(id));
         self.route_anew();
     }
 
@@ -330,16 +376,24 @@ impl Lanes {
         self.route_anew();
     }
 
-    /// Puts everything where it belongs by what is known now.
+    /// Puts what waits where it belongs by what is known now, as far as that has changed.
     pub(crate) fn route_anew(&mut self) {
-        let all = self.take_all();
-        for id in 1..self.lanes.len() {
-            if self.lanes[id].shard.is_none() && !self.unused.contains(&id) {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        let mut units: Vec<_> =
+            doubtful.iter().flat_map(|&id| self.change(id, |lane| lane.queue.take_all())).collect();
+        for id in doubtful {
+            if id != COMMON && self.lanes[id].shard.is_none() {
                 self.change(id, |lane| lane.paused_until = None);
                 self.unused.push(id);
             }
         }
-        all.into_iter().for_each(|unit| self.insert(unit));
+        units.sort_by_cached_key(|unit| self.route(unit.place()));
+        while let Some(last) = units.last() {
+            let id = self.route(last.place());
+            let others = units.partition_point(|unit| self.route(unit.place()) < id);
+            let of_this = units.split_off(others);
+            self.change(id, |lane| of_this.into_iter().for_each(|unit| lane.queue.insert(unit)));
+        }
     }
 
     fn route(&self, place: Option<u64>) -> LaneId {
@@ -367,6 +421,7 @@ impl Lanes {
         if let Some(shard) = self.lanes[id].shard.take() {
             self.by_shard.remove(&shard);
         }
+        self.doubtful.insert(id);
     }
 
     /// Shards that are known.

@@ -154,7 +154,7 @@ impl Pipeline {
         Self {
             rng: settings.seed.map_or_else(Rng::new, Rng::with_seed),
             stream,
-            packer: Packer::default(),
+            packer: Packer::new(settings.ordering == Ordering::PerKey),
             strands: Strands::default(),
             lanes: Lanes::new(settings.limits.quota(), backoff.clone()),
             learning: Learning::default(),
@@ -214,9 +214,23 @@ impl Pipeline {
         self.unsettled_records += 1;
         self.unsettled_bytes += record.size();
         self.totals.accepted += 1;
-        let pending = Pending::new(record, self.next_seq, now, &mut self.rng);
+        let mut pending = Pending::new(record, self.next_seq, now, &mut self.rng);
         self.next_seq += 1;
+        self.avoid_busy_shards(&mut pending);
         self.enqueue(pending);
+    }
+
+    /// Of two places on the ring a record without a key takes the one where less waits, if it would have
+    /// to wait.
+    ///
+    /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
+    fn avoid_busy_shards(&mut self, pending: &mut Pending) {
+        let place = pending.place();
+        if !self.lanes.is_paused(place) {
+            return;
+        }
+        let queued = self.lanes.queued(place);
+        pending.redraw_key_if(&mut self.rng, |place| self.lanes.queued(place) < queued);
     }
 
     /// Takes a record in that was accepted after all that wait, or after all of its group.
@@ -229,6 +243,11 @@ impl Pipeline {
         }
         match self.shards.group(&pending) {
             Some((group, shard)) => {
+                if self.is_ordered()
+                    && let Some(earlier) = self.packer.take_other(&group)
+                {
+                    self.send(earlier);
+                }
                 let sealed = self.packer.add(pending, group, shard, &self.settings.packing);
                 sealed.into_iter().flatten().for_each(|unit| self.send(unit));
             }

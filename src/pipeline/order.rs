@@ -43,8 +43,9 @@ pub enum Ordering {
     /// written when later records are. Its records then come once more, out of order. A longer time-out
     /// makes that rarer.
     ///
-    /// Records with the same partition key and different explicit hash keys lie in different places; with
-    /// `PerShard` their order is kept only within a shard.
+    /// Records with the same partition key and different explicit hash keys can lie in different shards;
+    /// with `PerShard` their order is kept within each shard. Where such records alternate, aggregates are
+    /// small: of one key only records with the same hash key share one.
     PerKey,
 }
 

@@ -83,7 +83,6 @@ impl Pipeline {
         let (entries, arrived) = (flight.units.len(), response.delivered());
         let errors = if arrived == entries { Vec::new() } else { response.errors() };
         let delivered_before = self.totals.delivered;
-        self.answered();
         let mut returned = Vec::new();
         let mut regroups = false;
         for (mut unit, result) in flight.units.into_iter().zip(response.into_results()) {
@@ -104,7 +103,15 @@ impl Pipeline {
         let delivered = (self.totals.delivered - delivered_before) as usize;
         let (records, bytes) = (flight.records, flight.bytes);
         self.last_request = Some(RequestSummary { records, entries, bytes, delivered, errors });
-        self.lanes.conclude(id.0, self.next_request, now, &mut self.rng);
+        if self.lanes.nothing_works() {
+            // An outage that is told entry by entry, and no shard's own.
+            self.lanes.forget_notes();
+            self.looked_into();
+            self.slow_down(id.0, now);
+        } else {
+            self.answered();
+            self.lanes.conclude(id.0, self.next_request, now, &mut self.rng);
+        }
         self.requeue(returned);
         self.conclude_lessons(arrived, now);
         if regroups {
@@ -112,10 +119,15 @@ impl Pipeline {
         }
     }
 
-    /// The service looked into a request: whatever kept it from doing so is over.
+    /// The service does what it is for: whatever kept it from that is over.
     pub(super) fn answered(&mut self) {
         self.backoff.reset();
         self.slots = (2 * self.slots).min(self.settings.max_in_flight);
+        self.looked_into();
+    }
+
+    /// The service looked into a request.
+    fn looked_into(&mut self) {
         self.outage = None;
         self.credential_failures = 0;
         self.forget_told_refusal();
@@ -186,6 +198,9 @@ impl Pipeline {
             if class == ErrorClass::Throttled {
                 unit.redraw_key(&mut self.rng);
             }
+            if class == ErrorClass::NotSent {
+                self.lanes.give_back(&unit, now);
+            }
             if blameless {
                 returned.push(unit);
             } else {
@@ -209,6 +224,16 @@ impl Pipeline {
         }
     }
 
+    /// Waits, and then sends one request at a time. False if the failure of the request with this number
+    /// is no news.
+    fn slow_down(&mut self, request: u64, now: Instant) -> bool {
+        let news = self.backoff.fail(request, self.next_request, now, &mut self.rng);
+        if news {
+            self.slots = 1;
+        }
+        news
+    }
+
     /// Slows the whole sink down after a failure that was not one record's.
     fn back_off(
         &mut self,
@@ -218,8 +243,7 @@ impl Pipeline {
         request: u64,
         now: Instant,
     ) {
-        let news = self.backoff.fail(request, self.next_request, now, &mut self.rng);
-        self.slots = 1;
+        let news = self.slow_down(request, now);
         if noted.code() == NO_STREAM {
             self.lanes.forget_shards();
             if self.shards.forget_all(now, &mut self.rng) {

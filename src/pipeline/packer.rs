@@ -40,8 +40,10 @@ pub(crate) struct Packer {
     order: BTreeMap<u64, Group>,
     /// Those that go on filling, since an entry of their strand is under way.
     held: BTreeMap<u64, Group>,
-    /// Of each strand those that were held. Some may be gone.
-    held_of: HashMap<Strand, Vec<u64>>,
+    /// Whether order is kept.
+    ordered: bool,
+    /// Then the one open group of each strand.
+    of_strand: HashMap<Strand, Group>,
     records: usize,
 }
 
@@ -49,6 +51,10 @@ pub(crate) struct Packer {
 pub(crate) type Sealed = [Option<Unit>; 2];
 
 impl Packer {
+    pub(crate) fn new(ordered: bool) -> Self {
+        Self { ordered, ..Self::default() }
+    }
+
     /// Records in open entries.
     pub(crate) fn records(&self) -> usize {
         self.records
@@ -56,6 +62,12 @@ impl Packer {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        let order = self.order.is_empty() && self.held.is_empty();
+        self.open.is_empty() && order && self.of_strand.is_empty() && self.records == 0
     }
 
     /// The oldest record.
@@ -107,8 +119,21 @@ impl Packer {
         }
         self.records += unit.len();
         self.order.insert(unit.seq(), group.clone());
+        if self.ordered
+            && let Some(strand) = group.clone().strand()
+        {
+            self.of_strand.insert(strand, group.clone());
+        }
         self.open.insert(group, unit);
         [sealed, None]
+    }
+
+    /// Takes what is open of another group of this one's strand: what comes must neither join it nor
+    /// overtake it.
+    pub(crate) fn take_other(&mut self, group: &Group) -> Option<Unit> {
+        let strand = group.clone().strand()?;
+        let earlier = self.of_strand.get(&strand).filter(|earlier| *earlier != group)?.clone();
+        self.take(&earlier)
     }
 
     /// Takes what is open of this group.
@@ -118,6 +143,11 @@ impl Packer {
         let seq = taken.seq();
         if self.order.remove(&seq).is_none() {
             self.held.remove(&seq);
+        }
+        if self.ordered
+            && let Some(strand) = group.clone().strand()
+        {
+            self.of_strand.remove(&strand);
         }
         Some(taken)
     }
@@ -139,10 +169,7 @@ impl Packer {
                     self.order.insert(seq, group.clone());
                     return self.take(&group);
                 }
-                Some(strand) => {
-                    self.held.insert(seq, group);
-                    self.held_of.entry(strand).or_default().push(seq);
-                }
+                Some(_) => drop(self.held.insert(seq, group)),
             }
         }
     }
@@ -163,16 +190,16 @@ impl Packer {
 
     /// Lets what was held because of this strand go.
     pub(crate) fn free(&mut self, strand: &Strand) {
-        for seq in self.held_of.remove(strand).unwrap_or_default() {
-            if let Some(group) = self.held.remove(&seq) {
-                self.order.insert(seq, group);
-            }
+        let open = self.of_strand.get(strand).and_then(|group| self.open.get(group));
+        let Some(seq) = open.map(Unit::seq) else { return };
+        if let Some(group) = self.held.remove(&seq) {
+            self.order.insert(seq, group);
         }
     }
 
     /// Takes everything.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Pending> + use<> {
-        let Self { open, .. } = std::mem::take(self);
+        let Self { open, .. } = std::mem::replace(self, Self::new(self.ordered));
         open.into_values().flat_map(Unit::into_members)
     }
 }

@@ -155,12 +155,26 @@ impl Pending {
     /// Moves a record with a random key elsewhere on the ring, away from a busy shard. False if it has
     /// another one.
     pub(crate) fn redraw_key(&mut self, rng: &mut Rng) -> bool {
-        let random = *self.record.partition_key() == PartitionKey::Random;
-        if random {
-            self.random = rng.u64(..);
-            self.find_place();
+        self.redraw_key_if(rng, |_| true)
+    }
+
+    /// The same, if it is `better` off there. False if it stays.
+    pub(crate) fn redraw_key_if(
+        &mut self,
+        rng: &mut Rng,
+        better: impl FnOnce(Option<u64>) -> bool,
+    ) -> bool {
+        if *self.record.partition_key() != PartitionKey::Random {
+            return false;
         }
-        random
+        let before = (self.random, self.place);
+        self.random = rng.u64(..);
+        self.find_place();
+        let moves = better(self.place());
+        if !moves {
+            (self.random, self.place) = before;
+        }
+        moves
     }
 
     /// Hands the record back, with a payload of its own: who keeps it must not keep a whole aggregate.

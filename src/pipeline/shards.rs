@@ -198,9 +198,13 @@ impl Shards {
     /// Notes that an answer has told of other shards than were known. Predictions have a check of their
     /// own; a list for the pace alone is asked for again.
     pub(crate) fn outdated(&mut self, now: Instant, rng: &mut Rng) {
-        if self.lists && !self.predicts {
-            self.list_again(now, rng);
+        if !self.lists || self.predicts {
+            return;
         }
+        if self.doubted_at.is_none_or(|doubted_at| doubted_at + TRUSTED_AFTER <= now) {
+            self.doubts.reset();
+        }
+        self.list_again(now, rng);
     }
 
     fn list_again(&mut self, now: Instant, rng: &mut Rng) {

@@ -6,6 +6,7 @@ mod lanes;
 mod listings;
 mod model;
 mod ordering;
+mod pace;
 mod packing;
 mod placing;
 mod receipts;

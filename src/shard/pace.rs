@@ -32,6 +32,9 @@ pub(crate) struct Pace {
     at: Option<Instant>,
     /// What was taken lately, as a share of the quota.
     usage: f64,
+    /// When the latest answer came.
+    answered_at: Option<Instant>,
+    throttles: u32,
     /// Requests with a lower number were cut before the latest decrease.
     known_before: u64,
 }
@@ -39,8 +42,14 @@ pub(crate) struct Pace {
 /// What a throttle leaves of the share.
 const DECREASE: f64 = 0.7;
 
-/// By so much the share grows in a second in which it was used up.
+/// By so much the share grows in a second in which it was used up. Of shards that are not known, nobody
+/// knows how many there are: their share grows by a part of itself, and until the second throttle doubles.
 const INCREASE: f64 = 0.015;
+const INCREASE_UNKNOWN: f64 = 0.1;
+const INCREASE_AT_FIRST: f64 = 1.0;
+
+/// An answer is credited with the growth of so many seconds at most: what lies further back is silence.
+const LONGEST_CREDIT: f64 = 1.0;
 
 /// No throttle brings the share below this.
 const LOWEST: f64 = 0.005;
@@ -48,6 +57,10 @@ const LOWEST: f64 = 0.005;
 /// Tokens of so many seconds are kept for a burst. The service keeps those of a second, so that what
 /// arrives a little earlier than it was meant to is not throttled.
 const BURST: f64 = 0.25;
+
+/// No entry is followed by a longer wait than so many seconds, or than it takes at the whole quota: how
+/// busy a shard is must be tried now and then.
+const LONGEST_DEBT: f64 = 5.0;
 
 /// Those who wait for tokens wait until they have come for so many seconds, so that requests are full.
 const QUANTUM: f64 = 0.05;
@@ -67,6 +80,8 @@ impl Pace {
             bytes,
             at: Some(now),
             usage: 0.0,
+            answered_at: None,
+            throttles: 0,
             known_before: next,
         }
     }
@@ -81,6 +96,8 @@ impl Pace {
             bytes: 0.0,
             at: None,
             usage: 0.0,
+            answered_at: None,
+            throttles: 0,
             known_before: 0,
         }
     }
@@ -97,16 +114,31 @@ impl Pace {
 
     /// Pays for an entry.
     pub(crate) fn take(&mut self, bytes: usize) {
-        let bytes = bytes as f64;
-        if self.share.is_some() {
-            self.records -= 1.0;
-            self.bytes -= bytes;
-        }
-        self.usage += (1.0 / self.quota.records).max(bytes / self.quota.bytes);
+        self.usage += self.part_of_quota(bytes);
+        let Some(share) = self.share else { return };
+        let left = |tokens: f64, taken: f64, quota: f64| {
+            let debt = taken - tokens;
+            -debt.min((LONGEST_DEBT * quota * share).max(debt * share))
+        };
+        self.records = left(self.records, 1.0, self.quota.records);
+        self.bytes = left(self.bytes, bytes as f64, self.quota.bytes);
     }
 
-    /// Brings the tokens in that have come. Where more would have been sent, the share grows with them.
-    pub(crate) fn refill(&mut self, now: Instant, in_demand: bool) {
+    /// Takes back what was paid for an entry that was not sent after all.
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        self.usage = (self.usage - self.part_of_quota(bytes)).max(0.0);
+        if self.share.is_some() {
+            self.records += 1.0;
+            self.bytes += bytes as f64;
+        }
+    }
+
+    fn part_of_quota(&self, bytes: usize) -> f64 {
+        (1.0 / self.quota.records).max(bytes as f64 / self.quota.bytes)
+    }
+
+    /// Brings the tokens in that have come.
+    pub(crate) fn refill(&mut self, now: Instant) {
         let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.at = self.at.max(Some(now));
         let seconds = since.as_secs_f64();
@@ -114,16 +146,28 @@ impl Pace {
             return;
         }
         self.usage *= (-seconds).exp();
-        let Some(share) = &mut self.share else { return };
-        if in_demand {
-            *share = (*share + INCREASE * share.max(1.0) * seconds).min(self.bound);
-        }
-        let (share, quota) = (*share, self.quota);
+        let Some(share) = self.share else { return };
+        let quota = self.quota;
         let more = |tokens: f64, quota: f64| {
             (tokens + quota * share * seconds).min((quota * share * BURST).max(1.0))
         };
         self.records = more(self.records, quota.records);
         self.bytes = more(self.bytes, quota.bytes);
+    }
+
+    /// Takes an answer. If it brings no throttle, and more would have been sent if it might, the share
+    /// grows by the time since the answer before: what is not answered teaches nothing.
+    pub(crate) fn answered(&mut self, grows: bool, now: Instant) {
+        let since = self.answered_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.answered_at = Some(now);
+        let Some(share) = self.share.filter(|_| grows) else { return };
+        let seconds = since.as_secs_f64().min(LONGEST_CREDIT);
+        let growth = match (self.bound.is_finite(), self.throttles) {
+            (true, _) => INCREASE,
+            (false, 1) => INCREASE_AT_FIRST * share,
+            (false, _) => INCREASE_UNKNOWN * share,
+        };
+        self.share = Some((share + growth * seconds).min(self.bound));
     }
 
     /// When there will be tokens for so much, or for as much as one waits for.
@@ -149,6 +193,7 @@ impl Pace {
             return false;
         }
         self.known_before = next;
+        self.throttles = self.throttles.saturating_add(1);
         self.records = self.records.min(0.0);
         self.bytes = self.bytes.min(0.0);
         // A stream has at least one shard.
@@ -181,7 +226,8 @@ mod tests {
             let end = self.now + Duration::from_secs(seconds);
             let mut sent = 0;
             loop {
-                self.pace.refill(self.now, true);
+                self.pace.refill(self.now);
+                self.pace.answered(true, self.now);
                 while self.pace.may_take() {
                     self.pace.take(bytes);
                     sent += 1;
@@ -212,11 +258,24 @@ mod tests {
 
     #[test]
     fn a_large_entry_goes_and_leaves_its_debt() {
+        for (share, bytes, waits) in
+            [(1.0, 10 << 20, 9.75), (0.01, 1 << 20, 5.0), (0.3, 10 << 20, 9.9)]
+        {
+            let mut bench = Bench::new(share);
+            bench.pace.take(bytes);
+            assert!(!bench.pace.may_take());
+            let wait = bench.pace.ready_at(1, 1, bench.now) - bench.now;
+            assert!((wait.as_secs_f64() - waits).abs() < 0.1, "{share}: {wait:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_is_not_paid_for() {
         let mut bench = Bench::new(1.0);
-        bench.pace.take(10 << 20);
-        assert!(!bench.pace.may_take());
-        let wait = bench.pace.ready_at(1, 1_000, bench.now) - bench.now;
-        assert!((wait.as_secs_f64() - 9.75).abs() < 0.01, "{wait:?}");
+        bench.pace.take(1 << 20);
+        bench.pace.give_back(1 << 20);
+        assert_eq!((bench.pace.records, bench.pace.bytes), (250.0, 262_144.0));
+        assert_eq!(bench.pace.usage, 0.0);
     }
 
     #[test]
@@ -228,8 +287,8 @@ mod tests {
         assert_eq!(bench.pace.share(), 0.7);
         let sent = bench.sent(100, 1);
         assert!((680..=720).contains(&sent), "{sent}");
-        bench.sent(100, 15);
-        assert!((bench.pace.share() - 1.0).abs() < 0.01, "{}", bench.pace.share());
+        bench.sent(100, 20);
+        assert!((bench.pace.share() - 1.0).abs() < 0.02, "{}", bench.pace.share());
         bench.sent(100, 60);
         assert_eq!(bench.pace.share(), 1.0, "never more than the quota");
     }
@@ -237,10 +296,16 @@ mod tests {
     #[test]
     fn a_share_that_is_not_used_does_not_grow() {
         let mut bench = Bench::new(0.5);
+        bench.pace.answered(true, bench.now);
         bench.now += Duration::from_secs(60);
-        bench.pace.refill(bench.now, false);
+        bench.pace.refill(bench.now);
+        bench.pace.answered(false, bench.now);
         assert_eq!(bench.pace.share(), 0.5);
         assert_eq!(bench.sent(100, 0), 125, "nor does the burst");
+        // An hour's silence counts for a second.
+        bench.now += Duration::from_secs(3600);
+        bench.pace.answered(true, bench.now);
+        assert_eq!(bench.pace.share(), 0.515);
     }
 
     #[test]
@@ -258,7 +323,7 @@ mod tests {
         let mut pace = Pace::unknown(QUOTA);
         let mut now = Instant::now();
         for _ in 0..100 {
-            pace.refill(now, false);
+            pace.refill(now);
             (0..50).for_each(|_| pace.take(1_000));
             assert!(pace.may_take() && pace.ready_at(500, 500_000, now) == now);
             now += Duration::from_millis(10);

@@ -272,7 +272,8 @@ fn suspects_wait_for_their_own_shard_only() {
     }
     bench.answer(half, |_| false);
     bench.fail(refused, "ValidationException");
-    let paused = bench.pipeline.lanes.paused_until(Some(u64::MAX)).unwrap() - bench.now;
+    let backs_off = bench.pipeline.lanes.backs_off_until(Some(u64::MAX), bench.now);
+    let paused = backs_off.unwrap() - bench.now;
     assert!(paused > Duration::from_millis(200), "for {paused:?}");
     bench.now += Duration::from_millis(100);
     assert_eq!(bench.cut_reason(), None, "they wait with their lane");

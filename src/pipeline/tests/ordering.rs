@@ -282,3 +282,49 @@ fn what_is_taken_back_holds_nobody_up() {
     bench.pipeline.flush();
     assert_eq!(texts(&bench.cut().1), ["4"]);
 }
+
+#[test]
+fn a_key_with_and_without_hash_keys_keeps_its_order_in_a_shard() {
+    for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
+        let mut bench = Bench::new(ordered(packing(aggregation)));
+        if bench.lists() {
+            let all = shard("shardId-000000000000", 0, u128::MAX);
+            bench.pipeline.listed(map(&[all]), bench.now);
+        }
+        for n in 0..9_usize {
+            let record = Record::from(("k", n.to_string()));
+            bench.send(if n % 3 < 2 { record.with_explicit_hash_key(5_u128) } else { record });
+        }
+        bench.pipeline.close();
+        let mut read = Vec::new();
+        while !bench.pipeline.is_settled() {
+            let (id, request) = bench.cut();
+            read.extend(sent(&request));
+            bench.deliver(id, &request);
+        }
+        assert_eq!(read, numbers(0..9), "{aggregation:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_always_under_way_leaves_nothing_behind() {
+    let mut settings = ordered(packing(Aggregation::PerKey));
+    settings.packing.max_records = 4;
+    settings.linger = Linger::SelfClocked(Duration::ZERO);
+    let mut bench = Bench::new(settings);
+    let four = |bench: &mut Bench| {
+        (0..2).for_each(|_| bench.send(("k", "data")));
+        bench.pipeline.flush();
+        assert_eq!(bench.cut_reason(), None, "held");
+        (0..2).for_each(|_| bench.send(("k", "data")));
+    };
+    (0..4).for_each(|_| bench.send(("k", "data")));
+    let mut under_way = bench.cut();
+    for _ in 0..1_000 {
+        four(&mut bench);
+        bench.deliver(under_way.0, &under_way.1);
+        under_way = bench.cut();
+    }
+    bench.deliver(under_way.0, &under_way.1);
+    assert!(bench.is_free() && bench.pipeline.packer.keeps_nothing());
+}

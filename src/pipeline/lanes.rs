@@ -238,13 +238,21 @@ impl Lanes {
                 }
                 (None, None) => break,
             };
+            // As long as its records are older than those of the others.
+            let other = self.ready.first_key_value().map_or(u64::MAX, |(seq, _)| *seq);
+            let other = heads.peek().map_or(other, |Reverse((head, _))| other.min(*head));
             let lane = &mut self.lanes[id];
-            let Some(unit) = lane.queue.pop_if(|_, size| room.fits(size, taken)) else { break };
-            lane.take(&unit);
-            room.take(unit.size());
-            taken.push(unit);
-            if let Some(head) = lane.head().filter(|_| lane.pace.may_take()) {
-                heads.push(Reverse((head, id)));
+            while lane.pace.may_take() {
+                let goes = |oldest: &Pending, size| oldest.seq < other && room.fits(size, taken);
+                let Some(unit) = lane.queue.pop_if(goes) else { break };
+                lane.take(&unit);
+                room.take(unit.size());
+                taken.push(unit);
+            }
+            match lane.head() {
+                Some(head) if lane.pace.may_take() && head < other => break,
+                Some(head) if lane.pace.may_take() => heads.push(Reverse((head, id))),
+                _ => {}
             }
         }
         for id in opened {
@@ -284,7 +292,10 @@ impl Lanes {
 
     /// Notes what came of an entry for `place`.
     pub(crate) fn note(&mut self, place: Option<u64>, fate: Fate) {
-        let id = self.route(place);
+        self.note_in(self.route(place), fate);
+    }
+
+    fn note_in(&mut self, id: LaneId, fate: Fate) {
         let tally = &mut self.lanes[id].tally;
         if *tally == Default::default() {
             self.tallied.push(id);
@@ -321,19 +332,20 @@ impl Lanes {
         }
     }
 
-    /// Whether `place` is known to belong to this shard.
-    pub(crate) fn knows(&self, place: u64, shard_id: &str) -> bool {
-        self.by_shard.get(shard_id).is_some_and(|&id| self.ring.knows(place, id))
-    }
-
-    /// Whether `place` was thought to belong to another shard.
-    pub(crate) fn is_astray(&mut self, place: u64, shard_id: &str) -> bool {
-        let id = self.route(Some(place));
-        let astray = self.lanes[id].shard.as_deref() != Some(shard_id);
-        if astray {
-            self.doubtful.insert(id);
+    /// Notes that an entry for `place` was delivered to this shard, and says what that means for what is
+    /// known of the shards.
+    pub(crate) fn note_delivered(&mut self, place: Option<u64>, shard_id: &str) -> Surprise {
+        let known = place.and_then(|place| self.ring.locate(place));
+        let (id, is_certain) = known.unwrap_or((COMMON, false));
+        self.note_in(id, Fate::Delivered);
+        if place.is_none() {
+            return Surprise::No;
         }
-        astray
+        if self.lanes[id].shard.as_deref() == Some(shard_id) {
+            return if is_certain { Surprise::No } else { Surprise::Detail };
+        }
+        self.doubtful.insert(id);
+        Surprise::Astray
     }
 
     /// Learns that `place` belongs to this shard, before the request with the number `next`. Shards that
@@ -507,6 +519,17 @@ impl Lanes {
             heads.insert(head, id);
         }
     }
+}
+
+/// What an entry says of the shards by the place that it came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surprise {
+    /// Nothing new.
+    No,
+    /// It was likely to lie there. Now that is certain.
+    Detail,
+    /// It was thought to belong to another shard.
+    Astray,
 }
 
 /// What an answer said of a shard.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 
 use super::Pipeline;
-use super::lanes::{Fate, Lesson};
+use super::lanes::{Lesson, Surprise};
 use crate::service::Placement;
 
 /// So many answers in a row that each contradict what was known mean that records are not placed by their
@@ -47,10 +47,10 @@ impl Learning {
 impl Pipeline {
     /// Notes where an entry came to lie.
     pub(super) fn learn_from(&mut self, place: Option<u64>, placement: &Placement) {
-        self.lanes.note(place, Fate::Delivered);
-        let Some(place) = place.filter(|_| !self.learning.stopped) else { return };
-        if !self.lanes.knows(place, placement.shard_id()) {
-            self.learning.astray += usize::from(self.lanes.is_astray(place, placement.shard_id()));
+        let surprise = self.lanes.note_delivered(place, placement.shard_id());
+        let Some(place) = place.filter(|_| surprise != Surprise::No) else { return };
+        if !self.learning.stopped {
+            self.learning.astray += usize::from(surprise == Surprise::Astray);
             self.learning.lessons.push((place, SmolStr::new(placement.shard_id())));
         }
     }

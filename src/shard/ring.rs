@@ -46,7 +46,12 @@ impl<T: Copy + PartialEq> Ring<T> {
 
     /// Who owns `place`, as far as one can tell: nobody if nothing is known.
     pub(crate) fn find(&self, place: u64) -> Option<T> {
-        let after = self.after(place);
+        self.locate(place).map(|(owner, _)| owner)
+    }
+
+    /// The same, and whether it is known and not only likely.
+    pub(crate) fn locate(&self, place: u64) -> Option<(T, bool)> {
+        let after = self.pieces.partition_point(|piece| piece.first <= place);
         let (left, right) = (after.checked_sub(1).map(|n| &self.pieces[n]), self.pieces.get(after));
         let nearest = match (left, right) {
             // A distance of 0 is one's own piece.
@@ -56,13 +61,7 @@ impl<T: Copy + PartialEq> Ring<T> {
             }
             (left, right) => left.or(right)?,
         };
-        Some(nearest.owner)
-    }
-
-    /// Whether `place` is known to be `owner`'s.
-    pub(crate) fn knows(&self, place: u64, owner: T) -> bool {
-        let piece = self.after(place).checked_sub(1).map(|n| &self.pieces[n]);
-        piece.is_some_and(|piece| place <= piece.last && piece.owner == owner)
+        Some((nearest.owner, (nearest.first..=nearest.last).contains(&place)))
     }
 
     /// Learns that `place` is `owner`'s. Pieces that contradict this belong to nobody any more; their
@@ -79,11 +78,6 @@ impl<T: Copy + PartialEq> Ring<T> {
         let gone = self.pieces.splice(from..to, [Piece { first, last, owner }]);
         gone.map(|piece| piece.owner).collect()
     }
-
-    /// The number of the first piece that begins after `place`.
-    fn after(&self, place: u64) -> usize {
-        self.pieces.partition_point(|piece| piece.first <= place)
-    }
 }
 
 #[cfg(test)]
@@ -91,6 +85,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    impl<T: Copy + PartialEq> Ring<T> {
+        fn knows(&self, place: u64, owner: T) -> bool {
+            self.locate(place) == Some((owner, true))
+        }
+    }
 
     fn ring(pieces: &[(u64, u64, char)]) -> Ring<char> {
         Ring::new(pieces.iter().copied())

@@ -4,6 +4,7 @@ use fastrand::Rng;
 use smol_str::SmolStr;
 
 use super::backoff::Backoff;
+use super::pending::Pending;
 use super::queue::Queue;
 use super::unit::Unit;
 use crate::shard::Pace;
@@ -55,21 +56,53 @@ impl Lane {
         self.paused_until.is_some() && !self.queue.is_empty()
     }
 
-    /// Pays for an entry that goes.
-    pub(super) fn take(&mut self, unit: &Unit) {
-        self.pace.take(unit.size());
-        // Whatever it waited for: it waits anew for what is left.
-        self.ready_at = None;
+    /// Whether there are tokens for its oldest entry.
+    pub(super) fn may_go(&self) -> bool {
+        self.pace.may_take(self.queue.front_bytes())
+    }
+
+    /// Takes the oldest entries for which there are tokens, as long as `condition` holds for the oldest
+    /// record and the bytes of the next.
+    pub(super) fn take_while(
+        &mut self,
+        mut condition: impl FnMut(&Pending, usize) -> bool,
+        taken: &mut Vec<Unit>,
+    ) {
+        let mut goes =
+            |pace: &Pace, oldest: &Pending, size| pace.may_take(size) && condition(oldest, size);
+        while let Some(unit) = self.queue.pop_if(|oldest, size| goes(&self.pace, oldest, size)) {
+            self.pace.take(unit.size());
+            taken.push(unit);
+            // Whatever it waited for: it waits anew for what is left.
+            self.ready_at = None;
+        }
     }
 
     /// Says until when it may not send, if it may not now.
     pub(super) fn pause(&mut self, now: Instant) {
         // One that waits does not go on with the first token: requests are to be full.
         self.ready_at = self.ready_at.filter(|at| *at > now);
-        if self.ready_at.is_none() && !self.pace.may_take() {
-            self.ready_at = Some(self.pace.ready_at(self.queue.len(), self.queue.bytes(), now));
+        if self.ready_at.is_none() {
+            self.ready_at = self.tokens_at();
         }
         self.paused_until = self.ready_at.max(self.backoff.until(now));
+    }
+
+    /// Pauses it, if it may not send what has come to its front.
+    pub(super) fn look_at_front(&mut self) {
+        if self.paused_until.is_none() {
+            self.ready_at = self.tokens_at();
+            self.paused_until = self.ready_at;
+        }
+    }
+
+    /// When there will be tokens for its oldest entry, if there are too few.
+    fn tokens_at(&self) -> Option<Instant> {
+        let front = self.queue.front_bytes();
+        if self.pace.may_take(front) {
+            return None;
+        }
+        self.pace.ready_at(front, self.queue.len(), self.queue.bytes())
     }
 
     /// Draws the consequences of a request with the number `request`, of those below `next`.
@@ -77,7 +110,8 @@ impl Lane {
         let Tally { delivered, throttled, failed } = std::mem::take(&mut self.tally);
         self.pace.refill(now);
         self.pace.answered(delivered > 0 && throttled == 0 && self.is_in_demand(), now);
-        let slower = throttled > 0 && self.pace.throttled(request, next);
+        let part = throttled as f64 / (throttled + delivered + failed) as f64;
+        let slower = throttled > 0 && self.pace.throttled(part, request, next);
         if slower {
             self.ready_at = None;
         }

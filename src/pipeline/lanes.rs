@@ -122,18 +122,16 @@ impl Lanes {
     /// Adds a record that was accepted after all others.
     pub(crate) fn push(&mut self, pending: Pending) {
         let id = self.route(pending.place());
-        let (seq, load) = (pending.seq, Load { entries: 1, records: 1, bytes: pending.size() });
+        let load = Load { entries: 1, records: 1, bytes: pending.size() };
+        if self.lanes[id].queue.is_empty() {
+            return self.change(id, |lane| lane.queue.push(pending));
+        }
         let lane = &mut self.lanes[id];
-        let was_empty = lane.queue.is_empty();
         let is_paused = lane.paused_until.is_some();
         lane.queue.push(pending);
         self.total.add(load);
         if !is_paused {
             self.sendable.add(load);
-        }
-        if was_empty {
-            let heads = if is_paused { &mut self.held_up } else { &mut self.ready };
-            heads.insert(seq, id);
         }
     }
 
@@ -209,8 +207,9 @@ impl Lanes {
     /// Takes a request's entries, the oldest first, as far as the lanes' paces allow: at least one, if any
     /// [may be sent](Self::front_sendable).
     pub(crate) fn take_request(&mut self, limits: &Limits, now: Instant) -> Vec<Unit> {
-        let mut room = Room { entries: limits.request_entries(), bytes: limits.request_bytes() };
-        let mut taken = Vec::with_capacity(self.total.entries.min(room.entries));
+        let (entries, bytes) = (limits.request_entries(), limits.request_bytes());
+        let mut room = Room { entries, bytes, is_whole: true };
+        let mut taken = Vec::with_capacity(self.total.entries.min(entries));
         self.take_from_ready(&mut room, &mut taken, now);
         self.take_from_paused(&mut room, &mut taken, now);
         taken.sort_unstable_by_key(Unit::seq);
@@ -242,16 +241,10 @@ impl Lanes {
             let other = self.ready.first_key_value().map_or(u64::MAX, |(seq, _)| *seq);
             let other = heads.peek().map_or(other, |Reverse((head, _))| other.min(*head));
             let lane = &mut self.lanes[id];
-            while lane.pace.may_take() {
-                let goes = |oldest: &Pending, size| oldest.seq < other && room.fits(size, taken);
-                let Some(unit) = lane.queue.pop_if(goes) else { break };
-                lane.take(&unit);
-                room.take(unit.size());
-                taken.push(unit);
-            }
+            lane.take_while(|oldest, size| oldest.seq < other && room.take(size), taken);
             match lane.head() {
-                Some(head) if lane.pace.may_take() && head < other => break,
-                Some(head) if lane.pace.may_take() => heads.push(Reverse((head, id))),
+                Some(head) if lane.may_go() && head < other => break,
+                Some(head) if lane.may_go() => heads.push(Reverse((head, id))),
                 _ => {}
             }
         }
@@ -278,13 +271,7 @@ impl Lanes {
             self.detach(id);
             let lane = &mut self.lanes[id];
             lane.pace.refill(now);
-            while lane.pace.may_take() {
-                let unit = lane.queue.pop_if(|_, size| room.fits(size, taken));
-                let Some(unit) = unit else { break };
-                lane.take(&unit);
-                room.take(unit.size());
-                taken.push(unit);
-            }
+            lane.take_while(|_, size| room.take(size), taken);
             lane.pause(now);
             self.attach(id);
         }
@@ -395,7 +382,6 @@ impl Lanes {
             doubtful.iter().flat_map(|&id| self.change(id, |lane| lane.queue.take_all())).collect();
         for id in doubtful {
             if id != COMMON && self.lanes[id].shard.is_none() {
-                self.change(id, |lane| lane.paused_until = None);
                 self.unused.push(id);
             }
         }
@@ -419,11 +405,16 @@ impl Lanes {
         let share = self.ring.find(place).map_or(1.0, |id| self.lanes[id].pace.share());
         let pace = Pace::of_shard(self.quota, share, next, now);
         let lane = Lane::new(Some(shard.clone()), pace, self.backoff.clone());
-        let id = self.unused.pop().unwrap_or(self.lanes.len());
-        match self.lanes.get_mut(id) {
-            Some(unused) => *unused = lane,
-            None => self.lanes.push(lane),
-        }
+        let id = match self.unused.pop() {
+            Some(id) => {
+                self.change(id, |unused| *unused = lane);
+                id
+            }
+            None => {
+                self.lanes.push(lane);
+                self.lanes.len() - 1
+            }
+        };
         self.by_shard.insert(shard, id);
         id
     }
@@ -464,7 +455,7 @@ impl Lanes {
                 None => {
                     sendable.add(Load::of(lane));
                     ready.extend(lane.head().map(|head| (head, id)));
-                    assert!(lane.pace.may_take() || self.unused.contains(&id));
+                    assert!(lane.may_go());
                 }
             }
             assert_eq!(lane.tally, Default::default());
@@ -502,6 +493,7 @@ impl Lanes {
 
     /// The reverse of [`detach`](Self::detach).
     fn attach(&mut self, id: LaneId) {
+        self.lanes[id].look_at_front();
         let lane = &self.lanes[id];
         let load = Load::of(lane);
         self.total.add(load);
@@ -547,17 +539,20 @@ pub(crate) enum Lesson {
 struct Room {
     entries: usize,
     bytes: usize,
+    /// Nothing was taken.
+    is_whole: bool,
 }
 
 impl Room {
-    /// Whether an entry fits. The first one always does.
-    fn fits(&self, size: usize, taken: &[Unit]) -> bool {
-        taken.is_empty() || (self.entries > 0 && size <= self.bytes)
-    }
-
-    fn take(&mut self, size: usize) {
-        self.entries = self.entries.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
+    /// Takes the room for an entry, if it fits. The first one always does.
+    fn take(&mut self, size: usize) -> bool {
+        let fits = self.is_whole || (self.entries > 0 && size <= self.bytes);
+        if fits {
+            self.entries = self.entries.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+            self.is_whole = false;
+        }
+        fits
     }
 }
 

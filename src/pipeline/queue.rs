@@ -45,6 +45,13 @@ impl Queue {
         }
     }
 
+    /// Bytes of the oldest entry; none if there is no entry.
+    pub(crate) fn front_bytes(&self) -> usize {
+        let placed = self.placed.first_key_value().map(|(seq, unit)| (*seq, unit.size()));
+        let fresh = self.fresh.front().map(|pending| (pending.seq, pending.size()));
+        placed.into_iter().chain(fresh).min().map_or(0, |(_, bytes)| bytes)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
         self.placed.values().flat_map(Unit::members).chain(&self.fresh)
     }

@@ -13,8 +13,8 @@ pub(crate) struct Quota {
 /// multiplicative decrease, so that producers that share a stream divide it among themselves without
 /// talking to each other.
 ///
-/// Entries are paid for with tokens, in records and in bytes, that come in with time. An entry goes while
-/// there is a token left, however large it is, and leaves the debt to those after it.
+/// Entries are paid for with tokens, in records and in bytes, that come in with time. An entry that costs
+/// more than is ever kept goes when all of that is there, and leaves the debt to those after it.
 ///
 /// Source: Chiu and Jain, "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance in
 /// Computer Networks", 1989.
@@ -42,6 +42,11 @@ pub(crate) struct Pace {
 /// What a throttle leaves of the share.
 const DECREASE: f64 = 0.7;
 
+/// A throttle of less than one in so many entries takes less than that, in proportion.
+///
+/// Source: Alizadeh et al., "Data Center TCP (DCTCP)", 2010.
+const FULL_DECREASE_AT: f64 = 0.2;
+
 /// By so much the share grows in a second in which it was used up. Of shards that are not known, nobody
 /// knows how many there are: their share grows by a part of itself, and until the second throttle doubles.
 const INCREASE: f64 = 0.015;
@@ -54,24 +59,26 @@ const LONGEST_CREDIT: f64 = 1.0;
 /// No throttle brings the share below this.
 const LOWEST: f64 = 0.005;
 
-/// Tokens of so many seconds are kept for a burst. The service keeps those of a second, so that what
-/// arrives a little earlier than it was meant to is not throttled.
+/// For a burst the tokens of a second are kept, but no more than the whole quota brings in in so many
+/// seconds. The service keeps a second's, so that what arrives a little earlier than it was meant to is not
+/// throttled.
 const BURST: f64 = 0.25;
 
 /// No entry is followed by a longer wait than so many seconds, or than it takes at the whole quota: how
 /// busy a shard is must be tried now and then.
 const LONGEST_DEBT: f64 = 5.0;
 
-/// Those who wait for tokens wait until they have come for so many seconds, so that requests are full.
+/// Those who wait for tokens wait until so many have come as the whole quota brings in in so many seconds,
+/// so that requests are full; but no longer than for the second of these times.
 const QUANTUM: f64 = 0.05;
+const LONGEST_QUANTUM: f64 = 0.2;
 
 impl Pace {
     /// The pace of a shard, at a share of its quota of 0 to 1. What was sent before, in requests with
     /// numbers below `next`, says nothing about it.
     pub(crate) fn of_shard(quota: Quota, share: f64, next: u64, now: Instant) -> Self {
         let share = share.clamp(LOWEST, 1.0);
-        let tokens = |quota: f64| quota * share * BURST;
-        let (records, bytes) = (tokens(quota.records), tokens(quota.bytes));
+        let (records, bytes) = (most_kept(quota.records, share), most_kept(quota.bytes, share));
         Self {
             quota,
             share: Some(share),
@@ -107,9 +114,17 @@ impl Pace {
         self.share.map_or(1.0, |share| share.min(1.0))
     }
 
-    /// Whether an entry may go. Once true, it stays so until something is [taken](Self::take).
-    pub(crate) fn may_take(&self) -> bool {
-        self.share.is_none() || (self.records > 0.0 && self.bytes > 0.0)
+    /// Whether an entry of so many bytes may go. Once true, it stays so until something is
+    /// [taken](Self::take).
+    pub(crate) fn may_take(&self, bytes: usize) -> bool {
+        let Some(share) = self.share else { return true };
+        self.records >= self.price(1, self.quota.records, share)
+            && self.bytes >= self.price(bytes, self.quota.bytes, share)
+    }
+
+    /// The tokens that must be there for an entry. Rounding must not make them unreachable.
+    fn price(&self, cost: usize, quota: f64, share: f64) -> f64 {
+        (cost as f64).min(most_kept(quota, share)) - 1e-6
     }
 
     /// Pays for an entry.
@@ -149,7 +164,7 @@ impl Pace {
         let Some(share) = self.share else { return };
         let quota = self.quota;
         let more = |tokens: f64, quota: f64| {
-            (tokens + quota * share * seconds).min((quota * share * BURST).max(1.0))
+            (tokens + quota * share * seconds).min(most_kept(quota, share))
         };
         self.records = more(self.records, quota.records);
         self.bytes = more(self.bytes, quota.bytes);
@@ -170,25 +185,27 @@ impl Pace {
         self.share = Some((share + growth * seconds).min(self.bound));
     }
 
-    /// When there will be tokens for so much, or for as much as one waits for.
-    pub(crate) fn ready_at(&self, records: usize, bytes: usize, now: Instant) -> Instant {
-        let Some(share) = self.share else { return now };
-        let wait = |tokens: f64, wanted: usize, quota: f64| {
-            let wanted = (wanted as f64).min(quota * share * QUANTUM);
+    /// When there will be tokens for an entry of so many bytes, and for as much as one waits for of what
+    /// comes with it.
+    pub(crate) fn ready_at(&self, entry: usize, records: usize, bytes: usize) -> Option<Instant> {
+        let share = self.share?;
+        let wait = |tokens: f64, price: f64, wanted: usize, quota: f64| {
+            let quantum = (quota * QUANTUM).min(quota * share * LONGEST_QUANTUM);
+            let wanted = (wanted as f64).min(quantum).max(price);
             (wanted - tokens) / (quota * share)
         };
-        let wait = wait(self.records, records, self.quota.records).max(wait(
-            self.bytes,
-            bytes,
-            self.quota.bytes,
-        ));
-        // A little later than exactly: there must be more than nothing.
-        now + Duration::from_secs_f64(wait.max(0.0)) + Duration::from_micros(1)
+        let Quota { records: each, bytes: size } = self.quota;
+        let records = wait(self.records, self.price(1, each, share), records, each);
+        let bytes = wait(self.bytes, self.price(entry, size, share), bytes, size);
+        // A little later than exactly, for what is rounded off.
+        let wait = Duration::from_secs_f64(records.max(bytes).max(0.0)) + Duration::from_micros(1);
+        Some(self.at? + wait)
     }
 
-    /// Takes a throttle of the request with the number `request`, of those below `next`. Requests that
-    /// were in flight at the latest decrease say nothing new; the answer is false for them.
-    pub(crate) fn throttled(&mut self, request: u64, next: u64) -> bool {
+    /// Takes a throttle of a part of the entries, 0 to 1, of the request with the number `request`, of those
+    /// below `next`. Requests that were in flight at the latest decrease say nothing new; the answer is
+    /// false for them.
+    pub(crate) fn throttled(&mut self, part: f64, request: u64, next: u64) -> bool {
         if request < self.known_before {
             return false;
         }
@@ -198,9 +215,15 @@ impl Pace {
         self.bytes = self.bytes.min(0.0);
         // A stream has at least one shard.
         let share = self.share.unwrap_or(self.usage.max(1.0));
-        self.share = Some((share * DECREASE).max(LOWEST));
+        let decrease = (1.0 - DECREASE) * (part / FULL_DECREASE_AT).min(1.0);
+        self.share = Some((share * (1.0 - decrease)).max(LOWEST));
         true
     }
+}
+
+/// The most tokens that are kept: enough for one record.
+fn most_kept(quota: f64, share: f64) -> f64 {
+    (quota * share).min(quota * BURST).max(1.0)
 }
 
 #[cfg(test)]
@@ -228,11 +251,11 @@ mod tests {
             loop {
                 self.pace.refill(self.now);
                 self.pace.answered(true, self.now);
-                while self.pace.may_take() {
+                while self.pace.may_take(bytes) {
                     self.pace.take(bytes);
                     sent += 1;
                 }
-                let ready = self.pace.ready_at(500, 500 * bytes, self.now);
+                let ready = self.pace.ready_at(bytes, 500, 500 * bytes).unwrap();
                 assert!(ready > self.now);
                 if ready > end {
                     self.now = end;
@@ -259,12 +282,12 @@ mod tests {
     #[test]
     fn a_large_entry_goes_and_leaves_its_debt() {
         for (share, bytes, waits) in
-            [(1.0, 10 << 20, 9.75), (0.01, 1 << 20, 5.0), (0.3, 10 << 20, 9.9)]
+            [(1.0, 10 << 20, 9.75), (0.01, 1 << 20, 5.0), (0.3, 10 << 20, 9.75)]
         {
             let mut bench = Bench::new(share);
             bench.pace.take(bytes);
-            assert!(!bench.pace.may_take());
-            let wait = bench.pace.ready_at(1, 1, bench.now) - bench.now;
+            assert!(!bench.pace.may_take(1));
+            let wait = bench.pace.ready_at(1, 1, 1).unwrap() - bench.now;
             assert!((wait.as_secs_f64() - waits).abs() < 0.1, "{share}: {wait:?}");
         }
     }
@@ -282,11 +305,11 @@ mod tests {
     fn a_throttle_takes_a_part_of_the_share_and_time_gives_it_back() {
         let mut bench = Bench::new(1.0);
         bench.sent(100, 1);
-        assert!(bench.pace.throttled(7, 9));
-        assert!(!bench.pace.throttled(8, 12), "it was in flight at that time");
+        assert!(bench.pace.throttled(1.0, 7, 9));
+        assert!(!bench.pace.throttled(1.0, 8, 12), "it was in flight at that time");
         assert_eq!(bench.pace.share(), 0.7);
         let sent = bench.sent(100, 1);
-        assert!((680..=720).contains(&sent), "{sent}");
+        assert!((680..=740).contains(&sent), "{sent}");
         bench.sent(100, 20);
         assert!((bench.pace.share() - 1.0).abs() < 0.02, "{}", bench.pace.share());
         bench.sent(100, 60);
@@ -301,7 +324,7 @@ mod tests {
         bench.pace.refill(bench.now);
         bench.pace.answered(false, bench.now);
         assert_eq!(bench.pace.share(), 0.5);
-        assert_eq!(bench.sent(100, 0), 125, "nor does the burst");
+        assert_eq!(bench.sent(100, 0), 250, "nor does the burst");
         // An hour's silence counts for a second.
         bench.now += Duration::from_secs(3600);
         bench.pace.answered(true, bench.now);
@@ -312,7 +335,7 @@ mod tests {
     fn throttles_without_end_leave_a_trickle() {
         let mut bench = Bench::new(1.0);
         for request in 0..1_000 {
-            bench.pace.throttled(request, request + 1);
+            bench.pace.throttled(1.0, request, request + 1);
         }
         let sent = bench.sent(100, 1);
         assert!((5..30).contains(&sent), "{sent}");
@@ -325,16 +348,16 @@ mod tests {
         for _ in 0..100 {
             pace.refill(now);
             (0..50).for_each(|_| pace.take(1_000));
-            assert!(pace.may_take() && pace.ready_at(500, 500_000, now) == now);
+            assert!(pace.may_take(1_000) && pace.ready_at(1_000, 500, 500_000).is_none());
             now += Duration::from_millis(10);
         }
-        assert!(pace.throttled(0, 1));
-        assert!(!pace.may_take());
+        assert!(pace.throttled(0.5, 0, 1));
+        assert!(!pace.may_take(1_000));
         // Of some 3,160 records of 1,000 B that were counted, at 5,000 a second.
         let share = pace.share.unwrap();
         assert!((2.0..3.5).contains(&share), "{share}");
         let mut idle = Pace::unknown(QUOTA);
-        assert!(idle.throttled(0, 1));
+        assert!(idle.throttled(1.0, 0, 1));
         assert_eq!(idle.share, Some(0.7), "a stream has at least one shard");
     }
 }

@@ -182,38 +182,6 @@ fn placement(entry: &crate::service::Entry, of: u64) -> Placement {
 }
 
 #[test]
-fn suspects_of_a_free_shard_do_not_wait_for_another_one() {
-    let mut bench = Bench::new(paced());
-    (0..2).for_each(|shard| on_shard(&mut bench, shard, 2, 10));
-    let (id, request) = next_cut(&mut bench);
-    bench.settle(id, request.entries().iter().map(|one| Ok(placement(one, 2))).collect());
-    on_shard(&mut bench, 0, 2, 10);
-    for _ in 0..60 {
-        let (id, request) = next_cut(&mut bench);
-        throttle(&mut bench, id, &request);
-    }
-    on_shard(&mut bench, 0, 2, 1_000_000);
-    on_shard(&mut bench, 1, 2, 10);
-    let (mut id, mut request) = next_cut(&mut bench);
-    while request.entries().iter().all(|entry| entry.size() < 100_000) {
-        bench.settle(id, request.entries().iter().map(|one| Ok(placement(one, 2))).collect());
-        if bench.pipeline.waiting() == 1 {
-            on_shard(&mut bench, 1, 2, 10);
-        }
-        (id, request) = next_cut(&mut bench);
-    }
-    if request.entries().len() == 1 {
-        panic!("one entry only");
-    }
-    bench.fail(id, "ValidationException");
-    let begin = bench.now;
-    next_cut(&mut bench);
-    next_cut(&mut bench);
-    let waited = bench.now - begin;
-    assert!(waited < Duration::from_secs(5), "{waited:?}");
-}
-
-#[test]
 fn one_throttle_at_the_start_does_not_stop_a_stream_without_keys() {
     let mut bench = Bench::new(Settings { buffer_records: 1_000_000, ..paced() });
     for _ in 0..500_000 {

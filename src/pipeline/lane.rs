@@ -110,8 +110,7 @@ impl Lane {
         let Tally { delivered, throttled, failed } = std::mem::take(&mut self.tally);
         self.pace.refill(now);
         self.pace.answered(delivered > 0 && throttled == 0 && self.is_in_demand(), now);
-        let part = throttled as f64 / (throttled + delivered + failed) as f64;
-        let slower = throttled > 0 && self.pace.throttled(part, request, next);
+        let slower = throttled > 0 && self.pace.throttled(request, next);
         if slower {
             self.ready_at = None;
         }

@@ -42,11 +42,6 @@ pub(crate) struct Pace {
 /// What a throttle leaves of the share.
 const DECREASE: f64 = 0.7;
 
-/// A throttle of less than one in so many entries takes less than that, in proportion.
-///
-/// Source: Alizadeh et al., "Data Center TCP (DCTCP)", 2010.
-const FULL_DECREASE_AT: f64 = 0.2;
-
 /// By so much the share grows in a second in which it was used up. Of shards that are not known, nobody
 /// knows how many there are: their share grows by a part of itself, and until the second throttle doubles.
 const INCREASE: f64 = 0.015;
@@ -71,7 +66,7 @@ const LONGEST_DEBT: f64 = 5.0;
 /// Those who wait for tokens wait until so many have come as the whole quota brings in in so many seconds,
 /// so that requests are full; but no longer than for the second of these times.
 const QUANTUM: f64 = 0.05;
-const LONGEST_QUANTUM: f64 = 0.2;
+const LONGEST_QUANTUM: f64 = 0.1;
 
 impl Pace {
     /// The pace of a shard, at a share of its quota of 0 to 1. What was sent before, in requests with
@@ -202,10 +197,9 @@ impl Pace {
         Some(self.at? + wait)
     }
 
-    /// Takes a throttle of a part of the entries, 0 to 1, of the request with the number `request`, of those
-    /// below `next`. Requests that were in flight at the latest decrease say nothing new; the answer is
-    /// false for them.
-    pub(crate) fn throttled(&mut self, part: f64, request: u64, next: u64) -> bool {
+    /// Takes a throttle of the request with the number `request`, of those below `next`. Requests that
+    /// were in flight at the latest decrease say nothing new; the answer is false for them.
+    pub(crate) fn throttled(&mut self, request: u64, next: u64) -> bool {
         if request < self.known_before {
             return false;
         }
@@ -215,8 +209,7 @@ impl Pace {
         self.bytes = self.bytes.min(0.0);
         // A stream has at least one shard.
         let share = self.share.unwrap_or(self.usage.max(1.0));
-        let decrease = (1.0 - DECREASE) * (part / FULL_DECREASE_AT).min(1.0);
-        self.share = Some((share * (1.0 - decrease)).max(LOWEST));
+        self.share = Some((share * DECREASE).max(LOWEST));
         true
     }
 }
@@ -305,8 +298,8 @@ mod tests {
     fn a_throttle_takes_a_part_of_the_share_and_time_gives_it_back() {
         let mut bench = Bench::new(1.0);
         bench.sent(100, 1);
-        assert!(bench.pace.throttled(1.0, 7, 9));
-        assert!(!bench.pace.throttled(1.0, 8, 12), "it was in flight at that time");
+        assert!(bench.pace.throttled(7, 9));
+        assert!(!bench.pace.throttled(8, 12), "it was in flight at that time");
         assert_eq!(bench.pace.share(), 0.7);
         let sent = bench.sent(100, 1);
         assert!((680..=740).contains(&sent), "{sent}");
@@ -335,7 +328,7 @@ mod tests {
     fn throttles_without_end_leave_a_trickle() {
         let mut bench = Bench::new(1.0);
         for request in 0..1_000 {
-            bench.pace.throttled(1.0, request, request + 1);
+            bench.pace.throttled(request, request + 1);
         }
         let sent = bench.sent(100, 1);
         assert!((5..30).contains(&sent), "{sent}");
@@ -351,13 +344,13 @@ mod tests {
             assert!(pace.may_take(1_000) && pace.ready_at(1_000, 500, 500_000).is_none());
             now += Duration::from_millis(10);
         }
-        assert!(pace.throttled(0.5, 0, 1));
+        assert!(pace.throttled(0, 1));
         assert!(!pace.may_take(1_000));
         // Of some 3,160 records of 1,000 B that were counted, at 5,000 a second.
         let share = pace.share.unwrap();
         assert!((2.0..3.5).contains(&share), "{share}");
         let mut idle = Pace::unknown(QUOTA);
-        assert!(idle.throttled(1.0, 0, 1));
+        assert!(idle.throttled(0, 1));
         assert_eq!(idle.share, Some(0.7), "a stream has at least one shard");
     }
 }

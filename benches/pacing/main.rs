@@ -2,8 +2,9 @@
 //! same figures on every machine.
 //!
 //! `cargo bench --bench pacing` runs every scenario with every policy, prints a table, and writes
-//! `target/pacing.json`. It fails if the sink misses one of its bounds. `-- --only overload`,
-//! `-- --policy kinesis_sink` run less of it, `-- --draw` draws `docs/pacing.svg` anew.
+//! `target/pacing.json`, and the scenarios' variants to `target/pacing_variants.json`. It fails if the sink
+//! misses one of its bounds. `-- --only overload`, `-- --policy kinesis_sink` run less of it and write no
+//! figures, `-- --draw` draws `docs/pacing.svg` anew.
 
 mod account;
 mod chart;
@@ -49,6 +50,11 @@ struct Arguments {
 }
 
 impl Arguments {
+    /// Whether every scenario is run with every policy.
+    fn is_complete(&self) -> bool {
+        self.only.is_empty() && self.policy.is_empty()
+    }
+
     fn jobs(&self) -> Vec<(Scenario, Policy)> {
         let is_wanted = |scenario: &Scenario| {
             self.only.is_empty() || self.only.iter().any(|name| scenario.name.starts_with(name))
@@ -78,7 +84,7 @@ fn main() -> ExitCode {
     }
     let (rows, series): (Vec<_>, Vec<_>) = run_all(&jobs).into_iter().unzip();
     table::print(&rows);
-    if let Err(error) = write(&rows, series, arguments.draw) {
+    if let Err(error) = write(&rows, series, &arguments) {
         eprintln!("the figures cannot be written: {error}");
         return ExitCode::FAILURE;
     }
@@ -90,10 +96,19 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn write(rows: &[Row], series: Vec<Option<Series>>, draw: bool) -> Result<(), Box<dyn Error>> {
-    let figures: Vec<_> = rows.iter().map(|row| &row.figures).collect();
-    println!("written to {}", json::write(&figures)?.display());
-    if draw {
+fn write(
+    rows: &[Row],
+    series: Vec<Option<Series>>,
+    arguments: &Arguments,
+) -> Result<(), Box<dyn Error>> {
+    if arguments.is_complete() {
+        let figures: Vec<_> = rows.iter().map(|row| &row.figures).collect();
+        let [main, variants] = json::write(&figures, Policy::ALL.len())?;
+        println!("written to {}, the variants to {}", main.display(), variants.display());
+    } else {
+        println!("pacing.json is not written: only some of it was run");
+    }
+    if arguments.draw {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pacing.svg");
         let series: Vec<_> = series.into_iter().flatten().collect();
         chart::draw(&series, &path)?;

@@ -43,6 +43,8 @@ pub struct Account {
     /// Records whose first copy comes after the first copy of one with the same key that was accepted
     /// later.
     pub out_of_order: u64,
+    /// Kinesis records that bring nothing new of a key, after one that was accepted later.
+    pub late_copies: u64,
     /// Members of aggregates that consumers throw away.
     pub unreadable: u64,
 }
@@ -58,7 +60,9 @@ impl Account {
             // Cheaper than to ask, and numbers never begin like an aggregate.
             if !record.data().starts_with(&[0xf3]) {
                 let key = record.partition_key();
-                account.read(number_of(record.data()), key, record.at(), &mut latest);
+                let number = number_of(record.data());
+                account.note_late(&[(number, key)], &latest);
+                account.read(number, key, record.at(), &mut latest);
                 continue;
             }
             let members: Vec<_> = deaggregate(record.data()).collect();
@@ -66,12 +70,31 @@ impl Account {
                 account.unreadable += members.len() as u64;
                 continue;
             }
+            let numbers: Vec<_> =
+                members.iter().map(|one| (number_of(one.data()), one.partition_key())).collect();
+            account.note_late(&numbers, &latest);
             for member in members {
                 let number = number_of(member.data());
                 account.read(number, member.partition_key(), record.at(), &mut latest);
             }
         }
         account
+    }
+
+    /// A copy of a whole aggregate brings its first records after its last ones; but the newest record of
+    /// a key in a copy must be the newest that there is of the key.
+    fn note_late(&mut self, numbers: &[(u64, Option<&Key>)], latest: &Option<HashMap<Key, u64>>) {
+        let Some(latest) = latest else { return };
+        let mut newest = HashMap::new();
+        for (number, key) in numbers {
+            let Some(key) = *key else { continue };
+            let newest = newest.entry(key).or_insert(*number);
+            *newest = (*newest).max(*number);
+        }
+        let is_late = |(key, number): &(&Key, u64)| {
+            self.first(*number).is_some() && latest.get(*key).is_some_and(|latest| number < latest)
+        };
+        self.late_copies += newest.into_iter().filter(is_late).count() as u64;
     }
 
     fn read(

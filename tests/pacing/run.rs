@@ -128,6 +128,12 @@ impl Outcome {
         if account.out_of_order > 0 {
             return Err(format!("{} records out of order", account.out_of_order));
         }
+        if account.late_copies > 0 {
+            return Err(format!(
+                "{} copies after later records of their keys",
+                account.late_copies
+            ));
+        }
         let stats = self.stream.stats();
         // Nobody can say what a shard held that was closed before it was listed: an aggregate in it is sent
         // again.

@@ -144,5 +144,6 @@ fn row(scenario: &Scenario, policy: Policy) -> (Row, Option<Series>) {
     let is_bound = policy == Policy::KinesisSink;
     let bounds = if is_bound { (scenario.bounds)(&reference) } else { Vec::new() };
     let entry_mib = scenario.keeps_payloads.then(|| measure::entry_mib(scenario, &run));
-    (Row { figures, bounds, entry_mib }, Series::of(scenario, policy, &run))
+    let entries_per_request = measure::entries_per_request(scenario, &run);
+    (Row { figures, bounds, entry_mib, entries_per_request }, Series::of(scenario, policy, &run))
 }

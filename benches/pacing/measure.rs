@@ -62,7 +62,10 @@ fn figures_of(scenario: &Scenario, policy: Policy, run: &Run) -> Figures {
         recovery_s: outage.map(|(_, end)| recovery(scenario, run, end)),
         lost: Some(run.lost as f64),
         duplicated: Some(run.account.duplicated as f64),
-        out_of_order: scenario.tells_order.then_some(run.account.out_of_order as f64),
+        // A copy that comes late is read late, too.
+        out_of_order: scenario
+            .tells_order
+            .then_some((run.account.out_of_order + run.account.late_copies) as f64),
         max_buffered_bytes: Some(run.max_buffered_bytes as f64),
     }
 }
@@ -131,6 +134,16 @@ pub fn entry_mib(scenario: &Scenario, run: &Run) -> f64 {
     let (from, to) = scenario.window();
     let [before, after] = [from, to].map(|second| sample(run, second).accepted_bytes);
     (after - before) as f64 / (to - from) as f64 / (1024.0 * 1024.0)
+}
+
+/// Entries of the requests that arrived, each of them throttled or not; requests that failed as a whole do not
+/// count.
+pub fn entries_per_request(scenario: &Scenario, run: &Run) -> Option<f64> {
+    let (from, to) = scenario.window();
+    let [before, after] = [from, to].map(|second| sample(run, second));
+    let failed = after.failed_requests - before.failed_requests;
+    let requests = (after.requests - before.requests).saturating_sub(failed);
+    (requests > 0).then(|| (after.entries - before.entries) as f64 / requests as f64)
 }
 
 /// The 99th percentile of the time from offer to write, of the records that are not for the hot shard.

@@ -25,7 +25,7 @@ pub enum Policy {
     RequeueAtOnce,
     /// A bucket for each shard that heeds no throttles, as in the KPL.
     FixedBucket,
-    /// One rate for the whole stream that heeds throttles, as in Flink and Vector.
+    /// A textbook AIMD on one rate for the whole stream, of the kind that Flink and Vector use.
     AimdWholeStream,
 }
 

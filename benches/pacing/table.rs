@@ -9,6 +9,9 @@ pub struct Row {
     pub bounds: Vec<Bound>,
     /// Bytes of entries, in MiB a second, where records travel in aggregates.
     pub entry_mib: Option<f64>,
+    /// The mean of the requests. Small requests cost as many calls as full ones, and no other figure
+    /// shows them.
+    pub entries_per_request: Option<f64>,
 }
 
 impl Row {
@@ -28,14 +31,16 @@ impl Row {
                 None => value,
             }
         };
-        names.into_iter().chain(Figure::ALL.map(cell)).collect()
+        let entries = self.entries_per_request;
+        let entries = entries.map_or("-".to_owned(), |entries| format!("{entries:.0}"));
+        names.into_iter().chain(Figure::ALL.map(cell)).chain([entries]).collect()
     }
 }
 
 /// A table in which no column is wider than it must be.
 pub fn print(rows: &[Row]) {
     let heading = ["scenario", "policy"].into_iter().chain(Figure::ALL.map(Figure::heading));
-    let heading: Vec<_> = heading.map(str::to_owned).collect();
+    let heading: Vec<_> = heading.chain(["entries/request"]).map(str::to_owned).collect();
     let lines: Vec<_> = std::iter::once(heading).chain(rows.iter().map(Row::cells)).collect();
     let width = |column: usize| {
         let cells = lines.iter().map(|cells| cells[column].chars().count());

@@ -1,5 +1,7 @@
-//! One rate for the whole stream: additive increase, multiplicative decrease, whichever shard throttles.
-//! Flink's `AIMDScalingStrategy` and Vector's adaptive concurrency are of this kind.
+//! A textbook AIMD on one rate for the whole stream: additive increase, multiplicative decrease, whichever
+//! shard throttles. It is of the kind that Flink and Vector use, and copies neither. Flink's
+//! `AIMDScalingStrategy` adapts how many messages are in flight, and its Kinesis sink takes 0.99 of them after
+//! a throttle; Vector adapts how many requests are in flight; here the rate is adapted and halved.
 
 use std::collections::VecDeque;
 use std::time::Duration;

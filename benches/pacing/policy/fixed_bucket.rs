@@ -1,4 +1,7 @@
 //! A token bucket for each shard, at 150 % of its quota, that heeds no throttles: as in the KPL.
+//!
+//! The KPL aggregates by default, and this does not: its figures are those of the KPL with
+//! `AggregationEnabled` set to false, so that all policies send the same entries.
 
 use std::collections::VecDeque;
 use std::time::Duration;

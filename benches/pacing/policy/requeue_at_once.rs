@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::baseline::{Answer, Baseline, Item, REQUEST_ENTRIES, failed, put_back};
 
-/// Between the attempts for a request that failed as a whole. The SDKs' retries wait about so long.
+/// Between the attempts for a request that failed as a whole. The SDKs' retries wait about so long. It is what
+/// decides the figure `requests_in_outage`: one request for each pause and round trip.
 const BETWEEN_RETRIES: Duration = Duration::from_millis(50);
 
 /// The queue has no bound.

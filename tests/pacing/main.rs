@@ -11,6 +11,7 @@ mod drawn;
 #[path = "../../benches/pacing/load.rs"]
 #[expect(dead_code, reason = "the bench has hot shards, too")]
 mod load;
+mod manners;
 mod run;
 #[path = "../../benches/pacing/watched.rs"]
 mod watched;

@@ -1,0 +1,155 @@
+//! How politely and how evenly the sink sends, on virtual time: what the bench shows in a minute, for every
+//! `cargo test`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::StreamExt;
+use kinesis_sink::service::{Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::sim::{SimStats, SimStream};
+use kinesis_sink::{KinesisSink, Record};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tower::service_fn;
+
+use super::load::{Keys, Load, Source, number_of};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Offers so many records a second for so long, and lets something happen to the stream in each second.
+/// The counters, second by second.
+async fn offer(
+    stream: &SimStream,
+    rate: f64,
+    seconds: u64,
+    happen: impl Fn(u64, &SimStream),
+) -> Vec<SimStats> {
+    let load = Load {
+        seed: 1,
+        rate,
+        keys: Keys::Random,
+        without_hot: false,
+        producers: 1,
+        producer: 0,
+        record_bytes: 100,
+    };
+    let sink = KinesisSink::builder().with_seed(1).build_with(stream.service(), "example");
+    let mut sink = sink.unwrap();
+    let source = Source::new(load, Duration::from_secs(seconds));
+    let send = timeout(
+        Duration::from_secs(seconds),
+        source.map(|offered| Ok(offered.record())).forward(&mut sink),
+    );
+    let watch = async {
+        let start = Instant::now();
+        let mut samples = vec![stream.stats()];
+        for second in 1..=seconds {
+            sleep_until(start + SECOND * second as u32 - Duration::from_millis(1)).await;
+            samples.push(stream.stats());
+            happen(second, stream);
+        }
+        samples
+    };
+    futures::future::join(send, watch).await.1
+}
+
+fn stream(shards: usize) -> SimStream {
+    SimStream::builder().with_shards(shards).with_seed(1).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overloaded_stream_is_used_up_with_full_requests_and_without_throttles() {
+    let stream = stream(4);
+    let samples = offer(&stream, 12_000.0, 12, |_, _| ()).await;
+    let (before, after) = (&samples[2], &samples[12]);
+    assert_eq!(after.throttled_entries, before.throttled_entries);
+    let written = after.accepted_entries - before.accepted_entries;
+    assert!((39_500..=40_100).contains(&written), "{written}");
+    let entries = (after.entries - before.entries) / (after.requests - before.requests);
+    assert!(entries > 150, "{entries} entries in a request");
+}
+
+/// A shard that keeps less than a second's quota tells whether the sink goes by its tokens, one by one.
+#[tokio::test(start_paused = true)]
+async fn no_request_takes_more_of_a_shard_than_the_pace_allows() {
+    let builder = SimStream::builder().with_seed(1).with_burst(Duration::from_millis(300));
+    let stream = builder.build().unwrap();
+    let samples = offer(&stream, 3_000.0, 30, |_, _| ()).await;
+    let (before, after) = (&samples[10], &samples[30]);
+    let throttled = after.throttled_entries - before.throttled_entries;
+    let entries = after.entries - before.entries;
+    assert!(throttled * 50 <= entries, "{throttled} of {entries}");
+    let written = (after.accepted_entries - before.accepted_entries) as f64 / 20.0;
+    assert!(written > 900.0, "{written}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_comes_back_after_others_have_gone() {
+    let stream = stream(1);
+    let samples = offer(&stream, 3_000.0, 60, |second, stream| match second {
+        5 => stream.set_load(0.5),
+        25 => stream.set_load(0.0),
+        _ => {}
+    });
+    let samples = samples.await;
+    let written = |from: usize, to: usize| {
+        (samples[to].accepted_entries - samples[from].accepted_entries) as f64 / (to - from) as f64
+    };
+    assert!((420.0..=520.0).contains(&written(10, 25)), "{}", written(10, 25));
+    let throttled = samples[25].throttled_entries - samples[8].throttled_entries;
+    let entries = samples[25].entries - samples[8].entries;
+    assert!(throttled * 33 < entries, "{throttled} of {entries}");
+    assert!(written(55, 60) > 950.0, "{}", written(55, 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_shards_begin_at_their_parents_share() {
+    let stream = stream(2);
+    let samples = offer(&stream, 8_000.0, 30, |second, stream| match second {
+        2 => stream.set_load(0.8),
+        20 => stream.update_shard_count(4).unwrap(),
+        _ => {}
+    });
+    let samples = samples.await;
+    let entries = samples[23].entries - samples[20].entries;
+    let at_most = 4.0 * 1_000.0 * 0.4 * 3.0;
+    assert!((entries as f64) < at_most, "{entries} sent in three seconds after the reshard");
+}
+
+/// A stream that draws a shard for each record, as those with `AUTO` do, without saying so.
+#[tokio::test(start_paused = true)]
+async fn where_keys_do_not_place_records_nothing_is_learned_for_a_while() {
+    let rng = Arc::new(Mutex::new(Rng::with_seed(1)));
+    let service = service_fn(move |request: PutRecordsRequest| {
+        let rng = Arc::clone(&rng);
+        async move {
+            sleep(Duration::from_millis(20)).await;
+            let mut rng = rng.lock().unwrap();
+            let shard = |_| Ok(Placement::new(format!("shardId-{}", rng.u8(..4)), "1"));
+            let results = request.entries().iter().map(shard).collect();
+            Ok::<_, PutRecordsError>(PutRecordsResponse::new(results))
+        }
+    });
+    let mut sink = KinesisSink::builder().with_seed(1).build_with(service, "example").unwrap();
+    let records = (0..100_000_u32).map(|number| Ok(Record::from((number.to_string(), "x"))));
+    let start = Instant::now();
+    futures::stream::iter(records).forward(&mut sink).await.unwrap();
+    // Ten answers teach lanes of 1,000 records a second; without them 100,000 a second go.
+    assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_go_first_whichever_lane_they_are_in() {
+    let stream = stream(4);
+    let samples = offer(&stream, 2_000.0, 10, |_, _| ()).await;
+    assert_eq!(samples[10].throttled_entries, 0);
+    let mut latest: HashMap<&str, u64> = HashMap::new();
+    let written = stream.written();
+    for record in &written {
+        let number = number_of(record.data());
+        let behind = latest.get(record.shard_id()).map_or(0, |last| last.saturating_sub(number));
+        assert!(behind < 200, "{behind}");
+        latest.insert(record.shard_id(), number);
+    }
+}

@@ -153,3 +153,46 @@ async fn the_oldest_go_first_whichever_lane_they_are_in() {
         latest.insert(record.shard_id(), number);
     }
 }
+
+/// Producers that know nothing of each other offer three times what two shards take.
+#[tokio::test(start_paused = true)]
+async fn ten_producers_share_a_stream_fairly_and_without_throttles() {
+    const PRODUCERS: u64 = 10;
+    let stream = stream(2);
+    let time = 25 * SECOND;
+    let producers = (0..PRODUCERS).map(|producer| {
+        let load = Load {
+            seed: producer,
+            rate: 600.0,
+            keys: Keys::Random,
+            without_hot: false,
+            producers: PRODUCERS,
+            producer,
+            record_bytes: 100,
+        };
+        let builder = KinesisSink::builder().with_seed(producer);
+        let mut sink = builder.build_with(stream.service(), "example").unwrap();
+        async move {
+            let source = Source::new(load, time).map(|offered| Ok(offered.record()));
+            let _ = timeout(time, source.forward(&mut sink)).await;
+        }
+    });
+    let producers = futures::future::join_all(producers);
+    let before = async {
+        sleep(10 * SECOND).await;
+        stream.stats()
+    };
+    let (_, before) = futures::future::join(producers, before).await;
+    let after = stream.stats();
+    let throttled = after.throttled_entries - before.throttled_entries;
+    let entries = after.entries - before.entries;
+    assert!(throttled * 33 < entries, "{throttled} of {entries}");
+    let mut shares = [0.0; PRODUCERS as usize];
+    for record in stream.written().iter().filter(|record| record.at() >= 10 * SECOND) {
+        shares[(number_of(record.data()) % PRODUCERS) as usize] += 1.0;
+    }
+    let (sum, squares) = (shares.iter().sum::<f64>(), shares.iter().map(|share| share * share));
+    let fairness = sum * sum / (PRODUCERS as f64 * squares.sum::<f64>());
+    assert!(fairness > 0.85, "{fairness}: {shares:?}");
+    assert!(sum > 15.0 * 2_000.0 * 0.93, "{sum}");
+}

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::{Faults, Latency, SimStream};
-use kinesis_sink::{Aggregation, Key, KinesisSink, Limits, Ordering, SinkBuilder};
+use kinesis_sink::{
+    Aggregation, Distribution, HashKey, Key, KinesisSink, Limits, Linger, Ordering, PartitionKey,
+    Record, SinkBuilder,
+};
 
-use super::load::{Keys, Load};
+use super::load::{Keys, Load, Offered};
 
 pub fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -21,8 +25,36 @@ pub enum Event {
     Outage {
         lasts: Duration,
     },
+    /// No request arrives, and none is answered.
+    Silence {
+        lasts: Duration,
+    },
     /// Of other producers.
     Load(f64),
+}
+
+impl Event {
+    /// Of those that go by.
+    pub fn lasts(self) -> Option<Duration> {
+        match self {
+            Self::Outage { lasts } | Self::Silence { lasts } => Some(lasts),
+            _ => None,
+        }
+    }
+}
+
+/// What decides on which shard a record lands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    ByKey,
+    /// Explicit hash keys: one for each key, or several in turns.
+    ByHash {
+        turns: bool,
+    },
+    /// The service, with or without a key.
+    ByService {
+        keyless: bool,
+    },
 }
 
 /// All that a run depends on.
@@ -55,6 +87,11 @@ pub struct Drawn {
     pub time: Duration,
     /// When the sink is made to hand back what it holds, if it is.
     pub taken_back_at: Option<Duration>,
+    pub placed: Placed,
+    /// How long requests fill, if that is set.
+    pub fill: Option<Duration>,
+    pub deadline: Option<Duration>,
+    pub max_attempts: Option<u32>,
 }
 
 impl Drawn {
@@ -72,7 +109,7 @@ impl Drawn {
             true => record_bytes * rng.usize(1..=200),
             false => 32 << 20,
         };
-        Self {
+        let drawn = Self {
             seed,
             shards,
             quota: (records, bytes.max(2_000)),
@@ -97,6 +134,64 @@ impl Drawn {
             rate: f64::from(records) * shards as f64 * between(rng, 0.3, 4.0),
             time,
             taken_back_at: (rng.u8(..4) == 0).then(|| time.mul_f64(rng.f64())),
+            ..Self::calm(seed)
+        };
+        drawn.with_rare_settings(rng)
+    }
+
+    /// What most users leave as it is. Nobody can tell where aggregates lie if keys do not place them.
+    fn with_rare_settings(mut self, rng: &mut Rng) -> Self {
+        self.placed = match rng.u8(..6) {
+            0 => {
+                // By shard, the order of a key is kept within each shard only.
+                let turns = self.aggregation != Aggregation::PerShard && rng.bool();
+                Placed::ByHash { turns }
+            }
+            1 | 2 if self.aggregation == Aggregation::Off => {
+                Placed::ByService { keyless: rng.bool() }
+            }
+            _ => Placed::ByKey,
+        };
+        self.fill = (rng.u8(..5) == 0).then(|| ms(rng.u64(1..=300)));
+        self.deadline = (rng.u8(..5) == 0).then(|| ms(rng.u64(100..=5_000)));
+        self.max_attempts = (rng.u8(..5) == 0).then(|| rng.u32(1..=10));
+        if rng.u8(..8) == 0 {
+            let silence = Event::Silence { lasts: ms(rng.u64(100..=3_000)) };
+            self.events.push((self.time.mul_f64(rng.f64()), silence));
+            self.events.sort_by_key(|(at, _)| *at);
+        }
+        self
+    }
+
+    /// One shard with the service's quota, at which nothing goes wrong, and a sink with what it has by
+    /// default. Half of what the shard takes is offered.
+    pub fn calm(seed: u64) -> Self {
+        Self {
+            seed,
+            shards: 1,
+            quota: (1_000, 1 << 20),
+            knows_quota: false,
+            burst: ms(1_000),
+            latency: Latency::constant(ms(20)),
+            faults: Faults::default(),
+            other_load: 0.0,
+            late_writes: false,
+            events: Vec::new(),
+            aggregation: Aggregation::Off,
+            aggregate_bytes: 51_200,
+            ordering: Ordering::Unordered,
+            buffer_records: 10_000,
+            buffer_bytes: 32 << 20,
+            request_entries: 500,
+            keys: 0,
+            record_bytes: 100,
+            rate: 500.0,
+            time: ms(10_000),
+            taken_back_at: None,
+            placed: Placed::ByKey,
+            fill: None,
+            deadline: None,
+            max_attempts: None,
         }
     }
 
@@ -104,6 +199,10 @@ impl Drawn {
         let builder = SimStream::builder().with_shards(self.shards).with_seed(self.seed);
         let builder = builder.with_shard_quota(self.quota.0, self.quota.1).with_burst(self.burst);
         let builder = builder.with_latency(self.latency).with_faults(self.faults.clone());
+        let builder = match self.placed {
+            Placed::ByService { .. } => builder.with_distribution(Distribution::ByService),
+            _ => builder,
+        };
         builder.with_load(self.other_load).build().expect("the settings are valid")
     }
 
@@ -113,7 +212,7 @@ impl Drawn {
             limits = limits.with_shard_records(self.quota.0 as usize);
             limits = limits.with_shard_bytes(self.quota.1.into());
         }
-        let builder = KinesisSink::builder()
+        let mut builder = KinesisSink::builder()
             .with_limits(limits)
             .with_aggregation(self.aggregation)
             .with_aggregate_bytes(self.aggregate_bytes)
@@ -121,6 +220,15 @@ impl Drawn {
             .with_buffer_records(self.buffer_records)
             .with_buffer_bytes(self.buffer_bytes)
             .with_seed(self.seed);
+        if let Some(fill) = self.fill {
+            builder = builder.with_linger(Linger::Fill(fill));
+        }
+        if let Some(deadline) = self.deadline {
+            builder = builder.with_deadline(deadline);
+        }
+        if let Some(attempts) = self.max_attempts {
+            builder = builder.with_max_attempts(attempts);
+        }
         match self.aggregation {
             Aggregation::PerShard => builder.with_list_shards(stream.clone()),
             _ => builder,
@@ -138,6 +246,24 @@ impl Drawn {
             producers: 1,
             producer: 0,
             record_bytes: self.record_bytes,
+        }
+    }
+
+    pub fn record(&self, offered: Offered) -> Record {
+        let number = offered.number;
+        let hash =
+            offered.key.as_ref().map_or_else(|| hash_of(&number.to_string()), |key| hash_of(key));
+        let record = offered.record();
+        match self.placed {
+            Placed::ByHash { turns } => {
+                let turn = if turns { number % 4 } else { 2 };
+                let hash = hash.get().rotate_left(32 * turn as u32);
+                record.with_explicit_hash_key(HashKey::new(hash))
+            }
+            Placed::ByService { keyless: true } => {
+                record.with_partition_key(PartitionKey::ServiceManaged)
+            }
+            _ => record,
         }
     }
 }

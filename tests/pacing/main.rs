@@ -13,6 +13,7 @@ mod drawn;
 mod load;
 mod manners;
 mod run;
+mod trouble;
 #[path = "../../benches/pacing/watched.rs"]
 mod watched;
 
@@ -82,6 +83,9 @@ fn the_seeds_reach_what_they_are_for() {
         ("a record taken back", 0),
         ("a full buffer", 0),
         ("a quota used up in order", 0),
+        ("a record given up", 0),
+        ("an explicit hash key", 0),
+        ("a stream that places records", 0),
     ];
     for seed in 0..50 {
         let outcome = run::check(seed).unwrap_or_else(|error| panic!("{seed}: {error}"));
@@ -102,6 +106,9 @@ fn the_seeds_reach_what_they_are_for() {
             outcome.handed_back.len() as u64,
             u64::from(is_full),
             if is_ordered { stats.throttled_entries } else { 0 },
+            outcome.failed as u64,
+            u64::from(matches!(drawn.placed, drawn::Placed::ByHash { .. })),
+            u64::from(matches!(drawn.placed, drawn::Placed::ByService { .. })),
         ];
         seen.iter_mut().zip(counts).for_each(|((_, seen), count)| *seen += count);
     }

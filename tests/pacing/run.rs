@@ -1,6 +1,7 @@
 //! Runs a drawn scenario, and checks what the sink promises.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -27,7 +28,9 @@ const ALL_IS_WRITTEN: Duration = Duration::from_secs(10);
 /// What came of it.
 pub struct Outcome {
     pub watched: Watched<Timeout<SimService>>,
+    /// What was taken back, and what failed for good.
     pub handed_back: Vec<Undelivered>,
+    pub failed: usize,
     pub stream: SimStream,
     ranges: Ranges,
     pub written: Vec<Written>,
@@ -40,13 +43,17 @@ pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
     let stream = drawn.stream();
     let service = ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000)));
     let service = service.service(stream.service());
-    let sink = drawn.builder(&stream).build_with(service, "example");
+    let failed = Arc::new(Mutex::new(Vec::new()));
+    let dead_letters = Arc::clone(&failed);
+    let put = move |undelivered: Undelivered| dead_letters.lock().unwrap().push(undelivered);
+    let builder = drawn.builder(&stream).with_dead_letters(put);
+    let sink = builder.build_with(service, "example");
     let mut watched = Watched::new(sink.map_err(|error| error.to_string())?);
     let mut ranges = Ranges::default();
     let mut handed_back = Vec::new();
     let send = async {
         let source = Source::new(drawn.load(), drawn.time);
-        let send = source.map(|offered| Ok(offered.record())).forward(&mut watched);
+        let send = source.map(|offered| Ok(drawn.record(offered))).forward(&mut watched);
         match drawn.taken_back_at {
             Some(after) => {
                 if let Ok(sent) = timeout(after, send).await {
@@ -65,11 +72,15 @@ pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
     sent?;
     sleep(ALL_IS_WRITTEN).await;
     let written = stream.written();
-    Ok(Outcome { watched, handed_back, stream, ranges, written })
+    let failed: Vec<_> = failed.lock().unwrap().drain(..).collect();
+    let count = failed.len();
+    handed_back.extend(failed);
+    Ok(Outcome { watched, handed_back, failed: count, stream, ranges, written })
 }
 
 fn settles_in(drawn: &Drawn) -> Duration {
-    SETTLES_IN + FOR_EACH_RECORD.mul_f64(drawn.rate * drawn.time.as_secs_f64())
+    let for_each = FOR_EACH_RECORD + drawn.fill.unwrap_or_default();
+    SETTLES_IN + for_each.mul_f64(drawn.rate * drawn.time.as_secs_f64())
 }
 
 /// Lets happen what happens. When nothing more is offered, nothing goes wrong any more, either.
@@ -78,9 +89,7 @@ async fn conduct(drawn: &Drawn, stream: &SimStream, ranges: &mut Ranges) {
     let mut rng = Rng::with_seed(drawn.seed);
     let mut changes: Vec<_> = drawn.events.iter().map(|(at, event)| (*at, Some(*event))).collect();
     for (at, event) in &drawn.events {
-        if let Event::Outage { lasts } = event {
-            changes.push((*at + *lasts, None));
-        }
+        changes.extend(event.lasts().map(|lasts| (*at + lasts, None)));
     }
     changes.sort_by_key(|(at, _)| *at);
     ranges.note(stream);
@@ -112,6 +121,7 @@ fn happen(event: Event, stream: &SimStream, rng: &mut Rng) {
         Event::Outage { .. } => {
             stream.set_faults(Faults::default().with_outage("ServiceUnavailable", 503));
         }
+        Event::Silence { .. } => stream.set_faults(Faults::default().with_lost_requests(1.0)),
         Event::Load(share) => stream.set_load(share),
     }
 }
@@ -125,6 +135,9 @@ impl Outcome {
         let account = Account::of(&self.written, &self.ranges, keeps_order);
         self.check_nothing_lost(&account)?;
         self.check_bounds(drawn)?;
+        if self.failed > 0 && drawn.deadline.is_none() && drawn.max_attempts.is_none() {
+            return Err(format!("{} records given up without a reason", self.failed));
+        }
         if account.out_of_order > 0 {
             return Err(format!("{} records out of order", account.out_of_order));
         }
@@ -172,9 +185,12 @@ impl Outcome {
             return Err(format!("{} was written, it says it is not", number(undelivered)));
         }
         let totals = self.totals();
-        let told = totals.delivered + totals.taken_back;
+        let told = totals.delivered + totals.taken_back + totals.failed;
         if totals.accepted != told || totals.accepted != accepted.len() as u64 {
             return Err(format!("the totals do not add up: {totals:?}"));
+        }
+        if totals.failed != self.failed as u64 {
+            return Err(format!("{} records handed over as failed: {totals:?}", self.failed));
         }
         Ok(())
     }
@@ -200,12 +216,20 @@ impl Outcome {
 ///
 /// A promise was broken, or something panicked.
 pub fn check(seed: u64) -> Result<Outcome, String> {
-    let drawn = Drawn::new(seed);
+    check_drawn(&Drawn::new(seed))
+}
+
+/// The same of any scenario.
+///
+/// # Errors
+///
+/// A promise was broken, or something panicked.
+pub fn check_drawn(drawn: &Drawn) -> Result<Outcome, String> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
     let checked = async {
-        let outcome = run(&drawn).await?;
-        outcome.check(&drawn).map(|()| outcome)
+        let outcome = run(drawn).await?;
+        outcome.check(drawn).map(|()| outcome)
     };
     let checked = std::panic::AssertUnwindSafe(checked).catch_unwind();
     let checked = runtime.block_on(checked).unwrap_or_else(|_| Err("a panic, see above".into()));

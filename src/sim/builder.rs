@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bucket::Quota;
-use super::{Faults, Latency, MAX_SHARDS, REGION, SimStream};
+use super::{Faults, LONGEST, Latency, MAX_SHARDS, REGION, SimStream};
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::MAX_RECORD_BYTES;
 use crate::stream::{Distribution, StreamDescription, StreamId};
@@ -16,7 +16,7 @@ use crate::stream::{Distribution, StreamDescription, StreamId};
 /// | [account](Self::with_account) | `123456789012` | 12 digits |
 /// | [shards](Self::with_shards) | 1 | 1 to 10,000 |
 /// | [seed](Self::with_seed) | drawn | any |
-/// | [latency](Self::with_latency) | 20 ms | any |
+/// | [latency](Self::with_latency) | 20 ms | 0 s to 1 h |
 /// | [shard quota](Self::with_shard_quota) | 1,000 records/s, 1 MiB/s | 1/s and up |
 /// | [burst](Self::with_burst) | 1 s | 0 s to 1 h |
 /// | [faults](Self::with_faults) | none | |
@@ -194,8 +194,7 @@ impl SimBuilder {
         SettingError::check("shards", self.shards, 1..=MAX_SHARDS)?;
         SettingError::check("records_per_s", self.quota.records_per_s, 1..=u32::MAX)?;
         SettingError::check("bytes_per_s", self.quota.bytes_per_s, 1..=u32::MAX)?;
-        let burst = Duration::ZERO..=Duration::from_secs(3_600);
-        SettingError::check("burst", self.quota.burst, burst)?;
+        SettingError::check("burst", self.quota.burst, Duration::ZERO..=LONGEST)?;
         SettingError::check("load", self.load, 0.0..=1.0)?;
         let bytes = self.description.max_record_bytes();
         SettingError::check("max_record_bytes", bytes, 1..=MAX_RECORD_BYTES)?;

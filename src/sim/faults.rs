@@ -3,6 +3,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use smol_str::SmolStr;
 
+use super::LONGEST;
 use super::state::message_of;
 use crate::service::PutRecordsError;
 
@@ -111,10 +112,11 @@ impl Faults {
     ///
     /// # Panics
     ///
-    /// As [`with_lost_requests`](Self::with_lost_requests).
+    /// As [`with_lost_requests`](Self::with_lost_requests), or the delay is more than 1 h.
     #[must_use]
     #[track_caller]
     pub fn with_late_writes(self, share: f64, by: Duration) -> Self {
+        assert!(by <= LONGEST, "the delay is {by:?}; set 1 h at most");
         self.with_request_fault(share, Fate::Late { by })
     }
 
@@ -220,6 +222,12 @@ mod tests {
     #[should_panic(expected = "come to 1.1")]
     fn more_than_all_requests_is_refused() {
         let _ = Faults::default().with_lost_requests(0.6).with_lost_answers(0.5);
+    }
+
+    #[test]
+    #[should_panic(expected = "the delay is")]
+    fn a_delay_beyond_an_hour_is_refused() {
+        let _ = Faults::default().with_late_writes(1.0, Duration::MAX);
     }
 
     #[test]

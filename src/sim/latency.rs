@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::LONGEST;
+
 /// How long a request takes from the call to the answer; drawn anew for each. Half of it passes before
-/// the stream sees the request.
+/// the stream sees the request. An hour at most.
 ///
 /// tokio's clock ticks in milliseconds: fractions of one are rounded up by its timers.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,8 +26,14 @@ const MOST_SIGMAS: f64 = 4.0;
 
 impl Latency {
     /// The same for every request.
+    ///
+    /// # Panics
+    ///
+    /// It is more than 1 h.
     #[must_use]
+    #[track_caller]
     pub const fn constant(time: Duration) -> Self {
+        assert!(time.as_millis() <= LONGEST.as_millis(), "a latency is 1 h at most");
         Self(Kind::Constant { time })
     }
 
@@ -33,27 +41,29 @@ impl Latency {
     ///
     /// # Panics
     ///
-    /// The range is empty.
+    /// The range is empty, or ends after 1 h.
     #[must_use]
     #[track_caller]
     pub fn uniform(range: RangeInclusive<Duration>) -> Self {
         let (min, max) = range.into_inner();
         assert!(min <= max, "the range of the latency ends before it starts: {min:?} to {max:?}");
+        assert!(max <= LONGEST, "the latency goes up to {max:?}; set 1 h at most");
         Self(Kind::Uniform { min, max })
     }
 
     /// The shape of real round trips: as many below the median as above, and a long tail. `sigma` is the
     /// standard deviation of the time's logarithm: with 0.5, one request in 100 takes 3.2 times the
     /// median or longer, with 1.0 one takes 10 times. Draws beyond four standard deviations, one in
-    /// 16,000, are cut to that.
+    /// 16,000, are cut to that, and those beyond an hour to one.
     ///
     /// # Panics
     ///
-    /// `sigma` is not between 0.0 and 3.0.
+    /// `sigma` is not between 0.0 and 3.0, or the median is more than 1 h.
     #[must_use]
     #[track_caller]
     pub fn log_normal(median: Duration, sigma: f64) -> Self {
         assert!((0.0..=3.0).contains(&sigma), "sigma is {sigma}; set it between 0.0 and 3.0");
+        assert!(median <= LONGEST, "the median of the latency is {median:?}; set 1 h at most");
         Self(Kind::LogNormal { median, sigma })
     }
 
@@ -61,8 +71,10 @@ impl Latency {
         match self.0 {
             Kind::Constant { time } => time,
             Kind::Uniform { min, max } => min + (max - min).mul_f64(rng.f64()),
-            Kind::LogNormal { median, sigma } => median
-                .mul_f64((sigma * standard_normal(rng).clamp(-MOST_SIGMAS, MOST_SIGMAS)).exp()),
+            Kind::LogNormal { median, sigma } => {
+                let sigmas = standard_normal(rng).clamp(-MOST_SIGMAS, MOST_SIGMAS);
+                median.mul_f64((sigma * sigmas).exp()).min(LONGEST)
+            }
         }
     }
 }
@@ -116,5 +128,30 @@ mod tests {
     #[should_panic(expected = "ends before it starts")]
     fn an_empty_range_is_refused() {
         let _ = Latency::uniform(Duration::from_secs(2)..=Duration::from_secs(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "a latency is 1 h at most")]
+    fn a_constant_beyond_an_hour_is_refused() {
+        let _ = Latency::constant(Duration::MAX);
+    }
+
+    #[test]
+    #[should_panic(expected = "the latency goes up to")]
+    fn a_range_beyond_an_hour_is_refused() {
+        let _ = Latency::uniform(Duration::ZERO..=Duration::MAX);
+    }
+
+    #[test]
+    #[should_panic(expected = "the median of the latency is")]
+    fn a_median_beyond_an_hour_is_refused() {
+        let _ = Latency::log_normal(Duration::MAX, 3.0);
+    }
+
+    #[test]
+    fn no_draw_is_beyond_an_hour() {
+        let times = drawn(Latency::log_normal(LONGEST, 3.0));
+        assert_eq!((times[9_999], times[5_100]), (LONGEST, LONGEST));
+        assert_eq!(drawn(Latency::constant(LONGEST))[0], LONGEST);
     }
 }

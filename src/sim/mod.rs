@@ -64,10 +64,15 @@
 //! the same fate, whatever runs between them. The seed is drawn unless it is set. `Debug` shows it, and a
 //! test that panics prints it.
 //!
+//! That takes a runtime of one thread, tokio's `current_thread`, which is what `#[tokio::test]` makes. On several
+//! threads all of the above holds as well, but calls race each other: one seed then gives many stories.
+//!
 //! # What it leaves out
 //!
 //! Splits and merges take no time. Readers have no limits, and nothing is ever too old to be read. There
 //! are no permissions and no encryption; [`Faults::with_outage`] stands in for what comes of them.
+
+use std::time::Duration;
 
 mod bucket;
 mod builder;
@@ -95,6 +100,9 @@ pub use written::Written;
 
 /// Most shards of a stream: beyond what the service gives an account without a talk.
 const MAX_SHARDS: usize = 10_000;
+
+/// The longest latency, delay and burst: what passes any time-out, and yet is far from where clocks overflow.
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Where the stream is said to lie.
 const REGION: &str = "us-east-1";

@@ -1,6 +1,6 @@
 //! What became of every record, as a consumer of the stream finds it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use kinesis_sink::Key;
@@ -43,7 +43,8 @@ pub struct Account {
     /// Records whose first copy comes after the first copy of one with the same key that was accepted
     /// later.
     pub out_of_order: u64,
-    /// Kinesis records that bring nothing new of a key, after one that was accepted later.
+    /// Records whose last copy comes before the last copy of one with the same key that was accepted
+    /// earlier.
     pub late_copies: u64,
     /// Members of aggregates that consumers throw away.
     pub unreadable: u64,
@@ -56,12 +57,13 @@ impl Account {
     pub fn of(written: &[Written], ranges: &Ranges, ordered: bool) -> Self {
         let mut account = Self::default();
         let mut latest = ordered.then(HashMap::new);
+        let mut read = Vec::new();
         for record in written {
             // Cheaper than to ask, and numbers never begin like an aggregate.
             if !record.data().starts_with(&[0xf3]) {
                 let key = record.partition_key();
                 let number = number_of(record.data());
-                account.note_late(&[(number, key)], &latest);
+                read.push((number, key.filter(|_| ordered).cloned()));
                 account.read(number, key, record.at(), &mut latest);
                 continue;
             }
@@ -70,31 +72,29 @@ impl Account {
                 account.unreadable += members.len() as u64;
                 continue;
             }
-            let numbers: Vec<_> =
-                members.iter().map(|one| (number_of(one.data()), one.partition_key())).collect();
-            account.note_late(&numbers, &latest);
             for member in members {
                 let number = number_of(member.data());
+                read.push((number, member.partition_key().filter(|_| ordered).cloned()));
                 account.read(number, member.partition_key(), record.at(), &mut latest);
             }
+        }
+        if ordered {
+            account.note_late(&read);
         }
         account
     }
 
-    /// A copy of a whole aggregate brings its first records after its last ones; but the newest record of
-    /// a key in a copy must be the newest that there is of the key.
-    fn note_late(&mut self, numbers: &[(u64, Option<&Key>)], latest: &Option<HashMap<Key, u64>>) {
-        let Some(latest) = latest else { return };
-        let mut newest = HashMap::new();
-        for (number, key) in numbers {
-            let Some(key) = *key else { continue };
-            let newest = newest.entry(key).or_insert(*number);
-            *newest = (*newest).max(*number);
+    /// What has an unknown outcome comes once more, in as many Kinesis records as it takes; so the last
+    /// copies must be in order like the first ones.
+    fn note_late(&mut self, read: &[(u64, Option<Key>)]) {
+        let mut seen = HashSet::new();
+        let mut oldest: HashMap<&Key, u64> = HashMap::new();
+        for (number, key) in read.iter().rev() {
+            let Some(key) = key.as_ref().filter(|_| seen.insert(*number)) else { continue };
+            let oldest = oldest.entry(key).or_insert(*number);
+            self.late_copies += u64::from(number > oldest);
+            *oldest = (*oldest).min(*number);
         }
-        let is_late = |(key, number): &(&Key, u64)| {
-            self.first(*number).is_some() && latest.get(*key).is_some_and(|latest| number < latest)
-        };
-        self.late_copies += newest.into_iter().filter(is_late).count() as u64;
     }
 
     fn read(
@@ -127,7 +127,7 @@ impl Account {
 
     /// The accepted records that are neither in the stream nor held.
     pub fn lost<'a>(&self, accepted: &'a [u64], held: &[u64]) -> Vec<&'a u64> {
-        let held: std::collections::HashSet<_> = held.iter().collect();
+        let held: HashSet<_> = held.iter().collect();
         let is_lost = |number: &&u64| self.first(**number).is_none() && !held.contains(number);
         accepted.iter().filter(is_lost).collect()
     }

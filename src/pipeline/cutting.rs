@@ -56,6 +56,7 @@ impl Pipeline {
             let reason = self.reason(now)?;
             let waiting = self.packer.records();
             self.seal_what_goes(reason, now);
+            self.lanes.wake(now);
             if self.packer.records() == waiting {
                 return None;
             }
@@ -118,17 +119,22 @@ impl Pipeline {
         candidate.is_some_and(|oldest| oldest.seq < self.flush_before)
     }
 
-    /// Cuts a request if one is [due](Self::due). The caller sends it and brings back what came of it.
+    /// Cuts a request if one is [due](Self::due), and there are tokens for what is closed for it. The caller sends it and brings back what came of it.
     pub(crate) fn cut(
         &mut self,
         now: Instant,
     ) -> Option<(RequestId, PutRecordsRequest, CutReason)> {
-        let reason = self.due(now)?;
-        let mut units = match reason {
-            CutReason::Suspect => self.suspects.remove(self.next_suspects(now)?)?,
-            reason => {
-                self.seal_what_goes(reason, now);
-                self.lanes.take_request(&self.settings.limits, now)
+        let (reason, mut units) = loop {
+            let reason = self.due(now)?;
+            if reason == CutReason::Suspect {
+                break (reason, self.suspects.remove(self.next_suspects(now)?)?);
+            }
+            self.seal_what_goes(reason, now);
+            self.lanes.wake(now);
+            let units = self.lanes.take_request(&self.settings.limits, now);
+            // What was closed last may be too much for its lane, and stand before what could go.
+            if !units.is_empty() {
+                break (reason, units);
             }
         };
         for pending in units.iter_mut().flat_map(Unit::members_mut) {

@@ -44,6 +44,7 @@ impl Pipeline {
             }
             Err(error) => self.fail_request(id, flight, error, now),
         }
+        self.verify_without_list(now);
         self.rebuild();
     }
 

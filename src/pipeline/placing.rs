@@ -39,6 +39,8 @@ impl Pipeline {
             return (self.misplaced(unit, &placement, now), changed);
         }
         self.unverified.push(Unverified { unit, placement });
+        // If it has to be sent again, nothing later of its keys may have gone.
+        self.rebuilds |= self.is_ordered();
         (Vec::new(), changed)
     }
 
@@ -106,19 +108,35 @@ impl Pipeline {
             self.lanes.set_shards(map, self.next_request, now);
         }
         let listed = self.shards.listed(map, now, &mut self.rng);
+        self.verify(&listed, now);
+        if matches!(listed, Listed::Changed) {
+            self.regroup();
+        }
+        self.rebuild();
+    }
+
+    /// Gives up waiting for a list where none is believed.
+    pub(super) fn verify_without_list(&mut self, now: Instant) {
+        if self.shards.is_mistrusted() && !self.unverified.is_empty() {
+            self.verify(&Listed::Unchanged, now);
+        }
+    }
+
+    /// Says of what was delivered to shards that were not known whether it is where it belongs.
+    fn verify(&mut self, listed: &Listed, now: Instant) {
         let mut returned = Vec::new();
         for Unverified { unit, placement } in std::mem::take(&mut self.unverified) {
-            let verdict = match &listed {
+            let verdict = match listed {
                 Listed::Stale(map) => Shards::judge_by(Some(map), &unit, placement.shard_id()),
                 _ => self.shards.judge(&unit, placement.shard_id()),
             };
             let strand = self.strand_of(unit.oldest());
-            match (verdict, &listed) {
+            match (verdict, listed) {
                 (Verdict::Placed, _) => {
                     self.deliver(unit, placement, now);
                     self.in_order(strand, Vec::new());
                 }
-                (Verdict::Unknown, Listed::Stale(_)) => {
+                (Verdict::Unknown, Listed::Stale(_)) if !self.shards.is_mistrusted() => {
                     self.unverified.push(Unverified { unit, placement });
                 }
                 // The newest list does not have it, so nobody can say what it holds.
@@ -129,10 +147,6 @@ impl Pipeline {
             }
         }
         self.requeue(returned);
-        if matches!(listed, Listed::Changed) {
-            self.regroup();
-        }
-        self.rebuild();
     }
 
     /// Breaks up what no longer belongs together, after the map of shards has changed.

@@ -33,6 +33,8 @@ pub(crate) struct Shards {
     /// After contradictions, until predictions have held for a while.
     doubts: Backoff,
     doubted_at: Option<Instant>,
+    /// No list is believed before the next one.
+    mistrusted: bool,
     /// Listings that have begun.
     listings: u64,
 }
@@ -85,6 +87,7 @@ impl Shards {
             failures,
             doubts,
             doubted_at: None,
+            mistrusted: false,
             listings: 0,
         }
     }
@@ -146,7 +149,12 @@ impl Shards {
 
     /// Whether nobody can say at present what an unknown shard holds.
     pub(crate) fn cannot_list(&self) -> bool {
-        self.failures.failures() > 0
+        self.failures.failures() > 0 || self.mistrusted
+    }
+
+    /// Whether no list is believed at present.
+    pub(crate) fn is_mistrusted(&self) -> bool {
+        self.mistrusted
     }
 
     /// Notes that a prediction held, if the entry needed one.
@@ -187,6 +195,7 @@ impl Shards {
     /// Believes no list for a while.
     pub(crate) fn mistrust(&mut self, now: Instant) {
         self.map = None;
+        self.mistrusted = true;
         self.doubted_at = Some(now);
         self.doubts.wait_until(now + TRUSTED_AFTER);
         self.listing = match self.listing {
@@ -258,6 +267,7 @@ impl Shards {
                     return Listed::Unchanged;
                 }
                 self.map = Some(map);
+                self.mistrusted = false;
                 Listed::Changed
             }
             None => {

@@ -209,8 +209,11 @@ impl Model {
     fn cut(&mut self) -> bool {
         let due = self.bench.pipeline.due(self.bench.now);
         let cut = self.bench.pipeline.cut(self.bench.now);
-        assert_eq!(cut.as_ref().map(|(.., reason)| *reason), due);
-        let Some((id, request, _)) = cut else { return false };
+        let Some((id, request, reason)) = cut else {
+            assert!(due.is_none() || self.bench.pipeline.lanes.front_sendable().is_none());
+            return false;
+        };
+        assert!(due.is_some(), "{reason:?}");
         let limits = &self.settings.limits;
         assert!((1..=limits.request_entries()).contains(&request.entries().len()));
         let alone = request.entries().len() == 1 && members(&request.entries()[0]).len() == 1;

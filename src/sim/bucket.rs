@@ -9,6 +9,8 @@ pub(super) struct Quota {
     pub(super) records_per_s: u32,
     pub(super) bytes_per_s: u32,
     pub(super) burst: Duration,
+    /// Bytes that may come at once, where they are not those of the burst.
+    pub(super) byte_burst: Option<usize>,
 }
 
 /// A shard's two buckets: an entry must find room in both, and takes from neither if it does not.
@@ -22,7 +24,12 @@ impl Buckets {
     /// Full ones.
     pub(super) fn new(quota: Quota, load: f64, now: Instant) -> Self {
         let bucket = |per_s| Bucket::new(per_s, quota.burst, load, now);
-        Self { records: bucket(quota.records_per_s), bytes: bucket(quota.bytes_per_s) }
+        let mut bytes = bucket(quota.bytes_per_s);
+        if let Some(burst) = quota.byte_burst {
+            bytes.capacity = cost(burst as u128);
+            bytes.level = bytes.capacity;
+        }
+        Self { records: bucket(quota.records_per_s), bytes }
     }
 
     pub(super) fn set_load(&mut self, load: f64, now: Instant) {

@@ -19,6 +19,7 @@ use crate::stream::{Distribution, StreamDescription, StreamId};
 /// | [latency](Self::with_latency) | 20 ms | 0 s to 1 h |
 /// | [shard quota](Self::with_shard_quota) | 1,000 records/s, 1 MiB/s | 1/s and up |
 /// | [burst](Self::with_burst) | 1 s | 0 s to 1 h |
+/// | [byte burst](Self::with_byte_burst) | as the burst | 0 B to 1 GiB |
 /// | [faults](Self::with_faults) | none | |
 /// | [load](Self::with_load) | 0.0 | 0.0 to 1.0 |
 /// | [distribution](Self::with_distribution) | by partition key | |
@@ -82,6 +83,7 @@ impl Default for SimBuilder {
                 records_per_s: 1_000,
                 bytes_per_s: 1024 * 1024,
                 burst: Duration::from_secs(1),
+                byte_burst: None,
             },
             faults: Faults::default(),
             load: 0.0,
@@ -143,6 +145,16 @@ impl SimBuilder {
         self
     }
 
+    /// Sets how many bytes a shard takes at once after a pause: 0 B to 1 GiB, by default those of the
+    /// [burst](Self::with_burst), which goes on to hold for records. A stream that takes large records bursts
+    /// to their size, 10 MiB at most, and refills at the rate of the quota.
+    ///
+    /// Source: Kinesis Data Streams developer guide, "Handle large records".
+    pub fn with_byte_burst(mut self, bytes: usize) -> Self {
+        self.quota.byte_burst = Some(bytes);
+        self
+    }
+
     /// Sets what goes wrong; by default nothing does. [`set_faults`](SimStream::set_faults) changes it
     /// later.
     pub fn with_faults(mut self, faults: Faults) -> Self {
@@ -195,6 +207,7 @@ impl SimBuilder {
         SettingError::check("records_per_s", self.quota.records_per_s, 1..=u32::MAX)?;
         SettingError::check("bytes_per_s", self.quota.bytes_per_s, 1..=u32::MAX)?;
         SettingError::check("burst", self.quota.burst, Duration::ZERO..=LONGEST)?;
+        SettingError::check("byte_burst", self.quota.byte_burst.unwrap_or(0), 0..=1 << 30)?;
         SettingError::check("load", self.load, 0.0..=1.0)?;
         let bytes = self.description.max_record_bytes();
         SettingError::check("max_record_bytes", bytes, 1..=MAX_RECORD_BYTES)?;

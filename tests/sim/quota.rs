@@ -69,6 +69,23 @@ async fn a_record_larger_than_the_bucket_passes_a_full_one_and_is_paid_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_may_have_a_burst_of_their_own() {
+    let mib = 1024 * 1024;
+    let builder = at_once().with_max_record_bytes(10 * mib).with_byte_burst(10 * mib);
+    let stream = builder.build().unwrap();
+    let large = |mibs: usize| vec![entry("k", vec![0; mibs * mib - 1])];
+    assert_eq!(put(&stream, large(6)).await.delivered(), 1);
+    assert_eq!(put(&stream, large(4)).await.delivered(), 1);
+    assert_eq!(put_small(&stream, 1).await, 0);
+    // It refills at the rate of the quota, and records have the burst that they had.
+    sleep(ms(3_000)).await;
+    assert_eq!(put(&stream, large(4)).await.delivered(), 0);
+    assert_eq!(put(&stream, large(3)).await.delivered(), 1);
+    sleep(ms(10_000)).await;
+    assert_eq!(put_small(&stream, 1_500).await, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_may_be_shorter_or_none() {
     let stream = at_once().with_burst(ms(50)).build().unwrap();
     assert_eq!(put_small(&stream, 500).await, 50);
@@ -125,6 +142,7 @@ fn settings_outside_their_range_are_named() {
         (at_once().with_shard_quota(0, 1), "records_per_s"),
         (at_once().with_shard_quota(1, 0), "bytes_per_s"),
         (at_once().with_burst(ms(3_600_001)), "burst"),
+        (at_once().with_byte_burst((1 << 30) + 1), "byte_burst"),
         (at_once().with_load(1.1), "load"),
         (at_once().with_load(f64::NAN), "load"),
         (at_once().with_max_record_bytes(0), "max_record_bytes"),

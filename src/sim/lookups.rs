@@ -15,6 +15,7 @@ use crate::stream::{DescribeStream, StreamDescription, StreamId};
 impl ListShards for SimStream {
     fn list_shards(&self, stream: &StreamId) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> {
         let stream = stream.clone();
+        self.lock().stats.listings += 1;
         let shards = self.ask(move |config, state| {
             check_stream(config, &stream)?;
             Ok(state.ring.open_shards().cloned().collect())
@@ -29,6 +30,7 @@ impl DescribeStream for SimStream {
         stream: &StreamId,
     ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
         let stream = stream.clone();
+        self.lock().stats.descriptions += 1;
         let description = self.ask(move |config, _| {
             check_stream(config, &stream)?;
             Ok(config.description)

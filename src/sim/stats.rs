@@ -25,4 +25,9 @@ pub struct SimStats {
     pub throttled_entries: u64,
     /// Entries that failed with `InternalFailure`.
     pub failed_entries: u64,
+    /// ListShards requests that were sent, one for each page. They are none of the
+    /// [`requests`](Self::requests).
+    pub listings: u64,
+    /// DescribeStreamSummary requests that were sent, none of the [`requests`](Self::requests) either.
+    pub descriptions: u64,
 }

@@ -91,6 +91,7 @@ async fn fates_do_not_depend_on_lookups() {
         for _ in 0..lookups {
             stream.list_shards(&stream.id()).await.unwrap();
         }
+        assert_eq!((stream.stats().listings, stream.stats().requests), (lookups as u64, 0));
         let response = put(&stream, vec![entry("k", "x"); 100]).await;
         response.results().iter().map(Result::is_ok).collect::<Vec<_>>()
     };

@@ -225,10 +225,12 @@ async fn the_crates_lookups_understand_the_stream() {
             assert_eq!(description.max_record_bytes(), 3 * 1024 * 1024);
             assert_eq!(description.distribution(), distribution);
         }
+        let described = kinesis.stats().descriptions;
         let summary = kinesis.client().describe_stream_summary().stream_name("example");
         let summary = summary.send().await.unwrap().stream_description_summary.unwrap();
         assert_eq!((summary.open_shard_count, &*summary.stream_arn), (4, kinesis.arn()));
         assert_eq!(summary.stream_creation_timestamp.secs(), 1_767_225_600);
+        assert_eq!((described, kinesis.stats().descriptions), (2, 3));
     }
 }
 
@@ -252,6 +254,7 @@ async fn shards_are_listed_page_by_page_with_their_parents() {
         }
     };
     let all = list(None).await;
+    assert_eq!(kinesis.stats().listings, 3);
     let number = |id: &str| id["shardId-".len()..].parse::<usize>().unwrap();
     let family: Vec<_> = all
         .iter()

@@ -19,6 +19,11 @@ pub(super) type Answer = BoxFuture<'static, Result<Vec<u8>, PutRecordsError>>;
 
 pub(super) fn operate(stream: &SimStream, format: Format, operation: &str, body: &[u8]) -> Answer {
     match operation {
+        "ListShards" => stream.lock().stats.listings += 1,
+        "DescribeStreamSummary" => stream.lock().stats.descriptions += 1,
+        _ => {}
+    }
+    match operation {
         "PutRecords" => put_records(stream, format, body),
         "ListShards" => ask(stream, format, body, list_shards),
         "DescribeStreamSummary" => ask(stream, format, body, describe_stream_summary),

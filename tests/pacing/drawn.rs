@@ -45,14 +45,14 @@ impl Event {
 
 /// What decides on which shard a record lands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
-    ByKey,
+pub enum PlacedBy {
+    Key,
     /// Explicit hash keys: one for each key, or several in turns.
-    ByHash {
+    Hash {
         turns: bool,
     },
     /// The service, with or without a key.
-    ByService {
+    Service {
         keyless: bool,
     },
 }
@@ -87,7 +87,7 @@ pub struct Drawn {
     pub time: Duration,
     /// When the sink is made to hand back what it holds, if it is.
     pub taken_back_at: Option<Duration>,
-    pub placed: Placed,
+    pub placed: PlacedBy,
     /// How long requests fill, if that is set.
     pub fill: Option<Duration>,
     pub deadline: Option<Duration>,
@@ -145,12 +145,12 @@ impl Drawn {
             0 => {
                 // By shard, the order of a key is kept within each shard only.
                 let turns = self.aggregation != Aggregation::PerShard && rng.bool();
-                Placed::ByHash { turns }
+                PlacedBy::Hash { turns }
             }
             1 | 2 if self.aggregation == Aggregation::Off => {
-                Placed::ByService { keyless: rng.bool() }
+                PlacedBy::Service { keyless: rng.bool() }
             }
-            _ => Placed::ByKey,
+            _ => PlacedBy::Key,
         };
         self.fill = (rng.u8(..5) == 0).then(|| ms(rng.u64(1..=300)));
         self.deadline = (rng.u8(..5) == 0).then(|| ms(rng.u64(100..=5_000)));
@@ -188,7 +188,7 @@ impl Drawn {
             rate: 500.0,
             time: ms(10_000),
             taken_back_at: None,
-            placed: Placed::ByKey,
+            placed: PlacedBy::Key,
             fill: None,
             deadline: None,
             max_attempts: None,
@@ -200,7 +200,7 @@ impl Drawn {
         let builder = builder.with_shard_quota(self.quota.0, self.quota.1).with_burst(self.burst);
         let builder = builder.with_latency(self.latency).with_faults(self.faults.clone());
         let builder = match self.placed {
-            Placed::ByService { .. } => builder.with_distribution(Distribution::ByService),
+            PlacedBy::Service { .. } => builder.with_distribution(Distribution::ByService),
             _ => builder,
         };
         builder.with_load(self.other_load).build().expect("the settings are valid")
@@ -255,12 +255,12 @@ impl Drawn {
             offered.key.as_ref().map_or_else(|| hash_of(&number.to_string()), |key| hash_of(key));
         let record = offered.record();
         match self.placed {
-            Placed::ByHash { turns } => {
+            PlacedBy::Hash { turns } => {
                 let turn = if turns { number % 4 } else { 2 };
                 let hash = hash.get().rotate_left(32 * turn as u32);
                 record.with_explicit_hash_key(HashKey::new(hash))
             }
-            Placed::ByService { keyless: true } => {
+            PlacedBy::Service { keyless: true } => {
                 record.with_partition_key(PartitionKey::ServiceManaged)
             }
             _ => record,

@@ -107,8 +107,8 @@ fn the_seeds_reach_what_they_are_for() {
             u64::from(is_full),
             if is_ordered { stats.throttled_entries } else { 0 },
             outcome.failed as u64,
-            u64::from(matches!(drawn.placed, drawn::Placed::ByHash { .. })),
-            u64::from(matches!(drawn.placed, drawn::Placed::ByService { .. })),
+            u64::from(matches!(drawn.placed, drawn::PlacedBy::Hash { .. })),
+            u64::from(matches!(drawn.placed, drawn::PlacedBy::Service { .. })),
         ];
         seen.iter_mut().zip(counts).for_each(|((_, seen), count)| *seen += count);
     }

@@ -159,7 +159,7 @@ async fn the_oldest_go_first_whichever_lane_they_are_in() {
 async fn ten_producers_share_a_stream_fairly_and_without_throttles() {
     const PRODUCERS: u64 = 10;
     let stream = stream(2);
-    let time = 25 * SECOND;
+    let time = 20 * SECOND;
     let producers = (0..PRODUCERS).map(|producer| {
         let load = Load {
             seed: producer,
@@ -194,5 +194,5 @@ async fn ten_producers_share_a_stream_fairly_and_without_throttles() {
     let (sum, squares) = (shares.iter().sum::<f64>(), shares.iter().map(|share| share * share));
     let fairness = sum * sum / (PRODUCERS as f64 * squares.sum::<f64>());
     assert!(fairness > 0.85, "{fairness}: {shares:?}");
-    assert!(sum > 15.0 * 2_000.0 * 0.93, "{sum}");
+    assert!(sum > 10.0 * 2_000.0 * 0.93, "{sum}");
 }

@@ -23,6 +23,9 @@ pub(crate) struct Lane {
     /// Until then it may not send: it waits for tokens, or backs off.
     pub(super) paused_until: Option<Instant>,
     pub(super) tally: Tally,
+    /// Something has waited for tokens since the latest answer. In order, what comes behind it is not
+    /// here yet.
+    is_short: bool,
 }
 
 /// What became of a lane's entries in one request.
@@ -37,7 +40,8 @@ pub(crate) struct Tally {
 impl Lane {
     pub(super) fn new(shard: Option<SmolStr>, pace: Pace, backoff: Backoff) -> Self {
         let (queue, tally) = (Queue::default(), Tally::default());
-        Self { shard, queue, pace, backoff, ready_at: None, paused_until: None, tally }
+        let (ready_at, paused_until) = (None, None);
+        Self { shard, queue, pace, backoff, ready_at, paused_until, tally, is_short: false }
     }
 
     /// The place in the order of acceptance of its oldest record.
@@ -53,7 +57,7 @@ impl Lane {
 
     /// Whether more would go if its pace allowed it.
     fn is_in_demand(&self) -> bool {
-        self.paused_until.is_some() && !self.queue.is_empty()
+        self.is_short || (self.paused_until.is_some() && !self.queue.is_empty())
     }
 
     /// Whether there are tokens for its oldest entry.
@@ -86,6 +90,7 @@ impl Lane {
             self.ready_at = self.tokens_at();
         }
         self.paused_until = self.ready_at.max(self.backoff.until(now));
+        self.note_shortage();
     }
 
     /// Pauses it, if it may not send what has come to its front.
@@ -94,6 +99,11 @@ impl Lane {
             self.ready_at = self.tokens_at();
             self.paused_until = self.ready_at;
         }
+        self.note_shortage();
+    }
+
+    fn note_shortage(&mut self) {
+        self.is_short |= self.ready_at.is_some() && !self.queue.is_empty();
     }
 
     /// When there will be tokens for its oldest entry, if there are too few.
@@ -110,6 +120,7 @@ impl Lane {
         let Tally { delivered, throttled, failed } = std::mem::take(&mut self.tally);
         self.pace.refill(now);
         self.pace.answered(delivered > 0 && throttled == 0 && self.is_in_demand(), now);
+        self.is_short = false;
         let slower = throttled > 0 && self.pace.throttled(request, next);
         if slower {
             self.ready_at = None;

@@ -301,6 +301,11 @@ impl Lanes {
             && tallies().all(|tally| tally.delivered + tally.throttled == 0)
     }
 
+    /// Whether nothing was noted.
+    pub(crate) fn were_not_noted(&self) -> bool {
+        self.tallied.is_empty()
+    }
+
     /// Forgets what was noted.
     pub(crate) fn forget_notes(&mut self) {
         for id in std::mem::take(&mut self.tallied) {

@@ -39,8 +39,8 @@ impl Learning {
         self.stopped = true;
     }
 
-    pub(crate) fn is_on(&self) -> bool {
-        !self.stopped && self.paused_until.is_none()
+    pub(crate) fn is_on(&self, now: Instant) -> bool {
+        !self.stopped && self.paused_until.is_none_or(|until| until <= now)
     }
 }
 

@@ -111,6 +111,10 @@ impl Pipeline {
             self.slow_down(id.0, now);
         } else {
             self.answered();
+            if arrived == 0 && !returned.is_empty() && self.lanes.were_not_noted() {
+                // Halves of rejected aggregates only. A short wait keeps the pace civil.
+                self.backoff.pause(now, &mut self.rng);
+            }
             self.lanes.conclude(id.0, self.next_request, now, &mut self.rng);
         }
         self.requeue(returned);
@@ -148,8 +152,7 @@ impl Pipeline {
         let error = Arc::new(AttemptError { code, message });
         unit.members_mut().iter_mut().for_each(|one| one.note_error(error.clone(), now));
         let fate = if class == EntryClass::Throttled { Fate::Throttled } else { Fate::Failed };
-        // The halves of an aggregate that was rejected are sent again.
-        if class != EntryClass::Rejected || unit.len() > 1 {
+        if class != EntryClass::Rejected {
             self.lanes.note(unit.place(), fate);
         }
         match class {
@@ -199,7 +202,8 @@ impl Pipeline {
             if class == ErrorClass::Throttled {
                 unit.redraw_key(&mut self.rng);
             }
-            if class == ErrorClass::NotSent {
+            // Suspects were paid for with the request that was refused.
+            if class == ErrorClass::NotSent && !flight.suspects {
                 self.lanes.give_back(&unit, now);
             }
             if blameless {

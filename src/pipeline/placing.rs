@@ -104,7 +104,7 @@ impl Pipeline {
     /// Takes the stream's shards; none if they could not be listed. What waits is packed accordingly.
     pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant) {
         self.awaited.shards = false;
-        if let Some(map) = map.as_ref().filter(|_| self.learning.is_on()) {
+        if let Some(map) = map.as_ref().filter(|_| self.learning.is_on(now)) {
             self.lanes.set_shards(map, self.next_request, now);
         }
         let listed = self.shards.listed(map, now, &mut self.rng);

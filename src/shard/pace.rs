@@ -72,7 +72,7 @@ impl Pace {
     /// The pace of a shard, at a share of its quota of 0 to 1. What was sent before, in requests with
     /// numbers below `next`, says nothing about it.
     pub(crate) fn of_shard(quota: Quota, share: f64, next: u64, now: Instant) -> Self {
-        let share = share.clamp(LOWEST, 1.0);
+        let share = share.clamp(lowest(quota), 1.0);
         let (records, bytes) = (most_kept(quota.records, share), most_kept(quota.bytes, share));
         Self {
             quota,
@@ -137,10 +137,10 @@ impl Pace {
     /// Takes back what was paid for an entry that was not sent after all.
     pub(crate) fn give_back(&mut self, bytes: usize) {
         self.usage = (self.usage - self.part_of_quota(bytes)).max(0.0);
-        if self.share.is_some() {
-            self.records += 1.0;
-            self.bytes += bytes as f64;
-        }
+        let Some(share) = self.share else { return };
+        let Quota { records: each, bytes: size } = self.quota;
+        self.records = (self.records + 1.0).min(most_kept(each, share));
+        self.bytes = (self.bytes + bytes as f64).min(most_kept(size, share));
     }
 
     fn part_of_quota(&self, bytes: usize) -> f64 {
@@ -209,9 +209,14 @@ impl Pace {
         self.bytes = self.bytes.min(0.0);
         // A stream has at least one shard.
         let share = self.share.unwrap_or(self.usage.max(1.0));
-        self.share = Some((share * DECREASE).max(LOWEST));
+        self.share = Some((share * DECREASE).max(lowest(self.quota)));
         true
     }
+}
+
+/// The lowest share. Even so a record goes within [`LONGEST_DEBT`].
+fn lowest(quota: Quota) -> f64 {
+    LOWEST.max(1.0 / (LONGEST_DEBT * quota.records)).min(1.0)
 }
 
 /// The most tokens that are kept: enough for one record.

@@ -444,6 +444,9 @@ impl Model {
         self.read_receipts();
         self.check();
         self.check_order();
+        let pipeline = &self.bench.pipeline;
+        assert!(pipeline.strands.is_empty() && pipeline.packer.keeps_nothing(), "{pipeline:?}");
+        assert!(!pipeline.rebuilds && pipeline.unverified.is_empty() && pipeline.lanes.is_empty());
         assert!(self.receipts.is_empty());
         assert_eq!(self.bench.pipeline.held_records(), 0);
         assert_eq!(self.delivered.len() + self.returned.len(), self.accepted.len());

@@ -325,3 +325,106 @@ fn records_without_a_key_go_around_a_busy_shard() {
     let [free, busy] = [false, true].map(rate_beside_a_busy_shard);
     assert!(busy * 10 > free * 8, "{free} a second, {busy} with a busy shard of 8");
 }
+
+#[test]
+fn an_aggregate_that_is_closed_after_an_idle_hour_goes() {
+    for linger in [Linger::Fill, Linger::SelfClocked] {
+        let linger = linger(Duration::from_millis(100));
+        let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
+        let mut bench = Bench::new(Settings { linger, packing, ..paced() });
+        for bytes in [10, 1_000_000] {
+            push(&mut bench, 1, bytes);
+            let (id, request) = next_cut(&mut bench);
+            bench.deliver(id, &request);
+        }
+        // Until the debt is paid, and no longer.
+        for _ in 0..2_000 {
+            bench.now += Duration::from_millis(1);
+            assert!(bench.pipeline.due(bench.now).is_none());
+        }
+        bench.now += Duration::from_secs(3600);
+        push(&mut bench, 1, 20_000);
+        let begun = bench.now;
+        next_cut(&mut bench);
+        assert!(bench.now - begun <= Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn what_is_closed_for_a_request_never_leaves_it_empty() {
+    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
+    let fill = Linger::Fill(Duration::from_millis(100));
+    let mut bench = Bench::new(Settings { packing, linger: fill, ..paced() });
+    for bytes in [1, 230_000] {
+        push(&mut bench, 1, bytes);
+        let (id, request) = next_cut(&mut bench);
+        bench.deliver(id, &request);
+    }
+    // Some 30 kB of tokens are left: enough for the one that is closed, too few for the older one.
+    push(&mut bench, 4, 10_000);
+    bench.pipeline.settings.packing.max_records = 1;
+    bench.pipeline.accept(Record::from(("z", "y")), bench.now).unwrap();
+    bench.pipeline.settings.packing.max_records = 1_000;
+    bench.pipeline.close();
+    let mut records = 0;
+    while !bench.pipeline.is_settled() {
+        let (id, request) = next_cut(&mut bench);
+        assert!(!request.entries().is_empty());
+        records += bench.pipeline.flights[&id].records;
+        bench.deliver(id, &request);
+    }
+    assert_eq!(records, 5);
+}
+
+#[test]
+fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
+    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+        let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
+        let fill = Linger::Fill(Duration::from_millis(100));
+        let mut bench = Bench::new(Settings { ordering, packing, linger: fill, ..paced() });
+        for throttles in [0, 60] {
+            push(&mut bench, 1, 10);
+            let (mut id, mut request) = next_cut(&mut bench);
+            for _ in 0..throttles {
+                throttle(&mut bench, id, &request);
+                (id, request) = next_cut(&mut bench);
+            }
+            bench.deliver(id, &request);
+        }
+        // 8 KB a second for some minutes, with 5 KB a second to begin with.
+        let mut latest = Duration::ZERO;
+        for _ in 0..8 * 180 {
+            push(&mut bench, 1, 1_000);
+            bench.now += Duration::from_millis(125);
+            while let Some((id, request, _)) = bench.pipeline.cut(bench.now) {
+                let oldest = bench.pipeline.flights[&id].units[0].oldest().accepted_at;
+                latest = bench.now - oldest;
+                bench.now += ROUND_TRIP;
+                bench.deliver(id, &request);
+            }
+        }
+        assert!(latest < Duration::from_millis(500), "{ordering:?}: {latest:?}");
+    }
+}
+
+#[test]
+fn one_record_that_is_rejected_stops_nobody_for_long() {
+    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
+    let fill = Linger::Fill(Duration::from_millis(100));
+    let mut bench =
+        Bench::new(Settings { ordering: Ordering::PerKey, packing, linger: fill, ..settings() });
+    bench.pipeline.accept(Record::from(("k", "poison")), bench.now).unwrap();
+    push(&mut bench, 400, 100);
+    let begun = bench.now;
+    while !bench.pipeline.is_settled() {
+        let (id, request) = next_cut(&mut bench);
+        bench.now += ROUND_TRIP;
+        let is_bad = |data: &[u8]| data.windows(6).any(|window| window == b"poison");
+        let answer = |entry: &crate::service::Entry| match is_bad(entry.data()) {
+            true => failed("InvalidArgumentException"),
+            false => delivered(),
+        };
+        bench.settle(id, request.entries().iter().map(answer).collect());
+    }
+    assert!(bench.now - begun < Duration::from_secs(2), "{:?}", bench.now - begun);
+}

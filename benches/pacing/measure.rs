@@ -65,7 +65,7 @@ fn figures_of(scenario: &Scenario, policy: Policy, run: &Run) -> Figures {
         // A copy that comes late is read late, too.
         out_of_order: scenario
             .tells_order
-            .then_some((run.account.out_of_order + run.account.late_copies) as f64),
+            .then_some(run.account.out_of_order.max(run.account.late_copies) as f64),
         max_buffered_bytes: Some(run.max_buffered_bytes as f64),
     }
 }

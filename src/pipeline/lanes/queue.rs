@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use super::pending::Pending;
-use super::unit::Unit;
+use crate::pipeline::pending::Pending;
+use crate::pipeline::unit::Unit;
 
 /// A queue of entries to be.
 ///

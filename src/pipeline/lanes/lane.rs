@@ -3,10 +3,10 @@ use std::time::Instant;
 use fastrand::Rng;
 use smol_str::SmolStr;
 
-use super::backoff::Backoff;
-use super::pending::Pending;
 use super::queue::Queue;
-use super::unit::Unit;
+use crate::pipeline::backoff::Backoff;
+use crate::pipeline::pending::Pending;
+use crate::pipeline::unit::Unit;
 use crate::shard::Pace;
 
 /// What waits for one shard: it is throttled together and waits together.

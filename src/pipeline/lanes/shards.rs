@@ -1,0 +1,142 @@
+//! Which lane is for which shard: learned from the answers, or listed.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use smol_str::SmolStr;
+
+use super::{COMMON, Fate, Lane, LaneId, Lanes};
+use crate::pipeline::pending::upper_half;
+use crate::shard::{Pace, Ring, ShardMap};
+
+/// What an entry says of the shards by the place that it came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surprise {
+    /// Nothing new.
+    No,
+    /// It was likely to lie there. Now that is certain.
+    Detail,
+    /// It was thought to belong to another shard.
+    Astray,
+}
+
+/// What an answer said of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lesson {
+    /// How far it reaches.
+    Detail,
+    /// That it exists.
+    NewShard,
+    /// That another one is closed.
+    Contradiction,
+}
+
+impl Lanes {
+    /// Notes that an entry for `place` was delivered to this shard, and says what that means for what is
+    /// known of the shards.
+    pub(crate) fn note_delivered(&mut self, place: Option<u64>, shard_id: &str) -> Surprise {
+        let known = place.and_then(|place| self.ring.locate(place));
+        let (id, is_certain) = known.unwrap_or((COMMON, false));
+        self.note_in(id, Fate::Delivered);
+        if place.is_none() {
+            return Surprise::No;
+        }
+        if self.lanes[id].shard.as_deref() == Some(shard_id) {
+            return if is_certain { Surprise::No } else { Surprise::Detail };
+        }
+        self.doubtful.insert(id);
+        Surprise::Astray
+    }
+
+    /// Learns that `place` belongs to this shard, before the request with the number `next`. Shards that
+    /// this contradicts are closed.
+    pub(crate) fn learn(&mut self, place: u64, shard_id: &str, next: u64, now: Instant) -> Lesson {
+        let known = self.by_shard.get(shard_id).copied();
+        let id = known.unwrap_or_else(|| self.open(shard_id, place, next, now));
+        let closed = self.ring.learn(place, id);
+        closed.iter().for_each(|&id| self.close(id));
+        match (known, closed.is_empty()) {
+            (_, false) => Lesson::Contradiction,
+            (None, true) => Lesson::NewShard,
+            (Some(_), true) => Lesson::Detail,
+        }
+    }
+
+    /// Takes the stream's shards as they were listed, before the request with the number `next`.
+    pub(crate) fn set_shards(&mut self, map: &ShardMap, next: u64, now: Instant) {
+        let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
+        let mut pieces = Vec::new();
+        for shard in map.iter() {
+            let [first, last] = [shard.range().start(), shard.range().end()].map(upper_half);
+            let known = self.by_shard.get(shard.id()).copied();
+            let id = known.unwrap_or_else(|| self.open(shard.id(), first, next, now));
+            gone.remove(&id);
+            pieces.push((first, last, id));
+        }
+        gone.into_iter().for_each(|id| self.close(id));
+        self.ring = Ring::new(pieces);
+        self.doubtful.extend(0..self.lanes.len());
+        self.doubtful.retain(|id| !self.unused.contains(id));
+        self.route_anew();
+    }
+
+    /// Forgets all shards.
+    pub(crate) fn forget_shards(&mut self) {
+        let known: Vec<_> = self.by_shard.values().copied().collect();
+        known.into_iter().for_each(|id| self.close(id));
+        self.ring = Ring::default();
+        self.route_anew();
+    }
+
+    /// Puts what waits where it belongs by what is known now, as far as that has changed.
+    pub(crate) fn route_anew(&mut self) {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        let mut units: Vec<_> =
+            doubtful.iter().flat_map(|&id| self.change(id, |lane| lane.queue.take_all())).collect();
+        for id in doubtful {
+            if id != COMMON && self.lanes[id].shard.is_none() {
+                self.unused.push(id);
+            }
+        }
+        units.sort_by_cached_key(|unit| self.route(unit.place()));
+        while let Some(last) = units.last() {
+            let id = self.route(last.place());
+            let others = units.partition_point(|unit| self.route(unit.place()) < id);
+            let of_this = units.split_off(others);
+            self.change(id, |lane| of_this.into_iter().for_each(|unit| lane.queue.insert(unit)));
+        }
+    }
+
+    pub(super) fn route(&self, place: Option<u64>) -> LaneId {
+        place.and_then(|place| self.ring.find(place)).unwrap_or(COMMON)
+    }
+
+    /// A lane for a shard that is new here, at `place`. Its share is that of the shard that is known for
+    /// the place until now: the same producers will use it.
+    fn open(&mut self, shard_id: &str, place: u64, next: u64, now: Instant) -> LaneId {
+        let shard = SmolStr::new(shard_id);
+        let share = self.ring.find(place).map_or(1.0, |id| self.lanes[id].pace.share());
+        let pace = Pace::of_shard(self.quota, share, next, now);
+        let lane = Lane::new(Some(shard.clone()), pace, self.backoff.clone());
+        let id = match self.unused.pop() {
+            Some(id) => {
+                self.change(id, |unused| *unused = lane);
+                id
+            }
+            None => {
+                self.lanes.push(lane);
+                self.lanes.len() - 1
+            }
+        };
+        self.by_shard.insert(shard, id);
+        id
+    }
+
+    /// Notes that nothing belongs to this lane any more.
+    fn close(&mut self, id: LaneId) {
+        if let Some(shard) = self.lanes[id].shard.take() {
+            self.by_shard.remove(&shard);
+        }
+        self.doubtful.insert(id);
+    }
+}

@@ -267,7 +267,13 @@ async fn many_tasks(tasks: usize, each: usize, shards: i32, enforce_limits: bool
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
     let records = tasks * each;
     (0..records).for_each(|number| read_back.expect(data(number)));
-    let producer = KinesisSink::new(server.client(), STREAM).unwrap().spawn();
+    // A server that enforces no limits has no quota.
+    let limits = match enforce_limits {
+        true => Limits::default(),
+        false => Limits::default().with_shard_records(1_000_000).with_shard_bytes(1 << 40),
+    };
+    let builder = KinesisSink::builder().with_limits(limits);
+    let producer = builder.build(server.client(), STREAM).unwrap().spawn();
     let places = put_all(&producer, tasks, each).await;
     producer.close_within(Duration::from_secs(60)).await.unwrap();
     assert_eq!(places.len(), records, "each receipt names another place");

@@ -229,7 +229,7 @@ async fn a_thousand_tasks_with_a_thousand_records_each() {
         _ => Ok(answer_each(request, |place| !(call + place).is_multiple_of(9))),
     });
     let builder = builder().with_max_in_flight(16).with_backoff(ROUND_TRIP, ROUND_TRIP * 10);
-    let producer = produce(builder, &service);
+    let producer = produce(builder.with_limits(scripted::unpaced()), &service);
     let task = |task: usize| {
         let producer = producer.clone();
         tokio::spawn(async move {

@@ -71,6 +71,13 @@ pub(super) struct Config {
     pub(super) keeps_written: bool,
 }
 
+impl Config {
+    /// Whether the service places the records itself.
+    pub(super) fn ignores_keys(&self) -> bool {
+        self.description.distribution() == Distribution::ByService
+    }
+}
+
 impl Default for SimBuilder {
     fn default() -> Self {
         Self {

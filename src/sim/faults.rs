@@ -4,7 +4,6 @@ use fastrand::Rng;
 use smol_str::SmolStr;
 
 use super::LONGEST;
-use super::state::message_of;
 use crate::service::PutRecordsError;
 
 /// What goes wrong with requests, and how often. None by default; all shares are 0.0 to 1.0.
@@ -196,6 +195,17 @@ impl Failure {
 
     pub(super) fn error(&self) -> PutRecordsError {
         PutRecordsError::service(Some(&self.code), Some(message_of(&self.code)), Some(self.status))
+    }
+}
+
+/// The code of an entry that failed for no reason of its own.
+pub(super) const INTERNAL_FAILURE: &str = "InternalFailure";
+
+/// The service's text for a code, where it is always the same.
+pub(super) fn message_of(code: &str) -> &'static str {
+    match code {
+        INTERNAL_FAILURE => "Internal service failure.",
+        _ => "A fault of the simulation.",
     }
 }
 

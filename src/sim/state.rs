@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::SimStats;
 use super::builder::Config;
-use super::faults::{Fate, Faults};
+use super::faults::{Fate, Faults, INTERNAL_FAILURE, message_of};
 use super::ring::Ring;
 use super::validation::check;
 use super::written::{Written, sequence_number};
@@ -16,18 +16,8 @@ use crate::service::{
     Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
 use crate::shard::hash_of;
-use crate::stream::Distribution;
 
 pub(super) const THROTTLE: &str = "ProvisionedThroughputExceededException";
-const INTERNAL_FAILURE: &str = "InternalFailure";
-
-/// The service's text for a code, where it is always the same.
-pub(super) fn message_of(code: &str) -> &'static str {
-    match code {
-        INTERNAL_FAILURE => "Internal service failure.",
-        _ => "A fault of the simulation.",
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -163,7 +153,7 @@ impl State {
 
     /// The number of the shard that takes the entry.
     fn place(&self, config: &Config, entry: &Entry, rng: &mut Rng) -> usize {
-        let key = entry.partition_key().filter(|_| !ignores_keys(config));
+        let key = entry.partition_key().filter(|_| !config.ignores_keys());
         match (key, entry.explicit_hash_key()) {
             (Some(_), Some(hash)) => self.ring.find(hash),
             (Some(key), None) => self.ring.find(hash_of(key)),
@@ -183,9 +173,4 @@ impl State {
             Err(_) => stats.failed_entries += 1,
         }
     }
-}
-
-/// On such a stream the service places the records itself.
-pub(super) fn ignores_keys(config: &Config) -> bool {
-    config.description.distribution() == Distribution::ByService
 }

@@ -1,7 +1,6 @@
 //! What makes the service refuse a whole request.
 
 use super::builder::Config;
-use super::state::ignores_keys;
 use crate::limits::{MAX_PARTITION_KEY_CHARS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
 use crate::service::{Entry, PutRecordsError, PutRecordsRequest};
 use crate::stream::StreamId;
@@ -42,7 +41,7 @@ pub(super) fn check_stream(config: &Config, asked: &StreamId) -> Result<(), PutR
 fn check_entry(config: &Config, number: usize, entry: &Entry) -> Result<(), PutRecordsError> {
     let member = |name| format!("records.{number}.member.{name}");
     match entry.partition_key() {
-        None if ignores_keys(config) => {}
+        None if config.ignores_keys() => {}
         None => return Err(unsatisfied(&member("partitionKey"), "a value: it must not be null")),
         Some(key) if key.is_empty() => {
             return Err(unsatisfied(&member("partitionKey"), "length greater than or equal to 1"));

@@ -243,7 +243,7 @@ impl SinkBuilder {
     /// ones that it keeps included: 1 to 100,000,000, by default 10,000, with aggregation 100,000.
     ///
     /// Beside its payload, which [`with_buffer_bytes`](Self::with_buffer_bytes) bounds, a record takes
-    /// some 150 bytes of memory, with aggregation 200 to 600, the most where two or three records of each
+    /// some 160 bytes of memory, with aggregation 200 to 600, the most where two or three records of each
     /// key wait (measured on a 64-bit target).
     pub fn with_buffer_records(mut self, records: usize) -> Self {
         self.buffer_records = Some(records);

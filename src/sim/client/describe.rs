@@ -6,7 +6,7 @@ use super::check_named;
 use super::codec::Timestamp;
 use crate::service::PutRecordsError;
 use crate::sim::builder::Config;
-use crate::sim::state::{State, ignores_keys};
+use crate::sim::state::State;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -52,7 +52,7 @@ pub(super) fn describe_stream_summary(
     input: Input,
 ) -> Result<Output, PutRecordsError> {
     check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
-    let by_service = ignores_keys(config);
+    let by_service = config.ignores_keys();
     Ok(Output {
         stream_description_summary: Summary {
             stream_name: config.id.name().to_owned(),

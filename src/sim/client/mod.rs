@@ -1,5 +1,6 @@
 //! The stream behind the AWS SDK: its requests are answered here instead of being sent.
 
+mod answer;
 mod codec;
 mod describe;
 mod http;

@@ -1,8 +1,8 @@
-use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::answer::Answer;
 use super::codec::Format;
 use super::describe::describe_stream_summary;
 use super::list_shards::list_shards;
@@ -13,9 +13,6 @@ use crate::service::PutRecordsError;
 use crate::sim::SimStream;
 use crate::sim::builder::Config;
 use crate::sim::state::State;
-
-/// The body of an answer, or an error.
-pub(super) type Answer = BoxFuture<'static, Result<Vec<u8>, PutRecordsError>>;
 
 pub(super) fn operate(stream: &SimStream, format: Format, operation: &str, body: &[u8]) -> Answer {
     match operation {
@@ -56,7 +53,3 @@ where
     let output = stream.ask(move |config, state| answer(config, state, input?));
     output.map_ok(move |output| format.write(&output)).boxed()
 }
-
-/// An answer without members.
-#[derive(Serialize)]
-pub(super) struct Empty {}

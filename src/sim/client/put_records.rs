@@ -1,8 +1,8 @@
 use futures::{FutureExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::codec::{Blob, Format};
-use super::operation::Answer;
 use super::{given, unusable};
 use crate::record::{HashKey, Key};
 use crate::service::{

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::operation::Empty;
+use super::answer::Empty;
 use super::{check_named, unusable};
 use crate::record::HashKey;
 use crate::service::PutRecordsError;

@@ -36,7 +36,8 @@ pub enum Ordering {
     /// A record whose request has an unknown outcome (a time-out, a broken connection) is sent again, and
     /// can be in the stream twice: both times before everything that is sent after it. The members of an
     /// aggregate come again together: 1 2 3 1 2 3. The first copies of a key's records are in order, and so
-    /// are the last ones. A record that fails for good is left out. Consumers that read a closed shard to its end before its children, as
+    /// are the last ones. A record that fails for good is left out, unless an attempt of unknown outcome
+    /// has written it. Consumers that read a closed shard to its end before its children, as
     /// the KCL does, find the order across resharding, too.
     ///
     /// One thing no producer can rule out: a request that was given up after its

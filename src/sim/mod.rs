@@ -19,7 +19,7 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let faults = Faults::default().with_internal_failures(0.05).with_lost_answers(0.05);
 //!     let clicks = SimStream::builder().with_name("clicks").with_shards(4).with_faults(faults);
-//!     let clicks = clicks.build()?;
+//!     let clicks = clicks.with_seed(1).build()?;
 //!
 //!     let service = ServiceBuilder::new()
 //!         .layer(TimeoutLayer::new(Duration::from_secs(5)))

@@ -75,6 +75,7 @@ impl Pipeline {
         waits.max().flatten()
     }
 
+    /// What asks for a request, of what may be sent and of what is still filling.
     pub(super) fn reason(&self, now: Instant) -> Option<CutReason> {
         let oldest = self.oldest_waiting()?;
         if self.lanes.fills_request(&self.settings.limits) {
@@ -119,7 +120,8 @@ impl Pipeline {
         candidate.is_some_and(|oldest| oldest.seq < self.flush_before)
     }
 
-    /// Cuts a request if one is [due](Self::due), and there are tokens for what is closed for it. The caller sends it and brings back what came of it.
+    /// Cuts a request if one is [due](Self::due), and there are tokens for what is closed for it. The caller
+    /// sends it and brings back what came of it.
     pub(crate) fn cut(
         &mut self,
         now: Instant,

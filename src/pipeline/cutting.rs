@@ -71,7 +71,7 @@ impl Pipeline {
     }
 
     fn wait_of(&self, suspects: &[Unit], now: Instant) -> Option<Instant> {
-        let waits = suspects.iter().map(|unit| self.lanes.backs_off_until(unit.place(), now));
+        let waits = suspects.iter().map(|unit| self.lanes.backs_off_until(unit.oldest(), now));
         waits.max().flatten()
     }
 

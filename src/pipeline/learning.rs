@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use super::Pipeline;
 use super::lanes::{Lesson, Surprise};
+use super::unit::Unit;
 use crate::service::Placement;
 
 /// So many answers in a row that each contradict what was known mean that records are not placed by their
@@ -46,10 +47,12 @@ impl Learning {
 
 impl Pipeline {
     /// Notes where an entry came to lie.
-    pub(super) fn learn_from(&mut self, place: Option<u64>, placement: &Placement) {
-        let surprise = self.lanes.note_delivered(place, placement.shard_id());
-        let Some(place) = place.filter(|_| surprise != Surprise::No) else { return };
-        if !self.learning.stopped {
+    pub(super) fn learn_from(&mut self, unit: &Unit, placement: &Placement) {
+        let surprise = self.lanes.note_delivered(unit.oldest(), placement.shard_id());
+        if surprise == Surprise::No || self.learning.stopped {
+            return;
+        }
+        if let Some(place) = unit.oldest().place() {
             self.learning.astray += usize::from(surprise == Surprise::Astray);
             self.learning.lessons.push((place, SmolStr::new(placement.shard_id())));
         }
@@ -75,12 +78,12 @@ impl Pipeline {
         if self.learning.contradictions >= MOST_CONTRADICTIONS {
             self.learning.contradictions = 0;
             self.learning.paused_until = Some(now + UNTEACHABLE_FOR);
-            self.lanes.forget_shards();
+            self.lanes.forget_shards(&mut self.hashes);
         } else if most > Lesson::Detail {
-            self.lanes.route_anew();
+            self.lanes.route_anew(&mut self.hashes);
             self.shards.outdated(now, &mut self.rng);
         } else if astray * MOST_ASTRAY > arrived {
-            self.lanes.route_anew();
+            self.lanes.route_anew(&mut self.hashes);
         }
     }
 }

@@ -61,6 +61,7 @@ use self::shards::Shards;
 use self::unit::Unit;
 use crate::error::{NotAccepted, NotAcceptedReason};
 use crate::record::{AttemptError, DeadLetter, Reason, Record, Untold};
+use crate::shard::HashMemo;
 use crate::stream::{Distribution, StreamDescription, StreamId};
 use crate::summary::{RequestSummary, Totals};
 
@@ -76,6 +77,8 @@ pub(crate) struct Pipeline {
     /// What waits to be sent.
     lanes: Lanes,
     learning: Learning,
+    /// Of partition keys.
+    hashes: HashMemo,
     /// What waits has to be packed anew, in order, once nothing is in flight.
     rebuilds: bool,
     /// Groups out of requests that were refused as invalid, each sent alone to find the culprit.
@@ -156,6 +159,7 @@ impl Pipeline {
             strands: Strands::default(),
             lanes: Lanes::new(settings.limits.quota(), backoff.clone()),
             learning: Learning::default(),
+            hashes: HashMemo::default(),
             rebuilds: false,
             shards: Shards::new(&settings),
             unverified: Vec::new(),
@@ -214,8 +218,16 @@ impl Pipeline {
         self.totals.accepted += 1;
         let mut pending = Pending::new(record, self.next_seq, now, &mut self.rng);
         self.next_seq += 1;
+        self.find_place(&mut pending);
         self.avoid_busy_shards(&mut pending);
         self.enqueue(pending);
+    }
+
+    /// Looks for the record's place on the hash ring if anything depends on it.
+    fn find_place(&mut self, pending: &mut Pending) {
+        if self.lanes.tell_apart() || self.shards.tell_apart() {
+            pending.find_place(&mut self.hashes);
+        }
     }
 
     /// Of two places on the ring a record without a key takes the one where less waits, if it would have
@@ -223,12 +235,11 @@ impl Pipeline {
     ///
     /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
     fn avoid_busy_shards(&mut self, pending: &mut Pending) {
-        let place = pending.place();
-        if !self.lanes.is_paused(place) {
+        if !self.lanes.tell_apart() || !self.lanes.is_paused(pending) {
             return;
         }
-        let queued = self.lanes.queued(place);
-        pending.redraw_key_if(&mut self.rng, |place| self.lanes.queued(place) < queued);
+        let queued = self.lanes.queued(pending);
+        pending.redraw_key_if(&mut self.rng, |moved| self.lanes.queued(moved) < queued);
     }
 
     /// Takes a record in that was accepted after all that wait, or after all of its group.
@@ -349,7 +360,7 @@ impl Pipeline {
         let Some(description) = description else { return };
         if description.distribution() == Distribution::ByService {
             self.learning.stop();
-            self.lanes.forget_shards();
+            self.lanes.forget_shards(&mut self.hashes);
         }
         let Settings { limits, packing, .. } = &mut self.settings;
         *limits = limits.for_stream(description.max_record_bytes());

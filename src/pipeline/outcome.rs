@@ -88,10 +88,13 @@ impl Pipeline {
         let mut regroups = false;
         for (mut unit, result) in flight.units.into_iter().zip(response.into_results()) {
             unit.members_mut().iter_mut().for_each(|one| one.note_flight(flight.cut_at, now));
+            if self.lanes.tell_apart() {
+                unit.find_place(&mut self.hashes);
+            }
             let strand = self.strand_of(unit.oldest());
             let again = match result {
                 Ok(placement) => {
-                    self.learn_from(unit.place(), &placement);
+                    self.learn_from(&unit, &placement);
                     let verdict = self.shards.judge(&unit, placement.shard_id());
                     let (again, changed) = self.arrived(unit, placement, verdict, now);
                     regroups |= changed;
@@ -153,7 +156,7 @@ impl Pipeline {
         unit.members_mut().iter_mut().for_each(|one| one.note_error(error.clone(), now));
         let fate = if class == EntryClass::Throttled { Fate::Throttled } else { Fate::Failed };
         if class != EntryClass::Rejected {
-            self.lanes.note(unit.place(), fate);
+            self.lanes.note(unit.oldest(), fate);
         }
         match class {
             EntryClass::Rejected => return self.reject_entry(unit, error),
@@ -250,7 +253,7 @@ impl Pipeline {
     ) {
         let news = self.slow_down(request, now);
         if noted.code() == NO_STREAM {
-            self.lanes.forget_shards();
+            self.lanes.forget_shards(&mut self.hashes);
             if self.shards.forget_all(now, &mut self.rng) {
                 self.regroup();
             }

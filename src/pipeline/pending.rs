@@ -9,7 +9,7 @@ use crate::record::{
     Untold,
 };
 use crate::service::{Entry, Placement};
-use crate::shard::hash_of;
+use crate::shard::{HashMemo, hash_of};
 
 /// What tells places on the hash ring apart where no more than a hint is wanted.
 pub(crate) fn upper_half(hash_key: HashKey) -> u64 {
@@ -28,8 +28,9 @@ pub(crate) struct Pending {
     record: Record,
     /// What stands in for the partition key of a [`PartitionKey::Random`] record.
     random: u64,
-    /// The upper half of its place on the hash ring.
-    place: u64,
+    /// Its place on the hash ring, once someone has asked for it: it costs more than all else that is done
+    /// with a record, and where one shard is known nobody asks.
+    place: Option<HashKey>,
     pub(crate) accepted_at: Instant,
     /// Requests that carried it.
     pub(crate) attempts: u32,
@@ -49,30 +50,40 @@ impl Pending {
             PartitionKey::Random => rng.u64(..),
             _ => 0,
         };
-        let mut pending = Self {
+        Self {
             seq,
             record,
             random,
-            place: 0,
+            place: None,
             accepted_at: now,
             attempts: 0,
             may_be_written: false,
             last_error: None,
             misplaced: 0,
             shared: false,
-        };
-        pending.find_place();
-        pending
+        }
     }
 
-    fn find_place(&mut self) {
-        self.place = upper_half(self.hash_key());
+    /// Looks for its place on the hash ring, so that it is known from now on.
+    pub(crate) fn find_place(&mut self, memo: &mut HashMemo) {
+        if self.place.is_none() {
+            self.place = match (self.record.explicit_hash_key(), self.record.partition_key()) {
+                (Some(place), _) => Some(place),
+                (None, PartitionKey::Explicit(key)) => Some(memo.hash_of(key)),
+                (None, PartitionKey::Random) => Some(hash_of(&Key::random(self.random))),
+                (None, PartitionKey::ServiceManaged) => None,
+            };
+        }
     }
 
-    /// The upper half of its place on the hash ring, if it has one: the service places records without
-    /// a key itself.
+    /// Whether it has a place on the hash ring: records without a key the service places itself.
+    pub(crate) fn has_place(&self) -> bool {
+        *self.record.partition_key() != PartitionKey::ServiceManaged
+    }
+
+    /// The upper half of its place on the hash ring, if it has one.
     pub(crate) fn place(&self) -> Option<u64> {
-        (*self.record.partition_key() != PartitionKey::ServiceManaged).then_some(self.place)
+        self.has_place().then(|| upper_half(self.hash_key()))
     }
 
     pub(crate) fn record(&self) -> &Record {
@@ -100,7 +111,7 @@ impl Pending {
     /// Its place on the hash ring. Without a key it has none, and the answer means nothing.
     pub(crate) fn hash_key(&self) -> HashKey {
         let of_the_key = || self.key().map_or(HashKey::new(0), |key| hash_of(&key));
-        self.record.explicit_hash_key().unwrap_or_else(of_the_key)
+        self.place.or(self.record.explicit_hash_key()).unwrap_or_else(of_the_key)
     }
 
     /// What a request carries of it.
@@ -162,15 +173,15 @@ impl Pending {
     pub(crate) fn redraw_key_if(
         &mut self,
         rng: &mut Rng,
-        better: impl FnOnce(Option<u64>) -> bool,
+        better: impl FnOnce(&Self) -> bool,
     ) -> bool {
         if *self.record.partition_key() != PartitionKey::Random {
             return false;
         }
         let before = (self.random, self.place);
         self.random = rng.u64(..);
-        self.find_place();
-        let moves = better(self.place());
+        self.place = self.record.explicit_hash_key();
+        let moves = better(self);
         if !moves {
             (self.random, self.place) = before;
         }

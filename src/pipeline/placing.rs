@@ -105,7 +105,7 @@ impl Pipeline {
     pub(crate) fn listed(&mut self, map: Option<ShardMap>, now: Instant) {
         self.awaited.shards = false;
         if let Some(map) = map.as_ref().filter(|_| self.learning.is_on(now)) {
-            self.lanes.set_shards(map, self.next_request, now);
+            self.lanes.set_shards(map, &mut self.hashes, self.next_request, now);
         }
         let listed = self.shards.listed(map, now, &mut self.rng);
         self.verify(&listed, now);

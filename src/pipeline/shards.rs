@@ -92,6 +92,11 @@ impl Shards {
         }
     }
 
+    /// Whether it takes a record's place to find its group.
+    pub(crate) fn tell_apart(&self) -> bool {
+        self.map.is_some()
+    }
+
     /// The records with which this one may share an aggregate, and their shard if they need one. None if
     /// it goes alone.
     pub(crate) fn group(&self, pending: &Pending) -> Option<(Group, Option<Arc<Shard>>)> {

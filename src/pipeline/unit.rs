@@ -9,7 +9,7 @@ use super::pending::Pending;
 use crate::aggregate::Layout;
 use crate::record::{HashKey, Key, PartitionKey};
 use crate::service::Entry;
-use crate::shard::{Shard, ShardMap, hash_of};
+use crate::shard::{HashMemo, Shard, ShardMap, hash_of};
 
 /// What one entry of a request carries. It is delivered, or sent again, as a whole.
 #[derive(Debug)]
@@ -52,9 +52,9 @@ impl Unit {
         self.oldest().seq
     }
 
-    /// The upper half of its place on the hash ring, if it has one.
-    pub(crate) fn place(&self) -> Option<u64> {
-        self.oldest().place()
+    /// Looks for its place on the hash ring, that of its oldest record.
+    pub(crate) fn find_place(&mut self, memo: &mut HashMemo) {
+        self.members_mut()[0].find_place(memo);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -26,6 +26,7 @@
 mod hash;
 mod list;
 mod map;
+mod memo;
 mod pace;
 mod ring;
 
@@ -33,5 +34,6 @@ pub use hash::{HashRange, hash_of};
 pub use list::ListShards;
 pub use map::Shard;
 pub(crate) use map::ShardMap;
+pub(crate) use memo::HashMemo;
 pub(crate) use pace::{Pace, Quota};
 pub(crate) use ring::Ring;

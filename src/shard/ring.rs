@@ -44,6 +44,19 @@ impl<T: Copy + PartialEq> Ring<T> {
         self.pieces.len()
     }
 
+    /// Whether more than one owner is known, so that it takes a place to tell whose something is.
+    pub(crate) fn tells_apart(&self) -> bool {
+        self.pieces.len() > 1
+    }
+
+    /// The owner of everything, as long as no other is known.
+    pub(crate) fn only(&self) -> Option<T> {
+        match &self.pieces[..] {
+            [piece] => Some(piece.owner),
+            _ => None,
+        }
+    }
+
     /// Who owns `place`, as far as one can tell: nobody if nothing is known.
     pub(crate) fn find(&self, place: u64) -> Option<T> {
         self.locate(place).map(|(owner, _)| owner)

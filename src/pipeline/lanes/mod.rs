@@ -127,7 +127,7 @@ impl Lanes {
 
     /// Adds a record that was accepted after all others.
     pub(crate) fn push(&mut self, pending: Pending) {
-        let id = self.route(pending.place());
+        let id = self.route(&pending);
         let load = Load { entries: 1, records: 1, bytes: pending.size() };
         if self.lanes[id].queue.is_empty() {
             return self.change(id, |lane| lane.queue.push(pending));
@@ -143,7 +143,7 @@ impl Lanes {
 
     /// Puts an entry where it belongs in the order.
     pub(crate) fn insert(&mut self, unit: Unit) {
-        let id = self.route(unit.place());
+        let id = self.route(unit.oldest());
         self.change(id, |lane| lane.queue.insert(unit));
     }
 
@@ -180,24 +180,24 @@ impl Lanes {
         }
     }
 
-    /// Until when the lane for `place` backs off.
-    pub(crate) fn backs_off_until(&self, place: Option<u64>, now: Instant) -> Option<Instant> {
-        self.lanes[self.route(place)].backoff.until(now)
+    /// Until when the record's lane backs off.
+    pub(crate) fn backs_off_until(&self, pending: &Pending, now: Instant) -> Option<Instant> {
+        self.lanes[self.route(pending)].backoff.until(now)
     }
 
-    /// Whether the lane for `place` may not send now.
-    pub(crate) fn is_paused(&self, place: Option<u64>) -> bool {
-        self.lanes[self.route(place)].paused_until.is_some()
+    /// Whether the record's lane may not send now.
+    pub(crate) fn is_paused(&self, pending: &Pending) -> bool {
+        self.lanes[self.route(pending)].paused_until.is_some()
     }
 
-    /// Entries that wait for the same shard as one for `place` would.
-    pub(crate) fn queued(&self, place: Option<u64>) -> usize {
-        self.lanes[self.route(place)].queue.len()
+    /// Entries that wait for the same shard as the record would.
+    pub(crate) fn queued(&self, pending: &Pending) -> usize {
+        self.lanes[self.route(pending)].queue.len()
     }
 
     /// Takes back the payment for an entry that was not sent after all.
     pub(crate) fn give_back(&mut self, unit: &Unit, now: Instant) {
-        let id = self.route(unit.place());
+        let id = self.route(unit.oldest());
         self.change(id, |lane| {
             lane.give_back(unit);
             lane.pause(now);
@@ -283,9 +283,9 @@ impl Lanes {
         }
     }
 
-    /// Notes what came of an entry for `place`.
-    pub(crate) fn note(&mut self, place: Option<u64>, fate: Fate) {
-        self.note_in(self.route(place), fate);
+    /// Notes what came of an entry that begins with this record.
+    pub(crate) fn note(&mut self, oldest: &Pending, fate: Fate) {
+        self.note_in(self.route(oldest), fate);
     }
 
     fn note_in(&mut self, id: LaneId, fate: Fate) {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use smol_str::SmolStr;
 
 use super::{COMMON, Fate, Lane, LaneId, Lanes};
-use crate::pipeline::pending::upper_half;
-use crate::shard::{Pace, Ring, ShardMap};
+use crate::pipeline::pending::{Pending, upper_half};
+use crate::shard::{HashMemo, Pace, Ring, ShardMap};
 
 /// What an entry says of the shards by the place that it came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +32,24 @@ pub(crate) enum Lesson {
 }
 
 impl Lanes {
-    /// Notes that an entry for `place` was delivered to this shard, and says what that means for what is
-    /// known of the shards.
-    pub(crate) fn note_delivered(&mut self, place: Option<u64>, shard_id: &str) -> Surprise {
-        let known = place.and_then(|place| self.ring.locate(place));
+    /// Whether more than one shard is known, so that it takes a record's place to find its lane.
+    pub(crate) fn tell_apart(&self) -> bool {
+        self.ring.tells_apart()
+    }
+
+    /// Notes that an entry that begins with this record was delivered to this shard, and says what that
+    /// means for what is known of the shards.
+    ///
+    /// As long as one shard is all that is known, it matters only whether this is that one.
+    pub(crate) fn note_delivered(&mut self, oldest: &Pending, shard_id: &str) -> Surprise {
+        let known = match self.ring.only() {
+            Some(only) => oldest.has_place().then_some((only, true)),
+            None if self.tell_apart() => oldest.place().and_then(|place| self.ring.locate(place)),
+            None => None,
+        };
         let (id, is_certain) = known.unwrap_or((COMMON, false));
         self.note_in(id, Fate::Delivered);
-        if place.is_none() {
+        if !oldest.has_place() {
             return Surprise::No;
         }
         if self.lanes[id].shard.as_deref() == Some(shard_id) {
@@ -63,7 +74,13 @@ impl Lanes {
     }
 
     /// Takes the stream's shards as they were listed, before the request with the number `next`.
-    pub(crate) fn set_shards(&mut self, map: &ShardMap, next: u64, now: Instant) {
+    pub(crate) fn set_shards(
+        &mut self,
+        map: &ShardMap,
+        hashes: &mut HashMemo,
+        next: u64,
+        now: Instant,
+    ) {
         let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
         let mut pieces = Vec::new();
         for shard in map.iter() {
@@ -77,19 +94,19 @@ impl Lanes {
         self.ring = Ring::new(pieces);
         self.doubtful.extend(0..self.lanes.len());
         self.doubtful.retain(|id| !self.unused.contains(id));
-        self.route_anew();
+        self.route_anew(hashes);
     }
 
     /// Forgets all shards.
-    pub(crate) fn forget_shards(&mut self) {
+    pub(crate) fn forget_shards(&mut self, hashes: &mut HashMemo) {
         let known: Vec<_> = self.by_shard.values().copied().collect();
         known.into_iter().for_each(|id| self.close(id));
         self.ring = Ring::default();
-        self.route_anew();
+        self.route_anew(hashes);
     }
 
     /// Puts what waits where it belongs by what is known now, as far as that has changed.
-    pub(crate) fn route_anew(&mut self) {
+    pub(crate) fn route_anew(&mut self, hashes: &mut HashMemo) {
         let doubtful = std::mem::take(&mut self.doubtful);
         let mut units: Vec<_> =
             doubtful.iter().flat_map(|&id| self.change(id, |lane| lane.queue.take_all())).collect();
@@ -98,17 +115,24 @@ impl Lanes {
                 self.unused.push(id);
             }
         }
-        units.sort_by_cached_key(|unit| self.route(unit.place()));
+        if self.tell_apart() {
+            units.iter_mut().for_each(|unit| unit.find_place(hashes));
+        }
+        units.sort_by_cached_key(|unit| self.route(unit.oldest()));
         while let Some(last) = units.last() {
-            let id = self.route(last.place());
-            let others = units.partition_point(|unit| self.route(unit.place()) < id);
+            let id = self.route(last.oldest());
+            let others = units.partition_point(|unit| self.route(unit.oldest()) < id);
             let of_this = units.split_off(others);
             self.change(id, |lane| of_this.into_iter().for_each(|unit| lane.queue.insert(unit)));
         }
     }
 
-    pub(super) fn route(&self, place: Option<u64>) -> LaneId {
-        place.and_then(|place| self.ring.find(place)).unwrap_or(COMMON)
+    pub(super) fn route(&self, pending: &Pending) -> LaneId {
+        let owner = match self.tell_apart() {
+            true => pending.place().and_then(|place| self.ring.find(place)),
+            false => self.ring.only().filter(|_| pending.has_place()),
+        };
+        owner.unwrap_or(COMMON)
     }
 
     /// A lane for a shard that is new here, at `place`. Its share is that of the shard that is known for

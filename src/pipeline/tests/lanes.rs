@@ -272,7 +272,9 @@ fn suspects_wait_for_their_own_shard_only() {
     }
     bench.answer(half, |_| false);
     bench.fail(refused, "ValidationException");
-    let backs_off = bench.pipeline.lanes.backs_off_until(Some(u64::MAX), bench.now);
+    let upper = Record::from("data").with_explicit_hash_key(u128::MAX);
+    let upper = Pending::new(upper, 0, bench.now, &mut Rng::with_seed(0));
+    let backs_off = bench.pipeline.lanes.backs_off_until(&upper, bench.now);
     let paused = backs_off.unwrap() - bench.now;
     assert!(paused > Duration::from_millis(200), "for {paused:?}");
     bench.now += Duration::from_millis(100);

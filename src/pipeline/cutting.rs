@@ -102,6 +102,11 @@ impl Pipeline {
             && !matches!(self.fatal, Fatal::Unreported(..))
     }
 
+    /// Whether a full request may be sent.
+    pub(crate) fn may_send_full(&self) -> bool {
+        self.lanes.fills_request(&self.settings.limits) && self.may_send()
+    }
+
     /// The oldest record that may be sent, suspects aside.
     fn oldest_waiting(&self) -> Option<&Pending> {
         match (self.lanes.front_sendable(), self.packer.oldest_free()) {

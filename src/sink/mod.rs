@@ -9,6 +9,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use futures::Sink;
@@ -32,6 +33,9 @@ use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
 use crate::trace::TARGET;
+
+/// While records come without a pause, everything else is looked at so often.
+const QUIET: Duration = Duration::from_micros(100);
 
 /// A [`Sink`] of records into one Kinesis stream.
 ///
@@ -62,7 +66,8 @@ use crate::trace::TARGET;
 /// due.
 ///
 /// - `poll_ready` is ready while the records and bytes held are under their bounds, once the stream was
-///   described and its shards were listed, if they are to be.
+///   described and its shards were listed, if they are to be. While records come faster than every 0.1 ms
+///   it moves the sink along that often, and whenever a request is full.
 /// - `start_send` stores the record and does no I/O. It hands back a record that can never be sent, or
 ///   that comes while the sink is full; the sink stays usable.
 /// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
@@ -95,6 +100,8 @@ pub struct KinesisSink<S = DefaultService> {
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
+    /// Until then nothing but new records is expected to change anything.
+    quiet_until: Option<std::time::Instant>,
     /// A warning about failing requests is out, and no success has followed.
     outage_logged: bool,
     /// For the producer that it may become.
@@ -241,6 +248,8 @@ where
             let looked_up = self.lookups.drive(cx, &mut self.pipeline, now);
             self.pipeline.expire(now);
             if !self.dispatch(cx, now) && !self.timer_fired(cx, now) && !looked_up {
+                let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
+                self.quiet_until = wakeup.into_iter().chain([now + QUIET]).min();
                 return;
             }
         }
@@ -297,6 +306,14 @@ where
             timer.1 = runtime;
         }
         timer.0.as_mut().poll(cx).is_ready()
+    }
+
+    /// Whether the latest look at everything is enough: it was only just taken, and no request has become
+    /// full since. Looking costs as much as accepting a record.
+    fn is_quiet(&self) -> bool {
+        self.quiet_until.is_some_and(|until| Instant::now().into_std() < until)
+            && self.pipeline.has_room()
+            && !self.pipeline.may_send_full()
     }
 
     /// Drives until every accepted record is settled; only then it tells of the failed ones.
@@ -383,6 +400,9 @@ where
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         if self.pipeline.is_closing() {
             return Poll::Ready(Err(SinkError::Closed));
+        }
+        if self.is_quiet() && !self.pipeline.is_on_hold() {
+            return Poll::Ready(Ok(()));
         }
         self.drive(cx);
         self.report()?;

@@ -30,7 +30,7 @@ pub fn encode<'a>(members: impl IntoIterator<Item = &'a Member>) -> Result<Bytes
     let mut layout = Layout::default();
     let mut payloads = Vec::new();
     for (index, member) in members.into_iter().enumerate() {
-        let key = member.partition_key.clone().ok_or(EncodeError::NoPartitionKey { index })?;
+        let key = member.partition_key.as_ref().ok_or(EncodeError::NoPartitionKey { index })?;
         layout.add(key, member.explicit_hash_key, member.data.len());
         payloads.push(&member.data);
     }

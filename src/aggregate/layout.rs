@@ -45,19 +45,29 @@ impl Layout {
         OVERHEAD_BYTES + self.table_bytes + self.record_bytes
     }
 
-    /// Bytes of the aggregate if it had this member, too; `data` is the length of the payload.
-    pub(crate) fn size_with(&self, key: &Key, hash_key: Option<HashKey>, data: usize) -> usize {
-        let slot = self.slot(key, hash_key, data);
-        self.size() + self.new_table_bytes(slot, key, hash_key) + field_bytes(slot.message_bytes())
+    /// Adds a member; `data` is the length of its payload.
+    pub(crate) fn add(&mut self, key: &Key, hash_key: Option<HashKey>, data: usize) {
+        self.add_within(usize::MAX, key, hash_key, data);
     }
 
-    /// Adds a member; `data` is the length of its payload.
-    pub(crate) fn add(&mut self, key: Key, hash_key: Option<HashKey>, data: usize) {
-        let slot = self.slot(&key, hash_key, data);
-        self.table_bytes += self.new_table_bytes(slot, &key, hash_key);
-        self.record_bytes += field_bytes(slot.message_bytes());
+    /// Adds a member unless the aggregate then had more than `most` bytes. Says whether it was added.
+    pub(crate) fn add_within(
+        &mut self,
+        most: usize,
+        key: &Key,
+        hash_key: Option<HashKey>,
+        data: usize,
+    ) -> bool {
+        let slot = self.slot(key, hash_key, data);
+        let table_bytes = self.new_table_bytes(slot, key, hash_key);
+        let record_bytes = field_bytes(slot.message_bytes());
+        if self.size() + table_bytes + record_bytes > most {
+            return false;
+        }
+        self.table_bytes += table_bytes;
+        self.record_bytes += record_bytes;
         if self.is_new_key(slot) {
-            self.partition_keys.push(key);
+            self.partition_keys.push(key.clone());
         }
         if let Some(hash_key) = hash_key
             && self.is_new_hash_key(slot)
@@ -65,6 +75,7 @@ impl Layout {
             self.hash_keys.push(hash_key);
         }
         self.slots.push(slot);
+        true
     }
 
     /// Puts another key of the same length in the place of the only one.
@@ -155,6 +166,10 @@ const fn tag(number: u32, wire_type: u32) -> u8 {
 }
 
 fn put_varint(out: &mut Vec<u8>, value: usize) {
+    // Most are one byte long.
+    if value < 0x80 {
+        return out.push(value as u8);
+    }
     prost::encode_length_delimiter(value, out).expect("a Vec has room");
 }
 

@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 /// Up to so many entries are compared one by one; beyond, an index is kept.
 const SCANNED: usize = 8;
 
@@ -10,12 +12,12 @@ pub(super) struct Table<T> {
     entries: Vec<T>,
     /// Place of each entry, once there are more than [`SCANNED`] of them: most aggregates have few keys,
     /// and then need neither the memory nor the hashing.
-    index: HashMap<T, u32>,
+    index: HashMap<T, u32, RandomState>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), index: HashMap::new() }
+        Self { entries: Vec::new(), index: HashMap::default() }
     }
 }
 

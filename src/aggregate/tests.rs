@@ -31,11 +31,15 @@ proptest! {
 
     #[test]
     fn the_size_is_known_before_anything_is_built(members in members()) {
-        let mut layout = Layout::default();
+        let [mut layout, mut larger] = [Layout::default(), Layout::default()];
         let mut payloads = Vec::new();
         for (place, (key, hash_key, data)) in members.iter().enumerate() {
-            let told = layout.size_with(key, *hash_key, *data);
-            layout.add(key.clone(), *hash_key, *data);
+            let before = layout.size();
+            larger.add(key, *hash_key, *data);
+            let told = larger.size();
+            prop_assert!(!layout.add_within(told - 1, key, *hash_key, *data));
+            prop_assert_eq!((layout.size(), layout.data_ranges().len()), (before, place));
+            prop_assert!(layout.add_within(told, key, *hash_key, *data));
             prop_assert_eq!(layout.size(), told);
             payloads.push(Bytes::from(vec![place as u8; *data]));
             // Each prefix would be much work.
@@ -67,14 +71,14 @@ fn an_empty_layout_has_the_bytes_around_a_message() {
 #[test]
 fn the_only_key_can_be_drawn_again() {
     let mut layout = Layout::default();
-    layout.add(Key::random(1), None, 1);
-    layout.add(Key::random(1), None, 2);
+    layout.add(&Key::random(1), None, 1);
+    layout.add(&Key::random(1), None, 2);
     let size = layout.size();
     layout.replace_only_key(Key::random(u64::MAX));
     assert_eq!(layout.size(), size);
     // The new key is the one that later members are compared with.
     let data = [Bytes::from("a"), Bytes::from("bc"), Bytes::from("d")];
-    layout.add(Key::random(u64::MAX), None, 1);
+    layout.add(&Key::random(u64::MAX), None, 1);
     let keys = deaggregate(&layout.encode(&data)).map(|member| member.partition_key.unwrap());
     assert!(keys.eq([Key::random(u64::MAX), Key::random(u64::MAX), Key::random(u64::MAX)]));
     assert_eq!(layout.size(), size + 7);
@@ -84,7 +88,7 @@ fn the_only_key_can_be_drawn_again() {
 #[should_panic(expected = "the payloads are the members'")]
 fn a_missing_payload_is_not_passed_over() {
     let mut layout = Layout::default();
-    layout.add(Key::from("a"), None, 1);
+    layout.add(&Key::from("a"), None, 1);
     let _ = layout.encode([]);
 }
 

@@ -244,24 +244,19 @@ impl Pipeline {
 
     /// Takes a record in that was accepted after all that wait, or after all of its group.
     fn enqueue(&mut self, pending: Pending) {
+        let ordered = self.is_ordered();
         if !self.settings.packing.is_on() {
-            return match self.is_ordered() {
+            return match ordered {
                 true => self.send(Unit::Single(pending)),
-                false => self.lanes.push(pending),
+                false => self.lanes.insert(Unit::Single(pending)),
             };
         }
-        match self.shards.group(&pending) {
-            Some((group, shard)) => {
-                if self.is_ordered()
-                    && let Some(earlier) = self.packer.take_other(&group)
-                {
-                    self.send(earlier);
-                }
-                let sealed = self.packer.add(pending, group, shard, &self.settings.packing);
-                sealed.into_iter().flatten().for_each(|unit| self.send(unit));
-            }
-            None => self.send(Unit::Single(pending)),
-        }
+        let Some((group, shard)) = self.shards.group(&pending) else {
+            return self.send(Unit::Single(pending));
+        };
+        let earlier = if ordered { self.packer.take_other(&group) } else { None };
+        let sealed = self.packer.add(pending, group, shard, &self.settings.packing);
+        earlier.into_iter().chain(sealed.into_iter().flatten()).for_each(|unit| self.send(unit));
     }
 
     /// Puts records back to those that they may share an aggregate with, in the order of acceptance.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
+
 use super::pending::Pending;
 use super::unit::Unit;
 use crate::record::{HashKey, Key};
@@ -67,7 +69,7 @@ pub(crate) enum Strand {
 #[derive(Debug, Default)]
 pub(crate) struct Strands {
     /// Those with an entry under way, and those behind it by their place in the order of acceptance.
-    busy: HashMap<Strand, BTreeMap<u64, Unit>>,
+    busy: HashMap<Strand, BTreeMap<u64, Unit>, RandomState>,
     /// What waits.
     order: BTreeMap<u64, Strand>,
     records: usize,

@@ -8,6 +8,7 @@ use tower::BoxError;
 
 use super::lanes::Fate;
 use super::pending::Pending;
+use super::shards::Verdict;
 use super::unit::Unit;
 use super::{Fatal, Flight, Pipeline, RequestId};
 use crate::record::{AttemptError, Reason};
@@ -95,14 +96,25 @@ impl Pipeline {
             let again = match result {
                 Ok(placement) => {
                     self.learn_from(&unit, &placement);
-                    let verdict = self.shards.judge(&unit, placement.shard_id());
-                    let (again, changed) = self.arrived(unit, placement, verdict, now);
-                    regroups |= changed;
-                    again
+                    match self.shards.judge(&unit, placement.shard_id()) {
+                        Verdict::Placed => {
+                            self.shards.confirmed(&unit, now);
+                            self.deliver(&mut unit, placement, now);
+                            Vec::new()
+                        }
+                        verdict => {
+                            let (again, changed) = self.went_astray(unit, placement, verdict, now);
+                            regroups |= changed;
+                            again
+                        }
+                    }
                 }
                 Err(error) => self.fail_entry(unit, error, now),
             };
-            returned.extend(self.in_order(strand, again));
+            // Most entries are delivered, and most have no order to keep.
+            if strand.is_some() || !again.is_empty() {
+                returned.extend(self.in_order(strand, again));
+            }
         }
         let delivered = (self.totals.delivered - delivered_before) as usize;
         let (records, bytes) = (flight.records, flight.bytes);

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::aggregation::Packing;
 use super::order::Strand;
 use super::pending::Pending;
@@ -35,7 +37,7 @@ impl Group {
 /// that many keys with a record each cost little memory.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
-    open: HashMap<Group, Unit>,
+    open: HashMap<Group, Unit, RandomState>,
     /// The groups by the place of their oldest record in the order of acceptance.
     order: BTreeMap<u64, Group>,
     /// Those that go on filling, since an entry of their strand is under way.
@@ -43,7 +45,7 @@ pub(crate) struct Packer {
     /// Whether order is kept.
     ordered: bool,
     /// Then the one open group of each strand.
-    of_strand: HashMap<Strand, Group>,
+    of_strand: HashMap<Strand, Group, RandomState>,
     records: usize,
 }
 
@@ -92,11 +94,11 @@ impl Packer {
         &mut self,
         pending: Pending,
         group: Group,
-        shard: Option<Arc<Shard>>,
+        shard: Option<&Arc<Shard>>,
         packing: &Packing,
     ) -> Sealed {
         if let Some(Unit::Aggregate(open)) = self.open.get_mut(&group)
-            && open.fits(&pending, packing)
+            && open.makes_room(&pending, packing)
         {
             open.push(pending);
             self.records += 1;

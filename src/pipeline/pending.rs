@@ -142,8 +142,8 @@ impl Pending {
     }
 
     /// What its receipt is told of a delivery, if it has one: else nobody asks for the placement.
-    pub(crate) fn into_delivery(
-        mut self,
+    pub(crate) fn delivered(
+        &mut self,
         placement: impl FnOnce() -> Placement,
         sub_sequence_number: Option<u64>,
         now: Instant,

@@ -20,20 +20,15 @@ pub(crate) struct Unverified {
 }
 
 impl Pipeline {
-    /// Takes an entry that the service has confirmed. Says what of it has to be sent again, and whether
-    /// what waits is to be packed anew.
-    pub(super) fn arrived(
+    /// Takes an entry that the service has confirmed, for a shard that may not be its own. Says what of it
+    /// has to be sent again, and whether what waits is to be packed anew.
+    pub(super) fn went_astray(
         &mut self,
         unit: Unit,
         placement: Placement,
         verdict: Verdict,
         now: Instant,
     ) -> (Vec<Unit>, bool) {
-        if verdict == Verdict::Placed {
-            self.shards.confirmed(&unit, now);
-            self.deliver(unit, placement, now);
-            return (Vec::new(), false);
-        }
         let changed = self.shards.contradicted(&unit, verdict, now, &mut self.rng);
         if verdict == Verdict::Misplaced || self.shards.cannot_list() {
             return (self.misplaced(unit, &placement, now), changed);
@@ -64,13 +59,14 @@ impl Pipeline {
         self.give_up_or_retry(unit, &error)
     }
 
-    fn deliver(&mut self, unit: Unit, placement: Placement, now: Instant) {
+    /// Notes that an entry was delivered. There is no more to be done with it.
+    pub(super) fn deliver(&mut self, unit: &mut Unit, placement: Placement, now: Instant) {
         self.totals.entries += 1;
         self.totals.entry_bytes += unit.size() as u64;
         match unit {
             Unit::Single(pending) => self.deliver_one(pending, || placement, None, now),
             Unit::Aggregate(_) => {
-                for (place, member) in unit.into_members().into_iter().enumerate() {
+                for (place, member) in unit.members_mut().iter_mut().enumerate() {
                     self.deliver_one(member, || placement.clone(), Some(place as u64), now);
                 }
             }
@@ -79,7 +75,7 @@ impl Pipeline {
 
     fn deliver_one(
         &mut self,
-        pending: Pending,
+        pending: &mut Pending,
         placement: impl FnOnce() -> Placement,
         sub_sequence_number: Option<u64>,
         now: Instant,
@@ -88,7 +84,9 @@ impl Pipeline {
         self.totals.delivered_bytes += pending.size() as u64;
         self.unsettled_records -= 1;
         self.unsettled_bytes -= pending.size();
-        self.delivered.extend(pending.into_delivery(placement, sub_sequence_number, now));
+        if let Some(untold) = pending.delivered(placement, sub_sequence_number, now) {
+            self.delivered.push_back(untold);
+        }
     }
 
     /// Whether the stream's shards are to be listed now.
@@ -125,7 +123,7 @@ impl Pipeline {
     /// Says of what was delivered to shards that were not known whether it is where it belongs.
     fn verify(&mut self, listed: &Listed, now: Instant) {
         let mut returned = Vec::new();
-        for Unverified { unit, placement } in std::mem::take(&mut self.unverified) {
+        for Unverified { mut unit, placement } in std::mem::take(&mut self.unverified) {
             let verdict = match listed {
                 Listed::Stale(map) => Shards::judge_by(Some(map), &unit, placement.shard_id()),
                 _ => self.shards.judge(&unit, placement.shard_id()),
@@ -133,7 +131,7 @@ impl Pipeline {
             let strand = self.strand_of(unit.oldest());
             match (verdict, listed) {
                 (Verdict::Placed, _) => {
-                    self.deliver(unit, placement, now);
+                    self.deliver(&mut unit, placement, now);
                     self.in_order(strand, Vec::new());
                 }
                 (Verdict::Unknown, Listed::Stale(_)) if !self.shards.is_mistrusted() => {

@@ -99,7 +99,7 @@ impl Shards {
 
     /// The records with which this one may share an aggregate, and their shard if they need one. None if
     /// it goes alone.
-    pub(crate) fn group(&self, pending: &Pending) -> Option<(Group, Option<Arc<Shard>>)> {
+    pub(crate) fn group(&self, pending: &Pending) -> Option<(Group, Option<&Arc<Shard>>)> {
         let explicit = pending.record().explicit_hash_key();
         let key = pending.record().partition_key();
         let has_a_place = explicit.is_some() || matches!(key, PartitionKey::Explicit(_));
@@ -107,7 +107,7 @@ impl Shards {
             let shard = self.map.as_ref().and_then(|map| map.find(pending.hash_key()));
             if let Some(shard) = shard.filter(|_| *key != PartitionKey::ServiceManaged) {
                 let (begins, placed) = (shard.range().start(), explicit.is_some());
-                return Some((Group::Shard { begins, placed }, Some(shard.clone())));
+                return Some((Group::Shard { begins, placed }, Some(shard)));
             }
         }
         match key {

@@ -124,7 +124,7 @@ impl Unit {
         }
         let shard = self.predicted().map(|(_, shard)| shard.clone());
         let (gone, left) = self.into_members().into_iter().partition(goes);
-        (Aggregate::pack(left, shard, packing), gone)
+        (Aggregate::pack(left, shard.as_ref(), packing), gone)
     }
 
     /// Two halves of an aggregate; a single record comes back as it is.
@@ -135,7 +135,7 @@ impl Unit {
             Self::Aggregate(aggregate) => {
                 let mut first = aggregate.members;
                 let second = first.split_off(first.len() / 2);
-                let pack = |half| Aggregate::pack(half, shard.clone(), packing);
+                let pack = |half| Aggregate::pack(half, shard.as_ref(), packing);
                 ControlFlow::Continue([pack(first), pack(second)])
             }
         }
@@ -175,7 +175,9 @@ impl Aggregate {
             span: (place, place),
             encoded: None,
         };
-        aggregate.push(first);
+        // However large it is: it goes alone then.
+        aggregate.add_within(usize::MAX, &first);
+        aggregate.members.push(first);
         aggregate
     }
 
@@ -194,25 +196,29 @@ impl Aggregate {
         self.members.len() >= packing.max_records || self.size() >= packing.max_bytes
     }
 
-    /// Whether `next` may join, by count and bytes.
-    pub(crate) fn fits(&self, next: &Pending, packing: &Packing) -> bool {
-        let bytes = self.layout.size_with(
-            &self.member_key(next),
-            next.record().explicit_hash_key(),
-            next.record().data().len(),
-        );
-        self.members.len() < packing.max_records
-            && bytes + self.outer_key().len() <= packing.max_bytes
+    /// Makes room for a record that is [pushed](Self::push) next. False if there is none, by count or by
+    /// bytes.
+    pub(crate) fn makes_room(&mut self, next: &Pending, packing: &Packing) -> bool {
+        let most = packing.max_bytes.saturating_sub(self.outer_key().len());
+        self.members.len() < packing.max_records && self.add_within(most, next)
     }
 
     pub(crate) fn push(&mut self, next: Pending) {
-        if self.shard.is_some() {
+        self.members.push(next);
+    }
+
+    fn add_within(&mut self, most: usize, next: &Pending) -> bool {
+        let record = next.record();
+        let (hash_key, data) = (record.explicit_hash_key(), record.data().len());
+        let added = match record.partition_key() {
+            PartitionKey::Explicit(key) => self.layout.add_within(most, key, hash_key, data),
+            _ => self.layout.add_within(most, &self.member_key(next), hash_key, data),
+        };
+        if added && self.shard.is_some() {
             let place = next.hash_key();
             self.span = (self.span.0.min(place), self.span.1.max(place));
         }
-        let (key, record) = (self.member_key(&next), next.record());
-        self.layout.add(key, record.explicit_hash_key(), record.data().len());
-        self.members.push(next);
+        added
     }
 
     pub(crate) fn members(&self) -> &[Pending] {
@@ -236,15 +242,18 @@ impl Aggregate {
     /// Packs records that belong together, in the order of acceptance, into as few as their sizes allow.
     pub(crate) fn pack(
         members: Vec<Pending>,
-        shard: Option<Arc<Shard>>,
+        shard: Option<&Arc<Shard>>,
         packing: &Packing,
     ) -> Vec<Unit> {
         let mut packed = Vec::new();
         let mut open: Option<Self> = None;
         for pending in members {
-            match &mut open {
-                Some(aggregate) if aggregate.fits(&pending, packing) => aggregate.push(pending),
-                _ => packed.extend(open.replace(Self::new(pending, shard.clone(), packing))),
+            if let Some(aggregate) = &mut open
+                && aggregate.makes_room(&pending, packing)
+            {
+                aggregate.push(pending);
+            } else {
+                packed.extend(open.replace(Self::new(pending, shard.cloned(), packing)));
             }
         }
         packed.extend(open);

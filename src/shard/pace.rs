@@ -30,7 +30,7 @@ pub(crate) struct Pace {
     bytes: f64,
     /// The tokens are those of this time.
     at: Option<Instant>,
-    /// What was taken lately, as a share of the quota.
+    /// What was taken lately, as a share of the quota. Counted while nothing bounds it.
     usage: f64,
     /// When the latest answer came.
     answered_at: Option<Instant>,
@@ -113,8 +113,10 @@ impl Pace {
     /// [taken](Self::take).
     pub(crate) fn may_take(&self, bytes: usize) -> bool {
         let Some(share) = self.share else { return true };
-        self.records >= self.price(1, self.quota.records, share)
-            && self.bytes >= self.price(bytes, self.quota.bytes, share)
+        let affords = |tokens: f64, cost: usize, quota: f64| {
+            tokens >= cost as f64 || tokens >= self.price(cost, quota, share)
+        };
+        affords(self.records, 1, self.quota.records) && affords(self.bytes, bytes, self.quota.bytes)
     }
 
     /// The tokens that must be there for an entry. Rounding must not make them unreachable.
@@ -124,11 +126,13 @@ impl Pace {
 
     /// Pays for an entry.
     pub(crate) fn take(&mut self, bytes: usize) {
-        self.usage += self.part_of_quota(bytes);
-        let Some(share) = self.share else { return };
-        let left = |tokens: f64, taken: f64, quota: f64| {
-            let debt = taken - tokens;
-            -debt.min((LONGEST_DEBT * quota * share).max(debt * share))
+        let Some(share) = self.share else {
+            self.usage += self.part_of_quota(bytes);
+            return;
+        };
+        let left = |tokens: f64, taken: f64, quota: f64| match taken - tokens {
+            debt if debt > 0.0 => -debt.min((LONGEST_DEBT * quota * share).max(debt * share)),
+            rest => -rest,
         };
         self.records = left(self.records, 1.0, self.quota.records);
         self.bytes = left(self.bytes, bytes as f64, self.quota.bytes);
@@ -136,8 +140,10 @@ impl Pace {
 
     /// Takes back what was paid for an entry that was not sent after all.
     pub(crate) fn give_back(&mut self, bytes: usize) {
-        self.usage = (self.usage - self.part_of_quota(bytes)).max(0.0);
-        let Some(share) = self.share else { return };
+        let Some(share) = self.share else {
+            self.usage = (self.usage - self.part_of_quota(bytes)).max(0.0);
+            return;
+        };
         let Quota { records: each, bytes: size } = self.quota;
         self.records = (self.records + 1.0).min(most_kept(each, share));
         self.bytes = (self.bytes + bytes as f64).min(most_kept(size, share));
@@ -155,8 +161,10 @@ impl Pace {
         if seconds == 0.0 {
             return;
         }
-        self.usage *= (-seconds).exp();
-        let Some(share) = self.share else { return };
+        let Some(share) = self.share else {
+            self.usage *= (-seconds).exp();
+            return;
+        };
         let quota = self.quota;
         let more = |tokens: f64, quota: f64| {
             (tokens + quota * share * seconds).min(most_kept(quota, share))

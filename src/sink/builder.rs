@@ -441,6 +441,7 @@ impl SinkBuilder {
             lookups: Lookups::new(self.list_shards, describe_stream),
             timer: None,
             dead_letters: self.dead_letters,
+            latest: None,
             quiet_until: None,
             outage_logged: false,
             fatal_policy: self.fatal_policy,

@@ -125,26 +125,21 @@ impl Lanes {
         self.total.fills(limits)
     }
 
-    /// Adds a record that was accepted after all others.
-    pub(crate) fn push(&mut self, pending: Pending) {
-        let id = self.route(&pending);
-        let load = Load { entries: 1, records: 1, bytes: pending.size() };
-        if self.lanes[id].queue.is_empty() {
-            return self.change(id, |lane| lane.queue.push(pending));
-        }
+    /// Puts an entry where it belongs in the order.
+    pub(crate) fn insert(&mut self, unit: Unit) {
+        let id = self.route(unit.oldest());
         let lane = &mut self.lanes[id];
+        if lane.head().is_none_or(|head| unit.seq() < head) {
+            return self.change(id, |lane| lane.queue.insert(unit));
+        }
+        // The lane's front, and so all that depends on it, stays as it is.
+        let load = Load { entries: 1, records: unit.len(), bytes: unit.size() };
         let is_paused = lane.paused_until.is_some();
-        lane.queue.push(pending);
+        lane.queue.insert(unit);
         self.total.add(load);
         if !is_paused {
             self.sendable.add(load);
         }
-    }
-
-    /// Puts an entry where it belongs in the order.
-    pub(crate) fn insert(&mut self, unit: Unit) {
-        let id = self.route(unit.oldest());
-        self.change(id, |lane| lane.queue.insert(unit));
     }
 
     /// Takes the entry with the oldest record if `condition` holds for that record.

@@ -9,9 +9,10 @@ use crate::pipeline::unit::Unit;
 /// that was accepted after it.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// What came back, and aggregates.
+    /// What came after all others.
+    fresh: VecDeque<Unit>,
+    /// What came before one of those, by its place in the order.
     placed: BTreeMap<u64, Unit>,
-    fresh: VecDeque<Pending>,
     records: usize,
     bytes: usize,
 }
@@ -36,38 +37,37 @@ impl Queue {
         self.bytes
     }
 
-    /// The oldest record.
-    pub(crate) fn front(&self) -> Option<&Pending> {
-        let placed = self.placed.first_key_value().map(|(_, unit)| unit.oldest());
+    fn oldest(&self) -> Option<&Unit> {
+        let placed = self.placed.first_key_value().map(|(_, unit)| unit);
         match (placed, self.fresh.front()) {
-            (Some(placed), Some(fresh)) if fresh.seq < placed.seq => Some(fresh),
+            (Some(placed), Some(fresh)) if fresh.seq() < placed.seq() => Some(fresh),
             (placed, fresh) => placed.or(fresh),
         }
     }
 
+    /// The oldest record.
+    pub(crate) fn front(&self) -> Option<&Pending> {
+        self.oldest().map(Unit::oldest)
+    }
+
     /// Bytes of the oldest entry; none if there is no entry.
     pub(crate) fn front_bytes(&self) -> usize {
-        let placed = self.placed.first_key_value().map(|(seq, unit)| (*seq, unit.size()));
-        let fresh = self.fresh.front().map(|pending| (pending.seq, pending.size()));
-        placed.into_iter().chain(fresh).min().map_or(0, |(_, bytes)| bytes)
+        self.oldest().map_or(0, Unit::size)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.placed.values().flat_map(Unit::members).chain(&self.fresh)
-    }
-
-    /// Adds a record that was accepted after all others.
-    pub(crate) fn push(&mut self, pending: Pending) {
-        self.records += 1;
-        self.bytes += pending.size();
-        self.fresh.push_back(pending);
+        self.placed.values().chain(&self.fresh).flat_map(Unit::members)
     }
 
     /// Puts an entry where it belongs in the order.
     pub(crate) fn insert(&mut self, unit: Unit) {
         self.records += unit.len();
         self.bytes += unit.size();
-        self.placed.insert(unit.seq(), unit);
+        if self.fresh.back().is_none_or(|last| last.seq() < unit.seq()) {
+            self.fresh.push_back(unit);
+        } else {
+            self.placed.insert(unit.seq(), unit);
+        }
     }
 
     /// Takes the oldest entry if `condition` holds for its oldest record and its size.
@@ -75,42 +75,43 @@ impl Queue {
         &mut self,
         condition: impl FnOnce(&Pending, usize) -> bool,
     ) -> Option<Unit> {
-        let placed = self.placed.first_entry();
-        let fresh = self.fresh.front();
-        let popped = match (placed, fresh) {
-            (Some(placed), fresh) if fresh.is_none_or(|fresh| placed.get().seq() < fresh.seq) => {
-                let unit = placed.get();
-                condition(unit.oldest(), unit.size()).then(|| placed.remove())
-            }
-            (_, Some(fresh)) => condition(fresh, fresh.size())
-                .then(|| self.fresh.pop_front().map(Unit::Single))
-                .flatten(),
-            _ => None,
-        };
-        if let Some(unit) = &popped {
-            self.records -= unit.len();
-            self.bytes -= unit.size();
+        let oldest = self.oldest()?;
+        let (seq, size) = (oldest.seq(), oldest.size());
+        if !condition(oldest.oldest(), size) {
+            return None;
         }
-        popped
+        let popped = match self.fresh.front() {
+            Some(fresh) if fresh.seq() == seq => self.fresh.pop_front(),
+            _ => self.placed.remove(&seq),
+        }?;
+        self.records -= popped.len();
+        self.bytes -= size;
+        Some(popped)
     }
 
     /// Takes the aggregates for which `condition` holds.
     pub(crate) fn extract_if(&mut self, condition: impl Fn(&mut Unit) -> bool) -> Vec<Unit> {
-        let meeting =
-            self.placed.iter_mut().filter_map(|(seq, unit)| condition(unit).then_some(*seq));
-        let seqs: Vec<_> = meeting.collect();
-        let extracted: Vec<_> = seqs.iter().filter_map(|seq| self.placed.remove(seq)).collect();
-        for unit in &extracted {
-            self.records -= unit.len();
-            self.bytes -= unit.size();
+        let mut extracted = Vec::new();
+        for mut unit in self.take_all() {
+            if condition(&mut unit) {
+                extracted.push(unit);
+            } else {
+                self.insert(unit);
+            }
         }
         extracted
     }
 
-    /// Takes everything.
+    /// Takes everything, in order.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Unit> + use<> {
         let Self { placed, fresh, .. } = std::mem::take(self);
-        placed.into_values().chain(fresh.into_iter().map(Unit::Single))
+        let (mut placed, mut fresh) =
+            (placed.into_values().peekable(), fresh.into_iter().peekable());
+        std::iter::from_fn(move || match (placed.peek(), fresh.peek()) {
+            (Some(before), Some(after)) if after.seq() < before.seq() => fresh.next(),
+            (Some(_), _) => placed.next(),
+            _ => fresh.next(),
+        })
     }
 }
 
@@ -128,25 +129,34 @@ mod tests {
 
     fn queue(seqs: impl IntoIterator<Item = u64>) -> Queue {
         let mut queue = Queue::default();
-        seqs.into_iter().for_each(|seq| queue.push(pending(seq)));
+        seqs.into_iter().for_each(|seq| queue.insert(Unit::Single(pending(seq))));
         queue
     }
 
-    fn seqs(queue: &Queue) -> Vec<u64> {
-        queue.iter().map(|pending| pending.seq).collect()
+    fn seqs(queue: &mut Queue) -> Vec<u64> {
+        let units: Vec<_> = queue.take_all().collect();
+        let seqs = units.iter().map(Unit::seq).collect();
+        units.into_iter().for_each(|unit| queue.insert(unit));
+        seqs
     }
 
     #[test]
     fn what_returns_goes_to_its_place() {
         let mut queue = queue([7, 8]);
         [5, 6].into_iter().for_each(|seq| queue.insert(Unit::Single(pending(seq))));
-        assert_eq!(seqs(&queue), [5, 6, 7, 8]);
+        assert_eq!(seqs(&mut queue), [5, 6, 7, 8]);
         [4, 1].into_iter().for_each(|seq| queue.insert(Unit::Single(pending(seq))));
-        assert_eq!(seqs(&queue), [1, 4, 5, 6, 7, 8]);
+        assert_eq!(seqs(&mut queue), [1, 4, 5, 6, 7, 8]);
         assert_eq!((queue.len(), queue.records(), queue.bytes()), (6, 6, 60));
         let mut next = || queue.pop_if(|oldest, size| oldest.seq < 7 && size == 10);
         let order: Vec<_> = std::iter::from_fn(&mut next).map(|unit| unit.seq()).collect();
         assert_eq!(order, [1, 4, 5, 6]);
-        assert_eq!((seqs(&queue), queue.bytes()), (vec![7, 8], 20));
+        assert_eq!((seqs(&mut queue), queue.bytes()), (vec![7, 8], 20));
+        // Between two that are there, and after all.
+        [11, 9, 10].into_iter().for_each(|seq| queue.insert(Unit::Single(pending(seq))));
+        assert_eq!((queue.fresh.len(), queue.placed.len()), (3, 2));
+        let taken = queue.extract_if(|unit| unit.seq() % 2 == 0);
+        assert_eq!(taken.iter().map(Unit::seq).collect::<Vec<_>>(), [8, 10]);
+        assert_eq!((seqs(&mut queue), queue.records(), queue.bytes()), (vec![7, 9, 11], 3, 30));
     }
 }

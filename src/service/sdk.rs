@@ -12,6 +12,7 @@ use tower::Service;
 
 use super::call::{Sent, check_region, error, without_retries};
 use super::classify::INCOMPLETE_RESULT;
+use super::protocol::Entries;
 use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
 /// The `tower::Service` at the bottom of every stack: one call of the SDK's PutRecords per request.
@@ -21,29 +22,59 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// metrics and unaware of partial failures. Always ready; how many calls run at once is decided above
 /// it. Any number of streams can share one: the request names the stream.
 ///
+/// # How a request becomes bytes
+///
+/// Normally the body is written straight from the request's entries, which costs a fraction of what the
+/// SDK's generic serialiser does, and comes to the same bytes. An interceptor then sees an input without
+/// records. So a client that has interceptors of its own, which may look at them, gets the SDK's
+/// serialiser, as does one with a protocol that is not known here. See
+/// [`with_direct_serialization`](Self::with_direct_serialization) and
+/// [`with_sdk_serialization`](Self::with_sdk_serialization).
+///
 /// # Cancel safety
 ///
 /// Dropping the future abandons the call. Whether its records were written is then unknown.
 #[derive(Clone)]
 pub struct PutRecords {
     client: Client,
+    direct: bool,
 }
 
 impl PutRecords {
     /// A service over a client derived from `client`.
     #[must_use]
     pub fn new(client: &Client) -> Self {
-        Self { client: without_retries(client) }
+        let direct = client.config().interceptors().next().is_none();
+        Self { client: without_retries(client), direct }
+    }
+
+    /// Lets the SDK's own serialiser write every request: the input has all records, for interceptors
+    /// that look at them. The same bytes, at a higher cost. The default for a client that has
+    /// interceptors.
+    #[must_use]
+    pub fn with_sdk_serialization(mut self) -> Self {
+        self.direct = false;
+        self
+    }
+
+    /// Writes the body of every request straight from its entries, even if the client has interceptors:
+    /// those find no records in the input, and all of them in the serialised request. The default for a
+    /// client without interceptors.
+    #[must_use]
+    pub fn with_direct_serialization(mut self) -> Self {
+        self.direct = true;
+        self
     }
 
     /// Turns the SDK's stalled-stream protection off, which fails a request that makes no progress for
     /// a few seconds. For stacks with a [`TimeoutLayer`](crate::TimeoutLayer), which then is the one
     /// place that says how long a request may take.
     #[must_use]
-    pub fn without_stalled_stream_protection(self) -> Self {
+    pub fn without_stalled_stream_protection(mut self) -> Self {
         let off = StalledStreamProtectionConfig::disabled();
         let config = self.client.config().to_builder().stalled_stream_protection(off);
-        Self { client: Client::from_conf(config.build()) }
+        self.client = Client::from_conf(config.build());
+        self
     }
 }
 
@@ -63,13 +94,13 @@ impl Service<PutRecordsRequest> for PutRecords {
     }
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        let client = self.client.clone();
-        Box::pin(put_records(client, request))
+        Box::pin(put_records(self.client.clone(), self.direct, request))
     }
 }
 
 async fn put_records(
     client: Client,
+    direct: bool,
     request: PutRecordsRequest,
 ) -> Result<PutRecordsResponse, PutRecordsError> {
     let stream = request.stream();
@@ -79,11 +110,19 @@ async fn put_records(
         Some(arn) => call.stream_arn(arn),
         None => call.stream_name(stream.name()),
     };
-    let entries = request.entries().iter().map(sdk_entry).collect();
     let sent = Sent::default();
-    let call = call.set_records(Some(entries)).customize().interceptor(sent.clone());
+    let call = if direct {
+        call.customize().interceptor(Entries(request.clone()))
+    } else {
+        call.set_records(Some(sdk_entries(&request))).customize()
+    };
+    let call = call.interceptor(sent.clone());
     let output = call.send().await.map_err(|failure| error(failure, &sent))?;
     response(request.entries().len(), output)
+}
+
+pub(super) fn sdk_entries(request: &PutRecordsRequest) -> Vec<PutRecordsRequestEntry> {
+    request.entries().iter().map(sdk_entry).collect()
 }
 
 /// Hands the payload over as it is: a `Blob` made this way shares the `Bytes`.

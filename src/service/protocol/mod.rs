@@ -1,0 +1,55 @@
+//! How a PutRecords request becomes bytes.
+//!
+//! The SDK writes a request in two steps: the caller builds an input, and a *client protocol* serialises
+//! it. The protocol is a value in the client's configuration, the same object for every operation, and
+//! knows nothing of the input but a schema: each member is a virtual call, each blob becomes a base64
+//! `String` that is copied into the body. For PutRecords, where one input has up to 500 entries of three
+//! members each, that is most of what a request of small records costs.
+//!
+//! The extension point is that the protocol can be replaced for a single call. [`Entries`] is an
+//! interceptor that does so: just before serialisation it takes the protocol that the client is
+//! configured with and puts a [`PutRecordsProtocol`] in its place, which knows the entries. The input of
+//! the call names the stream and has no records. Then
+//!
+//! 1. the client's own protocol serialises that small input, so that the method, the path, the headers
+//!    and the stream's name are what the SDK makes of them;
+//! 2. the body is written anew, in one pass from the entries into one allocation of the right size,
+//!    followed by the members that the SDK wrote;
+//! 3. endpoint, signature, retries and the answer are the SDK's, through the client's own protocol.
+//!
+//! The bytes are those that the SDK's own serialiser writes. This works for the protocols whose bodies
+//! are known here ([`Body`]); with any other one the interceptor gives the records to the input after
+//! all, and the SDK writes them.
+
+mod json;
+mod put_records;
+
+use aws_smithy_schema::ShapeId;
+
+pub(super) use put_records::Entries;
+
+use super::Entry;
+
+/// A protocol whose PutRecords body is known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// AWS JSON 1.1, Kinesis's documented protocol and the SDK's default.
+    Json,
+}
+
+impl Body {
+    fn of(protocol: &ShapeId<'_>) -> Option<Self> {
+        match protocol.as_str() {
+            "aws.protocols#awsJson1_1" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// `members`, a whole body as the SDK wrote it, with the entries put before its other members.
+    /// None if it does not look like a body of this protocol.
+    fn with_entries(self, entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Json => json::with_entries(entries, members),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The protocol of a single PutRecords call.
+
+use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_kinesis::config::interceptors::BeforeSerializationInterceptorContextMut;
+use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
+use aws_smithy_schema::codec::DynCodec;
+use aws_smithy_schema::protocol::{ClientProtocolInner, SharedClientProtocol};
+use aws_smithy_schema::serde::{SerdeError, SerializableStruct, ShapeDeserializer};
+use aws_smithy_schema::{Schema, ShapeId};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::endpoint::Endpoint;
+use aws_smithy_types::error::metadata::Builder as ErrorMetadataBuilder;
+use tower::BoxError;
+
+use super::Body;
+use crate::service::PutRecordsRequest;
+use crate::service::sdk::sdk_entries;
+
+/// Gives a call whose input has no records the entries of this request.
+///
+/// In `modify_before_serialization`, the last hook that can change what is serialised: whatever layers
+/// and plugins the client has, the protocol found there is the one that would be used.
+#[derive(Debug)]
+pub(in crate::service) struct Entries(pub(in crate::service) PutRecordsRequest);
+
+impl Intercept for Entries {
+    fn name(&self) -> &'static str {
+        "kinesis_sink::Entries"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let known = cfg.load::<SharedClientProtocol>().and_then(|protocol| {
+            Body::of(protocol.protocol_id()).map(|body| (protocol.clone(), body))
+        });
+        if let Some((inner, body)) = known {
+            let protocol = PutRecordsProtocol { inner, body, request: self.0.clone() };
+            cfg.interceptor_state().store_put(SharedClientProtocol::new(protocol));
+        } else {
+            let input = context.input_mut().downcast_mut::<PutRecordsInput>();
+            let input = input.ok_or("the call is not one of PutRecords")?;
+            input.records = Some(sdk_entries(&self.0));
+        }
+        Ok(())
+    }
+}
+
+/// The client's protocol, but for the body of the one request that it is made for.
+#[derive(Debug)]
+struct PutRecordsProtocol {
+    inner: SharedClientProtocol,
+    body: Body,
+    request: PutRecordsRequest,
+}
+
+impl ClientProtocolInner for PutRecordsProtocol {
+    type Request = HttpRequest;
+    type Response = HttpResponse;
+
+    fn protocol_id(&self) -> &ShapeId<'static> {
+        self.inner.protocol_id()
+    }
+
+    fn serialize_request(
+        &self,
+        input: &dyn SerializableStruct,
+        input_schema: &Schema<'_>,
+        endpoint: &str,
+        cfg: &ConfigBag,
+    ) -> Result<HttpRequest, SerdeError> {
+        let mut request = self.inner.serialize_request(input, input_schema, endpoint, cfg)?;
+        let members = request.body().bytes();
+        let body =
+            members.and_then(|members| self.body.with_entries(self.request.entries(), members));
+        let Some(body) = body else {
+            let id = self.protocol_id().as_str();
+            let told = format!(
+                "the client's protocol calls itself {id} but writes something else: \
+                 use PutRecords::with_sdk_serialization"
+            );
+            return Err(SerdeError::custom(told));
+        };
+        // Absent where somebody asked the protocol not to set it.
+        if request.headers().get(CONTENT_LENGTH).is_some() {
+            request.headers_mut().insert(CONTENT_LENGTH, body.len().to_string());
+        }
+        *request.body_mut() = SdkBody::from(body);
+        Ok(request)
+    }
+
+    fn deserialize_response<'a>(
+        &self,
+        response: &'a HttpResponse,
+        output_schema: &Schema<'_>,
+        cfg: &'a ConfigBag,
+    ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
+        self.inner.deserialize_response(response, output_schema, cfg)
+    }
+
+    fn parse_error_metadata(
+        &self,
+        response: &HttpResponse,
+        cfg: &ConfigBag,
+    ) -> Result<ErrorMetadataBuilder, SerdeError> {
+        self.inner.parse_error_metadata(response, cfg)
+    }
+
+    fn deserialize_error_response<'a>(
+        &self,
+        response: &'a HttpResponse,
+        cfg: &'a ConfigBag,
+    ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
+        self.inner.deserialize_error_response(response, cfg)
+    }
+
+    fn update_endpoint(
+        &self,
+        request: &mut HttpRequest,
+        endpoint: &Endpoint,
+        cfg: &ConfigBag,
+    ) -> Result<(), SerdeError> {
+        self.inner.update_endpoint(request, endpoint, cfg)
+    }
+
+    fn payload_codec(&self) -> Option<&dyn DynCodec> {
+        self.inner.payload_codec()
+    }
+}
+
+const CONTENT_LENGTH: &str = "Content-Length";

@@ -1,0 +1,190 @@
+//! The body that is written straight from the entries is the SDK's own, byte for byte, and everything
+//! around it stays the SDK's.
+
+#[path = "wire/requests.rs"]
+mod requests;
+mod wire;
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::interceptors::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
+use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
+use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use kinesis_sink::service::{Entry, Placement, PutRecords, PutRecordsErrorKind, PutRecordsRequest};
+use proptest::prelude::*;
+use requests::{assert_same_bytes, full_request, request};
+use tower::{BoxError, ServiceExt};
+use wire::{Answer, Wire};
+
+const JSON: &str = "application/x-amz-json-1.1";
+
+fn wire() -> Wire {
+    let body = r#"{"Records":[{"ShardId":"shardId-000000000000","SequenceNumber":"1"}]}"#;
+    Wire::new(Answer::new(200, JSON, body))
+}
+
+fn one_entry() -> PutRecordsRequest {
+    let entry = Entry::new("data".into(), Some("key".into()), None);
+    PutRecordsRequest::new("example".parse().unwrap(), vec![entry])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_request_leaves_as_the_sdk_would_write_it(request in request()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let wire = wire();
+        let client = Client::from_conf(wire.config().build());
+        runtime.block_on(assert_same_bytes(&wire, &client, &request));
+    }
+}
+
+#[tokio::test]
+async fn a_full_request_leaves_as_the_sdk_would_write_it() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().build());
+    let request = full_request();
+    let sent = assert_same_bytes(&wire, &client, &request).await;
+    assert_eq!(sent.header("content-length"), Some(sent.body.len().to_string().as_str()));
+    let body: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
+    assert_eq!(body["Records"].as_array().map(Vec::len), Some(request.entries().len()));
+}
+
+#[tokio::test]
+async fn the_answer_is_read() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().build());
+    let response = PutRecords::new(&client).oneshot(one_entry()).await.unwrap();
+    assert_eq!(response.results(), [Ok(Placement::new("shardId-000000000000", "1"))]);
+}
+
+/// Notes how many records the input had, and the size of the serialised body.
+#[derive(Debug, Clone, Default)]
+struct Watching(Arc<Mutex<Vec<usize>>>);
+
+impl Watching {
+    fn take(&self) -> Vec<usize> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Intercept for Watching {
+    fn name(&self) -> &'static str {
+        "Watching"
+    }
+
+    fn read_before_serialization(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let input: &PutRecordsInput = context.input().downcast_ref().unwrap();
+        self.0.lock().unwrap().push(input.records().len());
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.lock().unwrap().push(context.request().body().bytes().unwrap().len());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn interceptors_see_the_records_unless_told_otherwise() {
+    let (wire, watching) = (wire(), Watching::default());
+    let client = Client::from_conf(wire.config().interceptor(watching.clone()).build());
+    let service = PutRecords::new(&client);
+    service.clone().oneshot(one_entry()).await.unwrap();
+    let [sdk] = wire.take().try_into().unwrap();
+    assert_eq!(watching.take(), [1, sdk.body.len()]);
+    service.with_direct_serialization().oneshot(one_entry()).await.unwrap();
+    let [direct] = wire.take().try_into().unwrap();
+    assert_eq!(watching.take(), [0, sdk.body.len()]);
+    assert_eq!(direct, sdk);
+}
+
+#[tokio::test]
+async fn a_protocol_that_is_not_known_is_left_to_the_sdk() {
+    let wire = wire();
+    let client =
+        Client::from_conf(wire.config().protocol(AwsJsonRpcProtocol::aws_json_1_0()).build());
+    let sent = assert_same_bytes(&wire, &client, &full_request()).await;
+    assert_eq!(sent.header("content-type"), Some("application/x-amz-json-1.0"));
+}
+
+#[tokio::test]
+async fn nothing_leaves_when_the_body_is_not_what_it_claims_to_be() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().protocol(impostor::Impostor).build());
+    let error = PutRecords::new(&client).oneshot(one_entry()).await.unwrap_err();
+    assert_eq!(error.kind(), PutRecordsErrorKind::Construction);
+    let told = DisplayErrorContext(&error).to_string();
+    assert!(told.contains("with_sdk_serialization"), "{told}");
+    assert_eq!(wire.take(), []);
+}
+
+mod impostor {
+    //! A protocol that calls itself AWS JSON 1.1 and writes XML.
+
+    use aws_sdk_kinesis::config::ConfigBag;
+    use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
+    use aws_smithy_schema::protocol::ClientProtocolInner;
+    use aws_smithy_schema::serde::{SerdeError, SerializableStruct, ShapeDeserializer};
+    use aws_smithy_schema::{Schema, ShapeId, shape_id};
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::endpoint::Endpoint;
+
+    static ID: ShapeId<'static> = shape_id!("aws.protocols", "awsJson1_1");
+
+    #[derive(Debug)]
+    pub struct Impostor;
+
+    impl ClientProtocolInner for Impostor {
+        type Request = HttpRequest;
+        type Response = HttpResponse;
+
+        fn protocol_id(&self) -> &ShapeId<'static> {
+            &ID
+        }
+
+        fn serialize_request(
+            &self,
+            _: &dyn SerializableStruct,
+            _: &Schema<'_>,
+            _: &str,
+            _: &ConfigBag,
+        ) -> Result<HttpRequest, SerdeError> {
+            Ok(HttpRequest::new(SdkBody::from("<PutRecords/>")))
+        }
+
+        fn deserialize_response<'a>(
+            &self,
+            _: &'a HttpResponse,
+            _: &Schema<'_>,
+            _: &'a ConfigBag,
+        ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
+            Err(SerdeError::custom("no answer is expected"))
+        }
+
+        fn update_endpoint(
+            &self,
+            _: &mut HttpRequest,
+            _: &Endpoint,
+            _: &ConfigBag,
+        ) -> Result<(), SerdeError> {
+            Ok(())
+        }
+    }
+}

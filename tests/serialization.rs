@@ -60,8 +60,14 @@ async fn a_full_request_leaves_as_the_sdk_would_write_it() {
 async fn the_answer_is_read() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
-    let response = PutRecords::new(&client).oneshot(one_entry()).await.unwrap();
+    let service = PutRecords::new(&client);
+    let response = service.clone().oneshot(one_entry()).await.unwrap();
     assert_eq!(response.results(), [Ok(Placement::new("shardId-000000000000", "1"))]);
+    let error = r#"{"__type":"ResourceNotFoundException","message":"no such stream"}"#;
+    wire.answer_with(Answer::new(400, JSON, error));
+    let error = service.oneshot(one_entry()).await.unwrap_err();
+    let told = (error.code(), error.message(), error.status());
+    assert_eq!(told, (Some("ResourceNotFoundException"), Some("no such stream"), Some(400)));
 }
 
 /// Notes how many records the input had, and the size of the serialised body.

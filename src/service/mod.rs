@@ -40,6 +40,8 @@ pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
 pub use describe::StreamDescriber;
 pub use error::{LookupError, PutRecordsError, PutRecordsErrorKind};
 pub use list_shards::ShardLister;
+#[cfg(feature = "cbor")]
+pub use protocol::KinesisCbor;
 pub use request::{Entry, PutRecordsRequest};
 pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;

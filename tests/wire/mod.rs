@@ -54,6 +54,11 @@ impl Wire {
         Self { answer: Arc::new(Mutex::new(answer)), sent: Arc::default() }
     }
 
+    /// From here on everything is answered with this.
+    pub fn answer_with(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
     /// What was sent since this was last asked.
     pub fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().unwrap())

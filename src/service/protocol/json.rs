@@ -4,8 +4,7 @@ use std::io::Write;
 
 use base64_simd::STANDARD;
 
-use super::Entry;
-use crate::record::HashKey;
+use super::{Entry, digits};
 
 const RECORDS: &[u8] = b"{\"Records\":[";
 const DATA: &[u8] = b"{\"Data\":\"";
@@ -60,10 +59,6 @@ fn size(entry: &Entry) -> usize {
         entry.partition_key().map_or(0, |key| PARTITION_KEY.len() + escaped_length(key.as_bytes()));
     let data = STANDARD.encoded_length(entry.data().len());
     DATA.len() + data + hash_key + partition_key + ENTRY_END.len()
-}
-
-fn digits(key: HashKey) -> usize {
-    key.get().checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 /// Whether JSON has another way of writing this byte. Bytes of longer UTF-8 sequences stand for
@@ -124,6 +119,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::record::HashKey;
 
     fn entry(data: &'static [u8], key: Option<&str>, hash_key: Option<u128>) -> Entry {
         Entry::new(Bytes::from_static(data), key.map(Into::into), hash_key.map(HashKey::new))

@@ -21,26 +21,38 @@
 //! are known here ([`Body`]); with any other one the interceptor gives the records to the input after
 //! all, and the SDK writes them.
 
+#[cfg(feature = "cbor")]
+mod cbor;
 mod json;
+#[cfg(feature = "cbor")]
+mod kinesis_cbor;
 mod put_records;
 
 use aws_smithy_schema::ShapeId;
 
+#[cfg(feature = "cbor")]
+pub use kinesis_cbor::KinesisCbor;
 pub(super) use put_records::Entries;
 
 use super::Entry;
+use crate::record::HashKey;
 
 /// A protocol whose PutRecords body is known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
     /// AWS JSON 1.1, Kinesis's documented protocol and the SDK's default.
     Json,
+    /// The protocol of this crate.
+    #[cfg(feature = "cbor")]
+    Cbor,
 }
 
 impl Body {
     fn of(protocol: &ShapeId<'_>) -> Option<Self> {
         match protocol.as_str() {
             "aws.protocols#awsJson1_1" => Some(Self::Json),
+            #[cfg(feature = "cbor")]
+            KinesisCbor::ID => Some(Self::Cbor),
             _ => None,
         }
     }
@@ -50,6 +62,13 @@ impl Body {
     fn with_entries(self, entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Json => json::with_entries(entries, members),
+            #[cfg(feature = "cbor")]
+            Self::Cbor => cbor::with_entries(entries, members),
         }
     }
+}
+
+/// Decimal digits of a hash key.
+fn digits(key: HashKey) -> usize {
+    key.get().checked_ilog10().map_or(1, |log| log as usize + 1)
 }

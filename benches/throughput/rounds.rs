@@ -1,0 +1,130 @@
+//! The cases in turns, round by round: what else the machine does then hits all of them alike.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::case::Case;
+use super::child::{self, Server};
+use super::measure::{Job, Measured};
+use super::plan::Setting;
+
+/// One case in one setting: the medians of its rounds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub case: Case,
+    pub record_bytes: usize,
+    pub round_trip_ms: u64,
+    pub in_flight: usize,
+    pub records: usize,
+    /// User and system, of the client alone.
+    pub cpu_s: f64,
+    pub wall_s: f64,
+    pub requests: u64,
+    /// Of the bodies, as the server received them.
+    pub wire_bytes: u64,
+    pub allocations_per_record: f64,
+    /// The most of all rounds.
+    pub peak_rss_bytes: u64,
+    /// CPU per record, as a multiple of the raw loop's in the same setting: the median of the rounds'
+    /// ratios. None if the raw loop was not run.
+    pub cpu_ratio: Option<f64>,
+    /// The least and the most of those ratios.
+    #[serde(skip)]
+    pub cpu_ratios: Option<(f64, f64)>,
+    /// Kinesis records in which the records travelled.
+    #[serde(skip)]
+    pub entries: u64,
+}
+
+impl Row {
+    pub fn setting(&self) -> Setting {
+        let Self { record_bytes, round_trip_ms, in_flight, .. } = *self;
+        Setting { record_bytes, round_trip_ms, in_flight }
+    }
+
+    pub fn cpu_per_record(&self) -> f64 {
+        self.cpu_s / self.records as f64
+    }
+}
+
+/// Runs the cases and compares them with the raw loop, if it is among them.
+pub fn run(setting: &Setting, cases: &[Case], rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let server = Server::start(Duration::from_millis(setting.round_trip_ms))?;
+    let job = |case| Job {
+        port: server.port(),
+        case,
+        record_bytes: setting.record_bytes,
+        in_flight: setting.in_flight,
+        records: setting.records(case),
+        counts_allocations: false,
+    };
+    let mut runs = vec![Vec::new(); cases.len()];
+    for _ in 0..rounds {
+        for (case, runs) in cases.iter().zip(&mut runs) {
+            runs.push(child::measure(&job(*case))?);
+        }
+    }
+    let raw = cases.iter().position(|case| *case == Case::Raw).map(|place| {
+        let records = setting.records(Case::Raw) as f64;
+        runs[place].iter().map(|run| run.cpu.as_secs_f64() / records).collect::<Vec<_>>()
+    });
+    let rows = cases.iter().zip(&runs).map(|(case, runs)| {
+        let job = job(*case);
+        Ok(row(&job, setting, runs, allocations_per_record(&job)?, raw.as_deref()))
+    });
+    rows.collect()
+}
+
+/// Counted in a run of its own, for counting takes time.
+fn allocations_per_record(job: &Job) -> anyhow::Result<f64> {
+    let records = (job.records / 4).next_multiple_of(500);
+    let counted = child::measure(&Job { records, counts_allocations: true, ..*job })?;
+    Ok(counted.allocations as f64 / records as f64)
+}
+
+fn row(
+    job: &Job,
+    setting: &Setting,
+    runs: &[Measured],
+    allocations_per_record: f64,
+    raw: Option<&[f64]>,
+) -> Row {
+    let records = job.records;
+    let cpu = runs.iter().map(|run| run.cpu.as_secs_f64());
+    let wall = runs.iter().map(|run| run.wall.as_secs_f64());
+    let ratios: Option<Vec<_>> =
+        raw.map(|raw| cpu.clone().zip(raw).map(|(cpu, raw)| cpu / records as f64 / raw).collect());
+    let counts = |count: fn(&Measured) -> u64| median(runs.iter().map(|run| count(run) as f64));
+    Row {
+        case: job.case,
+        record_bytes: setting.record_bytes,
+        round_trip_ms: setting.round_trip_ms,
+        in_flight: setting.in_flight,
+        records,
+        cpu_s: median(cpu),
+        wall_s: median(wall),
+        requests: counts(|run| run.server.requests) as u64,
+        wire_bytes: counts(|run| run.server.bytes) as u64,
+        allocations_per_record,
+        peak_rss_bytes: runs.iter().map(|run| run.peak_rss_bytes).max().unwrap_or(0),
+        cpu_ratio: ratios.as_ref().map(|ratios| median(ratios.iter().copied())),
+        cpu_ratios: ratios.map(|ratios| {
+            let (least, most) = (f64::INFINITY, f64::NEG_INFINITY);
+            let wider = |(least, most): (f64, f64), ratio| (least.min(ratio), most.max(ratio));
+            ratios.into_iter().fold((least, most), wider)
+        }),
+        entries: counts(|run| run.server.entries) as u64,
+    }
+}
+
+/// Of an even number the mean of the middle two.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    }
+}

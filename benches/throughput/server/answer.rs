@@ -1,0 +1,90 @@
+//! What the null server says: each answer is made once for its number of entries.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{Protocol, Stats};
+
+/// All entries lie in one shard. Where each of several shards lies on the ring only a reader of the keys
+/// could tell, and a sink would rightly stop to believe an answer that does not.
+pub const SHARD_ID: &str = "shardId-000000000000";
+
+/// As long as real ones; the last digits count.
+const FIRST_SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
+
+#[derive(Default)]
+pub struct Answers {
+    made: RefCell<HashMap<(Protocol, usize), Bytes>>,
+    stats: RefCell<Stats>,
+}
+
+impl Answers {
+    pub fn stats(&self) -> Stats {
+        *self.stats.borrow()
+    }
+
+    /// The answer to a request, which is counted.
+    pub fn answer(&self, protocol: Protocol, entries: usize, bytes: usize) -> Bytes {
+        let mut stats = self.stats.borrow_mut();
+        stats.requests += 1;
+        stats.entries += entries as u64;
+        stats.bytes += bytes as u64;
+        let mut made = self.made.borrow_mut();
+        let make = || match protocol {
+            Protocol::Json => json(entries),
+            Protocol::Cbor => cbor(entries),
+        };
+        made.entry((protocol, entries)).or_insert_with(|| make().into()).clone()
+    }
+}
+
+fn sequence_number(entry: usize) -> String {
+    let (kept, _) = FIRST_SEQUENCE_NUMBER.split_at(FIRST_SEQUENCE_NUMBER.len() - 6);
+    format!("{kept}{entry:06}")
+}
+
+fn json(entries: usize) -> Vec<u8> {
+    let result = |entry| {
+        format!(r#"{{"SequenceNumber":"{}","ShardId":"{SHARD_ID}"}}"#, sequence_number(entry))
+    };
+    let results: Vec<_> = (0..entries).map(result).collect();
+    format!(r#"{{"FailedRecordCount":0,"Records":[{}]}}"#, results.join(",")).into_bytes()
+}
+
+fn cbor(entries: usize) -> Vec<u8> {
+    const MAP: u8 = 5 << 5;
+    const ARRAY: u8 = 4 << 5;
+    const TEXT: u8 = 3 << 5;
+    let mut out = vec![MAP | 2];
+    let text = |out: &mut Vec<u8>, text: &str| {
+        head(out, TEXT, text.len());
+        out.extend_from_slice(text.as_bytes());
+    };
+    text(&mut out, "FailedRecordCount");
+    out.push(0);
+    text(&mut out, "Records");
+    head(&mut out, ARRAY, entries);
+    for entry in 0..entries {
+        out.push(MAP | 2);
+        text(&mut out, "SequenceNumber");
+        text(&mut out, &sequence_number(entry));
+        text(&mut out, "ShardId");
+        text(&mut out, SHARD_ID);
+    }
+    out
+}
+
+/// The start of an item, with its length or number of items: at most 500 here.
+fn head(out: &mut Vec<u8>, major: u8, argument: usize) {
+    match argument {
+        0..24 => out.push(major | argument as u8),
+        24..256 => out.extend([major | 24, argument as u8]),
+        _ => {
+            let argument = u16::try_from(argument).expect("a request has fewer entries");
+            out.push(major | 25);
+            out.extend(argument.to_be_bytes());
+        }
+    }
+}

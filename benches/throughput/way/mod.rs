@@ -1,0 +1,50 @@
+//! The ways of bringing records to the service, one per file.
+
+mod producer;
+mod raw;
+mod sink;
+
+pub use self::producer::ThroughProducer;
+pub use self::raw::Raw;
+pub use self::sink::{Soak, ThroughSink};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
+use kinesis_sink::Limits;
+
+use super::load::Load;
+
+pub const STREAM: &str = "throughput";
+
+/// What became of the records, in the sender's own words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    pub delivered: u64,
+    /// Kinesis records.
+    pub entries: u64,
+}
+
+pub trait Way {
+    /// Sends so many records and stays usable, with its connections open.
+    async fn warm_up(&mut self, load: &Load, records: usize);
+
+    /// Sends so many records, and is ready when all are delivered.
+    async fn send(self, load: &Load, records: usize) -> Told;
+}
+
+/// The client of every case, with the HTTP client that the SDK has by default.
+pub fn client(endpoint: &str) -> Client {
+    let config = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "throughput"))
+        .endpoint_url(endpoint)
+        .retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+/// The one shard has no quota: how fast it may be written to is not what is measured.
+fn limits() -> Limits {
+    Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
+}

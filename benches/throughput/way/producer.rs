@@ -1,0 +1,71 @@
+//! The producer: a task of its own sends, with a receipt per record or without.
+
+use std::collections::VecDeque;
+
+use aws_sdk_kinesis::Client;
+use kinesis_sink::service::PutRecords;
+use kinesis_sink::{Producer, Receipt, Record};
+
+use super::sink::builder;
+use super::{STREAM, Told, Way};
+use crate::case::Case;
+use crate::load::Load;
+
+pub struct ThroughProducer {
+    producer: Producer,
+    /// How many receipts are held before the oldest is awaited; none without receipts.
+    window: Option<usize>,
+}
+
+impl ThroughProducer {
+    pub fn new(case: Case, client: &Client, in_flight: usize) -> Self {
+        let sink = builder(case, in_flight).build_with(PutRecords::new(client), STREAM);
+        let producer = sink.expect("it is valid").spawn();
+        // What fills all requests in flight, and as many again.
+        let window = (case == Case::ProducerReceipts)
+            .then(|| 2 * in_flight * producer.limits().request_entries());
+        Self { producer, window }
+    }
+
+    async fn send_all(&self, load: &Load, records: usize) {
+        let mut receipts = VecDeque::with_capacity(self.window.unwrap_or(0));
+        for number in 0..records {
+            let record = Record::from(load.record(number));
+            let Some(window) = self.window else {
+                self.producer.send(record).await.expect("it is open");
+                continue;
+            };
+            if receipts.len() == window {
+                settle(receipts.pop_front()).await;
+            }
+            receipts.push_back(self.producer.put(record).await.expect("it is open"));
+        }
+        while !receipts.is_empty() {
+            settle(receipts.pop_front()).await;
+        }
+        self.producer.flush().await.expect("everything is delivered");
+    }
+}
+
+async fn settle(receipt: Option<Receipt>) {
+    if let Some(receipt) = receipt {
+        let delivery = receipt.await.expect("it is delivered");
+        assert!(!delivery.sequence_number().is_empty());
+    }
+}
+
+impl Way for ThroughProducer {
+    async fn warm_up(&mut self, load: &Load, records: usize) {
+        self.send_all(load, records).await;
+    }
+
+    async fn send(self, load: &Load, records: usize) -> Told {
+        let before = self.producer.totals();
+        self.send_all(load, records).await;
+        let after = self.producer.totals();
+        Told {
+            delivered: after.delivered - before.delivered,
+            entries: after.entries - before.entries,
+        }
+    }
+}

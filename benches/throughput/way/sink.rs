@@ -1,0 +1,115 @@
+//! The sink, fed by `forward`.
+
+use aws_sdk_kinesis::Client;
+use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::shard::{HashRange, Shard};
+use kinesis_sink::{
+    Aggregation, HashKey, KinesisSink, Ordering, Record, SinkBuilder, StreamId, Totals,
+};
+use tower::{BoxError, Service};
+
+use super::{STREAM, Told, Way, limits};
+use crate::case::Case;
+use crate::load::Load;
+use crate::server::SHARD_ID;
+
+pub struct ThroughSink<S> {
+    sink: KinesisSink<S>,
+}
+
+impl ThroughSink<PutRecords> {
+    /// Over the SDK's call alone.
+    pub fn new(case: Case, client: &Client, in_flight: usize) -> Self {
+        let sink = builder(case, in_flight).build_with(PutRecords::new(client), STREAM);
+        Self { sink: sink.expect("it is valid") }
+    }
+}
+
+impl ThroughSink<kinesis_sink::DefaultService> {
+    /// Over the stack that it has by default.
+    pub fn with_layers(case: Case, client: &Client, in_flight: usize) -> Self {
+        let sink = builder(case, in_flight).build(client, STREAM);
+        Self { sink: sink.expect("it is valid") }
+    }
+}
+
+/// The defaults, but for room for twice what is in flight, and no quotas.
+pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
+    let limits = limits();
+    let mut builder = KinesisSink::builder().with_limits(limits).with_max_in_flight(in_flight);
+    if case == Case::SinkOrdered {
+        builder = builder.with_ordering(Ordering::PerKey);
+    }
+    if case.aggregates() {
+        return builder.with_aggregation(Aggregation::PerShard).with_list_shards(one_shard);
+    }
+    let records = 2 * in_flight * limits.request_entries();
+    let bytes = 2 * in_flight * limits.request_bytes();
+    builder.with_buffer_records(records.max(10_000)).with_buffer_bytes(bytes.max(32 << 20))
+}
+
+/// The one that the null server's answers tell of.
+async fn one_shard(_: StreamId) -> Result<Vec<Shard>, BoxError> {
+    let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).expect("in order");
+    Ok(vec![Shard::new(SHARD_ID, ring)])
+}
+
+fn told(totals: &Totals) -> Told {
+    assert_eq!((totals.requeued, totals.failed), (0, 0), "everything is taken at once");
+    Told { delivered: totals.delivered, entries: totals.entries }
+}
+
+impl<S> ThroughSink<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    /// Calls `each` with the number of every record that it is about to take.
+    async fn forward(
+        &mut self,
+        load: &Load,
+        records: usize,
+        mut each: impl FnMut(usize) + Unpin,
+    ) -> Told {
+        let before = told(self.sink.totals());
+        let records = stream::iter(0..records).map(|number| {
+            each(number);
+            Ok(Record::from(load.record(number)))
+        });
+        records.forward(&mut self.sink).await.expect("everything is delivered");
+        let after = told(self.sink.totals());
+        Told {
+            delivered: after.delivered - before.delivered,
+            entries: after.entries - before.entries,
+        }
+    }
+}
+
+impl<S> Way for ThroughSink<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    async fn warm_up(&mut self, load: &Load, records: usize) {
+        let records = (0..records).map(|number| Ok(Record::from(load.record(number))));
+        self.sink.send_all(&mut stream::iter(records)).await.expect("everything is delivered");
+    }
+
+    async fn send(mut self, load: &Load, records: usize) -> Told {
+        self.forward(load, records, |_| ()).await
+    }
+}
+
+/// The sink over a long time, which is watched meanwhile.
+pub struct Soak<F>(pub ThroughSink<PutRecords>, pub F);
+
+impl<F: FnMut(usize) + Unpin> Way for Soak<F> {
+    async fn warm_up(&mut self, load: &Load, records: usize) {
+        self.0.warm_up(load, records).await;
+    }
+
+    async fn send(mut self, load: &Load, records: usize) -> Told {
+        self.0.forward(load, records, self.1).await
+    }
+}

@@ -8,46 +8,95 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Case {
-    /// The yardstick: the SDK called by hand with full requests.
+    /// The yardstick: the SDK called by hand with full requests
     Raw,
-    /// The sink, fed by `forward`, over `PutRecords`.
+    /// The same in CBOR, by the SDK's serialiser
+    #[cfg(feature = "cbor")]
+    RawCbor,
+    /// The sink over `PutRecords`, with the SDK's serialiser
+    SinkSdk,
+    /// The sink, fed by `forward`, over `PutRecords`
     Sink,
-    /// The stack that `SinkBuilder::build` makes: trace, metrics and time-out above that.
+    /// The stack that `SinkBuilder::build` makes: trace, metrics and time-out above that
     SinkLayers,
-    /// The order of each key is kept.
+    /// The order of each key is kept
     SinkOrdered,
-    /// Aggregates per shard.
+    /// The sink in CBOR
+    #[cfg(feature = "cbor")]
+    SinkCbor,
+    /// Aggregates per shard
     SinkAggregated,
-    /// A producer without receipts.
+    /// Aggregates per shard, in CBOR
+    #[cfg(feature = "cbor")]
+    SinkAggregatedCbor,
+    /// A producer without receipts
     Producer,
-    /// A producer with a receipt for each record, and all of them awaited.
+    /// A producer with a receipt for each record, and all of them awaited
     ProducerReceipts,
-    /// No measurement of its own: the sink for 20 million records.
+    /// The sink, for 20 million records: see `--soak`
+    #[value(skip)]
     SinkSoak,
+}
+
+/// How a sink's requests are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    Sdk,
+    Direct,
+    #[cfg(feature = "cbor")]
+    Cbor,
 }
 
 impl Case {
     /// Those that are compared, in the order in which they are run and printed.
     pub const COMPARED: &[Self] = &[
         Self::Raw,
+        #[cfg(feature = "cbor")]
+        Self::RawCbor,
+        Self::SinkSdk,
         Self::Sink,
         Self::SinkLayers,
         Self::SinkOrdered,
+        #[cfg(feature = "cbor")]
+        Self::SinkCbor,
         Self::SinkAggregated,
+        #[cfg(feature = "cbor")]
+        Self::SinkAggregatedCbor,
         Self::Producer,
         Self::ProducerReceipts,
     ];
 
     /// Those that a round-trip time tells something new about.
-    pub const WITH_ROUND_TRIP: &[Self] =
-        &[Self::Raw, Self::Sink, Self::SinkAggregated, Self::ProducerReceipts];
+    pub const WITH_ROUND_TRIP: &[Self] = &[
+        Self::Raw,
+        Self::Sink,
+        #[cfg(feature = "cbor")]
+        Self::SinkCbor,
+        Self::SinkAggregated,
+        Self::ProducerReceipts,
+    ];
 
     pub fn aggregates(self) -> bool {
-        matches!(self, Self::SinkAggregated)
+        match self {
+            Self::SinkAggregated => true,
+            #[cfg(feature = "cbor")]
+            Self::SinkAggregatedCbor => true,
+            _ => false,
+        }
     }
 
+    pub fn body(self) -> Body {
+        match self {
+            Self::SinkSdk => Body::Sdk,
+            #[cfg(feature = "cbor")]
+            Self::SinkCbor | Self::SinkAggregatedCbor => Body::Cbor,
+            _ => Body::Direct,
+        }
+    }
+
+    /// As in `throughput.json` and on the command line.
     pub fn name(self) -> String {
-        let value = self.to_possible_value().expect("no case is hidden");
-        value.get_name().to_owned()
+        let value = serde_json::to_value(self).expect("a name is valid JSON");
+        value.as_str().unwrap_or_default().to_owned()
     }
 }

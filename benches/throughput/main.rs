@@ -6,10 +6,12 @@
 //!
 //! `cargo bench --bench throughput` runs everything in some minutes, prints a table per setting, and writes
 //! `target/throughput.json`. `-- --quick` takes less than a minute; `-- --only sink --bytes 100` runs one
-//! case, beside the raw loop; `-- --soak` sends 20 million records and looks at the memory.
+//! case, beside the raw loop; `-- --soak` sends 20 million records and looks at the memory; `-- --draw
+//! docs/performance.svg` draws a chart. CBOR is measured with `--features cbor`.
 
 mod allocations;
 mod case;
+mod chart;
 mod child;
 mod conditions;
 mod load;
@@ -27,10 +29,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs};
 
+use anyhow::anyhow;
 use clap::Parser;
 
 use self::case::Case;
-use self::plan::Setting;
+use self::plan::{Effort, Setting};
 use self::rounds::Row;
 
 #[derive(Parser)]
@@ -50,6 +53,9 @@ struct Arguments {
     /// Send 20 million records through the sink, and nothing else.
     #[arg(long)]
     soak: bool,
+    /// Draw the CPU ratios without a round-trip time into this file.
+    #[arg(long, value_name = "SVG")]
+    draw: Option<PathBuf>,
     /// Given by `cargo bench`, and not by `cargo test --benches`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -71,20 +77,19 @@ impl Arguments {
         if self.quick { Setting::quick(sizes) } else { Setting::all(sizes) }
     }
 
+    /// None if those that are wanted tell nothing in this setting.
     fn cases(&self, setting: &Setting) -> Vec<Case> {
+        let all = setting.cases();
+        if !self.only.is_empty() && !all.iter().any(|case| self.only.contains(case)) {
+            return Vec::new();
+        }
         let is_wanted =
             |case: &Case| *case == Case::Raw || self.only.is_empty() || self.only.contains(case);
-        setting.cases().iter().copied().filter(is_wanted).collect()
+        all.iter().copied().filter(is_wanted).collect()
     }
 
-    fn rounds(&self, setting: &Setting) -> usize {
-        let default = match (self.quick, setting.round_trip_ms) {
-            (true, _) => 2,
-            (false, 0) => 5,
-            // What they tell is how many records a second pass, and that is steadier.
-            (false, _) => 3,
-        };
-        self.rounds.map_or(default, usize::from)
+    fn effort(&self, setting: &Setting) -> Effort {
+        Effort::of(setting, self.quick, self.rounds.map(usize::from))
     }
 
     fn soaks(&self) -> bool {
@@ -123,11 +128,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 fn compare(arguments: &Arguments) -> anyhow::Result<bool> {
     println!("{}", conditions::conditions());
+    if !cfg!(feature = "cbor") {
+        println!("CBOR is not measured: cargo bench --bench throughput --features cbor");
+    }
     let mut rows: Vec<Row> = Vec::new();
     if !arguments.soak {
         for setting in arguments.settings() {
             let cases = arguments.cases(&setting);
-            let measured = rounds::run(&setting, &cases, arguments.rounds(&setting))?;
+            if cases.is_empty() {
+                continue;
+            }
+            let measured = rounds::run(&setting, &cases, &arguments.effort(&setting))?;
             table::print(&measured);
             rows.extend(measured);
         }
@@ -141,6 +152,10 @@ fn compare(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     let path = write(&rows)?;
     println!("\nwritten to {}", path.display());
+    if let Some(path) = &arguments.draw {
+        chart::draw(&rows, path).map_err(|error| anyhow!("the chart is not drawn: {error}"))?;
+        println!("drawn in {}", path.display());
+    }
     Ok(is_good)
 }
 

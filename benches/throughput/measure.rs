@@ -61,14 +61,13 @@ const SOAK_STEP: usize = 1_000_000;
 pub fn run(job: &Job) -> Measured {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let client = way::client(&format!("http://127.0.0.1:{}", job.port));
+        let client = way::client(job.case, &format!("http://127.0.0.1:{}", job.port));
         let (case, in_flight) = (job.case, job.in_flight);
         let mut resident = Vec::new();
         let mut measured = match case {
             Case::Raw => measured(job, Raw::new(client, in_flight)).await,
-            Case::Sink | Case::SinkOrdered | Case::SinkAggregated => {
-                measured(job, ThroughSink::new(case, &client, in_flight)).await
-            }
+            #[cfg(feature = "cbor")]
+            Case::RawCbor => measured(job, Raw::new(client, in_flight)).await,
             Case::SinkLayers => {
                 measured(job, ThroughSink::with_layers(case, &client, in_flight)).await
             }
@@ -79,6 +78,7 @@ pub fn run(job: &Job) -> Measured {
                 let sink = ThroughSink::new(case, &client, in_flight);
                 measured(job, Soak(sink, |number| sample(number, &mut resident))).await
             }
+            _ => measured(job, ThroughSink::new(case, &client, in_flight)).await,
         };
         measured.resident = resident;
         measured

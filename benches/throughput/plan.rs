@@ -1,5 +1,7 @@
 //! What is measured, and with how many records.
 
+use kinesis_sink::MAX_REQUEST_ENTRIES;
+
 use super::case::Case;
 
 /// Everything in it is compared with the same raw loop.
@@ -45,17 +47,37 @@ impl Setting {
         if self.round_trip_ms == 0 { Case::COMPARED } else { Case::WITH_ROUND_TRIP }
     }
 
-    /// Enough for about half a second of the raw loop's time, or for some round trips.
-    pub fn records(&self, case: Case) -> usize {
-        // What a record costs the raw loop grows so with its size.
-        let for_cpu = 400_000_000 / (800 + 2 * self.record_bytes);
-        let for_cpu = for_cpu.next_multiple_of(500);
+    /// Enough for some tenths of a second of the raw loop's CPU time, or for some round trips.
+    pub fn records(&self, case: Case, effort: &Effort) -> usize {
+        // What a record costs the raw loop grows about so with its size.
+        let for_cpu = effort.work / (800 + 2 * self.record_bytes);
+        let for_cpu = for_cpu.next_multiple_of(MAX_REQUEST_ENTRIES);
         if self.round_trip_ms == 0 || case.aggregates() {
             return for_cpu;
         }
-        for_cpu.min(500 * self.in_flight * ROUND_TRIPS)
+        for_cpu.min(MAX_REQUEST_ENTRIES * self.in_flight * ROUND_TRIPS)
     }
 }
 
-/// One after the other, in a run with a round-trip time: a second of them.
-const ROUND_TRIPS: usize = 50;
+/// One after the other, in a run with a round-trip time.
+const ROUND_TRIPS: usize = 40;
+
+/// How long a run takes, and how often it is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// About the nanoseconds of the raw loop.
+    work: usize,
+    pub rounds: usize,
+}
+
+impl Effort {
+    pub fn of(setting: &Setting, quick: bool, rounds: Option<usize>) -> Self {
+        let (work, usual) = match (quick, setting.round_trip_ms) {
+            (true, _) => (150_000_000, 2),
+            (false, 0) => (300_000_000, 5),
+            // What these tell is above all how many records a second pass, and that is steadier.
+            (false, _) => (300_000_000, 3),
+        };
+        Self { work, rounds: rounds.unwrap_or(usual) }
+    }
+}

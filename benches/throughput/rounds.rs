@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::case::Case;
 use super::child::{self, Server};
 use super::measure::{Job, Measured};
-use super::plan::Setting;
+use super::plan::{Effort, Setting};
 
 /// One case in one setting: the medians of its rounds.
 #[derive(Debug, Clone, Serialize)]
@@ -49,24 +49,24 @@ impl Row {
 }
 
 /// Runs the cases and compares them with the raw loop, if it is among them.
-pub fn run(setting: &Setting, cases: &[Case], rounds: usize) -> anyhow::Result<Vec<Row>> {
+pub fn run(setting: &Setting, cases: &[Case], effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let server = Server::start(Duration::from_millis(setting.round_trip_ms))?;
     let job = |case| Job {
         port: server.port(),
         case,
         record_bytes: setting.record_bytes,
         in_flight: setting.in_flight,
-        records: setting.records(case),
+        records: setting.records(case, effort),
         counts_allocations: false,
     };
     let mut runs = vec![Vec::new(); cases.len()];
-    for _ in 0..rounds {
+    for _ in 0..effort.rounds {
         for (case, runs) in cases.iter().zip(&mut runs) {
             runs.push(child::measure(&job(*case))?);
         }
     }
     let raw = cases.iter().position(|case| *case == Case::Raw).map(|place| {
-        let records = setting.records(Case::Raw) as f64;
+        let records = setting.records(Case::Raw, effort) as f64;
         runs[place].iter().map(|run| run.cpu.as_secs_f64() / records).collect::<Vec<_>>()
     });
     let rows = cases.iter().zip(&runs).map(|(case, runs)| {

@@ -12,7 +12,9 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
 use kinesis_sink::Limits;
+use kinesis_sink::service::PutRecords;
 
+use super::case::{Body, Case};
 use super::load::Load;
 
 pub const STREAM: &str = "throughput";
@@ -34,14 +36,33 @@ pub trait Way {
 }
 
 /// The client of every case, with the HTTP client that the SDK has by default.
-pub fn client(endpoint: &str) -> Client {
+pub fn client(case: Case, endpoint: &str) -> Client {
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "throughput"))
         .endpoint_url(endpoint)
         .retry_config(RetryConfig::disabled());
+    #[cfg(feature = "cbor")]
+    let config = match case {
+        // A sink's service has a way of its own to ask for it.
+        Case::RawCbor => config.protocol(kinesis_sink::service::KinesisCbor::new()),
+        _ => config,
+    };
+    #[cfg(not(feature = "cbor"))]
+    let _ = case;
     Client::from_conf(config.build())
+}
+
+/// The service at the bottom of every case but the raw loops.
+fn put_records(case: Case, client: &Client) -> PutRecords {
+    let service = PutRecords::new(client);
+    match case.body() {
+        Body::Sdk => service.with_sdk_serialization(),
+        Body::Direct => service,
+        #[cfg(feature = "cbor")]
+        Body::Cbor => service.with_cbor(),
+    }
 }
 
 /// The one shard has no quota: how fast it may be written to is not what is measured.

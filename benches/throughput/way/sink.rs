@@ -9,7 +9,7 @@ use kinesis_sink::{
 };
 use tower::{BoxError, Service};
 
-use super::{STREAM, Told, Way, limits};
+use super::{STREAM, Told, Way, limits, put_records};
 use crate::case::Case;
 use crate::load::Load;
 use crate::server::SHARD_ID;
@@ -21,7 +21,7 @@ pub struct ThroughSink<S> {
 impl ThroughSink<PutRecords> {
     /// Over the SDK's call alone.
     pub fn new(case: Case, client: &Client, in_flight: usize) -> Self {
-        let sink = builder(case, in_flight).build_with(PutRecords::new(client), STREAM);
+        let sink = builder(case, in_flight).build_with(put_records(case, client), STREAM);
         Self { sink: sink.expect("it is valid") }
     }
 }

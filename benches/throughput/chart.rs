@@ -48,13 +48,14 @@ pub fn draw(rows: &[Row], path: &Path) -> Result<(), Box<dyn Error>> {
         // A background of its own: it must be readable on a dark page, too.
         root.fill(&WHITE)?;
         draw_head(&root)?;
-        let one = LEFT + unit as i32;
-        root.draw(&PathElement::new(vec![(one, HEAD - 8), (one, height - FOOT)], BLACK.mix(0.6)))?;
         for (place, case) in cases.into_iter().enumerate() {
             let top = HEAD + group * place as i32;
             let of_case = rows.iter().filter(|row| row.case == case).copied();
             draw_case(&root, case, top, unit, of_case)?;
         }
+        // Over the bars, so that it is seen in each.
+        let one = LEFT + unit as i32;
+        root.draw(&PathElement::new(vec![(one, HEAD - 8), (one, height - FOOT)], BLACK.mix(0.6)))?;
         root.present()?;
     }
     fs::write(path, text)?;

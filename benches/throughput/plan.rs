@@ -73,7 +73,7 @@ pub struct Effort {
 impl Effort {
     pub fn of(setting: &Setting, quick: bool, rounds: Option<usize>) -> Self {
         let (work, usual) = match (quick, setting.round_trip_ms) {
-            (true, _) => (150_000_000, 2),
+            (true, _) => (150_000_000, 3),
             (false, 0) => (300_000_000, 5),
             // What these tell is above all how many records a second pass, and that is steadier.
             (false, _) => (300_000_000, 3),

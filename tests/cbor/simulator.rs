@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::types::{Record, ShardIteratorType};
-use kinesis_sink::HashKey;
+use aws_sdk_kinesis::types::{Record as Read, ShardIteratorType};
+use futures::{StreamExt, stream};
+use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::{Entry, KinesisCbor, PutRecords, PutRecordsRequest};
 use kinesis_sink::sim::{Faults, SimStream};
+use kinesis_sink::{Aggregation, HashKey, KinesisSink, Record};
 use tower::{Service, ServiceExt};
 
 fn entries(count: usize) -> Vec<Entry> {
@@ -76,10 +78,31 @@ async fn reading_is_the_same_in_both_protocols() {
     let mut cbor = read(&Client::from_conf(config.build())).await;
     assert_eq!(cbor.2.len(), 30);
     for (cbor, json) in cbor.2.iter_mut().zip(&json.2) {
-        let arrived = |record: &Record| record.approximate_arrival_timestamp.unwrap().as_secs_f64();
+        let arrived = |record: &Read| record.approximate_arrival_timestamp.unwrap().as_secs_f64();
         // Fractions of seconds, as JSON has them, are off by less than a millisecond.
         assert_eq!((arrived(cbor) * 1_000.0).round(), (arrived(json) * 1_000.0).round());
         cbor.approximate_arrival_timestamp = json.approximate_arrival_timestamp;
     }
     assert!(cbor == json, "what is read is not the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_over_a_client_that_speaks_it_sends_and_looks_up_in_it() {
+    let faults = Faults::default().with_internal_failures(0.1);
+    let kinesis = SimStream::builder().with_shards(4).with_faults(faults).build().unwrap();
+    let config = kinesis.client().config().to_builder().protocol(KinesisCbor::new());
+    let builder = KinesisSink::builder().with_aggregation(Aggregation::PerShard);
+    let mut sink = builder.build(&Client::from_conf(config.build()), "example").unwrap();
+    let records = stream::iter(0..3_000_u32)
+        .map(|number| Ok(Record::from((number.to_string(), number.to_be_bytes().to_vec()))));
+    records.forward(&mut sink).await.unwrap();
+    assert_eq!((sink.totals().delivered, sink.failed()), (3_000, 0));
+    let stats = kinesis.stats();
+    assert!(stats.listings > 0 && stats.descriptions > 0, "the stream was looked up");
+    let aggregates = kinesis.written();
+    assert!(aggregates.len() < 300, "records travel together: {}", aggregates.len());
+    let members = aggregates.iter().flat_map(|written| deaggregate(written.data()));
+    let mut found: Vec<_> = members.map(|member| member.into_data().to_vec()).collect();
+    found.sort();
+    assert!(found.into_iter().eq((0..3_000_u32).map(|number| number.to_be_bytes().to_vec())));
 }

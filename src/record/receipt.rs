@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use super::{AttemptError, FailedAttempt, Reason, Record, Undelivered};
@@ -72,7 +73,7 @@ impl fmt::Debug for Receipt {
 /// Where a record came to lie, and what it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    pub(crate) shard_id: String,
+    pub(crate) shard_id: SmolStr,
     pub(crate) sequence_number: String,
     pub(crate) sub_sequence_number: Option<u64>,
     pub(crate) attempts: u32,

@@ -1,5 +1,9 @@
 use std::collections::BTreeMap;
 
+use bytes_utils::Str;
+use smol_str::SmolStr;
+
+use super::classify::INCOMPLETE_RESULT;
 use super::error::without_values;
 
 /// The answer to one request: a result per entry, in the request's order.
@@ -53,15 +57,17 @@ impl PutRecordsResponse {
 /// Where an entry came to lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    shard_id: String,
-    sequence_number: String,
+    shard_id: SmolStr,
+    /// As a rule a slice of the answer that it came with.
+    sequence_number: Str,
 }
 
 impl Placement {
     /// A place in this shard, under this sequence number.
     #[must_use]
-    pub fn new(shard_id: impl Into<String>, sequence_number: impl Into<String>) -> Self {
-        Self { shard_id: shard_id.into(), sequence_number: sequence_number.into() }
+    pub fn new(shard_id: impl AsRef<str>, sequence_number: impl Into<String>) -> Self {
+        let sequence_number = Str::from(sequence_number.into());
+        Self { shard_id: SmolStr::new(shard_id), sequence_number }
     }
 
     /// The shard's id.
@@ -76,9 +82,9 @@ impl Placement {
         &self.sequence_number
     }
 
-    /// The shard's id and the sequence number.
-    pub(crate) fn into_parts(self) -> (String, String) {
-        (self.shard_id, self.sequence_number)
+    /// The shard's id and the sequence number, with nothing kept of the answer that they came with.
+    pub(crate) fn into_parts(self) -> (SmolStr, String) {
+        (self.shard_id, self.sequence_number.to_string())
     }
 }
 
@@ -111,6 +117,28 @@ impl EntryError {
 
     pub(crate) fn into_parts(self) -> (String, String) {
         (self.code, self.message)
+    }
+}
+
+/// What the service answers to one entry.
+#[derive(Debug, Default)]
+pub(super) struct ResultMembers {
+    pub(super) shard_id: Option<SmolStr>,
+    pub(super) sequence_number: Option<Str>,
+    pub(super) error_code: Option<String>,
+    pub(super) error_message: Option<String>,
+}
+
+impl ResultMembers {
+    pub(super) fn into_result(self) -> Result<Placement, EntryError> {
+        if let Some(code) = self.error_code {
+            return Err(EntryError::new(code, self.error_message.unwrap_or_default()));
+        }
+        if let (Some(shard_id), Some(sequence_number)) = (self.shard_id, self.sequence_number) {
+            return Ok(Placement { shard_id, sequence_number });
+        }
+        let message = "the result has neither an error code nor a shard and sequence number";
+        Err(EntryError::new(INCOMPLETE_RESULT, message))
     }
 }
 

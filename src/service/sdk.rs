@@ -5,14 +5,15 @@ use std::task::{Context, Poll};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
-use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
+use bytes_utils::Str;
+use smol_str::SmolStr;
 use tower::Service;
 
 use super::call::{Sent, check_region, error, without_retries};
-use super::classify::INCOMPLETE_RESULT;
-use super::protocol::Entries;
+use super::protocol::{Answer, Entries};
+use super::response::ResultMembers;
 use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
 /// The `tower::Service` at the bottom of every stack: one call of the SDK's PutRecords per request.
@@ -58,8 +59,8 @@ impl PutRecords {
     }
 
     /// Writes the body of every request straight from its entries, even if the client has interceptors:
-    /// those find no records in the input, and all of them in the serialised request. The default for a
-    /// client without interceptors.
+    /// those find no records in the input and in the output, but all of them in the serialised request
+    /// and no fewer results in the response. The default for a client without interceptors.
     #[must_use]
     pub fn with_direct_serialization(mut self) -> Self {
         self.direct = true;
@@ -121,15 +122,18 @@ async fn put_records(
         Some(arn) => call.stream_arn(arn),
         None => call.stream_name(stream.name()),
     };
-    let sent = Sent::default();
+    let (sent, answer) = (Sent::default(), Answer::default());
     let call = if direct {
-        call.customize().interceptor(Entries(request.clone()))
+        call.customize().interceptor(Entries::new(request.clone(), answer.clone()))
     } else {
         call.set_records(Some(sdk_entries(&request))).customize()
     };
     let call = call.interceptor(sent.clone());
     let output = call.send().await.map_err(|failure| error(failure, &sent))?;
-    response(request.entries().len(), output)
+    // Where the SDK has read the answer, the results are in its output.
+    let results = answer.take();
+    let results = results.unwrap_or_else(|| output.records.into_iter().map(result).collect());
+    response(request.entries().len(), results)
 }
 
 pub(super) fn sdk_entries(request: &PutRecordsRequest) -> Vec<PutRecordsRequestEntry> {
@@ -148,29 +152,18 @@ fn sdk_entry(entry: &Entry) -> PutRecordsRequestEntry {
 
 fn response(
     entries: usize,
-    output: PutRecordsOutput,
+    results: Vec<Result<Placement, EntryError>>,
 ) -> Result<PutRecordsResponse, PutRecordsError> {
-    if output.records.len() != entries {
-        return Err(PutRecordsError::wrong_length(entries, output.records.len()));
+    if results.len() != entries {
+        return Err(PutRecordsError::wrong_length(entries, results.len()));
     }
-    Ok(PutRecordsResponse::new(output.records.into_iter().map(result).collect()))
+    Ok(PutRecordsResponse::new(results))
 }
 
 fn result(result: PutRecordsResultEntry) -> Result<Placement, EntryError> {
-    match result {
-        PutRecordsResultEntry { error_code: Some(code), error_message, .. } => {
-            Err(EntryError::new(code, error_message.unwrap_or_default()))
-        }
-        PutRecordsResultEntry {
-            shard_id: Some(shard_id),
-            sequence_number: Some(sequence_number),
-            ..
-        } => Ok(Placement::new(shard_id, sequence_number)),
-        _ => {
-            let message = "the result has neither an error code nor a shard and sequence number";
-            Err(EntryError::new(INCOMPLETE_RESULT, message))
-        }
-    }
+    let PutRecordsResultEntry { shard_id, sequence_number, error_code, error_message, .. } = result;
+    let (shard_id, sequence_number) = (shard_id.map(SmolStr::from), sequence_number.map(Str::from));
+    ResultMembers { shard_id, sequence_number, error_code, error_message }.into_result()
 }
 
 #[cfg(test)]
@@ -179,6 +172,7 @@ mod tests {
 
     use super::*;
     use crate::record::{HashKey, Key};
+    use crate::service::classify::INCOMPLETE_RESULT;
 
     #[test]
     fn payloads_reach_the_sdk_without_a_copy() {

@@ -15,12 +15,15 @@
 //!    and the stream's name are what the SDK makes of them;
 //! 2. the body is written anew, in one pass from the entries into one allocation of the right size,
 //!    followed by the members that the SDK wrote;
-//! 3. endpoint, signature, retries and the answer are the SDK's, through the client's own protocol.
+//! 3. endpoint, signature, retries and errors are the SDK's, through the client's own protocol;
+//! 4. the results are read from the answer straight to where the service wants them ([`answer`]), and not
+//!    by way of an output of the SDK's. An answer that is not of the usual form is left to the SDK.
 //!
 //! The bytes are those that the SDK's own serialiser writes. This works for the protocols whose bodies
 //! are known here ([`Body`]); with any other one the interceptor gives the records to the input after
 //! all, and the SDK writes them.
 
+mod answer;
 #[cfg(feature = "cbor")]
 mod cbor;
 mod json;
@@ -30,6 +33,7 @@ mod put_records;
 
 use aws_smithy_schema::ShapeId;
 
+pub(super) use answer::Answer;
 #[cfg(feature = "cbor")]
 pub use kinesis_cbor::KinesisCbor;
 pub(super) use put_records::Entries;
@@ -54,6 +58,15 @@ impl Body {
             #[cfg(feature = "cbor")]
             KinesisCbor::ID => Some(Self::Cbor),
             _ => None,
+        }
+    }
+
+    /// An output that says nothing.
+    fn without_members(self) -> &'static [u8] {
+        match self {
+            Self::Json => b"{}",
+            #[cfg(feature = "cbor")]
+            Self::Cbor => &[cbor::BEGIN_MAP, cbor::END],
         }
     }
 

@@ -13,7 +13,7 @@ use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::error::metadata::Builder as ErrorMetadataBuilder;
 use tower::BoxError;
 
-use super::Body;
+use super::{Answer, Body};
 use crate::service::PutRecordsRequest;
 use crate::service::sdk::sdk_entries;
 
@@ -22,7 +22,17 @@ use crate::service::sdk::sdk_entries;
 /// In `modify_before_serialization`, the last hook that can change what is serialised: whatever layers
 /// and plugins the client has, the protocol found there is the one that would be used.
 #[derive(Debug)]
-pub(in crate::service) struct Entries(pub(in crate::service) PutRecordsRequest);
+pub(in crate::service) struct Entries {
+    request: PutRecordsRequest,
+    answer: Answer,
+}
+
+impl Entries {
+    /// The results come to lie in `answer`, unless the SDK reads them.
+    pub(in crate::service) fn new(request: PutRecordsRequest, answer: Answer) -> Self {
+        Self { request, answer }
+    }
+}
 
 impl Intercept for Entries {
     fn name(&self) -> &'static str {
@@ -39,23 +49,25 @@ impl Intercept for Entries {
             Body::of(protocol.protocol_id()).map(|body| (protocol.clone(), body))
         });
         if let Some((inner, body)) = known {
-            let protocol = PutRecordsProtocol { inner, body, request: self.0.clone() };
+            let (request, answer) = (self.request.clone(), self.answer.clone());
+            let protocol = PutRecordsProtocol { inner, body, request, answer };
             cfg.interceptor_state().store_put(SharedClientProtocol::new(protocol));
         } else {
             let input = context.input_mut().downcast_mut::<PutRecordsInput>();
             let input = input.ok_or("the call is not one of PutRecords")?;
-            input.records = Some(sdk_entries(&self.0));
+            input.records = Some(sdk_entries(&self.request));
         }
         Ok(())
     }
 }
 
-/// The client's protocol, but for the body of the one request that it is made for.
+/// The client's protocol, but for the body of the one request that it is made for, and its results.
 #[derive(Debug)]
 struct PutRecordsProtocol {
     inner: SharedClientProtocol,
     body: Body,
     request: PutRecordsRequest,
+    answer: Answer,
 }
 
 impl ClientProtocolInner for PutRecordsProtocol {
@@ -99,7 +111,14 @@ impl ClientProtocolInner for PutRecordsProtocol {
         output_schema: &Schema<'_>,
         cfg: &'a ConfigBag,
     ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
-        self.inner.deserialize_response(response, output_schema, cfg)
+        let entries = self.request.entries().len();
+        let answer = response.body().bytes().unwrap_or_default();
+        match self.inner.payload_codec() {
+            Some(codec) if self.answer.read(self.body, answer, entries) => {
+                Ok(codec.create_deserializer(self.body.without_members()))
+            }
+            _ => self.inner.deserialize_response(response, output_schema, cfg),
+        }
     }
 
     fn parse_error_metadata(

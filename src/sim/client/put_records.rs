@@ -94,7 +94,7 @@ fn output_entry(result: Result<Placement, EntryError>) -> OutputEntry {
     match result {
         Ok(placement) => {
             let (shard_id, sequence_number) = placement.into_parts();
-            OutputEntry::Written { sequence_number, shard_id }
+            OutputEntry::Written { sequence_number, shard_id: shard_id.into() }
         }
         Err(error) => {
             let (error_code, error_message) = error.into_parts();

@@ -1,0 +1,116 @@
+use super::{Members, ResultsOf};
+use crate::service::protocol::cbor::{BEGIN_ARRAY, BEGIN_MAP, END, TEXT};
+
+const UNSIGNED: u8 = 0;
+const ARRAY: u8 = 4 << 5;
+const MAP: u8 = 5 << 5;
+const NULL: u8 = 0xf6;
+
+/// Reads an answer in CBOR, with lengths that are said before or after. None if it is not of the usual
+/// form.
+pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
+    let mut reader = Reader { rest: answer };
+    let mut has_records = false;
+    reader.each(MAP, BEGIN_MAP, |reader| match reader.text()? {
+        b"Records" => {
+            // Of several the last one counts.
+            results.results.clear();
+            has_records = true;
+            reader.each(ARRAY, BEGIN_ARRAY, |reader| {
+                let members = reader.result()?;
+                results.push(&members);
+                Some(())
+            })
+        }
+        b"FailedRecordCount" => reader.number_or_null(),
+        b"EncryptionType" => reader.text_or_null().map(drop),
+        _ => None,
+    })?;
+    (has_records && reader.rest.is_empty()).then_some(())
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn skips(&mut self, byte: u8) -> bool {
+        let found = self.rest.first() == Some(&byte);
+        if found {
+            self.rest = &self.rest[1..];
+        }
+        found
+    }
+
+    fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(bytes)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// The number in the head of an item of this major type.
+    fn head(&mut self, major: u8) -> Option<usize> {
+        let first = self.take(1)?[0];
+        if first & 0xe0 != major {
+            return None;
+        }
+        let bytes = match first & 0x1f {
+            number @ ..24 => return Some(number.into()),
+            24 => 1,
+            25 => 2,
+            26 => 4,
+            // An answer has no item of 4 GiB.
+            _ => return None,
+        };
+        Some(self.take(bytes)?.iter().fold(0, |number, &byte| number << 8 | usize::from(byte)))
+    }
+
+    /// Reads what an array or a map holds, of either kind of length.
+    fn each(
+        &mut self,
+        major: u8,
+        begin: u8,
+        mut read: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        if self.skips(begin) {
+            while !self.skips(END) {
+                read(self)?;
+            }
+            return Some(());
+        }
+        (0..self.head(major)?).try_for_each(|_| read(self))
+    }
+
+    /// The bytes of a text. Whether they are one is not looked at.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = self.head(TEXT)?;
+        self.take(length)
+    }
+
+    fn text_or_null(&mut self) -> Option<Option<&'a str>> {
+        if self.skips(NULL) {
+            return Some(None);
+        }
+        std::str::from_utf8(self.text()?).ok().map(Some)
+    }
+
+    /// A number that fits into what the SDK reads it as.
+    fn number_or_null(&mut self) -> Option<()> {
+        if self.skips(NULL) {
+            return Some(());
+        }
+        let number = self.head(UNSIGNED)?;
+        i32::try_from(number).ok().map(drop)
+    }
+
+    fn result(&mut self) -> Option<Members<'a>> {
+        let mut members = Members::default();
+        self.each(MAP, BEGIN_MAP, |reader| {
+            let name = reader.text()?;
+            let value = reader.text_or_null()?;
+            *members.member(name)? = value;
+            Some(())
+        })?;
+        Some(members)
+    }
+}

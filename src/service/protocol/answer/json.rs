@@ -1,0 +1,124 @@
+use super::{Members, ResultsOf};
+
+/// Reads an answer in JSON. None if it is not of the usual form.
+pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
+    let mut reader = Reader { rest: answer };
+    let mut has_records = false;
+    reader.each(b'{', b'}', |reader| match reader.name()? {
+        b"Records" => {
+            // Of several the last one counts.
+            results.results.clear();
+            has_records = true;
+            reader.each(b'[', b']', |reader| {
+                let members = reader.result()?;
+                results.push(&members);
+                Some(())
+            })
+        }
+        b"FailedRecordCount" => reader.number_or_null(),
+        b"EncryptionType" => reader.text_or_null().map(drop),
+        _ => None,
+    })?;
+    reader.space();
+    (has_records && reader.rest.is_empty()).then_some(())
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn space(&mut self) {
+        while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
+
+    /// Goes past this byte if it comes next, but for white space.
+    fn skips(&mut self, byte: u8) -> bool {
+        self.space();
+        let found = self.rest.first() == Some(&byte);
+        if found {
+            self.rest = &self.rest[1..];
+        }
+        found
+    }
+
+    fn skip(&mut self, byte: u8) -> Option<()> {
+        self.skips(byte).then_some(())
+    }
+
+    /// Reads what stands between two brackets, separated by commas.
+    fn each(
+        &mut self,
+        begin: u8,
+        end: u8,
+        mut read: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.skip(begin)?;
+        if self.skips(end) {
+            return Some(());
+        }
+        loop {
+            read(self)?;
+            if self.skips(end) {
+                return Some(());
+            }
+            self.skip(b',')?;
+        }
+    }
+
+    /// The bytes of a string that has no escapes. Whether they are text is not looked at.
+    fn string(&mut self) -> Option<&'a [u8]> {
+        self.skip(b'"')?;
+        let end = memchr::memchr(b'"', self.rest)?;
+        let (string, rest) = self.rest.split_at(end);
+        // Without a branch the compiler makes wide compares of it.
+        let plain = |plain: bool, &byte: &u8| plain & (byte >= 0x20) & (byte != b'\\');
+        self.rest = &rest[1..];
+        string.iter().fold(true, plain).then_some(string)
+    }
+
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let name = self.string()?;
+        self.skip(b':')?;
+        Some(name)
+    }
+
+    fn is_null(&mut self) -> bool {
+        self.space();
+        let rest = self.rest.strip_prefix(b"null");
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn text_or_null(&mut self) -> Option<Option<&'a str>> {
+        if self.is_null() {
+            return Some(None);
+        }
+        std::str::from_utf8(self.string()?).ok().map(Some)
+    }
+
+    /// A number that fits into what the SDK reads it as.
+    fn number_or_null(&mut self) -> Option<()> {
+        if self.is_null() {
+            return Some(());
+        }
+        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, rest) = self.rest.split_at(digits);
+        self.rest = rest;
+        let is_usual = (1..=9).contains(&digits) && (digits == 1 || number[0] != b'0');
+        is_usual.then_some(())
+    }
+
+    fn result(&mut self) -> Option<Members<'a>> {
+        let mut members = Members::default();
+        self.each(b'{', b'}', |reader| {
+            let name = reader.name()?;
+            let value = reader.text_or_null()?;
+            *members.member(name)? = value;
+            Some(())
+        })?;
+        Some(members)
+    }
+}

@@ -70,6 +70,65 @@ async fn the_answer_is_read() {
     assert_eq!(told, (Some("ResourceNotFoundException"), Some("no such stream"), Some(400)));
 }
 
+/// Answers to two entries, in JSON.
+fn answers() -> Vec<String> {
+    let placed = r#"{"SequenceNumber":"1","ShardId":"shardId-000000000000"}"#;
+    let throttled = r#"{"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"Rate \"exceeded\" \u00e9"}"#;
+    let nulls = r#"{"SequenceNumber":"2","ShardId":"s","ErrorCode":null,"ErrorMessage":null}"#;
+    let both = r#"{"SequenceNumber":"2","ShardId":"s","ErrorCode":"InternalFailure"}"#;
+    let new = r#"{"New":{"a":[1,null]},"ShardId":"s","Newer":[[]],"SequenceNumber":"3","EncryptionType":"KMS"}"#;
+    let result_pairs = [
+        [placed, throttled],
+        [nulls, both],
+        [new, placed],
+        [placed, "{}"],
+        [r#"{"ShardId":"s"}"#, r#"{"SequenceNumber":"1"}"#],
+        [placed, "null"],
+        [placed, "7"],
+        [placed, r#"{"ShardId":7}"#],
+    ];
+    let records = result_pairs.iter().map(|pair| pair.join(",")).chain([
+        String::new(),
+        placed.to_owned(),
+        [placed; 3].join(","),
+    ]);
+    let around = |records: String| {
+        [
+            format!(r#"{{"Records":[{records}]}}"#),
+            format!(
+                r#"{{"New":{{"Records":[]}},"FailedRecordCount":1,"Records":[{records}],"EncryptionType":"X"}}"#
+            ),
+            format!(r#"{{"FailedRecordCount":"one","Records":[{records}]}}"#),
+            format!(r#"{{"Records":[{records}],"Records":[{placed}]}}"#),
+            format!(r#"{{"Records":[{records}]}} and more"#),
+        ]
+    };
+    let odd = ["", "{}", "null", "[]", "<html>", r#"{"Records":null}"#, r#"{"Records":{}}"#];
+    records.flat_map(around).chain(odd.map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn any_answer_is_read_as_the_sdk_reads_it() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().build());
+    let entry = one_entry().entries()[0].clone();
+    let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry.clone(), entry]);
+    let read = async |service: PutRecords| {
+        let response = service.oneshot(request.clone()).await;
+        response.map(|response| response.into_results()).map_err(|error| error.kind())
+    };
+    let mut read_well = 0;
+    let whole = answers();
+    let cut: Vec<_> = (0..whole[1].len()).map(|length| whole[1][..length].to_owned()).collect();
+    for answer in whole.iter().chain(&cut) {
+        wire.answer_with(Answer::new(200, JSON, answer.as_str()));
+        let sdk = read(PutRecords::new(&client).with_sdk_serialization()).await;
+        assert_eq!(read(PutRecords::new(&client)).await, sdk, "{answer}");
+        read_well += usize::from(sdk.is_ok());
+    }
+    assert!(read_well > 8, "some of the answers are good ones: {read_well}");
+}
+
 /// Notes how many records the input had, and the size of the serialised body.
 #[derive(Debug, Clone, Default)]
 struct Watching(Arc<Mutex<Vec<usize>>>);

@@ -29,10 +29,12 @@ pub struct Job {
 }
 
 impl Job {
-    /// Enough for a request or two in every slot.
+    /// A request in every slot, and some more of few slots; of aggregates some full requests.
     fn warm_up(&self) -> usize {
-        let requests = 2 * MAX_REQUEST_ENTRIES * self.in_flight;
-        if self.case.aggregates() { requests.max(self.records / 4) } else { requests }
+        match self.case.aggregates() {
+            true => self.records / 4,
+            false => MAX_REQUEST_ENTRIES * self.in_flight.max(8),
+        }
     }
 }
 

@@ -60,7 +60,7 @@ impl Setting {
 }
 
 /// One after the other, in a run with a round-trip time.
-const ROUND_TRIPS: usize = 40;
+const ROUND_TRIPS: usize = 30;
 
 /// How long a run takes, and how often it is run.
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kinesis_sink::MAX_REQUEST_ENTRIES;
 use serde::Serialize;
 
 use super::case::Case;
@@ -78,7 +79,7 @@ pub fn run(setting: &Setting, cases: &[Case], effort: &Effort) -> anyhow::Result
 
 /// Counted in a run of its own, for counting takes time.
 fn allocations_per_record(job: &Job) -> anyhow::Result<f64> {
-    let records = (job.records / 4).next_multiple_of(500);
+    let records = (job.records / 4).next_multiple_of(MAX_REQUEST_ENTRIES);
     let counted = child::measure(&Job { records, counts_allocations: true, ..*job })?;
     Ok(counted.allocations as f64 / records as f64)
 }

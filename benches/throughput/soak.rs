@@ -7,6 +7,7 @@ use super::child::{self, Server};
 use super::measure::Job;
 use super::plan::{Setting, YARDSTICK_IN_FLIGHT};
 use super::rounds::Row;
+use super::way::DEFAULT_BUFFER_BYTES;
 
 const RECORDS: usize = 20_000_000;
 const RECORD_BYTES: usize = 100;
@@ -14,9 +15,9 @@ const RECORD_BYTES: usize = 100;
 const FIRST: usize = 4;
 /// By how much the most of the later samples may be over the most of the first ones.
 const FLAT_BYTES: u64 = 4 * MIB;
-/// The sink's bound for the bytes that it holds, and what the rest of the process may have.
-const BYTE_BOUND: u64 = 32 * MIB;
+/// Beside the sink's bound for the bytes that it holds.
 const ALLOWANCE: u64 = 64 * MIB;
+const MOST_BYTES: u64 = DEFAULT_BUFFER_BYTES as u64 + ALLOWANCE;
 const MIB: u64 = 1024 * 1024;
 
 /// The row, and whether memory was as it should be.
@@ -39,7 +40,7 @@ pub fn run(rows: &[Row]) -> anyhow::Result<(Row, bool)> {
     let (first, later) = run.resident.split_at(FIRST);
     let (first, later) = (most(first), most(later));
     let is_flat = later <= first + FLAT_BYTES;
-    let is_bounded = run.peak_rss_bytes <= BYTE_BOUND + ALLOWANCE;
+    let is_bounded = run.peak_rss_bytes <= MOST_BYTES;
     let mib = |bytes: u64| bytes as f64 / MIB as f64;
     println!(
         "soak: most resident in the first {FIRST} million records {:.1} MiB, later {:.1} MiB ({}); \
@@ -48,7 +49,7 @@ pub fn run(rows: &[Row]) -> anyhow::Result<(Row, bool)> {
         mib(later),
         if is_flat { "flat" } else { "MISS: it grows" },
         mib(run.peak_rss_bytes),
-        (BYTE_BOUND + ALLOWANCE) / MIB,
+        MOST_BYTES / MIB,
         if is_bounded { "in bounds" } else { "MISS: out of bounds" },
     );
     let raw = rows.iter().find(|row| row.case == Case::Raw && row.setting() == setting);

@@ -6,7 +6,7 @@ mod sink;
 
 pub use self::producer::ThroughProducer;
 pub use self::raw::Raw;
-pub use self::sink::{Soak, ThroughSink};
+pub use self::sink::{DEFAULT_BUFFER_BYTES, Soak, ThroughSink};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;

@@ -34,7 +34,7 @@ impl ThroughSink<kinesis_sink::DefaultService> {
     }
 }
 
-/// The defaults, but for room for twice what is in flight, and no quotas.
+/// The defaults, but for no quotas, and room for what is in flight and some more where there is much.
 pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
     let limits = limits();
     let mut builder = KinesisSink::builder().with_limits(limits).with_max_in_flight(in_flight);
@@ -45,9 +45,14 @@ pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
         return builder.with_aggregation(Aggregation::PerShard).with_list_shards(one_shard);
     }
     let records = 2 * in_flight * limits.request_entries();
-    let bytes = 2 * in_flight * limits.request_bytes();
-    builder.with_buffer_records(records.max(10_000)).with_buffer_bytes(bytes.max(32 << 20))
+    let bytes = (in_flight + 2) * limits.request_bytes();
+    builder
+        .with_buffer_records(records.max(10_000))
+        .with_buffer_bytes(bytes.max(DEFAULT_BUFFER_BYTES))
 }
+
+/// Of the builder.
+pub const DEFAULT_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 
 /// The one that the null server's answers tell of.
 async fn one_shard(_: StreamId) -> Result<Vec<Shard>, BoxError> {

@@ -1,0 +1,51 @@
+//! What a record costs, by the number of distinct partition keys.
+
+use kinesis_sink::{Aggregation, Ordering};
+
+use super::cost::{Cost, Meter, on_virtual_time};
+use super::even_shards::EvenShards;
+use super::mode::{Mode, build};
+use super::pool::{Pool, send};
+use super::row::Row;
+use super::service::{InProcess, Trouble};
+
+const WHAT: &str = "keys";
+const SIZES: &[usize] = &[1, 100, 10_000, 1_000_000];
+const SHARDS: usize = 16;
+/// As many as there are keys at most, so that every key comes.
+const RECORDS: usize = 1_000_000;
+/// Where time is short it is for the largest size only.
+const FEWER_RECORDS: usize = 100_000;
+/// In order and without aggregates a key moves a record with each request, and more requests would only
+/// take longer.
+const RECORDS_OF_A_KEY: usize = 10_000;
+
+pub fn rows(quick: bool) -> Vec<Row> {
+    let per_key = Mode {
+        name: "aggregated PerKey",
+        aggregation: Aggregation::PerKey,
+        ordering: Ordering::Unordered,
+    };
+    let modes = Mode::ALL.into_iter().chain([per_key]);
+    let records = if quick { FEWER_RECORDS } else { RECORDS };
+    let row = |mode: Mode| {
+        Row::new(WHAT, mode.name, SIZES, move |keys| cost(mode, keys, records.max(keys)))
+    };
+    modes.map(row).collect()
+}
+
+fn cost(mode: Mode, keys: usize, records: usize) -> Cost {
+    let shards = EvenShards::new(SHARDS);
+    let pool = Pool::new(records, keys, &shards);
+    let service = InProcess::new(shards.clone(), Trouble::None);
+    let counter = service.counter();
+    let goes_one_by_one = mode.name == Mode::ORDERED.name;
+    let records = if goes_one_by_one { records.min(keys * RECORDS_OF_A_KEY) } else { records };
+    on_virtual_time(async {
+        let mut sink = build(mode.builder(&shards), service);
+        send(&mut sink, pool.take(1_000)).await;
+        let meter = Meter::start(&counter);
+        send(&mut sink, pool.take(records)).await;
+        meter.records(records)
+    })
+}

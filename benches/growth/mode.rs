@@ -1,0 +1,65 @@
+//! How the sink is set.
+
+use kinesis_sink::{Aggregation, BuildError, KinesisSink, Limits, Ordering, SinkBuilder, StreamId};
+use tower::BoxError;
+
+use super::even_shards::EvenShards;
+use super::service::InProcess;
+
+pub type Sink = KinesisSink<InProcess>;
+
+/// With so few records an aggregate is full before the buffer is, however many shards there are.
+const AGGREGATE_RECORDS: usize = 20;
+/// As large for every size, and large enough for all of them.
+const BUFFER_RECORDS: usize = 200_000;
+
+#[derive(Clone, Copy)]
+pub struct Mode {
+    pub name: &'static str,
+    pub aggregation: Aggregation,
+    pub ordering: Ordering,
+}
+
+impl Mode {
+    pub const PLAIN: Self = Self::new("plain", Aggregation::Off, Ordering::Unordered);
+    pub const PER_SHARD: Self = Self::new("PerShard", Aggregation::PerShard, Ordering::Unordered);
+    pub const ORDERED: Self = Self::new("ordered", Aggregation::Off, Ordering::PerKey);
+    pub const ORDERED_PER_SHARD: Self =
+        Self::new("ordered, PerShard", Aggregation::PerShard, Ordering::PerKey);
+    pub const ALL: [Self; 4] =
+        [Self::PLAIN, Self::PER_SHARD, Self::ORDERED, Self::ORDERED_PER_SHARD];
+
+    const fn new(name: &'static str, aggregation: Aggregation, ordering: Ordering) -> Self {
+        Self { name, aggregation, ordering }
+    }
+
+    /// A sink that knows the shards, which have no quota: what they take is not what is measured.
+    pub fn builder(self, shards: &EvenShards) -> SinkBuilder {
+        let shards = shards.listed();
+        self.builder_without_list().with_list_shards(move |_: StreamId| {
+            let shards = shards.clone();
+            async { Ok::<_, BoxError>(shards) }
+        })
+    }
+
+    /// The same, but it learns from the answers where the shards lie.
+    pub fn builder_without_list(self) -> SinkBuilder {
+        KinesisSink::builder()
+            .with_seed(1)
+            .with_limits(without_quotas())
+            .with_aggregation(self.aggregation)
+            .with_aggregate_records(AGGREGATE_RECORDS)
+            .with_ordering(self.ordering)
+            .with_buffer_records(BUFFER_RECORDS)
+            .with_buffer_bytes(1 << 32)
+    }
+}
+
+pub fn without_quotas() -> Limits {
+    Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
+}
+
+pub fn build(builder: SinkBuilder, service: InProcess) -> Sink {
+    let sink: Result<_, BuildError> = builder.build_with(service, "example");
+    sink.expect("the settings are valid")
+}

@@ -1,0 +1,110 @@
+//! What an attempt costs, by the number of records that wait while all of them fail over and over.
+
+use kinesis_sink::{Record, SinkBuilder};
+
+use super::cost::{Cost, Meter, on_virtual_time};
+use super::even_shards::EvenShards;
+use super::mode::{Mode, build, without_quotas};
+use super::pool::{Pool, send};
+use super::row::Row;
+use super::service::{CULPRIT, InProcess, Trouble};
+
+const WHAT: &str = "requeueing";
+const SIZES: &[usize] = &[1_000, 10_000, 100_000];
+const SHARDS: usize = 16;
+/// As many as a request carries entries: also in order requests are full.
+const KEYS: usize = 500;
+/// With more the smallest size would not fill a request.
+const AGGREGATE_RECORDS: usize = 2;
+/// One record in so many is refused.
+const RECORDS_TO_A_CULPRIT: usize = 500;
+
+/// The codes, as they come with entries and with whole requests.
+const THROTTLE: &str = "ProvisionedThroughputExceededException";
+const FAILURE: &str = "InternalFailure";
+
+pub fn rows(attempts: usize) -> Vec<Row> {
+    let attempts = attempts as u64;
+    let throttled = Trouble::Entries { code: THROTTLE, attempts };
+    let failed = Trouble::Entries { code: FAILURE, attempts };
+    let request = Trouble::Requests { code: FAILURE, attempts };
+    let request_throttled = Trouble::Requests { code: THROTTLE, attempts };
+    let requeueing = [
+        ("entries throttled", Mode::PLAIN, throttled),
+        ("entries throttled, ordered", Mode::ORDERED, throttled),
+        ("entries throttled, PerShard", Mode::PER_SHARD, throttled),
+        ("entries failed", Mode::PLAIN, failed),
+        ("entries failed, ordered", Mode::ORDERED, failed),
+        ("entries failed, PerShard", Mode::PER_SHARD, failed),
+        ("requests failed", Mode::PLAIN, request),
+        ("requests failed, ordered", Mode::ORDERED, request),
+        ("requests failed, PerShard", Mode::PER_SHARD, request),
+        ("requests throttled", Mode::PLAIN, request_throttled),
+    ];
+    let requeueing = requeueing.map(|(name, mode, trouble)| {
+        Row::new(WHAT, name, SIZES, move |waiting| requeue(mode, trouble, waiting))
+    });
+    let culprits = [
+        ("one culprit in 500", Mode::PLAIN),
+        ("one culprit in 500, ordered", Mode::ORDERED),
+        ("one culprit in 500, PerShard", Mode::PER_SHARD),
+    ];
+    let culprits = culprits.map(|(name, mode)| {
+        Row::new(WHAT, name, SIZES, move |waiting| split(mode, waiting, waiting))
+    });
+    requeueing.into_iter().chain(culprits).chain([splitting()]).collect()
+}
+
+/// The more records a request carries, the more halves lead to its culprit: as many as its logarithm.
+fn splitting() -> Row {
+    Row::new("entries of a refused request", "plain", &[4, 32, 500], |entries| {
+        let shards = EvenShards::new(SHARDS);
+        let limits = without_quotas().with_request_entries(entries);
+        let builder = Mode::PLAIN.builder(&shards).with_limits(limits);
+        refuse(builder, shards, 100 * entries, entries)
+    })
+}
+
+fn builder(mode: Mode, shards: &EvenShards, waiting: usize) -> SinkBuilder {
+    let builder = mode.builder(shards).with_aggregate_records(AGGREGATE_RECORDS);
+    builder.with_buffer_records(2 * waiting)
+}
+
+/// Entries fail until there were enough attempts, and then all are delivered.
+fn requeue(mode: Mode, trouble: Trouble, waiting: usize) -> Cost {
+    let shards = EvenShards::new(SHARDS);
+    let pool = Pool::new(waiting, KEYS, &shards);
+    let service = InProcess::new(shards.clone(), trouble);
+    let counter = service.counter();
+    on_virtual_time(async {
+        let mut sink = build(builder(mode, &shards, waiting), service);
+        let meter = Meter::start(&counter);
+        send(&mut sink, pool.take(waiting)).await;
+        assert_eq!(sink.totals().failed, 0);
+        meter.attempts()
+    })
+}
+
+fn split(mode: Mode, waiting: usize, records: usize) -> Cost {
+    let shards = EvenShards::new(SHARDS);
+    refuse(builder(mode, &shards, waiting), shards, records, RECORDS_TO_A_CULPRIT)
+}
+
+/// One record in so many is refused: the cost for each record.
+fn refuse(builder: SinkBuilder, shards: EvenShards, records: usize, to_a_culprit: usize) -> Cost {
+    let pool = Pool::new(records, KEYS, &shards);
+    let service = InProcess::new(shards, Trouble::Culprits);
+    let counter = service.counter();
+    on_virtual_time(async {
+        let mut sink = build(builder.with_dead_letters(|_| ()), service);
+        let records_with_culprits =
+            pool.take(records).enumerate().map(|(number, record)| match number % to_a_culprit {
+                0 => Record::from(("culprit", CULPRIT.to_vec())),
+                _ => record,
+            });
+        let meter = Meter::start(&counter);
+        send(&mut sink, records_with_culprits).await;
+        assert_eq!(sink.totals().failed, records.div_ceil(to_a_culprit) as u64);
+        meter.records(records)
+    })
+}

@@ -24,39 +24,52 @@ impl Cost {
     }
 }
 
-/// Reads the thread's clock at the beginning and at the end of what is measured.
-pub struct Meter {
-    counter: Arc<Counter>,
-    began_at: Duration,
+/// The thread's clock and what had come to the service by then.
+#[derive(Debug)]
+pub struct Reading {
+    thread_time: Duration,
     requests: u64,
     entries: u64,
 }
 
-impl Meter {
-    pub fn start(counter: &Arc<Counter>) -> Self {
+impl Reading {
+    pub fn now(counter: &Counter) -> Self {
         Self {
-            counter: counter.clone(),
             requests: counter.requests(),
             entries: counter.entries(),
-            began_at: thread_time(),
+            thread_time: thread_time(),
         }
+    }
+
+    /// The cost of each attempt to deliver an entry until then.
+    pub fn attempts_until(&self, end: &Self) -> Cost {
+        self.cost_until(end, end.entries - self.entries)
+    }
+
+    fn cost_until(&self, end: &Self, units: u64) -> Cost {
+        let requests = (end.requests - self.requests) as f64;
+        Cost {
+            cpu: end.thread_time - self.thread_time,
+            units,
+            entries_per_request: (end.entries - self.entries) as f64 / requests,
+        }
+    }
+}
+
+/// Measures from its start on.
+pub struct Meter {
+    counter: Arc<Counter>,
+    begin: Reading,
+}
+
+impl Meter {
+    pub fn start(counter: &Arc<Counter>) -> Self {
+        Self { counter: counter.clone(), begin: Reading::now(counter) }
     }
 
     /// The cost of so many records.
     pub fn records(self, records: usize) -> Cost {
-        self.stop(|_| records as u64)
-    }
-
-    /// The cost of each attempt to deliver an entry.
-    pub fn attempts(self) -> Cost {
-        self.stop(|entries| entries)
-    }
-
-    fn stop(self, units: impl FnOnce(u64) -> u64) -> Cost {
-        let cpu = thread_time() - self.began_at;
-        let requests = self.counter.requests() - self.requests;
-        let entries = self.counter.entries() - self.entries;
-        Cost { cpu, units: units(entries), entries_per_request: entries as f64 / requests as f64 }
+        self.begin.cost_until(&Reading::now(&self.counter), records as u64)
     }
 }
 

@@ -36,13 +36,18 @@ impl EvenShards {
         self.ids.iter().enumerate().map(shard).collect()
     }
 
-    /// A payload for the shard of this key.
-    pub fn payload(&self, key: &str) -> Bytes {
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// A payload for the shard with this number.
+    pub fn payload(&self, number: usize) -> Bytes {
         let mut data = vec![b'.'; DATA_BYTES];
-        data[..NUMBER_BYTES].copy_from_slice(&(self.number_of(key) as u16).to_be_bytes());
+        data[..NUMBER_BYTES].copy_from_slice(&(number as u16).to_be_bytes());
         data.into()
     }
 
+    /// The number of the shard of this key.
     pub fn number_of(&self, key: &str) -> usize {
         // One shard has the whole ring: then nothing of the hash key is left.
         hash_of(key).get().checked_shr(self.shift()).unwrap_or(0) as usize

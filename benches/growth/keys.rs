@@ -12,22 +12,18 @@ use super::service::{InProcess, Trouble};
 const WHAT: &str = "keys";
 const SIZES: &[usize] = &[1, 100, 10_000, 1_000_000];
 const SHARDS: usize = 16;
-/// As many as there are keys at most, so that every key comes.
-const RECORDS: usize = 1_000_000;
-/// Where time is short it is for the largest size only.
-const FEWER_RECORDS: usize = 100_000;
 /// In order and without aggregates a key moves a record with each request, and more requests would only
 /// take longer.
 const RECORDS_OF_A_KEY: usize = 10_000;
 
-pub fn rows(quick: bool) -> Vec<Row> {
+pub fn rows(records: usize) -> Vec<Row> {
     let per_key = Mode {
         name: "aggregated PerKey",
         aggregation: Aggregation::PerKey,
         ordering: Ordering::Unordered,
     };
     let modes = Mode::ALL.into_iter().chain([per_key]);
-    let records = if quick { FEWER_RECORDS } else { RECORDS };
+    // Every key comes.
     let row = |mode: Mode| {
         Row::new(WHAT, mode.name, SIZES, move |keys| cost(mode, keys, records.max(keys)))
     };

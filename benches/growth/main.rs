@@ -8,7 +8,7 @@
 //! the growth shows, and so the table has the entries of a request in brackets.
 //!
 //! `-- --quick` measures less of it, in less than a minute. `-- --only shards`, `-- --mode ordered` run the
-//! rows whose names begin like that, and write no file.
+//! rows with these names, `-- --size 4096` one size of each, for a profile, and write no file.
 
 mod cost;
 mod even_shards;
@@ -35,12 +35,15 @@ struct Arguments {
     /// Run each size once, and with fewer records.
     #[arg(long)]
     quick: bool,
-    /// Run only the rows in which something grows whose name begins like this.
+    /// Run only the rows in which this grows.
     #[arg(long)]
     only: Vec<String>,
-    /// Run only the rows whose mode begins like this.
+    /// Run only the rows with this mode.
     #[arg(long)]
     mode: Vec<String>,
+    /// Run only this size of each row.
+    #[arg(long)]
+    size: Option<usize>,
     /// Given by `cargo bench`, and not by `cargo test --benches`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -48,16 +51,20 @@ struct Arguments {
 
 impl Arguments {
     fn rows(&self) -> Vec<Row> {
-        let records = if self.quick { 100_000 } else { 400_000 };
+        let records = if self.quick { 100_000 } else { 300_000 };
         let requeueing = requeueing::rows(records);
-        let rows = shards::rows(records).into_iter().chain(keys::rows(self.quick));
+        let rows = shards::rows(records).into_iter().chain(keys::rows(records));
         let rows = rows.chain(waiting::rows(records)).chain(requeueing);
         let is_wanted = |names: &[String], name: &str| {
-            names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted))
+            names.is_empty() || names.iter().any(|wanted| wanted == name)
         };
         let is_wanted =
             |row: &Row| is_wanted(&self.only, row.what) && is_wanted(&self.mode, row.mode);
-        rows.filter(is_wanted).collect()
+        let rows = rows.filter(is_wanted);
+        match self.size {
+            Some(size) => rows.filter_map(|row| row.only(size)).collect(),
+            None => rows.collect(),
+        }
     }
 
     fn runs(&self) -> usize {
@@ -65,7 +72,7 @@ impl Arguments {
     }
 
     fn is_complete(&self) -> bool {
-        self.only.is_empty() && self.mode.is_empty()
+        self.only.is_empty() && self.mode.is_empty() && self.size.is_none()
     }
 }
 

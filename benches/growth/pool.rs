@@ -1,12 +1,13 @@
 //! The records that are sent.
 
-use std::collections::HashMap;
-
 use futures::{SinkExt, stream};
 use kinesis_sink::Record;
 
 use super::even_shards::EvenShards;
 use super::mode::Sink;
+
+/// Payloads, of all shards together.
+const PAYLOADS: usize = 16_384;
 
 /// Records that exist before anything is measured. Taking one out copies no payload, and costs the same
 /// however many keys there are.
@@ -17,11 +18,14 @@ pub struct Pool {
 impl Pool {
     /// So many records with so many keys in turn.
     pub fn new(records: usize, keys: usize, shards: &EvenShards) -> Self {
-        let mut payloads = HashMap::new();
+        // As many payloads for each number of shards and keys, so that as many of them are in the cache.
+        let of_a_shard = PAYLOADS / shards.len();
+        let payload = |number| shards.payload(number / of_a_shard);
+        let payloads: Vec<_> = (0..PAYLOADS).map(payload).collect();
         let record = |number: usize| {
             let key = format!("device-{:07}", number % keys);
-            let payload = payloads.entry(shards.number_of(&key));
-            let payload = payload.or_insert_with(|| shards.payload(&key)).clone();
+            let shard = shards.number_of(&key);
+            let payload = payloads[shard * of_a_shard + number % of_a_shard].clone();
             Record::from((key, payload))
         };
         Self { records: (0..records).map(record).collect() }

@@ -1,5 +1,6 @@
 //! What an attempt costs, by the number of records that wait while all of them fail over and over.
 
+use futures::SinkExt;
 use kinesis_sink::{Record, SinkBuilder};
 
 use super::cost::{Cost, Meter, on_virtual_time};
@@ -7,7 +8,7 @@ use super::even_shards::EvenShards;
 use super::mode::{Mode, build, without_quotas};
 use super::pool::{Pool, send};
 use super::row::Row;
-use super::service::{CULPRIT, InProcess, Trouble};
+use super::service::{Attempts, CULPRIT, InProcess, Trouble};
 
 const WHAT: &str = "requeueing";
 const SIZES: &[usize] = &[1_000, 10_000, 100_000];
@@ -16,6 +17,8 @@ const SHARDS: usize = 16;
 const KEYS: usize = 500;
 /// With more the smallest size would not fill a request.
 const AGGREGATE_RECORDS: usize = 2;
+/// So often each entry fails at least, where all are tried in turn.
+const PASSES: usize = 4;
 /// One record in so many is refused.
 const RECORDS_TO_A_CULPRIT: usize = 500;
 
@@ -24,25 +27,25 @@ const THROTTLE: &str = "ProvisionedThroughputExceededException";
 const FAILURE: &str = "InternalFailure";
 
 pub fn rows(attempts: usize) -> Vec<Row> {
-    let attempts = attempts as u64;
-    let throttled = Trouble::Entries { code: THROTTLE, attempts };
-    let failed = Trouble::Entries { code: FAILURE, attempts };
-    let request = Trouble::Requests { code: FAILURE, attempts };
-    let request_throttled = Trouble::Requests { code: THROTTLE, attempts };
     let requeueing = [
-        ("entries throttled", Mode::PLAIN, throttled),
-        ("entries throttled, ordered", Mode::ORDERED, throttled),
-        ("entries throttled, PerShard", Mode::PER_SHARD, throttled),
-        ("entries failed", Mode::PLAIN, failed),
-        ("entries failed, ordered", Mode::ORDERED, failed),
-        ("entries failed, PerShard", Mode::PER_SHARD, failed),
-        ("requests failed", Mode::PLAIN, request),
-        ("requests failed, ordered", Mode::ORDERED, request),
-        ("requests failed, PerShard", Mode::PER_SHARD, request),
-        ("requests throttled", Mode::PLAIN, request_throttled),
+        ("entries throttled", Mode::PLAIN, entries_throttled as Troubles),
+        ("entries throttled, ordered", Mode::ORDERED, entries_throttled),
+        ("entries throttled, PerShard", Mode::PER_SHARD, entries_throttled),
+        ("entries failed", Mode::PLAIN, entries_failed),
+        ("entries failed, ordered", Mode::ORDERED, entries_failed),
+        ("entries failed, PerShard", Mode::PER_SHARD, entries_failed),
+        ("requests failed", Mode::PLAIN, requests_failed),
+        ("requests failed, ordered", Mode::ORDERED, requests_failed),
+        ("requests failed, PerShard", Mode::PER_SHARD, requests_failed),
+        ("requests throttled", Mode::PLAIN, requests_throttled),
     ];
     let requeueing = requeueing.map(|(name, mode, trouble)| {
-        Row::new(WHAT, name, SIZES, move |waiting| requeue(mode, trouble, waiting))
+        Row::new(WHAT, name, SIZES, move |waiting| {
+            // All are tried once before, and aggregates encoded.
+            let first = waiting as u64;
+            let measured = attempts.max(PASSES * waiting) as u64;
+            requeue(mode, trouble(Attempts { first, measured }), waiting)
+        })
     });
     let culprits = [
         ("one culprit in 500", Mode::PLAIN),
@@ -53,6 +56,24 @@ pub fn rows(attempts: usize) -> Vec<Row> {
         Row::new(WHAT, name, SIZES, move |waiting| split(mode, waiting, waiting))
     });
     requeueing.into_iter().chain(culprits).chain([splitting()]).collect()
+}
+
+type Troubles = fn(Attempts) -> Trouble;
+
+fn entries_throttled(attempts: Attempts) -> Trouble {
+    Trouble::Entries(THROTTLE, attempts)
+}
+
+fn entries_failed(attempts: Attempts) -> Trouble {
+    Trouble::Entries(FAILURE, attempts)
+}
+
+fn requests_failed(attempts: Attempts) -> Trouble {
+    Trouble::Requests(FAILURE, attempts)
+}
+
+fn requests_throttled(attempts: Attempts) -> Trouble {
+    Trouble::Requests(THROTTLE, attempts)
 }
 
 /// The more records a request carries, the more halves lead to its culprit: as many as its logarithm.
@@ -70,7 +91,7 @@ fn builder(mode: Mode, shards: &EvenShards, waiting: usize) -> SinkBuilder {
     builder.with_buffer_records(2 * waiting)
 }
 
-/// Entries fail until there were enough attempts, and then all are delivered.
+/// The service fails until there were enough attempts, and then takes all. Nothing goes before all wait.
 fn requeue(mode: Mode, trouble: Trouble, waiting: usize) -> Cost {
     let shards = EvenShards::new(SHARDS);
     let pool = Pool::new(waiting, KEYS, &shards);
@@ -78,10 +99,15 @@ fn requeue(mode: Mode, trouble: Trouble, waiting: usize) -> Cost {
     let counter = service.counter();
     on_virtual_time(async {
         let mut sink = build(builder(mode, &shards, waiting), service);
-        let meter = Meter::start(&counter);
-        send(&mut sink, pool.take(waiting)).await;
-        assert_eq!(sink.totals().failed, 0);
-        meter.attempts()
+        counter.hold();
+        for record in pool.take(waiting) {
+            sink.feed(record).await.expect("there is room");
+        }
+        assert_eq!(sink.waiting(), waiting);
+        counter.let_go();
+        sink.flush().await.expect("everything is delivered");
+        assert_eq!(sink.totals().delivered, waiting as u64);
+        counter.window()
     })
 }
 

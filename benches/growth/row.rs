@@ -6,7 +6,7 @@ pub struct Row {
     /// What grows.
     pub what: &'static str,
     pub mode: &'static str,
-    pub sizes: &'static [usize],
+    pub sizes: Vec<usize>,
     run: Box<dyn Fn(usize) -> Cost>,
 }
 
@@ -14,10 +14,16 @@ impl Row {
     pub fn new(
         what: &'static str,
         mode: &'static str,
-        sizes: &'static [usize],
+        sizes: &[usize],
         run: impl Fn(usize) -> Cost + 'static,
     ) -> Self {
-        Self { what, mode, sizes, run: Box::new(run) }
+        Self { what, mode, sizes: sizes.to_vec(), run: Box::new(run) }
+    }
+
+    /// The row with this size alone, if it has it.
+    pub fn only(mut self, size: usize) -> Option<Self> {
+        self.sizes.retain(|one| *one == size);
+        (!self.sizes.is_empty()).then_some(self)
     }
 
     pub fn cost(&self, size: usize) -> Cost {

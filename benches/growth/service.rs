@@ -1,8 +1,8 @@
 //! What stands in for Kinesis: it answers at once, and takes what the bench measures as little time as it can.
 
 use std::future::{Ready, ready};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -11,6 +11,7 @@ use kinesis_sink::service::{
 };
 use tower::{BoxError, Service};
 
+use super::cost::{Cost, Reading};
 use super::even_shards::EvenShards;
 
 /// As long as the service's own are.
@@ -18,22 +19,25 @@ const SEQUENCE_NUMBER: &str = "4959033827149025660855969253836157109592157598913
 /// The payload that the service refuses.
 pub const CULPRIT: &[u8] = b"\0\0culprit";
 
-/// What goes wrong. `attempts` counts entries: so many of them fail, and then none.
+/// What goes wrong.
 #[derive(Clone, Copy)]
 pub enum Trouble {
     None,
-    /// Every entry of an answer fails with this code.
-    Entries {
-        code: &'static str,
-        attempts: u64,
-    },
-    /// Requests fail as a whole with this code.
-    Requests {
-        code: &'static str,
-        attempts: u64,
-    },
+    /// Every entry of an answer fails with this code, for so long.
+    Entries(&'static str, Attempts),
+    /// Requests fail as a whole with this code, for so long.
+    Requests(&'static str, Attempts),
     /// A request with a [`CULPRIT`] in it is refused as invalid.
     Culprits,
+}
+
+/// How many attempts fail, counted in entries.
+#[derive(Clone, Copy)]
+pub struct Attempts {
+    /// Those before what is measured.
+    pub first: u64,
+    /// Those that are measured. Afterwards all goes well.
+    pub measured: u64,
 }
 
 /// Delivers at once, each entry to its shard.
@@ -51,6 +55,8 @@ pub struct Counter {
     entries: AtomicU64,
     is_held: AtomicBool,
     waker: AtomicWaker,
+    /// The beginning and the end of the attempts that are measured.
+    window: [OnceLock<Reading>; 2],
 }
 
 impl Counter {
@@ -60,6 +66,27 @@ impl Counter {
 
     pub fn entries(&self) -> u64 {
         self.entries.load(Relaxed)
+    }
+
+    /// The cost of the attempts that are measured.
+    ///
+    /// # Panics
+    ///
+    /// There were not so many.
+    pub fn window(&self) -> Cost {
+        let [begin, end] = self.window.each_ref().map(|reading| reading.get().expect("it came"));
+        begin.attempts_until(end)
+    }
+
+    /// Whether a request fails, after so many attempts before it.
+    fn fails(&self, before: u64, Attempts { first, measured }: Attempts) -> bool {
+        let ends = [first, first + measured];
+        for (reading, end) in self.window.iter().zip(ends) {
+            if before >= end {
+                reading.get_or_init(|| Reading::now(self));
+            }
+        }
+        before < first + measured
     }
 
     /// Takes no requests from now on.
@@ -84,15 +111,14 @@ impl InProcess {
 
     fn answer(&self, request: &PutRecordsRequest) -> Result<PutRecordsResponse, BoxError> {
         let entries = request.entries();
-        self.counter.requests.fetch_add(1, Relaxed);
-        let before = self.counter.entries.fetch_add(entries.len() as u64, Relaxed);
+        let before = self.counter.entries();
         let deliver = |entry| Ok(Placement::new(self.shards.id_of(entry), SEQUENCE_NUMBER));
         let results = match self.trouble {
-            Trouble::Entries { code, attempts } if before < attempts => {
+            Trouble::Entries(code, attempts) if self.counter.fails(before, attempts) => {
                 let fail = |_: &Entry| Err(EntryError::new(code, "try again"));
                 entries.iter().map(fail).collect()
             }
-            Trouble::Requests { code, attempts } if before < attempts => {
+            Trouble::Requests(code, attempts) if self.counter.fails(before, attempts) => {
                 return Err(PutRecordsError::service(Some(code), None, None).into());
             }
             Trouble::Culprits if entries.iter().any(has_culprit) => {
@@ -128,6 +154,9 @@ impl Service<PutRecordsRequest> for InProcess {
     }
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        ready(self.answer(&request))
+        let answer = self.answer(&request);
+        self.counter.requests.fetch_add(1, Relaxed);
+        self.counter.entries.fetch_add(request.entries().len() as u64, Relaxed);
+        ready(answer)
     }
 }

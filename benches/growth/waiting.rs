@@ -15,7 +15,9 @@ use super::service::{InProcess, Trouble};
 const WHAT: &str = "waiting";
 const SIZES: &[usize] = &[1_000, 10_000, 100_000, 1_000_000];
 const SHARDS: usize = 16;
-const KEYS: usize = 10_000;
+/// As many as a request carries entries: also in order requests are full, and at each size records wait behind
+/// others of their key.
+const KEYS: usize = 500;
 
 pub fn rows(records: usize) -> Vec<Row> {
     let modes = Mode::ALL.map(|mode| {

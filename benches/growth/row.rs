@@ -20,6 +20,12 @@ impl Row {
         Self { what, mode, sizes: sizes.to_vec(), run: Box::new(run) }
     }
 
+    /// The row without larger sizes.
+    pub fn up_to(mut self, largest: usize) -> Self {
+        self.sizes.retain(|size| *size <= largest);
+        self
+    }
+
     /// The row with this size alone, if it has it.
     pub fn only(mut self, size: usize) -> Option<Self> {
         self.sizes.retain(|one| *one == size);

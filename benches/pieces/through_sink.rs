@@ -1,0 +1,137 @@
+//! From acceptance to settlement: a sink over a service that answers at once.
+
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use futures::{SinkExt, stream};
+use kinesis_sink::service::{Entry, Placement, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::shard::{HashRange, Shard, hash_of};
+use kinesis_sink::{Aggregation, HashKey, KinesisSink, Limits, Ordering, Record, StreamId};
+use tokio::runtime::{Builder, Runtime};
+use tower::{BoxError, Service};
+
+/// Records of one run.
+pub const RECORDS: usize = 10_000;
+const KEYS: usize = 1_000;
+const DATA_BYTES: usize = 100;
+const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
+const ID_BYTES: usize = "shardId-000000000000".len();
+
+/// How the sink is set, and how many shards its stream has: a power of two.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub aggregation: Aggregation,
+    pub ordering: Ordering,
+    pub shards: u32,
+}
+
+impl Case {
+    pub const PLAIN: Self = Self::new(Aggregation::Off, Ordering::Unordered, 4);
+    pub const PLACING: Self = Self::new(Aggregation::Off, Ordering::Unordered, 4_096);
+    pub const PER_SHARD: Self = Self::new(Aggregation::PerShard, Ordering::Unordered, 4);
+    pub const ORDERED: Self = Self::new(Aggregation::Off, Ordering::PerKey, 4);
+    pub const ORDERED_PER_SHARD: Self = Self::new(Aggregation::PerShard, Ordering::PerKey, 4);
+
+    const fn new(aggregation: Aggregation, ordering: Ordering, shards: u32) -> Self {
+        Self { aggregation, ordering, shards }
+    }
+
+    /// Which shard a key belongs to.
+    fn shard_of(self, key: &str) -> u32 {
+        let place = (hash_of(key).get() >> 96) as u64;
+        ((place * u64::from(self.shards)) >> 32) as u32
+    }
+
+    fn listed(self) -> Vec<Shard> {
+        let width = u128::MAX / u128::from(self.shards);
+        let shard = |number| {
+            let start = u128::from(number) * (width + 1);
+            let range = HashRange::new(HashKey::new(start), HashKey::new(start + width));
+            Shard::new(id(number), range.expect("in order"))
+        };
+        (0..self.shards).map(shard).collect()
+    }
+
+    /// A record whose payload begins with the id of its shard.
+    fn record(self, number: usize) -> Record {
+        let key = format!("device-{:04}", number % KEYS);
+        let mut data = id(self.shard_of(&key)).into_bytes();
+        data.resize(DATA_BYTES, b'.');
+        Record::from((key, data))
+    }
+}
+
+fn id(shard: u32) -> String {
+    format!("shardId-{shard:012}")
+}
+
+/// Delivers at once, each entry to the shard that its payload says. An aggregate's payload does not begin
+/// with it: there the key tells.
+#[derive(Clone)]
+pub struct Instantly(Case);
+
+impl Instantly {
+    fn place(&self, entry: &Entry) -> Placement {
+        let of_a_record = entry.data().get(..ID_BYTES).and_then(|id| str::from_utf8(id).ok());
+        match of_a_record.filter(|id| id.starts_with("shardId-")) {
+            Some(id) => Placement::new(id, SEQUENCE_NUMBER),
+            None => {
+                let key = entry.partition_key().expect("all have one");
+                Placement::new(id(self.0.shard_of(key)), SEQUENCE_NUMBER)
+            }
+        }
+    }
+}
+
+impl Service<PutRecordsRequest> for Instantly {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = Ready<Result<PutRecordsResponse, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        let results = request.entries().iter().map(|entry| Ok(self.place(entry))).collect();
+        ready(Ok(PutRecordsResponse::new(results)))
+    }
+}
+
+/// A sink that has settled [`RECORDS`] records, and knows its shards, with the same records to send again.
+pub struct ThroughSink {
+    runtime: Runtime,
+    sink: KinesisSink<Instantly>,
+    records: Vec<Record>,
+}
+
+impl ThroughSink {
+    /// On virtual time each run makes the same requests, and no linger is waited for.
+    pub fn new(case: Case) -> Self {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+        // The shards have no quota: what they take is not what is measured.
+        let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
+        let sink = KinesisSink::builder()
+            .with_seed(1)
+            .with_limits(limits)
+            .with_aggregation(case.aggregation)
+            .with_ordering(case.ordering)
+            .with_list_shards(move |_: StreamId| async move { Ok::<_, BoxError>(case.listed()) })
+            .build_with(Instantly(case), "example")
+            .expect("the settings are valid");
+        let records = (0..RECORDS).map(|number| case.record(number)).collect();
+        let mut through = Self { runtime, sink, records };
+        through.send();
+        through
+    }
+
+    /// Sends all, and waits until they are settled.
+    pub fn send(&mut self) {
+        let Self { runtime, sink, records } = self;
+        let delivered = sink.totals().delivered;
+        let mut records = stream::iter(records.iter().cloned().map(Ok));
+        runtime.block_on(sink.send_all(&mut records)).expect("everything is delivered");
+        assert_eq!(sink.totals().delivered, delivered + RECORDS as u64);
+    }
+}

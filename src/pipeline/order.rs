@@ -1,6 +1,7 @@
 //! The order in which records with the same key are sent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
@@ -68,8 +69,8 @@ pub(crate) enum Strand {
 /// or given up, also while it waits to be sent again.
 #[derive(Debug, Default)]
 pub(crate) struct Strands {
-    /// Those with an entry under way, and those behind it by their place in the order of acceptance.
-    busy: HashMap<Strand, BTreeMap<u64, Unit>, RandomState>,
+    /// Those with an entry under way, and those behind it in the order of acceptance.
+    busy: HashMap<Strand, VecDeque<Unit>, RandomState>,
     /// What waits.
     order: BTreeMap<u64, Strand>,
     records: usize,
@@ -92,38 +93,44 @@ impl Strands {
 
     /// Hands the entry back if nothing of its strand is under way: from now on it is.
     pub(crate) fn enter(&mut self, strand: Strand, unit: Unit) -> Option<Unit> {
-        if self.is_busy(&strand) {
-            self.wait(strand, unit);
-            return None;
+        match self.busy.entry(strand) {
+            Entry::Vacant(free) => {
+                free.insert(VecDeque::new());
+                return Some(unit);
+            }
+            Entry::Occupied(busy) => {
+                self.records += unit.len();
+                self.order.insert(unit.seq(), busy.key().clone());
+                line_up(busy.into_mut(), unit);
+            }
         }
-        self.busy.insert(strand, BTreeMap::new());
-        Some(unit)
+        None
     }
 
     /// Puts an entry behind the one that is under way.
     pub(crate) fn wait(&mut self, strand: Strand, unit: Unit) {
         self.records += unit.len();
         self.order.insert(unit.seq(), strand.clone());
-        self.busy.entry(strand).or_default().insert(unit.seq(), unit);
+        line_up(self.busy.entry(strand).or_default(), unit);
     }
 
     /// Notes that nothing of the strand is under way any more. The next entry comes back, and is under
     /// way from now on; if there is none, the strand is free.
     pub(crate) fn leave(&mut self, strand: &Strand) -> Option<Unit> {
         let waiting = self.busy.get_mut(strand)?;
-        let Some((seq, unit)) = waiting.pop_first() else {
+        let Some(unit) = waiting.pop_front() else {
             self.busy.remove(strand);
             return None;
         };
-        self.order.remove(&seq);
+        self.order.remove(&unit.seq());
         self.records -= unit.len();
         Some(unit)
     }
 
     /// The oldest record that waits.
     pub(crate) fn oldest(&self) -> Option<&Pending> {
-        let (seq, strand) = self.order.first_key_value()?;
-        Some(self.busy.get(strand)?.get(seq)?.oldest())
+        let (_, strand) = self.order.first_key_value()?;
+        self.busy.get(strand)?.front().map(Unit::oldest)
     }
 
     /// Takes the waiting entry with the oldest record if `condition` holds for that record.
@@ -134,18 +141,29 @@ impl Strands {
         if !condition(self.oldest()?) {
             return None;
         }
-        let (seq, strand) = self.order.pop_first()?;
-        let unit = self.busy.get_mut(&strand)?.remove(&seq)?;
+        let (_, strand) = self.order.pop_first()?;
+        let unit = self.busy.get_mut(&strand)?.pop_front()?;
         self.records -= unit.len();
         Some((strand, unit))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.busy.values().flat_map(BTreeMap::values).flat_map(Unit::members)
+        self.busy.values().flatten().flat_map(Unit::members)
     }
 
     /// Takes everything that waits. Nothing is under way any more.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Unit> + use<> {
-        std::mem::take(self).busy.into_values().flat_map(BTreeMap::into_values)
+        std::mem::take(self).busy.into_values().flatten()
     }
+}
+
+/// Puts an entry where it belongs in the order: nearly always behind all others.
+fn line_up(waiting: &mut VecDeque<Unit>, unit: Unit) {
+    let at = match waiting.back() {
+        Some(last) if unit.seq() < last.seq() => {
+            waiting.partition_point(|other| other.seq() < unit.seq())
+        }
+        _ => waiting.len(),
+    };
+    waiting.insert(at, unit);
 }

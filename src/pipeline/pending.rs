@@ -77,6 +77,7 @@ impl Pending {
     }
 
     /// Whether it has a place on the hash ring: records without a key the service places itself.
+    #[inline]
     pub(crate) fn has_place(&self) -> bool {
         *self.record.partition_key() != PartitionKey::ServiceManaged
     }
@@ -90,6 +91,7 @@ impl Pending {
         &self.record
     }
 
+    #[inline]
     pub(crate) fn size(&self) -> usize {
         self.record.size()
     }
@@ -115,6 +117,7 @@ impl Pending {
     }
 
     /// What a request carries of it.
+    #[inline]
     pub(crate) fn entry(&self) -> Entry {
         let data = self.record.data().clone();
         Entry::new(data, self.key(), self.record.explicit_hash_key())

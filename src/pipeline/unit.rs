@@ -43,11 +43,16 @@ impl Unit {
     }
 
     /// The record that was accepted first.
+    #[inline]
     pub(crate) fn oldest(&self) -> &Pending {
-        &self.members()[0]
+        match self {
+            Self::Single(pending) => pending,
+            Self::Aggregate(aggregate) => &aggregate.members[0],
+        }
     }
 
     /// Its place in the order of acceptance: that of its oldest record.
+    #[inline]
     pub(crate) fn seq(&self) -> u64 {
         self.oldest().seq
     }
@@ -57,11 +62,16 @@ impl Unit {
         self.members_mut()[0].find_place(memo);
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.members().len()
+        match self {
+            Self::Single(_) => 1,
+            Self::Aggregate(aggregate) => aggregate.members.len(),
+        }
     }
 
     /// Bytes of its entry: data and partition key.
+    #[inline]
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Single(pending) => pending.size(),

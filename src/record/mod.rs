@@ -129,6 +129,7 @@ impl Record {
         self.extra.as_mut()?.tracker.as_mut()
     }
 
+    #[inline]
     pub(crate) fn take_tracker(&mut self) -> Option<Tracker> {
         self.extra.as_mut()?.tracker.take()
     }
@@ -165,6 +166,7 @@ impl Record {
 
     /// Bytes as the service counts them: data plus the UTF-8 bytes of the partition key. A random key
     /// has 8.
+    #[inline]
     #[must_use]
     pub fn size(&self) -> usize {
         self.data.len()

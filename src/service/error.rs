@@ -180,9 +180,13 @@ impl LookupError {
 pub(super) fn without_values(message: &str) -> String {
     const BEGIN: &str = "Value '";
     const END: &str = "' at '";
+    // What throttles say is said of many entries, and quotes nothing.
+    let Some(begin) = memchr::memmem::find(message.as_bytes(), BEGIN.as_bytes()) else {
+        return message.to_owned();
+    };
     // From the first beginning to the last end: a value may hold the marks itself.
-    match (message.find(BEGIN), message.rfind(END)) {
-        (Some(begin), Some(end)) if begin + BEGIN.len() <= end => {
+    match message.rfind(END) {
+        Some(end) if begin + BEGIN.len() <= end => {
             format!("{}…{}", &message[..begin + BEGIN.len()], &message[end..])
         }
         _ => message.to_owned(),

@@ -57,7 +57,7 @@ impl PutRecordsResponse {
 /// Where an entry came to lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    shard_id: SmolStr,
+    pub(super) shard_id: SmolStr,
     /// As a rule a slice of the answer that it came with.
     sequence_number: Str,
 }

@@ -111,6 +111,7 @@ impl Pace {
 
     /// Whether an entry of so many bytes may go. Once true, it stays so until something is
     /// [taken](Self::take).
+    #[inline]
     pub(crate) fn may_take(&self, bytes: usize) -> bool {
         let Some(share) = self.share else { return true };
         let affords = |tokens: f64, cost: usize, quota: f64| {
@@ -125,6 +126,7 @@ impl Pace {
     }
 
     /// Pays for an entry.
+    #[inline]
     pub(crate) fn take(&mut self, bytes: usize) {
         let Some(share) = self.share else {
             self.usage += self.part_of_quota(bytes);

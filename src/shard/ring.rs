@@ -80,6 +80,19 @@ impl<T: Copy + PartialEq> Ring<T> {
     /// Learns that `place` is `owner`'s. Pieces that contradict this belong to nobody any more; their
     /// owners come back.
     pub(crate) fn learn(&mut self, place: u64, owner: T) -> Vec<T> {
+        let after = self.pieces.partition_point(|piece| piece.first <= place);
+        let is_own = |n: usize| self.pieces.get(n).is_some_and(|piece| piece.owner == owner);
+        // As a rule it is next to what is known of its owner: then nothing moves.
+        if let Some(n) = after.checked_sub(1).filter(|&n| is_own(n)) {
+            let own = &mut self.pieces[n];
+            own.last = own.last.max(place);
+            return Vec::new();
+        }
+        let before_ends = after.checked_sub(1).is_none_or(|n| self.pieces[n].last < place);
+        if before_ends && is_own(after) {
+            self.pieces[after].first = place;
+            return Vec::new();
+        }
         let (mut first, mut last) = (place, place);
         if let Some(n) = self.pieces.iter().position(|piece| piece.owner == owner) {
             let known = self.pieces.remove(n);

@@ -362,19 +362,34 @@ impl Lanes {
         assert_eq!((&ready, &held_up, &paused), (&self.ready, &self.held_up, &self.paused));
     }
 
+    /// Changes a lane, and all that is kept of it elsewhere: at most of what has changed, for where there
+    /// are many lanes, most changes concern none of it.
     fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> T {
-        self.detach(id);
+        let before = Face::of(&self.lanes[id]);
         let changed = change(&mut self.lanes[id]);
-        self.attach(id);
+        self.lanes[id].look_at_front();
+        let after = Face::of(&self.lanes[id]);
+        if before != after {
+            self.remove(id, before);
+            self.add(id, after);
+        }
         changed
     }
 
     /// Takes a lane out of all that is kept of it elsewhere, before it changes.
     fn detach(&mut self, id: LaneId) {
-        let lane = &self.lanes[id];
-        let load = Load::of(lane);
+        self.remove(id, Face::of(&self.lanes[id]));
+    }
+
+    /// The reverse of [`detach`](Self::detach).
+    fn attach(&mut self, id: LaneId) {
+        self.lanes[id].look_at_front();
+        self.add(id, Face::of(&self.lanes[id]));
+    }
+
+    fn remove(&mut self, id: LaneId, Face { load, head, paused_until }: Face) {
         self.total.subtract(load);
-        let heads = match lane.paused_until {
+        let heads = match paused_until {
             Some(until) => {
                 self.paused.remove(&(until, id));
                 &mut self.held_up
@@ -384,18 +399,14 @@ impl Lanes {
                 &mut self.ready
             }
         };
-        if let Some(head) = lane.head() {
+        if let Some(head) = head {
             heads.remove(&head);
         }
     }
 
-    /// The reverse of [`detach`](Self::detach).
-    fn attach(&mut self, id: LaneId) {
-        self.lanes[id].look_at_front();
-        let lane = &self.lanes[id];
-        let load = Load::of(lane);
+    fn add(&mut self, id: LaneId, Face { load, head, paused_until }: Face) {
         self.total.add(load);
-        let heads = match lane.paused_until {
+        let heads = match paused_until {
             Some(until) => {
                 self.paused.insert((until, id));
                 &mut self.held_up
@@ -405,9 +416,23 @@ impl Lanes {
                 &mut self.ready
             }
         };
-        if let Some(head) = lane.head() {
+        if let Some(head) = head {
             heads.insert(head, id);
         }
+    }
+}
+
+/// What is kept of a lane elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Face {
+    load: Load,
+    head: Option<u64>,
+    paused_until: Option<Instant>,
+}
+
+impl Face {
+    fn of(lane: &Lane) -> Self {
+        Self { load: Load::of(lane), head: lane.head(), paused_until: lane.paused_until }
     }
 }
 

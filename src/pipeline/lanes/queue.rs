@@ -37,6 +37,7 @@ impl Queue {
         self.bytes
     }
 
+    #[inline]
     fn oldest(&self) -> Option<&Unit> {
         let placed = self.placed.first_key_value().map(|(_, unit)| unit);
         match (placed, self.fresh.front()) {
@@ -71,6 +72,7 @@ impl Queue {
     }
 
     /// Takes the oldest entry if `condition` holds for its oldest record and its size.
+    #[inline]
     pub(crate) fn pop_if(
         &mut self,
         condition: impl FnOnce(&Pending, usize) -> bool,

@@ -93,7 +93,9 @@ impl Lanes {
         gone.into_iter().for_each(|id| self.close(id));
         self.ring = Ring::new(pieces);
         self.doubtful.extend(0..self.lanes.len());
-        self.doubtful.retain(|id| !self.unused.contains(id));
+        for id in &self.unused {
+            self.doubtful.remove(id);
+        }
         self.route_anew(hashes);
     }
 

@@ -18,8 +18,7 @@ pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
             has_records = true;
             reader.each(ARRAY, BEGIN_ARRAY, |reader| {
                 let members = reader.result()?;
-                results.push(&members);
-                Some(())
+                results.push(&members)
             })
         }
         b"FailedRecordCount" => reader.number_or_null(),
@@ -87,11 +86,11 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    fn text_or_null(&mut self) -> Option<Option<&'a str>> {
-        if self.skips(NULL) {
-            return Some(None);
+    fn text_or_null(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.skips(NULL) {
+            true => Some(None),
+            false => self.text().map(Some),
         }
-        std::str::from_utf8(self.text()?).ok().map(Some)
     }
 
     /// A number that fits into what the SDK reads it as.
@@ -106,9 +105,14 @@ impl<'a> Reader<'a> {
     fn result(&mut self) -> Option<Members<'a>> {
         let mut members = Members::default();
         self.each(MAP, BEGIN_MAP, |reader| {
-            let name = reader.text()?;
-            let value = reader.text_or_null()?;
-            *members.member(name)? = value;
+            let member = match reader.text()? {
+                b"SequenceNumber" => &mut members.sequence_number,
+                b"ShardId" => &mut members.shard_id,
+                b"ErrorCode" => &mut members.error_code,
+                b"ErrorMessage" => &mut members.error_message,
+                _ => return None,
+            };
+            *member = reader.text_or_null()?;
             Some(())
         })?;
         Some(members)

@@ -11,12 +11,11 @@ pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
             has_records = true;
             reader.each(b'[', b']', |reader| {
                 let members = reader.result()?;
-                results.push(&members);
-                Some(())
+                results.push(&members)
             })
         }
         b"FailedRecordCount" => reader.number_or_null(),
-        b"EncryptionType" => reader.text_or_null().map(drop),
+        b"EncryptionType" => reader.string_or_null().map(drop),
         _ => None,
     })?;
     reader.space();
@@ -92,11 +91,11 @@ impl<'a> Reader<'a> {
         rest.is_some()
     }
 
-    fn text_or_null(&mut self) -> Option<Option<&'a str>> {
-        if self.is_null() {
-            return Some(None);
+    fn string_or_null(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.is_null() {
+            true => Some(None),
+            false => self.string().map(Some),
         }
-        std::str::from_utf8(self.string()?).ok().map(Some)
     }
 
     /// A number that fits into what the SDK reads it as.
@@ -114,9 +113,19 @@ impl<'a> Reader<'a> {
     fn result(&mut self) -> Option<Members<'a>> {
         let mut members = Members::default();
         self.each(b'{', b'}', |reader| {
-            let name = reader.name()?;
-            let value = reader.text_or_null()?;
-            *members.member(name)? = value;
+            reader.space();
+            let quoted = [
+                (b"\"SequenceNumber\"".as_slice(), &mut members.sequence_number),
+                (b"\"ShardId\"", &mut members.shard_id),
+                (b"\"ErrorCode\"", &mut members.error_code),
+                (b"\"ErrorMessage\"", &mut members.error_message),
+            ];
+            let (rest, member) = quoted
+                .into_iter()
+                .find_map(|(name, member)| Some((reader.rest.strip_prefix(name)?, member)))?;
+            reader.rest = rest;
+            reader.skip(b':')?;
+            *member = reader.string_or_null()?;
             Some(())
         })?;
         Some(members)

@@ -10,13 +10,12 @@
 #[cfg(feature = "cbor")]
 mod cbor;
 mod json;
-#[cfg(test)]
-mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use bytes_utils::Str;
+use smol_str::SmolStr;
 
 use super::Body;
 use crate::service::response::ResultMembers;
@@ -54,40 +53,114 @@ struct ResultsOf<'a> {
     results: Results,
 }
 
-/// The members of a result, as they stand in the answer.
+/// The members of a result, as they stand in the answer. Whether they are text was not looked at.
 #[derive(Default)]
 struct Members<'a> {
-    shard_id: Option<&'a str>,
-    sequence_number: Option<&'a str>,
-    error_code: Option<&'a str>,
-    error_message: Option<&'a str>,
+    shard_id: Option<&'a [u8]>,
+    sequence_number: Option<&'a [u8]>,
+    error_code: Option<&'a [u8]>,
+    error_message: Option<&'a [u8]>,
 }
 
-impl<'a> Members<'a> {
-    /// The member with this name. None if there is no such member.
-    fn member(&mut self, name: &[u8]) -> Option<&mut Option<&'a str>> {
-        match name {
-            b"SequenceNumber" => Some(&mut self.sequence_number),
-            b"ShardId" => Some(&mut self.shard_id),
-            b"ErrorCode" => Some(&mut self.error_code),
-            b"ErrorMessage" => Some(&mut self.error_message),
-            _ => None,
+impl ResultsOf<'_> {
+    /// Adds a result. None if it is not made of text.
+    fn push(&mut self, members: &Members<'_>) -> Option<()> {
+        let owned = |text: &[u8]| std::str::from_utf8(text).ok().map(str::to_owned);
+        // A text of the answer, without a copy.
+        let slice = |text: &[u8]| Str::try_from(self.answer.slice_ref(text)).ok();
+        let members = ResultMembers {
+            shard_id: optional(members.shard_id, |id| self.shard_id(id))?,
+            sequence_number: optional(members.sequence_number, slice)?,
+            error_code: optional(members.error_code, owned)?,
+            error_message: optional(members.error_message, owned)?,
+        };
+        self.results.push(members.into_result());
+        Some(())
+    }
+
+    fn shard_id(&self, id: &[u8]) -> Option<SmolStr> {
+        match self.results.last() {
+            // Many in a row lie in the same shard.
+            Some(Ok(last)) if last.shard_id().as_bytes() == id => Some(last.shard_id.clone()),
+            _ => std::str::from_utf8(id).ok().map(SmolStr::new),
         }
     }
 }
 
-impl ResultsOf<'_> {
-    fn push(&mut self, members: &Members<'_>) {
-        // A text of the answer, without a copy.
-        let slice = |text: &str| Str::try_from(self.answer.slice_ref(text.as_bytes()));
-        let members = ResultMembers {
-            shard_id: members.shard_id.map(Into::into),
-            sequence_number: members
-                .sequence_number
-                .map(|text| slice(text).unwrap_or_else(|_| text.into())),
-            error_code: members.error_code.map(str::to_owned),
-            error_message: members.error_message.map(str::to_owned),
-        };
-        self.results.push(members.into_result());
+/// What is read of a member that may be missing. None if it cannot be read.
+fn optional<T>(text: Option<&[u8]>, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<Option<T>> {
+    match text {
+        Some(text) => read(text).map(Some),
+        None => Some(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"{"FailedRecordCount":1,"Records":[
+        {"SequenceNumber":"49","ShardId":"shardId-000000000001"},
+        { "ShardId" : "shardId-000000000001", "SequenceNumber" : "50", "ErrorCode" : null },
+        {"ErrorCode":"InternalFailure","ErrorMessage":"Internal \u00e9rror"}
+    ],"EncryptionType":"KMS"}"#;
+
+    fn results(body: Body, answer: &[u8]) -> Option<Results> {
+        let slot = Answer::default();
+        let read = slot.read(body, answer, 3);
+        let results = slot.take();
+        assert_eq!(results.is_some(), read);
+        results
+    }
+
+    fn expected(message: &str) -> Results {
+        let placement = |number: &str| Ok(Placement::new("shardId-000000000001", number));
+        let error = EntryError::new("InternalFailure", message);
+        vec![placement("49"), placement("50"), Err(error)]
+    }
+
+    #[test]
+    fn usual_answers_are_read_here() {
+        let plain = ANSWER.replace("\\u00e9", "é");
+        assert_eq!(results(Body::Json, plain.as_bytes()), Some(expected("Internal érror")));
+        assert_eq!(results(Body::Json, br#" {"Records":[]} "#), Some(Vec::new()));
+    }
+
+    #[test]
+    fn the_rest_is_left_to_the_sdk() {
+        for unusual in [
+            ANSWER,
+            "",
+            "{}",
+            r#"{"Records":null}"#,
+            r#"{"Records":[]}{}"#,
+            r#"{"Records":[],"New":1}"#,
+            r#"{"Records":[{"New":"x"}]}"#,
+            r#"{"Records":[{"ShardId":1}]}"#,
+            r#"{"Records":[],"FailedRecordCount":1.5}"#,
+            r#"{"Records":[{}"#,
+            r#"{"Records":[{},]}"#,
+        ] {
+            assert_eq!(results(Body::Json, unusual.as_bytes()), None, "{unusual}");
+        }
+        let no_text = b"{\"Records\":[{\"ShardId\":\"\xff\",\"SequenceNumber\":\"1\"}]}";
+        assert_eq!(results(Body::Json, no_text), None);
+    }
+
+    #[cfg(feature = "cbor")]
+    #[test]
+    fn so_it_is_in_cbor() {
+        let value: serde_json::Value = serde_json::from_str(ANSWER).unwrap();
+        let mut answer = Vec::new();
+        ciborium::into_writer(&value, &mut answer).unwrap();
+        assert_eq!(results(Body::Cbor, &answer), Some(expected("Internal érror")));
+        for length in 0..answer.len() {
+            assert_eq!(results(Body::Cbor, &answer[..length]), None, "{length} bytes");
+        }
+        assert_eq!(results(Body::Cbor, &[&answer[..], &[0]].concat()), None);
+        let unbounded =
+            b"\xbf\x67Records\x9f\xbf\x67ShardId\x61s\x6eSequenceNumber\x611\xff\xff\xff";
+        assert_eq!(results(Body::Cbor, unbounded), Some(vec![Ok(Placement::new("s", "1"))]));
+        assert_eq!(results(Body::Cbor, b"\xbf\x67Records\x80\x63New\x01\xff"), None);
     }
 }

@@ -67,15 +67,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The bytes of a string that has no escapes. Whether they are text is not looked at.
+    /// The bytes of a string that has no escapes. Whether they are text, and whether JSON allows all of them
+    /// there, is not looked at.
     fn string(&mut self) -> Option<&'a [u8]> {
         self.skip(b'"')?;
-        let end = memchr::memchr(b'"', self.rest)?;
+        let end = memchr::memchr2(b'"', b'\\', self.rest)?;
         let (string, rest) = self.rest.split_at(end);
-        // Without a branch the compiler makes wide compares of it.
-        let plain = |plain: bool, &byte: &u8| plain & (byte >= 0x20) & (byte != b'\\');
-        self.rest = &rest[1..];
-        string.iter().fold(true, plain).then_some(string)
+        self.rest = rest.strip_prefix(b"\"")?;
+        Some(string)
     }
 
     fn name(&mut self) -> Option<&'a [u8]> {

@@ -23,7 +23,7 @@ impl Count {
         counts.sort_by(f64::total_cmp);
         let instructions = counts[counts.len() / 2];
         let spread = (counts[counts.len() - 1] - counts[0]) / instructions;
-        Self { piece: piece.name.to_owned(), unit: piece.unit.to_owned(), instructions, spread }
+        Self { piece: piece.name.clone(), unit: piece.unit.to_owned(), instructions, spread }
     }
 }
 

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let pieces = piece::all();
     if let (Some(name), Some(times)) = (&arguments.piece, arguments.times) {
-        let piece = pieces.iter().find(|piece| piece.name == name).expect("it is one");
+        let piece = pieces.iter().find(|piece| piece.name == *name).expect("it is one");
         piece.run(times);
         return ExitCode::SUCCESS;
     }
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let is_wanted = |piece: &&Piece| {
-        arguments.only.is_empty() || arguments.only.iter().any(|name| name == piece.name)
+        arguments.only.is_empty() || arguments.only.iter().any(|name| *name == piece.name)
     };
     let counted = pieces.iter().filter(is_wanted).map(|piece| count(piece, arguments.runs));
     let counts = match counted.collect::<Result<Vec<_>, _>>() {
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 
 fn count(piece: &Piece, runs: usize) -> Result<Count, callgrind::Failed> {
     eprintln!("counting {}", piece.name);
-    let of_a_unit = || callgrind::instructions(piece.name).map(|count| count / piece.units as f64);
+    let of_a_unit = || callgrind::instructions(&piece.name).map(|count| count / piece.units as f64);
     let counts: Result<Vec<_>, _> = (0..runs.max(1)).map(|_| of_a_unit()).collect();
     Ok(Count::new(piece, counts?))
 }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
 use kinesis_sink::shard::hash_of;
 
-use super::sdk_call::{ENTRIES, SdkCall};
+use super::sdk_call::{ENTRIES, PROTOCOLS, Protocol, SdkCall};
 use super::through_sink::{Case, RECORDS, ThroughSink};
 
 /// Members of an aggregate of about 50 KiB.
@@ -14,7 +14,7 @@ const MEMBERS: usize = 400;
 const DIGESTS: usize = 1_000;
 
 pub struct Piece {
-    pub name: &'static str,
+    pub name: String,
     /// What one of its units is.
     pub unit: &'static str,
     /// Units of one run.
@@ -25,11 +25,12 @@ pub struct Piece {
 
 impl Piece {
     fn new<R: FnMut() + 'static>(
-        name: &'static str,
+        name: impl Into<String>,
         unit: &'static str,
         units: usize,
         make: impl Fn() -> R + 'static,
     ) -> Self {
+        let name = name.into();
         Self { name, unit, units, make: Box::new(move || Box::new(make())) }
     }
 
@@ -40,20 +41,25 @@ impl Piece {
 }
 
 pub fn all() -> Vec<Piece> {
-    vec![
+    let mut pieces = vec![
         through_the_sink("sink, plain", Case::PLAIN),
         through_the_sink("sink, plain, 4096 shards", Case::PLACING),
         through_the_sink("sink, PerShard", Case::PER_SHARD),
         through_the_sink("sink, ordered", Case::ORDERED),
         through_the_sink("sink, ordered, PerShard", Case::ORDERED_PER_SHARD),
-        through_the_sdk("SDK, JSON, 100 B", 100),
-        through_the_sdk("SDK, JSON, 1000 B", 1_000),
         write_aggregate("write aggregate, 1 key", 1),
         write_aggregate("write aggregate, 400 keys", MEMBERS),
         read_aggregate("read aggregate, 400 keys", MEMBERS),
         hash("hash of a key, 8 B", "device-7"),
         hash("hash of a key, 36 B", "4c8f3f0e-5c1a-4f0e-9a53-0d3a5d1f2b6c"),
-    ]
+    ];
+    for data_bytes in [100, 1_000] {
+        let calls = PROTOCOLS.iter().map(|(name, protocol)| {
+            through_the_sdk(format!("SDK, {name}, {data_bytes} B"), *protocol, data_bytes)
+        });
+        pieces.extend(calls);
+    }
+    pieces
 }
 
 fn through_the_sink(name: &'static str, case: Case) -> Piece {
@@ -63,9 +69,9 @@ fn through_the_sink(name: &'static str, case: Case) -> Piece {
     })
 }
 
-fn through_the_sdk(name: &'static str, data_bytes: usize) -> Piece {
+fn through_the_sdk(name: String, protocol: Protocol, data_bytes: usize) -> Piece {
     Piece::new(name, "entry", ENTRIES, move || {
-        let mut call = SdkCall::new(data_bytes);
+        let mut call = SdkCall::new(protocol, data_bytes);
         move || call.send()
     })
 }

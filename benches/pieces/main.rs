@@ -13,7 +13,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kinesis_sink::shard::hash_of;
 
-use self::sdk_call::{ENTRIES, SdkCall};
+use self::sdk_call::{ENTRIES, PROTOCOLS, SdkCall};
 use self::through_sink::{Case, RECORDS, ThroughSink};
 
 const CASES: [(&str, Case); 5] = [
@@ -46,10 +46,12 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("through the SDK");
     group.throughput(Throughput::Elements(ENTRIES as u64)).sample_size(20);
     for bytes in [100, 1_000] {
-        let mut call = SdkCall::new(bytes);
-        group.bench_function(BenchmarkId::new("JSON", format!("{bytes} B")), |bencher| {
-            bencher.iter(|| call.send());
-        });
+        for (name, protocol) in PROTOCOLS {
+            let mut call = SdkCall::new(*protocol, bytes);
+            group.bench_function(BenchmarkId::new(*name, format!("{bytes} B")), |bencher| {
+                bencher.iter(|| call.send());
+            });
+        }
     }
     group.finish();
 }

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let is_wanted = |piece: &&Piece| {
-        arguments.only.is_empty() || arguments.only.iter().any(|name| *name == piece.name)
+        arguments.only.is_empty() || arguments.only.contains(&piece.name)
     };
     let counted = pieces.iter().filter(is_wanted).map(|piece| count(piece, arguments.runs));
     let counts = match counted.collect::<Result<Vec<_>, _>>() {

@@ -62,9 +62,8 @@ fn main() -> ExitCode {
         eprintln!("nothing is counted: valgrind is not here (apt-get install valgrind)");
         return ExitCode::SUCCESS;
     }
-    let is_wanted = |piece: &&Piece| {
-        arguments.only.is_empty() || arguments.only.contains(&piece.name)
-    };
+    let is_wanted =
+        |piece: &&Piece| arguments.only.is_empty() || arguments.only.contains(&piece.name);
     let counted = pieces.iter().filter(is_wanted).map(|piece| count(piece, arguments.runs));
     let counts = match counted.collect::<Result<Vec<_>, _>>() {
         Ok(counts) => counts,

@@ -17,6 +17,8 @@ pub enum Case {
     SinkSdk,
     /// The sink, fed by `forward`, over `PutRecords`
     Sink,
+    /// The sink on one thread, its requests on another
+    SinkThreads,
     /// The stack that `SinkBuilder::build` makes: trace, metrics and time-out above that
     SinkLayers,
     /// The order of each key is kept
@@ -55,6 +57,7 @@ impl Case {
         Self::RawCbor,
         Self::SinkSdk,
         Self::Sink,
+        Self::SinkThreads,
         Self::SinkLayers,
         Self::SinkOrdered,
         #[cfg(feature = "cbor")]
@@ -75,6 +78,10 @@ impl Case {
         Self::SinkAggregated,
         Self::ProducerReceipts,
     ];
+
+    pub fn on_two_threads(self) -> bool {
+        self == Self::SinkThreads
+    }
 
     pub fn aggregates(self) -> bool {
         match self {

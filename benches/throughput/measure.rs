@@ -55,13 +55,18 @@ pub struct Measured {
 /// Between two samples of a soak.
 const SOAK_STEP: usize = 1_000_000;
 
-/// Does the job on a runtime of one thread.
+/// Does the job on a runtime of one thread, but for the case that is about more.
 ///
 /// # Panics
 ///
 /// The server was sent other records than these, or refuses them.
 pub fn run(job: &Job) -> Measured {
-    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut runtime = match job.case.on_two_threads() {
+        // What is blocked on runs on this thread, what it spawns on the other.
+        true => Builder::new_multi_thread(),
+        false => Builder::new_current_thread(),
+    };
+    let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let client = way::client(job.case, &format!("http://127.0.0.1:{}", job.port));
         let (case, in_flight) = (job.case, job.in_flight);

@@ -76,10 +76,14 @@ fn answers() -> Vec<String> {
     let throttled = r#"{"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"Rate \"exceeded\" \u00e9"}"#;
     let nulls = r#"{"SequenceNumber":"2","ShardId":"s","ErrorCode":null,"ErrorMessage":null}"#;
     let both = r#"{"SequenceNumber":"2","ShardId":"s","ErrorCode":"InternalFailure"}"#;
+    let twice =
+        r#"{"ErrorCode":"InternalFailure","ErrorCode":null,"SequenceNumber":"2","ShardId":"s"}"#;
+    let moved = r#"{"SequenceNumber":"2","ShardId":"s","ShardId":null,"SequenceNumber":"4"}"#;
     let new = r#"{"New":{"a":[1,null]},"ShardId":"s","Newer":[[]],"SequenceNumber":"3","EncryptionType":"KMS"}"#;
     let result_pairs = [
         [placed, throttled],
         [nulls, both],
+        [twice, moved],
         [new, placed],
         [placed, "{}"],
         [r#"{"ShardId":"s"}"#, r#"{"SequenceNumber":"1"}"#],
@@ -127,6 +131,29 @@ async fn any_answer_is_read_as_the_sdk_reads_it() {
         read_well += usize::from(sdk.is_ok());
     }
     assert!(read_well > 8, "some of the answers are good ones: {read_well}");
+}
+
+#[tokio::test]
+async fn no_byte_of_an_answer_is_read_otherwise_than_by_the_sdk() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().build());
+    let read = async |service: PutRecords| {
+        let response = service.oneshot(one_entry()).await;
+        response.map(|response| response.into_results()).map_err(|error| error.kind())
+    };
+    let answer = r#"{"FailedRecordCount":1,"Records":[{"ErrorCode":"é","ErrorMessage":null,"SequenceNumber":"1","ShardId":"s"}],"EncryptionType":"KMS"}"#;
+    for place in 0..answer.len() {
+        for byte in
+            [b'\n', b' ', b'"', b',', b'-', b'0', b':', b'\\', b']', b'n', b'{', b'}', 0, 0xff]
+        {
+            let mut answer = answer.as_bytes().to_vec();
+            answer[place] = byte;
+            wire.answer_with(Answer::new(200, JSON, answer.clone()));
+            let sdk = read(PutRecords::new(&client).with_sdk_serialization()).await;
+            let direct = read(PutRecords::new(&client)).await;
+            assert_eq!(direct, sdk, "{}", String::from_utf8_lossy(&answer));
+        }
+    }
 }
 
 /// Notes how many records the input had, and the size of the serialised body.

@@ -114,15 +114,38 @@ async fn an_answer_of_the_wrong_length_is_refused() {
 }
 
 #[tokio::test]
-async fn no_flipped_bit_is_a_panic() {
-    let service = service();
+async fn no_flipped_bit_is_a_panic_or_read_otherwise_than_by_the_sdk() {
+    let (service, wire) = service();
+    let sdk = (service.clone().with_sdk_serialization(), wire.clone());
+    let direct = (service, wire);
+    let told = |read: Result<PutRecordsResponse, PutRecordsError>| {
+        read.map(PutRecordsResponse::into_results).map_err(|error| error.kind())
+    };
     for body in [cbor(&answer()), unbounded(&answer())] {
         for bit in 0..body.len() * 8 {
             let mut body = body.clone();
             body[bit / 8] ^= 1 << (bit % 8);
             for status in [200, 400] {
-                let _ = put(&service, Answer::new(status, CBOR, body.clone())).await;
+                let answer = Answer::new(status, CBOR, body.clone());
+                let expected = told(put(&sdk, answer.clone()).await);
+                assert_eq!(told(put(&direct, answer).await), expected, "{status} {body:x?}");
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_member_that_comes_twice_is_read_as_the_sdk_reads_it() {
+    let (service, wire) = service();
+    let result = [
+        b"\xbf\x69ErrorCode\x61e\x69ErrorCode\xf6\x67ShardId\x61s\x67ShardId\xf6".as_slice(),
+        b"\x6eSequenceNumber\x611\x6eSequenceNumber\x612\xff",
+    ];
+    let result = result.concat();
+    let body = [b"\xa1\x67Records\x82", &result[..], &result[..]].concat();
+    let answer = Answer::new(200, CBOR, body);
+    let sdk = (service.clone().with_sdk_serialization(), wire.clone());
+    let sdk = put(&sdk, answer.clone()).await.unwrap();
+    assert_eq!(sdk.results()[0], Err(EntryError::new("e", "")));
+    assert_eq!(put(&(service, wire), answer).await.unwrap(), sdk);
 }

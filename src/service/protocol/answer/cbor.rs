@@ -1,4 +1,4 @@
-use super::{Members, ResultsOf};
+use super::{Members, ResultsOf, is_text, set_once};
 use crate::service::protocol::cbor::{BEGIN_ARRAY, BEGIN_MAP, END, TEXT};
 
 const UNSIGNED: u8 = 0;
@@ -22,7 +22,7 @@ pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
             })
         }
         b"FailedRecordCount" => reader.number_or_null(),
-        b"EncryptionType" => reader.text_or_null().map(drop),
+        b"EncryptionType" => is_text(reader.text_or_null()?),
         _ => None,
     })?;
     (has_records && reader.rest.is_empty()).then_some(())
@@ -112,8 +112,7 @@ impl<'a> Reader<'a> {
                 b"ErrorMessage" => &mut members.error_message,
                 _ => return None,
             };
-            *member = reader.text_or_null()?;
-            Some(())
+            set_once(member, reader.text_or_null()?)
         })?;
         Some(members)
     }

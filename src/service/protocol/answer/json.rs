@@ -1,4 +1,4 @@
-use super::{Members, ResultsOf};
+use super::{Members, ResultsOf, is_text, set_once};
 
 /// Reads an answer in JSON. None if it is not of the usual form.
 pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
@@ -15,7 +15,7 @@ pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
             })
         }
         b"FailedRecordCount" => reader.number_or_null(),
-        b"EncryptionType" => reader.string_or_null().map(drop),
+        b"EncryptionType" => is_text(reader.string_or_null()?),
         _ => None,
     })?;
     reader.space();
@@ -124,8 +124,7 @@ impl<'a> Reader<'a> {
                 .find_map(|(name, member)| Some((reader.rest.strip_prefix(name)?, member)))?;
             reader.rest = rest;
             reader.skip(b':')?;
-            *member = reader.string_or_null()?;
-            Some(())
+            set_once(member, reader.string_or_null()?)
         })?;
         Some(members)
     }

@@ -87,6 +87,20 @@ impl ResultsOf<'_> {
     }
 }
 
+/// Notes a member. None if it came before: what the SDK makes of that, also of a null after an error's
+/// code, is for the SDK to say.
+fn set_once<'a>(member: &mut Option<&'a [u8]>, text: Option<&'a [u8]>) -> Option<()> {
+    match text {
+        Some(text) => member.replace(text).is_none().then_some(()),
+        None => Some(()),
+    }
+}
+
+/// None if a member that nobody asks for is not made of text, which the SDK does not take.
+fn is_text(member: Option<&[u8]>) -> Option<()> {
+    member.is_none_or(|text| std::str::from_utf8(text).is_ok()).then_some(())
+}
+
 /// What is read of a member that may be missing. None if it cannot be read.
 fn optional<T>(text: Option<&[u8]>, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<Option<T>> {
     match text {

@@ -33,7 +33,8 @@ impl Pipeline {
         if verdict == Verdict::Misplaced || self.shards.cannot_list() {
             return (self.misplaced(unit, &placement, now), changed);
         }
-        self.unverified.push(Unverified { unit, placement });
+        // For one of them the whole answer would stay in memory, uncounted, until the shards are listed.
+        self.unverified.push(Unverified { unit, placement: placement.without_answer() });
         // If it has to be sent again, nothing later of its keys may have gone.
         self.rebuilds |= self.is_ordered();
         (Vec::new(), changed)

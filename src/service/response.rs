@@ -76,10 +76,24 @@ impl Placement {
         &self.shard_id
     }
 
-    /// The entry's sequence number in its shard.
+    /// The entry's sequence number in its shard. From the service it is a slice of the whole answer, which
+    /// stays in memory as long as any placement of it: copy what is to be kept for long.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
+    }
+
+    /// The same place, with nothing kept of the answer that it came with.
+    pub(crate) fn without_answer(self) -> Self {
+        let (shard_id, sequence_number) = self.into_parts();
+        Self { shard_id, sequence_number: Str::from(sequence_number) }
+    }
+
+    /// A place as it is read from an answer.
+    #[cfg(test)]
+    pub(crate) fn in_answer(shard_id: &str, sequence_number: bytes::Bytes) -> Self {
+        let sequence_number = Str::try_from(sequence_number).expect("it is text");
+        Self { shard_id: SmolStr::new(shard_id), sequence_number }
     }
 
     /// The shard's id and the sequence number, with nothing kept of the answer that they came with.

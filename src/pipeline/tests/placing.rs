@@ -146,6 +146,16 @@ fn an_unknown_shard_that_holds_all_members_costs_no_second_copy() {
 }
 
 #[test]
+fn what_waits_for_a_listing_keeps_no_answer_in_memory() {
+    let mut bench = Bench::knowing(&halves(), &["a", "h"]);
+    let (id, _) = bench.closing();
+    let answer = bytes::Bytes::from(vec![b'1'; 50_000]);
+    bench.settle(id, vec![Ok(Placement::in_answer("merged", answer.slice(..56)))]);
+    assert_eq!(bench.pipeline.in_flight(), 2);
+    assert!(answer.is_unique());
+}
+
+#[test]
 fn an_aggregate_in_the_wrong_shard_is_sent_again_as_a_whole_under_a_fresh_map() {
     // Whichever member it is that lies elsewhere, and wherever it stands in the aggregate.
     let orders = [["a", "h", "c"], ["a", "c", "h"], ["c", "h", "a"], ["h", "a", "c"]];

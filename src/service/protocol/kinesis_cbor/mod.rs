@@ -35,8 +35,10 @@ use codec::KinesisCborCodec;
 /// # let _ = config;
 /// ```
 ///
-/// Every operation of that client then speaks CBOR. For PutRecords alone, whatever the client speaks
-/// otherwise, there is [`PutRecords::with_cbor`](crate::service::PutRecords::with_cbor).
+/// Every operation of that client then speaks CBOR, except that the service has no CBOR for the events of
+/// SubscribeToShard, which AWS's SDKs for Java therefore call in JSON: that one needs another client. For
+/// PutRecords alone, whatever the client speaks otherwise, there is
+/// [`PutRecords::with_cbor`](crate::service::PutRecords::with_cbor).
 ///
 /// # On the wire
 ///

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::interceptors::{
-    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    BeforeSerializationInterceptorContextMut, BeforeSerializationInterceptorContextRef,
+    BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
 use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
+use aws_smithy_schema::protocol::SharedClientProtocol;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use kinesis_sink::service::{Entry, Placement, PutRecords, PutRecordsErrorKind, PutRecordsRequest};
 use proptest::prelude::*;
@@ -205,6 +207,41 @@ async fn interceptors_see_the_records_unless_told_otherwise() {
     let [direct] = wire.take().try_into().unwrap();
     assert_eq!(watching.take(), [0, sdk.body.len()]);
     assert_eq!(direct, sdk);
+}
+
+/// Changes the records, and chooses a protocol for the call.
+#[derive(Debug)]
+struct Meddling;
+
+impl Intercept for Meddling {
+    fn name(&self) -> &'static str {
+        "Meddling"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let input: &mut PutRecordsInput = context.input_mut().downcast_mut().unwrap();
+        input.records.get_or_insert_default().clear();
+        let protocol = SharedClientProtocol::new(AwsJsonRpcProtocol::aws_json_1_1());
+        cfg.interceptor_state().store_put(protocol);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_an_interceptor_puts_into_the_input_is_not_sent_beside_the_entries() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().build());
+    PutRecords::new(&client).oneshot(one_entry()).await.unwrap();
+    let client = Client::from_conf(wire.config().interceptor(Meddling).build());
+    let service = PutRecords::new(&client).with_direct_serialization();
+    service.oneshot(one_entry()).await.unwrap();
+    let [plain, meddled] = wire.take().try_into().unwrap();
+    assert_eq!(meddled, plain);
 }
 
 #[tokio::test]

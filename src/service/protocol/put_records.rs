@@ -45,6 +45,8 @@ impl Intercept for Entries {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let input = context.input_mut().downcast_mut::<PutRecordsInput>();
+        let input = input.ok_or("the call is not one of PutRecords")?;
         let known = cfg.load::<SharedClientProtocol>().and_then(|protocol| {
             Body::of(protocol.protocol_id()).map(|body| (protocol.clone(), body))
         });
@@ -52,9 +54,9 @@ impl Intercept for Entries {
             let (request, answer) = (self.request.clone(), self.answer.clone());
             let protocol = PutRecordsProtocol { inner, body, request, answer };
             cfg.interceptor_state().store_put(SharedClientProtocol::new(protocol));
+            // Those of another interceptor would be a second member of this name.
+            input.records = None;
         } else {
-            let input = context.input_mut().downcast_mut::<PutRecordsInput>();
-            let input = input.ok_or("the call is not one of PutRecords")?;
             input.records = Some(sdk_entries(&self.request));
         }
         Ok(())

@@ -52,7 +52,7 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
     body.push(END);
 }
 
-/// What [`write`] writes of the entry.
+/// What [`write()`] writes of the entry.
 fn size(entry: &Entry) -> usize {
     let string = |length: usize| head_size(length as u64) + length;
     let hash_key =

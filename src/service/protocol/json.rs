@@ -52,7 +52,7 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
     body.extend_from_slice(ENTRY_END);
 }
 
-/// What [`write`] writes of the entry.
+/// What [`write()`] writes of the entry.
 fn size(entry: &Entry) -> usize {
     let hash_key = entry.explicit_hash_key().map_or(0, |key| EXPLICIT_HASH_KEY.len() + digits(key));
     let partition_key =

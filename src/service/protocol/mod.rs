@@ -8,7 +8,7 @@
 //!
 //! The extension point is that the protocol can be replaced for a single call. [`Entries`] is an
 //! interceptor that does so: just before serialisation it takes the protocol that the client is
-//! configured with and puts a [`PutRecordsProtocol`] in its place, which knows the entries. The input of
+//! configured with and puts a `PutRecordsProtocol` in its place, which knows the entries. The input of
 //! the call names the stream and has no records. Then
 //!
 //! 1. the client's own protocol serialises that small input, so that the method, the path, the headers

@@ -5,7 +5,8 @@ use foldhash::fast::RandomState;
 use super::hash_of;
 use crate::record::{HashKey, Key};
 
-/// Keys that are remembered: with an entry of 40 bytes each, 320 KiB at most.
+/// Keys that are remembered: with an entry of 40 bytes each 320 KiB. Keys of more than 23 bytes have theirs
+/// beside that, 1 KiB each at most.
 const SLOTS: usize = 8_192;
 
 /// The [hashes](hash_of) of the partition keys that came lately.

@@ -96,3 +96,34 @@ async fn the_service_is_asked_for_readiness_only_for_a_request_that_is_due() {
     contract::ticking(100, Duration::from_millis(7)).forward(&mut sink).await.unwrap();
     assert_eq!(service.delivered().len(), 1_800);
 }
+
+fn poll_ready(sink: &mut KinesisSink<Scripted>) {
+    std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).now_or_never().unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_polls_for_room_alone_moves_it_along() {
+    let service = Scripted::delivering();
+    let mut sink = sink(&service);
+    sink.feed(Record::from("one")).await.unwrap();
+    sleep(Duration::from_millis(101)).await;
+    poll_ready(&mut sink);
+    assert_eq!((sink.waiting(), sink.in_flight()), (0, 1), "it has lingered");
+    sleep(Duration::from_millis(21)).await;
+    poll_ready(&mut sink);
+    assert_eq!(sink.totals().delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_record_that_comes_after_a_pause_moves_those_before_it() {
+    let service = Scripted::delivering();
+    let mut sink = sink(&service);
+    for n in 0..10 {
+        for record in records(n..n + 1) {
+            sink.feed(record).await.unwrap();
+        }
+        assert_eq!((sink.waiting(), sink.in_flight()), (1, n.min(1)), "at {n}");
+        assert_eq!(sink.totals().delivered, n.saturating_sub(1) as u64, "at {n}");
+        sleep(Duration::from_secs(1)).await;
+    }
+}

@@ -443,6 +443,7 @@ impl SinkBuilder {
             dead_letters: self.dead_letters,
             latest: None,
             quiet_until: None,
+            is_quiet: false,
             outage_logged: false,
             fatal_policy: self.fatal_policy,
         })

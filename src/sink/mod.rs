@@ -34,7 +34,7 @@ use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
 use crate::trace::TARGET;
 
-/// While records come without a pause, everything else is looked at so often.
+/// While records come no further apart than this, everything else is looked at so often.
 const QUIET: Duration = Duration::from_micros(100);
 
 /// A [`Sink`] of records into one Kinesis stream.
@@ -67,7 +67,8 @@ const QUIET: Duration = Duration::from_micros(100);
 ///
 /// - `poll_ready` is ready while the records and bytes held are under their bounds, once the stream was
 ///   described and its shards were listed, if they are to be. While records come faster than every 0.1 ms
-///   it moves the sink along that often, and whenever a request is full.
+///   it moves the sink along that often, and whenever a request is full. The first call after such a run may
+///   leave that to the next one.
 /// - `start_send` stores the record and does no I/O. It hands back a record that can never be sent, or
 ///   that comes while the sink is full; the sink stays usable.
 /// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
@@ -100,10 +101,13 @@ pub struct KinesisSink<S = DefaultService> {
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
-    /// When the latest record was accepted.
+    /// When the latest record came.
     latest: Option<std::time::Instant>,
     /// Until then nothing but new records is expected to change anything.
     quiet_until: Option<std::time::Instant>,
+    /// Since the latest look at everything records came, the latest of them before that time and soon
+    /// after the one before.
+    is_quiet: bool,
     /// A warning about failing requests is out, and no success has followed.
     outage_logged: bool,
     /// For the producer that it may become.
@@ -252,6 +256,7 @@ where
             if !self.dispatch(cx, now) && !self.timer_fired(cx, now) && !looked_up {
                 let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
                 self.quiet_until = wakeup.into_iter().chain([now + QUIET]).min();
+                self.is_quiet = false;
                 return;
             }
         }
@@ -310,13 +315,16 @@ where
         timer.0.as_mut().poll(cx).is_ready()
     }
 
-    /// Whether the latest look at everything is enough: it was taken just before the latest record came,
-    /// and no request has become full since. Looking costs as much as accepting a record, and so does a
-    /// glance at the clock a tenth of that.
-    fn is_quiet(&self) -> bool {
-        self.quiet_until.is_some_and(|until| self.latest < Some(until))
+    /// Whether the latest look at everything is enough for the record that comes next: it was taken just
+    /// before the latest one came, records come fast, and no request has become full since. Looking costs
+    /// as much as accepting a record, and a glance at the clock a tenth of that.
+    ///
+    /// Enough once: who asks again without a record, or after a flush, wants to see things move.
+    fn looked_lately(&mut self) -> bool {
+        std::mem::take(&mut self.is_quiet)
             && self.pipeline.has_room()
             && !self.pipeline.may_send_full()
+            && !self.pipeline.is_on_hold()
     }
 
     /// Drives until every accepted record is settled; only then it tells of the failed ones.
@@ -404,7 +412,7 @@ where
         if self.pipeline.is_closing() {
             return Poll::Ready(Err(SinkError::Closed));
         }
-        if self.is_quiet() && !self.pipeline.is_on_hold() {
+        if self.looked_lately() {
             return Poll::Ready(Ok(()));
         }
         self.drive(cx);
@@ -425,7 +433,9 @@ where
 
     fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
         let now = Instant::now().into_std();
-        self.latest = Some(now);
+        let before = self.latest.replace(now);
+        let comes_soon = before.is_some_and(|before| now < before + QUIET);
+        self.is_quiet = comes_soon && self.quiet_until.is_some_and(|until| now < until);
         Ok(self.pipeline.accept(record, now)?)
     }
 

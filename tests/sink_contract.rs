@@ -11,7 +11,7 @@ use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{KinesisSink, Record};
 use scripted::{Scripted, records};
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, task};
 use tower::{BoxError, Service};
 
@@ -126,4 +126,22 @@ async fn each_record_that_comes_after_a_pause_moves_those_before_it() {
         assert_eq!(sink.totals().delivered, n.saturating_sub(1) as u64, "at {n}");
         sleep(Duration::from_secs(1)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_come_without_a_pause_hold_up_no_answer() {
+    let service = Scripted::delivering().with_round_trip(Duration::from_millis(1));
+    let mut sink = sink(&service);
+    let mut sent = 0;
+    while sink.totals().delivered == 0 {
+        for record in records(sent..sent + 1) {
+            sink.feed(record).await.unwrap();
+        }
+        sent += 1;
+        assert!(sent < 500 + 300, "nothing was collected in 3 ms");
+        if sent > 500 {
+            advance(Duration::from_micros(10)).await;
+        }
+    }
+    assert_eq!((sink.totals().requests, sink.totals().delivered), (1, 500));
 }

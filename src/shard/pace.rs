@@ -306,7 +306,10 @@ mod tests {
         bench.pace.take(1 << 20);
         bench.pace.give_back(1 << 20);
         assert_eq!((bench.pace.records, bench.pace.bytes), (250.0, 262_144.0));
-        assert_eq!(bench.pace.usage, 0.0);
+        let mut unbounded = Pace::unknown(QUOTA);
+        unbounded.take(1 << 20);
+        unbounded.give_back(1 << 20);
+        assert_eq!(unbounded.usage, 0.0);
     }
 
     #[test]

@@ -230,6 +230,14 @@ impl Pipeline {
         }
     }
 
+    /// The same for what comes back: it may have been sent before a second shard was known, or have a key
+    /// that was drawn again. Its lane is asked for more than once.
+    fn find_places(&mut self, units: &mut [Unit]) {
+        if self.lanes.tell_apart() {
+            units.iter_mut().for_each(|unit| unit.find_place(&mut self.hashes));
+        }
+    }
+
     /// Of two places on the ring a record without a key takes the one where less waits, if it would have
     /// to wait.
     ///

@@ -301,8 +301,9 @@ impl Pipeline {
     }
 
     /// Puts back what has to be sent again: as it is, unless its records no longer belong together.
-    pub(super) fn requeue(&mut self, returned: Vec<Unit>) {
+    pub(super) fn requeue(&mut self, mut returned: Vec<Unit>) {
         self.totals.requeued += records_in(&returned);
+        self.find_places(&mut returned);
         let mut broken = Vec::new();
         for mut unit in returned {
             match self.shards.keeps_together(&mut unit) {

@@ -76,6 +76,15 @@ impl Pending {
         }
     }
 
+    /// Whether its place is known, or there is none to know. What is known is right.
+    #[cfg(test)]
+    pub(crate) fn is_placed(&self) -> bool {
+        let found = self.key().map(|key| hash_of(&key));
+        let right = self.record.explicit_hash_key().or(found);
+        assert!(self.place.is_none() || self.place == right, "{self:?}");
+        self.place.is_some() || !self.has_place()
+    }
+
     /// Whether it has a place on the hash ring: records without a key the service places itself.
     #[inline]
     pub(crate) fn has_place(&self) -> bool {

@@ -68,6 +68,7 @@ impl Pipeline {
         // A unit that has lost its oldest record comes later.
         kept.sort_by_key(Unit::seq);
         self.totals.requeued += records_in(&kept);
+        self.find_places(&mut kept);
         if !kept.is_empty() {
             self.suspects.push_front(kept);
         }

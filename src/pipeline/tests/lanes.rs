@@ -304,3 +304,31 @@ fn thousands_of_reshards_leave_no_lanes_behind() {
     assert_eq!(bench.pipeline.lanes.shards(), 2);
     assert!(bench.pipeline.lanes.len() <= 6, "{}", bench.pipeline.lanes.len());
 }
+
+#[test]
+fn what_comes_back_is_looked_up_once() {
+    let mut bench = Bench::new(paced());
+    bench.many(LOWER, 5);
+    bench.many(UPPER, 5);
+    bench.pipeline.flush();
+    let [refused, failing] = [0, 1].map(|_| {
+        (0..10).for_each(|_| bench.pipeline.accept("x".into(), bench.now).unwrap());
+        bench.pipeline.close();
+        let (id, _) = bench.cut();
+        bench.pipeline.closing = false;
+        id
+    });
+    // From now on two shards are known, and it takes a place to tell them apart.
+    bench.pipeline.admit(Record::from((LOWER, "data")), bench.now);
+    bench.pipeline.admit(Record::from((UPPER, "data")), bench.now);
+    bench.pipeline.close();
+    bench.answer(half, |_| true);
+    bench.pipeline.closing = false;
+    bench.fail(failing, "ThrottlingException");
+    assert_eq!(bench.pipeline.lanes.records(), 10);
+    assert!(bench.pipeline.lanes.iter().all(Pending::is_placed));
+    bench.fail(refused, "ValidationException");
+    let suspects = || bench.pipeline.suspects.iter().flatten();
+    assert_eq!(suspects().count(), 20);
+    assert!(suspects().all(|unit| unit.oldest().is_placed()));
+}

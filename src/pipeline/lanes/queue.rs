@@ -3,6 +3,10 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::pipeline::pending::Pending;
 use crate::pipeline::unit::Unit;
 
+/// An empty queue keeps room for so many entries at most, some 128 KiB: there is one for each shard, and
+/// each may have held the whole buffer once.
+const MOST_KEPT: usize = 1_024;
+
 /// A queue of entries to be.
 ///
 /// Always in the order of acceptance: what comes back from a failed request goes in front of everything
@@ -86,6 +90,9 @@ impl Queue {
             Some(fresh) if fresh.seq() == seq => self.fresh.pop_front(),
             _ => self.placed.remove(&seq),
         }?;
+        if self.fresh.is_empty() && self.fresh.capacity() > MOST_KEPT {
+            self.fresh = VecDeque::new();
+        }
         self.records -= popped.len();
         self.bytes -= size;
         Some(popped)
@@ -160,5 +167,16 @@ mod tests {
         let taken = queue.extract_if(|unit| unit.seq() % 2 == 0);
         assert_eq!(taken.iter().map(Unit::seq).collect::<Vec<_>>(), [8, 10]);
         assert_eq!((seqs(&mut queue), queue.records(), queue.bytes()), (vec![7, 9, 11], 3, 30));
+    }
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind_and_a_request_keeps_its_own() {
+        let mut queue = queue(0..100_000);
+        while queue.pop_if(|_, _| true).is_some() {}
+        assert!(queue.fresh.capacity() <= 1_024, "{}", queue.fresh.capacity());
+        (0..500).for_each(|seq| queue.insert(Unit::Single(pending(seq))));
+        let kept = queue.fresh.capacity();
+        while queue.pop_if(|_, _| true).is_some() {}
+        assert_eq!(queue.fresh.capacity(), kept, "of a full request nothing is allocated anew");
     }
 }

@@ -76,13 +76,18 @@ impl Pending {
         }
     }
 
-    /// Whether its place is known, or there is none to know. What is known is right.
+    /// Whether its place has been looked for, if it has one.
     #[cfg(test)]
     pub(crate) fn is_placed(&self) -> bool {
+        self.place.is_some() || !self.has_place()
+    }
+
+    /// What is known of its place must be true at any time.
+    #[cfg(test)]
+    pub(crate) fn check_place(&self) {
         let found = self.key().map(|key| hash_of(&key));
         let right = self.record.explicit_hash_key().or(found);
         assert!(self.place.is_none() || self.place == right, "{self:?}");
-        self.place.is_some() || !self.has_place()
     }
 
     /// Whether it has a place on the hash ring: records without a key the service places itself.

@@ -357,7 +357,7 @@ impl Lanes {
                 }
             }
             assert_eq!(lane.tally, Default::default());
-            lane.queue.iter().for_each(|pending| drop(pending.is_placed()));
+            lane.queue.iter().for_each(Pending::check_place);
         }
         assert_eq!((total, sendable), (self.total, self.sendable));
         assert_eq!((&ready, &held_up, &paused), (&self.ready, &self.held_up, &self.paused));

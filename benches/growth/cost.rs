@@ -1,12 +1,9 @@
 //! What a run cost.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
-
-use super::service::Counter;
 
 /// What a number of records, or of entries' attempts, cost.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +30,9 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub fn now(counter: &Counter) -> Self {
-        Self {
-            requests: counter.requests(),
-            entries: counter.entries(),
-            thread_time: thread_time(),
-        }
+    /// After so many requests, with so many entries.
+    pub fn now(requests: u64, entries: u64) -> Self {
+        Self { requests, entries, thread_time: thread_time() }
     }
 
     /// The cost of each attempt to deliver an entry until then.
@@ -46,30 +40,14 @@ impl Reading {
         self.cost_until(end, end.entries - self.entries)
     }
 
-    fn cost_until(&self, end: &Self, units: u64) -> Cost {
+    /// The cost of so many units until then.
+    pub fn cost_until(&self, end: &Self, units: u64) -> Cost {
         let requests = (end.requests - self.requests) as f64;
         Cost {
             cpu: end.thread_time - self.thread_time,
             units,
             entries_per_request: (end.entries - self.entries) as f64 / requests,
         }
-    }
-}
-
-/// Measures from its start on.
-pub struct Meter {
-    counter: Arc<Counter>,
-    begin: Reading,
-}
-
-impl Meter {
-    pub fn start(counter: &Arc<Counter>) -> Self {
-        Self { counter: counter.clone(), begin: Reading::now(counter) }
-    }
-
-    /// The cost of so many records.
-    pub fn records(self, records: usize) -> Cost {
-        self.begin.cost_until(&Reading::now(&self.counter), records as u64)
     }
 }
 

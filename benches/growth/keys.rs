@@ -2,8 +2,9 @@
 
 use kinesis_sink::{Aggregation, Ordering};
 
-use super::cost::{Cost, Meter, on_virtual_time};
+use super::cost::{Cost, on_virtual_time};
 use super::even_shards::EvenShards;
+use super::meter::Meter;
 use super::mode::{Mode, build};
 use super::pool::{Pool, send};
 use super::row::Row;

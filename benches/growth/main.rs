@@ -14,6 +14,7 @@ mod cost;
 mod even_shards;
 mod figures;
 mod keys;
+mod meter;
 mod mode;
 mod pool;
 mod requeueing;

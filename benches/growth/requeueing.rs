@@ -3,8 +3,9 @@
 use futures::SinkExt;
 use kinesis_sink::{Record, SinkBuilder};
 
-use super::cost::{Cost, Meter, on_virtual_time};
+use super::cost::{Cost, on_virtual_time};
 use super::even_shards::EvenShards;
+use super::meter::Meter;
 use super::mode::{Mode, build, without_quotas};
 use super::pool::{Pool, send};
 use super::row::Row;

@@ -60,12 +60,16 @@ pub struct Counter {
 }
 
 impl Counter {
-    pub fn requests(&self) -> u64 {
+    fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 
-    pub fn entries(&self) -> u64 {
+    fn entries(&self) -> u64 {
         self.entries.load(Relaxed)
+    }
+
+    pub fn read(&self) -> Reading {
+        Reading::now(self.requests(), self.entries())
     }
 
     /// The cost of the attempts that are measured.
@@ -83,7 +87,7 @@ impl Counter {
         let ends = [first, first + measured];
         for (reading, end) in self.window.iter().zip(ends) {
             if before >= end {
-                reading.get_or_init(|| Reading::now(self));
+                reading.get_or_init(|| self.read());
             }
         }
         before < first + measured

@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::SinkBuilder;
 
-use super::cost::{Cost, Meter, on_virtual_time};
+use super::cost::{Cost, on_virtual_time};
 use super::even_shards::EvenShards;
+use super::meter::Meter;
 use super::mode::{Mode, build};
 use super::pool::Pool;
 use super::row::Row;

@@ -1,0 +1,23 @@
+//! What is measured of a whole run.
+
+use std::sync::Arc;
+
+use super::cost::{Cost, Reading};
+use super::service::Counter;
+
+/// Measures from its start on.
+pub struct Meter {
+    counter: Arc<Counter>,
+    begin: Reading,
+}
+
+impl Meter {
+    pub fn start(counter: &Arc<Counter>) -> Self {
+        Self { counter: counter.clone(), begin: counter.read() }
+    }
+
+    /// The cost of so many records.
+    pub fn records(self, records: usize) -> Cost {
+        self.begin.cost_until(&self.counter.read(), records as u64)
+    }
+}

@@ -8,8 +8,6 @@ use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::sim::{SimStream, Written};
 
-use super::load::number_of;
-
 /// The ranges of all shards that there were, closed ones included.
 #[derive(Default)]
 pub struct Ranges(HashMap<String, HashRange>);
@@ -23,8 +21,8 @@ impl Ranges {
 
     /// Whether a consumer of the KCL takes these members of one Kinesis record: it throws an aggregate away
     /// if one of them hashes outside of the shard.
-    fn holds(&self, written: &Written, members: &[Member]) -> bool {
-        let range = self.0.get(written.shard_id()).expect("every shard was noted");
+    pub fn holds(&self, shard_id: &str, members: &[Member]) -> bool {
+        let range = self.0.get(shard_id).expect("every shard was noted");
         let place = |member: &Member| {
             let key = member.partition_key().expect("members of aggregates have keys");
             member.explicit_hash_key().unwrap_or_else(|| hash_of(key))
@@ -53,8 +51,13 @@ pub struct Account {
 impl Account {
     /// Reads the stream in the order in which it was written: so parents come before their children.
     /// Whether the order of a key was kept is only told if asked for, with the numbers as the order of
-    /// acceptance.
-    pub fn of(written: &[Written], ranges: &Ranges, ordered: bool) -> Self {
+    /// acceptance. They are read off each record's data and key.
+    pub fn of(
+        written: &[Written],
+        ranges: &Ranges,
+        ordered: bool,
+        number_of: impl Fn(&[u8], Option<&Key>) -> u64,
+    ) -> Self {
         let mut account = Self::default();
         let mut latest = ordered.then(HashMap::new);
         let mut read = Vec::new();
@@ -62,18 +65,18 @@ impl Account {
             // Cheaper than to ask, and numbers never begin like an aggregate.
             if !record.data().starts_with(&[0xf3]) {
                 let key = record.partition_key();
-                let number = number_of(record.data());
+                let number = number_of(record.data(), key);
                 read.push((number, key.filter(|_| ordered).cloned()));
                 account.read(number, key, record.at(), &mut latest);
                 continue;
             }
             let members: Vec<_> = deaggregate(record.data()).collect();
-            if !ranges.holds(record, &members) {
+            if !ranges.holds(record.shard_id(), &members) {
                 account.unreadable += members.len() as u64;
                 continue;
             }
             for member in members {
-                let number = number_of(member.data());
+                let number = number_of(member.data(), member.partition_key());
                 read.push((number, member.partition_key().filter(|_| ordered).cloned()));
                 account.read(number, member.partition_key(), record.at(), &mut latest);
             }

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep_until};
 
 use super::account::{Account, Ranges};
-use super::load::Source;
+use super::load::{Source, number_of};
 use super::policy::{Ended, Gauge, Job, Policy};
 use super::scenario::Scenario;
 
@@ -49,7 +49,8 @@ async fn run(scenario: &Scenario, policy: Policy, seed: u64) -> Run {
     });
     let producers = future::join_all(producers.collect::<Vec<_>>());
     let ((samples, ranges), ended) = future::join(conduct(scenario, &stream), producers).await;
-    let account = Account::of(&stream.written(), &ranges, scenario.tells_order);
+    let account =
+        Account::of(&stream.written(), &ranges, scenario.tells_order, |data, _| number_of(data));
     let lost = |ended: Result<Ended, _>| {
         let ended = ended.expect("no policy panics");
         account.lost(&ended.accepted, &ended.held).len()

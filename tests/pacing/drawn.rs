@@ -11,36 +11,11 @@ use kinesis_sink::{
     Record, SinkBuilder,
 };
 
+use super::events::{self, Event};
 use super::load::{Keys, Load, Offered};
 
 pub fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum Event {
-    Split,
-    Merge,
-    ShardCount(usize),
-    Outage {
-        lasts: Duration,
-    },
-    /// No request arrives, and none is answered.
-    Silence {
-        lasts: Duration,
-    },
-    /// Of other producers.
-    Load(f64),
-}
-
-impl Event {
-    /// Of those that go by.
-    pub fn lasts(self) -> Option<Duration> {
-        match self {
-            Self::Outage { lasts } | Self::Silence { lasts } => Some(lasts),
-            _ => None,
-        }
-    }
 }
 
 /// What decides on which shard a record lands.
@@ -119,7 +94,7 @@ impl Drawn {
             faults: faults(rng, late_writes),
             other_load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
             late_writes,
-            events: events(rng, time),
+            events: events::drawn(rng, time),
             aggregation: one_of(
                 rng,
                 &[Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard],
@@ -300,27 +275,4 @@ fn faults(rng: &mut Rng, late_writes: bool) -> Faults {
         faults = faults.with_late_writes(0.1 * rng.f64(), ms(rng.u64(100..=4_000)));
     }
     faults
-}
-
-/// Up to eight things happen while records are offered. Now and then they are all changes of the shards,
-/// and come so soon after one another that what the sink knows of the shards is old when it knows it.
-fn events(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
-    let all_reshard = rng.u8(..3) == 0;
-    let (kinds, from) =
-        if all_reshard { (4, time.mul_f64(rng.f64())) } else { (6, Duration::ZERO) };
-    let within = if all_reshard { ms(rng.u64(20..=600)) } else { time };
-    let mut events: Vec<_> = (0..rng.usize(0..=8))
-        .map(|_| {
-            let event = match rng.u8(..kinds) {
-                0 | 1 => Event::Split,
-                2 => Event::Merge,
-                3 => Event::ShardCount(rng.usize(1..=8)),
-                4 => Event::Outage { lasts: ms(rng.u64(100..=2_000)) },
-                _ => Event::Load(0.9 * rng.f64()),
-            };
-            (from + within.mul_f64(rng.f64()), event)
-        })
-        .collect();
-    events.sort_by_key(|(at, _)| *at);
-    events
 }

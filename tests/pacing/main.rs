@@ -8,55 +8,21 @@
 #[path = "../../benches/pacing/account.rs"]
 mod account;
 mod drawn;
+mod events;
 #[path = "../../benches/pacing/load.rs"]
 #[expect(dead_code, reason = "the bench has hot shards, too")]
 mod load;
 mod manners;
 mod run;
+#[path = "../seeds/mod.rs"]
+mod seeds;
 mod trouble;
 #[path = "../../benches/pacing/watched.rs"]
 mod watched;
 
-use std::env;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread;
-
-/// The number in a variable of the environment.
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text}; set it to a number")))
-}
-
 #[test]
 fn promises_hold_for_every_seed() {
-    let seeds = match number("PACING_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("PACING_SEEDS").unwrap_or(50),
-    };
-    let (next, failures) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Relaxed);
-            if !seeds.contains(&seed) {
-                return;
-            }
-            if let Err(error) = run::check(seed) {
-                failures.lock().unwrap().push((seed, error));
-            }
-        }
-    };
-    thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        (0..threads).for_each(|_| drop(scope.spawn(work)));
-    });
-    let mut failures = failures.into_inner().unwrap();
-    failures.sort();
-    for (seed, error) in &failures {
-        eprintln!("seed {seed}: {error}");
-        eprintln!("replay: PACING_SEED={seed} cargo test --release --test pacing\n");
-    }
-    assert!(failures.is_empty(), "{} of the seeds {seeds:?} failed", failures.len());
+    let _ = seeds::check_all("pacing", 50, |seed| run::check(seed).map(drop));
 }
 
 #[test]

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fastrand::Rng;
 use futures::{FutureExt, StreamExt, future};
-use kinesis_sink::sim::{Faults, SimService, SimStream, Written};
+use kinesis_sink::sim::{SimService, SimStream, Written};
 use kinesis_sink::timeout::Timeout;
 use kinesis_sink::{Aggregation, Ordering, TimeoutLayer, Totals, Undelivered};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
 use super::account::{Account, Ranges};
-use super::drawn::{Drawn, Event, ms};
+use super::drawn::{Drawn, ms};
+use super::events::Plan;
 use super::load::{Source, number_of};
 use super::watched::Watched;
 
@@ -68,7 +68,10 @@ pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
             },
         }
     };
-    let (sent, ()) = future::join(send, conduct(drawn, &stream, &mut ranges)).await;
+    let Drawn { events, faults, time, seed, .. } = drawn;
+    let plan = Plan { events, faults, time: *time, seed: *seed };
+    let conduct = plan.conduct(&stream, |stream| ranges.note(stream));
+    let (sent, ()) = future::join(send, conduct).await;
     sent?;
     sleep(ALL_IS_WRITTEN).await;
     let written = stream.written();
@@ -83,56 +86,14 @@ fn settles_in(drawn: &Drawn) -> Duration {
     SETTLES_IN + for_each.mul_f64(drawn.rate * drawn.time.as_secs_f64())
 }
 
-/// Lets happen what happens. When nothing more is offered, nothing goes wrong any more, either.
-async fn conduct(drawn: &Drawn, stream: &SimStream, ranges: &mut Ranges) {
-    let start = Instant::now();
-    let mut rng = Rng::with_seed(drawn.seed);
-    let mut changes: Vec<_> = drawn.events.iter().map(|(at, event)| (*at, Some(*event))).collect();
-    for (at, event) in &drawn.events {
-        changes.extend(event.lasts().map(|lasts| (*at + lasts, None)));
-    }
-    changes.sort_by_key(|(at, _)| *at);
-    ranges.note(stream);
-    for (at, change) in changes.into_iter().take_while(|(at, _)| *at < drawn.time) {
-        sleep_until(start + at).await;
-        match change {
-            Some(event) => happen(event, stream, &mut rng),
-            None => stream.set_faults(drawn.faults.clone()),
-        }
-        ranges.note(stream);
-    }
-    sleep_until(start + drawn.time).await;
-    stream.set_faults(Faults::default());
-    stream.set_load(0.0);
-}
-
-fn happen(event: Event, stream: &SimStream, rng: &mut Rng) {
-    let shards = stream.shards();
-    let place = rng.usize(..shards.len());
-    match event {
-        Event::Split => stream.split(shards[place].id()).expect("it is open"),
-        Event::Merge if shards.len() > 1 => {
-            let place = place.min(shards.len() - 2);
-            let [one, other] = [&shards[place], &shards[place + 1]];
-            stream.merge(one.id(), other.id()).expect("they are neighbours");
-        }
-        Event::Merge => {}
-        Event::ShardCount(count) => stream.update_shard_count(count).expect("it is in range"),
-        Event::Outage { .. } => {
-            stream.set_faults(Faults::default().with_outage("ServiceUnavailable", 503));
-        }
-        Event::Silence { .. } => stream.set_faults(Faults::default().with_lost_requests(1.0)),
-        Event::Load(share) => stream.set_load(share),
-    }
-}
-
 impl Outcome {
     /// # Errors
     ///
     /// A promise was broken: this one.
     pub fn check(&self, drawn: &Drawn) -> Result<(), String> {
         let keeps_order = drawn.ordering == Ordering::PerKey && !drawn.late_writes;
-        let account = Account::of(&self.written, &self.ranges, keeps_order);
+        let account =
+            Account::of(&self.written, &self.ranges, keeps_order, |data, _| number_of(data));
         self.check_nothing_lost(&account)?;
         self.check_bounds(drawn)?;
         if self.failed > 0 && drawn.deadline.is_none() && drawn.max_attempts.is_none() {

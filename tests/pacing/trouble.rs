@@ -5,7 +5,8 @@ use std::time::Duration;
 use kinesis_sink::sim::Faults;
 use kinesis_sink::{Aggregation, Ordering};
 
-use super::drawn::{Drawn, Event};
+use super::drawn::Drawn;
+use super::events::Event;
 use super::run::check_drawn;
 
 /// Two records for each one that fits, all with the same key.

@@ -1,0 +1,113 @@
+//! What happens to the stream while records are offered.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use kinesis_sink::sim::{Faults, SimStream};
+use tokio::time::{Instant, sleep_until};
+
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    Split,
+    Merge,
+    ShardCount(usize),
+    Outage {
+        lasts: Duration,
+    },
+    /// No request arrives, and none is answered.
+    Silence {
+        lasts: Duration,
+    },
+    /// Of other producers.
+    Load(f64),
+}
+
+impl Event {
+    /// Of those that go by.
+    pub fn lasts(self) -> Option<Duration> {
+        match self {
+            Self::Outage { lasts } | Self::Silence { lasts } => Some(lasts),
+            _ => None,
+        }
+    }
+}
+
+/// Up to eight things happen while records are offered. Now and then they are all changes of the shards,
+/// and come so soon after one another that what the sink knows of the shards is old when it knows it.
+pub fn drawn(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
+    let ms = Duration::from_millis;
+    let all_reshard = rng.u8(..3) == 0;
+    let (kinds, from) =
+        if all_reshard { (4, time.mul_f64(rng.f64())) } else { (6, Duration::ZERO) };
+    let within = if all_reshard { ms(rng.u64(20..=600)) } else { time };
+    let mut events: Vec<_> = (0..rng.usize(0..=8))
+        .map(|_| {
+            let event = match rng.u8(..kinds) {
+                0 | 1 => Event::Split,
+                2 => Event::Merge,
+                3 => Event::ShardCount(rng.usize(1..=8)),
+                4 => Event::Outage { lasts: ms(rng.u64(100..=2_000)) },
+                _ => Event::Load(0.9 * rng.f64()),
+            };
+            (from + within.mul_f64(rng.f64()), event)
+        })
+        .collect();
+    events.sort_by_key(|(at, _)| *at);
+    events
+}
+
+/// What goes wrong, and for how long.
+pub struct Plan<'a> {
+    pub events: &'a [(Duration, Event)],
+    /// Between the events.
+    pub faults: &'a Faults,
+    pub time: Duration,
+    pub seed: u64,
+}
+
+impl Plan<'_> {
+    /// Lets it happen, and has the shards noted before and after each change. When the time is over, nothing
+    /// goes wrong any more.
+    pub async fn conduct(&self, stream: &SimStream, mut note: impl FnMut(&SimStream)) {
+        let start = Instant::now();
+        let mut rng = Rng::with_seed(self.seed);
+        let mut changes: Vec<_> =
+            self.events.iter().map(|(at, event)| (*at, Some(*event))).collect();
+        for (at, event) in self.events {
+            changes.extend(event.lasts().map(|lasts| (*at + lasts, None)));
+        }
+        changes.sort_by_key(|(at, _)| *at);
+        note(stream);
+        for (at, change) in changes.into_iter().take_while(|(at, _)| *at < self.time) {
+            sleep_until(start + at).await;
+            match change {
+                Some(event) => happen(event, stream, &mut rng),
+                None => stream.set_faults(self.faults.clone()),
+            }
+            note(stream);
+        }
+        sleep_until(start + self.time).await;
+        stream.set_faults(Faults::default());
+        stream.set_load(0.0);
+    }
+}
+
+fn happen(event: Event, stream: &SimStream, rng: &mut Rng) {
+    let shards = stream.shards();
+    let place = rng.usize(..shards.len());
+    match event {
+        Event::Split => stream.split(shards[place].id()).expect("it is open"),
+        Event::Merge if shards.len() > 1 => {
+            let place = place.min(shards.len() - 2);
+            let [one, other] = [&shards[place], &shards[place + 1]];
+            stream.merge(one.id(), other.id()).expect("they are neighbours");
+        }
+        Event::Merge => {}
+        Event::ShardCount(count) => stream.update_shard_count(count).expect("it is in range"),
+        Event::Outage { .. } => {
+            stream.set_faults(Faults::default().with_outage("ServiceUnavailable", 503));
+        }
+        Event::Silence { .. } => stream.set_faults(Faults::default().with_lost_requests(1.0)),
+        Event::Load(share) => stream.set_load(share),
+    }
+}

@@ -1,0 +1,166 @@
+//! All that a run depends on, drawn from its seed.
+
+mod faults;
+mod settings;
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use kinesis_sink::Distribution;
+use kinesis_sink::sim::{Latency, SimStream};
+
+pub use self::faults::Trouble;
+pub use self::settings::{DeadLetters, Settings};
+use super::events::{self, Event};
+use super::records::Records;
+use super::stack::Stack;
+
+pub fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+pub fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+    *rng.choice(choices).expect("there are some")
+}
+
+/// True once in so many times.
+pub fn rarely(rng: &mut Rng, times: u32) -> bool {
+    rng.u32(..times) == 0
+}
+
+#[derive(Debug)]
+pub struct Drawn {
+    pub seed: u64,
+    pub shards: usize,
+    /// Records and bytes a second, of each shard.
+    quota: (u32, u32),
+    burst: Duration,
+    latency: Latency,
+    load: f64,
+    distribution: Distribution,
+    pub trouble: Trouble,
+    pub events: Vec<(Duration, Event)>,
+    pub stack: Stack,
+    pub settings: Settings,
+    pub records: Records,
+    /// How long records are offered and things go wrong.
+    pub time: Duration,
+    /// At most so many records are offered.
+    pub offered: u64,
+    /// How long nothing is offered, at most, between bursts.
+    pub idle: Duration,
+    pub burst_records: u64,
+    pub caller: Caller,
+}
+
+/// Who has the sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    Owner(OwnersEnd),
+    Tasks { count: u64, end: TasksEnd },
+}
+
+/// How the owner of a sink is done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnersEnd {
+    Closes,
+    Flushes,
+    TakesBack,
+    Drops,
+}
+
+/// How the tasks are done with their producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TasksEnd {
+    Close,
+    CloseWithin(Duration),
+    DropAll,
+    /// The driver's task is ended while they are at work.
+    AbortDriver,
+}
+
+impl Drawn {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let rng = &mut rng;
+        let settings = Settings::new(rng);
+        let time = ms(rng.u64(200..=3_000));
+        let distribution = match settings.aggregates() || !rarely(rng, 5) {
+            true => Distribution::ByPartitionKey,
+            false => Distribution::ByService,
+        };
+        let records = Records::new(rng, &settings, distribution);
+        let largest = records.largest() as u64;
+        // Large records are few, so that a run takes milliseconds.
+        let offered = rng.u64(1..=400).min(1 + (4 << 20) / largest);
+        let quota_records = rng.u32(20..=1_000);
+        let mut events = events::drawn(rng, time);
+        if rarely(rng, 6) {
+            let silence = Event::Silence { lasts: ms(rng.u64(100..=3_000)) };
+            events.push((time.mul_f64(rng.f64()), silence));
+            events.sort_by_key(|(at, _)| *at);
+        }
+        Self {
+            seed,
+            shards: rng.usize(1..=5),
+            quota: (quota_records, quota_records * rng.u32(100..=4_000)),
+            burst: ms(one_of(rng, &[0, 100, 1_000])),
+            latency: latency(rng),
+            load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
+            distribution,
+            trouble: Trouble::new(rng),
+            events,
+            stack: Stack::new(rng),
+            settings,
+            records,
+            time,
+            offered,
+            idle: ms(rng.u64(0..=400)),
+            burst_records: rng.u64(1..=60),
+            caller: caller(rng),
+        }
+    }
+
+    pub fn stream(&self) -> SimStream {
+        let builder = SimStream::builder()
+            .with_shards(self.shards)
+            .with_seed(self.seed)
+            .with_shard_quota(self.quota.0, self.quota.1)
+            .with_burst(self.burst)
+            .with_byte_burst(self.records.largest().max(self.quota.1 as usize))
+            .with_latency(self.latency)
+            .with_faults(self.trouble.faults.clone())
+            .with_load(self.load)
+            .with_distribution(self.distribution);
+        builder.build().expect("the settings are valid")
+    }
+
+    /// Whether a record may fail for good.
+    pub fn may_fail(&self) -> bool {
+        let settings = &self.settings;
+        self.trouble.invalid
+            || settings.deadline.is_some()
+            || settings.max_attempts.is_some()
+            || (self.trouble.fatal && matches!(self.caller, Caller::Tasks { .. }))
+    }
+}
+
+fn latency(rng: &mut Rng) -> Latency {
+    let median = ms(rng.u64(0..=80));
+    match rng.u8(..3) {
+        0 => Latency::constant(median),
+        1 => Latency::uniform(Duration::ZERO..=2 * median),
+        // The longest draw is under the time-out of a second.
+        _ => Latency::log_normal(median, 0.1 + 0.5 * rng.f64()),
+    }
+}
+
+fn caller(rng: &mut Rng) -> Caller {
+    use OwnersEnd::{Closes, Drops, Flushes, TakesBack};
+    if rng.u8(..5) < 3 {
+        return Caller::Owner(one_of(rng, &[Closes, Closes, Closes, Flushes, TakesBack, Drops]));
+    }
+    let within = TasksEnd::CloseWithin(ms(rng.u64(0..=5_000)));
+    let ends = [TasksEnd::Close, TasksEnd::Close, within, TasksEnd::DropAll, TasksEnd::AbortDriver];
+    Caller::Tasks { count: rng.u64(1..=8), end: one_of(rng, &ends) }
+}

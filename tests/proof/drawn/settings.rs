@@ -1,0 +1,140 @@
+//! The settings of the sink.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{
+    AggregateKey, Aggregation, FatalPolicy, KinesisSink, Limits, Linger, Ordering, SinkBuilder,
+};
+
+use super::{ms, one_of, rarely};
+
+#[derive(Debug)]
+pub struct Settings {
+    seed: u64,
+    pub limits: Limits,
+    pub max_in_flight: usize,
+    linger: Option<Linger>,
+    pub aggregation: Aggregation,
+    aggregate_bytes: usize,
+    aggregate_records: usize,
+    kpl_key: bool,
+    pub ordering: Ordering,
+    pub buffer_records: usize,
+    pub buffer_bytes: usize,
+    backoff: (Duration, Duration),
+    pub max_attempts: Option<u32>,
+    pub deadline: Option<Duration>,
+    lists_shards: bool,
+    describes: bool,
+    pub fatal_policy: FatalPolicy,
+    pub dead_letters: DeadLetters,
+}
+
+/// What takes the records that failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadLetters {
+    Nobody,
+    TakesAll,
+    /// Gives every third one back.
+    Choosy,
+}
+
+impl Settings {
+    pub fn new(rng: &mut Rng) -> Self {
+        use Aggregation::{Off, PerKey, PerShard};
+        let record_bytes = match rng.u8(..100) {
+            0 => 1 << 20,
+            1..=20 => rng.usize(5_000..=60_000),
+            _ => rng.usize(300..=3_000),
+        };
+        let request_bytes = record_bytes * rng.usize(1..=8);
+        let limits = Limits::default()
+            .with_request_entries(one_of(rng, &[1, 2, 10, 50, 500]))
+            .with_request_bytes(request_bytes)
+            .with_record_bytes(record_bytes)
+            .with_shard_records(one_of(rng, &[100, 1_000, 1_000_000]))
+            .with_shard_bytes(one_of(rng, &[100_000, 1 << 20, 1 << 30]));
+        let backoff = ms(rng.u64(1..=200));
+        Self {
+            seed: rng.u64(..),
+            limits,
+            max_in_flight: rng.usize(1..=6),
+            linger: linger(rng),
+            aggregation: one_of(rng, &[Off, Off, PerKey, PerShard]),
+            aggregate_bytes: rng.usize(100..=20_000),
+            aggregate_records: one_of(rng, &[1, 2, 10, 4_294_967_295]),
+            kpl_key: rarely(rng, 5),
+            ordering: one_of(rng, &[Ordering::PerKey, Ordering::Unordered]),
+            buffer_records: one_of(rng, &[1, 2, 20, 100, 10_000]),
+            buffer_bytes: match rng.u8(..3) {
+                0 => rng.usize(1..=2 * record_bytes),
+                1 => record_bytes * rng.usize(1..=50),
+                _ => 32 << 20,
+            },
+            backoff: (backoff, backoff * rng.u32(1..=20)),
+            max_attempts: rarely(rng, 5).then(|| rng.u32(1..=8)),
+            deadline: rarely(rng, 5).then(|| ms(rng.u64(1..=4_000))),
+            lists_shards: rng.bool(),
+            describes: rarely(rng, 4),
+            fatal_policy: one_of(rng, &[FatalPolicy::Stop, FatalPolicy::KeepTrying]),
+            dead_letters: one_of(
+                rng,
+                &[DeadLetters::Nobody, DeadLetters::TakesAll, DeadLetters::Choosy],
+            ),
+        }
+    }
+
+    pub fn aggregates(&self) -> bool {
+        self.aggregation != Aggregation::Off
+    }
+
+    /// The most bytes that the sink may hold with its last record.
+    pub fn most_bytes(&self) -> usize {
+        self.buffer_bytes + self.limits.record_bytes()
+    }
+
+    pub fn builder(&self, stream: &SimStream) -> SinkBuilder {
+        let mut builder = KinesisSink::builder()
+            .with_seed(self.seed)
+            .with_limits(self.limits)
+            .with_max_in_flight(self.max_in_flight)
+            .with_aggregation(self.aggregation)
+            .with_aggregate_bytes(self.aggregate_bytes)
+            .with_aggregate_records(self.aggregate_records)
+            .with_ordering(self.ordering)
+            .with_buffer_records(self.buffer_records)
+            .with_buffer_bytes(self.buffer_bytes)
+            .with_backoff(self.backoff.0, self.backoff.1)
+            .with_fatal_policy(self.fatal_policy);
+        if self.kpl_key {
+            builder = builder.with_aggregate_key(AggregateKey::Kpl);
+        }
+        if let Some(linger) = self.linger {
+            builder = builder.with_linger(linger);
+        }
+        if let Some(attempts) = self.max_attempts {
+            builder = builder.with_max_attempts(attempts);
+        }
+        if let Some(deadline) = self.deadline {
+            builder = builder.with_deadline(deadline);
+        }
+        if self.lists_shards || self.aggregation == Aggregation::PerShard {
+            builder = builder.with_list_shards(stream.clone());
+        }
+        if self.describes {
+            builder = builder.with_describe_stream(stream.clone());
+        }
+        builder
+    }
+}
+
+/// `None` leaves the default.
+fn linger(rng: &mut Rng) -> Option<Linger> {
+    match rng.u8(..6) {
+        0 | 1 => Some(Linger::SelfClocked(ms(rng.u64(0..=200)))),
+        2 => Some(Linger::Fill(ms(rng.u64(0..=500)))),
+        _ => None,
+    }
+}

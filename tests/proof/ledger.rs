@@ -1,0 +1,235 @@
+//! What became of each record, as whoever looks at the sink from outside can tell.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures::FutureExt;
+use kinesis_sink::{
+    Delivery, NotAccepted, NotAcceptedReason, Reason, Receipt, Record, Undelivered,
+};
+
+use super::account::Ranges;
+use super::records::number_of_record;
+use super::seen::Seen;
+
+/// One ledger of the whole run.
+#[derive(Debug, Clone, Default)]
+pub struct Shared(Arc<Mutex<Ledger>>);
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.0.lock().unwrap()
+    }
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    fates: BTreeMap<u64, Fate>,
+    /// How many were made.
+    made: u64,
+    /// How many were accepted.
+    pub count: u64,
+    /// Accepted, and not known to be settled.
+    pub open: BTreeSet<u64>,
+    receipts: BTreeMap<u64, Receipt>,
+    /// Deliveries that nobody was told of as such, because the answer was damaged.
+    excused: HashSet<String>,
+    /// The first promise that was broken.
+    broken: Option<String>,
+    pub ranges: Ranges,
+    /// Nothing goes wrong any more.
+    pub trouble_is_over: bool,
+    /// Whoever had the records is gone, and what has no receipt with it.
+    pub is_dropped: bool,
+    pub seen: Seen,
+}
+
+/// Of one record.
+#[derive(Debug, Default)]
+pub struct Fate {
+    pub accepted: bool,
+    /// It is in a request.
+    pub in_flight: bool,
+    /// As the sink was told.
+    pub places: Vec<Place>,
+    /// Attempts of which nobody can say what came of them.
+    pub unknown: u32,
+    /// It was handed back.
+    pub ended: bool,
+    /// Whoever handed it back said that it cannot be in the stream.
+    pub not_written: bool,
+}
+
+/// Where the answer said that a record lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub shard_id: String,
+    pub sequence_number: String,
+    pub sub_sequence_number: Option<u64>,
+}
+
+impl Ledger {
+    /// Notes that a promise was broken.
+    pub fn broken(&mut self, promise: impl FnOnce() -> String) {
+        self.broken.get_or_insert_with(promise);
+    }
+
+    pub fn take_broken(&mut self) -> Option<String> {
+        self.broken.take()
+    }
+
+    /// How many records were made.
+    pub fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// The number of the next record.
+    pub fn next(&mut self) -> u64 {
+        self.made += 1;
+        self.made - 1
+    }
+
+    pub fn accept(&mut self, number: u64, receipt: Option<Receipt>) {
+        self.count += 1;
+        self.seen.note("an accepted record", 1);
+        self.fates.entry(number).or_default().accepted = true;
+        self.open.insert(number);
+        self.receipts.extend(receipt.map(|receipt| (number, receipt)));
+    }
+
+    /// A record that is not accepted comes back as it was.
+    pub fn refuse(&mut self, record: &Record, refused: &NotAccepted) {
+        self.seen.note("a record that came back at once", 1);
+        let is_full = *refused.reason() == NotAcceptedReason::Full;
+        self.seen.note("a full sink", usize::from(is_full));
+        if refused.record() != record {
+            self.broken(|| format!("another record came back: {refused}"));
+        }
+    }
+
+    pub fn accepted(&self) -> impl Iterator<Item = (u64, &Fate)> {
+        self.fates.iter().map(|(number, fate)| (*number, fate)).filter(|(_, fate)| fate.accepted)
+    }
+
+    pub fn fate(&self, number: u64) -> Option<&Fate> {
+        self.fates.get(&number)
+    }
+
+    pub fn fate_mut(&mut self, number: u64) -> &mut Fate {
+        self.fates.entry(number).or_default()
+    }
+
+    pub fn excuse(&mut self, sequence_numbers: Vec<String>) {
+        self.excused.extend(sequence_numbers);
+    }
+
+    pub fn is_excused(&self, sequence_number: &str) -> bool {
+        self.excused.contains(sequence_number)
+    }
+
+    /// A record came back as undelivered: out of the sink, to the dead letters, or to its receipt.
+    pub fn hand_back(&mut self, undelivered: &Undelivered) {
+        let number = number_of_record(undelivered.record());
+        self.open.remove(&number);
+        let fate = self.fates.entry(number).or_default();
+        let (accepted, twice) = (fate.accepted, std::mem::replace(&mut fate.ended, true));
+        let delivered = !fate.places.is_empty() && !undelivered.may_be_written();
+        fate.not_written = !undelivered.may_be_written();
+        let reason = undelivered.reason();
+        if !accepted {
+            self.broken(|| format!("{number} is handed back and was not accepted: {reason}"));
+        }
+        if twice {
+            self.broken(|| format!("{number} is handed back twice: {reason}"));
+        }
+        if delivered {
+            self.broken(|| format!("{number} was delivered, and handed back as not written"));
+        }
+        if matches!(reason, Reason::NeverAccepted) {
+            self.broken(|| format!("{number} was accepted, and its end says it was not"));
+        }
+    }
+
+    /// What is open and no longer held must have an end: its receipt is told, or the answer has said that
+    /// it was delivered.
+    pub fn settle_all_but(&mut self, held: &HashSet<u64>) {
+        let gone: Vec<_> =
+            self.open.iter().copied().filter(|number| !held.contains(number)).collect();
+        for number in gone {
+            self.settle(number);
+        }
+    }
+
+    fn settle(&mut self, number: u64) {
+        self.open.remove(&number);
+        let Some(receipt) = self.receipts.remove(&number) else {
+            if self.fates[&number].places.is_empty() && !self.is_dropped {
+                self.broken(|| format!("{number} is gone: not held, delivered or handed back"));
+            }
+            return;
+        };
+        if self.read(number, receipt).is_some() {
+            self.broken(|| format!("{number} is settled, and its receipt is not told"));
+        }
+    }
+
+    /// Notes what the receipt says. If it says nothing yet, it comes back.
+    fn read(&mut self, number: u64, mut receipt: Receipt) -> Option<Receipt> {
+        match poll(&mut receipt) {
+            Some(Ok(delivery)) => self.receipt_delivered(number, &delivery),
+            // The owner has it, and hands it back.
+            Some(Err(taken)) if matches!(taken.reason(), Reason::TakenBack { .. }) => {}
+            Some(Err(undelivered)) => {
+                self.seen.note("a receipt of a failure", 1);
+                self.hand_back(&undelivered);
+            }
+            None => return Some(receipt),
+        }
+        None
+    }
+
+    fn receipt_delivered(&mut self, number: u64, delivery: &Delivery) {
+        self.seen.note("a receipt of a delivery", 1);
+        let told = Place {
+            shard_id: delivery.shard_id().to_owned(),
+            sequence_number: delivery.sequence_number().to_owned(),
+            sub_sequence_number: delivery.sub_sequence_number(),
+        };
+        if !self.fates[&number].places.contains(&told) {
+            self.broken(|| format!("the receipt of {number} says {told:?}, no answer has"));
+        }
+    }
+
+    /// The owner has the records that he took back, or that a call of the producer has returned; their
+    /// receipts say the same.
+    pub fn take(&mut self, undelivered: &[Undelivered]) {
+        for one in undelivered {
+            let number = number_of_record(one.record());
+            self.hand_back(one);
+            let Some(mut receipt) = self.receipts.remove(&number) else { continue };
+            let told = poll(&mut receipt);
+            let same = |told: &Undelivered| told.record() == one.record();
+            if !told.is_some_and(|told| told.as_ref().is_err_and(same)) {
+                self.broken(|| format!("{number} was taken back, and its receipt does not say so"));
+            }
+        }
+    }
+
+    /// The caller does not wait for this receipt any more.
+    pub fn drop_receipt(&mut self, number: u64) {
+        if let Some(receipt) = self.receipts.remove(&number) {
+            drop(self.read(number, receipt));
+        }
+    }
+}
+
+/// What it says, if it says anything. tokio makes those wait who ask for much at once: not here.
+fn poll(receipt: &mut Receipt) -> Option<Result<Delivery, Undelivered>> {
+    tokio::task::unconstrained(receipt).now_or_never()
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("seen", &self.seen).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! Runs a seed on virtual time.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, future};
+use kinesis_sink::Undelivered;
+use kinesis_sink::sim::SimStream;
+use tokio::time::sleep;
+
+use super::check::check_stream;
+use super::drawn::{Caller, DeadLetters, Drawn};
+use super::events::Plan;
+use super::ledger::Shared;
+use super::owner::Owner;
+use super::records::number_of_record;
+use super::seen::Seen;
+use super::tasks;
+
+/// Once nothing goes wrong any more, everything must be settled within this time. A slow stream with a few
+/// large records takes minutes.
+pub const SETTLES_IN: Duration = Duration::from_secs(3_600);
+
+/// After this time nothing is under way any more, late writes included.
+const ALL_IS_WRITTEN: Duration = Duration::from_secs(20);
+
+/// What came of it.
+pub struct Outcome {
+    pub stream: SimStream,
+    pub seen: Seen,
+}
+
+/// Runs a seed and checks it.
+///
+/// # Errors
+///
+/// A promise was broken, or something panicked.
+pub fn check(seed: u64) -> Result<Outcome, String> {
+    let drawn = Arc::new(Drawn::new(seed));
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let checked = AssertUnwindSafe(run(&drawn)).catch_unwind();
+    let checked = runtime.block_on(checked).unwrap_or_else(|_| Err("a panic, see above".into()));
+    checked.map_err(|error| format!("{error}\n{drawn:#?}"))
+}
+
+async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
+    let (stream, ledger) = (drawn.stream(), Shared::default());
+    let service = drawn.stack.build(drawn, &stream, &ledger);
+    let mut builder = drawn.settings.builder(&stream);
+    if drawn.settings.dead_letters != DeadLetters::Nobody {
+        let (ledger, choosy) = (ledger.clone(), drawn.settings.dead_letters == DeadLetters::Choosy);
+        builder = builder.with_dead_letters(DeadLetterOffice { ledger, choosy });
+    }
+    let sink = builder.build_with(service, "example").map_err(|error| error.to_string())?;
+    let Drawn { events, trouble, time, seed, .. } = &**drawn;
+    let plan = Plan { events, faults: &trouble.faults, time: *time, seed: *seed };
+    let conduct = async {
+        plan.conduct(&stream, |stream| ledger.lock().ranges.note(stream)).await;
+        ledger.lock().trouble_is_over = true;
+    };
+    match drawn.caller {
+        Caller::Owner(end) => {
+            let work = Owner::new(sink, drawn, &ledger).work();
+            let (owner, ()) = future::join(work, conduct).await;
+            owner.end(end).await?;
+        }
+        Caller::Tasks { count, end } => {
+            let work = tasks::work(sink, drawn, &ledger, count, end);
+            future::join(work, conduct).await.0?;
+        }
+    }
+    sleep(ALL_IS_WRITTEN).await;
+    let mut ledger = ledger.lock();
+    check_stream(drawn, &stream, &mut ledger)?;
+    ledger.seen.note_stats(&stream.stats());
+    let seen = std::mem::take(&mut ledger.seen);
+    Ok(Outcome { stream, seen })
+}
+
+struct DeadLetterOffice {
+    ledger: Shared,
+    choosy: bool,
+}
+
+impl kinesis_sink::DeadLetter for DeadLetterOffice {
+    fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+        if self.choosy && number_of_record(undelivered.record()).is_multiple_of(3) {
+            return Some(undelivered);
+        }
+        let mut ledger = self.ledger.lock();
+        ledger.seen.note("a dead letter", 1);
+        ledger.hand_back(&undelivered);
+        None
+    }
+}

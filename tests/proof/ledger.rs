@@ -29,6 +29,8 @@ pub struct Ledger {
     made: u64,
     /// How many were accepted.
     pub count: u64,
+    /// Of those that were neither delivered nor handed back, as far as anybody was told.
+    outstanding: Size,
     /// Accepted, and not known to be settled.
     pub open: BTreeSet<u64>,
     receipts: BTreeMap<u64, Receipt>,
@@ -44,10 +46,18 @@ pub struct Ledger {
     pub seen: Seen,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Size {
+    pub records: usize,
+    pub bytes: usize,
+}
+
 /// Of one record.
 #[derive(Debug, Default)]
 pub struct Fate {
     pub accepted: bool,
+    /// Bytes, as long as it is outstanding.
+    outstanding: Option<usize>,
     /// It is in a request.
     pub in_flight: bool,
     /// As the sink was told.
@@ -89,12 +99,31 @@ impl Ledger {
         self.made - 1
     }
 
-    pub fn accept(&mut self, number: u64, receipt: Option<Receipt>) {
+    /// Notes that a record of so many bytes was accepted. Says how much is outstanding with it.
+    pub fn accept(&mut self, number: u64, bytes: usize, receipt: Option<Receipt>) -> Size {
         self.count += 1;
         self.seen.note("an accepted record", 1);
         self.fates.entry(number).or_default().accepted = true;
         self.open.insert(number);
         self.receipts.extend(receipt.map(|receipt| (number, receipt)));
+        self.fate_mut(number).outstanding = Some(bytes);
+        self.outstanding.records += 1;
+        self.outstanding.bytes += bytes;
+        self.outstanding
+    }
+
+    /// An answer says that the record lies there.
+    pub fn deliver(&mut self, number: u64, place: Place) {
+        let fate = self.fate_mut(number);
+        fate.places.push(place);
+        self.no_longer_outstanding(number);
+    }
+
+    fn no_longer_outstanding(&mut self, number: u64) {
+        if let Some(bytes) = self.fate_mut(number).outstanding.take() {
+            self.outstanding.records -= 1;
+            self.outstanding.bytes -= bytes;
+        }
     }
 
     /// A record that is not accepted comes back as it was.
@@ -131,6 +160,7 @@ impl Ledger {
     pub fn hand_back(&mut self, undelivered: &Undelivered) {
         let number = number_of_record(undelivered.record());
         self.open.remove(&number);
+        self.no_longer_outstanding(number);
         let fate = self.fates.entry(number).or_default();
         let (accepted, twice) = (fate.accepted, std::mem::replace(&mut fate.ended, true));
         let delivered = !fate.places.is_empty() && !undelivered.may_be_written();

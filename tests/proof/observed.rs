@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Sink, SinkExt};
-use kinesis_sink::{KinesisSink, Producer, Record, SinkError};
+use kinesis_sink::{KinesisSink, Producer, Receipt, Record, SinkError};
 
-use super::drawn::{Drawn, Settings};
+use super::drawn::Drawn;
 use super::ledger::Shared;
 use super::records::number_of_record;
 use super::stack::Boxed;
 
 /// What can be told of a sink from outside at any time.
 pub trait Look {
-    fn look(&self, ledger: &Shared, settings: &Settings);
+    fn look(&self, ledger: &Shared, drawn: &Drawn);
 }
 
 /// Hands everything on to the sink, and checks what it holds after each call.
@@ -30,8 +30,22 @@ impl<Si: Look> Observed<Si> {
         Self { sink, ledger: ledger.clone(), drawn: drawn.clone() }
     }
 
+    /// Notes that a record of so many bytes was accepted, which must not be more than there is room for.
+    pub fn accept(&self, number: u64, bytes: usize, receipt: Option<Receipt>) {
+        let mut ledger = self.ledger.lock();
+        let outstanding = ledger.accept(number, bytes, receipt);
+        let settings = &self.drawn.settings;
+        // A record that failed is outstanding until somebody reads its receipt.
+        let fits = self.drawn.may_fail()
+            || (outstanding.records <= settings.buffer_records
+                && outstanding.bytes <= self.drawn.most_bytes());
+        if !fits {
+            ledger.broken(|| format!("{outstanding:?} are more than the bounds: {settings:?}"));
+        }
+    }
+
     pub fn look(&self) {
-        self.sink.look(&self.ledger, &self.drawn.settings);
+        self.sink.look(&self.ledger, &self.drawn);
     }
 }
 
@@ -52,7 +66,7 @@ where
         let number = number_of_record(&record);
         let (record, receipt) = self.drawn.records.tracked(number, record);
         match self.sink.start_send_unpin(record) {
-            Ok(()) => self.ledger.lock().accept(number, receipt),
+            Ok(()) => self.accept(number, copy.size(), receipt),
             Err(SinkError::NotAccepted(refused)) => {
                 self.ledger.lock().refuse(&copy, &refused);
                 return Err(refused.into());
@@ -80,7 +94,7 @@ where
 }
 
 impl Look for KinesisSink<Boxed> {
-    fn look(&self, ledger: &Shared, settings: &Settings) {
+    fn look(&self, ledger: &Shared, drawn: &Drawn) {
         let held = self.undelivered().into_iter().map(number_of_record).collect::<Vec<_>>();
         let totals = self.totals();
         let mut ledger = ledger.lock();
@@ -91,11 +105,11 @@ impl Look for KinesisSink<Boxed> {
             ledger.broken(|| format!("of {accepted} accepted: {totals:?}, {self:?}"));
         }
         let count = self.waiting() + self.in_flight() + self.failed();
-        if count != held.len() || count > settings.buffer_records {
+        if count != held.len() || count > drawn.settings.buffer_records {
             ledger.broken(|| format!("{} records held, as it says {self:?}", held.len()));
         }
-        if self.held_bytes() > settings.most_bytes() {
-            ledger.broken(|| format!("more bytes than {}: {self:?}", settings.most_bytes()));
+        if self.held_bytes() > drawn.most_bytes() {
+            ledger.broken(|| format!("more bytes than {}: {self:?}", drawn.most_bytes()));
         }
         if !held.is_sorted_by(|one, next| one < next) {
             ledger.broken(|| format!("not in the order of acceptance: {held:?}"));
@@ -110,5 +124,5 @@ impl Look for KinesisSink<Boxed> {
 
 /// Its driver moves between the calls.
 impl Look for Producer {
-    fn look(&self, _: &Shared, _: &Settings) {}
+    fn look(&self, _: &Shared, _: &Drawn) {}
 }

@@ -140,7 +140,7 @@ impl Worker {
             let copy = self.drawn.records.record(number);
             let (record, receipt) = self.drawn.records.tracked(number, copy.clone());
             match timeout(patience, self.producer.sink.send(record)).await {
-                Ok(Ok(())) => self.producer.ledger.lock().accept(number, receipt),
+                Ok(Ok(())) => self.producer.accept(number, copy.size(), receipt),
                 Ok(Err(refused)) => return self.heed(&copy, &refused),
                 Err(_) => {
                     return self.producer.ledger.lock().seen.note("a future that was dropped", 1);
@@ -154,7 +154,7 @@ impl Worker {
             let patience = self.patience();
             let copy = self.drawn.records.record(number);
             match timeout(patience, self.producer.sink.put(copy.clone())).await {
-                Ok(Ok(receipt)) => self.producer.ledger.lock().accept(number, Some(receipt)),
+                Ok(Ok(receipt)) => self.producer.accept(number, copy.size(), Some(receipt)),
                 Ok(Err(refused)) => return self.heed(&copy, &refused),
                 Err(_) => {
                     return self.producer.ledger.lock().seen.note("a future that was dropped", 1);
@@ -171,7 +171,7 @@ impl Worker {
                 false => self.producer.sink.try_send(copy.clone()).map(|()| None),
             };
             match tried {
-                Ok(receipt) => self.producer.ledger.lock().accept(number, receipt),
+                Ok(receipt) => self.producer.accept(number, copy.size(), receipt),
                 Err(refused) => return self.heed(&copy, &refused),
             }
         }

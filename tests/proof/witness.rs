@@ -178,11 +178,12 @@ fn note_result(
         }
     };
     for (number, member) in entry.numbers.iter().zip(&entry.members) {
-        ledger.fate_mut(*number).places.push(Place {
+        let place = Place {
             shard_id: place.shard_id().to_owned(),
             sequence_number: place.sequence_number().to_owned(),
             sub_sequence_number: member.sub_sequence_number(),
-        });
+        };
+        ledger.deliver(*number, place);
     }
 }
 

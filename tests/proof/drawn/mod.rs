@@ -135,6 +135,13 @@ impl Drawn {
         builder.build().expect("the settings are valid")
     }
 
+    /// The most bytes that may be accepted and not settled. The last record crosses the bound; of a producer
+    /// two records can, if they are larger than half of it.
+    pub fn most_bytes(&self) -> usize {
+        let across = if matches!(self.caller, Caller::Owner(_)) { 1 } else { 2 };
+        self.settings.buffer_bytes + across * self.settings.limits.record_bytes()
+    }
+
     /// Whether a record may fail for good.
     pub fn may_fail(&self) -> bool {
         let settings = &self.settings;

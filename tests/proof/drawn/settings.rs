@@ -90,11 +90,6 @@ impl Settings {
         self.aggregation != Aggregation::Off
     }
 
-    /// The most bytes that the sink may hold with its last record.
-    pub fn most_bytes(&self) -> usize {
-        self.buffer_bytes + self.limits.record_bytes()
-    }
-
     pub fn builder(&self, stream: &SimStream) -> SinkBuilder {
         let mut builder = KinesisSink::builder()
             .with_seed(self.seed)

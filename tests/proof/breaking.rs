@@ -1,5 +1,5 @@
-//! A service that breaks now and then: connections that end after the request was written, panics, and
-//! failures to become ready.
+//! A service that breaks now and then: connections that end after the request was written, answers of the
+//! wrong length, panics, and failures to become ready.
 
 use std::future::Future;
 use std::io;
@@ -22,6 +22,7 @@ use super::stack::Boxed;
 pub struct Breaking {
     service: Boxed,
     broken: f64,
+    miscounted: f64,
     panics: f64,
     unready: f64,
     /// Of all clones.
@@ -37,7 +38,15 @@ impl Breaking {
         let ledger = ledger.clone();
         let [panics, unready] =
             [trouble.panics, trouble.unready].map(|share| if survives { share } else { 0.0 });
-        Self { service, broken: trouble.broken, panics, unready, rng, ledger }
+        Self {
+            service,
+            broken: trouble.broken,
+            miscounted: trouble.miscounted,
+            panics,
+            unready,
+            rng,
+            ledger,
+        }
     }
 
     fn happens(&self, share: f64) -> bool {
@@ -48,6 +57,15 @@ impl Breaking {
 /// Without the hook, which would print it.
 fn panic_quietly() -> ! {
     resume_unwind(Box::new("a panic on purpose"))
+}
+
+fn miscounted(answer: PutRecordsResponse, too_many: bool) -> PutRecordsResponse {
+    let mut results = answer.into_results();
+    let first = results.remove(0);
+    if too_many {
+        results.extend([first.clone(), first]);
+    }
+    PutRecordsResponse::new(results)
 }
 
 impl Service<PutRecordsRequest> for Breaking {
@@ -67,6 +85,7 @@ impl Service<PutRecordsRequest> for Breaking {
             panic_quietly();
         }
         let (breaks, panics) = (self.happens(self.broken), self.happens(self.panics / 2.0));
+        let miscounts = self.happens(self.miscounted).then(|| self.rng.lock().unwrap().bool());
         let call = self.service.call(request);
         Box::pin(async move {
             let answer = call.await;
@@ -78,7 +97,10 @@ impl Service<PutRecordsRequest> for Breaking {
                 let kind = PutRecordsErrorKind::Dispatch;
                 return Err(PutRecordsError::new(kind, Some(reset.into())).into());
             }
-            answer
+            match miscounts {
+                Some(too_many) => answer.map(|answer| miscounted(answer, too_many)),
+                None => answer,
+            }
         })
     }
 }

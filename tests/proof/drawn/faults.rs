@@ -18,6 +18,8 @@ pub struct Trouble {
     pub damaged: f64,
     /// The share of requests whose connection breaks after they were written.
     pub broken: f64,
+    /// The share of answers that have a result too few or too many.
+    pub miscounted: f64,
     /// The share of requests at which the service panics.
     pub panics: f64,
     /// How often the service is asked whether it is ready, and fails.
@@ -87,6 +89,7 @@ impl Trouble {
             fatal: fatal > 0.0,
             damaged: some(rng, 3, 0.4),
             broken: some(rng, 4, 0.2),
+            miscounted: some(rng, 5, 0.2),
             panics: some(rng, 6, 0.1),
             unready: some(rng, 8, 0.1),
         }

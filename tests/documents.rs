@@ -1,0 +1,56 @@
+//! What the documents point at is there: files, and the tests that they name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A link of a document: `[text](target)`.
+struct Link<'a> {
+    text: &'a str,
+    target: &'a str,
+}
+
+fn links(document: &str) -> impl Iterator<Item = Link<'_>> {
+    document.split("](").zip(document.split("](").skip(1)).filter_map(|(before, after)| {
+        let text = before.rsplit_once('[')?.1;
+        let target = after.split_once(')')?.0;
+        Some(Link { text, target })
+    })
+}
+
+/// The documents that lie here.
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = [root.to_owned(), root.join("docs")].into_iter().flat_map(|folder| {
+        let files = fs::read_dir(&folder).expect("the folder can be read");
+        files.map(|file| file.expect("its files can be listed").path())
+    });
+    files.filter(|file| file.extension().is_some_and(|kind| kind == "md")).collect()
+}
+
+#[test]
+fn every_file_and_every_test_that_a_document_names_is_there() {
+    let mut named = 0;
+    for path in documents() {
+        let document = fs::read_to_string(&path).unwrap();
+        let folder = path.parent().expect("a file lies in a folder");
+        for Link { text, target } in links(&document) {
+            let file = target.split('#').next().unwrap_or_default();
+            if target.contains("://") || file.is_empty() {
+                continue;
+            }
+            let told = format!("{}: [{text}]({target})", path.display());
+            assert!(folder.join(file).exists(), "no such file: {told}");
+            if let Some(test) = text.strip_prefix('`').filter(|_| file.ends_with(".rs")) {
+                let test = test.trim_end_matches('`');
+                assert!(has_function(&folder.join(file), test), "no such function: {told}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 50, "only {named} tests are named");
+}
+
+fn has_function(file: &Path, name: &str) -> bool {
+    let source = fs::read_to_string(file).unwrap();
+    [format!("fn {name}("), format!("fn {name}<")].iter().any(|start| source.contains(start))
+}

@@ -25,6 +25,7 @@ mod seen;
 mod stack;
 mod tasks;
 mod witness;
+mod worker;
 
 use std::sync::Mutex;
 

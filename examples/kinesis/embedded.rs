@@ -7,7 +7,7 @@ use aws_sdk_kinesis::config::Credentials;
 use aws_sdk_kinesis::types::StreamStatus;
 use axum::extract::DefaultBodyLimit;
 use ferrokinesis::create_app;
-use ferrokinesis::store::StoreOptions;
+use ferrokinesis::store::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -18,6 +18,7 @@ pub const STREAM: &str = "example";
 pub struct Embedded {
     client: Client,
     endpoint: String,
+    store: Store,
     server: JoinHandle<()>,
 }
 
@@ -31,7 +32,7 @@ impl Embedded {
             enforce_limits,
             ..StoreOptions::default()
         };
-        let (app, _store) = create_app(options);
+        let (app, store) = create_app(options);
         // axum's own limit of 2 MB would refuse most requests.
         let app = app.layer(DefaultBodyLimit::max(16 << 20));
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
@@ -43,7 +44,7 @@ impl Embedded {
         });
         let client = client(&endpoint).await;
         create_stream(&client, shards).await.context("the embedded server has no stream")?;
-        Ok(Self { client, endpoint, server })
+        Ok(Self { client, endpoint, store, server })
     }
 
     pub fn client(&self) -> &Client {
@@ -52,6 +53,12 @@ impl Embedded {
 
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// What it holds, in its own words.
+    #[allow(dead_code, reason = "not every user of this module looks into it")]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 }
 

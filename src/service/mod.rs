@@ -31,6 +31,7 @@ mod classify;
 mod describe;
 mod error;
 mod list_shards;
+mod message;
 mod protocol;
 mod request;
 mod response;

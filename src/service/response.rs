@@ -4,7 +4,7 @@ use bytes_utils::Str;
 use smol_str::SmolStr;
 
 use super::classify::INCOMPLETE_RESULT;
-use super::error::without_values;
+use super::message::without_values;
 
 /// The answer to one request: a result per entry, in the request's order.
 ///

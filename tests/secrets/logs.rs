@@ -1,0 +1,116 @@
+//! Listens to everything that is logged, at TRACE, of every target.
+//!
+//! There is one subscriber for the whole process, see `tests/logs`.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Write};
+use std::sync::Once;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::marks::{self, found_in};
+
+/// What was logged on this thread, which has a test of its own.
+#[derive(Default)]
+struct Heard {
+    /// Of this crate, in full.
+    ours: Vec<String>,
+    /// Which secrets the others showed, by target.
+    shown: BTreeMap<String, BTreeSet<&'static str>>,
+}
+
+thread_local! {
+    static HEARD: RefCell<Heard> = RefCell::default();
+}
+
+/// From now on everything is heard.
+pub fn listen() {
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| tracing_subscriber::registry().with(Ear).init());
+}
+
+/// What this crate has logged so far.
+pub fn ours() -> Vec<String> {
+    HEARD.with_borrow(|heard| heard.ours.clone())
+}
+
+/// That this crate has logged something and no secret, and that the others kept to what is known of them.
+#[track_caller]
+pub fn assert_unmarked() {
+    let ours = ours();
+    assert!(!ours.is_empty(), "nothing was heard");
+    ours.iter().for_each(|line| marks::assert_unmarked("a log", line));
+    let shown = HEARD.with_borrow(|heard| heard.shown.clone());
+    for (target, secrets) in shown {
+        let known = THEIRS.iter().find(|(known, _)| *known == target);
+        let known = known.map_or(&[][..], |(_, known)| known);
+        let is_known = secrets.iter().all(|secret| known.contains(secret));
+        assert!(is_known, "{target} shows {secrets:?}: filter it, and say so in SECURITY.md");
+    }
+}
+
+/// What the SDK shows by itself, at TRACE or DEBUG. SECURITY.md says what to filter.
+const THEIRS: [(&str, &[&str]); 4] = [
+    ("aws_sigv4::http_request::sign", &["an access key id"]),
+    ("aws_smithy_runtime::client::orchestrator", &QUOTED),
+    ("aws_smithy_runtime::client::orchestrator::auth", &["an access key id"]),
+    ("aws_smithy_runtime::client::orchestrator::http", &QUOTED),
+];
+
+/// Where an answer is shown, so is whatever it quotes.
+const QUOTED: [&str; 5] =
+    ["a payload", "a partition key", "a hash key", "an access key id", "a session token"];
+
+struct Ear;
+
+impl<S: Subscriber + for<'lookup> LookupSpan<'lookup>> Layer<S> for Ear {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        note(attributes.metadata(), |text| attributes.record(text));
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(metadata) = context.metadata(id) {
+            note(metadata, |text| values.record(text));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        note(event.metadata(), |text| event.record(text));
+    }
+}
+
+fn note(metadata: &Metadata<'_>, write: impl FnOnce(&mut Text)) {
+    let mut text = Text(metadata.name().to_owned());
+    write(&mut text);
+    let target = metadata.target();
+    let shown = found_in(&text.0);
+    HEARD.with_borrow_mut(|heard| {
+        if target == "kinesis_sink" || target.starts_with("kinesis_sink::") {
+            heard.ours.push(text.0);
+            return;
+        }
+        if !shown.is_empty() {
+            heard.shown.entry(target.to_owned()).or_default().extend(shown);
+        }
+    });
+}
+
+/// Fields as they are told to those who write logs.
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {}={value:?}", field.name()).unwrap();
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        write!(self.0, " {}={value}", field.name()).unwrap();
+    }
+}

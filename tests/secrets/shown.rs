@@ -1,0 +1,114 @@
+//! `Debug` and `Display` of every public type that can hold a secret.
+
+use std::error::Error;
+
+use futures::SinkExt;
+use kinesis_sink::aggregate::{Member, deaggregate, encode};
+use kinesis_sink::service::{
+    Entry, EntryError, PutRecords, PutRecordsError, PutRecordsErrorKind, PutRecordsRequest,
+    PutRecordsResponse, ShardLister, StreamDescriber,
+};
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::timeout::Timeout;
+use kinesis_sink::trace::Trace;
+use kinesis_sink::{HashKey, Key, KinesisSink, PartitionKey, SinkError};
+use tower::Service;
+
+use super::failures::with_credentials;
+use super::marks::{
+    self, HASH_KEY, KEY, PAYLOAD, assert_debug_unmarked, assert_display_unmarked,
+    assert_error_unmarked,
+};
+
+fn entry() -> Entry {
+    let record = marks::record();
+    Entry::new(record.data().clone(), Some(KEY.into()), record.explicit_hash_key())
+}
+
+fn request() -> PutRecordsRequest {
+    PutRecordsRequest::new("example".parse().unwrap(), vec![entry(), entry()])
+}
+
+#[test]
+fn records_and_what_is_made_of_them() {
+    let (record, receipt) = marks::record().tracked();
+    assert_debug_unmarked(&(&record, &receipt));
+    assert_debug_unmarked(&(Key::from(KEY), PartitionKey::from(KEY), HashKey::new(HASH_KEY)));
+    assert_debug_unmarked(&(entry(), request()));
+    let member = Member::new(KEY, PAYLOAD).with_explicit_hash_key(HASH_KEY);
+    let data = encode(&[member.clone(), member.clone()]).unwrap();
+    let mut members = deaggregate(&data);
+    assert_debug_unmarked(&(&member, &members));
+    assert_debug_unmarked(&members.next());
+    assert_debug_unmarked(&deaggregate(record.data()));
+}
+
+#[test]
+fn errors_about_a_record() {
+    let stream = SimStream::new(1);
+    let mut sink = KinesisSink::builder().build_with(stream.service(), "example").unwrap();
+    let long = |text: &str, times: usize| text.repeat(times);
+    for record in [
+        marks::record().with_partition_key(""),
+        marks::record().with_partition_key(long(KEY, 20)),
+        kinesis_sink::Record::from((KEY, long(PAYLOAD, 50_000))),
+    ] {
+        let refused: SinkError = sink.start_send_unpin(record).unwrap_err();
+        assert_error_unmarked(&refused);
+        let SinkError::NotAccepted(refused) = refused else { panic!("{refused}") };
+        assert_error_unmarked(&refused);
+        assert_display_unmarked(&refused);
+        assert_debug_unmarked(refused.record());
+    }
+    assert_error_unmarked(&format!("{HASH_KEY}0").parse::<HashKey>().unwrap_err());
+    assert_error_unmarked(&KEY.parse::<HashKey>().unwrap_err());
+}
+
+#[test]
+fn what_answers_are_read_into() {
+    let value = format!("Value '{KEY}' at 'records.1.member.partitionKey' is not right");
+    let of_entry = EntryError::new("ValidationException", &value);
+    assert_display_unmarked(&of_entry);
+    let response = PutRecordsResponse::new(vec![Err(of_entry.clone()), Err(of_entry)]);
+    assert_debug_unmarked(&(&response, response.errors()));
+    let of_request = PutRecordsError::service(Some("ValidationException"), Some(&value), Some(400));
+    assert_error_unmarked(&of_request);
+    let source: Box<dyn Error + Send + Sync> = of_request.into();
+    let wrapped = PutRecordsError::new(PutRecordsErrorKind::Response, Some(source));
+    assert_error_unmarked(&wrapped);
+}
+
+#[tokio::test]
+async fn services_clients_and_what_is_under_way() {
+    let stream = SimStream::new(1);
+    let client = with_credentials(&stream.client());
+    let put_records = PutRecords::new(&client);
+    assert_debug_unmarked(&(
+        &put_records,
+        ShardLister::new(&client),
+        StreamDescriber::new(&client),
+    ));
+    let mut service = stream.service();
+    let call = service.call(request());
+    assert_debug_unmarked(&service);
+    call.await.unwrap();
+    let limit = std::time::Duration::from_secs(1);
+    let ready = |_: PutRecordsRequest| {
+        std::future::ready(Ok::<_, PutRecordsError>(PutRecordsResponse::new(Vec::new())))
+    };
+    assert_debug_unmarked(&Timeout::new(tower::service_fn(ready), limit).call(request()));
+    assert_debug_unmarked(&Trace::new(tower::service_fn(ready)).call(request()));
+    #[cfg(feature = "metrics")]
+    {
+        let mut measured = kinesis_sink::metrics::Metrics::new(tower::service_fn(ready));
+        assert_debug_unmarked(&measured.call(request()));
+    }
+    assert_debug_unmarked(&(&stream, SimStream::builder(), stream.stats()));
+    assert_eq!(stream.written()[0].data(), PAYLOAD);
+    assert_debug_unmarked(&stream.written());
+    let producer = KinesisSink::builder().build(&client, "example").unwrap().spawn();
+    let receipt = producer.put(marks::record()).await.unwrap();
+    assert_debug_unmarked(&receipt.await.unwrap());
+    assert_debug_unmarked(&(producer.totals(), producer.limits(), producer.stream()));
+    producer.close().await.unwrap();
+}

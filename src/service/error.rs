@@ -3,7 +3,7 @@ use std::fmt;
 
 use tower::BoxError;
 
-use super::message::without_quotes;
+use super::words;
 use crate::stream::{RegionMismatch, StreamId};
 
 /// Why a whole request failed; a lookup's, too, see [`LookupError`]. Names no type of the SDK, whose types
@@ -52,12 +52,13 @@ impl PutRecordsError {
         Self { kind, code: None, message: None, status: None, request_id: None, source }
     }
 
-    /// The service's error answer: its code and message, and the status of the HTTP response.
+    /// The service's error answer: its code and message, and the status of the HTTP response. Of a message
+    /// 1,024 characters are kept, of a code 128, without line breaks.
     #[must_use]
     pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
         Self {
-            code: code.map(str::to_owned),
-            message: message.map(without_quotes),
+            code: code.map(|code| words::code(code.to_owned())),
+            message: message.map(words::of_request),
             status,
             ..Self::new(PutRecordsErrorKind::Service, None)
         }

@@ -31,11 +31,11 @@ mod classify;
 mod describe;
 mod error;
 mod list_shards;
-mod message;
 mod protocol;
 mod request;
 mod response;
 mod sdk;
+mod words;
 
 pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
 pub use describe::StreamDescriber;

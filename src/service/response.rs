@@ -4,7 +4,7 @@ use bytes_utils::Str;
 use smol_str::SmolStr;
 
 use super::classify::INCOMPLETE_RESULT;
-use super::message::without_values;
+use super::words;
 
 /// The answer to one request: a result per entry, in the request's order.
 ///
@@ -111,10 +111,11 @@ pub struct EntryError {
 }
 
 impl EntryError {
-    /// An entry's error with the service's code and message.
+    /// An entry's error with the service's code and message. Of a message 1,024 characters are kept, of a
+    /// code 128, without line breaks.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl AsRef<str>) -> Self {
-        Self { code: code.into(), message: without_values(message.as_ref()) }
+        Self { code: words::code(code.into()), message: words::of_entry(message.as_ref()) }
     }
 
     /// The service's code, such as `ProvisionedThroughputExceededException`.

@@ -111,3 +111,19 @@ async fn answers_that_are_none_are_not_quoted() {
     }
     logs::assert_unmarked();
 }
+
+/// A line of a log, and a report about a record, stay what they are.
+#[tokio::test(start_paused = true)]
+async fn a_server_cannot_write_lines_of_its_own_or_endless_ones() {
+    logs::listen();
+    let forged = format!("\n2026-11-23T00:00:00Z WARN forged: {}\r\u{1b}[31m", "x".repeat(100_000));
+    for (code, message) in [("InvalidArgumentException", &*forged), (&forged, "a message")] {
+        assert_told_unmarked(error(400, code, message)).await;
+        assert_told_unmarked(entry_error(code, message)).await;
+        assert_told_unmarked(error(500, code, message)).await;
+    }
+    for line in logs::ours() {
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(line.len() < 10_000, "{} bytes: {line:.100}", line.len());
+    }
+}

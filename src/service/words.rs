@@ -1,12 +1,46 @@
-//! What may be passed on of a service's messages.
+//! What may be passed on of a service's words.
 
 use memchr::memmem;
+
+/// The most characters that are kept of a code. The longest known one has 38.
+const CODE_CHARS: usize = 128;
+/// The most characters that are kept of a message.
+const MESSAGE_CHARS: usize = 1024;
+
+/// An error's code, as it may be passed on.
+pub(super) fn code(code: String) -> String {
+    in_one_line(code, CODE_CHARS)
+}
+
+/// The message of an error of a whole request, as it may be passed on.
+pub(super) fn of_request(message: &str) -> String {
+    in_one_line(without_quotes(message), MESSAGE_CHARS)
+}
+
+/// The message of an entry's error, as it may be passed on.
+pub(super) fn of_entry(message: &str) -> String {
+    in_one_line(without_values(message), MESSAGE_CHARS)
+}
+
+/// No line breaks, with which a server could write lines of its own into a log, and no more than so many
+/// characters.
+fn in_one_line(text: String, most: usize) -> String {
+    if text.len() <= most && !text.bytes().any(|byte| byte.is_ascii_control()) {
+        return text;
+    }
+    let visible = |char: char| if char.is_control() { ' ' } else { char };
+    let mut kept: String = text.chars().take(most).map(visible).collect();
+    if text.chars().nth(most).is_some() {
+        kept.push('…');
+    }
+    kept
+}
 
 /// A message without what it quotes from the request: values, and what was signed.
 ///
 /// A service that cannot verify a signature quotes the string that should have been signed, with all
 /// headers and so with the session token, or the header with the access key id. It does so at the end.
-pub(super) fn without_quotes(message: &str) -> String {
+fn without_quotes(message: &str) -> String {
     const QUOTES: [&str; 3] = ["The Canonical String", "The String-to-Sign", "Authorization="];
     let begin = |quote: &&str| memmem::find(message.as_bytes(), quote.as_bytes());
     match QUOTES.iter().filter_map(begin).min() {
@@ -18,7 +52,7 @@ pub(super) fn without_quotes(message: &str) -> String {
 /// A message without the values that it quotes from the request, which can be partition keys or explicit
 /// hash keys: `Value '..' at 'records.1.member.partitionKey' failed to satisfy constraint: ..`,
 /// `Invalid ExplicitHashKey. [..] Specified value was ..`.
-pub(super) fn without_values(message: &str) -> String {
+fn without_values(message: &str) -> String {
     const BEGIN: &str = "Value '";
     const END: &str = "' at '";
     const LAST: &str = "Specified value was ";
@@ -57,6 +91,21 @@ mod tests {
         assert_eq!(without_values(hash_key), "Invalid ExplicitHashKey. Specified value was …");
         let both = "Value 'MARKER' at 'x'. Specified value was 1. Specified value was 2";
         assert_eq!(without_values(both), "Value '…' at 'x'. Specified value was …");
+    }
+
+    #[test]
+    fn words_stay_in_one_line_and_short() {
+        let throttled = "Rate exceeded for shard shardId-000000000000";
+        assert_eq!(of_entry(throttled), throttled);
+        assert_eq!(of_request("one\r\ntwo\u{1b}[31m\u{85}"), "one  two [31m ");
+        assert_eq!(code("A\0B".to_owned()), "A B");
+        for most in [CODE_CHARS, MESSAGE_CHARS] {
+            assert_eq!(in_one_line("é".repeat(most), most), "é".repeat(most));
+            assert_eq!(in_one_line("é".repeat(most + 1), most), "é".repeat(most) + "…");
+        }
+        // Cut only after what is quoted was found.
+        let value = format!("Value '{}' at 'x'", "MARKER".repeat(1_000));
+        assert_eq!(of_request(&value), "Value '…' at 'x'");
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Record {
 
     /// Puts the same payload in another place in memory.
     pub(crate) fn share_data(&mut self, copy: Bytes) {
-        debug_assert_eq!(self.data, copy);
+        debug_assert!(self.data == copy, "the payload is the same");
         self.data = copy;
     }
 

@@ -113,6 +113,30 @@ async fn access_denied_and_no_such_stream_are_told_and_keep_the_records() {
     }
 }
 
+/// As gateways and load balancers give it.
+fn page(status: u16, body: &'static str) -> Rule {
+    mock!(Client::put_records).then_http_response(move || {
+        let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+        response.headers_mut().insert("x-amzn-requestid", "the-request-id");
+        response
+    })
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_the_services_tells_its_status() {
+    for (status, body) in
+        [(502, "<html>Bad Gateway</html>"), (403, r#"{"message":"Forbidden"}"#), (200, "garbage")]
+    {
+        let service = PutRecords::new(&client(&[&page(status, body)]));
+        let entry = Entry::new("data".into(), Some("key".into()), None);
+        let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);
+        let error = service.oneshot(request).await.unwrap_err();
+        let told = (error.kind(), error.status(), error.request_id());
+        assert_eq!(told, (PutRecordsErrorKind::Response, Some(status), Some("the-request-id")));
+        assert_eq!(error.to_string(), format!("the answer cannot be read (HTTP {status})"));
+    }
+}
+
 #[tokio::test]
 async fn a_response_of_the_wrong_length_settles_nothing() {
     for length in [0, 2, 4] {

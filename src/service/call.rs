@@ -74,7 +74,11 @@ where
         SdkError::ConstructionFailure(_) => PutRecordsErrorKind::Construction,
         _ => PutRecordsErrorKind::Response,
     };
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let request_id = error.request_id().map(str::to_owned);
     // What the SDK keeps beside the source (the raw response) may be large, and says no more.
     let source = error.into_source().unwrap_or_else(Into::into);
     PutRecordsError::new(kind, Some(source))
+        .with_status(status)
+        .with_request_id(request_id.as_deref())
 }

@@ -64,6 +64,11 @@ impl PutRecordsError {
         }
     }
 
+    pub(super) fn with_status(mut self, status: Option<u16>) -> Self {
+        self.status = status;
+        self
+    }
+
     pub(crate) fn with_request_id(mut self, request_id: Option<&str>) -> Self {
         self.request_id = request_id.map(str::to_owned);
         self
@@ -113,20 +118,17 @@ impl fmt::Display for PutRecordsError {
                 if let Some(message) = self.message() {
                     write!(f, ": {message}")?;
                 }
-                if let Some(status) = self.status {
-                    write!(f, " (HTTP {status})")?;
-                }
-                Ok(())
             }
-            PutRecordsErrorKind::Timeout => f.write_str("the SDK's time-out passed"),
-            PutRecordsErrorKind::Dispatch => f.write_str("the request got no answer"),
-            PutRecordsErrorKind::Construction => f.write_str("the request could not be built"),
-            PutRecordsErrorKind::Response => f.write_str("the answer cannot be read"),
+            PutRecordsErrorKind::Timeout => f.write_str("the SDK's time-out passed")?,
+            PutRecordsErrorKind::Dispatch => f.write_str("the request got no answer")?,
+            PutRecordsErrorKind::Construction => f.write_str("the request could not be built")?,
+            PutRecordsErrorKind::Response => f.write_str("the answer cannot be read")?,
             PutRecordsErrorKind::WrongLength { entries, results } => {
-                write!(f, "{results} results came back for {entries} entries")
+                write!(f, "{results} results came back for {entries} entries")?;
             }
-            PutRecordsErrorKind::Region => f.write_str("the request was not sent"),
+            PutRecordsErrorKind::Region => f.write_str("the request was not sent")?,
         }
+        self.status.map_or(Ok(()), |status| write!(f, " (HTTP {status})"))
     }
 }
 

@@ -138,6 +138,31 @@ async fn an_error_that_is_not_the_services_tells_its_status() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_too_large_for_a_gateway_is_split() {
+    let (too_large, one, two) = (page(413, ""), all_delivered(1), all_delivered(2));
+    let mut sink = sink(&[&too_large, &one, &two]);
+    sink.send_all(&mut records()).await.unwrap();
+    assert_eq!((too_large.num_calls(), sink.totals().delivered), (1, 3));
+    let refused = too_large_alone().await;
+    assert!(refused.to_string().contains("HTTP 413"), "{refused}");
+}
+
+/// What is said of a record that no request can carry.
+async fn too_large_alone() -> SinkError {
+    let mut sink = sink(&[&page(413, "<html>Too Large</html>")]);
+    sink.send(Record::from("large")).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn too_many_requests_for_a_gateway_is_a_throttle() {
+    let service = PutRecords::new(&client(&[&page(429, "slow down")]));
+    let entry = Entry::new("data".into(), Some("key".into()), None);
+    let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);
+    let error = service.oneshot(request).await.unwrap_err();
+    assert_eq!(DefaultClassify.classify_error(&error), ErrorClass::Throttled);
+}
+
+#[tokio::test]
 async fn a_response_of_the_wrong_length_settles_nothing() {
     for length in [0, 2, 4] {
         let wrong = results(move || (0..length).map(|_| delivered()).collect());

@@ -209,6 +209,11 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
             credentials.map_or(ErrorClass::Fatal, class_of_credentials)
         }
         PutRecordsErrorKind::Region => ErrorClass::Fatal,
+        // Whoever answers so, with or without a text: a gateway, an emulator. Any other status leaves open
+        // what the text would have said.
+        PutRecordsErrorKind::Response if matches!(error.status(), Some(413 | 429)) => {
+            class_of_status(error.status())
+        }
         PutRecordsErrorKind::Dispatch
         | PutRecordsErrorKind::Timeout
         | PutRecordsErrorKind::Response

@@ -31,7 +31,7 @@ pub enum PutRecordsErrorKind {
     /// The request could not be built: credentials, region, endpoint. Nothing was sent.
     Construction,
     /// An answer came that is none: cut off, or not Kinesis. Whether the records were written is
-    /// unknown.
+    /// unknown, unless its [status](PutRecordsError::status) is 413 or 429.
     Response,
     /// The answer has another number of results than the request has entries, so that nobody knows
     /// which entry a result belongs to.

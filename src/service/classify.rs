@@ -4,7 +4,7 @@ use std::fmt::Write;
 use aws_credential_types::provider::error::CredentialsError;
 use tower::{buffer, load_shed, timeout as tower_timeout};
 
-use super::{EntryError, PutRecordsError, PutRecordsErrorKind};
+use super::{EntryError, PutRecordsError, PutRecordsErrorKind, words};
 use crate::record::AttemptError;
 use crate::timeout::TimeoutError;
 
@@ -244,7 +244,7 @@ pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
         }
     }
     let code = chain(error).find_map(code_of).unwrap_or("Unknown").to_owned();
-    AttemptError { code, message }
+    AttemptError { code, message: words::story(message) }
 }
 
 fn code_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {

@@ -70,7 +70,7 @@ impl PutRecordsError {
     }
 
     pub(crate) fn with_request_id(mut self, request_id: Option<&str>) -> Self {
-        self.request_id = request_id.map(str::to_owned);
+        self.request_id = request_id.map(|id| words::code(id.to_owned()));
         self
     }
 

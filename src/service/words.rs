@@ -12,6 +12,11 @@ pub(super) fn code(code: String) -> String {
     in_one_line(code, CODE_CHARS)
 }
 
+/// What an error and its sources say, as it may be passed on.
+pub(super) fn story(text: String) -> String {
+    in_one_line(text, MESSAGE_CHARS)
+}
+
 /// The message of an error of a whole request, as it may be passed on.
 pub(super) fn of_request(message: &str) -> String {
     in_one_line(without_quotes(message), MESSAGE_CHARS)
@@ -25,7 +30,9 @@ pub(super) fn of_entry(message: &str) -> String {
 /// No line breaks, with which a server could write lines of its own into a log, and no more than so many
 /// characters.
 fn in_one_line(text: String, most: usize) -> String {
-    if text.len() <= most && !text.bytes().any(|byte| byte.is_ascii_control()) {
+    // With this byte begin the control characters beyond ASCII, among others.
+    let suspicious = |byte: u8| byte.is_ascii_control() || byte == 0xc2;
+    if text.len() <= most && !text.bytes().any(suspicious) {
         return text;
     }
     let visible = |char: char| if char.is_control() { ' ' } else { char };
@@ -74,7 +81,7 @@ fn without_values(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::PutRecordsError;
+    use crate::service::{PutRecordsError, PutRecordsErrorKind, attempt_error};
 
     #[test]
     fn quoted_values_are_left_out_of_messages() {
@@ -98,11 +105,17 @@ mod tests {
         let throttled = "Rate exceeded for shard shardId-000000000000";
         assert_eq!(of_entry(throttled), throttled);
         assert_eq!(of_request("one\r\ntwo\u{1b}[31m\u{85}"), "one  two [31m ");
+        assert_eq!(of_entry("a\u{85}£"), "a £");
         assert_eq!(code("A\0B".to_owned()), "A B");
         for most in [CODE_CHARS, MESSAGE_CHARS] {
             assert_eq!(in_one_line("é".repeat(most), most), "é".repeat(most));
             assert_eq!(in_one_line("é".repeat(most + 1), most), "é".repeat(most) + "…");
         }
+        let refused = std::io::Error::other("é".repeat(5 << 20));
+        let error = PutRecordsError::new(PutRecordsErrorKind::Response, Some(refused.into()));
+        let error = error.with_request_id(Some(&"é".repeat(5 << 20)));
+        assert!(attempt_error(&error).message().chars().count() <= MESSAGE_CHARS + 1);
+        assert_eq!(error.request_id().unwrap().chars().count(), CODE_CHARS + 1);
         // Cut only after what is quoted was found.
         let value = format!("Value '{}' at 'x'", "MARKER".repeat(1_000));
         assert_eq!(of_request(&value), "Value '…' at 'x'");

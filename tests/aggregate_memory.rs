@@ -1,54 +1,18 @@
 //! Reading what someone else wrote takes at most 12 bytes per byte of it, and 24 more.
 
+mod held;
 mod protobuf;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use bytes::Bytes;
 use kinesis_sink::aggregate::deaggregate;
 use prost::Message;
 use protobuf::{AggregatedRecord, wrapped};
 
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static MOST_HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-/// Counts what each thread holds, so that tests do not count one another's.
-struct Counting;
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn count(bytes: isize) {
-    let held = HELD.get() + bytes;
-    HELD.set(held);
-    MOST_HELD.set(MOST_HELD.get().max(held));
-}
-
-// SAFETY: the system's allocator does the work. Counting allocates nothing: the cells need no destructor, and
-// so no registration either. `realloc` is the trait's own: a new allocation, a copy, and then the release.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: what holds for this call holds for that one.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: as above; it came from `System.alloc`.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
 /// What `run` returns, and the most bytes that were held meanwhile beyond those held before.
 fn measured<T>(run: impl FnOnce() -> T) -> (T, usize) {
-    let before = HELD.get();
-    MOST_HELD.set(before);
+    let before = held::begin();
     let result = run();
-    (result, (MOST_HELD.get() - before) as usize)
+    (result, (held::most() - before) as usize)
 }
 
 /// Reads all of it, and gives the most that was held meanwhile; holds the promise to it.

@@ -1,0 +1,23 @@
+//! Over real sockets, through the real SDK and a proxy in front of a Kinesis server, with everything that
+//! can happen to a connection: nothing is lost, every run ends, and the logs name the cause.
+#![cfg(feature = "config")]
+
+mod connection;
+#[path = "../../examples/kinesis/embedded.rs"]
+mod embedded;
+mod fault;
+#[path = "../held/mod.rs"]
+mod held;
+mod large;
+mod lasting;
+#[path = "../logs/mod.rs"]
+mod logs;
+mod orders;
+mod passing;
+mod proxy;
+#[allow(dead_code, reason = "the examples need more of it")]
+#[path = "../../examples/kinesis/read_back.rs"]
+mod read_back;
+mod restart;
+mod run;
+mod tls;

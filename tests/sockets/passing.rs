@@ -1,0 +1,136 @@
+//! Faults that pass: everything arrives, through a sink and through a producer, and what may be there
+//! twice is what was written and not answered.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use kinesis_sink::{Limits, Record, SinkBuilder};
+
+use super::fault::{Fault, Spoilt, answer};
+use super::run::{Rig, builder, forward, impatient, in_time, payloads, put_all};
+
+/// So many records go through the sink, and as many through the producer: more requests than the four
+/// that may be in flight at once.
+const RECORDS: usize = 1_000;
+
+/// So many requests are hit by the fault, in the midst of the run.
+const FAULTS: usize = 4;
+
+/// In the logs of both runs the cause is named so.
+async fn passes(fault: Fault, builder: fn() -> SinkBuilder, cause: &str) {
+    let rig = start(&fault, FAULTS).await;
+    forwarding_goes_on(&rig, builder()).await;
+    check(&rig, &fault, FAULTS, cause).await;
+    let rig = start(&fault, FAULTS).await;
+    every_receipt_tells_of_delivery(&rig, builder()).await;
+    check(&rig, &fault, FAULTS, cause).await;
+}
+
+pub async fn start(fault: &Fault, faults: usize) -> Rig {
+    let rig = Rig::start().await;
+    rig.orders().serve(2);
+    rig.orders().spoil(faults, fault);
+    rig
+}
+
+pub async fn forwarding_goes_on(rig: &Rig, builder: SinkBuilder) {
+    let mut sink = rig.sink(builder);
+    forward(&mut sink, 0..RECORDS).await.unwrap();
+    assert_eq!((sink.totals().delivered, sink.failed()), (RECORDS as u64, 0));
+}
+
+async fn every_receipt_tells_of_delivery(rig: &Rig, builder: SinkBuilder) {
+    let producer = rig.sink(builder).spawn();
+    let outcomes = put_all(&producer, 0..RECORDS).await;
+    in_time(producer.close()).await.unwrap();
+    let receipts: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert_eq!(receipts.len(), RECORDS);
+    rig.check(&receipts).await;
+}
+
+pub async fn check(rig: &Rig, fault: &Fault, faults: usize, cause: &str) {
+    assert_eq!(rig.orders().faults(), faults, "it happened");
+    let (found, unanswered) = (rig.find(payloads(0..RECORDS)).await, rig.orders().unanswered());
+    assert_eq!((found.records, found.missing), (RECORDS, 0));
+    match fault {
+        // Each was written without an answer, and sent once more.
+        Fault::Spoil(_) => assert!((1..=unanswered).contains(&found.duplicated), "{found:?}"),
+        // Under a short time-out a busy machine can leave a request unanswered.
+        Fault::TrickleRequest => assert!(found.duplicated <= unanswered, "{found:?}"),
+        Fault::Reset | Fault::Close | Fault::Answer(_) => {
+            assert_eq!((found.duplicated, unanswered), (0, 0));
+        }
+    }
+    rig.check_logs(cause);
+    // The faults can be apart from each other.
+    let (begun, over) = (rig.logs.with("WARN").len(), rig.logs.with("succeed again").len());
+    assert!(begun > 0 && begun == over, "{:#?}", rig.logs.lines());
+}
+
+#[tokio::test]
+async fn a_reset_before_the_request() {
+    passes(Fault::Reset, builder, "Connection reset").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed() {
+    passes(Fault::Close, builder, "connection closed before message completed").await;
+}
+
+#[tokio::test]
+async fn a_reset_after_the_request() {
+    passes(Fault::Spoil(Spoilt::Reset), builder, "Connection reset").await;
+}
+
+#[tokio::test]
+async fn half_an_answer() {
+    passes(Fault::Spoil(Spoilt::Half), builder, "end of file before message length reached").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes() {
+    passes(Fault::Spoil(Spoilt::Never), impatient, "no answer within 2s").await;
+}
+
+#[tokio::test]
+async fn an_answer_at_a_byte_a_second() {
+    passes(Fault::Spoil(Spoilt::Trickle), impatient, "no answer within 2s").await;
+}
+
+#[tokio::test]
+async fn a_request_at_a_byte_a_second() {
+    passes(Fault::TrickleRequest, impatient, "no answer within 2s").await;
+}
+
+/// More than fits into the sockets' buffers, so that the client cannot even write it.
+#[tokio::test]
+async fn a_large_request_at_a_byte_a_second() {
+    const RECORD: usize = 1024 * 1024 - 1;
+    let rig = Rig::start().await;
+    rig.orders().spoil(1, &Fault::TrickleRequest);
+    let payloads = || (0..4).map(|byte| Bytes::from(vec![byte; RECORD]));
+    let limits = Limits::default().with_shard_bytes(1 << 40);
+    let builder = builder().with_limits(limits).with_request_timeout(Duration::from_secs(5));
+    let mut sink = rig.sink(builder);
+    let records = stream::iter(payloads()).map(|payload| Ok(Record::from(("k", payload))));
+    in_time(records.forward(&mut sink)).await.unwrap();
+    assert_eq!(rig.orders().faults(), 1);
+    let found = rig.find(payloads()).await;
+    assert_eq!((found.records, found.missing), (4, 0));
+    assert!(found.duplicated <= rig.orders().unanswered(), "{found:?}");
+    rig.check_logs("no answer within 5s");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_http() {
+    let garbage: Vec<u8> = (0..=u8::MAX).cycle().take(4_096).collect();
+    passes(Fault::Answer(garbage.into()), builder, "invalid HTTP").await;
+}
+
+#[tokio::test]
+async fn an_answer_with_a_body_that_is_none() {
+    let garbage: Vec<u8> = (0..=u8::MAX).cycle().take(4_096).collect();
+    let fault = Fault::Spoil(Spoilt::Other(answer("200 OK", &garbage)));
+    passes(fault, builder, "the answer cannot be read").await;
+}

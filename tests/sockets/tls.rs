@@ -1,0 +1,43 @@
+//! TLS on one side only.
+
+use super::embedded::STREAM;
+use super::fault::Fault;
+use super::lasting::{give_up_after_attempts, take_back};
+use super::run::{Rig, builder};
+
+#[tokio::test]
+async fn tls_to_a_plain_port() {
+    const CAUSE: &str = "TLS handshake failed";
+    let rig = Rig::start().await;
+    let client = rig.client_of(&format!("https://{}", rig.proxy.address()));
+    let sink = builder().with_max_attempts(2).build(&client, STREAM).unwrap();
+    let given_up = give_up_after_attempts(sink, CAUSE).await;
+    let sink = builder().build(&client, STREAM).unwrap();
+    let taken_back = take_back(&rig, sink, CAUSE).await;
+    rig.check_logs(CAUSE);
+    assert!(rig.orders().not_http() > 0);
+    rig.deliver(given_up).await;
+    rig.deliver(taken_back).await;
+}
+
+/// What a TLS server says to one who speaks plain: a fatal alert, `unexpected_message`. Source: RFC 8446,
+/// section 6.
+const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
+
+#[tokio::test]
+async fn no_tls_to_a_port_that_wants_it() {
+    for (fault, cause) in
+        [(Fault::Answer(ALERT.to_vec().into()), "invalid HTTP"), (Fault::Close, "closed")]
+    {
+        let rig = Rig::start().await;
+        rig.orders().spoil_all(&fault);
+        let sink = rig.sink(builder().with_max_attempts(2));
+        let given_up = give_up_after_attempts(sink, cause).await;
+        let taken_back = take_back(&rig, rig.sink(builder()), cause).await;
+        rig.check_logs(cause);
+        assert!(rig.orders().faults() > 0);
+        rig.orders().serve_all();
+        rig.deliver(given_up).await;
+        rig.deliver(taken_back).await;
+    }
+}

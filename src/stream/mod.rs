@@ -152,20 +152,25 @@ impl fmt::Debug for StreamId {
     }
 }
 
-/// Why a text is neither a stream's name nor its ARN.
+/// Why a text is neither a stream's name nor its ARN. It shows what was given with everything escaped that could
+/// be mistaken for something else in a terminal or a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamIdError {
     /// Not a stream name.
     #[error(
-        "`{given}` is not a stream name: use 1 to 128 letters, digits, `_`, `.` or `-`, or an ARN"
+        "`{}` is not a stream name: use 1 to 128 letters, digits, `_`, `.` or `-`, or an ARN",
+        .given.escape_debug()
     )]
     Name {
         /// What was given, shortened.
         given: String,
     },
     /// Starts like an ARN, but one of its fields is wrong.
-    #[error("`{given}` is not a stream's ARN: its {field} should be {expected}")]
+    #[error(
+        "`{}` is not a stream's ARN: its {field} should be {expected}",
+        .given.escape_debug()
+    )]
     Arn {
         /// What was given, shortened.
         given: String,
@@ -227,6 +232,17 @@ mod tests {
         }
         let long = "arn:".repeat(10_000).parse::<StreamId>().unwrap_err().to_string();
         assert!(long.len() < 500, "an error stays short: {}", long.len());
+    }
+
+    #[test]
+    fn what_is_refused_is_shown_in_one_line_of_printable_characters() {
+        for begin in ["", "arn:", "arn:aws:kinesis:"] {
+            let given = format!("{begin}a\0\n\r\u{1b}[31m\u{202e}\u{85}b");
+            let error = given.parse::<StreamId>().unwrap_err().to_string();
+            assert!(error.contains(r"a\0\n\r\u{1b}[31m\u{202e}\u{85}b"), "{error}");
+        }
+        let error = "\u{10ffff}".repeat(1_000).parse::<StreamId>().unwrap_err().to_string();
+        assert!(error.len() < 2_500, "an error stays short: {}", error.len());
     }
 
     #[test]

@@ -1,0 +1,69 @@
+//! The ways that a record goes through the SDK, and how it is read back.
+
+use std::collections::HashMap;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::types::{Record as Read, ShardIteratorType};
+use kinesis_sink::service::PutRecords;
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{KinesisSink, SinkBuilder};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    DirectJson,
+    SdkJson,
+    #[cfg(feature = "cbor")]
+    DirectCbor,
+    #[cfg(feature = "cbor")]
+    SdkCbor,
+}
+
+pub const WAYS: &[Way] = &[
+    Way::DirectJson,
+    Way::SdkJson,
+    #[cfg(feature = "cbor")]
+    Way::DirectCbor,
+    #[cfg(feature = "cbor")]
+    Way::SdkCbor,
+];
+
+impl Way {
+    pub fn service(self, client: &Client) -> PutRecords {
+        let service = PutRecords::new(client).without_stalled_stream_protection();
+        match self {
+            Self::DirectJson => service.with_direct_serialization(),
+            Self::SdkJson => service.with_sdk_serialization(),
+            #[cfg(feature = "cbor")]
+            Self::DirectCbor => service.with_cbor().with_direct_serialization(),
+            #[cfg(feature = "cbor")]
+            Self::SdkCbor => service.with_cbor().with_sdk_serialization(),
+        }
+    }
+
+    pub fn sink(self, kinesis: &SimStream, builder: SinkBuilder) -> KinesisSink<PutRecords> {
+        let client = kinesis.client();
+        let builder = builder.with_list_shards(kinesis.clone());
+        builder.build_with(self.service(&client), "example").unwrap()
+    }
+}
+
+/// All that a consumer reads, by shard and sequence number.
+pub async fn read_back(kinesis: &SimStream) -> HashMap<(String, String), Read> {
+    let client = kinesis.client();
+    let mut found = HashMap::new();
+    for shard in kinesis.shards() {
+        let first = client
+            .get_shard_iterator()
+            .stream_name("example")
+            .shard_id(shard.id())
+            .shard_iterator_type(ShardIteratorType::TrimHorizon);
+        let mut iterator = first.send().await.unwrap().shard_iterator;
+        while let Some(next) = iterator {
+            let page = client.get_records().shard_iterator(next).send().await.unwrap();
+            iterator = page.next_shard_iterator.filter(|_| !page.records.is_empty());
+            let place = |read: &Read| (shard.id().to_owned(), read.sequence_number.clone());
+            found.extend(page.records.into_iter().map(|read| (place(&read), read)));
+        }
+    }
+    found
+}

@@ -1,0 +1,214 @@
+//! Partition keys of every kind that Unicode has.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use futures::SinkExt;
+use futures::future::join_all;
+use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::service::{Entry, PutRecordsRequest};
+use kinesis_sink::shard::hash_of;
+use kinesis_sink::sim::{Faults, SimStream};
+use kinesis_sink::{
+    Aggregation, Delivery, KinesisSink, NotAcceptedReason, PartitionKey, Reason, Receipt, Record,
+    RecordError, SinkBuilder,
+};
+use tower::ServiceExt;
+
+use super::client::{WAYS, Way, read_back};
+
+/// One character of 1, 2, 3 and 4 bytes each.
+const WIDTHS: [&str; 4] = ["k", "ß", "€", "🦀"];
+
+/// Equal to some eyes and not in bytes; combining, from right to left, of no width; at the ends of Unicode; what
+/// writers and readers of JSON treat differently.
+const ODD: &str = concat!(
+    "é|e\u{301}|ﬁ|Å|\u{212b}|İ|ı|ẞ|\u{301}|\u{202e}abc|مفتاح|מפתח\u{200f}|a\u{200b}b|a\u{200d}b|\u{feff}k|",
+    "👩\u{200d}👩\u{200d}👧|\u{d7ff}\u{e000}|\u{fffd}|\u{fffe}|\u{ffff}|\u{10fffe}|\u{10ffff}|",
+    r#""|\|\"|\u0041|\ud83e\udd80|/|</script>|'|{}|null|0|-1|%00|a| |  k  |"#,
+    "a\nb\r\nc\td|k\0|\u{2028}|\u{2029}|\u{85}|\u{a0}",
+);
+
+fn keys() -> Vec<String> {
+    // Up to 23 bytes lie inside of a key.
+    let lengths = [1, 2, 5, 6, 7, 8, 11, 12, 22, 23, 24, 127, 128, 255, 256];
+    let widths = WIDTHS.iter().flat_map(|one| lengths.map(|length| one.repeat(length)));
+    let controls = ('\0'..='\u{9f}').filter(|letter| letter.is_control()).map(String::from);
+    let stacked = format!("Z{}", "\u{300}".repeat(255));
+    let all = widths.chain(controls).chain(ODD.split('|').map(str::to_owned)).chain([stacked]);
+    let mut all: Vec<_> = all.chain(drawn(100)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Keys of any characters; always the same ones.
+fn drawn(count: usize) -> impl Iterator<Item = String> {
+    let mut rng = Rng::with_seed(7);
+    (0..count).map(move |_| {
+        let length = rng.usize(1..=256);
+        std::iter::repeat_with(|| rng.char(..)).take(length).collect()
+    })
+}
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder().with_seed(1)
+}
+
+fn stream() -> SimStream {
+    SimStream::builder().with_shards(4).with_seed(1).build().unwrap()
+}
+
+/// Sends a record under each key, its number for a payload, and gives what its receipt says.
+async fn send(
+    way: Way,
+    kinesis: &SimStream,
+    builder: SinkBuilder,
+    keys: &[String],
+) -> Vec<Delivery> {
+    let mut sink = way.sink(kinesis, builder);
+    let mut receipts: Vec<Receipt> = Vec::new();
+    for (number, key) in keys.iter().enumerate() {
+        let (record, receipt) = Record::from((key.as_str(), number.to_string())).tracked();
+        receipts.push(receipt);
+        sink.feed(record).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    join_all(receipts).await.into_iter().map(Result::unwrap).collect()
+}
+
+/// The shard that a key belongs to.
+fn shard_of(kinesis: &SimStream, key: &str) -> String {
+    let (hash, shards) = (hash_of(key), kinesis.shards());
+    shards.iter().find(|shard| shard.range().contains(hash)).unwrap().id().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_arrives_byte_for_byte() {
+    let keys = keys();
+    assert!(keys.len() > 250 && keys.iter().any(|key| key.len() == 1_024));
+    for &way in WAYS {
+        let kinesis = stream();
+        let deliveries = send(way, &kinesis, builder(), &keys).await;
+        let read = read_back(&kinesis).await;
+        assert_eq!(read.len(), keys.len());
+        for (number, (key, delivery)) in keys.iter().zip(&deliveries).enumerate() {
+            let place = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
+            let record = &read[&place];
+            assert_eq!(record.partition_key.as_ref(), Some(key), "{way:?}");
+            assert_eq!(record.data.as_ref(), number.to_string().as_bytes(), "{way:?} {key:?}");
+            assert_eq!(delivery.shard_id(), shard_of(&kinesis, key), "{way:?} {key:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_arrives_byte_for_byte_as_a_member_of_an_aggregate() {
+    let keys = keys();
+    for &way in WAYS {
+        let kinesis = stream();
+        let builder = builder().with_aggregation(Aggregation::PerShard);
+        let deliveries = send(way, &kinesis, builder, &keys).await;
+        let read = read_back(&kinesis).await;
+        assert!(read.len() < keys.len() / 10, "{} records are aggregates", read.len());
+        let members: HashMap<_, Vec<_>> = read
+            .into_iter()
+            .map(|(place, read)| (place, deaggregate(&read.data.into_inner().into()).collect()))
+            .collect();
+        for (number, (key, delivery)) in keys.iter().zip(&deliveries).enumerate() {
+            let place = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
+            let member = delivery.sub_sequence_number().expect("it is a member") as usize;
+            let member = &members[&place][member];
+            assert_eq!(member.partition_key().map(|key| key.as_str()), Some(&**key), "{way:?}");
+            assert_eq!(member.data(), &number.to_string(), "{way:?} {key:?}");
+            assert_eq!(delivery.shard_id(), shard_of(&kinesis, key), "{way:?} {key:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_comes_back_with_a_record_that_failed() {
+    let keys = keys();
+    for &way in WAYS {
+        for aggregation in [Aggregation::Off, Aggregation::PerShard] {
+            let kinesis = stream();
+            kinesis.set_faults(Faults::default().with_throttles(1.0));
+            let builder = builder().with_aggregation(aggregation).with_max_attempts(1);
+            let mut sink = way.sink(&kinesis, builder);
+            let mut receipts = Vec::new();
+            for (number, key) in keys.iter().enumerate() {
+                let (record, receipt) = Record::from((key.as_str(), "x")).tracked();
+                // Every other one comes out of the sink, the rest of receipts.
+                receipts.extend((number % 2 == 0).then_some(receipt));
+                sink.feed(record).await.unwrap();
+            }
+            let error = sink.flush().await.unwrap_err().to_string();
+            assert!(error.contains("ProvisionedThroughputExceededException"), "{error}");
+            let mut failed = sink.take_failed().into_iter();
+            let mut receipts = receipts.into_iter();
+            for (number, key) in keys.iter().enumerate() {
+                let undelivered = match number % 2 {
+                    0 => receipts.next().unwrap().await.unwrap_err(),
+                    _ => failed.next().expect("in the order of acceptance"),
+                };
+                assert_eq!(undelivered.record().partition_key(), &PartitionKey::from(key));
+                assert!(matches!(undelivered.reason(), Reason::AttemptsExhausted { .. }));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_error_and_no_debug_output_shows_a_key() {
+    let key = "MARKER\u{1b}[31m\u{2028}".repeat(10);
+    let record = || Record::from((key.as_str(), "x"));
+    let kinesis = stream();
+    kinesis.set_faults(Faults::default().with_throttles(1.0));
+    let mut sink = WAYS[0].sink(&kinesis, builder().with_max_attempts(2));
+    let (tracked, receipt) = record().tracked();
+    sink.feed(record()).await.unwrap();
+    sink.feed(tracked).await.unwrap();
+    let error = sink.flush().await.unwrap_err();
+    let failed = sink.take_failed();
+    let undelivered = receipt.await.unwrap_err();
+    let too_long = Record::from((key.repeat(10), "x"));
+    let refused = sink.feed(too_long).await.unwrap_err();
+    let shown =
+        format!("{error} {error:?} {failed:?} {undelivered} {refused} {refused:?} {sink:?}");
+    assert!(!shown.contains("MARKER"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_no_character_or_257_are_refused_whatever_their_bytes() {
+    let kinesis = stream();
+    for (key, expected) in [(String::new(), RecordError::EmptyPartitionKey)]
+        .into_iter()
+        .chain(WIDTHS.map(|one| (one.repeat(257), RecordError::PartitionKeyTooLong { chars: 257 })))
+    {
+        let record = Record::from((key.as_str(), "x"));
+        for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
+            let builder = builder().with_aggregation(aggregation);
+            let mut sink = WAYS[0].sink(&kinesis, builder);
+            sink.feed(Record::from(("k", "before"))).await.unwrap();
+            let refused = sink.feed(record.clone()).await.unwrap_err().into_record();
+            assert_eq!(refused, Some(record.clone()));
+            sink.send(Record::from(("k", "after"))).await.unwrap();
+            let producer = sink.spawn();
+            let refused = producer.put(record.clone()).await.unwrap_err();
+            assert_eq!(refused.reason(), &NotAcceptedReason::Record(expected.clone()));
+            assert_eq!(refused.record(), &record);
+            producer.close().await.unwrap();
+        }
+        // The stream says the same of an entry that reaches it.
+        for &way in WAYS {
+            let entry = Entry::new(Bytes::from_static(b"x"), Some(key.as_str().into()), None);
+            let request = PutRecordsRequest::new(kinesis.id(), vec![entry]);
+            let error = way.service(&kinesis.client()).oneshot(request).await.unwrap_err();
+            assert_eq!(error.code(), Some("ValidationException"), "{way:?}");
+        }
+    }
+    assert!(
+        kinesis.written().iter().all(|one| one.partition_key().is_some_and(|key| **key == *"k"))
+    );
+}

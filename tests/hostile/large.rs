@@ -1,0 +1,183 @@
+//! Records as large as a stream takes any, 10 MiB, and one byte more.
+
+use bytes::Bytes;
+use futures::SinkExt;
+use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::sim::{SimService, SimStream};
+use kinesis_sink::{
+    Aggregation, DEFAULT_RECORD_BYTES, KinesisSink, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES,
+    NotAcceptedReason, Reason, Record, RecordError, SinkBuilder,
+};
+
+use super::client::WAYS;
+
+const KEY: &str = "key";
+
+/// One that takes the largest records.
+fn stream() -> SimStream {
+    let builder = SimStream::builder().with_shards(2).with_seed(1);
+    builder.with_max_record_bytes(MAX_RECORD_BYTES).build().unwrap()
+}
+
+fn builder() -> SinkBuilder {
+    let limits = Limits::default().with_request_bytes(MAX_REQUEST_BYTES);
+    let limits = limits.with_record_bytes(MAX_RECORD_BYTES);
+    KinesisSink::builder().with_seed(1).with_limits(limits)
+}
+
+fn sink(kinesis: &SimStream, builder: SinkBuilder) -> KinesisSink<SimService> {
+    builder.build_with(kinesis.service(), "example").unwrap()
+}
+
+/// A record of so many bytes, key included.
+fn record(bytes: usize) -> Record {
+    Record::from((KEY, Bytes::from(vec![bytes as u8; bytes - KEY.len()])))
+}
+
+fn sizes(kinesis: &SimStream) -> Vec<usize> {
+    kinesis.written().iter().map(|written| written.size()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_record_arrives_and_a_byte_more_is_refused() {
+    let kinesis = stream();
+    let mut sink = sink(&kinesis, builder());
+    sink.feed(record(MAX_RECORD_BYTES)).await.unwrap();
+    let large = record(MAX_RECORD_BYTES + 1);
+    let refused = sink.feed(large.clone()).await.unwrap_err();
+    assert_eq!(refused.into_record(), Some(large.clone()));
+    sink.flush().await.unwrap();
+    let producer = sink.spawn();
+    let refused = producer.put(large).await.unwrap_err();
+    let (bytes, limit) = (MAX_RECORD_BYTES + 1, MAX_RECORD_BYTES);
+    let expected = RecordError::TooLarge { bytes, limit };
+    assert_eq!(refused.reason(), &NotAcceptedReason::Record(expected));
+    producer.put(record(MAX_RECORD_BYTES)).await.unwrap().await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(sizes(&kinesis), [MAX_RECORD_BYTES; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_record_arrives_byte_for_byte_each_way() {
+    for &way in WAYS {
+        let kinesis = stream();
+        let mut sink = way.sink(&kinesis, builder());
+        let mut payload = vec![0; MAX_RECORD_BYTES - KEY.len()];
+        fastrand::Rng::with_seed(1).fill(&mut payload);
+        let payload = Bytes::from(payload);
+        sink.send(Record::from((KEY, payload.clone()))).await.unwrap();
+        assert!(payload == kinesis.written()[0].data(), "{way:?}: other bytes arrived");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_described_sets_the_limit() {
+    for most in [1_024, DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES] {
+        let kinesis = SimStream::builder().with_max_record_bytes(most).build().unwrap();
+        let builder = KinesisSink::builder().with_describe_stream(kinesis.clone());
+        let mut sink = sink(&kinesis, builder);
+        // Larger than a request should be by default, so in one by itself.
+        for size in [100, most, 100, most] {
+            sink.feed(record(size)).await.unwrap();
+        }
+        let refused = sink.feed(record(most + 1)).await.unwrap_err().to_string();
+        assert_eq!(refused, "the record was not accepted");
+        sink.close().await.unwrap();
+        assert_eq!(sink.limits().record_bytes(), most);
+        let mut written = sizes(&kinesis);
+        written.sort_unstable();
+        assert_eq!(written, [100, 100, most, most]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_requests_of_one_record_and_of_many() {
+    let kinesis = stream();
+    let mut sink = sink(&kinesis, builder());
+    let small = MAX_REQUEST_BYTES / 20;
+    for size in [MAX_RECORD_BYTES].into_iter().chain([small; 20]).chain([MAX_RECORD_BYTES]) {
+        sink.feed(record(size)).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    assert_eq!((sink.totals().delivered, kinesis.written().len()), (22, 22));
+    assert!(kinesis.stats().requests >= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_smaller_than_the_record_takes_one_at_a_time() {
+    for bytes in [1, 1_000, MAX_RECORD_BYTES - 1] {
+        let kinesis = stream();
+        let mut owned = sink(&kinesis, builder().with_buffer_bytes(bytes));
+        for _ in 0..3 {
+            owned.feed(record(MAX_RECORD_BYTES)).await.unwrap();
+            assert!(owned.held_bytes() < bytes + MAX_RECORD_BYTES, "{}", owned.held_bytes());
+        }
+        owned.close().await.unwrap();
+        let producer = sink(&kinesis, builder().with_buffer_bytes(bytes)).spawn();
+        for _ in 0..3 {
+            producer.send(record(MAX_RECORD_BYTES)).await.unwrap();
+        }
+        producer.close().await.unwrap();
+        assert_eq!(sizes(&kinesis), [MAX_RECORD_BYTES; 6]);
+    }
+}
+
+/// Bytes of an aggregate of two, its own key and everything around the payloads included, where each length
+/// around 5 MiB takes four bytes.
+const AROUND_TWO: usize = 20 + (2 + KEY.len()) + 2 * (1 + 4 + 2 + 1 + 4) + KEY.len();
+
+#[tokio::test(start_paused = true)]
+async fn an_aggregate_is_filled_to_the_last_byte_and_no_further() {
+    let half = (MAX_RECORD_BYTES - AROUND_TWO) / 2;
+    let rest = MAX_RECORD_BYTES - AROUND_TWO - half;
+    for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
+        for (second, expected) in [
+            (rest, vec![MAX_RECORD_BYTES]),
+            (rest + 1, vec![KEY.len() + half, KEY.len() + rest + 1]),
+        ] {
+            let kinesis = stream();
+            let builder = builder().with_aggregation(aggregation).with_list_shards(kinesis.clone());
+            let mut sink = sink(&kinesis, builder.with_aggregate_bytes(MAX_RECORD_BYTES));
+            for payload in [half, second] {
+                sink.feed(record(KEY.len() + payload)).await.unwrap();
+            }
+            sink.close().await.unwrap();
+            assert_eq!(sizes(&kinesis), expected, "{aggregation:?}");
+            let written = kinesis.written();
+            let members = written.iter().flat_map(|one| deaggregate(one.data()));
+            let lengths: Vec<_> = members.map(|member| member.data().len()).collect();
+            assert_eq!(lengths, [half, second]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_record_goes_alone_among_aggregates() {
+    let kinesis = stream();
+    let builder = builder().with_aggregation(Aggregation::PerKey);
+    let mut sink = sink(&kinesis, builder.with_aggregate_bytes(MAX_RECORD_BYTES));
+    for size in [100, MAX_RECORD_BYTES, 100, 100] {
+        sink.feed(record(size)).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    assert!(sizes(&kinesis).contains(&MAX_RECORD_BYTES), "{:?}", sizes(&kinesis));
+    assert_eq!(sink.totals().delivered, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_stream_does_not_take_fails_alone() {
+    // The user says 10 MiB, the stream was left at 1 MiB.
+    let kinesis = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
+    let mut sink = sink(&kinesis, builder());
+    for size in [100, DEFAULT_RECORD_BYTES + 1, 200, MAX_RECORD_BYTES, DEFAULT_RECORD_BYTES] {
+        sink.feed(record(size)).await.unwrap();
+    }
+    assert!(sink.close().await.is_err());
+    let failed = sink.take_failed();
+    let refused: Vec<_> = failed.iter().map(|one| one.record().size()).collect();
+    assert_eq!(refused, [DEFAULT_RECORD_BYTES + 1, MAX_RECORD_BYTES]);
+    assert!(failed.iter().all(|one| matches!(one.reason(), Reason::Rejected(_))));
+    let mut written = sizes(&kinesis);
+    written.sort_unstable();
+    assert_eq!(written, [100, 200, DEFAULT_RECORD_BYTES]);
+}

@@ -1,0 +1,8 @@
+//! What a user may hand in and set, at its ends: keys, payloads, sizes. All of it arrives as it was handed
+//! in, or comes back with the reason.
+#![cfg(feature = "sim")]
+
+mod client;
+mod keys;
+mod large;
+mod payloads;

@@ -1,0 +1,148 @@
+//! Payloads that are empty, or look like something else.
+
+use bytes::Bytes;
+use futures::SinkExt;
+use kinesis_sink::aggregate::{Member, deaggregate, encode};
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder};
+
+use super::client::{WAYS, read_back};
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder().with_seed(1)
+}
+
+fn aggregate() -> Bytes {
+    encode(&[Member::new("x", "first"), Member::new("y", "second")]).unwrap()
+}
+
+/// What is no aggregate, though it looks like one.
+fn lookalikes() -> Vec<Bytes> {
+    let whole = aggregate();
+    let (magic, digest) = (&whole[..4], &whole[whole.len() - 16..]);
+    let mut wrong_digest = whole.to_vec();
+    *wrong_digest.last_mut().unwrap() ^= 1;
+    let mut wrong_magic = whole.to_vec();
+    wrong_magic[0] ^= 1;
+    vec![
+        Bytes::new(),
+        Bytes::from_static(b"\0"),
+        Bytes::copy_from_slice(magic),
+        [magic, &[0; 16]].concat().into(),
+        [magic, &[0; 17]].concat().into(),
+        [magic, digest].concat().into(),
+        wrong_digest.into(),
+        wrong_magic.into(),
+        whole.slice(..whole.len() - 1),
+        [&whole[..], b"\0"].concat().into(),
+        [b"\0", &whole[..]].concat().into(),
+    ]
+}
+
+/// What a consumer makes of it, by its own library or by [`deaggregate`]: another record's members.
+fn aggregates() -> Vec<Bytes> {
+    let nested = encode(&[Member::new("z", aggregate()), Member::new("z", "")]).unwrap();
+    let of_one = encode(&[Member::new("x", "alone")]).unwrap();
+    vec![aggregate(), nested, of_one]
+}
+
+fn payloads() -> Vec<Bytes> {
+    lookalikes().into_iter().chain(aggregates()).collect()
+}
+
+fn data(data: &Bytes) -> Vec<Bytes> {
+    deaggregate(data).map(Member::into_data).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_payload_arrives_as_it_is() {
+    let payloads = payloads();
+    for &way in WAYS {
+        let kinesis = SimStream::new(2);
+        let mut sink = way.sink(&kinesis, builder());
+        let mut receipts = Vec::new();
+        for payload in &payloads {
+            let (record, receipt) = Record::from(("k", payload.clone())).tracked();
+            receipts.push(receipt);
+            sink.feed(record).await.unwrap();
+        }
+        sink.close().await.unwrap();
+        let read = read_back(&kinesis).await;
+        assert_eq!(read.len(), payloads.len());
+        for (payload, receipt) in payloads.iter().zip(receipts) {
+            let delivery = receipt.await.unwrap();
+            assert_eq!(delivery.sub_sequence_number(), None);
+            let place = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
+            assert_eq!(read[&place].data.as_ref(), payload, "{way:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_payload_arrives_as_it_is_in_an_aggregate() {
+    let payloads = payloads();
+    for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
+        for &way in WAYS {
+            let kinesis = SimStream::new(2);
+            let mut sink = way.sink(&kinesis, builder().with_aggregation(aggregation));
+            for payload in &payloads {
+                sink.feed(Record::from(("k", payload.clone()))).await.unwrap();
+            }
+            sink.close().await.unwrap();
+            let read: Vec<_> = read_back(&kinesis).await.into_values().collect();
+            let [read] = read.try_into().expect("one aggregate");
+            // A consumer takes one layer off.
+            assert!(data(&read.data.into_inner().into()) == payloads, "{aggregation:?} {way:?}");
+        }
+    }
+}
+
+#[test]
+fn a_consumer_leaves_what_only_looks_like_an_aggregate_whole() {
+    for payload in lookalikes() {
+        let members = deaggregate(&payload);
+        assert!(!members.is_aggregate());
+        assert_eq!(members.map(Member::into_data).collect::<Vec<_>>(), [payload]);
+    }
+}
+
+/// What [`Aggregation`] says of such payloads.
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_is_an_aggregate_is_taken_apart_unless_it_came_in_another() {
+    for payload in aggregates() {
+        let [alone, with_another] = [1, 2].map(async |records| {
+            let kinesis = SimStream::new(1);
+            let builder = builder().with_aggregation(Aggregation::PerKey);
+            let mut sink = builder.build_with(kinesis.service(), "example").unwrap();
+            for _ in 0..records {
+                sink.feed(Record::from(("k", payload.clone()))).await.unwrap();
+            }
+            sink.close().await.unwrap();
+            let [written] = kinesis.written().try_into().expect("one Kinesis record");
+            written
+        });
+        let (alone, with_another) = (alone.await, with_another.await);
+        assert_eq!(alone.data(), &payload, "by itself it goes plain");
+        assert_ne!(data(alone.data()), std::slice::from_ref(&payload), "and is taken apart");
+        assert!(deaggregate(alone.data()).all(|one| one.partition_key().unwrap().as_str() != "k"));
+        assert_eq!(data(with_another.data()), [payload.clone(), payload]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_but_empty_payloads() {
+    for &way in WAYS {
+        for (aggregation, entries) in [(Aggregation::Off, 2_000), (Aggregation::PerKey, 1)] {
+            let kinesis = SimStream::new(1);
+            let mut sink = way.sink(&kinesis, builder().with_aggregation(aggregation));
+            for _ in 0..2_000 {
+                sink.feed(Record::from(("k", Bytes::new()))).await.unwrap();
+            }
+            sink.close().await.unwrap();
+            let written = kinesis.written();
+            assert_eq!(written.len(), entries, "{way:?}");
+            let read: Vec<_> = written.iter().flat_map(|one| data(one.data())).collect();
+            assert!(read.len() == 2_000 && read.iter().all(Bytes::is_empty), "{way:?}");
+        }
+    }
+}

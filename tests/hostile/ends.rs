@@ -1,0 +1,234 @@
+//! Every setting of a sink and of its limits at both ends of its range: it builds, and moves records to the end. One
+//! beyond is refused with a text that says what to set.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::SinkExt;
+use kinesis_sink::sim::{Latency, SimStream};
+use kinesis_sink::{
+    Aggregation, BuildError, KinesisSink, Limits, Linger, MAX_RECORD_BYTES, MAX_REQUEST_BYTES,
+    Ordering, Reason, Record, SinkBuilder,
+};
+
+use super::range::{Setting, range};
+use super::traffic::{Account, produce, records, send};
+
+const NANO: Duration = Duration::from_nanos(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MOST_RECORDS: usize = u32::MAX as usize;
+const LARGEST_BUFFER: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
+
+pub fn sink_settings() -> Vec<Setting<SinkBuilder>> {
+    vec![
+        range("max_in_flight", [1, 1_000], &[0, 1_001], SinkBuilder::with_max_in_flight),
+        range("linger", [Duration::ZERO, MINUTE], &[MINUTE + NANO, Duration::MAX], |sink, most| {
+            sink.with_linger(Linger::SelfClocked(most))
+        }),
+        range("linger", [Duration::ZERO, MINUTE], &[MINUTE + NANO, Duration::MAX], |sink, most| {
+            sink.with_linger(Linger::Fill(most))
+        }),
+        range(
+            "aggregate_bytes",
+            [1, MAX_RECORD_BYTES],
+            &[0, MAX_RECORD_BYTES + 1, usize::MAX],
+            SinkBuilder::with_aggregate_bytes,
+        ),
+        range(
+            "aggregate_records",
+            [1, MOST_RECORDS],
+            &[0, MOST_RECORDS + 1],
+            SinkBuilder::with_aggregate_records,
+        ),
+        range(
+            "buffer_records",
+            [1, 100_000_000],
+            &[0, 100_000_001],
+            SinkBuilder::with_buffer_records,
+        ),
+        range(
+            "buffer_bytes",
+            [1, LARGEST_BUFFER],
+            &[0, LARGEST_BUFFER + 1],
+            SinkBuilder::with_buffer_bytes,
+        ),
+        range(
+            "backoff_base",
+            [MILLISECOND, MINUTE],
+            &[Duration::ZERO, MILLISECOND - NANO, MINUTE + NANO],
+            |sink, base| sink.with_backoff(base, MINUTE),
+        ),
+        range(
+            "backoff_ceiling",
+            [MILLISECOND, MINUTE],
+            &[MILLISECOND - NANO, MINUTE + NANO],
+            |sink, ceiling| sink.with_backoff(MILLISECOND, ceiling),
+        ),
+        range("max_attempts", [1, u32::MAX], &[0], SinkBuilder::with_max_attempts),
+        range(
+            "deadline",
+            [MILLISECOND, WEEK],
+            &[Duration::ZERO, MILLISECOND - NANO, WEEK + NANO],
+            SinkBuilder::with_deadline,
+        ),
+    ]
+}
+
+pub fn limits() -> Vec<Setting<Limits>> {
+    vec![
+        range("request_entries", [1, 500], &[0, 501], Limits::with_request_entries),
+        range(
+            "request_bytes",
+            [1, MAX_REQUEST_BYTES],
+            &[0, MAX_REQUEST_BYTES + 1],
+            |limits, bytes| limits.with_record_bytes(1).with_request_bytes(bytes),
+        ),
+        range(
+            "record_bytes",
+            [1, MAX_RECORD_BYTES],
+            &[0, MAX_RECORD_BYTES + 1],
+            |limits, bytes| limits.with_request_bytes(MAX_REQUEST_BYTES).with_record_bytes(bytes),
+        ),
+        range("shard_records", [1, 1_000_000_000], &[0, 1_000_000_001], Limits::with_shard_records),
+        range("shard_bytes", [1, 1 << 40], &[0, (1 << 40) + 1], Limits::with_shard_bytes),
+    ]
+}
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder().with_seed(1)
+}
+
+/// Each with a name to tell it by.
+fn all_ends() -> Vec<(String, SinkBuilder)> {
+    let mut all = Vec::new();
+    for Setting { field, ends: [low, high], .. } in sink_settings() {
+        all.push((format!("least {field}"), low(builder())));
+        all.push((format!("most {field}"), high(builder())));
+    }
+    for Setting { field, ends: [low, high], .. } in limits() {
+        all.push((format!("least {field}"), builder().with_limits(low(Limits::default()))));
+        all.push((format!("most {field}"), builder().with_limits(high(Limits::default()))));
+    }
+    all.push(("least aggregate_units".to_owned(), builder().with_aggregate_units(1)));
+    all.push(("most aggregate_units".to_owned(), builder().with_aggregate_units(409)));
+    all
+}
+
+fn check(name: &str, account: &Account, count: usize) {
+    assert_eq!(account.delivered + account.too_large + account.gave_up.len(), count, "{name}");
+    // The list of the shards alone takes longer than the shortest deadline.
+    assert!(account.delivered > 0 || name == "least deadline", "{name}: none arrived");
+    let is_small = name == "least record_bytes" || name.contains("request_bytes");
+    assert!(is_small || account.too_large == 0, "{name}: {} too large", account.too_large);
+    let late = |reason: &Reason| matches!(reason, Reason::DeadlineExceeded { .. });
+    assert!(account.gave_up.iter().all(late), "{name}: {:?}", account.gave_up);
+    assert!(name == "least deadline" || account.gave_up.is_empty(), "{name}");
+}
+
+async fn records_move_at_every_end(aggregation: Aggregation) {
+    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+        let pairs = all_ends().into_iter().zip(all_ends());
+        for ((name, for_sink), (_, for_producer)) in pairs {
+            println!("{name}, {aggregation:?}, {ordering:?}");
+            let records = records(&mut Rng::with_seed(1), 60);
+            let with = |builder: SinkBuilder| {
+                let kinesis = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
+                let builder = builder.with_aggregation(aggregation).with_ordering(ordering);
+                let builder = builder.with_list_shards(kinesis.clone());
+                let sink = builder.build_with(kinesis.service(), "example").unwrap();
+                (sink, kinesis, records.clone())
+            };
+            let (sink, kinesis, all) = with(for_sink);
+            check(&name, &send(sink, &kinesis, all).await, 60);
+            let (sink, kinesis, all) = with(for_producer);
+            check(&name, &produce(sink, &kinesis, all).await, 60);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_move() {
+    records_move_at_every_end(Aggregation::Off).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_move_aggregated_per_key() {
+    records_move_at_every_end(Aggregation::PerKey).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_move_aggregated_per_shard() {
+    records_move_at_every_end(Aggregation::PerShard).await;
+}
+
+fn refusal(builder: SinkBuilder) -> BuildError {
+    let kinesis = SimStream::new(1);
+    builder.build_with(kinesis.service(), "example").expect_err("it is out of range")
+}
+
+#[test]
+fn one_beyond_is_refused_with_what_to_set() {
+    for setting in sink_settings() {
+        for (change, told) in setting.beyond {
+            let error = refusal(change(builder()));
+            assert!(matches!(&error, BuildError::Setting(one) if one.field() == setting.field));
+            assert_eq!(error.to_string(), told);
+        }
+    }
+    for setting in limits() {
+        for (change, told) in setting.beyond {
+            let error = refusal(builder().with_limits(change(Limits::default())));
+            assert_eq!(error.to_string(), told);
+        }
+    }
+}
+
+#[test]
+fn what_depends_on_another_setting_is_refused_with_what_to_set() {
+    for (builder, told) in [
+        (
+            builder().with_backoff(MINUTE, MILLISECOND),
+            "backoff_ceiling is 1ms; set it between 60s and 60s",
+        ),
+        (
+            builder().with_limits(Limits::default().with_record_bytes(MAX_RECORD_BYTES)),
+            "request_bytes is 5242880; set it between 10485760 and 10485760",
+        ),
+        (builder().with_aggregate_units(0), "aggregate_bytes is 0; set it between 1 and 10485760"),
+        (
+            builder().with_aggregate_units(410),
+            "aggregate_bytes is 10496000; set it between 1 and 10485760",
+        ),
+        (
+            builder().with_aggregation(Aggregation::PerShard),
+            "aggregation per shard must know the stream's shards: say with `with_list_shards` who \
+             lists them, or aggregate per key",
+        ),
+    ] {
+        assert_eq!(refusal(builder).to_string(), told);
+    }
+    let saturated = refusal(builder().with_aggregate_units(usize::MAX)).to_string();
+    assert!(saturated.ends_with("set it between 1 and 10485760"), "{saturated}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_take_a_millisecond_or_ten_minutes() {
+    let [least, most] = [MILLISECOND, 10 * MINUTE];
+    // The request's own way takes no time at the one end, and nearly all of it at the other.
+    for (time, latency) in [(least, Duration::ZERO), (most, most - MILLISECOND)] {
+        let latency = Latency::constant(latency);
+        let kinesis = SimStream::builder().with_latency(latency).build().unwrap();
+        let builder = builder().with_request_timeout(time).with_max_attempts(1);
+        let mut sink = builder.build(&kinesis.client(), "example").unwrap();
+        sink.send(Record::from("x")).await.unwrap();
+        assert_eq!(kinesis.written().len(), 1);
+    }
+    for time in [Duration::ZERO, least - NANO, most + NANO] {
+        let client = SimStream::new(1).client();
+        let error = builder().with_request_timeout(time).build(&client, "example").unwrap_err();
+        let told = format!("request_timeout is {time:?}; set it between 1ms and 600s");
+        assert_eq!(error.to_string(), told);
+    }
+}

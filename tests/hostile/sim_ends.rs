@@ -1,0 +1,106 @@
+//! Every setting of the simulated stream at both ends of its range: it builds, and takes records. One beyond is refused
+//! with a text that says what to set.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::SinkExt;
+use kinesis_sink::sim::{Latency, SimBuilder, SimStream};
+use kinesis_sink::{KinesisSink, MAX_RECORD_BYTES, Record};
+
+use super::range::{Setting, range};
+use super::traffic::{records, send};
+
+const NANO: Duration = Duration::from_nanos(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn settings() -> Vec<Setting<SimBuilder>> {
+    vec![
+        range("shards", [1, 10_000], &[0, 10_001], SimBuilder::with_shards),
+        range("records_per_s", [1, u32::MAX], &[0], |sim, records| {
+            sim.with_shard_quota(records, 1_000)
+        }),
+        range("bytes_per_s", [1, u32::MAX], &[0], |sim, bytes| sim.with_shard_quota(1_000, bytes)),
+        range(
+            "burst",
+            [Duration::ZERO, HOUR],
+            &[HOUR + NANO, Duration::MAX],
+            SimBuilder::with_burst,
+        ),
+        range("byte_burst", [0, 1 << 30], &[(1 << 30) + 1], SimBuilder::with_byte_burst),
+        range("load", [0.0, 1.0], &[-0.1, 1.1, f64::NAN], SimBuilder::with_load),
+        range(
+            "max_record_bytes",
+            [1, MAX_RECORD_BYTES],
+            &[0, MAX_RECORD_BYTES + 1],
+            SimBuilder::with_max_record_bytes,
+        ),
+        // What has no refusal: every value is in the range, or the constructor panics.
+        range("seed", [0, u64::MAX], &[], SimBuilder::with_seed),
+        range("latency", [Duration::ZERO, HOUR], &[], |sim, time| {
+            sim.with_latency(Latency::constant(time))
+        }),
+        range("name", ["a", LONGEST_NAME], &[], SimBuilder::with_name),
+        range("account", ["000000000000", "999999999999"], &[], SimBuilder::with_account),
+    ]
+}
+
+/// 128 characters.
+const LONGEST_NAME: &str = concat!(
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._.-_ABCDEFGHIJKLMNOPQRSTUVWXYZ-._.-_",
+);
+
+async fn check(name: &str, builder: SimBuilder) {
+    let kinesis = builder.build().unwrap();
+    // Where others take all of the quota, what comes after the burst waits as long as that lasts.
+    let sink = KinesisSink::builder().with_seed(1).with_deadline(7 * 24 * HOUR);
+    let sink = sink.with_describe_stream(kinesis.clone());
+    let sink = sink.build_with(kinesis.service(), kinesis.id()).unwrap();
+    let count = 60;
+    let account = send(sink, &kinesis, records(&mut Rng::with_seed(1), count)).await;
+    assert_eq!(account.delivered + account.too_large, count, "{name}: {:?}", account.gave_up);
+    assert!(account.delivered > 0, "{name}: none arrived");
+    assert!(name == "least max_record_bytes" || account.too_large == 0, "{name}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_move() {
+    for Setting { field, ends: [low, high], .. } in settings() {
+        check(&format!("least {field}"), low(SimStream::builder().with_seed(1))).await;
+        check(&format!("most {field}"), high(SimStream::builder().with_seed(1))).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_keeps_nothing_of_the_payloads_counts_them() {
+    let kinesis = SimStream::builder().with_kept_bytes(0).build().unwrap();
+    let mut sink = KinesisSink::builder().build_with(kinesis.service(), "example").unwrap();
+    for bytes in [0, 1, MAX_RECORD_BYTES / 10 - 1] {
+        sink.feed(Record::from(("k", vec![7; bytes]))).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    let written = kinesis.written();
+    assert!(written.iter().all(|written| written.data().is_empty()));
+    let sizes: Vec<_> = written.iter().map(|written| written.size()).collect();
+    assert_eq!(sizes, [1, 2, MAX_RECORD_BYTES / 10]);
+}
+
+#[test]
+fn one_beyond_is_refused_with_what_to_set() {
+    for setting in settings() {
+        for (change, told) in setting.beyond {
+            assert_eq!(change(SimStream::builder()).build().unwrap_err().to_string(), told);
+        }
+    }
+    let long = format!("{LONGEST_NAME}x");
+    for name in ["", "a b", "ä", &long] {
+        let error = SimStream::builder().with_name(name).build().unwrap_err().to_string();
+        assert!(error.contains("resource should be `stream/` and the stream's name"), "{error}");
+    }
+    for account in ["", "12345678901", "1234567890123", "12345678901x", "١٢٣٤٥٦٧٨٩٠١٢"]
+    {
+        let error = SimStream::builder().with_account(account).build().unwrap_err().to_string();
+        assert!(error.contains("account should be 12 digits"), "{error}");
+    }
+}

@@ -97,6 +97,9 @@
 //! - Unknown fields and tags are skipped; a repeated field of which there should be one counts as its last
 //!   does. Groups, which protobuf gave up before this format was made, are not read.
 //! - Members get sub-sequence numbers from 0, and share the Kinesis record's sequence number.
+//! - One layer is taken off: a member whose payload is an aggregate comes out with that payload. A record that is
+//!   sent by itself, and whose payload is an aggregate, is taken for that aggregate, and the record's own key is lost
+//!   to its reader. Nothing in the format says that a payload is not one.
 //! - The KCL throws a **whole aggregate** away if one member hashes outside the shard it came from: members
 //!   must all belong to one shard. A member's place is its explicit hash key, or else the MD5 of its partition
 //!   key, as for records that are sent alone. So pack only what belongs to one shard, send it under a key or

@@ -53,11 +53,12 @@ pub async fn check(rig: &Rig, fault: &Fault, faults: usize, cause: &str) {
     assert_eq!(rig.orders().faults(), faults, "it happened");
     let (found, unanswered) = (rig.find(payloads(0..RECORDS)).await, rig.orders().unanswered());
     assert_eq!((found.records, found.missing), (RECORDS, 0));
+    // Of 100 records each. Under a short time-out a busy machine adds to those that the fault hit.
+    let failed = 100 * rig.logs.with("failed records=").len();
     match fault {
         // Each was written without an answer, and sent once more.
-        Fault::Spoil(_) => assert!((1..=unanswered).contains(&found.duplicated), "{found:?}"),
-        // Under a short time-out a busy machine can leave a request unanswered.
-        Fault::TrickleRequest => assert!(found.duplicated <= unanswered, "{found:?}"),
+        Fault::Spoil(_) => assert!((1..=failed).contains(&found.duplicated), "{found:?}"),
+        Fault::TrickleRequest => assert!(found.duplicated <= failed, "{found:?}"),
         Fault::Reset | Fault::Close | Fault::Answer(_) => {
             assert_eq!((found.duplicated, unanswered), (0, 0));
         }
@@ -90,17 +91,17 @@ async fn half_an_answer() {
 
 #[tokio::test]
 async fn an_answer_that_never_comes() {
-    passes(Fault::Spoil(Spoilt::Never), impatient, "no answer within 2s").await;
+    passes(Fault::Spoil(Spoilt::Never), impatient, "no answer within 1s").await;
 }
 
 #[tokio::test]
 async fn an_answer_at_a_byte_a_second() {
-    passes(Fault::Spoil(Spoilt::Trickle), impatient, "no answer within 2s").await;
+    passes(Fault::Spoil(Spoilt::Trickle), impatient, "no answer within 1s").await;
 }
 
 #[tokio::test]
 async fn a_request_at_a_byte_a_second() {
-    passes(Fault::TrickleRequest, impatient, "no answer within 2s").await;
+    passes(Fault::TrickleRequest, impatient, "no answer within 1s").await;
 }
 
 /// More than fits into the sockets' buffers, so that the client cannot even write it.

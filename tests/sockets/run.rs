@@ -160,7 +160,7 @@ pub fn builder() -> SinkBuilder {
 
 /// The same with a time-out for faults that only a time-out ends.
 pub fn impatient() -> SinkBuilder {
-    builder().with_request_timeout(Duration::from_secs(2))
+    builder().with_request_timeout(Duration::from_secs(1))
 }
 
 /// Looks again and again. Whoever waits for it fails in time.

@@ -9,6 +9,7 @@ mod memory;
 mod payload;
 mod reader;
 mod report;
+mod server;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -27,9 +28,10 @@ use tokio::time::sleep;
 use tower::ServiceBuilder;
 
 use self::arguments::Arguments;
-use self::embedded::{Embedded, STREAM};
+use self::embedded::STREAM;
 use self::faults::{Faults, Faulty, Gate, Outcomes, Watched};
 use self::report::{Reporter, Verdict};
+use self::server::Server;
 use self::tasks::Shared;
 
 /// A request that gets lost is sent again after so long.
@@ -67,8 +69,10 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
     println!("{} s of faults drawn from --seed {seed}", arguments.duration().as_secs());
-    let server = Embedded::start(arguments.shards, true).await?;
-    let gate = Gate::before(address(server.endpoint())?).await?;
+    let account = Arc::new(Shared::default());
+    let (written, is_written) = watch::channel(false);
+    let server = Server::start(arguments.shards, account.clone(), is_written).await?;
+    let gate = Gate::before(address(&server.endpoint)?).await?;
     let (faults, outcomes) = (Arc::new(Faults::new(seed)), Arc::new(Outcomes::default()));
     let client = client(&server, &gate);
     let service = ServiceBuilder::new()
@@ -78,9 +82,6 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         .service(PutRecords::new(&client).without_stalled_stream_protection());
     let producer = KinesisSink::builder().build_with(service, STREAM)?.spawn();
 
-    let account = Arc::new(Shared::default());
-    let (written, is_written) = watch::channel(false);
-    let reader = tokio::spawn(reader::read(server.store().clone(), account.clone(), is_written));
     let mut reporter = Reporter::new(account.clone(), outcomes, faults.clone());
     let work = async {
         let sending = send(arguments, &producer, &account);
@@ -90,7 +91,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         }
         faults.end(&gate);
         written.send_replace(true);
-        reader.await.context("the reader panicked")
+        server.was_read().await
     };
     tokio::select! {
         worked = work => worked?,
@@ -105,9 +106,9 @@ fn address(endpoint: &str) -> anyhow::Result<SocketAddr> {
 }
 
 /// A client that reaches the server through the gate.
-fn client(server: &Embedded, gate: &Gate) -> Client {
+fn client(server: &Server, gate: &Gate) -> Client {
     let endpoint = format!("http://{}", gate.address());
-    Client::from_conf(server.client().config().to_builder().endpoint_url(endpoint).build())
+    Client::from_conf(server.client.config().to_builder().endpoint_url(endpoint).build())
 }
 
 /// Lets the tasks send for as long as was asked, then closes the producer.

@@ -1,6 +1,5 @@
 //! Reads the stream, and takes out of it what was read.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ferrokinesis::store::Store;
@@ -20,7 +19,7 @@ const QUIET: Duration = Duration::from_secs(5);
 /// It looks into the server's memory instead of asking GetRecords. The server gives out sequence numbers
 /// before it stores the records, so that with two requests at once a reader that goes on from a sequence
 /// number misses records; and what was read has to leave the server, or its memory grows.
-pub async fn read(store: Store, account: Arc<Shared>, written: watch::Receiver<bool>) {
+pub async fn read(store: &Store, account: &Shared, written: watch::Receiver<bool>) {
     let mut latest = Instant::now();
     loop {
         let is_over = *written.borrow();

@@ -50,6 +50,12 @@ pub const SHARD_RECORDS_PER_SECOND: usize = 1_000;
 /// Source: Kinesis Data Streams developer guide, "Quotas and limits".
 pub const SHARD_BYTES_PER_SECOND: usize = MIB;
 
+/// Shards that are learned from answers: more than that, and the answers are not believed.
+///
+/// Source: Kinesis Data Streams developer guide, "Quotas and limits": the largest default quota of an account,
+/// 20,000 shards, which is that of three regions.
+pub(crate) const MOST_LEARNED_SHARDS: usize = 20_000;
+
 const MIB: usize = 1024 * 1024;
 
 /// What one request and one record may hold.

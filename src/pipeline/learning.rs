@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use super::Pipeline;
 use super::lanes::{Lesson, Surprise};
 use super::unit::Unit;
+use crate::limits::MOST_LEARNED_SHARDS;
 use crate::service::Placement;
 
 /// So many answers in a row that each contradict what was known mean that records are not placed by their
@@ -21,7 +22,7 @@ const MOST_ASTRAY: usize = 20;
 const UNTEACHABLE_FOR: Duration = Duration::from_secs(60);
 
 /// What is to be learned of where shards lie, for the pace alone: a hint, never a proof.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Learning {
     lessons: Vec<(u64, SmolStr)>,
     /// How many of them came to lie in another shard than was thought.
@@ -32,6 +33,20 @@ pub(crate) struct Learning {
     stopped: bool,
     /// Nothing is learned until then.
     paused_until: Option<Instant>,
+    pub(super) most_shards: usize,
+}
+
+impl Default for Learning {
+    fn default() -> Self {
+        Self {
+            lessons: Vec::new(),
+            astray: 0,
+            contradictions: 0,
+            stopped: false,
+            paused_until: None,
+            most_shards: MOST_LEARNED_SHARDS,
+        }
+    }
 }
 
 impl Learning {
@@ -75,7 +90,9 @@ impl Pipeline {
         } else {
             self.learning.contradictions = 0;
         }
-        if self.learning.contradictions >= MOST_CONTRADICTIONS {
+        // Whoever names another shard for each record contradicts nothing, and would fill the memory.
+        let names_any = most > Lesson::Detail && self.lanes.shards() > self.learning.most_shards;
+        if self.learning.contradictions >= MOST_CONTRADICTIONS || names_any {
             self.learning.contradictions = 0;
             self.learning.paused_until = Some(now + UNTEACHABLE_FOR);
             self.lanes.forget_shards(&mut self.hashes);

@@ -326,7 +326,6 @@ impl Lanes {
     }
 
     /// Shards that are known.
-    #[cfg(test)]
     pub(crate) fn shards(&self) -> usize {
         self.by_shard.len()
     }

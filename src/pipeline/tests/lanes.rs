@@ -199,6 +199,27 @@ fn answers_that_contradict_each_other_for_ever_teach_nothing() {
 }
 
 #[test]
+fn answers_that_always_name_another_shard_fill_no_memory() {
+    let mut bench = Bench::new(paced());
+    bench.pipeline.learning.most_shards = 100;
+    let mut most = 0;
+    for number in 0..200 {
+        for entry in 0..20 {
+            let record = Record::from((format!("k{number}-{entry}"), "data"));
+            bench.pipeline.accept(record, bench.now).unwrap();
+        }
+        bench.pipeline.flush();
+        let (id, _) = bench.cut();
+        let another = |entry| placed(&format!("s{number}-{entry}"));
+        bench.settle(id, (0..20).map(another).collect());
+        bench.now += ROUND_TRIP;
+        most = most.max(bench.pipeline.lanes.shards());
+    }
+    assert!(most <= 100, "{most} shards are known");
+    assert_eq!(bench.pipeline.lanes.shards(), 0, "none of them is believed");
+}
+
+#[test]
 fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
     let mut bench = Bench::of_halves(paced());
     assert_eq!(bench.pipeline.lanes.shards(), 2);

@@ -1,17 +1,12 @@
-//! Kinesis CBOR: the bytes of requests, answers and errors as over JSON, and servers that speak it.
+//! Kinesis CBOR: the bytes of requests, answers and errors as over JSON. Servers that speak it are in
+//! `tests/servers`.
 
 mod bytes;
 mod cbor_answers;
-#[cfg(feature = "config")]
-#[allow(dead_code, reason = "the examples need more of it")]
-#[path = "../../examples/kinesis/embedded.rs"]
-mod embedded;
 mod errors;
 mod malformed;
 #[path = "../wire/requests.rs"]
 mod requests;
-#[cfg(feature = "config")]
-mod servers;
 mod simulator;
 #[path = "../wire/mod.rs"]
 mod wire;

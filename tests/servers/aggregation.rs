@@ -1,0 +1,72 @@
+//! Aggregates, read back as a consumer of the KCL reads them.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures::future;
+use kinesis_sink::{Aggregation, HashKey, Record};
+
+use super::server::Server;
+
+const RECORDS: usize = 600;
+
+fn key(number: usize) -> String {
+    format!("ключ-{}", number % 40)
+}
+
+fn data(number: usize) -> Bytes {
+    Bytes::from(format!("{number} {}", "x".repeat(number % 60)))
+}
+
+fn record(number: usize) -> Record {
+    let record = Record::from((key(number), data(number)));
+    // One in ten has a place of its own on the ring.
+    match number % 10 {
+        3 => record
+            .with_explicit_hash_key(HashKey::new(u128::MAX / RECORDS as u128 * number as u128)),
+        _ => record,
+    }
+}
+
+pub async fn per_key(server: &Server) {
+    aggregates_arrive(server, Aggregation::PerKey).await;
+}
+
+pub async fn per_shard(server: &Server) {
+    aggregates_arrive(server, Aggregation::PerShard).await;
+}
+
+async fn aggregates_arrive(server: &Server, aggregation: Aggregation) {
+    let stream = server.stream(3).await;
+    let builder = server.builder().with_aggregation(aggregation).with_aggregate_bytes(1_500);
+    let producer = stream.sink(builder).spawn();
+    let mut receipts = Vec::new();
+    for number in 0..RECORDS {
+        receipts.push(producer.put(record(number)).await.expect("it is accepted"));
+    }
+    let deliveries = future::try_join_all(receipts).await.expect("they are delivered");
+    producer.close().await.expect("nothing is left");
+    let found = stream.read().await;
+    assert!(found.iter().all(|found| found.is_taken()), "the KCL would throw it away");
+    assert!(found.iter().filter(|found| found.is_aggregate()).count() > 10);
+    assert!(found.len() < RECORDS / 2, "{} Kinesis records", found.len());
+    // Each member under the place that its receipt names.
+    let mut members: HashMap<_, _> = HashMap::new();
+    for found in &found {
+        for member in found.members() {
+            let within = member.sub_sequence_number();
+            let place = (found.shard.id.as_str(), found.sequence_number.as_str(), within);
+            assert!(members.insert(place, member).is_none());
+        }
+    }
+    assert_eq!(members.len(), RECORDS);
+    for (number, delivery) in deliveries.iter().enumerate() {
+        let within = delivery.sub_sequence_number();
+        let member = &members[&(delivery.shard_id(), delivery.sequence_number(), within)];
+        assert_eq!(*member.data(), data(number));
+        if within.is_some() {
+            assert_eq!(member.partition_key().map(|key| key.as_str()), Some(&*key(number)));
+            assert_eq!(member.explicit_hash_key(), record(number).explicit_hash_key());
+        }
+    }
+}

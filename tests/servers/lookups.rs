@@ -1,0 +1,79 @@
+//! What is looked up about a stream, and streams that are named by ARN.
+
+use futures::{StreamExt, stream};
+use kinesis_sink::service::{LookupError, ShardLister, StreamDescriber};
+use kinesis_sink::shard::{ListShards, Shard};
+use kinesis_sink::{DEFAULT_RECORD_BYTES, DescribeStream, Distribution, Record, StreamId};
+use tower::BoxError;
+
+use super::server::Server;
+use super::stream::Stream;
+
+async fn shards_are_listed_as(server: &Server, stream: &Stream, id: &str) {
+    let lister = ShardLister::new(server.client());
+    let mut listed = lister.list_shards(&id.parse().unwrap()).await.expect("they are listed");
+    listed.sort_by_key(|shard| shard.range().start());
+    let open = stream.open_shards().await;
+    let expected: Vec<_> = open.iter().map(|shard| Shard::new(&shard.id, shard.range)).collect();
+    assert_eq!(listed, expected);
+}
+
+/// Those that are open, without gaps.
+pub async fn shards_are_listed(server: &Server) {
+    let stream = server.stream(3).await;
+    shards_are_listed_as(server, &stream, stream.name()).await;
+    stream.split().await;
+    stream.merge().await;
+    assert_eq!(stream.shards().await.len(), 6);
+    let open = stream.open_shards().await;
+    assert_eq!(open.len(), 3);
+    assert_eq!(open[0].range.start().get(), 0);
+    assert_eq!(open[2].range.end().get(), u128::MAX);
+    for pair in open.windows(2) {
+        assert_eq!(pair[0].range.end().get() + 1, pair[1].range.start().get());
+    }
+    shards_are_listed_as(server, &stream, stream.name()).await;
+}
+
+pub async fn shards_are_listed_by_arn(server: &Server) {
+    let stream = server.stream(3).await;
+    shards_are_listed_as(server, &stream, &stream.arn().await).await;
+}
+
+async fn is_described_as(server: &Server, id: &str) {
+    let describer = StreamDescriber::new(server.client());
+    let description = describer.describe_stream(&id.parse().unwrap()).await;
+    let description = description.expect("it is described");
+    assert_eq!(description.max_record_bytes(), DEFAULT_RECORD_BYTES);
+    assert_eq!(description.distribution(), Distribution::ByPartitionKey);
+}
+
+pub async fn the_stream_is_described(server: &Server) {
+    is_described_as(server, server.stream(1).await.name()).await;
+}
+
+pub async fn the_stream_is_described_by_arn(server: &Server) {
+    is_described_as(server, &server.stream(1).await.arn().await).await;
+}
+
+pub async fn a_missing_stream_is_told(server: &Server) {
+    let missing: StreamId = "no-such-stream".parse().unwrap();
+    let code = |error: BoxError| {
+        let error = error.downcast::<LookupError>().expect("that is what lookups fail with");
+        error.reason().code().map(str::to_owned)
+    };
+    let listed = ShardLister::new(server.client()).list_shards(&missing).await;
+    assert_eq!(code(listed.unwrap_err()).as_deref(), Some("ResourceNotFoundException"));
+    let described = StreamDescriber::new(server.client()).describe_stream(&missing).await;
+    assert_eq!(code(described.unwrap_err()).as_deref(), Some("ResourceNotFoundException"));
+}
+
+/// Also where the shards cannot be looked up by ARN.
+pub async fn records_are_put_by_arn(server: &Server) {
+    let stream = server.stream(2).await;
+    let arn = stream.arn().await;
+    let mut sink = server.builder().build(server.client(), &arn).expect("the settings are valid");
+    let records = stream::iter((0..20).map(|number| Ok(Record::from(number.to_string()))));
+    records.forward(&mut sink).await.expect("everything is delivered");
+    assert_eq!(stream.read().await.len(), 20);
+}

@@ -1,0 +1,62 @@
+//! `Ordering::PerKey` between the sink and a server, with failures put in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use futures::{SinkExt, stream};
+use kinesis_sink::service::{Entry, EntryError, PutRecords, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{Ordering, Record};
+use tower::{BoxError, ServiceExt, service_fn};
+
+use super::server::Server;
+
+const RECORDS: usize = 240;
+const KEYS: usize = 12;
+
+/// Sends what passes. Every third entry fails instead, and never reaches the server.
+async fn put_most(
+    service: PutRecords,
+    asked: Arc<AtomicUsize>,
+    request: PutRecordsRequest,
+) -> Result<PutRecordsResponse, BoxError> {
+    let passes = |entry| (asked.fetch_add(1, Relaxed) % 3 != 1).then_some(entry);
+    let passed: Vec<Option<Entry>> = request.entries().iter().cloned().map(passes).collect();
+    let entries: Vec<Entry> = passed.iter().flatten().cloned().collect();
+    let answered = match entries.is_empty() {
+        true => vec![],
+        false => {
+            let request = PutRecordsRequest::new(request.stream().clone(), entries);
+            service.oneshot(request).await?.into_results()
+        }
+    };
+    let mut answered = answered.into_iter();
+    let result = |entry: &Option<Entry>| match entry {
+        Some(_) => answered.next().expect("one for each entry"),
+        None => Err(EntryError::new("InternalFailure", "put in between")),
+    };
+    Ok(PutRecordsResponse::new(passed.iter().map(result).collect()))
+}
+
+pub async fn each_keys_order_is_kept_through_failures(server: &Server) {
+    let stream = server.stream(2).await;
+    let service = PutRecords::new(server.client());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let service = service_fn(move |request| put_most(service.clone(), asked.clone(), request));
+    let limits = server.limits().with_request_entries(5);
+    let builder = server.builder().with_ordering(Ordering::PerKey).with_limits(limits);
+    let mut sink = builder.build_with(service, stream.name()).expect("the settings are valid");
+    let record =
+        |number: usize| Record::from((format!("key {}", number % KEYS), number.to_string()));
+    let mut records = stream::iter((0..RECORDS).map(record).map(Ok));
+    sink.send_all(&mut records).await.expect("everything is delivered");
+    assert!(sink.totals().requeued > 20, "{}", sink.totals().requeued);
+    let mut last = HashMap::new();
+    let found = stream.read().await;
+    assert_eq!(found.len(), RECORDS, "no duplicates, and nothing is missing");
+    for found in found {
+        let number: usize = std::str::from_utf8(&found.data).unwrap().parse().unwrap();
+        let before = last.insert(found.partition_key, number);
+        assert!(before.is_none_or(|before| before < number), "{number} after {before:?}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What a server does not take, and where its records are then.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::service::{PutRecordsError, PutRecordsErrorKind};
+use kinesis_sink::{CloseError, Reason, Record, SinkError, Undelivered};
+
+use super::server::Server;
+
+const MIB: usize = 1024 * 1024;
+
+fn numbers(count: usize) -> impl Iterator<Item = Record> {
+    (0..count).map(|number| Record::from(number.to_string()))
+}
+
+fn assert_all_there(undelivered: &[Undelivered], count: usize) {
+    let data = undelivered.iter().map(|one| one.record().data());
+    let expected: Vec<_> = (0..count).map(|number| Bytes::from(number.to_string())).collect();
+    assert!(data.eq(expected.iter()), "they come back in order");
+    assert!(undelivered.iter().all(|one| !one.may_be_written()), "nothing was written");
+}
+
+/// What the service failed with, below whatever wraps it.
+fn refused<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a PutRecordsError> {
+    error.downcast_ref().or_else(|| refused(error.source()?))
+}
+
+pub async fn a_missing_stream_is_fatal_and_its_records_are_handed_back(server: &Server) {
+    let mut sink =
+        server.builder().build(server.client(), "no-such-stream").expect("the name is valid");
+    let mut records = stream::iter(numbers(7).map(Ok));
+    let error = sink.send_all(&mut records).await.expect_err("there is no such stream");
+    let SinkError::Request { kept: 7, source, .. } = &error else { panic!("{error}") };
+    let refused = refused(&**source).expect("what the server said is inside");
+    assert_eq!(refused.kind(), PutRecordsErrorKind::Service);
+    assert_eq!(refused.code(), Some("ResourceNotFoundException"));
+    assert_all_there(&sink.take_undelivered(), 7);
+    assert_eq!((sink.waiting(), sink.totals().delivered), (0, 0));
+}
+
+pub async fn a_producer_of_a_missing_stream_hands_its_records_back(server: &Server) {
+    let sink =
+        server.builder().build(server.client(), "no-such-stream").expect("the name is valid");
+    let (producer, driver) = sink.pair();
+    for record in numbers(7) {
+        producer.send(record).await.expect("nothing is known of the stream yet");
+    }
+    let driver = tokio::spawn(driver);
+    let error = producer.close().await.expect_err("there is no such stream");
+    let CloseError::Stopped { source, undelivered } = &error else { panic!("{error}") };
+    assert_eq!(source.code(), "ResourceNotFoundException");
+    assert_all_there(undelivered, 7);
+    driver.await.expect("it does not panic");
+}
+
+pub async fn an_oversize_record_is_refused_before_it_is_sent(server: &Server) {
+    let stream = server.stream(1).await;
+    let mut sink = stream.sink(server.builder());
+    let oversize = Record::from(("key", vec![7; MIB - 2]));
+    let error = sink.send(oversize).await.expect_err("it has a byte too many");
+    let record = error.into_record().expect("it comes back");
+    assert_eq!(record.data().len(), MIB - 2);
+    assert_eq!(sink.totals().requests, 0);
+    sink.send(Record::from(("key", vec![7; MIB - 3]))).await.expect("this one is delivered");
+    let found = stream.read().await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].data == vec![7; MIB - 3]);
+}
+
+/// The sink is told that records may be larger than they may.
+pub async fn a_record_that_the_server_refuses_fails_alone(server: &Server) {
+    let stream = server.stream(1).await;
+    let limits = server.limits().with_record_bytes(2 * MIB);
+    let mut sink = stream.sink(server.builder().with_limits(limits));
+    for number in 0..9 {
+        let record = match number {
+            4 => Record::from(("key", vec![4; MIB + 1])),
+            _ => Record::from(("key", vec![number; 10])),
+        };
+        sink.feed(record).await.expect("it is accepted");
+    }
+    let error = sink.flush().await.expect_err("one of them is refused");
+    let SinkError::Undelivered { count: 1, reason: Reason::Rejected(_), .. } = &error else {
+        panic!("{error}")
+    };
+    let failed = sink.take_failed();
+    assert_eq!((failed.len(), failed[0].record().data().len()), (1, MIB + 1));
+    sink.close().await.expect("the others are delivered");
+    let mut found: Vec<_> = stream.read().await.into_iter().map(|found| found.data).collect();
+    found.sort();
+    let others = (0..9).filter(|number| *number != 4);
+    assert!(found.into_iter().eq(others.map(|number| Bytes::from(vec![number; 10]))));
+}
+
+/// 8 MiB, where these servers take 5 in a request.
+pub async fn a_request_that_is_too_large_for_the_server_is_split(server: &Server) {
+    let stream = server.stream(1).await;
+    let limits = server.limits().with_request_bytes(8 * MIB);
+    let mut sink = stream.sink(server.builder().with_limits(limits).with_buffer_bytes(8 * MIB));
+    let record = |number: u8| Record::from(("key", vec![number; MIB - 3]));
+    let large = stream::iter((0..8).map(|number| Ok(record(number))));
+    large.forward(&mut sink).await.expect("everything is delivered");
+    assert_eq!((sink.totals().delivered, sink.failed()), (8, 0));
+    assert!(sink.totals().requests > 2, "{} requests", sink.totals().requests);
+    let mut found: Vec<_> = stream.read().await.into_iter().map(|found| found.data).collect();
+    found.sort();
+    assert!(
+        found
+            .iter()
+            .eq((0..8).map(|number| Bytes::from(vec![number; MIB - 3])).collect::<Vec<_>>().iter())
+    );
+}

@@ -1,0 +1,57 @@
+//! A stream that is split and merged while aggregates are sent.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future;
+use kinesis_sink::{Aggregation, Linger, Producer, Record};
+
+use super::server::Server;
+
+const RECORDS: usize = 900;
+const KEYS: usize = 90;
+
+fn data(number: usize) -> Bytes {
+    Bytes::from(format!("{number:06} {}", "x".repeat(40)))
+}
+
+async fn send(producer: &Producer, range: Range<usize>) {
+    for number in range {
+        let record = Record::from((format!("key {}", number % KEYS), data(number)));
+        producer.send(record).await.expect("it is accepted");
+    }
+}
+
+pub async fn nothing_is_lost_and_all_lies_where_it_belongs(server: &Server) {
+    let stream = server.stream(2).await;
+    // Small aggregates and requests, so that many are under way at each change.
+    let builder = server
+        .builder()
+        .with_aggregation(Aggregation::PerShard)
+        .with_aggregate_bytes(600)
+        .with_linger(Linger::SelfClocked(Duration::from_millis(20)))
+        .with_limits(server.limits().with_request_entries(5))
+        .with_buffer_records(100);
+    let producer = stream.sink(builder).spawn();
+    let third = RECORDS / 3;
+    future::join(send(&producer, 0..third), stream.split()).await;
+    future::join(send(&producer, third..2 * third), stream.merge()).await;
+    producer.flush().await.expect("everything is delivered");
+    let open = stream.open_shards().await;
+    // Nobody tells the sink but an aggregate that came to lie in the wrong place.
+    send(&producer, 2 * third..RECORDS).await;
+    producer.close().await.expect("nothing is left");
+    let totals = producer.totals();
+    assert_eq!((totals.delivered, totals.failed), (RECORDS as u64, 0));
+
+    let found = stream.read().await;
+    let (kept, thrown_away): (Vec<_>, Vec<_>) = found.iter().partition(|found| found.is_taken());
+    assert_eq!(totals.misplaced > 0, !thrown_away.is_empty());
+    let mut read: Vec<_> =
+        kept.iter().flat_map(|found| found.members()).map(|member| member.data().clone()).collect();
+    read.sort();
+    read.dedup();
+    assert!(read.into_iter().eq((0..RECORDS).map(data)), "a consumer of the KCL misses some");
+    assert!(open.iter().all(|shard| kept.iter().any(|found| found.shard.id == shard.id)));
+}

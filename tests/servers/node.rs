@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -46,10 +46,10 @@ impl Node {
         let mut node = Command::new("node");
         node.arg(self.script).env_clear().env("PATH", path).env("NODE_PATH", modules);
         let mut child = node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it ran");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let port = port(lines.map_while(Result::ok)).recv_timeout(START);
+        let stdin = child.stdin.take().expect("it is piped");
+        let port = port(child).recv_timeout(START);
         let port = port.unwrap_or_else(|_| panic!("{} says no port", self.package));
-        (format!("http://127.0.0.1:{port}"), child.stdin.take().expect("it is piped"))
+        (format!("http://127.0.0.1:{port}"), stdin)
     }
 
     fn skip(&self) {
@@ -83,15 +83,17 @@ fn is_installed(package: &Path) -> bool {
 }
 
 /// The port, once a line tells it. Reads on, so that the server is never held up by what it prints.
-fn port(lines: impl Iterator<Item = String> + Send + 'static) -> Receiver<u16> {
+fn port(mut server: Child) -> Receiver<u16> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
-        for line in lines {
+        let stdout = server.stdout.take().expect("it is piped");
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if let Some(port) = line.strip_prefix("port ").and_then(|port| port.parse().ok()) {
                 // Nobody asks for a second one.
                 let _ = sender.send(port);
             }
         }
+        server.wait()
     });
     receiver
 }

@@ -87,8 +87,8 @@ impl ResultsOf<'_> {
     }
 }
 
-/// Notes a member. None if it came before: what the SDK makes of that, also of a null after an error's
-/// code, is for the SDK to say.
+/// Notes a member, unless it is null. None if it came before: what the SDK makes of that is for the SDK to
+/// say.
 fn set_once<'a>(member: &mut Option<&'a [u8]>, text: Option<&'a [u8]>) -> Option<()> {
     match text {
         Some(text) => member.replace(text).is_none().then_some(()),

@@ -5,6 +5,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Credentials;
 use aws_sdk_kinesis::types::StreamStatus;
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use ferrokinesis::create_app;
 use ferrokinesis::store::{Store, StoreOptions};
@@ -25,7 +26,17 @@ pub struct Embedded {
 impl Embedded {
     /// Starts a server with one stream of `shards` shards. With `enforce_limits` a shard takes 1,000
     /// records and 1 MiB a second.
+    #[allow(dead_code, reason = "not every user of this module starts it bare")]
     pub async fn start(shards: i32, enforce_limits: bool) -> anyhow::Result<Self> {
+        Self::start_in(shards, enforce_limits, |app| app).await
+    }
+
+    /// The same, with something around it.
+    pub async fn start_in(
+        shards: i32,
+        enforce_limits: bool,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> anyhow::Result<Self> {
         let options = StoreOptions {
             create_stream_ms: 50,
             shard_limit: 1_000,
@@ -34,7 +45,7 @@ impl Embedded {
         };
         let (app, store) = create_app(options);
         // axum's own limit of 2 MB would refuse most requests.
-        let app = app.layer(DefaultBodyLimit::max(16 << 20));
+        let app = wrap(app.layer(DefaultBodyLimit::max(16 << 20)));
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let server = tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ferrokinesis::store::Store;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::embedded::STREAM;
@@ -18,11 +18,18 @@ const QUIET: Duration = Duration::from_secs(5);
 ///
 /// It looks into the server's memory instead of asking GetRecords. The server gives out sequence numbers
 /// before it stores the records, so that with two requests at once a reader that goes on from a sequence
-/// number misses records; and what was read has to leave the server, or its memory grows.
-pub async fn read(store: &Store, account: &Shared, written: watch::Receiver<bool>) {
+/// number misses records; and what was read has to leave the server, or its memory grows. Nobody writes while
+/// `quiet` is held.
+pub async fn read(
+    store: &Store,
+    quiet: &RwLock<()>,
+    account: &Shared,
+    written: watch::Receiver<bool>,
+) {
     let mut latest = Instant::now();
     loop {
         let is_over = *written.borrow();
+        let reading = quiet.write().await;
         let records = store.get_record_store(STREAM).await;
         if !records.is_empty() {
             latest = Instant::now();
@@ -35,6 +42,7 @@ pub async fn read(store: &Store, account: &Shared, written: watch::Receiver<bool
         let numbers: Vec<_> = numbers.collect();
         account.with(|account| numbers.into_iter().for_each(|number| account.found(number)));
         store.delete_record_keys(STREAM, &keys).await;
+        drop(reading);
         if is_over && latest.elapsed() > QUIET {
             return;
         }

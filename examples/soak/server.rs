@@ -1,12 +1,14 @@
-//! The server, with a reader beside it, on a thread of their own.
+//! The server, with a reader beside it.
 
 use std::sync::Arc;
-use std::thread;
 
 use anyhow::Context;
 use aws_sdk_kinesis::Client;
-use tokio::runtime::Builder;
-use tokio::sync::{oneshot, watch};
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use tokio::sync::{RwLock, watch};
+use tokio::task::JoinHandle;
 
 use crate::embedded::Embedded;
 use crate::reader;
@@ -16,39 +18,36 @@ use crate::tasks::Shared;
 pub struct Server {
     pub client: Client,
     pub endpoint: String,
-    was_read: oneshot::Receiver<()>,
+    was_read: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts it. One thread is all it may have: it keeps locks while it waits, so that reading on one
-    /// thread and writing on two others could stop it for good.
     pub async fn start(
         shards: i32,
         account: Arc<Shared>,
         written: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
-        let (started, is_started) = oneshot::channel();
-        let (read, was_read) = oneshot::channel();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let serve = async move {
-            match Embedded::start(shards, true).await {
-                // Nobody need be there to hear it.
-                Err(error) => drop(started.send(Err(error))),
-                Ok(server) => {
-                    let told = (server.client().clone(), server.endpoint().to_owned());
-                    started.send(Ok(told)).ok();
-                    reader::read(server.store(), &account, written).await;
-                    read.send(()).ok();
-                }
-            }
-        };
-        thread::spawn(move || runtime.block_on(serve));
-        let (client, endpoint) = is_started.await.context("the server panicked")??;
-        Ok(Self { client, endpoint, was_read })
+        let quiet = Arc::new(RwLock::new(()));
+        let server = Embedded::start_in(shards, true, |app| in_turns(app, quiet.clone())).await?;
+        let (client, endpoint) = (server.client().clone(), server.endpoint().to_owned());
+        let read = async move { reader::read(server.store(), &quiet, &account, written).await };
+        Ok(Self { client, endpoint, was_read: tokio::spawn(read) })
     }
 
     /// Waits until everything was read.
     pub async fn was_read(self) -> anyhow::Result<()> {
         self.was_read.await.context("the reader panicked")
     }
+}
+
+/// Has requests wait while somebody reads. The server keeps a lock while it waits for another one, so that who
+/// reads while others write can stop it for good.
+fn in_turns(app: Router, quiet: Arc<RwLock<()>>) -> Router {
+    app.layer(from_fn(move |request: Request, next: Next| {
+        let quiet = quiet.clone();
+        async move {
+            let _writing = quiet.read().await;
+            next.run(request).await
+        }
+    }))
 }

@@ -85,8 +85,7 @@ fn check_copy(drawn: &Drawn, copy: &Copy, ledger: &Ledger) -> Result<(), String>
 
 /// Each accepted record is in the stream, where its answer said, or was handed back.
 fn check_records(copies: &[Copy], ledger: &Ledger) -> Result<(), String> {
-    let places: HashSet<_> =
-        copies.iter().map(|copy| (copy.number, &copy.place.sequence_number)).collect();
+    let places: HashSet<_> = copies.iter().map(|copy| (copy.number, &copy.place)).collect();
     let readable: HashMap<_, _> =
         copies.iter().filter(|copy| copy.is_readable).map(|copy| (copy.number, copy)).collect();
     // An answer may say of what it holds that it failed.
@@ -94,7 +93,7 @@ fn check_records(copies: &[Copy], ledger: &Ledger) -> Result<(), String> {
     let present: HashSet<_> = told.map(|copy| copy.number).collect();
     for (number, fate) in ledger.accepted() {
         for place in &fate.places {
-            if !places.contains(&(number, &place.sequence_number)) {
+            if !places.contains(&(number, place)) {
                 return Err(format!("{number} is not in the stream at {place:?}, as it was told"));
             }
         }

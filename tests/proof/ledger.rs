@@ -71,7 +71,7 @@ pub struct Fate {
 }
 
 /// Where the answer said that a record lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     pub shard_id: String,
     pub sequence_number: String,

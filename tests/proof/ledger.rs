@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::FutureExt;
+use kinesis_sink::service::ErrorClass;
 use kinesis_sink::{
     Delivery, NotAccepted, NotAcceptedReason, Reason, Receipt, Record, Undelivered,
 };
@@ -39,6 +40,10 @@ pub struct Ledger {
     /// The first promise that was broken.
     broken: Option<String>,
     pub ranges: Ranges,
+    /// The witness sees every request, and what comes of it, when the sink does.
+    pub sees_all: bool,
+    /// What was delivered may be sent again, because nobody could say what its shard held.
+    pub by_shard: bool,
     /// Nothing goes wrong any more.
     pub trouble_is_over: bool,
     /// Whoever had the records is gone, and what has no receipt with it.
@@ -64,6 +69,10 @@ pub struct Fate {
     pub places: Vec<Place>,
     /// Attempts of which nobody can say what came of them.
     pub unknown: u32,
+    /// For the sink one of them has an unknown outcome.
+    pub doubted: bool,
+    /// Requests that carried it, as the sink shall count them.
+    pub attempts: u32,
     /// It was handed back.
     pub ended: bool,
     /// Whoever handed it back said that it cannot be in the stream.
@@ -76,6 +85,26 @@ pub struct Place {
     pub shard_id: String,
     pub sequence_number: String,
     pub sub_sequence_number: Option<u64>,
+}
+
+impl Fate {
+    /// An attempt came to an end that tells nothing.
+    pub fn note_unknown(&mut self) {
+        self.unknown += 1;
+        self.doubted = true;
+    }
+
+    /// A whole request with it failed, with or without others in it.
+    pub fn note_failure(&mut self, class: ErrorClass, alone: bool) {
+        use ErrorClass::{Credentials, Fatal, Invalid, NotSent, OutcomeUnknown};
+        self.doubted |= class == OutcomeUnknown;
+        let says_nothing_of_it = match class {
+            Credentials | Fatal | NotSent => true,
+            Invalid => !alone,
+            _ => false,
+        };
+        self.attempts -= u32::from(says_nothing_of_it);
+    }
 }
 
 impl Ledger {
@@ -163,8 +192,12 @@ impl Ledger {
         self.no_longer_outstanding(number);
         let fate = self.fates.entry(number).or_default();
         let (accepted, twice) = (fate.accepted, std::mem::replace(&mut fate.ended, true));
-        let delivered = !fate.places.is_empty() && !undelivered.may_be_written();
-        fate.not_written = !undelivered.may_be_written();
+        let may_be_written = undelivered.may_be_written();
+        let told = !fate.places.is_empty();
+        let delivered = told && (!may_be_written || !self.by_shard);
+        fate.not_written = !may_be_written;
+        let doubtless = self.sees_all && !fate.doubted && !fate.in_flight && !told;
+        let attempts = (undelivered.attempts(), fate.attempts);
         let reason = undelivered.reason();
         if !accepted {
             self.broken(|| format!("{number} is handed back and was not accepted: {reason}"));
@@ -173,7 +206,13 @@ impl Ledger {
             self.broken(|| format!("{number} is handed back twice: {reason}"));
         }
         if delivered {
-            self.broken(|| format!("{number} was delivered, and handed back as not written"));
+            self.broken(|| format!("{number} was delivered, and handed back: {reason}"));
+        }
+        if may_be_written && doubtless {
+            self.broken(|| format!("{number} may be written, and no request says so: {reason}"));
+        }
+        if self.sees_all && attempts.0 != attempts.1 {
+            self.broken(|| format!("{number} was sent as often as {attempts:?}: {reason}"));
         }
         if matches!(reason, Reason::NeverAccepted) {
             self.broken(|| format!("{number} was accepted, and its end says it was not"));
@@ -227,6 +266,10 @@ impl Ledger {
         };
         if !self.fates[&number].places.contains(&told) {
             self.broken(|| format!("the receipt of {number} says {told:?}, no answer has"));
+        }
+        let attempts = (delivery.attempts(), self.fates[&number].attempts);
+        if self.sees_all && attempts.0 != attempts.1 {
+            self.broken(|| format!("{number} was sent as often as {attempts:?}, and delivered"));
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, future};
-use kinesis_sink::Undelivered;
 use kinesis_sink::sim::SimStream;
+use kinesis_sink::{Aggregation, Undelivered};
 use tokio::time::sleep;
 
 use super::check::check_stream;
@@ -47,6 +47,8 @@ pub fn check(seed: u64) -> Result<Outcome, String> {
 
 async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let (stream, ledger) = (drawn.stream(), Shared::default());
+    ledger.lock().sees_all = drawn.stack.is_direct();
+    ledger.lock().by_shard = drawn.settings.aggregation == Aggregation::PerShard;
     let service = drawn.stack.build(drawn, &stream, &ledger);
     let mut builder = drawn.settings.builder(&stream);
     if drawn.settings.dead_letters != DeadLetters::Nobody {

@@ -64,10 +64,14 @@ impl Stack {
         }
     }
 
+    /// Whether each request reaches the witness when it leaves the sink.
+    pub fn is_direct(&self) -> bool {
+        !matches!(self.layer, Layer::Buffer { .. })
+    }
+
     pub fn build(&self, drawn: &Drawn, stream: &SimStream, ledger: &Shared) -> Boxed {
         // A buffer whose worker has failed never works again.
-        let survives = !matches!(self.layer, Layer::Buffer { .. });
-        let breaking = |service| Breaking::new(service, drawn, survives, ledger);
+        let breaking = |service| Breaking::new(service, drawn, self.is_direct(), ledger);
         match self.way {
             Way::Direct => self.around(breaking(boxed(stream.service())), drawn, ledger),
             way => {

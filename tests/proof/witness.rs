@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::service::{
-    Entry, EntryError, Placement, PutRecordsError, PutRecordsErrorKind, PutRecordsRequest,
-    PutRecordsResponse,
+    Classify, DefaultClassify, Entry, EntryClass, EntryError, Placement, PutRecordsError,
+    PutRecordsErrorKind, PutRecordsRequest, PutRecordsResponse,
 };
 use kinesis_sink::{Aggregation, Limits};
 use tower::{BoxError, Service};
@@ -58,9 +58,9 @@ impl Service<PutRecordsRequest> for Witness {
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         self.check_limits(&request);
-        // Should this panic, nothing was sent.
-        let call = self.service.call(request.clone());
+        // Should the call panic, nothing was sent; but who called cannot know.
         let flight = Flight::begin(&request, &self.ledger, self.by_shard);
+        let call = self.service.call(request);
         Box::pin(async move {
             let answer = call.await;
             flight.end(&answer);
@@ -121,8 +121,17 @@ impl Flight {
                     note_result(&mut ledger, entry, result, self.by_shard);
                 }
             }
-            Err(error) if is_refused(error) => {}
-            _ => numbers().for_each(|number| ledger.fate_mut(*number).unknown += 1),
+            Err(error) => {
+                let (class, is_refused) =
+                    (DefaultClassify.classify_error(&**error), is_refused(error));
+                let alone = numbers().nth(1).is_none();
+                for number in numbers() {
+                    let fate = ledger.fate_mut(*number);
+                    fate.unknown += u32::from(!is_refused);
+                    fate.note_failure(class, alone);
+                }
+            }
+            Ok(_) => numbers().for_each(|number| ledger.fate_mut(*number).note_unknown()),
         }
     }
 }
@@ -137,7 +146,7 @@ impl Drop for Flight {
         for number in self.entries.iter().flat_map(|entry| &entry.numbers) {
             let fate = ledger.fate_mut(*number);
             fate.in_flight = false;
-            fate.unknown += 1;
+            fate.note_unknown();
         }
     }
 }
@@ -145,6 +154,7 @@ impl Drop for Flight {
 fn note_sent(ledger: &mut Ledger, number: u64, by_shard: bool) {
     let fate = ledger.fate_mut(number);
     let twice = std::mem::replace(&mut fate.in_flight, true);
+    fate.attempts += 1;
     let (accepted, ended) = (fate.accepted, fate.ended);
     // Nobody can say what a shard held that was closed before it was listed: what lies there is sent again.
     let delivered = !fate.places.is_empty() && !by_shard;
@@ -167,13 +177,18 @@ fn note_result(
     let place = match result {
         Ok(place) if by_shard && entry.is_misplaced(place.shard_id(), ledger) => {
             ledger.seen.note("a misplaced aggregate", 1);
-            entry.numbers.iter().for_each(|number| ledger.fate_mut(*number).unknown += 1);
+            entry.numbers.iter().for_each(|number| ledger.fate_mut(*number).note_unknown());
             return;
         }
         Ok(place) => place,
         Err(error) if PLAIN_CODES.contains(&error.code()) => return,
-        Err(_) => {
-            entry.numbers.iter().for_each(|number| ledger.fate_mut(*number).unknown += 1);
+        Err(error) => {
+            let is_doubted = DefaultClassify.classify_entry(error) == EntryClass::OutcomeUnknown;
+            for number in &entry.numbers {
+                let fate = ledger.fate_mut(*number);
+                fate.unknown += 1;
+                fate.doubted |= is_doubted;
+            }
             return;
         }
     };

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures::FutureExt;
 use kinesis_sink::service::ErrorClass;
 use kinesis_sink::{
     Delivery, NotAccepted, NotAcceptedReason, Reason, Receipt, Record, Undelivered,
 };
+
+use tokio::time::Instant;
 
 use super::account::Ranges;
 use super::records::number_of_record;
@@ -61,6 +64,8 @@ pub struct Size {
 #[derive(Debug, Default)]
 pub struct Fate {
     pub accepted: bool,
+    /// When that was.
+    pub accepted_at: Option<Instant>,
     /// Bytes, as long as it is outstanding.
     outstanding: Option<usize>,
     /// It is in a request.
@@ -132,13 +137,21 @@ impl Ledger {
     pub fn accept(&mut self, number: u64, bytes: usize, receipt: Option<Receipt>) -> Size {
         self.count += 1;
         self.seen.note("an accepted record", 1);
-        self.fates.entry(number).or_default().accepted = true;
+        let fate = self.fate_mut(number);
+        fate.accepted = true;
+        fate.accepted_at = Some(Instant::now());
         self.open.insert(number);
         self.receipts.extend(receipt.map(|receipt| (number, receipt)));
         self.fate_mut(number).outstanding = Some(bytes);
         self.outstanding.records += 1;
         self.outstanding.bytes += bytes;
         self.outstanding
+    }
+
+    /// How long ago the record was accepted.
+    pub fn age(&self, number: u64) -> Duration {
+        let accepted_at = self.fate(number).and_then(|fate| fate.accepted_at);
+        accepted_at.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// An answer says that the record lies there.
@@ -213,6 +226,12 @@ impl Ledger {
         }
         if self.sees_all && attempts.0 != attempts.1 {
             self.broken(|| format!("{number} was sent as often as {attempts:?}: {reason}"));
+        }
+        let age = self.age(number);
+        if let Reason::DeadlineExceeded { deadline, .. } = reason
+            && age < *deadline
+        {
+            self.broken(|| format!("{number} was given up after {age:?}: {reason}"));
         }
         if matches!(reason, Reason::NeverAccepted) {
             self.broken(|| format!("{number} was accepted, and its end says it was not"));

@@ -16,6 +16,9 @@ use super::stack::Boxed;
 /// What can be told of a sink from outside at any time.
 pub trait Look {
     fn look(&self, ledger: &Shared, drawn: &Drawn);
+
+    /// What can be told besides, once it was polled for all that it holds.
+    fn look_after_polls(&self, ledger: &Shared, drawn: &Drawn);
 }
 
 /// Hands everything on to the sink, and checks what it holds after each call.
@@ -83,19 +86,23 @@ where
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let flushed = self.sink.poll_flush_unpin(cx);
         self.look();
+        self.sink.look_after_polls(&self.ledger, &self.drawn);
         flushed
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let closed = self.sink.poll_close_unpin(cx);
         self.look();
+        self.sink.look_after_polls(&self.ledger, &self.drawn);
         closed
     }
 }
 
 impl Look for KinesisSink<Boxed> {
     fn look(&self, ledger: &Shared, drawn: &Drawn) {
-        let held = self.undelivered().into_iter().map(number_of_record).collect::<Vec<_>>();
+        let held = self.undelivered();
+        let bytes: usize = held.iter().map(|record| record.size()).sum();
+        let held = held.into_iter().map(number_of_record).collect::<Vec<_>>();
         let totals = self.totals();
         let mut ledger = ledger.lock();
         let accepted = ledger.count;
@@ -108,8 +115,9 @@ impl Look for KinesisSink<Boxed> {
         if count != held.len() || count > drawn.settings.buffer_records {
             ledger.broken(|| format!("{} records held, as it says {self:?}", held.len()));
         }
-        if self.held_bytes() > drawn.most_bytes() {
-            ledger.broken(|| format!("more bytes than {}: {self:?}", drawn.most_bytes()));
+        if self.held_bytes() != bytes || bytes > drawn.most_bytes() {
+            let most = drawn.most_bytes();
+            ledger.broken(|| format!("{bytes} bytes held, of {most}, as it says {self:?}"));
         }
         if !held.is_sorted_by(|one, next| one < next) {
             ledger.broken(|| format!("not in the order of acceptance: {held:?}"));
@@ -120,9 +128,22 @@ impl Look for KinesisSink<Boxed> {
         }
         ledger.settle_all_but(&held);
     }
+
+    /// What waits is given up once its deadline has passed.
+    fn look_after_polls(&self, ledger: &Shared, drawn: &Drawn) {
+        let Some(deadline) = drawn.settings.deadline else { return };
+        let mut ledger = ledger.lock();
+        let held = self.undelivered().into_iter().map(number_of_record);
+        let overdue = held.filter(|number| ledger.age(*number) >= deadline).count();
+        if overdue > self.in_flight() + self.failed() {
+            ledger.broken(|| format!("{overdue} wait for more than {deadline:?}: {self:?}"));
+        }
+    }
 }
 
 /// Its driver moves between the calls.
 impl Look for Producer {
     fn look(&self, _: &Shared, _: &Drawn) {}
+
+    fn look_after_polls(&self, _: &Shared, _: &Drawn) {}
 }

@@ -110,11 +110,13 @@ impl HttpConnector for Damaging<SharedHttpConnector> {
 fn damage(answer: HttpResponse, is_cbor: bool, rng: &mut Rng, ledger: &Shared) -> HttpResponse {
     let body = answer.body().bytes().expect("the stream's answers are in memory");
     let mut value = read(body, is_cbor);
-    ledger.lock().excuse(written(&value));
     let damage = match rng.u8(..8) {
         0 => Damage::Status(one_of(rng, &STATUSES)),
         _ => one_of(rng, &DAMAGES),
     };
+    if damage == Damage::CodeBeside {
+        ledger.lock().excuse(written(&value));
+    }
     let body = match damage {
         Damage::CutOff => body[..rng.usize(..body.len())].to_vec(),
         Damage::Garbage => (0..rng.usize(1..200)).map(|_| rng.u8(..)).collect(),

@@ -38,7 +38,7 @@ pub struct Ledger {
     /// Accepted, and not known to be settled.
     pub open: BTreeSet<u64>,
     receipts: BTreeMap<u64, Receipt>,
-    /// Deliveries that nobody was told of as such, because the answer was damaged.
+    /// Deliveries that came with the code of something that is not written.
     excused: HashSet<String>,
     /// The first promise that was broken.
     broken: Option<String>,

@@ -182,6 +182,9 @@ impl Owner {
 
     /// Is done with the sink, in the way that was drawn.
     pub async fn end(mut self, end: OwnersEnd) -> Result<(), String> {
+        if matches!(end, OwnersEnd::Closes | OwnersEnd::Flushes) {
+            self.go_on().await?;
+        }
         match end {
             OwnersEnd::Closes => {
                 self.settle(|sink, cx| Pin::new(sink).poll_close(cx)).await?;
@@ -206,6 +209,18 @@ impl Owner {
         Ok(())
     }
 
+    /// Nothing goes wrong any more: so there is room for another record sooner or later, again and again.
+    async fn go_on(&mut self) -> Result<(), String> {
+        for _ in 0..4 {
+            self.settle(|sink, cx| Pin::new(sink).poll_ready(cx)).await?;
+            let number = self.ledger().lock().next();
+            let record = self.drawn.records.record(number);
+            self.sink.start_send_unpin(record).map_err(|error| format!("ready, and: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Polls until it is ready, and takes what failed.
     async fn settle<F>(&mut self, poll: F) -> Result<(), String>
     where
         F: Fn(

@@ -34,7 +34,7 @@ pub struct Ledger {
     /// How many were accepted.
     pub count: u64,
     /// Of those that were neither delivered nor handed back, as far as anybody was told.
-    outstanding: Size,
+    outstanding_size: Size,
     /// Accepted, and not known to be settled.
     pub open: BTreeSet<u64>,
     receipts: BTreeMap<u64, Receipt>,
@@ -143,9 +143,9 @@ impl Ledger {
         self.open.insert(number);
         self.receipts.extend(receipt.map(|receipt| (number, receipt)));
         self.fate_mut(number).outstanding = Some(bytes);
-        self.outstanding.records += 1;
-        self.outstanding.bytes += bytes;
-        self.outstanding
+        self.outstanding_size.records += 1;
+        self.outstanding_size.bytes += bytes;
+        self.outstanding_size
     }
 
     /// How long ago the record was accepted.
@@ -161,10 +161,19 @@ impl Ledger {
         self.no_longer_outstanding(number);
     }
 
+    /// The records that were neither delivered nor handed back, as far as anybody was told.
+    pub fn outstanding(&self) -> Vec<u64> {
+        self.open.iter().copied().filter(|number| self.is_outstanding(*number)).collect()
+    }
+
+    pub fn is_outstanding(&self, number: u64) -> bool {
+        self.fate(number).is_some_and(|fate| fate.outstanding.is_some())
+    }
+
     fn no_longer_outstanding(&mut self, number: u64) {
         if let Some(bytes) = self.fate_mut(number).outstanding.take() {
-            self.outstanding.records -= 1;
-            self.outstanding.bytes -= bytes;
+            self.outstanding_size.records -= 1;
+            self.outstanding_size.bytes -= bytes;
         }
     }
 

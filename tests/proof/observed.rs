@@ -47,6 +47,16 @@ impl<Si: Look> Observed<Si> {
         }
     }
 
+    /// What was accepted before a flush is settled after it.
+    pub fn check_flushed(&self, outstanding: &[u64]) {
+        let mut ledger = self.ledger.lock();
+        let left = outstanding.iter().copied().find(|number| ledger.is_outstanding(*number));
+        // What failed is outstanding until somebody reads its receipt.
+        if let Some(number) = left.filter(|_| !self.drawn.may_fail()) {
+            ledger.broken(|| format!("flushed, and {number} is not settled"));
+        }
+    }
+
     pub fn look(&self) {
         self.sink.look(&self.ledger, &self.drawn);
     }

@@ -54,6 +54,7 @@ pub async fn work(
             ledger.lock().take(&left);
             let failed = producer.take_failed().await;
             ledger.lock().take(&failed);
+            check_totals(&producer, ledger)?;
         }
         // What failed and was kept is gone with the last clone.
         None => ledger.lock().is_dropped = drawn.may_fail(),
@@ -65,6 +66,16 @@ pub async fn work(
     }
     ledger.lock().settle_all_but(&Default::default());
     Ok(())
+}
+
+/// Every record that was accepted is in one of the sums.
+fn check_totals(producer: &Producer, ledger: &Shared) -> Result<(), String> {
+    let (totals, accepted) = (producer.totals(), ledger.lock().count);
+    let settled = totals.delivered + totals.failed + totals.taken_back;
+    match (totals.accepted, settled) == (accepted, accepted) {
+        true => Ok(()),
+        false => Err(format!("of {accepted} accepted: {totals:?}")),
+    }
 }
 
 /// Closes it, if that is how it ends.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::drawn::{Drawn, ms, rarely};
 use super::observed::Observed;
+use super::run::SETTLES_IN;
 
 pub struct Worker {
     pub producer: Observed<Producer>,
@@ -30,6 +31,10 @@ impl Worker {
                 false => self.act().await,
             }
             sleep(ms(self.rng.u64(1..=20))).await;
+        }
+        // Nothing goes wrong any more.
+        if timeout(SETTLES_IN, self.producer.sink.flush()).await.is_err() {
+            self.producer.ledger.lock().broken(|| "a flush goes on for ever".to_owned());
         }
     }
 
@@ -119,12 +124,17 @@ impl Worker {
 
     async fn flush(&mut self) {
         let patience = self.patience();
-        let flushed = match self.rng.bool() {
+        let by_the_sink = self.rng.bool();
+        let outstanding = self.producer.ledger.lock().outstanding();
+        let flushed = match by_the_sink {
             true => timeout(patience, self.producer.flush()).await,
             false => timeout(patience, self.producer.sink.flush()).await,
         };
-        if let Ok(Err(error)) = flushed {
-            self.heed_error(&error);
+        match flushed {
+            Ok(Ok(())) if !by_the_sink => self.producer.check_flushed(&outstanding),
+            Ok(Err(error)) => self.heed_error(&error),
+            // The answer can be to a question that was asked before, about other tasks' records.
+            _ => {}
         }
     }
 

@@ -49,8 +49,12 @@ impl Breaking {
         }
     }
 
-    fn happens(&self, share: f64) -> bool {
-        share > 0.0 && !self.ledger.lock().trouble_is_over && self.rng.lock().unwrap().f64() < share
+    fn happens(&self, what: &'static str, share: f64) -> bool {
+        let happens = share > 0.0
+            && !self.ledger.lock().trouble_is_over
+            && self.rng.lock().unwrap().f64() < share;
+        self.ledger.lock().seen.note(what, usize::from(happens));
+        happens
     }
 }
 
@@ -74,18 +78,21 @@ impl Service<PutRecordsRequest> for Breaking {
     type Future = Pin<Box<dyn Future<Output = Result<PutRecordsResponse, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if self.happens(self.unready) {
+        if self.happens("a service that does not become ready", self.unready) {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::NotConnected).into()));
         }
         self.service.poll_ready(cx)
     }
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        if self.happens(self.panics / 2.0) {
+        let panics = "a panic of the service";
+        if self.happens(panics, self.panics / 2.0) {
             panic_quietly();
         }
-        let (breaks, panics) = (self.happens(self.broken), self.happens(self.panics / 2.0));
-        let miscounts = self.happens(self.miscounted).then(|| self.rng.lock().unwrap().bool());
+        let breaks = self.happens("a connection that broke", self.broken);
+        let panics = self.happens(panics, self.panics / 2.0);
+        let miscounts = self.happens("an answer of another length", self.miscounted);
+        let miscounts = miscounts.then(|| self.rng.lock().unwrap().bool());
         let call = self.service.call(request);
         Box::pin(async move {
             let answer = call.await;

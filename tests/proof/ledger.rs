@@ -236,6 +236,15 @@ impl Ledger {
         if self.sees_all && attempts.0 != attempts.1 {
             self.broken(|| format!("{number} was sent as often as {attempts:?}: {reason}"));
         }
+        let kind = match reason {
+            Reason::Rejected(_) => Some("a rejected record"),
+            Reason::AttemptsExhausted { .. } => Some("a record out of attempts"),
+            Reason::DeadlineExceeded { .. } => Some("a record past its deadline"),
+            Reason::Refused(_) => Some("a record of a stream that takes nothing"),
+            Reason::Abandoned { .. } => Some("an abandoned record"),
+            _ => None,
+        };
+        kind.into_iter().for_each(|kind| self.seen.note(kind, 1));
         let age = self.age(number);
         if let Reason::DeadlineExceeded { deadline, .. } = reason
             && age < *deadline

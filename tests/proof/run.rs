@@ -59,7 +59,14 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let Drawn { events, trouble, time, seed, .. } = &**drawn;
     let plan = Plan { events, faults: &trouble.faults, time: *time, seed: *seed };
     let conduct = async {
-        plan.conduct(&stream, |stream| ledger.lock().ranges.note(stream)).await;
+        let mut shards = drawn.shards;
+        let note = |stream: &SimStream| {
+            let mut ledger = ledger.lock();
+            ledger.ranges.note(stream);
+            let before = std::mem::replace(&mut shards, stream.shards().len());
+            ledger.seen.note("a change of the shards", usize::from(before != shards));
+        };
+        plan.conduct(&stream, note).await;
         ledger.lock().trouble_is_over = true;
     };
     match drawn.caller {

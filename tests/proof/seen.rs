@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kinesis_sink::sim::SimStats;
 
 /// What a few hundred seeds must have met; otherwise they prove little.
-const WANTED: [&str; 26] = [
+const WANTED: [&str; 36] = [
     "an accepted record",
     "a record that came back at once",
     "a full sink",
@@ -16,9 +16,19 @@ const WANTED: [&str; 26] = [
     "records taken back",
     "failed records taken",
     "a dead letter",
+    "a rejected record",
+    "a record out of attempts",
+    "a record past its deadline",
+    "a record of a stream that takes nothing",
+    "an abandoned record",
     "a receipt of a delivery",
     "a receipt of a failure",
     "a damaged answer",
+    "an answer of another length",
+    "a connection that broke",
+    "a panic of the service",
+    "a service that does not become ready",
+    "a change of the shards",
     "a misplaced aggregate",
     "a member of an aggregate",
     "a duplicate",

@@ -49,10 +49,12 @@ fn in_one_line(text: String, most: usize) -> String {
 /// headers and so with the session token, or the header with the access key id. It does so at the end.
 fn without_quotes(message: &str) -> String {
     const QUOTES: [&str; 3] = ["The Canonical String", "The String-to-Sign", "Authorization="];
+    // First the values, which may hold these marks.
+    let message = without_values(message);
     let begin = |quote: &&str| memmem::find(message.as_bytes(), quote.as_bytes());
     match QUOTES.iter().filter_map(begin).min() {
-        Some(begin) => without_values(&message[..begin]) + "…",
-        None => without_values(message),
+        Some(begin) => message[..begin].to_owned() + "…",
+        None => message,
     }
 }
 
@@ -64,17 +66,20 @@ fn without_values(message: &str) -> String {
     const END: &str = "' at '";
     const LAST: &str = "Specified value was ";
     // What throttles say is said of many entries, and quotes nothing.
-    let find = |mark: &str| memmem::find(message.as_bytes(), mark.as_bytes());
-    if let Some(begin) = find(LAST) {
-        return without_values(&message[..begin]) + LAST + "…";
-    }
-    let Some(begin) = find(BEGIN) else { return message.to_owned() };
+    let find = |text: &str, mark: &str| {
+        memmem::find(text.as_bytes(), mark.as_bytes()).map(|begin| begin + mark.len())
+    };
     // From the first beginning to the last end: a value may hold the marks itself.
-    match message.rfind(END) {
-        Some(end) if begin + BEGIN.len() <= end => {
-            format!("{}…{}", &message[..begin + BEGIN.len()], &message[end..])
-        }
-        _ => message.to_owned(),
+    let begin = find(message, BEGIN);
+    let ends =
+        begin.and_then(|begin| Some((begin, message.rfind(END).filter(|end| begin <= *end)?)));
+    let message = match ends {
+        Some((begin, end)) => format!("{}…{}", &message[..begin], &message[end..]),
+        None => message.to_owned(),
+    };
+    match find(&message, LAST) {
+        Some(begin) => message[..begin].to_owned() + "…",
+        None => message,
     }
 }
 
@@ -96,6 +101,11 @@ mod tests {
         }
         let hash_key = "Invalid ExplicitHashKey. Specified value was 271828";
         assert_eq!(without_values(hash_key), "Invalid ExplicitHashKey. Specified value was …");
+        // A value may hold the other marks as well.
+        for mark in ["Specified value was ", "Authorization=", "The Canonical String"] {
+            let quoting = format!("Value 'MARKER{mark}MARKER' at 'x' is too long");
+            assert_eq!(of_request(&quoting), "Value '…' at 'x' is too long");
+        }
         let both = "Value 'MARKER' at 'x'. Specified value was 1. Specified value was 2";
         assert_eq!(without_values(both), "Value '…' at 'x'. Specified value was …");
     }

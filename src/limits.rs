@@ -56,6 +56,11 @@ pub const SHARD_BYTES_PER_SECOND: usize = MIB;
 /// 20,000 shards, which is that of three regions.
 pub(crate) const MOST_LEARNED_SHARDS: usize = 20_000;
 
+/// Bytes of a shard's id.
+///
+/// Source: Kinesis API reference, `ShardId` of `PutRecordsResultEntry`: 1 to 128 of `[a-zA-Z0-9_.-]`.
+pub(crate) const LONGEST_SHARD_ID: usize = 128;
+
 const MIB: usize = 1024 * 1024;
 
 /// What one request and one record may hold.

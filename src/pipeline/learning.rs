@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::Pipeline;
 use super::lanes::{Lesson, Surprise};
 use super::unit::Unit;
-use crate::limits::MOST_LEARNED_SHARDS;
+use crate::limits::{LONGEST_SHARD_ID, MOST_LEARNED_SHARDS};
 use crate::service::Placement;
 
 /// So many answers in a row that each contradict what was known mean that records are not placed by their
@@ -65,6 +65,10 @@ impl Pipeline {
     pub(super) fn learn_from(&mut self, unit: &Unit, placement: &Placement) {
         let surprise = self.lanes.note_delivered(unit.oldest(), placement.shard_id());
         if surprise == Surprise::No || self.learning.stopped {
+            return;
+        }
+        // Longer than any there is, and as many as answers have entries: those would fill the memory.
+        if placement.shard_id().len() > LONGEST_SHARD_ID {
             return;
         }
         if let Some(place) = unit.oldest().place() {

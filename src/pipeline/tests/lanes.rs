@@ -220,6 +220,19 @@ fn answers_that_always_name_another_shard_fill_no_memory() {
 }
 
 #[test]
+fn no_shard_is_learned_whose_id_is_longer_than_there_are() {
+    let mut bench = Bench::new(paced());
+    for (length, learned) in [(129, 0), (100_000, 0), (128, 1)] {
+        bench.pipeline.accept(Record::from((format!("k{length}"), "data")), bench.now).unwrap();
+        bench.pipeline.flush();
+        let (id, _) = bench.cut();
+        bench.settle(id, vec![placed(&"s".repeat(length))]);
+        bench.now += ROUND_TRIP;
+        assert_eq!(bench.pipeline.lanes.shards(), learned, "after one of {length} bytes");
+    }
+}
+
+#[test]
 fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
     let mut bench = Bench::of_halves(paced());
     assert_eq!(bench.pipeline.lanes.shards(), 2);

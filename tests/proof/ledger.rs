@@ -47,6 +47,8 @@ pub struct Ledger {
     pub sees_all: bool,
     /// What was delivered may be sent again, because nobody could say what its shard held.
     pub by_shard: bool,
+    /// How often a record may be tried.
+    pub max_attempts: Option<u32>,
     /// Nothing goes wrong any more.
     pub trouble_is_over: bool,
     /// Whoever had the records is gone, and what has no receipt with it.
@@ -245,6 +247,11 @@ impl Ledger {
             _ => None,
         };
         kind.into_iter().for_each(|kind| self.seen.note(kind, 1));
+        if let Reason::AttemptsExhausted { attempts, .. } = reason
+            && Some(*attempts) != self.max_attempts
+        {
+            self.broken(|| format!("{number} was given up too early or too late: {reason}"));
+        }
         let age = self.age(number);
         if let Reason::DeadlineExceeded { deadline, .. } = reason
             && age < *deadline

@@ -49,6 +49,7 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let (stream, ledger) = (drawn.stream(), Shared::default());
     ledger.lock().sees_all = drawn.stack.is_direct();
     ledger.lock().by_shard = drawn.settings.aggregation == Aggregation::PerShard;
+    ledger.lock().max_attempts = drawn.settings.max_attempts;
     let service = drawn.stack.build(drawn, &stream, &ledger);
     let mut builder = drawn.settings.builder(&stream);
     if drawn.settings.dead_letters != DeadLetters::Nobody {

@@ -155,14 +155,17 @@ fn note_sent(ledger: &mut Ledger, number: u64, by_shard: bool) {
     let fate = ledger.fate_mut(number);
     let twice = std::mem::replace(&mut fate.in_flight, true);
     fate.attempts += 1;
+    let attempts = fate.attempts;
     let (accepted, ended) = (fate.accepted, fate.ended);
     // Nobody can say what a shard held that was closed before it was listed: what lies there is sent again.
     let delivered = !fate.places.is_empty() && !by_shard;
+    let too_often = ledger.max_attempts.is_some_and(|most| attempts > most);
     let wrong = match () {
         () if !accepted => "before it was accepted",
         () if twice => "while it is in another request",
         () if ended => "after it was handed back",
         () if delivered => "after it was delivered",
+        () if too_often => "more often than it may be",
         () => return,
     };
     ledger.broken(|| format!("{number} is sent {wrong}"));

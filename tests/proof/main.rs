@@ -35,7 +35,8 @@ use self::seen::Seen;
 fn every_record_is_accounted_for() {
     let seen = Mutex::new(Seen::default());
     let count = seeds::check_all("proof", 300, |seed| {
-        seen.lock().unwrap().add(&run::check(seed)?.seen);
+        let outcome = run::check(seed)?;
+        seen.lock().unwrap().add(&outcome.seen);
         Ok(())
     });
     let seen = seen.into_inner().unwrap();

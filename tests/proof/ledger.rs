@@ -45,8 +45,9 @@ pub struct Ledger {
     pub ranges: Ranges,
     /// The witness sees every request, and what comes of it, when the sink does.
     pub sees_all: bool,
-    /// What was delivered may be sent again, because nobody could say what its shard held.
-    pub by_shard: bool,
+    /// What was delivered may be sent again: the shards have changed, and nobody can say what one held that
+    /// was closed before it was listed.
+    pub may_come_again: bool,
     /// How often a record may be tried.
     pub max_attempts: Option<u32>,
     /// Nothing goes wrong any more.
@@ -218,7 +219,7 @@ impl Ledger {
         let (accepted, twice) = (fate.accepted, std::mem::replace(&mut fate.ended, true));
         let may_be_written = undelivered.may_be_written();
         let told = !fate.places.is_empty();
-        let delivered = told && (!may_be_written || !self.by_shard);
+        let delivered = told && (!may_be_written || !self.may_come_again);
         fate.not_written = !may_be_written;
         let doubtless = self.sees_all && !fate.doubted && !fate.in_flight && !told;
         let attempts = (undelivered.attempts(), fate.attempts);

@@ -48,7 +48,6 @@ pub fn check(seed: u64) -> Result<Outcome, String> {
 async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let (stream, ledger) = (drawn.stream(), Shared::default());
     ledger.lock().sees_all = drawn.stack.is_direct();
-    ledger.lock().by_shard = drawn.settings.aggregation == Aggregation::PerShard;
     ledger.lock().max_attempts = drawn.settings.max_attempts;
     let service = drawn.stack.build(drawn, &stream, &ledger);
     let mut builder = drawn.settings.builder(&stream);
@@ -60,12 +59,15 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let Drawn { events, trouble, time, seed, .. } = &**drawn;
     let plan = Plan { events, faults: &trouble.faults, time: *time, seed: *seed };
     let conduct = async {
+        let by_shard = drawn.settings.aggregation == Aggregation::PerShard;
         let mut shards = drawn.shards;
         let note = |stream: &SimStream| {
             let mut ledger = ledger.lock();
             ledger.ranges.note(stream);
             let before = std::mem::replace(&mut shards, stream.shards().len());
-            ledger.seen.note("a change of the shards", usize::from(before != shards));
+            let changed = before != shards;
+            ledger.may_come_again |= changed && by_shard;
+            ledger.seen.note("a change of the shards", usize::from(changed));
         };
         plan.conduct(&stream, note).await;
         ledger.lock().trouble_is_over = true;

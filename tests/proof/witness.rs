@@ -104,7 +104,7 @@ impl Flight {
         let entries: Vec<_> = request.entries().iter().map(Contents::of).collect();
         let mut noted = ledger.lock();
         for number in entries.iter().flat_map(|entry| &entry.numbers) {
-            note_sent(&mut noted, *number, by_shard);
+            note_sent(&mut noted, *number);
         }
         drop(noted);
         Self { entries, ledger: ledger.clone(), by_shard, is_answered: false }
@@ -151,14 +151,14 @@ impl Drop for Flight {
     }
 }
 
-fn note_sent(ledger: &mut Ledger, number: u64, by_shard: bool) {
+fn note_sent(ledger: &mut Ledger, number: u64) {
+    let may_come_again = ledger.may_come_again;
     let fate = ledger.fate_mut(number);
     let twice = std::mem::replace(&mut fate.in_flight, true);
     fate.attempts += 1;
     let attempts = fate.attempts;
     let (accepted, ended) = (fate.accepted, fate.ended);
-    // Nobody can say what a shard held that was closed before it was listed: what lies there is sent again.
-    let delivered = !fate.places.is_empty() && !by_shard;
+    let delivered = !fate.places.is_empty() && !may_come_again;
     let too_often = ledger.max_attempts.is_some_and(|most| attempts > most);
     let wrong = match () {
         () if !accepted => "before it was accepted",

@@ -34,6 +34,8 @@ pub(crate) struct Learning {
     /// Nothing is learned until then.
     paused_until: Option<Instant>,
     pub(super) most_shards: usize,
+    /// Shards of the latest list. They were not learned.
+    listed: usize,
 }
 
 impl Default for Learning {
@@ -45,6 +47,7 @@ impl Default for Learning {
             stopped: false,
             paused_until: None,
             most_shards: MOST_LEARNED_SHARDS,
+            listed: 0,
         }
     }
 }
@@ -53,6 +56,10 @@ impl Learning {
     /// Records are not placed by their keys: there is nothing to learn.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
+    }
+
+    pub(super) fn note_listed(&mut self, shards: usize) {
+        self.listed = shards;
     }
 
     pub(crate) fn is_on(&self, now: Instant) -> bool {
@@ -95,7 +102,8 @@ impl Pipeline {
             self.learning.contradictions = 0;
         }
         // Whoever names another shard for each record contradicts nothing, and would fill the memory.
-        let names_any = most > Lesson::Detail && self.lanes.shards() > self.learning.most_shards;
+        let most_shards = self.learning.listed + self.learning.most_shards;
+        let names_any = most > Lesson::Detail && self.lanes.shards() > most_shards;
         if self.learning.contradictions >= MOST_CONTRADICTIONS || names_any {
             self.learning.contradictions = 0;
             self.learning.paused_until = Some(now + UNTEACHABLE_FOR);

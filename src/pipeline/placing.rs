@@ -105,6 +105,7 @@ impl Pipeline {
         self.awaited.shards = false;
         if let Some(map) = map.as_ref().filter(|_| self.learning.is_on(now)) {
             self.lanes.set_shards(map, &mut self.hashes, self.next_request, now);
+            self.learning.note_listed(self.lanes.shards());
         }
         let listed = self.shards.listed(map, now, &mut self.rng);
         self.verify(&listed, now);

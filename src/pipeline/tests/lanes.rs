@@ -281,6 +281,23 @@ fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
 }
 
 #[test]
+fn a_stream_of_more_shards_than_are_learned_is_listed_anew_after_a_reshard() {
+    let mut bench = Bench::new(Settings { lists_shards: true, ..paced() });
+    bench.pipeline.learning.most_shards = 1;
+    bench.keyed(LOWER);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&halves()), bench.now);
+    bench.settle(id, vec![placed("lower")]);
+    bench.keyed(LOWER);
+    bench.pipeline.flush();
+    bench.answer(|_| "a child", |_| true);
+    assert_eq!(bench.pipeline.lanes.shards(), 2, "what was listed is believed");
+    assert!(bench.pipeline.shards.wants_listing());
+}
+
+#[test]
 fn a_stream_that_is_gone_leaves_no_lanes() {
     let mut bench = Bench::of_halves(paced());
     bench.keyed(LOWER);

@@ -57,6 +57,8 @@ impl Settings {
             .with_shard_records(one_of(rng, &[100, 1_000, 1_000_000]))
             .with_shard_bytes(one_of(rng, &[100_000, 1 << 20, 1 << 30]));
         let backoff = ms(rng.u64(1..=200));
+        // Short deadlines pass while something else goes on.
+        let longest_deadline = one_of(rng, &[100, 4_000]);
         Self {
             seed: rng.u64(..),
             limits,
@@ -75,7 +77,7 @@ impl Settings {
             },
             backoff: (backoff, backoff * rng.u32(1..=20)),
             max_attempts: rarely(rng, 5).then(|| rng.u32(1..=8)),
-            deadline: rarely(rng, 5).then(|| ms(rng.u64(1..=4_000))),
+            deadline: rarely(rng, 5).then(|| ms(rng.u64(1..=longest_deadline))),
             lists_shards: rng.bool(),
             describes: rarely(rng, 4),
             fatal_policy: one_of(rng, &[FatalPolicy::Stop, FatalPolicy::KeepTrying]),

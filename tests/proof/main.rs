@@ -15,6 +15,7 @@ mod drawn;
 #[path = "../pacing/events.rs"]
 mod events;
 mod ledger;
+mod lookups;
 mod observed;
 mod owner;
 mod records;

@@ -13,6 +13,7 @@ use super::check::check_stream;
 use super::drawn::{Caller, DeadLetters, Drawn};
 use super::events::Plan;
 use super::ledger::Shared;
+use super::lookups::Lookups;
 use super::owner::Owner;
 use super::records::number_of_record;
 use super::seen::Seen;
@@ -50,7 +51,7 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     ledger.lock().sees_all = drawn.stack.is_direct();
     ledger.lock().max_attempts = drawn.settings.max_attempts;
     let service = drawn.stack.build(drawn, &stream, &ledger);
-    let mut builder = drawn.settings.builder(&stream);
+    let mut builder = drawn.settings.builder(&Lookups::new(&stream, drawn, &ledger));
     if drawn.settings.dead_letters != DeadLetters::Nobody {
         let (ledger, choosy) = (ledger.clone(), drawn.settings.dead_letters == DeadLetters::Choosy);
         builder = builder.with_dead_letters(DeadLetterOffice { ledger, choosy });

@@ -22,6 +22,8 @@ pub struct Trouble {
     pub miscounted: f64,
     /// The share of requests at which the service panics.
     pub panics: f64,
+    /// The share of questions about the stream that go wrong.
+    pub lookups: f64,
     /// How often the service is asked whether it is ready, and fails.
     pub unready: f64,
 }
@@ -92,6 +94,7 @@ impl Trouble {
             miscounted: some(rng, 5, 0.2),
             panics: some(rng, 6, 0.1),
             unready: some(rng, 8, 0.1),
+            lookups: some(rng, 3, 0.8),
         }
     }
 }

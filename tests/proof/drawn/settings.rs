@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
     AggregateKey, Aggregation, FatalPolicy, KinesisSink, Limits, Linger, Ordering, SinkBuilder,
 };
 
+use super::super::lookups::Lookups;
 use super::{ms, one_of, rarely};
 
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Settings {
         self.aggregation != Aggregation::Off
     }
 
-    pub fn builder(&self, stream: &SimStream) -> SinkBuilder {
+    pub fn builder(&self, lookups: &Lookups) -> SinkBuilder {
         let mut builder = KinesisSink::builder()
             .with_seed(self.seed)
             .with_limits(self.limits)
@@ -118,10 +118,10 @@ impl Settings {
             builder = builder.with_deadline(deadline);
         }
         if self.lists_shards || self.aggregation == Aggregation::PerShard {
-            builder = builder.with_list_shards(stream.clone());
+            builder = builder.with_list_shards(lookups.clone());
         }
         if self.describes {
-            builder = builder.with_describe_stream(stream.clone());
+            builder = builder.with_describe_stream(lookups.clone());
         }
         builder
     }

@@ -1,0 +1,90 @@
+//! What the sink asks about the stream: now and then it fails, never comes, or is out of date.
+
+use std::sync::{Arc, Mutex};
+
+use fastrand::Rng;
+use futures::future::{BoxFuture, pending, ready};
+use kinesis_sink::service::PutRecordsError;
+use kinesis_sink::shard::{ListShards, Shard};
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{DescribeStream, StreamDescription, StreamId};
+use tower::BoxError;
+
+use super::drawn::{Drawn, one_of};
+use super::ledger::Shared;
+
+#[derive(Debug, Clone)]
+pub struct Lookups {
+    stream: SimStream,
+    /// The share of them that go wrong.
+    share: f64,
+    /// Of all clones.
+    rng: Arc<Mutex<Rng>>,
+    /// The shards as they were at first.
+    former: Vec<Shard>,
+    ledger: Shared,
+}
+
+/// How a lookup goes wrong.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    Refused(&'static str),
+    Silent,
+    OutOfDate,
+}
+
+const TROUBLES: [Trouble; 4] = [
+    Trouble::Refused("LimitExceededException"),
+    Trouble::Refused("InternalFailure"),
+    Trouble::Silent,
+    Trouble::OutOfDate,
+];
+
+impl Lookups {
+    pub fn new(stream: &SimStream, drawn: &Drawn, ledger: &Shared) -> Self {
+        Self {
+            stream: stream.clone(),
+            share: drawn.trouble.lookups,
+            rng: Arc::new(Mutex::new(Rng::with_seed(drawn.seed))),
+            former: stream.shards(),
+            ledger: ledger.clone(),
+        }
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let mut rng = self.rng.lock().unwrap();
+        let mut ledger = self.ledger.lock();
+        let trouble = (rng.f64() < self.share).then(|| one_of(&mut rng, &TROUBLES));
+        let trouble = trouble.filter(|_| !ledger.trouble_is_over);
+        ledger.seen.note("a lookup that went wrong", usize::from(trouble.is_some()));
+        trouble
+    }
+}
+
+fn refused<T: Send + 'static>(code: &str) -> BoxFuture<'static, Result<T, BoxError>> {
+    Box::pin(ready(Err(PutRecordsError::service(Some(code), None, Some(400)).into())))
+}
+
+impl ListShards for Lookups {
+    fn list_shards(&self, stream: &StreamId) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> {
+        match self.trouble() {
+            Some(Trouble::Refused(code)) => refused(code),
+            Some(Trouble::Silent) => Box::pin(pending()),
+            Some(Trouble::OutOfDate) => Box::pin(ready(Ok(self.former.clone()))),
+            None => self.stream.list_shards(stream),
+        }
+    }
+}
+
+impl DescribeStream for Lookups {
+    fn describe_stream(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+        match self.trouble() {
+            Some(Trouble::Refused(code)) => refused(code),
+            Some(Trouble::Silent) => Box::pin(pending()),
+            _ => self.stream.describe_stream(stream),
+        }
+    }
+}

@@ -30,12 +30,13 @@ pub(super) fn of_entry(message: &str) -> String {
 /// No line breaks, with which a server could write lines of its own into a log, and no more than so many
 /// characters.
 fn in_one_line(text: String, most: usize) -> String {
-    // With this byte begin the control characters beyond ASCII, among others.
-    let suspicious = |byte: u8| byte.is_ascii_control() || byte == 0xc2;
+    // With these bytes begin the control characters beyond ASCII, and the two that break a line, among others.
+    let suspicious = |byte: u8| byte.is_ascii_control() || matches!(byte, 0xc2 | 0xe2);
     if text.len() <= most && !text.bytes().any(suspicious) {
         return text;
     }
-    let visible = |char: char| if char.is_control() { ' ' } else { char };
+    let breaks = |char: char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}');
+    let visible = |char: char| if breaks(char) { ' ' } else { char };
     let mut kept: String = text.chars().take(most).map(visible).collect();
     if text.chars().nth(most).is_some() {
         kept.push('…');
@@ -116,6 +117,7 @@ mod tests {
         assert_eq!(of_entry(throttled), throttled);
         assert_eq!(of_request("one\r\ntwo\u{1b}[31m\u{85}"), "one  two [31m ");
         assert_eq!(of_entry("a\u{85}£"), "a £");
+        assert_eq!(of_entry("a\u{2028}b\u{2029}c€"), "a b c€");
         assert_eq!(code("A\0B".to_owned()), "A B");
         for most in [CODE_CHARS, MESSAGE_CHARS] {
             assert_eq!(in_one_line("é".repeat(most), most), "é".repeat(most));

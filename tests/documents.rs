@@ -50,6 +50,25 @@ fn every_file_and_every_test_that_a_document_names_is_there() {
     assert!(named > 50, "only {named} tests are named");
 }
 
+/// Paths that stand in the text as code.
+#[test]
+fn every_path_that_a_document_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for path in documents() {
+        let document = fs::read_to_string(&path).unwrap();
+        for code in document.split('`').skip(1).step_by(2) {
+            let file = code.split_whitespace().next().unwrap_or_default();
+            let folders = ["src/", "tests/", "examples/", "fuzz/", "docs/", "benches/"];
+            if folders.iter().any(|folder| file.starts_with(folder)) {
+                assert!(root.join(file).exists(), "no such file: {}: `{code}`", path.display());
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 30, "only {named} paths are named");
+}
+
 /// Whether a file has this test, and `cargo test` runs it.
 fn runs(file: &Path, name: &str) -> bool {
     let source = fs::read_to_string(file).unwrap();

@@ -1,11 +1,12 @@
 //! What a server does not take, and where its records are then.
 
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::service::{PutRecordsError, PutRecordsErrorKind};
-use kinesis_sink::{CloseError, Reason, Record, SinkError, Undelivered};
+use kinesis_sink::{CloseError, Linger, Reason, Record, SinkError, Undelivered};
 
 use super::server::Server;
 
@@ -98,7 +99,9 @@ pub async fn a_record_that_the_server_refuses_fails_alone(server: &Server) {
 pub async fn a_request_that_is_too_large_for_the_server_is_split(server: &Server) {
     let stream = server.stream(1).await;
     let limits = server.limits().with_request_bytes(8 * MIB);
-    let mut sink = stream.sink(server.builder().with_limits(limits).with_buffer_bytes(8 * MIB));
+    // However slowly they come: all of them are one request.
+    let builder = server.builder().with_linger(Linger::Fill(Duration::from_secs(30)));
+    let mut sink = stream.sink(builder.with_limits(limits).with_buffer_bytes(8 * MIB));
     let record = |number: u8| Record::from(("key", vec![number; MIB - 3]));
     let large = stream::iter((0..8).map(|number| Ok(record(number))));
     large.forward(&mut sink).await.expect("everything is delivered");

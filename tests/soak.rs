@@ -3,12 +3,16 @@
 
 #[path = "../examples/soak/account.rs"]
 mod account;
+#[allow(dead_code, reason = "only its growth can be told without a run")]
+#[path = "../examples/soak/memory.rs"]
+mod memory;
 #[path = "../examples/soak/payload.rs"]
 mod payload;
 mod programs;
 
 use account::{Account, Counts, Missing};
-use payload::{number, payload};
+use memory::Growth;
+use payload::{claimed_number, number, payload};
 
 /// An account with this many records, all accepted.
 fn with_accepted(records: u64) -> Account {
@@ -51,8 +55,23 @@ fn copies_and_damage_are_counted() {
     (0..3).for_each(|_| account.found(Some(0)));
     account.found(Some(2));
     account.found(None);
-    let counts = Counts { accepted: 2, duplicated: 2, damaged: 2, ..Counts::default() };
+    let counts =
+        Counts { accepted: 2, duplicated: 2, unexplained: 2, damaged: 2, ..Counts::default() };
     assert_eq!(account.counts(), counts);
+}
+
+#[test]
+fn a_copy_is_explained_by_an_unknown_outcome_of_the_same_record() {
+    let mut account = with_accepted(2);
+    // Far more than are counted change nothing of what else is known.
+    (0..20).for_each(|_| account.may_be_written(0));
+    (0..2).for_each(|_| account.may_be_written(1));
+    for (copies, unexplained) in [(2, 0), (0, 1)] {
+        (0..2).for_each(|number| account.found(Some(number)));
+        (0..copies).for_each(|_| account.found(Some(1)));
+        assert_eq!(account.counts().unexplained, unexplained);
+    }
+    assert_eq!(account.look(), Missing { lost: 0, without_end: 2 });
 }
 
 #[test]
@@ -69,11 +88,22 @@ fn an_account_takes_a_byte_a_record() {
 fn a_payload_tells_its_number_unless_it_was_damaged() {
     for expected in 0..100 {
         let mut data = payload(expected).to_vec();
-        assert_eq!(number(&data), Some(expected));
+        assert_eq!((number(&data), claimed_number(&data)), (Some(expected), Some(expected)));
         data[expected as usize % 8] ^= 1;
         assert_eq!(number(&data), None);
     }
     assert_eq!(number(&payload(7)[..4]), None);
+}
+
+#[test]
+fn growth_is_the_most_of_later_beyond_the_most_of_the_first_minute() {
+    let mut growth = Growth::default();
+    [50, 90, 70].into_iter().for_each(|resident| growth.sample(true, resident));
+    assert_eq!(growth.bytes(), None, "there is nothing to compare with");
+    growth.sample(false, 80);
+    assert_eq!(growth.bytes(), Some(0));
+    [100, 85].into_iter().for_each(|resident| growth.sample(false, resident));
+    assert_eq!(growth.bytes(), Some(10));
 }
 
 /// Runs the example for a few seconds. Its exit status, and what it said.

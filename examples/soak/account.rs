@@ -11,6 +11,8 @@ impl State {
     /// It was reported as delivered and had not been found at an earlier [`Account::look`].
     const OVERDUE: u8 = 1 << 3;
     const FOUND: u8 = 1 << 4;
+    /// Three bits: how many more copies of it there may be.
+    const COPY: u8 = 1 << 5;
 
     fn is(self, flag: u8) -> bool {
         self.0 & flag != 0
@@ -18,6 +20,18 @@ impl State {
 
     fn set(&mut self, flag: u8) {
         self.0 |= flag;
+    }
+
+    /// Seven copies at once are the most that are counted.
+    fn allow_copy(&mut self) {
+        self.0 = self.0.checked_add(Self::COPY).unwrap_or(self.0);
+    }
+
+    /// Whether there may be another copy.
+    fn takes_copy(&mut self) -> bool {
+        let less = self.0.checked_sub(Self::COPY);
+        self.0 = less.unwrap_or(self.0);
+        less.is_some()
     }
 }
 
@@ -43,6 +57,8 @@ pub struct Counts {
     pub handed_back: u64,
     /// Copies in the stream beside the first of each.
     pub duplicated: u64,
+    /// Those of them that no unknown outcome explains.
+    pub unexplained: u64,
     /// Found in the stream with another payload than was sent, or under a number that nobody sent.
     pub damaged: u64,
 }
@@ -82,11 +98,19 @@ impl Account {
         self.state(number).set(State::HANDED_BACK);
     }
 
+    /// It was in a request whose outcome is unknown: it may be written, and will be sent again.
+    pub fn may_be_written(&mut self, number: u64) {
+        self.state(number).allow_copy();
+    }
+
     /// It was read from the stream; none if what was read is no record that was sent.
     pub fn found(&mut self, number: Option<u64>) {
         match number.filter(|&number| number < self.issued) {
             None => self.counts.damaged += 1,
-            Some(number) if self.state(number).is(State::FOUND) => self.counts.duplicated += 1,
+            Some(number) if self.state(number).is(State::FOUND) => {
+                self.counts.duplicated += 1;
+                self.counts.unexplained += u64::from(!self.state(number).takes_copy());
+            }
             Some(number) => self.state(number).set(State::FOUND),
         }
     }

@@ -24,7 +24,7 @@ use futures::future::try_join_all;
 use kinesis_sink::service::PutRecords;
 use kinesis_sink::{KinesisSink, Producer, TimeoutLayer};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
 use self::arguments::Arguments;
@@ -73,7 +73,8 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let (written, is_written) = watch::channel(false);
     let server = Server::start(arguments.shards, account.clone(), is_written).await?;
     let gate = Gate::before(address(&server.endpoint)?).await?;
-    let (faults, outcomes) = (Arc::new(Faults::new(seed)), Arc::new(Outcomes::default()));
+    let (faults, outcomes) =
+        (Arc::new(Faults::new(seed)), Arc::new(Outcomes::new(account.clone())));
     let client = client(&server, &gate);
     let service = ServiceBuilder::new()
         .layer_fn(|inner| Watched::new(inner, Arc::clone(&outcomes)))
@@ -91,7 +92,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         }
         faults.end(&gate);
         written.send_replace(true);
-        server.was_read().await
+        timeout(CLOSE, server.was_read()).await.context("the stream is not read to its end")?
     };
     tokio::select! {
         worked = work => worked?,

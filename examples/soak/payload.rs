@@ -18,7 +18,11 @@ pub fn payload(number: u64) -> Bytes {
 
 /// The number of the record with this payload; none if it is no record's.
 pub fn number(data: &[u8]) -> Option<u64> {
-    let (number, _) = data.split_first_chunk()?;
-    let number = u64::from_be_bytes(*number);
+    let number = claimed_number(data)?;
     (payload(number) == data).then_some(number)
+}
+
+/// The number that it begins with.
+pub fn claimed_number(data: &[u8]) -> Option<u64> {
+    data.first_chunk().map(|number| u64::from_be_bytes(*number))
 }

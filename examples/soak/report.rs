@@ -68,13 +68,14 @@ impl Reporter {
         let hits = self.faults.hits();
         let in_flight = self.outcomes.in_flight();
         println!(
-            "{:>4} s: {} accepted, {} delivered, {} duplicated ({} may be), {} lost; {} in flight, \
+            "{:>4} s: {} accepted, {} delivered, {} duplicated ({} may be, {} must not), {} lost; {} in flight, \
              {} waiting; {} MiB resident, {} at most; faults: {}",
             self.began.elapsed().as_secs(),
             counts.accepted,
             counts.delivered,
             counts.duplicated,
             self.outcomes.unknown(),
+            counts.unexplained,
             missing.lost,
             in_flight,
             missing.without_end.saturating_sub(in_flight),
@@ -110,7 +111,7 @@ impl Verdict {
         let Self { counts, missing, unknown, took, .. } = self;
         println!(
             "in {:.1} s: {} accepted, {} delivered, {} handed back, {} without an outcome, {} lost, {} damaged; \
-             {} duplicated, {unknown} times the outcome was unknown",
+             {} duplicated, {unknown} times the outcome was unknown, {} duplicates without that",
             took.as_secs_f64(),
             counts.accepted,
             counts.delivered,
@@ -119,6 +120,7 @@ impl Verdict {
             missing.lost,
             counts.damaged,
             counts.duplicated,
+            counts.unexplained,
         );
         println!(
             "{} MiB resident at most, {} of them for the account; {} MiB more after the first minute than in it",
@@ -130,12 +132,12 @@ impl Verdict {
 
     /// Every record was delivered, is in the stream, and is there twice only where that can be.
     pub fn is_complete(&self) -> bool {
-        let Self { counts, missing, unknown, .. } = self;
+        let Self { counts, missing, .. } = self;
         counts.accepted > 0
             && counts.accepted == counts.delivered
             && *missing == Missing::default()
             && counts.damaged == 0
-            && counts.duplicated <= *unknown
+            && counts.unexplained == 0
     }
 
     /// The memory stayed in its bounds, as far as this system tells.

@@ -8,14 +8,22 @@ use kinesis_sink::service::{
 };
 use tower::{BoxError, Service};
 
+use crate::payload::claimed_number;
+use crate::tasks::Shared;
+
 /// What the sink sees of its requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcomes {
+    account: Arc<Shared>,
     unknown: AtomicU64,
     in_flight: AtomicU64,
 }
 
 impl Outcomes {
+    pub fn new(account: Arc<Shared>) -> Self {
+        Self { account, unknown: AtomicU64::new(0), in_flight: AtomicU64::new(0) }
+    }
+
     /// Entries that may have been written although the sink sends them again. Each of them can become
     /// one duplicate.
     pub fn unknown(&self) -> u64 {
@@ -27,20 +35,23 @@ impl Outcomes {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    fn end(&self, entries: u64, result: &Result<PutRecordsResponse, BoxError>) {
-        self.in_flight.fetch_sub(entries, Ordering::Relaxed);
-        let unknown = match result {
-            Ok(response) => {
-                let errors = response.results().iter().filter_map(|result| result.as_ref().err());
-                let classes = errors.map(|error| DefaultClassify.classify_entry(error));
-                classes.filter(|class| *class == EntryClass::OutcomeUnknown).count() as u64
-            }
-            Err(error) => match DefaultClassify.classify_error(&**error) {
-                ErrorClass::OutcomeUnknown => entries,
-                _ => 0,
-            },
+    /// Before the sink hears of it, and so before anything is sent again.
+    fn end(&self, request: &PutRecordsRequest, result: &Result<PutRecordsResponse, BoxError>) {
+        self.in_flight.fetch_sub(request.entries().len() as u64, Ordering::Relaxed);
+        let is_unknown = |place: usize| match result {
+            Ok(response) => response.results()[place].as_ref().is_err_and(|error| {
+                DefaultClassify.classify_entry(error) == EntryClass::OutcomeUnknown
+            }),
+            Err(error) => DefaultClassify.classify_error(&**error) == ErrorClass::OutcomeUnknown,
         };
-        self.unknown.fetch_add(unknown, Ordering::Relaxed);
+        let entries = request.entries().iter().enumerate();
+        let unknown = entries.filter(|(place, _)| is_unknown(*place));
+        let numbers: Vec<_> =
+            unknown.filter_map(|(_, entry)| claimed_number(entry.data())).collect();
+        self.unknown.fetch_add(numbers.len() as u64, Ordering::Relaxed);
+        self.account.with(|account| {
+            numbers.into_iter().for_each(|number| account.may_be_written(number));
+        });
     }
 }
 
@@ -74,10 +85,10 @@ where
         let entries = request.entries().len() as u64;
         let outcomes = Arc::clone(&self.outcomes);
         outcomes.in_flight.fetch_add(entries, Ordering::Relaxed);
-        let answer = self.inner.call(request);
+        let answer = self.inner.call(request.clone());
         Box::pin(async move {
             let result = answer.await.map_err(Into::into);
-            outcomes.end(entries, &result);
+            outcomes.end(&request, &result);
             result
         })
     }

@@ -77,20 +77,6 @@ async fn keys_hash_keys_and_arns_are_understood() {
     assert_eq!(sink.totals().delivered, 6);
 }
 
-/// The server takes 5 MiB a request, so one of 8 MiB is refused as invalid: it is split, and arrives.
-#[tokio::test]
-async fn a_request_that_is_too_large_for_the_server_is_split() {
-    const MIB: usize = 1024 * 1024;
-    let server = Embedded::start(1, false).await.unwrap();
-    let limits = Limits::default().with_request_bytes(8 * MIB);
-    let builder = KinesisSink::builder().with_limits(limits).with_buffer_bytes(8 * MIB);
-    let mut sink = builder.build(server.client(), STREAM).unwrap();
-    let large = stream::iter((0..8).map(|n| Ok(Record::from(("k", vec![n; MIB - 1])))));
-    tokio::time::timeout(Duration::from_secs(60), large.forward(&mut sink)).await.unwrap().unwrap();
-    assert_eq!((sink.totals().delivered, sink.failed()), (8, 0));
-    assert!(sink.totals().requests > 1);
-}
-
 /// Runs the main job's own program, which a plain `cargo test` builds beside this one.
 fn forward(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     forward_with_input(arguments, environment, Stdio::null())

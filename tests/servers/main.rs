@@ -4,7 +4,7 @@
 //! ```sh
 //! mkdir -p target/kinesis-servers
 //! cp tests/servers/package.json tests/servers/package-lock.json target/kinesis-servers
-//! npm ci --prefix target/kinesis-servers
+//! npm ci --prefix target/kinesis-servers --ignore-scripts
 //! cargo test --features cbor --test servers
 //! ```
 //!

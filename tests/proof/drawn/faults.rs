@@ -5,7 +5,7 @@ use kinesis_sink::sim::Faults;
 
 use super::{ms, one_of};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Trouble {
     /// Of the stream.
     pub faults: Faults,
@@ -61,6 +61,12 @@ const INVALID: [(&str, u16); 4] = [
 ];
 
 impl Trouble {
+    /// Nothing but entries that fail.
+    pub fn of_entries(rng: &mut Rng) -> Self {
+        let faults = Faults::default().with_internal_failures(0.4 * rng.f64());
+        Self { faults, ..Self::default() }
+    }
+
     /// Each of them is there or not; now and then there are none at all.
     pub fn new(rng: &mut Rng) -> Self {
         let calm = super::rarely(rng, 6);

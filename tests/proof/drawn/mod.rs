@@ -83,7 +83,11 @@ impl Drawn {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let rng = &mut rng;
-        let settings = Settings::new(rng);
+        let is_stormy = rarely(rng, 10);
+        let settings = match is_stormy {
+            true => Settings::new(rng).in_order_by_shard(rng),
+            false => Settings::new(rng),
+        };
         let time = ms(rng.u64(200..=3_000));
         let distribution = match settings.aggregates() || !rarely(rng, 5) {
             true => Distribution::ByPartitionKey,
@@ -100,7 +104,7 @@ impl Drawn {
             events.push((time.mul_f64(rng.f64()), silence));
             events.sort_by_key(|(at, _)| *at);
         }
-        Self {
+        let drawn = Self {
             seed,
             shards: rng.usize(1..=5),
             quota: (quota_records, quota_records * rng.u32(100..=4_000)),
@@ -118,6 +122,28 @@ impl Drawn {
             idle: ms(rng.u64(0..=400)),
             burst_records: rng.u64(1..=60),
             caller: caller(rng),
+        };
+        if is_stormy { drawn.in_a_storm(rng) } else { drawn }
+    }
+
+    /// The shards change all the time, and entries fail meanwhile.
+    fn in_a_storm(self, rng: &mut Rng) -> Self {
+        let event = |rng: &mut Rng| match rng.u8(..4) {
+            0 => Event::Merge,
+            1 => Event::ShardCount(rng.usize(2..=6)),
+            _ => Event::Split,
+        };
+        let mut events: Vec<_> =
+            (0..rng.usize(2..=10)).map(|_| (self.time.mul_f64(rng.f64()), event(rng))).collect();
+        events.sort_by_key(|(at, _)| *at);
+        Self {
+            shards: rng.usize(2..=5),
+            quota: (1_000, 1 << 20),
+            trouble: Trouble::of_entries(rng),
+            events,
+            idle: ms(rng.u64(0..=30)),
+            caller: Caller::Owner(OwnersEnd::Closes),
+            ..self
         }
     }
 

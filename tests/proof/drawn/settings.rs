@@ -88,6 +88,22 @@ impl Settings {
         }
     }
 
+    /// The same with aggregates by shard whose keys keep their order, several of them under way.
+    pub fn in_order_by_shard(self, rng: &mut Rng) -> Self {
+        Self {
+            limits: self.limits.with_request_entries(one_of(rng, &[2, 10, 500])),
+            max_in_flight: rng.usize(2..=6),
+            aggregation: Aggregation::PerShard,
+            aggregate_records: rng.usize(2..=10),
+            ordering: Ordering::PerKey,
+            buffer_records: 10_000,
+            buffer_bytes: 32 << 20,
+            max_attempts: None,
+            deadline: None,
+            ..self
+        }
+    }
+
     pub fn aggregates(&self) -> bool {
         self.aggregation != Aggregation::Off
     }

@@ -2,7 +2,7 @@
 //! seeds, on virtual time.
 //!
 //! `PROOF_SEEDS=50000 cargo test --release --test proof every_record` tries more of them than the default of
-//! 300; `PROOF_SEED=<n>` replays one. With `--features cbor` a part of them speaks CBOR.
+//! 1,000; `PROOF_SEED=<n>` replays one. With `--features cbor` a part of them speaks CBOR.
 #![cfg(feature = "sim")]
 
 #[path = "../../benches/pacing/account.rs"]
@@ -35,7 +35,7 @@ use self::seen::Seen;
 #[test]
 fn every_record_is_accounted_for() {
     let seen = Mutex::new(Seen::default());
-    let count = seeds::check_all("proof", 300, |seed| {
+    let count = seeds::check_all("proof", 1_000, |seed| {
         let outcome = run::check(seed)?;
         seen.lock().unwrap().add(&outcome.seen);
         Ok(())

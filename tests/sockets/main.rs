@@ -8,6 +8,7 @@ mod embedded;
 mod fault;
 #[path = "../held/mod.rs"]
 mod held;
+mod killed;
 mod large;
 mod lasting;
 #[path = "../logs/mod.rs"]

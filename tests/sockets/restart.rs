@@ -1,4 +1,4 @@
-//! A server that is not there yet, and one that is killed and comes back with what it had.
+//! A server that is not there yet, and one whose port goes down with all its connections and comes back.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ impl Rig {
         self.proxy.come_up();
     }
 
-    /// Is killed three times, each time with requests under way.
+    /// Goes down three times, each time with requests under way.
     async fn restart_thrice(&mut self) {
         for _ in 0..3 {
             let before = self.orders().served();
@@ -57,7 +57,7 @@ async fn a_server_that_comes_late_gets_everything_once() {
 }
 
 #[tokio::test]
-async fn forwarding_outlives_a_server_that_is_killed() {
+async fn forwarding_outlives_a_port_that_goes_down() {
     let mut rig = Rig::start().await;
     let mut sink = rig.sink(builder());
     let (forwarded, ()) = tokio::join!(forward(&mut sink, RECORDS), in_time(rig.restart_thrice()));
@@ -67,7 +67,7 @@ async fn forwarding_outlives_a_server_that_is_killed() {
 }
 
 #[tokio::test]
-async fn receipts_outlive_a_server_that_is_killed() {
+async fn receipts_outlive_a_port_that_goes_down() {
     let mut rig = Rig::start().await;
     let producer = rig.sink(builder()).spawn();
     let (outcomes, ()) = tokio::join!(put_all(&producer, RECORDS), in_time(rig.restart_thrice()));

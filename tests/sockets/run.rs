@@ -37,7 +37,11 @@ impl Rig {
 
     /// With a proxy that refuses connections.
     pub async fn start_with_the_proxy_down() -> Self {
-        let server = Embedded::start(2, false).await.unwrap();
+        Self::with(Embedded::start(2, false).await.unwrap())
+    }
+
+    /// With this server, and a proxy that refuses connections.
+    pub fn with(server: Embedded) -> Self {
         let address = server.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
         Self { server, proxy: Proxy::new(address), logs: Logs::listen(Level::DEBUG) }
     }

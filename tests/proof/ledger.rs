@@ -9,7 +9,6 @@ use kinesis_sink::service::ErrorClass;
 use kinesis_sink::{
     Delivery, NotAccepted, NotAcceptedReason, Reason, Receipt, Record, Undelivered,
 };
-
 use tokio::time::Instant;
 
 use super::account::Ranges;

@@ -39,7 +39,7 @@ pub use limits::{
     SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
 };
 #[cfg(feature = "metrics")]
-pub use metrics::MetricsLayer;
+pub use metrics::{MetricsGranularity, MetricsLayer};
 pub use pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 pub use producer::{CloseError, Driver, Producer};
 #[cfg(feature = "json")]

@@ -233,6 +233,7 @@ async fn metrics_count_requests_records_and_errors() {
     let stack = ServiceBuilder::new().measure_put_records().service(service);
     // Requests without back-pressure, one at a time, so that the calls come in this order.
     let builder = KinesisSink::builder().with_max_in_flight(1);
+    let builder = builder.with_metrics(kinesis_sink::MetricsGranularity::Off);
     let mut sink = builder.build_with(stack, "example").unwrap();
     sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap_err();
     sink.flush().await.unwrap();

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use super::names::{
-    ALL_ERRORS, CODE, ERRORS_BY_CODE, IN_FLIGHT, RECORDS_PUT, REQUEST_TIME, STREAM,
+    ALL_ERRORS, CODE, ERRORS_BY_CODE, KINESIS_RECORDS_PUT, PUT_RECORDS_REQUESTS_IN_FLIGHT,
+    REQUEST_TIME, STREAM,
 };
 use crate::service::{PutRecordsResponse, attempt_error, code_label};
 
@@ -31,14 +32,15 @@ struct InFlight {
 
 impl InFlight {
     fn new(stream: String) -> Self {
-        gauge!(IN_FLIGHT, STREAM => stream.clone()).increment(1);
+        gauge!(PUT_RECORDS_REQUESTS_IN_FLIGHT, STREAM => stream.clone()).increment(1);
         Self { stream }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        gauge!(IN_FLIGHT, STREAM => std::mem::take(&mut self.stream)).decrement(1);
+        gauge!(PUT_RECORDS_REQUESTS_IN_FLIGHT, STREAM => std::mem::take(&mut self.stream))
+            .decrement(1);
     }
 }
 
@@ -63,7 +65,7 @@ where
         match &result {
             Ok(response) => {
                 let put = response.delivered() as u64;
-                counter!(RECORDS_PUT, STREAM => stream.clone()).increment(put);
+                counter!(KINESIS_RECORDS_PUT, STREAM => stream.clone()).increment(put);
                 for error in response.errors() {
                     count_errors(stream, &error.code, error.count);
                 }

@@ -18,7 +18,7 @@ impl<S> Layer<S> for MetricsLayer {
     type Service = Metrics<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        names::describe();
+        names::describe_layer();
         Metrics::new(inner)
     }
 }

@@ -4,7 +4,7 @@ use metrics::{counter, histogram};
 use tower::{BoxError, Service};
 
 use super::ResponseFuture;
-use super::names::{RECORDS_PER_REQUEST, REQUESTS, STREAM};
+use super::names::{KINESIS_RECORDS_PER_PUT_RECORDS_REQUEST, PUT_RECORDS_REQUESTS, STREAM};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 
 /// Counts and times each request. See the [module](super).
@@ -37,8 +37,9 @@ where
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         let stream = request.stream().name().to_owned();
         let records = request.entries().len();
-        counter!(REQUESTS, STREAM => stream.clone()).increment(1);
-        histogram!(RECORDS_PER_REQUEST, STREAM => stream.clone()).record(records as f64);
+        counter!(PUT_RECORDS_REQUESTS, STREAM => stream.clone()).increment(1);
+        histogram!(KINESIS_RECORDS_PER_PUT_RECORDS_REQUEST, STREAM => stream.clone())
+            .record(records as f64);
         ResponseFuture::new(self.inner.call(request), stream, records)
     }
 }

@@ -1,6 +1,11 @@
 //! What the pipeline holds, and what it did.
 
+#[cfg(feature = "metrics")]
+use std::time::{Duration, Instant};
+
 use super::pending::Pending;
+#[cfg(feature = "metrics")]
+use super::samples::Samples;
 use super::unit::Unit;
 use super::{Pipeline, Settings};
 use crate::record::Record;
@@ -34,13 +39,17 @@ impl Pipeline {
         queues.into_iter().flatten().chain(suspects)
     }
 
-    /// The place of the oldest record that is not settled; [`next_seq`](Self::next_seq) if all are.
-    pub(crate) fn oldest_unsettled(&self) -> u64 {
+    /// The oldest record that is not settled.
+    pub(crate) fn oldest(&self) -> Option<&Pending> {
         let flights = self.flights.values().filter_map(|flight| flight.units.first());
         let unverified = self.unverified.iter().map(|unverified| &unverified.unit);
-        let sent = flights.chain(unverified).map(Unit::seq);
-        let waiting = self.waiting_groups().map(|pending| pending.seq);
-        waiting.chain(sent).min().unwrap_or(self.next_seq)
+        let sent = flights.chain(unverified).map(Unit::oldest);
+        self.waiting_groups().chain(sent).min_by_key(|pending| pending.seq)
+    }
+
+    /// Its place; [`next_seq`](Self::next_seq) if all are settled.
+    pub(crate) fn oldest_unsettled(&self) -> u64 {
+        self.oldest().map_or(self.next_seq, |pending| pending.seq)
     }
 
     /// Records that wait to be sent.
@@ -85,6 +94,18 @@ impl Pipeline {
 
     pub(crate) fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// What was measured since the caller emptied it, if anything is.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn samples_mut(&mut self) -> Option<&mut Samples> {
+        self.samples.as_deref_mut()
+    }
+
+    /// The time since the oldest record was accepted that is not settled.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn oldest_age(&self, now: Instant) -> Duration {
+        self.oldest().map_or(Duration::ZERO, |oldest| oldest.age(now))
     }
 
     pub(crate) fn last_request(&self) -> Option<&RequestSummary> {

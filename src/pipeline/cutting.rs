@@ -13,7 +13,7 @@ use crate::service::PutRecordsRequest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CutReason {
     /// It is one half of a request that was refused as invalid.
-    Suspect,
+    Split,
     /// What may be sent fills it, as far as paces allow.
     Full,
     /// A flush wants it, and nothing is in flight.
@@ -24,6 +24,24 @@ pub(crate) enum CutReason {
     BackPressure,
     /// The sink closes.
     Close,
+}
+
+#[cfg(feature = "metrics")]
+impl CutReason {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Split, Self::Full, Self::Idle, Self::Linger, Self::BackPressure, Self::Close];
+
+    /// For metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Full => "full",
+            Self::Idle => "idle",
+            Self::Linger => "linger",
+            Self::BackPressure => "back_pressure",
+            Self::Close => "close",
+        }
+    }
 }
 
 impl Pipeline {
@@ -49,7 +67,7 @@ impl Pipeline {
         }
         self.lanes.wake(now);
         if self.next_suspects(now).is_some() {
-            return Some(CutReason::Suspect);
+            return Some(CutReason::Split);
         }
         // Where open aggregates ask for it alone, their lanes may be paused.
         while self.lanes.front_sendable().is_none() {
@@ -133,7 +151,7 @@ impl Pipeline {
     ) -> Option<(RequestId, PutRecordsRequest, CutReason)> {
         let (reason, mut units) = loop {
             let reason = self.due(now)?;
-            if reason == CutReason::Suspect {
+            if reason == CutReason::Split {
                 break (reason, self.suspects.remove(self.next_suspects(now)?)?);
             }
             self.seal_what_goes(reason, now);
@@ -144,6 +162,9 @@ impl Pipeline {
                 break (reason, units);
             }
         };
+        if let Some(samples) = &mut self.samples {
+            samples.note_cut(reason, &units, now);
+        }
         for pending in units.iter_mut().flat_map(Unit::members_mut) {
             pending.attempts += 1;
         }
@@ -154,7 +175,7 @@ impl Pipeline {
         self.next_request += 1;
         self.totals.requests += 1;
         let bytes = request.bytes();
-        let suspects = reason == CutReason::Suspect;
+        let suspects = reason == CutReason::Split;
         self.flights.insert(id, Flight { units, records, bytes, cut_at: now, suspects });
         Some((id, request, reason))
     }
@@ -175,7 +196,7 @@ impl Pipeline {
             self.send(unit);
         }
         let goes = |oldest: &Pending| match reason {
-            CutReason::Full | CutReason::Suspect => false,
+            CutReason::Full | CutReason::Split => false,
             CutReason::Idle => matches!(linger, Linger::SelfClocked(_)),
             CutReason::Linger => oldest.accepted_at + linger.ceiling() / 2 <= now,
             CutReason::BackPressure | CutReason::Close => true,

@@ -28,6 +28,8 @@ mod outcome;
 mod packer;
 mod pending;
 mod placing;
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "nobody measures"))]
+mod samples;
 mod settings;
 mod shards;
 mod split;
@@ -44,9 +46,15 @@ use tower::BoxError;
 
 pub(crate) use aggregation::Packing;
 pub use aggregation::{AggregateKey, Aggregation};
+#[cfg(feature = "metrics")]
+pub(crate) use cutting::CutReason;
 pub use linger::Linger;
 pub use order::Ordering;
 pub(crate) use outcome::{NO_STREAM, unless_it_panics};
+#[cfg(feature = "metrics")]
+pub use samples::MetricsGranularity;
+#[cfg(feature = "metrics")]
+pub(crate) use samples::{Runs, ShardSample};
 pub(crate) use settings::Settings;
 
 use self::backoff::Backoff;
@@ -57,6 +65,7 @@ use self::order::Strands;
 use self::packer::Packer;
 use self::pending::Pending;
 use self::placing::Unverified;
+use self::samples::Samples;
 use self::shards::Shards;
 use self::unit::Unit;
 use crate::error::{NotAccepted, NotAcceptedReason};
@@ -112,6 +121,8 @@ pub(crate) struct Pipeline {
     wanted: Option<usize>,
     totals: Totals,
     last_request: Option<RequestSummary>,
+    /// None if nobody measures.
+    samples: Option<Box<Samples>>,
 }
 
 /// Names a request between [`Pipeline::cut`] and [`Pipeline::settle`].
@@ -182,6 +193,7 @@ impl Pipeline {
             wanted: None,
             totals: Totals::default(),
             last_request: None,
+            samples: Samples::new(settings.metrics),
             settings,
         }
     }

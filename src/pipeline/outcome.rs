@@ -130,7 +130,8 @@ impl Pipeline {
                 // Halves of rejected aggregates only. A short wait keeps the pace civil.
                 self.backoff.pause(now, &mut self.rng);
             }
-            self.lanes.conclude(id.0, self.next_request, now, &mut self.rng);
+            let samples = self.samples.as_deref_mut();
+            self.lanes.conclude(id.0, self.next_request, now, &mut self.rng, samples);
         }
         self.requeue(returned);
         self.conclude_lessons(arrived, now);
@@ -330,6 +331,9 @@ impl Pipeline {
         self.totals.failed += 1;
         self.unsettled_records -= 1;
         self.unsettled_bytes -= pending.size();
+        if let Some(samples) = &mut self.samples {
+            samples.note_failed(&pending, &reason);
+        }
         let seq = pending.seq;
         self.failed.push(seq, pending.into_undelivered(reason));
     }

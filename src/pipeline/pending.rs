@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -110,6 +110,16 @@ impl Pending {
         self.record.size()
     }
 
+    /// The time since it was accepted.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.accepted_at)
+    }
+
+    /// Attempts beyond the first.
+    pub(crate) fn retries(&self) -> u32 {
+        self.attempts.saturating_sub(1)
+    }
+
     /// Whether the list of shards has misled it too often.
     pub(crate) fn is_misled(&self) -> bool {
         self.misplaced >= MOST_MISPLACED
@@ -152,8 +162,9 @@ impl Pending {
 
     /// Notes how an attempt failed.
     pub(crate) fn note_error(&mut self, error: Arc<AttemptError>, now: Instant) {
+        let age = self.age(now);
         if let Some(tracker) = self.record.tracker_mut() {
-            tracker.note(now.saturating_duration_since(self.accepted_at), error.clone());
+            tracker.note(age, error.clone());
         }
         self.last_error = Some(error);
     }
@@ -166,7 +177,7 @@ impl Pending {
         now: Instant,
     ) -> Option<Untold> {
         let tracker = self.record.take_tracker()?;
-        let total = now.saturating_duration_since(self.accepted_at);
+        let total = self.age(now);
         let time_in_flight = tracker.time_in_flight.min(total);
         let (shard_id, sequence_number) = placement().into_parts();
         let delivery = Delivery {

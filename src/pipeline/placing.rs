@@ -85,6 +85,9 @@ impl Pipeline {
         self.totals.delivered_bytes += pending.size() as u64;
         self.unsettled_records -= 1;
         self.unsettled_bytes -= pending.size();
+        if let Some(samples) = &mut self.samples {
+            samples.note_delivered(pending, now);
+        }
         if let Some(untold) = pending.delivered(placement, sub_sequence_number, now) {
             self.delivered.push_back(untold);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::aggregation::Packing;
 use super::linger::Linger;
 use super::order::Ordering;
+use super::samples::MetricsGranularity;
 use crate::build_error::SettingError;
 use crate::limits::Limits;
 use crate::service::{Classify, DefaultClassify};
@@ -26,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) max_attempts: Option<u32>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) classify: Arc<dyn Classify>,
+    pub(crate) metrics: MetricsGranularity,
     pub(crate) seed: Option<u64>,
 }
 
@@ -45,6 +47,10 @@ impl Default for Settings {
             max_attempts: None,
             deadline: None,
             classify: Arc::new(DefaultClassify),
+            metrics: match cfg!(feature = "metrics") {
+                true => MetricsGranularity::Shard,
+                false => MetricsGranularity::Off,
+            },
             seed: None,
         }
     }
@@ -92,6 +98,7 @@ impl fmt::Debug for Settings {
             .field("backoff_ceiling", &self.backoff_ceiling)
             .field("max_attempts", &self.max_attempts)
             .field("deadline", &self.deadline)
+            .field("metrics", &self.metrics)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }

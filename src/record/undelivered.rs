@@ -127,6 +127,23 @@ pub enum Reason {
     NeverAccepted,
 }
 
+impl Reason {
+    /// A word for it, for metrics and logs: `rejected`, `attempts_exhausted`, `deadline_exceeded`, `refused`,
+    /// `taken_back`, `abandoned` or `never_accepted`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Rejected(_) => "rejected",
+            Self::AttemptsExhausted { .. } => "attempts_exhausted",
+            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::Refused(_) => "refused",
+            Self::TakenBack { .. } => "taken_back",
+            Self::Abandoned { .. } => "abandoned",
+            Self::NeverAccepted => "never_accepted",
+        }
+    }
+}
+
 fn last_error(last: &Option<Arc<AttemptError>>) -> String {
     last.as_ref().map(|error| format!(", the last attempt: {error}")).unwrap_or_default()
 }

@@ -109,6 +109,11 @@ impl Pace {
         self.share.map_or(1.0, |share| share.min(1.0))
     }
 
+    /// Records a second that come in, if anything bounds them.
+    pub(crate) fn records(&self) -> Option<f64> {
+        self.share.map(|share| share * self.quota.records)
+    }
+
     /// Whether an entry of so many bytes may go. Once true, it stays so until something is
     /// [taken](Self::take).
     #[inline]

@@ -12,6 +12,8 @@ use super::lookups::Lookups;
 use super::requests::Requests;
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
+#[cfg(feature = "metrics")]
+use crate::metrics::{MetricsGranularity, SinkMetrics};
 use crate::pipeline::{
     AggregateKey, Aggregation, Awaited, Linger, Ordering, Packing, Pipeline, Settings,
 };
@@ -52,6 +54,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [classify](Self::with_classify) | [`DefaultClassify`](crate::service::DefaultClassify) | |
 /// | [dead letters](Self::with_dead_letters) | none: failed records stay in the sink | |
 /// | [fatal policy](Self::with_fatal_policy) | [`Stop`](FatalPolicy::Stop) | |
+/// | metrics: `with_metrics`, feature `metrics` | by shard | |
 /// | [seed](Self::with_seed) | drawn | |
 ///
 /// ```
@@ -311,6 +314,15 @@ impl SinkBuilder {
         self
     }
 
+    /// Sets what the sink measures of itself, see [`metrics`](crate::metrics):
+    /// [`Shard`](MetricsGranularity::Shard) by default, with the feature `metrics`. It registers with the
+    /// recorder that is installed when the sink is built.
+    #[cfg(feature = "metrics")]
+    pub fn with_metrics(mut self, granularity: MetricsGranularity) -> Self {
+        self.settings.metrics = granularity;
+        self
+    }
+
     /// Seeds the random keys and the jitter, for tests that must be repeatable. By default drawn from
     /// the system.
     pub fn with_seed(mut self, seed: u64) -> Self {
@@ -430,6 +442,9 @@ impl SinkBuilder {
             Describe::With(describe_stream) => Some(describe_stream),
             Describe::IfAggregating | Describe::Never => None,
         };
+        #[cfg(feature = "metrics")]
+        let metrics =
+            (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(stream.name()));
         let mut pipeline = Pipeline::new(stream, settings);
         // For the pace alone nobody waits for a list: the answers teach the same.
         let shards = aggregation == Aggregation::PerShard;
@@ -446,6 +461,8 @@ impl SinkBuilder {
             is_quiet: false,
             outage_logged: false,
             fatal_policy: self.fatal_policy,
+            #[cfg(feature = "metrics")]
+            metrics,
         })
     }
 }

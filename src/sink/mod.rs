@@ -4,6 +4,7 @@ mod builder;
 mod fatal_policy;
 mod lookups;
 mod requests;
+mod telling;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +17,7 @@ use futures::Sink;
 use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{BoxError, Service};
-use tracing::{info, trace, warn};
+use tracing::{trace, warn};
 
 pub use builder::{DefaultService, SinkBuilder};
 pub use fatal_policy::FatalPolicy;
@@ -26,6 +27,8 @@ use self::requests::Requests;
 use crate::build_error::BuildError;
 use crate::error::SinkError;
 use crate::limits::Limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::SinkMetrics;
 use crate::pipeline::Pipeline;
 use crate::record::Record;
 use crate::record::{DeadLetter, Undelivered};
@@ -112,6 +115,8 @@ pub struct KinesisSink<S = DefaultService> {
     outage_logged: bool,
     /// For the producer that it may become.
     pub(crate) fatal_policy: FatalPolicy,
+    #[cfg(feature = "metrics")]
+    metrics: Option<SinkMetrics>,
 }
 
 impl<S> Unpin for KinesisSink<S> {}
@@ -226,7 +231,9 @@ impl<S> KinesisSink<S> {
         self.collect_ended();
         self.requests.abandon();
         self.pipeline.tell_delivered();
-        self.pipeline.take_undelivered()
+        let undelivered = self.pipeline.take_undelivered();
+        self.measure(Instant::now().into_std());
+        undelivered
     }
 
     /// Settles what has been answered, without waiting for the rest.
@@ -257,6 +264,7 @@ where
                 let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
                 self.quiet_until = wakeup.into_iter().chain([now + QUIET]).min();
                 self.is_quiet = false;
+                self.measure_if_due(now);
                 return;
             }
         }
@@ -341,66 +349,6 @@ where
     }
 }
 
-impl<S> KinesisSink<S> {
-    /// Tells what became of records, and says what stops the whole stream.
-    fn report(&mut self) -> Result<(), SinkError> {
-        self.tell();
-        self.take_fatal().map_or(Ok(()), Err)
-    }
-
-    /// Tells receipts, and hands failed records to the dead-letter handler.
-    pub(crate) fn tell(&mut self) {
-        self.pipeline.tell_delivered();
-        let warned = self.pipeline.untold().is_some();
-        self.pipeline.offer_failed(self.dead_letters.as_mut());
-        if let Some(reason) = self.pipeline.untold().filter(|_| !warned) {
-            let stream = self.stream().name();
-            warn!(target: TARGET, %reason, "a record for stream {stream} failed for good");
-        }
-    }
-
-    /// What stops the whole stream, once. Afterwards requests are sent again.
-    pub(crate) fn take_fatal(&mut self) -> Option<SinkError> {
-        let source = self.pipeline.take_fatal()?;
-        let kept = self.pipeline.waiting() + self.pipeline.in_flight();
-        Some(SinkError::Request { stream: self.stream().clone(), kept, source })
-    }
-
-    /// The last time that anything is told.
-    pub(crate) fn wind_up(&mut self) {
-        // While the thread unwinds, no code of the user's is called.
-        if !std::thread::panicking() {
-            self.collect_ended();
-            let Self { pipeline, dead_letters, .. } = self;
-            let mut offer = || pipeline.offer_failed(dead_letters.as_mut());
-            // Each panic costs the record in the handler's hands, so this comes to an end.
-            while catch_unwind(AssertUnwindSafe(&mut offer)).is_err() {}
-        }
-        self.pipeline.tell_delivered();
-    }
-
-    /// Says once that requests fail, and once that they work again: retrying is silent otherwise.
-    fn log_outage(&mut self) {
-        let stream = self.pipeline.stream().name();
-        match (self.outage_logged, self.pipeline.outage()) {
-            (false, Some(error)) => {
-                warn!(
-                    target: TARGET,
-                    error = error.message(),
-                    "error.type" = error.code(),
-                    "requests to stream {stream} fail; trying again with back-off"
-                );
-                self.outage_logged = true;
-            }
-            (true, None) => {
-                info!(target: TARGET, "requests to stream {stream} succeed again");
-                self.outage_logged = false;
-            }
-            _ => {}
-        }
-    }
-}
-
 impl<S> Sink<Record> for KinesisSink<S>
 where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
@@ -456,6 +404,7 @@ impl<S> Drop for KinesisSink<S> {
         let (waiting, in_flight) = (self.waiting(), self.in_flight());
         let (records, failed) = (self.pipeline.held_records(), self.failed());
         drop(self.pipeline.abandon());
+        self.measure(Instant::now().into_std());
         if records > 0 {
             warn!(
                 target: TARGET,

@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 use super::queue::Queue;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::pending::Pending;
+use crate::pipeline::samples::ShardSample;
 use crate::pipeline::unit::Unit;
 use crate::shard::Pace;
 
@@ -113,6 +114,12 @@ impl Lane {
             return None;
         }
         self.pace.ready_at(front, self.queue.len(), self.queue.bytes())
+    }
+
+    /// What an answer meant for it, by what was noted of that.
+    pub(super) fn sample(&self, noted: Tally) -> ShardSample {
+        let Tally { delivered, throttled, .. } = noted;
+        ShardSample { shard: self.shard.clone(), delivered, throttled, pace: self.pace.records() }
     }
 
     /// Draws the consequences of a request with the number `request`, of those below `next`.

@@ -16,6 +16,7 @@ pub(crate) use self::shards::{Lesson, Surprise};
 use self::lane::Lane;
 use super::backoff::Backoff;
 use super::pending::Pending;
+use super::samples::Samples;
 use super::unit::Unit;
 use crate::limits::Limits;
 use crate::shard::{Pace, Quota, Ring};
@@ -316,12 +317,24 @@ impl Lanes {
 
     /// Draws the consequences of what was noted of the request with the number `request`, of those below
     /// `next`.
-    pub(crate) fn conclude(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) {
+    pub(crate) fn conclude(
+        &mut self,
+        request: u64,
+        next: u64,
+        now: Instant,
+        rng: &mut Rng,
+        samples: Option<&mut Samples>,
+    ) {
+        let mut samples = samples.filter(|samples| samples.wants_shards());
         for id in std::mem::take(&mut self.tallied) {
+            let tally = self.lanes[id].tally;
             self.change(id, |lane| {
                 lane.conclude(request, next, now, rng);
                 lane.pause(now);
             });
+            if let Some(samples) = &mut samples {
+                samples.shards.push(self.lanes[id].sample(tally));
+            }
         }
     }
 

@@ -330,10 +330,10 @@ fn suspects_wait_for_their_own_shard_only() {
     assert!(paused > Duration::from_millis(200), "for {paused:?}");
     bench.now += Duration::from_millis(100);
     let (_, request, reason) = bench.pipeline.cut(bench.now).expect("the lower shard is free");
-    assert_eq!((reason, half(&request.entries()[0])), (CutReason::Suspect, "lower"));
+    assert_eq!((reason, half(&request.entries()[0])), (CutReason::Split, "lower"));
     assert_eq!(bench.cut_reason(), None, "the other one waits with its lane");
     bench.now += paused;
-    assert_eq!(bench.cut_reason(), Some((CutReason::Suspect, 1)));
+    assert_eq!(bench.cut_reason(), Some((CutReason::Split, 1)));
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn suspects_wait_where_the_lane_is_throttled() {
     bench.settle(id, vec![failed(THROTTLE), failed(THROTTLE)]);
     assert_eq!(bench.cut_reason(), None);
     bench.sleep();
-    assert_eq!(bench.cut_reason(), Some((CutReason::Suspect, 2)));
+    assert_eq!(bench.cut_reason(), Some((CutReason::Split, 2)));
 }
 
 /// Sends until all is settled, to a service that refuses any request with a bad record in it.

@@ -1,0 +1,65 @@
+use std::collections::HashMap;
+
+use metrics::{Counter, Gauge, counter, gauge};
+use smol_str::SmolStr;
+
+use super::names::{
+    SHARD, SHARD_KINESIS_RECORDS_PUT, SHARD_KINESIS_RECORDS_THROTTLED, SHARD_PACE, STREAM,
+};
+use crate::pipeline::ShardSample;
+
+/// So many shards have names of their own, that neither reshards nor an endpoint that makes ids up fill the
+/// recorder.
+const MOST_NAMED: usize = 1_000;
+
+/// The label of what came to a shard that nobody knew beforehand.
+const UNKNOWN: &str = "unknown";
+const OTHER: &str = "other";
+
+/// What is measured by shard.
+pub(super) struct Shards {
+    stream: String,
+    named: HashMap<SmolStr, Shard>,
+    unknown: Option<Shard>,
+    other: Option<Shard>,
+}
+
+struct Shard {
+    put: Counter,
+    throttled: Counter,
+    pace: Gauge,
+}
+
+impl Shards {
+    pub(super) fn new(stream: &str) -> Self {
+        Self { stream: stream.to_owned(), named: HashMap::new(), unknown: None, other: None }
+    }
+
+    pub(super) fn record(&mut self, sample: ShardSample) {
+        let Self { stream, named, unknown, other } = self;
+        let new = |name: &str| Shard::new(stream, name);
+        let shard = match sample.shard {
+            None => unknown.get_or_insert_with(|| new(UNKNOWN)),
+            Some(name) if named.len() < MOST_NAMED || named.contains_key(&name) => {
+                named.entry(name).or_insert_with_key(|name| new(name))
+            }
+            Some(_) => other.get_or_insert_with(|| new(OTHER)),
+        };
+        shard.put.increment(sample.delivered as u64);
+        shard.throttled.increment(sample.throttled as u64);
+        if let Some(pace) = sample.pace {
+            shard.pace.set(pace);
+        }
+    }
+}
+
+impl Shard {
+    fn new(stream: &str, name: &str) -> Self {
+        let labels = [(STREAM, stream.to_owned()), (SHARD, name.to_owned())];
+        Self {
+            put: counter!(SHARD_KINESIS_RECORDS_PUT, &labels),
+            throttled: counter!(SHARD_KINESIS_RECORDS_THROTTLED, &labels),
+            pace: gauge!(SHARD_PACE, &labels),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+use std::time::{Duration, Instant};
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use super::names::*;
+use super::shards::Shards;
+use crate::pipeline::{CutReason, Pipeline, Runs};
+use crate::summary::Totals;
+
+/// While nothing else happens, what only grows or shrinks is told so often.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Why records are given up by a sink: the codes of those reasons.
+const FAILURES: [&str; 4] = ["rejected", "attempts_exhausted", "deadline_exceeded", "refused"];
+
+/// What a sink tells the recorder of itself.
+///
+/// Its gauges add up: several sinks to one stream have one of each.
+pub(crate) struct SinkMetrics {
+    totals: Totals,
+    pending: usize,
+    buffered: usize,
+    next: Option<Instant>,
+    records: Records,
+    requests: Requests,
+    shards: Shards,
+}
+
+struct Records {
+    received: Counter,
+    put: Counter,
+    data_put: Counter,
+    failed: [Counter; FAILURES.len()],
+    taken_back: Counter,
+    pending: Gauge,
+    buffered: Gauge,
+    oldest_age: Gauge,
+    retries: Histogram,
+    buffering: Histogram,
+    delivery: Histogram,
+}
+
+struct Requests {
+    data_put: Counter,
+    cut: [Counter; CutReason::ALL.len()],
+    records: Histogram,
+    records_per_entry: Histogram,
+}
+
+impl SinkMetrics {
+    /// Registers with the recorder that is installed now.
+    pub(crate) fn new(stream: &str) -> Self {
+        describe_sink();
+        Self {
+            totals: Totals::default(),
+            pending: 0,
+            buffered: 0,
+            next: None,
+            records: Records::new(stream),
+            requests: Requests::new(stream),
+            shards: Shards::new(stream),
+        }
+    }
+
+    /// Whether telling is worth it: a request was made or answered, or some time has passed.
+    pub(crate) fn is_due(&self, pipeline: &mut Pipeline, now: Instant) -> bool {
+        let has_samples = pipeline.samples_mut().is_some_and(|samples| !samples.is_empty());
+        has_samples || self.next.is_none_or(|next| next <= now)
+    }
+
+    /// Tells what has happened since the last time.
+    pub(crate) fn report(&mut self, pipeline: &mut Pipeline, now: Instant) {
+        let Some(samples) = pipeline.samples_mut() else { return };
+        self.next = Some(now + INTERVAL);
+        for (reason, times) in samples.cuts.drain() {
+            self.requests.cut[reason as usize].increment(times as u64);
+        }
+        for (code, times) in samples.failures.drain() {
+            let known = FAILURES.iter().position(|failure| *failure == code);
+            known.inspect(|&at| self.records.failed[at].increment(times as u64));
+        }
+        record(&self.requests.records, &mut samples.records_per_request, |count| count as f64);
+        record(&self.requests.records_per_entry, &mut samples.records_per_entry, |one| one as f64);
+        record(&self.records.retries, &mut samples.retries, f64::from);
+        record(&self.records.buffering, &mut samples.buffering, |time| time.as_secs_f64());
+        record(&self.records.delivery, &mut samples.delivery, |time| time.as_secs_f64());
+        samples.shards.drain(..).for_each(|sample| self.shards.record(sample));
+        self.report_totals(pipeline.totals());
+        self.report_held(pipeline, now);
+    }
+
+    fn report_totals(&mut self, totals: &Totals) {
+        let before = std::mem::replace(&mut self.totals, *totals);
+        let Records { received, put, data_put, taken_back, .. } = &self.records;
+        received.increment(totals.accepted - before.accepted);
+        put.increment(totals.delivered - before.delivered);
+        data_put.increment(totals.delivered_bytes - before.delivered_bytes);
+        taken_back.increment(totals.taken_back - before.taken_back);
+        self.requests.data_put.increment(totals.entry_bytes - before.entry_bytes);
+    }
+
+    fn report_held(&mut self, pipeline: &Pipeline, now: Instant) {
+        let records = &self.records;
+        let pending = pipeline.totals().unsettled();
+        move_gauge(&records.pending, std::mem::replace(&mut self.pending, pending), pending);
+        let buffered = pipeline.held_bytes();
+        move_gauge(&records.buffered, std::mem::replace(&mut self.buffered, buffered), buffered);
+        records.oldest_age.set(pipeline.oldest_age(now));
+    }
+}
+
+impl Drop for SinkMetrics {
+    fn drop(&mut self) {
+        move_gauge(&self.records.pending, self.pending, 0);
+        move_gauge(&self.records.buffered, self.buffered, 0);
+    }
+}
+
+impl Records {
+    fn new(stream: &str) -> Self {
+        let failed = |code| counter!(USER_RECORDS_FAILED, STREAM => own(stream), REASON => code);
+        Self {
+            received: counter!(USER_RECORDS_RECEIVED, STREAM => own(stream)),
+            put: counter!(USER_RECORDS_PUT, STREAM => own(stream)),
+            data_put: counter!(USER_RECORDS_DATA_PUT, STREAM => own(stream)),
+            failed: FAILURES.map(failed),
+            taken_back: counter!(USER_RECORDS_TAKEN_BACK, STREAM => own(stream)),
+            pending: gauge!(USER_RECORDS_PENDING, STREAM => own(stream)),
+            buffered: gauge!(BUFFERED_BYTES, STREAM => own(stream)),
+            oldest_age: gauge!(OLDEST_RECORD_AGE, STREAM => own(stream)),
+            retries: histogram!(RETRIES_PER_RECORD, STREAM => own(stream)),
+            buffering: histogram!(BUFFERING_TIME, STREAM => own(stream)),
+            delivery: histogram!(DELIVERY_TIME, STREAM => own(stream)),
+        }
+    }
+}
+
+impl Requests {
+    fn new(stream: &str) -> Self {
+        let cut = |reason: CutReason| counter!(PUT_RECORDS_REQUESTS_CUT, STREAM => own(stream), REASON => reason.word());
+        Self {
+            data_put: counter!(KINESIS_RECORDS_DATA_PUT, STREAM => own(stream)),
+            cut: CutReason::ALL.map(cut),
+            records: histogram!(USER_RECORDS_PER_PUT_RECORDS_REQUEST, STREAM => own(stream)),
+            records_per_entry: histogram!(USER_RECORDS_PER_KINESIS_RECORD, STREAM => own(stream)),
+        }
+    }
+}
+
+fn own(stream: &str) -> String {
+    stream.to_owned()
+}
+
+fn record<T: PartialEq>(histogram: &Histogram, runs: &mut Runs<T>, value: impl Fn(T) -> f64) {
+    runs.drain().for_each(|(one, times)| histogram.record_many(value(one), times));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nothing that fits into memory has 53 bits")]
+fn move_gauge(gauge: &Gauge, from: usize, to: usize) {
+    match to >= from {
+        true => gauge.increment((to - from) as f64),
+        false => gauge.decrement((from - to) as f64),
+    }
+}

@@ -1,0 +1,54 @@
+//! The names: those of the documentation, of the constants, and of what is told in a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use kinesis_sink::sim::{Faults, SimStream};
+use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt};
+use tower::ServiceBuilder;
+
+use crate::recorded::Recorded;
+
+const DOCUMENTATION: &str = include_str!("../../src/metrics/mod.rs");
+const CONSTANTS: &str = include_str!("../../src/metrics/names.rs");
+
+/// Rows of the tables: name and type.
+fn documented() -> BTreeMap<String, String> {
+    let rows = DOCUMENTATION.lines().filter_map(|line| line.strip_prefix("//! | `kinesis_sink_"));
+    let cells = rows.map(|row| row.split(" | ").take(2).map(str::to_owned).collect::<Vec<_>>());
+    let named = cells.map(|cells| (cells[0].trim_end_matches('`').to_owned(), cells[1].clone()));
+    named.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tables_have_what_is_told_and_nothing_else() {
+    let recorder = Recorded::install();
+    let faults = Faults::default().with_throttles(0.1).with_internal_failures(0.1);
+    let stream = SimStream::builder().with_faults(faults).with_seed(3).build().unwrap();
+    let service = ServiceBuilder::new()
+        .measure_put_records()
+        .timeout_put_records(Duration::from_secs(5))
+        .service(stream.service());
+    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    let records = (0..2_000).map(|number| Ok(Record::from(number.to_string())));
+    stream::iter(records).forward(&mut sink).await.unwrap();
+
+    let told = recorder.names();
+    let told: BTreeMap<_, _> = told.iter().map(|(name, kind)| (&**name, *kind)).collect();
+    let documented = documented();
+    let documented: BTreeMap<_, _> =
+        documented.iter().map(|(name, kind)| (&**name, &**kind)).collect();
+    assert_eq!(told, documented);
+}
+
+#[test]
+fn every_name_is_a_constant_called_like_it() {
+    let constants = CONSTANTS.split("pub const ").filter_map(|constant| {
+        let (name, value) = constant.split_once(": &str =")?;
+        let value = value.split('"').nth(1)?.strip_prefix("kinesis_sink_")?;
+        assert_eq!(name.to_lowercase(), value);
+        Some(value.to_owned())
+    });
+    assert_eq!(constants.collect::<BTreeSet<_>>(), documented().into_keys().collect());
+}

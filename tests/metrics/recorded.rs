@@ -1,0 +1,110 @@
+//! What a recorder was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, LocalRecorderGuard, Metadata, Recorder, SharedString,
+    Unit,
+};
+use metrics_util::registry::{AtomicStorage, Registry};
+
+/// Keeps what is told on this thread, from now on.
+pub struct Recorded {
+    registry: &'static Kept,
+    _guard: LocalRecorderGuard<'static>,
+}
+
+struct Kept(Registry<Key, AtomicStorage>);
+
+impl Recorder for Kept {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.0.get_or_create_counter(key, |counter| Counter::from_arc(Arc::clone(counter)))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        self.0.get_or_create_gauge(key, |gauge| Gauge::from_arc(Arc::clone(gauge)))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        self.0.get_or_create_histogram(key, |values| Histogram::from_arc(Arc::clone(values)))
+    }
+}
+
+impl Recorded {
+    pub fn install() -> Self {
+        // The guard borrows it to the end of the test.
+        let registry: &'static Kept = Box::leak(Box::new(Kept(Registry::atomic())));
+        Self { registry, _guard: metrics::set_default_local_recorder(registry) }
+    }
+
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counter_of(name, &[])
+    }
+
+    pub fn counter_of(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let counters = self.registry.0.get_counter_handles();
+        let found = counters.iter().find(|(key, _)| is(key, name, labels));
+        found.unwrap_or_else(|| panic!("no {name} {labels:?}")).1.load(Ordering::Relaxed)
+    }
+
+    pub fn gauge(&self, name: &str) -> f64 {
+        self.gauge_of(name, &[])
+    }
+
+    pub fn gauge_of(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let gauges = self.registry.0.get_gauge_handles();
+        let found = gauges.iter().find(|(key, _)| is(key, name, labels));
+        let bits = found.unwrap_or_else(|| panic!("no {name} {labels:?}")).1;
+        f64::from_bits(bits.load(Ordering::Relaxed))
+    }
+
+    /// How often each value was told, in thousandths.
+    pub fn histogram(&self, name: &str) -> BTreeMap<u64, usize> {
+        let histograms = self.registry.0.get_histogram_handles();
+        let found = histograms.iter().find(|(key, _)| is(key, name, &[]));
+        let mut counts = BTreeMap::new();
+        found.unwrap_or_else(|| panic!("no {name}")).1.data_with(|values| {
+            for value in values {
+                *counts.entry((value * 1_000.0).round() as u64).or_default() += 1;
+            }
+        });
+        counts
+    }
+
+    /// The values of a label under which anything was told.
+    pub fn labels(&self, name: &str, label: &str) -> BTreeSet<String> {
+        let keys = self.registry.0.get_counter_handles().into_keys();
+        let keys: Vec<_> = keys.filter(|key| unprefixed(key) == name).collect();
+        let labels = keys.iter().flat_map(Key::labels).filter(|known| known.key() == label);
+        labels.map(|label| label.value().to_owned()).collect()
+    }
+
+    /// Every name with its type.
+    pub fn names(&self) -> BTreeMap<String, &'static str> {
+        let Kept(registry) = self.registry;
+        let counters = registry.get_counter_handles().into_keys().map(|key| (key, "counter"));
+        let gauges = registry.get_gauge_handles().into_keys().map(|key| (key, "gauge"));
+        let histograms = registry.get_histogram_handles().into_keys().map(|key| (key, "histogram"));
+        let all = counters.chain(gauges).chain(histograms);
+        all.map(|(key, kind)| (unprefixed(&key).to_owned(), kind)).collect()
+    }
+}
+
+fn unprefixed(key: &Key) -> &str {
+    key.name().strip_prefix("kinesis_sink_").expect("every name has the prefix")
+}
+
+/// Whether a key has this name, and these labels beside the stream's.
+fn is(key: &Key, name: &str, labels: &[(&str, &str)]) -> bool {
+    let own = key.labels().filter(|label| label.key() != "stream");
+    unprefixed(key) == name
+        && own.map(|label| (label.key(), label.value())).eq(labels.iter().copied())
+}

@@ -1,0 +1,81 @@
+//! What is told of single shards.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::service::{Placement, PutRecordsResponse};
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{HashKey, KinesisSink, MetricsGranularity, Record};
+use tokio::time::timeout;
+
+use crate::builder;
+use crate::recorded::Recorded;
+use crate::scripted::Scripted;
+
+const PUT: &str = "shard_kinesis_records_put";
+const THROTTLED: &str = "shard_kinesis_records_throttled";
+
+/// A second of a source that is too fast for the first of two shards, of which others take a half.
+async fn overload_the_first_shard(granularity: MetricsGranularity) {
+    let stream = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
+    let shards = stream.shards();
+    stream.set_shard_load(shards[0].id(), 0.5).unwrap();
+    let builder = KinesisSink::builder().with_seed(1).with_metrics(granularity);
+    let builder = builder.with_list_shards(stream.clone());
+    let mut sink = builder.build_with(stream.service(), "example").unwrap();
+    // While this one is under way, the shards are listed.
+    sink.send(Record::from("x")).await.unwrap();
+    let records = (0..4_000).map(|number| {
+        let range = shards[number % 2].range();
+        Ok(Record::from("x").with_explicit_hash_key(range.start()))
+    });
+    stream::iter(records).forward(&mut sink).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_shard_stands_out() {
+    let recorder = Recorded::install();
+    overload_the_first_shard(MetricsGranularity::Shard).await;
+
+    let [busy, free] = ["shardId-000000000000", "shardId-000000000001"];
+    assert!(recorder.counter_of(THROTTLED, &[("shard", busy)]) > 0);
+    assert_eq!(recorder.counter_of(THROTTLED, &[("shard", free)]), 0);
+    let put = |name| recorder.counter_of(PUT, &[("shard", name)]);
+    assert_eq!([busy, free, "unknown"].map(put).iter().sum::<u64>(), 4_001);
+    assert!(recorder.gauge_of("shard_pace", &[("shard", busy)]) < 1_000.0);
+    assert_eq!(recorder.gauge_of("shard_pace", &[("shard", free)]), 1_000.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_shards_there_are_no_labels_for_them() {
+    let recorder = Recorded::install();
+    overload_the_first_shard(MetricsGranularity::Stream).await;
+    assert_eq!(recorder.labels(PUT, "shard"), BTreeSet::new());
+    assert_eq!(recorder.counter("user_records_put"), 4_001);
+}
+
+/// Every key is in a shard of its own.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_makes_up_shards_gets_a_thousand_labels() {
+    let recorder = Recorded::install();
+    let service = Scripted::new(|_, request| {
+        let results = request.entries().iter().map(|entry| {
+            let shard = entry.explicit_hash_key().expect("it was given").get() >> 112;
+            Ok(Placement::new(format!("shardId-{shard}"), "1"))
+        });
+        Ok(PutRecordsResponse::new(results.collect()))
+    });
+    let mut sink = builder().build_with(service, "example").unwrap();
+    // The second time around the shards are known.
+    for _ in 0..4 {
+        let places = (0..1_500_u128).map(|number| HashKey::new(number << 112));
+        let records = places.map(|place| Ok(Record::from("x").with_explicit_hash_key(place)));
+        let mut records = stream::iter(records);
+        let sent = sink.send_all(&mut records);
+        timeout(Duration::from_secs(600), sent).await.unwrap().unwrap();
+    }
+    let labels = recorder.labels(PUT, "shard");
+    assert!(labels.contains("other"), "{} labels", labels.len());
+    assert!(labels.len() <= 1_002, "{} labels", labels.len());
+}

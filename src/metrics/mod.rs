@@ -77,7 +77,8 @@
 //!
 //! A sink tells its metrics when it is moved along and a request was made or answered, at most 0.1 s late otherwise;
 //! one that is not polled tells nothing. While requests wait for answers nothing moves, so that the age of the oldest record
-//! stands still for as long as one round trip or back-off. Times of the sink are rounded down to 0.1 ms.
+//! stands still for as long as one round trip or back-off. Records that were
+//! accepted within 0.1 ms of each other count as equally old.
 //!
 //! Several sinks to one stream share the metrics: counters, `pending` and `buffered_bytes` add up. The age and the
 //! paces are those of the sink that told them last.

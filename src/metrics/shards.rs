@@ -25,9 +25,11 @@ pub(super) struct Shards {
 }
 
 struct Shard {
+    labels: [(&'static str, String); 2],
     put: Counter,
     throttled: Counter,
-    pace: Gauge,
+    /// Once it has one.
+    pace: Option<Gauge>,
 }
 
 impl Shards {
@@ -48,7 +50,7 @@ impl Shards {
         shard.put.increment(sample.delivered as u64);
         shard.throttled.increment(sample.throttled as u64);
         if let Some(pace) = sample.pace {
-            shard.pace.set(pace);
+            shard.pace.get_or_insert_with(|| gauge!(SHARD_PACE, &shard.labels)).set(pace);
         }
     }
 }
@@ -56,10 +58,8 @@ impl Shards {
 impl Shard {
     fn new(stream: &str, name: &str) -> Self {
         let labels = [(STREAM, stream.to_owned()), (SHARD, name.to_owned())];
-        Self {
-            put: counter!(SHARD_KINESIS_RECORDS_PUT, &labels),
-            throttled: counter!(SHARD_KINESIS_RECORDS_THROTTLED, &labels),
-            pace: gauge!(SHARD_PACE, &labels),
-        }
+        let put = counter!(SHARD_KINESIS_RECORDS_PUT, &labels);
+        let throttled = counter!(SHARD_KINESIS_RECORDS_THROTTLED, &labels);
+        Self { labels, put, throttled, pace: None }
     }
 }

@@ -1,10 +1,10 @@
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, IntoF64, counter, gauge, histogram};
 
 use super::names::*;
 use super::shards::Shards;
-use crate::pipeline::{CutReason, Pipeline, Runs};
+use crate::pipeline::{CutReason, Pipeline};
 use crate::summary::Totals;
 
 /// While nothing else happens, what only grows or shrinks is told so often.
@@ -79,11 +79,12 @@ impl SinkMetrics {
             let known = FAILURES.iter().position(|failure| *failure == code);
             known.inspect(|&at| self.records.failed[at].increment(times as u64));
         }
-        record(&self.requests.records, &mut samples.records_per_request, |count| count as f64);
-        record(&self.requests.records_per_entry, &mut samples.records_per_entry, |one| one as f64);
-        record(&self.records.retries, &mut samples.retries, f64::from);
-        record(&self.records.buffering, &mut samples.buffering, |time| time.as_secs_f64());
-        record(&self.records.delivery, &mut samples.delivery, |time| time.as_secs_f64());
+        let Self { records, requests, .. } = self;
+        record(&requests.records, samples.records_per_request.drain());
+        record(&requests.records_per_entry, samples.records_per_entry.drain());
+        record(&records.retries, samples.retries.drain());
+        record(&records.buffering, samples.buffering.drain());
+        record(&records.delivery, samples.delivery.drain());
         samples.shards.drain(..).for_each(|sample| self.shards.record(sample));
         self.report_totals(pipeline.totals());
         self.report_held(pipeline, now);
@@ -151,8 +152,8 @@ fn own(stream: &str) -> String {
     stream.to_owned()
 }
 
-fn record<T: PartialEq>(histogram: &Histogram, runs: &mut Runs<T>, value: impl Fn(T) -> f64) {
-    runs.drain().for_each(|(one, times)| histogram.record_many(value(one), times));
+fn record(histogram: &Histogram, values: impl Iterator<Item = (impl IntoF64, usize)>) {
+    values.for_each(|(value, times)| histogram.record_many(value, times));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nothing that fits into memory has 53 bits")]

@@ -54,7 +54,7 @@ pub(crate) use outcome::{NO_STREAM, unless_it_panics};
 #[cfg(feature = "metrics")]
 pub use samples::MetricsGranularity;
 #[cfg(feature = "metrics")]
-pub(crate) use samples::{Runs, ShardSample};
+pub(crate) use samples::ShardSample;
 pub(crate) use settings::Settings;
 
 use self::backoff::Backoff;

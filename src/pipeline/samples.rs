@@ -1,5 +1,6 @@
 //! What single records and requests went through, for whoever measures.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
@@ -22,17 +23,20 @@ pub enum MetricsGranularity {
     Shard,
 }
 
+/// Times closer than this are not told apart.
+const FINEST: Duration = Duration::from_micros(100);
+
 /// Gathered since it was last [taken](super::Pipeline::samples_mut): what totals and sizes do not tell.
 #[derive(Debug)]
 pub(crate) struct Samples {
     of_shards: bool,
     pub(crate) cuts: Runs<CutReason>,
-    pub(crate) records_per_request: Runs<usize>,
-    pub(crate) records_per_entry: Runs<usize>,
+    pub(crate) records_per_request: Runs<u32>,
+    pub(crate) records_per_entry: Runs<u32>,
     /// From acceptance to the first request that carried the record.
-    pub(crate) buffering: Runs<Ticks>,
+    pub(crate) buffering: Ages,
     /// From acceptance to the answer that delivered the record.
-    pub(crate) delivery: Runs<Ticks>,
+    pub(crate) delivery: Ages,
     /// Of records that were delivered or given up.
     pub(crate) retries: Runs<u32>,
     /// Records that were given up, by [`Reason::code`](crate::Reason::code).
@@ -63,8 +67,8 @@ impl Samples {
             cuts: Runs::default(),
             records_per_request: Runs::default(),
             records_per_entry: Runs::default(),
-            buffering: Runs::default(),
-            delivery: Runs::default(),
+            buffering: Ages::default(),
+            delivery: Ages::default(),
             retries: Runs::default(),
             failures: Runs::default(),
             shards: Vec::new(),
@@ -74,17 +78,17 @@ impl Samples {
     /// Takes note of a request that is cut, before its records count the attempt.
     pub(crate) fn note_cut(&mut self, reason: CutReason, units: &[Unit], now: Instant) {
         self.cuts.push(reason);
-        self.records_per_request.push(units.iter().map(Unit::len).sum());
+        self.records_per_request.push(count(units.iter().map(Unit::len).sum()));
         for unit in units {
-            self.records_per_entry.push(unit.len());
+            self.records_per_entry.push(count(unit.len()));
             for pending in unit.members().iter().filter(|pending| pending.attempts == 0) {
-                self.buffering.push(pending.age(now).into());
+                self.buffering.push(pending, now);
             }
         }
     }
 
     pub(crate) fn note_delivered(&mut self, pending: &Pending, now: Instant) {
-        self.delivery.push(pending.age(now).into());
+        self.delivery.push(pending, now);
         self.retries.push(pending.retries());
     }
 
@@ -101,6 +105,11 @@ impl Samples {
     pub(crate) fn wants_shards(&self) -> bool {
         self.of_shards
     }
+}
+
+/// Of records in a request: no buffer holds more than 10⁸.
+fn count(records: usize) -> u32 {
+    u32::try_from(records).unwrap_or(u32::MAX)
 }
 
 /// Values in the order in which they came, equal neighbours together: those of a request's records mostly
@@ -132,25 +141,42 @@ impl<T: PartialEq> Runs<T> {
     }
 }
 
-/// Tenths of a millisecond, rounded down: finer times would make no runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticks(u64);
-
-impl From<Duration> for Ticks {
-    fn from(time: Duration) -> Self {
-        Self(time.as_secs() * 10_000 + u64::from(time.subsec_micros() / 100))
-    }
+/// How old records were at some moments. Those that were accepted within a tenth of a millisecond count as equally
+/// old.
+#[derive(Debug, Default)]
+pub(crate) struct Ages {
+    runs: Vec<(Duration, usize)>,
+    /// When the records of the latest run were accepted, and the moment.
+    latest: Option<(Range<Instant>, Instant)>,
 }
 
-impl Ticks {
-    pub(crate) fn as_secs_f64(self) -> f64 {
-        self.0 as f64 / 10_000.0
+impl Ages {
+    pub(crate) fn push(&mut self, pending: &Pending, now: Instant) {
+        let accepted_at = pending.accepted_at;
+        if let Some((run, at)) = &self.latest
+            && *at == now
+            && run.contains(&accepted_at)
+            && let Some((_, times)) = self.runs.last_mut()
+        {
+            *times += 1;
+            return;
+        }
+        self.runs.push((pending.age(now), 1));
+        self.latest = Some((accepted_at..accepted_at + FINEST, now));
+    }
+
+    /// Takes all ages, each with the number of records.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Duration, usize)> {
+        self.runs.drain(..)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fastrand::Rng;
+
     use super::*;
+    use crate::record::Record;
 
     #[test]
     fn equal_neighbours_are_one_run() {
@@ -161,9 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_tenths_of_a_millisecond() {
-        let seconds = |time| Ticks::from(time).as_secs_f64();
-        assert_eq!(seconds(Duration::from_micros(2_003_999)), 2.0039);
-        assert_eq!(seconds(Duration::from_micros(99)), 0.0);
+    fn ages_differ_where_a_tenth_of_a_millisecond_lies_between_or_the_moment_does() {
+        let begin = Instant::now();
+        let at = |micros| begin + Duration::from_micros(micros);
+        let mut rng = Rng::with_seed(1);
+        let mut pending = |micros| Pending::new(Record::from("x"), 0, at(micros), &mut rng);
+        let mut ages = Ages::default();
+        for (accepted, now) in [(0, 500), (99, 500), (100, 500), (100, 501), (50, 501)] {
+            ages.push(&pending(accepted), at(now));
+        }
+        let micros = [(500, 2), (400, 1), (401, 1), (451, 1)];
+        let expected = micros.map(|(age, times)| (Duration::from_micros(age), times));
+        assert!(ages.drain().eq(expected));
+        ages.push(&pending(50), at(501));
+        assert_eq!(ages.drain().count(), 1, "what was taken is no run any more");
     }
 }

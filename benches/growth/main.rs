@@ -88,6 +88,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let rows = arguments.rows();
+    if rows.is_empty() {
+        eprintln!(
+            "no row has such a name, mode and size; without options all are run, with theirs"
+        );
+        return ExitCode::FAILURE;
+    }
     let lines: Vec<_> = rows.iter().zip(run_all(&rows, arguments.runs())).collect();
     let median = |(&size, costs): (&usize, Vec<Cost>)| Figure::median(size, costs);
     let line = |(row, costs): (_, Vec<Vec<Cost>>)| {

@@ -62,6 +62,12 @@ fn main() -> ExitCode {
         eprintln!("nothing is counted: valgrind is not here (apt-get install valgrind)");
         return ExitCode::SUCCESS;
     }
+    let is_known = |name: &&String| pieces.iter().any(|piece| piece.name == **name);
+    if let Some(unknown) = arguments.only.iter().find(|name| !is_known(name)) {
+        let names: Vec<_> = pieces.iter().map(|piece| &*piece.name).collect();
+        eprintln!("there is no piece {unknown:?}, only these: {names:?}");
+        return ExitCode::FAILURE;
+    }
     let is_wanted =
         |piece: &&Piece| arguments.only.is_empty() || arguments.only.contains(&piece.name);
     let counted = pieces.iter().filter(is_wanted).map(|piece| count(piece, arguments.runs));

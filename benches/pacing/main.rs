@@ -55,6 +55,15 @@ impl Arguments {
         self.only.is_empty() && self.policy.is_empty()
     }
 
+    /// A name that no scenario begins with.
+    fn unknown(&self) -> Option<&String> {
+        let scenarios = scenarios::all();
+        let is_known = |name: &&String| {
+            scenarios.iter().any(|scenario| scenario.name.starts_with(name.as_str()))
+        };
+        self.only.iter().find(|name| !is_known(name))
+    }
+
     fn jobs(&self) -> Vec<(Scenario, Policy)> {
         let is_wanted = |scenario: &Scenario| {
             self.only.is_empty() || self.only.iter().any(|name| scenario.name.starts_with(name))
@@ -75,6 +84,11 @@ fn main() -> ExitCode {
     if !arguments.bench {
         println!("nothing is run without --bench, which `cargo bench` gives");
         return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = arguments.unknown() {
+        let names: Vec<_> = scenarios::all().iter().map(|scenario| scenario.name).collect();
+        eprintln!("no scenario begins with {unknown:?}, there are only these: {names:?}");
+        return ExitCode::FAILURE;
     }
     let jobs = arguments.jobs();
     println!("records of {} B; round trips of {}", load::RECORD_BYTES, scenario::ROUND_TRIPS);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use kinesis_sink::metrics::names;
-use plotters::chart::SeriesLabelPosition::{self, LowerRight, UpperLeft};
+use plotters::chart::SeriesLabelPosition::{self, LowerRight, UpperLeft, UpperRight};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -119,7 +119,7 @@ fn throttle_rate(scrapes: &[Scrape]) -> Panel {
         })
     };
     let lines = shards(scrapes).into_iter().map(line).collect();
-    Panel { title: "Throttled, % of what a shard was sent", legend: UpperLeft, lines }
+    Panel { title: "Throttled, % of what a shard was sent", legend: UpperRight, lines }
 }
 
 fn pace(scrapes: &[Scrape]) -> Panel {

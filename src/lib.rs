@@ -21,9 +21,9 @@ mod stream;
 mod summary;
 
 pub mod aggregate;
+pub mod guide;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-pub mod pacing;
 pub mod service;
 pub mod shard;
 #[cfg(feature = "sim")]

@@ -140,7 +140,7 @@ impl Limits {
     /// 1,000,000,000, by default [`SHARD_RECORDS_PER_SECOND`].
     ///
     /// Lower it to leave others their part of the stream; it holds for shards that are
-    /// [known](crate::pacing), which they are from the first answer on. Raise it, and the
+    /// [known](crate::guide::pacing), which they are from the first answer on. Raise it, and the
     /// [bytes](Self::with_shard_bytes), for a server that has no such quota.
     #[must_use]
     pub fn with_shard_records(mut self, records: usize) -> Self {

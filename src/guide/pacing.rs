@@ -1,4 +1,4 @@
-//! How fast records go, and in which order: a chapter to read, without code of its own.
+//! How fast records go.
 //!
 //! A shard takes 1,000 Kinesis records and 1 MiB a second; what is more comes back as
 //! `ProvisionedThroughputExceededException`, has cost its way there, and is sent again. A producer that
@@ -74,7 +74,7 @@
 //! # Measured
 //!
 //! `cargo bench --bench pacing` runs this policy and three others against [the simulated
-//! stream](#testing-your-own-pipeline), on virtual time, with fixed seeds: the same figures come out
+//! stream](super::testing), on virtual time, with fixed seeds: the same figures come out
 //! everywhere. `requeue_at_once` sends what failed again at once, one request at a time, as a simple loop
 //! over `put_records` does; `fixed_bucket` sends each shard 150 % of its quota whatever the shard says, as the
 //! KPL does; `aimd_whole_stream` is a textbook AIMD on one rate for the whole stream, of the kind that Flink
@@ -102,11 +102,6 @@
 //! is used. The other policies hold more than they are told to, or slow every shard down for one.
 //!
 //! <!-- The picture, as drawn by `cargo bench --bench pacing -- --draw`. -->
-#![doc = include_str!("../docs/pacing.svg")]
-//!
-//! # Testing your own pipeline
-//!
-//! The feature `sim` has the stream that these figures come from: an in-process service with shards, quotas,
-//! latency, faults and resharding, on tokio's virtual time. See `kinesis_sink::sim`.
+#![doc = include_str!("../../docs/pacing.svg")]
 //!
 //! [`Limits::with_shard_records`]: crate::Limits::with_shard_records

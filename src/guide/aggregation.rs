@@ -1,0 +1,132 @@
+//! Many small records in one Kinesis record.
+//!
+//! A shard takes 1,000 Kinesis records a second, and each is billed rounded up: to 25 KiB on provisioned
+//! streams, to 1 KiB on on-demand ones. Small records leave most of that empty. With aggregation the sink
+//! packs many of them into one Kinesis record, in the format of the Kinesis Producer Library (KPL):
+//!
+//! ```
+//! use futures::{StreamExt, stream};
+//! use kinesis_sink::aggregate::deaggregate;
+//! use kinesis_sink::{Aggregation, KinesisSink, Record};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let example = kinesis_sink::sim::SimStream::new(4);
+//! # let client = example.client();
+//! let mut sink = KinesisSink::builder()
+//!     .with_aggregation(Aggregation::PerShard)
+//!     .build(&client, "example")?;
+//! let readings = (0..10_000).map(|n| Record::from((format!("device-{}", n % 100), "21.5")));
+//! stream::iter(readings).map(Ok).forward(&mut sink).await?;
+//!
+//! let totals = sink.totals();
+//! assert_eq!(totals.delivered, 10_000);
+//! assert!(totals.entries < 100, "{} Kinesis records", totals.entries);
+//! # let read = example.written().iter().map(|written| deaggregate(written.data()).len()).sum::<usize>();
+//! # assert_eq!(read, 10_000);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Change the consumers first.** The KCL, Lambda's deaggregation modules and
+//! [`deaggregate`](crate::aggregate::deaggregate) take aggregates apart; a plain consumer sees a few
+//! hundred bytes of protobuf. Readers of the format take plain records as they are, so both can be in a
+//! stream.
+//!
+//! # When it pays
+//!
+//! One million events of 100 bytes, 1,000 keys, four shards (`cargo run --release --example aggregate`):
+//!
+//! | | `Off` | `PerKey` | `PerShard` |
+//! |---|---|---|---|
+//! | requests | 2,000 | 40 (÷ 50.0) | 22 (÷ 90.9) |
+//! | Kinesis records | 1,000,000 | 20,000 (÷ 50.0) | 2,188 (÷ 457.0) |
+//! | bytes, with partition keys | 109,890,038 | 106,835,600 (÷ 1.03) | 111,825,468 (× 1.02) |
+//! | billed, provisioned: units of 25 KiB | 1,000,000 | 20,000 (÷ 50.0) | 4,375 (÷ 228.6) |
+//! | billed, on-demand: KiB | 1,000,000 | 114,616 (÷ 8.7) | 109,319 (÷ 9.1) |
+//! | events per Kinesis record | 1.0 | 50.0 | 457.0 |
+//! | time of sending | 11.1 s | 2.2 s | 1.8 s |
+//!
+//! A release build on two cores, with the embedded server in the same process, so the times are the
+//! server's, too; the median of three runs. The example reads every shard back, takes the aggregates apart
+//! as the KCL does, and fails if an event is missing, there twice, or where the KCL would throw it away.
+//!
+//! It pays for records of up to a few hundred bytes. Above some 500 bytes an aggregate costs more CPU time
+//! than it saves, for it has an MD5 digest; above a few KiB there is nothing left to gain.
+//!
+//! # Per key or per shard
+//!
+//! | | [`PerKey`](crate::Aggregation::PerKey) | [`PerShard`](crate::Aggregation::PerShard) |
+//! |---|---|---|
+//! | travel together | records with the same key; records without one | all records of the same shard |
+//! | right for | few keys, or none | many keys |
+//! | needs | nothing | `kinesis:ListShards`; without it, it packs per key |
+//!
+//! Per key it is the number of keys that decides: each of 1,000 keys has a thousandth of the buffer, and
+//! goes with what came within the linger. In the table above that was 50 to 53 events, and 22 to 30 on the
+//! same machine when it was busy. With 10 keys an aggregate holds 480 either way.
+//!
+//! # What it waits for
+//!
+//! Packing takes waiting. So with aggregation the default is [`Linger::Fill`](crate::Linger::Fill) with
+//! 100 ms: a full aggregate goes as soon as nothing is in flight, the others when their oldest record has
+//! waited so long. 1,000 records a second of 100 bytes, round trips of 20 ms, four shards, in virtual time;
+//! **records in each Kinesis record**, median and longest time from acceptance to delivery:
+//!
+//! | aggregation | `SelfClocked(100 ms)` | `Fill(100 ms)` | `Fill(1 s)` |
+//! |---|---|---|---|
+//! | `PerKey`, 1 key | **20.0**; 29, 39 ms | **100.0**; 70, 120 ms | **476.2**; 259, 502 ms |
+//! | `PerKey`, no keys | **20.0**; 29, 39 ms | **100.0**; 70, 120 ms | **476.2**; 259, 502 ms |
+//! | `PerKey`, 100 keys | **1.0**; 29, 39 ms | **1.8**; 81, 120 ms | **9.7**; 508, 1020 ms |
+//! | `PerShard`, 100 keys | **5.0**; 29, 39 ms | **25.0**; 70, 120 ms | **250.0**; 520, 1020 ms |
+//!
+//! [`Linger`](crate::Linger) has the same for other rates. `SinkExt::send` flushes after each record and
+//! waits for the linger each time: use `feed`, `forward` or a producer.
+//!
+//! # Members stay with their shard
+//!
+//! The KCL throws a whole aggregate away if one of its members hashes outside of the shard that it was read
+//! from. Per key that cannot happen. Per shard the sink packs by the list of shards, and compares each
+//! answer with it: after a reshard, an aggregate that came to lie in another shard counts as delivered only
+//! if all of its members belong there. If not, its records are packed anew by a new list and sent again;
+//! the first copy stays in the stream, where the KCL ignores it. [`Totals::misplaced`] counts those.
+//!
+//! On streams whose `RecordDistributionStrategy` is `AUTO` the service heeds no keys, and aggregates would
+//! be lost to the KCL. So a sink made by [`build`](crate::SinkBuilder::build) has the stream described
+//! (`kinesis:DescribeStreamSummary`), and its first use fails there. Over a stack of your own say who
+//! [describes the stream](crate::SinkBuilder::with_describe_stream).
+//!
+//! # Reading
+//!
+//! ```
+//! use aws_sdk_kinesis::types::Record;
+//! use bytes::Bytes;
+//! use kinesis_sink::aggregate::deaggregate;
+//!
+//! fn handle(record: Record) {
+//!     let outer_key = record.partition_key;
+//!     for member in deaggregate(&Bytes::from(record.data.into_inner())) {
+//!         let key = member.partition_key().map(|key| key.as_str()).or(outer_key.as_deref());
+//!         let place = (&record.sequence_number, member.sub_sequence_number());
+//!         println!("{place:?} {key:?}: {} bytes", member.data().len());
+//!     }
+//! }
+//! # let record = Record::builder().data(aws_sdk_kinesis::primitives::Blob::new("data"));
+//! # handle(record.partition_key("k").sequence_number("1").build().unwrap());
+//! ```
+//!
+//! Members of an aggregate share its sequence number. A receipt tells it, and with
+//! [`sub_sequence_number`](crate::Delivery::sub_sequence_number) the place in the aggregate, which is what
+//! the consumer sees. The module [`aggregate`](crate::aggregate) has the format.
+//!
+//! # Settings
+//!
+//! | setting | default | why change it |
+//! |---|---|---|
+//! | [`with_aggregate_units`](crate::SinkBuilder::with_aggregate_units) | 2 units of 25 KiB | other sizes of records, long round trips with order, or less to send again after a throttle |
+//! | [`with_aggregate_records`](crate::SinkBuilder::with_aggregate_records) | no limit | consumers that take only so many at a time |
+//! | [`with_aggregate_key`](crate::SinkBuilder::with_aggregate_key) | the first member's | consumers expect the KPL's constant `a` |
+//! | [`with_linger`](crate::SinkBuilder::with_linger) | `Fill(100 ms)` | fuller aggregates, or less waiting |
+//! | [`with_buffer_records`](crate::SinkBuilder::with_buffer_records) | 100,000 | many keys, or less memory |
+//!
+//! [`Totals::misplaced`]: crate::Totals::misplaced

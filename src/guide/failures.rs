@@ -1,0 +1,171 @@
+//! What can fail, who is told, and what to do then.
+//!
+//! The rule behind all of it: a record that was accepted is waiting, in flight, delivered, or handed back
+//! with the reason. No error loses one. By default none is given up for being late either: throttles,
+//! time-outs and outages are waited out, for ever if need be.
+//!
+//! # Before a sink is there
+//!
+//! [`BuildError`](crate::BuildError) comes out of `build` at once:
+//!
+//! | variant | what to do |
+//! |---|---|
+//! | `Setting` | it names the setting, its value and the range: set it within |
+//! | `Stream` | give a stream's name or ARN |
+//! | `Region` | the ARN names another region than the client: make a client for that region |
+//! | `NoRegion` | set `AWS_REGION`, or a region in the profile or the client |
+//! | `NoListShards` | aggregation per shard over a stack of your own: [name a lister](crate::SinkBuilder::with_list_shards) |
+//!
+//! Missing credentials, permissions and streams show at the first request, as `SinkError::Request`.
+//!
+//! # A record that is not accepted
+//!
+//! It comes back inside [`NotAccepted`](crate::NotAccepted), and the sink stays usable:
+//!
+//! | [reason](crate::NotAcceptedReason) | from | what to do |
+//! |---|---|---|
+//! | `Record`: too large, key empty or longer than 256 characters | both | it can never be sent: mend it, or store it elsewhere |
+//! | `Full` | both | wait for readiness (`poll_ready`, `feed`, `put`), or tell your client to come back |
+//! | `Closed` | both | nothing more goes in here |
+//! | `Refused` | producer | the stream takes nothing at present: keep the record, try again later |
+//! | `Stopped` | producer | it has ended, see below |
+//! | `Undelivered` | producer | failed records fill the buffer: [take them](crate::Producer::take_failed) |
+//! | `Abandoned` | producer | its driver was dropped, aborted, or panicked |
+//!
+//! ```
+//! use futures::SinkExt;
+//! use kinesis_sink::{KinesisSink, Record, SinkError};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let example = kinesis_sink::sim::SimStream::new(2);
+//! # let mut sink = KinesisSink::new(&example.client(), "example")?;
+//! match sink.feed(Record::from(vec![0; 2 * 1024 * 1024])).await {
+//!     Ok(()) => {}
+//!     Err(SinkError::NotAccepted(refused)) => {
+//!         println!("{}", refused.reason()); // says how large it is, and what the limit is
+//!         let _record = refused.into_record();
+//! #       assert_eq!(_record.data().len(), 2 << 20);
+//!     }
+//!     Err(other) => return Err(other.into()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a sink or producer says
+//!
+//! [`SinkError`](crate::SinkError), out of the poll methods, `flush` and `close`:
+//!
+//! | variant | what it means | what to do |
+//! |---|---|---|
+//! | `NotAccepted` | see above | |
+//! | `Request` | the stream refuses every request: no permission, no such stream, no credentials. The records stay, in order | mend the cause and call again: it goes on. Or `take_undelivered` |
+//! | `Undelivered` | records failed for good and nobody took them | `take_failed`; the sink goes on |
+//! | `Stopped`, `Abandoned` | the producer has ended | `close` gives what was left |
+//! | `Closed` | it was closed before | |
+//!
+//! Futures' `forward` and `send_all` stop at the first error. One item that they hold then, not accepted
+//! yet, they drop. Where that matters, send with `feed` in a loop of your own.
+//!
+//! # What the service says
+//!
+//! Each failed request has one of these classes, by [a table](crate::service::ErrorClass) that
+//! [`with_classify`](crate::SinkBuilder::with_classify) can change; each failed
+//! [entry](crate::service::EntryClass) likewise.
+//!
+//! | class | the sink | you |
+//! |---|---|---|
+//! | `Throttled` | sends again, slows that shard down | look at the [pace](super::pacing), or at the number of shards |
+//! | `OutcomeUnknown` | sends again; the records may be there twice | expect duplicates |
+//! | `NotSent` | sends again, counts no attempt | |
+//! | `Credentials` | sends again five times in a row, since credentials refresh; then as `Fatal` | see to the credentials |
+//! | `Fatal` | says so at once, keeps the records | mend the cause |
+//! | `Invalid` | halves the request until the culprit is alone; that record fails, the others go on | look at the record |
+//!
+//! The first failure of an outage is logged at WARN, its end at INFO, both with the target `kinesis_sink`.
+//!
+//! # Records that fail for good
+//!
+//! [`Reason`](crate::Reason) says why:
+//!
+//! | reason | happens |
+//! |---|---|
+//! | `Rejected` | the service refuses this record, and would again |
+//! | `AttemptsExhausted` | only with [`with_max_attempts`](crate::SinkBuilder::with_max_attempts) |
+//! | `DeadlineExceeded` | only with [`with_deadline`](crate::SinkBuilder::with_deadline): it still waited then |
+//! | `Refused` | a producer stopped because the stream takes nothing |
+//! | `TakenBack` | you took it: `take_undelivered`, `close_within` |
+//! | `Abandoned` | what held it was dropped, aborted, or panicked |
+//! | `NeverAccepted` | it was dropped before a sink had it |
+//!
+//! One goes to its receipt; if nobody holds one, to the dead-letter handler; if there is none, it stays in
+//! the sink, counts towards the bounds, and is told as an error.
+//!
+//! # Dead letters
+//!
+//! A handler runs inside the poll methods, so it must not block. Let it send into a channel:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use futures::SinkExt;
+//! use kinesis_sink::{KinesisSink, Record, Undelivered};
+//! # use kinesis_sink::sim::{Faults, SimStream};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let example = SimStream::builder().with_faults(Faults::default().with_throttles(1.0)).build()?;
+//! # let client = example.client();
+//! let (letters, mut box_) = tokio::sync::mpsc::unbounded_channel();
+//! let mut sink = KinesisSink::builder()
+//!     .with_deadline(Duration::from_secs(60))
+//!     .with_dead_letters(move |lost: Undelivered| drop(letters.send(lost)))
+//!     .build(&client, "example")?;
+//!
+//! sink.send(Record::from("for a stream that throttles everything")).await?;
+//! let lost = box_.recv().await.expect("the deadline has passed");
+//! println!("{}; {} attempts; may be written: {}", lost.reason(), lost.attempts(), lost.may_be_written());
+//! # assert!(!lost.may_be_written());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A handler that cannot keep a record hands it back: [`DeadLetter::put`](crate::DeadLetter::put) returns
+//! it, and the sink keeps it.
+//!
+//! # Deadlines and attempts
+//!
+//! Both are off. Set a deadline where old records are worthless, or where somebody waits for the receipt
+//! and must hear something. It counts from acceptance. A record in flight at that moment is given up only
+//! if the attempt fails. A limit of attempts gives up early in a short outage, and late in a slow one:
+//! prefer the deadline.
+//!
+//! # Unknown outcomes, and duplicates
+//!
+//! A request that timed out, lost its connection or was answered with HTTP 5xx may have been written. Its
+//! records are sent again, so delivery is **at least once**. [`Undelivered::may_be_written`] says of a
+//! record that came back whether the stream may hold it all the same. Where duplicates matter, put an id
+//! into the data and let consumers skip what they have seen.
+//!
+//! # Shutting down
+//!
+//! | what ends | what becomes of the records |
+//! |---|---|
+//! | `close().await` | all are settled first; takes as long as an outage does |
+//! | `producer.close_within(limit).await` | what is left after the limit comes back in the [error](crate::CloseError) |
+//! | a sink is dropped | given up: receipts say `Abandoned`, a WARN says how many |
+//! | the last clone of a producer is dropped | drained in the background, as long as the runtime lives |
+//! | the driver is dropped or aborted, or panics | receipts say `Abandoned`; the rest waits in `take_failed` |
+//! | the process is killed | what was accepted and not delivered is lost: the buffer is memory |
+//!
+//! Against the last, keep the source's position below the oldest record that is not delivered. The
+//! [chapter on producers](super::producer#receipts) shows how.
+//!
+//! # Panics
+//!
+//! A service, a layer or a classifier that panics loses nothing: the outcome of its request counts as
+//! unknown. A dead-letter handler that panics loses the record in its hands. Sinks and drivers must be
+//! polled inside of a tokio runtime whose timer is enabled; elsewhere they panic.
+//!
+//! [`Undelivered::may_be_written`]: crate::Undelivered::may_be_written

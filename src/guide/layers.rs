@@ -1,0 +1,185 @@
+//! The service below the sink, and layers around it.
+//!
+//! One PutRecords request is one call of a [`tower::Service`]. At the bottom is
+//! [`PutRecords`](crate::service::PutRecords), which calls the AWS SDK. Between it and the sink any tower
+//! layer fits, tower's, yours, or one of this crate's:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use futures::SinkExt;
+//! use kinesis_sink::service::PutRecords;
+//! use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt};
+//! use tower::ServiceBuilder;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let example = kinesis_sink::sim::SimStream::new(2);
+//! # let client = example.client();
+//! let service = ServiceBuilder::new()
+//!     .trace_put_records()
+//!     .concurrency_limit(8)
+//!     .timeout_put_records(Duration::from_secs(5))
+//!     .service(PutRecords::new(&client).without_stalled_stream_protection());
+//!
+//! let mut sink = KinesisSink::builder().with_max_in_flight(8).build_with(service, "example")?;
+//! sink.send(Record::from("a record")).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`build`](crate::SinkBuilder::build) makes such a stack by itself: tracing, metrics, a time-out of 10 s,
+//! the SDK. [`build_with`](crate::SinkBuilder::build_with) takes yours.
+//!
+//! # What comes with the crate
+//!
+//! | layer | does | builder method |
+//! |---|---|---|
+//! | [`TimeoutLayer`](crate::TimeoutLayer) | ends a request without an answer, with an error that says so | `timeout_put_records` |
+//! | [`TraceLayer`](crate::TraceLayer) | a span and two lines for each request | `trace_put_records` |
+//! | `MetricsLayer` (feature `metrics`) | counts and times requests | `measure_put_records` |
+//!
+//! The methods are [`ServiceBuilderExt`](crate::ServiceBuilderExt)'s.
+//!
+//! # The order of layers
+//!
+//! The first one named is the outermost: it sees what is below it as one call.
+//!
+//! - Tracing and metrics outermost: one span for each request of the sink, whatever happens below. Below a
+//!   retry they see every try.
+//! - Limits above the time-out, so that waiting for a slot does not use up the request's time.
+//! - A retry above the time-out, so that each try has the whole time.
+//! - A time-out somewhere: the sink waits for every answer. `PutRecords` alone has the SDK's time-outs only.
+//!
+//! # tower's layers
+//!
+//! | layer | with the sink |
+//! |---|---|
+//! | `concurrency_limit` | bounds what is in flight of all sinks that share the stack; [`max_in_flight`](crate::SinkBuilder::with_max_in_flight) bounds one sink |
+//! | `rate_limit` | while it is exhausted the sink waits, and its next request is fuller |
+//! | `load_shed` | turns "not ready" into an error. The sink takes that for [`NotSent`](crate::service::ErrorClass::NotSent): it waits and tries again, and counts no attempt |
+//! | `buffer` | makes a stack that cannot be cloned into one that can |
+//! | `retry` | rarely needed: the sink sends again what failed. A policy may retry an `Err`; an `Ok` with failed entries it must pass on, since its other entries are written |
+//! | `timeout` | works; this crate's own keeps the error's type |
+//! | `hedge` | writes records twice |
+//!
+//! The sink calls `poll_ready` only when a request is due, and `call` in the same poll. A stack that is not
+//! ready costs nothing: records gather meanwhile. There is no need to shed or to break a circuit for the
+//! sink's sake: while whole requests fail it sends one at a time, after waits that grow up to 3 s, see
+//! [pacing](super::pacing#without-service).
+//!
+//! # One pool of connections, many streams
+//!
+//! A request names its stream, so one stack serves any number of them. Clone it into each sink:
+//!
+//! ```
+//! use kinesis_sink::service::PutRecords;
+//! use kinesis_sink::{KinesisSink, ServiceBuilderExt};
+//! use std::time::Duration;
+//! use tower::ServiceBuilder;
+//!
+//! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let service = ServiceBuilder::new()
+//!     .trace_put_records()
+//!     .concurrency_limit(16) // of all three together
+//!     .timeout_put_records(Duration::from_secs(10))
+//!     .service(PutRecords::new(&client));
+//! let clicks = KinesisSink::builder().build_with(service.clone(), "clicks")?;
+//! let orders = KinesisSink::builder().build_with(service.clone(), "orders")?;
+//! let audits = KinesisSink::builder().build_with(service, "audits")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The example `three_streams` runs this. With [aggregation](super::aggregation) over a stack of your own,
+//! also say who lists the shards and who describes the stream: there is no client to ask.
+//!
+//! # A layer of your own
+//!
+//! Anything from [`PutRecordsRequest`](crate::service::PutRecordsRequest) to
+//! [`PutRecordsResponse`](crate::service::PutRecordsResponse) whose error converts into a boxed one. This
+//! one stops calling for a while after a failure, a circuit breaker:
+//!
+//! ```
+//! use std::error::Error;
+//! use std::sync::{Arc, Mutex};
+//! use std::task::{Context, Poll};
+//! use std::time::Duration;
+//!
+//! use futures::SinkExt;
+//! use futures::future::BoxFuture;
+//! use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass};
+//! use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
+//! use kinesis_sink::{KinesisSink, Record};
+//! use tokio::time::Instant;
+//! use tower::{BoxError, Service, ServiceBuilder, layer};
+//!
+//! const PAUSE: Duration = Duration::from_secs(5);
+//!
+//! #[derive(Debug, thiserror::Error)]
+//! #[error("the circuit is open")]
+//! struct Open;
+//!
+//! struct Breaker<S> {
+//!     inner: S,
+//!     open_until: Arc<Mutex<Option<Instant>>>,
+//! }
+//!
+//! impl<S> Service<PutRecordsRequest> for Breaker<S>
+//! where
+//!     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+//!     S::Future: Send + 'static,
+//! {
+//!     type Response = PutRecordsResponse;
+//!     type Error = BoxError;
+//!     type Future = BoxFuture<'static, Result<PutRecordsResponse, BoxError>>;
+//!
+//!     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+//!         self.inner.poll_ready(cx).map_err(Into::into)
+//!     }
+//!
+//!     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+//!         if self.open_until.lock().unwrap().is_some_and(|until| Instant::now() < until) {
+//!             return Box::pin(async { Err(Open.into()) });
+//!         }
+//!         let (answer, open_until) = (self.inner.call(request), self.open_until.clone());
+//!         Box::pin(async move {
+//!             let answer = answer.await.map_err(Into::into);
+//!             *open_until.lock().unwrap() = answer.is_err().then(|| Instant::now() + PAUSE);
+//!             answer
+//!         })
+//!     }
+//! }
+//!
+//! /// What the breaker refuses was not sent, and counts as no attempt.
+//! struct OpenIsNotSent;
+//!
+//! impl Classify for OpenIsNotSent {
+//!     fn classify_error(&self, error: &(dyn Error + 'static)) -> ErrorClass {
+//!         if error.is::<Open>() { ErrorClass::NotSent } else { DefaultClassify.classify_error(error) }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use kinesis_sink::sim::{Faults, SimStream};
+//! # let outage = Faults::default().with_outage("ServiceUnavailable", 503);
+//! # let example = SimStream::builder().with_faults(outage).build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(layer::layer_fn(|inner| Breaker { inner, open_until: Arc::default() }))
+//!     .service(example.service()); // or PutRecords
+//! let mut sink =
+//!     KinesisSink::builder().with_classify(OpenIsNotSent).build_with(service, "example")?;
+//! # sink.feed(Record::from("a record")).await?;
+//! # tokio::time::timeout(Duration::from_secs(30), sink.flush()).await.unwrap_err();
+//! # assert!(example.stats().requests <= 6, "one in five seconds: {example:?}");
+//! # example.set_faults(Faults::default());
+//! # sink.flush().await?;
+//! # assert_eq!(example.written().len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Errors of your own count as an unknown outcome, sent again with back-off, unless a
+//! [`Classify`](crate::service::Classify) says otherwise. A source in the error's chain that the table
+//! [knows](crate::service::ErrorClass) decides, so wrapping an error hides nothing.

@@ -1,0 +1,91 @@
+//! In which order consumers find the records.
+//!
+//! By default in no certain one. An entry of a request can fail while the next one is written, requests
+//! overtake each other, and what failed is sent again after what did not. Where consumers rely on the order
+//! of a key's records, ask for it:
+//!
+//! ```
+//! use futures::{StreamExt, stream};
+//! use kinesis_sink::sim::{Faults, SimStream};
+//! use kinesis_sink::{KinesisSink, Ordering, Record};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // One entry in ten fails.
+//! let faults = Faults::default().with_internal_failures(0.1);
+//! let example = SimStream::builder().with_shards(4).with_faults(faults).with_seed(1).build()?;
+//!
+//! let mut sink =
+//!     KinesisSink::builder().with_ordering(Ordering::PerKey).build(&example.client(), "example")?;
+//! let steps = (0..2_000).map(|n| (format!("device-{}", n % 50), format!("{:04}", n / 50)));
+//! stream::iter(steps).map(Record::from).map(Ok).forward(&mut sink).await?;
+//!
+//! for device in 0..50 {
+//!     let key = format!("device-{device}");
+//!     let written = example.written();
+//!     let of_key = written.iter().filter(|record| record.partition_key().is_some_and(|k| **k == *key));
+//!     let steps: Vec<_> = of_key.map(|record| record.data().clone()).collect();
+//!     assert_eq!(steps.len(), 40);
+//!     assert!(steps.is_sorted(), "{key} is in order");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The order is that in which the sink accepted the records. It holds through partial failures, throttles,
+//! time-outs and resharding. Records without a key have no order to keep.
+//!
+//! # What it costs
+//!
+//! Of a key, one Kinesis record is under way at a time.
+//!
+//! | keys | without aggregation | with aggregation |
+//! |---|---|---|
+//! | many | a request still carries up to 500 different keys: as fast as without order | the same |
+//! | one, or a few hot ones | one record of a key in each round trip: 50 a second at 20 ms | what comes meanwhile gathers in the next aggregate: at 20 ms, 50 KiB of it are 2.5 MB a second, more than a shard takes |
+//!
+//! So for hot keys set both, and with long round trips larger aggregates:
+//!
+//! ```
+//! use kinesis_sink::{Aggregation, KinesisSink, Ordering};
+//!
+//! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+//! let sink = KinesisSink::builder()
+//!     .with_ordering(Ordering::PerKey)
+//!     .with_aggregation(Aggregation::PerKey)
+//!     .with_aggregate_units(8)
+//!     .build(&client, "example")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With [`Aggregation::PerShard`](crate::Aggregation::PerShard) a shard has one aggregate under way at a
+//! time, and when the stream is resharded the sink waits once for what is in flight. A record costs about
+//! half as much CPU time again when it is small, and no more when it is large; `docs/performance.md` in the
+//! repository has the table.
+//!
+//! # What consumers find
+//!
+//! **Duplicates stay in order.** A record whose request had an unknown outcome is sent again, and can be in
+//! the stream twice: both times before everything that is sent after it. The members of an aggregate come
+//! again together: 1 2 3 1 2 3. The first copies of a key's records are in order, and so are the last ones.
+//!
+//! **Gaps are records that failed for good.** One that is given up, by a deadline, a limit of attempts or
+//! because the service refuses it, lets the next one go. Without a deadline and a limit, which is the
+//! default, only what the service refuses is left out.
+//!
+//! **Resharding.** Consumers that read a closed shard to its end before its children, as the KCL does, find
+//! the order across it.
+//!
+//! # What breaks it
+//!
+//! - **A late write**, which no producer can rule out: a request that was given up after its time-out may
+//!   still be on its way, and be written after later records. Its records then come once more, out of order.
+//!   A longer [time-out](crate::SinkBuilder::with_request_timeout) makes that rarer.
+//! - **Several senders of a key**: tasks that share a producer are in the order of acceptance, which their
+//!   race decides; two sinks know nothing of each other. Send a key from one place.
+//! - **Explicit hash keys**: records with one partition key and different hash keys can lie in different
+//!   shards. Where they alternate, aggregates are small, too.
+//! - **Sending again what was taken back**: records that came out of
+//!   [`take_undelivered`](crate::KinesisSink::take_undelivered) may be in the stream already, see
+//!   [`may_be_written`](crate::Undelivered::may_be_written).

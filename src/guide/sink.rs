@@ -1,0 +1,139 @@
+//! Sending a stream of records: [`KinesisSink`](crate::KinesisSink).
+//!
+//! The sink is a [`futures::Sink`] of [`Record`](crate::Record)s. Whatever comes as a stream can be
+//! forwarded into it:
+//!
+//! ```
+//! use futures::{StreamExt, stream};
+//! use kinesis_sink::{KinesisSink, Record};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let example = kinesis_sink::sim::SimStream::new(2);
+//! # let client = example.client();
+//! let mut sink = KinesisSink::new(&client, "example")?;
+//! let lines = stream::iter(["one line", "another line"]);
+//! lines.map(Record::from).map(Ok).forward(&mut sink).await?;
+//! assert_eq!(sink.totals().delivered, 2);
+//! # assert_eq!(example.written().len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `client` is an `aws_sdk_kinesis::Client`, set up [as you like](super::clients).
+//!
+//! # What a record is
+//!
+//! Data, and what decides on its shard. Anything that holds bytes is a record, and so is a pair of key and
+//! data:
+//!
+//! ```
+//! use kinesis_sink::{HashKey, PartitionKey, Record};
+//!
+//! let spread = Record::from("no key: a random one, and any shard");
+//! let keyed = Record::from(("device-7", vec![1, 2, 3]));
+//! let placed = Record::from("data").with_explicit_hash_key(HashKey::new(0));
+//! let unplaced = Record::from("for streams that place records themselves")
+//!     .with_partition_key(PartitionKey::ServiceManaged);
+//! # let _ = (spread, keyed, placed, unplaced);
+//! ```
+//!
+//! Records with the same key go to the same shard. If you do not need that, give no key: the sink then
+//! spreads records evenly, and steers them around busy shards. Data and key together may have 1 MiB,
+//! a key 1 to 256 characters; what cannot be sent [comes back](super::failures) at once.
+//!
+//! # Ways to send
+//!
+//! | call | waits for | afterwards |
+//! |---|---|---|
+//! | `stream.forward(&mut sink)` | the end of the stream, then until everything is settled | the sink is closed |
+//! | `sink.send_all(&mut stream)` | the same | the sink stays open |
+//! | `sink.feed(record)` | room | accepted, sent when a request is due |
+//! | `sink.send(record)` | room, then until **everything** is settled | delivered, or an error |
+//! | `sink.flush()` | until everything accepted is settled | the sink stays open |
+//! | `sink.close()` | the same, and partial requests go at once | the sink is closed |
+//!
+//! `send` is for one record now and then: it costs a round trip for each. In a loop use `feed`, and `flush`
+//! at its end.
+//!
+//! When `flush` returns `Ok`, every record that was accepted before has been confirmed by the service,
+//! has been told to its receipt, or was taken by the dead-letter handler.
+//!
+//! # When a request goes
+//!
+//! At 500 entries or 5 MiB. A partial request goes when the source pauses (`forward` flushes then) and
+//! nothing is in flight; or once its oldest record has waited for the [linger](crate::Linger), 100 ms. So an
+//! idle sink sends a single record at once, and a busy one fills its requests while others are under way.
+//!
+//! # Back-pressure
+//!
+//! The sink holds up to 10,000 records and 32 MiB, those in flight and requeued included. When it is full,
+//! the source is not polled until there is room. Nothing else need be done about a slow stream.
+//!
+//! # A source that can fail
+//!
+//! `forward` wants one error type on both sides. `sink_map_err` turns the sink's into the source's:
+//!
+//! ```
+//! use std::io;
+//!
+//! use futures::{SinkExt, TryStreamExt, stream};
+//! use kinesis_sink::{KinesisSink, Record};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let example = kinesis_sink::sim::SimStream::new(2);
+//! # let client = example.client();
+//! let mut sink = KinesisSink::new(&client, "example")?;
+//! let source = stream::iter([Ok("one"), Ok("two"), Err(io::Error::other("the disk is gone"))]);
+//!
+//! let records = source.map_ok(Record::from);
+//! let ended = futures::StreamExt::forward(records, (&mut sink).sink_map_err(io::Error::other)).await;
+//!
+//! assert_eq!(ended.unwrap_err().to_string(), "the disk is gone");
+//! // An error of the source ends `forward` before the flush: what was accepted is still here.
+//! sink.close().await?;
+//! assert_eq!(sink.totals().delivered, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # It moves while it is polled
+//!
+//! Requests in flight are tasks of their own and go on by themselves. Everything else, a retry or a record
+//! that lingers, moves with the next call: hold the sink in a `forward`, or flush it. If nobody polls for
+//! long times, use a [producer](super::producer), which has a task that does.
+//!
+//! # What it tells
+//!
+//! ```
+//! # use futures::{StreamExt, stream};
+//! # use kinesis_sink::{KinesisSink, Record};
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let example = kinesis_sink::sim::SimStream::new(2);
+//! # let mut sink = KinesisSink::new(&example.client(), "example")?;
+//! # stream::iter(["one"]).map(Record::from).map(Ok).forward(&mut sink).await?;
+//! let totals = sink.totals();
+//! println!("{} delivered in {} requests", totals.delivered, totals.requests);
+//! println!("{} put back, {} throttles", totals.requeued, totals.throttled);
+//! println!("{} waiting, {} in flight", sink.waiting(), sink.in_flight());
+//! if let Some(last) = sink.last_request() {
+//!     println!("the last one: {} of {} delivered; {:?}", last.delivered, last.records, last.errors);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What becomes of a single record its [receipt](crate::Record::tracked) tells. For dashboards there are
+//! [metrics], for logs `RUST_LOG=kinesis_sink=debug` and the module [`trace`](crate::trace).
+//!
+//! # The end
+//!
+//! Close the sink and look at what it says: a sink that is dropped sends nothing more, and warns with the
+//! number of records that it gave up. [`take_undelivered`](crate::KinesisSink::take_undelivered) takes out
+//! what is left, in the order in which it was accepted. The chapter on [failures](super::failures) has the
+//! errors.
+//!
+#![cfg_attr(feature = "metrics", doc = "[metrics]: crate::metrics")]
+#![cfg_attr(not(feature = "metrics"), doc = "[metrics]: super::layers#what-comes-with-the-crate")]

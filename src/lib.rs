@@ -1,11 +1,123 @@
-#![cfg_attr(
-    all(feature = "config", feature = "json", feature = "metrics"),
-    doc = include_str!("../README.md")
-)]
-#![cfg_attr(
-    not(all(feature = "config", feature = "json", feature = "metrics")),
-    doc = "Forwards any async stream of records into Amazon Kinesis Data Streams."
-)]
+//! Forwards any async stream of records into Amazon Kinesis Data Streams: a [`futures::Sink`] over a
+//! [`tower::Service`].
+//!
+//! Requests are full, partial failures are sent again, memory is bounded, each shard gets what it takes, and
+//! every record is accounted for: delivered, or handed back with the reason.
+//!
+//! # Five minutes
+//!
+//! ```sh
+//! cargo add kinesis-sink futures
+//! cargo add tokio --features macros,rt-multi-thread
+//! ```
+//!
+//! With a region and credentials in the environment, and a stream named `example`:
+//!
+//! ```no_run
+//! # #[cfg(feature = "config")]
+//! # mod five_minutes {
+//! use futures::{StreamExt, stream};
+//! use kinesis_sink::{KinesisSink, Record};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut sink = KinesisSink::from_env("example").await?;
+//!     let lines = stream::iter(["one line", "another line"]);
+//!     lines.map(Record::from).map(Ok).forward(&mut sink).await?;
+//!     println!("{} delivered", sink.totals().delivered);
+//!     Ok(())
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! When `forward` returns `Ok`, both lines are in the stream, confirmed by the service. Any stream will do:
+//! the lines of a file, the messages of a socket, a channel. While the service is slow, it waits.
+//!
+//! Many tasks share a [`Producer`], and learn what became of each record:
+//!
+//! ```no_run
+//! # #[cfg(feature = "config")]
+//! # mod five_minutes {
+//! use kinesis_sink::{KinesisSink, Record};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let producer = KinesisSink::from_env("example").await?.spawn();
+//!     // A clone for each task; a key for records that belong to the same shard.
+//!     let receipt = producer.clone().put(Record::from(("device-7", "21.5"))).await?;
+//!     match receipt.await {
+//!         Ok(delivery) => println!("in {} as {}", delivery.shard_id(), delivery.sequence_number()),
+//!         Err(undelivered) => println!("{}", undelivered.reason()),
+//!     }
+//!     producer.close().await?;
+//!     Ok(())
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! Without an account, try it on a stream in the process (feature `sim`). This is a test that you can keep:
+//!
+//! ```
+//! use futures::SinkExt;
+//! use kinesis_sink::sim::SimStream;
+//! use kinesis_sink::{KinesisSink, Record};
+//!
+//! # // So that it runs here: what is shown is a test.
+//! # mod tokio { pub use ::tokio::{main as test, runtime}; }
+//! # fn main() { what_is_sent_is_in_the_stream() }
+//! #[tokio::test(flavor = "current_thread", start_paused = true)]
+//! async fn what_is_sent_is_in_the_stream() {
+//!     let stream = SimStream::new(4);
+//!     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
+//!     sink.send(Record::from("a record")).await.unwrap();
+//!     assert_eq!(stream.written()[0].data(), "a record");
+//! }
+//! ```
+//!
+//! # What to read next
+//!
+//! The [`guide`] has a chapter for each question:
+//!
+//! - [sending a stream](guide::sink), [sending from many tasks](guide::producer);
+//! - [what can fail, and what to do then](guide::failures): dead letters, deadlines, duplicates, shutting down;
+//! - [layers](guide::layers) around each request: time-outs, limits, metrics, your own;
+//! - [aggregation](guide::aggregation), for small records; [pacing](guide::pacing), for full shards;
+//!   [order](guide::ordering), for consumers that rely on it;
+//! - [testing](guide::testing) your own pipeline, and [tuning](guide::tuning) it;
+//! - [clients](guide::clients): credentials, TLS, proxies, endpoints;
+//! - [moving over](guide::migrating) from `KinesisWriter`, a loop of your own, or the KPL.
+//!
+//! Then the settings: [`SinkBuilder`]. The repository's `docs/guarantees.md` has each promise with the tests
+//! that show it, `docs/performance.md` what a record costs, and `examples/` whole programs.
+//!
+//! # Promises
+//!
+//! - **Nothing is lost.** An accepted record is at every moment waiting, in flight, delivered, or handed back.
+//!   By default none is given up: there is no deadline and no limit of attempts.
+//! - **Delivery is at least once.** What had an unknown outcome is sent again, and may be there twice.
+//! - **Memory is bounded**, by records and by bytes; then the source waits.
+//! - **Order is kept on request**, for each partition key, with [`Ordering::PerKey`].
+//! - **Nothing leaks**: no payload, key or credential is in a log line, error, metric or `Debug` output.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `config` | yes | `KinesisSink::from_env`, through `aws-config` with its one TLS stack |
+//! | `json` | yes | `Record::json`, through `serde_json` |
+//! | `metrics` | yes | the module `metrics` with `MetricsLayer`, for any recorder of the `metrics` facade |
+//! | `cbor` | no | Kinesis CBOR: `PutRecords::with_cbor`, and `KinesisCbor` for every operation of a `Client` |
+//! | `serde` | no | settings in a configuration file: `SinkSettings` |
+//! | `sim` | no | the module `sim`: a simulated stream for tests, as a service and behind a real `Client` |
+//!
+//! Without default features the crate brings no TLS stack: the `Client` you build has yours. The minimum Rust
+//! version is the AWS SDK's, 1.94.1.
+//!
+//! [`futures::Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
+//! [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html
+
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
@@ -56,3 +168,8 @@ pub use stream::{
 pub use summary::{RequestSummary, Totals};
 pub use timeout::{TimeoutError, TimeoutLayer};
 pub use trace::TraceLayer;
+
+/// Its code is compiled with the other documentation's.
+#[cfg(all(doctest, feature = "config", feature = "json", feature = "metrics"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

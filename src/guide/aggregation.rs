@@ -119,7 +119,7 @@
 //! [`sub_sequence_number`](crate::Delivery::sub_sequence_number) the place in the aggregate, which is what
 //! the consumer sees. The module [`aggregate`](crate::aggregate) has the format.
 //!
-//! # Settings
+//! # What to set
 //!
 //! | setting | default | why change it |
 //! |---|---|---|

@@ -183,3 +183,5 @@
 //! Errors of your own count as an unknown outcome, sent again with back-off, unless a
 //! [`Classify`](crate::service::Classify) says otherwise. A source in the error's chain that the table
 //! [knows](crate::service::ErrorClass) decides, so wrapping an error hides nothing.
+//!
+//! [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html

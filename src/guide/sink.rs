@@ -135,5 +135,6 @@
 //! what is left, in the order in which it was accepted. The chapter on [failures](super::failures) has the
 //! errors.
 //!
+//! [`futures::Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
 #![cfg_attr(feature = "metrics", doc = "[metrics]: crate::metrics")]
 #![cfg_attr(not(feature = "metrics"), doc = "[metrics]: super::layers#what-comes-with-the-crate")]

@@ -138,7 +138,7 @@
 //! | `with_max_in_flight` | 4 requests | long round trips, see above |
 //! | `with_linger` | self-clocked, 100 ms; with aggregation `Fill`, 100 ms | fewer requests, fuller aggregates, or less waiting |
 //! | `with_ordering` | none | consumers rely on the [order](super::ordering) of a key's records |
-//! | `with_aggregation` and its settings | `Off` | small records, see [aggregation](super::aggregation#settings) |
+//! | `with_aggregation` and its settings | `Off` | small records, see [aggregation](super::aggregation#what-to-set) |
 //! | `with_list_shards` | ListShards, with `PerShard` | a stack of your own, no permission to ask, or to know the shards at once |
 //! | `with_describe_stream`, `without_describe_stream` | DescribeStreamSummary, with aggregation | a stack of your own, or no permission to ask |
 //! | `with_buffer_records` | 10,000; with aggregation 100,000 | longer bursts, or less memory |
@@ -150,6 +150,7 @@
 //! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | errors of a layer of your own |
 //! | `with_dead_letters` | none: the sink keeps failed records | somebody else should have them |
 //! | `with_fatal_policy` (producers only) | `Stop` | the service should outlive a lapse of permissions |
+//! | `with_metrics` (feature `metrics`) | for each shard | fewer time series |
 //! | `with_seed` | drawn | repeatable tests |
 //!
 //! [`SinkBuilder`](crate::SinkBuilder) has the ranges.

@@ -94,7 +94,7 @@ use crate::summary::Totals;
 ///
 /// # As a `Sink`
 ///
-/// Each clone is a [`Sink`](futures::Sink) of its own, so many tasks can `forward` into one stream.
+/// Each clone is a `futures::Sink` of its own, so many tasks can `forward` into one stream.
 /// Closing it through the sink's methods, as `forward` does at its end, waits until everything accepted
 /// so far is settled and closes *that clone*; the others go on. A clone that is ready and does not send
 /// keeps room for one record as large as the largest so far; a still larger one is taken all the same.

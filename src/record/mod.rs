@@ -67,8 +67,8 @@ impl Record {
 
     /// Sets the partition key: a string, or a [`PartitionKey`].
     ///
-    /// A key is 1 to 256 Unicode characters; [`start_send`](futures::Sink::start_send) hands a record
-    /// with another one back.
+    /// A key is 1 to 256 Unicode characters; [`start_send`](crate::KinesisSink#the-poll-methods) hands a
+    /// record with another one back.
     #[must_use]
     pub fn with_partition_key(mut self, key: impl Into<PartitionKey>) -> Self {
         self.partition_key = key.into();

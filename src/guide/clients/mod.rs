@@ -97,7 +97,9 @@
 //! }
 //! ```
 //!
-//! An endpoint that is given is used as it is, also for a stream given by its ARN.
+//! An endpoint that is given is used as it is. Without one, the SDK sends to a host named after the account
+//! for a stream that is given by its ARN, such as `123456789012.data-kinesis.eu-west-1.amazonaws.com`; for one
+//! given by its name to `kinesis.eu-west-1.amazonaws.com`. Private DNS must know that host.
 //!
 //! # A server of your own
 //!

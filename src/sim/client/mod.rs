@@ -32,7 +32,7 @@ impl SimStream {
     /// A client of the AWS SDK whose requests go to this stream, not to a network: what it signs and
     /// serialises is read, answered and parsed again. Region `us-east-1`, credentials of its own, the SDK's
     /// default retries and time-outs; set up others with
-    /// [`to_builder`](aws_sdk_kinesis::Config::to_builder). The SDK's clock is the stream's: virtual where
+    /// `client.config().to_builder()`. The SDK's clock is the stream's: virtual where
     /// tokio's is, from the first of January 2026 on.
     ///
     /// It understands PutRecords, with all faults of the stream, ListShards, DescribeStreamSummary,

@@ -8,8 +8,8 @@ use crate::limits::RecordError;
 use crate::record::{AttemptError, Reason, Record};
 use crate::stream::StreamId;
 
-/// What comes out of the poll methods and of [`start_send`](crate::KinesisSink#the-poll-methods), of a sink and of
-/// a producer.
+/// What comes out of the [poll methods](crate::KinesisSink#the-poll-methods) and of `start_send`, of a sink
+/// and of a producer.
 ///
 /// None of them loses a record: an error tells what happened, and the records are where the variant says.
 /// None but `Stopped`, `Abandoned` and `Closed` is an end: the next call goes on.

@@ -81,7 +81,7 @@
 //! The [`guide`] has a chapter for each question:
 //!
 //! - [sending a stream](guide::sink), [sending from many tasks](guide::producer);
-//! - [what can fail, and what to do then](guide::failures): dead letters, deadlines, duplicates, shutting down;
+//! - [what can fail, and what to do then](guide::failures): dead letters, deadlines, duplicates, the end;
 //! - [layers](guide::layers) around each request: time-outs, limits, metrics, your own;
 //! - [aggregation](guide::aggregation), for small records; [pacing](guide::pacing), for full shards;
 //!   [order](guide::ordering), for consumers that rely on it;

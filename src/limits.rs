@@ -162,7 +162,7 @@ impl Limits {
         self.shard_records
     }
 
-    /// Most bytes that are sent to one shard in a second.
+    /// Most bytes, data and partition keys together, that are sent to one shard in a second.
     #[must_use]
     pub fn shard_bytes(&self) -> u64 {
         self.shard_bytes
@@ -179,13 +179,13 @@ impl Limits {
         self.request_entries
     }
 
-    /// Most bytes of one request.
+    /// Most bytes of one request, data and partition keys together.
     #[must_use]
     pub fn request_bytes(&self) -> usize {
         self.request_bytes
     }
 
-    /// Most bytes of one record.
+    /// Most bytes of one record, data and partition key together.
     #[must_use]
     pub fn record_bytes(&self) -> usize {
         self.record_bytes.unwrap_or(DEFAULT_RECORD_BYTES)

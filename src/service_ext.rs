@@ -36,6 +36,8 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     fn trace_put_records(self) -> ServiceBuilder<Stack<TraceLayer, L>>;
 
     /// Counts and times requests, see [`metrics`](crate::metrics).
+    ///
+    /// Needs the feature `metrics`, which is on by default.
     #[cfg(feature = "metrics")]
     fn measure_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>>;
 }

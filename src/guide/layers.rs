@@ -156,7 +156,10 @@
 //!
 //! impl Classify for OpenIsNotSent {
 //!     fn classify_error(&self, error: &(dyn Error + 'static)) -> ErrorClass {
-//!         if error.is::<Open>() { ErrorClass::NotSent } else { DefaultClassify.classify_error(error) }
+//!         if error.is::<Open>() {
+//!             return ErrorClass::NotSent;
+//!         }
+//!         DefaultClassify.classify_error(error)
 //!     }
 //! }
 //!

@@ -37,8 +37,8 @@
 //! | call | waits for room | gives |
 //! |---|---|---|
 //! | `put(record).await` | yes | a receipt |
-//! | `send(record).await` | yes | nothing; what fails goes to the dead letters |
-//! | `try_put(record)`, `try_send(record)` | no: the record comes back as [`Full`](crate::NotAcceptedReason::Full) | a receipt; nothing |
+//! | `send(record).await` | yes | nothing; what fails goes to the dead letters, or waits in `take_failed` |
+//! | `try_put(record)`, `try_send(record)` | no: the record comes back as [`Full`](crate::NotAcceptedReason::Full) | as `put` and `send` |
 //! | `stream.forward(producer.clone())` | yes | until everything sent before its end is settled; closes that clone only |
 //!
 //! Callers that wait are served first come, first served, so that a busy task starves nobody.
@@ -68,11 +68,15 @@
 //! let producer = &KinesisSink::new(&client, "example")?.spawn();
 //! let messages = stream::iter((0_u64..5_000).map(|offset| (offset, format!("message {offset}"))));
 //!
-//! let settled = messages
-//!     .then(|(offset, text)| async move { Ok::<_, anyhow::Error>((offset, producer.put(Record::from(text)).await?)) })
-//!     .map(|sent| async { let (offset, receipt) = sent?; receipt.await?; anyhow::Ok(offset) })
-//!     .buffered(1_000);
-//! let mut settled = pin!(settled);
+//! let sent = messages.then(|(offset, text)| async move {
+//!     anyhow::Ok((offset, producer.put(Record::from(text)).await?))
+//! });
+//! let settled = sent.map(|sent| async {
+//!     let (offset, receipt) = sent?;
+//!     receipt.await?;
+//!     anyhow::Ok(offset)
+//! });
+//! let mut settled = pin!(settled.buffered(1_000));
 //! let mut stored = 0;
 //! while let Some(offset) = settled.try_next().await? {
 //!     stored = offset + 1; // Everything below is delivered: a good moment to commit.
@@ -95,10 +99,8 @@
 //! async fn store(producer: &Producer, body: bytes::Bytes) -> u16 {
 //!     let receipt = match producer.try_put(Record::from(body)) {
 //!         Ok(receipt) => receipt,
-//!         Err(error) => return match error.reason() {
-//!             NotAcceptedReason::Record(_) => 413, // It can never be sent.
-//!             _ => 503,                            // Full, or the stream takes nothing.
-//!         },
+//!         Err(error) if matches!(error.reason(), NotAcceptedReason::Record(_)) => return 413,
+//!         Err(_) => return 503, // Full, or the stream takes nothing.
 //!     };
 //!     match receipt.await {
 //!         Ok(_) => 204,

@@ -65,7 +65,7 @@ impl Linger {
         }
     }
 
-    /// The longest that a record waits for others.
+    /// The longest that a record waits for others: the duration of either.
     #[must_use]
     pub fn ceiling(self) -> Duration {
         match self {

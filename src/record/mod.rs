@@ -54,6 +54,8 @@ impl Record {
 
     /// A record whose data is `value` as JSON, without a line break at its end.
     ///
+    /// Needs the feature `json`, which is on by default.
+    ///
     /// # Errors
     ///
     /// `value` cannot be written as JSON, for example a map whose keys are not strings.
@@ -267,6 +269,8 @@ impl<K: Into<PartitionKey>, D: Into<Record>> From<(K, D)> for Record {
 }
 
 /// A value that could not be written as JSON.
+///
+/// Needs the feature `json`, which is on by default.
 #[cfg(feature = "json")]
 #[derive(Debug, thiserror::Error)]
 #[error("the value cannot be written as JSON")]

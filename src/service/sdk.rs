@@ -70,6 +70,8 @@ impl PutRecords {
     /// Sends every request in Kinesis CBOR, whatever protocol the client speaks otherwise: see
     /// [`KinesisCbor`](super::KinesisCbor). It is smaller and cheaper than JSON; the AWS SDKs for Java
     /// use it by default, but it is not documented for others.
+    ///
+    /// Needs the feature `cbor`.
     #[cfg(feature = "cbor")]
     #[must_use]
     pub fn with_cbor(mut self) -> Self {

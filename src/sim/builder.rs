@@ -10,6 +10,8 @@ use crate::stream::{Distribution, StreamDescription, StreamId};
 
 /// Sets up a [`SimStream`].
 ///
+/// Needs the feature `sim`.
+///
 /// | setting | default | range |
 /// |---|---|---|
 /// | [name](Self::with_name) | `example` | a stream's name |

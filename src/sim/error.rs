@@ -1,4 +1,6 @@
 /// Why a stream's shards cannot be changed as was asked.
+///
+/// Needs the feature `sim`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SimError {

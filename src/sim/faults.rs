@@ -8,6 +8,8 @@ use crate::service::PutRecordsError;
 
 /// What goes wrong with requests, and how often. None by default; all shares are 0.0 to 1.0.
 ///
+/// Needs the feature `sim`.
+///
 /// A request meets at most one of the faults of whole requests: their shares are parts of one whole. The
 /// faults of entries hit the entries of the requests that arrive, each by itself.
 ///

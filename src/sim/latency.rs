@@ -10,6 +10,8 @@ use super::LONGEST;
 /// How long a request takes from the call to the answer; drawn anew for each. Half of it passes before
 /// the stream sees the request. An hour at most.
 ///
+/// Needs the feature `sim`.
+///
 /// tokio's clock ticks in milliseconds: fractions of one are rounded up by its timers.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Latency(Kind);

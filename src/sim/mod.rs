@@ -1,5 +1,7 @@
 //! A Kinesis stream in the process, on tokio's virtual time, to test a pipeline against.
 //!
+//! Needs the feature `sim`. The [chapter on testing](crate::guide::testing) shows how to use it.
+//!
 //! A [`SimStream`] behaves as the service does where a producer can tell: shards with pieces of the hash
 //! ring, a quota per shard, round trips, throttles, failures, requests that are lost or arrive after the
 //! producer has given up, shards that are split and merged under load. It keeps what it accepted, in order,

@@ -12,6 +12,8 @@ use crate::service::{PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
 /// A [`SimStream`] as a `tower::Service`. Always ready: how many requests run at once is decided above it.
 ///
+/// Needs the feature `sim`.
+///
 /// What becomes of a request is drawn when it is called. Half of its round trip later it is written, after
 /// the other half it is answered.
 ///

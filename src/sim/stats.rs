@@ -1,5 +1,7 @@
 /// What a stream has seen until now.
 ///
+/// Needs the feature `sim`.
+///
 /// Of the entries that arrived, each was accepted, throttled or failed: the three add up to
 /// [`entries`](Self::entries).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -11,6 +11,8 @@ use crate::stream::StreamId;
 
 /// A Kinesis stream in this process, on tokio's time; see the [module](super).
 ///
+/// Needs the feature `sim`.
+///
 /// Cloning it gives another handle to the same stream. `Debug` tells the seed. When a test panics while it
 /// holds the last handle, the seed goes to stderr as well.
 #[derive(Clone)]
@@ -40,7 +42,7 @@ impl SimStream {
         }
     }
 
-    /// Sets one up otherwise.
+    /// A builder with all settings at their defaults, which has one shard.
     pub fn builder() -> SimBuilder {
         SimBuilder::default()
     }

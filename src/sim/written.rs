@@ -9,6 +9,8 @@ use crate::service::Entry;
 
 /// A record that the stream has accepted.
 ///
+/// Needs the feature `sim`.
+///
 /// Cloning it copies no payload. `Debug` shows sizes, never the payload or the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Written {

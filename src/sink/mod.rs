@@ -136,6 +136,8 @@ impl KinesisSink {
     /// A sink into `stream` with the region and credentials of the environment and all settings at their
     /// defaults, see [`SinkBuilder::build_from_env`] for the rest.
     ///
+    /// Needs the feature `config`, which is on by default.
+    ///
     /// # Errors
     ///
     /// As [`new`](Self::new). Missing credentials show at the first request, as
@@ -182,7 +184,7 @@ impl<S> KinesisSink<S> {
         self.pipeline.in_flight()
     }
 
-    /// Records that failed for good and that the sink keeps.
+    /// Records that failed for good and that the sink keeps. They count towards its bounds.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.pipeline.failed()
@@ -200,7 +202,7 @@ impl<S> KinesisSink<S> {
         self.pipeline.totals()
     }
 
-    /// The latest request that was answered or failed.
+    /// The latest request that was answered or failed. `None` before the first one.
     #[must_use]
     pub fn last_request(&self) -> Option<&RequestSummary> {
         self.pipeline.last_request()

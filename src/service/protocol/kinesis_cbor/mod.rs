@@ -24,6 +24,8 @@ use codec::KinesisCborCodec;
 
 /// Kinesis CBOR, which the service speaks beside JSON: a protocol for the SDK's client.
 ///
+/// Needs the feature `cbor`.
+///
 /// Data travels as it is instead of in base64, so that a request of large records is a quarter smaller,
 /// and costs less to write. The AWS SDKs for Java use it by default; it is not in Amazon's documentation
 /// of Kinesis. Credentials, signing, endpoints, retries and interceptors are the SDK's, as with JSON.

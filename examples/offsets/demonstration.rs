@@ -1,0 +1,101 @@
+//! A crash, a restart and a rebalance, and a look for every message after each.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use kinesis_sink::KinesisSink;
+use tokio::time::sleep;
+
+use crate::forward;
+use crate::log::Log;
+use crate::read_back::ReadBack;
+use crate::remote::Remote;
+use crate::target::{Target, check};
+
+/// Records that the sink holds at most. Fewer of them are sent twice after a crash.
+const BUFFER_RECORDS: usize = 1_000;
+const PARTITIONS: [u32; 4] = [0, 1, 2, 3];
+
+struct Demonstration {
+    target: Target,
+    log: Log,
+    messages: usize,
+}
+
+pub async fn run(messages: u64, remote: &Remote) -> anyhow::Result<()> {
+    let target = Target::open(remote, 2).await?;
+    let log = Log::new(PARTITIONS.len() as u32, messages);
+    let messages = PARTITIONS.len() * messages as usize;
+    let demonstration = Demonstration { target, log, messages };
+    let after_crash = demonstration.target.read_back().await?;
+    let at_the_end = demonstration.target.read_back().await?;
+
+    demonstration.crash().await?;
+    demonstration.check_committed(after_crash).await?;
+    demonstration.rebalance().await?;
+    let committed = demonstration.log.committed().len();
+    anyhow::ensure!(committed == messages, "{committed} of {messages} messages are committed");
+    demonstration.check_committed(at_the_end).await
+}
+
+impl Demonstration {
+    fn sink(&self) -> anyhow::Result<KinesisSink> {
+        let builder = KinesisSink::builder().with_buffer_records(BUFFER_RECORDS);
+        Ok(self.target.sink(builder)?)
+    }
+
+    /// The first consumer has all partitions, and ends in the middle as a process does that is killed: what
+    /// it holds is gone. Dropping the producer alone would deliver it.
+    async fn crash(&self) -> anyhow::Result<()> {
+        let (producer, driver) = self.sink()?.pair();
+        let driver = tokio::spawn(driver);
+        let (mut consumer, _) = self.log.consumer(&PARTITIONS);
+        tokio::select! {
+            forwarded = forward(&mut consumer, &producer) => {
+                forwarded.and(Err(anyhow::anyhow!("it came to its end before it crashed")))
+            }
+            () = self.committed(self.messages / 3) => Ok(()),
+        }?;
+        driver.abort();
+        let committed = self.log.committed().len();
+        println!(
+            "the first consumer crashed with {committed} of {} messages committed",
+            self.messages
+        );
+        Ok(())
+    }
+
+    /// The second consumer goes on, and gives two of its partitions to a third.
+    async fn rebalance(&self) -> anyhow::Result<()> {
+        let (producer, other_producer) = (self.sink()?.spawn(), self.sink()?.spawn());
+        let (mut consumer, mut rebalance) = self.log.consumer(&PARTITIONS);
+        let (kept, moved) = PARTITIONS.split_at(PARTITIONS.len() / 2);
+        let third = async {
+            self.committed(self.messages / 2).await;
+            rebalance.revoke(moved).await.context("the second consumer has ended")?;
+            let committed = self.log.committed().len();
+            println!("partitions {moved:?} go to a third one with {committed} messages committed");
+            let (mut consumer, _) = self.log.consumer(moved);
+            forward(&mut consumer, &other_producer).await
+        };
+        tokio::try_join!(forward(&mut consumer, &producer), third)?;
+        println!("the second one kept {kept:?}; both are at the end");
+        producer.close().await?;
+        other_producer.close().await?;
+        Ok(())
+    }
+
+    /// Waits until so many messages are committed.
+    async fn committed(&self, messages: usize) {
+        while self.log.committed().len() < messages {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What is committed is in the stream, now.
+    async fn check_committed(&self, mut read_back: ReadBack) -> anyhow::Result<()> {
+        let committed = self.log.committed();
+        committed.into_iter().for_each(|message| read_back.expect(message.payload));
+        check(read_back).await
+    }
+}

@@ -1,0 +1,136 @@
+//! A log with partitions and committed offsets, as a consumer of Kafka or the like sees it, in this process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// What a consumer finds when it polls.
+pub enum Event {
+    Messages(Vec<Message>),
+    /// Another consumer is to have these partitions, once this one has released them.
+    Revoked(Vec<u32>),
+}
+
+#[derive(Clone)]
+pub struct Message {
+    pub partition: u32,
+    pub offset: u64,
+    pub key: String,
+    pub payload: Bytes,
+}
+
+/// The log itself, which outlives its consumers.
+#[derive(Clone)]
+pub struct Log(Arc<Mutex<Vec<Partition>>>);
+
+struct Partition {
+    messages: Vec<Message>,
+    committed: u64,
+}
+
+impl Log {
+    /// Every seventh offset is left out, as if it had been compacted away.
+    pub fn new(partitions: u32, messages: u64) -> Self {
+        let message = |partition, offset| {
+            let payload = Bytes::from(format!("message {offset} of partition {partition}"));
+            Message { partition, offset, key: format!("key-{}", offset % 100), payload }
+        };
+        let partition = |number| Partition {
+            messages: (0..)
+                .filter(|offset| offset % 7 != 3)
+                .take(messages as usize)
+                .map(|offset| message(number, offset))
+                .collect(),
+            committed: 0,
+        };
+        Self(Arc::new(Mutex::new((0..partitions).map(partition).collect())))
+    }
+
+    /// A consumer that goes on where these partitions were committed.
+    pub fn consumer(&self, partitions: &[u32]) -> (Consumer, Rebalance) {
+        let committed = |number: &u32| self.partitions()[*number as usize].committed;
+        let assigned = partitions.iter().map(|number| (*number, committed(number))).collect();
+        let (revoke, revoked) = watch::channel(Vec::new());
+        let (release, released) = watch::channel(false);
+        let consumer = Consumer { log: self.clone(), assigned, turn: 0, revoked, release };
+        (consumer, Rebalance { revoke, released })
+    }
+
+    /// The messages that no consumer would get any more.
+    pub fn committed(&self) -> Vec<Message> {
+        let committed = |partition: &Partition| {
+            let end = partition.messages.partition_point(|m| m.offset < partition.committed);
+            partition.messages[..end].to_vec()
+        };
+        self.partitions().iter().flat_map(committed).collect()
+    }
+
+    fn partitions(&self) -> MutexGuard<'_, Vec<Partition>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads some partitions of the log and commits how far it came.
+pub struct Consumer {
+    log: Log,
+    /// Partitions and the offsets from which to read on.
+    assigned: Vec<(u32, u64)>,
+    /// Whose turn it is.
+    turn: usize,
+    revoked: watch::Receiver<Vec<u32>>,
+    release: watch::Sender<bool>,
+}
+
+impl Consumer {
+    /// The next messages of one of the partitions, at most so many. None at the end of all of them.
+    pub async fn poll(&mut self, most: usize) -> Option<Event> {
+        // Others have their turn, as they would while a network is waited for.
+        tokio::task::yield_now().await;
+        if self.revoked.has_changed().unwrap_or(false) {
+            return Some(Event::Revoked(self.revoked.borrow_and_update().clone()));
+        }
+        let partitions = self.log.partitions();
+        for _ in 0..self.assigned.len() {
+            self.turn = (self.turn + 1) % self.assigned.len();
+            let (number, position) = &mut self.assigned[self.turn];
+            let messages = &partitions[*number as usize].messages;
+            let start = messages.partition_point(|message| message.offset < *position);
+            let read: Vec<_> = messages[start..].iter().take(most).cloned().collect();
+            if let Some(last) = read.last() {
+                *position = last.offset + 1;
+                return Some(Event::Messages(read));
+            }
+        }
+        None
+    }
+
+    /// Whoever reads the partition next begins with this offset.
+    pub fn commit(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
+        let is_mine = self.assigned.iter().any(|(mine, _)| *mine == partition);
+        anyhow::ensure!(is_mine, "partition {partition} belongs to another consumer");
+        self.log.partitions()[partition as usize].committed = offset;
+        Ok(())
+    }
+
+    /// Lets go of partitions that were revoked.
+    pub fn release(&mut self, partitions: &[u32]) {
+        self.assigned.retain(|(mine, _)| !partitions.contains(mine));
+        self.release.send_replace(true);
+    }
+}
+
+/// What the group's coordinator has in hand about a consumer.
+pub struct Rebalance {
+    revoke: watch::Sender<Vec<u32>>,
+    released: watch::Receiver<bool>,
+}
+
+impl Rebalance {
+    /// Takes partitions away from the consumer, and waits until it has let go of them.
+    pub async fn revoke(&mut self, partitions: &[u32]) -> anyhow::Result<()> {
+        self.revoke.send_replace(partitions.to_vec());
+        self.released.wait_for(|released| *released).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Events come in over HTTP and go into a Kinesis stream.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /events/{key}` | 202 once the event is accepted: it is in memory, and on its way |
+//! | `POST /events/{key}?wait` | 201 with shard and sequence number once it is in the stream |
+//! | `GET /health` | 200 with the totals; 503 once events are not accepted any more |
+//!
+//! Without arguments clients of its own send to it, into an embedded Kinesis server. See `--help`.
+
+mod answer;
+mod clients;
+#[path = "../kinesis/embedded.rs"]
+mod embedded;
+#[path = "../kinesis/read_back.rs"]
+mod read_back;
+#[path = "../kinesis/remote.rs"]
+mod remote;
+#[path = "../kinesis/target.rs"]
+mod target;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use clap::Parser;
+use kinesis_sink::{FatalPolicy, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
+use tokio::net::TcpListener;
+
+use self::remote::Remote;
+use self::target::{Target, check};
+
+/// Takes events over HTTP into a Kinesis stream.
+///
+/// With --listen it serves until Ctrl-C, then answers the requests that it has, drains what it accepted, and
+/// says what became of it. Without, clients of its own send to it; what was acknowledged is read back in the
+/// end and compared.
+///
+/// Exit status: 0 if every accepted event was delivered (and found, where the stream was read back), else 1.
+#[derive(Debug, Parser)]
+#[command(name = "http_ingest")]
+struct Arguments {
+    /// Address to serve on, such as 127.0.0.1:8080
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+
+    /// Events that are held at most before clients are told to come back later
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    buffer: usize,
+
+    /// Events that its own clients send
+    #[arg(long, value_name = "N", default_value_t = 2_000, conflicts_with = "listen")]
+    events: usize,
+
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter("kinesis_sink=warn")
+        .init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let target = Target::open(&arguments.remote, 1).await?;
+    let mut read_back = target.read_back().await?;
+    let producer = target.sink(builder(arguments.buffer))?.spawn();
+
+    let address = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let listener = TcpListener::bind(address).await.with_context(|| format!("at {address}"))?;
+    let address = listener.local_addr()?;
+    println!("listening at http://{address}");
+    if arguments.listen.is_some() {
+        let interrupted = async {
+            // Without a handler for Ctrl-C nobody can wait for it.
+            let _ = tokio::signal::ctrl_c().await;
+        };
+        return serve(listener, &producer, interrupted).await;
+    }
+    let (acknowledged, stop) = tokio::sync::oneshot::channel();
+    let clients = tokio::spawn(async move {
+        let events = clients::run(address, arguments.events).await;
+        let _ = acknowledged.send(());
+        events
+    });
+    serve(listener, &producer, async { stop.await.unwrap_or(()) }).await?;
+    clients.await??.into_iter().for_each(|event| read_back.expect(event));
+    check(read_back).await
+}
+
+fn builder(buffer: usize) -> SinkBuilder {
+    KinesisSink::builder()
+        .with_buffer_records(buffer)
+        // A lapse of permissions must not end the service: it answers 503 until they are back.
+        .with_fatal_policy(FatalPolicy::KeepTrying)
+        // Events that nobody waits for and that fail for good. A service of yours keeps them.
+        .with_dead_letters(|lost: Undelivered| eprintln!("an event is lost: {}", lost.reason()))
+}
+
+/// The heart of it, and the order of its end: first no more requests, then no more records.
+async fn serve(
+    listener: TcpListener,
+    producer: &Producer,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let app = Router::new()
+        .route("/events/{key}", post(put_event))
+        .route("/health", get(health))
+        // A larger event could not be sent. This one is answered with 413 before it is read.
+        .layer(DefaultBodyLimit::max(producer.limits().record_bytes()))
+        .with_state(producer.clone());
+    // Ready once the requests under way are answered, those that wait for their delivery included.
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    let closed = producer.close_within(Duration::from_secs(30)).await;
+    let totals = producer.totals();
+    println!(
+        "{} events accepted, {} delivered in {} requests, {} failed",
+        totals.accepted, totals.delivered, totals.requests, totals.failed
+    );
+    closed?;
+    anyhow::ensure!(totals.failed == 0, "{} events were not delivered", totals.failed);
+    Ok(())
+}
+
+async fn put_event(
+    State(producer): State<Producer>,
+    Path(key): Path<String>,
+    RawQuery(query): RawQuery,
+    event: Bytes,
+) -> Response {
+    let record = Record::from((key, event));
+    if query.as_deref() != Some("wait") {
+        // Accepted is not delivered: if this process is killed now, the event is lost.
+        return match producer.try_send(record) {
+            Ok(()) => StatusCode::ACCEPTED.into_response(),
+            Err(refused) => answer::not_accepted(refused.reason()),
+        };
+    }
+    match producer.try_put(record) {
+        Ok(receipt) => answer::settled(receipt.await),
+        Err(refused) => answer::not_accepted(refused.reason()),
+    }
+}
+
+async fn health(State(producer): State<Producer>) -> Response {
+    let status = match producer.is_closed() {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    (status, answer::totals(&producer.totals())).into_response()
+}

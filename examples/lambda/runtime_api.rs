@@ -1,0 +1,112 @@
+//! The Lambda Runtime API, as a function sees it: events to ask for, and where to put the answers.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+/// The function's time-out.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A server on a free port of the loopback interface. Dropping it ends it.
+pub struct RuntimeApi {
+    address: String,
+    events: mpsc::UnboundedSender<String>,
+    answers: mpsc::UnboundedReceiver<Result<Bytes, Bytes>>,
+    server: JoinHandle<()>,
+}
+
+struct Ends {
+    events: Mutex<mpsc::UnboundedReceiver<String>>,
+    answers: mpsc::UnboundedSender<Result<Bytes, Bytes>>,
+}
+
+impl RuntimeApi {
+    pub async fn start() -> anyhow::Result<Self> {
+        let (events, to_hand_out) = mpsc::unbounded_channel();
+        let (answered, answers) = mpsc::unbounded_channel();
+        let ends = Ends { events: Mutex::new(to_hand_out), answers: answered };
+        let app = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .route("/2018-06-01/runtime/init/error", post(error))
+            .layer(DefaultBodyLimit::max(6 << 20))
+            .with_state(Arc::new(ends));
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let address = listener.local_addr()?.to_string();
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                eprintln!("the Lambda Runtime API ended: {error}");
+            }
+        });
+        Ok(Self { address, events, answers, server })
+    }
+
+    /// What the function finds in its environment.
+    pub fn environment(&self) -> [(&'static str, &str); 4] {
+        [
+            ("AWS_LAMBDA_RUNTIME_API", &self.address),
+            ("AWS_LAMBDA_FUNCTION_NAME", "forward"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ]
+    }
+
+    /// Hands an event out, and waits for the answer.
+    pub async fn invoke(&mut self, event: String) -> anyhow::Result<Bytes> {
+        self.events.send(event).ok().context("the Lambda Runtime API has ended")?;
+        let answer = tokio::time::timeout(TIMEOUT, self.answers.recv()).await;
+        match answer.context("the function has timed out")? {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => {
+                anyhow::bail!("the function failed: {}", String::from_utf8_lossy(&error))
+            }
+            None => anyhow::bail!("the Lambda Runtime API has ended"),
+        }
+    }
+}
+
+impl Drop for RuntimeApi {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Is answered when there is an event.
+async fn next(State(ends): State<Arc<Ends>>) -> Response {
+    let Some(event) = ends.events.lock().await.recv().await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let deadline = SystemTime::now() + TIMEOUT;
+    let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let headers = [
+        ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
+        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:us-east-1:123456789012:function:forward".to_owned(),
+        ),
+    ];
+    (headers, event).into_response()
+}
+
+async fn response(State(ends): State<Arc<Ends>>, answer: Bytes) -> StatusCode {
+    // Nobody need be there to hear it.
+    let _ = ends.answers.send(Ok(answer));
+    StatusCode::ACCEPTED
+}
+
+async fn error(State(ends): State<Arc<Ends>>, error: Bytes) -> StatusCode {
+    let _ = ends.answers.send(Err(error));
+    StatusCode::ACCEPTED
+}

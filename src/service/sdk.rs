@@ -21,7 +21,45 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// It derives a client of its own from the given one: same credentials, endpoint, region, HTTP client
 /// and interceptors, but with the SDK's retries off, since they would run below every layer, unseen by
 /// metrics and unaware of partial failures. Always ready; how many calls run at once is decided above
-/// it. Any number of streams can share one: the request names the stream.
+/// it.
+///
+/// # One client, many streams
+///
+/// A service is bound to no stream: each request names its own. So one service, over one client with one
+/// connection pool, serves as many sinks as there are streams: give each of them a clone. What stands in the
+/// stack is theirs in common where clones share it, as they do the permits of tower's `ConcurrencyLimit`:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use kinesis_sink::service::PutRecords;
+/// use kinesis_sink::{KinesisSink, ServiceBuilderExt};
+/// use tower::ServiceBuilder;
+///
+/// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+/// let service = ServiceBuilder::new()
+///     .trace_put_records()
+///     // Eight requests at the same time, to all streams together.
+///     .concurrency_limit(8)
+///     .timeout_put_records(Duration::from_secs(10))
+///     .service(PutRecords::new(&client).without_stalled_stream_protection());
+/// let orders = KinesisSink::builder().build_with(service.clone(), "orders")?;
+/// let clicks = KinesisSink::builder().build_with(service.clone(), "clicks")?;
+/// let audit = KinesisSink::builder().build_with(service, "audit")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Permits are handed out in the order in which the sinks ask, so a busy stream leaves the others their turn.
+/// Stacks that differ from stream to stream share a limit through tower's `GlobalConcurrencyLimitLayer`.
+///
+/// It is the clones that share the pool. Each call of [`new`](Self::new), and so each sink made by
+/// [`build`](crate::SinkBuilder::build), derives a client, and the SDK gives each client a pool of its own,
+/// unless the configuration names an HTTP client (`aws_config::ConfigLoader::http_client`), which then serves
+/// them all.
+///
+/// The example `three_streams` sends to three streams over two connections. Streams of another region or
+/// account need a client, and so a service, of their own.
 ///
 /// # How a request becomes bytes
 ///

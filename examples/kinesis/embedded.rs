@@ -1,5 +1,7 @@
 //! A Kinesis server in this process, on a free port of the loopback interface.
 
+use std::net::SocketAddr;
+
 use anyhow::Context;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
@@ -31,7 +33,8 @@ impl Embedded {
         Self::start_in(shards, enforce_limits, |app| app).await
     }
 
-    /// The same, with something around it.
+    /// The same, with something around it, which finds each request's peer in
+    /// `axum::extract::ConnectInfo<SocketAddr>`.
     pub async fn start_in(
         shards: i32,
         enforce_limits: bool,
@@ -46,6 +49,7 @@ impl Embedded {
         let (app, store) = create_app(options);
         // axum's own limit of 2 MB would refuse most requests.
         let app = wrap(app.layer(DefaultBodyLimit::max(16 << 20)));
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let server = tokio::spawn(async move {
@@ -54,8 +58,16 @@ impl Embedded {
             }
         });
         let client = client(&endpoint).await;
-        create_stream(&client, shards).await.context("the embedded server has no stream")?;
+        create_stream(&client, STREAM, shards)
+            .await
+            .context("the embedded server has no stream")?;
         Ok(Self { client, endpoint, store, server })
+    }
+
+    /// Makes one more stream.
+    #[allow(dead_code, reason = "not every user of this module needs more than one")]
+    pub async fn add_stream(&self, stream: &str, shards: i32) -> anyhow::Result<()> {
+        create_stream(&self.client, stream, shards).await
     }
 
     pub fn client(&self) -> &Client {
@@ -89,10 +101,10 @@ async fn client(endpoint: &str) -> Client {
     Client::new(&config)
 }
 
-async fn create_stream(client: &Client, shards: i32) -> anyhow::Result<()> {
-    client.create_stream().stream_name(STREAM).shard_count(shards).send().await?;
+async fn create_stream(client: &Client, stream: &str, shards: i32) -> anyhow::Result<()> {
+    client.create_stream().stream_name(stream).shard_count(shards).send().await?;
     loop {
-        let summary = client.describe_stream_summary().stream_name(STREAM).send().await?;
+        let summary = client.describe_stream_summary().stream_name(stream).send().await?;
         let summary = summary.stream_description_summary.context("no summary")?;
         if summary.stream_status == StreamStatus::Active {
             return Ok(());

@@ -1,0 +1,112 @@
+//! Three streams behind one client: one connection pool, and one limit for the requests to all of them.
+//!
+//! `cargo run --example three_streams` sends events of three kinds to three streams of an embedded Kinesis
+//! server, and looks there at how many connections they came over.
+
+mod connections;
+#[path = "../kinesis/embedded.rs"]
+mod embedded;
+#[path = "../kinesis/read_back.rs"]
+mod read_back;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use aws_sdk_kinesis::Client;
+use futures::future::try_join_all;
+use kinesis_sink::service::PutRecords;
+use kinesis_sink::{BuildError, KinesisSink, Producer, Record, ServiceBuilderExt};
+use serde::Serialize;
+use tower::ServiceBuilder;
+
+use self::connections::Connections;
+use self::embedded::Embedded;
+use self::read_back::{From, ReadBack};
+
+const STREAMS: [&str; 3] = ["orders", "clicks", "audit"];
+/// Requests at the same time, to all streams together.
+const CONCURRENT: usize = 2;
+const EVENTS: u32 = 6_000;
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind")]
+enum Event {
+    Order { number: u32, cents: u32 },
+    Click { number: u32 },
+    Login { number: u32, admin: bool },
+}
+
+impl Event {
+    /// Where it belongs: what it says of itself decides.
+    fn stream(&self) -> &'static str {
+        match self {
+            Self::Order { .. } => "orders",
+            Self::Click { .. } => "clicks",
+            Self::Login { admin: true, .. } => "audit",
+            Self::Login { admin: false, .. } => "clicks",
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter("kinesis_sink=warn")
+        .init();
+    let connections = Connections::default();
+    let server = Embedded::start_in(1, true, |app| connections.watch(app)).await?;
+    let mut read_backs = BTreeMap::new();
+    for stream in STREAMS {
+        server.add_stream(stream, 2).await?;
+        let read_back = ReadBack::begin(server.client(), stream, From::Start).await?;
+        read_backs.insert(stream, read_back);
+    }
+    println!("embedded Kinesis server at {}, streams {STREAMS:?}", server.endpoint());
+
+    let producers = producers(server.client())?;
+    for event in (0..EVENTS).map(event) {
+        let (stream, record) = (event.stream(), Record::json(&event)?);
+        read_backs.get_mut(stream).context("no such stream")?.expect(record.data().clone());
+        // While this stream is full the others wait, too. Who does not want that has a task for each stream,
+        // or decides with `try_send` what becomes of an event that finds no room.
+        producers[stream].send(record).await?;
+    }
+    try_join_all(producers.values().map(Producer::close)).await?;
+
+    for (stream, read_back) in read_backs {
+        let (found, requests) = (read_back.finish().await?, producers[stream].totals().requests);
+        println!(
+            "{stream}: read back {} records of {requests} requests, {} missing",
+            found.records, found.missing
+        );
+        anyhow::ensure!(found.missing == 0, "{} records are missing in {stream}", found.missing);
+    }
+    let carried = connections.streams();
+    let shared = carried.iter().filter(|streams| streams.len() > 1).count();
+    println!("{} connections, {shared} of them with requests to several streams", carried.len());
+    anyhow::ensure!(shared > 0, "no connection served more than one stream");
+    Ok(())
+}
+
+/// The heart of it: a sink for each stream, all over clones of one service.
+fn producers(client: &Client) -> Result<BTreeMap<&'static str, Producer>, BuildError> {
+    let service = ServiceBuilder::new()
+        .trace_put_records()
+        .measure_put_records()
+        // Clones share the permits. The time-out is below: waiting for a permit does not count.
+        .concurrency_limit(CONCURRENT)
+        .timeout_put_records(Duration::from_secs(10))
+        .service(PutRecords::new(client).without_stalled_stream_protection());
+    let sink = |stream| KinesisSink::builder().build_with(service.clone(), stream);
+    STREAMS.into_iter().map(|stream| Ok((stream, sink(stream)?.spawn()))).collect()
+}
+
+fn event(number: u32) -> Event {
+    match number % 5 {
+        0 => Event::Order { number, cents: number * 7 },
+        1 => Event::Login { number, admin: number.is_multiple_of(2) },
+        _ => Event::Click { number },
+    }
+}

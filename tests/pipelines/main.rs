@@ -1,0 +1,32 @@
+//! The examples for the pipelines that people have: as programs, and those parts of them that could lose
+//! records, on virtual time.
+//!
+//! `PIPELINES_SEEDS=1000 cargo test --test pipelines committed` tries more stories than the default of 30;
+//! `PIPELINES_SEED=<n>` replays one.
+#![cfg(feature = "config")]
+
+mod commits;
+#[path = "../../examples/socket/connection.rs"]
+mod connection;
+mod demonstrations;
+#[path = "../../examples/kinesis/embedded.rs"]
+mod embedded;
+#[path = "../../examples/offsets/forward.rs"]
+mod forward;
+mod function;
+mod held;
+mod http;
+mod lines;
+#[path = "../../examples/offsets/log.rs"]
+mod log;
+#[path = "../../examples/offsets/offsets.rs"]
+mod offsets;
+#[path = "../programs/mod.rs"]
+mod programs;
+#[path = "../../examples/kinesis/read_back.rs"]
+mod read_back;
+#[path = "../../examples/lambda/runtime_api.rs"]
+mod runtime_api;
+#[path = "../seeds/mod.rs"]
+mod seeds;
+mod served;

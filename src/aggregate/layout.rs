@@ -145,7 +145,7 @@ impl Layout {
     fn new_table_bytes(&self, slot: Slot, key: &Key, hash_key: Option<HashKey>) -> usize {
         let key = if self.is_new_key(slot) { field_bytes(key.len()) } else { 0 };
         match hash_key {
-            Some(hash_key) if self.is_new_hash_key(slot) => key + field_bytes(digits(hash_key)),
+            Some(hash_key) if self.is_new_hash_key(slot) => key + field_bytes(hash_key.digits()),
             _ => key,
         }
     }
@@ -154,11 +154,6 @@ impl Layout {
 /// Bytes of a field that holds so many bytes. Every field's number fits into one byte.
 fn field_bytes(content: usize) -> usize {
     1 + varint_bytes(content) + content
-}
-
-/// Decimal digits of a hash key.
-fn digits(hash_key: HashKey) -> usize {
-    hash_key.get().checked_ilog10().map_or(1, |power| power as usize + 1)
 }
 
 const fn tag(number: u32, wire_type: u32) -> u8 {

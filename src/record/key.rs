@@ -111,6 +111,12 @@ impl HashKey {
     pub const fn get(self) -> u128 {
         u128::from_be_bytes(self.0)
     }
+
+    /// How many decimal digits it is written with.
+    #[inline]
+    pub(crate) fn digits(self) -> usize {
+        self.get().checked_ilog10().map_or(1, |power| power as usize + 1)
+    }
 }
 
 impl From<u128> for HashKey {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Entry, digits};
+use super::Entry;
 
 /// Major types of RFC 8949, in the place that they have in an item's first byte.
 pub(super) const BYTES: u8 = 2 << 5;
@@ -42,7 +42,7 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
     string(BYTES, entry.data(), body);
     if let Some(key) = entry.explicit_hash_key() {
         body.extend_from_slice(EXPLICIT_HASH_KEY);
-        head(TEXT, digits(key) as u64, body);
+        head(TEXT, key.digits() as u64, body);
         write!(body, "{key}").expect("a vector takes everything");
     }
     if let Some(key) = entry.partition_key() {
@@ -56,7 +56,7 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
 fn size(entry: &Entry) -> usize {
     let string = |length: usize| head_size(length as u64) + length;
     let hash_key =
-        entry.explicit_hash_key().map(|key| EXPLICIT_HASH_KEY.len() + string(digits(key)));
+        entry.explicit_hash_key().map(|key| EXPLICIT_HASH_KEY.len() + string(key.digits()));
     let partition_key = entry.partition_key().map(|key| PARTITION_KEY.len() + string(key.len()));
     let keys = hash_key.unwrap_or(0) + partition_key.unwrap_or(0);
     2 + DATA.len() + string(entry.data().len()) + keys

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use base64_simd::STANDARD;
 
-use super::{Entry, digits};
+use super::Entry;
 
 const RECORDS: &[u8] = b"{\"Records\":[";
 const DATA: &[u8] = b"{\"Data\":\"";
@@ -54,7 +54,8 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
 
 /// What [`write()`] writes of the entry.
 fn size(entry: &Entry) -> usize {
-    let hash_key = entry.explicit_hash_key().map_or(0, |key| EXPLICIT_HASH_KEY.len() + digits(key));
+    let hash_key =
+        entry.explicit_hash_key().map_or(0, |key| EXPLICIT_HASH_KEY.len() + key.digits());
     let partition_key =
         entry.partition_key().map_or(0, |key| PARTITION_KEY.len() + escaped_length(key.as_bytes()));
     let data = STANDARD.encoded_length(entry.data().len());

@@ -39,7 +39,6 @@ pub use kinesis_cbor::KinesisCbor;
 pub(super) use put_records::Entries;
 
 use super::Entry;
-use crate::record::HashKey;
 
 /// A protocol whose PutRecords body is known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +78,4 @@ impl Body {
             Self::Cbor => cbor::with_entries(entries, members),
         }
     }
-}
-
-/// Decimal digits of a hash key.
-fn digits(key: HashKey) -> usize {
-    key.get().checked_ilog10().map_or(1, |log| log as usize + 1)
 }

@@ -191,7 +191,7 @@ impl Limits {
         self.record_bytes.unwrap_or(DEFAULT_RECORD_BYTES)
     }
 
-    /// The same for a stream whose records may have so many bytes. A lower limit that was set stays. A
+    /// These limits for a stream whose records may have so many bytes. A lower one that was set stays. A
     /// record that is larger than a request should be goes in one by itself.
     pub(crate) fn for_stream(mut self, max_record_bytes: usize) -> Self {
         let most = max_record_bytes.clamp(1, MAX_RECORD_BYTES);
@@ -199,13 +199,13 @@ impl Limits {
         self
     }
 
-    /// Bytes of a record that every stream takes: no description can change that for the worse.
-    pub(crate) fn for_any_stream(&self) -> usize {
-        self.record_bytes().min(DEFAULT_RECORD_BYTES)
+    /// These limits for a stream that nobody has described: with what every stream takes.
+    pub(crate) fn for_any_stream(self) -> Self {
+        self.with_record_bytes(self.record_bytes().min(DEFAULT_RECORD_BYTES))
     }
 
-    /// The limits for the stream that takes the largest records.
-    pub(crate) fn for_some_stream(self) -> Self {
+    /// These limits for the stream that takes the largest records.
+    pub(crate) fn for_most_lenient_stream(self) -> Self {
         self.for_stream(MAX_RECORD_BYTES)
     }
 

@@ -152,7 +152,7 @@ impl Intake {
     /// takes.
     pub(super) fn limits(&self) -> Limits {
         match self.is_on_hold() {
-            true => self.limits.with_record_bytes(self.limits.for_any_stream()),
+            true => self.limits.for_any_stream(),
             false => self.described_limits(),
         }
     }
@@ -202,13 +202,13 @@ impl Intake {
     pub(super) fn check_now(&self, record: Record) -> Result<Record, NotAccepted> {
         let on_hold = self.is_on_hold();
         let limits = match on_hold {
-            true => self.limits.for_some_stream(),
+            true => self.limits.for_most_lenient_stream(),
             false => self.described_limits(),
         };
         if let Err(error) = limits.check(&record) {
             return Err(NotAccepted::new(record, error));
         }
-        if on_hold && record.size() > self.limits.for_any_stream() {
+        if on_hold && record.size() > self.limits.for_any_stream().record_bytes() {
             let reason = self.refusal().unwrap_or(NotAcceptedReason::Full);
             return Err(NotAccepted::new(record, reason));
         }

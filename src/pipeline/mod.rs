@@ -50,7 +50,7 @@ pub use aggregation::{AggregateKey, Aggregation};
 pub(crate) use cutting::CutReason;
 pub use linger::Linger;
 pub use order::Ordering;
-pub(crate) use outcome::{NO_STREAM, unless_it_panics};
+pub(crate) use outcome::unless_it_panics;
 #[cfg(feature = "metrics")]
 pub use samples::MetricsGranularity;
 #[cfg(feature = "metrics")]

@@ -13,13 +13,10 @@ use super::unit::Unit;
 use super::{Fatal, Flight, Pipeline, RequestId};
 use crate::record::{AttemptError, Reason};
 use crate::service::{
-    EntryClass, EntryError, ErrorClass, ErrorCount, PutRecordsError, PutRecordsResponse,
-    attempt_error,
+    EntryClass, EntryError, ErrorClass, ErrorCount, NO_STREAM, PutRecordsError, PutRecordsResponse,
+    UNKNOWN, attempt_error,
 };
 use crate::summary::RequestSummary;
-
-/// The code of every answer about a stream that does not exist.
-pub(crate) const NO_STREAM: &str = "ResourceNotFoundException";
 
 /// So many refusals for credentials in a row are taken for a refresh that is under way.
 const CREDENTIAL_RETRIES: u32 = 5;
@@ -69,7 +66,7 @@ impl Pipeline {
     pub(crate) fn judge(&self, error: &BoxError) -> (ErrorClass, Arc<AttemptError>) {
         let class = unless_it_panics(|| self.settings.classify.classify_error(&**error));
         let noted = unless_it_panics(|| attempt_error(&**error)).unwrap_or_else(|| AttemptError {
-            code: "Unknown".to_owned(),
+            code: UNKNOWN.to_owned(),
             message: "an error whose text cannot be read".to_owned(),
         });
         (class.unwrap_or(ErrorClass::OutcomeUnknown), Arc::new(noted))

@@ -4,6 +4,10 @@ use std::fmt::Write;
 use aws_credential_types::provider::error::CredentialsError;
 use tower::{buffer, load_shed, timeout as tower_timeout};
 
+use super::codes::{
+    CONSTRUCTION, DISPATCH, INCOMPLETE_RESULT, OVERLOADED, REGION, RESPONSE, TIMEOUT, UNKNOWN,
+    WRONG_LENGTH, class_of_code,
+};
 use super::{EntryError, PutRecordsError, PutRecordsErrorKind, words};
 use crate::record::AttemptError;
 use crate::timeout::TimeoutError;
@@ -105,64 +109,6 @@ pub struct DefaultClassify;
 
 impl Classify for DefaultClassify {}
 
-/// Stands for the code of an entry that came back with neither a code nor a sequence number.
-pub(super) const INCOMPLETE_RESULT: &str = "IncompleteResult";
-
-/// The codes that the sink tells apart. Sources: the errors of PutRecords, ListShards and
-/// DescribeStreamSummary in the Kinesis API reference, its common errors, and the codes that the AWS
-/// SDKs treat as throttles or clock skew.
-const CODES: &[(&str, ErrorClass)] = &[
-    ("ProvisionedThroughputExceededException", ErrorClass::Throttled),
-    ("LimitExceededException", ErrorClass::Throttled),
-    ("KMSThrottlingException", ErrorClass::Throttled),
-    ("ThrottlingException", ErrorClass::Throttled),
-    ("Throttling", ErrorClass::Throttled),
-    ("RequestLimitExceeded", ErrorClass::Throttled),
-    ("TooManyRequestsException", ErrorClass::Throttled),
-    ("InternalFailure", ErrorClass::OutcomeUnknown),
-    ("InternalFailureException", ErrorClass::OutcomeUnknown),
-    ("InternalServerError", ErrorClass::OutcomeUnknown),
-    ("ServiceUnavailable", ErrorClass::OutcomeUnknown),
-    ("ServiceUnavailableException", ErrorClass::OutcomeUnknown),
-    ("RequestTimeout", ErrorClass::OutcomeUnknown),
-    ("RequestTimeoutException", ErrorClass::OutcomeUnknown),
-    // Of the lookups: a stream that is not active yet, a listing that took too long between two pages.
-    ("ResourceInUseException", ErrorClass::OutcomeUnknown),
-    ("ExpiredNextTokenException", ErrorClass::OutcomeUnknown),
-    ("ExpiredToken", ErrorClass::Credentials),
-    ("ExpiredTokenException", ErrorClass::Credentials),
-    ("RequestExpired", ErrorClass::Credentials),
-    ("RequestTimeTooSkewed", ErrorClass::Credentials),
-    ("RequestInTheFuture", ErrorClass::Credentials),
-    ("InvalidSignatureException", ErrorClass::Credentials),
-    ("SignatureDoesNotMatch", ErrorClass::Credentials),
-    ("IncompleteSignature", ErrorClass::Credentials),
-    ("UnrecognizedClientException", ErrorClass::Credentials),
-    ("InvalidClientTokenId", ErrorClass::Credentials),
-    ("AccessDenied", ErrorClass::Fatal),
-    ("AccessDeniedException", ErrorClass::Fatal),
-    ("NotAuthorized", ErrorClass::Fatal),
-    ("MissingAuthenticationToken", ErrorClass::Fatal),
-    ("MissingAuthenticationTokenException", ErrorClass::Fatal),
-    ("KMSAccessDeniedException", ErrorClass::Fatal),
-    ("KMSDisabledException", ErrorClass::Fatal),
-    ("KMSInvalidStateException", ErrorClass::Fatal),
-    ("KMSNotFoundException", ErrorClass::Fatal),
-    ("KMSOptInRequired", ErrorClass::Fatal),
-    ("OptInRequired", ErrorClass::Fatal),
-    ("ResourceNotFoundException", ErrorClass::Fatal),
-    // The answer to a dry run: nothing was written, and nothing will be while dry runs are asked for.
-    ("DryRunOperationException", ErrorClass::Fatal),
-    ("InvalidArgumentException", ErrorClass::Invalid),
-    ("ValidationException", ErrorClass::Invalid),
-    ("ValidationError", ErrorClass::Invalid),
-    ("SerializationException", ErrorClass::Invalid),
-];
-
-fn class_of_code(code: &str) -> Option<ErrorClass> {
-    CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
-}
-
 fn class_of_status(status: Option<u16>) -> ErrorClass {
     match status {
         Some(408) => ErrorClass::OutcomeUnknown,
@@ -243,7 +189,7 @@ pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
             write!(message, "{separator}{text}").expect("a string takes everything");
         }
     }
-    let code = chain(error).find_map(code_of).unwrap_or("Unknown").to_owned();
+    let code = chain(error).find_map(code_of).unwrap_or(UNKNOWN).to_owned();
     AttemptError { code, message: words::story(message) }
 }
 
@@ -261,41 +207,17 @@ fn code_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     error.code().or(match error.kind() {
         PutRecordsErrorKind::Service => None,
         PutRecordsErrorKind::Timeout => Some(TIMEOUT),
-        PutRecordsErrorKind::Dispatch => Some("Dispatch"),
-        PutRecordsErrorKind::Construction => Some("Construction"),
-        PutRecordsErrorKind::Response => Some("Response"),
-        PutRecordsErrorKind::WrongLength { .. } => Some("WrongLength"),
-        PutRecordsErrorKind::Region => Some("Region"),
+        PutRecordsErrorKind::Dispatch => Some(DISPATCH),
+        PutRecordsErrorKind::Construction => Some(CONSTRUCTION),
+        PutRecordsErrorKind::Response => Some(RESPONSE),
+        PutRecordsErrorKind::WrongLength { .. } => Some(WRONG_LENGTH),
+        PutRecordsErrorKind::Region => Some(REGION),
     })
 }
 
 /// The service's id of the request that failed, if it gave one.
 pub(crate) fn request_id<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     chain(error).find_map(|error| error.downcast_ref::<PutRecordsError>()?.request_id())
-}
-
-const TIMEOUT: &str = "Timeout";
-const OVERLOADED: &str = "Overloaded";
-
-/// The words of this crate for errors that are not the service's.
-#[cfg(feature = "metrics")]
-const OWN_CODES: &[&str] = &[
-    TIMEOUT,
-    OVERLOADED,
-    INCOMPLETE_RESULT,
-    "Dispatch",
-    "Construction",
-    "Response",
-    "WrongLength",
-    "Region",
-    "Unknown",
-];
-
-/// `code` as a metrics label: one of a bounded number of words, whatever a server answers.
-#[cfg(feature = "metrics")]
-pub(crate) fn code_label(code: &str) -> &'static str {
-    let known = CODES.iter().map(|(known, _)| *known);
-    known.chain(OWN_CODES.iter().copied()).find(|known| *known == code).unwrap_or("other")
 }
 
 #[cfg(test)]
@@ -392,14 +314,6 @@ mod tests {
             let error = EntryError::new(code, "");
             assert_eq!(DefaultClassify.classify_entry(&error), expected, "{code}");
         }
-    }
-
-    #[cfg(feature = "metrics")]
-    #[test]
-    fn labels_are_bounded() {
-        assert_eq!(code_label("InternalFailure"), "InternalFailure");
-        assert_eq!(code_label("Timeout"), "Timeout");
-        assert_eq!(code_label("made up by a server"), "other");
     }
 
     #[test]

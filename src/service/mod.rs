@@ -28,6 +28,7 @@
 
 mod call;
 mod classify;
+mod codes;
 mod describe;
 mod error;
 mod list_shards;
@@ -47,6 +48,7 @@ pub use request::{Entry, PutRecordsRequest};
 pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;
 
-#[cfg(feature = "metrics")]
-pub(crate) use classify::code_label;
 pub(crate) use classify::{attempt_error, request_id};
+#[cfg(feature = "metrics")]
+pub(crate) use codes::code_label;
+pub(crate) use codes::{NO_STREAM, UNKNOWN};

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use bytes_utils::Str;
 use smol_str::SmolStr;
 
-use super::classify::INCOMPLETE_RESULT;
+use super::codes::INCOMPLETE_RESULT;
 use super::words;
 
 /// The answer to one request: a result per entry, in the request's order.

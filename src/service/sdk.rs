@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::record::{HashKey, Key};
-    use crate::service::classify::INCOMPLETE_RESULT;
+    use crate::service::codes::INCOMPLETE_RESULT;
 
     #[test]
     fn payloads_reach_the_sdk_without_a_copy() {

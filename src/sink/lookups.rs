@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tower::BoxError;
 use tracing::{info, warn};
 
-use crate::pipeline::{NO_STREAM, Pipeline};
-use crate::service::ErrorClass;
+use crate::pipeline::Pipeline;
+use crate::service::{ErrorClass, NO_STREAM};
 use crate::shard::{ListShards, Shard, ShardMap};
 use crate::stream::{DescribeStream, Distribution, StreamDescription};
 use crate::timeout::TimeoutError;

@@ -22,21 +22,9 @@ impl Pipeline {
     /// [`TakenBack`](Reason::TakenBack). Requests in flight are forgotten: settling them later changes
     /// nothing. Receipts are told.
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
-        let unsettled = self.take_unsettled();
-        self.totals.taken_back += unsettled.len() as u64;
-        (self.unsettled_records, self.unsettled_bytes) = (0, 0);
         // It was about these records.
         self.fatal = Fatal::No;
-        let mut held: Vec<_> = unsettled
-            .into_iter()
-            .map(|mut pending| {
-                let last = pending.last_error.take();
-                (pending.seq, pending.into_undelivered(Reason::TakenBack { last }))
-            })
-            .collect();
-        held.extend(self.failed.take_all());
-        held.sort_unstable_by_key(|(seq, _)| *seq);
-        let mut held: Vec<_> = held.into_iter().map(|(_, undelivered)| undelivered).collect();
+        let mut held = self.take_held(|last| Reason::TakenBack { last });
         held.iter_mut().for_each(Undelivered::tell_receipt);
         held
     }
@@ -52,16 +40,26 @@ impl Pipeline {
     /// Gives everything that is held to its receipt. What has none comes back, in the order of
     /// acceptance.
     pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
+        let held = self.take_held(|last| Reason::Abandoned { last }).into_iter();
+        held.filter_map(|undelivered| undelivered.hand_over().err()).collect()
+    }
+
+    /// Takes everything out, in the order of acceptance; what was not settled with the reason that is made
+    /// of how its last attempt failed.
+    fn take_held(
+        &mut self,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> Reason,
+    ) -> Vec<Undelivered> {
         let unsettled = self.take_unsettled();
         self.totals.taken_back += unsettled.len() as u64;
         (self.unsettled_records, self.unsettled_bytes) = (0, 0);
         let unsettled = unsettled.into_iter().map(|mut pending| {
             let last = pending.last_error.take();
-            (pending.seq, pending.into_undelivered(Reason::Abandoned { last }))
+            (pending.seq, pending.into_undelivered(reason(last)))
         });
         let mut held: Vec<_> = unsettled.chain(self.failed.take_all()).collect();
         held.sort_unstable_by_key(|(seq, _)| *seq);
-        held.into_iter().filter_map(|(_, undelivered)| undelivered.hand_over().err()).collect()
+        held.into_iter().map(|(_, undelivered)| undelivered).collect()
     }
 
     /// Takes what is not settled, in the order of acceptance, and forgets the requests in flight.

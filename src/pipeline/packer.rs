@@ -74,9 +74,13 @@ impl Packer {
 
     /// The oldest record.
     pub(crate) fn oldest(&self) -> Option<&Pending> {
+        self.open.get(self.oldest_group()?).map(Unit::oldest)
+    }
+
+    /// The group with the oldest record, held or not.
+    fn oldest_group(&self) -> Option<&Group> {
         let heads = [self.order.first_key_value(), self.held.first_key_value()];
-        let (_, group) = heads.into_iter().flatten().min_by_key(|(seq, _)| **seq)?;
-        self.open.get(group).map(Unit::oldest)
+        heads.into_iter().flatten().min_by_key(|(seq, _)| **seq).map(|(_, group)| group)
     }
 
     /// The oldest record that is not held.
@@ -184,9 +188,7 @@ impl Packer {
         if !condition(self.oldest()?) {
             return None;
         }
-        let heads = [self.order.first_key_value(), self.held.first_key_value()];
-        let (_, group) = heads.into_iter().flatten().min_by_key(|(seq, _)| **seq)?;
-        let group = group.clone();
+        let group = self.oldest_group()?.clone();
         self.take(&group)
     }
 

@@ -90,7 +90,7 @@ impl Lanes {
         }
     }
 
-    /// Records in those.
+    /// Records that wait.
     pub(crate) fn records(&self) -> usize {
         self.total.records
     }
@@ -105,9 +105,13 @@ impl Lanes {
 
     /// The oldest record.
     pub(crate) fn front(&self) -> Option<&Pending> {
+        self.lanes[self.oldest_lane()?].queue.front()
+    }
+
+    /// The lane of the oldest record, paused or not.
+    fn oldest_lane(&self) -> Option<LaneId> {
         let heads = [self.ready.first_key_value(), self.held_up.first_key_value()];
-        let (_, id) = heads.into_iter().flatten().min()?;
-        self.lanes[*id].queue.front()
+        heads.into_iter().flatten().min().map(|(_, &id)| id)
     }
 
     /// The oldest record that may be sent.
@@ -145,8 +149,7 @@ impl Lanes {
 
     /// Takes the entry with the oldest record if `condition` holds for that record.
     pub(crate) fn pop_oldest_if(&mut self, condition: impl Fn(&Pending) -> bool) -> Option<Unit> {
-        let heads = [self.ready.first_key_value(), self.held_up.first_key_value()];
-        let (_, &id) = heads.into_iter().flatten().min()?;
+        let id = self.oldest_lane()?;
         self.change(id, |lane| lane.queue.pop_if(|oldest, _| condition(oldest)))
     }
 

@@ -107,7 +107,7 @@ impl Samples {
     }
 }
 
-/// Of records in a request: no buffer holds more than 10⁸.
+/// A number of records as it is kept: no buffer holds more than 10⁸ of them.
 fn count(records: usize) -> u32 {
     u32::try_from(records).unwrap_or(u32::MAX)
 }

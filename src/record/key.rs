@@ -88,6 +88,8 @@ impl From<&String> for Key {
 
 /// A place on the hash ring, 0 to 2^128 - 1: a value of this type is always in range.
 ///
+/// `Display` shows the number, `Debug` does not: it may tell of a partition key.
+///
 /// ```
 /// use kinesis_sink::HashKey;
 ///

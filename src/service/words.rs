@@ -66,7 +66,7 @@ fn without_values(message: &str) -> String {
     const BEGIN: &str = "Value '";
     const END: &str = "' at '";
     const LAST: &str = "Specified value was ";
-    // What throttles say is said of many entries, and quotes nothing.
+    // The fast search: most messages are those of throttles, one for each entry, without any of the marks.
     let find = |text: &str, mark: &str| {
         memmem::find(text.as_bytes(), mark.as_bytes()).map(|begin| begin + mark.len())
     };

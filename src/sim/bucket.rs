@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a shard takes per second, how much of it may come at once, and what part of it other producers
-/// take.
+/// What a shard takes per second, and how much of it may come at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quota {
     pub(super) records_per_s: u32,

@@ -30,7 +30,7 @@ pub enum SimError {
         /// The other.
         adjacent: String,
     },
-    /// No stream has so many shards.
+    /// No stream of the simulation has so many shards.
     #[error("{shards} shards were asked for; a stream has 1 to {most}", most = super::MAX_SHARDS)]
     ShardCount {
         /// The number that was given.

@@ -100,7 +100,7 @@ pub use stats::SimStats;
 pub use stream::SimStream;
 pub use written::Written;
 
-/// Most shards of a stream: beyond what the service gives an account without a talk.
+/// Most shards of a stream: half of what the service gives an account without a talk where it gives most.
 const MAX_SHARDS: usize = 10_000;
 
 /// The longest latency, delay and burst: what passes any time-out, and yet is far from where clocks overflow.

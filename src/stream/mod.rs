@@ -25,7 +25,7 @@ pub struct StreamId {
     arn: bool,
 }
 
-/// The fields of an ARN that this crate looks at.
+/// What an ARN begins with, and what its last field does, before the stream's name.
 const PREFIX: &str = "arn:";
 const RESOURCE: &str = "stream/";
 const MAX_NAME_CHARS: usize = 128;

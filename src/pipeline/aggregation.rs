@@ -76,9 +76,9 @@ pub(crate) struct Packing {
 
 impl Packing {
     /// 50 KiB. The arithmetic stands at [`with_aggregate_units`](crate::SinkBuilder::with_aggregate_units).
-    pub(crate) const DEFAULT_UNITS: usize = 2;
+    const DEFAULT_UNITS: usize = 2;
     /// No limit that a message could reach.
-    pub(crate) const MOST_RECORDS: usize = u32::MAX as usize;
+    const MOST_RECORDS: usize = u32::MAX as usize;
 
     pub(crate) fn is_on(&self) -> bool {
         self.aggregation != Aggregation::Off

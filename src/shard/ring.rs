@@ -39,11 +39,6 @@ impl<T: Copy + PartialEq> Ring<T> {
         Self { pieces }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.pieces.len()
-    }
-
     /// Whether more than one owner is known, so that it takes a place to tell whose something is.
     pub(crate) fn tells_apart(&self) -> bool {
         self.pieces.len() > 1
@@ -113,6 +108,10 @@ mod tests {
     use super::*;
 
     impl<T: Copy + PartialEq> Ring<T> {
+        fn len(&self) -> usize {
+            self.pieces.len()
+        }
+
         fn knows(&self, place: u64, owner: T) -> bool {
             self.locate(place) == Some((owner, true))
         }

@@ -30,8 +30,7 @@ use crate::limits::Limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::SinkMetrics;
 use crate::pipeline::Pipeline;
-use crate::record::Record;
-use crate::record::{DeadLetter, Undelivered};
+use crate::record::{DeadLetter, Record, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};

@@ -68,7 +68,7 @@ impl Requests {
 ///
 /// Holds nothing of the panic's message, which may quote what the service was given.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Interrupted {
+enum Interrupted {
     #[error("the service panicked")]
     Panicked,
     #[error("the runtime ended the request's task")]

@@ -122,6 +122,8 @@
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 mod build_error;
+#[cfg(feature = "serde")]
+mod duration;
 mod error;
 mod limits;
 mod pipeline;
@@ -161,6 +163,8 @@ pub use record::{
     Reason, Receipt, Record, Undelivered,
 };
 pub use service_ext::ServiceBuilderExt;
+#[cfg(feature = "serde")]
+pub use sink::{Backoff, SinkSettings};
 pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
 pub use stream::{
     DescribeStream, Distribution, RegionMismatch, StreamDescription, StreamId, StreamIdError,

@@ -86,10 +86,13 @@ const MIB: usize = 1024 * 1024;
 /// assert_eq!(limits.record_bytes(), 10_485_760);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Limits {
     request_entries: usize,
     request_bytes: usize,
     /// None unless it was set.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     record_bytes: Option<usize>,
     /// Kinesis records a second.
     shard_records: usize,

@@ -21,6 +21,8 @@ use crate::record::Key;
 /// With aggregation the sink waits for an aggregate to fill, see [`Linger`](crate::Linger), and two more
 /// defaults change, see [`SinkBuilder`](crate::SinkBuilder).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Aggregation {
     /// Each record is a Kinesis record of its own. The default.
@@ -40,6 +42,8 @@ pub enum Aggregation {
 
 /// The partition key of the Kinesis record that is an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AggregateKey {
     /// That of its first member. The default: consumers that group by partition key (Lambda) go on

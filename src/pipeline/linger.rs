@@ -1,3 +1,6 @@
+#[cfg(feature = "serde")]
+mod table;
+
 use std::time::Duration;
 
 use super::aggregation::Aggregation;
@@ -37,6 +40,8 @@ use super::aggregation::Aggregation;
 ///
 /// `cargo test --test aggregation_linger -- --ignored --nocapture` prints the table anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "table::LingerTable", into = "table::LingerTable"))]
 pub enum Linger {
     /// The default, with 100 ms. A partial request goes when nothing is in flight: at once on an idle
     /// sink, otherwise when the last request in flight completes, so the round trip sets the pace. The

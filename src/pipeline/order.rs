@@ -15,6 +15,8 @@ use crate::record::{HashKey, Key};
 /// failed is sent again after what did not. So without more ado there is no order, not even among records
 /// that were sent together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Ordering {
     /// In no certain order. The default.

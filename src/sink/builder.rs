@@ -57,6 +57,11 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | metrics: `with_metrics`, feature `metrics` | by shard | |
 /// | [seed](Self::with_seed) | drawn | |
 ///
+#[cfg_attr(
+    feature = "serde",
+    doc = "What is data can come from a configuration file: [`SinkSettings`](super::SinkSettings)."
+)]
+#[cfg_attr(feature = "serde", doc = "")]
 /// ```
 /// use std::time::Duration;
 /// use kinesis_sink::{KinesisSink, Limits, Undelivered};
@@ -78,7 +83,7 @@ pub struct SinkBuilder {
     linger: Option<Linger>,
     buffer_records: Option<usize>,
     list_shards: Option<Arc<dyn ListShards>>,
-    describe_stream: Describe,
+    pub(super) describe_stream: Describe,
     request_timeout: Duration,
     dead_letters: Option<Box<dyn DeadLetter>>,
     fatal_policy: FatalPolicy,
@@ -88,7 +93,7 @@ pub struct SinkBuilder {
 const AGGREGATING_BUFFER_RECORDS: usize = 100_000;
 
 /// Who describes the stream.
-enum Describe {
+pub(super) enum Describe {
     /// The service, if a client is there to ask it.
     IfAggregating,
     Never,

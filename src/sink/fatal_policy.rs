@@ -19,6 +19,8 @@
 ///
 /// A [`KinesisSink`](crate::KinesisSink) by itself needs no policy: it tells its owner, who decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum FatalPolicy {
     /// Ends the producer and hands everything back.

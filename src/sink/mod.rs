@@ -4,6 +4,8 @@ mod builder;
 mod fatal_policy;
 mod lookups;
 mod requests;
+#[cfg(feature = "serde")]
+mod settings;
 mod telling;
 
 use std::fmt;
@@ -21,6 +23,8 @@ use tracing::{trace, warn};
 
 pub use builder::{DefaultService, SinkBuilder};
 pub use fatal_policy::FatalPolicy;
+#[cfg(feature = "serde")]
+pub use settings::{Backoff, SinkSettings};
 
 use self::lookups::Lookups;
 use self::requests::Requests;

@@ -1,6 +1,8 @@
 //! Which stream: a name or an ARN, parsed and checked once. And what a producer must know of it.
 
 mod description;
+#[cfg(feature = "serde")]
+mod text;
 
 use std::fmt;
 use std::str::FromStr;

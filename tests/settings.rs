@@ -1,0 +1,272 @@
+//! The builder's settings as data, such as a configuration file has them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::SinkExt;
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{
+    AggregateKey, Aggregation, Distribution, FatalPolicy, KinesisSink, Limits, Linger, Ordering,
+    Record, SinkBuilder, SinkSettings, StreamDescription, StreamId,
+};
+
+/// All settings, none of them as it is by default.
+const ALL: &str = r#"
+    max_in_flight = 8
+    linger = { fill = "1s 500ms" }
+    aggregation = "per_shard"
+    aggregate_bytes = 25_600
+    aggregate_records = 1_000
+    aggregate_key = "kpl"
+    ordering = "per_key"
+    describe_stream = false
+    buffer_records = 5_000
+    buffer_bytes = 134_217_728
+    backoff = { base = "50ms", ceiling = "10s" }
+    max_attempts = 100
+    deadline = "1h"
+    request_timeout = "30s"
+    fatal_policy = "keep_trying"
+
+    [limits]
+    request_entries = 400
+    request_bytes = 10_485_760
+    record_bytes = 2_097_152
+    shard_records = 500
+    shard_bytes = 524_288
+"#;
+
+/// All settings that have a default of their own, as it is.
+const DEFAULTS: &str = r#"
+    max_in_flight = 4
+    linger = { self_clocked = "100ms" }
+    aggregation = "off"
+    aggregate_bytes = 51_200
+    aggregate_records = 4_294_967_295
+    aggregate_key = "first_member"
+    ordering = "unordered"
+    describe_stream = true
+    buffer_records = 10_000
+    buffer_bytes = 33_554_432
+    backoff = { base = "100ms", ceiling = "3s" }
+    request_timeout = "10s"
+    fatal_policy = "stop"
+
+    [limits]
+    request_entries = 500
+    request_bytes = 5_242_880
+    shard_records = 1_000
+    shard_bytes = 1_048_576
+"#;
+
+/// What has no default of its own: nothing, or what the stream says.
+const WITHOUT_DEFAULT: [&str; 2] = ["deadline", "max_attempts"];
+
+/// What is set in code alone: it is no data, or sets the same as another one, or is for tests.
+const IN_CODE: [&str; 6] =
+    ["aggregate_units", "classify", "dead_letters", "list_shards", "seed", "settings"];
+
+fn read(text: &str) -> SinkSettings {
+    toml::from_str(text).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    toml::from_str::<SinkSettings>(text).expect_err(text).to_string()
+}
+
+/// One whose stream is described, so that it shows when it is not.
+fn builder() -> SinkBuilder {
+    KinesisSink::builder().with_describe_stream(|_| async { Ok(StreamDescription::default()) })
+}
+
+/// All that a builder holds, as far as it is data.
+fn shown(builder: &SinkBuilder) -> String {
+    format!("{builder:#?}")
+}
+
+fn keys(text: &str) -> BTreeSet<String> {
+    text.parse::<toml::Table>().unwrap().into_iter().map(|(key, _)| key).collect()
+}
+
+#[test]
+fn every_setting_reaches_the_builder() {
+    let set = builder()
+        .with_limits(
+            Limits::default()
+                .with_request_entries(400)
+                .with_request_bytes(10 * 1024 * 1024)
+                .with_record_bytes(2 * 1024 * 1024)
+                .with_shard_records(500)
+                .with_shard_bytes(512 * 1024),
+        )
+        .with_max_in_flight(8)
+        .with_linger(Linger::Fill(Duration::from_millis(1_500)))
+        .with_aggregation(Aggregation::PerShard)
+        .with_aggregate_units(1)
+        .with_aggregate_records(1_000)
+        .with_aggregate_key(AggregateKey::Kpl)
+        .with_ordering(Ordering::PerKey)
+        .without_describe_stream()
+        .with_buffer_records(5_000)
+        .with_buffer_bytes(128 * 1024 * 1024)
+        .with_backoff(Duration::from_millis(50), Duration::from_secs(10))
+        .with_max_attempts(100)
+        .with_deadline(Duration::from_secs(3_600))
+        .with_request_timeout(Duration::from_secs(30))
+        .with_fatal_policy(FatalPolicy::KeepTrying);
+    assert_eq!(shown(&builder().with_settings(read(ALL))), shown(&set));
+}
+
+#[test]
+fn each_setting_is_one_of_the_builder() {
+    let untouched = shown(&builder());
+    for (key, value) in ALL.parse::<toml::Table>().unwrap() {
+        let alone = toml::Table::from_iter([(key.clone(), value)]).to_string();
+        assert_ne!(shown(&builder().with_settings(read(&alone))), untouched, "{key} does nothing");
+    }
+}
+
+#[test]
+fn each_setting_of_the_builder_is_one_of_these_or_needs_code() {
+    let source = include_str!("../src/sink/builder.rs");
+    let methods = source.lines().filter_map(|line| {
+        let line = line.trim_start().strip_prefix("pub fn with")?;
+        line.strip_prefix("out_").or(line.strip_prefix('_'))?.split(['(', '<']).next()
+    });
+    let (settings, code) = (keys(ALL), IN_CODE.map(String::from));
+    let methods: BTreeSet<_> = methods.map(String::from).collect();
+    assert!(methods.is_superset(&settings), "{settings:?} are not all in {methods:?}");
+    let forgotten: Vec<_> =
+        methods.iter().filter(|name| !settings.contains(*name) && !code.contains(name)).collect();
+    assert!(forgotten.is_empty(), "add to SinkSettings, or to IN_CODE here: {forgotten:?}");
+}
+
+#[test]
+fn what_is_absent_stays() {
+    let set = || KinesisSink::builder().with_settings(read(ALL));
+    assert_eq!(shown(&set().with_settings(read(""))), shown(&set()));
+    assert_eq!(SinkSettings::default(), read(""));
+}
+
+#[test]
+fn the_defaults_written_out_change_nothing() {
+    let defaults = KinesisSink::builder().with_settings(read(DEFAULTS));
+    assert_eq!(shown(&defaults), shown(&KinesisSink::builder()));
+    let without = WITHOUT_DEFAULT.map(String::from).into();
+    assert_eq!(&keys(ALL) - &keys(DEFAULTS), without, "a default is missing here");
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    for text in [ALL, DEFAULTS, ""] {
+        let settings = read(text);
+        let written = toml::to_string(&settings).unwrap();
+        assert_eq!(keys(&written), keys(text));
+        assert_eq!(read(&written), settings);
+        let written = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<SinkSettings>(&written).unwrap(), settings);
+    }
+}
+
+#[test]
+fn every_word_and_every_duration_is_read_back() {
+    let mut settings = SinkSettings::default();
+    let lingers = [Linger::SelfClocked, Linger::Fill];
+    let durations = [0, 1, 999, 1_500, 60_000].map(Duration::from_millis);
+    for (linger, duration) in lingers.into_iter().flat_map(|linger| durations.map(|d| (linger, d)))
+    {
+        settings.linger = Some(linger(duration));
+        settings.deadline = Some(duration);
+        let written = toml::to_string(&settings).unwrap();
+        assert_eq!(read(&written), settings, "{written}");
+    }
+    for (key, words) in [
+        ("aggregation", ["off", "per_key", "per_shard"].as_slice()),
+        ("aggregate_key", &["first_member", "kpl"]),
+        ("ordering", &["unordered", "per_key"]),
+        ("fatal_policy", &["stop", "keep_trying"]),
+    ] {
+        for word in words {
+            let line = format!("{key} = \"{word}\"\n");
+            assert_eq!(toml::to_string(&read(&line)).unwrap(), line);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_does_not_exist_is_refused_by_name() {
+    for (text, key) in [
+        ("max_inflight = 4", "`max_inflight`, expected one of `limits`, `max_in_flight`"),
+        ("limits = { shard_record = 4 }", "`shard_record`, expected one of `request_entries`"),
+        ("linger = { filled = '1s' }", "`filled`, expected `self_clocked` or `fill`"),
+        ("backoff = { base = '1s', celing = '2s' }", "`celing`, expected `base` or `ceiling`"),
+    ] {
+        let refused = refusal(text);
+        assert!(refused.contains(&format!("unknown field {key}")), "{refused}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_is_refused_with_what_can() {
+    for (text, told) in [
+        ("deadline = 5", r#"invalid type: integer `5`, expected a duration such as "100ms""#),
+        ("deadline = '5'", r#""5" is not a duration such as "100ms": time unit needed"#),
+        ("deadline = 'soon'", r#""soon" is not a duration such as "100ms""#),
+        ("linger = {}", "a linger is either `self_clocked` or `fill`"),
+        ("linger = { self_clocked = '1s', fill = '1s' }", "a linger is either `self_clocked` or"),
+        ("linger = '1s'", "invalid type: string \"1s\""),
+        ("backoff = { base = '1s' }", "missing field `ceiling`"),
+        ("aggregation = 'shard'", "unknown variant `shard`, expected one of `off`, `per_key`"),
+        ("max_in_flight = -1", "invalid value: integer `-1`"),
+    ] {
+        let refused = refusal(text);
+        assert!(refused.contains(told), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn what_is_out_of_range_is_told_by_build() {
+    let client = SimStream::new(1).client();
+    for (text, told) in [
+        ("max_in_flight = 0", "max_in_flight is 0; set it between 1 and 1000"),
+        ("linger = { fill = '2m' }", "linger is 120s; set it between 0ns and 60s"),
+        ("limits.request_entries = 501", "request_entries is 501; set it between 1 and 500"),
+        ("aggregate_bytes = 0", "aggregate_bytes is 0; set it between 1 and 10485760"),
+        ("deadline = '8days'", "deadline is 691200s; set it between 1ms and 604800s"),
+        ("request_timeout = '0s'", "request_timeout is 0ns; set it between 1ms and 600s"),
+    ] {
+        let refused =
+            KinesisSink::builder().with_settings(read(text)).build(&client, "example").unwrap_err();
+        assert_eq!(refused.to_string(), told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_described_unless_the_settings_say_no() {
+    for (text, described) in
+        [("", false), ("describe_stream = true", true), ("describe_stream = false", false)]
+    {
+        // One that refuses aggregates, as far as it is known.
+        let stream = SimStream::builder().with_distribution(Distribution::ByService);
+        let client = stream.build().unwrap().client();
+        let builder = KinesisSink::builder()
+            .with_aggregation(Aggregation::PerKey)
+            .without_describe_stream()
+            .with_settings(read(text));
+        let mut sink = builder.build(&client, "example").unwrap();
+        let refused = sink.send(Record::from("a record")).await.is_err();
+        assert_eq!(refused, described, "{text}");
+    }
+}
+
+#[test]
+fn a_stream_is_read_as_its_name_or_its_arn() {
+    for text in ["clicks", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"] {
+        let quoted = format!("{text:?}");
+        let stream: StreamId = serde_json::from_str(&quoted).unwrap();
+        assert_eq!(stream, text.parse().unwrap());
+        assert_eq!(serde_json::to_string(&stream).unwrap(), quoted);
+    }
+    let refused = serde_json::from_str::<StreamId>("\"a b\"").unwrap_err().to_string();
+    assert!(refused.contains("`a b` is not a stream name"), "{refused}");
+}

@@ -1,0 +1,37 @@
+//! Input that makes no record.
+
+use kinesis_sink::{MAX_RECORD_BYTES, RecordError};
+
+/// Why it makes none, and what to change. Says nothing of what the input holds.
+#[derive(Debug, thiserror::Error)]
+pub enum Bad {
+    #[error("it has more than {MAX_RECORD_BYTES} bytes, and no record may have more: split it")]
+    Endless,
+    #[error(
+        "with its partition key it has {bytes} bytes, and the stream takes {limit}: split it, or raise the stream's MaxRecordSizeInKiB"
+    )]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("it is not JSON at byte {0}: mend it, or send lines as they are with --format lines")]
+    NotJson(usize),
+    #[error("it has nothing at --key-pointer {0}: add a key, or point elsewhere")]
+    Nowhere(String),
+    #[error(
+        "at --key-pointer {pointer} it has {found}, which is no key: point at a string, a number or a boolean"
+    )]
+    NoScalar { pointer: String, found: &'static str },
+    #[error("it has {fields} fields, and --key-field is {number}: check that and --delimiter")]
+    NoField { number: u32, fields: usize },
+    #[error("its field {0} is not UTF-8, and a partition key is: name another --key-field")]
+    NotText(u32),
+    #[error(transparent)]
+    Key(RecordError),
+}
+
+impl From<RecordError> for Bad {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            error => Self::Key(error),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Sends standard input to a Kinesis stream: a tool for shell pipes.
+//!
+//!     zcat events.gz | pipe --stream events --format ndjson --key-pointer /user/id --dead-letter dead.ndjson
+//!
+//! Without arguments it needs nothing: it starts an embedded Kinesis server, sends it the lines that come
+//! in, reads them back and compares. See `--help` for options and exit statuses.
+
+mod arguments;
+mod bad;
+mod check;
+mod dead_letters;
+#[path = "../kinesis/embedded.rs"]
+mod embedded;
+mod forward;
+mod input;
+mod interrupts;
+mod key;
+mod progress;
+#[path = "../kinesis/remote.rs"]
+mod remote;
+mod report;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use aws_sdk_kinesis::Client;
+use kinesis_sink::service::StreamDescriber;
+use tokio::runtime::Builder;
+use tracing_subscriber::EnvFilter;
+
+use self::arguments::Arguments;
+use self::check::Tally;
+use self::dead_letters::DeadLetters;
+use self::embedded::{Embedded, STREAM};
+use self::forward::Forward;
+use self::interrupts::Interrupts;
+use self::key::Reader;
+use self::progress::Progress;
+use self::report::Report;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::read();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+            // An outage is worth a line even when nobody asked for logs.
+            EnvFilter::new("kinesis_sink=warn")
+        }))
+        .init();
+    let runtime = Builder::new_multi_thread().enable_all().build().expect("threads can be started");
+    let ended = runtime.block_on(run(&arguments));
+    // After an interruption a read of standard input is still under way, and may be for ever.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let dead_letters = arguments.dead_letter.as_deref().map(DeadLetters::open).transpose()?;
+    if arguments.remote.is_wanted() {
+        let client = arguments.remote.connect().await?;
+        let mut forward = forward(arguments, client, arguments.remote.stream(), dead_letters)?;
+        return Ok(send(arguments, &mut forward).await.exit_status().into());
+    }
+    // Kept to the end: dropping the server ends it.
+    let server = Embedded::start(4, arguments.throttled).await?;
+    if !arguments.quiet {
+        eprintln!("embedded Kinesis server at {}, stream {STREAM}", server.endpoint());
+    }
+    let mut forward = forward(arguments, server.client().clone(), STREAM, dead_letters)?;
+    forward.tally = Some(Tally::default());
+    let report = send(arguments, &mut forward).await;
+    if report.is_complete() {
+        let found = Tally::of_stream(server.client(), STREAM).await?;
+        anyhow::ensure!(Some(found) == forward.tally, "the embedded stream holds something else");
+        if !arguments.quiet {
+            eprintln!("{} records read back from the embedded stream", found.records);
+        }
+    }
+    Ok(report.exit_status().into())
+}
+
+fn forward(
+    arguments: &Arguments,
+    client: Client,
+    stream: &str,
+    dead_letters: Option<DeadLetters>,
+) -> anyhow::Result<Forward> {
+    let client = if arguments.cbor { in_cbor(&client) } else { client };
+    // The description says how large a record may be.
+    let mut builder = arguments.builder().with_describe_stream(StreamDescriber::new(&client));
+    if let Some(file) = &dead_letters {
+        builder = builder.with_dead_letters(file.clone());
+    }
+    Ok(Forward {
+        sink: builder.build(&client, stream)?,
+        input: input::open(arguments.format),
+        reader: Reader::new(arguments),
+        dead_letters,
+        interrupts: Interrupts::new().context("no signals can be caught")?,
+        progress: Progress::new(arguments.quiet),
+        tally: None,
+    })
+}
+
+/// Sends everything, and says what came of it.
+async fn send(arguments: &Arguments, forward: &mut Forward) -> Report {
+    if std::io::stdin().is_terminal() && !arguments.quiet {
+        eprintln!("reading from the terminal; Ctrl-D ends it");
+    }
+    let report = forward.run().await;
+    if !arguments.quiet {
+        eprintln!("{}", report.summary());
+    }
+    let file = arguments.dead_letter.as_deref().unwrap_or(Path::new(""));
+    for trouble in report.troubles(forward.reader.unit(), file) {
+        eprintln!("{trouble}");
+    }
+    report
+}
+
+#[cfg(feature = "cbor")]
+fn in_cbor(client: &Client) -> Client {
+    let protocol = kinesis_sink::service::KinesisCbor::new();
+    Client::from_conf(client.config().to_builder().protocol(protocol).build())
+}
+
+#[cfg(not(feature = "cbor"))]
+fn in_cbor(_: &Client) -> Client {
+    unreachable!("the options are refused")
+}

@@ -1,0 +1,128 @@
+//! What the input becomes.
+
+use super::server::Server;
+use super::{Ended, Pipe};
+
+/// Keys and data of what the server took in the end, sorted.
+fn sent(input: impl AsRef<[u8]>, options: &[&str]) -> Vec<(String, String)> {
+    let server = Server::that_takes_all();
+    Pipe::to(&server.endpoint, options).fed(input).expect(0, &[]);
+    let mut sent = server.with_keys();
+    sent.sort_unstable();
+    sent
+}
+
+/// The same without the keys, which are random.
+fn data(input: impl AsRef<[u8]>, options: &[&str]) -> Vec<String> {
+    let mut data: Vec<_> = sent(input, options).into_iter().map(|(_, data)| data).collect();
+    data.sort_unstable();
+    data
+}
+
+fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
+    pairs.map(|(key, data)| (key.to_owned(), data.to_owned())).to_vec()
+}
+
+/// With `options`, the one line is bad, and it says so.
+fn refused(line: &str, options: &[&str], said: &str) -> Ended {
+    let server = Server::that_takes_all();
+    let ended = Pipe::to(&server.endpoint, options).fed(line).expect(3, &["line 1: ", said]);
+    assert_eq!(server.asked(), 0);
+    ended
+}
+
+#[test]
+fn a_line_is_a_record_without_its_line_break() {
+    let input = "one\n\ntwo\r\nthr\ree";
+    assert_eq!(data(input, &[]), ["", "one", "thr\ree", "two"]);
+    assert_eq!(data(input, &["--keep-newline"]), ["\n", "one\n", "thr\ree", "two\r\n"]);
+    assert_eq!(data("", &[]), [""; 0]);
+}
+
+#[test]
+fn lines_need_not_be_text_and_can_be_longer_than_what_is_read_at_once() {
+    let server = Server::that_takes_all();
+    let long = "x".repeat(900_000);
+    let input = format!("{long}\nshort\n{long}");
+    Pipe::to(&server.endpoint, &[]).fed(&input).expect(0, &["3 records, 1800005 bytes read"]);
+    assert_eq!(server.taken(), ["short", &long, &long]);
+    Pipe::embedded(&[]).fed(b"\xff\x00\xfe\n\x80").expect(0, &["2 records read back"]);
+}
+
+#[test]
+fn ndjson_is_checked_and_sent_as_it_is() {
+    let input = "{\"a\" : 1}\n\n \t\r\n[ ]\r\n\"text\"";
+    let ndjson = ["--format", "ndjson"];
+    assert_eq!(data(input, &ndjson), ["\"text\"", "[ ]", "{\"a\" : 1}"]);
+    let kept = data(input, &["--format", "ndjson", "--keep-newline"]);
+    assert_eq!(kept, ["\"text\"", "[ ]\r\n", "{\"a\" : 1}\n"]);
+    for line in ["{\"a\":}", "{\"a\":1} 2", "nope"] {
+        let ended = refused(line, &ndjson, "it is not JSON at byte ");
+        assert!(ended.said.contains("--format lines"), "{}", ended.said);
+        assert!(!ended.said.contains("nope"), "{}", ended.said);
+    }
+}
+
+#[test]
+fn a_json_pointer_finds_the_key() {
+    let line = r#"{"a":{"b/c":["x",17,true,1.50]},"~":"ключ 🦀"}"#;
+    let key = |pointer: &str| {
+        let sent = sent(line, &["--format", "ndjson", "--key-pointer", pointer]);
+        assert_eq!(sent[0].1, line);
+        sent[0].0.clone()
+    };
+    let keys = ["/a/b~1c/0", "/a/b~1c/1", "/a/b~1c/2", "/a/b~1c/3", "/~0"].map(key);
+    assert_eq!(keys, ["x", "17", "true", "1.5", "ключ 🦀"]);
+    let of_all = sent("\"whole\"", &["--format", "ndjson", "--key-pointer", ""]);
+    assert_eq!(of_all, pairs([("whole", "\"whole\"")]));
+}
+
+#[test]
+fn a_pointer_that_finds_no_key_makes_a_bad_line() {
+    let with = |pointer| ["--format", "ndjson", "--key-pointer", pointer];
+    let line = r#"{"null":null,"object":{},"array":[1],"empty":""}"#;
+    refused(line, &with("/none"), "it has nothing at --key-pointer /none");
+    refused(line, &with("/null"), "it has null, which is no key");
+    refused(line, &with("/object"), "it has an object, which is no key");
+    refused(line, &with("/array"), "it has an array, which is no key");
+    refused(line, &with("/empty"), "the partition key is empty");
+    let long = format!("{{\"k\":\"{}\"}}", "ß".repeat(257));
+    refused(&long, &with("/k"), "the partition key has 257 characters");
+}
+
+#[test]
+fn a_field_is_the_key_as_in_cut() {
+    let tabs = sent("a\tb\tc\nd\te\tf\n", &["--key-field", "2"]);
+    assert_eq!(tabs, pairs([("b", "a\tb\tc"), ("e", "d\te\tf")]));
+    let last = sent("a:b\r\n", &["--key-field", "2", "--delimiter", ":"]);
+    assert_eq!(last, pairs([("b", "a:b")]), "the line break is in no field");
+    let wide = sent("a→b→c\n", &["--key-field", "3", "--delimiter", "→"]);
+    assert_eq!(wide, pairs([("c", "a→b→c")]));
+    refused("a\tb\n", &["--key-field", "3"], "it has 2 fields, and --key-field is 3");
+    refused("a\t\tc\n", &["--key-field", "2"], "the partition key is empty");
+}
+
+#[test]
+fn frames_have_their_length_in_front() {
+    let input = b"\0\0\0\x03one\0\0\0\0\0\0\0\x04t\nwo";
+    assert_eq!(data(input, &["--format", "length-prefixed"]), ["", "one", "t\nwo"]);
+}
+
+#[test]
+fn an_input_that_breaks_off_is_told_and_what_came_before_is_sent() {
+    for rest in ["\0", "\0\0\0\x02", "\0\0\0\x02x"] {
+        let server = Server::that_takes_all();
+        let pipe = Pipe::to(&server.endpoint, &["--format", "length-prefixed"]);
+        let said = ["frame 2 breaks off", "reading stopped after 1 frames", "1 records delivered"];
+        pipe.fed(format!("\0\0\0\x03one{rest}")).expect(3, &said);
+        assert_eq!(server.taken(), ["one"]);
+    }
+}
+
+#[test]
+fn a_length_beyond_every_record_is_told() {
+    let server = Server::that_takes_all();
+    let pipe = Pipe::to(&server.endpoint, &["--format", "length-prefixed"]);
+    pipe.fed("\0\0\0\x03oneplain text").expect(3, &["frame 2 claims to have more than 10485760"]);
+    assert_eq!(server.taken(), ["one"]);
+}

@@ -1,13 +1,15 @@
 //! The builder's settings as data, such as a configuration file has them.
 
+#![cfg(feature = "metrics")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::SinkExt;
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    AggregateKey, Aggregation, Distribution, FatalPolicy, KinesisSink, Limits, Linger, Ordering,
-    Record, SinkBuilder, SinkSettings, StreamDescription, StreamId,
+    AggregateKey, Aggregation, Distribution, FatalPolicy, KinesisSink, Limits, Linger,
+    MetricsGranularity, Ordering, Record, SinkBuilder, SinkSettings, StreamDescription, StreamId,
 };
 
 /// All settings, none of them as it is by default.
@@ -27,6 +29,7 @@ const ALL: &str = r#"
     deadline = "1h"
     request_timeout = "30s"
     fatal_policy = "keep_trying"
+    metrics = "stream"
 
     [limits]
     request_entries = 400
@@ -51,6 +54,7 @@ const DEFAULTS: &str = r#"
     backoff = { base = "100ms", ceiling = "3s" }
     request_timeout = "10s"
     fatal_policy = "stop"
+    metrics = "shard"
 
     [limits]
     request_entries = 500
@@ -113,7 +117,8 @@ fn every_setting_reaches_the_builder() {
         .with_max_attempts(100)
         .with_deadline(Duration::from_secs(3_600))
         .with_request_timeout(Duration::from_secs(30))
-        .with_fatal_policy(FatalPolicy::KeepTrying);
+        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_metrics(MetricsGranularity::Stream);
     assert_eq!(shown(&builder().with_settings(read(ALL))), shown(&set));
 }
 

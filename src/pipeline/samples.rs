@@ -13,6 +13,8 @@ use crate::record::Reason;
 /// What a sink measures of itself, see [`SinkBuilder::with_metrics`](crate::SinkBuilder::with_metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[cfg_attr(not(feature = "metrics"), allow(unreachable_pub, reason = "it is no setting then"))]
 pub enum MetricsGranularity {
     /// Nothing.

@@ -6,6 +6,8 @@ use super::builder::{Describe, SinkBuilder};
 use super::fatal_policy::FatalPolicy;
 use crate::duration;
 use crate::limits::Limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::MetricsGranularity;
 use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 
 /// Settings of a [`SinkBuilder`] that can sit in a configuration file (feature `serde`).
@@ -49,6 +51,7 @@ use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 ///     deadline = "1h"                     # by default there is none
 ///     request_timeout = "10s"
 ///     fatal_policy = "stop"               # or "keep_trying"
+///     metrics = "shard"                   # or "stream", "off"; feature `metrics`
 ///
 ///     [sink.limits]
 ///     request_entries = 500
@@ -119,6 +122,10 @@ pub struct SinkSettings {
     /// See [`with_fatal_policy`](SinkBuilder::with_fatal_policy).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fatal_policy: Option<FatalPolicy>,
+    /// See [`with_metrics`](SinkBuilder::with_metrics). Feature `metrics`.
+    #[cfg(feature = "metrics")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsGranularity>,
 }
 
 /// The waits after failures, in [`SinkSettings`]. See [`SinkBuilder::with_backoff`].
@@ -155,8 +162,14 @@ impl SinkBuilder {
             deadline,
             request_timeout,
             fatal_policy,
+            #[cfg(feature = "metrics")]
+            metrics,
         } = settings;
-        self.told(limits, Self::with_limits)
+        #[cfg(feature = "metrics")]
+        let this = self.told(metrics, Self::with_metrics);
+        #[cfg(not(feature = "metrics"))]
+        let this = self;
+        this.told(limits, Self::with_limits)
             .told(max_in_flight, Self::with_max_in_flight)
             .told(linger, Self::with_linger)
             .told(aggregation, Self::with_aggregation)

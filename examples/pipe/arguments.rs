@@ -33,7 +33,7 @@ pub struct Arguments {
     pub keep_newline: bool,
 
     /// The partition key is what this JSON pointer (RFC 6901) finds, such as /user/id: a string as it is, a
-    /// number or a boolean as it is written in JSON. Needs --format ndjson [default key: random, which spreads
+    /// boolean or a number in JSON's notation, where numbers of more than 64 bits are rounded. Needs --format ndjson [default key: random, which spreads
     /// records evenly]
     #[arg(long, value_name = "POINTER", value_parser = key::pointer, conflicts_with = "key_field")]
     key_pointer: Option<String>,

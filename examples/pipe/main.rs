@@ -1,6 +1,8 @@
 //! Sends standard input to a Kinesis stream: a tool for shell pipes.
 //!
-//!     zcat events.gz | pipe --stream events --format ndjson --key-pointer /user/id --dead-letter dead.ndjson
+//! ```sh
+//! zcat events.gz | pipe --stream events --format ndjson --key-pointer /user/id --dead-letter dead.ndjson
+//! ```
 //!
 //! Without arguments it needs nothing: it starts an embedded Kinesis server, sends it the lines that come
 //! in, reads them back and compares. See `--help` for options and exit statuses.
@@ -76,7 +78,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let report = send(arguments, &mut forward).await;
     if report.is_complete() {
         let found = Tally::of_stream(server.client(), STREAM).await?;
-        anyhow::ensure!(Some(found) == forward.tally, "the embedded stream holds something else");
+        let sent = forward.tally.unwrap_or_default();
+        let (have, want) = (found.records, sent.records);
+        anyhow::ensure!(
+            found == sent,
+            "{want} records were sent, the embedded stream has {have}, or others"
+        );
         if !arguments.quiet {
             eprintln!("{} records read back from the embedded stream", found.records);
         }

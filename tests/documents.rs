@@ -50,12 +50,33 @@ fn every_file_and_every_test_that_a_document_names_is_there() {
     assert!(named > 50, "only {named} tests are named");
 }
 
+/// The chapters of the guide, which are documentation and nothing else.
+fn chapters(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).expect("the folder can be read");
+    let files = files.map(|file| file.expect("its files can be listed").path());
+    let chapters = files.flat_map(|file| if file.is_dir() { chapters(&file) } else { vec![file] });
+    chapters.collect()
+}
+
+#[test]
+fn every_chapter_of_the_guide_is_in_the_readme() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let guide = root.join("src/guide");
+    let chapters = chapters(&guide);
+    for chapter in chapters.iter().filter(|chapter| **chapter != guide.join("mod.rs")) {
+        let path = chapter.strip_prefix(root).expect("it lies there").to_str().unwrap();
+        assert!(readme.contains(&format!("]({path})")), "README.md does not link {path}");
+    }
+    assert!(chapters.len() > 10, "only {} chapters", chapters.len());
+}
+
 /// Paths that stand in the text as code.
 #[test]
 fn every_path_that_a_document_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut named = 0;
-    for path in documents() {
+    for path in documents().into_iter().chain(chapters(&root.join("src/guide"))) {
         let document = fs::read_to_string(&path).unwrap();
         for code in document.split('`').skip(1).step_by(2) {
             let file = code.split_whitespace().next().unwrap_or_default();

@@ -82,7 +82,7 @@
 //! | `CredentialsRefreshDelay`, 5 s | none: the SDK renews what expires |
 //! | `StsEndpoint`, `StsPort` | none: nothing asks STS for the account's number. `AWS_ENDPOINT_URL_STS` where a role is assumed |
 //! | `ThreadingModel`, `ThreadPoolSize` | the tokio runtime's threads |
-//! | `EnableOldestFutureTracker`, true | none: the metric `oldest_record_age` costs nothing to switch off |
+//! | `EnableOldestFutureTracker`, true | none; the metric `oldest_record_age` goes with the others |
 //! | `ReturnUserRecordOnFailure`, false | none: a record that fails always comes back |
 //! | `MetricsLevel`, detailed | `SinkBuilder::with_metrics`: `Off`, or everything; the recorder drops what you do not want |
 //! | `MetricsGranularity`, shard | `SinkBuilder::with_metrics`: `Stream` or `Shard`; `global` is a sum over the label `stream` |

@@ -117,14 +117,14 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let example = SimStream::builder().with_faults(Faults::default().with_throttles(1.0)).build()?;
 //! # let client = example.client();
-//! let (letters, mut box_) = tokio::sync::mpsc::unbounded_channel();
+//! let (letters, mut letterbox) = tokio::sync::mpsc::unbounded_channel();
 //! let mut sink = KinesisSink::builder()
 //!     .with_deadline(Duration::from_secs(60))
 //!     .with_dead_letters(move |lost: Undelivered| drop(letters.send(lost)))
 //!     .build(&client, "example")?;
 //!
 //! sink.send(Record::from("for a stream that throttles everything")).await?;
-//! let lost = box_.recv().await.expect("the deadline has passed");
+//! let lost = letterbox.recv().await.expect("the deadline has passed");
 //! println!("{}; {} attempts; may be written: {}", lost.reason(), lost.attempts(), lost.may_be_written());
 //! # assert!(!lost.may_be_written());
 //! # Ok(())

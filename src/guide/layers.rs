@@ -47,7 +47,8 @@
 //!
 //! - Tracing and metrics outermost: one span for each request of the sink, whatever happens below. Below a
 //!   retry they see every try.
-//! - Limits above the time-out, so that waiting for a slot does not use up the request's time.
+//! - A time-out counts from `call` to the answer. Limits wait before that, so they use up none of it wherever
+//!   they are; the queue of a `buffer` counts if it is below the time-out, and does not if it is above.
 //! - A retry above the time-out, so that each try has the whole time.
 //! - A time-out somewhere: the sink waits for every answer. `PutRecords` alone has the SDK's time-outs only.
 //!

@@ -163,4 +163,4 @@
 //!
 //! [`spawn`](crate::KinesisSink::spawn) puts it on the current tokio runtime.
 //! [`pair`](crate::KinesisSink::pair) hands it to you, to be spawned elsewhere or polled by hand. The
-//! producer itself can be used from any runtime, or from none.
+//! producer itself can be used from any runtime, or from none; only `close_within` needs tokio's timer.

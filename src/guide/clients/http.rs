@@ -1,8 +1,8 @@
 //! The HTTP client below the SDK's client: TLS, proxies, connections.
 //!
-//! The SDK brings one that suits most: rustls with aws-lc, the system's certificates, the proxy of the
-//! environment. To choose another, give the client's configuration an `http_client`. Those shown here are made
-//! with the crate `aws-smithy-http-client`, which the SDK uses itself.
+//! With the feature `config` comes the SDK's own: rustls with aws-lc, the system's certificates, the proxy of
+//! the environment. To choose another, give the client's configuration an `http_client`. Those shown here are
+//! made with the crate `aws-smithy-http-client`, which the SDK uses itself.
 //!
 //! # TLS: aws-lc, ring, FIPS
 //!
@@ -20,7 +20,7 @@
 //! | feature of `aws-smithy-http-client` | `CryptoMode` |
 //! |---|---|
 //! | `rustls-aws-lc` | `AwsLc` |
-//! | `rustls-aws-lc-fips` | `AwsLcFips`: panics where the module is not validated |
+//! | `rustls-aws-lc-fips` | `AwsLcFips`: panics if its module does not say that it is in FIPS mode |
 //! | `rustls-ring` | `Ring` |
 //!
 //! ```no_run

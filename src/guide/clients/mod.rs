@@ -16,7 +16,7 @@
 //! ```
 //!
 //! That is what `KinesisSink::from_env` (feature `config`) does, which also takes the region of an ARN. A
-//! stream of another account, or in another partition of AWS, is given by its ARN.
+//! stream of another account is given by its ARN.
 //!
 //! # Credentials
 //!
@@ -54,9 +54,11 @@
 //! ```
 //!
 //! Credentials that expire are renewed by the SDK. A request that is refused for expired ones is sent again,
-//! see [failures](super::failures#what-the-service-says). The role needs `kinesis:PutRecords`; with
-//! [aggregation](super::aggregation) also `kinesis:DescribeStreamSummary` and, per shard,
-//! `kinesis:ListShards`. Without those two it works as their tables say.
+//! see [failures](super::failures#what-the-service-says).
+//!
+//! The role needs `kinesis:PutRecords`. With [aggregation](super::aggregation) it should have
+//! `kinesis:DescribeStreamSummary`; without, the sink goes on with the limits that are set. Per shard it
+//! should have `kinesis:ListShards`; without, the sink packs per key.
 //!
 //! # Region
 //!

@@ -12,8 +12,7 @@
 //! 2. **Test** against the [simulated stream](super::testing) what your code does when requests fail. Most
 //!    of what is new to it are the [errors](super::failures) that nobody told before.
 //! 3. **Run both** for a while, on different parts of the data. They share the stream: the
-//!    [pace](super::pacing) leaves others their part, and a producer without one takes more than an equal
-//!    share.
+//!    [pace](super::pacing) leaves others their part.
 //! 4. **Compare** the records sent with those read, and the throttles before and after.
 
 pub mod kinesis_writer;

@@ -118,6 +118,7 @@
 //! [`futures::Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
 //! [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 

@@ -1,12 +1,12 @@
 //! What fuzzing has kept, through the properties of its targets once more: what was found does not come back. See
 //! fuzz/README.md.
 
-#[path = "../fuzz/properties/deaggregate.rs"]
+#[path = "properties/deaggregate.rs"]
 mod deaggregate;
 mod protobuf;
-#[path = "../fuzz/properties/response.rs"]
+#[path = "properties/response.rs"]
 mod response;
-#[path = "../fuzz/properties/stream_id.rs"]
+#[path = "properties/stream_id.rs"]
 mod stream_id;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod wire;
@@ -28,6 +28,9 @@ impl Drop for Replayed<'_> {
 }
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
+    if !Path::new("fuzz").exists() {
+        return eprintln!("SKIPPED: the corpus is in the repository, not in the package");
+    }
     let folder = Path::new("fuzz/corpus").join(target);
     let mut paths: Vec<_> = folder.read_dir().unwrap().map(|file| file.unwrap().path()).collect();
     paths.sort();

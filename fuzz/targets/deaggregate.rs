@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../properties/deaggregate.rs"]
+#[path = "../../tests/properties/deaggregate.rs"]
 mod deaggregate;
 #[path = "../../tests/protobuf/mod.rs"]
 mod protobuf;

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../properties/response.rs"]
+#[path = "../../tests/properties/response.rs"]
 mod response;
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../../tests/wire/mod.rs"]

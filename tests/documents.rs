@@ -95,7 +95,8 @@ fn every_path_that_a_document_names_is_there() {
         let document = fs::read_to_string(&path).unwrap();
         for code in document.split('`').skip(1).step_by(2) {
             let file = code.split_whitespace().next().unwrap_or_default();
-            let folders = ["src/", "tests/", "examples/", "fuzz/", "docs/", "benches/", ".ci/", ".github/"];
+            let folders =
+                ["src/", "tests/", "examples/", "fuzz/", "docs/", "benches/", ".ci/", ".github/"];
             let named_here = folders.iter().any(|folder| file.starts_with(folder));
             if named_here && !is_left_out(&root.join(file)) {
                 assert!(root.join(file).exists(), "no such file: {}: `{code}`", path.display());

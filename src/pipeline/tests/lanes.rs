@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::placing::{HALF, halves, map, placed};
+use super::stream::place;
 use super::*;
 use crate::record::HashKey;
 use crate::service::Entry;
-use crate::shard::hash_of;
 
 /// Keys of the lower and the upper half of the ring.
 const LOWER: &str = "a";
@@ -17,14 +17,9 @@ fn paced() -> Settings {
     Settings { limits: Limits::default(), ..settings() }
 }
 
-fn place(entry: &Entry) -> u128 {
-    let key = entry.partition_key().unwrap();
-    entry.explicit_hash_key().map_or_else(|| hash_of(key).get(), HashKey::get)
-}
-
 /// Where a stream of two shards puts an entry.
 fn half(entry: &Entry) -> &'static str {
-    if place(entry) < HALF { "lower" } else { "upper" }
+    if place(entry).get() < HALF { "lower" } else { "upper" }
 }
 
 impl Bench {
@@ -149,7 +144,7 @@ fn requests_hold_the_oldest_records_of_all_lanes_in_order() {
 
 #[test]
 fn the_children_of_a_split_shard_have_a_quota_each() {
-    let quarter = |entry: &Entry| match place(entry) >> 126 {
+    let quarter = |entry: &Entry| match place(entry).get() >> 126 {
         0 => "lower left",
         1 => "lower right",
         _ => "upper",

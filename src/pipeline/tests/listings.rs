@@ -1,6 +1,7 @@
 //! When the shards are listed again, and what holds meanwhile.
 
-use super::placing::{HALF, halves, keys_of, map, packed, per_shard, placed, shard};
+use super::packing::packed;
+use super::placing::{HALF, halves, keys_of, map, per_shard, placed, shard};
 use super::*;
 use crate::service::Entry;
 use crate::shard::hash_of;
@@ -25,7 +26,7 @@ fn a_stream_that_was_made_anew_has_old_ids_for_other_ranges() {
     bench.pipeline.listed(map(&anew), bench.now);
     bench.settle(id, vec![placed("s0")]);
     assert_eq!(bench.pipeline.totals().delivered, 0, "the newest list says that b is not in s0");
-    assert_eq!(packed(&bench.next()), [vec!["a"], vec!["b"]]);
+    assert_eq!(packed(&bench.next().1), [vec!["a"], vec!["b"]]);
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn of_a_stream_that_is_gone_no_shard_is_known() {
     assert_eq!(request.entries().len(), 1);
     bench.fail(id, "ResourceNotFoundException");
     assert!(bench.pipeline.take_fatal().is_some());
-    assert_eq!(packed(&bench.next()), [vec!["a"], vec!["b"]]);
+    assert_eq!(packed(&bench.next().1), [vec!["a"], vec!["b"]]);
     bench.until_listing();
 }
 
@@ -51,8 +52,7 @@ fn what_was_refused_is_not_sent_against_a_newer_list() {
         }
         let mut sent = Vec::new();
         while !bench.pipeline.is_settled() {
-            let request = bench.next();
-            let id = *bench.pipeline.flights.keys().next().unwrap();
+            let (id, request) = bench.next();
             sent.extend(packed(&request));
             let places = request.entries().iter().map(|entry| {
                 let hash = hash_of(entry.partition_key().unwrap()).get();
@@ -76,7 +76,7 @@ fn what_was_refused_is_not_sent_against_a_newer_list() {
     assert_eq!(request.entries().len(), 2);
     bench.fail(id, "ValidationException");
     bench.pipeline.listed(map(&halves()), bench.now);
-    assert_eq!(packed(&bench.next()), [vec!["a", "h"], vec!["b", "d"]]);
+    assert_eq!(packed(&bench.next().1), [vec!["a", "h"], vec!["b", "d"]]);
 }
 
 #[test]
@@ -101,8 +101,7 @@ fn a_part_of_an_aggregate_is_judged_like_the_whole() {
             }
             false => bench.settle(id, vec![failed("InvalidArgumentException")]),
         }
-        let request = bench.next();
-        let id = *bench.pipeline.flights.keys().next().unwrap();
+        let (id, request) = bench.next();
         bench.settle(id, request.entries().iter().map(|_| placed("upper")).collect());
         assert_eq!(bench.pipeline.totals().delivered, 0, "{:?}", packed(&request));
     }
@@ -130,8 +129,7 @@ fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
     let (id, _) = bench.closing();
     bench.settle(id, vec![placed("upper")]);
     assert_eq!(bench.pipeline.totals().misplaced, 1);
-    let request = bench.next();
-    let id = *bench.pipeline.flights.keys().next().unwrap();
+    let (id, request) = bench.next();
     bench.settle(id, request.entries().iter().map(|_| failed("InternalFailure")).collect());
     bench.pipeline.offer_failed(None);
     assert!(bench.pipeline.is_settled());
@@ -199,7 +197,7 @@ fn a_later_listing_that_fails_leaves_nothing_predicted() {
     bench.until_listing();
     bench.pipeline.listed(None, bench.now);
     ["b", "d"].into_iter().for_each(|key| bench.late(key));
-    let mut sent = packed(&bench.next());
+    let mut sent = packed(&bench.next().1);
     sent.sort();
     assert_eq!(sent, [vec!["a"], vec!["b"], vec!["d"], vec!["h"]]);
 }
@@ -210,8 +208,7 @@ fn a_merge_leaves_a_failed_aggregate_as_it_is() {
     let (id, request) = bench.closing();
     bench.pipeline.listed(map(&[shard("merged", 0, u128::MAX)]), bench.now);
     bench.settle(id, vec![failed(THROTTLE)]);
-    let again = bench.next();
-    let id = *bench.pipeline.flights.keys().next().unwrap();
+    let (id, again) = bench.next();
     let at = |request: &PutRecordsRequest| request.entries()[0].data().as_ptr();
     assert_eq!(at(&request), at(&again));
     bench.settle(id, vec![placed("merged")]);
@@ -266,8 +263,7 @@ fn predictions_that_held_for_a_minute_are_trusted_as_before() {
             ["a", "h"].iter().for_each(|key| bench.keyed(key));
             bench.pipeline.flush();
             bench.now += Duration::from_millis(100);
-            let request = bench.next();
-            let id = *bench.pipeline.flights.keys().next().unwrap();
+            let (id, request) = bench.next();
             bench.settle(id, request.entries().iter().map(|_| placed(shard)).collect());
         }
         let begun = bench.now;
@@ -275,8 +271,7 @@ fn predictions_that_held_for_a_minute_are_trusted_as_before() {
         waits.push(bench.now - begun);
         bench.pipeline.listed(map(&halves()), bench.now);
         while bench.pipeline.waiting() > 0 {
-            let request = bench.next();
-            let id = *bench.pipeline.flights.keys().next().unwrap();
+            let (id, request) = bench.next();
             bench.settle(id, request.entries().iter().map(|_| placed("lower")).collect());
         }
         bench.now += Duration::from_secs(if round < 8 { 1 } else { 61 });
@@ -296,7 +291,7 @@ fn a_listing_that_began_before_a_contradiction_predicts_nothing() {
     bench.settle(id, vec![placed("new-upper")]);
     ["e", "b"].into_iter().for_each(|key| bench.late(key));
     bench.pipeline.listed(map(&halves()), bench.now);
-    assert_eq!(packed(&bench.next()), [vec!["e"], vec!["b"]]);
+    assert_eq!(packed(&bench.next().1), [vec!["e"], vec!["b"]]);
     bench.until_listing();
 }
 
@@ -317,7 +312,7 @@ fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
         bench.pipeline.listed(map(&halves()), bench.now);
         ["c", "h"].into_iter().for_each(|key| bench.late(key));
         bench.pipeline.close();
-        assert!(packed(&bench.next()).iter().all(|members| members.len() == 1));
+        assert!(packed(&bench.next().1).iter().all(|members| members.len() == 1));
         bench.until_listing();
     }
 }
@@ -336,8 +331,8 @@ fn what_waits_is_parted_too_when_the_stream_is_gone() {
     bench.fail(id, "ResourceNotFoundException");
     assert!(bench.pipeline.take_fatal().is_some());
     for key in ["a", "h", "b", "d"] {
-        assert_eq!(packed(&bench.next()), [vec![key]]);
-        let id = *bench.pipeline.flights.keys().next().unwrap();
+        let (id, request) = bench.next();
+        assert_eq!(packed(&request), [vec![key]]);
         bench.settle(id, vec![placed("anew")]);
     }
 }
@@ -375,7 +370,7 @@ fn an_old_answer_says_nothing_of_a_new_shard_with_the_same_id() {
     bench.settle(id, vec![placed("upper")]);
     assert!(!bench.pipeline.listing_is_due(bench.now + Duration::from_secs(60)));
     ["h", "c"].into_iter().for_each(|key| bench.late(key));
-    assert!(packed(&bench.next()).contains(&vec!["a".to_owned(), "h".into(), "c".into()]));
+    assert!(packed(&bench.next().1).contains(&vec!["a".to_owned(), "h".into(), "c".into()]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The order of records with the same key, through everything that can happen to them.
 
-use super::packing::{members, packing};
-use super::placing::{HALF, halves, map, packed, per_shard, placed, shard};
+use super::packing::{packed, packing};
+use super::placing::{HALF, halves, map, per_shard, placed, shard};
 use super::*;
 
 fn ordered(settings: Settings) -> Settings {
@@ -10,8 +10,7 @@ fn ordered(settings: Settings) -> Settings {
 
 /// Payloads of all entries.
 fn sent(request: &PutRecordsRequest) -> Vec<String> {
-    let members = request.entries().iter().flat_map(members);
-    members.map(|one| String::from_utf8(one.data().to_vec()).unwrap()).collect()
+    packed(request).concat()
 }
 
 impl Bench {

@@ -23,7 +23,8 @@ fn payloads(entry: &Entry) -> Vec<String> {
     members(entry).iter().map(|one| String::from_utf8(one.data().to_vec()).unwrap()).collect()
 }
 
-fn all_payloads(request: &PutRecordsRequest) -> Vec<Vec<String>> {
+/// Payloads by entry.
+pub(super) fn packed(request: &PutRecordsRequest) -> Vec<Vec<String>> {
     request.entries().iter().map(payloads).collect()
 }
 
@@ -51,7 +52,7 @@ fn the_same_key_and_hash_key_share_an_aggregate() {
     bench.send(Record::from("7").with_partition_key(PartitionKey::ServiceManaged));
     let request = bench.closing_request();
     let expected: [&[&str]; 5] = [&["1", "3"], &["2"], &["4", "5"], &["6"], &["7"]];
-    assert_eq!(all_payloads(&request), expected);
+    assert_eq!(packed(&request), expected);
     let [together, alone, placed, managed, _] = request.entries() else { panic!("five entries") };
     assert_eq!(together.partition_key().unwrap().as_str(), "a");
     assert_eq!(alone.data(), "2", "one record goes out plain");
@@ -67,7 +68,7 @@ fn records_without_a_key_share_one_random_key() {
     bench.accept(0..1);
     ["1", "2", "3"].into_iter().for_each(|data| bench.send(data));
     let request = bench.closing_request();
-    assert_eq!(all_payloads(&request), [vec!["0"], vec!["1", "2", "3"]]);
+    assert_eq!(packed(&request), [vec!["0"], vec!["1", "2", "3"]]);
     let entry = &request.entries()[1];
     let key = entry.partition_key().unwrap();
     assert_eq!(key.len(), 8);
@@ -349,7 +350,7 @@ fn deadlines_and_attempts_are_each_records_own() {
     assert_eq!(failed.iter().map(|one| text(one.record())).collect::<Vec<_>>(), numbers(0..3));
     bench.pipeline.close();
     let (id, request) = bench.cut();
-    assert_eq!(all_payloads(&request), [numbers(3..5)]);
+    assert_eq!(packed(&request), [numbers(3..5)]);
     bench.settle(id, vec![self::failed("InternalFailure")]);
     bench.now += Duration::from_millis(30);
     bench.pipeline.expire(bench.now);

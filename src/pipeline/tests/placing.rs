@@ -1,5 +1,6 @@
 //! Aggregates of many keys: predicted for one shard, and made good where the prediction was wrong.
 
+use super::packing::{members, packed};
 use super::stream::{Stream, place};
 use super::*;
 use crate::aggregate;
@@ -29,18 +30,9 @@ pub(super) fn placed(id: &str) -> Result<Placement, EntryError> {
     Ok(Placement::new(id, "1"))
 }
 
-/// Payloads by entry.
-pub(super) fn packed(request: &PutRecordsRequest) -> Vec<Vec<String>> {
-    let payloads = |entry: &crate::service::Entry| {
-        let members = aggregate::deaggregate(entry.data());
-        members.map(|one| String::from_utf8(one.data().to_vec()).unwrap()).collect()
-    };
-    request.entries().iter().map(payloads).collect()
-}
-
 /// The members' partition keys.
 pub(super) fn keys_of(entry: &crate::service::Entry) -> Vec<String> {
-    let keys = aggregate::deaggregate(entry.data()).map(|one| one.partition_key().cloned());
+    let keys = members(entry).into_iter().map(|one| one.partition_key().cloned());
     keys.map(|key| key.map(|key| key.to_string()).unwrap_or_default()).collect()
 }
 
@@ -69,11 +61,11 @@ impl Bench {
     }
 
     /// The next request, when one is due.
-    pub(super) fn next(&mut self) -> PutRecordsRequest {
+    pub(super) fn next(&mut self) -> (RequestId, PutRecordsRequest) {
         while self.pipeline.due(self.now).is_none() {
             self.sleep();
         }
-        self.cut().1
+        self.cut()
     }
 
     /// Waits until the shards are to be listed.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::{CloseError, KinesisSink, Reason, Record, SinkBuilder, SinkError, Undelivered};
 use logs::Logs;
-use scripted::{Scripted, all_delivered, service_error, text};
+use scripted::{Scripted, all_delivered, service_error, texts};
 use tokio::time::sleep;
 use tracing::Level;
 
@@ -20,10 +20,6 @@ fn builder() -> SinkBuilder {
 
 fn record(text: &'static str) -> Record {
     Record::from(text)
-}
-
-fn texts(undelivered: &[Undelivered]) -> Vec<String> {
-    undelivered.iter().map(|one| text(one.record().data())).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use kinesis_sink::{
     SinkBuilder, SinkError, Undelivered,
 };
 use logs::Logs;
-use scripted::{Scripted, text};
+use scripted::{Scripted, texts};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -28,10 +28,6 @@ fn builder() -> SinkBuilder {
 
 fn record(text: &'static str) -> Record {
     Record::from(text)
-}
-
-fn texts(undelivered: &[Undelivered]) -> Vec<String> {
-    undelivered.iter().map(|one| text(one.record().data())).collect()
 }
 
 /// What is going on when the end comes.

@@ -13,7 +13,7 @@ use kinesis_sink::{
     SinkError, Undelivered,
 };
 use logs::Logs;
-use scripted::{Scripted, all_delivered, service_error, text};
+use scripted::{Scripted, all_delivered, service_error, texts};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Service};
 use tracing::Level;
@@ -24,10 +24,6 @@ fn builder() -> SinkBuilder {
 
 fn record(text: &'static str) -> Record {
     Record::from(text)
-}
-
-fn texts(undelivered: &[Undelivered]) -> Vec<String> {
-    undelivered.iter().map(|one| text(one.record().data())).collect()
 }
 
 /// Refuses everything but the first call, which takes longer than the others.

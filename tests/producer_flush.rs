@@ -9,7 +9,7 @@ use kinesis_sink::{
     FatalPolicy, KinesisSink, NotAcceptedReason, Producer, Receipt, Record, SinkBuilder, SinkError,
     Undelivered,
 };
-use scripted::{Scripted, answer_each, numbers, records, text};
+use scripted::{Scripted, answer_each, numbers, records, text, texts};
 use tokio::time::{Instant, sleep};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -24,10 +24,6 @@ fn produce(builder: SinkBuilder, service: &Scripted) -> Producer {
 
 fn record(number: usize) -> Record {
     Record::from(number.to_string())
-}
-
-fn texts(undelivered: &[Undelivered]) -> Vec<String> {
-    undelivered.iter().map(|one| text(one.record().data())).collect()
 }
 
 #[tokio::test(start_paused = true)]

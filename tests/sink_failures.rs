@@ -11,7 +11,9 @@ use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{KinesisSink, Reason, Record, SinkError, Undelivered};
 use logs::Logs;
-use scripted::{Scripted, all_delivered, answer_each, numbers, records, service_error, text};
+use scripted::{
+    Scripted, all_delivered, answer_each, numbers, records, service_error, text, texts,
+};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Service};
 use tracing::Level;
@@ -20,12 +22,8 @@ fn sink(service: &Scripted) -> KinesisSink<Scripted> {
     KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
 }
 
-fn texts<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<String> {
-    records.into_iter().map(|record| text(record.data())).collect()
-}
-
-fn texts_of(undelivered: &[Undelivered]) -> Vec<String> {
-    texts(undelivered.iter().map(Undelivered::record))
+fn held<S>(sink: &KinesisSink<S>) -> Vec<String> {
+    sink.undelivered().into_iter().map(|record| text(record.data())).collect()
 }
 
 /// Rejects the entries whose data is in `bad`, delivers the others.
@@ -68,7 +66,7 @@ async fn a_fatal_error_comes_out_of_every_poll_method_and_keeps_the_records() {
             let SinkError::Request { kept, source, .. } = &error else { panic!("{error}") };
             assert_eq!(*kept, 3);
             assert!(source.to_string().contains("AccessDeniedException"), "{source}");
-            assert_eq!(texts(sink.undelivered()), numbers(0..3));
+            assert_eq!(held(&sink), numbers(0..3));
         }
         if close { sink.close().await } else { sink.flush().await }.unwrap();
         assert_eq!(service.delivered(), numbers(0..3));
@@ -127,7 +125,7 @@ async fn a_record_that_is_split_out_as_invalid_fails_alone() {
     assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
     sink.flush().await.unwrap();
     let failed = sink.take_failed();
-    assert_eq!(texts_of(&failed), ["321"]);
+    assert_eq!(texts(&failed), ["321"]);
     let Reason::Rejected(reason) = failed[0].reason() else { panic!("{}", failed[0].reason()) };
     assert_eq!(reason.code(), "ValidationException");
     assert_eq!(service.delivered().len(), 499);
@@ -143,7 +141,7 @@ async fn failed_records_go_to_the_dead_letter_handler() {
         .unwrap();
     sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap();
     let letters: Vec<_> = letters.try_iter().collect();
-    assert_eq!(texts_of(&letters), ["3", "7"]);
+    assert_eq!(texts(&letters), ["3", "7"]);
     assert_eq!((letters[0].attempts(), letters[0].may_be_written()), (1, false));
     assert_eq!((sink.failed(), sink.held_bytes()), (0, 0));
     assert_eq!((sink.totals().delivered, sink.totals().failed), (8, 2));
@@ -156,8 +154,8 @@ async fn without_a_handler_they_stay_in_the_sink_and_are_told_once() {
     let error = sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap_err();
     assert!(error.to_string().starts_with("2 records failed for good"), "{error}");
     sink.send(Record::from("next")).await.unwrap();
-    assert_eq!(texts(sink.undelivered()), ["3", "7"]);
-    assert_eq!(texts_of(&sink.take_failed()), ["3", "7"]);
+    assert_eq!(held(&sink), ["3", "7"]);
+    assert_eq!(texts(&sink.take_failed()), ["3", "7"]);
     assert_eq!(sink.held_bytes(), 0);
 }
 
@@ -204,7 +202,7 @@ async fn undelivered_records_can_be_taken_back_at_any_time() {
     assert!(sink.flush().now_or_never().is_none());
     assert_eq!((sink.in_flight(), sink.waiting()), (500, 200));
     let taken = sink.take_undelivered();
-    assert_eq!(texts_of(&taken), numbers(0..700));
+    assert_eq!(texts(&taken), numbers(0..700));
     assert!(taken[..500].iter().all(Undelivered::may_be_written));
     assert!(!taken[500..].iter().any(Undelivered::may_be_written));
     sleep(Duration::from_secs(2)).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use kinesis_sink::service::{
     EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
-use kinesis_sink::{Limits, Record};
+use kinesis_sink::{Limits, Record, Undelivered};
 use tower::{BoxError, Service};
 
 pub const THROTTLE: &str = "ProvisionedThroughputExceededException";
@@ -144,6 +144,11 @@ pub fn service_error(code: &str) -> BoxError {
 
 pub fn text(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
+}
+
+/// What records that were not delivered hold.
+pub fn texts(undelivered: &[Undelivered]) -> Vec<String> {
+    undelivered.iter().map(|one| text(one.record().data())).collect()
 }
 
 /// Records with the numbers of `range` as their data.

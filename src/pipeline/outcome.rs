@@ -13,8 +13,8 @@ use super::unit::Unit;
 use super::{Fatal, Flight, Pipeline, RequestId};
 use crate::record::{AttemptError, Reason};
 use crate::service::{
-    EntryClass, EntryError, ErrorClass, ErrorCount, NO_STREAM, PutRecordsError, PutRecordsResponse,
-    UNKNOWN, attempt_error,
+    EntryClass, EntryError, ErrorClass, ErrorCount, NO_STREAM, Placement, PutRecordsError,
+    PutRecordsResponse, UNKNOWN, attempt_error,
 };
 use crate::summary::RequestSummary;
 
@@ -90,24 +90,11 @@ impl Pipeline {
                 unit.find_place(&mut self.hashes);
             }
             let strand = self.strand_of(unit.oldest());
-            let again = match result {
-                Ok(placement) => {
-                    self.learn_from(&unit, &placement);
-                    match self.shards.judge(&unit, placement.shard_id()) {
-                        Verdict::Placed => {
-                            self.shards.confirmed(&unit, now);
-                            self.deliver(&mut unit, placement, now);
-                            Vec::new()
-                        }
-                        verdict => {
-                            let (again, changed) = self.went_astray(unit, placement, verdict, now);
-                            regroups |= changed;
-                            again
-                        }
-                    }
-                }
-                Err(error) => self.fail_entry(unit, error, now),
+            let (again, changed) = match result {
+                Ok(placement) => self.settle_written(unit, placement, now),
+                Err(error) => (self.fail_entry(unit, error, now), false),
             };
+            regroups |= changed;
             // Most entries are delivered, and most have no order to keep.
             if strand.is_some() || !again.is_empty() {
                 returned.extend(self.in_order(strand, again));
@@ -134,6 +121,26 @@ impl Pipeline {
         self.conclude_lessons(arrived, now);
         if regroups {
             self.regroup();
+        }
+    }
+
+    /// Takes an entry that the service has written. Says what of it has to be sent again all the same, and
+    /// whether what waits is to be packed anew.
+    #[inline]
+    fn settle_written(
+        &mut self,
+        mut unit: Unit,
+        placement: Placement,
+        now: Instant,
+    ) -> (Vec<Unit>, bool) {
+        self.learn_from(&unit, &placement);
+        match self.shards.judge(&unit, placement.shard_id()) {
+            Verdict::Placed => {
+                self.shards.confirmed(&unit, now);
+                self.deliver(&mut unit, placement, now);
+                (Vec::new(), false)
+            }
+            verdict => self.went_astray(unit, placement, verdict, now),
         }
     }
 

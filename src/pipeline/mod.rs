@@ -17,6 +17,7 @@ mod account;
 mod aggregation;
 mod backoff;
 mod cutting;
+mod deadline;
 mod failed;
 mod hand_back;
 mod lanes;
@@ -310,46 +311,6 @@ impl Pipeline {
     /// Takes no more records, and sends what is there at once.
     pub(crate) fn close(&mut self) {
         self.closing = true;
-    }
-
-    /// Gives up the waiting records whose deadline has passed.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        let Some(deadline) = self.settings.deadline else { return };
-        let expired = |pending: &Pending| pending.accepted_at + deadline <= now;
-        while let Some(unit) = self.lanes.pop_oldest_if(expired) {
-            let left = self.expire_in(unit, expired);
-            left.into_iter().for_each(|unit| self.lanes.insert(unit));
-        }
-        while let Some((strand, unit)) = self.strands.take_oldest_if(expired) {
-            let (left, gone) = unit.without(&self.settings.packing, expired);
-            gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
-            left.into_iter().for_each(|unit| self.strands.wait(strand.clone(), unit));
-        }
-        while let Some(unit) = self.packer.take_any_oldest_if(expired) {
-            let (gone, left): (Vec<_>, Vec<_>) = unit.into_members().into_iter().partition(expired);
-            gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
-            left.into_iter().for_each(|pending| self.enqueue(pending));
-        }
-        // In the order of acceptance, like the records of a request.
-        if !self.suspects.iter().any(|group| expired(group[0].oldest())) {
-            return;
-        }
-        for group in std::mem::take(&mut self.suspects) {
-            let left = group.into_iter().flat_map(|unit| self.expire_in(unit, expired));
-            let mut left: Vec<_> = left.collect();
-            // A unit that has lost its oldest record comes later.
-            left.sort_by_key(Unit::seq);
-            if !left.is_empty() {
-                self.suspects.push_back(left);
-            }
-        }
-    }
-
-    fn expire_in(&mut self, unit: Unit, expired: impl Fn(&Pending) -> bool) -> Vec<Unit> {
-        let strand = self.strand_of(unit.oldest());
-        let (left, gone) = unit.without(&self.settings.packing, expired);
-        gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
-        self.in_order(strand, left)
     }
 
     /// Sends nothing until the stream was [described](Self::described), its shards [listed](Self::listed).

@@ -325,12 +325,6 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn fail_for_deadline(&mut self, mut pending: Pending) {
-        let deadline = self.settings.deadline.unwrap_or_default();
-        let last = pending.last_error.take();
-        self.fail(pending, Reason::DeadlineExceeded { deadline, last });
-    }
-
     pub(super) fn fail(&mut self, pending: Pending, reason: Reason) {
         self.totals.failed += 1;
         self.unsettled_records -= 1;

@@ -1,0 +1,105 @@
+//! What goes into a request: the oldest entries of all lanes, as far as their paces allow.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+use super::{LaneId, Lanes};
+use crate::limits::Limits;
+use crate::pipeline::unit::Unit;
+
+impl Lanes {
+    /// Takes a request's entries, the oldest first, as far as the lanes' paces allow: at least one, if any
+    /// [may be sent](Self::front_sendable).
+    pub(crate) fn take_request(&mut self, limits: &Limits, now: Instant) -> Vec<Unit> {
+        let (entries, bytes) = (limits.request_entries(), limits.request_bytes());
+        let mut room = Room { entries, bytes, is_whole: true };
+        let mut taken = Vec::with_capacity(self.total.entries.min(entries));
+        self.take_from_ready(&mut room, &mut taken, now);
+        self.take_from_paused(&mut room, &mut taken, now);
+        taken.sort_unstable_by_key(Unit::seq);
+        taken
+    }
+
+    fn take_from_ready(&mut self, room: &mut Room, taken: &mut Vec<Unit>, now: Instant) {
+        let mut opened = Vec::new();
+        let mut heads: BinaryHeap<Reverse<(u64, LaneId)>> = BinaryHeap::new();
+        loop {
+            // A lane is opened once its oldest record is the oldest of all.
+            let next = self.ready.first_key_value().map(|(seq, id)| (*seq, *id));
+            let opens = next.filter(|next| heads.peek().is_none_or(|Reverse(head)| next < head));
+            let id = match (opens, heads.peek()) {
+                (Some((_, id)), _) => {
+                    self.detach(id);
+                    self.lanes[id].pace.refill(now);
+                    opened.push(id);
+                    id
+                }
+                (None, Some(Reverse((_, id)))) => {
+                    let id = *id;
+                    heads.pop();
+                    id
+                }
+                (None, None) => break,
+            };
+            // As long as its records are older than those of the others.
+            let other = self.ready.first_key_value().map_or(u64::MAX, |(seq, _)| *seq);
+            let other = heads.peek().map_or(other, |Reverse((head, _))| other.min(*head));
+            let lane = &mut self.lanes[id];
+            lane.take_while(|oldest, size| oldest.seq < other && room.take(size), taken);
+            match lane.head() {
+                Some(head) if lane.may_go() && head < other => break,
+                Some(head) if lane.may_go() => heads.push(Reverse((head, id))),
+                _ => {}
+            }
+        }
+        for id in opened {
+            self.lanes[id].pause(now);
+            self.attach(id);
+        }
+    }
+
+    /// Fills a request up with what the paused lanes have tokens for: so they come to wait for the same
+    /// time, and for a full request.
+    fn take_from_paused(&mut self, room: &mut Room, taken: &mut Vec<Unit>, now: Instant) {
+        if taken.is_empty() {
+            return;
+        }
+        let paused: Vec<_> = self.held_up.values().copied().collect();
+        for id in paused {
+            if room.entries == 0 {
+                return;
+            }
+            if self.lanes[id].backoff.is_waiting(now) {
+                continue;
+            }
+            self.detach(id);
+            let lane = &mut self.lanes[id];
+            lane.pace.refill(now);
+            lane.take_while(|_, size| room.take(size), taken);
+            lane.pause(now);
+            self.attach(id);
+        }
+    }
+}
+
+/// What a request has room for.
+struct Room {
+    entries: usize,
+    bytes: usize,
+    /// Nothing was taken.
+    is_whole: bool,
+}
+
+impl Room {
+    /// Takes the room for an entry, if it fits. The first one always does.
+    fn take(&mut self, size: usize) -> bool {
+        let fits = self.is_whole || (self.entries > 0 && size <= self.bytes);
+        if fits {
+            self.entries = self.entries.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+            self.is_whole = false;
+        }
+        fits
+    }
+}

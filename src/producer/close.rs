@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::intake::{Intake, Phase};
+use super::intake::Intake;
+use super::queue::Phase;
 use super::status::{End, Status};
 use crate::record::{AttemptError, Undelivered};
 

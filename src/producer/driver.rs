@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tower::{BoxError, Service};
 use tracing::warn;
 
-use super::intake::{Intake, Message, Phase};
+use super::intake::Intake;
+use super::queue::{Message, Phase};
 use super::status::{End, Status};
 use crate::error::SinkError;
 use crate::record::{AttemptError, Undelivered};

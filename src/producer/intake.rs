@@ -2,20 +2,20 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use futures::future::{Either, join, select};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
+use super::queue::{Message, Phase, Queue, Waiting, wake};
 use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
 use crate::pipeline::unless_it_panics;
-use crate::record::{Reason, Record, Undelivered};
+use crate::record::Record;
 use crate::stream::StreamId;
-use crate::summary::Totals;
 
 /// What the clones of a producer share with their driver.
 ///
@@ -44,53 +44,8 @@ pub(super) struct Intake {
     queue: Mutex<Queue>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    pub(super) phase: Phase,
-    /// How it ended, once it is over.
-    pub(super) end: Option<End>,
-    pub(super) messages: Vec<Message>,
-    /// The driver, while it sleeps.
-    pub(super) driver: Option<Waker>,
-    /// Clones that can still send.
-    pub(super) producers: usize,
-    /// Callers that stand in line for room, or have got it and not looked.
-    waiting: usize,
-    /// The most bytes that one of them has asked for.
-    waiting_for: usize,
-    /// The bytes that a caller asked for who found no room and did not wait, since the driver's latest
-    /// turn.
-    turned_away: Option<usize>,
-    /// The driver is at work: what it has settled is not told yet.
-    pub(super) busy: bool,
-    /// What is not settled is to be handed back.
-    pub(super) give_up: bool,
-    pub(super) totals: Totals,
-    /// Records that were not delivered, until someone takes them.
-    pub(super) undelivered: Vec<Undelivered>,
-    /// How many were left at the end, taken or not, and why the latest of them was.
-    pub(super) left: Option<(usize, Reason)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Phase {
-    #[default]
-    Open,
-    /// No more records; the driver settles those that it has.
-    Draining,
-    /// The driver has ended.
-    Over,
-}
-
-#[derive(Debug)]
-pub(super) enum Message {
-    /// An accepted record, with the bytes that were taken for it from the semaphore.
-    Record { record: Record, charge: usize, accepted_at: Instant },
-    /// Answer when everything before this is settled.
-    Flush(oneshot::Sender<Result<(), SinkError>>),
-    /// Lay out the records that failed for good, then answer.
-    LayOutFailed(oneshot::Sender<()>),
-}
+/// What a flush that the driver answers waits for.
+pub(super) type Answer = oneshot::Receiver<Result<(), SinkError>>;
 
 /// Room for one record. Dropping it gives it back.
 #[derive(Debug)]
@@ -121,7 +76,7 @@ impl Intake {
             max_records,
             max_bytes,
             status: watch::Sender::new(Status::Open),
-            queue: Mutex::new(Queue { producers: 1, ..Queue::default() }),
+            queue: Mutex::new(Queue::new()),
         }
     }
 
@@ -441,47 +396,5 @@ impl Intake {
         if last {
             self.close(End::Closed);
         }
-    }
-}
-
-pub(super) type Answer = oneshot::Receiver<Result<(), SinkError>>;
-
-/// Wakes the driver, outside of the lock.
-fn wake(mut queue: MutexGuard<'_, Queue>) {
-    let driver = queue.driver.take();
-    drop(queue);
-    if let Some(driver) = driver {
-        driver.wake();
-    }
-}
-
-impl Queue {
-    /// The most bytes that somebody wants who waits for room, or was turned away.
-    pub(super) fn take_wanted(&mut self) -> Option<usize> {
-        let waiting = (self.waiting > 0).then_some(self.waiting_for);
-        self.turned_away.take().max(waiting)
-    }
-}
-
-/// A caller that waits for room, for as long as this lives.
-struct Waiting<'a>(&'a Intake);
-
-impl<'a> Waiting<'a> {
-    fn begin(intake: &'a Intake, bytes: usize) -> Self {
-        let mut queue = intake.queue();
-        let more = queue.waiting == 0 || bytes > queue.waiting_for;
-        queue.waiting_for = if queue.waiting == 0 { bytes } else { bytes.max(queue.waiting_for) };
-        queue.waiting += 1;
-        // For less than others wait for, the driver has looked already.
-        if more {
-            wake(queue);
-        }
-        Self(intake)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.queue().waiting -= 1;
     }
 }

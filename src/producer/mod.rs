@@ -3,6 +3,7 @@
 mod close;
 mod driver;
 mod intake;
+mod queue;
 mod sink;
 mod status;
 

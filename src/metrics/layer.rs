@@ -2,7 +2,7 @@ use tower::Layer;
 
 use super::{Metrics, names};
 
-/// Layer that applies [`Metrics`].
+/// Layer that applies [`Metrics`]. Needs the feature `metrics`, which is on by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MetricsLayer;
 

@@ -3,7 +3,7 @@
 //! Two sources: each [`KinesisSink`](crate::KinesisSink) measures its records by itself, see
 //! [`SinkBuilder::with_metrics`](crate::SinkBuilder::with_metrics); [`MetricsLayer`] measures each request,
 //! where it stands in the stack. The stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes has
-//! it. Without a recorder installed by the application nothing is kept, and little is spent.
+//! it. Needs the feature `metrics`, which is on by default. Without a recorder installed by the application nothing is kept, and little is spent.
 //!
 //! # Example
 //!

@@ -7,7 +7,7 @@ use super::ResponseFuture;
 use super::names::{KINESIS_RECORDS_PER_PUT_RECORDS_REQUEST, PUT_RECORDS_REQUESTS, STREAM};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 
-/// Counts and times each request. See the [module](super).
+/// Counts and times each request. See the [module](super). Needs the feature `metrics`, which is on by default.
 #[derive(Debug, Clone)]
 pub struct Metrics<S> {
     inner: S,

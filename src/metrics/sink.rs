@@ -138,7 +138,10 @@ impl Records {
 
 impl Requests {
     fn new(stream: &str) -> Self {
-        let cut = |reason: CutReason| counter!(PUT_RECORDS_REQUESTS_CUT, STREAM => own(stream), REASON => reason.word());
+        let cut = |reason: CutReason| {
+            let labels = [(STREAM, own(stream)), (REASON, reason.word().to_owned())];
+            counter!(PUT_RECORDS_REQUESTS_CUT, &labels)
+        };
         Self {
             data_put: counter!(KINESIS_RECORDS_DATA_PUT, STREAM => own(stream)),
             cut: CutReason::ALL.map(cut),

@@ -18,8 +18,8 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 
 /// The `tower::Service` at the bottom of every stack: one call of the SDK's PutRecords per request.
 ///
-/// It derives a client of its own from the given one: same credentials, endpoint, region, HTTP client
-/// and interceptors, but with the SDK's retries off, since they would run below every layer, unseen by
+/// It derives a client of its own from the given one: same credentials, endpoint, region and
+/// interceptors, and the HTTP client that its configuration names, if it names one; but with the SDK's retries off, since they would run below every layer, unseen by
 /// metrics and unaware of partial failures. Always ready; how many calls run at once is decided above
 /// it.
 ///

@@ -44,8 +44,9 @@ async fn the_tables_have_what_is_told_and_nothing_else() {
 
 #[test]
 fn every_name_is_a_constant_called_like_it() {
-    let constants = CONSTANTS.split("pub const ").filter_map(|constant| {
-        let (name, value) = constant.split_once(": &str =")?;
+    let constants = CONSTANTS.split(';').filter_map(|constant| {
+        let (name, value) = constant.split_once(" =")?;
+        let name = name.split_whitespace().last()?;
         let value = value.split('"').nth(1)?.strip_prefix("kinesis_sink_")?;
         assert_eq!(name.to_lowercase(), value);
         Some(value.to_owned())

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
-use super::queue::{Message, Phase, Queue, Waiting, wake};
+use super::queue::{Message, Phase, Queue, wake};
 use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
@@ -52,6 +52,25 @@ pub(super) type Answer = oneshot::Receiver<Result<(), SinkError>>;
 pub(super) struct Room {
     record: OwnedSemaphorePermit,
     bytes: OwnedSemaphorePermit,
+}
+
+/// A caller that waits for room, for as long as this lives.
+struct Waiting<'a>(&'a Intake);
+
+impl<'a> Waiting<'a> {
+    fn begin(intake: &'a Intake, bytes: usize) -> Self {
+        let mut queue = intake.queue();
+        if queue.begin_waiting(bytes) {
+            wake(queue);
+        }
+        Self(intake)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.queue().end_waiting();
+    }
 }
 
 impl Intake {

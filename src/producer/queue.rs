@@ -6,7 +6,6 @@ use std::task::Waker;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::intake::Intake;
 use super::status::End;
 use crate::error::SinkError;
 use crate::record::{Reason, Record, Undelivered};
@@ -80,27 +79,18 @@ impl Queue {
         let waiting = (self.waiting > 0).then_some(self.waiting_for);
         self.turned_away.take().max(waiting)
     }
-}
 
-/// A caller that waits for room, for as long as this lives.
-pub(super) struct Waiting<'a>(&'a Intake);
-
-impl<'a> Waiting<'a> {
-    pub(super) fn begin(intake: &'a Intake, bytes: usize) -> Self {
-        let mut queue = intake.queue();
-        let more = queue.waiting == 0 || bytes > queue.waiting_for;
-        queue.waiting_for = if queue.waiting == 0 { bytes } else { bytes.max(queue.waiting_for) };
-        queue.waiting += 1;
-        // For less than others wait for, the driver has looked already.
-        if more {
-            wake(queue);
-        }
-        Self(intake)
+    /// Notes a caller that stands in line for room. True if the driver has to look: for less than others
+    /// wait for, it has looked already.
+    pub(super) fn begin_waiting(&mut self, bytes: usize) -> bool {
+        let first = self.waiting == 0;
+        let more = first || bytes > self.waiting_for;
+        self.waiting_for = if first { bytes } else { bytes.max(self.waiting_for) };
+        self.waiting += 1;
+        more
     }
-}
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.queue().waiting -= 1;
+    pub(super) fn end_waiting(&mut self) {
+        self.waiting -= 1;
     }
 }

@@ -115,6 +115,12 @@ impl Pending {
         now.saturating_duration_since(self.accepted_at)
     }
 
+    /// Whether no request has carried it. One that was no fault of its own counts as no attempt, but left its
+    /// error.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.attempts == 0 && self.last_error.is_none()
+    }
+
     /// Attempts beyond the first.
     pub(crate) fn retries(&self) -> u32 {
         self.attempts.saturating_sub(1)

@@ -83,7 +83,7 @@ impl Samples {
         self.records_per_request.push(count(units.iter().map(Unit::len).sum()));
         for unit in units {
             self.records_per_entry.push(count(unit.len()));
-            for pending in unit.members().iter().filter(|pending| pending.attempts == 0) {
+            for pending in unit.members().iter().filter(|pending| pending.is_unsent()) {
                 self.buffering.push(pending, now);
             }
         }

@@ -3,6 +3,7 @@
 #![cfg(feature = "metrics")]
 
 mod documented;
+mod identity;
 mod recorded;
 #[path = "../scripted/mod.rs"]
 mod scripted;

@@ -1,0 +1,131 @@
+//! What must be true of the numbers, whatever happens to records.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::SinkExt;
+use kinesis_sink::sim::{Faults, SimStream};
+use kinesis_sink::{Aggregation, KinesisSink, Linger, Ordering, Record, SinkBuilder, Undelivered};
+use tokio::time::{sleep, timeout};
+
+use crate::recorded::Recorded;
+
+const SINKS: u64 = 200;
+const FAILURES: [&str; 4] = ["rejected", "attempts_exhausted", "deadline_exceeded", "refused"];
+
+fn faults(rng: &mut Rng) -> Faults {
+    let mut faults = Faults::default().with_throttles(0.1).with_internal_failures(0.1);
+    for (code, status) in [
+        ("ValidationException", 400),
+        ("ExpiredTokenException", 400),
+        ("AccessDeniedException", 400),
+        ("LimitExceededException", 400),
+        ("InternalFailure", 500),
+    ] {
+        faults = faults.with_request_errors(0.1 * f64::from(rng.u8(..2)), code, status);
+    }
+    faults.with_lost_requests(0.05).with_lost_answers(0.05)
+}
+
+fn drawn(rng: &mut Rng, stream: &SimStream) -> SinkBuilder {
+    let mut builder = KinesisSink::builder()
+        .with_seed(rng.u64(..))
+        .with_max_in_flight(rng.usize(1..4))
+        .with_buffer_records(rng.usize(50..500))
+        .with_linger(Linger::SelfClocked(Duration::from_millis(rng.u64(1..200))))
+        .with_list_shards(stream.clone());
+    if rng.bool() {
+        builder =
+            builder.with_aggregation([Aggregation::PerKey, Aggregation::PerShard][rng.usize(..2)]);
+    }
+    if rng.bool() {
+        builder = builder.with_ordering(Ordering::PerKey);
+    }
+    if rng.bool() {
+        builder = builder.with_max_attempts(rng.u32(1..4));
+    }
+    if rng.bool() {
+        builder = builder.with_deadline(Duration::from_millis(rng.u64(1..5_000)));
+    }
+    if rng.bool() {
+        builder = builder.with_dead_letters(|lost: Undelivered| drop(lost));
+    }
+    builder
+}
+
+fn record(rng: &mut Rng) -> Record {
+    Record::from((rng.u8(..20).to_string(), vec![0; rng.usize(1..2_000)]))
+}
+
+fn failed(recorder: &Recorded, reason: &str) -> u64 {
+    recorder.counter_of("user_records_failed", &[("reason", reason)])
+}
+
+/// What the numbers say of each other.
+fn check(recorder: &Recorded) {
+    let received = recorder.counter("user_records_received");
+    let [put, taken_back] =
+        ["user_records_put", "user_records_taken_back"].map(|name| recorder.counter(name));
+    let failed: u64 = FAILURES.into_iter().map(|reason| failed(recorder, reason)).sum();
+    let pending = recorder.gauge("user_records_pending");
+    assert_eq!(received, put + failed + taken_back + pending as u64);
+
+    let times = |name| recorder.histogram(name).values().sum::<usize>() as u64;
+    assert_eq!(times("delivery_time"), put);
+    assert_eq!(times("retries_per_record"), put + failed);
+    let buffered = times("buffering_time");
+    assert!((put..=received).contains(&buffered), "{buffered} times, {received} records");
+}
+
+async fn use_a_sink(rng: &mut Rng, recorder: &Recorded) {
+    let stream =
+        SimStream::builder().with_shards(2).with_faults(faults(rng)).with_seed(rng.u64(..));
+    let stream = stream.build().unwrap();
+    let mut sink = drawn(rng, &stream).build_with(stream.service(), "example").unwrap();
+    for _ in 0..rng.usize(1..8) {
+        for _ in 0..rng.usize(..200) {
+            let fed = timeout(Duration::from_secs(5), sink.feed(record(rng))).await;
+            if !matches!(fed, Ok(Ok(()))) {
+                break;
+            }
+        }
+        let _ = timeout(Duration::from_millis(rng.u64(..5_000)), sink.flush()).await;
+        match rng.u8(..10) {
+            0 => drop(sink.take_undelivered()),
+            1 => drop(sink.take_failed()),
+            2 => drop(stream.split(stream.shards()[0].id())),
+            _ => {}
+        }
+        let _ = timeout(Duration::from_millis(1), sink.flush()).await;
+    }
+    if rng.bool() {
+        let _ = timeout(Duration::from_secs(60), sink.close()).await;
+        check(recorder);
+    }
+    if rng.bool() {
+        let _ = sink.spawn().close_within(Duration::from_secs(rng.u64(..60))).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_number_agrees_with_the_others_whatever_happens() {
+    let mut seen: BTreeMap<_, u64> = BTreeMap::new();
+    for seed in 0..SINKS {
+        println!("seed {seed}");
+        let recorder = Recorded::install();
+        use_a_sink(&mut Rng::with_seed(seed), &recorder).await;
+        // A driver ends, and its sink with it.
+        sleep(Duration::from_secs(1)).await;
+        check(&recorder);
+        assert_eq!(recorder.gauge("user_records_pending"), 0.0);
+        assert_eq!(recorder.gauge("buffered_bytes"), 0.0);
+        for reason in FAILURES {
+            *seen.entry(reason).or_default() += failed(&recorder, reason);
+        }
+        *seen.entry("taken back").or_default() += recorder.counter("user_records_taken_back");
+        let split = recorder.counter_of("put_records_requests_cut", &[("reason", "split")]);
+        *seen.entry("split").or_default() += split;
+    }
+    assert!(seen.values().all(|times| *times > 0), "{seen:?}");
+}

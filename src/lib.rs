@@ -107,7 +107,7 @@
 //! |---|---|---|
 //! | `config` | yes | `KinesisSink::from_env`, through `aws-config` with its one TLS stack |
 //! | `json` | yes | `Record::json`, through `serde_json` |
-//! | `metrics` | yes | the module `metrics` with `MetricsLayer`, for any recorder of the `metrics` facade |
+//! | `metrics` | yes | the module `metrics`: what sinks and `MetricsLayer` measure, for any recorder of the `metrics` facade |
 //! | `cbor` | no | Kinesis CBOR: `PutRecords::with_cbor`, and `KinesisCbor` for every operation of a `Client` |
 //! | `serde` | no | settings in a configuration file: `SinkSettings` |
 //! | `sim` | no | the module `sim`: a simulated stream for tests, as a service and behind a real `Client` |

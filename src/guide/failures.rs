@@ -76,7 +76,7 @@
 //!
 //! | class | the sink | you |
 //! |---|---|---|
-//! | `Throttled` | sends again, slows that shard down | look at the [pace](super::pacing), or at the number of shards |
+//! | `Throttled` | sends again, more slowly: to the shard of an entry, or all requests after one of them | look at the [pace](super::pacing), or at the number of shards |
 //! | `OutcomeUnknown` | sends again; the records may be there twice | expect duplicates |
 //! | `NotSent` | sends again, counts no attempt | |
 //! | `Credentials` | sends again five times in a row, since credentials refresh; then as `Fatal` | see to the credentials |

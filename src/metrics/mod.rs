@@ -71,7 +71,7 @@
 //! | `kinesis_sink_all_errors` | counter | Kinesis records | | entries that failed, and all of a failed request |
 //! | `kinesis_sink_errors_by_code` | counter | Kinesis records | `code` | the same |
 //!
-//! At every moment received is the sum of put, failed, taken back and pending.
+//! Received is the sum of put, failed, taken back and pending, each time that a sink has told them all.
 //!
 //! # When they are told
 //!

@@ -81,7 +81,7 @@
 //! accepted within 0.1 ms of each other count as equally old.
 //!
 //! Several sinks to one stream share the metrics: counters, `pending` and `buffered_bytes` add up. The age and the
-//! paces are those of the sink that told them last.
+//! paces are those of the sink that told them last. The pace of a shard that was closed stays as it was.
 //!
 //! # Labels
 //!

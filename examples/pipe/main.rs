@@ -26,6 +26,7 @@ mod progress;
 #[path = "../kinesis/remote.rs"]
 mod remote;
 mod report;
+mod say;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -46,11 +47,14 @@ use self::interrupts::Interrupts;
 use self::key::Reader;
 use self::progress::Progress;
 use self::report::Report;
+use self::say::say;
 
 fn main() -> ExitCode {
     let arguments = Arguments::read();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // It would panic where nobody reads standard error any more.
+        .log_internal_errors(false)
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
             // An outage is worth a line even when nobody asked for logs.
             EnvFilter::new("kinesis_sink=warn")
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
     // After an interruption a read of standard input is still under way, and may be for ever.
     runtime.shutdown_background();
     ended.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        say(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }
@@ -76,7 +80,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // Kept to the end: dropping the server ends it.
     let server = Embedded::start(4, arguments.throttled).await?;
     if !arguments.quiet {
-        eprintln!("embedded Kinesis server at {}, stream {STREAM}", server.endpoint());
+        say(format_args!("embedded Kinesis server at {}, stream {STREAM}", server.endpoint()));
     }
     let mut forward = forward(arguments, server.client().clone(), STREAM, dead_letters)?;
     forward.tally = Some(Tally::default());
@@ -90,7 +94,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             "{want} records were sent, the embedded stream has {have}, or others"
         );
         if !arguments.quiet {
-            eprintln!("{} records read back from the embedded stream", found.records);
+            say(format_args!("{} records read back from the embedded stream", found.records));
         }
     }
     Ok(report.exit_status().into())
@@ -122,15 +126,15 @@ fn forward(
 /// Sends everything, and says what came of it.
 async fn send(arguments: &Arguments, forward: &mut Forward) -> Report {
     if std::io::stdin().is_terminal() && !arguments.quiet {
-        eprintln!("reading from the terminal; Ctrl-D ends it");
+        say("reading from the terminal; Ctrl-D ends it");
     }
     let report = forward.run().await;
     if !arguments.quiet {
-        eprintln!("{}", report.summary());
+        say(report.summary());
     }
     let file = arguments.dead_letter.as_deref().unwrap_or(Path::new(""));
     for trouble in report.troubles(forward.reader.unit(), file) {
-        eprintln!("{trouble}");
+        say(trouble);
     }
     report
 }

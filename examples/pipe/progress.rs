@@ -7,6 +7,7 @@ use kinesis_sink::KinesisSink;
 
 use crate::interrupts::Interrupt;
 use crate::report::Counts;
+use crate::say::say;
 
 const TEMPLATE: &str =
     "{elapsed_precise} {spinner} {binary_bytes} read, {binary_bytes_per_sec}; {msg}";
@@ -45,8 +46,8 @@ impl Progress {
     /// Says what happens now, and what the next signal does.
     pub fn say_draining(&self, interrupt: Interrupt) {
         if !self.quiet {
-            let say = || eprintln!("{interrupt}: sending what was read; once more gives it up");
-            self.bar.suspend(say);
+            let next = format_args!("{interrupt}: sending what was read; once more gives it up");
+            self.bar.suspend(|| say(next));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::server::{Fate, Server};
 use super::{LONGEST, Letters, Pipe};
 
-fn until(what: impl Fn() -> bool) {
+fn until(mut what: impl FnMut() -> bool) {
     let latest = Instant::now() + LONGEST;
     while !what() {
         assert!(Instant::now() < latest, "it does not come");
@@ -132,4 +132,26 @@ fn a_source_that_pauses_has_its_records_sent_meanwhile() {
     }
     drop(input);
     pipe.ended().expect(0, &["3 records delivered"]);
+}
+
+/// As with `pipe 2>&1 | tee log`, where Ctrl-C ends `tee`, too.
+#[test]
+fn what_was_read_is_sent_even_if_nobody_reads_standard_error_any_more() {
+    for answered in [true, false] {
+        let server = Server::start(move |entry| match answered || entry.data == b"one" {
+            true => Fate::Taken,
+            false => Fate::Fails("InternalFailure"),
+        });
+        let mut pipe = Pipe::to(&server.endpoint, &["--max-attempts", "8"]);
+        let mut input = pipe.input();
+        input.write_all(b"one\n").unwrap();
+        until(|| server.taken().len() == 1);
+        drop(pipe.0.stderr.take());
+        input.write_all(b"two\n").unwrap();
+        until(|| server.asked() > 1);
+        pipe.signal("-TERM");
+        until(|| pipe.0.try_wait().unwrap().is_some());
+        assert_eq!(pipe.0.wait().unwrap().code(), Some(143));
+        assert_eq!(server.taken().len(), if answered { 2 } else { 1 });
+    }
 }

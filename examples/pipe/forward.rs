@@ -55,7 +55,12 @@ impl Forward {
         let left = self.give_up();
         self.progress.end();
         if let Some(error) = self.dead_letters.as_ref().and_then(DeadLetters::take_error) {
-            stop = Stop::Error(anyhow!(error).context("the dead-letter file cannot be written"));
+            let error = anyhow!(error).context("the dead-letter file cannot be written");
+            stop = Stop::Error(match stop {
+                // It is in no file, and counted nowhere else.
+                Stop::BadInput(why) => error.context(why),
+                _ => error,
+            });
         }
         let dead_letters = self.dead_letters.as_ref().map_or(0, DeadLetters::written);
         let (totals, took) = (*self.sink.totals(), began.elapsed());

@@ -142,6 +142,9 @@ fn a_file_that_cannot_be_written_loses_no_record_unseen() {
     ];
     let ended = pipe.fed("one\nbad\n").expect(1, &said);
     assert!(!ended.said.contains("written to /dev/full"), "{}", ended.said);
+    let pipe = Pipe::to(&server.endpoint, &["--format", "ndjson", "--dead-letter", "/dev/full"]);
+    let said = ["error: line 2: it is not JSON", "the dead-letter file cannot be written: "];
+    pipe.fed("1\ntwo\n3\n").expect(1, &said);
 }
 
 #[cfg(unix)]

@@ -130,7 +130,7 @@ Bad input and records that fail:
   where reason is bad_input (never sent), rejected, attempts_exhausted, deadline_exceeded or taken_back (left
   when it ended); code is the service's; partition_key is null if it was random; data is text, or in its
   place data_base64 where it is not UTF-8. Neither is there of a line with more than 10485760 bytes.
-  To send them again: jq -r .data FILE | pipe ..
+  To send those that are text again: jq -r '.data // empty' FILE | pipe ..
 
 Exit status:
   0    everything was delivered

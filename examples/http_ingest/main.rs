@@ -12,6 +12,8 @@ mod answer;
 mod clients;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
+#[path = "../kinesis/interrupted.rs"]
+mod interrupted;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
 #[path = "../kinesis/remote.rs"]
@@ -19,7 +21,9 @@ mod remote;
 #[path = "../kinesis/target.rs"]
 mod target;
 
+use std::future::{IntoFuture, pending};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,14 +37,17 @@ use axum::routing::{get, post};
 use clap::Parser;
 use kinesis_sink::{FatalPolicy, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
+use self::interrupted::interrupted;
 use self::remote::Remote;
 use self::target::{Target, check};
 
 /// Takes events over HTTP into a Kinesis stream.
 ///
-/// With --listen it serves until Ctrl-C, then answers the requests that it has, drains what it accepted, and
-/// says what became of it. Without, clients of its own send to it; what was acknowledged is read back in the
+/// With --listen it serves until Ctrl-C or SIGTERM, then answers the requests that it has, drains what it
+/// accepted, and says what became of it. Without, clients of its own send to it; what was acknowledged is read back in the
 /// end and compared.
 ///
 /// Exit status: 0 if every accepted event was delivered (and found, where the stream was read back), else 1.
@@ -54,6 +61,11 @@ struct Arguments {
     /// Events that are held at most before clients are told to come back later
     #[arg(long, value_name = "N", default_value_t = 200)]
     buffer: usize,
+
+    /// How long it waits in the end for requests under way, and then for what was accepted. Together that
+    /// should be less than what its manager waits before it kills: 30 seconds in Kubernetes
+    #[arg(long, value_name = "SECONDS", default_value_t = 12)]
+    patience: u64,
 
     /// Events that its own clients send
     #[arg(long, value_name = "N", default_value_t = 2_000, conflicts_with = "listen")]
@@ -80,27 +92,28 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = Target::open(&arguments.remote, 1).await?;
-    let mut read_back = target.read_back().await?;
     let producer = target.sink(builder(arguments.buffer))?.spawn();
 
     let address = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind(address).await.with_context(|| format!("at {address}"))?;
     let address = listener.local_addr()?;
     println!("listening at http://{address}");
+    let patience = Duration::from_secs(arguments.patience);
     if arguments.listen.is_some() {
         let interrupted = async {
-            // Without a handler for Ctrl-C nobody can wait for it.
-            let _ = tokio::signal::ctrl_c().await;
+            // Without a handler for signals nobody can wait for them.
+            let _ = interrupted().await;
         };
-        return serve(listener, &producer, interrupted).await;
+        return serve(listener, &producer, interrupted, patience).await;
     }
-    let (acknowledged, stop) = tokio::sync::oneshot::channel();
+    let mut read_back = target.read_back().await?;
+    let (acknowledged, stop) = oneshot::channel();
     let clients = tokio::spawn(async move {
         let events = clients::run(address, arguments.events).await;
         let _ = acknowledged.send(());
         events
     });
-    serve(listener, &producer, async { stop.await.unwrap_or(()) }).await?;
+    serve(listener, &producer, async { stop.await.unwrap_or(()) }, patience).await?;
     clients.await??.into_iter().for_each(|event| read_back.expect(event));
     check(read_back).await
 }
@@ -119,6 +132,7 @@ async fn serve(
     listener: TcpListener,
     producer: &Producer,
     stop: impl Future<Output = ()> + Send + 'static,
+    patience: Duration,
 ) -> anyhow::Result<()> {
     let app = Router::new()
         .route("/events/{key}", post(put_event))
@@ -126,15 +140,36 @@ async fn serve(
         // A larger event could not be sent. This one is answered with 413 before it is read.
         .layer(DefaultBodyLimit::max(producer.limits().record_bytes()))
         .with_state(producer.clone());
-    // Ready once the requests under way are answered, those that wait for their delivery included.
-    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
-    let closed = producer.close_within(Duration::from_secs(30)).await;
+    let (stopping, stopped) = oneshot::channel();
+    let stop = async {
+        stop.await;
+        let _ = stopping.send(());
+    };
+    let out_of_patience = async {
+        match stopped.await {
+            Ok(()) => sleep(patience).await,
+            Err(_) => pending().await,
+        }
+    };
+    // Ready once the requests under way are answered. One that waits for its delivery, or whose body does not
+    // come, must not keep what was accepted from being drained.
+    let mut serving = pin!(axum::serve(listener, app).with_graceful_shutdown(stop).into_future());
+    let served = tokio::select! {
+        served = &mut serving => Some(served),
+        () = out_of_patience => None,
+    };
+    let closed = producer.close_within(patience).await;
+    if served.is_none() {
+        // Those that still wait hear now that their event was not delivered.
+        let _ = timeout(Duration::from_secs(1), serving).await;
+    }
     let totals = producer.totals();
     println!(
         "{} events accepted, {} delivered in {} requests, {} failed",
         totals.accepted, totals.delivered, totals.requests, totals.failed
     );
     closed?;
+    served.transpose()?;
     anyhow::ensure!(totals.failed == 0, "{} events were not delivered", totals.failed);
     Ok(())
 }

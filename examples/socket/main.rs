@@ -6,6 +6,8 @@
 mod connection;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
+#[path = "../kinesis/interrupted.rs"]
+mod interrupted;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
 #[path = "../kinesis/remote.rs"]
@@ -25,16 +27,17 @@ use kinesis_sink::{KinesisSink, Producer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use self::interrupted::interrupted;
 use self::remote::Remote;
 use self::target::{Target, check};
 
 /// Forwards the lines of TCP connections into a Kinesis stream.
 ///
-/// With --listen it serves until Ctrl-C, then drains what it accepted, and says what became of it. Without,
-/// senders of its own connect to it; the stream is read back in the end and compared. To try it by hand:
-/// `cargo run --example socket -- --listen 127.0.0.1:9000`, and `seq 1000 | nc -N 127.0.0.1 9000`.
+/// With --listen it serves until Ctrl-C or SIGTERM, then drains what it accepted, and says what became of it.
+/// Without, senders of its own connect to it; the stream is read back in the end and compared. To try it by
+/// hand: `cargo run --example socket -- --listen 127.0.0.1:9000`, and `seq 1000 | nc -N 127.0.0.1 9000`.
 ///
 /// Exit status: 0 if every accepted line was delivered (and found, where the stream was read back), else 1.
 #[derive(Debug, Parser)]
@@ -73,7 +76,6 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = Target::open(&arguments.remote, 4).await?;
-    let mut read_back = target.read_back().await?;
     let builder = KinesisSink::builder().with_buffer_records(arguments.buffer);
     let producer = target.sink(builder)?.spawn();
 
@@ -82,8 +84,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     println!("listening at {address}");
     if arguments.listen.is_some() {
-        return serve(listener, producer, tokio::signal::ctrl_c()).await.map(drop);
+        return serve(listener, producer, interrupted()).await.map(drop);
     }
+    let mut read_back = target.read_back().await?;
     let senders = senders::run(address, arguments.lines);
     serve(listener, producer, senders).await?.into_iter().for_each(|line| read_back.expect(line));
     check(read_back).await
@@ -102,13 +105,17 @@ where
     let mut stop = pin!(stop);
     let stopped = loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let (connection, _) = accepted?;
-                connections.spawn(serve_one(connection, producer.clone()));
-            }
+            accepted = listener.accept() => match accepted {
+                Ok((connection, _)) => _ = connections.spawn(serve_one(connection, producer.clone())),
+                // Too many open files, or a sender that is gone already: the others go on.
+                Err(error) => {
+                    eprintln!("a connection cannot be accepted: {error}");
+                    sleep(Duration::from_millis(500)).await;
+                }
+            },
             // Those that have ended need not be remembered.
             Some(_) = connections.join_next() => {}
-            stopped = &mut stop => break stopped?,
+            stopped = &mut stop => break stopped,
         }
     };
     // First the records, which ends the connections that are still there, then their last words.
@@ -117,7 +124,7 @@ where
     let totals = producer.totals();
     println!("{} lines delivered in {} requests", totals.delivered, totals.requests);
     closed?;
-    Ok(stopped)
+    Ok(stopped?)
 }
 
 async fn serve_one(mut connection: TcpStream, producer: Producer) {

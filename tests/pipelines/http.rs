@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use super::embedded::Embedded;
 use super::held::Held;
-use super::served::{Served, blocking};
+use super::served::{Served, blocking, send};
 
 fn request(server: SocketAddr, line: &str, body: &[u8]) -> TcpStream {
     let mut connection = TcpStream::connect(server).unwrap();
@@ -87,4 +87,19 @@ async fn a_slow_stream_is_a_503_and_the_end_waits_for_what_was_accepted() {
     let (waited, last) = last.await;
     assert!(last.starts_with("3 events accepted, 3 delivered in "), "{last}");
     assert!(waited == 201 || waited == 503, "{waited}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_waits_for_ever_does_not_hold_the_end_up() {
+    let kinesis = Held::start().await;
+    blocking(move || {
+        let mut served =
+            Served::start("http_ingest", &["--buffer", "1", "--patience", "1"], &kinesis.server);
+        let waiting = request(served.address, "POST /events/first?wait", b"waiting");
+        while !asked(served.address, "GET /health", b"").contains(r#""accepted":1"#) {}
+        send(&served.process, "-TERM");
+        assert_eq!(status(&answer(waiting)), 502);
+        assert_eq!(served.process.wait().unwrap().code(), Some(1));
+    })
+    .await;
 }

@@ -9,7 +9,7 @@ use super::programs;
 
 /// Killed, if need be, when the test ends.
 pub struct Served {
-    process: Child,
+    pub process: Child,
     output: Lines<BufReader<ChildStdout>>,
     pub address: SocketAddr,
 }

@@ -2,6 +2,8 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::server::{Fate, Server};
@@ -15,15 +17,15 @@ fn until(mut what: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until the program says this.
-fn hear(pipe: &mut Pipe, said: &str) -> String {
+/// Waits until the program says this, and calls `then`. Returns what else it says to its end.
+fn hear(pipe: &mut Pipe, said: &str, then: impl FnOnce()) -> String {
     let mut errors = BufReader::new(pipe.0.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains(said) {
         line.clear();
         assert!(errors.read_line(&mut line).unwrap() > 0, "it ended without {said}");
     }
-    // What it says from here on, in the end.
+    then();
     let mut rest = String::new();
     errors.read_to_string(&mut rest).unwrap();
     rest
@@ -32,20 +34,26 @@ fn hear(pipe: &mut Pipe, said: &str) -> String {
 #[test]
 fn the_first_signal_ends_reading_and_sends_what_was_read() {
     for (signal, word, status) in [("-INT", "interrupted", 130), ("-TERM", "terminated", 143)] {
-        let server = Server::that_takes_all();
+        let takes = Arc::new(AtomicBool::new(false));
+        let server = Server::start({
+            let takes = takes.clone();
+            move |_| match takes.load(Ordering::Relaxed) {
+                true => Fate::Taken,
+                false => Fate::Fails("InternalFailure"),
+            }
+        });
         let mut pipe = Pipe::to(&server.endpoint, &[]);
         // Kept open to the end: nothing but the signal ends it.
         let mut input = pipe.input();
         input.write_all(b"one\ntwo\n").unwrap();
-        until(|| server.taken().len() == 2);
+        until(|| server.asked() > 0);
         pipe.signal(signal);
-        let said = [
-            &format!("{word}: sending what was read; once more gives it up"),
-            "2 records delivered",
-            "reading stopped after 2 lines",
-        ];
-        let ended = pipe.ended().expect(status, &said);
-        assert!(!ended.said.contains("not delivered"), "{}", ended.said);
+        let draining = format!("{word}: sending what was read; once more gives it up");
+        let said = hear(&mut pipe, &draining, || takes.store(true, Ordering::Relaxed));
+        assert_eq!(pipe.0.wait().unwrap().code(), Some(status), "{said}");
+        assert!(said.contains("2 records delivered"), "{said}");
+        assert!(said.contains("reading stopped after 2 lines"), "{said}");
+        assert!(!said.contains("not delivered"), "{said}");
     }
 }
 
@@ -78,7 +86,7 @@ fn the_second_signal_gives_up_and_says_what_was_left() {
             let ended = pipe.ended();
             (ended.status, ended.said)
         } else {
-            let said = hear(&mut pipe, "interrupted: sending what was read");
+            let said = hear(&mut pipe, "interrupted: sending what was read", || ());
             (pipe.0.wait().unwrap().code(), said)
         };
         signals.join().unwrap();
@@ -115,7 +123,7 @@ fn a_signal_after_the_end_of_the_input_is_the_first_one() {
             }
         }
     });
-    let said = hear(&mut pipe, "interrupted: sending what was read");
+    let said = hear(&mut pipe, "interrupted: sending what was read", || ());
     signals.join().unwrap();
     assert_eq!(pipe.0.wait().unwrap().code(), Some(130), "{said}");
     assert!(said.contains("1 records were read and not delivered, 1 of them may be"), "{said}");

@@ -103,3 +103,20 @@ async fn a_request_that_waits_for_ever_does_not_hold_the_end_up() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_is_drained_when_no_request_is_left() {
+    let kinesis = Held::start().await;
+    let last = blocking(move || {
+        let served = Served::start("http_ingest", &[], &kinesis.server);
+        for _ in 0..3 {
+            assert_eq!(status(&asked(served.address, "POST /events/key", b"accepted")), 202);
+        }
+        send(&served.process, "-TERM");
+        while TcpStream::connect(served.address).is_ok() {}
+        kinesis.release();
+        served.ended()
+    })
+    .await;
+    assert!(last.starts_with("3 events accepted, 3 delivered in "), "{last}");
+}

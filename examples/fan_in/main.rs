@@ -1,8 +1,10 @@
 //! Many tasks, one producer: sensors that each send a reading now and then, and want to know that it
-//! arrived. Ctrl-C stops them, drains what is under way, and reports.
+//! arrived. Ctrl-C or SIGTERM stops them, drains what is under way, and reports.
 
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
+#[path = "../kinesis/interrupted.rs"]
+mod interrupted;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
 #[path = "../kinesis/remote.rs"]
@@ -19,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
 use self::embedded::{Embedded, STREAM};
+use self::interrupted::interrupted;
 use self::read_back::{From, ReadBack};
 use self::remote::Remote;
 use self::sensor::Report;
@@ -94,7 +97,7 @@ async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Rep
     println!("{} sensors are sending; Ctrl-C ends it", arguments.sensors);
 
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => {
+        interrupted = interrupted() => {
             interrupted?;
             println!("interrupted, draining");
         }
@@ -107,7 +110,7 @@ async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Rep
     let stopped = join_all(sensors).await;
     let closed = tokio::select! {
         closed = producer.close_within(Duration::from_secs(arguments.drain)) => closed,
-        _ = tokio::signal::ctrl_c() => {
+        _ = interrupted() => {
             println!("interrupted again, giving up what is left");
             producer.close_within(Duration::ZERO).await
         }

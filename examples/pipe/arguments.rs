@@ -134,10 +134,10 @@ Bad input and records that fail:
 
 Exit status:
   0    everything was delivered
-  1    the stream takes nothing, standard input cannot be read, or another error
+  1    the stream takes nothing, standard input cannot be read, a setting is out of range, or another error
   2    the options are wrong
   3    some of the input was bad, or was not delivered
-  130  ended by Ctrl-C, 143 by SIGTERM, whatever came of the records
+  130  ended by Ctrl-C, 143 by SIGTERM, unless one of the errors of 1 came after it
 
 Examples:
   printf 'one\\ntwo\\n' | cargo run --example pipe

@@ -110,13 +110,6 @@ impl SinkMetrics {
     }
 }
 
-impl Drop for SinkMetrics {
-    fn drop(&mut self) {
-        move_gauge(&self.records.pending, self.pending, 0);
-        move_gauge(&self.records.buffered, self.buffered, 0);
-    }
-}
-
 impl Records {
     fn new(stream: &str) -> Self {
         let failed = |code| counter!(USER_RECORDS_FAILED, STREAM => own(stream), REASON => code);

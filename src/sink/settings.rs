@@ -20,7 +20,8 @@ use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 /// `with_aggregate_units` sets the same as `aggregate_bytes`. What is no data has to be set in code: `with_classify`, `with_dead_letters`, `with_list_shards`,
 /// `with_describe_stream`. So has `with_seed`, which is for tests.
 ///
-/// All of them, most with their defaults:
+/// All of them, most with their defaults, but for `metrics = "shard"` (or `"stream"`, `"off"`), which needs the
+/// feature `metrics`:
 ///
 /// ```
 /// use kinesis_sink::{KinesisSink, SinkSettings, StreamId};
@@ -51,7 +52,6 @@ use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 ///     deadline = "1h"                     # by default there is none
 ///     request_timeout = "10s"
 ///     fatal_policy = "stop"               # or "keep_trying"
-///     metrics = "shard"                   # or "stream", "off"; feature `metrics`
 ///
 ///     [sink.limits]
 ///     request_entries = 500

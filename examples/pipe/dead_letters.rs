@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use base64_simd::STANDARD;
 use bytes::Bytes;
-use kinesis_sink::{DeadLetter, PartitionKey, Reason, Record, Undelivered};
+use kinesis_sink::{DeadLetter, PartitionKey, Record, Undelivered};
 use serde::Serialize;
 
 use crate::key::Rejected;
@@ -57,19 +57,13 @@ impl<'a> Letter<'a> {
     }
 
     fn of_undelivered(undelivered: &'a Undelivered) -> Self {
-        let reason = match undelivered.reason() {
-            Reason::Rejected(_) => "rejected",
-            Reason::AttemptsExhausted { .. } => "attempts_exhausted",
-            Reason::DeadlineExceeded { .. } => "deadline_exceeded",
-            _ => "taken_back",
-        };
-        let (record, message) = (undelivered.record(), undelivered.reason().to_string());
+        let (record, reason) = (undelivered.record(), undelivered.reason());
         Self {
             code: undelivered.last_error().map(|error| error.code()),
             attempts: undelivered.attempts(),
             may_be_written: undelivered.may_be_written(),
             partition_key: key(record),
-            ..Self::new(reason, message, Some(record.data()))
+            ..Self::new(reason.code(), reason.to_string(), Some(record.data()))
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Two sources: each [`KinesisSink`](crate::KinesisSink) measures its records by itself, see
 //! [`SinkBuilder::with_metrics`](crate::SinkBuilder::with_metrics); [`MetricsLayer`] measures each request,
 //! where it stands in the stack. The stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes has
-//! it. Needs the feature `metrics`, which is on by default. Without a recorder installed by the application nothing is kept, and little is spent.
+//! it. Without a recorder installed by the application nothing is kept, and little is spent. Needs the feature
+//! `metrics`, which is on by default.
 //!
 //! # Example
 //!
@@ -36,8 +37,8 @@
 //!
 //! # The metrics
 //!
-//! The names are the KPL's in snake case, under the prefix `kinesis_sink_`; each has the label `stream`. As constants they
-//! are in [`names`]. A *record* is what the sink was given, a *Kinesis record* what the service counts:
+//! The names are the KPL's in snake case, under the prefix `kinesis_sink_`; each has the label `stream`. As
+//! constants they are in [`names`]. A *record* is what the sink was given, a *Kinesis record* what the service counts:
 //! with aggregation many records are one.
 //!
 //! | of the sink | type | unit | labels | when |
@@ -75,10 +76,10 @@
 //!
 //! # When they are told
 //!
-//! A sink tells its metrics when it is moved along and a request was made or answered, at most 0.1 s late otherwise;
-//! one that is not polled tells nothing. While requests wait for answers nothing moves, so that the age of the oldest record
-//! stands still for as long as one round trip or back-off. Records that were
-//! accepted within 0.1 ms of each other count as equally old.
+//! A sink tells its metrics when it is moved along: whenever a request was made or answered, else every 0.1 s.
+//! One that is not polled tells nothing. While requests wait for answers nothing moves, so that the age of the
+//! oldest record stands still for as long as one round trip or back-off. Records that were accepted within
+//! 0.1 ms of each other count as equally old.
 //!
 //! Several sinks to one stream share the metrics: counters, `pending` and `buffered_bytes` add up. The age and the
 //! paces are those of the sink that told them last. The pace of a shard that was closed stays as it was.
@@ -88,9 +89,9 @@
 //! All have few values, whatever a server answers:
 //!
 //! - `code` is one of a fixed set of words; unknown codes are `other`.
-//! - `reason` of a cut: `full` (nothing more fits), `idle` (nothing was in flight), `linger` (its oldest record has
-//!   waited for so long), `back_pressure` (the buffer is full), `close`, `split` (one half of a request that was refused as
-//!   invalid).
+//! - `reason` of a cut: `full` (nothing more fits), `idle` (nothing was in flight), `linger` (its oldest record
+//!   has waited for so long), `back_pressure` (the buffer is full), `close`, `split` (one half of a request that
+//!   was refused as invalid).
 //! - `reason` of a failure is the [code](crate::Reason::code) of the record's reason: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.
 //! - `shard` is the shard's id where the sink knew beforehand which one it was, else `unknown`: before the first

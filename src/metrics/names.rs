@@ -1,7 +1,7 @@
 //! The names of the metrics, as the [tables](super#the-metrics) have them.
 //!
-//! For whoever configures a recorder by name: buckets, filters, aliases. Needs the feature `metrics`, which is on by
-//! default.
+//! For whoever configures a recorder by name: buckets, filters, aliases. Needs the feature `metrics`, which is
+//! on by default.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 

@@ -17,8 +17,8 @@ use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 /// is; a key that does not exist is refused. [`SinkBuilder::with_settings`] takes them over, and `build`
 /// checks their ranges.
 ///
-/// `with_aggregate_units` sets the same as `aggregate_bytes`. What is no data has to be set in code: `with_classify`, `with_dead_letters`, `with_list_shards`,
-/// `with_describe_stream`. So has `with_seed`, which is for tests.
+/// `with_aggregate_units` sets the same as `aggregate_bytes`. What is no data has to be set in code:
+/// `with_classify`, `with_dead_letters`, `with_list_shards`, `with_describe_stream`. So has `with_seed`, which is for tests.
 ///
 /// All of them, most with their defaults, but for `metrics = "shard"` (or `"stream"`, `"off"`), which needs the
 /// feature `metrics`:

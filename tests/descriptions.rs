@@ -196,6 +196,41 @@ async fn what_may_pass_is_tried_five_times() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refused_credentials_keep_the_stream_undescribed() {
+    let service = Scripted::delivering();
+    let describer = Describer::default();
+    let began = Instant::now();
+    let refused = move |_| match began.elapsed() < Duration::from_secs(240) {
+        true => Err(service_error("ExpiredTokenException")),
+        false => Ok(by_service()),
+    };
+    let mut sink = sink(aggregating().with_describe_stream(describer.saying(refused)), &service);
+    // What it hears in the end is the description: four minutes of refusals do not skip it.
+    let Err(SinkError::Request { source, .. }) = sink.send(Record::from("a")).await else {
+        panic!("it was sent")
+    };
+    assert!(source.to_string().contains("switch aggregation off"), "{source}");
+    let after = began.elapsed();
+    assert!((240..244).contains(&after.as_secs()), "{after:?}");
+    assert!(service.requests().is_empty());
+    assert!(describer.calls() > 60, "{}", describer.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_refused_too_long_fail_the_description() {
+    let service = Scripted::delivering();
+    let describer = Describer::default().saying(|_| Err(service_error("ExpiredTokenException")));
+    let mut sink = sink(aggregating().with_describe_stream(describer), &service);
+    let began = Instant::now();
+    let Err(SinkError::Request { source, .. }) = sink.send(Record::from("a")).await else {
+        panic!("it was sent")
+    };
+    assert!(source.to_string().contains("ExpiredTokenException"), "{source}");
+    let after = began.elapsed();
+    assert!((300..304).contains(&after.as_secs()), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_describer_that_never_answers_or_panics_holds_nothing_up_for_ever() {
     let service = Scripted::delivering();
     let mut silent = sink(aggregating().with_describe_stream(|_| pending()), &service);

@@ -70,6 +70,39 @@ async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn producer_survives_four_minutes_of_refused_credentials() {
+    let began = Instant::now();
+    let service = Scripted::new(move |_, request| match began.elapsed().as_secs() < 240 {
+        true => Err(service_error("ExpiredTokenException")),
+        false => Ok(all_delivered(request)),
+    });
+    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    receipt.await.expect("delivered once the credentials are accepted");
+    let after = began.elapsed();
+    assert!((240..244).contains(&after.as_secs()), "{after:?}");
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn producer_stops_when_credentials_stay_refused() {
+    for (timeout, expected) in [(Some(60), 60..64), (None, 300..304)] {
+        let service = Scripted::failing(usize::MAX, "ExpiredTokenException");
+        let builder = match timeout.map(Duration::from_secs) {
+            Some(timeout) => builder().with_credentials_timeout(timeout),
+            None => builder(),
+        };
+        let began = Instant::now();
+        let producer = builder.build_with(service, "example").unwrap().spawn();
+        let receipt = producer.put(record("a")).await.unwrap();
+        let undelivered = receipt.await.unwrap_err();
+        assert!(matches!(undelivered.reason(), Reason::Refused(_)), "{}", undelivered.reason());
+        let after = began.elapsed();
+        assert!(expected.contains(&after.as_secs()), "{timeout:?}: {after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_producer_that_stops_waits_for_the_requests_in_flight() {
     let service = refusing_after_the_first();
     let slow_first = Staggered { inner: service.clone(), calls: 0 };

@@ -27,6 +27,7 @@ const ALL: &str = r#"
     backoff = { base = "50ms", ceiling = "10s" }
     max_attempts = 100
     deadline = "1h"
+    credentials_timeout = "1m"
     request_timeout = "30s"
     fatal_policy = "keep_trying"
     metrics = "stream"
@@ -52,6 +53,7 @@ const DEFAULTS: &str = r#"
     buffer_records = 10_000
     buffer_bytes = 33_554_432
     backoff = { base = "100ms", ceiling = "3s" }
+    credentials_timeout = "5m"
     request_timeout = "10s"
     fatal_policy = "stop"
     metrics = "shard"
@@ -116,6 +118,7 @@ fn every_setting_reaches_the_builder() {
         .with_backoff(Duration::from_millis(50), Duration::from_secs(10))
         .with_max_attempts(100)
         .with_deadline(Duration::from_secs(3_600))
+        .with_credentials_timeout(Duration::from_secs(60))
         .with_request_timeout(Duration::from_secs(30))
         .with_fatal_policy(FatalPolicy::KeepTrying)
         .with_metrics(MetricsGranularity::Stream);
@@ -238,6 +241,10 @@ fn what_is_out_of_range_is_told_by_build() {
         ("limits.request_entries = 501", "request_entries is 501; set it between 1 and 500"),
         ("aggregate_bytes = 0", "aggregate_bytes is 0; set it between 1 and 10485760"),
         ("deadline = '8days'", "deadline is 691200s; set it between 1ms and 604800s"),
+        (
+            "credentials_timeout = '8days'",
+            "credentials_timeout is 691200s; set it between 0ns and 604800s",
+        ),
         ("request_timeout = '0s'", "request_timeout is 0ns; set it between 1ms and 600s"),
     ] {
         let refused =

@@ -79,7 +79,7 @@
 //! | `Throttled` | sends again, more slowly: to the shard of an entry, or all requests after one of them | look at the [pace](super::pacing), or at the number of shards |
 //! | `OutcomeUnknown` | sends again; the records may be there twice | expect duplicates |
 //! | `NotSent` | sends again, counts no attempt | |
-//! | `Credentials` | sends again five times in a row, since credentials refresh; then as `Fatal` | see to the credentials |
+//! | `Credentials` | sends again for [five minutes](crate::SinkBuilder::with_credentials_timeout), since credentials refresh; then as `Fatal` | see to the credentials |
 //! | `Fatal` | says so at once, keeps the records | mend the cause |
 //! | `Invalid` | halves the request until the culprit is alone; that record fails, the others go on | look at the record |
 //!

@@ -146,6 +146,7 @@
 //! | `with_backoff` | 100 ms, at most 3 s | other recovery times |
 //! | `with_max_attempts` | none | prefer a deadline |
 //! | `with_deadline` | none | old records are worthless |
+//! | `with_credentials_timeout` | 5 min | jobs that should fail sooner, or a credentials service with longer outages |
 //! | `with_request_timeout` (default stack only) | 10 s | slow uplinks need more; duplicates follow time-outs |
 //! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | errors of a layer of your own |
 //! | `with_dead_letters` | none: the sink keeps failed records | somebody else should have them |

@@ -24,6 +24,7 @@ impl Pipeline {
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
         // It was about these records.
         self.fatal = Fatal::No;
+        self.credentials.reset();
         let mut held = self.take_held(|last| Reason::TakenBack { last });
         held.iter_mut().for_each(Undelivered::tell_receipt);
         held

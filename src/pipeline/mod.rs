@@ -19,6 +19,7 @@ mod backoff;
 mod cutting;
 mod deadline;
 mod failed;
+mod grace;
 mod hand_back;
 mod lanes;
 mod learning;
@@ -60,6 +61,7 @@ pub(crate) use settings::Settings;
 
 use self::backoff::Backoff;
 use self::failed::Failed;
+use self::grace::GracePeriod;
 use self::lanes::Lanes;
 use self::learning::Learning;
 use self::order::Strands;
@@ -107,8 +109,8 @@ pub(crate) struct Pipeline {
     slots: usize,
     /// What began the series.
     outage: Option<Arc<AttemptError>>,
-    /// Refusals for credentials in a row.
-    credential_failures: u32,
+    /// Of a series of credentials failures, until they are fatal.
+    credentials: GracePeriod,
     fatal: Fatal,
     /// Records accepted and not settled.
     unsettled_records: usize,
@@ -183,7 +185,7 @@ impl Pipeline {
             backoff,
             slots: settings.max_in_flight,
             outage: None,
-            credential_failures: 0,
+            credentials: GracePeriod::new(settings.credentials_timeout),
             fatal: Fatal::No,
             unsettled_records: 0,
             unsettled_bytes: 0,

@@ -18,9 +18,6 @@ use crate::service::{
 };
 use crate::summary::RequestSummary;
 
-/// So many refusals for credentials in a row are taken for a refresh that is under way.
-const CREDENTIAL_RETRIES: u32 = 5;
-
 impl Pipeline {
     /// Takes what came of a request. Unknown ids, of requests whose records were taken back, change
     /// nothing.
@@ -154,7 +151,7 @@ impl Pipeline {
     /// The service looked into a request.
     fn looked_into(&mut self) {
         self.outage = None;
-        self.credential_failures = 0;
+        self.credentials.reset();
         self.forget_told_refusal();
     }
 
@@ -275,18 +272,16 @@ impl Pipeline {
                 self.regroup();
             }
         }
-        match class {
-            ErrorClass::Credentials => self.credential_failures += u32::from(news),
-            // The service looked further than at who we are.
-            ErrorClass::Throttled => {
-                self.credential_failures = 0;
-                self.forget_told_refusal();
-            }
-            _ => {}
-        }
         let fatal = match class {
-            ErrorClass::Credentials => self.credential_failures > CREDENTIAL_RETRIES,
-            class => class == ErrorClass::Fatal,
+            ErrorClass::Credentials => self.credentials.fail(now),
+            ErrorClass::Fatal => true,
+            // The service authenticates a request before it throttles it.
+            ErrorClass::Throttled => {
+                self.credentials.reset();
+                self.forget_told_refusal();
+                false
+            }
+            ErrorClass::OutcomeUnknown | ErrorClass::NotSent | ErrorClass::Invalid => false,
         };
         if fatal && (news || matches!(self.fatal, Fatal::No)) {
             self.fatal = Fatal::Unreported(error, noted.clone());

@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) backoff_ceiling: Duration,
     pub(crate) max_attempts: Option<u32>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) credentials_timeout: Duration,
     pub(crate) classify: Arc<dyn Classify>,
     pub(crate) metrics: MetricsGranularity,
     pub(crate) seed: Option<u64>,
@@ -46,6 +47,7 @@ impl Default for Settings {
             backoff_ceiling: Duration::from_secs(3),
             max_attempts: None,
             deadline: None,
+            credentials_timeout: Duration::from_secs(300),
             classify: Arc::new(DefaultClassify),
             metrics: match cfg!(feature = "metrics") {
                 true => MetricsGranularity::Shard,
@@ -79,7 +81,8 @@ impl Settings {
         if let Some(deadline) = self.deadline {
             SettingError::check("deadline", deadline, Self::MILLISECOND..=7 * Self::DAY)?;
         }
-        Ok(())
+        let timeouts = Duration::ZERO..=7 * Self::DAY;
+        SettingError::check("credentials_timeout", self.credentials_timeout, timeouts)
     }
 }
 
@@ -98,6 +101,7 @@ impl fmt::Debug for Settings {
             .field("backoff_ceiling", &self.backoff_ceiling)
             .field("max_attempts", &self.max_attempts)
             .field("deadline", &self.deadline)
+            .field("credentials_timeout", &self.credentials_timeout)
             .field("metrics", &self.metrics)
             .field("seed", &self.seed)
             .finish_non_exhaustive()

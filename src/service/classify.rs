@@ -19,7 +19,7 @@ use crate::timeout::TimeoutError;
 /// | `Throttled` | `ProvisionedThroughputExceededException`, `LimitExceededException`, `KMSThrottlingException`, other throttles, HTTP 429 | requeues and backs off |
 /// | `OutcomeUnknown` | time-outs, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, a stream that is not active yet (`ResourceInUseException`, of lookups), unknown errors | the same, and notes that the records may be written |
 /// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
-/// | `Credentials` | expired or rejected credentials, clock skew | the same a few times, since credentials refresh; then as `Fatal` |
+/// | `Credentials` | expired or rejected credentials, clock skew | the same for [five minutes](crate::SinkBuilder::with_credentials_timeout), since credentials refresh; then as `Fatal` |
 /// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, no region, unusable endpoint, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again after a back-off when it is polled |
 /// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

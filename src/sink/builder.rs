@@ -50,6 +50,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [back-off](Self::with_backoff) | 100 ms, at most 3 s | 1 ms to 60 s |
 /// | [max attempts](Self::with_max_attempts) | none | 1 or more |
 /// | [deadline](Self::with_deadline) | none | 1 ms to 7 days |
+/// | [credentials timeout](Self::with_credentials_timeout) | 5 min | 0 to 7 days |
 /// | [request timeout](Self::with_request_timeout) | 10 s | 1 ms to 10 min |
 /// | [classify](Self::with_classify) | [`DefaultClassify`](crate::service::DefaultClassify) | |
 /// | [dead letters](Self::with_dead_letters) | none: failed records stay in the sink | |
@@ -289,6 +290,25 @@ impl SinkBuilder {
     /// fails.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets for how long requests and lookups are retried, with backoff, while the credentials cannot be
+    /// loaded or are refused ([`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials)): 0 s to
+    /// 7 days, by default 5 minutes. Afterwards the error is [reported](crate::SinkError::Request) like a
+    /// fatal one; the records stay in the sink.
+    ///
+    /// The time starts with the first such failure and ends with an answer that shows that the credentials
+    /// were accepted: a delivery, a throttle, a record refused as invalid. The time between two failures
+    /// counts for a minute at most, so that a process that was suspended does not fail at its first
+    /// request.
+    ///
+    /// The default is longer than the usual outage of STS, of the instance metadata service or of a
+    /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough
+    /// that a role that was deleted or revoked is reported within minutes. Short-lived jobs set less: with
+    /// `0 s` the first failure is reported.
+    pub fn with_credentials_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.credentials_timeout = timeout;
         self
     }
 

@@ -112,6 +112,10 @@ impl Lookups {
             self.unanswered = 0;
             return pipeline.refuse_as(ErrorClass::Fatal, error, now);
         }
+        // Requests fail the same way, and go on once the credentials are accepted: so does the lookup.
+        if class == ErrorClass::Credentials {
+            return pipeline.refuse_as(class, error, now);
+        }
         self.unanswered += 1;
         if may_pass && self.unanswered < DESCRIPTIONS {
             return pipeline.refuse_as(class, error, now);

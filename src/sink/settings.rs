@@ -50,6 +50,7 @@ use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 ///     backoff = { base = "100ms", ceiling = "3s" }
 ///     max_attempts = 100                  # by default there is no limit
 ///     deadline = "1h"                     # by default there is none
+///     credentials_timeout = "5m"
 ///     request_timeout = "10s"
 ///     fatal_policy = "stop"               # or "keep_trying"
 ///
@@ -116,6 +117,9 @@ pub struct SinkSettings {
     /// See [`with_deadline`](SinkBuilder::with_deadline).
     #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
+    /// See [`with_credentials_timeout`](SinkBuilder::with_credentials_timeout).
+    #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub credentials_timeout: Option<Duration>,
     /// See [`with_request_timeout`](SinkBuilder::with_request_timeout).
     #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Duration>,
@@ -160,6 +164,7 @@ impl SinkBuilder {
             backoff,
             max_attempts,
             deadline,
+            credentials_timeout,
             request_timeout,
             fatal_policy,
             #[cfg(feature = "metrics")]
@@ -183,6 +188,7 @@ impl SinkBuilder {
             .told(backoff, |builder, Backoff { base, ceiling }| builder.with_backoff(base, ceiling))
             .told(max_attempts, Self::with_max_attempts)
             .told(deadline, Self::with_deadline)
+            .told(credentials_timeout, Self::with_credentials_timeout)
             .told(request_timeout, Self::with_request_timeout)
             .told(fatal_policy, Self::with_fatal_policy)
     }

@@ -91,46 +91,101 @@ fn a_success_beside_it_does_not_hide_a_fatal_error() {
     assert!(bench.pipeline.take_fatal().is_some());
 }
 
-#[test]
-fn credentials_get_a_few_tries_before_they_are_fatal() {
-    let mut bench = Bench::new(settings());
+/// Sends one record while the service refuses the credentials. Returns how long it took until the error
+/// became fatal, and how many requests were sent.
+fn refused_until_fatal(settings: Settings, code: &str) -> (Duration, u32) {
+    let mut bench = Bench::new(settings);
     bench.accept(0..1);
     bench.pipeline.flush();
-    for attempt in 1..=6 {
+    let (mut first, mut requests) = (None, 0);
+    loop {
         let (id, _) = bench.cut();
-        bench.fail(id, "ExpiredTokenException");
-        assert_eq!(bench.pipeline.take_fatal().is_some(), attempt == 6, "attempt {attempt}");
+        requests += 1;
+        bench.now += ROUND_TRIP;
+        let first = *first.get_or_insert(bench.now);
+        bench.fail(id, code);
+        if bench.pipeline.take_fatal().is_some() {
+            assert_eq!(bench.undelivered(), ["0"], "a fatal error keeps the record");
+            return (bench.now - first, requests);
+        }
         bench.sleep();
     }
 }
 
 #[test]
-fn only_refusals_in_a_row_make_credentials_fatal() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..2000);
-    let flights: Vec<_> = (0..4).map(|_| bench.cut()).collect();
-    for (id, _) in flights {
-        bench.fail(id, "ExpiredTokenException");
+fn refused_credentials_are_retried_for_five_minutes() {
+    for seed in 0..20 {
+        let settings = Settings { seed: Some(seed), ..settings() };
+        let (after, requests) = refused_until_fatal(settings, "ExpiredTokenException");
+        let bounds = Duration::from_secs(300)..Duration::from_secs(304);
+        assert!(bounds.contains(&after), "seed {seed}: fatal after {after:?}");
+        assert!((120..400).contains(&requests), "seed {seed}: {requests} requests");
     }
-    for attempt in 0..4 {
-        bench.sleep();
+}
+
+#[test]
+fn credentials_timeout_of_zero_is_fatal_at_once() {
+    let settings = Settings { credentials_timeout: Duration::ZERO, ..settings() };
+    assert_eq!(refused_until_fatal(settings, "InvalidClientTokenId"), (Duration::ZERO, 1));
+}
+
+#[test]
+fn refused_credentials_stay_fatal_until_accepted() {
+    let mut bench = Bench::new(Settings { credentials_timeout: Duration::ZERO, ..settings() });
+    bench.accept(0..1);
+    bench.pipeline.flush();
+    for _ in 0..3 {
         let (id, _) = bench.cut();
         bench.fail(id, "ExpiredTokenException");
-        assert!(bench.pipeline.take_fatal().is_none(), "four at once are one, and {attempt}");
-    }
-    let others = ["KMSThrottlingException", "delivered", "ValidationException"];
-    for other in others.iter().cycle().take(20) {
+        assert!(bench.pipeline.take_fatal().is_some(), "each attempt says so");
         bench.sleep();
+    }
+    let (id, request) = bench.cut();
+    bench.deliver(id, &request);
+    assert!(bench.pipeline.refusal().is_none());
+}
+
+#[test]
+fn accepted_credentials_restart_their_timeout() {
+    let timeout = Duration::from_secs(60);
+    let mut bench = Bench::new(Settings { credentials_timeout: timeout, ..settings() });
+    bench.accept(0..2000);
+    bench.pipeline.flush();
+    let others = ["KMSThrottlingException", "delivered", "ValidationException"];
+    for other in others.iter().cycle().take(12) {
+        let refused_until = bench.now + Duration::from_secs(50);
+        while bench.now < refused_until {
+            let (id, _) = bench.cut();
+            bench.fail(id, "ExpiredTokenException");
+            assert!(bench.pipeline.take_fatal().is_none(), "after {other}");
+            bench.sleep();
+        }
         let (id, request) = bench.cut();
         match *other {
             "delivered" => bench.settle(id, request.entries().iter().map(|_| failed("")).collect()),
             code => bench.fail(id, code),
         }
         bench.sleep();
-        let (id, _) = bench.cut();
-        bench.fail(id, "ExpiredTokenException");
-        assert!(bench.pipeline.take_fatal().is_none());
     }
+}
+
+#[test]
+fn outage_without_an_answer_keeps_the_credentials_timeout() {
+    let timeout = Duration::from_secs(60);
+    let mut bench = Bench::new(Settings { credentials_timeout: timeout, ..settings() });
+    bench.accept(0..1);
+    bench.pipeline.flush();
+    let start = bench.now;
+    for code in ["ExpiredTokenException", "InternalFailure"].iter().cycle() {
+        let (id, _) = bench.cut();
+        bench.fail(id, code);
+        if bench.pipeline.take_fatal().is_some() {
+            break;
+        }
+        bench.sleep();
+    }
+    let after = bench.now - start;
+    assert!((60..70).contains(&after.as_secs()), "an HTTP 5xx proves nothing: {after:?}");
 }
 
 #[test]

@@ -1,0 +1,87 @@
+use std::time::{Duration, Instant};
+
+/// Measures how long a series of failures has lasted, and says when its grace period is over.
+///
+/// The time between two failures counts for [`LONGEST_GAP`](Self::LONGEST_GAP) at most: while a sink is not
+/// polled, or its process is suspended, no request is refused.
+#[derive(Debug, Clone)]
+pub(super) struct GracePeriod {
+    length: Duration,
+    series: Option<Series>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Series {
+    lasted: Duration,
+    latest: Instant,
+}
+
+impl GracePeriod {
+    /// The longest backoff that can be set.
+    const LONGEST_GAP: Duration = Duration::from_secs(60);
+
+    pub(super) fn new(length: Duration) -> Self {
+        Self { length, series: None }
+    }
+
+    /// Records a failure. Returns true once the series has lasted for the whole grace period.
+    pub(super) fn fail(&mut self, now: Instant) -> bool {
+        let lasted = self.series.map_or(Duration::ZERO, |Series { lasted, latest }| {
+            lasted + now.saturating_duration_since(latest).min(Self::LONGEST_GAP)
+        });
+        self.series = Some(Series { lasted, latest: now });
+        lasted >= self.length
+    }
+
+    /// Ends the series: the next failure begins a new one.
+    pub(super) fn reset(&mut self) {
+        self.series = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn grace_period_ends_after_its_length() {
+        let (mut grace, start) = (GracePeriod::new(10 * SECOND), Instant::now());
+        for n in 0..10 {
+            assert!(!grace.fail(start + n * SECOND), "{n}");
+        }
+        assert!(grace.fail(start + 10 * SECOND));
+        assert!(grace.fail(start + 11 * SECOND), "it stays over");
+        grace.reset();
+        assert!(!grace.fail(start + 12 * SECOND));
+        assert!(!grace.fail(start + 21 * SECOND));
+        assert!(grace.fail(start + 22 * SECOND));
+    }
+
+    #[test]
+    fn grace_period_of_zero_ends_at_first_failure() {
+        assert!(GracePeriod::new(Duration::ZERO).fail(Instant::now()));
+    }
+
+    #[test]
+    fn grace_period_counts_a_suspension_as_one_gap() {
+        let (mut grace, start) = (GracePeriod::new(300 * SECOND), Instant::now());
+        assert!(!grace.fail(start));
+        let resumed = start + 24 * 3600 * SECOND;
+        assert!(!grace.fail(resumed), "suspended for a day");
+        assert!(!grace.fail(resumed + 59 * SECOND));
+        for minute in 1..=3 {
+            assert!(!grace.fail(resumed + minute * 60 * SECOND));
+        }
+        assert!(grace.fail(resumed + 240 * SECOND));
+    }
+
+    #[test]
+    fn grace_period_ignores_time_that_runs_backwards() {
+        let (mut grace, start) = (GracePeriod::new(SECOND), Instant::now() + SECOND);
+        assert!(!grace.fail(start));
+        assert!(!grace.fail(start - SECOND));
+        assert!(grace.fail(start));
+    }
+}

@@ -90,8 +90,8 @@
 //!
 //! # Things that happen meanwhile
 //!
-//! A handle of the stream changes it while your code runs: `set_faults`, `set_load`, `split`, `merge`,
-//! `update_shard_count`.
+//! A handle of the stream changes it while your code runs: `set_faults`, `set_load`,
+//! `set_shard_quota`, `split`, `merge`, `update_shard_count`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -142,6 +142,8 @@
 //! | requests or answers get lost | `with_lost_requests`, `with_lost_answers` |
 //! | a request is written after it was given up | `with_late_writes` |
 //! | others use the stream, too | `with_load`, `set_shard_load` |
+//! | a quota is enforced with windows, by several front ends, or late | `with_limiter` |
+//! | an on-demand stream scales | `set_shard_quota` |
 //! | records are placed by the service (`AUTO`) | `with_distribution` |
 //!
 //! # Two ways in

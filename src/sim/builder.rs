@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bucket::Quota;
-use super::{Faults, LONGEST, Latency, MAX_SHARDS, REGION, SimStream};
+use super::quota::Quota;
+use super::{Faults, LONGEST, Latency, Limiter, MAX_FRONT_ENDS, MAX_SHARDS, REGION, SimStream};
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::MAX_RECORD_BYTES;
 use crate::stream::{Distribution, StreamDescription, StreamId};
@@ -22,6 +22,7 @@ use crate::stream::{Distribution, StreamDescription, StreamId};
 /// | [shard quota](Self::with_shard_quota) | 1,000 records/s, 1 MiB/s | 1/s and up |
 /// | [burst](Self::with_burst) | 1 s | 0 s to 1 h |
 /// | [byte burst](Self::with_byte_burst) | as the burst | 0 B to 1 GiB |
+/// | [limiter](Self::with_limiter) | token bucket | see [`Limiter`] |
 /// | [faults](Self::with_faults) | none | |
 /// | [load](Self::with_load) | 0.0 | 0.0 to 1.0 |
 /// | [distribution](Self::with_distribution) | by partition key | |
@@ -93,6 +94,7 @@ impl Default for SimBuilder {
                 bytes_per_s: 1024 * 1024,
                 burst: Duration::from_secs(1),
                 byte_burst: None,
+                limiter: Limiter::default(),
             },
             faults: Faults::default(),
             load: 0.0,
@@ -137,7 +139,8 @@ impl SimBuilder {
     }
 
     /// Sets what each shard takes a second, 1 at least of each; by default 1,000 records and 1 MiB. Bytes
-    /// are those of data and partition keys.
+    /// are those of data and partition keys. [`set_shard_quota`](SimStream::set_shard_quota) changes it
+    /// later.
     pub fn with_shard_quota(mut self, records_per_s: u32, bytes_per_s: u32) -> Self {
         self.quota.records_per_s = records_per_s;
         self.quota.bytes_per_s = bytes_per_s;
@@ -149,6 +152,8 @@ impl SimBuilder {
     ///
     /// A record larger than that is taken when nothing of the quota is used up, and the shard then owes the
     /// difference.
+    ///
+    /// It holds for [token buckets](Limiter::token_bucket). Windows last one second.
     pub fn with_burst(mut self, burst: Duration) -> Self {
         self.quota.burst = burst;
         self
@@ -161,6 +166,12 @@ impl SimBuilder {
     /// Source: Kinesis Data Streams developer guide, "Handle large records".
     pub fn with_byte_burst(mut self, bytes: usize) -> Self {
         self.quota.byte_burst = Some(bytes);
+        self
+    }
+
+    /// Sets how the shards enforce their quota; by default with [token buckets](Limiter::token_bucket).
+    pub fn with_limiter(mut self, limiter: Limiter) -> Self {
+        self.quota.limiter = limiter;
         self
     }
 
@@ -217,6 +228,8 @@ impl SimBuilder {
         SettingError::check("bytes_per_s", self.quota.bytes_per_s, 1..=u32::MAX)?;
         SettingError::check("burst", self.quota.burst, Duration::ZERO..=LONGEST)?;
         SettingError::check("byte_burst", self.quota.byte_burst.unwrap_or(0), 0..=1 << 30)?;
+        SettingError::check("front_ends", self.quota.limiter.front_ends, 1..=MAX_FRONT_ENDS)?;
+        SettingError::check("lag", self.quota.limiter.lag, Duration::ZERO..=LONGEST)?;
         SettingError::check("load", self.load, 0.0..=1.0)?;
         let bytes = self.description.max_record_bytes();
         SettingError::check("max_record_bytes", bytes, 1..=MAX_RECORD_BYTES)?;

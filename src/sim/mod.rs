@@ -54,11 +54,15 @@
 //!
 //! # Quota
 //!
-//! A shard has two buckets, of records and of bytes, that begin full and refill all the time; see
-//! [`with_shard_quota`](SimBuilder::with_shard_quota), [`with_burst`](SimBuilder::with_burst) and, for what
-//! other producers take of it, [`set_load`](SimStream::set_load). Entries are let in one by one, in the
-//! order of the request. One that finds no room is throttled and takes nothing, so that a smaller one behind
-//! it may pass.
+//! The quota of a shard is a number of records and bytes a second, see
+//! [`with_shard_quota`](SimBuilder::with_shard_quota); [`set_shard_quota`](SimStream::set_shard_quota) scales
+//! it, and [`set_load`](SimStream::set_load) sets what other producers take of it. By default two token
+//! buckets enforce it, which start full and refill continuously. [`Limiter`] has the alternatives: windows, a
+//! quota that is split over front ends, accounting that lags.
+//!
+//! Entries are admitted one by one, in the order of the request unless
+//! [`with_random_order`](Limiter::with_random_order) is set. One that does not fit is throttled and takes
+//! nothing of the quota, so that a smaller one behind it may pass.
 //!
 //! # Chance
 //!
@@ -76,13 +80,15 @@
 
 use std::time::Duration;
 
-mod bucket;
+mod accounting;
 mod builder;
 mod client;
 mod error;
 mod faults;
 mod latency;
+mod limiter;
 mod lookups;
+mod quota;
 mod ring;
 mod service;
 mod state;
@@ -95,6 +101,7 @@ pub use builder::SimBuilder;
 pub use error::SimError;
 pub use faults::Faults;
 pub use latency::Latency;
+pub use limiter::Limiter;
 pub use service::SimService;
 pub use stats::SimStats;
 pub use stream::SimStream;
@@ -103,7 +110,10 @@ pub use written::Written;
 /// Most shards of a stream: half of what the service gives an account without a talk where it gives most.
 const MAX_SHARDS: usize = 10_000;
 
-/// The longest latency, delay and burst: what passes any time-out, and yet is far from where clocks overflow.
+/// The most front ends of a shard.
+const MAX_FRONT_ENDS: usize = 1_000;
+
+/// The longest latency, delay, lag and burst: what passes any time-out, and yet is far from where clocks overflow.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Where the stream is said to lie.

@@ -1,9 +1,10 @@
 //! The stream's shards, open and closed, and how they change.
 
+use fastrand::Rng;
 use smol_str::{SmolStr, format_smolstr};
 use tokio::time::Instant;
 
-use super::bucket::{Buckets, Quota};
+use super::quota::{Quota, ShardLimiter};
 use super::{MAX_SHARDS, SimError};
 use crate::record::HashKey;
 use crate::shard::{HashRange, Shard};
@@ -19,7 +20,7 @@ pub(super) struct SimShard {
     pub(super) opened: u64,
     /// And when it closed.
     pub(super) closed: Option<u64>,
-    pub(super) buckets: Buckets,
+    pub(super) limiter: ShardLimiter,
     /// Its records: places in what the stream has written.
     pub(super) written: Vec<usize>,
 }
@@ -32,12 +33,23 @@ pub(super) struct Ring {
     pub(super) open: Vec<usize>,
     quota: Quota,
     load: f64,
+    /// Draws the phases of staggered windows, and nothing else: the limiter does not change what else is
+    /// drawn.
+    rng: Rng,
+    started: Instant,
 }
 
 impl Ring {
     /// A ring of so many even shards.
-    pub(super) fn new(shards: usize, quota: Quota, load: f64, now: Instant) -> Self {
-        let mut ring = Self { shards: Vec::new(), open: Vec::new(), quota, load };
+    pub(super) fn new(shards: usize, quota: Quota, load: f64, seed: u64, now: Instant) -> Self {
+        let mut ring = Self {
+            shards: Vec::new(),
+            open: Vec::new(),
+            quota,
+            load,
+            rng: Rng::with_seed(seed),
+            started: now,
+        };
         ring.open = even(shards).map(|range| ring.add(range, Vec::new(), 0, now)).collect();
         ring
     }
@@ -45,13 +57,15 @@ impl Ring {
     fn add(&mut self, range: HashRange, parents: Vec<usize>, opened: u64, now: Instant) -> usize {
         let number = self.shards.len();
         let id = format_smolstr!("shardId-{number:012}");
+        let age = now.saturating_duration_since(self.started);
+        let limiter = ShardLimiter::new(self.quota, self.load, age, &mut self.rng, now);
         self.shards.push(SimShard {
             shard: Shard::new(&id, range),
             id,
             parents,
             opened,
             closed: None,
-            buckets: Buckets::new(self.quota, self.load, now),
+            limiter,
             written: Vec::new(),
         });
         number
@@ -78,7 +92,14 @@ impl Ring {
     pub(super) fn set_load(&mut self, load: f64, now: Instant) {
         self.load = load;
         for &number in &self.open {
-            self.shards[number].buckets.set_load(load, now);
+            self.shards[number].limiter.set_load(load, now);
+        }
+    }
+
+    pub(super) fn set_quota(&mut self, records_per_s: u32, bytes_per_s: u32, now: Instant) {
+        self.quota = Quota { records_per_s, bytes_per_s, ..self.quota };
+        for &number in &self.open {
+            self.shards[number].limiter.set_quota(self.quota, now);
         }
     }
 
@@ -89,7 +110,7 @@ impl Ring {
         now: Instant,
     ) -> Result<(), SimError> {
         let number = self.number(shard_id)?;
-        self.shards[number].buckets.set_load(load, now);
+        self.shards[number].limiter.set_load(load, now);
         Ok(())
     }
 

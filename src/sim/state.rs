@@ -46,6 +46,14 @@ pub(super) struct Drawn {
     rng: Rng,
 }
 
+/// What becomes of an entry that has arrived. Shards are given by their number.
+#[derive(Debug, Clone, Copy)]
+enum Verdict {
+    Fails,
+    Throttled(usize),
+    Admitted(usize),
+}
+
 impl State {
     pub(super) fn new(config: &Config, seed: u64) -> Self {
         let (started, mut rng) = (Instant::now(), Rng::with_seed(seed));
@@ -53,7 +61,7 @@ impl State {
             lookup_rng: rng.fork(),
             rng,
             faults: Arc::new(config.faults.clone()),
-            ring: Ring::new(config.shards, config.quota, config.load, started),
+            ring: Ring::new(config.shards, config.quota, config.load, seed, started),
             written: Vec::new(),
             sequence: 1,
             stats: SimStats::default(),
@@ -113,33 +121,67 @@ impl State {
             return Err(error);
         }
         let now = Instant::now();
-        let results = request.entries().iter().map(|entry| {
-            let result = self.put_entry(config, entry, &mut drawn, now);
+        let verdicts = self.admit(config, request.entries(), &mut drawn.rng, &drawn.faults, now);
+        let results = request.entries().iter().zip(verdicts).map(|(entry, verdict)| {
+            let result = self.write(config, entry, verdict, now);
             self.count(entry, &result);
             result
         });
         Ok(PutRecordsResponse::new(results.collect()))
     }
 
-    fn put_entry(
+    /// Decides about each entry of a request.
+    fn admit(
+        &mut self,
+        config: &Config,
+        entries: &[Entry],
+        rng: &mut Rng,
+        faults: &Faults,
+        now: Instant,
+    ) -> Vec<Verdict> {
+        let limiter = config.quota.limiter;
+        let front_end = if limiter.front_ends > 1 { rng.usize(..limiter.front_ends) } else { 0 };
+        let mut order: Vec<_> = (0..entries.len()).collect();
+        if limiter.random_order {
+            rng.shuffle(&mut order);
+        }
+        let mut verdicts = vec![Verdict::Fails; entries.len()];
+        for place in order {
+            if faults.draw_internal_failure(rng) {
+                continue;
+            }
+            let entry = &entries[place];
+            let number = self.place(config, entry, rng);
+            let limiter = &mut self.ring.shards[number].limiter;
+            let passes = !faults.draw_throttle(rng) && limiter.admit(front_end, entry.size(), now);
+            verdicts[place] =
+                if passes { Verdict::Admitted(number) } else { Verdict::Throttled(number) };
+        }
+        verdicts
+    }
+
+    fn write(
         &mut self,
         config: &Config,
         entry: &Entry,
-        drawn: &mut Drawn,
+        verdict: Verdict,
         now: Instant,
     ) -> Result<Placement, EntryError> {
-        let Drawn { faults, rng, .. } = drawn;
-        if faults.draw_internal_failure(rng) {
-            return Err(EntryError::new(INTERNAL_FAILURE, message_of(INTERNAL_FAILURE)));
-        }
-        let number = self.place(config, entry, rng);
+        let number = match verdict {
+            Verdict::Fails => {
+                return Err(EntryError::new(INTERNAL_FAILURE, message_of(INTERNAL_FAILURE)));
+            }
+            Verdict::Throttled(number) => {
+                let id = &self.ring.shards[number].id;
+                let (name, account) = (config.id.name(), &config.account);
+                let message = format!(
+                    "Rate exceeded for shard {id} in stream {name} under account {account}."
+                );
+                return Err(EntryError::new(THROTTLE, message));
+            }
+            Verdict::Admitted(number) => number,
+        };
         let shard = &mut self.ring.shards[number];
-        if faults.draw_throttle(rng) || !shard.buckets.admit(entry.size(), now) {
-            let (id, name, account) = (&shard.id, config.id.name(), &config.account);
-            let message =
-                format!("Rate exceeded for shard {id} in stream {name} under account {account}.");
-            return Err(EntryError::new(THROTTLE, message));
-        }
         let placement = Placement::new(shard.id.as_str(), sequence_number(self.sequence));
         if config.keeps_written {
             let at = now.saturating_duration_since(self.started);

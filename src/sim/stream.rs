@@ -120,6 +120,20 @@ impl SimStream {
         self.lock().faults = Arc::new(faults);
     }
 
+    /// Sets what each shard takes a second from now on, as
+    /// [`with_shard_quota`](SimBuilder::with_shard_quota) does: an on-demand stream that scales without a
+    /// change of its shards. It holds for the shards that are opened later, too.
+    ///
+    /// # Panics
+    ///
+    /// One of them is 0.
+    #[track_caller]
+    pub fn set_shard_quota(&self, records_per_s: u32, bytes_per_s: u32) {
+        assert!(records_per_s > 0, "the quota is 0 records/s; set it to 1 at least");
+        assert!(bytes_per_s > 0, "the quota is 0 bytes/s; set it to 1 at least");
+        self.lock().ring.set_quota(records_per_s, bytes_per_s, Instant::now());
+    }
+
     /// Sets which share of each shard's quota, records and bytes, other producers use up from now on: 0.0 to
     /// 1.0. It holds for the shards that are opened later, too.
     ///

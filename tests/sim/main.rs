@@ -4,6 +4,7 @@
 mod chance;
 mod client;
 mod faults;
+mod limiter;
 mod quota;
 mod requests;
 mod shards;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kinesis_sink::HashKey;
 use kinesis_sink::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::sim::{Latency, SimBuilder, SimStream, Written};
+use kinesis_sink::sim::{Latency, Limiter, SimBuilder, SimStream, Written};
 use tower::{Service, ServiceExt};
 
 const THROTTLE: &str = "ProvisionedThroughputExceededException";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kinesis_sink::shard::hash_of;
-use kinesis_sink::sim::{Faults, Latency, SimStream};
+use kinesis_sink::sim::{Faults, Latency, Limiter, SimStream};
 use kinesis_sink::{
     Aggregation, Distribution, HashKey, Key, KinesisSink, Limits, Linger, Ordering, PartitionKey,
     Record, SinkBuilder,
@@ -42,6 +42,7 @@ pub struct Drawn {
     /// Whether the sink is told of it; otherwise it sends up to the service's.
     pub knows_quota: bool,
     pub burst: Duration,
+    pub limiter: Limiter,
     pub latency: Latency,
     pub faults: Faults,
     /// Which share of the quota others use at the start.
@@ -89,7 +90,8 @@ impl Drawn {
             shards,
             quota: (records, bytes.max(2_000)),
             knows_quota: rng.bool(),
-            burst: ms(one_of(rng, &[100, 1_000, 1_000])),
+            burst: ms(one_of(rng, &[20, 100, 1_000, 1_000])),
+            limiter: events::drawn_limiter(rng),
             latency: latency(rng),
             faults: faults(rng, late_writes),
             other_load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
@@ -133,8 +135,9 @@ impl Drawn {
         if rng.u8(..8) == 0 {
             let silence = Event::Silence { lasts: ms(rng.u64(100..=3_000)) };
             self.events.push((self.time.mul_f64(rng.f64()), silence));
-            self.events.sort_by_key(|(at, _)| *at);
         }
+        self.events.extend(events::drawn_scaling(rng, self.quota, self.time));
+        self.events.sort_by_key(|(at, _)| *at);
         self
     }
 
@@ -147,6 +150,7 @@ impl Drawn {
             quota: (1_000, 1 << 20),
             knows_quota: false,
             burst: ms(1_000),
+            limiter: Limiter::token_bucket(),
             latency: Latency::constant(ms(20)),
             faults: Faults::default(),
             other_load: 0.0,
@@ -173,7 +177,10 @@ impl Drawn {
     pub fn stream(&self) -> SimStream {
         let builder = SimStream::builder().with_shards(self.shards).with_seed(self.seed);
         let builder = builder.with_shard_quota(self.quota.0, self.quota.1).with_burst(self.burst);
-        let builder = builder.with_latency(self.latency).with_faults(self.faults.clone());
+        let builder = builder
+            .with_limiter(self.limiter)
+            .with_latency(self.latency)
+            .with_faults(self.faults.clone());
         let builder = match self.placed {
             PlacedBy::Service { .. } => builder.with_distribution(Distribution::ByService),
             _ => builder,
@@ -261,13 +268,18 @@ fn latency(rng: &mut Rng) -> Latency {
     }
 }
 
+/// From one in 10,000 to half, or none.
+fn throttles(rng: &mut Rng) -> f64 {
+    if rng.bool() { 0.5 * 5_000.0_f64.powf(-rng.f64()) } else { 0.0 }
+}
+
 /// Each of them is there or not.
 fn faults(rng: &mut Rng, late_writes: bool) -> Faults {
     let mut faults = Faults::default();
     let some = |rng: &mut Rng, most: f64| {
         if rng.bool() { most * rng.f64() } else { 0.0 }
     };
-    faults = faults.with_internal_failures(some(rng, 0.3)).with_throttles(some(rng, 0.1));
+    faults = faults.with_internal_failures(some(rng, 0.3)).with_throttles(throttles(rng));
     faults = faults.with_request_errors(some(rng, 0.2), "InternalFailure", 500);
     faults = faults.with_request_errors(some(rng, 0.1), "KMSThrottlingException", 400);
     faults = faults.with_lost_requests(some(rng, 0.1)).with_lost_answers(some(rng, 0.1));

@@ -1,9 +1,10 @@
 //! What happens to the stream while records are offered.
 
+use std::iter;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kinesis_sink::sim::{Faults, SimStream};
+use kinesis_sink::sim::{Faults, Limiter, SimStream};
 use tokio::time::{Instant, sleep_until};
 
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,8 @@ pub enum Event {
     },
     /// Of other producers.
     Load(f64),
+    /// Records and bytes a second, of each shard.
+    Quota(u32, u32),
 }
 
 impl Event {
@@ -54,6 +57,43 @@ pub fn drawn(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
         .collect();
     events.sort_by_key(|(at, _)| *at);
     events
+}
+
+/// Now and then the quota changes three times, to between a quarter and four times of what it was at first.
+pub fn drawn_scaling(rng: &mut Rng, quota: (u32, u32), time: Duration) -> Vec<(Duration, Event)> {
+    if rng.u8(..4) > 0 {
+        return Vec::new();
+    }
+    let scaled = || {
+        let factor = 0.25 * 16.0_f64.powf(rng.f64());
+        let [records, bytes] = [quota.0, quota.1].map(|per_s| (f64::from(per_s) * factor) as u32);
+        (time.mul_f64(rng.f64()), Event::Quota(records.max(1), bytes.max(1)))
+    };
+    iter::repeat_with(scaled).take(3).collect()
+}
+
+/// How the shards enforce their quota: mostly with token buckets, as streams do that leave it alone.
+pub fn drawn_limiter(rng: &mut Rng) -> Limiter {
+    let limiter = match rng.u8(..7) {
+        0 => Limiter::fixed_windows(),
+        1 => Limiter::staggered_windows(),
+        2 => Limiter::sliding_window(),
+        _ => Limiter::token_bucket(),
+    };
+    let limiter = match rng.u8(..3) {
+        0 => limiter.with_front_ends(rng.usize(2..=5)),
+        _ => limiter,
+    };
+    let limiter = match rng.u8(..3) {
+        0 => limiter.with_lag(Duration::from_millis(rng.u64(1..=1_000))),
+        _ => limiter,
+    };
+    if rng.bool() { limiter.with_random_order() } else { limiter }
+}
+
+/// Whether it refuses exactly what exceeds the rate, at the end of a request.
+pub fn is_plain(limiter: Limiter) -> bool {
+    limiter == Limiter::token_bucket()
 }
 
 /// What goes wrong, and for how long.
@@ -109,5 +149,6 @@ fn happen(event: Event, stream: &SimStream, rng: &mut Rng) {
         }
         Event::Silence { .. } => stream.set_faults(Faults::default().with_lost_requests(1.0)),
         Event::Load(share) => stream.set_load(share),
+        Event::Quota(records, bytes) => stream.set_shard_quota(records, bytes),
     }
 }

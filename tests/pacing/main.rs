@@ -52,6 +52,8 @@ fn the_seeds_reach_what_they_are_for() {
         ("a record given up", 0),
         ("an explicit hash key", 0),
         ("a stream that places records", 0),
+        ("a limiter that is no plain token bucket", 0),
+        ("a quota that changes", 0),
     ];
     for seed in 0..50 {
         let outcome = run::check(seed).unwrap_or_else(|error| panic!("{seed}: {error}"));
@@ -75,6 +77,10 @@ fn the_seeds_reach_what_they_are_for() {
             outcome.failed as u64,
             u64::from(matches!(drawn.placed, drawn::PlacedBy::Hash { .. })),
             u64::from(matches!(drawn.placed, drawn::PlacedBy::Service { .. })),
+            u64::from(!events::is_plain(drawn.limiter)),
+            u64::from(
+                drawn.events.iter().any(|(_, event)| matches!(event, events::Event::Quota(..))),
+            ),
         ];
         seen.iter_mut().zip(counts).for_each(|((_, seen), count)| *seen += count);
     }

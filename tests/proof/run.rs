@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::check::check_stream;
 use super::drawn::{Caller, DeadLetters, Drawn};
-use super::events::Plan;
+use super::events::{self, Event, Plan};
 use super::ledger::Shared;
 use super::lookups::Lookups;
 use super::owner::Owner;
@@ -88,6 +88,10 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let mut ledger = ledger.lock();
     check_stream(drawn, &stream, &mut ledger)?;
     ledger.seen.note_stats(&stream.stats());
+    let scales = |(at, event): &&(Duration, Event)| matches!(event, Event::Quota(..)) && at < time;
+    ledger.seen.note("a change of the quota", events.iter().filter(scales).count());
+    let is_plain = events::is_plain(drawn.limiter);
+    ledger.seen.note("a limiter that is no plain token bucket", usize::from(!is_plain));
     let seen = std::mem::take(&mut ledger.seen);
     Ok(Outcome { stream, seen })
 }

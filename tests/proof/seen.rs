@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kinesis_sink::sim::SimStats;
 
 /// What a few hundred seeds must have met; otherwise they prove little.
-const WANTED: [&str; 37] = [
+const WANTED: [&str; 39] = [
     "an accepted record",
     "a record that came back at once",
     "a full sink",
@@ -29,6 +29,8 @@ const WANTED: [&str; 37] = [
     "a panic of the service",
     "a service that does not become ready",
     "a change of the shards",
+    "a change of the quota",
+    "a limiter that is no plain token bucket",
     "a lookup that went wrong",
     "a misplaced aggregate",
     "a member of an aggregate",

@@ -76,7 +76,7 @@ impl Trouble {
         };
         let mut faults = Faults::default()
             .with_internal_failures(some(rng, 2, 0.3))
-            .with_throttles(some(rng, 3, 0.2));
+            .with_throttles(throttles(rng, calm));
         for _ in 0..2 {
             let (code, status) = one_of(rng, &PASSING);
             faults = faults.with_request_errors(some(rng, 2, 0.15), code, status);
@@ -103,4 +103,10 @@ impl Trouble {
             lookups: some(rng, 3, 0.8),
         }
     }
+}
+
+/// From one in 10,000 to half, or none.
+fn throttles(rng: &mut Rng, calm: bool) -> f64 {
+    let share = 0.5 * 5_000.0_f64.powf(-rng.f64());
+    if super::rarely(rng, 3) && !calm { share } else { 0.0 }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kinesis_sink::Distribution;
-use kinesis_sink::sim::{Latency, SimStream};
+use kinesis_sink::sim::{Latency, Limiter, SimStream};
 
 pub use self::faults::Trouble;
 pub use self::settings::{DeadLetters, Settings};
@@ -35,6 +35,7 @@ pub struct Drawn {
     /// Records and bytes a second, of each shard.
     quota: (u32, u32),
     burst: Duration,
+    pub limiter: Limiter,
     latency: Latency,
     load: f64,
     distribution: Distribution,
@@ -97,18 +98,21 @@ impl Drawn {
         let largest = records.largest() as u64;
         // Large records are few, so that a run takes milliseconds.
         let offered = rng.u64(1..=400).min(1 + (4 << 20) / largest);
-        let quota_records = rng.u32(20..=1_000);
+        let records_per_s = rng.u32(20..=1_000);
+        let quota = (records_per_s, records_per_s * rng.u32(100..=4_000));
         let mut events = events::drawn(rng, time);
         if rarely(rng, 6) {
             let silence = Event::Silence { lasts: ms(rng.u64(100..=3_000)) };
             events.push((time.mul_f64(rng.f64()), silence));
-            events.sort_by_key(|(at, _)| *at);
         }
+        events.extend(events::drawn_scaling(rng, quota, time));
+        events.sort_by_key(|(at, _)| *at);
         let drawn = Self {
             seed,
             shards: rng.usize(1..=5),
-            quota: (quota_records, quota_records * rng.u32(100..=4_000)),
-            burst: ms(one_of(rng, &[0, 100, 1_000])),
+            quota,
+            burst: ms(one_of(rng, &[0, 20, 100, 1_000])),
+            limiter: events::drawn_limiter(rng),
             latency: latency(rng),
             load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
             distribution,
@@ -153,6 +157,7 @@ impl Drawn {
             .with_seed(self.seed)
             .with_shard_quota(self.quota.0, self.quota.1)
             .with_burst(self.burst)
+            .with_limiter(self.limiter)
             .with_byte_burst(self.records.largest().max(self.quota.1 as usize))
             .with_latency(self.latency)
             .with_faults(self.trouble.faults.clone())

@@ -114,8 +114,10 @@ use crate::summary::Totals;
 /// `flush` or `close` loses nothing, and the next call asks again for what this clone has sent since.
 pub struct Producer {
     intake: Arc<Intake>,
-    /// Through the sink's methods.
+    /// Takes no more records, since it was closed through the sink's methods.
     closed: bool,
+    /// That close has returned `Ok`.
+    close_completed: bool,
     /// This clone has sent since it last asked for a flush through the sink's methods.
     unasked: AtomicBool,
     reservation: Reservation,
@@ -173,7 +175,7 @@ where
 impl Producer {
     fn new(intake: Arc<Intake>, closed: bool) -> Self {
         let (unasked, reservation) = (AtomicBool::new(false), Reservation::default());
-        Self { intake, closed, unasked, reservation }
+        Self { intake, closed, close_completed: closed, unasked, reservation }
     }
 
     /// The stream.

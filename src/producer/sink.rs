@@ -137,8 +137,12 @@ impl Sink<Record> for Producer {
     type Error = SinkError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        if self.closed {
+        if self.close_completed {
             return Poll::Ready(Err(SinkError::Closed));
+        }
+        if self.closed {
+            // Adapters ask before each poll of `poll_close`; an error here would end the close half-way.
+            return Poll::Ready(Ok(()));
         }
         let this = &mut *self;
         let ready = ready!(this.reservation.poll_room(&this.intake, cx));
@@ -168,7 +172,8 @@ impl Sink<Record> for Producer {
         this.reservation.poll_flush(&this.intake, &this.unasked, cx)
     }
 
-    /// Flushes, and closes this clone. The others go on.
+    /// Flushes, and closes this clone. The others go on. Until this has returned `Ok` `poll_ready` stays ready,
+    /// and `start_send` hands each record back.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = &mut *self;
         if !this.closed {
@@ -178,6 +183,8 @@ impl Sink<Record> for Producer {
             // A flush that was asked for before does not count.
             this.unasked.store(true, Ordering::Relaxed);
         }
-        this.reservation.poll_flush(&this.intake, &this.unasked, cx)
+        let closed = this.reservation.poll_flush(&this.intake, &this.unasked, cx);
+        this.close_completed |= matches!(closed, Poll::Ready(Ok(())));
+        closed
     }
 }

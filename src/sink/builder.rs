@@ -488,6 +488,7 @@ impl SinkBuilder {
             latest: None,
             quiet_until: None,
             is_quiet: false,
+            closed: false,
             outage_logged: false,
             fatal_policy: self.fatal_policy,
             #[cfg(feature = "metrics")]

@@ -79,7 +79,10 @@ const QUIET: Duration = Duration::from_micros(100);
 ///   that comes while the sink is full; the sink stays usable.
 /// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
 ///   failed and are kept, it is an error, once, after everything else was settled.
-/// - `poll_close` is the same, sends at once, and ends the sink: afterwards `poll_ready` is an error.
+/// - `poll_close` is the same and sends at once. From its first poll on `start_send` hands each record back
+///   with [`Closed`](crate::NotAcceptedReason::Closed). `poll_ready` stays ready until `poll_close` has
+///   returned `Ok`, because adapters such as [`SinkExt::buffer`](futures::SinkExt::buffer) call it each time
+///   they are closed; afterwards it is an error.
 ///
 /// # Errors
 ///
@@ -114,6 +117,8 @@ pub struct KinesisSink<S = DefaultService> {
     /// Since the latest look at everything records came, the latest of them before that time and soon
     /// after the one before.
     is_quiet: bool,
+    /// `poll_close` has returned `Ok`.
+    closed: bool,
     /// A warning about failing requests is out, and no success has followed.
     outage_logged: bool,
     /// For the producer that it may become.
@@ -362,8 +367,12 @@ where
     type Error = SinkError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        if self.pipeline.is_closing() {
+        if self.closed {
             return Poll::Ready(Err(SinkError::Closed));
+        }
+        if self.pipeline.is_closing() {
+            // Adapters ask before each poll of `poll_close`; an error here would end the close half-way.
+            return Poll::Ready(Ok(()));
         }
         if self.looked_lately() {
             return Poll::Ready(Ok(()));
@@ -399,7 +408,9 @@ where
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         self.pipeline.close();
-        self.poll_settled(cx)
+        let closed = self.poll_settled(cx);
+        self.closed |= matches!(closed, Poll::Ready(Ok(())));
+        closed
     }
 }
 

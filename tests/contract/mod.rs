@@ -62,6 +62,8 @@ macro_rules! contract {
             the_byte_bound_holds_to_within_one_record
             flush_is_ready_exactly_when_nothing_is_unsettled
             close_is_idempotent_and_ends_the_sink
+            ready_stays_ready_until_close_completes
+            close_through_adapters_delivers_everything
             a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on
             the_largest_records_and_requests_can_be_sent_when_allowed
             every_pending_registers_the_newest_waker
@@ -232,6 +234,106 @@ pub async fn close_is_idempotent_and_ends_the_sink<S: Subject>() {
     let error = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
     assert_eq!(error.into_record().unwrap().data(), "late");
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
+}
+
+pub async fn ready_stays_ready_until_close_completes<S: Subject>() {
+    let service = Scripted::delivering();
+    let mut sink = task::spawn(S::new(&service));
+    sink.enter(|_, sink| sink.start_send(Record::from("one"))).unwrap();
+    assert_pending!(sink.enter(|cx, sink| sink.poll_close(cx)));
+    for _ in 0..3 {
+        assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+        let error = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
+        let SinkError::NotAccepted(refused) = error else { panic!("{error}") };
+        assert_eq!(*refused.reason(), NotAcceptedReason::Closed);
+        assert_eq!(refused.into_record().data(), "late");
+    }
+    while sink.enter(|cx, sink| sink.poll_close(cx)).is_pending() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let error = assert_ready_err!(sink.enter(|cx, sink| sink.poll_ready(cx)));
+    assert!(matches!(error, SinkError::Closed), "{error}");
+    assert_eq!(service.delivered(), ["one"]);
+}
+
+/// Fails the second request as a whole and throttles every third entry of the third one.
+fn failing_on_the_way() -> Scripted {
+    Scripted::new(|call, request| match call {
+        1 => Err(scripted::service_error("InternalFailure")),
+        2 => Ok(scripted::answer_each(request, |place| place % 3 > 0)),
+        _ => Ok(scripted::all_delivered(request)),
+    })
+}
+
+/// Feeds 5,000 items to what `adapt` makes of a sink and closes it without a flush before. The records must
+/// all be delivered.
+async fn close_through<S: Subject, T, I, E: std::fmt::Debug>(
+    adapter: &str,
+    adapt: impl FnOnce(S) -> T,
+    item: impl Fn(usize) -> I,
+) where
+    T: Sink<I, Error = E> + Unpin,
+{
+    let service = failing_on_the_way();
+    let mut sink = adapt(S::new(&service));
+    for n in 0..5_000 {
+        sink.feed(item(n)).await.unwrap();
+    }
+    let closed = sink.close().await;
+    closed.unwrap_or_else(|error| {
+        panic!("{adapter}: {error:?} after {} records were delivered", service.delivered().len())
+    });
+    let mut delivered = service.delivered();
+    delivered.sort_by_key(|number| number.parse::<usize>().unwrap());
+    assert_eq!(delivered, numbers(0..5_000), "{adapter}");
+}
+
+pub async fn close_through_adapters_delivers_everything<S: Subject>() {
+    type Other = futures::sink::Drain<Record>;
+    let record = |n: usize| Record::from(n.to_string());
+    close_through("none", |sink: S| sink, record).await;
+    close_through("a reference", |sink: S| Box::leak(Box::new(sink)), record).await;
+    close_through("a box", |sink: S| Box::pin(sink), record).await;
+    for capacity in [0, 10, 10_000] {
+        close_through("buffer", |sink: S| sink.buffer(capacity), record).await;
+    }
+    let text = |n: usize| n.to_string();
+    let with = |text: String| future::ready(Ok::<_, SinkError>(Record::from(text)));
+    close_through("with", |sink: S| sink.with(with), text).await;
+    let later = |text: String| {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            Ok::<_, SinkError>(Record::from(text))
+        })
+    };
+    close_through("with, later", |sink: S| sink.with(later), text).await;
+    let flat = |text: String| stream::iter([Ok::<_, SinkError>(Record::from(text))]);
+    close_through("with_flat_map", |sink: S| sink.with_flat_map(flat), text).await;
+    close_through("sink_map_err", |sink: S| sink.sink_map_err(|e| e.to_string()), record).await;
+    close_through("sink_err_into", |sink: S| sink.sink_err_into::<BoxError>(), record).await;
+    close_through(
+        "left_sink",
+        |sink: S| {
+            sink.sink_map_err(|e| -> std::convert::Infallible { panic!("{e}") })
+                .left_sink::<Other>()
+        },
+        record,
+    )
+    .await;
+    close_through(
+        "right_sink",
+        |sink: S| {
+            sink.sink_map_err(|e| -> std::convert::Infallible { panic!("{e}") })
+                .right_sink::<Other>()
+        },
+        record,
+    )
+    .await;
+    let other = failing_on_the_way();
+    close_through("fanout", |sink: S| sink.fanout(S::new(&other)), record).await;
+    assert_eq!(other.delivered().len(), 5_000);
+    let all = |sink: S| sink.buffer(7).with(with).sink_map_err(|e| e.to_string()).buffer(100);
+    close_through("several", all, text).await;
 }
 
 pub async fn a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on<S: Subject>() {

@@ -118,6 +118,73 @@ async fn a_dropped_take_failed_loses_nothing() {
     producer.close().await.unwrap();
 }
 
+/// Records that fail keep their room until somebody has them, however many calls asked for them.
+#[tokio::test(start_paused = true)]
+async fn dropped_take_failed_keeps_the_bound() {
+    let producer = produce(builder().with_buffer_records(10), &Scripted::rejecting_bad());
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..500 {
+        for _ in 0..10 {
+            match producer.send(Record::from("bad")).await {
+                Ok(()) => accepted += 1,
+                Err(error) => {
+                    assert!(
+                        matches!(error.reason(), NotAcceptedReason::Undelivered { count: 10, .. }),
+                        "{error}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+        sleep(ROUND_TRIP * 2).await;
+        let mut taking = Box::pin(producer.take_failed());
+        assert!((&mut taking).now_or_never().is_none());
+        sleep(ROUND_TRIP).await;
+        drop(taking);
+    }
+    assert_eq!((accepted, refused), (10, 4_990), "ten may be held");
+    let error = producer.flush().await.unwrap_err();
+    assert!(matches!(error, SinkError::Undelivered { count: 10, .. }), "{error}");
+    assert_eq!(producer.take_failed().await.len(), 10);
+    // The room of all of them is back, and at once.
+    for _ in 0..10 {
+        producer.try_send(Record::from("good")).unwrap();
+    }
+    let full = producer.try_send(Record::from("good")).unwrap_err();
+    assert_eq!(*full.reason(), NotAcceptedReason::Full);
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn take_failed_gives_back_the_bytes_it_takes() {
+    let builder = builder().with_buffer_bytes(1_000);
+    let producer = produce(builder, &Scripted::rejecting_bad());
+    let bad = || Record::from(("key", b"bad".repeat(99)));
+    for _ in 0..3 {
+        producer.send(bad()).await.unwrap();
+    }
+    sleep(ROUND_TRIP * 2).await;
+    for _ in 0..3 {
+        let mut taking = Box::pin(producer.take_failed());
+        assert!((&mut taking).now_or_never().is_none());
+        sleep(ROUND_TRIP).await;
+        drop(taking);
+        let refused = producer.send(bad()).await.unwrap_err();
+        assert!(
+            matches!(refused.reason(), NotAcceptedReason::Undelivered { count: 3, .. }),
+            "{refused}"
+        );
+    }
+    // One that waits for this room gets it from whoever takes the records.
+    let waits = producer.clone();
+    let waits = tokio::spawn(async move { waits.send(record(0)).await });
+    assert_eq!(producer.take_failed().await.len(), 3);
+    waits.await.unwrap().unwrap();
+    for _ in 0..3 {
+        producer.try_send(bad()).unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn dead_letters_get_what_has_no_receipt() {
     let (sender, letters) = std::sync::mpsc::channel();

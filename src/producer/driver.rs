@@ -10,10 +10,10 @@ use tower::{BoxError, Service};
 use tracing::warn;
 
 use super::intake::Intake;
-use super::queue::{Message, Phase};
+use super::queue::{LaidOut, Message, Phase};
 use super::status::{End, Status};
 use crate::error::SinkError;
-use crate::record::{AttemptError, Undelivered};
+use crate::record::{AttemptError, Reason, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::sink::{DefaultService, FatalPolicy, KinesisSink};
 use crate::trace::TARGET;
@@ -44,8 +44,6 @@ pub struct Driver<S = DefaultService> {
     /// The room that the sink's records take.
     charged_records: usize,
     charged_bytes: usize,
-    /// Bytes that came without room for them, to be made up for as records leave.
-    debt: usize,
     /// Why the producer stops, if it does.
     stopped: Option<Arc<AttemptError>>,
     over: bool,
@@ -63,7 +61,6 @@ impl<S> Driver<S> {
             flushes: Vec::new(),
             charged_records: 0,
             charged_bytes: 0,
-            debt: 0,
             stopped: None,
             over: false,
         };
@@ -77,7 +74,7 @@ impl<S> Driver<S> {
         self.intake.set_limits(pipeline.settings().limits, pipeline.is_on_hold());
         self.charged_records = pipeline.held_records();
         self.charged_bytes = self.sink.pipeline.held_bytes();
-        self.debt = self.intake.take_room(self.charged_records, self.charged_bytes);
+        self.intake.take_room(self.charged_records, self.charged_bytes);
         if self.sink.pipeline.is_closing() {
             self.intake.close(End::Closed);
         }
@@ -125,7 +122,7 @@ impl<S> Driver<S> {
                 Message::Record { record, charge, accepted_at } => {
                     self.charged_records += 1;
                     self.charged_bytes += record.size();
-                    self.debt += record.size() - charge;
+                    self.intake.owe(record.size() - charge);
                     self.sink.pipeline.admit(record, accepted_at.into_std());
                 }
                 Message::Flush(reply) => {
@@ -138,13 +135,15 @@ impl<S> Driver<S> {
                 Message::LayOutFailed(reply) => lay_out.push(reply),
             }
         }
-        // A caller that has gone would leave them outside of the bounds.
+        // Without a caller they stay where the sink counts them as failed.
         lay_out.retain(|reply| !reply.is_closed());
         if !lay_out.is_empty() {
-            let failed = self.sink.pipeline.take_failed();
-            self.intake.queue().undelivered.extend(failed);
-            // Before its caller is told: there is room again.
             self.release();
+            let failed = self.sink.pipeline.take_failed();
+            // From now on the queue has their room, until someone takes them: the caller may go before it does.
+            self.charged_records = self.sink.pipeline.held_records();
+            self.charged_bytes = self.sink.pipeline.held_bytes();
+            self.intake.queue().lay_out(failed);
             for reply in lay_out {
                 // Should its caller have gone, the next one finds them.
                 let _ = reply.send(());
@@ -159,14 +158,12 @@ impl<S> Driver<S> {
         let fewer_records = self.charged_records.saturating_sub(records);
         let fewer_bytes = self.charged_bytes.saturating_sub(bytes);
         // A dead-letter handler may hand back another record than it was given.
-        self.debt += self.intake.take_room(
+        self.intake.take_room(
             records.saturating_sub(self.charged_records),
             bytes.saturating_sub(self.charged_bytes),
         );
         (self.charged_records, self.charged_bytes) = (records, bytes);
-        let owed = fewer_bytes.min(self.debt);
-        self.debt -= owed;
-        self.intake.release(fewer_records, fewer_bytes - owed);
+        self.intake.release(fewer_records, fewer_bytes);
 
         self.intake.queue().totals = *pipeline.totals();
         self.intake.set_limits(pipeline.settings().limits, pipeline.is_on_hold());
@@ -178,8 +175,21 @@ impl<S> Driver<S> {
         if let Some(cause) = pipeline.refusal().filter(|_| self.goes_on_refused()) {
             return Status::Refused(cause.clone());
         }
-        let Some(reason) = pipeline.last_failure().cloned() else { return Status::Open };
-        Status::Keeping { count: pipeline.failed(), bytes: pipeline.failed_bytes(), reason }
+        let (laid_out, laid_out_reason) = self.laid_out();
+        let reason = pipeline.last_failure().cloned().or(laid_out_reason);
+        let Some(reason) = reason else { return Status::Open };
+        Status::Keeping {
+            count: pipeline.failed() + laid_out.records,
+            bytes: pipeline.failed_bytes() + laid_out.bytes,
+            reason,
+        }
+    }
+
+    /// The room of the records that are laid out, and why the latest of them failed.
+    fn laid_out(&self) -> (LaidOut, Option<Reason>) {
+        let queue = self.intake.queue();
+        let latest = queue.undelivered.last().filter(|_| queue.laid_out.records > 0);
+        (queue.laid_out, latest.map(|latest| latest.reason().clone()))
     }
 
     /// Whether a refusal leaves something to try again with: records, or the stream's description.
@@ -195,12 +205,13 @@ impl<S> Driver<S> {
         }
         let pipeline = &self.sink.pipeline;
         let settled_before = pipeline.oldest_unsettled();
-        let laid_out = {
+        let kept = {
             let queue = self.intake.queue();
-            queue.undelivered.last().map(|last| (queue.undelivered.len(), last.reason().clone()))
+            let laid_out = queue.undelivered.last().map(Undelivered::reason);
+            let latest = pipeline.last_failure().or(laid_out);
+            let count = pipeline.failed() + queue.undelivered.len();
+            latest.map(|reason| (count, reason.clone()))
         };
-        let kept = pipeline.last_failure().map(|reason| (pipeline.failed(), reason.clone()));
-        let kept = kept.or(laid_out);
         for (_, reply) in self.flushes.extract_if(.., |(before, _)| *before <= settled_before) {
             let answer = match (&self.stopped, kept.clone()) {
                 (Some(cause), _) => End::Refused(cause.clone()).flushed(self.sink.stream()),

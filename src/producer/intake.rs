@@ -14,7 +14,7 @@ use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
 use crate::pipeline::unless_it_panics;
-use crate::record::Record;
+use crate::record::{Record, Undelivered};
 use crate::stream::StreamId;
 
 /// What the clones of a producer share with their driver.
@@ -37,6 +37,8 @@ pub(super) struct Intake {
     line: Mutex<()>,
     /// Bytes of the largest record so far; 0 before the first one.
     largest: AtomicUsize,
+    /// Bytes that came without room for them, to be made up for as records leave.
+    debt: AtomicUsize,
     /// The permits of each while nothing is held.
     max_records: usize,
     max_bytes: usize,
@@ -92,6 +94,7 @@ impl Intake {
             bytes: Arc::new(Semaphore::new(max_bytes)),
             line: Mutex::new(()),
             largest: AtomicUsize::new(0),
+            debt: AtomicUsize::new(0),
             max_records,
             max_bytes,
             status: watch::Sender::new(Status::Open),
@@ -367,16 +370,42 @@ impl Intake {
         self.post(Message::LayOutFailed(sender)).then_some(receiver)
     }
 
-    /// Takes room for records that are there already. Returns the bytes for which there was none.
-    pub(super) fn take_room(&self, records: usize, bytes: usize) -> usize {
-        self.records.forget_permits(records);
-        bytes - self.bytes.forget_permits(bytes)
+    /// Takes the records that the driver has laid out, and gives their room back.
+    pub(super) fn take_laid_out(&self) -> Vec<Undelivered> {
+        let (taken, room) = {
+            let mut queue = self.queue();
+            let taken = std::mem::take(&mut queue.undelivered);
+            let room = std::mem::take(&mut queue.laid_out);
+            if room.records > 0 {
+                // What it last said of the records that are kept may be older than this.
+                wake(queue);
+            }
+            (taken, room)
+        };
+        let fewer = |status: &mut Status| status.keep_fewer(room.records, room.bytes);
+        unless_it_panics(|| self.status.send_if_modified(fewer));
+        self.release(room.records, room.bytes);
+        taken
     }
 
-    /// Gives room back.
+    /// Takes room for records that are there already. Bytes for which there is none become a debt.
+    pub(super) fn take_room(&self, records: usize, bytes: usize) {
+        self.records.forget_permits(records);
+        self.owe(bytes - self.bytes.forget_permits(bytes));
+    }
+
+    /// Notes bytes that came without room for them.
+    pub(super) fn owe(&self, bytes: usize) {
+        self.debt.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives room back, after what is owed.
     pub(super) fn release(&self, records: usize, bytes: usize) {
+        let pay = |debt: usize| Some(debt.saturating_sub(bytes));
+        let paid = self.debt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        let paid = paid.map_or(0, |debt| debt.min(bytes));
         unless_it_panics(|| self.records.add_permits(records));
-        unless_it_panics(|| self.bytes.add_permits(bytes));
+        unless_it_panics(|| self.bytes.add_permits(bytes - paid));
     }
 
     /// Takes no more records. The driver settles those that there are.

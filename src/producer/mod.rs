@@ -313,6 +313,8 @@ impl Producer {
     /// Takes out the records that failed for good, without a receipt or a dead-letter handler to take
     /// them, in the order of acceptance. Once the producer has ended, also what was left then.
     ///
+    /// The records count towards the bounds until this returns them.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it loses nothing: the next call returns the records.
@@ -324,7 +326,7 @@ impl Producer {
         }
         // What a flush has found before is no answer any more.
         self.unasked.store(true, Ordering::Relaxed);
-        std::mem::take(&mut self.intake.queue().undelivered)
+        self.intake.take_laid_out()
     }
 
     /// Takes no more records from any clone, and is ready when all that were accepted are settled and

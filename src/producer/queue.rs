@@ -35,8 +35,16 @@ pub(super) struct Queue {
     pub(super) totals: Totals,
     /// Records that were not delivered, until someone takes them.
     pub(super) undelivered: Vec<Undelivered>,
+    /// The room that those of them still take which were laid out while the driver goes on.
+    pub(super) laid_out: LaidOut,
     /// How many were left at the end, taken or not, and why the latest of them was.
     pub(super) left: Option<(usize, Reason)>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LaidOut {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +86,13 @@ impl Queue {
     pub(super) fn take_wanted(&mut self) -> Option<usize> {
         let waiting = (self.waiting > 0).then_some(self.waiting_for);
         self.turned_away.take().max(waiting)
+    }
+
+    /// Lays out failed records for whoever takes them.
+    pub(super) fn lay_out(&mut self, failed: Vec<Undelivered>) {
+        self.laid_out.records += failed.len();
+        self.laid_out.bytes += failed.iter().map(|one| one.record().size()).sum::<usize>();
+        self.undelivered.extend(failed);
     }
 
     /// Notes a caller that stands in line for room. True if the driver has to look: for less than others

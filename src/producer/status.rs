@@ -43,6 +43,17 @@ impl Status {
         }
     }
 
+    /// Notes that someone took records that were kept. True if that changes it.
+    pub(super) fn keep_fewer(&mut self, fewer_records: usize, fewer_bytes: usize) -> bool {
+        let Self::Keeping { count, bytes, .. } = self else { return false };
+        *count = count.saturating_sub(fewer_records);
+        *bytes = bytes.saturating_sub(fewer_bytes);
+        if *count == 0 {
+            *self = Self::Open;
+        }
+        fewer_records > 0
+    }
+
     /// No more records will be accepted.
     pub(super) fn has_ended(&self) -> bool {
         self.stage() > 0

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, SinkError, TimeoutLayer};
+use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, SinkBuilder, SinkError, TimeoutLayer};
 use logs::Logs;
 use scripted::{Scripted, answer_each, numbers, records, unpaced};
 use tokio::time::Instant;
@@ -20,14 +20,25 @@ use tower::timeout::TimeoutLayer as TowerTimeoutLayer;
 use tower::{BoxError, Service, ServiceBuilder};
 use tracing::Level;
 
+fn builder() -> SinkBuilder {
+    KinesisSink::builder().with_seed(5).with_limits(unpaced())
+}
+
 /// Sends 3,000 records through `stack` and expects all of them, each once.
 async fn deliver_through<S>(stack: S, service: &Scripted) -> KinesisSink<S>
 where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S: Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let builder = KinesisSink::builder().with_seed(5).with_limits(unpaced());
-    let mut sink = builder.build_with(stack, "example").unwrap();
+    deliver(builder().build_with(stack, "example").unwrap(), service).await
+}
+
+async fn deliver<S>(mut sink: KinesisSink<S>, service: &Scripted) -> KinesisSink<S>
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
     sink.send_all(&mut stream::iter(records(0..3_000).map(Ok))).await.unwrap();
     let mut delivered = service.delivered();
     delivered.sort_by_key(|number| number.parse::<usize>().unwrap());
@@ -50,7 +61,8 @@ async fn under_a_rate_limit() {
     let limit = RateLimitLayer::new(2, Duration::from_secs(1));
     let stack = ServiceBuilder::new().layer(limit).service(service.clone());
     let began = Instant::now();
-    deliver_through(stack, &service).await;
+    // A rate limit is not `Clone`.
+    deliver(builder().build_with_unshared(stack, "example").unwrap(), &service).await;
     assert_eq!(began.elapsed().as_secs(), 2, "six requests at two a second");
 }
 

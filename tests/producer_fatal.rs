@@ -126,6 +126,7 @@ async fn a_producer_that_stops_waits_for_the_requests_in_flight() {
 }
 
 /// Its first call takes a second longer.
+#[derive(Clone)]
 struct Staggered {
     inner: Scripted,
     calls: usize,

@@ -3,6 +3,8 @@
 mod contract;
 mod scripted;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -66,9 +68,10 @@ async fn forward_leaves_it_with_its_owner() {
 }
 
 /// Counts how often it was asked for readiness.
+#[derive(Clone)]
 struct Asked {
     inner: Scripted,
-    asked: usize,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Service<PutRecordsRequest> for Asked {
@@ -77,8 +80,8 @@ impl Service<PutRecordsRequest> for Asked {
     type Future = <Scripted as Service<PutRecordsRequest>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.asked += 1;
-        assert_eq!(self.asked, self.inner.requests().len() + 1, "ready, and then not called");
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        assert_eq!(asked, self.inner.requests().len() + 1, "ready, and then not called");
         self.inner.poll_ready(cx)
     }
 
@@ -90,7 +93,7 @@ impl Service<PutRecordsRequest> for Asked {
 #[tokio::test(start_paused = true)]
 async fn the_service_is_asked_for_readiness_only_for_a_request_that_is_due() {
     let service = Scripted::delivering();
-    let asked = Asked { inner: service.clone(), asked: 0 };
+    let asked = Asked { inner: service.clone(), asked: Arc::default() };
     let mut sink = KinesisSink::builder().build_with(asked, "example").unwrap();
     sink.send_all(&mut stream::iter(records(0..1_700).map(Ok))).await.unwrap();
     contract::ticking(100, Duration::from_millis(7)).forward(&mut sink).await.unwrap();

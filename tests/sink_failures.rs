@@ -3,7 +3,8 @@
 mod logs;
 mod scripted;
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -223,9 +224,9 @@ async fn an_answer_that_has_come_counts_before_records_are_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_panics_loses_no_record() {
-    let panics = std::sync::atomic::AtomicUsize::new(0);
+    let panics = Arc::new(AtomicUsize::new(0));
     let service = tower::service_fn(move |request| {
-        let first = panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        let first = panics.fetch_add(1, Ordering::Relaxed) == 0;
         async move {
             assert!(!first, "a panic on purpose");
             Ok::<_, BoxError>(all_delivered(&request))
@@ -291,15 +292,111 @@ async fn forward_delivers_everything_before_it_tells_of_a_failed_record() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_panics_when_it_is_called_loses_no_record() {
-    let mut calls = 0;
+    let calls = Arc::new(AtomicUsize::new(0));
     let service = tower::service_fn(move |request| {
-        calls += 1;
-        assert!(calls > 1, "a panic on purpose");
+        assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "a panic on purpose");
         async move { Ok::<_, BoxError>(all_delivered(&request)) }
     });
     let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
     sink.send(Record::from("one")).await.unwrap();
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
+}
+
+/// Panics when it is asked for readiness, for so many times; each request is delivered.
+#[derive(Clone)]
+struct PanicsWhenAsked {
+    inner: Scripted,
+    asked: Arc<AtomicUsize>,
+    times: usize,
+}
+
+impl PanicsWhenAsked {
+    fn new(inner: &Scripted, times: usize) -> Self {
+        Self { inner: inner.clone(), asked: Arc::default(), times }
+    }
+}
+
+impl Service<PutRecordsRequest> for PanicsWhenAsked {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = <Scripted as Service<PutRecordsRequest>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        assert!(asked >= self.times, "a panic on purpose");
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panicking_poll_ready_loses_no_record() {
+    let inner = Scripted::delivering();
+    let service = PanicsWhenAsked::new(&inner, 3);
+    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+    assert_eq!((sink.totals().delivered, sink.totals().requests), (1, 1));
+    let service = PanicsWhenAsked::new(&inner, 3);
+    let producer = KinesisSink::builder().build_with(service, "example").unwrap().spawn();
+    producer.send(Record::from("two")).await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(inner.delivered(), ["one", "two"]);
+}
+
+/// Each panic is followed by a wait, as each failed request is.
+#[tokio::test(start_paused = true)]
+async fn poll_ready_that_always_panics_does_not_spin() {
+    let service = PanicsWhenAsked::new(&Scripted::delivering(), usize::MAX);
+    let asked = service.asked.clone();
+    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    sink.feed(Record::from("one")).await.unwrap();
+    let flush = tokio::time::timeout(Duration::from_secs(600), sink.flush());
+    assert!(flush.await.is_err(), "nothing can be sent");
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((200..1_000).contains(&asked), "asked {asked} times in 10 minutes");
+    assert_eq!(held(&sink), ["one"]);
+}
+
+/// `SpawnReady` panics when it is asked again after an error.
+#[tokio::test(start_paused = true)]
+async fn spawn_ready_after_an_error_loses_no_record() {
+    let (inner, asked) = (Scripted::delivering(), Arc::new(AtomicUsize::new(0)));
+    let failing = FailsWhenAsked { inner: inner.clone(), asked: asked.clone() };
+    let stack = tower::spawn_ready::SpawnReady::new(failing);
+    let mut sink = KinesisSink::builder().build_with_unshared(stack, "example").unwrap();
+    sink.feed(Record::from("one")).await.unwrap();
+    let flush = tokio::time::timeout(Duration::from_secs(60), sink.flush());
+    assert!(flush.await.is_err(), "this stack is dead");
+    assert_eq!(texts(&sink.take_undelivered()), ["one"]);
+}
+
+/// Is pending once, and then fails.
+struct FailsWhenAsked {
+    inner: Scripted,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Service<PutRecordsRequest> for FailsWhenAsked {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = <Scripted as Service<PutRecordsRequest>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self.asked.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => Poll::Ready(Err("not ready".into())),
+        }
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        self.inner.call(request)
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -384,7 +481,8 @@ async fn records_that_are_found_failed_when_the_sink_is_dropped_go_to_the_handle
 }
 
 /// A service that is not ready for its first calls.
-struct Unready(usize, Scripted);
+#[derive(Clone)]
+struct Unready(Arc<AtomicUsize>, Scripted);
 
 impl Service<PutRecordsRequest> for Unready {
     type Response = PutRecordsResponse;
@@ -392,8 +490,7 @@ impl Service<PutRecordsRequest> for Unready {
     type Future = <Scripted as Service<PutRecordsRequest>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if self.0 > 0 {
-            self.0 -= 1;
+        if self.0.fetch_add(1, Ordering::Relaxed) < 3 {
             return Poll::Ready(Err(service_error("InternalFailure")));
         }
         self.1.poll_ready(cx)
@@ -407,7 +504,7 @@ impl Service<PutRecordsRequest> for Unready {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_does_not_become_ready_is_told_of_like_an_outage() {
     let logs = Logs::listen(Level::INFO);
-    let service = Unready(3, Scripted::delivering());
+    let service = Unready(Arc::default(), Scripted::delivering());
     let mut sink = KinesisSink::builder().with_seed(1).build_with(service, "example").unwrap();
     sink.send(Record::from("a")).await.unwrap();
     assert_eq!(logs.with("requests to stream example fail").len(), 1, "{:?}", logs.with(""));

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder};
 
 use super::KinesisSink;
 use super::fatal_policy::FatalPolicy;
 use super::lookups::Lookups;
+use super::readiness::Readiness;
 use super::requests::Requests;
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
@@ -384,7 +385,8 @@ impl SinkBuilder {
         let service = stack
             .timeout_put_records(self.request_timeout)
             .service(PutRecords::new(client).without_stalled_stream_protection());
-        self.with_lookups_of(client).assemble(BoxCloneSyncService::new(service), stream)
+        let service = Readiness::shared(BoxCloneSyncService::new(service));
+        self.with_lookups_of(client).assemble(service, stream)
     }
 
     /// Builds a sink with the default stack, with the region and credentials of the environment:
@@ -414,8 +416,18 @@ impl SinkBuilder {
     /// Builds a sink over a stack of services of your own, with [`PutRecords`] or anything else at its
     /// bottom. See [`ServiceBuilderExt`].
     ///
-    /// The stack is asked for readiness only when a request is due, and called in the same poll. It
+    /// The stack is asked for readiness only when a request is due, and called as soon as it is ready. It
     /// should limit the time of a request, as [`TimeoutLayer`] does: the sink waits for every answer.
+    ///
+    /// A stack can be shared: give each sink a clone, and a limit in it, such as tower's
+    /// [`ConcurrencyLimit`](tower::limit::ConcurrencyLimit), applies to all of them. While the stack is not
+    /// ready, a clone of it waits in a task of the runtime that the sink was polled in, in its place in the
+    /// queue. The sink gives the place up when it has nothing to send any more: its records have
+    /// expired or were taken back, or it was dropped. If it is not polled within a second after the stack has
+    /// become ready, the place goes to others, and the next poll asks again. A stack that is not `Clone` goes
+    /// to [`build_with_unshared`](Self::build_with_unshared).
+    ///
+    /// After an error or a panic of its `poll_ready` the sink goes on with another clone.
     ///
     /// There is no client to ask about the stream: with aggregation say who
     /// [describes it](Self::with_describe_stream), unless it is known not to distribute its records
@@ -428,8 +440,32 @@ impl SinkBuilder {
         self,
         service: S,
         stream: impl AsRef<str>,
+    ) -> Result<KinesisSink<S>, BuildError>
+    where
+        S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+        S: Clone + Send + 'static,
+    {
+        self.assemble(Readiness::shared(service), stream.as_ref().parse()?)
+    }
+
+    /// Builds a sink over a stack of services that is not `Clone`, such as one with a
+    /// [`RateLimit`](tower::limit::RateLimit) that no [`Buffer`](tower::buffer::Buffer) makes cloneable.
+    /// Otherwise as [`build_with`](Self::build_with).
+    ///
+    /// The one instance is asked in place: it keeps its place in a queue, and a permit that it was given,
+    /// until the next request, or until the sink is dropped. If other users share a limit inside the stack,
+    /// a sink that has nothing to send, or that is not polled, can keep a permit from them. Put a
+    /// [`Buffer`](tower::buffer::Buffer) around such a stack and use [`build_with`](Self::build_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`build_with`](Self::build_with).
+    pub fn build_with_unshared<S>(
+        self,
+        service: S,
+        stream: impl AsRef<str>,
     ) -> Result<KinesisSink<S>, BuildError> {
-        self.assemble(service, stream.as_ref().parse()?)
+        self.assemble(Readiness::unshared(service), stream.as_ref().parse()?)
     }
 
     /// Asks the service where nobody else is named.
@@ -460,7 +496,11 @@ impl SinkBuilder {
         settings
     }
 
-    fn assemble<S>(self, service: S, stream: StreamId) -> Result<KinesisSink<S>, BuildError> {
+    fn assemble<S>(
+        self,
+        service: Readiness<S>,
+        stream: StreamId,
+    ) -> Result<KinesisSink<S>, BuildError> {
         let settings = self.resolved();
         settings.validate()?;
         let Packing { aggregation, .. } = settings.packing;

@@ -3,13 +3,13 @@
 mod builder;
 mod fatal_policy;
 mod lookups;
+mod readiness;
 mod requests;
 #[cfg(feature = "serde")]
 mod settings;
 mod telling;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub use fatal_policy::FatalPolicy;
 pub use settings::{Backoff, SinkSettings};
 
 use self::lookups::Lookups;
+use self::readiness::Readiness;
 use self::requests::Requests;
 use crate::build_error::BuildError;
 use crate::error::SinkError;
@@ -103,7 +104,7 @@ const QUIET: Duration = Duration::from_micros(100);
 /// blocking; it warns once with the number of records. Call `close`, or take them out with
 /// [`take_undelivered`](Self::take_undelivered).
 pub struct KinesisSink<S = DefaultService> {
-    service: S,
+    service: Readiness<S>,
     pub(crate) pipeline: Pipeline,
     requests: Requests,
     lookups: Lookups,
@@ -234,12 +235,12 @@ impl<S> KinesisSink<S> {
     ///
     /// Requests in flight are abandoned unless their answer has already come. Their records
     /// [may be written](Undelivered::may_be_written), so sending them again can duplicate them. If the
-    /// sink was waiting for a busy stack of services, it keeps its place in that queue for its next
-    /// request.
+    /// sink was waiting for a busy stack of services, it gives up its place in that queue.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
         self.collect_ended();
         self.requests.abandon();
+        self.service.give_up();
         self.pipeline.tell_delivered();
         let undelivered = self.pipeline.take_undelivered();
         self.measure(Instant::now().into_std());
@@ -284,10 +285,10 @@ where
     fn dispatch(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
         let mut moved = false;
         while self.pipeline.due(now).is_some() {
-            match self.service.poll_ready(cx) {
-                Poll::Pending => break,
+            match self.service.poll(cx) {
+                Poll::Pending => return moved,
                 Poll::Ready(Err(error)) => {
-                    self.pipeline.refuse(error.into(), now);
+                    self.pipeline.refuse(error, now);
                     self.log_outage();
                 }
                 // Cut only now: while the service was busy, the request could grow.
@@ -297,16 +298,17 @@ where
                     let Some((id, request, reason)) = self.pipeline.cut(now) else { break };
                     let entries = request.entries().len();
                     trace!(target: TARGET, ?reason, entries, "request cut");
-                    let call = AssertUnwindSafe(|| self.service.call(request));
-                    match catch_unwind(call) {
-                        Ok(call) => self.requests.spawn(id, call, &runtime),
+                    match self.service.call(request) {
+                        Some(call) => self.requests.spawn(id, call, &runtime),
                         // The records of the request must come back like those of any other.
-                        Err(_) => self.requests.spawn_panicked(id, &runtime),
+                        None => self.requests.spawn_panicked(id, &runtime),
                     }
                 }
             }
             moved = true;
         }
+        // Nothing is to be sent, so others may have its place in the queue of a shared service.
+        self.service.give_up();
         moved
     }
 

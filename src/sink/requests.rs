@@ -64,11 +64,12 @@ impl Requests {
     }
 }
 
-/// A request that did not run to its end. Whether its records were written is unknown.
+/// A request, or a question for readiness, that did not run to its end. Whether the records of a request were
+/// written is unknown.
 ///
 /// Holds nothing of the panic's message, which may quote what the service was given.
 #[derive(Debug, thiserror::Error)]
-enum Interrupted {
+pub(super) enum Interrupted {
     #[error("the service panicked")]
     Panicked,
     #[error("the runtime ended the request's task")]

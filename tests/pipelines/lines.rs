@@ -23,6 +23,7 @@ const BUFFER: usize = 10;
 fn producer<S>(service: S) -> Producer
 where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>
+        + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,

@@ -1,0 +1,243 @@
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::runtime::{self, Handle};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+use tower::{BoxError, Service};
+
+use super::requests::Interrupted;
+use crate::service::PutRecordsRequest;
+
+/// How long an instance that has become ready is kept for a sink that is not polled. A sink that heeds its
+/// waker needs a fraction of this; every user of a shared limit waits for one that does not.
+const COLLECT_WITHIN: Duration = Duration::from_secs(1);
+
+/// The service below a sink, asked for readiness in a way that holds no permit which is not used.
+///
+/// A tower service takes its place in a queue when `poll_ready` is pending, and keeps the place, and the
+/// permit that follows, until it is called or dropped. So an instance that is pending moves into a task,
+/// which waits, and hands it back once it is ready. The sink goes on with a fresh clone: dropping the
+/// instance is how a place is given up.
+pub(super) struct Readiness<S> {
+    service: S,
+    /// `service` has said that it is ready, and was not called since.
+    is_ready: bool,
+    waiting: Option<Waiting<S>>,
+    /// `None` for a stack that is not `Clone`: it is asked in place.
+    spare: Option<Spare<S>>,
+}
+
+/// What it takes to go on with another instance. The bounds that it needs are known where it is made, so that
+/// the sink's own methods need none.
+struct Spare<S> {
+    /// Never asked, so that a clone of it is as good as new.
+    template: S,
+    clone: fn(&S) -> S,
+    wait: fn(S, &mut Context<'_>) -> Waiting<S>,
+}
+
+impl<S> Readiness<S> {
+    /// For a stack whose instances are cloned.
+    pub(super) fn shared(service: S) -> Self
+    where
+        S: Service<PutRecordsRequest, Error: Into<BoxError>> + Clone + Send + 'static,
+    {
+        let template = service.clone();
+        let spare = Spare { template, clone: S::clone, wait: Waiting::begin };
+        Self { service, is_ready: false, waiting: None, spare: Some(spare) }
+    }
+
+    /// For a stack of which there is one instance.
+    pub(super) fn unshared(service: S) -> Self {
+        Self { service, is_ready: false, waiting: None, spare: None }
+    }
+
+    /// Gives up the place in the queue of a shared service, and the permit if there is one.
+    pub(super) fn give_up(&mut self) {
+        self.waiting = None;
+        if self.is_ready {
+            self.renew();
+        }
+    }
+
+    /// Goes on with a fresh instance, where there is one to have.
+    fn renew(&mut self) {
+        if let Some(spare) = &self.spare {
+            self.service = (spare.clone)(&spare.template);
+            self.is_ready = false;
+        }
+    }
+}
+
+impl<S> Readiness<S>
+where
+    S: Service<PutRecordsRequest, Error: Into<BoxError>>,
+{
+    /// Asks for readiness. The caller either [calls](Self::call) the service in the same poll, or
+    /// [gives it up](Self::give_up).
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.waiting.is_some()
+            && let Some(collected) = ready!(self.collect(cx))
+        {
+            self.service = collected?;
+            self.is_ready = true;
+            return Poll::Ready(Ok(()));
+        }
+        let polled = poll_guarded(&mut self.service, cx);
+        match (&polled, &self.spare) {
+            (Poll::Pending, Some(spare)) => {
+                let fresh = (spare.clone)(&spare.template);
+                let pending = std::mem::replace(&mut self.service, fresh);
+                self.waiting = Some((spare.wait)(pending, cx));
+            }
+            (Poll::Pending, None) => {}
+            (Poll::Ready(Ok(())), _) => self.is_ready = true,
+            // tower's contract: what has failed to become ready is not asked again.
+            (Poll::Ready(Err(_)), _) => self.renew(),
+        }
+        polled
+    }
+
+    /// Takes the instance that waits once that is over: with what came of it, or nothing if it was not
+    /// collected in time.
+    fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
+        let (Some(waiting), Some(spare)) = (&mut self.waiting, &self.spare) else {
+            return Poll::Ready(None);
+        };
+        let collected = waiting.poll(cx);
+        if collected.is_ready() {
+            self.waiting = None;
+        } else if waiting.runtime != Handle::current().id() {
+            // The runtime that it waits in may never run again.
+            self.waiting = waiting.take().map(|service| (spare.wait)(service, cx));
+        }
+        collected
+    }
+
+    /// Calls the service, which is ready. `None` if it panics.
+    pub(super) fn call(&mut self, request: PutRecordsRequest) -> Option<S::Future> {
+        self.is_ready = false;
+        let call = catch_unwind(AssertUnwindSafe(|| self.service.call(request)));
+        if call.is_err() {
+            self.renew();
+        }
+        call.ok()
+    }
+}
+
+/// A panic is an error like one that the service returns.
+fn poll_guarded<S>(service: &mut S, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>
+where
+    S: Service<PutRecordsRequest, Error: Into<BoxError>>,
+{
+    let polled = catch_unwind(AssertUnwindSafe(|| service.poll_ready(cx)));
+    match polled {
+        Ok(polled) => polled.map_err(Into::into),
+        Err(_) => Poll::Ready(Err(Interrupted::Panicked.into())),
+    }
+}
+
+/// An instance that waits in a task. Dropping this gives its place up, at once and whatever becomes of the
+/// task.
+struct Waiting<S> {
+    place: Place<S>,
+    task: AbortHandle,
+    runtime: runtime::Id,
+}
+
+/// What the sink and the task share. Under the lock the service is asked, and nothing else of it is run.
+struct Place<S>(Arc<Mutex<State<S>>>);
+
+struct State<S> {
+    /// `None` once it was collected or given up.
+    service: Option<S>,
+    /// What came of asking it.
+    outcome: Option<Result<(), BoxError>>,
+    sink: Option<Waker>,
+}
+
+impl<S> Waiting<S> {
+    /// Moves a service that is pending into a task of the current runtime.
+    fn begin(service: S, cx: &mut Context<'_>) -> Self
+    where
+        S: Service<PutRecordsRequest, Error: Into<BoxError>> + Send + 'static,
+    {
+        let runtime = Handle::current();
+        let sink = Some(cx.waker().clone());
+        let state = Arc::new(Mutex::new(State { service: Some(service), outcome: None, sink }));
+        let keeper = Keeper(Place(state.clone()));
+        let task = runtime.spawn(keeper.keep()).abort_handle();
+        Self { place: Place(state), task, runtime: runtime.id() }
+    }
+
+    /// The instance with what came of it, or nothing if it was not collected in time.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
+        let mut state = self.place.lock();
+        if state.service.is_some() && state.outcome.is_none() {
+            let replaced = state.sink.replace(cx.waker().clone());
+            drop(state);
+            drop(replaced);
+            return Poll::Pending;
+        }
+        let collected = state.service.take().zip(state.outcome.take());
+        drop(state);
+        Poll::Ready(collected.map(|(service, outcome)| outcome.map(|()| service)))
+    }
+
+    fn take(&mut self) -> Option<S> {
+        self.place.lock().service.take()
+    }
+}
+
+impl<S> Drop for Waiting<S> {
+    fn drop(&mut self) {
+        self.task.abort();
+        drop(self.take());
+    }
+}
+
+impl<S> Place<S> {
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task's side. Dropping it gives up what was not collected: after the time for that, and also if the
+/// runtime ends the task.
+struct Keeper<S>(Place<S>);
+
+impl<S> Keeper<S>
+where
+    S: Service<PutRecordsRequest, Error: Into<BoxError>>,
+{
+    async fn keep(self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        sleep(COLLECT_WITHIN).await;
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if let Some(service) = &mut state.service {
+            state.outcome = Some(ready!(poll_guarded(service, cx)));
+        }
+        let sink = state.sink.take();
+        drop(state);
+        sink.map(Waker::wake);
+        Poll::Ready(())
+    }
+}
+
+impl<S> Drop for Keeper<S> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        let (service, sink) = (state.service.take(), state.sink.take());
+        drop(state);
+        drop(service);
+        // Still there if the service has not become ready: the sink has to ask again.
+        sink.map(Waker::wake);
+    }
+}

@@ -159,6 +159,15 @@ impl Pending {
         self.shared = true;
     }
 
+    /// Gives it a payload of its own if it has a part of an aggregate: one member that goes on without the
+    /// others must not keep all of it in memory.
+    pub(crate) fn own_payload(&mut self) {
+        if std::mem::take(&mut self.shared) {
+            let own = Bytes::copy_from_slice(self.record.data());
+            self.record.share_data(own);
+        }
+    }
+
     /// Notes that a request with it, cut at `cut_at`, has come to its end.
     pub(crate) fn note_flight(&mut self, cut_at: Instant, now: Instant) {
         if let Some(tracker) = self.record.tracker_mut() {
@@ -222,12 +231,9 @@ impl Pending {
         moves
     }
 
-    /// Hands the record back, with a payload of its own: who keeps it must not keep a whole aggregate.
+    /// Hands the record back, with a [payload of its own](Self::own_payload).
     pub(crate) fn into_undelivered(mut self, reason: Reason) -> Undelivered {
-        if self.shared {
-            let own = Bytes::copy_from_slice(self.record.data());
-            self.record.share_data(own);
-        }
+        self.own_payload();
         let history = self.record.tracker_mut().map(Tracker::take_history).unwrap_or_default();
         Undelivered {
             record: self.record,

@@ -38,7 +38,7 @@ impl Unit {
     pub(crate) fn into_members(self) -> Vec<Pending> {
         match self {
             Self::Single(pending) => vec![pending],
-            Self::Aggregate(aggregate) => aggregate.members,
+            Self::Aggregate(aggregate) => aggregate.into_members(),
         }
     }
 
@@ -143,7 +143,7 @@ impl Unit {
         match self {
             Self::Single(pending) => ControlFlow::Break(pending),
             Self::Aggregate(aggregate) => {
-                let mut first = aggregate.members;
+                let mut first = aggregate.into_members();
                 let second = first.split_off(first.len() / 2);
                 let pack = |half| Aggregate::pack(half, shard.as_ref(), packing);
                 ControlFlow::Continue([pack(first), pack(second)])
@@ -247,6 +247,12 @@ impl Aggregate {
     /// Whether all members lie in `shard`.
     pub(crate) fn lies_in(&self, shard: &Shard) -> bool {
         shard.range().contains(self.span.0) && shard.range().contains(self.span.1)
+    }
+
+    /// Takes it apart.
+    fn into_members(mut self) -> Vec<Pending> {
+        self.members.iter_mut().for_each(Pending::own_payload);
+        self.members
     }
 
     /// Packs records that belong together, in the order of acceptance, into as few as their sizes allow.

@@ -1,0 +1,134 @@
+//! What a record that goes on without its aggregate keeps in memory: itself, and not the encoded aggregate.
+
+mod held;
+mod scripted;
+
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt};
+use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::service::{EntryError, Placement, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{Aggregation, KinesisSink, Linger, Record, SinkBuilder};
+use scripted::{service_error, unpaced};
+use tokio::time::sleep;
+
+const MIB: usize = 1024 * 1024;
+/// Aggregates, of a key each.
+const KEYS: usize = 4;
+/// Records of 1 KiB in each of them.
+const MEMBERS: usize = 4_000;
+/// What is left may take more than it counts for, but no aggregate.
+const MOST_HELD: isize = MIB as isize;
+
+fn builder() -> SinkBuilder {
+    let limits = unpaced().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
+    KinesisSink::builder()
+        .with_seed(1)
+        .with_limits(limits)
+        .with_aggregation(Aggregation::PerKey)
+        .with_aggregate_bytes(10 * MIB)
+        .with_linger(Linger::Fill(Duration::from_millis(500)))
+        .with_buffer_bytes(100 * MIB)
+}
+
+fn entry_error(code: &str) -> Result<Placement, EntryError> {
+    Err(EntryError::new(code, "no"))
+}
+
+/// Rejects aggregates with a record that begins with "stays", and throttles that record once it is alone.
+fn throttling_what_stays(request: &PutRecordsRequest) -> PutRecordsResponse {
+    let results = request.entries().iter().map(|entry| {
+        let members: Vec<_> = deaggregate(entry.data()).collect();
+        let stays = members.iter().any(|member| member.data().starts_with(b"stays"));
+        match (stays, members.len()) {
+            (false, _) => Ok(Placement::new("shardId-000000000000", "1")),
+            (true, 1) => entry_error(scripted::THROTTLE),
+            (true, _) => entry_error("InvalidArgumentException"),
+        }
+    });
+    PutRecordsResponse::new(results.collect())
+}
+
+async fn feed_large(sink: &mut KinesisSink<Quiet>) {
+    for n in 0..KEYS * MEMBERS {
+        // The last one of each key is still with the record that stays when all others have gone.
+        let size = if n < KEYS * (MEMBERS - 1) { 1_000 } else { MIB };
+        let record = Record::from(((n % KEYS).to_string(), vec![b'x'; size]));
+        sink.feed(record).await.unwrap();
+    }
+}
+
+async fn feed_those_that_stay(sink: &mut KinesisSink<Quiet>) {
+    for key in 0..KEYS {
+        sink.feed(Record::from((key.to_string(), "stays"))).await.unwrap();
+    }
+}
+
+/// A service that remembers no requests, which would be in memory.
+type Quiet = kinesis_sink::DefaultService;
+
+fn quiet(answer: fn(&PutRecordsRequest) -> Result<PutRecordsResponse, tower::BoxError>) -> Quiet {
+    let service = tower::service_fn(move |request: PutRecordsRequest| async move {
+        sleep(Duration::from_millis(20)).await;
+        answer(&request)
+    });
+    tower::util::BoxCloneSyncService::new(service)
+}
+
+/// How much more than `before` is held by what is left in `sink`.
+fn assert_only_what_stays(sink: &KinesisSink<Quiet>, before: isize) {
+    assert_eq!((sink.waiting() + sink.in_flight(), sink.failed()), (KEYS, 0));
+    assert_eq!(sink.held_bytes(), KEYS * 6);
+    let more = held::now() - before;
+    assert!(more < MOST_HELD, "{more} bytes held for {} bytes of records", sink.held_bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn record_outliving_its_aggregate_keeps_only_itself() {
+    let before = held::now();
+    let service = quiet(|request| Ok(throttling_what_stays(request)));
+    let mut sink = builder().build_with(service, "example").unwrap();
+    feed_large(&mut sink).await;
+    feed_those_that_stay(&mut sink).await;
+    // Halved until they are alone.
+    let flush = tokio::time::timeout(Duration::from_secs(60), sink.flush());
+    assert!(flush.await.is_err(), "what stays is throttled");
+    assert_eq!(sink.totals().delivered as usize, KEYS * MEMBERS);
+    assert_only_what_stays(&sink, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn record_outliving_expired_members_keeps_only_itself() {
+    let before = held::now();
+    let service = quiet(|_| Err(service_error("InternalFailure")));
+    let deadline = Duration::from_secs(1);
+    let builder = builder().with_deadline(deadline).with_max_in_flight(10);
+    let mut sink = builder.build_with(service, "example").unwrap();
+    feed_large(&mut sink).await;
+    sleep(Duration::from_millis(400)).await;
+    feed_those_that_stay(&mut sink).await;
+    // All of them are sent together, and fail. The large ones expire first.
+    let flush = tokio::time::timeout(Duration::from_millis(750), sink.flush());
+    assert!(flush.await.is_err());
+    assert_eq!(sink.take_failed().len(), KEYS * MEMBERS);
+    assert!(sink.flush().now_or_never().is_none());
+    assert_only_what_stays(&sink, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn record_handed_back_keeps_only_itself() {
+    let before = held::now();
+    let mut sink =
+        builder().build_with(quiet(|_| Err(service_error("InternalFailure"))), "example").unwrap();
+    feed_large(&mut sink).await;
+    feed_those_that_stay(&mut sink).await;
+    let flush = tokio::time::timeout(Duration::from_secs(2), sink.flush());
+    assert!(flush.await.is_err());
+    let mut taken = sink.take_undelivered();
+    taken.retain(|one| one.record().data() == "stays");
+    taken.shrink_to_fit();
+    assert_eq!(taken.len(), KEYS);
+    let more = held::now() - before;
+    assert!(more < MOST_HELD, "{more} bytes");
+    drop(sink);
+}

@@ -387,6 +387,34 @@ async fn a_closed_clone_gives_its_room_back() {
     producer.try_send(sized(10, false)).unwrap();
 }
 
+/// The driver looks at what the first caller in line wants, and again when a later one wants more.
+#[tokio::test(start_paused = true)]
+async fn larger_waiting_record_wakes_the_driver() {
+    let service = Scripted::delivering();
+    let builder = builder().with_buffer_bytes(10_000).with_linger(Linger::Fill(FOR_EVER / 100));
+    let producer = produce(builder, &service);
+    for _ in 0..2 {
+        producer.send(sized(3_000, false)).await.unwrap();
+    }
+    // Ready, and not sending: it keeps room for another 3,000 bytes.
+    let mut ready = producer.clone();
+    future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
+    let began = Instant::now();
+    let send = |size| {
+        let producer = producer.clone();
+        tokio::spawn(async move { producer.send(sized(size, false)).await })
+    };
+    let small = send(1_500);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(service.requests().len(), 0, "it has its room once the clone gives its own back");
+    let large = send(4_500);
+    small.await.unwrap().unwrap();
+    large.await.unwrap().unwrap();
+    assert!(began.elapsed() < 3 * ROUND_TRIP, "{:?}", began.elapsed());
+    drop(ready);
+    producer.close().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_buffer_does_not_wait_for_the_linger_of_those_who_only_try() {
     let linger = Linger::Fill(Duration::from_secs(30));

@@ -215,6 +215,79 @@ fn the_halves_of_a_refused_aggregate_go_one_after_the_other() {
 }
 
 #[test]
+fn halves_of_refused_aggregate_go_before_later_records() {
+    for by_entry in [false, true] {
+        let mut settings = ordered(packing(Aggregation::PerKey));
+        settings.packing.max_records = 4;
+        let mut bench = Bench::new(settings);
+        for data in ["1", "2", "3", "4", "5", "6", "7", "8", "9"] {
+            bench.send(("a", data));
+        }
+        bench.pipeline.close();
+        // The first aggregate is refused, its second half, too, while two others of its key wait.
+        let mut read = Vec::new();
+        let mut refusals = 0;
+        while !bench.pipeline.is_settled() {
+            let Some((id, request, _)) = bench.pipeline.cut(bench.now) else {
+                bench.sleep();
+                continue;
+            };
+            let data = sent(&request);
+            if data.len() > 1 && data.contains(&"4".to_owned()) {
+                refusals += 1;
+                match by_entry {
+                    true => bench.settle(id, vec![failed("InvalidArgumentException")]),
+                    false => bench.fail(id, "ValidationException"),
+                }
+            } else {
+                read.extend(data);
+                bench.settle(id, vec![delivered()]);
+            }
+        }
+        assert_eq!((read, refusals), (numbers(1..10), 2), "by entry: {by_entry}");
+        assert!(bench.is_free());
+    }
+}
+
+#[test]
+fn mistrusted_list_sends_unverified_aggregates_again() {
+    let mut settings = ordered(per_shard());
+    settings.limits = settings.limits.with_request_entries(1);
+    let mut bench = Bench::new(settings);
+    let shards = [
+        shard("lower", 0, HALF - 1),
+        shard("upper", HALF, u128::MAX - 1),
+        shard("last", u128::MAX, u128::MAX),
+    ];
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&shards), bench.now);
+    ["a", "h", "b", "d"].into_iter().for_each(|key| bench.keyed(key));
+    let (lower, request) = bench.closing();
+    assert_eq!(packed(&request), [["a", "h"]]);
+    bench.settle(lower, vec![placed("last")]);
+    bench.until_listing();
+    bench.pipeline.listed(map(&shards), bench.now);
+    let (lower, request) = bench.next();
+    assert_eq!(packed(&request), [["a", "h"]], "once more by the list");
+    let (upper, request) = bench.next();
+    assert_eq!(packed(&request), [["b", "d"]]);
+    // This one waits for a list that has the shard.
+    bench.settle(upper, vec![placed("unknown")]);
+    assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (0, 4));
+    // From now on no list is believed for a minute, so no list can answer for it.
+    bench.settle(lower, vec![placed("last")]);
+    assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (4, 0));
+    let since = bench.now;
+    while !bench.pipeline.is_settled() {
+        let (id, request) = bench.next();
+        let is_lower = ["a", "h"].contains(&sent(&request)[0].as_str());
+        bench.settle(id, vec![placed(if is_lower { "lower" } else { "upper" })]);
+    }
+    assert!(bench.now - since < Duration::from_secs(1));
+    assert_eq!(bench.pipeline.totals().delivered, 4);
+}
+
+#[test]
 fn after_a_reshard_what_is_in_flight_is_settled_before_anything_later_goes() {
     let mut bench = Bench::new(ordered(per_shard()));
     assert!(bench.lists());

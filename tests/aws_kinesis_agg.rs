@@ -13,10 +13,14 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fastrand::Rng;
+use futures::SinkExt;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
+use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{Aggregation, KinesisSink, Record};
 
 /// Python with the package, or `None` and a notice that is seen although the test passes.
 fn python(arguments: &[&str]) -> Option<Command> {
@@ -155,4 +159,45 @@ fn what_aws_writes_is_read_here() {
             assert_eq!(read.explicit_hash_key(), member.explicit_hash_key());
         }
     }
+}
+
+/// What a sink that aggregates sends for payloads that begin with the magic of the format, or are aggregates.
+#[test]
+fn aws_reads_payloads_like_aggregates() {
+    let Some(python) = python(&["tests/aws_kinesis_agg/deaggregate.py"]) else { return };
+    let magic = b"\xf3\x89\x9a\xc2";
+    let whole = encode(&[Member::new("k", "inner")]).expect("it is valid").to_vec();
+    let payloads = [magic.to_vec(), [magic, &[0; 50][..]].concat(), whole];
+    let entries = sent(&payloads);
+    assert_eq!(entries.len(), payloads.len());
+    let (mut input, mut expected) = (String::new(), String::new());
+    for (place, (entry, payload)) in entries.iter().zip(payloads).enumerate() {
+        writeln!(input, "{}", hex(entry)).expect("a String grows");
+        expected += &line(place, None, &Member::new(place.to_string(), payload));
+    }
+    assert_eq!(output(python, input), expected);
+}
+
+/// The data of the Kinesis records that a sink makes of records with these payloads and a key each.
+fn sent(payloads: &[Vec<u8>]) -> Vec<Bytes> {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let noted = requests.clone();
+    let service = tower::service_fn(move |request: PutRecordsRequest| {
+        let answer = PutRecordsResponse::new(
+            request.entries().iter().map(|_| Ok(Placement::new("shard", "1"))).collect(),
+        );
+        noted.lock().unwrap().extend(request.entries().iter().map(|entry| entry.data().clone()));
+        std::future::ready(Ok::<_, tower::BoxError>(answer))
+    });
+    let builder = KinesisSink::builder().with_aggregation(Aggregation::PerKey);
+    let mut sink = builder.build_with(service, "example").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        for (key, payload) in payloads.iter().enumerate() {
+            sink.feed(Record::from((key.to_string(), payload.clone()))).await.unwrap();
+        }
+        sink.close().await.unwrap();
+    });
+    let sent = requests.lock().unwrap().clone();
+    sent
 }

@@ -55,6 +55,11 @@ pub fn deaggregate(data: &Bytes) -> Members {
     }
 }
 
+/// Whether `data` begins as every aggregate does. Some readers take it for one then and fail if it is not.
+pub(crate) fn resembles_one(data: &[u8]) -> bool {
+    data.starts_with(&MAGIC)
+}
+
 /// What lies between magic and digest, if both are right.
 fn message(data: &[u8]) -> Option<&[u8]> {
     if data.len() <= OVERHEAD_BYTES {

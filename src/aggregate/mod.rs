@@ -119,6 +119,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+pub(crate) use decode::resembles_one;
 pub use decode::{Members, deaggregate};
 pub use encode::{EncodeError, encode};
 pub(crate) use layout::Layout;

@@ -31,7 +31,10 @@
 //! **Change the consumers first.** The KCL, Lambda's deaggregation modules and
 //! [`deaggregate`](crate::aggregate::deaggregate) take aggregates apart; a plain consumer sees a few
 //! hundred bytes of protobuf. Readers of the format take plain records as they are, so both can be in a
-//! stream.
+//! stream. A payload that begins like an aggregate, with the bytes `F3 89 9A C2`, is never sent plain: some readers
+//! fail at it. It goes in an aggregate, of one record if need be, and comes out as it was accepted; its receipt has
+//! the sub-sequence number 0. It goes plain only if the aggregate would be larger than a record
+//! [may be](crate::Limits::with_record_bytes).
 //!
 //! # When it pays
 //!

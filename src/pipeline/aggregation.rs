@@ -14,9 +14,14 @@ use crate::record::Key;
 /// [distribute their records themselves](crate::Distribution::ByService) nothing could: there a sink
 /// that aggregates is refused, if it may have the stream
 /// [described](crate::SinkBuilder::with_describe_stream). Records of
-/// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated. A record
-/// whose payload is an aggregate already comes out of another one whole, and out of a Kinesis record of
-/// its own taken apart: take such payloads apart before, or leave aggregation off.
+/// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
+///
+/// A payload that begins like an aggregate (with the bytes `F3 89 9A C2`) is never sent as it is, because some
+/// readers fail at it and all take apart what is a whole aggregate: it goes in an aggregate, if need be of one
+/// record, and readers find it as it was accepted. Two exceptions go as they are: a record that would
+/// then be larger than a record [may be](crate::Limits::with_record_bytes), which takes some 40 bytes more and
+/// the partition key twice, and records of `ServiceManaged`. To write aggregates that were made
+/// elsewhere, leave aggregation off.
 ///
 /// With aggregation the sink waits for an aggregate to fill, see [`Linger`](crate::Linger), and two more
 /// defaults change, see [`SinkBuilder`](crate::SinkBuilder).
@@ -72,6 +77,8 @@ pub(crate) struct Packing {
     pub(crate) target: usize,
     /// Most bytes of an aggregate, its partition key included: the lowest of the three.
     pub(crate) max_bytes: usize,
+    /// Most bytes of a record, its partition key included.
+    pub(crate) max_record_bytes: usize,
     /// Most records of an aggregate.
     pub(crate) max_records: usize,
     /// The partition key of every aggregate, if it is not the first member's.
@@ -95,6 +102,7 @@ impl Packing {
 
     /// An aggregate is a record, too, and travels in a request.
     pub(crate) fn within(mut self, limits: &Limits) -> Self {
+        self.max_record_bytes = limits.record_bytes();
         self.max_bytes = self.target.min(limits.record_bytes()).min(limits.request_bytes());
         self
     }
@@ -111,6 +119,7 @@ impl Default for Packing {
             aggregation: Aggregation::Off,
             target: Self::DEFAULT_UNITS * PAYLOAD_UNIT_BYTES,
             max_bytes: Self::DEFAULT_UNITS * PAYLOAD_UNIT_BYTES,
+            max_record_bytes: Self::DEFAULT_UNITS * PAYLOAD_UNIT_BYTES,
             max_records: Self::MOST_RECORDS,
             constant_key: None,
         }

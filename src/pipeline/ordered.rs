@@ -22,6 +22,7 @@ impl Pipeline {
 
     /// Lets an entry be sent, as soon as the order allows it.
     pub(super) fn send(&mut self, unit: Unit) {
+        let unit = unit.closed(&self.settings.packing);
         let unit = match self.strand_of(unit.oldest()) {
             Some(strand) => self.strands.enter(strand, unit),
             None => Some(unit),

@@ -168,6 +168,11 @@ impl Pending {
         }
     }
 
+    /// Whether readers may take its payload for an aggregate if it is sent as it is.
+    pub(crate) fn resembles_an_aggregate(&self) -> bool {
+        self.has_place() && crate::aggregate::resembles_one(self.record.data())
+    }
+
     /// Notes that a request with it, cut at `cut_at`, has come to its end.
     pub(crate) fn note_flight(&mut self, cut_at: Instant, now: Instant) {
         if let Some(tracker) = self.record.tracker_mut() {

@@ -15,7 +15,7 @@ use crate::shard::{HashMemo, Shard, ShardMap, hash_of};
 #[derive(Debug)]
 pub(crate) enum Unit {
     Single(Pending),
-    /// Always of more than one.
+    /// Of more than one, unless a reader would misread the payload of the only one.
     Aggregate(Box<Aggregate>),
 }
 
@@ -134,18 +134,37 @@ impl Unit {
         }
         let shard = self.predicted().map(|(_, shard)| shard.clone());
         let (gone, left) = self.into_members().into_iter().partition(goes);
-        (Aggregate::pack(left, shard.as_ref(), packing), gone)
+        (Aggregate::pack_to_send(left, shard.as_ref(), packing), gone)
     }
 
-    /// Two halves of an aggregate; a single record comes back as it is.
+    /// What is sent of an entry that nothing joins any more. A payload that readers may take for an aggregate
+    /// goes as an aggregate of one, so that all of them find it as it was accepted. One that would be too
+    /// large then goes plain.
+    pub(crate) fn closed(self, packing: &Packing) -> Self {
+        match self {
+            Self::Single(pending) if packing.is_on() && pending.resembles_an_aggregate() => {
+                let mut aggregate = Aggregate::new(pending, None, packing);
+                match aggregate.size() <= packing.max_record_bytes {
+                    true => Self::Aggregate(Box::new(aggregate)),
+                    false => Self::Single(aggregate.members.remove(0)),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Two halves of an aggregate; a record alone comes back as it is.
     pub(crate) fn halve(self, packing: &Packing) -> ControlFlow<Pending, [Vec<Self>; 2]> {
         let shard = self.predicted().map(|(_, shard)| shard.clone());
         match self {
             Self::Single(pending) => ControlFlow::Break(pending),
             Self::Aggregate(aggregate) => {
                 let mut first = aggregate.into_members();
+                if first.len() == 1 {
+                    return ControlFlow::Break(first.remove(0));
+                }
                 let second = first.split_off(first.len() / 2);
-                let pack = |half| Aggregate::pack(half, shard.as_ref(), packing);
+                let pack = |half| Aggregate::pack_to_send(half, shard.as_ref(), packing);
                 ControlFlow::Continue([pack(first), pack(second)])
             }
         }
@@ -253,6 +272,16 @@ impl Aggregate {
     fn into_members(mut self) -> Vec<Pending> {
         self.members.iter_mut().for_each(Pending::own_payload);
         self.members
+    }
+
+    /// As [`pack`](Self::pack), for what is sent without anything that could join.
+    fn pack_to_send(
+        members: Vec<Pending>,
+        shard: Option<&Arc<Shard>>,
+        packing: &Packing,
+    ) -> Vec<Unit> {
+        let packed = Self::pack(members, shard, packing).into_iter();
+        packed.map(|unit| unit.closed(packing)).collect()
     }
 
     /// Packs records that belong together, in the order of acceptance, into as few as their sizes allow.

@@ -394,3 +394,100 @@ fn receipts_name_the_place_in_the_aggregate() {
     let at = |number: &str, place| (number.to_owned(), place);
     assert_eq!(told, [at("7", Some(0)), at("7", Some(1)), at("8", None), at("7", Some(2))]);
 }
+
+const MAGIC: &[u8] = b"\xf3\x89\x9a\xc2";
+
+/// A payload that begins like an aggregate and is none.
+fn misleading(bytes: usize) -> Vec<u8> {
+    [MAGIC, &vec![b'x'; bytes - MAGIC.len()]].concat()
+}
+
+#[test]
+fn payload_like_an_aggregate_is_sent_in_one() {
+    let whole =
+        aggregate::encode(&[Member::new("k", "1"), Member::new("k", "2")]).unwrap().to_vec();
+    for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
+        for payload in [MAGIC.to_vec(), misleading(100), whole.clone()] {
+            let mut bench = Bench::new(packing(aggregation));
+            let (record, receipt) = Record::from(("k", payload.clone())).tracked();
+            bench.send(record);
+            bench.send(Record::from(payload.clone()));
+            let placed = Record::from(("j", payload.clone())).with_explicit_hash_key(7_u128);
+            bench.send(placed);
+            bench.pipeline.close();
+            let (id, request) = bench.cut();
+            assert_eq!(request.entries().len(), 3);
+            for entry in request.entries() {
+                let [member] = &members(entry)[..] else { panic!("an aggregate of one") };
+                assert_eq!(*member.data(), payload);
+                assert_eq!(member.sub_sequence_number(), Some(0));
+                assert_eq!(member.partition_key(), entry.partition_key());
+                assert_eq!(member.explicit_hash_key(), entry.explicit_hash_key());
+            }
+            bench.deliver(id, &request);
+            bench.pipeline.tell_delivered();
+            let delivery = receipt.now_or_never().unwrap().unwrap();
+            assert_eq!(delivery.sub_sequence_number(), Some(0));
+        }
+    }
+    let mut bench = Bench::new(settings());
+    bench.send(("k", misleading(100)));
+    let request = bench.closing_request();
+    assert_eq!(
+        request.entries()[0].data(),
+        &misleading(100),
+        "without aggregation it goes as it is"
+    );
+}
+
+#[test]
+fn payload_like_an_aggregate_stays_in_one_when_retried() {
+    let deadline = Some(Duration::from_secs(3_600));
+    let mut bench = Bench::new(Settings { deadline, ..packing(Aggregation::PerKey) });
+    bench.send(("k", "1"));
+    bench.send(("k", misleading(100)));
+    bench.send(("k", "3"));
+    bench.pipeline.close();
+    let (id, request) = bench.cut();
+    assert_eq!(members(&request.entries()[0]).len(), 3);
+    // Its halves are the first record alone, and the other two, of which one is rejected.
+    bench.settle(id, vec![failed("InvalidArgumentException")]);
+    bench.sleep();
+    let (id, request) = bench.cut();
+    assert_eq!(request.entries().len(), 2);
+    bench.settle(id, vec![delivered(), failed("InvalidArgumentException")]);
+    bench.sleep();
+    let (id, request) = bench.cut();
+    let [suspect, _] = request.entries() else { panic!("two halves") };
+    assert_eq!(*members(suspect)[0].data(), misleading(100));
+    assert_eq!(members(suspect)[0].sub_sequence_number(), Some(0));
+    bench.settle(id, vec![failed(THROTTLE), delivered()]);
+    bench.sleep();
+    let (id, request) = bench.cut();
+    assert_eq!(members(&request.entries()[0])[0].sub_sequence_number(), Some(0), "again");
+    bench.settle(id, vec![failed("InvalidArgumentException")]);
+    let [rejected] = &bench.pipeline.take_failed()[..] else { panic!("it fails in the end") };
+    assert!(matches!(rejected.reason(), Reason::Rejected(_)));
+    assert_eq!(rejected.record().data(), &misleading(100));
+    assert!(bench.pipeline.is_settled());
+}
+
+#[test]
+fn payload_like_an_aggregate_goes_plain_when_too_large() {
+    let limits = unpaced(Limits::default()).with_record_bytes(1_000);
+    let size = |entry: &Entry| entry.data().len() + 1;
+    let mut sizes = Vec::new();
+    for bytes in 900..1_000 {
+        let mut bench = Bench::new(Settings { limits, ..packing(Aggregation::PerKey) });
+        bench.send(("k", misleading(bytes)));
+        let request = bench.closing_request();
+        let entry = &request.entries()[0];
+        assert!(size(entry) <= 1_000, "{bytes}");
+        let is_plain = entry.data() == &misleading(bytes);
+        assert!(is_plain || members(entry)[0].sub_sequence_number() == Some(0));
+        sizes.push((bytes, is_plain));
+    }
+    let first_plain = sizes.iter().position(|(_, is_plain)| *is_plain).unwrap();
+    assert!(sizes[first_plain..].iter().all(|(_, is_plain)| *is_plain));
+    assert_eq!(sizes[first_plain].0, 969, "20 bytes, 3 for the key, 8 for the record, 1 outside");
+}

@@ -1,47 +1,92 @@
 //! What all calls of the SDK have in common.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
-use aws_sdk_kinesis::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_kinesis::config::interceptors::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
 use tower::BoxError;
 
+use super::codes::refuses_credentials;
+use super::identity::{Identities, Signer};
 use super::{PutRecordsError, PutRecordsErrorKind};
 use crate::stream::{RegionMismatch, StreamId};
 
-/// A client like the given one with the SDK's retries off: the sink does its own, with a back-off that
-/// it can see.
-pub(super) fn without_retries(client: &Client) -> Client {
+/// A client like the given one with the SDK's retries off, since the sink has its own, and with credentials
+/// that are loaded again when they are refused.
+pub(super) fn derive(client: &Client) -> Client {
     let config = client.config().to_builder().retry_config(RetryConfig::disabled());
-    Client::from_conf(config.build())
+    Client::from_conf(config.identity_cache(Identities::of(client)).build())
 }
 
 pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), RegionMismatch> {
     stream.check_region(client.config().region().map(|region| region.as_ref()))
 }
 
-/// Whether the SDK came as far as handing the request to an HTTP client. Until then a failure is one of
-/// configuration (no region, no credentials, no usable endpoint, no HTTP client), which the SDK reports
-/// like a broken connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sent(Arc<AtomicBool>);
+/// One call of the SDK, from the first interceptor to its end.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    observed: Observed,
+}
 
-impl Sent {
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+/// What its interceptor sees of an attempt.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Observed(Arc<Observations>);
+
+#[derive(Debug, Default)]
+struct Observations {
+    /// Whether the SDK came as far as handing the request to an HTTP client. Until then a failure is one of
+    /// configuration or credentials, which the SDK reports like a broken connection.
+    sent: AtomicBool,
+    signer: Signer,
+}
+
+impl Attempt {
+    /// The interceptor that the call has to have.
+    pub(super) fn observed(&self) -> Observed {
+        self.observed.clone()
+    }
+
+    /// Takes what came of the call, without the SDK's types.
+    pub(super) fn end<T, E>(
+        self,
+        result: Result<T, SdkError<E, HttpResponse>>,
+    ) -> Result<T, PutRecordsError>
+    where
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        result.map_err(|failure| {
+            let Observed(observed) = &self.observed;
+            if let SdkError::ServiceError(_) = &failure
+                && failure.code().is_some_and(refuses_credentials)
+            {
+                observed.signer.refuse();
+            }
+            error(failure, observed.sent.load(Ordering::Relaxed))
+        })
     }
 }
 
-impl Intercept for Sent {
+impl Intercept for Observed {
     fn name(&self) -> &'static str {
-        "kinesis_sink::Sent"
+        "kinesis_sink::Observed"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        bag.interceptor_state().store_put(self.0.signer.clone());
+        Ok(())
     }
 
     fn read_before_transmit(
@@ -51,13 +96,12 @@ impl Intercept for Sent {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         // The SDK looks for the HTTP client only after this, and fails if there is none.
-        self.0.store(components.http_client().is_some(), Ordering::Relaxed);
+        self.0.sent.store(components.http_client().is_some(), Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// Any operation's failure without the SDK's types.
-pub(super) fn error<E>(error: SdkError<E, HttpResponse>, sent: &Sent) -> PutRecordsError
+fn error<E>(error: SdkError<E, HttpResponse>, sent: bool) -> PutRecordsError
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
@@ -68,7 +112,7 @@ where
                 .with_request_id(error.request_id());
         }
         SdkError::TimeoutError(_) => PutRecordsErrorKind::Timeout,
-        SdkError::DispatchFailure(_) if !sent.get() => PutRecordsErrorKind::Construction,
+        SdkError::DispatchFailure(_) if !sent => PutRecordsErrorKind::Construction,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => PutRecordsErrorKind::Timeout,
         SdkError::DispatchFailure(_) => PutRecordsErrorKind::Dispatch,
         SdkError::ConstructionFailure(_) => PutRecordsErrorKind::Construction,

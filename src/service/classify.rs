@@ -2,12 +2,14 @@ use std::error::Error;
 use std::fmt::Write;
 
 use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::interceptors::InterceptorError;
 use tower::{buffer, load_shed, timeout as tower_timeout};
 
 use super::codes::{
     CONSTRUCTION, DISPATCH, INCOMPLETE_RESULT, OVERLOADED, REGION, RESPONSE, TIMEOUT, UNKNOWN,
     WRONG_LENGTH, class_of_code,
 };
+use super::identity::IdentityError;
 use super::{EntryError, PutRecordsError, PutRecordsErrorKind, words};
 use crate::record::AttemptError;
 use crate::timeout::TimeoutError;
@@ -19,8 +21,8 @@ use crate::timeout::TimeoutError;
 /// | `Throttled` | `ProvisionedThroughputExceededException`, `LimitExceededException`, `KMSThrottlingException`, other throttles, HTTP 429 | requeues and backs off |
 /// | `OutcomeUnknown` | time-outs, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, a stream that is not active yet (`ResourceInUseException`, of lookups), unknown errors | the same, and notes that the records may be written |
 /// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
-/// | `Credentials` | expired or rejected credentials, clock skew | the same for [five minutes](crate::SinkBuilder::with_credentials_timeout), since credentials refresh; then as `Fatal` |
-/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials, no region, unusable endpoint, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again after a back-off when it is polled |
+/// | `Credentials` | expired or rejected credentials, providers that fail or time out, clock skew | the same for [five minutes](crate::SinkBuilder::with_credentials_timeout), since credentials refresh; then as `Fatal` |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again after a back-off when it is polled |
 /// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -150,10 +152,7 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
         PutRecordsErrorKind::Service => {
             error.code().and_then(class_of_code).unwrap_or_else(|| class_of_status(error.status()))
         }
-        PutRecordsErrorKind::Construction => {
-            let credentials = chain(error).find_map(|error| error.downcast_ref());
-            credentials.map_or(ErrorClass::Fatal, class_of_credentials)
-        }
+        PutRecordsErrorKind::Construction => class_of_construction(error),
         PutRecordsErrorKind::Region => ErrorClass::Fatal,
         // Whoever answers so, with or without a text: a gateway, an emulator. Any other status leaves open
         // what the text would have said.
@@ -167,12 +166,24 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
     }
 }
 
-fn class_of_credentials(error: &CredentialsError) -> ErrorClass {
-    match error {
-        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+/// Credentials that cannot be loaded may be there soon; so may what an interceptor of the user's asks for.
+/// Everything else that fails before a request is sent is configuration: no provider, no region, no usable
+/// endpoint, no HTTP client.
+fn class_of_construction(error: &PutRecordsError) -> ErrorClass {
+    let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
+    match chain(error).find_map(|error| error.downcast_ref()) {
+        Some(CredentialsError::InvalidConfiguration(_)) => ErrorClass::Fatal,
+        // No provider has anything to provide. An instance metadata service that does not answer looks like
+        // that, too, but it has answered before.
+        Some(CredentialsError::CredentialsNotLoaded(_))
+            if !identity.is_some_and(IdentityError::has_loaded) =>
+        {
             ErrorClass::Fatal
         }
-        _ => ErrorClass::Credentials,
+        Some(_) => ErrorClass::Credentials,
+        None if identity.is_some() => ErrorClass::Credentials,
+        None if chain(error).any(|error| error.is::<InterceptorError>()) => ErrorClass::Credentials,
+        None => ErrorClass::Fatal,
     }
 }
 

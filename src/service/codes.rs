@@ -61,6 +61,13 @@ pub(super) fn class_of_code(code: &str) -> Option<ErrorClass> {
     CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
 }
 
+/// Whether the code says that other credentials may be accepted. Of the codes of that class, the others are about
+/// the clock.
+pub(super) fn refuses_credentials(code: &str) -> bool {
+    let clock = ["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"];
+    class_of_code(code) == Some(ErrorClass::Credentials) && !clock.contains(&code)
+}
+
 /// Of an entry that came back with neither a code nor a sequence number.
 pub(super) const INCOMPLETE_RESULT: &str = "IncompleteResult";
 pub(super) const TIMEOUT: &str = "Timeout";

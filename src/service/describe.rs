@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 use tower::BoxError;
 
-use super::call::{Sent, check_region, error, without_retries};
+use super::call::{Attempt, check_region, derive};
 use super::{LookupError, PutRecordsError, PutRecordsErrorKind};
 use crate::limits::DEFAULT_RECORD_BYTES;
 use crate::stream::{DescribeStream, Distribution, StreamDescription, StreamId};
@@ -59,7 +59,7 @@ impl StreamDescriber {
     /// Describes over a client derived from `client`, and knows nothing yet.
     #[must_use]
     pub fn new(client: &Client) -> Self {
-        Self { client: without_retries(client), known: Arc::default() }
+        Self { client: derive(client), known: Arc::default() }
     }
 
     fn answer(&self, stream: &StreamId) -> Answer {
@@ -110,9 +110,9 @@ async fn describe(
         Some(arn) => call.stream_arn(arn),
         None => call.stream_name(stream.name()),
     };
-    let sent = Sent::default();
-    let call = call.customize().interceptor(sent.clone());
-    let output = call.send().await.map_err(|failure| error(failure, &sent))?;
+    let attempt = Attempt::default();
+    let call = call.customize().interceptor(attempt.observed());
+    let output = attempt.end(call.send().await)?;
     // What the answer leaves out, the SDK fills in: without a name there was no description.
     match output.stream_description_summary.filter(|summary| !summary.stream_name().is_empty()) {
         Some(summary) => Ok(read(&summary)),

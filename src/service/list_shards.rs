@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tower::BoxError;
 
-use super::call::{Sent, check_region, error, without_retries};
+use super::call::{Attempt, check_region, derive};
 use super::{LookupError, PutRecordsError, PutRecordsErrorKind};
 use crate::record::{HashKey, HashKeyError};
 use crate::shard::{HashRange, ListShards, Shard};
@@ -46,7 +46,7 @@ impl ShardLister {
     /// Lists over a client derived from `client`.
     #[must_use]
     pub fn new(client: &Client) -> Self {
-        Self { client: without_retries(client) }
+        Self { client: derive(client) }
     }
 }
 
@@ -103,9 +103,9 @@ async fn list_page(
         (None, Some(arn)) => call.stream_arn(arn).shard_filter(at_latest()),
         (None, None) => call.stream_name(stream.name()).shard_filter(at_latest()),
     };
-    let sent = Sent::default();
-    let call = call.customize().interceptor(sent.clone());
-    call.send().await.map_err(|failure| error(failure, &sent))
+    let attempt = Attempt::default();
+    let call = call.customize().interceptor(attempt.observed());
+    attempt.end(call.send().await)
 }
 
 /// Those that are open now.

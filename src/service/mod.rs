@@ -31,6 +31,7 @@ mod classify;
 mod codes;
 mod describe;
 mod error;
+mod identity;
 mod list_shards;
 mod protocol;
 mod request;

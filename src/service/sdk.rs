@@ -11,16 +11,17 @@ use bytes_utils::Str;
 use smol_str::SmolStr;
 use tower::Service;
 
-use super::call::{Sent, check_region, error, without_retries};
+use super::call::{Attempt, check_region, derive};
 use super::protocol::{Answer, Entries};
 use super::response::ResultMembers;
 use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
 /// The `tower::Service` at the bottom of every stack: one call of the SDK's PutRecords per request.
 ///
-/// It derives a client of its own from the given one: same credentials, endpoint, region and
-/// interceptors, and the HTTP client that its configuration names, if it names one; but with the SDK's retries off, since they would run below every layer, unseen by
-/// metrics and unaware of partial failures. Always ready; how many calls run at once is decided above
+/// It derives a client from the given one: same credentials (loaded again when the service refuses them),
+/// endpoint, region and interceptors, and the HTTP client that its configuration names, if it names one. The
+/// SDK's retries are off, since they would run below every layer, unseen by metrics and unaware of partial
+/// failures. Always ready; how many calls run at once is decided above
 /// it.
 ///
 /// # One client, many streams
@@ -72,7 +73,8 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the call. Whether its records were written is then unknown.
+/// Dropping the future abandons the call. Whether its records were written is then unknown. Its connection takes no
+/// further requests, since it may be dead; those in flight on it continue.
 #[derive(Clone)]
 pub struct PutRecords {
     client: Client,
@@ -84,7 +86,7 @@ impl PutRecords {
     #[must_use]
     pub fn new(client: &Client) -> Self {
         let direct = client.config().interceptors().next().is_none();
-        Self { client: without_retries(client), direct }
+        Self { client: derive(client), direct }
     }
 
     /// Lets the SDK's own serialiser write every request: the input has all records, for interceptors
@@ -162,14 +164,14 @@ async fn put_records(
         Some(arn) => call.stream_arn(arn),
         None => call.stream_name(stream.name()),
     };
-    let (sent, answer) = (Sent::default(), Answer::default());
+    let (attempt, answer) = (Attempt::default(), Answer::default());
     let call = if direct {
         call.customize().interceptor(Entries::new(request.clone(), answer.clone()))
     } else {
         call.set_records(Some(sdk_entries(&request))).customize()
     };
-    let call = call.interceptor(sent.clone());
-    let output = call.send().await.map_err(|failure| error(failure, &sent))?;
+    let call = call.interceptor(attempt.observed());
+    let output = attempt.end(call.send().await)?;
     // Where the SDK has read the answer, the results are in its output.
     let results = answer.take();
     let results = results.unwrap_or_else(|| output.records.into_iter().map(result).collect());

@@ -238,6 +238,9 @@ impl Ledger {
         if self.sees_all && attempts.0 != attempts.1 {
             self.broken(|| format!("{number} was sent as often as {attempts:?}: {reason}"));
         }
+        if let Reason::Refused(cause) = reason {
+            self.check_cause(cause.code());
+        }
         let kind = match reason {
             Reason::Rejected(_) => Some("a rejected record"),
             Reason::AttemptsExhausted { .. } => Some("a record out of attempts"),
@@ -260,6 +263,13 @@ impl Ledger {
         }
         if matches!(reason, Reason::NeverAccepted) {
             self.broken(|| format!("{number} was accepted, and its end says it was not"));
+        }
+    }
+
+    /// An error of this code stops the stream. No outage of credentials here lasts long enough for that.
+    pub fn check_cause(&mut self, code: &str) {
+        if ["ExpiredTokenException", "InvalidSignatureException"].contains(&code) {
+            self.broken(|| format!("{code} is fatal before its time"));
         }
     }
 

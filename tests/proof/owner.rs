@@ -1,5 +1,7 @@
 //! The owner of a sink, who does with it whatever an owner may do.
 
+use std::error::Error;
+use std::iter::successors;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::future::poll_fn;
 use futures::{FutureExt, Sink, SinkExt};
+use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::{KinesisSink, Record, SinkError};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -119,14 +122,18 @@ impl Owner {
         match outcome {
             Ok(Ok(())) => return true,
             Err(()) => self.ledger().lock().seen.note("a future that was dropped", 1),
-            Ok(Err(SinkError::Request { .. })) => {
-                self.ledger().lock().seen.note("an error that stops the stream", 1)
-            }
+            Ok(Err(SinkError::Request { source, .. })) => self.stopped_by(&*source),
             Ok(Err(SinkError::Undelivered { .. })) if self.rng.bool() => self.take_failed(),
             Ok(Err(SinkError::Undelivered { .. })) => {}
             Ok(Err(error)) => self.ledger().lock().broken(|| format!("the sink says: {error}")),
         }
         false
+    }
+
+    fn stopped_by(&mut self, error: &(dyn Error + 'static)) {
+        let mut ledger = self.ledger().lock();
+        ledger.seen.note("an error that stops the stream", 1);
+        ledger.check_cause(code_of(error));
     }
 
     fn offer_the_impossible(&mut self) {
@@ -237,7 +244,10 @@ impl Owner {
                     return Ok(());
                 }
                 Ok(Err(SinkError::Undelivered { .. })) => self.take_failed(),
-                Ok(Err(SinkError::Request { .. })) => sleep(ms(10)).await,
+                Ok(Err(SinkError::Request { source, .. })) => {
+                    self.stopped_by(&*source);
+                    sleep(ms(10)).await;
+                }
                 Ok(Err(error)) => return Err(format!("at its end the sink says: {error}")),
                 Err(_) => break,
             }
@@ -257,4 +267,11 @@ impl Owner {
         let again = timeout(SETTLES_IN, self.sink.close()).await;
         again.map_err(|_| "closed, and not the second time")?.map_err(|error| error.to_string())
     }
+}
+
+/// The code of the service's error below those of the layers.
+pub fn code_of<'a>(error: &'a (dyn Error + 'static)) -> &'a str {
+    let mut errors = successors(Some(error), |&error| error.source());
+    let code = errors.find_map(|error| error.downcast_ref::<PutRecordsError>()?.code());
+    code.unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, future};
-use kinesis_sink::sim::SimStream;
+use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{Aggregation, Undelivered};
 use tokio::time::sleep;
 
@@ -72,6 +72,15 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
         };
         plan.conduct(&stream, note).await;
         ledger.lock().trouble_is_over = true;
+        if let Some(lasts) = drawn.refuses_credentials {
+            ledger.lock().seen.note("an outage of credentials", 1);
+            stream.set_faults(Faults::default().with_outage("ExpiredTokenException", 400));
+            let stream = stream.clone();
+            tokio::spawn(async move {
+                sleep(lasts).await;
+                stream.set_faults(Faults::default());
+            });
+        }
     };
     match drawn.caller {
         Caller::Owner(end) => {

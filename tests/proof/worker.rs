@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::drawn::{Drawn, ms, rarely};
 use super::observed::Observed;
+use super::owner::code_of;
 use super::run::SETTLES_IN;
 
 pub struct Worker {
@@ -179,8 +180,10 @@ impl Worker {
             SinkError::Stopped { .. } | SinkError::Abandoned | SinkError::Closed => {
                 self.ended = true
             }
-            SinkError::Request { .. } => {
-                self.producer.ledger.lock().seen.note("an error that stops the stream", 1)
+            SinkError::Request { source, .. } => {
+                let mut ledger = self.producer.ledger.lock();
+                ledger.seen.note("an error that stops the stream", 1);
+                ledger.check_cause(code_of(&**source));
             }
             _ => {}
         }

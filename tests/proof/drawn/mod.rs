@@ -41,6 +41,8 @@ pub struct Drawn {
     distribution: Distribution,
     pub trouble: Trouble,
     pub events: Vec<(Duration, Event)>,
+    /// How long all credentials are refused when everything else works again.
+    pub refuses_credentials: Option<Duration>,
     pub stack: Stack,
     pub settings: Settings,
     pub records: Records,
@@ -118,6 +120,7 @@ impl Drawn {
             distribution,
             trouble: Trouble::new(rng),
             events,
+            refuses_credentials: refuses_credentials(seed, &settings),
             stack: Stack::new(rng),
             settings,
             records,
@@ -201,4 +204,12 @@ fn caller(rng: &mut Rng) -> Caller {
     let within = TasksEnd::CloseWithin(ms(rng.u64(0..=5_000)));
     let ends = [TasksEnd::Close, TasksEnd::Close, within, TasksEnd::DropAll, TasksEnd::AbortDriver];
     Caller::Tasks { count: rng.u64(1..=8), end: one_of(rng, &ends) }
+}
+
+/// Seconds to minutes, less than a sink waits before it is fatal, and a few hundred attempts.
+fn refuses_credentials(seed: u64, settings: &Settings) -> Option<Duration> {
+    // Its own sequence leaves what else is drawn for a seed unchanged.
+    let mut rng = Rng::with_seed(seed ^ 0xc4ed);
+    let longest = (settings.backoff.1 * 300).clamp(ms(1_000), ms(280_000));
+    rarely(&mut rng, 6).then(|| longest.mul_f64(rng.f64()))
 }

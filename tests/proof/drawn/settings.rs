@@ -23,7 +23,7 @@ pub struct Settings {
     pub ordering: Ordering,
     pub buffer_records: usize,
     pub buffer_bytes: usize,
-    backoff: (Duration, Duration),
+    pub backoff: (Duration, Duration),
     pub max_attempts: Option<u32>,
     pub deadline: Option<Duration>,
     lists_shards: bool,

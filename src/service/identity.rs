@@ -1,0 +1,285 @@
+//! The credentials of the derived clients.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::config::{
+    ConfigBag, IdentityCache, Layer, ResolveCachedIdentity, RuntimeComponents,
+    RuntimeComponentsBuilder, SharedIdentityCache,
+};
+use aws_smithy_runtime_api::client::identity::{
+    Identity, IdentityCachePartition, IdentityFuture, SharedIdentityResolver,
+};
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+use tower::BoxError;
+use tracing::{Instrument, Span};
+
+/// How long a request waits for credentials that are being loaded. The load continues, and later requests wait
+/// for the same one.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A load that takes longer is given up. The SDK's cache ends it after 22 s by default.
+const LONGEST_LOAD: Duration = Duration::from_secs(60);
+
+/// The provider is asked for other credentials at most this often while they are refused.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// More providers than any process has. Beyond them, what is known of the others is forgotten.
+const MAX_PROVIDERS: usize = 256;
+
+/// Caches identities for the clients derived from one client.
+///
+/// The cache of that client is asked first, so that its settings hold; a client without one (not made by
+/// `aws_config`) uses a cache that all derived clients of the process share. Beyond what that cache does:
+///
+/// - Credentials that the service refused are loaded again from the provider, past the cache.
+/// - Dropping a request does not cancel the load of its credentials: a provider that needs longer than a
+///   request may take would never answer otherwise.
+/// - A load is given the time that the retries of the user's client need, although a derived client has none.
+#[derive(Clone)]
+pub(super) struct Identities {
+    cache: SharedIdentityCache,
+    retries: Option<RetryConfig>,
+    timeouts: Option<TimeoutConfig>,
+}
+
+/// The cache of the clients that have none. It keeps the identities of different providers apart.
+static DEFAULT_CACHE: LazyLock<SharedIdentityCache> =
+    LazyLock::new(|| IdentityCache::lazy().max_partitions(MAX_PROVIDERS).build());
+
+/// Each provider's state, shared by all clients of the process that use the provider.
+static PROVIDERS: LazyLock<Mutex<HashMap<IdentityCachePartition, Provider>>> =
+    LazyLock::new(Mutex::default);
+
+#[derive(Default)]
+struct Provider {
+    loading: Option<Loading>,
+    /// It has provided credentials before.
+    has_loaded: bool,
+    refused: Option<Refused>,
+}
+
+struct Loading {
+    result: Shared<BoxFuture<'static, Result<Identity, IdentityError>>>,
+    task: AbortHandle,
+    began: Instant,
+}
+
+/// Credentials that the service does not accept, although the client's cache still has them.
+struct Refused {
+    cached: Identity,
+    /// Holds what the provider has provided since.
+    replacement: SharedIdentityCache,
+    since: Instant,
+}
+
+impl Identities {
+    pub(super) fn of(client: &Client) -> Self {
+        let config = client.config();
+        Self {
+            cache: config.identity_cache().unwrap_or_else(|| DEFAULT_CACHE.clone()),
+            retries: config.retry_config().cloned(),
+            timeouts: config.timeout_config().cloned(),
+        }
+    }
+
+    /// Starts to load the identity, or joins the load that is under way.
+    fn load(
+        &self,
+        resolver: SharedIdentityResolver,
+        components: &RuntimeComponents,
+    ) -> Shared<BoxFuture<'static, Result<Identity, IdentityError>>> {
+        let partition = resolver.cache_partition();
+        with_provider(partition, |provider| {
+            if let Some(loading) = &provider.loading
+                && !loading.task.is_finished()
+            {
+                if loading.began.elapsed() < LONGEST_LOAD {
+                    return loading.result.clone();
+                }
+                loading.task.abort();
+            }
+            let (this, components) = (self.clone(), components.clone());
+            let load = async move { this.resolve(resolver, &components).await };
+            let task = tokio::spawn(load.instrument(Span::current()));
+            let (began, abort) = (Instant::now(), task.abort_handle());
+            let result = async move {
+                // A panic of the provider, or the end of the runtime.
+                task.await.unwrap_or_else(|_| Err("the load of the credentials was aborted".into()))
+            };
+            let result = result.map(move |result| note(partition, result)).boxed().shared();
+            provider.loading = Some(Loading { result: result.clone(), task: abort, began });
+            result
+        })
+    }
+
+    async fn resolve(
+        self,
+        resolver: SharedIdentityResolver,
+        components: &RuntimeComponents,
+    ) -> Result<Identity, BoxError> {
+        let mut layer = Layer::new("kinesis_sink::Identities");
+        self.retries.map(|retries| layer.store_put(retries));
+        self.timeouts.map(|timeouts| layer.store_put(timeouts));
+        let bag = ConfigBag::of_layers([layer]);
+        let cached = self.cache.resolve_cached_identity(resolver.clone(), components, &bag).await?;
+        let replacement = with_provider(resolver.cache_partition(), |provider| {
+            // Once the cache has others, it is up to date again.
+            let refused = provider.refused.take_if(|refused| !same(&refused.cached, &cached));
+            drop(refused);
+            provider.refused.as_ref().map(|refused| refused.replacement.clone())
+        });
+        match replacement {
+            Some(cache) => cache.resolve_cached_identity(resolver, components, &bag).await,
+            None => Ok(cached),
+        }
+    }
+}
+
+/// Records whether the provider has provided anything. If it has, a later "not loaded" is an outage.
+fn note(
+    partition: IdentityCachePartition,
+    result: Result<Identity, BoxError>,
+) -> Result<Identity, IdentityError> {
+    with_provider(partition, |provider| match result {
+        Ok(identity) => {
+            provider.has_loaded = true;
+            Ok(identity)
+        }
+        Err(source) => {
+            Err(IdentityError { source: source.into(), has_loaded: provider.has_loaded })
+        }
+    })
+}
+
+fn with_provider<T>(partition: IdentityCachePartition, f: impl FnOnce(&mut Provider) -> T) -> T {
+    let mut providers = PROVIDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if providers.len() >= MAX_PROVIDERS && !providers.contains_key(&partition) {
+        providers.clear();
+    }
+    f(providers.entry(partition).or_default())
+}
+
+/// Whether both are the same credentials. Identities of another kind are never taken for the same.
+fn same(one: &Identity, other: &Identity) -> bool {
+    let (one, other) = (one.data::<Credentials>(), other.data::<Credentials>());
+    one.zip(other).is_some_and(|(one, other)| {
+        one.access_key_id() == other.access_key_id()
+            && one.secret_access_key() == other.secret_access_key()
+            && one.session_token() == other.session_token()
+    })
+}
+
+impl ResolveCachedIdentity for Identities {
+    fn resolve_cached_identity<'a>(
+        &'a self,
+        resolver: SharedIdentityResolver,
+        components: &'a RuntimeComponents,
+        bag: &'a ConfigBag,
+    ) -> IdentityFuture<'a> {
+        IdentityFuture::new(async move {
+            let partition = resolver.cache_partition();
+            let load = self.load(resolver, components);
+            let identity = timeout(LONGEST_WAIT, load).await.map_err(|_| IdentityError {
+                source: BoxError::from(format!("not loaded after {LONGEST_WAIT:?}")).into(),
+                has_loaded: true,
+            })??;
+            if let Some(signer) = bag.load::<Signer>() {
+                // A request that is not retried is signed once.
+                let _ = signer.0.set((partition, identity.clone()));
+            }
+            Ok(identity)
+        })
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        bag: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.cache.validate_base_client_config(components, bag)
+    }
+
+    fn validate_final_config(
+        &self,
+        components: &RuntimeComponents,
+        bag: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.cache.validate_final_config(components, bag)
+    }
+}
+
+impl fmt::Debug for Identities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identities").finish_non_exhaustive()
+    }
+}
+
+/// The identity that signs a request, once it is known.
+#[derive(Clone, Default)]
+pub(super) struct Signer(Arc<OnceLock<(IdentityCachePartition, Identity)>>);
+
+impl Signer {
+    /// Notes that the service does not accept it: the next request asks the provider for another one.
+    pub(super) fn refuse(&self) {
+        let Some((partition, identity)) = self.0.get() else { return };
+        with_provider(*partition, |provider| {
+            let cached = match &provider.refused {
+                // Refused for an earlier request, or the provider has no others yet.
+                Some(refused) if refused.since.elapsed() < REFRESH_INTERVAL => return,
+                Some(refused) => refused.cached.clone(),
+                None => identity.clone(),
+            };
+            let (replacement, since) =
+                (IdentityCache::lazy().max_partitions(1).build(), Instant::now());
+            provider.refused = Some(Refused { cached, replacement, since });
+        });
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").finish_non_exhaustive()
+    }
+}
+
+impl Storable for Signer {
+    type Storer = StoreReplace<Self>;
+}
+
+/// Why there are no credentials for a request.
+#[derive(Debug, Clone)]
+pub(super) struct IdentityError {
+    source: Arc<dyn Error + Send + Sync>,
+    has_loaded: bool,
+}
+
+impl IdentityError {
+    /// Whether the provider has provided credentials before, or still may.
+    pub(super) fn has_loaded(&self) -> bool {
+        self.has_loaded
+    }
+}
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the credentials cannot be loaded")
+    }
+}
+
+impl Error for IdentityError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
@@ -13,6 +13,7 @@ use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use tower::BoxError;
 
 use super::codes::refuses_credentials;
@@ -32,9 +33,14 @@ pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), Reg
 }
 
 /// One call of the SDK, from the first interceptor to its end.
+///
+/// An attempt that is dropped before it has ended, by a timeout above it, poisons its connection. Over HTTP/2 the
+/// SDK itself would only reset the stream, and send everything that follows into the same connection, which may
+/// be dead. Other requests in flight on it are not affected.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     observed: Observed,
+    ended: bool,
 }
 
 /// What its interceptor sees of an attempt.
@@ -46,6 +52,7 @@ struct Observations {
     /// Whether the SDK came as far as handing the request to an HTTP client. Until then a failure is one of
     /// configuration or credentials, which the SDK reports like a broken connection.
     sent: AtomicBool,
+    connection: OnceLock<CaptureSmithyConnection>,
     signer: Signer,
 }
 
@@ -57,12 +64,13 @@ impl Attempt {
 
     /// Takes what came of the call, without the SDK's types.
     pub(super) fn end<T, E>(
-        self,
+        mut self,
         result: Result<T, SdkError<E, HttpResponse>>,
     ) -> Result<T, PutRecordsError>
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
+        self.ended = true;
         result.map_err(|failure| {
             let Observed(observed) = &self.observed;
             if let SdkError::ServiceError(_) = &failure
@@ -70,8 +78,31 @@ impl Attempt {
             {
                 observed.signer.refuse();
             }
-            error(failure, observed.sent.load(Ordering::Relaxed))
+            let error = error(failure, observed.sent.load(Ordering::Relaxed));
+            if matches!(error.kind(), PutRecordsErrorKind::Timeout | PutRecordsErrorKind::Dispatch)
+            {
+                self.observed.poison();
+            }
+            error
         })
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.observed.poison();
+        }
+    }
+}
+
+impl Observed {
+    /// Has the connection closed once the requests on it have ended, and not used for others.
+    fn poison(&self) {
+        let connection = self.0.connection.get().and_then(CaptureSmithyConnection::get);
+        if let Some(connection) = connection {
+            connection.poison();
+        }
     }
 }
 
@@ -93,10 +124,14 @@ impl Intercept for Observed {
         &self,
         _: &BeforeTransmitInterceptorContextRef<'_>,
         components: &RuntimeComponents,
-        _: &mut ConfigBag,
+        bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         // The SDK looks for the HTTP client only after this, and fails if there is none.
         self.0.sent.store(components.http_client().is_some(), Ordering::Relaxed);
+        if let Some(connection) = bag.load::<CaptureSmithyConnection>() {
+            // A call that is not retried is sent once.
+            let _ = self.0.connection.set(connection.clone());
+        }
         Ok(())
     }
 }

@@ -3,9 +3,13 @@
 #![cfg(feature = "config")]
 
 mod connection;
+mod dead;
 #[path = "../../examples/kinesis/embedded.rs"]
 mod embedded;
 mod fault;
+#[allow(dead_code, reason = "the soak needs more of it")]
+#[path = "../../examples/soak/faults/gate.rs"]
+mod gate;
 #[path = "../held/mod.rs"]
 mod held;
 mod killed;

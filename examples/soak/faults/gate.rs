@@ -24,8 +24,21 @@ struct State {
     holds: bool,
     /// How often the connections were reset.
     resets: u64,
+    /// How often the connections died, and how they died last.
+    deaths: (u64, Death),
     /// Connections that were reset since it was last opened.
     broken: u64,
+}
+
+/// The bytes that a connection that died silently still carries. It stays open, and later connections are not
+/// affected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Death {
+    /// Nothing.
+    #[default]
+    Both,
+    /// Requests, without their answers.
+    Answers,
 }
 
 impl Gate {
@@ -52,6 +65,11 @@ impl Gate {
             state.resets += 1;
             state.is_shut = true;
         });
+    }
+
+    /// Passes nothing more on over the connections that are there, without closing them.
+    pub fn kill(&self, death: Death) {
+        self.state.send_modify(|state| state.deaths = (state.deaths.0 + 1, death));
     }
 
     /// Holds every byte back.
@@ -97,8 +115,8 @@ async fn connect(mut client: TcpStream, server: SocketAddr, state: watch::Sender
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = upstream.split();
         let both = future::join(
-            carry(from_client, to_server, state.subscribe()),
-            carry(from_server, to_client, state.subscribe()),
+            carry(from_client, to_server, state.subscribe(), &[Death::Both]),
+            carry(from_server, to_client, state.subscribe(), &[Death::Both, Death::Answers]),
         );
         tokio::select! {
             _ = both => false,
@@ -112,10 +130,21 @@ async fn connect(mut client: TcpStream, server: SocketAddr, state: watch::Sender
     }
 }
 
-/// Passes bytes on until there are no more, or until the other side takes none.
-async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut state: watch::Receiver<State>) {
+/// Passes bytes on until there are no more, or until the other side takes none. Bytes that come after one of
+/// these deaths are dropped.
+async fn carry(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut state: watch::Receiver<State>,
+    deaths: &[Death],
+) {
     let mut buffer = vec![0; 64 * 1024];
+    let earlier = state.borrow().deaths.0;
     while let Ok(count) = from.read(&mut buffer).await {
+        let (died, how) = state.borrow().deaths;
+        if count > 0 && died > earlier && deaths.contains(&how) {
+            continue;
+        }
         let is_open = state.wait_for(|state| !state.holds).await.is_ok();
         if count == 0 || !is_open || to.write_all(&buffer[..count]).await.is_err() {
             break;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::sleep;
 
-pub use self::gate::Gate;
+pub use self::gate::{Death, Gate};
 pub use self::layer::Faulty;
 pub use self::outcomes::{Outcomes, Watched};
 
@@ -44,10 +44,14 @@ pub enum Fault {
     Unreachable,
     /// No byte moves, in either direction.
     Standstill,
+    /// The connections that are there carry nothing more, and stay open.
+    DeadConnections,
+    /// They still carry requests, and no answers.
+    DeafConnections,
 }
 
 impl Fault {
-    pub const ALL: [(Self, &str); 10] = [
+    pub const ALL: [(Self, &str); 12] = [
         (Self::Refused, "requests refused"),
         (Self::WrittenAndRefused, "requests written and refused"),
         (Self::LostRequest, "requests lost"),
@@ -58,6 +62,8 @@ impl Fault {
         (Self::Reset, "connections reset"),
         (Self::Unreachable, "connections refused"),
         (Self::Standstill, "standstill"),
+        (Self::DeadConnections, "connections dead"),
+        (Self::DeafConnections, "connections without answers"),
     ];
 }
 
@@ -101,6 +107,14 @@ impl Faults {
             Fault::Standstill => {
                 self.hit(fault, 1);
                 gate.hold();
+            }
+            Fault::DeadConnections => {
+                self.hit(fault, 1);
+                gate.kill(Death::Both);
+            }
+            Fault::DeafConnections => {
+                self.hit(fault, 1);
+                gate.kill(Death::Answers);
             }
             _ => {}
         }

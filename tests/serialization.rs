@@ -3,6 +3,8 @@
 
 #[path = "wire/requests.rs"]
 mod requests;
+#[path = "wire/shapes.rs"]
+mod shapes;
 mod wire;
 
 use std::sync::{Arc, Mutex};
@@ -92,6 +94,12 @@ fn answers() -> Vec<String> {
         [placed, "null"],
         [placed, "7"],
         [placed, r#"{"ShardId":7}"#],
+        [r#"{"ErrorCode":"","SequenceNumber":"2","ShardId":"s"}"#, r#"{"ErrorCode":""}"#],
+        [r#"{"ShardId":"","SequenceNumber":"2"}"#, r#"{"ShardId":"s","SequenceNumber":""}"#],
+        [placed, r#"{"SequenceNumber":2,"ShardId":"s"}"#],
+        [placed, r#"{"ErrorCode":7,"SequenceNumber":"2","ShardId":"s"}"#],
+        [placed, r#"{"ErrorCode":false,"SequenceNumber":"2","ShardId":"s"}"#],
+        [placed, r#"{"ErrorCode":{},"SequenceNumber":"2","ShardId":"s"}"#],
     ];
     let records = result_pairs.iter().map(|pair| pair.join(",")).chain([
         String::new(),
@@ -105,6 +113,13 @@ fn answers() -> Vec<String> {
                 r#"{{"New":{{"Records":[]}},"FailedRecordCount":1,"Records":[{records}],"EncryptionType":"X"}}"#
             ),
             format!(r#"{{"FailedRecordCount":"one","Records":[{records}]}}"#),
+            format!(r#"{{"FailedRecordCount":"1","Records":[{records}]}}"#),
+            format!(r#"{{"FailedRecordCount":null,"Records":[{records}]}}"#),
+            format!(r#"{{"FailedRecordCount":1.0,"Records":[{records}]}}"#),
+            format!(r#"{{"FailedRecordCount":-1,"Records":[{records}]}}"#),
+            format!(r#"{{"FailedRecordCount":4294967296,"Records":[{records}]}}"#),
+            format!(r#"{{"EncryptionType":"","Records":[{records}]}}"#),
+            format!(r#"{{"EncryptionType":7,"Records":[{records}]}}"#),
             format!(r#"{{"Records":[{records}],"Records":[{placed}]}}"#),
             format!(r#"{{"Records":[{records}]}} and more"#),
         ]
@@ -133,6 +148,14 @@ async fn any_answer_is_read_as_the_sdk_reads_it() {
         read_well += usize::from(sdk.is_ok());
     }
     assert!(read_well > 8, "some of the answers are good ones: {read_well}");
+}
+
+#[tokio::test]
+async fn result_shapes_of_other_servers_are_read_in_json() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().build());
+    let ways = [PutRecords::new(&client), PutRecords::new(&client).with_sdk_serialization()];
+    shapes::check(&wire, &ways, |answer| Answer::new(200, JSON, answer.to_string())).await;
 }
 
 #[tokio::test]

@@ -145,11 +145,15 @@ pub(super) struct ResultMembers {
 }
 
 impl ResultMembers {
+    /// An empty member is one that is missing: servers that keep results in structs without optional members
+    /// write both as an empty string.
     pub(super) fn into_result(self) -> Result<Placement, EntryError> {
-        if let Some(code) = self.error_code {
+        if let Some(code) = self.error_code.filter(|code| !code.is_empty()) {
             return Err(EntryError::new(code, self.error_message.unwrap_or_default()));
         }
-        if let (Some(shard_id), Some(sequence_number)) = (self.shard_id, self.sequence_number) {
+        let shard_id = self.shard_id.filter(|id| !id.is_empty());
+        let sequence_number = self.sequence_number.filter(|number| !number.is_empty());
+        if let (Some(shard_id), Some(sequence_number)) = (shard_id, sequence_number) {
             return Ok(Placement { shard_id, sequence_number });
         }
         let message = "the result has neither an error code nor a shard and sequence number";

@@ -7,6 +7,8 @@ mod errors;
 mod malformed;
 #[path = "../wire/requests.rs"]
 mod requests;
+#[path = "../wire/shapes.rs"]
+mod shapes;
 mod simulator;
 #[path = "../wire/mod.rs"]
 mod wire;

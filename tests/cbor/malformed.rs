@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use super::cbor_answers::{cbor, unbounded};
 use super::wire::{Answer, Wire};
-use super::{CBOR, JSON};
+use super::{CBOR, JSON, shapes};
 
 /// A service that speaks CBOR, and the wire that it is on.
 fn service() -> (PutRecords, Wire) {
@@ -57,6 +57,15 @@ async fn partial_failures_are_read() {
     }
     let in_json = Answer::new(200, JSON, answer().to_string());
     assert_eq!(put(&service(), in_json).await.unwrap().results(), expected());
+}
+
+#[tokio::test]
+async fn result_shapes_of_other_servers_are_read_in_cbor() {
+    let (direct, wire) = service();
+    let ways = [direct.clone(), direct.with_sdk_serialization()];
+    for encode in [cbor, unbounded] {
+        shapes::check(&wire, &ways, |answer| Answer::new(200, CBOR, encode(answer))).await;
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
@@ -20,12 +21,19 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, stream};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use kinesis_sink::service::{
     Classify, DefaultClassify, ErrorClass, LookupError, PutRecordsErrorKind, ShardLister,
     StreamDescriber,
 };
 use kinesis_sink::shard::{HashRange, ListShards, Shard};
-use kinesis_sink::{DescribeStream, Distribution, HashKey, StreamDescription, StreamId};
+use kinesis_sink::{
+    Aggregation, DescribeStream, Distribution, HashKey, KinesisSink, Record, StreamDescription,
+    StreamId,
+};
 use tokio::sync::Semaphore;
 use tower::BoxError;
 
@@ -429,4 +437,60 @@ async fn a_dropped_listing_can_be_made_again() {
     first.abort();
     wire.let_go(1);
     assert_eq!(lister.list_shards(&stream("example")).await.unwrap(), []);
+}
+
+/// Takes eight seconds for the second half of each answer, in which nothing else moves.
+#[derive(Debug, Clone, Default)]
+struct Halting(Arc<AtomicUsize>);
+
+impl HttpConnector for Halting {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let operation = request.headers().get("x-amz-target").unwrap();
+        let whole = match operation {
+            "Kinesis_20131202.PutRecords" => {
+                let placed = r#"{"Records":[{"ShardId":"s","SequenceNumber":"1"}]}"#;
+                return HttpConnectorFuture::ready(Ok(answer(200, placed.to_owned())));
+            }
+            "Kinesis_20131202.ListShards" => {
+                let range = format!(r#"{{"StartingHashKey":"0","EndingHashKey":"{}"}}"#, u128::MAX);
+                let numbers = r#"{"StartingSequenceNumber":"1"}"#;
+                format!(
+                    r#"{{"Shards":[{{"ShardId":"s","HashKeyRange":{range},
+                    "SequenceNumberRange":{numbers}}}]}}"#
+                )
+            }
+            _ => described(""),
+        };
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let (first, second) = whole.split_at(whole.len() / 2);
+        let (first, second) = (first.to_owned(), second.to_owned());
+        let later = async move {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            second
+        };
+        let halves = stream::iter([first]).chain(stream::once(later));
+        let frames = halves.map(|half| Ok::<_, io::Error>(Frame::data(Bytes::from(half))));
+        let body = SdkBody::from_body_1_x(StreamBody::new(Box::pin(frames)));
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), body)))
+    }
+}
+
+#[tokio::test]
+async fn halting_lookups_are_waited_for() {
+    let halting = Halting::default();
+    let wire = halting.clone();
+    let config = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(REGION)
+        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+        .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(wire.clone())));
+    let mut sink = KinesisSink::builder()
+        .with_aggregation(Aggregation::PerShard)
+        .build(&Client::from_conf(config.build()), "example")
+        .unwrap();
+    let began = Instant::now();
+    sink.send(Record::from("first")).await.unwrap();
+    let (after, lookups) = (began.elapsed(), halting.0.load(Ordering::SeqCst));
+    println!("first record after {after:?}, {lookups} lookups");
+    assert!(after < Duration::from_secs(15) && lookups == 2, "{after:?}, {lookups} lookups");
 }

@@ -10,7 +10,9 @@ use aws_sdk_kinesis::config::interceptors::{
     BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_kinesis::config::{
+    ConfigBag, Intercept, RuntimeComponents, StalledStreamProtectionConfig,
+};
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
@@ -26,6 +28,12 @@ use crate::stream::{RegionMismatch, StreamId};
 pub(super) fn derive(client: &Client) -> Client {
     let config = client.config().to_builder().retry_config(RetryConfig::disabled());
     Client::from_conf(config.identity_cache(Identities::of(client)).build())
+}
+
+/// The client with stalled-stream protection off, for callers that limit the time of a call themselves.
+pub(super) fn without_stalled_stream_protection(client: &Client) -> Client {
+    let off = StalledStreamProtectionConfig::disabled();
+    Client::from_conf(client.config().to_builder().stalled_stream_protection(off).build())
 }
 
 pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), RegionMismatch> {

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 use tower::BoxError;
 
-use super::call::{Attempt, check_region, derive};
+use super::call::{Attempt, check_region, derive, without_stalled_stream_protection};
 use super::{LookupError, PutRecordsError, PutRecordsErrorKind};
 use crate::limits::DEFAULT_RECORD_BYTES;
 use crate::stream::{DescribeStream, Distribution, StreamDescription, StreamId};
@@ -60,6 +60,14 @@ impl StreamDescriber {
     #[must_use]
     pub fn new(client: &Client) -> Self {
         Self { client: derive(client), known: Arc::default() }
+    }
+
+    /// Turns the SDK's stalled-stream protection off, which fails a call that makes no progress for a few
+    /// seconds. For callers that limit the time of a call themselves, as a sink does: with 10 s.
+    #[must_use]
+    pub fn without_stalled_stream_protection(mut self) -> Self {
+        self.client = without_stalled_stream_protection(&self.client);
+        self
     }
 
     fn answer(&self, stream: &StreamId) -> Answer {

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tower::BoxError;
 
-use super::call::{Attempt, check_region, derive};
+use super::call::{Attempt, check_region, derive, without_stalled_stream_protection};
 use super::{LookupError, PutRecordsError, PutRecordsErrorKind};
 use crate::record::{HashKey, HashKeyError};
 use crate::shard::{HashRange, ListShards, Shard};
@@ -47,6 +47,14 @@ impl ShardLister {
     #[must_use]
     pub fn new(client: &Client) -> Self {
         Self { client: derive(client) }
+    }
+
+    /// Turns the SDK's stalled-stream protection off, which fails a call that makes no progress for a few
+    /// seconds. For callers that limit the time of a call themselves, as a sink does: with 10 s.
+    #[must_use]
+    pub fn without_stalled_stream_protection(mut self) -> Self {
+        self.client = without_stalled_stream_protection(&self.client);
+        self
     }
 }
 

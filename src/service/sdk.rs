@@ -4,14 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 use bytes_utils::Str;
 use smol_str::SmolStr;
 use tower::Service;
 
-use super::call::{Attempt, check_region, derive};
+use super::call::{Attempt, check_region, derive, without_stalled_stream_protection};
 use super::protocol::{Answer, Entries};
 use super::response::ResultMembers;
 use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
@@ -125,9 +124,7 @@ impl PutRecords {
     /// place that says how long a request may take.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
-        let off = StalledStreamProtectionConfig::disabled();
-        let config = self.client.config().to_builder().stalled_stream_protection(off);
-        self.client = Client::from_conf(config.build());
+        self.client = without_stalled_stream_protection(&self.client);
         self
     }
 }

@@ -472,12 +472,14 @@ impl SinkBuilder {
     fn with_lookups_of(mut self, client: &Client) -> Self {
         let aggregation = self.settings.packing.aggregation;
         if aggregation == Aggregation::PerShard && self.list_shards.is_none() {
-            self.list_shards = Some(Arc::new(ShardLister::new(client)));
+            let lister = ShardLister::new(client).without_stalled_stream_protection();
+            self.list_shards = Some(Arc::new(lister));
         }
         if aggregation != Aggregation::Off
             && matches!(self.describe_stream, Describe::IfAggregating)
         {
-            self.describe_stream = Describe::With(Arc::new(StreamDescriber::new(client)));
+            let describer = StreamDescriber::new(client).without_stalled_stream_protection();
+            self.describe_stream = Describe::With(Arc::new(describer));
         }
         self
     }

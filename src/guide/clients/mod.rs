@@ -53,8 +53,24 @@
 //! }
 //! ```
 //!
-//! Credentials that expire are renewed by the SDK. A request that is refused for expired ones is sent again,
-//! see [failures](super::failures#what-the-service-says).
+//! The SDK loads credentials at the first request and renews them shortly before they expire. Beyond that:
+//!
+//! - If they cannot be loaded, or the service refuses them, requests and lookups are retried with backoff for the
+//!   [credentials timeout](crate::SinkBuilder::with_credentials_timeout), 5 minutes by default. Only then, the
+//!   failure is fatal. Reported at once is only what cannot heal: no provider, a provider without credentials, a
+//!   profile that is invalid.
+//! - Refused credentials are loaded again from the provider, past the client's identity cache, every 5 s at
+//!   most. The cache of the client is asked first, so its settings apply. A client that was not made by
+//!   `aws_config` has none: all sinks over it share one.
+//! - A request waits for a provider for 5 s. A load that takes longer continues meanwhile, for as long as the
+//!   cache allows: 22 s with the SDK's default retries.
+//!
+//! # Clock
+//!
+//! Requests carry a time, and the service refuses those that are more than five minutes off. The SDK corrects
+//! the clock from the `Date` of each answer, so a wrong clock costs one refused request per client. Behind a
+//! proxy that writes its own wrong `Date`, turn that off: `disable_clock_skew_correction` of the client's
+//! configuration.
 //!
 //! The role needs `kinesis:PutRecords`. With [aggregation](super::aggregation) it should have
 //! `kinesis:DescribeStreamSummary`; without, the sink goes on with the limits that are set. Per shard it
@@ -143,7 +159,8 @@
 //! | to connect | 3.1 s, the SDK's | `connect_timeout` of the SDK's `TimeoutConfig` |
 //! | one request, from call to answer | 10 s | [`with_request_timeout`](crate::SinkBuilder::with_request_timeout), or [`TimeoutLayer`](crate::TimeoutLayer) |
 //! | the SDK's others | off | `TimeoutConfig`; a shorter one wins |
-//! | stalled streams: no progress for 5 s | off in the default stack | [`without_stalled_stream_protection`](crate::service::PutRecords::without_stalled_stream_protection) in yours |
+//! | one lookup | 10 s | |
+//! | stalled streams: no progress for 5 s | off in the default stack, lookups included | [`without_stalled_stream_protection`](crate::service::PutRecords::without_stalled_stream_protection) in yours |
 //!
 //! ```
 //! use std::time::Duration;
@@ -155,6 +172,10 @@
 //! let config = Config::builder().timeout_config(timeouts);
 //! # let _ = config.behavior_version(BehaviorVersion::latest()).build();
 //! ```
+//!
+//! A request that times out, or is dropped before its answer, is the last on its connection: the next one uses
+//! another. Over HTTP/2 the SDK would send everything into one connection, also if it died silently. Requests in
+//! flight on it are not affected.
 //!
 //! # TLS, proxies, connections
 //!

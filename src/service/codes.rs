@@ -36,6 +36,7 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("IncompleteSignature", ErrorClass::Credentials),
     ("UnrecognizedClientException", ErrorClass::Credentials),
     ("InvalidClientTokenId", ErrorClass::Credentials),
+    ("AuthFailure", ErrorClass::Credentials),
     ("AccessDenied", ErrorClass::Fatal),
     ("AccessDeniedException", ErrorClass::Fatal),
     ("NotAuthorized", ErrorClass::Fatal),

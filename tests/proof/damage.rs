@@ -27,6 +27,10 @@ enum Damage {
     /// Of some results, the member with this name.
     Without(&'static str),
     Null(&'static str),
+    /// Of some results, the member with this name is an empty string.
+    Emptied(&'static str),
+    /// Every member that some results do not have is there as an empty string.
+    NothingMissing,
     Twice(&'static str),
     /// Some deliveries come with an error's code.
     CodeBeside,
@@ -37,7 +41,7 @@ enum Damage {
     Status(u16),
 }
 
-const DAMAGES: [Damage; 18] = [
+const DAMAGES: [Damage; 21] = [
     Damage::ResultDropped,
     Damage::ResultAdded,
     Damage::NoRecords,
@@ -49,6 +53,9 @@ const DAMAGES: [Damage; 18] = [
     Damage::Without("ErrorMessage"),
     Damage::Null("SequenceNumber"),
     Damage::Null("ErrorCode"),
+    Damage::Emptied("SequenceNumber"),
+    Damage::Emptied("ShardId"),
+    Damage::NothingMissing,
     Damage::Twice("SequenceNumber"),
     Damage::Twice("ErrorCode"),
     Damage::CodeBeside,
@@ -172,6 +179,17 @@ fn change_result(result: &mut Members, damage: Damage) {
         Damage::Null(nulled) => {
             let of_name = result.iter_mut().filter(|(name, _)| is(name, nulled));
             of_name.for_each(|(_, value)| *value = Value::Null);
+        }
+        Damage::Emptied(emptied) => {
+            let of_name = result.iter_mut().filter(|(name, _)| is(name, emptied));
+            of_name.for_each(|(_, value)| *value = Value::from(""));
+        }
+        Damage::NothingMissing => {
+            for name in ["ShardId", "SequenceNumber", "ErrorCode", "ErrorMessage"] {
+                if !result.iter().any(|(known, _)| is(known, name)) {
+                    result.push(member(name, Value::from("")));
+                }
+            }
         }
         Damage::Twice(doubled) => {
             let copy = result.iter().find(|(name, _)| is(name, doubled)).cloned();

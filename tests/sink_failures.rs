@@ -242,6 +242,7 @@ async fn an_outage_is_logged_once_and_so_is_its_end() {
     let logs = Logs::listen(Level::INFO);
     let mut sink = sink(&Scripted::failing(5, "InternalFailure"));
     sink.send(Record::from("one")).await.unwrap();
+    sink.close().await.unwrap();
     let lines = logs.lines();
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines[0].contains("WARN") && lines[0].contains("InternalFailure"), "{lines:#?}");
@@ -507,6 +508,7 @@ async fn a_service_that_does_not_become_ready_is_told_of_like_an_outage() {
     let service = Unready(Arc::default(), Scripted::delivering());
     let mut sink = KinesisSink::builder().with_seed(1).build_with(service, "example").unwrap();
     sink.send(Record::from("a")).await.unwrap();
+    drop(sink);
     assert_eq!(logs.with("requests to stream example fail").len(), 1, "{:?}", logs.with(""));
     assert_eq!(logs.with("succeed again").len(), 1);
 }

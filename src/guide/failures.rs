@@ -83,7 +83,26 @@
 //! | `Fatal` | says so at once, keeps the records | mend the cause |
 //! | `Invalid` | halves the request until the culprit is alone; that record fails, the others go on | look at the record |
 //!
-//! The first failure of an outage is logged at WARN, its end at INFO, both with the target `kinesis_sink`.
+//! # Log lines
+//!
+//! With the target `kinesis_sink`. Retries are silent by themselves; these lines report what lasts:
+//!
+//! | level | line | when |
+//! |---|---|---|
+//! | WARN | requests fail; retrying with backoff | at the second failed request in a row, at the first one that 5 s pass after without a success, or when requests have failed on and off for a minute |
+//! | WARN | requests are refused | at the first refusal that is `Fatal` for a sink, or for a producer that [keeps trying](crate::FatalPolicy::KeepTrying) |
+//! | WARN | requests still fail, or are still refused | once a minute |
+//! | INFO | requests succeed again | after 10 s without a failure, or at the close of the sink before that |
+//! | WARN | the stream throttles or fails a share of the entries | when it has for a minute, then once a minute |
+//! | INFO | the stream takes all entries again | after 10 s without such an entry |
+//! | WARN | records failed for good | for those that the sink keeps, at most once a minute, with their number |
+//! | ERROR | the producer stopped | once, with the cause and the number of records handed back |
+//!
+//! Failures with less than 10 s between them are one outage. A single failed request is none: it is the normal
+//! end of a stale connection. A line about an outage has its duration, the requests and how many of them failed,
+//! the records waiting and in flight, the age of the oldest one, and the latest error; the line at the end has the
+//! duration and the totals. While nothing is waiting, no request is made and no reminder logged. A sink logs
+//! only while it is polled, a producer by itself.
 //!
 //! # Records that fail for good
 //!

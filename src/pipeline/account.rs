@@ -1,6 +1,5 @@
 //! What the pipeline holds, and what it did.
 
-#[cfg(feature = "metrics")]
 use std::time::{Duration, Instant};
 
 use super::pending::Pending;
@@ -103,7 +102,6 @@ impl Pipeline {
     }
 
     /// The time since the oldest record was accepted that is not settled.
-    #[cfg(feature = "metrics")]
     pub(crate) fn oldest_age(&self, now: Instant) -> Duration {
         self.oldest().map_or(Duration::ZERO, |oldest| oldest.age(now))
     }

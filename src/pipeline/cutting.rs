@@ -214,14 +214,14 @@ impl Pipeline {
     }
 
     /// The next time at which something changes by itself, if nothing else happens before: a back-off
-    /// or a linger ends, a deadline passes. Always later than `now`.
+    /// or a linger ends, a deadline passes, an outage is to be reported. Always later than `now`.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
         let deadline = self.settings.deadline.and_then(|deadline| {
             self.waiting_groups().map(|oldest| oldest.accepted_at + deadline).min()
         });
         let description = self.backoff.until(now).filter(|_| self.awaited.description);
-        let lookups = [description, self.shards.wakeup(now)];
-        let wakeups = [self.send_wakeup(now), deadline].into_iter().chain(lookups);
+        let others = [description, self.shards.wakeup(now), self.report_wakeup(now)];
+        let wakeups = [self.send_wakeup(now), deadline].into_iter().chain(others);
         wakeups.flatten().filter(|at| *at > now).min()
     }
 

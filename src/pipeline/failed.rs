@@ -33,9 +33,10 @@ impl Failed {
         self.kept.iter().chain(&self.fresh)
     }
 
-    /// Gives what failed since the last call to the receipts, and what has none to `handler`. What
-    /// nobody takes stays here.
-    pub(crate) fn offer(&mut self, mut handler: Option<&mut Box<dyn DeadLetter>>) {
+    /// Gives what failed since the last call to the receipts, and what has none to `handler`. Counts the
+    /// records that neither has taken, which stay here.
+    pub(crate) fn offer(&mut self, mut handler: Option<&mut Box<dyn DeadLetter>>) -> usize {
+        let kept_before = self.kept.len();
         // One by one: should the handler panic, the others are still here.
         while let Some((seq, undelivered)) = self.fresh.pop_front() {
             self.bytes -= undelivered.record.size();
@@ -50,14 +51,10 @@ impl Failed {
                 self.kept.push((seq, undelivered));
             }
         }
+        self.kept.len() - kept_before
     }
 
-    /// Why the latest of the kept ones failed, if the owner has not been told.
-    pub(crate) fn untold(&self) -> Option<&Reason> {
-        self.untold.as_ref()
-    }
-
-    /// The same, when the owner is told.
+    /// Why the latest of the kept ones failed, once for each time that the owner is notified.
     pub(crate) fn take_untold(&mut self) -> Option<Reason> {
         self.untold.take()
     }

@@ -26,6 +26,7 @@ mod learning;
 mod linger;
 mod order;
 mod ordered;
+mod outage;
 mod outcome;
 mod packer;
 mod pending;
@@ -52,6 +53,7 @@ pub use aggregation::{AggregateKey, Aggregation};
 pub(crate) use cutting::CutReason;
 pub use linger::Linger;
 pub use order::Ordering;
+pub(crate) use outage::{Report, Stage, Trouble};
 pub(crate) use outcome::unless_it_panics;
 #[cfg(feature = "metrics")]
 pub use samples::MetricsGranularity;
@@ -65,6 +67,7 @@ use self::grace::GracePeriod;
 use self::lanes::Lanes;
 use self::learning::Learning;
 use self::order::Strands;
+use self::outage::Outages;
 use self::packer::Packer;
 use self::pending::Pending;
 use self::placing::Unverified;
@@ -107,8 +110,8 @@ pub(crate) struct Pipeline {
     backoff: Backoff,
     /// Requests that may be in flight: one after a failure, then twice as many with each success.
     slots: usize,
-    /// What began the series.
-    outage: Option<Arc<AttemptError>>,
+    /// What is reported of failed requests and entries.
+    outages: Outages,
     /// Of a series of credentials failures, until they are fatal.
     credentials: GracePeriod,
     fatal: Fatal,
@@ -184,7 +187,7 @@ impl Pipeline {
             delivered: VecDeque::new(),
             backoff,
             slots: settings.max_in_flight,
-            outage: None,
+            outages: Outages::default(),
             credentials: GracePeriod::new(settings.credentials_timeout),
             fatal: Fatal::No,
             unsettled_records: 0,
@@ -332,10 +335,11 @@ impl Pipeline {
     }
 
     /// Takes the stream's description, or goes on without.
-    pub(crate) fn described(&mut self, description: Option<StreamDescription>) {
+    pub(crate) fn described(&mut self, description: Option<StreamDescription>, now: Instant) {
         self.awaited.description = false;
         self.answered();
         let Some(description) = description else { return };
+        self.outages.succeeded(now);
         if description.distribution() == Distribution::ByService {
             self.learning.stop();
             self.lanes.forget_shards(&mut self.hashes);
@@ -387,11 +391,6 @@ impl Pipeline {
         self.refusal().filter(|_| matches!(self.fatal, Fatal::Unreported(..)))
     }
 
-    /// Why whole requests fail, since the first of them failed and until one succeeds.
-    pub(crate) fn outage(&self) -> Option<&AttemptError> {
-        self.outage.as_deref()
-    }
-
     /// Tells the receipts of the records that were delivered since the last call.
     pub(crate) fn tell_delivered(&mut self) {
         self.delivered.clear();
@@ -400,15 +399,16 @@ impl Pipeline {
     /// Gives the records that failed since the last call to their receipts, and those that have none to
     /// `handler`.
     pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetter>>) {
-        self.failed.offer(handler);
+        let kept = self.failed.offer(handler);
+        if let Some(reason) = self.failed.last_reason().filter(|_| kept > 0)
+            // The end of the producer is reported, with their number.
+            && !matches!(reason, Reason::Refused(_))
+        {
+            self.outages.lost(kept, reason);
+        }
     }
 
-    /// Why the latest of the kept failed records failed, if the owner has not been told.
-    pub(crate) fn untold(&self) -> Option<&Reason> {
-        self.failed.untold()
-    }
-
-    /// The same, when the owner is told.
+    /// Why the latest of the kept failed records failed, once for each time that the owner is notified.
     pub(crate) fn take_untold(&mut self) -> Option<Reason> {
         self.failed.take_untold()
     }

@@ -46,7 +46,7 @@ impl Pipeline {
     /// Takes the error of a service that did not become ready: nothing was cut, nothing sent.
     pub(crate) fn refuse(&mut self, error: BoxError, now: Instant) {
         let (class, noted) = self.judge(&error);
-        self.note_outage(class, &noted, self.next_request);
+        self.note_outage(class, &noted, self.next_request, 0, now);
         self.back_off(class, error, &noted, self.next_request, now);
         self.rebuild();
     }
@@ -54,6 +54,7 @@ impl Pipeline {
     /// Takes the failure of a lookup, without which nothing can be sent.
     pub(crate) fn refuse_as(&mut self, class: ErrorClass, error: BoxError, now: Instant) {
         let (_, noted) = self.judge(&error);
+        self.outages.lookup_failed(&noted, now);
         self.back_off(class, error, &noted, self.next_request, now);
         self.rebuild();
     }
@@ -104,9 +105,11 @@ impl Pipeline {
             // An outage that is told entry by entry, and no shard's own.
             self.lanes.forget_notes();
             self.looked_into();
+            self.outages.response_of_failures(self.backoff.is_news(id.0), now);
             self.slow_down(id.0, now);
         } else {
             self.answered();
+            self.outages.response(entries, now);
             if arrived == 0 && !returned.is_empty() && self.lanes.were_not_noted() {
                 // Halves of rejected aggregates only. A short wait keeps the pace civil.
                 self.backoff.pause(now, &mut self.rng);
@@ -150,7 +153,6 @@ impl Pipeline {
 
     /// The service looked into a request.
     fn looked_into(&mut self) {
-        self.outage = None;
         self.credentials.reset();
         self.forget_told_refusal();
     }
@@ -171,6 +173,7 @@ impl Pipeline {
         let fate = if class == EntryClass::Throttled { Fate::Throttled } else { Fate::Failed };
         if class != EntryClass::Rejected {
             self.lanes.note(unit.oldest(), fate);
+            self.outages.entry_failed(class == EntryClass::Throttled, &error);
         }
         match class {
             EntryClass::Rejected => return self.reject_entry(unit, error),
@@ -203,7 +206,7 @@ impl Pipeline {
             self.split(flight, noted, now);
             return;
         }
-        self.note_outage(class, &noted, id.0);
+        self.note_outage(class, &noted, id.0, flight.units.len(), now);
         self.back_off(class, error, &noted, id.0, now);
         // What is wrong with the whole stream, or above it, is no fault of the records.
         let blameless =
@@ -238,11 +241,19 @@ impl Pipeline {
         }
     }
 
-    /// Remembers what began a series of failing requests. One that a layer of the user's own shed is no
-    /// outage, and what was sent before the latest failure was known is no news.
-    fn note_outage(&mut self, class: ErrorClass, noted: &Arc<AttemptError>, request: u64) {
-        if class != ErrorClass::NotSent && self.backoff.is_news(request) {
-            self.outage.get_or_insert_with(|| noted.clone());
+    /// Notes a failed request for what is reported. One that a layer above the service shed is no outage.
+    fn note_outage(
+        &mut self,
+        class: ErrorClass,
+        noted: &Arc<AttemptError>,
+        request: u64,
+        entries: usize,
+        now: Instant,
+    ) {
+        match class {
+            ErrorClass::NotSent => {}
+            ErrorClass::Throttled => self.outages.request_throttled(entries, noted, now),
+            _ => self.outages.request_failed(noted, self.backoff.is_news(request), now),
         }
     }
 
@@ -284,6 +295,7 @@ impl Pipeline {
             ErrorClass::OutcomeUnknown | ErrorClass::NotSent | ErrorClass::Invalid => false,
         };
         if fatal && (news || matches!(self.fatal, Fatal::No)) {
+            self.outages.refused(noted, now);
             self.fatal = Fatal::Unreported(error, noted.clone());
         }
     }

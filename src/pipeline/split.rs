@@ -14,6 +14,7 @@ impl Pipeline {
     /// short wait keeps the pace civil where everything is refused.
     pub(super) fn split(&mut self, flight: Flight, error: Arc<AttemptError>, now: Instant) {
         self.answered();
+        self.outages.succeeded(now);
         self.backoff.pause(now, &mut self.rng);
         let mut units = flight.units;
         for pending in units.iter_mut().flat_map(Unit::members_mut) {

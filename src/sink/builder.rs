@@ -531,8 +531,8 @@ impl SinkBuilder {
             quiet_until: None,
             is_quiet: false,
             closed: false,
-            outage_logged: false,
             fatal_policy: self.fatal_policy,
+            is_driven: false,
             #[cfg(feature = "metrics")]
             metrics,
         })

@@ -100,7 +100,7 @@ impl Lookups {
             return;
         }
         self.describe_stream = None;
-        pipeline.described(Some(description));
+        pipeline.described(Some(description), now);
     }
 
     /// A stream that does not exist is told at once. Everything else shows in the requests themselves.
@@ -128,7 +128,7 @@ impl Lookups {
             pipeline.stream().name()
         );
         self.describe_stream = None;
-        pipeline.described(None);
+        pipeline.described(None, now);
     }
 
     fn drive_listing(

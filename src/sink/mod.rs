@@ -120,10 +120,10 @@ pub struct KinesisSink<S = DefaultService> {
     is_quiet: bool,
     /// `poll_close` has returned `Ok`.
     closed: bool,
-    /// A warning about failing requests is out, and no success has followed.
-    outage_logged: bool,
     /// For the producer that it may become.
     pub(crate) fatal_policy: FatalPolicy,
+    /// It belongs to a producer's driver, and not to a caller who is handed its errors.
+    pub(crate) is_driven: bool,
     #[cfg(feature = "metrics")]
     metrics: Option<SinkMetrics>,
 }
@@ -266,12 +266,17 @@ where
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         loop {
             let now = Instant::now().into_std();
+            // Before a failure that comes after the end of an outage.
+            self.log_reports(now);
             // Before `dispatch`, since an answer that has come may say to wait; and once more after
             // anything was sent, which registers the waker for that as well.
             self.collect(cx, now);
             let looked_up = self.lookups.drive(cx, &mut self.pipeline, now);
             self.pipeline.expire(now);
-            if !self.dispatch(cx, now) && !self.timer_fired(cx, now) && !looked_up {
+            let moved = self.dispatch(cx, now);
+            // Before the timer is set for the next one.
+            self.log_reports(now);
+            if !moved && !self.timer_fired(cx, now) && !looked_up {
                 let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
                 self.quiet_until = wakeup.into_iter().chain([now + QUIET]).min();
                 self.is_quiet = false;
@@ -289,7 +294,6 @@ where
                 Poll::Pending => return moved,
                 Poll::Ready(Err(error)) => {
                     self.pipeline.refuse(error, now);
-                    self.log_outage();
                 }
                 // Cut only now: while the service was busy, the request could grow.
                 Poll::Ready(Ok(())) => {
@@ -315,7 +319,6 @@ where
     fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) {
         while let Poll::Ready(Some((id, outcome))) = self.requests.poll_next(cx) {
             self.pipeline.settle(id, outcome, now);
-            self.log_outage();
         }
     }
 
@@ -353,6 +356,9 @@ where
         self.report()?;
         if !self.pipeline.is_settled() {
             return Poll::Pending;
+        }
+        if self.pipeline.is_closing() {
+            self.log_last_report();
         }
         Poll::Ready(match self.pipeline.take_untold() {
             Some(reason) => Err(SinkError::Undelivered { count: self.failed(), reason }),
@@ -422,6 +428,7 @@ impl<S> Drop for KinesisSink<S> {
         let (waiting, in_flight) = (self.waiting(), self.in_flight());
         let (records, failed) = (self.pipeline.held_records(), self.failed());
         drop(self.pipeline.abandon());
+        self.log_last_report();
         self.measure(Instant::now().into_std());
         if records > 0 {
             warn!(

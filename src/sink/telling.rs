@@ -1,11 +1,13 @@
 //! What the sink tells: receipts, dead-letter handlers, logs, the recorder of metrics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::KinesisSink;
+use super::{FatalPolicy, KinesisSink};
 use crate::error::SinkError;
+use crate::pipeline::{Report, Stage, Trouble};
 use crate::trace::TARGET;
 
 impl<S> KinesisSink<S> {
@@ -18,11 +20,9 @@ impl<S> KinesisSink<S> {
     /// Tells receipts, and hands failed records to the dead-letter handler.
     pub(crate) fn tell(&mut self) {
         self.pipeline.tell_delivered();
-        let warned = self.pipeline.untold().is_some();
         self.pipeline.offer_failed(self.dead_letters.as_mut());
-        if let Some(reason) = self.pipeline.untold().filter(|_| !warned) {
-            let stream = self.stream().name();
-            warn!(target: TARGET, %reason, "a record for stream {stream} failed for good");
+        if self.pipeline.failed() > 0 {
+            self.log_lost(tokio::time::Instant::now().into_std());
         }
     }
 
@@ -67,24 +67,99 @@ impl<S> KinesisSink<S> {
         self.pipeline.tell_delivered();
     }
 
-    /// Says once that requests fail, and once that they work again: retrying is silent otherwise.
-    pub(super) fn log_outage(&mut self) {
-        let stream = self.pipeline.stream().name();
-        match (self.outage_logged, self.pipeline.outage()) {
-            (false, Some(error)) => {
-                warn!(
-                    target: TARGET,
-                    error = error.message(),
-                    "error.type" = error.code(),
-                    "requests to stream {stream} fail; trying again with back-off"
-                );
-                self.outage_logged = true;
-            }
-            (true, None) => {
-                info!(target: TARGET, "requests to stream {stream} succeed again");
-                self.outage_logged = false;
-            }
-            _ => {}
+    /// Logs what is due about failing requests and entries: retrying is silent otherwise.
+    pub(super) fn log_reports(&mut self, now: Instant) {
+        while let Some(report) = self.pipeline.take_report(now) {
+            self.log_report(&report, now);
+        }
+        self.log_lost(now);
+    }
+
+    /// Logs the end of an outage that is over: the sink is not polled any more.
+    pub(crate) fn log_last_report(&mut self) {
+        let now = tokio::time::Instant::now().into_std();
+        while let Some(report) = self.pipeline.take_last_report() {
+            self.log_report(&report, now);
         }
     }
+
+    fn log_lost(&mut self, now: Instant) {
+        if let Some((records, reason)) = self.pipeline.take_lost(now) {
+            let stream = self.stream().name();
+            warn!(target: TARGET, records, %reason, "{records} records for stream {stream} failed for good");
+        }
+    }
+
+    fn log_report(&self, report: &Report, now: Instant) {
+        let Report { trouble, stage, total, failed, throttled, error, .. } = report;
+        let (duration, oldest) = (tenths(report.duration), tenths(self.pipeline.oldest_age(now)));
+        let stream = self.stream().name();
+        if *stage == Stage::Ends {
+            match trouble {
+                Trouble::Failing | Trouble::Refused => info!(
+                    target: TARGET,
+                    ?duration,
+                    failed,
+                    requests = total,
+                    "requests to stream {stream} succeed again"
+                ),
+                Trouble::SentBack => info!(
+                    target: TARGET,
+                    ?duration,
+                    throttled,
+                    failed,
+                    entries = total,
+                    "stream {stream} takes all entries again"
+                ),
+            }
+            return;
+        }
+        let (waiting, in_flight) = (self.waiting(), self.in_flight());
+        if *trouble == Trouble::SentBack {
+            let share = 100.0 * (throttled + failed) as f64 / (*total).max(1) as f64;
+            warn!(
+                target: TARGET,
+                ?duration,
+                throttled,
+                failed,
+                entries = total,
+                waiting,
+                in_flight,
+                ?oldest,
+                error = error.message(),
+                "error.type" = error.code(),
+                "stream {stream} throttles or fails {share:.1} % of entries; retrying at a lower rate"
+            );
+            return;
+        }
+        let what = match (trouble, self.is_driven, self.fatal_policy) {
+            (Trouble::Refused, false, _) => {
+                "are refused; the sink keeps the records and returns the error to its owner"
+            }
+            // The driver logs that the producer stops, and why.
+            (Trouble::Refused, true, FatalPolicy::Stop) => return,
+            (Trouble::Refused, true, FatalPolicy::KeepTrying) => {
+                "are refused; the producer accepts no more and retries with backoff"
+            }
+            _ => "fail; retrying with backoff",
+        };
+        let still = if *stage == Stage::Lasts { "still " } else { "" };
+        warn!(
+            target: TARGET,
+            ?duration,
+            failed,
+            requests = total,
+            waiting,
+            in_flight,
+            ?oldest,
+            error = error.message(),
+            "error.type" = error.code(),
+            "requests to stream {stream} {still}{what}"
+        );
+    }
+}
+
+/// The duration in whole tenths of a second.
+fn tenths(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_millis() as u64 / 100 * 100)
 }

@@ -138,6 +138,12 @@ pub fn answer_each(
     PutRecordsResponse::new((0..request.entries().len()).map(result).collect())
 }
 
+/// A response under which each entry failed with this code.
+pub fn failed_each(request: &PutRecordsRequest, code: &str) -> PutRecordsResponse {
+    let failed = request.entries().iter().map(|_| Err(EntryError::new(code, "a message")));
+    PutRecordsResponse::new(failed.collect())
+}
+
 pub fn service_error(code: &str) -> BoxError {
     PutRecordsError::service(Some(code), Some("a message"), Some(400)).into()
 }

@@ -64,9 +64,9 @@ pub async fn check(rig: &Rig, fault: &Fault, faults: usize, cause: &str) {
         }
     }
     rig.check_logs(cause);
-    // The faults can be apart from each other.
+    // None if no two requests in a row were hit.
     let (begun, over) = (rig.logs.with("WARN").len(), rig.logs.with("succeed again").len());
-    assert!(begun > 0 && begun == over, "{:#?}", rig.logs.lines());
+    assert!(begun == over && begun <= 1, "{:#?}", rig.logs.lines());
 }
 
 #[tokio::test]

@@ -39,7 +39,8 @@ async fn check(rig: &Rig) {
     let unanswered = rig.orders().unanswered();
     assert!(found.duplicated <= unanswered, "{} of {unanswered}", found.duplicated);
     rig.check_logs(REFUSED);
-    assert!(rig.logs.with("succeed again").len() >= 3, "{:#?}", rig.logs.lines());
+    // Less than 10 s apart, the restarts are one outage.
+    assert_eq!(rig.logs.with("succeed again").len(), 1, "{:#?}", rig.logs.lines());
 }
 
 #[tokio::test]
@@ -63,6 +64,7 @@ async fn forwarding_outlives_a_port_that_goes_down() {
     let (forwarded, ()) = tokio::join!(forward(&mut sink, RECORDS), in_time(rig.restart_thrice()));
     forwarded.unwrap();
     assert_eq!((sink.totals().delivered, sink.failed()), (RECORDS.len() as u64, 0));
+    drop(sink);
     check(&rig).await;
 }
 

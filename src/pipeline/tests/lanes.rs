@@ -232,7 +232,7 @@ fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
     let mut bench = Bench::of_halves(paced());
     assert_eq!(bench.pipeline.lanes.shards(), 2);
     let by_service = StreamDescription::default().with_distribution(Distribution::ByService);
-    bench.pipeline.described(Some(by_service));
+    bench.pipeline.described(Some(by_service), bench.now);
     bench.keyed(LOWER);
     bench.pipeline.flush();
     bench.answer(half, |_| true);

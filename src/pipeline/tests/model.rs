@@ -124,7 +124,7 @@ impl Model {
         self.bench.pipeline.settings.limits = limits;
         self.settings.limits = limits;
         let description = StreamDescription::default().with_max_record_bytes(limit);
-        self.bench.pipeline.described(Some(description));
+        self.bench.pipeline.described(Some(description), self.bench.now);
     }
 
     fn begin_listing(&mut self) {

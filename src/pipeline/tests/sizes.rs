@@ -71,7 +71,7 @@ fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
     (0..50).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
     bench.pipeline.close();
     assert_eq!(bench.cut_reason(), None, "nothing goes before the description");
-    bench.pipeline.described(Some(StreamDescription::default()));
+    bench.pipeline.described(Some(StreamDescription::default()), bench.now);
     let (_, request) = bench.cut();
     assert!(request.entries().iter().all(|entry| entry.size() <= 1 << 20));
     assert_eq!(members(&request.entries()[0]).len(), 10);
@@ -118,7 +118,7 @@ fn a_described_limit_leaves_the_requests_alone() {
     let limits = Limits::default().with_request_bytes(1 << 20);
     let mut bench = Bench::new(Settings { limits, ..settings() });
     let described = |bytes| Some(StreamDescription::default().with_max_record_bytes(bytes));
-    bench.pipeline.described(described(10 << 20));
+    bench.pipeline.described(described(10 << 20), bench.now);
     (0..30).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
     bench.send(("k", vec![b'x'; 3 << 20]));
     bench.pipeline.close();
@@ -128,7 +128,7 @@ fn a_described_limit_leaves_the_requests_alone() {
     assert_eq!(lengths, [10, 10, 1], "the large one goes by itself");
     for (told, limit) in [(20 << 20, 10 << 20), (0, 1)] {
         let mut bench = Bench::new(settings());
-        bench.pipeline.described(described(told));
+        bench.pipeline.described(described(told), bench.now);
         assert_eq!(bench.pipeline.settings().limits.record_bytes(), limit);
     }
 }
@@ -139,7 +139,9 @@ fn an_aggregate_is_no_larger_than_a_request_may_be() {
     settings.packing.target = 10_000_000;
     settings.limits = Limits::default().with_request_bytes(2 << 20);
     let mut bench = Bench::new(settings);
-    bench.pipeline.described(Some(StreamDescription::default().with_max_record_bytes(10 << 20)));
+    bench
+        .pipeline
+        .described(Some(StreamDescription::default().with_max_record_bytes(10 << 20)), bench.now);
     (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
     let request = bench.closing_request();
     assert!(request.bytes() <= 2 << 20, "{}", request.bytes());

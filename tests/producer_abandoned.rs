@@ -68,7 +68,10 @@ async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record
     producer.send(record("b")).await.unwrap();
     drop(driver);
     receipt.await.expect("it was delivered");
-    let CloseError::Abandoned(left) = producer.close().await.unwrap_err() else { panic!() };
+    let CloseError::Abandoned { undelivered: left, .. } = producer.close().await.unwrap_err()
+    else {
+        panic!()
+    };
     assert_eq!(texts(&left), ["b"]);
     assert!(producer.take_failed().await.is_empty());
 }
@@ -140,7 +143,7 @@ async fn a_waker_that_panics_costs_nobody_else_a_receipt() {
         if abort {
             drop(driver);
             receipt.await.unwrap_err();
-            assert!(matches!(producer.close().await.unwrap_err(), CloseError::Abandoned(_)));
+            assert!(matches!(producer.close().await.unwrap_err(), CloseError::Abandoned { .. }));
         } else {
             tokio::spawn(driver);
             receipt.await.unwrap();

@@ -190,9 +190,13 @@ async fn end(case: &mut Case, end: End, state: State) {
             assert_ended(&case.producer, &NotAcceptedReason::Abandoned).await;
             let error = case.producer.flush().await.unwrap_err();
             assert!(matches!(error, SinkError::Abandoned), "{error}");
-            let CloseError::Abandoned(left) = case.producer.close().await.unwrap_err() else {
+            let CloseError::Abandoned { left: count, undelivered: left } =
+                case.producer.close().await.unwrap_err()
+            else {
                 panic!("{state:?}")
             };
+            let with_receipts = if state == State::Idle { 0 } else { 3 };
+            assert_eq!(count, left.len() + with_receipts, "{end:?} {state:?}");
             let mut expected = if state == State::Idle { vec![] } else { vec!["d", "e"] };
             expected.extend((end == End::DriverPanics).then_some("f"));
             assert_eq!(texts(&left), expected, "{state:?}");
@@ -268,7 +272,9 @@ fn a_runtime_that_shuts_down_settles_every_receipt() {
         // Without any runtime.
         futures::executor::block_on(async {
             assert_ended(&case.producer, &NotAcceptedReason::Abandoned).await;
-            let CloseError::Abandoned(left) = case.producer.close().await.unwrap_err() else {
+            let CloseError::Abandoned { undelivered: left, .. } =
+                case.producer.close().await.unwrap_err()
+            else {
                 panic!("{state:?}")
             };
             assert_eq!(left.len(), if state == State::Idle { 0 } else { 2 });

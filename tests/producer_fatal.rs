@@ -66,7 +66,85 @@ async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
     assert_eq!(texts(error.undelivered()), ["b"]);
     assert!(producer.close().await.unwrap_err().into_undelivered().is_empty());
     assert_eq!(service.requests().len(), 1, "it does not hammer");
-    assert!(!logs.with("WARN").is_empty());
+    let [line] = &logs.lines()[..] else { panic!("{:#?}", logs.lines()) };
+    assert!(line.contains("ERROR") && line.contains("2 records handed back"), "{line}");
+    assert!(error.to_string().contains("stopped with 2 records undelivered"), "{error}");
+}
+
+/// Errors that retrying does not help against, of each kind.
+const REFUSALS: [&str; 5] = [
+    "ResourceNotFoundException",
+    "AccessDeniedException",
+    "KMSAccessDeniedException",
+    "UnrecognizedClientException",
+    "ExpiredTokenException",
+];
+
+/// The first credentials failure is fatal, too.
+fn impatient() -> SinkBuilder {
+    builder().with_credentials_timeout(Duration::ZERO)
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_producer_logs_one_error() {
+    for code in REFUSALS {
+        let logs = Logs::listen(Level::INFO);
+        let service = Scripted::failing(usize::MAX, code);
+        let producer = impatient().build_with(service, "example").unwrap().spawn();
+        let mut receipts = Vec::new();
+        for _ in 0..1_001 {
+            receipts.push(producer.put(record("a")).await.unwrap());
+        }
+        let error = producer.close().await.unwrap_err();
+        assert!(error.to_string().contains("with 1001 records undelivered"), "{error}");
+        assert_eq!((error.left(), error.undelivered().len()), (1_001, 0));
+        let [line] = &logs.lines()[..] else { panic!("{code}: {:#?}", logs.lines()) };
+        for said in
+            ["ERROR", "producer for stream example stopped", "1001 records handed back", code]
+        {
+            assert!(line.contains(said), "{said}: {line}");
+        }
+        for receipt in receipts {
+            assert!(matches!(receipt.await.unwrap_err().reason(), Reason::Refused(_)));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retrying_producer_logs_a_refusal_once_a_minute() {
+    for code in REFUSALS {
+        let logs = Logs::listen(Level::INFO);
+        let began = Instant::now();
+        let service = Scripted::new(move |_, request| match began.elapsed().as_secs() < 150 {
+            true => Err(service_error(code)),
+            false => Ok(all_delivered(request)),
+        });
+        let builder = impatient().with_fatal_policy(FatalPolicy::KeepTrying);
+        let producer = builder.build_with(service, "example").unwrap().spawn();
+        producer.put(record("a")).await.unwrap().await.unwrap();
+        producer.close().await.unwrap();
+        let warnings = logs.with("WARN");
+        assert_eq!(warnings.len(), 3, "{code}: {:#?}", logs.lines());
+        for line in &warnings {
+            assert!(line.contains("the producer accepts no more and retries"), "{line}");
+            assert!(line.contains(code), "{line}");
+        }
+        assert_eq!((logs.with("ERROR").len(), logs.with("succeed again").len()), (0, 1), "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sink_logs_a_refusal_and_leaves_it_to_its_owner() {
+    for code in REFUSALS {
+        let logs = Logs::listen(Level::INFO);
+        let mut sink = impatient().build_with(Scripted::failing(1, code), "example").unwrap();
+        sink.send(record("a")).await.unwrap_err();
+        let [line] = &logs.lines()[..] else { panic!("{code}: {:#?}", logs.lines()) };
+        assert!(line.contains("WARN") && line.contains("returns the error to its owner"), "{line}");
+        assert!(line.contains(code), "{line}");
+        sink.close().await.unwrap();
+        assert_eq!(logs.with("succeed again").len(), 1, "{code}: {:#?}", logs.lines());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,33 +7,42 @@ use crate::record::{AttemptError, Undelivered};
 
 /// Why a closed [`Producer`](crate::Producer) has not delivered everything.
 ///
-/// Each variant holds the records that were left and that nobody has taken, in the order of acceptance:
-/// those that failed without a receipt that anybody held or a dead-letter handler to take them, and all
-/// that were given up at the deadline of [`close_within`](crate::Producer::close_within). The receipts of
-/// the latter say [`TakenBack`](crate::Reason::TakenBack): their records are here, for one of the two to
-/// send again.
+/// `left` counts the records that were not delivered when the producer ended. `undelivered` holds those of
+/// them that have neither a receipt nor a dead-letter handler and that no other call has taken, in the order
+/// of acceptance, and all that were given up at the deadline of
+/// [`close_within`](crate::Producer::close_within). The receipts of the latter return
+/// [`TakenBack`](crate::Reason::TakenBack): either side can send the records again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
     /// Some records failed for good, or were given up at the deadline.
     #[error("closed with {left} records undelivered{}", first(.undelivered))]
     Undelivered {
-        /// How many were left when the producer ended.
+        /// Records that were not delivered when the producer ended.
         left: usize,
         /// Those of them that no other call has taken.
         undelivered: Vec<Undelivered>,
     },
     /// The producer had stopped, because the service refuses every request.
-    #[error("the producer had stopped with {} records undelivered, because the stream takes no requests", .undelivered.len())]
+    #[error(
+        "the producer had stopped with {left} records undelivered, because the stream takes no requests"
+    )]
     Stopped {
         /// What the service, or a layer, said.
         source: Arc<AttemptError>,
-        /// The records that were not delivered.
+        /// Records that were not delivered: those handed to receipts and to the dead-letter handler, too.
+        left: usize,
+        /// Those of them that were handed to neither.
         undelivered: Vec<Undelivered>,
     },
     /// The driver had ended before it was done: it was dropped or aborted, or it panicked.
-    #[error("the producer's driver had ended with {} records undelivered", .0.len())]
-    Abandoned(Vec<Undelivered>),
+    #[error("the producer's driver had ended with {left} records undelivered")]
+    Abandoned {
+        /// Records that were not delivered: those handed to receipts, too.
+        left: usize,
+        /// Those of them that were not handed to a receipt.
+        undelivered: Vec<Undelivered>,
+    },
 }
 
 fn first(undelivered: &[Undelivered]) -> String {
@@ -41,23 +50,34 @@ fn first(undelivered: &[Undelivered]) -> String {
 }
 
 impl CloseError {
-    /// The records that were not delivered, in the order of acceptance.
+    /// The number of records that were not delivered when the producer ended, those that went to their
+    /// receipts included.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        match self {
+            Self::Undelivered { left, .. }
+            | Self::Stopped { left, .. }
+            | Self::Abandoned { left, .. } => *left,
+        }
+    }
+
+    /// The records that were not delivered and went to no receipt, in the order of acceptance.
     #[must_use]
     pub fn undelivered(&self) -> &[Undelivered] {
         match self {
             Self::Undelivered { undelivered, .. }
             | Self::Stopped { undelivered, .. }
-            | Self::Abandoned(undelivered) => undelivered,
+            | Self::Abandoned { undelivered, .. } => undelivered,
         }
     }
 
-    /// The records that were not delivered, in the order of acceptance.
+    /// The records that were not delivered and went to no receipt, in the order of acceptance.
     #[must_use]
     pub fn into_undelivered(self) -> Vec<Undelivered> {
         match self {
             Self::Undelivered { undelivered, .. }
             | Self::Stopped { undelivered, .. }
-            | Self::Abandoned(undelivered) => undelivered,
+            | Self::Abandoned { undelivered, .. } => undelivered,
         }
     }
 }
@@ -71,12 +91,11 @@ impl Intake {
         let Ok(Status::Over(end)) = over else { return Ok(()) };
         let (undelivered, left) = {
             let mut queue = self.queue();
-            let left = queue.left.as_ref().map_or(0, |(left, _)| *left);
-            (std::mem::take(&mut queue.undelivered), left)
+            (std::mem::take(&mut queue.undelivered), queue.left)
         };
         match end {
-            End::Refused(source) => Err(CloseError::Stopped { source, undelivered }),
-            End::Abandoned => Err(CloseError::Abandoned(undelivered)),
+            End::Refused(source) => Err(CloseError::Stopped { source, left, undelivered }),
+            End::Abandoned => Err(CloseError::Abandoned { left, undelivered }),
             End::Closed if left == 0 => Ok(()),
             End::Closed => Err(CloseError::Undelivered { left, undelivered }),
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
 use tower::{BoxError, Service};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::intake::Intake;
 use super::queue::{LaidOut, Message, Phase};
@@ -46,13 +46,16 @@ pub struct Driver<S = DefaultService> {
     charged_bytes: usize,
     /// Why the producer stops, if it does.
     stopped: Option<Arc<AttemptError>>,
+    /// Records that were handed back because it stops.
+    refused_records: usize,
     over: bool,
 }
 
 impl<S> Unpin for Driver<S> {}
 
 impl<S> Driver<S> {
-    pub(super) fn new(sink: KinesisSink<S>, intake: Arc<Intake>, policy: FatalPolicy) -> Self {
+    pub(super) fn new(mut sink: KinesisSink<S>, intake: Arc<Intake>, policy: FatalPolicy) -> Self {
+        sink.is_driven = true;
         let mut driver = Self {
             sink,
             intake,
@@ -62,6 +65,7 @@ impl<S> Driver<S> {
             charged_records: 0,
             charged_bytes: 0,
             stopped: None,
+            refused_records: 0,
             over: false,
         };
         driver.charge_what_the_sink_holds();
@@ -229,6 +233,7 @@ impl<S> Driver<S> {
             return false;
         }
         let failed = self.sink.pipeline.take_failed();
+        self.sink.log_last_report();
         let (records, stream) = (failed.len(), self.sink.stream().name());
         if records > 0 && self.intake.queue().producers == 0 {
             warn!(
@@ -237,24 +242,43 @@ impl<S> Driver<S> {
                 "the last producer for stream {stream} is gone; {records} failed records with it"
             );
         }
-        let end = self.stopped.take().map_or(End::Closed, End::Refused);
-        self.finish(failed, end);
+        let (end, handed_back) = match self.stopped.take() {
+            Some(cause) => (End::Refused(cause), self.refused_records),
+            None => (End::Closed, records),
+        };
+        self.finish(failed, handed_back, end);
         true
     }
 
-    /// Lays out what was not delivered, and then tells everyone.
-    fn finish(&mut self, undelivered: Vec<Undelivered>, end: End) {
+    fn log_stop(&self, cause: &AttemptError, records: usize) {
+        error!(
+            target: TARGET,
+            records,
+            error = cause.message(),
+            "error.type" = cause.code(),
+            "producer for stream {} stopped: requests are refused; {records} records handed back",
+            self.sink.stream().name()
+        );
+    }
+
+    /// Hands back what was not delivered and has no receipt, and then notifies everyone. `handed_back`
+    /// counts those with a receipt as well.
+    fn finish(&mut self, undelivered: Vec<Undelivered>, handed_back: usize, end: End) {
         self.over = true;
         let mut queue = self.intake.queue();
+        queue.left = queue.undelivered.len() + handed_back;
         queue.phase = Phase::Over;
         queue.end = Some(end.clone());
         queue.totals = *self.sink.pipeline.totals();
         queue.undelivered.extend(undelivered);
-        let left = queue.undelivered.len();
-        queue.left = queue.undelivered.last().map(|last| (left, last.reason().clone()));
+        queue.last_reason = queue.undelivered.last().map(|last| last.reason().clone());
+        let left = queue.left;
         let late = mem::take(&mut queue.messages);
         let waker = queue.driver.take();
         drop(queue);
+        if let End::Refused(cause) = &end {
+            self.log_stop(cause, left);
+        }
         self.intake.set_status(Status::Over(end));
         // Their senders tell the callers, who then look at the status.
         drop((late, waker, mem::take(&mut self.flushes)));
@@ -294,6 +318,7 @@ where
         self.stopped = Some(cause.clone());
         self.take_messages(None);
         if self.sink.pipeline.in_flight() == 0 {
+            self.refused_records = self.sink.pipeline.held_records();
             self.sink.pipeline.fail_refused(&cause);
             self.sink.tell();
         }
@@ -346,8 +371,10 @@ impl<S> Drop for Driver<S> {
         self.sink.wind_up();
         let records = self.sink.pipeline.held_records();
         let undelivered = self.sink.pipeline.abandon();
-        self.finish(undelivered, End::Abandoned);
-        if records > 0 {
+        self.finish(undelivered, records, End::Abandoned);
+        if let Some(cause) = &self.stopped {
+            self.log_stop(cause, records);
+        } else if records > 0 {
             warn!(
                 target: TARGET,
                 records,

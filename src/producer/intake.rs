@@ -356,9 +356,9 @@ impl Intake {
     pub(super) fn flushed_at_the_end(&self) -> Result<(), SinkError> {
         let queue = self.queue();
         queue.end.as_ref().unwrap_or(&End::Abandoned).flushed(&self.stream)?;
-        match &queue.left {
-            Some((count, reason)) => {
-                Err(SinkError::Undelivered { count: *count, reason: reason.clone() })
+        match &queue.last_reason {
+            Some(reason) => {
+                Err(SinkError::Undelivered { count: queue.left, reason: reason.clone() })
             }
             None => Ok(()),
         }

@@ -37,8 +37,10 @@ pub(super) struct Queue {
     pub(super) undelivered: Vec<Undelivered>,
     /// The room that those of them still take which were laid out while the driver goes on.
     pub(super) laid_out: LaidOut,
-    /// How many were left at the end, taken or not, and why the latest of them was.
-    pub(super) left: Option<(usize, Reason)>,
+    /// How many were handed back at the end: to receipts, to a handler, or in `undelivered`.
+    pub(super) left: usize,
+    /// Why the latest in `undelivered` was not delivered.
+    pub(super) last_reason: Option<Reason>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]

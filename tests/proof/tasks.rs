@@ -50,6 +50,11 @@ pub async fn work(
     }
     match closed {
         Some(closed) => {
+            if let Err(error) = &closed
+                && error.left() < error.undelivered().len()
+            {
+                return Err(format!("{error}, and more are handed back"));
+            }
             let left = closed.err().map(CloseError::into_undelivered).unwrap_or_default();
             ledger.lock().take(&left);
             let failed = producer.take_failed().await;

@@ -50,7 +50,7 @@ pub async fn a_producer_of_a_missing_stream_hands_its_records_back(server: &Serv
     }
     let driver = tokio::spawn(driver);
     let error = producer.close().await.expect_err("there is no such stream");
-    let CloseError::Stopped { source, undelivered } = &error else { panic!("{error}") };
+    let CloseError::Stopped { source, left: 7, undelivered } = &error else { panic!("{error}") };
     assert_eq!(source.code(), "ResourceNotFoundException");
     assert_all_there(undelivered, 7);
     driver.await.expect("it does not panic");

@@ -5,6 +5,8 @@
 
 #[path = "kinesis/embedded.rs"]
 mod embedded;
+#[path = "kinesis/logs.rs"]
+mod logs;
 
 use std::time::{Duration, Instant};
 
@@ -23,9 +25,7 @@ struct Reading {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .init();
+    logs::begin("error");
     let server = embedded::Embedded::start(2, true).await?;
     println!("embedded Kinesis server at {}", server.endpoint());
 

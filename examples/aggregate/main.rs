@@ -5,6 +5,8 @@ mod check;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
 mod events;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 mod table;
 
 use std::process::ExitCode;
@@ -48,10 +50,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter("kinesis_sink=warn")
-        .init();
+    logs::begin("kinesis_sink=info");
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -8,6 +8,8 @@ mod checkpoint;
 mod demonstration;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
 #[path = "../kinesis/remote.rs"]
@@ -61,10 +63,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter("kinesis_sink=warn")
-        .init();
+    logs::begin("kinesis_sink=info");
     let arguments = Arguments::parse();
     let outcome = match (&arguments.file, &arguments.checkpoint) {
         (Some(file), Some(checkpoint)) => run(&arguments.remote, file, checkpoint).await,

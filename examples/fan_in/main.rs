@@ -5,6 +5,8 @@
 mod embedded;
 #[path = "../kinesis/interrupted.rs"]
 mod interrupted;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
 #[path = "../kinesis/remote.rs"]
@@ -54,10 +56,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter("kinesis_sink=warn")
-        .init();
+    logs::begin("kinesis_sink=info");
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -7,6 +7,8 @@ mod arguments;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
 mod logfile;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 mod progress;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
@@ -20,7 +22,6 @@ use aws_sdk_kinesis::Client;
 use clap::Parser;
 use futures::{SinkExt, StreamExt, TryStreamExt};
 use kinesis_sink::{KinesisSink, Record};
-use tracing_subscriber::EnvFilter;
 
 use self::arguments::Arguments;
 use self::embedded::Embedded;
@@ -31,13 +32,8 @@ use self::source::Source;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-            // An outage is worth a line even when nobody asked for logs.
-            EnvFilter::new("kinesis_sink=warn")
-        }))
-        .init();
+    // An outage is worth a line by default, and so is its end.
+    logs::begin("kinesis_sink=info");
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

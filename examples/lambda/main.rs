@@ -10,6 +10,8 @@ mod demonstration;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
 mod event;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
 mod runtime_api;
@@ -26,10 +28,7 @@ use self::event::{Answer, Failure, Message, Messages};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter("kinesis_sink=warn")
-        .init();
+    logs::begin("kinesis_sink=info");
     match std::env::var_os("AWS_LAMBDA_RUNTIME_API") {
         Some(_) => run().await,
         None => demonstration::run().await,

@@ -5,6 +5,8 @@ mod arguments;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
 mod load;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 mod picture;
 mod scrape;
 mod telemetry;

@@ -15,6 +15,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use crate::logs;
+
 const SECONDS: [f64; 15] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 const RECORDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 300.0, 500.0];
@@ -75,9 +77,8 @@ pub struct Traces {
 
 impl Traces {
     pub fn begin(collector: Option<&str>) -> anyhow::Result<Self> {
-        let console = EnvFilter::try_from_default_env();
-        let console = console.unwrap_or_else(|_| EnvFilter::new("kinesis_sink=info"));
-        let console = fmt::layer().with_writer(std::io::stderr).with_filter(console);
+        let console = fmt::layer().with_writer(std::io::stderr).with_ansi(logs::shows_colors());
+        let console = console.with_filter(logs::filter_or("kinesis_sink=info"));
         let provider = collector.map(provider).transpose()?;
         // A span for each request is at DEBUG, with its events.
         let spans = provider.as_ref().map(|provider| {

@@ -9,6 +9,8 @@ mod demonstration;
 mod embedded;
 mod forward;
 mod log;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 mod offsets;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
@@ -44,10 +46,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter("kinesis_sink=warn")
-        .init();
+    logs::begin("kinesis_sink=info");
     let arguments = Arguments::parse();
     match demonstration::run(arguments.messages, &arguments.remote).await {
         Ok(()) => ExitCode::SUCCESS,

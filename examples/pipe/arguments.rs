@@ -17,7 +17,8 @@ use crate::remote::Remote;
 /// stream back in the end and compares. That server keeps all that it is sent: it is for trying out.
 ///
 /// Standard output stays empty. Progress, on a terminal, and the summary go to standard error.
-/// Set RUST_LOG=kinesis_sink=debug to see every request.
+/// The log goes there as well, at INFO, in color on a terminal unless NO_COLOR is set. Set
+/// RUST_LOG=kinesis_sink=debug to see every request.
 #[derive(Debug, Parser)]
 #[command(name = "pipe", after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -80,7 +81,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub dead_letter: Option<PathBuf>,
 
-    /// Shows neither progress nor summary, only errors
+    /// Shows neither progress nor summary, only warnings and errors
     #[arg(long)]
     pub quiet: bool,
 
@@ -91,7 +92,8 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
-    /// A line, without its line break. An empty line is an empty record
+    /// A line, without its line break. An empty line is an empty record. A byte order mark (UTF-8) at the
+    /// beginning of the input is skipped, with ndjson as well
     #[default]
     Lines,
     /// A line that is checked to be JSON, and sent as it is. Blank lines are skipped

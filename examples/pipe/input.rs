@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use kinesis_sink::MAX_RECORD_BYTES;
 use memchr::memchr;
 use tokio::io::{Stdin, stdin};
@@ -14,6 +14,9 @@ use crate::arguments::Format;
 const READ_BYTES: usize = 128 * 1024;
 
 const LENGTH_BYTES: usize = 4;
+
+/// The byte order mark that some programs put before UTF-8. It belongs to no line.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What comes in.
 pub type Input = FramedRead<Stdin, Framing>;
@@ -45,6 +48,8 @@ pub enum InputError {
 /// whole buffer that it was read into.
 pub enum Framing {
     Lines {
+        /// The beginning of the input has been read.
+        begun: bool,
         /// So much of the buffer has no line break.
         searched: usize,
         /// The rest of the line is passed over.
@@ -56,7 +61,9 @@ pub enum Framing {
 impl Framing {
     fn new(format: Format) -> Self {
         match format {
-            Format::Lines | Format::Ndjson => Self::Lines { searched: 0, endless: false },
+            Format::Lines | Format::Ndjson => {
+                Self::Lines { begun: false, searched: 0, endless: false }
+            }
             // The length stays in the buffer, and in the frame, so that an input that ends after it does
             // not look as if it ended between two frames.
             Format::LengthPrefixed => Self::LengthPrefixed(
@@ -77,7 +84,13 @@ impl Decoder for Framing {
 
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, InputError> {
         match self {
-            Self::Lines { searched, endless } => Ok(line(buffer, searched, endless)),
+            Self::Lines { begun, .. } if !*begun && is_short_of_mark(buffer) => Ok(None),
+            Self::Lines { begun, searched, endless } => {
+                if !std::mem::replace(begun, true) && buffer.starts_with(MARK) {
+                    buffer.advance(MARK.len());
+                }
+                Ok(line(buffer, searched, endless))
+            }
             Self::LengthPrefixed(codec) => {
                 let frame = codec.decode(buffer).map_err(|_| InputError::Length)?;
                 Ok(frame.map(|frame| Frame::Whole(Bytes::copy_from_slice(&frame[LENGTH_BYTES..]))))
@@ -103,6 +116,11 @@ impl Decoder for Framing {
             }
         }
     }
+}
+
+/// Whether more must be read to see if there is a mark.
+fn is_short_of_mark(buffer: &[u8]) -> bool {
+    buffer.len() < MARK.len() && MARK.starts_with(buffer)
 }
 
 /// The next line, as soon as all of it is there, or too much.

@@ -22,6 +22,8 @@ mod forward;
 mod input;
 mod interrupts;
 mod key;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 mod progress;
 #[path = "../kinesis/remote.rs"]
 mod remote;
@@ -36,7 +38,6 @@ use anyhow::Context;
 use aws_sdk_kinesis::Client;
 use kinesis_sink::service::StreamDescriber;
 use tokio::runtime::Builder;
-use tracing_subscriber::EnvFilter;
 
 use self::arguments::Arguments;
 use self::check::Tally;
@@ -51,15 +52,8 @@ use self::say::say;
 
 fn main() -> ExitCode {
     let arguments = Arguments::read();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        // It would panic where nobody reads standard error any more.
-        .log_internal_errors(false)
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-            // An outage is worth a line even when nobody asked for logs.
-            EnvFilter::new("kinesis_sink=warn")
-        }))
-        .init();
+    // An outage is worth a line by default, and so is its end.
+    logs::begin(if arguments.quiet { "kinesis_sink=warn" } else { "kinesis_sink=info" });
     let runtime = Builder::new_multi_thread().enable_all().build().expect("threads can be started");
     let ended = runtime.block_on(run(&arguments));
     // After an interruption a read of standard input is still under way, and may be for ever.

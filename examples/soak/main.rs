@@ -5,6 +5,8 @@ mod arguments;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
 mod faults;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 mod memory;
 mod payload;
 mod reader;
@@ -41,10 +43,7 @@ const CLOSE: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter("kinesis_sink=error")
-        .init();
+    logs::begin("kinesis_sink=error");
     let arguments = Arguments::parse();
     let verdict = match run(&arguments).await {
         Ok(verdict) => verdict,

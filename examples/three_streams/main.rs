@@ -6,6 +6,8 @@
 mod connections;
 #[path = "../kinesis/embedded.rs"]
 mod embedded;
+#[path = "../kinesis/logs.rs"]
+mod logs;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
 
@@ -51,10 +53,7 @@ impl Event {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter("kinesis_sink=warn")
-        .init();
+    logs::begin("kinesis_sink=info");
     let connections = Connections::default();
     let server = Embedded::start_in(1, true, |app| connections.watch(app)).await?;
     let mut read_backs = BTreeMap::new();

@@ -1,6 +1,8 @@
 //! Bad input and records that fail: what ends reading, and what goes into the file.
 
 use std::process::Command;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 
@@ -13,6 +15,21 @@ fn reject_bad(entry: &Entry) -> Fate {
         true => Fate::Fails("InvalidArgumentException"),
         false => Fate::Taken,
     }
+}
+
+#[test]
+fn outage_is_logged_with_its_end_and_without_colors() {
+    let failures = AtomicUsize::new(3);
+    let server = Server::start(move |_| {
+        let fails = failures.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        if fails { Fate::Refused("InternalFailure") } else { Fate::Taken }
+    });
+    let said = [
+        "WARN kinesis_sink: requests to stream example fail",
+        "requests to stream example succeed again",
+    ];
+    let ended = Pipe::to(&server.endpoint, &[]).fed("one\n").expect(0, &said);
+    assert!(!ended.said.contains('\x1b'), "{}", ended.said);
 }
 
 #[test]

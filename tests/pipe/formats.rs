@@ -40,6 +40,25 @@ fn a_line_is_a_record_without_its_line_break() {
 }
 
 #[test]
+fn byte_order_mark_is_skipped_at_the_beginning() {
+    let mark = "\u{feff}";
+    let input = format!("{mark}1\n{mark}2");
+    assert_eq!(data(&input, &[]), ["1".to_owned(), format!("{mark}2")]);
+    let input = format!("{mark}{{\"k\":\"a\"}}\n2");
+    assert_eq!(data(&input, &["--format", "ndjson"]), ["2", "{\"k\":\"a\"}"]);
+    assert_eq!(data(mark, &[]), [""; 0]);
+    assert_eq!(data("\u{feff}\n", &[]), [""]);
+    // Short of the mark, or of something else that begins like it.
+    assert_eq!(data("1", &[]), ["1"]);
+    for short in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb\n"] {
+        let said = format!("1 records, {} bytes read", short.trim_ascii().len());
+        Pipe::embedded(&[]).fed(short).expect(0, &[&said]);
+    }
+    let frame = format!("\0\0\0\x04{mark}1");
+    assert_eq!(data(&frame, &["--format", "length-prefixed"]), [format!("{mark}1")]);
+}
+
+#[test]
 fn lines_need_not_be_text_and_can_be_longer_than_what_is_read_at_once() {
     let server = Server::that_takes_all();
     let long = "x".repeat(900_000);

@@ -130,8 +130,12 @@ impl Identities {
         components: &RuntimeComponents,
     ) -> Result<Identity, BoxError> {
         let mut layer = Layer::new("kinesis_sink::Identities");
-        self.retries.map(|retries| layer.store_put(retries));
-        self.timeouts.map(|timeouts| layer.store_put(timeouts));
+        if let Some(retries) = self.retries {
+            layer.store_put(retries);
+        }
+        if let Some(timeouts) = self.timeouts {
+            layer.store_put(timeouts);
+        }
         let bag = ConfigBag::of_layers([layer]);
         let cached = self.cache.resolve_cached_identity(resolver.clone(), components, &bag).await?;
         let replacement = with_provider(resolver.cache_partition(), |provider| {

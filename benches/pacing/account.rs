@@ -62,15 +62,16 @@ impl Account {
         let mut latest = ordered.then(HashMap::new);
         let mut read = Vec::new();
         for record in written {
-            // Cheaper than to ask, and numbers never begin like an aggregate.
-            if !record.data().starts_with(&[0xf3]) {
+            // Most are plain, and this is cheaper than to look for the digest.
+            let members = record.data().starts_with(&[0xf3]).then(|| deaggregate(record.data()));
+            let Some(members) = members.filter(|members| members.is_aggregate()) else {
                 let key = record.partition_key();
                 let number = number_of(record.data(), key);
                 read.push((number, key.filter(|_| ordered).cloned()));
                 account.read(number, key, record.at(), &mut latest);
                 continue;
-            }
-            let members: Vec<_> = deaggregate(record.data()).collect();
+            };
+            let members: Vec<_> = members.collect();
             if !ranges.holds(record.shard_id(), &members) {
                 account.unreadable += members.len() as u64;
                 continue;

@@ -81,6 +81,9 @@ impl Service<PutRecordsRequest> for Breaking {
         if self.happens("a service that does not become ready", self.unready) {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::NotConnected).into()));
         }
+        if self.happens("a panic of poll_ready", self.unready / 2.0) {
+            panic_quietly();
+        }
         self.service.poll_ready(cx)
     }
 

@@ -9,7 +9,7 @@ use kinesis_sink::{Aggregation, Key, Ordering, PartitionKey};
 use super::account::Account;
 use super::drawn::{Caller, Drawn};
 use super::ledger::{Ledger, Place};
-use super::records::number_of;
+use super::records::{KEY_BYTES, MAGIC, number_of};
 
 /// One copy of a record, as a consumer finds it.
 struct Copy {
@@ -33,6 +33,7 @@ pub fn check_stream(drawn: &Drawn, stream: &SimStream, ledger: &mut Ledger) -> R
     for copy in &copies {
         check_copy(drawn, copy, ledger)?;
     }
+    check_misleading(drawn, &written, ledger)?;
     let packed = copies.iter().filter(|copy| copy.place.sub_sequence_number.is_some());
     ledger.seen.note("a member of an aggregate", packed.count());
     let empty = copies.iter().filter(|copy| copy.member.data().is_empty());
@@ -80,6 +81,23 @@ fn check_copy(drawn: &Drawn, copy: &Copy, ledger: &Ledger) -> Result<(), String>
     if record.data() != copy.member.data() || !key_is_kept {
         return Err(format!("{number} is in the stream with other data or another key"));
     }
+    Ok(())
+}
+
+/// A payload that begins like an aggregate is in one, if it has a key and there is room for what that adds.
+fn check_misleading(drawn: &Drawn, written: &[Written], ledger: &mut Ledger) -> Result<(), String> {
+    let most = drawn.settings.limits.record_bytes();
+    for record in written.iter().filter(|record| record.data().starts_with(&MAGIC)) {
+        let fits = record.data().len() + 2 * KEY_BYTES + 80 <= most;
+        let is_aggregate = deaggregate(record.data()).is_aggregate();
+        if drawn.settings.aggregates() && fits && record.partition_key().is_some() && !is_aggregate
+        {
+            return Err("a payload like an aggregate went plain".to_owned());
+        }
+    }
+    let misleading = written.iter().flat_map(|record| deaggregate(record.data()));
+    let misleading = misleading.filter(|member| member.data().starts_with(&MAGIC));
+    ledger.seen.note("a payload like an aggregate", misleading.count());
     Ok(())
 }
 

@@ -59,6 +59,8 @@ pub struct Ledger {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Size {
     pub records: usize,
+    /// The outstanding records without a receipt. The sink keeps those that fail.
+    pub without_receipt: usize,
     pub bytes: usize,
 }
 
@@ -70,6 +72,7 @@ pub struct Fate {
     pub accepted_at: Option<Instant>,
     /// Bytes, as long as it is outstanding.
     outstanding: Option<usize>,
+    has_receipt: bool,
     /// It is in a request.
     pub in_flight: bool,
     /// As the sink was told.
@@ -143,9 +146,13 @@ impl Ledger {
         fate.accepted = true;
         fate.accepted_at = Some(Instant::now());
         self.open.insert(number);
+        let has_receipt = receipt.is_some();
         self.receipts.extend(receipt.map(|receipt| (number, receipt)));
-        self.fate_mut(number).outstanding = Some(bytes);
+        let fate = self.fate_mut(number);
+        fate.outstanding = Some(bytes);
+        fate.has_receipt = has_receipt;
         self.outstanding_size.records += 1;
+        self.outstanding_size.without_receipt += usize::from(!has_receipt);
         self.outstanding_size.bytes += bytes;
         self.outstanding_size
     }
@@ -173,8 +180,11 @@ impl Ledger {
     }
 
     fn no_longer_outstanding(&mut self, number: u64) {
-        if let Some(bytes) = self.fate_mut(number).outstanding.take() {
+        let fate = self.fate_mut(number);
+        let has_receipt = fate.has_receipt;
+        if let Some(bytes) = fate.outstanding.take() {
             self.outstanding_size.records -= 1;
+            self.outstanding_size.without_receipt -= usize::from(!has_receipt);
             self.outstanding_size.bytes -= bytes;
         }
     }

@@ -38,10 +38,12 @@ impl<Si: Look> Observed<Si> {
         let mut ledger = self.ledger.lock();
         let outstanding = ledger.accept(number, bytes, receipt);
         let settings = &self.drawn.settings;
-        // A record that failed is outstanding until somebody reads its receipt.
-        let fits = self.drawn.may_fail()
-            || (outstanding.records <= settings.buffer_records
-                && outstanding.bytes <= self.drawn.most_bytes());
+        // A failed record is outstanding until its receipt is read, or until it is taken. Only one without a
+        // receipt keeps its room for so long.
+        let fits = outstanding.without_receipt <= settings.buffer_records
+            && (self.drawn.may_fail()
+                || (outstanding.records <= settings.buffer_records
+                    && outstanding.bytes <= self.drawn.most_bytes()));
         if !fits {
             ledger.broken(|| format!("{outstanding:?} are more than the bounds: {settings:?}"));
         }

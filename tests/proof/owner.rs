@@ -69,6 +69,7 @@ impl Owner {
             84..86 => self.take_undelivered(),
             86..91 => self.poll_once().await,
             91..96 => self.drop_receipts(),
+            96..98 => self.leave_it_alone().await,
             _ => drop(format!("{:?} {:?}", self.sink.sink, self.sink.sink.last_request())),
         }
     }
@@ -179,6 +180,17 @@ impl Owner {
         self.is_heeded(polled.ok_or(()));
     }
 
+    /// Does not poll it for a long time, though it has something to send and is woken.
+    async fn leave_it_alone(&mut self) {
+        if let Some(record) = self.record() {
+            // It is taken if there is room; otherwise it comes back, which is checked.
+            let _ = self.sink.start_send_unpin(record);
+        }
+        self.poll_once().await;
+        self.ledger().lock().seen.note("a sink that is left alone", 1);
+        sleep(ms(self.rng.u64(1_000..=15_000))).await;
+    }
+
     fn drop_receipts(&mut self) {
         let made = self.ledger().lock().made();
         for _ in 0..self.rng.u8(..5) {
@@ -189,10 +201,15 @@ impl Owner {
 
     /// Is done with the sink, in the way that was drawn.
     pub async fn end(mut self, end: OwnersEnd) -> Result<(), String> {
-        if matches!(end, OwnersEnd::Closes | OwnersEnd::Flushes) {
+        use OwnersEnd::{Closes, ClosesThroughBuffer, Flushes};
+        if matches!(end, Closes | ClosesThroughBuffer | Flushes) {
             self.go_on().await?;
         }
         match end {
+            OwnersEnd::ClosesThroughBuffer => {
+                self.close_through_buffer().await?;
+                self.check_closed().await?;
+            }
             OwnersEnd::Closes => {
                 self.settle(|sink, cx| Pin::new(sink).poll_close(cx)).await?;
                 self.check_closed().await?;
@@ -225,6 +242,43 @@ impl Owner {
             self.sink.start_send_unpin(record).map_err(|error| format!("ready, and: {error}"))?;
         }
         Ok(())
+    }
+
+    /// Closes an adapter that hands its own records to the sink while it is closed.
+    async fn close_through_buffer(&mut self) -> Result<(), String> {
+        let ledger = self.ledger().clone();
+        let count = self.rng.usize(1..=20);
+        let numbers: Vec<_> = (0..count).map(|_| ledger.lock().next()).collect();
+        let records = numbers.into_iter().map(|number| self.drawn.records.record(number));
+        let records: Vec<_> = records.collect();
+        let accepted = ledger.lock().count + count as u64;
+        ledger.lock().seen.note("a close through a buffer", 1);
+        let mut buffered = SinkExt::buffer(&mut self.sink, count);
+        for record in records {
+            // It has room for all of them by itself.
+            Pin::new(&mut buffered).start_send(record).map_err(|error| error.to_string())?;
+        }
+        let until = Instant::now() + SETTLES_IN;
+        while Instant::now() < until {
+            match timeout(SETTLES_IN, buffered.close()).await {
+                Ok(Ok(())) => {
+                    self.take_failed();
+                    return match ledger.lock().count == accepted {
+                        true => Ok(()),
+                        false => Err("closed, and the buffer's records were not accepted".into()),
+                    };
+                }
+                Ok(Err(SinkError::Undelivered { .. })) => {
+                    let failed = buffered.get_mut().sink.take_failed();
+                    ledger.lock().take(&failed);
+                    buffered.get_mut().look();
+                }
+                Ok(Err(SinkError::Request { .. })) => sleep(ms(10)).await,
+                Ok(Err(error)) => return Err(format!("closed through a buffer it says: {error}")),
+                Err(_) => break,
+            }
+        }
+        Err(format!("not closed in time: {:?}", buffered.get_ref().sink))
     }
 
     /// Polls until it is ready, and takes what failed.

@@ -16,6 +16,8 @@ pub struct Records {
     sizes: Sizes,
     keys: Keys,
     hash_keys: HashKeys,
+    /// Every fourth payload begins with the bytes that an aggregate begins with.
+    misleading: bool,
     /// How many of eight records have a receipt.
     tracked: u8,
 }
@@ -47,8 +49,11 @@ enum HashKeys {
 /// So many bytes hold a number; shorter payloads leave it to the key.
 const NUMBER_BYTES: usize = 8;
 
+/// What aggregates begin with.
+pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+
 /// The longest key of [`key`].
-const KEY_BYTES: usize = 40;
+pub const KEY_BYTES: usize = 40;
 
 impl Records {
     pub fn new(rng: &mut Rng, settings: &Settings, distribution: Distribution) -> Self {
@@ -69,6 +74,7 @@ impl Records {
                 true => one_of(rng, &[HashKeys::OfKey, turns]),
                 false => HashKeys::None,
             },
+            misleading: rarely(rng, 3),
             tracked: one_of(rng, &[0, 1, 4, 8]),
         }
     }
@@ -107,7 +113,12 @@ impl Records {
             true => PartitionKey::from(Key::from(format!("{TINY}{number}"))),
             false => key,
         };
-        let record = Record::from(payload(number, bytes)).with_partition_key(key);
+        let is_misleading = self.misleading && number.is_multiple_of(4);
+        let payload = match is_misleading && bytes >= MAGIC.len() + NUMBER_BYTES {
+            true => [&MAGIC, &payload(number, bytes - MAGIC.len())[..]].concat().into(),
+            false => payload(number, bytes),
+        };
+        let record = Record::from(payload).with_partition_key(key);
         match self.hash_key(number, &record) {
             Some(hash_key) => record.with_explicit_hash_key(hash_key),
             None => record,
@@ -180,6 +191,7 @@ fn payload(number: u64, bytes: usize) -> Bytes {
 /// It is none of these records.
 pub fn number_of(data: &[u8], key: Option<&Key>) -> u64 {
     let of_key = || key?.strip_prefix(TINY)?.parse().ok();
+    let data = data.strip_prefix(&MAGIC).unwrap_or(data);
     let of_data = data.first_chunk().map(|front| u64::from_be_bytes(*front));
     of_data.or_else(of_key).expect("every record tells its number")
 }

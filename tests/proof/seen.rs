@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kinesis_sink::sim::SimStats;
 
 /// What a few hundred seeds must have met; otherwise they prove little.
-const WANTED: [&str; 40] = [
+const WANTED: [&str; 45] = [
     "an accepted record",
     "a record that came back at once",
     "a full sink",
@@ -29,6 +29,11 @@ const WANTED: [&str; 40] = [
     "a connection that broke",
     "a panic of the service",
     "a service that does not become ready",
+    "a panic of poll_ready",
+    "another user of the limit",
+    "a sink that is left alone",
+    "a close through a buffer",
+    "a payload like an aggregate",
     "a change of the shards",
     "a change of the quota",
     "a limiter that is no plain token bucket",

@@ -1,5 +1,6 @@
 //! What lies between the sink and the stream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
@@ -7,6 +8,9 @@ use fastrand::Rng;
 use kinesis_sink::TimeoutLayer;
 use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::sim::SimStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
@@ -39,6 +43,7 @@ enum Way {
 #[derive(Debug, Clone, Copy)]
 enum Layer {
     None,
+    /// With another user of it.
     ConcurrencyLimit(usize),
     LoadShed,
     /// With a rate limit behind it: requests a second.
@@ -94,11 +99,40 @@ impl Stack {
         let builder = ServiceBuilder::new().layer(TimeoutLayer::new(self.timeout));
         match self.layer {
             Layer::None => boxed(builder.service(service)),
-            Layer::ConcurrencyLimit(max) => boxed(builder.concurrency_limit(max).service(service)),
+            Layer::ConcurrencyLimit(max) => {
+                let semaphore = Arc::new(Semaphore::new(max));
+                tokio::spawn(use_limit(semaphore.clone(), drawn.seed, drawn.time, ledger.clone()));
+                let limit = GlobalConcurrencyLimitLayer::with_semaphore(semaphore);
+                boxed(builder.layer(limit).service(service))
+            }
             Layer::LoadShed => boxed(builder.load_shed().concurrency_limit(1).service(service)),
             Layer::Buffer { rate } => {
                 let second = Duration::from_secs(1);
                 boxed(builder.buffer(2).rate_limit(rate, second).service(service))
+            }
+        }
+    }
+}
+
+/// Another user of a limit gets a permit within this time: a request that is under way takes 1.2 s at most, and
+/// so does one of the sink that waits before it, or the sink is not polled and has a second.
+const SERVED_IN: Duration = Duration::from_secs(5);
+
+/// Takes a permit again and again, also for a while after the sink's owner is done.
+async fn use_limit(semaphore: Arc<Semaphore>, seed: u64, time: Duration, ledger: Shared) {
+    let mut rng = Rng::with_seed(seed);
+    let until = Instant::now() + time + Duration::from_secs(20);
+    while Instant::now() < until {
+        sleep(ms(rng.u64(0..=300))).await;
+        match timeout(SERVED_IN, semaphore.acquire()).await {
+            Ok(permit) => {
+                ledger.lock().seen.note("another user of the limit", 1);
+                sleep(ms(rng.u64(0..=200))).await;
+                drop(permit);
+            }
+            Err(_) => {
+                let starves = || format!("another user of the limit got none in {SERVED_IN:?}");
+                return ledger.lock().broken(starves);
             }
         }
     }

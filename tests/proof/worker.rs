@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures::SinkExt;
+use futures::{FutureExt, SinkExt};
 use kinesis_sink::{NotAccepted, NotAcceptedReason, Producer, Record, SinkError};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -155,6 +155,14 @@ impl Worker {
 
     async fn take_failed(&mut self) {
         let patience = self.patience();
+        if self.rng.bool() {
+            // Dropped after the driver has laid the records out, without taking them.
+            let mut taking = Box::pin(self.producer.sink.take_failed());
+            if let Some(failed) = (&mut taking).now_or_never() {
+                self.producer.ledger.lock().take(&failed);
+            }
+            return sleep(ms(5)).await;
+        }
         // Dropped before it is ready, it has taken nothing.
         if let Ok(failed) = timeout(patience, self.producer.sink.take_failed()).await {
             let mut ledger = self.producer.ledger.lock();

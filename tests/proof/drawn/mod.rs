@@ -67,6 +67,8 @@ pub enum Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnersEnd {
     Closes,
+    /// Through futures' `buffer`, which still holds records then.
+    ClosesThroughBuffer,
     Flushes,
     TakesBack,
     Drops,
@@ -197,9 +199,12 @@ fn latency(rng: &mut Rng) -> Latency {
 }
 
 fn caller(rng: &mut Rng) -> Caller {
-    use OwnersEnd::{Closes, Drops, Flushes, TakesBack};
+    use OwnersEnd::{Closes, ClosesThroughBuffer, Drops, Flushes, TakesBack};
     if rng.u8(..5) < 3 {
-        return Caller::Owner(one_of(rng, &[Closes, Closes, Closes, Flushes, TakesBack, Drops]));
+        return Caller::Owner(one_of(
+            rng,
+            &[Closes, Closes, ClosesThroughBuffer, Flushes, TakesBack, Drops],
+        ));
     }
     let within = TasksEnd::CloseWithin(ms(rng.u64(0..=5_000)));
     let ends = [TasksEnd::Close, TasksEnd::Close, within, TasksEnd::DropAll, TasksEnd::AbortDriver];

@@ -1,4 +1,4 @@
-//! What a record that goes on without its aggregate keeps in memory: itself, and not the encoded aggregate.
+//! A record that leaves its aggregate does not keep the encoded aggregate in memory.
 
 mod held;
 mod scripted;
@@ -17,7 +17,7 @@ const MIB: usize = 1024 * 1024;
 const KEYS: usize = 4;
 /// Records of 1 KiB in each of them.
 const MEMBERS: usize = 4_000;
-/// What is left may take more than it counts for, but no aggregate.
+/// The records that stay may take more than they count for, but not an aggregate.
 const MOST_HELD: isize = MIB as isize;
 
 fn builder() -> SinkBuilder {

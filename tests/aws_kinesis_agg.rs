@@ -161,7 +161,7 @@ fn what_aws_writes_is_read_here() {
     }
 }
 
-/// What a sink that aggregates sends for payloads that begin with the magic of the format, or are aggregates.
+/// A sink that aggregates is given payloads that begin with the format's magic, and one that is an aggregate.
 #[test]
 fn aws_reads_payloads_like_aggregates() {
     let Some(python) = python(&["tests/aws_kinesis_agg/deaggregate.py"]) else { return };

@@ -118,7 +118,7 @@ async fn a_dropped_take_failed_loses_nothing() {
     producer.close().await.unwrap();
 }
 
-/// Records that fail keep their room until somebody has them, however many calls asked for them.
+/// Failed records keep their room until a call of `take_failed` returns them.
 #[tokio::test(start_paused = true)]
 async fn dropped_take_failed_keeps_the_bound() {
     let producer = produce(builder().with_buffer_records(10), &Scripted::rejecting_bad());

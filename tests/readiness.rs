@@ -65,7 +65,7 @@ fn stacks(service: &Scripted) -> Vec<(&'static str, DefaultService)> {
     ]
 }
 
-/// Its only record expires while another producer's request is under way. That one then goes on.
+/// The only record of one producer expires while it waits for a permit. The other one can still send.
 #[tokio::test(start_paused = true)]
 async fn expired_record_leaves_the_queue() {
     let names = stacks(&service()).into_iter().map(|(name, _)| name);
@@ -275,7 +275,7 @@ fn waiting_sink_can_move_to_another_runtime() {
 }
 
 #[test]
-fn sink_of_a_runtime_that_ended_starves_nobody() {
+fn waiting_sink_of_an_ended_runtime_is_dropped() {
     let service = service();
     let (limit, taken) = busy(&service);
     let mut sink = builder().build_with(limit.clone(), "example").unwrap();
@@ -288,7 +288,7 @@ fn sink_of_a_runtime_that_ended_starves_nobody() {
     assert_eq!(service.delivered(), ["one"]);
 }
 
-/// Is pending for a moment, then does what it is told.
+/// Is pending once, then fails or panics once.
 #[derive(Clone)]
 struct Later {
     inner: Scripted,

@@ -303,7 +303,7 @@ async fn a_service_that_panics_when_it_is_called_loses_no_record() {
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
 }
 
-/// Panics when it is asked for readiness, for so many times; each request is delivered.
+/// Panics in its first `times` calls of `poll_ready`.
 #[derive(Clone)]
 struct PanicsWhenAsked {
     inner: Scripted,

@@ -68,7 +68,7 @@
 //!
 //! The sink calls `poll_ready` only when a request is due, and `call` as soon as the stack is ready. A stack
 //! that is not ready costs nothing: records gather meanwhile. An error or a panic of `poll_ready` counts as a
-//! failed request; after it the sink goes on with another clone of the stack. There is no need to shed or to break a circuit for the
+//! failed request; after it the sink uses a fresh clone of the stack. There is no need to shed or to break a circuit for the
 //! sink's sake: while whole requests fail it sends one at a time, after waits that grow up to 3 s, see
 //! [pacing](super::pacing#without-service).
 //!
@@ -95,7 +95,7 @@
 //! # }
 //! ```
 //!
-//! ## Who waits for a shared limit
+//! ## Waiting for a shared limit
 //!
 //! A tower service takes its place in the queue of a limit when it is asked for readiness, and keeps it until it
 //! is called or dropped. A sink that shares a limit gives its place up as soon as it has nothing to send: when its

@@ -159,8 +159,8 @@ impl Pending {
         self.shared = true;
     }
 
-    /// Gives it a payload of its own if it has a part of an aggregate: one member that goes on without the
-    /// others must not keep all of it in memory.
+    /// Copies the payload out of the aggregate that it is a slice of, if it is. A member that leaves its
+    /// aggregate would keep the whole aggregate in memory otherwise.
     pub(crate) fn own_payload(&mut self) {
         if std::mem::take(&mut self.shared) {
             let own = Bytes::copy_from_slice(self.record.data());
@@ -236,7 +236,7 @@ impl Pending {
         moves
     }
 
-    /// Hands the record back, with a [payload of its own](Self::own_payload).
+    /// Hands the record back. Its payload is [copied](Self::own_payload) if it is a slice of an aggregate.
     pub(crate) fn into_undelivered(mut self, reason: Reason) -> Undelivered {
         self.own_payload();
         let history = self.record.tracker_mut().map(Tracker::take_history).unwrap_or_default();

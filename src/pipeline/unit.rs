@@ -137,9 +137,9 @@ impl Unit {
         (Aggregate::pack_to_send(left, shard.as_ref(), packing), gone)
     }
 
-    /// What is sent of an entry that nothing joins any more. A payload that readers may take for an aggregate
-    /// goes as an aggregate of one, so that all of them find it as it was accepted. One that would be too
-    /// large then goes plain.
+    /// Closes an entry that no record joins any more. A payload that readers may take for an aggregate is
+    /// sent as an aggregate of one, so that all readers find it unchanged, unless that is larger than a record
+    /// may be.
     pub(crate) fn closed(self, packing: &Packing) -> Self {
         match self {
             Self::Single(pending) if packing.is_on() && pending.resembles_an_aggregate() => {

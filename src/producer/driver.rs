@@ -144,7 +144,7 @@ impl<S> Driver<S> {
         if !lay_out.is_empty() {
             self.release();
             let failed = self.sink.pipeline.take_failed();
-            // From now on the queue has their room, until someone takes them: the caller may go before it does.
+            // They keep their room until they are taken: the caller may be dropped before that.
             self.charged_records = self.sink.pipeline.held_records();
             self.charged_bytes = self.sink.pipeline.held_bytes();
             self.intake.queue().lay_out(failed);

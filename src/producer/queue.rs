@@ -35,7 +35,7 @@ pub(super) struct Queue {
     pub(super) totals: Totals,
     /// Records that were not delivered, until someone takes them.
     pub(super) undelivered: Vec<Undelivered>,
-    /// The room that those of them still take which were laid out while the driver goes on.
+    /// The room that is still taken by failed records which the driver has laid out.
     pub(super) laid_out: LaidOut,
     /// How many were handed back at the end: to receipts, to a handler, or in `undelivered`.
     pub(super) left: usize,

@@ -172,7 +172,7 @@ impl Sink<Record> for Producer {
         this.reservation.poll_flush(&this.intake, &this.unasked, cx)
     }
 
-    /// Flushes, and closes this clone. The others go on. Until this has returned `Ok` `poll_ready` stays ready,
+    /// Flushes, and closes this clone. The other clones stay open. Until this has returned `Ok` `poll_ready` stays ready,
     /// and `start_send` hands each record back.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = &mut *self;

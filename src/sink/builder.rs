@@ -427,7 +427,7 @@ impl SinkBuilder {
     /// become ready, the place goes to others, and the next poll asks again. A stack that is not `Clone` goes
     /// to [`build_with_unshared`](Self::build_with_unshared).
     ///
-    /// After an error or a panic of its `poll_ready` the sink goes on with another clone.
+    /// After an error or a panic of its `poll_ready` the sink uses a fresh clone.
     ///
     /// There is no client to ask about the stream: with aggregation say who
     /// [describes it](Self::with_describe_stream), unless it is known not to distribute its records

@@ -20,7 +20,7 @@ const COLLECT_WITHIN: Duration = Duration::from_secs(1);
 ///
 /// A tower service takes its place in a queue when `poll_ready` is pending, and keeps the place, and the
 /// permit that follows, until it is called or dropped. So an instance that is pending moves into a task,
-/// which waits, and hands it back once it is ready. The sink goes on with a fresh clone: dropping the
+/// which waits, and hands it back once it is ready. Meanwhile the sink has a fresh clone: dropping the
 /// instance is how a place is given up.
 pub(super) struct Readiness<S> {
     service: S,
@@ -31,8 +31,8 @@ pub(super) struct Readiness<S> {
     spare: Option<Spare<S>>,
 }
 
-/// What it takes to go on with another instance. The bounds that it needs are known where it is made, so that
-/// the sink's own methods need none.
+/// Makes fresh instances. Its functions are chosen where the bounds on `S` are known, so that the sink's
+/// methods need no `Clone`.
 struct Spare<S> {
     /// Never asked, so that a clone of it is as good as new.
     template: S,
@@ -64,7 +64,7 @@ impl<S> Readiness<S> {
         }
     }
 
-    /// Goes on with a fresh instance, where there is one to have.
+    /// Replaces the instance by a fresh one, unless the stack is not `Clone`.
     fn renew(&mut self) {
         if let Some(spare) = &self.spare {
             self.service = (spare.clone)(&spare.template);
@@ -96,7 +96,7 @@ where
             }
             (Poll::Pending, None) => {}
             (Poll::Ready(Ok(())), _) => self.is_ready = true,
-            // tower's contract: what has failed to become ready is not asked again.
+            // tower's contract: an instance that has failed to become ready is not asked again.
             (Poll::Ready(Err(_)), _) => self.renew(),
         }
         polled
@@ -149,13 +149,13 @@ struct Waiting<S> {
     runtime: runtime::Id,
 }
 
-/// What the sink and the task share. Under the lock the service is asked, and nothing else of it is run.
+/// The state that the sink and the task share. Of the service only `poll_ready` runs under the lock.
 struct Place<S>(Arc<Mutex<State<S>>>);
 
 struct State<S> {
     /// `None` once it was collected or given up.
     service: Option<S>,
-    /// What came of asking it.
+    /// The result of `poll_ready`, once it is no longer pending.
     outcome: Option<Result<(), BoxError>>,
     sink: Option<Waker>,
 }

@@ -3,23 +3,22 @@
 mod logs;
 mod scripted;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, future};
-use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    CloseError, Delivery, KinesisSink, NotAcceptedReason, Producer, Reason, Receipt, Record,
-    SinkBuilder, SinkError, Undelivered,
+    CloseError, Delivery, Driver, KinesisSink, NotAcceptedReason, Producer, Reason, Receipt,
+    Record, SinkBuilder, SinkError, Undelivered,
 };
 use logs::Logs;
 use scripted::{Scripted, texts};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tower::{BoxError, Service};
 use tracing::Level;
 
 fn builder() -> SinkBuilder {
@@ -49,31 +48,20 @@ enum End {
     RuntimeShutDown,
 }
 
-/// Panics instead of becoming ready, once it is told to.
-#[derive(Clone)]
-struct Fragile {
-    inner: Scripted,
-    breaks: Arc<AtomicBool>,
-}
-
-impl Service<PutRecordsRequest> for Fragile {
-    type Response = PutRecordsResponse;
-    type Error = BoxError;
-    type Future = <Scripted as Service<PutRecordsRequest>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        assert!(!self.breaks.load(Ordering::Relaxed), "a panic on purpose");
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        self.inner.call(request)
-    }
+/// Runs a driver until `breaks` is set, and panics at the next poll after that.
+async fn breaking(driver: Driver<Scripted>, breaks: Arc<AtomicBool>) {
+    let mut driver = pin!(driver);
+    poll_fn(|cx| {
+        assert!(!breaks.load(Ordering::Relaxed), "a panic on purpose");
+        driver.as_mut().poll(cx)
+    })
+    .await;
 }
 
 /// A producer in this state, with the receipts of what it holds: a, b and c; d and e have none.
 struct Case {
-    service: Fragile,
+    service: Scripted,
+    breaks: Arc<AtomicBool>,
     producer: Producer,
     driver: JoinHandle<()>,
     receipts: Vec<Receipt>,
@@ -81,16 +69,16 @@ struct Case {
 
 impl Case {
     async fn new(state: State) -> Self {
-        let inner = match state {
+        let service = match state {
             State::Idle => Scripted::delivering(),
             State::MidRequest => Scripted::delivering().with_round_trip(Duration::from_secs(10)),
             State::MidRetry => Scripted::failing(1, "InternalFailure"),
         };
-        let service = Fragile { inner, breaks: Arc::default() };
+        let breaks = Arc::new(AtomicBool::new(false));
         let wait = Duration::from_secs(10);
         let builder = builder().with_backoff(wait, wait);
         let (producer, driver) = builder.build_with(service.clone(), "example").unwrap().pair();
-        let driver = tokio::spawn(driver);
+        let driver = tokio::spawn(breaking(driver, breaks.clone()));
         let mut receipts = Vec::new();
         if state != State::Idle {
             for data in ["a", "b", "c"] {
@@ -101,9 +89,9 @@ impl Case {
         }
         sleep(Duration::from_millis(30)).await;
         let requests = usize::from(state != State::Idle);
-        assert_eq!(service.inner.sizes(), [5].repeat(requests), "{state:?}");
-        assert_eq!(service.inner.delivered().len(), 0);
-        Self { service, producer, driver, receipts }
+        assert_eq!(service.sizes(), [5].repeat(requests), "{state:?}");
+        assert_eq!(service.delivered().len(), 0);
+        Self { service, breaks, producer, driver, receipts }
     }
 }
 
@@ -139,7 +127,7 @@ async fn assert_ended(producer: &Producer, expected: &NotAcceptedReason) {
 
 fn assert_all_delivered(case: &Case, state: State) {
     let expected: &[&str] = if state == State::Idle { &[] } else { &["a", "b", "c", "d", "e"] };
-    assert_eq!(case.service.inner.delivered(), expected, "{state:?}");
+    assert_eq!(case.service.delivered(), expected, "{state:?}");
 }
 
 async fn end(case: &mut Case, end: End, state: State) {
@@ -181,7 +169,7 @@ async fn end(case: &mut Case, end: End, state: State) {
             match end {
                 End::DriverAborted => case.driver.abort(),
                 _ => {
-                    case.service.breaks.store(true, Ordering::Relaxed);
+                    case.breaks.store(true, Ordering::Relaxed);
                     case.producer.send(record("f")).await.unwrap();
                 }
             }

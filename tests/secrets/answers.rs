@@ -33,6 +33,7 @@ async fn assert_told_unmarked(answer: Answer) {
     let mut sink = KinesisSink::builder()
         .with_max_attempts(2)
         .with_backoff(millisecond, millisecond)
+        .with_credentials_timeout(Duration::ZERO)
         .build(&client, "example")
         .unwrap();
     let (record, receipt) = marks::record().tracked();

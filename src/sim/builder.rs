@@ -19,6 +19,7 @@ use crate::stream::{Distribution, StreamDescription, StreamId};
 /// | [shards](Self::with_shards) | 1 | 1 to 10,000 |
 /// | [seed](Self::with_seed) | drawn | any |
 /// | [latency](Self::with_latency) | 20 ms | 0 s to 1 h |
+/// | [bandwidth](Self::with_bandwidth) | unlimited | 1 B/s and up |
 /// | [shard quota](Self::with_shard_quota) | 1,000 records/s, 1 MiB/s | 1/s and up |
 /// | [burst](Self::with_burst) | 1 s | 0 s to 1 h |
 /// | [byte burst](Self::with_byte_burst) | as the burst | 0 B to 1 GiB |
@@ -50,6 +51,7 @@ pub struct SimBuilder {
     shards: usize,
     seed: Option<u64>,
     latency: Latency,
+    bandwidth: Option<u32>,
     quota: Quota,
     faults: Faults,
     load: f64,
@@ -66,6 +68,7 @@ pub(super) struct Config {
     pub(super) account: String,
     pub(super) shards: usize,
     pub(super) latency: Latency,
+    pub(super) bandwidth: Option<u32>,
     pub(super) quota: Quota,
     pub(super) faults: Faults,
     pub(super) load: f64,
@@ -89,6 +92,7 @@ impl Default for SimBuilder {
             shards: 1,
             seed: None,
             latency: Latency::constant(Duration::from_millis(20)),
+            bandwidth: None,
             quota: Quota {
                 records_per_s: 1_000,
                 bytes_per_s: 1024 * 1024,
@@ -135,6 +139,15 @@ impl SimBuilder {
     /// Sets how long requests take, lookups and readers' included; by default 20 ms each.
     pub fn with_latency(mut self, latency: Latency) -> Self {
         self.latency = latency;
+        self
+    }
+
+    /// Sets how many bytes a second the link to the stream transmits, 1 at least; by default it is not
+    /// limited. The PutRecords requests in flight share it evenly. They are counted with their size in
+    /// JSON, where data is in base64: 500 records of 1 KiB are about 720 kB, 22 s at 32,000 B/s (256 kbit/s).
+    /// Answers and all other requests take no time on the link.
+    pub fn with_bandwidth(mut self, bytes_per_s: u32) -> Self {
+        self.bandwidth = Some(bytes_per_s);
         self
     }
 
@@ -224,6 +237,7 @@ impl SimBuilder {
     /// A setting is outside its range, or name and account are not those of a stream.
     pub fn build(self) -> Result<SimStream, BuildError> {
         SettingError::check("shards", self.shards, 1..=MAX_SHARDS)?;
+        SettingError::check("bandwidth", self.bandwidth.unwrap_or(1), 1..=u32::MAX)?;
         SettingError::check("records_per_s", self.quota.records_per_s, 1..=u32::MAX)?;
         SettingError::check("bytes_per_s", self.quota.bytes_per_s, 1..=u32::MAX)?;
         SettingError::check("burst", self.quota.burst, Duration::ZERO..=LONGEST)?;
@@ -241,6 +255,7 @@ impl SimBuilder {
             account: self.account,
             shards: self.shards,
             latency: self.latency,
+            bandwidth: self.bandwidth,
             quota: self.quota,
             faults: self.faults,
             load: self.load,
@@ -259,6 +274,7 @@ impl fmt::Debug for SimBuilder {
             .field("shards", &self.shards)
             .field("seed", &self.seed)
             .field("latency", &self.latency)
+            .field("bandwidth", &self.bandwidth)
             .field("quota", &self.quota)
             .field("faults", &self.faults)
             .field("load", &self.load)

@@ -1,17 +1,19 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use fastrand::Rng;
 use smol_str::SmolStr;
 
 use super::LONGEST;
-use crate::service::PutRecordsError;
+use crate::service::{Entry, PutRecordsError, PutRecordsRequest};
 
 /// What goes wrong with requests, and how often. None by default; all shares are 0.0 to 1.0.
 ///
 /// Needs the feature `sim`.
 ///
 /// A request meets at most one of the faults of whole requests: their shares are parts of one whole. The
-/// faults of entries hit the entries of the requests that arrive, each by itself.
+/// faults of entries hit the entries of the requests that arrive, each by itself. Poisoned records are
+/// recognized by a marker in their payload, also inside an aggregate, and fail whatever else is drawn.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,6 +31,8 @@ pub struct Faults {
     internal_failures: f64,
     throttles: f64,
     requests: Vec<(f64, Fate)>,
+    poisoned_requests: Vec<(Bytes, Failure)>,
+    poisoned_entries: Vec<Bytes>,
     outage: Option<Failure>,
 }
 
@@ -82,6 +86,39 @@ impl Faults {
     #[track_caller]
     pub fn with_outage(mut self, code: &str, status: u16) -> Self {
         self.outage = Some(Failure::new(code, status));
+        self
+    }
+
+    /// Answers each PutRecords request that contains `marker` in the payload of one of its entries with
+    /// this error code and HTTP status: a record for which the whole request fails. Nothing of such a
+    /// request is written. Without a code the body is empty, as that of a proxy or firewall between the
+    /// client and the service. Each call adds a marker.
+    ///
+    /// # Panics
+    ///
+    /// The marker is empty, or the status is not one of an error, 400 to 599.
+    #[must_use]
+    #[track_caller]
+    pub fn with_poisoned_requests(
+        mut self,
+        marker: impl Into<Bytes>,
+        code: Option<&str>,
+        status: u16,
+    ) -> Self {
+        self.poisoned_requests.push((checked(marker), Failure::with(code, status)));
+        self
+    }
+
+    /// Fails each entry that contains `marker` in its payload with `InternalFailure`: a record that the
+    /// service never stores, and an aggregate with such a record. Each call adds a marker.
+    ///
+    /// # Panics
+    ///
+    /// The marker is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn with_poisoned_entries(mut self, marker: impl Into<Bytes>) -> Self {
+        self.poisoned_entries.push(checked(marker));
         self
     }
 
@@ -154,6 +191,17 @@ impl Faults {
         happens(self.throttles, rng)
     }
 
+    /// The error for a request with a poisoned record.
+    pub(super) fn poison_of(&self, request: &PutRecordsRequest) -> Option<PutRecordsError> {
+        let mut poisoned = self.poisoned_requests.iter();
+        let is_poisoned = |marker: &Bytes| request.entries().iter().any(|one| holds(one, marker));
+        poisoned.find(|(marker, _)| is_poisoned(marker)).map(|(_, failure)| failure.error())
+    }
+
+    pub(super) fn is_poisoned(&self, entry: &Entry) -> bool {
+        self.poisoned_entries.iter().any(|marker| holds(entry, marker))
+    }
+
     /// What every request is answered with, if there is such a thing.
     pub(super) fn outage(&self) -> Option<PutRecordsError> {
         self.outage.as_ref().map(Failure::error)
@@ -163,6 +211,17 @@ impl Faults {
 /// Most streams have no faults of entries: no number is drawn then.
 fn happens(share: f64, rng: &mut Rng) -> bool {
     share > 0.0 && rng.f64() < share
+}
+
+fn holds(entry: &Entry, marker: &Bytes) -> bool {
+    entry.data().windows(marker.len()).any(|window| window == marker)
+}
+
+#[track_caller]
+fn checked(marker: impl Into<Bytes>) -> Bytes {
+    let marker = marker.into();
+    assert!(!marker.is_empty(), "the marker is empty; set at least one byte");
+    marker
 }
 
 #[track_caller]
@@ -183,20 +242,26 @@ pub(super) enum Fate {
 /// An error answer to a whole request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Failure {
-    code: SmolStr,
+    code: Option<SmolStr>,
     status: u16,
 }
 
 impl Failure {
     #[track_caller]
     fn new(code: &str, status: u16) -> Self {
+        Self::with(Some(code), status)
+    }
+
+    #[track_caller]
+    fn with(code: Option<&str>, status: u16) -> Self {
         let errors = 400..=599;
         assert!(errors.contains(&status), "the status is {status}; set it between 400 and 599");
-        Self { code: code.into(), status }
+        Self { code: code.map(SmolStr::from), status }
     }
 
     pub(super) fn error(&self) -> PutRecordsError {
-        PutRecordsError::service(Some(&self.code), Some(message_of(&self.code)), Some(self.status))
+        let code = self.code.as_deref();
+        PutRecordsError::service(code, code.map(message_of), Some(self.status))
     }
 }
 

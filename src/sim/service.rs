@@ -1,21 +1,23 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tower::Service;
 
 use super::SimStream;
 use super::faults::Fate;
 use super::state::Drawn;
-use crate::service::{PutRecordsError, PutRecordsRequest, PutRecordsResponse};
+use crate::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
 /// A [`SimStream`] as a `tower::Service`. Always ready: how many requests run at once is decided above it.
 ///
 /// Needs the feature `sim`.
 ///
 /// What becomes of a request is drawn when it is called. Half of its round trip later it is written, after
-/// the other half it is answered.
+/// the other half it is answered. With a [bandwidth](super::SimBuilder::with_bandwidth) the round trip
+/// begins once the body is transmitted; dropping the future stops the transmission.
 ///
 /// # Panics
 ///
@@ -51,6 +53,18 @@ impl Service<PutRecordsRequest> for SimService {
     }
 }
 
+/// Bytes of an entry's JSON beside its data and key.
+const JSON_ENTRY_BYTES: usize = 40;
+
+/// Bytes of the request's body in JSON, with data in base64.
+fn body_bytes(request: &PutRecordsRequest) -> usize {
+    let of_entry = |entry: &Entry| {
+        let key = entry.partition_key().map_or(0, |key| key.len());
+        entry.data().len().div_ceil(3) * 4 + key + JSON_ENTRY_BYTES
+    };
+    request.entries().iter().map(of_entry).sum()
+}
+
 type Answer = Result<PutRecordsResponse, PutRecordsError>;
 
 impl SimStream {
@@ -61,6 +75,23 @@ impl SimStream {
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let sent = Instant::now();
         let drawn = self.lock().draw(self.config());
+        if self.config().bandwidth.is_none() {
+            return self.travel(request, drawn, sent);
+        }
+        let stream = self.clone();
+        Box::pin(async move {
+            stream.transmit(&request).await;
+            stream.travel(request, drawn, Instant::now()).await
+        })
+    }
+
+    /// Lets a request that was transmitted at `sent` meet its fate.
+    fn travel(
+        &self,
+        request: PutRecordsRequest,
+        drawn: Drawn,
+        sent: Instant,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let stream = self.clone();
         match drawn.fate {
             Fate::RequestLost => Box::pin(pending()),
@@ -81,6 +112,20 @@ impl SimStream {
                 sleep_until(end).await;
                 answer
             }),
+        }
+    }
+
+    /// Waits while the body goes over the link. Requests in flight share it evenly: a link that is busy
+    /// takes a piece of each in turn.
+    async fn transmit(&self, request: &PutRecordsRequest) {
+        let Some(bandwidth) = self.config().bandwidth else { return };
+        let mut left = body_bytes(request);
+        let piece = (bandwidth as usize / 50).max(1);
+        while left > 0 {
+            let bytes = left.min(piece);
+            let _turn = self.link().lock().await;
+            sleep(Duration::from_secs_f64(bytes as f64 / f64::from(bandwidth))).await;
+            left -= bytes;
         }
     }
 

@@ -114,7 +114,10 @@ impl State {
     ) -> Result<PutRecordsResponse, PutRecordsError> {
         let valid = match &drawn.fate {
             Fate::Fails(failure) => Err(failure.error()),
-            _ => check(config, request),
+            _ => match drawn.faults.poison_of(request) {
+                Some(error) => Err(error),
+                None => check(config, request),
+            },
         };
         if let Err(error) = valid {
             self.stats.failed_requests += 1;
@@ -147,10 +150,10 @@ impl State {
         }
         let mut verdicts = vec![Verdict::Fails; entries.len()];
         for place in order {
-            if faults.draw_internal_failure(rng) {
+            let entry = &entries[place];
+            if faults.is_poisoned(entry) || faults.draw_internal_failure(rng) {
                 continue;
             }
-            let entry = &entries[place];
             let number = self.place(config, entry, rng);
             let limiter = &mut self.ring.shards[number].limiter;
             let passes = !faults.draw_throttle(rng) && limiter.admit(front_end, entry.size(), now);

@@ -24,6 +24,8 @@ struct Inner {
     config: Config,
     seed: u64,
     state: Mutex<State>,
+    /// Held while a piece of a request is transmitted.
+    link: tokio::sync::Mutex<()>,
 }
 
 impl SimStream {
@@ -49,7 +51,8 @@ impl SimStream {
 
     pub(super) fn with_config(config: Config, seed: u64) -> Self {
         let state = Mutex::new(State::new(&config, seed));
-        Self { inner: Arc::new(Inner { config, seed, state }) }
+        let link = tokio::sync::Mutex::new(());
+        Self { inner: Arc::new(Inner { config, seed, state, link }) }
     }
 
     /// The stream as a `tower::Service`, to build a sink over with
@@ -192,6 +195,10 @@ impl SimStream {
 
     pub(super) fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    pub(super) fn link(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.link
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

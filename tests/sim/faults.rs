@@ -131,3 +131,37 @@ async fn late_writes_meet_the_quota_of_their_time() {
     // At 500 ms: four came in since, at 100 ms, and nobody hears of the others.
     assert_eq!((stream.written().len(), stream.stats().throttled_entries), (14, 6));
 }
+
+#[tokio::test(start_paused = true)]
+async fn poisoned_record_fails_its_whole_request() {
+    let faults = Faults::default()
+        .with_poisoned_requests("bad", Some("InternalFailure"), 500)
+        .with_poisoned_requests(&b"worse"[..], None, 403);
+    let stream = with(faults);
+    let both = |data: &str| vec![entry("k", "x"), entry("k", format!("a {data} one"))];
+    for (data, code, status) in [("bad", Some("InternalFailure"), 500), ("worse", None, 403)] {
+        let error = try_put(&stream, both(data)).await.unwrap_err();
+        assert_eq!((error.code(), error.status()), (code, Some(status)));
+        // The same through the SDK, which reads a body.
+        let mut service = kinesis_sink::service::PutRecords::new(&stream.client());
+        let error = service.call(request(&stream, both(data))).await.unwrap_err();
+        assert_eq!((error.code(), error.status()), (code, Some(status)));
+    }
+    assert_eq!((stream.written().len(), stream.stats().failed_requests), (0, 4));
+    assert_eq!(put(&stream, both("good")).await.delivered(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn poisoned_entry_fails_alone() {
+    let stream = with(Faults::default().with_poisoned_entries("bad"));
+    let response = put(&stream, vec![entry("k", "good"), entry("k", "a bad one")]).await;
+    assert_eq!(response.delivered(), 1);
+    assert_eq!(response.results()[1].as_ref().unwrap_err().code(), "InternalFailure");
+    assert_eq!((texts(&stream.written()), stream.stats().failed_entries), (vec!["good"], 1));
+}
+
+#[test]
+#[should_panic(expected = "the marker is empty")]
+fn an_empty_marker_is_refused() {
+    let _ = Faults::default().with_poisoned_entries("");
+}

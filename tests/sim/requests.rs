@@ -151,3 +151,30 @@ async fn lookups_take_a_round_trip_and_tell_the_settings() {
     assert_eq!(description.max_record_bytes(), 2 * 1024 * 1024);
     assert_eq!(description.distribution(), Distribution::ByService);
 }
+
+#[tokio::test(start_paused = true)]
+async fn bandwidth_delays_requests_by_their_size() {
+    // Of 3,000 bytes 4,000 are sent, and 41 beside them.
+    let stream = at_once().with_bandwidth(1_000).build().unwrap();
+    let began = Instant::now();
+    let large = || vec![entry("k", vec![b'.'; 3_000])];
+    put(&stream, large()).await;
+    let one = began.elapsed();
+    assert!((ms(4_041)..ms(4_300)).contains(&one), "{one:?}");
+    // Two share the link, a small one gets through between the pieces of a large one.
+    let began = Instant::now();
+    let small = async {
+        put(&stream, vec![entry("k", "x")]).await;
+        began.elapsed()
+    };
+    let (_, small) = tokio::join!(put(&stream, large()), small);
+    assert!(small < ms(300), "{small:?}");
+    assert!((one..one + ms(300)).contains(&began.elapsed()));
+    // Who gives up leaves the link to others.
+    let given_up = timeout(ms(1_000), try_put(&stream, large())).await;
+    assert!(given_up.is_err());
+    let began = Instant::now();
+    put(&stream, large()).await;
+    assert!(began.elapsed() < one + ms(100));
+    assert_eq!(stream.written().len(), 4);
+}

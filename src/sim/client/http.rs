@@ -79,6 +79,8 @@ struct ErrorBody<'a> {
 fn response(format: Format, number: u64, answer: Result<Vec<u8>, PutRecordsError>) -> HttpResponse {
     let (status, body) = match answer {
         Ok(body) => (200, body),
+        // Whoever answers without a code is not the service: it knows none of its formats.
+        Err(error) if error.code().is_none() => (error.status().unwrap_or(500), Vec::new()),
         Err(error) => {
             let code = error.code().unwrap_or_default();
             let body = ErrorBody { code, message: error.message().unwrap_or_default() };

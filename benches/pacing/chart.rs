@@ -8,6 +8,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::limit::BUCKET_1S;
 use super::measure;
 use super::policy::Policy;
 use super::run::Run;
@@ -20,10 +21,17 @@ pub const DRAWN: [(&str, &str); 2] = [
 ];
 
 const SIZE: (u32, u32) = (1_000, 640);
-const LEGEND_HEIGHT: u32 = 44;
+/// For two lines.
+const LEGEND_HEIGHT: u32 = 60;
 const FONT: &str = "sans-serif";
 /// What the shards' full buckets hold comes on top in the first seconds.
 const HIGHEST: f64 = 1.4;
+
+/// Whether a scenario is drawn: under the default limiter and without noise.
+pub fn is_drawn(scenario: &Scenario) -> bool {
+    let is_named = DRAWN.iter().any(|(name, _)| *name == scenario.name);
+    is_named && scenario.limit == BUCKET_1S && scenario.noise == 0.0
+}
 
 /// One policy in one scenario, second by second.
 pub struct Series {
@@ -36,11 +44,15 @@ pub struct Series {
 impl Series {
     /// None of a scenario that is not drawn.
     pub fn of(scenario: &Scenario, policy: Policy, run: &Run) -> Option<Self> {
-        DRAWN.iter().find(|(name, _)| *name == scenario.name)?;
+        if !is_drawn(scenario) {
+            return None;
+        }
         let seconds = 0..scenario.seconds;
         let goodput = |second| {
-            let window = Window { from: second, to: second + 1, shards: scenario.shards };
-            ((second + 1) as f64, measure::goodput(scenario, run, &window).min(HIGHEST))
+            let window = Window::new(second, second + 1, scenario.shards);
+            let written = measure::written(scenario, 1, run, &window);
+            let quota = f64::from(scenario.quota) * scenario.shards as f64;
+            ((second + 1) as f64, (written / quota).min(HIGHEST))
         };
         let rejected = |second| {
             let share = measure::rejected(run, second, second + 1).unwrap_or(0.0);
@@ -68,7 +80,7 @@ pub fn draw(series: &[Series], path: &Path) -> Result<(), Box<dyn Error>> {
             let rows = column.split_evenly((2, 1));
             let of_this = || series.iter().filter(|series| series.scenario == scenario);
             let goodput = of_this().map(|series| (series.policy, &*series.goodput));
-            draw_panel(&rows[0], title, "written, share of capacity", HIGHEST, goodput)?;
+            draw_panel(&rows[0], title, "written, share of quota", HIGHEST, goodput)?;
             let rejected = of_this().map(|series| (series.policy, &*series.rejected));
             draw_panel(&rows[1], "", "rejected, share of entries sent", 1.0, rejected)?;
         }
@@ -87,6 +99,8 @@ fn style(policy: Policy) -> ShapeStyle {
         Policy::RequeueAtOnce => (RGBColor(213, 94, 0), 2),
         Policy::FixedBucket => (RGBColor(230, 159, 0), 2),
         Policy::AimdWholeStream => (RGBColor(0, 158, 115), 2),
+        Policy::RequeueWithBackoff => (RGBColor(204, 121, 167), 2),
+        Policy::FixedRate => (RGBColor(86, 180, 233), 2),
     };
     colour.stroke_width(width)
 }
@@ -96,9 +110,10 @@ where
     B::ErrorType: 'static,
 {
     let text = (FONT, 15).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-    let middle = LEGEND_HEIGHT as i32 / 2;
     for (place, policy) in Policy::ALL.into_iter().enumerate() {
-        let left = 70 + 230 * place as i32;
+        let (column, line) = (place as i32 % 3, place as i32 / 3);
+        let left = 70 + 300 * column;
+        let middle = LEGEND_HEIGHT as i32 * (1 + 2 * line) / 4;
         let line = vec![(left, middle), (left + 36, middle)];
         area.draw(&PathElement::new(line, style(policy)))?;
         area.draw(&Text::new(policy.name(), (left + 44, middle), text.clone()))?;

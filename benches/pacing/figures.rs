@@ -6,19 +6,26 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     pub scenario: &'static str,
+    pub limiter: &'static str,
+    /// The share of entries that are throttled at random.
+    pub noise: f64,
     pub policy: &'static str,
-    /// Records written for the first time, as a share of what the shards take.
+    /// As a multiple of the quota.
+    pub offered: f64,
+    /// Records written for the first time, as a share of the capacity.
     pub goodput: Option<f64>,
     /// Throttled entries, as a share of those that arrived.
     pub rejected: Option<f64>,
     /// Jain's index of the producers' goodputs.
     pub fairness: Option<f64>,
+    /// Seconds until the goodput is whole again.
+    pub recovery_s: Option<f64>,
     /// The 99th percentile of the cold shards' latencies, as a multiple of that without the hot shard.
     pub cold_p99_ratio: Option<f64>,
+    /// The 99th percentile of the times from the offer of a record until it is written.
+    pub p99_s: Option<f64>,
     #[serde(serialize_with = "as_count")]
     pub requests_in_outage: Option<f64>,
-    /// Seconds from the end of the outage until the goodput is whole again.
-    pub recovery_s: Option<f64>,
     #[serde(serialize_with = "as_count")]
     pub lost: Option<f64>,
     #[serde(serialize_with = "as_count")]
@@ -28,6 +35,14 @@ pub struct Figures {
     /// The most that a producer held.
     #[serde(serialize_with = "as_count")]
     pub max_buffered_bytes: Option<f64>,
+    /// Whether another policy is better in both goodput and rejected. None where the others were not run.
+    pub dominated: Option<bool>,
+    /// What a producer gets that joins the others later, as a share of its part.
+    #[serde(skip)]
+    pub joiner_share: Option<f64>,
+    /// Of the ten seconds after the quota has dropped. The share of all rejected entries leaves them out.
+    #[serde(skip)]
+    pub rejected_after_drop: Option<f64>,
 }
 
 /// Without a fraction, which counts do not have.
@@ -41,27 +56,33 @@ pub enum Figure {
     Goodput,
     Rejected,
     Fairness,
-    ColdP99Ratio,
-    RequestsInOutage,
     Recovery,
+    ColdP99Ratio,
+    P99,
+    RequestsInOutage,
     Lost,
     Duplicated,
     OutOfOrder,
     MaxBufferedBytes,
+    JoinerShare,
+    RejectedAfterDrop,
 }
 
 impl Figure {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Goodput,
         Self::Rejected,
         Self::Fairness,
-        Self::ColdP99Ratio,
-        Self::RequestsInOutage,
         Self::Recovery,
+        Self::ColdP99Ratio,
+        Self::P99,
+        Self::RequestsInOutage,
         Self::Lost,
         Self::Duplicated,
         Self::OutOfOrder,
         Self::MaxBufferedBytes,
+        Self::JoinerShare,
+        Self::RejectedAfterDrop,
     ];
 
     pub fn of(self, figures: &Figures) -> Option<f64> {
@@ -80,6 +101,9 @@ impl Figure {
             Self::Duplicated => &mut figures.duplicated,
             Self::OutOfOrder => &mut figures.out_of_order,
             Self::MaxBufferedBytes => &mut figures.max_buffered_bytes,
+            Self::P99 => &mut figures.p99_s,
+            Self::JoinerShare => &mut figures.joiner_share,
+            Self::RejectedAfterDrop => &mut figures.rejected_after_drop,
         }
     }
 
@@ -95,26 +119,48 @@ impl Figure {
             Self::Duplicated => "twice",
             Self::OutOfOrder => "disorder",
             Self::MaxBufferedBytes => "held",
+            Self::P99 => "p99",
+            Self::JoinerShare => "joiner",
+            Self::RejectedAfterDrop => "after drop",
         }
     }
 
     pub fn text(self, value: f64) -> String {
         match self {
-            Self::Goodput | Self::Rejected => format!("{:.1}%", 100.0 * value),
-            Self::Fairness => format!("{value:.3}"),
+            Self::Goodput | Self::Rejected | Self::RejectedAfterDrop => {
+                format!("{:.1}%", 100.0 * value)
+            }
+            Self::Fairness | Self::JoinerShare => format!("{value:.3}"),
             Self::ColdP99Ratio => format!("{value:.2}x"),
             Self::Recovery => format!("{value:.1}s"),
+            Self::P99 => format!("{value:.2}s"),
             Self::MaxBufferedBytes => format!("{:.1}MiB", value / (1024.0 * 1024.0)),
             _ => format!("{value:.0}"),
         }
     }
 
     fn larger_is_better(self) -> bool {
-        matches!(self, Self::Goodput | Self::Fairness)
+        matches!(self, Self::Goodput | Self::Fairness | Self::JoinerShare)
     }
 }
 
+/// A lead by less is no difference: the seeds make as much.
+const LEAD: f64 = 0.005;
+
 impl Figures {
+    /// Whether it is the same cell of the bench, by another policy.
+    pub fn is_rival_of(&self, other: &Self) -> bool {
+        let cell = |it: &Self| (it.scenario, it.limiter, it.noise, it.offered);
+        cell(self) == cell(other) && self.policy != other.policy
+    }
+
+    /// Whether it is better in both goodput and rejected.
+    pub fn dominates(&self, other: &Self) -> bool {
+        let lead = |one: Option<f64>, other: Option<f64>| one.zip(other).map(|(a, b)| a - b);
+        lead(self.goodput, other.goodput).is_some_and(|lead| lead > LEAD)
+            && lead(other.rejected, self.rejected).is_some_and(|lead| lead > LEAD)
+    }
+
     /// The worst of both, figure by figure.
     pub fn worst(mut self, other: &Self) -> Self {
         for figure in Figure::ALL {

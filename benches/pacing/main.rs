@@ -1,15 +1,22 @@
 //! How this crate's pacing compares with what other producers do, on virtual time: the same seeds give the
 //! same figures on every machine.
 //!
-//! `cargo bench --bench pacing` runs every scenario with every policy, prints a table, and writes
-//! `target/pacing.json`, and the scenarios' variants to `target/pacing_variants.json`. It fails if the sink
-//! misses one of its bounds. `-- --only overload`, `-- --policy kinesis_sink` run less of it and write no
-//! figures, `-- --draw` draws `docs/pacing.svg` anew.
+//! `cargo bench --bench pacing` runs every scenario under its limiters with every policy, prints a table, and
+//! writes `target/pacing.json`, and the scenarios' variants to `target/pacing_variants.json`. It fails if the
+//! sink misses one of its bounds. `-- --only overload`, `-- --limiter bucket_1s`, `-- --noise 0.01` and
+//! `-- --policy kinesis_sink` run less of it and write no figures, `-- --draw` draws `docs/pacing.svg` anew.
+//!
+//! Goodput is a share of the capacity: of the best goodput that any constant rate reaches under the same
+//! limiter with at most 5 % of its entries rejected, beside the noise. The sink runs with all seeds, and the worst
+//! of them counts; the other policies run with the first one, and those that do not look for a rate for 15
+//! seconds only where nothing happens after the start.
 
 mod account;
+mod capacity;
 mod chart;
 mod figures;
 mod json;
+mod limit;
 mod load;
 mod measure;
 mod policy;
@@ -25,6 +32,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -38,6 +46,12 @@ struct Arguments {
     /// Run only the scenarios whose names begin like this.
     #[arg(long)]
     only: Vec<String>,
+    /// Run only the scenarios under limiters whose names begin like this.
+    #[arg(long)]
+    limiter: Vec<String>,
+    /// Run only the scenarios with this share of entries that are throttled at random.
+    #[arg(long)]
+    noise: Vec<f64>,
     /// Run only these policies.
     #[arg(long)]
     policy: Vec<Policy>,
@@ -52,30 +66,34 @@ struct Arguments {
 impl Arguments {
     /// Whether every scenario is run with every policy.
     fn is_complete(&self) -> bool {
-        self.only.is_empty() && self.policy.is_empty()
+        let filters = [self.only.len(), self.limiter.len(), self.noise.len(), self.policy.len()];
+        filters == [0; 4]
     }
 
-    /// A name that no scenario begins with.
-    fn unknown(&self) -> Option<&String> {
-        let scenarios = scenarios::all();
-        let is_known = |name: &&String| {
-            scenarios.iter().any(|scenario| scenario.name.starts_with(name.as_str()))
+    fn wants(&self, scenario: &Scenario) -> bool {
+        let begins = |names: &[String], name: &str| {
+            names.is_empty() || names.iter().any(|start| name.starts_with(start))
         };
-        self.only.iter().find(|name| !is_known(name))
+        let noise = scenario.passing_noise.unwrap_or(scenario.noise);
+        begins(&self.only, scenario.name)
+            && begins(&self.limiter, scenario.limit.name)
+            && (self.noise.is_empty() || self.noise.contains(&noise))
     }
 
+    /// What is to be run. Variants are for the sink.
     fn jobs(&self) -> Vec<(Scenario, Policy)> {
-        let is_wanted = |scenario: &Scenario| {
-            self.only.is_empty() || self.only.iter().any(|name| scenario.name.starts_with(name))
-        };
         let policies = Policy::ALL.into_iter();
         let policies: Vec<_> = policies
             .filter(|policy| self.policy.is_empty() || self.policy.contains(policy))
             .collect();
-        let scenarios = scenarios::all().into_iter().filter(is_wanted);
-        scenarios
-            .flat_map(|scenario| policies.iter().map(move |policy| (scenario.clone(), *policy)))
-            .collect()
+        let mut jobs = Vec::new();
+        for scenario in scenarios::all().into_iter().filter(|scenario| self.wants(scenario)) {
+            let is_run = |policy: &&Policy| !scenario.is_variant || **policy == Policy::KinesisSink;
+            let draws = self.draw && chart::is_drawn(&scenario);
+            let job = |policy: &Policy| (scenario.clone().for_policy(*policy, draws), *policy);
+            jobs.extend(policies.iter().filter(is_run).map(job));
+        }
+        jobs
     }
 }
 
@@ -85,23 +103,26 @@ fn main() -> ExitCode {
         println!("nothing is run without --bench, which `cargo bench` gives");
         return ExitCode::SUCCESS;
     }
-    if let Some(unknown) = arguments.unknown() {
-        let names: Vec<_> = scenarios::all().iter().map(|scenario| scenario.name).collect();
-        eprintln!("no scenario begins with {unknown:?}, there are only these: {names:?}");
+    let (begun, jobs) = (Instant::now(), arguments.jobs());
+    if jobs.is_empty() {
+        eprintln!("no scenario is called so; these are there:");
+        for scenario in scenarios::all() {
+            eprintln!("{} {} {}", scenario.name, scenario.limit.name, scenario.noise);
+        }
         return ExitCode::FAILURE;
     }
-    let jobs = arguments.jobs();
     println!("records of {} B; round trips of {}", load::RECORD_BYTES, scenario::ROUND_TRIPS);
-    for (scenario, _) in jobs.iter().filter(|(_, policy)| *policy == jobs[0].1) {
-        let seeds: Vec<_> = scenario.seeds.clone().map(|seed| seed.to_string()).collect();
-        println!("{}: the worst of the seeds {}", scenario.name, seeds.join(" "));
-    }
-    let (rows, series): (Vec<_>, Vec<_>) = run_all(&jobs).into_iter().unzip();
+    println!(
+        "kinesis_sink: the worst of the seeds 1 to 5, of outages 1 to 20; other policies: seed 1"
+    );
+    let (mut rows, series): (Vec<_>, Vec<_>) = run_all(&jobs).into_iter().unzip();
+    table::compare(&mut rows);
     table::print(&rows);
     if let Err(error) = write(&rows, series, &arguments) {
         eprintln!("the figures cannot be written: {error}");
         return ExitCode::FAILURE;
     }
+    println!("{} runs in {:.0} s", rows.len(), begun.elapsed().as_secs_f64());
     let misses: usize = rows.iter().map(Row::misses).sum();
     if misses > 0 {
         eprintln!("{misses} bounds are missed");
@@ -116,8 +137,7 @@ fn write(
     arguments: &Arguments,
 ) -> Result<(), Box<dyn Error>> {
     if arguments.is_complete() {
-        let figures: Vec<_> = rows.iter().map(|row| &row.figures).collect();
-        let [main, variants] = json::write(&figures, Policy::ALL.len())?;
+        let [main, variants] = json::write(rows)?;
         println!("written to {}, the variants to {}", main.display(), variants.display());
     } else {
         println!("pacing.json is not written: only some of it was run");
@@ -156,8 +176,10 @@ fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<(Row, Option<Series>)> {
 fn row(scenario: &Scenario, policy: Policy) -> (Row, Option<Series>) {
     let (figures, reference, run) = measure::figures(scenario, policy);
     let is_bound = policy == Policy::KinesisSink;
-    let bounds = if is_bound { (scenario.bounds)(&reference) } else { Vec::new() };
+    let bounds = if is_bound { scenario.bounds(&reference) } else { Vec::new() };
     let entry_mib = scenario.keeps_payloads.then(|| measure::entry_mib(scenario, &run));
     let entries_per_request = measure::entries_per_request(scenario, &run);
-    (Row { figures, bounds, entry_mib, entries_per_request }, Series::of(scenario, policy, &run))
+    let is_variant = scenario.is_variant;
+    let row = Row { figures, is_variant, bounds, entry_mib, entries_per_request };
+    (row, Series::of(scenario, policy, &run))
 }

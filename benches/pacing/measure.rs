@@ -5,7 +5,6 @@ use std::time::Duration;
 use kinesis_sink::sim::SimStats;
 
 use super::figures::Figures;
-use super::load::{Keys, Load};
 use super::policy::Policy;
 use super::run::{Run, SAMPLES_PER_SECOND};
 use super::scenario::{Event, Scenario, Window};
@@ -13,7 +12,10 @@ use super::scenario::{Event, Scenario, Window};
 /// The goodput counts as whole when it is so much of what the shards take.
 const WHOLE: f64 = 0.95;
 
-/// Runs a scenario and what it is compared with, for all its seeds, and tells the worst figures; beside
+/// How long after a drop of the quota its throttles count apart from the others.
+const AFTER_DROP: u64 = 10;
+
+/// Runs a scenario and what it is compared with, for all its seeds, and returns the worst figures; beside
 /// them those of the reference, and the first run itself.
 pub fn figures(scenario: &Scenario, policy: Policy) -> (Figures, Figures, Run) {
     let mut worst: Option<(Figures, Figures)> = None;
@@ -22,13 +24,15 @@ pub fn figures(scenario: &Scenario, policy: Policy) -> (Figures, Figures, Run) {
         let run = Run::new(scenario, policy, seed);
         let reference = scenario.reference.as_deref();
         let reference = reference.map(|other| (other, Run::new(other, policy, seed)));
-        let mut figures = figures_of(scenario, policy, &run);
+        let mut figures = figures_of(scenario, policy, seed, &run);
         let mut compared = Figures::default();
         if let Some((other, other_run)) = &reference {
-            compared = figures_of(other, policy, other_run);
-            let p99 = |scenario, run| cold_p99(scenario, seed, run);
-            figures.cold_p99_ratio =
-                p99(scenario, &run).zip(p99(other, other_run)).map(|(one, other)| one / other);
+            compared = figures_of(other, policy, seed, other_run);
+            if scenario.counts_cold {
+                let cold_p99 = |scenario, run| cold_p99(scenario, seed, run);
+                figures.cold_p99_ratio =
+                    Some(cold_p99(scenario, &run) / cold_p99(other, other_run));
+            }
         }
         worst = Some(match worst {
             Some((before, other)) => (before.worst(&figures), other.worst(&compared)),
@@ -40,26 +44,35 @@ pub fn figures(scenario: &Scenario, policy: Policy) -> (Figures, Figures, Run) {
     (figures, compared, first.expect("there is at least one seed"))
 }
 
-fn figures_of(scenario: &Scenario, policy: Policy, run: &Run) -> Figures {
-    let goodputs = scenario.windows.iter().map(|window| goodput(scenario, run, window));
+fn figures_of(scenario: &Scenario, policy: Policy, seed: u64, run: &Run) -> Figures {
+    let goodputs = scenario
+        .windows
+        .iter()
+        .map(|window| written(scenario, seed, run, window) / scenario.capacity(window));
     let (from, to) = scenario.window();
     let at = |wanted| {
         let happened = scenario.events.iter().find(|(_, event)| *event == wanted);
         happened.map(|(second, _)| *second)
     };
-    let outage = at(Event::OutageBegins).zip(at(Event::OutageEnds));
+    let outage = at(Event::OutageBegins).zip(at(Event::Ends));
+    let (rejected, rejected_after_drop) = all_rejected(scenario, run);
     Figures {
         scenario: scenario.name,
+        limiter: scenario.limit.name,
+        noise: scenario.passing_noise.unwrap_or(scenario.noise),
         policy: policy.name(),
+        offered: scenario.offered_share(),
         goodput: goodputs.reduce(f64::min),
-        rejected: rejected(run, from, to),
-        fairness: (scenario.producers > 1).then(|| fairness(scenario, run, from, to)),
+        rejected,
+        fairness: (scenario.producers > 1 && scenario.joins_at.is_none())
+            .then(|| fairness(scenario, run, from, to)),
+        recovery_s: recovery(scenario, run),
         cold_p99_ratio: None,
+        p99_s: scenario.tells_latency.then(|| p99(scenario, seed, run)),
         requests_in_outage: outage.map(|(from, to)| {
             let [before, after] = [from, to].map(|second| sample(run, second).requests);
             (after - before) as f64
         }),
-        recovery_s: outage.map(|(_, end)| recovery(scenario, run, end)),
         lost: Some(run.lost as f64),
         duplicated: Some(run.account.duplicated as f64),
         // A copy that comes late is read late, too.
@@ -67,34 +80,59 @@ fn figures_of(scenario: &Scenario, policy: Policy, run: &Run) -> Figures {
             .tells_order
             .then_some(run.account.out_of_order.max(run.account.late_copies) as f64),
         max_buffered_bytes: Some(run.max_buffered_bytes as f64),
+        dominated: None,
+        joiner_share: scenario.joins_at.map(|_| joiner_share(scenario, run, from, to)),
+        rejected_after_drop,
     }
 }
 
-/// Records written for the first time in the window, as a share of what the shards take.
-pub fn goodput(scenario: &Scenario, run: &Run, window: &Window) -> f64 {
-    let [from, to] = [window.from, window.to].map(Duration::from_secs);
-    let written = run.account.first.iter().flatten();
-    let written = written.filter(|at| (from..to).contains(*at)).count();
-    written as f64 / scenario.capacity(window) / (to - from).as_secs_f64()
+/// Records written for the first time in the window, in records a second.
+pub fn written(scenario: &Scenario, seed: u64, run: &Run, window: &Window) -> f64 {
+    let to = window.to.min(scenario.seconds);
+    let [from, to] = [window.from, to].map(Duration::from_secs);
+    let load = scenario.load(0, seed * 1_000);
+    let written = (0..).zip(&run.account.first).filter(|(number, at)| {
+        at.is_some_and(|at| (from..to).contains(&at))
+            && !(scenario.counts_cold && load.is_hot(*number))
+    });
+    written.count() as f64 / (to - from).as_secs_f64()
 }
 
 fn sample(run: &Run, second: u64) -> &SimStats {
     &run.samples[usize::try_from(second * SAMPLES_PER_SECOND).expect("it is small")]
 }
 
-/// The share of the entries that were throttled, if any arrived.
-pub fn rejected(run: &Run, from: u64, to: u64) -> Option<f64> {
+/// The entries between two seconds, and those of them that were throttled.
+fn entries(run: &Run, from: u64, to: u64) -> [u64; 2] {
     let [before, after] = [from, to].map(|second| sample(run, second));
-    let entries = after.entries - before.entries;
-    let throttled = after.throttled_entries - before.throttled_entries;
+    [after.entries - before.entries, after.throttled_entries - before.throttled_entries]
+}
+
+fn share([entries, throttled]: [u64; 2]) -> Option<f64> {
     (entries > 0).then(|| throttled as f64 / entries as f64)
 }
 
-/// 1 if all producers got the same, 1/n if one of n got everything.
-///
-/// Source: Jain, Chiu and Hawe, "A Quantitative Measure of Fairness and Discrimination for Resource
-/// Allocation in Shared Computer Systems", 1984.
-fn fairness(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
+/// The share of the entries that were throttled, if any arrived.
+pub fn rejected(run: &Run, from: u64, to: u64) -> Option<f64> {
+    share(entries(run, from, to))
+}
+
+/// The share of the entries that were throttled from the first second on, and apart from them those after
+/// the last change of a quota, which is its drop.
+fn all_rejected(scenario: &Scenario, run: &Run) -> (Option<f64>, Option<f64>) {
+    let (from, to) = scenario.window();
+    let change =
+        |(second, event): &(u64, Event)| matches!(event, Event::Quota(_)).then_some(*second);
+    let Some(drop) = scenario.events.iter().filter_map(change).max() else {
+        return (rejected(run, from, to), None);
+    };
+    let [before, after] = [entries(run, 2, drop), entries(run, drop + AFTER_DROP, to)];
+    let rest = [before[0] + after[0], before[1] + after[1]];
+    (share(rest), rejected(run, drop, drop + AFTER_DROP))
+}
+
+/// How many records of each producer were written.
+fn shares(scenario: &Scenario, run: &Run, from: u64, to: u64) -> Vec<f64> {
     let window = Duration::from_secs(from)..Duration::from_secs(to);
     let producers = usize::try_from(scenario.producers).expect("it is small");
     let mut shares = vec![0.0_f64; producers];
@@ -103,14 +141,50 @@ fn fairness(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
             shares[number % producers] += 1.0;
         }
     }
-    let sum: f64 = shares.iter().sum();
-    let squares: f64 = shares.iter().map(|share| share * share).sum();
-    sum * sum / (squares * producers as f64)
+    shares
 }
 
-/// Seconds after the outage until the goodput is whole: in the second that begins then, and in the five
-/// seconds, so that the shards' full buckets do not pass for it. The run's rest if it never is.
-fn recovery(scenario: &Scenario, run: &Run, end: u64) -> f64 {
+/// 1 if all producers got the same, 1/n if one of n got everything.
+///
+/// Source: Jain, Chiu and Hawe, "A Quantitative Measure of Fairness and Discrimination for Resource
+/// Allocation in Shared Computer Systems", 1984.
+fn fairness(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
+    let shares = shares(scenario, run, from, to);
+    let sum: f64 = shares.iter().sum();
+    let squares: f64 = shares.iter().map(|share| share * share).sum();
+    sum * sum / (squares * shares.len() as f64)
+}
+
+/// What the last producer gets, as a share of what each would get if all got the same.
+fn joiner_share(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
+    let shares = shares(scenario, run, from, to);
+    let sum: f64 = shares.iter().sum();
+    shares.last().expect("there are several") / sum * shares.len() as f64
+}
+
+/// Seconds until the goodput is whole after what has happened, at most. The run's rest if it never is.
+fn recovery(scenario: &Scenario, run: &Run) -> Option<f64> {
+    let is_outage = scenario.events.iter().any(|(_, event)| *event == Event::OutageBegins);
+    let recoveries = scenario.events.iter().filter_map(|(second, event)| match event {
+        Event::Ends => {
+            let window = scenario.windows.last().expect("there is one");
+            // In the second that begins then, and after an outage in the five seconds, too, so that the
+            // shards' full buckets do not pass for it.
+            Some(whole_after(scenario, run, *second, window, if is_outage { 5.0 } else { 1.0 }))
+        }
+        Event::Quota(_) => {
+            let window = scenario.windows.iter().find(|window| window.from >= *second);
+            let window = window.expect("there is one for each quota");
+            Some(whole_after(scenario, run, *second, window, 1.0))
+        }
+        _ => None,
+    });
+    recoveries.reduce(f64::max)
+}
+
+/// Seconds from `end` until the goodput is what the shards take in this window, in the second that begins then
+/// and on the average of so many seconds.
+fn whole_after(scenario: &Scenario, run: &Run, end: u64, window: &Window, seconds: f64) -> f64 {
     let place = |seconds: f64| (seconds * SAMPLES_PER_SECOND as f64) as usize;
     let mut written = vec![0.0_f64; place((scenario.seconds - end) as f64)];
     for at in run.account.first.iter().flatten() {
@@ -121,11 +195,11 @@ fn recovery(scenario: &Scenario, run: &Run, end: u64) -> f64 {
             *count += 1.0;
         }
     }
-    let a_tenth = scenario.shard_records * scenario.shards as f64 / SAMPLES_PER_SECOND as f64;
+    let a_tenth = scenario.capacity(window) / SAMPLES_PER_SECOND as f64;
     let is_whole =
         |tenths: &[f64]| tenths.iter().sum::<f64>() >= WHOLE * a_tenth * tenths.len() as f64;
-    let mut from_then = written.windows(place(5.0));
-    let recovered = from_then.position(|five| is_whole(five) && is_whole(&five[..place(1.0)]));
+    let mut from_then = written.windows(place(seconds));
+    let recovered = from_then.position(|some| is_whole(some) && is_whole(&some[..place(1.0)]));
     recovered.unwrap_or(written.len()) as f64 / SAMPLES_PER_SECOND as f64
 }
 
@@ -146,21 +220,35 @@ pub fn entries_per_request(scenario: &Scenario, run: &Run) -> Option<f64> {
     (requests > 0).then(|| (after.entries - before.entries) as f64 / requests as f64)
 }
 
-/// The 99th percentile of the time from offer to write, of the records that are not for the hot shard.
-/// What was not written counts as written at the end.
-fn cold_p99(scenario: &Scenario, seed: u64, run: &Run) -> Option<f64> {
-    let Keys::HotAndCold { .. } = scenario.keys else { return None };
-    let load: Load = scenario.load(0, seed * 1_000);
-    let end = Duration::from_secs(scenario.seconds);
-    let from = Duration::from_secs(scenario.window().0);
+/// The 99th percentile of the time from offer to write, of the records that are offered in the window. What
+/// was not written counts as written at the end.
+fn p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
+    let load = scenario.load(0, seed * 1_000);
+    let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);
     let offered = (0..).map(|number| (number, load.offered_at(number)));
     let offered = offered.skip_while(|(_, at)| *at < from).take_while(|(_, at)| *at < end);
-    let cold = offered.filter(|(number, _)| !load.is_hot(*number));
-    let latency = |(number, at)| {
+    percentile_99(offered.map(|(number, at)| {
         let written = run.account.first(number).unwrap_or(end);
-        written.max(at).saturating_sub(at).as_secs_f64()
-    };
-    let mut latencies: Vec<_> = cold.map(latency).collect();
-    latencies.sort_by(f64::total_cmp);
-    Some(latencies[latencies.len() * 99 / 100])
+        written.saturating_sub(at).as_secs_f64()
+    }))
+}
+
+/// The 99th percentile of the time from acceptance to write, of the records that are accepted in the window and
+/// are not for the hot shard.
+fn cold_p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
+    let load = scenario.load(0, seed * 1_000);
+    let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);
+    let accepted = (0..).zip(&run.accepted).filter_map(|(number, at)| Some((number, (*at)?)));
+    let cold = accepted.filter(|(number, at)| (from..end).contains(at) && !load.is_hot(*number));
+    percentile_99(cold.map(|(number, at)| {
+        let written = run.account.first(number).unwrap_or(end);
+        written.saturating_sub(at).as_secs_f64()
+    }))
+}
+
+/// Infinite if there are none.
+fn percentile_99(times: impl Iterator<Item = f64>) -> f64 {
+    let mut times: Vec<_> = times.collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() * 99 / 100).copied().unwrap_or(f64::INFINITY)
 }

@@ -4,6 +4,7 @@ mod aimd_whole_stream;
 mod baseline;
 mod fixed_bucket;
 mod requeue_at_once;
+mod requeue_with_backoff;
 mod through_sink;
 
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use clap::ValueEnum;
 use futures::future::BoxFuture;
 use kinesis_sink::SinkBuilder;
 use kinesis_sink::sim::SimStream;
+use tokio::time::Instant;
 
+use self::fixed_bucket::FixedBucket;
 use super::load::Source;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,23 +26,40 @@ pub enum Policy {
     KinesisSink,
     /// What fails is sent again at once, as by hand-written producers.
     RequeueAtOnce,
+    /// What fails is sent again after a time that doubles, as by hand-written producers with more care.
+    RequeueWithBackoff,
     /// A bucket for each shard that heeds no throttles, as in the KPL.
     FixedBucket,
+    /// The same at 100 % of the quota.
+    FixedRate,
     /// A textbook AIMD on one rate for the whole stream, of the kind that Flink and Vector use.
     AimdWholeStream,
 }
 
 impl Policy {
-    pub const ALL: [Self; 4] =
-        [Self::KinesisSink, Self::RequeueAtOnce, Self::FixedBucket, Self::AimdWholeStream];
+    pub const ALL: [Self; 6] = [
+        Self::KinesisSink,
+        Self::RequeueAtOnce,
+        Self::RequeueWithBackoff,
+        Self::FixedBucket,
+        Self::FixedRate,
+        Self::AimdWholeStream,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::KinesisSink => "kinesis_sink",
             Self::RequeueAtOnce => "requeue_at_once",
+            Self::RequeueWithBackoff => "requeue_with_backoff",
             Self::FixedBucket => "fixed_bucket",
+            Self::FixedRate => "fixed_rate",
             Self::AimdWholeStream => "aimd_whole_stream",
         }
+    }
+
+    /// Whether it looks for its rate over time. The others do in the first second what they do later.
+    pub fn converges(self) -> bool {
+        matches!(self, Self::KinesisSink | Self::AimdWholeStream)
     }
 
     pub fn run(self, job: Job) -> BoxFuture<'static, Ended> {
@@ -48,8 +68,16 @@ impl Policy {
             Self::RequeueAtOnce => {
                 Box::pin(baseline::drive(requeue_at_once::RequeueAtOnce::default(), job))
             }
+            Self::RequeueWithBackoff => {
+                let policy = requeue_with_backoff::RequeueWithBackoff::default();
+                Box::pin(baseline::drive(policy, job))
+            }
             Self::FixedBucket => {
-                let bucket = fixed_bucket::FixedBucket::new(job.stream.clone());
+                let bucket = FixedBucket::new(job.stream.clone(), fixed_bucket::KPL_RATE_LIMIT);
+                Box::pin(baseline::drive(bucket, job))
+            }
+            Self::FixedRate => {
+                let bucket = FixedBucket::new(job.stream.clone(), 1.0);
                 Box::pin(baseline::drive(bucket, job))
             }
             Self::AimdWholeStream => {
@@ -90,6 +118,8 @@ impl Gauge {
 pub struct Ended {
     /// The numbers of the records that it took from the source.
     pub accepted: Vec<u64>,
+    /// When it took each of them.
+    pub accepted_at: Vec<Instant>,
     /// Of those, the ones that it still had when it ended.
     pub held: Vec<u64>,
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::account::{Account, Ranges};
 use super::load::{Source, number_of};
-use super::policy::{Ended, Gauge, Job, Policy};
+use super::policy::{Gauge, Job, Policy};
 use super::scenario::Scenario;
 
 /// So many times a second the stream's counters are read.
@@ -19,6 +19,8 @@ pub const SAMPLES_PER_SECOND: u64 = 10;
 /// What came of it.
 pub struct Run {
     pub account: Account,
+    /// When each record was taken from its source, by number.
+    pub accepted: Vec<Option<Duration>>,
     pub lost: usize,
     /// The stream's counters, from the start on.
     pub samples: Vec<SimStats>,
@@ -34,29 +36,39 @@ impl Run {
 }
 
 async fn run(scenario: &Scenario, policy: Policy, seed: u64) -> Run {
-    let stream = scenario.stream(seed);
+    let (stream, start) = (scenario.stream(seed), Instant::now());
     let gauge = Arc::new(Gauge::default());
     let producers = (0..scenario.producers).map(|producer| {
         let seed = seed * 1_000 + producer;
         let load = scenario.load(producer, seed);
-        tokio::spawn(policy.run(Job {
-            source: Source::new(load, Duration::from_secs(scenario.seconds)),
-            stream: stream.clone(),
-            seed,
-            settings: scenario.settings,
-            gauge: Arc::clone(&gauge),
-        }))
+        let joins_last = producer + 1 == scenario.producers;
+        let joins_at = scenario.joins_at.filter(|_| joins_last).map_or(0, |second| second);
+        let (stream, gauge) = (stream.clone(), Arc::clone(&gauge));
+        let (seconds, settings) = (scenario.seconds, scenario.settings);
+        tokio::spawn(async move {
+            sleep_until(start + Duration::from_secs(joins_at)).await;
+            let source = Source::new(load, Duration::from_secs(seconds - joins_at));
+            policy.run(Job { source, stream, seed, settings, gauge }).await
+        })
     });
     let producers = future::join_all(producers.collect::<Vec<_>>());
     let ((samples, ranges), ended) = future::join(conduct(scenario, &stream), producers).await;
     let account =
         Account::of(&stream.written(), &ranges, scenario.tells_order, |data, _| number_of(data));
-    let lost = |ended: Result<Ended, _>| {
+    let mut accepted = vec![None; account.first.len()];
+    let mut lost = 0;
+    for ended in ended {
         let ended = ended.expect("no policy panics");
-        account.lost(&ended.accepted, &ended.held).len()
-    };
-    let lost = ended.into_iter().map(lost).sum();
-    Run { account, lost, samples, max_buffered_bytes: gauge.max() }
+        lost += account.lost(&ended.accepted, &ended.held).len();
+        for (number, at) in ended.accepted.into_iter().zip(ended.accepted_at) {
+            let number = usize::try_from(number).expect("it counts records");
+            if number >= accepted.len() {
+                accepted.resize(number + 1, None);
+            }
+            accepted[number] = Some(at - start);
+        }
+    }
+    Run { account, accepted, lost, samples, max_buffered_bytes: gauge.max() }
 }
 
 /// Lets happen what happens, and reads the counters.
@@ -70,7 +82,7 @@ async fn conduct(scenario: &Scenario, stream: &SimStream) -> (Vec<SimStats>, Ran
         samples.push(stream.stats());
         for (second, event) in &scenario.events {
             if second * SAMPLES_PER_SECOND == sample {
-                event.happen(stream);
+                scenario.happen(*event, stream);
                 ranges.note(stream);
             }
         }

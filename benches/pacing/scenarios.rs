@@ -1,150 +1,243 @@
 //! The scenarios, and what is expected of the sink in them.
 
-use std::time::Duration;
-
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::Faults;
 use kinesis_sink::{Aggregation, Key, Ordering, SinkBuilder};
 
-use super::figures::Bound;
 use super::figures::Figure::*;
+use super::limit::{self, BUCKET_1S, BUCKET_100MS, STAGGERED};
 use super::load::{Keys, RECORD_BYTES};
 use super::scenario::{Event, SHARD_RECORDS, Scenario, Window};
 
 const MIB: usize = 1024 * 1024;
 
+/// What a shard takes, in records a second.
+const SHARD: f64 = SHARD_RECORDS as f64;
+
+/// The noise that each of the scenarios meets in which something else happens.
+const NOISE: f64 = 0.01;
+/// Their goodput may be lower by so much.
+const WITH_NOISE: f64 = 0.95;
+
 pub fn all() -> Vec<Scenario> {
-    let [shared, shared_small_buckets, shared_warm_up] = shared();
-    let [hot_shard, hot_shard_default_buffer] = hot_shard();
-    let [reshard, reshard_ordered] = reshard();
-    vec![
-        overload(),
-        shared,
-        shared_small_buckets,
-        shared_warm_up,
-        hot_shard,
-        hot_shard_default_buffer,
-        reshard,
-        reshard_ordered,
-        outage(),
-        hot_key_ordered(),
-        many_keys_ordered(),
-    ]
+    let mut all = Vec::new();
+    for limit in limit::ALL {
+        for noise in [0.0, NOISE] {
+            let rejected = if limit.has_windows() { 0.08 } else { 0.05 };
+            let bounds = [(Goodput, 0.95), (Rejected, rejected + noise), (Lost, 0.0)];
+            all.push(overload().under(limit).with_noise(noise).with_bounds(bounds));
+        }
+    }
+    all.extend(noise());
+    for limit in limit::ALL {
+        for noise in [0.0, NOISE] {
+            let [shared, late_joiner] = shared().map(|it| it.under(limit).with_noise(noise));
+            let bounds = [(Goodput, 0.95), (Rejected, 0.06 + noise), (Fairness, 0.9), (Lost, 0.0)];
+            all.push(shared.with_bounds(bounds));
+            if noise == 0.0 {
+                all.push(late_joiner.with_bounds([(JoinerShare, 0.8), (Lost, 0.0)]));
+            }
+        }
+    }
+    all.push(shared_warm_up());
+    all.extend(recovery());
+    all.extend(limit::ALL.map(|limit| scaling().under(limit)));
+    all.extend(hot_shard());
+    for noise in [0.0, NOISE] {
+        let factor = if noise > 0.0 { WITH_NOISE } else { 1.0 };
+        let rest = [reshard(factor), reshard_ordered(factor), outage(factor)];
+        all.extend(rest.map(|it| it.with_noise(noise)));
+        all.push(hot_key_ordered(factor).with_noise(noise));
+        all.push(many_keys_ordered(factor).with_noise(noise));
+    }
+    all
 }
 
 fn overload() -> Scenario {
-    let mut overload = Scenario::new("overload", 4, 3.0 * 4.0 * SHARD_RECORDS, Keys::Random);
-    overload.bounds =
-        |_| vec![Bound::new(Goodput, 0.98), Bound::new(Rejected, 0.02), Bound::new(Lost, 0.0)];
-    overload
+    Scenario::new("overload", 4, 3.0 * 4.0 * SHARD, Keys::Random)
 }
 
-/// Ten producers that know nothing of each other. The worst of three seeds counts.
-fn shared() -> [Scenario; 3] {
-    let mut shared = Scenario { name: "shared", producers: 10, ..overload() };
+/// The same with fewer shards, for the scenarios that are run in many variants.
+fn small_overload(name: &'static str) -> Scenario {
+    Scenario::new(name, 2, 3.0 * 2.0 * SHARD, Keys::Random)
+}
+
+/// Throttles that have nothing to do with the rate, at a rate that is too high and at one that is not.
+fn noise() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for share in [0.0001, 0.001, 0.01, 0.03, 0.1, 0.3] {
+        let overload = small_overload("noise").with_noise(share);
+        let goodput = match share {
+            0.1 => 0.88,
+            0.3 => 0.6,
+            _ => 0.95,
+        };
+        all.push(overload.clone().with_bounds([(Goodput, goodput), (Lost, 0.0)]));
+        let mut below = Scenario { offered: 0.8 * 2.0 * SHARD, tells_latency: true, ..overload };
+        if share <= 0.1 {
+            below = below.with_bounds([(P99, 1.0), (Lost, 0.0)]);
+        }
+        all.push(below);
+    }
+    all
+}
+
+/// Ten producers that know nothing of each other; once they all start together, once the last one comes
+/// later.
+fn shared() -> [Scenario; 2] {
+    let mut shared = Scenario { producers: 10, ..small_overload("shared") };
     shared.windows[0].from = 10;
-    shared.seeds = 1..4;
-    shared.bounds = |_| {
-        let [goodput, rejected] = [Bound::new(Goodput, 0.97), Bound::new(Rejected, 0.02)];
-        vec![goodput, rejected, Bound::new(Fairness, 0.9), Bound::new(Lost, 0.0)]
+    let late_joiner = Scenario {
+        name: "shared_late_joiner",
+        joins_at: Some(20),
+        seconds: 50,
+        windows: vec![Window::new(35, 50, 2)],
+        is_variant: true,
+        ..shared.clone()
     };
-    let mut small_buckets = Scenario { name: "shared_small_buckets", ..shared.clone() };
-    small_buckets.stream = |builder| builder.with_burst(Duration::from_millis(100));
-    small_buckets.bounds = |_| vec![Bound::new(Lost, 0.0)];
-    let mut warm_up = Scenario { name: "shared_warm_up", seconds: 10, ..shared.clone() };
-    warm_up.windows = vec![Window { from: 0, to: 10, shards: 4 }];
-    warm_up.bounds = |_| vec![Bound::new(Lost, 0.0)];
-    [shared, small_buckets, warm_up]
+    [shared, late_joiner]
 }
 
-/// One of eight shards gets half of the records; the others have half of what they take.
+/// The time in which they find their shares.
+fn shared_warm_up() -> Scenario {
+    let [shared, _] = shared();
+    Scenario {
+        name: "shared_warm_up",
+        seconds: 10,
+        windows: vec![Window::new(0, 10, 2)],
+        is_variant: true,
+        ..shared
+    }
+}
+
+/// Ten seconds in which a tenth, or all, of the entries are throttled.
+fn recovery() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for limit in [BUCKET_1S, BUCKET_100MS, STAGGERED] {
+        for share in [0.1, 1.0] {
+            let recovery = Scenario {
+                passing_noise: Some(share),
+                seconds: 40,
+                events: vec![(10, Event::NoiseBegins(share)), (20, Event::Ends)],
+                windows: vec![Window::new(25, 40, 2)],
+                ..small_overload("recovery")
+            };
+            all.push(recovery.under(limit).with_bounds([(Recovery, 5.0), (Lost, 0.0)]));
+        }
+    }
+    all
+}
+
+/// An on-demand stream that takes twice as much, and half of it again. The sink is not told.
+fn scaling() -> Scenario {
+    let (low, high) = (SHARD_RECORDS / 2, SHARD_RECORDS);
+    let window = |from, to, quota| Window { from, to, shards: 2, quota };
+    let scaling = Scenario {
+        quota: low,
+        events: vec![(20, Event::Quota(high)), (40, Event::Quota(low))],
+        windows: vec![window(10, 20, low), window(30, 40, high), window(50, 60, low)],
+        ..small_overload("scaling")
+    };
+    scaling.with_bounds([(Recovery, 10.0), (Rejected, 0.03), (RejectedAfterDrop, 0.1), (Lost, 0.0)])
+}
+
+/// One of eight shards gets half of the records, all for one key, of a single source.
 fn hot_shard() -> [Scenario; 2] {
+    let is_in_the_first = |key: &Key| hash_of(key).get() >> 125 == 0;
     let keys = (0_u32..).map(|number| Key::from(format!("k{number:07}")));
-    let (hot, cold): (Vec<_>, Vec<_>) =
-        keys.take(8_000).partition(|key| hash_of(key).get() >> 125 == 0);
-    let keys = Keys::HotAndCold { hot: hot.into(), cold: cold.into() };
-    let mut default_buffer = Scenario::new("hot_shard_default_buffer", 8, 7_000.0, keys);
-    default_buffer.bounds = |_| {
-        // The records are the bound that is reached; the one that crosses it is taken.
-        let held = (10_000 + 1) * RECORD_BYTES;
-        vec![Bound::new(MaxBufferedBytes, held as f64), Bound::new(Lost, 0.0)]
+    let (hot, cold): (Vec<_>, Vec<_>) = keys.take(8_000).partition(is_in_the_first);
+    let keys = Keys::HotAndCold { hot: hot[..1].into(), cold: cold.into() };
+    let mut hot_shard = Scenario::new("hot_shard", 8, 7_000.0, keys);
+    // The source hands out its records one after the other: when the buffer is full of those for the hot
+    // shard, the others come as fast as that one takes its own.
+    hot_shard.windows = vec![Window::new(10, 60, 1)];
+    hot_shard.counts_cold = true;
+    let with_reference = |scenario: Scenario| {
+        let reference = Scenario { without_hot: true, ..scenario.clone() };
+        Scenario { reference: Some(Box::new(reference)), ..scenario }
     };
-    let mut hot_shard = Scenario { name: "hot_shard", ..default_buffer.clone() };
-    // What the hot shard does not take in a minute must not fill it.
-    hot_shard.settings =
+    // The records are the bound that is reached; the one that crosses it is taken.
+    let held = (10_000 + 1) * RECORD_BYTES;
+    let by_default = with_reference(hot_shard.clone()).with_bounds([
+        (Goodput, 0.95),
+        (ColdP99Ratio, 1.5),
+        (MaxBufferedBytes, held as f64),
+        (Lost, 0.0),
+    ]);
+    // What the hot shard does not take in a minute does not fill this one.
+    let settings =
         |builder: SinkBuilder| builder.with_buffer_records(400_000).with_buffer_bytes(512 * MIB);
-    hot_shard.bounds = |_| {
-        let held = 512 * MIB + RECORD_BYTES;
-        let held = Bound::new(MaxBufferedBytes, held as f64);
-        vec![Bound::new(ColdP99Ratio, 1.5), held, Bound::new(Lost, 0.0)]
-    };
-    let without = Scenario { without_hot: true, ..hot_shard.clone() };
-    hot_shard.reference = Some(Box::new(without));
-    [hot_shard, default_buffer]
+    let held = 512 * MIB + RECORD_BYTES;
+    let large_buffer =
+        Scenario { name: "hot_shard_large_buffer", settings, is_variant: true, ..hot_shard };
+    let large_buffer = with_reference(large_buffer).with_bounds([
+        (ColdP99Ratio, 1.5),
+        (MaxBufferedBytes, held as f64),
+        (Lost, 0.0),
+    ]);
+    [by_default, large_buffer]
 }
 
 /// From four shards to eight, and to three.
-fn reshard() -> [Scenario; 2] {
-    let mut reshard = Scenario::new("reshard", 4, 3.0 * 8.0 * SHARD_RECORDS, Keys::Random);
+fn reshard(factor: f64) -> Scenario {
+    let mut reshard = Scenario::new("reshard", 4, 3.0 * 8.0 * SHARD, Keys::Random);
     reshard.events = vec![(20, Event::Shards(8)), (40, Event::Shards(3))];
-    let (split, merged) =
-        (Window { from: 30, to: 40, shards: 8 }, Window { from: 50, to: 60, shards: 3 });
-    reshard.windows = vec![split, merged];
-    reshard.bounds = |_| vec![Bound::new(Goodput, 0.95), Bound::new(Lost, 0.0)];
-    let mut ordered =
-        Scenario { name: "reshard_ordered", keys: Keys::drawn(10_000), ..reshard.clone() };
-    ordered.settings = |builder| builder.with_ordering(Ordering::PerKey);
-    ordered.tells_order = true;
-    ordered.bounds = |_| {
-        let [goodput, lost] = [Bound::new(Goodput, 0.95), Bound::new(Lost, 0.0)];
-        vec![goodput, lost, Bound::new(OutOfOrder, 0.0)]
-    };
-    [reshard, ordered]
+    reshard.windows = vec![Window::new(30, 40, 8), Window::new(50, 60, 3)];
+    reshard.with_bounds([(Goodput, 0.95 * factor), (Lost, 0.0)])
 }
 
-/// Half a minute without service. The worst of twenty seeds counts.
-fn outage() -> Scenario {
-    let mut outage = Scenario::new("outage", 4, 0.8 * 4.0 * SHARD_RECORDS, Keys::Random);
-    outage.seconds = 70;
-    outage.events = vec![(20, Event::OutageBegins), (50, Event::OutageEnds)];
-    outage.windows = vec![Window { from: 55, to: 70, shards: 4 }];
-    outage.seeds = 1..21;
-    outage.bounds = |_| {
-        let [requests, recovery] = [Bound::new(RequestsInOutage, 40.0), Bound::new(Recovery, 5.0)];
-        vec![requests, recovery, Bound::new(Goodput, 0.95), Bound::new(Lost, 0.0)]
+fn reshard_ordered(factor: f64) -> Scenario {
+    let ordered = Scenario {
+        name: "reshard_ordered",
+        keys: Keys::drawn(10_000),
+        settings: |builder| builder.with_ordering(Ordering::PerKey),
+        tells_order: true,
+        is_variant: true,
+        ..reshard(factor)
     };
-    outage
+    ordered.with_bounds([(Goodput, 0.95 * factor), (OutOfOrder, 0.0), (Lost, 0.0)])
+}
+
+/// Half a minute without service.
+fn outage(factor: f64) -> Scenario {
+    let mut outage = Scenario::new("outage", 4, 0.8 * 4.0 * SHARD, Keys::Random);
+    outage.seconds = 70;
+    outage.events = vec![(20, Event::OutageBegins), (50, Event::Ends)];
+    outage.windows = vec![Window::new(55, 70, 4)];
+    outage.seeds = 1..21;
+    outage.with_bounds([
+        (RequestsInOutage, 40.0),
+        (Recovery, 5.0),
+        (Goodput, 0.95 * factor),
+        (Lost, 0.0),
+    ])
 }
 
 /// One key fills its shard, in aggregates. Their bytes are the limit, not their number.
-fn hot_key_ordered() -> Scenario {
+fn hot_key_ordered(factor: f64) -> Scenario {
     let shard_records = (MIB / RECORD_BYTES) as f64;
     let mut hot_key = Scenario::new("hot_key_ordered", 1, 2.0 * shard_records, Keys::drawn(1));
-    hot_key.shard_records = shard_records;
+    hot_key.shard_records = Some(shard_records);
     hot_key.keeps_payloads = true;
     hot_key.tells_order = true;
     hot_key.settings =
         |builder| builder.with_aggregation(Aggregation::PerKey).with_ordering(Ordering::PerKey);
-    hot_key.bounds = |_| {
-        let [goodput, order] = [Bound::new(Goodput, 0.95), Bound::new(OutOfOrder, 0.0)];
-        vec![goodput, order, Bound::new(Lost, 0.0)]
-    };
-    hot_key
+    hot_key.with_bounds([(Goodput, 0.95 * factor), (OutOfOrder, 0.0), (Lost, 0.0)])
 }
 
-/// Compared with the same run without order.
-fn many_keys_ordered() -> Scenario {
+/// Compared with the same run without order and noise.
+fn many_keys_ordered(factor: f64) -> Scenario {
     let keys = Keys::drawn(10_000);
-    let mut unordered = Scenario::new("many_keys_ordered", 4, 3.0 * 4.0 * SHARD_RECORDS, keys);
-    unordered.stream =
-        |builder| builder.with_faults(Faults::default().with_internal_failures(0.01));
-    unordered.tells_order = true;
-    let mut many_keys = unordered.clone();
-    many_keys.settings = |builder| builder.with_ordering(Ordering::PerKey);
-    many_keys.reference = Some(Box::new(unordered));
-    many_keys.bounds = |unordered| {
-        let goodput = Bound::new(Goodput, 0.9 * unordered.goodput.unwrap_or(1.0));
-        vec![goodput, Bound::new(OutOfOrder, 0.0), Bound::new(Lost, 0.0)]
+    let unordered = Scenario {
+        faults: Faults::default().with_internal_failures(0.01),
+        tells_order: true,
+        ..Scenario::new("many_keys_ordered", 4, 3.0 * 4.0 * SHARD, keys)
     };
-    many_keys
+    let many_keys = Scenario {
+        settings: |builder| builder.with_ordering(Ordering::PerKey),
+        reference: Some(Box::new(unordered.clone())),
+        of_reference: Some(0.9 * factor),
+        ..unordered
+    };
+    many_keys.with_bounds([(OutOfOrder, 0.0), (Lost, 0.0)])
 }

@@ -5,6 +5,8 @@ use super::figures::{Bound, Figure, Figures};
 /// One line of the table.
 pub struct Row {
     pub figures: Figures,
+    /// Whether it is a variant, which is run with the sink alone.
+    pub is_variant: bool,
     /// Those that the policy must keep to.
     pub bounds: Vec<Bound>,
     /// Bytes of entries, in MiB a second, where records travel in aggregates.
@@ -15,12 +17,20 @@ pub struct Row {
 }
 
 impl Row {
+    /// How many bounds are missed. To be dominated is one of them.
     pub fn misses(&self) -> usize {
-        self.bounds.iter().filter(|bound| !bound.holds(&self.figures)).count()
+        let missed = self.bounds.iter().filter(|bound| !bound.holds(&self.figures)).count();
+        missed + usize::from(self.is_dominated())
+    }
+
+    fn is_dominated(&self) -> bool {
+        !self.bounds.is_empty() && self.figures.dominated == Some(true)
     }
 
     fn cells(&self) -> Vec<String> {
-        let names = [self.figures.scenario, self.figures.policy].map(str::to_owned);
+        let Figures { scenario, limiter, noise, offered, policy, .. } = &self.figures;
+        let names = [scenario.to_string(), limiter.to_string(), noise.to_string()];
+        let names = names.into_iter().chain([format!("{offered:.1}x"), policy.to_string()]);
         let cell = |figure: Figure| {
             let value = figure.of(&self.figures);
             let value = value.map_or("-".to_owned(), |value| figure.text(value));
@@ -33,14 +43,32 @@ impl Row {
         };
         let entries = self.entries_per_request;
         let entries = entries.map_or("-".to_owned(), |entries| format!("{entries:.0}"));
-        names.into_iter().chain(Figure::ALL.map(cell)).chain([entries]).collect()
+        let dominated = match self.figures.dominated {
+            Some(true) if self.is_dominated() => "yes MISS",
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "-",
+        };
+        names.chain(Figure::ALL.map(cell)).chain([dominated.to_owned(), entries]).collect()
+    }
+}
+
+/// Finds the rows that another one dominates, where there are others.
+pub fn compare(rows: &mut [Row]) {
+    let all: Vec<_> = rows.iter().map(|row| row.figures.clone()).collect();
+    for Row { figures, .. } in rows {
+        let mut rivals = all.iter().filter(|other| other.is_rival_of(figures)).peekable();
+        figures.dominated =
+            rivals.peek().is_some().then(|| rivals.any(|other| other.dominates(figures)));
     }
 }
 
 /// A table in which no column is wider than it must be.
 pub fn print(rows: &[Row]) {
-    let heading = ["scenario", "policy"].into_iter().chain(Figure::ALL.map(Figure::heading));
-    let heading: Vec<_> = heading.chain(["entries/request"]).map(str::to_owned).collect();
+    let heading = ["scenario", "limiter", "noise", "offered", "policy"].into_iter();
+    let heading = heading.chain(Figure::ALL.map(Figure::heading));
+    let heading = heading.chain(["dominated", "entries/request"]);
+    let heading: Vec<_> = heading.map(str::to_owned).collect();
     let lines: Vec<_> = std::iter::once(heading).chain(rows.iter().map(Row::cells)).collect();
     let width = |column: usize| {
         let cells = lines.iter().map(|cells| cells[column].chars().count());
@@ -53,7 +81,7 @@ pub fn print(rows: &[Row]) {
     }
     for row in rows {
         if let Some(mib) = row.entry_mib {
-            let Figures { scenario, policy, .. } = row.figures;
+            let Figures { scenario, policy, .. } = &row.figures;
             println!("{scenario}, {policy}: entries of {mib:.3} MiB a second");
         }
     }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use futures::{Sink, SinkExt};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{KinesisSink, Record, SinkError};
+use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use super::load::number_of;
@@ -14,6 +15,8 @@ pub struct Watched<S> {
     pub sink: KinesisSink<S>,
     /// The numbers of the records that it took.
     pub accepted: Vec<u64>,
+    /// When it took each of them.
+    pub accepted_at: Vec<Instant>,
     /// The most that it held at any moment.
     pub max_bytes: usize,
     pub max_records: usize,
@@ -21,7 +24,7 @@ pub struct Watched<S> {
 
 impl<S> Watched<S> {
     pub fn new(sink: KinesisSink<S>) -> Self {
-        Self { sink, accepted: Vec::new(), max_bytes: 0, max_records: 0 }
+        Self { sink, accepted: Vec::new(), accepted_at: Vec::new(), max_bytes: 0, max_records: 0 }
     }
 }
 
@@ -40,6 +43,7 @@ where
         let number = number_of(record.data());
         self.sink.start_send_unpin(record)?;
         self.accepted.push(number);
+        self.accepted_at.push(Instant::now());
         // Nothing else makes it hold more.
         self.max_bytes = self.max_bytes.max(self.sink.held_bytes());
         let records = self.sink.waiting() + self.sink.in_flight() + self.sink.failed();

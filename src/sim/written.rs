@@ -109,9 +109,10 @@ impl fmt::Debug for Written {
     }
 }
 
-/// In the service's notation.
+/// In the service's notation: 49 and 54 digits. A `u64` has 20 of them at most; padding the others one by one
+/// would take longer than all the rest of a write.
 pub(super) fn sequence_number(sequence: u64) -> String {
-    format!("49{sequence:054}")
+    format!("490000000000000000000000000000000000{sequence:020}")
 }
 
 /// The reverse. `None` if no stream of the simulation has such a number.

@@ -57,7 +57,7 @@ pub trait Baseline {
 pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Ended {
     let mut source = job.source;
     let mut rng = Rng::with_seed(job.seed);
-    let mut accepted = Vec::new();
+    let (mut accepted, mut accepted_at) = (Vec::new(), Vec::new());
     let mut in_flight = FuturesUnordered::new();
     let mut records_in_flight = 0;
     let end = source.end();
@@ -66,6 +66,7 @@ pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Ended {
         while policy.has_room() {
             let Some(Some(offered)) = source.next().now_or_never() else { break };
             accepted.push(offered.number);
+            accepted_at.push(now);
             policy.take(item(offered, &mut rng));
         }
         while now < end && in_flight.len() < B::IN_FLIGHT {
@@ -87,13 +88,14 @@ pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Ended {
             }
             Some(offered) = source.next(), if policy.has_room() && now < end => {
                 accepted.push(offered.number);
+                accepted_at.push(Instant::now());
                 policy.take(item(offered, &mut rng));
             }
             () = sleep_until(wakeup), if now < end => {}
         }
     }
     let held = policy.into_held().into_iter().map(|item| item.number).collect();
-    Ended { accepted, held }
+    Ended { accepted, accepted_at, held }
 }
 
 /// A record without a key gets a random one, and keeps it: so do those who write `uuid4()`.

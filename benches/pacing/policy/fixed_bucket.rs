@@ -1,4 +1,5 @@
-//! A token bucket for each shard, at 150 % of its quota, that heeds no throttles: as in the KPL.
+//! A token bucket for each shard, at a share of its quota, that heeds no throttles: as in the KPL, where it is
+//! 150 %.
 //!
 //! The KPL aggregates by default, and this does not: its figures are those of the KPL with
 //! `AggregationEnabled` set to false, so that all policies send the same entries.
@@ -16,7 +17,7 @@ use super::baseline::{Answer, Baseline, Item, REQUEST_ENTRIES, failed, put_back}
 use crate::load::RECORD_BYTES;
 
 /// The KPL's `RateLimit`.
-const OF_QUOTA: f64 = 1.5;
+pub const KPL_RATE_LIMIT: f64 = 1.5;
 /// How often the KPL looks for tokens.
 const DRAIN: Duration = Duration::from_millis(25);
 /// The KPL's `RecordMaxBufferedTime`.
@@ -25,6 +26,8 @@ const FLUSH: Duration = Duration::from_millis(100);
 /// The queues have no bound.
 pub struct FixedBucket {
     stream: SimStream,
+    /// Records a second and shard.
+    rate: f64,
     shards: Vec<Limited>,
     /// What has its tokens, and since when the oldest of it has them.
     collected: VecDeque<Item>,
@@ -41,10 +44,17 @@ struct Limited {
 }
 
 impl FixedBucket {
-    pub fn new(stream: SimStream) -> Self {
+    pub fn new(stream: SimStream, of_quota: f64) -> Self {
         let now = Instant::now();
-        let collected = VecDeque::new();
-        let mut this = Self { stream, shards: Vec::new(), collected, since: now, drained: now };
+        let quota = SHARD_RECORDS_PER_SECOND.min(SHARD_BYTES_PER_SECOND as usize / RECORD_BYTES);
+        let mut this = Self {
+            stream,
+            rate: of_quota * quota as f64,
+            shards: Vec::new(),
+            collected: VecDeque::new(),
+            since: now,
+            drained: now,
+        };
         this.refresh();
         this
     }
@@ -52,7 +62,8 @@ impl FixedBucket {
     /// Asks for the shards, and sorts what waits anew.
     fn refresh(&mut self) {
         let shards = self.stream.shards().into_iter();
-        let fresh = shards.map(|shard| Limited { shard, queue: VecDeque::new(), tokens: rate() });
+        let tokens = self.rate;
+        let fresh = shards.map(|shard| Limited { shard, queue: VecDeque::new(), tokens });
         let old = std::mem::replace(&mut self.shards, fresh.collect());
         let mut waiting: Vec<_> = old.into_iter().flat_map(|limited| limited.queue).collect();
         waiting.sort_by_key(|item| item.number);
@@ -74,17 +85,12 @@ impl FixedBucket {
             self.since = now;
         }
         for limited in &mut self.shards {
-            limited.tokens = (limited.tokens + rate() * since.as_secs_f64()).min(rate());
+            limited.tokens = (limited.tokens + self.rate * since.as_secs_f64()).min(self.rate);
             let let_through = limited.queue.len().min(limited.tokens as usize);
             limited.tokens -= let_through as f64;
             self.collected.extend(limited.queue.drain(..let_through));
         }
     }
-}
-
-/// Records a second.
-fn rate() -> f64 {
-    OF_QUOTA * (SHARD_RECORDS_PER_SECOND as f64).min((SHARD_BYTES_PER_SECOND / RECORD_BYTES) as f64)
 }
 
 impl Baseline for FixedBucket {

@@ -29,5 +29,5 @@ pub async fn run(job: Job) -> Ended {
     job.gauge.note(watched.max_bytes);
     let held = watched.sink.take_undelivered();
     let held = held.iter().map(|undelivered| number_of(undelivered.record().data())).collect();
-    Ended { accepted: watched.accepted, held }
+    Ended { accepted: watched.accepted, accepted_at: watched.accepted_at, held }
 }

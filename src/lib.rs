@@ -169,6 +169,7 @@ pub use sink::{Backoff, SinkSettings};
 pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
 pub use stream::{
     DescribeStream, Distribution, RegionMismatch, StreamDescription, StreamId, StreamIdError,
+    StreamMode,
 };
 pub use summary::{RequestSummary, Totals};
 pub use timeout::{TimeoutError, TimeoutLayer};

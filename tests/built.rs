@@ -67,7 +67,7 @@ impl Service {
 async fn it_asks_what_it_must_know_and_nothing_else() {
     for (aggregation, expected) in [
         (Aggregation::Off, [1, 0, 0]),
-        (Aggregation::PerKey, [1, 1, 0]),
+        (Aggregation::PerKey, [1, 1, 1]),
         (Aggregation::PerShard, [1, 1, 1]),
     ] {
         let service = Service::with(RecordDistributionStrategy::UserPartitionKey);
@@ -100,7 +100,7 @@ async fn it_asks_nothing_that_it_was_told_not_to_or_that_another_tells() {
     let builder = KinesisSink::builder().with_aggregation(Aggregation::PerKey);
     let mut sink = service.sink(builder.without_describe_stream());
     sink.send(Record::from(("k", "data"))).await.unwrap();
-    assert_eq!(service.calls(), [1, 0, 0]);
+    assert_eq!(service.calls(), [1, 0, 1]);
 
     let service = Service::with(RecordDistributionStrategy::Auto);
     let builder = KinesisSink::builder()

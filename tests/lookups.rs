@@ -32,7 +32,7 @@ use kinesis_sink::service::{
 use kinesis_sink::shard::{HashRange, ListShards, Shard};
 use kinesis_sink::{
     Aggregation, DescribeStream, Distribution, HashKey, KinesisSink, Record, StreamDescription,
-    StreamId,
+    StreamId, StreamMode,
 };
 use tokio::sync::Semaphore;
 use tower::BoxError;
@@ -404,6 +404,31 @@ async fn a_stream_that_distributes_by_itself_is_asked_about_again() {
     }
     let by_key = Distribution::ByPartitionKey;
     assert_eq!((found, wire.asked()), (vec![Distribution::ByService, by_key, by_key], 2));
+}
+
+#[tokio::test]
+async fn describer_asks_past_its_cache_on_request() {
+    let wire = Wire::new(move |number| match number {
+        0 => Ok((200, described(r#","StreamModeDetails":{"StreamMode":"PROVISIONED"}"#))),
+        _ => Ok((200, described(r#","StreamModeDetails":{"StreamMode":"ON_DEMAND"}"#))),
+    });
+    let describer = StreamDescriber::new(&wire.client());
+    let anew = || tokio::spawn(describer.describe_stream_anew(&stream("example")));
+    wire.let_go(1);
+    let first = start(&describer, "example").await.unwrap().unwrap();
+    assert_eq!(first.mode(), StreamMode::Provisioned);
+    // Those that ask at the same time share one call, and what it brings replaces the cached answer.
+    let tasks: Vec<_> = (0..20).map(|_| anew()).collect();
+    wire.until_asked(2).await;
+    wire.let_go(1);
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap().mode(), StreamMode::OnDemand);
+    }
+    let cached = start(&describer, "example").await.unwrap().unwrap();
+    assert_eq!((cached.mode(), wire.asked()), (StreamMode::OnDemand, 2));
+    wire.let_go(1);
+    anew().await.unwrap().unwrap();
+    assert_eq!(wire.asked(), 3);
 }
 
 #[tokio::test]

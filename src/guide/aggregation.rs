@@ -63,7 +63,7 @@
 //! |---|---|---|
 //! | travel together | records with the same key; records without one | all records of the same shard |
 //! | right for | few keys, or none | many keys |
-//! | needs | nothing | `kinesis:ListShards`; without it, it packs per key |
+//! | needs | nothing; `kinesis:ListShards` lets the sink check its aggregates | `kinesis:ListShards`; without it, it packs per key |
 //!
 //! Per key it is the number of keys that decides: each of 1,000 keys has a thousandth of the buffer, and
 //! goes with what came within the linger. In the table above that was 50 to 53 events, and 22 to 30 on the
@@ -94,10 +94,39 @@
 //! if all of its members belong there. If not, its records are packed anew by a new list and sent again;
 //! the first copy stays in the stream, where the KCL ignores it. [`Totals::misplaced`] counts those.
 //!
-//! On streams whose `RecordDistributionStrategy` is `AUTO` the service heeds no keys, and aggregates would
-//! be lost to the KCL. So a sink made by [`build`](crate::SinkBuilder::build) has the stream described
-//! (`kinesis:DescribeStreamSummary`), and its first use fails there. Over a stack of your own say who
-//! [describes the stream](crate::SinkBuilder::with_describe_stream).
+//! # Streams that ignore keys
+//!
+//! On an on-demand stream whose `RecordDistributionStrategy` is `AUTO` the service ignores partition keys, and
+//! the KCL would discard aggregates. A sink made by [`build`](crate::SinkBuilder::build) has the stream
+//! described (`kinesis:DescribeStreamSummary`), and its first use fails there with
+//! [`SinkError::Request`](crate::SinkError::Request). With
+//! [`build_with`](crate::SinkBuilder::build_with), name a
+//! [describer](crate::SinkBuilder::with_describe_stream).
+//!
+//! A stream can also be switched to `AUTO` while records are sent, with effect at once. The sink compares
+//! the shard of each answer with the range that was listed for that shard. The range of a shard never
+//! changes, so an entry in a shard whose range does not hold its hash key cannot be explained by a reshard.
+//! The sink then has the stream described again, past any cache:
+//!
+//! | until the stream is described | if the stream is `AUTO` | otherwise |
+//! |---|---|---|
+//! | an aggregate counts as delivered only if the list of shards proves that its shard holds all members; the others are held | the sink fails as at its first use; held records return to the buffer | misplaced aggregates are sent again |
+//!
+//! **Requests in flight at the moment of the switch** are written under the new strategy. Aggregates that happen
+//! to reach the right shard are delivered. All others stay in the stream, where the KCL discards
+//! them, and their records return to the buffer with
+//! [`may_be_written`](crate::Undelivered::may_be_written). The same holds for requests that are sent before
+//! the first answer reveals the switch. No record that the KCL discards is reported as delivered.
+//!
+//! Where answers contradict every description, the stream is described at most once a minute. If the
+//! description is denied, or fails five times, the list of shards alone decides: a misplaced aggregate is
+//! sent again, and after the second time its records are sent without aggregation, since consumers read a
+//! plain record in any shard.
+//!
+//! Without `kinesis:ListShards`, and with `build_with` without a
+//! [lister](crate::SinkBuilder::with_list_shards), the sink relies on the shards that earlier answers named: it
+//! detects the switch when a key that it has sent before reaches another shard. An aggregate of a key that is
+//! sent for the first time just after the switch can be lost.
 //!
 //! # Reading
 //!

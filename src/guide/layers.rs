@@ -111,7 +111,8 @@
 //! right for a stack that one sink has for itself. If it has a limit inside that others share, a sink with nothing
 //! to send can keep a permit from them: put a `buffer` around it, which makes it `Clone`.
 //!
-//! The example `three_streams` runs this. With [aggregation](super::aggregation) over a stack of your own,
+//! The example `three_streams` runs this. With [aggregation](super::aggregation) or
+//! [ordering](super::ordering) and `build_with`,
 //! also say who lists the shards and who describes the stream: there is no client to ask.
 //!
 //! # A layer of your own

@@ -79,6 +79,13 @@
 //!
 //! # What breaks it
 //!
+//! - **A stream that ignores keys**: where an on-demand stream's `RecordDistributionStrategy` is `AUTO`, the
+//!   records of a key are spread over shards, and no consumer reads them in order. A sink made by
+//!   [`build`](crate::SinkBuilder::build) has the stream described (`kinesis:DescribeStreamSummary`) and fails
+//!   there with [`SinkError::Request`](crate::SinkError::Request). If the stream is switched while records are
+//!   sent, answers name shards that no reshard explains; the sink has the stream described again and then
+//!   fails in the same way. Records of requests in flight at the moment of the switch, and of requests sent
+//!   before an answer reveals it, are delivered without an order.
 //! - **A late write**, which no producer can rule out: a request that was given up after its time-out may
 //!   still be on its way, and be written after later records. Its records then come once more, out of order.
 //!   A longer [time-out](crate::SinkBuilder::with_request_timeout) makes that rarer.

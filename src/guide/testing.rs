@@ -148,6 +148,7 @@
 //! | a quota is enforced with windows, by several front ends, or late | `with_limiter` |
 //! | an on-demand stream scales | `set_shard_quota` |
 //! | records are placed by the service (`AUTO`) | `with_distribution` |
+//! | a stream is switched to `AUTO` while records are sent, or back | `set_distribution` |
 //!
 //! # Two ways in
 //!

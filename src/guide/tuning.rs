@@ -139,8 +139,8 @@
 //! | `with_linger` | self-clocked, 100 ms; with aggregation `Fill`, 100 ms | fewer requests, fuller aggregates, or less waiting |
 //! | `with_ordering` | none | consumers rely on the [order](super::ordering) of a key's records |
 //! | `with_aggregation` and its settings | `Off` | small records, see [aggregation](super::aggregation#what-to-set) |
-//! | `with_list_shards` | ListShards, with `PerShard` | a stack of your own, no permission to ask, or to know the shards at once |
-//! | `with_describe_stream`, `without_describe_stream` | DescribeStreamSummary, with aggregation | a stack of your own, or no permission to ask |
+//! | `with_list_shards` | ListShards, with aggregation | custom stacks, no permission to ask, or to know the shards at once |
+//! | `with_describe_stream`, `without_describe_stream` | DescribeStreamSummary, with aggregation or ordering | custom stacks, or no permission to ask |
 //! | `with_buffer_records` | 10,000; with aggregation 100,000 | longer bursts, or less memory |
 //! | `with_buffer_bytes` | 32 MiB | at least requests in flight × their bytes |
 //! | `with_backoff` | 100 ms, at most 3 s | other recovery times |

@@ -13,7 +13,8 @@ use crate::record::Key;
 /// the shard that it lies in. Both ways of packing keep to that, through resharding too. On streams that
 /// [distribute their records themselves](crate::Distribution::ByService) nothing could: there a sink
 /// that aggregates is refused, if it may have the stream
-/// [described](crate::SinkBuilder::with_describe_stream). Records of
+/// [described](crate::SinkBuilder::with_describe_stream), also when a stream is switched while records are
+/// sent. Records of
 /// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
 ///
 /// A payload that begins like an aggregate (with the bytes `F3 89 9A C2`) is never sent as it is, because some
@@ -35,7 +36,8 @@ pub enum Aggregation {
     Off,
     /// Records with the same partition key and explicit hash key travel together, and records without
     /// a key do, under a random key drawn for each aggregate. An aggregate is in one shard by
-    /// construction, so nothing need be known of the stream's shards. Right for few keys, or none.
+    /// construction, so nothing need be known of the stream's shards; a list of them shows whether the
+    /// stream still heeds keys. Right for few keys, or none.
     PerKey,
     /// All records that hash into the same shard travel together, whatever their keys. Right for many
     /// keys. It needs to know the stream's shards: `build` asks the service (ListShards), other stacks

@@ -220,7 +220,8 @@ impl Pipeline {
             self.waiting_groups().map(|oldest| oldest.accepted_at + deadline).min()
         });
         let description = self.backoff.until(now).filter(|_| self.awaited.description);
-        let others = [description, self.shards.wakeup(now), self.report_wakeup(now)];
+        let lookups = [description, self.routing.wakeup(now), self.shards.wakeup(now)];
+        let others = lookups.into_iter().chain([self.report_wakeup(now)]);
         let wakeups = [self.send_wakeup(now), deadline].into_iter().chain(others);
         wakeups.flatten().filter(|at| *at > now).min()
     }

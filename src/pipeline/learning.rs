@@ -84,8 +84,8 @@ impl Pipeline {
         }
     }
 
-    /// Draws the conclusions from what was noted of an answer, of so many entries that arrived.
-    pub(super) fn conclude_lessons(&mut self, arrived: usize, now: Instant) {
+    /// Applies the lessons of the answer to `request`, in which `arrived` entries were delivered.
+    pub(super) fn conclude_lessons(&mut self, request: u64, arrived: usize, now: Instant) {
         let lessons = std::mem::take(&mut self.learning.lessons);
         let astray = std::mem::take(&mut self.learning.astray);
         if self.learning.paused_until.is_some_and(|until| now < until) {
@@ -93,7 +93,7 @@ impl Pipeline {
         }
         self.learning.paused_until = None;
         let learn = |(place, shard_id): (u64, SmolStr)| {
-            self.lanes.learn(place, &shard_id, self.next_request, now)
+            self.lanes.learn(place, &shard_id, request, self.next_request, now)
         };
         let most = lessons.into_iter().map(learn).max().unwrap_or(Lesson::Detail);
         if most == Lesson::Contradiction {

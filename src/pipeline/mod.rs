@@ -31,6 +31,7 @@ mod outcome;
 mod packer;
 mod pending;
 mod placing;
+mod routing;
 #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "nobody measures"))]
 mod samples;
 mod settings;
@@ -71,11 +72,13 @@ use self::outage::Outages;
 use self::packer::Packer;
 use self::pending::Pending;
 use self::placing::Unverified;
+use self::routing::Routing;
 use self::samples::Samples;
 use self::shards::Shards;
 use self::unit::Unit;
 use crate::error::{NotAccepted, NotAcceptedReason};
 use crate::record::{AttemptError, DeadLetter, Reason, Record, Untold};
+use crate::service::ErrorClass;
 use crate::shard::HashMemo;
 use crate::stream::{Distribution, StreamDescription, StreamId};
 use crate::summary::{RequestSummary, Totals};
@@ -100,6 +103,7 @@ pub(crate) struct Pipeline {
     suspects: VecDeque<Vec<Unit>>,
     flights: BTreeMap<RequestId, Flight>,
     shards: Shards,
+    routing: Routing,
     /// Aggregates that were delivered to a shard that is not known.
     unverified: Vec<Unverified>,
     awaited: Awaited,
@@ -179,6 +183,7 @@ impl Pipeline {
             hashes: HashMemo::default(),
             rebuilds: false,
             shards: Shards::new(&settings),
+            routing: Routing::new(&settings),
             unverified: Vec::new(),
             awaited: Awaited::default(),
             suspects: VecDeque::new(),
@@ -281,6 +286,11 @@ impl Pipeline {
             return self.send(Unit::Single(pending));
         };
         let earlier = if ordered { self.packer.take_other(&group) } else { None };
+        if shard.is_none() && self.shards.goes_alone(&pending) {
+            let open = self.packer.take(&group);
+            let alone = Some(Unit::Single(pending));
+            return [earlier, open, alone].into_iter().flatten().for_each(|unit| self.send(unit));
+        }
         let sealed = self.packer.add(pending, group, shard, &self.settings.packing);
         earlier.into_iter().chain(sealed.into_iter().flatten()).for_each(|unit| self.send(unit));
     }
@@ -321,6 +331,7 @@ impl Pipeline {
     /// Sends nothing until the stream was [described](Self::described), its shards [listed](Self::listed).
     pub(crate) fn hold(&mut self, awaited: Awaited) {
         self.awaited = awaited;
+        self.routing.set_describable(awaited.description);
     }
 
     pub(crate) fn is_on_hold(&self) -> bool {
@@ -329,13 +340,62 @@ impl Pipeline {
 
     /// Whether the stream may be asked for its description now.
     pub(crate) fn may_describe(&self, now: Instant) -> bool {
-        self.awaited.description
+        let is_awaited = self.awaited.description
             && !self.backoff.is_waiting(now)
-            && !matches!(self.fatal, Fatal::Unreported(..))
+            && !matches!(self.fatal, Fatal::Unreported(..));
+        is_awaited || self.routing.is_description_due(now)
+    }
+
+    /// Whether partition keys decide about what consumers find: records are aggregated, or in order.
+    pub(crate) fn relies_on_keys(&self) -> bool {
+        self.routing.is_relied_on()
+    }
+
+    /// Whether answers contradict the description of the stream, so that it is to be described past any
+    /// cache.
+    pub(crate) fn is_routing_doubted(&self) -> bool {
+        self.routing.is_doubted()
+    }
+
+    /// Whether the latest description says that the service distributes the records itself.
+    pub(crate) fn is_distributed_by_service(&self) -> bool {
+        self.routing.is_by_service()
+    }
+
+    /// Refuses a stream that distributes records itself. Nothing is sent before a description says otherwise,
+    /// and what was written and may be lost to consumers waits to be sent again.
+    pub(crate) fn refuse_distribution(&mut self, error: BoxError, now: Instant) {
+        self.routing.distributed();
+        self.awaited.description = true;
+        self.verify(None, now);
+        self.refuse_as(ErrorClass::Fatal, error, now);
+    }
+
+    /// Notes that the stream could not be described again, though answers contradict its description. Without
+    /// a point in another call the list of shards decides what was delivered.
+    pub(crate) fn not_described_again(&mut self, may_pass: bool, now: Instant) {
+        let retries = self.routing.may_retry(now, &mut self.rng);
+        if !(may_pass && retries) {
+            self.dispel_doubt(now);
+        }
+    }
+
+    fn dispel_doubt(&mut self, now: Instant) {
+        self.routing.dispel(now, &mut self.rng);
+        self.lanes.forget_retired();
+        self.verify(None, now);
+        self.rebuild();
     }
 
     /// Takes the stream's description, or goes on without.
     pub(crate) fn described(&mut self, description: Option<StreamDescription>, now: Instant) {
+        let was_doubted = self.routing.is_doubted();
+        if let Some(description) = &description {
+            self.routing.described(description);
+        }
+        if was_doubted {
+            return self.dispel_doubt(now);
+        }
         self.awaited.description = false;
         self.answered();
         let Some(description) = description else { return };

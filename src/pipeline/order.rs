@@ -50,6 +50,10 @@ pub enum Ordering {
     /// written when later records are. Its records then come once more, out of order. A longer time-out
     /// makes that rarer.
     ///
+    /// On streams that [distribute their records themselves](crate::Distribution::ByService) no key has an
+    /// order. There the sink is refused, if it may have the stream
+    /// [described](crate::SinkBuilder::with_describe_stream).
+    ///
     /// Records with the same partition key and different explicit hash keys can lie in different shards;
     /// with `PerShard` their order is kept within each shard. Where such records alternate, aggregates are
     /// small: of one key only records with the same hash key share one.

@@ -8,13 +8,12 @@ use tower::BoxError;
 
 use super::lanes::Fate;
 use super::pending::Pending;
-use super::shards::Verdict;
 use super::unit::Unit;
 use super::{Fatal, Flight, Pipeline, RequestId};
 use crate::record::{AttemptError, Reason};
 use crate::service::{
-    EntryClass, EntryError, ErrorClass, ErrorCount, NO_STREAM, Placement, PutRecordsError,
-    PutRecordsResponse, UNKNOWN, attempt_error,
+    EntryClass, EntryError, ErrorClass, ErrorCount, NO_STREAM, PutRecordsError, PutRecordsResponse,
+    UNKNOWN, attempt_error,
 };
 use crate::summary::RequestSummary;
 
@@ -80,6 +79,7 @@ impl Pipeline {
         let (entries, arrived) = (flight.units.len(), response.delivered());
         let errors = if arrived == entries { Vec::new() } else { response.errors() };
         let delivered_before = self.totals.delivered;
+        self.check_routing(id.0, &flight.units, response.results(), now);
         let mut returned = Vec::new();
         let mut regroups = false;
         for (mut unit, result) in flight.units.into_iter().zip(response.into_results()) {
@@ -89,10 +89,12 @@ impl Pipeline {
             }
             let strand = self.strand_of(unit.oldest());
             let (again, changed) = match result {
-                Ok(placement) => self.settle_written(unit, placement, now),
-                Err(error) => (self.fail_entry(unit, error, now), false),
+                Ok(placement) => self.settle_written(id.0, unit, placement, now),
+                Err(error) => (Some(self.fail_entry(unit, error, now)), false),
             };
             regroups |= changed;
+            // A held entry is still under way.
+            let Some(again) = again else { continue };
             // Most entries are delivered, and most have no order to keep.
             if strand.is_some() || !again.is_empty() {
                 returned.extend(self.in_order(strand, again));
@@ -118,29 +120,9 @@ impl Pipeline {
             self.lanes.conclude(id.0, self.next_request, now, &mut self.rng, samples);
         }
         self.requeue(returned);
-        self.conclude_lessons(arrived, now);
+        self.conclude_lessons(id.0, arrived, now);
         if regroups {
             self.regroup();
-        }
-    }
-
-    /// Takes an entry that the service has written. Says what of it has to be sent again all the same, and
-    /// whether what waits is to be packed anew.
-    #[inline]
-    fn settle_written(
-        &mut self,
-        mut unit: Unit,
-        placement: Placement,
-        now: Instant,
-    ) -> (Vec<Unit>, bool) {
-        self.learn_from(&unit, &placement);
-        match self.shards.judge(&unit, placement.shard_id()) {
-            Verdict::Placed => {
-                self.shards.confirmed(&unit, now);
-                self.deliver(&mut unit, placement, now);
-                (Vec::new(), false)
-            }
-            verdict => self.went_astray(unit, placement, verdict, now),
         }
     }
 

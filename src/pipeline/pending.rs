@@ -18,7 +18,7 @@ pub(crate) fn upper_half(hash_key: HashKey) -> u64 {
 
 /// A record whose aggregates came to lie in the wrong shard so often goes with its own key only: what
 /// the list of shards says is not what the service does.
-const MOST_MISPLACED: u8 = 2;
+pub(crate) const MOST_MISPLACED: u8 = 2;
 
 /// An accepted record that is not settled.
 #[derive(Debug)]

@@ -8,36 +8,132 @@ use super::pending::Pending;
 use super::shards::{Listed, Shards, Verdict};
 use super::unit::Unit;
 use crate::record::AttemptError;
-use crate::service::Placement;
+use crate::service::{EntryError, Placement};
 use crate::shard::ShardMap;
 
-/// An aggregate that was delivered to a shard that is not known. The next listing tells whether all its
-/// members belong there.
+/// A written aggregate that consumers may discard. The next list of shards or the next description of the
+/// stream decides whether it counts as delivered.
 #[derive(Debug)]
 pub(crate) struct Unverified {
     pub(crate) unit: Unit,
     placement: Placement,
+    /// Its shard was closed before its request was cut.
+    is_contradictory: bool,
 }
 
 impl Pipeline {
-    /// Takes an entry that the service has confirmed, for a shard that may not be its own. Says what of it
-    /// has to be sent again, and whether what waits is to be packed anew.
-    pub(super) fn went_astray(
+    /// Looks through the answer to `request` for places that partition keys rule out. Then the stream is
+    /// described again, since it may have been switched to a distribution by the service.
+    pub(super) fn check_routing(
         &mut self,
-        unit: Unit,
+        request: u64,
+        units: &[Unit],
+        results: &[Result<Placement, EntryError>],
+        now: Instant,
+    ) {
+        if !self.routing.is_relied_on() {
+            return;
+        }
+        // Without a list of shards a reshard looks like a switch.
+        let suspects_switch = !self.shards.is_listed() && self.routing.may_be_switched(now);
+        let is_wrong = |(unit, result): (&Unit, &Result<Placement, EntryError>)| {
+            let Ok(placement) = result else { return false };
+            let shard_id = placement.shard_id();
+            self.is_contradictory(request, unit, shard_id)
+                || (suspects_switch
+                    && matches!(unit, Unit::Aggregate(_))
+                    && self.lanes.tell_apart()
+                    && self.lanes.is_elsewhere(unit.oldest(), shard_id))
+        };
+        if units.iter().zip(results).any(is_wrong) {
+            self.routing.doubt(now);
+        }
+    }
+
+    /// Whether no reshard explains that an entry of `request` was written to this shard.
+    fn is_contradictory(&self, request: u64, unit: &Unit, shard_id: &str) -> bool {
+        self.routing.is_relied_on()
+            && unit.oldest().has_place()
+            && (self.lanes.is_retired(shard_id, request) || self.shards.rule_out(unit, shard_id))
+    }
+
+    /// Settles an entry that the service has written. Returns the parts to send again, `None` if it is held
+    /// until more is known, and whether the backlog has to be repacked.
+    #[inline]
+    pub(super) fn settle_written(
+        &mut self,
+        request: u64,
+        mut unit: Unit,
+        placement: Placement,
+        now: Instant,
+    ) -> (Option<Vec<Unit>>, bool) {
+        self.learn_from(&unit, &placement);
+        if matches!(unit, Unit::Single(_)) {
+            self.deliver(&mut unit, placement, now);
+            return (Some(Vec::new()), false);
+        }
+        match self.shards.judge(&unit, placement.shard_id()) {
+            Verdict::Placed => {
+                self.shards.confirmed(&unit, now);
+                self.deliver(&mut unit, placement, now);
+                (Some(Vec::new()), false)
+            }
+            verdict => self.went_astray(request, unit, placement, verdict, now),
+        }
+    }
+
+    /// Settles an aggregate that was written to a shard which may not hold all its members. Returns the
+    /// parts to send again, `None` if it is held, and whether the backlog has to be repacked.
+    fn went_astray(
+        &mut self,
+        request: u64,
+        mut unit: Unit,
         placement: Placement,
         verdict: Verdict,
         now: Instant,
-    ) -> (Vec<Unit>, bool) {
+    ) -> (Option<Vec<Unit>>, bool) {
+        let is_contradictory = self.is_contradictory(request, &unit, placement.shard_id());
         let changed = self.shards.contradicted(&unit, verdict, now, &mut self.rng);
-        if verdict == Verdict::Misplaced || self.shards.cannot_list() {
-            return (self.misplaced(unit, &placement, now), changed);
+        match self.conclude(&unit, verdict, is_contradictory) {
+            Verdict::Placed => {
+                self.deliver(&mut unit, placement, now);
+                (Some(Vec::new()), changed)
+            }
+            Verdict::Misplaced => (Some(self.misplaced(unit, &placement, now)), changed),
+            Verdict::Unknown => {
+                // If it has to be sent again, nothing later of its keys may have gone.
+                self.rebuilds |= self.is_ordered() && unit.predicted().is_some();
+                // For one of them the whole answer would stay in memory, uncounted.
+                let placement = placement.without_answer();
+                self.unverified.push(Unverified { unit, placement, is_contradictory });
+                (None, changed)
+            }
         }
-        // For one of them the whole answer would stay in memory, uncounted, until the shards are listed.
-        self.unverified.push(Unverified { unit, placement: placement.without_answer() });
-        // If it has to be sent again, nothing later of its keys may have gone.
-        self.rebuilds |= self.is_ordered();
-        (Vec::new(), changed)
+    }
+
+    /// Whether an entry in a shard that the latest list lacks may have been written while the service ignored
+    /// keys.
+    fn is_unlisted_in_doubt(&self) -> bool {
+        self.shards.has_latest_list() && self.routing.is_switchable()
+    }
+
+    /// Decides about an aggregate by the list's verdict and the state of the routing. `Unknown` while a list of
+    /// shards or a description is awaited.
+    fn conclude(&self, unit: &Unit, verdict: Verdict, is_contradictory: bool) -> Verdict {
+        let by_key = unit.predicted().is_none();
+        match verdict {
+            Verdict::Placed => Verdict::Placed,
+            _ if self.routing.is_doubted() => Verdict::Unknown,
+            Verdict::Misplaced => Verdict::Misplaced,
+            Verdict::Unknown if self.routing.is_by_service() => Verdict::Misplaced,
+            Verdict::Unknown if self.shards.awaits_list() => Verdict::Unknown,
+            // Under key routing a key's records share a shard, whichever it is. A shard that came and went
+            // between two listings does not show which routing was in effect.
+            Verdict::Unknown if by_key && !is_contradictory && !self.is_unlisted_in_doubt() => {
+                Verdict::Placed
+            }
+            Verdict::Unknown => Verdict::Misplaced,
+        }
     }
 
     /// Takes back what lies in a shard that is not the shard of all its records. It is in the stream,
@@ -56,7 +152,15 @@ impl Pipeline {
             member.may_be_written = true;
             member.note_error(error.clone(), now);
         }
-        self.keep_in_one_order(&mut unit, now);
+        if unit.predicted().is_some() {
+            self.keep_in_one_order(&mut unit, now);
+        } else if unit.members().iter().any(|member| self.shards.goes_alone(member)) {
+            // Consumers read a plain record in any shard.
+            let members = unit.into_members().into_iter().map(Unit::Single);
+            let members = members.map(|one| one.closed(&self.settings.packing));
+            let alone: Vec<_> = members.collect();
+            return alone.into_iter().flat_map(|one| self.give_up_or_retry(one, &error)).collect();
+        }
         self.give_up_or_retry(unit, &error)
     }
 
@@ -111,7 +215,11 @@ impl Pipeline {
             self.learning.note_listed(self.lanes.shards());
         }
         let listed = self.shards.listed(map, now, &mut self.rng);
-        self.verify(&listed, now);
+        let stale = match &listed {
+            Listed::Stale(map) => Some(map),
+            _ => None,
+        };
+        self.verify(stale, now);
         if matches!(listed, Listed::Changed) {
             self.regroup();
         }
@@ -121,30 +229,29 @@ impl Pipeline {
     /// Gives up waiting for a list where none is believed.
     pub(super) fn verify_without_list(&mut self, now: Instant) {
         if self.shards.is_mistrusted() && !self.unverified.is_empty() {
-            self.verify(&Listed::Unchanged, now);
+            self.verify(None, now);
         }
     }
 
-    /// Says of what was delivered to shards that were not known whether it is where it belongs.
-    fn verify(&mut self, listed: &Listed, now: Instant) {
+    /// Decides about the unverified aggregates by the latest list of shards, or by `stale`, a list that was
+    /// outdated when it arrived.
+    pub(super) fn verify(&mut self, stale: Option<&ShardMap>, now: Instant) {
         let mut returned = Vec::new();
-        for Unverified { mut unit, placement } in std::mem::take(&mut self.unverified) {
-            let verdict = match listed {
-                Listed::Stale(map) => Shards::judge_by(Some(map), &unit, placement.shard_id()),
-                _ => self.shards.judge(&unit, placement.shard_id()),
+        for mut one in std::mem::take(&mut self.unverified) {
+            let shard_id = one.placement.shard_id();
+            let verdict = match stale {
+                Some(map) => Shards::judge_by(Some(map), &one.unit, shard_id),
+                None => self.shards.judge(&one.unit, shard_id),
             };
-            let strand = self.strand_of(unit.oldest());
-            match (verdict, listed) {
-                (Verdict::Placed, _) => {
-                    self.deliver(&mut unit, placement, now);
+            let strand = self.strand_of(one.unit.oldest());
+            match self.conclude(&one.unit, verdict, one.is_contradictory) {
+                Verdict::Placed => {
+                    self.deliver(&mut one.unit, one.placement, now);
                     self.in_order(strand, Vec::new());
                 }
-                (Verdict::Unknown, Listed::Stale(_)) if !self.shards.is_mistrusted() => {
-                    self.unverified.push(Unverified { unit, placement });
-                }
-                // The newest list does not have it, so nobody can say what it holds.
-                (Verdict::Misplaced | Verdict::Unknown, _) => {
-                    let again = self.misplaced(unit, &placement, now);
+                Verdict::Unknown => self.unverified.push(one),
+                Verdict::Misplaced => {
+                    let again = self.misplaced(one.unit, &one.placement, now);
                     returned.extend(self.in_order(strand, again));
                 }
             }

@@ -5,8 +5,9 @@ use fastrand::Rng;
 
 use super::aggregation::Aggregation;
 use super::backoff::Backoff;
+use super::order::Ordering;
 use super::packer::Group;
-use super::pending::Pending;
+use super::pending::{MOST_MISPLACED, Pending};
 use super::settings::Settings;
 use super::unit::Unit;
 use crate::record::PartitionKey;
@@ -24,7 +25,12 @@ const TRUSTED_AFTER: Duration = Duration::from_secs(60);
 pub(crate) struct Shards {
     /// For predictions; none unless an aggregation needs them.
     map: Option<ShardMap>,
+    /// The latest list, against which the shards that answers name are checked. Shards keep their ranges, so
+    /// it holds when predictions by it do not.
+    listed: Option<ShardMap>,
     predicts: bool,
+    /// Whether the shards that answers name are checked.
+    checks: bool,
     /// Whether they are listed for the pace.
     lists: bool,
     listing: Listing,
@@ -76,12 +82,15 @@ impl Shards {
     pub(crate) fn new(settings: &Settings) -> Self {
         let predicts = settings.packing.aggregation == Aggregation::PerShard;
         let lists = settings.lists_shards;
+        let relies = settings.packing.is_on() || settings.ordering == Ordering::PerKey;
         let listing = if predicts || lists { Listing::Wanted } else { Listing::NotNeeded };
         let failures = Backoff::new(settings.backoff_base, LISTING_CEILING);
         let doubts = Backoff::new(settings.backoff_base, settings.backoff_ceiling);
         Self {
             map: None,
+            listed: None,
             predicts,
+            checks: predicts || (lists && relies),
             lists,
             listing,
             failures,
@@ -95,6 +104,12 @@ impl Shards {
     /// Whether it takes a record's place to find its group.
     pub(crate) fn tell_apart(&self) -> bool {
         self.map.is_some()
+    }
+
+    /// Whether a record is sent without aggregation, because aggregates of its key were misplaced, too.
+    pub(crate) fn goes_alone(&self, pending: &Pending) -> bool {
+        let by_shard = if self.predicts { MOST_MISPLACED } else { 0 };
+        pending.misplaced >= by_shard + MOST_MISPLACED
     }
 
     /// The records with which this one may share an aggregate, and their shard if they need one. None if
@@ -136,20 +151,47 @@ impl Shards {
 
     /// Says whether an entry that was delivered to `shard_id` is where it belongs.
     pub(crate) fn judge(&self, unit: &Unit, shard_id: &str) -> Verdict {
-        Self::judge_by(self.map.as_ref(), unit, shard_id)
+        let map = if unit.predicted().is_some() { &self.map } else { &self.listed };
+        Self::judge_by(map.as_ref(), unit, shard_id)
     }
 
     /// The same by another map.
     pub(crate) fn judge_by(map: Option<&ShardMap>, unit: &Unit, shard_id: &str) -> Verdict {
-        let Some((aggregate, predicted)) = unit.predicted() else { return Verdict::Placed };
-        let known = map.and_then(|map| map.by_id(shard_id));
-        match known {
-            // First what was listed last: a stream that was made anew has old ids for other ranges.
-            Some(shard) if aggregate.lies_in(shard) => Verdict::Placed,
-            Some(_) => Verdict::Misplaced,
-            None if predicted.id() == shard_id => Verdict::Placed,
-            None => Verdict::Unknown,
+        let Unit::Aggregate(aggregate) = unit else { return Verdict::Placed };
+        let predicted = unit.predicted().map(|(_, shard)| shard);
+        // The latest list comes first: a stream that was recreated uses its old ids for other ranges.
+        match (map.and_then(|map| map.by_id(shard_id)), predicted) {
+            (Some(shard), Some(_)) if aggregate.lies_in(shard) => Verdict::Placed,
+            (Some(shard), None) if shard.range().contains(unit.oldest().hash_key()) => {
+                Verdict::Placed
+            }
+            (Some(_), _) => Verdict::Misplaced,
+            (None, Some(predicted)) if predicted.id() == shard_id => Verdict::Placed,
+            (None, _) => Verdict::Unknown,
         }
+    }
+
+    /// Whether the entry's partition key rules this shard out: it is listed with another range, and no
+    /// reshard changes the range of a shard.
+    pub(crate) fn rule_out(&self, unit: &Unit, shard_id: &str) -> bool {
+        let oldest = unit.oldest();
+        let listed = self.listed.as_ref().and_then(|map| map.by_id(shard_id));
+        oldest.has_place() && listed.is_some_and(|shard| !shard.range().contains(oldest.hash_key()))
+    }
+
+    /// Whether answers can be checked against a list, now or once it arrives.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed.is_some() || self.awaits_list()
+    }
+
+    /// Whether the latest listing has come, and no other one is wanted.
+    pub(crate) fn has_latest_list(&self) -> bool {
+        self.listed.is_some() && self.listing == Listing::NotNeeded && !self.cannot_list()
+    }
+
+    /// Whether a listing is expected that may hold an unknown shard.
+    pub(crate) fn awaits_list(&self) -> bool {
+        self.checks && self.listing != Listing::NotNeeded && !self.cannot_list()
     }
 
     /// Whether nobody can say at present what an unknown shard holds.
@@ -180,7 +222,13 @@ impl Shards {
         now: Instant,
         rng: &mut Rng,
     ) -> bool {
-        let Some((_, predicted)) = unit.predicted() else { return false };
+        let Some((_, predicted)) = unit.predicted() else {
+            // A known shard in the wrong place means that the stream was recreated, or ignores keys.
+            if self.checks && verdict != Verdict::Placed {
+                self.list_again(now, rng);
+            }
+            return false;
+        };
         let forgotten = self.map.as_mut().is_some_and(|map| map.forget(predicted));
         if forgotten || verdict == Verdict::Unknown {
             self.list_again(now, rng);
@@ -190,6 +238,7 @@ impl Shards {
 
     /// Forgets all shards, since the stream is not the one that was listed. False if none were known.
     pub(crate) fn forget_all(&mut self, now: Instant, rng: &mut Rng) -> bool {
+        self.listed = None;
         let known = self.map.take().is_some();
         if known || self.lists || self.listing != Listing::NotNeeded {
             self.list_again(now, rng);
@@ -268,11 +317,12 @@ impl Shards {
             }
             Some(map) => {
                 self.failures.reset();
+                self.mistrusted = false;
+                self.listed = Some(map).filter(|_| self.checks);
                 if !self.predicts {
                     return Listed::Unchanged;
                 }
-                self.map = Some(map);
-                self.mistrusted = false;
+                self.map = self.listed.clone();
                 Listed::Changed
             }
             None => {

@@ -12,6 +12,7 @@ mod placing;
 mod receipts;
 mod refusals;
 mod requeueing;
+mod routing;
 mod sizes;
 mod splitting;
 mod steps;

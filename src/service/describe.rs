@@ -3,7 +3,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamDescriptionSummary};
+use aws_sdk_kinesis::types::{
+    RecordDistributionStrategy, StreamDescriptionSummary, StreamMode as SdkStreamMode,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
@@ -12,13 +14,14 @@ use tower::BoxError;
 use super::call::{Attempt, check_region, derive, without_stalled_stream_protection};
 use super::{LookupError, PutRecordsError, PutRecordsErrorKind};
 use crate::limits::DEFAULT_RECORD_BYTES;
-use crate::stream::{DescribeStream, Distribution, StreamDescription, StreamId};
+use crate::stream::{DescribeStream, Distribution, StreamDescription, StreamId, StreamMode};
 
 /// Describes streams with the service's DescribeStreamSummary, and asks about each only once.
 ///
 /// An account has 20 such requests a second for all its producers together. So clones share what one
 /// of them has learned, and while one asks about a stream the others wait for its answer. An answer is
-/// kept as long as a clone lives: after the stream was set up anew, make a new describer. Not kept are
+/// kept as long as a clone lives, or until one is asked for
+/// [past the cache](DescribeStream::describe_stream_anew), as a sink does when answers contradict it. Not kept are
 /// errors, after which those who waited for that answer ask in turn, one after the other; and that a
 /// stream is distributed [by the service](Distribution::ByService), which its owner may change when a
 /// sink refuses it.
@@ -75,11 +78,32 @@ impl StreamDescriber {
         Arc::clone(known.entry(stream.clone()).or_default())
     }
 
+    /// A place for a new answer, unless one is being asked for already.
+    fn new_answer(&self, stream: &StreamId) -> Answer {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = known.entry(stream.clone()).or_default();
+        if answer.initialized() {
+            *answer = Answer::default();
+        }
+        Arc::clone(answer)
+    }
+
     fn forget(&self, stream: &StreamId, answer: &Answer) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.get(stream).is_some_and(|kept| Arc::ptr_eq(kept, answer)) {
             known.remove(stream);
         }
+    }
+}
+
+impl StreamDescriber {
+    async fn ask(self, answer: Answer, stream: StreamId) -> Result<StreamDescription, BoxError> {
+        let ask = || describe(&self.client, &stream);
+        let described = answer.get_or_try_init(ask).await.copied();
+        if described.as_ref().is_ok_and(|one| one.distribution() == Distribution::ByService) {
+            self.forget(&stream, &answer);
+        }
+        described.map_err(|reason| LookupError::new("DescribeStreamSummary", stream, reason).into())
     }
 }
 
@@ -94,17 +118,15 @@ impl DescribeStream for StreamDescriber {
         &self,
         stream: &StreamId,
     ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
-        let (this, answer, stream) = (self.clone(), self.answer(stream), stream.clone());
-        async move {
-            let ask = || describe(&this.client, &stream);
-            let described = answer.get_or_try_init(ask).await.copied();
-            if described.as_ref().is_ok_and(|one| one.distribution() == Distribution::ByService) {
-                this.forget(&stream, &answer);
-            }
-            described
-                .map_err(|reason| LookupError::new("DescribeStreamSummary", stream, reason).into())
-        }
-        .boxed()
+        self.clone().ask(self.answer(stream), stream.clone()).boxed()
+    }
+
+    /// Sinks that ask at the same time share one call.
+    fn describe_stream_anew(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+        self.clone().ask(self.new_answer(stream), stream.clone()).boxed()
     }
 }
 
@@ -139,7 +161,12 @@ fn read(summary: &StreamDescriptionSummary) -> StreamDescription {
         // A strategy that nobody knows yet need not keep equal keys together.
         Some(_) => Distribution::ByService,
     };
+    let mode = summary.stream_mode_details().map(|details| details.stream_mode());
     StreamDescription::default()
+        .with_mode(match mode {
+            Some(SdkStreamMode::Provisioned) => StreamMode::Provisioned,
+            _ => StreamMode::OnDemand,
+        })
         .with_max_record_bytes(bytes.unwrap_or(DEFAULT_RECORD_BYTES))
         .with_distribution(distribution)
 }

@@ -6,7 +6,7 @@ use super::quota::Quota;
 use super::{Faults, LONGEST, Latency, Limiter, MAX_FRONT_ENDS, MAX_SHARDS, REGION, SimStream};
 use crate::build_error::{BuildError, SettingError};
 use crate::limits::MAX_RECORD_BYTES;
-use crate::stream::{Distribution, StreamDescription, StreamId};
+use crate::stream::{Distribution, StreamDescription, StreamId, StreamMode};
 
 /// Sets up a [`SimStream`].
 ///
@@ -27,6 +27,7 @@ use crate::stream::{Distribution, StreamDescription, StreamId};
 /// | [faults](Self::with_faults) | none | |
 /// | [load](Self::with_load) | 0.0 | 0.0 to 1.0 |
 /// | [distribution](Self::with_distribution) | by partition key | |
+/// | [mode](Self::with_mode) | on-demand | |
 /// | [record bytes](Self::with_max_record_bytes) | 1 MiB | 1 B to 10 MiB |
 /// | [kept bytes](Self::with_kept_bytes) | all | any |
 ///
@@ -75,13 +76,6 @@ pub(super) struct Config {
     pub(super) description: StreamDescription,
     pub(super) kept_bytes: usize,
     pub(super) keeps_written: bool,
-}
-
-impl Config {
-    /// Whether the service places the records itself.
-    pub(super) fn ignores_keys(&self) -> bool {
-        self.description.distribution() == Distribution::ByService
-    }
 }
 
 impl Default for SimBuilder {
@@ -204,8 +198,16 @@ impl SimBuilder {
 
     /// Sets what places the records; by default their partition keys. With [`Distribution::ByService`] keys
     /// are ignored and may be missing, and each record goes to a shard that is drawn.
+    /// [`set_distribution`](SimStream::set_distribution) changes it later.
     pub fn with_distribution(mut self, distribution: Distribution) -> Self {
         self.description = self.description.with_distribution(distribution);
+        self
+    }
+
+    /// Sets the stream's capacity mode, by default [`StreamMode::OnDemand`]. A provisioned stream places
+    /// records by their partition keys, whatever its distribution was set to.
+    pub fn with_mode(mut self, mode: StreamMode) -> Self {
+        self.description = self.description.with_mode(mode);
         self
     }
 

@@ -1,4 +1,4 @@
-/// Why a stream's shards cannot be changed as was asked.
+/// Why a stream cannot be changed as was asked.
 ///
 /// Needs the feature `sim`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,11 @@ pub enum SimError {
         /// The other.
         adjacent: String,
     },
+    /// Only on-demand streams have a distribution strategy.
+    #[error(
+        "the stream is provisioned: build it with StreamMode::OnDemand to set its distribution"
+    )]
+    Provisioned,
     /// No stream of the simulation has so many shards.
     #[error("{shards} shards were asked for; a stream has 1 to {most}", most = super::MAX_SHARDS)]
     ShardCount {

@@ -31,9 +31,9 @@ impl DescribeStream for SimStream {
     ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
         let stream = stream.clone();
         self.lock().stats.descriptions += 1;
-        let description = self.ask(move |config, _| {
+        let description = self.ask(move |config, state| {
             check_stream(config, &stream)?;
-            Ok(config.description)
+            Ok(state.description(config))
         });
         description.err_into().boxed()
     }

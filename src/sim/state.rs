@@ -16,6 +16,7 @@ use crate::service::{
     Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
 use crate::shard::hash_of;
+use crate::stream::{Distribution, StreamDescription, StreamMode};
 
 pub(super) const THROTTLE: &str = "ProvisionedThroughputExceededException";
 
@@ -32,6 +33,8 @@ pub(super) struct State {
     /// Of the next record.
     pub(super) sequence: u64,
     pub(super) stats: SimStats,
+    /// What places the records that arrive from now on.
+    pub(super) distribution: Distribution,
     /// Of HTTP, to tell them apart.
     answers: u64,
     pub(super) started: Instant,
@@ -65,6 +68,10 @@ impl State {
             written: Vec::new(),
             sequence: 1,
             stats: SimStats::default(),
+            distribution: match config.description.mode() {
+                StreamMode::Provisioned => Distribution::ByPartitionKey,
+                StreamMode::OnDemand => config.description.distribution(),
+            },
             answers: 0,
             started,
         }
@@ -105,6 +112,16 @@ impl State {
         config.latency.draw(&mut self.lookup_rng)
     }
 
+    /// Whether the service places the records itself.
+    pub(super) fn ignores_keys(&self) -> bool {
+        self.distribution == Distribution::ByService
+    }
+
+    /// The stream's description as it is now.
+    pub(super) fn description(&self, config: &Config) -> StreamDescription {
+        config.description.with_distribution(self.distribution)
+    }
+
     /// Answers a PutRecords request that has arrived.
     pub(super) fn put(
         &mut self,
@@ -116,7 +133,7 @@ impl State {
             Fate::Fails(failure) => Err(failure.error()),
             _ => match drawn.faults.poison_of(request) {
                 Some(error) => Err(error),
-                None => check(config, request),
+                None => check(config, self.ignores_keys(), request),
             },
         };
         if let Err(error) = valid {
@@ -154,7 +171,7 @@ impl State {
             if faults.is_poisoned(entry) || faults.draw_internal_failure(rng) {
                 continue;
             }
-            let number = self.place(config, entry, rng);
+            let number = self.place(entry, rng);
             let limiter = &mut self.ring.shards[number].limiter;
             let passes = !faults.draw_throttle(rng) && limiter.admit(front_end, entry.size(), now);
             verdicts[place] =
@@ -197,8 +214,8 @@ impl State {
     }
 
     /// The number of the shard that takes the entry.
-    fn place(&self, config: &Config, entry: &Entry, rng: &mut Rng) -> usize {
-        let key = entry.partition_key().filter(|_| !config.ignores_keys());
+    fn place(&self, entry: &Entry, rng: &mut Rng) -> usize {
+        let key = entry.partition_key().filter(|_| !self.ignores_keys());
         match (key, entry.explicit_hash_key()) {
             (Some(_), Some(hash)) => self.ring.find(hash),
             (Some(key), None) => self.ring.find(hash_of(key)),

@@ -7,7 +7,7 @@ use super::builder::Config;
 use super::state::State;
 use super::{Faults, SimBuilder, SimError, SimService, SimStats, Written};
 use crate::shard::Shard;
-use crate::stream::StreamId;
+use crate::stream::{Distribution, StreamId, StreamMode};
 
 /// A Kinesis stream in this process, on tokio's time; see the [module](super).
 ///
@@ -116,6 +116,23 @@ impl SimStream {
         let mut state = self.lock();
         let sequence = state.sequence;
         state.ring.update_count(shards, sequence, Instant::now())
+    }
+
+    /// Sets what places the records that arrive from now on, as UpdateStreamRecordDistributionStrategy does on
+    /// an on-demand stream. Requests in flight that have not been written are placed by it, too, and
+    /// descriptions reflect it at once.
+    ///
+    /// # Errors
+    ///
+    /// The stream is [provisioned](StreamMode::Provisioned): the service has a strategy for on-demand streams
+    /// only.
+    pub fn set_distribution(&self, distribution: Distribution) -> Result<(), SimError> {
+        let provisioned = self.config().description.mode() == StreamMode::Provisioned;
+        if provisioned && distribution == Distribution::ByService {
+            return Err(SimError::Provisioned);
+        }
+        self.lock().distribution = distribution;
+        Ok(())
     }
 
     /// Sets what goes wrong with the requests that are sent from now on.

@@ -6,7 +6,11 @@ use crate::service::{Entry, PutRecordsError, PutRecordsRequest};
 use crate::stream::StreamId;
 
 /// Whether this is a request that the stream can take. Messages quote no values: they can be keys.
-pub(super) fn check(config: &Config, request: &PutRecordsRequest) -> Result<(), PutRecordsError> {
+pub(super) fn check(
+    config: &Config,
+    ignores_keys: bool,
+    request: &PutRecordsRequest,
+) -> Result<(), PutRecordsError> {
     check_stream(config, request.stream())?;
     let entries = request.entries();
     if entries.is_empty() {
@@ -16,7 +20,7 @@ pub(super) fn check(config: &Config, request: &PutRecordsRequest) -> Result<(), 
         return Err(unsatisfied("records", "length less than or equal to 500"));
     }
     for (place, entry) in entries.iter().enumerate() {
-        check_entry(config, place + 1, entry)?;
+        check_entry(config, ignores_keys, place + 1, entry)?;
     }
     if request.bytes() > MAX_REQUEST_BYTES {
         return Err(invalid("Records size exceeds 10 MB limit"));
@@ -38,10 +42,15 @@ pub(super) fn check_stream(config: &Config, asked: &StreamId) -> Result<(), PutR
     Err(PutRecordsError::service(Some("ResourceNotFoundException"), Some(&message), Some(400)))
 }
 
-fn check_entry(config: &Config, number: usize, entry: &Entry) -> Result<(), PutRecordsError> {
+fn check_entry(
+    config: &Config,
+    ignores_keys: bool,
+    number: usize,
+    entry: &Entry,
+) -> Result<(), PutRecordsError> {
     let member = |name| format!("records.{number}.member.{name}");
     match entry.partition_key() {
-        None if config.ignores_keys() => {}
+        None if ignores_keys => {}
         None => return Err(unsatisfied(&member("partitionKey"), "a value: it must not be null")),
         Some(key) if key.is_empty() => {
             return Err(unsatisfied(&member("partitionKey"), "length greater than or equal to 1"));

@@ -44,8 +44,8 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [aggregate records](Self::with_aggregate_records) | 4,294,967,295 | 1 or more |
 /// | [aggregate key](Self::with_aggregate_key) | the first member's | |
 /// | [ordering](Self::with_ordering) | none | |
-/// | [list shards](Self::with_list_shards) | asks the service, if it aggregates per shard | |
-/// | [describe stream](Self::with_describe_stream) | asks the service, if it aggregates | |
+/// | [list shards](Self::with_list_shards) | asks the service, if it aggregates | |
+/// | [describe stream](Self::with_describe_stream) | asks the service, if it aggregates or keeps an order | |
 /// | [buffer records](Self::with_buffer_records) | 10,000; with aggregation 100,000 | 1 to 100,000,000 |
 /// | [buffer bytes](Self::with_buffer_bytes) | 32 MiB | 1 B to 1 TiB |
 /// | [back-off](Self::with_backoff) | 100 ms, at most 3 s | 1 ms to 60 s |
@@ -97,7 +97,7 @@ const AGGREGATING_BUFFER_RECORDS: usize = 100_000;
 /// Who describes the stream.
 pub(super) enum Describe {
     /// The service, if a client is there to ask it.
-    IfAggregating,
+    IfNeeded,
     Never,
     With(Arc<dyn DescribeStream>),
 }
@@ -109,7 +109,7 @@ impl Default for SinkBuilder {
             linger: None,
             buffer_records: None,
             list_shards: None,
-            describe_stream: Describe::IfAggregating,
+            describe_stream: Describe::IfNeeded,
             request_timeout: TimeoutLayer::DEFAULT,
             dead_letters: None,
             fatal_policy: FatalPolicy::default(),
@@ -215,9 +215,10 @@ impl SinkBuilder {
     }
 
     /// Sets who lists the stream's shards. [`Aggregation::PerShard`] needs them: a sink made by
-    /// [`build`](Self::build) asks the service, over a stack of your own this must be given. Everything
-    /// else learns from the answers where the shards lie, which costs neither calls nor permissions;
-    /// given a list as well, it knows that of the first record on.
+    /// [`build`](Self::build) asks the service, with [`build_with`](Self::build_with) this must be given.
+    /// [`Aggregation::PerKey`] asks as well, and checks the shards of its aggregates against the list; it works
+    /// without the permission. A sink that does not aggregate learns the shards from the answers, which
+    /// costs neither calls nor permissions; given a list, it knows them from the first record on.
     ///
     /// The shards are listed at first use, by `PerShard` before anything is sent, and again when a response
     /// contradicts them; one call at a time, of 10 s at most, with back-off up to a minute. The service
@@ -228,12 +229,15 @@ impl SinkBuilder {
     }
 
     /// Has the stream described at first use, before anything is sent. A sink made by
-    /// [`build`](Self::build) that aggregates does so by itself, with [`StreamDescriber`]; the service wants
+    /// [`build`](Self::build) that aggregates or keeps an [order](Self::with_ordering) does so by itself, with
+    /// [`StreamDescriber`]; the service wants
     /// the permission `kinesis:DescribeStreamSummary`. A sink takes no records before, a producer only such
     /// as every stream takes, up to 1 MiB.
     ///
     /// A stream that [distributes its records itself](crate::Distribution::ByService) is refused if the
-    /// sink aggregates, and one that does not exist is told at once, both as
+    /// sink aggregates or keeps an order. It is described again, by
+    /// [`describe_stream_anew`](DescribeStream::describe_stream_anew), when answers name shards that partition
+    /// keys rule out: a stream can be switched at any time. One that does not exist is reported at once, both as
     /// [`SinkError::Request`](crate::SinkError::Request). The stream's limit for a record becomes the
     /// sink's, unless a lower one was [set](Limits::with_record_bytes); a record that is larger than a
     /// request should be goes in one by itself. If the stream may not or cannot be described, one line at
@@ -244,8 +248,10 @@ impl SinkBuilder {
         self
     }
 
-    /// Never has the stream described, for want of the permission: a sink that aggregates then sends to a
-    /// stream that distributes its records itself, too.
+    /// Never has the stream described, for want of the permission: a sink that aggregates or keeps an order
+    /// then sends to a stream that distributes its records itself, too. There it keeps no order, and with a
+    /// [list of shards](Self::with_list_shards) it sends the records of misplaced aggregates again without
+    /// aggregation.
     pub fn without_describe_stream(mut self) -> Self {
         self.describe_stream = Describe::Never;
         self
@@ -471,12 +477,13 @@ impl SinkBuilder {
     /// Asks the service where nobody else is named.
     fn with_lookups_of(mut self, client: &Client) -> Self {
         let aggregation = self.settings.packing.aggregation;
-        if aggregation == Aggregation::PerShard && self.list_shards.is_none() {
+        let is_ordered = self.settings.ordering == Ordering::PerKey;
+        if aggregation != Aggregation::Off && self.list_shards.is_none() {
             let lister = ShardLister::new(client).without_stalled_stream_protection();
             self.list_shards = Some(Arc::new(lister));
         }
-        if aggregation != Aggregation::Off
-            && matches!(self.describe_stream, Describe::IfAggregating)
+        if (aggregation != Aggregation::Off || is_ordered)
+            && matches!(self.describe_stream, Describe::IfNeeded)
         {
             let describer = StreamDescriber::new(client).without_stalled_stream_protection();
             self.describe_stream = Describe::With(Arc::new(describer));
@@ -511,7 +518,7 @@ impl SinkBuilder {
         }
         let describe_stream = match self.describe_stream {
             Describe::With(describe_stream) => Some(describe_stream),
-            Describe::IfAggregating | Describe::Never => None,
+            Describe::IfNeeded | Describe::Never => None,
         };
         #[cfg(feature = "metrics")]
         let metrics =

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tower::BoxError;
 use tracing::{info, warn};
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Aggregation, Ordering, Pipeline, Settings};
 use crate::service::{ErrorClass, NO_STREAM};
 use crate::shard::{ListShards, Shard, ShardMap};
 use crate::stream::{DescribeStream, Distribution, StreamDescription};
@@ -30,7 +30,6 @@ type Answer<T> = Result<T, BoxError>;
 #[derive(Default)]
 pub(super) struct Lookups {
     list_shards: Option<Arc<dyn ListShards>>,
-    /// Until the stream was described, or cannot be.
     describe_stream: Option<Arc<dyn DescribeStream>>,
     listing: JoinSet<Answer<Vec<Shard>>>,
     description: JoinSet<Answer<StreamDescription>>,
@@ -40,13 +39,37 @@ pub(super) struct Lookups {
     listing_warned: bool,
 }
 
-/// Why a stream's records are not aggregated.
+/// Why a stream that distributes its records itself is refused.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the stream distributes records itself (RecordDistributionStrategy AUTO), where consumers would \
-     throw aggregates away: switch aggregation off, or the stream to USER_PARTITION_KEY"
-)]
-struct DistributedByService;
+enum DistributedByService {
+    #[error(
+        "the stream distributes records itself (RecordDistributionStrategy AUTO), where consumers would \
+         discard aggregates: switch aggregation off, or the stream to USER_PARTITION_KEY"
+    )]
+    Aggregation,
+    #[error(
+        "the stream distributes records itself (RecordDistributionStrategy AUTO), where the records of a \
+         key lie in several shards and have no order: set the ordering to Unordered, or the stream to \
+         USER_PARTITION_KEY"
+    )]
+    Ordering,
+    #[error(
+        "the stream distributes records itself (RecordDistributionStrategy AUTO), where consumers would \
+         discard aggregates and a key has no order: switch aggregation off and set the ordering to \
+         Unordered, or switch the stream to USER_PARTITION_KEY"
+    )]
+    Both,
+}
+
+impl DistributedByService {
+    fn of(settings: &Settings) -> Self {
+        match (settings.packing.is_on(), settings.ordering) {
+            (true, Ordering::PerKey) => Self::Both,
+            (true, _) => Self::Aggregation,
+            (false, _) => Self::Ordering,
+        }
+    }
+}
 
 impl Lookups {
     pub(super) fn new(
@@ -79,8 +102,21 @@ impl Lookups {
             let begins = pipeline.may_describe(now);
             if begins {
                 let (describe, stream) = (describe.clone(), pipeline.stream().clone());
+                let anew = pipeline.is_routing_doubted();
+                if anew {
+                    info!(
+                        target: TARGET,
+                        "answers of stream {} contradict the partition keys; describing it again",
+                        stream.name()
+                    );
+                }
                 // In the task, so that code of the user's panics there.
-                let call = async move { describe.describe_stream(&stream).await };
+                let call = async move {
+                    match anew {
+                        true => describe.describe_stream_anew(&stream).await,
+                        false => describe.describe_stream(&stream).await,
+                    }
+                };
                 self.description.spawn_on(bounded(call), &Handle::current());
             }
             return begins;
@@ -95,11 +131,11 @@ impl Lookups {
 
     fn described(&mut self, description: StreamDescription, pipeline: &mut Pipeline, now: Instant) {
         let by_service = description.distribution() == Distribution::ByService;
-        if by_service && pipeline.settings().packing.is_on() {
-            pipeline.refuse_as(ErrorClass::Fatal, DistributedByService.into(), now);
-            return;
+        self.unanswered = 0;
+        if by_service && pipeline.relies_on_keys() {
+            let error = DistributedByService::of(pipeline.settings());
+            return pipeline.refuse_distribution(error.into(), now);
         }
-        self.describe_stream = None;
         pipeline.described(Some(description), now);
     }
 
@@ -108,6 +144,9 @@ impl Lookups {
         let (class, noted) = pipeline.judge(&error);
         let missing = noted.code() == NO_STREAM;
         let may_pass = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
+        if pipeline.is_routing_doubted() {
+            return pipeline.not_described_again(may_pass, now);
+        }
         if missing {
             self.unanswered = 0;
             return pipeline.refuse_as(ErrorClass::Fatal, error, now);
@@ -117,7 +156,9 @@ impl Lookups {
             return pipeline.refuse_as(class, error, now);
         }
         self.unanswered += 1;
-        if may_pass && self.unanswered < DESCRIPTIONS {
+        // A stream that was described as one to be refused stays refused.
+        let is_refused = pipeline.is_distributed_by_service();
+        if is_refused || (may_pass && self.unanswered < DESCRIPTIONS) {
             return pipeline.refuse_as(class, error, now);
         }
         info!(
@@ -127,7 +168,7 @@ impl Lookups {
             "stream {} cannot be described; going on with the limits that are set",
             pipeline.stream().name()
         );
-        self.describe_stream = None;
+        self.unanswered = 0;
         pipeline.described(None, now);
     }
 
@@ -165,15 +206,25 @@ impl Lookups {
 
     fn warn_of_listing(&mut self, error: &BoxError, pipeline: &Pipeline) {
         let (_, noted) = pipeline.judge(error);
-        if !std::mem::replace(&mut self.listing_warned, true) {
-            warn!(
+        if std::mem::replace(&mut self.listing_warned, true) {
+            return;
+        }
+        let (stream, settings) = (pipeline.stream().name(), pipeline.settings());
+        if settings.packing.aggregation == Aggregation::PerKey {
+            info!(
                 target: TARGET,
                 error = noted.message(),
                 "error.type" = noted.code(),
-                "the shards of stream {} cannot be listed; aggregating by key until they can",
-                pipeline.stream().name()
+                "the shards of stream {stream} cannot be listed; aggregates are not checked against them"
             );
+            return;
         }
+        warn!(
+            target: TARGET,
+            error = noted.message(),
+            "error.type" = noted.code(),
+            "the shards of stream {stream} cannot be listed; aggregating by key until they can"
+        );
     }
 }
 

@@ -20,11 +20,16 @@ use crate::limits::DEFAULT_RECORD_BYTES;
 pub struct StreamDescription {
     max_record_bytes: usize,
     distribution: Distribution,
+    mode: StreamMode,
 }
 
 impl Default for StreamDescription {
     fn default() -> Self {
-        Self { max_record_bytes: DEFAULT_RECORD_BYTES, distribution: Distribution::ByPartitionKey }
+        Self {
+            max_record_bytes: DEFAULT_RECORD_BYTES,
+            distribution: Distribution::ByPartitionKey,
+            mode: StreamMode::OnDemand,
+        }
     }
 }
 
@@ -44,6 +49,13 @@ impl StreamDescription {
         self
     }
 
+    /// Sets the capacity mode; by default [`StreamMode::OnDemand`], which rules nothing out.
+    #[must_use]
+    pub fn with_mode(mut self, mode: StreamMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
     /// Most bytes of one record, data and partition key together: the stream's `MaxRecordSizeInKiB`.
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
@@ -54,6 +66,12 @@ impl StreamDescription {
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         self.distribution
+    }
+
+    /// The capacity mode.
+    #[must_use]
+    pub fn mode(&self) -> StreamMode {
+        self.mode
     }
 }
 
@@ -68,6 +86,17 @@ pub enum Distribution {
     /// The service, which ignores both keys: `AUTO`, and every strategy that this crate does not know,
     /// since nothing says that such a one keeps equal keys together.
     ByService,
+}
+
+/// How the capacity of a stream is managed: its `StreamMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamMode {
+    /// The number of shards is set by the owner. Such a stream has no distribution strategy, so it always
+    /// places records by their partition keys.
+    Provisioned,
+    /// The service adds shards under load. Such a stream can be switched to
+    /// [`ByService`](Distribution::ByService) at any time.
+    OnDemand,
 }
 
 /// Describes streams. [`StreamDescriber`](crate::service::StreamDescriber) asks the service; implement
@@ -101,6 +130,24 @@ pub trait DescribeStream: Send + Sync {
         &self,
         stream: &StreamId,
     ) -> BoxFuture<'static, Result<StreamDescription, BoxError>>;
+
+    /// Describes `stream` as it is now, past any cache. A sink calls this when answers contradict what the
+    /// stream was described as. By default it is [`describe_stream`](Self::describe_stream); an
+    /// implementation that caches must override it.
+    ///
+    /// # Errors
+    ///
+    /// As [`describe_stream`](Self::describe_stream).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`describe_stream`](Self::describe_stream).
+    fn describe_stream_anew(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+        self.describe_stream(stream)
+    }
 }
 
 impl<F, Fut> DescribeStream for F

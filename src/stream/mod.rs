@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use description::{DescribeStream, Distribution, StreamDescription};
+pub use description::{DescribeStream, Distribution, StreamDescription, StreamMode};
 
 /// A stream's name or ARN. Cloning it copies no text.
 ///

@@ -4,6 +4,7 @@ use std::iter;
 use std::time::Duration;
 
 use fastrand::Rng;
+use kinesis_sink::Distribution;
 use kinesis_sink::sim::{Faults, Limiter, SimStream};
 use tokio::time::{Instant, sleep_until};
 
@@ -23,6 +24,9 @@ pub enum Event {
     Load(f64),
     /// Records and bytes a second, of each shard.
     Quota(u32, u32),
+    /// The stream is switched between partition keys and AUTO.
+    #[allow(dead_code, reason = "not every test draws it")]
+    Distribution(Distribution),
 }
 
 impl Event {
@@ -150,5 +154,8 @@ fn happen(event: Event, stream: &SimStream, rng: &mut Rng) {
         Event::Silence { .. } => stream.set_faults(Faults::default().with_lost_requests(1.0)),
         Event::Load(share) => stream.set_load(share),
         Event::Quota(records, bytes) => stream.set_shard_quota(records, bytes),
+        Event::Distribution(distribution) => {
+            stream.set_distribution(distribution).expect("it is on-demand");
+        }
     }
 }

@@ -22,6 +22,8 @@ pub struct Lookups {
     rng: Arc<Mutex<Rng>>,
     /// The shards as they were at first.
     former: Vec<Shard>,
+    /// Listings always succeed: without a list a switch to AUTO may lose aggregates.
+    lists_well: bool,
     ledger: Shared,
 }
 
@@ -47,6 +49,7 @@ impl Lookups {
             share: drawn.trouble.lookups,
             rng: Arc::new(Mutex::new(Rng::with_seed(drawn.seed))),
             former: stream.shards(),
+            lists_well: drawn.switches,
             ledger: ledger.clone(),
         }
     }
@@ -67,7 +70,7 @@ fn refused<T: Send + 'static>(code: &str) -> BoxFuture<'static, Result<T, BoxErr
 
 impl ListShards for Lookups {
     fn list_shards(&self, stream: &StreamId) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> {
-        match self.trouble() {
+        match self.trouble().filter(|_| !self.lists_well) {
             Some(Trouble::Refused(code)) => refused(code),
             Some(Trouble::Silent) => Box::pin(pending()),
             Some(Trouble::OutOfDate) => Box::pin(ready(Ok(self.former.clone()))),

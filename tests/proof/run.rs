@@ -49,6 +49,8 @@ pub fn check(seed: u64) -> Result<Outcome, String> {
 async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let (stream, ledger) = (drawn.stream(), Shared::default());
     ledger.lock().sees_all = drawn.stack.is_direct();
+    ledger.lock().may_come_again = drawn.switches;
+    ledger.lock().seen.note("a switch of the distribution", usize::from(drawn.switches));
     ledger.lock().max_attempts = drawn.settings.max_attempts;
     let service = drawn.stack.build(drawn, &stream, &ledger);
     let mut builder = drawn.settings.builder(&Lookups::new(&stream, drawn, &ledger));
@@ -60,17 +62,18 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let Drawn { events, trouble, time, seed, .. } = &**drawn;
     let plan = Plan { events, faults: &trouble.faults, time: *time, seed: *seed };
     let conduct = async {
-        let by_shard = drawn.settings.aggregation == Aggregation::PerShard;
+        let is_checked = drawn.settings.aggregation != Aggregation::Off;
         let mut shards = drawn.shards;
         let note = |stream: &SimStream| {
             let mut ledger = ledger.lock();
             ledger.ranges.note(stream);
             let before = std::mem::replace(&mut shards, stream.shards().len());
             let changed = before != shards;
-            ledger.may_come_again |= changed && by_shard;
+            ledger.may_come_again |= changed && is_checked;
             ledger.seen.note("a change of the shards", usize::from(changed));
         };
         plan.conduct(&stream, note).await;
+        stream.set_distribution(drawn.distribution).expect("it is on-demand");
         ledger.lock().trouble_is_over = true;
         if let Some(lasts) = drawn.refuses_credentials {
             ledger.lock().seen.note("an outage of credentials", 1);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kinesis_sink::sim::SimStats;
 
 /// What a few hundred seeds must have met; otherwise they prove little.
-const WANTED: [&str; 45] = [
+const WANTED: [&str; 46] = [
     "an accepted record",
     "a record that came back at once",
     "a full sink",
@@ -37,6 +37,7 @@ const WANTED: [&str; 45] = [
     "a change of the shards",
     "a change of the quota",
     "a limiter that is no plain token bucket",
+    "a switch of the distribution",
     "a lookup that went wrong",
     "a misplaced aggregate",
     "a member of an aggregate",

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use kinesis_sink::Limits;
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::service::{
     Classify, DefaultClassify, Entry, EntryClass, EntryError, Placement, PutRecordsError,
     PutRecordsErrorKind, PutRecordsRequest, PutRecordsResponse,
 };
-use kinesis_sink::{Aggregation, Limits};
 use tower::{BoxError, Service};
 
 use super::breaking::Breaking;
@@ -22,14 +22,11 @@ pub struct Witness {
     service: Breaking,
     ledger: Shared,
     limits: Limits,
-    /// Consumers look at where the members of an aggregate belong.
-    by_shard: bool,
 }
 
 impl Witness {
     pub fn new(service: Breaking, ledger: &Shared, settings: &Settings) -> Self {
-        let by_shard = settings.aggregation == Aggregation::PerShard;
-        Self { service, ledger: ledger.clone(), limits: settings.limits, by_shard }
+        Self { service, ledger: ledger.clone(), limits: settings.limits }
     }
 
     fn check_limits(&self, request: &PutRecordsRequest) {
@@ -59,7 +56,7 @@ impl Service<PutRecordsRequest> for Witness {
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         self.check_limits(&request);
         // Should the call panic, nothing was sent; but who called cannot know.
-        let flight = Flight::begin(&request, &self.ledger, self.by_shard);
+        let flight = Flight::begin(&request, &self.ledger);
         let call = self.service.call(request);
         Box::pin(async move {
             let answer = call.await;
@@ -73,7 +70,6 @@ impl Service<PutRecordsRequest> for Witness {
 struct Flight {
     entries: Vec<Contents>,
     ledger: Shared,
-    by_shard: bool,
     is_answered: bool,
 }
 
@@ -100,14 +96,14 @@ impl Contents {
 }
 
 impl Flight {
-    fn begin(request: &PutRecordsRequest, ledger: &Shared, by_shard: bool) -> Self {
+    fn begin(request: &PutRecordsRequest, ledger: &Shared) -> Self {
         let entries: Vec<_> = request.entries().iter().map(Contents::of).collect();
         let mut noted = ledger.lock();
         for number in entries.iter().flat_map(|entry| &entry.numbers) {
             note_sent(&mut noted, *number);
         }
         drop(noted);
-        Self { entries, ledger: ledger.clone(), by_shard, is_answered: false }
+        Self { entries, ledger: ledger.clone(), is_answered: false }
     }
 
     fn end(mut self, answer: &Answer) {
@@ -118,7 +114,7 @@ impl Flight {
         match answer {
             Ok(answer) if answer.results().len() == self.entries.len() => {
                 for (entry, result) in self.entries.iter().zip(answer.results()) {
-                    note_result(&mut ledger, entry, result, self.by_shard);
+                    note_result(&mut ledger, entry, result);
                 }
             }
             Err(error) => {
@@ -171,14 +167,9 @@ fn note_sent(ledger: &mut Ledger, number: u64) {
     ledger.broken(|| format!("{number} is sent {wrong}"));
 }
 
-fn note_result(
-    ledger: &mut Ledger,
-    entry: &Contents,
-    result: &Result<Placement, EntryError>,
-    by_shard: bool,
-) {
+fn note_result(ledger: &mut Ledger, entry: &Contents, result: &Result<Placement, EntryError>) {
     let place = match result {
-        Ok(place) if by_shard && entry.is_misplaced(place.shard_id(), ledger) => {
+        Ok(place) if entry.is_misplaced(place.shard_id(), ledger) => {
             ledger.seen.note("a misplaced aggregate", 1);
             entry.numbers.iter().for_each(|number| ledger.fate_mut(*number).note_unknown());
             return;

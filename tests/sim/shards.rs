@@ -1,8 +1,12 @@
 //! Shards that are split, merged and counted anew; where records go.
 
-use kinesis_sink::Distribution;
+use std::collections::HashSet;
+
+use kinesis_sink::service::StreamDescriber;
 use kinesis_sink::shard::{Shard, hash_of};
 use kinesis_sink::sim::SimError;
+use kinesis_sink::{DescribeStream, Distribution, StreamMode};
+use tokio::time::sleep;
 
 use super::*;
 
@@ -149,4 +153,49 @@ async fn a_stream_that_distributes_by_itself_ignores_keys() {
         let taken = stream.written_to(&id(number)).len();
         assert!(taken.abs_diff(200) < 50, "{taken} of 800 on the shard {number}: {stream:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn distribution_switches_for_requests_in_flight() {
+    let stream = at_once().with_shards(4).with_latency(Latency::constant(ms(20))).build().unwrap();
+    let by_one_key = || (0..100).map(|_| entry("k", "x")).collect();
+    let shards_of = |from: usize| {
+        let written = stream.written();
+        let ids = written[from..].iter().map(|record| record.shard_id().to_owned());
+        ids.collect::<HashSet<_>>().len()
+    };
+    put(&stream, by_one_key()).await;
+    assert_eq!(shards_of(0), 1);
+    let in_flight = put(&stream, by_one_key());
+    let switched = async {
+        sleep(ms(5)).await;
+        stream.set_distribution(Distribution::ByService).unwrap();
+    };
+    tokio::join!(in_flight, switched);
+    assert_eq!(shards_of(100), 4);
+    let describe = || async { stream.describe_stream(&stream.id()).await.unwrap() };
+    assert_eq!(describe().await.distribution(), Distribution::ByService);
+    let client = StreamDescriber::new(&stream.client());
+    let described = client.describe_stream(&stream.id()).await.unwrap();
+    assert_eq!(described.distribution(), Distribution::ByService);
+    stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+    put(&stream, by_one_key()).await;
+    assert_eq!(shards_of(200), 1);
+    assert_eq!(describe().await.distribution(), Distribution::ByPartitionKey);
+}
+
+#[tokio::test(start_paused = true)]
+async fn provisioned_stream_refuses_a_distribution() {
+    let provisioned = || at_once().with_shards(4).with_mode(StreamMode::Provisioned);
+    let stream = provisioned().build().unwrap();
+    assert_eq!(stream.set_distribution(Distribution::ByService), Err(SimError::Provisioned));
+    stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+    let client = StreamDescriber::new(&stream.client());
+    let described = client.describe_stream(&stream.id()).await.unwrap();
+    assert_eq!(described.mode(), StreamMode::Provisioned);
+    // Built with another one, it still places records by their keys.
+    let stream = provisioned().with_distribution(Distribution::ByService).build().unwrap();
+    put(&stream, (0..100).map(|_| entry("k", "x")).collect()).await;
+    let written = stream.written();
+    assert!(written.iter().all(|record| record.shard_id() == written[0].shard_id()));
 }

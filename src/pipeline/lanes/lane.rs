@@ -15,6 +15,8 @@ use crate::shard::Pace;
 pub(crate) struct Lane {
     /// None of the lane for everything whose shard is not known, and of a closed shard.
     pub(super) shard: Option<SmolStr>,
+    /// Requests with this number or a later one were cut after the shard was known.
+    pub(super) since: u64,
     pub(super) queue: Queue,
     pub(super) pace: Pace,
     /// After throttles and transient failures of single entries.
@@ -39,10 +41,10 @@ pub(crate) struct Tally {
 }
 
 impl Lane {
-    pub(super) fn new(shard: Option<SmolStr>, pace: Pace, backoff: Backoff) -> Self {
+    pub(super) fn new(shard: Option<SmolStr>, since: u64, pace: Pace, backoff: Backoff) -> Self {
         let (queue, tally) = (Queue::default(), Tally::default());
         let (ready_at, paused_until) = (None, None);
-        Self { shard, queue, pace, backoff, ready_at, paused_until, tally, is_short: false }
+        Self { shard, since, queue, pace, backoff, ready_at, paused_until, tally, is_short: false }
     }
 
     /// The place in the order of acceptance of its oldest record.

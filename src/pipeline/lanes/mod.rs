@@ -36,6 +36,8 @@ pub(crate) struct Lanes {
     unused: Vec<LaneId>,
     by_shard: HashMap<SmolStr, LaneId>,
     ring: Ring<LaneId>,
+    /// Shards that a reshard has closed, with the number of the first request that none of them can take.
+    retired: HashMap<SmolStr, u64>,
     /// The lanes that may send and have something, by their oldest records.
     ready: BTreeMap<u64, LaneId>,
     /// The paused ones that have something.
@@ -72,12 +74,13 @@ pub(crate) enum Fate {
 
 impl Lanes {
     pub(crate) fn new(quota: Quota, backoff: Backoff) -> Self {
-        let common = Lane::new(None, Pace::unknown(quota), backoff.clone());
+        let common = Lane::new(None, 0, Pace::unknown(quota), backoff.clone());
         Self {
             lanes: vec![common],
             unused: Vec::new(),
             by_shard: HashMap::new(),
             ring: Ring::default(),
+            retired: HashMap::new(),
             ready: BTreeMap::new(),
             held_up: BTreeMap::new(),
             paused: BTreeSet::new(),

@@ -6,6 +6,7 @@ use std::time::Instant;
 use smol_str::SmolStr;
 
 use super::{COMMON, Fate, Lane, LaneId, Lanes};
+use crate::limits::MOST_LEARNED_SHARDS;
 use crate::pipeline::pending::{Pending, upper_half};
 use crate::shard::{HashMemo, Pace, Ring, ShardMap};
 
@@ -59,13 +60,23 @@ impl Lanes {
         Surprise::Astray
     }
 
-    /// Learns that `place` belongs to this shard, before the request with the number `next`. Shards that
-    /// this contradicts are closed.
-    pub(crate) fn learn(&mut self, place: u64, shard_id: &str, next: u64, now: Instant) -> Lesson {
+    /// Learns from the answer to `request` that `place` belongs to this shard, before the request with the
+    /// number `next`. Shards that this contradicts are closed.
+    pub(crate) fn learn(
+        &mut self,
+        place: u64,
+        shard_id: &str,
+        request: u64,
+        next: u64,
+        now: Instant,
+    ) -> Lesson {
         let known = self.by_shard.get(shard_id).copied();
         let id = known.unwrap_or_else(|| self.open(shard_id, place, next, now));
         let closed = self.ring.learn(place, id);
-        closed.iter().for_each(|&id| self.close(id));
+        for &id in &closed {
+            self.retire(id, request, next);
+            self.close(id);
+        }
         match (known, closed.is_empty()) {
             (_, false) => Lesson::Contradiction,
             (None, true) => Lesson::NewShard,
@@ -99,8 +110,39 @@ impl Lanes {
         self.route_anew(hashes);
     }
 
+    /// Notes that a lane's shard is closed, if the answer to `request` proves it. The answer to an older request
+    /// can name the parent of an open shard.
+    fn retire(&mut self, id: LaneId, request: u64, next: u64) {
+        let lane = &self.lanes[id];
+        let Some(shard) = lane.shard.as_ref().filter(|_| lane.since <= request) else { return };
+        if self.retired.len() >= MOST_LEARNED_SHARDS {
+            self.retired.clear();
+        }
+        self.retired.insert(shard.clone(), next);
+    }
+
+    /// Whether the answer to `request` cannot name this shard: it was closed before the request was cut,
+    /// and a closed shard takes no records.
+    pub(crate) fn is_retired(&self, shard_id: &str, request: u64) -> bool {
+        self.retired.get(shard_id).is_some_and(|&from| from <= request)
+    }
+
+    /// Forgets which shards were closed.
+    pub(crate) fn forget_retired(&mut self) {
+        self.retired.clear();
+    }
+
+    /// Whether the record's place is known to belong to another shard than this one.
+    pub(crate) fn is_elsewhere(&self, oldest: &Pending, shard_id: &str) -> bool {
+        let known = oldest.place().and_then(|place| self.ring.locate(place));
+        known.is_some_and(|(id, is_certain)| {
+            is_certain && self.lanes[id].shard.as_deref() != Some(shard_id)
+        })
+    }
+
     /// Forgets all shards.
     pub(crate) fn forget_shards(&mut self, hashes: &mut HashMemo) {
+        self.retired.clear();
         let known: Vec<_> = self.by_shard.values().copied().collect();
         known.into_iter().for_each(|id| self.close(id));
         self.ring = Ring::default();
@@ -143,7 +185,7 @@ impl Lanes {
         let shard = SmolStr::new(shard_id);
         let share = self.ring.find(place).map_or(1.0, |id| self.lanes[id].pace.share());
         let pace = Pace::of_shard(self.quota, share, next, now);
-        let lane = Lane::new(Some(shard.clone()), pace, self.backoff.clone());
+        let lane = Lane::new(Some(shard.clone()), next, pace, self.backoff.clone());
         let id = match self.unused.pop() {
             Some(id) => {
                 self.change(id, |unused| *unused = lane);

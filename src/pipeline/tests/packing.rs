@@ -409,6 +409,10 @@ fn payload_like_an_aggregate_is_sent_in_one() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         for payload in [MAGIC.to_vec(), misleading(100), whole.clone()] {
             let mut bench = Bench::new(packing(aggregation));
+            // Without a list nothing is checked.
+            if bench.lists() {
+                bench.pipeline.listed(None, bench.now);
+            }
             let (record, receipt) = Record::from(("k", payload.clone())).tracked();
             bench.send(record);
             bench.send(Record::from(payload.clone()));

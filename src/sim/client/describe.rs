@@ -7,6 +7,7 @@ use super::codec::Timestamp;
 use crate::service::PutRecordsError;
 use crate::sim::builder::Config;
 use crate::sim::state::State;
+use crate::stream::{Distribution, StreamMode};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -52,21 +53,27 @@ pub(super) fn describe_stream_summary(
     input: Input,
 ) -> Result<Output, PutRecordsError> {
     check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
-    let by_service = config.ignores_keys();
+    let description = state.description(config);
     Ok(Output {
         stream_description_summary: Summary {
             stream_name: config.id.name().to_owned(),
             stream_arn: config.arn.to_string(),
             stream_status: "ACTIVE",
             stream_mode_details: StreamModeDetails {
-                stream_mode: if by_service { "ON_DEMAND" } else { "PROVISIONED" },
+                stream_mode: match description.mode() {
+                    StreamMode::OnDemand => "ON_DEMAND",
+                    StreamMode::Provisioned => "PROVISIONED",
+                },
             },
             retention_period_hours: 24,
             stream_creation_timestamp: Timestamp(Duration::ZERO),
             enhanced_monitoring: [],
             open_shard_count: state.ring.open.len(),
-            max_record_size_in_kib: config.description.max_record_bytes() / 1024,
-            record_distribution_strategy: by_service.then_some("AUTO"),
+            max_record_size_in_kib: description.max_record_bytes() / 1024,
+            record_distribution_strategy: match description.distribution() {
+                Distribution::ByService => Some("AUTO"),
+                Distribution::ByPartitionKey => None,
+            },
         },
     })
 }

@@ -38,11 +38,13 @@ pub struct Drawn {
     pub limiter: Limiter,
     latency: Latency,
     load: f64,
-    distribution: Distribution,
+    pub distribution: Distribution,
     pub trouble: Trouble,
     pub events: Vec<(Duration, Event)>,
     /// How long all credentials are refused when everything else works again.
     pub refuses_credentials: Option<Duration>,
+    /// The stream is switched to AUTO among other events, and perhaps back.
+    pub switches: bool,
     pub stack: Stack,
     pub settings: Settings,
     pub records: Records,
@@ -98,6 +100,11 @@ impl Drawn {
             true => Distribution::ByPartitionKey,
             false => Distribution::ByService,
         };
+        // A sink that relies on partition keys refuses such a stream, if it is described.
+        let distribution = match settings.refuses_auto() {
+            true => Distribution::ByPartitionKey,
+            false => distribution,
+        };
         let records = Records::new(rng, &settings, distribution);
         let largest = records.largest() as u64;
         // Large records are few, so that a run takes milliseconds.
@@ -123,6 +130,7 @@ impl Drawn {
             trouble: Trouble::new(rng),
             events,
             refuses_credentials: refuses_credentials(seed, &settings),
+            switches: false,
             stack: Stack::new(rng),
             settings,
             records,
@@ -132,7 +140,29 @@ impl Drawn {
             burst_records: rng.u64(1..=60),
             caller: caller(rng),
         };
-        if is_stormy { drawn.in_a_storm(rng) } else { drawn }
+        match is_stormy {
+            true => drawn.in_a_storm(rng),
+            false if rarely(rng, 6) => drawn.with_a_switch(rng),
+            false => drawn,
+        }
+    }
+
+    /// The stream is switched to AUTO while records are sent, and perhaps back before the end.
+    fn with_a_switch(mut self, rng: &mut Rng) -> Self {
+        let at = self.time.mul_f64(rng.f64());
+        self.events.push((at, Event::Distribution(Distribution::ByService)));
+        if rng.bool() {
+            let back = at + (self.time - at).mul_f64(rng.f64());
+            self.events.push((back, Event::Distribution(Distribution::ByPartitionKey)));
+        }
+        self.events.sort_by_key(|(at, _)| *at);
+        // An outage fails the listings, too.
+        self.events.retain(|(_, event)| !matches!(event, Event::Outage { .. }));
+        // A single shard cannot be the wrong one.
+        self.shards = self.shards.max(2);
+        self.settings = self.settings.with_a_list_of_shards();
+        self.switches = true;
+        self
     }
 
     /// The shards change all the time, and entries fail meanwhile.
@@ -184,7 +214,8 @@ impl Drawn {
         self.trouble.invalid
             || settings.deadline.is_some()
             || settings.max_attempts.is_some()
-            || (self.trouble.fatal && matches!(self.caller, Caller::Tasks { .. }))
+            || ((self.trouble.fatal || self.switches)
+                && matches!(self.caller, Caller::Tasks { .. }))
     }
 }
 

@@ -1,0 +1,145 @@
+//! Whether the stream places records by their partition keys.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::backoff::Backoff;
+use super::order::Ordering;
+use super::settings::Settings;
+use crate::stream::{StreamDescription, StreamMode};
+
+/// The longest wait between two descriptions that answers have asked for.
+const CEILING: Duration = Duration::from_secs(60);
+
+/// Calls for a description that may fail before the list of shards alone decides.
+const MOST_CALLS: u32 = 5;
+
+/// Whether partition keys decide about the shard of a record, which aggregation and ordering rely on.
+///
+/// A stream can be switched to a distribution by the service at any time. Then answers name shards that no
+/// reshard explains, and the stream is described again.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    /// Aggregation or ordering relies on partition keys.
+    is_relied_on: bool,
+    /// The sink has a describer.
+    is_describable: bool,
+    /// The latest description does not rule a distribution by the service out.
+    is_switchable: bool,
+    state: State,
+    /// Between calls that fail.
+    retries: Backoff,
+    /// Between doubts that a description has dispelled, so that a service that always contradicts itself is
+    /// not asked with every request.
+    doubts: Backoff,
+    doubted_at: Option<Instant>,
+    calls: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    ByKey,
+    /// Answers contradict it, and the stream has not been described since.
+    Doubted,
+    ByService,
+}
+
+impl Routing {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            is_relied_on: settings.packing.is_on() || settings.ordering == Ordering::PerKey,
+            is_describable: false,
+            is_switchable: true,
+            state: State::ByKey,
+            retries: Backoff::new(settings.backoff_base, settings.backoff_ceiling),
+            doubts: Backoff::new(settings.backoff_base, CEILING),
+            doubted_at: None,
+            calls: 0,
+        }
+    }
+
+    /// Sets whether the sink has a describer.
+    pub(crate) fn set_describable(&mut self, is_describable: bool) {
+        self.is_describable = is_describable;
+    }
+
+    /// Whether aggregation or ordering relies on partition keys.
+    pub(crate) fn is_relied_on(&self) -> bool {
+        self.is_relied_on
+    }
+
+    /// Whether nothing counts as delivered before the stream is described again, unless a list of its
+    /// shards proves its place.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.state == State::Doubted
+    }
+
+    /// Whether the service distributes the records itself.
+    pub(crate) fn is_by_service(&self) -> bool {
+        self.state == State::ByService
+    }
+
+    /// Whether the stream can be switched to a distribution by the service, as far as is known.
+    pub(crate) fn is_switchable(&self) -> bool {
+        self.is_switchable
+    }
+
+    /// Whether a description can distinguish a switch of the distribution from a reshard now.
+    pub(crate) fn may_be_switched(&self, now: Instant) -> bool {
+        self.is_relied_on && self.is_describable && self.is_switchable && !self.is_settled(now)
+    }
+
+    /// Whether a description has just dispelled a doubt.
+    fn is_settled(&self, now: Instant) -> bool {
+        self.doubts.is_waiting(now)
+    }
+
+    /// Notes that an answer contradicts the partition keys.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        if self.state != State::ByKey || !self.is_describable || self.is_settled(now) {
+            return;
+        }
+        if self.doubted_at.is_some_and(|doubted_at| doubted_at + 2 * CEILING <= now) {
+            self.doubts.reset();
+        }
+        self.doubted_at = Some(now);
+        self.retries.reset();
+        self.state = State::Doubted;
+    }
+
+    /// Whether the stream is to be described again now.
+    pub(crate) fn is_description_due(&self, now: Instant) -> bool {
+        self.is_doubted() && !self.retries.is_waiting(now)
+    }
+
+    /// When the next call for a description may be made, if it has to wait.
+    pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
+        self.retries.until(now).filter(|_| self.is_doubted())
+    }
+
+    /// Takes a description of a stream that places records by their keys.
+    pub(crate) fn described(&mut self, description: &StreamDescription) {
+        self.is_switchable = description.mode() != StreamMode::Provisioned;
+        self.state = State::ByKey;
+    }
+
+    /// Ends the doubt: partition keys are trusted again, and no description is asked for during a backoff.
+    pub(crate) fn dispel(&mut self, now: Instant, rng: &mut Rng) {
+        self.state = State::ByKey;
+        self.calls += 1;
+        self.doubts.fail(self.calls, self.calls + 1, now, rng);
+    }
+
+    /// Notes that a call for a description has failed. False if there is no point in another one.
+    pub(crate) fn may_retry(&mut self, now: Instant, rng: &mut Rng) -> bool {
+        self.calls += 1;
+        self.retries.fail(self.calls, self.calls + 1, now, rng);
+        self.retries.failures() < MOST_CALLS
+    }
+
+    /// Notes that the service distributes the records itself.
+    pub(crate) fn distributed(&mut self) {
+        self.state = State::ByService;
+    }
+}

@@ -1,0 +1,258 @@
+//! Answers that name shards which partition keys rule out: the stream may have been switched to AUTO.
+
+use super::packing::packed;
+use super::placing::{HALF, halves, map, per_shard, placed, shard};
+use super::*;
+use crate::stream::StreamMode;
+
+fn per_key() -> Settings {
+    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
+    Settings { packing, lists_shards: true, ..per_shard() }
+}
+
+fn still_by_key() -> Option<StreamDescription> {
+    Some(StreamDescription::default())
+}
+
+impl Bench {
+    /// A pipeline whose stream can be described, and was.
+    fn described(settings: Settings) -> Self {
+        let mut bench = Self::new(settings);
+        bench.pipeline.hold(Awaited { description: true, shards: false });
+        bench.pipeline.described(still_by_key(), bench.now);
+        bench
+    }
+
+    /// One that knows its shards as well, and has sent an aggregate of "a", which belongs into the lower
+    /// half, and one of "b", which belongs into the upper one.
+    fn sent(settings: Settings) -> (Self, RequestId) {
+        let mut bench = Self::described(settings);
+        assert!(bench.lists());
+        bench.pipeline.listed(map(&halves()), bench.now);
+        ["a", "b", "a", "b"].into_iter().for_each(|key| bench.keyed(key));
+        let (id, request) = bench.closing();
+        assert_eq!(packed(&request), [["a", "a"], ["b", "b"]]);
+        (bench, id)
+    }
+
+    fn is_asking(&self) -> bool {
+        self.pipeline.may_describe(self.now)
+    }
+
+    fn refuse_auto(&mut self) {
+        self.pipeline.refuse_distribution("AUTO".into(), self.now);
+        assert!(self.pipeline.take_fatal().is_some());
+    }
+}
+
+#[test]
+fn contradiction_holds_aggregates_until_described() {
+    for settings in [per_key(), per_shard()] {
+        let (mut bench, id) = Bench::sent(settings);
+        assert!(!bench.is_asking());
+        bench.settle(id, vec![placed("upper"), placed("upper")]);
+        assert!(bench.is_asking());
+        assert_eq!(bench.pipeline.totals().delivered, 2, "the list proves the place of b");
+        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (0, 2));
+        assert_eq!(bench.undelivered(), ["a", "a"]);
+        assert!(!bench.pipeline.is_settled());
+        bench.pipeline.described(still_by_key(), bench.now);
+        assert!(!bench.is_asking());
+        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (2, 0));
+        assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.totals().misplaced), (2, 1));
+    }
+}
+
+#[test]
+fn auto_returns_unproven_aggregates_and_holds() {
+    for settings in [per_key(), per_shard()] {
+        let (mut bench, first) = Bench::sent(settings);
+        ["a", "b", "a", "b"].into_iter().for_each(|key| bench.late(key));
+        let (second, _) = bench.cut();
+        bench.settle(first, vec![placed("upper"), placed("upper")]);
+        bench.refuse_auto();
+        assert!(bench.pipeline.is_on_hold());
+        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (2, 4));
+        // A later answer counts only if the list proves the shard.
+        bench.settle(second, vec![placed("new"), placed("upper")]);
+        assert_eq!(bench.pipeline.totals().delivered, 4);
+        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (4, 0));
+        assert!(bench.pipeline.due(bench.now).is_none());
+        let taken = bench.pipeline.take_undelivered();
+        assert_eq!(taken.len(), 4);
+        assert!(taken.iter().all(Undelivered::may_be_written));
+    }
+}
+
+#[test]
+fn described_by_key_again_sends_after_auto() {
+    let (mut bench, id) = Bench::sent(per_key());
+    bench.settle(id, vec![placed("upper"), placed("upper")]);
+    bench.refuse_auto();
+    while !bench.is_asking() {
+        bench.sleep();
+    }
+    bench.pipeline.described(still_by_key(), bench.now);
+    let (id, request) = bench.next();
+    assert_eq!(packed(&request), [["a", "a"]]);
+    bench.settle(id, vec![placed("lower")]);
+    assert!(bench.pipeline.is_settled());
+}
+
+#[test]
+fn denied_description_judges_by_list() {
+    let (mut bench, id) = Bench::sent(per_key());
+    bench.settle(id, vec![placed("upper"), placed("upper")]);
+    bench.pipeline.not_described_again(false, bench.now);
+    assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (2, 0));
+}
+
+#[test]
+fn unanswered_description_releases_after_five() {
+    let (mut bench, id) = Bench::sent(per_key());
+    bench.settle(id, vec![placed("upper"), placed("upper")]);
+    for call in 1..=5 {
+        while !bench.is_asking() {
+            bench.sleep();
+        }
+        assert_eq!(bench.pipeline.in_flight(), 2, "{call}");
+        bench.pipeline.not_described_again(true, bench.now);
+    }
+    assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (2, 0));
+}
+
+#[test]
+fn aggregate_of_a_key_waits_for_an_unlisted_shard() {
+    let (mut bench, id) = Bench::sent(per_key());
+    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
+    assert!(!bench.is_asking(), "a reshard explains it");
+    assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.in_flight()), (2, 2));
+    bench.until_listing();
+    let listed = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
+    bench.pipeline.listed(map(&listed), bench.now);
+    assert!(bench.pipeline.is_settled());
+    assert_eq!(bench.pipeline.totals().misplaced, 0);
+}
+
+#[test]
+fn held_aggregate_keeps_its_key_waiting() {
+    let (mut bench, id) = Bench::sent(Settings { ordering: Ordering::PerKey, ..per_key() });
+    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
+    ["a", "b", "b"].into_iter().for_each(|key| bench.late(key));
+    assert_eq!(packed(&bench.cut().1), [["a"]]);
+    assert_eq!(bench.cut_reason(), None);
+    bench.until_listing();
+    bench.pipeline.listed(None, bench.now);
+    assert_eq!(packed(&bench.next().1), [["b", "b"]]);
+}
+
+#[test]
+fn aggregate_of_a_key_counts_if_listing_fails() {
+    let (mut bench, id) = Bench::sent(per_key());
+    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
+    bench.until_listing();
+    bench.pipeline.listed(None, bench.now);
+    assert!(bench.pipeline.is_settled());
+    assert_eq!(bench.pipeline.totals().delivered, 4);
+}
+
+#[test]
+fn misplaced_twice_by_key_goes_alone() {
+    for settings in [per_key(), Settings { ordering: Ordering::PerKey, ..per_key() }] {
+        // Without a describer.
+        let mut bench = Bench::new(settings);
+        assert!(bench.lists());
+        bench.pipeline.listed(map(&halves()), bench.now);
+        ["a", "a"].into_iter().for_each(|key| bench.keyed(key));
+        bench.pipeline.close();
+        for _ in 0..2 {
+            let (id, request) = bench.next();
+            assert_eq!(packed(&request), [["a", "a"]]);
+            bench.settle(id, vec![placed("upper")]);
+        }
+        while !bench.pipeline.is_settled() {
+            let (id, request) = bench.next();
+            assert!(packed(&request).iter().all(|members| members.len() == 1));
+            bench.settle(id, request.entries().iter().map(|_| placed("upper")).collect());
+        }
+        assert_eq!(bench.pipeline.totals().delivered, 2);
+        assert!(bench.pipeline.strands.is_empty());
+    }
+}
+
+#[test]
+fn contradictions_without_end_ask_less_and_less() {
+    let mut bench = Bench::described(Settings { ordering: Ordering::PerKey, ..settings() });
+    bench.pipeline.shards =
+        Shards::new(&Settings { lists_shards: true, ordering: Ordering::PerKey, ..settings() });
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&halves()), bench.now);
+    bench.pipeline.close();
+    let (mut asked, begun) = (0, bench.now);
+    while bench.now - begun < Duration::from_secs(600) {
+        bench.late("a");
+        let (id, _) = bench.cut();
+        bench.settle(id, vec![placed("upper")]);
+        if bench.is_asking() {
+            asked += 1;
+            bench.pipeline.described(still_by_key(), bench.now);
+        }
+        bench.now += ROUND_TRIP;
+    }
+    assert!((10..60).contains(&asked), "{asked}");
+}
+
+/// An ordered pipeline that learns its shards from the answers.
+fn learning(mode: StreamMode) -> Bench {
+    let mut bench = Bench::described(Settings { ordering: Ordering::PerKey, ..settings() });
+    bench.pipeline.hold(Awaited { description: true, shards: false });
+    let description = StreamDescription::default().with_mode(mode);
+    bench.pipeline.described(Some(description), bench.now);
+    bench.pipeline.close();
+    bench
+}
+
+impl Bench {
+    /// Sends a record of each of these keys, in one request each.
+    fn each<const N: usize>(&mut self, keys: [&'static str; N]) -> [RequestId; N] {
+        keys.map(|key| {
+            self.late(key);
+            self.cut().0
+        })
+    }
+
+    fn placed(&mut self, key: &'static str, shard: &str) {
+        let [id] = self.each([key]);
+        self.settle(id, vec![placed(shard)]);
+    }
+}
+
+#[test]
+fn retired_shard_named_again_asks() {
+    for mode in [StreamMode::OnDemand, StreamMode::Provisioned] {
+        let mut bench = learning(mode);
+        for (key, shard) in [("a", "lower"), ("b", "upper"), ("h", "lower")] {
+            bench.placed(key, shard);
+        }
+        bench.placed("a", "upper");
+        assert!(!bench.is_asking(), "a merge explains it");
+        bench.placed("h", "lower");
+        assert!(bench.is_asking(), "that is closed since the merge");
+    }
+}
+
+#[test]
+fn late_answer_of_a_closed_shard_asks_nothing() {
+    let mut bench = learning(StreamMode::OnDemand);
+    bench.placed("a", "lower");
+    bench.placed("b", "upper");
+    // Both are merged while requests are in flight, whose answers come in another order.
+    let [first, second, third] = bench.each(["h", "c", "d"]);
+    bench.settle(second, vec![placed("merged")]);
+    bench.settle(third, vec![placed("merged")]);
+    bench.settle(first, vec![placed("lower")]);
+    bench.placed("a", "merged");
+    bench.placed("b", "merged");
+    bench.placed("h", "merged");
+    assert!(!bench.is_asking());
+}

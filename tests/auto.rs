@@ -1,0 +1,281 @@
+//! Streams that are switched to AUTO, which ignores partition keys, while records are sent.
+#![cfg(feature = "sim")]
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use futures::SinkExt;
+use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::service::PutRecordsError;
+use kinesis_sink::shard::{HashRange, hash_of};
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{
+    Aggregation, DescribeStream, Distribution, KinesisSink, Ordering, Receipt, Record, SinkBuilder,
+    SinkError, StreamDescription, StreamMode,
+};
+use tokio::time::sleep;
+use tower::BoxError;
+
+const RECORDS: usize = 20_000;
+
+fn stream() -> SimStream {
+    SimStream::builder().with_shards(4).with_seed(1).build().unwrap()
+}
+
+fn builder(aggregation: Aggregation) -> SinkBuilder {
+    KinesisSink::builder().with_seed(1).with_aggregation(aggregation)
+}
+
+fn record(number: usize, keys: usize) -> Record {
+    Record::from((format!("key-{}", number % keys), format!("{number:06}")))
+}
+
+/// The numbers of the records that a consumer of the KCL finds, which discards an aggregate if one of its
+/// members hashes outside of the shard.
+fn found(stream: &SimStream) -> HashSet<usize> {
+    let ranges: HashMap<String, HashRange> =
+        stream.shards().iter().map(|shard| (shard.id().to_owned(), shard.range())).collect();
+    let mut found = HashSet::new();
+    for written in stream.written() {
+        let members: Vec<_> = deaggregate(written.data()).collect();
+        let range = ranges[written.shard_id()];
+        let packed = members.iter().all(|member| member.sub_sequence_number().is_some());
+        let stays = |key: &str| range.contains(hash_of(key));
+        if packed && !members.iter().all(|member| stays(member.partition_key().unwrap())) {
+            continue;
+        }
+        let number = |data: &[u8]| std::str::from_utf8(data).unwrap().parse::<usize>().unwrap();
+        found.extend(members.iter().map(|member| number(member.data())));
+    }
+    found
+}
+
+/// Records that were reported as delivered and that a consumer does not find, and those that were
+/// reported as delivered.
+async fn lost_and_delivered(
+    stream: &SimStream,
+    mut sink: KinesisSink,
+    keys: usize,
+) -> (usize, usize, Option<SinkError>) {
+    let mut receipts: Vec<Receipt> = Vec::new();
+    let mut error = None;
+    for number in 0..RECORDS {
+        if number == RECORDS * 3 / 10 {
+            error = sink.flush().await.err();
+            stream.set_distribution(Distribution::ByService).unwrap();
+        }
+        let (record, receipt) = record(number, keys).tracked();
+        if error.is_none() {
+            error = sink.feed(record).await.err();
+        }
+        receipts.push(receipt);
+        if number % 1_000 == 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    if error.is_none() {
+        error = sink.close().await.err();
+    }
+    drop(sink);
+    let found = found(stream);
+    let (mut lost, mut delivered) = (0, 0);
+    for (number, receipt) in receipts.into_iter().enumerate() {
+        if receipt.await.is_ok() {
+            delivered += 1;
+            lost += usize::from(!found.contains(&number));
+        }
+    }
+    (lost, delivered, error)
+}
+
+#[tokio::test(start_paused = true)]
+async fn switch_to_auto_loses_no_aggregate() {
+    for (aggregation, keys) in [
+        (Aggregation::PerKey, 10),
+        (Aggregation::PerKey, 1_000),
+        (Aggregation::PerShard, 10),
+        (Aggregation::PerShard, 1_000),
+    ] {
+        for ordering in [Ordering::Unordered, Ordering::PerKey] {
+            let stream = stream();
+            let sink = builder(aggregation).with_ordering(ordering);
+            let sink = sink.build(&stream.client(), "example").unwrap();
+            let (lost, delivered, error) = lost_and_delivered(&stream, sink, keys).await;
+            let case = format!("{aggregation:?} {keys} {ordering:?}: {lost} of {delivered}");
+            assert_eq!(lost, 0, "{case}");
+            assert!((6_000..7_500).contains(&delivered), "{case}");
+            assert_refused(error, "switch aggregation off");
+            assert_eq!(stream.stats().descriptions, 2, "{case}");
+        }
+    }
+}
+
+fn assert_refused(error: Option<SinkError>, fix: &str) {
+    let Some(SinkError::Request { source, .. }) = error else { panic!("not refused: {error:?}") };
+    let text = source.to_string();
+    assert!(text.contains("AUTO") && text.contains(fix), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn switch_to_auto_is_refused_in_order() {
+    let stream = stream();
+    let sink = builder(Aggregation::Off).with_ordering(Ordering::PerKey);
+    let sink = sink.build(&stream.client(), "example").unwrap();
+    let (_, delivered, error) = lost_and_delivered(&stream, sink, 1_000).await;
+    assert_refused(error, "set the ordering to Unordered");
+    assert!((6_000..7_500).contains(&delivered), "{delivered}");
+    assert_eq!(stream.stats().descriptions, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn auto_is_refused_in_order_at_the_start() {
+    let stream = stream();
+    stream.set_distribution(Distribution::ByService).unwrap();
+    let ordered = builder(Aggregation::Off).with_ordering(Ordering::PerKey);
+    let mut sink = ordered.build(&stream.client(), "example").unwrap();
+    assert_refused(sink.feed(record(0, 1)).await.err(), "set the ordering to Unordered");
+    assert_eq!(stream.stats().requests, 0);
+    // Without ordering and aggregation the stream is not described.
+    let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
+    sink.send(record(0, 1)).await.unwrap();
+    assert_eq!(stream.stats().descriptions, 1);
+}
+
+/// A describer that is denied the permission.
+fn denied() -> impl DescribeStream + 'static {
+    |_| async {
+        let denied = PutRecordsError::service(Some("AccessDeniedException"), None, Some(400));
+        Err::<StreamDescription, BoxError>(denied.into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn switch_to_auto_without_description_loses_nothing() {
+    for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
+        let stream = stream();
+        let ordered = builder(aggregation).with_ordering(Ordering::PerKey);
+        let builders = [
+            builder(aggregation).without_describe_stream(),
+            builder(aggregation).with_describe_stream(denied()),
+            ordered.without_describe_stream(),
+        ];
+        for (round, builder) in builders.into_iter().enumerate() {
+            let sink = builder.build(&stream.client(), "example").unwrap();
+            let (lost, delivered, error) = lost_and_delivered(&stream, sink, 10).await;
+            assert_eq!((lost, delivered), (0, RECORDS), "{aggregation:?} {round}: {error:?}");
+            stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+        }
+        let written = stream.written().len();
+        assert!(written < 9 * RECORDS, "{aggregation:?}: {written} Kinesis records");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn switch_to_auto_and_back_resumes() {
+    let stream = stream();
+    let mut sink = builder(Aggregation::PerKey).build(&stream.client(), "example").unwrap();
+    for number in 0..4_000 {
+        sink.feed(record(number, 10)).await.unwrap();
+    }
+    sink.flush().await.unwrap();
+    stream.set_distribution(Distribution::ByService).unwrap();
+    let mut error = None;
+    for number in 4_000..8_000 {
+        if let Err(refused) = sink.feed(record(number, 10)).await {
+            error = Some(refused);
+            break;
+        }
+    }
+    let error = match error {
+        None => sink.flush().await.err(),
+        some => some,
+    };
+    assert_refused(error, "switch aggregation off");
+    let accepted = usize::try_from(sink.totals().accepted).unwrap();
+    stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+    sink.flush().await.unwrap();
+    assert_eq!(sink.totals().delivered, accepted as u64);
+    let found = found(&stream);
+    assert!((0..accepted).all(|number| found.contains(&number)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reshards_ask_for_no_description() {
+    for mode in [StreamMode::Provisioned, StreamMode::OnDemand] {
+        for aggregation in [Aggregation::PerKey, Aggregation::PerShard, Aggregation::Off] {
+            let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
+            let stream = stream.build().unwrap();
+            let sink = builder(aggregation).with_ordering(Ordering::PerKey);
+            let mut sink = sink.build(&stream.client(), "example").unwrap();
+            for number in 0..RECORDS {
+                sink.feed(record(number, 1_000)).await.unwrap();
+                if number % 2_000 == 500 {
+                    reshard(&stream, number / 2_000);
+                }
+            }
+            sink.close().await.unwrap();
+            let stats = stream.stats();
+            assert_eq!(stats.descriptions, 1, "{mode:?} {aggregation:?}: {stats:?}");
+        }
+    }
+}
+
+/// Splits, merges and new numbers of shards in turn.
+fn reshard(stream: &SimStream, turn: usize) {
+    let shards = stream.shards();
+    match turn % 3 {
+        0 => stream.split(shards[turn % shards.len()].id()).unwrap(),
+        1 => stream.merge(shards[0].id(), shards[1].id()).unwrap(),
+        _ => stream.update_shard_count(2 + turn).unwrap(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reshards_without_a_list_ask_at_most_once_each() {
+    for (mode, most) in [(StreamMode::Provisioned, 1), (StreamMode::OnDemand, 11)] {
+        let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
+        let stream = stream.build().unwrap();
+        let builder = builder(Aggregation::PerKey).with_describe_stream(stream.clone());
+        let mut sink = builder.build_with(stream.service(), "example").unwrap();
+        for number in 0..RECORDS {
+            sink.feed(record(number, 100)).await.unwrap();
+            if number % 2_000 == 500 {
+                reshard(&stream, number / 2_000);
+            }
+        }
+        sink.close().await.unwrap();
+        assert_eq!(sink.totals().misplaced, 0);
+        let stats = stream.stats();
+        assert!((1..=most).contains(&stats.descriptions), "{mode:?}: {stats:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn switch_to_auto_without_a_list_is_refused() {
+    let stream = stream();
+    let builder = builder(Aggregation::PerKey).with_describe_stream(stream.clone());
+    let mut sink = builder.build_with(stream.service(), "example").unwrap();
+    let mut receipts = Vec::new();
+    let mut error = None;
+    for number in 0..RECORDS {
+        if number == RECORDS / 2 {
+            sink.flush().await.unwrap();
+            stream.set_distribution(Distribution::ByService).unwrap();
+        }
+        let (record, receipt) = record(number, 10).tracked();
+        receipts.push(receipt);
+        error = sink.feed(record).await.err();
+        if error.is_some() {
+            break;
+        }
+    }
+    if error.is_none() {
+        error = sink.close().await.err();
+    }
+    assert_refused(error, "switch aggregation off");
+    drop(sink);
+    let found = found(&stream);
+    for (number, receipt) in receipts.into_iter().enumerate() {
+        assert!(receipt.await.is_err() || found.contains(&number), "{number} is lost");
+    }
+}

@@ -19,6 +19,12 @@ impl Ranges {
         self.0.extend(shards.iter().map(|shard| (shard.id().to_owned(), shard.range())));
     }
 
+    /// The range of a shard.
+    #[allow(dead_code, reason = "the model of the whole sink reads shard after shard")]
+    pub fn of(&self, shard_id: &str) -> HashRange {
+        *self.0.get(shard_id).expect("every shard was noted")
+    }
+
     /// Whether a consumer of the KCL takes these members of one Kinesis record: it throws an aggregate away
     /// if one of them hashes outside of the shard.
     pub fn holds(&self, shard_id: &str, members: &[Member]) -> bool {

@@ -74,8 +74,20 @@
 //! because the service refuses it, lets the next one go. Without a deadline and a limit, which is the
 //! default, only what the service refuses is left out.
 //!
-//! **Resharding.** Consumers that read a closed shard to its end before its children, as the KCL does, find
-//! the order across it.
+//! **Resharding.** Consumers must read a closed shard to its end before its children, as the KCL does. With
+//! aggregation per shard, the first aggregate of a closed shard's records after a reshard can be misplaced: it is
+//! packed before any answer names a new shard, and reaches a child that does not hold all its members. Its records
+//! are sent again. From the first answer that names an unlisted shard until the new list is there, the sink packs
+//! per key, and repacks the records that wait. So it depends on the consumer:
+//!
+//! | consumers | find |
+//! |---|---|
+//! | with the KCL's discard rule, which skip misplaced aggregates | the first copies of a key's records in order, and the last ones |
+//! | without it, such as AWS's deaggregation modules for Python and Node | the first copies in order; a second copy out of order for each record of a misplaced aggregate |
+//!
+//! The second line needs an up-to-date list of shards: while shards cannot be listed the sink packs per key, and
+//! with an outdated list more than the first aggregate can be misplaced. Neither does it hold for records that are
+//! given up by a deadline or a limit of attempts.
 //!
 //! # What breaks it
 //!

@@ -43,7 +43,9 @@ pub enum Ordering {
     /// aggregate come again together: 1 2 3 1 2 3. The first copies of a key's records are in order, and so
     /// are the last ones. A record that fails for good is left out, unless an attempt of unknown outcome
     /// has written it. Consumers that read a closed shard to its end before its children, as
-    /// the KCL does, find the order across resharding, too.
+    /// the KCL does, find the order across resharding, too. With
+    /// [`PerShard`](crate::Aggregation::PerShard) a reshard can misplace an aggregate, which the KCL discards;
+    /// consumers without that rule find its records a second time, out of order.
     ///
     /// One thing no producer can rule out: a request that was given up after its
     /// [time-out](crate::SinkBuilder::with_request_timeout) can still lie somewhere on its way, and be

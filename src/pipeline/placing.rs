@@ -68,17 +68,21 @@ impl Pipeline {
         now: Instant,
     ) -> (Option<Vec<Unit>>, bool) {
         self.learn_from(&unit, &placement);
+        let outdated = self.shards.note_named(placement.shard_id(), now, &mut self.rng);
         if matches!(unit, Unit::Single(_)) {
             self.deliver(&mut unit, placement, now);
-            return (Some(Vec::new()), false);
+            return (Some(Vec::new()), outdated);
         }
         match self.shards.judge(&unit, placement.shard_id()) {
             Verdict::Placed => {
                 self.shards.confirmed(&unit, now);
                 self.deliver(&mut unit, placement, now);
-                (Some(Vec::new()), false)
+                (Some(Vec::new()), outdated)
             }
-            verdict => self.went_astray(request, unit, placement, verdict, now),
+            verdict => {
+                let (again, changed) = self.went_astray(request, unit, placement, verdict, now);
+                (again, changed || outdated)
+            }
         }
     }
 

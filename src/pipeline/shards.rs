@@ -1,7 +1,9 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use smol_str::SmolStr;
 
 use super::aggregation::Aggregation;
 use super::backoff::Backoff;
@@ -10,6 +12,7 @@ use super::packer::Group;
 use super::pending::{MOST_MISPLACED, Pending};
 use super::settings::Settings;
 use super::unit::Unit;
+use crate::limits::MOST_LEARNED_SHARDS;
 use crate::record::PartitionKey;
 use crate::shard::{Shard, ShardMap};
 
@@ -31,6 +34,10 @@ pub(crate) struct Shards {
     predicts: bool,
     /// Whether the shards that answers name are checked.
     checks: bool,
+    /// Whether predictions end as soon as an answer names a shard that is not listed: an order depends on them.
+    is_strict: bool,
+    /// Shards that answers have named since the latest list, which lacks them.
+    unlisted: HashSet<SmolStr>,
     /// Whether they are listed for the pace.
     lists: bool,
     listing: Listing,
@@ -91,6 +98,8 @@ impl Shards {
             listed: None,
             predicts,
             checks: predicts || (lists && relies),
+            is_strict: predicts && settings.ordering == Ordering::PerKey,
+            unlisted: HashSet::new(),
             lists,
             listing,
             failures,
@@ -151,7 +160,8 @@ impl Shards {
 
     /// Says whether an entry that was delivered to `shard_id` is where it belongs.
     pub(crate) fn judge(&self, unit: &Unit, shard_id: &str) -> Verdict {
-        let map = if unit.predicted().is_some() { &self.map } else { &self.listed };
+        let by_prediction = unit.predicted().is_some() && (self.map.is_some() || self.mistrusted);
+        let map = if by_prediction { &self.map } else { &self.listed };
         Self::judge_by(map.as_ref(), unit, shard_id)
     }
 
@@ -169,6 +179,24 @@ impl Shards {
             (None, Some(predicted)) if predicted.id() == shard_id => Verdict::Placed,
             (None, _) => Verdict::Unknown,
         }
+    }
+
+    /// Notes the shard that an answer names. With ordering, one that is not listed ends all predictions until
+    /// the next list: keys of the closed shard are in its children already, where a misplaced aggregate would
+    /// overtake them. Returns whether there were predictions until now.
+    pub(crate) fn note_named(&mut self, shard_id: &str, now: Instant, rng: &mut Rng) -> bool {
+        let is_listed = |map: &ShardMap| map.by_id(shard_id).is_some();
+        if !self.is_strict || self.listed.as_ref().is_none_or(is_listed) {
+            return false;
+        }
+        if self.unlisted.len() >= MOST_LEARNED_SHARDS {
+            self.unlisted.clear();
+        }
+        if !self.unlisted.insert(SmolStr::new(shard_id)) {
+            return false;
+        }
+        self.list_again(now, rng);
+        self.map.take().is_some()
     }
 
     /// Whether the entry's partition key rules this shard out: it is listed with another range, and no
@@ -319,6 +347,7 @@ impl Shards {
                 self.failures.reset();
                 self.mistrusted = false;
                 self.listed = Some(map).filter(|_| self.checks);
+                self.unlisted.clear();
                 if !self.predicts {
                     return Listed::Unchanged;
                 }

@@ -212,9 +212,10 @@ impl Shards {
         self.listed.is_some() || self.awaits_list()
     }
 
-    /// Whether the latest listing has come, and no other one is wanted.
+    /// Whether the latest listing has arrived, and no other one is expected soon.
     pub(crate) fn has_latest_list(&self) -> bool {
-        self.listed.is_some() && self.listing == Listing::NotNeeded && !self.cannot_list()
+        let is_last = self.listing == Listing::NotNeeded || self.mistrusted;
+        self.listed.is_some() && is_last && self.failures.failures() == 0
     }
 
     /// Whether a listing is expected that may hold an unknown shard.

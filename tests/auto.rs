@@ -55,12 +55,13 @@ fn found(stream: &SimStream) -> HashSet<usize> {
 async fn lost_and_delivered(
     stream: &SimStream,
     mut sink: KinesisSink,
+    records: usize,
     keys: usize,
 ) -> (usize, usize, Option<SinkError>) {
     let mut receipts: Vec<Receipt> = Vec::new();
     let mut error = None;
-    for number in 0..RECORDS {
-        if number == RECORDS * 3 / 10 {
+    for number in 0..records {
+        if number == records * 3 / 10 {
             error = sink.flush().await.err();
             stream.set_distribution(Distribution::ByService).unwrap();
         }
@@ -100,7 +101,7 @@ async fn switch_to_auto_loses_no_aggregate() {
             let stream = stream();
             let sink = builder(aggregation).with_ordering(ordering);
             let sink = sink.build(&stream.client(), "example").unwrap();
-            let (lost, delivered, error) = lost_and_delivered(&stream, sink, keys).await;
+            let (lost, delivered, error) = lost_and_delivered(&stream, sink, RECORDS, keys).await;
             let case = format!("{aggregation:?} {keys} {ordering:?}: {lost} of {delivered}");
             assert_eq!(lost, 0, "{case}");
             assert!((6_000..7_500).contains(&delivered), "{case}");
@@ -121,7 +122,7 @@ async fn switch_to_auto_is_refused_in_order() {
     let stream = stream();
     let sink = builder(Aggregation::Off).with_ordering(Ordering::PerKey);
     let sink = sink.build(&stream.client(), "example").unwrap();
-    let (_, delivered, error) = lost_and_delivered(&stream, sink, 1_000).await;
+    let (_, delivered, error) = lost_and_delivered(&stream, sink, RECORDS, 1_000).await;
     assert_refused(error, "set the ordering to Unordered");
     assert!((6_000..7_500).contains(&delivered), "{delivered}");
     assert_eq!(stream.stats().descriptions, 2);
@@ -161,12 +162,12 @@ async fn switch_to_auto_without_description_loses_nothing() {
         ];
         for (round, builder) in builders.into_iter().enumerate() {
             let sink = builder.build(&stream.client(), "example").unwrap();
-            let (lost, delivered, error) = lost_and_delivered(&stream, sink, 10).await;
-            assert_eq!((lost, delivered), (0, RECORDS), "{aggregation:?} {round}: {error:?}");
+            let (lost, delivered, error) = lost_and_delivered(&stream, sink, 4_000, 10).await;
+            assert_eq!((lost, delivered), (0, 4_000), "{aggregation:?} {round}: {error:?}");
             stream.set_distribution(Distribution::ByPartitionKey).unwrap();
         }
         let written = stream.written().len();
-        assert!(written < 9 * RECORDS, "{aggregation:?}: {written} Kinesis records");
+        assert!(written < 9 * 4_000, "{aggregation:?}: {written} Kinesis records");
     }
 }
 

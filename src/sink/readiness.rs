@@ -226,7 +226,9 @@ where
         }
         let sink = state.sink.take();
         drop(state);
-        sink.map(Waker::wake);
+        if let Some(sink) = sink {
+            sink.wake();
+        }
         Poll::Ready(())
     }
 }
@@ -238,6 +240,8 @@ impl<S> Drop for Keeper<S> {
         drop(state);
         drop(service);
         // Still there if the service has not become ready: the sink has to ask again.
-        sink.map(Waker::wake);
+        if let Some(sink) = sink {
+            sink.wake();
+        }
     }
 }

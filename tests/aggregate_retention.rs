@@ -84,7 +84,7 @@ fn assert_only_what_stays(sink: &KinesisSink<Quiet>, before: isize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn record_outliving_its_aggregate_keeps_only_itself() {
+async fn split_record_releases_aggregate() {
     let before = held::now();
     let service = quiet(|request| Ok(throttling_what_stays(request)));
     let mut sink = builder().build_with(service, "example").unwrap();
@@ -98,7 +98,7 @@ async fn record_outliving_its_aggregate_keeps_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn record_outliving_expired_members_keeps_only_itself() {
+async fn record_releases_aggregate_of_expired_members() {
     let before = held::now();
     let service = quiet(|_| Err(service_error("InternalFailure")));
     let deadline = Duration::from_secs(1);
@@ -116,7 +116,7 @@ async fn record_outliving_expired_members_keeps_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn record_handed_back_keeps_only_itself() {
+async fn taken_back_record_releases_aggregate() {
     let before = held::now();
     let mut sink =
         builder().build_with(quiet(|_| Err(service_error("InternalFailure"))), "example").unwrap();

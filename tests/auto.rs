@@ -151,7 +151,7 @@ fn denied() -> impl DescribeStream + 'static {
 }
 
 #[tokio::test(start_paused = true)]
-async fn switch_to_auto_without_description_loses_nothing() {
+async fn undescribed_switch_to_auto_loses_nothing() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let stream = stream();
         let ordered = builder(aggregation).with_ordering(Ordering::PerKey);
@@ -201,7 +201,7 @@ async fn switch_to_auto_and_back_resumes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reshards_ask_for_no_description() {
+async fn reshards_request_no_description() {
     for mode in [StreamMode::Provisioned, StreamMode::OnDemand] {
         for aggregation in [Aggregation::PerKey, Aggregation::PerShard, Aggregation::Off] {
             let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
@@ -232,7 +232,7 @@ fn reshard(stream: &SimStream, turn: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reshards_without_a_list_ask_at_most_once_each() {
+async fn unlisted_reshards_describe_at_most_once() {
     for (mode, most) in [(StreamMode::Provisioned, 1), (StreamMode::OnDemand, 11)] {
         let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
         let stream = stream.build().unwrap();

@@ -184,7 +184,7 @@ async fn failing_provider_delays_a_producer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn provider_that_hangs_is_a_credentials_failure() {
+async fn hanging_provider_is_a_credentials_failure() {
     let provider = Provider::new(|_| pending());
     let began = Instant::now();
     let client = client(&Service::new(accepted), &provider);
@@ -198,7 +198,7 @@ async fn provider_that_hangs_is_a_credentials_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn provider_outage_after_a_success_is_no_missing_provider() {
+async fn provider_outage_after_success_is_retried() {
     let refuses = Service::new(|request| match signed_with(request, 5) {
         true => accepted(request),
         false => refused("ExpiredTokenException"),
@@ -226,7 +226,7 @@ async fn classes(client: &Client) -> [ErrorClass; 3] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_cannot_heal_is_fatal() {
+async fn only_configuration_errors_are_fatal() {
     use ErrorClass::{Credentials as Passes, Fatal};
     let config = || Service::new(accepted).config();
     let static_ones = || config().credentials_provider(credentials(0));
@@ -287,7 +287,7 @@ async fn refused_credentials_are_loaded_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn provider_of_refused_credentials_is_not_hammered() {
+async fn refused_credentials_reload_at_most_every_5_s() {
     let service = Service::new(|_| refused("ExpiredTokenException"));
     let provider = Provider::new(|_| async { Ok(credentials(0)) });
     send(&client(&service, &provider)).await.unwrap_err();

@@ -196,7 +196,7 @@ async fn what_may_pass_is_tried_five_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_keep_the_stream_undescribed() {
+async fn refused_credentials_delay_description() {
     let service = Scripted::delivering();
     let describer = Describer::default();
     let began = Instant::now();
@@ -217,7 +217,7 @@ async fn refused_credentials_keep_the_stream_undescribed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_refused_too_long_fail_the_description() {
+async fn credentials_timeout_fails_description() {
     let service = Scripted::delivering();
     let describer = Describer::default().saying(|_| Err(service_error("ExpiredTokenException")));
     let mut sink = sink(aggregating().with_describe_stream(describer), &service);

@@ -71,7 +71,7 @@ async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
     assert!(error.to_string().contains("stopped with 2 records undelivered"), "{error}");
 }
 
-/// Errors that retrying does not help against, of each kind.
+/// One error of each kind that retries do not resolve.
 const REFUSALS: [&str; 5] = [
     "ResourceNotFoundException",
     "AccessDeniedException",
@@ -111,7 +111,7 @@ async fn stopped_producer_logs_one_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retrying_producer_logs_a_refusal_once_a_minute() {
+async fn retrying_producer_logs_refusal_once_a_minute() {
     for code in REFUSALS {
         let logs = Logs::listen(Level::INFO);
         let began = Instant::now();
@@ -134,7 +134,7 @@ async fn retrying_producer_logs_a_refusal_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sink_logs_a_refusal_and_leaves_it_to_its_owner() {
+async fn sink_logs_refusal_and_returns_it() {
     for code in REFUSALS {
         let logs = Logs::listen(Level::INFO);
         let mut sink = impatient().build_with(Scripted::failing(1, code), "example").unwrap();
@@ -148,7 +148,7 @@ async fn sink_logs_a_refusal_and_leaves_it_to_its_owner() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_survives_four_minutes_of_refused_credentials() {
+async fn producer_survives_refused_credentials() {
     let began = Instant::now();
     let service = Scripted::new(move |_, request| match began.elapsed().as_secs() < 240 {
         true => Err(service_error("ExpiredTokenException")),

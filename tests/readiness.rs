@@ -22,7 +22,7 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
 const ROUND_TRIP: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
-/// How long a permit that was given to a sink can be kept from others.
+/// The longest time for which an unpolled sink keeps its permit from others.
 const COLLECT_WITHIN: Duration = Duration::from_secs(1);
 
 fn service() -> Scripted {
@@ -329,7 +329,7 @@ async fn failure_of_a_pending_service_is_retried() {
     }
 }
 
-/// What remains for a stack of which there is one instance: it is kept as long as it is not called.
+/// A stack that is not `Clone` keeps its permit until it is called.
 #[tokio::test(start_paused = true)]
 async fn unshared_stack_keeps_its_permit() {
     let service = service();

@@ -151,7 +151,7 @@ async fn any_answer_is_read_as_the_sdk_reads_it() {
 }
 
 #[tokio::test]
-async fn result_shapes_of_other_servers_are_read_in_json() {
+async fn foreign_result_shapes_are_read_in_json() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let ways = [PutRecords::new(&client), PutRecords::new(&client).with_sdk_serialization()];

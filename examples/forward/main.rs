@@ -32,7 +32,7 @@ use self::source::Source;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // An outage is worth a line by default, and so is its end.
+    // At INFO the log shows the begin and the end of an outage.
     logs::begin("kinesis_sink=info");
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,

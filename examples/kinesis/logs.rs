@@ -4,13 +4,13 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Writes the log to standard error: what RUST_LOG says, or else `filter`.
+/// Writes the log to standard error, filtered by RUST_LOG or else by `filter`.
 #[allow(dead_code, reason = "each example uses one of the functions")]
 pub fn begin(filter: &str) {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(shows_colors())
-        // It would panic once the reader of standard error is gone.
+        // Reporting a failed write would panic once the reader of standard error is gone.
         .log_internal_errors(false)
         .with_env_filter(filter_or(filter))
         .init();

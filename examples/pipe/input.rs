@@ -48,7 +48,7 @@ pub enum InputError {
 /// whole buffer that it was read into.
 pub enum Framing {
     Lines {
-        /// The beginning of the input has been read.
+        /// Whether the beginning of the input has been read.
         begun: bool,
         /// So much of the buffer has no line break.
         searched: usize,
@@ -118,7 +118,7 @@ impl Decoder for Framing {
     }
 }
 
-/// Whether more must be read to see if there is a mark.
+/// Whether the buffer is too short to decide whether it begins with a byte order mark.
 fn is_short_of_mark(buffer: &[u8]) -> bool {
     buffer.len() < MARK.len() && MARK.starts_with(buffer)
 }

@@ -52,7 +52,7 @@ use self::say::say;
 
 fn main() -> ExitCode {
     let arguments = Arguments::read();
-    // An outage is worth a line by default, and so is its end.
+    // At INFO the log shows the begin and the end of an outage.
     logs::begin(if arguments.quiet { "kinesis_sink=warn" } else { "kinesis_sink=info" });
     let runtime = Builder::new_multi_thread().enable_all().build().expect("threads can be started");
     let ended = runtime.block_on(run(&arguments));

@@ -55,7 +55,7 @@ pub fn deaggregate(data: &Bytes) -> Members {
     }
 }
 
-/// Whether `data` begins as every aggregate does. Some readers take it for one then and fail if it is not.
+/// Whether `data` begins like an aggregate. Some readers fail at such data if it is not one.
 pub(crate) fn resembles_one(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
 }

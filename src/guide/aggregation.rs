@@ -31,10 +31,10 @@
 //! **Change the consumers first.** The KCL, Lambda's deaggregation modules and
 //! [`deaggregate`](crate::aggregate::deaggregate) take aggregates apart; a plain consumer sees a few
 //! hundred bytes of protobuf. Readers of the format take plain records as they are, so both can be in a
-//! stream. A payload that begins like an aggregate, with the bytes `F3 89 9A C2`, is never sent plain: some readers
-//! fail at it. It goes in an aggregate, of one record if need be, and comes out as it was accepted; its receipt has
-//! the sub-sequence number 0. It goes plain only if the aggregate would be larger than a record
-//! [may be](crate::Limits::with_record_bytes).
+//! stream. Some readers fail at a plain payload that begins like an aggregate, with the bytes `F3 89 9A C2`. The
+//! sink sends such a payload inside an aggregate, if necessary of one record, and consumers find it as it was
+//! accepted. Its receipt then has a sub-sequence number, 0 in an aggregate of one. It is sent plain only if the
+//! aggregate would be larger than a record [may be](crate::Limits::with_record_bytes).
 //!
 //! # When it pays
 //!
@@ -100,7 +100,7 @@
 //! the KCL would discard aggregates. A sink made by [`build`](crate::SinkBuilder::build) has the stream
 //! described (`kinesis:DescribeStreamSummary`), and its first use fails there with
 //! [`SinkError::Request`](crate::SinkError::Request). With
-//! [`build_with`](crate::SinkBuilder::build_with), name a
+//! [`build_with`](crate::SinkBuilder::build_with) the sink has no client to ask: pass a
 //! [describer](crate::SinkBuilder::with_describe_stream).
 //!
 //! A stream can also be switched to `AUTO` while records are sent, with effect at once. The sink compares
@@ -118,10 +118,10 @@
 //! [`may_be_written`](crate::Undelivered::may_be_written). The same holds for requests that are sent before
 //! the first answer reveals the switch. No record that the KCL discards is reported as delivered.
 //!
-//! Where answers contradict every description, the stream is described at most once a minute. If the
-//! description is denied, or fails five times, the list of shards alone decides: a misplaced aggregate is
-//! sent again, and after the second time its records are sent without aggregation, since consumers read a
-//! plain record in any shard.
+//! If answers still contradict a new description, the sink waits before it asks for another one: a random time
+//! with an upper bound that doubles up to a minute. If the description is denied, or fails five times, the list of
+//! shards alone decides. A misplaced aggregate is then sent again. After the second time its records are sent
+//! without aggregation, since consumers read a plain record in any shard.
 //!
 //! Without `kinesis:ListShards`, and with `build_with` without a
 //! [lister](crate::SinkBuilder::with_list_shards), the sink relies on the shards that earlier answers named: it

@@ -85,24 +85,25 @@
 //!
 //! # Log lines
 //!
-//! With the target `kinesis_sink`. Retries are silent by themselves; these lines report what lasts:
+//! The lines have the target `kinesis_sink`. Single retries are not logged above DEBUG; these lines report lasting
+//! trouble:
 //!
 //! | level | line | when |
 //! |---|---|---|
-//! | WARN | requests fail; retrying with backoff | at the second failed request in a row, at the first one that 5 s pass after without a success, or when requests have failed on and off for a minute |
+//! | WARN | requests fail; retrying with backoff | at the second failed request in a row, or 5 s after a failed request if none has succeeded since, or after a minute in which requests have failed on and off |
 //! | WARN | requests are refused | at the first refusal that is `Fatal` for a sink, or for a producer that [keeps trying](crate::FatalPolicy::KeepTrying) |
 //! | WARN | requests still fail, or are still refused | once a minute |
-//! | INFO | requests succeed again | after 10 s without a failure, or at the close of the sink before that |
-//! | WARN | the stream throttles or fails a share of the entries | when it has for a minute, then once a minute |
+//! | INFO | requests succeed again | after 10 s without a failure, or earlier when the sink is closed |
+//! | WARN | the stream throttles or fails a share of the entries | after a minute of throttled or failed entries, then once a minute |
 //! | INFO | the stream takes all entries again | after 10 s without such an entry |
-//! | WARN | records failed for good | for those that the sink keeps, at most once a minute, with their number |
+//! | WARN | records failed for good | at most once a minute, with the number of failed records that the sink keeps |
 //! | ERROR | the producer stopped | once, with the cause and the number of records handed back |
 //!
-//! Failures with less than 10 s between them are one outage. A single failed request is none: it is the normal
-//! end of a stale connection. A line about an outage has its duration, the requests and how many of them failed,
-//! the records waiting and in flight, the age of the oldest one, and the latest error; the line at the end has the
-//! duration and the totals. While nothing is waiting, no request is made and no reminder logged. A sink logs
-//! only while it is polled, a producer by itself.
+//! Failures with less than 10 s between them are one outage. A single failed request is no outage: it is the
+//! normal end of a stale connection. A line about an outage has its duration, the number of requests and of failed
+//! ones, the records waiting and in flight, the age of the oldest one, and the latest error. The line at the end
+//! has the duration and the totals. While no records are waiting, no request is made and no reminder is logged. A
+//! sink logs only while it is polled; a producer polls its own.
 //!
 //! # Records that fail for good
 //!

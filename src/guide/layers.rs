@@ -29,7 +29,7 @@
 //! ```
 //!
 //! [`build`](crate::SinkBuilder::build) makes such a stack by itself: tracing, metrics, a time-out of 10 s,
-//! the SDK. [`build_with`](crate::SinkBuilder::build_with) takes yours, if it is `Clone`, and
+//! the SDK. [`build_with`](crate::SinkBuilder::build_with) takes a stack of yours that is `Clone`,
 //! [`build_with_unshared`](crate::SinkBuilder::build_with_unshared) one that is not.
 //!
 //! # What comes with the crate
@@ -58,17 +58,17 @@
 //! | layer | with the sink |
 //! |---|---|
 //! | `concurrency_limit` | bounds what is in flight of all sinks that share the stack; [`max_in_flight`](crate::SinkBuilder::with_max_in_flight) bounds one sink |
-//! | `rate_limit` | while it is exhausted the sink waits, and its next request is fuller. It is not `Clone`: put a `buffer` around it |
+//! | `rate_limit` | while it is exhausted the sink waits, and its next request is fuller. It is not `Clone`: put a `buffer` around it, or use `build_with_unshared` |
 //! | `load_shed` | turns "not ready" into an error. The sink takes that for [`NotSent`](crate::service::ErrorClass::NotSent): it waits and tries again, and counts no attempt |
 //! | `buffer` | makes a stack that cannot be cloned into one that can |
 //! | `retry` | rarely needed: the sink sends again what failed. A policy may retry an `Err`; an `Ok` with failed entries it must pass on, since its other entries are written |
-//! | `spawn_ready` | not needed; after an error of its service it panics, which the sink takes for a failed request. It is not `Clone` either |
+//! | `spawn_ready` | not needed. It panics after an error of its service, which the sink treats as a failed request. It is not `Clone` |
 //! | `timeout` | works; this crate's own keeps the error's type |
 //! | `hedge` | writes records twice |
 //!
 //! The sink calls `poll_ready` only when a request is due, and `call` as soon as the stack is ready. A stack
 //! that is not ready costs nothing: records gather meanwhile. An error or a panic of `poll_ready` counts as a
-//! failed request; after it the sink uses a fresh clone of the stack. There is no need to shed or to break a circuit for the
+//! failed request. Afterwards the sink uses a fresh clone of the stack. There is no need to shed or to break a circuit for the
 //! sink's sake: while whole requests fail it sends one at a time, after waits that grow up to 3 s, see
 //! [pacing](super::pacing#without-service).
 //!
@@ -97,23 +97,22 @@
 //!
 //! ## Waiting for a shared limit
 //!
-//! A tower service takes its place in the queue of a limit when it is asked for readiness, and keeps it until it
-//! is called or dropped. A sink that shares a limit gives its place up as soon as it has nothing to send: when its
-//! last record expires, is taken back or fails, while it backs off, and when it is dropped. It also does not need
-//! to be polled while it waits: a clone of the stack waits for it in a task of the runtime that it was polled in.
-//! When that clone becomes ready, the task wakes the sink, and keeps the permit for it for one second. A sink that
-//! is not polled within that time loses its place to the others, and asks again when it is polled next. So poll a
-//! sink when its waker says so, as `flush`, `forward` and every other future does; a
-//! [`Producer`](crate::Producer) always does.
+//! A tower service takes a place in the queue of a limit when its `poll_ready` is called, and keeps the place until
+//! the service is called or dropped. A sink that shares a limit gives its place up as soon as it has nothing to
+//! send: when its last record expires, is taken back or fails, while it backs off, and when it is dropped.
 //!
-//! A stack that is not `Clone`
-//! ([`build_with_unshared`](crate::SinkBuilder::build_with_unshared)) cannot be given up without its sink. It is
-//! right for a stack that one sink has for itself. If it has a limit inside that others share, a sink with nothing
-//! to send can keep a permit from them: put a `buffer` around it, which makes it `Clone`.
+//! While the stack is not ready, a clone of it waits in a task of the runtime that polled the sink. When that clone
+//! becomes ready, the task wakes the sink and keeps the permit for one second. A sink that is not polled within
+//! that second loses its place, and asks again at its next poll. So poll a sink when it wakes its task, as `flush`
+//! and `forward` do. A [`Producer`](crate::Producer) does so by itself.
 //!
-//! The example `three_streams` runs this. With [aggregation](super::aggregation) or
-//! [ordering](super::ordering) and `build_with`,
-//! also say who lists the shards and who describes the stream: there is no client to ask.
+//! A stack that is not `Clone` ([`build_with_unshared`](crate::SinkBuilder::build_with_unshared)) keeps its place
+//! and its permit. Use it for a stack that belongs to one sink. If others share a limit inside the stack, a sink
+//! with nothing to send can keep a permit from them: put a `buffer` around the stack, which makes it `Clone`.
+//!
+//! The example `three_streams` runs this. With `build_with` there is no client to ask, so pass a
+//! [describer](crate::SinkBuilder::with_describe_stream) for [aggregation](super::aggregation) and
+//! [ordering](super::ordering), and a [lister](crate::SinkBuilder::with_list_shards) for aggregation.
 //!
 //! # A layer of your own
 //!

@@ -75,19 +75,19 @@
 //! default, only what the service refuses is left out.
 //!
 //! **Resharding.** Consumers must read a closed shard to its end before its children, as the KCL does. With
-//! aggregation per shard, the first aggregate of a closed shard's records after a reshard can be misplaced: it is
-//! packed before any answer names a new shard, and reaches a child that does not hold all its members. Its records
-//! are sent again. From the first answer that names an unlisted shard until the new list is there, the sink packs
-//! per key, and repacks the records that wait. So it depends on the consumer:
+//! aggregation per shard, the first aggregate after a reshard can be misplaced: it was packed before any answer
+//! named a new shard, and it reaches a child that does not hold all its members. Its records are sent again. From
+//! the first answer that names an unlisted shard until the new list arrives, the sink packs per key, and repacks
+//! the records that wait. What consumers find depends on how they treat a misplaced aggregate:
 //!
 //! | consumers | find |
 //! |---|---|
 //! | with the KCL's discard rule, which skip misplaced aggregates | the first copies of a key's records in order, and the last ones |
 //! | without it, such as AWS's deaggregation modules for Python and Node | the first copies in order; a second copy out of order for each record of a misplaced aggregate |
 //!
-//! The second line needs an up-to-date list of shards: while shards cannot be listed the sink packs per key, and
-//! with an outdated list more than the first aggregate can be misplaced. Neither does it hold for records that are
-//! given up by a deadline or a limit of attempts.
+//! The second line assumes an up-to-date list of shards: with an outdated list, more than the first aggregate can
+//! be misplaced. While the shards cannot be listed, the sink packs per key. The second line does not hold for
+//! records that are given up by a deadline or a limit of attempts.
 //!
 //! # What breaks it
 //!
@@ -95,9 +95,9 @@
 //!   records of a key are spread over shards, and no consumer reads them in order. A sink made by
 //!   [`build`](crate::SinkBuilder::build) has the stream described (`kinesis:DescribeStreamSummary`) and fails
 //!   there with [`SinkError::Request`](crate::SinkError::Request). If the stream is switched while records are
-//!   sent, answers name shards that no reshard explains; the sink has the stream described again and then
-//!   fails in the same way. Records of requests in flight at the moment of the switch, and of requests sent
-//!   before an answer reveals it, are delivered without an order.
+//!   sent, answers name shards that no reshard explains. The sink then has the stream described again and
+//!   fails in the same way. Records of requests that were in flight at the switch, or were sent before an answer
+//!   revealed it, are delivered without an order.
 //! - **A late write**, which no producer can rule out: a request that was given up after its time-out may
 //!   still be on its way, and be written after later records. Its records then come once more, out of order.
 //!   A longer [time-out](crate::SinkBuilder::with_request_timeout) makes that rarer.

@@ -28,8 +28,8 @@
 //! [place records themselves](crate::Distribution::ByService) teach nothing; there, and before the first
 //! answer, all records share one lane.
 //!
-//! A learned place is a hint. A wrong one costs a throttle at most. Aggregation needs certainty, and
-//! [lists the shards](crate::SinkBuilder::with_list_shards); given such a list, the lanes use it too.
+//! A learned shard is a hint: a wrong one costs a throttle at most. Aggregation needs certainty, so the sink
+//! [lists the shards](crate::SinkBuilder::with_list_shards), and the lanes use that list too.
 //!
 //! # The pace of a lane
 //!

@@ -139,14 +139,14 @@
 //! | `with_linger` | self-clocked, 100 ms; with aggregation `Fill`, 100 ms | fewer requests, fuller aggregates, or less waiting |
 //! | `with_ordering` | none | consumers rely on the [order](super::ordering) of a key's records |
 //! | `with_aggregation` and its settings | `Off` | small records, see [aggregation](super::aggregation#what-to-set) |
-//! | `with_list_shards` | ListShards, with aggregation | custom stacks, no permission to ask, or to know the shards at once |
-//! | `with_describe_stream`, `without_describe_stream` | DescribeStreamSummary, with aggregation or ordering | custom stacks, or no permission to ask |
+//! | `with_list_shards` | ListShards, with aggregation | custom stacks, no permission to list, or to know the shards at once |
+//! | `with_describe_stream`, `without_describe_stream` | DescribeStreamSummary, with aggregation or ordering | custom stacks, or no permission to describe |
 //! | `with_buffer_records` | 10,000; with aggregation 100,000 | longer bursts, or less memory |
 //! | `with_buffer_bytes` | 32 MiB | at least requests in flight × their bytes |
 //! | `with_backoff` | 100 ms, at most 3 s | other recovery times |
 //! | `with_max_attempts` | none | prefer a deadline |
 //! | `with_deadline` | none | old records are worthless |
-//! | `with_credentials_timeout` | 5 min | jobs that should fail sooner, or a credentials service with longer outages |
+//! | `with_credentials_timeout` | 5 min (0 s to 7 days) | jobs that should fail sooner, or a credentials service with longer outages |
 //! | `with_request_timeout` (default stack only) | 10 s | slow uplinks need more; duplicates follow time-outs |
 //! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | errors of a layer of your own |
 //! | `with_dead_letters` | none: the sink keeps failed records | somebody else should have them |

@@ -13,16 +13,15 @@ use crate::record::Key;
 /// the shard that it lies in. Both ways of packing keep to that, through resharding too. On streams that
 /// [distribute their records themselves](crate::Distribution::ByService) nothing could: there a sink
 /// that aggregates is refused, if it may have the stream
-/// [described](crate::SinkBuilder::with_describe_stream), also when a stream is switched while records are
-/// sent. Records of
-/// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
+/// [described](crate::SinkBuilder::with_describe_stream), also when the stream is switched while records are
+/// sent. Records of [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
 ///
-/// A payload that begins like an aggregate (with the bytes `F3 89 9A C2`) is never sent as it is, because some
-/// readers fail at it and all take apart what is a whole aggregate: it goes in an aggregate, if need be of one
-/// record, and readers find it as it was accepted. Two exceptions go as they are: a record that would
-/// then be larger than a record [may be](crate::Limits::with_record_bytes), which takes some 40 bytes more and
-/// the partition key twice, and records of `ServiceManaged`. To write aggregates that were made
-/// elsewhere, leave aggregation off.
+/// A payload that begins like an aggregate (with the bytes `F3 89 9A C2`) is sent inside an aggregate, if
+/// necessary of one record, so that consumers find it as it was accepted. Sent plain, it would make some readers
+/// fail, and all readers would take apart one that is a whole aggregate. The aggregate adds some 40 bytes and a
+/// second copy of the partition key. If that makes the record larger than it
+/// [may be](crate::Limits::with_record_bytes), it is sent plain; so are records of `ServiceManaged`. To write
+/// aggregates that were made elsewhere, leave aggregation off.
 ///
 /// With aggregation the sink waits for an aggregate to fill, see [`Linger`](crate::Linger), and two more
 /// defaults change, see [`SinkBuilder`](crate::SinkBuilder).
@@ -36,8 +35,8 @@ pub enum Aggregation {
     Off,
     /// Records with the same partition key and explicit hash key travel together, and records without
     /// a key do, under a random key drawn for each aggregate. An aggregate is in one shard by
-    /// construction, so nothing need be known of the stream's shards; a list of them shows whether the
-    /// stream still heeds keys. Right for few keys, or none.
+    /// construction, so the stream's shards need not be known. With a list of them the sink can check
+    /// whether the stream still places records by their keys. Right for few keys, or none.
     PerKey,
     /// All records that hash into the same shard travel together, whatever their keys. Right for many
     /// keys. It needs to know the stream's shards: `build` asks the service (ListShards), other stacks
@@ -79,7 +78,7 @@ pub(crate) struct Packing {
     pub(crate) target: usize,
     /// Most bytes of an aggregate, its partition key included: the lowest of the three.
     pub(crate) max_bytes: usize,
-    /// Most bytes of a record, its partition key included.
+    /// The most bytes of a record, its partition key included.
     pub(crate) max_record_bytes: usize,
     /// Most records of an aggregate.
     pub(crate) max_records: usize,

@@ -214,7 +214,7 @@ impl Pipeline {
     }
 
     /// The next time at which something changes by itself, if nothing else happens before: a back-off
-    /// or a linger ends, a deadline passes, an outage is to be reported. Always later than `now`.
+    /// or a linger ends, a deadline passes, or a report is due. Always later than `now`.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
         let deadline = self.settings.deadline.and_then(|deadline| {
             self.waiting_groups().map(|oldest| oldest.accepted_at + deadline).min()

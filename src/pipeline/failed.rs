@@ -33,8 +33,8 @@ impl Failed {
         self.kept.iter().chain(&self.fresh)
     }
 
-    /// Gives what failed since the last call to the receipts, and what has none to `handler`. Counts the
-    /// records that neither has taken, which stay here.
+    /// Gives the records that failed since the last call to their receipts, or to `handler` if they have none.
+    /// Returns the number of records that neither has taken, which stay here.
     pub(crate) fn offer(&mut self, mut handler: Option<&mut Box<dyn DeadLetter>>) -> usize {
         let kept_before = self.kept.len();
         // One by one: should the handler panic, the others are still here.
@@ -54,7 +54,7 @@ impl Failed {
         self.kept.len() - kept_before
     }
 
-    /// Why the latest of the kept ones failed, once for each time that the owner is notified.
+    /// Takes the reason why the latest of the kept ones failed, so that the owner is notified once.
     pub(crate) fn take_untold(&mut self) -> Option<Reason> {
         self.untold.take()
     }

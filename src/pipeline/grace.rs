@@ -2,8 +2,8 @@ use std::time::{Duration, Instant};
 
 /// Measures how long a series of failures has lasted, and says when its grace period is over.
 ///
-/// The time between two failures counts for [`LONGEST_GAP`](Self::LONGEST_GAP) at most: while a sink is not
-/// polled, or its process is suspended, no request is refused.
+/// The time between two failures counts for at most [`LONGEST_GAP`](Self::LONGEST_GAP), since no request fails
+/// while a sink is not polled or its process is suspended.
 #[derive(Debug, Clone)]
 pub(super) struct GracePeriod {
     length: Duration,
@@ -17,7 +17,7 @@ struct Series {
 }
 
 impl GracePeriod {
-    /// The longest backoff that can be set.
+    /// The most that the time between two failures counts: the longest backoff that can be set.
     const LONGEST_GAP: Duration = Duration::from_secs(60);
 
     pub(super) fn new(length: Duration) -> Self {

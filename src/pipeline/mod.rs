@@ -114,9 +114,9 @@ pub(crate) struct Pipeline {
     backoff: Backoff,
     /// Requests that may be in flight: one after a failure, then twice as many with each success.
     slots: usize,
-    /// What is reported of failed requests and entries.
+    /// The outages to report in the log.
     outages: Outages,
-    /// Of a series of credentials failures, until they are fatal.
+    /// The time until a series of credentials failures is fatal.
     credentials: GracePeriod,
     fatal: Fatal,
     /// Records accepted and not settled.
@@ -346,12 +346,12 @@ impl Pipeline {
         is_awaited || self.routing.is_description_due(now)
     }
 
-    /// Whether partition keys decide about what consumers find: records are aggregated, or in order.
+    /// Whether the sink aggregates or keeps an order, both of which rely on partition keys.
     pub(crate) fn relies_on_keys(&self) -> bool {
         self.routing.is_relied_on()
     }
 
-    /// Whether answers contradict the description of the stream, so that it is to be described past any
+    /// Whether answers contradict the description of the stream, so that it has to be described again, past any
     /// cache.
     pub(crate) fn is_routing_doubted(&self) -> bool {
         self.routing.is_doubted()
@@ -362,8 +362,8 @@ impl Pipeline {
         self.routing.is_by_service()
     }
 
-    /// Refuses a stream that distributes records itself. Nothing is sent before a description says otherwise,
-    /// and what was written and may be lost to consumers waits to be sent again.
+    /// Refuses a stream that distributes records itself. Nothing is sent before a description says otherwise.
+    /// Records that were written where consumers may discard them are requeued.
     pub(crate) fn refuse_distribution(&mut self, error: BoxError, now: Instant) {
         self.routing.distributed();
         self.awaited.description = true;
@@ -371,8 +371,8 @@ impl Pipeline {
         self.refuse_as(ErrorClass::Fatal, error, now);
     }
 
-    /// Notes that the stream could not be described again, though answers contradict its description. Without
-    /// a point in another call the list of shards decides what was delivered.
+    /// Notes that the stream could not be described again. If another call cannot help, the list of shards decides
+    /// which aggregates were delivered.
     pub(crate) fn not_described_again(&mut self, may_pass: bool, now: Instant) {
         let retries = self.routing.may_retry(now, &mut self.rng);
         if !(may_pass && retries) {
@@ -461,14 +461,14 @@ impl Pipeline {
     pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetter>>) {
         let kept = self.failed.offer(handler);
         if let Some(reason) = self.failed.last_reason().filter(|_| kept > 0)
-            // The end of the producer is reported, with their number.
+            // The producer logs its own end, with the number of these records.
             && !matches!(reason, Reason::Refused(_))
         {
             self.outages.lost(kept, reason);
         }
     }
 
-    /// Why the latest of the kept failed records failed, once for each time that the owner is notified.
+    /// Takes the reason why the latest of the kept failed records failed, so that the owner is notified once.
     pub(crate) fn take_untold(&mut self) -> Option<Reason> {
         self.failed.take_untold()
     }

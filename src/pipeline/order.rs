@@ -53,7 +53,7 @@ pub enum Ordering {
     /// makes that rarer.
     ///
     /// On streams that [distribute their records themselves](crate::Distribution::ByService) no key has an
-    /// order. There the sink is refused, if it may have the stream
+    /// order. The sink refuses such a stream if it may have it
     /// [described](crate::SinkBuilder::with_describe_stream).
     ///
     /// Records with the same partition key and different explicit hash keys can lie in different shards;

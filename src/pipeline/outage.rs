@@ -1,8 +1,8 @@
-//! When an outage, or throttling that lasts, is worth a line in the log.
+//! Decides when an outage, or lasting throttling, is reported in the log.
 //!
 //! Failures that are less than [`QUIET`] apart belong to one episode, so a flapping endpoint is one outage.
-//! An episode of failed requests is reported from the second failure in a row on; one of throttled or
-//! failed entries once it has lasted for a minute. Single failures are not: a stale connection that is
+//! An episode of failed requests is reported from the second failure in a row on, and an episode of throttled or
+//! failed entries once it has lasted for a minute. A single failure is not reported: a stale connection that is
 //! replaced at once is no outage.
 
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::record::{AttemptError, Reason};
 /// An episode ends after this time without a failure, counted from the first success after the last one.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Between two lines about an episode, and the longest one that goes unreported.
+/// The time between two lines about an episode, and the longest time that an episode stays unreported.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Without a success for this time after a failure, requests count as failing.
+/// The time after a failure without a success after which requests count as failing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A line for the log.
@@ -27,11 +27,11 @@ pub(crate) struct Report {
     pub(crate) stage: Stage,
     /// From the first failure until now; at the end, until the first success after the last failure.
     pub(crate) duration: Duration,
-    /// Requests, or entries, answered or failed since the first failure.
+    /// The number of requests or entries that were answered or failed since the first failure.
     pub(crate) total: u64,
     pub(crate) failed: u64,
     pub(crate) throttled: u64,
-    /// The latest one.
+    /// The latest error.
     pub(crate) error: Arc<AttemptError>,
 }
 
@@ -53,18 +53,18 @@ pub(crate) enum Stage {
     Ends,
 }
 
-/// Failures with less than [`QUIET`] between them.
+/// A series of failures with less than [`QUIET`] between them.
 #[derive(Debug)]
 struct Episode {
     began: Instant,
-    /// The first failure after the latest success.
+    /// The time of the first failure after the latest success.
     failing_since: Instant,
-    /// The first success after the latest failure.
+    /// The time of the first success after the latest failure.
     works_since: Option<Instant>,
     reported_at: Option<Instant>,
-    /// To be reported without waiting.
+    /// Whether the next line is due at once.
     urgent: bool,
-    /// An unreported episode without a success is reported after this time.
+    /// The time after which an episode without a success is first reported.
     patience: Duration,
     total: u64,
     failed: u64,
@@ -88,7 +88,7 @@ impl Episode {
         }
     }
 
-    /// The episode that a failure belongs to: a new one if there is none.
+    /// Returns the episode that a failure belongs to, a new one if there is none.
     fn of_failure<'a>(
         open: &'a mut Option<Self>,
         error: &Arc<AttemptError>,
@@ -128,8 +128,8 @@ impl Episode {
         Some(due_at).filter(|_| self.works_since.is_none())
     }
 
-    /// The time of the next report. While nothing is waiting nothing is tried, so an episode that has not
-    /// ended makes no news.
+    /// The time of the next report. While no record is waiting no request is made, so an episode that has not
+    /// ended has nothing to report.
     fn wakeup(&self, is_idle: bool) -> Option<Instant> {
         match self.ends_at() {
             Some(end) => Some(end).filter(|_| self.reported_at.is_some()),
@@ -149,7 +149,7 @@ impl Episode {
         }
     }
 
-    /// The report that is due.
+    /// Takes the report that is due.
     fn take_report(&mut self, trouble: Trouble, now: Instant, is_idle: bool) -> Option<Report> {
         let is_due = self.line_is_due_at().is_some_and(|due_at| due_at <= now);
         if !is_due || (is_idle && !self.urgent) {
@@ -172,7 +172,7 @@ struct SentBack {
     error: Option<Arc<AttemptError>>,
 }
 
-/// Records that failed for good and that are kept.
+/// The records that failed for good and are kept.
 #[derive(Debug, Default)]
 struct Lost {
     unreported: u64,
@@ -192,9 +192,9 @@ impl Lost {
 #[derive(Debug, Default)]
 pub(super) struct Outages {
     requests: Option<Episode>,
-    /// The service refuses every request in the current episode.
+    /// Whether the service refuses every request in the current episode.
     refused: bool,
-    /// News of failed requests since the latest success.
+    /// The number of failures in a row, without those of requests that were in flight together.
     in_a_row: u32,
     entries: Option<Episode>,
     /// The entries that the response being settled sent back.
@@ -217,15 +217,15 @@ impl Outages {
         }
     }
 
-    /// Notes a lookup that failed and without which nothing can be sent. A few of these are no outage, since
-    /// the sink continues without their answers.
+    /// Notes the failure of a lookup that must be answered before anything is sent. A few of these are no outage,
+    /// since the sink then continues without the answer.
     pub(super) fn lookup_failed(&mut self, error: &Arc<AttemptError>, now: Instant) {
         let episode = Episode::of_failure(&mut self.requests, error, PATIENCE, now);
         episode.total += 1;
         episode.failed += 1;
     }
 
-    /// Notes that the service refuses every request, after the failure that says so.
+    /// Notes that the service refuses every request. The failure that shows this was noted before.
     pub(super) fn refused(&mut self, error: &Arc<AttemptError>, now: Instant) {
         if self.requests.is_none() {
             self.request_failed(error, true, now);
@@ -236,8 +236,7 @@ impl Outages {
         }
     }
 
-    /// Notes a request of `entries` entries that was throttled as a whole. That is no outage, and no end
-    /// of one.
+    /// Notes a request of `entries` entries that was throttled as a whole. This neither begins nor ends an outage.
     pub(super) fn request_throttled(
         &mut self,
         entries: usize,
@@ -320,7 +319,7 @@ impl Outages {
         if self.refused { Trouble::Refused } else { Trouble::Failing }
     }
 
-    /// The next report that is due. `is_idle`: no record is waiting or in flight.
+    /// Takes the next report that is due. `is_idle` means that no record is waiting or in flight.
     fn take_report(&mut self, now: Instant, is_idle: bool) -> Option<Report> {
         let ends = |episode: &Episode| episode.ends_at().is_some_and(|end| end <= now);
         let ended = self.take_ended(ends);
@@ -334,7 +333,7 @@ impl Outages {
         report(&mut self.requests, trouble).or_else(|| report(&mut self.entries, Trouble::SentBack))
     }
 
-    /// Removes the episodes that have ended. The report of one of them, if it has begun to be reported.
+    /// Removes the episodes that have ended. Returns the final report of one whose beginning was reported.
     fn take_ended(&mut self, ends: impl Fn(&Episode) -> bool) -> Option<Report> {
         let trouble = self.trouble();
         let report = |episode: Episode, trouble| {
@@ -360,7 +359,7 @@ impl Outages {
 }
 
 impl Pipeline {
-    /// A line for the log that is due. Returns `None` once there are no more.
+    /// Takes a report that is due. `None` once there are no more.
     pub(crate) fn take_report(&mut self, now: Instant) -> Option<Report> {
         if self.outages.is_quiet() {
             return None;
@@ -369,14 +368,14 @@ impl Pipeline {
         self.outages.take_report(now, is_idle)
     }
 
-    /// The end of an outage after which nothing has failed, without waiting any longer: for the end of the
-    /// sink.
+    /// Takes the final report of an outage after which nothing has failed, without waiting for [`QUIET`]. Used at
+    /// the end of the sink.
     pub(crate) fn take_last_report(&mut self) -> Option<Report> {
         self.outages.take_ended(|episode| episode.works_since.is_some())
     }
 
-    /// Counts the records that failed for good since the latest such report and that were kept, with the
-    /// latest reason. At most once a minute.
+    /// Takes the number of records that failed for good since the latest such report and are kept, with the latest
+    /// reason. Returns this at most once a minute.
     pub(crate) fn take_lost(&mut self, now: Instant) -> Option<(u64, Reason)> {
         self.outages.take_lost(now)
     }
@@ -479,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_without_a_success_begins_an_outage_in_5_s() {
+    fn failure_begins_outage_after_5_s() {
         let mut bench = Bench::new();
         bench.fail();
         assert_eq!(bench.outages.wakeup(bench.now, true), None, "nothing is waiting");
@@ -487,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn alternating_failures_are_an_outage_after_a_minute() {
+    fn alternating_failures_begin_outage_in_a_minute() {
         let mut bench = Bench::new();
         let mut reports = Vec::new();
         for _ in 0..100 {
@@ -501,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_lookups_are_an_outage_after_5_s() {
+    fn failing_lookups_begin_outage_after_5_s() {
         let mut bench = Bench::new();
         for second in 0..5 {
             bench.outages.lookup_failed(&error(), bench.now);

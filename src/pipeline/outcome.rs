@@ -93,7 +93,7 @@ impl Pipeline {
                 Err(error) => (Some(self.fail_entry(unit, error, now)), false),
             };
             regroups |= changed;
-            // A held entry is still under way.
+            // A held entry is not settled yet.
             let Some(again) = again else { continue };
             // Most entries are delivered, and most have no order to keep.
             if strand.is_some() || !again.is_empty() {
@@ -223,7 +223,7 @@ impl Pipeline {
         }
     }
 
-    /// Notes a failed request for what is reported. One that a layer above the service shed is no outage.
+    /// Notes a failed request for the log. A request that a layer shed is no outage.
     fn note_outage(
         &mut self,
         class: ErrorClass,

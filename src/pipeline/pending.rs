@@ -159,8 +159,7 @@ impl Pending {
         self.shared = true;
     }
 
-    /// Copies the payload out of the aggregate that it is a slice of, if it is. A member that leaves its
-    /// aggregate would keep the whole aggregate in memory otherwise.
+    /// Copies the payload if it is a slice of an aggregate, which it would keep in memory as a whole.
     pub(crate) fn own_payload(&mut self) {
         if std::mem::take(&mut self.shared) {
             let own = Bytes::copy_from_slice(self.record.data());
@@ -168,7 +167,7 @@ impl Pending {
         }
     }
 
-    /// Whether readers may take its payload for an aggregate if it is sent as it is.
+    /// Whether readers may mistake its payload for an aggregate if it is sent plain.
     pub(crate) fn resembles_an_aggregate(&self) -> bool {
         self.has_place() && crate::aggregate::resembles_one(self.record.data())
     }

@@ -17,12 +17,12 @@ use crate::shard::ShardMap;
 pub(crate) struct Unverified {
     pub(crate) unit: Unit,
     placement: Placement,
-    /// Its shard was closed before its request was cut.
+    /// Whether its shard was closed before its request was cut.
     is_contradictory: bool,
 }
 
 impl Pipeline {
-    /// Looks through the answer to `request` for places that partition keys rule out. Then the stream is
+    /// Checks the answer to `request` for shards that partition keys rule out. If there are any, the stream is
     /// described again, since it may have been switched to a distribution by the service.
     pub(super) fn check_routing(
         &mut self,
@@ -105,9 +105,9 @@ impl Pipeline {
             }
             Verdict::Misplaced => (Some(self.misplaced(unit, &placement, now)), changed),
             Verdict::Unknown => {
-                // If it has to be sent again, nothing later of its keys may have gone.
+                // Later records of its keys wait, since it may have to be sent again.
                 self.rebuilds |= self.is_ordered() && unit.predicted().is_some();
-                // For one of them the whole answer would stay in memory, uncounted.
+                // Copied, since a slice of the answer would keep the whole answer in memory.
                 let placement = placement.without_answer();
                 self.unverified.push(Unverified { unit, placement, is_contradictory });
                 (None, changed)
@@ -115,14 +115,13 @@ impl Pipeline {
         }
     }
 
-    /// Whether an entry in a shard that the latest list lacks may have been written while the service ignored
-    /// keys.
+    /// Whether an entry in an unlisted shard may have been written while the service ignored keys.
     fn is_unlisted_in_doubt(&self) -> bool {
         self.shards.has_latest_list() && self.routing.is_switchable()
     }
 
-    /// Decides about an aggregate by the list's verdict and the state of the routing. `Unknown` while a list of
-    /// shards or a description is awaited.
+    /// Decides whether an aggregate was delivered, from the list's verdict and the state of the routing. `Unknown`
+    /// while a list of shards or a description is awaited.
     fn conclude(&self, unit: &Unit, verdict: Verdict, is_contradictory: bool) -> Verdict {
         let by_key = unit.predicted().is_none();
         match verdict {
@@ -131,8 +130,8 @@ impl Pipeline {
             Verdict::Misplaced => Verdict::Misplaced,
             Verdict::Unknown if self.routing.is_by_service() => Verdict::Misplaced,
             Verdict::Unknown if self.shards.awaits_list() => Verdict::Unknown,
-            // Under key routing a key's records share a shard, whichever it is. A shard that came and went
-            // between two listings does not show which routing was in effect.
+            // If keys place records, the records of a key share a shard, whichever it is. A shard that opened and
+            // closed between two listings does not show whether they did.
             Verdict::Unknown if by_key && !is_contradictory && !self.is_unlisted_in_doubt() => {
                 Verdict::Placed
             }

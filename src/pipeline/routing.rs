@@ -1,4 +1,4 @@
-//! Whether the stream places records by their partition keys.
+//! The state of the stream's routing: by partition keys, doubted, or by the service.
 
 use std::time::{Duration, Instant};
 
@@ -9,29 +9,29 @@ use super::order::Ordering;
 use super::settings::Settings;
 use crate::stream::{StreamDescription, StreamMode};
 
-/// The longest wait between two descriptions that answers have asked for.
+/// The longest wait before a stream is described again because answers contradict its description.
 const CEILING: Duration = Duration::from_secs(60);
 
-/// Calls for a description that may fail before the list of shards alone decides.
+/// The number of failed descriptions after which the list of shards alone decides.
 const MOST_CALLS: u32 = 5;
 
-/// Whether partition keys decide about the shard of a record, which aggregation and ordering rely on.
+/// Tracks whether partition keys decide about the shard of a record, which aggregation and ordering rely on.
 ///
-/// A stream can be switched to a distribution by the service at any time. Then answers name shards that no
+/// A stream can be switched to a distribution by the service at any time. Answers then name shards that no
 /// reshard explains, and the stream is described again.
 #[derive(Debug)]
 pub(crate) struct Routing {
-    /// Aggregation or ordering relies on partition keys.
+    /// Whether aggregation or ordering relies on partition keys.
     is_relied_on: bool,
-    /// The sink has a describer.
+    /// Whether the sink has a describer.
     is_describable: bool,
-    /// The latest description does not rule a distribution by the service out.
+    /// Whether the stream can be switched, as far as the latest description says.
     is_switchable: bool,
     state: State,
-    /// Between calls that fail.
+    /// The backoff between failed descriptions.
     retries: Backoff,
-    /// Between doubts that a description has dispelled, so that a service that always contradicts itself is
-    /// not asked with every request.
+    /// The backoff between dispelled doubts, so that a service that always contradicts itself is not asked after
+    /// every request.
     doubts: Backoff,
     doubted_at: Option<Instant>,
     calls: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Routing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     ByKey,
-    /// Answers contradict it, and the stream has not been described since.
+    /// Answers contradict the description, and the stream has not been described since.
     Doubted,
     ByService,
 }
@@ -69,8 +69,8 @@ impl Routing {
         self.is_relied_on
     }
 
-    /// Whether nothing counts as delivered before the stream is described again, unless a list of its
-    /// shards proves its place.
+    /// Whether answers contradict the description. Until the stream is described again, an aggregate counts as
+    /// delivered only if the list of shards proves it.
     pub(crate) fn is_doubted(&self) -> bool {
         self.state == State::Doubted
     }
@@ -85,7 +85,7 @@ impl Routing {
         self.is_switchable
     }
 
-    /// Whether a description can distinguish a switch of the distribution from a reshard now.
+    /// Whether the stream should be described again if an answer contradicts the partition keys now.
     pub(crate) fn may_be_switched(&self, now: Instant) -> bool {
         self.is_relied_on && self.is_describable && self.is_switchable && !self.is_settled(now)
     }
@@ -131,7 +131,7 @@ impl Routing {
         self.doubts.fail(self.calls, self.calls + 1, now, rng);
     }
 
-    /// Notes that a call for a description has failed. False if there is no point in another one.
+    /// Notes that a description has failed. False if it has failed too often to try again.
     pub(crate) fn may_retry(&mut self, now: Instant, rng: &mut Rng) -> bool {
         self.calls += 1;
         self.retries.fail(self.calls, self.calls + 1, now, rng);

@@ -28,15 +28,15 @@ const TRUSTED_AFTER: Duration = Duration::from_secs(60);
 pub(crate) struct Shards {
     /// For predictions; none unless an aggregation needs them.
     map: Option<ShardMap>,
-    /// The latest list, against which the shards that answers name are checked. Shards keep their ranges, so
-    /// it holds when predictions by it do not.
+    /// The latest list, against which the shards in answers are checked. Shards keep their ranges, so it stays
+    /// valid for checks when it no longer predicts shards.
     listed: Option<ShardMap>,
     predicts: bool,
-    /// Whether the shards that answers name are checked.
+    /// Whether the shards in answers are checked against the list.
     checks: bool,
     /// Whether predictions end as soon as an answer names a shard that is not listed: an order depends on them.
     is_strict: bool,
-    /// Shards that answers have named since the latest list, which lacks them.
+    /// Shards that answers have named and the latest list lacks.
     unlisted: HashSet<SmolStr>,
     /// Whether they are listed for the pace.
     lists: bool,
@@ -115,7 +115,7 @@ impl Shards {
         self.map.is_some()
     }
 
-    /// Whether a record is sent without aggregation, because aggregates of its key were misplaced, too.
+    /// Whether a record is sent without aggregation, because even aggregates of its key were misplaced.
     pub(crate) fn goes_alone(&self, pending: &Pending) -> bool {
         let by_shard = if self.predicts { MOST_MISPLACED } else { 0 };
         pending.misplaced >= by_shard + MOST_MISPLACED
@@ -181,9 +181,9 @@ impl Shards {
         }
     }
 
-    /// Notes the shard that an answer names. With ordering, one that is not listed ends all predictions until
-    /// the next list: keys of the closed shard are in its children already, where a misplaced aggregate would
-    /// overtake them. Returns whether there were predictions until now.
+    /// Notes the shard that an answer names. With ordering, an unlisted shard ends all predictions until the next
+    /// list, since a misplaced aggregate would break the order of keys that are already in the new shards.
+    /// Returns whether there were predictions until now.
     pub(crate) fn note_named(&mut self, shard_id: &str, now: Instant, rng: &mut Rng) -> bool {
         let is_listed = |map: &ShardMap| map.by_id(shard_id).is_some();
         if !self.is_strict || self.listed.as_ref().is_none_or(is_listed) {

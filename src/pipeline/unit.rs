@@ -15,7 +15,7 @@ use crate::shard::{HashMemo, Shard, ShardMap, hash_of};
 #[derive(Debug)]
 pub(crate) enum Unit {
     Single(Pending),
-    /// Of more than one, unless a reader would misread the payload of the only one.
+    /// An aggregate of several records, or of one whose payload a reader would misread.
     Aggregate(Box<Aggregate>),
 }
 
@@ -153,7 +153,7 @@ impl Unit {
         }
     }
 
-    /// Two halves of an aggregate; a record alone comes back as it is.
+    /// Halves an aggregate. A single record is returned as it is.
     pub(crate) fn halve(self, packing: &Packing) -> ControlFlow<Pending, [Vec<Self>; 2]> {
         let shard = self.predicted().map(|(_, shard)| shard.clone());
         match self {
@@ -268,13 +268,13 @@ impl Aggregate {
         shard.range().contains(self.span.0) && shard.range().contains(self.span.1)
     }
 
-    /// Takes it apart.
+    /// Takes the aggregate apart into its records.
     fn into_members(mut self) -> Vec<Pending> {
         self.members.iter_mut().for_each(Pending::own_payload);
         self.members
     }
 
-    /// As [`pack`](Self::pack), for what is sent without anything that could join.
+    /// [Packs](Self::pack) records into units that no other record joins.
     fn pack_to_send(
         members: Vec<Pending>,
         shard: Option<&Arc<Shard>>,

@@ -7,10 +7,10 @@ use crate::record::{AttemptError, Undelivered};
 
 /// Why a closed [`Producer`](crate::Producer) has not delivered everything.
 ///
-/// `left` counts the records that were not delivered when the producer ended. `undelivered` holds those of
-/// them that have neither a receipt nor a dead-letter handler and that no other call has taken, in the order
-/// of acceptance, and all that were given up at the deadline of
-/// [`close_within`](crate::Producer::close_within). The receipts of the latter return
+/// `left` is the number of records that were not delivered when the producer ended. `undelivered` holds, in the
+/// order of acceptance, the records that went neither to a receipt nor to a dead-letter handler and that no other
+/// call has taken. It also holds all records that were given up at the deadline of
+/// [`close_within`](crate::Producer::close_within). The receipts of those return
 /// [`TakenBack`](crate::Reason::TakenBack): either side can send the records again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,29 +18,29 @@ pub enum CloseError {
     /// Some records failed for good, or were given up at the deadline.
     #[error("closed with {left} records undelivered{}", first(.undelivered))]
     Undelivered {
-        /// Records that were not delivered when the producer ended.
+        /// The number of records that were not delivered when the producer ended.
         left: usize,
-        /// Those of them that no other call has taken.
+        /// The undelivered records that no other call has taken.
         undelivered: Vec<Undelivered>,
     },
     /// The producer had stopped, because the service refuses every request.
     #[error(
-        "the producer had stopped with {left} records undelivered, because the stream takes no requests"
+        "producer stopped with {left} records undelivered; fix the cause and create a new producer"
     )]
     Stopped {
         /// What the service, or a layer, said.
         source: Arc<AttemptError>,
-        /// Records that were not delivered: those handed to receipts and to the dead-letter handler, too.
+        /// The number of undelivered records, including those that went to receipts and dead letters.
         left: usize,
-        /// Those of them that were handed to neither.
+        /// The undelivered records that went to neither.
         undelivered: Vec<Undelivered>,
     },
     /// The driver had ended before it was done: it was dropped or aborted, or it panicked.
-    #[error("the producer's driver had ended with {left} records undelivered")]
+    #[error("producer driver was dropped, aborted or panicked with {left} records undelivered")]
     Abandoned {
-        /// Records that were not delivered: those handed to receipts, too.
+        /// The number of undelivered records, including those that went to receipts.
         left: usize,
-        /// Those of them that were not handed to a receipt.
+        /// The undelivered records that went to no receipt.
         undelivered: Vec<Undelivered>,
     },
 }
@@ -50,8 +50,8 @@ fn first(undelivered: &[Undelivered]) -> String {
 }
 
 impl CloseError {
-    /// The number of records that were not delivered when the producer ended, those that went to their
-    /// receipts included.
+    /// The number of records that were not delivered when the producer ended, including those that went to
+    /// their receipts.
     #[must_use]
     pub fn left(&self) -> usize {
         match self {

@@ -46,7 +46,7 @@ pub struct Driver<S = DefaultService> {
     charged_bytes: usize,
     /// Why the producer stops, if it does.
     stopped: Option<Arc<AttemptError>>,
-    /// Records that were handed back because it stops.
+    /// The number of records that were handed back because the producer stops.
     refused_records: usize,
     over: bool,
 }
@@ -139,12 +139,12 @@ impl<S> Driver<S> {
                 Message::LayOutFailed(reply) => lay_out.push(reply),
             }
         }
-        // Without a caller they stay where the sink counts them as failed.
+        // Without a caller they stay in the sink, which counts them as failed.
         lay_out.retain(|reply| !reply.is_closed());
         if !lay_out.is_empty() {
             self.release();
             let failed = self.sink.pipeline.take_failed();
-            // They keep their room until they are taken: the caller may be dropped before that.
+            // They count until they are taken, since the caller may be dropped before that.
             self.charged_records = self.sink.pipeline.held_records();
             self.charged_bytes = self.sink.pipeline.held_bytes();
             self.intake.queue().lay_out(failed);
@@ -189,7 +189,7 @@ impl<S> Driver<S> {
         }
     }
 
-    /// The room of the records that are laid out, and why the latest of them failed.
+    /// The size of the records that are ready to be taken, and why the latest of them failed.
     fn laid_out(&self) -> (LaidOut, Option<Reason>) {
         let queue = self.intake.queue();
         let latest = queue.undelivered.last().filter(|_| queue.laid_out.records > 0);
@@ -261,8 +261,8 @@ impl<S> Driver<S> {
         );
     }
 
-    /// Hands back what was not delivered and has no receipt, and then notifies everyone. `handed_back`
-    /// counts those with a receipt as well.
+    /// Hands back undelivered records without a receipt, then notifies all callers. `handed_back` also counts the
+    /// records with a receipt.
     fn finish(&mut self, undelivered: Vec<Undelivered>, handed_back: usize, end: End) {
         self.over = true;
         let mut queue = self.intake.queue();

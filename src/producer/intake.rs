@@ -37,7 +37,7 @@ pub(super) struct Intake {
     line: Mutex<()>,
     /// Bytes of the largest record so far; 0 before the first one.
     largest: AtomicUsize,
-    /// Bytes that came without room for them, to be made up for as records leave.
+    /// Bytes that were accepted beyond the bound. Records that leave reduce them before they release permits.
     debt: AtomicUsize,
     /// The permits of each while nothing is held.
     max_records: usize,
@@ -370,14 +370,14 @@ impl Intake {
         self.post(Message::LayOutFailed(sender)).then_some(receiver)
     }
 
-    /// Takes the records that the driver has laid out, and gives their room back.
+    /// Takes the failed records that the driver has laid out, and releases their room.
     pub(super) fn take_laid_out(&self) -> Vec<Undelivered> {
         let (taken, room) = {
             let mut queue = self.queue();
             let taken = std::mem::take(&mut queue.undelivered);
             let room = std::mem::take(&mut queue.laid_out);
             if room.records > 0 {
-                // What it last said of the records that are kept may be older than this.
+                // The driver's last status may still count these records.
                 wake(queue);
             }
             (taken, room)
@@ -388,18 +388,18 @@ impl Intake {
         taken
     }
 
-    /// Takes room for records that are there already. Bytes for which there is none become a debt.
+    /// Takes room for records that are already held. Bytes beyond the bound become a debt.
     pub(super) fn take_room(&self, records: usize, bytes: usize) {
         self.records.forget_permits(records);
         self.owe(bytes - self.bytes.forget_permits(bytes));
     }
 
-    /// Notes bytes that came without room for them.
+    /// Adds bytes that exceed the bound to the debt.
     pub(super) fn owe(&self, bytes: usize) {
         self.debt.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Gives room back, after what is owed.
+    /// Releases room, after it has paid the debt.
     pub(super) fn release(&self, records: usize, bytes: usize) {
         let pay = |debt: usize| Some(debt.saturating_sub(bytes));
         let paid = self.debt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);

@@ -114,9 +114,9 @@ use crate::summary::Totals;
 /// `flush` or `close` loses nothing, and the next call asks again for what this clone has sent since.
 pub struct Producer {
     intake: Arc<Intake>,
-    /// Takes no more records, since it was closed through the sink's methods.
+    /// Whether this clone was closed through the sink's methods, and takes no more records.
     closed: bool,
-    /// That close has returned `Ok`.
+    /// Whether `poll_close` has returned `Ok`.
     close_completed: bool,
     /// This clone has sent since it last asked for a flush through the sink's methods.
     unasked: AtomicBool,
@@ -313,7 +313,7 @@ impl Producer {
     /// Takes out the records that failed for good, without a receipt or a dead-letter handler to take
     /// them, in the order of acceptance. Once the producer has ended, also what was left then.
     ///
-    /// The records count towards the bounds until this returns them.
+    /// Failed records count towards the bounds until this returns them.
     ///
     /// # Cancel safety
     ///

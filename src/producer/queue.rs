@@ -35,11 +35,11 @@ pub(super) struct Queue {
     pub(super) totals: Totals,
     /// Records that were not delivered, until someone takes them.
     pub(super) undelivered: Vec<Undelivered>,
-    /// The room that is still taken by failed records which the driver has laid out.
+    /// The size of the failed records that the driver has laid out and no caller has taken.
     pub(super) laid_out: LaidOut,
-    /// How many were handed back at the end: to receipts, to a handler, or in `undelivered`.
+    /// The number of records handed back at the end: to receipts, to a handler, or in `undelivered`.
     pub(super) left: usize,
-    /// Why the latest in `undelivered` was not delivered.
+    /// The reason of the latest record in `undelivered`.
     pub(super) last_reason: Option<Reason>,
 }
 
@@ -90,7 +90,7 @@ impl Queue {
         self.turned_away.take().max(waiting)
     }
 
-    /// Lays out failed records for whoever takes them.
+    /// Lays out failed records for the next caller of `take_failed`.
     pub(super) fn lay_out(&mut self, failed: Vec<Undelivered>) {
         self.laid_out.records += failed.len();
         self.laid_out.bytes += failed.iter().map(|one| one.record().size()).sum::<usize>();

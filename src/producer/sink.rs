@@ -141,7 +141,7 @@ impl Sink<Record> for Producer {
             return Poll::Ready(Err(SinkError::Closed));
         }
         if self.closed {
-            // Adapters ask before each poll of `poll_close`; an error here would end the close half-way.
+            // Adapters call this before each `poll_close`; an error would end the close half-way.
             return Poll::Ready(Ok(()));
         }
         let this = &mut *self;
@@ -172,8 +172,8 @@ impl Sink<Record> for Producer {
         this.reservation.poll_flush(&this.intake, &this.unasked, cx)
     }
 
-    /// Flushes, and closes this clone. The other clones stay open. Until this has returned `Ok` `poll_ready` stays ready,
-    /// and `start_send` hands each record back.
+    /// Flushes, and closes this clone. The other clones stay open. Until this has returned `Ok`, `poll_ready` stays
+    /// ready and `start_send` hands each record back.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = &mut *self;
         if !this.closed {

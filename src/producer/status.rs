@@ -43,7 +43,7 @@ impl Status {
         }
     }
 
-    /// Notes that kept records were taken. Returns whether that changes the status.
+    /// Notes that a caller has taken kept records. Returns whether that changes the status.
     pub(super) fn keep_fewer(&mut self, fewer_records: usize, fewer_bytes: usize) -> bool {
         let Self::Keeping { count, bytes, .. } = self else { return false };
         *count = count.saturating_sub(fewer_records);

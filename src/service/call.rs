@@ -23,14 +23,14 @@ use super::identity::{Identities, Signer};
 use super::{PutRecordsError, PutRecordsErrorKind};
 use crate::stream::{RegionMismatch, StreamId};
 
-/// A client like the given one with the SDK's retries off, since the sink has its own, and with credentials
-/// that are loaded again when they are refused.
+/// Derives a client without the SDK's retries, since the sink has its own, and with credentials that are loaded
+/// again when they are refused.
 pub(super) fn derive(client: &Client) -> Client {
     let config = client.config().to_builder().retry_config(RetryConfig::disabled());
     Client::from_conf(config.identity_cache(Identities::of(client)).build())
 }
 
-/// The client with stalled-stream protection off, for callers that limit the time of a call themselves.
+/// Derives a client without stalled-stream protection, for callers that limit the time of a call themselves.
 pub(super) fn without_stalled_stream_protection(client: &Client) -> Client {
     let off = StalledStreamProtectionConfig::disabled();
     Client::from_conf(client.config().to_builder().stalled_stream_protection(off).build())
@@ -42,35 +42,35 @@ pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), Reg
 
 /// One call of the SDK, from the first interceptor to its end.
 ///
-/// An attempt that is dropped before it has ended, by a timeout above it, poisons its connection. Over HTTP/2 the
-/// SDK itself would only reset the stream, and send everything that follows into the same connection, which may
-/// be dead. Other requests in flight on it are not affected.
+/// An attempt that is dropped before its end, for example by a timeout, poisons its connection. Over HTTP/2 the
+/// SDK alone would only reset the stream, and send all later requests into the same connection, which may be dead.
+/// Other requests in flight on that connection are not affected.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     observed: Observed,
     ended: bool,
 }
 
-/// What its interceptor sees of an attempt.
+/// The interceptor of an attempt, which records what the SDK does.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Observed(Arc<Observations>);
 
 #[derive(Debug, Default)]
 struct Observations {
-    /// Whether the SDK came as far as handing the request to an HTTP client. Until then a failure is one of
-    /// configuration or credentials, which the SDK reports like a broken connection.
+    /// Whether the SDK handed the request to an HTTP client. An earlier failure is one of configuration or
+    /// credentials, which the SDK reports like a broken connection.
     sent: AtomicBool,
     connection: OnceLock<CaptureSmithyConnection>,
     signer: Signer,
 }
 
 impl Attempt {
-    /// The interceptor that the call has to have.
+    /// Returns the interceptor to register with the call.
     pub(super) fn observed(&self) -> Observed {
         self.observed.clone()
     }
 
-    /// Takes what came of the call, without the SDK's types.
+    /// Ends the attempt, and converts the call's error.
     pub(super) fn end<T, E>(
         mut self,
         result: Result<T, SdkError<E, HttpResponse>>,
@@ -105,7 +105,7 @@ impl Drop for Attempt {
 }
 
 impl Observed {
-    /// Has the connection closed once the requests on it have ended, and not used for others.
+    /// Excludes the connection from further requests, and has it closed once the requests on it have ended.
     fn poison(&self) {
         let connection = self.0.connection.get().and_then(CaptureSmithyConnection::get);
         if let Some(connection) = connection {

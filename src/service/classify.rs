@@ -166,15 +166,15 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
     }
 }
 
-/// Credentials that cannot be loaded may be there soon; so may what an interceptor of the user's asks for.
-/// Everything else that fails before a request is sent is configuration: no provider, no region, no usable
-/// endpoint, no HTTP client.
+/// Classifies an error from before the request was sent. Credentials that cannot be loaded, and errors of the
+/// user's interceptors, may pass. Everything else is configuration: no provider, no region, no usable endpoint, no
+/// HTTP client.
 fn class_of_construction(error: &PutRecordsError) -> ErrorClass {
     let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
     match chain(error).find_map(|error| error.downcast_ref()) {
         Some(CredentialsError::InvalidConfiguration(_)) => ErrorClass::Fatal,
-        // No provider has anything to provide. An instance metadata service that does not answer looks like
-        // that, too, but it has answered before.
+        // No provider has credentials. An instance metadata service that does not answer looks the same, but it
+        // has answered before.
         Some(CredentialsError::CredentialsNotLoaded(_))
             if !identity.is_some_and(IdentityError::has_loaded) =>
         {

@@ -62,8 +62,7 @@ pub(super) fn class_of_code(code: &str) -> Option<ErrorClass> {
     CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
 }
 
-/// Whether the code says that other credentials may be accepted. Of the codes of that class, the others are about
-/// the clock.
+/// Whether other credentials may be accepted after this code. The remaining codes of the class are about the clock.
 pub(super) fn refuses_credentials(code: &str) -> bool {
     let clock = ["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"];
     class_of_code(code) == Some(ErrorClass::Credentials) && !clock.contains(&code)

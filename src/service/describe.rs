@@ -20,8 +20,8 @@ use crate::stream::{DescribeStream, Distribution, StreamDescription, StreamId, S
 ///
 /// An account has 20 such requests a second for all its producers together. So clones share what one
 /// of them has learned, and while one asks about a stream the others wait for its answer. An answer is
-/// kept as long as a clone lives, or until one is asked for
-/// [past the cache](DescribeStream::describe_stream_anew), as a sink does when answers contradict it. Not kept are
+/// kept as long as a clone lives, or until a call [past the cache](DescribeStream::describe_stream_anew), which a
+/// sink makes when answers contradict the description. Not kept are
 /// errors, after which those who waited for that answer ask in turn, one after the other; and that a
 /// stream is distributed [by the service](Distribution::ByService), which its owner may change when a
 /// sink refuses it.
@@ -65,8 +65,8 @@ impl StreamDescriber {
         Self { client: derive(client), known: Arc::default() }
     }
 
-    /// Turns the SDK's stalled-stream protection off, which fails a call that makes no progress for a few
-    /// seconds. For callers that limit the time of a call themselves, as a sink does: with 10 s.
+    /// Turns off the SDK's stalled-stream protection, which fails a call that makes no progress for a few
+    /// seconds. Use it if you limit the time of a call yourself, as a sink does with 10 s.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
         self.client = without_stalled_stream_protection(&self.client);
@@ -78,7 +78,7 @@ impl StreamDescriber {
         Arc::clone(known.entry(stream.clone()).or_default())
     }
 
-    /// A place for a new answer, unless one is being asked for already.
+    /// Returns the cell for a new answer, or the current one while its call is under way.
     fn new_answer(&self, stream: &StreamId) -> Answer {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = known.entry(stream.clone()).or_default();
@@ -121,7 +121,7 @@ impl DescribeStream for StreamDescriber {
         self.clone().ask(self.answer(stream), stream.clone()).boxed()
     }
 
-    /// Sinks that ask at the same time share one call.
+    /// Describes `stream` past the cache. Calls that are made at the same time share one request.
     fn describe_stream_anew(
         &self,
         stream: &StreamId,

@@ -25,28 +25,27 @@ use tokio::time::{Instant, timeout};
 use tower::BoxError;
 use tracing::{Instrument, Span};
 
-/// How long a request waits for credentials that are being loaded. The load continues, and later requests wait
-/// for the same one.
+/// How long a request waits for credentials that are being loaded. The load continues, and later requests join it.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// A load that takes longer is given up. The SDK's cache ends it after 22 s by default.
+/// How long a load may take before it is aborted. The SDK's cache ends it after 22 s by default.
 const LONGEST_LOAD: Duration = Duration::from_secs(60);
 
-/// The provider is asked for other credentials at most this often while they are refused.
+/// The shortest time between two loads of refused credentials.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// More providers than any process has. Beyond them, what is known of the others is forgotten.
+/// The most providers that are tracked. A new one beyond them clears the state of all others.
 const MAX_PROVIDERS: usize = 256;
 
 /// Caches identities for the clients derived from one client.
 ///
-/// The cache of that client is asked first, so that its settings hold; a client without one (not made by
-/// `aws_config`) uses a cache that all derived clients of the process share. Beyond what that cache does:
+/// The cache of that client is asked first, so that its settings apply. A client without a cache (not made by
+/// `aws_config`) uses one that all derived clients of the process share. In addition:
 ///
 /// - Credentials that the service refused are loaded again from the provider, past the cache.
-/// - Dropping a request does not cancel the load of its credentials: a provider that needs longer than a
-///   request may take would never answer otherwise.
-/// - A load is given the time that the retries of the user's client need, although a derived client has none.
+/// - Dropping a request does not cancel the load of its credentials. Otherwise a provider that is slower than the
+///   request timeout would never answer.
+/// - A load uses the retry settings of the user's client, although a derived client has no retries.
 #[derive(Clone)]
 pub(super) struct Identities {
     cache: SharedIdentityCache,
@@ -54,7 +53,7 @@ pub(super) struct Identities {
     timeouts: Option<TimeoutConfig>,
 }
 
-/// The cache of the clients that have none. It keeps the identities of different providers apart.
+/// The cache for clients that have none. It keeps the identities of different providers apart.
 static DEFAULT_CACHE: LazyLock<SharedIdentityCache> =
     LazyLock::new(|| IdentityCache::lazy().max_partitions(MAX_PROVIDERS).build());
 
@@ -65,7 +64,7 @@ static PROVIDERS: LazyLock<Mutex<HashMap<IdentityCachePartition, Provider>>> =
 #[derive(Default)]
 struct Provider {
     loading: Option<Loading>,
-    /// It has provided credentials before.
+    /// Whether it has provided credentials before.
     has_loaded: bool,
     refused: Option<Refused>,
 }
@@ -76,10 +75,10 @@ struct Loading {
     began: Instant,
 }
 
-/// Credentials that the service does not accept, although the client's cache still has them.
+/// Credentials that the service refuses although they are in the client's cache.
 struct Refused {
     cached: Identity,
-    /// Holds what the provider has provided since.
+    /// The cache for the provider's newer credentials.
     replacement: SharedIdentityCache,
     since: Instant,
 }
@@ -139,7 +138,7 @@ impl Identities {
         let bag = ConfigBag::of_layers([layer]);
         let cached = self.cache.resolve_cached_identity(resolver.clone(), components, &bag).await?;
         let replacement = with_provider(resolver.cache_partition(), |provider| {
-            // Once the cache has others, it is up to date again.
+            // Once the client's cache has other credentials, it is up to date again.
             let refused = provider.refused.take_if(|refused| !same(&refused.cached, &cached));
             drop(refused);
             provider.refused.as_ref().map(|refused| refused.replacement.clone())
@@ -151,7 +150,7 @@ impl Identities {
     }
 }
 
-/// Records whether the provider has provided anything. If it has, a later "not loaded" is an outage.
+/// Records whether the provider has provided credentials. If it has, a later "not loaded" is an outage.
 fn note(
     partition: IdentityCachePartition,
     result: Result<Identity, BoxError>,
@@ -175,7 +174,7 @@ fn with_provider<T>(partition: IdentityCachePartition, f: impl FnOnce(&mut Provi
     f(providers.entry(partition).or_default())
 }
 
-/// Whether both are the same credentials. Identities of another kind are never taken for the same.
+/// Whether both are the same credentials. Identities of other kinds are never the same.
 fn same(one: &Identity, other: &Identity) -> bool {
     let (one, other) = (one.data::<Credentials>(), other.data::<Credentials>());
     one.zip(other).is_some_and(|(one, other)| {
@@ -235,12 +234,12 @@ impl fmt::Debug for Identities {
 pub(super) struct Signer(Arc<OnceLock<(IdentityCachePartition, Identity)>>);
 
 impl Signer {
-    /// Notes that the service does not accept it: the next request asks the provider for another one.
+    /// Notes that the service refuses the identity: the next request asks the provider for another one.
     pub(super) fn refuse(&self) {
         let Some((partition, identity)) = self.0.get() else { return };
         with_provider(*partition, |provider| {
             let cached = match &provider.refused {
-                // Refused for an earlier request, or the provider has no others yet.
+                // An earlier request has noted it, or the provider has no other credentials yet.
                 Some(refused) if refused.since.elapsed() < REFRESH_INTERVAL => return,
                 Some(refused) => refused.cached.clone(),
                 None => identity.clone(),

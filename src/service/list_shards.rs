@@ -49,8 +49,8 @@ impl ShardLister {
         Self { client: derive(client) }
     }
 
-    /// Turns the SDK's stalled-stream protection off, which fails a call that makes no progress for a few
-    /// seconds. For callers that limit the time of a call themselves, as a sink does: with 10 s.
+    /// Turns off the SDK's stalled-stream protection, which fails a call that makes no progress for a few
+    /// seconds. Use it if you limit the time of a call yourself, as a sink does with 10 s.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
         self.client = without_stalled_stream_protection(&self.client);

@@ -145,8 +145,8 @@ pub(super) struct ResultMembers {
 }
 
 impl ResultMembers {
-    /// An empty member is one that is missing: servers that keep results in structs without optional members
-    /// write both as an empty string.
+    /// Treats an empty member as missing: servers that keep results in structs without optional members write a
+    /// missing one as an empty string.
     pub(super) fn into_result(self) -> Result<Placement, EntryError> {
         if let Some(code) = self.error_code.filter(|code| !code.is_empty()) {
             return Err(EntryError::new(code, self.error_message.unwrap_or_default()));

@@ -73,7 +73,7 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// # Cancel safety
 ///
 /// Dropping the future abandons the call. Whether its records were written is then unknown. Its connection takes no
-/// further requests, since it may be dead; those in flight on it continue.
+/// further requests, since it may be dead. Requests in flight on that connection continue.
 #[derive(Clone)]
 pub struct PutRecords {
     client: Client,

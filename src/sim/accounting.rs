@@ -15,10 +15,10 @@ pub(super) const TOKEN: i128 = NANO * NANO;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What may pass.
+/// The amount that a limiter admits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
-    /// What other producers leave of the quota, in 10^-9 tokens a second.
+    /// The part of the quota that other producers leave, in 10^-9 tokens a second.
     pub(super) per_s: i128,
     /// The most that a token bucket holds.
     pub(super) burst: i128,
@@ -35,11 +35,11 @@ pub(super) trait Accounting: fmt::Debug + Send {
     /// Brings the count up to date.
     fn advance(&mut self, now: Instant);
 
-    /// Whether so much more may pass. What exceeds the allowance by itself would never fit: it may pass
-    /// when nothing of the allowance is used.
+    /// Whether this amount may pass now. An amount that exceeds the allowance by itself may pass when nothing of
+    /// the allowance is used.
     fn has(&self, amount: i128) -> bool;
 
-    /// Counts what has passed.
+    /// Counts an amount that has passed.
     fn take(&mut self, amount: i128);
 
     fn set_allowance(&mut self, allowance: Allowance);
@@ -122,7 +122,7 @@ impl Accounting for FixedWindow {
 pub(super) struct SlidingWindow {
     allowance: Allowance,
     used: i128,
-    /// What was taken within the last second, and when.
+    /// The amounts that were taken within the last second, with their times.
     taken: VecDeque<(Instant, i128)>,
     now: Instant,
 }
@@ -159,7 +159,7 @@ fn fits(used: i128, amount: i128, allowance: &Allowance) -> bool {
     used + amount <= allowance.of_a_second() || (used == 0 && allowance.per_s > 0)
 }
 
-/// Appends an amount. The entries of one request have the same time, and share a place.
+/// Appends an amount, or adds it to the last one if that has the same time, as entries of one request have.
 fn add(amounts: &mut VecDeque<(Instant, i128)>, at: Instant, amount: i128) {
     match amounts.back_mut() {
         Some((last, sum)) if *last == at => *sum += amount,
@@ -167,12 +167,12 @@ fn add(amounts: &mut VecDeque<(Instant, i128)>, at: Instant, amount: i128) {
     }
 }
 
-/// Another accounting, with amounts that count only after a time.
+/// Delays another accounting: amounts count only after a time.
 #[derive(Debug)]
 pub(super) struct Lagging {
     inner: Box<dyn Accounting>,
     lag: Duration,
-    /// What was taken and does not count yet, and when it counts.
+    /// The amounts that do not count yet, with the times from which they count.
     pending: VecDeque<(Instant, i128)>,
     now: Instant,
 }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn bucket_owes_what_is_larger_than_it() {
+    fn bucket_runs_deficit_for_oversized_amount() {
         let start = Instant::now();
         let mut bucket = Bucket::new(allowance(10), start);
         assert!(bucket.has(25 * TOKEN));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_window_restarts_each_second_of_its_phase() {
+    fn fixed_window_restarts_each_second() {
         let start = Instant::now();
         let mut window = FixedWindow::new(allowance(PER_S), ms(300), start);
         assert_eq!(drain(&mut window, start), 1_000);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn unused_window_takes_what_is_larger_than_it() {
+    fn unused_window_admits_oversized_amount() {
         let start = Instant::now();
         let mut window = FixedWindow::new(allowance(10), Duration::ZERO, start);
         assert!(window.has(25 * TOKEN));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn lagging_bucket_makes_up_for_what_it_let_pass() {
+    fn lagging_bucket_compensates_for_excess() {
         let start = Instant::now();
         let bucket = Box::new(Bucket::new(allowance(PER_S), start));
         let mut lagging = Lagging::new(bucket, ms(100), start);

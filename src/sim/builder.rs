@@ -136,8 +136,8 @@ impl SimBuilder {
         self
     }
 
-    /// Sets how many bytes a second the link to the stream transmits, 1 at least; by default it is not
-    /// limited. The PutRecords requests in flight share it evenly. They are counted with their size in
+    /// Sets how many bytes a second the link to the stream transmits: at least 1, by default unlimited. The
+    /// PutRecords requests in flight share it evenly. They are counted with their size in
     /// JSON, where data is in base64: 500 records of 1 KiB are about 720 kB, 22 s at 32,000 B/s (256 kbit/s).
     /// Answers and all other requests take no time on the link.
     pub fn with_bandwidth(mut self, bytes_per_s: u32) -> Self {
@@ -160,7 +160,7 @@ impl SimBuilder {
     /// A record larger than that is taken when nothing of the quota is used up, and the shard then owes the
     /// difference.
     ///
-    /// It holds for [token buckets](Limiter::token_bucket). Windows last one second.
+    /// It applies to [token buckets](Limiter::token_bucket) only. Windows always last one second.
     pub fn with_burst(mut self, burst: Duration) -> Self {
         self.quota.burst = burst;
         self
@@ -205,7 +205,7 @@ impl SimBuilder {
     }
 
     /// Sets the stream's capacity mode, by default [`StreamMode::OnDemand`]. A provisioned stream places
-    /// records by their partition keys, whatever its distribution was set to.
+    /// records by their partition keys, even if its distribution was set otherwise.
     pub fn with_mode(mut self, mode: StreamMode) -> Self {
         self.description = self.description.with_mode(mode);
         self

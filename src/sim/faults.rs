@@ -90,8 +90,8 @@ impl Faults {
     }
 
     /// Answers each PutRecords request that contains `marker` in the payload of one of its entries with
-    /// this error code and HTTP status: a record for which the whole request fails. Nothing of such a
-    /// request is written. Without a code the body is empty, as that of a proxy or firewall between the
+    /// this error code and HTTP status, so that one record fails its whole request. Nothing of such a
+    /// request is written. Without a code the body is empty, like that of a proxy or firewall between the
     /// client and the service. Each call adds a marker.
     ///
     /// # Panics
@@ -109,8 +109,8 @@ impl Faults {
         self
     }
 
-    /// Fails each entry that contains `marker` in its payload with `InternalFailure`: a record that the
-    /// service never stores, and an aggregate with such a record. Each call adds a marker.
+    /// Fails each entry that contains `marker` in its payload with `InternalFailure`, also if the entry is an
+    /// aggregate with such a record. Each call adds a marker.
     ///
     /// # Panics
     ///

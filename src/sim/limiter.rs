@@ -42,7 +42,7 @@ pub(super) enum Algorithm {
 }
 
 impl Default for Limiter {
-    /// [`token_bucket`](Self::token_bucket).
+    /// Returns [`token_bucket`](Self::token_bucket).
     fn default() -> Self {
         Self::token_bucket()
     }
@@ -77,25 +77,25 @@ impl Limiter {
         Self { algorithm, front_ends: 1, lag: Duration::ZERO, random_order: false }
     }
 
-    /// Sets over how many front ends the quota of each shard is split: 1 to 1,000, by default 1. Each
-    /// enforces its part by itself, and each request goes to one front end, drawn from the seed.
+    /// Sets the number of front ends that the quota of each shard is split over: 1 to 1,000, by default 1. Each
+    /// front end enforces its part by itself, and each request goes to one of them, drawn from the seed.
     #[must_use]
     pub const fn with_front_ends(mut self, front_ends: usize) -> Self {
         self.front_ends = front_ends;
         self
     }
 
-    /// Sets how long it takes until an accepted record counts: 0 s to 1 h, by default 0 s. Until then the
-    /// limiter accepts too much. A token bucket makes up for it later, windows do not.
+    /// Sets the delay after which an accepted record counts: 0 s to 1 h, by default 0 s. Until then the
+    /// limiter accepts too much. A token bucket compensates for this later, windows do not.
     #[must_use]
     pub const fn with_lag(mut self, lag: Duration) -> Self {
         self.lag = lag;
         self
     }
 
-    /// Admits the entries of a request in random order, drawn from the seed, instead of from first to last:
-    /// throttled entries are then anywhere in the response. Accepted entries are still written in the order
-    /// of the request.
+    /// Admits the entries of a request in random order, drawn from the seed, instead of from first to last, so
+    /// that throttled entries are anywhere in the response. Accepted entries are still written in the request's
+    /// order.
     #[must_use]
     pub const fn with_random_order(mut self) -> Self {
         self.random_order = true;

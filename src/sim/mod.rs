@@ -110,10 +110,10 @@ pub use written::Written;
 /// Most shards of a stream: half of what the service gives an account without a talk where it gives most.
 const MAX_SHARDS: usize = 10_000;
 
-/// The most front ends of a shard.
+/// The largest number of front ends of a shard.
 const MAX_FRONT_ENDS: usize = 1_000;
 
-/// The longest latency, delay, lag and burst: what passes any time-out, and yet is far from where clocks overflow.
+/// The longest latency, delay, lag and burst: longer than any time-out, and far from an overflow of the clock.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Where the stream is said to lie.

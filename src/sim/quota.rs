@@ -11,13 +11,13 @@ use super::accounting::{
 };
 use super::limiter::Algorithm;
 
-/// What a shard takes each second, and how much of it may come at once.
+/// The records and bytes that a shard takes each second, and the burst that it takes at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quota {
     pub(super) records_per_s: u32,
     pub(super) bytes_per_s: u32,
     pub(super) burst: Duration,
-    /// Bytes that may come at once, where they are not those of the burst.
+    /// The bytes that the shard takes at once, if they are not those of `burst`.
     pub(super) byte_burst: Option<usize>,
     pub(super) limiter: Limiter,
 }
@@ -31,7 +31,7 @@ impl Quota {
         self.allowance(self.bytes_per_s, load, self.byte_burst)
     }
 
-    /// For one front end. The other producers are served first, and leave the rest.
+    /// The allowance of one front end. The load of other producers is subtracted first.
     fn allowance(&self, per_s: u32, load: f64, burst: Option<usize>) -> Allowance {
         let front_ends = self.limiter.front_ends as i128;
         let left = (f64::from(per_s) * (1.0 - load) * NANO as f64).round() as i128;
@@ -51,7 +51,7 @@ pub(super) struct ShardLimiter {
     front_ends: Vec<FrontEnd>,
 }
 
-/// An entry must fit into both, and takes from neither if it does not.
+/// One front end's accounts. An entry must fit into both, and takes from neither if it does not.
 #[derive(Debug)]
 struct FrontEnd {
     records: Box<dyn Accounting>,
@@ -105,7 +105,7 @@ impl ShardLimiter {
         }
     }
 
-    /// Whether one more entry of so many bytes passes at this front end.
+    /// Admits an entry of `bytes` bytes at this front end if it fits. Returns whether it does.
     pub(super) fn admit(&mut self, front_end: usize, bytes: usize, now: Instant) -> bool {
         let amount = bytes as i128 * TOKEN;
         let FrontEnd { records, bytes } = &mut self.front_ends[front_end];

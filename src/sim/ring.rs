@@ -33,8 +33,7 @@ pub(super) struct Ring {
     pub(super) open: Vec<usize>,
     quota: Quota,
     load: f64,
-    /// Draws the phases of staggered windows, and nothing else: the limiter does not change what else is
-    /// drawn.
+    /// Draws only the phases of staggered windows, so that the limiter leaves all other draws unchanged.
     rng: Rng,
     started: Instant,
 }

@@ -53,10 +53,10 @@ impl Service<PutRecordsRequest> for SimService {
     }
 }
 
-/// Bytes of an entry's JSON beside its data and key.
+/// The bytes of an entry's JSON without its data and key.
 const JSON_ENTRY_BYTES: usize = 40;
 
-/// Bytes of the request's body in JSON, with data in base64.
+/// The bytes of the request's body in JSON, with data in base64.
 fn body_bytes(request: &PutRecordsRequest) -> usize {
     let of_entry = |entry: &Entry| {
         let key = entry.partition_key().map_or(0, |key| key.len());
@@ -85,7 +85,7 @@ impl SimStream {
         })
     }
 
-    /// Lets a request that was transmitted at `sent` meet its fate.
+    /// Handles a request that was transmitted at `sent`, with the faults drawn for it.
     fn travel(
         &self,
         request: PutRecordsRequest,
@@ -115,8 +115,8 @@ impl SimStream {
         }
     }
 
-    /// Waits while the body goes over the link. Requests in flight share it evenly: a link that is busy
-    /// takes a piece of each in turn.
+    /// Waits while the body is transmitted. Requests in flight share the link evenly: it takes a piece of each in
+    /// turn.
     async fn transmit(&self, request: &PutRecordsRequest) {
         let Some(bandwidth) = self.config().bandwidth else { return };
         let mut left = body_bytes(request);

@@ -33,7 +33,7 @@ pub(super) struct State {
     /// Of the next record.
     pub(super) sequence: u64,
     pub(super) stats: SimStats,
-    /// What places the records that arrive from now on.
+    /// The distribution of the records that arrive from now on.
     pub(super) distribution: Distribution,
     /// Of HTTP, to tell them apart.
     answers: u64,

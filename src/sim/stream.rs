@@ -118,9 +118,9 @@ impl SimStream {
         state.ring.update_count(shards, sequence, Instant::now())
     }
 
-    /// Sets what places the records that arrive from now on, as UpdateStreamRecordDistributionStrategy does on
-    /// an on-demand stream. Requests in flight that have not been written are placed by it, too, and
-    /// descriptions reflect it at once.
+    /// Sets the distribution of the records that arrive from now on, as UpdateStreamRecordDistributionStrategy
+    /// does on an on-demand stream. It also applies to requests in flight that are not written yet, and
+    /// descriptions show it at once.
     ///
     /// # Errors
     ///
@@ -141,8 +141,8 @@ impl SimStream {
     }
 
     /// Sets what each shard takes a second from now on, as
-    /// [`with_shard_quota`](SimBuilder::with_shard_quota) does: an on-demand stream that scales without a
-    /// change of its shards. It holds for the shards that are opened later, too.
+    /// [`with_shard_quota`](SimBuilder::with_shard_quota) does, like an on-demand stream that scales without a
+    /// change of its shards. It also applies to shards that are opened later.
     ///
     /// # Panics
     ///

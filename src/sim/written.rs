@@ -109,8 +109,8 @@ impl fmt::Debug for Written {
     }
 }
 
-/// In the service's notation: 49 and 54 digits. A `u64` has 20 of them at most; padding the others one by one
-/// would take longer than all the rest of a write.
+/// Formats a number like the service, with 49 or 54 digits. A `u64` has at most 20; to pad the others one by one
+/// would take longer than the rest of a write.
 pub(super) fn sequence_number(sequence: u64) -> String {
     format!("490000000000000000000000000000000000{sequence:020}")
 }

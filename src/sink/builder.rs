@@ -216,8 +216,8 @@ impl SinkBuilder {
 
     /// Sets who lists the stream's shards. [`Aggregation::PerShard`] needs them: a sink made by
     /// [`build`](Self::build) asks the service, with [`build_with`](Self::build_with) this must be given.
-    /// [`Aggregation::PerKey`] asks as well, and checks the shards of its aggregates against the list; it works
-    /// without the permission. A sink that does not aggregate learns the shards from the answers, which
+    /// With [`Aggregation::PerKey`] it asks as well, and checks the shards of its aggregates against the list; this
+    /// also works without the permission. A sink that does not aggregate learns the shards from the answers, which
     /// costs neither calls nor permissions; given a list, it knows them from the first record on.
     ///
     /// The shards are listed at first use, by `PerShard` before anything is sent, and again when a response
@@ -230,27 +230,27 @@ impl SinkBuilder {
 
     /// Has the stream described at first use, before anything is sent. A sink made by
     /// [`build`](Self::build) that aggregates or keeps an [order](Self::with_ordering) does so by itself, with
-    /// [`StreamDescriber`]; the service wants
-    /// the permission `kinesis:DescribeStreamSummary`. A sink takes no records before, a producer only such
+    /// [`StreamDescriber`], which needs the permission `kinesis:DescribeStreamSummary`. A sink takes no records before, a producer only such
     /// as every stream takes, up to 1 MiB.
     ///
     /// A stream that [distributes its records itself](crate::Distribution::ByService) is refused if the
-    /// sink aggregates or keeps an order. It is described again, by
-    /// [`describe_stream_anew`](DescribeStream::describe_stream_anew), when answers name shards that partition
-    /// keys rule out: a stream can be switched at any time. One that does not exist is reported at once, both as
-    /// [`SinkError::Request`](crate::SinkError::Request). The stream's limit for a record becomes the
+    /// sink aggregates or keeps an order; one that does not exist is reported at once. Both are a
+    /// [`SinkError::Request`](crate::SinkError::Request). Since a stream can be switched at any time, it is
+    /// described again, by [`describe_stream_anew`](DescribeStream::describe_stream_anew), when answers name
+    /// shards that partition keys rule out. The stream's limit for a record becomes the
     /// sink's, unless a lower one was [set](Limits::with_record_bytes); a record that is larger than a
     /// request should be goes in one by itself. If the stream may not or cannot be described, one line at
     /// INFO says so and everything stays as it was set; a call that fails for what may pass is made up to
-    /// five times, of 10 s at most.
+    /// five times, of 10 s at most. Failures of credentials are retried for the
+    /// [credentials timeout](Self::with_credentials_timeout) instead.
     pub fn with_describe_stream(mut self, describe_stream: impl DescribeStream + 'static) -> Self {
         self.describe_stream = Describe::With(Arc::new(describe_stream));
         self
     }
 
-    /// Never has the stream described, for want of the permission: a sink that aggregates or keeps an order
-    /// then sends to a stream that distributes its records itself, too. There it keeps no order, and with a
-    /// [list of shards](Self::with_list_shards) it sends the records of misplaced aggregates again without
+    /// Never has the stream described, for a role without the permission. A sink that aggregates or keeps an
+    /// order then also sends to a stream that distributes its records itself. There it keeps no order, and with
+    /// a [list of shards](Self::with_list_shards) it sends the records of misplaced aggregates again without
     /// aggregation.
     pub fn without_describe_stream(mut self) -> Self {
         self.describe_stream = Describe::Never;
@@ -300,7 +300,7 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets for how long requests and lookups are retried, with backoff, while the credentials cannot be
+    /// Sets how long requests and lookups are retried, with backoff, while the credentials cannot be
     /// loaded or are refused ([`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials)): 0 s to
     /// 7 days, by default 5 minutes. Afterwards the error is [reported](crate::SinkError::Request) like a
     /// fatal one; the records stay in the sink.
@@ -312,8 +312,8 @@ impl SinkBuilder {
     ///
     /// The default is longer than the usual outage of STS, of the instance metadata service or of a
     /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough
-    /// that a role that was deleted or revoked is reported within minutes. Short-lived jobs set less: with
-    /// `0 s` the first failure is reported.
+    /// that a role that was deleted or revoked is reported within minutes. Set less for short-lived jobs; with
+    /// 0 s the first failure is reported.
     pub fn with_credentials_timeout(mut self, timeout: Duration) -> Self {
         self.settings.credentials_timeout = timeout;
         self
@@ -422,22 +422,23 @@ impl SinkBuilder {
     /// Builds a sink over a stack of services of your own, with [`PutRecords`] or anything else at its
     /// bottom. See [`ServiceBuilderExt`].
     ///
-    /// The stack is asked for readiness only when a request is due, and called as soon as it is ready. It
-    /// should limit the time of a request, as [`TimeoutLayer`] does: the sink waits for every answer.
+    /// The sink polls the stack for readiness only when a request is due, and calls it as soon as it is ready. The
+    /// stack should limit the time of a request, as [`TimeoutLayer`] does: the sink waits for every answer.
     ///
-    /// A stack can be shared: give each sink a clone, and a limit in it, such as tower's
+    /// Sinks can share a stack: give each one a clone, and a limit in the stack, such as tower's
     /// [`ConcurrencyLimit`](tower::limit::ConcurrencyLimit), applies to all of them. While the stack is not
-    /// ready, a clone of it waits in a task of the runtime that the sink was polled in, in its place in the
-    /// queue. The sink gives the place up when it has nothing to send any more: its records have
-    /// expired or were taken back, or it was dropped. If it is not polled within a second after the stack has
-    /// become ready, the place goes to others, and the next poll asks again. A stack that is not `Clone` goes
-    /// to [`build_with_unshared`](Self::build_with_unshared).
+    /// ready, a clone of it keeps the sink's place in the queue, in a task of the runtime that polled the sink.
+    /// The sink gives the place up when it has nothing to send: when its records have expired or were taken
+    /// back, or when it is dropped. It also loses the place if it is not polled within a second after the stack
+    /// has become ready, and asks again at its next poll. For a stack that is not `Clone`, use
+    /// [`build_with_unshared`](Self::build_with_unshared).
     ///
     /// After an error or a panic of its `poll_ready` the sink uses a fresh clone.
     ///
-    /// There is no client to ask about the stream: with aggregation say who
-    /// [describes it](Self::with_describe_stream), unless it is known not to distribute its records
-    /// itself, and for [`Aggregation::PerShard`] who [lists its shards](Self::with_list_shards).
+    /// There is no client to ask about the stream. With aggregation or [ordering](Self::with_ordering) pass a
+    /// [describer](Self::with_describe_stream), unless the stream is known not to distribute its records
+    /// itself. With [`Aggregation::PerShard`] a [lister](Self::with_list_shards) is required, and with
+    /// [`Aggregation::PerKey`] it lets the sink check its aggregates.
     ///
     /// # Errors
     ///
@@ -456,10 +457,10 @@ impl SinkBuilder {
 
     /// Builds a sink over a stack of services that is not `Clone`, such as one with a
     /// [`RateLimit`](tower::limit::RateLimit) that no [`Buffer`](tower::buffer::Buffer) makes cloneable.
-    /// Otherwise as [`build_with`](Self::build_with).
+    /// Everything else is as with [`build_with`](Self::build_with).
     ///
-    /// The one instance is asked in place: it keeps its place in a queue, and a permit that it was given,
-    /// until the next request, or until the sink is dropped. If other users share a limit inside the stack,
+    /// The only instance keeps its place in a queue, and a permit that it was given, until the next request or
+    /// until the sink is dropped. If other users share a limit inside the stack,
     /// a sink that has nothing to send, or that is not polled, can keep a permit from them. Put a
     /// [`Buffer`](tower::buffer::Buffer) around such a stack and use [`build_with`](Self::build_with).
     ///

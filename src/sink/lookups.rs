@@ -49,7 +49,7 @@ enum DistributedByService {
     Aggregation,
     #[error(
         "the stream distributes records itself (RecordDistributionStrategy AUTO), where the records of a \
-         key lie in several shards and have no order: set the ordering to Unordered, or the stream to \
+         key are spread over shards and have no order: set the ordering to Unordered, or the stream to \
          USER_PARTITION_KEY"
     )]
     Ordering,
@@ -151,12 +151,12 @@ impl Lookups {
             self.unanswered = 0;
             return pipeline.refuse_as(ErrorClass::Fatal, error, now);
         }
-        // Requests fail the same way, and go on once the credentials are accepted: so does the lookup.
+        // Like a request, the lookup is retried for the credentials timeout.
         if class == ErrorClass::Credentials {
             return pipeline.refuse_as(class, error, now);
         }
         self.unanswered += 1;
-        // A stream that was described as one to be refused stays refused.
+        // A stream that was refused stays refused until a description says otherwise.
         let is_refused = pipeline.is_distributed_by_service();
         if is_refused || (may_pass && self.unanswered < DESCRIPTIONS) {
             return pipeline.refuse_as(class, error, now);

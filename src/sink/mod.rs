@@ -118,11 +118,11 @@ pub struct KinesisSink<S = DefaultService> {
     /// Since the latest look at everything records came, the latest of them before that time and soon
     /// after the one before.
     is_quiet: bool,
-    /// `poll_close` has returned `Ok`.
+    /// Whether `poll_close` has returned `Ok`.
     closed: bool,
     /// For the producer that it may become.
     pub(crate) fatal_policy: FatalPolicy,
-    /// It belongs to a producer's driver, and not to a caller who is handed its errors.
+    /// Whether a producer's driver owns the sink, so that no caller sees its errors.
     pub(crate) is_driven: bool,
     #[cfg(feature = "metrics")]
     metrics: Option<SinkMetrics>,
@@ -266,7 +266,7 @@ where
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         loop {
             let now = Instant::now().into_std();
-            // Before a failure that comes after the end of an outage.
+            // Before `collect`: a failure must not extend an outage that has already ended.
             self.log_reports(now);
             // Before `dispatch`, since an answer that has come may say to wait; and once more after
             // anything was sent, which registers the waker for that as well.
@@ -274,7 +274,7 @@ where
             let looked_up = self.lookups.drive(cx, &mut self.pipeline, now);
             self.pipeline.expire(now);
             let moved = self.dispatch(cx, now);
-            // Before the timer is set for the next one.
+            // Before the timer is set for the next report.
             self.log_reports(now);
             if !moved && !self.timer_fired(cx, now) && !looked_up {
                 let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
@@ -311,7 +311,7 @@ where
             }
             moved = true;
         }
-        // Nothing is to be sent, so others may have its place in the queue of a shared service.
+        // Nothing is to be sent, so the place in the queue of a shared service goes to others.
         self.service.give_up();
         moved
     }
@@ -379,7 +379,7 @@ where
             return Poll::Ready(Err(SinkError::Closed));
         }
         if self.pipeline.is_closing() {
-            // Adapters ask before each poll of `poll_close`; an error here would end the close half-way.
+            // Adapters call this before each `poll_close`; an error would end the close half-way.
             return Poll::Ready(Ok(()));
         }
         if self.looked_lately() {

@@ -12,36 +12,36 @@ use tower::{BoxError, Service};
 use super::requests::Interrupted;
 use crate::service::PutRecordsRequest;
 
-/// How long an instance that has become ready is kept for a sink that is not polled. A sink that heeds its
-/// waker needs a fraction of this; every user of a shared limit waits for one that does not.
+/// How long a ready instance is kept for a sink that is not polled. A sink that is polled when it wakes needs a
+/// fraction of this; one that is not delays every user of a shared limit by this time.
 const COLLECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// The service below a sink, asked for readiness in a way that holds no permit which is not used.
+/// The service below a sink, which holds a permit of a shared limit only while the sink uses it.
 ///
 /// A tower service takes its place in a queue when `poll_ready` is pending, and keeps the place, and the
-/// permit that follows, until it is called or dropped. So an instance that is pending moves into a task,
-/// which waits, and hands it back once it is ready. Meanwhile the sink has a fresh clone: dropping the
-/// instance is how a place is given up.
+/// permit that follows, until it is called or dropped. So a pending instance moves into a task, which waits until
+/// the instance is ready and hands it back. Meanwhile the sink has a fresh clone. Dropping the waiting instance
+/// gives its place up.
 pub(super) struct Readiness<S> {
     service: S,
-    /// `service` has said that it is ready, and was not called since.
+    /// Whether `service` has become ready and was not called since.
     is_ready: bool,
     waiting: Option<Waiting<S>>,
-    /// `None` for a stack that is not `Clone`: it is asked in place.
+    /// `None` for a stack that is not `Clone`: its only instance is polled in place.
     spare: Option<Spare<S>>,
 }
 
-/// Makes fresh instances. Its functions are chosen where the bounds on `S` are known, so that the sink's
-/// methods need no `Clone`.
+/// Makes fresh instances. The function pointers are set where the bounds on `S` are known, so that the sink's
+/// methods do not require `Clone`.
 struct Spare<S> {
-    /// Never asked, so that a clone of it is as good as new.
+    /// Never polled, so its clones have no place in a queue.
     template: S,
     clone: fn(&S) -> S,
     wait: fn(S, &mut Context<'_>) -> Waiting<S>,
 }
 
 impl<S> Readiness<S> {
-    /// For a stack whose instances are cloned.
+    /// Wraps a stack that is `Clone`.
     pub(super) fn shared(service: S) -> Self
     where
         S: Service<PutRecordsRequest, Error: Into<BoxError>> + Clone + Send + 'static,
@@ -51,7 +51,7 @@ impl<S> Readiness<S> {
         Self { service, is_ready: false, waiting: None, spare: Some(spare) }
     }
 
-    /// For a stack of which there is one instance.
+    /// Wraps a stack of which there is only one instance.
     pub(super) fn unshared(service: S) -> Self {
         Self { service, is_ready: false, waiting: None, spare: None }
     }
@@ -77,7 +77,7 @@ impl<S> Readiness<S>
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
 {
-    /// Asks for readiness. The caller either [calls](Self::call) the service in the same poll, or
+    /// Polls for readiness. The caller either [calls](Self::call) the service in the same poll, or
     /// [gives it up](Self::give_up).
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.waiting.is_some()
@@ -102,8 +102,7 @@ where
         polled
     }
 
-    /// Takes the instance that waits once that is over: with what came of it, or nothing if it was not
-    /// collected in time.
+    /// Takes the waiting instance back once it is ready or has failed. `None` if it was not collected in time.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
         let (Some(waiting), Some(spare)) = (&mut self.waiting, &self.spare) else {
             return Poll::Ready(None);
@@ -112,13 +111,13 @@ where
         if collected.is_ready() {
             self.waiting = None;
         } else if waiting.runtime != Handle::current().id() {
-            // The runtime that it waits in may never run again.
+            // The runtime of its task may never run again.
             self.waiting = waiting.take().map(|service| (spare.wait)(service, cx));
         }
         collected
     }
 
-    /// Calls the service, which is ready. `None` if it panics.
+    /// Calls the ready service. `None` if it panics.
     pub(super) fn call(&mut self, request: PutRecordsRequest) -> Option<S::Future> {
         self.is_ready = false;
         let call = catch_unwind(AssertUnwindSafe(|| self.service.call(request)));
@@ -129,7 +128,7 @@ where
     }
 }
 
-/// A panic is an error like one that the service returns.
+/// Polls the service for readiness, with a panic as an error.
 fn poll_guarded<S>(service: &mut S, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
@@ -141,15 +140,15 @@ where
     }
 }
 
-/// An instance that waits in a task. Dropping this gives its place up, at once and whatever becomes of the
-/// task.
+/// An instance that waits in a task. Dropping this gives its place up at once, even if the task never runs again.
 struct Waiting<S> {
     place: Place<S>,
     task: AbortHandle,
     runtime: runtime::Id,
 }
 
-/// The state that the sink and the task share. Of the service only `poll_ready` runs under the lock.
+/// The state that the sink and the task share. The only method of the service that runs under the lock is
+/// `poll_ready`.
 struct Place<S>(Arc<Mutex<State<S>>>);
 
 struct State<S> {
@@ -174,7 +173,7 @@ impl<S> Waiting<S> {
         Self { place: Place(state), task, runtime: runtime.id() }
     }
 
-    /// The instance with what came of it, or nothing if it was not collected in time.
+    /// Returns the instance, or its error. `None` if it was not collected in time.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
         let mut state = self.place.lock();
         if state.service.is_some() && state.outcome.is_none() {
@@ -206,8 +205,8 @@ impl<S> Place<S> {
     }
 }
 
-/// The task's side. Dropping it gives up what was not collected: after the time for that, and also if the
-/// runtime ends the task.
+/// The task's side of [`Waiting`]. Dropping it, after [`COLLECT_WITHIN`] or with the runtime, gives up an instance
+/// that was not collected.
 struct Keeper<S>(Place<S>);
 
 impl<S> Keeper<S>
@@ -239,7 +238,7 @@ impl<S> Drop for Keeper<S> {
         let (service, sink) = (state.service.take(), state.sink.take());
         drop(state);
         drop(service);
-        // Still there if the service has not become ready: the sink has to ask again.
+        // The waker is still there if the service has not become ready: the sink has to poll again.
         if let Some(sink) = sink {
             sink.wake();
         }

@@ -64,8 +64,7 @@ impl Requests {
     }
 }
 
-/// A request, or a question for readiness, that did not run to its end. Whether the records of a request were
-/// written is unknown.
+/// A request or a `poll_ready` that was interrupted. Whether the records of a request were written is unknown.
 ///
 /// Holds nothing of the panic's message, which may quote what the service was given.
 #[derive(Debug, thiserror::Error)]

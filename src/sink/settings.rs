@@ -44,7 +44,7 @@ use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 ///     aggregate_records = 4_294_967_295
 ///     aggregate_key = "first_member"      # or "kpl"
 ///     ordering = "unordered"              # or "per_key"
-///     describe_stream = true              # by the service, if the sink relies on keys; false: never
+///     describe_stream = true              # with aggregation or ordering; false: never
 ///     buffer_records = 10_000
 ///     buffer_bytes = 33_554_432
 ///     backoff = { base = "100ms", ceiling = "3s" }

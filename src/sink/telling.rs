@@ -67,7 +67,7 @@ impl<S> KinesisSink<S> {
         self.pipeline.tell_delivered();
     }
 
-    /// Logs what is due about failing requests and entries: retrying is silent otherwise.
+    /// Logs the reports that are due about failing requests and entries. Single retries are not logged.
     pub(super) fn log_reports(&mut self, now: Instant) {
         while let Some(report) = self.pipeline.take_report(now) {
             self.log_report(&report, now);
@@ -75,7 +75,7 @@ impl<S> KinesisSink<S> {
         self.log_lost(now);
     }
 
-    /// Logs the end of an outage that is over: the sink is not polled any more.
+    /// Logs the end of an outage that is over, since the sink is not polled any more.
     pub(crate) fn log_last_report(&mut self) {
         let now = tokio::time::Instant::now().into_std();
         while let Some(report) = self.pipeline.take_last_report() {
@@ -132,18 +132,20 @@ impl<S> KinesisSink<S> {
             );
             return;
         }
+        let still = if *stage == Stage::Lasts { "still " } else { "" };
         let what = match (trouble, self.is_driven, self.fatal_policy) {
             (Trouble::Refused, false, _) => {
-                "are refused; the sink keeps the records and returns the error to its owner"
+                format!(
+                    "are {still}refused; the sink keeps the records and returns the error to its owner"
+                )
             }
             // The driver logs that the producer stops, and why.
             (Trouble::Refused, true, FatalPolicy::Stop) => return,
             (Trouble::Refused, true, FatalPolicy::KeepTrying) => {
-                "are refused; the producer accepts no more and retries with backoff"
+                format!("are {still}refused; the producer accepts no more and retries with backoff")
             }
-            _ => "fail; retrying with backoff",
+            _ => format!("{still}fail; retrying with backoff"),
         };
-        let still = if *stage == Stage::Lasts { "still " } else { "" };
         warn!(
             target: TARGET,
             ?duration,
@@ -154,7 +156,7 @@ impl<S> KinesisSink<S> {
             ?oldest,
             error = error.message(),
             "error.type" = error.code(),
-            "requests to stream {stream} {still}{what}"
+            "requests to stream {stream} {what}"
         );
     }
 }

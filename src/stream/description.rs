@@ -49,7 +49,7 @@ impl StreamDescription {
         self
     }
 
-    /// Sets the capacity mode; by default [`StreamMode::OnDemand`], which rules nothing out.
+    /// Sets the capacity mode: [`StreamMode::OnDemand`] by default, which allows every distribution.
     #[must_use]
     pub fn with_mode(mut self, mode: StreamMode) -> Self {
         self.mode = mode;
@@ -91,7 +91,7 @@ pub enum Distribution {
 /// How the capacity of a stream is managed: its `StreamMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamMode {
-    /// The number of shards is set by the owner. Such a stream has no distribution strategy, so it always
+    /// The owner sets the number of shards. Such a stream has no distribution strategy, so it always
     /// places records by their partition keys.
     Provisioned,
     /// The service adds shards under load. Such a stream can be switched to
@@ -131,9 +131,9 @@ pub trait DescribeStream: Send + Sync {
         stream: &StreamId,
     ) -> BoxFuture<'static, Result<StreamDescription, BoxError>>;
 
-    /// Describes `stream` as it is now, past any cache. A sink calls this when answers contradict what the
-    /// stream was described as. By default it is [`describe_stream`](Self::describe_stream); an
-    /// implementation that caches must override it.
+    /// Describes `stream` as it is now, past any cache. A sink calls this when answers contradict the previous
+    /// description. By default it calls [`describe_stream`](Self::describe_stream); an implementation that
+    /// caches must override it.
     ///
     /// # Errors
     ///

@@ -60,7 +60,7 @@ async fn partial_failures_are_read() {
 }
 
 #[tokio::test]
-async fn result_shapes_of_other_servers_are_read_in_cbor() {
+async fn foreign_result_shapes_are_read_in_cbor() {
     let (direct, wire) = service();
     let ways = [direct.clone(), direct.with_sdk_serialization()];
     for encode in [cbor, unbounded] {

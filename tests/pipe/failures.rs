@@ -18,7 +18,7 @@ fn reject_bad(entry: &Entry) -> Fate {
 }
 
 #[test]
-fn outage_is_logged_with_its_end_and_without_colors() {
+fn outage_is_logged_without_colors() {
     let failures = AtomicUsize::new(3);
     let server = Server::start(move |_| {
         let fails = failures.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();

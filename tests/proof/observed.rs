@@ -38,8 +38,8 @@ impl<Si: Look> Observed<Si> {
         let mut ledger = self.ledger.lock();
         let outstanding = ledger.accept(number, bytes, receipt);
         let settings = &self.drawn.settings;
-        // A failed record is outstanding until its receipt is read, or until it is taken. Only one without a
-        // receipt keeps its room for so long.
+        // A failed record is outstanding until its receipt is read or it is taken. Until then only a record
+        // without a receipt keeps its room.
         let fits = outstanding.without_receipt <= settings.buffer_records
             && (self.drawn.may_fail()
                 || (outstanding.records <= settings.buffer_records

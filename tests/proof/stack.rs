@@ -114,8 +114,8 @@ impl Stack {
     }
 }
 
-/// Another user of a limit gets a permit within this time: a request that is under way takes 1.2 s at most, and
-/// so does one of the sink that waits before it, or the sink is not polled and has a second.
+/// The time within which another user of a limit gets a permit. The request in flight takes at most 1.2 s. The sink
+/// that waits before that user takes at most 1.2 s for its own request, or a second if it is not polled.
 const SERVED_IN: Duration = Duration::from_secs(5);
 
 /// Takes a permit again and again, also for a while after the sink's owner is done.

@@ -142,7 +142,7 @@ async fn poisoned_record_fails_its_whole_request() {
     for (data, code, status) in [("bad", Some("InternalFailure"), 500), ("worse", None, 403)] {
         let error = try_put(&stream, both(data)).await.unwrap_err();
         assert_eq!((error.code(), error.status()), (code, Some(status)));
-        // The same through the SDK, which reads a body.
+        // The SDK reads the same error from the body.
         let mut service = kinesis_sink::service::PutRecords::new(&stream.client());
         let error = service.call(request(&stream, both(data))).await.unwrap_err();
         assert_eq!((error.code(), error.status()), (code, Some(status)));

@@ -31,7 +31,7 @@ async fn accepted_in(stream: &SimStream, seconds: u64) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_limiter_accepts_its_quota_under_overload() {
+async fn limiter_accepts_its_quota_under_overload() {
     for (name, limiter) in limiters() {
         let stream = limited(limiter);
         // A burst, and more than that while accounting lags.
@@ -85,7 +85,7 @@ fn quota_of_nothing_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fixed_windows_restart_at_full_seconds_of_the_stream() {
+async fn fixed_windows_restart_at_full_seconds() {
     let stream = limited(Limiter::fixed_windows());
     sleep(ms(900)).await;
     assert_eq!(put_small(&stream, 1_500).await, 1_000);
@@ -99,7 +99,7 @@ async fn fixed_windows_restart_at_full_seconds_of_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn staggered_windows_restart_at_times_from_the_seed() {
+async fn staggered_windows_restart_at_seeded_times() {
     let restarts = |seed| async move {
         let builder = at_once().with_shards(3).with_seed(seed).with_shard_quota(1, 1 << 20);
         let stream = builder.with_limiter(Limiter::staggered_windows()).build().unwrap();
@@ -135,7 +135,7 @@ async fn sliding_window_frees_what_is_a_second_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn front_ends_refuse_while_others_have_quota_left() {
+async fn front_end_throttles_while_others_have_quota() {
     let stream = limited(Limiter::token_bucket().with_front_ends(4));
     let mut accepted = Vec::new();
     for _ in 0..40 {
@@ -149,7 +149,7 @@ async fn front_ends_refuse_while_others_have_quota_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lagging_accounting_accepts_too_much_and_makes_up_for_it() {
+async fn lagging_limiter_overshoots_then_compensates() {
     let stream = limited(Limiter::token_bucket().with_lag(ms(200)));
     assert_eq!(put_small(&stream, 2_000).await, 2_000);
     sleep(ms(199)).await;
@@ -164,7 +164,7 @@ async fn lagging_accounting_accepts_too_much_and_makes_up_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttles_are_anywhere_in_a_request_in_random_order() {
+async fn random_order_scatters_throttled_entries() {
     let stream = limited(Limiter::token_bucket().with_random_order());
     put_small(&stream, 800).await;
     let entries: Vec<_> = (0..400).map(|n| entry("k", n.to_string())).collect();
@@ -180,7 +180,7 @@ async fn throttles_are_anywhere_in_a_request_in_random_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn random_throttles_come_on_top_of_every_limiter() {
+async fn random_throttles_add_to_every_limiter() {
     for (name, limiter) in limiters() {
         let faults = kinesis_sink::sim::Faults::default().with_throttles(0.5);
         let stream = at_once().with_limiter(limiter).with_faults(faults).build().unwrap();
@@ -193,7 +193,7 @@ async fn random_throttles_come_on_top_of_every_limiter() {
 
 /// The limiter of a stream is drawn apart from what befalls the requests.
 #[tokio::test(start_paused = true)]
-async fn limiters_do_not_change_what_else_is_drawn() {
+async fn limiter_leaves_other_draws_unchanged() {
     let faults = || kinesis_sink::sim::Faults::default().with_throttles(0.1);
     let mut verdicts = Vec::new();
     for limiter in [Limiter::token_bucket(), Limiter::staggered_windows()] {

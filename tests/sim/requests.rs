@@ -154,7 +154,7 @@ async fn lookups_take_a_round_trip_and_tell_the_settings() {
 
 #[tokio::test(start_paused = true)]
 async fn bandwidth_delays_requests_by_their_size() {
-    // Of 3,000 bytes 4,000 are sent, and 41 beside them.
+    // Base64 makes 4,000 bytes of 3,000, and the JSON around them has 41.
     let stream = at_once().with_bandwidth(1_000).build().unwrap();
     let began = Instant::now();
     let large = || vec![entry("k", vec![b'.'; 3_000])];
@@ -170,7 +170,7 @@ async fn bandwidth_delays_requests_by_their_size() {
     let (_, small) = tokio::join!(put(&stream, large()), small);
     assert!(small < ms(300), "{small:?}");
     assert!((one..one + ms(300)).contains(&began.elapsed()));
-    // Who gives up leaves the link to others.
+    // A request that is given up leaves the link to others.
     let given_up = timeout(ms(1_000), try_put(&stream, large())).await;
     assert!(given_up.is_err());
     let began = Instant::now();

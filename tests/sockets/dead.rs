@@ -214,7 +214,7 @@ async fn dead_connection_is_replaced_for_lookups() {
 }
 
 #[tokio::test]
-async fn timeout_leaves_other_requests_on_the_connection() {
+async fn timeout_spares_other_requests_on_connection() {
     let server = Server::start(HTTP_2).await;
     let service = PutRecords::new(&client(server.address));
     let sink = |stream| KinesisSink::builder().build_with(service.clone(), stream).unwrap();

@@ -24,20 +24,19 @@ struct State {
     holds: bool,
     /// How often the connections were reset.
     resets: u64,
-    /// How often the connections died, and how they died last.
+    /// How often the connections were killed, and how they were killed last.
     deaths: (u64, Death),
     /// Connections that were reset since it was last opened.
     broken: u64,
 }
 
-/// The bytes that a connection that died silently still carries. It stays open, and later connections are not
-/// affected.
+/// How a connection dies silently. It stays open, and later connections are not affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Death {
-    /// Nothing.
+    /// It carries neither requests nor answers.
     #[default]
     Both,
-    /// Requests, without their answers.
+    /// It carries requests, but no answers.
     Answers,
 }
 
@@ -67,7 +66,7 @@ impl Gate {
         });
     }
 
-    /// Passes nothing more on over the connections that are there, without closing them.
+    /// Kills the open connections without closing them.
     pub fn kill(&self, death: Death) {
         self.state.send_modify(|state| state.deaths = (state.deaths.0 + 1, death));
     }
@@ -130,8 +129,7 @@ async fn connect(mut client: TcpStream, server: SocketAddr, state: watch::Sender
     }
 }
 
-/// Passes bytes on until there are no more, or until the other side takes none. Bytes that come after one of
-/// these deaths are dropped.
+/// Forwards bytes until the source ends or the other side stops reading. After one of `deaths` bytes are dropped.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,

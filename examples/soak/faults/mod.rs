@@ -44,9 +44,9 @@ pub enum Fault {
     Unreachable,
     /// No byte moves, in either direction.
     Standstill,
-    /// The connections that are there carry nothing more, and stay open.
+    /// The open connections carry nothing more, and stay open.
     DeadConnections,
-    /// They still carry requests, and no answers.
+    /// The open connections carry requests, but no answers.
     DeafConnections,
 }
 

@@ -56,25 +56,26 @@
 //! The SDK loads credentials at the first request and renews them shortly before they expire. Beyond that:
 //!
 //! - If they cannot be loaded, or the service refuses them, requests and lookups are retried with backoff for the
-//!   [credentials timeout](crate::SinkBuilder::with_credentials_timeout), 5 minutes by default. Only then, the
-//!   failure is fatal. Reported at once is only what cannot heal: no provider, a provider without credentials, a
-//!   profile that is invalid.
-//! - Refused credentials are loaded again from the provider, past the client's identity cache, every 5 s at
-//!   most. The cache of the client is asked first, so its settings apply. A client that was not made by
-//!   `aws_config` has none: all sinks over it share one.
-//! - A request waits for a provider for 5 s. A load that takes longer continues meanwhile, for as long as the
-//!   cache allows: 22 s with the SDK's default retries.
+//!   [credentials timeout](crate::SinkBuilder::with_credentials_timeout): 5 minutes by default, 0 s to 7 days.
+//!   Only then is the failure fatal. Failures that waiting cannot resolve are fatal at once: no provider, a
+//!   provider that has never found credentials, an invalid profile.
+//! - Refused credentials are loaded again from the provider, past the client's identity cache, at most every 5 s.
+//!   The cache of the client is asked first, so its settings apply. A client that was not made by `aws_config`
+//!   has no cache; all such clients of a process share one, which keeps their providers apart.
+//! - A request waits for at most 5 s until credentials are loaded. A load that takes longer continues in the
+//!   background until the cache ends it, after 22 s with the SDK's default retries.
+//!
+//! The role needs `kinesis:PutRecords`. With [aggregation](super::aggregation) or [ordering](super::ordering) it
+//! should have `kinesis:DescribeStreamSummary`; without it, the sink sends with the limits that are set, and does
+//! not notice a stream that [ignores keys](super::aggregation#streams-that-ignore-keys). With aggregation it should
+//! have `kinesis:ListShards`; without it, the sink packs per key and does not check its aggregates.
 //!
 //! # Clock
 //!
 //! Requests carry a time, and the service refuses those that are more than five minutes off. The SDK corrects
 //! the clock from the `Date` of each answer, so a wrong clock costs one refused request per client. Behind a
-//! proxy that writes its own wrong `Date`, turn that off: `disable_clock_skew_correction` of the client's
-//! configuration.
-//!
-//! The role needs `kinesis:PutRecords`. With [aggregation](super::aggregation) it should have
-//! `kinesis:DescribeStreamSummary`; without, the sink goes on with the limits that are set. Per shard it
-//! should have `kinesis:ListShards`; without, the sink packs per key.
+//! proxy that replaces the `Date` with a wrong one, turn the correction off with
+//! `disable_clock_skew_correction` in the client's configuration.
 //!
 //! # Region
 //!
@@ -173,9 +174,9 @@
 //! # let _ = config.behavior_version(BehaviorVersion::latest()).build();
 //! ```
 //!
-//! A request that times out, or is dropped before its answer, is the last on its connection: the next one uses
-//! another. Over HTTP/2 the SDK would send everything into one connection, also if it died silently. Requests in
-//! flight on it are not affected.
+//! A request that times out, or is dropped before its answer, is the last one on its connection: the next request
+//! uses another. Other requests in flight on that connection are not affected. Over HTTP/2 the SDK alone would
+//! keep sending into a connection that died silently.
 //!
 //! # TLS, proxies, connections
 //!

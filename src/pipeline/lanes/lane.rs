@@ -15,7 +15,7 @@ use crate::shard::Pace;
 pub(crate) struct Lane {
     /// None of the lane for everything whose shard is not known, and of a closed shard.
     pub(super) shard: Option<SmolStr>,
-    /// Requests with this number or a later one were cut after the shard was known.
+    /// The number of the first request that was cut after the shard was known.
     pub(super) since: u64,
     pub(super) queue: Queue,
     pub(super) pace: Pace,

@@ -36,7 +36,7 @@ pub(crate) struct Lanes {
     unused: Vec<LaneId>,
     by_shard: HashMap<SmolStr, LaneId>,
     ring: Ring<LaneId>,
-    /// Shards that a reshard has closed, with the number of the first request that none of them can take.
+    /// Shards that a reshard has closed, each with the number of the first request that cannot have reached it.
     retired: HashMap<SmolStr, u64>,
     /// The lanes that may send and have something, by their oldest records.
     ready: BTreeMap<u64, LaneId>,

@@ -60,8 +60,8 @@ impl Lanes {
         Surprise::Astray
     }
 
-    /// Learns from the answer to `request` that `place` belongs to this shard, before the request with the
-    /// number `next`. Shards that this contradicts are closed.
+    /// Learns from the answer to `request` that `place` belongs to this shard. `next` is the number of the next
+    /// request. Shards that this contradicts are closed.
     pub(crate) fn learn(
         &mut self,
         place: u64,

@@ -215,7 +215,7 @@ fn the_halves_of_a_refused_aggregate_go_one_after_the_other() {
 }
 
 #[test]
-fn halves_of_refused_aggregate_go_before_later_records() {
+fn refused_halves_precede_later_records() {
     for by_entry in [false, true] {
         let mut settings = ordered(packing(Aggregation::PerKey));
         settings.packing.max_records = 4;
@@ -250,7 +250,7 @@ fn halves_of_refused_aggregate_go_before_later_records() {
 }
 
 #[test]
-fn mistrusted_list_sends_unverified_aggregates_again() {
+fn distrusted_list_requeues_unverified() {
     let mut settings = ordered(per_shard());
     settings.limits = settings.limits.with_request_entries(1);
     let mut bench = Bench::new(settings);

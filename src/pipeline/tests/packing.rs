@@ -403,7 +403,7 @@ fn misleading(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn payload_like_an_aggregate_is_sent_in_one() {
+fn aggregate_like_payload_is_sent_packed() {
     let whole =
         aggregate::encode(&[Member::new("k", "1"), Member::new("k", "2")]).unwrap().to_vec();
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
@@ -445,7 +445,7 @@ fn payload_like_an_aggregate_is_sent_in_one() {
 }
 
 #[test]
-fn payload_like_an_aggregate_stays_in_one_when_retried() {
+fn aggregate_like_payload_stays_packed_on_retry() {
     let deadline = Some(Duration::from_secs(3_600));
     let mut bench = Bench::new(Settings { deadline, ..packing(Aggregation::PerKey) });
     bench.send(("k", "1"));
@@ -477,7 +477,7 @@ fn payload_like_an_aggregate_stays_in_one_when_retried() {
 }
 
 #[test]
-fn payload_like_an_aggregate_goes_plain_when_too_large() {
+fn aggregate_like_payload_is_plain_when_large() {
     let limits = unpaced(Limits::default()).with_record_bytes(1_000);
     let size = |entry: &Entry| entry.data().len() + 1;
     let mut sizes = Vec::new();

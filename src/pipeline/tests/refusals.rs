@@ -113,7 +113,7 @@ fn refused_until_fatal(settings: Settings, code: &str) -> (Duration, u32) {
 }
 
 #[test]
-fn refused_credentials_are_retried_for_five_minutes() {
+fn refused_credentials_retry_for_five_minutes() {
     for seed in 0..20 {
         let settings = Settings { seed: Some(seed), ..settings() };
         let (after, requests) = refused_until_fatal(settings, "ExpiredTokenException");
@@ -170,7 +170,7 @@ fn accepted_credentials_restart_their_timeout() {
 }
 
 #[test]
-fn outage_without_an_answer_keeps_the_credentials_timeout() {
+fn unanswered_requests_keep_credentials_timeout() {
     let timeout = Duration::from_secs(60);
     let mut bench = Bench::new(Settings { credentials_timeout: timeout, ..settings() });
     bench.accept(0..1);

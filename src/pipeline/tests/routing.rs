@@ -64,7 +64,7 @@ fn contradiction_holds_aggregates_until_described() {
 }
 
 #[test]
-fn auto_returns_unproven_aggregates_and_holds() {
+fn auto_requeues_unverified_aggregates() {
     for settings in [per_key(), per_shard()] {
         let (mut bench, first) = Bench::sent(settings);
         ["a", "b", "a", "b"].into_iter().for_each(|key| bench.late(key));
@@ -85,7 +85,7 @@ fn auto_returns_unproven_aggregates_and_holds() {
 }
 
 #[test]
-fn described_by_key_again_sends_after_auto() {
+fn sink_resumes_once_described_by_key() {
     let (mut bench, id) = Bench::sent(per_key());
     bench.settle(id, vec![placed("upper"), placed("upper")]);
     bench.refuse_auto();
@@ -100,7 +100,7 @@ fn described_by_key_again_sends_after_auto() {
 }
 
 #[test]
-fn denied_description_judges_by_list() {
+fn denied_description_defers_to_list() {
     let (mut bench, id) = Bench::sent(per_key());
     bench.settle(id, vec![placed("upper"), placed("upper")]);
     bench.pipeline.not_described_again(false, bench.now);
@@ -108,7 +108,7 @@ fn denied_description_judges_by_list() {
 }
 
 #[test]
-fn unanswered_description_releases_after_five() {
+fn five_failed_descriptions_release_aggregates() {
     let (mut bench, id) = Bench::sent(per_key());
     bench.settle(id, vec![placed("upper"), placed("upper")]);
     for call in 1..=5 {
@@ -122,7 +122,7 @@ fn unanswered_description_releases_after_five() {
 }
 
 #[test]
-fn aggregate_of_a_key_waits_for_an_unlisted_shard() {
+fn per_key_aggregate_waits_for_unlisted_shard() {
     let (mut bench, id) = Bench::sent(per_key());
     bench.settle(id, vec![placed("lower"), placed("new-upper")]);
     assert!(!bench.is_asking(), "a reshard explains it");
@@ -147,7 +147,7 @@ fn held_aggregate_keeps_its_key_waiting() {
 }
 
 #[test]
-fn aggregate_of_a_key_counts_if_listing_fails() {
+fn per_key_aggregate_counts_when_listing_fails() {
     let (mut bench, id) = Bench::sent(per_key());
     bench.settle(id, vec![placed("lower"), placed("new-upper")]);
     bench.until_listing();
@@ -157,7 +157,7 @@ fn aggregate_of_a_key_counts_if_listing_fails() {
 }
 
 #[test]
-fn misplaced_twice_by_key_goes_alone() {
+fn twice_misplaced_record_is_sent_alone() {
     for settings in [per_key(), Settings { ordering: Ordering::PerKey, ..per_key() }] {
         // Without a describer.
         let mut bench = Bench::new(settings);
@@ -181,7 +181,7 @@ fn misplaced_twice_by_key_goes_alone() {
 }
 
 #[test]
-fn contradictions_without_end_ask_less_and_less() {
+fn repeated_contradictions_back_off() {
     let mut bench = Bench::described(Settings { ordering: Ordering::PerKey, ..settings() });
     bench.pipeline.shards =
         Shards::new(&Settings { lists_shards: true, ordering: Ordering::PerKey, ..settings() });
@@ -228,7 +228,7 @@ impl Bench {
 }
 
 #[test]
-fn retired_shard_named_again_asks() {
+fn retired_shard_in_answer_requests_description() {
     for mode in [StreamMode::OnDemand, StreamMode::Provisioned] {
         let mut bench = learning(mode);
         for (key, shard) in [("a", "lower"), ("b", "upper"), ("h", "lower")] {
@@ -242,7 +242,7 @@ fn retired_shard_named_again_asks() {
 }
 
 #[test]
-fn late_answer_of_a_closed_shard_asks_nothing() {
+fn late_answer_of_closed_shard_raises_no_doubt() {
     let mut bench = learning(StreamMode::OnDemand);
     bench.placed("a", "lower");
     bench.placed("b", "upper");

@@ -79,7 +79,7 @@ struct ErrorBody<'a> {
 fn response(format: Format, number: u64, answer: Result<Vec<u8>, PutRecordsError>) -> HttpResponse {
     let (status, body) = match answer {
         Ok(body) => (200, body),
-        // Whoever answers without a code is not the service: it knows none of its formats.
+        // An answer without a code comes from a proxy or firewall, so its body is empty.
         Err(error) if error.code().is_none() => (error.status().unwrap_or(500), Vec::new()),
         Err(error) => {
             let code = error.code().unwrap_or_default();

@@ -13,9 +13,9 @@ use scripted::{service_error, unpaced};
 use tokio::time::sleep;
 
 const MIB: usize = 1024 * 1024;
-/// Aggregates, of a key each.
+/// The number of keys, each with one aggregate.
 const KEYS: usize = 4;
-/// Records of 1 KiB in each of them.
+/// The number of records of 1 KiB in each aggregate.
 const MEMBERS: usize = 4_000;
 /// The records that stay may take more than they count for, but not an aggregate.
 const MOST_HELD: isize = MIB as isize;
@@ -51,7 +51,7 @@ fn throttling_what_stays(request: &PutRecordsRequest) -> PutRecordsResponse {
 
 async fn feed_large(sink: &mut KinesisSink<Quiet>) {
     for n in 0..KEYS * MEMBERS {
-        // The last one of each key is still with the record that stays when all others have gone.
+        // The last record of each key shares an aggregate with the record that stays until the end.
         let size = if n < KEYS * (MEMBERS - 1) { 1_000 } else { MIB };
         let record = Record::from(((n % KEYS).to_string(), vec![b'x'; size]));
         sink.feed(record).await.unwrap();
@@ -64,7 +64,7 @@ async fn feed_those_that_stay(sink: &mut KinesisSink<Quiet>) {
     }
 }
 
-/// A service that remembers no requests, which would be in memory.
+/// A service that keeps no requests, since they would count as memory in use.
 type Quiet = kinesis_sink::DefaultService;
 
 fn quiet(answer: fn(&PutRecordsRequest) -> Result<PutRecordsResponse, tower::BoxError>) -> Quiet {
@@ -75,7 +75,7 @@ fn quiet(answer: fn(&PutRecordsRequest) -> Result<PutRecordsResponse, tower::Box
     tower::util::BoxCloneSyncService::new(service)
 }
 
-/// How much more than `before` is held by what is left in `sink`.
+/// Checks that the records left in `sink` hold little more memory than `before`.
 fn assert_only_what_stays(sink: &KinesisSink<Quiet>, before: isize) {
     assert_eq!((sink.waiting() + sink.in_flight(), sink.failed()), (KEYS, 0));
     assert_eq!(sink.held_bytes(), KEYS * 6);
@@ -90,7 +90,7 @@ async fn split_record_releases_aggregate() {
     let mut sink = builder().build_with(service, "example").unwrap();
     feed_large(&mut sink).await;
     feed_those_that_stay(&mut sink).await;
-    // Halved until they are alone.
+    // The aggregates are halved until each record is alone.
     let flush = tokio::time::timeout(Duration::from_secs(60), sink.flush());
     assert!(flush.await.is_err(), "what stays is throttled");
     assert_eq!(sink.totals().delivered as usize, KEYS * MEMBERS);

@@ -30,8 +30,8 @@ fn record(number: usize, keys: usize) -> Record {
     Record::from((format!("key-{}", number % keys), format!("{number:06}")))
 }
 
-/// The numbers of the records that a consumer of the KCL finds, which discards an aggregate if one of its
-/// members hashes outside of the shard.
+/// Returns the numbers of the records that a KCL consumer finds. It discards an aggregate if one of its members
+/// hashes outside of the shard.
 fn found(stream: &SimStream) -> HashSet<usize> {
     let ranges: HashMap<String, HashRange> =
         stream.shards().iter().map(|shard| (shard.id().to_owned(), shard.range())).collect();
@@ -50,8 +50,8 @@ fn found(stream: &SimStream) -> HashSet<usize> {
     found
 }
 
-/// Records that were reported as delivered and that a consumer does not find, and those that were
-/// reported as delivered.
+/// Returns the records that were reported as delivered but that a consumer does not find, and all records that
+/// were reported as delivered.
 async fn lost_and_delivered(
     stream: &SimStream,
     mut sink: KinesisSink,
@@ -221,7 +221,7 @@ async fn reshards_request_no_description() {
     }
 }
 
-/// Splits, merges and new numbers of shards in turn.
+/// Reshards the stream with splits, merges and updates of its shard count, in turn.
 fn reshard(stream: &SimStream, turn: usize) {
     let shards = stream.shards();
     match turn % 3 {

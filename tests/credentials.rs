@@ -69,7 +69,7 @@ impl fmt::Debug for Provider {
     }
 }
 
-/// With an access key that names the call.
+/// Credentials with an access key that names the call.
 fn credentials(call: usize) -> Credentials {
     Credentials::new(format!("KEY{call}"), "secret", None, None, "test")
 }
@@ -205,7 +205,7 @@ async fn provider_outage_after_success_is_retried() {
     });
     let provider = Provider::new(|call| async move {
         match call {
-            // As the instance metadata service that is gone.
+            // The error of an instance metadata service that does not answer.
             1..5 => Err(CredentialsError::not_loaded("no communication with IMDS")),
             _ => Ok(credentials(call)),
         }
@@ -271,7 +271,7 @@ async fn refused_credentials_are_loaded_again() {
             let provider = Provider::new(|call| async move { Ok(credentials(call)) });
             let mut config = service.config().credentials_provider(provider.clone());
             if own_cache {
-                // As `aws_config` does.
+                // `aws_config` sets a cache as well.
                 let cache = aws_sdk_kinesis::config::IdentityCache::lazy().build();
                 config = config.identity_cache(cache);
             }
@@ -291,7 +291,7 @@ async fn refused_credentials_reload_at_most_every_5_s() {
     let service = Service::new(|_| refused("ExpiredTokenException"));
     let provider = Provider::new(|_| async { Ok(credentials(0)) });
     send(&client(&service, &provider)).await.unwrap_err();
-    // Five minutes, once every five seconds.
+    // The provider is asked every five seconds for five minutes.
     assert!((20..=61).contains(&provider.asked()), "{}", provider.asked());
 }
 
@@ -430,7 +430,7 @@ fn cbor_answer(json: &HttpResponse, code: Option<&str>) -> HttpResponse {
 
 #[tokio::test]
 async fn wrong_date_of_one_answer_costs_one_refusal() {
-    // The clocks agree. The first answer says that it is an hour later.
+    // The clocks agree, but the `Date` of the first answer is an hour ahead.
     let service =
         service_ahead_by(0, "InvalidSignatureException", |call| (call == 0).then_some(3600));
     let config = service.config().credentials_provider(credentials(0));
@@ -480,7 +480,7 @@ mod container {
         let endpoint = format!("http://{}", kinesis.local_addr().unwrap());
         let placed = r#"{"Records":[{"ShardId":"s","SequenceNumber":"1"}]}"#;
         tokio::spawn(serve(kinesis, placed));
-        // Bound, and refusing connections.
+        // The port is bound, but refuses connections.
         let container = TcpSocket::new_v4().unwrap();
         container.bind(any_port).unwrap();
         let uri = format!("http://{}/credentials", container.local_addr().unwrap());

@@ -205,7 +205,7 @@ async fn refused_credentials_delay_description() {
         false => Ok(by_service()),
     };
     let mut sink = sink(aggregating().with_describe_stream(describer.saying(refused)), &service);
-    // What it hears in the end is the description: four minutes of refusals do not skip it.
+    // The description is still made after four minutes of refusals.
     let Err(SinkError::Request { source, .. }) = sink.send(Record::from("a")).await else {
         panic!("it was sent")
     };

@@ -417,7 +417,7 @@ async fn describer_asks_past_its_cache_on_request() {
     wire.let_go(1);
     let first = start(&describer, "example").await.unwrap().unwrap();
     assert_eq!(first.mode(), StreamMode::Provisioned);
-    // Those that ask at the same time share one call, and what it brings replaces the cached answer.
+    // Calls at the same time share one request, and its answer replaces the cached one.
     let tasks: Vec<_> = (0..20).map(|_| anew()).collect();
     wire.until_asked(2).await;
     wire.let_go(1);
@@ -464,7 +464,7 @@ async fn a_dropped_listing_can_be_made_again() {
     assert_eq!(lister.list_shards(&stream("example")).await.unwrap(), []);
 }
 
-/// Takes eight seconds for the second half of each answer, in which nothing else moves.
+/// A server that pauses for eight seconds before the second half of each answer.
 #[derive(Debug, Clone, Default)]
 struct Halting(Arc<AtomicUsize>);
 

@@ -29,7 +29,7 @@ fn failing_for(duration: Duration) -> Scripted {
     })
 }
 
-/// The number of lines at ERROR, WARN and INFO.
+/// Counts the lines at ERROR, WARN and INFO.
 fn counts(logs: &Logs) -> [usize; 3] {
     ["ERROR", "WARN", "INFO"].map(|level| logs.with(level).len())
 }
@@ -87,7 +87,7 @@ async fn long_outage_is_repeated_once_a_minute() {
     }
 }
 
-/// Two requests fail, the third one is not answered for an hour.
+/// Two requests fail, and the third one is not answered for an hour.
 fn failing_then_hanging(call: usize) -> Option<Duration> {
     (call >= 2).then_some(60 * MINUTE)
 }

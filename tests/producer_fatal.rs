@@ -80,7 +80,7 @@ const REFUSALS: [&str; 5] = [
     "ExpiredTokenException",
 ];
 
-/// The first credentials failure is fatal, too.
+/// A builder with which the first credentials failure is fatal.
 fn impatient() -> SinkBuilder {
     builder().with_credentials_timeout(Duration::ZERO)
 }

@@ -146,7 +146,7 @@ async fn dropped_take_failed_keeps_the_bound() {
     let error = producer.flush().await.unwrap_err();
     assert!(matches!(error, SinkError::Undelivered { count: 10, .. }), "{error}");
     assert_eq!(producer.take_failed().await.len(), 10);
-    // The room of all of them is back, and at once.
+    // The room of all failed records is free at once.
     for _ in 0..10 {
         producer.try_send(Record::from("good")).unwrap();
     }
@@ -175,7 +175,7 @@ async fn take_failed_gives_back_the_bytes_it_takes() {
             "{refused}"
         );
     }
-    // One that waits for this room gets it from whoever takes the records.
+    // A sender that waits for room gets it when the failed records are taken.
     let waits = producer.clone();
     let waits = tokio::spawn(async move { waits.send(record(0)).await });
     assert_eq!(producer.take_failed().await.len(), 3);

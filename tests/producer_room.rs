@@ -387,7 +387,7 @@ async fn a_closed_clone_gives_its_room_back() {
     producer.try_send(sized(10, false)).unwrap();
 }
 
-/// The driver looks at what the first caller in line wants, and again when a later one wants more.
+/// The driver is woken for the first caller in line, and again when a later one needs more room.
 #[tokio::test(start_paused = true)]
 async fn larger_waiting_record_wakes_the_driver() {
     let service = Scripted::delivering();

@@ -65,7 +65,7 @@ fn stacks(service: &Scripted) -> Vec<(&'static str, DefaultService)> {
     ]
 }
 
-/// The only record of one producer expires while it waits for a permit. The other one can still send.
+/// While a producer waits for a permit, its only record expires. The other producer can still send.
 #[tokio::test(start_paused = true)]
 async fn expired_record_leaves_the_queue() {
     let names = stacks(&service()).into_iter().map(|(name, _)| name);
@@ -125,7 +125,7 @@ async fn unpolled_sink_does_not_starve_others() {
     }
 }
 
-/// A limit of one, of which a permit is taken.
+/// A limit of one whose permit is taken.
 fn busy(service: &Scripted) -> (ConcurrencyLimit<Scripted>, ConcurrencyLimit<Scripted>) {
     let limit = ConcurrencyLimit::new(service.clone(), 1);
     let mut taken = limit.clone();
@@ -156,7 +156,7 @@ async fn taking_records_back_leaves_the_queue() {
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);
     drop(taken);
     assert!(is_free(&limit), "at once");
-    // Also if the permit has come already.
+    // The same holds once the permit has been given.
     let (limit, taken) = busy(&service());
     let mut sink = builder().build_with(limit.clone(), "example").unwrap();
     feed_and_poll(&mut sink, "one").await;
@@ -254,7 +254,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// The runtime that a sink waited in exists, and is not run any more.
+/// The runtime that the sink waited in still exists but does not run any more.
 #[test]
 fn waiting_sink_can_move_to_another_runtime() {
     let service = service();
@@ -288,7 +288,7 @@ fn waiting_sink_of_an_ended_runtime_is_dropped() {
     assert_eq!(service.delivered(), ["one"]);
 }
 
-/// Is pending once, then fails or panics once.
+/// A service whose `poll_ready` is pending once, then fails or panics once.
 #[derive(Clone)]
 struct Later {
     inner: Scripted,

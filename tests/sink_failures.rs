@@ -303,7 +303,7 @@ async fn a_service_that_panics_when_it_is_called_loses_no_record() {
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
 }
 
-/// Panics in its first `times` calls of `poll_ready`.
+/// A service whose `poll_ready` panics in its first `times` calls.
 #[derive(Clone)]
 struct PanicsWhenAsked {
     inner: Scripted,
@@ -374,7 +374,7 @@ async fn spawn_ready_after_an_error_loses_no_record() {
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);
 }
 
-/// Is pending once, and then fails.
+/// A service whose `poll_ready` is pending once and then fails.
 struct FailsWhenAsked {
     inner: Scripted,
     asked: Arc<AtomicUsize>,

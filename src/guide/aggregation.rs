@@ -116,7 +116,8 @@
 //! to reach the right shard are delivered. All others stay in the stream, where the KCL discards
 //! them, and their records return to the buffer with
 //! [`may_be_written`](crate::Undelivered::may_be_written). The same holds for requests that are sent before
-//! the first answer reveals the switch. No record that the KCL discards is reported as delivered.
+//! the first answer reveals the switch. If the sink can list the shards, no record that the KCL discards is
+//! reported as delivered.
 //!
 //! If answers still contradict a new description, the sink waits before it asks for another one: a random time
 //! with an upper bound that doubles up to a minute. If the description is denied, or fails five times, the list of

@@ -268,7 +268,7 @@ fn latency(rng: &mut Rng) -> Latency {
     }
 }
 
-/// From one in 10,000 to half, or none.
+/// Draws a probability: 1 in 10,000 to 1 in 2, or 0.
 fn throttles(rng: &mut Rng) -> f64 {
     if rng.bool() { 0.5 * 5_000.0_f64.powf(-rng.f64()) } else { 0.0 }
 }

@@ -63,7 +63,7 @@ pub fn drawn(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
     events
 }
 
-/// Now and then the quota changes three times, to between a quarter and four times of what it was at first.
+/// Draws three changes of the quota for some runs, each to between a quarter and four times the initial quota.
 pub fn drawn_scaling(rng: &mut Rng, quota: (u32, u32), time: Duration) -> Vec<(Duration, Event)> {
     if rng.u8(..4) > 0 {
         return Vec::new();
@@ -76,7 +76,7 @@ pub fn drawn_scaling(rng: &mut Rng, quota: (u32, u32), time: Duration) -> Vec<(D
     iter::repeat_with(scaled).take(3).collect()
 }
 
-/// How the shards enforce their quota: mostly with token buckets, as streams do that leave it alone.
+/// Draws how the shards enforce their quota: mostly with token buckets, the default.
 pub fn drawn_limiter(rng: &mut Rng) -> Limiter {
     let limiter = match rng.u8(..7) {
         0 => Limiter::fixed_windows(),
@@ -95,7 +95,7 @@ pub fn drawn_limiter(rng: &mut Rng) -> Limiter {
     if rng.bool() { limiter.with_random_order() } else { limiter }
 }
 
-/// Whether it refuses exactly what exceeds the rate, at the end of a request.
+/// Whether the limiter throttles exactly the entries above the rate, at the end of a request.
 pub fn is_plain(limiter: Limiter) -> bool {
     limiter == Limiter::token_bucket()
 }

@@ -48,7 +48,7 @@ fn byte_order_mark_is_skipped_at_the_beginning() {
     assert_eq!(data(&input, &["--format", "ndjson"]), ["2", "{\"k\":\"a\"}"]);
     assert_eq!(data(mark, &[]), [""; 0]);
     assert_eq!(data("\u{feff}\n", &[]), [""]);
-    // Short of the mark, or of something else that begins like it.
+    // The input ends within the mark, or differs from it after the first bytes.
     assert_eq!(data("1", &[]), ["1"]);
     for short in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb\n"] {
         let said = format!("1 records, {} bytes read", short.trim_ascii().len());

@@ -27,9 +27,9 @@ enum Damage {
     /// Of some results, the member with this name.
     Without(&'static str),
     Null(&'static str),
-    /// Of some results, the member with this name is an empty string.
+    /// In some results, the member with this name is an empty string.
     Emptied(&'static str),
-    /// Every member that some results do not have is there as an empty string.
+    /// Missing members of some results are empty strings instead.
     NothingMissing,
     Twice(&'static str),
     /// Some deliveries come with an error's code.

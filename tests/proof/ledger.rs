@@ -276,7 +276,7 @@ impl Ledger {
         }
     }
 
-    /// An error of this code stops the stream. No outage of credentials here lasts long enough for that.
+    /// Checks that an error with this code may be fatal. No outage of credentials here lasts long enough for that.
     pub fn check_cause(&mut self, code: &str) {
         if ["ExpiredTokenException", "InvalidSignatureException"].contains(&code) {
             self.broken(|| format!("{code} is fatal before its time"));

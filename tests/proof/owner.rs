@@ -180,10 +180,10 @@ impl Owner {
         self.is_heeded(polled.ok_or(()));
     }
 
-    /// Does not poll it for a long time, though it has something to send and is woken.
+    /// Leaves the sink unpolled for a long time although it has records to send and wakes its task.
     async fn leave_it_alone(&mut self) {
         if let Some(record) = self.record() {
-            // It is taken if there is room; otherwise it comes back, which is checked.
+            // The record is accepted if there is room. Otherwise it comes back, which is checked.
             let _ = self.sink.start_send_unpin(record);
         }
         self.poll_once().await;
@@ -255,7 +255,7 @@ impl Owner {
         ledger.lock().seen.note("a close through a buffer", 1);
         let mut buffered = SinkExt::buffer(&mut self.sink, count);
         for record in records {
-            // It has room for all of them by itself.
+            // The adapter has room for all of them.
             Pin::new(&mut buffered).start_send(record).map_err(|error| error.to_string())?;
         }
         let until = Instant::now() + SETTLES_IN;

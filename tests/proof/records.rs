@@ -49,7 +49,7 @@ enum HashKeys {
 /// So many bytes hold a number; shorter payloads leave it to the key.
 const NUMBER_BYTES: usize = 8;
 
-/// What aggregates begin with.
+/// The bytes at the beginning of every aggregate.
 pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
 /// The longest key of [`key`].

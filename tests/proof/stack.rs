@@ -43,7 +43,7 @@ enum Way {
 #[derive(Debug, Clone, Copy)]
 enum Layer {
     None,
-    /// With another user of it.
+    /// A limit that another user shares.
     ConcurrencyLimit(usize),
     LoadShed,
     /// With a rate limit behind it: requests a second.

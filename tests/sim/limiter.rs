@@ -8,7 +8,7 @@ fn limited(limiter: Limiter) -> SimStream {
     at_once().with_limiter(limiter).build().unwrap()
 }
 
-/// The limiters with their names, each alone.
+/// The limiters with their names.
 fn limiters() -> [(&'static str, Limiter); 6] {
     [
         ("token bucket", Limiter::token_bucket()),
@@ -47,7 +47,7 @@ async fn load_leaves_its_share_under_every_limiter() {
     for (name, limiter) in limiters() {
         let stream = limited(limiter);
         stream.set_load(0.75);
-        // The full buckets of the start, and the debt of the lag.
+        // The initially full buckets, and the deficit that the lag causes.
         accepted_in(&stream, 3).await;
         let accepted = accepted_in(&stream, 6).await;
         assert!((1_300..=1_700).contains(&accepted), "{name}: {accepted}");
@@ -141,7 +141,7 @@ async fn front_end_throttles_while_others_have_quota() {
     for _ in 0..40 {
         accepted.push(put_small(&stream, 100).await);
     }
-    // 250 at each of four, in the order in which chance finds them.
+    // Each of four front ends accepts 250, in random order.
     assert_eq!(accepted.iter().sum::<usize>(), 1_000);
     let first_refusal = accepted.iter().position(|count| *count < 100).unwrap();
     let later = accepted[first_refusal + 1..].contains(&100);
@@ -156,7 +156,7 @@ async fn lagging_limiter_overshoots_then_compensates() {
     assert_eq!(put_small(&stream, 500).await, 500);
     sleep(ms(1)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
-    // 1,500 are owed since 399 ms, less what came in since 200 ms.
+    // The deficit is 1,500 since 399 ms, less the refill since 200 ms.
     sleep(ms(1_500)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
     sleep(ms(1)).await;
@@ -184,14 +184,14 @@ async fn random_throttles_add_to_every_limiter() {
     for (name, limiter) in limiters() {
         let faults = kinesis_sink::sim::Faults::default().with_throttles(0.5);
         let stream = at_once().with_limiter(limiter).with_faults(faults).build().unwrap();
-        // 2,000 are offered a second, of which half reach the limiter and take of it.
+        // Of 2,000 offered records a second, half reach the limiter and use quota.
         accepted_in(&stream, 3).await;
         let accepted = accepted_in(&stream, 6).await;
         assert!((5_400..=6_200).contains(&accepted), "{name}: {accepted}");
     }
 }
 
-/// The limiter of a stream is drawn apart from what befalls the requests.
+/// The draws of a limiter do not change the faults that are drawn for requests.
 #[tokio::test(start_paused = true)]
 async fn limiter_leaves_other_draws_unchanged() {
     let faults = || kinesis_sink::sim::Faults::default().with_throttles(0.1);

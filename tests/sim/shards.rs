@@ -193,7 +193,7 @@ async fn provisioned_stream_refuses_a_distribution() {
     let client = StreamDescriber::new(&stream.client());
     let described = client.describe_stream(&stream.id()).await.unwrap();
     assert_eq!(described.mode(), StreamMode::Provisioned);
-    // Built with another one, it still places records by their keys.
+    // Even if built with another distribution, it places records by their keys.
     let stream = provisioned().with_distribution(Distribution::ByService).build().unwrap();
     put(&stream, (0..100).map(|_| entry("k", "x")).collect()).await;
     let written = stream.written();

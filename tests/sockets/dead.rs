@@ -1,4 +1,4 @@
-//! Connections that die without a word: they stay open and carry nothing more.
+//! Connections that die silently: they stay open and carry nothing more.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::gate::{Death, Gate};
 
 const AUTHORITY: &[u8] = include_bytes!("certificates/authority.pem");
-/// Both are for `localhost`, and of no use elsewhere.
+/// Both are valid for `localhost` only.
 const CERTIFICATE: &[u8] = include_bytes!("certificates/server.pem");
 const KEY: &[u8] = include_bytes!("certificates/server.key");
 

@@ -64,7 +64,7 @@ pub async fn check(rig: &Rig, fault: &Fault, faults: usize, cause: &str) {
         }
     }
     rig.check_logs(cause);
-    // None if no two requests in a row were hit.
+    // There are none if no two requests in a row failed.
     let (begun, over) = (rig.logs.with("WARN").len(), rig.logs.with("succeed again").len());
     assert!(begun == over && begun <= 1, "{:#?}", rig.logs.lines());
 }

@@ -36,7 +36,7 @@ fn results() -> Vec<(Value, Meaning)> {
         (json!({"ShardId": "", "SequenceNumber": "", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": null, "SequenceNumber": null, "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ErrorCode": "Busy", "ErrorMessage": null}), Failed("Busy")),
-        // It contradicts itself. Sent again, the record is there twice at most; believed, it may be lost.
+        // The result contradicts itself. A retry duplicates the record at worst; trust could lose it.
         (json!({"ShardId": "s", "SequenceNumber": "1", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": "", "SequenceNumber": "1"}), Unknown),
         (json!({"ShardId": "s", "SequenceNumber": ""}), Unknown),
@@ -53,7 +53,7 @@ fn results() -> Vec<(Value, Meaning)> {
     ]
 }
 
-/// What stands beside the results. It says nothing that they do not.
+/// Answers with this result, and other members that must not change its meaning.
 fn around(result: &Value) -> [Value; 5] {
     let records = json!([result]);
     [

@@ -105,7 +105,7 @@ impl Trouble {
     }
 }
 
-/// From one in 10,000 to half, or none.
+/// Draws a probability: 1 in 10,000 to 1 in 2, or 0.
 fn throttles(rng: &mut Rng, calm: bool) -> f64 {
     let share = 0.5 * 5_000.0_f64.powf(-rng.f64());
     if super::rarely(rng, 3) && !calm { share } else { 0.0 }

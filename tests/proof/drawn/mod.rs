@@ -69,7 +69,7 @@ pub enum Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnersEnd {
     Closes,
-    /// Through futures' `buffer`, which still holds records then.
+    /// The sink is closed through futures' `buffer`, which still holds records.
     ClosesThroughBuffer,
     Flushes,
     TakesBack,
@@ -158,7 +158,7 @@ impl Drawn {
         self.events.sort_by_key(|(at, _)| *at);
         // An outage fails the listings, too.
         self.events.retain(|(_, event)| !matches!(event, Event::Outage { .. }));
-        // A single shard cannot be the wrong one.
+        // With a single shard no record can be misplaced.
         self.shards = self.shards.max(2);
         self.settings = self.settings.with_a_list_of_shards();
         self.switches = true;
@@ -242,9 +242,10 @@ fn caller(rng: &mut Rng) -> Caller {
     Caller::Tasks { count: rng.u64(1..=8), end: one_of(rng, &ends) }
 }
 
-/// Seconds to minutes, less than a sink waits before it is fatal, and a few hundred attempts.
+/// Draws an outage of credentials of seconds to minutes: shorter than the credentials timeout, and a few hundred
+/// attempts long.
 fn refuses_credentials(seed: u64, settings: &Settings) -> Option<Duration> {
-    // Its own sequence leaves what else is drawn for a seed unchanged.
+    // A separate sequence leaves all other draws of a seed unchanged.
     let mut rng = Rng::with_seed(seed ^ 0xc4ed);
     let longest = (settings.backoff.1 * 300).clamp(ms(1_000), ms(280_000));
     rarely(&mut rng, 6).then(|| longest.mul_f64(rng.f64()))

@@ -104,12 +104,12 @@ impl Settings {
         }
     }
 
-    /// Settings that have a list of shards, against which each aggregate is checked.
+    /// Draws settings with a list of shards, against which each aggregate is checked.
     pub fn with_a_list_of_shards(self) -> Self {
         Self { lists_shards: true, ..self }
     }
 
-    /// Whether it is described to the sink that a stream ignores keys, and the sink minds.
+    /// Whether the sink has the stream described and refuses one that ignores keys.
     pub fn refuses_auto(&self) -> bool {
         self.describes && (self.aggregates() || self.ordering == Ordering::PerKey)
     }

@@ -283,6 +283,7 @@ mod tests {
             assert_eq!(class(service(code, status)), expected, "{code}");
         }
         assert_eq!(class(PutRecordsError::service(None, None, None)), OutcomeUnknown);
+        assert_eq!(service("", 403).code(), None, "an empty code is a missing one");
         assert_eq!(class(PutRecordsError::wrong_length(2, 1)), OutcomeUnknown);
         assert_eq!(class(std::io::Error::other("reset")), OutcomeUnknown);
     }

@@ -57,7 +57,7 @@ impl PutRecordsError {
     #[must_use]
     pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
         Self {
-            code: code.map(|code| words::code(code.to_owned())),
+            code: code.filter(|code| !code.is_empty()).map(|code| words::code(code.to_owned())),
             message: message.map(words::of_request),
             status,
             ..Self::new(PutRecordsErrorKind::Service, None)

@@ -29,6 +29,7 @@ const ALL: &str = r#"
     deadline = "1h"
     credentials_timeout = "1m"
     request_timeout = "30s"
+    max_request_timeout = "1m"
     fatal_policy = "keep_trying"
     metrics = "stream"
 
@@ -55,6 +56,7 @@ const DEFAULTS: &str = r#"
     backoff = { base = "100ms", ceiling = "3s" }
     credentials_timeout = "5m"
     request_timeout = "10s"
+    max_request_timeout = "30s"
     fatal_policy = "stop"
     metrics = "shard"
 
@@ -120,6 +122,7 @@ fn every_setting_reaches_the_builder() {
         .with_deadline(Duration::from_secs(3_600))
         .with_credentials_timeout(Duration::from_secs(60))
         .with_request_timeout(Duration::from_secs(30))
+        .with_max_request_timeout(Duration::from_secs(60))
         .with_fatal_policy(FatalPolicy::KeepTrying)
         .with_metrics(MetricsGranularity::Stream);
     assert_eq!(shown(&builder().with_settings(read(ALL))), shown(&set));
@@ -246,6 +249,7 @@ fn what_is_out_of_range_is_told_by_build() {
             "credentials_timeout is 691200s; set it between 0ns and 604800s",
         ),
         ("request_timeout = '0s'", "request_timeout is 0ns; set it between 1ms and 600s"),
+        ("max_request_timeout = '11m'", "max_request_timeout is 660s; set it between 1ms and 600s"),
     ] {
         let refused =
             KinesisSink::builder().with_settings(read(text)).build(&client, "example").unwrap_err();

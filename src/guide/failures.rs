@@ -78,6 +78,7 @@
 //! |---|---|---|
 //! | `Throttled` | sends again, more slowly: to the shard of an entry, or all requests after one of them | look at the [pace](super::pacing), or at the number of shards |
 //! | `OutcomeUnknown` | sends again; the records may be there twice | expect duplicates |
+//! | `Blocked`: HTTP 4xx without an error code | as `OutcomeUnknown`; as `Fatal` if no request succeeds for [five minutes](crate::SinkBuilder::with_credentials_timeout) | look for a proxy or firewall in between |
 //! | `NotSent` | sends again, counts no attempt | |
 //! | `Credentials` | sends again for [five minutes](crate::SinkBuilder::with_credentials_timeout), since credentials refresh; then as `Fatal` | see to the credentials |
 //! | `Fatal` | says so at once, keeps the records | mend the cause |
@@ -104,6 +105,32 @@
 //! ones, the records waiting and in flight, the age of the oldest one, and the latest error. The line at the end
 //! has the duration and the totals. While no records are waiting, no request is made and no reminder is logged. A
 //! sink logs only while it is polled; a producer polls its own.
+//!
+//! # Requests that fail again and again
+//!
+//! A request can fail as a whole because of one record: a firewall refuses it, the service fails on it. Or it
+//! is too large for the link. So when a request fails (`OutcomeUnknown`, `Blocked`) and one of its records
+//! has failed before, the next request has half of its entries, down to one. With each answer requests double
+//! again, as far as they are expected to be answered in time.
+//!
+//! A record that fails repeatedly as the only one of its request is **isolated**: it waits behind all others
+//! and is retried alone, with a separate backoff and in one slot at most. An aggregate is halved until the record is
+//! found. The same holds for an entry that failed five times in a row (`InternalFailure`) while others of its
+//! requests were answered. An isolated record
+//!
+//! - never fails for it: only [a deadline or a limit of attempts](#deadlines-and-attempts) gives it up;
+//! - delays no others, but for the later records of its key with [`Ordering::PerKey`](crate::Ordering::PerKey).
+//!   As long as there is one, [`Aggregation::PerShard`](crate::Aggregation::PerShard) in order packs aggregates
+//!   of one key each;
+//! - is no outage as long as other records are delivered. If nothing else is sent, it looks like one.
+//!
+//! During an outage every record fails. Some are isolated then, one with each probe, and are sent in growing
+//! requests once it is over: without [order](super::ordering) they arrive later than others.
+//!
+//! When the same records time out repeatedly, the time of a request doubles as well, from the
+//! [request timeout](crate::SinkBuilder::with_request_timeout) up to a
+//! [maximum](crate::SinkBuilder::with_max_request_timeout). Fast answers bring it back. The default stack
+//! and [`TimeoutLayer`](crate::TimeoutLayer) do so; tower's own timeout does not.
 //!
 //! # Records that fail for good
 //!

@@ -91,7 +91,7 @@
 //! - `code` is one of a fixed set of words; unknown codes are `other`.
 //! - `reason` of a cut: `full` (nothing more fits), `idle` (nothing was in flight), `linger` (its oldest record
 //!   has waited for so long), `back_pressure` (the buffer is full), `close`, `split` (one half of a request that
-//!   was refused as invalid).
+//!   was refused as invalid), `isolated` (records that failed alone before).
 //! - `reason` of a failure is the [code](crate::Reason::code) of the record's reason: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.
 //! - `shard` is the shard's id where the sink knew beforehand which one it was, else `unknown`: before the first

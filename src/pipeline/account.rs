@@ -22,6 +22,7 @@ impl Pipeline {
             && self.packer.is_empty()
             && self.strands.records() == 0
             && self.suspects.is_empty()
+            && self.isolated.is_empty()
             && self.flights.is_empty()
             && self.unverified.is_empty()
     }
@@ -33,6 +34,11 @@ impl Pipeline {
 
     /// The oldest record of each queue.
     pub(super) fn waiting_groups(&self) -> impl Iterator<Item = &Pending> {
+        self.unisolated_groups().chain(self.isolated.oldest())
+    }
+
+    /// The oldest record of each queue but that of the isolated ones.
+    pub(super) fn unisolated_groups(&self) -> impl Iterator<Item = &Pending> {
         let suspects = self.suspects.iter().filter_map(|group| group.first()).map(Unit::oldest);
         let queues = [self.lanes.front(), self.strands.oldest(), self.packer.oldest()];
         queues.into_iter().flatten().chain(suspects)
@@ -54,7 +60,8 @@ impl Pipeline {
     /// Records that wait to be sent.
     pub(crate) fn waiting(&self) -> usize {
         let suspects: usize = self.suspects.iter().flatten().map(Unit::len).sum();
-        self.packer.records() + self.strands.records() + self.lanes.records() + suspects
+        let isolated = self.isolated.records();
+        self.packer.records() + self.strands.records() + self.lanes.records() + suspects + isolated
     }
 
     /// Records in requests that are not answered, or whose answer is not understood yet.
@@ -114,7 +121,8 @@ impl Pipeline {
     pub(crate) fn undelivered(&self) -> Vec<&Record> {
         let flights = self.flights.values().flat_map(|flight| &flight.units);
         let unverified = self.unverified.iter().map(|unverified| &unverified.unit);
-        let units = self.suspects.iter().flatten().chain(flights).chain(unverified);
+        let units = self.suspects.iter().flatten().chain(self.isolated.iter());
+        let units = units.chain(flights).chain(unverified);
         let unsettled = self.lanes.iter().chain(self.strands.iter()).chain(self.packer.iter());
         let unsettled = unsettled.chain(units.flat_map(Unit::members));
         let unsettled = unsettled.map(|pending| (pending.seq, pending.record()));

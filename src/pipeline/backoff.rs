@@ -50,6 +50,11 @@ impl Backoff {
         self.until = Some(until);
     }
 
+    /// Waits until then, or for longer.
+    pub(crate) fn wait_at_least(&mut self, until: Instant) {
+        self.until = self.until.max(Some(until));
+    }
+
     /// Any progress ends the series of failures, and the wait.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;

@@ -6,7 +6,8 @@ use super::linger::Linger;
 use super::order::Ordering;
 use super::pending::Pending;
 use super::unit::Unit;
-use super::{Fatal, Flight, Pipeline, RequestId};
+use super::{Fatal, Flight, FlightKind, Pipeline, RequestId};
+use crate::limits::Limits;
 use crate::service::PutRecordsRequest;
 
 /// Why a request is cut.
@@ -14,6 +15,8 @@ use crate::service::PutRecordsRequest;
 pub(crate) enum CutReason {
     /// It is one half of a request that was refused as invalid.
     Split,
+    /// Its records failed alone, and are retried behind all others.
+    Isolated,
     /// What may be sent fills it, as far as paces allow.
     Full,
     /// A flush wants it, and nothing is in flight.
@@ -28,13 +31,21 @@ pub(crate) enum CutReason {
 
 #[cfg(feature = "metrics")]
 impl CutReason {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Split, Self::Full, Self::Idle, Self::Linger, Self::BackPressure, Self::Close];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Split,
+        Self::Isolated,
+        Self::Full,
+        Self::Idle,
+        Self::Linger,
+        Self::BackPressure,
+        Self::Close,
+    ];
 
     /// For metrics.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Split => "split",
+            Self::Isolated => "isolated",
             Self::Full => "full",
             Self::Idle => "idle",
             Self::Linger => "linger",
@@ -62,6 +73,9 @@ impl Pipeline {
 
     /// Says whether a request is to be cut now, and why. Aggregates may be closed for it.
     pub(crate) fn due(&mut self, now: Instant) -> Option<CutReason> {
+        if self.isolated_at(now).is_some_and(|at| at <= now) {
+            return Some(CutReason::Isolated);
+        }
         if !self.may_send() || self.backoff.is_waiting(now) {
             return None;
         }
@@ -96,7 +110,7 @@ impl Pipeline {
     /// What asks for a request, of what may be sent and of what is still filling.
     pub(super) fn reason(&self, now: Instant) -> Option<CutReason> {
         let oldest = self.oldest_waiting()?;
-        if self.lanes.fills_request(&self.settings.limits) {
+        if self.lanes.fills_request(&self.request_limits()) {
             Some(CutReason::Full)
         } else if self.closing {
             Some(CutReason::Close)
@@ -111,22 +125,33 @@ impl Pipeline {
         }
     }
 
-    /// Whether there is a slot for another request.
+    /// Whether there is a slot for another request, isolated records aside.
     fn may_send(&self) -> bool {
         let slots = if self.backoff.failures() > 0 { 1 } else { self.slots };
-        self.flights.len() < slots
-            && !self.rebuilds
-            && !self.is_on_hold()
-            && !matches!(self.fatal, Fatal::Unreported(..))
+        let isolated = usize::from(self.isolated.is_in_flight());
+        self.flights.len() - isolated < slots
+            && self.flights.len() < self.settings.max_in_flight
+            && !self.is_stopped()
+    }
+
+    /// Whether no request may be sent, whatever it carries.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.rebuilds || self.is_on_hold() || matches!(self.fatal, Fatal::Unreported(..))
+    }
+
+    /// The limits of the next request.
+    fn request_limits(&self) -> Limits {
+        let limits = self.settings.limits;
+        limits.with_request_entries(limits.request_entries().min(self.size.most()))
     }
 
     /// Whether a full request may be sent.
     pub(crate) fn may_send_full(&self) -> bool {
-        self.lanes.fills_request(&self.settings.limits) && self.may_send()
+        self.lanes.fills_request(&self.request_limits()) && self.may_send()
     }
 
     /// The oldest record that may be sent, suspects aside.
-    fn oldest_waiting(&self) -> Option<&Pending> {
+    pub(super) fn oldest_waiting(&self) -> Option<&Pending> {
         match (self.lanes.front_sendable(), self.packer.oldest_free()) {
             (Some(sealed), Some(open)) if open.seq < sealed.seq => Some(open),
             (sealed, open) => sealed.or(open),
@@ -154,9 +179,12 @@ impl Pipeline {
             if reason == CutReason::Split {
                 break (reason, self.suspects.remove(self.next_suspects(now)?)?);
             }
+            if reason == CutReason::Isolated {
+                break (reason, self.take_isolated(now));
+            }
             self.seal_what_goes(reason, now);
             self.lanes.wake(now);
-            let units = self.lanes.take_request(&self.settings.limits, now);
+            let units = self.lanes.take_request(&self.request_limits(), now);
             // What was closed last may be too much for its lane, and stand before what could go.
             if !units.is_empty() {
                 break (reason, units);
@@ -170,13 +198,20 @@ impl Pipeline {
         }
         let records = units.iter().map(Unit::len).sum();
         let entries: Vec<_> = units.iter_mut().map(Unit::entry).collect();
-        let request = PutRecordsRequest::new(self.stream.clone(), entries);
+        let timeout_factor = self.timeout_factor.get();
+        let request = PutRecordsRequest::new(self.stream.clone(), entries)
+            .with_timeout_factor(timeout_factor);
         let id = RequestId(self.next_request);
         self.next_request += 1;
         self.totals.requests += 1;
         let bytes = request.bytes();
-        let suspects = reason == CutReason::Split;
-        self.flights.insert(id, Flight { units, records, bytes, cut_at: now, suspects });
+        let kind = match reason {
+            CutReason::Split => FlightKind::Suspects,
+            CutReason::Isolated => FlightKind::Isolated,
+            _ => FlightKind::Lanes,
+        };
+        let flight = Flight { units, records, bytes, cut_at: now, kind, timeout_factor };
+        self.flights.insert(id, flight);
         Some((id, request, reason))
     }
 
@@ -191,17 +226,17 @@ impl Pipeline {
     fn seal_what_goes(&mut self, reason: CutReason, now: Instant) {
         let (linger, closing) = (self.settings.linger, self.closing);
         let overdue = |oldest: &Pending| closing || oldest.accepted_at + linger.ceiling() <= now;
-        for _ in 0..self.settings.limits.request_entries() {
+        for _ in 0..self.request_limits().request_entries() {
             let Some(unit) = self.take_oldest_open_if(overdue) else { break };
             self.send(unit);
         }
         let goes = |oldest: &Pending| match reason {
-            CutReason::Full | CutReason::Split => false,
+            CutReason::Full | CutReason::Split | CutReason::Isolated => false,
             CutReason::Idle => matches!(linger, Linger::SelfClocked(_)),
             CutReason::Linger => oldest.accepted_at + linger.ceiling() / 2 <= now,
             CutReason::BackPressure | CutReason::Close => true,
         };
-        while !self.lanes.holds_request(&self.settings.limits) {
+        while !self.lanes.holds_request(&self.request_limits()) {
             let Some(unit) = self.take_oldest_open_if(goes) else { break };
             self.send(unit);
         }
@@ -222,13 +257,14 @@ impl Pipeline {
         let description = self.backoff.until(now).filter(|_| self.awaited.description);
         let lookups = [description, self.routing.wakeup(now), self.shards.wakeup(now)];
         let others = lookups.into_iter().chain([self.report_wakeup(now)]);
-        let wakeups = [self.send_wakeup(now), deadline].into_iter().chain(others);
+        let sends = [self.send_wakeup(now), self.isolated_at(now)];
+        let wakeups = sends.into_iter().chain([deadline]).chain(others);
         wakeups.flatten().filter(|at| *at > now).min()
     }
 
     /// When a request will become due that is not yet.
     fn send_wakeup(&self, now: Instant) -> Option<Instant> {
-        if !self.may_send() || self.waiting_groups().next().is_none() {
+        if !self.may_send() || self.unisolated_groups().next().is_none() {
             return None;
         }
         if let Some(until) = self.backoff.until(now) {

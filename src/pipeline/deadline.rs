@@ -26,6 +26,12 @@ impl Pipeline {
             gone.into_iter().for_each(|pending| self.fail_for_deadline(pending));
             left.into_iter().for_each(|pending| self.enqueue(pending));
         }
+        for unit in self.isolated.take_all() {
+            let left = self.expire_in(unit, expired);
+            self.isolated.put_back(left);
+        }
+        self.conclude_isolation();
+        self.rebuild();
         // In the order of acceptance, like the records of a request.
         if !self.suspects.iter().any(|group| expired(group[0].oldest())) {
             return;

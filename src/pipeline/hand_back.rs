@@ -74,9 +74,11 @@ impl Pipeline {
             pending
         });
         let units = self.lanes.take_all().into_iter().chain(self.strands.take_all());
-        let units = units.chain(suspects);
+        let units = units.chain(suspects).chain(self.isolated.take_all());
         let waiting = units.flat_map(Unit::into_members).chain(self.packer.take_all());
         self.rebuilds = false;
+        self.isolated.forget_flight();
+        self.shards.isolate_keys(false);
         let mut unsettled: Vec<_> = waiting.chain(sent).collect();
         unsettled.sort_unstable_by_key(|pending| pending.seq);
         unsettled

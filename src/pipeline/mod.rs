@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Each record is at every moment in exactly one of: an open aggregate, what waits behind another of its
-//! key, a lane, a group of suspects, a flight, the unverified ones, the failed ones; or it was delivered or
-//! taken out.
+//! key, a lane, a group of suspects, the isolated ones, a flight, the unverified ones, the failed ones; or it
+//! was delivered or taken out.
 
 mod account;
 mod aggregation;
@@ -21,6 +21,7 @@ mod deadline;
 mod failed;
 mod grace;
 mod hand_back;
+mod isolated;
 mod lanes;
 mod learning;
 mod linger;
@@ -31,6 +32,7 @@ mod outcome;
 mod packer;
 mod pending;
 mod placing;
+mod request_size;
 mod routing;
 #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "nobody measures"))]
 mod samples;
@@ -39,11 +41,12 @@ mod shards;
 mod split;
 #[cfg(test)]
 mod tests;
+mod timeout_factor;
 mod unit;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use tower::BoxError;
@@ -65,6 +68,7 @@ pub(crate) use settings::Settings;
 use self::backoff::Backoff;
 use self::failed::Failed;
 use self::grace::GracePeriod;
+use self::isolated::Isolated;
 use self::lanes::Lanes;
 use self::learning::Learning;
 use self::order::Strands;
@@ -72,9 +76,11 @@ use self::outage::Outages;
 use self::packer::Packer;
 use self::pending::Pending;
 use self::placing::Unverified;
+use self::request_size::RequestSize;
 use self::routing::Routing;
 use self::samples::Samples;
 use self::shards::Shards;
+use self::timeout_factor::TimeoutFactor;
 use self::unit::Unit;
 use crate::error::{NotAccepted, NotAcceptedReason};
 use crate::record::{AttemptError, DeadLetter, Reason, Record, Untold};
@@ -101,6 +107,8 @@ pub(crate) struct Pipeline {
     rebuilds: bool,
     /// Groups out of requests that were refused as invalid, each sent alone to find the culprit.
     suspects: VecDeque<Vec<Unit>>,
+    /// Records that failed alone, behind all others.
+    isolated: Isolated,
     flights: BTreeMap<RequestId, Flight>,
     shards: Shards,
     routing: Routing,
@@ -114,10 +122,15 @@ pub(crate) struct Pipeline {
     backoff: Backoff,
     /// Requests that may be in flight: one after a failure, then twice as many with each success.
     slots: usize,
+    /// The most entries of the next request.
+    size: RequestSize,
+    timeout_factor: TimeoutFactor,
     /// The outages to report in the log.
     outages: Outages,
     /// The time until a series of credentials failures is fatal.
     credentials: GracePeriod,
+    /// Of a series of answers that are not the service's, until they are fatal.
+    blocked: GracePeriod,
     fatal: Fatal,
     /// Records accepted and not settled.
     unsettled_records: usize,
@@ -146,7 +159,17 @@ struct Flight {
     records: usize,
     bytes: usize,
     cut_at: Instant,
-    suspects: bool,
+    kind: FlightKind,
+    timeout_factor: u32,
+}
+
+/// Where the entries of a request were taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FlightKind {
+    Lanes,
+    /// Half of a request that was refused as invalid.
+    Suspects,
+    Isolated,
 }
 
 /// What must be known of the stream before anything is sent.
@@ -187,13 +210,17 @@ impl Pipeline {
             unverified: Vec::new(),
             awaited: Awaited::default(),
             suspects: VecDeque::new(),
+            isolated: Isolated::new(backoff.clone()),
             flights: BTreeMap::new(),
             failed: Failed::default(),
             delivered: VecDeque::new(),
             backoff,
             slots: settings.max_in_flight,
             outages: Outages::default(),
+            size: RequestSize::default(),
+            timeout_factor: TimeoutFactor::new(),
             credentials: GracePeriod::new(settings.credentials_timeout),
+            blocked: GracePeriod::new(settings.credentials_timeout),
             fatal: Fatal::No,
             unsettled_records: 0,
             unsettled_bytes: 0,
@@ -397,7 +424,7 @@ impl Pipeline {
             return self.dispel_doubt(now);
         }
         self.awaited.description = false;
-        self.answered();
+        self.answered(Duration::ZERO);
         let Some(description) = description else { return };
         self.outages.succeeded(now);
         if description.distribution() == Distribution::ByService {

@@ -115,6 +115,11 @@ impl Strands {
         None
     }
 
+    /// Notes that an entry of the strand is under way.
+    pub(crate) fn occupy(&mut self, strand: Strand) {
+        self.busy.entry(strand).or_default();
+    }
+
     /// Puts an entry behind the one that is under way.
     pub(crate) fn wait(&mut self, strand: Strand, unit: Unit) {
         self.records += unit.len();

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::Pipeline;
 use super::order::{Ordering, Strand};
 use super::pending::Pending;
 use super::unit::Unit;
+use super::{Flight, FlightKind, Pipeline};
 
 impl Pipeline {
     pub(super) fn is_ordered(&self) -> bool {
@@ -50,7 +50,9 @@ impl Pipeline {
     /// Packs what waits anew and in order, after the map of shards has changed. It waits for what is in
     /// flight: what comes back of that goes before what was accepted later, whatever shard it is for.
     pub(super) fn rebuild(&mut self) {
-        if !self.rebuilds || !self.flights.is_empty() || !self.unverified.is_empty() {
+        // Nothing of the keys of isolated records moves while they are in flight.
+        let lands = |flight: &Flight| flight.kind != FlightKind::Isolated;
+        if !self.rebuilds || self.flights.values().any(lands) || !self.unverified.is_empty() {
             return;
         }
         self.rebuilds = false;
@@ -58,6 +60,7 @@ impl Pipeline {
         let units = self.lanes.take_all().into_iter().chain(self.strands.take_all());
         let waiting = units.chain(suspects).flat_map(Unit::into_members);
         let waiting = waiting.chain(self.packer.take_all()).collect();
+        self.occupy_isolated_keys();
         self.enqueue_all(waiting);
     }
 
@@ -67,7 +70,7 @@ impl Pipeline {
         if !self.is_ordered() || !unit.members().iter().any(Pending::is_misled) {
             return;
         }
-        unit.members_mut().iter_mut().for_each(|member| member.misplaced = 0);
+        unit.members_mut().iter_mut().for_each(Pending::forget_misplaced);
         self.shards.mistrust(now);
         self.rebuilds = true;
     }

@@ -2,20 +2,25 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tower::BoxError;
 
 use super::lanes::Fate;
 use super::pending::Pending;
+use super::split::in_halves;
 use super::unit::Unit;
-use super::{Fatal, Flight, Pipeline, RequestId};
+use super::{Fatal, Flight, FlightKind, Pipeline, RequestId};
 use crate::record::{AttemptError, Reason};
 use crate::service::{
     EntryClass, EntryError, ErrorClass, ErrorCount, NO_STREAM, PutRecordsError, PutRecordsResponse,
-    UNKNOWN, attempt_error,
+    TIMEOUT, UNKNOWN, attempt_error,
 };
 use crate::summary::RequestSummary;
+
+/// An entry that failed so often in a row, while others of its requests were answered, is isolated.
+/// Failures that hit one entry in ten at random come to that once in 100,000 times.
+const ENTRY_RETRIES: u8 = 4;
 
 impl Pipeline {
     /// Takes what came of a request. Unknown ids, of requests whose records were taken back, change
@@ -27,6 +32,7 @@ impl Pipeline {
         now: Instant,
     ) {
         let Some(flight) = self.flights.remove(&id) else { return };
+        self.land_isolated(&flight);
         match outcome {
             Ok(response) if response.results().len() == flight.units.len() => {
                 self.settle_each(id, flight, response, now);
@@ -38,6 +44,7 @@ impl Pipeline {
             }
             Err(error) => self.fail_request(id, flight, error, now),
         }
+        self.conclude_isolation();
         self.verify_without_list(now);
         self.rebuild();
     }
@@ -78,9 +85,10 @@ impl Pipeline {
     ) {
         let (entries, arrived) = (flight.units.len(), response.delivered());
         let errors = if arrived == entries { Vec::new() } else { response.errors() };
+        let took = now.saturating_duration_since(flight.cut_at);
         let delivered_before = self.totals.delivered;
         self.check_routing(id.0, &flight.units, response.results(), now);
-        let mut returned = Vec::new();
+        let (mut returned, mut failed) = (Vec::new(), Vec::new());
         let mut regroups = false;
         for (mut unit, result) in flight.units.into_iter().zip(response.into_results()) {
             unit.members_mut().iter_mut().for_each(|one| one.note_flight(flight.cut_at, now));
@@ -90,7 +98,14 @@ impl Pipeline {
             let strand = self.strand_of(unit.oldest());
             let (again, changed) = match result {
                 Ok(placement) => self.settle_written(id.0, unit, placement, now),
-                Err(error) => (Some(self.fail_entry(unit, error, now)), false),
+                Err(error) => match self.fail_entry(unit, error, flight.kind, now) {
+                    Failed::Again(again) => (Some(again), false),
+                    Failed::ForNoReason(again) => {
+                        // It stays under way, whatever is left of it.
+                        failed.extend(self.in_order(strand, again));
+                        continue;
+                    }
+                },
             };
             regroups |= changed;
             // A held entry is not settled yet.
@@ -103,15 +118,36 @@ impl Pipeline {
         let delivered = (self.totals.delivered - delivered_before) as usize;
         let (records, bytes) = (flight.records, flight.bytes);
         self.last_request = Some(RequestSummary { records, entries, bytes, delivered, errors });
-        if self.lanes.nothing_works() {
+        let nothing_works = match flight.kind {
+            FlightKind::Isolated => {
+                arrived == 0 && self.lanes.were_not_noted() && !failed.is_empty()
+            }
+            FlightKind::Lanes | FlightKind::Suspects => self.lanes.nothing_works(),
+        };
+        if nothing_works && flight.kind == FlightKind::Isolated {
+            self.isolated_failed(failed, took, id.0, now);
+        } else if nothing_works {
             // An outage that is told entry by entry, and no shard's own.
             self.lanes.forget_notes();
             self.looked_into();
             self.outages.response_of_failures(self.backoff.is_news(id.0), now);
             self.slow_down(id.0, now);
+            let failed = self.failed_together(failed, flight.kind);
+            returned.extend(failed);
         } else {
-            self.answered();
+            self.answered(took);
             self.outages.response(entries, now);
+            self.timeout_factor.answered(took);
+            match flight.kind {
+                FlightKind::Isolated => self.isolated_answered(entries, failed, took, now),
+                FlightKind::Lanes | FlightKind::Suspects => {
+                    let (timeout, limit) =
+                        (self.timeout_factor.timeout(), self.settings.limits.request_entries());
+                    self.size.answered(entries, took, timeout, limit);
+                    let failed = self.failed_among_others(failed);
+                    returned.extend(failed);
+                }
+            }
             if arrived == 0 && !returned.is_empty() && self.lanes.were_not_noted() {
                 // Halves of rejected aggregates only. A short wait keeps the pace civil.
                 self.backoff.pause(now, &mut self.rng);
@@ -127,15 +163,22 @@ impl Pipeline {
     }
 
     /// The service does what it is for: whatever kept it from that is over.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn answered(&mut self, took: Duration) {
+        if self.backoff.failures() > 0 {
+            self.isolated.retry_now();
+        }
         self.backoff.reset();
-        self.slots = (2 * self.slots).min(self.settings.max_in_flight);
+        // Where requests share a slow link, more of them at once make all of them slower.
+        if self.timeout_factor.timeout().is_none_or(|timeout| took * 4 <= timeout) {
+            self.slots = (2 * self.slots).min(self.settings.max_in_flight);
+        }
         self.looked_into();
     }
 
     /// The service looked into a request.
     fn looked_into(&mut self) {
         self.credentials.reset();
+        self.blocked.reset();
         self.forget_told_refusal();
     }
 
@@ -146,29 +189,83 @@ impl Pipeline {
     }
 
     /// The records of an entry that failed, as far as they are to be sent again.
-    fn fail_entry(&mut self, mut unit: Unit, error: EntryError, now: Instant) -> Vec<Unit> {
+    fn fail_entry(
+        &mut self,
+        mut unit: Unit,
+        error: EntryError,
+        kind: FlightKind,
+        now: Instant,
+    ) -> Failed {
         let class = unless_it_panics(|| self.settings.classify.classify_entry(&error));
         let class = class.unwrap_or(EntryClass::Transient);
         let (code, message) = error.into_parts();
         let error = Arc::new(AttemptError { code, message });
         unit.members_mut().iter_mut().for_each(|one| one.note_error(error.clone(), now));
         let fate = if class == EntryClass::Throttled { Fate::Throttled } else { Fate::Failed };
-        if class != EntryClass::Rejected {
+        // That an isolated record fails says nothing of the others of its shard.
+        let is_isolated = kind == FlightKind::Isolated && fate == Fate::Failed;
+        if class != EntryClass::Rejected && !is_isolated {
             self.lanes.note(unit.oldest(), fate);
             self.outages.entry_failed(class == EntryClass::Throttled, &error);
         }
         match class {
-            EntryClass::Rejected => return self.reject_entry(unit, error),
+            EntryClass::Rejected => return Failed::Again(self.reject_entry(unit, error)),
             EntryClass::Throttled => {
                 self.totals.throttled += 1;
                 unit.redraw_key(&mut self.rng);
+                unit.members_mut().iter_mut().for_each(Pending::forget_failures);
+                return Failed::Again(self.give_up_or_retry(unit, &error));
             }
             EntryClass::OutcomeUnknown => {
                 unit.members_mut().iter_mut().for_each(|one| one.may_be_written = true);
             }
             EntryClass::Transient => {}
         }
-        self.give_up_or_retry(unit, &error)
+        Failed::ForNoReason(self.give_up_or_retry(unit, &error))
+    }
+
+    /// Takes the entries of a request that has failed as a whole. If it was not for the first time, the
+    /// next one has half of the entries. Of one entry, an aggregate is halved and a record isolated. What
+    /// comes back is to be sent again.
+    fn failed_together(&mut self, mut units: Vec<Unit>, kind: FlightKind) -> Vec<Unit> {
+        if !note_failure(&mut units) {
+            return units;
+        }
+        match <[Unit; 1]>::try_from(units) {
+            Ok([only]) => {
+                self.size.failed(1);
+                let mut again = self.halve_or_isolate(only);
+                if kind == FlightKind::Suspects && again.len() > 1 {
+                    // A request may be limited to one entry.
+                    let later = again.split_off(1);
+                    later.into_iter().rev().for_each(|unit| self.suspect(vec![unit]));
+                }
+                again
+            }
+            Err(units) if kind == FlightKind::Suspects => {
+                let [first, second] = in_halves(units);
+                self.suspect(second);
+                first
+            }
+            Err(units) => {
+                self.size.failed(units.len());
+                units
+            }
+        }
+    }
+
+    /// Takes the entries that failed while others of their request were answered. What comes back is to
+    /// be sent again.
+    fn failed_among_others(&mut self, units: Vec<Unit>) -> Vec<Unit> {
+        let mut again = Vec::new();
+        for mut unit in units {
+            note_failure(std::slice::from_mut(&mut unit));
+            match unit.members().iter().all(|member| member.failures() > ENTRY_RETRIES) {
+                true => again.extend(self.halve_or_isolate(unit)),
+                false => again.push(unit),
+            }
+        }
+        again
     }
 
     fn fail_request(&mut self, id: RequestId, flight: Flight, error: BoxError, now: Instant) {
@@ -188,8 +285,18 @@ impl Pipeline {
             self.split(flight, noted, now);
             return;
         }
-        self.note_outage(class, &noted, id.0, flight.units.len(), now);
-        self.back_off(class, error, &noted, id.0, now);
+        let took = now.saturating_duration_since(flight.cut_at);
+        // It may be the fault of one of the records, or of their number.
+        let for_no_reason = matches!(class, ErrorClass::OutcomeUnknown | ErrorClass::Blocked);
+        if noted.code() == TIMEOUT {
+            let repeated = flight.units.iter().any(has_failed);
+            self.timeout_factor.timed_out(took, flight.timeout_factor, repeated);
+        }
+        // An isolated record fails for itself, as long as the stream takes others.
+        if flight.kind != FlightKind::Isolated || !for_no_reason || self.totals.delivered == 0 {
+            self.note_outage(class, &noted, id.0, flight.units.len(), now);
+            self.back_off(class, error, &noted, id.0, now);
+        }
         // What is wrong with the whole stream, or above it, is no fault of the records.
         let blameless =
             matches!(class, ErrorClass::NotSent | ErrorClass::Credentials | ErrorClass::Fatal);
@@ -198,14 +305,14 @@ impl Pipeline {
             for pending in unit.members_mut() {
                 pending.note_flight(flight.cut_at, now);
                 pending.note_error(noted.clone(), now);
-                pending.may_be_written |= class == ErrorClass::OutcomeUnknown;
+                pending.may_be_written |= for_no_reason;
                 pending.attempts -= u32::from(blameless);
             }
             if class == ErrorClass::Throttled {
                 unit.redraw_key(&mut self.rng);
             }
             // Suspects were paid for with the request that was refused.
-            if class == ErrorClass::NotSent && !flight.suspects {
+            if class == ErrorClass::NotSent && flight.kind != FlightKind::Suspects {
                 self.lanes.give_back(&unit, now);
             }
             if blameless {
@@ -216,10 +323,20 @@ impl Pipeline {
                 returned.extend(self.in_order(strand, again));
             }
         }
-        if flight.suspects {
-            self.suspect(returned);
-        } else {
-            self.requeue(returned);
+        match flight.kind {
+            FlightKind::Isolated if for_no_reason => {
+                self.isolated_failed(returned, took, id.0, now);
+            }
+            FlightKind::Isolated => self.isolated_again(returned),
+            kind => {
+                if for_no_reason {
+                    returned = self.failed_together(returned, kind);
+                }
+                match kind {
+                    FlightKind::Suspects => self.suspect(returned),
+                    _ => self.requeue(returned),
+                }
+            }
         }
     }
 
@@ -267,10 +384,12 @@ impl Pipeline {
         }
         let fatal = match class {
             ErrorClass::Credentials => self.credentials.fail(now),
+            ErrorClass::Blocked => self.blocked.fail(now),
             ErrorClass::Fatal => true,
             // The service authenticates a request before it throttles it.
             ErrorClass::Throttled => {
                 self.credentials.reset();
+                self.blocked.reset();
                 self.forget_told_refusal();
                 false
             }
@@ -324,6 +443,25 @@ impl Pipeline {
         let seq = pending.seq;
         self.failed.push(seq, pending.into_undelivered(reason));
     }
+}
+
+/// What becomes of an entry that failed.
+enum Failed {
+    /// It is sent again.
+    Again(Vec<Unit>),
+    /// The same, but for a reason that is not known: it may be its own fault.
+    ForNoReason(Vec<Unit>),
+}
+
+fn has_failed(unit: &Unit) -> bool {
+    unit.members().iter().any(|member| member.failures() > 0)
+}
+
+/// Counts a failure of each record. True if it was not the first in a row of one of them.
+fn note_failure(units: &mut [Unit]) -> bool {
+    let repeated = units.iter().any(has_failed);
+    units.iter_mut().flat_map(Unit::members_mut).for_each(Pending::note_failure);
+    repeated
 }
 
 pub(super) fn records_in(units: &[Unit]) -> u64 {

@@ -20,6 +20,28 @@ pub(crate) fn upper_half(hash_key: HashKey) -> u64 {
 /// the list of shards says is not what the service does.
 pub(crate) const MOST_MISPLACED: u8 = 2;
 
+/// Two counters up to 15 in one byte. A second byte would make each record 8 bytes larger.
+#[derive(Debug, Clone, Copy)]
+struct Mishaps(u8);
+
+impl Mishaps {
+    fn low(self) -> u8 {
+        self.0 & 15
+    }
+
+    fn high(self) -> u8 {
+        self.0 >> 4
+    }
+
+    fn set_low(&mut self, count: u8) {
+        self.0 = self.high() << 4 | count.min(15);
+    }
+
+    fn set_high(&mut self, count: u8) {
+        self.0 = count.min(15) << 4 | self.low();
+    }
+}
+
 /// An accepted record that is not settled.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -37,8 +59,7 @@ pub(crate) struct Pending {
     /// One of them has an unknown outcome.
     pub(crate) may_be_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
-    /// How often its aggregate came to lie in a shard that is not the shard of all members.
-    pub(crate) misplaced: u8,
+    mishaps: Mishaps,
     /// Its payload is a part of an aggregate.
     shared: bool,
 }
@@ -59,7 +80,7 @@ impl Pending {
             attempts: 0,
             may_be_written: false,
             last_error: None,
-            misplaced: 0,
+            mishaps: Mishaps(0),
             shared: false,
         }
     }
@@ -128,7 +149,35 @@ impl Pending {
 
     /// Whether the list of shards has misled it too often.
     pub(crate) fn is_misled(&self) -> bool {
-        self.misplaced >= MOST_MISPLACED
+        self.mishaps.low() >= MOST_MISPLACED
+    }
+
+    /// Notes that its aggregate came to lie in a shard that is not the shard of all members.
+    pub(crate) fn note_misplaced(&mut self) {
+        self.mishaps.set_low(self.mishaps.low() + 1);
+    }
+
+    /// How often that happened, 15 at most.
+    pub(crate) fn misplaced(&self) -> u8 {
+        self.mishaps.low()
+    }
+
+    pub(crate) fn forget_misplaced(&mut self) {
+        self.mishaps.set_low(0);
+    }
+
+    /// Attempts in a row that failed with it for no known reason, 15 at most: whole requests, or its entry
+    /// while others were answered.
+    pub(crate) fn failures(&self) -> u8 {
+        self.mishaps.high()
+    }
+
+    pub(crate) fn note_failure(&mut self) {
+        self.mishaps.set_high(self.mishaps.high() + 1);
+    }
+
+    pub(crate) fn forget_failures(&mut self) {
+        self.mishaps.set_high(0);
     }
 
     /// Its partition key as it is sent, if it has one.

@@ -151,7 +151,7 @@ impl Pipeline {
         });
         self.totals.misplaced += 1;
         for member in unit.members_mut() {
-            member.misplaced = member.misplaced.saturating_add(1);
+            member.note_misplaced();
             member.may_be_written = true;
             member.note_error(error.clone(), now);
         }

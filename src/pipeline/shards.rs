@@ -48,6 +48,8 @@ pub(crate) struct Shards {
     doubted_at: Option<Instant>,
     /// No list is believed before the next one.
     mistrusted: bool,
+    /// Records of different keys share no aggregate.
+    isolates_keys: bool,
     /// Listings that have begun.
     listings: u64,
 }
@@ -106,6 +108,7 @@ impl Shards {
             doubts,
             doubted_at: None,
             mistrusted: false,
+            isolates_keys: false,
             listings: 0,
         }
     }
@@ -118,7 +121,7 @@ impl Shards {
     /// Whether a record is sent without aggregation, because even aggregates of its key were misplaced.
     pub(crate) fn goes_alone(&self, pending: &Pending) -> bool {
         let by_shard = if self.predicts { MOST_MISPLACED } else { 0 };
-        pending.misplaced >= by_shard + MOST_MISPLACED
+        pending.misplaced() >= by_shard + MOST_MISPLACED
     }
 
     /// The records with which this one may share an aggregate, and their shard if they need one. None if
@@ -127,7 +130,7 @@ impl Shards {
         let explicit = pending.record().explicit_hash_key();
         let key = pending.record().partition_key();
         let has_a_place = explicit.is_some() || matches!(key, PartitionKey::Explicit(_));
-        if has_a_place && !pending.is_misled() {
+        if has_a_place && !pending.is_misled() && !self.isolates_keys {
             let shard = self.map.as_ref().and_then(|map| map.find(pending.hash_key()));
             if let Some(shard) = shard.filter(|_| *key != PartitionKey::ServiceManaged) {
                 let (begins, placed) = (shard.range().start(), explicit.is_some());
@@ -141,10 +144,16 @@ impl Shards {
         }
     }
 
+    /// Sets whether records of different keys may share no aggregate. False if nothing changes.
+    pub(crate) fn isolate_keys(&mut self, isolates: bool) -> bool {
+        self.predicts && std::mem::replace(&mut self.isolates_keys, isolates) != isolates
+    }
+
     /// Whether the records of an aggregate still belong together, in the shard that is now predicted.
     pub(crate) fn keeps_together(&self, unit: &mut Unit) -> bool {
         let Some(aggregate) = unit.as_predicted_mut() else { return true };
-        !aggregate.members().iter().any(Pending::is_misled)
+        !self.isolates_keys
+            && !aggregate.members().iter().any(Pending::is_misled)
             && self.map.as_ref().is_some_and(|map| aggregate.predict(map))
     }
 

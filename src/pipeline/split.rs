@@ -13,7 +13,7 @@ impl Pipeline {
     /// Halves a request that was refused for what it contains; of one record, that record fails. A
     /// short wait keeps the pace civil where everything is refused.
     pub(super) fn split(&mut self, flight: Flight, error: Arc<AttemptError>, now: Instant) {
-        self.answered();
+        self.answered(now.saturating_duration_since(flight.cut_at));
         self.outages.succeeded(now);
         self.backoff.pause(now, &mut self.rng);
         let mut units = flight.units;
@@ -34,10 +34,7 @@ impl Pipeline {
                     None => halves,
                 }
             }
-            Err(mut units) => {
-                let second = units.split_off(units.len() / 2);
-                [units, second].map(no_attempt)
-            }
+            Err(units) => in_halves(units).map(no_attempt),
         };
         for half in halves.into_iter().rev() {
             self.suspect(half);
@@ -48,6 +45,21 @@ impl Pipeline {
     /// aggregate go on, each an entry of its own again.
     pub(super) fn reject_entry(&mut self, unit: Unit, error: Arc<AttemptError>) -> Vec<Unit> {
         self.halve(unit, &error).into_iter().flatten().collect()
+    }
+
+    /// Halves an entry that failed again and again while nothing else did: an aggregate in two, of which
+    /// the first takes its place. One record is isolated.
+    pub(super) fn halve_or_isolate(&mut self, unit: Unit) -> Vec<Unit> {
+        let strand = self.strand_of(unit.oldest());
+        match unit.halve(&self.settings.packing) {
+            ControlFlow::Continue(halves) => {
+                self.in_order(strand, halves.into_iter().flatten().collect())
+            }
+            ControlFlow::Break(record) => {
+                self.isolate(Unit::Single(record).closed(&self.settings.packing));
+                Vec::new()
+            }
+        }
     }
 
     /// Halves an aggregate, since it takes no more than one of its records to have the whole refused. A
@@ -75,6 +87,11 @@ impl Pipeline {
         }
         self.requeue(parted);
     }
+}
+
+pub(super) fn in_halves(mut units: Vec<Unit>) -> [Vec<Unit>; 2] {
+    let second = units.split_off(units.len() / 2);
+    [units, second]
 }
 
 /// The refusal may be another record's fault, so it is no attempt of any record's own.

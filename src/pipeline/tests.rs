@@ -2,6 +2,7 @@
 
 mod cutting;
 mod giving_up;
+mod isolating;
 mod lanes;
 mod listings;
 mod model;

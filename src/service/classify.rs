@@ -22,7 +22,8 @@ use crate::timeout::TimeoutError;
 /// | `OutcomeUnknown` | time-outs, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, a stream that is not active yet (`ResourceInUseException`, of lookups), unknown errors | the same, and notes that the records may be written |
 /// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
 /// | `Credentials` | expired or rejected credentials, providers that fail or time out, clock skew | the same for [five minutes](crate::SinkBuilder::with_credentials_timeout), since credentials refresh; then as `Fatal` |
-/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the answer to a dry run, other HTTP 4xx | reports the error, keeps the records, tries again after a back-off when it is polled |
+/// | `Blocked` | HTTP 4xx without an error code, as a proxy or firewall between the client and the service answers | as `OutcomeUnknown`; if nothing else succeeds for the [credentials timeout](crate::SinkBuilder::with_credentials_timeout), as `Fatal` |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the answer to a dry run, HTTP 4xx with an unknown error code | reports the error, keeps the records, tries again after a back-off when it is polled |
 /// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -36,6 +37,9 @@ pub enum ErrorClass {
     NotSent,
     /// The credentials were not accepted; nothing was written.
     Credentials,
+    /// Something between the client and the service answered with an error. It may refuse one of the
+    /// records, or everything.
+    Blocked,
     /// Trying again does not help until something outside changes; nothing was written.
     Fatal,
     /// The service refuses the request for what it contains; nothing was written.
@@ -121,6 +125,14 @@ fn class_of_status(status: Option<u16>) -> ErrorClass {
     }
 }
 
+/// The service itself always gives a code.
+fn class_without_code(status: Option<u16>) -> ErrorClass {
+    match class_of_status(status) {
+        ErrorClass::Fatal => ErrorClass::Blocked,
+        class => class,
+    }
+}
+
 /// The error and everything below it. Cut off where a source points back at itself.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     const DEEPEST: usize = 32;
@@ -149,19 +161,16 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<ErrorClass> {
 
 fn class_of_request(error: &PutRecordsError) -> ErrorClass {
     match error.kind() {
-        PutRecordsErrorKind::Service => {
-            error.code().and_then(class_of_code).unwrap_or_else(|| class_of_status(error.status()))
-        }
+        PutRecordsErrorKind::Service => match error.code() {
+            Some(code) => class_of_code(code).unwrap_or_else(|| class_of_status(error.status())),
+            None => class_without_code(error.status()),
+        },
         PutRecordsErrorKind::Construction => class_of_construction(error),
         PutRecordsErrorKind::Region => ErrorClass::Fatal,
-        // Whoever answers so, with or without a text: a gateway, an emulator. Any other status leaves open
-        // what the text would have said.
-        PutRecordsErrorKind::Response if matches!(error.status(), Some(413 | 429)) => {
-            class_of_status(error.status())
-        }
+        // Whoever answers so, with a text or without: a gateway, an emulator, a firewall.
+        PutRecordsErrorKind::Response => class_without_code(error.status()),
         PutRecordsErrorKind::Dispatch
         | PutRecordsErrorKind::Timeout
-        | PutRecordsErrorKind::Response
         | PutRecordsErrorKind::WrongLength { .. } => ErrorClass::OutcomeUnknown,
     }
 }

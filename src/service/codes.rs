@@ -70,7 +70,7 @@ pub(super) fn refuses_credentials(code: &str) -> bool {
 
 /// Of an entry that came back with neither a code nor a sequence number.
 pub(super) const INCOMPLETE_RESULT: &str = "IncompleteResult";
-pub(super) const TIMEOUT: &str = "Timeout";
+pub(crate) const TIMEOUT: &str = "Timeout";
 pub(super) const OVERLOADED: &str = "Overloaded";
 pub(super) const DISPATCH: &str = "Dispatch";
 pub(super) const CONSTRUCTION: &str = "Construction";

@@ -52,4 +52,4 @@ pub use sdk::PutRecords;
 pub(crate) use classify::{attempt_error, request_id};
 #[cfg(feature = "metrics")]
 pub(crate) use codes::code_label;
-pub(crate) use codes::{NO_STREAM, UNKNOWN};
+pub(crate) use codes::{NO_STREAM, TIMEOUT, UNKNOWN};

@@ -14,6 +14,7 @@ pub struct PutRecordsRequest {
     stream: StreamId,
     entries: Arc<[Entry]>,
     bytes: usize,
+    timeout_factor: u32,
 }
 
 impl PutRecordsRequest {
@@ -22,7 +23,17 @@ impl PutRecordsRequest {
     pub fn new(stream: StreamId, entries: impl Into<Arc<[Entry]>>) -> Self {
         let entries = entries.into();
         let bytes = entries.iter().map(Entry::size).sum();
-        Self { stream, entries, bytes }
+        Self { stream, entries, bytes, timeout_factor: 1 }
+    }
+
+    /// Sets by which factor the request may take longer than its time limit, at least 1; by default 1. The
+    /// sink raises it while requests time out again and again, up to 64.
+    ///
+    /// [`TimeoutLayer`](crate::TimeoutLayer) multiplies its limit by it.
+    #[must_use]
+    pub fn with_timeout_factor(mut self, factor: u32) -> Self {
+        self.timeout_factor = factor.max(1);
+        self
     }
 
     /// The stream that takes the entries.
@@ -35,6 +46,12 @@ impl PutRecordsRequest {
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The factor by which the request may take longer than its time limit, at least 1.
+    #[must_use]
+    pub fn timeout_factor(&self) -> u32 {
+        self.timeout_factor
     }
 
     /// Bytes of data and partition keys together.

@@ -53,6 +53,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [deadline](Self::with_deadline) | none | 1 ms to 7 days |
 /// | [credentials timeout](Self::with_credentials_timeout) | 5 min | 0 to 7 days |
 /// | [request timeout](Self::with_request_timeout) | 10 s | 1 ms to 10 min |
+/// | [max request timeout](Self::with_max_request_timeout) | 30 s | 1 ms to 10 min |
 /// | [classify](Self::with_classify) | [`DefaultClassify`](crate::service::DefaultClassify) | |
 /// | [dead letters](Self::with_dead_letters) | none: failed records stay in the sink | |
 /// | [fatal policy](Self::with_fatal_policy) | [`Stop`](FatalPolicy::Stop) | |
@@ -87,6 +88,7 @@ pub struct SinkBuilder {
     list_shards: Option<Arc<dyn ListShards>>,
     pub(super) describe_stream: Describe,
     request_timeout: Duration,
+    max_request_timeout: Duration,
     dead_letters: Option<Box<dyn DeadLetter>>,
     fatal_policy: FatalPolicy,
 }
@@ -111,6 +113,7 @@ impl Default for SinkBuilder {
             list_shards: None,
             describe_stream: Describe::IfNeeded,
             request_timeout: TimeoutLayer::DEFAULT,
+            max_request_timeout: TimeoutLayer::DEFAULT_MAX,
             dead_letters: None,
             fatal_policy: FatalPolicy::default(),
         }
@@ -310,6 +313,9 @@ impl SinkBuilder {
     /// counts for a minute at most, so that a process that was suspended does not fail at its first
     /// request.
     ///
+    /// The timeout applies as well to answers with HTTP 4xx and no error code
+    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), counted while no request succeeds.
+    ///
     /// The default is longer than the usual outage of STS, of the instance metadata service or of a
     /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough
     /// that a role that was deleted or revoked is reported within minutes. Set less for short-lived jobs; with
@@ -323,6 +329,20 @@ impl SinkBuilder {
     /// by default 10 s. See [`timeout`](crate::timeout).
     pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets the most time of one request in the stack that [`build`](Self::build) makes, while requests
+    /// time out again and again: 1 ms to 10 minutes, by default 30 s. If the
+    /// [request timeout](Self::with_request_timeout) is longer, all requests get that.
+    ///
+    /// When the same records time out repeatedly, the time of the next request doubles up to this maximum,
+    /// and requests get smaller. So a stream that answers late, or over a slow link, makes progress and gets
+    /// few duplicates. Fast answers bring the time back. The maximum bounds how long a request waits in
+    /// vain after the network has silently dropped its packets for a while: that much later at most the
+    /// sink notices that the stream can be reached again.
+    pub fn with_max_request_timeout(mut self, timeout: Duration) -> Self {
+        self.max_request_timeout = timeout;
         self
     }
 
@@ -377,7 +397,9 @@ impl SinkBuilder {
         stream: impl AsRef<str>,
     ) -> Result<KinesisSink, BuildError> {
         let range = Duration::from_millis(1)..=Duration::from_secs(600);
-        SettingError::check("request_timeout", self.request_timeout, range)?;
+        SettingError::check("request_timeout", self.request_timeout, range.clone())?;
+        SettingError::check("max_request_timeout", self.max_request_timeout, range)?;
+        let timeout = TimeoutLayer::new(self.request_timeout).with_max(self.max_request_timeout);
         let stream: StreamId = stream.as_ref().parse()?;
         // An empty AWS_REGION comes out as a region without a name.
         let region = client.config().region().map_or("", |region| region.as_ref());
@@ -389,7 +411,7 @@ impl SinkBuilder {
         #[cfg(feature = "metrics")]
         let stack = stack.measure_put_records();
         let service = stack
-            .timeout_put_records(self.request_timeout)
+            .layer(timeout)
             .service(PutRecords::new(client).without_stalled_stream_protection());
         let service = Readiness::shared(BoxCloneSyncService::new(service));
         self.with_lookups_of(client).assemble(service, stream)
@@ -554,6 +576,7 @@ impl fmt::Debug for SinkBuilder {
             .field("list_shards", &self.list_shards.is_some())
             .field("describe_stream", &matches!(self.describe_stream, Describe::With(_)))
             .field("request_timeout", &self.request_timeout)
+            .field("max_request_timeout", &self.max_request_timeout)
             .field("dead_letters", &self.dead_letters.is_some())
             .field("fatal_policy", &self.fatal_policy)
             .finish()

@@ -52,6 +52,7 @@ use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 ///     deadline = "1h"                     # by default there is none
 ///     credentials_timeout = "5m"
 ///     request_timeout = "10s"
+///     max_request_timeout = "30s"
 ///     fatal_policy = "stop"               # or "keep_trying"
 ///
 ///     [sink.limits]
@@ -123,6 +124,9 @@ pub struct SinkSettings {
     /// See [`with_request_timeout`](SinkBuilder::with_request_timeout).
     #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Duration>,
+    /// See [`with_max_request_timeout`](SinkBuilder::with_max_request_timeout).
+    #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub max_request_timeout: Option<Duration>,
     /// See [`with_fatal_policy`](SinkBuilder::with_fatal_policy).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fatal_policy: Option<FatalPolicy>,
@@ -166,6 +170,7 @@ impl SinkBuilder {
             deadline,
             credentials_timeout,
             request_timeout,
+            max_request_timeout,
             fatal_policy,
             #[cfg(feature = "metrics")]
             metrics,
@@ -190,6 +195,7 @@ impl SinkBuilder {
             .told(deadline, Self::with_deadline)
             .told(credentials_timeout, Self::with_credentials_timeout)
             .told(request_timeout, Self::with_request_timeout)
+            .told(max_request_timeout, Self::with_max_request_timeout)
             .told(fatal_policy, Self::with_fatal_policy)
     }
 

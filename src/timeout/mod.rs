@@ -10,6 +10,14 @@
 //! some of the records, or may still do so. The sink understands both; it sends the records again, which
 //! can duplicate them.
 //!
+//! tower's gives every request the same time. This one is for [`PutRecordsRequest`]s, and multiplies the
+//! time by the request's [factor](crate::service::PutRecordsRequest::timeout_factor), up to
+//! [a maximum](TimeoutLayer::with_max). A sink raises the factor when records time out repeatedly and lowers
+//! it when answers are fast again, so that a stream that works but is slower than the time limit, over a
+//! slow link for example, makes progress and gets few duplicates.
+//!
+//! [`PutRecordsRequest`]: crate::service::PutRecordsRequest
+//!
 //! # Example
 //!
 //! ```

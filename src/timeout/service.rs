@@ -3,26 +3,35 @@ use std::time::Duration;
 
 use tower::{BoxError, Service};
 
-use super::{ResponseFuture, TimeoutError};
+use super::{ResponseFuture, TimeoutError, TimeoutLayer};
+use crate::service::PutRecordsRequest;
 
 /// Limits the time of each request. See the [module](super).
 #[derive(Debug, Clone)]
 pub struct Timeout<S> {
     inner: S,
     timeout: Duration,
+    max: Duration,
 }
 
 impl<S> Timeout<S> {
-    /// Wraps `inner`, whose requests may then take `timeout`.
+    /// Wraps `inner`, whose requests may then take `timeout`. See [`TimeoutLayer::new`].
     #[must_use]
     pub fn new(inner: S, timeout: Duration) -> Self {
-        Self { inner, timeout }
+        Self { inner, timeout, max: TimeoutLayer::DEFAULT_MAX.max(timeout) }
+    }
+
+    /// Sets how long a request may take at most. See [`TimeoutLayer::with_max`].
+    #[must_use]
+    pub fn with_max(mut self, max: Duration) -> Self {
+        self.max = max.max(self.timeout);
+        self
     }
 }
 
-impl<S, Request> Service<Request> for Timeout<S>
+impl<S> Service<PutRecordsRequest> for Timeout<S>
 where
-    S: Service<Request>,
+    S: Service<PutRecordsRequest>,
     S::Error: Into<BoxError>,
 {
     type Response = S::Response;
@@ -37,8 +46,9 @@ where
     /// # Panics
     ///
     /// Outside of a tokio runtime with its timer enabled.
-    fn call(&mut self, request: Request) -> Self::Future {
-        ResponseFuture::new(self.inner.call(request), self.timeout)
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        let timeout = self.timeout.saturating_mul(request.timeout_factor()).min(self.max);
+        ResponseFuture::new(self.inner.call(request), timeout)
     }
 }
 
@@ -52,22 +62,53 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_late_answer_is_a_typed_error() {
-        let after = |millis| {
-            service_fn(move |(): ()| async move {
-                tokio::time::sleep(Duration::from_millis(millis)).await;
-                Ok::<_, Infallible>("answer")
-            })
-        };
         let limit = Duration::from_millis(100);
-        let late = Timeout::new(after(101), limit).oneshot(()).await;
+        let late = Timeout::new(answering_after(101), limit).oneshot(request(1)).await;
         assert!(matches!(late, Err(TimeoutError::Elapsed { after }) if after == limit));
-        assert_eq!(Timeout::new(after(99), limit).oneshot(()).await.unwrap(), "answer");
+        let timely = Timeout::new(answering_after(99), limit).oneshot(request(1)).await;
+        assert_eq!(timely.unwrap(), "answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timeout_is_multiplied_by_the_requests_factor() {
+        let limit = Duration::from_millis(100);
+        let timeout = |factor, max: Option<u64>| async move {
+            let service = Timeout::new(answering_after(60_000), limit);
+            let service = match max {
+                Some(max) => service.with_max(Duration::from_millis(max)),
+                None => service,
+            };
+            match service.oneshot(request(factor)).await {
+                Err(TimeoutError::Elapsed { after }) => after.as_millis(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(timeout(2, None).await, 200);
+        assert_eq!(timeout(u32::MAX, None).await, 30_000);
+        assert_eq!(timeout(4, Some(250)).await, 250);
+        assert_eq!(timeout(1, Some(50)).await, 100, "the timeout itself is longer");
+    }
+
+    fn request(timeout_factor: u32) -> PutRecordsRequest {
+        let stream = "example".parse().unwrap();
+        PutRecordsRequest::new(stream, []).with_timeout_factor(timeout_factor)
+    }
+
+    fn answering_after(
+        millis: u64,
+    ) -> impl Service<PutRecordsRequest, Response = &'static str, Error = Infallible, Future: Send>
+    {
+        service_fn(move |_: PutRecordsRequest| async move {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            Ok("answer")
+        })
     }
 
     #[tokio::test]
     async fn the_services_error_stays_below() {
-        let failing = service_fn(|(): ()| async { Err::<(), _>(std::io::Error::other("inner")) });
-        let error = Timeout::new(failing, Duration::from_secs(1)).oneshot(()).await.unwrap_err();
+        let failing = service_fn(|_| async { Err::<(), _>(std::io::Error::other("inner")) });
+        let limit = Duration::from_secs(1);
+        let error = Timeout::new(failing, limit).oneshot(request(1)).await.unwrap_err();
         let source = std::error::Error::source(&error).unwrap();
         assert!(source.is::<std::io::Error>());
     }

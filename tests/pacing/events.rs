@@ -105,13 +105,15 @@ pub struct Plan<'a> {
     pub events: &'a [(Duration, Event)],
     /// Between the events.
     pub faults: &'a Faults,
+    /// Once the time is over.
+    pub faults_afterwards: Faults,
     pub time: Duration,
     pub seed: u64,
 }
 
 impl Plan<'_> {
     /// Lets it happen, and has the shards noted before and after each change. When the time is over, nothing
-    /// goes wrong any more.
+    /// goes wrong any more but what is planned for afterwards.
     pub async fn conduct(&self, stream: &SimStream, mut note: impl FnMut(&SimStream)) {
         let start = Instant::now();
         let mut rng = Rng::with_seed(self.seed);
@@ -131,7 +133,7 @@ impl Plan<'_> {
             note(stream);
         }
         sleep_until(start + self.time).await;
-        stream.set_faults(Faults::default());
+        stream.set_faults(self.faults_afterwards.clone());
         stream.set_load(0.0);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, future};
-use kinesis_sink::sim::{SimService, SimStream, Written};
+use kinesis_sink::sim::{Faults, SimService, SimStream, Written};
 use kinesis_sink::timeout::Timeout;
 use kinesis_sink::{Aggregation, Ordering, TimeoutLayer, Totals, Undelivered};
 use tokio::time::{sleep, timeout};
@@ -69,7 +69,8 @@ pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
         }
     };
     let Drawn { events, faults, time, seed, .. } = drawn;
-    let plan = Plan { events, faults, time: *time, seed: *seed };
+    let faults_afterwards = Faults::default();
+    let plan = Plan { events, faults, faults_afterwards, time: *time, seed: *seed };
     let conduct = plan.conduct(&stream, |stream| ranges.note(stream));
     let (sent, ()) = future::join(send, conduct).await;
     sent?;

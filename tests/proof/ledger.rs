@@ -106,8 +106,8 @@ impl Fate {
 
     /// A whole request with it failed, with or without others in it.
     pub fn note_failure(&mut self, class: ErrorClass, alone: bool) {
-        use ErrorClass::{Credentials, Fatal, Invalid, NotSent, OutcomeUnknown};
-        self.doubted |= class == OutcomeUnknown;
+        use ErrorClass::{Blocked, Credentials, Fatal, Invalid, NotSent, OutcomeUnknown};
+        self.doubted |= matches!(class, OutcomeUnknown | Blocked);
         let says_nothing_of_it = match class {
             Credentials | Fatal | NotSent => true,
             Invalid => !alone,

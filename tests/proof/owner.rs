@@ -10,7 +10,8 @@ use fastrand::Rng;
 use futures::future::poll_fn;
 use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::service::PutRecordsError;
-use kinesis_sink::{KinesisSink, Record, SinkError};
+use kinesis_sink::sim::{Faults, SimStream};
+use kinesis_sink::{Key, KinesisSink, Ordering, PartitionKey, Record, SinkError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::drawn::{Drawn, OwnersEnd, ms, rarely};
@@ -200,8 +201,12 @@ impl Owner {
     }
 
     /// Is done with the sink, in the way that was drawn.
-    pub async fn end(mut self, end: OwnersEnd) -> Result<(), String> {
+    pub async fn end(mut self, end: OwnersEnd, stream: &SimStream) -> Result<(), String> {
         use OwnersEnd::{Closes, ClosesThroughBuffer, Flushes};
+        if self.drawn.checks_progress() {
+            self.make_progress().await?;
+            stream.set_faults(Faults::default());
+        }
         if matches!(end, Closes | ClosesThroughBuffer | Flushes) {
             self.go_on().await?;
         }
@@ -231,6 +236,46 @@ impl Owner {
         drop(self);
         ledger.lock().settle_all_but(&Default::default());
         Ok(())
+    }
+
+    /// Some records are refused, and nothing else goes wrong: so all others are delivered. In order, those
+    /// wait that come after a refused one of their key.
+    async fn make_progress(&mut self) -> Result<(), String> {
+        let until = Instant::now() + SETTLES_IN;
+        loop {
+            let flushed = timeout(ms(100), self.sink.flush()).await;
+            self.is_heeded(flushed.map_err(drop));
+            self.take_failed();
+            let left = self.ledger().lock().outstanding();
+            let is_poisoned = |number: &u64| self.drawn.records.is_poisoned(*number);
+            let poisoned = left.iter().filter(|number| is_poisoned(number)).count();
+            let waits_in_order = |number: &u64| {
+                let key = self.key_in_order(*number);
+                let mut before = left.iter().take_while(|other| *other < number);
+                key.is_some()
+                    && before.any(|other| is_poisoned(other) && self.key_in_order(*other) == key)
+            };
+            let held_up =
+                left.iter().find(|number| !is_poisoned(number) && !waits_in_order(number));
+            let Some(number) = held_up else {
+                self.ledger().lock().seen.note("progress beside a poisoned record", poisoned);
+                return Ok(());
+            };
+            if Instant::now() > until {
+                let count = left.len();
+                return Err(format!("{number} is not delivered, of {count}, {poisoned} poisoned"));
+            }
+        }
+    }
+
+    /// The key with whose records a record keeps its order, if it has one.
+    fn key_in_order(&self, number: u64) -> Option<Key> {
+        match self.drawn.records.record(number).partition_key() {
+            PartitionKey::Explicit(key) if self.drawn.settings.ordering == Ordering::PerKey => {
+                Some(key.clone())
+            }
+            _ => None,
+        }
     }
 
     /// Nothing goes wrong any more: so there is room for another record sooner or later, again and again.

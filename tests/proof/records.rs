@@ -20,7 +20,12 @@ pub struct Records {
     misleading: bool,
     /// How many of eight records have a receipt.
     tracked: u8,
+    /// One in so many contains [`POISON`].
+    poisoned: Option<u64>,
 }
+
+/// What the stream does not take, once it is told so.
+pub const POISON: &[u8; 6] = b"poison";
 
 #[derive(Debug, Clone, Copy)]
 enum Sizes {
@@ -76,6 +81,7 @@ impl Records {
             },
             misleading: rarely(rng, 3),
             tracked: one_of(rng, &[0, 1, 4, 8]),
+            poisoned: rarely(rng, 3).then(|| one_of(rng, &[2, 10, 50, 200])),
         }
     }
 
@@ -85,6 +91,14 @@ impl Records {
             Sizes::Small => self.limit.min(300),
             Sizes::Any | Sizes::Full => self.limit,
         }
+    }
+
+    pub fn are_poisoned(&self) -> bool {
+        self.poisoned.is_some()
+    }
+
+    pub fn is_poisoned(&self, number: u64) -> bool {
+        self.record(number).data().windows(POISON.len()).any(|window| window == POISON)
     }
 
     fn rng(&self, number: u64) -> Rng {
@@ -114,9 +128,17 @@ impl Records {
             false => key,
         };
         let is_misleading = self.misleading && number.is_multiple_of(4);
-        let payload = match is_misleading && bytes >= MAGIC.len() + NUMBER_BYTES {
-            true => [&MAGIC, &payload(number, bytes - MAGIC.len())[..]].concat().into(),
-            false => payload(number, bytes),
+        let is_misleading = is_misleading && bytes >= MAGIC.len() + NUMBER_BYTES;
+        let mut data = vec![b'.'; if is_misleading { bytes - MAGIC.len() } else { bytes }];
+        let is_poisoned = self.poisoned.is_some_and(|of| number % of == of / 2);
+        if let Some(place) = data.get_mut(NUMBER_BYTES..NUMBER_BYTES + POISON.len())
+            && is_poisoned
+        {
+            place.copy_from_slice(POISON);
+        }
+        let payload = match is_misleading {
+            true => [&MAGIC, &payload(number, data)[..]].concat().into(),
+            false => payload(number, data),
         };
         let record = Record::from(payload).with_partition_key(key);
         match self.hash_key(number, &record) {
@@ -152,14 +174,14 @@ impl Records {
 
     /// A record that no sink takes.
     pub fn impossible(&self, number: u64, rng: &mut Rng) -> Record {
-        let record = Record::from(payload(number, NUMBER_BYTES));
+        let record = Record::from(payload(number, vec![b'.'; NUMBER_BYTES]));
         match rng.u8(..3) {
             0 => record.with_partition_key(""),
             1 => record.with_partition_key("ß".repeat(257)),
             _ => {
                 let key = "k".repeat(rng.usize(1..=256));
                 let bytes = self.limit + 1 - key.len();
-                Record::from(payload(number, bytes)).with_partition_key(key)
+                Record::from(payload(number, vec![b'.'; bytes])).with_partition_key(key)
             }
         }
     }
@@ -176,8 +198,7 @@ fn key(number: u64) -> Key {
     }
 }
 
-fn payload(number: u64, bytes: usize) -> Bytes {
-    let mut data = vec![b'.'; bytes];
+fn payload(number: u64, mut data: Vec<u8>) -> Bytes {
     if let Some(front) = data.first_chunk_mut() {
         *front = number.to_be_bytes();
     }

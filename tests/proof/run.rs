@@ -60,7 +60,12 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     }
     let sink = builder.build_with(service, "example").map_err(|error| error.to_string())?;
     let Drawn { events, trouble, time, seed, .. } = &**drawn;
-    let plan = Plan { events, faults: &trouble.faults, time: *time, seed: *seed };
+    let faults_afterwards = match drawn.checks_progress() {
+        true => trouble.poison.clone(),
+        false => Faults::default(),
+    };
+    let faults = &trouble.faults;
+    let plan = Plan { events, faults, faults_afterwards, time: *time, seed: *seed };
     let conduct = async {
         let is_checked = drawn.settings.aggregation != Aggregation::Off;
         let mut shards = drawn.shards;
@@ -89,7 +94,7 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
         Caller::Owner(end) => {
             let work = Owner::new(sink, drawn, &ledger).work();
             let (owner, ()) = future::join(work, conduct).await;
-            owner.end(end).await?;
+            owner.end(end, &stream).await?;
         }
         Caller::Tasks { count, end } => {
             let work = tasks::work(sink, drawn, &ledger, count, end);

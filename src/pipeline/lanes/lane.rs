@@ -58,6 +58,21 @@ impl Lane {
         self.ready_at = None;
     }
 
+    /// Pays for an entry that has not waited here.
+    pub(super) fn charge(&mut self, unit: &Unit, now: Instant) {
+        self.pace.refill(now);
+        self.pace.take(unit.size());
+        self.ready_at = None;
+    }
+
+    /// When an entry of so many bytes may be sent, if it may not now.
+    pub(super) fn sends_at(&self, bytes: usize, now: Instant) -> Option<Instant> {
+        let mut pace = self.pace.clone();
+        pace.refill(now);
+        let tokens = if pace.may_take(bytes) { None } else { pace.ready_at(bytes, 1, bytes) };
+        tokens.max(self.backoff.until(now)).filter(|at| *at > now)
+    }
+
     /// Whether more would go if its pace allowed it.
     fn is_in_demand(&self) -> bool {
         self.is_short || (self.paused_until.is_some() && !self.queue.is_empty())

@@ -206,6 +206,21 @@ impl Lanes {
         });
     }
 
+    /// When the entry may be sent as far as its lane is concerned; none if it may be now. Its place in the
+    /// lane does not matter.
+    pub(crate) fn sends_at(&self, unit: &Unit, now: Instant) -> Option<Instant> {
+        self.lanes[self.route(unit.oldest())].sends_at(unit.size(), now)
+    }
+
+    /// Pays for an entry that is sent without having waited here.
+    pub(crate) fn charge(&mut self, unit: &Unit, now: Instant) {
+        let id = self.route(unit.oldest());
+        self.change(id, |lane| {
+            lane.charge(unit, now);
+            lane.pause(now);
+        });
+    }
+
     /// When the next pause of a lane ends that has something to send.
     pub(crate) fn wakeup(&self) -> Option<Instant> {
         let mut paused = self.paused.iter();

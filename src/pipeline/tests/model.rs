@@ -412,7 +412,8 @@ impl Model {
             let lists = pipeline.shards.wakeup(now).is_some_and(|listing| listing <= at);
             let paces = pipeline.lanes.wakeup().is_some_and(|wakeup| wakeup <= at);
             let suspects = !pipeline.suspects.is_empty();
-            let due = paces || suspects || pipeline.reason(at).is_some();
+            let isolated = pipeline.isolated_at(at).is_some_and(|isolated| isolated <= at);
+            let due = paces || suspects || isolated || pipeline.reason(at).is_some();
             let useful = expires || lists || due || pipeline.wakeup(at).is_some();
             assert!(useful, "woken for nothing: {pipeline:?}");
         }

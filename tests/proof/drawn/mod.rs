@@ -127,7 +127,10 @@ impl Drawn {
             latency: latency(rng),
             load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
             distribution,
-            trouble: Trouble::new(rng),
+            trouble: match records.are_poisoned() {
+                true => Trouble::new(rng).with_poison(rng),
+                false => Trouble::new(rng),
+            },
             events,
             refuses_credentials: refuses_credentials(seed, &settings),
             switches: false,
@@ -178,12 +181,23 @@ impl Drawn {
         Self {
             shards: rng.usize(2..=5),
             quota: (1_000, 1 << 20),
-            trouble: Trouble::of_entries(rng),
+            trouble: match self.records.are_poisoned() {
+                true => Trouble::of_entries(rng).with_poison(rng),
+                false => Trouble::of_entries(rng),
+            },
             events,
             idle: ms(rng.u64(0..=30)),
             caller: Caller::Owner(OwnersEnd::Closes),
             ..self
         }
+    }
+
+    /// Whether some records are refused until all others are delivered.
+    pub fn checks_progress(&self) -> bool {
+        use OwnersEnd::{Closes, ClosesThroughBuffer, Flushes};
+        let is_settled =
+            matches!(self.caller, Caller::Owner(Closes | ClosesThroughBuffer | Flushes));
+        self.records.are_poisoned() && is_settled
     }
 
     pub fn stream(&self) -> SimStream {

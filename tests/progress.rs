@@ -1,0 +1,199 @@
+//! Requests that fail as a whole repeatedly get smaller, and a record that cannot be delivered delays no other
+//! record.
+#![cfg(feature = "sim")]
+
+use std::time::Duration;
+
+use futures::SinkExt;
+use kinesis_sink::sim::{Faults, Latency, SimBuilder, SimStream};
+use kinesis_sink::{Aggregation, KinesisSink, Ordering, Record, SinkBuilder, Undelivered};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+const POISON: &str = "poison";
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn stream(builder: SimBuilder) -> SimStream {
+    builder.with_seed(1).with_shard_quota(1_000_000, 1 << 30).build().unwrap()
+}
+
+/// With the default stack, and a record after `before` others that is poisoned.
+fn build(stream: &SimStream, builder: SinkBuilder) -> KinesisSink {
+    builder.with_seed(1).build(&stream.client(), "example").unwrap()
+}
+
+fn record(number: usize) -> Record {
+    Record::from((format!("key-{}", number % 100), format!("{number:08}")))
+}
+
+/// Feeds records, the one with the number `poisoned` with the marker in it, and flushes, for `limit` at most.
+/// A fatal error is fatal here.
+async fn feed<S>(sink: &mut S, numbers: std::ops::Range<usize>, poisoned: usize, limit: Duration)
+where
+    S: SinkExt<Record, Error = kinesis_sink::SinkError> + Unpin,
+{
+    let until = Instant::now() + limit;
+    let work = async {
+        for number in numbers {
+            let record = match number == poisoned {
+                true => Record::from((format!("key-{}", number % 100), POISON)),
+                false => record(number),
+            };
+            sink.feed(record).await?;
+        }
+        sink.flush().await
+    };
+    match timeout_at(until, work).await {
+        Ok(Err(error)) => panic!("{error}"),
+        Ok(Ok(())) | Err(_) => sleep(until - Instant::now()).await,
+    }
+}
+
+/// The status of a fault of whole requests, and its code unless something in between answers.
+const REQUEST_FAULTS: [(Option<&str>, u16); 3] =
+    [(Some("InternalFailure"), 500), (None, 403), (None, 503)];
+
+#[tokio::test(start_paused = true)]
+async fn slow_link_delivers_with_default_settings() {
+    // 256 kbit/s.
+    let stream = stream(SimStream::builder().with_bandwidth(32_000));
+    let mut sink = build(&stream, KinesisSink::builder());
+    let began = Instant::now();
+    let mut figures = Vec::new();
+    let mut number = 0;
+    while began.elapsed() < seconds(600) {
+        let minute = timeout(seconds(100), async {
+            loop {
+                let data = vec![b'.'; 1_024];
+                sink.feed(Record::from((format!("key-{}", number % 100), data))).await.unwrap();
+                number += 1;
+            }
+        });
+        let _: Result<(), _> = minute.await;
+        figures.push((sink.totals().delivered, stream.stats().accepted_entries));
+    }
+    println!("delivered and written after 100, 200, .. s: {figures:?}");
+    assert!(figures[0].0 >= 500, "{figures:?}");
+    // The link carries 2,200 records in 100 s.
+    let (delivered, written) = figures[5];
+    assert!(delivered - figures[0].0 > 5 * 1_400, "{figures:?}");
+    assert!(written - delivered < 1_000, "copies: {figures:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_after_the_timeout_cost_few_copies() {
+    let stream = stream(SimStream::builder().with_latency(Latency::constant(seconds(11))));
+    let mut sink = build(&stream, KinesisSink::builder());
+    for number in 0..100 {
+        sink.feed(record(number)).await.unwrap();
+    }
+    let flushed = timeout(seconds(3_600), sink.flush()).await;
+    let (delivered, written) = (sink.totals().delivered, stream.stats().accepted_entries);
+    println!("of 100 records {delivered} delivered, {written} written");
+    assert!(flushed.is_ok() && delivered == 100, "{delivered} delivered, {written} written");
+    assert!(written <= 400, "{written}");
+    // The longer timeout stays: later records are written once.
+    for number in 100..1_000 {
+        sink.send(record(number)).await.unwrap();
+        if number % 300 == 0 {
+            sleep(seconds(30)).await;
+        }
+    }
+    let written_now = stream.stats().accepted_entries - written;
+    println!("of 900 records more {written_now} written");
+    assert!(written_now <= 950, "{written_now}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn poisoned_request_holds_up_only_its_record() {
+    for (place, (code, status)) in REQUEST_FAULTS.into_iter().enumerate() {
+        let positions: &[usize] = if place == 0 { &[0, 990, 10_990] } else { &[990] };
+        for &position in positions {
+            let faults = Faults::default().with_poisoned_requests(POISON, code, status);
+            let stream = stream(SimStream::builder().with_shards(4).with_faults(faults));
+            let mut sink = build(&stream, KinesisSink::builder());
+            let began = Instant::now();
+            feed(&mut sink, 0..10_991, position, seconds(600)).await;
+            assert!(began.elapsed() >= seconds(600));
+            let totals = *sink.totals();
+            println!("{code:?} {status}, at {position}: {totals:?}");
+            assert_eq!(totals.delivered, 10_990, "{code:?} {status}, at {position}");
+            assert_eq!((totals.failed, sink.waiting() + sink.in_flight()), (0, 1));
+            // About one request in half of the longest backoff.
+            assert!(stream.stats().failed_requests < 1_000, "{:?}", stream.stats());
+            stream.set_faults(Faults::default());
+            timeout(seconds(10), sink.flush()).await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn poisoned_request_fails_only_its_record_at_the_deadline() {
+    for (code, status) in REQUEST_FAULTS {
+        let faults = Faults::default().with_poisoned_requests(POISON, code, status);
+        let stream = stream(SimStream::builder().with_shards(4).with_faults(faults));
+        let (letters, failed) = std::sync::mpsc::channel();
+        let builder = KinesisSink::builder()
+            .with_deadline(seconds(60))
+            .with_dead_letters(move |lost: Undelivered| letters.send(lost).unwrap());
+        let mut sink = build(&stream, builder);
+        feed(&mut sink, 0..10_991, 990, seconds(600)).await;
+        let totals = *sink.totals();
+        println!("{code:?} {status}: {totals:?}");
+        assert_eq!((totals.delivered, totals.failed), (10_990, 1), "{code:?} {status}");
+        let failed = failed.recv().unwrap();
+        assert_eq!(failed.record().data(), POISON);
+        assert!(failed.may_be_written());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_poisoned_records_delay_no_other() {
+    let faults = Faults::default().with_poisoned_requests(POISON, Some("InternalFailure"), 500);
+    let stream = stream(SimStream::builder().with_faults(faults));
+    let mut sink = build(&stream, KinesisSink::builder());
+    for number in 0..5_000 {
+        let is_poisoned = (1_000..1_020).contains(&number) || number % 500 == 0;
+        let data = if is_poisoned { format!("{POISON}{number}") } else { number.to_string() };
+        let fed = timeout(seconds(600), sink.feed(Record::from(data))).await;
+        fed.expect("room in time").unwrap();
+    }
+    assert!(timeout(seconds(120), sink.flush()).await.is_err());
+    assert_eq!(sink.totals().delivered, 5_000 - 29);
+}
+
+/// Records, one of them never stored, and all members of aggregates.
+async fn feed_aggregated(aggregation: Aggregation, ordering: Ordering) -> (SimStream, KinesisSink) {
+    let faults = Faults::default().with_poisoned_entries(POISON);
+    let stream = stream(SimStream::builder().with_shards(2).with_faults(faults));
+    let builder = KinesisSink::builder().with_aggregation(aggregation).with_ordering(ordering);
+    let mut sink = build(&stream, builder);
+    feed(&mut sink, 0..2_798, 1_000, seconds(120)).await;
+    (stream, sink)
+}
+
+#[tokio::test(start_paused = true)]
+async fn poisoned_member_holds_up_no_other_member() {
+    for aggregation in [Aggregation::PerShard, Aggregation::PerKey] {
+        let (stream, mut sink) = feed_aggregated(aggregation, Ordering::Unordered).await;
+        println!("{aggregation:?}: {:?}", sink.totals());
+        assert_eq!(sink.totals().delivered, 2_797, "{aggregation:?}");
+        stream.set_faults(Faults::default());
+        timeout(seconds(10), sink.flush()).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn poisoned_member_holds_up_only_its_key_in_order() {
+    for aggregation in [Aggregation::PerShard, Aggregation::PerKey] {
+        let (stream, mut sink) = feed_aggregated(aggregation, Ordering::PerKey).await;
+        println!("{aggregation:?}: {:?}", sink.totals());
+        // Of 100 keys, from the poisoned record on.
+        assert_eq!(sink.totals().delivered, 2_798 - 18, "{aggregation:?}");
+        stream.set_faults(Faults::default());
+        timeout(seconds(10), sink.flush()).await.unwrap().unwrap();
+        assert_eq!(stream.stats().failed_requests, 0);
+    }
+}

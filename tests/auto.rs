@@ -2,18 +2,22 @@
 #![cfg(feature = "sim")]
 
 use std::collections::{HashMap, HashSet};
+use std::future::{pending, ready};
+use std::sync::Arc;
+use std::sync::atomic::{self, AtomicUsize};
 use std::time::Duration;
 
-use futures::SinkExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, SinkExt};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    Aggregation, DescribeStream, Distribution, KinesisSink, Ordering, Receipt, Record, SinkBuilder,
-    SinkError, StreamDescription, StreamMode,
+    Aggregation, DescribeStream, Distribution, FatalPolicy, KinesisSink, Ordering, Receipt, Record,
+    SinkBuilder, SinkError, StreamDescription, StreamId, StreamMode,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tower::BoxError;
 
 const RECORDS: usize = 20_000;
@@ -140,6 +144,68 @@ async fn auto_is_refused_in_order_at_the_start() {
     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
     sink.send(record(0, 1)).await.unwrap();
     assert_eq!(stream.stats().descriptions, 1);
+}
+
+/// Answers a describer's first call and every third one. The others fail or get no answer.
+#[derive(Clone)]
+struct Unreliable {
+    stream: SimStream,
+    calls: Arc<AtomicUsize>,
+    /// The code of the calls that fail. `None` for those without an answer.
+    code: Option<&'static str>,
+}
+
+impl DescribeStream for Unreliable {
+    fn describe_stream(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+        if self.calls.fetch_add(1, atomic::Ordering::Relaxed).is_multiple_of(3) {
+            return self.stream.describe_stream(stream);
+        }
+        let Some(code) = self.code else { return pending().boxed() };
+        let error = PutRecordsError::service(Some(code), None, Some(400));
+        ready(Err(error.into())).boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn alternating_distribution_loses_no_aggregate() {
+    for code in [Some("LimitExceededException"), Some("AccessDeniedException"), None] {
+        for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
+            let stream = stream();
+            let describer = Unreliable { stream: stream.clone(), calls: Arc::default(), code };
+            let producer = builder(aggregation)
+                .with_ordering(Ordering::PerKey)
+                .with_fatal_policy(FatalPolicy::KeepTrying)
+                .with_describe_stream(describer)
+                .with_list_shards(stream.clone())
+                .build_with(stream.service(), "example")
+                .unwrap()
+                .spawn();
+            let mut receipts = Vec::new();
+            for number in 0..1_000 {
+                match number % 200 {
+                    100 => stream.set_distribution(Distribution::ByService).unwrap(),
+                    0 => stream.set_distribution(Distribution::ByPartitionKey).unwrap(),
+                    _ => {}
+                }
+                // A stream that is known to distribute the records itself refuses them.
+                if let Ok(receipt) = producer.put(record(number, 50)).await {
+                    receipts.push((number, receipt));
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+            stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+            let closed = timeout(Duration::from_secs(300), producer.close()).await;
+            closed.expect("it comes to its end").unwrap();
+            let found = found(&stream);
+            for (number, receipt) in receipts {
+                receipt.await.unwrap();
+                assert!(found.contains(&number), "{code:?} {aggregation:?}: {number} is lost");
+            }
+        }
+    }
 }
 
 /// A describer that is denied the permission.

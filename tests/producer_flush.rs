@@ -2,6 +2,7 @@
 
 mod scripted;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
@@ -196,6 +197,33 @@ async fn dead_letters_get_what_has_no_receipt() {
     producer.close().await.unwrap();
     assert_eq!(text(receipt.await.unwrap_err().record().data()), "bad 1");
     assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["bad 0", "bad 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letter_handler_can_call_its_producer() {
+    let calls: [fn(&Producer); 5] = [
+        |producer| producer.try_send(Record::from("again")).unwrap(),
+        |producer| assert!(producer.flush().now_or_never().is_none()),
+        |producer| assert!(producer.take_failed().now_or_never().is_none()),
+        |producer| assert!(producer.close().now_or_never().is_none()),
+        |producer| assert!(producer.close_within(Duration::ZERO).now_or_never().is_none()),
+    ];
+    for (which, call) in calls.into_iter().enumerate() {
+        let own = Arc::new(OnceLock::<Producer>::new());
+        let handler = {
+            let own = own.clone();
+            move |_: Undelivered| call(own.get().unwrap())
+        };
+        let service = Scripted::rejecting_bad();
+        let producer = produce(builder().with_dead_letters(handler), &service);
+        own.set(producer.clone()).unwrap();
+        producer.send(Record::from("bad")).await.unwrap();
+        let receipt = producer.put(record(0)).await.unwrap();
+        receipt.await.unwrap();
+        producer.close().await.unwrap();
+        let delivered = if which == 0 { vec!["0", "again"] } else { vec!["0"] };
+        assert_eq!(service.delivered(), delivered, "{which}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -130,7 +130,7 @@ async fn poisoned_request_holds_up_only_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poisoned_request_fails_only_its_record_at_the_deadline() {
+async fn poisoned_request_expires_only_its_record() {
     for (code, status) in REQUEST_FAULTS {
         let faults = Faults::default().with_poisoned_requests(POISON, code, status);
         let stream = stream(SimStream::builder().with_shards(4).with_faults(faults));

@@ -111,7 +111,7 @@
 //! A request can fail as a whole because of one record: a firewall refuses it, the service fails on it. Or it
 //! is too large for the link. So when a request fails (`OutcomeUnknown`, `Blocked`) and one of its records
 //! has failed before, the next request has half of its entries, down to one. With each answer requests double
-//! again, as far as they are expected to be answered in time.
+//! again, up to the size that is expected to be answered in time.
 //!
 //! A record that fails repeatedly as the only one of its request is **isolated**: it waits behind all others
 //! and is retried alone, with a separate backoff and in one slot at most. An aggregate is halved until the record is

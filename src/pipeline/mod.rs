@@ -129,7 +129,7 @@ pub(crate) struct Pipeline {
     outages: Outages,
     /// The time until a series of credentials failures is fatal.
     credentials: GracePeriod,
-    /// Of a series of answers that are not the service's, until they are fatal.
+    /// The time until a series of answers that are not the service's is fatal.
     blocked: GracePeriod,
     fatal: Fatal,
     /// Records accepted and not settled.

@@ -449,7 +449,7 @@ impl Pipeline {
 enum Failed {
     /// It is sent again.
     Again(Vec<Unit>),
-    /// The same, but for a reason that is not known: it may be its own fault.
+    /// Requeues the record after an unknown failure, which it may have caused itself.
     ForNoReason(Vec<Unit>),
 }
 

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn request_size_halves_to_one_and_doubles_until_unlimited() {
+    fn request_size_halves_to_one_then_doubles() {
         let mut size = RequestSize::default();
         let mut failed = Vec::new();
         for _ in 0..10 {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn request_size_grows_where_latency_is_long_and_constant() {
+    fn request_size_grows_under_constant_latency() {
         let mut size = RequestSize::one();
         let sizes = sizes(&mut size, 40, Some(seconds(20.0)), |_| 11.0);
         assert_eq!(sizes[39], 500, "{sizes:?}");

@@ -332,15 +332,15 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets the most time of one request in the stack that [`build`](Self::build) makes, while requests
-    /// time out again and again: 1 ms to 10 minutes, by default 30 s. If the
+    /// Sets the longest timeout of a request in the stack that [`build`](Self::build) makes, which applies while
+    /// requests time out repeatedly: 1 ms to 10 minutes, by default 30 s. If the
     /// [request timeout](Self::with_request_timeout) is longer, all requests get that.
     ///
     /// When the same records time out repeatedly, the time of the next request doubles up to this maximum,
     /// and requests get smaller. So a stream that answers late, or over a slow link, makes progress and gets
-    /// few duplicates. Fast answers bring the time back. The maximum bounds how long a request waits in
-    /// vain after the network has silently dropped its packets for a while: that much later at most the
-    /// sink notices that the stream can be reached again.
+    /// few duplicates. Fast answers bring the time back. The maximum also bounds how long a request waits for
+    /// an answer that the network has silently dropped, and so how late the sink notices that the stream can be
+    /// reached again.
     pub fn with_max_request_timeout(mut self, timeout: Duration) -> Self {
         self.max_request_timeout = timeout;
         self

@@ -159,7 +159,7 @@
 //! |---|---|---|
 //! | to connect | 3.1 s, the SDK's | `connect_timeout` of the SDK's `TimeoutConfig` |
 //! | one request, from call to answer | 10 s | [`with_request_timeout`](crate::SinkBuilder::with_request_timeout), or [`TimeoutLayer`](crate::TimeoutLayer) |
-//! | the same, while requests time out repeatedly | up to 30 s | [`with_max_request_timeout`](crate::SinkBuilder::with_max_request_timeout), or [`TimeoutLayer::with_max`](crate::TimeoutLayer::with_max) |
+//! | one request, while requests time out repeatedly | up to 30 s | [`with_max_request_timeout`](crate::SinkBuilder::with_max_request_timeout), or [`TimeoutLayer::with_max`](crate::TimeoutLayer::with_max) |
 //! | the SDK's others | off | `TimeoutConfig`; a shorter one wins |
 //! | one lookup | 10 s | |
 //! | stalled streams: no progress for 5 s | off in the default stack, lookups included | [`without_stalled_stream_protection`](crate::service::PutRecords::without_stalled_stream_protection) in yours |

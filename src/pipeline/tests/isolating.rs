@@ -312,7 +312,7 @@ fn isolated_record_is_taken_back_in_its_place() {
 }
 
 #[test]
-fn blocked_requests_become_fatal_after_the_credentials_timeout() {
+fn blocked_requests_are_fatal_after_timeout() {
     let mut bench = Bench::new(settings());
     bench.accept(0..100);
     bench.pipeline.flush();
@@ -332,7 +332,7 @@ fn blocked_requests_become_fatal_after_the_credentials_timeout() {
 }
 
 #[test]
-fn blocked_record_is_not_fatal_while_others_succeed() {
+fn blocked_record_is_retried_while_others_succeed() {
     let mut bench = Bench::new(settings());
     bench.accept(0..10);
     keyed(&mut bench, "p", "poison");

@@ -449,7 +449,7 @@ impl Pipeline {
 enum Failed {
     /// It is sent again.
     Again(Vec<Unit>),
-    /// Requeues the record after an unknown failure, which it may have caused itself.
+    /// It is sent again after a failure of unknown cause, which may be the record itself.
     ForNoReason(Vec<Unit>),
 }
 

@@ -25,6 +25,7 @@ impl Pipeline {
         // It was about these records.
         self.fatal = Fatal::No;
         self.credentials.reset();
+        self.blocked.reset();
         let mut held = self.take_held(|last| Reason::TakenBack { last });
         held.iter_mut().for_each(Undelivered::tell_receipt);
         held

@@ -174,6 +174,7 @@ impl Pipeline {
     ) {
         self.totals.requeued += units.len() as u64;
         self.give_back_pace(&units, now);
+        self.note_lone_failure(&units, now);
         let isolated = &mut self.isolated;
         isolated.backoff.fail(request, self.next_request, now, &mut self.rng);
         // A request that fails slowly must not take a slot from the others most of the time.
@@ -188,6 +189,16 @@ impl Pipeline {
                 isolated.size.failed(entries);
                 units.into_iter().rev().for_each(|unit| isolated.queue.push_front(unit));
             }
+        }
+    }
+
+    /// If nothing else is held, nobody but the log says why the sink is not settled. Before the first
+    /// delivery the failure is reported like that of any request.
+    fn note_lone_failure(&mut self, failed: &[Unit], now: Instant) {
+        let is_alone = self.flights.is_empty() && self.unisolated_groups().next().is_none();
+        let error = failed.first().and_then(|unit| unit.oldest().last_error.clone());
+        if let Some(error) = error.filter(|_| is_alone && self.totals.delivered > 0) {
+            self.outages.request_failed(&error, true, now);
         }
     }
 

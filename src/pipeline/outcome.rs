@@ -125,6 +125,7 @@ impl Pipeline {
             FlightKind::Lanes | FlightKind::Suspects => self.lanes.nothing_works(),
         };
         if nothing_works && flight.kind == FlightKind::Isolated {
+            self.looked_into();
             self.isolated_failed(failed, took, id.0, now);
         } else if nothing_works {
             // An outage that is told entry by entry, and no shard's own.

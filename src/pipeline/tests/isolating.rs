@@ -369,3 +369,69 @@ fn repeated_timeouts_raise_the_timeout_factor() {
 fn pending_record_takes_128_bytes() {
     assert_eq!(size_of::<Pending>(), 128);
 }
+
+#[test]
+fn answer_to_isolated_records_ends_a_refusal() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..10);
+    keyed(&mut bench, "p", "poison");
+    bench.pipeline.flush();
+    run(&mut bench, LONG, poisoned_entries("poison"));
+    assert_eq!(bench.pipeline.isolated.records(), 1);
+    let next = |bench: &mut Bench, answer: Result<PutRecordsResponse, BoxError>| {
+        let id = loop {
+            match bench.pipeline.cut(bench.now) {
+                Some((id, ..)) => break id,
+                None => drop(bench.sleep()),
+            }
+        };
+        bench.pipeline.settle(id, answer, bench.now);
+    };
+    next(&mut bench, Err(service_error("AccessDeniedException")));
+    assert!(bench.pipeline.take_fatal().is_some());
+    assert!(bench.pipeline.refusal().is_some());
+    next(&mut bench, Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])));
+    assert!(bench.pipeline.refusal().is_none(), "the service looked into the request");
+}
+
+#[test]
+fn isolated_record_alone_is_reported_once_a_minute() {
+    for poisoned in [
+        |_: &PutRecordsRequest| Err(service_error("InternalFailure")),
+        |_: &PutRecordsRequest| Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])),
+    ] {
+        let mut bench = Bench::new(settings());
+        keyed(&mut bench, "p", "poison");
+        let mut reports = Vec::new();
+        for minute in 0..10 {
+            // Others succeed at first, which ends what was reported of the record until then.
+            if minute < 3 {
+                bench.accept(0..1);
+            }
+            bench.pipeline.flush();
+            let end = bench.now + LONG;
+            while bench.now < end {
+                while bench.pipeline.take_report(bench.now).is_some() {
+                    reports.push(minute);
+                }
+                match bench.pipeline.cut(bench.now) {
+                    Some((id, request, _)) => {
+                        let answer = match holds(&request, "poison") && request.entries().len() == 1
+                        {
+                            true => poisoned(&request),
+                            false if holds(&request, "poison") => {
+                                Err(service_error("InternalFailure"))
+                            }
+                            false => Ok(all_delivered(&request)),
+                        };
+                        bench.pipeline.settle(id, answer, bench.now);
+                    }
+                    None => drop(bench.sleep()),
+                }
+            }
+        }
+        assert_eq!((bench.pipeline.isolated.records(), bench.pipeline.totals().delivered), (1, 3));
+        let last: Vec<_> = reports.iter().filter(|minute| **minute > 4).collect();
+        assert!((4..=6).contains(&last.len()), "{reports:?}");
+    }
+}

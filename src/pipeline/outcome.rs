@@ -169,11 +169,23 @@ impl Pipeline {
             self.isolated.retry_now();
         }
         self.backoff.reset();
-        // Where requests share a slow link, more of them at once make all of them slower.
-        if self.timeout_factor.timeout().is_none_or(|timeout| took * 4 <= timeout) {
-            self.slots = (2 * self.slots).min(self.settings.max_in_flight);
-        }
+        self.slots = self.slots_after(took).min(self.settings.max_in_flight);
         self.looked_into();
+    }
+
+    /// The requests that may be in flight after an answer that took this long.
+    fn slots_after(&self, took: Duration) -> usize {
+        let slots = self.slots;
+        let Some(timeout) = self.timeout_factor.timeout() else { return 2 * slots };
+        // Requests that share a slow link make each other slower, in proportion to their number.
+        let with_one_more = took.mul_f64((slots + 1) as f64 / slots as f64);
+        if took * 4 <= timeout {
+            2 * slots
+        } else if with_one_more <= timeout.mul_f64(0.75) {
+            slots + 1
+        } else {
+            slots
+        }
     }
 
     /// The service looked into a request.

@@ -41,6 +41,11 @@ impl TimeoutFactor {
     /// between the two it stays.
     pub(super) fn answered(&mut self, took: Duration) {
         let Some(default) = self.default else { return };
+        if took.mul_f64(0.9) > default * self.factor {
+            // What failed so early was another timeout, such as that of connecting.
+            *self = Self::new();
+            return;
+        }
         while self.factor > 1 && took * 4 < default * self.factor {
             self.factor /= 2;
         }
@@ -82,6 +87,16 @@ mod tests {
         }
         factor.answered(seconds(4));
         assert_eq!(factor.get(), 1);
+    }
+
+    #[test]
+    fn timeout_factor_forgets_a_timeout_that_answers_outlast() {
+        let mut factor = TimeoutFactor::new();
+        factor.timed_out(seconds(3), 1, false);
+        factor.answered(seconds(2));
+        assert_eq!(factor.timeout(), Some(seconds(3)));
+        factor.answered(seconds(5));
+        assert_eq!((factor.get(), factor.timeout()), (1, None));
     }
 
     #[test]

@@ -435,3 +435,27 @@ fn isolated_record_alone_is_reported_once_a_minute() {
         assert!((4..=6).contains(&last.len()), "{reports:?}");
     }
 }
+
+#[test]
+fn slots_come_back_after_one_timeout() {
+    let mut bench = Bench::new(settings());
+    bench.accept(0..10);
+    bench.pipeline.flush();
+    let (id, _) = bench.cut();
+    bench.now += Duration::from_secs(1);
+    bench.pipeline.settle(id, Err(timed_out()), bench.now);
+    for n in 0..20 {
+        bench.accept(10 + n..11 + n);
+        bench.pipeline.flush();
+        let (id, request) = loop {
+            match bench.pipeline.cut(bench.now) {
+                Some((id, request, _)) => break (id, request),
+                None => drop(bench.sleep()),
+            }
+        };
+        // More than a quarter of the timeout: with one request at a time that is no slow link.
+        bench.now += Duration::from_millis(300);
+        bench.deliver(id, &request);
+    }
+    assert_eq!(bench.pipeline.slots, 4);
+}

@@ -78,7 +78,7 @@
 //! |---|---|---|
 //! | `Throttled` | sends again, more slowly: to the shard of an entry, or all requests after one of them | look at the [pace](super::pacing), or at the number of shards |
 //! | `OutcomeUnknown` | sends again; the records may be there twice | expect duplicates |
-//! | `Blocked`: HTTP 4xx without an error code | as `OutcomeUnknown`; as `Fatal` if no request succeeds for [five minutes](crate::SinkBuilder::with_credentials_timeout) | look for a proxy or firewall in between |
+//! | `Blocked`: HTTP 4xx without an error code | as `OutcomeUnknown`; as `Fatal` if no request succeeds for [five minutes](crate::SinkBuilder::with_credentials_timeout). A record that fails alone on a stream that has taken others does not count: it is retried and reported | look for a proxy or firewall in between |
 //! | `NotSent` | sends again, counts no attempt | |
 //! | `Credentials` | sends again for [five minutes](crate::SinkBuilder::with_credentials_timeout), since credentials refresh; then as `Fatal` | see to the credentials |
 //! | `Fatal` | says so at once, keeps the records | mend the cause |

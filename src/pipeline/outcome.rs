@@ -305,7 +305,8 @@ impl Pipeline {
             let repeated = flight.units.iter().any(has_failed);
             self.timeout_factor.timed_out(took, flight.timeout_factor, repeated);
         }
-        // An isolated record fails for itself, as long as the stream takes others.
+        // On a stream that has taken other records, an isolated record fails for itself: a single record
+        // that a firewall blocks must not end a producer that has nothing else to send.
         if flight.kind != FlightKind::Isolated || !for_no_reason || self.totals.delivered == 0 {
             self.note_outage(class, &noted, id.0, flight.units.len(), now);
             self.back_off(class, error, &noted, id.0, now);

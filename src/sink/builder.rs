@@ -314,7 +314,8 @@ impl SinkBuilder {
     /// request.
     ///
     /// The timeout applies as well to answers with HTTP 4xx and no error code
-    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), counted while no request succeeds.
+    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), counted while no request succeeds. A record
+    /// that fails alone on a stream that has taken others does not count.
     ///
     /// The default is longer than the usual outage of STS, of the instance metadata service or of a
     /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough

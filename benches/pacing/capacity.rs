@@ -1,6 +1,6 @@
 //! What a shard can be made to take: the best goodput of any constant rate, found by trying them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// The rates that are tried, as shares of the quota that arrive at the limiter. A full bucket of a second
 /// allows more than the quota for a while.
-const HIGHEST: f64 = 1.15;
+const HIGHEST: f64 = 1.1;
 const STEP: f64 = 0.0125;
-const STEPS: u32 = 60;
+const STEPS: u32 = 56;
 
 /// How long the rates are tried for.
 const SECONDS: u64 = 70;
@@ -44,20 +44,34 @@ pub struct Conditions {
 static SWEEPS: LazyLock<Mutex<HashMap<String, Arc<Mutex<Sweep>>>>> = LazyLock::new(Mutex::default);
 
 /// The capacity of one shard from one second to another, in records a second.
-pub fn of(conditions: Conditions, from: u64, to: u64) -> f64 {
+pub fn of(conditions: Conditions, window: [u64; 2]) -> f64 {
     let mut sweeps = SWEEPS.lock().expect("no sweep panics");
     let sweep = Arc::clone(sweeps.entry(format!("{conditions:?}")).or_default());
     drop(sweeps);
-    sweep.lock().expect("no sweep panics").best(conditions, from, to)
+    sweep.lock().expect("no sweep panics").best(conditions, window)
 }
 
-/// The rates that were tried under one set of conditions: from the highest on, the counters second by
-/// second.
+/// The capacities that were found, as text.
+pub fn found() -> Vec<String> {
+    let sweeps = SWEEPS.lock().expect("no sweep panics");
+    let mut found = Vec::new();
+    for sweep in sweeps.values() {
+        found.extend(sweep.lock().expect("no sweep panics").found.iter().cloned());
+    }
+    found.sort();
+    found
+}
+
+/// The rates that were tried under one set of conditions.
 #[derive(Default)]
-struct Sweep(Vec<Vec<SimStats>>);
+struct Sweep {
+    /// From the highest rate on, the counters second by second.
+    attempts: Vec<Vec<SimStats>>,
+    found: BTreeSet<String>,
+}
 
 impl Sweep {
-    fn best(&mut self, conditions: Conditions, from: u64, to: u64) -> f64 {
+    fn best(&mut self, conditions: Conditions, [from, to]: [u64; 2]) -> f64 {
         let mut best = 0.0_f64;
         for step in 0..STEPS {
             let share = HIGHEST - STEP * f64::from(step);
@@ -67,10 +81,10 @@ impl Sweep {
                 break;
             }
             let place = step as usize;
-            if place == self.0.len() {
-                self.0.push(attempt(conditions, most / (1.0 - conditions.noise)));
+            if place == self.attempts.len() {
+                self.attempts.push(attempt(conditions, most / (1.0 - conditions.noise)));
             }
-            let [before, after] = [from, to].map(|second| &self.0[place][second as usize]);
+            let [before, after] = [from, to].map(|second| &self.attempts[place][second as usize]);
             let entries = (after.entries - before.entries) as f64;
             let rejected = (after.throttled_entries - before.throttled_entries) as f64 / entries;
             if rejected <= MOST_REJECTED + conditions.noise {
@@ -78,6 +92,11 @@ impl Sweep {
                 best = best.max(accepted / (to - from) as f64);
             }
         }
+        let Conditions { limit, noise, quota } = conditions;
+        self.found.insert(format!(
+            "capacity of a shard under {}, noise {noise}, quota {quota}, seconds {from} to {to}: {best:.0} records/s",
+            limit.name
+        ));
         best
     }
 }

@@ -8,8 +8,8 @@
 //!
 //! Goodput is a share of the capacity: of the best goodput that any constant rate reaches under the same
 //! limiter with at most 5 % of its entries rejected, beside the noise. The sink runs with all seeds, and the worst
-//! of them counts; the other policies run with the first one, and those that do not look for a rate for 15
-//! seconds only where nothing happens after the start.
+//! of them counts; the other policies run with the first one, and those that do not look for a rate are measured
+//! from second 3 to 9 only where nothing happens after the start.
 
 mod account;
 mod capacity;
@@ -118,6 +118,9 @@ fn main() -> ExitCode {
     let (mut rows, series): (Vec<_>, Vec<_>) = run_all(&jobs).into_iter().unzip();
     table::compare(&mut rows);
     table::print(&rows);
+    for capacity in capacity::found() {
+        println!("{capacity}");
+    }
     if let Err(error) = write(&rows, series, &arguments) {
         eprintln!("the figures cannot be written: {error}");
         return ExitCode::FAILURE;
@@ -160,7 +163,12 @@ fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<(Row, Option<Series>)> {
         loop {
             let place = next.fetch_add(1, Relaxed);
             let Some((scenario, policy)) = jobs.get(place) else { return };
+            let begun = Instant::now();
             let row = row(scenario, *policy);
+            let (name, limiter, noise) = (scenario.name, scenario.limit.name, scenario.noise);
+            let seconds = begun.elapsed().as_secs_f64();
+            let of = format!("{}/{}", place + 1, jobs.len());
+            eprintln!("{of} {name} {limiter} {noise} {}: {seconds:.1} s", policy.name());
             rows.lock().expect("no job panics").push((place, row));
         }
     };
@@ -177,7 +185,8 @@ fn row(scenario: &Scenario, policy: Policy) -> (Row, Option<Series>) {
     let (figures, reference, run) = measure::figures(scenario, policy);
     let is_bound = policy == Policy::KinesisSink;
     let bounds = if is_bound { scenario.bounds(&reference) } else { Vec::new() };
-    let entry_mib = scenario.keeps_payloads.then(|| measure::entry_mib(scenario, &run));
+    let entry_mib =
+        (is_bound && scenario.keeps_payloads).then(|| measure::entry_mib(scenario, &run));
     let entries_per_request = measure::entries_per_request(scenario, &run);
     let is_variant = scenario.is_variant;
     let row = Row { figures, is_variant, bounds, entry_mib, entries_per_request };

@@ -88,8 +88,7 @@ fn figures_of(scenario: &Scenario, policy: Policy, seed: u64, run: &Run) -> Figu
 
 /// Records written for the first time in the window, in records a second.
 pub fn written(scenario: &Scenario, seed: u64, run: &Run, window: &Window) -> f64 {
-    let to = window.to.min(scenario.seconds);
-    let [from, to] = [window.from, to].map(Duration::from_secs);
+    let [from, to] = [window.from, window.to].map(Duration::from_secs);
     let load = scenario.load(0, seed * 1_000);
     let written = (0..).zip(&run.account.first).filter(|(number, at)| {
         at.is_some_and(|at| (from..to).contains(&at))

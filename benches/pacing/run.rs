@@ -44,7 +44,7 @@ async fn run(scenario: &Scenario, policy: Policy, seed: u64) -> Run {
         let joins_last = producer + 1 == scenario.producers;
         let joins_at = scenario.joins_at.filter(|_| joins_last).map_or(0, |second| second);
         let (stream, gauge) = (stream.clone(), Arc::clone(&gauge));
-        let (seconds, settings) = (scenario.seconds, scenario.settings);
+        let Scenario { seconds, settings, .. } = *scenario;
         tokio::spawn(async move {
             sleep_until(start + Duration::from_secs(joins_at)).await;
             let source = Source::new(load, Duration::from_secs(seconds - joins_at));

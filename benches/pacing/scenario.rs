@@ -15,8 +15,9 @@ use super::policy::Policy;
 pub const SHARD_RECORDS: u32 = SHARD_RECORDS_PER_SECOND as u32;
 pub const SHARD_BYTES: u32 = SHARD_BYTES_PER_SECOND as u32;
 
-/// How long the other policies are run where nothing happens after the start.
-const OTHERS_SECONDS: u64 = 15;
+/// When the other policies are measured that do not look for a rate, where nothing happens after the start:
+/// once the shards' full buckets are used up.
+const OTHERS_WINDOW: [u64; 2] = [3, 9];
 
 /// The round trips' median, and the standard deviation of their logarithm: one in a hundred takes 40 ms.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -85,11 +86,13 @@ pub struct Window {
     pub to: u64,
     pub shards: usize,
     pub quota: u32,
+    /// The seconds that the capacity is taken from.
+    pub capacity_of: [u64; 2],
 }
 
 impl Window {
     pub fn new(from: u64, to: u64, shards: usize) -> Self {
-        Self { from, to, shards, quota: SHARD_RECORDS }
+        Self { from, to, shards, quota: SHARD_RECORDS, capacity_of: [from, to] }
     }
 }
 
@@ -163,7 +166,11 @@ impl Scenario {
         }
         self.seeds.end = self.seeds.start + 1;
         if self.events.is_empty() && !policy.converges() {
-            self.seconds = self.seconds.min(OTHERS_SECONDS);
+            let [from, to] = OTHERS_WINDOW;
+            self.seconds = to;
+            for window in &mut self.windows {
+                (window.from, window.to) = (from, to);
+            }
         }
         if !self.counts_cold {
             self.reference = None;
@@ -182,10 +189,10 @@ impl Scenario {
         self.bounds.iter().copied().chain(of_reference).collect()
     }
 
-    /// From the begin of the first window to the end of the last one, or of the run.
+    /// From the begin of the first window to the end of the last one.
     pub fn window(&self) -> (u64, u64) {
         let from = self.windows.iter().map(|window| window.from).min();
-        let to = self.windows.iter().map(|window| window.to.min(self.seconds)).max();
+        let to = self.windows.iter().map(|window| window.to).max();
         from.zip(to).expect("there is at least one")
     }
 
@@ -195,7 +202,7 @@ impl Scenario {
         let conditions = Conditions { limit, noise, quota: window.quota };
         let of_a_shard = match self.shard_records {
             Some(records) => records,
-            None => capacity::of(conditions, window.from, window.to),
+            None => capacity::of(conditions, window.capacity_of),
         };
         of_a_shard * window.shards as f64
     }

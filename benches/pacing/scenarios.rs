@@ -131,7 +131,7 @@ fn recovery() -> Vec<Scenario> {
 /// An on-demand stream that takes twice as much, and half of it again. The sink is not told.
 fn scaling() -> Scenario {
     let (low, high) = (SHARD_RECORDS / 2, SHARD_RECORDS);
-    let window = |from, to, quota| Window { from, to, shards: 2, quota };
+    let window = |from, to, quota| Window { quota, ..Window::new(from, to, 2) };
     let scaling = Scenario {
         quota: low,
         events: vec![(20, Event::Quota(high)), (40, Event::Quota(low))],

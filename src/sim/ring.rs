@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::quota::{Quota, ShardLimiter};
 use super::{MAX_SHARDS, SimError};
 use crate::record::HashKey;
+use crate::service::EntryError;
 use crate::shard::{HashRange, Shard};
 
 /// A shard, open or closed.
@@ -21,6 +22,8 @@ pub(super) struct SimShard {
     /// And when it closed.
     pub(super) closed: Option<u64>,
     pub(super) limiter: ShardLimiter,
+    /// What throttled entries are answered with, once there was one: overloaded streams throttle most.
+    pub(super) throttle: Option<EntryError>,
     /// Its records: places in what the stream has written.
     pub(super) written: Vec<usize>,
 }
@@ -65,6 +68,7 @@ impl Ring {
             opened,
             closed: None,
             limiter,
+            throttle: None,
             written: Vec::new(),
         });
         number

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::SimStats;
 use super::builder::Config;
 use super::faults::{Fate, Faults, INTERNAL_FAILURE, message_of};
-use super::ring::Ring;
+use super::ring::{Ring, SimShard};
 use super::validation::check;
 use super::written::{Written, sequence_number};
 use crate::service::{
@@ -192,12 +192,15 @@ impl State {
                 return Err(EntryError::new(INTERNAL_FAILURE, message_of(INTERNAL_FAILURE)));
             }
             Verdict::Throttled(number) => {
-                let id = &self.ring.shards[number].id;
+                let SimShard { id, throttle, .. } = &mut self.ring.shards[number];
                 let (name, account) = (config.id.name(), &config.account);
-                let message = format!(
-                    "Rate exceeded for shard {id} in stream {name} under account {account}."
-                );
-                return Err(EntryError::new(THROTTLE, message));
+                let error = || {
+                    let message = format!(
+                        "Rate exceeded for shard {id} in stream {name} under account {account}."
+                    );
+                    EntryError::new(THROTTLE, message)
+                };
+                return Err(throttle.get_or_insert_with(error).clone());
             }
             Verdict::Admitted(number) => number,
         };

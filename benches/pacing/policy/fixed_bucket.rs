@@ -8,13 +8,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use kinesis_sink::HashKey;
+use kinesis_sink::SHARD_RECORDS_PER_SECOND;
 use kinesis_sink::shard::{Shard, hash_of};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND};
 use tokio::time::Instant;
 
 use super::baseline::{Answer, Baseline, Item, REQUEST_ENTRIES, failed, put_back};
-use crate::load::RECORD_BYTES;
 
 /// The KPL's `RateLimit`.
 pub const KPL_RATE_LIMIT: f64 = 1.5;
@@ -46,10 +45,9 @@ struct Limited {
 impl FixedBucket {
     pub fn new(stream: SimStream, of_quota: f64) -> Self {
         let now = Instant::now();
-        let quota = SHARD_RECORDS_PER_SECOND.min(SHARD_BYTES_PER_SECOND as usize / RECORD_BYTES);
         let mut this = Self {
             stream,
-            rate: of_quota * quota as f64,
+            rate: of_quota * SHARD_RECORDS_PER_SECOND as f64,
             shards: Vec::new(),
             collected: VecDeque::new(),
             since: now,

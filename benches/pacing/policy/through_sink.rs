@@ -11,8 +11,9 @@ use super::{Ended, Job};
 use crate::load::number_of;
 use crate::watched::Watched;
 
-/// The time to send the rest in, after the source has ended. What is left is taken out.
-const DRAIN: Duration = Duration::from_secs(60);
+/// The time to send the rest in, after the source has ended. What is left is taken out: ten full buffers would
+/// take as long as the run.
+const DRAIN: Duration = Duration::from_secs(3);
 
 pub async fn run(job: Job) -> Ended {
     let service = ServiceBuilder::new()

@@ -108,24 +108,23 @@ fn a_consumer_leaves_what_only_looks_like_an_aggregate_whole() {
 
 /// What [`Aggregation`] says of such payloads.
 #[tokio::test(start_paused = true)]
-async fn a_payload_that_is_an_aggregate_is_taken_apart_unless_it_came_in_another() {
+async fn payload_that_is_an_aggregate_arrives_whole_if_aggregated() {
     for payload in aggregates() {
-        let [alone, with_another] = [1, 2].map(async |records| {
+        let write = async |aggregation: Aggregation, records: usize| {
             let kinesis = SimStream::new(1);
-            let builder = builder().with_aggregation(Aggregation::PerKey);
+            let builder = builder().with_aggregation(aggregation);
             let mut sink = builder.build_with(kinesis.service(), "example").unwrap();
             for _ in 0..records {
                 sink.feed(Record::from(("k", payload.clone()))).await.unwrap();
             }
             sink.close().await.unwrap();
             let [written] = kinesis.written().try_into().expect("one Kinesis record");
-            written
-        });
-        let (alone, with_another) = (alone.await, with_another.await);
-        assert_eq!(alone.data(), &payload, "by itself it goes plain");
-        assert_ne!(data(alone.data()), std::slice::from_ref(&payload), "and is taken apart");
-        assert!(deaggregate(alone.data()).all(|one| one.partition_key().unwrap().as_str() != "k"));
-        assert_eq!(data(with_another.data()), [payload.clone(), payload]);
+            data(written.data())
+        };
+        assert_eq!(write(Aggregation::PerKey, 1).await, std::slice::from_ref(&payload));
+        assert_eq!(write(Aggregation::PerKey, 2).await, [payload.clone(), payload.clone()]);
+        let plain = write(Aggregation::Off, 1).await;
+        assert_ne!(plain, std::slice::from_ref(&payload), "a consumer takes a plain one apart");
     }
 }
 

@@ -185,7 +185,7 @@ async fn a_buffer_whose_worker_has_ended_is_a_fatal_error() {
     let mut sink = KinesisSink::builder().build_with(buffer, "example").unwrap();
     let error = sink.send(Record::from("one")).await.unwrap_err();
     assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
-    assert_eq!(logs.with("requests to stream example fail").len(), 1, "{:#?}", logs.lines());
+    assert_eq!(logs.with("requests to stream example are refused").len(), 1, "{:#?}", logs.lines());
 }
 
 /// 500 records, 25 of them throttled at the first call, then an error, then success.

@@ -79,7 +79,7 @@ async fn resets_after_the_request() {
 
 #[tokio::test]
 async fn no_answers() {
-    lasts(Fault::Spoil(Spoilt::Never), impatient, "no answer within 1s").await;
+    lasts(Fault::Spoil(Spoilt::Never), impatient, "no answer within ").await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use kinesis_sink::service::{
     StreamDescriber,
 };
 use kinesis_sink::shard::{ListShards, Shard, hash_of};
-use kinesis_sink::{DescribeStream, Distribution, StreamDescription};
+use kinesis_sink::{DescribeStream, Distribution, StreamDescription, StreamMode};
 
 async fn list(client: &Client) -> Vec<Shard> {
     ShardLister::new(client).list_shards(&STREAM.parse().unwrap()).await.unwrap()
@@ -79,7 +79,7 @@ async fn a_stream_that_was_not_set_up_otherwise_has_the_defaults() {
     let server = Embedded::start(1, false).await.unwrap();
     let describer = StreamDescriber::new(server.client());
     let found = describer.describe_stream(&STREAM.parse().unwrap()).await.unwrap();
-    assert_eq!(found, StreamDescription::default());
+    assert_eq!(found, StreamDescription::default().with_mode(StreamMode::Provisioned));
     assert_eq!(found.max_record_bytes(), 1024 * 1024);
     assert_eq!(found.distribution(), Distribution::ByPartitionKey);
 }

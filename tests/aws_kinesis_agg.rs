@@ -198,6 +198,5 @@ fn sent(payloads: &[Vec<u8>]) -> Vec<Bytes> {
         }
         sink.close().await.unwrap();
     });
-    let sent = requests.lock().unwrap().clone();
-    sent
+    requests.lock().unwrap().clone()
 }

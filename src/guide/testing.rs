@@ -92,9 +92,9 @@
 //!
 //! A handle of the stream changes it while your code runs: `set_faults`, `set_load`,
 //! `set_shard_quota`, `split`, `merge`, `update_shard_count`.
-//! [`Faults::with_poisoned_requests`](crate::sim::Faults::with_poisoned_requests) and
+//! `Faults::with_poisoned_requests` and
 //! `with_poisoned_entries` refuse records that contain a marker, and
-//! [`with_bandwidth`](crate::sim::SimBuilder::with_bandwidth) limits the link.
+//! `SimBuilder::with_bandwidth` limits the link.
 //!
 //! ```
 //! use std::time::Duration;

@@ -449,7 +449,7 @@ impl SinkBuilder {
     /// stack should limit the time of a request, as [`TimeoutLayer`] does: the sink waits for every answer.
     ///
     /// Sinks can share a stack: give each one a clone, and a limit in the stack, such as tower's
-    /// [`ConcurrencyLimit`](tower::limit::ConcurrencyLimit), applies to all of them. While the stack is not
+    /// `ConcurrencyLimit`, applies to all of them. While the stack is not
     /// ready, a clone of it keeps the sink's place in the queue, in a task of the runtime that polled the sink.
     /// The sink gives the place up when it has nothing to send: when its records have expired or were taken
     /// back, or when it is dropped. It also loses the place if it is not polled within a second after the stack
@@ -479,7 +479,7 @@ impl SinkBuilder {
     }
 
     /// Builds a sink over a stack of services that is not `Clone`, such as one with a
-    /// [`RateLimit`](tower::limit::RateLimit) that no [`Buffer`](tower::buffer::Buffer) makes cloneable.
+    /// `RateLimit` that no [`Buffer`](tower::buffer::Buffer) makes cloneable.
     /// Everything else is as with [`build_with`](Self::build_with).
     ///
     /// The only instance keeps its place in a queue, and a permit that it was given, until the next request or

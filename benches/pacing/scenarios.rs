@@ -86,7 +86,7 @@ fn noise() -> Vec<Scenario> {
 /// later.
 fn shared() -> [Scenario; 2] {
     let mut shared = Scenario { producers: 10, ..small_overload("shared") };
-    shared.windows[0].from = 10;
+    shared.windows = vec![Window::new(10, 60, 2)];
     let late_joiner = Scenario {
         name: "shared_late_joiner",
         joins_at: Some(20),

@@ -73,9 +73,14 @@ impl Pipeline {
 
     /// Says whether a request is to be cut now, and why. Aggregates may be closed for it.
     pub(crate) fn due(&mut self, now: Instant) -> Option<CutReason> {
-        if self.isolated_at(now).is_some_and(|at| at <= now) {
-            return Some(CutReason::Isolated);
-        }
+        let isolated = |pipeline: &Self| {
+            pipeline.isolated_at(now).is_some_and(|at| at <= now).then_some(CutReason::Isolated)
+        };
+        // What else seemed to wait may turn out to wait for an isolated record of its key.
+        isolated(self).or_else(|| self.unisolated_due(now)).or_else(|| isolated(self))
+    }
+
+    fn unisolated_due(&mut self, now: Instant) -> Option<CutReason> {
         if !self.may_send() || self.backoff.is_waiting(now) {
             return None;
         }

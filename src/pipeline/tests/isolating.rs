@@ -277,6 +277,23 @@ fn suspected_aggregate_is_halved_within_the_limits() {
     assert_eq!(bench.pipeline.totals().delivered, 7);
 }
 
+/// What waits for the isolated record, in the packer, is no better probe of a failing stream.
+#[test]
+fn later_record_of_its_key_does_not_delay_isolated_record() {
+    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
+    let linger = Linger::SelfClocked(Duration::ZERO);
+    let mut bench =
+        Bench::new(Settings { packing, ordering: Ordering::PerKey, linger, ..settings() });
+    keyed(&mut bench, "k", "first");
+    while bench.pipeline.isolated.records() == 0 {
+        let (id, _) = bench.next();
+        bench.fail(id, "InternalFailure");
+    }
+    keyed(&mut bench, "k", "second");
+    let sizes = run(&mut bench, LONG, |request| Ok(all_delivered(request)));
+    assert_eq!((sizes, bench.pipeline.is_settled()), (vec![1, 1], true));
+}
+
 #[test]
 fn isolated_record_expires_at_its_deadline() {
     let deadline = Some(Duration::from_secs(20));

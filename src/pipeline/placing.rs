@@ -17,13 +17,14 @@ use crate::shard::ShardMap;
 pub(crate) struct Unverified {
     pub(crate) unit: Unit,
     placement: Placement,
-    /// Whether its shard was closed before its request was cut.
+    /// Whether no reshard explains its shard, or that of another entry that was written at about the same time.
     is_contradictory: bool,
 }
 
 impl Pipeline {
     /// Checks the answer to `request` for shards that partition keys rule out. If there are any, the stream is
-    /// described again, since it may have been switched to a distribution by the service.
+    /// described again, since it may have been switched to a distribution by the service. If the list of shards
+    /// proves a contradiction, nothing that was written to an unlisted shard at about that time counts as delivered.
     pub(super) fn check_routing(
         &mut self,
         request: u64,
@@ -36,17 +37,26 @@ impl Pipeline {
         }
         // Without a list of shards a reshard looks like a switch.
         let suspects_switch = !self.shards.is_listed() && self.routing.may_be_switched(now);
-        let is_wrong = |(unit, result): (&Unit, &Result<Placement, EntryError>)| {
-            let Ok(placement) = result else { return false };
-            let shard_id = placement.shard_id();
-            self.is_contradictory(request, unit, shard_id)
-                || (suspects_switch
-                    && matches!(unit, Unit::Aggregate(_))
-                    && self.lanes.tell_apart()
-                    && self.lanes.is_elsewhere(unit.oldest(), shard_id))
+        let written = || {
+            let entries = units.iter().zip(results);
+            entries.filter_map(|(unit, result)| Some((unit, result.as_ref().ok()?.shard_id())))
         };
-        if units.iter().zip(results).any(is_wrong) {
+        let is_proven =
+            written().any(|(unit, shard_id)| self.is_contradictory(request, unit, shard_id));
+        let is_suspected = || {
+            suspects_switch
+                && self.lanes.tell_apart()
+                && written().any(|(unit, shard_id)| {
+                    matches!(unit, Unit::Aggregate(_))
+                        && self.lanes.is_elsewhere(unit.oldest(), shard_id)
+                })
+        };
+        if is_proven || is_suspected() {
             self.routing.doubt(now);
+        }
+        if is_proven {
+            self.routing.note_contradiction(now);
+            self.unverified.iter_mut().for_each(|one| one.is_contradictory = true);
         }
     }
 
@@ -80,7 +90,10 @@ impl Pipeline {
                 (Some(Vec::new()), outdated)
             }
             verdict => {
-                let (again, changed) = self.went_astray(request, unit, placement, verdict, now);
+                let is_contradictory = self.routing.was_contradicted(now)
+                    || self.is_contradictory(request, &unit, placement.shard_id());
+                let (again, changed) =
+                    self.went_astray(unit, placement, verdict, is_contradictory, now);
                 (again, changed || outdated)
             }
         }
@@ -90,13 +103,12 @@ impl Pipeline {
     /// parts to send again, `None` if it is held, and whether the backlog has to be repacked.
     fn went_astray(
         &mut self,
-        request: u64,
         mut unit: Unit,
         placement: Placement,
         verdict: Verdict,
+        is_contradictory: bool,
         now: Instant,
     ) -> (Option<Vec<Unit>>, bool) {
-        let is_contradictory = self.is_contradictory(request, &unit, placement.shard_id());
         let changed = self.shards.contradicted(&unit, verdict, now, &mut self.rng);
         match self.conclude(&unit, verdict, is_contradictory) {
             Verdict::Placed => {
@@ -115,27 +127,38 @@ impl Pipeline {
         }
     }
 
-    /// Whether an entry in an unlisted shard may have been written while the service ignored keys.
-    fn is_unlisted_in_doubt(&self) -> bool {
-        self.shards.has_latest_list() && self.routing.is_switchable()
+    /// Whether an entry in an unlisted shard may have been written while the service ignored keys. A list that
+    /// lacks the shard time and again is not complete, and says nothing.
+    fn is_unlisted_in_doubt(&self, unit: &Unit) -> bool {
+        self.routing.is_switchable()
+            && self.shards.has_latest_list()
+            && !self.shards.goes_alone(unit.oldest())
+    }
+
+    /// Whether failed listings are retried before an entry in an unlisted shard counts as delivered. While the whole
+    /// stream fails, listings may fail as well, and waiting for them holds up nothing.
+    fn retries_listing(&self) -> bool {
+        let fails = self.backoff.failures() > 0;
+        self.routing.is_switchable() && self.shards.retries_listing(fails)
     }
 
     /// Decides whether an aggregate was delivered, from the list's verdict and the state of the routing. `Unknown`
     /// while a list of shards or a description is awaited.
     fn conclude(&self, unit: &Unit, verdict: Verdict, is_contradictory: bool) -> Verdict {
-        let by_key = unit.predicted().is_none();
         match verdict {
             Verdict::Placed => Verdict::Placed,
             _ if self.routing.is_doubted() => Verdict::Unknown,
             Verdict::Misplaced => Verdict::Misplaced,
             Verdict::Unknown if self.routing.is_by_service() => Verdict::Misplaced,
             Verdict::Unknown if self.shards.awaits_list() => Verdict::Unknown,
+            Verdict::Unknown if unit.predicted().is_some() || is_contradictory => {
+                Verdict::Misplaced
+            }
             // If keys place records, the records of a key share a shard, whichever it is. A shard that opened and
             // closed between two listings does not show whether they did.
-            Verdict::Unknown if by_key && !is_contradictory && !self.is_unlisted_in_doubt() => {
-                Verdict::Placed
-            }
-            Verdict::Unknown => Verdict::Misplaced,
+            Verdict::Unknown if self.retries_listing() => Verdict::Unknown,
+            Verdict::Unknown if self.is_unlisted_in_doubt(unit) => Verdict::Misplaced,
+            Verdict::Unknown => Verdict::Placed,
         }
     }
 

@@ -12,6 +12,9 @@ use crate::stream::{StreamDescription, StreamMode};
 /// The longest wait before a stream is described again because answers contradict its description.
 const CEILING: Duration = Duration::from_secs(60);
 
+/// The time for which a proven contradiction casts doubt on all that is written to unlisted shards.
+const CONTRADICTION_LASTS: Duration = Duration::from_secs(60);
+
 /// The number of failed descriptions after which the list of shards alone decides.
 const MOST_CALLS: u32 = 5;
 
@@ -34,6 +37,7 @@ pub(crate) struct Routing {
     /// every request.
     doubts: Backoff,
     doubted_at: Option<Instant>,
+    contradicted_at: Option<Instant>,
     calls: u64,
 }
 
@@ -55,6 +59,7 @@ impl Routing {
             retries: Backoff::new(settings.backoff_base, settings.backoff_ceiling),
             doubts: Backoff::new(settings.backoff_base, CEILING),
             doubted_at: None,
+            contradicted_at: None,
             calls: 0,
         }
     }
@@ -93,6 +98,16 @@ impl Routing {
     /// Whether a description has just dispelled a doubt.
     fn is_settled(&self, now: Instant) -> bool {
         self.doubts.is_waiting(now)
+    }
+
+    /// Notes that the list of shards proves that a record was not placed by its key.
+    pub(crate) fn note_contradiction(&mut self, now: Instant) {
+        self.contradicted_at = Some(now);
+    }
+
+    /// Whether that was so of late.
+    pub(crate) fn was_contradicted(&self, now: Instant) -> bool {
+        self.contradicted_at.is_some_and(|at| now < at + CONTRADICTION_LASTS)
     }
 
     /// Notes that an answer contradicts the partition keys.

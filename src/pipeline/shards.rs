@@ -19,6 +19,10 @@ use crate::shard::{Shard, ShardMap};
 /// Where listing is not allowed it is tried again once a minute.
 const LISTING_CEILING: Duration = Duration::from_secs(60);
 
+/// Failed calls after which no list is expected soon where there has been one before. With the default backoff they
+/// are made within 1.5 seconds.
+const MOST_FAILED_LISTINGS: u32 = 5;
+
 /// So long must predictions have held to be trusted as before. A list that is right about one shard can
 /// be wrong about another for ever.
 const TRUSTED_AFTER: Duration = Duration::from_secs(60);
@@ -124,13 +128,19 @@ impl Shards {
         pending.misplaced() >= by_shard + MOST_MISPLACED
     }
 
+    /// Whether a record goes by its key, since the list of shards has misled it too often. With ordering it
+    /// goes like all others of its key: then the list itself is [mistrusted](Self::mistrust).
+    fn is_misled(&self, pending: &Pending) -> bool {
+        !self.is_strict && pending.is_misled()
+    }
+
     /// The records with which this one may share an aggregate, and their shard if they need one. None if
     /// it goes alone.
     pub(crate) fn group(&self, pending: &Pending) -> Option<(Group, Option<&Arc<Shard>>)> {
         let explicit = pending.record().explicit_hash_key();
         let key = pending.record().partition_key();
         let has_a_place = explicit.is_some() || matches!(key, PartitionKey::Explicit(_));
-        if has_a_place && !pending.is_misled() && !self.isolates_keys {
+        if has_a_place && !self.is_misled(pending) && !self.isolates_keys {
             let shard = self.map.as_ref().and_then(|map| map.find(pending.hash_key()));
             if let Some(shard) = shard.filter(|_| *key != PartitionKey::ServiceManaged) {
                 let (begins, placed) = (shard.range().start(), explicit.is_some());
@@ -153,7 +163,7 @@ impl Shards {
     pub(crate) fn keeps_together(&self, unit: &mut Unit) -> bool {
         let Some(aggregate) = unit.as_predicted_mut() else { return true };
         !self.isolates_keys
-            && !aggregate.members().iter().any(Pending::is_misled)
+            && !aggregate.members().iter().any(|member| self.is_misled(member))
             && self.map.as_ref().is_some_and(|map| aggregate.predict(map))
     }
 
@@ -221,10 +231,9 @@ impl Shards {
         self.listed.is_some() || self.awaits_list()
     }
 
-    /// Whether the latest listing has arrived, and no other one is expected soon.
+    /// Whether the latest listing has arrived and is believed.
     pub(crate) fn has_latest_list(&self) -> bool {
-        let is_last = self.listing == Listing::NotNeeded || self.mistrusted;
-        self.listed.is_some() && is_last && self.failures.failures() == 0
+        self.listed.is_some() && self.listing == Listing::NotNeeded && !self.mistrusted
     }
 
     /// Whether a listing is expected that may hold an unknown shard.
@@ -233,8 +242,20 @@ impl Shards {
     }
 
     /// Whether nobody can say at present what an unknown shard holds.
-    pub(crate) fn cannot_list(&self) -> bool {
+    fn cannot_list(&self) -> bool {
         self.failures.failures() > 0 || self.mistrusted
+    }
+
+    /// Whether listings that fail now and have succeeded before are waited for: not for many, unless `patient`.
+    pub(crate) fn retries_listing(&self, patient: bool) -> bool {
+        let is_wanted = self.checks && self.listing != Listing::NotNeeded;
+        let has_listed = self.listed.is_some() && !self.mistrusted;
+        is_wanted && has_listed && (patient || self.failures.failures() < MOST_FAILED_LISTINGS)
+    }
+
+    /// Lists without a further wait, if calls have failed: the service answers again.
+    pub(crate) fn retry_listing(&mut self) {
+        self.failures.reset();
     }
 
     /// Whether no list is believed at present.

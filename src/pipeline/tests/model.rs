@@ -401,7 +401,8 @@ impl Model {
         let error = matches!(pipeline.fatal, Fatal::Unreported(..));
         let wakes = pipeline.due(now).is_some() || pipeline.wakeup(now).is_some();
         // In order, a listing comes first that says what has to be sent again.
-        let listing_comes = pipeline.rebuilds && !pipeline.unverified.is_empty();
+        let is_held = pipeline.rebuilds || pipeline.oldest_waiting().is_none();
+        let listing_comes = is_held && !pipeline.unverified.is_empty();
         let waits = pipeline.waiting() > 0 && pipeline.flights.is_empty() && !listing_comes;
         assert!(!waits || error || wakes, "stuck: {pipeline:?}");
         let due_or_error = pipeline.due(now).is_some() || error;

@@ -340,6 +340,40 @@ fn a_list_that_is_always_wrong_is_not_believed_for_a_minute() {
     assert!(bench.is_free());
 }
 
+/// Aggregates of a key were misplaced twice, and the list is believed: their records must not part from those of
+/// the same key that come later.
+#[test]
+fn records_misplaced_by_key_stay_in_one_strand() {
+    let mut bench = Bench::new(ordered(per_shard()));
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&halves()), bench.now);
+    ["a", "h", "a", "h"].into_iter().for_each(|key| bench.keyed(key));
+    let (id, _) = bench.closing();
+    bench.settle(id, vec![placed("new")]);
+    bench.fail_listings(1);
+    let (id, request) = bench.cut();
+    assert_eq!(packed(&request), [["a", "a"], ["h", "h"]]);
+    bench.settle(id, vec![placed("new"), placed("new")]);
+    bench.until_listing();
+    bench.pipeline.listed(map(&halves()), bench.now);
+    bench.late("a");
+    let (_, request) = bench.cut();
+    assert_eq!(packed(&request), [["a", "h", "a", "h", "a"]]);
+}
+
+#[test]
+fn while_the_list_is_not_believed_unlisted_shards_take_aggregates_of_a_key() {
+    let mut bench = Bench::new(ordered(per_shard()));
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&halves()), bench.now);
+    bench.pipeline.shards.mistrust(bench.now);
+    ["a", "a"].into_iter().for_each(|key| bench.keyed(key));
+    let (id, request) = bench.closing();
+    assert_eq!(packed(&request), [["a", "a"]]);
+    bench.settle(id, vec![placed("new")]);
+    assert!(bench.pipeline.is_settled());
+}
+
 #[test]
 fn what_is_taken_back_holds_nobody_up() {
     let mut bench = Bench::new(ordered(settings()));

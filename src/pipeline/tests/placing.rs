@@ -74,6 +74,14 @@ impl Bench {
             self.sleep();
         }
     }
+
+    /// Lets the next `calls` listings fail.
+    pub(super) fn fail_listings(&mut self, calls: usize) {
+        for _ in 0..calls {
+            self.until_listing();
+            self.pipeline.listed(None, self.now);
+        }
+    }
 }
 
 // MD5 puts "a", "h" and "c" into the lower half of the ring, "b", "d" and "e" into the upper one.
@@ -202,6 +210,7 @@ fn without_a_listing_what_lies_nowhere_known_is_sent_by_key() {
     let (id, request) = bench.cut();
     assert_eq!(packed(&request), [vec!["a", "a"], vec!["h"]]);
     bench.settle(id, vec![placed("unknown"), placed("unknown")]);
+    bench.fail_listings(4);
     assert!(bench.pipeline.is_settled(), "equal keys lie in one shard, whichever it is");
 }
 

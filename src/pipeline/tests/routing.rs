@@ -141,19 +141,100 @@ fn held_aggregate_keeps_its_key_waiting() {
     ["a", "b", "b"].into_iter().for_each(|key| bench.late(key));
     assert_eq!(packed(&bench.cut().1), [["a"]]);
     assert_eq!(bench.cut_reason(), None);
-    bench.until_listing();
-    bench.pipeline.listed(None, bench.now);
+    bench.fail_listings(5);
     assert_eq!(packed(&bench.next().1), [["b", "b"]]);
 }
 
 #[test]
-fn per_key_aggregate_counts_when_listing_fails() {
+fn five_failed_listings_release_per_key_aggregates() {
     let (mut bench, id) = Bench::sent(per_key());
     bench.settle(id, vec![placed("lower"), placed("new-upper")]);
-    bench.until_listing();
-    bench.pipeline.listed(None, bench.now);
+    bench.fail_listings(4);
+    assert_eq!(bench.pipeline.in_flight(), 2);
+    bench.fail_listings(1);
     assert!(bench.pipeline.is_settled());
     assert_eq!(bench.pipeline.totals().delivered, 4);
+}
+
+#[test]
+fn provisioned_stream_waits_for_one_listing() {
+    let (mut bench, id) = Bench::sent(per_key());
+    let provisioned = StreamDescription::default().with_mode(StreamMode::Provisioned);
+    bench.pipeline.described(Some(provisioned), bench.now);
+    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
+    bench.fail_listings(1);
+    assert_eq!(bench.pipeline.totals().delivered, 4);
+}
+
+#[test]
+fn failing_stream_holds_aggregates_until_listed() {
+    let (mut bench, id) = Bench::sent(per_key());
+    bench.late("a");
+    let (other, _) = bench.cut();
+    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
+    bench.fail(other, "ExpiredTokenException");
+    bench.fail_listings(10);
+    assert_eq!(bench.pipeline.in_flight(), 2);
+    let (id, _) = bench.next();
+    bench.settle(id, vec![placed("lower")]);
+    assert!(bench.lists(), "the service answers again");
+    let listed = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
+    bench.pipeline.listed(map(&listed), bench.now);
+    assert!(bench.pipeline.is_settled());
+    assert_eq!(bench.pipeline.totals().misplaced, 0);
+}
+
+/// Without a listing, what lies in an unlisted shard is sent again if the list rules out the shard of another
+/// aggregate, whether that was known before or after.
+#[test]
+fn contradiction_taints_unlisted_shards() {
+    for answers in [[["new", "lower"], ["lower", "upper"]], [["upper", "new"], ["lower", "upper"]]]
+    {
+        let (mut bench, first) = Bench::sent(per_key());
+        ["a", "b", "a", "b"].into_iter().for_each(|key| bench.late(key));
+        let (second, _) = bench.cut();
+        for (id, [a, b]) in [first, second].into_iter().zip(answers) {
+            bench.settle(id, vec![placed(a), placed(b)]);
+        }
+        bench.pipeline.described(still_by_key(), bench.now);
+        bench.fail_listings(1);
+        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (4, 0));
+        assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.totals().misplaced), (4, 2));
+    }
+}
+
+#[test]
+fn contradiction_taints_aggregates_held_before() {
+    let (mut bench, first) = Bench::sent(per_key());
+    ["a", "b", "a", "b"].into_iter().for_each(|key| bench.late(key));
+    let (second, _) = bench.cut();
+    bench.settle(first, vec![placed("new"), placed("upper")]);
+    bench.settle(second, vec![placed("upper"), placed("upper")]);
+    bench.pipeline.described(still_by_key(), bench.now);
+    bench.fail_listings(1);
+    assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (4, 0));
+}
+
+/// A payload like an aggregate is never sent plain, so it cannot be sent alone in the end like other records.
+#[test]
+fn record_in_shard_no_list_names_counts_after_three_copies() {
+    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+        let mut bench = Bench::described(Settings { ordering, ..per_key() });
+        assert!(bench.lists());
+        bench.pipeline.listed(map(&halves()), bench.now);
+        bench.send(("b", b"\xf3\x89\x9a\xc2".to_vec()));
+        bench.pipeline.close();
+        let mut copies = 0;
+        while !bench.pipeline.is_settled() {
+            let (id, _) = bench.next();
+            bench.settle(id, vec![placed("new")]);
+            copies += 1;
+            assert!(copies <= 3);
+            bench.until_listing();
+            bench.pipeline.listed(map(&halves()), bench.now);
+        }
+        assert_eq!((copies, bench.pipeline.totals().delivered), (3, 1));
+    }
 }
 
 #[test]

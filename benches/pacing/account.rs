@@ -19,6 +19,14 @@ impl Ranges {
         self.0.extend(shards.iter().map(|shard| (shard.id().to_owned(), shard.range())));
     }
 
+    /// All shards, in the order in which they were opened.
+    #[allow(dead_code, reason = "the model of the whole sink reads shard after shard")]
+    pub fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.0.keys().cloned().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// The range of a shard.
     #[allow(dead_code, reason = "the model of the whole sink reads shard after shard")]
     pub fn of(&self, shard_id: &str) -> HashRange {

@@ -1,6 +1,6 @@
 //! What must be true of the stream once everything is over.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::sim::{SimStream, Written};
@@ -163,26 +163,25 @@ fn check_order(drawn: &Drawn, written: &[Written], ledger: &mut Ledger) -> Resul
     if account.out_of_order > 0 {
         return Err(format!("{} records out of order", account.out_of_order));
     }
-    // Listings that are out of date, and records that are given up, misplace more than the first entry.
+    // What is handed back after an unknown outcome has its last copy where it was.
+    let all_settled = ledger.accepted().all(|(_, fate)| !fate.ended) && !ledger.is_dropped;
+    // Listings that are out of date misplace more than the first entry.
     let by_shard = drawn.settings.aggregation == Aggregation::PerShard;
-    if by_shard && drawn.trouble.lookups == 0.0 && !drawn.may_fail() && !ledger.is_dropped {
-        for shards in shard_orders(written, ledger) {
+    if by_shard && drawn.trouble.lookups == 0.0 && all_settled {
+        for shards in shard_orders(ledger) {
             check_first_copies(&shards, written, ledger)?;
         }
     }
-    // What is given up after an unknown outcome has its last copy where it was.
-    let all_settled = ledger.accepted().all(|(_, fate)| !fate.ended);
-    if account.late_copies > 0 && all_settled && !ledger.is_dropped {
+    if account.late_copies > 0 && all_settled {
         return Err(format!("{} copies after later records of their keys", account.late_copies));
     }
     Ok(())
 }
 
 /// Two orders in which a consumer may read the shards, parents before their children: each time it reads the
-/// oldest or the newest shard whose parents are read.
-fn shard_orders(written: &[Written], ledger: &Ledger) -> [Vec<String>; 2] {
-    let ids: BTreeSet<_> = written.iter().map(|record| record.shard_id().to_owned()).collect();
-    let oldest_first: Vec<_> = ids.iter().cloned().collect();
+/// oldest or the newest shard whose parents are read, also those in which there is nothing.
+fn shard_orders(ledger: &Ledger) -> [Vec<String>; 2] {
+    let oldest_first = ledger.ranges.ids();
     let mut left = oldest_first.clone();
     let mut newest_first = Vec::new();
     let overlap = |one: &str, other: &str| {

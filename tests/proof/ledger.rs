@@ -47,6 +47,8 @@ pub struct Ledger {
     /// What was delivered may be sent again: the shards have changed, and nobody can say what one held that
     /// was closed before it was listed.
     pub may_come_again: bool,
+    /// What was delivered may be held until a list of the shards arrives, and taken back before.
+    pub may_be_held: bool,
     /// How often a record may be tried.
     pub max_attempts: Option<u32>,
     /// Nothing goes wrong any more.
@@ -228,7 +230,8 @@ impl Ledger {
         let (accepted, twice) = (fate.accepted, std::mem::replace(&mut fate.ended, true));
         let may_be_written = undelivered.may_be_written();
         let told = !fate.places.is_empty();
-        let delivered = told && (!may_be_written || !self.may_come_again);
+        let may_be_open = may_be_written && (self.may_come_again || self.may_be_held);
+        let delivered = told && !may_be_open;
         fate.not_written = !may_be_written;
         let doubtless = self.sees_all && !fate.doubted && !fate.in_flight && !told;
         let attempts = (undelivered.attempts(), fate.attempts);

@@ -22,8 +22,11 @@ pub struct Lookups {
     rng: Arc<Mutex<Rng>>,
     /// The shards as they were at first.
     former: Vec<Shard>,
-    /// Listings always succeed: without a list a switch to AUTO may lose aggregates.
+    /// Listings are never out of date, silent or refused by these lookups: without a list a switch to AUTO may
+    /// lose aggregates.
     lists_well: bool,
+    /// They do not fail with the whole stream either, since the sink has no describer.
+    lists_always: bool,
     ledger: Shared,
 }
 
@@ -50,6 +53,7 @@ impl Lookups {
             rng: Arc::new(Mutex::new(Rng::with_seed(drawn.seed))),
             former: stream.shards(),
             lists_well: drawn.switches,
+            lists_always: drawn.switches && !drawn.settings.describes(),
             ledger: ledger.clone(),
         }
     }
@@ -74,6 +78,7 @@ impl ListShards for Lookups {
             Some(Trouble::Refused(code)) => refused(code),
             Some(Trouble::Silent) => Box::pin(pending()),
             Some(Trouble::OutOfDate) => Box::pin(ready(Ok(self.former.clone()))),
+            None if self.lists_always => Box::pin(ready(Ok(self.stream.shards()))),
             None => self.stream.list_shards(stream),
         }
     }

@@ -50,6 +50,7 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let (stream, ledger) = (drawn.stream(), Shared::default());
     ledger.lock().sees_all = drawn.stack.is_direct();
     ledger.lock().may_come_again = drawn.switches;
+    ledger.lock().may_be_held = drawn.settings.checks_shards();
     ledger.lock().seen.note("a switch of the distribution", usize::from(drawn.switches));
     ledger.lock().max_attempts = drawn.settings.max_attempts;
     let service = drawn.stack.build(drawn, &stream, &ledger);

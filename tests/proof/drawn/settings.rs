@@ -114,8 +114,21 @@ impl Settings {
         self.describes && (self.aggregates() || self.ordering == Ordering::PerKey)
     }
 
+    pub fn describes(&self) -> bool {
+        self.describes
+    }
+
     pub fn aggregates(&self) -> bool {
         self.aggregation != Aggregation::Off
+    }
+
+    /// Whether the shards of aggregates are checked against a list.
+    pub fn checks_shards(&self) -> bool {
+        match self.aggregation {
+            Aggregation::Off => false,
+            Aggregation::PerShard => true,
+            _ => self.lists_shards,
+        }
     }
 
     pub fn builder(&self, lookups: &Lookups) -> SinkBuilder {

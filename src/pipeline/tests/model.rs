@@ -298,7 +298,9 @@ impl Model {
                     firsts.push(*number);
                 }
             }
-            for number in read.iter().rev() {
+            // What was taken back after an unknown outcome has its last copy where it was.
+            let settled = read.iter().filter(|number| !self.returned.contains_key(number));
+            for number in settled.rev() {
                 if !lasts.contains(number) {
                     lasts.push(*number);
                 }

@@ -24,7 +24,7 @@ const UNTEACHABLE_FOR: Duration = Duration::from_secs(60);
 /// What is to be learned of where shards lie, for the pace alone: a hint, never a proof.
 #[derive(Debug)]
 pub(crate) struct Learning {
-    lessons: Vec<(u64, SmolStr)>,
+    lessons: Vec<(u128, SmolStr)>,
     /// How many of them came to lie in another shard than was thought.
     astray: usize,
     /// Answers in a row that contradicted what was known.
@@ -92,7 +92,7 @@ impl Pipeline {
             return;
         }
         self.learning.paused_until = None;
-        let learn = |(place, shard_id): (u64, SmolStr)| {
+        let learn = |(place, shard_id): (u128, SmolStr)| {
             self.lanes.learn(place, &shard_id, request, self.next_request, now)
         };
         let most = lessons.into_iter().map(learn).max().unwrap_or(Lesson::Detail);

@@ -11,11 +11,6 @@ use crate::record::{
 use crate::service::{Entry, Placement};
 use crate::shard::{HashMemo, hash_of};
 
-/// What tells places on the hash ring apart where no more than a hint is wanted.
-pub(crate) fn upper_half(hash_key: HashKey) -> u64 {
-    (hash_key.get() >> 64) as u64
-}
-
 /// A record whose aggregates came to lie in the wrong shard so often goes with its own key only: what
 /// the list of shards says is not what the service does.
 pub(crate) const MOST_MISPLACED: u8 = 2;
@@ -117,9 +112,9 @@ impl Pending {
         *self.record.partition_key() != PartitionKey::ServiceManaged
     }
 
-    /// The upper half of its place on the hash ring, if it has one.
-    pub(crate) fn place(&self) -> Option<u64> {
-        self.has_place().then(|| upper_half(self.hash_key()))
+    /// Returns its place on the hash ring, if it has one.
+    pub(crate) fn place(&self) -> Option<u128> {
+        self.has_place().then(|| self.hash_key().get())
     }
 
     pub(crate) fn record(&self) -> &Record {

@@ -1,7 +1,7 @@
 /// What belongs to which piece of the hash ring, as far as it is known: hints, never a proof.
 ///
-/// Places are the upper halves of hash keys. An owner's piece reaches from the lowest to the highest place
-/// that is known of it; what lies between two pieces counts to the nearer one.
+/// A place is the value of a hash key. An owner's piece reaches from the lowest to the highest place that is
+/// known of it; what lies between two pieces counts to the nearer one.
 #[derive(Debug, Clone)]
 pub(crate) struct Ring<T> {
     /// In the order of their places. They do not overlap.
@@ -10,8 +10,8 @@ pub(crate) struct Ring<T> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Piece<T> {
-    first: u64,
-    last: u64,
+    first: u128,
+    last: u128,
     owner: T,
 }
 
@@ -22,21 +22,16 @@ impl<T> Default for Ring<T> {
 }
 
 impl<T: Copy + PartialEq> Ring<T> {
-    /// A ring of pieces from their first to their last places. What overlaps with an earlier piece is
-    /// left out.
-    pub(crate) fn new(pieces: impl IntoIterator<Item = (u64, u64, T)>) -> Self {
-        let pieces = pieces.into_iter().map(|(first, last, owner)| Piece { first, last, owner });
-        let mut pieces: Vec<_> = pieces.collect();
-        pieces.sort_by_key(|piece| piece.first);
-        let mut free_from = Some(0);
-        pieces.retain(|piece| {
-            let fits = free_from.is_some_and(|free_from| free_from <= piece.first);
-            if fits {
-                free_from = piece.last.checked_add(1);
+    /// Creates a ring of pieces, given by their first and last places in the order of the ring. A piece that
+    /// overlaps with the one before it is left out; a [`ShardMap`](super::ShardMap) has none.
+    pub(crate) fn new(pieces: impl IntoIterator<Item = (u128, u128, T)>) -> Self {
+        let mut ring = Self::default();
+        for (first, last, owner) in pieces {
+            if first <= last && ring.pieces.last().is_none_or(|before| before.last < first) {
+                ring.pieces.push(Piece { first, last, owner });
             }
-            fits
-        });
-        Self { pieces }
+        }
+        ring
     }
 
     /// Whether more than one owner is known, so that it takes a place to tell whose something is.
@@ -53,12 +48,12 @@ impl<T: Copy + PartialEq> Ring<T> {
     }
 
     /// Who owns `place`, as far as one can tell: nobody if nothing is known.
-    pub(crate) fn find(&self, place: u64) -> Option<T> {
+    pub(crate) fn find(&self, place: u128) -> Option<T> {
         self.locate(place).map(|(owner, _)| owner)
     }
 
     /// The same, and whether it is known and not only likely.
-    pub(crate) fn locate(&self, place: u64) -> Option<(T, bool)> {
+    pub(crate) fn locate(&self, place: u128) -> Option<(T, bool)> {
         let after = self.pieces.partition_point(|piece| piece.first <= place);
         let (left, right) = (after.checked_sub(1).map(|n| &self.pieces[n]), self.pieces.get(after));
         let nearest = match (left, right) {
@@ -74,7 +69,7 @@ impl<T: Copy + PartialEq> Ring<T> {
 
     /// Learns that `place` is `owner`'s. Pieces that contradict this belong to nobody any more; their
     /// owners come back.
-    pub(crate) fn learn(&mut self, place: u64, owner: T) -> Vec<T> {
+    pub(crate) fn learn(&mut self, place: u128, owner: T) -> Vec<T> {
         let after = self.pieces.partition_point(|piece| piece.first <= place);
         let is_own = |n: usize| self.pieces.get(n).is_some_and(|piece| piece.owner == owner);
         // As a rule it is next to what is known of its owner: then nothing moves.
@@ -103,6 +98,9 @@ impl<T: Copy + PartialEq> Ring<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use fastrand::Rng;
     use proptest::prelude::*;
 
     use super::*;
@@ -112,19 +110,19 @@ mod tests {
             self.pieces.len()
         }
 
-        fn knows(&self, place: u64, owner: T) -> bool {
+        fn knows(&self, place: u128, owner: T) -> bool {
             self.locate(place) == Some((owner, true))
         }
     }
 
-    fn ring(pieces: &[(u64, u64, char)]) -> Ring<char> {
+    fn ring(pieces: &[(u128, u128, char)]) -> Ring<char> {
         Ring::new(pieces.iter().copied())
     }
 
     #[test]
     fn what_lies_between_counts_to_the_nearer_piece() {
         let ring = ring(&[(10, 19, 'a'), (30, 39, 'b')]);
-        let places = [0, 10, 19, 24, 25, 30, 39, u64::MAX];
+        let places = [0, 10, 19, 24, 25, 30, 39, u128::MAX];
         let found: String = places.iter().map(|&place| ring.find(place).unwrap()).collect();
         assert_eq!(found, "aaaabbbb");
         assert_eq!(Ring::<char>::default().find(7), None);
@@ -160,13 +158,73 @@ mod tests {
 
     #[test]
     fn a_list_that_overlaps_is_taken_as_far_as_it_makes_sense() {
-        let ring = ring(&[(0, 9, 'a'), (5, 20, 'b'), (10, u64::MAX, 'c'), (30, 40, 'd')]);
+        let ring = ring(&[(0, 9, 'a'), (5, 20, 'b'), (10, u128::MAX, 'c'), (30, 40, 'd')]);
         assert_eq!((ring.find(7), ring.find(35), ring.len()), (Some('a'), Some('c'), 2));
+    }
+
+    /// Where even shards start, as the service computes it: the first ones have a hash key more.
+    fn even_starts(shards: u128) -> Vec<u128> {
+        let (width, wider) = (u128::MAX / shards, u128::MAX % shards + 1);
+        (0..shards).map(|n| width * n + n.min(wider)).collect()
+    }
+
+    fn random_starts(rng: &mut Rng) -> Vec<u128> {
+        let count = rng.usize(..17);
+        let starts: BTreeSet<_> = (0..count).map(|_| rng.u128(1..) >> rng.u32(..128)).collect();
+        [0].into_iter().chain(starts.into_iter().filter(|start| *start > 0)).collect()
+    }
+
+    /// The starts of shards: 1 to 17 even ones, some narrow ones, and drawn ones.
+    fn all_starts() -> Vec<Vec<u128>> {
+        let narrow = [
+            vec![0, 1, 2, u128::MAX - 1, u128::MAX],
+            vec![0, 1 << 64, (1 << 64) + 1, 2 << 64],
+            vec![0, (1 << 127) - 1, 1 << 127, (1 << 127) + 1],
+        ];
+        let mut rng = Rng::with_seed(1);
+        let drawn = (0..100).map(|_| random_starts(&mut rng));
+        (1..=17).map(even_starts).chain(narrow).chain(drawn).collect()
+    }
+
+    /// The places at, below and above each border, with the shards that own them.
+    fn around_borders(starts: &[u128]) -> Vec<(u128, usize)> {
+        let around = |start: u128| [start.wrapping_sub(1), start, start.wrapping_add(1)];
+        let places = starts.iter().flat_map(|&start| around(start)).chain([u128::MAX]);
+        places.map(|place| (place, starts.partition_point(|start| *start <= place) - 1)).collect()
+    }
+
+    #[test]
+    fn listed_shards_own_the_places_at_their_borders() {
+        for starts in all_starts() {
+            let ends = starts.iter().skip(1).map(|next| next - 1).chain([u128::MAX]);
+            let pieces = starts.iter().zip(ends).enumerate();
+            let ring = Ring::new(pieces.map(|(shard, (&first, last))| (first, last, shard)));
+            assert_eq!(ring.len(), starts.len(), "{starts:?}");
+            for (place, shard) in around_borders(&starts) {
+                assert_eq!(ring.locate(place), Some((shard, true)), "{place} in {starts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn learned_shards_own_the_places_at_their_borders() {
+        let mut rng = Rng::with_seed(2);
+        for starts in all_starts() {
+            let mut places = around_borders(&starts);
+            rng.shuffle(&mut places);
+            let mut ring = Ring::default();
+            for &(place, shard) in &places {
+                assert!(ring.learn(place, shard).is_empty(), "{place} in {starts:?}");
+            }
+            for (place, shard) in places {
+                assert_eq!(ring.locate(place), Some((shard, true)), "{place} in {starts:?}");
+            }
+        }
     }
 
     proptest! {
         #[test]
-        fn the_latest_lesson_always_holds(lessons in prop::collection::vec((0..60_u64, 0..6_u8), 1..80)) {
+        fn the_latest_lesson_always_holds(lessons in prop::collection::vec((0..60_u128, 0..6_u8), 1..80)) {
             let mut ring = Ring::default();
             for (place, owner) in lessons {
                 let gone = ring.learn(place, owner);

@@ -7,6 +7,7 @@
 
 #[path = "../../benches/pacing/account.rs"]
 mod account;
+mod borders;
 mod drawn;
 mod events;
 #[path = "../../benches/pacing/load.rs"]

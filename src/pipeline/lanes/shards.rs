@@ -7,7 +7,8 @@ use smol_str::SmolStr;
 
 use super::{COMMON, Fate, Lane, LaneId, Lanes};
 use crate::limits::MOST_LEARNED_SHARDS;
-use crate::pipeline::pending::{Pending, upper_half};
+use crate::pipeline::pending::Pending;
+use crate::record::HashKey;
 use crate::shard::{HashMemo, Pace, Ring, ShardMap};
 
 /// What an entry says of the shards by the place that it came to.
@@ -64,7 +65,7 @@ impl Lanes {
     /// request. Shards that this contradicts are closed.
     pub(crate) fn learn(
         &mut self,
-        place: u64,
+        place: u128,
         shard_id: &str,
         request: u64,
         next: u64,
@@ -95,7 +96,7 @@ impl Lanes {
         let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
         let mut pieces = Vec::new();
         for shard in map.iter() {
-            let [first, last] = [shard.range().start(), shard.range().end()].map(upper_half);
+            let [first, last] = [shard.range().start(), shard.range().end()].map(HashKey::get);
             let known = self.by_shard.get(shard.id()).copied();
             let id = known.unwrap_or_else(|| self.open(shard.id(), first, next, now));
             gone.remove(&id);
@@ -181,7 +182,7 @@ impl Lanes {
 
     /// A lane for a shard that is new here, at `place`. Its share is that of the shard that is known for
     /// the place until now: the same producers will use it.
-    fn open(&mut self, shard_id: &str, place: u64, next: u64, now: Instant) -> LaneId {
+    fn open(&mut self, shard_id: &str, place: u128, next: u64, now: Instant) -> LaneId {
         let shard = SmolStr::new(shard_id);
         let share = self.ring.find(place).map_or(1.0, |id| self.lanes[id].pace.share());
         let pace = Pace::of_shard(self.quota, share, next, now);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::placing::{HALF, halves, map, placed};
+use super::placing::{HALF, halves, map, placed, shard};
 use super::stream::place;
 use super::*;
 use crate::record::HashKey;
@@ -290,6 +290,43 @@ fn a_stream_of_more_shards_than_are_learned_is_listed_anew_after_a_reshard() {
     bench.answer(|_| "a child", |_| true);
     assert_eq!(bench.pipeline.lanes.shards(), 2, "what was listed is believed");
     assert!(bench.pipeline.shards.wants_listing());
+}
+
+#[test]
+fn border_keys_of_listed_shards_contradict_nothing() {
+    // Even shards, neighbours of which share the upper 64 bits of their borders, and one with a single key.
+    let width = u128::MAX / 5;
+    let starts = [0, width + 1, 2 * width + 1, 3 * width + 1, 4 * width + 1, u128::MAX];
+    let ends = starts.iter().skip(1).map(|next| next - 1).chain([u128::MAX]);
+    let shards = starts.iter().zip(ends).enumerate();
+    let shards: Vec<_> =
+        shards.map(|(n, (&start, end))| shard(&format!("s{n}"), start, end)).collect();
+    let id_of = |entry: &Entry| {
+        let found = shards.iter().find(|shard| shard.range().contains(place(entry)));
+        found.map(|shard| shard.id().to_owned()).unwrap()
+    };
+    let mut bench = Bench::new(Settings { lists_shards: true, ..paced() });
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&shards), bench.now);
+    let around = |start: u128| [start.wrapping_sub(1), start, start.wrapping_add(1)];
+    for hash_key in starts.into_iter().flat_map(around) {
+        let record = Record::from(("k", "data")).with_explicit_hash_key(hash_key);
+        bench.pipeline.accept(record, bench.now).unwrap();
+    }
+    bench.pipeline.close();
+    let (id, request) = bench.cut();
+    assert_eq!(request.entries().len(), 18);
+    bench.settle(id, request.entries().iter().map(|entry| placed(&id_of(entry))).collect());
+    assert_eq!(bench.pipeline.lanes.shards(), 6);
+    assert!(!bench.pipeline.shards.wants_listing(), "the list was right");
+    for (n, hash_key) in starts.into_iter().enumerate() {
+        for (hash_key, lies_there) in [(hash_key, true), (hash_key.wrapping_sub(1), false)] {
+            let record = Record::from("data").with_explicit_hash_key(hash_key);
+            let record = Pending::new(record, 0, bench.now, &mut Rng::with_seed(0));
+            let is_elsewhere = bench.pipeline.lanes.is_elsewhere(&record, &format!("s{n}"));
+            assert_eq!(is_elsewhere, !lies_there, "{hash_key} in s{n}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! Shards whose borders are no multiples of a power of two, and records that lie exactly on them.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, stream};
+use kinesis_sink::sim::{SimStats, SimStream};
+use kinesis_sink::{Aggregation, HashKey, KinesisSink, Record};
+use tokio::time::timeout;
+
+use super::load::{Keys, Load, RECORD_BYTES, Source};
+
+const SECONDS: u64 = 8;
+
+/// Numbers of even shards of which neighbours share the upper 64 bits of their borders.
+const UNEVEN: [usize; 3] = [3, 5, 7];
+
+fn stream_of(shards: usize) -> SimStream {
+    SimStream::builder().with_shards(shards).with_seed(1).build().unwrap()
+}
+
+/// Sends the records through a sink to which the shards are listed.
+async fn send(
+    stream: &SimStream,
+    aggregation: Aggregation,
+    records: impl Stream<Item = Record>,
+) -> SimStats {
+    let builder = KinesisSink::builder().with_seed(1).with_aggregation(aggregation);
+    let builder = builder.with_list_shards(stream.clone());
+    let mut sink = builder.build_with(stream.service(), "example").unwrap();
+    let sent = timeout(Duration::from_secs(SECONDS), records.map(Ok).forward(&mut sink)).await;
+    assert!(sent.is_err(), "the sink stopped: {sent:?}");
+    stream.stats()
+}
+
+/// Returns the hash keys at the start of each shard.
+fn starts(stream: &SimStream) -> Vec<HashKey> {
+    stream.shards().iter().map(|shard| shard.range().start()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn listed_shards_reach_their_full_throughput() {
+    for shards in UNEVEN {
+        let stream = stream_of(shards);
+        let records = stream::repeat_with(|| Record::from(vec![b'.'; 100]));
+        let stats = send(&stream, Aggregation::Off, records).await;
+        let rate = stats.accepted_entries / SECONDS;
+        assert!(rate >= 950 * shards as u64, "{shards} shards: {rate} records/s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn starting_hash_keys_cause_no_repeated_listings() {
+    for shards in UNEVEN {
+        let stream = stream_of(shards);
+        let starts = stream::iter(starts(&stream)).cycle();
+        let records = starts.map(|start| Record::from(("k", "data")).with_explicit_hash_key(start));
+        let stats = send(&stream, Aggregation::Off, records).await;
+        // Answers that come before the first list can cause a second one.
+        assert!(stats.listings <= 2, "{shards} shards: {} listings", stats.listings);
+        assert!(stats.throttled_entries * 20 <= stats.entries, "{shards} shards: {stats:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn aggregates_on_shard_borders_are_hardly_throttled() {
+    for shards in UNEVEN {
+        let stream = stream_of(shards);
+        let starts = starts(&stream).into_iter().map(HashKey::get);
+        let places = starts.flat_map(|start| [start.wrapping_sub(1), start]);
+        let load = Load {
+            seed: 1,
+            rate: 1_500.0 * shards as f64,
+            keys: Keys::drawn(100),
+            without_hot: false,
+            producers: 1,
+            producer: 0,
+            record_bytes: RECORD_BYTES,
+        };
+        let source = Source::new(load, Duration::from_secs(2 * SECONDS));
+        let records = source.zip(stream::iter(places).cycle());
+        let records =
+            records.map(|(offered, place)| offered.record().with_explicit_hash_key(place));
+        let stats = send(&stream, Aggregation::PerShard, records).await;
+        assert_eq!(stats.listings, 1, "{shards} shards");
+        assert!(stats.throttled_entries * 20 <= stats.entries, "{shards} shards: {stats:?}");
+    }
+}

@@ -7,6 +7,7 @@ use kinesis_sink::sim::{SimStats, SimStream};
 use kinesis_sink::{Aggregation, HashKey, KinesisSink, Record};
 use tokio::time::timeout;
 
+use super::events::near_border;
 use super::load::{Keys, Load, RECORD_BYTES, Source};
 
 const SECONDS: u64 = 8;
@@ -35,6 +36,17 @@ async fn send(
 /// Returns the hash keys at the start of each shard.
 fn starts(stream: &SimStream) -> Vec<HashKey> {
     stream.shards().iter().map(|shard| shard.range().start()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn drawn_hash_keys_lie_around_all_borders() {
+    for shards in 1..=17 {
+        let stream = stream_of(shards);
+        let starts = starts(&stream).into_iter().map(HashKey::get);
+        let around = starts.flat_map(|at| [at.wrapping_sub(1), at, at.wrapping_add(1)]);
+        let drawn = (0..3 * shards as u128).map(|value| near_border(shards, value.into()).get());
+        assert!(around.eq(drawn), "{shards} shards");
+    }
 }
 
 #[tokio::test(start_paused = true)]

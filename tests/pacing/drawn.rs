@@ -22,9 +22,10 @@ pub fn ms(milliseconds: u64) -> Duration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlacedBy {
     Key,
-    /// Explicit hash keys: one for each key, or several in turns.
+    /// Explicit hash keys: one for each key, or several in turns; anywhere, or near the shards' borders.
     Hash {
         turns: bool,
+        near_borders: bool,
     },
     /// The service, with or without a key.
     Service {
@@ -74,7 +75,7 @@ impl Drawn {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let rng = &mut rng;
-        let shards = rng.usize(1..=5);
+        let shards = rng.usize(1..=7);
         let records = rng.u32(50..=500);
         let record_bytes = one_of(rng, &[32, 100, 400, 1_024]);
         let time = ms(rng.u64(1_000..=4_000));
@@ -122,7 +123,7 @@ impl Drawn {
             0 => {
                 // By shard, the order of a key is kept within each shard only.
                 let turns = self.aggregation != Aggregation::PerShard && rng.bool();
-                PlacedBy::Hash { turns }
+                PlacedBy::Hash { turns, near_borders: rng.bool() }
             }
             1 | 2 if self.aggregation == Aggregation::Off => {
                 PlacedBy::Service { keyless: rng.bool() }
@@ -237,10 +238,13 @@ impl Drawn {
             offered.key.as_ref().map_or_else(|| hash_of(&number.to_string()), |key| hash_of(key));
         let record = offered.record();
         match self.placed {
-            PlacedBy::Hash { turns } => {
+            PlacedBy::Hash { turns, near_borders } => {
                 let turn = if turns { number % 4 } else { 2 };
-                let hash = hash.get().rotate_left(32 * turn as u32);
-                record.with_explicit_hash_key(HashKey::new(hash))
+                let hash = HashKey::new(hash.get().rotate_left(32 * turn as u32));
+                record.with_explicit_hash_key(match near_borders {
+                    true => events::near_border(self.shards, hash),
+                    false => hash,
+                })
             }
             PlacedBy::Service { keyless: true } => {
                 record.with_partition_key(PartitionKey::ServiceManaged)

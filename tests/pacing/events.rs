@@ -4,8 +4,8 @@ use std::iter;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kinesis_sink::Distribution;
 use kinesis_sink::sim::{Faults, Limiter, SimStream};
+use kinesis_sink::{Distribution, HashKey};
 use tokio::time::{Instant, sleep_until};
 
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +74,16 @@ pub fn drawn_scaling(rng: &mut Rng, quota: (u32, u32), time: Duration) -> Vec<(D
         (time.mul_f64(rng.f64()), Event::Quota(records.max(1), bytes.max(1)))
     };
     iter::repeat_with(scaled).take(3).collect()
+}
+
+/// Returns a hash key at, just below or just above the start of one of so many even shards; `value` decides
+/// which.
+pub fn near_border(shards: usize, value: HashKey) -> HashKey {
+    let (shards, value) = (shards as u128, value.get());
+    let (width, wider) = (u128::MAX / shards, u128::MAX % shards + 1);
+    let shard = value / 3 % shards;
+    let start = width * shard + shard.min(wider);
+    HashKey::new(start.wrapping_add(value % 3).wrapping_sub(1))
 }
 
 /// Draws how the shards enforce their quota: mostly with token buckets, the default.

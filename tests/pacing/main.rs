@@ -52,6 +52,8 @@ fn the_seeds_reach_what_they_are_for() {
         ("a quota used up in order", 0),
         ("a record given up", 0),
         ("an explicit hash key", 0),
+        ("an explicit hash key near a border", 0),
+        ("a number of shards that does not divide the ring evenly", 0),
         ("a stream that places records", 0),
         ("a limiter that is no plain token bucket", 0),
         ("a quota that changes", 0),
@@ -77,6 +79,8 @@ fn the_seeds_reach_what_they_are_for() {
             if is_ordered { stats.throttled_entries } else { 0 },
             outcome.failed as u64,
             u64::from(matches!(drawn.placed, drawn::PlacedBy::Hash { .. })),
+            u64::from(matches!(drawn.placed, drawn::PlacedBy::Hash { near_borders: true, .. })),
+            u64::from(!drawn.shards.is_power_of_two()),
             u64::from(matches!(drawn.placed, drawn::PlacedBy::Service { .. })),
             u64::from(!events::is_plain(drawn.limiter)),
             u64::from(

@@ -6,6 +6,7 @@ use kinesis_sink::shard::hash_of;
 use kinesis_sink::{Aggregation, Distribution, HashKey, Key, PartitionKey, Receipt, Record};
 
 use super::drawn::{Settings, one_of, rarely};
+use super::events::near_border;
 
 /// What the records are like. Each follows from its number.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Records {
     sizes: Sizes,
     keys: Keys,
     hash_keys: HashKeys,
+    /// The hash keys lie near the borders of so many even shards.
+    near_borders_of: Option<usize>,
     /// Every fourth payload begins with the bytes that an aggregate begins with.
     misleading: bool,
     /// How many of eight records have a receipt.
@@ -79,10 +82,21 @@ impl Records {
                 true => one_of(rng, &[HashKeys::OfKey, turns]),
                 false => HashKeys::None,
             },
+            near_borders_of: None,
             misleading: rarely(rng, 3),
             tracked: one_of(rng, &[0, 1, 4, 8]),
             poisoned: rarely(rng, 3).then(|| one_of(rng, &[2, 10, 50, 200])),
         }
+    }
+
+    /// Places the hash keys, if there are any, near the borders of so many even shards.
+    pub fn with_hash_keys_near_borders(mut self, shards: usize) -> Self {
+        self.near_borders_of = Some(shards).filter(|_| !matches!(self.hash_keys, HashKeys::None));
+        self
+    }
+
+    pub fn are_near_borders(&self) -> bool {
+        self.near_borders_of.is_some()
     }
 
     /// Bytes of the largest record that there may be.
@@ -169,7 +183,8 @@ impl Records {
             HashKeys::OfKey => 2,
             HashKeys::InTurns => number % 4,
         };
-        Some(HashKey::new(of_key.get().rotate_left(32 * turn as u32)))
+        let hash_key = HashKey::new(of_key.get().rotate_left(32 * turn as u32));
+        Some(self.near_borders_of.map_or(hash_key, |shards| near_border(shards, hash_key)))
     }
 
     /// A record that no sink takes.

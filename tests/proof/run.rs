@@ -108,6 +108,11 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     ledger.seen.note_stats(&stream.stats());
     let scales = |(at, event): &&(Duration, Event)| matches!(event, Event::Quota(..)) && at < time;
     ledger.seen.note("a change of the quota", events.iter().filter(scales).count());
+    let is_uneven = !drawn.shards.is_power_of_two();
+    let uneven = "a number of shards that does not divide the ring evenly";
+    ledger.seen.note(uneven, usize::from(is_uneven));
+    let is_near = drawn.records.are_near_borders();
+    ledger.seen.note("hash keys near the borders of shards", usize::from(is_near));
     let is_plain = events::is_plain(drawn.limiter);
     ledger.seen.note("a limiter that is no plain token bucket", usize::from(!is_plain));
     let seen = std::mem::take(&mut ledger.seen);

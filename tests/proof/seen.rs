@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kinesis_sink::sim::SimStats;
 
 /// What a few hundred seeds must have met; otherwise they prove little.
-const WANTED: [&str; 48] = [
+const WANTED: [&str; 50] = [
     "an accepted record",
     "a record that came back at once",
     "a full sink",
@@ -34,6 +34,8 @@ const WANTED: [&str; 48] = [
     "a sink that is left alone",
     "a close through a buffer",
     "a payload like an aggregate",
+    "a number of shards that does not divide the ring evenly",
+    "hash keys near the borders of shards",
     "a change of the shards",
     "a change of the quota",
     "a limiter that is no plain token bucket",

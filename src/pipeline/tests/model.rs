@@ -39,11 +39,11 @@ struct Model {
 }
 
 impl Model {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: Settings, shards: usize) -> Self {
         Self {
             bench: Bench::new(settings.clone()),
             settings,
-            stream: Stream::new(),
+            stream: Stream::new(shards),
             listing: None,
             listed: None,
             accepted: BTreeMap::new(),
@@ -59,7 +59,8 @@ impl Model {
         let now = self.bench.now;
         match step {
             Step::Accept { bytes, key, hash_key, tracked } => {
-                self.accept(*bytes, *key, *hash_key, *tracked);
+                let hash_key = hash_key.map(|place| self.stream.hash_key(place));
+                self.accept(*bytes, *key, hash_key, *tracked);
             }
             Step::Cut => {
                 self.cut();
@@ -463,9 +464,10 @@ proptest! {
     #[test]
     fn every_record_ends_in_exactly_one_place(
         settings in any_settings(),
+        shards in 1..=7_usize,
         steps in prop::collection::vec(step(), 1..250),
     ) {
-        let mut model = Model::new(settings);
+        let mut model = Model::new(settings, shards);
         for step in &steps {
             model.apply(step);
             model.read_receipts();

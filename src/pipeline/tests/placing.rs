@@ -321,7 +321,7 @@ fn listings_that_fail_or_do_not_help_come_less_and_less_often() {
 
 #[test]
 fn the_models_stream_keeps_the_kcls_rule() {
-    let mut stream = Stream::new();
+    let mut stream = Stream::new(2);
     let across = [aggregate::Member::new("a", "1"), aggregate::Member::new("b", "2")];
     let within = [aggregate::Member::new("a", "3"), aggregate::Member::new("h", "4")];
     for members in [&across, &within] {

@@ -13,7 +13,7 @@ pub(super) enum Step {
     Accept {
         bytes: usize,
         key: u8,
-        hash_key: Option<u128>,
+        hash_key: Option<Place>,
         tracked: bool,
     },
     Cut,
@@ -48,6 +48,17 @@ pub(super) enum Step {
     BeginListing,
     EndListing {
         fails: bool,
+    },
+}
+
+/// Where an explicit hash key lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Anywhere(u128),
+    /// At the start of an open shard, or a hash key below or above it.
+    NearBorder {
+        shard: usize,
+        offset: i8,
     },
 }
 
@@ -88,7 +99,11 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Answer::Shed),
     ];
     let answer = (any::<usize>(), answer, any::<u64>());
-    let hash_key = prop::option::weighted(0.2, any::<u128>());
+    let place = prop_oneof![
+        any::<u128>().prop_map(Place::Anywhere),
+        (any::<usize>(), -1..=1_i8).prop_map(|(shard, offset)| Place::NearBorder { shard, offset }),
+    ];
+    let hash_key = prop::option::weighted(0.3, place);
     let accept = (0..40_usize, 0..12_u8, hash_key, any::<bool>());
     prop_oneof![
         30 => accept.prop_map(|(bytes, key, hash_key, tracked)| {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
+use super::steps::Place;
 use crate::aggregate::{Member, deaggregate};
 use crate::record::{HashKey, Key};
 use crate::service::{Entry, Placement};
@@ -23,13 +24,28 @@ pub(super) struct Stream {
 type Strand = (Option<String>, Option<u128>);
 
 impl Stream {
-    /// With two shards.
-    pub(super) fn new() -> Self {
+    /// Creates a stream of so many shards, which are even but for what the division leaves.
+    pub(super) fn new(shards: usize) -> Self {
         let (readable, read) = Default::default();
         let mut stream = Self { shards: Vec::new(), created: 0, readable, read };
-        let half = u128::MAX / 2;
-        stream.shards = vec![stream.shard(0, half), stream.shard(half + 1, u128::MAX)];
+        let width = u128::MAX / shards as u128;
+        for number in 0..shards {
+            let start = number as u128 * width;
+            let end = if number + 1 == shards { u128::MAX } else { start + width - 1 };
+            let shard = stream.shard(start, end);
+            stream.shards.push(shard);
+        }
         stream
+    }
+
+    pub(super) fn hash_key(&self, place: Place) -> u128 {
+        match place {
+            Place::Anywhere(hash_key) => hash_key,
+            Place::NearBorder { shard, offset } => {
+                let (start, _) = ends(&self.shards[shard % self.shards.len()]);
+                start.wrapping_add_signed(offset.into())
+            }
+        }
     }
 
     fn shard(&mut self, start: u128, end: u128) -> Shard {

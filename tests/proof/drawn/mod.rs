@@ -120,7 +120,7 @@ impl Drawn {
         events.sort_by_key(|(at, _)| *at);
         let drawn = Self {
             seed,
-            shards: rng.usize(1..=5),
+            shards: rng.usize(1..=7),
             quota,
             burst: ms(one_of(rng, &[0, 20, 100, 1_000])),
             limiter: events::drawn_limiter(rng),
@@ -143,11 +143,20 @@ impl Drawn {
             burst_records: rng.u64(1..=60),
             caller: caller(rng),
         };
-        match is_stormy {
+        let drawn = match is_stormy {
             true => drawn.in_a_storm(rng),
             false if rarely(rng, 6) => drawn.with_a_switch(rng),
             false => drawn,
+        };
+        match near_borders(seed) {
+            true => drawn.with_hash_keys_near_borders(),
+            false => drawn,
         }
+    }
+
+    fn with_hash_keys_near_borders(mut self) -> Self {
+        self.records = self.records.with_hash_keys_near_borders(self.shards);
+        self
     }
 
     /// The stream is switched to AUTO while records are sent, and perhaps back before the end.
@@ -179,7 +188,7 @@ impl Drawn {
             (0..rng.usize(2..=10)).map(|_| (self.time.mul_f64(rng.f64()), event(rng))).collect();
         events.sort_by_key(|(at, _)| *at);
         Self {
-            shards: rng.usize(2..=5),
+            shards: rng.usize(2..=7),
             quota: (1_000, 1 << 20),
             trouble: match self.records.are_poisoned() {
                 true => Trouble::of_entries(rng).with_poison(rng),
@@ -254,6 +263,12 @@ fn caller(rng: &mut Rng) -> Caller {
     let within = TasksEnd::CloseWithin(ms(rng.u64(0..=5_000)));
     let ends = [TasksEnd::Close, TasksEnd::Close, within, TasksEnd::DropAll, TasksEnd::AbortDriver];
     Caller::Tasks { count: rng.u64(1..=8), end: one_of(rng, &ends) }
+}
+
+/// Draws whether explicit hash keys lie near the borders of shards.
+fn near_borders(seed: u64) -> bool {
+    // A separate sequence leaves all other draws of a seed unchanged.
+    Rng::with_seed(seed ^ 0xb02d).bool()
 }
 
 /// Draws an outage of credentials of seconds to minutes: shorter than the credentials timeout, and a few hundred

@@ -71,6 +71,11 @@ impl Backoff {
         self.until.filter(|until| *until > now)
     }
 
+    /// Returns the end of the latest wait, even if it has passed.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        self.until
+    }
+
     pub(crate) fn is_waiting(&self, now: Instant) -> bool {
         self.until(now).is_some()
     }

@@ -25,6 +25,9 @@ pub(crate) struct Lane {
     ready_at: Option<Instant>,
     /// Until then it may not send: it waits for tokens, or backs off.
     pub(super) paused_until: Option<Instant>,
+    /// When it can afford its oldest entry and does not back off, though it may be paused for longer so that
+    /// requests are full. `None` if it could when it was last looked at.
+    pub(super) affordable_at: Option<Instant>,
     pub(super) tally: Tally,
     /// Something has waited for tokens since the latest answer. In order, what comes behind it is not
     /// here yet.
@@ -43,8 +46,18 @@ pub(crate) struct Tally {
 impl Lane {
     pub(super) fn new(shard: Option<SmolStr>, since: u64, pace: Pace, backoff: Backoff) -> Self {
         let (queue, tally) = (Queue::default(), Tally::default());
-        let (ready_at, paused_until) = (None, None);
-        Self { shard, since, queue, pace, backoff, ready_at, paused_until, tally, is_short: false }
+        Self {
+            shard,
+            since,
+            queue,
+            pace,
+            backoff,
+            ready_at: None,
+            paused_until: None,
+            affordable_at: None,
+            tally,
+            is_short: false,
+        }
     }
 
     /// The place in the order of acceptance of its oldest record.
@@ -117,7 +130,15 @@ impl Lane {
             self.ready_at = self.tokens_at();
             self.paused_until = self.ready_at;
         }
+        self.affordable_at = self.affords_front_at();
         self.note_shortage();
+    }
+
+    /// Computes when it can afford its oldest entry and does not back off. `None` if it can already.
+    pub(super) fn affords_front_at(&self) -> Option<Instant> {
+        let front = self.queue.front_bytes();
+        let tokens = if self.may_go() { None } else { self.pace.ready_at(front, 1, front) };
+        tokens.max(self.backoff.end())
     }
 
     fn note_shortage(&mut self) {

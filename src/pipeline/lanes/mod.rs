@@ -42,6 +42,8 @@ pub(crate) struct Lanes {
     ready: BTreeMap<u64, LaneId>,
     /// The paused ones that have something.
     held_up: BTreeMap<u64, LaneId>,
+    /// The same lanes by the time at which they can afford their oldest entries, then by their oldest records.
+    affordable: BTreeMap<(Option<Instant>, u64), LaneId>,
     /// Those that are paused, by the end of it.
     paused: BTreeSet<(Instant, LaneId)>,
     /// In all lanes.
@@ -54,6 +56,9 @@ pub(crate) struct Lanes {
     tallied: Vec<LaneId>,
     quota: Quota,
     backoff: Backoff,
+    /// Lanes that requests were taken from, or were to be.
+    #[cfg(test)]
+    visits: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,6 +88,7 @@ impl Lanes {
             retired: HashMap::new(),
             ready: BTreeMap::new(),
             held_up: BTreeMap::new(),
+            affordable: BTreeMap::new(),
             paused: BTreeSet::new(),
             total: Load::default(),
             sendable: Load::default(),
@@ -90,6 +96,8 @@ impl Lanes {
             tallied: Vec::new(),
             quota,
             backoff,
+            #[cfg(test)]
+            visits: 0,
         }
     }
 
@@ -297,18 +305,26 @@ impl Lanes {
         self.lanes.len()
     }
 
+    /// Lanes that were visited to fill requests since this was last asked.
+    #[cfg(test)]
+    pub(crate) fn take_visits(&mut self) -> usize {
+        std::mem::take(&mut self.visits)
+    }
+
     /// Everything that must be true at any time.
     #[cfg(test)]
     pub(crate) fn check(&self) {
         let (mut total, mut sendable) = (Load::default(), Load::default());
         let [mut ready, mut held_up] = [BTreeMap::new(), BTreeMap::new()];
-        let mut paused = BTreeSet::new();
+        let (mut affordable, mut paused) = (BTreeMap::new(), BTreeSet::new());
         for (id, lane) in self.lanes.iter().enumerate() {
             total.add(Load::of(lane));
             match lane.paused_until {
                 Some(until) => {
                     paused.insert((until, id));
                     held_up.extend(lane.head().map(|head| (head, id)));
+                    let affordable_at = lane.affords_front_at();
+                    affordable.extend(lane.head().map(|head| ((affordable_at, head), id)));
                 }
                 None => {
                     sendable.add(Load::of(lane));
@@ -321,6 +337,7 @@ impl Lanes {
         }
         assert_eq!((total, sendable), (self.total, self.sendable));
         assert_eq!((&ready, &held_up, &paused), (&self.ready, &self.held_up, &self.paused));
+        assert_eq!(affordable, self.affordable);
     }
 
     /// Changes a lane, and all that is kept of it elsewhere: at most of what has changed, for where there
@@ -339,6 +356,10 @@ impl Lanes {
 
     /// Takes a lane out of all that is kept of it elsewhere, before it changes.
     fn detach(&mut self, id: LaneId) {
+        #[cfg(test)]
+        {
+            self.visits += 1;
+        }
         self.remove(id, Face::of(&self.lanes[id]));
     }
 
@@ -348,37 +369,37 @@ impl Lanes {
         self.add(id, Face::of(&self.lanes[id]));
     }
 
-    fn remove(&mut self, id: LaneId, Face { load, head, paused_until }: Face) {
+    fn remove(&mut self, id: LaneId, face: Face) {
+        let Face { load, head, paused_until, affordable_at } = face;
         self.total.subtract(load);
-        let heads = match paused_until {
-            Some(until) => {
-                self.paused.remove(&(until, id));
-                &mut self.held_up
+        let Some(until) = paused_until else {
+            self.sendable.subtract(load);
+            if let Some(head) = head {
+                self.ready.remove(&head);
             }
-            None => {
-                self.sendable.subtract(load);
-                &mut self.ready
-            }
+            return;
         };
+        self.paused.remove(&(until, id));
         if let Some(head) = head {
-            heads.remove(&head);
+            self.held_up.remove(&head);
+            self.affordable.remove(&(affordable_at, head));
         }
     }
 
-    fn add(&mut self, id: LaneId, Face { load, head, paused_until }: Face) {
+    fn add(&mut self, id: LaneId, face: Face) {
+        let Face { load, head, paused_until, affordable_at } = face;
         self.total.add(load);
-        let heads = match paused_until {
-            Some(until) => {
-                self.paused.insert((until, id));
-                &mut self.held_up
+        let Some(until) = paused_until else {
+            self.sendable.add(load);
+            if let Some(head) = head {
+                self.ready.insert(head, id);
             }
-            None => {
-                self.sendable.add(load);
-                &mut self.ready
-            }
+            return;
         };
+        self.paused.insert((until, id));
         if let Some(head) = head {
-            heads.insert(head, id);
+            self.held_up.insert(head, id);
+            self.affordable.insert((affordable_at, head), id);
         }
     }
 }
@@ -389,11 +410,13 @@ struct Face {
     load: Load,
     head: Option<u64>,
     paused_until: Option<Instant>,
+    affordable_at: Option<Instant>,
 }
 
 impl Face {
     fn of(lane: &Lane) -> Self {
-        Self { load: Load::of(lane), head: lane.head(), paused_until: lane.paused_until }
+        let Lane { paused_until, affordable_at, .. } = *lane;
+        Self { load: Load::of(lane), head: lane.head(), paused_until, affordable_at }
     }
 }
 

@@ -60,18 +60,18 @@ impl Lanes {
     }
 
     /// Fills a request up with what the paused lanes have tokens for: so they come to wait for the same
-    /// time, and for a full request.
+    /// time, and for a full request. Lanes that cannot afford their oldest entry yet are not visited.
     fn take_from_paused(&mut self, room: &mut Room, taken: &mut Vec<Unit>, now: Instant) {
         if taken.is_empty() {
             return;
         }
-        let paused: Vec<_> = self.held_up.values().copied().collect();
-        for id in paused {
+        // Each lane has at least one entry to give. If those of so many do not fit, the request is full enough.
+        let affordable = self.affordable.range(..=(Some(now), u64::MAX)).take(room.entries);
+        let mut oldest_first: Vec<_> = affordable.map(|((_, head), id)| (*head, *id)).collect();
+        oldest_first.sort_unstable();
+        for (_, id) in oldest_first {
             if room.entries == 0 {
                 return;
-            }
-            if self.lanes[id].backoff.is_waiting(now) {
-                continue;
             }
             self.detach(id);
             let lane = &mut self.lanes[id];

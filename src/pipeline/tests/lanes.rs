@@ -131,6 +131,41 @@ fn a_busy_shard_leaves_room_for_the_others_in_each_request() {
 }
 
 #[test]
+fn a_request_visits_no_paused_lane_without_tokens() {
+    const SHARDS: u128 = 10_000;
+    let limits = Limits::default().with_shard_records(1);
+    let settings = Settings { lists_shards: true, limits, buffer_records: 30_000, ..settings() };
+    let mut bench = Bench::new(settings);
+    let width = u128::MAX / SHARDS;
+    let range = |n| (width * n, if n + 1 == SHARDS { u128::MAX } else { width * (n + 1) - 1 });
+    let shards = (0..SHARDS).map(|n| (n, range(n)));
+    let shards: Vec<_> =
+        shards.map(|(n, (start, end))| shard(&format!("s{n}"), start, end)).collect();
+    assert!(bench.lists());
+    bench.pipeline.listed(map(&shards), bench.now);
+    // Each shard takes one of these now, and the other one in a second.
+    for n in (0..SHARDS).chain(0..SHARDS) {
+        let record = Record::from("data").with_explicit_hash_key(width * n);
+        bench.pipeline.accept(record, bench.now).unwrap();
+    }
+    bench.pipeline.flush();
+    while let Some((id, request, _)) = bench.pipeline.cut(bench.now) {
+        let shard = |entry: &Entry| format!("s{}", place(entry).get() / width);
+        let results = request.entries().iter().map(|entry| placed(&shard(entry)));
+        bench.settle(id, results.collect());
+    }
+    assert_eq!(bench.pipeline.waiting(), SHARDS as usize);
+    bench.pipeline.lanes.check();
+    let managed = Record::from("data").with_partition_key(PartitionKey::ServiceManaged);
+    bench.pipeline.accept(managed, bench.now).unwrap();
+    bench.pipeline.flush();
+    bench.pipeline.lanes.take_visits();
+    let (_, request) = bench.cut();
+    assert_eq!(request.entries().len(), 1);
+    assert_eq!(bench.pipeline.lanes.take_visits(), 1, "that of the record that went");
+}
+
+#[test]
 fn requests_hold_the_oldest_records_of_all_lanes_in_order() {
     let mut bench = Bench::of_halves(settings());
     let keys = [LOWER, UPPER, UPPER, LOWER, UPPER, LOWER];

@@ -71,8 +71,25 @@ impl Pipeline {
         })
     }
 
-    /// Says whether a request is to be cut now, and why. Aggregates may be closed for it.
+    /// Says whether a request is to be cut now, and why. Aggregates may be closed for it, but not many at once: see
+    /// [`is_unfinished`](Self::is_unfinished).
     pub(crate) fn due(&mut self, now: Instant) -> Option<CutReason> {
+        self.work.begin_step();
+        self.due_now(now)
+    }
+
+    /// Whether the latest [`due`](Self::due) or [`cut`](Self::cut) has closed as many aggregates as one call may,
+    /// and is to be called again, possibly after other tasks.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.work.is_unfinished()
+    }
+
+    /// Takes how much work was done since the latest call, in units of a task's budget.
+    pub(crate) fn take_work(&mut self) -> usize {
+        self.work.take()
+    }
+
+    fn due_now(&mut self, now: Instant) -> Option<CutReason> {
         let isolated = |pipeline: &Self| {
             pipeline.isolated_at(now).is_some_and(|at| at <= now).then_some(CutReason::Isolated)
         };
@@ -94,7 +111,7 @@ impl Pipeline {
             let waiting = self.packer.records();
             self.seal_what_goes(reason, now);
             self.lanes.wake(now);
-            if self.packer.records() == waiting {
+            if self.packer.records() == waiting || self.work.is_unfinished() {
                 return None;
             }
         }
@@ -179,8 +196,9 @@ impl Pipeline {
         &mut self,
         now: Instant,
     ) -> Option<(RequestId, PutRecordsRequest, CutReason)> {
+        self.work.begin_step();
         let (reason, mut units) = loop {
-            let reason = self.due(now)?;
+            let reason = self.due_now(now)?;
             if reason == CutReason::Split {
                 break (reason, self.suspects.remove(self.next_suspects(now)?)?);
             }
@@ -188,6 +206,9 @@ impl Pipeline {
                 break (reason, self.take_isolated(now));
             }
             self.seal_what_goes(reason, now);
+            if self.work.is_unfinished() {
+                return None;
+            }
             self.lanes.wake(now);
             let units = self.lanes.take_request(&self.request_limits(), now);
             // What was closed last may be too much for its lane, and stand before what could go.
@@ -202,6 +223,9 @@ impl Pipeline {
             pending.attempts += 1;
         }
         let records = units.iter().map(Unit::len).sum();
+        self.work.moved(records);
+        // What was sealed for another reason than a request is not encoded yet.
+        self.work.encoded(units.iter_mut().map(Unit::encode).sum());
         let entries: Vec<_> = units.iter_mut().map(Unit::entry).collect();
         let timeout_factor = self.timeout_factor.get();
         let request = PutRecordsRequest::new(self.stream.clone(), entries)
@@ -232,8 +256,11 @@ impl Pipeline {
         let (linger, closing) = (self.settings.linger, self.closing);
         let overdue = |oldest: &Pending| closing || oldest.accepted_at + linger.ceiling() <= now;
         for _ in 0..self.request_limits().request_entries() {
+            if !self.work.may_go_on() {
+                return;
+            }
             let Some(unit) = self.take_oldest_open_if(overdue) else { break };
-            self.send(unit);
+            self.send_encoded(unit);
         }
         let goes = |oldest: &Pending| match reason {
             CutReason::Full | CutReason::Split | CutReason::Isolated => false,
@@ -242,8 +269,11 @@ impl Pipeline {
             CutReason::BackPressure | CutReason::Close => true,
         };
         while !self.lanes.holds_request(&self.request_limits()) {
+            if !self.work.may_go_on() {
+                return;
+            }
             let Some(unit) = self.take_oldest_open_if(goes) else { break };
-            self.send(unit);
+            self.send_encoded(unit);
         }
     }
 

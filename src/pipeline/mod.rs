@@ -43,6 +43,7 @@ mod split;
 mod tests;
 mod timeout_factor;
 mod unit;
+mod work;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -82,6 +83,7 @@ use self::samples::Samples;
 use self::shards::Shards;
 use self::timeout_factor::TimeoutFactor;
 use self::unit::Unit;
+use self::work::Work;
 use crate::error::{NotAccepted, NotAcceptedReason};
 use crate::record::{AttemptError, DeadLetter, Reason, Record, Untold};
 use crate::service::ErrorClass;
@@ -144,6 +146,7 @@ pub(crate) struct Pipeline {
     wanted: Option<usize>,
     totals: Totals,
     last_request: Option<RequestSummary>,
+    work: Work,
     /// None if nobody measures.
     samples: Option<Box<Samples>>,
 }
@@ -231,6 +234,7 @@ impl Pipeline {
             wanted: None,
             totals: Totals::default(),
             last_request: None,
+            work: Work::default(),
             samples: Samples::new(settings.metrics),
             settings,
         }
@@ -270,7 +274,13 @@ impl Pipeline {
         self.next_seq += 1;
         self.find_place(&mut pending);
         self.avoid_busy_shards(&mut pending);
-        self.enqueue(pending);
+        if !self.settings.packing.is_on() {
+            return self.send(Unit::Single(pending));
+        }
+        for unit in self.pack(pending).into_iter().flatten() {
+            // Now, since a request of many is too much to encode at once.
+            self.send_encoded(unit);
+        }
     }
 
     /// Looks for the record's place on the hash ring if anything depends on it.
@@ -302,24 +312,27 @@ impl Pipeline {
 
     /// Takes a record in that was accepted after all that wait, or after all of its group.
     fn enqueue(&mut self, pending: Pending) {
-        let ordered = self.is_ordered();
         if !self.settings.packing.is_on() {
-            return match ordered {
-                true => self.send(Unit::Single(pending)),
-                false => self.lanes.insert(Unit::Single(pending)),
-            };
-        }
-        let Some((group, shard)) = self.shards.group(&pending) else {
             return self.send(Unit::Single(pending));
+        }
+        for unit in self.pack(pending).into_iter().flatten() {
+            self.send(unit);
+        }
+    }
+
+    /// Puts a record into its aggregate, or makes it one entry. Returns what is to be sent by now, in order.
+    fn pack(&mut self, pending: Pending) -> [Option<Unit>; 3] {
+        let alone = |pending| Some(Unit::Single(pending));
+        let ordered = self.is_ordered();
+        let Some((group, shard)) = self.shards.group(&pending) else {
+            return [alone(pending), None, None];
         };
         let earlier = if ordered { self.packer.take_other(&group) } else { None };
         if shard.is_none() && self.shards.goes_alone(&pending) {
-            let open = self.packer.take(&group);
-            let alone = Some(Unit::Single(pending));
-            return [earlier, open, alone].into_iter().flatten().for_each(|unit| self.send(unit));
+            return [earlier, self.packer.take(&group), alone(pending)];
         }
-        let sealed = self.packer.add(pending, group, shard, &self.settings.packing);
-        earlier.into_iter().chain(sealed.into_iter().flatten()).for_each(|unit| self.send(unit));
+        let [first, second] = self.packer.add(pending, group, shard, &self.settings.packing);
+        [earlier, first, second]
     }
 
     /// Puts records back to those that they may share an aggregate with, in the order of acceptance.

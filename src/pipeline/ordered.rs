@@ -23,6 +23,17 @@ impl Pipeline {
     /// Lets an entry be sent, as soon as the order allows it.
     pub(super) fn send(&mut self, unit: Unit) {
         let unit = unit.closed(&self.settings.packing);
+        self.insert(unit);
+    }
+
+    /// The same, encoded already.
+    pub(super) fn send_encoded(&mut self, unit: Unit) {
+        let mut unit = unit.closed(&self.settings.packing);
+        self.work.encoded(unit.encode());
+        self.insert(unit);
+    }
+
+    fn insert(&mut self, unit: Unit) {
         let unit = match self.strand_of(unit.oldest()) {
             Some(strand) => self.strands.enter(strand, unit),
             None => Some(unit),

@@ -33,6 +33,7 @@ impl Pipeline {
     ) {
         let Some(flight) = self.flights.remove(&id) else { return };
         self.land_isolated(&flight);
+        self.work.moved(flight.records);
         match outcome {
             Ok(response) if response.results().len() == flight.units.len() => {
                 self.settle_each(id, flight, response, now);

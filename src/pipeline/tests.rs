@@ -66,13 +66,22 @@ impl Bench {
     }
 
     fn cut(&mut self) -> (RequestId, PutRecordsRequest) {
-        let (id, request, _) = self.pipeline.cut(self.now).expect("a request is due");
+        let (id, request, _) = self.cut_in_steps().expect("a request is due");
         (id, request)
     }
 
     fn cut_reason(&mut self) -> Option<(CutReason, usize)> {
-        let (_, request, reason) = self.pipeline.cut(self.now)?;
+        let (_, request, reason) = self.cut_in_steps()?;
         Some((reason, request.entries().len()))
+    }
+
+    fn cut_in_steps(&mut self) -> Option<(RequestId, PutRecordsRequest, CutReason)> {
+        loop {
+            let cut = self.pipeline.cut(self.now);
+            if cut.is_some() || !self.pipeline.is_unfinished() {
+                return cut;
+            }
+        }
     }
 
     fn settle(&mut self, id: RequestId, results: Vec<Result<Placement, EntryError>>) {

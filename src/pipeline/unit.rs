@@ -97,6 +97,14 @@ impl Unit {
         }
     }
 
+    /// Encodes an aggregate ahead of its [entry](Self::entry). Returns the bytes that this took.
+    pub(crate) fn encode(&mut self) -> usize {
+        match self {
+            Self::Aggregate(aggregate) if aggregate.encoded.is_none() => aggregate.encode().len(),
+            _ => 0,
+        }
+    }
+
     /// Moves it elsewhere on the ring, away from a busy shard, if its records have random keys.
     pub(crate) fn redraw_key(&mut self, rng: &mut Rng) {
         match self {

@@ -70,6 +70,9 @@
 //! The sink holds up to 10,000 records and 32 MiB, those in flight and requeued included. When it is full,
 //! the source is not polled until there is room. Nothing else need be done about a slow stream.
 //!
+//! The sink also yields to the other tasks of the runtime when the source is always ready: it uses tokio's
+//! [cooperative budget](tokio::task::coop), a unit for each record.
+//!
 //! # A source that can fail
 //!
 //! `forward` wants one error type on both sides. `sink_map_err` turns the sink's into the source's:

@@ -89,6 +89,9 @@
 //! - **Threads.** A sink is one task. On a multi-thread runtime its requests (serialising, signing,
 //!   sending) run on other threads, and its own part is about a third of the work: 1,670,000 records of
 //!   100 bytes a second instead of 1,061,000. Past that use several sinks.
+//! - **Other tasks.** Sinks and producers yield after 128 records, or half a MiB of aggregates, so that they delay the
+//!   other tasks and timers of a current-thread runtime by a few milliseconds at most. What a source does for a record,
+//!   and what the SDK does for a request in one poll, comes on top.
 //! - **CBOR** (feature `cbor`) sends a quarter fewer bytes. It is what the AWS SDKs for Java speak, and
 //!   undocumented for everyone else; it was tried on emulators only.
 //! - **Receipts** only where somebody waits for them.

@@ -146,10 +146,8 @@ impl Sink<Record> for Producer {
         }
         let this = &mut *self;
         let ready = ready!(this.reservation.poll_room(&this.intake, cx));
-        if ready.is_err() {
-            // Who asks again and again must let the driver run.
-            ready!(poll_proceed(cx)).made_progress();
-        }
+        // A source that is always ready must let others run, the driver among them.
+        ready!(poll_proceed(cx)).made_progress();
         Poll::Ready(ready.map_err(|reason| self.sink_error(reason)))
     }
 

@@ -1,5 +1,6 @@
 //! The sink: a thin poll shell over the pipeline.
 
+mod budget;
 mod builder;
 mod fatal_policy;
 mod lookups;
@@ -11,7 +12,7 @@ mod telling;
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{BoxError, Service};
 use tracing::{trace, warn};
 
+pub(crate) use budget::{poll_units, yield_to_others};
 pub use builder::{DefaultService, SinkBuilder};
 pub use fatal_policy::FatalPolicy;
 #[cfg(feature = "serde")]
@@ -76,6 +78,9 @@ const QUIET: Duration = Duration::from_micros(100);
 ///   described and its shards were listed, if they are to be. While records come faster than every 0.1 ms
 ///   it moves the sink along that often, and whenever a request is full. The first call after such a run may
 ///   leave that to the next one.
+///   Each time that it is ready it takes a unit of tokio's [cooperative budget](tokio::task::coop). When the task has
+///   used it up, `poll_ready` is pending and wakes the task, although there is room. Code that polls it more than a
+///   hundred times without yielding, say with `now_or_never`, needs [`unconstrained`](tokio::task::unconstrained).
 /// - `start_send` stores the record and does no I/O. It hands back a record that can never be sent, or
 ///   that comes while the sink is full; the sink stays usable.
 /// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
@@ -263,35 +268,61 @@ where
 {
     /// Collects answers, sends what is due, and arms the timer, until nothing more can be done now.
     /// Afterwards the waker is registered with everything that the sink waits for.
+    ///
+    /// If the task's budget is used up before, the waker is woken, and the next call goes on.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        self.is_quiet = false;
+        self.quiet_until = None;
         loop {
             let now = Instant::now().into_std();
             // Before `collect`: a failure must not extend an outage that has already ended.
             self.log_reports(now);
             // Before `dispatch`, since an answer that has come may say to wait; and once more after
             // anything was sent, which registers the waker for that as well.
-            self.collect(cx, now);
+            let mut progress = self.collect(cx, now);
             let looked_up = self.lookups.drive(cx, &mut self.pipeline, now);
             self.pipeline.expire(now);
-            let moved = self.dispatch(cx, now);
+            let mut moved = false;
+            if progress.is_ready() {
+                progress = self.dispatch(cx, now, &mut moved);
+            }
             // Before the timer is set for the next report.
             self.log_reports(now);
+            if progress.is_pending() {
+                self.measure_if_due(now);
+                return;
+            }
             if !moved && !self.timer_fired(cx, now) && !looked_up {
                 let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
                 self.quiet_until = wakeup.into_iter().chain([now + QUIET]).min();
-                self.is_quiet = false;
                 self.measure_if_due(now);
                 return;
             }
         }
     }
 
-    /// True if a request was sent, or refused.
-    fn dispatch(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
-        let mut moved = false;
-        while self.pipeline.due(now).is_some() {
+    /// Sends what is due. Pending if the task's budget is used up first. `moved` is set if a request was sent, or
+    /// refused.
+    fn dispatch(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: std::time::Instant,
+        moved: &mut bool,
+    ) -> Poll<()> {
+        loop {
+            if self.poll_budget(cx).is_pending() {
+                // The place in a queue of others is kept, since this goes on at once.
+                self.service.give_up_permit();
+                return Poll::Pending;
+            }
+            if self.pipeline.due(now).is_none() {
+                if self.pipeline.is_unfinished() {
+                    continue;
+                }
+                break;
+            }
             match self.service.poll(cx) {
-                Poll::Pending => return moved,
+                Poll::Pending => return Poll::Ready(()),
                 Poll::Ready(Err(error)) => {
                     self.pipeline.refuse(error, now);
                 }
@@ -299,7 +330,12 @@ where
                 Poll::Ready(Ok(())) => {
                     // Outside of a runtime this panics, so before anything is cut.
                     let runtime = Handle::current();
-                    let Some((id, request, reason)) = self.pipeline.cut(now) else { break };
+                    let Some((id, request, reason)) = self.pipeline.cut(now) else {
+                        if self.pipeline.is_unfinished() {
+                            continue;
+                        }
+                        break;
+                    };
                     let entries = request.entries().len();
                     trace!(target: TARGET, ?reason, entries, "request cut");
                     match self.service.call(request) {
@@ -309,17 +345,30 @@ where
                     }
                 }
             }
-            moved = true;
+            *moved = true;
         }
         // Nothing is to be sent, so the place in the queue of a shared service goes to others.
         self.service.give_up();
-        moved
+        Poll::Ready(())
     }
 
-    fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) {
+    /// Settles what was answered. Pending if the task's budget is used up first.
+    fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> Poll<()> {
         while let Poll::Ready(Some((id, outcome))) = self.requests.poll_next(cx) {
             self.pipeline.settle(id, outcome, now);
+            ready!(self.poll_budget(cx));
         }
+        Poll::Ready(())
+    }
+
+    /// Charges the task's budget for what was done. Pending if it is used up; then the waker is woken.
+    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        poll_units(cx, self.pipeline.take_work())
+    }
+
+    /// Ready for a record, unless the task's budget is used up: a source that is always ready must let others run.
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        poll_units(cx, 1 + self.pipeline.take_work()).map(Ok)
     }
 
     /// True if the time has come for something.
@@ -383,7 +432,7 @@ where
             return Poll::Ready(Ok(()));
         }
         if self.looked_lately() {
-            return Poll::Ready(Ok(()));
+            return self.poll_proceed(cx);
         }
         self.drive(cx);
         self.report()?;
@@ -391,7 +440,7 @@ where
             return Poll::Pending;
         }
         if self.pipeline.has_room() {
-            return Poll::Ready(Ok(()));
+            return self.poll_proceed(cx);
         }
         if let Some(reason) = self.pipeline.clogged() {
             // Waiting would be for ever: only the owner can make room.

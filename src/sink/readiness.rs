@@ -59,6 +59,11 @@ impl<S> Readiness<S> {
     /// Gives up the place in the queue of a shared service, and the permit if there is one.
     pub(super) fn give_up(&mut self) {
         self.waiting = None;
+        self.give_up_permit();
+    }
+
+    /// Gives up the permit if there is one, but no place in a queue.
+    pub(super) fn give_up_permit(&mut self) {
         if self.is_ready {
             self.renew();
         }

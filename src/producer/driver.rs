@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -15,8 +16,24 @@ use super::status::{End, Status};
 use crate::error::SinkError;
 use crate::record::{AttemptError, Reason, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
-use crate::sink::{DefaultService, FatalPolicy, KinesisSink};
+use crate::sink::{DefaultService, FatalPolicy, KinesisSink, poll_units, yield_to_others};
 use crate::trace::TARGET;
+
+/// The most units of its task's budget that the driver takes messages in for: half, so that the sink can always go on
+/// sending, and collect what was answered.
+const INTAKE_UNITS: usize = 64;
+/// Messages that are taken in for one of them.
+const UNIT_MESSAGES: usize = 16;
+/// As many messages in a turn as a task may send in one: then it is likely to go on.
+const BURST_MESSAGES: usize = 128;
+
+/// What a turn has taken from the queue.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    messages: usize,
+    /// Of the task's budget.
+    units: usize,
+}
 
 /// The future behind a [`Producer`](crate::Producer): it owns the sink and moves it along.
 ///
@@ -37,8 +54,8 @@ pub struct Driver<S = DefaultService> {
     sink: KinesisSink<S>,
     intake: Arc<Intake>,
     policy: FatalPolicy,
-    /// Taken from the queue in this turn. Empty between turns; kept for its memory.
-    inbox: Vec<Message>,
+    /// Taken from the queue. Usually empty between turns; kept for its memory.
+    inbox: VecDeque<Message>,
     /// Who waits for everything before a place in the order of acceptance.
     flushes: Vec<(u64, oneshot::Sender<Result<(), SinkError>>)>,
     /// The room that the sink's records take.
@@ -60,7 +77,7 @@ impl<S> Driver<S> {
             sink,
             intake,
             policy,
-            inbox: Vec::new(),
+            inbox: VecDeque::new(),
             flushes: Vec::new(),
             charged_records: 0,
             charged_bytes: 0,
@@ -84,24 +101,46 @@ impl<S> Driver<S> {
         }
     }
 
-    fn take_messages(&mut self, waker: Option<Waker>) {
+    /// Takes in all that was sent, at the end of the producer.
+    fn take_all_messages(&mut self) {
+        while !self.inbox.is_empty() {
+            self.take_in(usize::MAX);
+        }
+        self.take_messages(None, usize::MAX);
+    }
+
+    /// Takes in what was sent, for so many units of work. The rest is left in the inbox.
+    fn take_messages(&mut self, waker: Option<Waker>, most_units: usize) -> Taken {
         let mut queue = self.intake.queue();
-        mem::swap(&mut queue.messages, &mut self.inbox);
+        let takes_all = self.inbox.is_empty();
+        if takes_all {
+            mem::swap(&mut queue.messages, &mut self.inbox);
+        }
         let earlier = waker.and_then(|waker| queue.driver.replace(waker));
         let wanted = queue.take_wanted();
         queue.busy = true;
         let draining = queue.phase == Phase::Draining;
-        let give_up = mem::take(&mut queue.give_up);
+        let give_up = queue.give_up;
         drop(queue);
         drop(earlier);
-        self.take_in();
+        let taken = self.take_in(most_units);
         self.sink.pipeline.want_room(wanted);
-        if draining {
-            self.sink.pipeline.close();
+        // What comes after the last message.
+        if takes_all && self.inbox.is_empty() {
+            if draining {
+                self.sink.pipeline.close();
+            }
+            if give_up {
+                self.intake.queue().give_up = false;
+                self.hand_back();
+            }
         }
-        if give_up {
-            self.hand_back();
-        }
+        taken
+    }
+
+    /// Whether messages are left that need no other event to be taken in.
+    fn has_messages(&self) -> bool {
+        !self.inbox.is_empty()
     }
 
     /// Gives up what is not settled.
@@ -116,18 +155,25 @@ impl<S> Driver<S> {
         self.intake.queue().undelivered.extend(taken);
     }
 
-    fn take_in(&mut self) {
+    fn take_in(&mut self, most_units: usize) -> Taken {
         if self.inbox.is_empty() {
-            return;
+            return Taken::default();
         }
         let mut lay_out = Vec::new();
-        for message in self.inbox.drain(..) {
+        let (mut messages, mut units) = (0, 0);
+        while units < most_units {
+            let Some(message) = self.inbox.pop_front() else { break };
+            messages += 1;
+            if messages % UNIT_MESSAGES == 0 {
+                units += 1;
+            }
             match message {
                 Message::Record { record, charge, accepted_at } => {
                     self.charged_records += 1;
                     self.charged_bytes += record.size();
                     self.intake.owe(record.size() - charge);
                     self.sink.pipeline.admit(record, accepted_at.into_std());
+                    units += self.sink.pipeline.take_work();
                 }
                 Message::Flush(reply) => {
                     // Those whose callers have gone would pile up during an outage.
@@ -153,6 +199,7 @@ impl<S> Driver<S> {
                 let _ = reply.send(());
             }
         }
+        Taken { messages, units }
     }
 
     /// Gives back the room of the records that have left the sink, and says how things stand.
@@ -229,7 +276,8 @@ impl<S> Driver<S> {
 
     /// Ends the producer if everything is settled and no more can come.
     fn try_finish(&mut self) -> bool {
-        if !self.sink.pipeline.is_closing() || !self.sink.pipeline.is_settled() {
+        let is_settled = self.sink.pipeline.is_settled() && !self.has_messages();
+        if !self.sink.pipeline.is_closing() || !is_settled {
             return false;
         }
         let failed = self.sink.pipeline.take_failed();
@@ -291,10 +339,12 @@ where
     S::Future: Send + 'static,
 {
     /// Moves the sink along until it waits for something.
-    fn drive(&mut self, cx: &mut Context<'_>) {
+    fn drive(&mut self, cx: &mut Context<'_>, flushes: bool) {
         loop {
             // Nobody else asks for it: what waits shall go as soon as the linger allows.
-            self.sink.pipeline.flush();
+            if flushes {
+                self.sink.pipeline.flush();
+            }
             self.sink.drive(cx);
             // Before anybody is told: who hears that a record is settled finds its room free.
             self.release();
@@ -316,7 +366,7 @@ where
     fn stop(&mut self, cause: Arc<AttemptError>) {
         self.intake.close(End::Refused(cause.clone()));
         self.stopped = Some(cause.clone());
-        self.take_messages(None);
+        self.take_all_messages();
         if self.sink.pipeline.in_flight() == 0 {
             self.refused_records = self.sink.pipeline.held_records();
             self.sink.pipeline.fail_refused(&cause);
@@ -348,12 +398,19 @@ where
         if this.over {
             return Poll::Ready(());
         }
-        this.take_messages(Some(cx.waker().clone()));
-        this.drive(cx);
+        let taken = this.take_messages(Some(cx.waker().clone()), INTAKE_UNITS);
+        // Whatever is left of the budget, the sink goes on, and yields if it has to stop early.
+        let _ = poll_units(cx, taken.units);
+        // A source that has used up its budget goes on after this turn: its records fill the request.
+        let more_come = this.has_messages() || taken.messages >= BURST_MESSAGES;
+        this.drive(cx, !more_come);
         this.release();
         this.answer_flushes();
         if this.try_finish() {
             return Poll::Ready(());
+        }
+        if more_come {
+            yield_to_others(cx);
         }
         this.intake.queue().busy = false;
         Poll::Pending
@@ -367,7 +424,7 @@ impl<S> Drop for Driver<S> {
         }
         // In this order nothing is accepted that nobody would ever look at.
         self.intake.close(End::Abandoned);
-        self.take_messages(None);
+        self.take_all_messages();
         self.sink.wind_up();
         let records = self.sink.pipeline.held_records();
         let undelivered = self.sink.pipeline.abandon();

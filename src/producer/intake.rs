@@ -316,7 +316,7 @@ impl Intake {
         let charge = room.bytes.num_permits();
         let charge = charge + self.bytes.forget_permits(self.permits(size) as usize - charge);
         let record = record.accepted();
-        queue.messages.push(Message::Record { record, charge, accepted_at });
+        queue.messages.push_back(Message::Record { record, charge, accepted_at });
         room.record.forget();
         room.bytes.forget();
         wake(queue);
@@ -331,7 +331,7 @@ impl Intake {
             drop(queue);
             return false;
         }
-        queue.messages.push(message);
+        queue.messages.push_back(message);
         wake(queue);
         true
     }

@@ -1,5 +1,6 @@
 //! What lies between the clones of a producer and their driver.
 
+use std::collections::VecDeque;
 use std::sync::MutexGuard;
 use std::task::Waker;
 
@@ -16,7 +17,7 @@ pub(super) struct Queue {
     pub(super) phase: Phase,
     /// How it ended, once it is over.
     pub(super) end: Option<End>,
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: VecDeque<Message>,
     /// The driver, while it sleeps.
     pub(super) driver: Option<Waker>,
     /// Clones that can still send.

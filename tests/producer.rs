@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::{KinesisSink, Linger, NotAcceptedReason, Producer, Reason, Record, SinkBuilder};
 use scripted::{Scripted, answer_each, numbers, records};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -297,4 +298,22 @@ fn clones_work_outside_of_tokio() {
         producer.close().await.unwrap();
     });
     assert_eq!(service.delivered().len(), 101);
+}
+
+/// Other tasks come in between while the driver takes in what was sent at once.
+#[tokio::test(start_paused = true)]
+async fn driver_takes_in_a_full_buffer_in_several_turns() {
+    const RECORDS: usize = 10_000;
+    let producer = produce(builder(), &Scripted::delivering());
+    for number in 0..RECORDS {
+        producer.try_send(record(number)).unwrap();
+    }
+    let mut turns = 0;
+    while producer.totals().accepted < RECORDS as u64 {
+        turns += 1;
+        yield_now().await;
+    }
+    assert!(turns >= 8, "{turns} turns");
+    producer.close().await.unwrap();
+    assert_eq!(producer.totals().delivered, RECORDS as u64);
 }

@@ -1,14 +1,17 @@
 //! The contract of `futures::Sink`, and what DESIGN promises beyond it, for whatever is a sink of records.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    DefaultService, KinesisSink, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES, NotAcceptedReason,
-    Producer, Record, SinkBuilder, SinkError,
+    Aggregation, DefaultService, KinesisSink, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES,
+    NotAcceptedReason, Producer, Record, SinkBuilder, SinkError,
 };
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::util::BoxCloneSyncService;
@@ -76,6 +79,8 @@ macro_rules! contract {
             a_busy_service_makes_fuller_requests
             dropping_a_future_of_the_sink_loses_nothing
             a_sink_can_move_between_tasks
+            ready_source_lets_other_tasks_run
+            aggregates_are_encoded_in_several_turns
             data_arrives_as_it_was_sent
         );
     };
@@ -515,6 +520,73 @@ pub async fn a_sink_can_move_between_tasks<S: Subject>() {
         sink = task.await.unwrap();
     }
     assert_eq!(service.delivered(), numbers(0..1_500));
+}
+
+/// Counts the turns of a task of its own, until it is stopped.
+struct Turns {
+    count: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Turns {
+    fn start() -> Self {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = count.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                counter.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        });
+        Self { count, task }
+    }
+
+    /// Stops it, so that paused time goes on.
+    fn stop(&self) -> usize {
+        self.task.abort();
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+pub async fn ready_source_lets_other_tasks_run<S: Subject>() {
+    // All of them find room at once.
+    const RECORDS: usize = 9_000;
+    let service = Scripted::delivering();
+    let mut sink = S::new(&service);
+    let turns = Turns::start();
+    let mut counted = 0;
+    let source = records(0..RECORDS).enumerate().map(|(number, record)| {
+        if number == RECORDS - 1 {
+            counted = turns.stop();
+        }
+        Ok(record)
+    });
+    stream::iter(source).forward(&mut sink).await.unwrap();
+    assert!(counted >= RECORDS / 128, "{counted} turns");
+    assert_eq!(service.delivered().len(), RECORDS);
+}
+
+pub async fn aggregates_are_encoded_in_several_turns<S: Subject>() {
+    const KEYS: usize = 320;
+    const BYTES: usize = 10 * 1024;
+    let service = Scripted::delivering();
+    let builder = KinesisSink::builder().with_aggregation(Aggregation::PerKey);
+    let mut sink = S::build(builder.with_limits(scripted::unpaced()), service.clone());
+    for number in 0..4 * KEYS {
+        let record = Record::from(((number % KEYS).to_string(), vec![0; BYTES]));
+        sink.feed(record).await.unwrap();
+    }
+    assert_eq!(service.requests().len(), 0, "no aggregate is full");
+    let turns = Turns::start();
+    let mut closing = tokio::spawn(async move { sink.close().await });
+    // Time stands still while a task is busy, so no answer comes.
+    while service.requests().len() < 3 {
+        assert!((&mut closing).now_or_never().is_none());
+        yield_now().await;
+    }
+    let (counted, mib) = (turns.stop(), 4 * KEYS * BYTES / (1024 * 1024));
+    assert!(counted >= mib, "{counted} turns for {mib} MiB");
+    closing.await.unwrap().unwrap();
 }
 
 pub async fn data_arrives_as_it_was_sent<S: Subject>() {

@@ -5,7 +5,7 @@ mod logs;
 mod scripted;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
-use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, StreamId};
+use kinesis_sink::{KinesisSink, Limits, Record, ServiceBuilderExt, StreamId};
 use logs::Logs;
 use scripted::{Scripted, answer_each, numbers, records};
 use tower::ServiceBuilder;
@@ -108,8 +108,9 @@ async fn a_partial_failure_is_requeued_at_the_front_in_order_until_delivered() {
     let fails = |call: usize, place: usize| call < 2 && place.is_multiple_of(100);
     let service =
         Scripted::new(move |call, request| Ok(answer_each(request, |place| !fails(call, place))));
-    // One request at a time, as the class had it.
-    let builder = KinesisSink::builder().with_max_in_flight(1);
+    // One request at a time, as the class had it, and no rate.
+    let limits = Limits::default().with_shard_records(1_000_000);
+    let builder = KinesisSink::builder().with_max_in_flight(1).with_limits(limits);
     let mut writer = builder.build_with(service.clone(), "example").unwrap();
     for record in records(0..600) {
         writer.feed(record).await.unwrap();

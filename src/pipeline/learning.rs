@@ -70,7 +70,7 @@ impl Learning {
 impl Pipeline {
     /// Notes where an entry came to lie.
     pub(super) fn learn_from(&mut self, unit: &Unit, placement: &Placement) {
-        let surprise = self.lanes.note_delivered(unit.oldest(), placement.shard_id());
+        let surprise = self.lanes.note_delivered(unit, placement.shard_id());
         if surprise == Surprise::No || self.learning.stopped {
             return;
         }

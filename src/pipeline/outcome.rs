@@ -220,7 +220,7 @@ impl Pipeline {
         // That an isolated record fails says nothing of the others of its shard.
         let is_isolated = kind == FlightKind::Isolated && fate == Fate::Failed;
         if class != EntryClass::Rejected && !is_isolated {
-            self.lanes.note(unit.oldest(), fate);
+            self.lanes.note(&unit, fate);
             self.outages.entry_failed(class == EntryClass::Throttled, &error);
         }
         match class {

@@ -27,7 +27,7 @@ mod hash;
 mod list;
 mod map;
 mod memo;
-mod pace;
+mod rate_limiter;
 mod ring;
 
 pub use hash::{HashRange, hash_of};
@@ -35,5 +35,5 @@ pub use list::ListShards;
 pub use map::Shard;
 pub(crate) use map::ShardMap;
 pub(crate) use memo::HashMemo;
-pub(crate) use pace::{Pace, Quota};
+pub(crate) use rate_limiter::{Quota, RateLimiter, ShardAnswer};
 pub(crate) use ring::Ring;

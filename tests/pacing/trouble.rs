@@ -45,8 +45,9 @@ fn a_stream_that_never_answers_is_not_hammered() {
     let stats = outcome.stream.stats();
     assert!((5..=40).contains(&stats.lost_requests), "{stats:?}");
     assert_eq!(stats.accepted_entries, outcome.watched.accepted.len() as u64);
-    // What could not come in the meantime goes at the full speed of four shards.
-    let late = Duration::from_secs(45)..drawn.time;
+    // A request that was sent just before the silence ended takes its time-out. Then the rest is sent at the full
+    // speed of four shards.
+    let late = Duration::from_secs(50)..drawn.time;
     let late = outcome.written.iter().filter(|record| late.contains(&record.at())).count();
-    assert!(late > 15 * 3_800, "{late}");
+    assert!(late > 10 * 3_800, "{late}");
 }

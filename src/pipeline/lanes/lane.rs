@@ -8,7 +8,7 @@ use crate::pipeline::backoff::Backoff;
 use crate::pipeline::pending::Pending;
 use crate::pipeline::samples::ShardSample;
 use crate::pipeline::unit::Unit;
-use crate::shard::Pace;
+use crate::shard::{RateLimiter, ShardAnswer};
 
 /// What waits for one shard: it is throttled together and waits together.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct Lane {
     /// The number of the first request that was cut after the shard was known.
     pub(super) since: u64,
     pub(super) queue: Queue,
-    pub(super) pace: Pace,
-    /// After throttles and transient failures of single entries.
+    pub(super) limiter: RateLimiter,
+    /// After transient failures of single entries.
     pub(super) backoff: Backoff,
     /// When the tokens will have come that it waits for.
     ready_at: Option<Instant>,
@@ -35,22 +35,26 @@ pub(crate) struct Lane {
 }
 
 /// What became of a lane's entries in one request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Tally {
-    pub(super) delivered: usize,
-    pub(super) throttled: usize,
-    /// Failed otherwise, and to be sent again.
+    pub(super) answer: ShardAnswer,
+    /// Entries that failed otherwise, and are to be sent again.
     pub(super) failed: usize,
 }
 
 impl Lane {
-    pub(super) fn new(shard: Option<SmolStr>, since: u64, pace: Pace, backoff: Backoff) -> Self {
+    pub(super) fn new(
+        shard: Option<SmolStr>,
+        since: u64,
+        limiter: RateLimiter,
+        backoff: Backoff,
+    ) -> Self {
         let (queue, tally) = (Queue::default(), Tally::default());
         Self {
             shard,
             since,
             queue,
-            pace,
+            limiter,
             backoff,
             ready_at: None,
             paused_until: None,
@@ -67,33 +71,38 @@ impl Lane {
 
     /// Takes back the payment for an entry that was not sent after all.
     pub(super) fn give_back(&mut self, unit: &Unit) {
-        self.pace.give_back(unit.size());
+        self.limiter.give_back(unit.size());
         self.ready_at = None;
     }
 
     /// Pays for an entry that has not waited here.
     pub(super) fn charge(&mut self, unit: &Unit, now: Instant) {
-        self.pace.refill(now);
-        self.pace.take(unit.size());
+        self.limiter.refill(now);
+        self.limiter.take(unit.size());
         self.ready_at = None;
     }
 
     /// When an entry of so many bytes may be sent, if it may not now.
     pub(super) fn sends_at(&self, bytes: usize, now: Instant) -> Option<Instant> {
-        let mut pace = self.pace.clone();
-        pace.refill(now);
-        let tokens = if pace.may_take(bytes) { None } else { pace.ready_at(bytes, 1, bytes) };
-        tokens.max(self.backoff.until(now)).filter(|at| *at > now)
+        let mut limiter = self.limiter.clone();
+        limiter.refill(now);
+        let tokens = if limiter.may_take(bytes) { None } else { limiter.ready_at(bytes, 1, bytes) };
+        tokens.max(self.backs_off_until(now)).filter(|at| *at > now)
     }
 
-    /// Whether more would go if its pace allowed it.
+    /// The end of the wait after failures, or after requests that were throttled as a whole.
+    pub(super) fn backs_off_until(&self, now: Instant) -> Option<Instant> {
+        self.backoff.until(now).max(self.limiter.retry_at().filter(|at| *at > now))
+    }
+
+    /// Whether more would be sent at a higher rate.
     fn is_in_demand(&self) -> bool {
         self.is_short || (self.paused_until.is_some() && !self.queue.is_empty())
     }
 
     /// Whether there are tokens for its oldest entry.
     pub(super) fn may_go(&self) -> bool {
-        self.pace.may_take(self.queue.front_bytes())
+        self.limiter.may_take(self.queue.front_bytes())
     }
 
     /// Takes the oldest entries for which there are tokens, as long as `condition` holds for the oldest
@@ -103,10 +112,10 @@ impl Lane {
         mut condition: impl FnMut(&Pending, usize) -> bool,
         taken: &mut Vec<Unit>,
     ) {
-        let mut goes =
-            |pace: &Pace, oldest: &Pending, size| pace.may_take(size) && condition(oldest, size);
-        while let Some(unit) = self.queue.pop_if(|oldest, size| goes(&self.pace, oldest, size)) {
-            self.pace.take(unit.size());
+        while let Some(unit) =
+            self.queue.pop_if(|oldest, size| self.limiter.may_take(size) && condition(oldest, size))
+        {
+            self.limiter.take(unit.size());
             taken.push(unit);
             // Whatever it waited for: it waits anew for what is left.
             self.ready_at = None;
@@ -120,7 +129,7 @@ impl Lane {
         if self.ready_at.is_none() {
             self.ready_at = self.tokens_at();
         }
-        self.paused_until = self.ready_at.max(self.backoff.until(now));
+        self.paused_until = self.ready_at.max(self.backs_off_until(now));
         self.note_shortage();
     }
 
@@ -137,8 +146,8 @@ impl Lane {
     /// Computes when it can afford its oldest entry and does not back off. `None` if it can already.
     pub(super) fn affords_front_at(&self) -> Option<Instant> {
         let front = self.queue.front_bytes();
-        let tokens = if self.may_go() { None } else { self.pace.ready_at(front, 1, front) };
-        tokens.max(self.backoff.end())
+        let tokens = if self.may_go() { None } else { self.limiter.ready_at(front, 1, front) };
+        tokens.max(self.backoff.end()).max(self.limiter.retry_at())
     }
 
     fn note_shortage(&mut self) {
@@ -148,35 +157,38 @@ impl Lane {
     /// When there will be tokens for its oldest entry, if there are too few.
     fn tokens_at(&self) -> Option<Instant> {
         let front = self.queue.front_bytes();
-        if self.pace.may_take(front) {
+        if self.limiter.may_take(front) {
             return None;
         }
-        self.pace.ready_at(front, self.queue.len(), self.queue.bytes())
+        self.limiter.ready_at(front, self.queue.len(), self.queue.bytes())
     }
 
-    /// What an answer meant for it, by what was noted of that.
-    pub(super) fn sample(&self, noted: Tally) -> ShardSample {
-        let Tally { delivered, throttled, .. } = noted;
-        ShardSample { shard: self.shard.clone(), delivered, throttled, pace: self.pace.records() }
+    /// What an answer said about this lane.
+    pub(super) fn sample(&self, tally: Tally) -> ShardSample {
+        let [delivered, throttled] = [tally.answer.accepted(), tally.answer.refused];
+        ShardSample {
+            shard: self.shard.clone(),
+            delivered: delivered as usize,
+            throttled: throttled as usize,
+            pace: self.limiter.records(),
+        }
     }
 
-    /// Draws the consequences of a request with the number `request`, of those below `next`.
+    /// Applies what the answer to the request with the number `request`, of those below `next`, said about
+    /// this lane.
     pub(super) fn conclude(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) {
-        let Tally { delivered, throttled, failed } = std::mem::take(&mut self.tally);
-        self.pace.refill(now);
-        self.pace.answered(delivered > 0 && throttled == 0 && self.is_in_demand(), now);
+        let Tally { answer, failed } = std::mem::take(&mut self.tally);
+        self.limiter.refill(now);
+        let wants_more = self.is_in_demand();
+        self.limiter.on_answer(ShardAnswer { request, ..answer }, wants_more, next, now, rng);
         self.is_short = false;
-        let slower = throttled > 0 && self.pace.throttled(request, next);
-        if slower {
+        if answer.refused > 0 {
+            // What it waits for was computed at another rate.
             self.ready_at = None;
         }
-        if delivered > 0 {
-            // Any progress starts the waits anew; a throttle still asks for a short one.
+        if answer.accepted() > 0 {
             self.backoff.reset();
-            if slower {
-                self.backoff.pause(now, rng);
-            }
-        } else if throttled + failed > 0 {
+        } else if failed > 0 {
             self.backoff.fail(request, next, now, rng);
         }
     }

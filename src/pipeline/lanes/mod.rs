@@ -13,13 +13,13 @@ use smol_str::SmolStr;
 
 pub(crate) use self::shards::{Lesson, Surprise};
 
-use self::lane::Lane;
+use self::lane::{Lane, Tally};
 use super::backoff::Backoff;
 use super::pending::Pending;
 use super::samples::Samples;
 use super::unit::Unit;
 use crate::limits::Limits;
-use crate::shard::{Pace, Quota, Ring};
+use crate::shard::{Quota, RateLimiter, Ring};
 
 /// A lane's number. Those of closed shards are used again.
 type LaneId = usize;
@@ -79,7 +79,7 @@ pub(crate) enum Fate {
 
 impl Lanes {
     pub(crate) fn new(quota: Quota, backoff: Backoff) -> Self {
-        let common = Lane::new(None, 0, Pace::unknown(quota), backoff.clone());
+        let common = Lane::new(None, 0, RateLimiter::unknown(quota), backoff.clone());
         Self {
             lanes: vec![common],
             unused: Vec::new(),
@@ -184,7 +184,7 @@ impl Lanes {
                 return;
             }
             self.change(id, |lane| {
-                lane.pace.refill(now);
+                lane.limiter.refill(now);
                 lane.pause(now);
             });
         }
@@ -192,7 +192,7 @@ impl Lanes {
 
     /// Until when the record's lane backs off.
     pub(crate) fn backs_off_until(&self, pending: &Pending, now: Instant) -> Option<Instant> {
-        self.lanes[self.route(pending)].backoff.until(now)
+        self.lanes[self.route(pending)].backs_off_until(now)
     }
 
     /// Whether the record's lane may not send now.
@@ -235,28 +235,28 @@ impl Lanes {
         paused.find(|(_, id)| !self.lanes[*id].queue.is_empty()).map(|(until, _)| *until)
     }
 
-    /// Notes what came of an entry that begins with this record.
-    pub(crate) fn note(&mut self, oldest: &Pending, fate: Fate) {
-        self.note_in(self.route(oldest), fate);
+    /// Notes what came of an entry. The entries of an answer are noted in the order of the request.
+    pub(crate) fn note(&mut self, unit: &Unit, fate: Fate) {
+        self.note_in(self.route(unit.oldest()), unit.size(), fate);
     }
 
-    fn note_in(&mut self, id: LaneId, fate: Fate) {
-        let tally = &mut self.lanes[id].tally;
-        if *tally == Default::default() {
+    fn note_in(&mut self, id: LaneId, bytes: usize, fate: Fate) {
+        let lane = &mut self.lanes[id];
+        if lane.tally == Tally::default() {
             self.tallied.push(id);
         }
+        let cost = lane.limiter.cost(bytes);
         match fate {
-            Fate::Delivered => tally.delivered += 1,
-            Fate::Throttled => tally.throttled += 1,
-            Fate::Failed => tally.failed += 1,
+            Fate::Delivered => lane.tally.answer.accept(cost),
+            Fate::Throttled => lane.tally.answer.refuse(cost),
+            Fate::Failed => lane.tally.failed += 1,
         }
     }
 
     /// Whether by what was noted nothing was delivered, and not because it was too much.
     pub(crate) fn nothing_works(&self) -> bool {
         let tallies = || self.tallied.iter().map(|&id| self.lanes[id].tally);
-        tallies().any(|tally| tally.failed > 0)
-            && tallies().all(|tally| tally.delivered + tally.throttled == 0)
+        tallies().any(|tally| tally.failed > 0) && tallies().all(|tally| tally.answer.entries == 0)
     }
 
     /// Whether nothing was noted.

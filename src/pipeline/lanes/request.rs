@@ -31,7 +31,7 @@ impl Lanes {
             let id = match (opens, heads.peek()) {
                 (Some((_, id)), _) => {
                     self.detach(id);
-                    self.lanes[id].pace.refill(now);
+                    self.lanes[id].limiter.refill(now);
                     opened.push(id);
                     id
                 }
@@ -75,7 +75,7 @@ impl Lanes {
             }
             self.detach(id);
             let lane = &mut self.lanes[id];
-            lane.pace.refill(now);
+            lane.limiter.refill(now);
             lane.take_while(|_, size| room.take(size), taken);
             lane.pause(now);
             self.attach(id);

@@ -8,8 +8,9 @@ use smol_str::SmolStr;
 use super::{COMMON, Fate, Lane, LaneId, Lanes};
 use crate::limits::MOST_LEARNED_SHARDS;
 use crate::pipeline::pending::Pending;
+use crate::pipeline::unit::Unit;
 use crate::record::HashKey;
-use crate::shard::{HashMemo, Pace, Ring, ShardMap};
+use crate::shard::{HashMemo, RateLimiter, Ring, ShardMap};
 
 /// What an entry says of the shards by the place that it came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,18 +40,19 @@ impl Lanes {
         self.ring.tells_apart()
     }
 
-    /// Notes that an entry that begins with this record was delivered to this shard, and says what that
+    /// Notes that an entry was delivered to this shard, and says what that
     /// means for what is known of the shards.
     ///
     /// As long as one shard is all that is known, it matters only whether this is that one.
-    pub(crate) fn note_delivered(&mut self, oldest: &Pending, shard_id: &str) -> Surprise {
+    pub(crate) fn note_delivered(&mut self, unit: &Unit, shard_id: &str) -> Surprise {
+        let oldest = unit.oldest();
         let known = match self.ring.only() {
             Some(only) => oldest.has_place().then_some((only, true)),
             None if self.tell_apart() => oldest.place().and_then(|place| self.ring.locate(place)),
             None => None,
         };
         let (id, is_certain) = known.unwrap_or((COMMON, false));
-        self.note_in(id, Fate::Delivered);
+        self.note_in(id, unit.size(), Fate::Delivered);
         if !oldest.has_place() {
             return Surprise::No;
         }
@@ -184,9 +186,9 @@ impl Lanes {
     /// the place until now: the same producers will use it.
     fn open(&mut self, shard_id: &str, place: u128, next: u64, now: Instant) -> LaneId {
         let shard = SmolStr::new(shard_id);
-        let share = self.ring.find(place).map_or(1.0, |id| self.lanes[id].pace.share());
-        let pace = Pace::of_shard(self.quota, share, next, now);
-        let lane = Lane::new(Some(shard.clone()), next, pace, self.backoff.clone());
+        let share = self.ring.find(place).map_or(1.0, |id| self.lanes[id].limiter.share());
+        let limiter = RateLimiter::of_shard(self.quota, share, next, now);
+        let lane = Lane::new(Some(shard.clone()), next, limiter, self.backoff.clone());
         let id = match self.unused.pop() {
             Some(id) => {
                 self.change(id, |unused| *unused = lane);

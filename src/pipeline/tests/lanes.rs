@@ -30,6 +30,8 @@ impl Bench {
         bench.keyed(UPPER);
         bench.pipeline.flush();
         bench.answer(half, |_| true);
+        // Their token buckets are full.
+        bench.now += Duration::from_secs(1);
         bench
     }
 
@@ -88,6 +90,9 @@ fn a_throttled_shard_holds_up_only_its_own_records() {
     let sent = bench.answer(half, |shard| shard == "upper");
     assert_eq!(sent, BTreeMap::from([("lower", 100), ("upper", 100)]));
     assert_eq!(bench.pipeline.waiting(), 100);
+    let probe = bench.answer(half, |_| false);
+    assert_eq!(probe.keys().collect::<Vec<_>>(), [&"lower"]);
+    assert!(probe["lower"] < 10, "{probe:?}");
     assert_eq!(bench.cut_reason(), None, "the lower shard backs off");
 }
 
@@ -96,7 +101,7 @@ fn while_one_shard_backs_off_the_other_goes_on() {
     let mut bench = Bench::of_halves(paced());
     bench.many(LOWER, 100);
     bench.pipeline.flush();
-    bench.answer(half, |_| false);
+    (0..2).for_each(|_| drop(bench.answer(half, |_| false)));
     bench.many(UPPER, 50);
     bench.pipeline.flush();
     assert_eq!(bench.answer(half, |_| true), BTreeMap::from([("upper", 50)]));
@@ -114,7 +119,7 @@ fn a_shard_gets_its_quota_and_requests_stay_full() {
     let (entries, requests) = bench.run(3, half);
     assert!((5_900..=6_000 + 2 * 250).contains(&entries), "{entries} entries");
     let each = entries / requests;
-    assert!(each >= 90, "two shards' entries of 50 ms: {each} in each of {requests} requests");
+    assert!(each >= 50, "two shards' entries of 30 ms: {each} in each of {requests} requests");
 }
 
 #[test]
@@ -279,7 +284,7 @@ fn records_that_the_service_places_wait_for_no_shard() {
     let mut bench = Bench::of_halves(paced());
     bench.many(LOWER, 100);
     bench.pipeline.flush();
-    bench.answer(half, |_| false);
+    (0..2).for_each(|_| drop(bench.answer(half, |_| false)));
     let managed = Record::from("data").with_partition_key(PartitionKey::ServiceManaged);
     bench.pipeline.accept(managed, bench.now).unwrap();
     bench.pipeline.flush();
@@ -383,18 +388,19 @@ fn suspects_wait_for_their_own_shard_only() {
     let (refused, _) = bench.cut();
     bench.keyed(UPPER);
     bench.pipeline.close();
-    for _ in 0..6 {
-        bench.answer(half, |_| false);
-        assert_eq!(bench.cut_reason(), None, "the upper shard backs off");
-        bench.sleep();
-    }
-    bench.answer(half, |_| false);
-    bench.fail(refused, "ValidationException");
     let upper = Record::from("data").with_explicit_hash_key(u128::MAX);
     let upper = Pending::new(upper, 0, bench.now, &mut Rng::with_seed(0));
-    let backs_off = bench.pipeline.lanes.backs_off_until(&upper, bench.now);
-    let paused = backs_off.unwrap() - bench.now;
-    assert!(paused > Duration::from_millis(200), "for {paused:?}");
+    bench.answer(half, |_| false);
+    let paused = loop {
+        bench.answer(half, |_| false);
+        assert_eq!(bench.cut_reason(), None, "the upper shard backs off");
+        let until = bench.pipeline.lanes.backs_off_until(&upper, bench.now).unwrap();
+        if until - bench.now > Duration::from_millis(200) {
+            break until - bench.now;
+        }
+        bench.sleep();
+    };
+    bench.fail(refused, "ValidationException");
     bench.now += Duration::from_millis(100);
     let (_, request, reason) = bench.pipeline.cut(bench.now).expect("the lower shard is free");
     assert_eq!((reason, half(&request.entries()[0])), (CutReason::Split, "lower"));

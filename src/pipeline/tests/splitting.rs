@@ -20,13 +20,18 @@ fn suspects_wait_where_the_lane_is_throttled() {
     let mut bench = Bench::new(settings());
     bench.accept(0..4);
     bench.pipeline.close();
-    let (id, _) = bench.cut();
+    for _ in 0..2 {
+        let (id, request) = bench.next();
+        bench.settle(id, request.entries().iter().map(|_| failed(THROTTLE)).collect());
+    }
+    let (id, _) = bench.next();
     bench.fail(id, "ValidationException");
-    bench.sleep();
-    let (id, _) = bench.cut();
+    let (id, _) = bench.next();
     bench.settle(id, vec![failed(THROTTLE), failed(THROTTLE)]);
     assert_eq!(bench.cut_reason(), None);
-    bench.sleep();
+    while bench.pipeline.due(bench.now).is_none() {
+        bench.sleep();
+    }
     assert_eq!(bench.cut_reason(), Some((CutReason::Split, 2)));
 }
 

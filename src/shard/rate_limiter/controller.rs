@@ -1,0 +1,299 @@
+//! Finds the rate at which a shard accepts entries. `docs/pacing.md` describes the model.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::ShardAnswer;
+use super::noise::Noise;
+use super::throughput::{Average, LastSecond};
+
+/// Growth per second at the full share, in shares of the quota. It doubles with every
+/// [`DOUBLING`] without congestion, up to [`MAX_DOUBLINGS`] times.
+const GROWTH: f64 = 0.02;
+const DOUBLING: f64 = 1.5;
+const MAX_DOUBLINGS: f64 = 6.0;
+
+/// Entries per second that one refused entry takes off the rate.
+const DECREASE: f64 = 2.0;
+
+/// A refusal does not lower the rate below this part of what was accepted within the last second.
+const LOWEST_OF_ACCEPTED: f64 = 0.9;
+
+/// While nothing is accepted any more, but has been of late, the rate keeps this part of the last good one.
+const LOWEST_OF_GOOD: f64 = 0.5;
+
+/// The answers to requests that were sent before a refusal was known lower the rate no further than to this part
+/// of what it was: a burst that was too large says little about the rate.
+const LOWEST_OF_EVENT: f64 = 0.8;
+
+/// Shares below this are no target to return to.
+const LOWEST_GOOD: f64 = 0.02;
+
+/// Refused entries beyond noise, weighted by their age, that count as congestion.
+const CONGESTION: f64 = 1.5;
+const CONGESTION_MEMORY: f64 = 0.3;
+
+/// As many of them mean that too much was sent at once.
+const TOO_MUCH_AT_ONCE: f64 = 2.5;
+
+/// Relative growth per second towards the sustained rate, and from there to the rate before an outage.
+const RETURN: f64 = 3.0;
+const RETURN_BEYOND: f64 = 0.5;
+/// Without an outage, the rate returns quickly if it is below this part of the target.
+const FAR_BELOW: f64 = 0.7;
+const CLOSE: f64 = 0.95;
+
+/// Seconds without an accepted entry after which the shard is out of service rather than congested.
+const OUTAGE: f64 = 1.5;
+
+/// Pause after a second request in a row of which nothing was accepted; doubles with each further one.
+const PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE_IN_OUTAGE: Duration = Duration::from_secs(1);
+
+/// Seconds of the quota that are sent at once. Smaller after congestion, since the limiter may have no room
+/// for more; larger while there is none, since requests are to be full.
+pub(super) const FIRST_QUANTUM: f64 = 0.04;
+const MIN_QUANTUM: f64 = 0.005;
+const MAX_QUANTUM: f64 = 0.06;
+const QUANTUM_DECREASE: f64 = 0.6;
+const QUANTUM_INCREASE: f64 = 0.05;
+
+/// Controls the rate for one shard by what the shard accepts and refuses. Rates are shares of the quota.
+#[derive(Debug, Clone)]
+pub(super) struct Controller {
+    share: f64,
+    lowest: f64,
+    /// Upper bound of what is accepted; infinite where the number of shards is not known.
+    highest: f64,
+    noise: Noise,
+    last_second: LastSecond,
+    /// Over two seconds.
+    recent: Average,
+    /// Over half a minute: what the shard is known to sustain.
+    sustained: Average,
+    /// The rate to return to when refusals end.
+    good: f64,
+    /// Decaying count of the refused entries beyond noise.
+    congestion: f64,
+    /// Seconds of growth without congestion.
+    uncongested: f64,
+    /// An outage has ended, and no congestion has followed yet.
+    recovering: bool,
+    /// Entries and requests in a row of which nothing was accepted.
+    refused_entries: u32,
+    refused_requests: u32,
+    retry_at: Option<Instant>,
+    accepted_at: Option<Instant>,
+    answered_at: Option<Instant>,
+    /// Requests with a lower number were sent before the latest congestion was known.
+    ignore_below: u64,
+    /// The lower bound of the share until that congestion is known to have passed.
+    event_floor: f64,
+    quantum: f64,
+    /// Factor of the next quantum: without it, senders that share a shard fall into step, and the same
+    /// ones are refused each time.
+    jitter: f64,
+}
+
+impl Controller {
+    /// Starts at `share`. Answers to requests below `next` do not count as new congestion.
+    pub(super) fn new(share: f64, lowest: f64, highest: f64, next: u64) -> Self {
+        Self {
+            share,
+            lowest,
+            highest,
+            noise: Noise::default(),
+            last_second: LastSecond::default(),
+            recent: Average::over(2.0),
+            sustained: Average::over(30.0),
+            good: share,
+            congestion: 0.0,
+            // The rate of a stream of unknown size is a guess, so it grows quickly until congestion.
+            uncongested: if highest.is_finite() { 0.0 } else { MAX_DOUBLINGS * DOUBLING },
+            recovering: false,
+            refused_entries: 0,
+            refused_requests: 0,
+            retry_at: None,
+            accepted_at: None,
+            answered_at: None,
+            ignore_below: next,
+            event_floor: LOWEST_OF_EVENT * share,
+            quantum: FIRST_QUANTUM,
+            jitter: 1.0,
+        }
+    }
+
+    pub(super) fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// Seconds of the quota to send at once.
+    pub(super) fn quantum(&self) -> f64 {
+        self.quantum * self.jitter
+    }
+
+    /// Whether the latest request was refused as a whole: then the next one only probes.
+    pub(super) fn is_probing(&self) -> bool {
+        self.refused_requests > 0
+    }
+
+    /// The end of the pause after requests that were refused as a whole.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Takes the answer to a request below `next`. `wants_more` says whether more would have been sent at
+    /// a higher rate.
+    pub(super) fn on_answer(
+        &mut self,
+        answer: &ShardAnswer,
+        wants_more: bool,
+        next: u64,
+        now: Instant,
+        rng: &mut Rng,
+    ) {
+        let elapsed = self.answered_at.map_or(0.0, |at| seconds(at, now));
+        self.answered_at = Some(now);
+        self.jitter = 0.5 + rng.f64();
+        self.noise.observe(answer.entries, answer.refused, answer.trailing);
+        self.last_second.add(answer.accepted_cost, now);
+        self.recent.add(answer.accepted_cost, now);
+        self.sustained.add(answer.accepted_cost, now);
+        if answer.refused == answer.entries {
+            self.on_all_refused(answer, now, rng);
+        } else {
+            self.on_accepted(answer, now);
+        }
+        let expected = self.noise.expected_trailing(answer.entries);
+        let excess = f64::from(answer.trailing) - expected;
+        self.congestion = self.congestion * (-elapsed / CONGESTION_MEMORY).exp() + excess;
+        self.congestion = self.congestion.max(0.0);
+        let change = -DECREASE * excess * answer.mean_cost() * self.per_accepted();
+        if answer.trailing > 0 {
+            if self.is_new(answer) {
+                self.event_floor = LOWEST_OF_EVENT * self.share;
+            }
+            let lowest = self.lowest_after_refusal(now).max(self.event_floor.min(self.share));
+            self.share = (self.share + change).max(lowest);
+            if self.congestion > CONGESTION {
+                self.on_congestion(answer, next, now);
+            }
+        } else {
+            let elapsed = elapsed.min(1.0);
+            let growth = if wants_more { self.growth(elapsed) } else { 0.0 };
+            self.share += change + growth;
+            let accepted = self.rate_of_last_second(now);
+            self.good = self.good.max(self.share.min(accepted));
+            self.quantum = (self.quantum * (1.0 + QUANTUM_INCREASE * elapsed)).min(MAX_QUANTUM);
+        }
+        self.share = self.share.clamp(self.lowest, self.highest * self.per_accepted());
+    }
+
+    /// Entries to send for each that is accepted.
+    fn per_accepted(&self) -> f64 {
+        1.0 / (1.0 - self.noise.probability())
+    }
+
+    /// The rate of which as much is accepted as was within the last second.
+    fn rate_of_last_second(&mut self, now: Instant) -> f64 {
+        self.last_second.rate(now) * self.per_accepted()
+    }
+
+    /// Seconds since something was accepted.
+    fn starved_for(&self, now: Instant) -> f64 {
+        self.accepted_at.map_or(0.0, |at| seconds(at, now))
+    }
+
+    fn on_all_refused(&mut self, answer: &ShardAnswer, now: Instant, rng: &mut Rng) {
+        self.accepted_at.get_or_insert(now);
+        self.refused_entries = self.refused_entries.saturating_add(answer.refused);
+        self.refused_requests = self.refused_requests.saturating_add(1);
+        if self.refused_requests > 1 {
+            let longest = match self.starved_for(now) < OUTAGE {
+                true => MAX_PAUSE,
+                false => MAX_PAUSE_IN_OUTAGE,
+            };
+            let pause = PAUSE * (1 << (self.refused_requests - 2).min(8));
+            self.retry_at = Some(now + pause.min(longest).mul_f64(rng.f64()));
+        }
+    }
+
+    fn on_accepted(&mut self, answer: &ShardAnswer, now: Instant) {
+        let starved_for = self.starved_for(now);
+        if starved_for > OUTAGE {
+            // It says nothing about the rate before.
+            self.recovering = true;
+        } else if !self.noise.explains(self.refused_entries) && self.is_new(answer) {
+            let mut accepted = self.rate_of_last_second(now);
+            if starved_for > 1.0 {
+                accepted = accepted.max(self.recent.rate() * self.per_accepted());
+            }
+            self.good = self.good.min(accepted.max(LOWEST_GOOD));
+            // Not at once, since it may be that little was sent.
+            self.share = self.share.min(self.good.max(self.share / 2.0));
+        }
+        self.refused_entries = 0;
+        self.refused_requests = 0;
+        self.retry_at = None;
+        self.accepted_at = Some(now);
+    }
+
+    fn on_congestion(&mut self, answer: &ShardAnswer, next: u64, now: Instant) {
+        self.uncongested = 0.0;
+        if answer.refused < answer.entries {
+            self.recovering = false;
+            let recent = (self.recent.rate() * self.per_accepted()).min(self.share);
+            let accepted = self.rate_of_last_second(now).max(recent);
+            self.good = self.good.min(accepted.max(LOWEST_GOOD));
+        }
+        if self.is_new(answer) && self.congestion > TOO_MUCH_AT_ONCE {
+            self.quantum = (self.quantum * QUANTUM_DECREASE).max(MIN_QUANTUM);
+        }
+        if self.is_new(answer) {
+            self.ignore_below = next;
+        }
+    }
+
+    fn is_new(&self, answer: &ShardAnswer) -> bool {
+        answer.request >= self.ignore_below
+    }
+
+    fn lowest_after_refusal(&mut self, now: Instant) -> f64 {
+        let accepted = self.rate_of_last_second(now);
+        let lowest = if accepted > 0.0 {
+            LOWEST_OF_ACCEPTED * accepted
+        } else if self.starved_for(now) < OUTAGE {
+            LOWEST_OF_GOOD * self.target()
+        } else {
+            self.lowest
+        };
+        lowest.min(self.share)
+    }
+
+    /// The rate that the shard has shown to sustain.
+    fn target(&self) -> f64 {
+        self.good.min(self.sustained.rate() * self.per_accepted())
+    }
+
+    fn growth(&mut self, elapsed: f64) -> f64 {
+        self.uncongested += elapsed;
+        let far = if self.recovering { CLOSE } else { FAR_BELOW };
+        let doublings = (self.uncongested / DOUBLING).floor().min(MAX_DOUBLINGS);
+        // Between proportional, which is not fair, and constant, which is too much where many share.
+        let probing = GROWTH * self.share.max(self.share.sqrt()) * 2_f64.powf(doublings);
+        let returning = if self.share < far * self.target() {
+            RETURN * self.share.max(LOWEST_GOOD)
+        } else if self.recovering && self.share < CLOSE * self.good {
+            RETURN_BEYOND * self.share
+        } else {
+            0.0
+        };
+        probing.max(returning) * elapsed
+    }
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64()
+}

@@ -1,0 +1,196 @@
+use super::*;
+
+const QUOTA: Quota = Quota { records: 1_000.0, bytes: 1_048_576.0 };
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+/// A limiter, and entries that are always waiting for it.
+struct Bench {
+    limiter: RateLimiter,
+    now: Instant,
+    rng: Rng,
+    next: u64,
+}
+
+impl Bench {
+    fn new(share: f64) -> Self {
+        let now = Instant::now();
+        let limiter = RateLimiter::of_shard(QUOTA, share, 0, now);
+        Self { limiter, now, rng: Rng::with_seed(7), next: 0 }
+    }
+
+    fn share(&self) -> f64 {
+        self.limiter.controller.as_ref().unwrap().share()
+    }
+
+    /// Sends requests for so many seconds, each answered after a round trip. `admits` decides about each entry.
+    /// Returns the accepted and the refused ones.
+    fn run(
+        &mut self,
+        bytes: usize,
+        seconds: f64,
+        mut admits: impl FnMut(Instant) -> bool,
+    ) -> (u32, u32) {
+        let end = self.now + Duration::from_secs_f64(seconds);
+        let (mut accepted, mut refused) = (0, 0);
+        while self.now < end {
+            self.limiter.refill(self.now);
+            let mut answer = ShardAnswer { request: self.next, ..ShardAnswer::default() };
+            while answer.entries < 500 && self.limiter.may_take(bytes) {
+                self.limiter.take(bytes);
+                match admits(self.now) {
+                    true => answer.accept(QUOTA.cost(bytes)),
+                    false => answer.refuse(QUOTA.cost(bytes)),
+                }
+            }
+            self.next += 1;
+            (accepted, refused) = (accepted + answer.accepted(), refused + answer.refused);
+            self.now += ROUND_TRIP;
+            self.limiter.refill(self.now);
+            self.limiter.on_answer(answer, true, self.next, self.now, &mut self.rng);
+            let ready = match self.limiter.may_take(bytes) {
+                true => self.now,
+                false => self.limiter.ready_at(bytes, 500, 500 * bytes).unwrap(),
+            };
+            self.now = ready.max(self.now).max(self.limiter.retry_at().unwrap_or(self.now));
+        }
+        (accepted, refused)
+    }
+}
+
+/// A token bucket of a second.
+fn token_bucket(rate: f64, since: Instant) -> impl FnMut(Instant) -> bool {
+    let (mut tokens, mut at) = (rate, since);
+    move |now| {
+        tokens = (tokens + (now - at).as_secs_f64() * rate).min(rate);
+        at = now;
+        let admits = tokens >= 1.0;
+        tokens -= f64::from(u8::from(admits));
+        admits
+    }
+}
+
+#[test]
+fn sends_no_more_than_the_quota_after_the_first_burst() {
+    let mut bench = Bench::new(1.0);
+    let (first, _) = bench.run(100, 0.001, |_| true);
+    assert_eq!(first, 40, "the first quantum");
+    let (sent, _) = bench.run(100, 10.0, |_| true);
+    assert!((9_900..=10_100).contains(&sent), "{sent}");
+    // Of 50 KiB: the bytes decide.
+    let mut bench = Bench::new(1.0);
+    bench.run(51_200, 1.0, |_| true);
+    let (sent, _) = bench.run(51_200, 10.0, |_| true);
+    assert!((195..=206).contains(&sent), "{sent}");
+}
+
+#[test]
+fn large_entry_leaves_a_debt() {
+    for (share, bytes, waits) in
+        [(1.0, 10 << 20, 9.75), (0.01, 1 << 20, 5.0), (0.3, 10 << 20, 9.75)]
+    {
+        let mut bench = Bench::new(share);
+        bench.limiter.take(bytes);
+        assert!(!bench.limiter.may_take(1));
+        let wait = bench.limiter.ready_at(1, 1, 1).unwrap() - bench.now;
+        assert!((wait.as_secs_f64() - waits).abs() < 0.1, "{share}: {wait:?}");
+    }
+}
+
+#[test]
+fn unsent_entry_costs_nothing() {
+    let mut bench = Bench::new(1.0);
+    let before = (bench.limiter.records, bench.limiter.bytes);
+    bench.limiter.take(20_000);
+    bench.limiter.give_back(20_000);
+    assert_eq!((bench.limiter.records, bench.limiter.bytes), before);
+    let mut unbounded = RateLimiter::unknown(QUOTA);
+    unbounded.take(1 << 20);
+    unbounded.give_back(1 << 20);
+    assert_eq!(unbounded.usage, 0.0);
+}
+
+#[test]
+fn random_refusals_do_not_lower_the_rate() {
+    for (p, least) in [(0.001, 0.98), (0.01, 0.97), (0.1, 0.93), (0.3, 0.8)] {
+        let mut bench = Bench::new(1.0);
+        let mut rng = Rng::with_seed(3);
+        let mut bucket = token_bucket(1_000.0, bench.now);
+        bench.run(100, 5.0, |now| rng.f64() >= p && bucket(now));
+        let (accepted, _) = bench.run(100, 30.0, |now| rng.f64() >= p && bucket(now));
+        let goodput = f64::from(accepted) / 30_000.0;
+        assert!(goodput >= least, "{p}: {goodput}");
+    }
+}
+
+#[test]
+fn smaller_quota_is_found_and_left_again() {
+    let mut bench = Bench::new(1.0);
+    let mut bucket = token_bucket(400.0, bench.now);
+    bench.run(100, 10.0, &mut bucket);
+    let (accepted, refused) = bench.run(100, 30.0, &mut bucket);
+    assert!(accepted > 11_600, "{accepted}");
+    assert!(refused < accepted / 20, "{refused} of {accepted}");
+    bench.run(100, 10.0, |_| true);
+    let (accepted, _) = bench.run(100, 5.0, |_| true);
+    assert!(accepted > 4_750, "{accepted}");
+}
+
+#[test]
+fn rate_returns_after_an_outage() {
+    for p in [0.1, 1.0] {
+        let mut bench = Bench::new(1.0);
+        let mut rng = Rng::with_seed(5);
+        bench.run(100, 10.0, |_| true);
+        let (_, refused) = bench.run(100, 10.0, |_| rng.f64() >= p);
+        // All refused, it probes a few times a second.
+        assert!(p < 1.0 || refused < 1_000, "{refused}");
+        bench.run(100, 5.0, |_| true);
+        let (accepted, _) = bench.run(100, 5.0, |_| true);
+        assert!(accepted > 4_750, "{p}: {accepted}");
+    }
+}
+
+#[test]
+fn unused_rate_does_not_grow() {
+    let mut bench = Bench::new(0.5);
+    let mut answer = ShardAnswer::default();
+    answer.accept(QUOTA.cost(100));
+    for hours in 1..4 {
+        bench.now += Duration::from_secs(3_600);
+        bench.limiter.on_answer(answer, false, 1, bench.now, &mut bench.rng);
+        assert_eq!(bench.share(), 0.5, "{hours}");
+    }
+    bench.now += Duration::from_secs(3_600);
+    bench.limiter.on_answer(answer, true, 1, bench.now, &mut bench.rng);
+    assert!(bench.share() < 0.55, "an hour's silence counts for a second: {}", bench.share());
+}
+
+#[test]
+fn endless_throttles_leave_a_trickle() {
+    let mut bench = Bench::new(1.0);
+    bench.run(100, 60.0, |_| false);
+    let (_, refused) = bench.run(100, 60.0, |_| false);
+    assert!((30..1_000).contains(&refused), "{refused}");
+}
+
+#[test]
+fn unknown_shards_are_unlimited_until_throttled() {
+    let mut limiter = RateLimiter::unknown(QUOTA);
+    let (mut now, mut rng) = (Instant::now(), Rng::with_seed(1));
+    let mut refused = ShardAnswer::default();
+    refused.refuse(QUOTA.cost(1_000));
+    for _ in 0..100 {
+        limiter.refill(now);
+        (0..50).for_each(|_| limiter.take(1_000));
+        assert!(limiter.may_take(1_000) && limiter.ready_at(1_000, 500, 500_000).is_none());
+        now += Duration::from_millis(10);
+    }
+    limiter.on_answer(refused, true, 1, now, &mut rng);
+    // Of some 3,160 records of 1,000 B that were counted, at 5,000 per second.
+    let share = limiter.controller.as_ref().unwrap().share();
+    assert!((2.0..3.5).contains(&share), "{share}");
+    let mut idle = RateLimiter::unknown(QUOTA);
+    idle.on_answer(refused, true, 1, now, &mut rng);
+    let share = idle.controller.unwrap().share();
+    assert!((0.4..=1.0).contains(&share), "a stream has at least one shard: {share}");
+}

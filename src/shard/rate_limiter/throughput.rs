@@ -1,0 +1,82 @@
+//! The rates at which a shard has accepted entries, over different spans of time.
+
+use std::time::Instant;
+
+/// Seconds that one slot of [`LastSecond`] spans.
+const SLOT: f64 = 0.125;
+const SLOTS: usize = 8;
+
+/// Counts the entries accepted within the last second.
+///
+/// Fixed memory, whatever the rate: a stream can have thousands of shards.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastSecond {
+    slots: [f64; SLOTS],
+    /// Slots since `began`, the current one included.
+    slot: u64,
+    began: Option<Instant>,
+}
+
+impl LastSecond {
+    pub(super) fn add(&mut self, accepted: f64, now: Instant) {
+        self.advance(now);
+        self.slots[self.slot as usize % SLOTS] += accepted;
+    }
+
+    /// Accepted per second. Less than a second after the first call only that time counts, a tenth of a
+    /// second at least.
+    pub(super) fn rate(&mut self, now: Instant) -> f64 {
+        self.advance(now);
+        let total: f64 = self.slots.iter().sum();
+        let since = self.began.map_or(0.0, |began| seconds(began, now));
+        let in_slot = since - self.slot as f64 * SLOT;
+        let span = ((SLOTS - 1) as f64 * SLOT + in_slot).min(since);
+        total / span.max(0.1)
+    }
+
+    fn advance(&mut self, now: Instant) {
+        let began = *self.began.get_or_insert(now);
+        let slot = (seconds(began, now) / SLOT) as u64;
+        for passed in (self.slot + 1..=slot).take(SLOTS) {
+            self.slots[passed as usize % SLOTS] = 0.0;
+        }
+        if slot >= self.slot + SLOTS as u64 {
+            self.slots = [0.0; SLOTS];
+        }
+        self.slot = slot.max(self.slot);
+    }
+}
+
+/// An exponentially weighted average rate that is right from the start: as long as it has seen less time
+/// than it remembers, it is the plain average.
+#[derive(Debug, Clone)]
+pub(super) struct Average {
+    /// Seconds that it remembers.
+    memory: f64,
+    accepted: f64,
+    seen: f64,
+    at: Option<Instant>,
+}
+
+impl Average {
+    pub(super) fn over(memory: f64) -> Self {
+        Self { memory, accepted: 0.0, seen: 0.0, at: None }
+    }
+
+    pub(super) fn add(&mut self, accepted: f64, now: Instant) {
+        let elapsed = self.at.map_or(0.0, |at| seconds(at, now));
+        self.at = Some(now);
+        self.seen += elapsed;
+        self.accepted = self.accepted * (-elapsed / self.memory).exp() + accepted;
+    }
+
+    /// Accepted per second. The first second counts as a whole one.
+    pub(super) fn rate(&self) -> f64 {
+        let weight = 1.0 - (-self.seen.max(1.0) / self.memory).exp();
+        self.accepted / (self.memory * weight)
+    }
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64()
+}

@@ -1,4 +1,5 @@
-//! The figures over time, as an SVG: goodput and rejected entries, for two scenarios side by side.
+//! The figures over time, as SVGs: goodput and rejected entries of all policies, for two scenarios side by side, and
+//! the rate that the sink finds, for three.
 
 use std::error::Error;
 use std::fs;
@@ -67,6 +68,71 @@ impl Series {
     }
 }
 
+/// The panels of the second picture: scenario, noise and title. All under the default limiter.
+const RATES: [(&str, f64, &str); 3] = [
+    ("noise", 0.1, "One entry in ten is refused at random"),
+    ("scaling", 0.0, "The quota doubles at 20 s, and halves at 40 s"),
+    ("recovery", 1.0, "Everything is refused from 10 s to 20 s"),
+];
+
+const RATES_SIZE: (u32, u32) = (1_000, 360);
+
+/// What the sink sends and what is written, second by second.
+pub struct Rates {
+    panel: usize,
+    sent: Vec<(f64, f64)>,
+    written: Vec<(f64, f64)>,
+}
+
+impl Rates {
+    /// None of a run that is not drawn.
+    pub fn of(scenario: &Scenario, policy: Policy, run: &Run) -> Option<Self> {
+        let noise = scenario.passing_noise.unwrap_or(scenario.noise);
+        let is_overloaded = scenario.offered_share() > 1.0;
+        let panel = RATES.iter().position(|(name, of, _)| {
+            (*name, *of) == (scenario.name, noise) && scenario.limit == BUCKET_1S
+        })?;
+        if policy != Policy::KinesisSink || !is_overloaded {
+            return None;
+        }
+        let quota = f64::from(scenario.quota) * scenario.shards as f64;
+        let share = |second: u64, entries: f64| ((second + 1) as f64, entries / quota);
+        let written = |second| {
+            let window = Window::new(second, second + 1, scenario.shards);
+            share(second, measure::written(scenario, 1, run, &window))
+        };
+        Some(Self {
+            panel,
+            sent: (0..scenario.seconds)
+                .map(|second| share(second, measure::sent(run, second, second + 1)))
+                .collect(),
+            written: (0..scenario.seconds).map(written).collect(),
+        })
+    }
+}
+
+/// Draws the rates of the sink.
+pub fn draw_rates(rates: &[Rates], path: &Path) -> Result<(), Box<dyn Error>> {
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, RATES_SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let (legend, panels) = root.split_vertically(LEGEND_HEIGHT / 2);
+        let lines = [("sent", Policy::AimdWholeStream), ("written", Policy::KinesisSink)];
+        draw_legend(&legend, &lines.map(|(name, policy)| (name, style(policy))))?;
+        for (place, area) in panels.split_evenly((1, RATES.len())).iter().enumerate() {
+            let of_this = rates.iter().find(|rates| rates.panel == place);
+            let lines = of_this.into_iter().flat_map(|rates| {
+                [(Policy::KinesisSink, &*rates.written), (Policy::AimdWholeStream, &*rates.sent)]
+            });
+            draw_panel(area, RATES[place].2, "entries, share of quota", 2.2, lines)?;
+        }
+        root.present()?;
+    }
+    fs::write(path, text)?;
+    Ok(())
+}
+
 /// Draws what there is.
 pub fn draw(series: &[Series], path: &Path) -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
@@ -75,7 +141,7 @@ pub fn draw(series: &[Series], path: &Path) -> Result<(), Box<dyn Error>> {
         // A background of its own: it must be readable on a dark page, too.
         root.fill(&WHITE)?;
         let (legend, panels) = root.split_vertically(LEGEND_HEIGHT);
-        draw_legend(&legend)?;
+        draw_legend(&legend, &Policy::ALL.map(|policy| (policy.name(), style(policy))))?;
         for ((scenario, title), column) in DRAWN.into_iter().zip(panels.split_evenly((1, 2))) {
             let rows = column.split_evenly((2, 1));
             let of_this = || series.iter().filter(|series| series.scenario == scenario);
@@ -105,18 +171,22 @@ fn style(policy: Policy) -> ShapeStyle {
     colour.stroke_width(width)
 }
 
-fn draw_legend<B: DrawingBackend>(area: &DrawingArea<B, Shift>) -> Result<(), Box<dyn Error>>
+/// At most three names in a line.
+fn draw_legend<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    names: &[(&str, ShapeStyle)],
+) -> Result<(), Box<dyn Error>>
 where
     B::ErrorType: 'static,
 {
     let text = (FONT, 15).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-    for (place, policy) in Policy::ALL.into_iter().enumerate() {
+    for (place, (name, style)) in names.iter().enumerate() {
         let (column, line) = (place as i32 % 3, place as i32 / 3);
         let left = 70 + 300 * column;
         let middle = LEGEND_HEIGHT as i32 * (1 + 2 * line) / 4;
         let line = vec![(left, middle), (left + 36, middle)];
-        area.draw(&PathElement::new(line, style(policy)))?;
-        area.draw(&Text::new(policy.name(), (left + 44, middle), text.clone()))?;
+        area.draw(&PathElement::new(line, *style))?;
+        area.draw(&Text::new(*name, (left + 44, middle), text.clone()))?;
     }
     Ok(())
 }

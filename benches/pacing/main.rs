@@ -4,7 +4,8 @@
 //! `cargo bench --bench pacing` runs every scenario under its limiters with every policy, prints a table, and
 //! writes `target/pacing.json`, and the scenarios' variants to `target/pacing_variants.json`. It fails if the
 //! sink misses one of its bounds. `-- --only overload`, `-- --limiter bucket_1s`, `-- --noise 0.01` and
-//! `-- --policy kinesis_sink` run less of it and write no figures, `-- --draw` draws `docs/pacing.svg` anew.
+//! `-- --policy kinesis_sink` run less of it and write no figures, `-- --draw` draws `docs/pacing.svg` and
+//! `docs/pacing_rate.svg` anew.
 //!
 //! Goodput is a share of the capacity: of the best goodput that any constant rate reaches under the same
 //! limiter with at most 5 % of its entries rejected, beside the noise. The sink runs with all seeds, and the worst
@@ -36,7 +37,7 @@ use std::time::Instant;
 
 use clap::Parser;
 
-use self::chart::Series;
+use self::chart::{Rates, Series};
 use self::policy::Policy;
 use self::scenario::Scenario;
 use self::table::Row;
@@ -115,13 +116,13 @@ fn main() -> ExitCode {
     println!(
         "kinesis_sink: the worst of the seeds 1 to 5, of outages 1 to 20; other policies: seed 1"
     );
-    let (mut rows, series): (Vec<_>, Vec<_>) = run_all(&jobs).into_iter().unzip();
+    let (mut rows, drawn): (Vec<_>, Vec<_>) = run_all(&jobs).into_iter().unzip();
     table::compare(&mut rows);
     table::print(&rows);
     for capacity in capacity::found() {
         println!("{capacity}");
     }
-    if let Err(error) = write(&rows, series, &arguments) {
+    if let Err(error) = write(&rows, drawn, &arguments) {
         eprintln!("the figures cannot be written: {error}");
         return ExitCode::FAILURE;
     }
@@ -134,11 +135,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn write(
-    rows: &[Row],
-    series: Vec<Option<Series>>,
-    arguments: &Arguments,
-) -> Result<(), Box<dyn Error>> {
+fn write(rows: &[Row], drawn: Vec<Drawn>, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.is_complete() {
         let [main, variants] = json::write(rows)?;
         println!("written to {}, the variants to {}", main.display(), variants.display());
@@ -146,17 +143,23 @@ fn write(
         println!("pacing.json is not written: only some of it was run");
     }
     if arguments.draw {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pacing.svg");
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let (series, rates): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
         let series: Vec<_> = series.into_iter().flatten().collect();
-        chart::draw(&series, &path)?;
-        println!("drawn in {}", path.display());
+        chart::draw(&series, &docs.join("pacing.svg"))?;
+        let rates: Vec<_> = rates.into_iter().flatten().collect();
+        chart::draw_rates(&rates, &docs.join("pacing_rate.svg"))?;
+        println!("drawn in {}", docs.display());
     }
     Ok(())
 }
 
+/// What a run contributes to the pictures.
+type Drawn = (Option<Series>, Option<Rates>);
+
 /// Runs the jobs on all cores. Each has a runtime and a clock of its own, so that nothing depends on how
 /// they share them.
-fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<(Row, Option<Series>)> {
+fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<(Row, Drawn)> {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     let work = || {
@@ -181,7 +184,7 @@ fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<(Row, Option<Series>)> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn row(scenario: &Scenario, policy: Policy) -> (Row, Option<Series>) {
+fn row(scenario: &Scenario, policy: Policy) -> (Row, Drawn) {
     let (figures, reference, run) = measure::figures(scenario, policy);
     let is_bound = policy == Policy::KinesisSink;
     let bounds = if is_bound { scenario.bounds(&reference) } else { Vec::new() };
@@ -190,5 +193,5 @@ fn row(scenario: &Scenario, policy: Policy) -> (Row, Option<Series>) {
     let entries_per_request = measure::entries_per_request(scenario, &run);
     let is_variant = scenario.is_variant;
     let row = Row { figures, is_variant, bounds, entry_mib, entries_per_request };
-    (row, Series::of(scenario, policy, &run))
+    (row, (Series::of(scenario, policy, &run), Rates::of(scenario, policy, &run)))
 }

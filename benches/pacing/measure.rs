@@ -111,6 +111,11 @@ fn share([entries, throttled]: [u64; 2]) -> Option<f64> {
     (entries > 0).then(|| throttled as f64 / entries as f64)
 }
 
+/// The entries that arrived, throttled or not.
+pub fn sent(run: &Run, from: u64, to: u64) -> f64 {
+    entries(run, from, to)[0] as f64
+}
+
 /// The share of the entries that were throttled, if any arrived.
 pub fn rejected(run: &Run, from: u64, to: u64) -> Option<f64> {
     share(entries(run, from, to))

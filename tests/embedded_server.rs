@@ -99,7 +99,20 @@ fn the_main_job_forwards_and_finds_everything() {
     let last = said.lines().last().unwrap();
     assert!(output.status.success(), "{said}");
     assert!(last.starts_with("forwarded 3000 records in "), "{last}");
-    assert!(last.ends_with("0 failed; read back 3000, 0 missing, 0 duplicated"), "{last}");
+    assert!(last.contains("0 failed; read back 3000, 0 missing, 0 duplicated; "), "{last}");
+    assert!(last.ends_with(" of 4000 records/s"), "{last}");
+}
+
+/// The server counts in windows of a second.
+#[test]
+fn the_main_job_uses_throttled_shards_up() {
+    let output = forward(&["--throttled", "--records", "20000"], &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let last = said.lines().last().unwrap();
+    assert!(last.contains(" 0 missing, 0 duplicated; "), "{last}");
+    let rate = last.rsplit("; ").next().and_then(|rate| rate.split(' ').next());
+    let rate: f64 = rate.unwrap().parse().unwrap();
+    assert!((3_600.0..=5_000.0).contains(&rate), "{last}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod remote;
 mod source;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use aws_sdk_kinesis::Client;
 use clap::Parser;
@@ -29,6 +30,9 @@ use self::logfile::LogFile;
 use self::progress::Progress;
 use self::read_back::{From, ReadBack};
 use self::source::Source;
+
+/// Shards of the embedded server's stream.
+const SHARDS: i32 = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -61,9 +65,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             true => Some(ReadBack::begin(&client, stream, From::Now).await?),
             false => None,
         };
-        return forward(&client, stream, source, read_back).await;
+        return forward(&client, stream, source, read_back, None).await;
     }
-    let server = Embedded::start(4, arguments.throttled).await?;
+    let server = Embedded::start(SHARDS, arguments.throttled).await?;
     println!("embedded Kinesis server at {}, stream {}", server.endpoint(), embedded::STREAM);
     if generated.is_some() {
         println!(
@@ -73,18 +77,21 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         );
     }
     let read_back = ReadBack::begin(server.client(), embedded::STREAM, From::Start).await?;
-    forward(server.client(), embedded::STREAM, source, Some(read_back)).await
+    let quota = 1_000.0 * f64::from(SHARDS);
+    forward(server.client(), embedded::STREAM, source, Some(read_back), Some(quota)).await
 }
 
-/// The heart of it: lines in, records out.
+/// The heart of it: lines in, records out. `quota` is what the shards take, in records per second, if that is known.
 async fn forward(
     client: &Client,
     stream: &str,
     source: Source,
     mut read_back: Option<ReadBack>,
+    quota: Option<f64>,
 ) -> anyhow::Result<()> {
     let mut sink = KinesisSink::new(client, stream)?;
     let mut progress = Progress::new(source.bytes());
+    let started_at = Instant::now();
     let forwarded = source
         .lines()
         .map_ok(|line| {
@@ -106,6 +113,7 @@ async fn forward(
         )));
     }
 
+    let elapsed = started_at.elapsed().as_secs_f64();
     let totals = *sink.totals();
     if totals.throttled > 0 {
         println!("{} times an entry came back throttled and was sent again", totals.throttled);
@@ -121,10 +129,17 @@ async fn forward(
         return Ok(());
     };
     let found = read_back.finish().await?;
-    println!(
-        "{summary}; read back {}, {} missing, {} duplicated",
+    let found_again = format!(
+        "read back {}, {} missing, {} duplicated",
         found.records, found.missing, found.duplicated
     );
+    match quota {
+        Some(quota) => {
+            let rate = totals.delivered as f64 / elapsed;
+            println!("{summary}; {found_again}; {rate:.0} of {quota} records/s");
+        }
+        None => println!("{summary}; {found_again}"),
+    }
     anyhow::ensure!(found.missing == 0, "{} records are missing in the stream", found.missing);
     Ok(())
 }

@@ -5,7 +5,9 @@ mod scripted;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
-use kinesis_sink::{KinesisSink, Linger, NotAcceptedReason, Producer, Reason, Record, SinkBuilder};
+use kinesis_sink::{
+    Aggregation, KinesisSink, Linger, NotAcceptedReason, Producer, Reason, Record, SinkBuilder,
+};
 use scripted::{Scripted, answer_each, numbers, records};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
@@ -301,6 +303,25 @@ fn clones_work_outside_of_tokio() {
 }
 
 /// Other tasks come in between while the driver takes in what was sent at once.
+/// The close arrives while the driver has taken in a part of the records only.
+#[tokio::test(start_paused = true)]
+async fn close_between_two_turns_of_the_driver_waits_for_no_linger() {
+    for records in [1_100, 2_000, 5_000] {
+        let builder = builder()
+            .with_aggregation(Aggregation::PerKey)
+            .with_linger(Linger::Fill(Duration::from_secs(60)));
+        let producer = produce(builder, &Scripted::delivering());
+        for number in 0..records {
+            producer.try_send(record(number)).unwrap();
+        }
+        yield_now().await;
+        let began = Instant::now();
+        producer.close().await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{records}: {:?}", began.elapsed());
+        assert_eq!(producer.totals().delivered, records as u64);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn driver_takes_in_a_full_buffer_in_several_turns() {
     const RECORDS: usize = 10_000;

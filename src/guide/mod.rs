@@ -47,7 +47,7 @@
 //! | throttle | the service's refusal because a shard, or the stream, is over its quota |
 //! | requeue | to put a record back, to be sent again |
 //! | linger | how long a record may wait for others to fill its request or aggregate |
-//! | lane | what waits for one shard, with a pace and a back-off of its own |
+//! | lane | what waits for one shard, with a rate limiter and a backoff of its own |
 //! | receipt | a future that tells what became of one record |
 //! | dead letters | whoever takes the records that failed for good |
 

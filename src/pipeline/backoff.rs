@@ -61,6 +61,11 @@ impl Backoff {
         self.until = None;
     }
 
+    /// Ends the wait, and counts on.
+    pub(crate) fn end_wait(&mut self) {
+        self.until = None;
+    }
+
     /// Failures since the last progress.
     pub(crate) fn failures(&self) -> u32 {
         self.failures

@@ -168,7 +168,9 @@ impl Pipeline {
     pub(super) fn answered(&mut self, took: Duration) {
         if self.backoff.failures() > 0 {
             self.isolated.retry_now();
-            self.shards.retry_listing();
+            if !self.unverified.is_empty() {
+                self.shards.retry_listing();
+            }
         }
         self.backoff.reset();
         self.slots = self.slots_after(took).min(self.settings.max_in_flight);

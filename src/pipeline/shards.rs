@@ -253,9 +253,9 @@ impl Shards {
         is_wanted && has_listed && (patient || self.failures.failures() < MOST_FAILED_LISTINGS)
     }
 
-    /// Lists without a further wait, if calls have failed: the service answers again.
+    /// Lists without a further wait: the service answers again.
     pub(crate) fn retry_listing(&mut self) {
-        self.failures.reset();
+        self.failures.end_wait();
     }
 
     /// Whether no list is believed at present.

@@ -33,6 +33,8 @@ struct Taken {
     messages: usize,
     /// Of the task's budget.
     units: usize,
+    /// More may be in the queue, and nobody wakes the driver for it.
+    is_partial: bool,
 }
 
 /// The future behind a [`Producer`](crate::Producer): it owns the sink and moves it along.
@@ -123,10 +125,11 @@ impl<S> Driver<S> {
         let give_up = queue.give_up;
         drop(queue);
         drop(earlier);
-        let taken = self.take_in(most_units);
+        let mut taken = self.take_in(most_units);
+        taken.is_partial = !(takes_all && self.inbox.is_empty());
         self.sink.pipeline.want_room(wanted);
         // What comes after the last message.
-        if takes_all && self.inbox.is_empty() {
+        if !taken.is_partial {
             if draining {
                 self.sink.pipeline.close();
             }
@@ -199,7 +202,7 @@ impl<S> Driver<S> {
                 let _ = reply.send(());
             }
         }
-        Taken { messages, units }
+        Taken { messages, units, is_partial: false }
     }
 
     /// Gives back the room of the records that have left the sink, and says how things stand.
@@ -400,9 +403,9 @@ where
         }
         let taken = this.take_messages(Some(cx.waker().clone()), INTAKE_UNITS);
         // Whatever is left of the budget, the sink goes on, and yields if it has to stop early.
-        let _ = poll_units(cx, taken.units);
+        let _ = poll_units(cx, taken.units.min(INTAKE_UNITS));
         // A source that has used up its budget goes on after this turn: its records fill the request.
-        let more_come = this.has_messages() || taken.messages >= BURST_MESSAGES;
+        let more_come = taken.is_partial || taken.messages >= BURST_MESSAGES;
         this.drive(cx, !more_come);
         this.release();
         this.answer_flushes();

@@ -182,9 +182,10 @@ impl Lane {
         let wants_more = self.is_in_demand();
         self.limiter.on_answer(ShardAnswer { request, ..answer }, wants_more, next, now, rng);
         self.is_short = false;
-        if answer.refused > 0 {
-            // What it waits for was computed at another rate.
-            self.ready_at = None;
+        // What it waits for was computed at another rate.
+        if self.ready_at.is_some() && answer.entries > 0 {
+            let front = self.queue.front_bytes();
+            self.ready_at = self.limiter.ready_at(front, self.queue.len(), self.queue.bytes());
         }
         if answer.accepted() > 0 {
             self.backoff.reset();

@@ -35,12 +35,11 @@ const CONGESTION: f64 = 1.5;
 const CONGESTION_MEMORY: f64 = 0.3;
 
 /// As many of them mean that too much was sent at once.
-const TOO_MUCH_AT_ONCE: f64 = 2.5;
+const TOO_MUCH_AT_ONCE: f64 = 4.0;
 
-/// Relative growth per second towards the sustained rate, and from there to the rate before an outage.
+/// Relative growth per second towards the rate that the shard has sustained, or that from before an outage.
 const RETURN: f64 = 3.0;
-const RETURN_BEYOND: f64 = 0.5;
-/// Without an outage, the rate returns quickly if it is below this part of the target.
+/// The rate returns so quickly as long as it is below this part of the former, or the latter.
 const FAR_BELOW: f64 = 0.7;
 const CLOSE: f64 = 0.95;
 
@@ -49,7 +48,7 @@ const OUTAGE: f64 = 1.5;
 
 /// Pause after a second request in a row of which nothing was accepted; doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(100);
-const MAX_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_millis(150);
 const MAX_PAUSE_IN_OUTAGE: Duration = Duration::from_secs(1);
 
 /// Seconds of the quota that are sent at once. Smaller after congestion, since the limiter may have no room
@@ -84,8 +83,9 @@ pub(super) struct Controller {
     /// Entries and requests in a row of which nothing was accepted.
     refused_entries: u32,
     refused_requests: u32,
+    /// When the first of those was answered.
+    refused_since: Option<Instant>,
     retry_at: Option<Instant>,
-    accepted_at: Option<Instant>,
     answered_at: Option<Instant>,
     /// Requests with a lower number were sent before the latest congestion was known.
     ignore_below: u64,
@@ -115,8 +115,8 @@ impl Controller {
             recovering: false,
             refused_entries: 0,
             refused_requests: 0,
+            refused_since: None,
             retry_at: None,
-            accepted_at: None,
             answered_at: None,
             ignore_below: next,
             event_floor: LOWEST_OF_EVENT * share,
@@ -164,7 +164,7 @@ impl Controller {
         if answer.refused == answer.entries {
             self.on_all_refused(answer, now, rng);
         } else {
-            self.on_accepted(answer, now);
+            self.on_accepted(answer, wants_more, now);
         }
         let expected = self.noise.expected_trailing(answer.entries);
         let excess = f64::from(answer.trailing) - expected;
@@ -183,7 +183,11 @@ impl Controller {
         } else {
             let elapsed = elapsed.min(1.0);
             let growth = if wants_more { self.growth(elapsed) } else { 0.0 };
-            self.share += change + growth;
+            let share = self.share + change + growth;
+            // Of unknown shards there is no bound but what they have shown.
+            let shown = 2.0 * self.rate_of_last_second(now).max(0.5);
+            self.share =
+                if self.highest.is_finite() { share } else { share.min(shown.max(self.share)) };
             let accepted = self.rate_of_last_second(now);
             self.good = self.good.max(self.share.min(accepted));
             self.quantum = (self.quantum * (1.0 + QUANTUM_INCREASE * elapsed)).min(MAX_QUANTUM);
@@ -201,13 +205,13 @@ impl Controller {
         self.last_second.rate(now) * self.per_accepted()
     }
 
-    /// Seconds since something was accepted.
+    /// Seconds for which nothing of what was sent has been accepted.
     fn starved_for(&self, now: Instant) -> f64 {
-        self.accepted_at.map_or(0.0, |at| seconds(at, now))
+        self.refused_since.map_or(0.0, |since| seconds(since, now))
     }
 
     fn on_all_refused(&mut self, answer: &ShardAnswer, now: Instant, rng: &mut Rng) {
-        self.accepted_at.get_or_insert(now);
+        self.refused_since.get_or_insert(now);
         self.refused_entries = self.refused_entries.saturating_add(answer.refused);
         self.refused_requests = self.refused_requests.saturating_add(1);
         if self.refused_requests > 1 {
@@ -220,12 +224,12 @@ impl Controller {
         }
     }
 
-    fn on_accepted(&mut self, answer: &ShardAnswer, now: Instant) {
+    fn on_accepted(&mut self, answer: &ShardAnswer, wants_more: bool, now: Instant) {
         let starved_for = self.starved_for(now);
         if starved_for > OUTAGE {
             // It says nothing about the rate before.
             self.recovering = true;
-        } else if !self.noise.explains(self.refused_entries) && self.is_new(answer) {
+        } else if wants_more && !self.noise.explains(self.refused_entries) && self.is_new(answer) {
             let mut accepted = self.rate_of_last_second(now);
             if starved_for > 1.0 {
                 accepted = accepted.max(self.recent.rate() * self.per_accepted());
@@ -237,7 +241,7 @@ impl Controller {
         self.refused_entries = 0;
         self.refused_requests = 0;
         self.retry_at = None;
-        self.accepted_at = Some(now);
+        self.refused_since = None;
     }
 
     fn on_congestion(&mut self, answer: &ShardAnswer, next: u64, now: Instant) {
@@ -283,13 +287,9 @@ impl Controller {
         let doublings = (self.uncongested / DOUBLING).floor().min(MAX_DOUBLINGS);
         // Between proportional, which is not fair, and constant, which is too much where many share.
         let probing = GROWTH * self.share.max(self.share.sqrt()) * 2_f64.powf(doublings);
-        let returning = if self.share < far * self.target() {
-            RETURN * self.share.max(LOWEST_GOOD)
-        } else if self.recovering && self.share < CLOSE * self.good {
-            RETURN_BEYOND * self.share
-        } else {
-            0.0
-        };
+        let target = if self.recovering { self.good } else { self.target() };
+        let returning =
+            if self.share < far * target { RETURN * self.share.max(LOWEST_GOOD) } else { 0.0 };
         probing.max(returning) * elapsed
     }
 }

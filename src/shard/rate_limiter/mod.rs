@@ -256,10 +256,17 @@ impl RateLimiter {
                 Some(Controller::new(share, lowest(self.quota), f64::INFINITY, answer.request));
         }
         let Some(controller) = &mut self.controller else { return };
+        let before = controller.share();
         controller.on_answer(&answer, wants_more, next, now, rng);
         let (share, burst) = (controller.share(), burst(controller));
-        self.records = self.records.min(capacity(self.quota.records, share, burst));
-        self.bytes = self.bytes.min(capacity(self.quota.bytes, share, burst));
+        // A lower rate does not make the wait longer that a large entry was followed by.
+        let factor = if share < before { share / before } else { 1.0 };
+        let keep = |tokens: f64, quota: f64| match tokens < 0.0 {
+            true => tokens * factor,
+            false => tokens.min(capacity(quota, share, burst)),
+        };
+        self.records = keep(self.records, self.quota.records);
+        self.bytes = keep(self.bytes, self.quota.bytes);
     }
 }
 

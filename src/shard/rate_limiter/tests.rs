@@ -137,13 +137,13 @@ fn smaller_quota_is_found_and_left_again() {
 
 #[test]
 fn rate_returns_after_an_outage() {
-    for p in [0.1, 1.0] {
+    for (p, outage) in [(0.1, 10.0), (1.0, 10.0), (1.0, 180.0)] {
         let mut bench = Bench::new(1.0);
         let mut rng = Rng::with_seed(5);
         bench.run(100, 10.0, |_| true);
-        let (_, refused) = bench.run(100, 10.0, |_| rng.f64() >= p);
+        let (_, refused) = bench.run(100, outage, |_| rng.f64() >= p);
         // All refused, it probes a few times a second.
-        assert!(p < 1.0 || refused < 1_000, "{refused}");
+        assert!(p < 1.0 || f64::from(refused) < 100.0 * outage, "{refused}");
         bench.run(100, 5.0, |_| true);
         let (accepted, _) = bench.run(100, 5.0, |_| true);
         assert!(accepted > 4_750, "{p}: {accepted}");
@@ -163,6 +163,72 @@ fn unused_rate_does_not_grow() {
     bench.now += Duration::from_secs(3_600);
     bench.limiter.on_answer(answer, true, 1, bench.now, &mut bench.rng);
     assert!(bench.share() < 0.55, "an hour's silence counts for a second: {}", bench.share());
+}
+
+#[test]
+fn idle_hour_is_no_outage() {
+    let mut bench = Bench::new(1.0);
+    bench.run(100, 10.0, |_| true);
+    bench.now += Duration::from_secs(3_600);
+    let mut bucket = token_bucket(500.0, bench.now);
+    let (accepted, refused) = bench.run(100, 10.0, &mut bucket);
+    assert!(accepted > 4_900, "{accepted}");
+    assert!(refused < 500, "{refused}");
+}
+
+#[test]
+fn share_stays_finite_where_no_shard_is_known() {
+    let mut limiter = RateLimiter::unknown(QUOTA);
+    let (mut now, mut rng) = (Instant::now(), Rng::with_seed(1));
+    let mut refused = ShardAnswer::default();
+    refused.refuse(QUOTA.cost(100));
+    limiter.on_answer(refused, true, 1, now, &mut rng);
+    for request in 1..100_000 {
+        limiter.refill(now);
+        let mut answer = ShardAnswer { request, ..ShardAnswer::default() };
+        while answer.entries < 200 && limiter.may_take(100) {
+            limiter.take(100);
+            answer.accept(QUOTA.cost(100));
+        }
+        // Two answers at one time, now and then.
+        now += if request % 3 == 0 { Duration::ZERO } else { ROUND_TRIP };
+        limiter.on_answer(answer, true, request + 1, now, &mut rng);
+    }
+    let share = limiter.controller.unwrap().share();
+    // 200 entries in each round trip are 10 times the quota of a shard.
+    assert!((5.0..100.0).contains(&share), "{share}");
+}
+
+#[test]
+fn extreme_quotas_and_entries_keep_tokens_within_reach() {
+    for records in [1.0, 1e9] {
+        for bytes in [1.0, 1e12] {
+            for entry in [1, 10 << 20] {
+                let quota = Quota { records, bytes };
+                let (mut now, mut rng) = (Instant::now(), Rng::with_seed(1));
+                let mut limiter = RateLimiter::of_shard(quota, 0.0, 0, now);
+                for request in 0..200 {
+                    limiter.refill(now);
+                    let mut answer = ShardAnswer { request, ..ShardAnswer::default() };
+                    if limiter.may_take(entry) {
+                        limiter.take(entry);
+                        match request % 2 {
+                            0 => answer.refuse(quota.cost(entry)),
+                            _ => answer.accept(quota.cost(entry)),
+                        }
+                    }
+                    limiter.on_answer(answer, true, request + 1, now, &mut rng);
+                    let share = limiter.share();
+                    assert!((0.0..=1.0).contains(&share), "{quota:?}: {share}");
+                    let ready = limiter.ready_at(entry, 500, entry).unwrap();
+                    assert!(ready - now < Duration::from_secs(86_400 * 365), "{quota:?}");
+                    now = ready;
+                    limiter.refill(now);
+                    assert!(limiter.may_take(entry), "{quota:?}, {entry} B");
+                }
+            }
+        }
+    }
 }
 
 #[test]

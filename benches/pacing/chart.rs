@@ -167,6 +167,7 @@ fn style(policy: Policy) -> ShapeStyle {
         Policy::AimdWholeStream => (RGBColor(0, 158, 115), 2),
         Policy::RequeueWithBackoff => (RGBColor(204, 121, 167), 2),
         Policy::FixedRate => (RGBColor(86, 180, 233), 2),
+        Policy::Omniscient => (BLACK, 1),
     };
     colour.stroke_width(width)
 }

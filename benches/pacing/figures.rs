@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
+use super::policy::Policy;
+
 /// As they go into the JSON; none where one does not apply.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
@@ -151,7 +153,8 @@ impl Figures {
     /// Whether it is the same cell of the bench, by another policy.
     pub fn is_rival_of(&self, other: &Self) -> bool {
         let cell = |it: &Self| (it.scenario, it.limiter, it.noise, it.offered);
-        cell(self) == cell(other) && self.policy != other.policy
+        let is_policy = self.policy != Policy::Omniscient.name();
+        cell(self) == cell(other) && self.policy != other.policy && is_policy
     }
 
     /// Whether it is better in both goodput and rejected.

@@ -93,6 +93,9 @@ impl Arguments {
             let draws = self.draw && chart::is_drawn(&scenario);
             let job = |policy: &Policy| (scenario.clone().for_policy(*policy, draws), *policy);
             jobs.extend(policies.iter().filter(is_run).map(job));
+            if scenario.has_reference_policy() && self.policy.is_empty() {
+                jobs.push(job(&Policy::Omniscient));
+            }
         }
         jobs
     }

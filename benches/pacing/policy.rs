@@ -9,6 +9,7 @@ mod through_sink;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use futures::future::BoxFuture;
@@ -34,6 +35,9 @@ pub enum Policy {
     FixedRate,
     /// A textbook AIMD on one rate for the whole stream, of the kind that Flink and Vector use.
     AimdWholeStream,
+    /// No policy, but what one could reach that knows the quota, its changes, and how many others there are: 98 % of
+    /// an equal part of it.
+    Omniscient,
 }
 
 impl Policy {
@@ -54,6 +58,7 @@ impl Policy {
             Self::FixedBucket => "fixed_bucket",
             Self::FixedRate => "fixed_rate",
             Self::AimdWholeStream => "aimd_whole_stream",
+            Self::Omniscient => "omniscient",
         }
     }
 
@@ -71,6 +76,10 @@ impl Policy {
             Self::RequeueWithBackoff => {
                 let policy = requeue_with_backoff::RequeueWithBackoff::default();
                 Box::pin(baseline::drive(policy, job))
+            }
+            Self::Omniscient => {
+                let bucket = FixedBucket::scheduled(job.stream.clone(), job.parts.clone());
+                Box::pin(baseline::drive(bucket, job))
             }
             Self::FixedBucket => {
                 let bucket = FixedBucket::new(job.stream.clone(), fixed_bucket::KPL_RATE_LIMIT);
@@ -95,6 +104,8 @@ pub struct Job {
     /// For the sink.
     pub settings: fn(SinkBuilder) -> SinkBuilder,
     pub gauge: Arc<Gauge>,
+    /// From when on which part of a shard's quota is its own, for those who know.
+    pub parts: Vec<(Duration, f64)>,
 }
 
 /// The most that the producers held at any moment, each by itself.

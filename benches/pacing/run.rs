@@ -45,10 +45,11 @@ async fn run(scenario: &Scenario, policy: Policy, seed: u64) -> Run {
         let joins_at = scenario.joins_at.filter(|_| joins_last).map_or(0, |second| second);
         let (stream, gauge) = (stream.clone(), Arc::clone(&gauge));
         let Scenario { seconds, settings, .. } = *scenario;
+        let parts = scenario.parts();
         tokio::spawn(async move {
             sleep_until(start + Duration::from_secs(joins_at)).await;
             let source = Source::new(load, Duration::from_secs(seconds - joins_at));
-            policy.run(Job { source, stream, seed, settings, gauge }).await
+            policy.run(Job { source, stream, seed, settings, gauge, parts }).await
         })
     });
     let producers = future::join_all(producers.collect::<Vec<_>>());

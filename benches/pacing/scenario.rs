@@ -213,6 +213,23 @@ impl Scenario {
         self.offered / (quota * self.shards as f64)
     }
 
+    /// Whether it is shown what a producer could reach that knows everything.
+    pub fn has_reference_policy(&self) -> bool {
+        !self.is_variant && ["shared", "scaling"].contains(&self.name)
+    }
+
+    /// 98 % of each producer's equal part of a shard, from when on: for a policy that knows it.
+    pub fn parts(&self) -> Vec<(Duration, f64)> {
+        let part =
+            |quota: u32| 0.98 * f64::from(quota) / f64::from(SHARD_RECORDS) / self.producers as f64;
+        let change = |(second, event): &(u64, Event)| match event {
+            Event::Quota(quota) => Some((Duration::from_secs(*second), part(*quota))),
+            _ => None,
+        };
+        let start = (Duration::ZERO, part(self.quota));
+        std::iter::once(start).chain(self.events.iter().filter_map(change)).collect()
+    }
+
     pub fn stream(&self, seed: u64) -> SimStream {
         let builder = SimStream::builder()
             .with_shards(self.shards)

@@ -27,6 +27,8 @@ pub struct FixedBucket {
     stream: SimStream,
     /// Records a second and shard.
     rate: f64,
+    /// The changes of the rate to come, and when they are.
+    changes: VecDeque<(Instant, f64)>,
     shards: Vec<Limited>,
     /// What has its tokens, and since when the oldest of it has them.
     collected: VecDeque<Item>,
@@ -44,10 +46,20 @@ struct Limited {
 
 impl FixedBucket {
     pub fn new(stream: SimStream, of_quota: f64) -> Self {
+        Self::scheduled(stream, vec![(Duration::ZERO, of_quota)])
+    }
+
+    /// With a rate that changes. The first one is that of the start.
+    pub fn scheduled(stream: SimStream, parts: Vec<(Duration, f64)>) -> Self {
         let now = Instant::now();
+        let of_quota =
+            |(at, part): (Duration, f64)| (now + at, part * SHARD_RECORDS_PER_SECOND as f64);
+        let mut changes: VecDeque<_> = parts.into_iter().map(of_quota).collect();
+        let (_, rate) = changes.pop_front().expect("there is a first one");
         let mut this = Self {
             stream,
-            rate: of_quota * SHARD_RECORDS_PER_SECOND as f64,
+            rate,
+            changes,
             shards: Vec::new(),
             collected: VecDeque::new(),
             since: now,
@@ -79,6 +91,9 @@ impl FixedBucket {
             return;
         }
         self.drained = now;
+        while let Some((_, rate)) = self.changes.pop_front_if(|(at, _)| *at <= now) {
+            self.rate = rate;
+        }
         if self.collected.is_empty() {
             self.since = now;
         }

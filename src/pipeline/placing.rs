@@ -143,7 +143,8 @@ impl Pipeline {
     }
 
     /// Decides whether an aggregate was delivered, from the list's verdict and the state of the routing. `Unknown`
-    /// while a list of shards or a description is awaited.
+    /// while a list of shards or a description is awaited. The order matters: doubts come first, then proofs, then
+    /// what is likely.
     fn conclude(&self, unit: &Unit, verdict: Verdict, is_contradictory: bool) -> Verdict {
         match verdict {
             Verdict::Placed => Verdict::Placed,
@@ -154,10 +155,11 @@ impl Pipeline {
             Verdict::Unknown if unit.predicted().is_some() || is_contradictory => {
                 Verdict::Misplaced
             }
-            // If keys place records, the records of a key share a shard, whichever it is. A shard that opened and
-            // closed between two listings does not show whether they did.
+            // All members have one key, and share a shard, whichever it is, unless the service distributed records for
+            // a while. Only a list with this shard shows that it did not.
             Verdict::Unknown if self.retries_listing() => Verdict::Unknown,
             Verdict::Unknown if self.is_unlisted_in_doubt(unit) => Verdict::Misplaced,
+            // Nothing speaks against it.
             Verdict::Unknown => Verdict::Placed,
         }
     }

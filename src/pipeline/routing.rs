@@ -105,7 +105,7 @@ impl Routing {
         self.contradicted_at = Some(now);
     }
 
-    /// Whether that was so of late.
+    /// Whether a contradiction was proven within [`CONTRADICTION_LASTS`].
     pub(crate) fn was_contradicted(&self, now: Instant) -> bool {
         self.contradicted_at.is_some_and(|at| now < at + CONTRADICTION_LASTS)
     }

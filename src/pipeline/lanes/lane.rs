@@ -13,7 +13,7 @@ use crate::shard::{RateLimiter, ShardAnswer};
 /// What waits for one shard: it is throttled together and waits together.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    /// None of the lane for everything whose shard is not known, and of a closed shard.
+    /// None for the lane of records whose shard is not known, and for closed shards.
     pub(super) shard: Option<SmolStr>,
     /// The number of the first request that was cut after the shard was known.
     pub(super) since: u64,
@@ -170,7 +170,7 @@ impl Lane {
             shard: self.shard.clone(),
             delivered: delivered as usize,
             throttled: throttled as usize,
-            pace: self.limiter.records(),
+            pace: self.limiter.records_per_second(),
         }
     }
 

@@ -8,10 +8,11 @@ use super::ShardAnswer;
 use super::noise::Noise;
 use super::throughput::{Average, LastSecond};
 
-/// Growth per second at the full share, in shares of the quota. It doubles with every
-/// [`DOUBLING`] without congestion, up to [`MAX_DOUBLINGS`] times.
+/// Growth per second at the full share, in shares of the quota.
 const GROWTH: f64 = 0.02;
+/// Seconds without congestion after which the growth doubles.
 const DOUBLING: f64 = 1.5;
+/// How often it doubles at most.
 const MAX_DOUBLINGS: f64 = 6.0;
 
 /// Entries per second that one refused entry takes off the rate.
@@ -27,11 +28,23 @@ const LOWEST_OF_GOOD: f64 = 0.5;
 /// of what it was: a burst that was too large says little about the rate.
 const LOWEST_OF_EVENT: f64 = 0.8;
 
+/// After requests of which nothing was accepted, the first accepted entry lowers the rate to this part at most: little
+/// may have been accepted because little was sent.
+const LOWEST_AFTER_PAUSE: f64 = 0.5;
+
+/// Seconds after which the last second says too little about what is accepted.
+const LAST_SECOND_IS_STALE: f64 = 1.0;
+
 /// Shares below this are no target to return to.
 const LOWEST_GOOD: f64 = 0.02;
 
+/// Where no shard is known, the rate grows to this multiple of what was accepted within the last second, or to the
+/// quota of one shard.
+const MOST_OF_ACCEPTED: f64 = 2.0;
+
 /// Refused entries beyond noise, weighted by their age, that count as congestion.
 const CONGESTION: f64 = 1.5;
+/// Time constant of that count in seconds.
 const CONGESTION_MEMORY: f64 = 0.3;
 
 /// As many of them mean that too much was sent at once.
@@ -43,21 +56,22 @@ const RETURN: f64 = 3.0;
 const FAR_BELOW: f64 = 0.7;
 const CLOSE: f64 = 0.95;
 
-/// Seconds without an accepted entry after which the shard is out of service rather than congested.
+/// Seconds of requests of which nothing was accepted, after which the shard is out of service rather than congested.
 const OUTAGE: f64 = 1.5;
 
-/// Pause after a second request in a row of which nothing was accepted; doubles with each further one.
+/// Upper bound of the random pause after the second request in a row of which nothing was accepted. It doubles with each
+/// further one, up to [`MAX_PAUSE`], or in an outage [`MAX_PAUSE_IN_OUTAGE`].
 const PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_millis(150);
 const MAX_PAUSE_IN_OUTAGE: Duration = Duration::from_secs(1);
 
 /// Seconds of the quota that are sent at once. Smaller after congestion, since the limiter may have no room
 /// for more; larger while there is none, since requests are to be full.
-pub(super) const FIRST_QUANTUM: f64 = 0.04;
-const MIN_QUANTUM: f64 = 0.005;
-const MAX_QUANTUM: f64 = 0.06;
-const QUANTUM_DECREASE: f64 = 0.6;
-const QUANTUM_INCREASE: f64 = 0.05;
+pub(super) const FIRST_BATCH: f64 = 0.04;
+const MIN_BATCH: f64 = 0.005;
+const MAX_BATCH: f64 = 0.06;
+const BATCH_DECREASE: f64 = 0.6;
+const BATCH_INCREASE: f64 = 0.05;
 
 /// Controls the rate for one shard by what the shard accepts and refuses. Rates are shares of the quota.
 #[derive(Debug, Clone)]
@@ -87,18 +101,18 @@ pub(super) struct Controller {
     refused_since: Option<Instant>,
     retry_at: Option<Instant>,
     answered_at: Option<Instant>,
-    /// Requests with a lower number were sent before the latest congestion was known.
-    ignore_below: u64,
-    /// The lower bound of the share until that congestion is known to have passed.
+    /// Requests below this number were sent before the latest congestion was known. Their refusals belong to that event.
+    known_before: u64,
+    /// The refusals of that event do not lower the share below this.
     event_floor: f64,
-    quantum: f64,
-    /// Factor of the next quantum: without it, senders that share a shard fall into step, and the same
+    batch: f64,
+    /// Factor of the next batch: without it, senders that share a shard fall into step, and the same
     /// ones are refused each time.
     jitter: f64,
 }
 
 impl Controller {
-    /// Starts at `share`. Answers to requests below `next` do not count as new congestion.
+    /// Starts at `share`. `next` is the number of the next request; refusals of earlier ones are one event.
     pub(super) fn new(share: f64, lowest: f64, highest: f64, next: u64) -> Self {
         Self {
             share,
@@ -118,9 +132,9 @@ impl Controller {
             refused_since: None,
             retry_at: None,
             answered_at: None,
-            ignore_below: next,
+            known_before: next,
             event_floor: LOWEST_OF_EVENT * share,
-            quantum: FIRST_QUANTUM,
+            batch: FIRST_BATCH,
             jitter: 1.0,
         }
     }
@@ -130,8 +144,8 @@ impl Controller {
     }
 
     /// Seconds of the quota to send at once.
-    pub(super) fn quantum(&self) -> f64 {
-        self.quantum * self.jitter
+    pub(super) fn batch(&self) -> f64 {
+        self.batch * self.jitter
     }
 
     /// Whether the latest request was refused as a whole: then the next one only probes.
@@ -144,8 +158,8 @@ impl Controller {
         self.retry_at
     }
 
-    /// Takes the answer to a request below `next`. `wants_more` says whether more would have been sent at
-    /// a higher rate.
+    /// Applies the answer to a request. `wants_more` says whether more would have been sent at a higher rate, `next` is
+    /// the number of the next request.
     pub(super) fn on_answer(
         &mut self,
         answer: &ShardAnswer,
@@ -184,13 +198,13 @@ impl Controller {
             let elapsed = elapsed.min(1.0);
             let growth = if wants_more { self.growth(elapsed) } else { 0.0 };
             let share = self.share + change + growth;
-            // Of unknown shards there is no bound but what they have shown.
-            let shown = 2.0 * self.rate_of_last_second(now).max(0.5);
+            // Where no shard is known, the rate is bounded by what has been accepted.
+            let shown = (MOST_OF_ACCEPTED * self.rate_of_last_second(now)).max(1.0);
             self.share =
                 if self.highest.is_finite() { share } else { share.min(shown.max(self.share)) };
             let accepted = self.rate_of_last_second(now);
             self.good = self.good.max(self.share.min(accepted));
-            self.quantum = (self.quantum * (1.0 + QUANTUM_INCREASE * elapsed)).min(MAX_QUANTUM);
+            self.batch = (self.batch * (1.0 + BATCH_INCREASE * elapsed)).min(MAX_BATCH);
         }
         self.share = self.share.clamp(self.lowest, self.highest * self.per_accepted());
     }
@@ -215,10 +229,8 @@ impl Controller {
         self.refused_entries = self.refused_entries.saturating_add(answer.refused);
         self.refused_requests = self.refused_requests.saturating_add(1);
         if self.refused_requests > 1 {
-            let longest = match self.starved_for(now) < OUTAGE {
-                true => MAX_PAUSE,
-                false => MAX_PAUSE_IN_OUTAGE,
-            };
+            let is_outage = self.starved_for(now) >= OUTAGE;
+            let longest = if is_outage { MAX_PAUSE_IN_OUTAGE } else { MAX_PAUSE };
             let pause = PAUSE * (1 << (self.refused_requests - 2).min(8));
             self.retry_at = Some(now + pause.min(longest).mul_f64(rng.f64()));
         }
@@ -227,16 +239,15 @@ impl Controller {
     fn on_accepted(&mut self, answer: &ShardAnswer, wants_more: bool, now: Instant) {
         let starved_for = self.starved_for(now);
         if starved_for > OUTAGE {
-            // It says nothing about the rate before.
+            // The rate that was accepted during an outage says nothing about the rate before.
             self.recovering = true;
         } else if wants_more && !self.noise.explains(self.refused_entries) && self.is_new(answer) {
             let mut accepted = self.rate_of_last_second(now);
-            if starved_for > 1.0 {
+            if starved_for > LAST_SECOND_IS_STALE {
                 accepted = accepted.max(self.recent.rate() * self.per_accepted());
             }
             self.good = self.good.min(accepted.max(LOWEST_GOOD));
-            // Not at once, since it may be that little was sent.
-            self.share = self.share.min(self.good.max(self.share / 2.0));
+            self.share = self.share.min(self.good.max(LOWEST_AFTER_PAUSE * self.share));
         }
         self.refused_entries = 0;
         self.refused_requests = 0;
@@ -253,15 +264,15 @@ impl Controller {
             self.good = self.good.min(accepted.max(LOWEST_GOOD));
         }
         if self.is_new(answer) && self.congestion > TOO_MUCH_AT_ONCE {
-            self.quantum = (self.quantum * QUANTUM_DECREASE).max(MIN_QUANTUM);
+            self.batch = (self.batch * BATCH_DECREASE).max(MIN_BATCH);
         }
         if self.is_new(answer) {
-            self.ignore_below = next;
+            self.known_before = next;
         }
     }
 
     fn is_new(&self, answer: &ShardAnswer) -> bool {
-        answer.request >= self.ignore_below
+        answer.request >= self.known_before
     }
 
     fn lowest_after_refusal(&mut self, now: Instant) -> f64 {
@@ -285,7 +296,8 @@ impl Controller {
         self.uncongested += elapsed;
         let far = if self.recovering { CLOSE } else { FAR_BELOW };
         let doublings = (self.uncongested / DOUBLING).floor().min(MAX_DOUBLINGS);
-        // Between proportional, which is not fair, and constant, which is too much where many share.
+        // Between proportional, which is not fair, and constant, which is too much where many share. Shares above 1 are
+        // those of several shards.
         let probing = GROWTH * self.share.max(self.share.sqrt()) * 2_f64.powf(doublings);
         let target = if self.recovering { self.good } else { self.target() };
         let returning =

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use self::controller::{Controller, FIRST_QUANTUM};
+use self::controller::{Controller, FIRST_BATCH};
 
 /// What one shard accepts per second, and the upper bound of what is sent to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,16 +73,18 @@ impl ShardAnswer {
 /// Limits the entries that are sent to one shard, by a token bucket whose rate is a share of the quota. The
 /// share follows what the shard accepts and refuses.
 ///
-/// Entries are paid for with tokens, in records and in bytes. An entry that costs more than the bucket holds is
-/// sent once the bucket is full, and leaves a debt to those after it.
+/// An entry takes tokens for records and for bytes. One that costs more than the bucket holds is sent once the bucket is
+/// full, and the tokens are negative until the deficit has been refilled.
 #[derive(Debug, Clone)]
 pub(crate) struct RateLimiter {
     quota: Quota,
     /// None while nothing bounds the rate: no shard is known, and nothing was throttled.
     controller: Option<Controller>,
     is_of_shard: bool,
-    records: f64,
-    bytes: f64,
+    /// Tokens for records. Negative after an entry that cost more than the bucket held.
+    record_tokens: f64,
+    /// The same for bytes.
+    byte_tokens: f64,
     /// The time for which the tokens are computed.
     at: Option<Instant>,
     /// What was taken lately, as a share of the quota. Counted while nothing bounds the rate.
@@ -92,32 +94,39 @@ pub(crate) struct RateLimiter {
 /// No throttle brings the share below this.
 const LOWEST: f64 = 0.005;
 
-/// The bucket holds the tokens of a second, but no more than the whole quota brings in this many seconds. The
-/// service's own bucket holds those of a second, so entries that arrive a little early are not throttled.
+/// The bucket holds the tokens of a second at the current rate, but no more than those of this many seconds at the whole
+/// quota. The service's bucket is assumed to hold as many.
 const BURST: f64 = 0.25;
 
 /// After a request of which nothing was accepted, the next one only probes: with the tokens that come in this many
 /// seconds at the current rate.
 const PROBE: f64 = 0.008;
 
-/// No entry is followed by a longer wait than this many seconds, or than it takes at the whole quota: how
-/// busy a shard is must be tried now and then.
-const LONGEST_DEBT: f64 = 5.0;
+/// The longest wait in seconds for the deficit of one entry, unless its refill takes longer at the whole quota: how busy a
+/// shard is must be tried now and then.
+const MAX_DEFICIT_WAIT: f64 = 5.0;
 
-/// Entries that wait for tokens wait until there are enough for a quantum, so that requests are full, but no
-/// longer than this many seconds.
-const LONGEST_QUANTUM: f64 = 0.1;
+/// The longest wait in seconds for the tokens of a batch, which keeps requests full.
+const MAX_BATCH_WAIT: f64 = 0.1;
 
 impl RateLimiter {
-    /// The limiter of a shard, at a share of its quota of 0 to 1. Requests with numbers below `next` say nothing
-    /// about it.
+    /// The limiter of a shard, at a share of its quota of 0 to 1. `next` is the number of the next request; refusals of
+    /// earlier ones are one event.
     pub(crate) fn of_shard(quota: Quota, share: f64, next: u64, now: Instant) -> Self {
         let share = share.clamp(lowest(quota), 1.0);
         // Bursts of bytes are those of large entries, which cannot be divided.
-        let records = capacity(quota.records, share, FIRST_QUANTUM);
-        let bytes = capacity(quota.bytes, share, BURST);
+        let record_tokens = capacity(quota.records, share, FIRST_BATCH);
+        let byte_tokens = capacity(quota.bytes, share, BURST);
         let controller = Some(Controller::new(share, lowest(quota), 1.0, next));
-        Self { quota, controller, is_of_shard: true, records, bytes, at: Some(now), usage: 0.0 }
+        Self {
+            quota,
+            controller,
+            is_of_shard: true,
+            record_tokens,
+            byte_tokens,
+            at: Some(now),
+            usage: 0.0,
+        }
     }
 
     /// The limiter where no shard is known: no limit, until something is throttled.
@@ -126,8 +135,8 @@ impl RateLimiter {
             quota,
             controller: None,
             is_of_shard: false,
-            records: 0.0,
-            bytes: 0.0,
+            record_tokens: 0.0,
+            byte_tokens: 0.0,
             at: None,
             usage: 0.0,
         }
@@ -138,8 +147,8 @@ impl RateLimiter {
         self.controller.as_ref().map_or(1.0, |controller| controller.share().min(1.0))
     }
 
-    /// Records per second, if the rate is bounded.
-    pub(crate) fn records(&self) -> Option<f64> {
+    /// The rate in records per second; none while nothing bounds it.
+    pub(crate) fn records_per_second(&self) -> Option<f64> {
         self.controller.as_ref().map(|controller| controller.share() * self.quota.records)
     }
 
@@ -153,13 +162,15 @@ impl RateLimiter {
     #[inline]
     pub(crate) fn may_take(&self, bytes: usize) -> bool {
         let Some(controller) = &self.controller else { return true };
+        // Most have tokens for all of it, and the capacity need not be computed.
         let affords = |tokens: f64, cost: usize, quota: f64| {
-            tokens >= cost as f64 || tokens >= price(cost, quota, controller)
+            tokens >= cost as f64 || tokens >= required_tokens(cost, quota, controller)
         };
-        affords(self.records, 1, self.quota.records) && affords(self.bytes, bytes, self.quota.bytes)
+        affords(self.record_tokens, 1, self.quota.records)
+            && affords(self.byte_tokens, bytes, self.quota.bytes)
     }
 
-    /// Pays for an entry.
+    /// Takes the tokens for an entry.
     #[inline]
     pub(crate) fn take(&mut self, bytes: usize) {
         let Some(controller) = &self.controller else {
@@ -168,14 +179,16 @@ impl RateLimiter {
         };
         let share = controller.share();
         let left = |tokens: f64, taken: f64, quota: f64| match taken - tokens {
-            debt if debt > 0.0 => -debt.min((LONGEST_DEBT * quota * share).max(debt * share)),
+            deficit if deficit > 0.0 => {
+                -deficit.min((MAX_DEFICIT_WAIT * quota * share).max(deficit * share))
+            }
             rest => -rest,
         };
-        self.records = left(self.records, 1.0, self.quota.records);
-        self.bytes = left(self.bytes, bytes as f64, self.quota.bytes);
+        self.record_tokens = left(self.record_tokens, 1.0, self.quota.records);
+        self.byte_tokens = left(self.byte_tokens, bytes as f64, self.quota.bytes);
     }
 
-    /// Takes back what was paid for an entry that was not sent after all.
+    /// Gives back the tokens for an entry that was not sent after all.
     pub(crate) fn give_back(&mut self, bytes: usize) {
         let Some(controller) = &self.controller else {
             self.usage = (self.usage - self.quota.cost(bytes)).max(0.0);
@@ -183,8 +196,8 @@ impl RateLimiter {
         };
         let (share, burst) = (controller.share(), burst(controller));
         let Quota { records: each, bytes: size } = self.quota;
-        self.records = (self.records + 1.0).min(capacity(each, share, burst));
-        self.bytes = (self.bytes + bytes as f64).min(capacity(size, share, burst));
+        self.record_tokens = (self.record_tokens + 1.0).min(capacity(each, share, burst));
+        self.byte_tokens = (self.byte_tokens + bytes as f64).min(capacity(size, share, burst));
     }
 
     /// Adds the tokens of the time since the last call.
@@ -204,26 +217,29 @@ impl RateLimiter {
             (tokens + quota * share * seconds).min(capacity(quota, share, burst))
         };
         let quota = self.quota;
-        self.records = more(self.records, quota.records);
-        self.bytes = more(self.bytes, quota.bytes);
+        self.record_tokens = more(self.record_tokens, quota.records);
+        self.byte_tokens = more(self.byte_tokens, quota.bytes);
     }
 
-    /// When there will be tokens for an entry of so many bytes, and for a quantum of the records and bytes that
-    /// wait with it.
+    /// When there will be tokens for an entry of so many bytes, and for a batch of the records and bytes that
+    /// wait with it. None while nothing is limited.
     pub(crate) fn ready_at(&self, entry: usize, records: usize, bytes: usize) -> Option<Instant> {
         let controller = self.controller.as_ref()?;
         let share = controller.share();
-        let wait = |tokens: f64, price: f64, wanted: usize, quota: f64| {
-            let quantum = quota * controller.quantum().min(share * LONGEST_QUANTUM);
+        let wait = |tokens: f64, required: f64, wanted: usize, quota: f64| {
+            let batch = quota * controller.batch().min(share * MAX_BATCH_WAIT);
             let most = capacity(quota, share, burst(controller)) - ROUNDING;
-            let wanted = (wanted as f64).min(quantum).min(most).max(price);
+            let wanted = (wanted as f64).min(batch).min(most).max(required);
             (wanted - tokens) / (quota * share)
         };
         let Quota { records: each, bytes: size } = self.quota;
-        let records = wait(self.records, price(1, each, controller), records, each);
-        let bytes = wait(self.bytes, price(entry, size, controller), bytes, size);
+        let record_wait =
+            wait(self.record_tokens, required_tokens(1, each, controller), records, each);
+        let byte_wait =
+            wait(self.byte_tokens, required_tokens(entry, size, controller), bytes, size);
         // A little later than exactly, for what is rounded off.
-        let wait = Duration::from_secs_f64(records.max(bytes).max(0.0)) + Duration::from_micros(1);
+        let wait =
+            Duration::from_secs_f64(record_wait.max(byte_wait).max(0.0)) + Duration::from_micros(1);
         Some(self.at? + wait)
     }
 
@@ -232,8 +248,8 @@ impl RateLimiter {
         self.controller.as_ref()?.retry_at()
     }
 
-    /// Takes the answer to a request below `next`. `wants_more` says whether more would have been sent at a
-    /// higher rate.
+    /// Applies the answer to a request. `wants_more` says whether more would have been sent at a higher rate, `next` is
+    /// the number of the next request.
     pub(crate) fn on_answer(
         &mut self,
         mut answer: ShardAnswer,
@@ -259,14 +275,13 @@ impl RateLimiter {
         let before = controller.share();
         controller.on_answer(&answer, wants_more, next, now, rng);
         let (share, burst) = (controller.share(), burst(controller));
-        // A lower rate does not make the wait longer that a large entry was followed by.
+        // A lower rate does not make the wait for a deficit longer.
         let factor = if share < before { share / before } else { 1.0 };
-        let keep = |tokens: f64, quota: f64| match tokens < 0.0 {
-            true => tokens * factor,
-            false => tokens.min(capacity(quota, share, burst)),
+        let keep = |tokens: f64, quota: f64| {
+            if tokens < 0.0 { tokens * factor } else { tokens.min(capacity(quota, share, burst)) }
         };
-        self.records = keep(self.records, self.quota.records);
-        self.bytes = keep(self.bytes, self.quota.bytes);
+        self.record_tokens = keep(self.record_tokens, self.quota.records);
+        self.byte_tokens = keep(self.byte_tokens, self.quota.bytes);
     }
 }
 
@@ -274,7 +289,7 @@ impl RateLimiter {
 const ROUNDING: f64 = 1e-6;
 
 /// The tokens that must be there for an entry.
-fn price(cost: usize, quota: f64, controller: &Controller) -> f64 {
+fn required_tokens(cost: usize, quota: f64, controller: &Controller) -> f64 {
     (cost as f64).min(capacity(quota, controller.share(), burst(controller))) - ROUNDING
 }
 
@@ -287,7 +302,7 @@ fn capacity(quota: f64, share: f64, burst: f64) -> f64 {
     (quota * share).min(quota * burst).max(1.0)
 }
 
-/// The lowest share. Even so a record is sent within [`LONGEST_DEBT`].
+/// The lowest share. Even so a record is sent within [`MAX_DEFICIT_WAIT`].
 fn lowest(quota: Quota) -> f64 {
-    LOWEST.max(1.0 / (LONGEST_DEBT * quota.records)).min(1.0)
+    LOWEST.max(1.0 / (MAX_DEFICIT_WAIT * quota.records)).min(1.0)
 }

@@ -6,6 +6,12 @@ const MEMORY: f64 = 1_000.0;
 /// Upper bound of the estimate: above it the service is failing rather than noisy.
 const MAX_NOISE: f64 = 0.5;
 
+/// Lower bound of the noise that [`Noise::explains`] assumes: a single stray refusal is always possible.
+const MIN_ASSUMED: f64 = 0.01;
+
+/// Probability below which noise does not explain a run of refusals.
+const UNLIKELY: f64 = 0.002;
+
 /// Estimates the probability with which a shard refuses entries whatever the rate.
 ///
 /// A limiter admits the entries of a request in order. Once its tokens are used up it refuses all the
@@ -33,10 +39,9 @@ impl Noise {
         }
         let share = f64::from(refused - trailing) / observed;
         self.entries = self.entries * (-observed / MEMORY).exp() + observed;
-        // The first requests count no more than a fifth of the memory does.
+        // The estimate starts as if there had been 200 entries without noise.
         let weight = observed / self.entries.max(MEMORY / 5.0);
-        self.probability += (share - self.probability) * weight.min(1.0);
-        self.probability = self.probability.clamp(0.0, MAX_NOISE);
+        self.probability = (self.probability + (share - self.probability) * weight).min(MAX_NOISE);
     }
 
     /// The estimate: 0 to [`MAX_NOISE`].
@@ -50,10 +55,8 @@ impl Noise {
         p * (1.0 - p.powf(f64::from(entries))) / (1.0 - p)
     }
 
-    /// Whether noise alone may well have refused this many entries in a row.
+    /// Returns whether noise alone may have refused this many entries in a row. Always true for 0.
     pub(super) fn explains(&self, refused_in_a_row: u32) -> bool {
-        const LEAST: f64 = 0.01;
-        const UNLIKELY: f64 = 0.002;
-        self.probability.max(LEAST).powf(f64::from(refused_in_a_row)) >= UNLIKELY
+        self.probability.max(MIN_ASSUMED).powf(f64::from(refused_in_a_row)) >= UNLIKELY
     }
 }

@@ -73,7 +73,7 @@ fn token_bucket(rate: f64, since: Instant) -> impl FnMut(Instant) -> bool {
 fn sends_no_more_than_the_quota_after_the_first_burst() {
     let mut bench = Bench::new(1.0);
     let (first, _) = bench.run(100, 0.001, |_| true);
-    assert_eq!(first, 40, "the first quantum");
+    assert_eq!(first, 40, "the first batch");
     let (sent, _) = bench.run(100, 10.0, |_| true);
     assert!((9_900..=10_100).contains(&sent), "{sent}");
     // Of 50 KiB: the bytes decide.
@@ -84,7 +84,7 @@ fn sends_no_more_than_the_quota_after_the_first_burst() {
 }
 
 #[test]
-fn large_entry_leaves_a_debt() {
+fn large_entry_leaves_a_deficit() {
     for (share, bytes, waits) in
         [(1.0, 10 << 20, 9.75), (0.01, 1 << 20, 5.0), (0.3, 10 << 20, 9.75)]
     {
@@ -99,10 +99,10 @@ fn large_entry_leaves_a_debt() {
 #[test]
 fn unsent_entry_costs_nothing() {
     let mut bench = Bench::new(1.0);
-    let before = (bench.limiter.records, bench.limiter.bytes);
+    let before = (bench.limiter.record_tokens, bench.limiter.byte_tokens);
     bench.limiter.take(20_000);
     bench.limiter.give_back(20_000);
-    assert_eq!((bench.limiter.records, bench.limiter.bytes), before);
+    assert_eq!((bench.limiter.record_tokens, bench.limiter.byte_tokens), before);
     let mut unbounded = RateLimiter::unknown(QUOTA);
     unbounded.take(1 << 20);
     unbounded.give_back(1 << 20);

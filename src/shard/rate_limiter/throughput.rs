@@ -2,17 +2,18 @@
 
 use std::time::Instant;
 
-/// Seconds that one slot of [`LastSecond`] spans.
-const SLOT: f64 = 0.125;
+/// Slots of [`LastSecond`], which together span one second.
 const SLOTS: usize = 8;
+/// Seconds per slot.
+const SLOT: f64 = 1.0 / SLOTS as f64;
 
-/// Counts the entries accepted within the last second.
+/// Sums the costs of the entries that were accepted within the last second, in seconds of the quota.
 ///
 /// Fixed memory, whatever the rate: a stream can have thousands of shards.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LastSecond {
     slots: [f64; SLOTS],
-    /// Slots since `began`, the current one included.
+    /// Index of the current slot, counted from `began`.
     slot: u64,
     began: Option<Instant>,
 }
@@ -40,18 +41,15 @@ impl LastSecond {
         for passed in (self.slot + 1..=slot).take(SLOTS) {
             self.slots[passed as usize % SLOTS] = 0.0;
         }
-        if slot >= self.slot + SLOTS as u64 {
-            self.slots = [0.0; SLOTS];
-        }
         self.slot = slot.max(self.slot);
     }
 }
 
-/// An exponentially weighted average rate that is right from the start: as long as it has seen less time
-/// than it remembers, it is the plain average.
+/// An exponentially weighted average rate with the time constant `memory`. It is corrected for the time that it has not
+/// seen yet, so it does not start from zero.
 #[derive(Debug, Clone)]
 pub(super) struct Average {
-    /// Seconds that it remembers.
+    /// Seconds.
     memory: f64,
     accepted: f64,
     seen: f64,

@@ -45,7 +45,7 @@ pub struct Series {
 impl Series {
     /// None of a scenario that is not drawn.
     pub fn of(scenario: &Scenario, policy: Policy, run: &Run) -> Option<Self> {
-        if !is_drawn(scenario) {
+        if !is_drawn(scenario) || policy == Policy::Omniscient {
             return None;
         }
         let seconds = 0..scenario.seconds;

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use super::ShardAnswer;
 use super::noise::Noise;
 use super::throughput::{Average, LastSecond};
+use super::trial::{Seen, Trial};
 
 /// Growth per second at the full share, in shares of the quota.
 const GROWTH: f64 = 0.02;
@@ -34,6 +35,9 @@ const LOWEST_AFTER_PAUSE: f64 = 0.5;
 
 /// Seconds after which the last second says too little about what is accepted.
 const LAST_SECOND_IS_STALE: f64 = 1.0;
+
+/// Seconds for which all refusals count, whatever their order, after a trial has shown that the rate causes them.
+const UNORDERED_FOR: f64 = 60.0;
 
 /// Shares below this are no target to return to.
 const LOWEST_GOOD: f64 = 0.02;
@@ -81,6 +85,9 @@ pub(super) struct Controller {
     /// Upper bound of what is accepted; infinite where the number of shards is not known.
     highest: f64,
     noise: Noise,
+    trial: Trial,
+    /// Set while the order of refusals says nothing.
+    unordered: Option<Unordered>,
     last_second: LastSecond,
     /// Over two seconds.
     recent: Average,
@@ -111,6 +118,18 @@ pub(super) struct Controller {
     jitter: f64,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Unordered {
+    since: Instant,
+    /// The share of entries that was refused before.
+    refused: f64,
+    share_before: f64,
+    /// What was answered at the lower rate.
+    seen: Seen,
+    /// Whether fewer entries were refused at the lower rate.
+    is_verified: bool,
+}
+
 impl Controller {
     /// Starts at `share`. `next` is the number of the next request; refusals of earlier ones are one event.
     pub(super) fn new(share: f64, lowest: f64, highest: f64, next: u64) -> Self {
@@ -119,6 +138,8 @@ impl Controller {
             lowest,
             highest,
             noise: Noise::default(),
+            trial: Trial::default(),
+            unordered: None,
             last_second: LastSecond::default(),
             recent: Average::over(2.0),
             sustained: Average::over(30.0),
@@ -140,7 +161,7 @@ impl Controller {
     }
 
     pub(super) fn share(&self) -> f64 {
-        self.share
+        self.share * self.trial.part()
     }
 
     /// Seconds of the quota to send at once.
@@ -171,7 +192,7 @@ impl Controller {
         let elapsed = self.answered_at.map_or(0.0, |at| seconds(at, now));
         self.answered_at = Some(now);
         self.jitter = 0.5 + rng.f64();
-        self.noise.observe(answer.entries, answer.refused, answer.trailing);
+        let (excess, trailing) = self.excess(answer, next, now);
         self.last_second.add(answer.accepted_cost, now);
         self.recent.add(answer.accepted_cost, now);
         self.sustained.add(answer.accepted_cost, now);
@@ -180,12 +201,10 @@ impl Controller {
         } else {
             self.on_accepted(answer, wants_more, now);
         }
-        let expected = self.noise.expected_trailing(answer.entries);
-        let excess = f64::from(answer.trailing) - expected;
         self.congestion = self.congestion * (-elapsed / CONGESTION_MEMORY).exp() + excess;
         self.congestion = self.congestion.max(0.0);
         let change = -DECREASE * excess * answer.mean_cost() * self.per_accepted();
-        if answer.trailing > 0 {
+        if trailing > 0 {
             if self.is_new(answer) {
                 self.event_floor = LOWEST_OF_EVENT * self.share;
             }
@@ -207,6 +226,50 @@ impl Controller {
             self.batch = (self.batch * (1.0 + BATCH_INCREASE * elapsed)).min(MAX_BATCH);
         }
         self.share = self.share.clamp(self.lowest, self.highest * self.per_accepted());
+    }
+
+    /// The refused entries beyond noise, with a sign, and those that the rate may have caused.
+    fn excess(&mut self, answer: &ShardAnswer, next: u64, now: Instant) -> (f64, u32) {
+        if let Some(unordered) = &mut self.unordered {
+            let entries = f64::from(answer.entries);
+            unordered.seen.add(answer);
+            if !unordered.is_verified && unordered.seen.is_enough() {
+                unordered.is_verified = unordered.seen.refused_share() < unordered.refused / 2.0;
+                if !unordered.is_verified {
+                    // A lower rate did not help, so the trial was misled.
+                    self.trial.confirm(unordered.refused);
+                    self.share = self.share.max(unordered.share_before);
+                    self.unordered = None;
+                    return (0.0, 0);
+                }
+            }
+            let is_verified = unordered.is_verified;
+            if seconds(unordered.since, now) > UNORDERED_FOR {
+                self.unordered = None;
+            }
+            if !is_verified {
+                return (0.0, 0);
+            }
+            let expected = self.noise.probability() * entries;
+            return (f64::from(answer.refused) - expected, answer.refused);
+        }
+        self.noise.observe(answer.entries, answer.refused, answer.trailing);
+        if self.highest.is_finite()
+            && let Some(refused) = self.trial.on_answer(answer, self.noise.probability(), next, now)
+        {
+            self.unordered = Some(Unordered {
+                since: now,
+                refused,
+                share_before: self.share,
+                seen: Seen::new(next, now),
+                is_verified: false,
+            });
+            self.noise.set(self.trial.confirmed());
+            self.share *= 1.0 - refused;
+            self.known_before = next;
+        }
+        let expected = self.noise.expected_trailing(answer.entries);
+        (f64::from(answer.trailing) - expected, answer.trailing)
     }
 
     /// Entries to send for each that is accepted.

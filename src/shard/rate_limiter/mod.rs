@@ -5,6 +5,7 @@ mod noise;
 #[cfg(test)]
 mod tests;
 mod throughput;
+mod trial;
 
 use std::time::{Duration, Instant};
 

@@ -44,6 +44,11 @@ impl Noise {
         self.probability = (self.probability + (share - self.probability) * weight).min(MAX_NOISE);
     }
 
+    /// Sets the estimate to what was measured otherwise.
+    pub(super) fn set(&mut self, probability: f64) {
+        self.probability = probability.min(MAX_NOISE);
+    }
+
     /// The estimate: 0 to [`MAX_NOISE`].
     pub(super) fn probability(&self) -> f64 {
         self.probability

@@ -9,13 +9,15 @@ struct Bench {
     now: Instant,
     rng: Rng,
     next: u64,
+    /// Whether the service shuffles the results of a request.
+    shuffles: bool,
 }
 
 impl Bench {
     fn new(share: f64) -> Self {
         let now = Instant::now();
         let limiter = RateLimiter::of_shard(QUOTA, share, 0, now);
-        Self { limiter, now, rng: Rng::with_seed(7), next: 0 }
+        Self { limiter, now, rng: Rng::with_seed(7), next: 0, shuffles: false }
     }
 
     fn share(&self) -> f64 {
@@ -34,10 +36,17 @@ impl Bench {
         let (mut accepted, mut refused) = (0, 0);
         while self.now < end {
             self.limiter.refill(self.now);
-            let mut answer = ShardAnswer { request: self.next, ..ShardAnswer::default() };
-            while answer.entries < 500 && self.limiter.may_take(bytes) {
+            let mut results = Vec::new();
+            while results.len() < 500 && self.limiter.may_take(bytes) {
                 self.limiter.take(bytes);
-                match admits(self.now) {
+                results.push(admits(self.now));
+            }
+            if self.shuffles {
+                self.rng.shuffle(&mut results);
+            }
+            let mut answer = ShardAnswer { request: self.next, ..ShardAnswer::default() };
+            for is_accepted in results {
+                match is_accepted {
                     true => answer.accept(QUOTA.cost(bytes)),
                     false => answer.refuse(QUOTA.cost(bytes)),
                 }
@@ -133,6 +142,18 @@ fn smaller_quota_is_found_and_left_again() {
     bench.run(100, 10.0, |_| true);
     let (accepted, _) = bench.run(100, 5.0, |_| true);
     assert!(accepted > 4_750, "{accepted}");
+}
+
+#[test]
+fn shuffled_refusals_are_told_from_noise() {
+    let mut bench = Bench { shuffles: true, ..Bench::new(1.0) };
+    let mut bucket = token_bucket(1_000.0, bench.now);
+    bench.run(100, 20.0, &mut bucket);
+    let mut bucket = token_bucket(500.0, bench.now);
+    bench.run(100, 5.0, &mut bucket);
+    let (accepted, refused) = bench.run(100, 40.0, &mut bucket);
+    assert!(accepted > 19_000, "{accepted}");
+    assert!(refused < accepted / 30, "{refused} of {accepted}");
 }
 
 #[test]

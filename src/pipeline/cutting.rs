@@ -286,14 +286,11 @@ impl Pipeline {
     /// The next time at which something changes by itself, if nothing else happens before: a back-off
     /// or a linger ends, a deadline passes, or a report is due. Always later than `now`.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
-        let deadline = self.settings.deadline.and_then(|deadline| {
-            self.waiting_groups().map(|oldest| oldest.accepted_at + deadline).min()
-        });
         let description = self.backoff.until(now).filter(|_| self.awaited.description);
         let lookups = [description, self.routing.wakeup(now), self.shards.wakeup(now)];
         let others = lookups.into_iter().chain([self.report_wakeup(now)]);
         let sends = [self.send_wakeup(now), self.isolated_at(now)];
-        let wakeups = sends.into_iter().chain([deadline]).chain(others);
+        let wakeups = sends.into_iter().chain([self.next_deadline()]).chain(others);
         wakeups.flatten().filter(|at| *at > now).min()
     }
 

@@ -8,7 +8,8 @@ use super::unit::Unit;
 use crate::record::Reason;
 
 impl Pipeline {
-    /// Gives up the waiting records whose deadline has passed.
+    /// Gives up the records whose deadline has passed: those that wait, and written ones that are not known to be
+    /// delivered.
     pub(crate) fn expire(&mut self, now: Instant) {
         let Some(deadline) = self.settings.deadline else { return };
         let expired = |pending: &Pending| pending.accepted_at + deadline <= now;
@@ -31,6 +32,7 @@ impl Pipeline {
             self.isolated.put_back(left);
         }
         self.conclude_isolation();
+        self.expire_unverified(expired);
         self.rebuild();
         // In the order of acceptance, like the records of a request.
         if !self.suspects.iter().any(|group| expired(group[0].oldest())) {
@@ -45,6 +47,34 @@ impl Pipeline {
                 self.suspects.push_back(left);
             }
         }
+    }
+
+    /// A written aggregate is given up as a whole, once that is due for all its members: they were accepted within a
+    /// linger.
+    fn expire_unverified(&mut self, expired: impl Fn(&Pending) -> bool) {
+        for one in std::mem::take(&mut self.unverified) {
+            if !one.unit.members().iter().all(&expired) {
+                self.unverified.push(one);
+                continue;
+            }
+            let strand = self.strand_of(one.unit.oldest());
+            for mut pending in one.unit.into_members() {
+                pending.may_be_written = true;
+                self.fail_for_deadline(pending);
+            }
+            self.in_order(strand, Vec::new());
+        }
+    }
+
+    /// When the next record is given up, unless it is settled before.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.settings.deadline?;
+        let waiting = self.waiting_groups().map(|oldest| oldest.accepted_at);
+        let unverified = self
+            .unverified
+            .iter()
+            .filter_map(|one| one.unit.members().iter().map(|member| member.accepted_at).max());
+        waiting.chain(unverified).min().map(|accepted_at| accepted_at + deadline)
     }
 
     fn expire_in(&mut self, unit: Unit, expired: impl Fn(&Pending) -> bool) -> Vec<Unit> {

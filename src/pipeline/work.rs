@@ -1,3 +1,5 @@
+//! Counts the pipeline's work in units of a task's cooperative budget.
+
 /// Bytes of aggregates that are encoded for a unit of a task's budget. tokio gives a task 128 units in a turn, which
 /// are then half a MiB and take about a millisecond, most of it for the digest.
 const UNIT_BYTES: usize = 4 * 1024;

@@ -410,9 +410,7 @@ impl Model {
         assert!(!waits || error || wakes, "stuck: {pipeline:?}");
         let due_or_error = pipeline.due(now).is_some() || error;
         if let Some(at) = pipeline.wakeup(now).filter(|_| waits && !due_or_error) {
-            let expires = self.settings.deadline.is_some_and(|deadline| {
-                pipeline.waiting_groups().any(|oldest| oldest.accepted_at + deadline <= at)
-            });
+            let expires = pipeline.next_deadline().is_some_and(|deadline| deadline <= at);
             let lists = pipeline.shards.wakeup(now).is_some_and(|listing| listing <= at);
             let paces = pipeline.lanes.wakeup().is_some_and(|wakeup| wakeup <= at);
             let suspects = !pipeline.suspects.is_empty();

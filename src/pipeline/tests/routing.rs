@@ -184,6 +184,37 @@ fn failing_stream_holds_aggregates_until_listed() {
     assert_eq!(bench.pipeline.totals().misplaced, 0);
 }
 
+/// Neither a list that never comes nor a description that hangs holds a record beyond its deadline.
+#[test]
+fn held_aggregate_expires_at_its_deadline() {
+    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+        for answers in [["lower", "new-upper"], ["upper", "upper"]] {
+            let deadline = Some(Duration::from_secs(30));
+            let (mut bench, id) = Bench::sent(Settings { ordering, deadline, ..per_key() });
+            let began = bench.now;
+            bench.late("a");
+            bench.settle(id, answers.map(placed).to_vec());
+            assert_eq!(bench.pipeline.in_flight(), 2);
+            while !bench.pipeline.is_settled() {
+                bench.sleep();
+                bench.pipeline.expire(bench.now);
+                if bench.lists() {
+                    bench.pipeline.listed(None, bench.now);
+                }
+                if let Some((id, _, _)) = bench.pipeline.cut(bench.now) {
+                    bench.fail(id, "InternalFailure");
+                }
+            }
+            assert_eq!(bench.now - began, Duration::from_secs(30), "{answers:?}");
+            let failed = bench.pipeline.take_failed();
+            assert_eq!(failed.len(), 3);
+            let written = failed.iter().filter(|one| one.may_be_written()).count();
+            assert!(written >= 2, "the two of the aggregate");
+            assert!(bench.pipeline.strands.is_empty());
+        }
+    }
+}
+
 /// Without a listing, what lies in an unlisted shard is sent again if the list rules out the shard of another
 /// aggregate, whether that was known before or after.
 #[test]

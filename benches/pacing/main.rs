@@ -3,10 +3,11 @@
 //!
 //! `cargo bench --bench pacing` runs every scenario under its limiters with every policy, prints a table, and
 //! writes `target/pacing.json`, and the scenarios' variants to `target/pacing_variants.json`. It fails if the
-//! sink misses one of its bounds, as it does at present in 7 of its rows: where a limiter counts 1 s late, and where it
-//! shuffles refusals and several producers share it. `docs/pacing.md` says what limits these. `-- --only overload`, `-- --limiter bucket_1s`, `-- --noise 0.01` and
-//! `-- --policy kinesis_sink` run less of it and write no figures, `-- --draw` draws `docs/pacing.svg` and
-//! `docs/pacing_rate.svg` anew.
+//! sink misses one of its bounds, as it does at present in 7 of its rows: where a limiter counts 1 s late, and where
+//! it shuffles refusals and several producers share it. `docs/pacing.md` says what limits these.
+//!
+//! `-- --only overload`, `-- --limiter bucket_1s`, `-- --noise 0.01` and `-- --policy kinesis_sink` run less of it and
+//! write no figures, `-- --draw` draws `docs/pacing.svg` and `docs/pacing_rate.svg` anew.
 //!
 //! Goodput is a share of the capacity: of the best goodput that any constant rate reaches under the same
 //! limiter with at most 5 % of its entries rejected, beside the noise. The sink runs with all seeds, and the worst

@@ -4,7 +4,7 @@ use metrics::{Counter, Gauge, Histogram, IntoF64, counter, gauge, histogram};
 
 use super::names::*;
 use super::shards::Shards;
-use crate::pipeline::{CutReason, Pipeline};
+use crate::pipeline::{FlushReason, Pipeline};
 use crate::summary::Totals;
 
 /// While nothing else happens, what only grows or shrinks is told so often.
@@ -42,7 +42,7 @@ struct Records {
 
 struct Requests {
     data_put: Counter,
-    cut: [Counter; CutReason::ALL.len()],
+    cut: [Counter; FlushReason::ALL.len()],
     records: Histogram,
     records_per_entry: Histogram,
 }
@@ -64,13 +64,13 @@ impl SinkMetrics {
 
     /// Whether telling is worth it: a request was made or answered, or some time has passed.
     pub(crate) fn is_due(&self, pipeline: &mut Pipeline, now: Instant) -> bool {
-        let has_samples = pipeline.samples_mut().is_some_and(|samples| !samples.is_empty());
+        let has_samples = pipeline.ledger_mut().samples_mut().is_some_and(|samples| !samples.is_empty());
         has_samples || self.next.is_none_or(|next| next <= now)
     }
 
     /// Tells what has happened since the last time.
     pub(crate) fn report(&mut self, pipeline: &mut Pipeline, now: Instant) {
-        let Some(samples) = pipeline.samples_mut() else { return };
+        let Some(samples) = pipeline.ledger_mut().samples_mut() else { return };
         self.next = Some(now + INTERVAL);
         for (reason, times) in samples.cuts.drain() {
             self.requests.cut[reason as usize].increment(times as u64);
@@ -86,7 +86,7 @@ impl SinkMetrics {
         record(&records.buffering, samples.buffering.drain());
         record(&records.delivery, samples.delivery.drain());
         samples.shards.drain(..).for_each(|sample| self.shards.record(sample));
-        self.report_totals(pipeline.totals());
+        self.report_totals(pipeline.ledger().totals());
         self.report_held(pipeline, now);
     }
 
@@ -102,9 +102,9 @@ impl SinkMetrics {
 
     fn report_held(&mut self, pipeline: &Pipeline, now: Instant) {
         let records = &self.records;
-        let pending = pipeline.totals().unsettled();
+        let pending = pipeline.ledger().totals().unsettled();
         move_gauge(&records.pending, std::mem::replace(&mut self.pending, pending), pending);
-        let buffered = pipeline.held_bytes();
+        let buffered = pipeline.ledger().held().bytes;
         move_gauge(&records.buffered, std::mem::replace(&mut self.buffered, buffered), buffered);
         records.oldest_age.set(pipeline.oldest_age(now));
     }
@@ -131,13 +131,13 @@ impl Records {
 
 impl Requests {
     fn new(stream: &str) -> Self {
-        let cut = |reason: CutReason| {
-            let labels = [(STREAM, own(stream)), (REASON, reason.word().to_owned())];
+        let cut = |reason: FlushReason| {
+            let labels = [(STREAM, own(stream)), (REASON, reason.label().to_owned())];
             counter!(PUT_RECORDS_REQUESTS_CUT, &labels)
         };
         Self {
             data_put: counter!(KINESIS_RECORDS_DATA_PUT, STREAM => own(stream)),
-            cut: CutReason::ALL.map(cut),
+            cut: FlushReason::ALL.map(cut),
             records: histogram!(USER_RECORDS_PER_PUT_RECORDS_REQUEST, STREAM => own(stream)),
             records_per_entry: histogram!(USER_RECORDS_PER_KINESIS_RECORD, STREAM => own(stream)),
         }

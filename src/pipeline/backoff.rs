@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-/// Exponential back-off with full jitter: the wait after the n-th failure in a row is drawn evenly from
+/// Exponential backoff with full jitter: the wait after the n-th failure in a row is drawn uniformly from
 /// 0 to `min(ceiling, base * 2^n)`.
 ///
 /// Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
@@ -11,32 +11,31 @@ pub(crate) struct Backoff {
     base: Duration,
     ceiling: Duration,
     failures: u32,
-    /// Requests with a lower number were cut before the latest failure was known.
-    known_before: u64,
+    /// Requests with a lower number were sent before the latest failure was known.
+    ignore_below: u64,
     until: Option<Instant>,
 }
 
 impl Backoff {
     pub(crate) fn new(base: Duration, ceiling: Duration) -> Self {
-        Self { base, ceiling, failures: 0, known_before: 0, until: None }
+        Self { base, ceiling, failures: 0, ignore_below: 0, until: None }
     }
 
-    /// Notes the failure of the request with the number `request`, of those below `next`. Requests that
-    /// were already in flight at the latest failure say nothing new, so they do not lengthen the wait;
-    /// the answer is false for them.
+    /// Records the failure of the request with the number `request`. `next` is the number of the next request.
+    /// Requests that were in flight at the latest failure do not lengthen the wait. Returns false for them.
     pub(crate) fn fail(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) -> bool {
-        if !self.is_news(request) {
+        if !self.is_new_failure(request) {
             return false;
         }
         self.pause(now, rng);
         self.failures = self.failures.saturating_add(1);
-        self.known_before = next;
+        self.ignore_below = next;
         true
     }
 
     /// Whether the failure of the request with this number would be counted.
-    pub(crate) fn is_news(&self, request: u64) -> bool {
-        request >= self.known_before
+    pub(crate) fn is_new_failure(&self, request: u64) -> bool {
+        request >= self.ignore_below
     }
 
     /// Waits as after a failure, without counting one.
@@ -45,23 +44,18 @@ impl Backoff {
         self.until = self.until.max(Some(now + longest.mul_f64(rng.f64())));
     }
 
-    /// Waits until then.
-    pub(crate) fn wait_until(&mut self, until: Instant) {
-        self.until = Some(until);
-    }
-
     /// Waits until then, or for longer.
     pub(crate) fn wait_at_least(&mut self, until: Instant) {
         self.until = self.until.max(Some(until));
     }
 
-    /// Any progress ends the series of failures, and the wait.
+    /// Ends the series of failures, and the wait.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
         self.until = None;
     }
 
-    /// Ends the wait, and counts on.
+    /// Ends the wait, but not the series of failures.
     pub(crate) fn end_wait(&mut self) {
         self.until = None;
     }

@@ -1,51 +1,39 @@
-//! The core: what is accepted, when a request is cut from it, and what becomes of its records.
+//! The core: what is accepted, when it is sent, and how it is settled.
 //!
-//! A state machine without I/O, clock or async. Time and responses come in as arguments; requests, the
-//! next wake-up and what failed go out as values. The order of calls is the caller's:
+//! A state machine without I/O, clock or async. Time and responses are arguments; requests, settlements and the next
+//! wake-up are return values.
 //!
 //! ```text
-//! accept ──▶ due? ──cut──▶ request ──▶ (the caller sends it) ──settle──▶ delivered
-//!              ▲                                                  │
-//!              └────────────── requeued, in order ◀───────────────┴────▶ failed
+//! accept ──▶ wants_to_send? ──next_request──▶ (the caller sends it) ──settle──▶ delivered
+//!                  ▲                                                    │
+//!                  └──────────────── queued again, in order ◀───────────┴────▶ failed
 //! ```
 //!
-//! Each record is at every moment in exactly one of: an open aggregate, what waits behind another of its
-//! key, a lane, a group of suspects, the isolated ones, a flight, the unverified ones, the failed ones; or it
-//! was delivered or taken out.
+//! Each record is at every moment in exactly one part: in the backlog, in flight, held until it is verified, or
+//! settled. Then it is reported to its receipt, the dead-letter handler or the owner.
 
-mod account;
 mod aggregation;
+mod backlog;
 mod backoff;
-mod cutting;
-mod deadline;
-mod failed;
-mod grace;
-mod hand_back;
-mod isolated;
-mod lanes;
-mod learning;
+mod buffered;
+mod classifier;
+mod entry;
+mod flush;
+mod health;
+mod in_flight;
+mod ledger;
 mod linger;
-mod order;
-mod ordered;
-mod outage;
-mod outcome;
-mod packer;
-mod pending;
-mod placing;
-mod request_size;
-mod routing;
-#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "nobody measures"))]
-mod samples;
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "nothing is measured"))]
+mod metrics;
+mod ordering;
 mod settings;
-mod shards;
-mod split;
+mod settle;
+mod settlement;
 #[cfg(test)]
 mod tests;
-mod timeout_factor;
-mod unit;
+mod topology;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,208 +42,89 @@ use tower::BoxError;
 
 pub(crate) use aggregation::Packing;
 pub use aggregation::{AggregateKey, Aggregation};
-#[cfg(feature = "metrics")]
-pub(crate) use cutting::CutReason;
+pub(crate) use classifier::unless_it_panics;
+pub(crate) use flush::FlushReason;
+pub(crate) use health::{Report, Stage, Trouble};
+pub(crate) use in_flight::RequestId;
+pub(crate) use ledger::{Ledger, Size};
 pub use linger::Linger;
-pub use order::Ordering;
-pub(crate) use outage::{Report, Stage, Trouble};
-pub(crate) use outcome::unless_it_panics;
 #[cfg(feature = "metrics")]
-pub use samples::MetricsGranularity;
+pub use metrics::MetricsGranularity;
 #[cfg(feature = "metrics")]
-pub(crate) use samples::ShardSample;
+pub(crate) use metrics::ShardSample;
+pub use ordering::Ordering;
 pub(crate) use settings::Settings;
+pub(crate) use topology::Prerequisites;
 
-use self::backoff::Backoff;
-use self::failed::Failed;
-use self::grace::GracePeriod;
-use self::isolated::Isolated;
-use self::lanes::Lanes;
-use self::learning::Learning;
-use self::order::Strands;
-use self::outage::Outages;
-use self::packer::Packer;
-use self::pending::Pending;
-use self::placing::Unverified;
-use self::request_size::RequestSize;
-use self::routing::Routing;
-use self::samples::Samples;
-use self::shards::Shards;
-use self::timeout_factor::TimeoutFactor;
-use self::unit::Unit;
+use self::backlog::{Backlog, Repartition};
+use self::buffered::BufferedRecord;
+use self::entry::QueuedEntry;
+use self::flush::{Flush, FlushState};
+use self::health::{Failure, Health, Origin};
+use self::in_flight::{InFlight, InFlightRequest, RequestKind};
+use self::settle::Settling;
+use self::settlement::Settlement;
+use self::topology::{Routing, Topology};
 use self::work::Work;
 use crate::error::{NotAccepted, NotAcceptedReason};
-use crate::record::{AttemptError, DeadLetter, Reason, Record, Untold};
-use crate::service::ErrorClass;
-use crate::shard::HashMemo;
+use crate::limits::Limits;
+use crate::record::{AttemptError, DeadLetter, Reason, Record, Undelivered};
+use crate::service::{ErrorClass, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
+use crate::shard::ShardMap;
 use crate::stream::{Distribution, StreamDescription, StreamId};
-use crate::summary::{RequestSummary, Totals};
 
+/// The state of one stream's records.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     settings: Settings,
-    stream: StreamId,
     rng: Rng,
-    /// Aggregates that are not full.
-    packer: Packer,
-    /// What waits behind others of its key.
-    strands: Strands,
     /// What waits to be sent.
-    lanes: Lanes,
-    learning: Learning,
-    /// Of partition keys.
-    hashes: HashMemo,
-    /// What waits has to be packed anew, in order, once nothing is in flight.
-    rebuilds: bool,
-    /// Groups out of requests that were refused as invalid, each sent alone to find the culprit.
-    suspects: VecDeque<Vec<Unit>>,
-    /// Records that failed alone, behind all others.
-    isolated: Isolated,
-    flights: BTreeMap<RequestId, Flight>,
-    shards: Shards,
-    routing: Routing,
-    /// Aggregates that were delivered to a shard that is not known.
-    unverified: Vec<Unverified>,
-    awaited: Awaited,
-    failed: Failed,
-    /// What the receipts of delivered records have not been told.
-    delivered: VecDeque<Untold>,
-    /// After failures of whole requests; while a series lasts, one request at a time probes.
-    backoff: Backoff,
-    /// Requests that may be in flight: one after a failure, then twice as many with each success.
-    slots: usize,
-    /// The most entries of the next request.
-    size: RequestSize,
-    timeout_factor: TimeoutFactor,
-    /// The outages to report in the log.
-    outages: Outages,
-    /// The time until a series of credentials failures is fatal.
-    credentials: GracePeriod,
-    /// The time until a series of answers that are not the service's is fatal.
-    blocked: GracePeriod,
-    fatal: Fatal,
-    /// Records accepted and not settled.
-    unsettled_records: usize,
-    unsettled_bytes: usize,
-    next_seq: u64,
-    next_request: u64,
-    /// Records before this place are wanted out by a flush.
-    flush_before: u64,
-    closing: bool,
-    /// Bytes for which someone waits who cannot give them to [`accept`](Self::accept).
-    wanted: Option<usize>,
-    totals: Totals,
-    last_request: Option<RequestSummary>,
+    backlog: Backlog,
+    in_flight: InFlight,
+    /// The shards, and what is held until it is verified.
+    topology: Topology,
+    /// Failures of whole requests.
+    health: Health,
+    /// What was delivered or has failed, until it is reported.
+    settlement: Settlement,
+    ledger: Ledger,
+    /// When partial requests are sent.
+    flush: Flush,
     work: Work,
-    /// None if nobody measures.
-    samples: Option<Box<Samples>>,
-}
-
-/// Names a request between [`Pipeline::cut`] and [`Pipeline::settle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct RequestId(u64);
-
-/// A request that was cut and is not settled.
-#[derive(Debug)]
-struct Flight {
-    units: Vec<Unit>,
-    records: usize,
-    bytes: usize,
-    cut_at: Instant,
-    kind: FlightKind,
-    timeout_factor: u32,
-}
-
-/// Where the entries of a request were taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FlightKind {
-    Lanes,
-    /// Half of a request that was refused as invalid.
-    Suspects,
-    Isolated,
-}
-
-/// What must be known of the stream before anything is sent.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Awaited {
-    /// Its description.
-    pub(crate) description: bool,
-    /// The first answer about its shards.
-    pub(crate) shards: bool,
-}
-
-/// Whether the service refuses everything.
-#[derive(Debug, Default)]
-enum Fatal {
-    #[default]
-    No,
-    /// The caller has not been told. Nothing is sent until it has.
-    Unreported(BoxError, Arc<AttemptError>),
-    /// It has; the requests in flight at that time say nothing new.
-    Reported(Arc<AttemptError>),
 }
 
 impl Pipeline {
     pub(crate) fn new(stream: StreamId, mut settings: Settings) -> Self {
         settings.packing = settings.packing.within(&settings.limits);
-        let backoff = Backoff::new(settings.backoff_base, settings.backoff_ceiling);
         Self {
             rng: settings.seed.map_or_else(Rng::new, Rng::with_seed),
-            stream,
-            packer: Packer::new(settings.ordering == Ordering::PerKey),
-            strands: Strands::default(),
-            lanes: Lanes::new(settings.limits.quota(), backoff.clone()),
-            learning: Learning::default(),
-            hashes: HashMemo::default(),
-            rebuilds: false,
-            shards: Shards::new(&settings),
-            routing: Routing::new(&settings),
-            unverified: Vec::new(),
-            awaited: Awaited::default(),
-            suspects: VecDeque::new(),
-            isolated: Isolated::new(backoff.clone()),
-            flights: BTreeMap::new(),
-            failed: Failed::default(),
-            delivered: VecDeque::new(),
-            backoff,
-            slots: settings.max_in_flight,
-            outages: Outages::default(),
-            size: RequestSize::default(),
-            timeout_factor: TimeoutFactor::new(),
-            credentials: GracePeriod::new(settings.credentials_timeout),
-            blocked: GracePeriod::new(settings.credentials_timeout),
-            fatal: Fatal::No,
-            unsettled_records: 0,
-            unsettled_bytes: 0,
-            next_seq: 0,
-            next_request: 0,
-            flush_before: 0,
-            closing: false,
-            wanted: None,
-            totals: Totals::default(),
-            last_request: None,
+            backlog: Backlog::new(&settings),
+            in_flight: InFlight::new(stream),
+            topology: Topology::new(&settings),
+            health: Health::new(&settings),
+            settlement: Settlement::default(),
+            ledger: Ledger::new(&settings),
+            flush: Flush::new(settings.linger),
             work: Work::default(),
-            samples: Samples::new(settings.metrics),
             settings,
         }
     }
 
-    /// Whether another record may come. The bounds count everything held; the one record that crosses
-    /// them is still taken.
+    /// Whether another record is accepted. The record that crosses the bounds still is.
     pub(crate) fn has_room(&self) -> bool {
-        self.has_room_for(self.held_records(), self.held_bytes())
+        self.is_within_bounds(self.ledger.held())
     }
 
-    fn has_room_for(&self, records: usize, bytes: usize) -> bool {
-        records < self.settings.buffer_records && bytes < self.settings.buffer_bytes
+    fn is_within_bounds(&self, held: Size) -> bool {
+        held.records < self.settings.buffer_records && held.bytes < self.settings.buffer_bytes
     }
 
-    /// Takes a record, or hands it back with the reason.
+    /// Accepts a record, or returns it with the reason.
     pub(crate) fn accept(&mut self, record: Record, now: Instant) -> Result<(), NotAccepted> {
         if let Err(error) = self.settings.limits.check(&record) {
             return Err(NotAccepted::new(record, error));
         }
-        if self.closing {
+        if self.flush.is_closing() {
             return Err(NotAccepted::new(record, NotAcceptedReason::Closed));
         }
         if !self.has_room() {
@@ -265,262 +134,549 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Takes a record that others have checked, against the limits and the bounds.
+    /// Accepts a record that the caller has checked against the limits and the bounds.
     pub(crate) fn admit(&mut self, record: Record, now: Instant) {
-        self.unsettled_records += 1;
-        self.unsettled_bytes += record.size();
-        self.totals.accepted += 1;
-        let mut pending = Pending::new(record, self.next_seq, now, &mut self.rng);
-        self.next_seq += 1;
-        self.find_place(&mut pending);
-        self.avoid_busy_shards(&mut pending);
-        if !self.settings.packing.is_on() {
-            return self.send(Unit::Single(pending));
-        }
-        for unit in self.pack(pending).into_iter().flatten() {
-            // Now, since a request of many is too much to encode at once.
-            self.send_encoded(unit);
-        }
+        let seq = self.ledger.accept(record.size());
+        let record = BufferedRecord::new(record, seq, now, &mut self.rng);
+        self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }
 
-    /// Looks for the record's place on the hash ring if anything depends on it.
-    fn find_place(&mut self, pending: &mut Pending) {
-        if self.lanes.tell_apart() || self.shards.tell_apart() {
-            pending.find_place(&mut self.hashes);
-        }
-    }
-
-    /// The same for what comes back: it may have been sent before a second shard was known, or have a key
-    /// that was drawn again. Its lane is asked for more than once.
-    fn find_places(&mut self, units: &mut [Unit]) {
-        if self.lanes.tell_apart() {
-            units.iter_mut().for_each(|unit| unit.find_place(&mut self.hashes));
-        }
-    }
-
-    /// Of two places on the ring a record without a key takes the one where less waits, if it would have
-    /// to wait.
-    ///
-    /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
-    fn avoid_busy_shards(&mut self, pending: &mut Pending) {
-        if !self.lanes.tell_apart() || !self.lanes.is_paused(pending) {
-            return;
-        }
-        let queued = self.lanes.queued(pending);
-        pending.redraw_key_if(&mut self.rng, |moved| self.lanes.queued(moved) < queued);
-    }
-
-    /// Takes a record in that was accepted after all that wait, or after all of its group.
-    fn enqueue(&mut self, pending: Pending) {
-        if !self.settings.packing.is_on() {
-            return self.send(Unit::Single(pending));
-        }
-        for unit in self.pack(pending).into_iter().flatten() {
-            self.send(unit);
-        }
-    }
-
-    /// Puts a record into its aggregate, or makes it one entry. Returns what is to be sent by now, in order.
-    fn pack(&mut self, pending: Pending) -> [Option<Unit>; 3] {
-        let alone = |pending| Some(Unit::Single(pending));
-        let ordered = self.is_ordered();
-        let Some((group, shard)) = self.shards.group(&pending) else {
-            return [alone(pending), None, None];
-        };
-        let earlier = if ordered { self.packer.take_other(&group) } else { None };
-        if shard.is_none() && self.shards.goes_alone(&pending) {
-            return [earlier, self.packer.take(&group), alone(pending)];
-        }
-        let [first, second] = self.packer.add(pending, group, shard, &self.settings.packing);
-        [earlier, first, second]
-    }
-
-    /// Puts records back to those that they may share an aggregate with, in the order of acceptance.
-    fn repack(&mut self, mut records: Vec<Pending>) {
-        let mut open = Vec::new();
-        for pending in &records {
-            let group = self.shards.group(pending).map(|(group, _)| group);
-            let unit = group.and_then(|group| self.packer.take(&group));
-            open.extend(unit.into_iter().flat_map(Unit::into_members));
-        }
-        records.extend(open);
-        self.enqueue_all(records);
-    }
-
-    fn enqueue_all(&mut self, mut records: Vec<Pending>) {
-        records.sort_unstable_by_key(|pending| pending.seq);
-        records.into_iter().for_each(|pending| self.enqueue(pending));
-    }
-
-    /// Wants everything accepted so far sent, without waiting for full requests.
+    /// Sends everything accepted so far without waiting for full requests.
     pub(crate) fn flush(&mut self) {
-        self.flush_before = self.next_seq;
+        self.flush.request(self.ledger.next_seq());
     }
 
-    /// Says for how many bytes someone waits, if someone does: while they do not fit, partial requests
-    /// go at once.
-    pub(crate) fn want_room(&mut self, bytes: Option<usize>) {
-        self.wanted = bytes;
+    /// Sets the size of the largest record that waits for room, if any does. While it does not fit, partial requests
+    /// are sent at once.
+    pub(crate) fn set_waiter(&mut self, bytes: Option<usize>) {
+        self.flush.set_waiter(bytes);
     }
 
-    /// Takes no more records, and sends what is there at once.
+    /// Accepts no more records, and sends everything at once.
     pub(crate) fn close(&mut self) {
-        self.closing = true;
+        self.flush.close();
     }
 
-    /// Sends nothing until the stream was [described](Self::described), its shards [listed](Self::listed).
-    pub(crate) fn hold(&mut self, awaited: Awaited) {
-        self.awaited = awaited;
-        self.routing.set_describable(awaited.description);
+    /// Advances to `now`: resumes what has waited for it, and fails the records whose deadline has passed.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.backlog.resume_lanes(now);
+        let Some(deadline) = self.settings.deadline else { return };
+        let is_expired = |record: &BufferedRecord| record.accepted_at + deadline <= now;
+        let mut expired = self.backlog.expire(is_expired, &mut self.topology);
+        for mut held in self.topology.expire_held(is_expired) {
+            held.set_outcome_unknown();
+            self.backlog.release_next(held.route.order, Vec::new(), &mut self.topology);
+            expired.extend(held.into_members());
+        }
+        for mut record in expired {
+            let last = record.last_error.take();
+            let reason = Reason::DeadlineExceeded { deadline, last };
+            self.settlement.fail(record, reason, &mut self.ledger);
+        }
+        self.repartition();
     }
 
-    pub(crate) fn is_on_hold(&self) -> bool {
-        self.awaited.description || self.awaited.shards
+    /// Whether [`next_request`](Self::next_request) would build a request, unless what it closes has to wait.
+    pub(crate) fn wants_to_send(&self, now: Instant) -> bool {
+        self.flush_reason(now).is_some()
     }
 
-    /// Whether the stream may be asked for its description now.
-    pub(crate) fn may_describe(&self, now: Instant) -> bool {
-        let is_awaited = self.awaited.description
-            && !self.backoff.is_waiting(now)
-            && !matches!(self.fatal, Fatal::Unreported(..));
-        is_awaited || self.routing.is_description_due(now)
+    /// Whether a full request may be sent.
+    pub(crate) fn wants_to_send_full(&self) -> bool {
+        self.backlog.fills_request(&self.request_limits()) && self.has_slot()
     }
 
-    /// Whether the sink aggregates or keeps an order, both of which rely on partition keys.
-    pub(crate) fn relies_on_keys(&self) -> bool {
-        self.routing.is_relied_on()
+    /// Builds the next request, if one should be sent now. The caller sends it and [settles](Self::settle) it. Few
+    /// aggregates are closed in one call: see [`is_unfinished`](Self::is_unfinished).
+    pub(crate) fn next_request(
+        &mut self,
+        now: Instant,
+    ) -> Option<(RequestId, PutRecordsRequest, FlushReason)> {
+        self.work.begin_step();
+        self.backlog.resume_lanes(now);
+        let (reason, entries) = loop {
+            let reason = self.flush_reason(now)?;
+            let limits = match reason {
+                FlushReason::Isolated => self.settings.limits,
+                _ => self.request_limits(),
+            };
+            let open_before = self.backlog.open_aggregates();
+            let Self { backlog, flush, topology, work, .. } = self;
+            let entries = backlog.next_batch(reason, flush, &limits, topology, work, now);
+            if !entries.is_empty() {
+                break (reason, entries);
+            }
+            // What was closed may have to wait, and what is open may wait for its key.
+            if work.is_unfinished() || backlog.open_aggregates() == open_before {
+                return None;
+            }
+        };
+        self.ledger.send(reason, &entries, now);
+        let factor = self.health.timeout_factor();
+        let mut request = InFlightRequest::new(entries, reason, factor, now);
+        self.work.add_records(request.records);
+        // What was closed for another reason than a request is not encoded yet.
+        self.work.add_bytes(request.entries.iter_mut().map(QueuedEntry::encode).sum());
+        let (id, request) = self.in_flight.start(request);
+        Some((id, request, reason))
     }
 
-    /// Whether answers contradict the description of the stream, so that it has to be described again, past any
-    /// cache.
-    pub(crate) fn is_routing_doubted(&self) -> bool {
-        self.routing.is_doubted()
+    /// Whether the latest [`next_request`](Self::next_request) has closed as many aggregates as one call may, and
+    /// should be called again, possibly after other tasks.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.work.is_unfinished()
     }
 
-    /// Whether the latest description says that the service distributes the records itself.
-    pub(crate) fn is_distributed_by_service(&self) -> bool {
-        self.routing.is_by_service()
+    /// Takes the work that was done since the last call, in units of a task's budget.
+    pub(crate) fn take_work(&mut self) -> usize {
+        self.work.take()
     }
 
-    /// Refuses a stream that distributes records itself. Nothing is sent before a description says otherwise.
-    /// Records that were written where consumers may discard them are requeued.
-    pub(crate) fn refuse_distribution(&mut self, error: BoxError, now: Instant) {
-        self.routing.distributed();
-        self.awaited.description = true;
-        self.verify(None, now);
-        self.refuse_as(ErrorClass::Fatal, error, now);
+    /// Returns why a request should be sent now, if it should.
+    fn flush_reason(&self, now: Instant) -> Option<FlushReason> {
+        if self.isolated_at(now).is_some_and(|at| at <= now) {
+            return Some(FlushReason::Isolated);
+        }
+        if !self.has_slot() || self.health.retry_at(now).is_some() {
+            return None;
+        }
+        if self.backlog.has_bisected(now) {
+            return Some(FlushReason::Split);
+        }
+        self.lane_flush_reason(now)
     }
 
-    /// Notes that the stream could not be described again. If another call cannot help, the list of shards decides
-    /// which aggregates were delivered.
-    pub(crate) fn not_described_again(&mut self, may_pass: bool, now: Instant) {
-        let retries = self.routing.may_retry(now, &mut self.rng);
-        if !(may_pass && retries) {
-            self.dispel_doubt(now);
+    fn lane_flush_reason(&self, now: Instant) -> Option<FlushReason> {
+        let oldest_flushable = match self.flush.linger() {
+            Linger::SelfClocked(_) => self.backlog.oldest_sendable(),
+            Linger::Fill(_) if self.settings.packing.is_on() => self.backlog.oldest_closed(),
+            Linger::Fill(_) => None,
+        };
+        let state = FlushState {
+            oldest: self.backlog.oldest_sendable()?,
+            oldest_flushable,
+            fills_request: self.backlog.fills_request(&self.request_limits()),
+            has_backpressure: self.has_backpressure(),
+            is_idle: self.in_flight.is_empty(),
+        };
+        self.flush.reason(&state, now)
+    }
+
+    /// Whether the buffer is full of records that sending can remove. Failed records are no reason for small requests,
+    /// unless nothing is in flight.
+    fn has_backpressure(&self) -> bool {
+        let (held, Settings { buffer_records, buffer_bytes, .. }) =
+            (self.ledger.held(), &self.settings);
+        let blocks_waiter = self.flush.waiter_bytes().is_some_and(|bytes| {
+            held.records >= *buffer_records || held.bytes.saturating_add(bytes) > *buffer_bytes
+        });
+        blocks_waiter
+            || !self.is_within_bounds(self.ledger.unsettled())
+            || (!self.is_within_bounds(held) && self.in_flight.is_empty())
+    }
+
+    /// Whether another request may be in flight, the backoff aside.
+    fn has_slot(&self) -> bool {
+        let isolated = usize::from(self.backlog.has_isolated_in_flight());
+        self.health.has_slot(self.in_flight.len() - isolated)
+            && self.in_flight.len() < self.settings.max_in_flight
+            && !self.is_stopped()
+    }
+
+    /// Whether nothing may be sent.
+    fn is_stopped(&self) -> bool {
+        self.backlog.is_repartition_due() || !self.topology.is_ready() || self.health.is_stopped()
+    }
+
+    /// When the next isolated record may be sent, now or later.
+    fn isolated_at(&self, now: Instant) -> Option<Instant> {
+        if self.is_stopped() || self.in_flight.len() >= self.settings.max_in_flight {
+            return None;
+        }
+        self.backlog.isolated_at(&self.health, self.in_flight.is_empty(), now)
+    }
+
+    fn request_limits(&self) -> Limits {
+        let limits = self.settings.limits;
+        limits.with_request_entries(limits.request_entries().min(self.health.max_entries()))
+    }
+
+    /// The next time at which something changes without a call: a backoff or a linger ends, a deadline passes, or a
+    /// report is due. Later than `now`.
+    pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
+        let retry_at = self.health.retry_at(now);
+        let description = retry_at.filter(|_| self.topology.awaits_description());
+        let is_idle = self.health.outages.is_quiet() || self.is_settled();
+        let wakeups = [
+            self.send_wakeup(now),
+            self.isolated_at(now),
+            self.next_deadline(),
+            self.topology.wakeup(now),
+            description,
+            self.health.outages.wakeup(now, is_idle),
+        ];
+        wakeups.into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    fn send_wakeup(&self, now: Instant) -> Option<Instant> {
+        if !self.has_slot() || !self.backlog.has_unisolated() {
+            return None;
+        }
+        self.health.retry_at(now).or_else(|| self.backlog.wakeup(&self.flush, now))
+    }
+
+    /// When the next record fails, unless it is settled before. A held aggregate fails as a whole.
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.settings.deadline?;
+        let queued = self.backlog.heads().map(|record| record.accepted_at);
+        let held = self.topology.held().iter().filter_map(|held| {
+            held.entry.members().iter().map(|member| member.accepted_at).max()
+        });
+        queued.chain(held).min().map(|accepted_at| accepted_at + deadline)
+    }
+
+    /// Takes the outcome of a request. Ignores requests that were settled before, or whose records were taken.
+    pub(crate) fn settle(
+        &mut self,
+        id: RequestId,
+        outcome: Result<PutRecordsResponse, BoxError>,
+        now: Instant,
+    ) {
+        let Some(request) = self.in_flight.finish(id) else { return };
+        self.work.add_records(request.records);
+        if request.kind == RequestKind::Isolated {
+            self.backlog.land_isolated();
+        }
+        let sent = request.entries.len();
+        let outcome = outcome.and_then(|response| match response.results().len() {
+            results if results == sent => Ok(response),
+            results => Err(PutRecordsError::wrong_length(sent, results).into()),
+        });
+        let mut settling = self.settling(now);
+        match outcome {
+            Ok(response) => settling.response(id.0, request, response),
+            Err(error) => settling.failure(id.0, request, error),
+        }
+        self.backlog.update_isolation(&self.topology);
+        if self.topology.must_decide_without_list() {
+            self.settling(now).held(None);
+        }
+        self.repartition();
+    }
+
+    fn settling(&mut self, now: Instant) -> Settling<'_> {
+        Settling {
+            settings: &self.settings,
+            rng: &mut self.rng,
+            backlog: &mut self.backlog,
+            topology: &mut self.topology,
+            health: &mut self.health,
+            settlement: &mut self.settlement,
+            ledger: &mut self.ledger,
+            next: self.in_flight.next_number(),
+            is_idle: self.in_flight.is_empty(),
+            now,
         }
     }
 
-    fn dispel_doubt(&mut self, now: Instant) {
-        self.routing.dispel(now, &mut self.rng);
-        self.lanes.forget_retired();
-        self.verify(None, now);
-        self.rebuild();
+    /// Takes the error of a service that did not become ready: nothing was sent.
+    pub(crate) fn fail_service(&mut self, source: BoxError, now: Instant) {
+        let (class, _) = self.health.classify(&source);
+        self.fail(class, source, Origin::Request { entries: 0 }, now);
     }
 
-    /// Takes the stream's description, or goes on without.
-    pub(crate) fn described(&mut self, description: Option<StreamDescription>, now: Instant) {
-        let was_doubted = self.routing.is_doubted();
-        if let Some(description) = &description {
-            self.routing.described(description);
+    /// Takes the error of a call without which nothing can be sent.
+    pub(crate) fn fail_lookup(&mut self, class: ErrorClass, source: BoxError, now: Instant) {
+        self.fail(class, source, Origin::Lookup, now);
+    }
+
+    fn fail(&mut self, class: ErrorClass, source: BoxError, origin: Origin, now: Instant) {
+        let (_, error) = self.health.classify(&source);
+        let request = self.in_flight.next_number();
+        let failure = Failure { class, source, error, request, origin };
+        self.settling(now).on_failure(failure);
+        self.repartition();
+    }
+
+    /// Packs what waits again if the predicted shards have changed. With ordering this waits for the requests in
+    /// flight and for what is held, since what returns is sent before what was accepted later.
+    fn repartition(&mut self) {
+        if self.topology.take_change() {
+            self.backlog.repartition(Repartition::Shards, &mut self.topology);
         }
-        if was_doubted {
-            return self.dispel_doubt(now);
+        let is_blocked = self.in_flight.has_unisolated() || !self.topology.held().is_empty();
+        if self.backlog.is_repartition_due() && !is_blocked {
+            let isolated = self.in_flight.isolated_mut();
+            self.backlog.repartition_in_order(isolated, &mut self.topology);
         }
-        self.awaited.description = false;
-        self.answered(Duration::ZERO);
+    }
+
+    /// Sends nothing until the stream was [described](Self::describe), or its shards [listed](Self::list).
+    pub(crate) fn require(&mut self, prerequisites: Prerequisites) {
+        self.topology.require(prerequisites);
+    }
+
+    /// Whether everything is known that must be before anything is sent.
+    pub(crate) fn is_ready_to_send(&self) -> bool {
+        self.topology.is_ready()
+    }
+
+    /// Whether the stream should be described now.
+    pub(crate) fn description_is_due(&self, now: Instant) -> bool {
+        let is_required = self.topology.awaits_description();
+        (is_required && self.health.retry_at(now).is_none() && !self.health.is_stopped())
+            || self.topology.routing().is_description_due(now)
+    }
+
+    /// Takes the stream's description, or `None` to go on without.
+    pub(crate) fn describe(&mut self, description: Option<StreamDescription>, now: Instant) {
+        if self.topology.describe(description.as_ref(), now, &mut self.rng) {
+            self.settling(now).held(None);
+            return self.repartition();
+        }
+        self.settling(now).succeeded(Duration::ZERO);
         let Some(description) = description else { return };
-        self.outages.succeeded(now);
+        self.health.outages.succeeded(now);
         if description.distribution() == Distribution::ByService {
-            self.learning.stop();
-            self.lanes.forget_shards(&mut self.hashes);
+            self.topology.stop_learning();
+            self.backlog.reroute(&mut self.topology);
         }
-        let Settings { limits, packing, .. } = &mut self.settings;
-        *limits = limits.for_stream(description.max_record_bytes());
-        *packing = packing.clone().within(limits);
-        // What came before may be packed for another limit.
-        if packing.is_on() {
-            self.pack_anew();
+        self.settings.limits = self.settings.limits.for_stream(description.max_record_bytes());
+        self.backlog.set_packing(self.backlog.packing().clone().within(&self.settings.limits));
+        if self.settings.packing.is_on() {
+            // What was accepted before may be packed for another limit.
+            self.backlog.repartition(Repartition::Limits, &mut self.topology);
+            self.repartition();
         }
     }
 
-    /// Packs anew what waits.
-    fn pack_anew(&mut self) {
-        if self.is_ordered() {
-            self.rebuilds = true;
-            return self.rebuild();
+    /// Takes a failed description of a stream whose description is in doubt. Unless `may_pass`, another call cannot
+    /// help.
+    pub(crate) fn fail_description(&mut self, may_pass: bool, now: Instant) {
+        if self.topology.fail_description(may_pass, now, &mut self.rng) {
+            self.settling(now).held(None);
+            self.repartition();
         }
-        let waiting = self.lanes.take_all().into_iter().flat_map(Unit::into_members);
-        let waiting = waiting.chain(self.packer.take_all()).collect();
-        self.enqueue_all(waiting);
     }
 
-    /// The error that stops everything, once. Afterwards requests are cut again.
+    /// Refuses a stream that distributes records itself. Nothing is sent before a description says otherwise. Records
+    /// that were written where consumers may discard them are queued again.
+    pub(crate) fn refuse_distribution(&mut self, error: BoxError, now: Instant) {
+        self.topology.refuse_distribution();
+        self.settling(now).held(None);
+        self.fail_lookup(ErrorClass::Fatal, error, now);
+    }
+
+    /// Whether the stream's shards should be listed now.
+    pub(crate) fn listing_is_due(&self, now: Instant) -> bool {
+        self.topology.listing_is_due(now)
+    }
+
+    /// Records that the shards are being listed. The caller brings the outcome to [`list`](Self::list).
+    pub(crate) fn begin_listing(&mut self) {
+        self.topology.begin_listing();
+    }
+
+    /// Takes the stream's shards, or `None` if they could not be listed.
+    pub(crate) fn list(&mut self, list: Option<ShardMap>, now: Instant) {
+        let next = self.in_flight.next_number();
+        let (opened, outdated) = self.topology.list(list, next, now, &mut self.rng);
+        self.backlog.open_lanes(opened, next, now);
+        self.backlog.reroute(&mut self.topology);
+        self.settling(now).held(outdated.as_ref());
+        self.repartition();
+    }
+
+    // What is held.
+
+    /// Whether every accepted record was delivered, has failed or was withdrawn.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.backlog.is_empty() && self.in_flight.is_empty() && self.topology.held().is_empty()
+    }
+
+    /// The number of records that wait to be sent.
+    pub(crate) fn queued(&self) -> usize {
+        self.backlog.records()
+    }
+
+    /// The number of records in requests in flight, and of written ones that are not verified.
+    pub(crate) fn in_flight(&self) -> usize {
+        let held: usize = self.topology.held().iter().map(|held| held.entry.len()).sum();
+        self.in_flight.records() + held
+    }
+
+    fn oldest(&self) -> Option<&BufferedRecord> {
+        let held = self.topology.held().iter().map(|held| &held.entry);
+        let sent = self.in_flight.first_entries().chain(held).map(QueuedEntry::oldest);
+        self.backlog.heads().chain(sent).min_by_key(|record| record.seq)
+    }
+
+    /// The sequence number of the oldest record that is not settled, or that of the next record.
+    pub(crate) fn oldest_unsettled(&self) -> u64 {
+        self.oldest().map_or(self.ledger.next_seq(), |oldest| oldest.seq)
+    }
+
+    /// The time since the oldest record was accepted that is not settled.
+    pub(crate) fn oldest_age(&self, now: Instant) -> Duration {
+        self.oldest().map_or(Duration::ZERO, |oldest| oldest.age(now))
+    }
+
+    /// Everything held, in the order of acceptance.
+    pub(crate) fn undelivered(&self) -> Vec<&Record> {
+        let held = self.topology.held().iter().map(|held| &held.entry);
+        let entries = self.backlog.iter().chain(self.in_flight.entries()).chain(held);
+        let unsettled = entries.flat_map(QueuedEntry::members);
+        let unsettled = unsettled.map(|record| (record.seq, record.record()));
+        let failed = self.settlement.failed();
+        let failed = failed.map(|(seq, undelivered)| (*seq, undelivered.record()));
+        let mut held: Vec<_> = unsettled.chain(failed).collect();
+        held.sort_unstable_by_key(|(seq, _)| *seq);
+        held.into_iter().map(|(_, record)| record).collect()
+    }
+
+    pub(crate) fn stream(&self) -> &StreamId {
+        self.in_flight.stream()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    pub(crate) fn routing(&self) -> &Routing {
+        self.topology.routing()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.flush.is_closing()
+    }
+
+    // Reports, and ways out.
+
+    /// Takes the error that stops everything, once. Afterwards requests are sent again.
     pub(crate) fn take_fatal(&mut self) -> Option<BoxError> {
-        match std::mem::take(&mut self.fatal) {
-            Fatal::Unreported(error, noted) => {
-                self.fatal = Fatal::Reported(noted);
-                Some(error)
-            }
-            other => {
-                self.fatal = other;
-                None
-            }
-        }
+        self.health.take_fatal()
     }
 
-    /// Why the service refuses everything, from the first refusal until it looks into a request again.
-    pub(crate) fn refusal(&self) -> Option<&Arc<AttemptError>> {
-        match &self.fatal {
-            Fatal::Unreported(_, noted) | Fatal::Reported(noted) => Some(noted),
-            Fatal::No => None,
-        }
+    /// Completes the receipts of the records that were delivered since the last call.
+    pub(crate) fn notify_delivered(&mut self) {
+        self.settlement.notify();
     }
 
-    /// The same, as long as the caller has not been told.
-    pub(crate) fn untold_refusal(&self) -> Option<&Arc<AttemptError>> {
-        self.refusal().filter(|_| matches!(self.fatal, Fatal::Unreported(..)))
-    }
-
-    /// Tells the receipts of the records that were delivered since the last call.
-    pub(crate) fn tell_delivered(&mut self) {
-        self.delivered.clear();
-    }
-
-    /// Gives the records that failed since the last call to their receipts, and those that have none to
-    /// `handler`.
+    /// Gives the records that failed since the last call to their receipts, or to `handler` if they have none.
     pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetter>>) {
-        let kept = self.failed.offer(handler);
-        if let Some(reason) = self.failed.last_reason().filter(|_| kept > 0)
+        let kept = self.settlement.offer_failed(handler, &mut self.ledger);
+        if let Some(reason) = self.settlement.last_failure().filter(|_| kept > 0)
             // The producer logs its own end, with the number of these records.
             && !matches!(reason, Reason::Refused(_))
         {
-            self.outages.lost(kept, reason);
+            self.health.outages.lost(kept, reason);
         }
     }
 
-    /// Takes the reason why the latest of the kept failed records failed, so that the owner is notified once.
-    pub(crate) fn take_untold(&mut self) -> Option<Reason> {
-        self.failed.take_untold()
+    /// Takes the reason why the latest of the kept records failed, so that the owner is notified once.
+    pub(crate) fn take_unreported_failure(&mut self) -> Option<Reason> {
+        self.settlement.take_unreported_failure()
     }
 
-    /// Why the latest of the kept failed records failed.
+    /// Why the latest of the kept records failed.
     pub(crate) fn last_failure(&self) -> Option<&Reason> {
-        self.failed.last_reason()
+        self.settlement.last_failure()
     }
 
-    /// Why there will be no room until someone takes the failed records: nothing else is held.
-    pub(crate) fn clogged(&self) -> Option<&Reason> {
-        let clogged = self.is_settled() && !self.has_room();
-        self.last_failure().filter(|_| clogged)
+    /// Why there will be no room until somebody takes the failed records: nothing else is held.
+    pub(crate) fn blocked_by_failed(&self) -> Option<&Reason> {
+        self.last_failure().filter(|_| self.is_settled() && !self.has_room())
     }
+
+    /// Takes a report that is due. `None` once there are no more.
+    pub(crate) fn take_report(&mut self, now: Instant) -> Option<Report> {
+        if self.health.outages.is_quiet() {
+            return None;
+        }
+        let is_idle = self.is_settled();
+        self.health.outages.take_report(now, is_idle)
+    }
+
+    /// Takes the final report of an outage after which nothing has failed. Used at the end of the sink.
+    pub(crate) fn take_last_report(&mut self) -> Option<Report> {
+        self.health.outages.take_last_report()
+    }
+
+    /// Takes the number of records that failed for good since the last such report, with the latest reason. Returns
+    /// this at most once a minute.
+    pub(crate) fn take_lost(&mut self, now: Instant) -> Option<(u64, Reason)> {
+        self.health.outages.take_lost(now)
+    }
+
+    /// Whether aggregation has fallen back to partition keys since the last call.
+    pub(crate) fn take_fallback(&mut self) -> bool {
+        self.topology.take_fallback()
+    }
+
+    /// Takes the failed records, in the order of acceptance. Receipts are completed.
+    pub(crate) fn take_failed(&mut self) -> Vec<Undelivered> {
+        complete_receipts(self.settlement.take_failed(&mut self.ledger))
+    }
+
+    /// Takes everything, in the order of acceptance. What was not settled has the reason
+    /// [`TakenBack`](Reason::TakenBack). Responses to requests in flight will be ignored. Receipts are completed.
+    pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        // The fatal error was about these records.
+        self.health.forgive();
+        complete_receipts(self.withdraw(|last| Reason::TakenBack { last }))
+    }
+
+    /// Fails everything that is not settled: the stream takes no requests, and nobody will try again.
+    pub(crate) fn fail_refused(&mut self, error: &Arc<AttemptError>) {
+        for record in self.drain() {
+            self.settlement.fail(record, Reason::Refused(error.clone()), &mut self.ledger);
+        }
+        self.health.clear_fatal();
+    }
+
+    /// Gives everything that is held to its receipt. Returns what has none, in the order of acceptance.
+    pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
+        let held = self.withdraw(|last| Reason::Abandoned { last }).into_iter();
+        held.filter_map(|undelivered| undelivered.hand_over().err()).collect()
+    }
+
+    fn withdraw(
+        &mut self,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> Reason,
+    ) -> Vec<Undelivered> {
+        let unsettled = self.drain();
+        self.settlement.withdraw(unsettled, reason, &mut self.ledger)
+    }
+
+    /// Removes what is not settled, in the order of acceptance.
+    fn drain(&mut self) -> Vec<BufferedRecord> {
+        let held = self.topology.drain_held().into_iter().map(|held| held.entry);
+        let sent = self.in_flight.drain().chain(held).map(|mut entry| {
+            entry.set_outcome_unknown();
+            entry
+        });
+        let entries = self.backlog.drain().into_iter().chain(sent);
+        let mut records: Vec<_> = entries.flat_map(QueuedEntry::into_members).collect();
+        records.sort_unstable_by_key(|record| record.seq);
+        records
+    }
+}
+
+fn complete_receipts(mut undelivered: Vec<Undelivered>) -> Vec<Undelivered> {
+    for one in &mut undelivered {
+        one.complete_receipt();
+    }
+    undelivered
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::aggregation::Packing;
 use super::linger::Linger;
-use super::order::Ordering;
-use super::samples::MetricsGranularity;
+use super::ordering::Ordering;
+use super::metrics::MetricsGranularity;
 use crate::build_error::SettingError;
 use crate::limits::Limits;
 use crate::service::{Classify, DefaultClassify};

@@ -1,29 +1,29 @@
 //! The pipeline by itself: virtual time, no runtime.
 
-mod cutting;
-mod giving_up;
+mod flush;
+mod failures;
 mod isolating;
 mod lanes;
 mod listings;
 mod model;
 mod ordering;
-mod pace;
+mod pacing;
 mod packing;
-mod placing;
+mod verify;
 mod receipts;
-mod refusals;
+mod health;
 mod requeueing;
 mod routing;
 mod sizes;
-mod splitting;
+mod bisecting;
 mod steps;
 mod stream;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tower::BoxError;
 
-use super::cutting::CutReason;
 use super::*;
 use crate::limits::Limits;
 use crate::record::{Delivery, PartitionKey, Undelivered};
@@ -36,7 +36,7 @@ const THROTTLE: &str = "ProvisionedThroughputExceededException";
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 /// A pipeline with a clock of its own.
-struct Bench {
+struct Harness {
     pipeline: Pipeline,
     now: Instant,
 }
@@ -50,7 +50,7 @@ fn unpaced(limits: Limits) -> Limits {
     limits.with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
 }
 
-impl Bench {
+impl Harness {
     fn new(settings: Settings) -> Self {
         settings.validate().unwrap();
         let pipeline = Pipeline::new("example".parse().unwrap(), settings);
@@ -65,21 +65,21 @@ impl Bench {
         }
     }
 
-    fn cut(&mut self) -> (RequestId, PutRecordsRequest) {
-        let (id, request, _) = self.cut_in_steps().expect("a request is due");
+    fn send(&mut self) -> (RequestId, PutRecordsRequest) {
+        let (id, request, _) = self.next_request().expect("a request is due");
         (id, request)
     }
 
-    fn cut_reason(&mut self) -> Option<(CutReason, usize)> {
-        let (_, request, reason) = self.cut_in_steps()?;
+    fn send_reason(&mut self) -> Option<(FlushReason, usize)> {
+        let (_, request, reason) = self.next_request()?;
         Some((reason, request.entries().len()))
     }
 
-    fn cut_in_steps(&mut self) -> Option<(RequestId, PutRecordsRequest, CutReason)> {
+    fn next_request(&mut self) -> Option<(RequestId, PutRecordsRequest, FlushReason)> {
         loop {
-            let cut = self.pipeline.cut(self.now);
-            if cut.is_some() || !self.pipeline.is_unfinished() {
-                return cut;
+            let next = self.pipeline.next_request(self.now);
+            if next.is_some() || !self.pipeline.is_unfinished() {
+                return next;
             }
         }
     }
@@ -114,6 +114,7 @@ impl Bench {
             .unwrap_or_else(|| panic!("nothing is to come: {:?}", self.pipeline));
         let slept = wakeup - self.now;
         self.now = wakeup;
+        self.pipeline.advance(wakeup);
         slept
     }
 

@@ -5,13 +5,13 @@
 const UNIT_BYTES: usize = 4 * 1024;
 /// Bytes that are about as much work to encode as a record is to send, or to settle.
 const RECORD_BYTES: usize = 64;
-/// The most that one call encodes of what it seals for a request.
+/// The most that one call encodes of what it closes for a request.
 const STEP_BYTES: usize = 128 * 1024;
 
 /// How much the pipeline has done, so that its caller can let other tasks run.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    /// What the caller has not asked about yet, in bytes encoded.
+    /// The work since it was last taken, in encoded bytes.
     done: usize,
     /// Bytes that this call has encoded for a request.
     step: usize,
@@ -25,8 +25,8 @@ impl Work {
         self.is_unfinished = false;
     }
 
-    /// Whether this call may seal another aggregate.
-    pub(super) fn may_go_on(&mut self) -> bool {
+    /// Whether this call may close another aggregate.
+    pub(super) fn may_continue(&mut self) -> bool {
         self.is_unfinished |= self.step >= STEP_BYTES;
         !self.is_unfinished
     }
@@ -35,13 +35,13 @@ impl Work {
         self.is_unfinished
     }
 
-    pub(super) fn encoded(&mut self, bytes: usize) {
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
         self.done += bytes;
         self.step += bytes;
     }
 
-    /// Notes that so many records were sent, or settled.
-    pub(super) fn moved(&mut self, records: usize) {
+    /// Counts records that were sent, or settled.
+    pub(super) fn add_records(&mut self, records: usize) {
         self.done += records * RECORD_BYTES;
     }
 

@@ -94,9 +94,9 @@ impl<S> Driver<S> {
     /// A sink may have been used before.
     fn charge_what_the_sink_holds(&mut self) {
         let pipeline = &self.sink.pipeline;
-        self.intake.set_limits(pipeline.settings().limits, pipeline.is_on_hold());
-        self.charged_records = pipeline.held_records();
-        self.charged_bytes = self.sink.pipeline.held_bytes();
+        self.intake.set_limits(pipeline.settings().limits, !pipeline.is_ready_to_send());
+        self.charged_records = pipeline.ledger().held().records;
+        self.charged_bytes = self.sink.pipeline.ledger().held().bytes;
         self.intake.take_room(self.charged_records, self.charged_bytes);
         if self.sink.pipeline.is_closing() {
             self.intake.close(End::Closed);
@@ -127,7 +127,7 @@ impl<S> Driver<S> {
         drop(earlier);
         let mut taken = self.take_in(most_units);
         taken.is_partial = !(takes_all && self.inbox.is_empty());
-        self.sink.pipeline.want_room(wanted);
+        self.sink.pipeline.set_waiter(wanted);
         // What comes after the last message.
         if !taken.is_partial {
             if draining {
@@ -183,7 +183,7 @@ impl<S> Driver<S> {
                     if self.flushes.len() == self.flushes.capacity() {
                         self.flushes.retain(|(_, reply)| !reply.is_closed());
                     }
-                    self.flushes.push((self.sink.pipeline.next_seq(), reply));
+                    self.flushes.push((self.sink.pipeline.ledger().next_seq(), reply));
                 }
                 Message::LayOutFailed(reply) => lay_out.push(reply),
             }
@@ -194,8 +194,8 @@ impl<S> Driver<S> {
             self.release();
             let failed = self.sink.pipeline.take_failed();
             // They count until they are taken, since the caller may be dropped before that.
-            self.charged_records = self.sink.pipeline.held_records();
-            self.charged_bytes = self.sink.pipeline.held_bytes();
+            self.charged_records = self.sink.pipeline.ledger().held().records;
+            self.charged_bytes = self.sink.pipeline.ledger().held().bytes;
             self.intake.queue().lay_out(failed);
             for reply in lay_out {
                 // Should its caller have gone, the next one finds them.
@@ -208,7 +208,7 @@ impl<S> Driver<S> {
     /// Gives back the room of the records that have left the sink, and says how things stand.
     fn release(&mut self) {
         let pipeline = &self.sink.pipeline;
-        let (records, bytes) = (pipeline.held_records(), pipeline.held_bytes());
+        let (records, bytes) = (pipeline.ledger().held().records, pipeline.ledger().held().bytes);
         let fewer_records = self.charged_records.saturating_sub(records);
         let fewer_bytes = self.charged_bytes.saturating_sub(bytes);
         // A dead-letter handler may hand back another record than it was given.
@@ -219,22 +219,22 @@ impl<S> Driver<S> {
         (self.charged_records, self.charged_bytes) = (records, bytes);
         self.intake.release(fewer_records, fewer_bytes);
 
-        self.intake.queue().totals = *pipeline.totals();
-        self.intake.set_limits(pipeline.settings().limits, pipeline.is_on_hold());
+        self.intake.queue().totals = *pipeline.ledger().totals();
+        self.intake.set_limits(pipeline.settings().limits, !pipeline.is_ready_to_send());
         self.intake.set_status(self.status());
     }
 
     fn status(&self) -> Status {
         let pipeline = &self.sink.pipeline;
-        if let Some(cause) = pipeline.refusal().filter(|_| self.goes_on_refused()) {
+        if let Some(cause) = pipeline.health().refusal().filter(|_| self.goes_on_refused()) {
             return Status::Refused(cause.clone());
         }
         let (laid_out, laid_out_reason) = self.laid_out();
         let reason = pipeline.last_failure().cloned().or(laid_out_reason);
         let Some(reason) = reason else { return Status::Open };
         Status::Keeping {
-            count: pipeline.failed() + laid_out.records,
-            bytes: pipeline.failed_bytes() + laid_out.bytes,
+            count: pipeline.ledger().failed().records + laid_out.records,
+            bytes: pipeline.ledger().failed().bytes + laid_out.bytes,
             reason,
         }
     }
@@ -249,7 +249,7 @@ impl<S> Driver<S> {
     /// Whether a refusal leaves something to try again with: records, or the stream's description.
     fn goes_on_refused(&self) -> bool {
         let pipeline = &self.sink.pipeline;
-        let tries = !pipeline.is_settled() || pipeline.is_on_hold();
+        let tries = !pipeline.is_settled() || !pipeline.is_ready_to_send();
         self.policy == FatalPolicy::KeepTrying && tries
     }
 
@@ -263,7 +263,7 @@ impl<S> Driver<S> {
             let queue = self.intake.queue();
             let laid_out = queue.undelivered.last().map(Undelivered::reason);
             let latest = pipeline.last_failure().or(laid_out);
-            let count = pipeline.failed() + queue.undelivered.len();
+            let count = pipeline.ledger().failed().records + queue.undelivered.len();
             latest.map(|reason| (count, reason.clone()))
         };
         for (_, reply) in self.flushes.extract_if(.., |(before, _)| *before <= settled_before) {
@@ -320,7 +320,7 @@ impl<S> Driver<S> {
         queue.left = queue.undelivered.len() + handed_back;
         queue.phase = Phase::Over;
         queue.end = Some(end.clone());
-        queue.totals = *self.sink.pipeline.totals();
+        queue.totals = *self.sink.pipeline.ledger().totals();
         queue.undelivered.extend(undelivered);
         queue.last_reason = queue.undelivered.last().map(|last| last.reason().clone());
         let left = queue.left;
@@ -353,7 +353,7 @@ where
             self.release();
             self.sink.tell();
             // One that the sink's former owner was told of is no news.
-            let Some(cause) = self.sink.pipeline.untold_refusal().cloned() else { return };
+            let Some(cause) = self.sink.pipeline.health().unreported_fatal().cloned() else { return };
             match self.policy {
                 FatalPolicy::Stop => return self.stop(cause),
                 FatalPolicy::KeepTrying => {
@@ -371,7 +371,7 @@ where
         self.stopped = Some(cause.clone());
         self.take_all_messages();
         if self.sink.pipeline.in_flight() == 0 {
-            self.refused_records = self.sink.pipeline.held_records();
+            self.refused_records = self.sink.pipeline.ledger().held().records;
             self.sink.pipeline.fail_refused(&cause);
             self.sink.tell();
         }
@@ -429,7 +429,7 @@ impl<S> Drop for Driver<S> {
         self.intake.close(End::Abandoned);
         self.take_all_messages();
         self.sink.wind_up();
-        let records = self.sink.pipeline.held_records();
+        let records = self.sink.pipeline.ledger().held().records;
         let undelivered = self.sink.pipeline.abandon();
         self.finish(undelivered, records, End::Abandoned);
         if let Some(cause) = &self.stopped {

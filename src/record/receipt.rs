@@ -184,22 +184,33 @@ impl Tracker {
     }
 }
 
-/// A delivery that the record's receipt has not been told. Dropping this tells it.
+/// A delivery of which the record's receipt was not notified yet. Dropping this completes the receipt, too.
 #[derive(Debug)]
-pub(crate) struct Untold(Option<(Tracker, Delivery)>);
+pub(crate) struct PendingReceipt(Option<(Tracker, Delivery)>);
 
-impl Untold {
+impl PendingReceipt {
     pub(crate) fn new(tracker: Tracker, delivery: Delivery) -> Self {
         Self(Some((tracker, delivery)))
     }
 }
 
-impl Drop for Untold {
-    fn drop(&mut self) {
+impl PendingReceipt {
+    /// Completes the receipt.
+    pub(crate) fn complete(mut self) {
+        self.complete_once();
+    }
+
+    fn complete_once(&mut self) {
         if let Some((tracker, delivery)) = self.0.take() {
-            // Nobody need be there to hear it.
+            // The receipt may have been dropped.
             let _ = tracker.settle(Ok(delivery));
         }
+    }
+}
+
+impl Drop for PendingReceipt {
+    fn drop(&mut self) {
+        self.complete_once();
     }
 }
 
@@ -213,7 +224,7 @@ impl Undelivered {
     }
 
     /// Tells the receipt, if there is one, of a record that goes back to the sink's owner.
-    pub(crate) fn tell_receipt(&mut self) {
+    pub(crate) fn complete_receipt(&mut self) {
         if let Some(tracker) = self.record.take_tracker() {
             // The owner has it in any case.
             let _ = tracker.hand_over(self.clone());

@@ -34,7 +34,7 @@ impl Shard {
 }
 
 /// A stream's open shards, found by hash key or by id.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ShardMap {
     /// In the order of their ranges, which do not overlap.
     shards: Vec<Arc<Shard>>,
@@ -83,17 +83,6 @@ impl ShardMap {
     /// The shards in the order of their ranges.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().map(|shard| &**shard)
-    }
-
-    /// Leaves a gap where this shard was. False if it is not in the map.
-    pub(crate) fn forget(&mut self, forgotten: &Shard) -> bool {
-        let known = self.by_id(forgotten.id()).is_some_and(|shard| **shard == *forgotten);
-        if known {
-            self.shards.retain(|shard| **shard != *forgotten);
-            let places = self.shards.iter().enumerate();
-            self.by_id = places.map(|(place, shard)| (shard.id.clone(), place)).collect();
-        }
-        known
     }
 }
 

@@ -26,7 +26,7 @@
 mod hash;
 mod list;
 mod map;
-mod memo;
+mod hash_cache;
 mod rate_limiter;
 mod ring;
 
@@ -34,6 +34,6 @@ pub use hash::{HashRange, hash_of};
 pub use list::ListShards;
 pub use map::Shard;
 pub(crate) use map::ShardMap;
-pub(crate) use memo::HashMemo;
+pub(crate) use hash_cache::HashCache;
 pub(crate) use rate_limiter::{Quota, RateLimiter, ShardAnswer};
 pub(crate) use ring::Ring;

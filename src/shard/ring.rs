@@ -34,8 +34,8 @@ impl<T: Copy + PartialEq> Ring<T> {
         ring
     }
 
-    /// Whether more than one owner is known, so that it takes a place to tell whose something is.
-    pub(crate) fn tells_apart(&self) -> bool {
+    /// Whether more than one owner is known, so that the owner depends on the place.
+    pub(crate) fn has_multiple_owners(&self) -> bool {
         self.pieces.len() > 1
     }
 

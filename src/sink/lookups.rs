@@ -99,10 +99,10 @@ impl Lookups {
     ) -> bool {
         let Some(describe) = &self.describe_stream else { return false };
         if self.description.is_empty() {
-            let begins = pipeline.may_describe(now);
+            let begins = pipeline.description_is_due(now);
             if begins {
                 let (describe, stream) = (describe.clone(), pipeline.stream().clone());
-                let anew = pipeline.is_routing_doubted();
+                let anew = pipeline.routing().is_doubted();
                 if anew {
                     info!(
                         target: TARGET,
@@ -132,34 +132,34 @@ impl Lookups {
     fn described(&mut self, description: StreamDescription, pipeline: &mut Pipeline, now: Instant) {
         let by_service = description.distribution() == Distribution::ByService;
         self.unanswered = 0;
-        if by_service && pipeline.relies_on_keys() {
+        if by_service && pipeline.routing().is_relied_on() {
             let error = DistributedByService::of(pipeline.settings());
             return pipeline.refuse_distribution(error.into(), now);
         }
-        pipeline.described(Some(description), now);
+        pipeline.describe(Some(description), now);
     }
 
     /// A stream that does not exist is told at once. Everything else shows in the requests themselves.
     fn not_described(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
-        let (class, noted) = pipeline.judge(&error);
+        let (class, noted) = pipeline.health().classify(&error);
         let missing = noted.code() == NO_STREAM;
         let may_pass = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
-        if pipeline.is_routing_doubted() {
-            return pipeline.not_described_again(may_pass, now);
+        if pipeline.routing().is_doubted() {
+            return pipeline.fail_description(may_pass, now);
         }
         if missing {
             self.unanswered = 0;
-            return pipeline.refuse_as(ErrorClass::Fatal, error, now);
+            return pipeline.fail_lookup(ErrorClass::Fatal, error, now);
         }
         // Like a request, the lookup is retried for the credentials timeout.
         if class == ErrorClass::Credentials {
-            return pipeline.refuse_as(class, error, now);
+            return pipeline.fail_lookup(class, error, now);
         }
         self.unanswered += 1;
         // A stream that was refused stays refused until a description says otherwise.
-        let is_refused = pipeline.is_distributed_by_service();
+        let is_refused = pipeline.routing().is_by_service();
         if is_refused || (may_pass && self.unanswered < DESCRIPTIONS) {
-            return pipeline.refuse_as(class, error, now);
+            return pipeline.fail_lookup(class, error, now);
         }
         info!(
             target: TARGET,
@@ -169,7 +169,7 @@ impl Lookups {
             pipeline.stream().name()
         );
         self.unanswered = 0;
-        pipeline.described(None, now);
+        pipeline.describe(None, now);
     }
 
     fn drive_listing(
@@ -194,18 +194,18 @@ impl Lookups {
         match answer.and_then(|shards| Ok(ShardMap::new(shards)?)) {
             Ok(map) => {
                 self.listing_warned = false;
-                pipeline.listed(Some(map), now);
+                pipeline.list(Some(map), now);
             }
             Err(error) => {
                 self.warn_of_listing(&error, pipeline);
-                pipeline.listed(None, now);
+                pipeline.list(None, now);
             }
         }
         true
     }
 
     fn warn_of_listing(&mut self, error: &BoxError, pipeline: &Pipeline) {
-        let (_, noted) = pipeline.judge(error);
+        let (_, noted) = pipeline.health().classify(error);
         if std::mem::replace(&mut self.listing_warned, true) {
             return;
         }

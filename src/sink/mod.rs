@@ -188,7 +188,7 @@ impl<S> KinesisSink<S> {
     /// Records that wait to be sent, requeued ones among them.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.pipeline.waiting()
+        self.pipeline.queued()
     }
 
     /// Records in requests that are not answered, or whose answer names a shard that has yet to be
@@ -201,25 +201,25 @@ impl<S> KinesisSink<S> {
     /// Records that failed for good and that the sink keeps. They count towards its bounds.
     #[must_use]
     pub fn failed(&self) -> usize {
-        self.pipeline.failed()
+        self.pipeline.ledger().failed().records
     }
 
     /// Bytes of everything held: waiting, in flight, failed. Under `buffer_bytes` plus one record.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.pipeline.held_bytes()
+        self.pipeline.ledger().held().bytes
     }
 
     /// What the sink did since it was built.
     #[must_use]
     pub fn totals(&self) -> &Totals {
-        self.pipeline.totals()
+        self.pipeline.ledger().totals()
     }
 
     /// The latest request that was answered or failed. `None` before the first one.
     #[must_use]
     pub fn last_request(&self) -> Option<&RequestSummary> {
-        self.pipeline.last_request()
+        self.pipeline.ledger().last_request()
     }
 
     /// Every record held (waiting, in flight, failed), in the order of acceptance.
@@ -246,7 +246,7 @@ impl<S> KinesisSink<S> {
         self.collect_ended();
         self.requests.abandon();
         self.service.give_up();
-        self.pipeline.tell_delivered();
+        self.pipeline.notify_delivered();
         let undelivered = self.pipeline.take_undelivered();
         self.measure(Instant::now().into_std());
         undelivered
@@ -281,7 +281,7 @@ where
             // anything was sent, which registers the waker for that as well.
             let mut progress = self.collect(cx, now);
             let looked_up = self.lookups.drive(cx, &mut self.pipeline, now);
-            self.pipeline.expire(now);
+            self.pipeline.advance(now);
             let mut moved = false;
             if progress.is_ready() {
                 progress = self.dispatch(cx, now, &mut moved);
@@ -315,29 +315,26 @@ where
                 self.service.give_up_permit();
                 return Poll::Pending;
             }
-            if self.pipeline.due(now).is_none() {
-                if self.pipeline.is_unfinished() {
-                    continue;
-                }
+            if !self.pipeline.wants_to_send(now) {
                 break;
             }
             match self.service.poll(cx) {
                 Poll::Pending => return Poll::Ready(()),
                 Poll::Ready(Err(error)) => {
-                    self.pipeline.refuse(error, now);
+                    self.pipeline.fail_service(error, now);
                 }
-                // Cut only now: while the service was busy, the request could grow.
+                // Built only now: while the service was busy, the request could grow.
                 Poll::Ready(Ok(())) => {
-                    // Outside of a runtime this panics, so before anything is cut.
+                    // Outside of a runtime this panics, so before anything is built.
                     let runtime = Handle::current();
-                    let Some((id, request, reason)) = self.pipeline.cut(now) else {
+                    let Some((id, request, reason)) = self.pipeline.next_request(now) else {
                         if self.pipeline.is_unfinished() {
                             continue;
                         }
                         break;
                     };
                     let entries = request.entries().len();
-                    trace!(target: TARGET, ?reason, entries, "request cut");
+                    trace!(target: TARGET, ?reason, entries, "request sent");
                     match self.service.call(request) {
                         Some(call) => self.requests.spawn(id, call, &runtime),
                         // The records of the request must come back like those of any other.
@@ -395,8 +392,8 @@ where
     fn looked_lately(&mut self) -> bool {
         std::mem::take(&mut self.is_quiet)
             && self.pipeline.has_room()
-            && !self.pipeline.may_send_full()
-            && !self.pipeline.is_on_hold()
+            && !self.pipeline.wants_to_send_full()
+            && self.pipeline.is_ready_to_send()
     }
 
     /// Drives until every accepted record is settled; only then it tells of the failed ones.
@@ -409,7 +406,7 @@ where
         if self.pipeline.is_closing() {
             self.log_last_report();
         }
-        Poll::Ready(match self.pipeline.take_untold() {
+        Poll::Ready(match self.pipeline.take_unreported_failure() {
             Some(reason) => Err(SinkError::Undelivered { count: self.failed(), reason }),
             None => Ok(()),
         })
@@ -436,13 +433,13 @@ where
         }
         self.drive(cx);
         self.report()?;
-        if self.pipeline.is_on_hold() {
+        if !self.pipeline.is_ready_to_send() {
             return Poll::Pending;
         }
         if self.pipeline.has_room() {
             return self.poll_proceed(cx);
         }
-        if let Some(reason) = self.pipeline.clogged() {
+        if let Some(reason) = self.pipeline.blocked_by_failed() {
             // Waiting would be for ever: only the owner can make room.
             let reason = reason.clone();
             return Poll::Ready(Err(SinkError::Undelivered { count: self.failed(), reason }));
@@ -475,7 +472,7 @@ impl<S> Drop for KinesisSink<S> {
     fn drop(&mut self) {
         self.wind_up();
         let (waiting, in_flight) = (self.waiting(), self.in_flight());
-        let (records, failed) = (self.pipeline.held_records(), self.failed());
+        let (records, failed) = (self.pipeline.ledger().held().records, self.failed());
         drop(self.pipeline.abandon());
         self.log_last_report();
         self.measure(Instant::now().into_std());

@@ -19,9 +19,9 @@ impl<S> KinesisSink<S> {
 
     /// Tells receipts, and hands failed records to the dead-letter handler.
     pub(crate) fn tell(&mut self) {
-        self.pipeline.tell_delivered();
+        self.pipeline.notify_delivered();
         self.pipeline.offer_failed(self.dead_letters.as_mut());
-        if self.pipeline.failed() > 0 {
+        if self.pipeline.ledger().failed().records > 0 {
             self.log_lost(tokio::time::Instant::now().into_std());
         }
     }
@@ -29,7 +29,7 @@ impl<S> KinesisSink<S> {
     /// What stops the whole stream, once. Afterwards requests are sent again.
     pub(crate) fn take_fatal(&mut self) -> Option<SinkError> {
         let source = self.pipeline.take_fatal()?;
-        let kept = self.pipeline.waiting() + self.pipeline.in_flight();
+        let kept = self.pipeline.queued() + self.pipeline.in_flight();
         Some(SinkError::Request { stream: self.stream().clone(), kept, source })
     }
 
@@ -64,13 +64,21 @@ impl<S> KinesisSink<S> {
             // Each panic costs the record in the handler's hands, so this comes to an end.
             while catch_unwind(AssertUnwindSafe(&mut offer)).is_err() {}
         }
-        self.pipeline.tell_delivered();
+        self.pipeline.notify_delivered();
     }
 
     /// Logs the reports that are due about failing requests and entries. Single retries are not logged.
     pub(super) fn log_reports(&mut self, now: Instant) {
         while let Some(report) = self.pipeline.take_report(now) {
             self.log_report(&report, now);
+        }
+        if self.pipeline.take_fallback() {
+            warn!(
+                target: TARGET,
+                "records of stream {} are not written to the shards that were listed; aggregating by partition key \
+                 until the list changes",
+                self.stream().name()
+            );
         }
         self.log_lost(now);
     }

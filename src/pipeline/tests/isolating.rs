@@ -5,23 +5,23 @@ use crate::service::PutRecordsErrorKind;
 
 /// Answers each request by `answer` until nothing has been settled for `quiet`.
 fn run(
-    bench: &mut Bench,
+    harness: &mut Harness,
     quiet: Duration,
     mut answer: impl FnMut(&PutRecordsRequest) -> Result<PutRecordsResponse, BoxError>,
 ) -> Vec<usize> {
     let mut sizes = Vec::new();
-    let mut settled_at = bench.now;
-    while !bench.pipeline.is_settled() && bench.now < settled_at + quiet {
-        let Some((id, request, _)) = bench.pipeline.cut(bench.now) else {
-            bench.sleep();
+    let mut settled_at = harness.now;
+    while !harness.pipeline.is_settled() && harness.now < settled_at + quiet {
+        let Some((id, request, _)) = harness.pipeline.next_request(harness.now) else {
+            harness.sleep();
             continue;
         };
         sizes.push(request.entries().len());
-        bench.now += ROUND_TRIP;
-        let before = bench.pipeline.totals().delivered;
-        bench.pipeline.settle(id, answer(&request), bench.now);
-        if bench.pipeline.totals().delivered > before {
-            settled_at = bench.now;
+        harness.now += ROUND_TRIP;
+        let before = harness.pipeline.ledger().totals().delivered;
+        harness.pipeline.settle(id, answer(&request), harness.now);
+        if harness.pipeline.ledger().totals().delivered > before {
+            settled_at = harness.now;
         }
     }
     sizes
@@ -69,114 +69,114 @@ fn timed_out() -> BoxError {
     PutRecordsError::new(PutRecordsErrorKind::Timeout, None).into()
 }
 
-fn keyed(bench: &mut Bench, key: &str, data: &str) {
+fn keyed(harness: &mut Harness, key: &str, data: &str) {
     let record = Record::from((key.to_owned(), data.to_owned()));
-    bench.pipeline.accept(record, bench.now).unwrap();
+    harness.pipeline.accept(record, harness.now).unwrap();
 }
 
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn repeated_failure_halves_the_request() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..500);
-    bench.pipeline.flush();
-    let sizes = run(&mut bench, Duration::from_secs(10), |_| Err(service_error("InternalFailure")));
+    let mut harness = Harness::new(settings());
+    harness.accept(0..500);
+    harness.pipeline.flush();
+    let sizes = run(&mut harness, Duration::from_secs(10), |_| Err(service_error("InternalFailure")));
     let halves = [500, 500, 250, 125, 62, 31, 15, 7, 3, 1];
     assert_eq!(sizes[..10], halves);
     assert!(sizes[10..].iter().all(|size| *size == 1), "{sizes:?}");
-    assert_eq!(bench.undelivered(), numbers(0..500));
+    assert_eq!(harness.undelivered(), numbers(0..500));
 }
 
 #[test]
 fn request_size_recovers_after_an_outage() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..2_000);
-    bench.pipeline.flush();
-    let outage_ends = bench.now + Duration::from_secs(300);
-    while bench.now < outage_ends {
-        let Some((id, _, _)) = bench.pipeline.cut(bench.now) else {
-            bench.sleep();
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2_000);
+    harness.pipeline.flush();
+    let outage_ends = harness.now + Duration::from_secs(300);
+    while harness.now < outage_ends {
+        let Some((id, _, _)) = harness.pipeline.next_request(harness.now) else {
+            harness.sleep();
             continue;
         };
-        bench.now += ROUND_TRIP;
-        bench.fail(id, "InternalFailure");
+        harness.now += ROUND_TRIP;
+        harness.fail(id, "InternalFailure");
     }
-    let isolated = bench.pipeline.isolated.records();
+    let isolated = harness.pipeline.backlog.isolated_records();
     assert!((50..500).contains(&isolated), "one in a probe: {isolated}");
-    let began = bench.now;
-    let sizes = run(&mut bench, LONG, |request| Ok(all_delivered(request)));
-    assert!(bench.pipeline.is_settled());
-    assert!(sizes.len() < 40 && bench.now - began < Duration::from_secs(5), "{sizes:?}");
+    let began = harness.now;
+    let sizes = run(&mut harness, LONG, |request| Ok(all_delivered(request)));
+    assert!(harness.pipeline.is_settled());
+    assert!(sizes.len() < 40 && harness.now - began < Duration::from_secs(5), "{sizes:?}");
 }
 
 #[test]
 fn poisoned_record_is_isolated_and_never_failed() {
     for error in [|| service_error("InternalFailure"), || codeless(403), timed_out] {
         for poison in ["17", "666", "1999"] {
-            let mut bench = Bench::new(settings());
-            bench.accept(0..2_000);
-            bench.pipeline.close();
+            let mut harness = Harness::new(settings());
+            harness.accept(0..2_000);
+            harness.pipeline.close();
             let deliver = poisoned_requests(poison, error);
             // Those that contain the text as well.
             let others = (0..2_000).filter(|n| !n.to_string().contains(poison)).count() as u64;
             // Each of several in a row takes a probe.
-            run(&mut bench, Duration::from_secs(600), deliver);
-            assert_eq!(bench.pipeline.totals().delivered, others, "{poison}");
-            assert_eq!(bench.pipeline.totals().failed, 0);
-            run(&mut bench, LONG, |request| Ok(all_delivered(request)));
-            assert!(bench.pipeline.is_settled());
+            run(&mut harness, Duration::from_secs(600), deliver);
+            assert_eq!(harness.pipeline.ledger().totals().delivered, others, "{poison}");
+            assert_eq!(harness.pipeline.ledger().totals().failed, 0);
+            run(&mut harness, LONG, |request| Ok(all_delivered(request)));
+            assert!(harness.pipeline.is_settled());
         }
     }
 }
 
 #[test]
 fn isolated_record_does_not_delay_others() {
-    let mut bench = Bench::new(settings());
-    keyed(&mut bench, "p", "poison");
+    let mut harness = Harness::new(settings());
+    keyed(&mut harness, "p", "poison");
     for n in 0..4 {
-        bench.accept(n..n + 1);
-        bench.pipeline.flush();
-        run(&mut bench, LONG, poisoned_requests("poison", || service_error("InternalFailure")));
+        harness.accept(n..n + 1);
+        harness.pipeline.flush();
+        run(&mut harness, LONG, poisoned_requests("poison", || service_error("InternalFailure")));
     }
-    assert_eq!(bench.pipeline.isolated.records(), 1);
+    assert_eq!(harness.pipeline.backlog.isolated_records(), 1);
     // It is in flight and hangs: the others have all other slots.
-    while bench.cut_reason() != Some((CutReason::Isolated, 1)) {
-        bench.sleep();
+    while harness.send_reason() != Some((FlushReason::Isolated, 1)) {
+        harness.sleep();
     }
-    bench.accept(4..4_004);
-    let slots = std::iter::from_fn(|| bench.cut_reason()).count();
+    harness.accept(4..4_004);
+    let slots = std::iter::from_fn(|| harness.send_reason()).count();
     assert_eq!(slots, 3);
 }
 
 #[test]
 fn isolated_record_is_retried_beside_full_requests() {
-    let mut bench = Bench::new(Settings { max_in_flight: 1, ..settings() });
-    keyed(&mut bench, "p", "poison");
-    let end = bench.now + Duration::from_secs(60);
+    let mut harness = Harness::new(Settings { max_in_flight: 1, ..settings() });
+    keyed(&mut harness, "p", "poison");
+    let end = harness.now + Duration::from_secs(60);
     let (mut next, mut retries) = (0, 0);
-    while bench.now < end {
-        while bench.pipeline.waiting() < 1_000 {
-            bench.accept(next..next + 1);
+    while harness.now < end {
+        while harness.pipeline.queued() < 1_000 {
+            harness.accept(next..next + 1);
             next += 1;
         }
-        let (id, request) = match bench.pipeline.cut(bench.now) {
+        let (id, request) = match harness.pipeline.next_request(harness.now) {
             Some((id, request, _)) => (id, request),
             None => {
-                bench.sleep();
+                harness.sleep();
                 continue;
             }
         };
-        bench.now += ROUND_TRIP;
+        harness.now += ROUND_TRIP;
         if holds(&request, "poison") {
             retries += 1;
-            bench.fail(id, "InternalFailure");
+            harness.fail(id, "InternalFailure");
         } else {
-            bench.deliver(id, &request);
+            harness.deliver(id, &request);
         }
     }
     assert!((20..200).contains(&retries), "{retries} in a minute");
-    let delivered = bench.pipeline.totals().delivered;
+    let delivered = harness.pipeline.ledger().totals().delivered;
     assert!(delivered > 60 * 50 * 500 / 2, "{delivered}");
 }
 
@@ -186,17 +186,17 @@ fn isolated_record_uses_no_tokens_of_others() {
     let backoff = Duration::from_millis(1);
     let settings =
         Settings { limits, backoff_base: backoff, backoff_ceiling: backoff, ..settings() };
-    let mut bench = Bench::new(settings);
-    bench.accept(0..1);
-    bench.pipeline.flush();
-    run(&mut bench, LONG, |request| Ok(all_delivered(request)));
-    keyed(&mut bench, "p", "poison");
-    bench.accept(1..300);
-    bench.pipeline.close();
-    let began = bench.now;
-    run(&mut bench, LONG, poisoned_requests("poison", || service_error("InternalFailure")));
-    assert_eq!(bench.pipeline.totals().delivered, 300);
-    let took = bench.now - began - LONG;
+    let mut harness = Harness::new(settings);
+    harness.accept(0..1);
+    harness.pipeline.flush();
+    run(&mut harness, LONG, |request| Ok(all_delivered(request)));
+    keyed(&mut harness, "p", "poison");
+    harness.accept(1..300);
+    harness.pipeline.close();
+    let began = harness.now;
+    run(&mut harness, LONG, poisoned_requests("poison", || service_error("InternalFailure")));
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 300);
+    let took = harness.now - began - LONG;
     assert!(took < Duration::from_secs(60), "ten a second are 30 s: {took:?}");
 }
 
@@ -204,16 +204,16 @@ fn isolated_record_uses_no_tokens_of_others() {
 fn aggregate_with_poisoned_member_is_halved() {
     for aggregation in [Aggregation::PerKey, Aggregation::Off] {
         let packing = Packing { aggregation, ..Packing::default() };
-        let mut bench = Bench::new(Settings { packing, ..settings() });
+        let mut harness = Harness::new(Settings { packing, ..settings() });
         for n in 0..500 {
             let data = if n == 333 { "poison".to_owned() } else { n.to_string() };
-            keyed(&mut bench, &format!("k{}", n % 5), &data);
+            keyed(&mut harness, &format!("k{}", n % 5), &data);
         }
-        bench.pipeline.close();
-        run(&mut bench, LONG, poisoned_entries("poison"));
-        assert_eq!(bench.pipeline.totals().delivered, 499, "{aggregation:?}");
-        assert_eq!(bench.undelivered(), ["poison"]);
-        assert_eq!(bench.pipeline.isolated.records(), 1);
+        harness.pipeline.close();
+        run(&mut harness, LONG, poisoned_entries("poison"));
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 499, "{aggregation:?}");
+        assert_eq!(harness.undelivered(), ["poison"]);
+        assert_eq!(harness.pipeline.backlog.isolated_records(), 1);
     }
 }
 
@@ -221,13 +221,13 @@ fn aggregate_with_poisoned_member_is_halved() {
 fn halves_of_failed_aggregate_keep_their_order() {
     let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
     let settings = Settings { packing, ordering: Ordering::PerKey, ..settings() };
-    let mut bench = Bench::new(settings);
-    (0..100).for_each(|n| keyed(&mut bench, "k", &format!("{n:03}")));
-    bench.pipeline.flush();
+    let mut harness = Harness::new(settings);
+    (0..100).for_each(|n| keyed(&mut harness, "k", &format!("{n:03}")));
+    harness.pipeline.flush();
     let mut read = Vec::new();
     let mut is_poisoned = true;
     for _ in 0..2 {
-        run(&mut bench, LONG, |request| {
+        run(&mut harness, LONG, |request| {
             let is_refused = is_poisoned && holds(request, "060");
             if is_refused {
                 return Err(service_error("InternalFailure"));
@@ -240,7 +240,7 @@ fn halves_of_failed_aggregate_keep_their_order() {
         });
         // All others of the key wait for it.
         let waiting = if is_poisoned { 40 } else { 0 };
-        assert_eq!(bench.pipeline.waiting(), waiting);
+        assert_eq!(harness.pipeline.queued(), waiting);
         is_poisoned = false;
     }
     let expected: Vec<_> = (0..100).map(|n| format!("{n:03}")).collect();
@@ -249,32 +249,32 @@ fn halves_of_failed_aggregate_keep_their_order() {
 
 #[test]
 fn suspects_with_poisoned_record_are_halved() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..64);
-    keyed(&mut bench, "p", "poison");
-    keyed(&mut bench, "i", "invalid");
-    bench.pipeline.close();
-    run(&mut bench, LONG, |request| match (holds(request, "invalid"), holds(request, "poison")) {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..64);
+    keyed(&mut harness, "p", "poison");
+    keyed(&mut harness, "i", "invalid");
+    harness.pipeline.close();
+    run(&mut harness, LONG, |request| match (holds(request, "invalid"), holds(request, "poison")) {
         (true, _) => Err(service_error("ValidationException")),
         (_, true) => Err(service_error("InternalFailure")),
         _ => Ok(all_delivered(request)),
     });
-    assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.failed()), (64, 1));
-    assert_eq!(bench.pipeline.isolated.records(), 1);
+    assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().failed().records), (64, 1));
+    assert_eq!(harness.pipeline.backlog.isolated_records(), 1);
 }
 
 #[test]
 fn suspected_aggregate_is_halved_within_the_limits() {
     let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
     let limits = settings().limits.with_request_entries(1);
-    let mut bench = Bench::new(Settings { packing, limits, ..settings() });
-    (0..8).for_each(|n| keyed(&mut bench, "k", if n == 5 { "poison" } else { "x" }));
-    bench.pipeline.close();
-    let (id, _) = bench.cut();
-    bench.fail(id, "ValidationException");
-    let sizes = run(&mut bench, LONG, poisoned_requests("poison", timed_out));
+    let mut harness = Harness::new(Settings { packing, limits, ..settings() });
+    (0..8).for_each(|n| keyed(&mut harness, "k", if n == 5 { "poison" } else { "x" }));
+    harness.pipeline.close();
+    let (id, _) = harness.send();
+    harness.fail(id, "ValidationException");
+    let sizes = run(&mut harness, LONG, poisoned_requests("poison", timed_out));
     assert!(sizes.iter().all(|size| *size == 1), "{sizes:?}");
-    assert_eq!(bench.pipeline.totals().delivered, 7);
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 7);
 }
 
 /// What waits for the isolated record, in the packer, is no better probe of a failing stream.
@@ -282,133 +282,133 @@ fn suspected_aggregate_is_halved_within_the_limits() {
 fn later_record_of_its_key_does_not_delay_isolated_record() {
     let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
     let linger = Linger::SelfClocked(Duration::ZERO);
-    let mut bench =
-        Bench::new(Settings { packing, ordering: Ordering::PerKey, linger, ..settings() });
-    keyed(&mut bench, "k", "first");
-    while bench.pipeline.isolated.records() == 0 {
-        let (id, _) = bench.next();
-        bench.fail(id, "InternalFailure");
+    let mut harness =
+        Harness::new(Settings { packing, ordering: Ordering::PerKey, linger, ..settings() });
+    keyed(&mut harness, "k", "first");
+    while harness.pipeline.backlog.isolated_records() == 0 {
+        let (id, _) = harness.next();
+        harness.fail(id, "InternalFailure");
     }
-    keyed(&mut bench, "k", "second");
-    let sizes = run(&mut bench, LONG, |request| Ok(all_delivered(request)));
-    assert_eq!((sizes, bench.pipeline.is_settled()), (vec![1, 1], true));
+    keyed(&mut harness, "k", "second");
+    let sizes = run(&mut harness, LONG, |request| Ok(all_delivered(request)));
+    assert_eq!((sizes, harness.pipeline.is_settled()), (vec![1, 1], true));
 }
 
 #[test]
 fn isolated_record_expires_at_its_deadline() {
     let deadline = Some(Duration::from_secs(20));
-    let mut bench = Bench::new(Settings { deadline, ..settings() });
-    keyed(&mut bench, "p", "poison");
-    bench.accept(0..10);
-    bench.pipeline.flush();
-    let began = bench.now;
-    run(&mut bench, Duration::from_secs(10), poisoned_requests("poison", timed_out));
-    while bench.pipeline.failed() == 0 {
-        match bench.pipeline.cut(bench.now) {
-            Some((id, ..)) => bench.pipeline.settle(id, Err(timed_out()), bench.now),
-            None => drop(bench.sleep()),
+    let mut harness = Harness::new(Settings { deadline, ..settings() });
+    keyed(&mut harness, "p", "poison");
+    harness.accept(0..10);
+    harness.pipeline.flush();
+    let began = harness.now;
+    run(&mut harness, Duration::from_secs(10), poisoned_requests("poison", timed_out));
+    while harness.pipeline.ledger().failed().records == 0 {
+        match harness.pipeline.next_request(harness.now) {
+            Some((id, ..)) => harness.pipeline.settle(id, Err(timed_out()), harness.now),
+            None => drop(harness.sleep()),
         }
-        bench.pipeline.expire(bench.now);
+        harness.pipeline.advance(harness.now);
     }
-    assert!(bench.now - began < Duration::from_secs(21));
-    assert!(bench.pipeline.is_settled());
+    assert!(harness.now - began < Duration::from_secs(21));
+    assert!(harness.pipeline.is_settled());
 }
 
 #[test]
 fn isolated_record_is_taken_back_in_its_place() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..3);
-    keyed(&mut bench, "p", "poison");
-    bench.pipeline.flush();
-    run(&mut bench, LONG, poisoned_requests("poison", || codeless(403)));
-    bench.accept(4..6);
-    let taken = bench.pipeline.take_undelivered();
+    let mut harness = Harness::new(settings());
+    harness.accept(0..3);
+    keyed(&mut harness, "p", "poison");
+    harness.pipeline.flush();
+    run(&mut harness, LONG, poisoned_requests("poison", || codeless(403)));
+    harness.accept(4..6);
+    let taken = harness.pipeline.take_undelivered();
     let texts: Vec<_> = taken.iter().map(|one| text(one.record())).collect();
     assert_eq!(texts, ["poison", "4", "5"]);
-    assert!(bench.pipeline.is_settled() && bench.pipeline.wakeup(bench.now).is_none());
+    assert!(harness.pipeline.is_settled() && harness.pipeline.wakeup(harness.now).is_none());
 }
 
 #[test]
 fn blocked_requests_are_fatal_after_timeout() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..100);
-    bench.pipeline.flush();
-    let began = bench.now;
+    let mut harness = Harness::new(settings());
+    harness.accept(0..100);
+    harness.pipeline.flush();
+    let began = harness.now;
     loop {
-        match bench.pipeline.cut(bench.now) {
-            Some((id, ..)) => bench.pipeline.settle(id, Err(codeless(403)), bench.now),
-            None => drop(bench.sleep()),
+        match harness.pipeline.next_request(harness.now) {
+            Some((id, ..)) => harness.pipeline.settle(id, Err(codeless(403)), harness.now),
+            None => drop(harness.sleep()),
         }
-        if bench.pipeline.take_fatal().is_some() {
+        if harness.pipeline.take_fatal().is_some() {
             break;
         }
     }
-    let after = bench.now - began;
+    let after = harness.now - began;
     assert!((300..310).contains(&after.as_secs()), "{after:?}");
-    assert_eq!(bench.undelivered(), numbers(0..100));
+    assert_eq!(harness.undelivered(), numbers(0..100));
 }
 
 #[test]
 fn blocked_record_is_retried_while_others_succeed() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..10);
-    keyed(&mut bench, "p", "poison");
-    bench.pipeline.flush();
+    let mut harness = Harness::new(settings());
+    harness.accept(0..10);
+    keyed(&mut harness, "p", "poison");
+    harness.pipeline.flush();
     let quiet = Duration::from_secs(3_600);
-    run(&mut bench, quiet, poisoned_requests("poison", || codeless(403)));
-    assert!(bench.pipeline.take_fatal().is_none());
-    assert_eq!(bench.pipeline.totals().delivered, 10);
+    run(&mut harness, quiet, poisoned_requests("poison", || codeless(403)));
+    assert!(harness.pipeline.take_fatal().is_none());
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 10);
 }
 
 #[test]
 fn repeated_timeouts_raise_the_timeout_factor() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..100);
-    bench.pipeline.flush();
+    let mut harness = Harness::new(settings());
+    harness.accept(0..100);
+    harness.pipeline.flush();
     let mut factors = Vec::new();
     for _ in 0..4 {
-        let (id, request) = bench.cut();
+        let (id, request) = harness.send();
         factors.push(request.timeout_factor());
-        bench.now += Duration::from_secs(10) * request.timeout_factor();
-        bench.pipeline.settle(id, Err(timed_out()), bench.now);
-        bench.sleep();
+        harness.now += Duration::from_secs(10) * request.timeout_factor();
+        harness.pipeline.settle(id, Err(timed_out()), harness.now);
+        harness.sleep();
     }
     assert_eq!(factors, [1, 1, 2, 4]);
-    let (id, request) = bench.cut();
-    bench.now += ROUND_TRIP;
-    bench.deliver(id, &request);
-    bench.accept(100..101);
-    assert_eq!(bench.cut().1.timeout_factor(), 1, "a fast answer");
+    let (id, request) = harness.send();
+    harness.now += ROUND_TRIP;
+    harness.deliver(id, &request);
+    harness.accept(100..101);
+    assert_eq!(harness.send().1.timeout_factor(), 1, "a fast answer");
 }
 
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn pending_record_takes_128_bytes() {
-    assert_eq!(size_of::<Pending>(), 128);
+    assert_eq!(size_of::<BufferedRecord>(), 128);
 }
 
 #[test]
 fn answer_to_isolated_records_ends_a_refusal() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..10);
-    keyed(&mut bench, "p", "poison");
-    bench.pipeline.flush();
-    run(&mut bench, LONG, poisoned_entries("poison"));
-    assert_eq!(bench.pipeline.isolated.records(), 1);
-    let next = |bench: &mut Bench, answer: Result<PutRecordsResponse, BoxError>| {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..10);
+    keyed(&mut harness, "p", "poison");
+    harness.pipeline.flush();
+    run(&mut harness, LONG, poisoned_entries("poison"));
+    assert_eq!(harness.pipeline.backlog.isolated_records(), 1);
+    let next = |harness: &mut Harness, answer: Result<PutRecordsResponse, BoxError>| {
         let id = loop {
-            match bench.pipeline.cut(bench.now) {
+            match harness.pipeline.next_request(harness.now) {
                 Some((id, ..)) => break id,
-                None => drop(bench.sleep()),
+                None => drop(harness.sleep()),
             }
         };
-        bench.pipeline.settle(id, answer, bench.now);
+        harness.pipeline.settle(id, answer, harness.now);
     };
-    next(&mut bench, Err(service_error("AccessDeniedException")));
-    assert!(bench.pipeline.take_fatal().is_some());
-    assert!(bench.pipeline.refusal().is_some());
-    next(&mut bench, Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])));
-    assert!(bench.pipeline.refusal().is_none(), "the service looked into the request");
+    next(&mut harness, Err(service_error("AccessDeniedException")));
+    assert!(harness.pipeline.take_fatal().is_some());
+    assert!(harness.pipeline.health().refusal().is_some());
+    next(&mut harness, Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])));
+    assert!(harness.pipeline.health().refusal().is_none(), "the service looked into the request");
 }
 
 #[test]
@@ -417,21 +417,21 @@ fn isolated_record_alone_is_reported_once_a_minute() {
         |_: &PutRecordsRequest| Err(service_error("InternalFailure")),
         |_: &PutRecordsRequest| Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])),
     ] {
-        let mut bench = Bench::new(settings());
-        keyed(&mut bench, "p", "poison");
+        let mut harness = Harness::new(settings());
+        keyed(&mut harness, "p", "poison");
         let mut reports = Vec::new();
         for minute in 0..10 {
             // Others succeed at first, which ends what was reported of the record until then.
             if minute < 3 {
-                bench.accept(0..1);
+                harness.accept(0..1);
             }
-            bench.pipeline.flush();
-            let end = bench.now + LONG;
-            while bench.now < end {
-                while bench.pipeline.take_report(bench.now).is_some() {
+            harness.pipeline.flush();
+            let end = harness.now + LONG;
+            while harness.now < end {
+                while harness.pipeline.take_report(harness.now).is_some() {
                     reports.push(minute);
                 }
-                match bench.pipeline.cut(bench.now) {
+                match harness.pipeline.next_request(harness.now) {
                     Some((id, request, _)) => {
                         let answer = match holds(&request, "poison") && request.entries().len() == 1
                         {
@@ -441,13 +441,13 @@ fn isolated_record_alone_is_reported_once_a_minute() {
                             }
                             false => Ok(all_delivered(&request)),
                         };
-                        bench.pipeline.settle(id, answer, bench.now);
+                        harness.pipeline.settle(id, answer, harness.now);
                     }
-                    None => drop(bench.sleep()),
+                    None => drop(harness.sleep()),
                 }
             }
         }
-        assert_eq!((bench.pipeline.isolated.records(), bench.pipeline.totals().delivered), (1, 3));
+        assert_eq!((harness.pipeline.backlog.isolated_records(), harness.pipeline.ledger().totals().delivered), (1, 3));
         let last: Vec<_> = reports.iter().filter(|minute| **minute > 4).collect();
         assert!((4..=6).contains(&last.len()), "{reports:?}");
     }
@@ -455,24 +455,24 @@ fn isolated_record_alone_is_reported_once_a_minute() {
 
 #[test]
 fn slots_come_back_after_one_timeout() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..10);
-    bench.pipeline.flush();
-    let (id, _) = bench.cut();
-    bench.now += Duration::from_secs(1);
-    bench.pipeline.settle(id, Err(timed_out()), bench.now);
+    let mut harness = Harness::new(settings());
+    harness.accept(0..10);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.now += Duration::from_secs(1);
+    harness.pipeline.settle(id, Err(timed_out()), harness.now);
     for n in 0..20 {
-        bench.accept(10 + n..11 + n);
-        bench.pipeline.flush();
+        harness.accept(10 + n..11 + n);
+        harness.pipeline.flush();
         let (id, request) = loop {
-            match bench.pipeline.cut(bench.now) {
+            match harness.pipeline.next_request(harness.now) {
                 Some((id, request, _)) => break (id, request),
-                None => drop(bench.sleep()),
+                None => drop(harness.sleep()),
             }
         };
         // More than a quarter of the timeout: with one request at a time that is no slow link.
-        bench.now += Duration::from_millis(300);
-        bench.deliver(id, &request);
+        harness.now += Duration::from_millis(300);
+        harness.deliver(id, &request);
     }
-    assert_eq!(bench.pipeline.slots, 4);
+    assert_eq!(harness.pipeline.health.window(), 4);
 }

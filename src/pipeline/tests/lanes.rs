@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::placing::{HALF, halves, map, placed, shard};
+use super::verify::{HALF, halves, map, placed, shard};
 use super::stream::place;
 use super::*;
 use crate::record::HashKey;
@@ -22,17 +22,17 @@ fn half(entry: &Entry) -> &'static str {
     if place(entry).get() < HALF { "lower" } else { "upper" }
 }
 
-impl Bench {
+impl Harness {
     /// A pipeline that has learned of two shards.
     fn of_halves(settings: Settings) -> Self {
-        let mut bench = Self::new(settings);
-        bench.keyed(LOWER);
-        bench.keyed(UPPER);
-        bench.pipeline.flush();
-        bench.answer(half, |_| true);
+        let mut harness = Self::new(settings);
+        harness.keyed(LOWER);
+        harness.keyed(UPPER);
+        harness.pipeline.flush();
+        harness.answer(half, |_| true);
         // Their token buckets are full.
-        bench.now += Duration::from_secs(1);
-        bench
+        harness.now += Duration::from_secs(1);
+        harness
     }
 
     /// Cuts a request and answers it: entries are delivered to their shard, or it throttles them.
@@ -41,7 +41,7 @@ impl Bench {
         shard: impl Fn(&Entry) -> &'static str,
         delivers: impl Fn(&'static str) -> bool,
     ) -> BTreeMap<&'static str, usize> {
-        let (id, request) = self.cut();
+        let (id, request) = self.send();
         let mut sent = BTreeMap::new();
         let answer = |entry| {
             let shard = shard(entry);
@@ -51,6 +51,11 @@ impl Bench {
         let results = request.entries().iter().map(answer).collect();
         self.settle(id, results);
         sent
+    }
+
+    fn backs_off_until(&mut self, record: &BufferedRecord) -> Instant {
+        let lane = self.pipeline.topology.lane_of_record(record);
+        self.pipeline.backlog.lanes().backs_off_until(lane, self.now).unwrap()
     }
 
     fn many(&mut self, key: &'static str, records: usize) {
@@ -63,7 +68,7 @@ impl Bench {
         let mut under_way: Vec<(Instant, RequestId, PutRecordsRequest)> = Vec::new();
         let (mut entries, mut requests) = (0, 0);
         while self.now < end {
-            while let Some((id, request, _)) = self.pipeline.cut(self.now) {
+            while let Some((id, request, _)) = self.pipeline.next_request(self.now) {
                 entries += request.entries().len();
                 requests += 1;
                 under_way.push((self.now + ROUND_TRIP, id, request));
@@ -83,40 +88,40 @@ impl Bench {
 
 #[test]
 fn a_throttled_shard_holds_up_only_its_own_records() {
-    let mut bench = Bench::of_halves(paced());
-    bench.many(LOWER, 100);
-    bench.many(UPPER, 100);
-    bench.pipeline.close();
-    let sent = bench.answer(half, |shard| shard == "upper");
+    let mut harness = Harness::of_halves(paced());
+    harness.many(LOWER, 100);
+    harness.many(UPPER, 100);
+    harness.pipeline.close();
+    let sent = harness.answer(half, |shard| shard == "upper");
     assert_eq!(sent, BTreeMap::from([("lower", 100), ("upper", 100)]));
-    assert_eq!(bench.pipeline.waiting(), 100);
-    let probe = bench.answer(half, |_| false);
+    assert_eq!(harness.pipeline.queued(), 100);
+    let probe = harness.answer(half, |_| false);
     assert_eq!(probe.keys().collect::<Vec<_>>(), [&"lower"]);
     assert!(probe["lower"] < 10, "{probe:?}");
-    assert_eq!(bench.cut_reason(), None, "the lower shard backs off");
+    assert_eq!(harness.send_reason(), None, "the lower shard backs off");
 }
 
 #[test]
 fn while_one_shard_backs_off_the_other_goes_on() {
-    let mut bench = Bench::of_halves(paced());
-    bench.many(LOWER, 100);
-    bench.pipeline.flush();
-    (0..2).for_each(|_| drop(bench.answer(half, |_| false)));
-    bench.many(UPPER, 50);
-    bench.pipeline.flush();
-    assert_eq!(bench.answer(half, |_| true), BTreeMap::from([("upper", 50)]));
-    bench.sleep();
-    assert_eq!(bench.answer(half, |_| true).keys().next(), Some(&"lower"));
+    let mut harness = Harness::of_halves(paced());
+    harness.many(LOWER, 100);
+    harness.pipeline.flush();
+    (0..2).for_each(|_| drop(harness.answer(half, |_| false)));
+    harness.many(UPPER, 50);
+    harness.pipeline.flush();
+    assert_eq!(harness.answer(half, |_| true), BTreeMap::from([("upper", 50)]));
+    harness.sleep();
+    assert_eq!(harness.answer(half, |_| true).keys().next(), Some(&"lower"));
 }
 
 #[test]
 fn a_shard_gets_its_quota_and_requests_stay_full() {
-    let mut bench = Bench::of_halves(paced());
+    let mut harness = Harness::of_halves(paced());
     for _ in 0..5_000 {
-        bench.keyed(LOWER);
-        bench.keyed(UPPER);
+        harness.keyed(LOWER);
+        harness.keyed(UPPER);
     }
-    let (entries, requests) = bench.run(3, half);
+    let (entries, requests) = harness.run(3, half);
     assert!((5_900..=6_000 + 2 * 250).contains(&entries), "{entries} entries");
     let each = entries / requests;
     assert!(each >= 50, "two shards' entries of 30 ms: {each} in each of {requests} requests");
@@ -124,13 +129,13 @@ fn a_shard_gets_its_quota_and_requests_stay_full() {
 
 #[test]
 fn a_busy_shard_leaves_room_for_the_others_in_each_request() {
-    let mut bench = Bench::of_halves(paced());
-    bench.many(LOWER, 5_000);
-    bench.many(UPPER, 100);
+    let mut harness = Harness::of_halves(paced());
+    harness.many(LOWER, 5_000);
+    harness.many(UPPER, 100);
     let mut upper = 0;
     for _ in 0..2 {
-        upper += bench.answer(half, |_| true).get("upper").copied().unwrap_or_default();
-        bench.sleep();
+        upper += harness.answer(half, |_| true).get("upper").copied().unwrap_or_default();
+        harness.sleep();
     }
     assert_eq!(upper, 100, "though all of the lower shard's came first");
 }
@@ -140,45 +145,45 @@ fn a_request_visits_no_paused_lane_without_tokens() {
     const SHARDS: u128 = 10_000;
     let limits = Limits::default().with_shard_records(1);
     let settings = Settings { lists_shards: true, limits, buffer_records: 30_000, ..settings() };
-    let mut bench = Bench::new(settings);
+    let mut harness = Harness::new(settings);
     let width = u128::MAX / SHARDS;
     let range = |n| (width * n, if n + 1 == SHARDS { u128::MAX } else { width * (n + 1) - 1 });
     let shards = (0..SHARDS).map(|n| (n, range(n)));
     let shards: Vec<_> =
         shards.map(|(n, (start, end))| shard(&format!("s{n}"), start, end)).collect();
-    assert!(bench.lists());
-    bench.pipeline.listed(map(&shards), bench.now);
+    assert!(harness.lists());
+    harness.pipeline.list(map(&shards), harness.now);
     // Each shard takes one of these now, and the other one in a second.
     for n in (0..SHARDS).chain(0..SHARDS) {
         let record = Record::from("data").with_explicit_hash_key(width * n);
-        bench.pipeline.accept(record, bench.now).unwrap();
+        harness.pipeline.accept(record, harness.now).unwrap();
     }
-    bench.pipeline.flush();
-    while let Some((id, request, _)) = bench.pipeline.cut(bench.now) {
+    harness.pipeline.flush();
+    while let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
         let shard = |entry: &Entry| format!("s{}", place(entry).get() / width);
         let results = request.entries().iter().map(|entry| placed(&shard(entry)));
-        bench.settle(id, results.collect());
+        harness.settle(id, results.collect());
     }
-    assert_eq!(bench.pipeline.waiting(), SHARDS as usize);
-    bench.pipeline.lanes.check();
+    assert_eq!(harness.pipeline.queued(), SHARDS as usize);
+    harness.pipeline.backlog.lanes().check();
     let managed = Record::from("data").with_partition_key(PartitionKey::ServiceManaged);
-    bench.pipeline.accept(managed, bench.now).unwrap();
-    bench.pipeline.flush();
-    bench.pipeline.lanes.take_visits();
-    let (_, request) = bench.cut();
+    harness.pipeline.accept(managed, harness.now).unwrap();
+    harness.pipeline.flush();
+    harness.pipeline.backlog.lanes().take_visits();
+    let (_, request) = harness.send();
     assert_eq!(request.entries().len(), 1);
-    assert_eq!(bench.pipeline.lanes.take_visits(), 1, "that of the record that went");
+    assert_eq!(harness.pipeline.backlog.lanes().take_visits(), 1, "that of the record that went");
 }
 
 #[test]
 fn requests_hold_the_oldest_records_of_all_lanes_in_order() {
-    let mut bench = Bench::of_halves(settings());
+    let mut harness = Harness::of_halves(settings());
     let keys = [LOWER, UPPER, UPPER, LOWER, UPPER, LOWER];
     for (number, key) in keys.into_iter().enumerate() {
-        bench.pipeline.accept(Record::from((key, number.to_string())), bench.now).unwrap();
+        harness.pipeline.accept(Record::from((key, number.to_string())), harness.now).unwrap();
     }
-    bench.pipeline.close();
-    let (_, request) = bench.cut();
+    harness.pipeline.close();
+    let (_, request) = harness.send();
     assert_eq!(texts(&request), numbers(0..6));
 }
 
@@ -189,23 +194,23 @@ fn the_children_of_a_split_shard_have_a_quota_each() {
         1 => "lower right",
         _ => "upper",
     };
-    let mut bench = Bench::of_halves(paced());
+    let mut harness = Harness::of_halves(paced());
     let spread = |number: usize| HashKey::new(u128::from(number as u64 % 1_000) << 117);
     for number in 0..9_000 {
         let record = Record::from(("k", number.to_string()));
         let record = record.with_explicit_hash_key(spread(number));
-        bench.pipeline.accept(record, bench.now).unwrap();
+        harness.pipeline.accept(record, harness.now).unwrap();
     }
-    let (before, _) = bench.run(2, half);
+    let (before, _) = harness.run(2, half);
     assert!((1_900..=2_600).contains(&before), "{before}: all of them are the lower shard's");
-    let (after, _) = bench.run(2, quarter);
+    let (after, _) = harness.run(2, quarter);
     assert!((3_700..=4_800).contains(&after), "{after}");
-    bench.pipeline.lanes.check();
+    harness.pipeline.backlog.lanes().check();
 }
 
 #[test]
 fn answers_that_contradict_each_other_for_ever_teach_nothing() {
-    let mut bench = Bench::new(paced());
+    let mut harness = Harness::new(paced());
     // A stream that places records itself: by turns.
     let turn = std::cell::Cell::new(0);
     let by_turns = |_: &Entry| {
@@ -215,121 +220,121 @@ fn answers_that_contradict_each_other_for_ever_teach_nothing() {
     for number in 0..60 {
         for entry in 0..20 {
             let record = Record::from((format!("k{number}-{entry}"), "data"));
-            bench.pipeline.accept(record, bench.now).unwrap();
+            harness.pipeline.accept(record, harness.now).unwrap();
         }
-        bench.pipeline.flush();
-        bench.answer(by_turns, |_| true);
-        bench.now += ROUND_TRIP;
+        harness.pipeline.flush();
+        harness.answer(by_turns, |_| true);
+        harness.now += ROUND_TRIP;
     }
-    assert_eq!(bench.pipeline.lanes.shards(), 0, "a lane for all");
+    assert_eq!(harness.pipeline.topology.known_shards(), 0, "a lane for all");
     // Later it is tried again: the stream may be another.
-    bench.now += Duration::from_secs(60);
+    harness.now += Duration::from_secs(60);
     for _ in 0..2 {
-        bench.keyed(LOWER);
-        bench.keyed(UPPER);
-        bench.pipeline.flush();
-        bench.answer(half, |_| true);
+        harness.keyed(LOWER);
+        harness.keyed(UPPER);
+        harness.pipeline.flush();
+        harness.answer(half, |_| true);
     }
-    assert_eq!(bench.pipeline.lanes.shards(), 2);
+    assert_eq!(harness.pipeline.topology.known_shards(), 2);
 }
 
 #[test]
 fn answers_that_always_name_another_shard_fill_no_memory() {
-    let mut bench = Bench::new(paced());
-    bench.pipeline.learning.most_shards = 100;
+    let mut harness = Harness::new(paced());
+    harness.pipeline.topology.learned_mut().max_shards = 100;
     let mut most = 0;
     for number in 0..200 {
         for entry in 0..20 {
             let record = Record::from((format!("k{number}-{entry}"), "data"));
-            bench.pipeline.accept(record, bench.now).unwrap();
+            harness.pipeline.accept(record, harness.now).unwrap();
         }
-        bench.pipeline.flush();
-        let (id, _) = bench.cut();
+        harness.pipeline.flush();
+        let (id, _) = harness.send();
         let another = |entry| placed(&format!("s{number}-{entry}"));
-        bench.settle(id, (0..20).map(another).collect());
-        bench.now += ROUND_TRIP;
-        most = most.max(bench.pipeline.lanes.shards());
+        harness.settle(id, (0..20).map(another).collect());
+        harness.now += ROUND_TRIP;
+        most = most.max(harness.pipeline.topology.known_shards());
     }
     assert!(most <= 100, "{most} shards are known");
-    assert_eq!(bench.pipeline.lanes.shards(), 0, "none of them is believed");
+    assert_eq!(harness.pipeline.topology.known_shards(), 0, "none of them is believed");
 }
 
 #[test]
 fn no_shard_is_learned_whose_id_is_longer_than_there_are() {
-    let mut bench = Bench::new(paced());
+    let mut harness = Harness::new(paced());
     for (length, learned) in [(129, 0), (100_000, 0), (128, 1)] {
-        bench.pipeline.accept(Record::from((format!("k{length}"), "data")), bench.now).unwrap();
-        bench.pipeline.flush();
-        let (id, _) = bench.cut();
-        bench.settle(id, vec![placed(&"s".repeat(length))]);
-        bench.now += ROUND_TRIP;
-        assert_eq!(bench.pipeline.lanes.shards(), learned, "after one of {length} bytes");
+        harness.pipeline.accept(Record::from((format!("k{length}"), "data")), harness.now).unwrap();
+        harness.pipeline.flush();
+        let (id, _) = harness.send();
+        harness.settle(id, vec![placed(&"s".repeat(length))]);
+        harness.now += ROUND_TRIP;
+        assert_eq!(harness.pipeline.topology.known_shards(), learned, "after one of {length} bytes");
     }
 }
 
 #[test]
 fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
-    let mut bench = Bench::of_halves(paced());
-    assert_eq!(bench.pipeline.lanes.shards(), 2);
+    let mut harness = Harness::of_halves(paced());
+    assert_eq!(harness.pipeline.topology.known_shards(), 2);
     let by_service = StreamDescription::default().with_distribution(Distribution::ByService);
-    bench.pipeline.described(Some(by_service), bench.now);
-    bench.keyed(LOWER);
-    bench.pipeline.flush();
-    bench.answer(half, |_| true);
-    assert_eq!(bench.pipeline.lanes.shards(), 0);
+    harness.pipeline.describe(Some(by_service), harness.now);
+    harness.keyed(LOWER);
+    harness.pipeline.flush();
+    harness.answer(half, |_| true);
+    assert_eq!(harness.pipeline.topology.known_shards(), 0);
 }
 
 #[test]
 fn records_that_the_service_places_wait_for_no_shard() {
-    let mut bench = Bench::of_halves(paced());
-    bench.many(LOWER, 100);
-    bench.pipeline.flush();
-    (0..2).for_each(|_| drop(bench.answer(half, |_| false)));
+    let mut harness = Harness::of_halves(paced());
+    harness.many(LOWER, 100);
+    harness.pipeline.flush();
+    (0..2).for_each(|_| drop(harness.answer(half, |_| false)));
     let managed = Record::from("data").with_partition_key(PartitionKey::ServiceManaged);
-    bench.pipeline.accept(managed, bench.now).unwrap();
-    bench.pipeline.flush();
-    let (id, request) = bench.cut();
+    harness.pipeline.accept(managed, harness.now).unwrap();
+    harness.pipeline.flush();
+    let (id, request) = harness.send();
     assert_eq!(request.entries().len(), 1);
-    bench.settle(id, vec![placed("lower")]);
+    harness.settle(id, vec![placed("lower")]);
 }
 
 #[test]
 fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
-    let mut bench = Bench::new(Settings { lists_shards: true, ..paced() });
-    bench.keyed(LOWER);
-    bench.pipeline.flush();
-    let (id, _) = bench.cut();
-    assert!(bench.lists(), "nothing waits for it");
-    bench.pipeline.listed(map(&halves()), bench.now);
-    assert_eq!(bench.pipeline.lanes.shards(), 2);
-    bench.settle(id, vec![placed("lower")]);
-    assert!(!bench.lists(), "it was right");
-    bench.keyed(LOWER);
-    bench.pipeline.flush();
-    bench.answer(|_| "a child", |_| true);
-    assert!(bench.pipeline.shards.wants_listing());
-    bench.sleep();
-    assert!(bench.lists());
-    assert!(!bench.lists(), "one at a time");
-    bench.pipeline.listed(None, bench.now);
-    assert_eq!(bench.pipeline.lanes.shards(), 2, "what was learned holds");
+    let mut harness = Harness::new(Settings { lists_shards: true, ..paced() });
+    harness.keyed(LOWER);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    assert!(harness.lists(), "nothing waits for it");
+    harness.pipeline.list(map(&halves()), harness.now);
+    assert_eq!(harness.pipeline.topology.known_shards(), 2);
+    harness.settle(id, vec![placed("lower")]);
+    assert!(!harness.lists(), "it was right");
+    harness.keyed(LOWER);
+    harness.pipeline.flush();
+    harness.answer(|_| "a child", |_| true);
+    assert!(harness.pipeline.topology.wants_listing());
+    harness.sleep();
+    assert!(harness.lists());
+    assert!(!harness.lists(), "one at a time");
+    harness.pipeline.list(None, harness.now);
+    assert_eq!(harness.pipeline.topology.known_shards(), 2, "what was learned holds");
 }
 
 #[test]
 fn a_stream_of_more_shards_than_are_learned_is_listed_anew_after_a_reshard() {
-    let mut bench = Bench::new(Settings { lists_shards: true, ..paced() });
-    bench.pipeline.learning.most_shards = 1;
-    bench.keyed(LOWER);
-    bench.pipeline.flush();
-    let (id, _) = bench.cut();
-    assert!(bench.lists());
-    bench.pipeline.listed(map(&halves()), bench.now);
-    bench.settle(id, vec![placed("lower")]);
-    bench.keyed(LOWER);
-    bench.pipeline.flush();
-    bench.answer(|_| "a child", |_| true);
-    assert_eq!(bench.pipeline.lanes.shards(), 2, "what was listed is believed");
-    assert!(bench.pipeline.shards.wants_listing());
+    let mut harness = Harness::new(Settings { lists_shards: true, ..paced() });
+    harness.pipeline.topology.learned_mut().max_shards = 1;
+    harness.keyed(LOWER);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    assert!(harness.lists());
+    harness.pipeline.list(map(&halves()), harness.now);
+    harness.settle(id, vec![placed("lower")]);
+    harness.keyed(LOWER);
+    harness.pipeline.flush();
+    harness.answer(|_| "a child", |_| true);
+    assert_eq!(harness.pipeline.topology.known_shards(), 2, "what was listed is believed");
+    assert!(harness.pipeline.topology.wants_listing());
 }
 
 #[test]
@@ -345,25 +350,25 @@ fn border_keys_of_listed_shards_contradict_nothing() {
         let found = shards.iter().find(|shard| shard.range().contains(place(entry)));
         found.map(|shard| shard.id().to_owned()).unwrap()
     };
-    let mut bench = Bench::new(Settings { lists_shards: true, ..paced() });
-    assert!(bench.lists());
-    bench.pipeline.listed(map(&shards), bench.now);
+    let mut harness = Harness::new(Settings { lists_shards: true, ..paced() });
+    assert!(harness.lists());
+    harness.pipeline.list(map(&shards), harness.now);
     let around = |start: u128| [start.wrapping_sub(1), start, start.wrapping_add(1)];
     for hash_key in starts.into_iter().flat_map(around) {
         let record = Record::from(("k", "data")).with_explicit_hash_key(hash_key);
-        bench.pipeline.accept(record, bench.now).unwrap();
+        harness.pipeline.accept(record, harness.now).unwrap();
     }
-    bench.pipeline.close();
-    let (id, request) = bench.cut();
+    harness.pipeline.close();
+    let (id, request) = harness.send();
     assert_eq!(request.entries().len(), 18);
-    bench.settle(id, request.entries().iter().map(|entry| placed(&id_of(entry))).collect());
-    assert_eq!(bench.pipeline.lanes.shards(), 6);
-    assert!(!bench.pipeline.shards.wants_listing(), "the list was right");
+    harness.settle(id, request.entries().iter().map(|entry| placed(&id_of(entry))).collect());
+    assert_eq!(harness.pipeline.topology.known_shards(), 6);
+    assert!(!harness.pipeline.topology.wants_listing(), "the list was right");
     for (n, hash_key) in starts.into_iter().enumerate() {
         for (hash_key, lies_there) in [(hash_key, true), (hash_key.wrapping_sub(1), false)] {
             let record = Record::from("data").with_explicit_hash_key(hash_key);
-            let record = Pending::new(record, 0, bench.now, &mut Rng::with_seed(0));
-            let is_elsewhere = bench.pipeline.lanes.is_elsewhere(&record, &format!("s{n}"));
+            let record = BufferedRecord::new(record, 0, harness.now, &mut Rng::with_seed(0));
+            let is_elsewhere = harness.pipeline.topology.is_elsewhere(&record, &format!("s{n}"));
             assert_eq!(is_elsewhere, !lies_there, "{hash_key} in s{n}");
         }
     }
@@ -371,88 +376,88 @@ fn border_keys_of_listed_shards_contradict_nothing() {
 
 #[test]
 fn a_stream_that_is_gone_leaves_no_lanes() {
-    let mut bench = Bench::of_halves(paced());
-    bench.keyed(LOWER);
-    bench.pipeline.flush();
-    let (id, _) = bench.cut();
-    bench.fail(id, "ResourceNotFoundException");
-    assert_eq!(bench.pipeline.lanes.shards(), 0);
-    assert_eq!(bench.undelivered(), ["a"]);
+    let mut harness = Harness::of_halves(paced());
+    harness.keyed(LOWER);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.fail(id, "ResourceNotFoundException");
+    assert_eq!(harness.pipeline.topology.known_shards(), 0);
+    assert_eq!(harness.undelivered(), ["a"]);
 }
 
 #[test]
 fn suspects_wait_for_their_own_shard_only() {
-    let mut bench = Bench::of_halves(paced());
-    [UPPER, LOWER].into_iter().for_each(|key| bench.keyed(key));
-    bench.pipeline.flush();
-    let (refused, _) = bench.cut();
-    bench.keyed(UPPER);
-    bench.pipeline.close();
+    let mut harness = Harness::of_halves(paced());
+    [UPPER, LOWER].into_iter().for_each(|key| harness.keyed(key));
+    harness.pipeline.flush();
+    let (refused, _) = harness.send();
+    harness.keyed(UPPER);
+    harness.pipeline.close();
     let upper = Record::from("data").with_explicit_hash_key(u128::MAX);
-    let upper = Pending::new(upper, 0, bench.now, &mut Rng::with_seed(0));
-    bench.answer(half, |_| false);
+    let upper = BufferedRecord::new(upper, 0, harness.now, &mut Rng::with_seed(0));
+    harness.answer(half, |_| false);
     let paused = loop {
-        bench.answer(half, |_| false);
-        assert_eq!(bench.cut_reason(), None, "the upper shard backs off");
-        let until = bench.pipeline.lanes.backs_off_until(&upper, bench.now).unwrap();
-        if until - bench.now > Duration::from_millis(200) {
-            break until - bench.now;
+        harness.answer(half, |_| false);
+        assert_eq!(harness.send_reason(), None, "the upper shard backs off");
+        let until = harness.backs_off_until(&upper);
+        if until - harness.now > Duration::from_millis(200) {
+            break until - harness.now;
         }
-        bench.sleep();
+        harness.sleep();
     };
-    bench.fail(refused, "ValidationException");
-    bench.now += Duration::from_millis(100);
-    let (_, request, reason) = bench.pipeline.cut(bench.now).expect("the lower shard is free");
-    assert_eq!((reason, half(&request.entries()[0])), (CutReason::Split, "lower"));
-    assert_eq!(bench.cut_reason(), None, "the other one waits with its lane");
-    bench.now += paused;
-    assert_eq!(bench.cut_reason(), Some((CutReason::Split, 1)));
+    harness.fail(refused, "ValidationException");
+    harness.now += Duration::from_millis(100);
+    let (_, request, reason) = harness.pipeline.next_request(harness.now).expect("the lower shard is free");
+    assert_eq!((reason, half(&request.entries()[0])), (FlushReason::Split, "lower"));
+    assert_eq!(harness.send_reason(), None, "the other one waits with its lane");
+    harness.now += paused;
+    assert_eq!(harness.send_reason(), Some((FlushReason::Split, 1)));
 }
 
 #[test]
 fn thousands_of_reshards_leave_no_lanes_behind() {
-    let mut bench = Bench::new(paced());
+    let mut harness = Harness::new(paced());
     for generation in 0..3_000_u32 {
-        bench.keyed(LOWER);
-        bench.keyed(UPPER);
-        bench.pipeline.flush();
-        let (id, _) = bench.cut();
+        harness.keyed(LOWER);
+        harness.keyed(UPPER);
+        harness.pipeline.flush();
+        let (id, _) = harness.send();
         let results = (0..2).map(|n| Ok(Placement::new(format!("s{}", generation * 2 + n), "1")));
-        bench.settle(id, results.collect());
+        harness.settle(id, results.collect());
         // Too many contradictions in a row would stop the learning.
-        bench.keyed(LOWER);
-        bench.pipeline.flush();
-        let (id, _) = bench.cut();
-        bench.settle(id, vec![Ok(Placement::new(format!("s{}", generation * 2), "1"))]);
+        harness.keyed(LOWER);
+        harness.pipeline.flush();
+        let (id, _) = harness.send();
+        harness.settle(id, vec![Ok(Placement::new(format!("s{}", generation * 2), "1"))]);
     }
-    assert_eq!(bench.pipeline.lanes.shards(), 2);
-    assert!(bench.pipeline.lanes.len() <= 6, "{}", bench.pipeline.lanes.len());
+    assert_eq!(harness.pipeline.topology.known_shards(), 2);
+    assert!(harness.pipeline.backlog.lanes().len() <= 6, "{}", harness.pipeline.backlog.lanes().len());
 }
 
 #[test]
 fn what_comes_back_is_looked_up_once() {
-    let mut bench = Bench::new(paced());
-    bench.many(LOWER, 5);
-    bench.many(UPPER, 5);
-    bench.pipeline.flush();
+    let mut harness = Harness::new(paced());
+    harness.many(LOWER, 5);
+    harness.many(UPPER, 5);
+    harness.pipeline.flush();
     let [refused, failing] = [0, 1].map(|_| {
-        (0..10).for_each(|_| bench.pipeline.accept("x".into(), bench.now).unwrap());
-        bench.pipeline.close();
-        let (id, _) = bench.cut();
-        bench.pipeline.closing = false;
+        (0..10).for_each(|_| harness.pipeline.accept("x".into(), harness.now).unwrap());
+        harness.pipeline.close();
+        let (id, _) = harness.send();
+        harness.pipeline.flush.reopen();
         id
     });
     // From now on two shards are known, and it takes a place to tell them apart.
-    bench.pipeline.admit(Record::from((LOWER, "data")), bench.now);
-    bench.pipeline.admit(Record::from((UPPER, "data")), bench.now);
-    bench.pipeline.close();
-    bench.answer(half, |_| true);
-    bench.pipeline.closing = false;
-    bench.fail(failing, "ThrottlingException");
-    assert_eq!(bench.pipeline.lanes.records(), 10);
-    assert!(bench.pipeline.lanes.iter().all(Pending::is_placed));
-    bench.fail(refused, "ValidationException");
-    let suspects = || bench.pipeline.suspects.iter().flatten();
+    harness.pipeline.admit(Record::from((LOWER, "data")), harness.now);
+    harness.pipeline.admit(Record::from((UPPER, "data")), harness.now);
+    harness.pipeline.close();
+    harness.answer(half, |_| true);
+    harness.pipeline.flush.reopen();
+    harness.fail(failing, "ThrottlingException");
+    assert_eq!(harness.pipeline.backlog.lanes().records(), 10);
+    assert!(harness.pipeline.backlog.lanes().iter().all(|entry| entry.oldest().is_hashed()));
+    harness.fail(refused, "ValidationException");
+    let suspects = || harness.pipeline.backlog.bisected().iter().flatten();
     assert_eq!(suspects().count(), 20);
-    assert!(suspects().all(|unit| unit.oldest().is_placed()));
+    assert!(suspects().all(|unit| unit.oldest().is_hashed()));
 }

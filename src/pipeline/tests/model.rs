@@ -19,7 +19,7 @@ use crate::shard::{Shard, ShardMap};
 
 /// The pipeline beside a plain account of where each record must be.
 struct Model {
-    bench: Bench,
+    harness: Harness,
     settings: Settings,
     stream: Stream,
     /// The listing under way: what it will say.
@@ -41,7 +41,7 @@ struct Model {
 impl Model {
     fn new(settings: Settings, shards: usize) -> Self {
         Self {
-            bench: Bench::new(settings.clone()),
+            harness: Harness::new(settings.clone()),
             settings,
             stream: Stream::new(shards),
             listing: None,
@@ -56,7 +56,7 @@ impl Model {
     }
 
     fn apply(&mut self, step: &Step) {
-        let now = self.bench.now;
+        let now = self.harness.now;
         match step {
             Step::Accept { bytes, key, hash_key, tracked } => {
                 let hash_key = hash_key.map(|place| self.stream.hash_key(place));
@@ -70,25 +70,25 @@ impl Model {
                 self.answer(id, &request, answer, *seed);
             }
             Step::Answer { .. } => {}
-            Step::Refuse { code } => self.bench.pipeline.refuse(service_error(code), now),
+            Step::Refuse { code } => self.harness.pipeline.fail_service(service_error(code), now),
             Step::Wait { millis } => {
-                self.bench.now += Duration::from_millis(*millis);
-                self.bench.pipeline.expire(self.bench.now);
+                self.harness.now += Duration::from_millis(*millis);
+                self.harness.pipeline.advance(self.harness.now);
             }
             Step::Wake => {
-                if self.bench.pipeline.wakeup(now).is_some() {
-                    self.bench.sleep();
-                    self.bench.pipeline.expire(self.bench.now);
+                if self.harness.pipeline.wakeup(now).is_some() {
+                    self.harness.sleep();
+                    self.harness.pipeline.advance(self.harness.now);
                 }
             }
-            Step::Flush => self.bench.pipeline.flush(),
+            Step::Flush => self.harness.pipeline.flush(),
             // Not before there is something to see.
-            Step::Close if self.accepted.len() > 20 => self.bench.pipeline.close(),
+            Step::Close if self.accepted.len() > 20 => self.harness.pipeline.close(),
             Step::Close => {}
-            Step::ReadFatal => drop(self.bench.pipeline.take_fatal()),
-            Step::OfferFailed => self.bench.pipeline.offer_failed(None),
+            Step::ReadFatal => drop(self.harness.pipeline.take_fatal()),
+            Step::OfferFailed => self.harness.pipeline.offer_failed(None),
             Step::TakeFailed => {
-                let taken = self.bench.pipeline.take_failed();
+                let taken = self.harness.pipeline.take_failed();
                 self.take_back(taken);
             }
             Step::Reshard { seed } => self.stream.reshard(&mut Rng::with_seed(*seed)),
@@ -98,11 +98,11 @@ impl Model {
             Step::FailRefused => {
                 self.note_flights();
                 let error = AttemptError { code: "Refused".into(), message: String::new() };
-                self.bench.pipeline.fail_refused(&Arc::new(error));
+                self.harness.pipeline.fail_refused(&Arc::new(error));
             }
             Step::TakeUndelivered => {
                 self.note_flights();
-                let taken = self.bench.pipeline.take_undelivered();
+                let taken = self.harness.pipeline.take_undelivered();
                 let order: Vec<_> = taken.iter().map(|one| number(one.record().data())).collect();
                 assert!(order.is_sorted(), "{order:?}");
                 self.take_back(taken);
@@ -112,24 +112,22 @@ impl Model {
 
     /// What is in flight may be written, if it is given up now.
     fn note_flights(&mut self) {
-        for flight in self.bench.pipeline.flights.values() {
-            let members = flight.units.iter().flat_map(Unit::members);
-            self.unknown.extend(members.map(|one| number(one.record().data())));
-        }
+        let members = self.harness.pipeline.in_flight.entries().flat_map(QueuedEntry::members);
+        self.unknown.extend(members.map(|one| number(one.record().data())));
     }
 
     /// Learns of a limit that is not lower than before: what was accepted can be sent.
     fn describe(&mut self, more: usize) {
         let limit = self.settings.limits.record_bytes() + more;
         let limits = self.settings.limits.with_record_bytes(limit);
-        self.bench.pipeline.settings.limits = limits;
+        self.harness.pipeline.settings.limits = limits;
         self.settings.limits = limits;
         let description = StreamDescription::default().with_max_record_bytes(limit);
-        self.bench.pipeline.described(Some(description), self.bench.now);
+        self.harness.pipeline.describe(Some(description), self.harness.now);
     }
 
     fn begin_listing(&mut self) {
-        if self.bench.lists() {
+        if self.harness.lists() {
             assert!(self.listing.is_none(), "one at a time");
             self.listing = Some(self.stream.shards.clone());
         }
@@ -140,13 +138,13 @@ impl Model {
         let map = (!fails).then(|| ShardMap::new(shards).unwrap());
         self.listed = map.clone();
         let before = self.held();
-        self.bench.pipeline.listed(map, self.bench.now);
+        self.harness.pipeline.list(map, self.harness.now);
         self.note_delivered(&before);
     }
 
     /// The records held, with their sizes.
     fn held(&self) -> BTreeMap<usize, usize> {
-        let held = self.bench.pipeline.undelivered();
+        let held = self.harness.pipeline.undelivered();
         held.into_iter().map(|held| (number(held.data()), held.size())).collect()
     }
 
@@ -182,8 +180,8 @@ impl Model {
             }
             false => (record, None),
         };
-        let room = self.bench.pipeline.has_room();
-        match self.bench.pipeline.accept(record, self.bench.now) {
+        let room = self.harness.pipeline.has_room();
+        match self.harness.pipeline.accept(record, self.harness.now) {
             Ok(()) => {
                 assert!(room);
                 self.accepted.insert(number, size);
@@ -193,7 +191,7 @@ impl Model {
                 let expected = match refused.reason() {
                     NotAcceptedReason::Record(_) => size > self.settings.limits.record_bytes(),
                     NotAcceptedReason::Full => !room,
-                    NotAcceptedReason::Closed => self.bench.pipeline.is_closing(),
+                    NotAcceptedReason::Closed => self.harness.pipeline.is_closing(),
                     other => panic!("only a producer says so: {other}"),
                 };
                 assert!(expected, "refused for nothing: {refused}");
@@ -208,13 +206,13 @@ impl Model {
     }
 
     fn cut(&mut self) -> bool {
-        let due = self.bench.pipeline.due(self.bench.now);
-        let cut = self.bench.pipeline.cut(self.bench.now);
-        let Some((id, request, reason)) = cut else {
-            assert!(due.is_none() || self.bench.pipeline.lanes.front_sendable().is_none());
+        let wants_to_send = self.harness.pipeline.wants_to_send(self.harness.now);
+        let next = self.harness.pipeline.next_request(self.harness.now);
+        let Some((id, request, reason)) = next else {
+            assert!(!wants_to_send || self.harness.pipeline.backlog.oldest_closed().is_none());
             return false;
         };
-        assert!(due.is_some(), "{reason:?}");
+        assert!(wants_to_send, "{reason:?}");
         let limits = &self.settings.limits;
         assert!((1..=limits.request_entries()).contains(&request.entries().len()));
         let alone = request.entries().len() == 1 && members(&request.entries()[0]).len() == 1;
@@ -223,14 +221,14 @@ impl Model {
         assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
         request.entries().iter().for_each(|entry| self.check_entry(entry));
         self.flights.push((id, request));
-        assert!(self.bench.pipeline.flights.len() <= self.settings.max_in_flight);
+        assert!(self.harness.pipeline.in_flight.len() <= self.settings.max_in_flight);
         true
     }
 
     fn answer(&mut self, id: RequestId, request: &PutRecordsRequest, answer: &Answer, seed: u64) {
         let before = self.held();
         // What was taken back is not written late: that would be in no order.
-        if !self.bench.pipeline.flights.contains_key(&id) {
+        if !self.harness.pipeline.in_flight.contains(id) {
             return;
         }
         match answer {
@@ -249,22 +247,22 @@ impl Model {
                         self.unknown.extend(members(entry));
                     }
                 }
-                self.bench.settle(id, results);
+                self.harness.settle(id, results);
             }
             Answer::WrongLength { by } => {
                 self.write_some(request, seed);
                 let results = request.entries().len().saturating_add_signed(isize::from(*by));
-                self.bench.settle(id, (0..results).map(|_| delivered()).collect());
+                self.harness.settle(id, (0..results).map(|_| delivered()).collect());
             }
             Answer::Error { code } => {
                 if *code == "InternalFailure" {
                     self.write_some(request, seed);
                 }
-                self.bench.fail(id, code);
+                self.harness.fail(id, code);
             }
             Answer::Shed => {
                 let shed = tower::load_shed::error::Overloaded::new();
-                self.bench.pipeline.settle(id, Err(shed.into()), self.bench.now);
+                self.harness.pipeline.settle(id, Err(shed.into()), self.harness.now);
             }
         }
         self.note_delivered(&before);
@@ -347,9 +345,9 @@ impl Model {
 
     /// Reads the receipts that are settled: each is so exactly when its record is.
     fn read_receipts(&mut self) {
-        self.bench.pipeline.tell_delivered();
+        self.harness.pipeline.notify_delivered();
         let held: BTreeSet<_> =
-            self.bench.pipeline.undelivered().iter().map(|held| number(held.data())).collect();
+            self.harness.pipeline.undelivered().iter().map(|held| number(held.data())).collect();
         for (number, mut receipt) in std::mem::take(&mut self.receipts) {
             match (&mut receipt).now_or_never() {
                 None => {
@@ -369,7 +367,7 @@ impl Model {
 
     /// Everything that must be true after every step.
     fn check(&mut self) {
-        let pipeline = &self.bench.pipeline;
+        let pipeline = &self.harness.pipeline;
         let held: BTreeMap<_, _> =
             pipeline.undelivered().iter().map(|held| (number(held.data()), held.size())).collect();
         assert_eq!(held.len(), pipeline.undelivered().len(), "in two places at once");
@@ -379,19 +377,19 @@ impl Model {
         assert_eq!(found, self.accepted, "a record is lost or made up");
         assert_eq!(held.len() + self.delivered.len() + self.returned.len(), self.accepted.len());
 
-        assert_eq!(pipeline.held_records(), held.len());
-        assert_eq!(pipeline.held_bytes(), held.values().sum::<usize>());
+        assert_eq!(pipeline.ledger().held().records, held.len());
+        assert_eq!(pipeline.ledger().held().bytes, held.values().sum::<usize>());
         assert!(held.len() <= self.settings.buffer_records);
         let most = self.settings.buffer_bytes + self.settings.limits.record_bytes();
-        assert!(pipeline.held_bytes() < most);
-        pipeline.lanes.check();
-        assert!(pipeline.wakeup(self.bench.now).is_none_or(|at| at > self.bench.now));
+        assert!(pipeline.ledger().held().bytes < most);
+        pipeline.backlog.check();
+        assert!(pipeline.wakeup(self.harness.now).is_none_or(|at| at > self.harness.now));
 
-        let told = pipeline.unverified.is_empty() || self.listing.is_some();
-        assert!(told || pipeline.shards.wants_listing(), "nobody will tell where they lie");
+        let is_asked = pipeline.topology.held().is_empty() || self.listing.is_some();
+        assert!(is_asked || pipeline.topology.wants_listing(), "nobody asks for their shards");
 
-        let totals = pipeline.totals();
-        let unsettled = (pipeline.waiting() + pipeline.in_flight()) as u64;
+        let totals = pipeline.ledger().totals();
+        let unsettled = (pipeline.queued() + pipeline.in_flight()) as u64;
         let settled = totals.delivered + totals.failed + totals.taken_back;
         assert_eq!(totals.accepted, settled + unsettled);
         assert_eq!(totals.delivered_bytes, self.delivered.values().sum::<usize>() as u64);
@@ -400,22 +398,24 @@ impl Model {
 
     /// What waits is due, or something wakes the pipeline: an answer, a time, or the reader of an error.
     fn check_that_it_moves(&mut self) {
-        let (pipeline, now) = (&mut self.bench.pipeline, self.bench.now);
-        let error = matches!(pipeline.fatal, Fatal::Unreported(..));
-        let wakes = pipeline.due(now).is_some() || pipeline.wakeup(now).is_some();
+        let (pipeline, now) = (&mut self.harness.pipeline, self.harness.now);
+        let error = pipeline.health.is_stopped();
+        pipeline.advance(now);
+        let wakes = pipeline.wants_to_send(now) || pipeline.wakeup(now).is_some();
         // In order, a listing comes first that says what has to be sent again.
-        let is_held = pipeline.rebuilds || pipeline.oldest_waiting().is_none();
-        let listing_comes = is_held && !pipeline.unverified.is_empty();
-        let waits = pipeline.waiting() > 0 && pipeline.flights.is_empty() && !listing_comes;
+        let is_held = pipeline.backlog.is_repartition_due()
+            || pipeline.backlog.oldest_sendable().is_none();
+        let listing_comes = is_held && !pipeline.topology.held().is_empty();
+        let waits = pipeline.queued() > 0 && pipeline.in_flight.is_empty() && !listing_comes;
         assert!(!waits || error || wakes, "stuck: {pipeline:?}");
-        let due_or_error = pipeline.due(now).is_some() || error;
+        let due_or_error = pipeline.wants_to_send(now) || error;
         if let Some(at) = pipeline.wakeup(now).filter(|_| waits && !due_or_error) {
             let expires = pipeline.next_deadline().is_some_and(|deadline| deadline <= at);
-            let lists = pipeline.shards.wakeup(now).is_some_and(|listing| listing <= at);
-            let paces = pipeline.lanes.wakeup().is_some_and(|wakeup| wakeup <= at);
-            let suspects = !pipeline.suspects.is_empty();
+            let lists = pipeline.topology.wakeup(now).is_some_and(|listing| listing <= at);
+            let paces = pipeline.backlog.lanes().wakeup().is_some_and(|wakeup| wakeup <= at);
+            let bisected = !pipeline.backlog.bisected().is_empty();
             let isolated = pipeline.isolated_at(at).is_some_and(|isolated| isolated <= at);
-            let due = paces || suspects || isolated || pipeline.reason(at).is_some();
+            let due = paces || bisected || isolated || pipeline.lane_flush_reason(at).is_some();
             let useful = expires || lists || due || pipeline.wakeup(at).is_some();
             assert!(useful, "woken for nothing: {pipeline:?}");
         }
@@ -423,35 +423,35 @@ impl Model {
 
     /// Lets everything through from here on: it must come to an end by itself.
     fn drain(&mut self) {
-        self.bench.pipeline.close();
+        self.harness.pipeline.close();
         for _ in 0..10_000 {
-            let _ = self.bench.pipeline.take_fatal();
-            self.bench.pipeline.expire(self.bench.now);
-            if self.bench.pipeline.is_settled() {
+            let _ = self.harness.pipeline.take_fatal();
+            self.harness.pipeline.advance(self.harness.now);
+            if self.harness.pipeline.is_settled() {
                 break;
             }
             self.begin_listing();
             self.end_listing(false);
-            if self.cut() || self.bench.pipeline.is_settled() {
+            if self.cut() || self.harness.pipeline.is_settled() {
                 continue;
             }
             if let Some((id, request)) = self.flights.pop() {
                 self.answer(id, &request, &Answer::Entries { failing: 0 }, 0);
             } else {
-                self.bench.sleep();
+                self.harness.sleep();
             }
         }
-        assert!(self.bench.pipeline.is_settled(), "{:?}", self.bench.pipeline);
-        let failed = self.bench.pipeline.take_failed();
+        assert!(self.harness.pipeline.is_settled(), "{:?}", self.harness.pipeline);
+        let failed = self.harness.pipeline.take_failed();
         self.take_back(failed);
         self.read_receipts();
         self.check();
         self.check_order();
-        let pipeline = &self.bench.pipeline;
-        assert!(pipeline.strands.is_empty() && pipeline.packer.keeps_nothing(), "{pipeline:?}");
-        assert!(!pipeline.rebuilds && pipeline.unverified.is_empty() && pipeline.lanes.is_empty());
+        let pipeline = &self.harness.pipeline;
+        assert!(pipeline.backlog.holds_no_state(), "{pipeline:?}");
+        assert!(pipeline.topology.held().is_empty());
         assert!(self.receipts.is_empty());
-        assert_eq!(self.bench.pipeline.held_records(), 0);
+        assert_eq!(self.harness.pipeline.ledger().held().records, 0);
         assert_eq!(self.delivered.len() + self.returned.len(), self.accepted.len());
     }
 }

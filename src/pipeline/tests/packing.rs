@@ -28,29 +28,29 @@ pub(super) fn packed(request: &PutRecordsRequest) -> Vec<Vec<String>> {
     request.entries().iter().map(payloads).collect()
 }
 
-impl Bench {
-    pub(super) fn send(&mut self, record: impl Into<Record>) {
+impl Harness {
+    pub(super) fn push(&mut self, record: impl Into<Record>) {
         self.pipeline.accept(record.into(), self.now).unwrap();
     }
 
     /// The request that goes when the sink closes.
     pub(super) fn closing_request(&mut self) -> PutRecordsRequest {
         self.pipeline.close();
-        self.cut().1
+        self.send().1
     }
 }
 
 #[test]
 fn the_same_key_and_hash_key_share_an_aggregate() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
-    bench.send(("a", "1"));
-    bench.send(("b", "2"));
-    bench.send(("a", "3"));
-    bench.send(Record::from(("a", "4")).with_explicit_hash_key(7_u128));
-    bench.send(Record::from(("a", "5")).with_explicit_hash_key(7_u128));
-    bench.send(Record::from("6").with_partition_key(PartitionKey::ServiceManaged));
-    bench.send(Record::from("7").with_partition_key(PartitionKey::ServiceManaged));
-    let request = bench.closing_request();
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    harness.push(("a", "1"));
+    harness.push(("b", "2"));
+    harness.push(("a", "3"));
+    harness.push(Record::from(("a", "4")).with_explicit_hash_key(7_u128));
+    harness.push(Record::from(("a", "5")).with_explicit_hash_key(7_u128));
+    harness.push(Record::from("6").with_partition_key(PartitionKey::ServiceManaged));
+    harness.push(Record::from("7").with_partition_key(PartitionKey::ServiceManaged));
+    let request = harness.closing_request();
     let expected: [&[&str]; 5] = [&["1", "3"], &["2"], &["4", "5"], &["6"], &["7"]];
     assert_eq!(packed(&request), expected);
     let [together, alone, placed, managed, _] = request.entries() else { panic!("five entries") };
@@ -64,10 +64,10 @@ fn the_same_key_and_hash_key_share_an_aggregate() {
 
 #[test]
 fn records_without_a_key_share_one_random_key() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
-    bench.accept(0..1);
-    ["1", "2", "3"].into_iter().for_each(|data| bench.send(data));
-    let request = bench.closing_request();
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    harness.accept(0..1);
+    ["1", "2", "3"].into_iter().for_each(|data| harness.push(data));
+    let request = harness.closing_request();
     assert_eq!(packed(&request), [vec!["0"], vec!["1", "2", "3"]]);
     let entry = &request.entries()[1];
     let key = entry.partition_key().unwrap();
@@ -79,11 +79,11 @@ fn records_without_a_key_share_one_random_key() {
 fn the_kpls_key_comes_with_the_first_members_place() {
     let with_key = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
     let with_key = with_key.with_key(AggregateKey::Kpl);
-    let mut bench = Bench::new(Settings { packing: with_key, ..packing(Aggregation::PerKey) });
-    bench.send(("b", "1"));
-    bench.send(("b", "2"));
-    bench.send(("c", "3"));
-    let request = bench.closing_request();
+    let mut harness = Harness::new(Settings { packing: with_key, ..packing(Aggregation::PerKey) });
+    harness.push(("b", "1"));
+    harness.push(("b", "2"));
+    harness.push(("c", "3"));
+    let request = harness.closing_request();
     let entry = &request.entries()[0];
     assert_eq!(entry.partition_key().unwrap().as_str(), "a");
     assert_eq!(entry.explicit_hash_key().unwrap(), crate::shard::hash_of("b"));
@@ -95,38 +95,38 @@ fn the_kpls_key_comes_with_the_first_members_place() {
 fn an_aggregate_fills_for_the_linger_and_a_full_one_goes_when_nothing_is_in_flight() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.max_records = 10;
-    let mut bench = Bench::new(settings);
-    bench.accept(0..4);
-    bench.pipeline.flush();
-    assert_eq!(bench.cut_reason(), None, "it may fill");
-    bench.accept(4..13);
-    bench.pipeline.flush();
-    let (id, request, reason) = bench.pipeline.cut(bench.now).unwrap();
-    assert_eq!((reason, request.entries().len()), (CutReason::Idle, 1));
+    let mut harness = Harness::new(settings);
+    harness.accept(0..4);
+    harness.pipeline.flush();
+    assert_eq!(harness.send_reason(), None, "it may fill");
+    harness.accept(4..13);
+    harness.pipeline.flush();
+    let (id, request, reason) = harness.pipeline.next_request(harness.now).unwrap();
+    assert_eq!((reason, request.entries().len()), (FlushReason::Idle, 1));
     assert_eq!(members(&request.entries()[0]).len(), 10);
-    bench.accept(13..20);
-    bench.pipeline.flush();
-    assert_eq!(bench.cut_reason(), None, "another one is full, and one in flight");
-    bench.deliver(id, &request);
-    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 1)));
-    assert_eq!(bench.pipeline.waiting(), 0);
+    harness.accept(13..20);
+    harness.pipeline.flush();
+    assert_eq!(harness.send_reason(), None, "another one is full, and one in flight");
+    harness.deliver(id, &request);
+    assert_eq!(harness.send_reason(), Some((FlushReason::Idle, 1)));
+    assert_eq!(harness.pipeline.queued(), 0);
 }
 
 #[test]
 fn a_request_for_the_linger_takes_along_what_has_waited_for_half_of_it() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
     for key in ["old", "middle", "young"] {
-        bench.send((key, "1"));
-        bench.now += Duration::from_millis(33);
+        harness.push((key, "1"));
+        harness.now += Duration::from_millis(33);
     }
-    assert_eq!(bench.sleep(), Duration::from_millis(1));
-    let (_, request, reason) = bench.pipeline.cut(bench.now).unwrap();
-    assert_eq!(reason, CutReason::Linger);
+    assert_eq!(harness.sleep(), Duration::from_millis(1));
+    let (_, request, reason) = harness.pipeline.next_request(harness.now).unwrap();
+    assert_eq!(reason, FlushReason::Linger);
     let keys: Vec<_> =
         request.entries().iter().map(|e| e.partition_key().unwrap().as_str()).collect();
     assert_eq!(keys, ["old", "middle"]);
-    assert_eq!(bench.sleep(), Duration::from_millis(66));
-    assert_eq!(bench.cut_reason(), Some((CutReason::Linger, 1)));
+    assert_eq!(harness.sleep(), Duration::from_millis(66));
+    assert_eq!(harness.send_reason(), Some((FlushReason::Linger, 1)));
 }
 
 #[test]
@@ -135,16 +135,16 @@ fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
     settings.packing.max_records = 2;
     settings.limits = Limits::default().with_request_entries(3);
     settings.max_in_flight = 1;
-    let mut bench = Bench::new(settings);
-    bench.send(("slow", "slow"));
+    let mut harness = Harness::new(settings);
+    harness.push(("slow", "slow"));
     for millis in (0..=100).step_by(20) {
-        (0..8).for_each(|_| bench.send(("busy", "busy")));
-        let (id, request, reason) = bench.pipeline.cut(bench.now).unwrap();
-        assert_eq!(reason, CutReason::Full);
+        (0..8).for_each(|_| harness.push(("busy", "busy")));
+        let (id, request, reason) = harness.pipeline.next_request(harness.now).unwrap();
+        assert_eq!(reason, FlushReason::Full);
         let first = payloads(&request.entries()[0]).remove(0);
         assert_eq!(first, if millis < 100 { "busy" } else { "slow" });
-        bench.deliver(id, &request);
-        bench.now += Duration::from_millis(20);
+        harness.deliver(id, &request);
+        harness.now += Duration::from_millis(20);
     }
 }
 
@@ -152,46 +152,46 @@ fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
 fn a_full_buffer_and_a_self_clocked_flush_send_what_has_begun_to_fill() {
     let mut settings = packing(Aggregation::PerKey);
     settings.buffer_records = 5;
-    let mut bench = Bench::new(settings.clone());
-    bench.accept(0..5);
-    assert_eq!(bench.cut_reason(), Some((CutReason::BackPressure, 1)));
+    let mut harness = Harness::new(settings.clone());
+    harness.accept(0..5);
+    assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 1)));
     settings.linger = Linger::SelfClocked(Duration::from_millis(100));
-    let mut bench = Bench::new(settings);
-    bench.accept(0..3);
-    assert_eq!(bench.cut_reason(), None);
-    bench.pipeline.flush();
-    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 1)));
+    let mut harness = Harness::new(settings);
+    harness.accept(0..3);
+    assert_eq!(harness.send_reason(), None);
+    harness.pipeline.flush();
+    assert_eq!(harness.send_reason(), Some((FlushReason::Idle, 1)));
 }
 
 #[test]
 fn a_throttled_aggregate_is_sent_again_as_it_is() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
-    bench.accept(0..5);
-    bench.pipeline.close();
-    let (id, request) = bench.cut();
-    bench.settle(id, vec![failed(THROTTLE)]);
-    assert_eq!(bench.pipeline.totals().throttled, 1);
-    assert_eq!(bench.pipeline.totals().requeued, 5);
-    assert_eq!(bench.undelivered(), numbers(0..5));
-    bench.sleep();
-    let (id, again) = bench.cut();
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    harness.accept(0..5);
+    harness.pipeline.close();
+    let (id, request) = harness.send();
+    harness.settle(id, vec![failed(THROTTLE)]);
+    assert_eq!(harness.pipeline.ledger().totals().throttled, 1);
+    assert_eq!(harness.pipeline.ledger().totals().requeued, 5);
+    assert_eq!(harness.undelivered(), numbers(0..5));
+    harness.sleep();
+    let (id, again) = harness.send();
     let (first, second) = (&request.entries()[0], &again.entries()[0]);
     assert_eq!(first.data().as_ptr(), second.data().as_ptr(), "nothing is written anew");
-    bench.deliver(id, &again);
-    assert!(bench.pipeline.is_settled());
-    assert_eq!(bench.pipeline.totals().entries, 1);
-    assert_eq!(bench.pipeline.totals().entry_bytes, second.size() as u64);
+    harness.deliver(id, &again);
+    assert!(harness.pipeline.is_settled());
+    assert_eq!(harness.pipeline.ledger().totals().entries, 1);
+    assert_eq!(harness.pipeline.ledger().totals().entry_bytes, second.size() as u64);
 }
 
 #[test]
 fn a_throttled_aggregate_without_keys_goes_elsewhere() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
-    ["1", "2"].into_iter().for_each(|data| bench.send(data));
-    bench.pipeline.close();
-    let (id, request) = bench.cut();
-    bench.settle(id, vec![failed(THROTTLE)]);
-    bench.sleep();
-    let (_, again) = bench.cut();
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    ["1", "2"].into_iter().for_each(|data| harness.push(data));
+    harness.pipeline.close();
+    let (id, request) = harness.send();
+    harness.settle(id, vec![failed(THROTTLE)]);
+    harness.sleep();
+    let (_, again) = harness.send();
     let (first, second) = (&request.entries()[0], &again.entries()[0]);
     assert_ne!(first.partition_key(), second.partition_key());
     assert_eq!(first.size(), second.size());
@@ -201,68 +201,68 @@ fn a_throttled_aggregate_without_keys_goes_elsewhere() {
 
 #[test]
 fn the_payloads_of_a_request_are_in_memory_once() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
     let payload = Bytes::from(vec![b'x'; 1_000]);
     let at = payload.as_ptr();
-    bench.send(("k", payload));
-    bench.send(("k", "2"));
-    assert_eq!(bench.pipeline.undelivered()[0].data().as_ptr(), at);
-    let request = bench.closing_request();
+    harness.push(("k", payload));
+    harness.push(("k", "2"));
+    assert_eq!(harness.pipeline.undelivered()[0].data().as_ptr(), at);
+    let request = harness.closing_request();
     let written = request.entries()[0].data().as_ptr_range();
-    for held in bench.pipeline.undelivered() {
+    for held in harness.pipeline.undelivered() {
         assert!(written.contains(&held.data().as_ptr()), "it is a part of the aggregate");
     }
-    let taken = bench.pipeline.take_undelivered();
+    let taken = harness.pipeline.take_undelivered();
     assert_eq!(taken[0].record(), &Record::from(("k", vec![b'x'; 1_000])));
     assert_eq!(taken[1].record(), &Record::from(("k", "2")));
 }
 
 #[test]
 fn a_search_for_many_culprits_keeps_a_civil_pace() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
-    bench.accept(0..500);
-    bench.pipeline.close();
-    let (mut requests, begun) = (0, bench.now);
-    while !bench.pipeline.is_settled() {
-        let Some((id, request, _)) = bench.pipeline.cut(bench.now) else {
-            bench.sleep();
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    harness.accept(0..500);
+    harness.pipeline.close();
+    let (mut requests, begun) = (0, harness.now);
+    while !harness.pipeline.is_settled() {
+        let Some((id, request, _)) = harness.pipeline.next_request(harness.now) else {
+            harness.sleep();
             continue;
         };
         requests += 1;
         let refused = || failed("InvalidArgumentException");
-        bench.settle(id, request.entries().iter().map(|_| refused()).collect());
+        harness.settle(id, request.entries().iter().map(|_| refused()).collect());
     }
-    assert_eq!(bench.pipeline.take_failed().len(), 500);
+    assert_eq!(harness.pipeline.take_failed().len(), 500);
     // Both halves of each aggregate are in the next request.
     assert!(requests <= 11, "{requests}");
-    assert!(bench.now - begun > Duration::from_millis(250), "{:?}", bench.now - begun);
+    assert!(harness.now - begun > Duration::from_millis(250), "{:?}", harness.now - begun);
 }
 
 #[test]
 fn what_nothing_can_join_does_not_wait() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.target = 100;
-    let mut bench = Bench::new(settings);
-    bench.send(("k", vec![b'x'; 150]));
-    bench.pipeline.flush();
-    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 1)));
+    let mut harness = Harness::new(settings);
+    harness.push(("k", vec![b'x'; 150]));
+    harness.pipeline.flush();
+    assert_eq!(harness.send_reason(), Some((FlushReason::Idle, 1)));
 }
 
 #[test]
 fn a_request_is_summed_up_in_records_and_entries() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
-    ["a", "a", "a", "b", "b"].into_iter().for_each(|key| bench.send((key, "data")));
-    bench.pipeline.close();
-    let (id, request) = bench.cut();
-    bench.settle(id, vec![delivered(), failed(THROTTLE)]);
-    let summary = bench.pipeline.last_request().unwrap();
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    ["a", "a", "a", "b", "b"].into_iter().for_each(|key| harness.push((key, "data")));
+    harness.pipeline.close();
+    let (id, request) = harness.send();
+    harness.settle(id, vec![delivered(), failed(THROTTLE)]);
+    let summary = harness.pipeline.ledger().last_request().unwrap();
     assert_eq!((summary.records, summary.entries, summary.delivered), (5, 2, 3));
     assert_eq!(summary.bytes, request.bytes());
     assert_eq!(summary.errors[0].count, 1, "entries, not records");
-    bench.now += Duration::from_secs(1);
-    let (id, _) = bench.cut();
-    bench.fail(id, "InternalFailure");
-    let summary = bench.pipeline.last_request().unwrap();
+    harness.now += Duration::from_secs(1);
+    let (id, _) = harness.send();
+    harness.fail(id, "InternalFailure");
+    let summary = harness.pipeline.ledger().last_request().unwrap();
     assert_eq!((summary.records, summary.entries, summary.delivered), (2, 1, 0));
     assert_eq!(summary.errors[0].count, 1);
 }
@@ -271,36 +271,36 @@ fn a_request_is_summed_up_in_records_and_entries() {
 fn suspects_stay_in_order_when_one_loses_its_oldest_record() {
     let mut settings = packing(Aggregation::PerKey);
     settings.deadline = Some(Duration::from_secs(10));
-    let mut bench = Bench::new(settings);
-    bench.send(("a", "0"));
-    bench.now += Duration::from_secs(1);
-    bench.send(("b", "1"));
-    let flushed = bench.pipeline.next_seq();
-    ["a", "c", "d", "e", "f"].into_iter().for_each(|key| bench.send((key, "later")));
-    bench.pipeline.close();
-    let (id, _) = bench.cut();
-    bench.fail(id, "ValidationException");
-    assert_eq!(bench.pipeline.totals().requeued, 7);
-    bench.now += Duration::from_secs(9);
-    bench.pipeline.expire(bench.now);
-    assert_eq!(bench.pipeline.failed(), 1);
-    assert!(bench.pipeline.oldest_unsettled() < flushed, "the flush waits for record 1");
-    bench.now += Duration::from_secs(1);
-    bench.pipeline.expire(bench.now);
-    assert!(bench.pipeline.oldest_unsettled() >= flushed, "its deadline is its own");
+    let mut harness = Harness::new(settings);
+    harness.push(("a", "0"));
+    harness.now += Duration::from_secs(1);
+    harness.push(("b", "1"));
+    let flushed = harness.pipeline.ledger().next_seq();
+    ["a", "c", "d", "e", "f"].into_iter().for_each(|key| harness.push((key, "later")));
+    harness.pipeline.close();
+    let (id, _) = harness.send();
+    harness.fail(id, "ValidationException");
+    assert_eq!(harness.pipeline.ledger().totals().requeued, 7);
+    harness.now += Duration::from_secs(9);
+    harness.pipeline.advance(harness.now);
+    assert_eq!(harness.pipeline.ledger().failed().records, 1);
+    assert!(harness.pipeline.oldest_unsettled() < flushed, "the flush waits for record 1");
+    harness.now += Duration::from_secs(1);
+    harness.pipeline.advance(harness.now);
+    assert!(harness.pipeline.oldest_unsettled() >= flushed, "its deadline is its own");
 }
 
 #[test]
 fn a_failed_record_does_not_keep_its_aggregate_in_memory() {
     let mut settings = packing(Aggregation::PerKey);
     settings.max_attempts = Some(1);
-    let mut bench = Bench::new(settings);
-    bench.accept(0..100);
-    bench.pipeline.close();
-    let (id, request) = bench.cut();
+    let mut harness = Harness::new(settings);
+    harness.accept(0..100);
+    harness.pipeline.close();
+    let (id, request) = harness.send();
     let aggregate = request.entries()[0].data().as_ptr_range();
-    bench.fail(id, "InternalFailure");
-    for failed in bench.pipeline.take_failed() {
+    harness.fail(id, "InternalFailure");
+    for failed in harness.pipeline.take_failed() {
         assert!(!aggregate.contains(&failed.record().data().as_ptr()));
     }
 }
@@ -308,13 +308,13 @@ fn a_failed_record_does_not_keep_its_aggregate_in_memory() {
 #[test]
 fn of_a_refused_aggregate_only_the_culprit_fails() {
     for refused_by_entry in [true, false] {
-        let mut bench = Bench::new(packing(Aggregation::PerKey));
-        bench.accept(0..20);
-        bench.pipeline.close();
+        let mut harness = Harness::new(packing(Aggregation::PerKey));
+        harness.accept(0..20);
+        harness.pipeline.close();
         let mut requests = 0;
-        while !bench.pipeline.is_settled() {
-            let Some((id, request, _)) = bench.pipeline.cut(bench.now) else {
-                bench.sleep();
+        while !harness.pipeline.is_settled() {
+            let Some((id, request, _)) = harness.pipeline.next_request(harness.now) else {
+                harness.sleep();
                 continue;
             };
             requests += 1;
@@ -324,14 +324,14 @@ fn of_a_refused_aggregate_only_the_culprit_fails() {
                 false => delivered(),
             };
             match refused_by_entry || !request.entries().iter().any(bad) {
-                true => bench.settle(id, request.entries().iter().map(result).collect()),
-                false => bench.fail(id, "ValidationException"),
+                true => harness.settle(id, request.entries().iter().map(result).collect()),
+                false => harness.fail(id, "ValidationException"),
             }
         }
-        let failed = bench.pipeline.take_failed();
+        let failed = harness.pipeline.take_failed();
         assert_eq!(failed.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["13"]);
         assert_eq!(failed[0].attempts(), 1, "in company it was no attempt of its own");
-        assert_eq!(bench.pipeline.totals().delivered, 19);
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 19);
         assert!(requests < 12, "{requests}");
     }
 }
@@ -340,50 +340,50 @@ fn of_a_refused_aggregate_only_the_culprit_fails() {
 fn deadlines_and_attempts_are_each_records_own() {
     let mut settings = packing(Aggregation::PerKey);
     settings.deadline = Some(Duration::from_millis(50));
-    let mut bench = Bench::new(settings);
-    bench.accept(0..3);
-    bench.now += Duration::from_millis(30);
-    bench.accept(3..5);
-    bench.now += Duration::from_millis(20);
-    bench.pipeline.expire(bench.now);
-    let failed = bench.pipeline.take_failed();
+    let mut harness = Harness::new(settings);
+    harness.accept(0..3);
+    harness.now += Duration::from_millis(30);
+    harness.accept(3..5);
+    harness.now += Duration::from_millis(20);
+    harness.pipeline.advance(harness.now);
+    let failed = harness.pipeline.take_failed();
     assert_eq!(failed.iter().map(|one| text(one.record())).collect::<Vec<_>>(), numbers(0..3));
-    bench.pipeline.close();
-    let (id, request) = bench.cut();
+    harness.pipeline.close();
+    let (id, request) = harness.send();
     assert_eq!(packed(&request), [numbers(3..5)]);
-    bench.settle(id, vec![self::failed("InternalFailure")]);
-    bench.now += Duration::from_millis(30);
-    bench.pipeline.expire(bench.now);
-    assert!(bench.pipeline.is_settled(), "a sealed one expires too");
-    assert_eq!(bench.pipeline.take_failed().len(), 2);
+    harness.settle(id, vec![self::failed("InternalFailure")]);
+    harness.now += Duration::from_millis(30);
+    harness.pipeline.advance(harness.now);
+    assert!(harness.pipeline.is_settled(), "a sealed one expires too");
+    assert_eq!(harness.pipeline.take_failed().len(), 2);
 
     let mut settings = packing(Aggregation::PerKey);
     settings.max_attempts = Some(2);
-    let mut bench = Bench::new(settings);
-    bench.accept(0..3);
-    bench.pipeline.close();
+    let mut harness = Harness::new(settings);
+    harness.accept(0..3);
+    harness.pipeline.close();
     for _ in 0..2 {
-        let (id, _) = bench.cut();
-        bench.settle(id, vec![self::failed("InternalFailure")]);
-        bench.now += Duration::from_secs(1);
+        let (id, _) = harness.send();
+        harness.settle(id, vec![self::failed("InternalFailure")]);
+        harness.now += Duration::from_secs(1);
     }
-    assert_eq!(bench.pipeline.take_failed().len(), 3);
-    assert!(bench.pipeline.is_settled());
+    assert_eq!(harness.pipeline.take_failed().len(), 3);
+    assert!(harness.pipeline.is_settled());
 }
 
 #[test]
 fn receipts_name_the_place_in_the_aggregate() {
-    let mut bench = Bench::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(packing(Aggregation::PerKey));
     let mut receipts = Vec::new();
     for key in ["a", "a", "b", "a"] {
         let (record, receipt) = Record::from((key, "data")).tracked();
-        bench.send(record);
+        harness.push(record);
         receipts.push(receipt);
     }
-    bench.pipeline.close();
-    let (id, _) = bench.cut();
-    bench.settle(id, vec![Ok(Placement::new("s", "7")), Ok(Placement::new("s", "8"))]);
-    bench.pipeline.tell_delivered();
+    harness.pipeline.close();
+    let (id, _) = harness.send();
+    harness.settle(id, vec![Ok(Placement::new("s", "7")), Ok(Placement::new("s", "8"))]);
+    harness.pipeline.notify_delivered();
     let told: Vec<_> = receipts
         .into_iter()
         .map(|receipt| {
@@ -408,18 +408,18 @@ fn aggregate_like_payload_is_sent_packed() {
         aggregate::encode(&[Member::new("k", "1"), Member::new("k", "2")]).unwrap().to_vec();
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         for payload in [MAGIC.to_vec(), misleading(100), whole.clone()] {
-            let mut bench = Bench::new(packing(aggregation));
+            let mut harness = Harness::new(packing(aggregation));
             // Without a list nothing is checked.
-            if bench.lists() {
-                bench.pipeline.listed(None, bench.now);
+            if harness.lists() {
+                harness.pipeline.list(None, harness.now);
             }
             let (record, receipt) = Record::from(("k", payload.clone())).tracked();
-            bench.send(record);
-            bench.send(Record::from(payload.clone()));
+            harness.push(record);
+            harness.push(Record::from(payload.clone()));
             let placed = Record::from(("j", payload.clone())).with_explicit_hash_key(7_u128);
-            bench.send(placed);
-            bench.pipeline.close();
-            let (id, request) = bench.cut();
+            harness.push(placed);
+            harness.pipeline.close();
+            let (id, request) = harness.send();
             assert_eq!(request.entries().len(), 3);
             for entry in request.entries() {
                 let [member] = &members(entry)[..] else { panic!("an aggregate of one") };
@@ -428,15 +428,15 @@ fn aggregate_like_payload_is_sent_packed() {
                 assert_eq!(member.partition_key(), entry.partition_key());
                 assert_eq!(member.explicit_hash_key(), entry.explicit_hash_key());
             }
-            bench.deliver(id, &request);
-            bench.pipeline.tell_delivered();
+            harness.deliver(id, &request);
+            harness.pipeline.notify_delivered();
             let delivery = receipt.now_or_never().unwrap().unwrap();
             assert_eq!(delivery.sub_sequence_number(), Some(0));
         }
     }
-    let mut bench = Bench::new(settings());
-    bench.send(("k", misleading(100)));
-    let request = bench.closing_request();
+    let mut harness = Harness::new(settings());
+    harness.push(("k", misleading(100)));
+    let request = harness.closing_request();
     assert_eq!(
         request.entries()[0].data(),
         &misleading(100),
@@ -447,33 +447,33 @@ fn aggregate_like_payload_is_sent_packed() {
 #[test]
 fn aggregate_like_payload_stays_packed_on_retry() {
     let deadline = Some(Duration::from_secs(3_600));
-    let mut bench = Bench::new(Settings { deadline, ..packing(Aggregation::PerKey) });
-    bench.send(("k", "1"));
-    bench.send(("k", misleading(100)));
-    bench.send(("k", "3"));
-    bench.pipeline.close();
-    let (id, request) = bench.cut();
+    let mut harness = Harness::new(Settings { deadline, ..packing(Aggregation::PerKey) });
+    harness.push(("k", "1"));
+    harness.push(("k", misleading(100)));
+    harness.push(("k", "3"));
+    harness.pipeline.close();
+    let (id, request) = harness.send();
     assert_eq!(members(&request.entries()[0]).len(), 3);
     // Its halves are the first record alone, and the other two, of which one is rejected.
-    bench.settle(id, vec![failed("InvalidArgumentException")]);
-    bench.sleep();
-    let (id, request) = bench.cut();
+    harness.settle(id, vec![failed("InvalidArgumentException")]);
+    harness.sleep();
+    let (id, request) = harness.send();
     assert_eq!(request.entries().len(), 2);
-    bench.settle(id, vec![delivered(), failed("InvalidArgumentException")]);
-    bench.sleep();
-    let (id, request) = bench.cut();
+    harness.settle(id, vec![delivered(), failed("InvalidArgumentException")]);
+    harness.sleep();
+    let (id, request) = harness.send();
     let [suspect, _] = request.entries() else { panic!("two halves") };
     assert_eq!(*members(suspect)[0].data(), misleading(100));
     assert_eq!(members(suspect)[0].sub_sequence_number(), Some(0));
-    bench.settle(id, vec![failed(THROTTLE), delivered()]);
-    bench.sleep();
-    let (id, request) = bench.cut();
+    harness.settle(id, vec![failed(THROTTLE), delivered()]);
+    harness.sleep();
+    let (id, request) = harness.send();
     assert_eq!(members(&request.entries()[0])[0].sub_sequence_number(), Some(0), "again");
-    bench.settle(id, vec![failed("InvalidArgumentException")]);
-    let [rejected] = &bench.pipeline.take_failed()[..] else { panic!("it fails in the end") };
+    harness.settle(id, vec![failed("InvalidArgumentException")]);
+    let [rejected] = &harness.pipeline.take_failed()[..] else { panic!("it fails in the end") };
     assert!(matches!(rejected.reason(), Reason::Rejected(_)));
     assert_eq!(rejected.record().data(), &misleading(100));
-    assert!(bench.pipeline.is_settled());
+    assert!(harness.pipeline.is_settled());
 }
 
 #[test]
@@ -482,9 +482,9 @@ fn aggregate_like_payload_is_plain_when_large() {
     let size = |entry: &Entry| entry.data().len() + 1;
     let mut sizes = Vec::new();
     for bytes in 900..1_000 {
-        let mut bench = Bench::new(Settings { limits, ..packing(Aggregation::PerKey) });
-        bench.send(("k", misleading(bytes)));
-        let request = bench.closing_request();
+        let mut harness = Harness::new(Settings { limits, ..packing(Aggregation::PerKey) });
+        harness.push(("k", misleading(bytes)));
+        let request = harness.closing_request();
         let entry = &request.entries()[0];
         assert!(size(entry) <= 1_000, "{bytes}");
         let is_plain = entry.data() == &misleading(bytes);

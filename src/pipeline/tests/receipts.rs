@@ -5,7 +5,7 @@ use futures::FutureExt;
 use super::*;
 use crate::record::Receipt;
 
-impl Bench {
+impl Harness {
     fn accept_tracked(&mut self, data: &'static str) -> Receipt {
         let (record, receipt) = Record::from(("k", data)).tracked();
         self.pipeline.accept(record, self.now).unwrap();
@@ -28,20 +28,20 @@ fn millis(duration: Duration) -> u128 {
 
 #[test]
 fn a_delivery_says_where_the_record_lies_and_what_it_took() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..2);
-    let receipt = bench.accept_tracked("tracked");
-    bench.wait(5);
-    bench.pipeline.close();
-    let (id, _) = bench.cut();
-    bench.wait(20);
-    bench.settle(id, vec![delivered(), delivered(), failed(THROTTLE)]);
-    let waited = millis(bench.sleep());
-    let (id, request) = bench.cut();
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2);
+    let receipt = harness.accept_tracked("tracked");
+    harness.wait(5);
+    harness.pipeline.close();
+    let (id, _) = harness.send();
+    harness.wait(20);
+    harness.settle(id, vec![delivered(), delivered(), failed(THROTTLE)]);
+    let waited = millis(harness.sleep());
+    let (id, request) = harness.send();
     assert_eq!(texts(&request), ["tracked"]);
-    bench.wait(30);
-    bench.settle(id, vec![Ok(Placement::new("shardId-000000000007", "495"))]);
-    bench.pipeline.tell_delivered();
+    harness.wait(30);
+    harness.settle(id, vec![Ok(Placement::new("shardId-000000000007", "495"))]);
+    harness.pipeline.notify_delivered();
     let delivery = outcome(receipt).unwrap();
     assert_eq!((delivery.shard_id(), delivery.sequence_number()), ("shardId-000000000007", "495"));
     assert_eq!(delivery.attempts(), 2);
@@ -54,19 +54,19 @@ fn a_failed_record_goes_to_its_receipt_with_its_history_and_not_to_the_handler()
     let (sender, letters) = std::sync::mpsc::channel();
     let mut handler: Box<dyn DeadLetter> =
         Box::new(move |undelivered: Undelivered| sender.send(undelivered).unwrap());
-    let mut bench = Bench::new(settings());
-    let receipt = bench.accept_tracked("tracked");
-    bench.accept(0..1);
-    bench.pipeline.close();
-    let (id, _) = bench.cut();
-    bench.wait(10);
-    bench.fail(id, "InternalFailure");
-    bench.sleep();
-    let (id, _) = bench.cut();
-    bench.wait(10);
+    let mut harness = Harness::new(settings());
+    let receipt = harness.accept_tracked("tracked");
+    harness.accept(0..1);
+    harness.pipeline.close();
+    let (id, _) = harness.send();
+    harness.wait(10);
+    harness.fail(id, "InternalFailure");
+    harness.sleep();
+    let (id, _) = harness.send();
+    harness.wait(10);
     let refused = || failed("InvalidArgumentException");
-    bench.settle(id, vec![refused(), refused()]);
-    bench.pipeline.offer_failed(Some(&mut handler));
+    harness.settle(id, vec![refused(), refused()]);
+    harness.pipeline.offer_failed(Some(&mut handler));
     let undelivered = outcome(receipt).unwrap_err();
     assert_eq!(text(undelivered.record()), "tracked");
     assert!(matches!(undelivered.reason(), Reason::Rejected(_)));
@@ -80,30 +80,30 @@ fn a_failed_record_goes_to_its_receipt_with_its_history_and_not_to_the_handler()
     assert_eq!(letters.len(), 1);
     assert_eq!(text(letters[0].record()), "0");
     assert_eq!(letters[0].last_error().unwrap().code(), "InvalidArgumentException");
-    assert_eq!(bench.pipeline.held_records(), 0);
+    assert_eq!(harness.pipeline.ledger().held().records, 0);
 }
 
 #[test]
 fn a_failed_record_whose_receipt_nobody_holds_is_like_any_other() {
-    let mut bench = Bench::new(settings());
-    drop(bench.accept_tracked("tracked"));
-    bench.pipeline.close();
-    let (id, _) = bench.cut();
-    bench.settle(id, vec![failed("InvalidArgumentException")]);
-    bench.pipeline.offer_failed(None);
-    assert!(bench.pipeline.last_failure().is_some());
-    let kept = bench.pipeline.take_failed();
+    let mut harness = Harness::new(settings());
+    drop(harness.accept_tracked("tracked"));
+    harness.pipeline.close();
+    let (id, _) = harness.send();
+    harness.settle(id, vec![failed("InvalidArgumentException")]);
+    harness.pipeline.offer_failed(None);
+    assert!(harness.pipeline.last_failure().is_some());
+    let kept = harness.pipeline.take_failed();
     assert_eq!(text(kept[0].record()), "tracked");
     assert_eq!(kept[0].history().len(), 1);
 }
 
 #[test]
 fn records_taken_back_go_to_their_owner_and_their_receipts_say_so() {
-    let mut bench = Bench::new(settings());
-    let receipt = bench.accept_tracked("tracked");
-    bench.pipeline.close();
-    bench.cut();
-    let taken = bench.pipeline.take_undelivered();
+    let mut harness = Harness::new(settings());
+    let receipt = harness.accept_tracked("tracked");
+    harness.pipeline.close();
+    harness.send();
+    let taken = harness.pipeline.take_undelivered();
     assert_eq!(text(taken[0].record()), "tracked");
     let undelivered = outcome(receipt).unwrap_err();
     assert_eq!(undelivered.reason(), &Reason::TakenBack { last: None });
@@ -112,20 +112,20 @@ fn records_taken_back_go_to_their_owner_and_their_receipts_say_so() {
 
 #[test]
 fn refusals_and_splits_are_in_the_history_too() {
-    let mut bench = Bench::new(settings());
-    let receipt = bench.accept_tracked("tracked");
-    bench.pipeline.close();
-    let (id, _) = bench.cut();
-    bench.fail(id, "AccessDeniedException");
-    let refusal = bench.pipeline.refusal().expect("the stream refuses").clone();
+    let mut harness = Harness::new(settings());
+    let receipt = harness.accept_tracked("tracked");
+    harness.pipeline.close();
+    let (id, _) = harness.send();
+    harness.fail(id, "AccessDeniedException");
+    let refusal = harness.pipeline.health().refusal().expect("the stream refuses").clone();
     assert_eq!(refusal.code(), "AccessDeniedException");
-    bench.pipeline.take_fatal().unwrap();
-    assert_eq!(bench.pipeline.refusal(), Some(&refusal), "also when it has been told");
-    bench.sleep();
-    let (id, _) = bench.cut();
-    bench.fail(id, "ValidationException");
-    assert_eq!(bench.pipeline.refusal(), None, "the service looked into the request");
-    bench.pipeline.offer_failed(None);
+    harness.pipeline.take_fatal().unwrap();
+    assert_eq!(harness.pipeline.health().refusal(), Some(&refusal), "also when it has been told");
+    harness.sleep();
+    let (id, _) = harness.send();
+    harness.fail(id, "ValidationException");
+    assert_eq!(harness.pipeline.health().refusal(), None, "the service looked into the request");
+    harness.pipeline.offer_failed(None);
     let undelivered = outcome(receipt).unwrap_err();
     let history = undelivered.history();
     let codes: Vec<_> = history.iter().map(|attempt| attempt.error().code()).collect();
@@ -134,64 +134,64 @@ fn refusals_and_splits_are_in_the_history_too() {
 
 #[test]
 fn what_nobody_will_try_again_fails_as_refused() {
-    let mut bench = Bench::new(settings());
-    let receipt = bench.accept_tracked("tracked");
-    bench.accept(0..2);
-    bench.pipeline.close();
-    let (id, _) = bench.cut();
-    bench.fail(id, "ResourceNotFoundException");
-    let refusal = bench.pipeline.refusal().unwrap().clone();
-    bench.pipeline.fail_refused(&refusal);
-    bench.pipeline.offer_failed(None);
+    let mut harness = Harness::new(settings());
+    let receipt = harness.accept_tracked("tracked");
+    harness.accept(0..2);
+    harness.pipeline.close();
+    let (id, _) = harness.send();
+    harness.fail(id, "ResourceNotFoundException");
+    let refusal = harness.pipeline.health().refusal().unwrap().clone();
+    harness.pipeline.fail_refused(&refusal);
+    harness.pipeline.offer_failed(None);
     assert_eq!(outcome(receipt).unwrap_err().reason(), &Reason::Refused(refusal.clone()));
-    let kept = bench.pipeline.take_failed();
+    let kept = harness.pipeline.take_failed();
     assert_eq!(kept.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["0", "1"]);
     assert_eq!(kept[0].last_error(), Some(&*refusal));
-    assert!(bench.pipeline.is_settled() && bench.pipeline.refusal().is_none());
-    let totals = bench.pipeline.totals();
+    assert!(harness.pipeline.is_settled() && harness.pipeline.health().refusal().is_none());
+    let totals = harness.pipeline.ledger().totals();
     assert_eq!((totals.accepted, totals.failed), (3, 3));
 }
 
 #[test]
 fn the_oldest_unsettled_record_is_found_wherever_it_is() {
-    let mut bench = Bench::new(settings());
-    assert_eq!(bench.pipeline.oldest_unsettled(), 0);
-    bench.accept(0..4);
-    bench.pipeline.flush();
-    let (first, request) = bench.cut();
-    bench.accept(4..6);
-    assert_eq!((bench.pipeline.oldest_unsettled(), bench.pipeline.next_seq()), (0, 6), "in flight");
-    bench.fail(first, "ValidationException");
-    assert_eq!(bench.pipeline.oldest_unsettled(), 0, "suspected");
-    bench.sleep();
-    let (half, request_of_half) = bench.cut();
+    let mut harness = Harness::new(settings());
+    assert_eq!(harness.pipeline.oldest_unsettled(), 0);
+    harness.accept(0..4);
+    harness.pipeline.flush();
+    let (first, request) = harness.send();
+    harness.accept(4..6);
+    assert_eq!((harness.pipeline.oldest_unsettled(), harness.pipeline.ledger().next_seq()), (0, 6), "in flight");
+    harness.fail(first, "ValidationException");
+    assert_eq!(harness.pipeline.oldest_unsettled(), 0, "suspected");
+    harness.sleep();
+    let (half, request_of_half) = harness.send();
     assert_eq!(request_of_half.entries().len(), request.entries().len() / 2);
-    bench.deliver(half, &request_of_half);
-    assert_eq!(bench.pipeline.oldest_unsettled(), 2);
-    let (half, request_of_half) = bench.cut();
-    bench.deliver(half, &request_of_half);
-    assert_eq!(bench.pipeline.oldest_unsettled(), 4, "waiting");
+    harness.deliver(half, &request_of_half);
+    assert_eq!(harness.pipeline.oldest_unsettled(), 2);
+    let (half, request_of_half) = harness.send();
+    harness.deliver(half, &request_of_half);
+    assert_eq!(harness.pipeline.oldest_unsettled(), 4, "waiting");
 }
 
 #[test]
 fn failed_and_split_requests_count_as_time_in_flight() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..1);
-    let receipt = bench.accept_tracked("tracked");
-    bench.pipeline.close();
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1);
+    let receipt = harness.accept_tracked("tracked");
+    harness.pipeline.close();
     for code in ["InternalFailure", "ValidationException"] {
-        let (id, _) = bench.cut();
-        bench.wait(10);
-        bench.fail(id, code);
-        bench.sleep();
+        let (id, _) = harness.send();
+        harness.wait(10);
+        harness.fail(id, code);
+        harness.sleep();
     }
-    let (other, request) = bench.cut();
-    bench.deliver(other, &request);
-    let (id, request) = bench.cut();
+    let (other, request) = harness.send();
+    harness.deliver(other, &request);
+    let (id, request) = harness.send();
     assert_eq!(texts(&request), ["tracked"]);
-    bench.wait(10);
-    bench.deliver(id, &request);
-    bench.pipeline.tell_delivered();
+    harness.wait(10);
+    harness.deliver(id, &request);
+    harness.pipeline.notify_delivered();
     let delivery = outcome(receipt).unwrap();
     assert_eq!(millis(delivery.time_in_flight()), 30);
     assert_eq!(delivery.attempts(), 2, "the refusal may have been the other one's fault");

@@ -4,106 +4,106 @@ use super::*;
 
 #[test]
 fn partial_failures_return_to_the_front_in_order_and_requests_stay_full() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..1100);
-    let (id, _) = bench.cut();
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1100);
+    let (id, _) = harness.send();
     let fails = |n: usize| n.is_multiple_of(20);
-    bench.settle(
+    harness.settle(
         id,
         (0..500).map(|n| if fails(n) { failed(THROTTLE) } else { delivered() }).collect(),
     );
-    bench.sleep();
-    let (id, request) = bench.cut();
+    harness.sleep();
+    let (id, request) = harness.send();
     let mut expected: Vec<_> = (0..500).filter(|n| fails(*n)).map(|n| n.to_string()).collect();
     expected.extend(numbers(500..975));
     assert_eq!(texts(&request), expected);
-    bench.deliver(id, &request);
-    assert_eq!(bench.undelivered(), numbers(975..1100));
-    let totals = bench.pipeline.totals();
+    harness.deliver(id, &request);
+    assert_eq!(harness.undelivered(), numbers(975..1100));
+    let totals = harness.pipeline.ledger().totals();
     assert_eq!((totals.delivered, totals.requeued, totals.throttled), (975, 25, 25));
 }
 
 #[test]
 fn requests_that_fail_out_of_order_are_requeued_in_order() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..2000);
-    let flights: Vec<_> = (0..4).map(|_| bench.cut()).collect();
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2000);
+    let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
     for place in [2, 0, 3, 1] {
-        bench.fail(flights[place].0, "InternalFailure");
+        harness.fail(flights[place].0, "InternalFailure");
     }
-    assert_eq!(bench.undelivered(), numbers(0..2000));
-    bench.sleep();
-    let (_, request) = bench.cut();
+    assert_eq!(harness.undelivered(), numbers(0..2000));
+    harness.sleep();
+    let (_, request) = harness.send();
     assert_eq!(texts(&request), numbers(0..500));
 }
 
 #[test]
 fn progress_keeps_the_waits_of_a_throttled_lane_short() {
-    let mut bench = Bench::new(settings());
-    bench.accept(0..500);
+    let mut harness = Harness::new(settings());
+    harness.accept(0..500);
     for _ in 0..50 {
-        let (id, request) = bench.cut();
+        let (id, request) = harness.send();
         let mut results: Vec<_> = request.entries().iter().map(|_| failed(THROTTLE)).collect();
         results[0] = delivered();
-        bench.settle(id, results);
-        bench.pipeline.flush();
-        let answered_at = bench.now;
-        while bench.pipeline.due(bench.now).is_none() {
-            bench.sleep();
+        harness.settle(id, results);
+        harness.pipeline.flush();
+        let answered_at = harness.now;
+        while !harness.pipeline.wants_to_send(harness.now) {
+            harness.sleep();
         }
-        assert!(bench.now - answered_at <= Duration::from_millis(100));
+        assert!(harness.now - answered_at <= Duration::from_millis(100));
     }
 }
 
 #[test]
 fn a_throttled_random_key_is_drawn_again_and_others_are_kept() {
-    let mut bench = Bench::new(settings());
-    bench.pipeline.accept(Record::from("random"), bench.now).unwrap();
-    bench.pipeline.accept(Record::from(("own", "explicit")), bench.now).unwrap();
-    bench.pipeline.close();
+    let mut harness = Harness::new(settings());
+    harness.pipeline.accept(Record::from("random"), harness.now).unwrap();
+    harness.pipeline.accept(Record::from(("own", "explicit")), harness.now).unwrap();
+    harness.pipeline.close();
     let keys = |request: &PutRecordsRequest| -> Vec<String> {
         request.entries().iter().map(|entry| entry.partition_key().unwrap().to_string()).collect()
     };
-    let (id, request) = bench.cut();
+    let (id, request) = harness.send();
     let first = keys(&request);
-    bench.settle(id, vec![failed("InternalFailure"), failed("InternalFailure")]);
-    bench.sleep();
-    let (id, request) = bench.cut();
+    harness.settle(id, vec![failed("InternalFailure"), failed("InternalFailure")]);
+    harness.sleep();
+    let (id, request) = harness.send();
     assert_eq!(keys(&request), first, "nothing says that the shard is busy");
-    bench.settle(id, vec![failed(THROTTLE), failed(THROTTLE)]);
-    bench.sleep();
-    let (_, request) = bench.cut();
+    harness.settle(id, vec![failed(THROTTLE), failed(THROTTLE)]);
+    harness.sleep();
+    let (_, request) = harness.send();
     assert_ne!(keys(&request)[0], first[0]);
     assert_eq!(keys(&request)[1], "own");
-    assert_eq!(bench.pipeline.held_bytes(), request.bytes());
+    assert_eq!(harness.pipeline.ledger().held().bytes, request.bytes());
 }
 
 #[test]
 fn a_hundred_thousand_records_can_be_requeued_over_and_over() {
     let buffer_records = 100_000;
-    let mut bench = Bench::new(Settings { buffer_records, max_in_flight: 200, ..settings() });
-    bench.accept(0..buffer_records);
+    let mut harness = Harness::new(Settings { buffer_records, max_in_flight: 200, ..settings() });
+    harness.accept(0..buffer_records);
     for _ in 0..5 {
-        let cuts = std::iter::from_fn(|| bench.pipeline.cut(bench.now)).map(|(id, ..)| id);
+        let cuts = std::iter::from_fn(|| harness.pipeline.next_request(harness.now)).map(|(id, ..)| id);
         let flights: Vec<_> = cuts.collect();
         // Oldest first is the hard order: each group goes behind those that came back before it.
         for id in flights {
-            bench.settle(id, (0..500).map(|_| failed(THROTTLE)).collect());
+            harness.settle(id, (0..500).map(|_| failed(THROTTLE)).collect());
         }
-        bench.sleep();
+        harness.sleep();
     }
-    assert_eq!(bench.undelivered(), numbers(0..buffer_records));
+    assert_eq!(harness.undelivered(), numbers(0..buffer_records));
 }
 
 #[test]
 fn the_last_request_can_be_read() {
-    let mut bench = Bench::new(settings());
-    assert!(bench.pipeline.last_request().is_none());
-    bench.accept(0..500);
-    let (id, request) = bench.cut();
+    let mut harness = Harness::new(settings());
+    assert!(harness.pipeline.ledger().last_request().is_none());
+    harness.accept(0..500);
+    let (id, request) = harness.send();
     let results = (0..500).map(|n| if n < 25 { failed(THROTTLE) } else { delivered() });
-    bench.settle(id, results.collect());
-    let last = bench.pipeline.last_request().unwrap();
+    harness.settle(id, results.collect());
+    let last = harness.pipeline.ledger().last_request().unwrap();
     assert_eq!((last.records, last.delivered, last.bytes), (500, 475, request.bytes()));
     assert_eq!(last.errors.len(), 1);
     assert_eq!((last.errors[0].code.as_str(), last.errors[0].count), (THROTTLE, 25));

@@ -1,7 +1,7 @@
 //! Answers that name shards which partition keys rule out: the stream may have been switched to AUTO.
 
 use super::packing::packed;
-use super::placing::{HALF, halves, map, per_shard, placed, shard};
+use super::verify::{HALF, halves, map, per_shard, placed, shard};
 use super::*;
 use crate::stream::StreamMode;
 
@@ -14,29 +14,29 @@ fn still_by_key() -> Option<StreamDescription> {
     Some(StreamDescription::default())
 }
 
-impl Bench {
+impl Harness {
     /// A pipeline whose stream can be described, and was.
     fn described(settings: Settings) -> Self {
-        let mut bench = Self::new(settings);
-        bench.pipeline.hold(Awaited { description: true, shards: false });
-        bench.pipeline.described(still_by_key(), bench.now);
-        bench
+        let mut harness = Self::new(settings);
+        harness.pipeline.require(Prerequisites { description: true, shards: false });
+        harness.pipeline.describe(still_by_key(), harness.now);
+        harness
     }
 
     /// One that knows its shards as well, and has sent an aggregate of "a", which belongs into the lower
     /// half, and one of "b", which belongs into the upper one.
     fn sent(settings: Settings) -> (Self, RequestId) {
-        let mut bench = Self::described(settings);
-        assert!(bench.lists());
-        bench.pipeline.listed(map(&halves()), bench.now);
-        ["a", "b", "a", "b"].into_iter().for_each(|key| bench.keyed(key));
-        let (id, request) = bench.closing();
+        let mut harness = Self::described(settings);
+        assert!(harness.lists());
+        harness.pipeline.list(map(&halves()), harness.now);
+        ["a", "b", "a", "b"].into_iter().for_each(|key| harness.keyed(key));
+        let (id, request) = harness.closing();
         assert_eq!(packed(&request), [["a", "a"], ["b", "b"]]);
-        (bench, id)
+        (harness, id)
     }
 
     fn is_asking(&self) -> bool {
-        self.pipeline.may_describe(self.now)
+        self.pipeline.description_is_due(self.now)
     }
 
     fn refuse_auto(&mut self) {
@@ -48,37 +48,37 @@ impl Bench {
 #[test]
 fn contradiction_holds_aggregates_until_described() {
     for settings in [per_key(), per_shard()] {
-        let (mut bench, id) = Bench::sent(settings);
-        assert!(!bench.is_asking());
-        bench.settle(id, vec![placed("upper"), placed("upper")]);
-        assert!(bench.is_asking());
-        assert_eq!(bench.pipeline.totals().delivered, 2, "the list proves the place of b");
-        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (0, 2));
-        assert_eq!(bench.undelivered(), ["a", "a"]);
-        assert!(!bench.pipeline.is_settled());
-        bench.pipeline.described(still_by_key(), bench.now);
-        assert!(!bench.is_asking());
-        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (2, 0));
-        assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.totals().misplaced), (2, 1));
+        let (mut harness, id) = Harness::sent(settings);
+        assert!(!harness.is_asking());
+        harness.settle(id, vec![placed("upper"), placed("upper")]);
+        assert!(harness.is_asking());
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 2, "the list proves the place of b");
+        assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 2));
+        assert_eq!(harness.undelivered(), ["a", "a"]);
+        assert!(!harness.pipeline.is_settled());
+        harness.pipeline.describe(still_by_key(), harness.now);
+        assert!(!harness.is_asking());
+        assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 0));
+        assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().totals().misplaced), (2, 1));
     }
 }
 
 #[test]
 fn auto_requeues_unverified_aggregates() {
     for settings in [per_key(), per_shard()] {
-        let (mut bench, first) = Bench::sent(settings);
-        ["a", "b", "a", "b"].into_iter().for_each(|key| bench.late(key));
-        let (second, _) = bench.cut();
-        bench.settle(first, vec![placed("upper"), placed("upper")]);
-        bench.refuse_auto();
-        assert!(bench.pipeline.is_on_hold());
-        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (2, 4));
+        let (mut harness, first) = Harness::sent(settings);
+        ["a", "b", "a", "b"].into_iter().for_each(|key| harness.late(key));
+        let (second, _) = harness.send();
+        harness.settle(first, vec![placed("upper"), placed("upper")]);
+        harness.refuse_auto();
+        assert!(!harness.pipeline.is_ready_to_send());
+        assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 4));
         // A later answer counts only if the list proves the shard.
-        bench.settle(second, vec![placed("new"), placed("upper")]);
-        assert_eq!(bench.pipeline.totals().delivered, 4);
-        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (4, 0));
-        assert!(bench.pipeline.due(bench.now).is_none());
-        let taken = bench.pipeline.take_undelivered();
+        harness.settle(second, vec![placed("new"), placed("upper")]);
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 4);
+        assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
+        assert!(!harness.pipeline.wants_to_send(harness.now));
+        let taken = harness.pipeline.take_undelivered();
         assert_eq!(taken.len(), 4);
         assert!(taken.iter().all(Undelivered::may_be_written));
     }
@@ -86,102 +86,102 @@ fn auto_requeues_unverified_aggregates() {
 
 #[test]
 fn sink_resumes_once_described_by_key() {
-    let (mut bench, id) = Bench::sent(per_key());
-    bench.settle(id, vec![placed("upper"), placed("upper")]);
-    bench.refuse_auto();
-    while !bench.is_asking() {
-        bench.sleep();
+    let (mut harness, id) = Harness::sent(per_key());
+    harness.settle(id, vec![placed("upper"), placed("upper")]);
+    harness.refuse_auto();
+    while !harness.is_asking() {
+        harness.sleep();
     }
-    bench.pipeline.described(still_by_key(), bench.now);
-    let (id, request) = bench.next();
+    harness.pipeline.describe(still_by_key(), harness.now);
+    let (id, request) = harness.next();
     assert_eq!(packed(&request), [["a", "a"]]);
-    bench.settle(id, vec![placed("lower")]);
-    assert!(bench.pipeline.is_settled());
+    harness.settle(id, vec![placed("lower")]);
+    assert!(harness.pipeline.is_settled());
 }
 
 #[test]
 fn denied_description_defers_to_list() {
-    let (mut bench, id) = Bench::sent(per_key());
-    bench.settle(id, vec![placed("upper"), placed("upper")]);
-    bench.pipeline.not_described_again(false, bench.now);
-    assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (2, 0));
+    let (mut harness, id) = Harness::sent(per_key());
+    harness.settle(id, vec![placed("upper"), placed("upper")]);
+    harness.pipeline.fail_description(false, harness.now);
+    assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 0));
 }
 
 #[test]
 fn five_failed_descriptions_release_aggregates() {
-    let (mut bench, id) = Bench::sent(per_key());
-    bench.settle(id, vec![placed("upper"), placed("upper")]);
+    let (mut harness, id) = Harness::sent(per_key());
+    harness.settle(id, vec![placed("upper"), placed("upper")]);
     for call in 1..=5 {
-        while !bench.is_asking() {
-            bench.sleep();
+        while !harness.is_asking() {
+            harness.sleep();
         }
-        assert_eq!(bench.pipeline.in_flight(), 2, "{call}");
-        bench.pipeline.not_described_again(true, bench.now);
+        assert_eq!(harness.pipeline.in_flight(), 2, "{call}");
+        harness.pipeline.fail_description(true, harness.now);
     }
-    assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (2, 0));
+    assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 0));
 }
 
 #[test]
 fn per_key_aggregate_waits_for_unlisted_shard() {
-    let (mut bench, id) = Bench::sent(per_key());
-    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
-    assert!(!bench.is_asking(), "a reshard explains it");
-    assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.in_flight()), (2, 2));
-    bench.until_listing();
+    let (mut harness, id) = Harness::sent(per_key());
+    harness.settle(id, vec![placed("lower"), placed("new-upper")]);
+    assert!(!harness.is_asking(), "a reshard explains it");
+    assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.in_flight()), (2, 2));
+    harness.until_listing();
     let listed = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
-    bench.pipeline.listed(map(&listed), bench.now);
-    assert!(bench.pipeline.is_settled());
-    assert_eq!(bench.pipeline.totals().misplaced, 0);
+    harness.pipeline.list(map(&listed), harness.now);
+    assert!(harness.pipeline.is_settled());
+    assert_eq!(harness.pipeline.ledger().totals().misplaced, 0);
 }
 
 #[test]
 fn held_aggregate_keeps_its_key_waiting() {
-    let (mut bench, id) = Bench::sent(Settings { ordering: Ordering::PerKey, ..per_key() });
-    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
-    ["a", "b", "b"].into_iter().for_each(|key| bench.late(key));
-    assert_eq!(packed(&bench.cut().1), [["a"]]);
-    assert_eq!(bench.cut_reason(), None);
-    bench.fail_listings(5);
-    assert_eq!(packed(&bench.next().1), [["b", "b"]]);
+    let (mut harness, id) = Harness::sent(Settings { ordering: Ordering::PerKey, ..per_key() });
+    harness.settle(id, vec![placed("lower"), placed("new-upper")]);
+    ["a", "b", "b"].into_iter().for_each(|key| harness.late(key));
+    assert_eq!(packed(&harness.send().1), [["a"]]);
+    assert_eq!(harness.send_reason(), None);
+    harness.fail_listings(5);
+    assert_eq!(packed(&harness.next().1), [["b", "b"]]);
 }
 
 #[test]
 fn five_failed_listings_release_per_key_aggregates() {
-    let (mut bench, id) = Bench::sent(per_key());
-    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
-    bench.fail_listings(4);
-    assert_eq!(bench.pipeline.in_flight(), 2);
-    bench.fail_listings(1);
-    assert!(bench.pipeline.is_settled());
-    assert_eq!(bench.pipeline.totals().delivered, 4);
+    let (mut harness, id) = Harness::sent(per_key());
+    harness.settle(id, vec![placed("lower"), placed("new-upper")]);
+    harness.fail_listings(4);
+    assert_eq!(harness.pipeline.in_flight(), 2);
+    harness.fail_listings(1);
+    assert!(harness.pipeline.is_settled());
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 4);
 }
 
 #[test]
 fn provisioned_stream_waits_for_one_listing() {
-    let (mut bench, id) = Bench::sent(per_key());
+    let (mut harness, id) = Harness::sent(per_key());
     let provisioned = StreamDescription::default().with_mode(StreamMode::Provisioned);
-    bench.pipeline.described(Some(provisioned), bench.now);
-    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
-    bench.fail_listings(1);
-    assert_eq!(bench.pipeline.totals().delivered, 4);
+    harness.pipeline.describe(Some(provisioned), harness.now);
+    harness.settle(id, vec![placed("lower"), placed("new-upper")]);
+    harness.fail_listings(1);
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 4);
 }
 
 #[test]
 fn failing_stream_holds_aggregates_until_listed() {
-    let (mut bench, id) = Bench::sent(per_key());
-    bench.late("a");
-    let (other, _) = bench.cut();
-    bench.settle(id, vec![placed("lower"), placed("new-upper")]);
-    bench.fail(other, "ExpiredTokenException");
-    bench.fail_listings(10);
-    assert_eq!(bench.pipeline.in_flight(), 2);
-    let (id, _) = bench.next();
-    bench.settle(id, vec![placed("lower")]);
-    assert!(bench.lists(), "the service answers again");
+    let (mut harness, id) = Harness::sent(per_key());
+    harness.late("a");
+    let (other, _) = harness.send();
+    harness.settle(id, vec![placed("lower"), placed("new-upper")]);
+    harness.fail(other, "ExpiredTokenException");
+    harness.fail_listings(10);
+    assert_eq!(harness.pipeline.in_flight(), 2);
+    let (id, _) = harness.next();
+    harness.settle(id, vec![placed("lower")]);
+    assert!(harness.lists(), "the service answers again");
     let listed = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
-    bench.pipeline.listed(map(&listed), bench.now);
-    assert!(bench.pipeline.is_settled());
-    assert_eq!(bench.pipeline.totals().misplaced, 0);
+    harness.pipeline.list(map(&listed), harness.now);
+    assert!(harness.pipeline.is_settled());
+    assert_eq!(harness.pipeline.ledger().totals().misplaced, 0);
 }
 
 /// Neither a list that never comes nor a description that hangs holds a record beyond its deadline.
@@ -190,27 +190,27 @@ fn held_aggregate_expires_at_its_deadline() {
     for ordering in [Ordering::Unordered, Ordering::PerKey] {
         for answers in [["lower", "new-upper"], ["upper", "upper"]] {
             let deadline = Some(Duration::from_secs(30));
-            let (mut bench, id) = Bench::sent(Settings { ordering, deadline, ..per_key() });
-            let began = bench.now;
-            bench.late("a");
-            bench.settle(id, answers.map(placed).to_vec());
-            assert_eq!(bench.pipeline.in_flight(), 2);
-            while !bench.pipeline.is_settled() {
-                bench.sleep();
-                bench.pipeline.expire(bench.now);
-                if bench.lists() {
-                    bench.pipeline.listed(None, bench.now);
+            let (mut harness, id) = Harness::sent(Settings { ordering, deadline, ..per_key() });
+            let began = harness.now;
+            harness.late("a");
+            harness.settle(id, answers.map(placed).to_vec());
+            assert_eq!(harness.pipeline.in_flight(), 2);
+            while !harness.pipeline.is_settled() {
+                harness.sleep();
+                harness.pipeline.advance(harness.now);
+                if harness.lists() {
+                    harness.pipeline.list(None, harness.now);
                 }
-                if let Some((id, _, _)) = bench.pipeline.cut(bench.now) {
-                    bench.fail(id, "InternalFailure");
+                if let Some((id, _, _)) = harness.pipeline.next_request(harness.now) {
+                    harness.fail(id, "InternalFailure");
                 }
             }
-            assert_eq!(bench.now - began, Duration::from_secs(30), "{answers:?}");
-            let failed = bench.pipeline.take_failed();
+            assert_eq!(harness.now - began, Duration::from_secs(30), "{answers:?}");
+            let failed = harness.pipeline.take_failed();
             assert_eq!(failed.len(), 3);
             let written = failed.iter().filter(|one| one.may_be_written()).count();
             assert!(written >= 2, "the two of the aggregate");
-            assert!(bench.pipeline.strands.is_empty());
+            assert!(harness.pipeline.backlog.holds_no_state());
         }
     }
 }
@@ -221,50 +221,50 @@ fn held_aggregate_expires_at_its_deadline() {
 fn contradiction_taints_unlisted_shards() {
     for answers in [[["new", "lower"], ["lower", "upper"]], [["upper", "new"], ["lower", "upper"]]]
     {
-        let (mut bench, first) = Bench::sent(per_key());
-        ["a", "b", "a", "b"].into_iter().for_each(|key| bench.late(key));
-        let (second, _) = bench.cut();
+        let (mut harness, first) = Harness::sent(per_key());
+        ["a", "b", "a", "b"].into_iter().for_each(|key| harness.late(key));
+        let (second, _) = harness.send();
         for (id, [a, b]) in [first, second].into_iter().zip(answers) {
-            bench.settle(id, vec![placed(a), placed(b)]);
+            harness.settle(id, vec![placed(a), placed(b)]);
         }
-        bench.pipeline.described(still_by_key(), bench.now);
-        bench.fail_listings(1);
-        assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (4, 0));
-        assert_eq!((bench.pipeline.totals().delivered, bench.pipeline.totals().misplaced), (4, 2));
+        harness.pipeline.describe(still_by_key(), harness.now);
+        harness.fail_listings(1);
+        assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
+        assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().totals().misplaced), (4, 2));
     }
 }
 
 #[test]
 fn contradiction_taints_aggregates_held_before() {
-    let (mut bench, first) = Bench::sent(per_key());
-    ["a", "b", "a", "b"].into_iter().for_each(|key| bench.late(key));
-    let (second, _) = bench.cut();
-    bench.settle(first, vec![placed("new"), placed("upper")]);
-    bench.settle(second, vec![placed("upper"), placed("upper")]);
-    bench.pipeline.described(still_by_key(), bench.now);
-    bench.fail_listings(1);
-    assert_eq!((bench.pipeline.waiting(), bench.pipeline.in_flight()), (4, 0));
+    let (mut harness, first) = Harness::sent(per_key());
+    ["a", "b", "a", "b"].into_iter().for_each(|key| harness.late(key));
+    let (second, _) = harness.send();
+    harness.settle(first, vec![placed("new"), placed("upper")]);
+    harness.settle(second, vec![placed("upper"), placed("upper")]);
+    harness.pipeline.describe(still_by_key(), harness.now);
+    harness.fail_listings(1);
+    assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
 }
 
 /// A payload like an aggregate is never sent plain, so it cannot be sent alone in the end like other records.
 #[test]
 fn record_in_shard_no_list_names_counts_after_three_copies() {
     for ordering in [Ordering::Unordered, Ordering::PerKey] {
-        let mut bench = Bench::described(Settings { ordering, ..per_key() });
-        assert!(bench.lists());
-        bench.pipeline.listed(map(&halves()), bench.now);
-        bench.send(("b", b"\xf3\x89\x9a\xc2".to_vec()));
-        bench.pipeline.close();
+        let mut harness = Harness::described(Settings { ordering, ..per_key() });
+        assert!(harness.lists());
+        harness.pipeline.list(map(&halves()), harness.now);
+        harness.push(("b", b"\xf3\x89\x9a\xc2".to_vec()));
+        harness.pipeline.close();
         let mut copies = 0;
-        while !bench.pipeline.is_settled() {
-            let (id, _) = bench.next();
-            bench.settle(id, vec![placed("new")]);
+        while !harness.pipeline.is_settled() {
+            let (id, _) = harness.next();
+            harness.settle(id, vec![placed("new")]);
             copies += 1;
             assert!(copies <= 3);
-            bench.until_listing();
-            bench.pipeline.listed(map(&halves()), bench.now);
+            harness.until_listing();
+            harness.pipeline.list(map(&halves()), harness.now);
         }
-        assert_eq!((copies, bench.pipeline.totals().delivered), (3, 1));
+        assert_eq!((copies, harness.pipeline.ledger().totals().delivered), (3, 1));
     }
 }
 
@@ -272,64 +272,63 @@ fn record_in_shard_no_list_names_counts_after_three_copies() {
 fn twice_misplaced_record_is_sent_alone() {
     for settings in [per_key(), Settings { ordering: Ordering::PerKey, ..per_key() }] {
         // Without a describer.
-        let mut bench = Bench::new(settings);
-        assert!(bench.lists());
-        bench.pipeline.listed(map(&halves()), bench.now);
-        ["a", "a"].into_iter().for_each(|key| bench.keyed(key));
-        bench.pipeline.close();
+        let mut harness = Harness::new(settings);
+        assert!(harness.lists());
+        harness.pipeline.list(map(&halves()), harness.now);
+        ["a", "a"].into_iter().for_each(|key| harness.keyed(key));
+        harness.pipeline.close();
         for _ in 0..2 {
-            let (id, request) = bench.next();
+            let (id, request) = harness.next();
             assert_eq!(packed(&request), [["a", "a"]]);
-            bench.settle(id, vec![placed("upper")]);
+            harness.settle(id, vec![placed("upper")]);
         }
-        while !bench.pipeline.is_settled() {
-            let (id, request) = bench.next();
+        while !harness.pipeline.is_settled() {
+            let (id, request) = harness.next();
             assert!(packed(&request).iter().all(|members| members.len() == 1));
-            bench.settle(id, request.entries().iter().map(|_| placed("upper")).collect());
+            harness.settle(id, request.entries().iter().map(|_| placed("upper")).collect());
         }
-        assert_eq!(bench.pipeline.totals().delivered, 2);
-        assert!(bench.pipeline.strands.is_empty());
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
+        assert!(harness.pipeline.backlog.holds_no_state());
     }
 }
 
 #[test]
 fn repeated_contradictions_back_off() {
-    let mut bench = Bench::described(Settings { ordering: Ordering::PerKey, ..settings() });
-    bench.pipeline.shards =
-        Shards::new(&Settings { lists_shards: true, ordering: Ordering::PerKey, ..settings() });
-    assert!(bench.lists());
-    bench.pipeline.listed(map(&halves()), bench.now);
-    bench.pipeline.close();
-    let (mut asked, begun) = (0, bench.now);
-    while bench.now - begun < Duration::from_secs(600) {
-        bench.late("a");
-        let (id, _) = bench.cut();
-        bench.settle(id, vec![placed("upper")]);
-        if bench.is_asking() {
+    let settings = Settings { lists_shards: true, ordering: Ordering::PerKey, ..settings() };
+    let mut harness = Harness::described(settings);
+    assert!(harness.lists());
+    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.close();
+    let (mut asked, begun) = (0, harness.now);
+    while harness.now - begun < Duration::from_secs(600) {
+        harness.late("a");
+        let (id, _) = harness.send();
+        harness.settle(id, vec![placed("upper")]);
+        if harness.is_asking() {
             asked += 1;
-            bench.pipeline.described(still_by_key(), bench.now);
+            harness.pipeline.describe(still_by_key(), harness.now);
         }
-        bench.now += ROUND_TRIP;
+        harness.now += ROUND_TRIP;
     }
     assert!((10..60).contains(&asked), "{asked}");
 }
 
 /// An ordered pipeline that learns its shards from the answers.
-fn learning(mode: StreamMode) -> Bench {
-    let mut bench = Bench::described(Settings { ordering: Ordering::PerKey, ..settings() });
-    bench.pipeline.hold(Awaited { description: true, shards: false });
+fn learning(mode: StreamMode) -> Harness {
+    let mut harness = Harness::described(Settings { ordering: Ordering::PerKey, ..settings() });
+    harness.pipeline.require(Prerequisites { description: true, shards: false });
     let description = StreamDescription::default().with_mode(mode);
-    bench.pipeline.described(Some(description), bench.now);
-    bench.pipeline.close();
-    bench
+    harness.pipeline.describe(Some(description), harness.now);
+    harness.pipeline.close();
+    harness
 }
 
-impl Bench {
+impl Harness {
     /// Sends a record of each of these keys, in one request each.
     fn each<const N: usize>(&mut self, keys: [&'static str; N]) -> [RequestId; N] {
         keys.map(|key| {
             self.late(key);
-            self.cut().0
+            self.send().0
         })
     }
 
@@ -342,29 +341,29 @@ impl Bench {
 #[test]
 fn retired_shard_in_answer_requests_description() {
     for mode in [StreamMode::OnDemand, StreamMode::Provisioned] {
-        let mut bench = learning(mode);
+        let mut harness = learning(mode);
         for (key, shard) in [("a", "lower"), ("b", "upper"), ("h", "lower")] {
-            bench.placed(key, shard);
+            harness.placed(key, shard);
         }
-        bench.placed("a", "upper");
-        assert!(!bench.is_asking(), "a merge explains it");
-        bench.placed("h", "lower");
-        assert!(bench.is_asking(), "that is closed since the merge");
+        harness.placed("a", "upper");
+        assert!(!harness.is_asking(), "a merge explains it");
+        harness.placed("h", "lower");
+        assert!(harness.is_asking(), "that is closed since the merge");
     }
 }
 
 #[test]
 fn late_answer_of_closed_shard_raises_no_doubt() {
-    let mut bench = learning(StreamMode::OnDemand);
-    bench.placed("a", "lower");
-    bench.placed("b", "upper");
+    let mut harness = learning(StreamMode::OnDemand);
+    harness.placed("a", "lower");
+    harness.placed("b", "upper");
     // Both are merged while requests are in flight, whose answers come in another order.
-    let [first, second, third] = bench.each(["h", "c", "d"]);
-    bench.settle(second, vec![placed("merged")]);
-    bench.settle(third, vec![placed("merged")]);
-    bench.settle(first, vec![placed("lower")]);
-    bench.placed("a", "merged");
-    bench.placed("b", "merged");
-    bench.placed("h", "merged");
-    assert!(!bench.is_asking());
+    let [first, second, third] = harness.each(["h", "c", "d"]);
+    harness.settle(second, vec![placed("merged")]);
+    harness.settle(third, vec![placed("merged")]);
+    harness.settle(first, vec![placed("lower")]);
+    harness.placed("a", "merged");
+    harness.placed("b", "merged");
+    harness.placed("h", "merged");
+    assert!(!harness.is_asking());
 }

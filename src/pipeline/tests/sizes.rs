@@ -19,11 +19,11 @@ fn an_aggregate_is_filled_to_its_target_and_not_a_byte_more() {
     {
         let mut settings = packing(Aggregation::PerKey);
         settings.packing.target = units * PAYLOAD_UNIT_BYTES;
-        let mut bench = Bench::new(settings);
+        let mut harness = Harness::new(settings);
         for _ in 0..120 {
-            bench.send(("k", vec![b'x'; size]));
+            harness.push(("k", vec![b'x'; size]));
         }
-        let request = bench.closing_request();
+        let request = harness.closing_request();
         let first = &request.entries()[0];
         assert_eq!(members(first).len(), expected, "{units} units, {size} bytes");
         let sizes: Vec<_> = request.entries().iter().map(Entry::size).collect();
@@ -40,10 +40,10 @@ fn the_last_byte_of_the_target_is_used() {
     for (target, entries) in [(55, 1), (54, 2)] {
         let mut settings = packing(Aggregation::PerKey);
         settings.packing.target = target;
-        let mut bench = Bench::new(settings);
-        bench.send(("k", vec![b'x'; 10]));
-        bench.send(("k", vec![b'y'; 9]));
-        let request = bench.closing_request();
+        let mut harness = Harness::new(settings);
+        harness.push(("k", vec![b'x'; 10]));
+        harness.push(("k", vec![b'y'; 9]));
+        let request = harness.closing_request();
         assert_eq!(request.entries().len(), entries, "{target}");
         assert_eq!(request.bytes(), if entries == 1 { 55 } else { 21 }, "{target}");
     }
@@ -53,9 +53,9 @@ fn the_last_byte_of_the_target_is_used() {
 fn no_aggregate_is_larger_than_a_record_may_be() {
     let mut settings = packing(Aggregation::PerKey);
     settings.limits = Limits::default().with_record_bytes(1_000);
-    let mut bench = Bench::new(settings);
-    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100])));
-    let request = bench.closing_request();
+    let mut harness = Harness::new(settings);
+    (0..100).for_each(|_| harness.push(("k", vec![b'x'; 100])));
+    let request = harness.closing_request();
     assert!(request.entries().iter().all(|entry| entry.size() <= 1_000));
     assert_eq!(members(&request.entries()[0]).len(), 9);
 }
@@ -65,14 +65,14 @@ fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.target = 3 << 20;
     settings.limits = Limits::default().with_request_bytes(10 << 20).with_record_bytes(10 << 20);
-    let mut bench = Bench::new(settings);
-    bench.pipeline.hold(Awaited { description: true, shards: false });
+    let mut harness = Harness::new(settings);
+    harness.pipeline.require(Prerequisites { description: true, shards: false });
     // More than one aggregate, so that one is full already.
-    (0..50).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
-    bench.pipeline.close();
-    assert_eq!(bench.cut_reason(), None, "nothing goes before the description");
-    bench.pipeline.described(Some(StreamDescription::default()), bench.now);
-    let (_, request) = bench.cut();
+    (0..50).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
+    harness.pipeline.close();
+    assert_eq!(harness.send_reason(), None, "nothing goes before the description");
+    harness.pipeline.describe(Some(StreamDescription::default()), harness.now);
+    let (_, request) = harness.send();
     assert!(request.entries().iter().all(|entry| entry.size() <= 1 << 20));
     assert_eq!(members(&request.entries()[0]).len(), 10);
 }
@@ -81,11 +81,11 @@ fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
 fn a_record_over_the_target_goes_alone_and_in_its_place() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.target = 100;
-    let mut bench = Bench::new(settings);
-    bench.send(("k", "before"));
-    bench.send(("k", vec![b'x'; 200]));
-    bench.send(("k", "after"));
-    let request = bench.closing_request();
+    let mut harness = Harness::new(settings);
+    harness.push(("k", "before"));
+    harness.push(("k", vec![b'x'; 200]));
+    harness.push(("k", "after"));
+    let request = harness.closing_request();
     let sizes: Vec<_> = request.entries().iter().map(Entry::size).collect();
     assert_eq!(sizes, [7, 201, 6]);
 }
@@ -94,10 +94,10 @@ fn a_record_over_the_target_goes_alone_and_in_its_place() {
 fn the_count_of_records_is_bounded_too() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.max_records = 3;
-    let mut bench = Bench::new(settings);
-    bench.accept(0..8);
+    let mut harness = Harness::new(settings);
+    harness.accept(0..8);
     let lengths: Vec<_> =
-        bench.closing_request().entries().iter().map(|e| members(e).len()).collect();
+        harness.closing_request().entries().iter().map(|e| members(e).len()).collect();
     assert_eq!(lengths, [3, 3, 2]);
 }
 
@@ -106,9 +106,9 @@ fn a_request_holds_as_many_aggregates_as_its_limits_allow() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.target = 1_000;
     settings.limits = Limits::default().with_request_bytes(5_000).with_record_bytes(1_000);
-    let mut bench = Bench::new(settings);
-    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100])));
-    let (_, request) = bench.cut();
+    let mut harness = Harness::new(settings);
+    (0..100).for_each(|_| harness.push(("k", vec![b'x'; 100])));
+    let (_, request) = harness.send();
     assert_eq!(request.entries().len(), 5);
     assert!(request.bytes() <= 5_000);
 }
@@ -116,20 +116,20 @@ fn a_request_holds_as_many_aggregates_as_its_limits_allow() {
 #[test]
 fn a_described_limit_leaves_the_requests_alone() {
     let limits = Limits::default().with_request_bytes(1 << 20);
-    let mut bench = Bench::new(Settings { limits, ..settings() });
+    let mut harness = Harness::new(Settings { limits, ..settings() });
     let described = |bytes| Some(StreamDescription::default().with_max_record_bytes(bytes));
-    bench.pipeline.described(described(10 << 20), bench.now);
-    (0..30).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
-    bench.send(("k", vec![b'x'; 3 << 20]));
-    bench.pipeline.close();
-    let (_, request) = bench.cut();
+    harness.pipeline.describe(described(10 << 20), harness.now);
+    (0..30).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
+    harness.push(("k", vec![b'x'; 3 << 20]));
+    harness.pipeline.close();
+    let (_, request) = harness.send();
     assert!(request.bytes() <= 1 << 20, "{}", request.bytes());
-    let lengths = [bench.cut().1, bench.cut().1, bench.cut().1].map(|one| one.entries().len());
+    let lengths = [harness.send().1, harness.send().1, harness.send().1].map(|one| one.entries().len());
     assert_eq!(lengths, [10, 10, 1], "the large one goes by itself");
     for (told, limit) in [(20 << 20, 10 << 20), (0, 1)] {
-        let mut bench = Bench::new(settings());
-        bench.pipeline.described(described(told), bench.now);
-        assert_eq!(bench.pipeline.settings().limits.record_bytes(), limit);
+        let mut harness = Harness::new(settings());
+        harness.pipeline.describe(described(told), harness.now);
+        assert_eq!(harness.pipeline.settings().limits.record_bytes(), limit);
     }
 }
 
@@ -138,12 +138,12 @@ fn an_aggregate_is_no_larger_than_a_request_may_be() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.target = 10_000_000;
     settings.limits = Limits::default().with_request_bytes(2 << 20);
-    let mut bench = Bench::new(settings);
-    bench
+    let mut harness = Harness::new(settings);
+    harness
         .pipeline
-        .described(Some(StreamDescription::default().with_max_record_bytes(10 << 20)), bench.now);
-    (0..100).for_each(|_| bench.send(("k", vec![b'x'; 100_000])));
-    let request = bench.closing_request();
+        .describe(Some(StreamDescription::default().with_max_record_bytes(10 << 20)), harness.now);
+    (0..100).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
+    let request = harness.closing_request();
     assert!(request.bytes() <= 2 << 20, "{}", request.bytes());
 }
 
@@ -151,8 +151,8 @@ fn an_aggregate_is_no_larger_than_a_request_may_be() {
 fn aggregates_of_one_are_off() {
     let mut settings = packing(Aggregation::PerKey);
     settings.packing.max_records = 1;
-    let mut bench = Bench::new(settings);
-    bench.accept(0..2);
-    bench.pipeline.flush();
-    assert_eq!(bench.cut_reason(), Some((CutReason::Idle, 2)), "nothing to wait for");
+    let mut harness = Harness::new(settings);
+    harness.accept(0..2);
+    harness.pipeline.flush();
+    assert_eq!(harness.send_reason(), Some((FlushReason::Idle, 2)), "nothing to wait for");
 }

@@ -18,10 +18,10 @@ pub(super) struct Stream {
     /// one of its members hashes outside of the shard that it lies in.
     pub(super) readable: BTreeSet<usize>,
     /// For each partition key and explicit hash key what a consumer finds, in its order.
-    pub(super) read: BTreeMap<Strand, Vec<usize>>,
+    pub(super) read: BTreeMap<OrderingKey, Vec<usize>>,
 }
 
-type Strand = (Option<String>, Option<u128>);
+type OrderingKey = (Option<String>, Option<u128>);
 
 impl Stream {
     /// Creates a stream of so many shards, which are even but for what the division leaves.

@@ -1,0 +1,105 @@
+//! Fills a request with the oldest entries of all lanes, as far as their rate limiters allow.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+use super::{LaneId, Lanes};
+use crate::limits::Limits;
+use crate::pipeline::entry::QueuedEntry;
+
+impl Lanes {
+    /// Removes the entries of a request, the oldest first, as far as the rate limiters allow: at least one, if any
+    /// [may be sent](Self::front_sendable).
+    pub(crate) fn next_batch(&mut self, limits: &Limits, now: Instant) -> Vec<QueuedEntry> {
+        let (entries, bytes) = (limits.request_entries(), limits.request_bytes());
+        let mut remaining = Remaining { entries, bytes, is_whole: true };
+        let mut taken = Vec::with_capacity(self.total.entries.min(entries));
+        self.take_from_ready(&mut remaining, &mut taken, now);
+        self.take_from_paused(&mut remaining, &mut taken, now);
+        taken.sort_unstable_by_key(QueuedEntry::seq);
+        taken
+    }
+
+    fn take_from_ready(&mut self, remaining: &mut Remaining, taken: &mut Vec<QueuedEntry>, now: Instant) {
+        let mut opened = Vec::new();
+        let mut heads: BinaryHeap<Reverse<(u64, LaneId)>> = BinaryHeap::new();
+        loop {
+            // A lane is opened once its oldest record is the oldest of all lanes.
+            let next = self.ready.first_key_value().map(|(seq, id)| (*seq, *id));
+            let opens = next.filter(|next| heads.peek().is_none_or(|Reverse(head)| next < head));
+            let id = match (opens, heads.peek()) {
+                (Some((_, id)), _) => {
+                    self.detach(id);
+                    self.lanes[id as usize].limiter.refill(now);
+                    opened.push(id);
+                    id
+                }
+                (None, Some(Reverse((_, id)))) => {
+                    let id = *id;
+                    heads.pop();
+                    id
+                }
+                (None, None) => break,
+            };
+            // While its records are older than those of the others.
+            let other = self.ready.first_key_value().map_or(u64::MAX, |(seq, _)| *seq);
+            let other = heads.peek().map_or(other, |Reverse((head, _))| other.min(*head));
+            let lane = &mut self.lanes[id as usize];
+            lane.take_while(|oldest, size| oldest.seq < other && remaining.take(size), taken);
+            match lane.head() {
+                Some(head) if lane.has_tokens() && head < other => break,
+                Some(head) if lane.has_tokens() => heads.push(Reverse((head, id))),
+                _ => {}
+            }
+        }
+        for id in opened {
+            self.lanes[id as usize].pause(now);
+            self.attach(id);
+        }
+    }
+
+    /// Fills a request up from the paused lanes that have tokens, so that they come to wait for the same time, and
+    /// for a full request. Lanes that cannot afford their oldest entry yet are not visited.
+    fn take_from_paused(&mut self, remaining: &mut Remaining, taken: &mut Vec<QueuedEntry>, now: Instant) {
+        if taken.is_empty() {
+            return;
+        }
+        // Each lane has at least one entry. If those of so many do not fit, the request is full enough.
+        let affordable = self.affordable.range(..=(Some(now), u64::MAX)).take(remaining.entries);
+        let mut oldest_first: Vec<_> = affordable.map(|((_, head), id)| (*head, *id)).collect();
+        oldest_first.sort_unstable();
+        for (_, id) in oldest_first {
+            if remaining.entries == 0 {
+                return;
+            }
+            self.detach(id);
+            let lane = &mut self.lanes[id as usize];
+            lane.limiter.refill(now);
+            lane.take_while(|_, size| remaining.take(size), taken);
+            lane.pause(now);
+            self.attach(id);
+        }
+    }
+}
+
+/// What still fits into a request.
+struct Remaining {
+    entries: usize,
+    bytes: usize,
+    /// Whether nothing was taken.
+    is_whole: bool,
+}
+
+impl Remaining {
+    /// Takes an entry of `size` bytes if it fits. The first one always does.
+    fn take(&mut self, size: usize) -> bool {
+        let fits = self.is_whole || (self.entries > 0 && size <= self.bytes);
+        if fits {
+            self.entries = self.entries.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+            self.is_whole = false;
+        }
+        fits
+    }
+}

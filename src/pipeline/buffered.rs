@@ -1,0 +1,281 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fastrand::Rng;
+
+use crate::record::{
+    AttemptError, Delivery, HashKey, Key, PartitionKey, Reason, Record, Tracker, Undelivered,
+    PendingReceipt,
+};
+use crate::service::{Entry, Placement};
+use crate::shard::{HashCache, hash_of};
+
+/// A record whose aggregates were written to the wrong shard this often is no longer packed by shard: the list of
+/// shards is not what the service does.
+pub(crate) const MAX_MISPLACED: u8 = 2;
+
+/// Two counters up to 15 in one byte. A second byte would make each record 8 bytes larger.
+#[derive(Debug, Clone, Copy)]
+struct Counters(u8);
+
+impl Counters {
+    fn low(self) -> u8 {
+        self.0 & 15
+    }
+
+    fn high(self) -> u8 {
+        self.0 >> 4
+    }
+
+    fn set_low(&mut self, count: u8) {
+        self.0 = self.high() << 4 | count.min(15);
+    }
+
+    fn set_high(&mut self, count: u8) {
+        self.0 = count.min(15) << 4 | self.low();
+    }
+}
+
+/// An accepted record that is not settled yet.
+#[derive(Debug)]
+pub(crate) struct BufferedRecord {
+    /// The sequence number: the order of acceptance.
+    pub(crate) seq: u64,
+    record: Record,
+    /// The random partition key of a [`PartitionKey::Random`] record.
+    random: u64,
+    /// The hash key, once it is needed: the MD5 costs more than everything else that is done with a record.
+    hash_key: Option<HashKey>,
+    pub(crate) accepted_at: Instant,
+    /// Requests that have carried the record.
+    pub(crate) attempts: u32,
+    /// Whether one of them has an unknown outcome.
+    pub(crate) may_be_written: bool,
+    pub(crate) last_error: Option<Arc<AttemptError>>,
+    /// How often it was misplaced, and how often in a row it has failed for an unknown reason.
+    counters: Counters,
+    /// Whether the payload is a slice of an aggregate.
+    is_slice: bool,
+}
+
+impl BufferedRecord {
+    pub(crate) fn new(record: Record, seq: u64, now: Instant, rng: &mut Rng) -> Self {
+        let record = record.accepted();
+        let random = match record.partition_key() {
+            PartitionKey::Random => rng.u64(..),
+            _ => 0,
+        };
+        Self {
+            seq,
+            record,
+            random,
+            hash_key: None,
+            accepted_at: now,
+            attempts: 0,
+            may_be_written: false,
+            last_error: None,
+            counters: Counters(0),
+            is_slice: false,
+        }
+    }
+
+    /// Computes the hash key, unless it is known.
+    pub(crate) fn ensure_hash_key(&mut self, cache: &mut HashCache) {
+        if self.hash_key.is_none() {
+            self.hash_key = match (self.record.explicit_hash_key(), self.record.partition_key()) {
+                (Some(hash_key), _) => Some(hash_key),
+                (None, PartitionKey::Explicit(key)) => Some(cache.hash_of(key)),
+                (None, PartitionKey::Random) => Some(hash_of(&Key::random(self.random))),
+                (None, PartitionKey::ServiceManaged) => None,
+            };
+        }
+    }
+
+    /// Whether the hash key was computed, if there is one.
+    #[cfg(test)]
+    pub(crate) fn is_hashed(&self) -> bool {
+        self.hash_key.is_some() || !self.has_hash_key()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn check_hash_key(&self) {
+        let computed = self.key().map(|key| hash_of(&key));
+        let expected = self.record.explicit_hash_key().or(computed);
+        assert!(self.hash_key.is_none() || self.hash_key == expected, "{self:?}");
+    }
+
+    /// Whether the producer decides about the shard. The service distributes records without a key itself.
+    #[inline]
+    pub(crate) fn has_hash_key(&self) -> bool {
+        *self.record.partition_key() != PartitionKey::ServiceManaged
+    }
+
+    /// The position on the hash ring, if the record has one.
+    pub(crate) fn position(&self) -> Option<u128> {
+        self.has_hash_key().then(|| self.hash_key().get())
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.record.size()
+    }
+
+    /// The time since it was accepted.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.accepted_at)
+    }
+
+    /// Whether no request has carried the record. A request that did not count as an attempt has left its error.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.attempts == 0 && self.last_error.is_none()
+    }
+
+    /// Attempts beyond the first.
+    pub(crate) fn retries(&self) -> u32 {
+        self.attempts.saturating_sub(1)
+    }
+
+    /// Counts a write of its aggregate to a shard that is not the shard of all members.
+    pub(crate) fn count_misplaced(&mut self) {
+        self.counters.set_low(self.counters.low() + 1);
+    }
+
+    /// How often that happened, up to 15.
+    pub(crate) fn misplaced(&self) -> u8 {
+        self.counters.low()
+    }
+
+    /// Attempts in a row that failed for an unknown reason, up to 15: whole requests, or the entry alone.
+    pub(crate) fn failures(&self) -> u8 {
+        self.counters.high()
+    }
+
+    pub(crate) fn count_failure(&mut self) {
+        self.counters.set_high(self.counters.high() + 1);
+    }
+
+    pub(crate) fn reset_failures(&mut self) {
+        self.counters.set_high(0);
+    }
+
+    /// The partition key as it is sent, if there is one.
+    pub(crate) fn key(&self) -> Option<Key> {
+        match self.record.partition_key() {
+            PartitionKey::Explicit(key) => Some(key.clone()),
+            PartitionKey::Random => Some(Key::random(self.random)),
+            PartitionKey::ServiceManaged => None,
+        }
+    }
+
+    /// The hash key; 0 for a record without a partition key.
+    pub(crate) fn hash_key(&self) -> HashKey {
+        let of_the_key = || self.key().map_or(HashKey::new(0), |key| hash_of(&key));
+        self.hash_key.or(self.record.explicit_hash_key()).unwrap_or_else(of_the_key)
+    }
+
+    /// The entry of a request.
+    #[inline]
+    pub(crate) fn to_entry(&self) -> Entry {
+        let data = self.record.data().clone();
+        Entry::new(data, self.key(), self.record.explicit_hash_key())
+    }
+
+    /// Replaces the payload by an equal slice of an aggregate.
+    pub(crate) fn set_payload(&mut self, slice: Bytes) {
+        self.record.share_data(slice);
+        self.is_slice = true;
+    }
+
+    /// Copies the payload if it is a slice of an aggregate, which the slice would keep in memory.
+    pub(crate) fn own_payload(&mut self) {
+        if std::mem::take(&mut self.is_slice) {
+            let own = Bytes::copy_from_slice(self.record.data());
+            self.record.share_data(own);
+        }
+    }
+
+    /// Whether readers may mistake its payload for an aggregate if it is sent plain.
+    pub(crate) fn resembles_an_aggregate(&self) -> bool {
+        self.has_hash_key() && crate::aggregate::resembles_one(self.record.data())
+    }
+
+    /// Records the end of a request that was sent at `sent_at`.
+    pub(crate) fn record_flight(&mut self, sent_at: Instant, now: Instant) {
+        if let Some(tracker) = self.record.tracker_mut() {
+            tracker.time_in_flight += now.saturating_duration_since(sent_at);
+        }
+    }
+
+    /// Records the error of an attempt.
+    pub(crate) fn record_error(&mut self, error: Arc<AttemptError>, now: Instant) {
+        let age = self.age(now);
+        if let Some(tracker) = self.record.tracker_mut() {
+            tracker.note(age, error.clone());
+        }
+        self.last_error = Some(error);
+    }
+
+    /// The notification of a delivery for the receipt, if there is one.
+    pub(crate) fn delivered(
+        &mut self,
+        placement: impl FnOnce() -> Placement,
+        sub_sequence_number: Option<u64>,
+        now: Instant,
+    ) -> Option<PendingReceipt> {
+        let tracker = self.record.take_tracker()?;
+        let total = self.age(now);
+        let time_in_flight = tracker.time_in_flight.min(total);
+        let (shard_id, sequence_number) = placement().into_parts();
+        let delivery = Delivery {
+            shard_id,
+            sequence_number,
+            sub_sequence_number,
+            attempts: self.attempts,
+            time_in_buffer: total - time_in_flight,
+            time_in_flight,
+        };
+        Some(PendingReceipt::new(tracker, delivery))
+    }
+
+    /// Draws another random key. Returns false if the record has a key of another kind.
+    pub(crate) fn redraw_key(&mut self, rng: &mut Rng) -> bool {
+        self.redraw_key_if(rng, |_| true)
+    }
+
+    /// Draws another random key, and keeps it if `is_better` is true for it. Returns whether it was kept.
+    pub(crate) fn redraw_key_if(
+        &mut self,
+        rng: &mut Rng,
+        is_better: impl FnOnce(&Self) -> bool,
+    ) -> bool {
+        if *self.record.partition_key() != PartitionKey::Random {
+            return false;
+        }
+        let before = (self.random, self.hash_key);
+        self.random = rng.u64(..);
+        self.hash_key = self.record.explicit_hash_key();
+        let keeps = is_better(self);
+        if !keeps {
+            (self.random, self.hash_key) = before;
+        }
+        keeps
+    }
+
+    /// Converts it for its owner. A payload that is a slice of an aggregate is [copied](Self::own_payload).
+    pub(crate) fn into_undelivered(mut self, reason: Reason) -> Undelivered {
+        self.own_payload();
+        let history = self.record.tracker_mut().map(Tracker::take_history).unwrap_or_default();
+        Undelivered {
+            record: self.record,
+            history,
+            reason,
+            attempts: self.attempts,
+            may_be_written: self.may_be_written,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tower::BoxError;
+
+use crate::record::AttemptError;
+use crate::service::{
+    Classify, EntryClass, EntryError, ErrorClass, UNKNOWN, attempt_error,
+};
+
+/// Classifies errors. The user's classifier, or the text of an error, may panic: the records are retried all the same.
+#[derive(Clone)]
+pub(super) struct Classifier(Arc<dyn Classify>);
+
+impl Classifier {
+    pub(super) fn new(classify: Arc<dyn Classify>) -> Self {
+        Self(classify)
+    }
+
+    /// Returns the class of a request's error, and its description.
+    pub(super) fn classify(&self, error: &BoxError) -> (ErrorClass, Arc<AttemptError>) {
+        let class = unless_it_panics(|| self.0.classify_error(&**error));
+        let described = unless_it_panics(|| attempt_error(&**error));
+        let described = described.unwrap_or_else(|| AttemptError {
+            code: UNKNOWN.to_owned(),
+            message: "an error whose text cannot be read".to_owned(),
+        });
+        (class.unwrap_or(ErrorClass::OutcomeUnknown), Arc::new(described))
+    }
+
+    /// Returns the class of an entry's error, and its description.
+    pub(super) fn classify_entry(&self, error: EntryError) -> (EntryClass, Arc<AttemptError>) {
+        let class = unless_it_panics(|| self.0.classify_entry(&error));
+        let (code, message) = error.into_parts();
+        (class.unwrap_or(EntryClass::Transient), Arc::new(AttemptError { code, message }))
+    }
+}
+
+impl fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Classifier").finish_non_exhaustive()
+    }
+}
+
+/// Runs code of the user. `None` if it panics.
+pub(crate) fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(code)).ok()
+}

@@ -1,0 +1,150 @@
+use std::time::Instant;
+
+use super::buffered::BufferedRecord;
+use super::linger::Linger;
+
+/// Why a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlushReason {
+    /// It is a part of a request that is being bisected.
+    Split,
+    /// Its records were isolated.
+    Isolated,
+    /// What may be sent fills it.
+    Full,
+    /// A flush was requested, and nothing is in flight.
+    Idle,
+    /// Its oldest record has waited for the whole linger.
+    Linger,
+    /// The buffer is full.
+    BackPressure,
+    /// The sink is closing.
+    Close,
+}
+
+#[cfg(feature = "metrics")]
+impl FlushReason {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Split,
+        Self::Isolated,
+        Self::Full,
+        Self::Idle,
+        Self::Linger,
+        Self::BackPressure,
+        Self::Close,
+    ];
+
+    /// The label in metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Isolated => "isolated",
+            Self::Full => "full",
+            Self::Idle => "idle",
+            Self::Linger => "linger",
+            Self::BackPressure => "back_pressure",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// What decides about partial requests.
+#[derive(Debug)]
+pub(super) struct Flush {
+    linger: Linger,
+    /// Records with lower sequence numbers were flushed.
+    before: u64,
+    is_closing: bool,
+    /// The size of the largest record that waits for room in the buffer.
+    waiter_bytes: Option<usize>,
+}
+
+/// What the decision depends on.
+#[derive(Debug)]
+pub(super) struct FlushState<'a> {
+    /// The oldest record that may be sent.
+    pub(super) oldest: &'a BufferedRecord,
+    /// The oldest record that a flush would send on an idle sink.
+    pub(super) oldest_flushable: Option<&'a BufferedRecord>,
+    pub(super) fills_request: bool,
+    pub(super) has_backpressure: bool,
+    pub(super) is_idle: bool,
+}
+
+impl Flush {
+    pub(super) fn new(linger: Linger) -> Self {
+        Self { linger, before: 0, is_closing: false, waiter_bytes: None }
+    }
+
+    /// Flushes the records with lower sequence numbers than `next_seq`.
+    pub(super) fn request(&mut self, next_seq: u64) {
+        self.before = next_seq;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.is_closing = true;
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    #[cfg(test)]
+    pub(super) fn reopen(&mut self) {
+        self.is_closing = false;
+    }
+
+    pub(super) fn set_waiter(&mut self, bytes: Option<usize>) {
+        self.waiter_bytes = bytes;
+    }
+
+    pub(super) fn waiter_bytes(&self) -> Option<usize> {
+        self.waiter_bytes
+    }
+
+    pub(super) fn linger(&self) -> Linger {
+        self.linger
+    }
+
+    /// Returns why a request should be sent now, if it should.
+    pub(super) fn reason(&self, state: &FlushState<'_>, now: Instant) -> Option<FlushReason> {
+        let is_flushed = |record: &BufferedRecord| record.seq < self.before;
+        if state.fills_request {
+            Some(FlushReason::Full)
+        } else if self.is_closing {
+            Some(FlushReason::Close)
+        } else if state.has_backpressure {
+            Some(FlushReason::BackPressure)
+        } else if self.lingers_until(state.oldest) <= now {
+            Some(FlushReason::Linger)
+        } else if state.is_idle && state.oldest_flushable.is_some_and(is_flushed) {
+            Some(FlushReason::Idle)
+        } else {
+            None
+        }
+    }
+
+    /// When the record has waited for the whole linger.
+    pub(super) fn lingers_until(&self, record: &BufferedRecord) -> Instant {
+        record.accepted_at + self.linger.ceiling()
+    }
+
+    /// Whether an open aggregate is sent before younger ones that are full: where some keys fill request after request,
+    /// the others must not wait forever.
+    pub(super) fn is_overdue(&self, oldest: &BufferedRecord, now: Instant) -> bool {
+        self.is_closing || self.lingers_until(oldest) <= now
+    }
+
+    /// Whether an open aggregate joins a request that is sent for `reason`.
+    ///
+    /// A request that is sent for its linger takes those along that have waited for half of it. So there are at most two
+    /// such requests in a linger, and no aggregate is sent that has only just begun to fill.
+    pub(super) fn joins(&self, reason: FlushReason, oldest: &BufferedRecord, now: Instant) -> bool {
+        match reason {
+            FlushReason::Full | FlushReason::Split | FlushReason::Isolated => false,
+            FlushReason::Idle => matches!(self.linger, Linger::SelfClocked(_)),
+            FlushReason::Linger => oldest.accepted_at + self.linger.ceiling() / 2 <= now,
+            FlushReason::BackPressure | FlushReason::Close => true,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use std::time::Duration;
+
+/// Bounds the entries of a request after requests have failed as a whole.
+///
+/// Failures halve it. Answers double it, as far as a larger request is expected to be answered in time:
+/// how the time of an answer depends on the entries is learned from answers to requests of different
+/// sizes.
+#[derive(Debug, Clone, Default)]
+pub(in crate::pipeline) struct RequestSize {
+    /// The most entries; none if nothing bounds them here.
+    max: Option<usize>,
+    latest: Option<(usize, Duration)>,
+    /// By how much each entry more makes an answer later, in seconds.
+    slope: Option<f64>,
+}
+
+impl RequestSize {
+    /// A request of one entry.
+    pub(in crate::pipeline) fn one() -> Self {
+        Self { max: Some(1), ..Self::default() }
+    }
+
+    pub(in crate::pipeline) fn max(&self) -> usize {
+        self.max.unwrap_or(usize::MAX)
+    }
+
+    /// Records the failure of a request with `entries` entries.
+    pub(in crate::pipeline) fn fail(&mut self, entries: usize) {
+        self.max = Some(self.max().min(entries / 2).max(1));
+    }
+
+    /// Records the answer to a request with `entries` entries. The next request has `limit` entries at most,
+    /// and fails if it takes longer than `timeout`.
+    pub(in crate::pipeline) fn succeed(
+        &mut self,
+        entries: usize,
+        took: Duration,
+        timeout: Option<Duration>,
+        limit: usize,
+    ) {
+        let Some(most) = self.max else { return };
+        if let Some((before, took_before)) = self.latest.replace((entries, took))
+            && before != entries
+        {
+            let difference = took.as_secs_f64() - took_before.as_secs_f64();
+            self.slope = Some((difference / (entries as f64 - before as f64)).max(0.0));
+        }
+        let took = took.as_secs_f64();
+        // Unless more is known, all of the time is that of the entries.
+        let slope = self.slope.unwrap_or(took / entries as f64);
+        let expected = |more: usize, slope: f64| took + slope * more as f64;
+        let within =
+            |part: f64| timeout.map_or(f64::INFINITY, |timeout| part * timeout.as_secs_f64());
+        let little = entries.div_ceil(8);
+        let grown = if expected(entries, slope) <= within(0.5) {
+            2 * entries
+        } else if expected(little, self.slope.unwrap_or(0.0)) <= within(0.9) {
+            entries + little
+        } else {
+            most
+        };
+        let most = most.max(grown);
+        if most < limit {
+            self.max = Some(most);
+        } else {
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// Sizes of the next requests, each answered after the time that `time` says.
+    fn sizes(
+        size: &mut RequestSize,
+        requests: usize,
+        timeout: Option<Duration>,
+        time: impl Fn(usize) -> f64,
+    ) -> Vec<usize> {
+        let next = |_| {
+            let entries = size.max().min(500);
+            size.succeed(entries, seconds(time(entries)), timeout, 500);
+            entries
+        };
+        (0..requests).map(next).collect()
+    }
+
+    #[test]
+    fn request_size_halves_to_one_then_doubles() {
+        let mut size = RequestSize::default();
+        let mut failed = Vec::new();
+        for _ in 0..10 {
+            let entries = size.max().min(500);
+            failed.push(entries);
+            size.fail(entries);
+        }
+        assert_eq!(failed, [500, 250, 125, 62, 31, 15, 7, 3, 1, 1]);
+        let sizes = sizes(&mut size, 10, Some(seconds(10.0)), |_| 0.02);
+        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 128, 256, 500]);
+        assert_eq!(size.max(), usize::MAX);
+    }
+
+    #[test]
+    fn request_size_settles_below_what_times_out() {
+        let mut size = RequestSize::default();
+        size.fail(500);
+        // 22 s for 500 entries.
+        let sizes = sizes(&mut size, 100, Some(seconds(20.0)), |entries| entries as f64 * 0.044);
+        assert!(sizes.iter().all(|entries| *entries as f64 * 0.044 < 20.0), "{sizes:?}");
+        assert!(sizes[99] > 300, "{sizes:?}");
+    }
+
+    #[test]
+    fn request_size_grows_under_constant_latency() {
+        let mut size = RequestSize::one();
+        let sizes = sizes(&mut size, 40, Some(seconds(20.0)), |_| 11.0);
+        assert_eq!(sizes[39], 500, "{sizes:?}");
+    }
+}

@@ -1,0 +1,171 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::entry::QueuedEntry;
+use super::flush::FlushReason;
+use crate::record::AttemptError;
+use crate::service::{ErrorCount, PutRecordsRequest};
+use crate::stream::StreamId;
+use crate::summary::RequestSummary;
+
+/// Identifies a request between [`Pipeline::next_request`](super::Pipeline::next_request) and
+/// [`Pipeline::settle`](super::Pipeline::settle). Later requests have greater numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RequestId(pub(super) u64);
+
+/// A request that was sent and is not settled.
+#[derive(Debug)]
+pub(super) struct InFlightRequest {
+    pub(super) entries: Vec<QueuedEntry>,
+    pub(super) records: usize,
+    /// The sum of the entries' sizes.
+    pub(super) bytes: usize,
+    pub(super) sent_at: Instant,
+    pub(super) kind: RequestKind,
+    pub(super) timeout_factor: u32,
+}
+
+/// Where the entries of a request were queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RequestKind {
+    Lanes,
+    /// A part of a request that is being bisected.
+    Bisected,
+    Isolated,
+}
+
+impl InFlightRequest {
+    /// A request that is sent for `reason`. Counts the attempt of its records.
+    pub(super) fn new(
+        mut entries: Vec<QueuedEntry>,
+        reason: FlushReason,
+        timeout_factor: u32,
+        now: Instant,
+    ) -> Self {
+        for entry in &mut entries {
+            entry.count_attempt();
+        }
+        let kind = match reason {
+            FlushReason::Split => RequestKind::Bisected,
+            FlushReason::Isolated => RequestKind::Isolated,
+            _ => RequestKind::Lanes,
+        };
+        let records = entries.iter().map(QueuedEntry::len).sum();
+        Self { entries, records, bytes: 0, sent_at: now, kind, timeout_factor }
+    }
+
+    /// The summary of the request, if it has failed as a whole.
+    pub(super) fn failed_summary(&self, error: &AttemptError) -> RequestSummary {
+        let entries = self.entries.len();
+        RequestSummary {
+            records: self.records,
+            entries,
+            bytes: self.bytes,
+            delivered: 0,
+            errors: vec![ErrorCount {
+                code: error.code.clone(),
+                message: error.message.clone(),
+                count: entries,
+            }],
+        }
+    }
+}
+
+/// The requests in flight to one stream.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    stream: StreamId,
+    requests: BTreeMap<RequestId, InFlightRequest>,
+    next: u64,
+    records: usize,
+}
+
+impl InFlight {
+    pub(super) fn new(stream: StreamId) -> Self {
+        Self { stream, requests: BTreeMap::new(), next: 0, records: 0 }
+    }
+
+    pub(super) fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    /// The number of the next request.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Builds a request for the service. The caller sends it.
+    pub(super) fn start(&mut self, mut request: InFlightRequest) -> (RequestId, PutRecordsRequest) {
+        let entries: Vec<_> = request.entries.iter_mut().map(QueuedEntry::to_entry).collect();
+        let built = PutRecordsRequest::new(self.stream.clone(), entries)
+            .with_timeout_factor(request.timeout_factor);
+        request.bytes = built.bytes();
+        let id = RequestId(self.next);
+        self.next += 1;
+        self.records += request.records;
+        self.requests.insert(id, request);
+        (id, built)
+    }
+
+    /// Removes a request. `None` if it was settled before, or its records were taken.
+    pub(super) fn finish(&mut self, id: RequestId) -> Option<InFlightRequest> {
+        let request = self.requests.remove(&id)?;
+        self.records -= request.records;
+        Some(request)
+    }
+
+    /// The number of requests.
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    pub(super) fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Whether there are requests other than those of isolated records.
+    pub(super) fn has_unisolated(&self) -> bool {
+        self.requests.values().any(|request| request.kind != RequestKind::Isolated)
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &QueuedEntry> {
+        self.requests.values().flat_map(|request| &request.entries)
+    }
+
+    /// The entries of isolated records.
+    pub(super) fn isolated_mut(&mut self) -> impl Iterator<Item = &mut QueuedEntry> {
+        let is_isolated = |request: &&mut InFlightRequest| request.kind == RequestKind::Isolated;
+        self.requests.values_mut().filter(is_isolated).flat_map(|request| &mut request.entries)
+    }
+
+    /// The oldest record of each request.
+    pub(super) fn first_entries(&self) -> impl Iterator<Item = &QueuedEntry> {
+        self.requests.values().filter_map(|request| request.entries.first())
+    }
+
+    /// Removes all requests. Their responses will be ignored.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
+        self.records = 0;
+        std::mem::take(&mut self.requests).into_values().flat_map(|request| request.entries)
+    }
+
+}
+
+#[cfg(test)]
+impl InFlight {
+    pub(super) fn contains(&self, id: RequestId) -> bool {
+        self.requests.contains_key(&id)
+    }
+
+    pub(super) fn get(&self, id: RequestId) -> &InFlightRequest {
+        &self.requests[&id]
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = RequestId> {
+        self.requests.keys().copied()
+    }
+}

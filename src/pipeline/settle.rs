@@ -1,0 +1,552 @@
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use tower::BoxError;
+
+use super::backlog::{Backlog, EntryOutcome};
+use super::buffered::BufferedRecord;
+use super::entry::QueuedEntry;
+use super::health::{Effect, Failure, Health, Origin};
+use super::in_flight::{InFlightRequest, RequestKind};
+use super::ledger::Ledger;
+use super::settings::Settings;
+use super::settlement::Settlement;
+use super::topology::{PlacementCheck, Topology};
+use crate::record::{AttemptError, Reason};
+use crate::service::{
+    EntryClass, EntryError, ErrorClass, Placement, PutRecordsResponse, TIMEOUT,
+};
+use crate::shard::ShardMap;
+use crate::summary::RequestSummary;
+
+/// An entry that failed so often in a row, while others of its requests were delivered, is isolated. Failures that hit
+/// one entry in ten at random come to that once in 100,000 times.
+const ENTRY_RETRIES: u8 = 4;
+
+/// Settles the outcome of a request: the parts of the pipeline that it changes, at one moment.
+#[derive(Debug)]
+pub(super) struct Settling<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) rng: &'a mut Rng,
+    pub(super) backlog: &'a mut Backlog,
+    pub(super) topology: &'a mut Topology,
+    pub(super) health: &'a mut Health,
+    pub(super) settlement: &'a mut Settlement,
+    pub(super) ledger: &'a mut Ledger,
+    /// The number of the next request.
+    pub(super) next: u64,
+    /// Whether requests are in flight.
+    pub(super) is_idle: bool,
+    pub(super) now: Instant,
+}
+
+/// What is left of an entry that failed.
+enum FailedEntry {
+    Retry(Vec<QueuedEntry>),
+    /// Its record may be the cause.
+    UnknownCause(Vec<QueuedEntry>),
+}
+
+impl Settling<'_> {
+    /// Settles the response to the request with the number `number`, which has a result for each entry.
+    pub(super) fn response(
+        &mut self,
+        number: u64,
+        request: InFlightRequest,
+        response: PutRecordsResponse,
+    ) {
+        let InFlightRequest { entries, records, bytes, sent_at, kind, .. } = request;
+        let (sent, delivered) = (entries.len(), response.delivered());
+        let errors = if delivered == sent { Vec::new() } else { response.errors() };
+        let took = self.now.saturating_duration_since(sent_at);
+        let delivered_before = self.ledger.totals().delivered;
+        self.topology.check_response(number, &entries, response.results(), self.now);
+        let (mut retries, mut failed) = (Vec::new(), Vec::new());
+        for (mut entry, result) in entries.into_iter().zip(response.into_results()) {
+            entry.record_flight(sent_at, self.now);
+            match result {
+                Ok(placement) => retries.extend(self.written(number, entry, placement)),
+                Err(error) => match self.failed(entry, error, kind) {
+                    FailedEntry::Retry(left) => retries.extend(left),
+                    FailedEntry::UnknownCause(left) => failed.extend(left),
+                },
+            }
+        }
+        let delivered_records = (self.ledger.totals().delivered - delivered_before) as usize;
+        self.ledger.set_last_request(RequestSummary {
+            records,
+            entries: sent,
+            bytes,
+            delivered: delivered_records,
+            errors,
+        });
+        let all_failed = match kind {
+            RequestKind::Isolated => {
+                delivered == 0 && !self.backlog.has_outcomes() && !failed.is_empty()
+            }
+            RequestKind::Lanes | RequestKind::Bisected => self.backlog.all_failed(),
+        };
+        if all_failed {
+            retries.extend(self.all_failed(number, kind, failed, took));
+        } else {
+            retries.extend(self.some_delivered(kind, sent, failed, took));
+            if delivered == 0 && !retries.is_empty() && !self.backlog.has_outcomes() {
+                // Parts of rejected aggregates only. A short wait bounds the rate.
+                self.health.pause(self.now, self.rng);
+            }
+            let samples = self.ledger.samples_mut().filter(|samples| samples.wants_shards());
+            let (next, now, topology) = (self.next, self.now, &*self.topology);
+            let shard_id = |lane| topology.shard_of(lane);
+            self.backlog.apply_outcomes(number, next, now, self.rng, samples, shard_id);
+        }
+        self.requeue(retries);
+        self.learn(number, delivered);
+    }
+
+    /// Applies what a response has shown about the shards.
+    fn learn(&mut self, number: u64, delivered: usize) {
+        let (next, now) = (self.next, self.now);
+        let (opened, reroutes) =
+            self.topology.apply_observations(number, next, delivered, now, self.rng);
+        self.backlog.open_lanes(opened, next, now);
+        if reroutes {
+            self.backlog.reroute(self.topology);
+        }
+    }
+
+    /// Settles a response in which no entry was delivered, and none was throttled: the stream is failing. Returns what
+    /// is retried.
+    fn all_failed(
+        &mut self,
+        number: u64,
+        kind: RequestKind,
+        failed: Vec<QueuedEntry>,
+        took: Duration,
+    ) -> Vec<QueuedEntry> {
+        self.health.on_response();
+        if kind == RequestKind::Isolated {
+            self.isolated_failed(failed, took, number);
+            return Vec::new();
+        }
+        // An outage that is reported entry by entry, and no shard's own.
+        self.backlog.clear_outcomes();
+        self.health.on_failed_entries(number, self.next, self.now, self.rng);
+        self.failed_together(failed, kind)
+    }
+
+    /// Settles a response in which something was delivered or throttled. Returns what is retried.
+    fn some_delivered(
+        &mut self,
+        kind: RequestKind,
+        sent: usize,
+        failed: Vec<QueuedEntry>,
+        took: Duration,
+    ) -> Vec<QueuedEntry> {
+        self.succeeded(took);
+        self.health.outages.response(sent, self.now);
+        self.health.on_latency(took);
+        let limit = self.settings.limits.request_entries();
+        if kind == RequestKind::Isolated {
+            self.refund(&failed);
+            self.ledger.requeue(&failed);
+            self.backlog.fail_some_isolated(sent, failed, took, self.health.timeout(), limit);
+            return Vec::new();
+        }
+        self.health.on_entries(sent, took, limit);
+        self.failed_among_others(failed)
+    }
+
+    /// Records a success: the stream takes requests.
+    pub(super) fn succeeded(&mut self, took: Duration) {
+        if self.health.on_success(took) {
+            self.backlog.retry_isolated();
+            self.topology.retry_listing();
+        }
+    }
+
+    /// Settles an entry that the service has written. Returns what is retried.
+    fn written(
+        &mut self,
+        number: u64,
+        mut entry: QueuedEntry,
+        placement: Placement,
+    ) -> Vec<QueuedEntry> {
+        let (order, shard_id) = (entry.route.order, placement.shard_id());
+        let lane = self.topology.observe(&mut entry, shard_id);
+        self.backlog.record_outcome(lane, entry.size(), EntryOutcome::Delivered);
+        let (is_failing, now) = (self.health.is_failing(), self.now);
+        match self.topology.verify(number, &entry, shard_id, is_failing, now, self.rng) {
+            PlacementCheck::Placed => {
+                self.settlement.deliver(entry, placement, self.ledger, now);
+                self.backlog.release_next(order, Vec::new(), self.topology)
+            }
+            PlacementCheck::Misplaced => {
+                let left = self.misplaced(entry, &placement);
+                self.backlog.release_next(order, left, self.topology)
+            }
+            PlacementCheck::Unknown => {
+                if entry.predicted().is_some() {
+                    // Later records of its keys wait, since it may have to be sent again.
+                    self.backlog.require_repartition();
+                }
+                self.topology.hold(number, entry, placement, now);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Settles the held aggregates that can be decided, by the latest list of shards or by an `outdated` one.
+    pub(super) fn held(&mut self, outdated: Option<&ShardMap>) {
+        let mut retries = Vec::new();
+        for (held, check) in self.topology.verify_held(outdated, self.health.is_failing()) {
+            let order = held.entry.route.order;
+            let left = if check == PlacementCheck::Misplaced {
+                self.misplaced(held.entry, &held.placement)
+            } else {
+                self.settlement.deliver(held.entry, held.placement, self.ledger, self.now);
+                Vec::new()
+            };
+            retries.extend(self.backlog.release_next(order, left, self.topology));
+        }
+        self.requeue(retries);
+    }
+
+    /// Settles an aggregate that is in the stream, but in a shard where consumers discard it. Returns what is retried.
+    fn misplaced(&mut self, mut entry: QueuedEntry, placement: &Placement) -> Vec<QueuedEntry> {
+        let shard_id = placement.shard_id();
+        let error = Arc::new(AttemptError {
+            code: "Misplaced".to_owned(),
+            message: format!(
+                "its aggregate was written to {shard_id}, where not all of its records belong"
+            ),
+        });
+        self.ledger.misplace();
+        for record in entry.members_mut() {
+            record.count_misplaced();
+        }
+        entry.set_outcome_unknown();
+        entry.record_error(&error, self.now);
+        self.topology.record_misplaced(&entry);
+        let is_sent_alone = |record: &BufferedRecord| self.topology.is_sent_alone(record);
+        if entry.predicted().is_some() || !entry.members().iter().any(is_sent_alone) {
+            return self.retry_or_fail(entry, &error);
+        }
+        // Consumers read a plain record in any shard.
+        let singles = entry.into_singles(self.backlog.packing());
+        singles.into_iter().flat_map(|single| self.retry_or_fail(single, &error)).collect()
+    }
+
+    /// Settles an entry that has failed.
+    fn failed(
+        &mut self,
+        mut entry: QueuedEntry,
+        error: EntryError,
+        kind: RequestKind,
+    ) -> FailedEntry {
+        let order = entry.route.order;
+        let (class, error) = self.health.classify_entry(error);
+        entry.record_error(&error, self.now);
+        let is_throttled = class == EntryClass::Throttled;
+        // That an isolated record fails says nothing about the others of its shard.
+        let counts = kind != RequestKind::Isolated || is_throttled;
+        if counts && class != EntryClass::Rejected {
+            let outcome =
+                if is_throttled { EntryOutcome::Throttled } else { EntryOutcome::Failed };
+            let lane = self.topology.current_lane(&entry);
+            self.backlog.record_outcome(lane, entry.size(), outcome);
+            self.health.outages.entry_failed(is_throttled, &error);
+        }
+        match class {
+            EntryClass::Rejected => {
+                let halves = self.halve_rejected(entry, &error).into_iter().flatten().collect();
+                FailedEntry::Retry(self.backlog.release_next(order, halves, self.topology))
+            }
+            EntryClass::Throttled => {
+                self.ledger.throttle();
+                entry.redraw_key(self.rng);
+                for record in entry.members_mut() {
+                    record.reset_failures();
+                }
+                FailedEntry::Retry(self.retry_in_order(entry, &error))
+            }
+            EntryClass::OutcomeUnknown => {
+                entry.set_outcome_unknown();
+                FailedEntry::UnknownCause(self.retry_in_order(entry, &error))
+            }
+            EntryClass::Transient => FailedEntry::UnknownCause(self.retry_in_order(entry, &error)),
+        }
+    }
+
+    /// Settles a request that has failed as a whole.
+    pub(super) fn failure(&mut self, number: u64, request: InFlightRequest, source: BoxError) {
+        let (class, error) = self.health.classify(&source);
+        self.ledger.set_last_request(request.failed_summary(&error));
+        if class == ErrorClass::Invalid {
+            return self.invalid(request, &error);
+        }
+        let InFlightRequest { entries, sent_at, kind, timeout_factor, .. } = request;
+        let took = self.now.saturating_duration_since(sent_at);
+        // One of the records may be the cause, or their number.
+        let has_unknown_cause = matches!(class, ErrorClass::OutcomeUnknown | ErrorClass::Blocked);
+        if error.code() == TIMEOUT {
+            let is_repeated = entries.iter().any(QueuedEntry::has_failed);
+            self.health.on_timeout(took, timeout_factor, is_repeated);
+        }
+        // On a stream that has taken other records, an isolated record is the cause itself: a record that a firewall
+        // blocks must not stop a producer that has nothing else to send.
+        let is_cause = kind == RequestKind::Isolated
+            && has_unknown_cause
+            && self.ledger.totals().delivered > 0;
+        if !is_cause {
+            let origin = Origin::Request { entries: entries.len() };
+            let error = error.clone();
+            self.on_failure(Failure { class, source, error, request: number, origin });
+        }
+        // What is wrong with the whole stream, or above it, is no attempt of its records.
+        let is_attempt =
+            !matches!(class, ErrorClass::NotSent | ErrorClass::Credentials | ErrorClass::Fatal);
+        let mut retries = Vec::new();
+        for mut entry in entries {
+            entry.record_flight(sent_at, self.now);
+            entry.record_error(&error, self.now);
+            if has_unknown_cause {
+                entry.set_outcome_unknown();
+            }
+            if class == ErrorClass::Throttled {
+                entry.redraw_key(self.rng);
+            }
+            // The tokens of a bisected request were taken with the one that was refused.
+            if class == ErrorClass::NotSent && kind != RequestKind::Bisected {
+                self.refund(std::slice::from_ref(&entry));
+            }
+            if is_attempt {
+                retries.extend(self.retry_in_order(entry, &error));
+            } else {
+                entry.revoke_attempt();
+                retries.push(entry);
+            }
+        }
+        match kind {
+            RequestKind::Isolated if has_unknown_cause => {
+                self.isolated_failed(retries, took, number);
+            }
+            RequestKind::Isolated => {
+                self.ledger.requeue(&retries);
+                self.backlog.return_isolated(retries);
+            }
+            RequestKind::Lanes | RequestKind::Bisected => {
+                if has_unknown_cause {
+                    retries = self.failed_together(retries, kind);
+                }
+                match kind {
+                    RequestKind::Bisected => self.queue_part(retries),
+                    _ => self.requeue(retries),
+                }
+            }
+        }
+    }
+
+    /// Records a failure that was not caused by one of the records.
+    pub(super) fn on_failure(&mut self, failure: Failure) {
+        match self.health.on_failure(failure, self.next, self.now, self.rng) {
+            Effect::None => {}
+            Effect::ForgetShards => {
+                self.topology.forget_shards(self.now, self.rng);
+                self.backlog.reroute(self.topology);
+            }
+        }
+    }
+
+    /// Bisects a request that was refused as invalid. A single record fails.
+    fn invalid(&mut self, request: InFlightRequest, error: &Arc<AttemptError>) {
+        self.succeeded(self.now.saturating_duration_since(request.sent_at));
+        self.health.outages.succeeded(self.now);
+        // A short wait bounds the rate where everything is refused.
+        self.health.pause(self.now, self.rng);
+        let mut entries = request.entries;
+        for entry in &mut entries {
+            entry.record_flight(request.sent_at, self.now);
+            entry.record_error(error, self.now);
+        }
+        let halves = match <[QueuedEntry; 1]>::try_from(entries) {
+            Ok([only]) => {
+                let order = only.route.order;
+                let [first, second] = self.halve_rejected(only, error);
+                if order.is_some() {
+                    // The second half waits until the first one is settled.
+                    let halves = first.into_iter().chain(second).collect();
+                    [self.backlog.release_next(order, halves, self.topology), Vec::new()]
+                } else {
+                    [first, second]
+                }
+            }
+            Err(entries) => halve(entries).map(without_attempt),
+        };
+        for half in halves.into_iter().rev() {
+            self.queue_part(half);
+        }
+    }
+
+    /// Halves an aggregate that was rejected, since one of its records is enough for that. A single record fails.
+    fn halve_rejected(
+        &mut self,
+        entry: QueuedEntry,
+        error: &Arc<AttemptError>,
+    ) -> [Vec<QueuedEntry>; 2] {
+        match entry.halve(self.backlog.packing()) {
+            ControlFlow::Continue(halves) => halves.map(without_attempt),
+            ControlFlow::Break(poison) => {
+                self.settlement.fail(poison, Reason::Rejected(error.clone()), self.ledger);
+                [Vec::new(), Vec::new()]
+            }
+        }
+    }
+
+    /// Takes the entries of a request that has failed as a whole, and returns what is retried. If it was not for the
+    /// first time, the next request has half of the entries. Of a single entry, an aggregate is halved and a record
+    /// isolated.
+    fn failed_together(
+        &mut self,
+        mut entries: Vec<QueuedEntry>,
+        kind: RequestKind,
+    ) -> Vec<QueuedEntry> {
+        let is_repeated = entries.iter().any(QueuedEntry::has_failed);
+        for entry in &mut entries {
+            entry.count_failure();
+        }
+        if !is_repeated {
+            return entries;
+        }
+        match <[QueuedEntry; 1]>::try_from(entries) {
+            Ok([only]) => {
+                self.health.on_repeated_failure(1);
+                let mut retries = self.halve_or_isolate(only);
+                if kind == RequestKind::Bisected && retries.len() > 1 {
+                    // A request may be limited to one entry.
+                    let later = retries.split_off(1);
+                    for entry in later.into_iter().rev() {
+                        self.queue_part(vec![entry]);
+                    }
+                }
+                retries
+            }
+            Err(entries) if kind == RequestKind::Bisected => {
+                let [first, second] = halve(entries);
+                self.queue_part(second);
+                first
+            }
+            Err(entries) => {
+                self.health.on_repeated_failure(entries.len());
+                entries
+            }
+        }
+    }
+
+    /// Takes the entries that failed while others of their request were delivered, and returns what is retried.
+    fn failed_among_others(&mut self, entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
+        let mut retries = Vec::new();
+        for mut entry in entries {
+            entry.count_failure();
+            if entry.members().iter().all(|member| member.failures() > ENTRY_RETRIES) {
+                retries.extend(self.halve_or_isolate(entry));
+            } else {
+                retries.push(entry);
+            }
+        }
+        retries
+    }
+
+    /// Halves an aggregate that failed repeatedly while nothing else did. The first half takes its place in the order.
+    /// A single record is isolated.
+    fn halve_or_isolate(&mut self, entry: QueuedEntry) -> Vec<QueuedEntry> {
+        let order = entry.route.order;
+        match entry.halve(self.backlog.packing()) {
+            ControlFlow::Continue(halves) => {
+                let halves = halves.into_iter().flatten().collect();
+                self.backlog.release_next(order, halves, self.topology)
+            }
+            ControlFlow::Break(record) => {
+                let mut entry = QueuedEntry::single(record).closed(self.backlog.packing());
+                entry.route.order = order;
+                self.ledger.requeue(std::slice::from_ref(&entry));
+                self.backlog.isolate(entry, self.health, self.topology);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Queues isolated records again whose request has failed as a whole.
+    fn isolated_failed(&mut self, entries: Vec<QueuedEntry>, took: Duration, number: u64) {
+        self.ledger.requeue(&entries);
+        self.refund(&entries);
+        // If nothing else is held, only the log says why the sink is not settled. Before the first delivery the failure
+        // is reported like that of any request.
+        let is_alone = self.is_idle && !self.backlog.has_unisolated();
+        let error = entries.first().and_then(|entry| entry.oldest().last_error.clone());
+        if let Some(error) = error.filter(|_| is_alone && self.ledger.totals().delivered > 0) {
+            self.health.outages.request_failed(&error, true, self.now);
+        }
+        self.backlog.fail_isolated(entries, took, number, self.next, self.now, self.rng);
+    }
+
+    /// Refunds the tokens of entries. Retries of a record that is never stored must not use up those of others.
+    fn refund(&mut self, entries: &[QueuedEntry]) {
+        for entry in entries {
+            let lane = self.topology.current_lane(entry);
+            self.backlog.refund(lane, entry.size(), self.now);
+        }
+    }
+
+    fn retry_in_order(
+        &mut self,
+        entry: QueuedEntry,
+        error: &Arc<AttemptError>,
+    ) -> Vec<QueuedEntry> {
+        let order = entry.route.order;
+        let left = self.retry_or_fail(entry, error);
+        self.backlog.release_next(order, left, self.topology)
+    }
+
+    /// Fails the records whose last attempt this was, and returns the others.
+    fn retry_or_fail(
+        &mut self,
+        entry: QueuedEntry,
+        error: &Arc<AttemptError>,
+    ) -> Vec<QueuedEntry> {
+        let Some(max_attempts) = self.settings.max_attempts else { return vec![entry] };
+        let is_exhausted = |record: &BufferedRecord| record.attempts >= max_attempts;
+        let (left, exhausted) = entry.without(self.backlog.packing(), is_exhausted);
+        for record in exhausted {
+            let (attempts, last) = (record.attempts, error.clone());
+            let reason = Reason::AttemptsExhausted { attempts, last };
+            self.settlement.fail(record, reason, self.ledger);
+        }
+        left
+    }
+
+    fn requeue(&mut self, entries: Vec<QueuedEntry>) {
+        self.ledger.requeue(&entries);
+        self.backlog.push_front(entries, self.topology);
+    }
+
+    /// Queues a part of a refused request, which is sent alone.
+    fn queue_part(&mut self, part: Vec<QueuedEntry>) {
+        self.ledger.requeue(&part);
+        self.backlog.bisect(part, self.topology);
+    }
+}
+
+fn halve(mut entries: Vec<QueuedEntry>) -> [Vec<QueuedEntry>; 2] {
+    let second = entries.split_off(entries.len() / 2);
+    [entries, second]
+}
+
+/// Another record may be the cause, so it is no attempt of these.
+fn without_attempt(mut entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
+    for entry in &mut entries {
+        entry.revoke_attempt();
+    }
+    entries
+}

@@ -1,0 +1,136 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::buffered::BufferedRecord;
+use super::entry::QueuedEntry;
+use super::ledger::Ledger;
+use crate::record::{AttemptError, DeadLetter, PendingReceipt, Reason, Undelivered};
+use crate::service::Placement;
+
+/// The records that were delivered or have failed, until their receipts, the dead-letter handler or the owner have them.
+#[derive(Debug, Default)]
+pub(super) struct Settlement {
+    /// The receipts of delivered records.
+    delivered: VecDeque<PendingReceipt>,
+    /// Failed records with their sequence numbers, not offered to the dead-letter handler yet.
+    failed: VecDeque<(u64, Undelivered)>,
+    /// Failed records that the handler has left, or that had none.
+    kept: Vec<(u64, Undelivered)>,
+    /// Why the latest of the kept records failed, until the owner is notified.
+    unreported_failure: Option<Reason>,
+}
+
+impl Settlement {
+    /// Settles an entry that was delivered.
+    pub(super) fn deliver(
+        &mut self,
+        mut entry: QueuedEntry,
+        placement: Placement,
+        ledger: &mut Ledger,
+        now: Instant,
+    ) {
+        ledger.deliver_entry(entry.size());
+        if entry.is_aggregate() {
+            for (index, record) in entry.members_mut().iter_mut().enumerate() {
+                self.deliver_record(record, || placement.clone(), Some(index as u64), ledger, now);
+            }
+        } else {
+            self.deliver_record(&mut entry.members_mut()[0], || placement, None, ledger, now);
+        }
+    }
+
+    fn deliver_record(
+        &mut self,
+        record: &mut BufferedRecord,
+        placement: impl FnOnce() -> Placement,
+        sub_sequence_number: Option<u64>,
+        ledger: &mut Ledger,
+        now: Instant,
+    ) {
+        ledger.deliver(record, now);
+        self.delivered.extend(record.delivered(placement, sub_sequence_number, now));
+    }
+
+    /// Settles a record that has failed for good.
+    pub(super) fn fail(&mut self, record: BufferedRecord, reason: Reason, ledger: &mut Ledger) {
+        ledger.fail(&record, &reason);
+        self.failed.push_back((record.seq, record.into_undelivered(reason)));
+    }
+
+    /// Completes the receipts of the records that were delivered since the last call.
+    pub(super) fn notify(&mut self) {
+        for receipt in self.delivered.drain(..) {
+            receipt.complete();
+        }
+    }
+
+    /// Gives the records that failed since the last call to their receipts, or to `handler` if they have none.
+    /// Returns the number of records that neither has taken, which are kept.
+    pub(super) fn offer_failed(
+        &mut self,
+        mut handler: Option<&mut Box<dyn DeadLetter>>,
+        ledger: &mut Ledger,
+    ) -> usize {
+        let kept_before = self.kept.len();
+        // One by one: if the handler panics, the others are still here.
+        while let Some((seq, undelivered)) = self.failed.pop_front() {
+            let bytes = undelivered.record.size();
+            ledger.take_failed(bytes);
+            let left = match (undelivered.hand_over(), &mut handler) {
+                (Ok(()), _) => None,
+                (Err(undelivered), Some(handler)) => handler.put(undelivered),
+                (Err(undelivered), None) => Some(undelivered),
+            };
+            if let Some(undelivered) = left {
+                ledger.keep_failed(undelivered.record.size());
+                self.unreported_failure = Some(undelivered.reason.clone());
+                self.kept.push((seq, undelivered));
+            }
+        }
+        self.kept.len() - kept_before
+    }
+
+    /// Takes the reason why the latest of the kept records failed, so that the owner is notified once.
+    pub(super) fn take_unreported_failure(&mut self) -> Option<Reason> {
+        self.unreported_failure.take()
+    }
+
+    /// Why the latest of the kept records failed.
+    pub(super) fn last_failure(&self) -> Option<&Reason> {
+        self.kept.last().map(|(_, undelivered)| &undelivered.reason)
+    }
+
+    /// The failed records with their sequence numbers.
+    pub(super) fn failed(&self) -> impl Iterator<Item = &(u64, Undelivered)> {
+        self.kept.iter().chain(&self.failed)
+    }
+
+    /// Takes the failed records, offered or not, in the order of acceptance.
+    pub(super) fn take_failed(&mut self, ledger: &mut Ledger) -> Vec<Undelivered> {
+        self.withdraw(Vec::new(), |last| Reason::TakenBack { last }, ledger)
+    }
+
+    /// Takes the failed records, and withdraws the `unsettled` ones. The reason of those is made of the error of their
+    /// last attempt. Returns all of them in the order of acceptance.
+    pub(super) fn withdraw(
+        &mut self,
+        unsettled: Vec<BufferedRecord>,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> Reason,
+        ledger: &mut Ledger,
+    ) -> Vec<Undelivered> {
+        self.unreported_failure = None;
+        let mut taken = std::mem::take(&mut self.kept);
+        taken.extend(self.failed.drain(..));
+        for (_, undelivered) in &taken {
+            ledger.take_failed(undelivered.record.size());
+        }
+        for mut record in unsettled {
+            ledger.withdraw(record.size());
+            let last = record.last_error.take();
+            taken.push((record.seq, record.into_undelivered(reason(last))));
+        }
+        taken.sort_unstable_by_key(|(seq, _)| *seq);
+        taken.into_iter().map(|(_, undelivered)| undelivered).collect()
+    }
+}

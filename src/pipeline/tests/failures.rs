@@ -1,0 +1,324 @@
+//! Records that fail for good, and records that their owner takes back.
+
+use super::*;
+
+#[test]
+fn an_incomplete_result_may_be_a_written_record() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.settle(id, vec![failed("IncompleteResult"), failed("InternalFailure")]);
+    let taken = harness.pipeline.take_undelivered();
+    assert_eq!((taken[0].may_be_written(), taken[1].may_be_written()), (true, false));
+}
+
+#[test]
+fn attempts_are_limited_when_asked() {
+    let mut harness = Harness::new(Settings { max_attempts: Some(2), ..settings() });
+    harness.accept(0..2);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.fail(id, "InternalFailure");
+    harness.sleep();
+    let (id, _) = harness.send();
+    harness.settle(id, vec![delivered(), failed(THROTTLE)]);
+    assert!(harness.pipeline.is_settled());
+    let [given_up] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert_eq!(text(given_up.record()), "1");
+    assert!(given_up.may_be_written(), "the first attempt's outcome is unknown");
+    let shown = given_up.reason().to_string();
+    assert_eq!(shown, format!("not delivered in 2 attempts, the last one: {THROTTLE}: a message"));
+}
+
+#[test]
+fn a_deadline_gives_waiting_records_up_and_wakes_for_it() {
+    let deadline = Duration::from_millis(50);
+    let linger = Linger::Fill(Duration::from_secs(10));
+    let mut harness = Harness::new(Settings { deadline: Some(deadline), linger, ..settings() });
+    harness.accept(0..1);
+    harness.now += Duration::from_millis(20);
+    harness.accept(1..2);
+    assert_eq!(harness.sleep(), Duration::from_millis(30));
+    harness.pipeline.advance(harness.now);
+    assert_eq!(harness.pipeline.queued(), 1);
+    let [given_up] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert_eq!(text(given_up.record()), "0");
+    assert_eq!(given_up.reason().to_string(), "not delivered within 50ms");
+}
+
+#[test]
+fn what_arrives_after_its_deadline_is_still_delivered() {
+    let deadline = Some(Duration::from_millis(50));
+    let mut harness = Harness::new(Settings { deadline, ..settings() });
+    harness.accept(0..2);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.now += Duration::from_secs(1);
+    harness.pipeline.advance(harness.now);
+    harness.settle(id, vec![delivered(), failed("InternalFailure")]);
+    harness.pipeline.advance(harness.now);
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 1);
+    assert_eq!(harness.pipeline.ledger().totals().failed, 1);
+}
+
+#[test]
+fn a_rejected_entry_fails_alone() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.settle(id, vec![failed("InvalidArgumentException"), delivered()]);
+    assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().failed().records), (1, 1));
+    assert!(harness.pipeline.is_settled());
+}
+
+#[test]
+fn failed_records_that_nobody_takes_clog_the_buffer_and_say_so() {
+    let mut harness = Harness::new(Settings { buffer_records: 1, ..settings() });
+    harness.accept(0..1);
+    let (id, _) = harness.send();
+    harness.settle(id, vec![failed("InvalidArgumentException")]);
+    harness.pipeline.offer_failed(None);
+    assert!(harness.pipeline.take_unreported_failure().is_some());
+    harness.pipeline.offer_failed(None);
+    assert!(harness.pipeline.take_unreported_failure().is_none(), "told once");
+    assert!(!harness.pipeline.has_room());
+    assert!(harness.pipeline.blocked_by_failed().is_some());
+    assert_eq!(harness.pipeline.take_failed().len(), 1);
+    assert!(harness.pipeline.has_room() && harness.pipeline.blocked_by_failed().is_none());
+}
+
+#[test]
+fn a_dead_letter_handler_takes_what_it_wants() {
+    struct EvenOnly(std::sync::mpsc::Sender<String>);
+    impl DeadLetter for EvenOnly {
+        fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+            let text = text(undelivered.record());
+            if text.parse::<usize>().unwrap().is_multiple_of(2) {
+                self.0.send(text).unwrap();
+                return None;
+            }
+            Some(undelivered)
+        }
+    }
+    let (sender, taken) = std::sync::mpsc::channel();
+    let mut handler: Box<dyn DeadLetter> = Box::new(EvenOnly(sender));
+    let mut harness = Harness::new(settings());
+    harness.accept(0..4);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.settle(id, (0..4).map(|_| failed("InvalidArgumentException")).collect());
+    harness.pipeline.offer_failed(Some(&mut handler));
+    assert!(harness.pipeline.take_unreported_failure().is_some());
+    assert_eq!(taken.try_iter().collect::<Vec<_>>(), ["0", "2"]);
+    assert_eq!(harness.undelivered(), ["1", "3"]);
+    assert_eq!(harness.pipeline.ledger().held().records, 2);
+}
+
+#[test]
+fn everything_can_be_taken_back_in_order_whatever_state_it_is_in() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1200);
+    let (first, _) = harness.send();
+    let (second, request) = harness.send();
+    let mut results: Vec<_> = request.entries().iter().map(|_| delivered()).collect();
+    results[0] = failed("InvalidArgumentException");
+    results[1] = failed(THROTTLE);
+    harness.settle(second, results);
+    let mut expected = numbers(0..502);
+    expected.extend(numbers(1000..1200));
+    assert_eq!(harness.undelivered(), expected);
+
+    let taken = harness.pipeline.take_undelivered();
+    assert_eq!(taken.iter().map(|taken| text(taken.record())).collect::<Vec<_>>(), expected);
+    assert!(taken[..500].iter().all(Undelivered::may_be_written), "in flight");
+    assert!(!taken[501].may_be_written(), "throttled, so not written");
+    assert_eq!((harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes), (0, 0));
+    let totals = *harness.pipeline.ledger().totals();
+    assert_eq!((totals.delivered, totals.failed, totals.taken_back), (498, 1, 701));
+
+    harness.settle(first, (0..500).map(|_| delivered()).collect());
+    assert_eq!(*harness.pipeline.ledger().totals(), totals, "an answer that comes later changes nothing");
+}
+
+#[test]
+fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
+    let mut handler: Box<dyn DeadLetter> = Box::new(|_: Undelivered| panic!("on purpose"));
+    let mut harness = Harness::new(settings());
+    harness.accept(0..3);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.settle(id, (0..3).map(|_| failed("InvalidArgumentException")).collect());
+    let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&mut handler)));
+    assert!(std::panic::catch_unwind(offer).is_err());
+    assert_eq!(harness.undelivered(), ["1", "2"]);
+    assert_eq!((harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes), (2, 4));
+}
+
+#[test]
+fn an_error_whose_text_panics_loses_nothing() {
+    #[derive(Debug)]
+    struct Panics;
+    impl std::error::Error for Panics {}
+    impl std::fmt::Display for Panics {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("on purpose")
+        }
+    }
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.pipeline.settle(id, Err(Panics.into()), harness.now);
+    assert_eq!((harness.undelivered(), harness.pipeline.in_flight()), (numbers(0..2), 0));
+}
+
+#[test]
+fn a_kept_failure_is_told_also_when_the_handler_panics_at_the_next() {
+    struct KeepsOne(usize);
+    impl DeadLetter for KeepsOne {
+        fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+            self.0 += 1;
+            assert!(self.0 == 1, "on purpose");
+            Some(undelivered)
+        }
+    }
+    let mut handler: Box<dyn DeadLetter> = Box::new(KeepsOne(0));
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.settle(id, (0..2).map(|_| failed("InvalidArgumentException")).collect());
+    let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&mut handler)));
+    assert!(std::panic::catch_unwind(offer).is_err());
+    assert!(harness.pipeline.take_unreported_failure().is_some());
+    assert!(harness.pipeline.take_unreported_failure().is_none(), "once");
+}
+
+#[test]
+fn what_was_taken_out_is_not_told_of() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.settle(id, vec![failed("InvalidArgumentException")]);
+    harness.pipeline.offer_failed(None);
+    assert_eq!(harness.pipeline.take_failed().len(), 1);
+    assert!(harness.pipeline.take_unreported_failure().is_none());
+}
+
+#[test]
+fn a_classifier_that_panics_loses_nothing() {
+    struct Panics;
+    impl Classify for Panics {
+        fn classify_error(&self, _: &(dyn std::error::Error + 'static)) -> ErrorClass {
+            panic!("on purpose")
+        }
+        fn classify_entry(&self, _: &EntryError) -> EntryClass {
+            panic!("on purpose")
+        }
+    }
+    for entries in [true, false] {
+        let mut harness = Harness::new(Settings { classify: Arc::new(Panics), ..settings() });
+        harness.accept(0..2);
+        harness.pipeline.flush();
+        let (id, _) = harness.send();
+        match entries {
+            true => harness.settle(id, vec![delivered(), failed(THROTTLE)]),
+            false => harness.fail(id, "InternalFailure"),
+        }
+        assert_eq!(harness.pipeline.in_flight(), 0, "nothing is stuck");
+        harness.sleep();
+        let (id, request) = harness.send();
+        harness.deliver(id, &request);
+        assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().held().records), (2, 0));
+    }
+}
+
+#[test]
+fn kept_failures_do_not_make_requests_small() {
+    let mut harness = Harness::new(Settings { buffer_records: 10, ..settings() });
+    harness.accept(0..9);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.settle(id, (0..9).map(|_| failed("InvalidArgumentException")).collect());
+    harness.accept(9..10);
+    let (id, request) = harness.send();
+    assert_eq!(harness.pipeline.take_failed().len(), 9);
+    harness.accept(10..18);
+    harness.settle(id, vec![failed("InvalidArgumentException")]);
+    assert!(harness.pipeline.has_room());
+    harness.accept(18..19);
+    assert!(!harness.pipeline.has_room(), "nine records and a failed one");
+    assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 9)), "nothing is in flight");
+    drop(request);
+
+    let mut harness = Harness::new(Settings { buffer_records: 10, ..settings() });
+    harness.accept(0..8);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.accept(8..9);
+    harness.settle(id, (0..8).map(|_| failed("InvalidArgumentException")).collect());
+    harness.pipeline.flush();
+    harness.send();
+    harness.accept(9..10);
+    assert!(!harness.pipeline.has_room());
+    assert_eq!(harness.send_reason(), None, "the failed ones fill the buffer, not those to send");
+}
+
+#[test]
+fn failed_records_are_taken_in_the_order_of_acceptance() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1000);
+    let (first, _) = harness.send();
+    let (second, _) = harness.send();
+    for (id, bad) in [(second, 3), (first, 7)] {
+        let result = |n| if n == bad { failed("InvalidArgumentException") } else { delivered() };
+        harness.settle(id, (0..500).map(result).collect());
+    }
+    let taken = harness.pipeline.take_failed();
+    assert_eq!(taken.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["7", "503"]);
+}
+
+#[test]
+fn a_record_taken_back_tells_how_its_last_attempt_failed() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.fail(id, "AccessDeniedException");
+    let taken = harness.pipeline.take_undelivered();
+    assert_eq!(taken[0].last_error().unwrap().to_string(), "AccessDeniedException: a message");
+}
+
+#[test]
+fn a_failed_record_tells_how_its_last_attempt_failed() {
+    let deadline = Some(Duration::from_secs(1));
+    let mut harness = Harness::new(Settings { max_attempts: Some(2), deadline, ..settings() });
+    harness.accept(0..4);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    let first = ["InvalidArgumentException", THROTTLE, "InternalFailure"].map(failed);
+    harness.settle(id, first.into_iter().chain([delivered()]).collect());
+    harness.sleep();
+    let (id, _) = harness.send();
+    harness.now += Duration::from_secs(1);
+    harness.settle(id, vec![failed("InternalFailure"), failed(THROTTLE)]);
+    harness.accept(4..5);
+    harness.pipeline.flush();
+    harness.sleep();
+    let (id, _) = harness.send();
+    harness.settle(id, vec![failed("NeverHeardOf")]);
+    harness.now += Duration::from_secs(1);
+    harness.pipeline.advance(harness.now);
+    let taken = harness.pipeline.take_failed();
+    let last = taken.iter().map(|one| (text(one.record()), one.last_error().unwrap().code()));
+    let expected = [
+        ("0", "InvalidArgumentException"),
+        ("1", "InternalFailure"),
+        ("2", THROTTLE),
+        ("4", "NeverHeardOf"),
+    ];
+    assert_eq!(last.collect::<Vec<_>>(), expected.map(|(n, code)| (n.to_owned(), code)));
+}

@@ -1,0 +1,287 @@
+//! Failures of whole requests: outages, and errors of the whole stream.
+
+use super::*;
+
+#[test]
+fn while_whole_requests_fail_one_at_a_time_probes() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2000);
+    let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
+    for (id, _) in flights {
+        harness.fail(id, "InternalFailure");
+    }
+    assert_eq!(harness.send_reason(), None, "backing off");
+    harness.sleep();
+    let (id, request) = harness.send();
+    assert_eq!(harness.send_reason(), None, "one probe");
+    harness.deliver(id, &request);
+    let [(id, request), _] = [harness.send(), harness.send()];
+    assert_eq!(harness.send_reason(), None, "twice as many");
+    harness.deliver(id, &request);
+    assert_eq!(std::iter::from_fn(|| harness.send_reason()).count(), 1, "nothing is left");
+    harness.accept(2000..4000);
+    assert_eq!(std::iter::from_fn(|| harness.send_reason()).count(), 2, "back to full speed");
+}
+
+#[test]
+fn an_outage_is_probed_ever_more_rarely() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..10);
+    harness.pipeline.flush();
+    let end = harness.now + Duration::from_secs(30);
+    let mut requests = 0;
+    while harness.now < end {
+        let (id, _) = harness.send();
+        requests += 1;
+        harness.now += ROUND_TRIP;
+        harness.fail(id, "InternalFailure");
+        harness.sleep();
+    }
+    assert!((6..=40).contains(&requests), "{requests} requests in 30 s");
+    assert_eq!(harness.undelivered(), numbers(0..10));
+}
+
+#[test]
+fn a_response_of_the_wrong_length_settles_nothing() {
+    for results in [0, 2, 4] {
+        let mut harness = Harness::new(settings());
+        harness.accept(0..3);
+        harness.pipeline.flush();
+        let (id, _) = harness.send();
+        harness.settle(id, (0..results).map(|_| delivered()).collect());
+        assert_eq!(harness.undelivered(), numbers(0..3));
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 0);
+        assert_eq!(harness.pipeline.ledger().last_request().unwrap().errors[0].code, "WrongLength");
+        assert!(harness.pipeline.take_undelivered().iter().all(Undelivered::may_be_written));
+    }
+}
+
+#[test]
+fn a_fatal_error_is_told_once_and_keeps_everything() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..2000);
+    let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
+    for (id, _) in flights {
+        harness.fail(id, "AccessDeniedException");
+    }
+    assert_eq!(harness.pipeline.wakeup(harness.now), None, "nothing moves until it was told");
+    assert!(harness.pipeline.take_fatal().is_some());
+    assert!(harness.pipeline.take_fatal().is_none(), "four requests, one error");
+    assert_eq!(harness.undelivered(), numbers(0..2000));
+    // The next try: refused again, told again; then let through.
+    harness.sleep();
+    let (id, _) = harness.send();
+    harness.fail(id, "AccessDeniedException");
+    assert!(harness.pipeline.take_fatal().is_some());
+    harness.sleep();
+    let (id, request) = harness.send();
+    harness.deliver(id, &request);
+    assert!(harness.pipeline.take_fatal().is_none());
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 500);
+}
+
+#[test]
+fn a_success_beside_it_does_not_hide_a_fatal_error() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1000);
+    let (denied, _) = harness.send();
+    let (id, request) = harness.send();
+    harness.fail(denied, "AccessDeniedException");
+    harness.deliver(id, &request);
+    assert!(harness.pipeline.take_fatal().is_some());
+}
+
+/// Sends one record while the service refuses the credentials. Returns how long it took until the error
+/// became fatal, and how many requests were sent.
+fn refused_until_fatal(settings: Settings, code: &str) -> (Duration, u32) {
+    let mut harness = Harness::new(settings);
+    harness.accept(0..1);
+    harness.pipeline.flush();
+    let (mut first, mut requests) = (None, 0);
+    loop {
+        let (id, _) = harness.send();
+        requests += 1;
+        harness.now += ROUND_TRIP;
+        let first = *first.get_or_insert(harness.now);
+        harness.fail(id, code);
+        if harness.pipeline.take_fatal().is_some() {
+            assert_eq!(harness.undelivered(), ["0"], "a fatal error keeps the record");
+            return (harness.now - first, requests);
+        }
+        harness.sleep();
+    }
+}
+
+#[test]
+fn refused_credentials_retry_for_five_minutes() {
+    for seed in 0..20 {
+        let settings = Settings { seed: Some(seed), ..settings() };
+        let (after, requests) = refused_until_fatal(settings, "ExpiredTokenException");
+        let bounds = Duration::from_secs(300)..Duration::from_secs(304);
+        assert!(bounds.contains(&after), "seed {seed}: fatal after {after:?}");
+        assert!((120..400).contains(&requests), "seed {seed}: {requests} requests");
+    }
+}
+
+#[test]
+fn credentials_timeout_of_zero_is_fatal_at_once() {
+    let settings = Settings { credentials_timeout: Duration::ZERO, ..settings() };
+    assert_eq!(refused_until_fatal(settings, "InvalidClientTokenId"), (Duration::ZERO, 1));
+}
+
+#[test]
+fn refused_credentials_stay_fatal_until_accepted() {
+    let mut harness = Harness::new(Settings { credentials_timeout: Duration::ZERO, ..settings() });
+    harness.accept(0..1);
+    harness.pipeline.flush();
+    for _ in 0..3 {
+        let (id, _) = harness.send();
+        harness.fail(id, "ExpiredTokenException");
+        assert!(harness.pipeline.take_fatal().is_some(), "each attempt says so");
+        harness.sleep();
+    }
+    let (id, request) = harness.send();
+    harness.deliver(id, &request);
+    assert!(harness.pipeline.health().refusal().is_none());
+}
+
+#[test]
+fn accepted_credentials_restart_their_timeout() {
+    let timeout = Duration::from_secs(60);
+    let mut harness = Harness::new(Settings { credentials_timeout: timeout, ..settings() });
+    harness.accept(0..2000);
+    harness.pipeline.flush();
+    let others = ["KMSThrottlingException", "delivered", "ValidationException"];
+    for other in others.iter().cycle().take(12) {
+        let refused_until = harness.now + Duration::from_secs(50);
+        while harness.now < refused_until {
+            let (id, _) = harness.send();
+            harness.fail(id, "ExpiredTokenException");
+            assert!(harness.pipeline.take_fatal().is_none(), "after {other}");
+            harness.sleep();
+        }
+        let (id, request) = harness.send();
+        match *other {
+            "delivered" => harness.settle(id, request.entries().iter().map(|_| failed("")).collect()),
+            code => harness.fail(id, code),
+        }
+        harness.sleep();
+    }
+}
+
+#[test]
+fn unanswered_requests_keep_credentials_timeout() {
+    let timeout = Duration::from_secs(60);
+    let mut harness = Harness::new(Settings { credentials_timeout: timeout, ..settings() });
+    harness.accept(0..1);
+    harness.pipeline.flush();
+    let start = harness.now;
+    for code in ["ExpiredTokenException", "InternalFailure"].iter().cycle() {
+        let (id, _) = harness.send();
+        harness.fail(id, code);
+        if harness.pipeline.take_fatal().is_some() {
+            break;
+        }
+        harness.sleep();
+    }
+    let after = harness.now - start;
+    assert!((60..70).contains(&after.as_secs()), "an HTTP 5xx proves nothing: {after:?}");
+}
+
+#[test]
+fn a_failure_counts_once_also_when_a_request_is_cut_in_the_same_instant() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1000);
+    let (first, _) = harness.send();
+    let (second, _) = harness.send();
+    harness.fail(first, "AccessDeniedException");
+    assert!(harness.pipeline.take_fatal().is_some());
+    harness.fail(second, "AccessDeniedException");
+    assert!(harness.pipeline.take_fatal().is_none(), "both were cut before it was known");
+    assert_eq!(harness.pipeline.health.backoff().failures(), 1);
+}
+
+#[test]
+fn taking_everything_back_takes_the_fatal_error_with_it() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1);
+    harness.pipeline.flush();
+    let (id, _) = harness.send();
+    harness.fail(id, "AccessDeniedException");
+    assert_eq!(harness.pipeline.take_undelivered().len(), 1);
+    assert!(harness.pipeline.take_fatal().is_none(), "it was about a record that is gone");
+}
+
+#[test]
+fn a_throttled_request_draws_new_random_keys() {
+    let mut harness = Harness::new(settings());
+    harness.pipeline.accept(Record::from("random"), harness.now).unwrap();
+    harness.pipeline.close();
+    let key = |request: &PutRecordsRequest| request.entries()[0].partition_key().cloned();
+    let (id, request) = harness.send();
+    let first = key(&request);
+    harness.fail(id, THROTTLE);
+    harness.sleep();
+    assert_ne!(key(&harness.send().1), first);
+}
+
+#[test]
+fn errors_of_the_whole_stream_use_no_attempts_up() {
+    let mut harness = Harness::new(Settings { max_attempts: Some(1), ..settings() });
+    harness.accept(0..1);
+    harness.pipeline.flush();
+    for _ in 0..3 {
+        let (id, _) = harness.send();
+        harness.fail(id, "ResourceNotFoundException");
+        assert!(harness.pipeline.take_fatal().is_some());
+        harness.sleep();
+        let (id, _) = harness.send();
+        let shed = tower::load_shed::error::Overloaded::new();
+        harness.pipeline.settle(id, Err(shed.into()), harness.now);
+        harness.sleep();
+        let (id, _) = harness.send();
+        harness.fail(id, "ExpiredTokenException");
+        harness.sleep();
+    }
+    assert_eq!(harness.undelivered(), ["0"]);
+    let (id, _) = harness.send();
+    harness.settle(id, vec![failed(THROTTLE)]);
+    let [given_up] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert!(matches!(given_up.reason(), Reason::AttemptsExhausted { attempts: 1, .. }));
+}
+
+#[test]
+fn a_failure_from_before_a_success_is_no_outage() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1500);
+    let (first, _) = harness.send();
+    let (second, request) = harness.send();
+    let (third, _) = harness.send();
+    harness.fail(first, "InternalFailure");
+    harness.deliver(second, &request);
+    harness.fail(third, "InternalFailure");
+    assert_eq!(harness.pipeline.take_report(harness.now + Duration::from_secs(60)), None);
+}
+
+#[test]
+fn a_fatal_error_is_told_also_behind_another_failure() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1000);
+    let (first, _) = harness.send();
+    let (second, _) = harness.send();
+    harness.fail(first, "KMSThrottlingException");
+    harness.fail(second, "AccessDeniedException");
+    assert!(harness.pipeline.take_fatal().is_some(), "at once, not after the next try");
+}
+
+#[test]
+fn progress_ends_the_wait_for_the_stream() {
+    let mut harness = Harness::new(settings());
+    harness.accept(0..1500);
+    let (first, _) = harness.send();
+    let (second, request) = harness.send();
+    harness.fail(first, "InternalFailure");
+    assert_eq!(harness.send_reason(), None);
+    harness.deliver(second, &request);
+    assert_eq!(harness.send_reason(), Some((FlushReason::Full, 500)), "the service works");
+}

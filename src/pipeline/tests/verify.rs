@@ -1,0 +1,332 @@
+//! Aggregates of many keys: predicted for one shard, and made good where the prediction was wrong.
+
+use super::packing::{members, packed};
+use super::stream::{Stream, place};
+use super::*;
+use crate::aggregate;
+use crate::record::HashKey;
+use crate::shard::{HashRange, Shard, ShardMap, hash_of};
+
+pub(super) const HALF: u128 = 1 << 127;
+
+pub(super) fn per_shard() -> Settings {
+    let packing = Packing { aggregation: Aggregation::PerShard, ..Packing::default() };
+    Settings { packing, linger: Linger::Fill(Duration::from_millis(100)), ..settings() }
+}
+
+pub(super) fn shard(id: &str, start: u128, end: u128) -> Shard {
+    Shard::new(id, HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap())
+}
+
+pub(super) fn map(shards: &[Shard]) -> Option<ShardMap> {
+    Some(ShardMap::new(shards.to_vec()).unwrap())
+}
+
+pub(super) fn halves() -> [Shard; 2] {
+    [shard("lower", 0, HALF - 1), shard("upper", HALF, u128::MAX)]
+}
+
+pub(super) fn placed(id: &str) -> Result<Placement, EntryError> {
+    Ok(Placement::new(id, "1"))
+}
+
+/// The members' partition keys.
+pub(super) fn keys_of(entry: &crate::service::Entry) -> Vec<String> {
+    let keys = members(entry).into_iter().map(|one| one.partition_key().cloned());
+    keys.map(|key| key.map(|key| key.to_string()).unwrap_or_default()).collect()
+}
+
+impl Harness {
+    /// A pipeline that knows these shards, with records under the keys given, each its own payload.
+    pub(super) fn knowing(shards: &[Shard], keys: &[&'static str]) -> Self {
+        let mut harness = Self::new(per_shard());
+        assert!(harness.lists());
+        harness.pipeline.list(map(shards), harness.now);
+        keys.iter().for_each(|key| harness.keyed(key));
+        harness
+    }
+
+    pub(super) fn keyed(&mut self, key: &'static str) {
+        self.pipeline.accept(Record::from((key, key)), self.now).unwrap();
+    }
+
+    /// The same, though the sink closes.
+    pub(super) fn late(&mut self, key: &'static str) {
+        self.pipeline.admit(Record::from((key, key)), self.now);
+    }
+
+    pub(super) fn closing(&mut self) -> (RequestId, PutRecordsRequest) {
+        self.pipeline.close();
+        self.send()
+    }
+
+    /// The next request, when one is due.
+    pub(super) fn next(&mut self) -> (RequestId, PutRecordsRequest) {
+        while !self.pipeline.wants_to_send(self.now) {
+            self.sleep();
+        }
+        self.send()
+    }
+
+    /// Waits until the shards are to be listed.
+    pub(super) fn until_listing(&mut self) {
+        while !self.lists() {
+            self.sleep();
+        }
+    }
+
+    /// Lets the next `calls` listings fail.
+    pub(super) fn fail_listings(&mut self, calls: usize) {
+        for _ in 0..calls {
+            self.until_listing();
+            self.pipeline.list(None, self.now);
+        }
+    }
+}
+
+// MD5 puts "a", "h" and "c" into the lower half of the ring, "b", "d" and "e" into the upper one.
+#[test]
+fn the_keys_of_these_tests_lie_where_they_say() {
+    let lower = |key: &&str| hash_of(key).get() < HALF;
+    assert!(["a", "h", "c"].iter().all(lower));
+    assert!(!["b", "d", "e"].iter().any(lower));
+}
+
+#[test]
+fn what_is_predicted_for_one_shard_travels_together() {
+    let mut harness = Harness::knowing(&halves(), &["a", "b", "h", "d"]);
+    let low = Record::from(("b", "placed")).with_explicit_hash_key(0_u128);
+    harness.pipeline.accept(low, harness.now).unwrap();
+    let (id, request) = harness.closing();
+    // One without a hash key beside it would be given its own by AWS's Python library.
+    assert_eq!(packed(&request), [vec!["a", "h"], vec!["b", "d"], vec!["placed"]]);
+    harness.settle(id, vec![placed("lower"), placed("upper"), placed("lower")]);
+    assert!(harness.pipeline.is_settled());
+    assert!(!harness.lists(), "once is enough");
+}
+
+#[test]
+fn as_long_as_no_shard_is_known_only_equal_keys_travel_together() {
+    let mut harness = Harness::new(per_shard());
+    assert!(harness.lists());
+    assert!(!harness.lists(), "one call at a time");
+    ["a", "h", "a"].iter().for_each(|key| harness.keyed(key));
+    let mut unlisted = Harness::new(per_shard());
+    ["a", "h", "a"].iter().for_each(|key| unlisted.keyed(key));
+    assert_eq!(packed(&unlisted.closing().1), [vec!["a", "a"], vec!["h"]]);
+    harness.pipeline.list(map(&halves()), harness.now);
+    harness.keyed("c");
+    assert_eq!(
+        packed(&harness.closing().1),
+        [vec!["a", "h", "a", "c"]],
+        "what waited is packed anew"
+    );
+}
+
+#[test]
+fn a_gap_in_the_map_is_like_no_map() {
+    let [lower, _] = halves();
+    let mut harness = Harness::knowing(&[lower], &["a", "b", "h", "d", "b"]);
+    assert_eq!(packed(&harness.closing().1), [vec!["a", "h"], vec!["b", "b"], vec!["d"]]);
+}
+
+#[test]
+fn an_unknown_shard_that_holds_all_members_costs_no_second_copy() {
+    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let (id, _) = harness.closing();
+    harness.settle(id, vec![placed("merged")]);
+    assert!(!harness.pipeline.is_settled(), "nobody knows yet");
+    assert_eq!((harness.pipeline.in_flight(), harness.pipeline.queued()), (2, 0));
+    assert_eq!(harness.undelivered(), ["a", "h"]);
+    assert_eq!(harness.pipeline.oldest_unsettled(), 0);
+    harness.until_listing();
+    harness.pipeline.list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
+    assert!(harness.pipeline.is_settled());
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
+}
+
+#[test]
+fn what_waits_for_a_listing_keeps_no_answer_in_memory() {
+    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let (id, _) = harness.closing();
+    let answer = bytes::Bytes::from(vec![b'1'; 50_000]);
+    harness.settle(id, vec![Ok(Placement::in_answer("merged", answer.slice(..56)))]);
+    assert_eq!(harness.pipeline.in_flight(), 2);
+    assert!(answer.is_unique());
+}
+
+#[test]
+fn an_aggregate_in_the_wrong_shard_is_sent_again_as_a_whole_under_a_fresh_map() {
+    // Whichever member it is that lies elsewhere, and wherever it stands in the aggregate.
+    let orders = [["a", "h", "c"], ["a", "c", "h"], ["c", "h", "a"], ["h", "a", "c"]];
+    let cases = orders.iter().flat_map(|order| [(order, "left"), (order, "right")]);
+    for (keys, lies_in) in cases {
+        let mut harness = Harness::knowing(&halves(), keys);
+        let (id, _) = harness.closing();
+        harness.settle(id, vec![placed(lies_in)]);
+        harness.until_listing();
+        let left = shard("left", 0, hash_of("h").get());
+        let right = shard("right", hash_of("h").get() + 1, HALF - 1);
+        harness.pipeline.list(map(&[left.clone(), right, halves()[1].clone()]), harness.now);
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "{keys:?} in {lies_in}");
+        assert_eq!(harness.pipeline.ledger().totals().requeued, 3);
+        let (id, request) = harness.send();
+        let mut records = packed(&request).concat();
+        records.sort_unstable();
+        assert_eq!(records, ["a", "c", "h"], "all of it");
+        let shard_of = |entry| match left.range().contains(place(entry)) {
+            true => placed("left"),
+            false => placed("right"),
+        };
+        harness.settle(id, request.entries().iter().map(shard_of).collect());
+        assert!(harness.pipeline.is_settled());
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 3);
+    }
+}
+
+#[test]
+fn records_in_the_wrong_shard_say_that_they_may_be_written() {
+    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let (id, _) = harness.closing();
+    harness.settle(id, vec![placed("upper")]);
+    assert_eq!(harness.pipeline.queued(), 2, "a shard that is known needs no listing to tell");
+    let taken = harness.pipeline.take_undelivered();
+    assert!(taken.iter().all(Undelivered::may_be_written));
+    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let (id, _) = harness.closing();
+    harness.settle(id, vec![placed("unknown")]);
+    let taken = harness.pipeline.take_undelivered();
+    assert_eq!(taken.len(), 2);
+    assert!(taken.iter().all(Undelivered::may_be_written));
+}
+
+#[test]
+fn without_a_listing_what_lies_nowhere_known_is_sent_by_key() {
+    let mut harness = Harness::knowing(&halves(), &["a", "h", "a"]);
+    let (id, _) = harness.closing();
+    harness.settle(id, vec![placed("unknown")]);
+    harness.until_listing();
+    harness.pipeline.list(None, harness.now);
+    let (id, request) = harness.send();
+    assert_eq!(packed(&request), [vec!["a", "a"], vec!["h"]]);
+    harness.settle(id, vec![placed("unknown"), placed("unknown")]);
+    harness.fail_listings(4);
+    assert!(harness.pipeline.is_settled(), "equal keys lie in one shard, whichever it is");
+}
+
+#[test]
+fn after_a_contradiction_nothing_is_predicted_for_that_shard() {
+    let mut settings = per_shard();
+    settings.max_in_flight = 1;
+    settings.packing.max_records = 2;
+    settings.limits = settings.limits.with_request_entries(1);
+    let mut harness = Harness::new(settings);
+    assert!(harness.lists());
+    harness.pipeline.list(map(&halves()), harness.now);
+    ["a", "h", "a", "h", "b", "d"].iter().for_each(|key| harness.keyed(key));
+    let (id, request) = harness.closing();
+    assert_eq!(packed(&request), [vec!["a", "h"]]);
+    harness.settle(id, vec![placed("new")]);
+    assert_eq!(packed(&harness.send().1), [vec!["a"]], "the full one behind it is broken up");
+}
+
+#[test]
+fn other_shards_are_packed_as_before_after_a_contradiction() {
+    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let (id, _) = harness.closing();
+    harness.settle(id, vec![placed("new")]);
+    ["a", "h", "b", "d"].into_iter().for_each(|key| {
+        harness.pipeline.admit(Record::from((key, key)), harness.now);
+    });
+    assert_eq!(packed(&harness.send().1), [vec!["a"], vec!["h"], vec!["b", "d"]]);
+}
+
+#[test]
+fn a_list_that_is_always_wrong_costs_two_copies_and_no_more() {
+    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    harness.pipeline.close();
+    let mut requests = 0;
+    while !harness.pipeline.is_settled() {
+        if harness.lists() {
+            harness.pipeline.list(map(&halves()), harness.now);
+        } else if let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
+            requests += 1;
+            assert!(requests < 10, "for ever");
+            let elsewhere = |_| placed("elsewhere");
+            harness.settle(id, request.entries().iter().map(elsewhere).collect());
+        } else {
+            harness.sleep();
+        }
+    }
+    assert_eq!(requests, 3);
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
+}
+
+#[test]
+fn a_failed_aggregate_is_repacked_only_if_its_members_were_parted() {
+    for parted in [false, true] {
+        let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+        let (id, request) = harness.closing();
+        // Another one learns of the reshard meanwhile.
+        harness.pipeline.admit(Record::from(("b", "b")), harness.now);
+        harness.pipeline.admit(Record::from(("d", "d")), harness.now);
+        let (other, _) = harness.send();
+        harness.settle(other, vec![placed("new-upper")]);
+        harness.until_listing();
+        let [lower, _] = halves();
+        let upper = shard("new-upper", HALF, u128::MAX);
+        let cut = hash_of("a").min(hash_of("h")).get();
+        let shards = match parted {
+            false => vec![lower, upper],
+            true => vec![shard("l1", 0, cut), shard("l2", cut + 1, HALF - 1), upper],
+        };
+        harness.pipeline.list(map(&shards), harness.now);
+        harness.settle(id, vec![failed(THROTTLE)]);
+        harness.sleep();
+        let (_, again) = harness.send();
+        let same = request.entries()[0].data().as_ptr() == again.entries()[0].data().as_ptr();
+        assert_eq!((again.entries().len(), same), if parted { (2, false) } else { (1, true) });
+    }
+}
+
+#[test]
+fn listings_that_fail_or_do_not_help_come_less_and_less_often() {
+    let mut harness = Harness::new(per_shard());
+    let mut longest = Duration::ZERO;
+    let mut waited = Duration::ZERO;
+    for _ in 0..40 {
+        let before = harness.now;
+        harness.until_listing();
+        longest = longest.max(harness.now - before);
+        waited += harness.now - before;
+        harness.pipeline.list(None, harness.now);
+    }
+    assert!(longest <= Duration::from_secs(60), "{longest:?}");
+    assert!(waited > Duration::from_secs(300), "{waited:?} for 40 calls");
+    // One that helps ends the series.
+    harness.until_listing();
+    harness.pipeline.list(map(&halves()), harness.now);
+    ["a", "h"].iter().for_each(|key| harness.keyed(key));
+    let (id, _) = harness.closing();
+    harness.settle(id, vec![placed("lower")]);
+    ["a", "h"]
+        .into_iter()
+        .for_each(|key| harness.pipeline.admit(Record::from((key, key)), harness.now));
+    let (id, _) = harness.send();
+    harness.settle(id, vec![placed("new")]);
+    let before = harness.now;
+    harness.until_listing();
+    assert!(harness.now - before <= Duration::from_millis(100));
+}
+
+#[test]
+fn the_models_stream_keeps_the_kcls_rule() {
+    let mut stream = Stream::new(2);
+    let across = [aggregate::Member::new("a", "1"), aggregate::Member::new("b", "2")];
+    let within = [aggregate::Member::new("a", "3"), aggregate::Member::new("h", "4")];
+    for members in [&across, &within] {
+        let data = aggregate::encode(members).unwrap();
+        stream.write(&crate::service::Entry::new(data, Some("a".into()), None));
+    }
+    assert_eq!(stream.readable.iter().copied().collect::<Vec<_>>(), [3, 4]);
+}

@@ -64,7 +64,8 @@ impl SinkMetrics {
 
     /// Whether telling is worth it: a request was made or answered, or some time has passed.
     pub(crate) fn is_due(&self, pipeline: &mut Pipeline, now: Instant) -> bool {
-        let has_samples = pipeline.ledger_mut().samples_mut().is_some_and(|samples| !samples.is_empty());
+        let has_samples =
+            pipeline.ledger_mut().samples_mut().is_some_and(|samples| !samples.is_empty());
         has_samples || self.next.is_none_or(|next| next <= now)
     }
 

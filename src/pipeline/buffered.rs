@@ -5,8 +5,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use crate::record::{
-    AttemptError, Delivery, HashKey, Key, PartitionKey, Reason, Record, Tracker, Undelivered,
-    PendingReceipt,
+    AttemptError, Delivery, HashKey, Key, PartitionKey, PendingReceipt, Reason, Record, Tracker,
+    Undelivered,
 };
 use crate::service::{Entry, Placement};
 use crate::shard::{HashCache, hash_of};

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use tower::BoxError;
 
 use crate::record::AttemptError;
-use crate::service::{
-    Classify, EntryClass, EntryError, ErrorClass, UNKNOWN, attempt_error,
-};
+use crate::service::{Classify, EntryClass, EntryError, ErrorClass, UNKNOWN, attempt_error};
 
 /// Classifies errors. The user's classifier, or the text of an error, may panic: the records are retried all the same.
 #[derive(Clone)]

@@ -148,3 +148,79 @@ impl Flush {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::record::Record;
+
+    const LINGER: Duration = Duration::from_millis(100);
+
+    fn record(seq: u64, accepted_at: Instant) -> BufferedRecord {
+        BufferedRecord::new(Record::from("x"), seq, accepted_at, &mut Rng::with_seed(0))
+    }
+
+    fn state(oldest: &BufferedRecord) -> FlushState<'_> {
+        FlushState {
+            oldest,
+            oldest_flushable: Some(oldest),
+            fills_request: false,
+            has_backpressure: false,
+            is_idle: false,
+        }
+    }
+
+    #[test]
+    fn flush_sends_partial_batch_only_when_idle() {
+        let now = Instant::now();
+        let oldest = record(7, now);
+        let mut flush = Flush::new(Linger::SelfClocked(LINGER));
+        let idle = || FlushState { is_idle: true, ..state(&oldest) };
+        assert_eq!(flush.reason(&idle(), now), None, "nobody has asked");
+        flush.request(7);
+        assert_eq!(flush.reason(&idle(), now), None, "the record is later");
+        flush.request(8);
+        assert_eq!(flush.reason(&idle(), now), Some(FlushReason::Idle));
+        assert_eq!(flush.reason(&state(&oldest), now), None, "requests are in flight");
+        let unflushable = FlushState { oldest_flushable: None, ..idle() };
+        assert_eq!(flush.reason(&unflushable, now), None, "it is still filling");
+    }
+
+    #[test]
+    fn linger_ends_after_its_duration() {
+        let now = Instant::now();
+        let oldest = record(0, now);
+        let flush = Flush::new(Linger::Fill(LINGER));
+        assert_eq!(flush.reason(&state(&oldest), now + LINGER - Duration::from_nanos(1)), None);
+        assert_eq!(flush.reason(&state(&oldest), now + LINGER), Some(FlushReason::Linger));
+    }
+
+    #[test]
+    fn full_request_precedes_close_and_backpressure() {
+        let now = Instant::now();
+        let oldest = record(0, now);
+        let mut flush = Flush::new(Linger::SelfClocked(LINGER));
+        let backpressure = || FlushState { has_backpressure: true, ..state(&oldest) };
+        assert_eq!(flush.reason(&backpressure(), now), Some(FlushReason::BackPressure));
+        flush.close();
+        assert_eq!(flush.reason(&backpressure(), now), Some(FlushReason::Close));
+        let full = FlushState { fills_request: true, ..backpressure() };
+        assert_eq!(flush.reason(&full, now), Some(FlushReason::Full));
+    }
+
+    #[test]
+    fn linger_takes_aggregates_along_from_half_of_it() {
+        let now = Instant::now();
+        let oldest = record(0, now);
+        let flush = Flush::new(Linger::Fill(LINGER));
+        let joins = |reason, waited| flush.joins(reason, &oldest, now + waited);
+        assert!(!joins(FlushReason::Linger, LINGER / 2 - Duration::from_nanos(1)));
+        assert!(joins(FlushReason::Linger, LINGER / 2));
+        assert!(!joins(FlushReason::Full, LINGER) && !joins(FlushReason::Idle, LINGER));
+        assert!(joins(FlushReason::BackPressure, Duration::ZERO));
+    }
+}

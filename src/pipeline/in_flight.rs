@@ -152,7 +152,6 @@ impl InFlight {
         self.records = 0;
         std::mem::take(&mut self.requests).into_values().flat_map(|request| request.entries)
     }
-
 }
 
 #[cfg(test)]

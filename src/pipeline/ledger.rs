@@ -183,3 +183,62 @@ impl Ledger {
         self.samples.as_deref_mut()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::record::Record;
+
+    fn record(bytes: usize) -> BufferedRecord {
+        let record = Record::from(vec![0; bytes]);
+        BufferedRecord::new(record, 0, Instant::now(), &mut Rng::with_seed(0))
+    }
+
+    #[test]
+    fn ledger_balances_after_any_sequence() {
+        let mut rng = Rng::with_seed(7);
+        let mut ledger = Ledger::new(&Settings::default());
+        let (mut unsettled, mut failed) = (Vec::new(), Vec::new());
+        let (mut accepted, mut released) = (Size::default(), Size::default());
+        for _ in 0..10_000 {
+            match rng.u8(..6) {
+                0 | 1 => {
+                    let record = record(rng.usize(1..50));
+                    assert_eq!(ledger.accept(record.size()), accepted.records as u64);
+                    accepted.add(record.size());
+                    unsettled.push(record);
+                }
+                2 if !unsettled.is_empty() => {
+                    ledger.deliver(&unsettled.swap_remove(0), Instant::now());
+                }
+                3 if !unsettled.is_empty() => {
+                    let record = unsettled.swap_remove(0);
+                    ledger.fail(&record, &Reason::NeverAccepted);
+                    failed.push(record.size());
+                }
+                4 if !failed.is_empty() => {
+                    ledger.take_failed(failed.swap_remove(0));
+                    if rng.bool() {
+                        failed.push(rng.usize(1..50));
+                        ledger.keep_failed(failed[failed.len() - 1]);
+                    }
+                }
+                5 if !unsettled.is_empty() => ledger.withdraw(unsettled.swap_remove(0).size()),
+                _ => {}
+            }
+            let Size { records, bytes } = ledger.take_released();
+            released.records += records;
+            released.bytes += bytes;
+            let returned = ledger.take_returned();
+            accepted.bytes += returned.bytes;
+            released.records -= returned.records;
+            let held = ledger.held();
+            assert_eq!(accepted.records, held.records + released.records);
+            assert_eq!(accepted.bytes, held.bytes + released.bytes);
+            assert_eq!(ledger.unsettled().records, unsettled.len());
+            assert_eq!(ledger.failed().bytes, failed.iter().sum::<usize>());
+        }
+    }
+}

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 
-use super::flush::FlushReason;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
+use super::flush::FlushReason;
 use crate::record::Reason;
 
 /// What a sink measures of itself, see [`SinkBuilder::with_metrics`](crate::SinkBuilder::with_metrics).
@@ -78,7 +78,12 @@ impl Samples {
     }
 
     /// Records a request that is sent, before its records count the attempt.
-    pub(crate) fn record_request(&mut self, reason: FlushReason, entries: &[QueuedEntry], now: Instant) {
+    pub(crate) fn record_request(
+        &mut self,
+        reason: FlushReason,
+        entries: &[QueuedEntry],
+        now: Instant,
+    ) {
         self.cuts.push(reason);
         self.records_per_request.push(count(entries.iter().map(QueuedEntry::len).sum()));
         for entry in entries {

@@ -26,6 +26,8 @@ mod linger;
 #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "nothing is measured"))]
 mod metrics;
 mod ordering;
+mod retry;
+mod schedule;
 mod settings;
 mod settle;
 mod settlement;
@@ -46,7 +48,7 @@ pub(crate) use classifier::unless_it_panics;
 pub(crate) use flush::FlushReason;
 pub(crate) use health::{Report, Stage, Trouble};
 pub(crate) use in_flight::RequestId;
-pub(crate) use ledger::{Ledger, Size};
+pub(crate) use ledger::Ledger;
 pub use linger::Linger;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsGranularity;
@@ -59,15 +61,15 @@ pub(crate) use topology::Prerequisites;
 use self::backlog::{Backlog, Repartition};
 use self::buffered::BufferedRecord;
 use self::entry::QueuedEntry;
-use self::flush::{Flush, FlushState};
+use self::flush::Flush;
 use self::health::{Failure, Health, Origin};
 use self::in_flight::{InFlight, InFlightRequest, RequestKind};
+use self::schedule::Schedule;
 use self::settle::Settling;
 use self::settlement::Settlement;
-use self::topology::{Routing, Topology};
+use self::topology::Topology;
 use self::work::Work;
 use crate::error::{NotAccepted, NotAcceptedReason};
-use crate::limits::Limits;
 use crate::record::{AttemptError, DeadLetter, Reason, Record, Undelivered};
 use crate::service::{ErrorClass, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 use crate::shard::ShardMap;
@@ -112,11 +114,7 @@ impl Pipeline {
 
     /// Whether another record is accepted. The record that crosses the bounds still is.
     pub(crate) fn has_room(&self) -> bool {
-        self.is_within_bounds(self.ledger.held())
-    }
-
-    fn is_within_bounds(&self, held: Size) -> bool {
-        held.records < self.settings.buffer_records && held.bytes < self.settings.buffer_bytes
+        self.settings.has_room(self.ledger.held())
     }
 
     /// Accepts a record, or returns it with the reason.
@@ -178,12 +176,31 @@ impl Pipeline {
 
     /// Whether [`next_request`](Self::next_request) would build a request, unless what it closes has to wait.
     pub(crate) fn wants_to_send(&self, now: Instant) -> bool {
-        self.flush_reason(now).is_some()
+        self.schedule(now).flush_reason().is_some()
     }
 
     /// Whether a full request may be sent.
-    pub(crate) fn wants_to_send_full(&self) -> bool {
-        self.backlog.fills_request(&self.request_limits()) && self.has_slot()
+    pub(crate) fn wants_to_send_full(&self, now: Instant) -> bool {
+        self.schedule(now).has_full_request()
+    }
+
+    /// The next time at which something changes without a call: a backoff or a linger ends, a deadline passes, or a
+    /// report is due. Later than `now`.
+    pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
+        self.schedule(now).wakeup()
+    }
+
+    fn schedule(&self, now: Instant) -> Schedule<'_> {
+        Schedule {
+            settings: &self.settings,
+            backlog: &self.backlog,
+            in_flight: &self.in_flight,
+            topology: &self.topology,
+            health: &self.health,
+            ledger: &self.ledger,
+            flush: &self.flush,
+            now,
+        }
     }
 
     /// Builds the next request, if one should be sent now. The caller sends it and [settles](Self::settle) it. Few
@@ -195,11 +212,9 @@ impl Pipeline {
         self.work.begin_step();
         self.backlog.resume_lanes(now);
         let (reason, entries) = loop {
-            let reason = self.flush_reason(now)?;
-            let limits = match reason {
-                FlushReason::Isolated => self.settings.limits,
-                _ => self.request_limits(),
-            };
+            let schedule = self.schedule(now);
+            let reason = schedule.flush_reason()?;
+            let limits = schedule.limits(reason);
             let open_before = self.backlog.open_aggregates();
             let Self { backlog, flush, topology, work, .. } = self;
             let entries = backlog.next_batch(reason, flush, &limits, topology, work, now);
@@ -232,109 +247,6 @@ impl Pipeline {
         self.work.take()
     }
 
-    /// Returns why a request should be sent now, if it should.
-    fn flush_reason(&self, now: Instant) -> Option<FlushReason> {
-        if self.isolated_at(now).is_some_and(|at| at <= now) {
-            return Some(FlushReason::Isolated);
-        }
-        if !self.has_slot() || self.health.retry_at(now).is_some() {
-            return None;
-        }
-        if self.backlog.has_bisected(now) {
-            return Some(FlushReason::Split);
-        }
-        self.lane_flush_reason(now)
-    }
-
-    fn lane_flush_reason(&self, now: Instant) -> Option<FlushReason> {
-        let oldest_flushable = match self.flush.linger() {
-            Linger::SelfClocked(_) => self.backlog.oldest_sendable(),
-            Linger::Fill(_) if self.settings.packing.is_on() => self.backlog.oldest_closed(),
-            Linger::Fill(_) => None,
-        };
-        let state = FlushState {
-            oldest: self.backlog.oldest_sendable()?,
-            oldest_flushable,
-            fills_request: self.backlog.fills_request(&self.request_limits()),
-            has_backpressure: self.has_backpressure(),
-            is_idle: self.in_flight.is_empty(),
-        };
-        self.flush.reason(&state, now)
-    }
-
-    /// Whether the buffer is full of records that sending can remove. Failed records are no reason for small requests,
-    /// unless nothing is in flight.
-    fn has_backpressure(&self) -> bool {
-        let (held, Settings { buffer_records, buffer_bytes, .. }) =
-            (self.ledger.held(), &self.settings);
-        let blocks_waiter = self.flush.waiter_bytes().is_some_and(|bytes| {
-            held.records >= *buffer_records || held.bytes.saturating_add(bytes) > *buffer_bytes
-        });
-        blocks_waiter
-            || !self.is_within_bounds(self.ledger.unsettled())
-            || (!self.is_within_bounds(held) && self.in_flight.is_empty())
-    }
-
-    /// Whether another request may be in flight, the backoff aside.
-    fn has_slot(&self) -> bool {
-        let isolated = usize::from(self.backlog.has_isolated_in_flight());
-        self.health.has_slot(self.in_flight.len() - isolated)
-            && self.in_flight.len() < self.settings.max_in_flight
-            && !self.is_stopped()
-    }
-
-    /// Whether nothing may be sent.
-    fn is_stopped(&self) -> bool {
-        self.backlog.is_repartition_due() || !self.topology.is_ready() || self.health.is_stopped()
-    }
-
-    /// When the next isolated record may be sent, now or later.
-    fn isolated_at(&self, now: Instant) -> Option<Instant> {
-        if self.is_stopped() || self.in_flight.len() >= self.settings.max_in_flight {
-            return None;
-        }
-        self.backlog.isolated_at(&self.health, self.in_flight.is_empty(), now)
-    }
-
-    fn request_limits(&self) -> Limits {
-        let limits = self.settings.limits;
-        limits.with_request_entries(limits.request_entries().min(self.health.max_entries()))
-    }
-
-    /// The next time at which something changes without a call: a backoff or a linger ends, a deadline passes, or a
-    /// report is due. Later than `now`.
-    pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
-        let retry_at = self.health.retry_at(now);
-        let description = retry_at.filter(|_| self.topology.awaits_description());
-        let is_idle = self.health.outages.is_quiet() || self.is_settled();
-        let wakeups = [
-            self.send_wakeup(now),
-            self.isolated_at(now),
-            self.next_deadline(),
-            self.topology.wakeup(now),
-            description,
-            self.health.outages.wakeup(now, is_idle),
-        ];
-        wakeups.into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    fn send_wakeup(&self, now: Instant) -> Option<Instant> {
-        if !self.has_slot() || !self.backlog.has_unisolated() {
-            return None;
-        }
-        self.health.retry_at(now).or_else(|| self.backlog.wakeup(&self.flush, now))
-    }
-
-    /// When the next record fails, unless it is settled before. A held aggregate fails as a whole.
-    fn next_deadline(&self) -> Option<Instant> {
-        let deadline = self.settings.deadline?;
-        let queued = self.backlog.heads().map(|record| record.accepted_at);
-        let held = self.topology.held().iter().filter_map(|held| {
-            held.entry.members().iter().map(|member| member.accepted_at).max()
-        });
-        queued.chain(held).min().map(|accepted_at| accepted_at + deadline)
-    }
-
     /// Takes the outcome of a request. Ignores requests that were settled before, or whose records were taken.
     pub(crate) fn settle(
         &mut self,
@@ -345,7 +257,7 @@ impl Pipeline {
         let Some(request) = self.in_flight.finish(id) else { return };
         self.work.add_records(request.records);
         if request.kind == RequestKind::Isolated {
-            self.backlog.land_isolated();
+            self.backlog.isolated_mut().land();
         }
         let sent = request.entries.len();
         let outcome = outcome.and_then(|response| match response.results().len() {
@@ -411,16 +323,6 @@ impl Pipeline {
         }
     }
 
-    /// Sends nothing until the stream was [described](Self::describe), or its shards [listed](Self::list).
-    pub(crate) fn require(&mut self, prerequisites: Prerequisites) {
-        self.topology.require(prerequisites);
-    }
-
-    /// Whether everything is known that must be before anything is sent.
-    pub(crate) fn is_ready_to_send(&self) -> bool {
-        self.topology.is_ready()
-    }
-
     /// Whether the stream should be described now.
     pub(crate) fn description_is_due(&self, now: Instant) -> bool {
         let is_required = self.topology.awaits_description();
@@ -465,16 +367,6 @@ impl Pipeline {
         self.topology.refuse_distribution();
         self.settling(now).held(None);
         self.fail_lookup(ErrorClass::Fatal, error, now);
-    }
-
-    /// Whether the stream's shards should be listed now.
-    pub(crate) fn listing_is_due(&self, now: Instant) -> bool {
-        self.topology.listing_is_due(now)
-    }
-
-    /// Records that the shards are being listed. The caller brings the outcome to [`list`](Self::list).
-    pub(crate) fn begin_listing(&mut self) {
-        self.topology.begin_listing();
     }
 
     /// Takes the stream's shards, or `None` if they could not be listed.
@@ -554,8 +446,24 @@ impl Pipeline {
         &self.health
     }
 
-    pub(crate) fn routing(&self) -> &Routing {
-        self.topology.routing()
+    pub(crate) fn health_mut(&mut self) -> &mut Health {
+        &mut self.health
+    }
+
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    pub(crate) fn topology_mut(&mut self) -> &mut Topology {
+        &mut self.topology
+    }
+
+    pub(crate) fn settlement(&self) -> &Settlement {
+        &self.settlement
+    }
+
+    pub(crate) fn settlement_mut(&mut self) -> &mut Settlement {
+        &mut self.settlement
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -563,16 +471,6 @@ impl Pipeline {
     }
 
     // Reports, and ways out.
-
-    /// Takes the error that stops everything, once. Afterwards requests are sent again.
-    pub(crate) fn take_fatal(&mut self) -> Option<BoxError> {
-        self.health.take_fatal()
-    }
-
-    /// Completes the receipts of the records that were delivered since the last call.
-    pub(crate) fn notify_delivered(&mut self) {
-        self.settlement.notify();
-    }
 
     /// Gives the records that failed since the last call to their receipts, or to `handler` if they have none.
     pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetter>>) {
@@ -585,19 +483,9 @@ impl Pipeline {
         }
     }
 
-    /// Takes the reason why the latest of the kept records failed, so that the owner is notified once.
-    pub(crate) fn take_unreported_failure(&mut self) -> Option<Reason> {
-        self.settlement.take_unreported_failure()
-    }
-
-    /// Why the latest of the kept records failed.
-    pub(crate) fn last_failure(&self) -> Option<&Reason> {
-        self.settlement.last_failure()
-    }
-
     /// Why there will be no room until somebody takes the failed records: nothing else is held.
     pub(crate) fn blocked_by_failed(&self) -> Option<&Reason> {
-        self.last_failure().filter(|_| self.is_settled() && !self.has_room())
+        self.settlement.last_failure().filter(|_| self.is_settled() && !self.has_room())
     }
 
     /// Takes a report that is due. `None` once there are no more.
@@ -607,22 +495,6 @@ impl Pipeline {
         }
         let is_idle = self.is_settled();
         self.health.outages.take_report(now, is_idle)
-    }
-
-    /// Takes the final report of an outage after which nothing has failed. Used at the end of the sink.
-    pub(crate) fn take_last_report(&mut self) -> Option<Report> {
-        self.health.outages.take_last_report()
-    }
-
-    /// Takes the number of records that failed for good since the last such report, with the latest reason. Returns
-    /// this at most once a minute.
-    pub(crate) fn take_lost(&mut self, now: Instant) -> Option<(u64, Reason)> {
-        self.health.outages.take_lost(now)
-    }
-
-    /// Whether aggregation has fallen back to partition keys since the last call.
-    pub(crate) fn take_fallback(&mut self) -> bool {
-        self.topology.take_fallback()
     }
 
     /// Takes the failed records, in the order of acceptance. Receipts are completed.

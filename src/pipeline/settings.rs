@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::aggregation::Packing;
+use super::ledger::Size;
 use super::linger::Linger;
-use super::ordering::Ordering;
 use super::metrics::MetricsGranularity;
+use super::ordering::Ordering;
 use crate::build_error::SettingError;
 use crate::limits::Limits;
 use crate::service::{Classify, DefaultClassify};
@@ -64,6 +65,11 @@ impl Settings {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     /// 1 TiB, or what the target can address.
     const MAX_BUFFER_BYTES: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
+
+    /// Whether another record is accepted beside what is held.
+    pub(crate) fn has_room(&self, held: Size) -> bool {
+        held.records < self.buffer_records && held.bytes < self.buffer_bytes
+    }
 
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
         self.limits.validate()?;

@@ -11,19 +11,14 @@ use super::entry::QueuedEntry;
 use super::health::{Effect, Failure, Health, Origin};
 use super::in_flight::{InFlightRequest, RequestKind};
 use super::ledger::Ledger;
+use super::retry::halve_request;
 use super::settings::Settings;
 use super::settlement::Settlement;
 use super::topology::{PlacementCheck, Topology};
 use crate::record::{AttemptError, Reason};
-use crate::service::{
-    EntryClass, EntryError, ErrorClass, Placement, PutRecordsResponse, TIMEOUT,
-};
+use crate::service::{EntryClass, EntryError, ErrorClass, Placement, PutRecordsResponse, TIMEOUT};
 use crate::shard::ShardMap;
 use crate::summary::RequestSummary;
-
-/// An entry that failed so often in a row, while others of its requests were delivered, is isolated. Failures that hit
-/// one entry in ten at random come to that once in 100,000 times.
-const ENTRY_RETRIES: u8 = 4;
 
 /// Settles the outcome of a request: the parts of the pipeline that it changes, at one moment.
 #[derive(Debug)]
@@ -151,7 +146,7 @@ impl Settling<'_> {
         if kind == RequestKind::Isolated {
             self.refund(&failed);
             self.ledger.requeue(&failed);
-            self.backlog.fail_some_isolated(sent, failed, took, self.health.timeout(), limit);
+            self.backlog.isolated_mut().succeed(sent, failed, took, self.health.timeout(), limit);
             return Vec::new();
         }
         self.health.on_entries(sent, took, limit);
@@ -161,7 +156,7 @@ impl Settling<'_> {
     /// Records a success: the stream takes requests.
     pub(super) fn succeeded(&mut self, took: Duration) {
         if self.health.on_success(took) {
-            self.backlog.retry_isolated();
+            self.backlog.isolated_mut().retry_now();
             self.topology.retry_listing();
         }
     }
@@ -252,8 +247,7 @@ impl Settling<'_> {
         // That an isolated record fails says nothing about the others of its shard.
         let counts = kind != RequestKind::Isolated || is_throttled;
         if counts && class != EntryClass::Rejected {
-            let outcome =
-                if is_throttled { EntryOutcome::Throttled } else { EntryOutcome::Failed };
+            let outcome = if is_throttled { EntryOutcome::Throttled } else { EntryOutcome::Failed };
             let lane = self.topology.current_lane(&entry);
             self.backlog.record_outcome(lane, entry.size(), outcome);
             self.health.outages.entry_failed(is_throttled, &error);
@@ -334,7 +328,7 @@ impl Settling<'_> {
             }
             RequestKind::Isolated => {
                 self.ledger.requeue(&retries);
-                self.backlog.return_isolated(retries);
+                self.backlog.isolated_mut().push_front(retries);
             }
             RequestKind::Lanes | RequestKind::Bisected => {
                 if has_unknown_cause {
@@ -382,7 +376,7 @@ impl Settling<'_> {
                     [first, second]
                 }
             }
-            Err(entries) => halve(entries).map(without_attempt),
+            Err(entries) => halve_request(entries).map(without_attempt),
         };
         for half in halves.into_iter().rev() {
             self.queue_part(half);
@@ -403,144 +397,6 @@ impl Settling<'_> {
             }
         }
     }
-
-    /// Takes the entries of a request that has failed as a whole, and returns what is retried. If it was not for the
-    /// first time, the next request has half of the entries. Of a single entry, an aggregate is halved and a record
-    /// isolated.
-    fn failed_together(
-        &mut self,
-        mut entries: Vec<QueuedEntry>,
-        kind: RequestKind,
-    ) -> Vec<QueuedEntry> {
-        let is_repeated = entries.iter().any(QueuedEntry::has_failed);
-        for entry in &mut entries {
-            entry.count_failure();
-        }
-        if !is_repeated {
-            return entries;
-        }
-        match <[QueuedEntry; 1]>::try_from(entries) {
-            Ok([only]) => {
-                self.health.on_repeated_failure(1);
-                let mut retries = self.halve_or_isolate(only);
-                if kind == RequestKind::Bisected && retries.len() > 1 {
-                    // A request may be limited to one entry.
-                    let later = retries.split_off(1);
-                    for entry in later.into_iter().rev() {
-                        self.queue_part(vec![entry]);
-                    }
-                }
-                retries
-            }
-            Err(entries) if kind == RequestKind::Bisected => {
-                let [first, second] = halve(entries);
-                self.queue_part(second);
-                first
-            }
-            Err(entries) => {
-                self.health.on_repeated_failure(entries.len());
-                entries
-            }
-        }
-    }
-
-    /// Takes the entries that failed while others of their request were delivered, and returns what is retried.
-    fn failed_among_others(&mut self, entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
-        let mut retries = Vec::new();
-        for mut entry in entries {
-            entry.count_failure();
-            if entry.members().iter().all(|member| member.failures() > ENTRY_RETRIES) {
-                retries.extend(self.halve_or_isolate(entry));
-            } else {
-                retries.push(entry);
-            }
-        }
-        retries
-    }
-
-    /// Halves an aggregate that failed repeatedly while nothing else did. The first half takes its place in the order.
-    /// A single record is isolated.
-    fn halve_or_isolate(&mut self, entry: QueuedEntry) -> Vec<QueuedEntry> {
-        let order = entry.route.order;
-        match entry.halve(self.backlog.packing()) {
-            ControlFlow::Continue(halves) => {
-                let halves = halves.into_iter().flatten().collect();
-                self.backlog.release_next(order, halves, self.topology)
-            }
-            ControlFlow::Break(record) => {
-                let mut entry = QueuedEntry::single(record).closed(self.backlog.packing());
-                entry.route.order = order;
-                self.ledger.requeue(std::slice::from_ref(&entry));
-                self.backlog.isolate(entry, self.health, self.topology);
-                Vec::new()
-            }
-        }
-    }
-
-    /// Queues isolated records again whose request has failed as a whole.
-    fn isolated_failed(&mut self, entries: Vec<QueuedEntry>, took: Duration, number: u64) {
-        self.ledger.requeue(&entries);
-        self.refund(&entries);
-        // If nothing else is held, only the log says why the sink is not settled. Before the first delivery the failure
-        // is reported like that of any request.
-        let is_alone = self.is_idle && !self.backlog.has_unisolated();
-        let error = entries.first().and_then(|entry| entry.oldest().last_error.clone());
-        if let Some(error) = error.filter(|_| is_alone && self.ledger.totals().delivered > 0) {
-            self.health.outages.request_failed(&error, true, self.now);
-        }
-        self.backlog.fail_isolated(entries, took, number, self.next, self.now, self.rng);
-    }
-
-    /// Refunds the tokens of entries. Retries of a record that is never stored must not use up those of others.
-    fn refund(&mut self, entries: &[QueuedEntry]) {
-        for entry in entries {
-            let lane = self.topology.current_lane(entry);
-            self.backlog.refund(lane, entry.size(), self.now);
-        }
-    }
-
-    fn retry_in_order(
-        &mut self,
-        entry: QueuedEntry,
-        error: &Arc<AttemptError>,
-    ) -> Vec<QueuedEntry> {
-        let order = entry.route.order;
-        let left = self.retry_or_fail(entry, error);
-        self.backlog.release_next(order, left, self.topology)
-    }
-
-    /// Fails the records whose last attempt this was, and returns the others.
-    fn retry_or_fail(
-        &mut self,
-        entry: QueuedEntry,
-        error: &Arc<AttemptError>,
-    ) -> Vec<QueuedEntry> {
-        let Some(max_attempts) = self.settings.max_attempts else { return vec![entry] };
-        let is_exhausted = |record: &BufferedRecord| record.attempts >= max_attempts;
-        let (left, exhausted) = entry.without(self.backlog.packing(), is_exhausted);
-        for record in exhausted {
-            let (attempts, last) = (record.attempts, error.clone());
-            let reason = Reason::AttemptsExhausted { attempts, last };
-            self.settlement.fail(record, reason, self.ledger);
-        }
-        left
-    }
-
-    fn requeue(&mut self, entries: Vec<QueuedEntry>) {
-        self.ledger.requeue(&entries);
-        self.backlog.push_front(entries, self.topology);
-    }
-
-    /// Queues a part of a refused request, which is sent alone.
-    fn queue_part(&mut self, part: Vec<QueuedEntry>) {
-        self.ledger.requeue(&part);
-        self.backlog.bisect(part, self.topology);
-    }
-}
-
-fn halve(mut entries: Vec<QueuedEntry>) -> [Vec<QueuedEntry>; 2] {
-    let second = entries.split_off(entries.len() / 2);
-    [entries, second]
 }
 
 /// Another record may be the cause, so it is no attempt of these.

@@ -10,7 +10,7 @@ use crate::service::Placement;
 
 /// The records that were delivered or have failed, until their receipts, the dead-letter handler or the owner have them.
 #[derive(Debug, Default)]
-pub(super) struct Settlement {
+pub(crate) struct Settlement {
     /// The receipts of delivered records.
     delivered: VecDeque<PendingReceipt>,
     /// Failed records with their sequence numbers, not offered to the dead-letter handler yet.
@@ -59,7 +59,7 @@ impl Settlement {
     }
 
     /// Completes the receipts of the records that were delivered since the last call.
-    pub(super) fn notify(&mut self) {
+    pub(crate) fn notify(&mut self) {
         for receipt in self.delivered.drain(..) {
             receipt.complete();
         }
@@ -92,12 +92,12 @@ impl Settlement {
     }
 
     /// Takes the reason why the latest of the kept records failed, so that the owner is notified once.
-    pub(super) fn take_unreported_failure(&mut self) -> Option<Reason> {
+    pub(crate) fn take_unreported_failure(&mut self) -> Option<Reason> {
         self.unreported_failure.take()
     }
 
     /// Why the latest of the kept records failed.
-    pub(super) fn last_failure(&self) -> Option<&Reason> {
+    pub(crate) fn last_failure(&self) -> Option<&Reason> {
         self.kept.last().map(|(_, undelivered)| &undelivered.reason)
     }
 

@@ -1,7 +1,9 @@
 //! The pipeline by itself: virtual time, no runtime.
 
-mod flush;
+mod bisecting;
 mod failures;
+mod flush;
+mod health;
 mod isolating;
 mod lanes;
 mod listings;
@@ -9,15 +11,13 @@ mod model;
 mod ordering;
 mod pacing;
 mod packing;
-mod verify;
 mod receipts;
-mod health;
 mod requeueing;
 mod routing;
 mod sizes;
-mod bisecting;
 mod steps;
 mod stream;
+mod verify;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -99,9 +99,9 @@ impl Harness {
 
     /// Begins to list the shards, if that is due.
     fn lists(&mut self) -> bool {
-        let due = self.pipeline.listing_is_due(self.now);
+        let due = self.pipeline.topology().listing_is_due(self.now);
         if due {
-            self.pipeline.begin_listing();
+            self.pipeline.topology_mut().begin_listing();
         }
         due
     }

@@ -94,7 +94,7 @@ impl<S> Driver<S> {
     /// A sink may have been used before.
     fn charge_what_the_sink_holds(&mut self) {
         let pipeline = &self.sink.pipeline;
-        self.intake.set_limits(pipeline.settings().limits, !pipeline.is_ready_to_send());
+        self.intake.set_limits(pipeline.settings().limits, !pipeline.topology().is_ready());
         self.charged_records = pipeline.ledger().held().records;
         self.charged_bytes = self.sink.pipeline.ledger().held().bytes;
         self.intake.take_room(self.charged_records, self.charged_bytes);
@@ -220,7 +220,7 @@ impl<S> Driver<S> {
         self.intake.release(fewer_records, fewer_bytes);
 
         self.intake.queue().totals = *pipeline.ledger().totals();
-        self.intake.set_limits(pipeline.settings().limits, !pipeline.is_ready_to_send());
+        self.intake.set_limits(pipeline.settings().limits, !pipeline.topology().is_ready());
         self.intake.set_status(self.status());
     }
 
@@ -230,7 +230,7 @@ impl<S> Driver<S> {
             return Status::Refused(cause.clone());
         }
         let (laid_out, laid_out_reason) = self.laid_out();
-        let reason = pipeline.last_failure().cloned().or(laid_out_reason);
+        let reason = pipeline.settlement().last_failure().cloned().or(laid_out_reason);
         let Some(reason) = reason else { return Status::Open };
         Status::Keeping {
             count: pipeline.ledger().failed().records + laid_out.records,
@@ -249,7 +249,7 @@ impl<S> Driver<S> {
     /// Whether a refusal leaves something to try again with: records, or the stream's description.
     fn goes_on_refused(&self) -> bool {
         let pipeline = &self.sink.pipeline;
-        let tries = !pipeline.is_settled() || !pipeline.is_ready_to_send();
+        let tries = !pipeline.is_settled() || !pipeline.topology().is_ready();
         self.policy == FatalPolicy::KeepTrying && tries
     }
 
@@ -262,7 +262,7 @@ impl<S> Driver<S> {
         let kept = {
             let queue = self.intake.queue();
             let laid_out = queue.undelivered.last().map(Undelivered::reason);
-            let latest = pipeline.last_failure().or(laid_out);
+            let latest = pipeline.settlement().last_failure().or(laid_out);
             let count = pipeline.ledger().failed().records + queue.undelivered.len();
             latest.map(|reason| (count, reason.clone()))
         };
@@ -353,7 +353,9 @@ where
             self.release();
             self.sink.tell();
             // One that the sink's former owner was told of is no news.
-            let Some(cause) = self.sink.pipeline.health().unreported_fatal().cloned() else { return };
+            let Some(cause) = self.sink.pipeline.health().unreported_fatal().cloned() else {
+                return;
+            };
             match self.policy {
                 FatalPolicy::Stop => return self.stop(cause),
                 FatalPolicy::KeepTrying => {

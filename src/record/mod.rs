@@ -11,7 +11,7 @@ use bytes::Bytes;
 pub(crate) use key::RANDOM_KEY_BYTES;
 pub use key::{HashKey, HashKeyError, Key, PartitionKey};
 pub use receipt::{Delivery, Receipt};
-pub(crate) use receipt::{Tracker, PendingReceipt};
+pub(crate) use receipt::{PendingReceipt, Tracker};
 pub use undelivered::{AttemptError, DeadLetter, FailedAttempt, Reason, Undelivered};
 
 /// One record for the stream: its data, its partition key and, if wanted, an explicit hash key.

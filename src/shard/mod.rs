@@ -24,16 +24,16 @@
 //! for a test or for a source of your own.
 
 mod hash;
+mod hash_cache;
 mod list;
 mod map;
-mod hash_cache;
 mod rate_limiter;
 mod ring;
 
 pub use hash::{HashRange, hash_of};
+pub(crate) use hash_cache::HashCache;
 pub use list::ListShards;
 pub use map::Shard;
 pub(crate) use map::ShardMap;
-pub(crate) use hash_cache::HashCache;
 pub(crate) use rate_limiter::{Quota, RateLimiter, ShardAnswer};
 pub(crate) use ring::Ring;

@@ -16,7 +16,7 @@ use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
 #[cfg(feature = "metrics")]
 use crate::metrics::{MetricsGranularity, SinkMetrics};
 use crate::pipeline::{
-    AggregateKey, Aggregation, Prerequisites, Linger, Ordering, Packing, Pipeline, Settings,
+    AggregateKey, Aggregation, Linger, Ordering, Packing, Pipeline, Prerequisites, Settings,
 };
 use crate::record::DeadLetter;
 use crate::service::{
@@ -550,7 +550,9 @@ impl SinkBuilder {
         let mut pipeline = Pipeline::new(stream, settings);
         // For the pace alone nobody waits for a list: the answers teach the same.
         let shards = aggregation == Aggregation::PerShard;
-        pipeline.require(Prerequisites { description: describe_stream.is_some(), shards });
+        pipeline
+            .topology_mut()
+            .require(Prerequisites { description: describe_stream.is_some(), shards });
         Ok(KinesisSink {
             service,
             pipeline,

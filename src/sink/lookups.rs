@@ -102,7 +102,7 @@ impl Lookups {
             let begins = pipeline.description_is_due(now);
             if begins {
                 let (describe, stream) = (describe.clone(), pipeline.stream().clone());
-                let anew = pipeline.routing().is_doubted();
+                let anew = pipeline.topology().routing().is_doubted();
                 if anew {
                     info!(
                         target: TARGET,
@@ -132,7 +132,7 @@ impl Lookups {
     fn described(&mut self, description: StreamDescription, pipeline: &mut Pipeline, now: Instant) {
         let by_service = description.distribution() == Distribution::ByService;
         self.unanswered = 0;
-        if by_service && pipeline.routing().is_relied_on() {
+        if by_service && pipeline.topology().routing().is_relied_on() {
             let error = DistributedByService::of(pipeline.settings());
             return pipeline.refuse_distribution(error.into(), now);
         }
@@ -144,7 +144,7 @@ impl Lookups {
         let (class, noted) = pipeline.health().classify(&error);
         let missing = noted.code() == NO_STREAM;
         let may_pass = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
-        if pipeline.routing().is_doubted() {
+        if pipeline.topology().routing().is_doubted() {
             return pipeline.fail_description(may_pass, now);
         }
         if missing {
@@ -157,7 +157,7 @@ impl Lookups {
         }
         self.unanswered += 1;
         // A stream that was refused stays refused until a description says otherwise.
-        let is_refused = pipeline.routing().is_by_service();
+        let is_refused = pipeline.topology().routing().is_by_service();
         if is_refused || (may_pass && self.unanswered < DESCRIPTIONS) {
             return pipeline.fail_lookup(class, error, now);
         }
@@ -180,13 +180,13 @@ impl Lookups {
     ) -> bool {
         let Some(list) = &self.list_shards else { return false };
         if self.listing.is_empty() {
-            let begins = pipeline.listing_is_due(now);
+            let begins = pipeline.topology().listing_is_due(now);
             if begins {
                 let (list, stream) = (list.clone(), pipeline.stream().clone());
                 let call = async move { list.list_shards(&stream).await };
                 // Outside of a runtime this panics, so before the pipeline counts on an answer.
                 self.listing.spawn_on(bounded(call), &Handle::current());
-                pipeline.begin_listing();
+                pipeline.topology_mut().begin_listing();
             }
             return begins;
         }

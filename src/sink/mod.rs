@@ -246,7 +246,7 @@ impl<S> KinesisSink<S> {
         self.collect_ended();
         self.requests.abandon();
         self.service.give_up();
-        self.pipeline.notify_delivered();
+        self.pipeline.settlement_mut().notify();
         let undelivered = self.pipeline.take_undelivered();
         self.measure(Instant::now().into_std());
         undelivered
@@ -392,8 +392,8 @@ where
     fn looked_lately(&mut self) -> bool {
         std::mem::take(&mut self.is_quiet)
             && self.pipeline.has_room()
-            && !self.pipeline.wants_to_send_full()
-            && self.pipeline.is_ready_to_send()
+            && self.latest.is_none_or(|latest| !self.pipeline.wants_to_send_full(latest))
+            && self.pipeline.topology().is_ready()
     }
 
     /// Drives until every accepted record is settled; only then it tells of the failed ones.
@@ -406,7 +406,7 @@ where
         if self.pipeline.is_closing() {
             self.log_last_report();
         }
-        Poll::Ready(match self.pipeline.take_unreported_failure() {
+        Poll::Ready(match self.pipeline.settlement_mut().take_unreported_failure() {
             Some(reason) => Err(SinkError::Undelivered { count: self.failed(), reason }),
             None => Ok(()),
         })
@@ -433,7 +433,7 @@ where
         }
         self.drive(cx);
         self.report()?;
-        if !self.pipeline.is_ready_to_send() {
+        if !self.pipeline.topology().is_ready() {
             return Poll::Pending;
         }
         if self.pipeline.has_room() {

@@ -19,7 +19,7 @@ impl<S> KinesisSink<S> {
 
     /// Tells receipts, and hands failed records to the dead-letter handler.
     pub(crate) fn tell(&mut self) {
-        self.pipeline.notify_delivered();
+        self.pipeline.settlement_mut().notify();
         self.pipeline.offer_failed(self.dead_letters.as_mut());
         if self.pipeline.ledger().failed().records > 0 {
             self.log_lost(tokio::time::Instant::now().into_std());
@@ -28,7 +28,7 @@ impl<S> KinesisSink<S> {
 
     /// What stops the whole stream, once. Afterwards requests are sent again.
     pub(crate) fn take_fatal(&mut self) -> Option<SinkError> {
-        let source = self.pipeline.take_fatal()?;
+        let source = self.pipeline.health_mut().take_fatal()?;
         let kept = self.pipeline.queued() + self.pipeline.in_flight();
         Some(SinkError::Request { stream: self.stream().clone(), kept, source })
     }
@@ -64,7 +64,7 @@ impl<S> KinesisSink<S> {
             // Each panic costs the record in the handler's hands, so this comes to an end.
             while catch_unwind(AssertUnwindSafe(&mut offer)).is_err() {}
         }
-        self.pipeline.notify_delivered();
+        self.pipeline.settlement_mut().notify();
     }
 
     /// Logs the reports that are due about failing requests and entries. Single retries are not logged.
@@ -72,7 +72,7 @@ impl<S> KinesisSink<S> {
         while let Some(report) = self.pipeline.take_report(now) {
             self.log_report(&report, now);
         }
-        if self.pipeline.take_fallback() {
+        if self.pipeline.topology_mut().take_fallback() {
             warn!(
                 target: TARGET,
                 "records of stream {} are not written to the shards that were listed; aggregating by partition key \
@@ -86,13 +86,13 @@ impl<S> KinesisSink<S> {
     /// Logs the end of an outage that is over, since the sink is not polled any more.
     pub(crate) fn log_last_report(&mut self) {
         let now = tokio::time::Instant::now().into_std();
-        while let Some(report) = self.pipeline.take_last_report() {
+        while let Some(report) = self.pipeline.health_mut().take_last_report() {
             self.log_report(&report, now);
         }
     }
 
     fn log_lost(&mut self, now: Instant) {
-        if let Some((records, reason)) = self.pipeline.take_lost(now) {
+        if let Some((records, reason)) = self.pipeline.health_mut().take_lost(now) {
             let stream = self.stream().name();
             warn!(target: TARGET, records, %reason, "{records} records for stream {stream} failed for good");
         }

@@ -14,7 +14,7 @@ use crate::pipeline::health::RequestSize;
 /// one record, since any of them may be the cause. Requests double with each response, so records that were isolated by
 /// an outage are sent soon after it. A record that fails alone moves behind the others.
 #[derive(Debug)]
-pub(super) struct Isolated {
+pub(in crate::pipeline) struct Isolated {
     queue: VecDeque<QueuedEntry>,
     backoff: Backoff,
     size: RequestSize,
@@ -76,7 +76,7 @@ impl Isolated {
     }
 
     /// Queues entries again in front: nothing new is known of them.
-    pub(super) fn push_front(&mut self, entries: Vec<QueuedEntry>) {
+    pub(in crate::pipeline) fn push_front(&mut self, entries: Vec<QueuedEntry>) {
         for entry in entries.into_iter().rev() {
             self.queue.push_front(entry);
         }
@@ -111,7 +111,7 @@ impl Isolated {
     }
 
     /// Records the end of the request in flight.
-    pub(super) fn land(&mut self) {
+    pub(in crate::pipeline) fn land(&mut self) {
         self.is_in_flight = false;
     }
 
@@ -124,12 +124,12 @@ impl Isolated {
     }
 
     /// Ends the backoff: the stream takes requests again, so the records may have been isolated by an outage.
-    pub(super) fn retry_now(&mut self) {
+    pub(in crate::pipeline) fn retry_now(&mut self) {
         self.backoff.reset();
     }
 
     /// Queues the entries of a request that has failed as a whole after `took`.
-    pub(super) fn fail(
+    pub(in crate::pipeline) fn fail(
         &mut self,
         entries: Vec<QueuedEntry>,
         took: Duration,
@@ -152,7 +152,7 @@ impl Isolated {
     }
 
     /// Records the response to a request with `sent` entries, and queues those that have failed once more.
-    pub(super) fn succeed(
+    pub(in crate::pipeline) fn succeed(
         &mut self,
         sent: usize,
         failed: Vec<QueuedEntry>,

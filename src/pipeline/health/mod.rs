@@ -3,6 +3,8 @@
 mod grace_period;
 mod outage;
 mod request_size;
+#[cfg(test)]
+mod tests;
 mod timeout_factor;
 
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use self::timeout_factor::TimeoutFactor;
 use super::backoff::Backoff;
 use super::classifier::Classifier;
 use super::settings::Settings;
-use crate::record::AttemptError;
+use crate::record::{AttemptError, Reason};
 use crate::service::{EntryClass, EntryError, ErrorClass, NO_STREAM};
 
 /// Tracks failures of whole requests. While they last, one request at a time probes the stream, after a backoff. With
@@ -259,8 +261,7 @@ impl Health {
             }
             ErrorClass::OutcomeUnknown | ErrorClass::NotSent | ErrorClass::Invalid => false,
         };
-        let effect =
-            if error.code() == NO_STREAM { Effect::ForgetShards } else { Effect::None };
+        let effect = if error.code() == NO_STREAM { Effect::ForgetShards } else { Effect::None };
         if is_fatal && (is_new || matches!(self.fatal, Fatal::No)) {
             self.outages.refused(&error, now);
             self.fatal = Fatal::Unreported(source, error);
@@ -269,7 +270,7 @@ impl Health {
     }
 
     /// Takes the fatal error, once. Afterwards requests are sent again.
-    pub(super) fn take_fatal(&mut self) -> Option<BoxError> {
+    pub(crate) fn take_fatal(&mut self) -> Option<BoxError> {
         match std::mem::take(&mut self.fatal) {
             Fatal::Unreported(source, error) => {
                 self.fatal = Fatal::Reported(error);
@@ -280,6 +281,17 @@ impl Health {
                 None
             }
         }
+    }
+
+    /// Takes the final report of an outage after which nothing has failed. Used at the end of the sink.
+    pub(crate) fn take_last_report(&mut self) -> Option<Report> {
+        self.outages.take_last_report()
+    }
+
+    /// Takes the number of records that failed for good since the last such report, with the latest reason. Returns
+    /// this at most once a minute.
+    pub(crate) fn take_lost(&mut self, now: Instant) -> Option<(u64, Reason)> {
+        self.outages.take_lost(now)
     }
 
     /// Forgets the fatal error: its records are gone.

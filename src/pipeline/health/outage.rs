@@ -204,7 +204,12 @@ pub(in crate::pipeline) struct Outages {
 impl Outages {
     /// Notes a request that failed as a whole. The failure of one that was in flight when an earlier
     /// failure became known is not `news`: it is only counted.
-    pub(in crate::pipeline) fn request_failed(&mut self, error: &Arc<AttemptError>, news: bool, now: Instant) {
+    pub(in crate::pipeline) fn request_failed(
+        &mut self,
+        error: &Arc<AttemptError>,
+        news: bool,
+        now: Instant,
+    ) {
         if news {
             self.in_a_row += 1;
             let episode = Episode::of_failure(&mut self.requests, error, PATIENCE, now);
@@ -321,7 +326,11 @@ impl Outages {
     }
 
     /// Takes the next report that is due. `is_idle` means that no record is queued or in flight.
-    pub(in crate::pipeline) fn take_report(&mut self, now: Instant, is_idle: bool) -> Option<Report> {
+    pub(in crate::pipeline) fn take_report(
+        &mut self,
+        now: Instant,
+        is_idle: bool,
+    ) -> Option<Report> {
         let ends = |episode: &Episode| episode.ends_at().is_some_and(|end| end <= now);
         let ended = self.take_ended(ends);
         if ended.is_some() {

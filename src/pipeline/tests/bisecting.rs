@@ -69,7 +69,10 @@ fn an_invalid_request_is_split_until_the_culprit_is_found() {
     assert!(requests <= 2 * 9 + 2, "{requests} requests for one culprit among 500");
 
     let (harness, _) = run_against_bad_records(500, &["0", "250", "251", "499"]);
-    assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().failed().records), (496, 4));
+    assert_eq!(
+        (harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().failed().records),
+        (496, 4)
+    );
 }
 
 #[test]
@@ -140,6 +143,9 @@ fn splitting_after_an_outage_is_not_slower_than_without_one() {
     assert!(harness.pipeline.take_report(harness.now).is_some(), "the outage is reported");
     let (id, _) = harness.send();
     harness.fail(id, "ValidationException");
-    assert!(harness.pipeline.take_last_report().is_some(), "the service answers again");
+    assert!(
+        harness.pipeline.health_mut().take_last_report().is_some(),
+        "the service answers again"
+    );
     assert!(harness.sleep() <= Duration::from_millis(100));
 }

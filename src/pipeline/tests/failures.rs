@@ -69,7 +69,10 @@ fn a_rejected_entry_fails_alone() {
     harness.pipeline.flush();
     let (id, _) = harness.send();
     harness.settle(id, vec![failed("InvalidArgumentException"), delivered()]);
-    assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().failed().records), (1, 1));
+    assert_eq!(
+        (harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().failed().records),
+        (1, 1)
+    );
     assert!(harness.pipeline.is_settled());
 }
 
@@ -80,9 +83,9 @@ fn failed_records_that_nobody_takes_clog_the_buffer_and_say_so() {
     let (id, _) = harness.send();
     harness.settle(id, vec![failed("InvalidArgumentException")]);
     harness.pipeline.offer_failed(None);
-    assert!(harness.pipeline.take_unreported_failure().is_some());
+    assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_some());
     harness.pipeline.offer_failed(None);
-    assert!(harness.pipeline.take_unreported_failure().is_none(), "told once");
+    assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_none(), "told once");
     assert!(!harness.pipeline.has_room());
     assert!(harness.pipeline.blocked_by_failed().is_some());
     assert_eq!(harness.pipeline.take_failed().len(), 1);
@@ -110,7 +113,7 @@ fn a_dead_letter_handler_takes_what_it_wants() {
     let (id, _) = harness.send();
     harness.settle(id, (0..4).map(|_| failed("InvalidArgumentException")).collect());
     harness.pipeline.offer_failed(Some(&mut handler));
-    assert!(harness.pipeline.take_unreported_failure().is_some());
+    assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_some());
     assert_eq!(taken.try_iter().collect::<Vec<_>>(), ["0", "2"]);
     assert_eq!(harness.undelivered(), ["1", "3"]);
     assert_eq!(harness.pipeline.ledger().held().records, 2);
@@ -134,12 +137,19 @@ fn everything_can_be_taken_back_in_order_whatever_state_it_is_in() {
     assert_eq!(taken.iter().map(|taken| text(taken.record())).collect::<Vec<_>>(), expected);
     assert!(taken[..500].iter().all(Undelivered::may_be_written), "in flight");
     assert!(!taken[501].may_be_written(), "throttled, so not written");
-    assert_eq!((harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes), (0, 0));
+    assert_eq!(
+        (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
+        (0, 0)
+    );
     let totals = *harness.pipeline.ledger().totals();
     assert_eq!((totals.delivered, totals.failed, totals.taken_back), (498, 1, 701));
 
     harness.settle(first, (0..500).map(|_| delivered()).collect());
-    assert_eq!(*harness.pipeline.ledger().totals(), totals, "an answer that comes later changes nothing");
+    assert_eq!(
+        *harness.pipeline.ledger().totals(),
+        totals,
+        "an answer that comes later changes nothing"
+    );
 }
 
 #[test]
@@ -153,7 +163,10 @@ fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
     let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&mut handler)));
     assert!(std::panic::catch_unwind(offer).is_err());
     assert_eq!(harness.undelivered(), ["1", "2"]);
-    assert_eq!((harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes), (2, 4));
+    assert_eq!(
+        (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
+        (2, 4)
+    );
 }
 
 #[test]
@@ -192,8 +205,8 @@ fn a_kept_failure_is_told_also_when_the_handler_panics_at_the_next() {
     harness.settle(id, (0..2).map(|_| failed("InvalidArgumentException")).collect());
     let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&mut handler)));
     assert!(std::panic::catch_unwind(offer).is_err());
-    assert!(harness.pipeline.take_unreported_failure().is_some());
-    assert!(harness.pipeline.take_unreported_failure().is_none(), "once");
+    assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_some());
+    assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_none(), "once");
 }
 
 #[test]
@@ -205,7 +218,7 @@ fn what_was_taken_out_is_not_told_of() {
     harness.settle(id, vec![failed("InvalidArgumentException")]);
     harness.pipeline.offer_failed(None);
     assert_eq!(harness.pipeline.take_failed().len(), 1);
-    assert!(harness.pipeline.take_unreported_failure().is_none());
+    assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_none());
 }
 
 #[test]
@@ -232,7 +245,13 @@ fn a_classifier_that_panics_loses_nothing() {
         harness.sleep();
         let (id, request) = harness.send();
         harness.deliver(id, &request);
-        assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().held().records), (2, 0));
+        assert_eq!(
+            (
+                harness.pipeline.ledger().totals().delivered,
+                harness.pipeline.ledger().held().records
+            ),
+            (2, 0)
+        );
     }
 }
 

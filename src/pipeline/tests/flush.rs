@@ -115,7 +115,10 @@ fn the_bounds_count_what_is_in_flight_and_requeued() {
     assert!(!harness.pipeline.has_room(), "in flight");
     harness.settle(id, vec![delivered(), failed(THROTTLE)]);
     assert!(harness.pipeline.has_room(), "one of two left");
-    assert_eq!((harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes), (1, 10));
+    assert_eq!(
+        (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
+        (1, 10)
+    );
     harness.pipeline.accept(record(), harness.now).unwrap();
     let refused = harness.pipeline.accept(record(), harness.now).unwrap_err();
     assert_eq!(*refused.reason(), NotAcceptedReason::Full);

@@ -65,18 +65,18 @@ fn a_fatal_error_is_told_once_and_keeps_everything() {
         harness.fail(id, "AccessDeniedException");
     }
     assert_eq!(harness.pipeline.wakeup(harness.now), None, "nothing moves until it was told");
-    assert!(harness.pipeline.take_fatal().is_some());
-    assert!(harness.pipeline.take_fatal().is_none(), "four requests, one error");
+    assert!(harness.pipeline.health_mut().take_fatal().is_some());
+    assert!(harness.pipeline.health_mut().take_fatal().is_none(), "four requests, one error");
     assert_eq!(harness.undelivered(), numbers(0..2000));
     // The next try: refused again, told again; then let through.
     harness.sleep();
     let (id, _) = harness.send();
     harness.fail(id, "AccessDeniedException");
-    assert!(harness.pipeline.take_fatal().is_some());
+    assert!(harness.pipeline.health_mut().take_fatal().is_some());
     harness.sleep();
     let (id, request) = harness.send();
     harness.deliver(id, &request);
-    assert!(harness.pipeline.take_fatal().is_none());
+    assert!(harness.pipeline.health_mut().take_fatal().is_none());
     assert_eq!(harness.pipeline.ledger().totals().delivered, 500);
 }
 
@@ -88,7 +88,7 @@ fn a_success_beside_it_does_not_hide_a_fatal_error() {
     let (id, request) = harness.send();
     harness.fail(denied, "AccessDeniedException");
     harness.deliver(id, &request);
-    assert!(harness.pipeline.take_fatal().is_some());
+    assert!(harness.pipeline.health_mut().take_fatal().is_some());
 }
 
 /// Sends one record while the service refuses the credentials. Returns how long it took until the error
@@ -104,7 +104,7 @@ fn refused_until_fatal(settings: Settings, code: &str) -> (Duration, u32) {
         harness.now += ROUND_TRIP;
         let first = *first.get_or_insert(harness.now);
         harness.fail(id, code);
-        if harness.pipeline.take_fatal().is_some() {
+        if harness.pipeline.health_mut().take_fatal().is_some() {
             assert_eq!(harness.undelivered(), ["0"], "a fatal error keeps the record");
             return (harness.now - first, requests);
         }
@@ -137,7 +137,7 @@ fn refused_credentials_stay_fatal_until_accepted() {
     for _ in 0..3 {
         let (id, _) = harness.send();
         harness.fail(id, "ExpiredTokenException");
-        assert!(harness.pipeline.take_fatal().is_some(), "each attempt says so");
+        assert!(harness.pipeline.health_mut().take_fatal().is_some(), "each attempt says so");
         harness.sleep();
     }
     let (id, request) = harness.send();
@@ -157,12 +157,14 @@ fn accepted_credentials_restart_their_timeout() {
         while harness.now < refused_until {
             let (id, _) = harness.send();
             harness.fail(id, "ExpiredTokenException");
-            assert!(harness.pipeline.take_fatal().is_none(), "after {other}");
+            assert!(harness.pipeline.health_mut().take_fatal().is_none(), "after {other}");
             harness.sleep();
         }
         let (id, request) = harness.send();
         match *other {
-            "delivered" => harness.settle(id, request.entries().iter().map(|_| failed("")).collect()),
+            "delivered" => {
+                harness.settle(id, request.entries().iter().map(|_| failed("")).collect())
+            }
             code => harness.fail(id, code),
         }
         harness.sleep();
@@ -179,7 +181,7 @@ fn unanswered_requests_keep_credentials_timeout() {
     for code in ["ExpiredTokenException", "InternalFailure"].iter().cycle() {
         let (id, _) = harness.send();
         harness.fail(id, code);
-        if harness.pipeline.take_fatal().is_some() {
+        if harness.pipeline.health_mut().take_fatal().is_some() {
             break;
         }
         harness.sleep();
@@ -195,9 +197,12 @@ fn a_failure_counts_once_also_when_a_request_is_cut_in_the_same_instant() {
     let (first, _) = harness.send();
     let (second, _) = harness.send();
     harness.fail(first, "AccessDeniedException");
-    assert!(harness.pipeline.take_fatal().is_some());
+    assert!(harness.pipeline.health_mut().take_fatal().is_some());
     harness.fail(second, "AccessDeniedException");
-    assert!(harness.pipeline.take_fatal().is_none(), "both were cut before it was known");
+    assert!(
+        harness.pipeline.health_mut().take_fatal().is_none(),
+        "both were cut before it was known"
+    );
     assert_eq!(harness.pipeline.health.backoff().failures(), 1);
 }
 
@@ -209,7 +214,10 @@ fn taking_everything_back_takes_the_fatal_error_with_it() {
     let (id, _) = harness.send();
     harness.fail(id, "AccessDeniedException");
     assert_eq!(harness.pipeline.take_undelivered().len(), 1);
-    assert!(harness.pipeline.take_fatal().is_none(), "it was about a record that is gone");
+    assert!(
+        harness.pipeline.health_mut().take_fatal().is_none(),
+        "it was about a record that is gone"
+    );
 }
 
 #[test]
@@ -233,7 +241,7 @@ fn errors_of_the_whole_stream_use_no_attempts_up() {
     for _ in 0..3 {
         let (id, _) = harness.send();
         harness.fail(id, "ResourceNotFoundException");
-        assert!(harness.pipeline.take_fatal().is_some());
+        assert!(harness.pipeline.health_mut().take_fatal().is_some());
         harness.sleep();
         let (id, _) = harness.send();
         let shed = tower::load_shed::error::Overloaded::new();
@@ -271,7 +279,10 @@ fn a_fatal_error_is_told_also_behind_another_failure() {
     let (second, _) = harness.send();
     harness.fail(first, "KMSThrottlingException");
     harness.fail(second, "AccessDeniedException");
-    assert!(harness.pipeline.take_fatal().is_some(), "at once, not after the next try");
+    assert!(
+        harness.pipeline.health_mut().take_fatal().is_some(),
+        "at once, not after the next try"
+    );
 }
 
 #[test]

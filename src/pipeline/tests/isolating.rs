@@ -81,7 +81,8 @@ fn repeated_failure_halves_the_request() {
     let mut harness = Harness::new(settings());
     harness.accept(0..500);
     harness.pipeline.flush();
-    let sizes = run(&mut harness, Duration::from_secs(10), |_| Err(service_error("InternalFailure")));
+    let sizes =
+        run(&mut harness, Duration::from_secs(10), |_| Err(service_error("InternalFailure")));
     let halves = [500, 500, 250, 125, 62, 31, 15, 7, 3, 1];
     assert_eq!(sizes[..10], halves);
     assert!(sizes[10..].iter().all(|size| *size == 1), "{sizes:?}");
@@ -254,12 +255,17 @@ fn suspects_with_poisoned_record_are_halved() {
     keyed(&mut harness, "p", "poison");
     keyed(&mut harness, "i", "invalid");
     harness.pipeline.close();
-    run(&mut harness, LONG, |request| match (holds(request, "invalid"), holds(request, "poison")) {
-        (true, _) => Err(service_error("ValidationException")),
-        (_, true) => Err(service_error("InternalFailure")),
-        _ => Ok(all_delivered(request)),
+    run(&mut harness, LONG, |request| {
+        match (holds(request, "invalid"), holds(request, "poison")) {
+            (true, _) => Err(service_error("ValidationException")),
+            (_, true) => Err(service_error("InternalFailure")),
+            _ => Ok(all_delivered(request)),
+        }
     });
-    assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().failed().records), (64, 1));
+    assert_eq!(
+        (harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().failed().records),
+        (64, 1)
+    );
     assert_eq!(harness.pipeline.backlog.isolated_records(), 1);
 }
 
@@ -339,7 +345,7 @@ fn blocked_requests_are_fatal_after_timeout() {
             Some((id, ..)) => harness.pipeline.settle(id, Err(codeless(403)), harness.now),
             None => drop(harness.sleep()),
         }
-        if harness.pipeline.take_fatal().is_some() {
+        if harness.pipeline.health_mut().take_fatal().is_some() {
             break;
         }
     }
@@ -356,7 +362,7 @@ fn blocked_record_is_retried_while_others_succeed() {
     harness.pipeline.flush();
     let quiet = Duration::from_secs(3_600);
     run(&mut harness, quiet, poisoned_requests("poison", || codeless(403)));
-    assert!(harness.pipeline.take_fatal().is_none());
+    assert!(harness.pipeline.health_mut().take_fatal().is_none());
     assert_eq!(harness.pipeline.ledger().totals().delivered, 10);
 }
 
@@ -405,7 +411,7 @@ fn answer_to_isolated_records_ends_a_refusal() {
         harness.pipeline.settle(id, answer, harness.now);
     };
     next(&mut harness, Err(service_error("AccessDeniedException")));
-    assert!(harness.pipeline.take_fatal().is_some());
+    assert!(harness.pipeline.health_mut().take_fatal().is_some());
     assert!(harness.pipeline.health().refusal().is_some());
     next(&mut harness, Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])));
     assert!(harness.pipeline.health().refusal().is_none(), "the service looked into the request");
@@ -447,7 +453,13 @@ fn isolated_record_alone_is_reported_once_a_minute() {
                 }
             }
         }
-        assert_eq!((harness.pipeline.backlog.isolated_records(), harness.pipeline.ledger().totals().delivered), (1, 3));
+        assert_eq!(
+            (
+                harness.pipeline.backlog.isolated_records(),
+                harness.pipeline.ledger().totals().delivered
+            ),
+            (1, 3)
+        );
         let last: Vec<_> = reports.iter().filter(|minute| **minute > 4).collect();
         assert!((4..=6).contains(&last.len()), "{reports:?}");
     }

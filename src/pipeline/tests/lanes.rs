@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::verify::{HALF, halves, map, placed, shard};
 use super::stream::place;
+use super::verify::{HALF, halves, map, placed, shard};
 use super::*;
 use crate::record::HashKey;
 use crate::service::Entry;
@@ -268,7 +268,11 @@ fn no_shard_is_learned_whose_id_is_longer_than_there_are() {
         let (id, _) = harness.send();
         harness.settle(id, vec![placed(&"s".repeat(length))]);
         harness.now += ROUND_TRIP;
-        assert_eq!(harness.pipeline.topology.known_shards(), learned, "after one of {length} bytes");
+        assert_eq!(
+            harness.pipeline.topology.known_shards(),
+            learned,
+            "after one of {length} bytes"
+        );
     }
 }
 
@@ -407,7 +411,8 @@ fn suspects_wait_for_their_own_shard_only() {
     };
     harness.fail(refused, "ValidationException");
     harness.now += Duration::from_millis(100);
-    let (_, request, reason) = harness.pipeline.next_request(harness.now).expect("the lower shard is free");
+    let (_, request, reason) =
+        harness.pipeline.next_request(harness.now).expect("the lower shard is free");
     assert_eq!((reason, half(&request.entries()[0])), (FlushReason::Split, "lower"));
     assert_eq!(harness.send_reason(), None, "the other one waits with its lane");
     harness.now += paused;
@@ -431,7 +436,11 @@ fn thousands_of_reshards_leave_no_lanes_behind() {
         harness.settle(id, vec![Ok(Placement::new(format!("s{}", generation * 2), "1"))]);
     }
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
-    assert!(harness.pipeline.backlog.lanes().len() <= 6, "{}", harness.pipeline.backlog.lanes().len());
+    assert!(
+        harness.pipeline.backlog.lanes().len() <= 6,
+        "{}",
+        harness.pipeline.backlog.lanes().len()
+    );
 }
 
 #[test]
@@ -457,7 +466,7 @@ fn what_comes_back_is_looked_up_once() {
     assert_eq!(harness.pipeline.backlog.lanes().records(), 10);
     assert!(harness.pipeline.backlog.lanes().iter().all(|entry| entry.oldest().is_hashed()));
     harness.fail(refused, "ValidationException");
-    let suspects = || harness.pipeline.backlog.bisected().iter().flatten();
+    let suspects = || harness.pipeline.backlog.bisected();
     assert_eq!(suspects().count(), 20);
     assert!(suspects().all(|unit| unit.oldest().is_hashed()));
 }

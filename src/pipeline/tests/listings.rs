@@ -25,7 +25,11 @@ fn a_stream_that_was_made_anew_has_old_ids_for_other_ranges() {
     let anew = [shard("s0", 0, HALF - 1), shard("s1", HALF, u128::MAX)];
     harness.pipeline.list(map(&anew), harness.now);
     harness.settle(id, vec![placed("s0")]);
-    assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "the newest list says that b is not in s0");
+    assert_eq!(
+        harness.pipeline.ledger().totals().delivered,
+        0,
+        "the newest list says that b is not in s0"
+    );
     assert_eq!(packed(&harness.next().1), [vec!["a"], vec!["b"]]);
 }
 
@@ -35,7 +39,7 @@ fn of_a_stream_that_is_gone_no_shard_is_known() {
     let (id, request) = harness.closing();
     assert_eq!(request.entries().len(), 1);
     harness.fail(id, "ResourceNotFoundException");
-    assert!(harness.pipeline.take_fatal().is_some());
+    assert!(harness.pipeline.health_mut().take_fatal().is_some());
     assert_eq!(packed(&harness.next().1), [vec!["a"], vec!["b"]]);
     harness.until_listing();
 }
@@ -149,10 +153,14 @@ fn a_listing_that_began_before_the_reshard_does_not_judge_it() {
     let early = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
     // Meanwhile both are merged, and the second one lies in what came of it.
     harness.settle(second, vec![placed("merged")]);
-    assert!(!harness.pipeline.listing_is_due(harness.now), "one call at a time");
+    assert!(!harness.pipeline.topology().listing_is_due(harness.now), "one call at a time");
     harness.pipeline.list(map(&early), harness.now);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 2), "not sent again");
-    assert_eq!(harness.pipeline.ledger().totals().delivered, 2, "what it knows of the first one holds");
+    assert_eq!(
+        harness.pipeline.ledger().totals().delivered,
+        2,
+        "what it knows of the first one holds"
+    );
     harness.until_listing();
     harness.pipeline.list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
     assert!(harness.pipeline.is_settled());
@@ -308,7 +316,7 @@ fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
             harness.until_listing();
         }
         harness.pipeline.fail_service(service_error("ResourceNotFoundException"), harness.now);
-        assert!(harness.pipeline.take_fatal().is_some());
+        assert!(harness.pipeline.health_mut().take_fatal().is_some());
         harness.pipeline.list(map(&halves()), harness.now);
         ["c", "h"].into_iter().for_each(|key| harness.late(key));
         harness.pipeline.close();
@@ -329,7 +337,7 @@ fn what_waits_is_parted_too_when_the_stream_is_gone() {
     ["a", "h", "b", "d"].into_iter().for_each(|key| harness.keyed(key));
     let (id, _) = harness.closing();
     harness.fail(id, "ResourceNotFoundException");
-    assert!(harness.pipeline.take_fatal().is_some());
+    assert!(harness.pipeline.health_mut().take_fatal().is_some());
     for key in ["a", "h", "b", "d"] {
         let (id, request) = harness.next();
         assert_eq!(packed(&request), [vec![key]]);
@@ -368,7 +376,7 @@ fn an_old_answer_says_nothing_of_a_new_shard_with_the_same_id() {
     let (id, _) = harness.closing();
     harness.pipeline.list(map(&halves()), harness.now);
     harness.settle(id, vec![placed("upper")]);
-    assert!(!harness.pipeline.listing_is_due(harness.now + Duration::from_secs(60)));
+    assert!(!harness.pipeline.topology().listing_is_due(harness.now + Duration::from_secs(60)));
     ["h", "c"].into_iter().for_each(|key| harness.late(key));
     assert!(packed(&harness.next().1).contains(&vec!["a".to_owned(), "h".into(), "c".into()]));
 }

@@ -85,7 +85,7 @@ impl Model {
             // Not before there is something to see.
             Step::Close if self.accepted.len() > 20 => self.harness.pipeline.close(),
             Step::Close => {}
-            Step::ReadFatal => drop(self.harness.pipeline.take_fatal()),
+            Step::ReadFatal => drop(self.harness.pipeline.health_mut().take_fatal()),
             Step::OfferFailed => self.harness.pipeline.offer_failed(None),
             Step::TakeFailed => {
                 let taken = self.harness.pipeline.take_failed();
@@ -345,7 +345,7 @@ impl Model {
 
     /// Reads the receipts that are settled: each is so exactly when its record is.
     fn read_receipts(&mut self) {
-        self.harness.pipeline.notify_delivered();
+        self.harness.pipeline.settlement_mut().notify();
         let held: BTreeSet<_> =
             self.harness.pipeline.undelivered().iter().map(|held| number(held.data())).collect();
         for (number, mut receipt) in std::mem::take(&mut self.receipts) {
@@ -403,19 +403,24 @@ impl Model {
         pipeline.advance(now);
         let wakes = pipeline.wants_to_send(now) || pipeline.wakeup(now).is_some();
         // In order, a listing comes first that says what has to be sent again.
-        let is_held = pipeline.backlog.is_repartition_due()
-            || pipeline.backlog.oldest_sendable().is_none();
+        let is_held =
+            pipeline.backlog.is_repartition_due() || pipeline.backlog.oldest_sendable().is_none();
         let listing_comes = is_held && !pipeline.topology.held().is_empty();
         let waits = pipeline.queued() > 0 && pipeline.in_flight.is_empty() && !listing_comes;
         assert!(!waits || error || wakes, "stuck: {pipeline:?}");
         let due_or_error = pipeline.wants_to_send(now) || error;
         if let Some(at) = pipeline.wakeup(now).filter(|_| waits && !due_or_error) {
-            let expires = pipeline.next_deadline().is_some_and(|deadline| deadline <= at);
+            let expires =
+                pipeline.schedule(now).next_deadline().is_some_and(|deadline| deadline <= at);
             let lists = pipeline.topology.wakeup(now).is_some_and(|listing| listing <= at);
             let paces = pipeline.backlog.lanes().wakeup().is_some_and(|wakeup| wakeup <= at);
-            let bisected = !pipeline.backlog.bisected().is_empty();
-            let isolated = pipeline.isolated_at(at).is_some_and(|isolated| isolated <= at);
-            let due = paces || bisected || isolated || pipeline.lane_flush_reason(at).is_some();
+            let bisected = pipeline.backlog.bisected().next().is_some();
+            let isolated =
+                pipeline.schedule(at).isolated_at().is_some_and(|isolated| isolated <= at);
+            let due = paces
+                || bisected
+                || isolated
+                || pipeline.schedule(at).lane_flush_reason().is_some();
             let useful = expires || lists || due || pipeline.wakeup(at).is_some();
             assert!(useful, "woken for nothing: {pipeline:?}");
         }
@@ -425,7 +430,7 @@ impl Model {
     fn drain(&mut self) {
         self.harness.pipeline.close();
         for _ in 0..10_000 {
-            let _ = self.harness.pipeline.take_fatal();
+            let _ = self.harness.pipeline.health_mut().take_fatal();
             self.harness.pipeline.advance(self.harness.now);
             if self.harness.pipeline.is_settled() {
                 break;

@@ -29,7 +29,8 @@ impl Harness {
 
 #[test]
 fn a_key_has_one_record_under_way_and_a_request_many_keys() {
-    let mut harness = Harness::ordered(&[("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("b", "5")]);
+    let mut harness =
+        Harness::ordered(&[("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("b", "5")]);
     let (id, request) = harness.send();
     assert_eq!(texts(&request), ["1", "2", "4"]);
     assert_eq!(harness.send_reason(), None);
@@ -334,7 +335,10 @@ fn a_list_that_is_always_wrong_is_not_believed_for_a_minute() {
         harness.settle(id, misled.collect());
     }
     assert!(harness.pipeline.is_settled(), "{aggregates} aggregates");
-    assert!(harness.now - begun < Duration::from_secs(60), "what goes by its own key needs no list");
+    assert!(
+        harness.now - begun < Duration::from_secs(60),
+        "what goes by its own key needs no list"
+    );
     assert!(harness.is_free());
 }
 

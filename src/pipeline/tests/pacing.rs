@@ -135,7 +135,8 @@ fn what_was_shed_has_used_no_quota() {
 /// Delivered records a second, of 5,000 of 100 B that come each second for one key of one shard.
 fn aggregated_rate(linger: Linger) -> u64 {
     let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
-    let mut harness = Harness::new(Settings { linger, packing, buffer_records: 100_000, ..paced() });
+    let mut harness =
+        Harness::new(Settings { linger, packing, buffer_records: 100_000, ..paced() });
     let mut flights: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
     for _ in 0..10_000 {
         while flights.front().is_some_and(|(at, ..)| *at <= harness.now) {
@@ -203,7 +204,8 @@ fn requests_while_all_entries_fail(shards: u64, code: &str) -> u64 {
     for _ in 0..20 {
         (0..shards).for_each(|shard| on_shard(&mut harness, shard, shards, 10));
     }
-    let (end, before) = (harness.now + Duration::from_secs(30), harness.pipeline.ledger().totals().requests);
+    let (end, before) =
+        (harness.now + Duration::from_secs(30), harness.pipeline.ledger().totals().requests);
     while harness.now < end {
         let (id, request) = next_cut(&mut harness);
         harness.now += ROUND_TRIP;
@@ -237,7 +239,9 @@ fn reshards_far_apart_are_listed_at_once() {
                 crate::record::HashKey::new(u128::MAX),
             );
             let all = crate::shard::Shard::new(format!("shardId-{n:012}"), range.unwrap());
-            harness.pipeline.list(Some(crate::shard::ShardMap::new(vec![all]).unwrap()), harness.now);
+            harness
+                .pipeline
+                .list(Some(crate::shard::ShardMap::new(vec![all]).unwrap()), harness.now);
         }
     }
     assert!(longest <= Duration::from_millis(100), "{longest:?}");
@@ -245,7 +249,8 @@ fn reshards_far_apart_are_listed_at_once() {
 
 /// Requests answered in 10 s by a service that sheds all but two at a time.
 fn requests_through_load_shed(max_in_flight: usize) -> usize {
-    let mut harness = Harness::new(Settings { max_in_flight, buffer_records: 100_000, ..settings() });
+    let mut harness =
+        Harness::new(Settings { max_in_flight, buffer_records: 100_000, ..settings() });
     let mut flights: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
     let mut answered = 0;
     for _ in 0..10_000 {

@@ -383,7 +383,7 @@ fn receipts_name_the_place_in_the_aggregate() {
     harness.pipeline.close();
     let (id, _) = harness.send();
     harness.settle(id, vec![Ok(Placement::new("s", "7")), Ok(Placement::new("s", "8"))]);
-    harness.pipeline.notify_delivered();
+    harness.pipeline.settlement_mut().notify();
     let told: Vec<_> = receipts
         .into_iter()
         .map(|receipt| {
@@ -429,7 +429,7 @@ fn aggregate_like_payload_is_sent_packed() {
                 assert_eq!(member.explicit_hash_key(), entry.explicit_hash_key());
             }
             harness.deliver(id, &request);
-            harness.pipeline.notify_delivered();
+            harness.pipeline.settlement_mut().notify();
             let delivery = receipt.now_or_never().unwrap().unwrap();
             assert_eq!(delivery.sub_sequence_number(), Some(0));
         }

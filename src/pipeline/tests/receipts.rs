@@ -41,7 +41,7 @@ fn a_delivery_says_where_the_record_lies_and_what_it_took() {
     assert_eq!(texts(&request), ["tracked"]);
     harness.wait(30);
     harness.settle(id, vec![Ok(Placement::new("shardId-000000000007", "495"))]);
-    harness.pipeline.notify_delivered();
+    harness.pipeline.settlement_mut().notify();
     let delivery = outcome(receipt).unwrap();
     assert_eq!((delivery.shard_id(), delivery.sequence_number()), ("shardId-000000000007", "495"));
     assert_eq!(delivery.attempts(), 2);
@@ -91,7 +91,7 @@ fn a_failed_record_whose_receipt_nobody_holds_is_like_any_other() {
     let (id, _) = harness.send();
     harness.settle(id, vec![failed("InvalidArgumentException")]);
     harness.pipeline.offer_failed(None);
-    assert!(harness.pipeline.last_failure().is_some());
+    assert!(harness.pipeline.settlement().last_failure().is_some());
     let kept = harness.pipeline.take_failed();
     assert_eq!(text(kept[0].record()), "tracked");
     assert_eq!(kept[0].history().len(), 1);
@@ -119,7 +119,7 @@ fn refusals_and_splits_are_in_the_history_too() {
     harness.fail(id, "AccessDeniedException");
     let refusal = harness.pipeline.health().refusal().expect("the stream refuses").clone();
     assert_eq!(refusal.code(), "AccessDeniedException");
-    harness.pipeline.take_fatal().unwrap();
+    harness.pipeline.health_mut().take_fatal().unwrap();
     assert_eq!(harness.pipeline.health().refusal(), Some(&refusal), "also when it has been told");
     harness.sleep();
     let (id, _) = harness.send();
@@ -160,7 +160,11 @@ fn the_oldest_unsettled_record_is_found_wherever_it_is() {
     harness.pipeline.flush();
     let (first, request) = harness.send();
     harness.accept(4..6);
-    assert_eq!((harness.pipeline.oldest_unsettled(), harness.pipeline.ledger().next_seq()), (0, 6), "in flight");
+    assert_eq!(
+        (harness.pipeline.oldest_unsettled(), harness.pipeline.ledger().next_seq()),
+        (0, 6),
+        "in flight"
+    );
     harness.fail(first, "ValidationException");
     assert_eq!(harness.pipeline.oldest_unsettled(), 0, "suspected");
     harness.sleep();
@@ -191,7 +195,7 @@ fn failed_and_split_requests_count_as_time_in_flight() {
     assert_eq!(texts(&request), ["tracked"]);
     harness.wait(10);
     harness.deliver(id, &request);
-    harness.pipeline.notify_delivered();
+    harness.pipeline.settlement_mut().notify();
     let delivery = outcome(receipt).unwrap();
     assert_eq!(millis(delivery.time_in_flight()), 30);
     assert_eq!(delivery.attempts(), 2, "the refusal may have been the other one's fault");

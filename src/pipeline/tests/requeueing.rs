@@ -84,7 +84,8 @@ fn a_hundred_thousand_records_can_be_requeued_over_and_over() {
     let mut harness = Harness::new(Settings { buffer_records, max_in_flight: 200, ..settings() });
     harness.accept(0..buffer_records);
     for _ in 0..5 {
-        let cuts = std::iter::from_fn(|| harness.pipeline.next_request(harness.now)).map(|(id, ..)| id);
+        let cuts =
+            std::iter::from_fn(|| harness.pipeline.next_request(harness.now)).map(|(id, ..)| id);
         let flights: Vec<_> = cuts.collect();
         // Oldest first is the hard order: each group goes behind those that came back before it.
         for id in flights {

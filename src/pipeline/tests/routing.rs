@@ -18,7 +18,7 @@ impl Harness {
     /// A pipeline whose stream can be described, and was.
     fn described(settings: Settings) -> Self {
         let mut harness = Self::new(settings);
-        harness.pipeline.require(Prerequisites { description: true, shards: false });
+        harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
         harness.pipeline.describe(still_by_key(), harness.now);
         harness
     }
@@ -41,7 +41,7 @@ impl Harness {
 
     fn refuse_auto(&mut self) {
         self.pipeline.refuse_distribution("AUTO".into(), self.now);
-        assert!(self.pipeline.take_fatal().is_some());
+        assert!(self.pipeline.health_mut().take_fatal().is_some());
     }
 }
 
@@ -52,14 +52,24 @@ fn contradiction_holds_aggregates_until_described() {
         assert!(!harness.is_asking());
         harness.settle(id, vec![placed("upper"), placed("upper")]);
         assert!(harness.is_asking());
-        assert_eq!(harness.pipeline.ledger().totals().delivered, 2, "the list proves the place of b");
+        assert_eq!(
+            harness.pipeline.ledger().totals().delivered,
+            2,
+            "the list proves the place of b"
+        );
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 2));
         assert_eq!(harness.undelivered(), ["a", "a"]);
         assert!(!harness.pipeline.is_settled());
         harness.pipeline.describe(still_by_key(), harness.now);
         assert!(!harness.is_asking());
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 0));
-        assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().totals().misplaced), (2, 1));
+        assert_eq!(
+            (
+                harness.pipeline.ledger().totals().delivered,
+                harness.pipeline.ledger().totals().misplaced
+            ),
+            (2, 1)
+        );
     }
 }
 
@@ -71,7 +81,7 @@ fn auto_requeues_unverified_aggregates() {
         let (second, _) = harness.send();
         harness.settle(first, vec![placed("upper"), placed("upper")]);
         harness.refuse_auto();
-        assert!(!harness.pipeline.is_ready_to_send());
+        assert!(!harness.pipeline.topology().is_ready());
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 4));
         // A later answer counts only if the list proves the shard.
         harness.settle(second, vec![placed("new"), placed("upper")]);
@@ -126,7 +136,10 @@ fn per_key_aggregate_waits_for_unlisted_shard() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
     assert!(!harness.is_asking(), "a reshard explains it");
-    assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.in_flight()), (2, 2));
+    assert_eq!(
+        (harness.pipeline.ledger().totals().delivered, harness.pipeline.in_flight()),
+        (2, 2)
+    );
     harness.until_listing();
     let listed = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
     harness.pipeline.list(map(&listed), harness.now);
@@ -230,7 +243,13 @@ fn contradiction_taints_unlisted_shards() {
         harness.pipeline.describe(still_by_key(), harness.now);
         harness.fail_listings(1);
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
-        assert_eq!((harness.pipeline.ledger().totals().delivered, harness.pipeline.ledger().totals().misplaced), (4, 2));
+        assert_eq!(
+            (
+                harness.pipeline.ledger().totals().delivered,
+                harness.pipeline.ledger().totals().misplaced
+            ),
+            (4, 2)
+        );
     }
 }
 
@@ -316,7 +335,7 @@ fn repeated_contradictions_back_off() {
 /// An ordered pipeline that learns its shards from the answers.
 fn learning(mode: StreamMode) -> Harness {
     let mut harness = Harness::described(Settings { ordering: Ordering::PerKey, ..settings() });
-    harness.pipeline.require(Prerequisites { description: true, shards: false });
+    harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
     let description = StreamDescription::default().with_mode(mode);
     harness.pipeline.describe(Some(description), harness.now);
     harness.pipeline.close();

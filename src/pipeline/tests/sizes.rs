@@ -66,7 +66,7 @@ fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
     settings.packing.target = 3 << 20;
     settings.limits = Limits::default().with_request_bytes(10 << 20).with_record_bytes(10 << 20);
     let mut harness = Harness::new(settings);
-    harness.pipeline.require(Prerequisites { description: true, shards: false });
+    harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
     // More than one aggregate, so that one is full already.
     (0..50).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
     harness.pipeline.close();
@@ -124,7 +124,8 @@ fn a_described_limit_leaves_the_requests_alone() {
     harness.pipeline.close();
     let (_, request) = harness.send();
     assert!(request.bytes() <= 1 << 20, "{}", request.bytes());
-    let lengths = [harness.send().1, harness.send().1, harness.send().1].map(|one| one.entries().len());
+    let lengths =
+        [harness.send().1, harness.send().1, harness.send().1].map(|one| one.entries().len());
     assert_eq!(lengths, [10, 10, 1], "the large one goes by itself");
     for (told, limit) in [(20 << 20, 10 << 20), (0, 1)] {
         let mut harness = Harness::new(settings());

@@ -102,9 +102,9 @@ impl LearnedShards {
             return Learned::Nothing;
         }
         self.paused_until = None;
-        let updates = observations.into_iter().map(|(position, shard_id)| {
-            lanes.learn(position, &shard_id, request, next, opened)
-        });
+        let updates = observations
+            .into_iter()
+            .map(|(position, shard_id)| lanes.learn(position, &shard_id, request, next, opened));
         let update = updates.max().unwrap_or(RingUpdate::Extent);
         if update == RingUpdate::Contradiction {
             self.contradictions += 1;

@@ -47,7 +47,7 @@ pub(crate) struct Prerequisites {
 }
 
 #[derive(Debug)]
-pub(super) struct Topology {
+pub(crate) struct Topology {
     lanes: LaneMap,
     learned: LearnedShards,
     listed: ListedShards,
@@ -96,13 +96,13 @@ impl Topology {
     }
 
     /// Sends nothing until these are known.
-    pub(super) fn require(&mut self, prerequisites: Prerequisites) {
+    pub(crate) fn require(&mut self, prerequisites: Prerequisites) {
         self.prerequisites = prerequisites;
         self.routing.set_describable(prerequisites.description);
     }
 
     /// Whether everything is known that must be before anything is sent.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         !self.prerequisites.description && !self.prerequisites.shards
     }
 
@@ -110,7 +110,7 @@ impl Topology {
         self.prerequisites.description
     }
 
-    pub(super) fn routing(&self) -> &Routing {
+    pub(crate) fn routing(&self) -> &Routing {
         &self.routing
     }
 
@@ -214,7 +214,7 @@ impl Topology {
 
     /// Whether aggregation has fallen back to partition keys since the last call, because the list of shards is not
     /// what the service does.
-    pub(super) fn take_fallback(&mut self) -> bool {
+    pub(crate) fn take_fallback(&mut self) -> bool {
         std::mem::take(&mut self.fell_back)
     }
 
@@ -354,11 +354,11 @@ impl Topology {
         self.has_changed |= predicted;
     }
 
-    pub(super) fn listing_is_due(&self, now: Instant) -> bool {
+    pub(crate) fn listing_is_due(&self, now: Instant) -> bool {
         self.schedule.is_due(now)
     }
 
-    pub(super) fn begin_listing(&mut self) {
+    pub(crate) fn begin_listing(&mut self) {
         self.schedule.begin();
     }
 
@@ -427,12 +427,7 @@ impl Topology {
 
     /// Records that the stream could not be described again. Returns whether the list of shards decides alone, because
     /// another call cannot help.
-    pub(super) fn fail_description(
-        &mut self,
-        may_pass: bool,
-        now: Instant,
-        rng: &mut Rng,
-    ) -> bool {
+    pub(super) fn fail_description(&mut self, may_pass: bool, now: Instant, rng: &mut Rng) -> bool {
         let retries = self.routing.record_failed_description(now, rng);
         let gives_up = !(may_pass && retries);
         if gives_up {

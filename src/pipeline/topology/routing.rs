@@ -92,7 +92,10 @@ impl Routing {
 
     /// Whether the stream should be described again if a response contradicts the partition keys now.
     pub(crate) fn may_be_switched(&self, now: Instant) -> bool {
-        self.is_relied_on && self.is_describable && self.is_switchable && !self.was_just_described(now)
+        self.is_relied_on
+            && self.is_describable
+            && self.is_switchable
+            && !self.was_just_described(now)
     }
 
     /// Whether a description has answered a doubt a short time ago.

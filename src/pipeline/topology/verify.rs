@@ -75,8 +75,7 @@ impl Topology {
     fn is_contradictory(&self, request: u64, entry: &QueuedEntry, shard_id: &str) -> bool {
         self.routing.is_relied_on()
             && entry.oldest().has_hash_key()
-            && (self.lanes.was_closed(shard_id, request)
-                || self.listed.rules_out(entry, shard_id))
+            && (self.lanes.was_closed(shard_id, request) || self.listed.rules_out(entry, shard_id))
     }
 
     /// Decides whether an entry that was written counts as delivered. If that is unknown, the caller
@@ -102,13 +101,7 @@ impl Topology {
         self.decide(entry, check, self.is_tainted(request, entry, shard_id, now), is_failing)
     }
 
-    fn is_tainted(
-        &self,
-        request: u64,
-        entry: &QueuedEntry,
-        shard_id: &str,
-        now: Instant,
-    ) -> bool {
+    fn is_tainted(&self, request: u64, entry: &QueuedEntry, shard_id: &str, now: Instant) -> bool {
         self.routing.was_contradicted(now) || self.is_contradictory(request, entry, shard_id)
     }
 

@@ -21,7 +21,12 @@ impl Lanes {
         taken
     }
 
-    fn take_from_ready(&mut self, remaining: &mut Remaining, taken: &mut Vec<QueuedEntry>, now: Instant) {
+    fn take_from_ready(
+        &mut self,
+        remaining: &mut Remaining,
+        taken: &mut Vec<QueuedEntry>,
+        now: Instant,
+    ) {
         let mut opened = Vec::new();
         let mut heads: BinaryHeap<Reverse<(u64, LaneId)>> = BinaryHeap::new();
         loop {
@@ -61,7 +66,12 @@ impl Lanes {
 
     /// Fills a request up from the paused lanes that have tokens, so that they come to wait for the same time, and
     /// for a full request. Lanes that cannot afford their oldest entry yet are not visited.
-    fn take_from_paused(&mut self, remaining: &mut Remaining, taken: &mut Vec<QueuedEntry>, now: Instant) {
+    fn take_from_paused(
+        &mut self,
+        remaining: &mut Remaining,
+        taken: &mut Vec<QueuedEntry>,
+        now: Instant,
+    ) {
         if taken.is_empty() {
             return;
         }

@@ -1,13 +1,13 @@
 use std::time::Instant;
 
-use fastrand::Rng;
-use smol_str::SmolStr;
 use super::queue::Queue;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::metrics::ShardSample;
 use crate::shard::{RateLimiter, ShardAnswer};
+use fastrand::Rng;
+use smol_str::SmolStr;
 
 /// The entries for one shard, with its rate limiter and its backoff.
 #[derive(Debug)]

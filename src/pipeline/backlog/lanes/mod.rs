@@ -160,7 +160,10 @@ impl Lanes {
     }
 
     /// Removes the entry with the oldest record if `condition` is true for that record.
-    pub(crate) fn pop_oldest_if(&mut self, condition: impl Fn(&BufferedRecord) -> bool) -> Option<QueuedEntry> {
+    pub(crate) fn pop_oldest_if(
+        &mut self,
+        condition: impl Fn(&BufferedRecord) -> bool,
+    ) -> Option<QueuedEntry> {
         let id = self.oldest_lane()?;
         self.change(id, |lane| lane.queue.pop_if(|oldest, _| condition(oldest)))
     }

@@ -1,0 +1,133 @@
+//! Takes the entries of the next request out of the backlog.
+
+use std::time::Instant;
+
+use super::Backlog;
+use crate::limits::Limits;
+use crate::pipeline::buffered::BufferedRecord;
+use crate::pipeline::entry::QueuedEntry;
+use crate::pipeline::flush::{Flush, FlushReason};
+use crate::pipeline::health::Health;
+use crate::pipeline::topology::Topology;
+use crate::pipeline::work::Work;
+
+impl Backlog {
+    /// Resumes the lanes whose pause is over.
+    pub(in crate::pipeline) fn resume_lanes(&mut self, now: Instant) {
+        self.lanes.resume(now);
+    }
+
+    /// When the next lane or bisected request may send, or the oldest record has waited for the linger.
+    pub(in crate::pipeline) fn wakeup(&self, flush: &Flush, now: Instant) -> Option<Instant> {
+        let lingers = self.oldest_sendable().map(|oldest| flush.lingers_until(oldest));
+        let wakeups = [lingers, self.lanes.wakeup(), self.bisection.wakeup(&self.lanes, now)];
+        wakeups.into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Whether a part of a bisected request may be sent.
+    pub(in crate::pipeline) fn has_bisected(&self, now: Instant) -> bool {
+        self.bisection.is_ready(&self.lanes, now)
+    }
+
+    /// When the next isolated record may be sent, now or later, if nothing else has to happen before.
+    pub(in crate::pipeline) fn isolated_at(
+        &self,
+        health: &Health,
+        is_idle: bool,
+        now: Instant,
+    ) -> Option<Instant> {
+        let next = self.isolated.front()?;
+        // While the stream fails, other records are better probes.
+        let has_better_probe = health.is_failing()
+            && (!is_idle || self.oldest_sendable().is_some() || !self.bisection.is_empty());
+        if self.isolated.is_in_flight() || has_better_probe {
+            return None;
+        }
+        let stream = health.retry_at(now).filter(|_| health.is_failing());
+        let lane = self.lanes.sends_at(next.route.lane, next.size(), now);
+        let waits = [stream, self.isolated.backs_off_until(now), lane];
+        Some(waits.into_iter().flatten().fold(now, Instant::max))
+    }
+
+    pub(in crate::pipeline) fn has_isolated_in_flight(&self) -> bool {
+        self.isolated.is_in_flight()
+    }
+
+    /// Removes the entries of a request that is sent for `reason`, the oldest first. Aggregates are closed for it,
+    /// but not many at once: see [`Work::is_unfinished`]. Empty if what was closed has to wait.
+    pub(in crate::pipeline) fn next_batch(
+        &mut self,
+        reason: FlushReason,
+        flush: &Flush,
+        limits: &Limits,
+        topology: &mut Topology,
+        work: &mut Work,
+        now: Instant,
+    ) -> Vec<QueuedEntry> {
+        match reason {
+            FlushReason::Split => self.bisection.pop(&self.lanes, now).unwrap_or_default(),
+            FlushReason::Isolated => self.next_isolated(limits, now),
+            _ => {
+                self.close_aggregates(reason, flush, limits, topology, work, now);
+                if work.is_unfinished() {
+                    return Vec::new();
+                }
+                self.lanes.resume(now);
+                self.lanes.next_batch(limits, now)
+            }
+        }
+    }
+
+    fn next_isolated(&mut self, limits: &Limits, now: Instant) -> Vec<QueuedEntry> {
+        let Self { isolated, lanes, .. } = self;
+        isolated.next_batch(limits.request_entries(), limits.request_bytes(), |next| {
+            let (lane, bytes) = (next.route.lane, next.size());
+            let may_be_sent = lanes.sends_at(lane, bytes, now).is_none();
+            if may_be_sent {
+                lanes.charge(lane, bytes, now);
+            }
+            may_be_sent
+        })
+    }
+
+    /// Closes as many aggregates as fit into the request, the oldest first.
+    fn close_aggregates(
+        &mut self,
+        reason: FlushReason,
+        flush: &Flush,
+        limits: &Limits,
+        topology: &mut Topology,
+        work: &mut Work,
+        now: Instant,
+    ) {
+        for _ in 0..limits.request_entries() {
+            if !work.may_continue() {
+                return;
+            }
+            let is_overdue = |oldest: &BufferedRecord| flush.is_overdue(oldest, now);
+            let Some(entry) = self.pop_aggregate_if(is_overdue) else { break };
+            self.release_encoded(entry, topology, work);
+        }
+        while !self.lanes.holds_request(limits) {
+            if !work.may_continue() {
+                return;
+            }
+            let joins = |oldest: &BufferedRecord| flush.joins(reason, oldest, now);
+            let Some(entry) = self.pop_aggregate_if(joins) else { break };
+            self.release_encoded(entry, topology, work);
+        }
+    }
+
+    fn pop_aggregate_if(
+        &mut self,
+        condition: impl Fn(&BufferedRecord) -> bool,
+    ) -> Option<QueuedEntry> {
+        let Self { aggregator, key_order, .. } = self;
+        aggregator.pop_oldest_if(condition, |key| key_order.is_busy(key))
+    }
+
+    /// The number of open aggregates that may be closed.
+    pub(in crate::pipeline) fn open_aggregates(&self) -> usize {
+        self.aggregator.free_len()
+    }
+}

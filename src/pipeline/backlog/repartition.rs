@@ -1,0 +1,188 @@
+//! Packs and routes again what waits, and removes what is expired or withdrawn.
+
+use std::time::Instant;
+
+use super::{Backlog, aggregation_key};
+use crate::pipeline::aggregation::Packing;
+use crate::pipeline::buffered::BufferedRecord;
+use crate::pipeline::entry::QueuedEntry;
+use crate::pipeline::topology::{OpenedLane, Topology};
+
+/// Why what waits is packed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) enum Repartition {
+    /// The predicted shards have changed.
+    Shards,
+    /// An aggregate may have another size.
+    Limits,
+}
+
+impl Backlog {
+    /// Opens lanes for shards that were not known before. `next` is the number of the next request.
+    pub(in crate::pipeline) fn open_lanes(
+        &mut self,
+        opened: Vec<OpenedLane>,
+        next: u64,
+        now: Instant,
+    ) {
+        for OpenedLane { id, replaces } in opened {
+            self.lanes.open(id, replaces, next, now);
+        }
+    }
+
+    /// Queues what is in stale lanes in the lanes where it belongs now.
+    pub(in crate::pipeline) fn reroute(&mut self, topology: &mut Topology) {
+        let stale = topology.take_stale_lanes();
+        let mut entries = self.lanes.drain_lanes(stale.iter().copied());
+        for entry in &mut entries {
+            topology.route(entry);
+        }
+        self.lanes.push_all(entries);
+        let apart = self.bisection.iter_mut().chain(self.isolated.iter_mut());
+        for entry in apart.filter(|entry| stale.contains(&entry.route.lane)) {
+            topology.route(entry);
+        }
+    }
+
+    /// Takes limits that have changed.
+    pub(in crate::pipeline) fn set_packing(&mut self, packing: Packing) {
+        self.packing = packing;
+    }
+
+    /// Packs what waits again. With ordering this waits for
+    /// [`repartition_in_order`](Self::repartition_in_order).
+    pub(in crate::pipeline) fn repartition(
+        &mut self,
+        reason: Repartition,
+        topology: &mut Topology,
+    ) {
+        if self.is_ordered {
+            self.repartition_due = true;
+            return;
+        }
+        let mut records = match reason {
+            Repartition::Limits => self.lanes.drain(),
+            Repartition::Shards => self.drain_parted(topology),
+        };
+        records.extend(self.aggregator.drain());
+        let records = records.into_iter().flat_map(QueuedEntry::into_members).collect();
+        self.push_sorted(records, topology);
+    }
+
+    /// Removes the entries whose records no longer belong together.
+    fn drain_parted(&mut self, topology: &Topology) -> Vec<QueuedEntry> {
+        let isolates_keys = self.isolates_keys;
+        let is_parted = |entry: &mut QueuedEntry| {
+            entry.predicted().is_some() && (isolates_keys || !topology.predict_again(entry))
+        };
+        let mut parted = self.lanes.extract_if(is_parted);
+        parted.extend(self.bisection.extract_if(is_parted));
+        parted
+    }
+
+    /// With ordering, requires that everything is packed again before anything else is sent.
+    pub(in crate::pipeline) fn require_repartition(&mut self) {
+        self.repartition_due |= self.is_ordered;
+    }
+
+    /// Whether nothing may be sent before everything is packed again, in order.
+    pub(in crate::pipeline) fn is_repartition_due(&self) -> bool {
+        self.repartition_due
+    }
+
+    /// Packs what waits again, in order. Nothing may be in flight but isolated records: what returns is sent before what
+    /// was accepted later, whatever shard it is for.
+    pub(in crate::pipeline) fn repartition_in_order<'a>(
+        &mut self,
+        isolated_in_flight: impl Iterator<Item = &'a mut QueuedEntry>,
+        topology: &mut Topology,
+    ) {
+        self.repartition_due = false;
+        let queued = self.lanes.drain().into_iter().chain(self.key_order.drain());
+        let entries = queued.chain(self.bisection.drain()).chain(self.aggregator.drain());
+        let records: Vec<_> = entries.flat_map(QueuedEntry::into_members).collect();
+        self.occupy_isolated_keys(isolated_in_flight, topology);
+        self.push_sorted(records, topology);
+    }
+
+    /// Marks the keys of isolated records as busy: none of their later records may be sent before.
+    fn occupy_isolated_keys<'a>(
+        &mut self,
+        in_flight: impl Iterator<Item = &'a mut QueuedEntry>,
+        topology: &Topology,
+    ) {
+        let Self { isolated, key_order, isolates_keys, .. } = self;
+        let mut occupy = |entry: &mut QueuedEntry| {
+            let key = aggregation_key(entry.oldest(), *isolates_keys, topology);
+            let key = key.and_then(|(key, _)| key.into_ordering_key());
+            entry.route.order = key.map(|key| key_order.occupy(key).0);
+        };
+        isolated.iter_mut().for_each(&mut occupy);
+        in_flight.for_each(occupy);
+    }
+
+    /// Removes the expired records.
+    pub(in crate::pipeline) fn expire(
+        &mut self,
+        is_expired: impl Fn(&BufferedRecord) -> bool,
+        topology: &mut Topology,
+    ) -> Vec<BufferedRecord> {
+        let mut expired = Vec::new();
+        while let Some(entry) = self.lanes.pop_oldest_if(&is_expired) {
+            for left in self.expire_in(entry, &is_expired, topology, &mut expired) {
+                self.push_to_lane(left, topology);
+            }
+        }
+        while let Some((order, entry)) = self.key_order.pop_oldest_if(&is_expired) {
+            let (left, removed) = entry.without(&self.packing, &is_expired);
+            expired.extend(removed);
+            for left in left {
+                self.key_order.wait(order, left);
+            }
+        }
+        while let Some(entry) = self.aggregator.pop_any_oldest_if(&is_expired) {
+            let (removed, left): (Vec<_>, Vec<_>) =
+                entry.into_members().into_iter().partition(&is_expired);
+            expired.extend(removed);
+            self.push_sorted(left, topology);
+        }
+        for entry in self.isolated.drain() {
+            let left = self.expire_in(entry, &is_expired, topology, &mut expired);
+            self.isolated.extend(left);
+        }
+        self.update_isolation(topology);
+        if self.bisection.heads().any(&is_expired) {
+            let mut bisection = std::mem::take(&mut self.bisection);
+            bisection
+                .replace_each(|entry| self.expire_in(entry, &is_expired, topology, &mut expired));
+            self.bisection = bisection;
+        }
+        expired
+    }
+
+    fn expire_in(
+        &mut self,
+        entry: QueuedEntry,
+        is_expired: impl Fn(&BufferedRecord) -> bool,
+        topology: &mut Topology,
+        expired: &mut Vec<BufferedRecord>,
+    ) -> Vec<QueuedEntry> {
+        let order = entry.route.order;
+        let (left, removed) = entry.without(&self.packing, is_expired);
+        expired.extend(removed);
+        self.release_next(order, left, topology)
+    }
+
+    /// Removes everything. Requests in flight are forgotten.
+    pub(in crate::pipeline) fn drain(&mut self) -> Vec<QueuedEntry> {
+        let mut drained = self.lanes.drain();
+        drained.extend(self.key_order.drain());
+        drained.extend(self.bisection.drain());
+        drained.extend(self.isolated.drain());
+        drained.extend(self.aggregator.drain());
+        self.isolated.land();
+        self.isolated.reset_if_empty();
+        (self.isolates_keys, self.repartition_due) = (false, false);
+        drained
+    }
+}

@@ -1,0 +1,149 @@
+use std::time::Instant;
+
+use super::backlog::Backlog;
+use super::flush::{Flush, FlushReason, FlushState};
+use super::health::Health;
+use super::in_flight::InFlight;
+use super::ledger::Ledger;
+use super::linger::Linger;
+use super::settings::Settings;
+use super::topology::Topology;
+use crate::limits::Limits;
+
+/// Decides what is sent next, and when: the parts of the pipeline that this depends on, at one moment.
+#[derive(Debug)]
+pub(super) struct Schedule<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) backlog: &'a Backlog,
+    pub(super) in_flight: &'a InFlight,
+    pub(super) topology: &'a Topology,
+    pub(super) health: &'a Health,
+    pub(super) ledger: &'a Ledger,
+    pub(super) flush: &'a Flush,
+    pub(super) now: Instant,
+}
+
+impl Schedule<'_> {
+    /// Returns why a request should be sent now, if it should.
+    pub(super) fn flush_reason(&self) -> Option<FlushReason> {
+        if self.isolated_at().is_some_and(|at| at <= self.now) {
+            return Some(FlushReason::Isolated);
+        }
+        if !self.has_slot() || self.health.retry_at(self.now).is_some() {
+            return None;
+        }
+        if self.backlog.has_bisected(self.now) {
+            return Some(FlushReason::Split);
+        }
+        self.lane_flush_reason()
+    }
+
+    /// Returns why a request from the lanes, or of open aggregates, should be sent now, if it may be.
+    pub(super) fn lane_flush_reason(&self) -> Option<FlushReason> {
+        let oldest_flushable = match self.flush.linger() {
+            Linger::SelfClocked(_) => self.backlog.oldest_sendable(),
+            Linger::Fill(_) if self.settings.packing.is_on() => self.backlog.oldest_closed(),
+            Linger::Fill(_) => None,
+        };
+        let state = FlushState {
+            oldest: self.backlog.oldest_sendable()?,
+            oldest_flushable,
+            fills_request: self.backlog.fills_request(&self.request_limits()),
+            has_backpressure: self.has_backpressure(),
+            is_idle: self.in_flight.is_empty(),
+        };
+        self.flush.reason(&state, self.now)
+    }
+
+    /// Whether a full request may be sent.
+    pub(super) fn has_full_request(&self) -> bool {
+        self.backlog.fills_request(&self.request_limits()) && self.has_slot()
+    }
+
+    /// The limits of a request that is sent for `reason`. Isolated records have a limit of their own.
+    pub(super) fn limits(&self, reason: FlushReason) -> Limits {
+        match reason {
+            FlushReason::Isolated => self.settings.limits,
+            _ => self.request_limits(),
+        }
+    }
+
+    fn request_limits(&self) -> Limits {
+        let limits = self.settings.limits;
+        limits.with_request_entries(limits.request_entries().min(self.health.max_entries()))
+    }
+
+    /// Whether the buffer is full of records that sending can remove. Failed records are no reason for small requests,
+    /// unless nothing is in flight.
+    fn has_backpressure(&self) -> bool {
+        let (held, settings) = (self.ledger.held(), self.settings);
+        let blocks_waiter = self.flush.waiter_bytes().is_some_and(|bytes| {
+            held.records >= settings.buffer_records
+                || held.bytes.saturating_add(bytes) > settings.buffer_bytes
+        });
+        blocks_waiter
+            || !settings.has_room(self.ledger.unsettled())
+            || (!settings.has_room(held) && self.in_flight.is_empty())
+    }
+
+    /// Whether another request may be in flight, the backoff aside.
+    fn has_slot(&self) -> bool {
+        let isolated = usize::from(self.backlog.has_isolated_in_flight());
+        self.health.has_slot(self.in_flight.len() - isolated)
+            && self.in_flight.len() < self.settings.max_in_flight
+            && !self.is_stopped()
+    }
+
+    /// Whether nothing may be sent.
+    fn is_stopped(&self) -> bool {
+        self.backlog.is_repartition_due() || !self.topology.is_ready() || self.health.is_stopped()
+    }
+
+    /// When the next isolated record may be sent, now or later.
+    pub(super) fn isolated_at(&self) -> Option<Instant> {
+        if self.is_stopped() || self.in_flight.len() >= self.settings.max_in_flight {
+            return None;
+        }
+        self.backlog.isolated_at(self.health, self.in_flight.is_empty(), self.now)
+    }
+
+    /// The next time at which something changes without a call.
+    pub(super) fn wakeup(&self) -> Option<Instant> {
+        let now = self.now;
+        let retry_at = self.health.retry_at(now);
+        let has_quiet_log = self.health.outages.is_quiet() || self.is_settled();
+        let wakeups = [
+            self.send_wakeup(),
+            self.isolated_at(),
+            self.next_deadline(),
+            self.topology.wakeup(now),
+            retry_at.filter(|_| self.topology.awaits_description()),
+            self.health.outages.wakeup(now, has_quiet_log),
+        ];
+        wakeups.into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    fn send_wakeup(&self) -> Option<Instant> {
+        if !self.has_slot() || !self.backlog.has_unisolated() {
+            return None;
+        }
+        let retry_at = self.health.retry_at(self.now);
+        retry_at.or_else(|| self.backlog.wakeup(self.flush, self.now))
+    }
+
+    /// When the next record fails, unless it is settled before. A held aggregate fails as a whole.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.settings.deadline?;
+        let queued = self.backlog.heads().map(|record| record.accepted_at);
+        let held =
+            self.topology.held().iter().filter_map(|held| {
+                held.entry.members().iter().map(|member| member.accepted_at).max()
+            });
+        queued.chain(held).min().map(|accepted_at| accepted_at + deadline)
+    }
+
+    /// Whether every accepted record is settled.
+    pub(super) fn is_settled(&self) -> bool {
+        self.backlog.is_empty() && self.in_flight.is_empty() && self.topology.held().is_empty()
+    }
+}

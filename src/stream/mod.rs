@@ -1,6 +1,7 @@
 //! Which stream: a name or an ARN, parsed and checked once. And what a producer must know of it.
 
 mod description;
+mod info;
 #[cfg(feature = "serde")]
 mod text;
 
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 pub use description::{DescribeStream, Distribution, StreamDescription, StreamMode};
+pub use info::{DescribeStreamFn, ListShardsFn, StreamInfo, describe_stream_fn, list_shards_fn};
 
 /// A stream's name or ARN. Cloning it copies no text.
 ///

@@ -1,0 +1,326 @@
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tower::BoxError;
+
+use super::{StreamDescription, StreamId};
+use crate::shard::Shard;
+
+/// Source of a stream's description and of its shards.
+///
+/// [`SdkStreamInfo`](crate::service::SdkStreamInfo) asks the service. Implement the trait for a cache or another
+/// source, or create one from a closure with [`describe_stream_fn`] or [`list_shards_fn`]. A source may answer only
+/// one of the two questions: where a method returns `None`, a [pair](#pairs) asks its other source, and a sink does
+/// without.
+///
+/// ```
+/// use futures::FutureExt;
+/// use futures::future::{BoxFuture, ready};
+/// use kinesis_sink::shard::{HashRange, Shard};
+/// use kinesis_sink::{HashKey, StreamId, StreamInfo};
+/// use tower::BoxError;
+///
+/// struct OneShard;
+///
+/// impl StreamInfo for OneShard {
+///     fn list_shards(
+///         &self,
+///         _stream: &StreamId,
+///     ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+///         let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).expect("in order");
+///         Some(ready(Ok(vec![Shard::new("shardId-000000000000", ring)])).boxed())
+///     }
+/// }
+/// # let stream = "clicks".parse().unwrap();
+/// # assert!(OneShard.list_shards(&stream).is_some() && OneShard.describe_stream(&stream).is_none());
+/// ```
+///
+/// # Pairs
+///
+/// A tuple of two sources asks the first one, and the second one where the first returns `None`. An error is an
+/// answer: the second source is not asked after it.
+pub trait StreamInfo: Send + Sync {
+    /// Describes `stream`. Returns `None`, the default, if this source has no descriptions.
+    ///
+    /// # Errors
+    ///
+    /// The future fails if the stream cannot be described now.
+    /// [`Classify`](crate::service::Classify) decides what the error means, from its chain of sources;
+    /// [`PutRecordsError::service`](crate::service::PutRecordsError::service) creates an error that it recognizes.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point and the call made again.
+    fn describe_stream(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        let _ = stream;
+        None
+    }
+
+    /// Describes `stream` past any cache. A sink calls this when responses contradict the previous description.
+    /// Calls [`describe_stream`](Self::describe_stream) by default; a source that caches must override it.
+    ///
+    /// # Errors
+    ///
+    /// As [`describe_stream`](Self::describe_stream).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`describe_stream`](Self::describe_stream).
+    fn describe_stream_uncached(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        self.describe_stream(stream)
+    }
+
+    /// Lists the open shards of `stream`, those that take records, in any order. No shard may be listed twice, and
+    /// no two ranges may overlap. Returns `None`, the default, if this source has no lists.
+    ///
+    /// # Errors
+    ///
+    /// The future fails if the shards cannot be listed now. The error is classified as in
+    /// [`describe_stream`](Self::describe_stream).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`describe_stream`](Self::describe_stream).
+    fn list_shards(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        let _ = stream;
+        None
+    }
+}
+
+impl<A: StreamInfo, B: StreamInfo> StreamInfo for (A, B) {
+    fn describe_stream(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        self.0.describe_stream(stream).or_else(|| self.1.describe_stream(stream))
+    }
+
+    fn describe_stream_uncached(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        self.0.describe_stream_uncached(stream).or_else(|| self.1.describe_stream_uncached(stream))
+    }
+
+    fn list_shards(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        self.0.list_shards(stream).or_else(|| self.1.list_shards(stream))
+    }
+}
+
+impl<T: StreamInfo + ?Sized> StreamInfo for Arc<T> {
+    fn describe_stream(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        T::describe_stream(self, stream)
+    }
+
+    fn describe_stream_uncached(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        T::describe_stream_uncached(self, stream)
+    }
+
+    fn list_shards(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        T::list_shards(self, stream)
+    }
+}
+
+/// Returns a [`StreamInfo`] that describes streams with the given closure and lists no shards.
+///
+/// ```
+/// use kinesis_sink::{StreamDescription, StreamInfo, describe_stream_fn};
+///
+/// # async fn demo() -> Result<(), tower::BoxError> {
+/// let source = describe_stream_fn(|_| async { Ok(StreamDescription::default()) });
+/// let call = source.describe_stream(&"clicks".parse()?).expect("it describes streams");
+/// assert_eq!(call.await?.max_record_bytes(), 1024 * 1024);
+/// # Ok(())
+/// # }
+/// # futures::executor::block_on(demo()).unwrap();
+/// ```
+pub fn describe_stream_fn<F, Fut>(f: F) -> DescribeStreamFn<F>
+where
+    F: Fn(StreamId) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<StreamDescription, BoxError>> + Send + 'static,
+{
+    DescribeStreamFn { f }
+}
+
+/// [`StreamInfo`] implemented by a closure. See [`describe_stream_fn`].
+#[derive(Clone, Copy)]
+pub struct DescribeStreamFn<F> {
+    f: F,
+}
+
+impl<F> fmt::Debug for DescribeStreamFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DescribeStreamFn").finish_non_exhaustive()
+    }
+}
+
+impl<F, Fut> StreamInfo for DescribeStreamFn<F>
+where
+    F: Fn(StreamId) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<StreamDescription, BoxError>> + Send + 'static,
+{
+    fn describe_stream(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        Some(Box::pin((self.f)(stream.clone())))
+    }
+}
+
+/// Returns a [`StreamInfo`] that lists shards with the given closure and describes no streams.
+///
+/// ```
+/// use kinesis_sink::shard::{HashRange, Shard};
+/// use kinesis_sink::{HashKey, StreamInfo, list_shards_fn};
+///
+/// # async fn demo() -> Result<(), tower::BoxError> {
+/// let source = list_shards_fn(|_| async {
+///     let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).expect("in order");
+///     Ok(vec![Shard::new("shardId-000000000000", ring)])
+/// });
+/// let call = source.list_shards(&"clicks".parse()?).expect("it lists shards");
+/// assert_eq!(call.await?.len(), 1);
+/// # Ok(())
+/// # }
+/// # futures::executor::block_on(demo()).unwrap();
+/// ```
+pub fn list_shards_fn<F, Fut>(f: F) -> ListShardsFn<F>
+where
+    F: Fn(StreamId) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Vec<Shard>, BoxError>> + Send + 'static,
+{
+    ListShardsFn { f }
+}
+
+/// [`StreamInfo`] implemented by a closure. See [`list_shards_fn`].
+#[derive(Clone, Copy)]
+pub struct ListShardsFn<F> {
+    f: F,
+}
+
+impl<F> fmt::Debug for ListShardsFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListShardsFn").finish_non_exhaustive()
+    }
+}
+
+impl<F, Fut> StreamInfo for ListShardsFn<F>
+where
+    F: Fn(StreamId) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Vec<Shard>, BoxError>> + Send + 'static,
+{
+    fn list_shards(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        Some(Box::pin((self.f)(stream.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    type Described = Result<StreamDescription, BoxError>;
+
+    struct Neither;
+
+    impl StreamInfo for Neither {}
+
+    /// Describes streams with a limit of 1 byte, past its cache with one of 2 bytes.
+    struct Cached;
+
+    impl StreamInfo for Cached {
+        fn describe_stream(&self, _: &StreamId) -> Option<BoxFuture<'static, Described>> {
+            Some(Box::pin(async { Ok(of_bytes(1)) }))
+        }
+
+        fn describe_stream_uncached(&self, _: &StreamId) -> Option<BoxFuture<'static, Described>> {
+            Some(Box::pin(async { Ok(of_bytes(2)) }))
+        }
+    }
+
+    fn of_bytes(bytes: usize) -> StreamDescription {
+        StreamDescription::default().with_max_record_bytes(bytes)
+    }
+
+    fn stream() -> StreamId {
+        "example".parse().unwrap()
+    }
+
+    /// The record limits that a source describes, from its cache and past it.
+    fn limits(source: &impl StreamInfo) -> [Option<usize>; 2] {
+        let calls = [source.describe_stream(&stream()), source.describe_stream_uncached(&stream())];
+        calls.map(|call| Some(call?.now_or_never()?.ok()?.max_record_bytes()))
+    }
+
+    fn shards(source: &impl StreamInfo) -> Option<Result<usize, String>> {
+        let listed = source.list_shards(&stream())?.now_or_never()?;
+        Some(listed.map(|shards| shards.len()).map_err(|error| error.to_string()))
+    }
+
+    #[test]
+    fn source_answers_nothing_by_default() {
+        assert_eq!(limits(&Neither), [None, None]);
+        assert_eq!(shards(&Neither), None);
+        assert_eq!(limits(&(Neither, Neither)), [None, None]);
+    }
+
+    #[test]
+    fn closure_answers_one_question() {
+        let describes = describe_stream_fn(|_| async { Ok(of_bytes(3)) });
+        assert_eq!((limits(&describes), shards(&describes)), ([Some(3); 2], None));
+        let lists = list_shards_fn(|_| async { Ok(Vec::new()) });
+        assert_eq!((limits(&lists), shards(&lists)), ([None; 2], Some(Ok(0))));
+    }
+
+    #[test]
+    fn pair_asks_second_if_first_returns_none() {
+        let lists = || list_shards_fn(|_| async { Ok(Vec::new()) });
+        for pair in [limits(&(lists(), Cached)), limits(&(Cached, lists()))] {
+            assert_eq!(pair, [Some(1), Some(2)]);
+        }
+        assert_eq!(shards(&(Cached, lists())), Some(Ok(0)));
+        assert_eq!(
+            limits(&(describe_stream_fn(|_| async { Ok(of_bytes(3)) }), Cached)),
+            [Some(3); 2]
+        );
+    }
+
+    #[test]
+    fn pair_returns_error_of_first() {
+        let denied = list_shards_fn(|_| async { Err("denied".into()) });
+        let lists = list_shards_fn(|_| async { Ok(Vec::new()) });
+        assert_eq!(shards(&(denied, lists)), Some(Err("denied".to_owned())));
+    }
+
+    #[test]
+    fn shared_source_keeps_its_overrides() {
+        let shared: Arc<dyn StreamInfo> = Arc::new(Cached);
+        assert_eq!(limits(&shared), [Some(1), Some(2)]);
+    }
+}

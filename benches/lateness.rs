@@ -14,7 +14,9 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use kinesis_sink::service::{Entry, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
-use kinesis_sink::{Aggregation, HashKey, KinesisSink, Limits, Producer, Record, SinkBuilder};
+use kinesis_sink::{
+    Aggregation, HashKey, KinesisSink, Limits, Producer, Record, SinkBuilder, list_shards_fn,
+};
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tokio::task::yield_now;
@@ -67,7 +69,8 @@ fn shards() -> Vec<Shard> {
 
 fn builder(aggregation: Aggregation, is_paced: bool) -> SinkBuilder {
     let builder = KinesisSink::builder().with_seed(1).with_aggregation(aggregation);
-    let builder = builder.with_list_shards(|_| async { Ok::<_, BoxError>(shards()) });
+    let builder =
+        builder.with_stream_info(list_shards_fn(|_| async { Ok::<_, BoxError>(shards()) }));
     match is_paced {
         true => builder,
         false => builder.with_limits(

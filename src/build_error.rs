@@ -21,10 +21,10 @@ pub enum BuildError {
     /// The client has no region, so it cannot know where to send.
     #[error("no region is configured: set AWS_REGION, or `region` in the profile")]
     NoRegion,
-    /// Aggregation per shard over a stack of the user's own, without a list of the shards.
+    /// Aggregation per shard over a stack of the user's own, without a source of the shards.
     #[error(
-        "aggregation per shard must know the stream's shards: say with `with_list_shards` who lists \
-         them, or aggregate per key"
+        "aggregation per shard needs the stream's shards: set a source that lists them with \
+         `with_stream_info`, or aggregate per key"
     )]
     NoListShards,
 }

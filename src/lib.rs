@@ -168,8 +168,8 @@ pub use service_ext::ServiceBuilderExt;
 pub use sink::{Backoff, SinkSettings};
 pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
 pub use stream::{
-    DescribeStream, DescribeStreamFn, Distribution, ListShardsFn, RegionMismatch, StreamDescription,
-    StreamId, StreamIdError, StreamInfo, StreamMode, describe_stream_fn, list_shards_fn,
+    DescribeStreamFn, Distribution, ListShardsFn, RegionMismatch, StreamDescription, StreamId,
+    StreamIdError, StreamInfo, StreamMode, describe_stream_fn, list_shards_fn,
 };
 pub use summary::{RequestSummary, Totals};
 pub use timeout::{TimeoutError, TimeoutLayer};

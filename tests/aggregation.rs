@@ -16,7 +16,9 @@ use futures::{FutureExt, Sink, SinkExt, StreamExt, future, stream};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
-use kinesis_sink::{Aggregation, BuildError, HashKey, KinesisSink, Linger, Record, SinkBuilder};
+use kinesis_sink::{
+    Aggregation, BuildError, HashKey, KinesisSink, Linger, Record, SinkBuilder, list_shards_fn,
+};
 use logs::Logs;
 use scripted::{Scripted, service_error, text};
 use tokio::time::{Instant, sleep};
@@ -75,7 +77,7 @@ async fn thousands_of_records_travel_in_a_few_entries() {
         counted.fetch_add(1, Ordering::SeqCst);
         async { Ok::<_, BoxError>(quarters()) }
     };
-    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
     let mut sink = builder.build_with(service.clone(), "example").unwrap();
     let records = stream::iter(keyed(0..20_000, 1_000)).map(Ok);
     records.forward(&mut sink).await.unwrap();
@@ -99,7 +101,7 @@ async fn thousands_of_records_travel_in_a_few_entries() {
 async fn a_stream_may_have_thousands_of_shards() {
     let service = Scripted::new(|_, request| Ok(place(request, &even_shards(2_500))));
     let list = |_| async { Ok::<_, BoxError>(even_shards(2_500)) };
-    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
     let mut sink = builder.build_with(service.clone(), "example").unwrap();
     stream::iter(keyed(0..10_000, 5_000)).map(Ok).forward(&mut sink).await.unwrap();
     let totals = sink.totals();
@@ -125,7 +127,7 @@ async fn as_long_as_shards_cannot_be_listed_it_packs_per_key() {
             }
         }
     };
-    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
     let mut sink = builder.build_with(service.clone(), "example").unwrap();
     for record in keyed(0..300, 100) {
         sink.feed(record).await.unwrap();
@@ -194,7 +196,7 @@ async fn a_lister_that_panics_or_is_silent_holds_nothing_up_for_ever() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = calls.clone();
         let list = move |_| lister(counted.fetch_add(1, Ordering::SeqCst));
-        let builder = builder(Aggregation::PerShard).with_list_shards(list);
+        let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
         let producer = builder.build_with(four_shards(), "example").unwrap().spawn();
         let begun = Instant::now();
         producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
@@ -208,7 +210,7 @@ async fn a_lister_that_panics_or_is_silent_holds_nothing_up_for_ever() {
 #[test]
 fn a_first_poll_outside_of_a_runtime_costs_only_that_poll() {
     let list = |_| async { Ok::<_, BoxError>(quarters()) };
-    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
     let mut sink = builder.build_with(four_shards(), "example").unwrap();
     let mut cx = Context::from_waker(Waker::noop());
     let poll = AssertUnwindSafe(|| Pin::new(&mut sink).poll_ready(&mut cx).is_ready());
@@ -238,7 +240,7 @@ async fn each_series_of_failing_listings_is_told_once() {
             _ => place(request, &quarters()),
         })
     });
-    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
     let producer = builder.build_with(elsewhere, "example").unwrap().spawn();
     for _ in 0..3 {
         sleep(Duration::from_secs(10)).await;
@@ -256,7 +258,7 @@ async fn each_series_of_failing_listings_is_told_once() {
 async fn a_lister_that_is_not_needed_is_not_asked() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey] {
         let list = |_| async { panic!("nobody wants to know") };
-        let builder = builder(aggregation).with_list_shards(list);
+        let builder = builder(aggregation).with_stream_info(list_shards_fn(list));
         let mut sink = builder.build_with(four_shards(), "example").unwrap();
         let begun = Instant::now();
         sink.send(Record::from(("k", "data"))).await.unwrap();
@@ -272,7 +274,7 @@ async fn an_idle_sink_lists_again_only_when_it_has_to() {
         counted.fetch_add(1, Ordering::SeqCst);
         async { Ok::<_, BoxError>(quarters()) }
     };
-    let builder = builder(Aggregation::PerShard).with_list_shards(list);
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
     let producer = builder.build_with(four_shards(), "example").unwrap().spawn();
     sleep(Duration::from_secs(3_600)).await;
     producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
@@ -298,7 +300,9 @@ async fn a_reshard_under_way_loses_nothing_and_ends_in_fresh_predictions() {
         let shards = current(seen.load(Ordering::SeqCst));
         async move { Ok::<_, BoxError>(shards) }
     };
-    let builder = builder(Aggregation::PerShard).with_list_shards(list).with_aggregate_bytes(2_000);
+    let builder = builder(Aggregation::PerShard)
+        .with_stream_info(list_shards_fn(list))
+        .with_aggregate_bytes(2_000);
     let mut sink = builder.build_with(service.clone(), "example").unwrap();
     let mut receipts = Vec::new();
     for round in 0..30 {
@@ -371,7 +375,7 @@ async fn settings_are_checked_when_it_is_built() {
     let build = |builder: SinkBuilder| builder.build_with(Scripted::delivering(), "example");
     let error = build(builder(Aggregation::PerShard)).unwrap_err();
     assert_eq!(error, BuildError::NoListShards);
-    assert!(error.to_string().contains("with_list_shards"), "{error}");
+    assert!(error.to_string().contains("with_stream_info"), "{error}");
     for (units, valid) in [(0, false), (1, true), (409, true), (410, false), (usize::MAX, false)] {
         let built = build(builder(Aggregation::PerKey).with_aggregate_units(units));
         assert_eq!(built.is_ok(), valid, "{units}");

@@ -18,6 +18,7 @@ use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::{
     Aggregation, HashKey, KinesisSink, Linger, Receipt, Record, SinkBuilder, StreamId,
+    list_shards_fn,
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tower::{BoxError, Service};
@@ -103,7 +104,7 @@ impl Packing {
 
     fn builder(self) -> SinkBuilder {
         let builder = KinesisSink::builder().with_aggregation(self.aggregation);
-        builder.with_list_shards(shards).with_seed(1)
+        builder.with_stream_info(list_shards_fn(shards)).with_seed(1)
     }
 }
 

@@ -11,11 +11,11 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::PutRecordsError;
-use kinesis_sink::shard::{HashRange, hash_of};
+use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    Aggregation, DescribeStream, Distribution, FatalPolicy, KinesisSink, Ordering, Receipt, Record,
-    SinkBuilder, SinkError, StreamDescription, StreamId, StreamMode,
+    Aggregation, Distribution, FatalPolicy, KinesisSink, Ordering, Receipt, Record, SinkBuilder,
+    SinkError, StreamDescription, StreamId, StreamInfo, StreamMode, describe_stream_fn,
 };
 use tokio::time::{sleep, timeout};
 use tower::BoxError;
@@ -146,7 +146,7 @@ async fn auto_is_refused_in_order_at_the_start() {
     assert_eq!(stream.stats().descriptions, 1);
 }
 
-/// Answers a describer's first call and every third one. The others fail or get no answer.
+/// Describes the stream in the first call and in every third one. The others fail or get no response.
 #[derive(Clone)]
 struct Unreliable {
     stream: SimStream,
@@ -155,17 +155,24 @@ struct Unreliable {
     code: Option<&'static str>,
 }
 
-impl DescribeStream for Unreliable {
+impl StreamInfo for Unreliable {
     fn describe_stream(
         &self,
         stream: &StreamId,
-    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
         if self.calls.fetch_add(1, atomic::Ordering::Relaxed).is_multiple_of(3) {
             return self.stream.describe_stream(stream);
         }
-        let Some(code) = self.code else { return pending().boxed() };
+        let Some(code) = self.code else { return Some(pending().boxed()) };
         let error = PutRecordsError::service(Some(code), None, Some(400));
-        ready(Err(error.into())).boxed()
+        Some(ready(Err(error.into())).boxed())
+    }
+
+    fn list_shards(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        self.stream.list_shards(stream)
     }
 }
 
@@ -178,8 +185,7 @@ async fn alternating_distribution_loses_no_aggregate() {
             let producer = builder(aggregation)
                 .with_ordering(Ordering::PerKey)
                 .with_fatal_policy(FatalPolicy::KeepTrying)
-                .with_describe_stream(describer)
-                .with_list_shards(stream.clone())
+                .with_stream_info(describer)
                 .build_with(stream.service(), "example")
                 .unwrap()
                 .spawn();
@@ -208,12 +214,18 @@ async fn alternating_distribution_loses_no_aggregate() {
     }
 }
 
-/// A describer that is denied the permission.
-fn denied() -> impl DescribeStream + 'static {
-    |_| async {
+/// A source without the permission to describe the stream.
+fn denied() -> impl StreamInfo + 'static {
+    describe_stream_fn(|_| async {
         let denied = PutRecordsError::service(Some("AccessDeniedException"), None, Some(400));
-        Err::<StreamDescription, BoxError>(denied.into())
-    }
+        Err(denied.into())
+    })
+}
+
+/// Describes the stream and lists no shards.
+fn unlisted(stream: &SimStream) -> impl StreamInfo + 'static {
+    let stream = stream.clone();
+    describe_stream_fn(move |id| stream.describe_stream(&id).expect("it is described"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,7 +235,7 @@ async fn undescribed_switch_to_auto_loses_nothing() {
         let ordered = builder(aggregation).with_ordering(Ordering::PerKey);
         let builders = [
             builder(aggregation).without_describe_stream(),
-            builder(aggregation).with_describe_stream(denied()),
+            builder(aggregation).with_stream_info(denied()),
             ordered.without_describe_stream(),
         ];
         for (round, builder) in builders.into_iter().enumerate() {
@@ -302,7 +314,7 @@ async fn unlisted_reshards_describe_at_most_once() {
     for (mode, most) in [(StreamMode::Provisioned, 1), (StreamMode::OnDemand, 11)] {
         let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
         let stream = stream.build().unwrap();
-        let builder = builder(Aggregation::PerKey).with_describe_stream(stream.clone());
+        let builder = builder(Aggregation::PerKey).with_stream_info(unlisted(&stream));
         let mut sink = builder.build_with(stream.service(), "example").unwrap();
         for number in 0..RECORDS {
             sink.feed(record(number, 100)).await.unwrap();
@@ -320,7 +332,7 @@ async fn unlisted_reshards_describe_at_most_once() {
 #[tokio::test(start_paused = true)]
 async fn switch_to_auto_without_a_list_is_refused() {
     let stream = stream();
-    let builder = builder(Aggregation::PerKey).with_describe_stream(stream.clone());
+    let builder = builder(Aggregation::PerKey).with_stream_info(unlisted(&stream));
     let mut sink = builder.build_with(stream.service(), "example").unwrap();
     let mut receipts = Vec::new();
     let mut error = None;

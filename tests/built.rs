@@ -12,7 +12,9 @@ use aws_sdk_kinesis::types::{
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use futures::SinkExt;
-use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder, SinkError};
+use kinesis_sink::{
+    Aggregation, KinesisSink, Record, SinkBuilder, SinkError, describe_stream_fn, list_shards_fn,
+};
 
 /// The service: answers every call, and counts them.
 struct Service {
@@ -103,10 +105,11 @@ async fn it_asks_nothing_that_it_was_told_not_to_or_that_another_tells() {
     assert_eq!(service.calls(), [1, 0, 1]);
 
     let service = Service::with(RecordDistributionStrategy::Auto);
-    let builder = KinesisSink::builder()
-        .with_aggregation(Aggregation::PerShard)
-        .with_list_shards(|_| async { Err("none".into()) })
-        .with_describe_stream(|_| async { Ok(Default::default()) });
+    let builder =
+        KinesisSink::builder().with_aggregation(Aggregation::PerShard).with_stream_info((
+            list_shards_fn(|_| async { Err("none".into()) }),
+            describe_stream_fn(|_| async { Ok(Default::default()) }),
+        ));
     let mut sink = service.sink(builder);
     sink.send(Record::from(("k", "data"))).await.unwrap();
     assert_eq!(service.calls(), [1, 0, 0]);

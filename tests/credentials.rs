@@ -21,11 +21,8 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::date_time::Format;
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt};
-use kinesis_sink::service::{
-    Classify, DefaultClassify, ErrorClass, PutRecords, ShardLister, StreamDescriber,
-};
-use kinesis_sink::shard::ListShards;
-use kinesis_sink::{DescribeStream, KinesisSink, Record, SinkError};
+use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass, PutRecords, SdkStreamInfo};
+use kinesis_sink::{KinesisSink, Record, SinkError, StreamInfo};
 use tokio::time::{Instant, sleep, timeout};
 
 /// A provider that counts how often it was asked.
@@ -218,8 +215,8 @@ async fn provider_outage_after_success_is_retried() {
 async fn classes(client: &Client) -> [ErrorClass; 3] {
     let class = |error: &(dyn std::error::Error + 'static)| DefaultClassify.classify_error(error);
     let stream = "example".parse().unwrap();
-    let list = ShardLister::new(client).list_shards(&stream).await.unwrap_err();
-    let describe = StreamDescriber::new(client).describe_stream(&stream).await.unwrap_err();
+    let list = SdkStreamInfo::new(client).list_shards(&stream).unwrap().await.unwrap_err();
+    let describe = SdkStreamInfo::new(client).describe_stream(&stream).unwrap().await.unwrap_err();
     let request = kinesis_sink::service::PutRecordsRequest::new(stream, vec![]);
     let put = tower::ServiceExt::oneshot(PutRecords::new(client), request).await.unwrap_err();
     [class(&put), class(&*list), class(&*describe)]

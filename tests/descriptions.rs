@@ -11,8 +11,9 @@ use std::time::Duration;
 use futures::future::{BoxFuture, pending, poll_fn};
 use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::{
-    Aggregation, CloseError, Distribution, FatalPolicy, KinesisSink, Limits, NotAcceptedReason,
-    Producer, Record, RecordError, SinkBuilder, SinkError, StreamDescription, StreamId,
+    Aggregation, CloseError, DescribeStreamFn, Distribution, FatalPolicy, KinesisSink, Limits,
+    NotAcceptedReason, Producer, Record, RecordError, SinkBuilder, SinkError, StreamDescription,
+    StreamId, describe_stream_fn, list_shards_fn,
 };
 use logs::Logs;
 use scripted::{Scripted, service_error};
@@ -41,13 +42,14 @@ impl Describer {
     fn saying(
         &self,
         answer: impl Fn(usize) -> Result<StreamDescription, BoxError> + Send + Sync + 'static,
-    ) -> Box<Describe> {
+    ) -> DescribeStreamFn<Box<Describe>> {
         let calls = self.0.clone();
-        Box::new(move |_| {
+        let describe: Box<Describe> = Box::new(move |_| {
             let answer = answer(calls.fetch_add(1, Ordering::SeqCst));
             let said = sleep(Duration::from_millis(10)).map(|()| answer);
             said.boxed()
-        })
+        });
+        describe_stream_fn(describe)
     }
 
     fn calls(&self) -> usize {
@@ -72,10 +74,10 @@ async fn a_stream_that_distributes_by_itself_is_refused_before_anything_is_sent(
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let service = Scripted::delivering();
         let describer = Describer::default();
-        let builder = aggregating()
-            .with_aggregation(aggregation)
-            .with_list_shards(|_| async { Err(BoxError::from("none")) })
-            .with_describe_stream(describer.saying(|_| Ok(by_service())));
+        let builder = aggregating().with_aggregation(aggregation).with_stream_info((
+            describer.saying(|_| Ok(by_service())),
+            list_shards_fn(|_| async { Err(BoxError::from("none")) }),
+        ));
         refuses_three_times(sink(builder, &service)).await;
         assert!(service.requests().is_empty());
         assert_eq!(describer.calls(), 3, "the next poll asks again, after a back-off");
@@ -97,7 +99,7 @@ async fn refuses_three_times(mut sink: KinesisSink<Scripted>) {
 async fn without_aggregation_such_a_stream_is_fine() {
     let service = Scripted::delivering();
     let describer = Describer::default().saying(|_| Ok(by_service()));
-    let builder = KinesisSink::builder().with_describe_stream(describer);
+    let builder = KinesisSink::builder().with_stream_info(describer);
     let mut sink = sink(builder, &service);
     sink.send(Record::from("a")).await.unwrap();
     assert_eq!(service.sizes(), [1]);
@@ -111,7 +113,7 @@ async fn a_stream_that_does_not_exist_is_told_before_the_first_record() {
         0 => Err(service_error("ResourceNotFoundException")),
         _ => Ok(StreamDescription::default()),
     };
-    let mut sink = sink(aggregating().with_describe_stream(describer.saying(missing)), &service);
+    let mut sink = sink(aggregating().with_stream_info(describer.saying(missing)), &service);
     let Err(SinkError::Request { source, .. }) = sink.feed(Record::from("a")).await else {
         panic!("it was taken")
     };
@@ -125,7 +127,7 @@ async fn a_stream_that_does_not_exist_is_told_before_the_first_record() {
 async fn the_streams_own_limit_for_a_record_holds() {
     let service = Scripted::delivering();
     let described = || Describer::default().saying(|_| Ok(large_records()));
-    let mut large = sink(aggregating().with_describe_stream(described()), &service);
+    let mut large = sink(aggregating().with_stream_info(described()), &service);
     large.send(of_bytes(10 * MIB)).await.unwrap();
     let refused = large.send(of_bytes(10 * MIB + 1)).await.unwrap_err();
     let SinkError::NotAccepted(refused) = refused else { panic!("{refused}") };
@@ -137,13 +139,13 @@ async fn the_streams_own_limit_for_a_record_holds() {
 
     // A lower limit that was set stays; a higher one gives way to the truth.
     let lower = Limits::default().with_record_bytes(1_000);
-    let builder = aggregating().with_limits(lower).with_describe_stream(described());
+    let builder = aggregating().with_limits(lower).with_stream_info(described());
     let mut lower = sink(builder, &service);
     lower.send(of_bytes(1_000)).await.unwrap();
     assert!(lower.send(of_bytes(1_001)).await.is_err());
     let ordinary = Describer::default().saying(|_| Ok(StreamDescription::default()));
     let higher = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
-    let builder = aggregating().with_limits(higher).with_describe_stream(ordinary);
+    let builder = aggregating().with_limits(higher).with_stream_info(ordinary);
     let mut higher = sink(builder, &service);
     higher.send(of_bytes(MIB)).await.unwrap();
     assert!(higher.send(of_bytes(MIB + 1)).await.is_err());
@@ -156,7 +158,7 @@ async fn without_permission_the_defaults_stay_and_one_line_says_so() {
         let service = Scripted::delivering();
         let describer = Describer::default();
         let denied = describer.saying(move |_| Err(service_error(code)));
-        let mut sink = sink(aggregating().with_describe_stream(denied), &service);
+        let mut sink = sink(aggregating().with_stream_info(denied), &service);
         for _ in 0..5 {
             sink.send(Record::from("a")).await.unwrap();
         }
@@ -175,7 +177,7 @@ async fn what_may_pass_is_tried_five_times() {
         let service = Scripted::delivering();
         let describer = Describer::default();
         let failing = describer.saying(move |_| Err(service_error(code)));
-        let mut failing = sink(aggregating().with_describe_stream(failing), &service);
+        let mut failing = sink(aggregating().with_stream_info(failing), &service);
         let (logs, begun) = (Logs::listen(Level::INFO), Instant::now());
         failing.feed(Record::from("a")).await.unwrap();
         assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
@@ -189,7 +191,7 @@ async fn what_may_pass_is_tried_five_times() {
             0..3 => Err(service_error(code)),
             _ => Ok(large_records()),
         });
-        let mut recovering = sink(aggregating().with_describe_stream(recovering), &service);
+        let mut recovering = sink(aggregating().with_stream_info(recovering), &service);
         recovering.send(of_bytes(10 * MIB)).await.unwrap();
         assert_eq!(describer.calls(), 4, "{code}");
     }
@@ -204,7 +206,7 @@ async fn refused_credentials_delay_description() {
         true => Err(service_error("ExpiredTokenException")),
         false => Ok(by_service()),
     };
-    let mut sink = sink(aggregating().with_describe_stream(describer.saying(refused)), &service);
+    let mut sink = sink(aggregating().with_stream_info(describer.saying(refused)), &service);
     // The description is still made after four minutes of refusals.
     let Err(SinkError::Request { source, .. }) = sink.send(Record::from("a")).await else {
         panic!("it was sent")
@@ -220,7 +222,7 @@ async fn refused_credentials_delay_description() {
 async fn credentials_timeout_fails_description() {
     let service = Scripted::delivering();
     let describer = Describer::default().saying(|_| Err(service_error("ExpiredTokenException")));
-    let mut sink = sink(aggregating().with_describe_stream(describer), &service);
+    let mut sink = sink(aggregating().with_stream_info(describer), &service);
     let began = Instant::now();
     let Err(SinkError::Request { source, .. }) = sink.send(Record::from("a")).await else {
         panic!("it was sent")
@@ -233,14 +235,16 @@ async fn credentials_timeout_fails_description() {
 #[tokio::test(start_paused = true)]
 async fn a_describer_that_never_answers_or_panics_holds_nothing_up_for_ever() {
     let service = Scripted::delivering();
-    let mut silent = sink(aggregating().with_describe_stream(|_| pending()), &service);
+    let mut silent =
+        sink(aggregating().with_stream_info(describe_stream_fn(|_| pending())), &service);
     let begun = Instant::now();
     silent.send(Record::from("a")).await.unwrap();
     let waited = begun.elapsed();
     assert!(waited > Duration::from_secs(50) && waited < Duration::from_secs(60), "{waited:?}");
 
     let panicking = |_| async { panic!("no description") };
-    let mut panicking = sink(aggregating().with_describe_stream(panicking), &service);
+    let mut panicking =
+        sink(aggregating().with_stream_info(describe_stream_fn(panicking)), &service);
     panicking.send(Record::from("a")).await.unwrap();
     assert_eq!(service.sizes(), [1, 1]);
 }
@@ -258,7 +262,7 @@ async fn nothing_is_asked_where_nobody_wants_to_know() {
 async fn a_producers_large_record_waits_for_the_description() {
     let service = Scripted::delivering();
     let described = Describer::default().saying(|_| Ok(large_records()));
-    let builder = aggregating().with_describe_stream(described);
+    let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &service).spawn();
     let early = producer.try_send(of_bytes(2 * MIB)).unwrap_err();
     assert_eq!(*early.reason(), NotAcceptedReason::Full, "it cannot wait");
@@ -272,7 +276,7 @@ async fn a_producers_large_record_waits_for_the_description() {
 
     // As a sink, too.
     let described = Describer::default().saying(|_| Ok(large_records()));
-    let builder = aggregating().with_describe_stream(described);
+    let builder = aggregating().with_stream_info(described);
     let mut producer = sink(builder, &service).spawn();
     SinkExt::send(&mut producer, of_bytes(2 * MIB)).await.unwrap();
     assert_eq!(producer.totals().delivered, 1);
@@ -283,7 +287,7 @@ async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() 
     for policy in [FatalPolicy::Stop, FatalPolicy::KeepTrying] {
         let service = Scripted::delivering();
         let described = Describer::default().saying(|_| Ok(by_service()));
-        let builder = aggregating().with_describe_stream(described).with_fatal_policy(policy);
+        let builder = aggregating().with_stream_info(described).with_fatal_policy(policy);
         let producer = sink(builder, &service).spawn();
         let receipt = producer.put(Record::from("a")).await.unwrap();
         sleep(Duration::from_secs(1)).await;
@@ -311,7 +315,7 @@ async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
     let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
     let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
     let builder = aggregating().with_limits(limits).with_aggregate_bytes(2 * MIB);
-    let producer = sink(builder.with_describe_stream(described), &service).spawn();
+    let producer = sink(builder.with_stream_info(described), &service).spawn();
     for _ in 0..45 {
         producer.send(of_bytes(100_000)).await.unwrap();
     }
@@ -325,7 +329,7 @@ async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
 
 #[tokio::test(start_paused = true)]
 async fn on_hold_a_large_record_hears_why_it_is_not_taken() {
-    let silent = || aggregating().with_describe_stream(|_| pending());
+    let silent = || aggregating().with_stream_info(describe_stream_fn(|_| pending()));
     let tried = |producer: &Producer, bytes| {
         producer.try_send(of_bytes(bytes)).unwrap_err().reason().clone()
     };
@@ -356,7 +360,7 @@ async fn a_stream_that_takes_its_time_to_exist_is_described_all_the_same() {
         _ => Ok(by_service()),
     });
     let service = Scripted::delivering();
-    let mut sink = sink(aggregating().with_describe_stream(said), &service);
+    let mut sink = sink(aggregating().with_stream_info(said), &service);
     for _ in 0..21 {
         assert!(sink.send(Record::from("a")).await.is_err());
     }
@@ -371,7 +375,7 @@ async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
         0 => Err(service_error("ResourceNotFoundException")),
         _ => Ok(StreamDescription::default()),
     });
-    let builder = aggregating().with_describe_stream(describer);
+    let builder = aggregating().with_stream_info(describer);
     let service = Scripted::delivering();
     let mut producer = sink(builder.with_fatal_policy(FatalPolicy::KeepTrying), &service).spawn();
     let fed = SinkExt::feed(&mut producer, Record::from("a")).await;
@@ -388,7 +392,7 @@ async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
 #[tokio::test(start_paused = true)]
 async fn many_clones_are_ready_before_the_first_record() {
     let described = Describer::default().saying(|_| Ok(large_records()));
-    let builder = aggregating().with_describe_stream(described);
+    let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &Scripted::delivering()).spawn();
     let mut clones = vec![producer; 20];
     for clone in &mut clones {
@@ -403,8 +407,10 @@ async fn a_sink_that_moves_while_it_asks_wakes_who_polled_last() {
         sleep(Duration::from_millis(20)).await;
         Err(BoxError::from("none"))
     };
-    let builder = aggregating().with_aggregation(Aggregation::PerShard).with_list_shards(list);
-    let mut sink = sink(builder.with_describe_stream(described), &Scripted::delivering());
+    let builder = aggregating()
+        .with_aggregation(Aggregation::PerShard)
+        .with_stream_info((described, list_shards_fn(list)));
+    let mut sink = sink(builder, &Scripted::delivering());
     let mut first = tokio_test::task::spawn(());
     let mut second = tokio_test::task::spawn(());
     for _ in 0..2 {
@@ -420,15 +426,15 @@ async fn a_sink_that_moves_while_it_asks_wakes_who_polled_last() {
 async fn a_sink_dropped_while_it_asks_asks_no_more() {
     let answered = Arc::new(AtomicUsize::new(0));
     let count = answered.clone();
-    let describer = move |_| {
+    let describer = describe_stream_fn(move |_| {
         let count = count.clone();
         async move {
             sleep(Duration::from_millis(10)).await;
             count.fetch_add(1, Ordering::SeqCst);
             Ok(StreamDescription::default())
         }
-    };
-    let mut sink = sink(aggregating().with_describe_stream(describer), &Scripted::delivering());
+    });
+    let mut sink = sink(aggregating().with_stream_info(describer), &Scripted::delivering());
     assert!(sink.send(Record::from("a")).now_or_never().is_none());
     drop(sink);
     sleep(Duration::from_secs(1)).await;

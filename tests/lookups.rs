@@ -26,13 +26,12 @@ use futures::{SinkExt, StreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use kinesis_sink::service::{
-    Classify, DefaultClassify, ErrorClass, LookupError, PutRecordsErrorKind, ShardLister,
-    StreamDescriber,
+    Classify, DefaultClassify, ErrorClass, LookupError, PutRecordsErrorKind, SdkStreamInfo,
 };
-use kinesis_sink::shard::{HashRange, ListShards, Shard};
+use kinesis_sink::shard::{HashRange, Shard};
 use kinesis_sink::{
-    Aggregation, DescribeStream, Distribution, HashKey, KinesisSink, Record, StreamDescription,
-    StreamId, StreamMode,
+    Aggregation, Distribution, HashKey, KinesisSink, Record, StreamDescription, StreamId,
+    StreamInfo, StreamMode,
 };
 use tokio::sync::Semaphore;
 use tower::BoxError;
@@ -111,8 +110,8 @@ async fn shards_are_listed_page_by_page_each_follow_up_with_its_token_alone() {
         page(by_token("second"), vec![], Some("third")),
         page(by_token("third"), shards(2_000, 2_345), None),
     ];
-    let lister = ShardLister::new(&client(&rules.each_ref()));
-    let listed = lister.list_shards(&stream("example")).await.unwrap();
+    let lister = SdkStreamInfo::new(&client(&rules.each_ref()));
+    let listed = lister.list_shards(&stream("example")).unwrap().await.unwrap();
     assert_eq!(listed.len(), 2_345);
     let listed: HashSet<_> = listed.into_iter().collect();
     assert_eq!(listed, (0..2_345).map(expected).collect());
@@ -122,8 +121,8 @@ async fn shards_are_listed_page_by_page_each_follow_up_with_its_token_alone() {
 #[tokio::test]
 async fn closed_shards_are_left_out_and_an_empty_token_is_the_end() {
     let shards = vec![sdk_shard(0, true), sdk_shard(1, false), sdk_shard(2, true)];
-    let lister = ShardLister::new(&client(&[&page(by_name(), shards, Some(""))]));
-    let listed = lister.list_shards(&stream("example")).await.unwrap();
+    let lister = SdkStreamInfo::new(&client(&[&page(by_name(), shards, Some(""))]));
+    let listed = lister.list_shards(&stream("example")).unwrap().await.unwrap();
     assert_eq!(listed, [expected(1)]);
 }
 
@@ -131,20 +130,21 @@ async fn closed_shards_are_left_out_and_an_empty_token_is_the_end() {
 async fn streams_are_looked_up_by_arn_too() {
     let input = ListShardsInput::builder().stream_arn(ARN).shard_filter(at_latest());
     let list = page(input.build().unwrap(), vec![sdk_shard(0, false)], None);
-    let listed = ShardLister::new(&client(&[&list])).list_shards(&stream(ARN)).await.unwrap();
+    let listed =
+        SdkStreamInfo::new(&client(&[&list])).list_shards(&stream(ARN)).unwrap().await.unwrap();
     assert_eq!(listed, [expected(0)]);
     let input = DescribeStreamSummaryInput::builder().stream_arn(ARN).build().unwrap();
     let describe = summary(input, "");
-    let describer = StreamDescriber::new(&client(&[&describe]));
-    assert!(describer.describe_stream(&stream(ARN)).await.is_ok());
+    let describer = SdkStreamInfo::new(&client(&[&describe]));
+    assert!(describer.describe_stream(&stream(ARN)).unwrap().await.is_ok());
 }
 
 #[tokio::test]
 async fn a_token_that_repeats_itself_ends_the_listing() {
     let first = page(by_name(), vec![sdk_shard(0, false)], Some("again"));
     let again = page(by_token("again"), vec![sdk_shard(1, false)], Some("again"));
-    let lister = ShardLister::new(&client(&[&first, &again]));
-    let error = lister.list_shards(&stream("example")).await.unwrap_err();
+    let lister = SdkStreamInfo::new(&client(&[&first, &again]));
+    let error = lister.list_shards(&stream("example")).unwrap().await.unwrap_err();
     assert_eq!(again.num_calls(), 1);
     assert_told(&error, "ListShards", &["the answer cannot be read", "the same token again"]);
     assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::OutcomeUnknown);
@@ -154,8 +154,8 @@ async fn a_token_that_repeats_itself_ends_the_listing() {
 async fn a_listing_without_an_end_is_given_up() {
     let endless = Wire::new(|number| Ok((200, format!(r#"{{"NextToken":"token {number}"}}"#))));
     endless.let_go(2_000);
-    let lister = ShardLister::new(&endless.client());
-    let error = lister.list_shards(&stream("example")).await.unwrap_err();
+    let lister = SdkStreamInfo::new(&endless.client());
+    let error = lister.list_shards(&stream("example")).unwrap().await.unwrap_err();
     assert_eq!(endless.asked(), 1_000);
     assert_told(&error, "ListShards", &["no end after 1000 pages"]);
 }
@@ -202,8 +202,8 @@ async fn descriptions_are_read() {
     ] {
         let input = DescribeStreamSummaryInput::builder().stream_name("example");
         let rule = summary(input.build().unwrap(), fields);
-        let describer = StreamDescriber::new(&client(&[&rule]));
-        let found = describer.describe_stream(&stream("example")).await.unwrap();
+        let describer = SdkStreamInfo::new(&client(&[&rule]));
+        let found = describer.describe_stream(&stream("example")).unwrap().await.unwrap();
         assert_eq!((found.max_record_bytes(), found.distribution()), (bytes, distribution));
     }
 }
@@ -212,8 +212,8 @@ async fn descriptions_are_read() {
 async fn an_answer_without_a_description_is_an_error() {
     let wire = Wire::new(|_| Ok((200, "{}".to_owned())));
     wire.let_go(1);
-    let describer = StreamDescriber::new(&wire.client());
-    let error = describer.describe_stream(&stream("example")).await.unwrap_err();
+    let describer = SdkStreamInfo::new(&wire.client());
+    let error = describer.describe_stream(&stream("example")).unwrap().await.unwrap_err();
     assert_told(&error, "DescribeStreamSummary", &["holds no description"]);
 }
 
@@ -229,8 +229,9 @@ fn assert_told(error: &BoxError, operation: &str, expected: &[&str]) {
 
 /// What both lookups fail with, and the operations' names.
 async fn both_errors(client: &Client, id: &str) -> [(BoxError, &'static str); 2] {
-    let list = ShardLister::new(client).list_shards(&stream(id)).await.unwrap_err();
-    let describe = StreamDescriber::new(client).describe_stream(&stream(id)).await.unwrap_err();
+    let list = SdkStreamInfo::new(client).list_shards(&stream(id)).unwrap().await.unwrap_err();
+    let describe =
+        SdkStreamInfo::new(client).describe_stream(&stream(id)).unwrap().await.unwrap_err();
     [(list, "ListShards"), (describe, "DescribeStreamSummary")]
 }
 
@@ -352,16 +353,16 @@ impl HttpConnector for Wire {
 
 /// Starts to describe `id` in a task of its own.
 fn start(
-    describer: &StreamDescriber,
+    describer: &SdkStreamInfo,
     id: &str,
 ) -> tokio::task::JoinHandle<Result<StreamDescription, BoxError>> {
-    tokio::spawn(describer.clone().describe_stream(&stream(id)))
+    tokio::spawn(describer.clone().describe_stream(&stream(id)).unwrap())
 }
 
 #[tokio::test]
 async fn clones_ask_once_about_each_stream() {
     let wire = Wire::new(|_| Ok((200, described(""))));
-    let describer = StreamDescriber::new(&wire.client());
+    let describer = SdkStreamInfo::new(&wire.client());
     let waiting: Vec<_> = (0..50).map(|_| start(&describer, "example")).collect();
     wire.until_asked(1).await;
     // Nobody waits for another stream's answer.
@@ -383,7 +384,7 @@ async fn an_error_is_not_kept() {
         _ => Ok((200, described(""))),
     });
     wire.let_go(3);
-    let describer = StreamDescriber::new(&wire.client());
+    let describer = SdkStreamInfo::new(&wire.client());
     let tasks: Vec<_> = (0..5).map(|_| start(&describer, "example")).collect();
     let outcomes = futures::future::join_all(tasks).await;
     let failed = outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().is_err()).count();
@@ -397,7 +398,7 @@ async fn a_stream_that_distributes_by_itself_is_asked_about_again() {
         _ => Ok((200, described(""))),
     });
     wire.let_go(2);
-    let describer = StreamDescriber::new(&wire.client());
+    let describer = SdkStreamInfo::new(&wire.client());
     let mut found = Vec::new();
     for _ in 0..3 {
         found.push(start(&describer, "example").await.unwrap().unwrap().distribution());
@@ -412,8 +413,8 @@ async fn describer_asks_past_its_cache_on_request() {
         0 => Ok((200, described(r#","StreamModeDetails":{"StreamMode":"PROVISIONED"}"#))),
         _ => Ok((200, described(r#","StreamModeDetails":{"StreamMode":"ON_DEMAND"}"#))),
     });
-    let describer = StreamDescriber::new(&wire.client());
-    let anew = || tokio::spawn(describer.describe_stream_anew(&stream("example")));
+    let describer = SdkStreamInfo::new(&wire.client());
+    let anew = || tokio::spawn(describer.describe_stream_uncached(&stream("example")).unwrap());
     wire.let_go(1);
     let first = start(&describer, "example").await.unwrap().unwrap();
     assert_eq!(first.mode(), StreamMode::Provisioned);
@@ -434,7 +435,7 @@ async fn describer_asks_past_its_cache_on_request() {
 #[tokio::test]
 async fn who_is_dropped_while_asking_or_waiting_leaves_the_others_alone() {
     let wire = Wire::new(|_| Ok((200, described(""))));
-    let describer = StreamDescriber::new(&wire.client());
+    let describer = SdkStreamInfo::new(&wire.client());
     let asks = start(&describer, "example");
     wire.until_asked(1).await;
     let (waits, goes_on) = (start(&describer, "example"), start(&describer, "example"));
@@ -456,12 +457,12 @@ async fn who_is_dropped_while_asking_or_waiting_leaves_the_others_alone() {
 #[tokio::test]
 async fn a_dropped_listing_can_be_made_again() {
     let wire = Wire::new(|_| Ok((200, r#"{"Shards":[]}"#.to_owned())));
-    let lister = ShardLister::new(&wire.client());
-    let first = tokio::spawn(lister.list_shards(&stream("example")));
+    let lister = SdkStreamInfo::new(&wire.client());
+    let first = tokio::spawn(lister.list_shards(&stream("example")).unwrap());
     wire.until_asked(1).await;
     first.abort();
     wire.let_go(1);
-    assert_eq!(lister.list_shards(&stream("example")).await.unwrap(), []);
+    assert_eq!(lister.list_shards(&stream("example")).unwrap().await.unwrap(), []);
 }
 
 /// A server that pauses for eight seconds before the second half of each answer.

@@ -10,6 +10,7 @@ use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
     AggregateKey, Aggregation, Distribution, FatalPolicy, KinesisSink, Limits, Linger,
     MetricsGranularity, Ordering, Record, SinkBuilder, SinkSettings, StreamDescription, StreamId,
+    describe_stream_fn,
 };
 
 /// All settings, none of them as it is by default.
@@ -72,7 +73,7 @@ const WITHOUT_DEFAULT: [&str; 2] = ["deadline", "max_attempts"];
 
 /// What is set in code alone: it is no data, or sets the same as another one, or is for tests.
 const IN_CODE: [&str; 6] =
-    ["aggregate_units", "classify", "dead_letters", "list_shards", "seed", "settings"];
+    ["aggregate_units", "classify", "dead_letters", "seed", "settings", "stream_info"];
 
 fn read(text: &str) -> SinkSettings {
     toml::from_str(text).unwrap()
@@ -84,7 +85,8 @@ fn refusal(text: &str) -> String {
 
 /// One whose stream is described, so that it shows when it is not.
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_describe_stream(|_| async { Ok(StreamDescription::default()) })
+    KinesisSink::builder()
+        .with_stream_info(describe_stream_fn(|_| async { Ok(StreamDescription::default()) }))
 }
 
 /// All that a builder holds, as far as it is data.

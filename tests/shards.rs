@@ -14,14 +14,13 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use embedded::{Embedded, STREAM};
 use kinesis_sink::service::{
-    Classify, DefaultClassify, ErrorClass, LookupError, PutRecordsErrorKind, ShardLister,
-    StreamDescriber,
+    Classify, DefaultClassify, ErrorClass, LookupError, PutRecordsErrorKind, SdkStreamInfo,
 };
-use kinesis_sink::shard::{ListShards, Shard, hash_of};
-use kinesis_sink::{DescribeStream, Distribution, StreamDescription, StreamMode};
+use kinesis_sink::shard::{Shard, hash_of};
+use kinesis_sink::{Distribution, StreamDescription, StreamInfo, StreamMode};
 
 async fn list(client: &Client) -> Vec<Shard> {
-    ShardLister::new(client).list_shards(&STREAM.parse().unwrap()).await.unwrap()
+    SdkStreamInfo::new(client).list_shards(&STREAM.parse().unwrap()).unwrap().await.unwrap()
 }
 
 fn ids(shards: &[Shard]) -> HashSet<&str> {
@@ -77,8 +76,8 @@ async fn open_shards_are_listed_and_hold_the_keys_that_hash_to_them() {
 #[tokio::test]
 async fn a_stream_that_was_not_set_up_otherwise_has_the_defaults() {
     let server = Embedded::start(1, false).await.unwrap();
-    let describer = StreamDescriber::new(server.client());
-    let found = describer.describe_stream(&STREAM.parse().unwrap()).await.unwrap();
+    let describer = SdkStreamInfo::new(server.client());
+    let found = describer.describe_stream(&STREAM.parse().unwrap()).unwrap().await.unwrap();
     assert_eq!(found, StreamDescription::default().with_mode(StreamMode::Provisioned));
     assert_eq!(found.max_record_bytes(), 1024 * 1024);
     assert_eq!(found.distribution(), Distribution::ByPartitionKey);
@@ -99,8 +98,9 @@ async fn a_missing_stream_and_a_server_that_is_gone_are_told_apart() {
         ),
         (&gone, None, PutRecordsErrorKind::Dispatch, ErrorClass::OutcomeUnknown),
     ] {
-        let list = ShardLister::new(client).list_shards(&missing).await.unwrap_err();
-        let describe = StreamDescriber::new(client).describe_stream(&missing).await.unwrap_err();
+        let list = SdkStreamInfo::new(client).list_shards(&missing).unwrap().await.unwrap_err();
+        let describe =
+            SdkStreamInfo::new(client).describe_stream(&missing).unwrap().await.unwrap_err();
         for error in [list, describe] {
             let reason = error.downcast_ref::<LookupError>().unwrap().reason();
             assert_eq!((reason.code(), reason.kind()), (code, kind), "{reason}");

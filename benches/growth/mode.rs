@@ -1,6 +1,8 @@
 //! How the sink is set.
 
-use kinesis_sink::{Aggregation, BuildError, KinesisSink, Limits, Ordering, SinkBuilder, StreamId};
+use kinesis_sink::{
+    Aggregation, BuildError, KinesisSink, Limits, Ordering, SinkBuilder, StreamId, list_shards_fn,
+};
 use tower::BoxError;
 
 use super::even_shards::EvenShards;
@@ -36,10 +38,10 @@ impl Mode {
     /// A sink that knows the shards, which have no quota: what they take is not what is measured.
     pub fn builder(self, shards: &EvenShards) -> SinkBuilder {
         let shards = shards.listed();
-        self.builder_without_list().with_list_shards(move |_: StreamId| {
+        self.builder_without_list().with_stream_info(list_shards_fn(move |_: StreamId| {
             let shards = shards.clone();
             async { Ok::<_, BoxError>(shards) }
-        })
+        }))
     }
 
     /// The same, but it learns from the answers where the shards lie.

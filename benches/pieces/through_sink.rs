@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use futures::{SinkExt, stream};
 use kinesis_sink::service::{Entry, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
-use kinesis_sink::{Aggregation, HashKey, KinesisSink, Limits, Ordering, Record, StreamId};
+use kinesis_sink::{
+    Aggregation, HashKey, KinesisSink, Limits, Ordering, Record, StreamId, list_shards_fn,
+};
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Service};
 
@@ -117,7 +119,9 @@ impl ThroughSink {
             .with_limits(limits)
             .with_aggregation(case.aggregation)
             .with_ordering(case.ordering)
-            .with_list_shards(move |_: StreamId| async move { Ok::<_, BoxError>(case.listed()) })
+            .with_stream_info(list_shards_fn(move |_: StreamId| async move {
+                Ok::<_, BoxError>(case.listed())
+            }))
             .build_with(Instantly(case), "example")
             .expect("the settings are valid");
         let records = (0..RECORDS).map(|number| case.record(number)).collect();

@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use aws_sdk_kinesis::Client;
-use kinesis_sink::service::StreamDescriber;
+use kinesis_sink::service::SdkStreamInfo;
 use tokio::runtime::Builder;
 
 use self::arguments::Arguments;
@@ -101,8 +101,9 @@ fn forward(
     dead_letters: Option<DeadLetters>,
 ) -> anyhow::Result<Forward> {
     let client = if arguments.cbor { in_cbor(&client) } else { client };
-    // The description says how large a record may be.
-    let mut builder = arguments.builder().with_describe_stream(StreamDescriber::new(&client));
+    // The description has the size limit of a record.
+    let stream_info = SdkStreamInfo::new(&client).without_list_shards();
+    let mut builder = arguments.builder().with_stream_info(stream_info);
     if let Some(file) = &dead_letters {
         builder = builder.with_dead_letters(file.clone());
     }

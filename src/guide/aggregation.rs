@@ -100,8 +100,8 @@
 //! the KCL would discard aggregates. A sink made by [`build`](crate::SinkBuilder::build) has the stream
 //! described (`kinesis:DescribeStreamSummary`), and its first use fails there with
 //! [`SinkError::Request`](crate::SinkError::Request). With
-//! [`build_with`](crate::SinkBuilder::build_with) the sink has no client to ask: pass a
-//! [describer](crate::SinkBuilder::with_describe_stream).
+//! [`build_with`](crate::SinkBuilder::build_with) the sink has no client to ask: set a
+//! [source](crate::SinkBuilder::with_stream_info) that describes the stream.
 //!
 //! A stream can also be switched to `AUTO` while records are sent, with effect at once. The sink compares
 //! the shard of each answer with the range that was listed for that shard. The range of a shard never
@@ -125,7 +125,7 @@
 //! without aggregation, since consumers read a plain record in any shard.
 //!
 //! Without `kinesis:ListShards`, and with `build_with` without a
-//! [lister](crate::SinkBuilder::with_list_shards), the sink relies on the shards that earlier answers named: it
+//! [source](crate::SinkBuilder::with_stream_info) that lists the shards, the sink relies on the shards that earlier answers named: it
 //! detects the switch when a key that it has sent before reaches another shard. An aggregate of a key that is
 //! sent for the first time just after the switch can be lost.
 //!

@@ -14,7 +14,7 @@
 //! | `Stream` | give a stream's name or ARN |
 //! | `Region` | the ARN names another region than the client: make a client for that region |
 //! | `NoRegion` | set `AWS_REGION`, or a region in the profile or the client |
-//! | `NoListShards` | aggregation per shard over a stack of your own: [name a lister](crate::SinkBuilder::with_list_shards) |
+//! | `NoListShards` | aggregation per shard over a stack of your own: [set a source that lists the shards](crate::SinkBuilder::with_stream_info) |
 //!
 //! Missing credentials, permissions and streams show at the first request, as `SinkError::Request`.
 //!

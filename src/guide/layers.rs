@@ -110,9 +110,9 @@
 //! and its permit. Use it for a stack that belongs to one sink. If others share a limit inside the stack, a sink
 //! with nothing to send can keep a permit from them: put a `buffer` around the stack, which makes it `Clone`.
 //!
-//! The example `three_streams` runs this. With `build_with` there is no client to ask, so pass a
-//! [describer](crate::SinkBuilder::with_describe_stream) for [aggregation](super::aggregation) and
-//! [ordering](super::ordering), and a [lister](crate::SinkBuilder::with_list_shards) for aggregation.
+//! The example `three_streams` runs this. With `build_with` there is no client to ask, so set a
+//! [source of stream information](crate::SinkBuilder::with_stream_info) for [aggregation](super::aggregation) and
+//! [ordering](super::ordering): [`SdkStreamInfo`](crate::service::SdkStreamInfo), or one of your own.
 //!
 //! # A layer of your own
 //!

@@ -28,7 +28,7 @@
 //! answer, all records share one lane.
 //!
 //! A learned shard is a hint: a wrong one costs a throttle at most. Aggregation needs certainty, so the sink
-//! [lists the shards](crate::SinkBuilder::with_list_shards), and the lanes use that list too.
+//! [lists the shards](crate::SinkBuilder::with_stream_info), and the lanes use that list too.
 //!
 //! # The rate of a shard
 //!

@@ -151,8 +151,8 @@
 //! | `with_linger` | self-clocked, 100 ms; with aggregation `Fill`, 100 ms | fewer requests, fuller aggregates, or less waiting |
 //! | `with_ordering` | none | consumers rely on the [order](super::ordering) of a key's records |
 //! | `with_aggregation` and its settings | `Off` | small records, see [aggregation](super::aggregation#what-to-set) |
-//! | `with_list_shards` | ListShards, with aggregation | custom stacks, no permission to list, or to know the shards at once |
-//! | `with_describe_stream`, `without_describe_stream` | DescribeStreamSummary, with aggregation or ordering | custom stacks, or no permission to describe |
+//! | `with_stream_info` | DescribeStreamSummary with aggregation or ordering, ListShards with aggregation | custom stacks, a cache of your own, or to know the shards from the first record on |
+//! | `without_describe_stream` | the stream is described if there is a source | no permission to describe |
 //! | `with_buffer_records` | 10,000; with aggregation 100,000 | longer bursts, or less memory |
 //! | `with_buffer_bytes` | 32 MiB | at least requests in flight × their bytes |
 //! | `with_backoff` | 100 ms, at most 3 s | other recovery times |

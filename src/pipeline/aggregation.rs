@@ -13,7 +13,7 @@ use crate::record::Key;
 /// the shard that it lies in. Both ways of packing keep to that, through resharding too. On streams that
 /// [distribute their records themselves](crate::Distribution::ByService) nothing could: there a sink
 /// that aggregates is refused, if it may have the stream
-/// [described](crate::SinkBuilder::with_describe_stream), also when the stream is switched while records are
+/// [described](crate::SinkBuilder::with_stream_info), also when the stream is switched while records are
 /// sent. Records of [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
 ///
 /// A payload that begins like an aggregate (with the bytes `F3 89 9A C2`) is sent inside an aggregate, if
@@ -40,7 +40,7 @@ pub enum Aggregation {
     PerKey,
     /// All records that hash into the same shard travel together, whatever their keys. Right for many
     /// keys. It needs to know the stream's shards: `build` asks the service (ListShards), other stacks
-    /// get them from [`with_list_shards`](crate::SinkBuilder::with_list_shards). While they are not
+    /// get them from [`with_stream_info`](crate::SinkBuilder::with_stream_info). While they are not
     /// known, and for records that a reshard has misled twice, it is like `PerKey`. Records without a
     /// key and explicit hash key are packed as in `PerKey`.
     PerShard,

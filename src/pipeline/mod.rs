@@ -361,6 +361,20 @@ impl Pipeline {
         }
     }
 
+    /// Goes on without a description, since the source has none. The stream is not described again.
+    pub(crate) fn description_unavailable(&mut self, now: Instant) {
+        self.topology.stop_describing();
+        self.describe(None, now);
+    }
+
+    /// Goes on without lists of shards, since the source has none. The shards are not listed again, and records are
+    /// aggregated by partition key.
+    pub(crate) fn listing_unavailable(&mut self, now: Instant) {
+        self.list(None, now);
+        self.topology.stop_listing();
+        self.repartition();
+    }
+
     /// Refuses a stream that distributes records itself. Nothing is sent before a description says otherwise. Records
     /// that were written where consumers may discard them are queued again.
     pub(crate) fn refuse_distribution(&mut self, error: BoxError, now: Instant) {

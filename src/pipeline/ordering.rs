@@ -43,7 +43,7 @@ pub enum Ordering {
     ///
     /// On streams that [distribute their records themselves](crate::Distribution::ByService) no key has an
     /// order. The sink refuses such a stream if it may have it
-    /// [described](crate::SinkBuilder::with_describe_stream).
+    /// [described](crate::SinkBuilder::with_stream_info).
     ///
     /// Records with the same partition key and different explicit hash keys can lie in different shards;
     /// with `PerShard` their order is kept within each shard. Where such records alternate, aggregates are

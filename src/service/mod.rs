@@ -1,4 +1,4 @@
-//! One PutRecords request as a call of a `tower::Service`, what its errors mean, and what is looked up
+//! One PutRecords request as a call of a `tower::Service`, what its errors mean, and what the service says
 //! about a stream.
 //!
 //! [`PutRecords`] is the service at the bottom: it turns a [`PutRecordsRequest`] into one call of the AWS
@@ -21,33 +21,31 @@
 //! [`Classify`] decides; its default is the table in [`ErrorClass`] and [`EntryClass`]. It reads through
 //! the errors that layers wrap around the service's own.
 //!
-//! # Looking things up
+//! # Stream information
 //!
-//! [`ShardLister`] lists a stream's open shards, [`StreamDescriber`] tells how large its records may be
-//! and what places them. What they fail with, a [`LookupError`], is classified like any other error.
+//! [`SdkStreamInfo`] lists a stream's open shards, and describes the size limit of its records and how they are
+//! distributed. Its errors, [`LookupError`]s, are classified like any other error.
 
 mod call;
 mod classify;
 mod codes;
-mod describe;
 mod error;
 mod identity;
-mod list_shards;
 mod protocol;
 mod request;
 mod response;
 mod sdk;
+mod stream_info;
 mod words;
 
 pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
-pub use describe::StreamDescriber;
 pub use error::{LookupError, PutRecordsError, PutRecordsErrorKind};
-pub use list_shards::ShardLister;
 #[cfg(feature = "cbor")]
 pub use protocol::KinesisCbor;
 pub use request::{Entry, PutRecordsRequest};
 pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;
+pub use stream_info::SdkStreamInfo;
 
 pub(crate) use classify::{attempt_error, request_id};
 #[cfg(feature = "metrics")]

@@ -20,19 +20,17 @@
 //!
 //! # Where the shards come from
 //!
-//! From a [`ListShards`]: [`ShardLister`](crate::service::ShardLister) asks the service, a closure does
-//! for a test or for a source of your own.
+//! From a [`StreamInfo`](crate::StreamInfo): [`SdkStreamInfo`](crate::service::SdkStreamInfo) asks the service,
+//! [`list_shards_fn`](crate::list_shards_fn) makes one from a closure.
 
 mod hash;
 mod hash_cache;
-mod list;
 mod map;
 mod rate_limiter;
 mod ring;
 
 pub use hash::{HashRange, hash_of};
 pub(crate) use hash_cache::HashCache;
-pub use list::ListShards;
 pub use map::Shard;
 pub(crate) use map::ShardMap;
 pub(crate) use rate_limiter::{Quota, RateLimiter, ShardAnswer};

@@ -43,8 +43,7 @@
 //! - [`SimStream::service`], a `tower::Service` to build a sink over;
 //! - [`SimStream::client`], a client of the AWS SDK that talks to the stream, so that signing,
 //!   serialisation, time-outs and the reading of errors are the real ones;
-//! - [`SimStream`] itself is a [`ListShards`](crate::shard::ListShards) and a
-//!   [`DescribeStream`](crate::DescribeStream).
+//! - [`SimStream`] itself, which is a [`StreamInfo`](crate::StreamInfo) that lists and describes.
 //!
 //! # Time
 //!
@@ -87,13 +86,13 @@ mod error;
 mod faults;
 mod latency;
 mod limiter;
-mod lookups;
 mod quota;
 mod ring;
 mod service;
 mod state;
 mod stats;
 mod stream;
+mod stream_info;
 mod validation;
 mod written;
 

@@ -7,8 +7,8 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceBuilder};
 
 use super::KinesisSink;
+use super::discovery::Discovery;
 use super::fatal_policy::FatalPolicy;
-use super::lookups::Lookups;
 use super::readiness::Readiness;
 use super::requests::Requests;
 use crate::build_error::{BuildError, SettingError};
@@ -19,12 +19,9 @@ use crate::pipeline::{
     AggregateKey, Aggregation, Linger, Ordering, Packing, Pipeline, Prerequisites, Settings,
 };
 use crate::record::DeadLetter;
-use crate::service::{
-    Classify, PutRecords, PutRecordsRequest, PutRecordsResponse, ShardLister, StreamDescriber,
-};
+use crate::service::{Classify, PutRecords, PutRecordsRequest, PutRecordsResponse, SdkStreamInfo};
 use crate::service_ext::ServiceBuilderExt;
-use crate::shard::ListShards;
-use crate::stream::{DescribeStream, StreamId};
+use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
 
 /// The stack below a sink that was built without one: tracing, metrics (feature `metrics`), time-out,
@@ -44,8 +41,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [aggregate records](Self::with_aggregate_records) | 4,294,967,295 | 1 or more |
 /// | [aggregate key](Self::with_aggregate_key) | the first member's | |
 /// | [ordering](Self::with_ordering) | none | |
-/// | [list shards](Self::with_list_shards) | asks the service, if it aggregates | |
-/// | [describe stream](Self::with_describe_stream) | asks the service, if it aggregates or keeps an order | |
+/// | [stream info](Self::with_stream_info) | the service, with aggregation or ordering | |
 /// | [buffer records](Self::with_buffer_records) | 10,000; with aggregation 100,000 | 1 to 100,000,000 |
 /// | [buffer bytes](Self::with_buffer_bytes) | 32 MiB | 1 B to 1 TiB |
 /// | [back-off](Self::with_backoff) | 100 ms, at most 3 s | 1 ms to 60 s |
@@ -85,8 +81,9 @@ pub struct SinkBuilder {
     settings: Settings,
     linger: Option<Linger>,
     buffer_records: Option<usize>,
-    list_shards: Option<Arc<dyn ListShards>>,
-    pub(super) describe_stream: Describe,
+    stream_info: Option<Arc<dyn StreamInfo>>,
+    /// Whether the stream is described, if there is a source.
+    pub(super) describes_stream: bool,
     request_timeout: Duration,
     max_request_timeout: Duration,
     dead_letters: Option<Box<dyn DeadLetter>>,
@@ -96,22 +93,14 @@ pub struct SinkBuilder {
 /// A full request of aggregates holds some 50,000 records of 100 bytes.
 const AGGREGATING_BUFFER_RECORDS: usize = 100_000;
 
-/// Who describes the stream.
-pub(super) enum Describe {
-    /// The service, if a client is there to ask it.
-    IfNeeded,
-    Never,
-    With(Arc<dyn DescribeStream>),
-}
-
 impl Default for SinkBuilder {
     fn default() -> Self {
         Self {
             settings: Settings::default(),
             linger: None,
             buffer_records: None,
-            list_shards: None,
-            describe_stream: Describe::IfNeeded,
+            stream_info: None,
+            describes_stream: true,
             request_timeout: TimeoutLayer::DEFAULT,
             max_request_timeout: TimeoutLayer::DEFAULT_MAX,
             dead_letters: None,
@@ -148,7 +137,7 @@ impl SinkBuilder {
     ///
     /// With aggregation three defaults are other ones: the [linger](Self::with_linger) fills, the
     /// [buffer](Self::with_buffer_records) holds 100,000 records, and a sink made by
-    /// [`build`](Self::build) has the stream [described](Self::with_describe_stream) before it sends
+    /// [`build`](Self::build) has the stream [described](Self::with_stream_info) before it sends
     /// anything.
     ///
     /// ```
@@ -217,46 +206,68 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets who lists the stream's shards. [`Aggregation::PerShard`] needs them: a sink made by
-    /// [`build`](Self::build) asks the service, with [`build_with`](Self::build_with) this must be given.
-    /// With [`Aggregation::PerKey`] it asks as well, and checks the shards of its aggregates against the list; this
-    /// also works without the permission. A sink that does not aggregate learns the shards from the answers, which
-    /// costs neither calls nor permissions; given a list, it knows them from the first record on.
+    /// Sets the source of the stream's description and of its shards.
     ///
-    /// The shards are listed at first use, by `PerShard` before anything is sent, and again when a response
-    /// contradicts them; one call at a time, of 10 s at most, with back-off up to a minute. The service
-    /// wants the permission `kinesis:ListShards`.
-    pub fn with_list_shards(mut self, list_shards: impl ListShards + 'static) -> Self {
-        self.list_shards = Some(Arc::new(list_shards));
+    /// By default a sink made by [`build`](Self::build) asks the service, with [`SdkStreamInfo`]: for both if it
+    /// aggregates, for the description alone if it only keeps an [order](Self::with_ordering), for neither otherwise.
+    /// A source that is set here is asked first, and the service for what that source
+    /// [does not answer](StreamInfo). A sink made by [`build_with`](Self::build_with) asks only the source that is
+    /// set here.
+    ///
+    /// The sink makes one call of a kind at a time, with a timeout of 10 s. A panic of the source counts as an error.
+    ///
+    /// # Description
+    ///
+    /// The stream is described before anything is sent, which takes the permission
+    /// `kinesis:DescribeStreamSummary`. Until then a sink accepts no records, and a producer only records that every
+    /// stream accepts, of up to 1 MiB.
+    ///
+    /// - A stream that [distributes its records itself](crate::Distribution::ByService) is refused if the sink
+    ///   aggregates or keeps an order. A stream that does not exist is reported at once. Both are a
+    ///   [`SinkError::Request`](crate::SinkError::Request).
+    /// - Since a stream can be switched at any time, it is described again,
+    ///   [past any cache](StreamInfo::describe_stream_uncached), when responses name shards that partition keys
+    ///   rule out.
+    /// - The stream's limit for a record becomes the sink's, unless a lower one was [set](Limits::with_record_bytes). A
+    ///   record that is larger than the limit of a request is sent alone.
+    /// - If the stream cannot be described, the sink logs one line at INFO and uses its settings. It makes up to five
+    ///   attempts if the error may be transient, and retries errors of credentials for the
+    ///   [credentials timeout](Self::with_credentials_timeout).
+    ///
+    /// # Shards
+    ///
+    /// The shards are listed at first use, and again when a response contradicts the list, which takes the permission
+    /// `kinesis:ListShards`. Failed lists are retried with a backoff of up to a minute.
+    ///
+    /// - [`Aggregation::PerShard`] needs a list and waits for the first one before it sends. With
+    ///   [`build_with`](Self::build_with) it needs a source; with a source that has no lists, the sink aggregates per
+    ///   key and logs a warning.
+    /// - [`Aggregation::PerKey`] checks the shards of its aggregates against the list, and works without one.
+    /// - A sink that does not aggregate learns the shards from responses; with a list it knows them from the first
+    ///   record on.
+    ///
+    /// ```
+    /// use kinesis_sink::{KinesisSink, StreamDescription, describe_stream_fn};
+    ///
+    /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+    /// let ten_mib = StreamDescription::default().with_max_record_bytes(10 * 1024 * 1024);
+    /// let sink = KinesisSink::builder()
+    ///     .with_stream_info(describe_stream_fn(move |_| async move { Ok(ten_mib) }))
+    ///     .build(&client, "example")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_stream_info(mut self, stream_info: impl StreamInfo + 'static) -> Self {
+        self.stream_info = Some(Arc::new(stream_info));
         self
     }
 
-    /// Has the stream described at first use, before anything is sent. A sink made by
-    /// [`build`](Self::build) that aggregates or keeps an [order](Self::with_ordering) does so by itself, with
-    /// [`StreamDescriber`], which needs the permission `kinesis:DescribeStreamSummary`. A sink takes no records before, a producer only such
-    /// as every stream takes, up to 1 MiB.
-    ///
-    /// A stream that [distributes its records itself](crate::Distribution::ByService) is refused if the
-    /// sink aggregates or keeps an order; one that does not exist is reported at once. Both are a
-    /// [`SinkError::Request`](crate::SinkError::Request). Since a stream can be switched at any time, it is
-    /// described again, by [`describe_stream_anew`](DescribeStream::describe_stream_anew), when answers name
-    /// shards that partition keys rule out. The stream's limit for a record becomes the
-    /// sink's, unless a lower one was [set](Limits::with_record_bytes); a record that is larger than a
-    /// request should be goes in one by itself. If the stream may not or cannot be described, one line at
-    /// INFO says so and everything stays as it was set; a call that fails for what may pass is made up to
-    /// five times, of 10 s at most. Failures of credentials are retried for the
-    /// [credentials timeout](Self::with_credentials_timeout) instead.
-    pub fn with_describe_stream(mut self, describe_stream: impl DescribeStream + 'static) -> Self {
-        self.describe_stream = Describe::With(Arc::new(describe_stream));
-        self
-    }
-
-    /// Never has the stream described, for a role without the permission. A sink that aggregates or keeps an
-    /// order then also sends to a stream that distributes its records itself. There it keeps no order, and with
-    /// a [list of shards](Self::with_list_shards) it sends the records of misplaced aggregates again without
+    /// Never describes the stream, for a role without the permission. A sink that aggregates or keeps an order then
+    /// also sends to a stream that distributes its records itself. There it keeps no order, and with a
+    /// [list of shards](Self::with_stream_info) it sends the records of misplaced aggregates again without
     /// aggregation.
     pub fn without_describe_stream(mut self) -> Self {
-        self.describe_stream = Describe::Never;
+        self.describes_stream = false;
         self
     }
 
@@ -415,7 +426,7 @@ impl SinkBuilder {
             .layer(timeout)
             .service(PutRecords::new(client).without_stalled_stream_protection());
         let service = Readiness::shared(BoxCloneSyncService::new(service));
-        self.with_lookups_of(client).assemble(service, stream)
+        self.with_sdk_stream_info(client).assemble(service, stream)
     }
 
     /// Builds a sink with the default stack, with the region and credentials of the environment:
@@ -458,14 +469,14 @@ impl SinkBuilder {
     ///
     /// After an error or a panic of its `poll_ready` the sink uses a fresh clone.
     ///
-    /// There is no client to ask about the stream. With aggregation or [ordering](Self::with_ordering) pass a
-    /// [describer](Self::with_describe_stream), unless the stream is known not to distribute its records
-    /// itself. With [`Aggregation::PerShard`] a [lister](Self::with_list_shards) is required, and with
+    /// There is no client to ask about the stream. With aggregation or [ordering](Self::with_ordering) set a
+    /// [source](Self::with_stream_info) that describes it, unless the stream is known not to distribute its records
+    /// itself. With [`Aggregation::PerShard`] a source that lists the shards is required, and with
     /// [`Aggregation::PerKey`] it lets the sink check its aggregates.
     ///
     /// # Errors
     ///
-    /// A setting is out of range, or `stream` is neither a name nor an ARN.
+    /// A setting is out of range, `stream` is neither a name nor an ARN, or [`Aggregation::PerShard`] has no source.
     pub fn build_with<S>(
         self,
         service: S,
@@ -498,27 +509,29 @@ impl SinkBuilder {
         self.assemble(Readiness::unshared(service), stream.as_ref().parse()?)
     }
 
-    /// Asks the service where nobody else is named.
-    fn with_lookups_of(mut self, client: &Client) -> Self {
-        let aggregation = self.settings.packing.aggregation;
+    /// Adds the service as a source, for what the settings need and the source that was set does not answer.
+    fn with_sdk_stream_info(mut self, client: &Client) -> Self {
+        let aggregates = self.settings.packing.is_on();
         let is_ordered = self.settings.ordering == Ordering::PerKey;
-        if aggregation != Aggregation::Off && self.list_shards.is_none() {
-            let lister = ShardLister::new(client).without_stalled_stream_protection();
-            self.list_shards = Some(Arc::new(lister));
+        let is_needed = aggregates || (is_ordered && self.describes_stream);
+        if !is_needed {
+            return self;
         }
-        if (aggregation != Aggregation::Off || is_ordered)
-            && matches!(self.describe_stream, Describe::IfNeeded)
-        {
-            let describer = StreamDescriber::new(client).without_stalled_stream_protection();
-            self.describe_stream = Describe::With(Arc::new(describer));
+        let mut sdk = SdkStreamInfo::new(client).without_stalled_stream_protection();
+        if !aggregates {
+            sdk = sdk.without_list_shards();
         }
+        self.stream_info = Some(match self.stream_info {
+            Some(source) => Arc::new((source, sdk)),
+            None => Arc::new(sdk),
+        });
         self
     }
 
     /// The settings with the defaults that depend on others.
     fn resolved(&self) -> Settings {
         let mut settings = self.settings.clone();
-        settings.lists_shards = self.list_shards.is_some();
+        settings.lists_shards = self.stream_info.is_some();
         let Packing { aggregation, .. } = settings.packing;
         settings.linger = self.linger.unwrap_or_else(|| Linger::default_with(aggregation));
         if let Some(records) = self.buffer_records {
@@ -537,27 +550,23 @@ impl SinkBuilder {
         let settings = self.resolved();
         settings.validate()?;
         let Packing { aggregation, .. } = settings.packing;
-        if aggregation == Aggregation::PerShard && self.list_shards.is_none() {
+        if aggregation == Aggregation::PerShard && self.stream_info.is_none() {
             return Err(BuildError::NoListShards);
         }
-        let describe_stream = match self.describe_stream {
-            Describe::With(describe_stream) => Some(describe_stream),
-            Describe::IfNeeded | Describe::Never => None,
-        };
+        let discovery = Discovery::new(self.stream_info, self.describes_stream);
         #[cfg(feature = "metrics")]
         let metrics =
             (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(stream.name()));
         let mut pipeline = Pipeline::new(stream, settings);
-        // For the pace alone nobody waits for a list: the answers teach the same.
+        // Rate limiting does not wait for a list, since responses name the shards as well.
         let shards = aggregation == Aggregation::PerShard;
-        pipeline
-            .topology_mut()
-            .require(Prerequisites { description: describe_stream.is_some(), shards });
+        let description = discovery.describes();
+        pipeline.topology_mut().require(Prerequisites { description, shards });
         Ok(KinesisSink {
             service,
             pipeline,
             requests: Requests::default(),
-            lookups: Lookups::new(self.list_shards, describe_stream),
+            discovery,
             timer: None,
             dead_letters: self.dead_letters,
             latest: None,
@@ -576,8 +585,8 @@ impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkBuilder")
             .field("settings", &self.resolved())
-            .field("list_shards", &self.list_shards.is_some())
-            .field("describe_stream", &matches!(self.describe_stream, Describe::With(_)))
+            .field("stream_info", &self.stream_info.is_some())
+            .field("describes_stream", &self.describes_stream)
             .field("request_timeout", &self.request_timeout)
             .field("max_request_timeout", &self.max_request_timeout)
             .field("dead_letters", &self.dead_letters.is_some())

@@ -2,8 +2,8 @@
 
 mod budget;
 mod builder;
+mod discovery;
 mod fatal_policy;
-mod lookups;
 mod readiness;
 mod requests;
 #[cfg(feature = "serde")]
@@ -28,7 +28,7 @@ pub use fatal_policy::FatalPolicy;
 #[cfg(feature = "serde")]
 pub use settings::{Backoff, SinkSettings};
 
-use self::lookups::Lookups;
+use self::discovery::Discovery;
 use self::readiness::Readiness;
 use self::requests::Requests;
 use crate::build_error::BuildError;
@@ -112,7 +112,7 @@ pub struct KinesisSink<S = DefaultService> {
     service: Readiness<S>,
     pub(crate) pipeline: Pipeline,
     requests: Requests,
-    lookups: Lookups,
+    discovery: Discovery,
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
@@ -178,8 +178,8 @@ impl<S> KinesisSink<S> {
         self.pipeline.stream()
     }
 
-    /// What one request and one record may hold, as it is now: the stream's
-    /// [description](SinkBuilder::with_describe_stream) can change it.
+    /// Limits of one request and one record that are in effect. The stream's
+    /// [description](SinkBuilder::with_stream_info) can change them.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.pipeline.settings().limits
@@ -280,7 +280,7 @@ where
             // Before `dispatch`, since an answer that has come may say to wait; and once more after
             // anything was sent, which registers the waker for that as well.
             let mut progress = self.collect(cx, now);
-            let looked_up = self.lookups.drive(cx, &mut self.pipeline, now);
+            let discovered = self.discovery.drive(cx, &mut self.pipeline, now);
             self.pipeline.advance(now);
             let mut moved = false;
             if progress.is_ready() {
@@ -292,7 +292,7 @@ where
                 self.measure_if_due(now);
                 return;
             }
-            if !moved && !self.timer_fired(cx, now) && !looked_up {
+            if !moved && !self.timer_fired(cx, now) && !discovered {
                 let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
                 self.quiet_until = wakeup.into_iter().chain([now + QUIET]).min();
                 self.measure_if_due(now);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::builder::{Describe, SinkBuilder};
+use super::builder::SinkBuilder;
 use super::fatal_policy::FatalPolicy;
 use crate::duration;
 use crate::limits::Limits;
@@ -18,7 +18,7 @@ use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering};
 /// checks their ranges.
 ///
 /// `with_aggregate_units` sets the same as `aggregate_bytes`. What is no data has to be set in code:
-/// `with_classify`, `with_dead_letters`, `with_list_shards`, `with_describe_stream`. So has `with_seed`, which is for tests.
+/// `with_classify`, `with_dead_letters`, `with_stream_info`. So has `with_seed`, which is for tests.
 ///
 /// All of them, most with their defaults, but for `metrics = "shard"` (or `"stream"`, `"off"`), which needs the
 /// feature `metrics`:
@@ -207,12 +207,7 @@ impl SinkBuilder {
     }
 
     fn described_or_not(mut self, describe: bool) -> Self {
-        if !describe {
-            return self.without_describe_stream();
-        }
-        if matches!(self.describe_stream, Describe::Never) {
-            self.describe_stream = Describe::IfNeeded;
-        }
+        self.describes_stream = describe;
         self
     }
 }

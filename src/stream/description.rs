@@ -1,7 +1,3 @@
-use futures::future::BoxFuture;
-use tower::BoxError;
-
-use super::StreamId;
 use crate::limits::DEFAULT_RECORD_BYTES;
 
 /// What a producer must know of a stream. The default is what a stream is unless it was set up
@@ -97,68 +93,4 @@ pub enum StreamMode {
     /// The service adds shards under load. Such a stream can be switched to
     /// [`ByService`](Distribution::ByService) at any time.
     OnDemand,
-}
-
-/// Describes streams. [`StreamDescriber`](crate::service::StreamDescriber) asks the service; implement
-/// it for a source of your own. A closure is one:
-///
-/// ```
-/// use kinesis_sink::{DescribeStream, StreamDescription, StreamId};
-/// use tower::BoxError;
-///
-/// let as_usual = |_: StreamId| async { Ok::<_, BoxError>(StreamDescription::default()) };
-/// # async fn demo(source: impl DescribeStream) -> Result<(), BoxError> {
-/// let stream = source.describe_stream(&"clicks".parse()?).await?;
-/// assert_eq!(stream.max_record_bytes(), 1024 * 1024);
-/// # Ok(())
-/// # }
-/// # futures::executor::block_on(demo(as_usual)).unwrap();
-/// ```
-pub trait DescribeStream: Send + Sync {
-    /// Describes `stream`.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be described now. [`Classify`](crate::service::Classify) says what the error means, by
-    /// what it finds in the chain of sources;
-    /// [`PutRecordsError::service`](crate::service::PutRecordsError::service) makes an error that it knows.
-    ///
-    /// # Cancel safety
-    ///
-    /// The future may be dropped at any point and the call made again.
-    fn describe_stream(
-        &self,
-        stream: &StreamId,
-    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>>;
-
-    /// Describes `stream` as it is now, past any cache. A sink calls this when answers contradict the previous
-    /// description. By default it calls [`describe_stream`](Self::describe_stream); an implementation that
-    /// caches must override it.
-    ///
-    /// # Errors
-    ///
-    /// As [`describe_stream`](Self::describe_stream).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`describe_stream`](Self::describe_stream).
-    fn describe_stream_anew(
-        &self,
-        stream: &StreamId,
-    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
-        self.describe_stream(stream)
-    }
-}
-
-impl<F, Fut> DescribeStream for F
-where
-    F: Fn(StreamId) -> Fut + Send + Sync,
-    Fut: Future<Output = Result<StreamDescription, BoxError>> + Send + 'static,
-{
-    fn describe_stream(
-        &self,
-        stream: &StreamId,
-    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
-        Box::pin(self(stream.clone()))
-    }
 }

@@ -1,4 +1,5 @@
-//! Which stream: a name or an ARN, parsed and checked once. And what a producer must know of it.
+//! The stream: its name or ARN, parsed and checked once, its description, and the source of both description and
+//! shards.
 
 mod description;
 mod info;
@@ -9,7 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use description::{DescribeStream, Distribution, StreamDescription, StreamMode};
+pub use description::{Distribution, StreamDescription, StreamMode};
 pub use info::{DescribeStreamFn, ListShardsFn, StreamInfo, describe_stream_fn, list_shards_fn};
 
 /// A stream's name or ARN. Cloning it copies no text.

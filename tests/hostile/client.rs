@@ -42,7 +42,7 @@ impl Way {
 
     pub fn sink(self, kinesis: &SimStream, builder: SinkBuilder) -> KinesisSink<PutRecords> {
         let client = kinesis.client();
-        let builder = builder.with_list_shards(kinesis.clone());
+        let builder = builder.with_stream_info(kinesis.clone());
         builder.build_with(self.service(&client), "example").unwrap()
     }
 }

@@ -81,11 +81,8 @@ fn sink(rng: &mut Rng, seed: u64, kinesis: &SimStream) -> KinesisSink<SimService
         .with_aggregation(rng.choice(aggregations).unwrap())
         .with_aggregate_key(rng.choice([AggregateKey::FirstMember, AggregateKey::Kpl]).unwrap())
         .with_ordering(rng.choice([Ordering::Unordered, Ordering::PerKey]).unwrap())
-        .with_list_shards(kinesis.clone());
-    let builder = match rng.bool() {
-        true => builder.with_describe_stream(kinesis.clone()),
-        false => builder,
-    };
+        .with_stream_info(kinesis.clone());
+    let builder = if rng.bool() { builder } else { builder.without_describe_stream() };
     let builder: SinkBuilder = drawn(rng, sink_settings(), builder);
     builder.build_with(kinesis.service(), "example").unwrap()
 }

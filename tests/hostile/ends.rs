@@ -136,7 +136,7 @@ async fn records_move_at_every_end(aggregation: Aggregation) {
             let with = |builder: SinkBuilder| {
                 let kinesis = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
                 let builder = builder.with_aggregation(aggregation).with_ordering(ordering);
-                let builder = builder.with_list_shards(kinesis.clone());
+                let builder = builder.with_stream_info(kinesis.clone());
                 let sink = builder.build_with(kinesis.service(), "example").unwrap();
                 (sink, kinesis, records.clone())
             };
@@ -203,8 +203,8 @@ fn what_depends_on_another_setting_is_refused_with_what_to_set() {
         ),
         (
             builder().with_aggregation(Aggregation::PerShard),
-            "aggregation per shard must know the stream's shards: say with `with_list_shards` who \
-             lists them, or aggregate per key",
+            "aggregation per shard needs the stream's shards: set a source that lists them with \
+             `with_stream_info`, or aggregate per key",
         ),
     ] {
         assert_eq!(refusal(builder).to_string(), told);

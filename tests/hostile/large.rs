@@ -74,7 +74,7 @@ async fn the_largest_record_arrives_byte_for_byte_each_way() {
 async fn a_stream_that_is_described_sets_the_limit() {
     for most in [1_024, DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES] {
         let kinesis = SimStream::builder().with_max_record_bytes(most).build().unwrap();
-        let builder = KinesisSink::builder().with_describe_stream(kinesis.clone());
+        let builder = KinesisSink::builder().with_stream_info(kinesis.clone());
         let mut sink = sink(&kinesis, builder);
         // Larger than a request should be by default, so in one by itself.
         for size in [100, most, 100, most] {
@@ -136,7 +136,7 @@ async fn an_aggregate_is_filled_to_the_last_byte_and_no_further() {
             (rest + 1, vec![KEY.len() + half, KEY.len() + rest + 1]),
         ] {
             let kinesis = stream();
-            let builder = builder().with_aggregation(aggregation).with_list_shards(kinesis.clone());
+            let builder = builder().with_aggregation(aggregation).with_stream_info(kinesis.clone());
             let mut sink = sink(&kinesis, builder.with_aggregate_bytes(MAX_RECORD_BYTES));
             for payload in [half, second] {
                 sink.feed(record(KEY.len() + payload)).await.unwrap();

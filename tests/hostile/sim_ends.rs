@@ -55,7 +55,7 @@ async fn check(name: &str, builder: SimBuilder) {
     let kinesis = builder.build().unwrap();
     // Where others take all of the quota, what comes after the burst waits as long as that lasts.
     let sink = KinesisSink::builder().with_seed(1).with_deadline(7 * 24 * HOUR);
-    let sink = sink.with_describe_stream(kinesis.clone());
+    let sink = sink.with_stream_info(kinesis.clone());
     let sink = sink.build_with(kinesis.service(), kinesis.id()).unwrap();
     let count = 60;
     let account = send(sink, &kinesis, records(&mut Rng::with_seed(1), count)).await;

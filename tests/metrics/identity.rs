@@ -34,7 +34,7 @@ fn drawn(rng: &mut Rng, stream: &SimStream) -> SinkBuilder {
         .with_max_in_flight(rng.usize(1..4))
         .with_buffer_records(rng.usize(50..500))
         .with_linger(Linger::SelfClocked(Duration::from_millis(rng.u64(1..200))))
-        .with_list_shards(stream.clone());
+        .with_stream_info(stream.clone());
     if rng.bool() {
         builder =
             builder.with_aggregation([Aggregation::PerKey, Aggregation::PerShard][rng.usize(..2)]);

@@ -22,7 +22,7 @@ async fn overload_the_first_shard(granularity: MetricsGranularity) {
     let shards = stream.shards();
     stream.set_shard_load(shards[0].id(), 0.5).unwrap();
     let builder = KinesisSink::builder().with_seed(1).with_metrics(granularity);
-    let builder = builder.with_list_shards(stream.clone());
+    let builder = builder.with_stream_info(stream.clone()).without_describe_stream();
     let mut sink = builder.build_with(stream.service(), "example").unwrap();
     // While this one is under way, the shards are listed.
     sink.send(Record::from("x")).await.unwrap();

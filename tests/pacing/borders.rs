@@ -26,7 +26,7 @@ async fn send(
     records: impl Stream<Item = Record>,
 ) -> SimStats {
     let builder = KinesisSink::builder().with_seed(1).with_aggregation(aggregation);
-    let builder = builder.with_list_shards(stream.clone());
+    let builder = builder.with_stream_info(stream.clone()).without_describe_stream();
     let mut sink = builder.build_with(stream.service(), "example").unwrap();
     let sent = timeout(Duration::from_secs(SECONDS), records.map(Ok).forward(&mut sink)).await;
     assert!(sent.is_err(), "the sink stopped: {sent:?}");

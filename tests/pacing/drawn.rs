@@ -213,7 +213,9 @@ impl Drawn {
             builder = builder.with_max_attempts(attempts);
         }
         match self.aggregation {
-            Aggregation::PerShard => builder.with_list_shards(stream.clone()),
+            Aggregation::PerShard => {
+                builder.with_stream_info(stream.clone()).without_describe_stream()
+            }
             _ => builder,
         }
     }

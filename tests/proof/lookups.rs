@@ -1,13 +1,13 @@
-//! What the sink asks about the stream: now and then it fails, never comes, or is out of date.
+//! A source of stream information that may fail, never respond, or be out of date.
 
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 use futures::future::{BoxFuture, pending, ready};
 use kinesis_sink::service::PutRecordsError;
-use kinesis_sink::shard::{ListShards, Shard};
+use kinesis_sink::shard::Shard;
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{DescribeStream, StreamDescription, StreamId};
+use kinesis_sink::{StreamDescription, StreamId, StreamInfo};
 use tower::BoxError;
 
 use super::drawn::{Drawn, one_of};
@@ -16,7 +16,9 @@ use super::ledger::Shared;
 #[derive(Debug, Clone)]
 pub struct Lookups {
     stream: SimStream,
-    /// The share of them that go wrong.
+    lists_shards: bool,
+    describes: bool,
+    /// The share of lookups that fail, never return, or are out of date.
     share: f64,
     /// Of all clones.
     rng: Arc<Mutex<Rng>>,
@@ -49,6 +51,8 @@ impl Lookups {
     pub fn new(stream: &SimStream, drawn: &Drawn, ledger: &Shared) -> Self {
         Self {
             stream: stream.clone(),
+            lists_shards: drawn.settings.lists_shards(),
+            describes: drawn.settings.describes(),
             share: drawn.trouble.lookups,
             rng: Arc::new(Mutex::new(Rng::with_seed(drawn.seed))),
             former: stream.shards(),
@@ -72,27 +76,34 @@ fn refused<T: Send + 'static>(code: &str) -> BoxFuture<'static, Result<T, BoxErr
     Box::pin(ready(Err(PutRecordsError::service(Some(code), None, Some(400)).into())))
 }
 
-impl ListShards for Lookups {
-    fn list_shards(&self, stream: &StreamId) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> {
-        match self.trouble().filter(|_| !self.lists_well) {
-            Some(Trouble::Refused(code)) => refused(code),
-            Some(Trouble::Silent) => Box::pin(pending()),
-            Some(Trouble::OutOfDate) => Box::pin(ready(Ok(self.former.clone()))),
-            None if self.lists_always => Box::pin(ready(Ok(self.stream.shards()))),
-            None => self.stream.list_shards(stream),
-        }
-    }
-}
-
-impl DescribeStream for Lookups {
+impl StreamInfo for Lookups {
     fn describe_stream(
         &self,
         stream: &StreamId,
-    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        if !self.describes {
+            return None;
+        }
         match self.trouble() {
-            Some(Trouble::Refused(code)) => refused(code),
-            Some(Trouble::Silent) => Box::pin(pending()),
+            Some(Trouble::Refused(code)) => Some(refused(code)),
+            Some(Trouble::Silent) => Some(Box::pin(pending())),
             _ => self.stream.describe_stream(stream),
+        }
+    }
+
+    fn list_shards(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        if !self.lists_shards {
+            return None;
+        }
+        match self.trouble().filter(|_| !self.lists_well) {
+            Some(Trouble::Refused(code)) => Some(refused(code)),
+            Some(Trouble::Silent) => Some(Box::pin(pending())),
+            Some(Trouble::OutOfDate) => Some(Box::pin(ready(Ok(self.former.clone())))),
+            None if self.lists_always => Some(Box::pin(ready(Ok(self.stream.shards())))),
+            None => self.stream.list_shards(stream),
         }
     }
 }

@@ -6,7 +6,7 @@ use futures::SinkExt;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
 use kinesis_sink::service::{
     Entry, EntryError, PutRecords, PutRecordsError, PutRecordsErrorKind, PutRecordsRequest,
-    PutRecordsResponse, ShardLister, StreamDescriber,
+    PutRecordsResponse, SdkStreamInfo,
 };
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::timeout::Timeout;
@@ -83,11 +83,7 @@ async fn services_clients_and_what_is_under_way() {
     let stream = SimStream::new(1);
     let client = with_credentials(&stream.client());
     let put_records = PutRecords::new(&client);
-    assert_debug_unmarked(&(
-        &put_records,
-        ShardLister::new(&client),
-        StreamDescriber::new(&client),
-    ));
+    assert_debug_unmarked(&(&put_records, SdkStreamInfo::new(&client)));
     let mut service = stream.service();
     let call = service.call(request());
     assert_debug_unmarked(&service);

@@ -1,17 +1,18 @@
 //! What is looked up about a stream, and streams that are named by ARN.
 
 use futures::{StreamExt, stream};
-use kinesis_sink::service::{LookupError, ShardLister, StreamDescriber};
-use kinesis_sink::shard::{ListShards, Shard};
-use kinesis_sink::{DEFAULT_RECORD_BYTES, DescribeStream, Distribution, Record, StreamId};
+use kinesis_sink::service::{LookupError, SdkStreamInfo};
+use kinesis_sink::shard::Shard;
+use kinesis_sink::{DEFAULT_RECORD_BYTES, Distribution, Record, StreamId, StreamInfo};
 use tower::BoxError;
 
 use super::server::Server;
 use super::stream::Stream;
 
 async fn shards_are_listed_as(server: &Server, stream: &Stream, id: &str) {
-    let lister = ShardLister::new(server.client());
-    let mut listed = lister.list_shards(&id.parse().unwrap()).await.expect("they are listed");
+    let lister = SdkStreamInfo::new(server.client());
+    let mut listed =
+        lister.list_shards(&id.parse().unwrap()).unwrap().await.expect("they are listed");
     listed.sort_by_key(|shard| shard.range().start());
     let open = stream.open_shards().await;
     let expected: Vec<_> = open.iter().map(|shard| Shard::new(&shard.id, shard.range)).collect();
@@ -41,8 +42,8 @@ pub async fn shards_are_listed_by_arn(server: &Server) {
 }
 
 async fn is_described_as(server: &Server, id: &str) {
-    let describer = StreamDescriber::new(server.client());
-    let description = describer.describe_stream(&id.parse().unwrap()).await;
+    let describer = SdkStreamInfo::new(server.client());
+    let description = describer.describe_stream(&id.parse().unwrap()).unwrap().await;
     let description = description.expect("it is described");
     assert_eq!(description.max_record_bytes(), DEFAULT_RECORD_BYTES);
     assert_eq!(description.distribution(), Distribution::ByPartitionKey);
@@ -62,9 +63,9 @@ pub async fn a_missing_stream_is_told(server: &Server) {
         let error = error.downcast::<LookupError>().expect("that is what lookups fail with");
         error.reason().code().map(str::to_owned)
     };
-    let listed = ShardLister::new(server.client()).list_shards(&missing).await;
+    let listed = SdkStreamInfo::new(server.client()).list_shards(&missing).unwrap().await;
     assert_eq!(code(listed.unwrap_err()).as_deref(), Some("ResourceNotFoundException"));
-    let described = StreamDescriber::new(server.client()).describe_stream(&missing).await;
+    let described = SdkStreamInfo::new(server.client()).describe_stream(&missing).unwrap().await;
     assert_eq!(code(described.unwrap_err()).as_deref(), Some("ResourceNotFoundException"));
 }
 

@@ -4,9 +4,8 @@ use std::collections::HashSet;
 use std::process::Command;
 
 use futures::{StreamExt, stream};
-use kinesis_sink::shard::ListShards;
 use kinesis_sink::sim::{Faults, SimStats};
-use kinesis_sink::{KinesisSink, Record, TimeoutLayer};
+use kinesis_sink::{KinesisSink, Record, StreamInfo, TimeoutLayer};
 use tower::ServiceBuilder;
 
 use super::*;
@@ -89,7 +88,7 @@ async fn fates_do_not_depend_on_lookups() {
         let stream = troubled(5);
         stream.set_faults(Faults::default().with_internal_failures(0.5));
         for _ in 0..lookups {
-            stream.list_shards(&stream.id()).await.unwrap();
+            stream.list_shards(&stream.id()).unwrap().await.unwrap();
         }
         assert_eq!((stream.stats().listings, stream.stats().requests), (lookups as u64, 0));
         let response = put(&stream, vec![entry("k", "x"); 100]).await;

@@ -14,10 +14,9 @@ use aws_sdk_kinesis::types::{
     PutRecordsRequestEntry, ScalingType, ShardFilter, ShardFilterType, ShardIteratorType,
 };
 use futures::{StreamExt, stream};
-use kinesis_sink::service::{PutRecords, PutRecordsErrorKind, ShardLister, StreamDescriber};
-use kinesis_sink::shard::ListShards;
+use kinesis_sink::service::{PutRecords, PutRecordsErrorKind, SdkStreamInfo};
 use kinesis_sink::sim::Faults;
-use kinesis_sink::{DescribeStream, Distribution, KinesisSink, Record};
+use kinesis_sink::{Distribution, KinesisSink, Record, StreamInfo};
 use tokio::time::{Instant, sleep};
 use tower::BoxError;
 
@@ -216,12 +215,13 @@ async fn the_crates_lookups_understand_the_stream() {
             .unwrap();
         kinesis.split("shardId-000000000001").unwrap();
         for id in [kinesis.id(), kinesis.arn().parse().unwrap()] {
-            let listed = ShardLister::new(&kinesis.client()).list_shards(&id).await.unwrap();
+            let listed =
+                SdkStreamInfo::new(&kinesis.client()).list_shards(&id).unwrap().await.unwrap();
             let mut expected = kinesis.shards();
             expected.sort_by_key(|shard| shard.id().to_owned());
             assert_eq!(listed, expected);
-            let describer = StreamDescriber::new(&kinesis.client());
-            let description = describer.describe_stream(&id).await.unwrap();
+            let describer = SdkStreamInfo::new(&kinesis.client());
+            let description = describer.describe_stream(&id).unwrap().await.unwrap();
             assert_eq!(description.max_record_bytes(), 3 * 1024 * 1024);
             assert_eq!(description.distribution(), distribution);
         }
@@ -347,6 +347,6 @@ async fn shards_are_changed_through_the_client() {
     let updated = update.scaling_type(ScalingType::UniformScaling).send().await.unwrap();
     assert_eq!((updated.current_shard_count, updated.target_shard_count), (Some(1), Some(2)));
     assert_eq!(starts(), [0, 1 << 127]);
-    let open = ShardLister::new(&client).list_shards(&kinesis.id()).await.unwrap();
+    let open = SdkStreamInfo::new(&client).list_shards(&kinesis.id()).unwrap().await.unwrap();
     assert_eq!(open, kinesis.shards(), "those from before are closed");
 }

@@ -1,6 +1,6 @@
 //! What goes wrong on purpose.
 
-use kinesis_sink::shard::ListShards;
+use kinesis_sink::StreamInfo;
 use kinesis_sink::sim::Faults;
 use tokio::time::{sleep, timeout};
 
@@ -80,10 +80,10 @@ async fn an_outage_answers_every_request_until_it_is_over() {
         let error = try_put(&stream, one()).await.unwrap_err();
         assert_eq!((error.code(), error.status()), (Some("AccessDeniedException"), Some(400)));
     }
-    assert!(stream.list_shards(&stream.id()).await.is_err());
+    assert!(stream.list_shards(&stream.id()).unwrap().await.is_err());
     stream.set_faults(Faults::default());
     assert_eq!(put(&stream, one()).await.delivered(), 1);
-    assert!(stream.list_shards(&stream.id()).await.is_ok());
+    assert!(stream.list_shards(&stream.id()).unwrap().await.is_ok());
     assert_eq!((stream.stats().failed_requests, stream.written().len()), (10, 1));
 }
 

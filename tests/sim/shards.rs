@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use kinesis_sink::service::StreamDescriber;
+use kinesis_sink::service::SdkStreamInfo;
 use kinesis_sink::shard::{Shard, hash_of};
 use kinesis_sink::sim::SimError;
-use kinesis_sink::{DescribeStream, Distribution, StreamMode};
+use kinesis_sink::{Distribution, StreamInfo, StreamMode};
 use tokio::time::sleep;
 
 use super::*;
@@ -173,10 +173,10 @@ async fn distribution_switches_for_requests_in_flight() {
     };
     tokio::join!(in_flight, switched);
     assert_eq!(shards_of(100), 4);
-    let describe = || async { stream.describe_stream(&stream.id()).await.unwrap() };
+    let describe = || async { stream.describe_stream(&stream.id()).unwrap().await.unwrap() };
     assert_eq!(describe().await.distribution(), Distribution::ByService);
-    let client = StreamDescriber::new(&stream.client());
-    let described = client.describe_stream(&stream.id()).await.unwrap();
+    let client = SdkStreamInfo::new(&stream.client());
+    let described = client.describe_stream(&stream.id()).unwrap().await.unwrap();
     assert_eq!(described.distribution(), Distribution::ByService);
     stream.set_distribution(Distribution::ByPartitionKey).unwrap();
     put(&stream, by_one_key()).await;
@@ -190,8 +190,8 @@ async fn provisioned_stream_refuses_a_distribution() {
     let stream = provisioned().build().unwrap();
     assert_eq!(stream.set_distribution(Distribution::ByService), Err(SimError::Provisioned));
     stream.set_distribution(Distribution::ByPartitionKey).unwrap();
-    let client = StreamDescriber::new(&stream.client());
-    let described = client.describe_stream(&stream.id()).await.unwrap();
+    let client = SdkStreamInfo::new(&stream.client());
+    let described = client.describe_stream(&stream.id()).unwrap().await.unwrap();
     assert_eq!(described.mode(), StreamMode::Provisioned);
     // Even if built with another distribution, it places records by their keys.
     let stream = provisioned().with_distribution(Distribution::ByService).build().unwrap();

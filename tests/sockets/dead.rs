@@ -19,9 +19,8 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kinesis_sink::service::{PutRecords, ShardLister, StreamDescriber};
-use kinesis_sink::shard::ListShards;
-use kinesis_sink::{DescribeStream, KinesisSink, Record, StreamId};
+use kinesis_sink::service::{PutRecords, SdkStreamInfo};
+use kinesis_sink::{KinesisSink, Record, StreamId, StreamInfo};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -197,18 +196,21 @@ async fn dead_connection_is_replaced_for_lookups() {
         let server = Server::start(protocol).await;
         let gate = Gate::before(server.address).await.unwrap();
         let client = client(gate.address());
-        let lister = ShardLister::new(&client);
-        lister.list_shards(&stream).await.unwrap();
+        let lister = SdkStreamInfo::new(&client);
+        lister.list_shards(&stream).unwrap().await.unwrap();
         gate.kill(death);
-        timeout(Duration::from_secs(1), lister.list_shards(&stream)).await.unwrap_err();
-        let again = timeout(Duration::from_secs(5), lister.list_shards(&stream)).await;
+        timeout(Duration::from_secs(1), lister.list_shards(&stream).unwrap()).await.unwrap_err();
+        let again = timeout(Duration::from_secs(5), lister.list_shards(&stream).unwrap()).await;
         again.unwrap_or_else(|_| panic!("ListShards, {protocol}, {death:?}")).unwrap();
 
-        let describer = StreamDescriber::new(&client);
-        describer.describe_stream(&"other".parse().unwrap()).await.unwrap();
+        let describer = SdkStreamInfo::new(&client);
+        describer.describe_stream(&"other".parse().unwrap()).unwrap().await.unwrap();
         gate.kill(death);
-        timeout(Duration::from_secs(1), describer.describe_stream(&stream)).await.unwrap_err();
-        let again = timeout(Duration::from_secs(5), describer.describe_stream(&stream)).await;
+        timeout(Duration::from_secs(1), describer.describe_stream(&stream).unwrap())
+            .await
+            .unwrap_err();
+        let again =
+            timeout(Duration::from_secs(5), describer.describe_stream(&stream).unwrap()).await;
         again.unwrap_or_else(|_| panic!("describe, {protocol}, {death:?}")).unwrap();
     }
 }

@@ -6,6 +6,7 @@ use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard};
 use kinesis_sink::{
     Aggregation, HashKey, KinesisSink, Ordering, Record, SinkBuilder, StreamId, Totals,
+    list_shards_fn,
 };
 use tower::{BoxError, Service};
 
@@ -42,7 +43,9 @@ pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
         builder = builder.with_ordering(Ordering::PerKey);
     }
     if case.aggregates() {
-        return builder.with_aggregation(Aggregation::PerShard).with_list_shards(one_shard);
+        return builder
+            .with_aggregation(Aggregation::PerShard)
+            .with_stream_info(list_shards_fn(one_shard));
     }
     let records = 2 * in_flight * limits.request_entries();
     let bytes = (in_flight + 2) * limits.request_bytes();

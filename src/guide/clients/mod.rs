@@ -149,8 +149,8 @@
 //!
 //! The sink sends again what failed, entry by entry, with a back-off that it can see. The SDK's retries
 //! would run below every layer, send delivered entries again, and hide from metrics. So
-//! [`PutRecords`](crate::service::PutRecords) derives a client with the SDK's retries off; so do
-//! [`ShardLister`](crate::service::ShardLister) and [`StreamDescriber`](crate::service::StreamDescriber). Your
+//! [`PutRecords`](crate::service::PutRecords) derives a client with the SDK's retries off; so does
+//! [`SdkStreamInfo`](crate::service::SdkStreamInfo). Your
 //! client stays as it is, for whatever else you do with it.
 //!
 //! # Time-outs

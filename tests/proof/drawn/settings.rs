@@ -114,6 +114,11 @@ impl Settings {
         self.describes && (self.aggregates() || self.ordering == Ordering::PerKey)
     }
 
+    /// Whether the sink has the shards listed.
+    pub fn lists_shards(&self) -> bool {
+        self.lists_shards || self.aggregation == Aggregation::PerShard
+    }
+
     pub fn describes(&self) -> bool {
         self.describes
     }
@@ -156,11 +161,8 @@ impl Settings {
         if let Some(deadline) = self.deadline {
             builder = builder.with_deadline(deadline);
         }
-        if self.lists_shards || self.aggregation == Aggregation::PerShard {
-            builder = builder.with_list_shards(lookups.clone());
-        }
-        if self.describes {
-            builder = builder.with_describe_stream(lookups.clone());
+        if self.lists_shards() || self.describes {
+            builder = builder.with_stream_info(lookups.clone());
         }
         builder
     }

@@ -8,40 +8,41 @@ use super::builder::Config;
 use super::state::State;
 use super::validation::check_stream;
 use crate::service::PutRecordsError;
-use crate::shard::{ListShards, Shard};
-use crate::stream::{DescribeStream, StreamDescription, StreamId};
+use crate::shard::Shard;
+use crate::stream::{StreamDescription, StreamId, StreamInfo};
 
-/// The shards that are open at half of the round trip.
-impl ListShards for SimStream {
-    fn list_shards(&self, stream: &StreamId) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> {
-        let stream = stream.clone();
-        self.lock().stats.listings += 1;
-        let shards = self.ask(move |config, state| {
-            check_stream(config, &stream)?;
-            Ok(state.ring.open_shards().cloned().collect())
-        });
-        shards.err_into().boxed()
-    }
-}
-
-impl DescribeStream for SimStream {
+/// The shards and the settings are those at half of the round trip.
+impl StreamInfo for SimStream {
     fn describe_stream(
         &self,
         stream: &StreamId,
-    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
         let stream = stream.clone();
         self.lock().stats.descriptions += 1;
         let description = self.ask(move |config, state| {
             check_stream(config, &stream)?;
             Ok(state.description(config))
         });
-        description.err_into().boxed()
+        Some(description.err_into().boxed())
+    }
+
+    fn list_shards(
+        &self,
+        stream: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        let stream = stream.clone();
+        self.lock().stats.listings += 1;
+        let shards = self.ask(move |config, state| {
+            check_stream(config, &stream)?;
+            Ok(state.ring.open_shards().cloned().collect())
+        });
+        Some(shards.err_into().boxed())
     }
 }
 
 impl SimStream {
-    /// Takes a request that writes no record through its round trip; an outage answers it as any other.
-    /// What chance decides is drawn now.
+    /// Sends a request that writes no record through its round trip. An outage affects it like any other.
+    /// Random outcomes are drawn when it is called.
     pub(super) fn ask<T, F>(
         &self,
         answer: F,

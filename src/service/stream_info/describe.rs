@@ -1,0 +1,100 @@
+//! DescribeStreamSummary, and the cache of its responses.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::types::{
+    RecordDistributionStrategy, StreamDescriptionSummary, StreamMode as SdkStreamMode,
+};
+use tokio::sync::OnceCell;
+use tower::BoxError;
+
+use crate::limits::DEFAULT_RECORD_BYTES;
+use crate::service::call::{Attempt, check_region};
+use crate::service::{LookupError, PutRecordsError, PutRecordsErrorKind};
+use crate::stream::{Distribution, StreamDescription, StreamId, StreamMode};
+
+/// The descriptions that were received, shared between clones.
+#[derive(Clone, Default)]
+pub(super) struct Descriptions(Arc<Mutex<HashMap<StreamId, Cached>>>);
+
+/// A description, set by the first call that gets one.
+pub(super) type Cached = Arc<OnceCell<StreamDescription>>;
+
+impl Descriptions {
+    pub(super) fn get(&self, stream: &StreamId) -> Cached {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(cached.entry(stream.clone()).or_default())
+    }
+
+    /// Returns a cell for a new description, or the current one while its call is under way.
+    pub(super) fn renew(&self, stream: &StreamId) -> Cached {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = cached.entry(stream.clone()).or_default();
+        if cell.initialized() {
+            *cell = Cached::default();
+        }
+        Arc::clone(cell)
+    }
+
+    /// Removes `cell`, unless it was already replaced.
+    fn remove(&self, stream: &StreamId, cell: &Cached) {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.get(stream).is_some_and(|current| Arc::ptr_eq(current, cell)) {
+            cached.remove(stream);
+        }
+    }
+}
+
+/// Returns the description in `cell`, which the first of several callers requests.
+pub(super) async fn describe_stream(
+    client: Client,
+    descriptions: Descriptions,
+    cell: Cached,
+    stream: StreamId,
+) -> Result<StreamDescription, BoxError> {
+    let described = cell.get_or_try_init(|| request(&client, &stream)).await.copied();
+    if described.as_ref().is_ok_and(|one| one.distribution() == Distribution::ByService) {
+        descriptions.remove(&stream, &cell);
+    }
+    described.map_err(|reason| LookupError::new("DescribeStreamSummary", stream, reason).into())
+}
+
+async fn request(client: &Client, stream: &StreamId) -> Result<StreamDescription, PutRecordsError> {
+    check_region(client, stream)?;
+    let call = client.describe_stream_summary();
+    let call = match stream.arn() {
+        Some(arn) => call.stream_arn(arn),
+        None => call.stream_name(stream.name()),
+    };
+    let attempt = Attempt::default();
+    let call = call.customize().interceptor(attempt.observed());
+    let output = attempt.end(call.send().await)?;
+    // The SDK fills in what the response leaves out: without a name there was no description.
+    match output.stream_description_summary.filter(|summary| !summary.stream_name().is_empty()) {
+        Some(summary) => Ok(read(&summary)),
+        None => Err(PutRecordsError::new(
+            PutRecordsErrorKind::Response,
+            Some("the answer holds no description of the stream".into()),
+        )),
+    }
+}
+
+fn read(summary: &StreamDescriptionSummary) -> StreamDescription {
+    let kib = summary.max_record_size_in_kib().and_then(|kib| usize::try_from(kib).ok());
+    let bytes = kib.filter(|&kib| kib > 0).map(|kib| kib.saturating_mul(1024));
+    let distribution = match summary.record_distribution_strategy() {
+        None | Some(RecordDistributionStrategy::UserPartitionKey) => Distribution::ByPartitionKey,
+        // An unknown strategy need not keep equal keys together.
+        Some(_) => Distribution::ByService,
+    };
+    let mode = summary.stream_mode_details().map(|details| details.stream_mode());
+    StreamDescription::default()
+        .with_mode(match mode {
+            Some(SdkStreamMode::Provisioned) => StreamMode::Provisioned,
+            _ => StreamMode::OnDemand,
+        })
+        .with_max_record_bytes(bytes.unwrap_or(DEFAULT_RECORD_BYTES))
+        .with_distribution(distribution)
+}

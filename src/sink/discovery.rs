@@ -1,0 +1,294 @@
+//! Discovery of the stream's description and shards.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::BoxError;
+use tracing::{info, warn};
+
+use crate::pipeline::{Aggregation, Ordering, Pipeline, Settings};
+use crate::service::{ErrorClass, NO_STREAM};
+use crate::shard::{Shard, ShardMap};
+use crate::stream::{Distribution, StreamDescription, StreamInfo};
+use crate::timeout::TimeoutError;
+use crate::trace::TARGET;
+
+/// Timeout of a single lookup.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Attempts to describe the stream before falling back to the configured limits.
+const MAX_DESCRIBE_ATTEMPTS: u32 = 5;
+
+/// Response of a source; `None` if it does not answer such questions.
+type Response<T> = Option<Result<T, BoxError>>;
+
+/// Describes the stream and lists its shards when the pipeline needs it.
+///
+/// Each lookup is a separate task, at most one of a kind. Dropping a `Discovery` aborts them.
+#[derive(Default)]
+pub(super) struct Discovery {
+    source: Option<Arc<dyn StreamInfo>>,
+    /// Whether to ask for descriptions. Cleared once the source returns `None`.
+    describes: bool,
+    /// Whether to ask for lists. Cleared once the source returns `None`.
+    lists: bool,
+    listing: JoinSet<Response<Vec<Shard>>>,
+    description: JoinSet<Response<StreamDescription>>,
+    /// Consecutive failed attempts to describe the stream.
+    describe_attempts: u32,
+    /// Whether a warning about failing listings was logged and no success has followed.
+    listing_warned: bool,
+}
+
+/// Why a stream that distributes its records itself is refused.
+#[derive(Debug, thiserror::Error)]
+enum DistributedByService {
+    #[error(
+        "the stream distributes records itself (RecordDistributionStrategy AUTO), where consumers would \
+         discard aggregates: switch aggregation off, or the stream to USER_PARTITION_KEY"
+    )]
+    Aggregation,
+    #[error(
+        "the stream distributes records itself (RecordDistributionStrategy AUTO), where the records of a \
+         key are spread over shards and have no order: set the ordering to Unordered, or the stream to \
+         USER_PARTITION_KEY"
+    )]
+    Ordering,
+    #[error(
+        "the stream distributes records itself (RecordDistributionStrategy AUTO), where consumers would \
+         discard aggregates and a key has no order: switch aggregation off and set the ordering to \
+         Unordered, or switch the stream to USER_PARTITION_KEY"
+    )]
+    Both,
+}
+
+impl DistributedByService {
+    fn of(settings: &Settings) -> Self {
+        match (settings.packing.is_on(), settings.ordering) {
+            (true, Ordering::PerKey) => Self::Both,
+            (true, _) => Self::Aggregation,
+            (false, _) => Self::Ordering,
+        }
+    }
+}
+
+impl Discovery {
+    /// Creates a discovery that asks `source`, for descriptions only if `describes`.
+    pub(super) fn new(source: Option<Arc<dyn StreamInfo>>, describes: bool) -> Self {
+        let has_source = source.is_some();
+        Self { source, describes: describes && has_source, lists: has_source, ..Self::default() }
+    }
+
+    /// Whether the stream is described before anything is sent.
+    pub(super) fn describes(&self) -> bool {
+        self.describes
+    }
+
+    /// Processes responses and starts the calls that are due. Returns whether it did anything: then it must be
+    /// called again, which registers the waker.
+    pub(super) fn drive(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) -> bool {
+        let described = self.drive_description(cx, pipeline, now);
+        self.drive_listing(cx, pipeline, now) || described
+    }
+
+    fn drive_description(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) -> bool {
+        let Some(source) = self.source.as_ref().filter(|_| self.describes) else { return false };
+        if self.description.is_empty() {
+            let begins = pipeline.description_is_due(now);
+            if begins {
+                let (source, stream) = (source.clone(), pipeline.stream().clone());
+                let uncached = pipeline.topology().routing().is_doubted();
+                if uncached {
+                    info!(
+                        target: TARGET,
+                        "responses of stream {} contradict the partition keys; describing it again",
+                        stream.name()
+                    );
+                }
+                let call = move || {
+                    if uncached {
+                        source.describe_stream_uncached(&stream)
+                    } else {
+                        source.describe_stream(&stream)
+                    }
+                };
+                self.description.spawn_on(lookup(call), &Handle::current());
+            }
+            return begins;
+        }
+        let Poll::Ready(response) = poll_lookup(&mut self.description, cx) else { return false };
+        match response {
+            Some(Ok(description)) => self.on_description(description, pipeline, now),
+            Some(Err(error)) => self.on_description_error(error, pipeline, now),
+            None => {
+                self.describes = false;
+                pipeline.description_unavailable(now);
+            }
+        }
+        true
+    }
+
+    fn on_description(
+        &mut self,
+        description: StreamDescription,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) {
+        let by_service = description.distribution() == Distribution::ByService;
+        self.describe_attempts = 0;
+        if by_service && pipeline.topology().routing().is_relied_on() {
+            let error = DistributedByService::of(pipeline.settings());
+            return pipeline.refuse_distribution(error.into(), now);
+        }
+        pipeline.describe(Some(description), now);
+    }
+
+    /// Reports a stream that does not exist at once. Requests show all other errors, too.
+    fn on_description_error(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
+        let (class, noted) = pipeline.health().classify(&error);
+        let missing = noted.code() == NO_STREAM;
+        let is_transient = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
+        if pipeline.topology().routing().is_doubted() {
+            return pipeline.fail_description(is_transient, now);
+        }
+        if missing {
+            self.describe_attempts = 0;
+            return pipeline.fail_lookup(ErrorClass::Fatal, error, now);
+        }
+        // Like a request, the lookup is retried for the credentials timeout.
+        if class == ErrorClass::Credentials {
+            return pipeline.fail_lookup(class, error, now);
+        }
+        self.describe_attempts += 1;
+        // A stream that was refused stays refused until a description says otherwise.
+        let is_refused = pipeline.topology().routing().is_by_service();
+        if is_refused || (is_transient && self.describe_attempts < MAX_DESCRIBE_ATTEMPTS) {
+            return pipeline.fail_lookup(class, error, now);
+        }
+        info!(
+            target: TARGET,
+            error = noted.message(),
+            "error.type" = noted.code(),
+            "stream {} cannot be described; using the configured limits",
+            pipeline.stream().name()
+        );
+        self.describe_attempts = 0;
+        pipeline.describe(None, now);
+    }
+
+    fn drive_listing(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) -> bool {
+        let Some(source) = self.source.as_ref().filter(|_| self.lists) else { return false };
+        if self.listing.is_empty() {
+            let begins = pipeline.topology().listing_is_due(now);
+            if begins {
+                let (source, stream) = (source.clone(), pipeline.stream().clone());
+                let call = move || source.list_shards(&stream);
+                // Outside of a runtime this panics, so before the pipeline expects a response.
+                self.listing.spawn_on(lookup(call), &Handle::current());
+                pipeline.topology_mut().begin_listing();
+            }
+            return begins;
+        }
+        let Poll::Ready(response) = poll_lookup(&mut self.listing, cx) else { return false };
+        let Some(response) = response else {
+            self.lists = false;
+            self.on_listing_unavailable(pipeline, now);
+            return true;
+        };
+        match response.and_then(|shards| Ok(ShardMap::new(shards)?)) {
+            Ok(map) => {
+                self.listing_warned = false;
+                pipeline.list(Some(map), now);
+            }
+            Err(error) => {
+                self.warn_of_listing(&error, pipeline);
+                pipeline.list(None, now);
+            }
+        }
+        true
+    }
+
+    fn on_listing_unavailable(&self, pipeline: &mut Pipeline, now: Instant) {
+        if pipeline.settings().packing.aggregation == Aggregation::PerShard {
+            warn!(
+                target: TARGET,
+                "the source of stream {} has no list of shards; aggregating per key",
+                pipeline.stream().name()
+            );
+        }
+        pipeline.listing_unavailable(now);
+    }
+
+    fn warn_of_listing(&mut self, error: &BoxError, pipeline: &Pipeline) {
+        let (_, noted) = pipeline.health().classify(error);
+        if std::mem::replace(&mut self.listing_warned, true) {
+            return;
+        }
+        let (stream, settings) = (pipeline.stream().name(), pipeline.settings());
+        if settings.packing.aggregation == Aggregation::PerKey {
+            info!(
+                target: TARGET,
+                error = noted.message(),
+                "error.type" = noted.code(),
+                "the shards of stream {stream} cannot be listed; aggregates are not checked against them"
+            );
+            return;
+        }
+        warn!(
+            target: TARGET,
+            error = noted.message(),
+            "error.type" = noted.code(),
+            "the shards of stream {stream} cannot be listed; aggregating per key until they can"
+        );
+    }
+}
+
+/// Makes a call of a source and limits its time. Runs in a task, which contains panics of the source.
+async fn lookup<T>(
+    call: impl FnOnce() -> Option<BoxFuture<'static, Result<T, BoxError>>>,
+) -> Response<T> {
+    let response = timeout(LOOKUP_TIMEOUT, call()?).await;
+    Some(response.unwrap_or_else(|_| Err(TimeoutError::Elapsed { after: LOOKUP_TIMEOUT }.into())))
+}
+
+/// Polls the one task in the set.
+fn poll_lookup<T: 'static>(
+    calls: &mut JoinSet<Response<T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Response<T>> {
+    match calls.poll_join_next(cx) {
+        Poll::Ready(Some(Ok(response))) => Poll::Ready(response),
+        // Without the text of the panic, which may quote data.
+        Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err("the lookup panicked, or its runtime was shut down".into())))
+        }
+        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    }
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery").finish_non_exhaustive()
+    }
+}

@@ -13,7 +13,8 @@ use aws_sdk_kinesis::types::{
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use futures::SinkExt;
 use kinesis_sink::{
-    Aggregation, KinesisSink, Record, SinkBuilder, SinkError, describe_stream_fn, list_shards_fn,
+    Aggregation, KinesisSink, Ordering, Record, SinkBuilder, SinkError, StreamDescription,
+    StreamInfo, describe_stream_fn, list_shards_fn,
 };
 
 /// The service: answers every call, and counts them.
@@ -113,4 +114,31 @@ async fn it_asks_nothing_that_it_was_told_not_to_or_that_another_tells() {
     let mut sink = service.sink(builder);
     sink.send(Record::from(("k", "data"))).await.unwrap();
     assert_eq!(service.calls(), [1, 0, 0]);
+}
+
+struct Neither;
+
+impl StreamInfo for Neither {}
+
+#[tokio::test]
+async fn service_answers_what_source_does_not() {
+    let aggregating = || KinesisSink::builder().with_aggregation(Aggregation::PerKey);
+    let ordered = || KinesisSink::builder().with_ordering(Ordering::PerKey);
+    let describes = || describe_stream_fn(|_| async { Ok(StreamDescription::default()) });
+    let lists = || list_shards_fn(|_| async { Err("none".into()) });
+    for (case, builder, expected) in [
+        ("aggregating, describes", aggregating().with_stream_info(describes()), [1, 0, 1]),
+        ("aggregating, lists", aggregating().with_stream_info(lists()), [1, 1, 0]),
+        ("aggregating, neither", aggregating().with_stream_info(Neither), [1, 1, 1]),
+        ("ordered", ordered(), [1, 1, 0]),
+        ("ordered, describes", ordered().with_stream_info(describes()), [1, 0, 0]),
+        ("ordered, neither", ordered().with_stream_info(Neither), [1, 1, 0]),
+        ("ordered, undescribed", ordered().without_describe_stream(), [1, 0, 0]),
+        ("neither, neither", KinesisSink::builder().with_stream_info(Neither), [1, 0, 0]),
+    ] {
+        let service = Service::with(RecordDistributionStrategy::UserPartitionKey);
+        let mut sink = service.sink(builder);
+        sink.send(Record::from(("k", "data"))).await.unwrap();
+        assert_eq!(service.calls(), expected, "{case}");
+    }
 }

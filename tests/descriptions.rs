@@ -1,4 +1,4 @@
-//! What the sink does with a stream's description, and without one.
+//! What the sink does with a stream's description, and with sources that answer one question or none.
 
 mod logs;
 mod scripted;
@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, pending, poll_fn};
 use futures::{FutureExt, Sink, SinkExt};
+use kinesis_sink::shard::{HashRange, Shard};
 use kinesis_sink::{
-    Aggregation, CloseError, DescribeStreamFn, Distribution, FatalPolicy, KinesisSink, Limits,
-    NotAcceptedReason, Producer, Record, RecordError, SinkBuilder, SinkError, StreamDescription,
-    StreamId, describe_stream_fn, list_shards_fn,
+    Aggregation, CloseError, DescribeStreamFn, Distribution, FatalPolicy, HashKey, KinesisSink,
+    Limits, NotAcceptedReason, Producer, Record, RecordError, SinkBuilder, SinkError,
+    StreamDescription, StreamId, StreamInfo, describe_stream_fn, list_shards_fn,
 };
 use logs::Logs;
 use scripted::{Scripted, service_error};
@@ -439,4 +440,132 @@ async fn a_sink_dropped_while_it_asks_asks_no_more() {
     drop(sink);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(answered.load(Ordering::SeqCst), 0);
+}
+
+/// A source that answers nothing, and counts its calls.
+#[derive(Clone, Default)]
+struct Neither {
+    descriptions: Arc<AtomicUsize>,
+    lists: Arc<AtomicUsize>,
+}
+
+impl StreamInfo for Neither {
+    fn describe_stream(
+        &self,
+        _: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        self.descriptions.fetch_add(1, Ordering::SeqCst);
+        None
+    }
+
+    fn list_shards(
+        &self,
+        _: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        self.lists.fetch_add(1, Ordering::SeqCst);
+        None
+    }
+}
+
+/// Two records of different keys.
+async fn send_two(sink: &mut KinesisSink<Scripted>) {
+    sink.feed(Record::from(("a", "1"))).await.unwrap();
+    sink.send(Record::from(("b", "2"))).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_without_answers_is_asked_once() {
+    for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
+        let logs = Logs::listen(Level::INFO);
+        let (service, source) = (Scripted::delivering(), Neither::default());
+        let builder = aggregating().with_aggregation(aggregation).with_stream_info(source.clone());
+        let mut sink = sink(builder, &service);
+        let begun = Instant::now();
+        sink.feed(Record::from(("a", "0"))).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO, "{aggregation:?}: it is ready at once");
+        for _ in 0..3 {
+            send_two(&mut sink).await;
+            sleep(Duration::from_secs(600)).await;
+        }
+        let requests = service.requests();
+        assert_eq!(requests.last().unwrap().entries().len(), 2, "{aggregation:?}: one a key");
+        let calls = [&source.descriptions, &source.lists].map(|calls| calls.load(Ordering::SeqCst));
+        assert_eq!(calls, [1, 1], "{aggregation:?}");
+        let lines = logs.with("");
+        let warned = lines.iter().filter(|line| line.contains("has no list of shards")).count();
+        let expected = usize::from(aggregation == Aggregation::PerShard);
+        assert_eq!((lines.len(), warned), (expected, expected), "{aggregation:?}: {lines:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn undescribed_sink_does_not_ask_for_description() {
+    let source = Neither::default();
+    let builder = aggregating().without_describe_stream().with_stream_info(source.clone());
+    send_two(&mut sink(builder, &Scripted::delivering())).await;
+    let calls = [&source.descriptions, &source.lists].map(|calls| calls.load(Ordering::SeqCst));
+    assert_eq!(calls, [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_that_only_describes_sets_limits() {
+    for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
+        let service = Scripted::delivering();
+        let described = Describer::default().saying(|_| Ok(large_records()));
+        let builder = aggregating().with_aggregation(aggregation).with_stream_info(described);
+        let mut sink = sink(builder, &service);
+        send_two(&mut sink).await;
+        assert_eq!(sink.limits().record_bytes(), 10 * MIB, "{aggregation:?}");
+        assert_eq!(service.sizes(), [2], "{aggregation:?}: one a key");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_that_only_lists_aggregates_per_shard() {
+    let service = Scripted::delivering();
+    let one_shard = list_shards_fn(|_| async {
+        let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).unwrap();
+        Ok(vec![Shard::new("shardId-000000000000", ring)])
+    });
+    let builder = aggregating().with_aggregation(Aggregation::PerShard);
+    let mut sink = sink(builder.with_stream_info(one_shard), &service);
+    send_two(&mut sink).await;
+    assert_eq!(service.sizes(), [1], "both keys share an aggregate");
+    assert_eq!(sink.limits().record_bytes(), MIB);
+}
+
+#[tokio::test(start_paused = true)]
+async fn producer_accepts_large_record_without_description() {
+    let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
+    let builder = aggregating().with_limits(limits).with_stream_info(Neither::default());
+    let producer = sink(builder, &Scripted::delivering()).spawn();
+    producer.put(of_bytes(2 * MIB)).await.unwrap().await.unwrap();
+    assert_eq!(producer.limits().record_bytes(), 10 * MIB);
+}
+
+/// Panics in the calls themselves, before there is a future.
+struct Panics;
+
+impl StreamInfo for Panics {
+    fn describe_stream(
+        &self,
+        _: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        panic!("no description")
+    }
+
+    fn list_shards(
+        &self,
+        _: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        panic!("no list")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_source_counts_as_error() {
+    let service = Scripted::delivering();
+    let builder = aggregating().with_aggregation(Aggregation::PerShard).with_stream_info(Panics);
+    send_two(&mut sink(builder, &service)).await;
+    assert_eq!(service.sizes(), [2]);
 }

@@ -405,3 +405,35 @@ fn records_of_all_kinds_find_their_own() {
     let keys = keys_of(&request.entries()[4]);
     assert_ne!(keys[0], keys[1], "their hash keys place them, so they need no common key");
 }
+
+#[test]
+fn listing_unavailable_aggregates_per_key() {
+    let mut bench = Bench::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
+    bench.pipeline.listing_unavailable(bench.now);
+    let (id, request) = bench.closing();
+    assert_eq!(packed(&request), [vec!["a"], vec!["b"]]);
+    // No shard is checked against the former list, and none is listed again.
+    bench.settle(id, vec![placed("s0"), placed("s9")]);
+    assert_eq!(bench.pipeline.totals().delivered, 2);
+    assert!(!bench.pipeline.shards.wants_listing());
+}
+
+#[test]
+fn listing_unavailable_requeues_held_aggregate() {
+    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+        let mut bench = Bench::new(Settings { ordering, ..per_shard() });
+        assert!(bench.lists());
+        bench.pipeline.listed(map(&[shard("s0", 0, u128::MAX)]), bench.now);
+        ["a", "b"].into_iter().for_each(|key| bench.keyed(key));
+        let (id, request) = bench.closing();
+        assert_eq!(packed(&request), [vec!["a", "b"]]);
+        bench.settle(id, vec![placed("s9")]);
+        assert_eq!(bench.pipeline.totals().delivered, 0, "{ordering:?}: no list names the shard");
+        bench.pipeline.listing_unavailable(bench.now);
+        let (id, request) = bench.next();
+        assert_eq!(packed(&request), [vec!["a"], vec!["b"]], "{ordering:?}");
+        bench.settle(id, vec![placed("s9"), placed("s9")]);
+        assert!(bench.pipeline.is_settled(), "{ordering:?}");
+        assert!(!bench.pipeline.shards.wants_listing(), "{ordering:?}");
+    }
+}

@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use tower::BoxError;
 
-/// The error of [`Timeout`](super::Timeout): its own, or that of the service inside.
+/// Error of [`Timeout`](super::Timeout): its own, or that of the inner service.
 #[derive(Debug, thiserror::Error)]
 pub enum TimeoutError {
-    /// No answer came in time. Whether the records were written is unknown.
+    /// There was no response in time. Whether the records were written is unknown.
     #[error("no answer within {after:?}; whether the records were written is unknown")]
     Elapsed {
         /// The time limit.
         after: Duration,
     },
-    /// The service failed within the time.
+    /// The inner service failed in time.
     #[error("the request failed")]
     Service(#[source] BoxError),
 }

@@ -4,8 +4,8 @@ use tower::Layer;
 
 use super::Timeout;
 
-/// Layer that applies [`Timeout`]. Its default is 10 seconds, and 30 seconds while requests time out again
-/// and again.
+/// Layer that applies [`Timeout`], by default with 10 seconds, and with up to 30 seconds while requests time out
+/// repeatedly.
 #[derive(Debug, Clone, Copy)]
 pub struct TimeoutLayer {
     timeout: Duration,
@@ -13,27 +13,26 @@ pub struct TimeoutLayer {
 }
 
 impl TimeoutLayer {
-    /// Time of one request unless another is chosen: 10 s. A full request of 5 MiB, 7 MB as JSON,
-    /// takes 6 s at 10 Mbit/s; the service itself answers in tens of milliseconds.
+    /// Default timeout of a request: 10 s. A full request of 5 MiB, 7 MB as JSON,
+    /// takes 6 s at 10 Mbit/s; the service itself responds in tens of milliseconds.
     pub const DEFAULT: Duration = Duration::from_secs(10);
 
-    /// Most time of one request while requests time out again and again, unless another is chosen: 30 s.
+    /// Default maximum of the timeout while requests time out repeatedly: 30 s.
     ///
     /// A request on a connection that silently lost its peer waits for this long, even if the network works
     /// again in the meantime.
     pub const DEFAULT_MAX: Duration = Duration::from_secs(30);
 
-    /// Creates a layer that lets requests take `timeout`, and at most
-    /// [`DEFAULT_MAX`](Self::DEFAULT_MAX), or `timeout` if that is longer, while requests time out again
-    /// and again.
+    /// Creates a layer with this timeout. While requests time out repeatedly it is raised up to
+    /// [`DEFAULT_MAX`](Self::DEFAULT_MAX), unless `timeout` is longer.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, max: Self::DEFAULT_MAX.max(timeout) }
     }
 
-    /// Sets how long a request may take whatever its
-    /// [factor](crate::service::PutRecordsRequest::timeout_factor). Less than the timeout itself is the
-    /// same as that: every request gets the same time then.
+    /// Sets the maximum of the timeout, whatever the
+    /// [factor](crate::service::PutRecordsRequest::timeout_factor) of a request. A maximum below the timeout counts
+    /// as the timeout: then every request gets the same time.
     #[must_use]
     pub fn with_max(mut self, max: Duration) -> Self {
         self.max = max.max(self.timeout);

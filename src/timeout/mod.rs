@@ -1,20 +1,22 @@
-//! Middleware that limits the time a request may take.
+//! Middleware that limits the time of a request.
 //!
-//! A request that is not answered in time fails with [`TimeoutError::Elapsed`], and the call below it
+//! A request without a response in time fails with [`TimeoutError::Elapsed`], and the call of the inner service
 //! is dropped.
 //!
 //! # Differences from `tower::timeout`
 //!
-//! tower's `Timeout` turns every error into a boxed one, its own into a text. This one keeps a typed
-//! error that says how long it waited and that the outcome is unknown: the service may have written
-//! some of the records, or may still do so. The sink understands both; it sends the records again, which
-//! can duplicate them.
+//! tower's [`Timeout`](tower::timeout::Timeout) gives every request the same time and returns a boxed error: its own,
+//! an [`Elapsed`](tower::timeout::error::Elapsed) without fields, or that of the inner service. This layer in addition
 //!
-//! tower's gives every request the same time. This one is for [`PutRecordsRequest`]s, and multiplies the
-//! time by the request's [factor](crate::service::PutRecordsRequest::timeout_factor), up to
-//! [a maximum](TimeoutLayer::with_max). A sink raises the factor when records time out repeatedly and lowers
-//! it when answers are fast again, so that a stream that works but is slower than the time limit, over a
-//! slow link for example, makes progress and gets few duplicates.
+//! - **honours the time that the sink allows a request.** It multiplies the timeout by the request's
+//!   [factor](crate::service::PutRecordsRequest::timeout_factor), up to [a maximum](TimeoutLayer::with_max). A sink
+//!   raises the factor when records time out repeatedly and lowers it when responses are fast again, so that a
+//!   stream that is slower than the timeout, over a slow link for example, makes progress and gets few duplicates.
+//!   For this the layer accepts only [`PutRecordsRequest`]s.
+//! - **returns a typed error** with the time limit of the request. Its message says that the outcome is unknown: the
+//!   service may have written some of the records, or may still do so.
+//!
+//! The sink treats the errors of both layers alike: it sends the records again, which can duplicate them.
 //!
 //! [`PutRecordsRequest`]: crate::service::PutRecordsRequest
 //!
@@ -33,7 +35,7 @@
 //!
 //! match service.call(request).await {
 //!     Ok(response) => println!("{} delivered", response.delivered()),
-//!     Err(TimeoutError::Elapsed { after }) => println!("no answer in {after:?}"),
+//!     Err(TimeoutError::Elapsed { after }) => println!("no response in {after:?}"),
 //!     Err(TimeoutError::Service(error)) => println!("failed: {error}"),
 //! }
 //! # }
@@ -41,12 +43,12 @@
 //!
 //! # Cancel safety
 //!
-//! As that of the service inside: dropping the future drops the call.
+//! As the inner service: dropping the future drops the call.
 //!
-//! # When the clock runs
+//! # Measured time
 //!
-//! From `call` to the answer. Waiting for the service to become ready does not count: put the layer
-//! outside of a queue (`Buffer`) to count the time in the queue, inside to leave it out.
+//! The time from `call` to the response. It does not include waiting for the inner service to become ready. Put the
+//! layer outside of a queue (`Buffer`) to include the time in the queue, inside to exclude it.
 
 mod error;
 mod future;

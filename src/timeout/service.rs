@@ -6,7 +6,7 @@ use tower::{BoxError, Service};
 use super::{ResponseFuture, TimeoutError, TimeoutLayer};
 use crate::service::PutRecordsRequest;
 
-/// Limits the time of each request. See the [module](super).
+/// Middleware that limits the time of a request. See the [module](super).
 #[derive(Debug, Clone)]
 pub struct Timeout<S> {
     inner: S,
@@ -15,13 +15,13 @@ pub struct Timeout<S> {
 }
 
 impl<S> Timeout<S> {
-    /// Wraps `inner`, whose requests may then take `timeout`. See [`TimeoutLayer::new`].
+    /// Wraps `inner` with this timeout. See [`TimeoutLayer::new`].
     #[must_use]
     pub fn new(inner: S, timeout: Duration) -> Self {
         Self { inner, timeout, max: TimeoutLayer::DEFAULT_MAX.max(timeout) }
     }
 
-    /// Sets how long a request may take at most. See [`TimeoutLayer::with_max`].
+    /// Sets the maximum of the timeout. See [`TimeoutLayer::with_max`].
     #[must_use]
     pub fn with_max(mut self, max: Duration) -> Self {
         self.max = max.max(self.timeout);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_answer_is_a_typed_error() {
+    async fn late_response_is_a_typed_error() {
         let limit = Duration::from_millis(100);
         let late = Timeout::new(answering_after(101), limit).oneshot(request(1)).await;
         assert!(matches!(late, Err(TimeoutError::Elapsed { after }) if after == limit));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn timeout_is_multiplied_by_the_requests_factor() {
+    async fn timeout_is_multiplied_by_factor_of_request() {
         let limit = Duration::from_millis(100);
         let timeout = |factor, max: Option<u64>| async move {
             let service = Timeout::new(answering_after(60_000), limit);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_services_error_stays_below() {
+    async fn error_of_inner_service_is_the_source() {
         let failing = service_fn(|_| async { Err::<(), _>(std::io::Error::other("inner")) });
         let limit = Duration::from_secs(1);
         let error = Timeout::new(failing, limit).oneshot(request(1)).await.unwrap_err();

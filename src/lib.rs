@@ -126,6 +126,7 @@ mod build_error;
 #[cfg(feature = "serde")]
 mod duration;
 mod error;
+mod guard;
 mod limits;
 mod pipeline;
 mod producer;

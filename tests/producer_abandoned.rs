@@ -3,8 +3,6 @@
 mod logs;
 mod scripted;
 
-use std::sync::Arc;
-use std::task::Context;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
@@ -119,36 +117,4 @@ async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
     assert_eq!(written, [true, true, false, false]);
     let totals = producer.totals();
     assert_eq!((totals.accepted, totals.taken_back), (4, 4));
-}
-
-/// Panics when it wakes.
-struct Nasty;
-
-impl std::task::Wake for Nasty {
-    fn wake(self: Arc<Self>) {
-        panic!("on purpose");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_costs_nobody_else_a_receipt() {
-    for abort in [false, true] {
-        let builder = builder().with_buffer_records(1);
-        let (producer, driver) =
-            builder.build_with(Scripted::delivering(), "example").unwrap().pair();
-        let receipt = producer.put(record("a")).await.unwrap();
-        let mut waiting = Box::pin(producer.send(record("b")));
-        let waker = Arc::new(Nasty).into();
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        if abort {
-            drop(driver);
-            receipt.await.unwrap_err();
-            assert!(matches!(producer.close().await.unwrap_err(), CloseError::Abandoned { .. }));
-        } else {
-            tokio::spawn(driver);
-            receipt.await.unwrap();
-            waiting.await.unwrap();
-            producer.close().await.unwrap();
-        }
-    }
 }

@@ -1,9 +1,9 @@
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tower::BoxError;
 
+use crate::guard::unless_it_panics;
 use crate::record::AttemptError;
 use crate::service::{Classify, EntryClass, EntryError, ErrorClass, UNKNOWN, attempt_error};
 
@@ -39,9 +39,4 @@ impl fmt::Debug for Classifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Classifier").finish_non_exhaustive()
     }
-}
-
-/// Runs code of the user. `None` if it panics.
-pub(crate) fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(code)).ok()
 }

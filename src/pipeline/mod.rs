@@ -44,7 +44,6 @@ use tower::BoxError;
 
 pub(crate) use aggregation::Packing;
 pub use aggregation::{AggregateKey, Aggregation};
-pub(crate) use classifier::unless_it_panics;
 pub(crate) use flush::FlushReason;
 pub(crate) use health::{Report, Stage, Trouble};
 pub(crate) use in_flight::RequestId;

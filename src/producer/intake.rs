@@ -13,16 +13,15 @@ use super::queue::{Message, Phase, Queue, wake};
 use super::status::{End, Status};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
-use crate::pipeline::unless_it_panics;
 use crate::record::{Record, Undelivered};
 use crate::stream::StreamId;
 
-/// What the clones of a producer share with their driver.
+/// State shared by the clones of a producer and their driver.
 ///
 /// Room is given out by two semaphores, which serve who waits longest; it comes back when the driver
-/// sees records leave the sink. What is accepted lies in the queue until the driver's next turn. A record
+/// sees records leave the sink. Accepted records are in the queue until the driver's next turn. A record
 /// is accepted if it was queued while the queue was open: both are decided under one lock, under which no
-/// code of others runs.
+/// code of the user's runs.
 #[derive(Debug)]
 pub(super) struct Intake {
     pub(super) stream: StreamId,
@@ -33,7 +32,7 @@ pub(super) struct Intake {
     on_hold: watch::Sender<bool>,
     records: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-    /// Held while a caller takes its place before both: who is first at one is first at the other.
+    /// Held while a caller enters the queues of both semaphores, so that their order is the same.
     line: Mutex<()>,
     /// Bytes of the largest record so far; 0 before the first one.
     largest: AtomicUsize,
@@ -46,7 +45,7 @@ pub(super) struct Intake {
     queue: Mutex<Queue>,
 }
 
-/// What a flush that the driver answers waits for.
+/// The driver's answer to a flush.
 pub(super) type Answer = oneshot::Receiver<Result<(), SinkError>>;
 
 /// Room for one record. Dropping it gives it back.
@@ -103,7 +102,7 @@ impl Intake {
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics under the lock; should it all the same, the queue is as good as before.
+        // Nothing panics under the lock, and a panic would leave the queue consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,8 +110,8 @@ impl Intake {
         self.status.subscribe()
     }
 
-    /// Tells the callers that wait, unless they know. There is no way back from an end, and the first
-    /// reason for one counts.
+    /// Sets the status, and notifies waiting callers if it changes. An end is final, and keeps its first
+    /// reason.
     pub(super) fn set_status(&self, status: Status) {
         let modify = |now: &mut Status| {
             let goes_on = now.stage() == 0 || now.stage() < status.stage();
@@ -122,7 +121,7 @@ impl Intake {
             }
             news
         };
-        unless_it_panics(|| self.status.send_if_modified(modify));
+        self.status.send_if_modified(modify);
     }
 
     /// What one record may hold. Before the stream was described that is no more than what every stream
@@ -142,7 +141,7 @@ impl Intake {
     pub(super) fn set_limits(&self, limits: Limits, on_hold: bool) {
         self.record_bytes.store(limits.record_bytes(), Ordering::Relaxed);
         let modify = |now: &mut bool| std::mem::replace(now, on_hold) != on_hold;
-        unless_it_panics(|| self.on_hold.send_if_modified(modify));
+        self.on_hold.send_if_modified(modify);
     }
 
     pub(super) fn is_on_hold(&self) -> bool {
@@ -218,8 +217,8 @@ impl Intake {
         self.refusal().unwrap_or(NotAcceptedReason::Closed)
     }
 
-    /// What a record of `size` bytes needs of the bytes: half of them at most, so that a large record
-    /// need not wait until nobody else has anything.
+    /// Returns the byte permits that a record of `size` bytes needs: half of all at most, so that a large record
+    /// need not wait until all other records are settled.
     fn permits(&self, size: usize) -> u32 {
         u32::try_from(size.min(self.max_bytes.div_ceil(2))).unwrap_or(u32::MAX)
     }
@@ -236,7 +235,7 @@ impl Intake {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for a record of `size` bytes, if there is some and nobody waits for it.
+    /// Returns room for a record of `size` bytes, if there is some and no caller waits for it.
     pub(super) fn try_room(&self, size: usize) -> Result<Room, NotAcceptedReason> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
@@ -255,7 +254,7 @@ impl Intake {
         })
     }
 
-    /// The same for a caller that goes away if there is none. The driver learns that there was one.
+    /// Like [`try_room`](Self::try_room), for a caller that does not wait. Notifies the driver if there is no room.
     pub(super) fn try_room_or_leave(&self, size: usize) -> Result<Room, NotAcceptedReason> {
         let room = self.try_room(size);
         if let Err(NotAcceptedReason::Full) = room {
@@ -267,7 +266,7 @@ impl Intake {
         room
     }
 
-    /// Waits for room for a record of `size` bytes; who came first is served first. Dropping the future
+    /// Waits for room for a record of `size` bytes; first come, first served. Dropping the future
     /// gives up the place.
     pub(super) async fn room(self: Arc<Self>, size: usize) -> Result<Room, NotAcceptedReason> {
         if let Some(reason) = self.refusal() {
@@ -288,7 +287,7 @@ impl Intake {
         if let Poll::Ready(room) = first.await {
             return room.ok_or_else(|| self.why_not());
         }
-        // Only now: the driver looks whether somebody stands in the line.
+        // Only now: the driver checks for waiting callers.
         let _waiting = Waiting::begin(&self, self.permits(size) as usize);
         let mut status = self.watch();
         let why_not = |status: &Status| status.refusal().or_else(|| self.in_vain(status, size));
@@ -327,7 +326,7 @@ impl Intake {
     fn post(&self, message: Message) -> bool {
         let mut queue = self.queue();
         if queue.phase == Phase::Over {
-            // What the message holds may be another's to drop.
+            // Dropping the message may run code of the user's, so not under the lock.
             drop(queue);
             return false;
         }
@@ -352,7 +351,7 @@ impl Intake {
         self.flushed_at_the_end().map(|()| None)
     }
 
-    /// What a flush says that the driver did not answer, because it has ended.
+    /// Returns the result of a flush that the driver has ended without answering.
     pub(super) fn flushed_at_the_end(&self) -> Result<(), SinkError> {
         let queue = self.queue();
         queue.end.as_ref().unwrap_or(&End::Abandoned).flushed(&self.stream)?;
@@ -364,7 +363,7 @@ impl Intake {
         }
     }
 
-    /// Asks the driver to lay out what failed; none if it has ended, and everything is there.
+    /// Asks the driver to lay out the failed records. `None` if it has ended, with all of them laid out.
     pub(super) fn lay_out_failed(&self) -> Option<oneshot::Receiver<()>> {
         let (sender, receiver) = oneshot::channel();
         self.post(Message::LayOutFailed(sender)).then_some(receiver)
@@ -383,7 +382,7 @@ impl Intake {
             (taken, room)
         };
         let fewer = |status: &mut Status| status.keep_fewer(room.records, room.bytes);
-        unless_it_panics(|| self.status.send_if_modified(fewer));
+        self.status.send_if_modified(fewer);
         self.release(room.records, room.bytes);
         taken
     }
@@ -404,13 +403,13 @@ impl Intake {
         let pay = |debt: usize| Some(debt.saturating_sub(bytes));
         let paid = self.debt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
         let paid = paid.map_or(0, |debt| debt.min(bytes));
-        unless_it_panics(|| self.records.add_permits(records));
-        unless_it_panics(|| self.bytes.add_permits(bytes - paid));
+        self.records.add_permits(records);
+        self.bytes.add_permits(bytes - paid);
     }
 
     /// Takes no more records. The driver settles those that there are.
     pub(super) fn close(&self, end: End) {
-        // First the reason: who finds the queue closed looks for it.
+        // First the reason: a caller that finds the queue closed reads it.
         self.set_status(Status::Ending(end));
         let mut queue = self.queue();
         if queue.phase != Phase::Open {
@@ -418,8 +417,8 @@ impl Intake {
         }
         queue.phase = Phase::Draining;
         wake(queue);
-        unless_it_panics(|| self.records.close());
-        unless_it_panics(|| self.bytes.close());
+        self.records.close();
+        self.bytes.close();
     }
 
     /// Has everything handed back that is not settled.

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -70,7 +69,7 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// Where a record came to lie, and what it took.
+/// The position of a delivered record, and its attempts and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub(crate) shard_id: SmolStr,
@@ -145,7 +144,7 @@ impl Tracker {
         (Self { settled, accepted: false, time_in_flight, history }, Receipt(receipt))
     }
 
-    /// Notes how an attempt failed, so long after the record was accepted.
+    /// Notes a failed attempt, with the time since the record was accepted.
     pub(crate) fn note(&mut self, since_accepted: Duration, error: Arc<AttemptError>) {
         if self.history.len() == Self::HISTORY {
             self.history.remove(0);
@@ -157,7 +156,7 @@ impl Tracker {
         std::mem::take(&mut self.history)
     }
 
-    /// The record is gone, and nobody said why.
+    /// Completes the receipt of a record that was dropped without an outcome.
     pub(super) fn record_dropped(mut self, record: Record) {
         let history = self.take_history();
         let last = history.last().map(|attempt| attempt.error.clone());
@@ -165,11 +164,11 @@ impl Tracker {
         let reason = if self.accepted { Reason::Abandoned { last } } else { Reason::NeverAccepted };
         let attempts = history.len() as u32;
         let undelivered = Undelivered { record, reason, attempts, may_be_written, history };
-        // Nobody need be there to hear it.
+        // The receipt may have been dropped.
         let _ = self.hand_over(undelivered);
     }
 
-    /// Hands the record over, or back if nobody holds the receipt.
+    /// Hands the record to the receipt. Returns it if the receipt was dropped.
     pub(crate) fn hand_over(self, undelivered: Undelivered) -> Result<(), Undelivered> {
         match self.settle(Err(Box::new(undelivered))) {
             Err(Err(undelivered)) => Err(*undelivered),
@@ -177,14 +176,13 @@ impl Tracker {
         }
     }
 
-    /// The outcome comes back if nobody holds the receipt. Should the holder's waker panic, that is the
-    /// holder's misfortune and not that of the other records.
+    /// Completes the receipt. Returns the outcome if the receipt was dropped.
     fn settle(self, outcome: Outcome) -> Result<(), Outcome> {
-        catch_unwind(AssertUnwindSafe(|| self.settled.send(outcome))).unwrap_or(Ok(()))
+        self.settled.send(outcome)
     }
 }
 
-/// A delivery of which the record's receipt was not notified yet. Dropping this completes the receipt, too.
+/// A delivery that was not reported to the receipt of its record. Dropping this reports it.
 #[derive(Debug)]
 pub(crate) struct PendingReceipt(Option<(Tracker, Delivery)>);
 
@@ -223,7 +221,7 @@ impl Undelivered {
         }
     }
 
-    /// Tells the receipt, if there is one, of a record that goes back to the sink's owner.
+    /// Completes the receipt, if there is one, of a record that is handed back to the owner of the sink.
     pub(crate) fn complete_receipt(&mut self) {
         if let Some(tracker) = self.record.take_tracker() {
             // The owner has it in any case.

@@ -1,5 +1,4 @@
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio::time::sleep;
 use tower::{BoxError, Service};
 
 use super::requests::Interrupted;
+use crate::guard::unless_it_panics;
 use crate::service::PutRecordsRequest;
 
 /// How long a ready instance is kept for a sink that is not polled. A sink that is polled when it wakes needs a
@@ -125,11 +125,11 @@ where
     /// Calls the ready service. `None` if it panics.
     pub(super) fn call(&mut self, request: PutRecordsRequest) -> Option<S::Future> {
         self.is_ready = false;
-        let call = catch_unwind(AssertUnwindSafe(|| self.service.call(request)));
-        if call.is_err() {
+        let call = unless_it_panics(|| self.service.call(request));
+        if call.is_none() {
             self.renew();
         }
-        call.ok()
+        call
     }
 }
 
@@ -138,10 +138,9 @@ fn poll_guarded<S>(service: &mut S, cx: &mut Context<'_>) -> Poll<Result<(), Box
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
 {
-    let polled = catch_unwind(AssertUnwindSafe(|| service.poll_ready(cx)));
-    match polled {
-        Ok(polled) => polled.map_err(Into::into),
-        Err(_) => Poll::Ready(Err(Interrupted::Panicked.into())),
+    match unless_it_panics(|| service.poll_ready(cx)) {
+        Some(polled) => polled.map_err(Into::into),
+        None => Poll::Ready(Err(Interrupted::Panicked.into())),
     }
 }
 

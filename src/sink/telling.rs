@@ -1,23 +1,23 @@
-//! What the sink tells: receipts, dead-letter handlers, logs, the recorder of metrics.
+//! Reports to receipts, dead-letter handlers, logs and the metrics recorder.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::{FatalPolicy, KinesisSink};
 use crate::error::SinkError;
+use crate::guard::unless_it_panics;
 use crate::pipeline::{Report, Stage, Trouble};
 use crate::trace::TARGET;
 
 impl<S> KinesisSink<S> {
-    /// Tells what became of records, and says what stops the whole stream.
+    /// Reports settled records, and returns a fatal error.
     pub(super) fn report(&mut self) -> Result<(), SinkError> {
         self.tell();
         self.take_fatal().map_or(Ok(()), Err)
     }
 
-    /// Tells receipts, and hands failed records to the dead-letter handler.
+    /// Completes receipts, and hands failed records to the dead-letter handler.
     pub(crate) fn tell(&mut self) {
         self.pipeline.settlement_mut().notify();
         self.pipeline.offer_failed(self.dead_letters.as_mut());
@@ -33,7 +33,7 @@ impl<S> KinesisSink<S> {
         Some(SinkError::Request { stream: self.stream().clone(), kept, source })
     }
 
-    /// Tells the recorder of metrics how things stand.
+    /// Reports to the metrics recorder.
     #[cfg(feature = "metrics")]
     pub(super) fn measure(&mut self, now: std::time::Instant) {
         if let Some(metrics) = &mut self.metrics {
@@ -54,15 +54,15 @@ impl<S> KinesisSink<S> {
     #[cfg(not(feature = "metrics"))]
     pub(super) fn measure_if_due(&mut self, _: std::time::Instant) {}
 
-    /// The last time that anything is told.
+    /// Makes the last reports.
     pub(crate) fn wind_up(&mut self) {
         // While the thread unwinds, no code of the user's is called.
         if !std::thread::panicking() {
             self.collect_ended();
             let Self { pipeline, dead_letters, .. } = self;
             let mut offer = || pipeline.offer_failed(dead_letters.as_mut());
-            // Each panic costs the record in the handler's hands, so this comes to an end.
-            while catch_unwind(AssertUnwindSafe(&mut offer)).is_err() {}
+            // Each panic consumes the record in the handler, so this ends.
+            while unless_it_panics(&mut offer).is_none() {}
         }
         self.pipeline.settlement_mut().notify();
     }

@@ -175,21 +175,21 @@ impl Pipeline {
 
     /// Whether [`next_request`](Self::next_request) would build a request, unless what it closes has to wait.
     pub(crate) fn wants_to_send(&self, now: Instant) -> bool {
-        self.schedule(now).flush_reason().is_some()
+        self.schedule().flush_reason(now).is_some()
     }
 
     /// Whether a full request may be sent.
-    pub(crate) fn wants_to_send_full(&self, now: Instant) -> bool {
-        self.schedule(now).has_full_request()
+    pub(crate) fn wants_to_send_full(&self) -> bool {
+        self.schedule().has_full_request()
     }
 
     /// The next time at which something changes without a call: a backoff or a linger ends, a deadline passes, or a
     /// report is due. Later than `now`.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
-        self.schedule(now).wakeup()
+        self.schedule().wakeup(now)
     }
 
-    fn schedule(&self, now: Instant) -> Schedule<'_> {
+    fn schedule(&self) -> Schedule<'_> {
         Schedule {
             settings: &self.settings,
             backlog: &self.backlog,
@@ -198,7 +198,6 @@ impl Pipeline {
             health: &self.health,
             ledger: &self.ledger,
             flush: &self.flush,
-            now,
         }
     }
 
@@ -211,8 +210,8 @@ impl Pipeline {
         self.work.begin_step();
         self.backlog.resume_lanes(now);
         let (reason, entries) = loop {
-            let schedule = self.schedule(now);
-            let reason = schedule.flush_reason()?;
+            let schedule = self.schedule();
+            let reason = schedule.flush_reason(now)?;
             let limits = schedule.limits(reason);
             let open_before = self.backlog.open_aggregates();
             let Self { backlog, flush, topology, work, .. } = self;

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::topology::Topology;
 use crate::limits::Limits;
 
-/// Decides what is sent next, and when: the parts of the pipeline that this depends on, at one moment.
+/// Decides what is sent next, and when: the parts of the pipeline that this depends on.
 #[derive(Debug)]
 pub(super) struct Schedule<'a> {
     pub(super) settings: &'a Settings,
@@ -20,26 +20,25 @@ pub(super) struct Schedule<'a> {
     pub(super) health: &'a Health,
     pub(super) ledger: &'a Ledger,
     pub(super) flush: &'a Flush,
-    pub(super) now: Instant,
 }
 
 impl Schedule<'_> {
     /// Returns why a request should be sent now, if it should.
-    pub(super) fn flush_reason(&self) -> Option<FlushReason> {
-        if self.isolated_at().is_some_and(|at| at <= self.now) {
+    pub(super) fn flush_reason(&self, now: Instant) -> Option<FlushReason> {
+        if self.isolated_at(now).is_some_and(|at| at <= now) {
             return Some(FlushReason::Isolated);
         }
-        if !self.has_slot() || self.health.retry_at(self.now).is_some() {
+        if !self.has_slot() || self.health.retry_at(now).is_some() {
             return None;
         }
-        if self.backlog.has_bisected(self.now) {
+        if self.backlog.has_bisected(now) {
             return Some(FlushReason::Split);
         }
-        self.lane_flush_reason()
+        self.lane_flush_reason(now)
     }
 
     /// Returns why a request from the lanes, or of open aggregates, should be sent now, if it may be.
-    pub(super) fn lane_flush_reason(&self) -> Option<FlushReason> {
+    pub(super) fn lane_flush_reason(&self, now: Instant) -> Option<FlushReason> {
         let oldest_flushable = match self.flush.linger() {
             Linger::SelfClocked(_) => self.backlog.oldest_sendable(),
             Linger::Fill(_) if self.settings.packing.is_on() => self.backlog.oldest_closed(),
@@ -52,7 +51,7 @@ impl Schedule<'_> {
             has_backpressure: self.has_backpressure(),
             is_idle: self.in_flight.is_empty(),
         };
-        self.flush.reason(&state, self.now)
+        self.flush.reason(&state, now)
     }
 
     /// Whether a full request may be sent.
@@ -100,21 +99,20 @@ impl Schedule<'_> {
     }
 
     /// When the next isolated record may be sent, now or later.
-    pub(super) fn isolated_at(&self) -> Option<Instant> {
+    pub(super) fn isolated_at(&self, now: Instant) -> Option<Instant> {
         if self.is_stopped() || self.in_flight.len() >= self.settings.max_in_flight {
             return None;
         }
-        self.backlog.isolated_at(self.health, self.in_flight.is_empty(), self.now)
+        self.backlog.isolated_at(self.health, self.in_flight.is_empty(), now)
     }
 
     /// The next time at which something changes without a call.
-    pub(super) fn wakeup(&self) -> Option<Instant> {
-        let now = self.now;
+    pub(super) fn wakeup(&self, now: Instant) -> Option<Instant> {
         let retry_at = self.health.retry_at(now);
         let has_quiet_log = self.health.outages.is_quiet() || self.is_settled();
         let wakeups = [
-            self.send_wakeup(),
-            self.isolated_at(),
+            self.send_wakeup(now),
+            self.isolated_at(now),
             self.next_deadline(),
             self.topology.wakeup(now),
             retry_at.filter(|_| self.topology.awaits_description()),
@@ -123,12 +121,12 @@ impl Schedule<'_> {
         wakeups.into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    fn send_wakeup(&self) -> Option<Instant> {
+    fn send_wakeup(&self, now: Instant) -> Option<Instant> {
         if !self.has_slot() || !self.backlog.has_unisolated() {
             return None;
         }
-        let retry_at = self.health.retry_at(self.now);
-        retry_at.or_else(|| self.backlog.wakeup(self.flush, self.now))
+        let retry_at = self.health.retry_at(now);
+        retry_at.or_else(|| self.backlog.wakeup(self.flush, now))
     }
 
     /// When the next record fails, unless it is settled before. A held aggregate fails as a whole.

@@ -8,6 +8,7 @@ use tower::{BoxError, Service, ServiceBuilder};
 
 use super::KinesisSink;
 use super::discovery::Discovery;
+use super::drive_throttle::DriveThrottle;
 use super::fatal_policy::FatalPolicy;
 use super::readiness::Readiness;
 use super::requests::Requests;
@@ -569,9 +570,7 @@ impl SinkBuilder {
             discovery,
             timer: None,
             dead_letters: self.dead_letters,
-            latest: None,
-            quiet_until: None,
-            is_quiet: false,
+            throttle: DriveThrottle::default(),
             closed: false,
             fatal_policy: self.fatal_policy,
             is_driven: false,

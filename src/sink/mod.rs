@@ -3,6 +3,7 @@
 mod budget;
 mod builder;
 mod discovery;
+mod drive_throttle;
 mod fatal_policy;
 mod readiness;
 mod requests;
@@ -13,7 +14,6 @@ mod telling;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use futures::Sink;
@@ -29,6 +29,7 @@ pub use fatal_policy::FatalPolicy;
 pub use settings::{Backoff, SinkSettings};
 
 use self::discovery::Discovery;
+use self::drive_throttle::DriveThrottle;
 use self::readiness::Readiness;
 use self::requests::Requests;
 use crate::build_error::BuildError;
@@ -43,14 +44,11 @@ use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
 use crate::trace::TARGET;
 
-/// While records come no further apart than this, everything else is looked at so often.
-const QUIET: Duration = Duration::from_micros(100);
-
 /// A [`Sink`] of records into one Kinesis stream.
 ///
 /// Records are gathered into full PutRecords requests; entries that the service throttles or fails are
 /// sent again; memory is bounded, so a slow stream makes the source wait. Requests in flight are spawned
-/// and go on while the source is idle; everything else (retries, lingering records) moves only while
+/// and complete while the source is idle; retries and lingering records are sent only while
 /// the sink is polled. A [`Producer`](crate::Producer) polls by itself, and can be shared by tasks.
 ///
 /// `S` is the stack of tower services below it, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so
@@ -71,16 +69,15 @@ const QUIET: Duration = Duration::from_micros(100);
 ///
 /// # The poll methods
 ///
-/// All of them move the sink along: they collect what was answered, requeue what failed, send what is
+/// All of them make progress: they collect responses, requeue failed entries and send the requests that are
 /// due.
 ///
 /// - `poll_ready` is ready while the records and bytes held are under their bounds, once the stream was
-///   described and its shards were listed, if they are to be. While records come faster than every 0.1 ms
-///   it moves the sink along that often, and whenever a request is full. The first call after such a run may
-///   leave that to the next one.
+///   described and its shards were listed, if they are to be.
 ///   Each time that it is ready it takes a unit of tokio's [cooperative budget](tokio::task::coop). When the task has
-///   used it up, `poll_ready` is pending and wakes the task, although there is room. Code that polls it more than a
-///   hundred times without yielding, say with `now_or_never`, needs [`unconstrained`](tokio::task::unconstrained).
+///   used up its budget, `poll_ready` is pending and wakes the task, although there is room. Code that polls it more
+///   than a hundred times without yielding, for example with `now_or_never`, needs
+///   [`unconstrained`](tokio::task::unconstrained).
 /// - `start_send` stores the record and does no I/O. It hands back a record that can never be sent, or
 ///   that comes while the sink is full; the sink stays usable.
 /// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
@@ -92,7 +89,7 @@ const QUIET: Duration = Duration::from_micros(100);
 ///
 /// # Errors
 ///
-/// See [`SinkError`]. No error loses a record or poisons the sink: the next call goes on. Beware that
+/// See [`SinkError`]. Errors neither lose a record nor poison the sink. Beware that
 /// futures' `forward` and `send_all` drop the one item that they hold when `poll_ready` fails; that item
 /// was not accepted yet.
 ///
@@ -105,8 +102,8 @@ const QUIET: Duration = Duration::from_micros(100);
 /// # Cancel safety
 ///
 /// Dropping a future made of the sink (`send`, `flush`, `forward(&mut sink)`) loses no accepted record:
-/// they are in the sink, and requests in flight go on. Dropping the sink abandons what it holds, without
-/// blocking; it warns once with the number of records. Call `close`, or take them out with
+/// they are in the sink, and requests in flight continue. Dropping the sink abandons the records that it holds,
+/// without blocking; it warns once with the number of records. Call `close`, or take them out with
 /// [`take_undelivered`](Self::take_undelivered).
 pub struct KinesisSink<S = DefaultService> {
     service: Readiness<S>,
@@ -116,13 +113,7 @@ pub struct KinesisSink<S = DefaultService> {
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
-    /// When the latest record came.
-    latest: Option<std::time::Instant>,
-    /// Until then nothing but new records is expected to change anything.
-    quiet_until: Option<std::time::Instant>,
-    /// Since the latest look at everything records came, the latest of them before that time and soon
-    /// after the one before.
-    is_quiet: bool,
+    throttle: DriveThrottle,
     /// Whether `poll_close` has returned `Ok`.
     closed: bool,
     /// For the producer that it may become.
@@ -210,7 +201,7 @@ impl<S> KinesisSink<S> {
         self.pipeline.ledger().held().bytes
     }
 
-    /// What the sink did since it was built.
+    /// Returns counts of records and requests since the sink was built.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         self.pipeline.ledger().totals()
@@ -269,10 +260,9 @@ where
     /// Collects answers, sends what is due, and arms the timer, until nothing more can be done now.
     /// Afterwards the waker is registered with everything that the sink waits for.
     ///
-    /// If the task's budget is used up before, the waker is woken, and the next call goes on.
+    /// If the task's budget is used up before, the waker is woken, and the next call continues.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        self.is_quiet = false;
-        self.quiet_until = None;
+        self.throttle.begin();
         loop {
             let now = Instant::now().into_std();
             // Before `collect`: a failure must not extend an outage that has already ended.
@@ -294,7 +284,7 @@ where
             }
             if !moved && !self.timer_fired(cx, now) && !discovered {
                 let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
-                self.quiet_until = wakeup.into_iter().chain([now + QUIET]).min();
+                self.throttle.finish(wakeup, now);
                 self.measure_if_due(now);
                 return;
             }
@@ -311,7 +301,7 @@ where
     ) -> Poll<()> {
         loop {
             if self.poll_budget(cx).is_pending() {
-                // The place in a queue of others is kept, since this goes on at once.
+                // The place in the queue of a shared service is kept, since this continues at once.
                 self.service.give_up_permit();
                 return Poll::Pending;
             }
@@ -384,19 +374,15 @@ where
         timer.0.as_mut().poll(cx).is_ready()
     }
 
-    /// Whether the latest look at everything is enough for the record that comes next: it was taken just
-    /// before the latest one came, records come fast, and no request has become full since. Looking costs
-    /// as much as accepting a record, and a glance at the clock a tenth of that.
-    ///
-    /// Enough once: who asks again without a record, or after a flush, wants to see things move.
-    fn looked_lately(&mut self) -> bool {
-        std::mem::take(&mut self.is_quiet)
+    /// Returns whether `poll_ready` can be ready for the next record of a burst without driving the sink.
+    fn take_skip(&mut self) -> bool {
+        self.throttle.take_skip()
             && self.pipeline.has_room()
-            && self.latest.is_none_or(|latest| !self.pipeline.wants_to_send_full(latest))
+            && !self.pipeline.wants_to_send_full()
             && self.pipeline.topology().is_ready()
     }
 
-    /// Drives until every accepted record is settled; only then it tells of the failed ones.
+    /// Drives until every accepted record is settled. Reports the failed ones only then.
     fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         self.drive(cx);
         self.report()?;
@@ -428,7 +414,7 @@ where
             // Adapters call this before each `poll_close`; an error would end the close half-way.
             return Poll::Ready(Ok(()));
         }
-        if self.looked_lately() {
+        if self.take_skip() {
             return self.poll_proceed(cx);
         }
         self.drive(cx);
@@ -440,7 +426,7 @@ where
             return self.poll_proceed(cx);
         }
         if let Some(reason) = self.pipeline.blocked_by_failed() {
-            // Waiting would be for ever: only the owner can make room.
+            // Only the owner can make room, so pending would be forever.
             let reason = reason.clone();
             return Poll::Ready(Err(SinkError::Undelivered { count: self.failed(), reason }));
         }
@@ -449,9 +435,7 @@ where
 
     fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
         let now = Instant::now().into_std();
-        let before = self.latest.replace(now);
-        let comes_soon = before.is_some_and(|before| now < before + QUIET);
-        self.is_quiet = comes_soon && self.quiet_until.is_some_and(|until| now < until);
+        self.throttle.record_arrived(now);
         Ok(self.pipeline.accept(record, now)?)
     }
 

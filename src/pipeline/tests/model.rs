@@ -411,16 +411,16 @@ impl Model {
         let due_or_error = pipeline.wants_to_send(now) || error;
         if let Some(at) = pipeline.wakeup(now).filter(|_| waits && !due_or_error) {
             let expires =
-                pipeline.schedule(now).next_deadline().is_some_and(|deadline| deadline <= at);
+                pipeline.schedule().next_deadline().is_some_and(|deadline| deadline <= at);
             let lists = pipeline.topology.wakeup(now).is_some_and(|listing| listing <= at);
             let paces = pipeline.backlog.lanes().wakeup().is_some_and(|wakeup| wakeup <= at);
             let bisected = pipeline.backlog.bisected().next().is_some();
             let isolated =
-                pipeline.schedule(at).isolated_at().is_some_and(|isolated| isolated <= at);
+                pipeline.schedule().isolated_at(at).is_some_and(|isolated| isolated <= at);
             let due = paces
                 || bisected
                 || isolated
-                || pipeline.schedule(at).lane_flush_reason().is_some();
+                || pipeline.schedule().lane_flush_reason(at).is_some();
             let useful = expires || lists || due || pipeline.wakeup(at).is_some();
             assert!(useful, "woken for nothing: {pipeline:?}");
         }

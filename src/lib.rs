@@ -89,7 +89,7 @@
 //! - [clients](guide::clients): credentials, TLS, proxies, endpoints;
 //! - [moving over](guide::migrating) from `KinesisWriter`, a loop of your own, or the KPL.
 //!
-//! Then the settings: [`SinkBuilder`]. The repository's `docs/guarantees.md` has each promise with the tests
+//! The settings are at [`SinkBuilder`] and, as data, [`SinkSettings`]. The repository's `docs/guarantees.md` has each promise with the tests
 //! that show it, `docs/performance.md` what a record costs, and `examples/` whole programs.
 //!
 //! # Promises
@@ -109,7 +109,7 @@
 //! | `json` | yes | `Record::json`, through `serde_json` |
 //! | `metrics` | yes | the module `metrics`: what sinks and `MetricsLayer` measure, for any recorder of the `metrics` facade |
 //! | `cbor` | no | Kinesis CBOR: `PutRecords::with_cbor`, and `KinesisCbor` for every operation of a `Client` |
-//! | `serde` | no | settings in a configuration file: `SinkSettings` |
+//! | `serde` | no | `Serialize` and `Deserialize` for [`SinkSettings`], for configuration files |
 //! | `sim` | no | the module `sim`: a simulated stream for tests, as a service and behind a real `Client` |
 //!
 //! Without default features the crate brings no TLS stack: the `Client` you build has yours. The minimum Rust
@@ -123,8 +123,6 @@
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 mod build_error;
-#[cfg(feature = "serde")]
-mod duration;
 mod error;
 mod guard;
 mod limits;
@@ -132,6 +130,7 @@ mod pipeline;
 mod producer;
 mod record;
 mod service_ext;
+mod settings;
 mod sink;
 mod stream;
 mod summary;
@@ -165,8 +164,7 @@ pub use record::{
     Reason, Receipt, Record, Undelivered,
 };
 pub use service_ext::ServiceBuilderExt;
-#[cfg(feature = "serde")]
-pub use sink::{Backoff, SinkSettings};
+pub use settings::{BackoffSettings, SinkSettings};
 pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
 pub use stream::{
     DescribeStreamFn, Distribution, ListShardsFn, RegionMismatch, StreamDescription, StreamId,

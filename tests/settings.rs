@@ -1,4 +1,4 @@
-//! The builder's settings as data, such as a configuration file has them.
+//! The settings as data, such as in a configuration file.
 
 #![cfg(feature = "metrics")]
 
@@ -83,7 +83,7 @@ fn refusal(text: &str) -> String {
     toml::from_str::<SinkSettings>(text).expect_err(text).to_string()
 }
 
-/// One whose stream is described, so that it shows when it is not.
+/// A builder whose stream is described, so that it shows when it is not.
 fn builder() -> SinkBuilder {
     KinesisSink::builder()
         .with_stream_info(describe_stream_fn(|_| async { Ok(StreamDescription::default()) }))
@@ -155,10 +155,34 @@ fn each_setting_of_the_builder_is_one_of_these_or_needs_code() {
 }
 
 #[test]
-fn what_is_absent_stays() {
-    let set = || KinesisSink::builder().with_settings(read(ALL));
-    assert_eq!(shown(&set().with_settings(read(""))), shown(&set()));
-    assert_eq!(SinkSettings::default(), read(""));
+fn missing_keys_have_their_defaults() {
+    assert_eq!(read(""), SinkSettings::default());
+    let alone = read("max_in_flight = 8");
+    let mut settings = SinkSettings::default();
+    settings.max_in_flight = 8;
+    assert_eq!(alone, settings);
+}
+
+#[test]
+fn with_settings_replaces_all_settings() {
+    let all = || KinesisSink::builder().with_settings(read(ALL));
+    assert_eq!(shown(&all().with_settings(read(""))), shown(&KinesisSink::builder()));
+    assert_eq!(shown(&SinkBuilder::from(read(ALL))), shown(&all()));
+}
+
+#[test]
+fn setter_overrides_earlier_settings() {
+    let builder = KinesisSink::builder().with_settings(read(ALL)).with_max_in_flight(9);
+    let mut settings = read(ALL);
+    settings.max_in_flight = 9;
+    assert_eq!(shown(&builder), shown(&SinkBuilder::from(settings)));
+}
+
+#[test]
+fn describer_overrides_earlier_settings() {
+    let described = SinkBuilder::from(read("describe_stream = false"))
+        .with_describe_stream(|_| async { Ok(StreamDescription::default()) });
+    assert_eq!(shown(&described), shown(&builder()));
 }
 
 #[test]
@@ -174,7 +198,7 @@ fn what_is_written_is_read_back() {
     for text in [ALL, DEFAULTS, ""] {
         let settings = read(text);
         let written = toml::to_string(&settings).unwrap();
-        assert_eq!(keys(&written), keys(text));
+        assert!(keys(&written).is_superset(&keys(text)), "{written}");
         assert_eq!(read(&written), settings);
         let written = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<SinkSettings>(&written).unwrap(), settings);
@@ -201,7 +225,7 @@ fn every_word_and_every_duration_is_read_back() {
     ] {
         for word in words {
             let line = format!("{key} = \"{word}\"\n");
-            assert_eq!(toml::to_string(&read(&line)).unwrap(), line);
+            assert!(toml::to_string(&read(&line)).unwrap().contains(&line));
         }
     }
 }
@@ -222,9 +246,9 @@ fn a_key_that_does_not_exist_is_refused_by_name() {
 #[test]
 fn a_value_that_cannot_be_is_refused_with_what_can() {
     for (text, told) in [
-        ("deadline = 5", r#"invalid type: integer `5`, expected a duration such as "100ms""#),
-        ("deadline = '5'", r#""5" is not a duration such as "100ms": time unit needed"#),
-        ("deadline = 'soon'", r#""soon" is not a duration such as "100ms""#),
+        ("deadline = 5", "invalid type: integer `5`, expected a duration"),
+        ("deadline = '5'", "invalid value: string \"5\", expected a duration"),
+        ("deadline = 'soon'", "invalid value: string \"soon\", expected a duration"),
         ("linger = {}", "a linger is either `self_clocked` or `fill`"),
         ("linger = { self_clocked = '1s', fill = '1s' }", "a linger is either `self_clocked` or"),
         ("linger = '1s'", "invalid type: string \"1s\""),
@@ -262,15 +286,12 @@ fn what_is_out_of_range_is_told_by_build() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_is_described_unless_the_settings_say_no() {
     for (text, described) in
-        [("", false), ("describe_stream = true", true), ("describe_stream = false", false)]
+        [("", true), ("describe_stream = true", true), ("describe_stream = false", false)]
     {
         // One that refuses aggregates, as far as it is known.
         let stream = SimStream::builder().with_distribution(Distribution::ByService);
         let client = stream.build().unwrap().client();
-        let builder = KinesisSink::builder()
-            .with_aggregation(Aggregation::PerKey)
-            .without_describe_stream()
-            .with_settings(read(text));
+        let builder = SinkBuilder::from(read(text)).with_aggregation(Aggregation::PerKey);
         let mut sink = builder.build(&client, "example").unwrap();
         let refused = sink.send(Record::from("a record")).await.is_err();
         assert_eq!(refused, described, "{text}");

@@ -1,6 +1,5 @@
-use crate::build_error::SettingError;
-use crate::limits::{Limits, MAX_RECORD_BYTES, PAYLOAD_UNIT_BYTES};
 use crate::record::Key;
+use crate::settings::SinkSettings;
 
 /// Which records travel together in one Kinesis record, in the KPL's [format](crate::aggregate).
 ///
@@ -10,7 +9,7 @@ use crate::record::Key;
 /// [`deaggregate`](crate::aggregate::deaggregate).
 ///
 /// A consumer of the KCL throws an aggregate away **as a whole** if one of its members hashes outside of
-/// the shard that it lies in. Both ways of packing keep to that, through resharding too. On streams that
+/// the shard that holds the aggregate. Both kinds of aggregation avoid this, through resharding too. On streams that
 /// [distribute their records themselves](crate::Distribution::ByService) nothing could: there a sink
 /// that aggregates is refused, if it may have the stream
 /// [described](crate::SinkBuilder::with_stream_info), also when the stream is switched while records are
@@ -70,59 +69,34 @@ impl AggregateKey {
     }
 }
 
-/// How records are packed into aggregates.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How records are packed into aggregates: the settings within the limits.
+#[derive(Debug)]
 pub(crate) struct Packing {
-    pub(crate) aggregation: Aggregation,
-    /// Bytes that an aggregate is filled to, its partition key included, if the limits allow.
-    pub(crate) target: usize,
-    /// Most bytes of an aggregate, its partition key included: the lowest of the three.
+    aggregation: Aggregation,
+    /// The most bytes of an aggregate, its partition key included.
     pub(crate) max_bytes: usize,
     /// The most bytes of a record, its partition key included.
     pub(crate) max_record_bytes: usize,
-    /// Most records of an aggregate.
+    /// The most records of an aggregate.
     pub(crate) max_records: usize,
     /// The partition key of every aggregate, if it is not the first member's.
     pub(crate) constant_key: Option<Key>,
 }
 
 impl Packing {
-    /// 50 KiB. The arithmetic stands at [`with_aggregate_units`](crate::SinkBuilder::with_aggregate_units).
-    const DEFAULT_UNITS: usize = 2;
-    /// No limit that a message could reach.
-    const MOST_RECORDS: usize = u32::MAX as usize;
+    pub(crate) fn new(settings: &SinkSettings) -> Self {
+        let (record, request) = (settings.limits.record_bytes(), settings.limits.request_bytes());
+        Self {
+            aggregation: settings.aggregation,
+            // An aggregate is a record, too, and travels in a request.
+            max_bytes: settings.aggregate_bytes.min(record).min(request),
+            max_record_bytes: record,
+            max_records: settings.aggregate_records,
+            constant_key: settings.aggregate_key.constant(),
+        }
+    }
 
     pub(crate) fn is_on(&self) -> bool {
         self.aggregation != Aggregation::Off
-    }
-
-    pub(crate) fn validate(&self) -> Result<(), SettingError> {
-        SettingError::check("aggregate_bytes", self.target, 1..=MAX_RECORD_BYTES)?;
-        SettingError::check("aggregate_records", self.max_records, 1..=Self::MOST_RECORDS)
-    }
-
-    /// An aggregate is a record, too, and travels in a request.
-    pub(crate) fn within(mut self, limits: &Limits) -> Self {
-        self.max_record_bytes = limits.record_bytes();
-        self.max_bytes = self.target.min(limits.record_bytes()).min(limits.request_bytes());
-        self
-    }
-
-    pub(crate) fn with_key(mut self, key: AggregateKey) -> Self {
-        self.constant_key = key.constant();
-        self
-    }
-}
-
-impl Default for Packing {
-    fn default() -> Self {
-        Self {
-            aggregation: Aggregation::Off,
-            target: Self::DEFAULT_UNITS * PAYLOAD_UNIT_BYTES,
-            max_bytes: Self::DEFAULT_UNITS * PAYLOAD_UNIT_BYTES,
-            max_record_bytes: Self::DEFAULT_UNITS * PAYLOAD_UNIT_BYTES,
-            max_records: Self::MOST_RECORDS,
-            constant_key: None,
-        }
     }
 }

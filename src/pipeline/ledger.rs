@@ -4,8 +4,8 @@ use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
 use super::metrics::Samples;
-use super::settings::Settings;
 use crate::record::Reason;
+use crate::settings::SinkSettings;
 use crate::summary::{RequestSummary, Totals};
 
 /// Counts records. At every moment `accepted = delivered + failed + withdrawn + unsettled`.
@@ -45,7 +45,7 @@ impl Size {
 }
 
 impl Ledger {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &SinkSettings) -> Self {
         Self {
             next_seq: 0,
             totals: Totals::default(),
@@ -54,7 +54,10 @@ impl Ledger {
             released: Size::default(),
             returned: Size::default(),
             last_request: None,
+            #[cfg(feature = "metrics")]
             samples: Samples::new(settings.metrics),
+            #[cfg(not(feature = "metrics"))]
+            samples: None,
         }
     }
 
@@ -199,7 +202,7 @@ mod tests {
     #[test]
     fn ledger_balances_after_any_sequence() {
         let mut rng = Rng::with_seed(7);
-        let mut ledger = Ledger::new(&Settings::default());
+        let mut ledger = Ledger::new(&SinkSettings::default());
         let (mut unsettled, mut failed) = (Vec::new(), Vec::new());
         let (mut accepted, mut released) = (Size::default(), Size::default());
         for _ in 0..10_000 {

@@ -28,7 +28,6 @@ mod metrics;
 mod ordering;
 mod retry;
 mod schedule;
-mod settings;
 mod settle;
 mod settlement;
 #[cfg(test)]
@@ -42,19 +41,17 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use tower::BoxError;
 
-pub(crate) use aggregation::Packing;
 pub use aggregation::{AggregateKey, Aggregation};
 pub(crate) use flush::FlushReason;
 pub(crate) use health::{Report, Stage, Trouble};
 pub(crate) use in_flight::RequestId;
-pub(crate) use ledger::Ledger;
+pub(crate) use ledger::{Ledger, Size};
 pub use linger::Linger;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsGranularity;
 #[cfg(feature = "metrics")]
 pub(crate) use metrics::ShardSample;
 pub use ordering::Ordering;
-pub(crate) use settings::Settings;
 pub(crate) use topology::Prerequisites;
 
 use self::backlog::{Backlog, Repartition};
@@ -70,14 +67,17 @@ use self::topology::Topology;
 use self::work::Work;
 use crate::error::{NotAccepted, NotAcceptedReason};
 use crate::record::{AttemptError, DeadLetter, Reason, Record, Undelivered};
-use crate::service::{ErrorClass, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
+use crate::service::{
+    Classify, ErrorClass, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
+};
+use crate::settings::SinkSettings;
 use crate::shard::ShardMap;
 use crate::stream::{Distribution, StreamDescription, StreamId};
 
 /// The state of one stream's records.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    settings: Settings,
+    settings: SinkSettings,
     rng: Rng,
     /// What waits to be sent.
     backlog: Backlog,
@@ -95,17 +95,23 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(stream: StreamId, mut settings: Settings) -> Self {
-        settings.packing = settings.packing.within(&settings.limits);
+    /// An empty pipeline. `lists_shards` says whether the shards of the stream can be listed.
+    pub(crate) fn new(
+        stream: StreamId,
+        settings: SinkSettings,
+        lists_shards: bool,
+        classify: Arc<dyn Classify>,
+        seed: Option<u64>,
+    ) -> Self {
         Self {
-            rng: settings.seed.map_or_else(Rng::new, Rng::with_seed),
+            rng: seed.map_or_else(Rng::new, Rng::with_seed),
             backlog: Backlog::new(&settings),
             in_flight: InFlight::new(stream),
-            topology: Topology::new(&settings),
-            health: Health::new(&settings),
+            topology: Topology::new(&settings, lists_shards),
+            health: Health::new(&settings, classify),
             settlement: Settlement::default(),
             ledger: Ledger::new(&settings),
-            flush: Flush::new(settings.linger),
+            flush: Flush::new(settings.linger()),
             work: Work::default(),
             settings,
         }
@@ -342,8 +348,8 @@ impl Pipeline {
             self.backlog.reroute(&mut self.topology);
         }
         self.settings.limits = self.settings.limits.for_stream(description.max_record_bytes());
-        self.backlog.set_packing(self.backlog.packing().clone().within(&self.settings.limits));
-        if self.settings.packing.is_on() {
+        self.backlog.update_packing(&self.settings);
+        if self.settings.is_aggregating() {
             // What was accepted before may be packed for another limit.
             self.backlog.repartition(Repartition::Limits, &mut self.topology);
             self.repartition();
@@ -442,7 +448,7 @@ impl Pipeline {
         self.in_flight.stream()
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &SinkSettings {
         &self.settings
     }
 

@@ -6,14 +6,14 @@ use super::health::Health;
 use super::in_flight::InFlight;
 use super::ledger::Ledger;
 use super::linger::Linger;
-use super::settings::Settings;
 use super::topology::Topology;
 use crate::limits::Limits;
+use crate::settings::SinkSettings;
 
 /// Decides what is sent next, and when: the parts of the pipeline that this depends on.
 #[derive(Debug)]
 pub(super) struct Schedule<'a> {
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a SinkSettings,
     pub(super) backlog: &'a Backlog,
     pub(super) in_flight: &'a InFlight,
     pub(super) topology: &'a Topology,
@@ -41,7 +41,7 @@ impl Schedule<'_> {
     pub(super) fn lane_flush_reason(&self, now: Instant) -> Option<FlushReason> {
         let oldest_flushable = match self.flush.linger() {
             Linger::SelfClocked(_) => self.backlog.oldest_sendable(),
-            Linger::Fill(_) if self.settings.packing.is_on() => self.backlog.oldest_closed(),
+            Linger::Fill(_) if self.settings.is_aggregating() => self.backlog.oldest_closed(),
             Linger::Fill(_) => None,
         };
         let state = FlushState {
@@ -77,7 +77,7 @@ impl Schedule<'_> {
     fn has_backpressure(&self) -> bool {
         let (held, settings) = (self.ledger.held(), self.settings);
         let blocks_waiter = self.flush.waiter_bytes().is_some_and(|bytes| {
-            held.records >= settings.buffer_records
+            held.records >= settings.buffer_records()
                 || held.bytes.saturating_add(bytes) > settings.buffer_bytes
         });
         blocks_waiter

@@ -12,18 +12,18 @@ use super::health::{Effect, Failure, Health, Origin};
 use super::in_flight::{InFlightRequest, RequestKind};
 use super::ledger::Ledger;
 use super::retry::halve_request;
-use super::settings::Settings;
 use super::settlement::Settlement;
 use super::topology::{PlacementCheck, Topology};
 use crate::record::{AttemptError, Reason};
 use crate::service::{EntryClass, EntryError, ErrorClass, Placement, PutRecordsResponse, TIMEOUT};
+use crate::settings::SinkSettings;
 use crate::shard::ShardMap;
 use crate::summary::RequestSummary;
 
 /// Settles the outcome of a request: the parts of the pipeline that it changes, at one moment.
 #[derive(Debug)]
 pub(super) struct Settling<'a> {
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a SinkSettings,
     pub(super) rng: &'a mut Rng,
     pub(super) backlog: &'a mut Backlog,
     pub(super) topology: &'a mut Topology,

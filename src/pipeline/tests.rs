@@ -28,9 +28,10 @@ use super::*;
 use crate::limits::Limits;
 use crate::record::{Delivery, PartitionKey, Undelivered};
 use crate::service::{
-    Classify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError, PutRecordsRequest,
-    PutRecordsResponse,
+    DefaultClassify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError,
+    PutRecordsRequest, PutRecordsResponse,
 };
+use crate::settings::{BackoffSettings, SinkSettings as Settings};
 
 const THROTTLE: &str = "ProvisionedThroughputExceededException";
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -41,9 +42,14 @@ struct Harness {
     now: Instant,
 }
 
-/// Settings for shards that take whatever is sent.
+/// Settings for shards that take whatever is sent. Aggregation changes neither the linger nor the buffer.
 fn settings() -> Settings {
-    Settings { seed: Some(7), limits: unpaced(Limits::default()), ..Settings::default() }
+    Settings {
+        limits: unpaced(Limits::default()),
+        linger: Some(Linger::default()),
+        buffer_records: Some(10_000),
+        ..Settings::default()
+    }
 }
 
 fn unpaced(limits: Limits) -> Limits {
@@ -52,8 +58,23 @@ fn unpaced(limits: Limits) -> Limits {
 
 impl Harness {
     fn new(settings: Settings) -> Self {
+        Self::with(settings, false, Arc::new(DefaultClassify), 7)
+    }
+
+    /// A pipeline whose shards can be listed.
+    fn listing(settings: Settings) -> Self {
+        Self::with(settings, true, Arc::new(DefaultClassify), 7)
+    }
+
+    fn with(
+        settings: Settings,
+        lists_shards: bool,
+        classify: Arc<dyn Classify>,
+        seed: u64,
+    ) -> Self {
         settings.validate().unwrap();
-        let pipeline = Pipeline::new("example".parse().unwrap(), settings);
+        let stream = "example".parse().unwrap();
+        let pipeline = Pipeline::new(stream, settings, lists_shards, classify, Some(seed));
         Self { pipeline, now: Instant::now() }
     }
 

@@ -163,10 +163,10 @@ where
     #[must_use = "nothing moves until the driver is polled"]
     pub fn pair(self) -> (Producer, Driver<S>) {
         let settings = self.pipeline.settings();
-        let (records, bytes) = (settings.buffer_records, settings.buffer_bytes);
+        let (records, bytes) = (settings.buffer_records(), settings.buffer_bytes);
         let intake = Intake::new(self.stream().clone(), settings.limits, records, bytes);
         let intake = Arc::new(intake);
-        let policy = self.fatal_policy;
+        let policy = settings.fatal_policy;
         let driver = Driver::new(self, intake.clone(), policy);
         (Producer::new(intake, false), driver)
     }

@@ -1,5 +1,5 @@
 use std::error::Error;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::interceptors::InterceptorError;
@@ -106,6 +106,12 @@ pub trait Classify: Send + Sync {
             Some(ErrorClass::Invalid) => EntryClass::Rejected,
             _ => EntryClass::Transient,
         }
+    }
+}
+
+impl fmt::Debug for dyn Classify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("dyn Classify")
     }
 }
 

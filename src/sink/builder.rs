@@ -12,16 +12,17 @@ use super::drive_throttle::DriveThrottle;
 use super::fatal_policy::FatalPolicy;
 use super::readiness::Readiness;
 use super::requests::Requests;
-use crate::build_error::{BuildError, SettingError};
+use crate::build_error::BuildError;
 use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
 #[cfg(feature = "metrics")]
 use crate::metrics::{MetricsGranularity, SinkMetrics};
-use crate::pipeline::{
-    AggregateKey, Aggregation, Linger, Ordering, Packing, Pipeline, Prerequisites, Settings,
-};
+use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering, Pipeline, Prerequisites};
 use crate::record::DeadLetter;
-use crate::service::{Classify, PutRecords, PutRecordsRequest, PutRecordsResponse, SdkStreamInfo};
+use crate::service::{
+    Classify, DefaultClassify, PutRecords, PutRecordsRequest, PutRecordsResponse, SdkStreamInfo,
+};
 use crate::service_ext::ServiceBuilderExt;
+use crate::settings::{BackoffSettings, SinkSettings};
 use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
 
@@ -29,7 +30,7 @@ use crate::timeout::TimeoutLayer;
 /// SDK call. Boxed, so that its type stays the same whatever is in it.
 pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsResponse, BoxError>;
 
-/// Settings of a [`KinesisSink`], each with a default.
+/// Builder of a [`KinesisSink`]. Every setting has a default.
 ///
 /// | setting | default | range |
 /// |---|---|---|
@@ -38,30 +39,27 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | [linger](Self::with_linger) | self-clocked, 100 ms; with aggregation fill, 100 ms | 0 to 60 s |
 /// | [aggregation](Self::with_aggregation) | off | |
 /// | [aggregate units](Self::with_aggregate_units) | 2 (51,200 bytes) | 1 to 409 |
-/// | [aggregate bytes](Self::with_aggregate_bytes): the same | 51,200 | 1 B to 10 MiB |
+/// | [aggregate bytes](Self::with_aggregate_bytes), the same setting | 51,200 | 1 B to 10 MiB |
 /// | [aggregate records](Self::with_aggregate_records) | 4,294,967,295 | 1 or more |
-/// | [aggregate key](Self::with_aggregate_key) | the first member's | |
+/// | [aggregate key](Self::with_aggregate_key) | that of the first member | |
 /// | [ordering](Self::with_ordering) | none | |
 /// | [stream info](Self::with_stream_info) | the service, with aggregation or ordering | |
 /// | [buffer records](Self::with_buffer_records) | 10,000; with aggregation 100,000 | 1 to 100,000,000 |
 /// | [buffer bytes](Self::with_buffer_bytes) | 32 MiB | 1 B to 1 TiB |
-/// | [back-off](Self::with_backoff) | 100 ms, at most 3 s | 1 ms to 60 s |
+/// | [backoff](Self::with_backoff) | 100 ms, at most 3 s | 1 ms to 60 s |
 /// | [max attempts](Self::with_max_attempts) | none | 1 or more |
 /// | [deadline](Self::with_deadline) | none | 1 ms to 7 days |
 /// | [credentials timeout](Self::with_credentials_timeout) | 5 min | 0 to 7 days |
 /// | [request timeout](Self::with_request_timeout) | 10 s | 1 ms to 10 min |
 /// | [max request timeout](Self::with_max_request_timeout) | 30 s | 1 ms to 10 min |
-/// | [classify](Self::with_classify) | [`DefaultClassify`](crate::service::DefaultClassify) | |
+/// | [classify](Self::with_classify) | [`DefaultClassify`] | |
 /// | [dead letters](Self::with_dead_letters) | none: failed records stay in the sink | |
 /// | [fatal policy](Self::with_fatal_policy) | [`Stop`](FatalPolicy::Stop) | |
-/// | metrics: `with_metrics`, feature `metrics` | by shard | |
-/// | [seed](Self::with_seed) | drawn | |
+/// | metrics (`with_metrics`, feature `metrics`) | per shard | |
+/// | [seed](Self::with_seed) | random | |
 ///
-#[cfg_attr(
-    feature = "serde",
-    doc = "What is data can come from a configuration file: [`SinkSettings`](super::SinkSettings)."
-)]
-#[cfg_attr(feature = "serde", doc = "")]
+/// The settings that are data are a [`SinkSettings`], which can be read from a configuration file.
+///
 /// ```
 /// use std::time::Duration;
 /// use kinesis_sink::{KinesisSink, Limits, Undelivered};
@@ -79,64 +77,67 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// ```
 #[must_use = "a builder does nothing until it builds"]
 pub struct SinkBuilder {
-    settings: Settings,
-    linger: Option<Linger>,
-    buffer_records: Option<usize>,
+    settings: SinkSettings,
     stream_info: Option<Arc<dyn StreamInfo>>,
-    /// Whether the stream is described, if there is a source.
-    pub(super) describes_stream: bool,
-    request_timeout: Duration,
-    max_request_timeout: Duration,
+    classify: Arc<dyn Classify>,
     dead_letters: Option<Box<dyn DeadLetter>>,
-    fatal_policy: FatalPolicy,
+    seed: Option<u64>,
 }
-
-/// A full request of aggregates holds some 50,000 records of 100 bytes.
-const AGGREGATING_BUFFER_RECORDS: usize = 100_000;
 
 impl Default for SinkBuilder {
     fn default() -> Self {
+        Self::from(SinkSettings::default())
+    }
+}
+
+impl From<SinkSettings> for SinkBuilder {
+    fn from(settings: SinkSettings) -> Self {
         Self {
-            settings: Settings::default(),
-            linger: None,
-            buffer_records: None,
+            settings,
             stream_info: None,
-            describes_stream: true,
-            request_timeout: TimeoutLayer::DEFAULT,
-            max_request_timeout: TimeoutLayer::DEFAULT_MAX,
+            classify: Arc::new(DefaultClassify),
             dead_letters: None,
-            fatal_policy: FatalPolicy::default(),
+            seed: None,
         }
     }
 }
 
 impl SinkBuilder {
-    /// Sets what one request and one record may hold, and what is sent to one shard in a second. [`Limits`]
-    /// has the defaults and ranges.
+    /// Replaces all settings that are data, for example by those from a configuration file.
+    ///
+    /// Call it first, or start with `SinkBuilder::from(settings)`: setters called later override single settings,
+    /// and the settings made by setters called earlier are lost, except for the classifier, the dead-letter
+    /// handler, the stream info and the seed.
+    pub fn with_settings(mut self, settings: SinkSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets the limits of a request, of a record and of the rate per shard. [`Limits`] has the defaults and ranges.
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// Sets how many requests may be in flight at once: 1 to 1,000, by default 4. At a round trip of
-    /// 20 ms four requests of 500 records move 100,000 records a second. After whole requests failed
-    /// or were shed it is one, a probe, until one succeeds.
+    /// Sets how many requests may be in flight at once: 1 to 1,000, by default 4.
+    ///
+    /// At a round trip of 20 ms, four requests of 500 records send 100,000 records a second. After a request failed
+    /// as a whole or was shed, the sink sends one request at a time, as a probe, until one succeeds.
     pub fn with_max_in_flight(mut self, requests: usize) -> Self {
         self.settings.max_in_flight = requests;
         self
     }
 
-    /// Sets when a flush may send a request that is not full, see [`Linger`]: 0 to 60 s, by default
-    /// self-clocked with 100 ms, with aggregation [`Fill`](Linger::Fill) with 100 ms.
+    /// Sets when a flush may send a request that is not full, see [`Linger`]: 0 to 60 s. The default is
+    /// [`SelfClocked`](Linger::SelfClocked) with 100 ms, with aggregation [`Fill`](Linger::Fill) with 100 ms.
     pub fn with_linger(mut self, linger: Linger) -> Self {
-        self.linger = Some(linger);
+        self.settings.linger = Some(linger);
         self
     }
 
-    /// Packs several records into one Kinesis record, see [`Aggregation`]: [`Off`](Aggregation::Off) by
-    /// default.
+    /// Packs several records into one Kinesis record, see [`Aggregation`]. Default: [`Off`](Aggregation::Off).
     ///
-    /// With aggregation three defaults are other ones: the [linger](Self::with_linger) fills, the
+    /// Aggregation changes three defaults: the [linger](Self::with_linger) is [`Fill`](Linger::Fill), the
     /// [buffer](Self::with_buffer_records) holds 100,000 records, and a sink made by
     /// [`build`](Self::build) has the stream [described](Self::with_stream_info) before it sends
     /// anything.
@@ -153,46 +154,46 @@ impl SinkBuilder {
     /// # }
     /// ```
     pub fn with_aggregation(mut self, aggregation: Aggregation) -> Self {
-        self.settings.packing.aggregation = aggregation;
+        self.settings.aggregation = aggregation;
         self
     }
 
-    /// Fills aggregates up to so many PUT payload units of 25 KiB, partition key included: 1 to 409, by
-    /// default 2, which is 51,200 bytes. An aggregate never has more, nor more than a record
-    /// [may have](Limits::with_record_bytes); a record that is larger by itself goes alone.
+    /// Sets the maximum size of an aggregate in PUT payload units of 25 KiB, partition key included: 1 to 409, by
+    /// default 2, which is 51,200 bytes. An aggregate is also no larger than a record
+    /// [may be](Limits::with_record_bytes). A record that is larger than an aggregate is sent without aggregation.
     ///
-    /// Provisioned streams bill each Kinesis record in whole units, so a target just over one would cost
-    /// two. No record is taken apart to fill an aggregate: on average half a record's size stays free at
-    /// its end. Of 1 KiB records 24 fit into one unit and 49 into two, so that 96 and 98 % of what is
-    /// billed is data; of 9 KiB records 2 and 5 (72 and 90 %). More than two gain little with records that
-    /// aggregation is for, and more is sent again after a throttle. On-demand streams round up to 1 KiB,
+    /// Provisioned streams bill each Kinesis record in whole units, so a maximum just over one unit would cost
+    /// two. A record is never split to fill an aggregate: on average half a record's size stays free at
+    /// its end. Of 1 KiB records 24 fit into one unit and 49 into two, so that 96 and 98 % of the billed bytes
+    /// are data; of 9 KiB records 2 and 5 (72 and 90 %). More than two units gain little for small records,
+    /// and more bytes are sent again after a throttle. On-demand streams round up to 1 KiB,
     /// 2 % of the default at most. Two units are also the KPL's default (`AggregationMaxSize`).
     pub fn with_aggregate_units(self, units: usize) -> Self {
         self.with_aggregate_bytes(units.saturating_mul(PAYLOAD_UNIT_BYTES))
     }
 
-    /// Fills aggregates up to so many bytes, partition key included: 1 B to 10 MiB. See
+    /// Sets the maximum size of an aggregate in bytes, partition key included: 1 B to 10 MiB, by default 51,200. See
     /// [`with_aggregate_units`](Self::with_aggregate_units), which sets the same.
     pub fn with_aggregate_bytes(mut self, bytes: usize) -> Self {
-        self.settings.packing.target = bytes;
+        self.settings.aggregate_bytes = bytes;
         self
     }
 
-    /// Sets how many records an aggregate may have: 1 to 4,294,967,295, which is the default, as in the
+    /// Sets the maximum number of records in an aggregate: 1 to 4,294,967,295, which is the default, as in the
     /// KPL, and in effect no limit.
     pub fn with_aggregate_records(mut self, records: usize) -> Self {
-        self.settings.packing.max_records = records;
+        self.settings.aggregate_records = records;
         self
     }
 
-    /// Sets the partition key of the aggregates, see [`AggregateKey`]: by default their first member's.
+    /// Sets the partition key of aggregates, see [`AggregateKey`]. Default: that of the first member.
     pub fn with_aggregate_key(mut self, key: AggregateKey) -> Self {
-        self.settings.packing = self.settings.packing.with_key(key);
+        self.settings.aggregate_key = key;
         self
     }
 
-    /// Sets in which order consumers find the records of a partition key, see [`Ordering`]:
-    /// [`Unordered`](Ordering::Unordered) by default.
+    /// Sets the order in which consumers read the records of a partition key, see [`Ordering`]. Default:
+    /// [`Unordered`](Ordering::Unordered).
     ///
     /// ```
     /// use kinesis_sink::{KinesisSink, Ordering};
@@ -268,47 +269,46 @@ impl SinkBuilder {
     /// [list of shards](Self::with_stream_info) it sends the records of misplaced aggregates again without
     /// aggregation.
     pub fn without_describe_stream(mut self) -> Self {
-        self.describes_stream = false;
+        self.settings.describe_stream = false;
         self
     }
 
     /// Sets how many records the sink may hold before its source waits, those in flight and the failed
     /// ones that it keeps included: 1 to 100,000,000, by default 10,000, with aggregation 100,000.
     ///
-    /// Beside its payload, which [`with_buffer_bytes`](Self::with_buffer_bytes) bounds, a record takes
-    /// some 160 bytes of memory, with aggregation 200 to 600, the most where two or three records of each
-    /// key wait (measured on a 64-bit target).
+    /// In addition to its payload, which [`with_buffer_bytes`](Self::with_buffer_bytes) bounds, a record uses
+    /// some 160 bytes of memory, with aggregation 200 to 600, the most if two or three records of each
+    /// key are buffered (measured on a 64-bit target).
     pub fn with_buffer_records(mut self, records: usize) -> Self {
-        self.buffer_records = Some(records);
+        self.settings.buffer_records = Some(records);
         self
     }
 
     /// Sets how many bytes (data and partition keys) the sink may hold before its source waits, those
     /// in flight included: 1 B to 1 TiB (on 32-bit targets 2 GiB), by default 32 MiB. The record that
-    /// crosses the bound is still taken.
+    /// crosses the bound is still accepted.
     pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
         self.settings.buffer_bytes = bytes;
         self
     }
 
-    /// Sets the waits after failures: drawn evenly from 0 to `base`, doubling with each failure in a
-    /// row up to `ceiling`. By default 100 ms and 3 s; both 1 ms to 60 s, `base` at most `ceiling`.
+    /// Sets the backoff after failures: the wait is drawn evenly from 0 to `base`, which doubles with each
+    /// consecutive failure up to `ceiling`. By default 100 ms and 3 s; both 1 ms to 60 s, `base` at most `ceiling`.
     pub fn with_backoff(mut self, base: Duration, ceiling: Duration) -> Self {
-        self.settings.backoff_base = base;
-        self.settings.backoff_ceiling = ceiling;
+        self.settings.backoff = BackoffSettings { base, ceiling };
         self
     }
 
-    /// Gives a record up after this many attempts: 1 or more. By default there is no limit.
+    /// Fails a record after this many attempts: 1 or more. By default there is no limit.
     ///
-    /// What counts is told at [`Undelivered::attempts`](crate::Undelivered::attempts).
+    /// [`Undelivered::attempts`](crate::Undelivered::attempts) says what counts as an attempt.
     pub fn with_max_attempts(mut self, attempts: u32) -> Self {
         self.settings.max_attempts = Some(attempts);
         self
     }
 
-    /// Gives a record up when it is still waiting this long after it was accepted: 1 ms to 7 days. By
-    /// default there is no deadline. A record in flight at that moment is given up only if the attempt
+    /// Fails a record that is still buffered this long after it was accepted: 1 ms to 7 days. By
+    /// default there is no deadline. A record in flight at that moment fails only if the attempt
     /// fails.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);
@@ -331,17 +331,17 @@ impl SinkBuilder {
     ///
     /// The default is longer than the usual outage of STS, of the instance metadata service or of a
     /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough
-    /// that a role that was deleted or revoked is reported within minutes. Set less for short-lived jobs; with
+    /// that a deleted or revoked role is reported within minutes. Set less for short-lived jobs; with
     /// 0 s the first failure is reported.
     pub fn with_credentials_timeout(mut self, timeout: Duration) -> Self {
         self.settings.credentials_timeout = timeout;
         self
     }
 
-    /// Sets the time of one request in the stack that [`build`](Self::build) makes: 1 ms to 10 minutes,
+    /// Sets the timeout of a request in the stack that [`build`](Self::build) makes: 1 ms to 10 minutes,
     /// by default 10 s. See [`timeout`](crate::timeout).
     pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
+        self.settings.request_timeout = timeout;
         self
     }
 
@@ -349,23 +349,23 @@ impl SinkBuilder {
     /// requests time out repeatedly: 1 ms to 10 minutes, by default 30 s. If the
     /// [request timeout](Self::with_request_timeout) is longer, all requests get that.
     ///
-    /// When the same records time out repeatedly, the time of the next request doubles up to this maximum,
-    /// and requests get smaller. So a stream that answers late, or over a slow link, makes progress and gets
-    /// few duplicates. Fast answers bring the time back. The maximum also bounds how long a request waits for
-    /// an answer that the network has silently dropped, and so how late the sink notices that the stream can be
+    /// When the same records time out repeatedly, the timeout of the next request doubles up to this maximum,
+    /// and requests get smaller. So a stream that responds late, or over a slow link, makes progress and gets
+    /// few duplicates. Fast responses restore the timeout. The maximum also bounds how long a request waits for
+    /// a response that the network has silently dropped, and so how late the sink notices that the stream can be
     /// reached again.
     pub fn with_max_request_timeout(mut self, timeout: Duration) -> Self {
-        self.max_request_timeout = timeout;
+        self.settings.max_request_timeout = timeout;
         self
     }
 
-    /// Sets what errors mean, see [`Classify`]: [`DefaultClassify`](crate::service::DefaultClassify) by default.
+    /// Sets the classification of errors, see [`Classify`]. Default: [`DefaultClassify`].
     pub fn with_classify(mut self, classify: impl Classify + 'static) -> Self {
-        self.settings.classify = Arc::new(classify);
+        self.classify = Arc::new(classify);
         self
     }
 
-    /// Sets who takes the records that failed for good. Without it the sink keeps them and reports an
+    /// Sets the handler of records that failed for good. By default the sink keeps them and reports an
     /// error.
     ///
     /// A closure needs its parameter's type: `|lost: Undelivered| ..`.
@@ -375,14 +375,14 @@ impl SinkBuilder {
     }
 
     /// Sets what a [`Producer`](crate::Producer) made of the sink does when the service refuses every
-    /// request: [`FatalPolicy::Stop`] by default. The sink itself tells its owner, who decides.
+    /// request. Default: [`FatalPolicy::Stop`]. A sink by itself reports the error to its owner, who decides.
     pub fn with_fatal_policy(mut self, policy: FatalPolicy) -> Self {
-        self.fatal_policy = policy;
+        self.settings.fatal_policy = policy;
         self
     }
 
-    /// Sets what the sink measures of itself, see [`metrics`](crate::metrics):
-    /// [`Shard`](MetricsGranularity::Shard) by default, with the feature `metrics`. It registers with the
+    /// Sets which metrics the sink records, see [`metrics`](crate::metrics). Default:
+    /// [`Shard`](MetricsGranularity::Shard). The metrics are registered with the
     /// recorder that is installed when the sink is built.
     #[cfg(feature = "metrics")]
     pub fn with_metrics(mut self, granularity: MetricsGranularity) -> Self {
@@ -390,10 +390,9 @@ impl SinkBuilder {
         self
     }
 
-    /// Seeds the random keys and the jitter, for tests that must be repeatable. By default drawn from
-    /// the system.
+    /// Sets the seed of random partition keys and of jitter, for repeatable tests. By default it is random.
     pub fn with_seed(mut self, seed: u64) -> Self {
-        self.settings.seed = Some(seed);
+        self.seed = Some(seed);
         self
     }
 
@@ -409,10 +408,8 @@ impl SinkBuilder {
         client: &Client,
         stream: impl AsRef<str>,
     ) -> Result<KinesisSink, BuildError> {
-        let range = Duration::from_millis(1)..=Duration::from_secs(600);
-        SettingError::check("request_timeout", self.request_timeout, range.clone())?;
-        SettingError::check("max_request_timeout", self.max_request_timeout, range)?;
-        let timeout = TimeoutLayer::new(self.request_timeout).with_max(self.max_request_timeout);
+        let SinkSettings { request_timeout, max_request_timeout, .. } = self.settings;
+        let timeout = TimeoutLayer::new(request_timeout).with_max(max_request_timeout);
         let stream: StreamId = stream.as_ref().parse()?;
         // An empty AWS_REGION comes out as a region without a name.
         let region = client.config().region().map_or("", |region| region.as_ref());
@@ -512,9 +509,9 @@ impl SinkBuilder {
 
     /// Adds the service as a source, for what the settings need and the source that was set does not answer.
     fn with_sdk_stream_info(mut self, client: &Client) -> Self {
-        let aggregates = self.settings.packing.is_on();
+        let aggregates = self.settings.is_aggregating();
         let is_ordered = self.settings.ordering == Ordering::PerKey;
-        let is_needed = aggregates || (is_ordered && self.describes_stream);
+        let is_needed = aggregates || (is_ordered && self.settings.describe_stream);
         if !is_needed {
             return self;
         }
@@ -529,38 +526,24 @@ impl SinkBuilder {
         self
     }
 
-    /// The settings with the defaults that depend on others.
-    fn resolved(&self) -> Settings {
-        let mut settings = self.settings.clone();
-        settings.lists_shards = self.stream_info.is_some();
-        let Packing { aggregation, .. } = settings.packing;
-        settings.linger = self.linger.unwrap_or_else(|| Linger::default_with(aggregation));
-        if let Some(records) = self.buffer_records {
-            settings.buffer_records = records;
-        } else if aggregation != Aggregation::Off {
-            settings.buffer_records = AGGREGATING_BUFFER_RECORDS;
-        }
-        settings
-    }
-
     fn assemble<S>(
         self,
         service: Readiness<S>,
         stream: StreamId,
     ) -> Result<KinesisSink<S>, BuildError> {
-        let settings = self.resolved();
+        let Self { settings, stream_info, classify, dead_letters, seed } = self;
         settings.validate()?;
-        let Packing { aggregation, .. } = settings.packing;
-        if aggregation == Aggregation::PerShard && self.stream_info.is_none() {
+        // For pacing alone the sink does not wait for a list: it learns the same from responses.
+        let shards = settings.aggregation == Aggregation::PerShard;
+        if shards && stream_info.is_none() {
             return Err(BuildError::NoListShards);
         }
-        let discovery = Discovery::new(self.stream_info, self.describes_stream);
+        let lists_shards = stream_info.is_some();
+        let discovery = Discovery::new(stream_info, settings.describe_stream);
         #[cfg(feature = "metrics")]
         let metrics =
             (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(stream.name()));
-        let mut pipeline = Pipeline::new(stream, settings);
-        // Rate limiting does not wait for a list, since responses name the shards as well.
-        let shards = aggregation == Aggregation::PerShard;
+        let mut pipeline = Pipeline::new(stream, settings, lists_shards, classify, seed);
         let description = discovery.describes();
         pipeline.topology_mut().require(Prerequisites { description, shards });
         Ok(KinesisSink {
@@ -569,10 +552,9 @@ impl SinkBuilder {
             requests: Requests::default(),
             discovery,
             timer: None,
-            dead_letters: self.dead_letters,
+            dead_letters,
             throttle: DriveThrottle::default(),
             closed: false,
-            fatal_policy: self.fatal_policy,
             is_driven: false,
             #[cfg(feature = "metrics")]
             metrics,
@@ -582,14 +564,17 @@ impl SinkBuilder {
 
 impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // With the defaults that depend on others, so that it shows the settings in effect.
+        let settings = SinkSettings {
+            linger: Some(self.settings.linger()),
+            buffer_records: Some(self.settings.buffer_records()),
+            ..self.settings.clone()
+        };
         f.debug_struct("SinkBuilder")
-            .field("settings", &self.resolved())
+            .field("settings", &settings)
             .field("stream_info", &self.stream_info.is_some())
-            .field("describes_stream", &self.describes_stream)
-            .field("request_timeout", &self.request_timeout)
-            .field("max_request_timeout", &self.max_request_timeout)
             .field("dead_letters", &self.dead_letters.is_some())
-            .field("fatal_policy", &self.fatal_policy)
-            .finish()
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }

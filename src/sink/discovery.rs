@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use tower::BoxError;
 use tracing::{info, warn};
 
-use crate::pipeline::{Aggregation, Ordering, Pipeline, Settings};
+use crate::pipeline::{Aggregation, Ordering, Pipeline};
 use crate::service::{ErrorClass, NO_STREAM};
+use crate::settings::SinkSettings;
 use crate::shard::{Shard, ShardMap};
 use crate::stream::{Distribution, StreamDescription, StreamInfo};
 use crate::timeout::TimeoutError;
@@ -69,8 +70,8 @@ enum DistributedByService {
 }
 
 impl DistributedByService {
-    fn of(settings: &Settings) -> Self {
-        match (settings.packing.is_on(), settings.ordering) {
+    fn of(settings: &SinkSettings) -> Self {
+        match (settings.is_aggregating(), settings.ordering) {
             (true, Ordering::PerKey) => Self::Both,
             (true, _) => Self::Aggregation,
             (false, _) => Self::Ordering,
@@ -230,7 +231,7 @@ impl Discovery {
     }
 
     fn on_listing_unavailable(&self, pipeline: &mut Pipeline, now: Instant) {
-        if pipeline.settings().packing.aggregation == Aggregation::PerShard {
+        if pipeline.settings().aggregation == Aggregation::PerShard {
             warn!(
                 target: TARGET,
                 "the source of stream {} has no list of shards; aggregating per key",
@@ -246,7 +247,7 @@ impl Discovery {
             return;
         }
         let (stream, settings) = (pipeline.stream().name(), pipeline.settings());
-        if settings.packing.aggregation == Aggregation::PerKey {
+        if settings.aggregation == Aggregation::PerKey {
             info!(
                 target: TARGET,
                 error = noted.message(),

@@ -7,8 +7,6 @@ mod drive_throttle;
 mod fatal_policy;
 mod readiness;
 mod requests;
-#[cfg(feature = "serde")]
-mod settings;
 mod telling;
 
 use std::fmt;
@@ -25,8 +23,6 @@ use tracing::{trace, warn};
 pub(crate) use budget::{poll_units, yield_to_others};
 pub use builder::{DefaultService, SinkBuilder};
 pub use fatal_policy::FatalPolicy;
-#[cfg(feature = "serde")]
-pub use settings::{Backoff, SinkSettings};
 
 use self::discovery::Discovery;
 use self::drive_throttle::DriveThrottle;
@@ -116,8 +112,6 @@ pub struct KinesisSink<S = DefaultService> {
     throttle: DriveThrottle,
     /// Whether `poll_close` has returned `Ok`.
     closed: bool,
-    /// For the producer that it may become.
-    pub(crate) fatal_policy: FatalPolicy,
     /// Whether a producer's driver owns the sink, so that no caller sees its errors.
     pub(crate) is_driven: bool,
     #[cfg(feature = "metrics")]

@@ -141,7 +141,7 @@ impl<S> KinesisSink<S> {
             return;
         }
         let still = if *stage == Stage::Lasts { "still " } else { "" };
-        let what = match (trouble, self.is_driven, self.fatal_policy) {
+        let what = match (trouble, self.is_driven, self.pipeline.settings().fatal_policy) {
             (Trouble::Refused, false, _) => {
                 format!(
                     "are {still}refused; the sink keeps the records and returns the error to its owner"

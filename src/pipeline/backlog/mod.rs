@@ -32,11 +32,11 @@ use super::entry::QueuedEntry;
 use super::health::Health;
 use super::metrics::Samples;
 use super::ordering::Ordering;
-use super::settings::Settings;
 use super::topology::Topology;
 use super::work::Work;
 use crate::limits::Limits;
 use crate::record::PartitionKey;
+use crate::settings::SinkSettings;
 use crate::shard::Shard;
 
 /// The records that wait to be sent.
@@ -59,11 +59,11 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &SinkSettings) -> Self {
         let is_ordered = settings.ordering == Ordering::PerKey;
-        let backoff = Backoff::new(settings.backoff_base, settings.backoff_ceiling);
+        let backoff = Backoff::new(settings.backoff.base, settings.backoff.ceiling);
         Self {
-            packing: settings.packing.clone(),
+            packing: Packing::new(settings),
             is_ordered,
             aggregator: Aggregator::new(is_ordered),
             key_order: KeyOrder::default(),
@@ -404,6 +404,10 @@ impl Backlog {
 
     pub(super) fn bisected(&self) -> impl Iterator<Item = &QueuedEntry> {
         self.bisection.iter()
+    }
+
+    pub(super) fn packing_mut(&mut self) -> &mut Packing {
+        &mut self.packing
     }
 
     pub(super) fn isolated_records(&self) -> usize {

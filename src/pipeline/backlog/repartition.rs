@@ -7,6 +7,7 @@ use crate::pipeline::aggregation::Packing;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::topology::{OpenedLane, Topology};
+use crate::settings::SinkSettings;
 
 /// Why what waits is packed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +46,8 @@ impl Backlog {
     }
 
     /// Takes limits that have changed.
-    pub(in crate::pipeline) fn set_packing(&mut self, packing: Packing) {
-        self.packing = packing;
+    pub(in crate::pipeline) fn update_packing(&mut self, settings: &SinkSettings) {
+        self.packing = Packing::new(settings);
     }
 
     /// Packs what waits again. With ordering this waits for

@@ -21,9 +21,9 @@ use self::outage::Outages;
 use self::timeout_factor::TimeoutFactor;
 use super::backoff::Backoff;
 use super::classifier::Classifier;
-use super::settings::Settings;
 use crate::record::{AttemptError, Reason};
-use crate::service::{EntryClass, EntryError, ErrorClass, NO_STREAM};
+use crate::service::{Classify, EntryClass, EntryError, ErrorClass, NO_STREAM};
+use crate::settings::SinkSettings;
 
 /// Tracks failures of whole requests. While they last, one request at a time probes the stream, after a backoff. With
 /// each success twice as many may be in flight. A fatal error is returned once.
@@ -86,15 +86,15 @@ pub(super) enum Origin {
 }
 
 impl Health {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &SinkSettings, classify: Arc<dyn Classify>) -> Self {
         Self {
-            backoff: Backoff::new(settings.backoff_base, settings.backoff_ceiling),
+            backoff: Backoff::new(settings.backoff.base, settings.backoff.ceiling),
             max_in_flight: settings.max_in_flight,
             window: settings.max_in_flight,
             size: RequestSize::default(),
             timeout_factor: TimeoutFactor::new(),
             outages: Outages::default(),
-            classifier: Classifier::new(settings.classify.clone()),
+            classifier: Classifier::new(classify),
             credentials: GracePeriod::new(settings.credentials_timeout),
             blocked: GracePeriod::new(settings.credentials_timeout),
             fatal: Fatal::No,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::service::PutRecordsError;
+use crate::service::{DefaultClassify, PutRecordsError};
 
 /// Health with a clock and a count of requests.
 struct Harness {
@@ -11,9 +11,9 @@ struct Harness {
 
 impl Harness {
     fn new() -> Self {
-        let settings = Settings { max_in_flight: 8, ..Settings::default() };
+        let settings = SinkSettings { max_in_flight: 8, ..SinkSettings::default() };
         Self {
-            health: Health::new(&settings),
+            health: Health::new(&settings, Arc::new(DefaultClassify)),
             rng: Rng::with_seed(1),
             now: Instant::now(),
             next: 0,

@@ -5,15 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Linger;
-use crate::duration;
 
 /// A table with one of the two. A derived enum would read differently in YAML.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct LingerTable {
-    #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     self_clocked: Option<Duration>,
-    #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     fill: Option<Duration>,
 }
 

@@ -35,7 +35,8 @@ fn attempts_are_limited_when_asked() {
 fn a_deadline_gives_waiting_records_up_and_wakes_for_it() {
     let deadline = Duration::from_millis(50);
     let linger = Linger::Fill(Duration::from_secs(10));
-    let mut harness = Harness::new(Settings { deadline: Some(deadline), linger, ..settings() });
+    let mut harness =
+        Harness::new(Settings { deadline: Some(deadline), linger: Some(linger), ..settings() });
     harness.accept(0..1);
     harness.now += Duration::from_millis(20);
     harness.accept(1..2);
@@ -78,7 +79,7 @@ fn a_rejected_entry_fails_alone() {
 
 #[test]
 fn failed_records_that_nobody_takes_clog_the_buffer_and_say_so() {
-    let mut harness = Harness::new(Settings { buffer_records: 1, ..settings() });
+    let mut harness = Harness::new(Settings { buffer_records: Some(1), ..settings() });
     harness.accept(0..1);
     let (id, _) = harness.send();
     harness.settle(id, vec![failed("InvalidArgumentException")]);
@@ -233,7 +234,7 @@ fn a_classifier_that_panics_loses_nothing() {
         }
     }
     for entries in [true, false] {
-        let mut harness = Harness::new(Settings { classify: Arc::new(Panics), ..settings() });
+        let mut harness = Harness::with(settings(), false, Arc::new(Panics), 7);
         harness.accept(0..2);
         harness.pipeline.flush();
         let (id, _) = harness.send();
@@ -257,7 +258,7 @@ fn a_classifier_that_panics_loses_nothing() {
 
 #[test]
 fn kept_failures_do_not_make_requests_small() {
-    let mut harness = Harness::new(Settings { buffer_records: 10, ..settings() });
+    let mut harness = Harness::new(Settings { buffer_records: Some(10), ..settings() });
     harness.accept(0..9);
     harness.pipeline.flush();
     let (id, _) = harness.send();
@@ -273,7 +274,7 @@ fn kept_failures_do_not_make_requests_small() {
     assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 9)), "nothing is in flight");
     drop(request);
 
-    let mut harness = Harness::new(Settings { buffer_records: 10, ..settings() });
+    let mut harness = Harness::new(Settings { buffer_records: Some(10), ..settings() });
     harness.accept(0..8);
     harness.pipeline.flush();
     let (id, _) = harness.send();

@@ -63,7 +63,7 @@ fn linger_is_a_ceiling_behind_requests_in_flight() {
 #[test]
 fn linger_fill_waits_even_when_idle() {
     let linger = Linger::Fill(Duration::from_millis(30));
-    let mut harness = Harness::new(Settings { linger, ..settings() });
+    let mut harness = Harness::new(Settings { linger: Some(linger), ..settings() });
     harness.accept(0..2);
     harness.pipeline.flush();
     assert_eq!(harness.send_reason(), None);
@@ -73,7 +73,7 @@ fn linger_fill_waits_even_when_idle() {
 
 #[test]
 fn closing_and_a_full_buffer_cut_at_once() {
-    let mut harness = Harness::new(Settings { buffer_records: 3, ..settings() });
+    let mut harness = Harness::new(Settings { buffer_records: Some(3), ..settings() });
     harness.accept(0..3);
     assert!(!harness.pipeline.has_room());
     assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 3)));

@@ -93,8 +93,7 @@ fn a_success_beside_it_does_not_hide_a_fatal_error() {
 
 /// Sends one record while the service refuses the credentials. Returns how long it took until the error
 /// became fatal, and how many requests were sent.
-fn refused_until_fatal(settings: Settings, code: &str) -> (Duration, u32) {
-    let mut harness = Harness::new(settings);
+fn refused_until_fatal(mut harness: Harness, code: &str) -> (Duration, u32) {
     harness.accept(0..1);
     harness.pipeline.flush();
     let (mut first, mut requests) = (None, 0);
@@ -115,8 +114,8 @@ fn refused_until_fatal(settings: Settings, code: &str) -> (Duration, u32) {
 #[test]
 fn refused_credentials_retry_for_five_minutes() {
     for seed in 0..20 {
-        let settings = Settings { seed: Some(seed), ..settings() };
-        let (after, requests) = refused_until_fatal(settings, "ExpiredTokenException");
+        let harness = Harness::with(settings(), false, Arc::new(DefaultClassify), seed);
+        let (after, requests) = refused_until_fatal(harness, "ExpiredTokenException");
         let bounds = Duration::from_secs(300)..Duration::from_secs(304);
         assert!(bounds.contains(&after), "seed {seed}: fatal after {after:?}");
         assert!((120..400).contains(&requests), "seed {seed}: {requests} requests");
@@ -126,7 +125,10 @@ fn refused_credentials_retry_for_five_minutes() {
 #[test]
 fn credentials_timeout_of_zero_is_fatal_at_once() {
     let settings = Settings { credentials_timeout: Duration::ZERO, ..settings() };
-    assert_eq!(refused_until_fatal(settings, "InvalidClientTokenId"), (Duration::ZERO, 1));
+    assert_eq!(
+        refused_until_fatal(Harness::new(settings), "InvalidClientTokenId"),
+        (Duration::ZERO, 1)
+    );
 }
 
 #[test]

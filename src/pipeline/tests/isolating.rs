@@ -185,8 +185,8 @@ fn isolated_record_is_retried_beside_full_requests() {
 fn isolated_record_uses_no_tokens_of_others() {
     let limits = Limits::default().with_shard_records(10);
     let backoff = Duration::from_millis(1);
-    let settings =
-        Settings { limits, backoff_base: backoff, backoff_ceiling: backoff, ..settings() };
+    let backoff = BackoffSettings { base: backoff, ceiling: backoff };
+    let settings = Settings { limits, backoff, ..settings() };
     let mut harness = Harness::new(settings);
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -204,8 +204,7 @@ fn isolated_record_uses_no_tokens_of_others() {
 #[test]
 fn aggregate_with_poisoned_member_is_halved() {
     for aggregation in [Aggregation::PerKey, Aggregation::Off] {
-        let packing = Packing { aggregation, ..Packing::default() };
-        let mut harness = Harness::new(Settings { packing, ..settings() });
+        let mut harness = Harness::new(Settings { aggregation, ..settings() });
         for n in 0..500 {
             let data = if n == 333 { "poison".to_owned() } else { n.to_string() };
             keyed(&mut harness, &format!("k{}", n % 5), &data);
@@ -220,8 +219,8 @@ fn aggregate_with_poisoned_member_is_halved() {
 
 #[test]
 fn halves_of_failed_aggregate_keep_their_order() {
-    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
-    let settings = Settings { packing, ordering: Ordering::PerKey, ..settings() };
+    let settings =
+        Settings { aggregation: Aggregation::PerKey, ordering: Ordering::PerKey, ..settings() };
     let mut harness = Harness::new(settings);
     (0..100).for_each(|n| keyed(&mut harness, "k", &format!("{n:03}")));
     harness.pipeline.flush();
@@ -271,9 +270,9 @@ fn suspects_with_poisoned_record_are_halved() {
 
 #[test]
 fn suspected_aggregate_is_halved_within_the_limits() {
-    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
     let limits = settings().limits.with_request_entries(1);
-    let mut harness = Harness::new(Settings { packing, limits, ..settings() });
+    let mut harness =
+        Harness::new(Settings { aggregation: Aggregation::PerKey, limits, ..settings() });
     (0..8).for_each(|n| keyed(&mut harness, "k", if n == 5 { "poison" } else { "x" }));
     harness.pipeline.close();
     let (id, _) = harness.send();
@@ -286,10 +285,13 @@ fn suspected_aggregate_is_halved_within_the_limits() {
 /// What waits for the isolated record, in the packer, is no better probe of a failing stream.
 #[test]
 fn later_record_of_its_key_does_not_delay_isolated_record() {
-    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
     let linger = Linger::SelfClocked(Duration::ZERO);
-    let mut harness =
-        Harness::new(Settings { packing, ordering: Ordering::PerKey, linger, ..settings() });
+    let mut harness = Harness::new(Settings {
+        aggregation: Aggregation::PerKey,
+        ordering: Ordering::PerKey,
+        linger: Some(linger),
+        ..settings()
+    });
     keyed(&mut harness, "k", "first");
     while harness.pipeline.backlog.isolated_records() == 0 {
         let (id, _) = harness.next();

@@ -144,8 +144,8 @@ fn a_busy_shard_leaves_room_for_the_others_in_each_request() {
 fn a_request_visits_no_paused_lane_without_tokens() {
     const SHARDS: u128 = 10_000;
     let limits = Limits::default().with_shard_records(1);
-    let settings = Settings { lists_shards: true, limits, buffer_records: 30_000, ..settings() };
-    let mut harness = Harness::new(settings);
+    let settings = Settings { limits, buffer_records: Some(30_000), ..settings() };
+    let mut harness = Harness::listing(settings);
     let width = u128::MAX / SHARDS;
     let range = |n| (width * n, if n + 1 == SHARDS { u128::MAX } else { width * (n + 1) - 1 });
     let shards = (0..SHARDS).map(|n| (n, range(n)));
@@ -304,7 +304,7 @@ fn records_that_the_service_places_wait_for_no_shard() {
 
 #[test]
 fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
-    let mut harness = Harness::new(Settings { lists_shards: true, ..paced() });
+    let mut harness = Harness::listing(paced());
     harness.keyed(LOWER);
     harness.pipeline.flush();
     let (id, _) = harness.send();
@@ -326,7 +326,7 @@ fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
 
 #[test]
 fn a_stream_of_more_shards_than_are_learned_is_listed_anew_after_a_reshard() {
-    let mut harness = Harness::new(Settings { lists_shards: true, ..paced() });
+    let mut harness = Harness::listing(paced());
     harness.pipeline.topology.learned_mut().max_shards = 1;
     harness.keyed(LOWER);
     harness.pipeline.flush();
@@ -354,7 +354,7 @@ fn border_keys_of_listed_shards_contradict_nothing() {
         let found = shards.iter().find(|shard| shard.range().contains(place(entry)));
         found.map(|shard| shard.id().to_owned()).unwrap()
     };
-    let mut harness = Harness::new(Settings { lists_shards: true, ..paced() });
+    let mut harness = Harness::listing(paced());
     assert!(harness.lists());
     harness.pipeline.list(map(&shards), harness.now);
     let around = |start: u128| [start.wrapping_sub(1), start, start.wrapping_add(1)];

@@ -9,7 +9,7 @@ use crate::shard::hash_of;
 /// Two aggregates of two, each for a request of its own.
 fn in_pairs(keys: [&'static str; 4]) -> Harness {
     let mut settings = per_shard();
-    settings.packing.max_records = 2;
+    settings.aggregate_records = 2;
     settings.limits = settings.limits.with_request_entries(1);
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
@@ -71,7 +71,7 @@ fn what_was_refused_is_not_sent_against_a_newer_list() {
     }
     // Those that were suspects already, too.
     let mut settings = per_shard();
-    settings.packing.max_records = 2;
+    settings.aggregate_records = 2;
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
     harness.pipeline.list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
@@ -328,7 +328,7 @@ fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
 #[test]
 fn what_waits_is_parted_too_when_the_stream_is_gone() {
     let mut settings = per_shard();
-    settings.packing.max_records = 2;
+    settings.aggregate_records = 2;
     settings.limits = settings.limits.with_request_entries(1);
     settings.max_in_flight = 1;
     let mut harness = Harness::new(settings);
@@ -408,32 +408,36 @@ fn records_of_all_kinds_find_their_own() {
 
 #[test]
 fn listing_unavailable_aggregates_per_key() {
-    let mut bench = Bench::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
-    bench.pipeline.listing_unavailable(bench.now);
-    let (id, request) = bench.closing();
+    let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
+    harness.pipeline.listing_unavailable(harness.now);
+    let (id, request) = harness.closing();
     assert_eq!(packed(&request), [vec!["a"], vec!["b"]]);
     // No shard is checked against the former list, and none is listed again.
-    bench.settle(id, vec![placed("s0"), placed("s9")]);
-    assert_eq!(bench.pipeline.totals().delivered, 2);
-    assert!(!bench.pipeline.shards.wants_listing());
+    harness.settle(id, vec![placed("s0"), placed("s9")]);
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
+    assert!(!harness.pipeline.topology.wants_listing());
 }
 
 #[test]
 fn listing_unavailable_requeues_held_aggregate() {
     for ordering in [Ordering::Unordered, Ordering::PerKey] {
-        let mut bench = Bench::new(Settings { ordering, ..per_shard() });
-        assert!(bench.lists());
-        bench.pipeline.listed(map(&[shard("s0", 0, u128::MAX)]), bench.now);
-        ["a", "b"].into_iter().for_each(|key| bench.keyed(key));
-        let (id, request) = bench.closing();
+        let mut harness = Harness::new(Settings { ordering, ..per_shard() });
+        assert!(harness.lists());
+        harness.pipeline.list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
+        ["a", "b"].into_iter().for_each(|key| harness.keyed(key));
+        let (id, request) = harness.closing();
         assert_eq!(packed(&request), [vec!["a", "b"]]);
-        bench.settle(id, vec![placed("s9")]);
-        assert_eq!(bench.pipeline.totals().delivered, 0, "{ordering:?}: no list names the shard");
-        bench.pipeline.listing_unavailable(bench.now);
-        let (id, request) = bench.next();
+        harness.settle(id, vec![placed("s9")]);
+        assert_eq!(
+            harness.pipeline.ledger().totals().delivered,
+            0,
+            "{ordering:?}: no list names the shard"
+        );
+        harness.pipeline.listing_unavailable(harness.now);
+        let (id, request) = harness.next();
         assert_eq!(packed(&request), [vec!["a"], vec!["b"]], "{ordering:?}");
-        bench.settle(id, vec![placed("s9"), placed("s9")]);
-        assert!(bench.pipeline.is_settled(), "{ordering:?}");
-        assert!(!bench.pipeline.shards.wants_listing(), "{ordering:?}");
+        harness.settle(id, vec![placed("s9"), placed("s9")]);
+        assert!(harness.pipeline.is_settled(), "{ordering:?}");
+        assert!(!harness.pipeline.topology.wants_listing(), "{ordering:?}");
     }
 }

@@ -39,9 +39,10 @@ struct Model {
 }
 
 impl Model {
-    fn new(settings: Settings, shards: usize) -> Self {
+    fn new((settings, lists_shards, seed): (Settings, bool, u64), shards: usize) -> Self {
+        let classify = Arc::new(DefaultClassify);
         Self {
-            harness: Harness::new(settings.clone()),
+            harness: Harness::with(settings.clone(), lists_shards, classify, seed),
             settings,
             stream: Stream::new(shards),
             listing: None,
@@ -318,18 +319,23 @@ impl Model {
             assert!(found[0].sub_sequence_number().is_none(), "one record goes out plain");
             return;
         }
-        let Packing { aggregation, target, max_records, constant_key, .. } = &self.settings.packing;
-        assert_ne!(*aggregation, Aggregation::Off);
-        assert!(entry.size() <= *target && found.len() <= *max_records);
+        let settings = &self.settings;
+        assert!(settings.is_aggregating());
+        assert!(entry.size() <= settings.aggregate_bytes);
+        assert!(found.len() <= settings.aggregate_records);
         let hashes: Vec<_> = found.iter().map(hash_of_member).collect();
         let first = hashes[0];
         assert_eq!(place(entry), first, "the aggregate goes where its first member belongs");
         let key = entry.partition_key().unwrap();
-        assert_eq!(key, constant_key.as_ref().or(found[0].partition_key()).unwrap());
+        match settings.aggregate_key {
+            AggregateKey::FirstMember => assert_eq!(Some(key), found[0].partition_key()),
+            AggregateKey::Kpl => assert_eq!(key.as_str(), "a"),
+        }
         let shard =
             |hash| self.listed.as_ref().and_then(|map| map.find(hash)).map(|shard| shard.id());
         let together = hashes.iter().all(|hash| shard(*hash) == shard(first));
-        let one_shard = *aggregation == Aggregation::PerShard && shard(first).is_some() && together;
+        let one_shard =
+            settings.aggregation == Aggregation::PerShard && shard(first).is_some() && together;
         assert!(one_shard || hashes.iter().all(|hash| *hash == first), "unsafe");
     }
 
@@ -379,7 +385,7 @@ impl Model {
 
         assert_eq!(pipeline.ledger().held().records, held.len());
         assert_eq!(pipeline.ledger().held().bytes, held.values().sum::<usize>());
-        assert!(held.len() <= self.settings.buffer_records);
+        assert!(held.len() <= self.settings.buffer_records());
         let most = self.settings.buffer_bytes + self.settings.limits.record_bytes();
         assert!(pipeline.ledger().held().bytes < most);
         pipeline.backlog.check();

@@ -169,7 +169,7 @@ fn what_comes_while_a_key_is_under_way_gathers_in_its_next_aggregate() {
 #[test]
 fn full_aggregates_of_a_key_go_one_after_the_other() {
     let mut settings = ordered(packing(Aggregation::PerKey));
-    settings.packing.max_records = 2;
+    settings.aggregate_records = 2;
     let mut harness = Harness::new(settings);
     for data in ["1", "2", "3", "4", "5"] {
         harness.push(("a", data));
@@ -219,7 +219,7 @@ fn the_halves_of_a_refused_aggregate_go_one_after_the_other() {
 fn refused_halves_precede_later_records() {
     for by_entry in [false, true] {
         let mut settings = ordered(packing(Aggregation::PerKey));
-        settings.packing.max_records = 4;
+        settings.aggregate_records = 4;
         let mut harness = Harness::new(settings);
         for data in ["1", "2", "3", "4", "5", "6", "7", "8", "9"] {
             harness.push(("a", data));
@@ -417,8 +417,8 @@ fn a_key_with_and_without_hash_keys_keeps_its_order_in_a_shard() {
 #[test]
 fn a_key_that_is_always_under_way_leaves_nothing_behind() {
     let mut settings = ordered(packing(Aggregation::PerKey));
-    settings.packing.max_records = 4;
-    settings.linger = Linger::SelfClocked(Duration::ZERO);
+    settings.aggregate_records = 4;
+    settings.linger = Some(Linger::SelfClocked(Duration::ZERO));
     let mut harness = Harness::new(settings);
     let four = |harness: &mut Harness| {
         (0..2).for_each(|_| harness.push(("k", "data")));

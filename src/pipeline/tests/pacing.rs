@@ -5,7 +5,7 @@ use super::*;
 /// With the real quota and short back-offs.
 fn paced() -> Settings {
     let ms = Duration::from_millis(1);
-    Settings { seed: Some(7), backoff_base: ms, backoff_ceiling: ms, ..Settings::default() }
+    Settings { backoff: BackoffSettings { base: ms, ceiling: ms }, ..Settings::default() }
 }
 
 fn push(harness: &mut Harness, count: usize, bytes: usize) {
@@ -134,9 +134,12 @@ fn what_was_shed_has_used_no_quota() {
 
 /// Delivered records a second, of 5,000 of 100 B that come each second for one key of one shard.
 fn aggregated_rate(linger: Linger) -> u64 {
-    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
-    let mut harness =
-        Harness::new(Settings { linger, packing, buffer_records: 100_000, ..paced() });
+    let mut harness = Harness::new(Settings {
+        linger: Some(linger),
+        aggregation: Aggregation::PerKey,
+        buffer_records: Some(100_000),
+        ..paced()
+    });
     let mut flights: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
     for _ in 0..10_000 {
         while flights.front().is_some_and(|(at, ..)| *at <= harness.now) {
@@ -179,7 +182,7 @@ fn placement(entry: &crate::service::Entry, of: u64) -> Placement {
 
 #[test]
 fn one_throttle_at_the_start_does_not_stop_a_stream_without_keys() {
-    let mut harness = Harness::new(Settings { buffer_records: 1_000_000, ..paced() });
+    let mut harness = Harness::new(Settings { buffer_records: Some(1_000_000), ..paced() });
     for _ in 0..500_000 {
         let record = Record::from("x").with_partition_key(PartitionKey::ServiceManaged);
         harness.pipeline.accept(record, harness.now).unwrap();
@@ -196,8 +199,7 @@ fn one_throttle_at_the_start_does_not_stop_a_stream_without_keys() {
 }
 
 fn requests_while_all_entries_fail(shards: u64, code: &str) -> u64 {
-    let settings = Settings { seed: Some(7), ..Settings::default() };
-    let mut harness = Harness::new(settings);
+    let mut harness = Harness::new(Settings::default());
     (0..shards).for_each(|shard| on_shard(&mut harness, shard, shards, 10));
     let (id, request) = next_cut(&mut harness);
     harness.settle(id, request.entries().iter().map(|one| Ok(placement(one, shards))).collect());
@@ -222,7 +224,7 @@ fn an_outage_told_entry_by_entry_is_probed_as_rarely() {
 
 #[test]
 fn reshards_far_apart_are_listed_at_once() {
-    let mut harness = Harness::new(Settings { lists_shards: true, ..settings() });
+    let mut harness = Harness::listing(settings());
     let mut longest = Duration::ZERO;
     for n in 0..30_u64 {
         // A shard takes another's place: an hour apart.
@@ -250,7 +252,7 @@ fn reshards_far_apart_are_listed_at_once() {
 /// Requests answered in 10 s by a service that sheds all but two at a time.
 fn requests_through_load_shed(max_in_flight: usize) -> usize {
     let mut harness =
-        Harness::new(Settings { max_in_flight, buffer_records: 100_000, ..settings() });
+        Harness::new(Settings { max_in_flight, buffer_records: Some(100_000), ..settings() });
     let mut flights: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
     let mut answered = 0;
     for _ in 0..10_000 {
@@ -283,7 +285,7 @@ fn load_shed_leaves_the_service_busy() {
 
 /// Records a second, of as many as the buffer takes, with 8 shards of which one has room for 50 only.
 fn rate_beside_a_busy_shard(busy: bool) -> u64 {
-    let mut harness = Harness::new(Settings { seed: Some(7), ..Settings::default() });
+    let mut harness = Harness::new(Settings::default());
     let mut flights: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
     let mut tokens = 0.0_f64;
     let mut half = 0;
@@ -330,8 +332,11 @@ fn records_without_a_key_go_around_a_busy_shard() {
 fn an_aggregate_that_is_closed_after_an_idle_hour_goes() {
     for linger in [Linger::Fill, Linger::SelfClocked] {
         let linger = linger(Duration::from_millis(100));
-        let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
-        let mut harness = Harness::new(Settings { linger, packing, ..paced() });
+        let mut harness = Harness::new(Settings {
+            linger: Some(linger),
+            aggregation: Aggregation::PerKey,
+            ..paced()
+        });
         for bytes in [10, 1_000_000] {
             push(&mut harness, 1, bytes);
             let (id, request) = next_cut(&mut harness);
@@ -352,9 +357,9 @@ fn an_aggregate_that_is_closed_after_an_idle_hour_goes() {
 
 #[test]
 fn what_is_closed_for_a_request_never_leaves_it_empty() {
-    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
     let fill = Linger::Fill(Duration::from_millis(100));
-    let mut harness = Harness::new(Settings { packing, linger: fill, ..paced() });
+    let mut harness =
+        Harness::new(Settings { aggregation: Aggregation::PerKey, linger: Some(fill), ..paced() });
     for bytes in [1, 230_000] {
         push(&mut harness, 1, bytes);
         let (id, request) = next_cut(&mut harness);
@@ -362,9 +367,9 @@ fn what_is_closed_for_a_request_never_leaves_it_empty() {
     }
     // Some 30 kB of tokens are left: enough for the one that is closed, too few for the older one.
     push(&mut harness, 4, 10_000);
-    harness.pipeline.settings.packing.max_records = 1;
+    harness.pipeline.backlog.packing_mut().max_records = 1;
     harness.pipeline.accept(Record::from(("z", "y")), harness.now).unwrap();
-    harness.pipeline.settings.packing.max_records = 1_000;
+    harness.pipeline.backlog.packing_mut().max_records = 1_000;
     harness.pipeline.close();
     let mut records = 0;
     while !harness.pipeline.is_settled() {
@@ -379,9 +384,13 @@ fn what_is_closed_for_a_request_never_leaves_it_empty() {
 #[test]
 fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
     for ordering in [Ordering::Unordered, Ordering::PerKey] {
-        let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
         let fill = Linger::Fill(Duration::from_millis(100));
-        let mut harness = Harness::new(Settings { ordering, packing, linger: fill, ..paced() });
+        let mut harness = Harness::new(Settings {
+            ordering,
+            aggregation: Aggregation::PerKey,
+            linger: Some(fill),
+            ..paced()
+        });
         for throttles in [0, 60] {
             push(&mut harness, 1, 10);
             let (mut id, mut request) = next_cut(&mut harness);
@@ -409,10 +418,13 @@ fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
 
 #[test]
 fn one_record_that_is_rejected_stops_nobody_for_long() {
-    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
     let fill = Linger::Fill(Duration::from_millis(100));
-    let mut harness =
-        Harness::new(Settings { ordering: Ordering::PerKey, packing, linger: fill, ..settings() });
+    let mut harness = Harness::new(Settings {
+        ordering: Ordering::PerKey,
+        aggregation: Aggregation::PerKey,
+        linger: Some(fill),
+        ..settings()
+    });
     harness.pipeline.accept(Record::from(("k", "poison")), harness.now).unwrap();
     push(&mut harness, 400, 100);
     let begun = harness.now;

@@ -11,8 +11,7 @@ use crate::record::{HashKey, PartitionKey};
 use crate::service::Entry;
 
 pub(super) fn packing(aggregation: Aggregation) -> Settings {
-    let packing = Packing { aggregation, ..Packing::default() };
-    Settings { packing, linger: Linger::Fill(Duration::from_millis(100)), ..settings() }
+    Settings { aggregation, linger: Some(Linger::Fill(Duration::from_millis(100))), ..settings() }
 }
 
 pub(super) fn members(entry: &Entry) -> Vec<Member> {
@@ -77,9 +76,8 @@ fn records_without_a_key_share_one_random_key() {
 
 #[test]
 fn the_kpls_key_comes_with_the_first_members_place() {
-    let with_key = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
-    let with_key = with_key.with_key(AggregateKey::Kpl);
-    let mut harness = Harness::new(Settings { packing: with_key, ..packing(Aggregation::PerKey) });
+    let aggregate_key = AggregateKey::Kpl;
+    let mut harness = Harness::new(Settings { aggregate_key, ..packing(Aggregation::PerKey) });
     harness.push(("b", "1"));
     harness.push(("b", "2"));
     harness.push(("c", "3"));
@@ -94,7 +92,7 @@ fn the_kpls_key_comes_with_the_first_members_place() {
 #[test]
 fn an_aggregate_fills_for_the_linger_and_a_full_one_goes_when_nothing_is_in_flight() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.max_records = 10;
+    settings.aggregate_records = 10;
     let mut harness = Harness::new(settings);
     harness.accept(0..4);
     harness.pipeline.flush();
@@ -132,7 +130,7 @@ fn a_request_for_the_linger_takes_along_what_has_waited_for_half_of_it() {
 #[test]
 fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.max_records = 2;
+    settings.aggregate_records = 2;
     settings.limits = Limits::default().with_request_entries(3);
     settings.max_in_flight = 1;
     let mut harness = Harness::new(settings);
@@ -151,11 +149,11 @@ fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
 #[test]
 fn a_full_buffer_and_a_self_clocked_flush_send_what_has_begun_to_fill() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.buffer_records = 5;
+    settings.buffer_records = Some(5);
     let mut harness = Harness::new(settings.clone());
     harness.accept(0..5);
     assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 1)));
-    settings.linger = Linger::SelfClocked(Duration::from_millis(100));
+    settings.linger = Some(Linger::SelfClocked(Duration::from_millis(100)));
     let mut harness = Harness::new(settings);
     harness.accept(0..3);
     assert_eq!(harness.send_reason(), None);
@@ -241,7 +239,7 @@ fn a_search_for_many_culprits_keeps_a_civil_pace() {
 #[test]
 fn what_nothing_can_join_does_not_wait() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 100;
+    settings.aggregate_bytes = 100;
     let mut harness = Harness::new(settings);
     harness.push(("k", vec![b'x'; 150]));
     harness.pipeline.flush();

@@ -80,9 +80,10 @@ fn a_throttled_random_key_is_drawn_again_and_others_are_kept() {
 
 #[test]
 fn a_hundred_thousand_records_can_be_requeued_over_and_over() {
-    let buffer_records = 100_000;
+    let records = 100_000;
+    let buffer_records = Some(records);
     let mut harness = Harness::new(Settings { buffer_records, max_in_flight: 200, ..settings() });
-    harness.accept(0..buffer_records);
+    harness.accept(0..records);
     for _ in 0..5 {
         let cuts =
             std::iter::from_fn(|| harness.pipeline.next_request(harness.now)).map(|(id, ..)| id);
@@ -93,7 +94,7 @@ fn a_hundred_thousand_records_can_be_requeued_over_and_over() {
         }
         harness.sleep();
     }
-    assert_eq!(harness.undelivered(), numbers(0..buffer_records));
+    assert_eq!(harness.undelivered(), numbers(0..records));
 }
 
 #[test]

@@ -6,8 +6,7 @@ use super::*;
 use crate::stream::StreamMode;
 
 fn per_key() -> Settings {
-    let packing = Packing { aggregation: Aggregation::PerKey, ..Packing::default() };
-    Settings { packing, lists_shards: true, ..per_shard() }
+    Settings { aggregation: Aggregation::PerKey, ..per_shard() }
 }
 
 fn still_by_key() -> Option<StreamDescription> {
@@ -15,12 +14,24 @@ fn still_by_key() -> Option<StreamDescription> {
 }
 
 impl Harness {
-    /// A pipeline whose stream can be described, and was.
+    /// A pipeline whose stream can be described, and was. With aggregation its shards can be listed.
     fn described(settings: Settings) -> Self {
-        let mut harness = Self::new(settings);
+        if settings.is_aggregating() {
+            return Self::described_and_listing(settings);
+        }
+        Self::new(settings).describe()
+    }
+
+    /// One whose shards can be listed.
+    fn described_and_listing(settings: Settings) -> Self {
+        Self::listing(settings).describe()
+    }
+
+    fn describe(mut self) -> Self {
+        let harness = &mut self;
         harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
         harness.pipeline.describe(still_by_key(), harness.now);
-        harness
+        self
     }
 
     /// One that knows its shards as well, and has sent an aggregate of "a", which belongs into the lower
@@ -291,7 +302,7 @@ fn record_in_shard_no_list_names_counts_after_three_copies() {
 fn twice_misplaced_record_is_sent_alone() {
     for settings in [per_key(), Settings { ordering: Ordering::PerKey, ..per_key() }] {
         // Without a describer.
-        let mut harness = Harness::new(settings);
+        let mut harness = Harness::listing(settings);
         assert!(harness.lists());
         harness.pipeline.list(map(&halves()), harness.now);
         ["a", "a"].into_iter().for_each(|key| harness.keyed(key));
@@ -313,8 +324,8 @@ fn twice_misplaced_record_is_sent_alone() {
 
 #[test]
 fn repeated_contradictions_back_off() {
-    let settings = Settings { lists_shards: true, ordering: Ordering::PerKey, ..settings() };
-    let mut harness = Harness::described(settings);
+    let settings = Settings { ordering: Ordering::PerKey, ..settings() };
+    let mut harness = Harness::described_and_listing(settings);
     assert!(harness.lists());
     harness.pipeline.list(map(&halves()), harness.now);
     harness.pipeline.close();

@@ -18,7 +18,7 @@ fn an_aggregate_is_filled_to_its_target_and_not_a_byte_more() {
         ]
     {
         let mut settings = packing(Aggregation::PerKey);
-        settings.packing.target = units * PAYLOAD_UNIT_BYTES;
+        settings.aggregate_bytes = units * PAYLOAD_UNIT_BYTES;
         let mut harness = Harness::new(settings);
         for _ in 0..120 {
             harness.push(("k", vec![b'x'; size]));
@@ -39,7 +39,7 @@ fn the_last_byte_of_the_target_is_used() {
     // member.
     for (target, entries) in [(55, 1), (54, 2)] {
         let mut settings = packing(Aggregation::PerKey);
-        settings.packing.target = target;
+        settings.aggregate_bytes = target;
         let mut harness = Harness::new(settings);
         harness.push(("k", vec![b'x'; 10]));
         harness.push(("k", vec![b'y'; 9]));
@@ -63,7 +63,7 @@ fn no_aggregate_is_larger_than_a_record_may_be() {
 #[test]
 fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 3 << 20;
+    settings.aggregate_bytes = 3 << 20;
     settings.limits = Limits::default().with_request_bytes(10 << 20).with_record_bytes(10 << 20);
     let mut harness = Harness::new(settings);
     harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
@@ -80,7 +80,7 @@ fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
 #[test]
 fn a_record_over_the_target_goes_alone_and_in_its_place() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 100;
+    settings.aggregate_bytes = 100;
     let mut harness = Harness::new(settings);
     harness.push(("k", "before"));
     harness.push(("k", vec![b'x'; 200]));
@@ -93,7 +93,7 @@ fn a_record_over_the_target_goes_alone_and_in_its_place() {
 #[test]
 fn the_count_of_records_is_bounded_too() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.max_records = 3;
+    settings.aggregate_records = 3;
     let mut harness = Harness::new(settings);
     harness.accept(0..8);
     let lengths: Vec<_> =
@@ -104,7 +104,7 @@ fn the_count_of_records_is_bounded_too() {
 #[test]
 fn a_request_holds_as_many_aggregates_as_its_limits_allow() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 1_000;
+    settings.aggregate_bytes = 1_000;
     settings.limits = Limits::default().with_request_bytes(5_000).with_record_bytes(1_000);
     let mut harness = Harness::new(settings);
     (0..100).for_each(|_| harness.push(("k", vec![b'x'; 100])));
@@ -137,7 +137,7 @@ fn a_described_limit_leaves_the_requests_alone() {
 #[test]
 fn an_aggregate_is_no_larger_than_a_request_may_be() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.target = 10_000_000;
+    settings.aggregate_bytes = 10_000_000;
     settings.limits = Limits::default().with_request_bytes(2 << 20);
     let mut harness = Harness::new(settings);
     harness
@@ -151,7 +151,7 @@ fn an_aggregate_is_no_larger_than_a_request_may_be() {
 #[test]
 fn aggregates_of_one_are_off() {
     let mut settings = packing(Aggregation::PerKey);
-    settings.packing.max_records = 1;
+    settings.aggregate_records = 1;
     let mut harness = Harness::new(settings);
     harness.accept(0..2);
     harness.pipeline.flush();

@@ -129,6 +129,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 }
 
 prop_compose! {
+    /// The settings, whether the shards can be listed, and the seed.
     pub(super) fn any_settings()(
         request_entries in 1..=12_usize,
         request_bytes in 0..=300_usize,
@@ -139,8 +140,8 @@ prop_compose! {
             Aggregation::PerShard,
             Aggregation::PerShard,
         ][..]),
-        target in 20..=250_usize,
-        max_records in 1..=12_usize,
+        aggregate_bytes in 20..=250_usize,
+        aggregate_records in 1..=12_usize,
         (kpl_key, ordered, lists_shards) in any::<(bool, bool, bool)>(),
         // Records and bytes that a shard takes in a second.
         quota in prop::option::of((5..=200_usize, 100..=5_000_u64)),
@@ -152,14 +153,15 @@ prop_compose! {
         max_attempts in prop::option::of(1..=4_u32),
         deadline in prop::option::of(1..=400_u64),
         seed in any::<u64>(),
-    ) -> Settings {
+    ) -> (Settings, bool, u64) {
         let linger = Duration::from_millis(linger);
-        let packing = Packing { aggregation, target, max_records, ..Packing::default() };
         let (shard_records, shard_bytes) = quota.unwrap_or((1_000_000, 1 << 30));
-        Settings {
-            packing: if kpl_key { packing.with_key(AggregateKey::Kpl) } else { packing },
+        let settings = Settings {
+            aggregation,
+            aggregate_bytes,
+            aggregate_records,
+            aggregate_key: if kpl_key { AggregateKey::Kpl } else { AggregateKey::FirstMember },
             ordering: if ordered { Ordering::PerKey } else { Ordering::Unordered },
-            lists_shards,
             limits: Limits::default()
                 .with_request_entries(request_entries)
                 .with_request_bytes(record_bytes + request_bytes)
@@ -167,13 +169,13 @@ prop_compose! {
                 .with_shard_records(shard_records)
                 .with_shard_bytes(shard_bytes),
             max_in_flight,
-            linger: if fill { Linger::Fill(linger) } else { Linger::SelfClocked(linger) },
-            buffer_records,
+            linger: Some(if fill { Linger::Fill(linger) } else { Linger::SelfClocked(linger) }),
+            buffer_records: Some(buffer_records),
             buffer_bytes,
             max_attempts,
             deadline: deadline.map(Duration::from_millis),
-            seed: Some(seed),
             ..Settings::default()
-        }
+        };
+        (settings, lists_shards, seed)
     }
 }

@@ -10,8 +10,11 @@ use crate::shard::{HashRange, Shard, ShardMap, hash_of};
 pub(super) const HALF: u128 = 1 << 127;
 
 pub(super) fn per_shard() -> Settings {
-    let packing = Packing { aggregation: Aggregation::PerShard, ..Packing::default() };
-    Settings { packing, linger: Linger::Fill(Duration::from_millis(100)), ..settings() }
+    Settings {
+        aggregation: Aggregation::PerShard,
+        linger: Some(Linger::Fill(Duration::from_millis(100))),
+        ..settings()
+    }
 }
 
 pub(super) fn shard(id: &str, start: u128, end: u128) -> Shard {
@@ -218,7 +221,7 @@ fn without_a_listing_what_lies_nowhere_known_is_sent_by_key() {
 fn after_a_contradiction_nothing_is_predicted_for_that_shard() {
     let mut settings = per_shard();
     settings.max_in_flight = 1;
-    settings.packing.max_records = 2;
+    settings.aggregate_records = 2;
     settings.limits = settings.limits.with_request_entries(1);
     let mut harness = Harness::new(settings);
     assert!(harness.lists());

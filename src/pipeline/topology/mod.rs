@@ -30,7 +30,7 @@ use super::backlog::LaneId;
 use super::buffered::{BufferedRecord, MAX_MISPLACED};
 use super::entry::QueuedEntry;
 use super::ordering::Ordering;
-use super::settings::Settings;
+use crate::settings::{BackoffSettings, SinkSettings};
 use crate::shard::{HashCache, Shard, ShardMap};
 use crate::stream::StreamDescription;
 
@@ -72,11 +72,9 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let predicts = settings.packing.aggregation == Aggregation::PerShard;
-        let lists = settings.lists_shards;
-        let relies_on_keys = settings.packing.is_on() || settings.ordering == Ordering::PerKey;
-        let (base, ceiling) = (settings.backoff_base, settings.backoff_ceiling);
+    pub(super) fn new(settings: &SinkSettings, lists: bool) -> Self {
+        let predicts = settings.aggregation == Aggregation::PerShard;
+        let BackoffSettings { base, ceiling } = settings.backoff;
         Self {
             lanes: LaneMap::default(),
             learned: LearnedShards::default(),
@@ -87,7 +85,7 @@ impl Topology {
             prerequisites: Prerequisites::default(),
             hashes: HashCache::default(),
             predicts,
-            checks: predicts || (lists && relies_on_keys),
+            checks: predicts || (lists && settings.relies_on_keys()),
             is_strict: predicts && settings.ordering == Ordering::PerKey,
             lists,
             has_changed: false,

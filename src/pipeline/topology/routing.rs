@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::pipeline::backoff::Backoff;
-use crate::pipeline::ordering::Ordering;
-use crate::pipeline::settings::Settings;
+use crate::settings::SinkSettings;
 use crate::stream::{StreamDescription, StreamMode};
 
 /// The longest wait before a stream is described again because responses contradict its description.
@@ -50,14 +49,14 @@ enum State {
 }
 
 impl Routing {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &SinkSettings) -> Self {
         Self {
-            is_relied_on: settings.packing.is_on() || settings.ordering == Ordering::PerKey,
+            is_relied_on: settings.relies_on_keys(),
             is_describable: false,
             is_switchable: true,
             state: State::ByKey,
-            retries: Backoff::new(settings.backoff_base, settings.backoff_ceiling),
-            doubts: Backoff::new(settings.backoff_base, MAX_WAIT),
+            retries: Backoff::new(settings.backoff.base, settings.backoff.ceiling),
+            doubts: Backoff::new(settings.backoff.base, MAX_WAIT),
             doubted_at: None,
             contradicted_at: None,
             calls: 0,

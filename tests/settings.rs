@@ -179,13 +179,6 @@ fn setter_overrides_earlier_settings() {
 }
 
 #[test]
-fn describer_overrides_earlier_settings() {
-    let described = SinkBuilder::from(read("describe_stream = false"))
-        .with_describe_stream(|_| async { Ok(StreamDescription::default()) });
-    assert_eq!(shown(&described), shown(&builder()));
-}
-
-#[test]
 fn the_defaults_written_out_change_nothing() {
     let defaults = KinesisSink::builder().with_settings(read(DEFAULTS));
     assert_eq!(shown(&defaults), shown(&KinesisSink::builder()));

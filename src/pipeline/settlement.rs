@@ -121,7 +121,7 @@ impl Settlement {
     ) -> Vec<Undelivered> {
         self.unreported_failure = None;
         let mut taken = std::mem::take(&mut self.kept);
-        taken.extend(self.failed.drain(..));
+        taken.extend(std::mem::take(&mut self.failed));
         for (_, undelivered) in &taken {
             ledger.take_failed(undelivered.record.size());
         }

@@ -60,7 +60,7 @@ async fn send(mut producer: Producer, sender: usize, mut rng: Rng) -> Account {
 }
 
 /// Ends it in one of the ways, at some moment.
-async fn end(producer: Producer, driver: JoinHandle<()>, mut rng: Rng) {
+async fn end(producer: Producer, driver: &mut JoinHandle<()>, mut rng: Rng) {
     sleep(Duration::from_micros(rng.u64(0..5_000))).await;
     match rng.u32(0..5) {
         0 => drop(producer.close().await),
@@ -68,10 +68,7 @@ async fn end(producer: Producer, driver: JoinHandle<()>, mut rng: Rng) {
             let deadline = Duration::from_micros(rng.u64(0..2_000));
             drop(producer.close_within(deadline).await);
         }
-        2 => {
-            driver.abort();
-            drop(driver.await);
-        }
+        2 => driver.abort(),
         3 => {
             let closes = (0..3).map(|_| producer.close_within(Duration::from_millis(1)));
             drop(future::join_all(closes).await);
@@ -105,10 +102,14 @@ async fn round(seed: u64) {
         .build_with(service.clone().with_round_trip(Duration::from_micros(500)), "example")
         .unwrap()
         .pair();
-    let driver = tokio::spawn(driver);
+    let mut driver = tokio::spawn(driver);
     let senders: Vec<_> =
         (0..4).map(|sender| tokio::spawn(send(producer.clone(), sender, rng.fork()))).collect();
-    end(producer, driver, rng).await;
+    end(producer, &mut driver, rng).await;
+    assert!(
+        driver.await.map_or_else(|error| error.is_cancelled(), |()| true),
+        "the driver panicked"
+    );
     let accounts = future::join_all(senders).await.into_iter().map(Result::unwrap);
     let (mut delivered, mut given_back, mut accepted) = (0, Vec::new(), 0);
     for account in accounts {
@@ -142,5 +143,46 @@ async fn whatever_ends_it_every_receipt_ends_too() {
             Ok(Err(failed)) => panic!("PRODUCER_RACES_SEED={seed}: {failed}"),
             Err(_) => panic!("PRODUCER_RACES_SEED={seed}: something hangs"),
         }
+    }
+}
+
+/// Sends records without receipts, and takes those that failed, in every way that takes and returns permits.
+async fn send_and_take(mut producer: Producer, mut rng: Rng) {
+    for _ in 0..100 {
+        let data = if rng.u32(0..3) == 0 { "bad" } else { "good" };
+        let record = Record::from(data.repeat(rng.usize(1..40)));
+        match rng.u32(0..6) {
+            0 => drop(producer.try_send(record)),
+            1 => drop(producer.feed(record).await),
+            // May reserve without sending.
+            2 => drop(timeout(Duration::from_micros(50), producer.feed(record)).await),
+            3 => drop(timeout(Duration::from_micros(300), producer.send(record)).await),
+            4 => drop(producer.take_failed().await),
+            _ => producer = producer.clone(),
+        }
+    }
+}
+
+/// The driver compares its permits with the ledger of its sink whenever nobody reserves any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn permits_match_ledger_across_threads() {
+    for seed in 0..20 {
+        let mut rng = Rng::with_seed(seed);
+        let service = Scripted::rejecting_bad().with_round_trip(Duration::from_micros(200));
+        let (producer, driver) = KinesisSink::builder()
+            .with_buffer_records(8)
+            .with_buffer_bytes(200)
+            .build_with(service, "example")
+            .unwrap()
+            .pair();
+        let driver = tokio::spawn(driver);
+        let tasks: Vec<_> =
+            (0..4).map(|_| tokio::spawn(send_and_take(producer.clone(), rng.fork()))).collect();
+        timeout(FOR_EVER, future::join_all(tasks)).await.expect("something hangs");
+        drop(timeout(FOR_EVER, producer.close()).await.expect("something hangs"));
+        driver.await.unwrap();
+        let totals = producer.totals();
+        assert_eq!(totals.accepted, totals.delivered + totals.failed);
+        assert!(totals.delivered > 0 && totals.failed > 0, "{totals:?}");
     }
 }

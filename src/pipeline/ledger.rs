@@ -1,3 +1,4 @@
+use std::ops::AddAssign;
 use std::time::Instant;
 
 use super::buffered::BufferedRecord;
@@ -41,6 +42,13 @@ impl Size {
     fn subtract(&mut self, bytes: usize) {
         self.records -= 1;
         self.bytes -= bytes;
+    }
+}
+
+impl AddAssign for Size {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
     }
 }
 

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::intake::Intake;
+use super::intake::Channel;
 use super::queue::Phase;
-use super::status::{End, Status};
+use super::status::{Status, StopReason};
 use crate::record::{AttemptError, Undelivered};
 
 /// Why a closed [`Producer`](crate::Producer) has not delivered everything.
@@ -82,22 +82,22 @@ impl CloseError {
     }
 }
 
-impl Intake {
-    /// Waits for the driver's end, and says how it was.
-    pub(super) async fn ended(&self) -> Result<(), CloseError> {
+impl Channel {
+    /// Waits until the driver has ended. Returns the records that were not delivered.
+    pub(super) async fn terminated(&self) -> Result<(), CloseError> {
         let mut status = self.watch();
-        let over = status.wait_for(Status::is_over).await.map(|status| status.clone());
-        // The sender is in `self`, so there is an answer.
-        let Ok(Status::Over(end)) = over else { return Ok(()) };
+        let terminated = status.wait_for(Status::is_terminated).await.map(|status| status.clone());
+        // The sender is in `self`, so there is a status.
+        let Ok(Status::Terminated(reason)) = terminated else { return Ok(()) };
         let (undelivered, left) = {
             let mut queue = self.queue();
             (std::mem::take(&mut queue.undelivered), queue.left)
         };
-        match end {
-            End::Refused(source) => Err(CloseError::Stopped { source, left, undelivered }),
-            End::Abandoned => Err(CloseError::Abandoned { left, undelivered }),
-            End::Closed if left == 0 => Ok(()),
-            End::Closed => Err(CloseError::Undelivered { left, undelivered }),
+        match reason {
+            StopReason::Refused(source) => Err(CloseError::Stopped { source, left, undelivered }),
+            StopReason::Abandoned => Err(CloseError::Abandoned { left, undelivered }),
+            StopReason::Closed if left == 0 => Ok(()),
+            StopReason::Closed => Err(CloseError::Undelivered { left, undelivered }),
         }
     }
 

@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -10,30 +13,33 @@ use tokio::sync::oneshot;
 use tower::{BoxError, Service};
 use tracing::{error, warn};
 
-use super::intake::Intake;
-use super::queue::{LaidOut, Message, Phase};
-use super::status::{End, Status};
+use super::intake::Channel;
+use super::queue::{Command, Phase, queued};
+use super::status::{Status, StopReason};
 use crate::error::SinkError;
+use crate::pipeline::Size;
 use crate::record::{AttemptError, Reason, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
-use crate::sink::{DefaultService, FatalPolicy, KinesisSink, poll_units, yield_to_others};
+use crate::sink::{
+    DefaultService, FatalPolicy, KinesisSink, Snapshot, poll_units, yield_to_others,
+};
 use crate::trace::TARGET;
 
-/// The most units of its task's budget that the driver takes messages in for: half, so that the sink can always go on
-/// sending, and collect what was answered.
-const INTAKE_UNITS: usize = 64;
-/// Messages that are taken in for one of them.
-const UNIT_MESSAGES: usize = 16;
-/// As many messages in a turn as a task may send in one: then it is likely to go on.
-const BURST_MESSAGES: usize = 128;
+/// The most units of its task's budget that the driver spends on commands: half, so that the sink can always send, and
+/// collect responses.
+const COMMAND_UNITS: usize = 64;
+/// Commands per unit.
+const UNIT_COMMANDS: usize = 16;
+/// As many commands in a turn as a task can send in one. Then more are likely to come.
+const BURST_COMMANDS: usize = 128;
 
-/// What a turn has taken from the queue.
+/// The commands that were carried out in a turn.
 #[derive(Debug, Clone, Copy, Default)]
-struct Taken {
-    messages: usize,
-    /// Of the task's budget.
+struct Drained {
+    commands: usize,
+    /// Units of the task's budget.
     units: usize,
-    /// More may be in the queue, and nobody wakes the driver for it.
+    /// Whether more may be in the queue, without anything that will wake the driver for them.
     is_partial: bool,
 }
 
@@ -54,100 +60,85 @@ struct Taken {
 #[must_use = "a driver does nothing unless it is polled; spawn it"]
 pub struct Driver<S = DefaultService> {
     sink: KinesisSink<S>,
-    intake: Arc<Intake>,
+    channel: Arc<Channel>,
     policy: FatalPolicy,
-    /// Taken from the queue. Usually empty between turns; kept for its memory.
-    inbox: VecDeque<Message>,
-    /// Who waits for everything before a place in the order of acceptance.
+    /// Commands taken from the queue. Usually empty between turns; kept for its memory.
+    inbox: VecDeque<Command>,
+    /// Pending flushes, each with the position before which every record must be settled.
     flushes: Vec<(u64, oneshot::Sender<Result<(), SinkError>>)>,
-    /// The room that the sink's records take.
-    charged_records: usize,
-    charged_bytes: usize,
     /// Why the producer stops, if it does.
     stopped: Option<Arc<AttemptError>>,
     /// The number of records that were handed back because the producer stops.
     refused_records: usize,
-    over: bool,
+    terminated: bool,
 }
 
 impl<S> Unpin for Driver<S> {}
 
 impl<S> Driver<S> {
-    pub(super) fn new(mut sink: KinesisSink<S>, intake: Arc<Intake>, policy: FatalPolicy) -> Self {
-        sink.is_driven = true;
-        let mut driver = Self {
+    pub(super) fn new(
+        mut sink: KinesisSink<S>,
+        channel: Arc<Channel>,
+        policy: FatalPolicy,
+    ) -> Self {
+        channel.occupy(sink.attach_driver());
+        if sink.is_closing() {
+            channel.close(StopReason::Closed);
+        }
+        let snapshot = sink.snapshot();
+        channel.set_limits(snapshot.limits, !snapshot.is_ready_to_send);
+        Self {
             sink,
-            intake,
+            channel,
             policy,
             inbox: VecDeque::new(),
             flushes: Vec::new(),
-            charged_records: 0,
-            charged_bytes: 0,
             stopped: None,
             refused_records: 0,
-            over: false,
-        };
-        driver.charge_what_the_sink_holds();
-        driver
-    }
-
-    /// A sink may have been used before.
-    fn charge_what_the_sink_holds(&mut self) {
-        let pipeline = &self.sink.pipeline;
-        self.intake.set_limits(pipeline.settings().limits, !pipeline.topology().is_ready());
-        self.charged_records = pipeline.ledger().held().records;
-        self.charged_bytes = self.sink.pipeline.ledger().held().bytes;
-        self.intake.take_room(self.charged_records, self.charged_bytes);
-        if self.sink.pipeline.is_closing() {
-            self.intake.close(End::Closed);
+            terminated: false,
         }
     }
 
-    /// Takes in all that was sent, at the end of the producer.
-    fn take_all_messages(&mut self) {
+    /// Carries out all commands, at the end of the producer.
+    fn drain_all(&mut self) {
         while !self.inbox.is_empty() {
-            self.take_in(usize::MAX);
+            self.drain_inbox(usize::MAX);
         }
-        self.take_messages(None, usize::MAX);
+        self.drain_queue(None, usize::MAX);
     }
 
-    /// Takes in what was sent, for so many units of work. The rest is left in the inbox.
-    fn take_messages(&mut self, waker: Option<Waker>, most_units: usize) -> Taken {
-        let mut queue = self.intake.queue();
+    /// Carries out the commands in the queue, for at most this many units of work. The rest stays in the inbox.
+    fn drain_queue(&mut self, waker: Option<Waker>, max_units: usize) -> Drained {
+        let mut queue = self.channel.queue();
         let takes_all = self.inbox.is_empty();
         if takes_all {
-            mem::swap(&mut queue.messages, &mut self.inbox);
+            mem::swap(&mut queue.commands, &mut self.inbox);
         }
         let earlier = waker.and_then(|waker| queue.driver.replace(waker));
-        let wanted = queue.take_wanted();
+        let waiter_bytes = queue.take_waiter_bytes();
         queue.busy = true;
-        let draining = queue.phase == Phase::Draining;
-        let give_up = queue.give_up;
+        let is_draining = queue.phase == Phase::Draining;
+        let abort_requested = queue.abort_requested;
         drop(queue);
         drop(earlier);
-        let mut taken = self.take_in(most_units);
-        taken.is_partial = !(takes_all && self.inbox.is_empty());
-        self.sink.pipeline.set_waiter(wanted);
-        // What comes after the last message.
-        if !taken.is_partial {
-            if draining {
-                self.sink.pipeline.close();
+        let mut drained = self.drain_inbox(max_units);
+        drained.is_partial = !(takes_all && self.inbox.is_empty());
+        self.sink.set_waiter(waiter_bytes);
+        // These come after the last command.
+        if !drained.is_partial {
+            if is_draining {
+                self.sink.start_close();
             }
-            if give_up {
-                self.intake.queue().give_up = false;
-                self.hand_back();
+            if abort_requested {
+                self.channel.queue().abort_requested = false;
+                self.abort();
             }
         }
-        taken
+        drained
     }
 
-    /// Whether messages are left that need no other event to be taken in.
-    fn has_messages(&self) -> bool {
-        !self.inbox.is_empty()
-    }
-
-    /// Gives up what is not settled.
-    fn hand_back(&mut self) {
+    /// Hands back everything that is not settled.
+    fn abort(&mut self) {
         let taken = self.sink.take_undelivered();
         if let Some(last) = taken.last() {
             for (_, reply) in self.flushes.drain(..) {
@@ -155,149 +146,145 @@ impl<S> Driver<S> {
                 let _ = reply.send(Err(SinkError::Undelivered { count: taken.len(), reason }));
             }
         }
-        self.intake.queue().undelivered.extend(taken);
+        self.channel.queue().undelivered.extend(taken);
     }
 
-    fn take_in(&mut self, most_units: usize) -> Taken {
+    fn drain_inbox(&mut self, max_units: usize) -> Drained {
         if self.inbox.is_empty() {
-            return Taken::default();
+            return Drained::default();
         }
-        let mut lay_out = Vec::new();
-        let (mut messages, mut units) = (0, 0);
-        while units < most_units {
-            let Some(message) = self.inbox.pop_front() else { break };
-            messages += 1;
-            if messages % UNIT_MESSAGES == 0 {
+        let mut callers = Vec::new();
+        let (mut commands, mut units) = (0, 0);
+        while units < max_units {
+            let Some(command) = self.inbox.pop_front() else { break };
+            commands += 1;
+            if commands % UNIT_COMMANDS == 0 {
                 units += 1;
             }
-            match message {
-                Message::Record { record, charge, accepted_at } => {
-                    self.charged_records += 1;
-                    self.charged_bytes += record.size();
-                    self.intake.owe(record.size() - charge);
-                    self.sink.pipeline.admit(record, accepted_at.into_std());
-                    units += self.sink.pipeline.take_work();
+            match command {
+                Command::Record { record, accepted_at } => {
+                    units += self.sink.admit(record, accepted_at);
                 }
-                Message::Flush(reply) => {
-                    // Those whose callers have gone would pile up during an outage.
+                Command::Flush(reply) => {
+                    // Those whose callers are gone would pile up during an outage.
                     if self.flushes.len() == self.flushes.capacity() {
                         self.flushes.retain(|(_, reply)| !reply.is_closed());
                     }
-                    self.flushes.push((self.sink.pipeline.ledger().next_seq(), reply));
+                    self.flushes.push((self.sink.position(), reply));
                 }
-                Message::LayOutFailed(reply) => lay_out.push(reply),
+                Command::TakeFailed(reply) => callers.push(reply),
             }
         }
-        // Without a caller they stay in the sink, which counts them as failed.
-        lay_out.retain(|reply| !reply.is_closed());
-        if !lay_out.is_empty() {
-            self.release();
-            let failed = self.sink.pipeline.take_failed();
-            // They count until they are taken, since the caller may be dropped before that.
-            self.charged_records = self.sink.pipeline.ledger().held().records;
-            self.charged_bytes = self.sink.pipeline.ledger().held().bytes;
-            self.intake.queue().lay_out(failed);
-            for reply in lay_out {
-                // Should its caller have gone, the next one finds them.
+        // Without a caller the records stay in the sink, which counts them as failed.
+        callers.retain(|reply| !reply.is_closed());
+        if !callers.is_empty() {
+            self.collect_failed();
+            for reply in callers {
+                // If its caller is gone, the next one finds the records.
                 let _ = reply.send(());
             }
         }
-        Taken { messages, units, is_partial: false }
+        Drained { commands, units, is_partial: false }
     }
 
-    /// Gives back the room of the records that have left the sink, and says how things stand.
-    fn release(&mut self) {
-        let pipeline = &self.sink.pipeline;
-        let (records, bytes) = (pipeline.ledger().held().records, pipeline.ledger().held().bytes);
-        let fewer_records = self.charged_records.saturating_sub(records);
-        let fewer_bytes = self.charged_bytes.saturating_sub(bytes);
-        // A dead-letter handler may hand back another record than it was given.
-        self.intake.take_room(
-            records.saturating_sub(self.charged_records),
-            bytes.saturating_sub(self.charged_bytes),
-        );
-        (self.charged_records, self.charged_bytes) = (records, bytes);
-        self.intake.release(fewer_records, fewer_bytes);
-
-        self.intake.queue().totals = *pipeline.ledger().totals();
-        self.intake.set_limits(pipeline.settings().limits, !pipeline.topology().is_ready());
-        self.intake.set_status(self.status());
+    /// Moves the failed records from the sink to the channel. They keep their permits until a caller takes them: it may
+    /// be dropped before that.
+    fn collect_failed(&mut self) {
+        self.return_permits();
+        let failed = self.sink.take_failed();
+        let change = self.sink.take_change();
+        debug_assert_eq!((failed.len(), 0), (change.released.records, change.returned.records));
+        self.channel.queue().collect(failed, change.released);
     }
 
-    fn status(&self) -> Status {
-        let pipeline = &self.sink.pipeline;
-        if let Some(cause) = pipeline.health().refusal().filter(|_| self.goes_on_refused()) {
+    /// Returns the permits of the records that have left the sink.
+    fn return_permits(&mut self) {
+        self.channel.apply(self.sink.take_change());
+        if cfg!(debug_assertions) {
+            let mut held = self.sink.held();
+            held += queued(&self.inbox);
+            self.channel.debug_assert_permits(held);
+        }
+    }
+
+    /// Returns the permits of the records that have left the sink, and publishes its state.
+    fn publish(&mut self) {
+        self.return_permits();
+        let snapshot = self.sink.snapshot();
+        self.channel.queue().totals = snapshot.totals;
+        self.channel.set_limits(snapshot.limits, !snapshot.is_ready_to_send);
+        self.channel.set_status(self.status(&snapshot));
+    }
+
+    fn status(&self, snapshot: &Snapshot<'_>) -> Status {
+        if let Some(cause) = snapshot.refusal.filter(|_| self.keeps_retrying(snapshot)) {
             return Status::Refused(cause.clone());
         }
-        let (laid_out, laid_out_reason) = self.laid_out();
-        let reason = pipeline.settlement().last_failure().cloned().or(laid_out_reason);
+        let (collected, collected_reason) = self.collected();
+        let reason = snapshot.last_failure.cloned().or(collected_reason);
         let Some(reason) = reason else { return Status::Open };
-        Status::Keeping {
-            count: pipeline.ledger().failed().records + laid_out.records,
-            bytes: pipeline.ledger().failed().bytes + laid_out.bytes,
-            reason,
-        }
+        let mut failed = snapshot.failed;
+        failed += collected;
+        Status::Keeping { failed, reason }
     }
 
-    /// The size of the records that are ready to be taken, and why the latest of them failed.
-    fn laid_out(&self) -> (LaidOut, Option<Reason>) {
-        let queue = self.intake.queue();
-        let latest = queue.undelivered.last().filter(|_| queue.laid_out.records > 0);
-        (queue.laid_out, latest.map(|latest| latest.reason().clone()))
+    /// The size of the records that a caller can take, and why the last of them failed.
+    fn collected(&self) -> (Size, Option<Reason>) {
+        let queue = self.channel.queue();
+        let last = queue.undelivered.last().filter(|_| queue.collected.records > 0);
+        (queue.collected, last.map(|last| last.reason().clone()))
     }
 
-    /// Whether a refusal leaves something to try again with: records, or the stream's description.
-    fn goes_on_refused(&self) -> bool {
-        let pipeline = &self.sink.pipeline;
-        let tries = !pipeline.is_settled() || !pipeline.topology().is_ready();
-        self.policy == FatalPolicy::KeepTrying && tries
+    /// Whether a refusal leaves something to retry: records, or the stream's description.
+    fn keeps_retrying(&self, snapshot: &Snapshot<'_>) -> bool {
+        let retries = !snapshot.is_settled || !snapshot.is_ready_to_send;
+        self.policy == FatalPolicy::KeepTrying && retries
     }
 
-    fn answer_flushes(&mut self) {
+    /// Replies to the flushes whose records are settled.
+    fn complete_flushes(&mut self) {
         if self.flushes.is_empty() {
             return;
         }
-        let pipeline = &self.sink.pipeline;
-        let settled_before = pipeline.oldest_unsettled();
+        let settled = self.sink.settled_position();
         let kept = {
-            let queue = self.intake.queue();
-            let laid_out = queue.undelivered.last().map(Undelivered::reason);
-            let latest = pipeline.settlement().last_failure().or(laid_out);
-            let count = pipeline.ledger().failed().records + queue.undelivered.len();
-            latest.map(|reason| (count, reason.clone()))
+            let (snapshot, queue) = (self.sink.snapshot(), self.channel.queue());
+            let collected = queue.undelivered.last().map(Undelivered::reason);
+            let count = snapshot.failed.records + queue.undelivered.len();
+            snapshot.last_failure.or(collected).map(|reason| (count, reason.clone()))
         };
-        for (_, reply) in self.flushes.extract_if(.., |(before, _)| *before <= settled_before) {
-            let answer = match (&self.stopped, kept.clone()) {
-                (Some(cause), _) => End::Refused(cause.clone()).flushed(self.sink.stream()),
+        for (_, reply) in self.flushes.extract_if(.., |(position, _)| *position <= settled) {
+            let result = match (&self.stopped, kept.clone()) {
+                (Some(cause), _) => {
+                    StopReason::Refused(cause.clone()).flush_result(self.sink.stream())
+                }
                 (None, Some((count, reason))) => Err(SinkError::Undelivered { count, reason }),
                 (None, None) => Ok(()),
             };
-            // Its caller may have gone.
-            let _ = reply.send(answer);
+            // Its caller may be gone.
+            let _ = reply.send(result);
         }
     }
 
     /// Ends the producer if everything is settled and no more can come.
     fn try_finish(&mut self) -> bool {
-        let is_settled = self.sink.pipeline.is_settled() && !self.has_messages();
-        if !self.sink.pipeline.is_closing() || !is_settled {
+        if !self.inbox.is_empty() {
             return false;
         }
-        let failed = self.sink.pipeline.take_failed();
-        self.sink.log_last_report();
+        let Some(failed) = self.sink.try_finish() else { return false };
         let (records, stream) = (failed.len(), self.sink.stream().name());
-        if records > 0 && self.intake.queue().producers == 0 {
+        if records > 0 && self.channel.queue().handles == 0 {
             warn!(
                 target: TARGET,
                 records,
                 "the last producer for stream {stream} is gone; {records} failed records with it"
             );
         }
-        let (end, handed_back) = match self.stopped.take() {
-            Some(cause) => (End::Refused(cause), self.refused_records),
-            None => (End::Closed, records),
+        let (reason, handed_back) = match self.stopped.take() {
+            Some(cause) => (StopReason::Refused(cause), self.refused_records),
+            None => (StopReason::Closed, records),
         };
-        self.finish(failed, handed_back, end);
+        self.finish(failed, handed_back, reason);
         true
     }
 
@@ -314,24 +301,24 @@ impl<S> Driver<S> {
 
     /// Hands back undelivered records without a receipt, then notifies all callers. `handed_back` also counts the
     /// records with a receipt.
-    fn finish(&mut self, undelivered: Vec<Undelivered>, handed_back: usize, end: End) {
-        self.over = true;
-        let mut queue = self.intake.queue();
+    fn finish(&mut self, undelivered: Vec<Undelivered>, handed_back: usize, reason: StopReason) {
+        self.terminated = true;
+        let mut queue = self.channel.queue();
         queue.left = queue.undelivered.len() + handed_back;
-        queue.phase = Phase::Over;
-        queue.end = Some(end.clone());
-        queue.totals = *self.sink.pipeline.ledger().totals();
+        queue.phase = Phase::Terminated;
+        queue.stop_reason = Some(reason.clone());
+        queue.totals = *self.sink.totals();
         queue.undelivered.extend(undelivered);
         queue.last_reason = queue.undelivered.last().map(|last| last.reason().clone());
         let left = queue.left;
-        let late = mem::take(&mut queue.messages);
+        let late = mem::take(&mut queue.commands);
         let waker = queue.driver.take();
         drop(queue);
-        if let End::Refused(cause) = &end {
+        if let StopReason::Refused(cause) = &reason {
             self.log_stop(cause, left);
         }
-        self.intake.set_status(Status::Over(end));
-        // Their senders tell the callers, who then look at the status.
+        self.channel.set_status(Status::Terminated(reason));
+        // Dropping the senders notifies the callers. They then read the status.
         drop((late, waker, mem::take(&mut self.flushes)));
     }
 }
@@ -341,21 +328,15 @@ where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
     S::Future: Send + 'static,
 {
-    /// Moves the sink along until it waits for something.
-    fn drive(&mut self, cx: &mut Context<'_>, flushes: bool) {
+    /// Drives the sink until it waits for something.
+    fn drive(&mut self, cx: &mut Context<'_>, flush: bool) {
         loop {
-            // Nobody else asks for it: what waits shall go as soon as the linger allows.
-            if flushes {
-                self.sink.pipeline.flush();
-            }
-            self.sink.drive(cx);
-            // Before anybody is told: who hears that a record is settled finds its room free.
-            self.release();
+            self.sink.drive_and_flush(cx, flush);
+            // Before receipts are completed: a caller that hears that its record is settled finds room.
+            self.publish();
             self.sink.tell();
-            // One that the sink's former owner was told of is no news.
-            let Some(cause) = self.sink.pipeline.health().unreported_fatal().cloned() else {
-                return;
-            };
+            // An error that was reported to the former owner of the sink is not reported again.
+            let Some(cause) = self.sink.fatal().cloned() else { return };
             match self.policy {
                 FatalPolicy::Stop => return self.stop(cause),
                 FatalPolicy::KeepTrying => {
@@ -366,20 +347,18 @@ where
         }
     }
 
-    /// Takes no more records, waits for the requests in flight, and hands everything back. Until the
-    /// sink's error is taken it sends nothing.
+    /// Accepts no more records, waits for the requests in flight, and hands everything back. The sink sends nothing
+    /// until its error is taken.
     fn stop(&mut self, cause: Arc<AttemptError>) {
-        self.intake.close(End::Refused(cause.clone()));
+        self.channel.close(StopReason::Refused(cause.clone()));
         self.stopped = Some(cause.clone());
-        self.take_all_messages();
-        if self.sink.pipeline.in_flight() == 0 {
-            self.refused_records = self.sink.pipeline.ledger().held().records;
-            self.sink.pipeline.fail_refused(&cause);
-            self.sink.tell();
+        self.drain_all();
+        if let Some(records) = self.sink.refuse(&cause) {
+            self.refused_records = records;
         }
     }
 
-    /// Tells those who wait for a flush that the stream takes nothing at present.
+    /// Replies to pending flushes that the stream takes no requests at present.
     fn refuse_flushes(&mut self, error: SinkError) {
         let SinkError::Request { stream, kept, source } = error else { return };
         let source: Arc<dyn std::error::Error + Send + Sync> = source.into();
@@ -400,40 +379,38 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.over {
+        if this.terminated {
             return Poll::Ready(());
         }
-        let taken = this.take_messages(Some(cx.waker().clone()), INTAKE_UNITS);
-        // Whatever is left of the budget, the sink goes on, and yields if it has to stop early.
-        let _ = poll_units(cx, taken.units.min(INTAKE_UNITS));
-        // A source that has used up its budget goes on after this turn: its records fill the request.
-        let more_come = taken.is_partial || taken.messages >= BURST_MESSAGES;
-        this.drive(cx, !more_come);
-        this.release();
-        this.answer_flushes();
+        let drained = this.drain_queue(Some(cx.waker().clone()), COMMAND_UNITS);
+        // The sink is driven with whatever is left of the budget, and yields if it has to stop early.
+        let _ = poll_units(cx, drained.units.min(COMMAND_UNITS));
+        // A source that has used up its budget continues after this turn: its records fill the request.
+        let expects_more = drained.is_partial || drained.commands >= BURST_COMMANDS;
+        this.drive(cx, !expects_more);
+        this.publish();
+        this.complete_flushes();
         if this.try_finish() {
             return Poll::Ready(());
         }
-        if more_come {
+        if expects_more {
             yield_to_others(cx);
         }
-        this.intake.queue().busy = false;
+        this.channel.queue().busy = false;
         Poll::Pending
     }
 }
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        if self.over {
+        if self.terminated {
             return;
         }
-        // In this order nothing is accepted that nobody would ever look at.
-        self.intake.close(End::Abandoned);
-        self.take_all_messages();
-        self.sink.wind_up();
-        let records = self.sink.pipeline.ledger().held().records;
-        let undelivered = self.sink.pipeline.abandon();
-        self.finish(undelivered, records, End::Abandoned);
+        // Closed first, so that no record is accepted after the last one was handled.
+        self.channel.close(StopReason::Abandoned);
+        self.drain_all();
+        let (records, undelivered) = self.sink.abandon();
+        self.finish(undelivered, records, StopReason::Abandoned);
         if let Some(cause) = &self.stopped {
             self.log_stop(cause, records);
         } else if records > 0 {

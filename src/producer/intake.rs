@@ -1,6 +1,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
@@ -9,81 +9,81 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
-use super::queue::{Message, Phase, Queue, wake};
-use super::status::{End, Status};
+use super::queue::{Command, Phase, Queue, queued, wake};
+use super::status::{Status, StopReason};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
+use crate::pipeline::Size;
 use crate::record::{Record, Undelivered};
+use crate::sink::BufferChange;
 use crate::stream::StreamId;
 
-/// State shared by the clones of a producer and their driver.
+/// State shared by the handles of a producer and their driver.
 ///
-/// Room is given out by two semaphores, which serve who waits longest; it comes back when the driver
-/// sees records leave the sink. Accepted records are in the queue until the driver's next turn. A record
-/// is accepted if it was queued while the queue was open: both are decided under one lock, under which no
-/// code of the user's runs.
+/// A record needs a [`Permit`] of two semaphores, which serve the first waiter first. It keeps the permits as long as
+/// it counts towards the bounds: in the queue, in the sink by the sink's own ledger, and then until a caller takes the
+/// failed records that the driver has collected.
+///
+/// A record is accepted if it was queued while the queue was open. Both are decided under one lock, under which no user
+/// code runs.
 #[derive(Debug)]
-pub(super) struct Intake {
+pub(super) struct Channel {
     pub(super) stream: StreamId,
     limits: Limits,
-    /// The limit for a record as it is now: the stream's description may change it.
+    /// The size limit of a record at present: the stream's description may change it.
     record_bytes: AtomicUsize,
-    /// The sink sends nothing before the stream was described.
+    /// Whether the sink sends nothing because the stream was not described yet.
     on_hold: watch::Sender<bool>,
     records: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     /// Held while a caller enters the queues of both semaphores, so that their order is the same.
-    line: Mutex<()>,
-    /// Bytes of the largest record so far; 0 before the first one.
-    largest: AtomicUsize,
-    /// Bytes that were accepted beyond the bound. Records that leave reduce them before they release permits.
-    debt: AtomicUsize,
-    /// The permits of each while nothing is held.
+    acquire_lock: Mutex<()>,
+    /// The size of the largest record so far. 0 before the first one.
+    largest_record: AtomicUsize,
+    /// The bytes that are held without permits: a semaphore cannot go below zero, but the buffer can exceed its bound,
+    /// by a record of more than half of it or larger than its permit, or by what the sink held before it had a driver.
+    deficit: AtomicUsize,
+    /// The permits of each semaphore while nothing is held.
     max_records: usize,
     max_bytes: usize,
     status: watch::Sender<Status>,
     queue: Mutex<Queue>,
 }
 
-/// The driver's answer to a flush.
-pub(super) type Answer = oneshot::Receiver<Result<(), SinkError>>;
+/// The driver's reply to a flush.
+pub(super) type FlushReply = oneshot::Receiver<Result<(), SinkError>>;
 
-/// Room for one record. Dropping it gives it back.
+/// Permission to send one record. Dropping it returns the permits.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Permit {
     record: OwnedSemaphorePermit,
     bytes: OwnedSemaphorePermit,
 }
 
-/// A caller that waits for room, for as long as this lives.
-struct Waiting<'a>(&'a Intake);
+/// Counts a caller that waits for a permit, until it is dropped.
+struct WaiterGuard<'a>(&'a Channel);
 
-impl<'a> Waiting<'a> {
-    fn begin(intake: &'a Intake, bytes: usize) -> Self {
-        let mut queue = intake.queue();
-        if queue.begin_waiting(bytes) {
+impl<'a> WaiterGuard<'a> {
+    fn new(channel: &'a Channel, bytes: usize) -> Self {
+        let mut queue = channel.queue();
+        if queue.add_waiter(bytes) {
             wake(queue);
         }
-        Self(intake)
+        Self(channel)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
-        self.0.queue().end_waiting();
+        self.0.queue().remove_waiter();
     }
 }
 
-impl Intake {
-    /// For a sink with these bounds, which is empty.
-    pub(super) fn new(
-        stream: StreamId,
-        limits: Limits,
-        max_records: usize,
-        max_bytes: usize,
-    ) -> Self {
-        let max_records = max_records.min(Semaphore::MAX_PERMITS);
-        let max_bytes = max_bytes.min(Semaphore::MAX_PERMITS);
+impl Channel {
+    /// Creates the channel of an empty sink with these bounds.
+    pub(super) fn new(stream: StreamId, limits: Limits, bounds: Size) -> Self {
+        let max_records = bounds.records.min(Semaphore::MAX_PERMITS);
+        let max_bytes = bounds.bytes.min(Semaphore::MAX_PERMITS);
         Self {
             stream,
             limits,
@@ -91,9 +91,9 @@ impl Intake {
             on_hold: watch::Sender::new(false),
             records: Arc::new(Semaphore::new(max_records)),
             bytes: Arc::new(Semaphore::new(max_bytes)),
-            line: Mutex::new(()),
-            largest: AtomicUsize::new(0),
-            debt: AtomicUsize::new(0),
+            acquire_lock: Mutex::new(()),
+            largest_record: AtomicUsize::new(0),
+            deficit: AtomicUsize::new(0),
             max_records,
             max_bytes,
             status: watch::Sender::new(Status::Open),
@@ -110,34 +110,29 @@ impl Intake {
         self.status.subscribe()
     }
 
-    /// Sets the status, and notifies waiting callers if it changes. An end is final, and keeps its first
-    /// reason.
+    /// Sets the status, and notifies waiting callers if it changes. A stop is final, and keeps its first reason.
     pub(super) fn set_status(&self, status: Status) {
         let modify = |now: &mut Status| {
-            let goes_on = now.stage() == 0 || now.stage() < status.stage();
-            let news = goes_on && *now != status;
-            if news {
+            let is_later = now.stage() == 0 || now.stage() < status.stage();
+            let changes = is_later && *now != status;
+            if changes {
                 *now = status;
             }
-            news
+            changes
         };
         self.status.send_if_modified(modify);
     }
 
-    /// What one record may hold. Before the stream was described that is no more than what every stream
-    /// takes.
+    /// The limits of one record. Before the stream was described these are the limits that every stream has.
     pub(super) fn limits(&self) -> Limits {
-        match self.is_on_hold() {
-            true => self.limits.for_any_stream(),
-            false => self.described_limits(),
-        }
+        if self.is_on_hold() { self.limits.for_any_stream() } else { self.described_limits() }
     }
 
     fn described_limits(&self) -> Limits {
         self.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed))
     }
 
-    /// Says how large a record may be, and whether that can change yet.
+    /// Sets the size limit of a record, and whether a description can still change it.
     pub(super) fn set_limits(&self, limits: Limits, on_hold: bool) {
         self.record_bytes.store(limits.record_bytes(), Ordering::Relaxed);
         let modify = |now: &mut bool| std::mem::replace(now, on_hold) != on_hold;
@@ -148,7 +143,7 @@ impl Intake {
         *self.on_hold.borrow()
     }
 
-    /// Waits until the limits are the stream's, or no record is accepted.
+    /// Waits until the stream was described, or no record is accepted.
     async fn described(&self) {
         if !self.is_on_hold() {
             return;
@@ -159,7 +154,7 @@ impl Intake {
         select(described, refused).await;
     }
 
-    /// Checks a record. One that may be too large waits for what the stream's description says.
+    /// Checks a record. One that may be too large waits for the stream's description.
     pub(super) async fn check(&self, record: Record) -> Result<Record, NotAccepted> {
         match self.check_now(record) {
             Err(early) if *early.reason() == NotAcceptedReason::Full => {
@@ -174,13 +169,12 @@ impl Intake {
         }
     }
 
-    /// Checks a record. For one that may be too large there is no room before the stream was described.
+    /// Checks a record. One that may be too large is rejected as [`Full`](NotAcceptedReason::Full) until the stream was
+    /// described.
     pub(super) fn check_now(&self, record: Record) -> Result<Record, NotAccepted> {
         let on_hold = self.is_on_hold();
-        let limits = match on_hold {
-            true => self.limits.for_most_lenient_stream(),
-            false => self.described_limits(),
-        };
+        let limits =
+            if on_hold { self.limits.for_most_lenient_stream() } else { self.described_limits() };
         if let Err(error) = limits.check(&record) {
             return Err(NotAccepted::new(record, error));
         }
@@ -191,11 +185,11 @@ impl Intake {
         Ok(record)
     }
 
-    /// Waits for room for a record that has not come yet.
-    pub(super) async fn room_for_any(self: Arc<Self>) -> Result<Room, NotAcceptedReason> {
+    /// Waits for the permit of a record whose size is not known yet.
+    pub(super) async fn reserve_any(self: Arc<Self>) -> Result<Permit, NotAcceptedReason> {
         self.described().await;
         let bytes = self.expected_bytes();
-        self.room(bytes).await
+        self.reserve(bytes).await
     }
 
     /// Why no record is accepted at present, if none is.
@@ -203,158 +197,161 @@ impl Intake {
         self.status.borrow().refusal()
     }
 
-    /// Why a record that finds no room need not wait for it: the records that failed and are kept leave
-    /// too little, whatever else goes.
-    fn in_vain(&self, status: &Status, size: usize) -> Option<NotAcceptedReason> {
-        let Status::Keeping { count, bytes, reason } = status else { return None };
-        let fits =
-            *count < self.max_records && bytes + self.permits(size) as usize <= self.max_bytes;
-        (!fits).then(|| NotAcceptedReason::Undelivered { count: *count, reason: reason.clone() })
+    /// Why waiting cannot help a record: the failed records that are kept leave too little room for it.
+    fn cannot_fit(&self, status: &Status, size: usize) -> Option<NotAcceptedReason> {
+        let Status::Keeping { failed, reason } = status else { return None };
+        let fits = failed.records < self.max_records
+            && failed.bytes + self.byte_permits(size) as usize <= self.max_bytes;
+        let count = failed.records;
+        (!fits).then(|| NotAcceptedReason::Undelivered { count, reason: reason.clone() })
     }
 
-    /// Why no record is accepted, where it is known that none is.
-    fn why_not(&self) -> NotAcceptedReason {
+    /// Why the channel accepts no record, once it is closed.
+    fn rejection(&self) -> NotAcceptedReason {
         self.refusal().unwrap_or(NotAcceptedReason::Closed)
     }
 
-    /// Returns the byte permits that a record of `size` bytes needs: half of all at most, so that a large record
-    /// need not wait until all other records are settled.
-    fn permits(&self, size: usize) -> u32 {
+    /// The byte permits that a record of `size` bytes needs: half of all at most, so that a large record need not wait
+    /// until all other records are settled.
+    fn byte_permits(&self, size: usize) -> u32 {
         u32::try_from(size.min(self.max_bytes.div_ceil(2))).unwrap_or(u32::MAX)
     }
 
-    /// What to expect of a record that has not come yet: as much as the largest so far had.
+    /// The expected size of the next record: that of the largest so far.
     pub(super) fn expected_bytes(&self) -> usize {
-        match self.largest.load(Ordering::Relaxed) {
+        match self.largest_record.load(Ordering::Relaxed) {
             0 => self.record_bytes.load(Ordering::Relaxed).min(DEFAULT_RECORD_BYTES),
             largest => largest,
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, ()> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_acquire(&self) -> MutexGuard<'_, ()> {
+        self.acquire_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns room for a record of `size` bytes, if there is some and no caller waits for it.
-    pub(super) fn try_room(&self, size: usize) -> Result<Room, NotAcceptedReason> {
+    /// Returns the permit of a record of `size` bytes, if there is room and no caller waits for it.
+    pub(super) fn try_reserve(&self, size: usize) -> Result<Permit, NotAcceptedReason> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
-        let room = || {
-            let _line = self.line();
+        let permit = || {
+            let _lock = self.lock_acquire();
             let record = self.records.clone().try_acquire_owned()?;
-            let bytes = self.bytes.clone().try_acquire_many_owned(self.permits(size))?;
-            Ok(Room { record, bytes })
+            let bytes = self.bytes.clone().try_acquire_many_owned(self.byte_permits(size))?;
+            Ok(Permit { record, bytes })
         };
-        room().map_err(|error| match error {
+        permit().map_err(|error| match error {
             TryAcquireError::NoPermits => {
-                self.in_vain(&self.status.borrow(), size).unwrap_or(NotAcceptedReason::Full)
+                self.cannot_fit(&self.status.borrow(), size).unwrap_or(NotAcceptedReason::Full)
             }
-            TryAcquireError::Closed => self.why_not(),
+            TryAcquireError::Closed => self.rejection(),
         })
     }
 
-    /// Like [`try_room`](Self::try_room), for a caller that does not wait. Notifies the driver if there is no room.
-    pub(super) fn try_room_or_leave(&self, size: usize) -> Result<Room, NotAcceptedReason> {
-        let room = self.try_room(size);
-        if let Err(NotAcceptedReason::Full) = room {
+    /// Like [`try_reserve`](Self::try_reserve), for a caller that does not wait. Notifies the driver if there is no
+    /// room.
+    pub(super) fn try_reserve_or_notify(&self, size: usize) -> Result<Permit, NotAcceptedReason> {
+        let permit = self.try_reserve(size);
+        if let Err(NotAcceptedReason::Full) = permit {
             let mut queue = self.queue();
-            if queue.turned_away.replace(self.permits(size) as usize).is_none() {
+            if queue.rejected_bytes.replace(self.byte_permits(size) as usize).is_none() {
                 wake(queue);
             }
         }
-        room
+        permit
     }
 
-    /// Waits for room for a record of `size` bytes; first come, first served. Dropping the future
-    /// gives up the place.
-    pub(super) async fn room(self: Arc<Self>, size: usize) -> Result<Room, NotAcceptedReason> {
+    /// Waits for the permit of a record of `size` bytes; first come, first served. Dropping the future gives up the
+    /// place.
+    pub(super) async fn reserve(self: Arc<Self>, size: usize) -> Result<Permit, NotAcceptedReason> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
         let record = self.records.clone().acquire_owned();
-        let bytes = self.bytes.clone().acquire_many_owned(self.permits(size));
-        // Both at once, and not held up by the task's budget: with a place before one of them only, two
-        // callers could wait for each other.
+        let bytes = self.bytes.clone().acquire_many_owned(self.byte_permits(size));
+        // Both in one poll, whatever the task's budget is: with a place in one queue only, two callers could wait for
+        // each other.
         let mut acquire = pin!(unconstrained(async {
             let (record, bytes) = join(record, bytes).await;
-            Some(Room { record: record.ok()?, bytes: bytes.ok()? })
+            Some(Permit { record: record.ok()?, bytes: bytes.ok()? })
         }));
         let first = poll_fn(|cx| {
-            let _line = self.line();
+            let _lock = self.lock_acquire();
             Poll::Ready(acquire.as_mut().poll(cx))
         });
-        if let Poll::Ready(room) = first.await {
-            return room.ok_or_else(|| self.why_not());
+        if let Poll::Ready(permit) = first.await {
+            return permit.ok_or_else(|| self.rejection());
         }
         // Only now: the driver checks for waiting callers.
-        let _waiting = Waiting::begin(&self, self.permits(size) as usize);
+        let _waiter = WaiterGuard::new(&self, self.byte_permits(size) as usize);
         let mut status = self.watch();
-        let why_not = |status: &Status| status.refusal().or_else(|| self.in_vain(status, size));
-        let refused = pin!(async {
-            let refusing = status.wait_for(|status| why_not(status).is_some()).await;
-            why_not(&*refusing.ok()?)
+        let rejection =
+            |status: &Status| status.refusal().or_else(|| self.cannot_fit(status, size));
+        let rejected = pin!(async {
+            let rejecting = status.wait_for(|status| rejection(status).is_some()).await;
+            rejection(&*rejecting.ok()?)
         });
-        match select(acquire, refused).await {
-            Either::Left((room, _)) => room.ok_or_else(|| self.why_not()),
-            Either::Right((reason, _)) => Err(reason.unwrap_or_else(|| self.why_not())),
+        match select(acquire, rejected).await {
+            Either::Left((permit, _)) => permit.ok_or_else(|| self.rejection()),
+            Either::Right((reason, _)) => Err(reason.unwrap_or_else(|| self.rejection())),
         }
     }
 
-    /// Accepts a record into its room, which may have been made for one of another size.
-    pub(super) fn push(&self, record: Record, mut room: Room) -> Result<(), NotAccepted> {
+    /// Accepts a record with its permit, which may have been reserved for another size.
+    pub(super) fn push(&self, record: Record, mut permit: Permit) -> Result<(), NotAccepted> {
         let (size, accepted_at) = (record.size(), Instant::now());
-        self.largest.fetch_max(size, Ordering::Relaxed);
-        let surplus = room.bytes.num_permits().saturating_sub(size);
-        drop(room.bytes.split(surplus));
+        self.largest_record.fetch_max(size, Ordering::Relaxed);
+        let surplus = permit.bytes.num_permits().saturating_sub(size);
+        drop(permit.bytes.split(surplus));
         let mut queue = self.queue();
         if queue.phase != Phase::Open {
             drop(queue);
-            return Err(NotAccepted::new(record, self.why_not()));
+            return Err(NotAccepted::new(record, self.rejection()));
         }
-        let charge = room.bytes.num_permits();
-        let charge = charge + self.bytes.forget_permits(self.permits(size) as usize - charge);
+        let bytes = permit.bytes.num_permits();
+        permit.record.forget();
+        permit.bytes.forget();
+        self.take_bytes(self.byte_permits(size) as usize - bytes, size - bytes);
         let record = record.accepted();
-        queue.messages.push_back(Message::Record { record, charge, accepted_at });
-        room.record.forget();
-        room.bytes.forget();
+        queue.commands.push_back(Command::Record { record, accepted_at });
         wake(queue);
         Ok(())
     }
 
-    /// Sends something else than a record; false if the driver has ended.
-    fn post(&self, message: Message) -> bool {
+    /// Sends a command that is not a record. Returns false if the driver has ended.
+    fn post(&self, command: Command) -> bool {
         let mut queue = self.queue();
-        if queue.phase == Phase::Over {
-            // Dropping the message may run code of the user's, so not under the lock.
+        if queue.phase == Phase::Terminated {
+            // Dropping the command may run code of the user's, so not under the lock.
             drop(queue);
             return false;
         }
-        queue.messages.push_back(message);
+        queue.commands.push_back(command);
         wake(queue);
         true
     }
 
-    /// Asks the driver to answer when everything accepted so far is settled. At once if nothing is held.
-    pub(super) fn flush(&self) -> Result<Option<Answer>, SinkError> {
+    /// Asks the driver to reply when everything accepted so far is settled. `None` if nothing is held.
+    pub(super) fn flush(&self) -> Result<Option<FlushReply>, SinkError> {
         {
             let queue = self.queue();
-            let idle = !queue.busy && queue.messages.is_empty() && queue.phase != Phase::Over;
-            if idle && self.records.available_permits() == self.max_records {
+            let is_idle =
+                !queue.busy && queue.commands.is_empty() && queue.phase != Phase::Terminated;
+            if is_idle && self.records.available_permits() == self.max_records {
                 return Ok(None);
             }
         }
         let (sender, receiver) = oneshot::channel();
-        if self.post(Message::Flush(sender)) {
+        if self.post(Command::Flush(sender)) {
             return Ok(Some(receiver));
         }
-        self.flushed_at_the_end().map(|()| None)
+        self.final_flush_result().map(|()| None)
     }
 
-    /// Returns the result of a flush that the driver has ended without answering.
-    pub(super) fn flushed_at_the_end(&self) -> Result<(), SinkError> {
+    /// The result of a flush to which the driver has not replied before it ended.
+    pub(super) fn final_flush_result(&self) -> Result<(), SinkError> {
         let queue = self.queue();
-        queue.end.as_ref().unwrap_or(&End::Abandoned).flushed(&self.stream)?;
+        queue.stop_reason.as_ref().unwrap_or(&StopReason::Abandoned).flush_result(&self.stream)?;
         match &queue.last_reason {
             Some(reason) => {
                 Err(SinkError::Undelivered { count: queue.left, reason: reason.clone() })
@@ -363,54 +360,104 @@ impl Intake {
         }
     }
 
-    /// Asks the driver to lay out the failed records. `None` if it has ended, with all of them laid out.
-    pub(super) fn lay_out_failed(&self) -> Option<oneshot::Receiver<()>> {
+    /// Has the driver collect the failed records. Once it has ended, they are all collected.
+    pub(super) async fn collect_failed(&self) {
         let (sender, receiver) = oneshot::channel();
-        self.post(Message::LayOutFailed(sender)).then_some(receiver)
+        if self.post(Command::TakeFailed(sender)) {
+            // Without a reply the driver has ended meanwhile.
+            let _ = receiver.await;
+        }
     }
 
-    /// Takes the failed records that the driver has laid out, and releases their room.
-    pub(super) fn take_laid_out(&self) -> Vec<Undelivered> {
-        let (taken, room) = {
+    /// Takes the failed records that the driver has collected, and returns their permits.
+    pub(super) fn take_collected(&self) -> Vec<Undelivered> {
+        let (taken, size, _reserved) = {
             let mut queue = self.queue();
             let taken = std::mem::take(&mut queue.undelivered);
-            let room = std::mem::take(&mut queue.laid_out);
-            if room.records > 0 {
+            let size = std::mem::take(&mut queue.collected);
+            // As long as the permits are not returned they count as reserved.
+            let reserved = self.records.clone();
+            if size.records > 0 {
                 // The driver's last status may still count these records.
                 wake(queue);
             }
-            (taken, room)
+            (taken, size, reserved)
         };
-        let fewer = |status: &mut Status| status.keep_fewer(room.records, room.bytes);
+        let fewer = |status: &mut Status| status.remove_failed(size);
         self.status.send_if_modified(fewer);
-        self.release(room.records, room.bytes);
+        self.release(size.records, size.bytes);
         taken
     }
 
-    /// Takes room for records that are already held. Bytes beyond the bound become a debt.
-    pub(super) fn take_room(&self, records: usize, bytes: usize) {
-        self.records.forget_permits(records);
-        self.owe(bytes - self.bytes.forget_permits(bytes));
+    /// Takes the permits of records that the sink held before it had a driver.
+    pub(super) fn occupy(&self, held: Size) {
+        self.records.forget_permits(held.records);
+        self.take_bytes(held.bytes, held.bytes);
     }
 
-    /// Adds bytes that exceed the bound to the debt.
-    pub(super) fn owe(&self, bytes: usize) {
-        self.debt.fetch_add(bytes, Ordering::Relaxed);
+    /// Returns the permits of what has left the sink, less what has returned to it.
+    pub(super) fn apply(&self, change: BufferChange) {
+        let BufferChange { released, returned } = change;
+        // A dead-letter handler may return a larger record than it was given.
+        let growth = returned.bytes.saturating_sub(released.bytes);
+        self.take_bytes(growth, growth);
+        self.release(
+            released.records - returned.records,
+            released.bytes.saturating_sub(returned.bytes),
+        );
     }
 
-    /// Releases room, after it has paid the debt.
-    pub(super) fn release(&self, records: usize, bytes: usize) {
-        let pay = |debt: usize| Some(debt.saturating_sub(bytes));
-        let paid = self.debt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
-        let paid = paid.map_or(0, |debt| debt.min(bytes));
+    /// Takes up to `permits` for `bytes` that are already held, and adds the rest to the deficit.
+    fn take_bytes(&self, permits: usize, bytes: usize) {
+        let taken = self.bytes.forget_permits(permits);
+        self.deficit.fetch_add(bytes - taken, Ordering::Relaxed);
+    }
+
+    /// Returns permits, after the bytes have paid the deficit.
+    fn release(&self, records: usize, bytes: usize) {
+        let pay = |deficit: usize| Some(deficit.saturating_sub(bytes));
+        let paid = self.deficit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        let paid = paid.map_or(0, |deficit| deficit.min(bytes));
         self.records.add_permits(records);
         self.bytes.add_permits(bytes - paid);
     }
 
-    /// Takes no more records. The driver settles those that there are.
-    pub(super) fn close(&self, end: End) {
+    /// Asserts that the permits and the ledger of the sink agree, at a moment when both are exact. `held` is what the
+    /// sink and the driver hold. Used in the driver's turn, since only the driver changes that.
+    pub(super) fn debug_assert_permits(&self, mut held: Size) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let queue = self.queue();
+        held += queued(&queue.commands);
+        held += queue.collected;
+        // Under the lock nothing is accepted, and reservations can only add to what is occupied.
+        if let Some(occupied) = self.occupied() {
+            assert_eq!(occupied, held, "permits and ledger differ");
+        }
+    }
+
+    /// The size of the records that have permits, including the deficit. `None` while a caller reserves permits, or waits
+    /// for them.
+    pub(super) fn occupied(&self) -> Option<Size> {
+        // No new reservation. Earlier ones, and callers that wait, hold a clone of each semaphore until they have
+        // returned what they have of it.
+        let _lock = self.acquire_lock.try_lock().ok()?;
+        if Arc::strong_count(&self.records) > 1 || Arc::strong_count(&self.bytes) > 1 {
+            return None;
+        }
+        fence(Ordering::Acquire);
+        let deficit = self.deficit.load(Ordering::Relaxed);
+        Some(Size {
+            records: self.max_records - self.records.available_permits(),
+            bytes: self.max_bytes - self.bytes.available_permits() + deficit,
+        })
+    }
+
+    /// Accepts no more records. The driver settles those that it has.
+    pub(super) fn close(&self, reason: StopReason) {
         // First the reason: a caller that finds the queue closed reads it.
-        self.set_status(Status::Ending(end));
+        self.set_status(Status::Draining(reason));
         let mut queue = self.queue();
         if queue.phase != Phase::Open {
             return;
@@ -421,27 +468,26 @@ impl Intake {
         self.bytes.close();
     }
 
-    /// Has everything handed back that is not settled.
-    pub(super) fn give_up(&self) {
+    /// Has the driver hand back everything that is not settled.
+    pub(super) fn abort(&self) {
         let mut queue = self.queue();
-        queue.give_up = true;
+        queue.abort_requested = true;
         wake(queue);
     }
 
-    /// One more clone.
-    pub(super) fn join(&self) {
-        self.queue().producers += 1;
+    pub(super) fn add_handle(&self) {
+        self.queue().handles += 1;
     }
 
-    /// One clone less; the last one closes.
-    pub(super) fn leave(&self) {
-        let last = {
+    /// Removes a handle. Without handles the channel closes.
+    pub(super) fn remove_handle(&self) {
+        let is_last = {
             let mut queue = self.queue();
-            queue.producers -= 1;
-            queue.producers == 0
+            queue.handles -= 1;
+            queue.handles == 0
         };
-        if last {
-            self.close(End::Closed);
+        if is_last {
+            self.close(StopReason::Closed);
         }
     }
 }

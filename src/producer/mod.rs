@@ -18,9 +18,9 @@ use tower::{BoxError, Service};
 pub use close::CloseError;
 pub use driver::Driver;
 
-use self::intake::{Intake, Room};
-use self::sink::Reservation;
-use self::status::{End, Status};
+use self::intake::{Channel, Permit};
+use self::sink::SinkState;
+use self::status::{Status, StopReason};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::limits::Limits;
 use crate::record::{Receipt, Record, Undelivered};
@@ -113,14 +113,14 @@ use crate::summary::Totals;
 /// futures of `SinkExt`, dropping `feed` or `send` may leave a place in the line (see above); dropping
 /// `flush` or `close` loses nothing, and the next call asks again for what this clone has sent since.
 pub struct Producer {
-    intake: Arc<Intake>,
+    channel: Arc<Channel>,
     /// Whether this clone was closed through the sink's methods, and takes no more records.
     closed: bool,
     /// Whether `poll_close` has returned `Ok`.
     close_completed: bool,
-    /// This clone has sent since it last asked for a flush through the sink's methods.
-    unasked: AtomicBool,
-    reservation: Reservation,
+    /// Whether this clone has sent since its last flush through the sink's methods.
+    flush_pending: AtomicBool,
+    sink_state: SinkState,
 }
 
 impl<S> KinesisSink<S>
@@ -162,40 +162,43 @@ where
     /// ```
     #[must_use = "nothing moves until the driver is polled"]
     pub fn pair(self) -> (Producer, Driver<S>) {
-        let settings = self.pipeline.settings();
-        let (records, bytes) = (settings.buffer_records(), settings.buffer_bytes);
-        let intake = Intake::new(self.stream().clone(), settings.limits, records, bytes);
-        let intake = Arc::new(intake);
-        let policy = settings.fatal_policy;
-        let driver = Driver::new(self, intake.clone(), policy);
-        (Producer::new(intake, false), driver)
+        let channel = Channel::new(self.stream().clone(), self.limits(), self.bounds());
+        let channel = Arc::new(channel);
+        let policy = self.fatal_policy();
+        let driver = Driver::new(self, channel.clone(), policy);
+        (Producer::new(channel, false), driver)
     }
 }
 
 impl Producer {
-    fn new(intake: Arc<Intake>, closed: bool) -> Self {
-        let (unasked, reservation) = (AtomicBool::new(false), Reservation::default());
-        Self { intake, closed, close_completed: closed, unasked, reservation }
+    fn new(channel: Arc<Channel>, closed: bool) -> Self {
+        Self {
+            channel,
+            closed,
+            close_completed: closed,
+            flush_pending: AtomicBool::new(false),
+            sink_state: SinkState::default(),
+        }
     }
 
     /// The stream.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
-        &self.intake.stream
+        &self.channel.stream
     }
 
     /// What one request and one record may hold. Before the stream was
-    /// [described](crate::SinkBuilder::with_stream_info) a record may have no more than 1 MiB.
+    /// [described](crate::SinkBuilder::with_describe_stream) a record may have no more than 1 MiB.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.intake.limits()
+        self.channel.limits()
     }
 
     /// What the sink did since it was built, as of the driver's latest turn. Records that were accepted
     /// since are not in it.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.intake.queue().totals
+        self.channel.queue().totals
     }
 
     /// Waits for room, and is ready once the record is accepted. What becomes of it is not told; see
@@ -210,8 +213,8 @@ impl Producer {
     ///
     /// Dropped before it is ready, it has not accepted the record. Once it is ready, it has.
     pub async fn send(&self, record: Record) -> Result<(), NotAccepted> {
-        let (record, room) = self.admit(record).await?;
-        self.accept(record, room)
+        let (record, permit) = self.admit(record).await?;
+        self.accept(record, permit)
     }
 
     /// Waits for room, and is ready with a receipt once the record is accepted.
@@ -227,9 +230,9 @@ impl Producer {
     ///
     /// As [`send`](Self::send).
     pub async fn put(&self, record: Record) -> Result<Receipt, NotAccepted> {
-        let (record, room) = self.admit(record).await?;
+        let (record, permit) = self.admit(record).await?;
         let (record, receipt) = record.tracked();
-        self.accept(record, room).map(|()| receipt)
+        self.accept(record, permit).map(|()| receipt)
     }
 
     /// Accepts the record if there is room and nobody waits for it, without waiting.
@@ -238,8 +241,8 @@ impl Producer {
     ///
     /// As [`send`](Self::send), and [`NotAcceptedReason::Full`] if it had to wait.
     pub fn try_send(&self, record: Record) -> Result<(), NotAccepted> {
-        let (record, room) = self.try_admit(record)?;
-        self.accept(record, room)
+        let (record, permit) = self.try_admit(record)?;
+        self.accept(record, permit)
     }
 
     /// As [`try_send`](Self::try_send), with a receipt.
@@ -248,44 +251,44 @@ impl Producer {
     ///
     /// As [`try_send`](Self::try_send).
     pub fn try_put(&self, record: Record) -> Result<Receipt, NotAccepted> {
-        let (record, room) = self.try_admit(record)?;
+        let (record, permit) = self.try_admit(record)?;
         let (record, receipt) = record.tracked();
-        self.accept(record, room).map(|()| receipt)
+        self.accept(record, permit).map(|()| receipt)
     }
 
-    /// Checks the record and waits for its room.
-    async fn admit(&self, record: Record) -> Result<(Record, Room), NotAccepted> {
-        // A caller in a loop must let the driver run, also if it never has to wait.
+    /// Checks the record and waits for its permit.
+    async fn admit(&self, record: Record) -> Result<(Record, Permit), NotAccepted> {
+        // A caller in a loop must let the driver run, even if it never has to wait.
         consume_budget().await;
-        let record = self.intake.check(self.check_open(record)?).await?;
-        match self.intake.clone().room(record.size()).await {
-            Ok(room) => Ok((record, room)),
+        let record = self.channel.check(self.check_open(record)?).await?;
+        match self.channel.clone().reserve(record.size()).await {
+            Ok(permit) => Ok((record, permit)),
             Err(reason) => Err(NotAccepted::new(record, reason)),
         }
     }
 
-    fn try_admit(&self, record: Record) -> Result<(Record, Room), NotAccepted> {
+    fn try_admit(&self, record: Record) -> Result<(Record, Permit), NotAccepted> {
         let record = self.check(record)?;
-        match self.intake.try_room_or_leave(record.size()) {
-            Ok(room) => Ok((record, room)),
+        match self.channel.try_reserve_or_notify(record.size()) {
+            Ok(permit) => Ok((record, permit)),
             Err(reason) => Err(NotAccepted::new(record, reason)),
         }
     }
 
-    fn accept(&self, record: Record, room: Room) -> Result<(), NotAccepted> {
-        self.unasked.store(true, Ordering::Relaxed);
-        self.intake.push(record, room)
+    fn accept(&self, record: Record, permit: Permit) -> Result<(), NotAccepted> {
+        self.flush_pending.store(true, Ordering::Relaxed);
+        self.channel.push(record, permit)
     }
 
     fn check(&self, record: Record) -> Result<Record, NotAccepted> {
-        self.intake.check_now(self.check_open(record)?)
+        self.channel.check_now(self.check_open(record)?)
     }
 
     fn check_open(&self, record: Record) -> Result<Record, NotAccepted> {
-        match self.closed {
-            true => Err(NotAccepted::new(record, NotAcceptedReason::Closed)),
-            false => Ok(record),
+        if self.closed {
+            return Err(NotAccepted::new(record, NotAcceptedReason::Closed));
         }
+        Ok(record)
     }
 
     /// Is ready when everything that was accepted before the call, by any clone, is settled. Records
@@ -304,8 +307,8 @@ impl Producer {
     /// Dropping it changes nothing.
     pub async fn flush(&self) -> Result<(), SinkError> {
         consume_budget().await;
-        match self.intake.flush()? {
-            Some(answer) => answer.await.unwrap_or_else(|_| self.intake.flushed_at_the_end()),
+        match self.channel.flush()? {
+            Some(reply) => reply.await.unwrap_or_else(|_| self.channel.final_flush_result()),
             None => Ok(()),
         }
     }
@@ -320,13 +323,10 @@ impl Producer {
     /// Dropping it loses nothing: the next call returns the records.
     #[must_use = "the records are no longer in the producer"]
     pub async fn take_failed(&self) -> Vec<Undelivered> {
-        if let Some(laid_out) = self.intake.lay_out_failed() {
-            // Without an answer the driver has ended, and laid everything out.
-            let _ = laid_out.await;
-        }
-        // What a flush has found before is no answer any more.
-        self.unasked.store(true, Ordering::Relaxed);
-        self.intake.take_laid_out()
+        self.channel.collect_failed().await;
+        // An earlier flush has found these records.
+        self.flush_pending.store(true, Ordering::Relaxed);
+        self.channel.take_collected()
     }
 
     /// Takes no more records from any clone, and is ready when all that were accepted are settled and
@@ -345,8 +345,8 @@ impl Producer {
     /// Dropped after its first poll it has closed the producer, which goes on draining. No record is lost
     /// with it: the next call returns them.
     pub async fn close(&self) -> Result<(), CloseError> {
-        self.intake.close(End::Closed);
-        self.intake.ended().await
+        self.channel.close(StopReason::Closed);
+        self.channel.terminated().await
     }
 
     /// Closes, and gives back what is not settled after `deadline`.
@@ -371,8 +371,8 @@ impl Producer {
         match tokio::time::timeout(deadline, self.close()).await {
             Ok(closed) => closed,
             Err(_) => {
-                self.intake.give_up();
-                self.intake.ended().await
+                self.channel.abort();
+                self.channel.terminated().await
             }
         }
     }
@@ -384,15 +384,15 @@ impl Producer {
     ///
     /// Dropping it changes nothing.
     pub async fn closed(&self) {
-        let mut status = self.intake.watch();
-        // The sender is in `self`, so there is an answer.
-        let _ = status.wait_for(Status::has_ended).await;
+        let mut status = self.channel.watch();
+        // The sender is in `self`, so there is a status.
+        let _ = status.wait_for(Status::is_stopped).await;
     }
 
     /// Whether this clone takes no more records: it was closed, or the producer has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closed || self.intake.is_closing()
+        self.closed || self.channel.is_closing()
     }
 }
 
@@ -400,16 +400,16 @@ impl Clone for Producer {
     /// Another handle to the same sink. The clone of a closed one is closed.
     fn clone(&self) -> Self {
         if !self.closed {
-            self.intake.join();
+            self.channel.add_handle();
         }
-        Self::new(self.intake.clone(), self.closed)
+        Self::new(self.channel.clone(), self.closed)
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
         if !self.closed {
-            self.intake.leave();
+            self.channel.remove_handle();
         }
     }
 }
@@ -417,7 +417,7 @@ impl Drop for Producer {
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
-            .field("stream", &self.intake.stream)
+            .field("stream", &self.channel.stream)
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
     }

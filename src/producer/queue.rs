@@ -1,4 +1,4 @@
-//! What lies between the clones of a producer and their driver.
+//! The queue between the handles of a producer and their driver.
 
 use std::collections::VecDeque;
 use std::sync::MutexGuard;
@@ -7,67 +7,62 @@ use std::task::Waker;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::status::End;
+use super::status::StopReason;
 use crate::error::SinkError;
+use crate::pipeline::Size;
 use crate::record::{Reason, Record, Undelivered};
 use crate::summary::Totals;
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) phase: Phase,
-    /// How it ended, once it is over.
-    pub(super) end: Option<End>,
-    pub(super) messages: VecDeque<Message>,
-    /// The driver, while it sleeps.
+    /// Why the driver has ended, once it has.
+    pub(super) stop_reason: Option<StopReason>,
+    pub(super) commands: VecDeque<Command>,
+    /// The waker of the driver while it is idle.
     pub(super) driver: Option<Waker>,
-    /// Clones that can still send.
-    pub(super) producers: usize,
-    /// Callers that stand in line for room, or have got it and not looked.
-    waiting: usize,
+    /// The number of handles that can still send.
+    pub(super) handles: usize,
+    /// The number of callers that wait for a permit, or have got one and were not polled since.
+    waiters: usize,
     /// The most bytes that one of them has asked for.
-    waiting_for: usize,
-    /// The bytes that a caller asked for who found no room and did not wait, since the driver's latest
-    /// turn.
-    pub(super) turned_away: Option<usize>,
-    /// The driver is at work: what it has settled is not told yet.
+    waiter_bytes: usize,
+    /// The most recent number of bytes that a caller asked for who does not wait, since the driver's latest turn.
+    pub(super) rejected_bytes: Option<usize>,
+    /// Whether the driver is in a turn, with records settled that are not reported yet.
     pub(super) busy: bool,
-    /// What is not settled is to be handed back.
-    pub(super) give_up: bool,
+    /// Whether everything that is not settled shall be handed back.
+    pub(super) abort_requested: bool,
     pub(super) totals: Totals,
-    /// Records that were not delivered, until someone takes them.
+    /// Records that were not delivered, until a caller takes them.
     pub(super) undelivered: Vec<Undelivered>,
-    /// The size of the failed records that the driver has laid out and no caller has taken.
-    pub(super) laid_out: LaidOut,
-    /// The number of records handed back at the end: to receipts, to a handler, or in `undelivered`.
+    /// The failed records of `undelivered` that the driver has collected. They keep their permits until a caller takes
+    /// them.
+    pub(super) collected: Size,
+    /// The number of records that were handed back at the end: to receipts, to a handler, or in `undelivered`.
     pub(super) left: usize,
-    /// The reason of the latest record in `undelivered`.
+    /// The reason of the last record in `undelivered` at the end.
     pub(super) last_reason: Option<Reason>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct LaidOut {
-    pub(super) records: usize,
-    pub(super) bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
     #[default]
     Open,
-    /// No more records; the driver settles those that it has.
+    /// No more records are accepted. The driver settles those that it has.
     Draining,
     /// The driver has ended.
-    Over,
+    Terminated,
 }
 
 #[derive(Debug)]
-pub(super) enum Message {
-    /// An accepted record, with the bytes that were taken for it from the semaphore.
-    Record { record: Record, charge: usize, accepted_at: Instant },
-    /// Answer when everything before this is settled.
+pub(super) enum Command {
+    /// Sends an accepted record.
+    Record { record: Record, accepted_at: Instant },
+    /// Replies when everything that was accepted before is settled.
     Flush(oneshot::Sender<Result<(), SinkError>>),
-    /// Lay out the records that failed for good, then answer.
-    LayOutFailed(oneshot::Sender<()>),
+    /// Collects the failed records, then replies.
+    TakeFailed(oneshot::Sender<()>),
 }
 
 /// Wakes the driver, outside of the lock.
@@ -79,36 +74,46 @@ pub(super) fn wake(mut queue: MutexGuard<'_, Queue>) {
     }
 }
 
+/// The size of the records in `commands`.
+pub(super) fn queued<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Size {
+    let mut size = Size::default();
+    for command in commands {
+        if let Command::Record { record, .. } = command {
+            size.add(record.size());
+        }
+    }
+    size
+}
+
 impl Queue {
-    /// That of a producer without clones.
+    /// The queue of a producer with one handle.
     pub(super) fn new() -> Self {
-        Self { producers: 1, ..Self::default() }
+        Self { handles: 1, ..Self::default() }
     }
 
-    /// The most bytes that somebody wants who waits for room, or was turned away.
-    pub(super) fn take_wanted(&mut self) -> Option<usize> {
-        let waiting = (self.waiting > 0).then_some(self.waiting_for);
-        self.turned_away.take().max(waiting)
+    /// Returns the most bytes that a caller wants, and forgets those callers that do not wait.
+    pub(super) fn take_waiter_bytes(&mut self) -> Option<usize> {
+        let waiting = (self.waiters > 0).then_some(self.waiter_bytes);
+        self.rejected_bytes.take().max(waiting)
     }
 
-    /// Lays out failed records for the next caller of `take_failed`.
-    pub(super) fn lay_out(&mut self, failed: Vec<Undelivered>) {
-        self.laid_out.records += failed.len();
-        self.laid_out.bytes += failed.iter().map(|one| one.record().size()).sum::<usize>();
+    /// Adds failed records for the next caller that takes them, with the `size` of their permits.
+    pub(super) fn collect(&mut self, failed: Vec<Undelivered>, size: Size) {
+        self.collected += size;
         self.undelivered.extend(failed);
     }
 
-    /// Notes a caller that stands in line for room. True if the driver has to look: for less than others
-    /// wait for, it has looked already.
-    pub(super) fn begin_waiting(&mut self, bytes: usize) -> bool {
-        let first = self.waiting == 0;
-        let more = first || bytes > self.waiting_for;
-        self.waiting_for = if first { bytes } else { bytes.max(self.waiting_for) };
-        self.waiting += 1;
-        more
+    /// Adds a caller that waits for a permit. Returns whether the driver has to be woken: it knows of those that wait
+    /// for as many bytes.
+    pub(super) fn add_waiter(&mut self, bytes: usize) -> bool {
+        let is_first = self.waiters == 0;
+        let is_larger = is_first || bytes > self.waiter_bytes;
+        self.waiter_bytes = if is_first { bytes } else { bytes.max(self.waiter_bytes) };
+        self.waiters += 1;
+        is_larger
     }
 
-    pub(super) fn end_waiting(&mut self) {
-        self.waiting -= 1;
+    pub(super) fn remove_waiter(&mut self) {
+        self.waiters -= 1;
     }
 }

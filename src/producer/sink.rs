@@ -11,65 +11,65 @@ use futures::Sink;
 use tokio::task::coop::poll_proceed;
 
 use super::Producer;
-use super::intake::{Answer, Intake, Room};
+use super::intake::{Channel, FlushReply, Permit};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::record::Record;
 
-/// What one clone has asked for through the sink's methods.
+/// What one handle waits for through the methods of `Sink`.
 #[derive(Default)]
-pub(super) struct Reservation {
-    room: RoomState,
+pub(super) struct SinkState {
+    permit: PermitState,
     flush: FlushState,
 }
 
 #[derive(Default)]
-enum RoomState {
+enum PermitState {
     #[default]
     None,
-    Waiting(Pin<Box<dyn Future<Output = Result<Room, NotAcceptedReason>> + Send + Sync>>),
-    Ready(Room),
+    Waiting(Pin<Box<dyn Future<Output = Result<Permit, NotAcceptedReason>> + Send + Sync>>),
+    Ready(Permit),
 }
 
 #[derive(Default)]
 enum FlushState {
     #[default]
     None,
-    Waiting(Answer),
+    Waiting(FlushReply),
 }
 
-impl fmt::Debug for Reservation {
+impl fmt::Debug for SinkState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").finish_non_exhaustive()
+        f.debug_struct("SinkState").finish_non_exhaustive()
     }
 }
 
-impl Reservation {
-    fn poll_room(
+impl SinkState {
+    fn poll_permit(
         &mut self,
-        intake: &Arc<Intake>,
+        channel: &Arc<Channel>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), NotAcceptedReason>> {
-        if let Some(reason) = intake.refusal() {
-            self.room = RoomState::None;
+        if let Some(reason) = channel.refusal() {
+            self.permit = PermitState::None;
             return Poll::Ready(Err(reason));
         }
         loop {
-            self.room = match &mut self.room {
-                RoomState::Ready(_) => return Poll::Ready(Ok(())),
-                RoomState::Waiting(room) => match ready!(room.as_mut().poll(cx)) {
-                    Ok(room) => RoomState::Ready(room),
+            self.permit = match &mut self.permit {
+                PermitState::Ready(_) => return Poll::Ready(Ok(())),
+                PermitState::Waiting(permit) => match ready!(permit.as_mut().poll(cx)) {
+                    Ok(permit) => PermitState::Ready(permit),
                     Err(reason) => {
-                        self.room = RoomState::None;
+                        self.permit = PermitState::None;
                         return Poll::Ready(Err(reason));
                     }
                 },
-                RoomState::None if intake.is_on_hold() => {
-                    RoomState::Waiting(Box::pin(intake.clone().room_for_any()))
+                PermitState::None if channel.is_on_hold() => {
+                    PermitState::Waiting(Box::pin(channel.clone().reserve_any()))
                 }
-                RoomState::None => match intake.try_room(intake.expected_bytes()) {
-                    Ok(room) => RoomState::Ready(room),
+                PermitState::None => match channel.try_reserve(channel.expected_bytes()) {
+                    Ok(permit) => PermitState::Ready(permit),
                     Err(NotAcceptedReason::Full) => {
-                        RoomState::Waiting(Box::pin(intake.clone().room_for_any()))
+                        PermitState::Waiting(Box::pin(channel.clone().reserve_any()))
                     }
                     Err(reason) => return Poll::Ready(Err(reason)),
                 },
@@ -77,11 +77,11 @@ impl Reservation {
         }
     }
 
-    fn take_room(&mut self) -> Option<Room> {
-        match std::mem::take(&mut self.room) {
-            RoomState::Ready(room) => Some(room),
+    fn take_permit(&mut self) -> Option<Permit> {
+        match std::mem::take(&mut self.permit) {
+            PermitState::Ready(permit) => Some(permit),
             other => {
-                self.room = other;
+                self.permit = other;
                 None
             }
         }
@@ -89,22 +89,22 @@ impl Reservation {
 
     fn poll_flush(
         &mut self,
-        intake: &Intake,
-        unasked: &AtomicBool,
+        channel: &Channel,
+        flush_pending: &AtomicBool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SinkError>> {
         loop {
-            if let FlushState::Waiting(answer) = &mut self.flush {
-                let answer = ready!(Pin::new(answer).poll(cx));
+            if let FlushState::Waiting(reply) = &mut self.flush {
+                let reply = ready!(Pin::new(reply).poll(cx));
                 self.flush = FlushState::None;
-                // If this clone has sent since, the answer is to an older question.
-                if !unasked.load(Ordering::Relaxed) {
-                    return Poll::Ready(answer.unwrap_or_else(|_| intake.flushed_at_the_end()));
+                // If this handle has sent since, the reply is to an earlier flush.
+                if !flush_pending.load(Ordering::Relaxed) {
+                    return Poll::Ready(reply.unwrap_or_else(|_| channel.final_flush_result()));
                 }
             }
-            unasked.store(false, Ordering::Relaxed);
-            match intake.flush() {
-                Ok(Some(answer)) => self.flush = FlushState::Waiting(answer),
+            flush_pending.store(false, Ordering::Relaxed);
+            match channel.flush() {
+                Ok(Some(reply)) => self.flush = FlushState::Waiting(reply),
                 Ok(None) => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -113,7 +113,7 @@ impl Reservation {
 }
 
 impl Producer {
-    /// The same error as a sink tells it.
+    /// Converts the reason into the error of a sink.
     fn sink_error(&self, reason: NotAcceptedReason) -> SinkError {
         let stream = self.stream().clone();
         match reason {
@@ -141,33 +141,33 @@ impl Sink<Record> for Producer {
             return Poll::Ready(Err(SinkError::Closed));
         }
         if self.closed {
-            // Adapters call this before each `poll_close`; an error would end the close half-way.
+            // Adapters call this before each `poll_close`: an error would end the close half-way.
             return Poll::Ready(Ok(()));
         }
         let this = &mut *self;
-        let ready = ready!(this.reservation.poll_room(&this.intake, cx));
-        // A source that is always ready must let others run, the driver among them.
+        let ready = ready!(this.sink_state.poll_permit(&this.channel, cx));
+        // A source that is always ready must let other tasks run, the driver among them.
         ready!(poll_proceed(cx)).made_progress();
         Poll::Ready(ready.map_err(|reason| self.sink_error(reason)))
     }
 
     fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
         let record = self.check(record)?;
-        let room = match self.reservation.take_room() {
-            Some(room) => room,
-            None => match self.intake.try_room_or_leave(record.size()) {
-                Ok(room) => room,
+        let permit = match self.sink_state.take_permit() {
+            Some(permit) => permit,
+            None => match self.channel.try_reserve_or_notify(record.size()) {
+                Ok(permit) => permit,
                 Err(reason) => return Err(NotAccepted::new(record, reason).into()),
             },
         };
-        Ok(self.accept(record, room)?)
+        Ok(self.accept(record, permit)?)
     }
 
     /// Ready when everything is settled that this clone has sent, and that any clone had sent when this
     /// was first polled.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = &mut *self;
-        this.reservation.poll_flush(&this.intake, &this.unasked, cx)
+        this.sink_state.poll_flush(&this.channel, &this.flush_pending, cx)
     }
 
     /// Flushes, and closes this clone. The other clones stay open. Until this has returned `Ok`, `poll_ready` stays
@@ -176,12 +176,12 @@ impl Sink<Record> for Producer {
         let this = &mut *self;
         if !this.closed {
             this.closed = true;
-            this.reservation.room = RoomState::None;
-            this.intake.leave();
-            // A flush that was asked for before does not count.
-            this.unasked.store(true, Ordering::Relaxed);
+            this.sink_state.permit = PermitState::None;
+            this.channel.remove_handle();
+            // An earlier flush does not count.
+            this.flush_pending.store(true, Ordering::Relaxed);
         }
-        let closed = this.reservation.poll_flush(&this.intake, &this.unasked, cx);
+        let closed = this.sink_state.poll_flush(&this.channel, &this.flush_pending, cx);
         this.close_completed |= matches!(closed, Poll::Ready(Ok(())));
         closed
     }

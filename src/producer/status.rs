@@ -1,66 +1,66 @@
 use std::sync::Arc;
 
 use crate::error::{NotAcceptedReason, SinkError};
+use crate::pipeline::Size;
 use crate::record::{AttemptError, Reason};
 use crate::stream::StreamId;
 
-/// What callers are told.
+/// The status of a producer, as its handles see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Status {
     Open,
-    /// The service refuses everything at present; the driver goes on trying.
+    /// The service refuses every request at present. The driver retries.
     Refused(Arc<AttemptError>),
-    /// Records are accepted as long as there is room beside those that failed and that nobody has taken.
+    /// Records are accepted as long as there is room beside the failed records that are kept.
     Keeping {
-        count: usize,
-        bytes: usize,
+        failed: Size,
         reason: Reason,
     },
-    /// No more records are accepted; the driver settles those that it has.
-    Ending(End),
+    /// No more records are accepted. The driver settles those that it has.
+    Draining(StopReason),
     /// The driver has ended.
-    Over(End),
+    Terminated(StopReason),
 }
 
-/// Why a producer ends.
+/// Why a producer stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    /// It was closed, or its last clone was dropped.
+pub(super) enum StopReason {
+    /// It was closed, or its last handle was dropped.
     Closed,
-    /// The service refuses everything, and the policy is to stop then.
+    /// The service refuses every request, and the policy is to stop.
     Refused(Arc<AttemptError>),
-    /// The driver was dropped before it was done.
+    /// The driver was dropped before it was ready.
     Abandoned,
 }
 
 impl Status {
-    /// Stages follow each other in this order.
+    /// The number of the stage. Stages follow each other in this order.
     pub(super) fn stage(&self) -> u8 {
         match self {
             Self::Open | Self::Refused(_) | Self::Keeping { .. } => 0,
-            Self::Ending(_) => 1,
-            Self::Over(_) => 2,
+            Self::Draining(_) => 1,
+            Self::Terminated(_) => 2,
         }
     }
 
-    /// Notes that a caller has taken kept records. Returns whether that changes the status.
-    pub(super) fn keep_fewer(&mut self, fewer_records: usize, fewer_bytes: usize) -> bool {
-        let Self::Keeping { count, bytes, .. } = self else { return false };
-        *count = count.saturating_sub(fewer_records);
-        *bytes = bytes.saturating_sub(fewer_bytes);
-        if *count == 0 {
+    /// Removes failed records that a caller has taken. Returns whether that changes the status.
+    pub(super) fn remove_failed(&mut self, taken: Size) -> bool {
+        let Self::Keeping { failed, .. } = self else { return false };
+        failed.records = failed.records.saturating_sub(taken.records);
+        failed.bytes = failed.bytes.saturating_sub(taken.bytes);
+        if failed.records == 0 {
             *self = Self::Open;
         }
-        fewer_records > 0
+        taken.records > 0
     }
 
-    /// No more records will be accepted.
-    pub(super) fn has_ended(&self) -> bool {
+    /// Whether the producer accepts no more records.
+    pub(super) fn is_stopped(&self) -> bool {
         self.stage() > 0
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self, Self::Over(_))
+    pub(super) fn is_terminated(&self) -> bool {
+        matches!(self, Self::Terminated(_))
     }
 
     /// Why no record is accepted, if none is.
@@ -68,18 +68,18 @@ impl Status {
         Some(match self {
             Self::Open | Self::Keeping { .. } => return None,
             Self::Refused(cause) => NotAcceptedReason::Refused(cause.clone()),
-            Self::Ending(end) | Self::Over(end) => match end {
-                End::Closed => NotAcceptedReason::Closed,
-                End::Refused(cause) => NotAcceptedReason::Stopped(cause.clone()),
-                End::Abandoned => NotAcceptedReason::Abandoned,
+            Self::Draining(reason) | Self::Terminated(reason) => match reason {
+                StopReason::Closed => NotAcceptedReason::Closed,
+                StopReason::Refused(cause) => NotAcceptedReason::Stopped(cause.clone()),
+                StopReason::Abandoned => NotAcceptedReason::Abandoned,
             },
         })
     }
 }
 
-impl End {
-    /// What a flush says of a producer that came to this end.
-    pub(super) fn flushed(&self, stream: &StreamId) -> Result<(), SinkError> {
+impl StopReason {
+    /// The result of a flush after the producer has stopped.
+    pub(super) fn flush_result(&self, stream: &StreamId) -> Result<(), SinkError> {
         match self {
             Self::Closed => Ok(()),
             Self::Refused(cause) => {

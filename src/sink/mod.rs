@@ -4,6 +4,7 @@ mod budget;
 mod builder;
 mod discovery;
 mod drive_throttle;
+mod driven;
 mod fatal_policy;
 mod readiness;
 mod requests;
@@ -22,6 +23,7 @@ use tracing::{trace, warn};
 
 pub(crate) use budget::{poll_units, yield_to_others};
 pub use builder::{DefaultService, SinkBuilder};
+pub(crate) use driven::{BufferChange, Snapshot};
 pub use fatal_policy::FatalPolicy;
 
 use self::discovery::Discovery;
@@ -103,7 +105,7 @@ use crate::trace::TARGET;
 /// [`take_undelivered`](Self::take_undelivered).
 pub struct KinesisSink<S = DefaultService> {
     service: Readiness<S>,
-    pub(crate) pipeline: Pipeline,
+    pipeline: Pipeline,
     requests: Requests,
     discovery: Discovery,
     /// For the next wake-up, with the runtime that it belongs to.
@@ -113,7 +115,7 @@ pub struct KinesisSink<S = DefaultService> {
     /// Whether `poll_close` has returned `Ok`.
     closed: bool,
     /// Whether a producer's driver owns the sink, so that no caller sees its errors.
-    pub(crate) is_driven: bool,
+    is_driven: bool,
     #[cfg(feature = "metrics")]
     metrics: Option<SinkMetrics>,
 }
@@ -255,7 +257,7 @@ where
     /// Afterwards the waker is registered with everything that the sink waits for.
     ///
     /// If the task's budget is used up before, the waker is woken, and the next call continues.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+    fn drive(&mut self, cx: &mut Context<'_>) {
         self.throttle.begin();
         loop {
             let now = Instant::now().into_std();

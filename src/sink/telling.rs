@@ -55,7 +55,7 @@ impl<S> KinesisSink<S> {
     pub(super) fn measure_if_due(&mut self, _: std::time::Instant) {}
 
     /// Makes the last reports.
-    pub(crate) fn wind_up(&mut self) {
+    pub(super) fn wind_up(&mut self) {
         // While the thread unwinds, no code of the user's is called.
         if !std::thread::panicking() {
             self.collect_ended();
@@ -84,7 +84,7 @@ impl<S> KinesisSink<S> {
     }
 
     /// Logs the end of an outage that is over, since the sink is not polled any more.
-    pub(crate) fn log_last_report(&mut self) {
+    pub(super) fn log_last_report(&mut self) {
         let now = tokio::time::Instant::now().into_std();
         while let Some(report) = self.pipeline.health_mut().take_last_report() {
             self.log_report(&report, now);

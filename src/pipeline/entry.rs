@@ -338,6 +338,7 @@ impl Aggregate {
     }
 
     /// Adds a record if it fits, by count and by bytes. Returns the record if it does not.
+    #[inline]
     pub(crate) fn try_push(
         &mut self,
         next: BufferedRecord,

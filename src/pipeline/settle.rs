@@ -59,7 +59,9 @@ impl Settling<'_> {
         let delivered_before = self.ledger.totals().delivered;
         self.topology.check_response(number, &entries, response.results(), self.now);
         let (mut retries, mut failed) = (Vec::new(), Vec::new());
-        for (mut entry, result) in entries.into_iter().zip(response.into_results()) {
+        let mut results = response.into_results().into_iter();
+        for mut entry in entries {
+            let Some(result) = results.next() else { break };
             entry.record_flight(sent_at, self.now);
             match result {
                 Ok(placement) => retries.extend(self.written(number, entry, placement)),
@@ -162,6 +164,7 @@ impl Settling<'_> {
     }
 
     /// Settles an entry that the service has written. Returns what is retried.
+    #[inline]
     fn written(
         &mut self,
         number: u64,
@@ -174,7 +177,7 @@ impl Settling<'_> {
         let (is_failing, now) = (self.health.is_failing(), self.now);
         match self.topology.verify(number, &entry, shard_id, is_failing, now, self.rng) {
             PlacementCheck::Placed => {
-                self.settlement.deliver(entry, placement, self.ledger, now);
+                self.settlement.deliver(&mut entry, placement, self.ledger, now);
                 self.backlog.release_next(order, Vec::new(), self.topology)
             }
             PlacementCheck::Misplaced => {
@@ -200,7 +203,8 @@ impl Settling<'_> {
             let left = if check == PlacementCheck::Misplaced {
                 self.misplaced(held.entry, &held.placement)
             } else {
-                self.settlement.deliver(held.entry, held.placement, self.ledger, self.now);
+                let mut entry = held.entry;
+                self.settlement.deliver(&mut entry, held.placement, self.ledger, self.now);
                 Vec::new()
             };
             retries.extend(self.backlog.release_next(order, left, self.topology));

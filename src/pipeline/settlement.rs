@@ -22,10 +22,10 @@ pub(crate) struct Settlement {
 }
 
 impl Settlement {
-    /// Settles an entry that was delivered.
+    /// Settles the records of an entry that was delivered.
     pub(super) fn deliver(
         &mut self,
-        mut entry: QueuedEntry,
+        entry: &mut QueuedEntry,
         placement: Placement,
         ledger: &mut Ledger,
         now: Instant,
@@ -49,7 +49,9 @@ impl Settlement {
         now: Instant,
     ) {
         ledger.deliver(record, now);
-        self.delivered.extend(record.delivered(placement, sub_sequence_number, now));
+        if let Some(receipt) = record.delivered(placement, sub_sequence_number, now) {
+            self.delivered.push_back(receipt);
+        }
     }
 
     /// Settles a record that has failed for good.

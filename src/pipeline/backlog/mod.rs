@@ -190,12 +190,12 @@ impl Backlog {
     }
 
     /// Queues a closed entry: in its lane, or behind an earlier entry of its key.
+    #[inline]
     fn release(&mut self, entry: QueuedEntry, topology: &mut Topology) {
-        let entry = match self.ordering_key(entry.oldest(), topology) {
-            Some(key) => self.key_order.enter(key, entry),
-            None => Some(entry),
+        let Some(key) = self.ordering_key(entry.oldest(), topology) else {
+            return self.push_to_lane(entry, topology);
         };
-        if let Some(entry) = entry {
+        if let Some(entry) = self.key_order.enter(key, entry) {
             self.push_to_lane(entry, topology);
         }
     }
@@ -206,6 +206,7 @@ impl Backlog {
         self.release(entry, topology);
     }
 
+    #[inline]
     fn push_to_lane(&mut self, mut entry: QueuedEntry, topology: &mut Topology) {
         topology.route(&mut entry);
         self.lanes.push(entry);

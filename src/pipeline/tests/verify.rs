@@ -333,3 +333,39 @@ fn the_models_stream_keeps_the_kcls_rule() {
     }
     assert_eq!(stream.readable.iter().copied().collect::<Vec<_>>(), [3, 4]);
 }
+
+#[test]
+fn disbelieved_list_still_checks_aggregates_of_a_key() {
+    let mut harness = Harness::knowing(&halves(), &[]);
+    harness.pipeline.topology.disbelieve_list();
+    for key in ["a", "a"] {
+        harness.keyed(key);
+    }
+    let (id, request) = harness.closing();
+    assert_eq!(packed(&request), [["a", "a"]]);
+    harness.settle(id, vec![placed("upper")]);
+    assert_eq!(harness.pipeline.ledger().totals().misplaced, 1, "its key belongs to the lower shard");
+    let (id, _) = harness.next();
+    harness.settle(id, vec![placed("lower")]);
+    assert!(harness.pipeline.is_settled());
+}
+
+#[test]
+fn fallback_ends_when_the_list_changes() {
+    let mut harness = Harness::knowing(&halves(), &[]);
+    harness.pipeline.topology.disbelieve_list();
+    harness.pipeline.list(map(&halves()), harness.now);
+    for key in ["a", "b"] {
+        harness.keyed(key);
+    }
+    let (id, request) = harness.closing();
+    assert_eq!(packed(&request).len(), 2, "the same list is not believed");
+    harness.deliver(id, &request);
+    harness.pipeline.flush.reopen();
+    harness.pipeline.list(map(&[shard("one", 0, u128::MAX)]), harness.now);
+    for key in ["a", "b"] {
+        harness.keyed(key);
+    }
+    let (_, request) = harness.closing();
+    assert_eq!(packed(&request), [["a", "b"]]);
+}

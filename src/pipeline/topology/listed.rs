@@ -20,7 +20,7 @@ pub(super) struct ListedShards {
     doubted: HashSet<SmolStr>,
     /// Shards that responses have named and the list lacks.
     unlisted: HashSet<SmolStr>,
-    /// Whether the list is not what the service does. It is not used before it changes.
+    /// Whether the list is not what the service does. Nothing is predicted from it before it changes.
     is_disbelieved: bool,
 }
 
@@ -39,6 +39,11 @@ impl ListedShards {
     /// The list, if it is believed.
     fn believed(&self) -> Option<&ShardMap> {
         self.list.as_ref().filter(|_| !self.is_disbelieved)
+    }
+
+    /// Whether there is a list, believed or not.
+    pub(super) fn is_known(&self) -> bool {
+        self.list.is_some()
     }
 
     /// Whether there is a list that is believed.
@@ -74,7 +79,7 @@ impl ListedShards {
         is_listed && self.predicts && self.doubted.insert(SmolStr::new(shard.id()))
     }
 
-    /// Stops using the list, if it has the shard for which a prediction was wrong: then no reshard explains that.
+    /// Stops predicting from the list, if it has the shard for which a prediction was wrong: then no reshard explains that.
     /// Returns false if the list has changed since.
     pub(super) fn disbelieve(&mut self, predicted: &Shard) -> bool {
         let listed = self.believed().and_then(|list| list.by_id(predicted.id()));
@@ -107,12 +112,15 @@ impl ListedShards {
         oldest.has_hash_key() && listed.is_some_and(rules_out)
     }
 
-    /// Whether the shard that an entry was written to holds all its members.
+    /// Whether the shard that an entry was written to holds all its members. Aggregates of one key are checked against
+    /// a disbelieved list as well: if it is right about the shard, they need not be sent again.
     pub(super) fn check(&self, entry: &QueuedEntry, shard_id: &str) -> PlacementCheck {
-        let listed = self.believed().and_then(|list| list.by_id(shard_id));
-        let is_doubted = entry.predicted().is_some() && self.predicts;
-        let listed = listed.filter(|shard| !is_doubted || !self.doubted.contains(shard.id()));
-        check_against(listed.map(|shard| &**shard), entry, shard_id)
+        let listed = self.list.as_ref().and_then(|list| list.by_id(shard_id));
+        let is_usable = |shard: &&Arc<Shard>| {
+            let is_doubted = self.predicts && self.doubted.contains(shard.id());
+            entry.predicted().is_none() || !(self.is_disbelieved || is_doubted)
+        };
+        check_against(listed.filter(is_usable).map(|shard| &**shard), entry, shard_id)
     }
 }
 

@@ -374,7 +374,7 @@ impl Topology {
 
     /// Whether responses can be checked against a list, now or once it arrives.
     fn has_list(&self) -> bool {
-        self.listed.is_believed() || self.awaits_list()
+        self.listed.is_known() || self.awaits_list()
     }
 
     /// Whether a list is expected that may have an unknown shard.

@@ -143,18 +143,21 @@ impl Lanes {
     }
 
     /// Queues an entry in the lane of its route, in the order of acceptance.
+    #[inline]
     pub(crate) fn push(&mut self, entry: QueuedEntry) {
         let id = entry.route.lane;
         let lane = &mut self.lanes[id as usize];
-        if lane.head().is_none_or(|head| entry.seq() < head) {
-            return self.change(id, |lane| lane.queue.push(entry));
-        }
-        // The front of the lane does not change, nor does what depends on it.
         let size = LaneSize { entries: 1, records: entry.len(), bytes: entry.size() };
-        let is_paused = lane.paused_until.is_some();
+        let changes_front = lane.head().is_none_or(|head| entry.seq() < head);
+        let before = changes_front.then(|| LaneKeys::of(lane));
+        // In one place, since each move of an entry costs.
         lane.queue.push(entry);
+        if let Some(before) = before {
+            return self.reindex(id, before);
+        }
+        // What else the indexes depend on is the front of the lane.
         self.total.add(size);
-        if !is_paused {
+        if lane.paused_until.is_none() {
             self.sendable.add(size);
         }
     }
@@ -365,13 +368,19 @@ impl Lanes {
         let lane = &mut self.lanes[id as usize];
         let before = LaneKeys::of(lane);
         let changed = change(lane);
+        self.reindex(id, before);
+        changed
+    }
+
+    /// Updates the indexes after a lane has changed.
+    fn reindex(&mut self, id: LaneId, before: LaneKeys) {
+        let lane = &mut self.lanes[id as usize];
         lane.update_front();
         let after = LaneKeys::of(lane);
         if before != after {
             self.remove(id, before);
             self.add(id, after);
         }
-        changed
     }
 
     /// Removes a lane from the indexes before it changes.
@@ -389,8 +398,8 @@ impl Lanes {
         self.add(id, LaneKeys::of(self.lane(id)));
     }
 
-    fn remove(&mut self, id: LaneId, face: LaneKeys) {
-        let LaneKeys { size, head, paused_until, affordable_at } = face;
+    fn remove(&mut self, id: LaneId, keys: LaneKeys) {
+        let LaneKeys { size, head, paused_until, affordable_at } = keys;
         self.total.subtract(size);
         let Some(until) = paused_until else {
             self.sendable.subtract(size);
@@ -406,8 +415,8 @@ impl Lanes {
         }
     }
 
-    fn add(&mut self, id: LaneId, face: LaneKeys) {
-        let LaneKeys { size, head, paused_until, affordable_at } = face;
+    fn add(&mut self, id: LaneId, keys: LaneKeys) {
+        let LaneKeys { size, head, paused_until, affordable_at } = keys;
         self.total.add(size);
         let Some(until) = paused_until else {
             self.sendable.add(size);

@@ -13,7 +13,7 @@ pub(crate) struct Queue {
     /// Entries that were pushed in order.
     fresh: VecDeque<QueuedEntry>,
     /// Entries that were pushed later than a younger one, by sequence number.
-    returned: BTreeMap<u64, QueuedEntry>,
+    requeued: BTreeMap<u64, QueuedEntry>,
     records: usize,
     bytes: usize,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Queue {
 impl Queue {
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
-        self.returned.len() + self.fresh.len()
+        self.requeued.len() + self.fresh.len()
     }
 
     /// The number of records.
@@ -30,7 +30,7 @@ impl Queue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.returned.is_empty() && self.fresh.is_empty()
+        self.requeued.is_empty() && self.fresh.is_empty()
     }
 
     /// The sum of the entries' sizes.
@@ -40,10 +40,10 @@ impl Queue {
 
     #[inline]
     fn oldest(&self) -> Option<&QueuedEntry> {
-        let returned = self.returned.first_key_value().map(|(_, entry)| entry);
-        match (returned, self.fresh.front()) {
-            (Some(returned), Some(fresh)) if fresh.seq() < returned.seq() => Some(fresh),
-            (returned, fresh) => returned.or(fresh),
+        let requeued = self.requeued.first_key_value().map(|(_, entry)| entry);
+        match (requeued, self.fresh.front()) {
+            (Some(requeued), Some(fresh)) if fresh.seq() < requeued.seq() => Some(fresh),
+            (requeued, fresh) => requeued.or(fresh),
         }
     }
 
@@ -58,16 +58,17 @@ impl Queue {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &QueuedEntry> {
-        self.returned.values().chain(&self.fresh)
+        self.requeued.values().chain(&self.fresh)
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, entry: QueuedEntry) {
         self.records += entry.len();
         self.bytes += entry.size();
         if self.fresh.back().is_none_or(|last| last.seq() < entry.seq()) {
             self.fresh.push_back(entry);
         } else {
-            self.returned.insert(entry.seq(), entry);
+            self.requeued.insert(entry.seq(), entry);
         }
     }
 
@@ -78,20 +79,19 @@ impl Queue {
         condition: impl FnOnce(&BufferedRecord, usize) -> bool,
     ) -> Option<QueuedEntry> {
         let oldest = self.oldest()?;
-        let (seq, size) = (oldest.seq(), oldest.size());
+        let (seq, size, records) = (oldest.seq(), oldest.size(), oldest.len());
         if !condition(oldest.oldest(), size) {
             return None;
         }
-        let popped = match self.fresh.front() {
-            Some(fresh) if fresh.seq() == seq => self.fresh.pop_front(),
-            _ => self.returned.remove(&seq),
-        }?;
-        if self.fresh.is_empty() && self.fresh.capacity() > MAX_IDLE_CAPACITY {
-            self.fresh = VecDeque::new();
-        }
-        self.records -= popped.len();
+        self.records -= records;
         self.bytes -= size;
-        Some(popped)
+        if self.fresh.front().is_none_or(|fresh| fresh.seq() != seq) {
+            self.requeued.remove(&seq)
+        } else if self.fresh.len() == 1 && self.fresh.capacity() > MAX_IDLE_CAPACITY {
+            std::mem::take(&mut self.fresh).pop_front()
+        } else {
+            self.fresh.pop_front()
+        }
     }
 
     /// Removes the entries for which `condition` is true.
@@ -112,12 +112,12 @@ impl Queue {
 
     /// Removes everything, in order.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
-        let Self { returned, fresh, .. } = std::mem::take(self);
-        let (mut returned, mut fresh) =
-            (returned.into_values().peekable(), fresh.into_iter().peekable());
-        std::iter::from_fn(move || match (returned.peek(), fresh.peek()) {
+        let Self { requeued, fresh, .. } = std::mem::take(self);
+        let (mut requeued, mut fresh) =
+            (requeued.into_values().peekable(), fresh.into_iter().peekable());
+        std::iter::from_fn(move || match (requeued.peek(), fresh.peek()) {
             (Some(before), Some(after)) if after.seq() < before.seq() => fresh.next(),
-            (Some(_), _) => returned.next(),
+            (Some(_), _) => requeued.next(),
             _ => fresh.next(),
         })
     }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn queue_sorts_returned_entries() {
+    fn queue_sorts_requeued_entries() {
         let mut queue = queue([7, 8]);
         [5, 6].into_iter().for_each(|seq| queue.push(QueuedEntry::single(record(seq))));
         assert_eq!(seqs(&mut queue), [5, 6, 7, 8]);
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!((seqs(&mut queue), queue.bytes()), (vec![7, 8], 20));
         // Between two that are there, and after all.
         [11, 9, 10].into_iter().for_each(|seq| queue.push(QueuedEntry::single(record(seq))));
-        assert_eq!((queue.fresh.len(), queue.returned.len()), (3, 2));
+        assert_eq!((queue.fresh.len(), queue.requeued.len()), (3, 2));
         let taken = queue.extract_if(|entry| entry.seq() % 2 == 0);
         assert_eq!(taken.iter().map(QueuedEntry::seq).collect::<Vec<_>>(), [8, 10]);
         assert_eq!((seqs(&mut queue), queue.records(), queue.bytes()), (vec![7, 9, 11], 3, 30));

@@ -73,7 +73,7 @@ impl SinkMetrics {
     pub(crate) fn report(&mut self, pipeline: &mut Pipeline, now: Instant) {
         let Some(samples) = pipeline.ledger_mut().samples_mut() else { return };
         self.next = Some(now + INTERVAL);
-        for (reason, times) in samples.cuts.drain() {
+        for (reason, times) in samples.flush_reasons.drain() {
             self.requests.cut[reason as usize].increment(times as u64);
         }
         for (code, times) in samples.failures.drain() {

@@ -27,7 +27,7 @@ impl Backoff {
         if !self.is_new_failure(request) {
             return false;
         }
-        self.pause(now, rng);
+        self.wait_without_failure(now, rng);
         self.failures = self.failures.saturating_add(1);
         self.ignore_below = next;
         true
@@ -39,7 +39,7 @@ impl Backoff {
     }
 
     /// Waits as after a failure, without counting one.
-    pub(crate) fn pause(&mut self, now: Instant, rng: &mut Rng) {
+    pub(crate) fn wait_without_failure(&mut self, now: Instant, rng: &mut Rng) {
         let longest = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
         self.until = self.until.max(Some(now + longest.mul_f64(rng.f64())));
     }

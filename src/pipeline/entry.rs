@@ -187,7 +187,7 @@ impl QueuedEntry {
     /// Its records, each as an entry of its own.
     pub(super) fn into_singles(self, packing: &Packing) -> Vec<Self> {
         let singles = self.into_members().into_iter();
-        singles.map(|record| Self::single(record).closed(packing)).collect()
+        singles.map(|record| Self::single(record).close(packing)).collect()
     }
 
     /// Records the end of a request that was sent at `sent_at`.
@@ -253,7 +253,7 @@ impl QueuedEntry {
 
     /// Closes an entry that no other record joins. A payload that readers may take for an aggregate is sent as an
     /// aggregate of one, so that all readers find it unchanged, unless that is larger than a record may be.
-    pub(crate) fn closed(self, packing: &Packing) -> Self {
+    pub(crate) fn close(self, packing: &Packing) -> Self {
         let route = self.route;
         match self.content {
             Content::Single(record) if packing.is_on() && record.resembles_an_aggregate() => {
@@ -397,7 +397,7 @@ impl Aggregate {
         route: Route,
     ) -> Vec<QueuedEntry> {
         let packed = Self::pack(members, shard, packing).into_iter();
-        packed.map(|entry| QueuedEntry { route, ..entry.closed(packing) }).collect()
+        packed.map(|entry| QueuedEntry { route, ..entry.close(packing) }).collect()
     }
 
     /// Packs records that belong together, in the order of acceptance, into as few as their sizes allow.

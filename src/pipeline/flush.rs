@@ -7,7 +7,7 @@ use super::linger::Linger;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FlushReason {
     /// It is a part of a request that is being bisected.
-    Split,
+    Bisected,
     /// Its records were isolated.
     Isolated,
     /// What may be sent fills it.
@@ -25,7 +25,7 @@ pub(crate) enum FlushReason {
 #[cfg(feature = "metrics")]
 impl FlushReason {
     pub(crate) const ALL: [Self; 7] = [
-        Self::Split,
+        Self::Bisected,
         Self::Isolated,
         Self::Full,
         Self::Idle,
@@ -37,7 +37,7 @@ impl FlushReason {
     /// The label in metrics.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Self::Split => "split",
+            Self::Bisected => "split",
             Self::Isolated => "isolated",
             Self::Full => "full",
             Self::Idle => "idle",
@@ -141,7 +141,7 @@ impl Flush {
     /// such requests in a linger, and no aggregate is sent that has only just begun to fill.
     pub(super) fn joins(&self, reason: FlushReason, oldest: &BufferedRecord, now: Instant) -> bool {
         match reason {
-            FlushReason::Full | FlushReason::Split | FlushReason::Isolated => false,
+            FlushReason::Full | FlushReason::Bisected | FlushReason::Isolated => false,
             FlushReason::Idle => matches!(self.linger, Linger::SelfClocked(_)),
             FlushReason::Linger => oldest.accepted_at + self.linger.ceiling() / 2 <= now,
             FlushReason::BackPressure | FlushReason::Close => true,

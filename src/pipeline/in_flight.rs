@@ -46,7 +46,7 @@ impl InFlightRequest {
             entry.count_attempt();
         }
         let kind = match reason {
-            FlushReason::Split => RequestKind::Bisected,
+            FlushReason::Bisected => RequestKind::Bisected,
             FlushReason::Isolated => RequestKind::Isolated,
             _ => RequestKind::Lanes,
         };

@@ -4,7 +4,7 @@ use std::time::Instant;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
-use super::metrics::Samples;
+use super::samples::Samples;
 use crate::record::Reason;
 use crate::settings::SinkSettings;
 use crate::summary::{RequestSummary, Totals};
@@ -34,12 +34,12 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    pub(crate) fn add(&mut self, bytes: usize) {
+    pub(crate) fn add_record(&mut self, bytes: usize) {
         self.records += 1;
         self.bytes += bytes;
     }
 
-    fn subtract(&mut self, bytes: usize) {
+    fn subtract_record(&mut self, bytes: usize) {
         self.records -= 1;
         self.bytes -= bytes;
     }
@@ -70,7 +70,7 @@ impl Ledger {
     }
 
     /// Counts an accepted record. Returns its sequence number.
-    pub(super) fn accept(&mut self, bytes: usize) -> u64 {
+    pub(super) fn count_accepted(&mut self, bytes: usize) -> u64 {
         self.totals.accepted += 1;
         self.unsettled_bytes += bytes;
         self.next_seq += 1;
@@ -78,71 +78,76 @@ impl Ledger {
     }
 
     /// Counts a request that is sent, before its records count the attempt.
-    pub(super) fn send(&mut self, reason: FlushReason, entries: &[QueuedEntry], now: Instant) {
+    pub(super) fn count_request(
+        &mut self,
+        reason: FlushReason,
+        entries: &[QueuedEntry],
+        now: Instant,
+    ) {
         self.totals.requests += 1;
         if let Some(samples) = &mut self.samples {
             samples.record_request(reason, entries, now);
         }
     }
 
-    /// Counts a delivered entry. Its records are [counted](Self::deliver) one by one.
-    pub(super) fn deliver_entry(&mut self, bytes: usize) {
+    /// Counts a delivered entry. Its records are [counted](Self::count_delivered) one by one.
+    pub(super) fn count_entry(&mut self, bytes: usize) {
         self.totals.entries += 1;
         self.totals.entry_bytes += bytes as u64;
     }
 
-    pub(super) fn deliver(&mut self, record: &BufferedRecord, now: Instant) {
+    pub(super) fn count_delivered(&mut self, record: &BufferedRecord, now: Instant) {
         let bytes = record.size();
         self.totals.delivered += 1;
         self.totals.delivered_bytes += bytes as u64;
         self.unsettled_bytes -= bytes;
-        self.released.add(bytes);
+        self.released.add_record(bytes);
         if let Some(samples) = &mut self.samples {
             samples.record_delivered(record, now);
         }
     }
 
-    /// Counts a record that has failed for good. It stays in the buffer until somebody [takes](Self::take_failed) it.
-    pub(super) fn fail(&mut self, record: &BufferedRecord, reason: &Reason) {
+    /// Counts a record that has failed for good. It stays in the buffer until somebody [takes](Self::count_taken) it.
+    pub(super) fn count_failed(&mut self, record: &BufferedRecord, reason: &Reason) {
         let bytes = record.size();
         self.totals.failed += 1;
         self.unsettled_bytes -= bytes;
-        self.failed.add(bytes);
+        self.failed.add_record(bytes);
         if let Some(samples) = &mut self.samples {
             samples.record_failed(record, reason);
         }
     }
 
     /// Counts a failed record that leaves the buffer.
-    pub(super) fn take_failed(&mut self, bytes: usize) {
-        self.failed.subtract(bytes);
-        self.released.add(bytes);
+    pub(super) fn count_taken(&mut self, bytes: usize) {
+        self.failed.subtract_record(bytes);
+        self.released.add_record(bytes);
     }
 
     /// Counts a failed record that nobody has taken after all. The dead-letter handler may return another record than
     /// it was given.
-    pub(super) fn keep_failed(&mut self, bytes: usize) {
-        self.failed.add(bytes);
-        self.returned.add(bytes);
+    pub(super) fn count_kept(&mut self, bytes: usize) {
+        self.failed.add_record(bytes);
+        self.returned.add_record(bytes);
     }
 
     /// Counts a record that is withdrawn before it is settled.
-    pub(super) fn withdraw(&mut self, bytes: usize) {
+    pub(super) fn count_withdrawn(&mut self, bytes: usize) {
         self.totals.taken_back += 1;
         self.unsettled_bytes -= bytes;
-        self.released.add(bytes);
+        self.released.add_record(bytes);
     }
 
     /// Counts records that are queued again after an attempt.
-    pub(super) fn requeue(&mut self, entries: &[QueuedEntry]) {
+    pub(super) fn count_requeued(&mut self, entries: &[QueuedEntry]) {
         self.totals.requeued += entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
     }
 
-    pub(super) fn misplace(&mut self) {
+    pub(super) fn count_misplaced(&mut self) {
         self.totals.misplaced += 1;
     }
 
-    pub(super) fn throttle(&mut self) {
+    pub(super) fn count_throttled(&mut self) {
         self.totals.throttled += 1;
     }
 
@@ -217,26 +222,28 @@ mod tests {
             match rng.u8(..6) {
                 0 | 1 => {
                     let record = record(rng.usize(1..50));
-                    assert_eq!(ledger.accept(record.size()), accepted.records as u64);
-                    accepted.add(record.size());
+                    assert_eq!(ledger.count_accepted(record.size()), accepted.records as u64);
+                    accepted.add_record(record.size());
                     unsettled.push(record);
                 }
                 2 if !unsettled.is_empty() => {
-                    ledger.deliver(&unsettled.swap_remove(0), Instant::now());
+                    ledger.count_delivered(&unsettled.swap_remove(0), Instant::now());
                 }
                 3 if !unsettled.is_empty() => {
                     let record = unsettled.swap_remove(0);
-                    ledger.fail(&record, &Reason::NeverAccepted);
+                    ledger.count_failed(&record, &Reason::NeverAccepted);
                     failed.push(record.size());
                 }
                 4 if !failed.is_empty() => {
-                    ledger.take_failed(failed.swap_remove(0));
+                    ledger.count_taken(failed.swap_remove(0));
                     if rng.bool() {
                         failed.push(rng.usize(1..50));
-                        ledger.keep_failed(failed[failed.len() - 1]);
+                        ledger.count_kept(failed[failed.len() - 1]);
                     }
                 }
-                5 if !unsettled.is_empty() => ledger.withdraw(unsettled.swap_remove(0).size()),
+                5 if !unsettled.is_empty() => {
+                    ledger.count_withdrawn(unsettled.swap_remove(0).size())
+                }
                 _ => {}
             }
             let Size { records, bytes } = ledger.take_released();

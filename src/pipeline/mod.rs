@@ -23,13 +23,13 @@ mod health;
 mod in_flight;
 mod ledger;
 mod linger;
-#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "nothing is measured"))]
-mod metrics;
 mod ordering;
 mod retry;
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "nothing is measured"))]
+mod samples;
 mod schedule;
-mod settle;
 mod settlement;
+mod settling;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -47,11 +47,11 @@ pub(crate) use health::{Report, Stage, Trouble};
 pub(crate) use in_flight::RequestId;
 pub(crate) use ledger::{Ledger, Size};
 pub use linger::Linger;
-#[cfg(feature = "metrics")]
-pub use metrics::MetricsGranularity;
-#[cfg(feature = "metrics")]
-pub(crate) use metrics::ShardSample;
 pub use ordering::Ordering;
+#[cfg(feature = "metrics")]
+pub use samples::MetricsGranularity;
+#[cfg(feature = "metrics")]
+pub(crate) use samples::ShardSample;
 pub(crate) use topology::Prerequisites;
 
 use self::backlog::{Backlog, Repartition};
@@ -61,8 +61,8 @@ use self::flush::Flush;
 use self::health::{Failure, Health, Origin};
 use self::in_flight::{InFlight, InFlightRequest, RequestKind};
 use self::schedule::Schedule;
-use self::settle::Settling;
 use self::settlement::Settlement;
+use self::settling::Settling;
 use self::topology::Topology;
 use self::work::Work;
 use crate::error::{NotAccepted, NotAcceptedReason};
@@ -139,7 +139,7 @@ impl Pipeline {
 
     /// Accepts a record that the caller has checked against the limits and the bounds.
     pub(crate) fn admit(&mut self, record: Record, now: Instant) {
-        let seq = self.ledger.accept(record.size());
+        let seq = self.ledger.count_accepted(record.size());
         let record = BufferedRecord::new(record, seq, now, &mut self.rng);
         self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }
@@ -230,7 +230,7 @@ impl Pipeline {
                 return None;
             }
         };
-        self.ledger.send(reason, &entries, now);
+        self.ledger.count_request(reason, &entries, now);
         let factor = self.health.timeout_factor();
         let mut request = InFlightRequest::new(entries, reason, factor, now);
         self.work.add_records(request.records);
@@ -270,12 +270,12 @@ impl Pipeline {
         });
         let mut settling = self.settling(now);
         match outcome {
-            Ok(response) => settling.response(id.0, request, response),
-            Err(error) => settling.failure(id.0, request, error),
+            Ok(response) => settling.settle_response(id.0, request, response),
+            Err(error) => settling.settle_failure(id.0, request, error),
         }
         self.backlog.update_isolation(&self.topology);
         if self.topology.must_decide_without_list() {
-            self.settling(now).held(None);
+            self.settling(now).settle_held(None);
         }
         self.repartition();
     }
@@ -335,12 +335,16 @@ impl Pipeline {
     }
 
     /// Takes the stream's description, or `None` to go on without.
-    pub(crate) fn describe(&mut self, description: Option<StreamDescription>, now: Instant) {
-        if self.topology.describe(description.as_ref(), now, &mut self.rng) {
-            self.settling(now).held(None);
+    pub(crate) fn apply_description(
+        &mut self,
+        description: Option<StreamDescription>,
+        now: Instant,
+    ) {
+        if self.topology.apply_description(description.as_ref(), now, &mut self.rng) {
+            self.settling(now).settle_held(None);
             return self.repartition();
         }
-        self.settling(now).succeeded(Duration::ZERO);
+        self.settling(now).record_success(Duration::ZERO);
         let Some(description) = description else { return };
         self.health.outages.succeeded(now);
         if description.distribution() == Distribution::ByService {
@@ -360,7 +364,7 @@ impl Pipeline {
     /// help.
     pub(crate) fn fail_description(&mut self, may_pass: bool, now: Instant) {
         if self.topology.fail_description(may_pass, now, &mut self.rng) {
-            self.settling(now).held(None);
+            self.settling(now).settle_held(None);
             self.repartition();
         }
     }
@@ -368,13 +372,13 @@ impl Pipeline {
     /// Goes on without a description, since the source has none. The stream is not described again.
     pub(crate) fn description_unavailable(&mut self, now: Instant) {
         self.topology.stop_describing();
-        self.describe(None, now);
+        self.apply_description(None, now);
     }
 
     /// Goes on without lists of shards, since the source has none. The shards are not listed again, and records are
     /// aggregated by partition key.
     pub(crate) fn listing_unavailable(&mut self, now: Instant) {
-        self.list(None, now);
+        self.apply_list(None, now);
         self.topology.stop_listing();
         self.repartition();
     }
@@ -383,17 +387,17 @@ impl Pipeline {
     /// that were written where consumers may discard them are queued again.
     pub(crate) fn refuse_distribution(&mut self, error: BoxError, now: Instant) {
         self.topology.refuse_distribution();
-        self.settling(now).held(None);
+        self.settling(now).settle_held(None);
         self.fail_lookup(ErrorClass::Fatal, error, now);
     }
 
     /// Takes the stream's shards, or `None` if they could not be listed.
-    pub(crate) fn list(&mut self, list: Option<ShardMap>, now: Instant) {
+    pub(crate) fn apply_list(&mut self, list: Option<ShardMap>, now: Instant) {
         let next = self.in_flight.next_number();
-        let (opened, outdated) = self.topology.list(list, next, now, &mut self.rng);
+        let (opened, outdated) = self.topology.apply_list(list, next, now, &mut self.rng);
         self.backlog.open_lanes(opened, next, now);
         self.backlog.reroute(&mut self.topology);
-        self.settling(now).held(outdated.as_ref());
+        self.settling(now).settle_held(outdated.as_ref());
         self.repartition();
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::in_flight::RequestKind;
-use super::settle::Settling;
+use super::settling::Settling;
 use crate::record::{AttemptError, Reason};
 
 /// An entry that failed so often in a row, while others of its requests were delivered, is isolated. Failures that hit
@@ -18,7 +18,7 @@ impl Settling<'_> {
     /// Takes the entries of a request that has failed as a whole, and returns what is retried. If it was not for the
     /// first time, the next request has half of the entries. Of a single entry, an aggregate is halved and a record
     /// isolated.
-    pub(super) fn failed_together(
+    pub(super) fn retry_request(
         &mut self,
         mut entries: Vec<QueuedEntry>,
         kind: RequestKind,
@@ -56,7 +56,7 @@ impl Settling<'_> {
     }
 
     /// Takes the entries that failed while others of their request were delivered, and returns what is retried.
-    pub(super) fn failed_among_others(&mut self, entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
+    pub(super) fn retry_entries(&mut self, entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
         let mut retries = Vec::new();
         for mut entry in entries {
             entry.count_failure();
@@ -79,9 +79,9 @@ impl Settling<'_> {
                 self.backlog.release_next(order, halves, self.topology)
             }
             ControlFlow::Break(record) => {
-                let mut entry = QueuedEntry::single(record).closed(self.backlog.packing());
+                let mut entry = QueuedEntry::single(record).close(self.backlog.packing());
                 entry.route.order = order;
-                self.ledger.requeue(std::slice::from_ref(&entry));
+                self.ledger.count_requeued(std::slice::from_ref(&entry));
                 self.backlog.isolate(entry, self.health, self.topology);
                 Vec::new()
             }
@@ -89,13 +89,13 @@ impl Settling<'_> {
     }
 
     /// Queues isolated records again whose request has failed as a whole.
-    pub(super) fn isolated_failed(
+    pub(super) fn requeue_isolated(
         &mut self,
         entries: Vec<QueuedEntry>,
         took: Duration,
         number: u64,
     ) {
-        self.ledger.requeue(&entries);
+        self.ledger.count_requeued(&entries);
         self.refund(&entries);
         // If nothing else is held, only the log says why the sink is not settled. Before the first delivery the failure
         // is reported like that of any request.
@@ -143,13 +143,13 @@ impl Settling<'_> {
     }
 
     pub(super) fn requeue(&mut self, entries: Vec<QueuedEntry>) {
-        self.ledger.requeue(&entries);
+        self.ledger.count_requeued(&entries);
         self.backlog.push_front(entries, self.topology);
     }
 
     /// Queues a part of a refused request, which is sent alone.
     pub(super) fn queue_part(&mut self, part: Vec<QueuedEntry>) {
-        self.ledger.requeue(&part);
+        self.ledger.count_requeued(&part);
         self.backlog.bisect(part, self.topology);
     }
 }

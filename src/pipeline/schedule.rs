@@ -32,7 +32,7 @@ impl Schedule<'_> {
             return None;
         }
         if self.backlog.has_bisected(now) {
-            return Some(FlushReason::Split);
+            return Some(FlushReason::Bisected);
         }
         self.lane_flush_reason(now)
     }

@@ -14,7 +14,7 @@ pub(crate) struct Settlement {
     /// The receipts of delivered records.
     delivered: VecDeque<PendingReceipt>,
     /// Failed records with their sequence numbers, not offered to the dead-letter handler yet.
-    failed: VecDeque<(u64, Undelivered)>,
+    unoffered: VecDeque<(u64, Undelivered)>,
     /// Failed records that the handler has left, or that had none.
     kept: Vec<(u64, Undelivered)>,
     /// Why the latest of the kept records failed, until the owner is notified.
@@ -30,7 +30,7 @@ impl Settlement {
         ledger: &mut Ledger,
         now: Instant,
     ) {
-        ledger.deliver_entry(entry.size());
+        ledger.count_entry(entry.size());
         if entry.is_aggregate() {
             for (index, record) in entry.members_mut().iter_mut().enumerate() {
                 self.deliver_record(record, || placement.clone(), Some(index as u64), ledger, now);
@@ -48,7 +48,7 @@ impl Settlement {
         ledger: &mut Ledger,
         now: Instant,
     ) {
-        ledger.deliver(record, now);
+        ledger.count_delivered(record, now);
         if let Some(receipt) = record.delivered(placement, sub_sequence_number, now) {
             self.delivered.push_back(receipt);
         }
@@ -56,8 +56,8 @@ impl Settlement {
 
     /// Settles a record that has failed for good.
     pub(super) fn fail(&mut self, record: BufferedRecord, reason: Reason, ledger: &mut Ledger) {
-        ledger.fail(&record, &reason);
-        self.failed.push_back((record.seq, record.into_undelivered(reason)));
+        ledger.count_failed(&record, &reason);
+        self.unoffered.push_back((record.seq, record.into_undelivered(reason)));
     }
 
     /// Completes the receipts of the records that were delivered since the last call.
@@ -76,16 +76,16 @@ impl Settlement {
     ) -> usize {
         let kept_before = self.kept.len();
         // One by one: if the handler panics, the others are still here.
-        while let Some((seq, undelivered)) = self.failed.pop_front() {
+        while let Some((seq, undelivered)) = self.unoffered.pop_front() {
             let bytes = undelivered.record.size();
-            ledger.take_failed(bytes);
+            ledger.count_taken(bytes);
             let left = match (undelivered.hand_over(), &mut handler) {
                 (Ok(()), _) => None,
                 (Err(undelivered), Some(handler)) => handler.put(undelivered),
                 (Err(undelivered), None) => Some(undelivered),
             };
             if let Some(undelivered) = left {
-                ledger.keep_failed(undelivered.record.size());
+                ledger.count_kept(undelivered.record.size());
                 self.unreported_failure = Some(undelivered.reason.clone());
                 self.kept.push((seq, undelivered));
             }
@@ -105,7 +105,7 @@ impl Settlement {
 
     /// The failed records with their sequence numbers.
     pub(super) fn failed(&self) -> impl Iterator<Item = &(u64, Undelivered)> {
-        self.kept.iter().chain(&self.failed)
+        self.kept.iter().chain(&self.unoffered)
     }
 
     /// Takes the failed records, offered or not, in the order of acceptance.
@@ -123,12 +123,12 @@ impl Settlement {
     ) -> Vec<Undelivered> {
         self.unreported_failure = None;
         let mut taken = std::mem::take(&mut self.kept);
-        taken.extend(std::mem::take(&mut self.failed));
+        taken.extend(std::mem::take(&mut self.unoffered));
         for (_, undelivered) in &taken {
-            ledger.take_failed(undelivered.record.size());
+            ledger.count_taken(undelivered.record.size());
         }
         for mut record in unsettled {
-            ledger.withdraw(record.size());
+            ledger.count_withdrawn(record.size());
             let last = record.last_error.take();
             taken.push((record.seq, record.into_undelivered(reason(last))));
         }

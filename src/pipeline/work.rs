@@ -26,7 +26,7 @@ impl Work {
     }
 
     /// Whether this call may close another aggregate.
-    pub(super) fn may_continue(&mut self) -> bool {
+    pub(super) fn try_continue(&mut self) -> bool {
         self.is_unfinished |= self.step >= STEP_BYTES;
         !self.is_unfinished
     }

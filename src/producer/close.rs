@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::intake::Channel;
+use super::channel::Channel;
 use super::queue::Phase;
 use super::status::{Status, StopReason};
 use crate::record::{AttemptError, Undelivered};

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tower::{BoxError, Service};
 use tracing::{error, warn};
 
-use super::intake::Channel;
+use super::channel::Channel;
 use super::queue::{Command, Phase, queued};
 use super::status::{Status, StopReason};
 use crate::error::SinkError;
@@ -334,7 +334,7 @@ where
             self.sink.drive_and_flush(cx, flush);
             // Before receipts are completed: a caller that hears that its record is settled finds room.
             self.publish();
-            self.sink.tell();
+            self.sink.notify();
             // An error that was reported to the former owner of the sink is not reported again.
             let Some(cause) = self.sink.fatal().cloned() else { return };
             match self.policy {

@@ -1,8 +1,8 @@
 //! One sink shared by many tasks.
 
+mod channel;
 mod close;
 mod driver;
-mod intake;
 mod queue;
 mod sink;
 mod status;
@@ -18,7 +18,7 @@ use tower::{BoxError, Service};
 pub use close::CloseError;
 pub use driver::Driver;
 
-use self::intake::{Channel, Permit};
+use self::channel::{Channel, Permit};
 use self::sink::SinkState;
 use self::status::{Status, StopReason};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};

@@ -79,7 +79,7 @@ pub(super) fn queued<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Siz
     let mut size = Size::default();
     for command in commands {
         if let Command::Record { record, .. } = command {
-            size.add(record.size());
+            size.add_record(record.size());
         }
     }
     size

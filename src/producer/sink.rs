@@ -11,7 +11,7 @@ use futures::Sink;
 use tokio::task::coop::poll_proceed;
 
 use super::Producer;
-use super::intake::{Channel, FlushReply, Permit};
+use super::channel::{Channel, FlushReply, Permit};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::record::Record;
 

@@ -8,7 +8,7 @@ use tower::{BoxError, Service, ServiceBuilder};
 
 use super::KinesisSink;
 use super::discovery::Discovery;
-use super::drive_throttle::DriveThrottle;
+use super::drive_skip::DriveSkip;
 use super::fatal_policy::FatalPolicy;
 use super::readiness::Readiness;
 use super::requests::Requests;
@@ -553,7 +553,7 @@ impl SinkBuilder {
             discovery,
             timer: None,
             dead_letters,
-            throttle: DriveThrottle::default(),
+            drive_skip: DriveSkip::default(),
             closed: false,
             is_driven: false,
             #[cfg(feature = "metrics")]

@@ -157,7 +157,7 @@ impl Discovery {
             let error = DistributedByService::of(pipeline.settings());
             return pipeline.refuse_distribution(error.into(), now);
         }
-        pipeline.describe(Some(description), now);
+        pipeline.apply_description(Some(description), now);
     }
 
     /// Reports a stream that does not exist at once. Requests show all other errors, too.
@@ -190,7 +190,7 @@ impl Discovery {
             pipeline.stream().name()
         );
         self.describe_attempts = 0;
-        pipeline.describe(None, now);
+        pipeline.apply_description(None, now);
     }
 
     fn drive_listing(
@@ -220,11 +220,11 @@ impl Discovery {
         match response.and_then(|shards| Ok(ShardMap::new(shards)?)) {
             Ok(map) => {
                 self.listing_warned = false;
-                pipeline.list(Some(map), now);
+                pipeline.apply_list(Some(map), now);
             }
             Err(error) => {
                 self.warn_of_listing(&error, pipeline);
-                pipeline.list(None, now);
+                pipeline.apply_list(None, now);
             }
         }
         true

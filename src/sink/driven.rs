@@ -127,7 +127,7 @@ impl<S> KinesisSink<S> {
         }
         let records = self.held().records;
         self.pipeline.fail_refused(cause);
-        self.tell();
+        self.notify();
         Some(records)
     }
 
@@ -144,7 +144,7 @@ impl<S> KinesisSink<S> {
     /// Abandons everything that is held, and completes its receipts. Returns the number of records, and those that
     /// have no receipt.
     pub(crate) fn abandon(&mut self) -> (usize, Vec<Undelivered>) {
-        self.wind_up();
+        self.shutdown();
         (self.held().records, self.pipeline.abandon())
     }
 }

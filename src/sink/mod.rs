@@ -3,12 +3,12 @@
 mod budget;
 mod builder;
 mod discovery;
-mod drive_throttle;
+mod drive_skip;
 mod driven;
 mod fatal_policy;
 mod readiness;
+mod report;
 mod requests;
-mod telling;
 
 use std::fmt;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ pub(crate) use driven::{BufferChange, Snapshot};
 pub use fatal_policy::FatalPolicy;
 
 use self::discovery::Discovery;
-use self::drive_throttle::DriveThrottle;
+use self::drive_skip::DriveSkip;
 use self::readiness::Readiness;
 use self::requests::Requests;
 use crate::build_error::BuildError;
@@ -111,7 +111,7 @@ pub struct KinesisSink<S = DefaultService> {
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     dead_letters: Option<Box<dyn DeadLetter>>,
-    throttle: DriveThrottle,
+    drive_skip: DriveSkip,
     /// Whether `poll_close` has returned `Ok`.
     closed: bool,
     /// Whether a producer's driver owns the sink, so that no caller sees its errors.
@@ -258,7 +258,7 @@ where
     ///
     /// If the task's budget is used up before, the waker is woken, and the next call continues.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        self.throttle.begin();
+        self.drive_skip.begin();
         loop {
             let now = Instant::now().into_std();
             // Before `collect`: a failure must not extend an outage that has already ended.
@@ -280,7 +280,7 @@ where
             }
             if !moved && !self.timer_fired(cx, now) && !discovered {
                 let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
-                self.throttle.finish(wakeup, now);
+                self.drive_skip.finish(wakeup, now);
                 self.measure_if_due(now);
                 return;
             }
@@ -372,7 +372,7 @@ where
 
     /// Returns whether `poll_ready` can be ready for the next record of a burst without driving the sink.
     fn take_skip(&mut self) -> bool {
-        self.throttle.take_skip()
+        self.drive_skip.take_skip()
             && self.pipeline.has_room()
             && !self.pipeline.wants_to_send_full()
             && self.pipeline.topology().is_ready()
@@ -431,7 +431,7 @@ where
 
     fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
         let now = Instant::now().into_std();
-        self.throttle.record_arrived(now);
+        self.drive_skip.record_arrived(now);
         Ok(self.pipeline.accept(record, now)?)
     }
 
@@ -450,7 +450,7 @@ where
 
 impl<S> Drop for KinesisSink<S> {
     fn drop(&mut self) {
-        self.wind_up();
+        self.shutdown();
         let (waiting, in_flight) = (self.waiting(), self.in_flight());
         let (records, failed) = (self.pipeline.ledger().held().records, self.failed());
         drop(self.pipeline.abandon());

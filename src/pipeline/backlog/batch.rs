@@ -65,7 +65,7 @@ impl Backlog {
         now: Instant,
     ) -> Vec<QueuedEntry> {
         match reason {
-            FlushReason::Split => self.bisection.pop(&self.lanes, now).unwrap_or_default(),
+            FlushReason::Bisected => self.bisection.pop(&self.lanes, now).unwrap_or_default(),
             FlushReason::Isolated => self.next_isolated(limits, now),
             _ => {
                 self.close_aggregates(reason, flush, limits, topology, work, now);
@@ -101,7 +101,7 @@ impl Backlog {
         now: Instant,
     ) {
         for _ in 0..limits.request_entries() {
-            if !work.may_continue() {
+            if !work.try_continue() {
                 return;
             }
             let is_overdue = |oldest: &BufferedRecord| flush.is_overdue(oldest, now);
@@ -109,7 +109,7 @@ impl Backlog {
             self.release_encoded(entry, topology, work);
         }
         while !self.lanes.holds_request(limits) {
-            if !work.may_continue() {
+            if !work.try_continue() {
                 return;
             }
             let joins = |oldest: &BufferedRecord| flush.joins(reason, oldest, now);

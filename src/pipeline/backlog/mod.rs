@@ -30,8 +30,8 @@ use super::backoff::Backoff;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::health::Health;
-use super::metrics::Samples;
 use super::ordering::Ordering;
+use super::samples::Samples;
 use super::topology::Topology;
 use super::work::Work;
 use crate::limits::Limits;
@@ -201,12 +201,12 @@ impl Backlog {
     }
 
     fn release_encoded(&mut self, entry: QueuedEntry, topology: &mut Topology, work: &mut Work) {
-        let mut entry = entry.closed(&self.packing);
+        let mut entry = entry.close(&self.packing);
         work.add_bytes(entry.encode());
         self.release(entry, topology);
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_to_lane(&mut self, mut entry: QueuedEntry, topology: &mut Topology) {
         topology.route(&mut entry);
         self.lanes.push(entry);
@@ -232,7 +232,7 @@ impl Backlog {
 
     /// Whether the records of an entry may share an aggregate, in the shard that is predicted now.
     fn keeps_together(&self, entry: &mut QueuedEntry, topology: &Topology) -> bool {
-        entry.predicted().is_none() || (!self.isolates_keys && topology.predict_again(entry))
+        entry.predicted().is_none() || (!self.isolates_keys && topology.reassign_shard(entry))
     }
 
     /// Packs records together with those that they may share an aggregate with, in the order of acceptance.
@@ -252,7 +252,7 @@ impl Backlog {
         for record in records {
             if self.packing.is_on() {
                 for entry in self.pack(record, topology).into_iter().flatten() {
-                    self.release(entry.closed(&self.packing), topology);
+                    self.release(entry.close(&self.packing), topology);
                 }
             } else {
                 self.release(QueuedEntry::single(record), topology);

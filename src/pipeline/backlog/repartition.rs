@@ -74,7 +74,7 @@ impl Backlog {
     fn drain_parted(&mut self, topology: &Topology) -> Vec<QueuedEntry> {
         let isolates_keys = self.isolates_keys;
         let is_parted = |entry: &mut QueuedEntry| {
-            entry.predicted().is_some() && (isolates_keys || !topology.predict_again(entry))
+            entry.predicted().is_some() && (isolates_keys || !topology.reassign_shard(entry))
         };
         let mut parted = self.lanes.extract_if(is_parted);
         parted.extend(self.bisection.extract_if(is_parted));

@@ -206,8 +206,8 @@ impl Health {
     }
 
     /// Waits as after a failure, without counting one.
-    pub(super) fn pause(&mut self, now: Instant, rng: &mut Rng) {
-        self.backoff.pause(now, rng);
+    pub(super) fn wait_without_failure(&mut self, now: Instant, rng: &mut Rng) {
+        self.backoff.wait_without_failure(now, rng);
     }
 
     /// Records a response to `request` in which every entry has failed.

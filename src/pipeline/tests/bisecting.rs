@@ -32,7 +32,7 @@ fn suspects_wait_where_the_lane_is_throttled() {
     while !harness.pipeline.wants_to_send(harness.now) {
         harness.sleep();
     }
-    assert_eq!(harness.send_reason(), Some((FlushReason::Split, 2)));
+    assert_eq!(harness.send_reason(), Some((FlushReason::Bisected, 2)));
 }
 
 /// Sends until all is settled, to a service that refuses any request with a bad record in it.

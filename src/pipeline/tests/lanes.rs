@@ -152,7 +152,7 @@ fn a_request_visits_no_paused_lane_without_tokens() {
     let shards: Vec<_> =
         shards.map(|(n, (start, end))| shard(&format!("s{n}"), start, end)).collect();
     assert!(harness.lists());
-    harness.pipeline.list(map(&shards), harness.now);
+    harness.pipeline.apply_list(map(&shards), harness.now);
     // Each shard takes one of these now, and the other one in a second.
     for n in (0..SHARDS).chain(0..SHARDS) {
         let record = Record::from("data").with_explicit_hash_key(width * n);
@@ -281,7 +281,7 @@ fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
     let mut harness = Harness::of_halves(paced());
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
     let by_service = StreamDescription::default().with_distribution(Distribution::ByService);
-    harness.pipeline.describe(Some(by_service), harness.now);
+    harness.pipeline.apply_description(Some(by_service), harness.now);
     harness.keyed(LOWER);
     harness.pipeline.flush();
     harness.answer(half, |_| true);
@@ -309,7 +309,7 @@ fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
     harness.pipeline.flush();
     let (id, _) = harness.send();
     assert!(harness.lists(), "nothing waits for it");
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
     harness.settle(id, vec![placed("lower")]);
     assert!(!harness.lists(), "it was right");
@@ -320,7 +320,7 @@ fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
     harness.sleep();
     assert!(harness.lists());
     assert!(!harness.lists(), "one at a time");
-    harness.pipeline.list(None, harness.now);
+    harness.pipeline.apply_list(None, harness.now);
     assert_eq!(harness.pipeline.topology.known_shards(), 2, "what was learned holds");
 }
 
@@ -332,7 +332,7 @@ fn a_stream_of_more_shards_than_are_learned_is_listed_anew_after_a_reshard() {
     harness.pipeline.flush();
     let (id, _) = harness.send();
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.settle(id, vec![placed("lower")]);
     harness.keyed(LOWER);
     harness.pipeline.flush();
@@ -356,7 +356,7 @@ fn border_keys_of_listed_shards_contradict_nothing() {
     };
     let mut harness = Harness::listing(paced());
     assert!(harness.lists());
-    harness.pipeline.list(map(&shards), harness.now);
+    harness.pipeline.apply_list(map(&shards), harness.now);
     let around = |start: u128| [start.wrapping_sub(1), start, start.wrapping_add(1)];
     for hash_key in starts.into_iter().flat_map(around) {
         let record = Record::from(("k", "data")).with_explicit_hash_key(hash_key);
@@ -413,10 +413,10 @@ fn suspects_wait_for_their_own_shard_only() {
     harness.now += Duration::from_millis(100);
     let (_, request, reason) =
         harness.pipeline.next_request(harness.now).expect("the lower shard is free");
-    assert_eq!((reason, half(&request.entries()[0])), (FlushReason::Split, "lower"));
+    assert_eq!((reason, half(&request.entries()[0])), (FlushReason::Bisected, "lower"));
     assert_eq!(harness.send_reason(), None, "the other one waits with its lane");
     harness.now += paused;
-    assert_eq!(harness.send_reason(), Some((FlushReason::Split, 1)));
+    assert_eq!(harness.send_reason(), Some((FlushReason::Bisected, 1)));
 }
 
 #[test]

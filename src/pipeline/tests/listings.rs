@@ -13,7 +13,7 @@ fn in_pairs(keys: [&'static str; 4]) -> Harness {
     settings.limits = settings.limits.with_request_entries(1);
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     keys.into_iter().for_each(|key| harness.keyed(key));
     harness
 }
@@ -23,7 +23,7 @@ fn a_stream_that_was_made_anew_has_old_ids_for_other_ranges() {
     let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
     let (id, _) = harness.closing();
     let anew = [shard("s0", 0, HALF - 1), shard("s1", HALF, u128::MAX)];
-    harness.pipeline.list(map(&anew), harness.now);
+    harness.pipeline.apply_list(map(&anew), harness.now);
     harness.settle(id, vec![placed("s0")]);
     assert_eq!(
         harness.pipeline.ledger().totals().delivered,
@@ -49,7 +49,7 @@ fn what_was_refused_is_not_sent_against_a_newer_list() {
     for by_entry in [false, true] {
         let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b", "h", "d"]);
         let (id, _) = harness.closing();
-        harness.pipeline.list(map(&halves()), harness.now);
+        harness.pipeline.apply_list(map(&halves()), harness.now);
         match by_entry {
             true => harness.settle(id, vec![failed("InvalidArgumentException")]),
             false => harness.fail(id, "ValidationException"),
@@ -74,12 +74,12 @@ fn what_was_refused_is_not_sent_against_a_newer_list() {
     settings.aggregate_records = 2;
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
-    harness.pipeline.list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
     ["a", "b", "h", "d"].into_iter().for_each(|key| harness.keyed(key));
     let (id, request) = harness.closing();
     assert_eq!(request.entries().len(), 2);
     harness.fail(id, "ValidationException");
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     assert_eq!(packed(&harness.next().1), [vec!["a", "h"], vec!["b", "d"]]);
 }
 
@@ -91,7 +91,7 @@ fn a_part_of_an_aggregate_is_judged_like_the_whole() {
         settings.deadline = Some(Duration::from_secs(10));
         let mut harness = Harness::new(settings);
         assert!(harness.lists());
-        harness.pipeline.list(map(&halves()), harness.now);
+        harness.pipeline.apply_list(map(&halves()), harness.now);
         harness.keyed("c");
         harness.now += Duration::from_secs(5);
         ["h", "a", "c"].into_iter().for_each(|key| harness.keyed(key));
@@ -117,7 +117,7 @@ fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
     settings.max_attempts = Some(1);
     let mut harness = Harness::new(settings.clone());
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     ["a", "h"].into_iter().for_each(|key| harness.keyed(key));
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("upper")]);
@@ -126,7 +126,7 @@ fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
     settings.max_attempts = Some(2);
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     let (record, receipt) = Record::from(("a", "a")).tracked();
     harness.pipeline.accept(record, harness.now).unwrap();
     harness.keyed("h");
@@ -154,7 +154,7 @@ fn a_listing_that_began_before_the_reshard_does_not_judge_it() {
     // Meanwhile both are merged, and the second one lies in what came of it.
     harness.settle(second, vec![placed("merged")]);
     assert!(!harness.pipeline.topology().listing_is_due(harness.now), "one call at a time");
-    harness.pipeline.list(map(&early), harness.now);
+    harness.pipeline.apply_list(map(&early), harness.now);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 2), "not sent again");
     assert_eq!(
         harness.pipeline.ledger().totals().delivered,
@@ -162,7 +162,7 @@ fn a_listing_that_began_before_the_reshard_does_not_judge_it() {
         "what it knows of the first one holds"
     );
     harness.until_listing();
-    harness.pipeline.list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
     assert!(harness.pipeline.is_settled());
     assert_eq!(harness.pipeline.ledger().totals().requeued, 0);
 }
@@ -172,10 +172,10 @@ fn after_two_reshards_somebody_still_asks_where_an_aggregate_lies() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     // The prediction is gone from the list already, and what was listed is gone as well.
-    harness.pipeline.list(map(&[shard("one", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("one", 0, u128::MAX)]), harness.now);
     harness.settle(id, vec![placed("two")]);
     harness.until_listing();
-    harness.pipeline.list(map(&[shard("two", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("two", 0, u128::MAX)]), harness.now);
     assert!(harness.pipeline.is_settled());
 }
 
@@ -203,7 +203,7 @@ fn a_later_listing_that_fails_leaves_nothing_predicted() {
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
     harness.until_listing();
-    harness.pipeline.list(None, harness.now);
+    harness.pipeline.apply_list(None, harness.now);
     ["b", "d"].into_iter().for_each(|key| harness.late(key));
     let mut sent = packed(&harness.next().1);
     sent.sort();
@@ -214,7 +214,7 @@ fn a_later_listing_that_fails_leaves_nothing_predicted() {
 fn a_merge_leaves_a_failed_aggregate_as_it_is() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, request) = harness.closing();
-    harness.pipeline.list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
     harness.settle(id, vec![failed(THROTTLE)]);
     let (id, again) = harness.next();
     let at = |request: &PutRecordsRequest| request.entries()[0].data().as_ptr();
@@ -234,7 +234,7 @@ fn a_list_that_is_always_wrong_is_asked_for_less_and_less_often() {
             harness.settle(id, request.entries().iter().map(|_| placed("elsewhere")).collect());
         }
         harness.until_listing();
-        harness.pipeline.list(map(&halves()), harness.now);
+        harness.pipeline.apply_list(map(&halves()), harness.now);
     }
     assert!(harness.now - begun > Duration::from_secs(25), "{:?}", harness.now - begun);
 }
@@ -255,7 +255,7 @@ fn a_list_that_is_wrong_about_one_shard_only_is_asked_for_as_seldom() {
         }
         if harness.lists() {
             listings += 1;
-            harness.pipeline.list(map(&halves()), harness.now);
+            harness.pipeline.apply_list(map(&halves()), harness.now);
         }
         harness.now += ROUND_TRIP;
     }
@@ -277,7 +277,7 @@ fn predictions_that_held_for_a_minute_are_trusted_as_before() {
         let begun = harness.now;
         harness.until_listing();
         waits.push(harness.now - begun);
-        harness.pipeline.list(map(&halves()), harness.now);
+        harness.pipeline.apply_list(map(&halves()), harness.now);
         while harness.pipeline.queued() > 0 {
             let (id, request) = harness.next();
             harness.settle(id, request.entries().iter().map(|_| placed("lower")).collect());
@@ -298,7 +298,7 @@ fn a_listing_that_began_before_a_contradiction_predicts_nothing() {
     let (id, _) = harness.send();
     harness.settle(id, vec![placed("new-upper")]);
     ["e", "b"].into_iter().for_each(|key| harness.late(key));
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     assert_eq!(packed(&harness.next().1), [vec!["e"], vec!["b"]]);
     harness.until_listing();
 }
@@ -309,7 +309,7 @@ fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
         let mut harness = Harness::new(per_shard());
         assert!(harness.lists());
         if known {
-            harness.pipeline.list(map(&halves()), harness.now);
+            harness.pipeline.apply_list(map(&halves()), harness.now);
             ["a", "h"].iter().for_each(|key| harness.keyed(key));
             let (id, _) = harness.closing();
             harness.settle(id, vec![placed("new")]);
@@ -317,7 +317,7 @@ fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
         }
         harness.pipeline.fail_service(service_error("ResourceNotFoundException"), harness.now);
         assert!(harness.pipeline.health_mut().take_fatal().is_some());
-        harness.pipeline.list(map(&halves()), harness.now);
+        harness.pipeline.apply_list(map(&halves()), harness.now);
         ["c", "h"].into_iter().for_each(|key| harness.late(key));
         harness.pipeline.close();
         assert!(packed(&harness.next().1).iter().all(|members| members.len() == 1));
@@ -333,7 +333,7 @@ fn what_waits_is_parted_too_when_the_stream_is_gone() {
     settings.max_in_flight = 1;
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     ["a", "h", "b", "d"].into_iter().for_each(|key| harness.keyed(key));
     let (id, _) = harness.closing();
     harness.fail(id, "ResourceNotFoundException");
@@ -351,10 +351,10 @@ fn nobody_waits_for_long_to_hear_where_an_aggregate_lies() {
     let mut harness = Harness::new(per_shard());
     for _ in 0..15 {
         harness.until_listing();
-        harness.pipeline.list(None, harness.now);
+        harness.pipeline.apply_list(None, harness.now);
     }
     harness.until_listing();
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     ["a", "h"].iter().for_each(|key| harness.keyed(key));
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
@@ -364,7 +364,7 @@ fn nobody_waits_for_long_to_hear_where_an_aggregate_lies() {
     // While it fails, what lies nowhere known is sent again without waiting.
     ["b", "d"].into_iter().for_each(|key| harness.late(key));
     let (id, _) = harness.send();
-    harness.pipeline.list(None, harness.now);
+    harness.pipeline.apply_list(None, harness.now);
     harness.settle(id, vec![placed("new-upper")]);
     assert_eq!(harness.pipeline.in_flight(), 0);
     assert_eq!(harness.pipeline.queued(), 4);
@@ -374,7 +374,7 @@ fn nobody_waits_for_long_to_hear_where_an_aggregate_lies() {
 fn an_old_answer_says_nothing_of_a_new_shard_with_the_same_id() {
     let mut harness = Harness::knowing(&[shard("lower", 0, u128::MAX)], &["a", "b"]);
     let (id, _) = harness.closing();
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.settle(id, vec![placed("upper")]);
     assert!(!harness.pipeline.topology().listing_is_due(harness.now + Duration::from_secs(60)));
     ["h", "c"].into_iter().for_each(|key| harness.late(key));
@@ -423,7 +423,7 @@ fn listing_unavailable_requeues_held_aggregate() {
     for ordering in [Ordering::Unordered, Ordering::PerKey] {
         let mut harness = Harness::new(Settings { ordering, ..per_shard() });
         assert!(harness.lists());
-        harness.pipeline.list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
+        harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
         ["a", "b"].into_iter().for_each(|key| harness.keyed(key));
         let (id, request) = harness.closing();
         assert_eq!(packed(&request), [vec!["a", "b"]]);

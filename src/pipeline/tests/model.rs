@@ -124,7 +124,7 @@ impl Model {
         self.harness.pipeline.settings.limits = limits;
         self.settings.limits = limits;
         let description = StreamDescription::default().with_max_record_bytes(limit);
-        self.harness.pipeline.describe(Some(description), self.harness.now);
+        self.harness.pipeline.apply_description(Some(description), self.harness.now);
     }
 
     fn begin_listing(&mut self) {
@@ -139,7 +139,7 @@ impl Model {
         let map = (!fails).then(|| ShardMap::new(shards).unwrap());
         self.listed = map.clone();
         let before = self.held();
-        self.harness.pipeline.list(map, self.harness.now);
+        self.harness.pipeline.apply_list(map, self.harness.now);
         self.note_delivered(&before);
     }
 

@@ -261,13 +261,13 @@ fn distrusted_list_requeues_unverified() {
         shard("last", u128::MAX, u128::MAX),
     ];
     assert!(harness.lists());
-    harness.pipeline.list(map(&shards), harness.now);
+    harness.pipeline.apply_list(map(&shards), harness.now);
     ["a", "h", "b", "d"].into_iter().for_each(|key| harness.keyed(key));
     let (lower, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "h"]]);
     harness.settle(lower, vec![placed("last")]);
     harness.until_listing();
-    harness.pipeline.list(map(&shards), harness.now);
+    harness.pipeline.apply_list(map(&shards), harness.now);
     let (lower, request) = harness.next();
     assert_eq!(packed(&request), [["a", "h"]], "once more by the list");
     let (upper, request) = harness.next();
@@ -292,7 +292,7 @@ fn distrusted_list_requeues_unverified() {
 fn after_a_reshard_what_is_in_flight_is_settled_before_anything_later_goes() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
-    harness.pipeline.list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
     let keyed = |harness: &mut Harness, data: [&'static str; 2]| {
         harness.push(("a", data[0]));
         harness.push(("b", data[1]));
@@ -302,7 +302,7 @@ fn after_a_reshard_what_is_in_flight_is_settled_before_anything_later_goes() {
     let (id, request) = harness.send();
     assert_eq!(packed(&request), [["a1", "b1"]]);
     keyed(&mut harness, ["a2", "b2"]);
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     keyed(&mut harness, ["a3", "b3"]);
     harness.pipeline.close();
     assert_eq!(harness.send_reason(), None, "what comes back goes first");
@@ -314,7 +314,7 @@ fn after_a_reshard_what_is_in_flight_is_settled_before_anything_later_goes() {
 fn a_list_that_is_always_wrong_is_not_believed_for_a_minute() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
-    harness.pipeline.list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
     for data in ["1", "2"] {
         ["a", "b"].into_iter().for_each(|key| harness.push((key, data)));
     }
@@ -324,7 +324,7 @@ fn a_list_that_is_always_wrong_is_not_believed_for_a_minute() {
     let begun = harness.now;
     while !harness.pipeline.is_settled() && aggregates < 10 {
         if harness.lists() {
-            harness.pipeline.list(map(&[shard("lower", 0, HALF - 1)]), harness.now);
+            harness.pipeline.apply_list(map(&[shard("lower", 0, HALF - 1)]), harness.now);
         }
         let Some((id, request, _)) = harness.pipeline.next_request(harness.now) else {
             harness.sleep();
@@ -348,7 +348,7 @@ fn a_list_that_is_always_wrong_is_not_believed_for_a_minute() {
 fn records_misplaced_by_key_stay_in_one_strand() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     ["a", "h", "a", "h"].into_iter().for_each(|key| harness.keyed(key));
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
@@ -357,7 +357,7 @@ fn records_misplaced_by_key_stay_in_one_strand() {
     assert_eq!(packed(&request), [["a", "a"], ["h", "h"]]);
     harness.settle(id, vec![placed("new"), placed("new")]);
     harness.until_listing();
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.late("a");
     let (_, request) = harness.send();
     assert_eq!(packed(&request), [["a", "h", "a", "h", "a"]]);
@@ -367,7 +367,7 @@ fn records_misplaced_by_key_stay_in_one_strand() {
 fn while_the_list_is_not_believed_unlisted_shards_take_aggregates_of_a_key() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.pipeline.topology.disbelieve_list();
     ["a", "a"].into_iter().for_each(|key| harness.keyed(key));
     let (id, request) = harness.closing();
@@ -397,7 +397,7 @@ fn a_key_with_and_without_hash_keys_keeps_its_order_in_a_shard() {
         let mut harness = Harness::new(ordered(packing(aggregation)));
         if harness.lists() {
             let all = shard("shardId-000000000000", 0, u128::MAX);
-            harness.pipeline.list(map(&[all]), harness.now);
+            harness.pipeline.apply_list(map(&[all]), harness.now);
         }
         for n in 0..9_usize {
             let record = Record::from(("k", n.to_string()));

@@ -243,7 +243,7 @@ fn reshards_far_apart_are_listed_at_once() {
             let all = crate::shard::Shard::new(format!("shardId-{n:012}"), range.unwrap());
             harness
                 .pipeline
-                .list(Some(crate::shard::ShardMap::new(vec![all]).unwrap()), harness.now);
+                .apply_list(Some(crate::shard::ShardMap::new(vec![all]).unwrap()), harness.now);
         }
     }
     assert!(longest <= Duration::from_millis(100), "{longest:?}");

@@ -409,7 +409,7 @@ fn aggregate_like_payload_is_sent_packed() {
             let mut harness = Harness::new(packing(aggregation));
             // Without a list nothing is checked.
             if harness.lists() {
-                harness.pipeline.list(None, harness.now);
+                harness.pipeline.apply_list(None, harness.now);
             }
             let (record, receipt) = Record::from(("k", payload.clone())).tracked();
             harness.push(record);

@@ -30,7 +30,7 @@ impl Harness {
     fn describe(mut self) -> Self {
         let harness = &mut self;
         harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
-        harness.pipeline.describe(still_by_key(), harness.now);
+        harness.pipeline.apply_description(still_by_key(), harness.now);
         self
     }
 
@@ -39,7 +39,7 @@ impl Harness {
     fn sent(settings: Settings) -> (Self, RequestId) {
         let mut harness = Self::described(settings);
         assert!(harness.lists());
-        harness.pipeline.list(map(&halves()), harness.now);
+        harness.pipeline.apply_list(map(&halves()), harness.now);
         ["a", "b", "a", "b"].into_iter().for_each(|key| harness.keyed(key));
         let (id, request) = harness.closing();
         assert_eq!(packed(&request), [["a", "a"], ["b", "b"]]);
@@ -71,7 +71,7 @@ fn contradiction_holds_aggregates_until_described() {
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 2));
         assert_eq!(harness.undelivered(), ["a", "a"]);
         assert!(!harness.pipeline.is_settled());
-        harness.pipeline.describe(still_by_key(), harness.now);
+        harness.pipeline.apply_description(still_by_key(), harness.now);
         assert!(!harness.is_asking());
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 0));
         assert_eq!(
@@ -113,7 +113,7 @@ fn sink_resumes_once_described_by_key() {
     while !harness.is_asking() {
         harness.sleep();
     }
-    harness.pipeline.describe(still_by_key(), harness.now);
+    harness.pipeline.apply_description(still_by_key(), harness.now);
     let (id, request) = harness.next();
     assert_eq!(packed(&request), [["a", "a"]]);
     harness.settle(id, vec![placed("lower")]);
@@ -153,7 +153,7 @@ fn per_key_aggregate_waits_for_unlisted_shard() {
     );
     harness.until_listing();
     let listed = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
-    harness.pipeline.list(map(&listed), harness.now);
+    harness.pipeline.apply_list(map(&listed), harness.now);
     assert!(harness.pipeline.is_settled());
     assert_eq!(harness.pipeline.ledger().totals().misplaced, 0);
 }
@@ -184,7 +184,7 @@ fn five_failed_listings_release_per_key_aggregates() {
 fn provisioned_stream_waits_for_one_listing() {
     let (mut harness, id) = Harness::sent(per_key());
     let provisioned = StreamDescription::default().with_mode(StreamMode::Provisioned);
-    harness.pipeline.describe(Some(provisioned), harness.now);
+    harness.pipeline.apply_description(Some(provisioned), harness.now);
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
     harness.fail_listings(1);
     assert_eq!(harness.pipeline.ledger().totals().delivered, 4);
@@ -203,7 +203,7 @@ fn failing_stream_holds_aggregates_until_listed() {
     harness.settle(id, vec![placed("lower")]);
     assert!(harness.lists(), "the service answers again");
     let listed = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
-    harness.pipeline.list(map(&listed), harness.now);
+    harness.pipeline.apply_list(map(&listed), harness.now);
     assert!(harness.pipeline.is_settled());
     assert_eq!(harness.pipeline.ledger().totals().misplaced, 0);
 }
@@ -223,7 +223,7 @@ fn held_aggregate_expires_at_its_deadline() {
                 harness.sleep();
                 harness.pipeline.advance(harness.now);
                 if harness.lists() {
-                    harness.pipeline.list(None, harness.now);
+                    harness.pipeline.apply_list(None, harness.now);
                 }
                 if let Some((id, _, _)) = harness.pipeline.next_request(harness.now) {
                     harness.fail(id, "InternalFailure");
@@ -251,7 +251,7 @@ fn contradiction_taints_unlisted_shards() {
         for (id, [a, b]) in [first, second].into_iter().zip(answers) {
             harness.settle(id, vec![placed(a), placed(b)]);
         }
-        harness.pipeline.describe(still_by_key(), harness.now);
+        harness.pipeline.apply_description(still_by_key(), harness.now);
         harness.fail_listings(1);
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
         assert_eq!(
@@ -271,7 +271,7 @@ fn contradiction_taints_aggregates_held_before() {
     let (second, _) = harness.send();
     harness.settle(first, vec![placed("new"), placed("upper")]);
     harness.settle(second, vec![placed("upper"), placed("upper")]);
-    harness.pipeline.describe(still_by_key(), harness.now);
+    harness.pipeline.apply_description(still_by_key(), harness.now);
     harness.fail_listings(1);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
 }
@@ -282,7 +282,7 @@ fn record_in_shard_no_list_names_counts_after_three_copies() {
     for ordering in [Ordering::Unordered, Ordering::PerKey] {
         let mut harness = Harness::described(Settings { ordering, ..per_key() });
         assert!(harness.lists());
-        harness.pipeline.list(map(&halves()), harness.now);
+        harness.pipeline.apply_list(map(&halves()), harness.now);
         harness.push(("b", b"\xf3\x89\x9a\xc2".to_vec()));
         harness.pipeline.close();
         let mut copies = 0;
@@ -292,7 +292,7 @@ fn record_in_shard_no_list_names_counts_after_three_copies() {
             copies += 1;
             assert!(copies <= 3);
             harness.until_listing();
-            harness.pipeline.list(map(&halves()), harness.now);
+            harness.pipeline.apply_list(map(&halves()), harness.now);
         }
         assert_eq!((copies, harness.pipeline.ledger().totals().delivered), (3, 1));
     }
@@ -304,7 +304,7 @@ fn twice_misplaced_record_is_sent_alone() {
         // Without a describer.
         let mut harness = Harness::listing(settings);
         assert!(harness.lists());
-        harness.pipeline.list(map(&halves()), harness.now);
+        harness.pipeline.apply_list(map(&halves()), harness.now);
         ["a", "a"].into_iter().for_each(|key| harness.keyed(key));
         harness.pipeline.close();
         for _ in 0..2 {
@@ -327,7 +327,7 @@ fn repeated_contradictions_back_off() {
     let settings = Settings { ordering: Ordering::PerKey, ..settings() };
     let mut harness = Harness::described_and_listing(settings);
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.pipeline.close();
     let (mut asked, begun) = (0, harness.now);
     while harness.now - begun < Duration::from_secs(600) {
@@ -336,7 +336,7 @@ fn repeated_contradictions_back_off() {
         harness.settle(id, vec![placed("upper")]);
         if harness.is_asking() {
             asked += 1;
-            harness.pipeline.describe(still_by_key(), harness.now);
+            harness.pipeline.apply_description(still_by_key(), harness.now);
         }
         harness.now += ROUND_TRIP;
     }
@@ -348,7 +348,7 @@ fn learning(mode: StreamMode) -> Harness {
     let mut harness = Harness::described(Settings { ordering: Ordering::PerKey, ..settings() });
     harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
     let description = StreamDescription::default().with_mode(mode);
-    harness.pipeline.describe(Some(description), harness.now);
+    harness.pipeline.apply_description(Some(description), harness.now);
     harness.pipeline.close();
     harness
 }

@@ -71,7 +71,7 @@ fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
     (0..50).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
     harness.pipeline.close();
     assert_eq!(harness.send_reason(), None, "nothing goes before the description");
-    harness.pipeline.describe(Some(StreamDescription::default()), harness.now);
+    harness.pipeline.apply_description(Some(StreamDescription::default()), harness.now);
     let (_, request) = harness.send();
     assert!(request.entries().iter().all(|entry| entry.size() <= 1 << 20));
     assert_eq!(members(&request.entries()[0]).len(), 10);
@@ -118,7 +118,7 @@ fn a_described_limit_leaves_the_requests_alone() {
     let limits = Limits::default().with_request_bytes(1 << 20);
     let mut harness = Harness::new(Settings { limits, ..settings() });
     let described = |bytes| Some(StreamDescription::default().with_max_record_bytes(bytes));
-    harness.pipeline.describe(described(10 << 20), harness.now);
+    harness.pipeline.apply_description(described(10 << 20), harness.now);
     (0..30).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
     harness.push(("k", vec![b'x'; 3 << 20]));
     harness.pipeline.close();
@@ -129,7 +129,7 @@ fn a_described_limit_leaves_the_requests_alone() {
     assert_eq!(lengths, [10, 10, 1], "the large one goes by itself");
     for (told, limit) in [(20 << 20, 10 << 20), (0, 1)] {
         let mut harness = Harness::new(settings());
-        harness.pipeline.describe(described(told), harness.now);
+        harness.pipeline.apply_description(described(told), harness.now);
         assert_eq!(harness.pipeline.settings().limits.record_bytes(), limit);
     }
 }
@@ -140,9 +140,10 @@ fn an_aggregate_is_no_larger_than_a_request_may_be() {
     settings.aggregate_bytes = 10_000_000;
     settings.limits = Limits::default().with_request_bytes(2 << 20);
     let mut harness = Harness::new(settings);
-    harness
-        .pipeline
-        .describe(Some(StreamDescription::default().with_max_record_bytes(10 << 20)), harness.now);
+    harness.pipeline.apply_description(
+        Some(StreamDescription::default().with_max_record_bytes(10 << 20)),
+        harness.now,
+    );
     (0..100).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
     let request = harness.closing_request();
     assert!(request.bytes() <= 2 << 20, "{}", request.bytes());

@@ -44,7 +44,7 @@ impl Harness {
     pub(super) fn knowing(shards: &[Shard], keys: &[&'static str]) -> Self {
         let mut harness = Self::new(per_shard());
         assert!(harness.lists());
-        harness.pipeline.list(map(shards), harness.now);
+        harness.pipeline.apply_list(map(shards), harness.now);
         keys.iter().for_each(|key| harness.keyed(key));
         harness
     }
@@ -82,7 +82,7 @@ impl Harness {
     pub(super) fn fail_listings(&mut self, calls: usize) {
         for _ in 0..calls {
             self.until_listing();
-            self.pipeline.list(None, self.now);
+            self.pipeline.apply_list(None, self.now);
         }
     }
 }
@@ -117,7 +117,7 @@ fn as_long_as_no_shard_is_known_only_equal_keys_travel_together() {
     let mut unlisted = Harness::new(per_shard());
     ["a", "h", "a"].iter().for_each(|key| unlisted.keyed(key));
     assert_eq!(packed(&unlisted.closing().1), [vec!["a", "a"], vec!["h"]]);
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.keyed("c");
     assert_eq!(
         packed(&harness.closing().1),
@@ -143,7 +143,7 @@ fn an_unknown_shard_that_holds_all_members_costs_no_second_copy() {
     assert_eq!(harness.undelivered(), ["a", "h"]);
     assert_eq!(harness.pipeline.oldest_unsettled(), 0);
     harness.until_listing();
-    harness.pipeline.list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
     assert!(harness.pipeline.is_settled());
     assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
 }
@@ -170,7 +170,7 @@ fn an_aggregate_in_the_wrong_shard_is_sent_again_as_a_whole_under_a_fresh_map() 
         harness.until_listing();
         let left = shard("left", 0, hash_of("h").get());
         let right = shard("right", hash_of("h").get() + 1, HALF - 1);
-        harness.pipeline.list(map(&[left.clone(), right, halves()[1].clone()]), harness.now);
+        harness.pipeline.apply_list(map(&[left.clone(), right, halves()[1].clone()]), harness.now);
         assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "{keys:?} in {lies_in}");
         assert_eq!(harness.pipeline.ledger().totals().requeued, 3);
         let (id, request) = harness.send();
@@ -209,7 +209,7 @@ fn without_a_listing_what_lies_nowhere_known_is_sent_by_key() {
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("unknown")]);
     harness.until_listing();
-    harness.pipeline.list(None, harness.now);
+    harness.pipeline.apply_list(None, harness.now);
     let (id, request) = harness.send();
     assert_eq!(packed(&request), [vec!["a", "a"], vec!["h"]]);
     harness.settle(id, vec![placed("unknown"), placed("unknown")]);
@@ -225,7 +225,7 @@ fn after_a_contradiction_nothing_is_predicted_for_that_shard() {
     settings.limits = settings.limits.with_request_entries(1);
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     ["a", "h", "a", "h", "b", "d"].iter().for_each(|key| harness.keyed(key));
     let (id, request) = harness.closing();
     assert_eq!(packed(&request), [vec!["a", "h"]]);
@@ -251,7 +251,7 @@ fn a_list_that_is_always_wrong_costs_two_copies_and_no_more() {
     let mut requests = 0;
     while !harness.pipeline.is_settled() {
         if harness.lists() {
-            harness.pipeline.list(map(&halves()), harness.now);
+            harness.pipeline.apply_list(map(&halves()), harness.now);
         } else if let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
             requests += 1;
             assert!(requests < 10, "for ever");
@@ -283,7 +283,7 @@ fn a_failed_aggregate_is_repacked_only_if_its_members_were_parted() {
             false => vec![lower, upper],
             true => vec![shard("l1", 0, cut), shard("l2", cut + 1, HALF - 1), upper],
         };
-        harness.pipeline.list(map(&shards), harness.now);
+        harness.pipeline.apply_list(map(&shards), harness.now);
         harness.settle(id, vec![failed(THROTTLE)]);
         harness.sleep();
         let (_, again) = harness.send();
@@ -302,13 +302,13 @@ fn listings_that_fail_or_do_not_help_come_less_and_less_often() {
         harness.until_listing();
         longest = longest.max(harness.now - before);
         waited += harness.now - before;
-        harness.pipeline.list(None, harness.now);
+        harness.pipeline.apply_list(None, harness.now);
     }
     assert!(longest <= Duration::from_secs(60), "{longest:?}");
     assert!(waited > Duration::from_secs(300), "{waited:?} for 40 calls");
     // One that helps ends the series.
     harness.until_listing();
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     ["a", "h"].iter().for_each(|key| harness.keyed(key));
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("lower")]);
@@ -344,7 +344,11 @@ fn disbelieved_list_still_checks_aggregates_of_a_key() {
     let (id, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "a"]]);
     harness.settle(id, vec![placed("upper")]);
-    assert_eq!(harness.pipeline.ledger().totals().misplaced, 1, "its key belongs to the lower shard");
+    assert_eq!(
+        harness.pipeline.ledger().totals().misplaced,
+        1,
+        "its key belongs to the lower shard"
+    );
     let (id, _) = harness.next();
     harness.settle(id, vec![placed("lower")]);
     assert!(harness.pipeline.is_settled());
@@ -354,7 +358,7 @@ fn disbelieved_list_still_checks_aggregates_of_a_key() {
 fn fallback_ends_when_the_list_changes() {
     let mut harness = Harness::knowing(&halves(), &[]);
     harness.pipeline.topology.disbelieve_list();
-    harness.pipeline.list(map(&halves()), harness.now);
+    harness.pipeline.apply_list(map(&halves()), harness.now);
     for key in ["a", "b"] {
         harness.keyed(key);
     }
@@ -362,7 +366,7 @@ fn fallback_ends_when_the_list_changes() {
     assert_eq!(packed(&request).len(), 2, "the same list is not believed");
     harness.deliver(id, &request);
     harness.pipeline.flush.reopen();
-    harness.pipeline.list(map(&[shard("one", 0, u128::MAX)]), harness.now);
+    harness.pipeline.apply_list(map(&[shard("one", 0, u128::MAX)]), harness.now);
     for key in ["a", "b"] {
         harness.keyed(key);
     }

@@ -135,7 +135,7 @@ impl LaneMap {
     }
 
     /// Replaces everything by a list, made before the request with the number `next`. All lanes are stale.
-    pub(super) fn list(&mut self, list: &ShardMap, next: u64, opened: &mut Vec<OpenedLane>) {
+    pub(super) fn apply_list(&mut self, list: &ShardMap, next: u64, opened: &mut Vec<OpenedLane>) {
         let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
         let mut pieces = Vec::new();
         for shard in list.iter() {

@@ -181,7 +181,7 @@ impl Topology {
     }
 
     /// Predicts the shard of an aggregate again. Returns false if its members no longer share one.
-    pub(super) fn predict_again(&self, entry: &mut QueuedEntry) -> bool {
+    pub(super) fn reassign_shard(&self, entry: &mut QueuedEntry) -> bool {
         if entry.predicted().is_none() {
             return true;
         }
@@ -311,7 +311,7 @@ impl Topology {
 
     /// Takes the stream's shards, or `None` if they could not be listed, and decides about held aggregates with
     /// [`verify_held`](Self::verify_held). Returns the lanes that were opened, and the list if it is outdated.
-    pub(super) fn list(
+    pub(super) fn apply_list(
         &mut self,
         list: Option<ShardMap>,
         next: u64,
@@ -326,7 +326,7 @@ impl Topology {
             return (opened, None);
         };
         if self.learned.is_active(now) {
-            self.lanes.list(&list, next, &mut opened);
+            self.lanes.apply_list(&list, next, &mut opened);
             self.learned.set_listed(self.lanes.shards());
         }
         if !self.schedule.succeed(now, rng) {
@@ -399,7 +399,7 @@ impl Topology {
     }
 
     /// Takes a description of the stream, or `None` if it goes on without. Returns whether this answers a doubt.
-    pub(super) fn describe(
+    pub(super) fn apply_description(
         &mut self,
         description: Option<&StreamDescription>,
         now: Instant,

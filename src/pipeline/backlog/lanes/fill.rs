@@ -59,7 +59,7 @@ impl Lanes {
             }
         }
         for id in opened {
-            self.lanes[id as usize].pause(now);
+            self.lanes[id as usize].update_pause(now);
             self.attach(id);
         }
     }
@@ -87,7 +87,7 @@ impl Lanes {
             let lane = &mut self.lanes[id as usize];
             lane.limiter.refill(now);
             lane.take_while(|_, size| remaining.take(size), taken);
-            lane.pause(now);
+            lane.update_pause(now);
             self.attach(id);
         }
     }

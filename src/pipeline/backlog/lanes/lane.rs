@@ -4,7 +4,7 @@ use super::queue::Queue;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
-use crate::pipeline::metrics::ShardSample;
+use crate::pipeline::samples::ShardSample;
 use crate::shard::{RateLimiter, ShardAnswer};
 use fastrand::Rng;
 use smol_str::SmolStr;
@@ -110,7 +110,7 @@ impl Lane {
     }
 
     /// Computes the end of its pause, if it may not send now.
-    pub(super) fn pause(&mut self, now: Instant) {
+    pub(super) fn update_pause(&mut self, now: Instant) {
         // A paused lane does not resume with the first token, which keeps requests full.
         self.ready_at = self.ready_at.filter(|at| *at > now);
         if self.ready_at.is_none() {

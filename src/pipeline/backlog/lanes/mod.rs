@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
-use crate::pipeline::metrics::Samples;
+use crate::pipeline::samples::Samples;
 use crate::shard::{Quota, RateLimiter};
 
 /// The number of a lane. Those of closed shards are reused.
@@ -218,7 +218,7 @@ impl Lanes {
             }
             self.change(id, |lane| {
                 lane.limiter.refill(now);
-                lane.pause(now);
+                lane.update_pause(now);
             });
         }
     }
@@ -241,7 +241,7 @@ impl Lanes {
     pub(crate) fn refund(&mut self, id: LaneId, bytes: usize, now: Instant) {
         self.change(id, |lane| {
             lane.refund(bytes);
-            lane.pause(now);
+            lane.update_pause(now);
         });
     }
 
@@ -254,7 +254,7 @@ impl Lanes {
     pub(crate) fn charge(&mut self, id: LaneId, bytes: usize, now: Instant) {
         self.change(id, |lane| {
             lane.charge(bytes, now);
-            lane.pause(now);
+            lane.update_pause(now);
         });
     }
 
@@ -311,7 +311,7 @@ impl Lanes {
             let outcomes = self.lane(id).outcomes;
             self.change(id, |lane| {
                 lane.apply_outcomes(request, next, now, rng);
-                lane.pause(now);
+                lane.update_pause(now);
             });
             if let Some(samples) = &mut samples {
                 samples.shards.push(self.lane(id).sample(shard_id(id), outcomes));

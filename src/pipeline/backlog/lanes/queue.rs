@@ -61,7 +61,7 @@ impl Queue {
         self.requeued.values().chain(&self.fresh)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, entry: QueuedEntry) {
         self.records += entry.len();
         self.bytes += entry.size();

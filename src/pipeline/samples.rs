@@ -32,7 +32,7 @@ const FINEST: Duration = Duration::from_micros(100);
 #[derive(Debug)]
 pub(crate) struct Samples {
     of_shards: bool,
-    pub(crate) cuts: RunLengths<FlushReason>,
+    pub(crate) flush_reasons: RunLengths<FlushReason>,
     pub(crate) records_per_request: RunLengths<u32>,
     pub(crate) records_per_entry: RunLengths<u32>,
     /// From acceptance to the first request that carried the record.
@@ -66,7 +66,7 @@ impl Samples {
         };
         Some(Box::new(Self {
             of_shards,
-            cuts: RunLengths::default(),
+            flush_reasons: RunLengths::default(),
             records_per_request: RunLengths::default(),
             records_per_entry: RunLengths::default(),
             buffering: AgeRuns::default(),
@@ -84,7 +84,7 @@ impl Samples {
         entries: &[QueuedEntry],
         now: Instant,
     ) {
-        self.cuts.push(reason);
+        self.flush_reasons.push(reason);
         self.records_per_request.push(count(entries.iter().map(QueuedEntry::len).sum()));
         for entry in entries {
             self.records_per_entry.push(count(entry.len()));
@@ -106,7 +106,7 @@ impl Samples {
 
     pub(crate) fn is_empty(&self) -> bool {
         // Whatever happens to a record begins or ends with one of these.
-        self.cuts.is_empty() && self.retries.is_empty() && self.shards.is_empty()
+        self.flush_reasons.is_empty() && self.retries.is_empty() && self.shards.is_empty()
     }
 
     pub(crate) fn wants_shards(&self) -> bool {

@@ -13,12 +13,12 @@ use crate::trace::TARGET;
 impl<S> KinesisSink<S> {
     /// Reports settled records, and returns a fatal error.
     pub(super) fn report(&mut self) -> Result<(), SinkError> {
-        self.tell();
+        self.notify();
         self.take_fatal().map_or(Ok(()), Err)
     }
 
     /// Completes receipts, and hands failed records to the dead-letter handler.
-    pub(crate) fn tell(&mut self) {
+    pub(crate) fn notify(&mut self) {
         self.pipeline.settlement_mut().notify();
         self.pipeline.offer_failed(self.dead_letters.as_mut());
         if self.pipeline.ledger().failed().records > 0 {
@@ -55,7 +55,7 @@ impl<S> KinesisSink<S> {
     pub(super) fn measure_if_due(&mut self, _: std::time::Instant) {}
 
     /// Makes the last reports.
-    pub(super) fn wind_up(&mut self) {
+    pub(super) fn shutdown(&mut self) {
         // While the thread unwinds, no code of the user's is called.
         if !std::thread::panicking() {
             self.collect_ended();

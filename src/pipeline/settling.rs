@@ -46,7 +46,7 @@ enum FailedEntry {
 
 impl Settling<'_> {
     /// Settles the response to the request with the number `number`, which has a result for each entry.
-    pub(super) fn response(
+    pub(super) fn settle_response(
         &mut self,
         number: u64,
         request: InFlightRequest,
@@ -64,8 +64,8 @@ impl Settling<'_> {
             let Some(result) = results.next() else { break };
             entry.record_flight(sent_at, self.now);
             match result {
-                Ok(placement) => retries.extend(self.written(number, entry, placement)),
-                Err(error) => match self.failed(entry, error, kind) {
+                Ok(placement) => retries.extend(self.settle_written(number, entry, placement)),
+                Err(error) => match self.settle_failed(entry, error, kind) {
                     FailedEntry::Retry(left) => retries.extend(left),
                     FailedEntry::UnknownCause(left) => failed.extend(left),
                 },
@@ -79,19 +79,19 @@ impl Settling<'_> {
             delivered: delivered_records,
             errors,
         });
-        let all_failed = match kind {
+        let is_outage = match kind {
             RequestKind::Isolated => {
                 delivered == 0 && !self.backlog.has_outcomes() && !failed.is_empty()
             }
             RequestKind::Lanes | RequestKind::Bisected => self.backlog.all_failed(),
         };
-        if all_failed {
-            retries.extend(self.all_failed(number, kind, failed, took));
+        if is_outage {
+            retries.extend(self.settle_outage(number, kind, failed, took));
         } else {
-            retries.extend(self.some_delivered(kind, sent, failed, took));
+            retries.extend(self.settle_success(kind, sent, failed, took));
             if delivered == 0 && !retries.is_empty() && !self.backlog.has_outcomes() {
                 // Parts of rejected aggregates only. A short wait bounds the rate.
-                self.health.pause(self.now, self.rng);
+                self.health.wait_without_failure(self.now, self.rng);
             }
             let samples = self.ledger.samples_mut().filter(|samples| samples.wants_shards());
             let (next, now, topology) = (self.next, self.now, &*self.topology);
@@ -115,7 +115,7 @@ impl Settling<'_> {
 
     /// Settles a response in which no entry was delivered, and none was throttled: the stream is failing. Returns what
     /// is retried.
-    fn all_failed(
+    fn settle_outage(
         &mut self,
         number: u64,
         kind: RequestKind,
@@ -124,39 +124,39 @@ impl Settling<'_> {
     ) -> Vec<QueuedEntry> {
         self.health.on_response();
         if kind == RequestKind::Isolated {
-            self.isolated_failed(failed, took, number);
+            self.requeue_isolated(failed, took, number);
             return Vec::new();
         }
         // An outage that is reported entry by entry, and no shard's own.
         self.backlog.clear_outcomes();
         self.health.on_failed_entries(number, self.next, self.now, self.rng);
-        self.failed_together(failed, kind)
+        self.retry_request(failed, kind)
     }
 
     /// Settles a response in which something was delivered or throttled. Returns what is retried.
-    fn some_delivered(
+    fn settle_success(
         &mut self,
         kind: RequestKind,
         sent: usize,
         failed: Vec<QueuedEntry>,
         took: Duration,
     ) -> Vec<QueuedEntry> {
-        self.succeeded(took);
+        self.record_success(took);
         self.health.outages.response(sent, self.now);
         self.health.on_latency(took);
         let limit = self.settings.limits.request_entries();
         if kind == RequestKind::Isolated {
             self.refund(&failed);
-            self.ledger.requeue(&failed);
+            self.ledger.count_requeued(&failed);
             self.backlog.isolated_mut().succeed(sent, failed, took, self.health.timeout(), limit);
             return Vec::new();
         }
         self.health.on_entries(sent, took, limit);
-        self.failed_among_others(failed)
+        self.retry_entries(failed)
     }
 
     /// Records a success: the stream takes requests.
-    pub(super) fn succeeded(&mut self, took: Duration) {
+    pub(super) fn record_success(&mut self, took: Duration) {
         if self.health.on_success(took) {
             self.backlog.isolated_mut().retry_now();
             self.topology.retry_listing();
@@ -165,7 +165,7 @@ impl Settling<'_> {
 
     /// Settles an entry that the service has written. Returns what is retried.
     #[inline]
-    fn written(
+    fn settle_written(
         &mut self,
         number: u64,
         mut entry: QueuedEntry,
@@ -181,7 +181,7 @@ impl Settling<'_> {
                 self.backlog.release_next(order, Vec::new(), self.topology)
             }
             PlacementCheck::Misplaced => {
-                let left = self.misplaced(entry, &placement);
+                let left = self.retry_misplaced(entry, &placement);
                 self.backlog.release_next(order, left, self.topology)
             }
             PlacementCheck::Unknown => {
@@ -196,12 +196,12 @@ impl Settling<'_> {
     }
 
     /// Settles the held aggregates that can be decided, by the latest list of shards or by an `outdated` one.
-    pub(super) fn held(&mut self, outdated: Option<&ShardMap>) {
+    pub(super) fn settle_held(&mut self, outdated: Option<&ShardMap>) {
         let mut retries = Vec::new();
         for (held, check) in self.topology.verify_held(outdated, self.health.is_failing()) {
             let order = held.entry.route.order;
             let left = if check == PlacementCheck::Misplaced {
-                self.misplaced(held.entry, &held.placement)
+                self.retry_misplaced(held.entry, &held.placement)
             } else {
                 let mut entry = held.entry;
                 self.settlement.deliver(&mut entry, held.placement, self.ledger, self.now);
@@ -213,7 +213,11 @@ impl Settling<'_> {
     }
 
     /// Settles an aggregate that is in the stream, but in a shard where consumers discard it. Returns what is retried.
-    fn misplaced(&mut self, mut entry: QueuedEntry, placement: &Placement) -> Vec<QueuedEntry> {
+    fn retry_misplaced(
+        &mut self,
+        mut entry: QueuedEntry,
+        placement: &Placement,
+    ) -> Vec<QueuedEntry> {
         let shard_id = placement.shard_id();
         let error = Arc::new(AttemptError {
             code: "Misplaced".to_owned(),
@@ -221,7 +225,7 @@ impl Settling<'_> {
                 "its aggregate was written to {shard_id}, where not all of its records belong"
             ),
         });
-        self.ledger.misplace();
+        self.ledger.count_misplaced();
         for record in entry.members_mut() {
             record.count_misplaced();
         }
@@ -238,7 +242,7 @@ impl Settling<'_> {
     }
 
     /// Settles an entry that has failed.
-    fn failed(
+    fn settle_failed(
         &mut self,
         mut entry: QueuedEntry,
         error: EntryError,
@@ -262,7 +266,7 @@ impl Settling<'_> {
                 FailedEntry::Retry(self.backlog.release_next(order, halves, self.topology))
             }
             EntryClass::Throttled => {
-                self.ledger.throttle();
+                self.ledger.count_throttled();
                 entry.redraw_key(self.rng);
                 for record in entry.members_mut() {
                     record.reset_failures();
@@ -278,11 +282,16 @@ impl Settling<'_> {
     }
 
     /// Settles a request that has failed as a whole.
-    pub(super) fn failure(&mut self, number: u64, request: InFlightRequest, source: BoxError) {
+    pub(super) fn settle_failure(
+        &mut self,
+        number: u64,
+        request: InFlightRequest,
+        source: BoxError,
+    ) {
         let (class, error) = self.health.classify(&source);
         self.ledger.set_last_request(request.failed_summary(&error));
         if class == ErrorClass::Invalid {
-            return self.invalid(request, &error);
+            return self.bisect(request, &error);
         }
         let InFlightRequest { entries, sent_at, kind, timeout_factor, .. } = request;
         let took = self.now.saturating_duration_since(sent_at);
@@ -328,15 +337,15 @@ impl Settling<'_> {
         }
         match kind {
             RequestKind::Isolated if has_unknown_cause => {
-                self.isolated_failed(retries, took, number);
+                self.requeue_isolated(retries, took, number);
             }
             RequestKind::Isolated => {
-                self.ledger.requeue(&retries);
+                self.ledger.count_requeued(&retries);
                 self.backlog.isolated_mut().push_front(retries);
             }
             RequestKind::Lanes | RequestKind::Bisected => {
                 if has_unknown_cause {
-                    retries = self.failed_together(retries, kind);
+                    retries = self.retry_request(retries, kind);
                 }
                 match kind {
                     RequestKind::Bisected => self.queue_part(retries),
@@ -358,11 +367,11 @@ impl Settling<'_> {
     }
 
     /// Bisects a request that was refused as invalid. A single record fails.
-    fn invalid(&mut self, request: InFlightRequest, error: &Arc<AttemptError>) {
-        self.succeeded(self.now.saturating_duration_since(request.sent_at));
+    fn bisect(&mut self, request: InFlightRequest, error: &Arc<AttemptError>) {
+        self.record_success(self.now.saturating_duration_since(request.sent_at));
         self.health.outages.succeeded(self.now);
         // A short wait bounds the rate where everything is refused.
-        self.health.pause(self.now, self.rng);
+        self.health.wait_without_failure(self.now, self.rng);
         let mut entries = request.entries;
         for entry in &mut entries {
             entry.record_flight(request.sent_at, self.now);

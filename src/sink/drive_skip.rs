@@ -10,7 +10,7 @@ const INTERVAL: Duration = Duration::from_micros(100);
 /// no wakeup was due since. It is skipped only once per record, because a caller that polls again without a
 /// record, or after a flush, expects progress.
 #[derive(Debug, Default)]
-pub(super) struct DriveThrottle {
+pub(super) struct DriveSkip {
     /// When the latest record arrived.
     latest_record: Option<Instant>,
     /// Before this time only new records give the sink something to do. `None` if it may have something to do.
@@ -18,7 +18,7 @@ pub(super) struct DriveThrottle {
     may_skip: bool,
 }
 
-impl DriveThrottle {
+impl DriveSkip {
     /// Starts to drive the sink.
     pub(super) fn begin(&mut self) {
         self.may_skip = false;
@@ -50,8 +50,8 @@ mod tests {
     const MICROSECOND: Duration = Duration::from_micros(1);
 
     /// A throttle whose sink was driven at the returned time, after a record.
-    fn driven(wakeup: Option<Duration>) -> (DriveThrottle, Instant) {
-        let (mut throttle, now) = (DriveThrottle::default(), Instant::now());
+    fn driven(wakeup: Option<Duration>) -> (DriveSkip, Instant) {
+        let (mut throttle, now) = (DriveSkip::default(), Instant::now());
         throttle.record_arrived(now);
         throttle.begin();
         throttle.finish(wakeup.map(|wait| now + wait), now);
@@ -108,6 +108,6 @@ mod tests {
 
     #[test]
     fn drives_before_any_record() {
-        assert!(!DriveThrottle::default().take_skip());
+        assert!(!DriveSkip::default().take_skip());
     }
 }

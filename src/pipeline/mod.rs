@@ -162,7 +162,12 @@ impl Pipeline {
 
     /// Advances to `now`: resumes what has waited for it, and fails the records whose deadline has passed.
     pub(crate) fn advance(&mut self, now: Instant) {
+        self.expire(now);
+        // Last, since what came to the front of a lane may have paused it until a time that has passed.
         self.backlog.resume_lanes(now);
+    }
+
+    fn expire(&mut self, now: Instant) {
         let Some(deadline) = self.settings.deadline else { return };
         let is_expired = |record: &BufferedRecord| record.accepted_at + deadline <= now;
         let mut expired = self.backlog.expire(is_expired, &mut self.topology);
@@ -179,9 +184,11 @@ impl Pipeline {
         self.repartition();
     }
 
-    /// Whether [`next_request`](Self::next_request) would build a request, unless what it closes has to wait.
+    /// Whether a request should be sent now. [`next_request`](Self::next_request) may still return `None`, if what it
+    /// closes has to wait.
     pub(crate) fn wants_to_send(&self, now: Instant) -> bool {
-        self.schedule().flush_reason(now).is_some()
+        let schedule = self.schedule();
+        schedule.flush_reason(now).is_some() || schedule.may_resume_lane(now)
     }
 
     /// Whether a full request may be sent.
@@ -297,17 +304,25 @@ impl Pipeline {
 
     /// Takes the error of a service that did not become ready: nothing was sent.
     pub(crate) fn fail_service(&mut self, source: BoxError, now: Instant) {
-        let (class, _) = self.health.classify(&source);
-        self.fail(class, source, Origin::Request { entries: 0 }, now);
+        let (class, error) = self.health.classify(&source);
+        let origin = Origin::Request { entries: 0 };
+        self.on_failure(class, source, error, origin, now);
     }
 
     /// Takes the error of a call without which nothing can be sent.
     pub(crate) fn fail_lookup(&mut self, class: ErrorClass, source: BoxError, now: Instant) {
-        self.fail(class, source, Origin::Lookup, now);
+        let (_, error) = self.health.classify(&source);
+        self.on_failure(class, source, error, Origin::Lookup, now);
     }
 
-    fn fail(&mut self, class: ErrorClass, source: BoxError, origin: Origin, now: Instant) {
-        let (_, error) = self.health.classify(&source);
+    fn on_failure(
+        &mut self,
+        class: ErrorClass,
+        source: BoxError,
+        error: Arc<AttemptError>,
+        origin: Origin,
+        now: Instant,
+    ) {
         let request = self.in_flight.next_number();
         let failure = Failure { class, source, error, request, origin };
         self.settling(now).on_failure(failure);
@@ -378,8 +393,8 @@ impl Pipeline {
     /// Goes on without lists of shards, since the source has none. The shards are not listed again, and records are
     /// aggregated by partition key.
     pub(crate) fn listing_unavailable(&mut self, now: Instant) {
-        self.apply_list(None, now);
         self.topology.stop_listing();
+        self.settling(now).settle_held(None);
         self.repartition();
     }
 
@@ -405,7 +420,7 @@ impl Pipeline {
 
     /// Whether every accepted record was delivered, has failed or was withdrawn.
     pub(crate) fn is_settled(&self) -> bool {
-        self.backlog.is_empty() && self.in_flight.is_empty() && self.topology.held().is_empty()
+        self.schedule().is_settled()
     }
 
     /// The number of records that wait to be sent.

@@ -95,8 +95,9 @@ impl Settling<'_> {
         took: Duration,
         number: u64,
     ) {
-        self.ledger.count_requeued(&entries);
         self.refund(&entries);
+        let entries = self.route(entries);
+        self.ledger.count_requeued(&entries);
         // If nothing else is held, only the log says why the sink is not settled. Before the first delivery the failure
         // is reported like that of any request.
         let is_alone = self.is_idle && !self.backlog.has_unisolated();
@@ -113,6 +114,14 @@ impl Settling<'_> {
             let lane = self.topology.current_lane(entry);
             self.backlog.refund(lane, entry.size(), self.now);
         }
+    }
+
+    /// Routes isolated entries again: their lanes may have been closed, or their keys drawn again.
+    pub(super) fn route(&mut self, mut entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
+        for entry in &mut entries {
+            self.topology.route(entry);
+        }
+        entries
     }
 
     pub(super) fn retry_in_order(

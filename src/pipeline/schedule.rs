@@ -54,6 +54,13 @@ impl Schedule<'_> {
         self.flush.reason(&state, now)
     }
 
+    /// Whether a lane may be resumed: only then is it known whether a request should be sent.
+    pub(super) fn may_resume_lane(&self, now: Instant) -> bool {
+        self.backlog.has_over_paused_lane(now)
+            && self.has_slot()
+            && self.health.retry_at(now).is_none()
+    }
+
     /// Whether a full request may be sent.
     pub(super) fn has_full_request(&self) -> bool {
         self.backlog.fills_request(&self.request_limits()) && self.has_slot()

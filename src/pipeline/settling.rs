@@ -32,7 +32,7 @@ pub(super) struct Settling<'a> {
     pub(super) ledger: &'a mut Ledger,
     /// The number of the next request.
     pub(super) next: u64,
-    /// Whether requests are in flight.
+    /// Whether no other request is in flight.
     pub(super) is_idle: bool,
     pub(super) now: Instant,
 }
@@ -147,6 +147,7 @@ impl Settling<'_> {
         let limit = self.settings.limits.request_entries();
         if kind == RequestKind::Isolated {
             self.refund(&failed);
+            let failed = self.route(failed);
             self.ledger.count_requeued(&failed);
             self.backlog.isolated_mut().succeed(sent, failed, took, self.health.timeout(), limit);
             return Vec::new();
@@ -231,7 +232,7 @@ impl Settling<'_> {
         }
         entry.set_outcome_unknown();
         entry.record_error(&error, self.now);
-        self.topology.record_misplaced(&entry);
+        self.topology.record_misplaced(&entry, self.now);
         let is_sent_alone = |record: &BufferedRecord| self.topology.is_sent_alone(record);
         if entry.predicted().is_some() || !entry.members().iter().any(is_sent_alone) {
             return self.retry_or_fail(entry, &error);
@@ -256,7 +257,7 @@ impl Settling<'_> {
         let counts = kind != RequestKind::Isolated || is_throttled;
         if counts && class != EntryClass::Rejected {
             let outcome = if is_throttled { EntryOutcome::Throttled } else { EntryOutcome::Failed };
-            let lane = self.topology.current_lane(&entry);
+            let lane = self.topology.outcome_lane(&entry);
             self.backlog.record_outcome(lane, entry.size(), outcome);
             self.health.outages.entry_failed(is_throttled, &error);
         }
@@ -340,6 +341,7 @@ impl Settling<'_> {
                 self.requeue_isolated(retries, took, number);
             }
             RequestKind::Isolated => {
+                let retries = self.route(retries);
                 self.ledger.count_requeued(&retries);
                 self.backlog.isolated_mut().push_front(retries);
             }

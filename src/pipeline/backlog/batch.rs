@@ -12,6 +12,11 @@ use crate::pipeline::topology::Topology;
 use crate::pipeline::work::Work;
 
 impl Backlog {
+    /// Whether the pause of a lane with entries is over.
+    pub(in crate::pipeline) fn has_over_paused_lane(&self, now: Instant) -> bool {
+        self.lanes.wakeup().is_some_and(|until| until <= now)
+    }
+
     /// Resumes the lanes whose pause is over.
     pub(in crate::pipeline) fn resume_lanes(&mut self, now: Instant) {
         self.lanes.resume(now);
@@ -69,10 +74,11 @@ impl Backlog {
             FlushReason::Isolated => self.next_isolated(limits, now),
             _ => {
                 self.close_aggregates(reason, flush, limits, topology, work, now);
+                // What was closed may have paused a lane until a time that has passed.
+                self.lanes.resume(now);
                 if work.is_unfinished() {
                     return Vec::new();
                 }
-                self.lanes.resume(now);
                 self.lanes.next_batch(limits, now)
             }
         }

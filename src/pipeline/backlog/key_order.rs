@@ -51,6 +51,8 @@ pub(crate) struct KeyOrder {
 #[derive(Debug)]
 struct Slot {
     key: OrderingKey,
+    /// The number of released entries. More than one only if isolated entries have come to share the key.
+    released: usize,
     /// In the order of sequence numbers.
     waiting: VecDeque<QueuedEntry>,
 }
@@ -86,22 +88,26 @@ impl KeyOrder {
         key: OrderingKey,
         mut entry: QueuedEntry,
     ) -> Option<QueuedEntry> {
-        let (id, is_new) = self.occupy(key);
-        entry.route.order = Some(id);
-        if is_new {
-            return Some(entry);
+        if let Some(id) = self.ids.get(&key) {
+            return self.wait(*id, entry);
         }
-        self.wait(id, entry);
-        None
+        entry.route.order = Some(self.occupy(key));
+        Some(entry)
     }
 
-    /// Marks a key as busy. Returns its number, and whether it was not busy before.
-    pub(crate) fn occupy(&mut self, key: OrderingKey) -> (OrderId, bool) {
+    /// Records that an entry of a key was released. Returns the number of the key.
+    pub(crate) fn occupy(&mut self, key: OrderingKey) -> OrderId {
         let vacant = match self.ids.entry(key) {
-            Entry::Occupied(busy) => return (*busy.get(), false),
+            Entry::Occupied(busy) => {
+                let id = *busy.get();
+                if let Some(slot) = &mut self.slots[id.slot()] {
+                    slot.released += 1;
+                }
+                return id;
+            }
             Entry::Vacant(vacant) => vacant,
         };
-        let slot = Slot { key: vacant.key().clone(), waiting: VecDeque::new() };
+        let slot = Slot { key: vacant.key().clone(), released: 1, waiting: VecDeque::new() };
         let id = if let Some(id) = self.unused.pop() {
             self.slots[id.slot()] = Some(slot);
             id
@@ -110,25 +116,33 @@ impl KeyOrder {
             OrderId::of_slot(self.slots.len() - 1)
         };
         vacant.insert(id);
-        (id, true)
+        id
     }
 
-    /// Queues an entry behind the released one.
-    pub(crate) fn wait(&mut self, id: OrderId, mut entry: QueuedEntry) {
+    /// Queues an entry behind the released one. Returns the entry if the key is not busy.
+    #[must_use]
+    pub(crate) fn wait(&mut self, id: OrderId, mut entry: QueuedEntry) -> Option<QueuedEntry> {
         let Some(slot) = self.slots.get_mut(id.slot()).and_then(Option::as_mut) else {
             debug_assert!(false, "the key is busy");
-            return;
+            entry.route.order = None;
+            return Some(entry);
         };
         entry.route.order = Some(id);
         self.records += entry.len();
         self.waiting.insert(entry.seq(), id);
         insert_sorted(&mut slot.waiting, entry);
+        None
     }
 
     /// Removes the released entry of a key. The next one is released.
     pub(crate) fn leave(&mut self, id: OrderId) -> Option<Next> {
         let slot = self.slots.get_mut(id.slot())?;
-        let Some(entry) = slot.as_mut()?.waiting.pop_front() else {
+        let busy = slot.as_mut()?;
+        if busy.released > 1 {
+            busy.released -= 1;
+            return None;
+        }
+        let Some(entry) = busy.waiting.pop_front() else {
             let key = slot.take()?.key;
             self.ids.remove(&key);
             self.unused.push(id);
@@ -199,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn key_order_releases_one_entry_at_a_time_in_order() {
+    fn key_order_releases_one_entry_at_a_time() {
         let mut order = KeyOrder::default();
         let first = order.enter(key("a"), entry(1)).expect("nothing is released");
         let id = first.route.order.expect("it has the number of its key");
         assert!(order.enter(key("a"), entry(3)).is_none());
         assert!(order.enter(key("b"), entry(4)).is_some(), "another key");
-        order.wait(id, entry(2));
+        assert!(order.wait(id, entry(2)).is_none());
         assert_eq!((order.records(), order.oldest().map(|oldest| oldest.seq)), (2, Some(2)));
         for seq in [2, 3] {
             let Some(Next::Entry(next)) = order.leave(id) else { panic!("{seq} waits") };
@@ -214,6 +228,17 @@ mod tests {
         assert!(matches!(order.leave(id), Some(Next::Free(freed)) if freed == key("a")));
         assert!(!order.is_busy(&key("a")) && order.is_busy(&key("b")));
         assert!(order.leave(id).is_none(), "the key left already");
+    }
+
+    #[test]
+    fn key_order_waits_for_all_released_entries() {
+        let mut order = KeyOrder::default();
+        let id = order.occupy(key("a"));
+        assert_eq!(order.occupy(key("a")), id);
+        assert!(order.enter(key("a"), entry(1)).is_none());
+        assert!(order.leave(id).is_none(), "another entry is released");
+        assert!(matches!(order.leave(id), Some(Next::Entry(next)) if next.seq() == 1));
+        assert!(matches!(order.leave(id), Some(Next::Free(_))));
     }
 
     #[test]

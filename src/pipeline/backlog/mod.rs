@@ -270,8 +270,8 @@ impl Backlog {
     ) -> Vec<QueuedEntry> {
         let Some(order) = order else { return left };
         if !left.is_empty() {
-            for later in left.drain(1..) {
-                self.key_order.wait(order, later);
+            for later in left.split_off(1) {
+                self.wait(order, later, topology);
             }
             left[0].route.order = Some(order);
             return left;
@@ -282,6 +282,12 @@ impl Backlog {
             None => {}
         }
         left
+    }
+
+    fn wait(&mut self, order: OrderId, entry: QueuedEntry, topology: &mut Topology) {
+        if let Some(entry) = self.key_order.wait(order, entry) {
+            self.push_to_lane(entry, topology);
+        }
     }
 
     /// Queues a part of a refused request, to be sent alone before anything else. What no longer belongs together
@@ -415,8 +421,11 @@ impl Backlog {
         self.isolated.records()
     }
 
-    pub(super) fn check(&self) {
+    pub(super) fn check(&self, topology: &Topology) {
         self.lanes.check();
+        for entry in self.bisection.iter().chain(self.isolated.iter()) {
+            assert_eq!(entry.route.lane, topology.lane_of_record(entry.oldest()));
+        }
     }
 
     pub(super) fn holds_no_state(&self) -> bool {

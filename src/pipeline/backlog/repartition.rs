@@ -116,7 +116,7 @@ impl Backlog {
         let mut occupy = |entry: &mut QueuedEntry| {
             let key = aggregation_key(entry.oldest(), *isolates_keys, topology);
             let key = key.and_then(|(key, _)| key.into_ordering_key());
-            entry.route.order = key.map(|key| key_order.occupy(key).0);
+            entry.route.order = key.map(|key| key_order.occupy(key));
         };
         isolated.iter_mut().for_each(&mut occupy);
         in_flight.for_each(occupy);
@@ -138,7 +138,7 @@ impl Backlog {
             let (left, removed) = entry.without(&self.packing, &is_expired);
             expired.extend(removed);
             for left in left {
-                self.key_order.wait(order, left);
+                self.wait(order, left, topology);
             }
         }
         while let Some(entry) = self.aggregator.pop_any_oldest_if(&is_expired) {

@@ -441,3 +441,17 @@ fn listing_unavailable_requeues_held_aggregate() {
         assert!(!harness.pipeline.topology.wants_listing(), "{ordering:?}");
     }
 }
+
+#[test]
+fn listing_unavailable_settles_held_aggregate_of_a_key() {
+    let settings = Settings { aggregation: Aggregation::PerKey, ..settings() };
+    let mut harness = Harness::listing(settings);
+    assert!(harness.lists());
+    harness.pipeline.apply_list(map(&halves()), harness.now);
+    ["a", "a"].into_iter().for_each(|key| harness.keyed(key));
+    let (id, _) = harness.closing();
+    harness.settle(id, vec![placed("new")]);
+    assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "no list names the shard");
+    harness.pipeline.listing_unavailable(harness.now);
+    assert!(harness.pipeline.is_settled());
+}

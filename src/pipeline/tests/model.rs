@@ -388,7 +388,7 @@ impl Model {
         assert!(held.len() <= self.settings.buffer_records());
         let most = self.settings.buffer_bytes + self.settings.limits.record_bytes();
         assert!(pipeline.ledger().held().bytes < most);
-        pipeline.backlog.check();
+        pipeline.backlog.check(&pipeline.topology);
         assert!(pipeline.wakeup(self.harness.now).is_none_or(|at| at > self.harness.now));
 
         let is_asked = pipeline.topology.held().is_empty() || self.listing.is_some();
@@ -406,7 +406,6 @@ impl Model {
     fn check_that_it_moves(&mut self) {
         let (pipeline, now) = (&mut self.harness.pipeline, self.harness.now);
         let error = pipeline.health.is_stopped();
-        pipeline.advance(now);
         let wakes = pipeline.wants_to_send(now) || pipeline.wakeup(now).is_some();
         // In order, a listing comes first that says what has to be sent again.
         let is_held =

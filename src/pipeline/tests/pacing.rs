@@ -440,3 +440,65 @@ fn one_record_that_is_rejected_stops_nobody_for_long() {
     }
     assert!(harness.now - begun < Duration::from_secs(2), "{:?}", harness.now - begun);
 }
+
+/// One shard is known, its byte tokens are used up, and nothing has waited for them since.
+fn in_deficit(settings: Settings) -> Harness {
+    let mut harness = Harness::new(settings);
+    for bytes in [10, 900_000] {
+        push(&mut harness, 1, bytes);
+        let (id, request) = next_cut(&mut harness);
+        harness.deliver(id, &request);
+    }
+    harness
+}
+
+/// Closes aggregates in several steps, as the sink does, until nothing more should be sent.
+fn send_all(harness: &mut Harness) -> usize {
+    let mut sent = 0;
+    while harness.pipeline.wants_to_send(harness.now) {
+        let next = harness.pipeline.next_request(harness.now);
+        if next.is_none() && !harness.pipeline.is_unfinished() {
+            break;
+        }
+        sent += usize::from(next.is_some());
+    }
+    sent
+}
+
+#[test]
+fn closed_aggregates_resume_their_lane() {
+    let mut harness = in_deficit(Settings { aggregation: Aggregation::PerKey, ..paced() });
+    harness.now += Duration::from_secs(10);
+    for n in 0..6 {
+        let record = Record::from((format!("{}", n / 2), vec![b'.'; 23_000]));
+        harness.pipeline.accept(record, harness.now).unwrap();
+    }
+    harness.pipeline.close();
+    harness.pipeline.advance(harness.now);
+    assert_eq!(send_all(&mut harness), 1, "{:?}", harness.pipeline.wakeup(harness.now));
+}
+
+#[test]
+fn expired_record_resumes_its_lane() {
+    let deadline = Some(Duration::from_secs(10));
+    let mut harness = in_deficit(Settings { deadline, max_in_flight: 1, ..paced() });
+    push(&mut harness, 1, 10);
+    let (id, _) = next_cut(&mut harness);
+    push(&mut harness, 1, 10);
+    harness.now += Duration::from_secs(9);
+    push(&mut harness, 1, 100_000);
+    harness.now += Duration::from_secs(1);
+    harness.fail(id, "InternalFailure");
+    harness.now += Duration::from_secs(1);
+    harness.pipeline.advance(harness.now);
+    assert_eq!(harness.pipeline.ledger().failed().records, 2);
+    assert_eq!(send_all(&mut harness), 1, "{:?}", harness.pipeline.wakeup(harness.now));
+}
+
+#[test]
+fn wants_to_send_while_a_pause_is_over() {
+    let mut harness = in_deficit(paced());
+    harness.now += Duration::from_secs(10);
+    push(&mut harness, 1, 100_000);
+    assert!(harness.pipeline.wants_to_send(harness.now), "without a call of advance");
+}

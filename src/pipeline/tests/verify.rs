@@ -373,3 +373,30 @@ fn fallback_ends_when_the_list_changes() {
     let (_, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "b"]]);
 }
+
+#[test]
+fn disbelieved_list_is_listed_again_after_a_minute() {
+    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    harness.pipeline.close();
+    while !harness.pipeline.is_settled() {
+        if harness.lists() {
+            harness.pipeline.apply_list(map(&halves()), harness.now);
+        } else if let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
+            let elsewhere = |_| placed("elsewhere");
+            harness.settle(id, request.entries().iter().map(elsewhere).collect());
+        } else {
+            harness.sleep();
+        }
+    }
+    assert!(harness.pipeline.topology_mut().take_fallback());
+    assert!(!harness.lists(), "it was listed a moment ago");
+    harness.now += Duration::from_secs(60);
+    assert!(harness.lists());
+    harness.pipeline.apply_list(map(&[shard("elsewhere", 0, u128::MAX)]), harness.now);
+    harness.pipeline.flush.reopen();
+    for key in ["a", "h"] {
+        harness.keyed(key);
+    }
+    let (_, request) = harness.closing();
+    assert_eq!(packed(&request), [["a", "h"]], "the new list is believed");
+}

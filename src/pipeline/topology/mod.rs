@@ -26,7 +26,7 @@ use self::listed::ListedShards;
 use self::listing::ListingSchedule;
 pub(crate) use self::routing::Routing;
 use super::aggregation::Aggregation;
-use super::backlog::LaneId;
+use super::backlog::{FALLBACK, LaneId};
 use super::buffered::{BufferedRecord, MAX_MISPLACED};
 use super::entry::QueuedEntry;
 use super::ordering::Ordering;
@@ -154,6 +154,15 @@ impl Topology {
     }
 
     /// The lane that the outcome of an entry counts for: the one that it was sent from, unless that was closed.
+    pub(super) fn outcome_lane(&self, entry: &QueuedEntry) -> LaneId {
+        if entry.route.lane == FALLBACK {
+            // The shards may be known by now.
+            return self.lanes.route(entry.oldest()).lane;
+        }
+        self.current_lane(entry)
+    }
+
+    /// The lane that an entry was sent from, unless that was closed.
     pub(super) fn current_lane(&self, entry: &QueuedEntry) -> LaneId {
         if self.lanes.is_current(entry.route) {
             entry.route.lane
@@ -253,12 +262,10 @@ impl Topology {
         let learned =
             self.learned.apply(&mut self.lanes, request, next, delivered, now, &mut opened);
         match learned {
-            Learned::Nothing => {}
-            Learned::Misrouted => {}
             // Predictions have a check of their own.
             Learned::Changed if self.lists && !self.predicts => self.schedule.request(now, rng),
-            Learned::Changed => {}
             Learned::Contradictory => self.lanes.forget(),
+            Learned::Nothing | Learned::Misrouted | Learned::Changed => {}
         }
         (opened, learned != Learned::Nothing)
     }
@@ -283,13 +290,13 @@ impl Topology {
     ) {
         let Some((_, predicted)) = entry.predicted() else {
             // A known shard in the wrong place means that the stream was created again, or ignores keys.
-            if self.checks {
+            if self.checks && !self.listed.is_disbelieved() {
                 self.schedule.request(now, rng);
             }
             return;
         };
         let is_doubted = self.listed.doubt(predicted);
-        if is_doubted || check == PlacementCheck::Unknown {
+        if is_doubted || (check == PlacementCheck::Unknown && !self.listed.is_disbelieved()) {
             self.schedule.request(now, rng);
         }
         self.has_changed |= is_doubted;
@@ -297,7 +304,7 @@ impl Topology {
 
     /// Records that an aggregate was misplaced, and that its members have to be sent again. If that has happened to one
     /// of them too often, the list is not used before it changes.
-    pub(super) fn record_misplaced(&mut self, entry: &QueuedEntry) {
+    pub(super) fn record_misplaced(&mut self, entry: &QueuedEntry, now: Instant) {
         let Some((_, predicted)) = entry.predicted() else { return };
         let is_too_often = |member: &BufferedRecord| member.misplaced() >= MAX_MISPLACED;
         if self.listed.is_disbelieved() || !entry.members().iter().any(is_too_often) {
@@ -306,6 +313,7 @@ impl Topology {
         if self.listed.disbelieve(predicted) {
             self.has_changed = true;
             self.fell_back = true;
+            self.schedule.request_later(now);
         }
     }
 

@@ -25,7 +25,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// [`SinkBuilder`](crate::SinkBuilder) has a setter for each field, which documents it, and
 /// [`with_settings`](crate::SinkBuilder::with_settings) for all of them. The
 /// [default](Self::default) has the crate's defaults. The builder alone has the settings that are not data: the
-/// classifier, the dead-letter handler, the shard lister, the stream describer and the seed.
+/// classifier, the dead-letter handler, the `StreamInfo` and the seed.
 ///
 /// # Configuration files
 ///

@@ -50,7 +50,7 @@ pub(crate) struct BufferedRecord {
     pub(crate) accepted_at: Instant,
     /// Requests that have carried the record.
     pub(crate) attempts: u32,
-    /// Whether one of them has an unknown outcome.
+    /// Whether an attempt has an unknown outcome.
     pub(crate) may_be_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
     /// How often it was misplaced, and how often in a row it has failed for an unknown reason.
@@ -145,7 +145,7 @@ impl BufferedRecord {
         self.counters.set_low(self.counters.low() + 1);
     }
 
-    /// How often that happened, up to 15.
+    /// The number of misplaced writes, up to 15.
     pub(crate) fn misplaced(&self) -> u8 {
         self.counters.low()
     }

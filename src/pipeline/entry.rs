@@ -2,16 +2,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use fastrand::Rng;
 
+use super::aggregate::Aggregate;
 use super::aggregation::Packing;
 use super::backlog::{FALLBACK, LaneId, OrderId};
 use super::buffered::BufferedRecord;
-use crate::aggregate::Layout;
-use crate::record::{AttemptError, HashKey, Key, PartitionKey};
+use crate::record::AttemptError;
 use crate::service::Entry;
-use crate::shard::{HashCache, Shard, hash_of};
+use crate::shard::{HashCache, Shard};
 
 /// What is queued, and becomes one entry of a request: a record or an aggregate. It is delivered, or retried, as a
 /// whole.
@@ -54,6 +53,10 @@ impl QueuedEntry {
 
     pub(super) fn aggregate(aggregate: Aggregate) -> Self {
         Self { route: Route::FALLBACK, content: Content::Aggregate(Box::new(aggregate)) }
+    }
+
+    pub(super) fn with_route(self, route: Route) -> Self {
+        Self { route, ..self }
     }
 
     pub(crate) fn is_aggregate(&self) -> bool {
@@ -280,195 +283,5 @@ impl QueuedEntry {
         let second = first.split_off(first.len() / 2);
         let pack = |half| Aggregate::pack_to_send(half, shard.as_ref(), packing, route);
         ControlFlow::Continue([pack(first), pack(second)])
-    }
-}
-
-/// Records that are sent as one Kinesis record.
-///
-/// All of them have the same hash key, or are predicted to belong to one shard.
-#[derive(Debug)]
-pub(crate) struct Aggregate {
-    members: Vec<BufferedRecord>,
-    layout: Layout,
-    /// The partition key of the first member, as it is sent.
-    key: Key,
-    /// The entry's partition key, if it is another one.
-    constant_key: Option<Key>,
-    /// The predicted shard. `None` if all members have the same hash key.
-    shard: Option<Arc<Shard>>,
-    /// The lowest and the highest hash key, where a shard is predicted.
-    hash_range: (HashKey, HashKey),
-    encoded: Option<Bytes>,
-}
-
-impl Aggregate {
-    /// Creates an aggregate of `first`, which has a key.
-    fn new(first: BufferedRecord, shard: Option<Arc<Shard>>, packing: &Packing) -> Self {
-        let key = first.key().unwrap_or_else(|| Key::from(""));
-        let hash_key = shard.as_ref().map_or(HashKey::new(0), |_| first.hash_key());
-        let mut aggregate = Self {
-            // With many keys there are many of two.
-            members: Vec::with_capacity(2),
-            layout: Layout::default(),
-            key,
-            constant_key: packing.constant_key.clone(),
-            shard,
-            hash_range: (hash_key, hash_key),
-            encoded: None,
-        };
-        // Without a bound: a record that is too large for an aggregate is sent alone.
-        aggregate.add_within(usize::MAX, &first);
-        aggregate.members.push(first);
-        aggregate
-    }
-
-    /// Bytes of its entry: data and partition key.
-    fn size(&self) -> usize {
-        self.layout.size() + self.outer_key().len()
-    }
-
-    /// The entry's partition key.
-    fn outer_key(&self) -> &Key {
-        self.constant_key.as_ref().unwrap_or(&self.key)
-    }
-
-    /// Whether no other record fits.
-    pub(crate) fn is_full(&self, packing: &Packing) -> bool {
-        self.members.len() >= packing.max_records || self.size() >= packing.max_bytes
-    }
-
-    /// Adds a record if it fits, by count and by bytes. Returns the record if it does not.
-    #[inline]
-    pub(crate) fn try_push(
-        &mut self,
-        next: BufferedRecord,
-        packing: &Packing,
-    ) -> Result<(), BufferedRecord> {
-        let most = packing.max_bytes.saturating_sub(self.outer_key().len());
-        if self.members.len() >= packing.max_records || !self.add_within(most, &next) {
-            return Err(next);
-        }
-        self.members.push(next);
-        Ok(())
-    }
-
-    fn add_within(&mut self, most: usize, next: &BufferedRecord) -> bool {
-        let record = next.record();
-        let (hash_key, data) = (record.explicit_hash_key(), record.data().len());
-        let added = match record.partition_key() {
-            PartitionKey::Explicit(key) => self.layout.add_within(most, key, hash_key, data),
-            _ => self.layout.add_within(most, &self.member_key(next), hash_key, data),
-        };
-        if added && self.shard.is_some() {
-            let (hash_key, (first, last)) = (next.hash_key(), self.hash_range);
-            self.hash_range = (first.min(hash_key), last.max(hash_key));
-        }
-        added
-    }
-
-    /// The lowest hash key of the members, where a shard is predicted.
-    pub(crate) fn first_hash_key(&self) -> HashKey {
-        self.hash_range.0
-    }
-
-    /// Predicts another shard for the members.
-    pub(crate) fn assign_shard(&mut self, shard: Arc<Shard>) {
-        self.shard = Some(shard);
-    }
-
-    /// Whether all members belong to `shard`.
-    pub(crate) fn fits_shard(&self, shard: &Shard) -> bool {
-        let (first, last) = self.hash_range;
-        shard.range().contains(first) && shard.range().contains(last)
-    }
-
-    fn into_members(mut self) -> Vec<BufferedRecord> {
-        for member in &mut self.members {
-            member.own_payload();
-        }
-        self.members
-    }
-
-    /// [Packs](Self::pack) records into closed entries with the route of the entry that they were in.
-    fn pack_to_send(
-        members: Vec<BufferedRecord>,
-        shard: Option<&Arc<Shard>>,
-        packing: &Packing,
-        route: Route,
-    ) -> Vec<QueuedEntry> {
-        let packed = Self::pack(members, shard, packing).into_iter();
-        packed.map(|entry| QueuedEntry { route, ..entry.close(packing) }).collect()
-    }
-
-    /// Packs records that belong together, in the order of acceptance, into as few as their sizes allow.
-    pub(crate) fn pack(
-        members: Vec<BufferedRecord>,
-        shard: Option<&Arc<Shard>>,
-        packing: &Packing,
-    ) -> Vec<QueuedEntry> {
-        let mut packed = Vec::new();
-        let mut open: Option<Self> = None;
-        for record in members {
-            let left = match &mut open {
-                Some(aggregate) => aggregate.try_push(record, packing).err(),
-                None => Some(record),
-            };
-            if let Some(record) = left {
-                packed.extend(open.replace(Self::new(record, shard.cloned(), packing)));
-            }
-        }
-        packed.extend(open);
-        packed.into_iter().map(Self::into_entry).collect()
-    }
-
-    /// One record alone is sent plain.
-    fn into_entry(mut self) -> QueuedEntry {
-        match self.members.len() {
-            1 => QueuedEntry::single(self.members.remove(0)),
-            _ => QueuedEntry::aggregate(self),
-        }
-    }
-
-    /// Members without a key of their own share the first one's, unless they have hash keys of their own.
-    fn member_key(&self, member: &BufferedRecord) -> Key {
-        match (member.record().partition_key(), &self.shard) {
-            (PartitionKey::Explicit(key), _) => key.clone(),
-            (_, None) => self.key.clone(),
-            (_, Some(_)) => member.key().unwrap_or_else(|| self.key.clone()),
-        }
-    }
-
-    fn to_entry(&mut self) -> Entry {
-        let data = match &self.encoded {
-            Some(encoded) => encoded.clone(),
-            None => self.encode(),
-        };
-        let explicit = self.members[0].record().explicit_hash_key();
-        // A key that is not the members' own needs their hash key beside it.
-        let hash_key = match self.constant_key {
-            Some(_) => Some(explicit.unwrap_or_else(|| hash_of(&self.key))),
-            None => explicit,
-        };
-        Entry::new(data, Some(self.outer_key().clone()), hash_key)
-    }
-
-    /// Encodes the aggregate. The members' payloads become slices of it, so that they are not in memory twice.
-    fn encode(&mut self) -> Bytes {
-        let payloads = self.members.iter().map(|member| member.record().data());
-        let encoded = self.layout.encode(payloads);
-        for (member, range) in self.members.iter_mut().zip(self.layout.data_ranges()) {
-            member.set_payload(encoded.slice(range));
-        }
-        self.encoded = Some(encoded.clone());
-        encoded
-    }
-
-    fn redraw_key(&mut self, rng: &mut Rng) {
-        let first = &mut self.members[0];
-        if self.shard.is_none() && first.redraw_key(rng) {
-            self.key = first.key().unwrap_or_else(|| self.key.clone());
-            self.layout.replace_only_key(self.key.clone());
-            self.encoded = None;
-        }
     }
 }

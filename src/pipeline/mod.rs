@@ -12,6 +12,7 @@
 //! Each record is at every moment in exactly one part: in the backlog, in flight, held until it is verified, or
 //! settled. Then it is reported to its receipt, the dead-letter handler or the owner.
 
+mod aggregate;
 mod aggregation;
 mod backlog;
 mod backoff;
@@ -144,7 +145,7 @@ impl Pipeline {
         self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }
 
-    /// Sends everything accepted so far without waiting for full requests.
+    /// Marks everything accepted so far to be sent without waiting for full requests.
     pub(crate) fn flush(&mut self) {
         self.flush.request(self.ledger.next_seq());
     }
@@ -155,7 +156,7 @@ impl Pipeline {
         self.flush.set_waiter(bytes);
     }
 
-    /// Accepts no more records, and sends everything at once.
+    /// Accepts no more records, and lets everything be sent at once.
     pub(crate) fn close(&mut self) {
         self.flush.close();
     }
@@ -232,7 +233,7 @@ impl Pipeline {
             if !entries.is_empty() {
                 break (reason, entries);
             }
-            // What was closed may have to wait, and what is open may wait for its key.
+            // The closed aggregates wait for their lanes or keys.
             if work.is_unfinished() || backlog.open_aggregates() == open_before {
                 return None;
             }

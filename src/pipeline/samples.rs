@@ -21,7 +21,7 @@ pub enum MetricsGranularity {
     Off,
     /// Everything but what has the label `shard`.
     Stream,
-    /// That, too. At most 1,000 shards are told apart: later ones, after reshards, have the label `other`.
+    /// Everything, with a label per shard. At most 1,000 shards are told apart: later ones, after reshards, have the label `other`.
     Shard,
 }
 
@@ -88,20 +88,20 @@ impl Samples {
         self.records_per_request.push(count(entries.iter().map(QueuedEntry::len).sum()));
         for entry in entries {
             self.records_per_entry.push(count(entry.len()));
-            for pending in entry.members().iter().filter(|pending| pending.is_unsent()) {
-                self.buffering.push(pending, now);
+            for record in entry.members().iter().filter(|record| record.is_unsent()) {
+                self.buffering.push(record, now);
             }
         }
     }
 
-    pub(crate) fn record_delivered(&mut self, pending: &BufferedRecord, now: Instant) {
-        self.delivery.push(pending, now);
-        self.retries.push(pending.retries());
+    pub(crate) fn record_delivered(&mut self, record: &BufferedRecord, now: Instant) {
+        self.delivery.push(record, now);
+        self.retries.push(record.retries());
     }
 
-    pub(crate) fn record_failed(&mut self, pending: &BufferedRecord, reason: &Reason) {
+    pub(crate) fn record_failed(&mut self, record: &BufferedRecord, reason: &Reason) {
         self.failures.push(reason.code());
-        self.retries.push(pending.retries());
+        self.retries.push(record.retries());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -158,8 +158,8 @@ pub(crate) struct AgeRuns {
 }
 
 impl AgeRuns {
-    pub(crate) fn push(&mut self, pending: &BufferedRecord, now: Instant) {
-        let accepted_at = pending.accepted_at;
+    pub(crate) fn push(&mut self, record: &BufferedRecord, now: Instant) {
+        let accepted_at = record.accepted_at;
         if let Some((run, at)) = &self.latest
             && *at == now
             && run.contains(&accepted_at)
@@ -168,7 +168,7 @@ impl AgeRuns {
             *times += 1;
             return;
         }
-        self.runs.push((pending.age(now), 1));
+        self.runs.push((record.age(now), 1));
         self.latest = Some((accepted_at..accepted_at + FINEST, now));
     }
 
@@ -198,15 +198,15 @@ mod tests {
         let begin = Instant::now();
         let at = |micros| begin + Duration::from_micros(micros);
         let mut rng = Rng::with_seed(1);
-        let mut pending = |micros| BufferedRecord::new(Record::from("x"), 0, at(micros), &mut rng);
+        let mut record = |micros| BufferedRecord::new(Record::from("x"), 0, at(micros), &mut rng);
         let mut ages = AgeRuns::default();
         for (accepted, now) in [(0, 500), (99, 500), (100, 500), (100, 501), (50, 501)] {
-            ages.push(&pending(accepted), at(now));
+            ages.push(&record(accepted), at(now));
         }
         let micros = [(500, 2), (400, 1), (401, 1), (451, 1)];
         let expected = micros.map(|(age, times)| (Duration::from_micros(age), times));
         assert!(ages.drain().eq(expected));
-        ages.push(&pending(50), at(501));
+        ages.push(&record(50), at(501));
         assert_eq!(ages.drain().count(), 1, "what was taken is no run any more");
     }
 }

@@ -127,7 +127,7 @@ impl Settling<'_> {
             self.requeue_isolated(failed, took, number);
             return Vec::new();
         }
-        // An outage that is reported entry by entry, and no shard's own.
+        // The stream is failing, and no single shard.
         self.backlog.clear_outcomes();
         self.health.on_failed_entries(number, self.next, self.now, self.rng);
         self.retry_request(failed, kind)
@@ -312,7 +312,7 @@ impl Settling<'_> {
             let error = error.clone();
             self.on_failure(Failure { class, source, error, request: number, origin });
         }
-        // What is wrong with the whole stream, or above it, is no attempt of its records.
+        // Failures of the whole stream, or of a layer, do not count as attempts.
         let is_attempt =
             !matches!(class, ErrorClass::NotSent | ErrorClass::Credentials | ErrorClass::Fatal);
         let mut retries = Vec::new();

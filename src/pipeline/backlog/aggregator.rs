@@ -4,9 +4,10 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::key_order::OrderingKey;
+use crate::pipeline::aggregate::Aggregate;
 use crate::pipeline::aggregation::Packing;
 use crate::pipeline::buffered::BufferedRecord;
-use crate::pipeline::entry::{Aggregate, QueuedEntry};
+use crate::pipeline::entry::QueuedEntry;
 use crate::record::{HashKey, Key};
 use crate::shard::Shard;
 

@@ -145,7 +145,7 @@ impl Backlog {
             return self.release(QueuedEntry::single(record), topology);
         }
         for entry in self.pack(record, topology).into_iter().flatten() {
-            // Now, since the aggregates of a request are too much to encode at once.
+            // Encoded now, since the aggregates of a request are too much to encode at once.
             self.release_encoded(entry, topology, work);
         }
     }

@@ -314,7 +314,7 @@ impl Health {
         }
     }
 
-    /// The same, as long as the error was not taken.
+    /// The fatal error that was not taken yet.
     pub(crate) fn unreported_fatal(&self) -> Option<&Arc<AttemptError>> {
         self.refusal().filter(|_| self.is_stopped())
     }

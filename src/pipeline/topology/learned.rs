@@ -38,7 +38,7 @@ pub(super) enum Learned {
     Nothing,
     /// What is queued has to be routed again.
     Misrouted,
-    /// The same, and the list of shards is outdated.
+    /// A shard is new: what is queued has to be routed again, and the list is outdated.
     Changed,
     /// Nothing that was learned can be true.
     Contradictory,

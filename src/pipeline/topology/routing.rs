@@ -25,7 +25,7 @@ const MAX_CALLS: u32 = 5;
 pub(crate) struct Routing {
     /// Whether aggregation or ordering relies on partition keys.
     is_relied_on: bool,
-    /// Whether the sink has a describer.
+    /// Whether the stream can be described.
     is_describable: bool,
     /// Whether the stream can be switched, as far as the latest description says.
     is_switchable: bool,
@@ -63,7 +63,7 @@ impl Routing {
         }
     }
 
-    /// Sets whether the sink has a describer.
+    /// Sets whether the stream can be described.
     pub(crate) fn set_describable(&mut self, is_describable: bool) {
         self.is_describable = is_describable;
     }

@@ -47,7 +47,7 @@ impl Lanes {
                 }
                 (None, None) => break,
             };
-            // While its records are older than those of the others.
+            // Until the head of another lane is older.
             let other = self.ready.first_key_value().map_or(u64::MAX, |(seq, _)| *seq);
             let other = heads.peek().map_or(other, |Reverse((head, _))| other.min(*head));
             let lane = &mut self.lanes[id as usize];

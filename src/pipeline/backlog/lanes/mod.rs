@@ -34,7 +34,7 @@ pub(crate) struct Lanes {
     ready: BTreeMap<u64, LaneId>,
     /// The paused lanes that have entries, by their oldest records.
     blocked: BTreeMap<u64, LaneId>,
-    /// The same lanes by the time at which they can afford their oldest entries, then by their oldest records.
+    /// The paused lanes by the time at which they can afford their oldest entries, then by their oldest records.
     affordable: BTreeMap<(Option<Instant>, u64), LaneId>,
     /// The paused lanes by the end of the pause.
     paused: BTreeSet<(Instant, LaneId)>,
@@ -392,7 +392,7 @@ impl Lanes {
         self.remove(id, LaneKeys::of(self.lane(id)));
     }
 
-    /// The reverse of [`detach`](Self::detach).
+    /// Adds a lane to the indexes after it has changed.
     fn attach(&mut self, id: LaneId) {
         self.lanes[id as usize].update_front();
         self.add(id, LaneKeys::of(self.lane(id)));

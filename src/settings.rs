@@ -229,8 +229,8 @@ impl SinkSettings {
         SettingError::check("buffer_records", self.buffer_records(), 1..=100_000_000)?;
         SettingError::check("buffer_bytes", self.buffer_bytes, 1..=MAX_BUFFER_BYTES)?;
         let BackoffSettings { base, ceiling } = self.backoff;
-        SettingError::check("backoff_base", base, MILLISECOND..=MINUTE)?;
-        SettingError::check("backoff_ceiling", ceiling, base..=MINUTE)?;
+        SettingError::check("backoff.base", base, MILLISECOND..=MINUTE)?;
+        SettingError::check("backoff.ceiling", ceiling, base..=MINUTE)?;
         if let Some(attempts) = self.max_attempts {
             SettingError::check("max_attempts", attempts, 1..=u32::MAX)?;
         }
@@ -296,6 +296,6 @@ mod tests {
         let backoff = BackoffSettings { base: MINUTE, ceiling: MILLISECOND };
         let settings = SinkSettings { backoff, ..SinkSettings::default() };
         let error = settings.validate().unwrap_err();
-        assert_eq!(error.to_string(), "backoff_ceiling is 1ms; set it between 60s and 60s");
+        assert_eq!(error.to_string(), "backoff.ceiling is 1ms; set it between 60s and 60s");
     }
 }

@@ -535,7 +535,7 @@ async fn source_that_only_lists_aggregates_per_shard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_accepts_large_record_without_description() {
+async fn producer_takes_large_record_undescribed() {
     let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
     let builder = aggregating().with_limits(limits).with_stream_info(Neither::default());
     let producer = sink(builder, &Scripted::delivering()).spawn();

@@ -367,7 +367,7 @@ async fn settings_are_checked_when_the_sink_is_built() {
         "max_attempts",
         "deadline",
         "request_timeout",
-        "backoff_ceiling",
+        "backoff.ceiling",
     ];
     assert_eq!(fields, expected);
 }

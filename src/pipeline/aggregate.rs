@@ -67,6 +67,7 @@ impl Aggregate {
 
     /// Adds a record if it fits, by count and by bytes. Returns the record if it does not.
     #[inline]
+    #[expect(clippy::result_large_err, reason = "the record goes back to the caller")]
     pub(crate) fn try_push(
         &mut self,
         next: BufferedRecord,
@@ -166,7 +167,7 @@ impl Aggregate {
         }
     }
 
-    pub(super) fn to_entry(&mut self) -> Entry {
+    pub(super) fn build_entry(&mut self) -> Entry {
         let data = match &self.encoded {
             Some(encoded) => encoded.clone(),
             None => self.encode(),

@@ -40,8 +40,9 @@ pub enum Aggregation {
     /// All records that hash into the same shard travel together, whatever their keys. Right for many
     /// keys. It needs to know the stream's shards: `build` asks the service (ListShards), other stacks
     /// get them from [`with_stream_info`](crate::SinkBuilder::with_stream_info). While they are not
-    /// known, and for records that a reshard has misled twice, it is like `PerKey`. Records without a
-    /// key and explicit hash key are packed as in `PerKey`.
+    /// known, it is like `PerKey`. It also is like `PerKey` from the second time that an aggregate of a record is
+    /// written to a shard that the list rules out, until the list changes: the sink then logs a warning, and lists the
+    /// shards once a minute. Records without a key and explicit hash key are packed as in `PerKey`.
     PerShard,
 }
 

@@ -180,7 +180,7 @@ impl BufferedRecord {
 
     /// The entry of a request.
     #[inline]
-    pub(crate) fn to_entry(&self) -> Entry {
+    pub(crate) fn build_entry(&self) -> Entry {
         let data = self.record.data().clone();
         Entry::new(data, self.key(), self.record.explicit_hash_key())
     }

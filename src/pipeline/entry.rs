@@ -72,6 +72,7 @@ impl QueuedEntry {
     }
 
     /// The record, if the entry is no aggregate.
+    #[expect(clippy::result_large_err, reason = "the entry goes back to the caller")]
     pub(super) fn into_single(self) -> Result<BufferedRecord, Self> {
         match self.content {
             Content::Single(record) => Ok(record),
@@ -151,14 +152,14 @@ impl QueuedEntry {
     }
 
     /// The entry of a request.
-    pub(crate) fn to_entry(&mut self) -> Entry {
+    pub(crate) fn build_entry(&mut self) -> Entry {
         match &mut self.content {
-            Content::Single(record) => record.to_entry(),
-            Content::Aggregate(aggregate) => aggregate.to_entry(),
+            Content::Single(record) => record.build_entry(),
+            Content::Aggregate(aggregate) => aggregate.build_entry(),
         }
     }
 
-    /// Encodes an aggregate ahead of [`to_entry`](Self::to_entry). Returns the bytes that were encoded.
+    /// Encodes an aggregate ahead of [`build_entry`](Self::build_entry). Returns the bytes that were encoded.
     pub(crate) fn encode(&mut self) -> usize {
         match &mut self.content {
             Content::Aggregate(aggregate) if aggregate.encoded.is_none() => {

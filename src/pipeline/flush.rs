@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn linger_takes_aggregates_along_from_half_of_it() {
+    fn linger_takes_half_aged_aggregates_along() {
         let now = Instant::now();
         let oldest = record(0, now);
         let flush = Flush::new(Linger::Fill(LINGER));

@@ -96,7 +96,7 @@ impl InFlight {
 
     /// Builds a request for the service. The caller sends it.
     pub(super) fn start(&mut self, mut request: InFlightRequest) -> (RequestId, PutRecordsRequest) {
-        let entries: Vec<_> = request.entries.iter_mut().map(QueuedEntry::to_entry).collect();
+        let entries: Vec<_> = request.entries.iter_mut().map(QueuedEntry::build_entry).collect();
         let built = PutRecordsRequest::new(self.stream.clone(), entries)
             .with_timeout_factor(request.timeout_factor);
         request.bytes = built.bytes();

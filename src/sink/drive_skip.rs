@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn skips_once_after_each_record_of_a_burst() {
+    fn drive_skip_applies_once_per_record() {
         let (mut throttle, now) = driven(None);
         for n in 1..100 {
             throttle.record_arrived(now + n * MICROSECOND);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn drives_again_after_interval_of_burst() {
+    fn drive_skip_ends_after_the_interval() {
         let (mut throttle, now) = driven(None);
         throttle.record_arrived(now + 99 * MICROSECOND);
         assert!(throttle.take_skip());
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn drives_for_first_record_of_a_burst() {
+    fn drive_skip_needs_a_burst() {
         let (mut throttle, now) = driven(None);
         let later = now + 10 * INTERVAL;
         throttle.begin();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn drives_when_wakeup_is_due() {
+    fn drive_skip_ends_at_the_wakeup() {
         let (mut throttle, now) = driven(Some(10 * MICROSECOND));
         throttle.record_arrived(now + 9 * MICROSECOND);
         assert!(throttle.take_skip());
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn drives_while_something_is_left_to_do() {
+    fn drive_skip_waits_for_a_finished_drive() {
         let (mut throttle, now) = driven(None);
         throttle.record_arrived(now + MICROSECOND);
         throttle.begin();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn drives_before_any_record() {
+    fn drive_skip_needs_a_record() {
         assert!(!DriveSkip::default().take_skip());
     }
 }

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn error_of_inner_service_is_the_source() {
+    async fn inner_error_is_returned_as_source() {
         let failing = service_fn(|_| async { Err::<(), _>(std::io::Error::other("inner")) });
         let limit = Duration::from_secs(1);
         let error = Timeout::new(failing, limit).oneshot(request(1)).await.unwrap_err();

@@ -55,13 +55,13 @@ pub fn sink_settings() -> Vec<Setting<SinkBuilder>> {
             SinkBuilder::with_buffer_bytes,
         ),
         range(
-            "backoff_base",
+            "backoff.base",
             [MILLISECOND, MINUTE],
             &[Duration::ZERO, MILLISECOND - NANO, MINUTE + NANO],
             |sink, base| sink.with_backoff(base, MINUTE),
         ),
         range(
-            "backoff_ceiling",
+            "backoff.ceiling",
             [MILLISECOND, MINUTE],
             &[MILLISECOND - NANO, MINUTE + NANO],
             |sink, ceiling| sink.with_backoff(MILLISECOND, ceiling),
@@ -190,7 +190,7 @@ fn what_depends_on_another_setting_is_refused_with_what_to_set() {
     for (builder, told) in [
         (
             builder().with_backoff(MINUTE, MILLISECOND),
-            "backoff_ceiling is 1ms; set it between 60s and 60s",
+            "backoff.ceiling is 1ms; set it between 60s and 60s",
         ),
         (
             builder().with_limits(Limits::default().with_record_bytes(MAX_RECORD_BYTES)),

@@ -118,8 +118,12 @@ impl Backlog {
             let key = key.and_then(|(key, _)| key.into_ordering_key());
             entry.route.order = key.map(|key| key_order.occupy(key));
         };
-        isolated.iter_mut().for_each(&mut occupy);
-        in_flight.for_each(occupy);
+        for entry in isolated.iter_mut() {
+            occupy(entry);
+        }
+        for entry in in_flight {
+            occupy(entry);
+        }
     }
 
     /// Removes the expired records.

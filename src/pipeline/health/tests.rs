@@ -93,7 +93,7 @@ fn failures_in_flight_together_count_once() {
 }
 
 #[test]
-fn fatal_error_stops_until_taken_and_is_taken_once() {
+fn fatal_error_is_taken_once() {
     let mut harness = Harness::new();
     let late = harness.send();
     harness.fail_next(ErrorClass::Fatal);
@@ -119,7 +119,7 @@ fn response_ends_a_reported_fatal_error() {
 }
 
 #[test]
-fn credential_errors_are_fatal_after_their_timeout() {
+fn credential_errors_turn_fatal_after_timeout() {
     let mut harness = Harness::new();
     for _ in 0..30 {
         harness.fail_next(ErrorClass::Credentials);

@@ -443,7 +443,7 @@ fn listing_unavailable_requeues_held_aggregate() {
 }
 
 #[test]
-fn listing_unavailable_settles_held_aggregate_of_a_key() {
+fn listing_unavailable_settles_held_aggregate() {
     let settings = Settings { aggregation: Aggregation::PerKey, ..settings() };
     let mut harness = Harness::listing(settings);
     assert!(harness.lists());

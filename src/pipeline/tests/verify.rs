@@ -335,7 +335,7 @@ fn the_models_stream_keeps_the_kcls_rule() {
 }
 
 #[test]
-fn disbelieved_list_still_checks_aggregates_of_a_key() {
+fn disbelieved_list_checks_aggregates_of_a_key() {
     let mut harness = Harness::knowing(&halves(), &[]);
     harness.pipeline.topology.disbelieve_list();
     for key in ["a", "a"] {

@@ -239,7 +239,8 @@ impl Topology {
         if !is_expected {
             self.lanes.mark_stale(lane);
         }
-        if !(is_expected && is_certain)
+        let is_known = is_expected && is_certain;
+        if !is_known
             && !self.learned.is_stopped()
             && let Some(position) = entry.oldest().position()
         {

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_range_is_an_error_that_names_shard() {
+    fn invalid_range_error_names_shard() {
         let without = SdkShard::builder().shard_id("shard-1").build().unwrap();
         let too_large = "340282366920938463463374607431768211456";
         for (shard, expected) in [

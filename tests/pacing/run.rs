@@ -103,8 +103,9 @@ impl Outcome {
         if account.out_of_order > 0 {
             return Err(format!("{} records out of order", account.out_of_order));
         }
-        // What is given up after an unknown outcome has its last copy where it was.
-        if account.late_copies > 0 && self.failed == 0 {
+        // What is given up, or taken back, after an unknown outcome has its last copy where it was.
+        let is_last_copy_known = !self.handed_back.iter().any(|one| one.may_be_written());
+        if account.late_copies > 0 && is_last_copy_known {
             return Err(format!(
                 "{} copies after later records of their keys",
                 account.late_copies

@@ -210,7 +210,10 @@ impl Model {
         let wants_to_send = self.harness.pipeline.wants_to_send(self.harness.now);
         let next = self.harness.pipeline.next_request(self.harness.now);
         let Some((id, request, reason)) = next else {
-            assert!(!wants_to_send || self.harness.pipeline.backlog.oldest_closed().is_none());
+            // A lane may have been resumed, with nothing to be sent yet.
+            let pipeline = &self.harness.pipeline;
+            let still_wants_to_send = pipeline.wants_to_send(self.harness.now);
+            assert!(!still_wants_to_send || pipeline.backlog.oldest_closed().is_none());
             return false;
         };
         assert!(wants_to_send, "{reason:?}");

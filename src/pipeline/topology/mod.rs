@@ -29,6 +29,8 @@ use super::aggregation::Aggregation;
 use super::backlog::{FALLBACK, LaneId};
 use super::buffered::{BufferedRecord, MAX_MISPLACED};
 use super::entry::QueuedEntry;
+#[cfg(test)]
+use super::entry::Route;
 use super::ordering::Ordering;
 use crate::settings::{BackoffSettings, SinkSettings};
 use crate::shard::{HashCache, Shard, ShardMap};
@@ -477,6 +479,11 @@ impl Topology {
     #[cfg(test)]
     pub(super) fn is_elsewhere(&self, record: &BufferedRecord, shard_id: &str) -> bool {
         self.lanes.is_elsewhere(record, shard_id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_current(&self, route: Route) -> bool {
+        self.lanes.is_current(route)
     }
 
     #[cfg(test)]

@@ -165,7 +165,15 @@ impl Pipeline {
     pub(crate) fn advance(&mut self, now: Instant) {
         self.expire(now);
         // Last, since what came to the front of a lane may have paused it until a time that has passed.
-        self.backlog.resume_lanes(now);
+        self.resume_lanes(now);
+    }
+
+    /// Resumes the lanes whose pause is over. While nothing may be sent they stay paused: a lane that waits for a slot
+    /// wants more than it gets.
+    fn resume_lanes(&mut self, now: Instant) {
+        if self.schedule().may_send(now) {
+            self.backlog.resume_lanes(now);
+        }
     }
 
     fn expire(&mut self, now: Instant) {
@@ -222,7 +230,7 @@ impl Pipeline {
         now: Instant,
     ) -> Option<(RequestId, PutRecordsRequest, FlushReason)> {
         self.work.begin_step();
-        self.backlog.resume_lanes(now);
+        self.resume_lanes(now);
         let (reason, entries) = loop {
             let schedule = self.schedule();
             let reason = schedule.flush_reason(now)?;

@@ -28,7 +28,7 @@ impl Schedule<'_> {
         if self.isolated_at(now).is_some_and(|at| at <= now) {
             return Some(FlushReason::Isolated);
         }
-        if !self.has_slot() || self.health.retry_at(now).is_some() {
+        if !self.may_send(now) {
             return None;
         }
         if self.backlog.has_bisected(now) {
@@ -56,9 +56,12 @@ impl Schedule<'_> {
 
     /// Whether a lane may be resumed: only then is it known whether a request should be sent.
     pub(super) fn may_resume_lane(&self, now: Instant) -> bool {
-        self.backlog.has_over_paused_lane(now)
-            && self.has_slot()
-            && self.health.retry_at(now).is_none()
+        self.backlog.has_over_paused_lane(now) && self.may_send(now)
+    }
+
+    /// Whether a request may be sent, isolated records aside.
+    pub(super) fn may_send(&self, now: Instant) -> bool {
+        self.has_slot() && self.health.retry_at(now).is_none()
     }
 
     /// Whether a full request may be sent.

@@ -502,3 +502,21 @@ fn wants_to_send_while_a_pause_is_over() {
     push(&mut harness, 1, 100_000);
     assert!(harness.pipeline.wants_to_send(harness.now), "without a call of advance");
 }
+
+#[test]
+fn lane_stays_paused_while_no_slot_is_free() {
+    let mut harness = in_deficit(Settings { max_in_flight: 1, ..paced() });
+    push(&mut harness, 1, 10);
+    let (id, request) = next_cut(&mut harness);
+    push(&mut harness, 1, 200_000);
+    let record = Record::from(("k", "x"));
+    let record = BufferedRecord::new(record, 0, harness.now, &mut Rng::with_seed(0));
+    let lane = harness.pipeline.topology.lane_of_record(&record);
+    assert!(harness.pipeline.backlog.lanes().is_paused(lane), "it waits for tokens");
+    harness.now += Duration::from_secs(10);
+    harness.pipeline.advance(harness.now);
+    assert!(harness.pipeline.backlog.lanes().is_paused(lane), "it would be sent if it might");
+    harness.deliver(id, &request);
+    let (_, request) = next_cut(&mut harness);
+    assert_eq!(request.entries().len(), 1);
+}

@@ -172,28 +172,47 @@ impl Settling<'_> {
         mut entry: QueuedEntry,
         placement: Placement,
     ) -> Vec<QueuedEntry> {
-        let (order, shard_id) = (entry.route.order, placement.shard_id());
-        let lane = self.topology.observe(&mut entry, shard_id);
+        match self.check_written(number, &mut entry, &placement) {
+            PlacementCheck::Placed => {
+                self.settlement.deliver(&mut entry, placement, self.ledger, self.now);
+                self.backlog.release_next(entry.route.order, Vec::new(), self.topology)
+            }
+            check => self.settle_unverified(check, number, entry, placement),
+        }
+    }
+
+    fn check_written(
+        &mut self,
+        number: u64,
+        entry: &mut QueuedEntry,
+        placement: &Placement,
+    ) -> PlacementCheck {
+        let shard_id = placement.shard_id();
+        let lane = self.topology.observe(entry, shard_id);
         self.backlog.record_outcome(lane, entry.size(), EntryOutcome::Delivered);
         let (is_failing, now) = (self.health.is_failing(), self.now);
-        match self.topology.verify(number, &entry, shard_id, is_failing, now, self.rng) {
-            PlacementCheck::Placed => {
-                self.settlement.deliver(&mut entry, placement, self.ledger, now);
-                self.backlog.release_next(order, Vec::new(), self.topology)
-            }
-            PlacementCheck::Misplaced => {
-                let left = self.retry_misplaced(entry, &placement);
-                self.backlog.release_next(order, left, self.topology)
-            }
-            PlacementCheck::Unknown => {
-                if entry.predicted().is_some() {
-                    // Later records of its keys wait, since it may have to be sent again.
-                    self.backlog.require_repartition();
-                }
-                self.topology.hold(number, entry, placement, now);
-                Vec::new()
-            }
+        self.topology.verify(number, entry, shard_id, is_failing, now, self.rng)
+    }
+
+    /// Settles a written aggregate that is misplaced, or whose shard is not known. Returns what is retried.
+    fn settle_unverified(
+        &mut self,
+        check: PlacementCheck,
+        number: u64,
+        entry: QueuedEntry,
+        placement: Placement,
+    ) -> Vec<QueuedEntry> {
+        if check == PlacementCheck::Misplaced {
+            let order = entry.route.order;
+            let left = self.retry_misplaced(entry, &placement);
+            return self.backlog.release_next(order, left, self.topology);
         }
+        if entry.predicted().is_some() {
+            // Later records of its keys wait, since it may have to be sent again.
+            self.backlog.require_repartition();
+        }
+        self.topology.hold(number, entry, placement, self.now);
+        Vec::new()
     }
 
     /// Settles the held aggregates that can be decided, by the latest list of shards or by an `outdated` one.

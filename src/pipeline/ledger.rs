@@ -62,10 +62,7 @@ impl Ledger {
             released: Size::default(),
             returned: Size::default(),
             last_request: None,
-            #[cfg(feature = "metrics")]
-            samples: Samples::new(settings.metrics),
-            #[cfg(not(feature = "metrics"))]
-            samples: None,
+            samples: Samples::new(settings),
         }
     }
 

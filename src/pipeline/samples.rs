@@ -9,6 +9,7 @@ use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
 use crate::record::Reason;
+use crate::settings::SinkSettings;
 
 /// What a sink measures of itself, see [`SinkBuilder::with_metrics`](crate::SinkBuilder::with_metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +59,14 @@ pub(crate) struct ShardSample {
 
 impl Samples {
     /// None if nobody wants any.
-    pub(crate) fn new(granularity: MetricsGranularity) -> Option<Box<Self>> {
+    pub(crate) fn new(settings: &SinkSettings) -> Option<Box<Self>> {
+        #[cfg(feature = "metrics")]
+        let granularity = settings.metrics;
+        #[cfg(not(feature = "metrics"))]
+        let granularity = {
+            let _ = settings;
+            MetricsGranularity::Off
+        };
         let of_shards = match granularity {
             MetricsGranularity::Off => return None,
             MetricsGranularity::Stream => false,

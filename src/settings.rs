@@ -110,7 +110,7 @@ pub struct SinkSettings {
     /// See [`with_ordering`](crate::SinkBuilder::with_ordering).
     pub ordering: Ordering,
     /// Whether the stream may be described, which is the default. See
-    /// [`with_describe_stream`](crate::SinkBuilder::with_describe_stream) and
+    /// [`with_stream_info`](crate::SinkBuilder::with_stream_info) and
     /// [`without_describe_stream`](crate::SinkBuilder::without_describe_stream).
     pub describe_stream: bool,
     /// See [`with_buffer_records`](crate::SinkBuilder::with_buffer_records). `None` for the default, which

@@ -188,7 +188,7 @@ impl Producer {
     }
 
     /// What one request and one record may hold. Before the stream was
-    /// [described](crate::SinkBuilder::with_describe_stream) a record may have no more than 1 MiB.
+    /// [described](crate::SinkBuilder::with_stream_info) a record may have no more than 1 MiB.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.channel.limits()

@@ -40,9 +40,9 @@ pub enum Aggregation {
     /// All records that hash into the same shard travel together, whatever their keys. Right for many
     /// keys. It needs to know the stream's shards: `build` asks the service (ListShards), other stacks
     /// get them from [`with_stream_info`](crate::SinkBuilder::with_stream_info). While they are not
-    /// known, it is like `PerKey`. It also is like `PerKey` from the second time that an aggregate of a record is
-    /// written to a shard that the list rules out, until the list changes: the sink then logs a warning, and lists the
-    /// shards once a minute. Records without a key and explicit hash key are packed as in `PerKey`.
+    /// known, it is like `PerKey`. It also is like `PerKey` once aggregates of a record were written twice to shards
+    /// that the list rules out, and the next list is the same: the sink then logs a warning, lists the shards once a
+    /// minute, and packs by shard again as soon as the list changes. Records without a key and explicit hash key are packed as in `PerKey`.
     PerShard,
 }
 

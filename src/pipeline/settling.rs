@@ -251,7 +251,7 @@ impl Settling<'_> {
         }
         entry.set_outcome_unknown();
         entry.record_error(&error, self.now);
-        self.topology.record_misplaced(&entry, self.now);
+        self.topology.record_misplaced(&entry, self.now, self.rng);
         let is_sent_alone = |record: &BufferedRecord| self.topology.is_sent_alone(record);
         if entry.predicted().is_some() || !entry.members().iter().any(is_sent_alone) {
             return self.retry_or_fail(entry, &error);

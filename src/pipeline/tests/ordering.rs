@@ -275,8 +275,11 @@ fn distrusted_list_requeues_unverified() {
     // This one waits for a list that has the shard.
     harness.settle(upper, vec![placed("unknown")]);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 4));
-    // From now on no list is believed for a minute, so no list can answer for it.
     harness.settle(lower, vec![placed("last")]);
+    assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 2));
+    // The same list once more is not believed, so that no list can answer for the other aggregate.
+    harness.until_listing();
+    harness.pipeline.apply_list(map(&shards), harness.now);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
     let since = harness.now;
     while !harness.pipeline.is_settled() {

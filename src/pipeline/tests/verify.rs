@@ -388,6 +388,10 @@ fn disbelieved_list_is_listed_again_after_a_minute() {
             harness.sleep();
         }
     }
+    if harness.pipeline.topology.wants_listing() {
+        harness.until_listing();
+        harness.pipeline.apply_list(map(&halves()), harness.now);
+    }
     assert!(harness.pipeline.topology_mut().take_fallback());
     assert!(!harness.lists(), "it was listed a moment ago");
     harness.now += Duration::from_secs(60);
@@ -399,4 +403,27 @@ fn disbelieved_list_is_listed_again_after_a_minute() {
     }
     let (_, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "h"]], "the new list is believed");
+}
+
+/// Two reshards in a row: the list that a record was misplaced by twice is outdated, and not wrong.
+#[test]
+fn outdated_list_is_replaced_and_not_disbelieved() {
+    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    harness.pipeline.close();
+    for _ in 0..2 {
+        let (id, request) = harness.next();
+        assert_eq!(packed(&request), [["a", "h"]]);
+        harness.settle(id, vec![placed("child")]);
+        harness.until_listing();
+        if harness.pipeline.ledger().totals().misplaced == 0 {
+            harness.pipeline.apply_list(map(&halves()), harness.now);
+        }
+    }
+    let merged = [shard("merged", 0, u128::MAX)];
+    harness.pipeline.apply_list(map(&merged), harness.now);
+    assert!(!harness.pipeline.topology_mut().take_fallback());
+    let (id, request) = harness.next();
+    assert_eq!(packed(&request), [["a", "h"]], "the new list predicts");
+    harness.settle(id, vec![placed("merged")]);
+    assert!(harness.pipeline.is_settled());
 }

@@ -22,12 +22,15 @@ pub(super) struct ListedShards {
     unlisted: HashSet<SmolStr>,
     /// Whether the list is not what the service does. Nothing is predicted from it before it changes.
     is_disbelieved: bool,
+    /// Whether it is disbelieved if the next list is the same.
+    is_suspect: bool,
 }
 
 impl ListedShards {
-    /// Replaces the list. Predictions start if `predicts` is true, unless the list is the disbelieved one.
+    /// Replaces the list. Predictions start if `predicts` is true, unless the list is disbelieved and has not changed.
     pub(super) fn replace(&mut self, list: ShardMap, predicts: bool) {
-        let is_disbelieved = self.is_disbelieved && self.list.as_ref() == Some(&list);
+        let is_same = self.list.as_ref() == Some(&list);
+        let is_disbelieved = is_same && (self.is_disbelieved || self.is_suspect);
         *self = Self { list: Some(list), predicts, is_disbelieved, ..Self::default() };
     }
 
@@ -79,12 +82,17 @@ impl ListedShards {
         is_listed && self.predicts && self.doubted.insert(SmolStr::new(shard.id()))
     }
 
-    /// Stops predicting from the list, if it has the shard for which a prediction was wrong: then no reshard explains that.
-    /// Returns false if the list has changed since.
-    pub(super) fn disbelieve(&mut self, predicted: &Shard) -> bool {
+    /// Predicts nothing before the next list, if this one has the shard for which a prediction was wrong. If the next
+    /// list is the same, no reshard explains that, and nothing is predicted from it. Returns false if the list has
+    /// changed since the prediction.
+    pub(super) fn suspect(&mut self, predicted: &Shard) -> bool {
         let listed = self.believed().and_then(|list| list.by_id(predicted.id()));
-        self.is_disbelieved |= listed.is_some_and(|listed| **listed == *predicted);
-        self.is_disbelieved
+        let is_suspect = listed.is_some_and(|listed| **listed == *predicted);
+        if is_suspect {
+            self.is_suspect = true;
+            self.predicts = false;
+        }
+        is_suspect
     }
 
     #[cfg(test)]

@@ -306,17 +306,16 @@ impl Topology {
     }
 
     /// Records that an aggregate was misplaced, and that its members have to be sent again. If that has happened to one
-    /// of them too often, the list is not used before it changes.
-    pub(super) fn record_misplaced(&mut self, entry: &QueuedEntry, now: Instant) {
+    /// of them too often, nothing is predicted before the next list, which decides whether this one is believed.
+    pub(super) fn record_misplaced(&mut self, entry: &QueuedEntry, now: Instant, rng: &mut Rng) {
         let Some((_, predicted)) = entry.predicted() else { return };
         let is_too_often = |member: &BufferedRecord| member.misplaced() >= MAX_MISPLACED;
         if self.listed.is_disbelieved() || !entry.members().iter().any(is_too_often) {
             return;
         }
-        if self.listed.disbelieve(predicted) {
+        if self.listed.suspect(predicted) {
             self.has_changed = true;
-            self.fell_back = true;
-            self.schedule.request_later(now);
+            self.schedule.request(now, rng);
         }
     }
 
@@ -343,10 +342,12 @@ impl Topology {
         if !self.schedule.succeed(now, rng) {
             return (opened, Some(list));
         }
+        let was_disbelieved = self.listed.is_disbelieved();
         if self.checks {
             self.listed.replace(list, self.predicts);
         }
         if self.listed.is_disbelieved() {
+            self.fell_back |= !was_disbelieved;
             self.schedule.request_later(now);
         }
         self.has_changed |= self.predicts;

@@ -59,9 +59,8 @@ impl Settling<'_> {
         let delivered_before = self.ledger.totals().delivered;
         self.topology.check_response(number, &entries, response.results(), self.now);
         let (mut retries, mut failed) = (Vec::new(), Vec::new());
-        let mut results = response.into_results().into_iter();
-        for mut entry in entries {
-            let Some(result) = results.next() else { break };
+        debug_assert_eq!(sent, response.results().len(), "a response has one result per entry");
+        for (mut entry, result) in entries.into_iter().zip(response.into_results()) {
             entry.record_flight(sent_at, self.now);
             match result {
                 Ok(placement) => retries.extend(self.settle_written(number, entry, placement)),

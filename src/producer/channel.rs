@@ -112,11 +112,11 @@ impl Channel {
 
     /// Sets the status, and notifies waiting callers if it changes. A stop is final, and keeps its first reason.
     pub(super) fn set_status(&self, status: Status) {
-        let modify = |now: &mut Status| {
-            let is_later = now.stage() == 0 || now.stage() < status.stage();
-            let changes = is_later && *now != status;
+        let modify = |current: &mut Status| {
+            let is_later = current.stage() == 0 || current.stage() < status.stage();
+            let changes = is_later && *current != status;
             if changes {
-                *now = status;
+                *current = status;
             }
             changes
         };
@@ -135,7 +135,7 @@ impl Channel {
     /// Sets the size limit of a record, and whether a description can still change it.
     pub(super) fn set_limits(&self, limits: Limits, on_hold: bool) {
         self.record_bytes.store(limits.record_bytes(), Ordering::Relaxed);
-        let modify = |now: &mut bool| std::mem::replace(now, on_hold) != on_hold;
+        let modify = |current: &mut bool| std::mem::replace(current, on_hold) != on_hold;
         self.on_hold.send_if_modified(modify);
     }
 

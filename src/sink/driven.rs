@@ -145,7 +145,8 @@ impl<S> KinesisSink<S> {
     /// have no receipt.
     pub(crate) fn abandon(&mut self) -> (usize, Vec<Undelivered>) {
         self.shutdown();
-        (self.held().records, self.pipeline.abandon())
+        let records = self.held().records;
+        (records, self.pipeline.abandon())
     }
 }
 

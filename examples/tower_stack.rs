@@ -33,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let service = ServiceBuilder::new()
         // One span and one measurement per request of the sink, whatever happens below.
         .trace_put_records()
-        .measure_put_records()
+        .metrics_put_records()
         // At most three requests at once, and at most 20 a second. Where either is exhausted the sink
         // waits, and its next request becomes fuller.
         .concurrency_limit(3)
@@ -54,9 +54,9 @@ async fn main() -> anyhow::Result<()> {
     let readings = (0..5_000).map(|sequence| {
         let device = format!("device-{}", sequence % 100);
         let celsius = 20.0 + (sequence % 70) as f64 / 10.0;
-        Record::json(&Reading { device: device.clone(), sequence, celsius })
-            .map(|record| record.with_partition_key(device))
-            .expect("a reading is valid JSON")
+        let reading = Reading { device: device.clone(), sequence, celsius };
+        let json = serde_json::to_vec(&reading).expect("a reading is valid JSON");
+        Record::from((device, json))
     });
     stream::iter(readings).map(Ok).forward(&mut sink).await?;
 

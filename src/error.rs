@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tower::BoxError;
 
 use crate::limits::RecordError;
-use crate::record::{AttemptError, Reason, Record};
+use crate::record::{AttemptError, FailureReason, Record};
 use crate::stream::StreamId;
 
 /// What comes out of the [poll methods](crate::KinesisSink#the-poll-methods) and of `start_send`, of a sink
@@ -40,7 +40,7 @@ pub enum SinkError {
         /// Records that the sink keeps because they failed.
         count: usize,
         /// Why the latest of them failed.
-        reason: Reason,
+        reason: FailureReason,
     },
 
     /// A [`Producer`](crate::Producer) has stopped, because the service refuses every request and its
@@ -145,7 +145,7 @@ pub enum NotAcceptedReason {
         /// Records that it keeps because they failed.
         count: usize,
         /// Why the latest of them failed.
-        reason: Reason,
+        reason: FailureReason,
     },
     /// The driver of the [`Producer`](crate::Producer) ended before it was done.
     #[error(

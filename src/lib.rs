@@ -14,7 +14,7 @@
 //! With a region and credentials in the environment, and a stream named `example`:
 //!
 //! ```no_run
-//! # #[cfg(feature = "config")]
+//! # #[cfg(feature = "aws-config")]
 //! # mod five_minutes {
 //! use futures::{StreamExt, stream};
 //! use kinesis_sink::{KinesisSink, Record};
@@ -37,7 +37,7 @@
 //! Many tasks share a [`Producer`], and learn what became of each record:
 //!
 //! ```no_run
-//! # #[cfg(feature = "config")]
+//! # #[cfg(feature = "aws-config")]
 //! # mod five_minutes {
 //! use kinesis_sink::{KinesisSink, Record};
 //!
@@ -89,7 +89,7 @@
 //! - [clients](guide::clients): credentials, TLS, proxies, endpoints;
 //! - [moving over](guide::migrating) from `KinesisWriter`, a loop of your own, or the KPL.
 //!
-//! The settings are at [`SinkBuilder`] and, as data, [`SinkSettings`]. The repository's `docs/guarantees.md` has each promise with the tests
+//! The settings are at [`SinkBuilder`] and, as data, [`Settings`]. The repository's `docs/guarantees.md` has each promise with the tests
 //! that show it, `docs/performance.md` what a record costs, and `examples/` whole programs.
 //!
 //! # Promises
@@ -98,18 +98,17 @@
 //!   By default none is given up: there is no deadline and no limit of attempts.
 //! - **Delivery is at least once.** What had an unknown outcome is sent again, and may be there twice.
 //! - **Memory is bounded**, by records and by bytes; then the source waits.
-//! - **Order is kept on request**, for each partition key, with [`Ordering::PerKey`].
+//! - **Order is kept on request**, for each partition key, with [`RecordOrdering::PerKey`].
 //! - **Nothing leaks**: no payload, key or credential is in a log line, error, metric or `Debug` output.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `config` | yes | `KinesisSink::from_env`, through `aws-config` with its one TLS stack |
-//! | `json` | yes | `Record::json`, through `serde_json` |
+//! | `aws-config` | yes | `KinesisSink::from_env`, through `aws-config` with its one TLS stack |
 //! | `metrics` | yes | the module `metrics`: what sinks and `MetricsLayer` measure, for any recorder of the `metrics` facade |
 //! | `cbor` | no | Kinesis CBOR: `PutRecords::with_cbor`, and `KinesisCbor` for every operation of a `Client` |
-//! | `serde` | no | `Serialize` and `Deserialize` for [`SinkSettings`], for configuration files |
+//! | `serde` | no | `Serialize` and `Deserialize` for [`Settings`], for configuration files |
 //! | `sim` | no | the module `sim`: a simulated stream for tests, as a service and behind a real `Client` |
 //!
 //! Without default features the crate brings no TLS stack: the `Client` you build has yours. The minimum Rust
@@ -155,16 +154,14 @@ pub use limits::{
 };
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsGranularity, MetricsLayer};
-pub use pipeline::{AggregateKey, Aggregation, Linger, Ordering};
+pub use pipeline::{AggregateKey, Aggregation, Linger, RecordOrdering};
 pub use producer::{CloseError, Driver, Producer};
-#[cfg(feature = "json")]
-pub use record::JsonError;
 pub use record::{
-    AttemptError, DeadLetter, Delivery, FailedAttempt, HashKey, HashKeyError, Key, PartitionKey,
-    Reason, Receipt, Record, Undelivered,
+    Attempt, AttemptError, DeadLetterHandler, Delivery, FailureReason, HashKey, HashKeyError, Key,
+    PartitionKey, Receipt, Record, Undelivered,
 };
 pub use service_ext::ServiceBuilderExt;
-pub use settings::{BackoffSettings, SinkSettings};
+pub use settings::{BackoffSettings, Settings};
 pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
 pub use stream::{
     DescribeStreamFn, Distribution, ListShardsFn, RegionMismatch, StreamDescription, StreamId,
@@ -175,6 +172,6 @@ pub use timeout::{TimeoutError, TimeoutLayer};
 pub use trace::TraceLayer;
 
 /// Its code is compiled with the other documentation's.
-#[cfg(all(doctest, feature = "config", feature = "json", feature = "metrics"))]
+#[cfg(all(doctest, feature = "aws-config", feature = "metrics"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -39,7 +39,7 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     ///
     /// Needs the feature `metrics`, which is on by default.
     #[cfg(feature = "metrics")]
-    fn measure_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>>;
+    fn metrics_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>>;
 }
 
 impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
@@ -52,7 +52,7 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
     }
 
     #[cfg(feature = "metrics")]
-    fn measure_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>> {
+    fn metrics_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>> {
         self.layer(MetricsLayer::new())
     }
 }

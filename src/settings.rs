@@ -6,7 +6,7 @@ use crate::build_error::SettingError;
 use crate::limits::{Limits, MAX_RECORD_BYTES, PAYLOAD_UNIT_BYTES};
 #[cfg(feature = "metrics")]
 use crate::metrics::MetricsGranularity;
-use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering, Size};
+use crate::pipeline::{AggregateKey, Aggregation, Linger, RecordOrdering, Size};
 use crate::sink::FatalPolicy;
 use crate::timeout::TimeoutLayer;
 
@@ -41,13 +41,13 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// without a default (`record_bytes`, `max_attempts` and `deadline`) have an example value:
 ///
 /// ```
-/// use kinesis_sink::{SinkBuilder, SinkSettings, StreamId};
+/// use kinesis_sink::{SinkBuilder, Settings, StreamId};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Config {
 ///     stream: StreamId,
 ///     #[serde(default)]
-///     sink: SinkSettings,
+///     sink: Settings,
 /// }
 ///
 /// let config: Config = toml::from_str(r#"
@@ -70,7 +70,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 ///     credentials_timeout = "5m"
 ///     request_timeout = "10s"
 ///     max_request_timeout = "30s"
-///     fatal_policy = "stop"               # or "keep_trying"
+///     fatal_policy = "stop"               # or "retry"
 ///
 ///     [sink.limits]
 ///     request_entries = 500
@@ -90,7 +90,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
-pub struct SinkSettings {
+pub struct Settings {
     /// See [`with_limits`](crate::SinkBuilder::with_limits).
     pub limits: Limits,
     /// See [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight).
@@ -108,7 +108,7 @@ pub struct SinkSettings {
     /// See [`with_aggregate_key`](crate::SinkBuilder::with_aggregate_key).
     pub aggregate_key: AggregateKey,
     /// See [`with_ordering`](crate::SinkBuilder::with_ordering).
-    pub ordering: Ordering,
+    pub ordering: RecordOrdering,
     /// Whether the stream may be described, which is the default. See
     /// [`with_stream_info`](crate::SinkBuilder::with_stream_info) and
     /// [`without_describe_stream`](crate::SinkBuilder::without_describe_stream).
@@ -146,7 +146,7 @@ pub struct SinkSettings {
     pub metrics: MetricsGranularity,
 }
 
-/// The waits after failures, in [`SinkSettings`]. See
+/// The waits after failures, in [`Settings`]. See
 /// [`SinkBuilder::with_backoff`](crate::SinkBuilder::with_backoff).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -160,7 +160,7 @@ pub struct BackoffSettings {
     pub ceiling: Duration,
 }
 
-impl Default for SinkSettings {
+impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
@@ -171,7 +171,7 @@ impl Default for SinkSettings {
             aggregate_bytes: 2 * PAYLOAD_UNIT_BYTES,
             aggregate_records: MAX_AGGREGATE_RECORDS,
             aggregate_key: AggregateKey::default(),
-            ordering: Ordering::default(),
+            ordering: RecordOrdering::default(),
             describe_stream: true,
             buffer_records: None,
             buffer_bytes: 32 * 1024 * 1024,
@@ -194,7 +194,7 @@ impl Default for BackoffSettings {
     }
 }
 
-impl SinkSettings {
+impl Settings {
     /// Returns the linger in effect: the one that is set, or the default for the aggregation.
     #[must_use]
     pub fn linger(&self) -> Linger {
@@ -255,7 +255,7 @@ impl SinkSettings {
 
     /// Returns whether aggregation or ordering relies on partition keys to determine the shard.
     pub(crate) fn relies_on_keys(&self) -> bool {
-        self.is_aggregating() || self.ordering == Ordering::PerKey
+        self.is_aggregating() || self.ordering == RecordOrdering::PerKey
     }
 }
 
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn defaults_depend_on_aggregation() {
-        let mut settings = SinkSettings::default();
+        let mut settings = Settings::default();
         let ms = Duration::from_millis(100);
         assert_eq!(settings.linger(), Linger::SelfClocked(ms));
         assert_eq!(settings.buffer_records(), 10_000);
@@ -276,11 +276,11 @@ mod tests {
 
     #[test]
     fn set_values_override_defaults_of_aggregation() {
-        let settings = SinkSettings {
+        let settings = Settings {
             aggregation: Aggregation::PerShard,
             linger: Some(Linger::SelfClocked(Duration::ZERO)),
             buffer_records: Some(5),
-            ..SinkSettings::default()
+            ..Settings::default()
         };
         assert_eq!(settings.linger(), Linger::SelfClocked(Duration::ZERO));
         assert_eq!(settings.buffer_records(), 5);
@@ -288,13 +288,13 @@ mod tests {
 
     #[test]
     fn default_settings_are_in_range() {
-        assert_eq!(SinkSettings::default().validate(), Ok(()));
+        assert_eq!(Settings::default().validate(), Ok(()));
     }
 
     #[test]
     fn validate_names_setting_value_and_range() {
         let backoff = BackoffSettings { base: MINUTE, ceiling: MILLISECOND };
-        let settings = SinkSettings { backoff, ..SinkSettings::default() };
+        let settings = Settings { backoff, ..Settings::default() };
         let error = settings.validate().unwrap_err();
         assert_eq!(error.to_string(), "backoff.ceiling is 1ms; set it between 60s and 60s");
     }

@@ -21,7 +21,7 @@ pub struct RequestSummary {
 /// Everything that the sink did since it was built, see
 /// [`KinesisSink::totals`](crate::KinesisSink::totals).
 ///
-/// At every moment `accepted` is the sum of `delivered`, `failed`, `taken_back` and the records still
+/// At every moment `accepted` is the sum of `delivered`, `failed`, `withdrawn` and the records still
 /// [waiting](crate::KinesisSink::waiting) or [in flight](crate::KinesisSink::in_flight).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -43,7 +43,7 @@ pub struct Totals {
     /// Records that failed for good.
     pub failed: u64,
     /// Records that the owner took back before they were settled, or that were given up with their sink.
-    pub taken_back: u64,
+    pub withdrawn: u64,
     /// Requests that were handed to the service.
     pub requests: u64,
     /// How often a record was put back into the queue after an attempt.
@@ -55,7 +55,7 @@ pub struct Totals {
 impl Totals {
     /// Records that are accepted and not settled.
     pub(crate) fn unsettled(&self) -> usize {
-        let settled = self.delivered + self.failed + self.taken_back;
+        let settled = self.delivered + self.failed + self.withdrawn;
         usize::try_from(self.accepted - settled).unwrap_or(usize::MAX)
     }
 }

@@ -1,5 +1,5 @@
 //! What the example `aggregate` checks with: it finds what a consumer of the KCL would not get.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 #[path = "../examples/aggregate/check.rs"]
 mod check;

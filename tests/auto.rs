@@ -14,8 +14,9 @@ use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    Aggregation, Distribution, FatalPolicy, KinesisSink, Ordering, Receipt, Record, SinkBuilder,
-    SinkError, StreamDescription, StreamId, StreamInfo, StreamMode, describe_stream_fn,
+    Aggregation, Distribution, FatalPolicy, KinesisSink, Receipt, Record, RecordOrdering,
+    SinkBuilder, SinkError, StreamDescription, StreamId, StreamInfo, StreamMode,
+    describe_stream_fn,
 };
 use tokio::time::{sleep, timeout};
 use tower::BoxError;
@@ -67,7 +68,7 @@ async fn lost_and_delivered(
     for number in 0..records {
         if number == records * 3 / 10 {
             error = sink.flush().await.err();
-            stream.set_distribution(Distribution::ByService).unwrap();
+            stream.set_distribution(Distribution::Auto).unwrap();
         }
         let (record, receipt) = record(number, keys).tracked();
         if error.is_none() {
@@ -101,7 +102,7 @@ async fn switch_to_auto_loses_no_aggregate() {
         (Aggregation::PerShard, 10),
         (Aggregation::PerShard, 1_000),
     ] {
-        for ordering in [Ordering::Unordered, Ordering::PerKey] {
+        for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
             let stream = stream();
             let sink = builder(aggregation).with_ordering(ordering);
             let sink = sink.build(&stream.client(), "example").unwrap();
@@ -124,7 +125,7 @@ fn assert_refused(error: Option<SinkError>, fix: &str) {
 #[tokio::test(start_paused = true)]
 async fn switch_to_auto_is_refused_in_order() {
     let stream = stream();
-    let sink = builder(Aggregation::Off).with_ordering(Ordering::PerKey);
+    let sink = builder(Aggregation::Off).with_ordering(RecordOrdering::PerKey);
     let sink = sink.build(&stream.client(), "example").unwrap();
     let (_, delivered, error) = lost_and_delivered(&stream, sink, RECORDS, 1_000).await;
     assert_refused(error, "set the ordering to Unordered");
@@ -135,8 +136,8 @@ async fn switch_to_auto_is_refused_in_order() {
 #[tokio::test(start_paused = true)]
 async fn auto_is_refused_in_order_at_the_start() {
     let stream = stream();
-    stream.set_distribution(Distribution::ByService).unwrap();
-    let ordered = builder(Aggregation::Off).with_ordering(Ordering::PerKey);
+    stream.set_distribution(Distribution::Auto).unwrap();
+    let ordered = builder(Aggregation::Off).with_ordering(RecordOrdering::PerKey);
     let mut sink = ordered.build(&stream.client(), "example").unwrap();
     assert_refused(sink.feed(record(0, 1)).await.err(), "set the ordering to Unordered");
     assert_eq!(stream.stats().requests, 0);
@@ -183,8 +184,8 @@ async fn alternating_distribution_loses_no_aggregate() {
             let stream = stream();
             let describer = Unreliable { stream: stream.clone(), calls: Arc::default(), code };
             let producer = builder(aggregation)
-                .with_ordering(Ordering::PerKey)
-                .with_fatal_policy(FatalPolicy::KeepTrying)
+                .with_ordering(RecordOrdering::PerKey)
+                .with_fatal_policy(FatalPolicy::Retry)
                 .with_stream_info(describer)
                 .build_with(stream.service(), "example")
                 .unwrap()
@@ -192,8 +193,8 @@ async fn alternating_distribution_loses_no_aggregate() {
             let mut receipts = Vec::new();
             for number in 0..1_000 {
                 match number % 200 {
-                    100 => stream.set_distribution(Distribution::ByService).unwrap(),
-                    0 => stream.set_distribution(Distribution::ByPartitionKey).unwrap(),
+                    100 => stream.set_distribution(Distribution::Auto).unwrap(),
+                    0 => stream.set_distribution(Distribution::UserPartitionKey).unwrap(),
                     _ => {}
                 }
                 // A stream that is known to distribute the records itself refuses them.
@@ -202,7 +203,7 @@ async fn alternating_distribution_loses_no_aggregate() {
                 }
                 sleep(Duration::from_millis(20)).await;
             }
-            stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+            stream.set_distribution(Distribution::UserPartitionKey).unwrap();
             let closed = timeout(Duration::from_secs(300), producer.close()).await;
             closed.expect("it comes to its end").unwrap();
             let found = found(&stream);
@@ -232,7 +233,7 @@ fn unlisted(stream: &SimStream) -> impl StreamInfo + 'static {
 async fn undescribed_switch_to_auto_loses_nothing() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let stream = stream();
-        let ordered = builder(aggregation).with_ordering(Ordering::PerKey);
+        let ordered = builder(aggregation).with_ordering(RecordOrdering::PerKey);
         let builders = [
             builder(aggregation).without_describe_stream(),
             builder(aggregation).with_stream_info(denied()),
@@ -242,7 +243,7 @@ async fn undescribed_switch_to_auto_loses_nothing() {
             let sink = builder.build(&stream.client(), "example").unwrap();
             let (lost, delivered, error) = lost_and_delivered(&stream, sink, 4_000, 10).await;
             assert_eq!((lost, delivered), (0, 4_000), "{aggregation:?} {round}: {error:?}");
-            stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+            stream.set_distribution(Distribution::UserPartitionKey).unwrap();
         }
         let written = stream.written().len();
         assert!(written < 9 * 4_000, "{aggregation:?}: {written} Kinesis records");
@@ -257,7 +258,7 @@ async fn switch_to_auto_and_back_resumes() {
         sink.feed(record(number, 10)).await.unwrap();
     }
     sink.flush().await.unwrap();
-    stream.set_distribution(Distribution::ByService).unwrap();
+    stream.set_distribution(Distribution::Auto).unwrap();
     let mut error = None;
     for number in 4_000..8_000 {
         if let Err(refused) = sink.feed(record(number, 10)).await {
@@ -271,7 +272,7 @@ async fn switch_to_auto_and_back_resumes() {
     };
     assert_refused(error, "switch aggregation off");
     let accepted = usize::try_from(sink.totals().accepted).unwrap();
-    stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+    stream.set_distribution(Distribution::UserPartitionKey).unwrap();
     sink.flush().await.unwrap();
     assert_eq!(sink.totals().delivered, accepted as u64);
     let found = found(&stream);
@@ -284,7 +285,7 @@ async fn reshards_request_no_description() {
         for aggregation in [Aggregation::PerKey, Aggregation::PerShard, Aggregation::Off] {
             let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
             let stream = stream.build().unwrap();
-            let sink = builder(aggregation).with_ordering(Ordering::PerKey);
+            let sink = builder(aggregation).with_ordering(RecordOrdering::PerKey);
             let mut sink = sink.build(&stream.client(), "example").unwrap();
             for number in 0..RECORDS {
                 sink.feed(record(number, 1_000)).await.unwrap();
@@ -339,7 +340,7 @@ async fn switch_to_auto_without_a_list_is_refused() {
     for number in 0..RECORDS {
         if number == RECORDS / 2 {
             sink.flush().await.unwrap();
-            stream.set_distribution(Distribution::ByService).unwrap();
+            stream.set_distribution(Distribution::Auto).unwrap();
         }
         let (record, receipt) = record(number, 10).tracked();
         receipts.push(receipt);

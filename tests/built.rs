@@ -13,7 +13,7 @@ use aws_sdk_kinesis::types::{
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use futures::SinkExt;
 use kinesis_sink::{
-    Aggregation, KinesisSink, Ordering, Record, SinkBuilder, SinkError, StreamDescription,
+    Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, SinkError, StreamDescription,
     StreamInfo, describe_stream_fn, list_shards_fn,
 };
 
@@ -123,7 +123,7 @@ impl StreamInfo for Neither {}
 #[tokio::test]
 async fn service_answers_what_source_does_not() {
     let aggregating = || KinesisSink::builder().with_aggregation(Aggregation::PerKey);
-    let ordered = || KinesisSink::builder().with_ordering(Ordering::PerKey);
+    let ordered = || KinesisSink::builder().with_ordering(RecordOrdering::PerKey);
     let describes = || describe_stream_fn(|_| async { Ok(StreamDescription::default()) });
     let lists = || list_shards_fn(|_| async { Err("none".into()) });
     for (case, builder, expected) in [

@@ -192,7 +192,7 @@ async fn hanging_provider_is_a_credentials_failure() {
     // From the first failure, after 5 s, to the first one that is 300 s later, up to 8 s with the backoff.
     assert!((305..314).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert!(provider.asked() <= 20, "one load at a time: {}", provider.asked());
-    assert!(!sink.take_undelivered()[0].may_be_written(), "nothing was sent");
+    assert!(!sink.take_undelivered()[0].may_have_been_written(), "nothing was sent");
 }
 
 #[tokio::test(start_paused = true)]
@@ -441,7 +441,7 @@ async fn wrong_date_of_one_answer_costs_one_refusal() {
     assert!(totals.requeued <= 1, "{totals:?}");
 }
 
-#[cfg(feature = "config")]
+#[cfg(feature = "aws-config")]
 mod container {
     //! The environment of a container whose credentials endpoint is gone for some seconds.
 

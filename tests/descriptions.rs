@@ -59,7 +59,7 @@ impl Describer {
 }
 
 fn by_service() -> StreamDescription {
-    StreamDescription::default().with_distribution(Distribution::ByService)
+    StreamDescription::default().with_distribution(Distribution::Auto)
 }
 
 fn large_records() -> StreamDescription {
@@ -285,7 +285,7 @@ async fn a_producers_large_record_waits_for_the_description() {
 
 #[tokio::test(start_paused = true)]
 async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() {
-    for policy in [FatalPolicy::Stop, FatalPolicy::KeepTrying] {
+    for policy in [FatalPolicy::Stop, FatalPolicy::Retry] {
         let service = Scripted::delivering();
         let described = Describer::default().saying(|_| Ok(by_service()));
         let builder = aggregating().with_stream_info(described).with_fatal_policy(policy);
@@ -347,7 +347,7 @@ async fn on_hold_a_large_record_hears_why_it_is_not_taken() {
     assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Full);
     producer.clone().close().await.unwrap();
     assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Closed);
-    let (producer, driver) = sink(silent(), &Scripted::delivering()).pair();
+    let (producer, driver) = sink(silent(), &Scripted::delivering()).into_producer();
     drop(driver);
     assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Abandoned);
 }
@@ -378,7 +378,7 @@ async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
     });
     let builder = aggregating().with_stream_info(describer);
     let service = Scripted::delivering();
-    let mut producer = sink(builder.with_fatal_policy(FatalPolicy::KeepTrying), &service).spawn();
+    let mut producer = sink(builder.with_fatal_policy(FatalPolicy::Retry), &service).spawn();
     let fed = SinkExt::feed(&mut producer, Record::from("a")).await;
     assert!(matches!(fed, Err(SinkError::Request { .. })), "{fed:?}");
     let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! Over HTTP to a Kinesis server in this process: what was sent is there, also when shards are
 //! throttled.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 #[path = "../examples/kinesis/embedded.rs"]
 mod embedded;

@@ -163,7 +163,7 @@ async fn under_everything_at_once() {
     let service = Scripted::new(|call, request| Ok(answer_each(request, |place| call > place)));
     let stack = ServiceBuilder::new().trace_put_records();
     #[cfg(feature = "metrics")]
-    let stack = stack.measure_put_records();
+    let stack = stack.metrics_put_records();
     let stack = stack
         .layer(BufferLayer::new(4))
         .concurrency_limit(2)
@@ -242,7 +242,7 @@ async fn metrics_count_requests_records_and_errors() {
         1 => Err(scripted::service_error("MadeUpCode")),
         _ => Ok(answer_each(request, |_| true)),
     });
-    let stack = ServiceBuilder::new().measure_put_records().service(service);
+    let stack = ServiceBuilder::new().metrics_put_records().service(service);
     // Requests without back-pressure, one at a time, so that the calls come in this order.
     let builder = KinesisSink::builder().with_max_in_flight(1);
     let builder = builder.with_metrics(kinesis_sink::MetricsGranularity::Off);

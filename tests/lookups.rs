@@ -181,24 +181,20 @@ fn summary(input: DescribeStreamSummaryInput, fields: &'static str) -> Rule {
 
 #[tokio::test]
 async fn descriptions_are_read() {
-    use Distribution::{ByPartitionKey, ByService};
+    use Distribution::{Auto, UserPartitionKey};
     const KIB: usize = 1024;
     for (fields, bytes, distribution) in [
-        ("", 1024 * KIB, ByPartitionKey),
-        (r#","MaxRecordSizeInKiB":null"#, 1024 * KIB, ByPartitionKey),
-        (r#","MaxRecordSizeInKiB":10240"#, 10240 * KIB, ByPartitionKey),
-        (r#","MaxRecordSizeInKiB":1024"#, 1024 * KIB, ByPartitionKey),
+        ("", 1024 * KIB, UserPartitionKey),
+        (r#","MaxRecordSizeInKiB":null"#, 1024 * KIB, UserPartitionKey),
+        (r#","MaxRecordSizeInKiB":10240"#, 10240 * KIB, UserPartitionKey),
+        (r#","MaxRecordSizeInKiB":1024"#, 1024 * KIB, UserPartitionKey),
         // No size at all: as if it were not there.
-        (r#","MaxRecordSizeInKiB":0"#, 1024 * KIB, ByPartitionKey),
-        (r#","MaxRecordSizeInKiB":-1"#, 1024 * KIB, ByPartitionKey),
-        (r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#, 1024 * KIB, ByPartitionKey),
-        (r#","RecordDistributionStrategy":"AUTO""#, 1024 * KIB, ByService),
-        (r#","RecordDistributionStrategy":"OF_NEXT_YEAR""#, 1024 * KIB, ByService),
-        (
-            r#","MaxRecordSizeInKiB":2048,"RecordDistributionStrategy":"AUTO""#,
-            2048 * KIB,
-            ByService,
-        ),
+        (r#","MaxRecordSizeInKiB":0"#, 1024 * KIB, UserPartitionKey),
+        (r#","MaxRecordSizeInKiB":-1"#, 1024 * KIB, UserPartitionKey),
+        (r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#, 1024 * KIB, UserPartitionKey),
+        (r#","RecordDistributionStrategy":"AUTO""#, 1024 * KIB, Auto),
+        (r#","RecordDistributionStrategy":"OF_NEXT_YEAR""#, 1024 * KIB, Auto),
+        (r#","MaxRecordSizeInKiB":2048,"RecordDistributionStrategy":"AUTO""#, 2048 * KIB, Auto),
     ] {
         let input = DescribeStreamSummaryInput::builder().stream_name("example");
         let rule = summary(input.build().unwrap(), fields);
@@ -403,8 +399,8 @@ async fn a_stream_that_distributes_by_itself_is_asked_about_again() {
     for _ in 0..3 {
         found.push(start(&describer, "example").await.unwrap().unwrap().distribution());
     }
-    let by_key = Distribution::ByPartitionKey;
-    assert_eq!((found, wire.asked()), (vec![Distribution::ByService, by_key, by_key], 2));
+    let by_key = Distribution::UserPartitionKey;
+    assert_eq!((found, wire.asked()), (vec![Distribution::Auto, by_key, by_key], 2));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The example `observe`, and the dashboard for it: what one asks for, the other tells.
 
-#![cfg(all(feature = "config", feature = "metrics"))]
+#![cfg(all(feature = "aws-config", feature = "metrics"))]
 
 mod programs;
 

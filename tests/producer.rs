@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::{
-    Aggregation, KinesisSink, Linger, NotAcceptedReason, Producer, Reason, Record, SinkBuilder,
+    Aggregation, FailureReason, KinesisSink, Linger, NotAcceptedReason, Producer, Record,
+    SinkBuilder,
 };
 use scripted::{Scripted, answer_each, numbers, records};
 use tokio::task::yield_now;
@@ -40,7 +41,7 @@ fn it_can_be_shared_by_threads_and_its_futures_can_be_spawned() {
         assert_send(producer.close_within(ROUND_TRIP));
     };
     let sink = builder().build_with(Scripted::delivering(), "example").unwrap();
-    let (producer, driver) = sink.pair();
+    let (producer, driver) = sink.into_producer();
     parts(&producer);
     assert_send(driver);
 }
@@ -76,8 +77,8 @@ async fn a_receipt_of_a_failed_record_holds_it_with_the_reason_and_the_history()
     let producer = produce(builder().with_max_attempts(2), &service);
     let undelivered = producer.put(record(7)).await.unwrap().await.unwrap_err();
     assert_eq!(undelivered.record(), &record(7));
-    assert!(matches!(undelivered.reason(), Reason::AttemptsExhausted { attempts: 2, .. }));
-    assert!(undelivered.may_be_written());
+    assert!(matches!(undelivered.reason(), FailureReason::AttemptsExhausted { attempts: 2, .. }));
+    assert!(undelivered.may_have_been_written());
     let history = undelivered.history();
     assert_eq!(history.len(), 2);
     assert_eq!(history[0].since_accepted().as_millis(), 20);
@@ -121,8 +122,8 @@ async fn a_dropped_sink_leaves_no_receipt_open() {
     drop(sink);
     for (number, receipt) in receipts.into_iter().enumerate() {
         let undelivered = receipt.await.unwrap_err();
-        assert_eq!(undelivered.reason(), &Reason::Abandoned { last: None });
-        assert_eq!(undelivered.may_be_written(), number < 500, "in flight, or waiting");
+        assert_eq!(undelivered.reason(), &FailureReason::Abandoned { last: None });
+        assert_eq!(undelivered.may_have_been_written(), number < 500, "in flight, or waiting");
         assert_eq!(undelivered.record(), &record(number));
     }
 }
@@ -267,7 +268,7 @@ async fn a_thousand_tasks_with_a_thousand_records_each() {
 async fn times_count_from_acceptance_also_when_the_driver_comes_late() {
     let service = Scripted::delivering();
     let builder = builder().with_deadline(Duration::from_secs(20));
-    let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
+    let (producer, driver) = builder.build_with(service, "example").unwrap().into_producer();
     let expired = producer.put(record(0)).await.unwrap();
     sleep(Duration::from_secs(15)).await;
     let in_time = producer.put(record(1)).await.unwrap();
@@ -275,7 +276,7 @@ async fn times_count_from_acceptance_also_when_the_driver_comes_late() {
     tokio::spawn(driver);
     let delivery = in_time.await.unwrap();
     assert_eq!(delivery.time_in_buffer().as_secs(), 10);
-    assert!(matches!(expired.await.unwrap_err().reason(), Reason::DeadlineExceeded { .. }));
+    assert!(matches!(expired.await.unwrap_err().reason(), FailureReason::DeadlineExceeded { .. }));
 }
 
 /// A clone can be used wherever its driver runs.

@@ -6,7 +6,9 @@ mod scripted;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
-use kinesis_sink::{CloseError, KinesisSink, Reason, Record, SinkBuilder, SinkError, Undelivered};
+use kinesis_sink::{
+    CloseError, FailureReason, KinesisSink, Record, SinkBuilder, SinkError, Undelivered,
+};
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, texts};
 use tokio::time::sleep;
@@ -24,13 +26,13 @@ fn record(text: &'static str) -> Record {
 async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped() {
     let logs = Logs::listen(Level::INFO);
     let service = Scripted::delivering();
-    let (producer, driver) = builder().build_with(service, "example").unwrap().pair();
+    let (producer, driver) = builder().build_with(service, "example").unwrap().into_producer();
     let receipt = producer.put(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     drop(driver);
     let undelivered = receipt.now_or_never().unwrap().unwrap_err();
-    assert_eq!(undelivered.reason(), &Reason::Abandoned { last: None });
-    assert!(!undelivered.may_be_written(), "it was never sent");
+    assert_eq!(undelivered.reason(), &FailureReason::Abandoned { last: None });
+    assert!(!undelivered.may_have_been_written(), "it was never sent");
     assert_eq!(texts(&producer.take_failed().await), ["b"]);
     let warnings = logs.with("WARN");
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
@@ -41,7 +43,7 @@ async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped(
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
     let service = Scripted::rejecting_bad();
-    let (producer, driver) = builder().build_with(service, "example").unwrap().pair();
+    let (producer, driver) = builder().build_with(service, "example").unwrap().into_producer();
     let mut driver = Box::pin(driver);
     let delivered = producer.put(record("a")).await.unwrap();
     let rejected = producer.put(record("bad")).await.unwrap();
@@ -49,7 +51,7 @@ async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
     sleep(Duration::from_secs(1)).await;
     drop(driver);
     delivered.await.expect("it was delivered");
-    assert!(matches!(rejected.await.unwrap_err().reason(), Reason::Rejected(_)));
+    assert!(matches!(rejected.await.unwrap_err().reason(), FailureReason::Rejected(_)));
     assert_eq!((producer.totals().delivered, producer.totals().failed), (1, 1));
 }
 
@@ -57,7 +59,7 @@ async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
 async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record() {
     let service = Scripted::rejecting_bad();
     let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
-    let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
+    let (producer, driver) = builder.build_with(service, "example").unwrap().into_producer();
     let mut driver = Box::pin(driver);
     let receipt = producer.put(record("a")).await.unwrap();
     producer.send(record("bad")).await.unwrap();
@@ -95,7 +97,7 @@ async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
     });
     let wait = Duration::from_secs(10);
     let builder = builder().with_backoff(wait, wait);
-    let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
+    let (producer, driver) = builder.build_with(service, "example").unwrap().into_producer();
     let driver = tokio::spawn(driver);
     producer.send(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
@@ -113,8 +115,8 @@ async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
     assert!(matches!(error, SinkError::Abandoned), "{error}");
     let left = producer.close().await.unwrap_err().into_undelivered();
     assert_eq!(texts(&left), ["a", "b", "c", "d"]);
-    let written: Vec<_> = left.iter().map(Undelivered::may_be_written).collect();
+    let written: Vec<_> = left.iter().map(Undelivered::may_have_been_written).collect();
     assert_eq!(written, [true, true, false, false]);
     let totals = producer.totals();
-    assert_eq!((totals.accepted, totals.taken_back), (4, 4));
+    assert_eq!((totals.accepted, totals.withdrawn), (4, 4));
 }

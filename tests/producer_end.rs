@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, future};
 use kinesis_sink::{
-    CloseError, Delivery, Driver, KinesisSink, NotAcceptedReason, Producer, Reason, Receipt,
+    CloseError, Delivery, Driver, FailureReason, KinesisSink, NotAcceptedReason, Producer, Receipt,
     Record, SinkBuilder, SinkError, Undelivered,
 };
 use logs::Logs;
@@ -77,7 +77,8 @@ impl Case {
         let breaks = Arc::new(AtomicBool::new(false));
         let wait = Duration::from_secs(10);
         let builder = builder().with_backoff(wait, wait);
-        let (producer, driver) = builder.build_with(service.clone(), "example").unwrap().pair();
+        let (producer, driver) =
+            builder.build_with(service.clone(), "example").unwrap().into_producer();
         let driver = tokio::spawn(breaking(driver, breaks.clone()));
         let mut receipts = Vec::new();
         if state != State::Idle {
@@ -147,7 +148,7 @@ async fn end(case: &mut Case, end: End, state: State) {
             } else {
                 let left = closed.unwrap_err().into_undelivered();
                 assert_eq!(texts(&left), ["a", "b", "c", "d", "e"]);
-                assert!(left.iter().all(Undelivered::may_be_written));
+                assert!(left.iter().all(Undelivered::may_have_been_written));
                 let again = case.producer.close().await.unwrap_err();
                 assert!(matches!(again, CloseError::Undelivered { left: 5, .. }), "{again}");
                 assert!(again.undelivered().is_empty(), "they were taken before");
@@ -188,7 +189,7 @@ async fn end(case: &mut Case, end: End, state: State) {
             let mut expected = if state == State::Idle { vec![] } else { vec!["d", "e"] };
             expected.extend((end == End::DriverPanics).then_some("f"));
             assert_eq!(texts(&left), expected, "{state:?}");
-            assert!(left.iter().all(|one| matches!(one.reason(), Reason::Abandoned { .. })));
+            assert!(left.iter().all(|one| matches!(one.reason(), FailureReason::Abandoned { .. })));
             let error = case.producer.flush().await.unwrap_err();
             assert!(matches!(error, SinkError::Abandoned), "{error}");
         }
@@ -208,10 +209,10 @@ fn assert_outcomes(receipts: Vec<Receipt>, end: End, state: State) {
             _ => outcome.expect_err("it was not delivered"),
         };
         assert_eq!(reason.record(), &record(expected));
-        assert!(reason.may_be_written(), "{end:?} {state:?}");
+        assert!(reason.may_have_been_written(), "{end:?} {state:?}");
         match reason.reason() {
-            Reason::TakenBack { .. } => assert_eq!(end, End::CloseWithin),
-            Reason::Abandoned { .. } => {
+            FailureReason::Withdrawn { .. } => assert_eq!(end, End::CloseWithin),
+            FailureReason::Abandoned { .. } => {
                 assert_ne!(end, End::CloseWithin);
                 assert!(reason.to_string().contains("outcome is unknown"), "{reason}");
             }
@@ -275,7 +276,7 @@ async fn those_who_wait_for_room_are_told_of_the_end() {
     for abort in [false, true] {
         let service = Scripted::delivering().with_round_trip(Duration::from_secs(10));
         let builder = builder().with_buffer_records(1);
-        let (producer, driver) = builder.build_with(service, "example").unwrap().pair();
+        let (producer, driver) = builder.build_with(service, "example").unwrap().into_producer();
         let driver = tokio::spawn(driver);
         producer.send(record("a")).await.unwrap();
         let waiting: Vec<_> = (0..3)
@@ -376,7 +377,7 @@ async fn of_two_closes_both_say_that_records_were_given_up() {
     let (given_up, closed) = (given_up.unwrap_err(), closed.unwrap_err());
     assert!(given_up.to_string().starts_with("closed with 1 records"), "{given_up}");
     assert_eq!(given_up.undelivered().len() + closed.undelivered().len(), 1);
-    assert!(matches!(receipt.await.unwrap_err().reason(), Reason::TakenBack { .. }));
+    assert!(matches!(receipt.await.unwrap_err().reason(), FailureReason::Withdrawn { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -396,7 +397,7 @@ async fn a_clone_that_is_ready_gets_its_record_back_once_another_one_has_closed(
 #[tokio::test(start_paused = true)]
 async fn closed_clones_do_not_keep_the_driver() {
     let (producer, driver) =
-        builder().build_with(Scripted::delivering(), "example").unwrap().pair();
+        builder().build_with(Scripted::delivering(), "example").unwrap().into_producer();
     let driver = tokio::spawn(driver);
     let mut closed = producer.clone();
     SinkExt::close(&mut closed).await.unwrap();
@@ -410,7 +411,7 @@ async fn closed_clones_do_not_keep_the_driver() {
 async fn the_last_clone_dropped_warns_of_failed_records_that_go_with_it() {
     let logs = Logs::listen(Level::INFO);
     let (producer, driver) =
-        builder().build_with(Scripted::rejecting_bad(), "example").unwrap().pair();
+        builder().build_with(Scripted::rejecting_bad(), "example").unwrap().into_producer();
     for _ in 0..3 {
         producer.send(record("bad")).await.unwrap();
     }

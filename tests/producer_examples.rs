@@ -1,5 +1,5 @@
 //! The examples of the producer, as programs: killed, interrupted, and given wrong arguments.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 #[path = "../examples/kinesis/embedded.rs"]
 mod embedded;

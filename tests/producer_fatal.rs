@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{SinkExt, future};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    CloseError, FatalPolicy, KinesisSink, NotAcceptedReason, Reason, Record, SinkBuilder,
+    CloseError, FailureReason, FatalPolicy, KinesisSink, NotAcceptedReason, Record, SinkBuilder,
     SinkError, Undelivered,
 };
 use logs::Logs;
@@ -58,9 +58,9 @@ async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
     assert!(producer.is_closed());
 
     let undelivered = receipt.await.unwrap_err();
-    assert_eq!(undelivered.reason(), &Reason::Refused(cause.clone()));
+    assert_eq!(undelivered.reason(), &FailureReason::Refused(cause.clone()));
     assert_eq!(undelivered.history().len(), 1);
-    assert!(!undelivered.may_be_written());
+    assert!(!undelivered.may_have_been_written());
     let error = producer.close().await.unwrap_err();
     assert!(matches!(&error, CloseError::Stopped { source, .. } if source == cause), "{error}");
     assert_eq!(texts(error.undelivered()), ["b"]);
@@ -105,7 +105,7 @@ async fn stopped_producer_logs_one_error() {
             assert!(line.contains(said), "{said}: {line}");
         }
         for receipt in receipts {
-            assert!(matches!(receipt.await.unwrap_err().reason(), Reason::Refused(_)));
+            assert!(matches!(receipt.await.unwrap_err().reason(), FailureReason::Refused(_)));
         }
     }
 }
@@ -119,7 +119,7 @@ async fn retrying_producer_logs_refusal_once_a_minute() {
             true => Err(service_error(code)),
             false => Ok(all_delivered(request)),
         });
-        let builder = impatient().with_fatal_policy(FatalPolicy::KeepTrying);
+        let builder = impatient().with_fatal_policy(FatalPolicy::Retry);
         let producer = builder.build_with(service, "example").unwrap().spawn();
         producer.put(record("a")).await.unwrap().await.unwrap();
         producer.close().await.unwrap();
@@ -174,7 +174,11 @@ async fn producer_stops_when_credentials_stay_refused() {
         let producer = builder.build_with(service, "example").unwrap().spawn();
         let receipt = producer.put(record("a")).await.unwrap();
         let undelivered = receipt.await.unwrap_err();
-        assert!(matches!(undelivered.reason(), Reason::Refused(_)), "{}", undelivered.reason());
+        assert!(
+            matches!(undelivered.reason(), FailureReason::Refused(_)),
+            "{}",
+            undelivered.reason()
+        );
         let after = began.elapsed();
         assert!(expected.contains(&after.as_secs()), "{timeout:?}: {after:?}");
     }
@@ -198,7 +202,7 @@ async fn a_producer_that_stops_waits_for_the_requests_in_flight() {
     sleep(Duration::from_millis(200)).await;
     assert!(producer.is_closed());
     first.await.expect("it was in flight");
-    assert!(matches!(second.await.unwrap_err().reason(), Reason::Refused(_)));
+    assert!(matches!(second.await.unwrap_err().reason(), FailureReason::Refused(_)));
     assert!(producer.close().await.unwrap_err().undelivered().is_empty());
     assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["c"]);
 }
@@ -236,7 +240,7 @@ async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
     let service = Scripted::failing(3, "AccessDeniedException");
     let producer = builder()
         .with_buffer_records(2)
-        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_fatal_policy(FatalPolicy::Retry)
         .with_backoff(Duration::from_secs(1), Duration::from_secs(1))
         .build_with(service.clone(), "example")
         .unwrap()
@@ -277,13 +281,13 @@ async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
 async fn a_refused_record_that_expires_says_why_and_the_next_one_is_tried() {
     let service = Scripted::failing(4, "AccessDeniedException");
     let producer = builder()
-        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_fatal_policy(FatalPolicy::Retry)
         .with_deadline(Duration::from_millis(50))
         .build_with(service.clone(), "example")
         .unwrap()
         .spawn();
     let first = producer.put(record("a")).await.unwrap().await.unwrap_err();
-    assert!(matches!(first.reason(), Reason::DeadlineExceeded { .. }), "{first}");
+    assert!(matches!(first.reason(), FailureReason::DeadlineExceeded { .. }), "{first}");
     assert_eq!(first.history()[0].error().code(), "AccessDeniedException");
     let began = Instant::now();
     // Nothing is left that could be tried, so the next record is.
@@ -302,7 +306,7 @@ async fn a_fatal_error_while_it_closes_hands_everything_back() {
     let error = producer.close().await.unwrap_err();
     assert!(matches!(error, CloseError::Stopped { .. }), "{error}");
     assert_eq!(texts(error.undelivered()), ["b"]);
-    assert!(matches!(receipt.await.unwrap_err().reason(), Reason::Refused(_)));
+    assert!(matches!(receipt.await.unwrap_err().reason(), FailureReason::Refused(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,7 +341,7 @@ async fn a_throttle_after_a_refusal_shows_that_the_stream_takes_requests_again()
         1..20 => Err(service_error("ThrottlingException")),
         _ => Ok(all_delivered(request)),
     });
-    let builder = builder().with_fatal_policy(FatalPolicy::KeepTrying);
+    let builder = builder().with_fatal_policy(FatalPolicy::Retry);
     let producer = builder.build_with(service.clone(), "example").unwrap().spawn();
     producer.send(record("a")).await.unwrap();
     sleep(Duration::from_secs(10)).await;
@@ -352,7 +356,7 @@ async fn an_error_in_a_loop_lets_the_driver_run() {
     let millisecond = Duration::from_millis(1);
     for through_the_sink in [false, true] {
         let service = Scripted::failing(1, "AccessDeniedException").with_round_trip(millisecond);
-        let builder = builder().with_fatal_policy(FatalPolicy::KeepTrying);
+        let builder = builder().with_fatal_policy(FatalPolicy::Retry);
         let builder = builder.with_backoff(millisecond, millisecond);
         let mut producer = builder.build_with(service, "example").unwrap().spawn();
         let receipt = producer.put(record("a")).await.unwrap();

@@ -263,7 +263,7 @@ async fn forward_ends_when_all_that_was_accepted_before_is_settled() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_is_idle_costs_nothing() {
     let service = Scripted::delivering();
-    let (producer, driver) = builder().build_with(service, "example").unwrap().pair();
+    let (producer, driver) = builder().build_with(service, "example").unwrap().into_producer();
     let mut driver = Box::pin(driver);
     let mut polls = 0;
     tokio::spawn(std::future::poll_fn(move |cx| {
@@ -296,7 +296,7 @@ async fn thousands_of_dropped_flushes_leave_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn the_refusal_of_an_older_flush_is_not_told_again() {
     let service = Scripted::failing(1, "AccessDeniedException");
-    let builder = builder().with_fatal_policy(FatalPolicy::KeepTrying);
+    let builder = builder().with_fatal_policy(FatalPolicy::Retry);
     let producer = produce(builder, &service);
     let mut clone = producer.clone();
     clone.feed(record(0)).await.unwrap();

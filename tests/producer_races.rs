@@ -93,7 +93,7 @@ async fn round(seed: u64) {
         )),
         _ => Ok(answer_each(request, |_| draws.u8(0..10) > 0)),
     });
-    let policy = if rng.bool() { FatalPolicy::Stop } else { FatalPolicy::KeepTrying };
+    let policy = if rng.bool() { FatalPolicy::Stop } else { FatalPolicy::Retry };
     let (producer, driver) = KinesisSink::builder()
         .with_seed(seed)
         .with_buffer_records(rng.usize(1..200))
@@ -101,7 +101,7 @@ async fn round(seed: u64) {
         .with_fatal_policy(policy)
         .build_with(service.clone().with_round_trip(Duration::from_micros(500)), "example")
         .unwrap()
-        .pair();
+        .into_producer();
     let mut driver = tokio::spawn(driver);
     let senders: Vec<_> =
         (0..4).map(|sender| tokio::spawn(send(producer.clone(), sender, rng.fork()))).collect();
@@ -123,11 +123,11 @@ async fn round(seed: u64) {
     let reported = at_the_service.len();
     at_the_service.sort_unstable();
     at_the_service.dedup();
-    let in_doubt = given_back.iter().filter(|one| one.may_be_written()).count();
+    let in_doubt = given_back.iter().filter(|one| one.may_have_been_written()).count();
     assert!(at_the_service.len() >= delivered, "a receipt lies");
     assert!(at_the_service.len() <= delivered + in_doubt, "delivered, and not told");
     assert_eq!(reported, at_the_service.len(), "settled twice");
-    for lost in given_back.iter().filter(|one| !one.may_be_written()) {
+    for lost in given_back.iter().filter(|one| !one.may_have_been_written()) {
         assert!(!at_the_service.contains(&text(lost.record().data())), "{lost}");
     }
 }
@@ -174,7 +174,7 @@ async fn permits_match_ledger_across_threads() {
             .with_buffer_bytes(200)
             .build_with(service, "example")
             .unwrap()
-            .pair();
+            .into_producer();
         let driver = tokio::spawn(driver);
         let tasks: Vec<_> =
             (0..4).map(|_| tokio::spawn(send_and_take(producer.clone(), rng.fork()))).collect();

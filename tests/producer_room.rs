@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::{
-    DeadLetter, KinesisSink, Linger, NotAcceptedReason, Producer, Record, SinkBuilder, SinkError,
-    Undelivered,
+    DeadLetterHandler, KinesisSink, Linger, NotAcceptedReason, Producer, Record, SinkBuilder,
+    SinkError, Undelivered,
 };
 use scripted::{Scripted, all_delivered, numbers, unpaced};
 use tokio::time::{Instant, sleep, timeout};
@@ -456,7 +456,7 @@ async fn requests_are_full_while_there_is_room() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_may_hand_back_another_record_than_it_was_given() {
     struct KeepNewest(Option<Undelivered>);
-    impl DeadLetter for KeepNewest {
+    impl DeadLetterHandler for KeepNewest {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
             self.0.replace(undelivered)
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::SinkExt;
 use kinesis_sink::sim::{Faults, Latency, SimBuilder, SimStream};
-use kinesis_sink::{Aggregation, KinesisSink, Ordering, Record, SinkBuilder, Undelivered};
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, Undelivered};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const POISON: &str = "poison";
@@ -145,7 +145,7 @@ async fn poisoned_request_expires_only_its_record() {
         assert_eq!((totals.delivered, totals.failed), (10_990, 1), "{code:?} {status}");
         let failed = failed.recv().unwrap();
         assert_eq!(failed.record().data(), POISON);
-        assert!(failed.may_be_written());
+        assert!(failed.may_have_been_written());
     }
 }
 
@@ -165,7 +165,10 @@ async fn several_poisoned_records_delay_no_other() {
 }
 
 /// Records, one of them never stored, and all members of aggregates.
-async fn feed_aggregated(aggregation: Aggregation, ordering: Ordering) -> (SimStream, KinesisSink) {
+async fn feed_aggregated(
+    aggregation: Aggregation,
+    ordering: RecordOrdering,
+) -> (SimStream, KinesisSink) {
     let faults = Faults::default().with_poisoned_entries(POISON);
     let stream = stream(SimStream::builder().with_shards(2).with_faults(faults));
     let builder = KinesisSink::builder().with_aggregation(aggregation).with_ordering(ordering);
@@ -177,7 +180,7 @@ async fn feed_aggregated(aggregation: Aggregation, ordering: Ordering) -> (SimSt
 #[tokio::test(start_paused = true)]
 async fn poisoned_member_holds_up_no_other_member() {
     for aggregation in [Aggregation::PerShard, Aggregation::PerKey] {
-        let (stream, mut sink) = feed_aggregated(aggregation, Ordering::Unordered).await;
+        let (stream, mut sink) = feed_aggregated(aggregation, RecordOrdering::Unordered).await;
         println!("{aggregation:?}: {:?}", sink.totals());
         assert_eq!(sink.totals().delivered, 2_797, "{aggregation:?}");
         stream.set_faults(Faults::default());
@@ -188,7 +191,7 @@ async fn poisoned_member_holds_up_no_other_member() {
 #[tokio::test(start_paused = true)]
 async fn poisoned_member_holds_up_only_its_key_in_order() {
     for aggregation in [Aggregation::PerShard, Aggregation::PerKey] {
-        let (stream, mut sink) = feed_aggregated(aggregation, Ordering::PerKey).await;
+        let (stream, mut sink) = feed_aggregated(aggregation, RecordOrdering::PerKey).await;
         println!("{aggregation:?}: {:?}", sink.totals());
         // Of 100 keys, from the poisoned record on.
         assert_eq!(sink.totals().delivered, 2_798 - 18, "{aggregation:?}");

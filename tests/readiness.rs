@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{DefaultService, KinesisSink, Reason, Record, SinkBuilder};
+use kinesis_sink::{DefaultService, FailureReason, KinesisSink, Record, SinkBuilder};
 use scripted::{Scripted, records, texts};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
@@ -82,7 +82,10 @@ async fn expired_record_leaves_the_queue() {
         let receipt = b.put(Record::from("expires")).await.unwrap();
         let ended = timeout(DAY, receipt).await.unwrap_or_else(|_| panic!("{name}: no end"));
         if let Err(undelivered) = ended {
-            assert!(matches!(undelivered.reason(), Reason::DeadlineExceeded { .. }), "{name}");
+            assert!(
+                matches!(undelivered.reason(), FailureReason::DeadlineExceeded { .. }),
+                "{name}"
+            );
         }
         sleep(Duration::from_secs(10)).await;
         let began = Instant::now();

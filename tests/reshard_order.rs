@@ -8,7 +8,7 @@ use futures::SinkExt;
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{Aggregation, HashKey, KinesisSink, Ordering, Record};
+use kinesis_sink::{Aggregation, HashKey, KinesisSink, Record, RecordOrdering};
 
 /// The ranges of all shards by their ids, closed ones included.
 type Ranges = HashMap<String, HashRange>;
@@ -62,7 +62,7 @@ async fn send_through_a_split(is_named: bool) -> (SimStream, Ranges, KinesisSink
     let builder = KinesisSink::builder()
         .with_seed(1)
         .with_aggregation(Aggregation::PerShard)
-        .with_ordering(Ordering::PerKey);
+        .with_ordering(RecordOrdering::PerKey);
     let mut sink = builder.build(&stream.client(), "example").unwrap();
     let mut ranges = Ranges::new();
     sink.send(record("low", "0")).await.unwrap();

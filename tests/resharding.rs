@@ -1,6 +1,6 @@
 //! Aggregates on a stream whose shards are split and merged while records are sent, read back as a
 //! consumer of the KCL reads them.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 #[path = "../examples/kinesis/embedded.rs"]
 #[expect(dead_code, reason = "the client is all that is needed here")]

@@ -288,7 +288,7 @@ async fn by_default_a_request_may_take_ten_seconds() {
     }
     assert!((10_000..10_005).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert_eq!(sink.last_request().unwrap().errors[0].code, "Timeout");
-    assert!(sink.take_undelivered()[0].may_be_written());
+    assert!(sink.take_undelivered()[0].may_have_been_written());
 }
 
 #[tokio::test]
@@ -304,8 +304,8 @@ async fn an_unusable_endpoint_is_told_at_the_first_request() {
     assert_told_and_not_sent(with_credentials(silent_client()).endpoint_url("no scheme")).await;
 }
 
-/// Only without a default client, which the feature `config` brings in.
-#[cfg(not(feature = "config"))]
+/// Only without a default client, which the feature `aws-config` brings in.
+#[cfg(not(feature = "aws-config"))]
 #[tokio::test]
 async fn a_client_without_an_http_client_is_told_at_the_first_request() {
     let config = aws_sdk_kinesis::Config::builder()
@@ -324,7 +324,7 @@ async fn assert_told_and_not_sent(config: aws_sdk_kinesis::config::Builder) {
     let sent = tokio::time::timeout(Duration::from_secs(20), sink.send(Record::from("x"))).await;
     let error = sent.expect("it is told, not retried for ever").unwrap_err();
     assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
-    assert!(!sink.take_undelivered()[0].may_be_written(), "nothing was sent");
+    assert!(!sink.take_undelivered()[0].may_have_been_written(), "nothing was sent");
 }
 
 /// As the default chain answers on a machine without any.

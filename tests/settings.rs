@@ -9,7 +9,7 @@ use futures::SinkExt;
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
     AggregateKey, Aggregation, Distribution, FatalPolicy, KinesisSink, Limits, Linger,
-    MetricsGranularity, Ordering, Record, SinkBuilder, SinkSettings, StreamDescription, StreamId,
+    MetricsGranularity, Record, RecordOrdering, Settings, SinkBuilder, StreamDescription, StreamId,
     describe_stream_fn,
 };
 
@@ -31,7 +31,7 @@ const ALL: &str = r#"
     credentials_timeout = "1m"
     request_timeout = "30s"
     max_request_timeout = "1m"
-    fatal_policy = "keep_trying"
+    fatal_policy = "retry"
     metrics = "stream"
 
     [limits]
@@ -75,12 +75,12 @@ const WITHOUT_DEFAULT: [&str; 2] = ["deadline", "max_attempts"];
 const IN_CODE: [&str; 6] =
     ["aggregate_units", "classify", "dead_letters", "seed", "settings", "stream_info"];
 
-fn read(text: &str) -> SinkSettings {
+fn read(text: &str) -> Settings {
     toml::from_str(text).unwrap()
 }
 
 fn refusal(text: &str) -> String {
-    toml::from_str::<SinkSettings>(text).expect_err(text).to_string()
+    toml::from_str::<Settings>(text).expect_err(text).to_string()
 }
 
 /// A builder whose stream is described, so that it shows when it is not.
@@ -115,7 +115,7 @@ fn every_setting_reaches_the_builder() {
         .with_aggregate_units(1)
         .with_aggregate_records(1_000)
         .with_aggregate_key(AggregateKey::Kpl)
-        .with_ordering(Ordering::PerKey)
+        .with_ordering(RecordOrdering::PerKey)
         .without_describe_stream()
         .with_buffer_records(5_000)
         .with_buffer_bytes(128 * 1024 * 1024)
@@ -125,7 +125,7 @@ fn every_setting_reaches_the_builder() {
         .with_credentials_timeout(Duration::from_secs(60))
         .with_request_timeout(Duration::from_secs(30))
         .with_max_request_timeout(Duration::from_secs(60))
-        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_fatal_policy(FatalPolicy::Retry)
         .with_metrics(MetricsGranularity::Stream);
     assert_eq!(shown(&builder().with_settings(read(ALL))), shown(&set));
 }
@@ -151,14 +151,14 @@ fn each_setting_of_the_builder_is_one_of_these_or_needs_code() {
     assert!(methods.is_superset(&settings), "{settings:?} are not all in {methods:?}");
     let forgotten: Vec<_> =
         methods.iter().filter(|name| !settings.contains(*name) && !code.contains(name)).collect();
-    assert!(forgotten.is_empty(), "add to SinkSettings, or to IN_CODE here: {forgotten:?}");
+    assert!(forgotten.is_empty(), "add to Settings, or to IN_CODE here: {forgotten:?}");
 }
 
 #[test]
 fn missing_keys_have_their_defaults() {
-    assert_eq!(read(""), SinkSettings::default());
+    assert_eq!(read(""), Settings::default());
     let alone = read("max_in_flight = 8");
-    let mut settings = SinkSettings::default();
+    let mut settings = Settings::default();
     settings.max_in_flight = 8;
     assert_eq!(alone, settings);
 }
@@ -194,13 +194,13 @@ fn what_is_written_is_read_back() {
         assert!(keys(&written).is_superset(&keys(text)), "{written}");
         assert_eq!(read(&written), settings);
         let written = serde_json::to_string(&settings).unwrap();
-        assert_eq!(serde_json::from_str::<SinkSettings>(&written).unwrap(), settings);
+        assert_eq!(serde_json::from_str::<Settings>(&written).unwrap(), settings);
     }
 }
 
 #[test]
 fn every_word_and_every_duration_is_read_back() {
-    let mut settings = SinkSettings::default();
+    let mut settings = Settings::default();
     let lingers = [Linger::SelfClocked, Linger::Fill];
     let durations = [0, 1, 999, 1_500, 60_000].map(Duration::from_millis);
     for (linger, duration) in lingers.into_iter().flat_map(|linger| durations.map(|d| (linger, d)))
@@ -214,7 +214,7 @@ fn every_word_and_every_duration_is_read_back() {
         ("aggregation", ["off", "per_key", "per_shard"].as_slice()),
         ("aggregate_key", &["first_member", "kpl"]),
         ("ordering", &["unordered", "per_key"]),
-        ("fatal_policy", &["stop", "keep_trying"]),
+        ("fatal_policy", &["stop", "retry"]),
     ] {
         for word in words {
             let line = format!("{key} = \"{word}\"\n");
@@ -282,7 +282,7 @@ async fn a_stream_is_described_unless_the_settings_say_no() {
         [("", true), ("describe_stream = true", true), ("describe_stream = false", false)]
     {
         // One that refuses aggregates, as far as it is known.
-        let stream = SimStream::builder().with_distribution(Distribution::ByService);
+        let stream = SimStream::builder().with_distribution(Distribution::Auto);
         let client = stream.build().unwrap().client();
         let builder = SinkBuilder::from(read(text)).with_aggregation(Aggregation::PerKey);
         let mut sink = builder.build(&client, "example").unwrap();

@@ -1,6 +1,6 @@
 //! Against a Kinesis server in this process: its shards are listed, and records land where the hash of
 //! their key says.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 #[path = "../examples/kinesis/embedded.rs"]
 #[expect(dead_code, reason = "the client is all that is needed here")]
@@ -80,7 +80,7 @@ async fn a_stream_that_was_not_set_up_otherwise_has_the_defaults() {
     let found = describer.describe_stream(&STREAM.parse().unwrap()).unwrap().await.unwrap();
     assert_eq!(found, StreamDescription::default().with_mode(StreamMode::Provisioned));
     assert_eq!(found.max_record_bytes(), 1024 * 1024);
-    assert_eq!(found.distribution(), Distribution::ByPartitionKey);
+    assert_eq!(found.distribution(), Distribution::UserPartitionKey);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Reason, Record, SinkError, Undelivered};
+use kinesis_sink::{FailureReason, KinesisSink, Record, SinkError, Undelivered};
 use logs::Logs;
 use scripted::{
     Scripted, all_delivered, answer_each, numbers, records, service_error, text, texts,
@@ -133,7 +133,9 @@ async fn a_record_that_is_split_out_as_invalid_fails_alone() {
     sink.flush().await.unwrap();
     let failed = sink.take_failed();
     assert_eq!(texts(&failed), ["321"]);
-    let Reason::Rejected(reason) = failed[0].reason() else { panic!("{}", failed[0].reason()) };
+    let FailureReason::Rejected(reason) = failed[0].reason() else {
+        panic!("{}", failed[0].reason())
+    };
     assert_eq!(reason.code(), "ValidationException");
     assert_eq!(service.delivered().len(), 499);
 }
@@ -149,7 +151,7 @@ async fn failed_records_go_to_the_dead_letter_handler() {
     sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap();
     let letters: Vec<_> = letters.try_iter().collect();
     assert_eq!(texts(&letters), ["3", "7"]);
-    assert_eq!((letters[0].attempts(), letters[0].may_be_written()), (1, false));
+    assert_eq!((letters[0].attempts(), letters[0].may_have_been_written()), (1, false));
     assert_eq!((sink.failed(), sink.held_bytes()), (0, 0));
     assert_eq!((sink.totals().delivered, sink.totals().failed), (8, 2));
 }
@@ -187,15 +189,15 @@ async fn attempts_and_deadlines_give_up_when_asked() {
     let mut sink = limited.build_with(always(), "example").unwrap();
     sink.send(Record::from("one")).await.unwrap_err();
     let failed = sink.take_failed();
-    assert!(matches!(failed[0].reason(), Reason::AttemptsExhausted { attempts: 3, .. }));
-    assert!(failed[0].may_be_written());
+    assert!(matches!(failed[0].reason(), FailureReason::AttemptsExhausted { attempts: 3, .. }));
+    assert!(failed[0].may_have_been_written());
 
     let began = Instant::now();
     let limited = KinesisSink::builder().with_deadline(Duration::from_secs(9));
     let mut sink = limited.build_with(always(), "example").unwrap();
     sink.send(Record::from("one")).await.unwrap_err();
     let failed = sink.take_failed();
-    assert!(matches!(failed[0].reason(), Reason::DeadlineExceeded { last: Some(_), .. }));
+    assert!(matches!(failed[0].reason(), FailureReason::DeadlineExceeded { last: Some(_), .. }));
     assert!((9_000..9_100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
@@ -210,8 +212,8 @@ async fn undelivered_records_can_be_taken_back_at_any_time() {
     assert_eq!((sink.in_flight(), sink.waiting()), (500, 200));
     let taken = sink.take_undelivered();
     assert_eq!(texts(&taken), numbers(0..700));
-    assert!(taken[..500].iter().all(Undelivered::may_be_written));
-    assert!(!taken[500..].iter().any(Undelivered::may_be_written));
+    assert!(taken[..500].iter().all(Undelivered::may_have_been_written));
+    assert!(!taken[500..].iter().any(Undelivered::may_have_been_written));
     sleep(Duration::from_secs(2)).await;
     assert!(service.delivered().is_empty(), "the request was abandoned");
     sink.send(Record::from("next")).await.unwrap();

@@ -1,5 +1,5 @@
 //! The soak example: its account, and that it notices what it looks for.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 #[path = "../examples/soak/account.rs"]
 mod account;
@@ -64,8 +64,8 @@ fn copies_and_damage_are_counted() {
 fn a_copy_is_explained_by_an_unknown_outcome_of_the_same_record() {
     let mut account = with_accepted(2);
     // Far more than are counted change nothing of what else is known.
-    (0..20).for_each(|_| account.may_be_written(0));
-    (0..2).for_each(|_| account.may_be_written(1));
+    (0..20).for_each(|_| account.may_have_been_written(0));
+    (0..2).for_each(|_| account.may_have_been_written(1));
     for (copies, unexplained) in [(2, 0), (0, 1)] {
         (0..2).for_each(|number| account.found(Some(number)));
         (0..copies).for_each(|_| account.found(Some(1)));

@@ -1,6 +1,6 @@
 //! What a record costs, by the number of distinct partition keys.
 
-use kinesis_sink::{Aggregation, Ordering};
+use kinesis_sink::{Aggregation, RecordOrdering};
 
 use super::cost::{Cost, on_virtual_time};
 use super::even_shards::EvenShards;
@@ -21,7 +21,7 @@ pub fn rows(records: usize) -> Vec<Row> {
     let per_key = Mode {
         name: "aggregated PerKey",
         aggregation: Aggregation::PerKey,
-        ordering: Ordering::Unordered,
+        ordering: RecordOrdering::Unordered,
     };
     let modes = Mode::ALL.into_iter().chain([per_key]);
     // Every key comes.

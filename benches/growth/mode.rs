@@ -1,7 +1,8 @@
 //! How the sink is set.
 
 use kinesis_sink::{
-    Aggregation, BuildError, KinesisSink, Limits, Ordering, SinkBuilder, StreamId, list_shards_fn,
+    Aggregation, BuildError, KinesisSink, Limits, RecordOrdering, SinkBuilder, StreamId,
+    list_shards_fn,
 };
 use tower::BoxError;
 
@@ -19,19 +20,20 @@ const BUFFER_RECORDS: usize = 200_000;
 pub struct Mode {
     pub name: &'static str,
     pub aggregation: Aggregation,
-    pub ordering: Ordering,
+    pub ordering: RecordOrdering,
 }
 
 impl Mode {
-    pub const PLAIN: Self = Self::new("plain", Aggregation::Off, Ordering::Unordered);
-    pub const PER_SHARD: Self = Self::new("PerShard", Aggregation::PerShard, Ordering::Unordered);
-    pub const ORDERED: Self = Self::new("ordered", Aggregation::Off, Ordering::PerKey);
+    pub const PLAIN: Self = Self::new("plain", Aggregation::Off, RecordOrdering::Unordered);
+    pub const PER_SHARD: Self =
+        Self::new("PerShard", Aggregation::PerShard, RecordOrdering::Unordered);
+    pub const ORDERED: Self = Self::new("ordered", Aggregation::Off, RecordOrdering::PerKey);
     pub const ORDERED_PER_SHARD: Self =
-        Self::new("ordered, PerShard", Aggregation::PerShard, Ordering::PerKey);
+        Self::new("ordered, PerShard", Aggregation::PerShard, RecordOrdering::PerKey);
     pub const ALL: [Self; 4] =
         [Self::PLAIN, Self::PER_SHARD, Self::ORDERED, Self::ORDERED_PER_SHARD];
 
-    const fn new(name: &'static str, aggregation: Aggregation, ordering: Ordering) -> Self {
+    const fn new(name: &'static str, aggregation: Aggregation, ordering: RecordOrdering) -> Self {
         Self { name, aggregation, ordering }
     }
 

@@ -2,7 +2,7 @@
 
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::Faults;
-use kinesis_sink::{Aggregation, Key, Ordering, SinkBuilder};
+use kinesis_sink::{Aggregation, Key, RecordOrdering, SinkBuilder};
 
 use super::figures::Figure::*;
 use super::limit::{self, BUCKET_1S, BUCKET_100MS, STAGGERED};
@@ -190,7 +190,7 @@ fn reshard_ordered(factor: f64) -> Scenario {
     let ordered = Scenario {
         name: "reshard_ordered",
         keys: Keys::drawn(10_000),
-        settings: |builder| builder.with_ordering(Ordering::PerKey),
+        settings: |builder| builder.with_ordering(RecordOrdering::PerKey),
         tells_order: true,
         is_variant: true,
         ..reshard(factor)
@@ -220,8 +220,9 @@ fn hot_key_ordered(factor: f64) -> Scenario {
     hot_key.shard_records = Some(shard_records);
     hot_key.keeps_payloads = true;
     hot_key.tells_order = true;
-    hot_key.settings =
-        |builder| builder.with_aggregation(Aggregation::PerKey).with_ordering(Ordering::PerKey);
+    hot_key.settings = |builder| {
+        builder.with_aggregation(Aggregation::PerKey).with_ordering(RecordOrdering::PerKey)
+    };
     hot_key.with_bounds([(Goodput, 0.95 * factor), (OutOfOrder, 0.0), (Lost, 0.0)])
 }
 
@@ -234,7 +235,7 @@ fn many_keys_ordered(factor: f64) -> Scenario {
         ..Scenario::new("many_keys_ordered", 4, 3.0 * 4.0 * SHARD, keys)
     };
     let many_keys = Scenario {
-        settings: |builder| builder.with_ordering(Ordering::PerKey),
+        settings: |builder| builder.with_ordering(RecordOrdering::PerKey),
         reference: Some(Box::new(unordered.clone())),
         of_reference: Some(0.9 * factor),
         ..unordered

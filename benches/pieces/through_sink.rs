@@ -7,7 +7,7 @@ use futures::{SinkExt, stream};
 use kinesis_sink::service::{Entry, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::{
-    Aggregation, HashKey, KinesisSink, Limits, Ordering, Record, StreamId, list_shards_fn,
+    Aggregation, HashKey, KinesisSink, Limits, Record, RecordOrdering, StreamId, list_shards_fn,
 };
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Service};
@@ -23,18 +23,18 @@ const ID_BYTES: usize = "shardId-000000000000".len();
 #[derive(Clone, Copy)]
 pub struct Case {
     pub aggregation: Aggregation,
-    pub ordering: Ordering,
+    pub ordering: RecordOrdering,
     pub shards: u32,
 }
 
 impl Case {
-    pub const PLAIN: Self = Self::new(Aggregation::Off, Ordering::Unordered, 4);
-    pub const PLACING: Self = Self::new(Aggregation::Off, Ordering::Unordered, 4_096);
-    pub const PER_SHARD: Self = Self::new(Aggregation::PerShard, Ordering::Unordered, 4);
-    pub const ORDERED: Self = Self::new(Aggregation::Off, Ordering::PerKey, 4);
-    pub const ORDERED_PER_SHARD: Self = Self::new(Aggregation::PerShard, Ordering::PerKey, 4);
+    pub const PLAIN: Self = Self::new(Aggregation::Off, RecordOrdering::Unordered, 4);
+    pub const PLACING: Self = Self::new(Aggregation::Off, RecordOrdering::Unordered, 4_096);
+    pub const PER_SHARD: Self = Self::new(Aggregation::PerShard, RecordOrdering::Unordered, 4);
+    pub const ORDERED: Self = Self::new(Aggregation::Off, RecordOrdering::PerKey, 4);
+    pub const ORDERED_PER_SHARD: Self = Self::new(Aggregation::PerShard, RecordOrdering::PerKey, 4);
 
-    const fn new(aggregation: Aggregation, ordering: Ordering, shards: u32) -> Self {
+    const fn new(aggregation: Aggregation, ordering: RecordOrdering, shards: u32) -> Self {
         Self { aggregation, ordering, shards }
     }
 

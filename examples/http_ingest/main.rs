@@ -121,7 +121,7 @@ fn builder(buffer: usize) -> SinkBuilder {
     KinesisSink::builder()
         .with_buffer_records(buffer)
         // A lapse of permissions must not end the service: it answers 503 until they are back.
-        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_fatal_policy(FatalPolicy::Retry)
         // Events that nobody waits for and that fail for good. A service of yours keeps them.
         .with_dead_letters(|lost: Undelivered| eprintln!("an event is lost: {}", lost.reason()))
 }

@@ -43,7 +43,7 @@ async fn run() -> anyhow::Result<()> {
         .with_deadline(Duration::from_secs(10))
         .with_request_timeout(Duration::from_secs(5))
         // A lapse of permissions must not cripple the process for the events after it.
-        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_fatal_policy(FatalPolicy::Retry)
         .build_from_env(stream)
         .await?
         .spawn();

@@ -46,7 +46,7 @@ impl Demonstration {
     /// The first consumer has all partitions, and ends in the middle as a process does that is killed: what
     /// it holds is gone. Dropping the producer alone would deliver it.
     async fn crash(&self) -> anyhow::Result<()> {
-        let (producer, driver) = self.sink()?.pair();
+        let (producer, driver) = self.sink()?.into_producer();
         let driver = tokio::spawn(driver);
         let (consumer, _) = self.log.consumer(&PARTITIONS);
         tokio::select! {

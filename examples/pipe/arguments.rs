@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use kinesis_sink::{Aggregation, KinesisSink, Ordering, SinkBuilder};
+use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering, SinkBuilder};
 
 use crate::key::{self, KeyOf};
 use crate::remote::Remote;
@@ -128,8 +128,8 @@ Bad input and records that fail:
   With --dead-letter FILE they go there, and the rest goes on. Without it the first one ends reading; what was
   read before is sent. An input that breaks off inside of a frame, or has a frame that is too large, ends
   reading either way. A line of the file is
-    {\"reason\":..,\"code\":..,\"message\":..,\"attempts\":..,\"may_be_written\":..,\"partition_key\":..,\"data\":..}
-  where reason is bad_input (never sent), rejected, attempts_exhausted, deadline_exceeded or taken_back (left
+    {\"reason\":..,\"code\":..,\"message\":..,\"attempts\":..,\"may_have_been_written\":..,\"partition_key\":..,\"data\":..}
+  where reason is bad_input (never sent), rejected, attempts_exhausted, deadline_exceeded or withdrawn (left
   when it ended); code is the service's; partition_key is null if it was random; data is text, or in its
   place data_base64 where it is not UTF-8. Neither is there of a line with more than 10485760 bytes.
   To send those that are text again: jq -r '.data // empty' FILE | pipe ..
@@ -199,8 +199,8 @@ impl Arguments {
                 Packing::PerShard => Aggregation::PerShard,
             })
             .with_ordering(match self.ordering {
-                Order::None => Ordering::Unordered,
-                Order::PerKey => Ordering::PerKey,
+                Order::None => RecordOrdering::Unordered,
+                Order::PerKey => RecordOrdering::PerKey,
             });
         if let Some(seconds) = self.deadline {
             builder = builder.with_deadline(Duration::from_secs(seconds));

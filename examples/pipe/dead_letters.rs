@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use base64_simd::STANDARD;
 use bytes::Bytes;
-use kinesis_sink::{DeadLetter, PartitionKey, Record, Undelivered};
+use kinesis_sink::{DeadLetterHandler, PartitionKey, Record, Undelivered};
 use serde::Serialize;
 
 use crate::key::Rejected;
@@ -32,7 +32,7 @@ struct Letter<'a> {
     code: Option<&'a str>,
     message: String,
     attempts: u32,
-    may_be_written: bool,
+    may_have_been_written: bool,
     partition_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a str>,
@@ -49,7 +49,7 @@ impl<'a> Letter<'a> {
             code: None,
             message,
             attempts: 0,
-            may_be_written: false,
+            may_have_been_written: false,
             partition_key: None,
             data: text,
             data_base64: data_base64.map(|data| STANDARD.encode_to_string(data)),
@@ -61,7 +61,7 @@ impl<'a> Letter<'a> {
         Self {
             code: undelivered.last_error().map(|error| error.code()),
             attempts: undelivered.attempts(),
-            may_be_written: undelivered.may_be_written(),
+            may_have_been_written: undelivered.may_have_been_written(),
             partition_key: key(record),
             ..Self::new(reason.code(), reason.to_string(), Some(record.data()))
         }
@@ -125,7 +125,7 @@ impl DeadLetters {
     }
 }
 
-impl DeadLetter for DeadLetters {
+impl DeadLetterHandler for DeadLetters {
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
         match self.write(&Letter::of_undelivered(&undelivered)) {
             true => None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use futures::{SinkExt, StreamExt};
-use kinesis_sink::{DeadLetter, KinesisSink, NotAcceptedReason, SinkError};
+use kinesis_sink::{DeadLetterHandler, KinesisSink, NotAcceptedReason, SinkError};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::bad::Bad;

@@ -49,7 +49,7 @@ impl Stop {
 #[derive(Debug, Default)]
 pub struct Left {
     records: u64,
-    may_be_written: u64,
+    may_have_been_written: u64,
     /// Why the first of them was given up.
     why: Option<String>,
 }
@@ -57,7 +57,7 @@ pub struct Left {
 impl Left {
     pub fn add(&mut self, undelivered: &Undelivered) {
         self.records += 1;
-        self.may_be_written += u64::from(undelivered.may_be_written());
+        self.may_have_been_written += u64::from(undelivered.may_have_been_written());
         self.why.get_or_insert_with(|| undelivered.reason().to_string());
     }
 }
@@ -122,10 +122,10 @@ impl Report {
                 file.display()
             ));
         }
-        let Left { records, may_be_written, why } = &self.left;
+        let Left { records, may_have_been_written, why } = &self.left;
         if let Some(why) = why {
             troubles.push(format!(
-                "{records} records were read and not delivered, {may_be_written} of them may be in the \
+                "{records} records were read and not delivered, {may_have_been_written} of them may be in the \
                  stream all the same; the first one: {why}"
             ));
         }

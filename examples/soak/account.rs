@@ -99,7 +99,7 @@ impl Account {
     }
 
     /// It was in a request whose outcome is unknown: it may be written, and will be sent again.
-    pub fn may_be_written(&mut self, number: u64) {
+    pub fn may_have_been_written(&mut self, number: u64) {
         self.state(number).allow_copy();
     }
 

@@ -66,7 +66,7 @@ async fn main() -> anyhow::Result<()> {
 
     let producers = producers(server.client())?;
     for event in (0..EVENTS).map(event) {
-        let (stream, record) = (event.stream(), Record::json(&event)?);
+        let (stream, record) = (event.stream(), Record::from(serde_json::to_vec(&event)?));
         read_backs.get_mut(stream).context("no such stream")?.expect(record.data().clone());
         // While this stream is full the others wait, too. Who does not want that has a task for each stream,
         // or decides with `try_send` what becomes of an event that finds no room.
@@ -93,7 +93,7 @@ async fn main() -> anyhow::Result<()> {
 fn producers(client: &Client) -> Result<BTreeMap<&'static str, Producer>, BuildError> {
     let service = ServiceBuilder::new()
         .trace_put_records()
-        .measure_put_records()
+        .metrics_put_records()
         // Clones share the permits. The time-out is below: waiting for a permit does not count.
         .concurrency_limit(CONCURRENT)
         .timeout_put_records(Duration::from_secs(10))

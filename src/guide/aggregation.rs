@@ -115,7 +115,7 @@
 //! **Requests in flight at the moment of the switch** are written under the new strategy. Aggregates that happen
 //! to reach the right shard are delivered. All others stay in the stream, where the KCL discards
 //! them, and their records return to the buffer with
-//! [`may_be_written`](crate::Undelivered::may_be_written). The same holds for requests that are sent before
+//! [`may_have_been_written`](crate::Undelivered::may_have_been_written). The same holds for requests that are sent before
 //! the first answer reveals the switch. If the sink can list the shards, no record that the KCL discards is
 //! reported as delivered.
 //!

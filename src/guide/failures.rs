@@ -92,7 +92,7 @@
 //! | level | line | when |
 //! |---|---|---|
 //! | WARN | requests fail; retrying with backoff | at the second failed request in a row, or 5 s after a failed request if none has succeeded since, or after a minute in which requests have failed on and off |
-//! | WARN | requests are refused | at the first refusal that is `Fatal` for a sink, or for a producer that [keeps trying](crate::FatalPolicy::KeepTrying) |
+//! | WARN | requests are refused | at the first refusal that is `Fatal` for a sink, or for a producer that [keeps trying](crate::FatalPolicy::Retry) |
 //! | WARN | requests still fail, or are still refused | once a minute |
 //! | INFO | requests succeed again | after 10 s without a failure, or earlier when the sink is closed |
 //! | WARN | the stream throttles or fails a share of the entries | after a minute of throttled or failed entries, then once a minute |
@@ -119,7 +119,7 @@
 //! requests were answered. An isolated record
 //!
 //! - never fails for it: only [a deadline or a limit of attempts](#deadlines-and-attempts) gives it up;
-//! - delays no others, but for the later records of its key with [`Ordering::PerKey`](crate::Ordering::PerKey).
+//! - delays no others, but for the later records of its key with [`RecordOrdering::PerKey`](crate::RecordOrdering::PerKey).
 //!   As long as there is one, [`Aggregation::PerShard`](crate::Aggregation::PerShard) in order packs aggregates
 //!   of one key each;
 //! - is no outage as long as other records are delivered. If nothing else is sent, it looks like one.
@@ -134,7 +134,7 @@
 //!
 //! # Records that fail for good
 //!
-//! [`Reason`](crate::Reason) says why:
+//! [`FailureReason`](crate::FailureReason) says why:
 //!
 //! | reason | happens |
 //! |---|---|
@@ -142,7 +142,7 @@
 //! | `AttemptsExhausted` | only with [`with_max_attempts`](crate::SinkBuilder::with_max_attempts) |
 //! | `DeadlineExceeded` | only with [`with_deadline`](crate::SinkBuilder::with_deadline): it still waited then |
 //! | `Refused` | a producer stopped because the stream takes nothing |
-//! | `TakenBack` | you took it: `take_undelivered`, `close_within` |
+//! | `Withdrawn` | you took it: `take_undelivered`, `close_within` |
 //! | `Abandoned` | what held it was dropped, aborted, or panicked |
 //! | `NeverAccepted` | it was dropped before a sink had it |
 //!
@@ -172,13 +172,13 @@
 //!
 //! sink.send(Record::from("for a stream that throttles everything")).await?;
 //! let lost = letterbox.recv().await.expect("the deadline has passed");
-//! println!("{}; {} attempts; may be written: {}", lost.reason(), lost.attempts(), lost.may_be_written());
-//! # assert!(!lost.may_be_written());
+//! println!("{}; {} attempts; may be written: {}", lost.reason(), lost.attempts(), lost.may_have_been_written());
+//! # assert!(!lost.may_have_been_written());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A handler that cannot keep a record hands it back: [`DeadLetter::put`](crate::DeadLetter::put) returns
+//! A handler that cannot keep a record hands it back: [`DeadLetterHandler::put`](crate::DeadLetterHandler::put) returns
 //! it, and the sink keeps it.
 //!
 //! # Deadlines and attempts
@@ -191,7 +191,7 @@
 //! # Unknown outcomes, and duplicates
 //!
 //! A request that timed out, lost its connection or was answered with HTTP 5xx may have been written. Its
-//! records are sent again, so delivery is **at least once**. [`Undelivered::may_be_written`] says of a
+//! records are sent again, so delivery is **at least once**. [`Undelivered::may_have_been_written`] says of a
 //! record that came back whether the stream may hold it all the same. Where duplicates matter, put an id
 //! into the data and let consumers skip what they have seen.
 //!
@@ -215,4 +215,4 @@
 //! unknown. A dead-letter handler that panics loses the record in its hands. Sinks and drivers must be
 //! polled inside of a tokio runtime whose timer is enabled; elsewhere they panic.
 //!
-//! [`Undelivered::may_be_written`]: crate::Undelivered::may_be_written
+//! [`Undelivered::may_have_been_written`]: crate::Undelivered::may_have_been_written

@@ -38,7 +38,7 @@
 //! |---|---|---|
 //! | [`TimeoutLayer`](crate::TimeoutLayer) | ends a request without an answer, with an error that says so | `timeout_put_records` |
 //! | [`TraceLayer`](crate::TraceLayer) | a span and two lines for each request | `trace_put_records` |
-//! | `MetricsLayer` (feature `metrics`) | counts and times requests | `measure_put_records` |
+//! | `MetricsLayer` (feature `metrics`) | counts and times requests | `metrics_put_records` |
 //!
 //! The methods are [`ServiceBuilderExt`](crate::ServiceBuilderExt)'s.
 //!

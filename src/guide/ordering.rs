@@ -7,7 +7,7 @@
 //! ```
 //! use futures::{StreamExt, stream};
 //! use kinesis_sink::sim::{Faults, SimStream};
-//! use kinesis_sink::{KinesisSink, Ordering, Record};
+//! use kinesis_sink::{KinesisSink, RecordOrdering, Record};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,7 +16,7 @@
 //! let example = SimStream::builder().with_shards(4).with_faults(faults).with_seed(1).build()?;
 //!
 //! let mut sink =
-//!     KinesisSink::builder().with_ordering(Ordering::PerKey).build(&example.client(), "example")?;
+//!     KinesisSink::builder().with_ordering(RecordOrdering::PerKey).build(&example.client(), "example")?;
 //! let steps = (0..2_000).map(|n| (format!("device-{}", n % 50), format!("{:04}", n / 50)));
 //! stream::iter(steps).map(Record::from).map(Ok).forward(&mut sink).await?;
 //!
@@ -47,11 +47,11 @@
 //! So for hot keys set both, and with long round trips larger aggregates:
 //!
 //! ```
-//! use kinesis_sink::{Aggregation, KinesisSink, Ordering};
+//! use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering};
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 //! let sink = KinesisSink::builder()
-//!     .with_ordering(Ordering::PerKey)
+//!     .with_ordering(RecordOrdering::PerKey)
 //!     .with_aggregation(Aggregation::PerKey)
 //!     .with_aggregate_units(8)
 //!     .build(&client, "example")?;
@@ -107,4 +107,4 @@
 //!   shards. Where they alternate, aggregates are small, too.
 //! - **Sending again what was taken back**: records that came out of
 //!   [`take_undelivered`](crate::KinesisSink::take_undelivered) may be in the stream already, see
-//!   [`may_be_written`](crate::Undelivered::may_be_written).
+//!   [`may_have_been_written`](crate::Undelivered::may_have_been_written).

@@ -24,7 +24,7 @@
 //! it knows roughly, after some it knows the borders. No permission and no call is needed for that. A
 //! reshard shows in the first answer from a new shard: the old one is forgotten, and what waits is put into
 //! the new lanes, which begin with the old one's share. Streams that
-//! [place records themselves](crate::Distribution::ByService) teach nothing; there, and before the first
+//! [place records themselves](crate::Distribution::Auto) teach nothing; there, and before the first
 //! answer, all records share one lane.
 //!
 //! A learned shard is a hint: a wrong one costs a throttle at most. Aggregation needs certainty, so the sink
@@ -100,8 +100,8 @@
 //!
 //! # Order
 //!
-//! With [`Ordering::PerKey`](crate::Ordering::PerKey) one Kinesis record of each key is under way at a
-//! time. [`Ordering`](crate::Ordering) says what consumers find, and what it costs.
+//! With [`RecordOrdering::PerKey`](crate::RecordOrdering::PerKey) one Kinesis record of each key is under way at a
+//! time. [`RecordOrdering`](crate::RecordOrdering) says what consumers find, and what it costs.
 //!
 //! # Measured
 //!

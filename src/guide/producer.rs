@@ -124,7 +124,7 @@
 //! # When the stream takes nothing
 //!
 //! No permission, no such stream, no credentials: with [`FatalPolicy::Stop`](crate::FatalPolicy::Stop), the
-//! default, the producer stops and everything comes back. [`KeepTrying`](crate::FatalPolicy::KeepTrying)
+//! default, the producer stops and everything comes back. [`Retry`](crate::FatalPolicy::Retry)
 //! keeps what was accepted and refuses what is new until somebody mends it. Throttles, time-outs and
 //! outages are none of that: they are waited out under either policy.
 //!
@@ -149,8 +149,8 @@
 //! let Err(error) = producer.close_within(Duration::from_secs(10)).await else { return Ok(()) };
 //! for undelivered in error.into_undelivered() {
 //!     // Store them elsewhere. Some may be in the stream all the same.
-//!     println!("{}, may be written: {}", undelivered.reason(), undelivered.may_be_written());
-//! #   assert!(undelivered.may_be_written());
+//!     println!("{}, may be written: {}", undelivered.reason(), undelivered.may_have_been_written());
+//! #   assert!(undelivered.may_have_been_written());
 //! }
 //! # Ok(())
 //! # }
@@ -162,5 +162,5 @@
 //! # Where the driver runs
 //!
 //! [`spawn`](crate::KinesisSink::spawn) puts it on the current tokio runtime.
-//! [`pair`](crate::KinesisSink::pair) hands it to you, to be spawned elsewhere or polled by hand. The
+//! [`pair`](crate::KinesisSink::into_producer) hands it to you, to be spawned elsewhere or polled by hand. The
 //! producer itself can be used from any runtime, or from none; only `close_within` needs tokio's timer.

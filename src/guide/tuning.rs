@@ -80,7 +80,7 @@
 //! |---|---|---|---|
 //! | sink | 1.10 | 0.99 | 0.98 |
 //! | with `PutRecords::with_cbor` | 0.97 | 0.79 | 0.75 |
-//! | `Ordering::PerKey` | 1.73 | 1.26 | 0.90 |
+//! | `RecordOrdering::PerKey` | 1.73 | 1.26 | 0.90 |
 //! | aggregated per shard | 1.00 | 2.00 | 2.18 |
 //! | producer | 1.62 | 1.15 | 0.98 |
 //! | producer, a receipt for each | 2.39 | 1.45 | 1.00 |

@@ -27,7 +27,7 @@
 //!     .install()?;
 //!
 //! let service = ServiceBuilder::new()
-//!     .measure_put_records()
+//!     .metrics_put_records()
 //!     .timeout_put_records(Duration::from_secs(10))
 //!     .service(PutRecords::new(&client));
 //! let sink = KinesisSink::builder().build_with(service, "example")?;
@@ -47,7 +47,7 @@
 //! | `kinesis_sink_user_records_put` | counter | records | | delivered |
 //! | `kinesis_sink_user_records_data_put` | counter | bytes | | the same, data and partition keys |
 //! | `kinesis_sink_user_records_failed` | counter | records | `reason` | given up |
-//! | `kinesis_sink_user_records_taken_back` | counter | records | | taken out, or abandoned with the sink, before they were settled |
+//! | `kinesis_sink_user_records_withdrawn` | counter | records | | taken out, or abandoned with the sink, before they were settled |
 //! | `kinesis_sink_user_records_pending` | gauge | records | | accepted and not settled |
 //! | `kinesis_sink_buffered_bytes` | gauge | bytes | | held: waiting, in flight, failed and not taken |
 //! | `kinesis_sink_oldest_record_age` | gauge | seconds | | of the oldest record that is not settled; 0 if all are |
@@ -92,10 +92,10 @@
 //! - `reason` of a cut: `full` (nothing more fits), `idle` (nothing was in flight), `linger` (its oldest record
 //!   has waited for so long), `back_pressure` (the buffer is full), `close`, `split` (one half of a request that
 //!   was refused as invalid), `isolated` (records that failed alone before).
-//! - `reason` of a failure is the [code](crate::Reason::code) of the record's reason: `rejected`,
+//! - `reason` of a failure is the [code](crate::FailureReason::code) of the record's reason: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.
 //! - `shard` is the shard's id where the sink knew beforehand which one it was, else `unknown`: before the first
-//!   answers, and on streams that [place records themselves](crate::Distribution::ByService). Shards beyond the
+//!   answers, and on streams that [place records themselves](crate::Distribution::Auto). Shards beyond the
 //!   first 1,000 that one sink meets are `other`. [`MetricsGranularity::Stream`] leaves out what has this label.
 //!
 //! The throttle rate of a shard is what was throttled of what was sent, in PromQL:

@@ -61,7 +61,7 @@ names! {
     counter Count USER_RECORDS_FAILED =
         "kinesis_sink_user_records_failed": "Records given up, by reason";
     counter Count USER_RECORDS_TAKEN_BACK =
-        "kinesis_sink_user_records_taken_back":
+        "kinesis_sink_user_records_withdrawn":
         "Records that left the sink before they were settled";
     gauge Count USER_RECORDS_PENDING =
         "kinesis_sink_user_records_pending": "Records accepted and not settled";

@@ -31,7 +31,7 @@ struct Records {
     put: Counter,
     data_put: Counter,
     failed: [Counter; FAILURES.len()],
-    taken_back: Counter,
+    withdrawn: Counter,
     pending: Gauge,
     buffered: Gauge,
     oldest_age: Gauge,
@@ -93,11 +93,11 @@ impl SinkMetrics {
 
     fn report_totals(&mut self, totals: &Totals) {
         let before = std::mem::replace(&mut self.totals, *totals);
-        let Records { received, put, data_put, taken_back, .. } = &self.records;
+        let Records { received, put, data_put, withdrawn, .. } = &self.records;
         received.increment(totals.accepted - before.accepted);
         put.increment(totals.delivered - before.delivered);
         data_put.increment(totals.delivered_bytes - before.delivered_bytes);
-        taken_back.increment(totals.taken_back - before.taken_back);
+        withdrawn.increment(totals.withdrawn - before.withdrawn);
         self.requests.data_put.increment(totals.entry_bytes - before.entry_bytes);
     }
 
@@ -119,7 +119,7 @@ impl Records {
             put: counter!(USER_RECORDS_PUT, STREAM => own(stream)),
             data_put: counter!(USER_RECORDS_DATA_PUT, STREAM => own(stream)),
             failed: FAILURES.map(failed),
-            taken_back: counter!(USER_RECORDS_TAKEN_BACK, STREAM => own(stream)),
+            withdrawn: counter!(USER_RECORDS_TAKEN_BACK, STREAM => own(stream)),
             pending: gauge!(USER_RECORDS_PENDING, STREAM => own(stream)),
             buffered: gauge!(BUFFERED_BYTES, STREAM => own(stream)),
             oldest_age: gauge!(OLDEST_RECORD_AGE, STREAM => own(stream)),

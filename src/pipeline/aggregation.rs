@@ -1,5 +1,5 @@
 use crate::record::Key;
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 
 /// Which records travel together in one Kinesis record, in the KPL's [format](crate::aggregate).
 ///
@@ -10,7 +10,7 @@ use crate::settings::SinkSettings;
 ///
 /// A consumer of the KCL throws an aggregate away **as a whole** if one of its members hashes outside of
 /// the shard that holds the aggregate. Both kinds of aggregation avoid this, through resharding too. On streams that
-/// [distribute their records themselves](crate::Distribution::ByService) nothing could: there a sink
+/// [distribute their records themselves](crate::Distribution::Auto) nothing could: there a sink
 /// that aggregates is refused, if it may have the stream
 /// [described](crate::SinkBuilder::with_stream_info), also when the stream is switched while records are
 /// sent. Records of [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
@@ -85,7 +85,7 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    pub(crate) fn new(settings: &SinkSettings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let (record, request) = (settings.limits.record_bytes(), settings.limits.request_bytes());
         Self {
             aggregation: settings.aggregation,

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use crate::record::{
-    AttemptError, Delivery, HashKey, Key, PartitionKey, PendingReceipt, Reason, Record, Tracker,
-    Undelivered,
+    AttemptError, Delivery, FailureReason, HashKey, Key, PartitionKey, PendingReceipt, Record,
+    Tracker, Undelivered,
 };
 use crate::service::{Entry, Placement};
 use crate::shard::{HashCache, hash_of};
@@ -51,7 +51,7 @@ pub(crate) struct BufferedRecord {
     /// Requests that have carried the record.
     pub(crate) attempts: u32,
     /// Whether an attempt has an unknown outcome.
-    pub(crate) may_be_written: bool,
+    pub(crate) may_have_been_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
     /// How often it was misplaced, and how often in a row it has failed for an unknown reason.
     counters: Counters,
@@ -73,7 +73,7 @@ impl BufferedRecord {
             hash_key: None,
             accepted_at: now,
             attempts: 0,
-            may_be_written: false,
+            may_have_been_written: false,
             last_error: None,
             counters: Counters(0),
             is_slice: false,
@@ -267,7 +267,7 @@ impl BufferedRecord {
     }
 
     /// Converts it for its owner. A payload that is a slice of an aggregate is [copied](Self::own_payload).
-    pub(crate) fn into_undelivered(mut self, reason: Reason) -> Undelivered {
+    pub(crate) fn into_undelivered(mut self, reason: FailureReason) -> Undelivered {
         self.own_payload();
         let history = self.record.tracker_mut().map(Tracker::take_history).unwrap_or_default();
         Undelivered {
@@ -275,7 +275,7 @@ impl BufferedRecord {
             history,
             reason,
             attempts: self.attempts,
-            may_be_written: self.may_be_written,
+            may_have_been_written: self.may_have_been_written,
         }
     }
 }

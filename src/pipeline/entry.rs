@@ -211,7 +211,7 @@ impl QueuedEntry {
     /// Records an attempt after which the records may have been written.
     pub(super) fn set_outcome_unknown(&mut self) {
         for record in self.members_mut() {
-            record.may_be_written = true;
+            record.may_have_been_written = true;
         }
     }
 

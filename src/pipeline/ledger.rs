@@ -5,8 +5,8 @@ use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
 use super::samples::Samples;
-use crate::record::Reason;
-use crate::settings::SinkSettings;
+use crate::record::FailureReason;
+use crate::settings::Settings;
 use crate::summary::{RequestSummary, Totals};
 
 /// Counts records. At every moment `accepted = delivered + failed + withdrawn + unsettled`.
@@ -53,7 +53,7 @@ impl AddAssign for Size {
 }
 
 impl Ledger {
-    pub(super) fn new(settings: &SinkSettings) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         Self {
             next_seq: 0,
             totals: Totals::default(),
@@ -105,7 +105,7 @@ impl Ledger {
     }
 
     /// Counts a record that has failed for good. It stays in the buffer until somebody [takes](Self::count_taken) it.
-    pub(super) fn count_failed(&mut self, record: &BufferedRecord, reason: &Reason) {
+    pub(super) fn count_failed(&mut self, record: &BufferedRecord, reason: &FailureReason) {
         let bytes = record.size();
         self.totals.failed += 1;
         self.unsettled_bytes -= bytes;
@@ -130,7 +130,7 @@ impl Ledger {
 
     /// Counts a record that is withdrawn before it is settled.
     pub(super) fn count_withdrawn(&mut self, bytes: usize) {
-        self.totals.taken_back += 1;
+        self.totals.withdrawn += 1;
         self.unsettled_bytes -= bytes;
         self.released.add_record(bytes);
     }
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn ledger_balances_after_any_sequence() {
         let mut rng = Rng::with_seed(7);
-        let mut ledger = Ledger::new(&SinkSettings::default());
+        let mut ledger = Ledger::new(&Settings::default());
         let (mut unsettled, mut failed) = (Vec::new(), Vec::new());
         let (mut accepted, mut released) = (Size::default(), Size::default());
         for _ in 0..10_000 {
@@ -228,7 +228,7 @@ mod tests {
                 }
                 3 if !unsettled.is_empty() => {
                     let record = unsettled.swap_remove(0);
-                    ledger.count_failed(&record, &Reason::NeverAccepted);
+                    ledger.count_failed(&record, &FailureReason::NeverAccepted);
                     failed.push(record.size());
                 }
                 4 if !failed.is_empty() => {

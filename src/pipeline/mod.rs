@@ -48,7 +48,7 @@ pub(crate) use health::{Report, Stage, Trouble};
 pub(crate) use in_flight::RequestId;
 pub(crate) use ledger::{Ledger, Size};
 pub use linger::Linger;
-pub use ordering::Ordering;
+pub use ordering::RecordOrdering;
 #[cfg(feature = "metrics")]
 pub use samples::MetricsGranularity;
 #[cfg(feature = "metrics")]
@@ -67,18 +67,18 @@ use self::settling::Settling;
 use self::topology::Topology;
 use self::work::Work;
 use crate::error::{NotAccepted, NotAcceptedReason};
-use crate::record::{AttemptError, DeadLetter, Reason, Record, Undelivered};
+use crate::record::{AttemptError, DeadLetterHandler, FailureReason, Record, Undelivered};
 use crate::service::{
     Classify, ErrorClass, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 use crate::shard::ShardMap;
 use crate::stream::{Distribution, StreamDescription, StreamId};
 
 /// The state of one stream's records.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    settings: SinkSettings,
+    settings: Settings,
     rng: Rng,
     /// What waits to be sent.
     backlog: Backlog,
@@ -99,7 +99,7 @@ impl Pipeline {
     /// An empty pipeline. `lists_shards` says whether the shards of the stream can be listed.
     pub(crate) fn new(
         stream: StreamId,
-        settings: SinkSettings,
+        settings: Settings,
         lists_shards: bool,
         classify: Arc<dyn Classify>,
         seed: Option<u64>,
@@ -187,7 +187,7 @@ impl Pipeline {
         }
         for mut record in expired {
             let last = record.last_error.take();
-            let reason = Reason::DeadlineExceeded { deadline, last };
+            let reason = FailureReason::DeadlineExceeded { deadline, last };
             self.settlement.fail(record, reason, &mut self.ledger);
         }
         self.repartition();
@@ -371,7 +371,7 @@ impl Pipeline {
         self.settling(now).record_success(Duration::ZERO);
         let Some(description) = description else { return };
         self.health.outages.succeeded(now);
-        if description.distribution() == Distribution::ByService {
+        if description.distribution() == Distribution::Auto {
             self.topology.stop_learning();
             self.backlog.reroute(&mut self.topology);
         }
@@ -476,7 +476,7 @@ impl Pipeline {
         self.in_flight.stream()
     }
 
-    pub(crate) fn settings(&self) -> &SinkSettings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
@@ -519,18 +519,18 @@ impl Pipeline {
     // Reports, and ways out.
 
     /// Gives the records that failed since the last call to their receipts, or to `handler` if they have none.
-    pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetter>>) {
+    pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetterHandler>>) {
         let kept = self.settlement.offer_failed(handler, &mut self.ledger);
         if let Some(reason) = self.settlement.last_failure().filter(|_| kept > 0)
             // The producer logs its own end, with the number of these records.
-            && !matches!(reason, Reason::Refused(_))
+            && !matches!(reason, FailureReason::Refused(_))
         {
             self.health.outages.lost(kept, reason);
         }
     }
 
     /// Why there will be no room until somebody takes the failed records: nothing else is held.
-    pub(crate) fn blocked_by_failed(&self) -> Option<&Reason> {
+    pub(crate) fn blocked_by_failed(&self) -> Option<&FailureReason> {
         self.settlement.last_failure().filter(|_| self.is_settled() && !self.has_room())
     }
 
@@ -549,30 +549,30 @@ impl Pipeline {
     }
 
     /// Takes everything, in the order of acceptance. What was not settled has the reason
-    /// [`TakenBack`](Reason::TakenBack). Responses to requests in flight will be ignored. Receipts are completed.
+    /// [`Withdrawn`](FailureReason::Withdrawn). Responses to requests in flight will be ignored. Receipts are completed.
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
         // The fatal error was about these records.
         self.health.forgive();
-        complete_receipts(self.withdraw(|last| Reason::TakenBack { last }))
+        complete_receipts(self.withdraw(|last| FailureReason::Withdrawn { last }))
     }
 
     /// Fails everything that is not settled: the stream takes no requests, and nobody will try again.
     pub(crate) fn fail_refused(&mut self, error: &Arc<AttemptError>) {
         for record in self.drain() {
-            self.settlement.fail(record, Reason::Refused(error.clone()), &mut self.ledger);
+            self.settlement.fail(record, FailureReason::Refused(error.clone()), &mut self.ledger);
         }
         self.health.clear_fatal();
     }
 
     /// Gives everything that is held to its receipt. Returns what has none, in the order of acceptance.
     pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
-        let held = self.withdraw(|last| Reason::Abandoned { last }).into_iter();
+        let held = self.withdraw(|last| FailureReason::Abandoned { last }).into_iter();
         held.filter_map(|undelivered| undelivered.hand_over().err()).collect()
     }
 
     fn withdraw(
         &mut self,
-        reason: impl Fn(Option<Arc<AttemptError>>) -> Reason,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> FailureReason,
     ) -> Vec<Undelivered> {
         let unsettled = self.drain();
         self.settlement.withdraw(unsettled, reason, &mut self.ledger)

@@ -7,7 +7,7 @@
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum Ordering {
+pub enum RecordOrdering {
     /// In no certain order. The default.
     #[default]
     Unordered,
@@ -41,7 +41,7 @@ pub enum Ordering {
     /// written when later records are. Its records then come once more, out of order. A longer time-out
     /// makes that rarer.
     ///
-    /// On streams that [distribute their records themselves](crate::Distribution::ByService) no key has an
+    /// On streams that [distribute their records themselves](crate::Distribution::Auto) no key has an
     /// order. The sink refuses such a stream if it may have it
     /// [described](crate::SinkBuilder::with_stream_info).
     ///

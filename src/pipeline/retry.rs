@@ -8,7 +8,7 @@ use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::in_flight::RequestKind;
 use super::settling::Settling;
-use crate::record::{AttemptError, Reason};
+use crate::record::{AttemptError, FailureReason};
 
 /// An entry that failed so often in a row, while others of its requests were delivered, is isolated. Failures that hit
 /// one entry in ten at random come to that once in 100,000 times.
@@ -145,7 +145,7 @@ impl Settling<'_> {
         let (left, exhausted) = entry.without(self.backlog.packing(), is_exhausted);
         for record in exhausted {
             let (attempts, last) = (record.attempts, error.clone());
-            let reason = Reason::AttemptsExhausted { attempts, last };
+            let reason = FailureReason::AttemptsExhausted { attempts, last };
             self.settlement.fail(record, reason, self.ledger);
         }
         left

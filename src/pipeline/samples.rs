@@ -8,8 +8,8 @@ use smol_str::SmolStr;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
-use crate::record::Reason;
-use crate::settings::SinkSettings;
+use crate::record::FailureReason;
+use crate::settings::Settings;
 
 /// What a sink measures of itself, see [`SinkBuilder::with_metrics`](crate::SinkBuilder::with_metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ pub(crate) struct Samples {
     pub(crate) delivery: AgeRuns,
     /// Of records that were delivered or given up.
     pub(crate) retries: RunLengths<u32>,
-    /// Records that were given up, by [`Reason::code`](crate::Reason::code).
+    /// Records that were given up, by [`FailureReason::code`](crate::FailureReason::code).
     pub(crate) failures: RunLengths<&'static str>,
     pub(crate) shards: Vec<ShardSample>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct ShardSample {
 
 impl Samples {
     /// None if nobody wants any.
-    pub(crate) fn new(settings: &SinkSettings) -> Option<Box<Self>> {
+    pub(crate) fn new(settings: &Settings) -> Option<Box<Self>> {
         #[cfg(feature = "metrics")]
         let granularity = settings.metrics;
         #[cfg(not(feature = "metrics"))]
@@ -107,7 +107,7 @@ impl Samples {
         self.retries.push(record.retries());
     }
 
-    pub(crate) fn record_failed(&mut self, record: &BufferedRecord, reason: &Reason) {
+    pub(crate) fn record_failed(&mut self, record: &BufferedRecord, reason: &FailureReason) {
         self.failures.push(reason.code());
         self.retries.push(record.retries());
     }

@@ -8,12 +8,12 @@ use super::ledger::Ledger;
 use super::linger::Linger;
 use super::topology::Topology;
 use crate::limits::Limits;
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 
 /// Decides what is sent next, and when: the parts of the pipeline that this depends on.
 #[derive(Debug)]
 pub(super) struct Schedule<'a> {
-    pub(super) settings: &'a SinkSettings,
+    pub(super) settings: &'a Settings,
     pub(super) backlog: &'a Backlog,
     pub(super) in_flight: &'a InFlight,
     pub(super) topology: &'a Topology,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::ledger::Ledger;
-use crate::record::{AttemptError, DeadLetter, PendingReceipt, Reason, Undelivered};
+use crate::record::{AttemptError, DeadLetterHandler, FailureReason, PendingReceipt, Undelivered};
 use crate::service::Placement;
 
 /// The records that were delivered or have failed, until their receipts, the dead-letter handler or the owner have them.
@@ -18,7 +18,7 @@ pub(crate) struct Settlement {
     /// Failed records that the handler has left, or that had none.
     kept: Vec<(u64, Undelivered)>,
     /// Why the latest of the kept records failed, until the owner is notified.
-    unreported_failure: Option<Reason>,
+    unreported_failure: Option<FailureReason>,
 }
 
 impl Settlement {
@@ -55,7 +55,12 @@ impl Settlement {
     }
 
     /// Settles a record that has failed for good.
-    pub(super) fn fail(&mut self, record: BufferedRecord, reason: Reason, ledger: &mut Ledger) {
+    pub(super) fn fail(
+        &mut self,
+        record: BufferedRecord,
+        reason: FailureReason,
+        ledger: &mut Ledger,
+    ) {
         ledger.count_failed(&record, &reason);
         self.unoffered.push_back((record.seq, record.into_undelivered(reason)));
     }
@@ -71,7 +76,7 @@ impl Settlement {
     /// Returns the number of records that neither has taken, which are kept.
     pub(super) fn offer_failed(
         &mut self,
-        mut handler: Option<&mut Box<dyn DeadLetter>>,
+        mut handler: Option<&mut Box<dyn DeadLetterHandler>>,
         ledger: &mut Ledger,
     ) -> usize {
         let kept_before = self.kept.len();
@@ -94,12 +99,12 @@ impl Settlement {
     }
 
     /// Takes the reason why the latest of the kept records failed, so that the owner is notified once.
-    pub(crate) fn take_unreported_failure(&mut self) -> Option<Reason> {
+    pub(crate) fn take_unreported_failure(&mut self) -> Option<FailureReason> {
         self.unreported_failure.take()
     }
 
     /// Why the latest of the kept records failed.
-    pub(crate) fn last_failure(&self) -> Option<&Reason> {
+    pub(crate) fn last_failure(&self) -> Option<&FailureReason> {
         self.kept.last().map(|(_, undelivered)| &undelivered.reason)
     }
 
@@ -110,7 +115,7 @@ impl Settlement {
 
     /// Takes the failed records, offered or not, in the order of acceptance.
     pub(super) fn take_failed(&mut self, ledger: &mut Ledger) -> Vec<Undelivered> {
-        self.withdraw(Vec::new(), |last| Reason::TakenBack { last }, ledger)
+        self.withdraw(Vec::new(), |last| FailureReason::Withdrawn { last }, ledger)
     }
 
     /// Takes the failed records, and withdraws the `unsettled` ones. The reason of those is made of the error of their
@@ -118,7 +123,7 @@ impl Settlement {
     pub(super) fn withdraw(
         &mut self,
         unsettled: Vec<BufferedRecord>,
-        reason: impl Fn(Option<Arc<AttemptError>>) -> Reason,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> FailureReason,
         ledger: &mut Ledger,
     ) -> Vec<Undelivered> {
         self.unreported_failure = None;

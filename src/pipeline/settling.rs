@@ -14,16 +14,16 @@ use super::ledger::Ledger;
 use super::retry::halve_request;
 use super::settlement::Settlement;
 use super::topology::{PlacementCheck, Topology};
-use crate::record::{AttemptError, Reason};
+use crate::record::{AttemptError, FailureReason};
 use crate::service::{EntryClass, EntryError, ErrorClass, Placement, PutRecordsResponse, TIMEOUT};
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 use crate::shard::ShardMap;
 use crate::summary::RequestSummary;
 
 /// Settles the outcome of a request: the parts of the pipeline that it changes, at one moment.
 #[derive(Debug)]
 pub(super) struct Settling<'a> {
-    pub(super) settings: &'a SinkSettings,
+    pub(super) settings: &'a Settings,
     pub(super) rng: &'a mut Rng,
     pub(super) backlog: &'a mut Backlog,
     pub(super) topology: &'a mut Topology,
@@ -425,7 +425,7 @@ impl Settling<'_> {
         match entry.halve(self.backlog.packing()) {
             ControlFlow::Continue(halves) => halves.map(without_attempt),
             ControlFlow::Break(poison) => {
-                self.settlement.fail(poison, Reason::Rejected(error.clone()), self.ledger);
+                self.settlement.fail(poison, FailureReason::Rejected(error.clone()), self.ledger);
                 [Vec::new(), Vec::new()]
             }
         }

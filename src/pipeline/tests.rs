@@ -31,7 +31,7 @@ use crate::service::{
     DefaultClassify, EntryClass, EntryError, ErrorClass, Placement, PutRecordsError,
     PutRecordsRequest, PutRecordsResponse,
 };
-use crate::settings::{BackoffSettings, SinkSettings as Settings};
+use crate::settings::{BackoffSettings, Settings};
 
 const THROTTLE: &str = "ProvisionedThroughputExceededException";
 const ROUND_TRIP: Duration = Duration::from_millis(20);

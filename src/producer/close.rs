@@ -11,7 +11,7 @@ use crate::record::{AttemptError, Undelivered};
 /// order of acceptance, the records that went neither to a receipt nor to a dead-letter handler and that no other
 /// call has taken. It also holds all records that were given up at the deadline of
 /// [`close_within`](crate::Producer::close_within). The receipts of those return
-/// [`TakenBack`](crate::Reason::TakenBack): either side can send the records again.
+/// [`Withdrawn`](crate::FailureReason::Withdrawn): either side can send the records again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {

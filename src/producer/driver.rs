@@ -18,7 +18,7 @@ use super::queue::{Command, Phase, queued};
 use super::status::{Status, StopReason};
 use crate::error::SinkError;
 use crate::pipeline::Size;
-use crate::record::{AttemptError, Reason, Undelivered};
+use crate::record::{AttemptError, FailureReason, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::sink::{
     DefaultService, FatalPolicy, KinesisSink, Snapshot, poll_units, yield_to_others,
@@ -46,7 +46,7 @@ struct Drained {
 /// The future behind a [`Producer`](crate::Producer): it owns the sink and moves it along.
 ///
 /// It is ready once the producer was closed (or its last clone dropped) and everything accepted is
-/// settled or handed back. From [`KinesisSink::pair`].
+/// settled or handed back. From [`KinesisSink::into_producer`].
 ///
 /// # Panics
 ///
@@ -229,7 +229,7 @@ impl<S> Driver<S> {
     }
 
     /// The size of the records that a caller can take, and why the last of them failed.
-    fn collected(&self) -> (Size, Option<Reason>) {
+    fn collected(&self) -> (Size, Option<FailureReason>) {
         let queue = self.channel.queue();
         let last = queue.undelivered.last().filter(|_| queue.collected.records > 0);
         (queue.collected, last.map(|last| last.reason().clone()))
@@ -238,7 +238,7 @@ impl<S> Driver<S> {
     /// Whether a refusal leaves something to retry: records, or the stream's description.
     fn keeps_retrying(&self, snapshot: &Snapshot<'_>) -> bool {
         let retries = !snapshot.is_settled || !snapshot.is_ready_to_send;
-        self.policy == FatalPolicy::KeepTrying && retries
+        self.policy == FatalPolicy::Retry && retries
     }
 
     /// Replies to the flushes whose records are settled.
@@ -339,7 +339,7 @@ where
             let Some(cause) = self.sink.fatal().cloned() else { return };
             match self.policy {
                 FatalPolicy::Stop => return self.stop(cause),
-                FatalPolicy::KeepTrying => {
+                FatalPolicy::Retry => {
                     let Some(error) = self.sink.take_fatal() else { return };
                     self.refuse_flushes(error);
                 }

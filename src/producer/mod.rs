@@ -32,7 +32,7 @@ use crate::summary::Totals;
 /// A handle to a sink that many tasks share: clone it, and give each task one.
 ///
 /// The sink itself is owned by a [`Driver`], a task of its own, so retries and lingering records move on
-/// with nobody polling. Made by [`KinesisSink::spawn`] or [`KinesisSink::pair`].
+/// with nobody polling. Made by [`KinesisSink::spawn`] or [`KinesisSink::into_producer`].
 ///
 /// ```no_run
 /// use kinesis_sink::{KinesisSink, Record};
@@ -139,7 +139,7 @@ where
     where
         S: Send + 'static,
     {
-        let (producer, driver) = self.pair();
+        let (producer, driver) = self.into_producer();
         tokio::spawn(driver);
         producer
     }
@@ -151,7 +151,7 @@ where
     /// use kinesis_sink::{KinesisSink, Record};
     ///
     /// # async fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// let (producer, driver) = KinesisSink::new(&client, "example")?.pair();
+    /// let (producer, driver) = KinesisSink::new(&client, "example")?.into_producer();
     /// let driver = tokio::spawn(driver);
     /// producer.send(Record::from("a record")).await?;
     /// drop(producer);
@@ -161,7 +161,7 @@ where
     /// # }
     /// ```
     #[must_use = "nothing moves until the driver is polled"]
-    pub fn pair(self) -> (Producer, Driver<S>) {
+    pub fn into_producer(self) -> (Producer, Driver<S>) {
         let channel = Channel::new(self.stream().clone(), self.limits(), self.bounds());
         let channel = Arc::new(channel);
         let policy = self.fatal_policy();
@@ -353,7 +353,7 @@ impl Producer {
     ///
     /// The records left go to the caller, inside the error, and their receipts say that they were taken
     /// back. Requests in flight at that moment are abandoned: their records
-    /// [may be written](Undelivered::may_be_written). It is the driver who gives them back, so a driver
+    /// [may be written](Undelivered::may_have_been_written). It is the driver who gives them back, so a driver
     /// that is not polled holds this up.
     ///
     /// # Errors

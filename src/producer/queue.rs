@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::status::StopReason;
 use crate::error::SinkError;
 use crate::pipeline::Size;
-use crate::record::{Reason, Record, Undelivered};
+use crate::record::{FailureReason, Record, Undelivered};
 use crate::summary::Totals;
 
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub(super) struct Queue {
     /// The number of records that were handed back at the end: to receipts, to a handler, or in `undelivered`.
     pub(super) left: usize,
     /// The reason of the last record in `undelivered` at the end.
-    pub(super) last_reason: Option<Reason>,
+    pub(super) last_reason: Option<FailureReason>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::error::{NotAcceptedReason, SinkError};
 use crate::pipeline::Size;
-use crate::record::{AttemptError, Reason};
+use crate::record::{AttemptError, FailureReason};
 use crate::stream::StreamId;
 
 /// The status of a producer, as its handles see it.
@@ -14,7 +14,7 @@ pub(super) enum Status {
     /// Records are accepted as long as there is room beside the failed records that are kept.
     Keeping {
         failed: Size,
-        reason: Reason,
+        reason: FailureReason,
     },
     /// No more records are accepted. The driver settles those that it has.
     Draining(StopReason),

@@ -12,7 +12,7 @@ pub(crate) use key::RANDOM_KEY_BYTES;
 pub use key::{HashKey, HashKeyError, Key, PartitionKey};
 pub use receipt::{Delivery, Receipt};
 pub(crate) use receipt::{PendingReceipt, Tracker};
-pub use undelivered::{AttemptError, DeadLetter, FailedAttempt, Reason, Undelivered};
+pub use undelivered::{Attempt, AttemptError, DeadLetterHandler, FailureReason, Undelivered};
 
 /// One record for the stream: its data, its partition key and, if wanted, an explicit hash key.
 ///
@@ -50,21 +50,6 @@ impl Record {
     /// A record with this data and a [random](PartitionKey::Random) partition key.
     pub fn new(data: impl Into<Bytes>) -> Self {
         Self { data: data.into(), partition_key: PartitionKey::Random, extra: None }
-    }
-
-    /// A record whose data is `value` as JSON, without a line break at its end.
-    ///
-    /// Needs the feature `json`, which is on by default.
-    ///
-    /// # Errors
-    ///
-    /// `value` cannot be written as JSON, for example a map whose keys are not strings.
-    #[cfg(feature = "json")]
-    pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
-        match serde_json::to_vec(value) {
-            Ok(data) => Ok(Self::new(data)),
-            Err(error) => Err(JsonError(error)),
-        }
     }
 
     /// Sets the partition key: a string, or a [`PartitionKey`].
@@ -268,14 +253,6 @@ impl<K: Into<PartitionKey>, D: Into<Record>> From<(K, D)> for Record {
     }
 }
 
-/// A value that could not be written as JSON.
-///
-/// Needs the feature `json`, which is on by default.
-#[cfg(feature = "json")]
-#[derive(Debug, thiserror::Error)]
-#[error("the value cannot be written as JSON")]
-pub struct JsonError(#[source] serde_json::Error);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,14 +293,5 @@ mod tests {
     fn a_record_stays_small() {
         // One per buffered record: growth here is paid by every user.
         assert!(size_of::<Record>() <= 64, "{}", size_of::<Record>());
-    }
-
-    #[cfg(feature = "json")]
-    #[test]
-    fn json_is_compact_and_its_errors_are_told() {
-        assert_eq!(Record::json(&[1, 2]).unwrap().data(), "[1,2]");
-        let map = std::collections::HashMap::from([(vec![1], 1)]);
-        let error = Record::json(&map).unwrap_err();
-        assert_eq!(error.to_string(), "the value cannot be written as JSON");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
-use super::{AttemptError, FailedAttempt, Reason, Record, Undelivered};
+use super::{Attempt, AttemptError, FailureReason, Record, Undelivered};
 
 /// What became of one record: a future that is ready when the record is settled.
 ///
@@ -130,7 +130,7 @@ pub(crate) struct Tracker {
     pub(crate) accepted: bool,
     /// How long finished requests with the record were under way.
     pub(crate) time_in_flight: Duration,
-    history: Vec<FailedAttempt>,
+    history: Vec<Attempt>,
 }
 
 impl Tracker {
@@ -149,10 +149,10 @@ impl Tracker {
         if self.history.len() == Self::HISTORY {
             self.history.remove(0);
         }
-        self.history.push(FailedAttempt { since_accepted, error });
+        self.history.push(Attempt { since_accepted, error });
     }
 
-    pub(crate) fn take_history(&mut self) -> Vec<FailedAttempt> {
+    pub(crate) fn take_history(&mut self) -> Vec<Attempt> {
         std::mem::take(&mut self.history)
     }
 
@@ -160,10 +160,14 @@ impl Tracker {
     pub(super) fn record_dropped(mut self, record: Record) {
         let history = self.take_history();
         let last = history.last().map(|attempt| attempt.error.clone());
-        let may_be_written = self.accepted;
-        let reason = if self.accepted { Reason::Abandoned { last } } else { Reason::NeverAccepted };
+        let may_have_been_written = self.accepted;
+        let reason = if self.accepted {
+            FailureReason::Abandoned { last }
+        } else {
+            FailureReason::NeverAccepted
+        };
         let attempts = history.len() as u32;
-        let undelivered = Undelivered { record, reason, attempts, may_be_written, history };
+        let undelivered = Undelivered { record, reason, attempts, may_have_been_written, history };
         // The receipt may have been dropped.
         let _ = self.hand_over(undelivered);
     }
@@ -245,8 +249,8 @@ mod tests {
         let (record, receipt) = Record::from(("key", "data")).tracked();
         drop(record);
         let undelivered = settled(receipt);
-        assert_eq!(undelivered.reason(), &Reason::NeverAccepted);
-        assert!(!undelivered.may_be_written());
+        assert_eq!(undelivered.reason(), &FailureReason::NeverAccepted);
+        assert!(!undelivered.may_have_been_written());
         assert_eq!(undelivered.into_record(), Record::from(("key", "data")));
     }
 

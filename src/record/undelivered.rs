@@ -17,10 +17,10 @@ use super::Record;
 #[error("the record was not delivered: {reason}")]
 pub struct Undelivered {
     pub(crate) record: Record,
-    pub(crate) reason: Reason,
+    pub(crate) reason: FailureReason,
     pub(crate) attempts: u32,
-    pub(crate) may_be_written: bool,
-    pub(crate) history: Vec<FailedAttempt>,
+    pub(crate) may_have_been_written: bool,
+    pub(crate) history: Vec<Attempt>,
 }
 
 impl Undelivered {
@@ -38,7 +38,7 @@ impl Undelivered {
 
     /// Why it was given up.
     #[must_use]
-    pub fn reason(&self) -> &Reason {
+    pub fn reason(&self) -> &FailureReason {
         &self.reason
     }
 
@@ -54,13 +54,13 @@ impl Undelivered {
     #[must_use]
     pub fn last_error(&self) -> Option<&AttemptError> {
         match &self.reason {
-            Reason::Rejected(error)
-            | Reason::Refused(error)
-            | Reason::AttemptsExhausted { last: error, .. } => Some(error),
-            Reason::DeadlineExceeded { last, .. }
-            | Reason::TakenBack { last }
-            | Reason::Abandoned { last } => last.as_deref(),
-            Reason::NeverAccepted => None,
+            FailureReason::Rejected(error)
+            | FailureReason::Refused(error)
+            | FailureReason::AttemptsExhausted { last: error, .. } => Some(error),
+            FailureReason::DeadlineExceeded { last, .. }
+            | FailureReason::Withdrawn { last }
+            | FailureReason::Abandoned { last } => last.as_deref(),
+            FailureReason::NeverAccepted => None,
         }
     }
 
@@ -68,7 +68,7 @@ impl Undelivered {
     /// [`attempts`](Self::attempts) included. At most the latest 16, and only of a record with a
     /// [receipt](crate::Receipt); of others only the [last](Self::last_error) is known.
     #[must_use]
-    pub fn history(&self) -> &[FailedAttempt] {
+    pub fn history(&self) -> &[Attempt] {
         &self.history
     }
 
@@ -76,15 +76,15 @@ impl Undelivered {
     /// unknown (a time-out, a broken connection, a request taken back or abandoned in flight). Sending it
     /// again may then make a duplicate.
     #[must_use]
-    pub fn may_be_written(&self) -> bool {
-        self.may_be_written
+    pub fn may_have_been_written(&self) -> bool {
+        self.may_have_been_written
     }
 }
 
 /// Why a record was given up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum FailureReason {
     /// The service refuses this record, and would again.
     #[error("the service refuses the record: {0}")]
     Rejected(Arc<AttemptError>),
@@ -110,13 +110,13 @@ pub enum Reason {
     Refused(Arc<AttemptError>),
     /// Its owner took it back before it was settled.
     #[error("taken back before it was settled{}", last_error(.last))]
-    TakenBack {
+    Withdrawn {
         /// How its last attempt failed, if one did.
         last: Option<Arc<AttemptError>>,
     },
     /// What held it (a sink, the driver of a producer) ended before it was settled: it was dropped,
     /// aborted, or it panicked. The outcome is unknown if
-    /// [`may_be_written`](Undelivered::may_be_written) says so.
+    /// [`may_have_been_written`](Undelivered::may_have_been_written) says so.
     #[error("its sink ended before it was settled, so its outcome is unknown{}", last_error(.last))]
     Abandoned {
         /// How its last attempt failed, if one did.
@@ -127,9 +127,9 @@ pub enum Reason {
     NeverAccepted,
 }
 
-impl Reason {
+impl FailureReason {
     /// A word for it, for metrics and logs: `rejected`, `attempts_exhausted`, `deadline_exceeded`, `refused`,
-    /// `taken_back`, `abandoned` or `never_accepted`.
+    /// `withdrawn`, `abandoned` or `never_accepted`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -137,7 +137,7 @@ impl Reason {
             Self::AttemptsExhausted { .. } => "attempts_exhausted",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
             Self::Refused(_) => "refused",
-            Self::TakenBack { .. } => "taken_back",
+            Self::Withdrawn { .. } => "withdrawn",
             Self::Abandoned { .. } => "abandoned",
             Self::NeverAccepted => "never_accepted",
         }
@@ -150,12 +150,12 @@ fn last_error(last: &Option<Arc<AttemptError>>) -> String {
 
 /// One failed attempt to deliver a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedAttempt {
+pub struct Attempt {
     pub(crate) since_accepted: Duration,
     pub(crate) error: Arc<AttemptError>,
 }
 
-impl FailedAttempt {
+impl Attempt {
     /// When it failed: this long after the sink had accepted the record.
     #[must_use]
     pub fn since_accepted(&self) -> Duration {
@@ -199,12 +199,12 @@ impl AttemptError {
 /// handler's: one that panics loses the record in its hands, and no other.
 ///
 /// ```
-/// use kinesis_sink::{DeadLetter, Undelivered};
+/// use kinesis_sink::{DeadLetterHandler, Undelivered};
 ///
 /// /// Keeps the first hundred and leaves the others to the sink.
 /// struct FirstHundred(Vec<Undelivered>);
 ///
-/// impl DeadLetter for FirstHundred {
+/// impl DeadLetterHandler for FirstHundred {
 ///     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
 ///         if self.0.len() == 100 {
 ///             return Some(undelivered);
@@ -214,12 +214,12 @@ impl AttemptError {
 ///     }
 /// }
 /// ```
-pub trait DeadLetter: Send {
+pub trait DeadLetterHandler: Send {
     /// Takes one record, or hands it back: then the sink keeps it and reports it as an error.
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered>;
 }
 
-impl<F: FnMut(Undelivered) + Send> DeadLetter for F {
+impl<F: FnMut(Undelivered) + Send> DeadLetterHandler for F {
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
         self(undelivered);
         None

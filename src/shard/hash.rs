@@ -7,7 +7,7 @@ use crate::record::HashKey;
 /// Where a partition key lies on the hash ring: the MD5 of its UTF-8 bytes, read as a big-endian number.
 ///
 /// An explicit hash key takes its place. Streams that are spread
-/// [`ByService`](crate::Distribution::ByService) heed neither of them.
+/// [`Auto`](crate::Distribution::Auto) heed neither of them.
 ///
 /// Source: PutRecords API reference, "an MD5 hash function is used to map partition keys to 128-bit
 /// integer values and to map associated data records to shards"; the byte order is that of AWS's own

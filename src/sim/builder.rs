@@ -196,7 +196,7 @@ impl SimBuilder {
         self
     }
 
-    /// Sets what places the records; by default their partition keys. With [`Distribution::ByService`] keys
+    /// Sets what places the records; by default their partition keys. With [`Distribution::Auto`] keys
     /// are ignored and may be missing, and each record goes to a shard that is drawn.
     /// [`set_distribution`](SimStream::set_distribution) changes it later.
     pub fn with_distribution(mut self, distribution: Distribution) -> Self {

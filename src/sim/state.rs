@@ -69,7 +69,7 @@ impl State {
             sequence: 1,
             stats: SimStats::default(),
             distribution: match config.description.mode() {
-                StreamMode::Provisioned => Distribution::ByPartitionKey,
+                StreamMode::Provisioned => Distribution::UserPartitionKey,
                 StreamMode::OnDemand => config.description.distribution(),
             },
             answers: 0,
@@ -114,7 +114,7 @@ impl State {
 
     /// Whether the service places the records itself.
     pub(super) fn ignores_keys(&self) -> bool {
-        self.distribution == Distribution::ByService
+        self.distribution == Distribution::Auto
     }
 
     /// The stream's description as it is now.

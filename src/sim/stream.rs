@@ -128,7 +128,7 @@ impl SimStream {
     /// only.
     pub fn set_distribution(&self, distribution: Distribution) -> Result<(), SimError> {
         let provisioned = self.config().description.mode() == StreamMode::Provisioned;
-        if provisioned && distribution == Distribution::ByService {
+        if provisioned && distribution == Distribution::Auto {
             return Err(SimError::Provisioned);
         }
         self.lock().distribution = distribution;

@@ -16,13 +16,13 @@ use crate::build_error::BuildError;
 use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
 #[cfg(feature = "metrics")]
 use crate::metrics::{MetricsGranularity, SinkMetrics};
-use crate::pipeline::{AggregateKey, Aggregation, Linger, Ordering, Pipeline, Prerequisites};
-use crate::record::DeadLetter;
+use crate::pipeline::{AggregateKey, Aggregation, Linger, Pipeline, Prerequisites, RecordOrdering};
+use crate::record::DeadLetterHandler;
 use crate::service::{
     Classify, DefaultClassify, PutRecords, PutRecordsRequest, PutRecordsResponse, SdkStreamInfo,
 };
 use crate::service_ext::ServiceBuilderExt;
-use crate::settings::{BackoffSettings, SinkSettings};
+use crate::settings::{BackoffSettings, Settings};
 use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
 
@@ -58,7 +58,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// | metrics (`with_metrics`, feature `metrics`) | per shard | |
 /// | [seed](Self::with_seed) | random | |
 ///
-/// The settings that are data are a [`SinkSettings`], which can be read from a configuration file.
+/// The settings that are data are a [`Settings`], which can be read from a configuration file.
 ///
 /// ```
 /// use std::time::Duration;
@@ -77,21 +77,21 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// ```
 #[must_use = "a builder does nothing until it builds"]
 pub struct SinkBuilder {
-    settings: SinkSettings,
+    settings: Settings,
     stream_info: Option<Arc<dyn StreamInfo>>,
     classify: Arc<dyn Classify>,
-    dead_letters: Option<Box<dyn DeadLetter>>,
+    dead_letters: Option<Box<dyn DeadLetterHandler>>,
     seed: Option<u64>,
 }
 
 impl Default for SinkBuilder {
     fn default() -> Self {
-        Self::from(SinkSettings::default())
+        Self::from(Settings::default())
     }
 }
 
-impl From<SinkSettings> for SinkBuilder {
-    fn from(settings: SinkSettings) -> Self {
+impl From<Settings> for SinkBuilder {
+    fn from(settings: Settings) -> Self {
         Self {
             settings,
             stream_info: None,
@@ -108,7 +108,7 @@ impl SinkBuilder {
     /// Call it first, or start with `SinkBuilder::from(settings)`: setters called later override single settings,
     /// and the settings made by setters called earlier are lost, except for the classifier, the dead-letter
     /// handler, the stream info and the seed.
-    pub fn with_settings(mut self, settings: SinkSettings) -> Self {
+    pub fn with_settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
@@ -192,18 +192,18 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets the order in which consumers read the records of a partition key, see [`Ordering`]. Default:
-    /// [`Unordered`](Ordering::Unordered).
+    /// Sets the order in which consumers read the records of a partition key, see [`RecordOrdering`]. Default:
+    /// [`Unordered`](RecordOrdering::Unordered).
     ///
     /// ```
-    /// use kinesis_sink::{KinesisSink, Ordering};
+    /// use kinesis_sink::{KinesisSink, RecordOrdering};
     ///
     /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
-    /// let sink = KinesisSink::builder().with_ordering(Ordering::PerKey).build(&client, "example")?;
+    /// let sink = KinesisSink::builder().with_ordering(RecordOrdering::PerKey).build(&client, "example")?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn with_ordering(mut self, ordering: Ordering) -> Self {
+    pub fn with_ordering(mut self, ordering: RecordOrdering) -> Self {
         self.settings.ordering = ordering;
         self
     }
@@ -224,7 +224,7 @@ impl SinkBuilder {
     /// `kinesis:DescribeStreamSummary`. Until then a sink accepts no records, and a producer only records that every
     /// stream accepts, of up to 1 MiB.
     ///
-    /// - A stream that [distributes its records itself](crate::Distribution::ByService) is refused if the sink
+    /// - A stream that [distributes its records itself](crate::Distribution::Auto) is refused if the sink
     ///   aggregates or keeps an order. A stream that does not exist is reported at once. Both are a
     ///   [`SinkError::Request`](crate::SinkError::Request).
     /// - Since a stream can be switched at any time, it is described again,
@@ -369,7 +369,7 @@ impl SinkBuilder {
     /// error.
     ///
     /// A closure needs its parameter's type: `|lost: Undelivered| ..`.
-    pub fn with_dead_letters(mut self, dead_letters: impl DeadLetter + 'static) -> Self {
+    pub fn with_dead_letters(mut self, dead_letters: impl DeadLetterHandler + 'static) -> Self {
         self.dead_letters = Some(Box::new(dead_letters));
         self
     }
@@ -408,7 +408,7 @@ impl SinkBuilder {
         client: &Client,
         stream: impl AsRef<str>,
     ) -> Result<KinesisSink, BuildError> {
-        let SinkSettings { request_timeout, max_request_timeout, .. } = self.settings;
+        let Settings { request_timeout, max_request_timeout, .. } = self.settings;
         let timeout = TimeoutLayer::new(request_timeout).with_max(max_request_timeout);
         let stream: StreamId = stream.as_ref().parse()?;
         // An empty AWS_REGION comes out as a region without a name.
@@ -419,7 +419,7 @@ impl SinkBuilder {
         stream.check_region(Some(region))?;
         let stack = ServiceBuilder::new().trace_put_records();
         #[cfg(feature = "metrics")]
-        let stack = stack.measure_put_records();
+        let stack = stack.metrics_put_records();
         let service = stack
             .layer(timeout)
             .service(PutRecords::new(client).without_stalled_stream_protection());
@@ -431,7 +431,7 @@ impl SinkBuilder {
     /// variables, profile, container or instance role, as `aws-config` finds them. An ARN's region goes
     /// before the environment's.
     ///
-    /// Needs the feature `config`, which is on by default.
+    /// Needs the feature `aws-config`, which is on by default.
     ///
     /// # Errors
     ///
@@ -441,7 +441,7 @@ impl SinkBuilder {
     /// # Cancel safety
     ///
     /// Nothing is sent before it returns; dropping it changes nothing.
-    #[cfg(feature = "config")]
+    #[cfg(feature = "aws-config")]
     pub async fn build_from_env(self, stream: impl AsRef<str>) -> Result<KinesisSink, BuildError> {
         let stream: StreamId = stream.as_ref().parse()?;
         let mut environment = aws_config::defaults(aws_config::BehaviorVersion::latest());
@@ -510,7 +510,7 @@ impl SinkBuilder {
     /// Adds the service as a source, for what the settings need and the source that was set does not answer.
     fn with_sdk_stream_info(mut self, client: &Client) -> Self {
         let aggregates = self.settings.is_aggregating();
-        let is_ordered = self.settings.ordering == Ordering::PerKey;
+        let is_ordered = self.settings.ordering == RecordOrdering::PerKey;
         let is_needed = aggregates || (is_ordered && self.settings.describe_stream);
         if !is_needed {
             return self;
@@ -565,7 +565,7 @@ impl SinkBuilder {
 impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // With the defaults that depend on others, so that it shows the settings in effect.
-        let settings = SinkSettings {
+        let settings = Settings {
             linger: Some(self.settings.linger()),
             buffer_records: Some(self.settings.buffer_records()),
             ..self.settings.clone()

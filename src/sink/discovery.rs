@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use tower::BoxError;
 use tracing::{info, warn};
 
-use crate::pipeline::{Aggregation, Ordering, Pipeline};
+use crate::pipeline::{Aggregation, Pipeline, RecordOrdering};
 use crate::service::{ErrorClass, NO_STREAM};
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 use crate::shard::{Shard, ShardMap};
 use crate::stream::{Distribution, StreamDescription, StreamInfo};
 use crate::timeout::TimeoutError;
@@ -60,7 +60,7 @@ enum DistributedByService {
          key are spread over shards and have no order: set the ordering to Unordered, or the stream to \
          USER_PARTITION_KEY"
     )]
-    Ordering,
+    RecordOrdering,
     #[error(
         "the stream distributes records itself (RecordDistributionStrategy AUTO), where consumers would \
          discard aggregates and a key has no order: switch aggregation off and set the ordering to \
@@ -70,11 +70,11 @@ enum DistributedByService {
 }
 
 impl DistributedByService {
-    fn of(settings: &SinkSettings) -> Self {
+    fn of(settings: &Settings) -> Self {
         match (settings.is_aggregating(), settings.ordering) {
-            (true, Ordering::PerKey) => Self::Both,
+            (true, RecordOrdering::PerKey) => Self::Both,
             (true, _) => Self::Aggregation,
-            (false, _) => Self::Ordering,
+            (false, _) => Self::RecordOrdering,
         }
     }
 }
@@ -151,7 +151,7 @@ impl Discovery {
         pipeline: &mut Pipeline,
         now: Instant,
     ) {
-        let by_service = description.distribution() == Distribution::ByService;
+        let by_service = description.distribution() == Distribution::Auto;
         self.describe_attempts = 0;
         if by_service && pipeline.topology().routing().is_relied_on() {
             let error = DistributedByService::of(pipeline.settings());

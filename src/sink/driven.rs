@@ -9,7 +9,7 @@ use tower::{BoxError, Service};
 use super::{FatalPolicy, KinesisSink};
 use crate::limits::Limits;
 use crate::pipeline::Size;
-use crate::record::{AttemptError, Reason, Record, Undelivered};
+use crate::record::{AttemptError, FailureReason, Record, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::summary::Totals;
 
@@ -25,7 +25,7 @@ pub(crate) struct Snapshot<'a> {
     /// The size of the failed records that are kept.
     pub(crate) failed: Size,
     /// Why the latest of the failed records failed.
-    pub(crate) last_failure: Option<&'a Reason>,
+    pub(crate) last_failure: Option<&'a FailureReason>,
     /// The error with which the service refuses every request at present.
     pub(crate) refusal: Option<&'a Arc<AttemptError>>,
 }

@@ -36,7 +36,7 @@ use crate::limits::Limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::SinkMetrics;
 use crate::pipeline::Pipeline;
-use crate::record::{DeadLetter, Record, Undelivered};
+use crate::record::{DeadLetterHandler, Record, Undelivered};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
@@ -110,7 +110,7 @@ pub struct KinesisSink<S = DefaultService> {
     discovery: Discovery,
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
-    dead_letters: Option<Box<dyn DeadLetter>>,
+    dead_letters: Option<Box<dyn DeadLetterHandler>>,
     drive_skip: DriveSkip,
     /// Whether `poll_close` has returned `Ok`.
     closed: bool,
@@ -137,7 +137,7 @@ impl KinesisSink {
     /// A sink into `stream` with the region and credentials of the environment and all settings at their
     /// defaults, see [`SinkBuilder::build_from_env`] for the rest.
     ///
-    /// Needs the feature `config`, which is on by default.
+    /// Needs the feature `aws-config`, which is on by default.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl KinesisSink {
     /// # Cancel safety
     ///
     /// Nothing is sent before it returns; dropping it changes nothing.
-    #[cfg(feature = "config")]
+    #[cfg(feature = "aws-config")]
     pub async fn from_env(stream: impl AsRef<str>) -> Result<Self, BuildError> {
         Self::builder().build_from_env(stream).await
     }
@@ -226,7 +226,7 @@ impl<S> KinesisSink<S> {
     /// usable.
     ///
     /// Requests in flight are abandoned unless their answer has already come. Their records
-    /// [may be written](Undelivered::may_be_written), so sending them again can duplicate them. If the
+    /// [may be written](Undelivered::may_have_been_written), so sending them again can duplicate them. If the
     /// sink was waiting for a busy stack of services, it gives up its place in that queue.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {

@@ -149,7 +149,7 @@ impl<S> KinesisSink<S> {
             }
             // The driver logs that the producer stops, and why.
             (Trouble::Refused, true, FatalPolicy::Stop) => return,
-            (Trouble::Refused, true, FatalPolicy::KeepTrying) => {
+            (Trouble::Refused, true, FatalPolicy::Retry) => {
                 format!("are {still}refused; the producer accepts no more and retries with backoff")
             }
             _ => format!("{still}fail; retrying with backoff"),

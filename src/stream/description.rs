@@ -8,9 +8,9 @@ use crate::limits::DEFAULT_RECORD_BYTES;
 ///
 /// let stream = StreamDescription::default()
 ///     .with_max_record_bytes(10 * 1024 * 1024)
-///     .with_distribution(Distribution::ByService);
+///     .with_distribution(Distribution::Auto);
 /// assert_eq!(stream.max_record_bytes(), 10_485_760);
-/// assert_eq!(StreamDescription::default().distribution(), Distribution::ByPartitionKey);
+/// assert_eq!(StreamDescription::default().distribution(), Distribution::UserPartitionKey);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamDescription {
@@ -23,7 +23,7 @@ impl Default for StreamDescription {
     fn default() -> Self {
         Self {
             max_record_bytes: DEFAULT_RECORD_BYTES,
-            distribution: Distribution::ByPartitionKey,
+            distribution: Distribution::UserPartitionKey,
             mode: StreamMode::OnDemand,
         }
     }
@@ -78,10 +78,10 @@ impl StreamDescription {
 pub enum Distribution {
     /// The record's explicit hash key or the hash of its partition key: `USER_PARTITION_KEY`, and
     /// streams without a strategy. Records with the same key lie on the same shard.
-    ByPartitionKey,
+    UserPartitionKey,
     /// The service, which ignores both keys: `AUTO`, and every strategy that this crate does not know,
     /// since nothing says that such a one keeps equal keys together.
-    ByService,
+    Auto,
 }
 
 /// How the capacity of a stream is managed: its `StreamMode`.
@@ -91,6 +91,6 @@ pub enum StreamMode {
     /// places records by their partition keys.
     Provisioned,
     /// The service adds shards under load. Such a stream can be switched to
-    /// [`ByService`](Distribution::ByService) at any time.
+    /// [`Auto`](Distribution::Auto) at any time.
     OnDemand,
 }

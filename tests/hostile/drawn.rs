@@ -4,7 +4,9 @@ use std::env;
 
 use fastrand::Rng;
 use kinesis_sink::sim::{Faults, SimService, SimStream};
-use kinesis_sink::{AggregateKey, Aggregation, KinesisSink, Limits, Ordering, Reason, SinkBuilder};
+use kinesis_sink::{
+    AggregateKey, Aggregation, FailureReason, KinesisSink, Limits, RecordOrdering, SinkBuilder,
+};
 
 use super::ends::{limits, sink_settings};
 use super::range::Setting;
@@ -66,8 +68,11 @@ async fn check(seed: u64) {
     };
     let settled = account.delivered + account.too_large + account.gave_up.len();
     assert_eq!(settled, RECORDS, "each of them is accounted for");
-    let expected = |reason: &Reason| {
-        matches!(reason, Reason::DeadlineExceeded { .. } | Reason::AttemptsExhausted { .. })
+    let expected = |reason: &FailureReason| {
+        matches!(
+            reason,
+            FailureReason::DeadlineExceeded { .. } | FailureReason::AttemptsExhausted { .. }
+        )
     };
     assert!(account.gave_up.iter().all(expected), "{:?}", account.gave_up);
 }
@@ -80,7 +85,7 @@ fn sink(rng: &mut Rng, seed: u64, kinesis: &SimStream) -> KinesisSink<SimService
         .with_limits(limits)
         .with_aggregation(rng.choice(aggregations).unwrap())
         .with_aggregate_key(rng.choice([AggregateKey::FirstMember, AggregateKey::Kpl]).unwrap())
-        .with_ordering(rng.choice([Ordering::Unordered, Ordering::PerKey]).unwrap())
+        .with_ordering(rng.choice([RecordOrdering::Unordered, RecordOrdering::PerKey]).unwrap())
         .with_stream_info(kinesis.clone());
     let builder = if rng.bool() { builder } else { builder.without_describe_stream() };
     let builder: SinkBuilder = drawn(rng, sink_settings(), builder);

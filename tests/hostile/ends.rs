@@ -7,8 +7,8 @@ use fastrand::Rng;
 use futures::SinkExt;
 use kinesis_sink::sim::{Latency, SimStream};
 use kinesis_sink::{
-    Aggregation, BuildError, KinesisSink, Limits, Linger, MAX_RECORD_BYTES, MAX_REQUEST_BYTES,
-    Ordering, Reason, Record, SinkBuilder,
+    Aggregation, BuildError, FailureReason, KinesisSink, Limits, Linger, MAX_RECORD_BYTES,
+    MAX_REQUEST_BYTES, Record, RecordOrdering, SinkBuilder,
 };
 
 use super::range::{Setting, range};
@@ -122,13 +122,13 @@ fn check(name: &str, account: &Account, count: usize) {
     assert!(account.delivered > 0 || name == "least deadline", "{name}: none arrived");
     let is_small = name == "least record_bytes" || name.contains("request_bytes");
     assert!(is_small || account.too_large == 0, "{name}: {} too large", account.too_large);
-    let late = |reason: &Reason| matches!(reason, Reason::DeadlineExceeded { .. });
+    let late = |reason: &FailureReason| matches!(reason, FailureReason::DeadlineExceeded { .. });
     assert!(account.gave_up.iter().all(late), "{name}: {:?}", account.gave_up);
     assert!(name == "least deadline" || account.gave_up.is_empty(), "{name}");
 }
 
 async fn records_move_at_every_end(aggregation: Aggregation) {
-    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+    for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let pairs = all_ends().into_iter().zip(all_ends());
         for ((name, for_sink), (_, for_producer)) in pairs {
             println!("{name}, {aggregation:?}, {ordering:?}");

@@ -11,8 +11,8 @@ use kinesis_sink::service::{Entry, PutRecordsRequest};
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{
-    Aggregation, Delivery, KinesisSink, NotAcceptedReason, PartitionKey, Reason, Receipt, Record,
-    RecordError, SinkBuilder,
+    Aggregation, Delivery, FailureReason, KinesisSink, NotAcceptedReason, PartitionKey, Receipt,
+    Record, RecordError, SinkBuilder,
 };
 use tower::ServiceExt;
 
@@ -153,7 +153,7 @@ async fn each_key_comes_back_with_a_record_that_failed() {
                     _ => failed.next().expect("in the order of acceptance"),
                 };
                 assert_eq!(undelivered.record().partition_key(), &PartitionKey::from(key));
-                assert!(matches!(undelivered.reason(), Reason::AttemptsExhausted { .. }));
+                assert!(matches!(undelivered.reason(), FailureReason::AttemptsExhausted { .. }));
             }
         }
     }

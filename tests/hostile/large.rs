@@ -5,8 +5,8 @@ use futures::SinkExt;
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{
-    Aggregation, DEFAULT_RECORD_BYTES, KinesisSink, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES,
-    NotAcceptedReason, Reason, Record, RecordError, SinkBuilder,
+    Aggregation, DEFAULT_RECORD_BYTES, FailureReason, KinesisSink, Limits, MAX_RECORD_BYTES,
+    MAX_REQUEST_BYTES, NotAcceptedReason, Record, RecordError, SinkBuilder,
 };
 
 use super::client::WAYS;
@@ -176,7 +176,7 @@ async fn a_record_that_the_stream_does_not_take_fails_alone() {
     let failed = sink.take_failed();
     let refused: Vec<_> = failed.iter().map(|one| one.record().size()).collect();
     assert_eq!(refused, [DEFAULT_RECORD_BYTES + 1, MAX_RECORD_BYTES]);
-    assert!(failed.iter().all(|one| matches!(one.reason(), Reason::Rejected(_))));
+    assert!(failed.iter().all(|one| matches!(one.reason(), FailureReason::Rejected(_))));
     let mut written = sizes(&kinesis);
     written.sort_unstable();
     assert_eq!(written, [100, 200, DEFAULT_RECORD_BYTES]);

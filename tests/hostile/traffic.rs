@@ -10,8 +10,8 @@ use futures::future::join_all;
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{
-    Delivery, HashKey, KinesisSink, NotAccepted, NotAcceptedReason, PartitionKey, Reason, Receipt,
-    Record, RecordError, SinkError,
+    Delivery, FailureReason, HashKey, KinesisSink, NotAccepted, NotAcceptedReason, PartitionKey,
+    Receipt, Record, RecordError, SinkError,
 };
 use tokio::time::timeout;
 
@@ -24,7 +24,7 @@ pub struct Account {
     pub delivered: usize,
     /// Handed back as larger than the limit.
     pub too_large: usize,
-    pub gave_up: Vec<Reason>,
+    pub gave_up: Vec<FailureReason>,
 }
 
 /// So many records of 1 to some 100 bytes, under few keys or under none.

@@ -27,7 +27,7 @@ async fn the_tables_have_what_is_told_and_nothing_else() {
     let faults = Faults::default().with_throttles(0.1).with_internal_failures(0.1);
     let stream = SimStream::builder().with_faults(faults).with_seed(3).build().unwrap();
     let service = ServiceBuilder::new()
-        .measure_put_records()
+        .metrics_put_records()
         .timeout_put_records(Duration::from_secs(5))
         .service(stream.service());
     let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();

@@ -6,7 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::SinkExt;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{Aggregation, KinesisSink, Linger, Ordering, Record, SinkBuilder, Undelivered};
+use kinesis_sink::{
+    Aggregation, KinesisSink, Linger, Record, RecordOrdering, SinkBuilder, Undelivered,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::recorded::Recorded;
@@ -40,7 +42,7 @@ fn drawn(rng: &mut Rng, stream: &SimStream) -> SinkBuilder {
             builder.with_aggregation([Aggregation::PerKey, Aggregation::PerShard][rng.usize(..2)]);
     }
     if rng.bool() {
-        builder = builder.with_ordering(Ordering::PerKey);
+        builder = builder.with_ordering(RecordOrdering::PerKey);
     }
     if rng.bool() {
         builder = builder.with_max_attempts(rng.u32(1..4));
@@ -65,11 +67,11 @@ fn failed(recorder: &Recorded, reason: &str) -> u64 {
 /// What the numbers say of each other.
 fn check(recorder: &Recorded) {
     let received = recorder.counter("user_records_received");
-    let [put, taken_back] =
-        ["user_records_put", "user_records_taken_back"].map(|name| recorder.counter(name));
+    let [put, withdrawn] =
+        ["user_records_put", "user_records_withdrawn"].map(|name| recorder.counter(name));
     let failed: u64 = FAILURES.into_iter().map(|reason| failed(recorder, reason)).sum();
     let pending = recorder.gauge("user_records_pending");
-    assert_eq!(received, put + failed + taken_back + pending as u64);
+    assert_eq!(received, put + failed + withdrawn + pending as u64);
 
     let times = |name| recorder.histogram(name).values().sum::<usize>() as u64;
     assert_eq!(times("delivery_time"), put);
@@ -123,7 +125,7 @@ async fn each_number_agrees_with_the_others_whatever_happens() {
         for reason in FAILURES {
             *seen.entry(reason).or_default() += failed(&recorder, reason);
         }
-        *seen.entry("taken back").or_default() += recorder.counter("user_records_taken_back");
+        *seen.entry("taken back").or_default() += recorder.counter("user_records_withdrawn");
         let split = recorder.counter_of("put_records_requests_cut", &[("reason", "split")]);
         *seen.entry("split").or_default() += split;
     }

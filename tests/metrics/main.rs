@@ -42,7 +42,7 @@ async fn each_record_is_counted_once_from_acceptance_to_its_end() {
     assert_eq!(recorder.counter("user_records_put"), 500);
     assert_eq!(recorder.counter("user_records_data_put"), sink.totals().delivered_bytes);
     assert_eq!(recorder.counter("kinesis_records_data_put"), sink.totals().entry_bytes);
-    assert_eq!(recorder.counter("user_records_taken_back"), 0);
+    assert_eq!(recorder.counter("user_records_withdrawn"), 0);
     assert_eq!(recorder.histogram("retries_per_record"), milliseconds([(0, 475), (1_000, 25)]));
     assert_eq!(
         recorder.histogram("user_records_per_put_records_request"),
@@ -120,7 +120,7 @@ async fn sinks_of_one_stream_add_up_and_leave_nothing_behind() {
     drop(second);
     assert_eq!(recorder.gauge("user_records_pending"), 0.0);
     assert_eq!(recorder.gauge("buffered_bytes"), 0.0);
-    assert_eq!(recorder.counter("user_records_taken_back"), 2);
+    assert_eq!(recorder.counter("user_records_withdrawn"), 2);
     assert_eq!(recorder.counter("user_records_received"), 2);
 }
 

@@ -7,8 +7,8 @@ use fastrand::Rng;
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::{Faults, Latency, Limiter, SimStream};
 use kinesis_sink::{
-    Aggregation, Distribution, HashKey, Key, KinesisSink, Limits, Linger, Ordering, PartitionKey,
-    Record, SinkBuilder,
+    Aggregation, Distribution, HashKey, Key, KinesisSink, Limits, Linger, PartitionKey, Record,
+    RecordOrdering, SinkBuilder,
 };
 
 use super::events::{self, Event};
@@ -52,7 +52,7 @@ pub struct Drawn {
     pub events: Vec<(Duration, Event)>,
     pub aggregation: Aggregation,
     pub aggregate_bytes: usize,
-    pub ordering: Ordering,
+    pub ordering: RecordOrdering,
     pub buffer_records: usize,
     pub buffer_bytes: usize,
     pub request_entries: usize,
@@ -103,7 +103,10 @@ impl Drawn {
                 &[Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard],
             ),
             aggregate_bytes: rng.usize(200..=10_000),
-            ordering: one_of(rng, &[Ordering::PerKey, Ordering::PerKey, Ordering::Unordered]),
+            ordering: one_of(
+                rng,
+                &[RecordOrdering::PerKey, RecordOrdering::PerKey, RecordOrdering::Unordered],
+            ),
             buffer_records: one_of(rng, &[1, 20, 300, 10_000, 10_000]),
             buffer_bytes,
             request_entries: one_of(rng, &[1, 30, 200, 500]),
@@ -159,7 +162,7 @@ impl Drawn {
             events: Vec::new(),
             aggregation: Aggregation::Off,
             aggregate_bytes: 51_200,
-            ordering: Ordering::Unordered,
+            ordering: RecordOrdering::Unordered,
             buffer_records: 10_000,
             buffer_bytes: 32 << 20,
             request_entries: 500,
@@ -183,7 +186,7 @@ impl Drawn {
             .with_latency(self.latency)
             .with_faults(self.faults.clone());
         let builder = match self.placed {
-            PlacedBy::Service { .. } => builder.with_distribution(Distribution::ByService),
+            PlacedBy::Service { .. } => builder.with_distribution(Distribution::Auto),
             _ => builder,
         };
         builder.with_load(self.other_load).build().expect("the settings are valid")

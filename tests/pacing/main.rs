@@ -63,7 +63,7 @@ fn the_seeds_reach_what_they_are_for() {
         let drawn = drawn::Drawn::new(seed);
         let stats = outcome.stream.stats();
         let is_full = outcome.watched.max_records == drawn.buffer_records;
-        let is_ordered = drawn.ordering == kinesis_sink::Ordering::PerKey;
+        let is_ordered = drawn.ordering == kinesis_sink::RecordOrdering::PerKey;
         let aggregates = outcome.written.iter().filter(|record| record.data()[0] == 0xf3);
         let counts = [
             stats.throttled_entries,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt, future};
 use kinesis_sink::sim::{Faults, SimService, SimStream, Written};
 use kinesis_sink::timeout::Timeout;
-use kinesis_sink::{Aggregation, Ordering, TimeoutLayer, Totals, Undelivered};
+use kinesis_sink::{Aggregation, RecordOrdering, TimeoutLayer, Totals, Undelivered};
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
@@ -92,7 +92,7 @@ impl Outcome {
     ///
     /// A promise was broken: this one.
     pub fn check(&self, drawn: &Drawn) -> Result<(), String> {
-        let keeps_order = drawn.ordering == Ordering::PerKey && !drawn.late_writes;
+        let keeps_order = drawn.ordering == RecordOrdering::PerKey && !drawn.late_writes;
         let account =
             Account::of(&self.written, &self.ranges, keeps_order, |data, _| number_of(data));
         self.check_nothing_lost(&account)?;
@@ -104,7 +104,7 @@ impl Outcome {
             return Err(format!("{} records out of order", account.out_of_order));
         }
         // What is given up, or taken back, after an unknown outcome has its last copy where it was.
-        let is_last_copy_known = !self.handed_back.iter().any(|one| one.may_be_written());
+        let is_last_copy_known = !self.handed_back.iter().any(|one| one.may_have_been_written());
         if account.late_copies > 0 && is_last_copy_known {
             return Err(format!(
                 "{} copies after later records of their keys",
@@ -143,13 +143,13 @@ impl Outcome {
             return Err(format!("the record {number} was written but not accepted"));
         }
         let misled = self.handed_back.iter().find(|undelivered| {
-            !undelivered.may_be_written() && account.first(number(undelivered)).is_some()
+            !undelivered.may_have_been_written() && account.first(number(undelivered)).is_some()
         });
         if let Some(undelivered) = misled {
             return Err(format!("{} was written, it says it is not", number(undelivered)));
         }
         let totals = self.totals();
-        let told = totals.delivered + totals.taken_back + totals.failed;
+        let told = totals.delivered + totals.withdrawn + totals.failed;
         if totals.accepted != told || totals.accepted != accepted.len() as u64 {
             return Err(format!("the totals do not add up: {totals:?}"));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kinesis_sink::sim::Faults;
-use kinesis_sink::{Aggregation, Ordering};
+use kinesis_sink::{Aggregation, RecordOrdering};
 
 use super::drawn::Drawn;
 use super::events::Event;
@@ -16,7 +16,7 @@ fn one_hot_key_keeps_its_order_through_failures_and_lost_answers() {
         faults: Faults::default().with_internal_failures(0.01).with_lost_answers(0.01),
         aggregation: Aggregation::PerKey,
         aggregate_bytes: 25_600,
-        ordering: Ordering::PerKey,
+        ordering: RecordOrdering::PerKey,
         keys: 1,
         record_bytes: 1_024,
         rate: 2_000.0,

@@ -99,8 +99,8 @@ fn the_second_signal_gives_up_and_says_what_was_left() {
             let data: Vec<_> =
                 letters.iter().map(|letter| letter["data"].as_str().unwrap()).collect();
             assert_eq!(data, ["1", "2", "3"]);
-            assert!(letters.iter().all(|letter| letter["reason"] == "taken_back"));
-            assert!(letters.iter().any(|letter| letter["may_be_written"] == true));
+            assert!(letters.iter().all(|letter| letter["reason"] == "withdrawn"));
+            assert!(letters.iter().any(|letter| letter["may_have_been_written"] == true));
         } else {
             assert!(said.contains("3 records were read and not delivered, "), "{said}");
             assert!(!said.contains(", 0 of them may be in the stream"), "{said}");

@@ -55,7 +55,7 @@ fn bad_lines_go_into_the_file_and_the_rest_goes_on() {
 
     let [not_text, no_key, too_large] = &letters.read()[..] else { panic!("three") };
     let expected = json!({
-        "reason": "bad_input", "code": null, "attempts": 0, "may_be_written": false,
+        "reason": "bad_input", "code": null, "attempts": 0, "may_have_been_written": false,
         "message": "line 2: it is not JSON at byte 1: mend it, or send lines as they are with --format lines",
         "partition_key": null, "data_base64": "/w==",
     });
@@ -91,7 +91,7 @@ fn a_rejected_record_goes_into_the_file_and_the_rest_goes_on() {
     let letter = json!({
         "reason": "rejected", "code": "InvalidArgumentException", "attempts": 1,
         "message": "the service refuses the record: InvalidArgumentException: as the test says",
-        "may_be_written": false, "partition_key": "bad", "data": "bad\tline",
+        "may_have_been_written": false, "partition_key": "bad", "data": "bad\tline",
     });
     assert_eq!(letters.read(), std::slice::from_ref(&letter));
     run("four\nbad\tline\nfive\n");
@@ -187,7 +187,7 @@ fn a_stream_that_takes_nothing_ends_it_with_what_was_left_in_the_file() {
     let letters = letters.read();
     let data: Vec<_> = letters.iter().map(|letter| letter["data"].as_str().unwrap()).collect();
     assert_eq!(data, ["one", "two"]);
-    assert!(letters.iter().all(|letter| letter["reason"] == "taken_back"));
+    assert!(letters.iter().all(|letter| letter["reason"] == "withdrawn"));
 
     let without = Pipe::to(&server.endpoint, &[]).fed("one\ntwo\n");
     without.expect(1, &["2 records were read and not delivered, 0 of them may be"]);

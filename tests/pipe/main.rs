@@ -1,6 +1,6 @@
 //! The example `pipe`, as a program: what it makes of its input, what becomes of records that fail, and how
 //! it ends.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 #[path = "../../examples/kinesis/embedded.rs"]
 mod embedded;

@@ -55,7 +55,7 @@ async fn crashes_and_a_rebalance(seed: u64) -> Result<(), String> {
     let told = |error: anyhow::Error| format!("{error:#}");
 
     for _ in 0..rng.usize(0..5) {
-        let (producer, driver) = sink(&stream, rng.u64(..), rng.usize(1..2_000)).pair();
+        let (producer, driver) = sink(&stream, rng.u64(..), rng.usize(1..2_000)).into_producer();
         let driver = tokio::spawn(driver);
         let (consumer, _) = log.consumer(&PARTITIONS);
         let lifetime = Duration::from_millis(rng.u64(0..1_500));

@@ -3,7 +3,7 @@
 //!
 //! `PIPELINES_SEEDS=1000 cargo test --test pipelines committed` tries more stories than the default of 30;
 //! `PIPELINES_SEED=<n>` replays one.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 mod commits;
 #[path = "../../examples/socket/connection.rs"]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::sim::{SimStream, Written};
-use kinesis_sink::{Aggregation, Key, Ordering, PartitionKey};
+use kinesis_sink::{Aggregation, Key, PartitionKey, RecordOrdering};
 
 use super::account::Account;
 use super::drawn::{Caller, Drawn};
@@ -152,7 +152,7 @@ fn check_duplicates(copies: &[Copy], ledger: &mut Ledger) -> Result<(), String> 
 
 fn check_order(drawn: &Drawn, written: &[Written], ledger: &mut Ledger) -> Result<(), String> {
     let one_caller = matches!(drawn.caller, Caller::Owner(_) | Caller::Tasks { count: 1, .. });
-    if drawn.settings.ordering != Ordering::PerKey || drawn.trouble.late_writes || !one_caller
+    if drawn.settings.ordering != RecordOrdering::PerKey || drawn.trouble.late_writes || !one_caller
         // On a stream that ignores keys there is no order.
         || drawn.switches
     {

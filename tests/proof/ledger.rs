@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use kinesis_sink::service::ErrorClass;
 use kinesis_sink::{
-    Delivery, NotAccepted, NotAcceptedReason, Reason, Receipt, Record, Undelivered,
+    Delivery, FailureReason, NotAccepted, NotAcceptedReason, Receipt, Record, Undelivered,
 };
 use tokio::time::Instant;
 
@@ -228,11 +228,11 @@ impl Ledger {
         self.no_longer_outstanding(number);
         let fate = self.fates.entry(number).or_default();
         let (accepted, twice) = (fate.accepted, std::mem::replace(&mut fate.ended, true));
-        let may_be_written = undelivered.may_be_written();
+        let may_have_been_written = undelivered.may_have_been_written();
         let told = !fate.places.is_empty();
-        let may_be_open = may_be_written && (self.may_come_again || self.may_be_held);
+        let may_be_open = may_have_been_written && (self.may_come_again || self.may_be_held);
         let delivered = told && !may_be_open;
-        fate.not_written = !may_be_written;
+        fate.not_written = !may_have_been_written;
         let doubtless = self.sees_all && !fate.doubted && !fate.in_flight && !told;
         let attempts = (undelivered.attempts(), fate.attempts);
         let reason = undelivered.reason();
@@ -245,36 +245,36 @@ impl Ledger {
         if delivered {
             self.broken(|| format!("{number} was delivered, and handed back: {reason}"));
         }
-        if may_be_written && doubtless {
+        if may_have_been_written && doubtless {
             self.broken(|| format!("{number} may be written, and no request says so: {reason}"));
         }
         if self.sees_all && attempts.0 != attempts.1 {
             self.broken(|| format!("{number} was sent as often as {attempts:?}: {reason}"));
         }
-        if let Reason::Refused(cause) = reason {
+        if let FailureReason::Refused(cause) = reason {
             self.check_cause(cause.code());
         }
         let kind = match reason {
-            Reason::Rejected(_) => Some("a rejected record"),
-            Reason::AttemptsExhausted { .. } => Some("a record out of attempts"),
-            Reason::DeadlineExceeded { .. } => Some("a record past its deadline"),
-            Reason::Refused(_) => Some("a record of a stream that takes nothing"),
-            Reason::Abandoned { .. } => Some("an abandoned record"),
+            FailureReason::Rejected(_) => Some("a rejected record"),
+            FailureReason::AttemptsExhausted { .. } => Some("a record out of attempts"),
+            FailureReason::DeadlineExceeded { .. } => Some("a record past its deadline"),
+            FailureReason::Refused(_) => Some("a record of a stream that takes nothing"),
+            FailureReason::Abandoned { .. } => Some("an abandoned record"),
             _ => None,
         };
         kind.into_iter().for_each(|kind| self.seen.note(kind, 1));
-        if let Reason::AttemptsExhausted { attempts, .. } = reason
+        if let FailureReason::AttemptsExhausted { attempts, .. } = reason
             && Some(*attempts) != self.max_attempts
         {
             self.broken(|| format!("{number} was given up too early or too late: {reason}"));
         }
         let age = self.age(number);
-        if let Reason::DeadlineExceeded { deadline, .. } = reason
+        if let FailureReason::DeadlineExceeded { deadline, .. } = reason
             && age < *deadline
         {
             self.broken(|| format!("{number} was given up after {age:?}: {reason}"));
         }
-        if matches!(reason, Reason::NeverAccepted) {
+        if matches!(reason, FailureReason::NeverAccepted) {
             self.broken(|| format!("{number} was accepted, and its end says it was not"));
         }
     }
@@ -314,7 +314,7 @@ impl Ledger {
         match poll(&mut receipt) {
             Some(Ok(delivery)) => self.receipt_delivered(number, &delivery),
             // The owner has it, and hands it back.
-            Some(Err(taken)) if matches!(taken.reason(), Reason::TakenBack { .. }) => {}
+            Some(Err(taken)) if matches!(taken.reason(), FailureReason::Withdrawn { .. }) => {}
             Some(Err(undelivered)) => {
                 self.seen.note("a receipt of a failure", 1);
                 self.hand_back(&undelivered);

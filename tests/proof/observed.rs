@@ -119,7 +119,7 @@ impl Look for KinesisSink<Boxed> {
         let mut ledger = ledger.lock();
         let accepted = ledger.count;
         let here = (self.waiting() + self.in_flight()) as u64;
-        let told = totals.delivered + totals.failed + totals.taken_back + here;
+        let told = totals.delivered + totals.failed + totals.withdrawn + here;
         if (totals.accepted, told) != (accepted, accepted) {
             ledger.broken(|| format!("of {accepted} accepted: {totals:?}, {self:?}"));
         }

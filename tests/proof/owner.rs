@@ -11,7 +11,7 @@ use futures::future::poll_fn;
 use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{Key, KinesisSink, Ordering, PartitionKey, Record, SinkError};
+use kinesis_sink::{Key, KinesisSink, PartitionKey, Record, RecordOrdering, SinkError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::drawn::{Drawn, OwnersEnd, ms, rarely};
@@ -225,7 +225,7 @@ impl Owner {
         }
         let totals = *self.sink.sink.totals();
         let left = self.sink.sink.waiting() + self.sink.sink.in_flight();
-        if totals.accepted != totals.delivered + totals.failed + totals.taken_back + left as u64 {
+        if totals.accepted != totals.delivered + totals.failed + totals.withdrawn + left as u64 {
             return Err(format!("the totals do not add up: {totals:?}, and {left} are left"));
         }
         let ledger = self.ledger().clone();
@@ -271,7 +271,9 @@ impl Owner {
     /// The key with whose records a record keeps its order, if it has one.
     fn key_in_order(&self, number: u64) -> Option<Key> {
         match self.drawn.records.record(number).partition_key() {
-            PartitionKey::Explicit(key) if self.drawn.settings.ordering == Ordering::PerKey => {
+            PartitionKey::Explicit(key)
+                if self.drawn.settings.ordering == RecordOrdering::PerKey =>
+            {
                 Some(key.clone())
             }
             _ => None,

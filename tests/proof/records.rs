@@ -72,7 +72,7 @@ impl Records {
             Aggregation::PerShard => HashKeys::OfKey,
             _ => HashKeys::InTurns,
         };
-        let by_service = distribution == Distribution::ByService;
+        let by_service = distribution == Distribution::Auto;
         Self {
             seed: rng.u64(..),
             limit: settings.limits.record_bytes(),

@@ -27,7 +27,7 @@ pub async fn work(
     count: u64,
     end: TasksEnd,
 ) -> Result<(), String> {
-    let (producer, driver) = sink.pair();
+    let (producer, driver) = sink.into_producer();
     let driver = tokio::spawn(driver);
     let mut rng = Rng::with_seed(!drawn.seed);
     let (begin, time) = (Instant::now(), drawn.time);
@@ -76,7 +76,7 @@ pub async fn work(
 /// Every record that was accepted is in one of the sums.
 fn check_totals(producer: &Producer, ledger: &Shared) -> Result<(), String> {
     let (totals, accepted) = (producer.totals(), ledger.lock().count);
-    let settled = totals.delivered + totals.failed + totals.taken_back;
+    let settled = totals.delivered + totals.failed + totals.withdrawn;
     match (totals.accepted, settled) == (accepted, accepted) {
         true => Ok(()),
         false => Err(format!("of {accepted} accepted: {totals:?}")),

@@ -7,7 +7,9 @@ use aws_sdk_kinesis::config::Credentials;
 use futures::{SinkExt, stream};
 use kinesis_sink::service::PutRecords;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{Aggregation, KinesisSink, Ordering, Record, ServiceBuilderExt, Undelivered};
+use kinesis_sink::{
+    Aggregation, KinesisSink, Record, RecordOrdering, ServiceBuilderExt, Undelivered,
+};
 use tower::ServiceBuilder;
 
 use super::{logs, marks};
@@ -51,7 +53,7 @@ async fn faults_of_every_kind_show_nothing() {
     let client = with_credentials(&stream_with(faults).client());
     for (builder, count) in [
         (KinesisSink::builder(), 1_000),
-        (KinesisSink::builder().with_ordering(Ordering::PerKey), 20),
+        (KinesisSink::builder().with_ordering(RecordOrdering::PerKey), 20),
         (KinesisSink::builder().with_aggregation(Aggregation::PerShard), 1_000),
     ] {
         let builder = builder.with_request_timeout(Duration::from_millis(500)).with_seed(7);
@@ -136,7 +138,7 @@ async fn a_producers_end_shows_nothing() {
 
     let outage = Faults::default().with_outage("ServiceUnavailable", 503);
     let client = with_credentials(&stream_with(outage).client());
-    let (producer, driver) = KinesisSink::new(&client, "example").unwrap().pair();
+    let (producer, driver) = KinesisSink::new(&client, "example").unwrap().into_producer();
     marks::assert_debug_unmarked(&driver);
     let driver = tokio::spawn(driver);
     producer.send(marks::record()).await.unwrap();
@@ -148,7 +150,7 @@ async fn a_producers_end_shows_nothing() {
 }
 
 /// Down to the connection, so that hyper and the server are heard, too.
-#[cfg(feature = "config")]
+#[cfg(feature = "aws-config")]
 #[tokio::test]
 async fn a_real_connection_shows_nothing() {
     logs::listen();

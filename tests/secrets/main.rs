@@ -1,7 +1,7 @@
 //! Payloads, keys and credentials show up nowhere: not in logs, errors, `Debug`, metrics and panics.
 
 mod answers;
-#[cfg(feature = "config")]
+#[cfg(feature = "aws-config")]
 #[path = "../../examples/kinesis/embedded.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod embedded;

@@ -46,7 +46,7 @@ async fn is_described_as(server: &Server, id: &str) {
     let description = describer.describe_stream(&id.parse().unwrap()).unwrap().await;
     let description = description.expect("it is described");
     assert_eq!(description.max_record_bytes(), DEFAULT_RECORD_BYTES);
-    assert_eq!(description.distribution(), Distribution::ByPartitionKey);
+    assert_eq!(description.distribution(), Distribution::UserPartitionKey);
 }
 
 pub async fn the_stream_is_described(server: &Server) {

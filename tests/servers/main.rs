@@ -13,7 +13,7 @@
 //!
 //! What a server cannot do is in `features.rs` with its reason, and `shortcomings.rs` shows it without the
 //! sink. None of these servers has quotas (but the embedded one, elsewhere), faults, or lost answers.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 mod aggregation;
 mod arrival;

@@ -1,4 +1,4 @@
-//! `Ordering::PerKey` between the sink and a server, with failures put in between.
+//! `RecordOrdering::PerKey` between the sink and a server, with failures put in between.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures::{SinkExt, stream};
 use kinesis_sink::service::{Entry, EntryError, PutRecords, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{Ordering, Record};
+use kinesis_sink::{Record, RecordOrdering};
 use tower::{BoxError, ServiceExt, service_fn};
 
 use super::server::Server;
@@ -44,7 +44,7 @@ pub async fn each_keys_order_is_kept_through_failures(server: &Server) {
     let asked = Arc::new(AtomicUsize::new(0));
     let service = service_fn(move |request| put_most(service.clone(), asked.clone(), request));
     let limits = server.limits().with_request_entries(5);
-    let builder = server.builder().with_ordering(Ordering::PerKey).with_limits(limits);
+    let builder = server.builder().with_ordering(RecordOrdering::PerKey).with_limits(limits);
     let mut sink = builder.build_with(service, stream.name()).expect("the settings are valid");
     let record =
         |number: usize| Record::from((format!("key {}", number % KEYS), number.to_string()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::service::{PutRecordsError, PutRecordsErrorKind};
-use kinesis_sink::{CloseError, Linger, Reason, Record, SinkError, Undelivered};
+use kinesis_sink::{CloseError, FailureReason, Linger, Record, SinkError, Undelivered};
 
 use super::server::Server;
 
@@ -20,7 +20,7 @@ fn assert_all_there(undelivered: &[Undelivered], count: usize) {
     let data = undelivered.iter().map(|one| one.record().data());
     let expected: Vec<_> = (0..count).map(|number| Bytes::from(number.to_string())).collect();
     assert!(data.eq(expected.iter()), "they come back in order");
-    assert!(undelivered.iter().all(|one| !one.may_be_written()), "nothing was written");
+    assert!(undelivered.iter().all(|one| !one.may_have_been_written()), "nothing was written");
 }
 
 /// What the service failed with, below whatever wraps it.
@@ -44,7 +44,7 @@ pub async fn a_missing_stream_is_fatal_and_its_records_are_handed_back(server: &
 pub async fn a_producer_of_a_missing_stream_hands_its_records_back(server: &Server) {
     let sink =
         server.builder().build(server.client(), "no-such-stream").expect("the name is valid");
-    let (producer, driver) = sink.pair();
+    let (producer, driver) = sink.into_producer();
     for record in numbers(7) {
         producer.send(record).await.expect("nothing is known of the stream yet");
     }
@@ -83,7 +83,7 @@ pub async fn a_record_that_the_server_refuses_fails_alone(server: &Server) {
         sink.feed(record).await.expect("it is accepted");
     }
     let error = sink.flush().await.expect_err("one of them is refused");
-    let SinkError::Undelivered { count: 1, reason: Reason::Rejected(_), .. } = &error else {
+    let SinkError::Undelivered { count: 1, reason: FailureReason::Rejected(_), .. } = &error else {
         panic!("{error}")
     };
     let failed = sink.take_failed();

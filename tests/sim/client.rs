@@ -206,7 +206,7 @@ async fn late_writes_land_through_the_client_too() {
 
 #[tokio::test(start_paused = true)]
 async fn the_crates_lookups_understand_the_stream() {
-    for distribution in [Distribution::ByPartitionKey, Distribution::ByService] {
+    for distribution in [Distribution::UserPartitionKey, Distribution::Auto] {
         let kinesis = SimStream::builder()
             .with_shards(3)
             .with_max_record_bytes(3 * 1024 * 1024)

@@ -139,7 +139,7 @@ async fn lookups_take_a_round_trip_and_tell_the_settings() {
     let stream = SimStream::builder()
         .with_shards(3)
         .with_max_record_bytes(2 * 1024 * 1024)
-        .with_distribution(Distribution::ByService)
+        .with_distribution(Distribution::Auto)
         .build()
         .unwrap();
     let began = Instant::now();
@@ -148,7 +148,7 @@ async fn lookups_take_a_round_trip_and_tell_the_settings() {
     let description = stream.describe_stream(&stream.id()).unwrap().await.unwrap();
     assert_eq!(began.elapsed(), ms(40));
     assert_eq!(description.max_record_bytes(), 2 * 1024 * 1024);
-    assert_eq!(description.distribution(), Distribution::ByService);
+    assert_eq!(description.distribution(), Distribution::Auto);
 }
 
 #[tokio::test(start_paused = true)]

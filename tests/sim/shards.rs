@@ -143,8 +143,7 @@ async fn new_shards_begin_with_a_full_quota_and_others_keep_theirs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_distributes_by_itself_ignores_keys() {
-    let stream =
-        at_once().with_shards(4).with_distribution(Distribution::ByService).build().unwrap();
+    let stream = at_once().with_shards(4).with_distribution(Distribution::Auto).build().unwrap();
     let one_key = (0..200).map(|_| entry("k", "x"));
     let one_hash = (0..200).map(|_| at_hash(0, "x"));
     put(&stream, one_key.chain(one_hash).collect()).await;
@@ -169,32 +168,32 @@ async fn distribution_switches_for_requests_in_flight() {
     let in_flight = put(&stream, by_one_key());
     let switched = async {
         sleep(ms(5)).await;
-        stream.set_distribution(Distribution::ByService).unwrap();
+        stream.set_distribution(Distribution::Auto).unwrap();
     };
     tokio::join!(in_flight, switched);
     assert_eq!(shards_of(100), 4);
     let describe = || async { stream.describe_stream(&stream.id()).unwrap().await.unwrap() };
-    assert_eq!(describe().await.distribution(), Distribution::ByService);
+    assert_eq!(describe().await.distribution(), Distribution::Auto);
     let client = SdkStreamInfo::new(&stream.client());
     let described = client.describe_stream(&stream.id()).unwrap().await.unwrap();
-    assert_eq!(described.distribution(), Distribution::ByService);
-    stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+    assert_eq!(described.distribution(), Distribution::Auto);
+    stream.set_distribution(Distribution::UserPartitionKey).unwrap();
     put(&stream, by_one_key()).await;
     assert_eq!(shards_of(200), 1);
-    assert_eq!(describe().await.distribution(), Distribution::ByPartitionKey);
+    assert_eq!(describe().await.distribution(), Distribution::UserPartitionKey);
 }
 
 #[tokio::test(start_paused = true)]
 async fn provisioned_stream_refuses_a_distribution() {
     let provisioned = || at_once().with_shards(4).with_mode(StreamMode::Provisioned);
     let stream = provisioned().build().unwrap();
-    assert_eq!(stream.set_distribution(Distribution::ByService), Err(SimError::Provisioned));
-    stream.set_distribution(Distribution::ByPartitionKey).unwrap();
+    assert_eq!(stream.set_distribution(Distribution::Auto), Err(SimError::Provisioned));
+    stream.set_distribution(Distribution::UserPartitionKey).unwrap();
     let client = SdkStreamInfo::new(&stream.client());
     let described = client.describe_stream(&stream.id()).unwrap().await.unwrap();
     assert_eq!(described.mode(), StreamMode::Provisioned);
     // Even if built with another distribution, it places records by their keys.
-    let stream = provisioned().with_distribution(Distribution::ByService).build().unwrap();
+    let stream = provisioned().with_distribution(Distribution::Auto).build().unwrap();
     put(&stream, (0..100).map(|_| entry("k", "x")).collect()).await;
     let written = stream.written();
     assert!(written.iter().all(|record| record.shard_id() == written[0].shard_id()));

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use futures::{SinkExt, future};
-use kinesis_sink::{CloseError, Reason, SinkError};
+use kinesis_sink::{CloseError, FailureReason, SinkError};
 use serde_json::json;
 
 use super::fault::{Fault, answer};
@@ -122,7 +122,7 @@ async fn a_refusal_ends_a_producer_which_hands_everything_back() {
     let outcomes = in_time(future::join_all(receipts)).await;
     let undelivered: Vec<_> = outcomes.into_iter().map(Result::unwrap_err).collect();
     for one in &undelivered {
-        let Reason::Refused(error) = one.reason() else { panic!("another reason") };
+        let FailureReason::Refused(error) = one.reason() else { panic!("another reason") };
         assert!(error.code() == REFUSED && error.message().len() < 2_000);
     }
     assert!(rig.orders().faults() > 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinesis_sink::{CloseError, KinesisSink, Reason, SinkBuilder, SinkError, Undelivered};
+use kinesis_sink::{CloseError, FailureReason, KinesisSink, SinkBuilder, SinkError, Undelivered};
 
 use super::embedded::STREAM;
 use super::fault::{Fault, Spoilt, answer};
@@ -15,12 +15,12 @@ async fn lasts(fault: Fault, builder: fn() -> SinkBuilder, cause: &str) {
     let rig = Rig::start().await;
     rig.orders().spoil_all(&fault);
     let given_up = give_up_after_attempts(rig.sink(builder().with_max_attempts(2)), cause).await;
-    let taken_back = take_back(&rig, rig.sink(builder()), cause).await;
+    let withdrawn = take_back(&rig, rig.sink(builder()), cause).await;
     assert!(rig.orders().faults() > 0, "{fault:?}");
     rig.check_logs(cause);
     rig.orders().serve_all();
     rig.deliver(given_up).await;
-    rig.deliver(taken_back).await;
+    rig.deliver(withdrawn).await;
 }
 
 /// The sink keeps all records, and says why they are not delivered.
@@ -50,7 +50,7 @@ pub async fn take_back(rig: &Rig, sink: KinesisSink, cause: &str) -> Vec<Undeliv
     let receipts = outcomes.into_iter().map(Result::unwrap_err).collect::<Vec<_>>();
     assert_eq!(receipts.len(), RECORDS);
     for one in receipts.iter().chain(&undelivered) {
-        assert!(matches!(one.reason(), Reason::TakenBack { .. }), "{one}");
+        assert!(matches!(one.reason(), FailureReason::Withdrawn { .. }), "{one}");
         // A record in its first request, or in none yet, has nothing to tell.
         if one.last_error().is_some() {
             check_reason(one.reason(), cause);
@@ -61,7 +61,7 @@ pub async fn take_back(rig: &Rig, sink: KinesisSink, cause: &str) -> Vec<Undeliv
     undelivered
 }
 
-fn check_reason(reason: &Reason, cause: &str) {
+fn check_reason(reason: &FailureReason, cause: &str) {
     let reason = reason.to_string();
     assert!(reason.contains(cause), "{reason}");
     assert!(reason.len() < 2_000, "a reason of {} bytes", reason.len());
@@ -106,9 +106,9 @@ async fn a_port_where_nobody_listens() {
     let sink = || builder().with_max_attempts(2).build(&rig.client(), STREAM).unwrap();
     let given_up = give_up_after_attempts(sink(), CAUSE).await;
     let sink = builder().build(&rig.client(), STREAM).unwrap();
-    let taken_back = take_back(&rig, sink, CAUSE).await;
+    let withdrawn = take_back(&rig, sink, CAUSE).await;
     rig.check_logs(CAUSE);
     rig.proxy.come_up();
     rig.deliver(given_up).await;
-    rig.deliver(taken_back).await;
+    rig.deliver(withdrawn).await;
 }

@@ -1,6 +1,6 @@
 //! Over real sockets, through the real SDK and a proxy in front of a Kinesis server, with everything that
 //! can happen to a connection: nothing is lost, every run ends, and the logs name the cause.
-#![cfg(feature = "config")]
+#![cfg(feature = "aws-config")]
 
 mod connection;
 mod dead;

@@ -13,11 +13,11 @@ async fn tls_to_a_plain_port() {
     let sink = builder().with_max_attempts(2).build(&client, STREAM).unwrap();
     let given_up = give_up_after_attempts(sink, CAUSE).await;
     let sink = builder().build(&client, STREAM).unwrap();
-    let taken_back = take_back(&rig, sink, CAUSE).await;
+    let withdrawn = take_back(&rig, sink, CAUSE).await;
     rig.check_logs(CAUSE);
     assert!(rig.orders().not_http() > 0);
     rig.deliver(given_up).await;
-    rig.deliver(taken_back).await;
+    rig.deliver(withdrawn).await;
 }
 
 /// What a TLS server says to one who speaks plain: a fatal alert, `unexpected_message`. Source: RFC 8446,
@@ -33,11 +33,11 @@ async fn no_tls_to_a_port_that_wants_it() {
         rig.orders().spoil_all(&fault);
         let sink = rig.sink(builder().with_max_attempts(2));
         let given_up = give_up_after_attempts(sink, cause).await;
-        let taken_back = take_back(&rig, rig.sink(builder()), cause).await;
+        let withdrawn = take_back(&rig, rig.sink(builder()), cause).await;
         rig.check_logs(cause);
         assert!(rig.orders().faults() > 0);
         rig.orders().serve_all();
         rig.deliver(given_up).await;
-        rig.deliver(taken_back).await;
+        rig.deliver(withdrawn).await;
     }
 }

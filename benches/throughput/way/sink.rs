@@ -5,7 +5,7 @@ use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard};
 use kinesis_sink::{
-    Aggregation, HashKey, KinesisSink, Ordering, Record, SinkBuilder, StreamId, Totals,
+    Aggregation, HashKey, KinesisSink, Record, RecordOrdering, SinkBuilder, StreamId, Totals,
     list_shards_fn,
 };
 use tower::{BoxError, Service};
@@ -40,7 +40,7 @@ pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
     let limits = limits();
     let mut builder = KinesisSink::builder().with_limits(limits).with_max_in_flight(in_flight);
     if case == Case::SinkOrdered {
-        builder = builder.with_ordering(Ordering::PerKey);
+        builder = builder.with_ordering(RecordOrdering::PerKey);
     }
     if case.aggregates() {
         return builder

@@ -50,7 +50,7 @@ impl Outcomes {
             unknown.filter_map(|(_, entry)| claimed_number(entry.data())).collect();
         self.unknown.fetch_add(numbers.len() as u64, Ordering::Relaxed);
         self.account.with(|account| {
-            numbers.into_iter().for_each(|number| account.may_be_written(number));
+            numbers.into_iter().for_each(|number| account.may_have_been_written(number));
         });
     }
 }

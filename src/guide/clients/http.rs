@@ -1,12 +1,12 @@
 //! The HTTP client below the SDK's client: TLS, proxies, connections.
 //!
-//! With the feature `config` comes the SDK's own: rustls with aws-lc, the system's certificates, the proxy of
+//! With the feature `aws-config` comes the SDK's own: rustls with aws-lc, the system's certificates, the proxy of
 //! the environment. To choose another, give the client's configuration an `http_client`. Those shown here are
 //! made with the crate `aws-smithy-http-client`, which the SDK uses itself.
 //!
 //! # TLS: aws-lc, ring, FIPS
 //!
-//! This crate brings a TLS stack with its feature `config` only: rustls with aws-lc, by way of
+//! This crate brings a TLS stack with its feature `aws-config` only: rustls with aws-lc, by way of
 //! `aws-config`. To choose another one, leave that feature out, and give the client an HTTP client of yours:
 //!
 //! ```toml
@@ -27,7 +27,7 @@
 //! use aws_smithy_http_client::Builder;
 //! use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 //!
-//! # #[cfg(feature = "config")]
+//! # #[cfg(feature = "aws-config")]
 //! async fn client() -> aws_sdk_kinesis::Client {
 //!     let https = Builder::new()
 //!         .tls_provider(Provider::Rustls(CryptoMode::AwsLc)) // or Ring, or AwsLcFips

@@ -4,7 +4,7 @@
 //! crate's, with one exception each for [retries](#retries) and [time-outs](#time-outs):
 //!
 //! ```no_run
-//! # #[cfg(feature = "config")]
+//! # #[cfg(feature = "aws-config")]
 //! async fn sink() -> Result<kinesis_sink::KinesisSink, Box<dyn std::error::Error>> {
 //!     use aws_config::BehaviorVersion;
 //!     use aws_sdk_kinesis::Client;
@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! That is what `KinesisSink::from_env` (feature `config`) does, which also takes the region of an ARN. A
+//! That is what `KinesisSink::from_env` (feature `aws-config`) does, which also takes the region of an ARN. A
 //! stream of another account is given by its ARN.
 //!
 //! # Credentials
@@ -24,7 +24,7 @@
 //! A profile can name SSO, a process, or a role to assume:
 //!
 //! ```no_run
-//! # #[cfg(feature = "config")]
+//! # #[cfg(feature = "aws-config")]
 //! async fn client() -> aws_sdk_kinesis::Client {
 //!     let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
 //!         .profile_name("ingest") // as AWS_PROFILE
@@ -38,7 +38,7 @@
 //! A role assumed in code:
 //!
 //! ```no_run
-//! # #[cfg(feature = "config")]
+//! # #[cfg(feature = "aws-config")]
 //! async fn client() -> aws_sdk_kinesis::Client {
 //!     use aws_config::sts::AssumeRoleProvider;
 //!
@@ -86,7 +86,7 @@
 //! # FIPS and dual-stack endpoints
 //!
 //! ```no_run
-//! # #[cfg(feature = "config")]
+//! # #[cfg(feature = "aws-config")]
 //! async fn client() -> aws_sdk_kinesis::Client {
 //!     let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
 //!         .use_fips(true) // as AWS_USE_FIPS_ENDPOINT=true
@@ -106,7 +106,7 @@
 //! address:
 //!
 //! ```no_run
-//! # #[cfg(feature = "config")]
+//! # #[cfg(feature = "aws-config")]
 //! async fn client() -> aws_sdk_kinesis::Client {
 //!     let base = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
 //!     // For Kinesis alone: on `aws_config` it would be for STS and SSO, too.

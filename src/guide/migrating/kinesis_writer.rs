@@ -15,7 +15,6 @@
 //! ```
 //!
 //! ```
-//! # #[cfg(feature = "json")]
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use futures::SinkExt;
@@ -25,13 +24,11 @@
 //! # let client = example.client();
 //! let mut writer = KinesisSink::new(&client, "example")?;
 //! writer.feed(Record::from(("a key", "a message"))).await?;
-//! writer.feed(Record::json(&serde_json::json!({"no": "key"}))?).await?;
+//! writer.feed(Record::from(serde_json::json!({"no": "key"}).to_string())).await?;
 //! writer.flush().await?;
 //! # assert_eq!(writer.totals().delivered, 2);
 //! # Ok(())
 //! # }
-//! # #[cfg(not(feature = "json"))]
-//! # fn main() {}
 //! ```
 //!
 //! # Piece by piece
@@ -43,7 +40,7 @@
 //! | `enqueue(message, key)` | `feed(Record::from((key, message)))`; waits while the buffer is full |
 //! | `enqueue(message)`: key is `str(time.time())` | `Record::from(message)`: a random key, spread evenly, drawn again when throttled |
 //! | `bytes`, `str` | anything that holds bytes |
-//! | other values, as JSON | `Record::json(&value)` (feature `json`) |
+//! | other values, as JSON | `Record::from(serde_json::to_vec(&value)?)` |
 //! | `ValueError`: message or key too large | [`NotAccepted`](crate::NotAccepted), with the record inside; a key may have 256 *characters*, as the service counts |
 //! | a batch goes at 500 messages or 5 MiB | the same, and while it is under way the next one fills |
 //! | `flush()` in a loop, with a sleep | `flush().await`, once: it returns when everything is settled |
@@ -57,7 +54,7 @@
 //!
 //! - **Several requests at once.** The class had one; here there are up to four. For one at a time:
 //!   `KinesisSink::builder().with_max_in_flight(1)`. To keep the order of a key's records, through retries as
-//!   well, use [`Ordering::PerKey`](super::super::ordering).
+//!   well, use [`RecordOrdering::PerKey`](super::super::ordering).
 //! - **Sleeps are gone.** Between attempts the sink waits by itself, longer after each failure, and sends each
 //!   shard no more than it takes.
 //! - **`feed` can wait.** In the class `enqueue` returned at once, or after one call of the service. A

@@ -26,7 +26,7 @@
 //! | the future fails: `UserRecordFailedException` | [`Undelivered`](crate::Undelivered), with reason, history and the record |
 //! | `flush()`, `flush(stream)` | nothing: partial requests go by themselves |
 //! | `flushSync()` | `producer.flush().await` |
-//! | `getOutstandingRecordsCount()` | [`Totals`](crate::Totals): `accepted` less what was `delivered`, `failed` or `taken_back`; the metric `user_records_pending` |
+//! | `getOutstandingRecordsCount()` | [`Totals`](crate::Totals): `accepted` less what was `delivered`, `failed` or `withdrawn`; the metric `user_records_pending` |
 //! | `getOldestRecordTimeInMillis()` | the metric `oldest_record_age` |
 //! | `getMetrics(..)` | a recorder of the `metrics` facade |
 //! | `destroy()` | `producer.close().await`, or `close_within` |
@@ -95,7 +95,7 @@
 //! | `EnableCoreDumps`, `NativeExecutable`, `TempDirectory` | none: no native process |
 //! | `EnableDaemonHealthCheck`, `DaemonHealthCheckTimeoutMs` | none: no daemon. A driver that panics ends every receipt |
 //! | `GlueSchemaRegistryConfiguration`, `GlueSchemaRegistryPropertiesFilePath`, `GlueSchemaRegistryCredentialsProvider` | none: encode records before they are handed in |
-//! | `fromPropertiesFile(path)` | `SinkSettings` (feature `serde`), in any format that serde reads |
+//! | `fromPropertiesFile(path)` | `Settings` (feature `serde`), in any format that serde reads |
 //!
 //! # Failing throttled records
 //!
@@ -106,7 +106,7 @@
 //! use kinesis_sink::service::{Classify, DefaultClassify, EntryClass, EntryError};
 //! # use futures::SinkExt;
 //! # use kinesis_sink::sim::{Faults, SimStream};
-//! # use kinesis_sink::{KinesisSink, Reason, Record};
+//! # use kinesis_sink::{KinesisSink, FailureReason, Record};
 //!
 //! struct FailIfThrottled;
 //!
@@ -124,7 +124,7 @@
 //! # let builder = KinesisSink::builder().with_classify(FailIfThrottled);
 //! # let mut sink = builder.build(&example.client(), "example")?;
 //! # sink.send(Record::from("a record")).await.unwrap_err();
-//! # assert!(matches!(sink.take_failed()[0].reason(), Reason::Rejected(_)));
+//! # assert!(matches!(sink.take_failed()[0].reason(), FailureReason::Rejected(_)));
 //! # Ok(())
 //! # }
 //! ```
@@ -154,5 +154,5 @@
 //! | `UnhealthyDaemon` | none | no daemon |
 //!
 //! What the KPL has not: `put_records_requests`, `put_records_requests_in_flight`,
-//! `put_records_requests_cut` (by reason), `user_records_taken_back`, `buffered_bytes`, `oldest_record_age`,
+//! `put_records_requests_cut` (by reason), `user_records_withdrawn`, `buffered_bytes`, `oldest_record_age`,
 //! `delivery_time`, `shard_kinesis_records_throttled`, `shard_pace`.

@@ -51,7 +51,7 @@
 //! | one request at a time | 25,000 records a second at 20 ms, whatever the number of shards | four at once, or [as many as it takes](super::super::tuning#requests-in-flight) |
 //! | unbounded queue in front | memory grows while the service is slow | bounded; the source waits |
 //! | a flush at each pause of the source | thousands of requests with one record | a partial request goes when nothing is in flight |
-//! | a time-out is taken for a failure | the caller sends again, or tells its user that it failed | `OutcomeUnknown`: sent again, and [said so](crate::Undelivered::may_be_written) if it comes back |
+//! | a time-out is taken for a failure | the caller sends again, or tells its user that it failed | `OutcomeUnknown`: sent again, and [said so](crate::Undelivered::may_have_been_written) if it comes back |
 //! | results that are fewer than the entries | the wrong records count as delivered | such an answer settles nothing |
 //! | access denied is retried for ever | the program hangs in silence | told at once, the records stay |
 //! | the rest of the queue at the end | lost | `close` waits for it; a drop warns |

@@ -30,13 +30,13 @@ use super::backoff::Backoff;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::health::Health;
-use super::ordering::Ordering;
+use super::ordering::RecordOrdering;
 use super::samples::Samples;
 use super::topology::Topology;
 use super::work::Work;
 use crate::limits::Limits;
 use crate::record::PartitionKey;
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 use crate::shard::Shard;
 
 /// The records that wait to be sent.
@@ -59,8 +59,8 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    pub(super) fn new(settings: &SinkSettings) -> Self {
-        let is_ordered = settings.ordering == Ordering::PerKey;
+    pub(super) fn new(settings: &Settings) -> Self {
+        let is_ordered = settings.ordering == RecordOrdering::PerKey;
         let backoff = Backoff::new(settings.backoff.base, settings.backoff.ceiling);
         Self {
             packing: Packing::new(settings),

@@ -7,7 +7,7 @@ use crate::pipeline::aggregation::Packing;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::topology::{OpenedLane, Topology};
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 
 /// Why what waits is packed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Backlog {
     }
 
     /// Takes limits that have changed.
-    pub(in crate::pipeline) fn update_packing(&mut self, settings: &SinkSettings) {
+    pub(in crate::pipeline) fn update_packing(&mut self, settings: &Settings) {
         self.packing = Packing::new(settings);
     }
 

@@ -21,9 +21,9 @@ use self::outage::Outages;
 use self::timeout_factor::TimeoutFactor;
 use super::backoff::Backoff;
 use super::classifier::Classifier;
-use crate::record::{AttemptError, Reason};
+use crate::record::{AttemptError, FailureReason};
 use crate::service::{Classify, EntryClass, EntryError, ErrorClass, NO_STREAM};
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 
 /// Tracks failures of whole requests. While they last, one request at a time probes the stream, after a backoff. With
 /// each success twice as many may be in flight. A fatal error is returned once.
@@ -86,7 +86,7 @@ pub(super) enum Origin {
 }
 
 impl Health {
-    pub(super) fn new(settings: &SinkSettings, classify: Arc<dyn Classify>) -> Self {
+    pub(super) fn new(settings: &Settings, classify: Arc<dyn Classify>) -> Self {
         Self {
             backoff: Backoff::new(settings.backoff.base, settings.backoff.ceiling),
             max_in_flight: settings.max_in_flight,
@@ -290,7 +290,7 @@ impl Health {
 
     /// Takes the number of records that failed for good since the last such report, with the latest reason. Returns
     /// this at most once a minute.
-    pub(crate) fn take_lost(&mut self, now: Instant) -> Option<(u64, Reason)> {
+    pub(crate) fn take_lost(&mut self, now: Instant) -> Option<(u64, FailureReason)> {
         self.outages.take_lost(now)
     }
 

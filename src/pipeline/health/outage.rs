@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::record::{AttemptError, Reason};
+use crate::record::{AttemptError, FailureReason};
 
 /// An episode ends after this time without a failure, counted from the first success after the last one.
 const QUIET: Duration = Duration::from_secs(10);
@@ -176,7 +176,7 @@ struct SentBack {
 struct Lost {
     unreported: u64,
     /// The latest reason.
-    reason: Option<Reason>,
+    reason: Option<FailureReason>,
     reported_at: Option<Instant>,
 }
 
@@ -302,14 +302,14 @@ impl Outages {
     }
 
     /// Notes records that failed for good and that are kept.
-    pub(in crate::pipeline) fn lost(&mut self, records: usize, reason: &Reason) {
+    pub(in crate::pipeline) fn lost(&mut self, records: usize, reason: &FailureReason) {
         self.lost.unreported += records as u64;
         self.lost.reason = Some(reason.clone());
     }
 
     /// Takes the number of records that failed for good since the latest such report and are kept, with the latest
     /// reason. Returns this at most once a minute.
-    pub(in crate::pipeline) fn take_lost(&mut self, now: Instant) -> Option<(u64, Reason)> {
+    pub(in crate::pipeline) fn take_lost(&mut self, now: Instant) -> Option<(u64, FailureReason)> {
         self.lost.due_at(now).filter(|due_at| *due_at <= now)?;
         self.lost.reported_at = Some(now);
         let records = std::mem::take(&mut self.lost.unreported);
@@ -562,7 +562,7 @@ mod tests {
         let (mut outages, began) = (Outages::default(), Instant::now());
         let mut reported = Vec::new();
         for second in 0..150 {
-            outages.lost(2, &Reason::TakenBack { last: None });
+            outages.lost(2, &FailureReason::Withdrawn { last: None });
             let now = began + Duration::from_secs(second);
             reported.extend(outages.take_lost(now).map(|(records, _)| (second, records)));
         }

@@ -11,7 +11,7 @@ struct Harness {
 
 impl Harness {
     fn new() -> Self {
-        let settings = SinkSettings { max_in_flight: 8, ..SinkSettings::default() };
+        let settings = Settings { max_in_flight: 8, ..Settings::default() };
         Self {
             health: Health::new(&settings, Arc::new(DefaultClassify)),
             rng: Rng::with_seed(1),

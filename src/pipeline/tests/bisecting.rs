@@ -64,7 +64,7 @@ fn an_invalid_request_is_split_until_the_culprit_is_found() {
     let [culprit] = &failed[..] else { panic!("one record failed") };
     assert_eq!(text(culprit.record()), "333");
     assert!(
-        matches!(culprit.reason(), Reason::Rejected(error) if error.code() == "ValidationException")
+        matches!(culprit.reason(), FailureReason::Rejected(error) if error.code() == "ValidationException")
     );
     assert!(requests <= 2 * 9 + 2, "{requests} requests for one culprit among 500");
 

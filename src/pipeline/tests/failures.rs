@@ -10,7 +10,7 @@ fn an_incomplete_result_may_be_a_written_record() {
     let (id, _) = harness.send();
     harness.settle(id, vec![failed("IncompleteResult"), failed("InternalFailure")]);
     let taken = harness.pipeline.take_undelivered();
-    assert_eq!((taken[0].may_be_written(), taken[1].may_be_written()), (true, false));
+    assert_eq!((taken[0].may_have_been_written(), taken[1].may_have_been_written()), (true, false));
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn attempts_are_limited_when_asked() {
     assert!(harness.pipeline.is_settled());
     let [given_up] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
     assert_eq!(text(given_up.record()), "1");
-    assert!(given_up.may_be_written(), "the first attempt's outcome is unknown");
+    assert!(given_up.may_have_been_written(), "the first attempt's outcome is unknown");
     let shown = given_up.reason().to_string();
     assert_eq!(shown, format!("not delivered in 2 attempts, the last one: {THROTTLE}: a message"));
 }
@@ -96,7 +96,7 @@ fn failed_records_that_nobody_takes_clog_the_buffer_and_say_so() {
 #[test]
 fn a_dead_letter_handler_takes_what_it_wants() {
     struct EvenOnly(std::sync::mpsc::Sender<String>);
-    impl DeadLetter for EvenOnly {
+    impl DeadLetterHandler for EvenOnly {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
             let text = text(undelivered.record());
             if text.parse::<usize>().unwrap().is_multiple_of(2) {
@@ -107,7 +107,7 @@ fn a_dead_letter_handler_takes_what_it_wants() {
         }
     }
     let (sender, taken) = std::sync::mpsc::channel();
-    let mut handler: Box<dyn DeadLetter> = Box::new(EvenOnly(sender));
+    let mut handler: Box<dyn DeadLetterHandler> = Box::new(EvenOnly(sender));
     let mut harness = Harness::new(settings());
     harness.accept(0..4);
     harness.pipeline.flush();
@@ -136,14 +136,14 @@ fn everything_can_be_taken_back_in_order_whatever_state_it_is_in() {
 
     let taken = harness.pipeline.take_undelivered();
     assert_eq!(taken.iter().map(|taken| text(taken.record())).collect::<Vec<_>>(), expected);
-    assert!(taken[..500].iter().all(Undelivered::may_be_written), "in flight");
-    assert!(!taken[501].may_be_written(), "throttled, so not written");
+    assert!(taken[..500].iter().all(Undelivered::may_have_been_written), "in flight");
+    assert!(!taken[501].may_have_been_written(), "throttled, so not written");
     assert_eq!(
         (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
         (0, 0)
     );
     let totals = *harness.pipeline.ledger().totals();
-    assert_eq!((totals.delivered, totals.failed, totals.taken_back), (498, 1, 701));
+    assert_eq!((totals.delivered, totals.failed, totals.withdrawn), (498, 1, 701));
 
     harness.settle(first, (0..500).map(|_| delivered()).collect());
     assert_eq!(
@@ -155,7 +155,7 @@ fn everything_can_be_taken_back_in_order_whatever_state_it_is_in() {
 
 #[test]
 fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
-    let mut handler: Box<dyn DeadLetter> = Box::new(|_: Undelivered| panic!("on purpose"));
+    let mut handler: Box<dyn DeadLetterHandler> = Box::new(|_: Undelivered| panic!("on purpose"));
     let mut harness = Harness::new(settings());
     harness.accept(0..3);
     harness.pipeline.flush();
@@ -191,14 +191,14 @@ fn an_error_whose_text_panics_loses_nothing() {
 #[test]
 fn a_kept_failure_is_told_also_when_the_handler_panics_at_the_next() {
     struct KeepsOne(usize);
-    impl DeadLetter for KeepsOne {
+    impl DeadLetterHandler for KeepsOne {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
             self.0 += 1;
             assert!(self.0 == 1, "on purpose");
             Some(undelivered)
         }
     }
-    let mut handler: Box<dyn DeadLetter> = Box::new(KeepsOne(0));
+    let mut handler: Box<dyn DeadLetterHandler> = Box::new(KeepsOne(0));
     let mut harness = Harness::new(settings());
     harness.accept(0..2);
     harness.pipeline.flush();

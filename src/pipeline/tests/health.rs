@@ -52,7 +52,7 @@ fn a_response_of_the_wrong_length_settles_nothing() {
         assert_eq!(harness.undelivered(), numbers(0..3));
         assert_eq!(harness.pipeline.ledger().totals().delivered, 0);
         assert_eq!(harness.pipeline.ledger().last_request().unwrap().errors[0].code, "WrongLength");
-        assert!(harness.pipeline.take_undelivered().iter().all(Undelivered::may_be_written));
+        assert!(harness.pipeline.take_undelivered().iter().all(Undelivered::may_have_been_written));
     }
 }
 
@@ -257,7 +257,7 @@ fn errors_of_the_whole_stream_use_no_attempts_up() {
     let (id, _) = harness.send();
     harness.settle(id, vec![failed(THROTTLE)]);
     let [given_up] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
-    assert!(matches!(given_up.reason(), Reason::AttemptsExhausted { attempts: 1, .. }));
+    assert!(matches!(given_up.reason(), FailureReason::AttemptsExhausted { attempts: 1, .. }));
 }
 
 #[test]

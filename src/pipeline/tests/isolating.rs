@@ -219,8 +219,11 @@ fn aggregate_with_poisoned_member_is_halved() {
 
 #[test]
 fn halves_of_failed_aggregate_keep_their_order() {
-    let settings =
-        Settings { aggregation: Aggregation::PerKey, ordering: Ordering::PerKey, ..settings() };
+    let settings = Settings {
+        aggregation: Aggregation::PerKey,
+        ordering: RecordOrdering::PerKey,
+        ..settings()
+    };
     let mut harness = Harness::new(settings);
     (0..100).for_each(|n| keyed(&mut harness, "k", &format!("{n:03}")));
     harness.pipeline.flush();
@@ -288,7 +291,7 @@ fn later_record_of_its_key_does_not_delay_isolated_record() {
     let linger = Linger::SelfClocked(Duration::ZERO);
     let mut harness = Harness::new(Settings {
         aggregation: Aggregation::PerKey,
-        ordering: Ordering::PerKey,
+        ordering: RecordOrdering::PerKey,
         linger: Some(linger),
         ..settings()
     });

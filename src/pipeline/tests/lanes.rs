@@ -280,7 +280,7 @@ fn no_shard_is_learned_whose_id_is_longer_than_there_are() {
 fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
     let mut harness = Harness::of_halves(paced());
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
-    let by_service = StreamDescription::default().with_distribution(Distribution::ByService);
+    let by_service = StreamDescription::default().with_distribution(Distribution::Auto);
     harness.pipeline.apply_description(Some(by_service), harness.now);
     harness.keyed(LOWER);
     harness.pipeline.flush();

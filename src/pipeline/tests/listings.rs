@@ -138,7 +138,7 @@ fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
     harness.pipeline.offer_failed(None);
     assert!(harness.pipeline.is_settled());
     let undelivered = futures::FutureExt::now_or_never(receipt).unwrap().unwrap_err();
-    assert!(undelivered.may_be_written());
+    assert!(undelivered.may_have_been_written());
     let codes: Vec<_> = undelivered.history().iter().map(|one| one.error().code()).collect();
     assert_eq!(codes, ["Misplaced", "InternalFailure"]);
 }
@@ -420,7 +420,7 @@ fn listing_unavailable_aggregates_per_key() {
 
 #[test]
 fn listing_unavailable_requeues_held_aggregate() {
-    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+    for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let mut harness = Harness::new(Settings { ordering, ..per_shard() });
         assert!(harness.lists());
         harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);

@@ -200,7 +200,7 @@ impl Model {
                 drop(refused);
                 if let Some(receipt) = receipt {
                     let undelivered = receipt.now_or_never().unwrap().unwrap_err();
-                    assert_eq!(undelivered.reason(), &Reason::NeverAccepted);
+                    assert_eq!(undelivered.reason(), &FailureReason::NeverAccepted);
                 }
             }
         }
@@ -285,7 +285,7 @@ impl Model {
 
     /// A consumer reads the records of a key in the order of acceptance, and none again after a later one.
     fn check_order(&self) {
-        if self.settings.ordering != Ordering::PerKey {
+        if self.settings.ordering != RecordOrdering::PerKey {
             return;
         }
         for ((key, _), read) in &self.stream.read {
@@ -346,7 +346,7 @@ impl Model {
         for undelivered in taken {
             let record = undelivered.record();
             let unknown = self.unknown.contains(&number(record.data()));
-            assert_eq!(undelivered.may_be_written(), unknown, "{undelivered:?}");
+            assert_eq!(undelivered.may_have_been_written(), unknown, "{undelivered:?}");
             let again = self.returned.insert(number(record.data()), record.size());
             assert_eq!(again, None, "handed back twice");
         }
@@ -399,7 +399,7 @@ impl Model {
 
         let totals = pipeline.ledger().totals();
         let unsettled = (pipeline.queued() + pipeline.in_flight()) as u64;
-        let settled = totals.delivered + totals.failed + totals.taken_back;
+        let settled = totals.delivered + totals.failed + totals.withdrawn;
         assert_eq!(totals.accepted, settled + unsettled);
         assert_eq!(totals.delivered_bytes, self.delivered.values().sum::<usize>() as u64);
         self.check_that_it_moves();

@@ -5,7 +5,7 @@ use super::verify::{HALF, halves, map, per_shard, placed, shard};
 use super::*;
 
 fn ordered(settings: Settings) -> Settings {
-    Settings { ordering: Ordering::PerKey, ..settings }
+    Settings { ordering: RecordOrdering::PerKey, ..settings }
 }
 
 /// Payloads of all entries.

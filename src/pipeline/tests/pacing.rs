@@ -383,7 +383,7 @@ fn what_is_closed_for_a_request_never_leaves_it_empty() {
 
 #[test]
 fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
-    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+    for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let fill = Linger::Fill(Duration::from_millis(100));
         let mut harness = Harness::new(Settings {
             ordering,
@@ -420,7 +420,7 @@ fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
 fn one_record_that_is_rejected_stops_nobody_for_long() {
     let fill = Linger::Fill(Duration::from_millis(100));
     let mut harness = Harness::new(Settings {
-        ordering: Ordering::PerKey,
+        ordering: RecordOrdering::PerKey,
         aggregation: Aggregation::PerKey,
         linger: Some(fill),
         ..settings()

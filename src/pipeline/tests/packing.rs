@@ -469,7 +469,7 @@ fn aggregate_like_payload_stays_packed_on_retry() {
     assert_eq!(members(&request.entries()[0])[0].sub_sequence_number(), Some(0), "again");
     harness.settle(id, vec![failed("InvalidArgumentException")]);
     let [rejected] = &harness.pipeline.take_failed()[..] else { panic!("it fails in the end") };
-    assert!(matches!(rejected.reason(), Reason::Rejected(_)));
+    assert!(matches!(rejected.reason(), FailureReason::Rejected(_)));
     assert_eq!(rejected.record().data(), &misleading(100));
     assert!(harness.pipeline.is_settled());
 }

@@ -52,7 +52,7 @@ fn a_delivery_says_where_the_record_lies_and_what_it_took() {
 #[test]
 fn a_failed_record_goes_to_its_receipt_with_its_history_and_not_to_the_handler() {
     let (sender, letters) = std::sync::mpsc::channel();
-    let mut handler: Box<dyn DeadLetter> =
+    let mut handler: Box<dyn DeadLetterHandler> =
         Box::new(move |undelivered: Undelivered| sender.send(undelivered).unwrap());
     let mut harness = Harness::new(settings());
     let receipt = harness.accept_tracked("tracked");
@@ -69,8 +69,8 @@ fn a_failed_record_goes_to_its_receipt_with_its_history_and_not_to_the_handler()
     harness.pipeline.offer_failed(Some(&mut handler));
     let undelivered = outcome(receipt).unwrap_err();
     assert_eq!(text(undelivered.record()), "tracked");
-    assert!(matches!(undelivered.reason(), Reason::Rejected(_)));
-    assert_eq!((undelivered.attempts(), undelivered.may_be_written()), (2, true));
+    assert!(matches!(undelivered.reason(), FailureReason::Rejected(_)));
+    assert_eq!((undelivered.attempts(), undelivered.may_have_been_written()), (2, true));
     let history = undelivered.history();
     let codes: Vec<_> = history.iter().map(|attempt| attempt.error().code()).collect();
     assert_eq!(codes, ["InternalFailure", "InvalidArgumentException"]);
@@ -98,7 +98,7 @@ fn a_failed_record_whose_receipt_nobody_holds_is_like_any_other() {
 }
 
 #[test]
-fn records_taken_back_go_to_their_owner_and_their_receipts_say_so() {
+fn records_withdrawn_go_to_their_owner_and_their_receipts_say_so() {
     let mut harness = Harness::new(settings());
     let receipt = harness.accept_tracked("tracked");
     harness.pipeline.close();
@@ -106,8 +106,8 @@ fn records_taken_back_go_to_their_owner_and_their_receipts_say_so() {
     let taken = harness.pipeline.take_undelivered();
     assert_eq!(text(taken[0].record()), "tracked");
     let undelivered = outcome(receipt).unwrap_err();
-    assert_eq!(undelivered.reason(), &Reason::TakenBack { last: None });
-    assert!(undelivered.may_be_written());
+    assert_eq!(undelivered.reason(), &FailureReason::Withdrawn { last: None });
+    assert!(undelivered.may_have_been_written());
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn what_nobody_will_try_again_fails_as_refused() {
     let refusal = harness.pipeline.health().refusal().unwrap().clone();
     harness.pipeline.fail_refused(&refusal);
     harness.pipeline.offer_failed(None);
-    assert_eq!(outcome(receipt).unwrap_err().reason(), &Reason::Refused(refusal.clone()));
+    assert_eq!(outcome(receipt).unwrap_err().reason(), &FailureReason::Refused(refusal.clone()));
     let kept = harness.pipeline.take_failed();
     assert_eq!(kept.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["0", "1"]);
     assert_eq!(kept[0].last_error(), Some(&*refusal));

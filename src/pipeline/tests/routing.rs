@@ -101,7 +101,7 @@ fn auto_requeues_unverified_aggregates() {
         assert!(!harness.pipeline.wants_to_send(harness.now));
         let taken = harness.pipeline.take_undelivered();
         assert_eq!(taken.len(), 4);
-        assert!(taken.iter().all(Undelivered::may_be_written));
+        assert!(taken.iter().all(Undelivered::may_have_been_written));
     }
 }
 
@@ -160,7 +160,8 @@ fn per_key_aggregate_waits_for_unlisted_shard() {
 
 #[test]
 fn held_aggregate_keeps_its_key_waiting() {
-    let (mut harness, id) = Harness::sent(Settings { ordering: Ordering::PerKey, ..per_key() });
+    let (mut harness, id) =
+        Harness::sent(Settings { ordering: RecordOrdering::PerKey, ..per_key() });
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
     ["a", "b", "b"].into_iter().for_each(|key| harness.late(key));
     assert_eq!(packed(&harness.send().1), [["a"]]);
@@ -211,7 +212,7 @@ fn failing_stream_holds_aggregates_until_listed() {
 /// Neither a list that never comes nor a description that hangs holds a record beyond its deadline.
 #[test]
 fn held_aggregate_expires_at_its_deadline() {
-    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+    for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         for answers in [["lower", "new-upper"], ["upper", "upper"]] {
             let deadline = Some(Duration::from_secs(30));
             let (mut harness, id) = Harness::sent(Settings { ordering, deadline, ..per_key() });
@@ -232,7 +233,7 @@ fn held_aggregate_expires_at_its_deadline() {
             assert_eq!(harness.now - began, Duration::from_secs(30), "{answers:?}");
             let failed = harness.pipeline.take_failed();
             assert_eq!(failed.len(), 3);
-            let written = failed.iter().filter(|one| one.may_be_written()).count();
+            let written = failed.iter().filter(|one| one.may_have_been_written()).count();
             assert!(written >= 2, "the two of the aggregate");
             assert!(harness.pipeline.backlog.holds_no_state());
         }
@@ -279,7 +280,7 @@ fn contradiction_taints_aggregates_held_before() {
 /// A payload like an aggregate is never sent plain, so it cannot be sent alone in the end like other records.
 #[test]
 fn record_in_shard_no_list_names_counts_after_three_copies() {
-    for ordering in [Ordering::Unordered, Ordering::PerKey] {
+    for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let mut harness = Harness::described(Settings { ordering, ..per_key() });
         assert!(harness.lists());
         harness.pipeline.apply_list(map(&halves()), harness.now);
@@ -300,7 +301,7 @@ fn record_in_shard_no_list_names_counts_after_three_copies() {
 
 #[test]
 fn twice_misplaced_record_is_sent_alone() {
-    for settings in [per_key(), Settings { ordering: Ordering::PerKey, ..per_key() }] {
+    for settings in [per_key(), Settings { ordering: RecordOrdering::PerKey, ..per_key() }] {
         // Without a describer.
         let mut harness = Harness::listing(settings);
         assert!(harness.lists());
@@ -324,7 +325,7 @@ fn twice_misplaced_record_is_sent_alone() {
 
 #[test]
 fn repeated_contradictions_back_off() {
-    let settings = Settings { ordering: Ordering::PerKey, ..settings() };
+    let settings = Settings { ordering: RecordOrdering::PerKey, ..settings() };
     let mut harness = Harness::described_and_listing(settings);
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
@@ -345,7 +346,8 @@ fn repeated_contradictions_back_off() {
 
 /// An ordered pipeline that learns its shards from the answers.
 fn learning(mode: StreamMode) -> Harness {
-    let mut harness = Harness::described(Settings { ordering: Ordering::PerKey, ..settings() });
+    let mut harness =
+        Harness::described(Settings { ordering: RecordOrdering::PerKey, ..settings() });
     harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
     let description = StreamDescription::default().with_mode(mode);
     harness.pipeline.apply_description(Some(description), harness.now);

@@ -161,7 +161,7 @@ prop_compose! {
             aggregate_bytes,
             aggregate_records,
             aggregate_key: if kpl_key { AggregateKey::Kpl } else { AggregateKey::FirstMember },
-            ordering: if ordered { Ordering::PerKey } else { Ordering::Unordered },
+            ordering: if ordered { RecordOrdering::PerKey } else { RecordOrdering::Unordered },
             limits: Limits::default()
                 .with_request_entries(request_entries)
                 .with_request_bytes(record_bytes + request_bytes)

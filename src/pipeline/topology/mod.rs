@@ -31,8 +31,8 @@ use super::buffered::{BufferedRecord, MAX_MISPLACED};
 use super::entry::QueuedEntry;
 #[cfg(test)]
 use super::entry::Route;
-use super::ordering::Ordering;
-use crate::settings::{BackoffSettings, SinkSettings};
+use super::ordering::RecordOrdering;
+use crate::settings::{BackoffSettings, Settings};
 use crate::shard::{HashCache, Shard, ShardMap};
 use crate::stream::StreamDescription;
 
@@ -74,7 +74,7 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    pub(super) fn new(settings: &SinkSettings, lists: bool) -> Self {
+    pub(super) fn new(settings: &Settings, lists: bool) -> Self {
         let predicts = settings.aggregation == Aggregation::PerShard;
         let BackoffSettings { base, ceiling } = settings.backoff;
         Self {
@@ -88,7 +88,7 @@ impl Topology {
             hashes: HashCache::default(),
             predicts,
             checks: predicts || (lists && settings.relies_on_keys()),
-            is_strict: predicts && settings.ordering == Ordering::PerKey,
+            is_strict: predicts && settings.ordering == RecordOrdering::PerKey,
             lists,
             has_changed: false,
             fell_back: false,

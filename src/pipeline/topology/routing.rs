@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::pipeline::backoff::Backoff;
-use crate::settings::SinkSettings;
+use crate::settings::Settings;
 use crate::stream::{StreamDescription, StreamMode};
 
 /// The longest wait before a stream is described again because responses contradict its description.
@@ -45,11 +45,11 @@ enum State {
     ByKey,
     /// Responses contradict the description, and the stream has not been described since.
     Doubted,
-    ByService,
+    Auto,
 }
 
 impl Routing {
-    pub(crate) fn new(settings: &SinkSettings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             is_relied_on: settings.relies_on_keys(),
             is_describable: false,
@@ -81,7 +81,7 @@ impl Routing {
 
     /// Whether the service distributes the records itself.
     pub(crate) fn is_by_service(&self) -> bool {
-        self.state == State::ByService
+        self.state == State::Auto
     }
 
     /// Whether the stream can be switched to a distribution by the service, as far as is known.
@@ -157,6 +157,6 @@ impl Routing {
 
     /// Records that the service distributes the records itself.
     pub(crate) fn distributed(&mut self) {
-        self.state = State::ByService;
+        self.state = State::Auto;
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::Producer;
-use crate::record::{DeadLetter, Record};
+use crate::record::{DeadLetterHandler, Record};
 use crate::service::{EntryError, Placement, PutRecordsError};
 
 const SEEDS: u64 = 300;
@@ -71,7 +71,7 @@ fn entry(rng: &mut Rng) -> Result<Placement, EntryError> {
 /// Takes records, or returns them: the same, a smaller one or a larger one.
 struct Handler(Rng);
 
-impl DeadLetter for Handler {
+impl DeadLetterHandler for Handler {
     fn put(&mut self, mut undelivered: Undelivered) -> Option<Undelivered> {
         match self.0.u32(0..4) {
             0 => return None,
@@ -179,7 +179,7 @@ async fn check(seed: u64) -> usize {
         .with_buffer_bytes(BUFFER_BYTES)
         .with_max_attempts(3)
         .with_backoff(Duration::from_millis(1), Duration::from_millis(20))
-        .with_fatal_policy(FatalPolicy::KeepTrying)
+        .with_fatal_policy(FatalPolicy::Retry)
         .with_dead_letters(Handler(rng.fork()))
         .build_with(service(&mut rng), "example")
         .unwrap();
@@ -191,7 +191,7 @@ async fn check(seed: u64) -> usize {
         }
         sleep(Duration::from_millis(rng.u64(0..10))).await;
     }
-    let (producer, driver) = sink.pair();
+    let (producer, driver) = sink.into_producer();
     let reserving = producer.clone();
     let mut harness =
         Harness { driver, producer, reserving, callers: Vec::new(), rng, compared: 0 };

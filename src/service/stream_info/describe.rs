@@ -55,7 +55,7 @@ pub(super) async fn describe_stream(
     stream: StreamId,
 ) -> Result<StreamDescription, BoxError> {
     let described = cell.get_or_try_init(|| request(&client, &stream)).await.copied();
-    if described.as_ref().is_ok_and(|one| one.distribution() == Distribution::ByService) {
+    if described.as_ref().is_ok_and(|one| one.distribution() == Distribution::Auto) {
         descriptions.remove(&stream, &cell);
     }
     described.map_err(|reason| LookupError::new("DescribeStreamSummary", stream, reason).into())
@@ -85,9 +85,9 @@ fn read(summary: &StreamDescriptionSummary) -> StreamDescription {
     let kib = summary.max_record_size_in_kib().and_then(|kib| usize::try_from(kib).ok());
     let bytes = kib.filter(|&kib| kib > 0).map(|kib| kib.saturating_mul(1024));
     let distribution = match summary.record_distribution_strategy() {
-        None | Some(RecordDistributionStrategy::UserPartitionKey) => Distribution::ByPartitionKey,
+        None | Some(RecordDistributionStrategy::UserPartitionKey) => Distribution::UserPartitionKey,
         // An unknown strategy need not keep equal keys together.
-        Some(_) => Distribution::ByService,
+        Some(_) => Distribution::Auto,
     };
     let mode = summary.stream_mode_details().map(|details| details.stream_mode());
     StreamDescription::default()

@@ -28,7 +28,7 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 /// is kept as long as a clone lives, or until a call
 /// [past the cache](StreamInfo::describe_stream_uncached), which a sink makes when responses contradict the
 /// description. Two results are not kept: errors, after which those who waited ask one after the other; and
-/// that a stream is distributed [by the service](crate::Distribution::ByService), which its owner may
+/// that a stream is distributed [by the service](crate::Distribution::Auto), which its owner may
 /// change when a sink refuses it.
 ///
 /// # Lists are not cached

@@ -71,8 +71,8 @@ pub(super) fn describe_stream_summary(
             open_shard_count: state.ring.open.len(),
             max_record_size_in_kib: description.max_record_bytes() / 1024,
             record_distribution_strategy: match description.distribution() {
-                Distribution::ByService => Some("AUTO"),
-                Distribution::ByPartitionKey => None,
+                Distribution::Auto => Some("AUTO"),
+                Distribution::UserPartitionKey => None,
             },
         },
     })

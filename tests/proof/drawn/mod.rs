@@ -97,12 +97,12 @@ impl Drawn {
         };
         let time = ms(rng.u64(200..=3_000));
         let distribution = match settings.aggregates() || !rarely(rng, 5) {
-            true => Distribution::ByPartitionKey,
-            false => Distribution::ByService,
+            true => Distribution::UserPartitionKey,
+            false => Distribution::Auto,
         };
         // A sink that relies on partition keys refuses such a stream, if it is described.
         let distribution = match settings.refuses_auto() {
-            true => Distribution::ByPartitionKey,
+            true => Distribution::UserPartitionKey,
             false => distribution,
         };
         let records = Records::new(rng, &settings, distribution);
@@ -162,10 +162,10 @@ impl Drawn {
     /// The stream is switched to AUTO while records are sent, and perhaps back before the end.
     fn with_a_switch(mut self, rng: &mut Rng) -> Self {
         let at = self.time.mul_f64(rng.f64());
-        self.events.push((at, Event::Distribution(Distribution::ByService)));
+        self.events.push((at, Event::Distribution(Distribution::Auto)));
         if rng.bool() {
             let back = at + (self.time - at).mul_f64(rng.f64());
-            self.events.push((back, Event::Distribution(Distribution::ByPartitionKey)));
+            self.events.push((back, Event::Distribution(Distribution::UserPartitionKey)));
         }
         self.events.sort_by_key(|(at, _)| *at);
         // An outage fails the listings, too.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kinesis_sink::{
-    AggregateKey, Aggregation, FatalPolicy, KinesisSink, Limits, Linger, Ordering, SinkBuilder,
+    AggregateKey, Aggregation, FatalPolicy, KinesisSink, Limits, Linger, RecordOrdering,
+    SinkBuilder,
 };
 
 use super::super::lookups::Lookups;
@@ -20,7 +21,7 @@ pub struct Settings {
     aggregate_bytes: usize,
     aggregate_records: usize,
     kpl_key: bool,
-    pub ordering: Ordering,
+    pub ordering: RecordOrdering,
     pub buffer_records: usize,
     pub buffer_bytes: usize,
     pub backoff: (Duration, Duration),
@@ -68,7 +69,7 @@ impl Settings {
             aggregate_bytes: rng.usize(100..=20_000),
             aggregate_records: one_of(rng, &[1, 2, 10, 4_294_967_295]),
             kpl_key: rarely(rng, 5),
-            ordering: one_of(rng, &[Ordering::PerKey, Ordering::Unordered]),
+            ordering: one_of(rng, &[RecordOrdering::PerKey, RecordOrdering::Unordered]),
             buffer_records: one_of(rng, &[1, 2, 20, 100, 10_000]),
             buffer_bytes: match rng.u8(..3) {
                 0 => rng.usize(1..=2 * record_bytes),
@@ -80,7 +81,7 @@ impl Settings {
             deadline: rarely(rng, 5).then(|| ms(rng.u64(1..=longest_deadline))),
             lists_shards: rng.bool(),
             describes: rarely(rng, 4),
-            fatal_policy: one_of(rng, &[FatalPolicy::Stop, FatalPolicy::KeepTrying]),
+            fatal_policy: one_of(rng, &[FatalPolicy::Stop, FatalPolicy::Retry]),
             dead_letters: one_of(
                 rng,
                 &[DeadLetters::Nobody, DeadLetters::TakesAll, DeadLetters::Choosy],
@@ -95,7 +96,7 @@ impl Settings {
             max_in_flight: rng.usize(2..=6),
             aggregation: Aggregation::PerShard,
             aggregate_records: rng.usize(2..=10),
-            ordering: Ordering::PerKey,
+            ordering: RecordOrdering::PerKey,
             buffer_records: 10_000,
             buffer_bytes: 32 << 20,
             max_attempts: None,
@@ -111,7 +112,7 @@ impl Settings {
 
     /// Whether the sink has the stream described and refuses one that ignores keys.
     pub fn refuses_auto(&self) -> bool {
-        self.describes && (self.aggregates() || self.ordering == Ordering::PerKey)
+        self.describes && (self.aggregates() || self.ordering == RecordOrdering::PerKey)
     }
 
     /// Whether the sink has the shards listed.

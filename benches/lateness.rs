@@ -68,14 +68,17 @@ fn shards() -> Vec<Shard> {
 }
 
 fn builder(aggregation: Aggregation, is_paced: bool) -> SinkBuilder {
-    let builder = KinesisSink::builder().with_seed(1).with_aggregation(aggregation);
+    let builder = KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .with_aggregation(aggregation);
     let builder =
         builder.with_stream_info(list_shards_fn(|_| async { Ok::<_, BoxError>(shards()) }));
     match is_paced {
         true => builder,
-        false => builder.with_limits(
-            Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40),
-        ),
+        false => builder.configure(|settings| {
+            settings.limits =
+                Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
+        }),
     }
 }
 
@@ -142,7 +145,7 @@ async fn watch(future: impl Future<Output = ()>) -> Lateness {
 const WAYS: [&str; 3] = ["sink, forward", "producer, forward", "producer, send"];
 
 async fn run(way: &str, aggregation: Aggregation, is_paced: bool, bytes: usize) -> Lateness {
-    let sink = builder(aggregation, is_paced).build_with(Delivering, "example");
+    let sink = builder(aggregation, is_paced).build_with(Delivering);
     let (sink, records) = (sink.expect("it is valid"), records(bytes));
     match way {
         "sink, forward" => watch(forward(sink, records)).await,

@@ -48,8 +48,11 @@ impl Service<PutRecordsRequest> for Instantly {
 fn sink() -> KinesisSink<Instantly> {
     // The one shard has no quota: what it takes is not what is measured.
     let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
-    let builder = KinesisSink::builder().with_seed(1).with_limits(limits);
-    builder.build_with(Instantly, "example").expect("it is valid")
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(1);
+        settings.limits = limits;
+    });
+    builder.build_with(Instantly).expect("it is valid")
 }
 
 fn record() -> Record {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, TimeoutError, Undelivered};
+use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, TimeoutError};
 use tower::ServiceBuilder;
 use tower::retry::Policy;
 
@@ -43,12 +43,12 @@ async fn main() -> anyhow::Result<()> {
         .timeout_put_records(Duration::from_secs(2))
         .service(PutRecords::new(server.client()).without_stalled_stream_protection());
 
-    let mut sink = KinesisSink::builder()
+    let mut sink = KinesisSink::builder(embedded::STREAM)
         .with_max_in_flight(3)
         .with_deadline(Duration::from_secs(60))
-        .with_dead_letters(|lost: Undelivered| eprintln!("given up: {}", lost.reason()))
+        .with_dead_letters(|lost| eprintln!("given up: {}", lost.reason()))
         // A rate limit is not `Clone`; this sink has the stack for itself.
-        .build_with_unshared(service, embedded::STREAM)?;
+        .build_with_unshared(service)?;
 
     let began = Instant::now();
     let readings = (0..5_000).map(|sequence| {

@@ -1,5 +1,6 @@
 //! Why a sink cannot be built.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
@@ -27,6 +28,12 @@ pub enum BuildError {
          `with_stream_info`, or aggregate per key"
     )]
     NoListShards,
+}
+
+impl From<Infallible> for BuildError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 /// A setting outside its range.

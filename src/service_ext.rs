@@ -24,7 +24,7 @@ use crate::trace::TraceLayer;
 ///     .concurrency_limit(2)
 ///     .timeout_put_records(Duration::from_secs(5))
 ///     .service(PutRecords::new(&client));
-/// let sink = KinesisSink::builder().build_with(service, "example")?;
+/// let sink = KinesisSink::builder("example").build_with(service)?;
 /// # Ok(())
 /// # }
 /// ```

@@ -22,10 +22,25 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 
 /// The settings of a [`KinesisSink`](crate::KinesisSink) that are data.
 ///
-/// [`SinkBuilder`](crate::SinkBuilder) has a setter for each field, which documents it, and
-/// [`with_settings`](crate::SinkBuilder::with_settings) for all of them. The
-/// [default](Self::default) has the crate's defaults. The builder alone has the settings that are not data: the
-/// classifier, the dead-letter handler, the `StreamInfo` and the seed.
+/// Pass them to [`SinkBuilder::with_settings`](crate::SinkBuilder::with_settings), or change single ones with
+/// [`SinkBuilder::configure`](crate::SinkBuilder::configure):
+///
+/// ```
+/// use kinesis_sink::KinesisSink;
+///
+/// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+/// let sink = KinesisSink::builder("clicks")
+///     .configure(|settings| {
+///         settings.buffer_bytes = 128 * 1024 * 1024;
+///         settings.max_attempts = Some(100);
+///     })
+///     .build(&client)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The builder alone has what is not data: the stream, the classifier, the dead-letter handler and the
+/// [`StreamInfo`](crate::stream::StreamInfo).
 ///
 /// # Configuration files
 ///
@@ -41,7 +56,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// without a default (`record_bytes`, `max_attempts` and `deadline`) have an example value:
 ///
 /// ```
-/// use kinesis_sink::{SinkBuilder, Settings, StreamId};
+/// use kinesis_sink::{KinesisSink, Settings, StreamId};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Config {
@@ -55,7 +70,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 ///
 ///     [sink]
 ///     max_in_flight = 4                   # requests
-///     linger = { self_clocked = "100ms" } # or { fill = "100ms" }
+///     linger = "100ms"                    # or { adaptive = "100ms" }, { fixed = "100ms" }
 ///     aggregation = "off"                 # or "per_key", "per_shard"
 ///     aggregate_bytes = 51_200
 ///     aggregate_records = 4_294_967_295
@@ -81,7 +96,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// "#)?;
 ///
 /// # async fn run(client: aws_sdk_kinesis::Client, config: Config) -> Result<(), kinesis_sink::BuildError> {
-/// let sink = SinkBuilder::from(config.sink).build(&client, &config.stream)?;
+/// let sink = KinesisSink::builder(config.stream).with_settings(config.sink).build(&client)?;
 /// # Ok(())
 /// # }
 /// # Ok::<_, toml::de::Error>(())
@@ -91,71 +106,127 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Settings {
-    /// See [`with_limits`](crate::SinkBuilder::with_limits).
+    /// Limits of a request, of a record and of the rate per shard. [`Limits`] has the defaults and ranges.
     pub limits: Limits,
     /// See [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight).
     pub max_in_flight: usize,
-    /// See [`with_linger`](crate::SinkBuilder::with_linger). `None` for the default, which depends on
-    /// `aggregation`: [`linger()`](Self::linger()).
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub linger: Option<Linger>,
+    /// See [`with_linger`](crate::SinkBuilder::with_linger).
+    pub linger: Linger,
     /// See [`with_aggregation`](crate::SinkBuilder::with_aggregation).
     pub aggregation: Aggregation,
-    /// See [`with_aggregate_bytes`](crate::SinkBuilder::with_aggregate_bytes).
+    /// The maximum size of an aggregate in bytes, partition key included: 1 B to 10 MiB. Default: 51,200, which is two
+    /// [PUT payload units](crate::limits::PAYLOAD_UNIT_BYTES) of 25 KiB. An aggregate is also no larger than a record
+    /// [may be](Limits::with_record_bytes). A record that is larger than an aggregate is sent without aggregation.
+    ///
+    /// Provisioned streams bill each Kinesis record in whole units, so a maximum just over one unit would cost
+    /// two. A record is never split to fill an aggregate: on average half a record's size stays free at
+    /// its end. Of 1 KiB records 24 fit into one unit and 49 into two, so that 96 and 98 % of the billed bytes
+    /// are data; of 9 KiB records 2 and 5 (72 and 90 %). More than two units gain little for small records,
+    /// and more bytes are sent again after a throttle. On-demand streams round up to 1 KiB,
+    /// 2 % of the default at most. Two units are also the KPL's default (`AggregationMaxSize`).
     pub aggregate_bytes: usize,
-    /// See [`with_aggregate_records`](crate::SinkBuilder::with_aggregate_records).
+    /// The maximum number of records in an aggregate: 1 to 4,294,967,295, which is the default, as in the
+    /// KPL, and in effect no limit.
     pub aggregate_records: usize,
-    /// See [`with_aggregate_key`](crate::SinkBuilder::with_aggregate_key).
+    /// The partition key of aggregates, see [`AggregateKey`]. Default: that of the first member.
     pub aggregate_key: AggregateKey,
     /// See [`with_ordering`](crate::SinkBuilder::with_ordering).
     pub ordering: RecordOrdering,
-    /// Whether the stream may be described, which is the default. See
-    /// [`with_stream_info`](crate::SinkBuilder::with_stream_info) and
-    /// [`without_describe_stream`](crate::SinkBuilder::without_describe_stream).
+    /// Whether the stream is described where that is [needed](crate::SinkBuilder::with_stream_info). Default: true.
+    ///
+    /// Set it to false for a role without the permission. A sink that aggregates or keeps an order then
+    /// also sends to a stream that distributes its records itself. There it keeps no order, and with a
+    /// [list of shards](crate::SinkBuilder::with_stream_info) it sends the records of misplaced aggregates again
+    /// without aggregation.
     pub describe_stream: bool,
-    /// See [`with_buffer_records`](crate::SinkBuilder::with_buffer_records). `None` for the default, which
-    /// depends on `aggregation`: [`buffer_records()`](Self::buffer_records()).
+    /// Sets how many records the sink may hold before its source waits, those in flight and the failed
+    /// ones that it keeps included: 1 to 100,000,000. `None`, the default, means
+    /// 10,000, with aggregation 100,000: [`buffer_records()`](Self::buffer_records()).
+    ///
+    /// In addition to its payload, which [`buffer_bytes`](Self::buffer_bytes) bounds, a record uses
+    /// some 160 bytes of memory, with aggregation 200 to 600, the most if two or three records of each
+    /// key are buffered (measured on a 64-bit target).
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub buffer_records: Option<usize>,
-    /// See [`with_buffer_bytes`](crate::SinkBuilder::with_buffer_bytes).
+    /// How many bytes (data and partition keys) the sink may hold before its source waits, those
+    /// in flight included: 1 B to 1 TiB (on 32-bit targets 2 GiB), by default 32 MiB. The record that
+    /// crosses the bound is still accepted.
     pub buffer_bytes: usize,
-    /// See [`with_backoff`](crate::SinkBuilder::with_backoff).
+    /// The backoff after failures.
     pub backoff: BackoffSettings,
-    /// See [`with_max_attempts`](crate::SinkBuilder::with_max_attempts). `None` for no limit.
+    /// The number of attempts after which a record fails: 1 or more. Default: `None`, no limit.
+    ///
+    /// [`Undelivered::attempts`](crate::Undelivered::attempts) says what counts as an attempt.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub max_attempts: Option<u32>,
-    /// See [`with_deadline`](crate::SinkBuilder::with_deadline). `None` for no deadline.
+    /// How long after it was accepted a buffered record fails, see
+    /// [`SinkBuilder::with_deadline`](crate::SinkBuilder::with_deadline). `None` for no deadline.
     #[cfg_attr(
         feature = "serde",
         serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")
     )]
     pub deadline: Option<Duration>,
-    /// See [`with_credentials_timeout`](crate::SinkBuilder::with_credentials_timeout).
+    /// How long requests and lookups are retried, with backoff, while the credentials cannot be
+    /// loaded or are refused ([`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials)): 0 s to
+    /// 7 days, by default 5 minutes. Afterwards the error is [reported](crate::SinkError::Request) like a
+    /// fatal one; the records stay in the sink.
+    ///
+    /// The time starts with the first such failure and ends with an answer that shows that the credentials
+    /// were accepted: a delivery, a throttle, a record refused as invalid. The time between two failures
+    /// counts for a minute at most, so that a process that was suspended does not fail at its first
+    /// request.
+    ///
+    /// The timeout applies as well to answers with HTTP 4xx and no error code
+    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), counted while no request succeeds. A record
+    /// that fails alone on a stream that has taken others does not count.
+    ///
+    /// The default is longer than the usual outage of STS, of the instance metadata service or of a
+    /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough
+    /// that a deleted or revoked role is reported within minutes. Set less for short-lived jobs; with
+    /// 0 s the first failure is reported.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub credentials_timeout: Duration,
-    /// See [`with_request_timeout`](crate::SinkBuilder::with_request_timeout).
+    /// The timeout of a request in the stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes: 1 ms to 10 minutes,
+    /// by default 10 s. See [`timeout`](crate::timeout).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub request_timeout: Duration,
-    /// See [`with_max_request_timeout`](crate::SinkBuilder::with_max_request_timeout).
+    /// The longest timeout of a request in the stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes, which applies while
+    /// requests time out repeatedly: 1 ms to 10 minutes, by default 30 s. If the
+    /// [request timeout](Self::request_timeout) is longer, all requests get that.
+    ///
+    /// When the same records time out repeatedly, the timeout of the next request doubles up to this maximum,
+    /// and requests get smaller. So a stream that responds late, or over a slow link, makes progress and gets
+    /// few duplicates. Fast responses restore the timeout. The maximum also bounds how long a request waits for
+    /// a response that the network has silently dropped, and so how late the sink notices that the stream can be
+    /// reached again.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_request_timeout: Duration,
-    /// See [`with_fatal_policy`](crate::SinkBuilder::with_fatal_policy).
+    /// What a [`Producer`](crate::Producer) made of the sink does when the service refuses every
+    /// request. Default: [`FatalPolicy::Stop`]. A sink by itself reports the error to its owner, who decides.
     pub fatal_policy: FatalPolicy,
-    /// See [`with_metrics`](crate::SinkBuilder::with_metrics). Feature `metrics`.
+    /// Which metrics the sink records, see [`metrics`](crate::metrics). Default:
+    /// [`Shard`](MetricsGranularity::Shard). The metrics are registered with the
+    /// recorder that is installed when the sink is built.
     #[cfg(feature = "metrics")]
     pub metrics: MetricsGranularity,
+    /// The seed of random partition keys and of jitter, for repeatable tests. `None`, the default, draws one.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub seed: Option<u64>,
 }
 
-/// The waits after failures, in [`Settings`]. See
-/// [`SinkBuilder::with_backoff`](crate::SinkBuilder::with_backoff).
+/// The backoff after failures, in [`Settings`].
+///
+/// The wait is drawn evenly from 0 to `base`, which doubles with each consecutive failure up to `ceiling`. Both are
+/// 1 ms to 60 s, `base` at most `ceiling`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
 pub struct BackoffSettings {
-    /// The longest wait after the first failure.
+    /// The longest wait after the first failure. Default: 100 ms.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub base: Duration,
-    /// The longest wait after any failure.
+    /// The longest wait after any failure. Default: 3 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub ceiling: Duration,
 }
@@ -165,9 +236,9 @@ impl Default for Settings {
         Self {
             limits: Limits::default(),
             max_in_flight: 4,
-            linger: None,
+            linger: Linger::default(),
             aggregation: Aggregation::default(),
-            // The arithmetic is at `SinkBuilder::with_aggregate_units`.
+            // The arithmetic is at the field.
             aggregate_bytes: 2 * PAYLOAD_UNIT_BYTES,
             aggregate_records: MAX_AGGREGATE_RECORDS,
             aggregate_key: AggregateKey::default(),
@@ -184,6 +255,7 @@ impl Default for Settings {
             fatal_policy: FatalPolicy::default(),
             #[cfg(feature = "metrics")]
             metrics: MetricsGranularity::Shard,
+            seed: None,
         }
     }
 }
@@ -195,10 +267,10 @@ impl Default for BackoffSettings {
 }
 
 impl Settings {
-    /// Returns the linger in effect: the one that is set, or the default for the aggregation.
+    /// Returns the linger in effect, with [`Auto`](Linger::Auto) resolved for the aggregation.
     #[must_use]
     pub fn linger(&self) -> Linger {
-        self.linger.unwrap_or_else(|| Linger::default_with(self.aggregation))
+        self.linger.resolve(self.aggregation)
     }
 
     /// Returns the bound on buffered records in effect: the one that is set, or the default for the
@@ -267,10 +339,10 @@ mod tests {
     fn defaults_depend_on_aggregation() {
         let mut settings = Settings::default();
         let ms = Duration::from_millis(100);
-        assert_eq!(settings.linger(), Linger::SelfClocked(ms));
+        assert_eq!(settings.linger(), Linger::Adaptive(ms));
         assert_eq!(settings.buffer_records(), 10_000);
         settings.aggregation = Aggregation::PerKey;
-        assert_eq!(settings.linger(), Linger::Fill(ms));
+        assert_eq!(settings.linger(), Linger::Fixed(ms));
         assert_eq!(settings.buffer_records(), 100_000);
     }
 
@@ -278,11 +350,11 @@ mod tests {
     fn set_values_override_defaults_of_aggregation() {
         let settings = Settings {
             aggregation: Aggregation::PerShard,
-            linger: Some(Linger::SelfClocked(Duration::ZERO)),
+            linger: Linger::Adaptive(Duration::ZERO),
             buffer_records: Some(5),
             ..Settings::default()
         };
-        assert_eq!(settings.linger(), Linger::SelfClocked(Duration::ZERO));
+        assert_eq!(settings.linger(), Linger::Adaptive(Duration::ZERO));
         assert_eq!(settings.buffer_records(), 5);
     }
 

@@ -23,13 +23,15 @@ const MOST_HELD: isize = MIB as isize;
 
 fn builder() -> SinkBuilder {
     let limits = unpaced().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
-    KinesisSink::builder()
-        .with_seed(1)
-        .with_limits(limits)
+    KinesisSink::builder("example")
+        .configure(|settings| {
+            settings.seed = Some(1);
+            settings.limits = limits;
+        })
         .with_aggregation(Aggregation::PerKey)
-        .with_aggregate_bytes(10 * MIB)
-        .with_linger(Linger::Fill(Duration::from_millis(500)))
-        .with_buffer_bytes(100 * MIB)
+        .configure(|settings| settings.aggregate_bytes = 10 * MIB)
+        .with_linger(Linger::Fixed(Duration::from_millis(500)))
+        .configure(|settings| settings.buffer_bytes = 100 * MIB)
 }
 
 fn entry_error(code: &str) -> Result<Placement, EntryError> {
@@ -88,7 +90,7 @@ fn assert_only_what_stays(sink: &KinesisSink<Quiet>, before: isize) {
 async fn split_record_releases_aggregate() {
     let before = held::now();
     let service = quiet(|request| Ok(throttling_what_stays(request)));
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     feed_large(&mut sink).await;
     feed_those_that_stay(&mut sink).await;
     // The aggregates are halved until each record is alone.
@@ -104,7 +106,7 @@ async fn record_releases_aggregate_of_expired_members() {
     let service = quiet(|_| Err(service_error("InternalFailure")));
     let deadline = Duration::from_secs(1);
     let builder = builder().with_deadline(deadline).with_max_in_flight(10);
-    let mut sink = builder.build_with(service, "example").unwrap();
+    let mut sink = builder.build_with(service).unwrap();
     feed_large(&mut sink).await;
     sleep(Duration::from_millis(400)).await;
     feed_those_that_stay(&mut sink).await;
@@ -119,8 +121,7 @@ async fn record_releases_aggregate_of_expired_members() {
 #[tokio::test(start_paused = true)]
 async fn taken_back_record_releases_aggregate() {
     let before = held::now();
-    let mut sink =
-        builder().build_with(quiet(|_| Err(service_error("InternalFailure"))), "example").unwrap();
+    let mut sink = builder().build_with(quiet(|_| Err(service_error("InternalFailure")))).unwrap();
     feed_large(&mut sink).await;
     feed_those_that_stay(&mut sink).await;
     let flush = tokio::time::timeout(Duration::from_secs(2), sink.flush());

@@ -26,7 +26,9 @@ use tower::BoxError;
 use tracing::Level;
 
 fn builder(aggregation: Aggregation) -> SinkBuilder {
-    KinesisSink::builder().with_seed(1).with_aggregation(aggregation)
+    KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .with_aggregation(aggregation)
 }
 
 fn quarters() -> Vec<Shard> {
@@ -78,7 +80,7 @@ async fn thousands_of_records_travel_in_a_few_entries() {
         async { Ok::<_, BoxError>(quarters()) }
     };
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
-    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    let mut sink = builder.build_with(service.clone()).unwrap();
     let records = stream::iter(keyed(0..20_000, 1_000)).map(Ok);
     records.forward(&mut sink).await.unwrap();
     let totals = sink.totals();
@@ -102,7 +104,7 @@ async fn a_stream_may_have_thousands_of_shards() {
     let service = Scripted::new(|_, request| Ok(place(request, &even_shards(2_500))));
     let list = |_| async { Ok::<_, BoxError>(even_shards(2_500)) };
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
-    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    let mut sink = builder.build_with(service.clone()).unwrap();
     stream::iter(keyed(0..10_000, 5_000)).map(Ok).forward(&mut sink).await.unwrap();
     let totals = sink.totals();
     assert_eq!((totals.delivered, totals.misplaced, totals.requeued), (10_000, 0, 0));
@@ -128,7 +130,7 @@ async fn as_long_as_shards_cannot_be_listed_it_packs_per_key() {
         }
     };
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
-    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    let mut sink = builder.build_with(service.clone()).unwrap();
     for record in keyed(0..300, 100) {
         sink.feed(record).await.unwrap();
     }
@@ -197,7 +199,7 @@ async fn a_lister_that_panics_or_is_silent_holds_nothing_up_for_ever() {
         let counted = calls.clone();
         let list = move |_| lister(counted.fetch_add(1, Ordering::SeqCst));
         let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
-        let producer = builder.build_with(four_shards(), "example").unwrap().spawn();
+        let producer = builder.build_with(four_shards()).unwrap().spawn();
         let begun = Instant::now();
         producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
@@ -211,7 +213,7 @@ async fn a_lister_that_panics_or_is_silent_holds_nothing_up_for_ever() {
 fn a_first_poll_outside_of_a_runtime_costs_only_that_poll() {
     let list = |_| async { Ok::<_, BoxError>(quarters()) };
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
-    let mut sink = builder.build_with(four_shards(), "example").unwrap();
+    let mut sink = builder.build_with(four_shards()).unwrap();
     let mut cx = Context::from_waker(Waker::noop());
     let poll = AssertUnwindSafe(|| Pin::new(&mut sink).poll_ready(&mut cx).is_ready());
     assert!(catch_unwind(poll).is_err());
@@ -241,7 +243,7 @@ async fn each_series_of_failing_listings_is_told_once() {
         })
     });
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
-    let producer = builder.build_with(elsewhere, "example").unwrap().spawn();
+    let producer = builder.build_with(elsewhere).unwrap().spawn();
     for _ in 0..3 {
         sleep(Duration::from_secs(10)).await;
         for key in ["a", "h"] {
@@ -259,7 +261,7 @@ async fn a_lister_that_is_not_needed_is_not_asked() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey] {
         let list = |_| async { panic!("nobody wants to know") };
         let builder = builder(aggregation).with_stream_info(list_shards_fn(list));
-        let mut sink = builder.build_with(four_shards(), "example").unwrap();
+        let mut sink = builder.build_with(four_shards()).unwrap();
         let begun = Instant::now();
         sink.send(Record::from(("k", "data"))).await.unwrap();
         assert!(begun.elapsed() <= Duration::from_millis(120));
@@ -275,7 +277,7 @@ async fn an_idle_sink_lists_again_only_when_it_has_to() {
         async { Ok::<_, BoxError>(quarters()) }
     };
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
-    let producer = builder.build_with(four_shards(), "example").unwrap().spawn();
+    let producer = builder.build_with(four_shards()).unwrap().spawn();
     sleep(Duration::from_secs(3_600)).await;
     producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
     producer.close().await.unwrap();
@@ -302,8 +304,8 @@ async fn a_reshard_under_way_loses_nothing_and_ends_in_fresh_predictions() {
     };
     let builder = builder(Aggregation::PerShard)
         .with_stream_info(list_shards_fn(list))
-        .with_aggregate_bytes(2_000);
-    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+        .configure(|settings| settings.aggregate_bytes = 2_000);
+    let mut sink = builder.build_with(service.clone()).unwrap();
     let mut receipts = Vec::new();
     for round in 0..30 {
         for record in keyed(round * 100..(round + 1) * 100, 50) {
@@ -325,7 +327,7 @@ async fn a_reshard_under_way_loses_nothing_and_ends_in_fresh_predictions() {
 #[tokio::test(start_paused = true)]
 async fn receipts_tell_sub_sequence_numbers() {
     let service = Scripted::delivering();
-    let producer = builder(Aggregation::PerKey).build_with(service, "example").unwrap().spawn();
+    let producer = builder(Aggregation::PerKey).build_with(service).unwrap().spawn();
     let mut receipts = Vec::new();
     for number in 0..5 {
         receipts.push(producer.put(Record::from(("k", number.to_string()))).await.unwrap());
@@ -344,15 +346,15 @@ async fn receipts_tell_sub_sequence_numbers() {
 async fn it_fills_for_a_tenth_of_a_second_unless_told_otherwise() {
     for (linger, expected) in [
         (None, 100),
-        (Some(Linger::Fill(Duration::from_millis(300))), 300),
-        (Some(Linger::SelfClocked(Duration::from_millis(300))), 0),
+        (Some(Linger::Fixed(Duration::from_millis(300))), 300),
+        (Some(Linger::Adaptive(Duration::from_millis(300))), 0),
     ] {
         let builder = builder(Aggregation::PerKey);
         let builder = match linger {
             Some(linger) => builder.with_linger(linger),
             None => builder,
         };
-        let mut sink = builder.build_with(Scripted::delivering(), "example").unwrap();
+        let mut sink = builder.build_with(Scripted::delivering()).unwrap();
         let begun = Instant::now();
         sink.send(Record::from(("k", "data"))).await.unwrap();
         let round_trip = 20;
@@ -367,37 +369,37 @@ fn a_builder_shows_the_settings_that_will_hold() {
         shown.contains("Fill(100ms)") && shown.contains("buffer_records: Some(100000)"),
         "{shown}"
     );
-    let set = builder(Aggregation::PerKey).with_linger(Linger::Fill(Duration::from_secs(7)));
-    let shown = format!("{:?}", set.with_buffer_records(77));
+    let set = builder(Aggregation::PerKey).with_linger(Linger::Fixed(Duration::from_secs(7)));
+    let shown = format!("{:?}", set.configure(|settings| settings.buffer_records = Some(77)));
     assert!(shown.contains("Fill(7s)") && shown.contains("buffer_records: Some(77)"), "{shown}");
     assert!(format!("{:?}", builder(Aggregation::Off)).contains("buffer_records: Some(10000)"));
 }
 
 #[tokio::test]
 async fn settings_are_checked_when_it_is_built() {
-    let build = |builder: SinkBuilder| builder.build_with(Scripted::delivering(), "example");
+    let build = |builder: SinkBuilder| builder.build_with(Scripted::delivering());
     let error = build(builder(Aggregation::PerShard)).unwrap_err();
     assert_eq!(error, BuildError::NoListShards);
     assert!(error.to_string().contains("with_stream_info"), "{error}");
-    for (units, valid) in [(0, false), (1, true), (409, true), (410, false), (usize::MAX, false)] {
-        let built = build(builder(Aggregation::PerKey).with_aggregate_units(units));
-        assert_eq!(built.is_ok(), valid, "{units}");
-    }
-    let error = build(builder(Aggregation::PerKey).with_aggregate_bytes(0)).unwrap_err();
+    let error =
+        build(builder(Aggregation::PerKey).configure(|settings| settings.aggregate_bytes = 0))
+            .unwrap_err();
     assert_eq!(error.to_string(), "aggregate_bytes is 0; set it between 1 and 10485760");
-    let error = build(builder(Aggregation::PerKey).with_aggregate_records(0)).unwrap_err();
+    let error =
+        build(builder(Aggregation::PerKey).configure(|settings| settings.aggregate_records = 0))
+            .unwrap_err();
     assert_eq!(error.to_string(), "aggregate_records is 0; set it between 1 and 4294967295");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_buffer_is_larger_by_default_and_bounded_all_the_same() {
     let stalled = Scripted::delivering().with_round_trip(Duration::from_secs(3_600));
-    let mut sink = builder(Aggregation::Off).build_with(stalled.clone(), "example").unwrap();
+    let mut sink = builder(Aggregation::Off).build_with(stalled.clone()).unwrap();
     let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
     let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
     assert!(forward.await.is_err(), "it waits");
     assert_eq!(sink.waiting() + sink.in_flight(), 10_000);
-    let mut sink = builder(Aggregation::PerKey).build_with(stalled, "example").unwrap();
+    let mut sink = builder(Aggregation::PerKey).build_with(stalled).unwrap();
     let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
     let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
     assert!(forward.await.is_err(), "it waits");

@@ -103,8 +103,10 @@ impl Packing {
     }
 
     fn builder(self) -> SinkBuilder {
-        let builder = KinesisSink::builder().with_aggregation(self.aggregation);
-        builder.with_stream_info(list_shards_fn(shards)).with_seed(1)
+        let builder = KinesisSink::builder("example").with_aggregation(self.aggregation);
+        builder
+            .with_stream_info(list_shards_fn(shards))
+            .configure(|settings| settings.seed = Some(1))
     }
 }
 
@@ -168,7 +170,7 @@ async fn measure(packing: Packing, per_second: usize, linger: Linger) -> Measure
 
 async fn measure_with(packing: Packing, per_second: usize, builder: SinkBuilder) -> Measured {
     let service = FourShards::default();
-    let mut sink = builder.build_with(service.clone(), "example").unwrap();
+    let mut sink = builder.build_with(service.clone()).unwrap();
     let mut receipts: Vec<Receipt> = Vec::new();
     let records = source(per_second).map(|number| {
         let (record, receipt) = packing.record(number).tracked();
@@ -187,9 +189,9 @@ async fn measure_with(packing: Packing, per_second: usize, builder: SinkBuilder)
     Measured { counts, latencies }
 }
 
-const SELF_CLOCKED: Linger = Linger::SelfClocked(Duration::from_millis(100));
-const FILL: Linger = Linger::Fill(Duration::from_millis(100));
-const FILL_LONG: Linger = Linger::Fill(Duration::from_secs(1));
+const SELF_CLOCKED: Linger = Linger::Adaptive(Duration::from_millis(100));
+const FILL: Linger = Linger::Fixed(Duration::from_millis(100));
+const FILL_LONG: Linger = Linger::Fixed(Duration::from_secs(1));
 const LINGERS: [Linger; 3] = [SELF_CLOCKED, FILL, FILL_LONG];
 const PACKINGS: [Packing; 4] = [PER_KEY_1, WITHOUT_KEY, PER_KEY_100, PER_SHARD_100];
 
@@ -207,13 +209,13 @@ async fn no_record_waits_longer_than_the_linger_and_two_round_trips() {
 #[tokio::test(start_paused = true)]
 async fn filling_packs_four_times_as_many_as_self_clocking_and_takes_a_linger_for_it() {
     for packing in [PER_KEY_1, WITHOUT_KEY, PER_SHARD_100] {
-        let self_clocked = measure(packing, 1_000, SELF_CLOCKED).await;
+        let adaptive = measure(packing, 1_000, SELF_CLOCKED).await;
         let fill = measure(packing, 1_000, FILL).await;
         let fill_long = measure(packing, 1_000, FILL_LONG).await;
-        let packed = [&self_clocked, &fill, &fill_long].map(Measured::per_entry);
+        let packed = [&adaptive, &fill, &fill_long].map(Measured::per_entry);
         assert!(packed[1] >= 4.0 * packed[0], "{packing}: {packed:?}");
         assert!(packed[2] >= 4.0 * packed[1], "{packing}: {packed:?}");
-        assert!(self_clocked.slowest() <= 2 * ROUND_TRIP, "{packing}");
+        assert!(adaptive.slowest() <= 2 * ROUND_TRIP, "{packing}");
     }
 }
 

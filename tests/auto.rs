@@ -28,7 +28,9 @@ fn stream() -> SimStream {
 }
 
 fn builder(aggregation: Aggregation) -> SinkBuilder {
-    KinesisSink::builder().with_seed(1).with_aggregation(aggregation)
+    KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .with_aggregation(aggregation)
 }
 
 fn record(number: usize, keys: usize) -> Record {
@@ -105,7 +107,7 @@ async fn switch_to_auto_loses_no_aggregate() {
         for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
             let stream = stream();
             let sink = builder(aggregation).with_ordering(ordering);
-            let sink = sink.build(&stream.client(), "example").unwrap();
+            let sink = sink.build(&stream.client()).unwrap();
             let (lost, delivered, error) = lost_and_delivered(&stream, sink, RECORDS, keys).await;
             let case = format!("{aggregation:?} {keys} {ordering:?}: {lost} of {delivered}");
             assert_eq!(lost, 0, "{case}");
@@ -126,7 +128,7 @@ fn assert_refused(error: Option<SinkError>, fix: &str) {
 async fn switch_to_auto_is_refused_in_order() {
     let stream = stream();
     let sink = builder(Aggregation::Off).with_ordering(RecordOrdering::PerKey);
-    let sink = sink.build(&stream.client(), "example").unwrap();
+    let sink = sink.build(&stream.client()).unwrap();
     let (_, delivered, error) = lost_and_delivered(&stream, sink, RECORDS, 1_000).await;
     assert_refused(error, "set the ordering to Unordered");
     assert!((6_000..7_500).contains(&delivered), "{delivered}");
@@ -138,7 +140,7 @@ async fn auto_is_refused_in_order_at_the_start() {
     let stream = stream();
     stream.set_distribution(Distribution::Auto).unwrap();
     let ordered = builder(Aggregation::Off).with_ordering(RecordOrdering::PerKey);
-    let mut sink = ordered.build(&stream.client(), "example").unwrap();
+    let mut sink = ordered.build(&stream.client()).unwrap();
     assert_refused(sink.feed(record(0, 1)).await.err(), "set the ordering to Unordered");
     assert_eq!(stream.stats().requests, 0);
     // Without ordering and aggregation the stream is not described.
@@ -185,9 +187,9 @@ async fn alternating_distribution_loses_no_aggregate() {
             let describer = Unreliable { stream: stream.clone(), calls: Arc::default(), code };
             let producer = builder(aggregation)
                 .with_ordering(RecordOrdering::PerKey)
-                .with_fatal_policy(FatalPolicy::Retry)
+                .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
                 .with_stream_info(describer)
-                .build_with(stream.service(), "example")
+                .build_with(stream.service())
                 .unwrap()
                 .spawn();
             let mut receipts = Vec::new();
@@ -235,12 +237,12 @@ async fn undescribed_switch_to_auto_loses_nothing() {
         let stream = stream();
         let ordered = builder(aggregation).with_ordering(RecordOrdering::PerKey);
         let builders = [
-            builder(aggregation).without_describe_stream(),
+            builder(aggregation).configure(|settings| settings.describe_stream = false),
             builder(aggregation).with_stream_info(denied()),
-            ordered.without_describe_stream(),
+            ordered.configure(|settings| settings.describe_stream = false),
         ];
         for (round, builder) in builders.into_iter().enumerate() {
-            let sink = builder.build(&stream.client(), "example").unwrap();
+            let sink = builder.build(&stream.client()).unwrap();
             let (lost, delivered, error) = lost_and_delivered(&stream, sink, 4_000, 10).await;
             assert_eq!((lost, delivered), (0, 4_000), "{aggregation:?} {round}: {error:?}");
             stream.set_distribution(Distribution::UserPartitionKey).unwrap();
@@ -253,7 +255,7 @@ async fn undescribed_switch_to_auto_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn switch_to_auto_and_back_resumes() {
     let stream = stream();
-    let mut sink = builder(Aggregation::PerKey).build(&stream.client(), "example").unwrap();
+    let mut sink = builder(Aggregation::PerKey).build(&stream.client()).unwrap();
     for number in 0..4_000 {
         sink.feed(record(number, 10)).await.unwrap();
     }
@@ -286,7 +288,7 @@ async fn reshards_request_no_description() {
             let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
             let stream = stream.build().unwrap();
             let sink = builder(aggregation).with_ordering(RecordOrdering::PerKey);
-            let mut sink = sink.build(&stream.client(), "example").unwrap();
+            let mut sink = sink.build(&stream.client()).unwrap();
             for number in 0..RECORDS {
                 sink.feed(record(number, 1_000)).await.unwrap();
                 if number % 2_000 == 500 {
@@ -316,7 +318,7 @@ async fn unlisted_reshards_describe_at_most_once() {
         let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
         let stream = stream.build().unwrap();
         let builder = builder(Aggregation::PerKey).with_stream_info(unlisted(&stream));
-        let mut sink = builder.build_with(stream.service(), "example").unwrap();
+        let mut sink = builder.build_with(stream.service()).unwrap();
         for number in 0..RECORDS {
             sink.feed(record(number, 100)).await.unwrap();
             if number % 2_000 == 500 {
@@ -334,7 +336,7 @@ async fn unlisted_reshards_describe_at_most_once() {
 async fn switch_to_auto_without_a_list_is_refused() {
     let stream = stream();
     let builder = builder(Aggregation::PerKey).with_stream_info(unlisted(&stream));
-    let mut sink = builder.build_with(stream.service(), "example").unwrap();
+    let mut sink = builder.build_with(stream.service()).unwrap();
     let mut receipts = Vec::new();
     let mut error = None;
     for number in 0..RECORDS {

@@ -189,8 +189,8 @@ fn sent(payloads: &[Vec<u8>]) -> Vec<Bytes> {
         noted.lock().unwrap().extend(request.entries().iter().map(|entry| entry.data().clone()));
         std::future::ready(Ok::<_, tower::BoxError>(answer))
     });
-    let builder = KinesisSink::builder().with_aggregation(Aggregation::PerKey);
-    let mut sink = builder.build_with(service, "example").unwrap();
+    let builder = KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
+    let mut sink = builder.build_with(service).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         for (key, payload) in payloads.iter().enumerate() {

@@ -57,7 +57,7 @@ impl Service {
         let rules = [&self.put_records, &self.describe, &self.list_shards];
         let client = mock_client!(aws_sdk_kinesis, RuleMode::MatchAny, &rules, |config| config
             .region(Region::from_static("eu-west-1")));
-        builder.build(&client, "example").unwrap()
+        builder.build(&client).unwrap()
     }
 
     /// Calls of PutRecords, DescribeStreamSummary and ListShards.
@@ -74,7 +74,7 @@ async fn it_asks_what_it_must_know_and_nothing_else() {
         (Aggregation::PerShard, [1, 1, 1]),
     ] {
         let service = Service::with(RecordDistributionStrategy::UserPartitionKey);
-        let mut sink = service.sink(KinesisSink::builder().with_aggregation(aggregation));
+        let mut sink = service.sink(KinesisSink::builder("example").with_aggregation(aggregation));
         sink.send(Record::from(("k", "data"))).await.unwrap();
         assert_eq!(service.calls(), expected, "{aggregation:?}");
     }
@@ -84,7 +84,7 @@ async fn it_asks_what_it_must_know_and_nothing_else() {
 async fn it_refuses_to_aggregate_on_a_stream_that_distributes_by_itself() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let service = Service::with(RecordDistributionStrategy::Auto);
-        let mut sink = service.sink(KinesisSink::builder().with_aggregation(aggregation));
+        let mut sink = service.sink(KinesisSink::builder("example").with_aggregation(aggregation));
         for _ in 0..2 {
             let refused = sink.send(Record::from(("k", "data"))).await;
             assert!(matches!(refused, Err(SinkError::Request { .. })), "{refused:?}");
@@ -93,21 +93,21 @@ async fn it_refuses_to_aggregate_on_a_stream_that_distributes_by_itself() {
         assert_eq!((put, described), (0, 2), "its owner may switch it over meanwhile");
     }
     let service = Service::with(RecordDistributionStrategy::Auto);
-    let mut sink = service.sink(KinesisSink::builder());
+    let mut sink = service.sink(KinesisSink::builder("example"));
     sink.send(Record::from(("k", "data"))).await.unwrap();
 }
 
 #[tokio::test]
 async fn it_asks_nothing_that_it_was_told_not_to_or_that_another_tells() {
     let service = Service::with(RecordDistributionStrategy::Auto);
-    let builder = KinesisSink::builder().with_aggregation(Aggregation::PerKey);
-    let mut sink = service.sink(builder.without_describe_stream());
+    let builder = KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
+    let mut sink = service.sink(builder.configure(|settings| settings.describe_stream = false));
     sink.send(Record::from(("k", "data"))).await.unwrap();
     assert_eq!(service.calls(), [1, 0, 1]);
 
     let service = Service::with(RecordDistributionStrategy::Auto);
     let builder =
-        KinesisSink::builder().with_aggregation(Aggregation::PerShard).with_stream_info((
+        KinesisSink::builder("example").with_aggregation(Aggregation::PerShard).with_stream_info((
             list_shards_fn(|_| async { Err("none".into()) }),
             describe_stream_fn(|_| async { Ok(Default::default()) }),
         ));
@@ -122,8 +122,8 @@ impl StreamInfo for Neither {}
 
 #[tokio::test]
 async fn service_answers_what_source_does_not() {
-    let aggregating = || KinesisSink::builder().with_aggregation(Aggregation::PerKey);
-    let ordered = || KinesisSink::builder().with_ordering(RecordOrdering::PerKey);
+    let aggregating = || KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
+    let ordered = || KinesisSink::builder("example").with_ordering(RecordOrdering::PerKey);
     let describes = || describe_stream_fn(|_| async { Ok(StreamDescription::default()) });
     let lists = || list_shards_fn(|_| async { Err("none".into()) });
     for (case, builder, expected) in [
@@ -133,8 +133,12 @@ async fn service_answers_what_source_does_not() {
         ("ordered", ordered(), [1, 1, 0]),
         ("ordered, describes", ordered().with_stream_info(describes()), [1, 0, 0]),
         ("ordered, neither", ordered().with_stream_info(Neither), [1, 1, 0]),
-        ("ordered, undescribed", ordered().without_describe_stream(), [1, 0, 0]),
-        ("neither, neither", KinesisSink::builder().with_stream_info(Neither), [1, 0, 0]),
+        (
+            "ordered, undescribed",
+            ordered().configure(|settings| settings.describe_stream = false),
+            [1, 0, 0],
+        ),
+        ("neither, neither", KinesisSink::builder("example").with_stream_info(Neither), [1, 0, 0]),
     ] {
         let service = Service::with(RecordDistributionStrategy::UserPartitionKey);
         let mut sink = service.sink(builder);

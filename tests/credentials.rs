@@ -298,10 +298,10 @@ async fn sinks_of_one_client_share_its_credentials() {
     let provider = Provider::new(|call| async move { Ok(credentials(call)) });
     let client = client(&Service::new(accepted), &provider);
     for n in 0..10 {
-        let mut sink = KinesisSink::builder()
+        let mut sink = KinesisSink::builder(format!("example-{n}"))
             .with_aggregation(kinesis_sink::Aggregation::PerShard)
-            .with_linger(kinesis_sink::Linger::Fill(Duration::ZERO))
-            .build(&client, format!("example-{n}"))
+            .with_linger(kinesis_sink::Linger::Fixed(Duration::ZERO))
+            .build(&client)
             .unwrap();
         sink.send(Record::from("x")).await.unwrap();
     }
@@ -367,10 +367,10 @@ async fn skewed_clock_is_corrected_from_the_answer() {
         let service = service_ahead_by(minutes * 60, code, |_| None);
         let config = service.config().credentials_provider(credentials(0));
         let client = Client::from_conf(config.build());
-        let mut sink = KinesisSink::builder()
+        let mut sink = KinesisSink::builder("example")
             .with_aggregation(kinesis_sink::Aggregation::PerShard)
-            .with_linger(kinesis_sink::Linger::Fill(Duration::ZERO))
-            .build(&client, "example")
+            .with_linger(kinesis_sink::Linger::Fixed(Duration::ZERO))
+            .build(&client)
             .unwrap();
         let sent = timeout(Duration::from_secs(20), sink.send(Record::from("x"))).await;
         sent.unwrap_or_else(|_| panic!("{code}, {minutes} min")).unwrap();
@@ -397,7 +397,7 @@ async fn skewed_clock_is_corrected_in_cbor() {
         });
         let config = service.config().credentials_provider(credentials(0));
         let service = PutRecords::new(&Client::from_conf(config.build())).with_cbor();
-        let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+        let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
         sink.send(Record::from("x")).await.unwrap();
         assert_eq!(sink.totals().delivered, 1);
     }

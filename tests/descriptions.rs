@@ -25,11 +25,13 @@ use tracing::Level;
 const MIB: usize = 1024 * 1024;
 
 fn aggregating() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1).with_aggregation(Aggregation::PerKey)
+    KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .with_aggregation(Aggregation::PerKey)
 }
 
 fn sink(builder: SinkBuilder, service: &Scripted) -> KinesisSink<Scripted> {
-    builder.build_with(service.clone(), "example").unwrap()
+    builder.build_with(service.clone()).unwrap()
 }
 
 type Describe =
@@ -100,7 +102,7 @@ async fn refuses_three_times(mut sink: KinesisSink<Scripted>) {
 async fn without_aggregation_such_a_stream_is_fine() {
     let service = Scripted::delivering();
     let describer = Describer::default().saying(|_| Ok(by_service()));
-    let builder = KinesisSink::builder().with_stream_info(describer);
+    let builder = KinesisSink::builder("example").with_stream_info(describer);
     let mut sink = sink(builder, &service);
     sink.send(Record::from("a")).await.unwrap();
     assert_eq!(service.sizes(), [1]);
@@ -140,13 +142,15 @@ async fn the_streams_own_limit_for_a_record_holds() {
 
     // A lower limit that was set stays; a higher one gives way to the truth.
     let lower = Limits::default().with_record_bytes(1_000);
-    let builder = aggregating().with_limits(lower).with_stream_info(described());
+    let builder =
+        aggregating().configure(|settings| settings.limits = lower).with_stream_info(described());
     let mut lower = sink(builder, &service);
     lower.send(of_bytes(1_000)).await.unwrap();
     assert!(lower.send(of_bytes(1_001)).await.is_err());
     let ordinary = Describer::default().saying(|_| Ok(StreamDescription::default()));
     let higher = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
-    let builder = aggregating().with_limits(higher).with_stream_info(ordinary);
+    let builder =
+        aggregating().configure(|settings| settings.limits = higher).with_stream_info(ordinary);
     let mut higher = sink(builder, &service);
     higher.send(of_bytes(MIB)).await.unwrap();
     assert!(higher.send(of_bytes(MIB + 1)).await.is_err());
@@ -253,7 +257,8 @@ async fn a_describer_that_never_answers_or_panics_holds_nothing_up_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_asked_where_nobody_wants_to_know() {
     let service = Scripted::delivering();
-    let mut sink = sink(aggregating().without_describe_stream(), &service);
+    let mut sink =
+        sink(aggregating().configure(|settings| settings.describe_stream = false), &service);
     let begun = Instant::now();
     sink.close().await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -288,7 +293,9 @@ async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() 
     for policy in [FatalPolicy::Stop, FatalPolicy::Retry] {
         let service = Scripted::delivering();
         let described = Describer::default().saying(|_| Ok(by_service()));
-        let builder = aggregating().with_stream_info(described).with_fatal_policy(policy);
+        let builder = aggregating()
+            .with_stream_info(described)
+            .configure(|settings| settings.fatal_policy = policy);
         let producer = sink(builder, &service).spawn();
         let receipt = producer.put(Record::from("a")).await.unwrap();
         sleep(Duration::from_secs(1)).await;
@@ -315,7 +322,10 @@ async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
     let service = Scripted::delivering();
     let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
     let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
-    let builder = aggregating().with_limits(limits).with_aggregate_bytes(2 * MIB);
+    let builder = aggregating().configure(|settings| {
+        settings.limits = limits;
+        settings.aggregate_bytes = 2 * MIB;
+    });
     let producer = sink(builder.with_stream_info(described), &service).spawn();
     for _ in 0..45 {
         producer.send(of_bytes(100_000)).await.unwrap();
@@ -340,7 +350,8 @@ async fn on_hold_a_large_record_hears_why_it_is_not_taken() {
     let reason = refused.unwrap_err().reason().clone();
     let limit = 10 * MIB;
     assert_eq!(reason, RecordError::TooLarge { bytes: limit + 1, limit }.into());
-    let ruled_out = silent().with_limits(Limits::default().with_record_bytes(1_000));
+    let ruled_out =
+        silent().configure(|settings| settings.limits = Limits::default().with_record_bytes(1_000));
     let lower = sink(ruled_out, &Scripted::delivering()).spawn();
     assert_eq!(tried(&lower, 2_000), RecordError::TooLarge { bytes: 2_000, limit: 1_000 }.into());
     // Nor is a producer full that has ended.
@@ -378,7 +389,9 @@ async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
     });
     let builder = aggregating().with_stream_info(describer);
     let service = Scripted::delivering();
-    let mut producer = sink(builder.with_fatal_policy(FatalPolicy::Retry), &service).spawn();
+    let mut producer =
+        sink(builder.configure(|settings| settings.fatal_policy = FatalPolicy::Retry), &service)
+            .spawn();
     let fed = SinkExt::feed(&mut producer, Record::from("a")).await;
     assert!(matches!(fed, Err(SinkError::Request { .. })), "{fed:?}");
     let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
@@ -501,7 +514,9 @@ async fn source_without_answers_is_asked_once() {
 #[tokio::test(start_paused = true)]
 async fn undescribed_sink_does_not_ask_for_description() {
     let source = Neither::default();
-    let builder = aggregating().without_describe_stream().with_stream_info(source.clone());
+    let builder = aggregating()
+        .configure(|settings| settings.describe_stream = false)
+        .with_stream_info(source.clone());
     send_two(&mut sink(builder, &Scripted::delivering())).await;
     let calls = [&source.descriptions, &source.lists].map(|calls| calls.load(Ordering::SeqCst));
     assert_eq!(calls, [0, 1]);
@@ -537,7 +552,9 @@ async fn source_that_only_lists_aggregates_per_shard() {
 #[tokio::test(start_paused = true)]
 async fn producer_takes_large_record_undescribed() {
     let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
-    let builder = aggregating().with_limits(limits).with_stream_info(Neither::default());
+    let builder = aggregating()
+        .configure(|settings| settings.limits = limits)
+        .with_stream_info(Neither::default());
     let producer = sink(builder, &Scripted::delivering()).spawn();
     producer.put(of_bytes(2 * MIB)).await.unwrap().await.unwrap();
     assert_eq!(producer.limits().record_bytes(), 10 * MIB);

@@ -68,7 +68,7 @@ async fn keys_hash_keys_and_arns_are_understood() {
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
         .service(PutRecords::new(server.client()));
-    let mut sink = KinesisSink::builder().build_with(service, &arn).unwrap();
+    let mut sink = KinesisSink::builder(&arn).build_with(service).unwrap();
     for key in ["k", "ключ", "🦀🦀🦀"] {
         sink.feed(Record::from((key, "data"))).await.unwrap();
         sink.feed(Record::from(("k", "data")).with_explicit_hash_key(u128::MAX)).await.unwrap();
@@ -276,8 +276,8 @@ async fn many_tasks(tasks: usize, each: usize, shards: i32, enforce_limits: bool
         true => Limits::default(),
         false => Limits::default().with_shard_records(1_000_000).with_shard_bytes(1 << 40),
     };
-    let builder = KinesisSink::builder().with_limits(limits);
-    let producer = builder.build(server.client(), STREAM).unwrap().spawn();
+    let builder = KinesisSink::builder(STREAM).configure(|settings| settings.limits = limits);
+    let producer = builder.build(server.client()).unwrap().spawn();
     let places = put_all(&producer, tasks, each).await;
     producer.close_within(Duration::from_secs(60)).await.unwrap();
     assert_eq!(places.len(), records, "each receipt names another place");

@@ -12,7 +12,10 @@ use tower::ServiceBuilder;
 use tracing::Level;
 
 fn writer(service: &Scripted) -> KinesisSink<Scripted> {
-    KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
+    KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .build_with(service.clone())
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,8 +113,10 @@ async fn a_partial_failure_is_requeued_at_the_front_in_order_until_delivered() {
         Scripted::new(move |call, request| Ok(answer_each(request, |place| !fails(call, place))));
     // One request at a time, as the class had it, and no rate.
     let limits = Limits::default().with_shard_records(1_000_000);
-    let builder = KinesisSink::builder().with_max_in_flight(1).with_limits(limits);
-    let mut writer = builder.build_with(service.clone(), "example").unwrap();
+    let builder = KinesisSink::builder("example")
+        .with_max_in_flight(1)
+        .configure(|settings| settings.limits = limits);
+    let mut writer = builder.build_with(service.clone()).unwrap();
     for record in records(0..600) {
         writer.feed(record).await.unwrap();
     }
@@ -164,12 +169,12 @@ async fn the_stream_is_a_name_or_an_arn() {
     let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";
     for stream in ["example", arn] {
         let service = Scripted::delivering();
-        let mut writer = KinesisSink::builder().build_with(service.clone(), stream).unwrap();
+        let mut writer = KinesisSink::builder(stream).build_with(service.clone()).unwrap();
         writer.send(Record::from("x")).await.unwrap();
         assert_eq!(service.requests()[0].stream(), &stream.parse::<StreamId>().unwrap());
         assert_eq!(writer.stream().name(), "example");
     }
-    assert!(KinesisSink::builder().build_with(Scripted::delivering(), "no such/name").is_err());
+    assert!(KinesisSink::builder("no such/name").build_with(Scripted::delivering()).is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +197,7 @@ async fn batch_logging_can_be_on_and_off() {
     for (level, lines) in [(Level::DEBUG, 2), (Level::INFO, 0)] {
         let logs = Logs::listen(level);
         let stack = ServiceBuilder::new().trace_put_records().service(Scripted::delivering());
-        let mut writer = KinesisSink::builder().build_with(stack, "example").unwrap();
+        let mut writer = KinesisSink::builder("example").build_with(stack).unwrap();
         writer.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap();
         assert_eq!(logs.with("500 records").len(), lines, "{level}: {:#?}", logs.lines());
     }

@@ -21,7 +21,10 @@ use tower::{BoxError, Service, ServiceBuilder};
 use tracing::Level;
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(5).with_limits(unpaced())
+    KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(5);
+        settings.limits = unpaced();
+    })
 }
 
 /// Sends 3,000 records through `stack` and expects all of them, each once.
@@ -31,7 +34,7 @@ where
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    deliver(builder().build_with(stack, "example").unwrap(), service).await
+    deliver(builder().build_with(stack).unwrap(), service).await
 }
 
 async fn deliver<S>(mut sink: KinesisSink<S>, service: &Scripted) -> KinesisSink<S>
@@ -62,7 +65,7 @@ async fn under_a_rate_limit() {
     let stack = ServiceBuilder::new().layer(limit).service(service.clone());
     let began = Instant::now();
     // A rate limit is not `Clone`.
-    deliver(builder().build_with_unshared(stack, "example").unwrap(), &service).await;
+    deliver(builder().build_with_unshared(stack).unwrap(), &service).await;
     assert_eq!(began.elapsed().as_secs(), 2, "six requests at two a second");
 }
 
@@ -182,7 +185,7 @@ async fn a_buffer_whose_worker_has_ended_is_a_fatal_error() {
     let (buffer, worker) = tower::buffer::Buffer::pair(failing, 1);
     drop(worker);
     let logs = Logs::listen(Level::WARN);
-    let mut sink = KinesisSink::builder().build_with(buffer, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(buffer).unwrap();
     let error = sink.send(Record::from("one")).await.unwrap_err();
     assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
     assert_eq!(logs.with("requests to stream example are refused").len(), 1, "{:#?}", logs.lines());
@@ -197,7 +200,7 @@ async fn send_with_trace() -> Logs {
     });
     let logs = Logs::listen(Level::DEBUG);
     let stack = ServiceBuilder::new().trace_put_records().service(service);
-    let mut sink = KinesisSink::builder().build_with(stack, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(stack).unwrap();
     let marked = (0..500).map(|_| Ok(Record::from(("MARKER-key", "MARKER-data"))));
     sink.send_all(&mut stream::iter(marked)).await.unwrap();
     logs
@@ -244,9 +247,10 @@ async fn metrics_count_requests_records_and_errors() {
     });
     let stack = ServiceBuilder::new().metrics_put_records().service(service);
     // Requests without back-pressure, one at a time, so that the calls come in this order.
-    let builder = KinesisSink::builder().with_max_in_flight(1);
-    let builder = builder.with_metrics(kinesis_sink::MetricsGranularity::Off);
-    let mut sink = builder.build_with(stack, "example").unwrap();
+    let builder = KinesisSink::builder("example").with_max_in_flight(1);
+    let builder =
+        builder.configure(|settings| settings.metrics = kinesis_sink::MetricsGranularity::Off);
+    let mut sink = builder.build_with(stack).unwrap();
     sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap_err();
     sink.flush().await.unwrap();
 

@@ -506,9 +506,9 @@ async fn halting_lookups_are_waited_for() {
         .region(REGION)
         .credentials_provider(Credentials::new("local", "local", None, None, "test"))
         .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(wire.clone())));
-    let mut sink = KinesisSink::builder()
+    let mut sink = KinesisSink::builder("example")
         .with_aggregation(Aggregation::PerShard)
-        .build(&Client::from_conf(config.build()), "example")
+        .build(&Client::from_conf(config.build()))
         .unwrap();
     let began = Instant::now();
     sink.send(Record::from("first")).await.unwrap();

@@ -17,7 +17,10 @@ use tracing::Level;
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1).with_limits(unpaced())
+    KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(1);
+        settings.limits = unpaced();
+    })
 }
 
 /// Fails every request until `duration` has passed, then delivers everything.
@@ -53,7 +56,7 @@ async fn flapping_endpoint_is_one_outage() {
             true => Err(service_error("InternalFailure")),
             false => Ok(all_delivered(request)),
         });
-    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
     while began.elapsed() < 11 * MINUTE {
         producer.send(Record::from("one")).await.unwrap();
         sleep(Duration::from_millis(55)).await;
@@ -68,7 +71,7 @@ async fn flapping_endpoint_is_one_outage() {
 #[tokio::test(start_paused = true)]
 async fn long_outage_is_repeated_once_a_minute() {
     let logs = Logs::listen(Level::INFO);
-    let mut sink = builder().build_with(failing_for(4 * MINUTE + MINUTE / 2), "example").unwrap();
+    let mut sink = builder().build_with(failing_for(4 * MINUTE + MINUTE / 2)).unwrap();
     for record in records(0..7) {
         sink.feed(record).await.unwrap();
     }
@@ -108,7 +111,7 @@ async fn reminders_come_while_nothing_else_happens() {
                 }
             }
         });
-        let mut sink = builder().build_with(service, "example").unwrap();
+        let mut sink = builder().build_with(service).unwrap();
         if is_driven {
             let producer = sink.spawn();
             producer.send(Record::from("one")).await.unwrap();
@@ -124,8 +127,7 @@ async fn reminders_come_while_nothing_else_happens() {
 #[tokio::test(start_paused = true)]
 async fn replaced_connection_is_no_outage() {
     let logs = Logs::listen(Level::INFO);
-    let mut sink =
-        builder().build_with(Scripted::failing(1, "InternalFailure"), "example").unwrap();
+    let mut sink = builder().build_with(Scripted::failing(1, "InternalFailure")).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     sink.close().await.unwrap();
     assert_eq!(logs.lines(), [""; 0]);
@@ -136,7 +138,7 @@ async fn outage_that_is_over_is_logged_at_close() {
     for is_driven in [false, true] {
         let logs = Logs::listen(Level::INFO);
         let service = Scripted::failing(3, "InternalFailure");
-        let mut sink = builder().build_with(service, "example").unwrap();
+        let mut sink = builder().build_with(service).unwrap();
         if is_driven {
             let producer = sink.spawn();
             producer.send(Record::from("one")).await.unwrap();
@@ -157,7 +159,7 @@ async fn sustained_throttling_is_reported() {
         let throttles = began.elapsed() < 3 * MINUTE;
         Ok(answer_each(request, |place| !throttles || !(call + place).is_multiple_of(2)))
     });
-    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let producer = builder().build_with(service).unwrap().spawn();
     while began.elapsed() < 4 * MINUTE {
         producer.send(Record::from("one")).await.unwrap();
         sleep(Duration::from_millis(100)).await;
@@ -175,7 +177,7 @@ async fn throttling_of_seconds_is_not_reported() {
     let service = Scripted::new(move |_, request| {
         Ok(answer_each(request, |_| began.elapsed() > Duration::from_secs(50)))
     });
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     poll_for(&mut sink, MINUTE).await;
     assert_eq!(logs.lines(), [""; 0]);
@@ -189,7 +191,7 @@ async fn throttled_requests_are_reported_after_a_minute() {
         true => Err(service_error("ThrottlingException")),
         false => Ok(all_delivered(request)),
     });
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     sink.close().await.unwrap();
     assert_eq!(counts(&logs), [0, 1, 1], "{:#?}", logs.lines());
@@ -204,7 +206,7 @@ async fn outage_reported_entry_by_entry_is_an_outage() {
         true => Ok(scripted::failed_each(request, "InternalFailure")),
         false => Ok(all_delivered(request)),
     });
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     sink.close().await.unwrap();
     assert_eq!(counts(&logs), [0, 1, 1], "{:#?}", logs.lines());
@@ -214,7 +216,7 @@ async fn outage_reported_entry_by_entry_is_an_outage() {
 #[tokio::test(start_paused = true)]
 async fn rejected_records_are_logged_once_a_minute() {
     let logs = Logs::listen(Level::INFO);
-    let mut sink = builder().build_with(Scripted::rejecting_bad(), "example").unwrap();
+    let mut sink = builder().build_with(Scripted::rejecting_bad()).unwrap();
     for _ in 0..150 {
         sink.send(Record::from("bad")).await.unwrap_err();
         assert_eq!(sink.take_failed().len(), 1);

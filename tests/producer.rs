@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep};
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
 fn produce(builder: SinkBuilder, service: &Scripted) -> Producer {
-    builder.build_with(service.clone(), "example").unwrap().spawn()
+    builder.build_with(service.clone()).unwrap().spawn()
 }
 
 fn record(number: usize) -> Record {
@@ -40,7 +40,7 @@ fn it_can_be_shared_by_threads_and_its_futures_can_be_spawned() {
         assert_send(producer.close());
         assert_send(producer.close_within(ROUND_TRIP));
     };
-    let sink = builder().build_with(Scripted::delivering(), "example").unwrap();
+    let sink = builder().build_with(Scripted::delivering()).unwrap();
     let (producer, driver) = sink.into_producer();
     parts(&producer);
     assert_send(driver);
@@ -74,7 +74,8 @@ async fn a_receipt_tells_where_the_record_lies_and_what_it_took() {
 #[tokio::test(start_paused = true)]
 async fn a_receipt_of_a_failed_record_holds_it_with_the_reason_and_the_history() {
     let service = Scripted::failing(2, "InternalFailure");
-    let producer = produce(builder().with_max_attempts(2), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.max_attempts = Some(2)), &service);
     let undelivered = producer.put(record(7)).await.unwrap().await.unwrap_err();
     assert_eq!(undelivered.record(), &record(7));
     assert!(matches!(undelivered.reason(), FailureReason::AttemptsExhausted { attempts: 2, .. }));
@@ -93,7 +94,7 @@ async fn tracked_records_work_on_the_bare_sink_and_through_forward() {
     let service = Scripted::new(|call, request| {
         Ok(answer_each(request, |place| call > 0 || place.is_multiple_of(2)))
     });
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     let mut receipts = Vec::new();
     let source = stream::iter(records(0..700)).map(|record| {
         let (record, receipt) = record.tracked();
@@ -111,7 +112,7 @@ async fn tracked_records_work_on_the_bare_sink_and_through_forward() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_sink_leaves_no_receipt_open() {
     let service = Scripted::delivering().with_round_trip(Duration::from_secs(1));
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     let mut receipts = Vec::new();
     for record in records(0..700) {
         let (record, receipt) = record.tracked();
@@ -131,7 +132,8 @@ async fn a_dropped_sink_leaves_no_receipt_open() {
 #[tokio::test(start_paused = true)]
 async fn try_put_never_waits_and_hands_the_record_back_when_full() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(2), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
     let first = producer.try_put(record(0)).unwrap();
     producer.try_send(record(1)).unwrap();
     for refused in
@@ -148,7 +150,8 @@ async fn try_put_never_waits_and_hands_the_record_back_when_full() {
 #[tokio::test(start_paused = true)]
 async fn what_can_never_be_sent_comes_back_at_once() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(1), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(1)), &service);
     producer.send(record(0)).await.unwrap();
     let wrong = Record::from(("", "an empty key"));
     let refused = producer.put(wrong.clone()).now_or_never().expect("it need not wait");
@@ -160,7 +163,7 @@ async fn what_can_never_be_sent_comes_back_at_once() {
 #[tokio::test(start_paused = true)]
 async fn lingering_and_retries_go_on_with_nobody_polling() {
     let service = Scripted::failing(3, "InternalFailure");
-    let linger = Linger::Fill(Duration::from_secs(1));
+    let linger = Linger::Fixed(Duration::from_secs(1));
     let producer = produce(builder().with_linger(linger), &service);
     producer.send(record(0)).await.unwrap();
     sleep(Duration::from_millis(999)).await;
@@ -205,7 +208,10 @@ async fn a_clone_that_was_closed_as_a_sink_is_closed_for_good() {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_holds_records_can_become_a_producer() {
     let service = Scripted::delivering();
-    let mut sink = builder().with_buffer_records(4).build_with(service.clone(), "example").unwrap();
+    let mut sink = builder()
+        .configure(|settings| settings.buffer_records = Some(4))
+        .build_with(service.clone())
+        .unwrap();
     for record in records(0..3) {
         sink.feed(record).await.unwrap();
     }
@@ -217,7 +223,7 @@ async fn a_sink_that_holds_records_can_become_a_producer() {
     for number in 4..8 {
         producer.try_send(record(number)).unwrap();
     }
-    let mut sink = builder().build_with(service.clone(), "example").unwrap();
+    let mut sink = builder().build_with(service.clone()).unwrap();
     sink.close().await.unwrap();
     let refused = sink.spawn().send(record(9)).await.unwrap_err();
     assert_eq!(*refused.reason(), NotAcceptedReason::Closed);
@@ -232,8 +238,12 @@ async fn a_thousand_tasks_with_a_thousand_records_each() {
         7 => Err(scripted::service_error("InternalFailure")),
         _ => Ok(answer_each(request, |place| !(call + place).is_multiple_of(9))),
     });
-    let builder = builder().with_max_in_flight(16).with_backoff(ROUND_TRIP, ROUND_TRIP * 10);
-    let producer = produce(builder.with_limits(scripted::unpaced()), &service);
+    let builder = builder().with_max_in_flight(16).configure(|settings| {
+        settings.backoff.base = ROUND_TRIP;
+        settings.backoff.ceiling = ROUND_TRIP * 10;
+    });
+    let producer =
+        produce(builder.configure(|settings| settings.limits = scripted::unpaced()), &service);
     let task = |task: usize| {
         let producer = producer.clone();
         tokio::spawn(async move {
@@ -268,7 +278,7 @@ async fn a_thousand_tasks_with_a_thousand_records_each() {
 async fn times_count_from_acceptance_also_when_the_driver_comes_late() {
     let service = Scripted::delivering();
     let builder = builder().with_deadline(Duration::from_secs(20));
-    let (producer, driver) = builder.build_with(service, "example").unwrap().into_producer();
+    let (producer, driver) = builder.build_with(service).unwrap().into_producer();
     let expired = producer.put(record(0)).await.unwrap();
     sleep(Duration::from_secs(15)).await;
     let in_time = producer.put(record(1)).await.unwrap();
@@ -290,7 +300,7 @@ fn clones_work_outside_of_tokio() {
     let service = Scripted::delivering().with_round_trip(Duration::from_millis(1));
     let mut producer = {
         let _inside = runtime.enter();
-        produce(builder().with_buffer_records(2), &service)
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service)
     };
     futures::executor::block_on(async {
         for record in records(0..50) {
@@ -310,7 +320,7 @@ async fn close_between_two_turns_of_the_driver_waits_for_no_linger() {
     for records in [1_100, 2_000, 5_000] {
         let builder = builder()
             .with_aggregation(Aggregation::PerKey)
-            .with_linger(Linger::Fill(Duration::from_secs(60)));
+            .with_linger(Linger::Fixed(Duration::from_secs(60)));
         let producer = produce(builder, &Scripted::delivering());
         for number in 0..records {
             producer.try_send(record(number)).unwrap();

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tracing::Level;
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
 fn record(text: &'static str) -> Record {
@@ -26,7 +26,7 @@ fn record(text: &'static str) -> Record {
 async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped() {
     let logs = Logs::listen(Level::INFO);
     let service = Scripted::delivering();
-    let (producer, driver) = builder().build_with(service, "example").unwrap().into_producer();
+    let (producer, driver) = builder().build_with(service).unwrap().into_producer();
     let receipt = producer.put(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     drop(driver);
@@ -43,7 +43,7 @@ async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped(
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
     let service = Scripted::rejecting_bad();
-    let (producer, driver) = builder().build_with(service, "example").unwrap().into_producer();
+    let (producer, driver) = builder().build_with(service).unwrap().into_producer();
     let mut driver = Box::pin(driver);
     let delivered = producer.put(record("a")).await.unwrap();
     let rejected = producer.put(record("bad")).await.unwrap();
@@ -59,7 +59,7 @@ async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
 async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record() {
     let service = Scripted::rejecting_bad();
     let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
-    let (producer, driver) = builder.build_with(service, "example").unwrap().into_producer();
+    let (producer, driver) = builder.build_with(service).unwrap().into_producer();
     let mut driver = Box::pin(driver);
     let receipt = producer.put(record("a")).await.unwrap();
     producer.send(record("bad")).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_panics_while_the_sink_is_dropped_silences_no_receipt() {
     let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
-    let mut sink = builder.build_with(Scripted::rejecting_bad(), "example").unwrap();
+    let mut sink = builder.build_with(Scripted::rejecting_bad()).unwrap();
     let (tracked, receipt) = record("a").tracked();
     sink.feed(tracked).await.unwrap();
     sink.feed(record("bad")).await.unwrap();
@@ -96,8 +96,11 @@ async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
         _ => Ok(all_delivered(request)),
     });
     let wait = Duration::from_secs(10);
-    let builder = builder().with_backoff(wait, wait);
-    let (producer, driver) = builder.build_with(service, "example").unwrap().into_producer();
+    let builder = builder().configure(|settings| {
+        settings.backoff.base = wait;
+        settings.backoff.ceiling = wait;
+    });
+    let (producer, driver) = builder.build_with(service).unwrap().into_producer();
     let driver = tokio::spawn(driver);
     producer.send(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use tracing::Level;
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
 fn record(text: &'static str) -> Record {
@@ -76,9 +76,11 @@ impl Case {
         };
         let breaks = Arc::new(AtomicBool::new(false));
         let wait = Duration::from_secs(10);
-        let builder = builder().with_backoff(wait, wait);
-        let (producer, driver) =
-            builder.build_with(service.clone(), "example").unwrap().into_producer();
+        let builder = builder().configure(|settings| {
+            settings.backoff.base = wait;
+            settings.backoff.ceiling = wait;
+        });
+        let (producer, driver) = builder.build_with(service.clone()).unwrap().into_producer();
         let driver = tokio::spawn(breaking(driver, breaks.clone()));
         let mut receipts = Vec::new();
         if state != State::Idle {
@@ -275,8 +277,8 @@ fn a_runtime_that_shuts_down_settles_every_receipt() {
 async fn those_who_wait_for_room_are_told_of_the_end() {
     for abort in [false, true] {
         let service = Scripted::delivering().with_round_trip(Duration::from_secs(10));
-        let builder = builder().with_buffer_records(1);
-        let (producer, driver) = builder.build_with(service, "example").unwrap().into_producer();
+        let builder = builder().configure(|settings| settings.buffer_records = Some(1));
+        let (producer, driver) = builder.build_with(service).unwrap().into_producer();
         let driver = tokio::spawn(driver);
         producer.send(record("a")).await.unwrap();
         let waiting: Vec<_> = (0..3)
@@ -312,12 +314,12 @@ async fn those_who_wait_for_room_are_told_of_the_end() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_close_goes_on_draining_and_gives_nothing_up() {
     let service = Scripted::failing(3, "InternalFailure");
-    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
     assert!(producer.close().now_or_never().is_none());
     receipt.await.unwrap();
     let service = Scripted::failing(3, "InternalFailure");
-    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
     let within = producer.close_within(Duration::from_millis(30));
     let cut_short = tokio::time::timeout(Duration::from_millis(10), within).await;
@@ -331,7 +333,7 @@ async fn a_dropped_close_goes_on_draining_and_gives_nothing_up() {
 #[tokio::test(start_paused = true)]
 async fn records_that_come_while_it_closes_are_accepted_or_come_back() {
     let service = Scripted::delivering();
-    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
     let senders: Vec<_> = (0..50)
         .map(|_| {
             let producer = producer.clone();
@@ -358,7 +360,7 @@ async fn records_that_come_while_it_closes_are_accepted_or_come_back() {
 #[tokio::test(start_paused = true)]
 async fn the_last_clone_dropped_drains_in_the_background() {
     let service = Scripted::failing(2, "InternalFailure");
-    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
     for _ in 0..600 {
         producer.send(record("a")).await.unwrap();
     }
@@ -370,7 +372,7 @@ async fn the_last_clone_dropped_drains_in_the_background() {
 #[tokio::test(start_paused = true)]
 async fn of_two_closes_both_say_that_records_were_given_up() {
     let service = Scripted::delivering().with_round_trip(Duration::from_secs(3_600));
-    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let producer = builder().build_with(service).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
     let within = producer.close_within(Duration::from_millis(50));
     let (given_up, closed) = future::join(within, producer.close()).await;
@@ -383,7 +385,7 @@ async fn of_two_closes_both_say_that_records_were_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_clone_that_is_ready_gets_its_record_back_once_another_one_has_closed() {
     let service = Scripted::delivering();
-    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
     producer.send(record("a")).await.unwrap();
     let mut ready = producer.clone();
     future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
@@ -396,8 +398,7 @@ async fn a_clone_that_is_ready_gets_its_record_back_once_another_one_has_closed(
 
 #[tokio::test(start_paused = true)]
 async fn closed_clones_do_not_keep_the_driver() {
-    let (producer, driver) =
-        builder().build_with(Scripted::delivering(), "example").unwrap().into_producer();
+    let (producer, driver) = builder().build_with(Scripted::delivering()).unwrap().into_producer();
     let driver = tokio::spawn(driver);
     let mut closed = producer.clone();
     SinkExt::close(&mut closed).await.unwrap();
@@ -411,7 +412,7 @@ async fn closed_clones_do_not_keep_the_driver() {
 async fn the_last_clone_dropped_warns_of_failed_records_that_go_with_it() {
     let logs = Logs::listen(Level::INFO);
     let (producer, driver) =
-        builder().build_with(Scripted::rejecting_bad(), "example").unwrap().into_producer();
+        builder().build_with(Scripted::rejecting_bad()).unwrap().into_producer();
     for _ in 0..3 {
         producer.send(record("bad")).await.unwrap();
     }
@@ -424,7 +425,7 @@ async fn the_last_clone_dropped_warns_of_failed_records_that_go_with_it() {
 #[tokio::test(start_paused = true)]
 async fn closed_waits_for_the_end_without_causing_it() {
     let service = Scripted::failing(usize::MAX, "AccessDeniedException");
-    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let producer = builder().build_with(service).unwrap().spawn();
     let watching = producer.clone();
     let closed = tokio::spawn(async move { watching.closed().await });
     sleep(Duration::from_secs(60)).await;

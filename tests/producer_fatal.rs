@@ -10,7 +10,7 @@ use futures::{SinkExt, future};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
     CloseError, FailureReason, FatalPolicy, KinesisSink, NotAcceptedReason, Record, SinkBuilder,
-    SinkError, Undelivered,
+    SinkError,
 };
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, texts};
@@ -19,7 +19,7 @@ use tower::{BoxError, Service};
 use tracing::Level;
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
 fn record(text: &'static str) -> Record {
@@ -38,8 +38,8 @@ fn refusing_after_the_first() -> Scripted {
 async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
     let logs = Logs::listen(Level::INFO);
     let service = Scripted::failing(usize::MAX, "ResourceNotFoundException");
-    let builder = builder().with_buffer_records(2);
-    let producer = builder.build_with(service.clone(), "example").unwrap().spawn();
+    let builder = builder().configure(|settings| settings.buffer_records = Some(2));
+    let producer = builder.build_with(service.clone()).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
@@ -82,7 +82,7 @@ const REFUSALS: [&str; 5] = [
 
 /// A builder with which the first credentials failure is fatal.
 fn impatient() -> SinkBuilder {
-    builder().with_credentials_timeout(Duration::ZERO)
+    builder().configure(|settings| settings.credentials_timeout = Duration::ZERO)
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +90,7 @@ async fn stopped_producer_logs_one_error() {
     for code in REFUSALS {
         let logs = Logs::listen(Level::INFO);
         let service = Scripted::failing(usize::MAX, code);
-        let producer = impatient().build_with(service, "example").unwrap().spawn();
+        let producer = impatient().build_with(service).unwrap().spawn();
         let mut receipts = Vec::new();
         for _ in 0..1_001 {
             receipts.push(producer.put(record("a")).await.unwrap());
@@ -119,8 +119,8 @@ async fn retrying_producer_logs_refusal_once_a_minute() {
             true => Err(service_error(code)),
             false => Ok(all_delivered(request)),
         });
-        let builder = impatient().with_fatal_policy(FatalPolicy::Retry);
-        let producer = builder.build_with(service, "example").unwrap().spawn();
+        let builder = impatient().configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
+        let producer = builder.build_with(service).unwrap().spawn();
         producer.put(record("a")).await.unwrap().await.unwrap();
         producer.close().await.unwrap();
         let warnings = logs.with("WARN");
@@ -137,7 +137,7 @@ async fn retrying_producer_logs_refusal_once_a_minute() {
 async fn sink_logs_refusal_and_returns_it() {
     for code in REFUSALS {
         let logs = Logs::listen(Level::INFO);
-        let mut sink = impatient().build_with(Scripted::failing(1, code), "example").unwrap();
+        let mut sink = impatient().build_with(Scripted::failing(1, code)).unwrap();
         sink.send(record("a")).await.unwrap_err();
         let [line] = &logs.lines()[..] else { panic!("{code}: {:#?}", logs.lines()) };
         assert!(line.contains("WARN") && line.contains("returns the error to its owner"), "{line}");
@@ -154,7 +154,7 @@ async fn producer_survives_refused_credentials() {
         true => Err(service_error("ExpiredTokenException")),
         false => Ok(all_delivered(request)),
     });
-    let producer = builder().build_with(service.clone(), "example").unwrap().spawn();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
     receipt.await.expect("delivered once the credentials are accepted");
     let after = began.elapsed();
@@ -167,11 +167,11 @@ async fn producer_stops_when_credentials_stay_refused() {
     for (timeout, expected) in [(Some(60), 60..64), (None, 300..304)] {
         let service = Scripted::failing(usize::MAX, "ExpiredTokenException");
         let builder = match timeout.map(Duration::from_secs) {
-            Some(timeout) => builder().with_credentials_timeout(timeout),
+            Some(timeout) => builder().configure(|settings| settings.credentials_timeout = timeout),
             None => builder(),
         };
         let began = Instant::now();
-        let producer = builder.build_with(service, "example").unwrap().spawn();
+        let producer = builder.build_with(service).unwrap().spawn();
         let receipt = producer.put(record("a")).await.unwrap();
         let undelivered = receipt.await.unwrap_err();
         assert!(
@@ -190,8 +190,8 @@ async fn a_producer_that_stops_waits_for_the_requests_in_flight() {
     let slow_first = Staggered { inner: service.clone(), calls: 0 };
     let (sender, letters) = std::sync::mpsc::channel();
     let producer = builder()
-        .with_dead_letters(move |lost: Undelivered| sender.send(lost).unwrap())
-        .build_with(slow_first, "example")
+        .with_dead_letters(move |lost| sender.send(lost).unwrap())
+        .build_with(slow_first)
         .unwrap()
         .spawn();
     let first = producer.put(record("a")).await.unwrap();
@@ -239,10 +239,13 @@ impl Service<PutRecordsRequest> for Staggered {
 async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
     let service = Scripted::failing(3, "AccessDeniedException");
     let producer = builder()
-        .with_buffer_records(2)
-        .with_fatal_policy(FatalPolicy::Retry)
-        .with_backoff(Duration::from_secs(1), Duration::from_secs(1))
-        .build_with(service.clone(), "example")
+        .configure(|settings| {
+            settings.buffer_records = Some(2);
+            settings.fatal_policy = FatalPolicy::Retry;
+            settings.backoff.base = Duration::from_secs(1);
+            settings.backoff.ceiling = Duration::from_secs(1);
+        })
+        .build_with(service.clone())
         .unwrap()
         .spawn();
     let first = producer.put(record("a")).await.unwrap();
@@ -281,9 +284,9 @@ async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
 async fn a_refused_record_that_expires_says_why_and_the_next_one_is_tried() {
     let service = Scripted::failing(4, "AccessDeniedException");
     let producer = builder()
-        .with_fatal_policy(FatalPolicy::Retry)
+        .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
         .with_deadline(Duration::from_millis(50))
-        .build_with(service.clone(), "example")
+        .build_with(service.clone())
         .unwrap()
         .spawn();
     let first = producer.put(record("a")).await.unwrap().await.unwrap_err();
@@ -300,7 +303,7 @@ async fn a_refused_record_that_expires_says_why_and_the_next_one_is_tried() {
 #[tokio::test(start_paused = true)]
 async fn a_fatal_error_while_it_closes_hands_everything_back() {
     let service = Scripted::failing(usize::MAX, "AccessDeniedException");
-    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let producer = builder().build_with(service).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     let error = producer.close().await.unwrap_err();
@@ -312,7 +315,7 @@ async fn a_fatal_error_while_it_closes_hands_everything_back() {
 #[tokio::test(start_paused = true)]
 async fn a_clone_that_is_ready_is_told_of_the_stop() {
     let service = Scripted::failing(usize::MAX, "AccessDeniedException");
-    let producer = builder().build_with(service, "example").unwrap().spawn();
+    let producer = builder().build_with(service).unwrap().spawn();
     let mut ready = producer.clone();
     future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
     producer.put(record("a")).await.unwrap().await.unwrap_err();
@@ -325,7 +328,7 @@ async fn a_clone_that_is_ready_is_told_of_the_stop() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_its_owner_knew_of_does_not_stop_a_new_producer() {
     let service = Scripted::failing(1, "AccessDeniedException");
-    let mut sink = builder().build_with(service.clone(), "example").unwrap();
+    let mut sink = builder().build_with(service.clone()).unwrap();
     sink.send(record("a")).await.unwrap_err();
     // The permission is mended.
     let producer = sink.spawn();
@@ -341,8 +344,8 @@ async fn a_throttle_after_a_refusal_shows_that_the_stream_takes_requests_again()
         1..20 => Err(service_error("ThrottlingException")),
         _ => Ok(all_delivered(request)),
     });
-    let builder = builder().with_fatal_policy(FatalPolicy::Retry);
-    let producer = builder.build_with(service.clone(), "example").unwrap().spawn();
+    let builder = builder().configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
+    let producer = builder.build_with(service.clone()).unwrap().spawn();
     producer.send(record("a")).await.unwrap();
     sleep(Duration::from_secs(10)).await;
     assert!(service.delivered().is_empty());
@@ -356,9 +359,12 @@ async fn an_error_in_a_loop_lets_the_driver_run() {
     let millisecond = Duration::from_millis(1);
     for through_the_sink in [false, true] {
         let service = Scripted::failing(1, "AccessDeniedException").with_round_trip(millisecond);
-        let builder = builder().with_fatal_policy(FatalPolicy::Retry);
-        let builder = builder.with_backoff(millisecond, millisecond);
-        let mut producer = builder.build_with(service, "example").unwrap().spawn();
+        let builder = builder().configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
+        let builder = builder.configure(|settings| {
+            settings.backoff.base = millisecond;
+            settings.backoff.ceiling = millisecond;
+        });
+        let mut producer = builder.build_with(service).unwrap().spawn();
         let receipt = producer.put(record("a")).await.unwrap();
         while producer.flush().await.is_ok() {}
         for turn in 0.. {

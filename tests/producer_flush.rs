@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep};
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
 fn produce(builder: SinkBuilder, service: &Scripted) -> Producer {
-    builder.build_with(service.clone(), "example").unwrap().spawn()
+    builder.build_with(service.clone()).unwrap().spawn()
 }
 
 fn record(number: usize) -> Record {
@@ -75,7 +75,8 @@ async fn dropped_receipts_and_flushes_change_nothing() {
 #[tokio::test(start_paused = true)]
 async fn failed_records_that_nobody_took_are_kept_and_told() {
     let service = Scripted::rejecting_bad();
-    let producer = produce(builder().with_buffer_records(3), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(3)), &service);
     let receipt: Receipt = producer.put(Record::from("bad 0")).await.unwrap();
     assert!(receipt.await.is_err());
     producer.flush().await.expect("its receipt took it");
@@ -122,7 +123,10 @@ async fn a_dropped_take_failed_loses_nothing() {
 /// Failed records keep their room until a call of `take_failed` returns them.
 #[tokio::test(start_paused = true)]
 async fn dropped_take_failed_keeps_the_bound() {
-    let producer = produce(builder().with_buffer_records(10), &Scripted::rejecting_bad());
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_records = Some(10)),
+        &Scripted::rejecting_bad(),
+    );
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..500 {
         for _ in 0..10 {
@@ -158,7 +162,7 @@ async fn dropped_take_failed_keeps_the_bound() {
 
 #[tokio::test(start_paused = true)]
 async fn take_failed_gives_back_the_bytes_it_takes() {
-    let builder = builder().with_buffer_bytes(1_000);
+    let builder = builder().configure(|settings| settings.buffer_bytes = 1_000);
     let producer = produce(builder, &Scripted::rejecting_bad());
     let bad = || Record::from(("key", b"bad".repeat(99)));
     for _ in 0..3 {
@@ -189,7 +193,7 @@ async fn take_failed_gives_back_the_bytes_it_takes() {
 #[tokio::test(start_paused = true)]
 async fn dead_letters_get_what_has_no_receipt() {
     let (sender, letters) = std::sync::mpsc::channel();
-    let builder = builder().with_dead_letters(move |lost: Undelivered| sender.send(lost).unwrap());
+    let builder = builder().with_dead_letters(move |lost| sender.send(lost).unwrap());
     let producer = produce(builder, &Scripted::rejecting_bad());
     producer.send(Record::from("bad 0")).await.unwrap();
     let receipt = producer.put(Record::from("bad 1")).await.unwrap();
@@ -263,7 +267,7 @@ async fn forward_ends_when_all_that_was_accepted_before_is_settled() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_is_idle_costs_nothing() {
     let service = Scripted::delivering();
-    let (producer, driver) = builder().build_with(service, "example").unwrap().into_producer();
+    let (producer, driver) = builder().build_with(service).unwrap().into_producer();
     let mut driver = Box::pin(driver);
     let mut polls = 0;
     tokio::spawn(std::future::poll_fn(move |cx| {
@@ -296,7 +300,7 @@ async fn thousands_of_dropped_flushes_leave_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn the_refusal_of_an_older_flush_is_not_told_again() {
     let service = Scripted::failing(1, "AccessDeniedException");
-    let builder = builder().with_fatal_policy(FatalPolicy::Retry);
+    let builder = builder().configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
     let producer = produce(builder, &service);
     let mut clone = producer.clone();
     clone.feed(record(0)).await.unwrap();

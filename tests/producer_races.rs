@@ -94,12 +94,15 @@ async fn round(seed: u64) {
         _ => Ok(answer_each(request, |_| draws.u8(0..10) > 0)),
     });
     let policy = if rng.bool() { FatalPolicy::Stop } else { FatalPolicy::Retry };
-    let (producer, driver) = KinesisSink::builder()
-        .with_seed(seed)
-        .with_buffer_records(rng.usize(1..200))
-        .with_backoff(Duration::from_millis(1), Duration::from_millis(2))
-        .with_fatal_policy(policy)
-        .build_with(service.clone().with_round_trip(Duration::from_micros(500)), "example")
+    let (producer, driver) = KinesisSink::builder("example")
+        .configure(|settings| {
+            settings.seed = Some(seed);
+            settings.buffer_records = Some(rng.usize(1..200));
+            settings.backoff.base = Duration::from_millis(1);
+            settings.backoff.ceiling = Duration::from_millis(2);
+            settings.fatal_policy = policy;
+        })
+        .build_with(service.clone().with_round_trip(Duration::from_micros(500)))
         .unwrap()
         .into_producer();
     let mut driver = tokio::spawn(driver);
@@ -169,10 +172,12 @@ async fn permits_match_ledger_across_threads() {
     for seed in 0..20 {
         let mut rng = Rng::with_seed(seed);
         let service = Scripted::rejecting_bad().with_round_trip(Duration::from_micros(200));
-        let (producer, driver) = KinesisSink::builder()
-            .with_buffer_records(8)
-            .with_buffer_bytes(200)
-            .build_with(service, "example")
+        let (producer, driver) = KinesisSink::builder("example")
+            .configure(|settings| {
+                settings.buffer_records = Some(8);
+                settings.buffer_bytes = 200;
+            })
+            .build_with(service)
             .unwrap()
             .into_producer();
         let driver = tokio::spawn(driver);

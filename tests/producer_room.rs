@@ -19,11 +19,14 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1).with_limits(unpaced())
+    KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(1);
+        settings.limits = unpaced();
+    })
 }
 
 fn produce(builder: SinkBuilder, service: &Scripted) -> Producer {
-    builder.build_with(service.clone(), "example").unwrap().spawn()
+    builder.build_with(service.clone()).unwrap().spawn()
 }
 
 fn record(number: usize) -> Record {
@@ -46,7 +49,10 @@ async fn the_bounds_are_the_sinks_whatever_the_number_of_tasks() {
     for (records, bytes, size) in [(10, 1 << 20, 100), (1_000, 10_000, 1_000)] {
         let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
         let service = watching(&most);
-        let builder = builder().with_buffer_records(records).with_buffer_bytes(bytes);
+        let builder = builder().configure(|settings| {
+            settings.buffer_records = Some(records);
+            settings.buffer_bytes = bytes;
+        });
         let producer = produce(builder.with_max_in_flight(1), &service);
         let task = |_| {
             let producer = producer.clone();
@@ -68,7 +74,8 @@ async fn the_bounds_are_the_sinks_whatever_the_number_of_tasks() {
 #[tokio::test(start_paused = true)]
 async fn accepted_and_unsettled_records_never_exceed_the_bound() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(7), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(7)), &service);
     let accepted = Arc::new(AtomicUsize::new(0));
     for number in 0..100 {
         let (producer, accepted) = (producer.clone(), accepted.clone());
@@ -88,7 +95,7 @@ async fn accepted_and_unsettled_records_never_exceed_the_bound() {
 #[tokio::test(start_paused = true)]
 async fn records_larger_than_the_bound_are_taken_two_at_a_time_at_most() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_bytes(100), &service);
+    let producer = produce(builder().configure(|settings| settings.buffer_bytes = 100), &service);
     let large = || Record::from(("k", vec![b'l'; 1_000]));
     let small = || Record::from(("k", vec![b's'; 49]));
     let order = [small(), large(), large(), large(), small(), small()];
@@ -107,7 +114,8 @@ async fn records_larger_than_the_bound_are_taken_two_at_a_time_at_most() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_longest_is_served_first() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(3), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(3)), &service);
     let mut tasks = Vec::new();
     for number in 0..60 {
         let producer = producer.clone();
@@ -123,7 +131,8 @@ async fn who_waits_longest_is_served_first() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_task_cannot_starve_another_one() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(20), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(20)), &service);
     let busy = |name: &'static str| {
         let producer = producer.clone();
         tokio::spawn(async move {
@@ -150,7 +159,8 @@ async fn a_busy_task_cannot_starve_another_one() {
 #[tokio::test(start_paused = true)]
 async fn try_put_does_not_overtake_those_who_wait() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(2), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
     producer.send(record(0)).await.unwrap();
     producer.send(record(1)).await.unwrap();
     let waiting = future::join_all((2..6).map(|number| producer.send(record(number))));
@@ -169,8 +179,8 @@ async fn try_put_does_not_overtake_those_who_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_full_buffer_does_not_wait_for_the_linger() {
     let service = Scripted::delivering();
-    let linger = Linger::Fill(Duration::from_secs(30));
-    let builder = builder().with_linger(linger).with_buffer_bytes(1_000);
+    let linger = Linger::Fixed(Duration::from_secs(30));
+    let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
     let producer = produce(builder, &service);
     let began = Instant::now();
     // Two of them fit, and leave room that is too small for the third.
@@ -182,7 +192,8 @@ async fn a_full_buffer_does_not_wait_for_the_linger() {
 #[tokio::test(start_paused = true)]
 async fn dropped_futures_either_did_or_did_not_accept() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(2), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
     producer.send(record(0)).await.unwrap();
     producer.send(record(1)).await.unwrap();
     // These wait, and are dropped.
@@ -214,7 +225,8 @@ async fn dropped_futures_either_did_or_did_not_accept() {
 #[tokio::test(start_paused = true)]
 async fn a_clone_that_is_ready_and_does_not_send_takes_one_place_until_it_is_dropped() {
     let service = Scripted::delivering();
-    let producer = produce(builder().with_buffer_records(2), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
     let mut idle = producer.clone();
     future::poll_fn(|cx| idle.poll_ready_unpin(cx)).await.unwrap();
     producer.try_send(record(0)).unwrap();
@@ -236,7 +248,10 @@ fn sized(size: usize, bad: bool) -> Record {
 async fn the_bounds_hold_when_many_clones_feed() {
     let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
     let service = watching(&most);
-    let producer = produce(builder().with_buffer_bytes(10_000).with_max_in_flight(1), &service);
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_bytes = 10_000).with_max_in_flight(1),
+        &service,
+    );
     let forward = |_| {
         let records = stream::iter((0..3).map(|_| Ok(sized(1_000, false))));
         tokio::spawn(records.forward(producer.clone()))
@@ -252,7 +267,10 @@ async fn the_bounds_hold_when_many_clones_feed() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_bytes_is_not_overtaken_either() {
     let service = Scripted::delivering();
-    let builder = builder().with_buffer_records(3).with_buffer_bytes(120);
+    let builder = builder().configure(|settings| {
+        settings.buffer_records = Some(3);
+        settings.buffer_bytes = 120;
+    });
     let producer = produce(builder, &service);
     let named = |name: &'static str| Record::from((name, vec![b'.'; 54]));
     producer.send(named("first.")).await.unwrap();
@@ -269,7 +287,10 @@ async fn who_waits_for_bytes_is_not_overtaken_either() {
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_for_both_bounds_are_served_in_turn() {
     let service = Scripted::delivering();
-    let builder = builder().with_buffer_records(4).with_buffer_bytes(1_000);
+    let builder = builder().configure(|settings| {
+        settings.buffer_records = Some(4);
+        settings.buffer_bytes = 1_000;
+    });
     let producer = produce(builder, &service);
     let mut tasks = Vec::new();
     for number in 0..80_usize {
@@ -297,7 +318,8 @@ async fn those_who_wait_for_both_bounds_are_served_in_turn() {
 async fn a_sender_is_told_when_failed_records_leave_too_little_room() {
     for (failed, wanted) in [([40, 40], 40), ([400, 20], 40), ([45, 50], 10), ([400, 400], 400)] {
         let service = Scripted::rejecting_bad();
-        let producer = produce(builder().with_buffer_bytes(100), &service);
+        let producer =
+            produce(builder().configure(|settings| settings.buffer_bytes = 100), &service);
         for size in failed {
             producer.send(sized(size, true)).await.unwrap();
         }
@@ -318,7 +340,8 @@ async fn a_sender_is_told_when_failed_records_leave_too_little_room() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_record_refuses_nobody_for_whom_room_is_on_its_way() {
     let service = Scripted::rejecting_bad();
-    let producer = produce(builder().with_buffer_records(10), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(10)), &service);
     producer.send(sized(10, true)).await.unwrap();
     sleep(ROUND_TRIP * 2).await;
     let send = |_| {
@@ -336,8 +359,9 @@ async fn a_failed_record_refuses_nobody_for_whom_room_is_on_its_way() {
 #[tokio::test(start_paused = true)]
 async fn callers_who_were_served_and_have_not_sent_yet_do_not_make_requests_small() {
     let service = Scripted::delivering();
-    let linger = Linger::Fill(Duration::from_millis(100));
-    let builder = builder().with_buffer_records(50).with_linger(linger);
+    let linger = Linger::Fixed(Duration::from_millis(100));
+    let builder =
+        builder().configure(|settings| settings.buffer_records = Some(50)).with_linger(linger);
     let producer = produce(builder, &service);
     let send = |_| {
         let producer = producer.clone();
@@ -355,7 +379,10 @@ async fn callers_who_were_served_and_have_not_sent_yet_do_not_make_requests_smal
 
 #[tokio::test(start_paused = true)]
 async fn idle_clones_do_not_keep_a_large_record_out_for_ever() {
-    let producer = produce(builder().with_buffer_bytes(1_000), &Scripted::delivering());
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_bytes = 1_000),
+        &Scripted::delivering(),
+    );
     let mut idle = producer.clone();
     future::poll_fn(|cx| idle.poll_ready_unpin(cx)).await.unwrap();
     for size in [2_000, 1_000, 10] {
@@ -366,7 +393,10 @@ async fn idle_clones_do_not_keep_a_large_record_out_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_clone_had_too_much_of_comes_back() {
-    let producer = produce(builder().with_buffer_bytes(1_000), &Scripted::delivering());
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_bytes = 1_000),
+        &Scripted::delivering(),
+    );
     let mut clone = producer.clone();
     clone.feed(sized(400, false)).await.unwrap();
     producer.flush().await.unwrap();
@@ -379,7 +409,10 @@ async fn what_a_clone_had_too_much_of_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_clone_gives_its_room_back() {
-    let producer = produce(builder().with_buffer_records(1), &Scripted::delivering());
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_records = Some(1)),
+        &Scripted::delivering(),
+    );
     let mut clone = producer.clone();
     future::poll_fn(|cx| clone.poll_ready_unpin(cx)).await.unwrap();
     producer.try_send(sized(10, false)).unwrap_err();
@@ -391,7 +424,9 @@ async fn a_closed_clone_gives_its_room_back() {
 #[tokio::test(start_paused = true)]
 async fn larger_waiting_record_wakes_the_driver() {
     let service = Scripted::delivering();
-    let builder = builder().with_buffer_bytes(10_000).with_linger(Linger::Fill(FOR_EVER / 100));
+    let builder = builder()
+        .configure(|settings| settings.buffer_bytes = 10_000)
+        .with_linger(Linger::Fixed(FOR_EVER / 100));
     let producer = produce(builder, &service);
     for _ in 0..2 {
         producer.send(sized(3_000, false)).await.unwrap();
@@ -417,8 +452,8 @@ async fn larger_waiting_record_wakes_the_driver() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_buffer_does_not_wait_for_the_linger_of_those_who_only_try() {
-    let linger = Linger::Fill(Duration::from_secs(30));
-    let builder = builder().with_linger(linger).with_buffer_bytes(1_000);
+    let linger = Linger::Fixed(Duration::from_secs(30));
+    let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
     let producer = produce(builder, &Scripted::delivering());
     producer.try_send(sized(400, false)).unwrap();
     producer.try_send(sized(400, false)).unwrap();
@@ -433,8 +468,9 @@ async fn a_full_buffer_does_not_wait_for_the_linger_of_those_who_only_try() {
 #[tokio::test(start_paused = true)]
 async fn requests_are_full_while_there_is_room() {
     let service = Scripted::delivering();
-    let linger = Linger::Fill(Duration::from_millis(100));
-    let builder = builder().with_buffer_records(10).with_linger(linger);
+    let linger = Linger::Fixed(Duration::from_millis(100));
+    let builder =
+        builder().configure(|settings| settings.buffer_records = Some(10)).with_linger(linger);
     let producer = produce(builder, &service);
     let mut impatient = producer.clone();
     for _ in 0..10 {
@@ -461,7 +497,9 @@ async fn a_handler_may_hand_back_another_record_than_it_was_given() {
             self.0.replace(undelivered)
         }
     }
-    let builder = builder().with_buffer_bytes(2_000).with_dead_letters(KeepNewest(None));
+    let builder = builder()
+        .configure(|settings| settings.buffer_bytes = 2_000)
+        .with_dead_letter_handler(KeepNewest(None));
     let producer = produce(builder, &Scripted::rejecting_bad());
     producer.send(sized(1_000, true)).await.unwrap();
     producer.flush().await.unwrap();
@@ -480,7 +518,8 @@ async fn a_handler_may_hand_back_another_record_than_it_was_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn room_is_free_before_anybody_is_told() {
     let service = Scripted::delivering().with_round_trip(Duration::ZERO);
-    let producer = produce(builder().with_buffer_records(1), &service);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(1)), &service);
     let task = tokio::spawn(async move {
         for number in 1..=2_000 {
             let receipt = producer.try_put(sized(10, false)).expect("nothing is held");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::SinkExt;
 use kinesis_sink::sim::{Faults, Latency, SimBuilder, SimStream};
-use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, Undelivered};
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const POISON: &str = "poison";
@@ -21,7 +21,7 @@ fn stream(builder: SimBuilder) -> SimStream {
 
 /// With the default stack, and a record after `before` others that is poisoned.
 fn build(stream: &SimStream, builder: SinkBuilder) -> KinesisSink {
-    builder.with_seed(1).build(&stream.client(), "example").unwrap()
+    builder.configure(|settings| settings.seed = Some(1)).build(&stream.client()).unwrap()
 }
 
 fn record(number: usize) -> Record {
@@ -59,7 +59,7 @@ const REQUEST_FAULTS: [(Option<&str>, u16); 3] =
 async fn slow_link_delivers_with_default_settings() {
     // 256 kbit/s.
     let stream = stream(SimStream::builder().with_bandwidth(32_000));
-    let mut sink = build(&stream, KinesisSink::builder());
+    let mut sink = build(&stream, KinesisSink::builder("example"));
     let began = Instant::now();
     let mut figures = Vec::new();
     let mut number = 0;
@@ -85,7 +85,7 @@ async fn slow_link_delivers_with_default_settings() {
 #[tokio::test(start_paused = true)]
 async fn answers_after_the_timeout_cost_few_copies() {
     let stream = stream(SimStream::builder().with_latency(Latency::constant(seconds(11))));
-    let mut sink = build(&stream, KinesisSink::builder());
+    let mut sink = build(&stream, KinesisSink::builder("example"));
     for number in 0..100 {
         sink.feed(record(number)).await.unwrap();
     }
@@ -113,7 +113,7 @@ async fn poisoned_request_holds_up_only_its_record() {
         for &position in positions {
             let faults = Faults::default().with_poisoned_requests(POISON, code, status);
             let stream = stream(SimStream::builder().with_shards(4).with_faults(faults));
-            let mut sink = build(&stream, KinesisSink::builder());
+            let mut sink = build(&stream, KinesisSink::builder("example"));
             let began = Instant::now();
             feed(&mut sink, 0..10_991, position, seconds(600)).await;
             assert!(began.elapsed() >= seconds(600));
@@ -135,9 +135,9 @@ async fn poisoned_request_expires_only_its_record() {
         let faults = Faults::default().with_poisoned_requests(POISON, code, status);
         let stream = stream(SimStream::builder().with_shards(4).with_faults(faults));
         let (letters, failed) = std::sync::mpsc::channel();
-        let builder = KinesisSink::builder()
+        let builder = KinesisSink::builder("example")
             .with_deadline(seconds(60))
-            .with_dead_letters(move |lost: Undelivered| letters.send(lost).unwrap());
+            .with_dead_letters(move |lost| letters.send(lost).unwrap());
         let mut sink = build(&stream, builder);
         feed(&mut sink, 0..10_991, 990, seconds(600)).await;
         let totals = *sink.totals();
@@ -153,7 +153,7 @@ async fn poisoned_request_expires_only_its_record() {
 async fn several_poisoned_records_delay_no_other() {
     let faults = Faults::default().with_poisoned_requests(POISON, Some("InternalFailure"), 500);
     let stream = stream(SimStream::builder().with_faults(faults));
-    let mut sink = build(&stream, KinesisSink::builder());
+    let mut sink = build(&stream, KinesisSink::builder("example"));
     for number in 0..5_000 {
         let is_poisoned = (1_000..1_020).contains(&number) || number % 500 == 0;
         let data = if is_poisoned { format!("{POISON}{number}") } else { number.to_string() };
@@ -171,7 +171,8 @@ async fn feed_aggregated(
 ) -> (SimStream, KinesisSink) {
     let faults = Faults::default().with_poisoned_entries(POISON);
     let stream = stream(SimStream::builder().with_shards(2).with_faults(faults));
-    let builder = KinesisSink::builder().with_aggregation(aggregation).with_ordering(ordering);
+    let builder =
+        KinesisSink::builder("example").with_aggregation(aggregation).with_ordering(ordering);
     let mut sink = build(&stream, builder);
     feed(&mut sink, 0..2_798, 1_000, seconds(120)).await;
     (stream, sink)

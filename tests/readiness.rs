@@ -30,7 +30,7 @@ fn service() -> Scripted {
 }
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
 fn boxed<S>(service: S) -> DefaultService
@@ -72,9 +72,9 @@ async fn expired_record_leaves_the_queue() {
     for (which, name) in names.enumerate() {
         let service = service();
         let (_, stack) = stacks(&service).swap_remove(which);
-        let a = builder().build_with(stack.clone(), "example").unwrap().spawn();
+        let a = builder().build_with(stack.clone()).unwrap().spawn();
         let deadline = Duration::from_millis(500);
-        let b = builder().with_deadline(deadline).build_with(stack, "example").unwrap().spawn();
+        let b = builder().with_deadline(deadline).build_with(stack).unwrap().spawn();
         for record in records(0..4) {
             a.send(record).await.unwrap();
             sleep(Duration::from_millis(10)).await;
@@ -106,8 +106,8 @@ async fn unpolled_sink_does_not_starve_others() {
     for (which, name) in names.enumerate() {
         let service = service();
         let (_, stack) = stacks(&service).swap_remove(which);
-        let a = builder().build_with(stack.clone(), "example").unwrap().spawn();
-        let mut unpolled = builder().build_with(stack, "example").unwrap();
+        let a = builder().build_with(stack.clone()).unwrap().spawn();
+        let mut unpolled = builder().build_with(stack).unwrap();
         a.send(Record::from("0")).await.unwrap();
         sleep(Duration::from_millis(100)).await;
         unpolled.feed(Record::from("unpolled")).await.unwrap();
@@ -154,14 +154,14 @@ where
 #[tokio::test(start_paused = true)]
 async fn taking_records_back_leaves_the_queue() {
     let (limit, taken) = busy(&service());
-    let mut sink = builder().build_with(limit.clone(), "example").unwrap();
+    let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);
     drop(taken);
     assert!(is_free(&limit), "at once");
     // The same holds once the permit has been given.
     let (limit, taken) = busy(&service());
-    let mut sink = builder().build_with(limit.clone(), "example").unwrap();
+    let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
     drop(taken);
     sleep(Duration::from_millis(1)).await;
@@ -174,7 +174,7 @@ async fn taking_records_back_leaves_the_queue() {
 #[tokio::test(start_paused = true)]
 async fn dropped_sink_leaves_the_queue() {
     let (limit, taken) = busy(&service());
-    let mut sink = builder().build_with(limit.clone(), "example").unwrap();
+    let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
     drop(sink);
     drop(taken);
@@ -186,7 +186,7 @@ async fn dropped_sink_leaves_the_queue() {
 #[tokio::test(start_paused = true)]
 async fn permit_goes_to_others_after_a_second() {
     let (limit, taken) = busy(&service());
-    let mut sink = builder().build_with(limit.clone(), "example").unwrap();
+    let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
     drop(taken);
     sleep(COLLECT_WITHIN - Duration::from_millis(1)).await;
@@ -202,7 +202,7 @@ async fn waiting_sinks_are_served_in_turn() {
     let service = service();
     let (limit, taken) = busy(&service);
     let sinks = (0..5).map(|n| {
-        let sink = builder().build_with(limit.clone(), "example").unwrap();
+        let sink = builder().build_with(limit.clone()).unwrap();
         (n, sink.spawn())
     });
     let mut producers = Vec::new();
@@ -226,7 +226,7 @@ async fn waiting_sinks_are_served_in_turn() {
 #[tokio::test(start_paused = true)]
 async fn ready_service_is_asked_without_a_task() {
     let limit = ConcurrencyLimit::new(service(), 4);
-    let mut sink = task::spawn(builder().build_with(limit, "example").unwrap());
+    let mut sink = task::spawn(builder().build_with(limit).unwrap());
     for record in records(0..1_500) {
         sink.enter(|_, sink| sink.start_send(record)).unwrap();
     }
@@ -239,7 +239,7 @@ async fn ready_service_is_asked_without_a_task() {
 async fn pending_service_wakes_the_newest_poll() {
     let service = service();
     let (limit, taken) = busy(&service);
-    let mut sink = builder().build_with(limit, "example").unwrap();
+    let mut sink = builder().build_with(limit).unwrap();
     sink.start_send_unpin(Record::from("one")).unwrap();
     let mut pollers: Vec<_> = (0..3).map(|_| task::spawn(())).collect();
     for poller in &mut pollers {
@@ -262,12 +262,12 @@ fn runtime() -> tokio::runtime::Runtime {
 fn waiting_sink_can_move_to_another_runtime() {
     let service = service();
     let (limit, taken) = busy(&service);
-    let mut sink = builder().build_with(limit.clone(), "example").unwrap();
+    let mut sink = builder().build_with(limit.clone()).unwrap();
     let (first, second) = (runtime(), runtime());
     first.block_on(feed_and_poll(&mut sink, "one"));
     second.block_on(async {
         assert!(sink.flush().now_or_never().is_none());
-        let mut later = builder().build_with(limit, "example").unwrap();
+        let mut later = builder().build_with(limit).unwrap();
         feed_and_poll(&mut later, "later").await;
         drop(taken);
         timeout(DAY, sink.close()).await.expect("it waits here now").unwrap();
@@ -281,7 +281,7 @@ fn waiting_sink_can_move_to_another_runtime() {
 fn waiting_sink_of_an_ended_runtime_is_dropped() {
     let service = service();
     let (limit, taken) = busy(&service);
-    let mut sink = builder().build_with(limit.clone(), "example").unwrap();
+    let mut sink = builder().build_with(limit.clone()).unwrap();
     let first = runtime();
     first.block_on(feed_and_poll(&mut sink, "one"));
     drop(first);
@@ -326,7 +326,7 @@ async fn failure_of_a_pending_service_is_retried() {
     for panics in [false, true] {
         let service = service();
         let later = Later { inner: service.clone(), asked: Arc::default(), panics };
-        let mut sink = builder().build_with(later, "example").unwrap();
+        let mut sink = builder().build_with(later).unwrap();
         timeout(DAY, sink.send(Record::from("one"))).await.unwrap().unwrap();
         assert_eq!(service.delivered(), ["one"], "panics: {panics}");
     }
@@ -337,7 +337,7 @@ async fn failure_of_a_pending_service_is_retried() {
 async fn unshared_stack_keeps_its_permit() {
     let service = service();
     let (limit, taken) = busy(&service);
-    let mut sink = builder().build_with_unshared(limit.clone(), "example").unwrap();
+    let mut sink = builder().build_with_unshared(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
     drop(taken);
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);

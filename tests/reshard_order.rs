@@ -59,11 +59,11 @@ fn first_copies(read: &[String], key: &str) -> Vec<String> {
 
 async fn send_through_a_split(is_named: bool) -> (SimStream, Ranges, KinesisSink) {
     let stream = SimStream::builder().with_shards(1).with_seed(1).build().unwrap();
-    let builder = KinesisSink::builder()
-        .with_seed(1)
+    let builder = KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
         .with_aggregation(Aggregation::PerShard)
         .with_ordering(RecordOrdering::PerKey);
-    let mut sink = builder.build(&stream.client(), "example").unwrap();
+    let mut sink = builder.build(&stream.client()).unwrap();
     let mut ranges = Ranges::new();
     sink.send(record("low", "0")).await.unwrap();
     note(&stream, &mut ranges);

@@ -25,12 +25,14 @@ const KEYS: usize = 200;
 
 fn builder(aggregation: Aggregation) -> SinkBuilder {
     // Small aggregates and requests, so that many are under way at each change.
-    KinesisSink::builder()
+    KinesisSink::builder(STREAM)
         .with_aggregation(aggregation)
-        .with_aggregate_bytes(3_000)
-        .with_linger(Linger::SelfClocked(Duration::from_millis(20)))
-        .with_limits(Limits::default().with_request_entries(20))
-        .with_buffer_records(2_000)
+        .configure(|settings| settings.aggregate_bytes = 3_000)
+        .with_linger(Linger::Adaptive(Duration::from_millis(20)))
+        .configure(|settings| {
+            settings.limits = Limits::default().with_request_entries(20);
+            settings.buffer_records = Some(2_000);
+        })
 }
 
 fn record(number: usize) -> Record {
@@ -173,7 +175,7 @@ async fn send(producer: &Producer, range: std::ops::Range<usize>) {
 async fn send_and_reshard(builder: SinkBuilder) -> (Totals, Read) {
     let server = Embedded::start(4, false).await.unwrap();
     let client = server.client();
-    let producer = builder.build(client, STREAM).unwrap().spawn();
+    let producer = builder.build(client).unwrap().spawn();
     let quarter = RECORDS / 4;
     for (begin, number) in [0, 1, 2, 3].map(|number| (number * quarter, number)) {
         let reshard = async {
@@ -193,7 +195,8 @@ async fn send_and_reshard(builder: SinkBuilder) -> (Totals, Read) {
 #[tokio::test]
 async fn per_shard_nothing_is_lost_through_splits_and_merges() {
     for key in [AggregateKey::FirstMember, AggregateKey::Kpl] {
-        let builder = builder(Aggregation::PerShard).with_aggregate_key(key);
+        let builder =
+            builder(Aggregation::PerShard).configure(|settings| settings.aggregate_key = key);
         let (totals, read) = send_and_reshard(builder).await;
         let extra = read.check_complete();
         assert!(read.aggregates > 100, "{}", read.aggregates);
@@ -217,7 +220,7 @@ async fn per_key_every_aggregate_can_be_read_and_with_one_request_at_a_time_keep
 async fn per_shard_one_request_at_a_time_keeps_the_order_on_a_stream_that_stays() {
     let server = Embedded::start(4, false).await.unwrap();
     let builder = builder(Aggregation::PerShard).with_max_in_flight(1);
-    let producer = builder.build(server.client(), STREAM).unwrap().spawn();
+    let producer = builder.build(server.client()).unwrap().spawn();
     send(&producer, 0..RECORDS).await;
     producer.close().await.unwrap();
     let read = Read::back(server.client()).await;

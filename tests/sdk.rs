@@ -33,9 +33,12 @@ fn client(rules: &[&Rule]) -> Client {
 
 fn sink(rules: &[&Rule]) -> KinesisSink {
     let millisecond = Duration::from_millis(1);
-    KinesisSink::builder()
-        .with_backoff(millisecond, millisecond)
-        .build(&client(rules), "example")
+    KinesisSink::builder("example")
+        .configure(|settings| {
+            settings.backoff.base = millisecond;
+            settings.backoff.ceiling = millisecond;
+        })
+        .build(&client(rules))
         .unwrap()
 }
 
@@ -247,7 +250,7 @@ async fn an_arn_of_another_region_is_refused_early() {
     assert!(matches!(error, BuildError::Region(_)), "{error}");
     // A stack of the user's own finds out at the first request, before anything is sent.
     let service = PutRecords::new(&client(&[]));
-    let mut sink = KinesisSink::builder().build_with(service, &arn).unwrap();
+    let mut sink = KinesisSink::builder(&arn).build_with(service).unwrap();
     let error = sink.send(Record::from("x")).await.unwrap_err();
     assert!(matches!(error, SinkError::Request { kept: 1, .. }), "{error}");
 }
@@ -344,17 +347,22 @@ impl ProvideCredentials for NoCredentials {
 async fn settings_are_checked_when_the_sink_is_built() {
     let client = client(&[]);
     let builders = [
-        KinesisSink::builder().with_limits(Limits::default().with_request_entries(501)),
-        KinesisSink::builder().with_linger(Linger::Fill(Duration::from_secs(61))),
-        KinesisSink::builder().with_max_in_flight(0),
-        KinesisSink::builder().with_buffer_records(0),
-        KinesisSink::builder().with_buffer_bytes(0),
-        KinesisSink::builder().with_max_attempts(0),
-        KinesisSink::builder().with_deadline(Duration::ZERO),
-        KinesisSink::builder().with_request_timeout(Duration::ZERO),
-        KinesisSink::builder().with_backoff(Duration::from_secs(2), Duration::from_secs(1)),
+        KinesisSink::builder("example")
+            .configure(|settings| settings.limits = Limits::default().with_request_entries(501)),
+        KinesisSink::builder("example").with_linger(Linger::Fixed(Duration::from_secs(61))),
+        KinesisSink::builder("example").with_max_in_flight(0),
+        KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(0)),
+        KinesisSink::builder("example").configure(|settings| settings.buffer_bytes = 0),
+        KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(0)),
+        KinesisSink::builder("example").with_deadline(Duration::ZERO),
+        KinesisSink::builder("example")
+            .configure(|settings| settings.request_timeout = Duration::ZERO),
+        KinesisSink::builder("example").configure(|settings| {
+            settings.backoff.base = Duration::from_secs(2);
+            settings.backoff.ceiling = Duration::from_secs(1);
+        }),
     ];
-    let fields = builders.map(|builder| match builder.build(&client, "example") {
+    let fields = builders.map(|builder| match builder.build(&client) {
         Err(BuildError::Setting(error)) => error.field(),
         other => panic!("{other:?}"),
     });

@@ -16,7 +16,7 @@ use kinesis_sink::{
 /// All settings, none of them as it is by default.
 const ALL: &str = r#"
     max_in_flight = 8
-    linger = { fill = "1s 500ms" }
+    linger = { fixed = "1s 500ms" }
     aggregation = "per_shard"
     aggregate_bytes = 25_600
     aggregate_records = 1_000
@@ -45,7 +45,7 @@ const ALL: &str = r#"
 /// All settings that have a default of their own, as it is.
 const DEFAULTS: &str = r#"
     max_in_flight = 4
-    linger = { self_clocked = "100ms" }
+    linger = { adaptive = "100ms" }
     aggregation = "off"
     aggregate_bytes = 51_200
     aggregate_records = 4_294_967_295
@@ -85,7 +85,7 @@ fn refusal(text: &str) -> String {
 
 /// A builder whose stream is described, so that it shows when it is not.
 fn builder() -> SinkBuilder {
-    KinesisSink::builder()
+    KinesisSink::builder("example")
         .with_stream_info(describe_stream_fn(|_| async { Ok(StreamDescription::default()) }))
 }
 
@@ -101,32 +101,39 @@ fn keys(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_setting_reaches_the_builder() {
     let set = builder()
-        .with_limits(
-            Limits::default()
+        .configure(|settings| {
+            settings.limits = Limits::default()
                 .with_request_entries(400)
                 .with_request_bytes(10 * 1024 * 1024)
                 .with_record_bytes(2 * 1024 * 1024)
                 .with_shard_records(500)
-                .with_shard_bytes(512 * 1024),
-        )
+                .with_shard_bytes(512 * 1024)
+        })
         .with_max_in_flight(8)
-        .with_linger(Linger::Fill(Duration::from_millis(1_500)))
+        .with_linger(Linger::Fixed(Duration::from_millis(1_500)))
         .with_aggregation(Aggregation::PerShard)
-        .with_aggregate_units(1)
-        .with_aggregate_records(1_000)
-        .with_aggregate_key(AggregateKey::Kpl)
+        .configure(|settings| {
+            settings.aggregate_bytes = 25_600;
+            settings.aggregate_records = 1_000;
+            settings.aggregate_key = AggregateKey::Kpl;
+        })
         .with_ordering(RecordOrdering::PerKey)
-        .without_describe_stream()
-        .with_buffer_records(5_000)
-        .with_buffer_bytes(128 * 1024 * 1024)
-        .with_backoff(Duration::from_millis(50), Duration::from_secs(10))
-        .with_max_attempts(100)
+        .configure(|settings| {
+            settings.describe_stream = false;
+            settings.buffer_records = Some(5_000);
+            settings.buffer_bytes = 128 * 1024 * 1024;
+            settings.backoff.base = Duration::from_millis(50);
+            settings.backoff.ceiling = Duration::from_secs(10);
+            settings.max_attempts = Some(100);
+        })
         .with_deadline(Duration::from_secs(3_600))
-        .with_credentials_timeout(Duration::from_secs(60))
-        .with_request_timeout(Duration::from_secs(30))
-        .with_max_request_timeout(Duration::from_secs(60))
-        .with_fatal_policy(FatalPolicy::Retry)
-        .with_metrics(MetricsGranularity::Stream);
+        .configure(|settings| {
+            settings.credentials_timeout = Duration::from_secs(60);
+            settings.request_timeout = Duration::from_secs(30);
+            settings.max_request_timeout = Duration::from_secs(60);
+            settings.fatal_policy = FatalPolicy::Retry;
+            settings.metrics = MetricsGranularity::Stream;
+        });
     assert_eq!(shown(&builder().with_settings(read(ALL))), shown(&set));
 }
 
@@ -165,23 +172,23 @@ fn missing_keys_have_their_defaults() {
 
 #[test]
 fn with_settings_replaces_all_settings() {
-    let all = || KinesisSink::builder().with_settings(read(ALL));
-    assert_eq!(shown(&all().with_settings(read(""))), shown(&KinesisSink::builder()));
-    assert_eq!(shown(&SinkBuilder::from(read(ALL))), shown(&all()));
+    let all = || KinesisSink::builder("example").with_settings(read(ALL));
+    assert_eq!(shown(&all().with_settings(read(""))), shown(&KinesisSink::builder("example")));
+    assert_eq!(shown(&builder().configure(|settings| *settings = read(ALL))), shown(&all()));
 }
 
 #[test]
 fn setter_overrides_earlier_settings() {
-    let builder = KinesisSink::builder().with_settings(read(ALL)).with_max_in_flight(9);
+    let builder = KinesisSink::builder("example").with_settings(read(ALL)).with_max_in_flight(9);
     let mut settings = read(ALL);
     settings.max_in_flight = 9;
-    assert_eq!(shown(&builder), shown(&SinkBuilder::from(settings)));
+    assert_eq!(shown(&builder), shown(&KinesisSink::builder("example").with_settings(settings)));
 }
 
 #[test]
 fn the_defaults_written_out_change_nothing() {
-    let defaults = KinesisSink::builder().with_settings(read(DEFAULTS));
-    assert_eq!(shown(&defaults), shown(&KinesisSink::builder()));
+    let defaults = KinesisSink::builder("example").with_settings(read(DEFAULTS));
+    assert_eq!(shown(&defaults), shown(&KinesisSink::builder("example")));
     let without = WITHOUT_DEFAULT.map(String::from).into();
     assert_eq!(&keys(ALL) - &keys(DEFAULTS), without, "a default is missing here");
 }
@@ -201,11 +208,11 @@ fn what_is_written_is_read_back() {
 #[test]
 fn every_word_and_every_duration_is_read_back() {
     let mut settings = Settings::default();
-    let lingers = [Linger::SelfClocked, Linger::Fill];
+    let lingers = [Linger::Auto, Linger::Adaptive, Linger::Fixed];
     let durations = [0, 1, 999, 1_500, 60_000].map(Duration::from_millis);
     for (linger, duration) in lingers.into_iter().flat_map(|linger| durations.map(|d| (linger, d)))
     {
-        settings.linger = Some(linger(duration));
+        settings.linger = linger(duration);
         settings.deadline = Some(duration);
         let written = toml::to_string(&settings).unwrap();
         assert_eq!(read(&written), settings, "{written}");
@@ -228,7 +235,7 @@ fn a_key_that_does_not_exist_is_refused_by_name() {
     for (text, key) in [
         ("max_inflight = 4", "`max_inflight`, expected one of `limits`, `max_in_flight`"),
         ("limits = { shard_record = 4 }", "`shard_record`, expected one of `request_entries`"),
-        ("linger = { filled = '1s' }", "`filled`, expected `self_clocked` or `fill`"),
+        ("linger = { filled = '1s' }", "`filled`, expected `adaptive` or `fill`"),
         ("backoff = { base = '1s', celing = '2s' }", "`celing`, expected `base` or `ceiling`"),
     ] {
         let refused = refusal(text);
@@ -242,8 +249,8 @@ fn a_value_that_cannot_be_is_refused_with_what_can() {
         ("deadline = 5", "invalid type: integer `5`, expected a duration"),
         ("deadline = '5'", "invalid value: string \"5\", expected a duration"),
         ("deadline = 'soon'", "invalid value: string \"soon\", expected a duration"),
-        ("linger = {}", "a linger is either `self_clocked` or `fill`"),
-        ("linger = { self_clocked = '1s', fill = '1s' }", "a linger is either `self_clocked` or"),
+        ("linger = {}", "a linger is either `adaptive` or `fill`"),
+        ("linger = { adaptive = '1s', fill = '1s' }", "a linger is either `adaptive` or"),
         ("linger = '1s'", "invalid type: string \"1s\""),
         ("backoff = { base = '1s' }", "missing field `ceiling`"),
         ("aggregation = 'shard'", "unknown variant `shard`, expected one of `off`, `per_key`"),
@@ -271,7 +278,7 @@ fn what_is_out_of_range_is_told_by_build() {
         ("max_request_timeout = '11m'", "max_request_timeout is 660s; set it between 1ms and 600s"),
     ] {
         let refused =
-            KinesisSink::builder().with_settings(read(text)).build(&client, "example").unwrap_err();
+            KinesisSink::builder("example").with_settings(read(text)).build(&client).unwrap_err();
         assert_eq!(refused.to_string(), told);
     }
 }
@@ -284,8 +291,8 @@ async fn a_stream_is_described_unless_the_settings_say_no() {
         // One that refuses aggregates, as far as it is known.
         let stream = SimStream::builder().with_distribution(Distribution::Auto);
         let client = stream.build().unwrap().client();
-        let builder = SinkBuilder::from(read(text)).with_aggregation(Aggregation::PerKey);
-        let mut sink = builder.build(&client, "example").unwrap();
+        let builder = builder().with_settings(read(text)).with_aggregation(Aggregation::PerKey);
+        let mut sink = builder.build(&client).unwrap();
         let refused = sink.send(Record::from("a record")).await.is_err();
         assert_eq!(refused, described, "{text}");
     }

@@ -20,7 +20,10 @@ use tower::{BoxError, Service};
 contract!(KinesisSink);
 
 fn sink(service: &Scripted) -> KinesisSink<Scripted> {
-    KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
+    KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .build_with(service.clone())
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +97,7 @@ impl Service<PutRecordsRequest> for Asked {
 async fn the_service_is_asked_for_readiness_only_for_a_request_that_is_due() {
     let service = Scripted::delivering();
     let asked = Asked { inner: service.clone(), asked: Arc::default() };
-    let mut sink = KinesisSink::builder().build_with(asked, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(asked).unwrap();
     sink.send_all(&mut stream::iter(records(0..1_700).map(Ok))).await.unwrap();
     contract::ticking(100, Duration::from_millis(7)).forward(&mut sink).await.unwrap();
     assert_eq!(service.delivered().len(), 1_800);

@@ -20,7 +20,10 @@ use tower::{BoxError, Service};
 use tracing::Level;
 
 fn sink(service: &Scripted) -> KinesisSink<Scripted> {
-    KinesisSink::builder().with_seed(1).build_with(service.clone(), "example").unwrap()
+    KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .build_with(service.clone())
+        .unwrap()
 }
 
 fn held<S>(sink: &KinesisSink<S>) -> Vec<String> {
@@ -144,9 +147,9 @@ async fn a_record_that_is_split_out_as_invalid_fails_alone() {
 async fn failed_records_go_to_the_dead_letter_handler() {
     let service = rejecting(&["3", "7"]);
     let (sender, letters) = mpsc::channel();
-    let mut sink = KinesisSink::builder()
-        .with_dead_letters(move |undelivered: Undelivered| sender.send(undelivered).unwrap())
-        .build_with(service.clone(), "example")
+    let mut sink = KinesisSink::builder("example")
+        .with_dead_letters(move |undelivered| sender.send(undelivered).unwrap())
+        .build_with(service.clone())
         .unwrap();
     sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap();
     let letters: Vec<_> = letters.try_iter().collect();
@@ -171,8 +174,9 @@ async fn without_a_handler_they_stay_in_the_sink_and_are_told_once() {
 #[tokio::test(start_paused = true)]
 async fn kept_failures_count_towards_the_bound_and_never_hang_the_source() {
     let service = rejecting(&["0", "1"]);
-    let builder = KinesisSink::builder().with_buffer_records(2);
-    let mut sink = builder.build_with(service, "example").unwrap();
+    let builder =
+        KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(2));
+    let mut sink = builder.build_with(service).unwrap();
     sink.send_all(&mut stream::iter(records(0..2).map(Ok))).await.unwrap_err();
     for _ in 0..3 {
         let error = sink.feed(Record::from("more")).await.unwrap_err();
@@ -185,16 +189,17 @@ async fn kept_failures_count_towards_the_bound_and_never_hang_the_source() {
 #[tokio::test(start_paused = true)]
 async fn attempts_and_deadlines_give_up_when_asked() {
     let always = || Scripted::failing(usize::MAX, "InternalFailure");
-    let limited = KinesisSink::builder().with_max_attempts(3);
-    let mut sink = limited.build_with(always(), "example").unwrap();
+    let limited =
+        KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(3));
+    let mut sink = limited.build_with(always()).unwrap();
     sink.send(Record::from("one")).await.unwrap_err();
     let failed = sink.take_failed();
     assert!(matches!(failed[0].reason(), FailureReason::AttemptsExhausted { attempts: 3, .. }));
     assert!(failed[0].may_have_been_written());
 
     let began = Instant::now();
-    let limited = KinesisSink::builder().with_deadline(Duration::from_secs(9));
-    let mut sink = limited.build_with(always(), "example").unwrap();
+    let limited = KinesisSink::builder("example").with_deadline(Duration::from_secs(9));
+    let mut sink = limited.build_with(always()).unwrap();
     sink.send(Record::from("one")).await.unwrap_err();
     let failed = sink.take_failed();
     assert!(matches!(failed[0].reason(), FailureReason::DeadlineExceeded { last: Some(_), .. }));
@@ -240,7 +245,7 @@ async fn a_service_that_panics_loses_no_record() {
             Ok::<_, BoxError>(all_delivered(&request))
         }
     });
-    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
 }
@@ -306,7 +311,7 @@ async fn a_service_that_panics_when_it_is_called_loses_no_record() {
         assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "a panic on purpose");
         async move { Ok::<_, BoxError>(all_delivered(&request)) }
     });
-    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
 }
@@ -345,11 +350,11 @@ impl Service<PutRecordsRequest> for PanicsWhenAsked {
 async fn panicking_poll_ready_loses_no_record() {
     let inner = Scripted::delivering();
     let service = PanicsWhenAsked::new(&inner, 3);
-    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     assert_eq!((sink.totals().delivered, sink.totals().requests), (1, 1));
     let service = PanicsWhenAsked::new(&inner, 3);
-    let producer = KinesisSink::builder().build_with(service, "example").unwrap().spawn();
+    let producer = KinesisSink::builder("example").build_with(service).unwrap().spawn();
     producer.send(Record::from("two")).await.unwrap();
     producer.close().await.unwrap();
     assert_eq!(inner.delivered(), ["one", "two"]);
@@ -360,7 +365,7 @@ async fn panicking_poll_ready_loses_no_record() {
 async fn poll_ready_that_always_panics_does_not_spin() {
     let service = PanicsWhenAsked::new(&Scripted::delivering(), usize::MAX);
     let asked = service.asked.clone();
-    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     sink.feed(Record::from("one")).await.unwrap();
     let flush = tokio::time::timeout(Duration::from_secs(600), sink.flush());
     assert!(flush.await.is_err(), "nothing can be sent");
@@ -375,7 +380,7 @@ async fn spawn_ready_after_an_error_loses_no_record() {
     let (inner, asked) = (Scripted::delivering(), Arc::new(AtomicUsize::new(0)));
     let failing = FailsWhenAsked { inner: inner.clone(), asked: asked.clone() };
     let stack = tower::spawn_ready::SpawnReady::new(failing);
-    let mut sink = KinesisSink::builder().build_with_unshared(stack, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with_unshared(stack).unwrap();
     sink.feed(Record::from("one")).await.unwrap();
     let flush = tokio::time::timeout(Duration::from_secs(60), sink.flush());
     assert!(flush.await.is_err(), "this stack is dead");
@@ -427,8 +432,12 @@ fn a_sink_that_waits_can_move_to_another_runtime() {
     for keep_the_first in [true, false] {
         let service = Scripted::failing(1, "InternalFailure");
         let wait = Duration::from_secs(60);
-        let builder = KinesisSink::builder().with_backoff(wait, wait).with_seed(1);
-        let mut sink = builder.build_with(service.clone(), "example").unwrap();
+        let builder = KinesisSink::builder("example").configure(|settings| {
+            settings.backoff.base = wait;
+            settings.backoff.ceiling = wait;
+            settings.seed = Some(1);
+        });
+        let mut sink = builder.build_with(service.clone()).unwrap();
         let first = runtime();
         first.block_on(async {
             let flush =
@@ -479,9 +488,9 @@ async fn an_answer_that_has_come_is_heard_before_anything_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn records_that_are_found_failed_when_the_sink_is_dropped_go_to_the_handler() {
     let (sender, letters) = mpsc::channel();
-    let mut sink = KinesisSink::builder()
-        .with_dead_letters(move |undelivered: Undelivered| sender.send(undelivered).unwrap())
-        .build_with(rejecting(&["one"]), "example")
+    let mut sink = KinesisSink::builder("example")
+        .with_dead_letters(move |undelivered| sender.send(undelivered).unwrap())
+        .build_with(rejecting(&["one"]))
         .unwrap();
     assert!(sink.send(Record::from("one")).now_or_never().is_none());
     sleep(Duration::from_millis(21)).await;
@@ -514,7 +523,10 @@ impl Service<PutRecordsRequest> for Unready {
 async fn a_service_that_does_not_become_ready_is_told_of_like_an_outage() {
     let logs = Logs::listen(Level::INFO);
     let service = Unready(Arc::default(), Scripted::delivering());
-    let mut sink = KinesisSink::builder().with_seed(1).build_with(service, "example").unwrap();
+    let mut sink = KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .build_with(service)
+        .unwrap();
     sink.send(Record::from("a")).await.unwrap();
     drop(sink);
     assert_eq!(logs.with("requests to stream example fail").len(), 1, "{:?}", logs.with(""));

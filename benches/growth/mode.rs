@@ -48,14 +48,18 @@ impl Mode {
 
     /// The same, but it learns from the answers where the shards lie.
     pub fn builder_without_list(self) -> SinkBuilder {
-        KinesisSink::builder()
-            .with_seed(1)
-            .with_limits(without_quotas())
+        KinesisSink::builder("example")
+            .configure(|settings| {
+                settings.seed = Some(1);
+                settings.limits = without_quotas();
+            })
             .with_aggregation(self.aggregation)
-            .with_aggregate_records(AGGREGATE_RECORDS)
+            .configure(|settings| settings.aggregate_records = AGGREGATE_RECORDS)
             .with_ordering(self.ordering)
-            .with_buffer_records(BUFFER_RECORDS)
-            .with_buffer_bytes(1 << 32)
+            .configure(|settings| {
+                settings.buffer_records = Some(BUFFER_RECORDS);
+                settings.buffer_bytes = 1 << 32;
+            })
     }
 }
 
@@ -64,6 +68,6 @@ pub fn without_quotas() -> Limits {
 }
 
 pub fn build(builder: SinkBuilder, service: InProcess) -> Sink {
-    let sink: Result<_, BuildError> = builder.build_with(service, "example");
+    let sink: Result<_, BuildError> = builder.build_with(service);
     sink.expect("the settings are valid")
 }

@@ -82,14 +82,15 @@ fn splitting() -> Row {
     Row::new("entries of a refused request", "plain", &[4, 32, 500], |entries| {
         let shards = EvenShards::new(SHARDS);
         let limits = without_quotas().with_request_entries(entries);
-        let builder = Mode::PLAIN.builder(&shards).with_limits(limits);
+        let builder = Mode::PLAIN.builder(&shards).configure(|settings| settings.limits = limits);
         refuse(builder, shards, 100 * entries, entries)
     })
 }
 
 fn builder(mode: Mode, shards: &EvenShards, waiting: usize) -> SinkBuilder {
-    let builder = mode.builder(shards).with_aggregate_records(AGGREGATE_RECORDS);
-    builder.with_buffer_records(2 * waiting)
+    let builder =
+        mode.builder(shards).configure(|settings| settings.aggregate_records = AGGREGATE_RECORDS);
+    builder.configure(|settings| settings.buffer_records = Some(2 * waiting))
 }
 
 /// The service fails until there were enough attempts, and then takes all. Nothing goes before all wait.

@@ -69,7 +69,10 @@ fn paced(mode: Mode, shards: usize, records: usize) -> Cost {
     let counter = service.counter();
     on_virtual_time(async {
         let limits = Limits::default().with_shard_records(QUOTA).with_shard_bytes(1 << 40);
-        let builder = mode.builder(&shards).with_limits(limits).with_max_in_flight(8);
+        let builder = mode
+            .builder(&shards)
+            .configure(|settings| settings.limits = limits)
+            .with_max_in_flight(8);
         let mut sink = build(builder, service);
         send(&mut sink, pool.take(KEYS)).await;
         let meter = Meter::start(&counter);

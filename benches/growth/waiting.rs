@@ -42,7 +42,8 @@ fn cost(builder: impl Fn(&EvenShards) -> SinkBuilder, waiting: usize, records: u
     let counter = service.counter();
     let times = (records / waiting).max(1);
     on_virtual_time(async {
-        let builder = builder(&shards).with_buffer_records(2 * waiting);
+        let builder =
+            builder(&shards).configure(|settings| settings.buffer_records = Some(2 * waiting));
         let mut sink = build(builder, service);
         // Once before, for the list of shards.
         sink.send(pool.take(1).next().expect("there is one")).await.expect("it is delivered");

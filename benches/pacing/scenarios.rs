@@ -165,8 +165,12 @@ fn hot_shard() -> [Scenario; 2] {
         (Lost, 0.0),
     ]);
     // What the hot shard does not take in a minute does not fill this one.
-    let settings =
-        |builder: SinkBuilder| builder.with_buffer_records(400_000).with_buffer_bytes(512 * MIB);
+    let settings = |builder: SinkBuilder| {
+        builder.configure(|settings| {
+            settings.buffer_records = Some(400_000);
+            settings.buffer_bytes = 512 * MIB;
+        })
+    };
     let held = 512 * MIB + RECORD_BYTES;
     let large_buffer =
         Scenario { name: "hot_shard_large_buffer", settings, is_variant: true, ..hot_shard };

@@ -114,15 +114,17 @@ impl ThroughSink {
         let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
         // The shards have no quota: what they take is not what is measured.
         let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
-        let sink = KinesisSink::builder()
-            .with_seed(1)
-            .with_limits(limits)
+        let sink = KinesisSink::builder("example")
+            .configure(|settings| {
+                settings.seed = Some(1);
+                settings.limits = limits;
+            })
             .with_aggregation(case.aggregation)
             .with_ordering(case.ordering)
             .with_stream_info(list_shards_fn(move |_: StreamId| async move {
                 Ok::<_, BoxError>(case.listed())
             }))
-            .build_with(Instantly(case), "example")
+            .build_with(Instantly(case))
             .expect("the settings are valid");
         let records = (0..RECORDS).map(|number| case.record(number)).collect();
         let mut through = Self { runtime, sink, records };

@@ -79,7 +79,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// The heart of it: one setting, and the sink packs.
 async fn send(server: &Embedded, aggregation: Aggregation, sent: Events) -> anyhow::Result<Run> {
     let mut sink =
-        KinesisSink::builder().with_aggregation(aggregation).build(server.client(), STREAM)?;
+        KinesisSink::builder(STREAM).with_aggregation(aggregation).build(server.client())?;
     // Shown on a terminal only.
     let progress = ProgressBar::new(u64::from(sent.count));
     let began = Instant::now();

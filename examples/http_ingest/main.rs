@@ -37,7 +37,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::Parser;
-use kinesis_sink::{FatalPolicy, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
+use kinesis_sink::{FatalPolicy, Producer, Record, SinkBuilder};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -91,7 +91,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = Target::open(&arguments.remote, 1).await?;
-    let producer = target.sink(builder(arguments.buffer))?.spawn();
+    let producer = target.sink(|builder| with_settings(builder, arguments.buffer))?.spawn();
 
     let address = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind(address).await.with_context(|| format!("at {address}"))?;
@@ -117,13 +117,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     check(read_back).await
 }
 
-fn builder(buffer: usize) -> SinkBuilder {
-    KinesisSink::builder()
-        .with_buffer_records(buffer)
+fn with_settings(builder: SinkBuilder, buffer: usize) -> SinkBuilder {
+    builder
+        .configure(|settings| settings.buffer_records = Some(buffer))
         // A lapse of permissions must not end the service: it answers 503 until they are back.
-        .with_fatal_policy(FatalPolicy::Retry)
+        .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
         // Events that nobody waits for and that fail for good. A service of yours keeps them.
-        .with_dead_letters(|lost: Undelivered| eprintln!("an event is lost: {}", lost.reason()))
+        .with_dead_letters(|lost| eprintln!("an event is lost: {}", lost.reason()))
 }
 
 /// The heart of it, and the order of its end: first no more requests, then no more records.

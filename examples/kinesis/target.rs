@@ -30,9 +30,12 @@ impl Target {
         Ok(Self { client, stream: STREAM.to_owned(), server: Some(server) })
     }
 
-    /// A sink to the stream.
-    pub fn sink(&self, builder: SinkBuilder) -> Result<KinesisSink, BuildError> {
-        builder.build(&self.client, &self.stream)
+    /// A sink to the stream, with settings of the example's.
+    pub fn sink(
+        &self,
+        set: impl FnOnce(SinkBuilder) -> SinkBuilder,
+    ) -> Result<KinesisSink, BuildError> {
+        set(KinesisSink::builder(&self.stream)).build(&self.client)
     }
 
     /// A reader of what is sent from now on.

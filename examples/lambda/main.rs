@@ -38,13 +38,13 @@ async fn main() -> anyhow::Result<()> {
 /// Once for each process, which takes one event after the other.
 async fn run() -> anyhow::Result<()> {
     let stream = std::env::var("STREAM_NAME").context("STREAM_NAME names the stream")?;
-    let producer = KinesisSink::builder()
+    let producer = KinesisSink::builder(stream)
         // Together less than the function's own time-out: everything is settled before that.
         .with_deadline(Duration::from_secs(10))
-        .with_request_timeout(Duration::from_secs(5))
+        .configure(|settings| settings.request_timeout = Duration::from_secs(5))
         // A lapse of permissions must not cripple the process for the events after it.
-        .with_fatal_policy(FatalPolicy::Retry)
-        .build_from_env(stream)
+        .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
+        .build_from_env()
         .await?
         .spawn();
     let handler = service_fn(|event| handle(&producer, event));

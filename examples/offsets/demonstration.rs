@@ -39,8 +39,9 @@ pub async fn run(messages: u64, remote: &Remote) -> anyhow::Result<()> {
 
 impl Demonstration {
     fn sink(&self) -> anyhow::Result<KinesisSink> {
-        let builder = KinesisSink::builder().with_buffer_records(BUFFER_RECORDS);
-        Ok(self.target.sink(builder)?)
+        Ok(self.target.sink(|builder| {
+            builder.configure(|settings| settings.buffer_records = Some(BUFFER_RECORDS))
+        })?)
     }
 
     /// The first consumer has all partitions, and ends in the middle as a process does that is killed: what

@@ -191,8 +191,8 @@ impl Arguments {
     }
 
     /// The sink's settings.
-    pub fn builder(&self) -> SinkBuilder {
-        let mut builder = KinesisSink::builder()
+    pub fn builder(&self, stream: &str) -> SinkBuilder {
+        let mut builder = KinesisSink::builder(stream)
             .with_aggregation(match self.aggregation {
                 Packing::Off => Aggregation::Off,
                 Packing::PerKey => Aggregation::PerKey,
@@ -206,13 +206,13 @@ impl Arguments {
             builder = builder.with_deadline(Duration::from_secs(seconds));
         }
         if let Some(attempts) = self.max_attempts {
-            builder = builder.with_max_attempts(attempts);
+            builder = builder.configure(|settings| settings.max_attempts = Some(attempts));
         }
         if let Some(bytes) = self.buffer_bytes {
-            builder = builder.with_buffer_bytes(bytes);
+            builder = builder.configure(|settings| settings.buffer_bytes = bytes);
         }
         if let Some(records) = self.buffer_records {
-            builder = builder.with_buffer_records(records);
+            builder = builder.configure(|settings| settings.buffer_records = Some(records));
         }
         builder
     }

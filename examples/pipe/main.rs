@@ -103,12 +103,12 @@ fn forward(
     let client = if arguments.cbor { in_cbor(&client) } else { client };
     // The description has the size limit of a record.
     let stream_info = SdkStreamInfo::new(&client).without_list_shards();
-    let mut builder = arguments.builder().with_stream_info(stream_info);
+    let mut builder = arguments.builder(stream).with_stream_info(stream_info);
     if let Some(file) = &dead_letters {
-        builder = builder.with_dead_letters(file.clone());
+        builder = builder.with_dead_letter_handler(file.clone());
     }
     Ok(Forward {
-        sink: builder.build(&client, stream)?,
+        sink: builder.build(&client)?,
         input: input::open(arguments.format),
         reader: Reader::new(arguments),
         dead_letters,

@@ -80,7 +80,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         .layer(TimeoutLayer::new(REQUEST_TIMEOUT))
         .layer_fn(|inner| Faulty::new(inner, Arc::clone(&faults), arguments.lossy))
         .service(PutRecords::new(&client).without_stalled_stream_protection());
-    let producer = KinesisSink::builder().build_with(service, STREAM)?.spawn();
+    let producer = KinesisSink::builder(STREAM).build_with(service)?.spawn();
 
     let mut reporter = Reporter::new(account.clone(), outcomes, faults.clone());
     let work = async {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use kinesis_sink::{KinesisSink, Producer};
+use kinesis_sink::Producer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -75,8 +75,10 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = Target::open(&arguments.remote, 4).await?;
-    let builder = KinesisSink::builder().with_buffer_records(arguments.buffer);
-    let producer = target.sink(builder)?.spawn();
+    let sink = target.sink(|builder| {
+        builder.configure(|settings| settings.buffer_records = Some(arguments.buffer))
+    })?;
+    let producer = sink.spawn();
 
     let address = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind(address).await.with_context(|| format!("at {address}"))?;

@@ -98,7 +98,7 @@ fn producers(client: &Client) -> Result<BTreeMap<&'static str, Producer>, BuildE
         .concurrency_limit(CONCURRENT)
         .timeout_put_records(Duration::from_secs(10))
         .service(PutRecords::new(client).without_stalled_stream_protection());
-    let sink = |stream| KinesisSink::builder().build_with(service.clone(), stream);
+    let sink = |stream| KinesisSink::builder(stream).build_with(service.clone());
     STREAMS.into_iter().map(|stream| Ok((stream, sink(stream)?.spawn()))).collect()
 }
 

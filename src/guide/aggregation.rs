@@ -13,9 +13,9 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let example = kinesis_sink::sim::SimStream::new(4);
 //! # let client = example.client();
-//! let mut sink = KinesisSink::builder()
+//! let mut sink = KinesisSink::builder("example")
 //!     .with_aggregation(Aggregation::PerShard)
-//!     .build(&client, "example")?;
+//!     .build(&client)?;
 //! let readings = (0..10_000).map(|n| Record::from((format!("device-{}", n % 100), "21.5")));
 //! stream::iter(readings).map(Ok).forward(&mut sink).await?;
 //!
@@ -71,12 +71,12 @@
 //!
 //! # What it waits for
 //!
-//! Packing takes waiting. So with aggregation the default is [`Linger::Fill`](crate::Linger::Fill) with
+//! Packing takes waiting. So with aggregation the default is [`Linger::Fixed`](crate::Linger::Fixed) with
 //! 100 ms: a full aggregate goes as soon as nothing is in flight, the others when their oldest record has
 //! waited so long. 1,000 records a second of 100 bytes, round trips of 20 ms, four shards, in virtual time;
 //! **records in each Kinesis record**, median and longest time from acceptance to delivery:
 //!
-//! | aggregation | `SelfClocked(100 ms)` | `Fill(100 ms)` | `Fill(1 s)` |
+//! | aggregation | `Adaptive(100 ms)` | `Fixed(100 ms)` | `Fixed(1 s)` |
 //! |---|---|---|---|
 //! | `PerKey`, 1 key | **20.0**; 29, 39 ms | **100.0**; 70, 120 ms | **476.2**; 259, 502 ms |
 //! | `PerKey`, no keys | **20.0**; 29, 39 ms | **100.0**; 70, 120 ms | **476.2**; 259, 502 ms |
@@ -156,10 +156,10 @@
 //!
 //! | setting | default | why change it |
 //! |---|---|---|
-//! | [`with_aggregate_units`](crate::SinkBuilder::with_aggregate_units) | 2 units of 25 KiB | other sizes of records, long round trips with order, or less to send again after a throttle |
-//! | [`with_aggregate_records`](crate::SinkBuilder::with_aggregate_records) | no limit | consumers that take only so many at a time |
-//! | [`with_aggregate_key`](crate::SinkBuilder::with_aggregate_key) | the first member's | consumers expect the KPL's constant `a` |
-//! | [`with_linger`](crate::SinkBuilder::with_linger) | `Fill(100 ms)` | fuller aggregates, or less waiting |
-//! | [`with_buffer_records`](crate::SinkBuilder::with_buffer_records) | 100,000 | many keys, or less memory |
+//! | [`aggregate_bytes`](crate::Settings::aggregate_bytes) | 2 units of 25 KiB | other sizes of records, long round trips with order, or less to send again after a throttle |
+//! | [`aggregate_records`](crate::Settings::aggregate_records) | no limit | consumers that take only so many at a time |
+//! | [`aggregate_key`](crate::Settings::aggregate_key) | the first member's | consumers expect the KPL's constant `a` |
+//! | [`with_linger`](crate::SinkBuilder::with_linger) | `Fixed(100 ms)` | fuller aggregates, or less waiting |
+//! | [`buffer_records`](crate::Settings::buffer_records) | 100,000 | many keys, or less memory |
 //!
 //! [`Totals::misplaced`]: crate::Totals::misplaced

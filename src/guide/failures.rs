@@ -78,9 +78,9 @@
 //! |---|---|---|
 //! | `Throttled` | sends again, more slowly: to the shard of an entry, or all requests after one of them | look at the [pace](super::pacing), or at the number of shards |
 //! | `OutcomeUnknown` | sends again; the records may be there twice | expect duplicates |
-//! | `Blocked`: HTTP 4xx without an error code | as `OutcomeUnknown`; as `Fatal` if no request succeeds for [five minutes](crate::SinkBuilder::with_credentials_timeout). A record that fails alone on a stream that has taken others does not count: it is retried and reported | look for a proxy or firewall in between |
+//! | `Blocked`: HTTP 4xx without an error code | as `OutcomeUnknown`; as `Fatal` if no request succeeds for [five minutes](crate::Settings::credentials_timeout). A record that fails alone on a stream that has taken others does not count: it is retried and reported | look for a proxy or firewall in between |
 //! | `NotSent` | sends again, counts no attempt | |
-//! | `Credentials` | sends again for [five minutes](crate::SinkBuilder::with_credentials_timeout), since credentials refresh; then as `Fatal` | see to the credentials |
+//! | `Credentials` | sends again for [five minutes](crate::Settings::credentials_timeout), since credentials refresh; then as `Fatal` | see to the credentials |
 //! | `Fatal` | says so at once, keeps the records | mend the cause |
 //! | `Invalid` | halves the request until the culprit is alone; that record fails, the others go on | look at the record |
 //!
@@ -128,8 +128,8 @@
 //! requests once it is over: without [order](super::ordering) they arrive later than others.
 //!
 //! When the same records time out repeatedly, the time of a request doubles as well, from the
-//! [request timeout](crate::SinkBuilder::with_request_timeout) up to a
-//! [maximum](crate::SinkBuilder::with_max_request_timeout). Fast answers bring it back. The default stack
+//! [request timeout](crate::Settings::request_timeout) up to a
+//! [maximum](crate::Settings::max_request_timeout). Fast answers bring it back. The default stack
 //! and [`TimeoutLayer`](crate::TimeoutLayer) do so; tower's own timeout does not.
 //!
 //! # Records that fail for good
@@ -139,7 +139,7 @@
 //! | reason | happens |
 //! |---|---|
 //! | `Rejected` | the service refuses this record, and would again |
-//! | `AttemptsExhausted` | only with [`with_max_attempts`](crate::SinkBuilder::with_max_attempts) |
+//! | `AttemptsExhausted` | only with [`max_attempts`](crate::Settings::max_attempts) |
 //! | `DeadlineExceeded` | only with [`with_deadline`](crate::SinkBuilder::with_deadline): it still waited then |
 //! | `Refused` | a producer stopped because the stream takes nothing |
 //! | `Withdrawn` | you took it: `take_undelivered`, `close_within` |
@@ -165,10 +165,10 @@
 //! # let example = SimStream::builder().with_faults(Faults::default().with_throttles(1.0)).build()?;
 //! # let client = example.client();
 //! let (letters, mut letterbox) = tokio::sync::mpsc::unbounded_channel();
-//! let mut sink = KinesisSink::builder()
+//! let mut sink = KinesisSink::builder("example")
 //!     .with_deadline(Duration::from_secs(60))
-//!     .with_dead_letters(move |lost: Undelivered| drop(letters.send(lost)))
-//!     .build(&client, "example")?;
+//!     .with_dead_letters(move |lost| drop(letters.send(lost)))
+//!     .build(&client)?;
 //!
 //! sink.send(Record::from("for a stream that throttles everything")).await?;
 //! let lost = letterbox.recv().await.expect("the deadline has passed");

@@ -22,7 +22,7 @@
 //!     .timeout_put_records(Duration::from_secs(5))
 //!     .service(PutRecords::new(&client).without_stalled_stream_protection());
 //!
-//! let mut sink = KinesisSink::builder().with_max_in_flight(8).build_with(service, "example")?;
+//! let mut sink = KinesisSink::builder("example").with_max_in_flight(8).build_with(service)?;
 //! sink.send(Record::from("a record")).await?;
 //! # Ok(())
 //! # }
@@ -88,9 +88,9 @@
 //!     .concurrency_limit(16) // of all three together
 //!     .timeout_put_records(Duration::from_secs(10))
 //!     .service(PutRecords::new(&client));
-//! let clicks = KinesisSink::builder().build_with(service.clone(), "clicks")?;
-//! let orders = KinesisSink::builder().build_with(service.clone(), "orders")?;
-//! let audits = KinesisSink::builder().build_with(service, "audits")?;
+//! let clicks = KinesisSink::builder("clicks").build_with(service.clone())?;
+//! let orders = KinesisSink::builder("orders").build_with(service.clone())?;
+//! let audits = KinesisSink::builder("audits").build_with(service)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -193,7 +193,7 @@
 //!     .layer(layer::layer_fn(|inner| Breaker { inner, open_until: Arc::default() }))
 //!     .service(example.service()); // or PutRecords
 //! let mut sink =
-//!     KinesisSink::builder().with_classify(OpenIsNotSent).build_with(service, "example")?;
+//!     KinesisSink::builder("example").with_classify(OpenIsNotSent).build_with(service)?;
 //! # sink.feed(Record::from("a record")).await?;
 //! # tokio::time::timeout(Duration::from_secs(30), sink.flush()).await.unwrap_err();
 //! # assert!(example.stats().requests <= 6, "one in five seconds: {example:?}");

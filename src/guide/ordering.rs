@@ -16,7 +16,7 @@
 //! let example = SimStream::builder().with_shards(4).with_faults(faults).with_seed(1).build()?;
 //!
 //! let mut sink =
-//!     KinesisSink::builder().with_ordering(RecordOrdering::PerKey).build(&example.client(), "example")?;
+//!     KinesisSink::builder("example").with_ordering(RecordOrdering::PerKey).build(&example.client())?;
 //! let steps = (0..2_000).map(|n| (format!("device-{}", n % 50), format!("{:04}", n / 50)));
 //! stream::iter(steps).map(Record::from).map(Ok).forward(&mut sink).await?;
 //!
@@ -50,11 +50,11 @@
 //! use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering};
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
-//! let sink = KinesisSink::builder()
+//! let sink = KinesisSink::builder("example")
 //!     .with_ordering(RecordOrdering::PerKey)
 //!     .with_aggregation(Aggregation::PerKey)
-//!     .with_aggregate_units(8)
-//!     .build(&client, "example")?;
+//!     .configure(|settings| settings.aggregate_bytes = 200 * 1024)
+//!     .build(&client)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -100,7 +100,7 @@
 //!   revealed it, are delivered without an order.
 //! - **A late write**, which no producer can rule out: a request that was given up after its time-out may
 //!   still be on its way, and be written after later records. Its records then come once more, out of order.
-//!   A longer [time-out](crate::SinkBuilder::with_request_timeout) makes that rarer.
+//!   A longer [time-out](crate::Settings::request_timeout) makes that rarer.
 //! - **Several senders of a key**: tasks that share a producer are in the order of acceptance, which their
 //!   race decides; two sinks know nothing of each other. Send a key from one place.
 //! - **Explicit hash keys**: records with one partition key and different hash keys can lie in different

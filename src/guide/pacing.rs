@@ -14,7 +14,7 @@
 //! When records for a busy shard fill the whole buffer, the source waits, and with it the records behind
 //! them, whatever shard these are for: memory is bounded. A single source that hands out its records one after the other is
 //! then as slow as its hottest shard allows: if half of its records are for one shard of 1,000 records per second, all of
-//! them together reach 2,000. A larger [buffer](crate::SinkBuilder::with_buffer_records) absorbs bursts, but no buffer absorbs a
+//! them together reach 2,000. A larger [buffer](crate::Settings::buffer_records) absorbs bursts, but no buffer absorbs a
 //! lasting difference. Separate sources for the hot and the other keys avoid it. Records without a key go around a busy shard:
 //! of two places on the ring they take the one where fewer wait.
 //!

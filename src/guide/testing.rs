@@ -106,9 +106,9 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let example = SimStream::new(4);
-//! let producer = KinesisSink::builder()
+//! let producer = KinesisSink::builder("example")
 //!     .with_aggregation(Aggregation::PerShard)
-//!     .build(&example.client(), "example")?
+//!     .build(&example.client())?
 //!     .spawn();
 //!
 //! let second = Duration::from_secs(1);
@@ -173,7 +173,7 @@
 //! for seed in 0..20 {
 //!     let faults = Faults::default().with_throttles(0.2).with_lost_requests(0.1);
 //!     let example = SimStream::builder().with_seed(seed).with_faults(faults).build()?;
-//!     let mut sink = KinesisSink::builder().with_seed(seed).build(&example.client(), "example")?;
+//!     let mut sink = KinesisSink::builder("example").with_seed(seed).build(&example.client())?;
 //!     let records = (0..1_000).map(|n| Ok(Record::from(n.to_string())));
 //!     stream::iter(records).forward(&mut sink).await?;
 //!     assert_eq!(sink.totals().delivered, 1_000, "seed {seed}");

@@ -39,11 +39,13 @@
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 //! // 200,000 records a second at 50 ms are 20 requests; a request of 1 KiB records has 500 KiB.
-//! let sink = KinesisSink::builder()
+//! let sink = KinesisSink::builder("example")
 //!     .with_max_in_flight(24)
-//!     .with_buffer_records(50_000)
-//!     .with_buffer_bytes(64 * 1024 * 1024)
-//!     .build(&client, "example")?;
+//!     .configure(|settings| {
+//!         settings.buffer_records = Some(50_000);
+//!         settings.buffer_bytes = 64 * 1024 * 1024;
+//!     })
+//!     .build(&client)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -65,7 +67,7 @@
 //! linger, 100 ms, at most, as long as a slot is free. For less waiting:
 //!
 //! - a shorter [linger](crate::Linger): more requests, fewer records in each;
-//! - with aggregation, [`Linger::SelfClocked`](crate::Linger::SelfClocked): at once when nothing is in flight,
+//! - with aggregation, [`Linger::Adaptive`](crate::Linger::Adaptive): at once when nothing is in flight,
 //!   in smaller aggregates;
 //! - fewer entries in a request ([`with_request_entries`](crate::Limits::with_request_entries)).
 //!
@@ -109,11 +111,13 @@
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 //! const MIB: usize = 1024 * 1024;
-//! let sink = KinesisSink::builder()
-//!     .with_limits(Limits::default().with_record_bytes(10 * MIB).with_request_bytes(10 * MIB))
-//!     .with_buffer_bytes(100 * MIB)
-//!     .with_request_timeout(Duration::from_secs(30)) // 10 MiB are 14 MB in JSON: 11 s at 10 Mbit/s
-//!     .build(&client, "example")?;
+//! let sink = KinesisSink::builder("example")
+//!     .configure(|settings| {
+//!         settings.limits = Limits::default().with_record_bytes(10 * MIB).with_request_bytes(10 * MIB);
+//!         settings.buffer_bytes = 100 * MIB;
+//!         settings.request_timeout = Duration::from_secs(30); // 10 MiB are 14 MB in JSON: 11 s at 10 Mbit/s
+//!     })
+//!     .build(&client)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -141,30 +145,30 @@
 //!
 //! # Every setting
 //!
-//! | setting of `KinesisSink::builder()` | default | when to change |
+//! | setting of `KinesisSink::builder("example")` | default | when to change |
 //! |---|---|---|
-//! | `with_limits`: entries of a request | 500 | smaller requests for lower latency |
-//! | `with_limits`: bytes of a request | 5 MiB | large records at high throughput |
-//! | `with_limits`: bytes of a record | 1 MiB | the stream's `MaxRecordSizeInKiB` was raised |
-//! | `with_limits`: records and bytes of a shard in a second | 1,000; 1 MiB | a server without quotas, or leave others more |
+//! | `limits`: entries of a request | 500 | smaller requests for lower latency |
+//! | `limits`: bytes of a request | 5 MiB | large records at high throughput |
+//! | `limits`: bytes of a record | 1 MiB | the stream's `MaxRecordSizeInKiB` was raised |
+//! | `limits`: records and bytes of a shard in a second | 1,000; 1 MiB | a server without quotas, or leave others more |
 //! | `with_max_in_flight` | 4 requests | long round trips, see above |
-//! | `with_linger` | self-clocked, 100 ms; with aggregation `Fill`, 100 ms | fewer requests, fuller aggregates, or less waiting |
+//! | `with_linger` | self-clocked, 100 ms; with aggregation `Fixed`, 100 ms | fewer requests, fuller aggregates, or less waiting |
 //! | `with_ordering` | none | consumers rely on the [order](super::ordering) of a key's records |
 //! | `with_aggregation` and its settings | `Off` | small records, see [aggregation](super::aggregation#what-to-set) |
 //! | `with_stream_info` | DescribeStreamSummary with aggregation or ordering, ListShards with aggregation | custom stacks, a cache of your own, or to know the shards from the first record on |
-//! | `without_describe_stream` | the stream is described if there is a source | no permission to describe |
-//! | `with_buffer_records` | 10,000; with aggregation 100,000 | longer bursts, or less memory |
-//! | `with_buffer_bytes` | 32 MiB | at least requests in flight × their bytes |
-//! | `with_backoff` | 100 ms, at most 3 s | other recovery times |
-//! | `with_max_attempts` | none | prefer a deadline |
+//! | `describe_stream` | the stream is described if there is a source | no permission to describe |
+//! | `buffer_records` | 10,000; with aggregation 100,000 | longer bursts, or less memory |
+//! | `buffer_bytes` | 32 MiB | at least requests in flight × their bytes |
+//! | `backoff` | 100 ms, at most 3 s | other recovery times |
+//! | `max_attempts` | none | prefer a deadline |
 //! | `with_deadline` | none | old records are worthless |
-//! | `with_credentials_timeout` | 5 min (0 s to 7 days) | jobs that should fail sooner, or a credentials service with longer outages |
-//! | `with_request_timeout` (default stack only) | 10 s | slow uplinks need more; duplicates follow time-outs |
-//! | `with_max_request_timeout` (default stack only) | 30 s | less notices the end of a network failure sooner; a request of one record that takes longer over the link needs more |
+//! | `credentials_timeout` | 5 min (0 s to 7 days) | jobs that should fail sooner, or a credentials service with longer outages |
+//! | `request_timeout` (default stack only) | 10 s | slow uplinks need more; duplicates follow time-outs |
+//! | `max_request_timeout` (default stack only) | 30 s | less notices the end of a network failure sooner; a request of one record that takes longer over the link needs more |
 //! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | errors of a layer of your own |
 //! | `with_dead_letters` | none: the sink keeps failed records | somebody else should have them |
-//! | `with_fatal_policy` (producers only) | `Stop` | the service should outlive a lapse of permissions |
-//! | `with_metrics` (feature `metrics`) | for each shard | fewer time series |
+//! | `fatal_policy` (producers only) | `Stop` | the service should outlive a lapse of permissions |
+//! | `metrics` (feature `metrics`) | for each shard | fewer time series |
 //! | `with_seed` | drawn | repeatable tests |
 //!
 //! [`SinkBuilder`](crate::SinkBuilder) has the ranges.

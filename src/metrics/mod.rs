@@ -1,7 +1,7 @@
 //! What a sink and its requests tell a recorder of metrics, through the [`metrics`] facade.
 //!
 //! Two sources: each [`KinesisSink`](crate::KinesisSink) measures its records by itself, see
-//! [`SinkBuilder::with_metrics`](crate::SinkBuilder::with_metrics); [`MetricsLayer`] measures each request,
+//! [`Settings::metrics`](crate::Settings::metrics); [`MetricsLayer`] measures each request,
 //! where it stands in the stack. The stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes has
 //! it. Without a recorder installed by the application nothing is kept, and little is spent. Needs the feature
 //! `metrics`, which is on by default.
@@ -30,7 +30,7 @@
 //!     .metrics_put_records()
 //!     .timeout_put_records(Duration::from_secs(10))
 //!     .service(PutRecords::new(&client));
-//! let sink = KinesisSink::builder().build_with(service, "example")?;
+//! let sink = KinesisSink::builder("example").build_with(service)?;
 //! # Ok(())
 //! # }
 //! ```

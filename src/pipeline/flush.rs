@@ -142,7 +142,7 @@ impl Flush {
     pub(super) fn joins(&self, reason: FlushReason, oldest: &BufferedRecord, now: Instant) -> bool {
         match reason {
             FlushReason::Full | FlushReason::Bisected | FlushReason::Isolated => false,
-            FlushReason::Idle => matches!(self.linger, Linger::SelfClocked(_)),
+            FlushReason::Idle => matches!(self.linger, Linger::Adaptive(_)),
             FlushReason::Linger => oldest.accepted_at + self.linger.ceiling() / 2 <= now,
             FlushReason::BackPressure | FlushReason::Close => true,
         }
@@ -178,7 +178,7 @@ mod tests {
     fn flush_sends_partial_batch_only_when_idle() {
         let now = Instant::now();
         let oldest = record(7, now);
-        let mut flush = Flush::new(Linger::SelfClocked(LINGER));
+        let mut flush = Flush::new(Linger::Adaptive(LINGER));
         let idle = || FlushState { is_idle: true, ..state(&oldest) };
         assert_eq!(flush.reason(&idle(), now), None, "nobody has asked");
         flush.request(7);
@@ -194,7 +194,7 @@ mod tests {
     fn linger_ends_after_its_duration() {
         let now = Instant::now();
         let oldest = record(0, now);
-        let flush = Flush::new(Linger::Fill(LINGER));
+        let flush = Flush::new(Linger::Fixed(LINGER));
         assert_eq!(flush.reason(&state(&oldest), now + LINGER - Duration::from_nanos(1)), None);
         assert_eq!(flush.reason(&state(&oldest), now + LINGER), Some(FlushReason::Linger));
     }
@@ -203,7 +203,7 @@ mod tests {
     fn full_request_precedes_close_and_backpressure() {
         let now = Instant::now();
         let oldest = record(0, now);
-        let mut flush = Flush::new(Linger::SelfClocked(LINGER));
+        let mut flush = Flush::new(Linger::Adaptive(LINGER));
         let backpressure = || FlushState { has_backpressure: true, ..state(&oldest) };
         assert_eq!(flush.reason(&backpressure(), now), Some(FlushReason::BackPressure));
         flush.close();
@@ -216,7 +216,7 @@ mod tests {
     fn linger_takes_half_aged_aggregates_along() {
         let now = Instant::now();
         let oldest = record(0, now);
-        let flush = Flush::new(Linger::Fill(LINGER));
+        let flush = Flush::new(Linger::Fixed(LINGER));
         let joins = |reason, waited| flush.joins(reason, &oldest, now + waited);
         assert!(!joins(FlushReason::Linger, LINGER / 2 - Duration::from_nanos(1)));
         assert!(joins(FlushReason::Linger, LINGER / 2));

@@ -17,7 +17,7 @@ use super::aggregation::Aggregation;
 /// of so many, four shards, aggregates of 50 KiB. In each cell: **records in each Kinesis record**; the
 /// median, the 99th percentile and the longest time from acceptance to delivery; requests.
 ///
-/// | aggregation | records/s | `SelfClocked(100ms)` | `Fill(100ms)` | `Fill(1s)` |
+/// | aggregation | records/s | `Adaptive(100ms)` | `Fixed(100ms)` | `Fixed(1s)` |
 /// |---|---|---|---|---|
 /// | `PerKey`, 1 key | 100 | **2.0**; 20, 30, 30 ms; 501 | **10.0**; 70, 120, 120 ms; 100 | **100.0**; 520, 1010, 1020 ms; 10 |
 /// | `PerKey`, 1 key | 1000 | **20.0**; 29, 39, 39 ms; 501 | **100.0**; 70, 119, 120 ms; 100 | **476.2**; 259, 497, 502 ms; 21 |
@@ -41,13 +41,16 @@ use super::aggregation::Aggregation;
 /// `cargo test --test aggregation_linger -- --ignored --nocapture` prints the table anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "table::LingerTable", into = "table::LingerTable"))]
+#[cfg_attr(feature = "serde", serde(try_from = "table::LingerRepr", into = "table::LingerRepr"))]
+#[non_exhaustive]
 pub enum Linger {
-    /// The default, with 100 ms. A partial request goes when nothing is in flight: at once on an idle
+    /// The default, with 100 ms: [`Adaptive`](Self::Adaptive) without aggregation, [`Fixed`](Self::Fixed) with it.
+    Auto(Duration),
+    /// A partial request goes when nothing is in flight: at once on an idle
     /// sink, otherwise when the last request in flight completes, so the round trip sets the pace. The
     /// duration is a ceiling for a record's wait behind requests in flight, as long as there is a slot
     /// for another request; never a floor.
-    SelfClocked(Duration),
+    Adaptive(Duration),
     /// A partial request waits this long for more records even when the sink is idle. Fuller requests
     /// for more latency.
     ///
@@ -56,31 +59,36 @@ pub enum Linger {
     ///
     /// `SinkExt::send` flushes after each item, and so waits this long for each: use `feed`, `forward`, or
     /// a [`Producer`](crate::Producer).
-    Fill(Duration),
+    Fixed(Duration),
 }
 
 impl Linger {
-    const DEFAULT: Duration = Duration::from_millis(100);
-
-    /// What it is unless it was set.
-    pub(crate) fn default_with(aggregation: Aggregation) -> Self {
-        match aggregation {
-            Aggregation::Off => Self::SelfClocked(Self::DEFAULT),
-            Aggregation::PerKey | Aggregation::PerShard => Self::Fill(Self::DEFAULT),
+    /// Resolves [`Auto`](Self::Auto).
+    pub(crate) fn resolve(self, aggregation: Aggregation) -> Self {
+        match self {
+            Self::Auto(duration) if aggregation == Aggregation::Off => Self::Adaptive(duration),
+            Self::Auto(duration) => Self::Fixed(duration),
+            Self::Adaptive(_) | Self::Fixed(_) => self,
         }
     }
 
-    /// The longest that a record waits for others: the duration of either.
+    /// Returns the longest time that a record waits for others.
     #[must_use]
     pub fn ceiling(self) -> Duration {
         match self {
-            Self::SelfClocked(ceiling) | Self::Fill(ceiling) => ceiling,
+            Self::Auto(ceiling) | Self::Adaptive(ceiling) | Self::Fixed(ceiling) => ceiling,
         }
     }
 }
 
 impl Default for Linger {
     fn default() -> Self {
-        Self::default_with(Aggregation::Off)
+        Self::Auto(Duration::from_millis(100))
+    }
+}
+
+impl From<Duration> for Linger {
+    fn from(duration: Duration) -> Self {
+        Self::Auto(duration)
     }
 }

@@ -67,7 +67,7 @@ use self::settling::Settling;
 use self::topology::Topology;
 use self::work::Work;
 use crate::error::{NotAccepted, NotAcceptedReason};
-use crate::record::{AttemptError, DeadLetterHandler, FailureReason, Record, Undelivered};
+use crate::record::{AttemptError, FailureReason, Record, SharedHandler, Undelivered};
 use crate::service::{
     Classify, ErrorClass, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
@@ -102,10 +102,9 @@ impl Pipeline {
         settings: Settings,
         lists_shards: bool,
         classify: Arc<dyn Classify>,
-        seed: Option<u64>,
     ) -> Self {
         Self {
-            rng: seed.map_or_else(Rng::new, Rng::with_seed),
+            rng: settings.seed.map_or_else(Rng::new, Rng::with_seed),
             backlog: Backlog::new(&settings),
             in_flight: InFlight::new(stream),
             topology: Topology::new(&settings, lists_shards),
@@ -519,7 +518,7 @@ impl Pipeline {
     // Reports, and ways out.
 
     /// Gives the records that failed since the last call to their receipts, or to `handler` if they have none.
-    pub(crate) fn offer_failed(&mut self, handler: Option<&mut Box<dyn DeadLetterHandler>>) {
+    pub(crate) fn offer_failed(&mut self, handler: Option<&SharedHandler>) {
         let kept = self.settlement.offer_failed(handler, &mut self.ledger);
         if let Some(reason) = self.settlement.last_failure().filter(|_| kept > 0)
             // The producer logs its own end, with the number of these records.

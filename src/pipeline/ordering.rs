@@ -21,7 +21,7 @@ pub enum RecordOrdering {
     /// without. A single key moves one record in each round trip; with [`Aggregation`](crate::Aggregation)
     /// what comes in the meantime gathers in its next aggregate, and one key can fill its shard: at 20 ms
     /// a round trip, aggregates of 50 KiB make 2.5 MB a second. With longer round trips raise
-    /// [`with_aggregate_units`](crate::SinkBuilder::with_aggregate_units). With
+    /// [`aggregate_bytes`](crate::Settings::aggregate_bytes). With
     /// [`PerShard`](crate::Aggregation::PerShard) a shard has one aggregate under way at a time, and when
     /// the stream is resharded the sink waits once for what is in flight.
     ///
@@ -37,7 +37,7 @@ pub enum RecordOrdering {
     /// consumers without that rule find its records a second time, out of order.
     ///
     /// One thing no producer can rule out: a request that was given up after its
-    /// [time-out](crate::SinkBuilder::with_request_timeout) can still lie somewhere on its way, and be
+    /// [time-out](crate::Settings::request_timeout) can still lie somewhere on its way, and be
     /// written when later records are. Its records then come once more, out of order. A longer time-out
     /// makes that rarer.
     ///

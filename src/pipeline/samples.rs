@@ -11,7 +11,7 @@ use super::flush::FlushReason;
 use crate::record::FailureReason;
 use crate::settings::Settings;
 
-/// What a sink measures of itself, see [`SinkBuilder::with_metrics`](crate::SinkBuilder::with_metrics).
+/// What a sink measures of itself, see [`Settings::metrics`](crate::Settings::metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

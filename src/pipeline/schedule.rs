@@ -40,9 +40,9 @@ impl Schedule<'_> {
     /// Returns why a request from the lanes, or of open aggregates, should be sent now, if it may be.
     pub(super) fn lane_flush_reason(&self, now: Instant) -> Option<FlushReason> {
         let oldest_flushable = match self.flush.linger() {
-            Linger::SelfClocked(_) => self.backlog.oldest_sendable(),
-            Linger::Fill(_) if self.settings.is_aggregating() => self.backlog.oldest_closed(),
-            Linger::Fill(_) => None,
+            Linger::Auto(_) | Linger::Adaptive(_) => self.backlog.oldest_sendable(),
+            Linger::Fixed(_) if self.settings.is_aggregating() => self.backlog.oldest_closed(),
+            Linger::Fixed(_) => None,
         };
         let state = FlushState {
             oldest: self.backlog.oldest_sendable()?,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::ledger::Ledger;
-use crate::record::{AttemptError, DeadLetterHandler, FailureReason, PendingReceipt, Undelivered};
+use crate::record::{AttemptError, FailureReason, PendingReceipt, SharedHandler, Undelivered};
 use crate::service::Placement;
 
 /// The records that were delivered or have failed, until their receipts, the dead-letter handler or the owner have them.
@@ -76,7 +76,7 @@ impl Settlement {
     /// Returns the number of records that neither has taken, which are kept.
     pub(super) fn offer_failed(
         &mut self,
-        mut handler: Option<&mut Box<dyn DeadLetterHandler>>,
+        handler: Option<&SharedHandler>,
         ledger: &mut Ledger,
     ) -> usize {
         let kept_before = self.kept.len();
@@ -84,7 +84,7 @@ impl Settlement {
         while let Some((seq, undelivered)) = self.unoffered.pop_front() {
             let bytes = undelivered.record.size();
             ledger.count_taken(bytes);
-            let left = match (undelivered.hand_over(), &mut handler) {
+            let left = match (undelivered.hand_over(), handler) {
                 (Ok(()), _) => None,
                 (Err(undelivered), Some(handler)) => handler.put(undelivered),
                 (Err(undelivered), None) => Some(undelivered),

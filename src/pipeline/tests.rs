@@ -46,7 +46,7 @@ struct Harness {
 fn settings() -> Settings {
     Settings {
         limits: unpaced(Limits::default()),
-        linger: Some(Linger::default()),
+        linger: Linger::default(),
         buffer_records: Some(10_000),
         ..Settings::default()
     }
@@ -73,8 +73,9 @@ impl Harness {
         seed: u64,
     ) -> Self {
         settings.validate().unwrap();
+        let settings = Settings { seed: Some(seed), ..settings };
         let stream = "example".parse().unwrap();
-        let pipeline = Pipeline::new(stream, settings, lists_shards, classify, Some(seed));
+        let pipeline = Pipeline::new(stream, settings, lists_shards, classify);
         Self { pipeline, now: Instant::now() }
     }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
-use tower::{BoxError, Service};
 use tracing::{error, warn};
 
 use super::channel::Channel;
@@ -19,7 +18,7 @@ use super::status::{Status, StopReason};
 use crate::error::SinkError;
 use crate::pipeline::Size;
 use crate::record::{AttemptError, FailureReason, Undelivered};
-use crate::service::{PutRecordsRequest, PutRecordsResponse};
+use crate::service::PutRecordsService;
 use crate::sink::{
     DefaultService, FatalPolicy, KinesisSink, Snapshot, poll_units, yield_to_others,
 };
@@ -325,8 +324,7 @@ impl<S> Driver<S> {
 
 impl<S> Driver<S>
 where
-    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-    S::Future: Send + 'static,
+    S: PutRecordsService,
 {
     /// Drives the sink until it waits for something.
     fn drive(&mut self, cx: &mut Context<'_>, flush: bool) {
@@ -372,8 +370,7 @@ where
 
 impl<S> Future for Driver<S>
 where
-    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-    S::Future: Send + 'static,
+    S: PutRecordsService,
 {
     type Output = ();
 

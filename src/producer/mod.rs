@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
-use tower::{BoxError, Service};
 
 pub use close::CloseError;
 pub use driver::Driver;
@@ -24,7 +23,7 @@ use self::status::{Status, StopReason};
 use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
 use crate::limits::Limits;
 use crate::record::{Receipt, Record, Undelivered};
-use crate::service::{PutRecordsRequest, PutRecordsResponse};
+use crate::service::PutRecordsService;
 use crate::sink::KinesisSink;
 use crate::stream::StreamId;
 use crate::summary::Totals;
@@ -72,8 +71,8 @@ use crate::summary::Totals;
 ///
 /// # Back-pressure
 ///
-/// The bounds are the sink's own, [`buffer_records`](crate::SinkBuilder::with_buffer_records) and
-/// [`buffer_bytes`](crate::SinkBuilder::with_buffer_bytes): what is accepted and not yet seen by the
+/// The bounds are the sink's own, [`buffer_records`](crate::Settings::buffer_records) and
+/// [`buffer_bytes`](crate::Settings::buffer_bytes): what is accepted and not yet seen by the
 /// driver counts, as do failed records that nobody has taken. While they are reached `send` and `put`
 /// wait. Who came first is served first, so a busy task cannot starve another one, and `try_put` does not
 /// overtake anybody. A record of more than half of `buffer_bytes` waits for half of them, so that two such
@@ -125,8 +124,7 @@ pub struct Producer {
 
 impl<S> KinesisSink<S>
 where
-    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-    S::Future: Send + 'static,
+    S: PutRecordsService,
 {
     /// Makes a producer of this sink, and spawns its driver onto the current tokio runtime, whose timer
     /// must be enabled.

@@ -12,6 +12,7 @@ pub(crate) use key::RANDOM_KEY_BYTES;
 pub use key::{HashKey, HashKeyError, Key, PartitionKey};
 pub use receipt::{Delivery, Receipt};
 pub(crate) use receipt::{PendingReceipt, Tracker};
+pub(crate) use undelivered::SharedHandler;
 pub use undelivered::{Attempt, AttemptError, DeadLetterHandler, FailureReason, Undelivered};
 
 /// One record for the stream: its data, its partition key and, if wanted, an explicit hash key.

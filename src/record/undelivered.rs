@@ -1,6 +1,6 @@
 //! Records that were accepted and did not arrive.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Record;
@@ -217,6 +217,21 @@ impl AttemptError {
 pub trait DeadLetterHandler: Send {
     /// Takes one record, or hands it back: then the sink keeps it and reports it as an error.
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered>;
+}
+
+/// A handler that sinks share.
+#[derive(Clone)]
+pub(crate) struct SharedHandler(Arc<Mutex<dyn DeadLetterHandler>>);
+
+impl SharedHandler {
+    pub(crate) fn new(handler: impl DeadLetterHandler + 'static) -> Self {
+        Self(Arc::new(Mutex::new(handler)))
+    }
+
+    pub(crate) fn put(&self, undelivered: Undelivered) -> Option<Undelivered> {
+        // A handler that has panicked is called again with the next record.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(undelivered)
+    }
 }
 
 impl<F: FnMut(Undelivered) + Send> DeadLetterHandler for F {

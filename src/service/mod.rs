@@ -32,6 +32,7 @@ mod codes;
 mod error;
 mod identity;
 mod protocol;
+mod put_records_service;
 mod request;
 mod response;
 mod sdk;
@@ -42,6 +43,7 @@ pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
 pub use error::{LookupError, PutRecordsError, PutRecordsErrorKind};
 #[cfg(feature = "cbor")]
 pub use protocol::KinesisCbor;
+pub use put_records_service::PutRecordsService;
 pub use request::{Entry, PutRecordsRequest};
 pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;

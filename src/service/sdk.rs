@@ -43,9 +43,9 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 ///     .concurrency_limit(8)
 ///     .timeout_put_records(Duration::from_secs(10))
 ///     .service(PutRecords::new(&client).without_stalled_stream_protection());
-/// let orders = KinesisSink::builder().build_with(service.clone(), "orders")?;
-/// let clicks = KinesisSink::builder().build_with(service.clone(), "clicks")?;
-/// let audit = KinesisSink::builder().build_with(service, "audit")?;
+/// let orders = KinesisSink::builder("orders").build_with(service.clone())?;
+/// let clicks = KinesisSink::builder("clicks").build_with(service.clone())?;
+/// let audit = KinesisSink::builder("audit").build_with(service)?;
 /// # Ok(())
 /// # }
 /// ```

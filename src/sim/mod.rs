@@ -26,7 +26,7 @@
 //!     let service = ServiceBuilder::new()
 //!         .layer(TimeoutLayer::new(Duration::from_secs(5)))
 //!         .service(clicks.service());
-//!     let mut sink = KinesisSink::builder().build_with(service, "clicks")?;
+//!     let mut sink = KinesisSink::builder("clicks").build_with(service)?;
 //!     let records = (0..20_000).map(|number| Ok(Record::from(number.to_string())));
 //!     stream::iter(records).forward(&mut sink).await?;
 //!

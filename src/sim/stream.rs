@@ -62,7 +62,7 @@ impl SimStream {
         SimService::new(self.clone())
     }
 
-    /// The seed of all that chance decides: give it to [`with_seed`](SimBuilder::with_seed) to see the same
+    /// The seed of all that chance decides: give it to [`seed`](SimBuilder::with_seed) to see the same
     /// again.
     #[must_use]
     pub fn seed(&self) -> u64 {

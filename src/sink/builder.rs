@@ -4,25 +4,24 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Service, ServiceBuilder};
+use tower::{BoxError, Layer, ServiceBuilder};
 
 use super::KinesisSink;
 use super::discovery::Discovery;
 use super::drive_skip::DriveSkip;
-use super::fatal_policy::FatalPolicy;
 use super::readiness::Readiness;
 use super::requests::Requests;
 use crate::build_error::BuildError;
-use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
 #[cfg(feature = "metrics")]
 use crate::metrics::{MetricsGranularity, SinkMetrics};
-use crate::pipeline::{AggregateKey, Aggregation, Linger, Pipeline, Prerequisites, RecordOrdering};
-use crate::record::DeadLetterHandler;
+use crate::pipeline::{Aggregation, Linger, Pipeline, Prerequisites, RecordOrdering};
+use crate::record::{DeadLetterHandler, SharedHandler, Undelivered};
 use crate::service::{
-    Classify, DefaultClassify, PutRecords, PutRecordsRequest, PutRecordsResponse, SdkStreamInfo,
+    Classify, DefaultClassify, PutRecords, PutRecordsRequest, PutRecordsResponse,
+    PutRecordsService, SdkStreamInfo,
 };
 use crate::service_ext::ServiceBuilderExt;
-use crate::settings::{BackoffSettings, Settings};
+use crate::settings::Settings;
 use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
 
@@ -32,90 +31,73 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 
 /// Builder of a [`KinesisSink`]. Every setting has a default.
 ///
-/// | setting | default | range |
-/// |---|---|---|
-/// | [limits](Self::with_limits) | 500 entries, 5 MiB a request, 1 MiB a record; 1,000 records/s, 1 MiB/s a shard | see [`Limits`] |
-/// | [max in flight](Self::with_max_in_flight) | 4 requests | 1 to 1,000 |
-/// | [linger](Self::with_linger) | self-clocked, 100 ms; with aggregation fill, 100 ms | 0 to 60 s |
-/// | [aggregation](Self::with_aggregation) | off | |
-/// | [aggregate units](Self::with_aggregate_units) | 2 (51,200 bytes) | 1 to 409 |
-/// | [aggregate bytes](Self::with_aggregate_bytes), the same setting | 51,200 | 1 B to 10 MiB |
-/// | [aggregate records](Self::with_aggregate_records) | 4,294,967,295 | 1 or more |
-/// | [aggregate key](Self::with_aggregate_key) | that of the first member | |
-/// | [ordering](Self::with_ordering) | none | |
-/// | [stream info](Self::with_stream_info) | the service, with aggregation or ordering | |
-/// | [buffer records](Self::with_buffer_records) | 10,000; with aggregation 100,000 | 1 to 100,000,000 |
-/// | [buffer bytes](Self::with_buffer_bytes) | 32 MiB | 1 B to 1 TiB |
-/// | [backoff](Self::with_backoff) | 100 ms, at most 3 s | 1 ms to 60 s |
-/// | [max attempts](Self::with_max_attempts) | none | 1 or more |
-/// | [deadline](Self::with_deadline) | none | 1 ms to 7 days |
-/// | [credentials timeout](Self::with_credentials_timeout) | 5 min | 0 to 7 days |
-/// | [request timeout](Self::with_request_timeout) | 10 s | 1 ms to 10 min |
-/// | [max request timeout](Self::with_max_request_timeout) | 30 s | 1 ms to 10 min |
-/// | [classify](Self::with_classify) | [`DefaultClassify`] | |
-/// | [dead letters](Self::with_dead_letters) | none: failed records stay in the sink | |
-/// | [fatal policy](Self::with_fatal_policy) | [`Stop`](FatalPolicy::Stop) | |
-/// | metrics (`with_metrics`, feature `metrics`) | per shard | |
-/// | [seed](Self::with_seed) | random | |
-///
-/// The settings that are data are a [`Settings`], which can be read from a configuration file.
+/// The [settings](Settings) are data: their fields document defaults and ranges, and can be read from a configuration
+/// file. The builder has setters for the most common ones, and [`configure`](Self::configure) for all.
 ///
 /// ```
 /// use std::time::Duration;
-/// use kinesis_sink::{KinesisSink, Limits, Undelivered};
+/// use kinesis_sink::{KinesisSink, Limits};
 ///
 /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
-/// let sink = KinesisSink::builder()
-///     .with_limits(Limits::default().with_request_bytes(10 * 1024 * 1024))
+/// let sink = KinesisSink::builder("example")
 ///     .with_max_in_flight(8)
-///     .with_buffer_bytes(128 * 1024 * 1024)
 ///     .with_deadline(Duration::from_secs(3600))
-///     .with_dead_letters(|lost: Undelivered| eprintln!("{}", lost.reason()))
-///     .build(&client, "example")?;
+///     .with_dead_letters(|lost| eprintln!("{}", lost.reason()))
+///     .configure(|settings| {
+///         settings.limits = Limits::default().with_request_bytes(10 * 1024 * 1024);
+///         settings.buffer_bytes = 128 * 1024 * 1024;
+///     })
+///     .build(&client)?;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct SinkBuilder {
+    stream: Result<StreamId, BuildError>,
     settings: Settings,
     stream_info: Option<Arc<dyn StreamInfo>>,
     classify: Arc<dyn Classify>,
-    dead_letters: Option<Box<dyn DeadLetterHandler>>,
-    seed: Option<u64>,
-}
-
-impl Default for SinkBuilder {
-    fn default() -> Self {
-        Self::from(Settings::default())
-    }
-}
-
-impl From<Settings> for SinkBuilder {
-    fn from(settings: Settings) -> Self {
-        Self {
-            settings,
-            stream_info: None,
-            classify: Arc::new(DefaultClassify),
-            dead_letters: None,
-            seed: None,
-        }
-    }
+    dead_letters: Option<SharedHandler>,
 }
 
 impl SinkBuilder {
+    pub(super) fn new<T>(stream: T) -> Self
+    where
+        T: TryInto<StreamId, Error: Into<BuildError>>,
+    {
+        Self {
+            stream: stream.try_into().map_err(Into::into),
+            settings: Settings::default(),
+            stream_info: None,
+            classify: Arc::new(DefaultClassify),
+            dead_letters: None,
+        }
+    }
+
     /// Replaces all settings that are data, for example by those from a configuration file.
     ///
-    /// Call it first, or start with `SinkBuilder::from(settings)`: setters called later override single settings,
-    /// and the settings made by setters called earlier are lost, except for the classifier, the dead-letter
-    /// handler, the stream info and the seed.
+    /// Call it first: setters called later override single settings, and the settings made by setters called earlier
+    /// are lost, except for the classifier, the dead-letter handler and the stream info.
     pub fn with_settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Sets the limits of a request, of a record and of the rate per shard. [`Limits`] has the defaults and ranges.
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.settings.limits = limits;
+    /// Changes single [settings](Settings), including those that have no setter here.
+    ///
+    /// ```
+    /// use kinesis_sink::KinesisSink;
+    ///
+    /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+    /// let sink = KinesisSink::builder("example")
+    ///     .configure(|settings| settings.buffer_bytes = 128 * 1024 * 1024)
+    ///     .build(&client)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
         self
     }
 
@@ -128,17 +110,17 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets when a flush may send a request that is not full, see [`Linger`]: 0 to 60 s. The default is
-    /// [`SelfClocked`](Linger::SelfClocked) with 100 ms, with aggregation [`Fill`](Linger::Fill) with 100 ms.
-    pub fn with_linger(mut self, linger: Linger) -> Self {
-        self.settings.linger = Some(linger);
+    /// Sets when a flush may send a request that is not full, see [`Linger`]: 0 to 60 s. A [`Duration`] keeps the
+    /// default mode. Default: 100 ms.
+    pub fn with_linger(mut self, linger: impl Into<Linger>) -> Self {
+        self.settings.linger = linger.into();
         self
     }
 
     /// Packs several records into one Kinesis record, see [`Aggregation`]. Default: [`Off`](Aggregation::Off).
     ///
-    /// Aggregation changes three defaults: the [linger](Self::with_linger) is [`Fill`](Linger::Fill), the
-    /// [buffer](Self::with_buffer_records) holds 100,000 records, and a sink made by
+    /// Aggregation changes three defaults: the [linger](Self::with_linger) is [`Fixed`](Linger::Fixed), the
+    /// [buffer](Settings::buffer_records) holds 100,000 records, and a sink made by
     /// [`build`](Self::build) has the stream [described](Self::with_stream_info) before it sends
     /// anything.
     ///
@@ -146,49 +128,15 @@ impl SinkBuilder {
     /// use kinesis_sink::{Aggregation, KinesisSink};
     ///
     /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
-    /// let sink = KinesisSink::builder()
+    /// let sink = KinesisSink::builder("example")
     ///     .with_aggregation(Aggregation::PerShard)
-    ///     .with_aggregate_units(4)
-    ///     .build(&client, "example")?;
+    ///     .configure(|settings| settings.aggregate_bytes = 4 * 25 * 1024)
+    ///     .build(&client)?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn with_aggregation(mut self, aggregation: Aggregation) -> Self {
         self.settings.aggregation = aggregation;
-        self
-    }
-
-    /// Sets the maximum size of an aggregate in PUT payload units of 25 KiB, partition key included: 1 to 409, by
-    /// default 2, which is 51,200 bytes. An aggregate is also no larger than a record
-    /// [may be](Limits::with_record_bytes). A record that is larger than an aggregate is sent without aggregation.
-    ///
-    /// Provisioned streams bill each Kinesis record in whole units, so a maximum just over one unit would cost
-    /// two. A record is never split to fill an aggregate: on average half a record's size stays free at
-    /// its end. Of 1 KiB records 24 fit into one unit and 49 into two, so that 96 and 98 % of the billed bytes
-    /// are data; of 9 KiB records 2 and 5 (72 and 90 %). More than two units gain little for small records,
-    /// and more bytes are sent again after a throttle. On-demand streams round up to 1 KiB,
-    /// 2 % of the default at most. Two units are also the KPL's default (`AggregationMaxSize`).
-    pub fn with_aggregate_units(self, units: usize) -> Self {
-        self.with_aggregate_bytes(units.saturating_mul(PAYLOAD_UNIT_BYTES))
-    }
-
-    /// Sets the maximum size of an aggregate in bytes, partition key included: 1 B to 10 MiB, by default 51,200. See
-    /// [`with_aggregate_units`](Self::with_aggregate_units), which sets the same.
-    pub fn with_aggregate_bytes(mut self, bytes: usize) -> Self {
-        self.settings.aggregate_bytes = bytes;
-        self
-    }
-
-    /// Sets the maximum number of records in an aggregate: 1 to 4,294,967,295, which is the default, as in the
-    /// KPL, and in effect no limit.
-    pub fn with_aggregate_records(mut self, records: usize) -> Self {
-        self.settings.aggregate_records = records;
-        self
-    }
-
-    /// Sets the partition key of aggregates, see [`AggregateKey`]. Default: that of the first member.
-    pub fn with_aggregate_key(mut self, key: AggregateKey) -> Self {
-        self.settings.aggregate_key = key;
         self
     }
 
@@ -199,7 +147,7 @@ impl SinkBuilder {
     /// use kinesis_sink::{KinesisSink, RecordOrdering};
     ///
     /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
-    /// let sink = KinesisSink::builder().with_ordering(RecordOrdering::PerKey).build(&client, "example")?;
+    /// let sink = KinesisSink::builder("example").with_ordering(RecordOrdering::PerKey).build(&client)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -230,11 +178,11 @@ impl SinkBuilder {
     /// - Since a stream can be switched at any time, it is described again,
     ///   [past any cache](StreamInfo::describe_stream_uncached), when responses name shards that partition keys
     ///   rule out.
-    /// - The stream's limit for a record becomes the sink's, unless a lower one was [set](Limits::with_record_bytes). A
+    /// - The stream's limit for a record becomes the sink's, unless a lower one was [set](crate::Limits::with_record_bytes). A
     ///   record that is larger than the limit of a request is sent alone.
     /// - If the stream cannot be described, the sink logs one line at INFO and uses its settings. It makes up to five
     ///   attempts if the error may be transient, and retries errors of credentials for the
-    ///   [credentials timeout](Self::with_credentials_timeout).
+    ///   [credentials timeout](Settings::credentials_timeout).
     ///
     /// # Shards
     ///
@@ -253,57 +201,14 @@ impl SinkBuilder {
     ///
     /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
     /// let ten_mib = StreamDescription::default().with_max_record_bytes(10 * 1024 * 1024);
-    /// let sink = KinesisSink::builder()
+    /// let sink = KinesisSink::builder("example")
     ///     .with_stream_info(describe_stream_fn(move |_| async move { Ok(ten_mib) }))
-    ///     .build(&client, "example")?;
+    ///     .build(&client)?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn with_stream_info(mut self, stream_info: impl StreamInfo + 'static) -> Self {
         self.stream_info = Some(Arc::new(stream_info));
-        self
-    }
-
-    /// Never describes the stream, for a role without the permission. A sink that aggregates or keeps an order then
-    /// also sends to a stream that distributes its records itself. There it keeps no order, and with a
-    /// [list of shards](Self::with_stream_info) it sends the records of misplaced aggregates again without
-    /// aggregation.
-    pub fn without_describe_stream(mut self) -> Self {
-        self.settings.describe_stream = false;
-        self
-    }
-
-    /// Sets how many records the sink may hold before its source waits, those in flight and the failed
-    /// ones that it keeps included: 1 to 100,000,000, by default 10,000, with aggregation 100,000.
-    ///
-    /// In addition to its payload, which [`with_buffer_bytes`](Self::with_buffer_bytes) bounds, a record uses
-    /// some 160 bytes of memory, with aggregation 200 to 600, the most if two or three records of each
-    /// key are buffered (measured on a 64-bit target).
-    pub fn with_buffer_records(mut self, records: usize) -> Self {
-        self.settings.buffer_records = Some(records);
-        self
-    }
-
-    /// Sets how many bytes (data and partition keys) the sink may hold before its source waits, those
-    /// in flight included: 1 B to 1 TiB (on 32-bit targets 2 GiB), by default 32 MiB. The record that
-    /// crosses the bound is still accepted.
-    pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
-        self.settings.buffer_bytes = bytes;
-        self
-    }
-
-    /// Sets the backoff after failures: the wait is drawn evenly from 0 to `base`, which doubles with each
-    /// consecutive failure up to `ceiling`. By default 100 ms and 3 s; both 1 ms to 60 s, `base` at most `ceiling`.
-    pub fn with_backoff(mut self, base: Duration, ceiling: Duration) -> Self {
-        self.settings.backoff = BackoffSettings { base, ceiling };
-        self
-    }
-
-    /// Fails a record after this many attempts: 1 or more. By default there is no limit.
-    ///
-    /// [`Undelivered::attempts`](crate::Undelivered::attempts) says what counts as an attempt.
-    pub fn with_max_attempts(mut self, attempts: u32) -> Self {
-        self.settings.max_attempts = Some(attempts);
         self
     }
 
@@ -315,84 +220,32 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets how long requests and lookups are retried, with backoff, while the credentials cannot be
-    /// loaded or are refused ([`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials)): 0 s to
-    /// 7 days, by default 5 minutes. Afterwards the error is [reported](crate::SinkError::Request) like a
-    /// fatal one; the records stay in the sink.
-    ///
-    /// The time starts with the first such failure and ends with an answer that shows that the credentials
-    /// were accepted: a delivery, a throttle, a record refused as invalid. The time between two failures
-    /// counts for a minute at most, so that a process that was suspended does not fail at its first
-    /// request.
-    ///
-    /// The timeout applies as well to answers with HTTP 4xx and no error code
-    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), counted while no request succeeds. A record
-    /// that fails alone on a stream that has taken others does not count.
-    ///
-    /// The default is longer than the usual outage of STS, of the instance metadata service or of a
-    /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough
-    /// that a deleted or revoked role is reported within minutes. Set less for short-lived jobs; with
-    /// 0 s the first failure is reported.
-    pub fn with_credentials_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.credentials_timeout = timeout;
-        self
-    }
-
-    /// Sets the timeout of a request in the stack that [`build`](Self::build) makes: 1 ms to 10 minutes,
-    /// by default 10 s. See [`timeout`](crate::timeout).
-    pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.request_timeout = timeout;
-        self
-    }
-
-    /// Sets the longest timeout of a request in the stack that [`build`](Self::build) makes, which applies while
-    /// requests time out repeatedly: 1 ms to 10 minutes, by default 30 s. If the
-    /// [request timeout](Self::with_request_timeout) is longer, all requests get that.
-    ///
-    /// When the same records time out repeatedly, the timeout of the next request doubles up to this maximum,
-    /// and requests get smaller. So a stream that responds late, or over a slow link, makes progress and gets
-    /// few duplicates. Fast responses restore the timeout. The maximum also bounds how long a request waits for
-    /// a response that the network has silently dropped, and so how late the sink notices that the stream can be
-    /// reached again.
-    pub fn with_max_request_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.max_request_timeout = timeout;
-        self
-    }
-
     /// Sets the classification of errors, see [`Classify`]. Default: [`DefaultClassify`].
     pub fn with_classify(mut self, classify: impl Classify + 'static) -> Self {
         self.classify = Arc::new(classify);
         self
     }
 
-    /// Sets the handler of records that failed for good. By default the sink keeps them and reports an
+    /// Sets a closure that takes the records that failed for good. By default the sink keeps them and reports an
     /// error.
     ///
-    /// A closure needs its parameter's type: `|lost: Undelivered| ..`.
-    pub fn with_dead_letters(mut self, dead_letters: impl DeadLetterHandler + 'static) -> Self {
-        self.dead_letters = Some(Box::new(dead_letters));
-        self
+    /// It is called inside the sink's poll methods, so it must not block. From then on the record is the closure's.
+    /// See [`DeadLetterHandler`] for handlers that can return records, and for channels.
+    ///
+    /// ```
+    /// use kinesis_sink::KinesisSink;
+    ///
+    /// let builder = KinesisSink::builder("example")
+    ///     .with_dead_letters(|lost| eprintln!("given up: {}", lost.reason()));
+    /// ```
+    pub fn with_dead_letters(self, handler: impl FnMut(Undelivered) + Send + 'static) -> Self {
+        self.with_dead_letter_handler(handler)
     }
 
-    /// Sets what a [`Producer`](crate::Producer) made of the sink does when the service refuses every
-    /// request. Default: [`FatalPolicy::Stop`]. A sink by itself reports the error to its owner, who decides.
-    pub fn with_fatal_policy(mut self, policy: FatalPolicy) -> Self {
-        self.settings.fatal_policy = policy;
-        self
-    }
-
-    /// Sets which metrics the sink records, see [`metrics`](crate::metrics). Default:
-    /// [`Shard`](MetricsGranularity::Shard). The metrics are registered with the
-    /// recorder that is installed when the sink is built.
-    #[cfg(feature = "metrics")]
-    pub fn with_metrics(mut self, granularity: MetricsGranularity) -> Self {
-        self.settings.metrics = granularity;
-        self
-    }
-
-    /// Sets the seed of random partition keys and of jitter, for repeatable tests. By default it is random.
-    pub fn with_seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+    /// Sets the handler of records that failed for good: a type that implements [`DeadLetterHandler`], or a channel.
+    /// Sinks built by clones of this builder share the handler.
+    pub fn with_dead_letter_handler(mut self, handler: impl DeadLetterHandler + 'static) -> Self {
+        self.dead_letters = Some(SharedHandler::new(handler));
         self
     }
 
@@ -403,14 +256,51 @@ impl SinkBuilder {
     ///
     /// A setting is out of range, `stream` is neither a name nor an ARN, the client has no region, or
     /// the ARN has another one.
-    pub fn build(
+    pub fn build(self, client: &Client) -> Result<KinesisSink, BuildError> {
+        self.build_default(client, |service| service)
+    }
+
+    /// Builds a sink like [`build`](Self::build), with `layer` around the default stack.
+    ///
+    /// The layer sees each request before it is traced, measured and timed.
+    ///
+    /// ```
+    /// use kinesis_sink::KinesisSink;
+    /// use tower::limit::ConcurrencyLimitLayer;
+    ///
+    /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+    /// let sink = KinesisSink::builder("example")
+    ///     .build_with_layer(&client, ConcurrencyLimitLayer::new(2))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_with_layer<L>(
         self,
         client: &Client,
-        stream: impl AsRef<str>,
-    ) -> Result<KinesisSink, BuildError> {
+        layer: L,
+    ) -> Result<KinesisSink<L::Service>, BuildError>
+    where
+        L: Layer<DefaultService>,
+        L::Service: PutRecordsService + Clone + Send + 'static,
+    {
+        self.build_default(client, |service| layer.layer(service))
+    }
+
+    fn build_default<S>(
+        self,
+        client: &Client,
+        wrap: impl FnOnce(DefaultService) -> S,
+    ) -> Result<KinesisSink<S>, BuildError>
+    where
+        S: PutRecordsService + Clone + Send + 'static,
+    {
         let Settings { request_timeout, max_request_timeout, .. } = self.settings;
         let timeout = TimeoutLayer::new(request_timeout).with_max(max_request_timeout);
-        let stream: StreamId = stream.as_ref().parse()?;
+        let stream = self.stream.clone()?;
         // An empty AWS_REGION comes out as a region without a name.
         let region = client.config().region().map_or("", |region| region.as_ref());
         if region.is_empty() {
@@ -423,8 +313,8 @@ impl SinkBuilder {
         let service = stack
             .layer(timeout)
             .service(PutRecords::new(client).without_stalled_stream_protection());
-        let service = Readiness::shared(BoxCloneSyncService::new(service));
-        self.with_sdk_stream_info(client).assemble(service, stream)
+        let service = Readiness::shared(wrap(BoxCloneSyncService::new(service)));
+        self.with_sdk_stream_info(client).assemble(service)
     }
 
     /// Builds a sink with the default stack, with the region and credentials of the environment:
@@ -442,13 +332,13 @@ impl SinkBuilder {
     ///
     /// Nothing is sent before it returns; dropping it changes nothing.
     #[cfg(feature = "aws-config")]
-    pub async fn build_from_env(self, stream: impl AsRef<str>) -> Result<KinesisSink, BuildError> {
-        let stream: StreamId = stream.as_ref().parse()?;
+    pub async fn build_from_env(self) -> Result<KinesisSink, BuildError> {
+        let stream = self.stream.clone()?;
         let mut environment = aws_config::defaults(aws_config::BehaviorVersion::latest());
         if let Some(region) = stream.region() {
             environment = environment.region(aws_config::Region::new(region.to_owned()));
         }
-        self.build(&Client::new(&environment.load().await), stream)
+        self.build(&Client::new(&environment.load().await))
     }
 
     /// Builds a sink over a stack of services of your own, with [`PutRecords`] or anything else at its
@@ -475,16 +365,11 @@ impl SinkBuilder {
     /// # Errors
     ///
     /// A setting is out of range, `stream` is neither a name nor an ARN, or [`Aggregation::PerShard`] has no source.
-    pub fn build_with<S>(
-        self,
-        service: S,
-        stream: impl AsRef<str>,
-    ) -> Result<KinesisSink<S>, BuildError>
+    pub fn build_with<S>(self, service: S) -> Result<KinesisSink<S>, BuildError>
     where
-        S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-        S: Clone + Send + 'static,
+        S: PutRecordsService + Clone + Send + 'static,
     {
-        self.assemble(Readiness::shared(service), stream.as_ref().parse()?)
+        self.assemble(Readiness::shared(service))
     }
 
     /// Builds a sink over a stack of services that is not `Clone`, such as one with a
@@ -499,12 +384,11 @@ impl SinkBuilder {
     /// # Errors
     ///
     /// As [`build_with`](Self::build_with).
-    pub fn build_with_unshared<S>(
-        self,
-        service: S,
-        stream: impl AsRef<str>,
-    ) -> Result<KinesisSink<S>, BuildError> {
-        self.assemble(Readiness::unshared(service), stream.as_ref().parse()?)
+    pub fn build_with_unshared<S>(self, service: S) -> Result<KinesisSink<S>, BuildError>
+    where
+        S: PutRecordsService,
+    {
+        self.assemble(Readiness::unshared(service))
     }
 
     /// Adds the service as a source, for what the settings need and the source that was set does not answer.
@@ -526,12 +410,9 @@ impl SinkBuilder {
         self
     }
 
-    fn assemble<S>(
-        self,
-        service: Readiness<S>,
-        stream: StreamId,
-    ) -> Result<KinesisSink<S>, BuildError> {
-        let Self { settings, stream_info, classify, dead_letters, seed } = self;
+    fn assemble<S>(self, service: Readiness<S>) -> Result<KinesisSink<S>, BuildError> {
+        let Self { stream, settings, stream_info, classify, dead_letters } = self;
+        let stream = stream?;
         settings.validate()?;
         // For pacing alone the sink does not wait for a list: it learns the same from responses.
         let shards = settings.aggregation == Aggregation::PerShard;
@@ -543,7 +424,7 @@ impl SinkBuilder {
         #[cfg(feature = "metrics")]
         let metrics =
             (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(stream.name()));
-        let mut pipeline = Pipeline::new(stream, settings, lists_shards, classify, seed);
+        let mut pipeline = Pipeline::new(stream, settings, lists_shards, classify);
         let description = discovery.describes();
         pipeline.topology_mut().require(Prerequisites { description, shards });
         Ok(KinesisSink {
@@ -566,15 +447,15 @@ impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // With the defaults that depend on others, so that it shows the settings in effect.
         let settings = Settings {
-            linger: Some(self.settings.linger()),
+            linger: self.settings.linger(),
             buffer_records: Some(self.settings.buffer_records()),
             ..self.settings.clone()
         };
         f.debug_struct("SinkBuilder")
+            .field("stream", &self.stream)
             .field("settings", &settings)
             .field("stream_info", &self.stream_info.is_some())
             .field("dead_letters", &self.dead_letters.is_some())
-            .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
 }

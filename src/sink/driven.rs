@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::task::Context;
 
 use tokio::time::Instant;
-use tower::{BoxError, Service};
 
 use super::{FatalPolicy, KinesisSink};
 use crate::limits::Limits;
 use crate::pipeline::Size;
 use crate::record::{AttemptError, FailureReason, Record, Undelivered};
-use crate::service::{PutRecordsRequest, PutRecordsResponse};
+use crate::service::PutRecordsService;
 use crate::summary::Totals;
 
 /// The state of a sink that decides whether its producer accepts records, and what a flush returns.
@@ -152,8 +151,7 @@ impl<S> KinesisSink<S> {
 
 impl<S> KinesisSink<S>
 where
-    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-    S::Future: Send + 'static,
+    S: PutRecordsService,
 {
     /// [Drives](Self::drive) the sink, without waiting for full requests if `flush` is set.
     pub(crate) fn drive_and_flush(&mut self, cx: &mut Context<'_>, flush: bool) {

@@ -1,7 +1,7 @@
 /// What a [`Producer`](crate::Producer) does when the service refuses every request, and trying again
 /// does not help until something outside changes: no permission, no such stream, no credentials
 /// ([`ErrorClass::Fatal`](crate::service::ErrorClass::Fatal), and credentials that could not be loaded or were refused for the
-/// whole [credentials timeout](crate::SinkBuilder::with_credentials_timeout), or answers that are not the service's for as long).
+/// whole [credentials timeout](crate::Settings::credentials_timeout), or answers that are not the service's for as long).
 ///
 /// | | `Stop` (default) | `Retry` |
 /// |---|---|---|

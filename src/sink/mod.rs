@@ -18,7 +18,6 @@ use aws_sdk_kinesis::Client;
 use futures::Sink;
 use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tower::{BoxError, Service};
 use tracing::{trace, warn};
 
 pub(crate) use budget::{poll_units, yield_to_others};
@@ -36,8 +35,8 @@ use crate::limits::Limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::SinkMetrics;
 use crate::pipeline::Pipeline;
-use crate::record::{DeadLetterHandler, Record, Undelivered};
-use crate::service::{PutRecordsRequest, PutRecordsResponse};
+use crate::record::{Record, SharedHandler, Undelivered};
+use crate::service::PutRecordsService;
 use crate::stream::StreamId;
 use crate::summary::{RequestSummary, Totals};
 use crate::trace::TARGET;
@@ -110,7 +109,7 @@ pub struct KinesisSink<S = DefaultService> {
     discovery: Discovery,
     /// For the next wake-up, with the runtime that it belongs to.
     timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
-    dead_letters: Option<Box<dyn DeadLetterHandler>>,
+    dead_letters: Option<SharedHandler>,
     drive_skip: DriveSkip,
     /// Whether `poll_close` has returned `Ok`.
     closed: bool,
@@ -130,8 +129,11 @@ impl KinesisSink {
     /// # Errors
     ///
     /// `stream` is neither a name nor an ARN, the client has no region, or the ARN has another one.
-    pub fn new(client: &Client, stream: impl AsRef<str>) -> Result<Self, BuildError> {
-        Self::builder().build(client, stream)
+    pub fn new<T>(client: &Client, stream: T) -> Result<Self, BuildError>
+    where
+        T: TryInto<StreamId, Error: Into<BuildError>>,
+    {
+        Self::builder(stream).build(client)
     }
 
     /// A sink into `stream` with the region and credentials of the environment and all settings at their
@@ -148,13 +150,22 @@ impl KinesisSink {
     ///
     /// Nothing is sent before it returns; dropping it changes nothing.
     #[cfg(feature = "aws-config")]
-    pub async fn from_env(stream: impl AsRef<str>) -> Result<Self, BuildError> {
-        Self::builder().build_from_env(stream).await
+    pub async fn from_env<T>(stream: T) -> Result<Self, BuildError>
+    where
+        T: TryInto<StreamId, Error: Into<BuildError>>,
+    {
+        Self::builder(stream).build_from_env().await
     }
 
-    /// A builder with all settings at their defaults.
-    pub fn builder() -> SinkBuilder {
-        SinkBuilder::default()
+    /// Returns a builder of a sink into `stream`, a name, an ARN or a [`StreamId`], with all settings at their
+    /// defaults.
+    ///
+    /// What is wrong with the name is reported when the sink is built.
+    pub fn builder<T>(stream: T) -> SinkBuilder
+    where
+        T: TryInto<StreamId, Error: Into<BuildError>>,
+    {
+        SinkBuilder::new(stream)
     }
 }
 
@@ -250,8 +261,7 @@ impl<S> KinesisSink<S> {
 
 impl<S> KinesisSink<S>
 where
-    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-    S::Future: Send + 'static,
+    S: PutRecordsService,
 {
     /// Collects answers, sends what is due, and arms the timer, until nothing more can be done now.
     /// Afterwards the waker is registered with everything that the sink waits for.
@@ -397,8 +407,7 @@ where
 
 impl<S> Sink<Record> for KinesisSink<S>
 where
-    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-    S::Future: Send + 'static,
+    S: PutRecordsService,
 {
     type Error = SinkError;
 

@@ -20,7 +20,7 @@ impl<S> KinesisSink<S> {
     /// Completes receipts, and hands failed records to the dead-letter handler.
     pub(crate) fn notify(&mut self) {
         self.pipeline.settlement_mut().notify();
-        self.pipeline.offer_failed(self.dead_letters.as_mut());
+        self.pipeline.offer_failed(self.dead_letters.as_ref());
         if self.pipeline.ledger().failed().records > 0 {
             self.log_lost(tokio::time::Instant::now().into_std());
         }
@@ -60,7 +60,7 @@ impl<S> KinesisSink<S> {
         if !std::thread::panicking() {
             self.collect_ended();
             let Self { pipeline, dead_letters, .. } = self;
-            let mut offer = || pipeline.offer_failed(dead_letters.as_mut());
+            let mut offer = || pipeline.offer_failed(dead_letters.as_ref());
             // Each panic consumes the record in the handler, so this ends.
             while unless_it_panics(&mut offer).is_none() {}
         }

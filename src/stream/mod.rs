@@ -139,6 +139,28 @@ impl TryFrom<&str> for StreamId {
     }
 }
 
+impl TryFrom<String> for StreamId {
+    type Error = StreamIdError;
+
+    fn try_from(text: String) -> Result<Self, StreamIdError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for StreamId {
+    type Error = StreamIdError;
+
+    fn try_from(text: &String) -> Result<Self, StreamIdError> {
+        text.parse()
+    }
+}
+
+impl From<&StreamId> for StreamId {
+    fn from(stream: &StreamId) -> Self {
+        stream.clone()
+    }
+}
+
 impl AsRef<str> for StreamId {
     fn as_ref(&self) -> &str {
         &self.text

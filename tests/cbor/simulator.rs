@@ -91,8 +91,8 @@ async fn a_sink_over_a_client_that_speaks_it_sends_and_looks_up_in_it() {
     let faults = Faults::default().with_internal_failures(0.1);
     let kinesis = SimStream::builder().with_shards(4).with_faults(faults).build().unwrap();
     let config = kinesis.client().config().to_builder().protocol(KinesisCbor::new());
-    let builder = KinesisSink::builder().with_aggregation(Aggregation::PerShard);
-    let mut sink = builder.build(&Client::from_conf(config.build()), "example").unwrap();
+    let builder = KinesisSink::builder("example").with_aggregation(Aggregation::PerShard);
+    let mut sink = builder.build(&Client::from_conf(config.build())).unwrap();
     let records = stream::iter(0..3_000_u32)
         .map(|number| Ok(Record::from((number.to_string(), number.to_be_bytes().to_vec()))));
     records.forward(&mut sink).await.unwrap();

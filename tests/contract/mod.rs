@@ -34,11 +34,11 @@ pub trait Subject: Sink<Record, Error = SinkError> + Unpin + Send + Sized + 'sta
         S::Future: Send + 'static,
     {
         let service: DefaultService = BoxCloneSyncService::new(service);
-        Self::of(builder.with_seed(1).build_with(service, "example").unwrap())
+        Self::of(builder.configure(|settings| settings.seed = Some(1)).build_with(service).unwrap())
     }
 
     fn new(service: &Scripted) -> Self {
-        Self::build(KinesisSink::builder(), service.clone())
+        Self::build(KinesisSink::builder("example"), service.clone())
     }
 }
 
@@ -161,7 +161,8 @@ pub async fn repeated_ready_is_harmless<S: Subject>() {
 
 pub async fn a_record_sent_without_room_comes_back<S: Subject>() {
     let service = Scripted::delivering();
-    let builder = KinesisSink::builder().with_buffer_records(1);
+    let builder =
+        KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(1));
     let mut sink = S::build(builder, service.clone());
     sink.start_send_unpin(Record::from("fits")).unwrap();
     let error = sink.start_send_unpin(Record::from("too many")).unwrap_err();
@@ -173,7 +174,8 @@ pub async fn a_record_sent_without_room_comes_back<S: Subject>() {
 
 pub async fn ready_is_pending_while_the_buffer_is_full<S: Subject>() {
     let service = Scripted::delivering();
-    let builder = KinesisSink::builder().with_buffer_records(2);
+    let builder =
+        KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(2));
     let mut sink = task::spawn(S::build(builder, service.clone()));
     for record in records(0..2) {
         assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
@@ -189,7 +191,8 @@ pub async fn ready_is_pending_while_the_buffer_is_full<S: Subject>() {
 
 pub async fn the_byte_bound_holds_to_within_one_record<S: Subject>() {
     let service = Scripted::delivering();
-    let builder = KinesisSink::builder().with_buffer_bytes(10_000);
+    let builder =
+        KinesisSink::builder("example").configure(|settings| settings.buffer_bytes = 10_000);
     let mut sink = task::spawn(S::build(builder, service.clone()));
     let mut most = 0;
     for sent in 0..100 {
@@ -362,7 +365,7 @@ pub async fn the_largest_records_and_requests_can_be_sent_when_allowed<S: Subjec
     let service = Scripted::delivering();
     let limits =
         Limits::default().with_request_bytes(MAX_REQUEST_BYTES).with_record_bytes(MAX_RECORD_BYTES);
-    let builder = KinesisSink::builder().with_limits(limits);
+    let builder = KinesisSink::builder("example").configure(|settings| settings.limits = limits);
     let mut sink = S::build(builder, service.clone());
     let record = |bytes| Record::from(("k", vec![0; bytes]));
     sink.send(record(MAX_RECORD_BYTES - 1)).await.unwrap();
@@ -374,7 +377,12 @@ pub async fn the_largest_records_and_requests_can_be_sent_when_allowed<S: Subjec
 
 pub async fn every_pending_registers_the_newest_waker<S: Subject>() {
     for method in Method::ALL {
-        let full = || KinesisSink::builder().with_buffer_records(1).with_seed(3);
+        let full = || {
+            KinesisSink::builder("example").configure(|settings| {
+                settings.buffer_records = Some(1);
+                settings.seed = Some(3);
+            })
+        };
 
         let mut sink = S::build(full(), Scripted::delivering());
         sink.start_send_unpin(Record::from("one")).unwrap();
@@ -482,7 +490,7 @@ pub async fn a_busy_service_makes_fuller_requests<S: Subject>() {
     let busy = tower::limit::ConcurrencyLimit::new(service.clone(), 1);
     let mut other = busy.clone();
     std::future::poll_fn(|cx| other.poll_ready(cx)).await.unwrap();
-    let mut sink = task::spawn(S::build(KinesisSink::builder(), busy));
+    let mut sink = task::spawn(S::build(KinesisSink::builder("example"), busy));
     for record in records(0..10) {
         assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
         sink.enter(|_, sink| sink.start_send(record)).unwrap();
@@ -570,8 +578,11 @@ pub async fn aggregates_are_encoded_in_several_turns<S: Subject>() {
     const KEYS: usize = 320;
     const BYTES: usize = 10 * 1024;
     let service = Scripted::delivering();
-    let builder = KinesisSink::builder().with_aggregation(Aggregation::PerKey);
-    let mut sink = S::build(builder.with_limits(scripted::unpaced()), service.clone());
+    let builder = KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
+    let mut sink = S::build(
+        builder.configure(|settings| settings.limits = scripted::unpaced()),
+        service.clone(),
+    );
     for number in 0..4 * KEYS {
         let record = Record::from(((number % KEYS).to_string(), vec![0; BYTES]));
         sink.feed(record).await.unwrap();

@@ -43,7 +43,7 @@ impl Way {
     pub fn sink(self, kinesis: &SimStream, builder: SinkBuilder) -> KinesisSink<PutRecords> {
         let client = kinesis.client();
         let builder = builder.with_stream_info(kinesis.clone());
-        builder.build_with(self.service(&client), "example").unwrap()
+        builder.build_with(self.service(&client)).unwrap()
     }
 }
 

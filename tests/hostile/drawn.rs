@@ -80,16 +80,25 @@ async fn check(seed: u64) {
 fn sink(rng: &mut Rng, seed: u64, kinesis: &SimStream) -> KinesisSink<SimService> {
     let aggregations = [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard];
     let limits = drawn(rng, limits(), Limits::default());
-    let builder = KinesisSink::builder()
-        .with_seed(seed)
-        .with_limits(limits)
+    let builder = KinesisSink::builder("example")
+        .configure(|settings| {
+            settings.seed = Some(seed);
+            settings.limits = limits;
+        })
         .with_aggregation(rng.choice(aggregations).unwrap())
-        .with_aggregate_key(rng.choice([AggregateKey::FirstMember, AggregateKey::Kpl]).unwrap())
+        .configure(|settings| {
+            settings.aggregate_key =
+                rng.choice([AggregateKey::FirstMember, AggregateKey::Kpl]).unwrap()
+        })
         .with_ordering(rng.choice([RecordOrdering::Unordered, RecordOrdering::PerKey]).unwrap())
         .with_stream_info(kinesis.clone());
-    let builder = if rng.bool() { builder } else { builder.without_describe_stream() };
+    let builder = if rng.bool() {
+        builder
+    } else {
+        builder.configure(|settings| settings.describe_stream = false)
+    };
     let builder: SinkBuilder = drawn(rng, sink_settings(), builder);
-    builder.build_with(kinesis.service(), "example").unwrap()
+    builder.build_with(kinesis.service()).unwrap()
 }
 
 /// Each of these settings at one of its ends, or left alone.

@@ -53,7 +53,7 @@ fn drawn(count: usize) -> impl Iterator<Item = String> {
 }
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
 fn stream() -> SimStream {
@@ -134,7 +134,9 @@ async fn each_key_comes_back_with_a_record_that_failed() {
         for aggregation in [Aggregation::Off, Aggregation::PerShard] {
             let kinesis = stream();
             kinesis.set_faults(Faults::default().with_throttles(1.0));
-            let builder = builder().with_aggregation(aggregation).with_max_attempts(1);
+            let builder = builder()
+                .with_aggregation(aggregation)
+                .configure(|settings| settings.max_attempts = Some(1));
             let mut sink = way.sink(&kinesis, builder);
             let mut receipts = Vec::new();
             for (number, key) in keys.iter().enumerate() {
@@ -165,7 +167,8 @@ async fn no_error_and_no_debug_output_shows_a_key() {
     let record = || Record::from((key.as_str(), "x"));
     let kinesis = stream();
     kinesis.set_faults(Faults::default().with_throttles(1.0));
-    let mut sink = WAYS[0].sink(&kinesis, builder().with_max_attempts(2));
+    let mut sink =
+        WAYS[0].sink(&kinesis, builder().configure(|settings| settings.max_attempts = Some(2)));
     let (tracked, receipt) = record().tracked();
     sink.feed(record()).await.unwrap();
     sink.feed(tracked).await.unwrap();

@@ -22,11 +22,14 @@ fn stream() -> SimStream {
 fn builder() -> SinkBuilder {
     let limits = Limits::default().with_request_bytes(MAX_REQUEST_BYTES);
     let limits = limits.with_record_bytes(MAX_RECORD_BYTES);
-    KinesisSink::builder().with_seed(1).with_limits(limits)
+    KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(1);
+        settings.limits = limits;
+    })
 }
 
 fn sink(kinesis: &SimStream, builder: SinkBuilder) -> KinesisSink<SimService> {
-    builder.build_with(kinesis.service(), "example").unwrap()
+    builder.build_with(kinesis.service()).unwrap()
 }
 
 /// A record of so many bytes, key included.
@@ -74,7 +77,7 @@ async fn the_largest_record_arrives_byte_for_byte_each_way() {
 async fn a_stream_that_is_described_sets_the_limit() {
     for most in [1_024, DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES] {
         let kinesis = SimStream::builder().with_max_record_bytes(most).build().unwrap();
-        let builder = KinesisSink::builder().with_stream_info(kinesis.clone());
+        let builder = KinesisSink::builder("example").with_stream_info(kinesis.clone());
         let mut sink = sink(&kinesis, builder);
         // Larger than a request should be by default, so in one by itself.
         for size in [100, most, 100, most] {
@@ -107,13 +110,15 @@ async fn full_requests_of_one_record_and_of_many() {
 async fn a_buffer_smaller_than_the_record_takes_one_at_a_time() {
     for bytes in [1, 1_000, MAX_RECORD_BYTES - 1] {
         let kinesis = stream();
-        let mut owned = sink(&kinesis, builder().with_buffer_bytes(bytes));
+        let mut owned =
+            sink(&kinesis, builder().configure(|settings| settings.buffer_bytes = bytes));
         for _ in 0..3 {
             owned.feed(record(MAX_RECORD_BYTES)).await.unwrap();
             assert!(owned.held_bytes() < bytes + MAX_RECORD_BYTES, "{}", owned.held_bytes());
         }
         owned.close().await.unwrap();
-        let producer = sink(&kinesis, builder().with_buffer_bytes(bytes)).spawn();
+        let producer =
+            sink(&kinesis, builder().configure(|settings| settings.buffer_bytes = bytes)).spawn();
         for _ in 0..3 {
             producer.send(record(MAX_RECORD_BYTES)).await.unwrap();
         }
@@ -137,7 +142,10 @@ async fn an_aggregate_is_filled_to_the_last_byte_and_no_further() {
         ] {
             let kinesis = stream();
             let builder = builder().with_aggregation(aggregation).with_stream_info(kinesis.clone());
-            let mut sink = sink(&kinesis, builder.with_aggregate_bytes(MAX_RECORD_BYTES));
+            let mut sink = sink(
+                &kinesis,
+                builder.configure(|settings| settings.aggregate_bytes = MAX_RECORD_BYTES),
+            );
             for payload in [half, second] {
                 sink.feed(record(KEY.len() + payload)).await.unwrap();
             }
@@ -155,7 +163,8 @@ async fn an_aggregate_is_filled_to_the_last_byte_and_no_further() {
 async fn the_largest_record_goes_alone_among_aggregates() {
     let kinesis = stream();
     let builder = builder().with_aggregation(Aggregation::PerKey);
-    let mut sink = sink(&kinesis, builder.with_aggregate_bytes(MAX_RECORD_BYTES));
+    let mut sink =
+        sink(&kinesis, builder.configure(|settings| settings.aggregate_bytes = MAX_RECORD_BYTES));
     for size in [100, MAX_RECORD_BYTES, 100, 100] {
         sink.feed(record(size)).await.unwrap();
     }

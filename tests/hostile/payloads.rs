@@ -9,7 +9,7 @@ use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder};
 use super::client::{WAYS, read_back};
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_seed(1)
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
 fn aggregate() -> Bytes {
@@ -113,7 +113,7 @@ async fn payload_that_is_an_aggregate_arrives_whole_if_aggregated() {
         let write = async |aggregation: Aggregation, records: usize| {
             let kinesis = SimStream::new(1);
             let builder = builder().with_aggregation(aggregation);
-            let mut sink = builder.build_with(kinesis.service(), "example").unwrap();
+            let mut sink = builder.build_with(kinesis.service()).unwrap();
             for _ in 0..records {
                 sink.feed(Record::from(("k", payload.clone()))).await.unwrap();
             }

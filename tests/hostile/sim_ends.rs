@@ -54,9 +54,11 @@ const LONGEST_NAME: &str = concat!(
 async fn check(name: &str, builder: SimBuilder) {
     let kinesis = builder.build().unwrap();
     // Where others take all of the quota, what comes after the burst waits as long as that lasts.
-    let sink = KinesisSink::builder().with_seed(1).with_deadline(7 * 24 * HOUR);
+    let sink = KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .with_deadline(7 * 24 * HOUR);
     let sink = sink.with_stream_info(kinesis.clone());
-    let sink = sink.build_with(kinesis.service(), kinesis.id()).unwrap();
+    let sink = sink.build_with(kinesis.service()).unwrap();
     let count = 60;
     let account = send(sink, &kinesis, records(&mut Rng::with_seed(1), count)).await;
     assert_eq!(account.delivered + account.too_large, count, "{name}: {:?}", account.gave_up);
@@ -75,7 +77,7 @@ async fn records_move() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_keeps_nothing_of_the_payloads_counts_them() {
     let kinesis = SimStream::builder().with_kept_bytes(0).build().unwrap();
-    let mut sink = KinesisSink::builder().build_with(kinesis.service(), "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(kinesis.service()).unwrap();
     for bytes in [0, 1, MAX_RECORD_BYTES / 10 - 1] {
         sink.feed(Record::from(("k", vec![7; bytes]))).await.unwrap();
     }

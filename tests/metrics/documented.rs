@@ -30,7 +30,7 @@ async fn the_tables_have_what_is_told_and_nothing_else() {
         .metrics_put_records()
         .timeout_put_records(Duration::from_secs(5))
         .service(stream.service());
-    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     let records = (0..2_000).map(|number| Ok(Record::from(number.to_string())));
     stream::iter(records).forward(&mut sink).await.unwrap();
 

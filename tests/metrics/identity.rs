@@ -6,9 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::SinkExt;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Linger, Record, RecordOrdering, SinkBuilder, Undelivered,
-};
+use kinesis_sink::{Aggregation, KinesisSink, Linger, Record, RecordOrdering, SinkBuilder};
 use tokio::time::{sleep, timeout};
 
 use crate::recorded::Recorded;
@@ -31,11 +29,11 @@ fn faults(rng: &mut Rng) -> Faults {
 }
 
 fn drawn(rng: &mut Rng, stream: &SimStream) -> SinkBuilder {
-    let mut builder = KinesisSink::builder()
-        .with_seed(rng.u64(..))
+    let mut builder = KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(rng.u64(..)))
         .with_max_in_flight(rng.usize(1..4))
-        .with_buffer_records(rng.usize(50..500))
-        .with_linger(Linger::SelfClocked(Duration::from_millis(rng.u64(1..200))))
+        .configure(|settings| settings.buffer_records = Some(rng.usize(50..500)))
+        .with_linger(Linger::Adaptive(Duration::from_millis(rng.u64(1..200))))
         .with_stream_info(stream.clone());
     if rng.bool() {
         builder =
@@ -45,13 +43,13 @@ fn drawn(rng: &mut Rng, stream: &SimStream) -> SinkBuilder {
         builder = builder.with_ordering(RecordOrdering::PerKey);
     }
     if rng.bool() {
-        builder = builder.with_max_attempts(rng.u32(1..4));
+        builder = builder.configure(|settings| settings.max_attempts = Some(rng.u32(1..4)));
     }
     if rng.bool() {
         builder = builder.with_deadline(Duration::from_millis(rng.u64(1..5_000)));
     }
     if rng.bool() {
-        builder = builder.with_dead_letters(|lost: Undelivered| drop(lost));
+        builder = builder.with_dead_letters(|lost| drop(lost));
     }
     builder
 }
@@ -84,7 +82,7 @@ async fn use_a_sink(rng: &mut Rng, recorder: &Recorded) {
     let stream =
         SimStream::builder().with_shards(2).with_faults(faults(rng)).with_seed(rng.u64(..));
     let stream = stream.build().unwrap();
-    let mut sink = drawn(rng, &stream).build_with(stream.service(), "example").unwrap();
+    let mut sink = drawn(rng, &stream).build_with(stream.service()).unwrap();
     for _ in 0..rng.usize(1..8) {
         for _ in 0..rng.usize(..200) {
             let fed = timeout(Duration::from_secs(5), sink.feed(record(rng))).await;

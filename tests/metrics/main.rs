@@ -21,7 +21,10 @@ use self::recorded::Recorded;
 use self::scripted::{Scripted, answer_each, records, unpaced};
 
 fn builder() -> SinkBuilder {
-    KinesisSink::builder().with_limits(unpaced()).with_seed(1)
+    KinesisSink::builder("example").configure(|settings| {
+        settings.limits = unpaced();
+        settings.seed = Some(1);
+    })
 }
 
 fn milliseconds<const N: usize>(counts: [(u64, usize); N]) -> BTreeMap<u64, usize> {
@@ -35,7 +38,7 @@ async fn each_record_is_counted_once_from_acceptance_to_its_end() {
         0 => Ok(answer_each(request, |place| place >= 25)),
         _ => Ok(answer_each(request, |_| true)),
     });
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap();
 
     assert_eq!(recorder.counter("user_records_received"), 500);
@@ -54,7 +57,7 @@ async fn each_record_is_counted_once_from_acceptance_to_its_end() {
 #[tokio::test(start_paused = true)]
 async fn times_are_those_of_the_clock() {
     let recorder = Recorded::install();
-    let mut sink = builder().build_with(Scripted::delivering(), "example").unwrap();
+    let mut sink = builder().build_with(Scripted::delivering()).unwrap();
     sink.feed(Record::from("one")).await.unwrap();
     sleep(Duration::from_millis(7)).await;
     sink.feed(Record::from("two")).await.unwrap();
@@ -70,7 +73,7 @@ async fn times_are_those_of_the_clock() {
 async fn a_record_has_one_buffering_time_however_often_it_is_sent() {
     let recorder = Recorded::install();
     let service = Scripted::failing(2, "InternalFailure");
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
 
     assert_eq!(recorder.histogram("buffering_time"), milliseconds([(0, 1)]));
@@ -82,7 +85,7 @@ async fn a_record_has_one_buffering_time_however_often_it_is_sent() {
 async fn gauges_show_what_waits_and_for_how_long() {
     let recorder = Recorded::install();
     let slow = Scripted::delivering().with_round_trip(Duration::from_secs(9));
-    let mut sink = builder().with_max_in_flight(1).build_with(slow, "example").unwrap();
+    let mut sink = builder().with_max_in_flight(1).build_with(slow).unwrap();
     sink.feed(Record::from(("k", "123456789"))).await.unwrap();
     assert!(timeout(Duration::from_secs(3), sink.flush()).await.is_err());
     sink.feed(Record::from(("k", "123456789"))).await.unwrap();
@@ -104,7 +107,7 @@ async fn sinks_of_one_stream_add_up_and_leave_nothing_behind() {
     let recorder = Recorded::install();
     let mut sinks = [1, 2].map(|_| {
         let stuck = Scripted::delivering().with_round_trip(Duration::from_secs(3_600));
-        builder().build_with(stuck, "example").unwrap()
+        builder().build_with(stuck).unwrap()
     });
     for sink in &mut sinks {
         sink.feed(Record::from(("k", "123"))).await.unwrap();
@@ -129,7 +132,7 @@ async fn every_reason_of_a_cut_has_its_counter() {
     let recorder = Recorded::install();
     let cuts = |reason| recorder.counter_of("put_records_requests_cut", &[("reason", reason)]);
 
-    let mut sink = builder().build_with(Scripted::delivering(), "example").unwrap();
+    let mut sink = builder().build_with(Scripted::delivering()).unwrap();
     sink.send(Record::from("alone")).await.unwrap();
     assert_eq!(cuts("idle"), 1);
     sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap();
@@ -138,14 +141,14 @@ async fn every_reason_of_a_cut_has_its_counter() {
     sink.close().await.unwrap();
     assert_eq!(cuts("close"), 1);
 
-    let fill = Linger::Fill(Duration::from_millis(50));
-    let mut sink =
-        builder().with_linger(fill).build_with(Scripted::delivering(), "example").unwrap();
+    let fill = Linger::Fixed(Duration::from_millis(50));
+    let mut sink = builder().with_linger(fill).build_with(Scripted::delivering()).unwrap();
     sink.send(Record::from("alone")).await.unwrap();
     assert_eq!(cuts("linger"), 1);
 
-    let small = builder().with_buffer_records(10).with_linger(fill);
-    let mut sink = small.build_with(Scripted::delivering(), "example").unwrap();
+    let small =
+        builder().configure(|settings| settings.buffer_records = Some(10)).with_linger(fill);
+    let mut sink = small.build_with(Scripted::delivering()).unwrap();
     for record in records(0..11) {
         sink.feed(record).await.unwrap();
     }
@@ -155,7 +158,7 @@ async fn every_reason_of_a_cut_has_its_counter() {
         0 => Err(scripted::service_error("ValidationException")),
         _ => Ok(answer_each(request, |_| true)),
     });
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     sink.send_all(&mut stream::iter(records(0..2).map(Ok))).await.unwrap();
     assert_eq!(cuts("split"), 2);
 }
@@ -167,19 +170,19 @@ async fn failures_are_told_by_their_reasons() {
         let no = |_: &_| Err(EntryError::new("InvalidArgumentException", "no"));
         Ok(PutRecordsResponse::new(request.entries().iter().map(no).collect()))
     });
-    let mut sink = builder().build_with(rejects, "example").unwrap();
+    let mut sink = builder().build_with(rejects).unwrap();
     sink.send(Record::from("bad")).await.unwrap_err();
 
-    let once = builder().with_max_attempts(1);
-    let mut sink = once.build_with(Scripted::failing(9, "InternalFailure"), "example").unwrap();
+    let once = builder().configure(|settings| settings.max_attempts = Some(1));
+    let mut sink = once.build_with(Scripted::failing(9, "InternalFailure")).unwrap();
     sink.send(Record::from("unlucky")).await.unwrap_err();
 
     let soon = builder().with_deadline(Duration::from_secs(1));
-    let mut sink = soon.build_with(Scripted::failing(99, "InternalFailure"), "example").unwrap();
+    let mut sink = soon.build_with(Scripted::failing(99, "InternalFailure")).unwrap();
     sink.send(Record::from("late")).await.unwrap_err();
 
     let refuses = Scripted::failing(9, "AccessDeniedException");
-    let producer = builder().build_with(refuses, "example").unwrap().spawn();
+    let producer = builder().build_with(refuses).unwrap().spawn();
     producer.put(Record::from("nowhere")).await.unwrap().await.unwrap_err();
     producer.close().await.unwrap_err();
 
@@ -198,7 +201,7 @@ async fn failures_are_told_by_their_reasons() {
 async fn aggregates_count_as_one_kinesis_record() {
     let recorder = Recorded::install();
     let aggregating = builder().with_aggregation(Aggregation::PerKey);
-    let mut sink = aggregating.build_with(Scripted::delivering(), "example").unwrap();
+    let mut sink = aggregating.build_with(Scripted::delivering()).unwrap();
     let records = (0..100).map(|number| Ok(Record::from(("key", number.to_string()))));
     stream::iter(records).forward(&mut sink).await.unwrap();
 
@@ -211,8 +214,8 @@ async fn aggregates_count_as_one_kinesis_record() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_told_where_nothing_is_wanted() {
     let recorder = Recorded::install();
-    let silent = builder().with_metrics(MetricsGranularity::Off);
-    let mut sink = silent.build_with(Scripted::delivering(), "example").unwrap();
+    let silent = builder().configure(|settings| settings.metrics = MetricsGranularity::Off);
+    let mut sink = silent.build_with(Scripted::delivering()).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     drop(sink);
     assert_eq!(recorder.names(), BTreeMap::new());

@@ -21,9 +21,14 @@ async fn overload_the_first_shard(granularity: MetricsGranularity) {
     let stream = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
     let shards = stream.shards();
     stream.set_shard_load(shards[0].id(), 0.5).unwrap();
-    let builder = KinesisSink::builder().with_seed(1).with_metrics(granularity);
-    let builder = builder.with_stream_info(stream.clone()).without_describe_stream();
-    let mut sink = builder.build_with(stream.service(), "example").unwrap();
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(1);
+        settings.metrics = granularity;
+    });
+    let builder = builder
+        .with_stream_info(stream.clone())
+        .configure(|settings| settings.describe_stream = false);
+    let mut sink = builder.build_with(stream.service()).unwrap();
     // While this one is under way, the shards are listed.
     sink.send(Record::from("x")).await.unwrap();
     let records = (0..4_000).map(|number| {
@@ -66,7 +71,7 @@ async fn a_server_that_makes_up_shards_gets_a_thousand_labels() {
         });
         Ok(PutRecordsResponse::new(results.collect()))
     });
-    let mut sink = builder().build_with(service, "example").unwrap();
+    let mut sink = builder().build_with(service).unwrap();
     // The second time around the shards are known.
     for _ in 0..4 {
         let places = (0..1_500_u128).map(|number| HashKey::new(number << 112));

@@ -25,9 +25,13 @@ async fn send(
     aggregation: Aggregation,
     records: impl Stream<Item = Record>,
 ) -> SimStats {
-    let builder = KinesisSink::builder().with_seed(1).with_aggregation(aggregation);
-    let builder = builder.with_stream_info(stream.clone()).without_describe_stream();
-    let mut sink = builder.build_with(stream.service(), "example").unwrap();
+    let builder = KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .with_aggregation(aggregation);
+    let builder = builder
+        .with_stream_info(stream.clone())
+        .configure(|settings| settings.describe_stream = false);
+    let mut sink = builder.build_with(stream.service()).unwrap();
     let sent = timeout(Duration::from_secs(SECONDS), records.map(Ok).forward(&mut sink)).await;
     assert!(sent.is_err(), "the sink stopped: {sent:?}");
     stream.stats()

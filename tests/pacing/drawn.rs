@@ -198,27 +198,29 @@ impl Drawn {
             limits = limits.with_shard_records(self.quota.0 as usize);
             limits = limits.with_shard_bytes(self.quota.1.into());
         }
-        let mut builder = KinesisSink::builder()
-            .with_limits(limits)
+        let mut builder = KinesisSink::builder("example")
+            .configure(|settings| settings.limits = limits)
             .with_aggregation(self.aggregation)
-            .with_aggregate_bytes(self.aggregate_bytes)
+            .configure(|settings| settings.aggregate_bytes = self.aggregate_bytes)
             .with_ordering(self.ordering)
-            .with_buffer_records(self.buffer_records)
-            .with_buffer_bytes(self.buffer_bytes)
-            .with_seed(self.seed);
+            .configure(|settings| {
+                settings.buffer_records = Some(self.buffer_records);
+                settings.buffer_bytes = self.buffer_bytes;
+                settings.seed = Some(self.seed);
+            });
         if let Some(fill) = self.fill {
-            builder = builder.with_linger(Linger::Fill(fill));
+            builder = builder.with_linger(Linger::Fixed(fill));
         }
         if let Some(deadline) = self.deadline {
             builder = builder.with_deadline(deadline);
         }
         if let Some(attempts) = self.max_attempts {
-            builder = builder.with_max_attempts(attempts);
+            builder = builder.configure(|settings| settings.max_attempts = Some(attempts));
         }
         match self.aggregation {
-            Aggregation::PerShard => {
-                builder.with_stream_info(stream.clone()).without_describe_stream()
-            }
+            Aggregation::PerShard => builder
+                .with_stream_info(stream.clone())
+                .configure(|settings| settings.describe_stream = false),
             _ => builder,
         }
     }

@@ -34,7 +34,9 @@ async fn offer(
         producer: 0,
         record_bytes: 100,
     };
-    let sink = KinesisSink::builder().with_seed(1).build_with(stream.service(), "example");
+    let sink = KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .build_with(stream.service());
     let mut sink = sink.unwrap();
     let source = Source::new(load, Duration::from_secs(seconds));
     let send = timeout(
@@ -131,7 +133,10 @@ async fn where_keys_do_not_place_records_nothing_is_learned_for_a_while() {
             Ok::<_, PutRecordsError>(PutRecordsResponse::new(results))
         }
     });
-    let mut sink = KinesisSink::builder().with_seed(1).build_with(service, "example").unwrap();
+    let mut sink = KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .build_with(service)
+        .unwrap();
     let records = (0..100_000_u32).map(|number| Ok(Record::from((number.to_string(), "x"))));
     let start = Instant::now();
     futures::stream::iter(records).forward(&mut sink).await.unwrap();
@@ -173,8 +178,9 @@ async fn ten_producers_share_a_stream_fairly() {
             producer,
             record_bytes: 100,
         };
-        let builder = KinesisSink::builder().with_seed(producer);
-        let mut sink = builder.build_with(stream.service(), "example").unwrap();
+        let builder =
+            KinesisSink::builder("example").configure(|settings| settings.seed = Some(producer));
+        let mut sink = builder.build_with(stream.service()).unwrap();
         async move {
             let source = Source::new(load, time).map(|offered| Ok(offered.record()));
             let _ = timeout(time, source.forward(&mut sink)).await;

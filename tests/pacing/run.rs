@@ -47,7 +47,7 @@ pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
     let dead_letters = Arc::clone(&failed);
     let put = move |undelivered: Undelivered| dead_letters.lock().unwrap().push(undelivered);
     let builder = drawn.builder(&stream).with_dead_letters(put);
-    let sink = builder.build_with(service, "example");
+    let sink = builder.build_with(service);
     let mut watched = Watched::new(sink.map_err(|error| error.to_string())?);
     let mut ranges = Ranges::default();
     let mut handed_back = Vec::new();

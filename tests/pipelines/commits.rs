@@ -24,8 +24,11 @@ fn sink(stream: &SimStream, seed: u64, buffer: usize) -> KinesisSink<Timeout<Sim
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
         .service(stream.service());
-    let builder = KinesisSink::builder().with_seed(seed).with_buffer_records(buffer);
-    builder.build_with(service, "example").unwrap()
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(seed);
+        settings.buffer_records = Some(buffer);
+    });
+    builder.build_with(service).unwrap()
 }
 
 /// What is committed and not in the stream.

@@ -28,8 +28,11 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    let builder = KinesisSink::builder().with_buffer_records(BUFFER).with_seed(1);
-    builder.build_with(service, "example").unwrap().spawn()
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.buffer_records = Some(BUFFER);
+        settings.seed = Some(1);
+    });
+    builder.build_with(service).unwrap().spawn()
 }
 
 #[tokio::test(start_paused = true)]

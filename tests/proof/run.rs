@@ -57,9 +57,9 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
     let mut builder = drawn.settings.builder(&Lookups::new(&stream, drawn, &ledger));
     if drawn.settings.dead_letters != DeadLetters::Nobody {
         let (ledger, choosy) = (ledger.clone(), drawn.settings.dead_letters == DeadLetters::Choosy);
-        builder = builder.with_dead_letters(DeadLetterOffice { ledger, choosy });
+        builder = builder.with_dead_letter_handler(DeadLetterOffice { ledger, choosy });
     }
-    let sink = builder.build_with(service, "example").map_err(|error| error.to_string())?;
+    let sink = builder.build_with(service).map_err(|error| error.to_string())?;
     let Drawn { events, trouble, time, seed, .. } = &**drawn;
     let faults_afterwards = match drawn.checks_progress() {
         true => trouble.poison.clone(),

@@ -30,11 +30,14 @@ async fn assert_told_unmarked(answer: Answer) {
     let wire = Wire::new(answer);
     let client = Client::from_conf(wire.config().credentials_provider(credentials()).build());
     let millisecond = Duration::from_millis(1);
-    let mut sink = KinesisSink::builder()
-        .with_max_attempts(2)
-        .with_backoff(millisecond, millisecond)
-        .with_credentials_timeout(Duration::ZERO)
-        .build(&client, "example")
+    let mut sink = KinesisSink::builder("example")
+        .configure(|settings| {
+            settings.max_attempts = Some(2);
+            settings.backoff.base = millisecond;
+            settings.backoff.ceiling = millisecond;
+            settings.credentials_timeout = Duration::ZERO;
+        })
+        .build(&client)
         .unwrap();
     let (record, receipt) = marks::record().tracked();
     sink.feed(record).await.unwrap();

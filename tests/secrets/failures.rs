@@ -52,12 +52,15 @@ async fn faults_of_every_kind_show_nothing() {
         .with_lost_answers(0.1);
     let client = with_credentials(&stream_with(faults).client());
     for (builder, count) in [
-        (KinesisSink::builder(), 1_000),
-        (KinesisSink::builder().with_ordering(RecordOrdering::PerKey), 20),
-        (KinesisSink::builder().with_aggregation(Aggregation::PerShard), 1_000),
+        (KinesisSink::builder("example"), 1_000),
+        (KinesisSink::builder("example").with_ordering(RecordOrdering::PerKey), 20),
+        (KinesisSink::builder("example").with_aggregation(Aggregation::PerShard), 1_000),
     ] {
-        let builder = builder.with_request_timeout(Duration::from_millis(500)).with_seed(7);
-        let mut sink = builder.build(&client, "example").unwrap();
+        let builder = builder.configure(|settings| {
+            settings.request_timeout = Duration::from_millis(500);
+            settings.seed = Some(7);
+        });
+        let mut sink = builder.build(&client).unwrap();
         sink.send_all(&mut records(count)).await.unwrap();
         marks::assert_debug_unmarked(&sink);
         marks::assert_debug_unmarked(&(sink.totals(), sink.last_request()));
@@ -79,7 +82,7 @@ async fn the_sdks_own_serialisers_show_nothing_either() {
     for service in services {
         marks::assert_debug_unmarked(&service);
         let stack = ServiceBuilder::new().trace_put_records().service(service);
-        let mut sink = KinesisSink::builder().build_with(stack, "example").unwrap();
+        let mut sink = KinesisSink::builder("example").build_with(stack).unwrap();
         sink.send_all(&mut records(10)).await.unwrap();
     }
     logs::assert_unmarked();
@@ -92,15 +95,15 @@ async fn what_is_not_delivered_shows_nothing() {
     let client = with_credentials(&stream_with(outage).client());
     let (letters, mut dead) = tokio::sync::mpsc::unbounded_channel();
     let builders = [
-        KinesisSink::builder().with_deadline(Duration::from_secs(5)),
-        KinesisSink::builder().with_max_attempts(2),
-        KinesisSink::builder()
-            .with_max_attempts(2)
+        KinesisSink::builder("example").with_deadline(Duration::from_secs(5)),
+        KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(2)),
+        KinesisSink::builder("example")
+            .configure(|settings| settings.max_attempts = Some(2))
             .with_dead_letters(move |letter: Undelivered| letters.send(letter).unwrap()),
     ];
     for builder in builders {
         marks::assert_debug_unmarked(&builder);
-        let mut sink = builder.build(&client, "example").unwrap();
+        let mut sink = builder.build(&client).unwrap();
         let (record, receipt) = marks::record().tracked();
         sink.feed(record).await.unwrap();
         sink.feed(marks::record()).await.unwrap();
@@ -158,10 +161,14 @@ async fn a_real_connection_shows_nothing() {
     let client = with_credentials(server.client());
     let mut sink = KinesisSink::new(&client, super::embedded::STREAM).unwrap();
     sink.send_all(&mut records(100)).await.unwrap();
-    let mut nowhere = KinesisSink::builder().with_max_attempts(2);
-    nowhere = nowhere.with_backoff(Duration::from_millis(1), Duration::from_millis(1));
+    let mut nowhere =
+        KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(2));
+    nowhere = nowhere.configure(|settings| {
+        settings.backoff.base = Duration::from_millis(1);
+        settings.backoff.ceiling = Duration::from_millis(1);
+    });
     let config = client.config().to_builder().endpoint_url("http://127.0.0.1:1");
-    let mut sink = nowhere.build(&Client::from_conf(config.build()), "example").unwrap();
+    let mut sink = nowhere.build(&Client::from_conf(config.build())).unwrap();
     marks::assert_error_unmarked(&sink.send(marks::record()).await.unwrap_err());
     logs::assert_unmarked();
 }

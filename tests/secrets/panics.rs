@@ -36,7 +36,7 @@ fn messages() -> Vec<String> {
 async fn our_own_quote_nothing() {
     listen();
     let stream = SimStream::new(1);
-    let mut sink = KinesisSink::builder().build_with(stream.service(), "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(stream.service()).unwrap();
     let (record, mut receipt) = marks::record().tracked();
     sink.send(record).await.unwrap();
     assert!(poll!(&mut receipt).is_ready());
@@ -68,13 +68,18 @@ async fn those_of_user_code_are_not_repeated() {
         Ok::<_, BoxError>(PutRecordsResponse::new(Vec::new()))
     });
     let millisecond = Duration::from_millis(1);
-    let builder =
-        || KinesisSink::builder().with_max_attempts(2).with_backoff(millisecond, millisecond);
-    let mut sink = builder().build_with(in_call, "example").unwrap();
+    let builder = || {
+        KinesisSink::builder("example").configure(|settings| {
+            settings.max_attempts = Some(2);
+            settings.backoff.base = millisecond;
+            settings.backoff.ceiling = millisecond;
+        })
+    };
+    let mut sink = builder().build_with(in_call).unwrap();
     marks::assert_error_unmarked(&sink.send(marks::record()).await.unwrap_err());
     sink.take_failed().iter().for_each(|failed| marks::assert_error_unmarked(failed));
     let letters = |letter: Undelivered| panic!("{:?}", letter.record().data());
-    let mut sink = builder().with_dead_letters(letters).build_with(in_future, "example").unwrap();
+    let mut sink = builder().with_dead_letters(letters).build_with(in_future).unwrap();
     let handled = AssertUnwindSafe(sink.send(marks::record())).catch_unwind().await;
     assert!(handled.is_err(), "the handler's panic comes out of the sink");
     marks::assert_debug_unmarked(&sink);

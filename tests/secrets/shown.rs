@@ -46,7 +46,7 @@ fn records_and_what_is_made_of_them() {
 #[test]
 fn errors_about_a_record() {
     let stream = SimStream::new(1);
-    let mut sink = KinesisSink::builder().build_with(stream.service(), "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(stream.service()).unwrap();
     let long = |text: &str, times: usize| text.repeat(times);
     for record in [
         marks::record().with_partition_key(""),
@@ -102,7 +102,7 @@ async fn services_clients_and_what_is_under_way() {
     assert_debug_unmarked(&(&stream, SimStream::builder(), stream.stats()));
     assert_eq!(stream.written()[0].data(), PAYLOAD);
     assert_debug_unmarked(&stream.written());
-    let producer = KinesisSink::builder().build(&client, "example").unwrap().spawn();
+    let producer = KinesisSink::builder("example").build(&client).unwrap().spawn();
     let receipt = producer.put(marks::record()).await.unwrap();
     assert_debug_unmarked(&receipt.await.unwrap());
     assert_debug_unmarked(&(producer.totals(), producer.limits(), producer.stream()));

@@ -38,7 +38,10 @@ pub async fn per_shard(server: &Server) {
 
 async fn aggregates_arrive(server: &Server, aggregation: Aggregation) {
     let stream = server.stream(3).await;
-    let builder = server.builder().with_aggregation(aggregation).with_aggregate_bytes(1_500);
+    let builder = server
+        .builder(stream.name())
+        .with_aggregation(aggregation)
+        .configure(|settings| settings.aggregate_bytes = 1_500);
     let producer = stream.sink(builder).spawn();
     let mut receipts = Vec::new();
     for number in 0..RECORDS {

@@ -14,7 +14,7 @@ use super::stream::{Found, Stream};
 /// Sends these, and reads everything that the stream holds then.
 async fn send(server: &Server, stream: &Stream, records: Vec<Record>) -> Vec<Found> {
     let count = records.len();
-    let mut sink = stream.sink(server.builder());
+    let mut sink = stream.sink(server.builder(stream.name()));
     stream::iter(records).map(Ok).forward(&mut sink).await.expect("everything is delivered");
     let totals = sink.totals();
     assert_eq!((totals.delivered, totals.requeued, sink.failed()), (count as u64, 0, 0));
@@ -100,7 +100,7 @@ fn line(number: usize) -> Bytes {
 /// From a source that pauses now and then.
 pub async fn a_stream_that_is_forwarded(server: &Server) {
     let stream = server.stream(2).await;
-    let mut sink = stream.sink(server.builder());
+    let mut sink = stream.sink(server.builder(stream.name()));
     let lines = stream::iter(0..300).then(|number| async move {
         if number % 40 == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

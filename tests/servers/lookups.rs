@@ -73,7 +73,7 @@ pub async fn a_missing_stream_is_told(server: &Server) {
 pub async fn records_are_put_by_arn(server: &Server) {
     let stream = server.stream(2).await;
     let arn = stream.arn().await;
-    let mut sink = server.builder().build(server.client(), &arn).expect("the settings are valid");
+    let mut sink = server.builder(&arn).build(server.client()).expect("the settings are valid");
     let records = stream::iter((0..20).map(|number| Ok(Record::from(number.to_string()))));
     records.forward(&mut sink).await.expect("everything is delivered");
     assert_eq!(stream.read().await.len(), 20);

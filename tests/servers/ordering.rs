@@ -44,8 +44,11 @@ pub async fn each_keys_order_is_kept_through_failures(server: &Server) {
     let asked = Arc::new(AtomicUsize::new(0));
     let service = service_fn(move |request| put_most(service.clone(), asked.clone(), request));
     let limits = server.limits().with_request_entries(5);
-    let builder = server.builder().with_ordering(RecordOrdering::PerKey).with_limits(limits);
-    let mut sink = builder.build_with(service, stream.name()).expect("the settings are valid");
+    let builder = server
+        .builder(stream.name())
+        .with_ordering(RecordOrdering::PerKey)
+        .configure(|settings| settings.limits = limits);
+    let mut sink = builder.build_with(service).expect("the settings are valid");
     let record =
         |number: usize| Record::from((format!("key {}", number % KEYS), number.to_string()));
     let mut records = stream::iter((0..RECORDS).map(record).map(Ok));

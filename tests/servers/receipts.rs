@@ -30,7 +30,7 @@ async fn put(producer: Producer, task: usize) -> Vec<((String, String), Bytes)> 
 
 pub async fn of_many_tasks_name_the_place_of_each_record(server: &Server) {
     let stream = server.stream(4).await;
-    let producer = stream.sink(server.builder()).spawn();
+    let producer = stream.sink(server.builder(stream.name())).spawn();
     let tasks = (0..TASKS).map(|task| tokio::spawn(put(producer.clone(), task)));
     let told = future::try_join_all(tasks).await.expect("no task panics");
     producer.close().await.expect("nothing is left");

@@ -30,7 +30,7 @@ fn refused<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a PutRecordsError> 
 
 pub async fn a_missing_stream_is_fatal_and_its_records_are_handed_back(server: &Server) {
     let mut sink =
-        server.builder().build(server.client(), "no-such-stream").expect("the name is valid");
+        server.builder("no-such-stream").build(server.client()).expect("the name is valid");
     let mut records = stream::iter(numbers(7).map(Ok));
     let error = sink.send_all(&mut records).await.expect_err("there is no such stream");
     let SinkError::Request { kept: 7, source, .. } = &error else { panic!("{error}") };
@@ -42,8 +42,7 @@ pub async fn a_missing_stream_is_fatal_and_its_records_are_handed_back(server: &
 }
 
 pub async fn a_producer_of_a_missing_stream_hands_its_records_back(server: &Server) {
-    let sink =
-        server.builder().build(server.client(), "no-such-stream").expect("the name is valid");
+    let sink = server.builder("no-such-stream").build(server.client()).expect("the name is valid");
     let (producer, driver) = sink.into_producer();
     for record in numbers(7) {
         producer.send(record).await.expect("nothing is known of the stream yet");
@@ -58,7 +57,7 @@ pub async fn a_producer_of_a_missing_stream_hands_its_records_back(server: &Serv
 
 pub async fn an_oversize_record_is_refused_before_it_is_sent(server: &Server) {
     let stream = server.stream(1).await;
-    let mut sink = stream.sink(server.builder());
+    let mut sink = stream.sink(server.builder(stream.name()));
     let oversize = Record::from(("key", vec![7; MIB - 2]));
     let error = sink.send(oversize).await.expect_err("it has a byte too many");
     let record = error.into_record().expect("it comes back");
@@ -74,7 +73,8 @@ pub async fn an_oversize_record_is_refused_before_it_is_sent(server: &Server) {
 pub async fn a_record_that_the_server_refuses_fails_alone(server: &Server) {
     let stream = server.stream(1).await;
     let limits = server.limits().with_record_bytes(2 * MIB);
-    let mut sink = stream.sink(server.builder().with_limits(limits));
+    let mut sink =
+        stream.sink(server.builder(stream.name()).configure(|settings| settings.limits = limits));
     for number in 0..9 {
         let record = match number {
             4 => Record::from(("key", vec![4; MIB + 1])),
@@ -100,8 +100,11 @@ pub async fn a_request_that_is_too_large_for_the_server_is_split(server: &Server
     let stream = server.stream(1).await;
     let limits = server.limits().with_request_bytes(8 * MIB);
     // However slowly they come: all of them are one request.
-    let builder = server.builder().with_linger(Linger::Fill(Duration::from_secs(30)));
-    let mut sink = stream.sink(builder.with_limits(limits).with_buffer_bytes(8 * MIB));
+    let builder = server.builder(stream.name()).with_linger(Linger::Fixed(Duration::from_secs(30)));
+    let mut sink = stream.sink(builder.configure(|settings| {
+        settings.limits = limits;
+        settings.buffer_bytes = 8 * MIB;
+    }));
     let record = |number: u8| Record::from(("key", vec![number; MIB - 3]));
     let large = stream::iter((0..8).map(|number| Ok(record(number))));
     large.forward(&mut sink).await.expect("everything is delivered");

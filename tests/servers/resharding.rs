@@ -27,12 +27,14 @@ pub async fn nothing_is_lost_and_all_lies_where_it_belongs(server: &Server) {
     let stream = server.stream(2).await;
     // Small aggregates and requests, so that many are under way at each change.
     let builder = server
-        .builder()
+        .builder(stream.name())
         .with_aggregation(Aggregation::PerShard)
-        .with_aggregate_bytes(600)
-        .with_linger(Linger::SelfClocked(Duration::from_millis(20)))
-        .with_limits(server.limits().with_request_entries(5))
-        .with_buffer_records(100);
+        .configure(|settings| settings.aggregate_bytes = 600)
+        .with_linger(Linger::Adaptive(Duration::from_millis(20)))
+        .configure(|settings| {
+            settings.limits = server.limits().with_request_entries(5);
+            settings.buffer_records = Some(100);
+        });
     let producer = stream.sink(builder).spawn();
     let third = RECORDS / 3;
     future::join(send(&producer, 0..third), stream.split()).await;

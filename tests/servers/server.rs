@@ -116,10 +116,11 @@ impl Server {
     }
 
     /// A sink within these limits, with patience for a server of one or two requests a second.
-    pub fn builder(&self) -> SinkBuilder {
-        KinesisSink::builder()
-            .with_limits(self.limits)
-            .with_request_timeout(Duration::from_secs(60))
+    pub fn builder(&self, stream: &str) -> SinkBuilder {
+        KinesisSink::builder(stream).configure(|settings| {
+            settings.limits = self.limits;
+            settings.request_timeout = Duration::from_secs(60);
+        })
     }
 
     /// A new stream.

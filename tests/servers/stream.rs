@@ -78,7 +78,7 @@ impl Stream {
 
     /// A sink into it.
     pub fn sink(&self, builder: SinkBuilder) -> KinesisSink {
-        builder.build(&self.client, &self.name).expect("the settings are valid")
+        builder.build(&self.client).expect("the settings are valid")
     }
 
     pub async fn until_active(&self) {

@@ -119,7 +119,7 @@ async fn a_sink_brings_everything_through() {
     let kinesis = troubled(11);
     let service =
         ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000))).service(kinesis.service());
-    let mut sink = KinesisSink::builder().build_with(service, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     let records = stream::iter(0..10_000).map(|number| {
         if number == 5_000 {
             kinesis.split("shardId-000000000001").unwrap();

@@ -52,7 +52,7 @@ async fn read_all(client: &Client) -> HashMap<String, Vec<Vec<u8>>> {
 async fn what_a_sink_sends_is_read_back_in_order() {
     let kinesis = SimStream::new(4);
     let client = kinesis.client();
-    let mut sink = KinesisSink::builder().build(&client, "example").unwrap();
+    let mut sink = KinesisSink::builder("example").build(&client).unwrap();
     let records = stream::iter(0..6_000_u32).map(|number| {
         if number == 3_000 {
             kinesis.split("shardId-000000000002").unwrap();

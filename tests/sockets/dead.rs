@@ -147,9 +147,9 @@ async fn dead_connection_is_replaced_after_one_timeout() {
     for (protocol, death) in deaths() {
         let server = Server::start(protocol).await;
         let gate = Gate::before(server.address).await.unwrap();
-        let mut sink = KinesisSink::builder()
-            .with_request_timeout(Duration::from_secs(1))
-            .build(&client(gate.address()), "example")
+        let mut sink = KinesisSink::builder("example")
+            .configure(|settings| settings.request_timeout = Duration::from_secs(1))
+            .build(&client(gate.address()))
             .unwrap();
         sink.send(Record::from("first")).await.unwrap();
         assert_eq!(server.connections(), 1);
@@ -172,7 +172,7 @@ async fn dead_connection_is_replaced_for_all_sinks() {
     let service = PutRecords::new(&client(gate.address()));
     let sink = |stream| {
         let stack = tower::ServiceBuilder::new().timeout(Duration::from_secs(1));
-        KinesisSink::builder().build_with(stack.service(service.clone()), stream).unwrap()
+        KinesisSink::builder(stream).build_with(stack.service(service.clone())).unwrap()
     };
     let (mut one, mut other) = (sink("one"), sink("other"));
     one.send(Record::from("first")).await.unwrap();
@@ -219,7 +219,7 @@ async fn dead_connection_is_replaced_for_lookups() {
 async fn timeout_spares_other_requests_on_connection() {
     let server = Server::start(HTTP_2).await;
     let service = PutRecords::new(&client(server.address));
-    let sink = |stream| KinesisSink::builder().build_with(service.clone(), stream).unwrap();
+    let sink = |stream| KinesisSink::builder(stream).build_with(service.clone()).unwrap();
     sink("example").send(Record::from("first")).await.unwrap();
     let mut slow = sink("slow");
     let slow = tokio::spawn(async move { slow.send(Record::from("slow")).await.map(|()| slow) });

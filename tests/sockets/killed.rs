@@ -100,7 +100,7 @@ async fn check(rig: &Rig, requeued: u64) {
 async fn forwarding_goes_on_after_each_death() {
     let (rig, mut server) = start().await;
     let client = rig.client_of(&format!("http://{}", server.address));
-    let mut sink = builder().build(&client, super::embedded::STREAM).unwrap();
+    let mut sink = builder().build(&client).unwrap();
     let deaths = in_time(die_thrice(&mut server, &rig));
     let (forwarded, ()) = tokio::join!(forward(&mut sink, RECORDS), deaths);
     forwarded.unwrap();
@@ -112,7 +112,7 @@ async fn forwarding_goes_on_after_each_death() {
 async fn every_receipt_is_true_after_each_death() {
     let (rig, mut server) = start().await;
     let client = rig.client_of(&format!("http://{}", server.address));
-    let producer = builder().build(&client, super::embedded::STREAM).unwrap().spawn();
+    let producer = builder().build(&client).unwrap().spawn();
     let deaths = in_time(die_thrice(&mut server, &rig));
     let (outcomes, ()) = tokio::join!(put_all(&producer, RECORDS), deaths);
     in_time(producer.close()).await.unwrap();

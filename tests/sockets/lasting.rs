@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kinesis_sink::{CloseError, FailureReason, KinesisSink, SinkBuilder, SinkError, Undelivered};
 
-use super::embedded::STREAM;
 use super::fault::{Fault, Spoilt, answer};
 use super::run::{Rig, builder, forward, impatient, in_time, numbers_of, put_all, until};
 
@@ -14,7 +13,11 @@ const RECORDS: usize = 150;
 async fn lasts(fault: Fault, builder: fn() -> SinkBuilder, cause: &str) {
     let rig = Rig::start().await;
     rig.orders().spoil_all(&fault);
-    let given_up = give_up_after_attempts(rig.sink(builder().with_max_attempts(2)), cause).await;
+    let given_up = give_up_after_attempts(
+        rig.sink(builder().configure(|settings| settings.max_attempts = Some(2))),
+        cause,
+    )
+    .await;
     let withdrawn = take_back(&rig, rig.sink(builder()), cause).await;
     assert!(rig.orders().faults() > 0, "{fault:?}");
     rig.check_logs(cause);
@@ -103,9 +106,14 @@ async fn a_gateway_without_a_server() {
 async fn a_port_where_nobody_listens() {
     const CAUSE: &str = "Connection refused";
     let mut rig = Rig::start_with_the_proxy_down().await;
-    let sink = || builder().with_max_attempts(2).build(&rig.client(), STREAM).unwrap();
+    let sink = || {
+        builder()
+            .configure(|settings| settings.max_attempts = Some(2))
+            .build(&rig.client())
+            .unwrap()
+    };
     let given_up = give_up_after_attempts(sink(), CAUSE).await;
-    let sink = builder().build(&rig.client(), STREAM).unwrap();
+    let sink = builder().build(&rig.client()).unwrap();
     let withdrawn = take_back(&rig, sink, CAUSE).await;
     rig.check_logs(CAUSE);
     rig.proxy.come_up();

@@ -112,7 +112,10 @@ async fn a_large_request_at_a_byte_a_second() {
     rig.orders().spoil(1, &Fault::TrickleRequest);
     let payloads = || (0..4).map(|byte| Bytes::from(vec![byte; RECORD]));
     let limits = Limits::default().with_shard_bytes(1 << 40);
-    let builder = builder().with_limits(limits).with_request_timeout(Duration::from_secs(5));
+    let builder = builder().configure(|settings| {
+        settings.limits = limits;
+        settings.request_timeout = Duration::from_secs(5);
+    });
     let mut sink = rig.sink(builder);
     let records = stream::iter(payloads()).map(|payload| Ok(Record::from(("k", payload))));
     in_time(records.forward(&mut sink)).await.unwrap();

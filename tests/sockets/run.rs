@@ -61,7 +61,7 @@ impl Rig {
     }
 
     pub fn sink(&self, builder: SinkBuilder) -> KinesisSink {
-        builder.build(&self.client(), STREAM).unwrap()
+        builder.build(&self.client()).unwrap()
     }
 
     /// How often these payloads are in the stream.
@@ -156,15 +156,17 @@ pub fn record(number: usize) -> Record {
 pub fn builder() -> SinkBuilder {
     let limits = Limits::default().with_request_entries(100);
     let limits = limits.with_shard_records(1_000_000).with_shard_bytes(1 << 40);
-    KinesisSink::builder()
-        .with_limits(limits)
-        .with_backoff(Duration::from_millis(5), Duration::from_millis(50))
-        .with_request_timeout(Duration::from_secs(30))
+    KinesisSink::builder(STREAM).configure(|settings| {
+        settings.limits = limits;
+        settings.backoff.base = Duration::from_millis(5);
+        settings.backoff.ceiling = Duration::from_millis(50);
+        settings.request_timeout = Duration::from_secs(30);
+    })
 }
 
 /// The same with a time-out for faults that only a time-out ends.
 pub fn impatient() -> SinkBuilder {
-    builder().with_request_timeout(Duration::from_secs(1))
+    builder().configure(|settings| settings.request_timeout = Duration::from_secs(1))
 }
 
 /// Looks again and again. Whoever waits for it fails in time.

@@ -1,6 +1,5 @@
 //! TLS on one side only.
 
-use super::embedded::STREAM;
 use super::fault::Fault;
 use super::lasting::{give_up_after_attempts, take_back};
 use super::run::{Rig, builder};
@@ -10,9 +9,10 @@ async fn tls_to_a_plain_port() {
     const CAUSE: &str = "TLS handshake failed";
     let rig = Rig::start().await;
     let client = rig.client_of(&format!("https://{}", rig.proxy.address()));
-    let sink = builder().with_max_attempts(2).build(&client, STREAM).unwrap();
+    let sink =
+        builder().configure(|settings| settings.max_attempts = Some(2)).build(&client).unwrap();
     let given_up = give_up_after_attempts(sink, CAUSE).await;
-    let sink = builder().build(&client, STREAM).unwrap();
+    let sink = builder().build(&client).unwrap();
     let withdrawn = take_back(&rig, sink, CAUSE).await;
     rig.check_logs(CAUSE);
     assert!(rig.orders().not_http() > 0);
@@ -31,7 +31,7 @@ async fn no_tls_to_a_port_that_wants_it() {
     {
         let rig = Rig::start().await;
         rig.orders().spoil_all(&fault);
-        let sink = rig.sink(builder().with_max_attempts(2));
+        let sink = rig.sink(builder().configure(|settings| settings.max_attempts = Some(2)));
         let given_up = give_up_after_attempts(sink, cause).await;
         let withdrawn = take_back(&rig, rig.sink(builder()), cause).await;
         rig.check_logs(cause);

@@ -19,8 +19,9 @@ pub async fn run(job: Job) -> Ended {
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
         .service(job.stream.service());
-    let builder = (job.settings)(KinesisSink::builder()).with_seed(job.seed);
-    let sink = builder.build_with(service, "example").expect("the settings are valid");
+    let builder = (job.settings)(KinesisSink::builder("example"))
+        .configure(|settings| settings.seed = Some(job.seed));
+    let sink = builder.build_with(service).expect("the settings are valid");
     let mut watched = Watched::new(sink);
     let end = job.source.end() + DRAIN;
     let records = job.source.map(|offered| Ok(offered.record()));

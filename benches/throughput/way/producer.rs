@@ -6,7 +6,7 @@ use aws_sdk_kinesis::Client;
 use kinesis_sink::{Producer, Receipt, Record};
 
 use super::sink::builder;
-use super::{STREAM, Told, Way, put_records};
+use super::{Told, Way, put_records};
 use crate::case::Case;
 use crate::load::Load;
 
@@ -18,7 +18,7 @@ pub struct ThroughProducer {
 
 impl ThroughProducer {
     pub fn new(case: Case, client: &Client, in_flight: usize) -> Self {
-        let sink = builder(case, in_flight).build_with(put_records(case, client), STREAM);
+        let sink = builder(case, in_flight).build_with(put_records(case, client));
         let producer = sink.expect("it is valid").spawn();
         // What fills all requests in flight, and as many again.
         let window = (case == Case::ProducerReceipts)

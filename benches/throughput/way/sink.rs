@@ -22,7 +22,7 @@ pub struct ThroughSink<S> {
 impl ThroughSink<PutRecords> {
     /// Over the SDK's call alone.
     pub fn new(case: Case, client: &Client, in_flight: usize) -> Self {
-        let sink = builder(case, in_flight).build_with(put_records(case, client), STREAM);
+        let sink = builder(case, in_flight).build_with(put_records(case, client));
         Self { sink: sink.expect("it is valid") }
     }
 }
@@ -30,7 +30,7 @@ impl ThroughSink<PutRecords> {
 impl ThroughSink<kinesis_sink::DefaultService> {
     /// Over the stack that it has by default.
     pub fn with_layers(case: Case, client: &Client, in_flight: usize) -> Self {
-        let sink = builder(case, in_flight).build(client, STREAM);
+        let sink = builder(case, in_flight).build(client);
         Self { sink: sink.expect("it is valid") }
     }
 }
@@ -38,7 +38,9 @@ impl ThroughSink<kinesis_sink::DefaultService> {
 /// The defaults, but for no quotas, and room for what is in flight and some more where there is much.
 pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
     let limits = limits();
-    let mut builder = KinesisSink::builder().with_limits(limits).with_max_in_flight(in_flight);
+    let mut builder = KinesisSink::builder(STREAM)
+        .configure(|settings| settings.limits = limits)
+        .with_max_in_flight(in_flight);
     if case == Case::SinkOrdered {
         builder = builder.with_ordering(RecordOrdering::PerKey);
     }
@@ -49,9 +51,10 @@ pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
     }
     let records = 2 * in_flight * limits.request_entries();
     let bytes = (in_flight + 2) * limits.request_bytes();
-    builder
-        .with_buffer_records(records.max(10_000))
-        .with_buffer_bytes(bytes.max(DEFAULT_BUFFER_BYTES))
+    builder.configure(|settings| {
+        settings.buffer_records = Some(records.max(10_000));
+        settings.buffer_bytes = bytes.max(DEFAULT_BUFFER_BYTES);
+    })
 }
 
 /// Of the builder.

@@ -56,7 +56,7 @@
 //! The SDK loads credentials at the first request and renews them shortly before they expire. Beyond that:
 //!
 //! - If they cannot be loaded, or the service refuses them, requests and lookups are retried with backoff for the
-//!   [credentials timeout](crate::SinkBuilder::with_credentials_timeout): 5 minutes by default, 0 s to 7 days.
+//!   [credentials timeout](crate::Settings::credentials_timeout): 5 minutes by default, 0 s to 7 days.
 //!   Only then is the failure fatal. Failures that waiting cannot resolve are fatal at once: no provider, a
 //!   provider that has never found credentials, an invalid profile.
 //! - Refused credentials are loaded again from the provider, past the client's identity cache, at most every 5 s.
@@ -137,9 +137,11 @@
 //!     .credentials_provider(Credentials::new("any", "any", None, None, "local"))
 //!     .endpoint_url("http://127.0.0.1:4567")
 //!     .build();
-//! let sink = KinesisSink::builder()
-//!     .with_limits(Limits::default().with_shard_records(1_000_000).with_shard_bytes(1 << 30))
-//!     .build(&Client::from_conf(config), "example")?;
+//! let sink = KinesisSink::builder("example")
+//!     .configure(|settings| {
+//!         settings.limits = Limits::default().with_shard_records(1_000_000).with_shard_bytes(1 << 30);
+//!     })
+//!     .build(&Client::from_conf(config))?;
 //! # Ok(())
 //! # }
 //! # build().unwrap();
@@ -158,8 +160,8 @@
 //! | clock | default | set by |
 //! |---|---|---|
 //! | to connect | 3.1 s, the SDK's | `connect_timeout` of the SDK's `TimeoutConfig` |
-//! | one request, from call to answer | 10 s | [`with_request_timeout`](crate::SinkBuilder::with_request_timeout), or [`TimeoutLayer`](crate::TimeoutLayer) |
-//! | one request, while requests time out repeatedly | up to 30 s | [`with_max_request_timeout`](crate::SinkBuilder::with_max_request_timeout), or [`TimeoutLayer::with_max`](crate::TimeoutLayer::with_max) |
+//! | one request, from call to answer | 10 s | [`request_timeout`](crate::Settings::request_timeout), or [`TimeoutLayer`](crate::TimeoutLayer) |
+//! | one request, while requests time out repeatedly | up to 30 s | [`max_request_timeout`](crate::Settings::max_request_timeout), or [`TimeoutLayer::with_max`](crate::TimeoutLayer::with_max) |
 //! | the SDK's others | off | `TimeoutConfig`; a shorter one wins |
 //! | one lookup | 10 s | |
 //! | stalled streams: no progress for 5 s | off in the default stack, lookups included | [`without_stalled_stream_protection`](crate::service::PutRecords::without_stalled_stream_protection) in yours |

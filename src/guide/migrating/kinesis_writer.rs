@@ -48,12 +48,12 @@
 //! | an exception of `put_records` empties nothing | [`SinkError::Request`](crate::SinkError::Request) for what trying again does not mend; the rest is tried again with back-off |
 //! | `last_batch_size`, `last_batch_success_count` | [`last_request()`](crate::KinesisSink::last_request): `records`, `delivered` |
 //! | `last_batch_failure_messages` | `last_request()`: `errors`, with code, message and count |
-//! | the queue grows without bound | bounded, by [records and bytes](crate::SinkBuilder::with_buffer_records) |
+//! | the queue grows without bound | bounded, by [records and bytes](crate::Settings::buffer_records) |
 //!
 //! # What is different
 //!
 //! - **Several requests at once.** The class had one; here there are up to four. For one at a time:
-//!   `KinesisSink::builder().with_max_in_flight(1)`. To keep the order of a key's records, through retries as
+//!   `KinesisSink::builder("example").with_max_in_flight(1)`. To keep the order of a key's records, through retries as
 //!   well, use [`RecordOrdering::PerKey`](super::super::ordering).
 //! - **Sleeps are gone.** Between attempts the sink waits by itself, longer after each failure, and sends each
 //!   shard no more than it takes.

@@ -18,7 +18,7 @@
 //!
 //! | KPL | here |
 //! |---|---|
-//! | `new KinesisProducer(config)` | `KinesisSink::builder()..build(&client, stream)?.spawn()`: a producer for each stream |
+//! | `new KinesisProducer(config)` | `KinesisSink::builder("example")..build(&client)?.spawn()`: a producer for each stream |
 //! | `addUserRecord(stream, key, data)` | `producer.put(Record::from((key, data))).await?` |
 //! | `addUserRecord(.., explicitHashKey, ..)` | [`with_explicit_hash_key`](crate::Record::with_explicit_hash_key) |
 //! | `addUserRecord(.., schema)` | encode with the schema registry's client before |
@@ -41,13 +41,15 @@
 //! use kinesis_sink::{AggregateKey, Aggregation, KinesisSink, Producer};
 //!
 //! # async fn kpl_like(client: aws_sdk_kinesis::Client) -> Result<Producer, kinesis_sink::BuildError> {
-//! let producer = KinesisSink::builder()
+//! let producer = KinesisSink::builder("example")
 //!     .with_aggregation(Aggregation::PerShard)
-//!     .with_aggregate_key(AggregateKey::Kpl) // only if consumers expect the key `a`
 //!     .with_max_in_flight(24)
 //!     .with_deadline(Duration::from_secs(30)) // better without
-//!     .with_request_timeout(Duration::from_secs(6))
-//!     .build(&client, "example")?
+//!     .configure(|settings| {
+//!         settings.aggregate_key = AggregateKey::Kpl; // only if consumers expect the key `a`
+//!         settings.request_timeout = Duration::from_secs(6);
+//!     })
+//!     .build(&client)?
 //!     .spawn();
 //! # Ok(producer)
 //! # }
@@ -58,19 +60,19 @@
 //! | KPL, default | here |
 //! |---|---|
 //! | `AggregationEnabled`, true | [`with_aggregation`](crate::SinkBuilder::with_aggregation): `PerShard` is what the KPL does; off by default |
-//! | `AggregationMaxCount`, 4294967295 | [`with_aggregate_records`](crate::SinkBuilder::with_aggregate_records), the same default |
-//! | `AggregationMaxSize`, 51200 | [`with_aggregate_bytes`](crate::SinkBuilder::with_aggregate_bytes), the same default |
+//! | `AggregationMaxCount`, 4294967295 | [`aggregate_records`](crate::Settings::aggregate_records), the same default |
+//! | `AggregationMaxSize`, 51200 | [`aggregate_bytes`](crate::Settings::aggregate_bytes), the same default |
 //! | `CollectionMaxCount`, 500 | [`Limits::with_request_entries`](crate::Limits::with_request_entries), the same default |
 //! | `CollectionMaxSize`, 5 MiB | [`Limits::with_request_bytes`](crate::Limits::with_request_bytes), the same default |
 //! | `MaxUserRecordSize`, 1 MiB | [`Limits::with_record_bytes`](crate::Limits::with_record_bytes), the same default; a described stream tells it |
-//! | `RecordMaxBufferedTime`, 100 ms | [`with_linger`](crate::SinkBuilder::with_linger): with aggregation `Fill(100 ms)` by default |
+//! | `RecordMaxBufferedTime`, 100 ms | [`with_linger`](crate::SinkBuilder::with_linger): with aggregation `Fixed(100 ms)` by default |
 //! | `RecordTtl`, 30 s | [`with_deadline`](crate::SinkBuilder::with_deadline), off by default |
 //! | `UserRecordTimeoutInMillis`, off | the same [`with_deadline`](crate::SinkBuilder::with_deadline): there is no second layer where records could get stuck |
 //! | `FailIfThrottled`, false | a [`Classify`](crate::service::Classify), [see below](#failing-throttled-records) |
 //! | `RateLimit`, 150 % | [`Limits::with_shard_records`](crate::Limits::with_shard_records) and [`with_shard_bytes`](crate::Limits::with_shard_bytes): 100 % by default, less while the shard says so |
 //! | `MaxConnections`, 24 | [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight), 4 by default; connections are the [client's](super::super::clients::http#connections) |
 //! | `MinConnections`, 1 | none: the HTTP client opens connections as they are needed |
-//! | `RequestTimeout`, 6 s | [`with_request_timeout`](crate::SinkBuilder::with_request_timeout), 10 s |
+//! | `RequestTimeout`, 6 s | [`request_timeout`](crate::Settings::request_timeout), 10 s |
 //! | `ConnectTimeout`, 6 s | the client's [`TimeoutConfig`](super::super::clients#time-outs), 3.1 s |
 //! | `Region` | the client's [region](super::super::clients#region) |
 //! | `KinesisEndpoint`, `KinesisPort` | the client's [`endpoint_url`](super::super::clients#a-vpc-endpoint), with scheme and port |
@@ -84,8 +86,8 @@
 //! | `ThreadingModel`, `ThreadPoolSize` | the tokio runtime's threads |
 //! | `EnableOldestFutureTracker`, true | none; the metric `oldest_record_age` goes with the others |
 //! | `ReturnUserRecordOnFailure`, false | none: a record that fails always comes back |
-//! | `MetricsLevel`, detailed | `SinkBuilder::with_metrics`: `Off`, or everything; the recorder drops what you do not want |
-//! | `MetricsGranularity`, shard | `SinkBuilder::with_metrics`: `Stream` or `Shard`; `global` is a sum over the label `stream` |
+//! | `MetricsLevel`, detailed | `Settings::metrics`: `Off`, or everything; the recorder drops what you do not want |
+//! | `MetricsGranularity`, shard | `Settings::metrics`: `Stream` or `Shard`; `global` is a sum over the label `stream` |
 //! | `MetricsNamespace` | the recorder's; names begin with `kinesis_sink_` |
 //! | `MetricsUploadDelay`, 60 s | the recorder's |
 //! | `MetricsCredentialsProvider` | the recorder's |
@@ -121,8 +123,8 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let example = SimStream::builder().with_faults(Faults::default().with_throttles(1.0)).build()?;
-//! # let builder = KinesisSink::builder().with_classify(FailIfThrottled);
-//! # let mut sink = builder.build(&example.client(), "example")?;
+//! # let builder = KinesisSink::builder("example").with_classify(FailIfThrottled);
+//! # let mut sink = builder.build(&example.client())?;
 //! # sink.send(Record::from("a record")).await.unwrap_err();
 //! # assert!(matches!(sink.take_failed()[0].reason(), FailureReason::Rejected(_)));
 //! # Ok(())

@@ -6,33 +6,49 @@ use serde::{Deserialize, Serialize};
 
 use super::Linger;
 
-/// A table with one of the two. A derived enum would read differently in YAML.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct LingerTable {
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
-    self_clocked: Option<Duration>,
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
-    fill: Option<Duration>,
+/// A duration, or a table with a mode. A derived enum would read differently in YAML.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a duration such as \"100ms\", { adaptive = \"100ms\" } or { fixed = \"100ms\" }"
+)]
+pub(super) enum LingerRepr {
+    Auto(#[serde(with = "humantime_serde")] Duration),
+    Mode(Mode),
 }
 
-impl From<Linger> for LingerTable {
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Mode {
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    adaptive: Option<Duration>,
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    fixed: Option<Duration>,
+}
+
+impl From<Linger> for LingerRepr {
     fn from(linger: Linger) -> Self {
         match linger {
-            Linger::SelfClocked(ceiling) => Self { self_clocked: Some(ceiling), ..Self::default() },
-            Linger::Fill(wait) => Self { fill: Some(wait), ..Self::default() },
+            Linger::Auto(duration) => Self::Auto(duration),
+            Linger::Adaptive(ceiling) => {
+                Self::Mode(Mode { adaptive: Some(ceiling), ..Mode::default() })
+            }
+            Linger::Fixed(wait) => Self::Mode(Mode { fixed: Some(wait), ..Mode::default() }),
         }
     }
 }
 
-impl TryFrom<LingerTable> for Linger {
+impl TryFrom<LingerRepr> for Linger {
     type Error = &'static str;
 
-    fn try_from(table: LingerTable) -> Result<Self, Self::Error> {
-        match (table.self_clocked, table.fill) {
-            (Some(ceiling), None) => Ok(Self::SelfClocked(ceiling)),
-            (None, Some(wait)) => Ok(Self::Fill(wait)),
-            (None, None) | (Some(_), Some(_)) => Err("a linger is either `self_clocked` or `fill`"),
+    fn try_from(repr: LingerRepr) -> Result<Self, Self::Error> {
+        match repr {
+            LingerRepr::Auto(duration) => Ok(Self::Auto(duration)),
+            LingerRepr::Mode(Mode { adaptive: Some(ceiling), fixed: None }) => {
+                Ok(Self::Adaptive(ceiling))
+            }
+            LingerRepr::Mode(Mode { adaptive: None, fixed: Some(wait) }) => Ok(Self::Fixed(wait)),
+            LingerRepr::Mode(_) => Err("a linger is either `adaptive` or `fixed`"),
         }
     }
 }

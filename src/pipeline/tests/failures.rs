@@ -1,6 +1,7 @@
 //! Records that fail for good, and records that their owner takes back.
 
 use super::*;
+use crate::record::DeadLetterHandler;
 
 #[test]
 fn an_incomplete_result_may_be_a_written_record() {
@@ -34,9 +35,9 @@ fn attempts_are_limited_when_asked() {
 #[test]
 fn a_deadline_gives_waiting_records_up_and_wakes_for_it() {
     let deadline = Duration::from_millis(50);
-    let linger = Linger::Fill(Duration::from_secs(10));
+    let linger = Linger::Fixed(Duration::from_secs(10));
     let mut harness =
-        Harness::new(Settings { deadline: Some(deadline), linger: Some(linger), ..settings() });
+        Harness::new(Settings { deadline: Some(deadline), linger: linger, ..settings() });
     harness.accept(0..1);
     harness.now += Duration::from_millis(20);
     harness.accept(1..2);
@@ -107,13 +108,13 @@ fn a_dead_letter_handler_takes_what_it_wants() {
         }
     }
     let (sender, taken) = std::sync::mpsc::channel();
-    let mut handler: Box<dyn DeadLetterHandler> = Box::new(EvenOnly(sender));
+    let handler = SharedHandler::new(EvenOnly(sender));
     let mut harness = Harness::new(settings());
     harness.accept(0..4);
     harness.pipeline.flush();
     let (id, _) = harness.send();
     harness.settle(id, (0..4).map(|_| failed("InvalidArgumentException")).collect());
-    harness.pipeline.offer_failed(Some(&mut handler));
+    harness.pipeline.offer_failed(Some(&handler));
     assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_some());
     assert_eq!(taken.try_iter().collect::<Vec<_>>(), ["0", "2"]);
     assert_eq!(harness.undelivered(), ["1", "3"]);
@@ -155,13 +156,13 @@ fn everything_can_be_taken_back_in_order_whatever_state_it_is_in() {
 
 #[test]
 fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
-    let mut handler: Box<dyn DeadLetterHandler> = Box::new(|_: Undelivered| panic!("on purpose"));
+    let handler = SharedHandler::new(|_: Undelivered| panic!("on purpose"));
     let mut harness = Harness::new(settings());
     harness.accept(0..3);
     harness.pipeline.flush();
     let (id, _) = harness.send();
     harness.settle(id, (0..3).map(|_| failed("InvalidArgumentException")).collect());
-    let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&mut handler)));
+    let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&handler)));
     assert!(std::panic::catch_unwind(offer).is_err());
     assert_eq!(harness.undelivered(), ["1", "2"]);
     assert_eq!(
@@ -198,13 +199,13 @@ fn a_kept_failure_is_told_also_when_the_handler_panics_at_the_next() {
             Some(undelivered)
         }
     }
-    let mut handler: Box<dyn DeadLetterHandler> = Box::new(KeepsOne(0));
+    let handler = SharedHandler::new(KeepsOne(0));
     let mut harness = Harness::new(settings());
     harness.accept(0..2);
     harness.pipeline.flush();
     let (id, _) = harness.send();
     harness.settle(id, (0..2).map(|_| failed("InvalidArgumentException")).collect());
-    let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&mut handler)));
+    let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&handler)));
     assert!(std::panic::catch_unwind(offer).is_err());
     assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_some());
     assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_none(), "once");

@@ -288,11 +288,11 @@ fn suspected_aggregate_is_halved_within_the_limits() {
 /// What waits for the isolated record, in the packer, is no better probe of a failing stream.
 #[test]
 fn later_record_of_its_key_does_not_delay_isolated_record() {
-    let linger = Linger::SelfClocked(Duration::ZERO);
+    let linger = Linger::Adaptive(Duration::ZERO);
     let mut harness = Harness::new(Settings {
         aggregation: Aggregation::PerKey,
         ordering: RecordOrdering::PerKey,
-        linger: Some(linger),
+        linger: linger,
         ..settings()
     });
     keyed(&mut harness, "k", "first");

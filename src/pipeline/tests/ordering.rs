@@ -421,7 +421,7 @@ fn a_key_with_and_without_hash_keys_keeps_its_order_in_a_shard() {
 fn a_key_that_is_always_under_way_leaves_nothing_behind() {
     let mut settings = ordered(packing(Aggregation::PerKey));
     settings.aggregate_records = 4;
-    settings.linger = Some(Linger::SelfClocked(Duration::ZERO));
+    settings.linger = Linger::Adaptive(Duration::ZERO);
     let mut harness = Harness::new(settings);
     let four = |harness: &mut Harness| {
         (0..2).for_each(|_| harness.push(("k", "data")));

@@ -135,7 +135,7 @@ fn what_was_shed_has_used_no_quota() {
 /// Delivered records a second, of 5,000 of 100 B that come each second for one key of one shard.
 fn aggregated_rate(linger: Linger) -> u64 {
     let mut harness = Harness::new(Settings {
-        linger: Some(linger),
+        linger: linger,
         aggregation: Aggregation::PerKey,
         buffer_records: Some(100_000),
         ..paced()
@@ -163,8 +163,8 @@ fn aggregated_rate(linger: Linger) -> u64 {
 
 #[test]
 fn aggregates_fill_while_their_lane_waits() {
-    let fill = aggregated_rate(Linger::Fill(Duration::from_millis(100)));
-    let clocked = aggregated_rate(Linger::SelfClocked(Duration::from_millis(100)));
+    let fill = aggregated_rate(Linger::Fixed(Duration::from_millis(100)));
+    let clocked = aggregated_rate(Linger::Adaptive(Duration::from_millis(100)));
     assert!(fill > 4_500 && clocked > 4_500, "filling {fill}, self-clocked {clocked}");
 }
 
@@ -330,13 +330,10 @@ fn records_without_a_key_go_around_a_busy_shard() {
 
 #[test]
 fn an_aggregate_that_is_closed_after_an_idle_hour_goes() {
-    for linger in [Linger::Fill, Linger::SelfClocked] {
+    for linger in [Linger::Fixed, Linger::Adaptive] {
         let linger = linger(Duration::from_millis(100));
-        let mut harness = Harness::new(Settings {
-            linger: Some(linger),
-            aggregation: Aggregation::PerKey,
-            ..paced()
-        });
+        let mut harness =
+            Harness::new(Settings { linger: linger, aggregation: Aggregation::PerKey, ..paced() });
         for bytes in [10, 1_000_000] {
             push(&mut harness, 1, bytes);
             let (id, request) = next_cut(&mut harness);
@@ -357,9 +354,9 @@ fn an_aggregate_that_is_closed_after_an_idle_hour_goes() {
 
 #[test]
 fn what_is_closed_for_a_request_never_leaves_it_empty() {
-    let fill = Linger::Fill(Duration::from_millis(100));
+    let fill = Linger::Fixed(Duration::from_millis(100));
     let mut harness =
-        Harness::new(Settings { aggregation: Aggregation::PerKey, linger: Some(fill), ..paced() });
+        Harness::new(Settings { aggregation: Aggregation::PerKey, linger: fill, ..paced() });
     for bytes in [1, 230_000] {
         push(&mut harness, 1, bytes);
         let (id, request) = next_cut(&mut harness);
@@ -384,11 +381,11 @@ fn what_is_closed_for_a_request_never_leaves_it_empty() {
 #[test]
 fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
-        let fill = Linger::Fill(Duration::from_millis(100));
+        let fill = Linger::Fixed(Duration::from_millis(100));
         let mut harness = Harness::new(Settings {
             ordering,
             aggregation: Aggregation::PerKey,
-            linger: Some(fill),
+            linger: fill,
             ..paced()
         });
         for throttles in [0, 60] {
@@ -418,11 +415,11 @@ fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
 
 #[test]
 fn one_record_that_is_rejected_stops_nobody_for_long() {
-    let fill = Linger::Fill(Duration::from_millis(100));
+    let fill = Linger::Fixed(Duration::from_millis(100));
     let mut harness = Harness::new(Settings {
         ordering: RecordOrdering::PerKey,
         aggregation: Aggregation::PerKey,
-        linger: Some(fill),
+        linger: fill,
         ..settings()
     });
     harness.pipeline.accept(Record::from(("k", "poison")), harness.now).unwrap();

@@ -11,7 +11,7 @@ use crate::record::{HashKey, PartitionKey};
 use crate::service::Entry;
 
 pub(super) fn packing(aggregation: Aggregation) -> Settings {
-    Settings { aggregation, linger: Some(Linger::Fill(Duration::from_millis(100))), ..settings() }
+    Settings { aggregation, linger: Linger::Fixed(Duration::from_millis(100)), ..settings() }
 }
 
 pub(super) fn members(entry: &Entry) -> Vec<Member> {
@@ -147,13 +147,13 @@ fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
 }
 
 #[test]
-fn a_full_buffer_and_a_self_clocked_flush_send_what_has_begun_to_fill() {
+fn a_full_buffer_and_a_adaptive_flush_send_what_has_begun_to_fill() {
     let mut settings = packing(Aggregation::PerKey);
     settings.buffer_records = Some(5);
     let mut harness = Harness::new(settings.clone());
     harness.accept(0..5);
     assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 1)));
-    settings.linger = Some(Linger::SelfClocked(Duration::from_millis(100)));
+    settings.linger = Linger::Adaptive(Duration::from_millis(100));
     let mut harness = Harness::new(settings);
     harness.accept(0..3);
     assert_eq!(harness.send_reason(), None);

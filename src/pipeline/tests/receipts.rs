@@ -52,8 +52,8 @@ fn a_delivery_says_where_the_record_lies_and_what_it_took() {
 #[test]
 fn a_failed_record_goes_to_its_receipt_with_its_history_and_not_to_the_handler() {
     let (sender, letters) = std::sync::mpsc::channel();
-    let mut handler: Box<dyn DeadLetterHandler> =
-        Box::new(move |undelivered: Undelivered| sender.send(undelivered).unwrap());
+    let handler =
+        SharedHandler::new(move |undelivered: Undelivered| sender.send(undelivered).unwrap());
     let mut harness = Harness::new(settings());
     let receipt = harness.accept_tracked("tracked");
     harness.accept(0..1);
@@ -66,7 +66,7 @@ fn a_failed_record_goes_to_its_receipt_with_its_history_and_not_to_the_handler()
     harness.wait(10);
     let refused = || failed("InvalidArgumentException");
     harness.settle(id, vec![refused(), refused()]);
-    harness.pipeline.offer_failed(Some(&mut handler));
+    harness.pipeline.offer_failed(Some(&handler));
     let undelivered = outcome(receipt).unwrap_err();
     assert_eq!(text(undelivered.record()), "tracked");
     assert!(matches!(undelivered.reason(), FailureReason::Rejected(_)));

@@ -169,7 +169,7 @@ prop_compose! {
                 .with_shard_records(shard_records)
                 .with_shard_bytes(shard_bytes),
             max_in_flight,
-            linger: Some(if fill { Linger::Fill(linger) } else { Linger::SelfClocked(linger) }),
+            linger: if fill { Linger::Fixed(linger) } else { Linger::Adaptive(linger) },
             buffer_records: Some(buffer_records),
             buffer_bytes,
             max_attempts,

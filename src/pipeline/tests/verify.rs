@@ -12,7 +12,7 @@ pub(super) const HALF: u128 = 1 << 127;
 pub(super) fn per_shard() -> Settings {
     Settings {
         aggregation: Aggregation::PerShard,
-        linger: Some(Linger::Fill(Duration::from_millis(100))),
+        linger: Linger::Fixed(Duration::from_millis(100)),
         ..settings()
     }
 }

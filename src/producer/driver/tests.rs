@@ -7,11 +7,14 @@ use fastrand::Rng;
 use futures::future::{BoxFuture, FutureExt, poll_fn};
 use futures::{Sink, poll};
 use tokio::time::sleep;
+use tower::{BoxError, Service};
 
 use super::*;
 use crate::Producer;
 use crate::record::{DeadLetterHandler, Record};
-use crate::service::{EntryError, Placement, PutRecordsError};
+use crate::service::{
+    EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
+};
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 120;
@@ -91,8 +94,7 @@ fn record(rng: &mut Rng) -> Record {
 
 impl<S> Harness<S>
 where
-    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-    S::Future: Send + 'static,
+    S: PutRecordsService,
 {
     /// A handle does something.
     async fn step(&mut self) {
@@ -173,15 +175,18 @@ where
 /// Returns how often the permits were compared.
 async fn check(seed: u64) -> usize {
     let mut rng = Rng::with_seed(seed);
-    let mut sink = KinesisSink::builder()
-        .with_seed(seed)
-        .with_buffer_records(6)
-        .with_buffer_bytes(BUFFER_BYTES)
-        .with_max_attempts(3)
-        .with_backoff(Duration::from_millis(1), Duration::from_millis(20))
-        .with_fatal_policy(FatalPolicy::Retry)
-        .with_dead_letters(Handler(rng.fork()))
-        .build_with(service(&mut rng), "example")
+    let mut sink = KinesisSink::builder("example")
+        .configure(|settings| {
+            settings.seed = Some(seed);
+            settings.buffer_records = Some(6);
+            settings.buffer_bytes = BUFFER_BYTES;
+            settings.max_attempts = Some(3);
+            settings.backoff.base = Duration::from_millis(1);
+            settings.backoff.ceiling = Duration::from_millis(20);
+            settings.fatal_policy = FatalPolicy::Retry;
+        })
+        .with_dead_letter_handler(Handler(rng.fork()))
+        .build_with(service(&mut rng))
         .unwrap();
     // It may have been used before.
     for _ in 0..rng.usize(0..10) {

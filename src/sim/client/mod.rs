@@ -47,7 +47,7 @@ impl SimStream {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let stream = SimStream::new(2);
-    /// let mut sink = KinesisSink::builder().build(&stream.client(), "example")?;
+    /// let mut sink = KinesisSink::builder("example").build(&stream.client())?;
     /// sink.send(Record::from(("device-7", "on"))).await?;
     /// assert_eq!(&stream.written()[0].data()[..], b"on");
     /// # Ok(())

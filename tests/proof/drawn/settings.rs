@@ -138,26 +138,33 @@ impl Settings {
     }
 
     pub fn builder(&self, lookups: &Lookups) -> SinkBuilder {
-        let mut builder = KinesisSink::builder()
-            .with_seed(self.seed)
-            .with_limits(self.limits)
+        let mut builder = KinesisSink::builder("example")
+            .configure(|settings| {
+                settings.seed = Some(self.seed);
+                settings.limits = self.limits;
+            })
             .with_max_in_flight(self.max_in_flight)
             .with_aggregation(self.aggregation)
-            .with_aggregate_bytes(self.aggregate_bytes)
-            .with_aggregate_records(self.aggregate_records)
+            .configure(|settings| {
+                settings.aggregate_bytes = self.aggregate_bytes;
+                settings.aggregate_records = self.aggregate_records;
+            })
             .with_ordering(self.ordering)
-            .with_buffer_records(self.buffer_records)
-            .with_buffer_bytes(self.buffer_bytes)
-            .with_backoff(self.backoff.0, self.backoff.1)
-            .with_fatal_policy(self.fatal_policy);
+            .configure(|settings| {
+                settings.buffer_records = Some(self.buffer_records);
+                settings.buffer_bytes = self.buffer_bytes;
+                settings.backoff.base = self.backoff.0;
+                settings.backoff.ceiling = self.backoff.1;
+                settings.fatal_policy = self.fatal_policy;
+            });
         if self.kpl_key {
-            builder = builder.with_aggregate_key(AggregateKey::Kpl);
+            builder = builder.configure(|settings| settings.aggregate_key = AggregateKey::Kpl);
         }
         if let Some(linger) = self.linger {
             builder = builder.with_linger(linger);
         }
         if let Some(attempts) = self.max_attempts {
-            builder = builder.with_max_attempts(attempts);
+            builder = builder.configure(|settings| settings.max_attempts = Some(attempts));
         }
         if let Some(deadline) = self.deadline {
             builder = builder.with_deadline(deadline);
@@ -172,8 +179,8 @@ impl Settings {
 /// `None` leaves the default.
 fn linger(rng: &mut Rng) -> Option<Linger> {
     match rng.u8(..6) {
-        0 | 1 => Some(Linger::SelfClocked(ms(rng.u64(0..=200)))),
-        2 => Some(Linger::Fill(ms(rng.u64(0..=500)))),
+        0 | 1 => Some(Linger::Adaptive(ms(rng.u64(0..=200)))),
+        2 => Some(Linger::Fixed(ms(rng.u64(0..=500)))),
         _ => None,
     }
 }

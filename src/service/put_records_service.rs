@@ -1,0 +1,40 @@
+use tower::{BoxError, Service};
+
+use super::{PutRecordsRequest, PutRecordsResponse};
+
+/// Alias for the bounds on a stack of services below a sink.
+///
+/// It is implemented for each [`Service`] of [`PutRecordsRequest`]s with [`PutRecordsResponse`]s whose error converts
+/// into a [`BoxError`] and whose future is `Send + 'static`. Code that is generic over the stack needs only this bound:
+///
+/// ```
+/// use kinesis_sink::KinesisSink;
+/// use kinesis_sink::service::PutRecordsService;
+///
+/// fn spawn<S: PutRecordsService + Send + 'static>(sink: KinesisSink<S>) -> kinesis_sink::Producer {
+///     sink.spawn()
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the stack of services below a `KinesisSink`",
+    label = "not a `Service<PutRecordsRequest>` with the bounds of `PutRecordsService`",
+    note = "the response must be `PutRecordsResponse`, the error must convert into `BoxError`, and the future must be \
+            `Send + 'static`"
+)]
+pub trait PutRecordsService:
+    Service<
+        PutRecordsRequest,
+        Response = PutRecordsResponse,
+        Error: Into<BoxError>,
+        Future: Send + 'static,
+    >
+{
+}
+
+impl<S> PutRecordsService for S
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+}

@@ -1,0 +1,1 @@
+//! First contact: `check` says in one sentence what is wrong.

@@ -1,0 +1,1 @@
+//! Per-record composition: the producer as a `tower::Service`, and streams with context.

@@ -1,0 +1,1 @@
+//! Conversions into and out of records, and what serde makes of them.

@@ -1,0 +1,1 @@
+//! One error type with kinds, which gives records back.

@@ -1,0 +1,1 @@
+//! Layers around the default stack, and inside of it.

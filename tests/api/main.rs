@@ -1,0 +1,12 @@
+//! The public API as its users write it: one file for each topic.
+
+mod check;
+mod composition;
+mod conversions;
+mod errors;
+mod layers;
+mod names;
+mod producer;
+mod receipts;
+mod settings;
+mod status;

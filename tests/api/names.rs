@@ -1,0 +1,1 @@
+//! What stands at the root, and what in modules.

@@ -1,0 +1,1 @@
+//! A producer is a handle, and its sink is a second type.

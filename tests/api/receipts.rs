@@ -1,0 +1,1 @@
+//! Receipts that are asked without waiting.

@@ -1,0 +1,1 @@
+//! The status of a sink and of a producer.

@@ -119,7 +119,7 @@ async fn through_a_producer(tasks: usize, receipts: bool) {
         .into_iter()
         .for_each(|task| task.expect("no panic"));
     producer.close().await.expect("everything is delivered");
-    assert_eq!(producer.totals().delivered, RECORDS as u64);
+    assert_eq!(producer.status().totals.delivered, RECORDS as u64);
 }
 
 fn timed<F: Future<Output = ()>>(runtime: &Runtime, runs: u64, run: impl Fn() -> F) -> Duration {

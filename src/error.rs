@@ -1,156 +1,350 @@
-//! What the sink reports to its caller.
+//! The error of sinks and producers.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::sync::Arc;
 
 use tower::BoxError;
 
+use crate::build_error::BuildError;
 use crate::limits::RecordError;
-use crate::record::{AttemptError, FailureReason, Record};
+use crate::record::{AttemptError, FailureReason, Record, Undelivered};
 use crate::stream::StreamId;
 
-/// What comes out of the [poll methods](crate::KinesisSink#the-poll-methods) and of `start_send`, of a sink
-/// and of a producer.
+/// Error of a [`KinesisSink`](crate::KinesisSink) or a [`Producer`](crate::Producer).
 ///
-/// None of them loses a record: an error tells what happened, and the records are where the variant says.
-/// None but `Stopped`, `Abandoned` and `Closed` is an end: the next call goes on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SinkError {
-    /// `start_send` did not take the record, which is inside; the sink stays usable.
-    #[error("the record was not accepted")]
-    NotAccepted(#[from] NotAccepted),
+/// Errors do not lose records. [`kind`](Self::kind) says what happened, and where the records are:
+///
+/// | kind | records |
+/// |---|---|
+/// | [`InvalidRecord`](ErrorKind::InvalidRecord), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed) | the record is [in the error](Self::into_record) |
+/// | [`Refused`](ErrorKind::Refused) | those accepted stay in the sink; one that was not accepted is in the error |
+/// | [`Undelivered`](ErrorKind::Undelivered) | kept for `take_failed`; after [`close`](crate::Producer::close) [in the error](Self::into_undelivered) |
+/// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | one that was not accepted, or those handed back by `close`, in the error |
+///
+/// `Debug` prints the message and its causes, so that an error returned from `main` can be read.
+///
+/// ```
+/// use kinesis_sink::{ErrorKind, Producer, Record};
+///
+/// fn offer(producer: &Producer, record: Record) -> Option<Record> {
+///     match producer.try_send(record) {
+///         Ok(()) => None,
+///         // Try again later.
+///         Err(error) if error.kind() == ErrorKind::Full => error.into_record(),
+///         Err(error) => {
+///             eprintln!("{error}");
+///             error.into_record()
+///         }
+///     }
+/// }
+/// ```
+pub struct Error(Box<Repr>);
 
-    /// The service refuses every request, and trying again does not help until something outside
-    /// changes: no permission, no such stream, no credentials. All records stay in the sink, in
-    /// order, and the next poll tries again after a back-off; a producer tries again by itself.
-    #[error("stream {stream} takes no requests; {kept} records are kept in the sink")]
-    Request {
-        /// The stream.
-        stream: StreamId,
-        /// Records accepted and not settled.
-        kept: usize,
-        /// What the service, or a layer, said.
-        source: BoxError,
-    },
-
-    /// Records failed for good and no dead-letter handler took them. The sink keeps them until
-    /// [`take_failed`](crate::KinesisSink::take_failed); they count towards its bounds.
-    #[error("{count} records failed for good and are kept in the sink: {reason}")]
-    Undelivered {
-        /// Records that the sink keeps because they failed.
-        count: usize,
-        /// Why the latest of them failed.
-        reason: FailureReason,
-    },
-
-    /// A [`Producer`](crate::Producer) has stopped, because the service refuses every request and its
-    /// [policy](crate::FatalPolicy) is to stop then.
-    #[error(
-        "the producer has stopped, because stream {stream} takes no requests: check its name and \
-         region, the credentials and their permissions, then build a new producer"
-    )]
-    Stopped {
-        /// The stream.
-        stream: StreamId,
-        /// What the service, or a layer, said.
-        source: Arc<AttemptError>,
-    },
-
-    /// The driver of a [`Producer`](crate::Producer) ended before it was done: it was dropped or
-    /// aborted, it panicked, or its runtime was shut down.
-    #[error(
-        "the producer's driver has ended (dropped, aborted, or it panicked), so nothing is sent any \
-         more: find out why, and build a new producer"
-    )]
-    Abandoned,
-
-    /// The sink was closed.
-    #[error("the sink is closed")]
-    Closed,
+struct Repr {
+    kind: ErrorKind,
+    stream: Option<StreamId>,
+    /// The record that was not accepted.
+    record: Option<Record>,
+    /// Records that were accepted and are handed back.
+    undelivered: Vec<Undelivered>,
+    /// The number of accepted records that the error is about.
+    count: usize,
+    cause: Cause,
 }
 
-impl SinkError {
-    /// The record that was not accepted, if this is about one.
+enum Cause {
+    None,
+    Record(RecordError),
+    Attempt(Arc<AttemptError>),
+    Failure(FailureReason),
+    Build(BuildError),
+    Other(BoxError),
+}
+
+/// Kind of an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The record can never be sent: it is too large, or its partition key is empty or too long.
+    InvalidRecord,
+    /// The buffer is full. `start_send` may only follow a `poll_ready` that returned `Ready(Ok(()))`; a producer's
+    /// `send` and `put` wait for room.
+    Full,
+    /// The sink or the producer is closed.
+    Closed,
+    /// The service refuses every request, and retries do not help until something outside changes: permissions, the
+    /// stream, credentials. All records stay in the sink, in order. A sink tries again at its next poll, a producer by
+    /// itself.
+    Refused,
+    /// Records failed for good and no dead-letter handler took them. They count towards the bounds until they are
+    /// taken. After [`close`](crate::Producer::close) they are in the error.
+    Undelivered,
+    /// The producer has stopped, because the service refuses every request and its
+    /// [policy](crate::FatalPolicy) is to stop then.
+    Stopped,
+    /// The producer's driver ended before it was done: it was dropped or aborted, it panicked, or its runtime was shut
+    /// down.
+    Abandoned,
+    /// [`check`](crate::KinesisSink::check) found the stream unusable.
+    Unusable,
+    /// The sink could not be built. The cause is a [`BuildError`].
+    Build,
+}
+
+/// Why a record is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    Record(RecordError),
+    Full,
+    Closed,
+    Refused(Arc<AttemptError>),
+    Stopped(Arc<AttemptError>),
+    /// The buffer is full of this many records that failed for good.
+    Undelivered {
+        count: usize,
+        reason: FailureReason,
+    },
+    Abandoned,
+}
+
+impl From<RecordError> for Rejection {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl Error {
+    fn new(kind: ErrorKind, cause: Cause) -> Self {
+        let (stream, record, undelivered, count) = (None, None, Vec::new(), 0);
+        Self(Box::new(Repr { kind, stream, record, undelivered, count, cause }))
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, Cause::None)
+    }
+
+    /// The service refuses every request; `kept` records stay in the sink.
+    pub(crate) fn refused(stream: StreamId, kept: usize, source: BoxError) -> Self {
+        Self::new(ErrorKind::Refused, Cause::Other(source)).with_stream(stream).with_count(kept)
+    }
+
+    pub(crate) fn stopped(stream: StreamId, cause: Arc<AttemptError>) -> Self {
+        Self::new(ErrorKind::Stopped, Cause::Attempt(cause)).with_stream(stream)
+    }
+
+    pub(crate) fn abandoned() -> Self {
+        Self::new(ErrorKind::Abandoned, Cause::None)
+    }
+
+    /// Records that failed for good and are kept, the latest of them for `reason`.
+    pub(crate) fn failed(count: usize, reason: FailureReason) -> Self {
+        Self::new(ErrorKind::Undelivered, Cause::Failure(reason)).with_count(count)
+    }
+
+    /// A closed producer has not delivered everything.
+    pub(crate) fn undelivered_at_close(stream: StreamId) -> Self {
+        Self::new(ErrorKind::Undelivered, Cause::None).with_stream(stream)
+    }
+
+    pub(crate) fn unusable(stream: StreamId, source: BoxError) -> Self {
+        Self::new(ErrorKind::Unusable, Cause::Other(source)).with_stream(stream)
+    }
+
+    /// A rejection without a record.
+    pub(crate) fn rejection(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Record(error) => Self::new(ErrorKind::InvalidRecord, Cause::Record(error)),
+            Rejection::Full => Self::new(ErrorKind::Full, Cause::None),
+            Rejection::Closed => Self::closed(),
+            Rejection::Refused(error) => Self::new(ErrorKind::Refused, Cause::Attempt(error)),
+            Rejection::Stopped(error) => Self::new(ErrorKind::Stopped, Cause::Attempt(error)),
+            Rejection::Undelivered { count, reason } => Self::failed(count, reason),
+            Rejection::Abandoned => Self::abandoned(),
+        }
+    }
+
+    /// A record that is not accepted.
+    pub(crate) fn rejected(record: Record, rejection: impl Into<Rejection>) -> Self {
+        Self::rejection(rejection.into()).with_record(record)
+    }
+
+    pub(crate) fn with_stream(mut self, stream: StreamId) -> Self {
+        self.0.stream = Some(stream);
+        self
+    }
+
+    pub(crate) fn with_count(mut self, count: usize) -> Self {
+        self.0.count = count;
+        self
+    }
+
+    fn with_record(mut self, record: Record) -> Self {
+        self.0.record = Some(record);
+        self
+    }
+
+    pub(crate) fn with_undelivered(mut self, undelivered: Vec<Undelivered>) -> Self {
+        self.0.undelivered = undelivered;
+        self
+    }
+
+    /// Returns what happened.
     #[must_use]
-    pub fn into_record(self) -> Option<Record> {
-        match self {
-            Self::NotAccepted(refused) => Some(refused.into_record()),
-            _ => None,
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Returns the stream, if the error is about one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamId> {
+        self.0.stream.as_ref()
+    }
+
+    /// Returns the number of accepted records that the error is about: of [`Refused`](ErrorKind::Refused) those that
+    /// stay in the sink, of [`Undelivered`](ErrorKind::Undelivered) those that failed, after
+    /// [`close`](crate::Producer::close) all that were not delivered, including those that went to their receipts.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.count
+    }
+
+    /// Returns the one record that the error is about: one that was not accepted, or was not delivered.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        match (&self.0.record, &self.0.undelivered[..]) {
+            (Some(record), _) => Some(record),
+            (None, [undelivered]) => Some(undelivered.record()),
+            (None, _) => None,
+        }
+    }
+
+    /// Returns the one record that the error is about, to fix it or to send it elsewhere.
+    #[must_use]
+    pub fn into_record(mut self) -> Option<Record> {
+        match self.0.record.take() {
+            Some(record) => Some(record),
+            None if self.0.undelivered.len() == 1 => {
+                self.0.undelivered.pop().map(Undelivered::into_record)
+            }
+            None => None,
+        }
+    }
+
+    /// Returns the records that were accepted, were not delivered, and are handed back by this error, in the order of
+    /// acceptance.
+    #[must_use]
+    pub fn undelivered(&self) -> &[Undelivered] {
+        &self.0.undelivered
+    }
+
+    /// Returns the records that were accepted, were not delivered, and are handed back by this error, in the order of
+    /// acceptance.
+    #[must_use]
+    pub fn into_undelivered(self) -> Vec<Undelivered> {
+        self.0.undelivered
+    }
+
+    /// Returns why the latest of the records failed, for [`Undelivered`](ErrorKind::Undelivered).
+    #[must_use]
+    pub fn reason(&self) -> Option<&FailureReason> {
+        match &self.0.cause {
+            Cause::Failure(reason) => Some(reason),
+            _ => self.0.undelivered.last().map(Undelivered::reason),
         }
     }
 }
 
-/// A record that was handed back before the sink took it, and why.
-#[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct NotAccepted {
-    record: Box<Record>,
-    reason: NotAcceptedReason,
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Repr { kind, stream, count, undelivered, cause, .. } = &*self.0;
+        let stream = Stream(stream.as_ref());
+        match (kind, cause) {
+            (ErrorKind::InvalidRecord, Cause::Record(error)) => error.fmt(f),
+            (ErrorKind::InvalidRecord, _) => f.write_str("record can never be sent"),
+            (ErrorKind::Full, _) => {
+                f.write_str("buffer is full; wait until the sink is ready, or try again later")
+            }
+            (ErrorKind::Closed, _) => f.write_str("sink is closed"),
+            (ErrorKind::Refused, Cause::Other(_)) => {
+                write!(f, "{stream} refuses all requests; {count} records stay in the sink")
+            }
+            (ErrorKind::Refused, _) => write!(f, "{stream} refuses all requests"),
+            (ErrorKind::Undelivered, Cause::Failure(reason)) => {
+                write!(f, "{count} records failed and are kept: {reason}")
+            }
+            (ErrorKind::Undelivered, _) => {
+                write!(f, "{count} records were not delivered")?;
+                let first = undelivered.first();
+                first.map_or(Ok(()), |first| write!(f, "; the first one: {}", first.reason()))
+            }
+            (ErrorKind::Stopped, _) => {
+                write!(f, "producer stopped because {stream} refuses all requests; ")?;
+                f.write_str("fix the cause and create a new producer")
+            }
+            (ErrorKind::Abandoned, _) => {
+                f.write_str("producer's driver was dropped, aborted or panicked")
+            }
+            (ErrorKind::Unusable, Cause::Other(error)) => error.fmt(f),
+            (ErrorKind::Unusable, _) => write!(f, "{stream} cannot be used"),
+            (ErrorKind::Build, Cause::Build(error)) => error.fmt(f),
+            (ErrorKind::Build, _) => f.write_str("sink could not be built"),
+        }
+    }
 }
 
-impl NotAccepted {
-    pub(crate) fn new(record: Record, reason: impl Into<NotAcceptedReason>) -> Self {
-        Self { record: Box::new(record), reason: reason.into() }
-    }
+/// `stream clicks`, or `the stream`.
+struct Stream<'a>(Option<&'a StreamId>);
 
-    /// Why it was handed back.
-    #[must_use]
-    pub fn reason(&self) -> &NotAcceptedReason {
-        &self.reason
-    }
-
-    /// The record.
-    #[must_use]
-    pub fn record(&self) -> &Record {
-        &self.record
-    }
-
-    /// The record, to mend it or to put it elsewhere.
-    #[must_use]
-    pub fn into_record(self) -> Record {
-        *self.record
+impl fmt::Display for Stream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(stream) => write!(f, "stream {}", stream.name()),
+            None => f.write_str("the stream"),
+        }
     }
 }
 
-/// Why a record was handed back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotAcceptedReason {
-    /// It can never be sent.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The sink was full. `start_send` may only follow a `poll_ready` that returned `Ready(Ok(()))`; a
-    /// producer's `send` and `put` wait for room.
-    #[error("the sink is full: wait until it is ready (`poll_ready`, `send`, `put`), or try later")]
-    Full,
-    /// The sink was closed.
-    #[error("the sink is closed")]
-    Closed,
-    /// The service refuses every request at present, and the [`Producer`](crate::Producer) goes on
-    /// trying with the records that it has.
-    #[error("the stream takes no requests at present: {0}")]
-    Refused(Arc<AttemptError>),
-    /// The [`Producer`](crate::Producer) has stopped, because the service refuses every request.
-    #[error(
-        "the producer has stopped, because the stream takes no requests: {0}; mend the cause, then \
-         build a new producer"
-    )]
-    Stopped(Arc<AttemptError>),
-    /// The [`Producer`](crate::Producer) is full of records that failed for good and that nobody has
-    /// taken.
-    #[error(
-        "the producer is full of {count} records that failed for good: take them with `take_failed`; {reason}"
-    )]
-    Undelivered {
-        /// Records that it keeps because they failed.
-        count: usize,
-        /// Why the latest of them failed.
-        reason: FailureReason,
-    },
-    /// The driver of the [`Producer`](crate::Producer) ended before it was done.
-    #[error(
-        "the producer's driver has ended (dropped, aborted, or it panicked), so nothing is sent any \
-         more: find out why, and build a new producer"
-    )]
-    Abandoned,
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_chain(self, f)
+    }
+}
+
+/// Writes an error and its causes in one line, for the `Debug` of errors that `main` may return.
+pub(crate) fn fmt_chain(error: &dyn StdError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    let mut source = error.source();
+    while let Some(error) = source {
+        write!(f, ": {error}")?;
+        source = error.source();
+    }
+    Ok(())
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match (&self.0.kind, &self.0.cause) {
+            // The message is that of the cause.
+            (ErrorKind::Unusable, Cause::Other(error)) => error.source(),
+            (ErrorKind::Build, Cause::Build(error)) => error.source(),
+            (_, Cause::Attempt(error)) => Some(&**error),
+            (_, Cause::Other(error)) => Some(&**error),
+            (_, Cause::Failure(_) | Cause::Record(_) | Cause::Build(_) | Cause::None) => None,
+        }
+    }
+}
+
+impl From<BuildError> for Error {
+    fn from(error: BuildError) -> Self {
+        Self::new(ErrorKind::Build, Cause::Build(error))
+    }
+}
+
+impl From<Undelivered> for Error {
+    fn from(undelivered: Undelivered) -> Self {
+        Self::new(ErrorKind::Undelivered, Cause::None)
+            .with_count(1)
+            .with_undelivered(vec![undelivered])
+    }
 }

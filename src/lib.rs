@@ -126,27 +126,27 @@ mod error;
 mod guard;
 mod limits;
 mod pipeline;
-mod producer;
 mod record;
 mod service_ext;
 mod settings;
 mod sink;
 mod stream;
-mod summary;
 
 pub mod aggregate;
 pub mod guide;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+pub mod producer;
 pub mod service;
 pub mod shard;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod status;
 pub mod timeout;
 pub mod trace;
 
 pub use build_error::{BuildError, SettingError};
-pub use error::{NotAccepted, NotAcceptedReason, SinkError};
+pub use error::{Error, ErrorKind};
 pub use limits::{
     DEFAULT_RECORD_BYTES, DEFAULT_REQUEST_BYTES, Limits, MAX_PARTITION_KEY_CHARS, MAX_RECORD_BYTES,
     MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES, PAYLOAD_UNIT_BYTES, RecordError,
@@ -155,7 +155,7 @@ pub use limits::{
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsGranularity, MetricsLayer};
 pub use pipeline::{AggregateKey, Aggregation, Linger, RecordOrdering};
-pub use producer::{CloseError, Driver, Producer};
+pub use producer::Producer;
 pub use record::{
     Attempt, AttemptError, DeadLetterHandler, Delivery, FailureReason, HashKey, HashKeyError, Key,
     PartitionKey, Receipt, Record, Undelivered,
@@ -163,11 +163,11 @@ pub use record::{
 pub use service_ext::ServiceBuilderExt;
 pub use settings::{BackoffSettings, Settings};
 pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
+pub use status::{Condition, Status, Totals};
 pub use stream::{
     DescribeStreamFn, Distribution, ListShardsFn, RegionMismatch, StreamDescription, StreamId,
     StreamIdError, StreamInfo, StreamMode, describe_stream_fn, list_shards_fn,
 };
-pub use summary::{RequestSummary, Totals};
 pub use timeout::{TimeoutError, TimeoutLayer};
 pub use trace::TraceLayer;
 

@@ -252,7 +252,7 @@ async fn each_series_of_failing_listings_is_told_once() {
         producer.flush().await.unwrap();
     }
     producer.close().await.unwrap();
-    assert_eq!(producer.totals().delivered, 6);
+    assert_eq!(producer.status().totals.delivered, 6);
     assert_eq!(logs.with("cannot be listed").len(), 2, "{:?}", logs.with(""));
 }
 
@@ -398,15 +398,15 @@ async fn the_buffer_is_larger_by_default_and_bounded_all_the_same() {
     let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
     let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
     assert!(forward.await.is_err(), "it waits");
-    assert_eq!(sink.waiting() + sink.in_flight(), 10_000);
+    assert_eq!(sink.status().queued.records + sink.status().in_flight.records, 10_000);
     let mut sink = builder(Aggregation::PerKey).build_with(stalled).unwrap();
     let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
     let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
     assert!(forward.await.is_err(), "it waits");
-    assert_eq!(sink.waiting() + sink.in_flight(), 100_000);
+    assert_eq!(sink.status().queued.records + sink.status().in_flight.records, 100_000);
     assert_eq!(sink.undelivered().len(), 100_000);
     let held: usize = sink.undelivered().iter().map(|record| record.size()).sum();
-    assert_eq!(sink.held_bytes(), held);
+    assert_eq!(sink.status().buffered().bytes, held);
     let taken = sink.take_undelivered();
     let numbers: Vec<usize> =
         taken.iter().map(|one| text(one.record().data()).parse().unwrap()).collect();

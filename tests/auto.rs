@@ -14,9 +14,8 @@ use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    Aggregation, Distribution, FatalPolicy, KinesisSink, Receipt, Record, RecordOrdering,
-    SinkBuilder, SinkError, StreamDescription, StreamId, StreamInfo, StreamMode,
-    describe_stream_fn,
+    Aggregation, Distribution, Error, FatalPolicy, KinesisSink, Receipt, Record, RecordOrdering,
+    SinkBuilder, StreamDescription, StreamId, StreamInfo, StreamMode, describe_stream_fn,
 };
 use tokio::time::{sleep, timeout};
 use tower::BoxError;

@@ -22,7 +22,7 @@ use aws_smithy_types::date_time::Format;
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass, PutRecords, SdkStreamInfo};
-use kinesis_sink::{KinesisSink, Record, SinkError, StreamInfo};
+use kinesis_sink::{Error, KinesisSink, Record, StreamInfo};
 use tokio::time::{Instant, sleep, timeout};
 
 /// A provider that counts how often it was asked.
@@ -376,7 +376,7 @@ async fn skewed_clock_is_corrected_from_the_answer() {
         sent.unwrap_or_else(|_| panic!("{code}, {minutes} min")).unwrap();
         sink.send(Record::from("x")).await.unwrap();
         assert_eq!(sink.totals().delivered, 2);
-        assert_eq!(sink.last_request().unwrap().errors, [], "{code}: it stays corrected");
+        assert_eq!(sink.status().last_request.unwrap().errors, [], "{code}: it stays corrected");
     }
 }
 

@@ -58,7 +58,7 @@ async fn everything_arrives_when_shards_are_throttled() {
     let (sink, found) = send_and_read_back(&server, payloads(4_000, 20, 2)).await;
     assert_eq!(found, Found { records: 4_000, missing: 0, duplicated: 0 });
     assert!(sink.totals().throttled > 0, "partial failures happened");
-    assert_eq!((sink.totals().delivered, sink.failed()), (4_000, 0));
+    assert_eq!((sink.totals().delivered, sink.status().failed.records), (4_000, 0));
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn many_tasks(tasks: usize, each: usize, shards: i32, enforce_limits: bool
     let places = put_all(&producer, tasks, each).await;
     producer.close_within(Duration::from_secs(60)).await.unwrap();
     assert_eq!(places.len(), records, "each receipt names another place");
-    let totals = producer.totals();
+    let totals = producer.status().totals;
     assert_eq!((totals.accepted, totals.delivered), (records as u64, records as u64));
     assert_eq!(totals.throttled > 0, enforce_limits);
     let found = read_back.finish().await.unwrap();

@@ -207,7 +207,7 @@ async fn batch_logging_can_be_on_and_off() {
 async fn the_last_batchs_size_success_count_and_errors_can_be_read() {
     let service = Scripted::new(|call, request| Ok(answer_each(request, |n| call > 0 || n > 1)));
     let mut writer = writer(&service);
-    assert!(writer.last_request().is_none());
+    assert!(writer.status().last_request.is_none());
     for record in records(0..500) {
         writer.feed(record).await.unwrap();
     }
@@ -215,12 +215,12 @@ async fn the_last_batchs_size_success_count_and_errors_can_be_read() {
     assert!(writer.flush().now_or_never().is_none());
     tokio::time::sleep(std::time::Duration::from_millis(21)).await;
     assert!(writer.flush().now_or_never().is_none());
-    let last = writer.last_request().unwrap();
+    let last = writer.status().last_request.unwrap();
     assert_eq!((last.records, last.delivered), (500, 498));
     let messages: Vec<_> = last.errors.iter().map(|error| error.message.as_str()).collect();
     assert_eq!(messages, ["Rate exceeded for shard shardId-000000000000"]);
     writer.flush().await.unwrap();
-    let last = writer.last_request().unwrap();
+    let last = writer.status().last_request.unwrap();
     assert_eq!((last.records, last.delivered, last.errors.len()), (2, 2, 0));
     let totals = writer.totals();
     assert_eq!((totals.accepted, totals.delivered, totals.requests), (500, 500, 2));

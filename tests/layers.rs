@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, SinkBuilder, SinkError, TimeoutLayer};
+use kinesis_sink::{Error, KinesisSink, Record, ServiceBuilderExt, SinkBuilder, TimeoutLayer};
 use logs::Logs;
 use scripted::{Scripted, answer_each, numbers, records, unpaced};
 use tokio::time::Instant;

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::{
-    Aggregation, FailureReason, KinesisSink, Linger, NotAcceptedReason, Producer, Record,
-    SinkBuilder,
+    Aggregation, ErrorKind, FailureReason, KinesisSink, Linger, Producer, Record, SinkBuilder,
 };
 use scripted::{Scripted, answer_each, numbers, records};
 use tokio::task::yield_now;
@@ -54,7 +53,7 @@ async fn send_is_ready_once_the_record_is_accepted() {
     assert_eq!(service.delivered().len(), 0);
     sleep(ROUND_TRIP * 2).await;
     assert_eq!(service.delivered(), ["0"], "nobody polled anything");
-    assert_eq!((producer.totals().accepted, producer.totals().delivered), (1, 1));
+    assert_eq!((producer.status().totals.accepted, producer.status().totals.delivered), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +138,7 @@ async fn try_put_never_waits_and_hands_the_record_back_when_full() {
     for refused in
         [producer.try_put(record(2)).unwrap_err(), producer.try_send(record(2)).unwrap_err()]
     {
-        assert_eq!(*refused.reason(), NotAcceptedReason::Full);
+        assert_eq!(refused.kind(), ErrorKind::Full);
         assert_eq!(refused.into_record(), record(2));
     }
     first.await.unwrap();
@@ -199,7 +198,7 @@ async fn a_clone_that_was_closed_as_a_sink_is_closed_for_good() {
     SinkExt::close(&mut clone).await.unwrap();
     assert!(clone.is_closed() && clone.clone().is_closed() && !producer.is_closed());
     let refused = clone.send(record(0)).await.unwrap_err();
-    assert_eq!(*refused.reason(), NotAcceptedReason::Closed);
+    assert_eq!(refused.kind(), ErrorKind::Closed);
     producer.put(record(0)).await.unwrap().await.unwrap();
     drop(clone);
     producer.put(record(1)).await.unwrap().await.unwrap();
@@ -226,7 +225,7 @@ async fn a_sink_that_holds_records_can_become_a_producer() {
     let mut sink = builder().build_with(service.clone()).unwrap();
     sink.close().await.unwrap();
     let refused = sink.spawn().send(record(9)).await.unwrap_err();
-    assert_eq!(*refused.reason(), NotAcceptedReason::Closed);
+    assert_eq!(refused.kind(), ErrorKind::Closed);
 }
 
 /// Each of many tasks awaits each of its receipts: all settle once, and the counts agree.
@@ -265,7 +264,7 @@ async fn a_thousand_tasks_with_a_thousand_records_each() {
     let settled: usize = settled.into_iter().map(|settled| settled.unwrap()).sum();
     producer.close().await.unwrap();
     assert_eq!(settled, TASKS * EACH);
-    let totals = producer.totals();
+    let totals = producer.status().totals;
     assert_eq!((totals.accepted, totals.delivered), (1_000_000, 1_000_000));
     assert!(totals.requeued > 0);
     let mut delivered: Vec<usize> =
@@ -329,7 +328,7 @@ async fn close_between_two_turns_of_the_driver_waits_for_no_linger() {
         let began = Instant::now();
         producer.close().await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(5), "{records}: {:?}", began.elapsed());
-        assert_eq!(producer.totals().delivered, records as u64);
+        assert_eq!(producer.status().totals.delivered, records as u64);
     }
 }
 
@@ -341,11 +340,11 @@ async fn driver_takes_in_a_full_buffer_in_several_turns() {
         producer.try_send(record(number)).unwrap();
     }
     let mut turns = 0;
-    while producer.totals().accepted < RECORDS as u64 {
+    while producer.status().totals.accepted < RECORDS as u64 {
         turns += 1;
         yield_now().await;
     }
     assert!(turns >= 8, "{turns} turns");
     producer.close().await.unwrap();
-    assert_eq!(producer.totals().delivered, RECORDS as u64);
+    assert_eq!(producer.status().totals.delivered, RECORDS as u64);
 }

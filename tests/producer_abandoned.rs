@@ -6,9 +6,7 @@ mod scripted;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
-use kinesis_sink::{
-    CloseError, FailureReason, KinesisSink, Record, SinkBuilder, SinkError, Undelivered,
-};
+use kinesis_sink::{Error, FailureReason, KinesisSink, Record, SinkBuilder, Undelivered};
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, texts};
 use tokio::time::sleep;
@@ -52,7 +50,7 @@ async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
     drop(driver);
     delivered.await.expect("it was delivered");
     assert!(matches!(rejected.await.unwrap_err().reason(), FailureReason::Rejected(_)));
-    assert_eq!((producer.totals().delivered, producer.totals().failed), (1, 1));
+    assert_eq!((producer.status().totals.delivered, producer.status().totals.failed), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,6 +118,6 @@ async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
     assert_eq!(texts(&left), ["a", "b", "c", "d"]);
     let written: Vec<_> = left.iter().map(Undelivered::may_have_been_written).collect();
     assert_eq!(written, [true, true, false, false]);
-    let totals = producer.totals();
+    let totals = producer.status().totals;
     assert_eq!((totals.accepted, totals.withdrawn), (4, 4));
 }

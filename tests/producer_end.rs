@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, future};
 use kinesis_sink::{
-    CloseError, Delivery, Driver, FailureReason, KinesisSink, NotAcceptedReason, Producer, Receipt,
-    Record, SinkBuilder, SinkError, Undelivered,
+    Delivery, Error, ErrorKind, FailureReason, KinesisSink, Producer, Receipt, Record, SinkBuilder,
+    Undelivered, producer::Driver,
 };
 use logs::Logs;
 use scripted::{Scripted, texts};

@@ -9,8 +9,7 @@ use std::time::Duration;
 use futures::{SinkExt, future};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    CloseError, FailureReason, FatalPolicy, KinesisSink, NotAcceptedReason, Record, SinkBuilder,
-    SinkError,
+    Error, ErrorKind, FailureReason, FatalPolicy, KinesisSink, Record, SinkBuilder,
 };
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, texts};
@@ -52,7 +51,7 @@ async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
     for refused in
         [producer.send(record("d")).await.unwrap_err(), producer.try_put(record("d")).unwrap_err()]
     {
-        assert_eq!(*refused.reason(), NotAcceptedReason::Stopped(cause.clone()));
+        assert_eq!(refused.kind(), ErrorKind::Stopped(cause.clone()));
         assert_eq!(refused.into_record(), record("d"));
     }
     assert!(producer.is_closed());

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::{
-    FatalPolicy, KinesisSink, NotAcceptedReason, Producer, Receipt, Record, SinkBuilder, SinkError,
-    Undelivered,
+    Error, ErrorKind, FatalPolicy, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered,
 };
 use scripted::{Scripted, answer_each, numbers, records, text, texts};
 use tokio::time::{Instant, sleep};
@@ -156,7 +155,7 @@ async fn dropped_take_failed_keeps_the_bound() {
         producer.try_send(Record::from("good")).unwrap();
     }
     let full = producer.try_send(Record::from("good")).unwrap_err();
-    assert_eq!(*full.reason(), NotAcceptedReason::Full);
+    assert_eq!(full.kind(), ErrorKind::Full);
     producer.close().await.unwrap();
 }
 
@@ -279,7 +278,7 @@ async fn a_source_that_is_idle_costs_nothing() {
     let forwards: Vec<_> =
         (0..20).map(|_| tokio::spawn(idle().forward(producer.clone()))).collect();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(producer.totals().delivered, 20);
+    assert_eq!(producer.status().totals.delivered, 20);
     assert!(forwards.iter().all(|forward| !forward.is_finished()));
 }
 

@@ -186,7 +186,7 @@ async fn permits_match_ledger_across_threads() {
         timeout(FOR_EVER, future::join_all(tasks)).await.expect("something hangs");
         drop(timeout(FOR_EVER, producer.close()).await.expect("something hangs"));
         driver.await.unwrap();
-        let totals = producer.totals();
+        let totals = producer.status().totals;
         assert_eq!(totals.accepted, totals.delivered + totals.failed);
         assert!(totals.delivered > 0 && totals.failed > 0, "{totals:?}");
     }

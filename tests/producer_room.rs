@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::{
-    DeadLetterHandler, KinesisSink, Linger, NotAcceptedReason, Producer, Record, SinkBuilder,
-    SinkError, Undelivered,
+    DeadLetterHandler, Error, ErrorKind, KinesisSink, Linger, Producer, Record, SinkBuilder,
+    Undelivered,
 };
 use scripted::{Scripted, all_delivered, numbers, unpaced};
 use tokio::time::{Instant, sleep, timeout};
@@ -170,7 +170,7 @@ async fn try_put_does_not_overtake_those_who_wait() {
     // Two places are free by now, and both are spoken for.
     assert_eq!(service.delivered().len(), 2);
     let refused = producer.try_put(record(9)).unwrap_err();
-    assert_eq!(*refused.reason(), NotAcceptedReason::Full);
+    assert_eq!(refused.kind(), ErrorKind::Full);
     waiting.await;
     producer.close().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..6));
@@ -280,7 +280,7 @@ async fn who_waits_for_bytes_is_not_overtaken_either() {
     sleep(ROUND_TRIP + Duration::from_millis(1)).await;
     producer.try_send(named("fourth")).expect("there is room for two");
     let refused = producer.try_send(named("fifth.")).unwrap_err();
-    assert_eq!(*refused.reason(), NotAcceptedReason::Full);
+    assert_eq!(refused.kind(), ErrorKind::Full);
     waiting.await.unwrap();
 }
 
@@ -524,10 +524,10 @@ async fn room_is_free_before_anybody_is_told() {
         for number in 1..=2_000 {
             let receipt = producer.try_put(sized(10, false)).expect("nothing is held");
             receipt.await.unwrap();
-            assert_eq!(producer.totals().delivered, 2 * number - 1);
+            assert_eq!(producer.status().totals.delivered, 2 * number - 1);
             producer.try_send(sized(10, false)).expect("nothing is held");
             producer.flush().await.unwrap();
-            assert_eq!(producer.totals().delivered, 2 * number);
+            assert_eq!(producer.status().totals.delivered, 2 * number);
         }
     });
     task.await.unwrap();

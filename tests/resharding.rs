@@ -187,7 +187,7 @@ async fn send_and_reshard(builder: SinkBuilder) -> (Totals, Read) {
         future::join(send(&producer, begin..begin + quarter), reshard).await;
     }
     producer.close().await.unwrap();
-    let totals = producer.totals();
+    let totals = producer.status().totals;
     assert_eq!((totals.delivered, totals.failed), (RECORDS as u64, 0));
     (totals, Read::back(client).await)
 }

@@ -20,7 +20,7 @@ use kinesis_sink::service::{
     Classify, DefaultClassify, Entry, ErrorClass, Placement, PutRecords, PutRecordsErrorKind,
     PutRecordsRequest,
 };
-use kinesis_sink::{BuildError, KinesisSink, Limits, Linger, Record, SinkError};
+use kinesis_sink::{BuildError, Error, ErrorKind, KinesisSink, Limits, Linger, Record};
 use tower::ServiceExt;
 
 const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";
@@ -285,12 +285,12 @@ async fn by_default_a_request_may_take_ten_seconds() {
     let mut sink = KinesisSink::new(&Client::from_conf(config), "example").unwrap();
     let began = tokio::time::Instant::now();
     sink.start_send_unpin(Record::from("x")).unwrap();
-    while sink.last_request().is_none() {
+    while sink.status().last_request.is_none() {
         let flush = tokio::time::timeout(Duration::from_millis(1), sink.flush());
         assert!(flush.await.is_err(), "it is never answered");
     }
     assert!((10_000..10_005).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
-    assert_eq!(sink.last_request().unwrap().errors[0].code, "Timeout");
+    assert_eq!(sink.status().last_request.unwrap().errors[0].code, "Timeout");
     assert!(sink.take_undelivered()[0].may_have_been_written());
 }
 

@@ -36,13 +36,13 @@ async fn a_lingering_record_wakes_the_task_that_flushes() {
     let mut other = task::spawn(());
     assert!(other.enter(|cx, _| sink.poll_flush_unpin(cx).is_pending()));
     assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
-    assert_eq!((sink.waiting(), sink.in_flight()), (1, 1));
+    assert_eq!((sink.status().queued.records, sink.status().in_flight.records), (1, 1));
     sleep(Duration::from_millis(99)).await;
     assert!(!sink.is_woken());
     sleep(Duration::from_millis(2)).await;
     assert!(sink.is_woken());
     assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
-    assert_eq!((sink.waiting(), sink.in_flight()), (0, 2));
+    assert_eq!((sink.status().queued.records, sink.status().in_flight.records), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,13 +53,23 @@ async fn what_it_holds_is_counted_and_can_be_looked_at() {
         sink.feed(record).await.unwrap();
     }
     assert!(sink.flush().now_or_never().is_none());
-    assert_eq!((sink.in_flight(), sink.waiting()), (500, 200));
+    assert_eq!((sink.status().in_flight.records, sink.status().queued.records), (500, 200));
     assert_eq!((sink.undelivered().len(), sink.totals().accepted), (700, 700));
     let size = |record: &Record| record.size();
-    assert_eq!(sink.held_bytes(), sink.undelivered().into_iter().map(size).sum::<usize>());
+    assert_eq!(
+        sink.status().buffered().bytes,
+        sink.undelivered().into_iter().map(size).sum::<usize>()
+    );
     sink.close().await.unwrap();
-    assert_eq!((sink.in_flight(), sink.waiting(), sink.held_bytes()), (0, 0, 0));
-    assert_eq!((sink.totals().delivered, sink.last_request().unwrap().records), (700, 200));
+    assert_eq!(
+        (
+            sink.status().in_flight.records,
+            sink.status().queued.records,
+            sink.status().buffered().bytes
+        ),
+        (0, 0, 0)
+    );
+    assert_eq!((sink.totals().delivered, sink.status().last_request.unwrap().records), (700, 200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +124,11 @@ async fn who_polls_for_room_alone_moves_it_along() {
     sink.feed(Record::from("one")).await.unwrap();
     sleep(Duration::from_millis(101)).await;
     poll_ready(&mut sink);
-    assert_eq!((sink.waiting(), sink.in_flight()), (0, 1), "it has lingered");
+    assert_eq!(
+        (sink.status().queued.records, sink.status().in_flight.records),
+        (0, 1),
+        "it has lingered"
+    );
     sleep(Duration::from_millis(21)).await;
     poll_ready(&mut sink);
     assert_eq!(sink.totals().delivered, 1);
@@ -128,7 +142,11 @@ async fn each_record_that_comes_after_a_pause_moves_those_before_it() {
         for record in records(n..n + 1) {
             sink.feed(record).await.unwrap();
         }
-        assert_eq!((sink.waiting(), sink.in_flight()), (1, n.min(1)), "at {n}");
+        assert_eq!(
+            (sink.status().queued.records, sink.status().in_flight.records),
+            (1, n.min(1)),
+            "at {n}"
+        );
         assert_eq!(sink.totals().delivered, n.saturating_sub(1) as u64, "at {n}");
         sleep(Duration::from_secs(1)).await;
     }

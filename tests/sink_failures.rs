@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{FailureReason, KinesisSink, Record, SinkError, Undelivered};
+use kinesis_sink::{Error, FailureReason, KinesisSink, Record, Undelivered};
 use logs::Logs;
 use scripted::{
     Scripted, all_delivered, answer_each, numbers, records, service_error, text, texts,
@@ -155,7 +155,7 @@ async fn failed_records_go_to_the_dead_letter_handler() {
     let letters: Vec<_> = letters.try_iter().collect();
     assert_eq!(texts(&letters), ["3", "7"]);
     assert_eq!((letters[0].attempts(), letters[0].may_have_been_written()), (1, false));
-    assert_eq!((sink.failed(), sink.held_bytes()), (0, 0));
+    assert_eq!((sink.status().failed.records, sink.status().buffered().bytes), (0, 0));
     assert_eq!((sink.totals().delivered, sink.totals().failed), (8, 2));
 }
 
@@ -168,7 +168,7 @@ async fn without_a_handler_they_stay_in_the_sink_and_are_told_once() {
     sink.send(Record::from("next")).await.unwrap();
     assert_eq!(held(&sink), ["3", "7"]);
     assert_eq!(texts(&sink.take_failed()), ["3", "7"]);
-    assert_eq!(sink.held_bytes(), 0);
+    assert_eq!(sink.status().buffered().bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,7 +214,7 @@ async fn undelivered_records_can_be_taken_back_at_any_time() {
         sink.feed(record).await.unwrap();
     }
     assert!(sink.flush().now_or_never().is_none());
-    assert_eq!((sink.in_flight(), sink.waiting()), (500, 200));
+    assert_eq!((sink.status().in_flight.records, sink.status().queued.records), (500, 200));
     let taken = sink.take_undelivered();
     assert_eq!(texts(&taken), numbers(0..700));
     assert!(taken[..500].iter().all(Undelivered::may_have_been_written));
@@ -290,7 +290,14 @@ async fn a_failed_record_ends_flush_and_close_only_when_all_else_is_settled() {
         }
         let error = if close { sink.close().await } else { sink.flush().await }.unwrap_err();
         assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
-        assert_eq!((sink.totals().delivered, sink.waiting(), sink.in_flight()), (3_999, 0, 0));
+        assert_eq!(
+            (
+                sink.totals().delivered,
+                sink.status().queued.records,
+                sink.status().in_flight.records
+            ),
+            (3_999, 0, 0)
+        );
         if close { sink.close().await } else { sink.flush().await }.unwrap();
     }
 }
@@ -301,7 +308,7 @@ async fn forward_delivers_everything_before_it_tells_of_a_failed_record() {
     let mut sink = sink(&service);
     let error = stream::iter(records(0..9_000).map(Ok)).forward(&mut sink).await.unwrap_err();
     assert!(matches!(error, SinkError::Undelivered { count: 1, .. }), "{error}");
-    assert_eq!((sink.totals().delivered, sink.failed()), (8_999, 1));
+    assert_eq!((sink.totals().delivered, sink.status().failed.records), (8_999, 1));
 }
 
 #[tokio::test(start_paused = true)]

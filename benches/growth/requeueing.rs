@@ -105,7 +105,7 @@ fn requeue(mode: Mode, trouble: Trouble, waiting: usize) -> Cost {
         for record in pool.take(waiting) {
             sink.feed(record).await.expect("there is room");
         }
-        assert_eq!(sink.waiting(), waiting);
+        assert_eq!(sink.status().queued.records, waiting);
         counter.let_go();
         sink.flush().await.expect("everything is delivered");
         assert_eq!(sink.totals().delivered, waiting as u64);

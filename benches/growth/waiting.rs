@@ -53,7 +53,7 @@ fn cost(builder: impl Fn(&EvenShards) -> SinkBuilder, waiting: usize, records: u
             for record in pool.take(waiting) {
                 sink.feed(record).now_or_never().expect("there is room").expect("it is valid");
             }
-            assert_eq!(sink.waiting(), waiting);
+            assert_eq!(sink.status().queued.records, waiting);
             counter.let_go();
             sink.flush().await.expect("everything is delivered");
         }

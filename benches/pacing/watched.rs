@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use futures::{Sink, SinkExt};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Record, SinkError};
+use kinesis_sink::{Error, KinesisSink, Record};
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
@@ -45,8 +45,10 @@ where
         self.accepted.push(number);
         self.accepted_at.push(Instant::now());
         // Nothing else makes it hold more.
-        self.max_bytes = self.max_bytes.max(self.sink.held_bytes());
-        let records = self.sink.waiting() + self.sink.in_flight() + self.sink.failed();
+        self.max_bytes = self.max_bytes.max(self.sink.status().buffered().bytes);
+        let records = self.sink.status().queued.records
+            + self.sink.status().in_flight.records
+            + self.sink.status().failed.records;
         self.max_records = self.max_records.max(records);
         Ok(())
     }

@@ -119,7 +119,7 @@ async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Rep
         report.add(readings?.settled().await);
     }
 
-    println!("{}", report.summary(producer.totals().requests));
+    println!("{}", report.summary(producer.status().totals.requests));
     closed?;
     anyhow::ensure!(report.undelivered == 0, "{} readings were not delivered", report.undelivered);
     Ok(report)
@@ -130,7 +130,7 @@ async fn tell(producer: &Producer) {
     let mut second = interval(Duration::from_secs(1));
     loop {
         second.tick().await;
-        let totals = producer.totals();
+        let totals = producer.status().totals;
         println!("{} accepted, {} delivered", totals.accepted, totals.delivered);
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use kinesis_sink::{Delivery, NotAccepted, Producer, Receipt, Record, Undelivered};
+use kinesis_sink::{Delivery, Error, Producer, Receipt, Record, Undelivered};
 use tokio::sync::watch;
 use tokio::time::sleep;
 

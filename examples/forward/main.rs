@@ -122,7 +122,7 @@ async fn forward(
         "forwarded {} records in {} requests, {} failed",
         totals.delivered,
         totals.requests,
-        sink.failed()
+        sink.status().failed.records
     );
     let Some(read_back) = read_back else {
         println!("{summary}");

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use kinesis_sink::{Delivery, NotAcceptedReason, RecordError, Totals, Undelivered};
+use kinesis_sink::{Delivery, ErrorKind, RecordError, Totals, Undelivered};
 use serde_json::json;
 
 pub fn not_accepted(reason: &NotAcceptedReason) -> Response {

@@ -162,7 +162,7 @@ async fn serve(
         // Those that still wait hear now that their event was not delivered.
         let _ = timeout(Duration::from_secs(1), serving).await;
     }
-    let totals = producer.totals();
+    let totals = producer.status().totals;
     println!(
         "{} events accepted, {} delivered in {} requests, {} failed",
         totals.accepted, totals.delivered, totals.requests, totals.failed
@@ -198,5 +198,5 @@ async fn health(State(producer): State<Producer>) -> Response {
         true => StatusCode::SERVICE_UNAVAILABLE,
         false => StatusCode::OK,
     };
-    (status, answer::totals(&producer.totals())).into_response()
+    (status, answer::totals(&producer.status().totals)).into_response()
 }

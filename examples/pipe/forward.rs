@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use futures::{SinkExt, StreamExt};
-use kinesis_sink::{DeadLetterHandler, KinesisSink, NotAcceptedReason, SinkError};
+use kinesis_sink::{DeadLetterHandler, Error, ErrorKind, KinesisSink};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::bad::Bad;
@@ -97,7 +97,7 @@ impl Forward {
                 Err(Over::Sink(error)) => return Stop::Error(error.into()),
             }
             // Nobody takes them, and those after them would hardly fare better.
-            if self.sink.failed() > 0 {
+            if self.sink.status().failed.records > 0 {
                 return Stop::Undelivered;
             }
         }

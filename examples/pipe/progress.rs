@@ -37,8 +37,8 @@ impl Progress {
             "{} delivered, {}/s, {} waiting, {} in flight, {} throttled",
             HumanCount(totals.delivered),
             HumanCount(rate as u64),
-            HumanCount(sink.waiting() as u64),
-            HumanCount(sink.in_flight() as u64),
+            HumanCount(sink.status().queued.records as u64),
+            HumanCount(sink.status().in_flight.records as u64),
             HumanCount(totals.throttled),
         ));
     }

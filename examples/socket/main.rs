@@ -122,7 +122,7 @@ where
     // First the records, which ends the connections that are still there, then their last words.
     let closed = producer.close_within(Duration::from_secs(30)).await;
     connections.join_all().await;
-    let totals = producer.totals();
+    let totals = producer.status().totals;
     println!("{} lines delivered in {} requests", totals.delivered, totals.requests);
     closed?;
     Ok(stopped?)

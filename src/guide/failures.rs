@@ -34,7 +34,7 @@
 //!
 //! ```
 //! use futures::SinkExt;
-//! use kinesis_sink::{KinesisSink, Record, SinkError};
+//! use kinesis_sink::{KinesisSink, Record, Error};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -93,7 +93,7 @@
 //! A handler that may not wait says so to its client:
 //!
 //! ```
-//! use kinesis_sink::{NotAcceptedReason, Producer, Record};
+//! use kinesis_sink::{ErrorKind, Producer, Record};
 //!
 //! /// The status of HTTP that a request to store `body` is answered with.
 //! async fn store(producer: &Producer, body: bytes::Bytes) -> u16 {

@@ -5,7 +5,7 @@ use metrics::{Counter, Gauge, Histogram, IntoF64, counter, gauge, histogram};
 use super::names::*;
 use super::shards::Shards;
 use crate::pipeline::{FlushReason, Pipeline};
-use crate::summary::Totals;
+use crate::status::Totals;
 
 /// While nothing else happens, what only grows or shrinks is told so often.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -132,6 +132,11 @@ impl QueuedEntry {
         }
     }
 
+    /// The sum of its records' sizes.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.members().iter().map(BufferedRecord::size).sum()
+    }
+
     /// Bytes of the entry: data and partition key.
     #[inline]
     pub(crate) fn size(&self) -> usize {

@@ -3,10 +3,11 @@ use std::time::Instant;
 
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
+use super::ledger::Size;
 use crate::record::AttemptError;
 use crate::service::{ErrorCount, PutRecordsRequest};
+use crate::status::RequestSummary;
 use crate::stream::StreamId;
-use crate::summary::RequestSummary;
 
 /// Identifies a request between [`Pipeline::next_request`](super::Pipeline::next_request) and
 /// [`Pipeline::settle`](super::Pipeline::settle). Later requests have greater numbers.
@@ -18,6 +19,8 @@ pub(crate) struct RequestId(pub(super) u64);
 pub(super) struct InFlightRequest {
     pub(super) entries: Vec<QueuedEntry>,
     pub(super) records: usize,
+    /// The sum of the records' sizes.
+    record_bytes: usize,
     /// The sum of the entries' sizes.
     pub(super) bytes: usize,
     pub(super) sent_at: Instant,
@@ -51,7 +54,13 @@ impl InFlightRequest {
             _ => RequestKind::Lanes,
         };
         let records = entries.iter().map(QueuedEntry::len).sum();
-        Self { entries, records, bytes: 0, sent_at: now, kind, timeout_factor }
+        let record_bytes = entries.iter().map(QueuedEntry::record_bytes).sum();
+        Self { entries, records, record_bytes, bytes: 0, sent_at: now, kind, timeout_factor }
+    }
+
+    /// Its records.
+    fn size(&self) -> Size {
+        Size { records: self.records, bytes: self.record_bytes }
     }
 
     /// The summary of the request, if it has failed as a whole.
@@ -77,12 +86,12 @@ pub(super) struct InFlight {
     stream: StreamId,
     requests: BTreeMap<RequestId, InFlightRequest>,
     next: u64,
-    records: usize,
+    size: Size,
 }
 
 impl InFlight {
     pub(super) fn new(stream: StreamId) -> Self {
-        Self { stream, requests: BTreeMap::new(), next: 0, records: 0 }
+        Self { stream, requests: BTreeMap::new(), next: 0, size: Size::default() }
     }
 
     pub(super) fn stream(&self) -> &StreamId {
@@ -102,7 +111,7 @@ impl InFlight {
         request.bytes = built.bytes();
         let id = RequestId(self.next);
         self.next += 1;
-        self.records += request.records;
+        self.size += request.size();
         self.requests.insert(id, request);
         (id, built)
     }
@@ -110,7 +119,7 @@ impl InFlight {
     /// Removes a request. `None` if it was settled before, or its records were taken.
     pub(super) fn finish(&mut self, id: RequestId) -> Option<InFlightRequest> {
         let request = self.requests.remove(&id)?;
-        self.records -= request.records;
+        self.size -= request.size();
         Some(request)
     }
 
@@ -123,8 +132,9 @@ impl InFlight {
         self.requests.is_empty()
     }
 
-    pub(super) fn records(&self) -> usize {
-        self.records
+    /// The records of all requests.
+    pub(super) fn size(&self) -> Size {
+        self.size
     }
 
     /// Whether there are requests other than those of isolated records.
@@ -149,7 +159,7 @@ impl InFlight {
 
     /// Removes all requests. Their responses will be ignored.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
-        self.records = 0;
+        self.size = Size::default();
         std::mem::take(&mut self.requests).into_values().flat_map(|request| request.entries)
     }
 }

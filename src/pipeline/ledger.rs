@@ -1,13 +1,14 @@
-use std::ops::AddAssign;
+use std::ops::{AddAssign, SubAssign};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
 use super::samples::Samples;
-use crate::record::FailureReason;
+use crate::record::{FailureReason, Undelivered};
 use crate::settings::Settings;
-use crate::summary::{RequestSummary, Totals};
+use crate::status::{RequestSummary, Totals};
 
 /// Counts records. At every moment `accepted = delivered + failed + withdrawn + unsettled`.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Ledger {
     released: Size,
     /// What has returned to the buffer since this was last taken: records that a dead-letter handler left.
     returned: Size,
-    last_request: Option<RequestSummary>,
+    last_request: Option<Arc<RequestSummary>>,
     /// `None` if nothing is measured.
     samples: Option<Box<Samples>>,
 }
@@ -39,6 +40,15 @@ impl Size {
         self.bytes += bytes;
     }
 
+    /// The size of the records of `undelivered`.
+    pub(crate) fn of(undelivered: &[Undelivered]) -> Self {
+        let mut size = Self::default();
+        for undelivered in undelivered {
+            size.add_record(undelivered.record().size());
+        }
+        size
+    }
+
     fn subtract_record(&mut self, bytes: usize) {
         self.records -= 1;
         self.bytes -= bytes;
@@ -49,6 +59,13 @@ impl AddAssign for Size {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;
         self.bytes += other.bytes;
+    }
+}
+
+impl SubAssign for Size {
+    fn sub_assign(&mut self, other: Self) {
+        self.records -= other.records;
+        self.bytes -= other.bytes;
     }
 }
 
@@ -149,7 +166,7 @@ impl Ledger {
     }
 
     pub(super) fn set_last_request(&mut self, summary: RequestSummary) {
-        self.last_request = Some(summary);
+        self.last_request = Some(Arc::new(summary));
     }
 
     /// What is accepted and not settled.
@@ -187,7 +204,7 @@ impl Ledger {
         &self.totals
     }
 
-    pub(crate) fn last_request(&self) -> Option<&RequestSummary> {
+    pub(crate) fn last_request(&self) -> Option<&Arc<RequestSummary>> {
         self.last_request.as_ref()
     }
 

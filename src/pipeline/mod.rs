@@ -66,7 +66,7 @@ use self::settlement::Settlement;
 use self::settling::Settling;
 use self::topology::Topology;
 use self::work::Work;
-use crate::error::{NotAccepted, NotAcceptedReason};
+use crate::error::{Error, Rejection};
 use crate::record::{AttemptError, FailureReason, Record, SharedHandler, Undelivered};
 use crate::service::{
     Classify, ErrorClass, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
@@ -123,15 +123,15 @@ impl Pipeline {
     }
 
     /// Accepts a record, or returns it with the reason.
-    pub(crate) fn accept(&mut self, record: Record, now: Instant) -> Result<(), NotAccepted> {
+    pub(crate) fn accept(&mut self, record: Record, now: Instant) -> Result<(), Error> {
         if let Err(error) = self.settings.limits.check(&record) {
-            return Err(NotAccepted::new(record, error));
+            return Err(Error::rejected(record, error));
         }
         if self.flush.is_closing() {
-            return Err(NotAccepted::new(record, NotAcceptedReason::Closed));
+            return Err(Error::rejected(record, Rejection::Closed));
         }
         if !self.has_room() {
-            return Err(NotAccepted::new(record, NotAcceptedReason::Full));
+            return Err(Error::rejected(record, Rejection::Full));
         }
         self.admit(record, now);
         Ok(())
@@ -438,8 +438,23 @@ impl Pipeline {
 
     /// The number of records in requests in flight, and of written ones that are not verified.
     pub(crate) fn in_flight(&self) -> usize {
-        let held: usize = self.topology.held().iter().map(|held| held.entry.len()).sum();
-        self.in_flight.records() + held
+        self.in_flight_size().records
+    }
+
+    /// The records in requests in flight, and written ones that are not verified.
+    pub(crate) fn in_flight_size(&self) -> Size {
+        let mut size = self.in_flight.size();
+        for held in self.topology.held() {
+            size += Size { records: held.entry.len(), bytes: held.entry.record_bytes() };
+        }
+        size
+    }
+
+    /// The records that wait to be sent.
+    pub(crate) fn queued_size(&self) -> Size {
+        let mut size = self.ledger.unsettled();
+        size -= self.in_flight_size();
+        size
     }
 
     fn oldest(&self) -> Option<&BufferedRecord> {
@@ -456,6 +471,11 @@ impl Pipeline {
     /// The time since the oldest record was accepted that is not settled.
     pub(crate) fn oldest_age(&self, now: Instant) -> Duration {
         self.oldest().map_or(Duration::ZERO, |oldest| oldest.age(now))
+    }
+
+    /// When the oldest record that is not settled was accepted.
+    pub(crate) fn oldest_accepted_at(&self) -> Option<Instant> {
+        self.oldest().map(|oldest| oldest.accepted_at)
     }
 
     /// Everything held, in the order of acceptance.

@@ -18,7 +18,7 @@ use crate::record::{AttemptError, FailureReason};
 use crate::service::{EntryClass, EntryError, ErrorClass, Placement, PutRecordsResponse, TIMEOUT};
 use crate::settings::Settings;
 use crate::shard::ShardMap;
-use crate::summary::RequestSummary;
+use crate::status::RequestSummary;
 
 /// Settles the outcome of a request: the parts of the pipeline that it changes, at one moment.
 #[derive(Debug)]
@@ -128,7 +128,8 @@ impl Settling<'_> {
         }
         // The stream is failing, and no single shard.
         self.backlog.clear_outcomes();
-        self.health.on_failed_entries(number, self.next, self.now, self.rng);
+        let error = failed.first().and_then(|entry| entry.oldest().last_error.clone());
+        self.health.on_failed_entries(number, error, self.next, self.now, self.rng);
         self.retry_request(failed, kind)
     }
 

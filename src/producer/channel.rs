@@ -9,13 +9,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
-use super::queue::{Command, Phase, Queue, queued, wake};
-use super::status::{Status, StopReason};
-use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
+use super::queue::{Command, Phase, Published, Queue, queued, wake};
+use super::reservation::Reservation;
+use super::state::{State, StopReason};
+use crate::error::{Error, ErrorKind, Rejection};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
 use crate::pipeline::Size;
 use crate::record::{Record, Undelivered};
-use crate::sink::BufferChange;
+use crate::sink::{BufferChange, Snapshot};
+use crate::status::{ConditionSender, RequestSummary, Status};
 use crate::stream::StreamId;
 
 /// State shared by the handles of a producer and their driver.
@@ -46,12 +48,13 @@ pub(super) struct Channel {
     /// The permits of each semaphore while nothing is held.
     max_records: usize,
     max_bytes: usize,
-    status: watch::Sender<Status>,
+    state: watch::Sender<State>,
+    condition: ConditionSender,
     queue: Mutex<Queue>,
 }
 
 /// The driver's reply to a flush.
-pub(super) type FlushReply = oneshot::Receiver<Result<(), SinkError>>;
+pub(super) type FlushReply = oneshot::Receiver<Result<(), Error>>;
 
 /// Permission to send one record. Dropping it returns the permits.
 #[derive(Debug)]
@@ -81,7 +84,12 @@ impl Drop for WaiterGuard<'_> {
 
 impl Channel {
     /// Creates the channel of an empty sink with these bounds.
-    pub(super) fn new(stream: StreamId, limits: Limits, bounds: Size) -> Self {
+    pub(super) fn new(
+        stream: StreamId,
+        limits: Limits,
+        bounds: Size,
+        condition: ConditionSender,
+    ) -> Self {
         let max_records = bounds.records.min(Semaphore::MAX_PERMITS);
         let max_bytes = bounds.bytes.min(Semaphore::MAX_PERMITS);
         Self {
@@ -96,7 +104,8 @@ impl Channel {
             deficit: AtomicUsize::new(0),
             max_records,
             max_bytes,
-            status: watch::Sender::new(Status::Open),
+            state: watch::Sender::new(State::Open),
+            condition,
             queue: Mutex::new(Queue::new()),
         }
     }
@@ -106,21 +115,21 @@ impl Channel {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
+    pub(super) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
     }
 
-    /// Sets the status, and notifies waiting callers if it changes. A stop is final, and keeps its first reason.
-    pub(super) fn set_status(&self, status: Status) {
-        let modify = |current: &mut Status| {
-            let is_later = current.stage() == 0 || current.stage() < status.stage();
-            let changes = is_later && *current != status;
+    /// Sets the state, and notifies waiting callers if it changes. A stop is final, and keeps its first reason.
+    pub(super) fn set_state(&self, state: State) {
+        let modify = |current: &mut State| {
+            let is_later = current.stage() == 0 || current.stage() < state.stage();
+            let changes = is_later && *current != state;
             if changes {
-                *current = status;
+                *current = state;
             }
             changes
         };
-        self.status.send_if_modified(modify);
+        self.state.send_if_modified(modify);
     }
 
     /// The limits of one record. Before the stream was described these are the limits that every stream has.
@@ -139,6 +148,11 @@ impl Channel {
         self.on_hold.send_if_modified(modify);
     }
 
+    /// The records that the buffer holds at most.
+    pub(super) fn max_records(&self) -> usize {
+        self.max_records
+    }
+
     pub(super) fn is_on_hold(&self) -> bool {
         *self.on_hold.borrow()
     }
@@ -148,20 +162,20 @@ impl Channel {
         if !self.is_on_hold() {
             return;
         }
-        let (mut on_hold, mut status) = (self.on_hold.subscribe(), self.watch());
+        let (mut on_hold, mut state) = (self.on_hold.subscribe(), self.watch());
         let described = pin!(on_hold.wait_for(|on_hold| !on_hold));
-        let refused = pin!(status.wait_for(|status| status.refusal().is_some()));
+        let refused = pin!(state.wait_for(|state| state.refusal().is_some()));
         select(described, refused).await;
     }
 
     /// Checks a record. One that may be too large waits for the stream's description.
-    pub(super) async fn check(&self, record: Record) -> Result<Record, NotAccepted> {
+    pub(super) async fn check(&self, record: Record) -> Result<Record, Error> {
         match self.check_now(record) {
-            Err(early) if *early.reason() == NotAcceptedReason::Full => {
+            Err(early) if early.kind() == ErrorKind::Full => {
                 self.described().await;
-                let record = early.into_record();
+                let Some(record) = early.into_record() else { unreachable!("it was checked") };
                 match self.refusal() {
-                    Some(reason) => Err(NotAccepted::new(record, reason)),
+                    Some(rejection) => Err(self.rejected(record, rejection)),
                     None => self.check_now(record),
                 }
             }
@@ -169,46 +183,57 @@ impl Channel {
         }
     }
 
-    /// Checks a record. One that may be too large is rejected as [`Full`](NotAcceptedReason::Full) until the stream was
+    /// Checks a record. One that may be too large is rejected as [`Full`](Rejection::Full) until the stream was
     /// described.
-    pub(super) fn check_now(&self, record: Record) -> Result<Record, NotAccepted> {
+    pub(super) fn check_now(&self, record: Record) -> Result<Record, Error> {
         let on_hold = self.is_on_hold();
         let limits =
             if on_hold { self.limits.for_most_lenient_stream() } else { self.described_limits() };
         if let Err(error) = limits.check(&record) {
-            return Err(NotAccepted::new(record, error));
+            return Err(self.rejected(record, error));
         }
         if on_hold && record.size() > self.limits.for_any_stream().record_bytes() {
-            let reason = self.refusal().unwrap_or(NotAcceptedReason::Full);
-            return Err(NotAccepted::new(record, reason));
+            let reason = self.refusal().unwrap_or(Rejection::Full);
+            return Err(self.rejected(record, reason));
         }
         Ok(record)
     }
 
+    /// The error of a record that is not accepted.
+    pub(super) fn rejected(&self, record: Record, rejection: impl Into<Rejection>) -> Error {
+        Error::rejected(record, rejection).with_stream(self.stream.clone())
+    }
+
+    /// Waits until the service no longer refuses every request.
+    pub(super) async fn recovered(self: Arc<Self>) {
+        // The sender is in `self`, so there is a state.
+        let _ = self.watch().wait_for(|state| !state.is_refused()).await;
+    }
+
     /// Waits for the permit of a record whose size is not known yet.
-    pub(super) async fn reserve_any(self: Arc<Self>) -> Result<Permit, NotAcceptedReason> {
+    pub(super) async fn reserve_any(self: Arc<Self>) -> Result<Permit, Rejection> {
         self.described().await;
         let bytes = self.expected_bytes();
         self.reserve(bytes).await
     }
 
     /// Why no record is accepted at present, if none is.
-    pub(super) fn refusal(&self) -> Option<NotAcceptedReason> {
-        self.status.borrow().refusal()
+    pub(super) fn refusal(&self) -> Option<Rejection> {
+        self.state.borrow().refusal()
     }
 
     /// Why waiting cannot help a record: the failed records that are kept leave too little room for it.
-    fn cannot_fit(&self, status: &Status, size: usize) -> Option<NotAcceptedReason> {
-        let Status::Keeping { failed, reason } = status else { return None };
+    fn cannot_fit(&self, state: &State, size: usize) -> Option<Rejection> {
+        let State::Keeping { failed, reason } = state else { return None };
         let fits = failed.records < self.max_records
             && failed.bytes + self.byte_permits(size) as usize <= self.max_bytes;
         let count = failed.records;
-        (!fits).then(|| NotAcceptedReason::Undelivered { count, reason: reason.clone() })
+        (!fits).then(|| Rejection::Undelivered { count, reason: reason.clone() })
     }
 
     /// Why the channel accepts no record, once it is closed.
-    fn rejection(&self) -> NotAcceptedReason {
-        self.refusal().unwrap_or(NotAcceptedReason::Closed)
+    fn rejection(&self) -> Rejection {
+        self.refusal().unwrap_or(Rejection::Closed)
     }
 
     /// The byte permits that a record of `size` bytes needs: half of all at most, so that a large record need not wait
@@ -230,7 +255,7 @@ impl Channel {
     }
 
     /// Returns the permit of a record of `size` bytes, if there is room and no caller waits for it.
-    pub(super) fn try_reserve(&self, size: usize) -> Result<Permit, NotAcceptedReason> {
+    pub(super) fn try_reserve(&self, size: usize) -> Result<Permit, Rejection> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
@@ -242,7 +267,7 @@ impl Channel {
         };
         permit().map_err(|error| match error {
             TryAcquireError::NoPermits => {
-                self.cannot_fit(&self.status.borrow(), size).unwrap_or(NotAcceptedReason::Full)
+                self.cannot_fit(&self.state.borrow(), size).unwrap_or(Rejection::Full)
             }
             TryAcquireError::Closed => self.rejection(),
         })
@@ -250,9 +275,9 @@ impl Channel {
 
     /// Like [`try_reserve`](Self::try_reserve), for a caller that does not wait. Notifies the driver if there is no
     /// room.
-    pub(super) fn try_reserve_or_notify(&self, size: usize) -> Result<Permit, NotAcceptedReason> {
+    pub(super) fn try_reserve_or_notify(&self, size: usize) -> Result<Permit, Rejection> {
         let permit = self.try_reserve(size);
-        if let Err(NotAcceptedReason::Full) = permit {
+        if let Err(Rejection::Full) = permit {
             let mut queue = self.queue();
             if queue.rejected_bytes.replace(self.byte_permits(size) as usize).is_none() {
                 wake(queue);
@@ -263,7 +288,7 @@ impl Channel {
 
     /// Waits for the permit of a record of `size` bytes; first come, first served. Dropping the future gives up the
     /// place.
-    pub(super) async fn reserve(self: Arc<Self>, size: usize) -> Result<Permit, NotAcceptedReason> {
+    pub(super) async fn reserve(self: Arc<Self>, size: usize) -> Result<Permit, Rejection> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
@@ -284,11 +309,10 @@ impl Channel {
         }
         // Only now: the driver checks for waiting callers.
         let _waiter = WaiterGuard::new(&self, self.byte_permits(size) as usize);
-        let mut status = self.watch();
-        let rejection =
-            |status: &Status| status.refusal().or_else(|| self.cannot_fit(status, size));
+        let mut state = self.watch();
+        let rejection = |state: &State| state.refusal().or_else(|| self.cannot_fit(state, size));
         let rejected = pin!(async {
-            let rejecting = status.wait_for(|status| rejection(status).is_some()).await;
+            let rejecting = state.wait_for(|state| rejection(state).is_some()).await;
             rejection(&*rejecting.ok()?)
         });
         match select(acquire, rejected).await {
@@ -298,7 +322,7 @@ impl Channel {
     }
 
     /// Accepts a record with its permit, which may have been reserved for another size.
-    pub(super) fn push(&self, record: Record, mut permit: Permit) -> Result<(), NotAccepted> {
+    pub(super) fn push(&self, record: Record, mut permit: Permit) -> Result<(), Error> {
         let (size, accepted_at) = (record.size(), Instant::now());
         self.largest_record.fetch_max(size, Ordering::Relaxed);
         let surplus = permit.bytes.num_permits().saturating_sub(size);
@@ -306,7 +330,7 @@ impl Channel {
         let mut queue = self.queue();
         if queue.phase != Phase::Open {
             drop(queue);
-            return Err(NotAccepted::new(record, self.rejection()));
+            return Err(self.rejected(record, self.rejection()));
         }
         let bytes = permit.bytes.num_permits();
         permit.record.forget();
@@ -314,8 +338,26 @@ impl Channel {
         self.take_bytes(self.byte_permits(size) as usize - bytes, size - bytes);
         let record = record.accepted();
         queue.commands.push_back(Command::Record { record, accepted_at });
+        queue.pending.add_record(size);
         wake(queue);
         Ok(())
+    }
+
+    /// Checks and accepts a record of a handle that has asked for room before, or takes what room there is.
+    pub(super) fn accept_reserved(
+        &self,
+        record: Record,
+        reservation: &mut Reservation,
+    ) -> Result<(), Error> {
+        let record = self.check_now(record)?;
+        let permit = match reservation.take() {
+            Some(permit) => permit,
+            None => match self.try_reserve_or_notify(record.size()) {
+                Ok(permit) => permit,
+                Err(rejection) => return Err(self.rejected(record, rejection)),
+            },
+        };
+        self.push(record, permit)
     }
 
     /// Sends a command that is not a record. Returns false if the driver has ended.
@@ -332,7 +374,7 @@ impl Channel {
     }
 
     /// Asks the driver to reply when everything accepted so far is settled. `None` if nothing is held.
-    pub(super) fn flush(&self) -> Result<Option<FlushReply>, SinkError> {
+    pub(super) fn flush(&self) -> Result<Option<FlushReply>, Error> {
         {
             let queue = self.queue();
             let is_idle =
@@ -349,12 +391,12 @@ impl Channel {
     }
 
     /// The result of a flush to which the driver has not replied before it ended.
-    pub(super) fn final_flush_result(&self) -> Result<(), SinkError> {
+    pub(super) fn final_flush_result(&self) -> Result<(), Error> {
         let queue = self.queue();
         queue.stop_reason.as_ref().unwrap_or(&StopReason::Abandoned).flush_result(&self.stream)?;
         match &queue.last_reason {
             Some(reason) => {
-                Err(SinkError::Undelivered { count: queue.left, reason: reason.clone() })
+                Err(Error::failed(queue.left, reason.clone()).with_stream(self.stream.clone()))
             }
             None => Ok(()),
         }
@@ -378,13 +420,13 @@ impl Channel {
             // As long as the permits are not returned they count as reserved.
             let reserved = self.records.clone();
             if size.records > 0 {
-                // The driver's last status may still count these records.
+                // The driver's last state may still count these records.
                 wake(queue);
             }
             (taken, size, reserved)
         };
-        let fewer = |status: &mut Status| status.remove_failed(size);
-        self.status.send_if_modified(fewer);
+        let fewer = |state: &mut State| state.remove_failed(size);
+        self.state.send_if_modified(fewer);
         self.release(size.records, size.bytes);
         taken
     }
@@ -457,7 +499,8 @@ impl Channel {
     /// Accepts no more records. The driver settles those that it has.
     pub(super) fn close(&self, reason: StopReason) {
         // First the reason: a caller that finds the queue closed reads it.
-        self.set_status(Status::Draining(reason));
+        self.condition.set(reason.condition(false));
+        self.set_state(State::Draining(reason));
         let mut queue = self.queue();
         if queue.phase != Phase::Open {
             return;
@@ -475,19 +518,67 @@ impl Channel {
         wake(queue);
     }
 
-    pub(super) fn add_handle(&self) {
-        self.queue().handles += 1;
+    /// Closes the channel when its last handle is dropped.
+    pub(super) fn drop_handles(&self) {
+        self.queue().has_handles = false;
+        self.close(StopReason::Closed);
     }
 
-    /// Removes a handle. Without handles the channel closes.
-    pub(super) fn remove_handle(&self) {
-        let is_last = {
-            let mut queue = self.queue();
-            queue.handles -= 1;
-            queue.handles == 0
+    /// The driver has ended.
+    pub(super) fn terminate(&self, reason: StopReason) {
+        self.condition.set(reason.condition(true));
+        self.set_state(State::Terminated(reason));
+    }
+
+    /// Publishes the state of the sink. `admitted` are the records that were passed to it since.
+    pub(super) fn publish(&self, snapshot: &Snapshot<'_>, admitted: Size) {
+        let mut queue = self.queue();
+        queue.pending -= admitted;
+        let published = &mut queue.published;
+        published.totals = snapshot.totals;
+        published.queued = snapshot.queued;
+        published.in_flight = snapshot.in_flight;
+        published.failed = snapshot.failed;
+        published.oldest_accepted_at = snapshot.oldest_accepted_at;
+        let is_same = |last: &Arc<RequestSummary>| {
+            snapshot.last_request.is_some_and(|request| Arc::ptr_eq(last, request))
         };
-        if is_last {
-            self.close(StopReason::Closed);
+        if !published.last_request.as_ref().is_some_and(is_same) {
+            published.last_request = snapshot.last_request.cloned();
         }
+    }
+
+    pub(super) fn condition(&self) -> &ConditionSender {
+        &self.condition
+    }
+
+    /// The status, as of the latest turn of the driver, with the records that were accepted since.
+    pub(super) fn status(&self) -> Status {
+        let now = Instant::now().into_std();
+        let queue = self.queue();
+        let Published { totals, queued, in_flight, failed, oldest_accepted_at, .. } =
+            queue.published;
+        let mut status = Status {
+            stream: self.stream.clone(),
+            condition: self.condition.current(),
+            queued: queued.into(),
+            in_flight: in_flight.into(),
+            failed: failed.into(),
+            oldest_age: oldest_accepted_at
+                .or(queue.pending_since())
+                .map(|accepted_at| now.saturating_duration_since(accepted_at)),
+            totals,
+            last_request: queue.published.last_request.as_ref().map(|summary| (**summary).clone()),
+        };
+        status.queued.records += queue.pending.records;
+        status.queued.bytes += queue.pending.bytes;
+        status.totals.accepted += queue.pending.records as u64;
+        status.failed.records += queue.collected.records;
+        status.failed.bytes += queue.collected.bytes;
+        if queue.phase == Phase::Terminated {
+            // What was left then, until a caller takes it.
+            status.failed = Size::of(&queue.undelivered).into();
+        }
+        status
     }
 }

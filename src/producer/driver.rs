@@ -14,8 +14,8 @@ use tracing::{error, warn};
 
 use super::channel::Channel;
 use super::queue::{Command, Phase, queued};
-use super::status::{Status, StopReason};
-use crate::error::SinkError;
+use super::state::{State, StopReason};
+use crate::error::Error;
 use crate::pipeline::Size;
 use crate::record::{AttemptError, FailureReason, Undelivered};
 use crate::service::PutRecordsService;
@@ -64,7 +64,9 @@ pub struct Driver<S = DefaultService> {
     /// Commands taken from the queue. Usually empty between turns; kept for its memory.
     inbox: VecDeque<Command>,
     /// Pending flushes, each with the position before which every record must be settled.
-    flushes: Vec<(u64, oneshot::Sender<Result<(), SinkError>>)>,
+    flushes: Vec<(u64, oneshot::Sender<Result<(), Error>>)>,
+    /// The records passed to the sink since its state was published.
+    admitted: Size,
     /// Why the producer stops, if it does.
     stopped: Option<Arc<AttemptError>>,
     /// The number of records that were handed back because the producer stops.
@@ -80,18 +82,20 @@ impl<S> Driver<S> {
         channel: Arc<Channel>,
         policy: FatalPolicy,
     ) -> Self {
-        channel.occupy(sink.attach_driver());
-        if sink.is_closing() {
+        channel.occupy(sink.core.attach_driver());
+        if sink.core.is_closing() {
             channel.close(StopReason::Closed);
         }
-        let snapshot = sink.snapshot();
+        let snapshot = sink.core.snapshot();
         channel.set_limits(snapshot.limits, !snapshot.is_ready_to_send);
+        channel.publish(&snapshot, Size::default());
         Self {
             sink,
             channel,
             policy,
             inbox: VecDeque::new(),
             flushes: Vec::new(),
+            admitted: Size::default(),
             stopped: None,
             refused_records: 0,
             terminated: false,
@@ -122,11 +126,11 @@ impl<S> Driver<S> {
         drop(earlier);
         let mut drained = self.drain_inbox(max_units);
         drained.is_partial = !(takes_all && self.inbox.is_empty());
-        self.sink.set_waiter(waiter_bytes);
+        self.sink.core.set_waiter(waiter_bytes);
         // These come after the last command.
         if !drained.is_partial {
             if is_draining {
-                self.sink.start_close();
+                self.sink.core.start_close();
             }
             if abort_requested {
                 self.channel.queue().abort_requested = false;
@@ -139,10 +143,12 @@ impl<S> Driver<S> {
     /// Hands back everything that is not settled.
     fn abort(&mut self) {
         let taken = self.sink.take_undelivered();
+        let stream = self.sink.core.stream().clone();
         if let Some(last) = taken.last() {
             for (_, reply) in self.flushes.drain(..) {
                 let reason = last.reason().clone();
-                let _ = reply.send(Err(SinkError::Undelivered { count: taken.len(), reason }));
+                let _ =
+                    reply.send(Err(Error::failed(taken.len(), reason).with_stream(stream.clone())));
             }
         }
         self.channel.queue().undelivered.extend(taken);
@@ -162,14 +168,15 @@ impl<S> Driver<S> {
             }
             match command {
                 Command::Record { record, accepted_at } => {
-                    units += self.sink.admit(record, accepted_at);
+                    self.admitted.add_record(record.size());
+                    units += self.sink.core.admit(record, accepted_at);
                 }
                 Command::Flush(reply) => {
                     // Those whose callers are gone would pile up during an outage.
                     if self.flushes.len() == self.flushes.capacity() {
                         self.flushes.retain(|(_, reply)| !reply.is_closed());
                     }
-                    self.flushes.push((self.sink.position(), reply));
+                    self.flushes.push((self.sink.core.position(), reply));
                 }
                 Command::TakeFailed(reply) => callers.push(reply),
             }
@@ -190,17 +197,17 @@ impl<S> Driver<S> {
     /// be dropped before that.
     fn collect_failed(&mut self) {
         self.return_permits();
-        let failed = self.sink.take_failed();
-        let change = self.sink.take_change();
+        let failed = self.sink.core.take_failed();
+        let change = self.sink.core.take_change();
         debug_assert_eq!((failed.len(), 0), (change.released.records, change.returned.records));
         self.channel.queue().collect(failed, change.released);
     }
 
     /// Returns the permits of the records that have left the sink.
     fn return_permits(&mut self) {
-        self.channel.apply(self.sink.take_change());
+        self.channel.apply(self.sink.core.take_change());
         if cfg!(debug_assertions) {
-            let mut held = self.sink.held();
+            let mut held = self.sink.core.held();
             held += queued(&self.inbox);
             self.channel.debug_assert_permits(held);
         }
@@ -209,22 +216,23 @@ impl<S> Driver<S> {
     /// Returns the permits of the records that have left the sink, and publishes its state.
     fn publish(&mut self) {
         self.return_permits();
-        let snapshot = self.sink.snapshot();
-        self.channel.queue().totals = snapshot.totals;
+        let admitted = mem::take(&mut self.admitted);
+        let snapshot = self.sink.core.snapshot();
+        self.channel.publish(&snapshot, admitted);
         self.channel.set_limits(snapshot.limits, !snapshot.is_ready_to_send);
-        self.channel.set_status(self.status(&snapshot));
+        self.channel.set_state(self.state(&snapshot));
     }
 
-    fn status(&self, snapshot: &Snapshot<'_>) -> Status {
+    fn state(&self, snapshot: &Snapshot<'_>) -> State {
         if let Some(cause) = snapshot.refusal.filter(|_| self.keeps_retrying(snapshot)) {
-            return Status::Refused(cause.clone());
+            return State::Refused(cause.clone());
         }
         let (collected, collected_reason) = self.collected();
         let reason = snapshot.last_failure.cloned().or(collected_reason);
-        let Some(reason) = reason else { return Status::Open };
+        let Some(reason) = reason else { return State::Open };
         let mut failed = snapshot.failed;
         failed += collected;
-        Status::Keeping { failed, reason }
+        State::Keeping { failed, reason }
     }
 
     /// The size of the records that a caller can take, and why the last of them failed.
@@ -245,9 +253,9 @@ impl<S> Driver<S> {
         if self.flushes.is_empty() {
             return;
         }
-        let settled = self.sink.settled_position();
+        let settled = self.sink.core.settled_position();
         let kept = {
-            let (snapshot, queue) = (self.sink.snapshot(), self.channel.queue());
+            let (snapshot, queue) = (self.sink.core.snapshot(), self.channel.queue());
             let collected = queue.undelivered.last().map(Undelivered::reason);
             let count = snapshot.failed.records + queue.undelivered.len();
             snapshot.last_failure.or(collected).map(|reason| (count, reason.clone()))
@@ -255,9 +263,11 @@ impl<S> Driver<S> {
         for (_, reply) in self.flushes.extract_if(.., |(position, _)| *position <= settled) {
             let result = match (&self.stopped, kept.clone()) {
                 (Some(cause), _) => {
-                    StopReason::Refused(cause.clone()).flush_result(self.sink.stream())
+                    StopReason::Refused(cause.clone()).flush_result(self.sink.core.stream())
                 }
-                (None, Some((count, reason))) => Err(SinkError::Undelivered { count, reason }),
+                (None, Some((count, reason))) => {
+                    Err(Error::failed(count, reason).with_stream(self.sink.core.stream().clone()))
+                }
                 (None, None) => Ok(()),
             };
             // Its caller may be gone.
@@ -270,9 +280,9 @@ impl<S> Driver<S> {
         if !self.inbox.is_empty() {
             return false;
         }
-        let Some(failed) = self.sink.try_finish() else { return false };
-        let (records, stream) = (failed.len(), self.sink.stream().name());
-        if records > 0 && self.channel.queue().handles == 0 {
+        let Some(failed) = self.sink.core.try_finish() else { return false };
+        let (records, stream) = (failed.len(), self.sink.core.stream().name());
+        if records > 0 && !self.channel.queue().has_handles {
             warn!(
                 target: TARGET,
                 records,
@@ -294,7 +304,7 @@ impl<S> Driver<S> {
             error = cause.message(),
             "error.type" = cause.code(),
             "producer for stream {} stopped: requests are refused; {records} records handed back",
-            self.sink.stream().name()
+            self.sink.core.stream().name()
         );
     }
 
@@ -302,11 +312,12 @@ impl<S> Driver<S> {
     /// records with a receipt.
     fn finish(&mut self, undelivered: Vec<Undelivered>, handed_back: usize, reason: StopReason) {
         self.terminated = true;
+        self.channel.publish(&self.sink.core.snapshot(), mem::take(&mut self.admitted));
         let mut queue = self.channel.queue();
         queue.left = queue.undelivered.len() + handed_back;
         queue.phase = Phase::Terminated;
         queue.stop_reason = Some(reason.clone());
-        queue.totals = *self.sink.totals();
+        queue.pending = Size::default();
         queue.undelivered.extend(undelivered);
         queue.last_reason = queue.undelivered.last().map(|last| last.reason().clone());
         let left = queue.left;
@@ -316,8 +327,8 @@ impl<S> Driver<S> {
         if let StopReason::Refused(cause) = &reason {
             self.log_stop(cause, left);
         }
-        self.channel.set_status(Status::Terminated(reason));
-        // Dropping the senders notifies the callers. They then read the status.
+        self.channel.terminate(reason);
+        // Dropping the senders notifies the callers. They then read the state.
         drop((late, waker, mem::take(&mut self.flushes)));
     }
 }
@@ -332,13 +343,13 @@ where
             self.sink.drive_and_flush(cx, flush);
             // Before receipts are completed: a caller that hears that its record is settled finds room.
             self.publish();
-            self.sink.notify();
+            self.sink.core.notify();
             // An error that was reported to the former owner of the sink is not reported again.
-            let Some(cause) = self.sink.fatal().cloned() else { return };
+            let Some(cause) = self.sink.core.fatal().cloned() else { return };
             match self.policy {
                 FatalPolicy::Stop => return self.stop(cause),
                 FatalPolicy::Retry => {
-                    let Some(error) = self.sink.take_fatal() else { return };
+                    let Some(error) = self.sink.core.take_fatal() else { return };
                     self.refuse_flushes(error);
                 }
             }
@@ -351,19 +362,18 @@ where
         self.channel.close(StopReason::Refused(cause.clone()));
         self.stopped = Some(cause.clone());
         self.drain_all();
-        if let Some(records) = self.sink.refuse(&cause) {
+        if let Some(records) = self.sink.core.refuse(&cause) {
             self.refused_records = records;
         }
     }
 
     /// Replies to pending flushes that the stream takes no requests at present.
-    fn refuse_flushes(&mut self, error: SinkError) {
-        let SinkError::Request { stream, kept, source } = error else { return };
-        let source: Arc<dyn std::error::Error + Send + Sync> = source.into();
+    fn refuse_flushes(&mut self, error: Error) {
+        let kept = error.count();
+        let Some(cause) = self.sink.core.refusal().cloned() else { return };
         for (_, reply) in self.flushes.drain(..) {
-            let source = Box::new(source.clone());
-            let stream = stream.clone();
-            let _ = reply.send(Err(SinkError::Request { stream, kept, source }));
+            let stream = self.sink.core.stream().clone();
+            let _ = reply.send(Err(Error::refused(stream, kept, Box::new(cause.clone()))));
         }
     }
 }
@@ -406,7 +416,7 @@ impl<S> Drop for Driver<S> {
         // Closed first, so that no record is accepted after the last one was handled.
         self.channel.close(StopReason::Abandoned);
         self.drain_all();
-        let (records, undelivered) = self.sink.abandon();
+        let (records, undelivered) = self.sink.core.abandon();
         self.finish(undelivered, records, StopReason::Abandoned);
         if let Some(cause) = &self.stopped {
             self.log_stop(cause, records);
@@ -415,7 +425,7 @@ impl<S> Drop for Driver<S> {
                 target: TARGET,
                 records,
                 "the driver of a producer for stream {} ended with {records} records undelivered",
-                self.sink.stream().name()
+                self.sink.core.stream().name()
             );
         }
     }

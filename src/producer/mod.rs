@@ -1,37 +1,45 @@
-//! One sink shared by many tasks.
+//! One sink shared by many tasks: the handle, its driver, and adapters.
+//!
+//! [`Producer`] is the handle, [`Driver`] the task behind it. [`ProducerSink`] is a producer as a `futures::Sink`,
+//! [`ResponseFuture`] belongs to the producer as a `tower::Service`, and [`PutAll`] puts a stream of records and
+//! returns what became of each.
 
 mod channel;
 mod close;
 mod driver;
+mod put_all;
 mod queue;
+mod reservation;
+mod service;
 mod sink;
-mod status;
+mod state;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 
-pub use close::CloseError;
 pub use driver::Driver;
+pub use put_all::PutAll;
+pub use service::ResponseFuture;
+pub use sink::ProducerSink;
 
 use self::channel::{Channel, Permit};
-use self::sink::SinkState;
-use self::status::{Status, StopReason};
-use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
+use self::reservation::Reservation;
+use self::state::{State, StopReason};
+use crate::error::Error;
 use crate::limits::Limits;
 use crate::record::{Receipt, Record, Undelivered};
 use crate::service::PutRecordsService;
 use crate::sink::KinesisSink;
+use crate::status::{ConditionWatch, Status};
 use crate::stream::StreamId;
-use crate::summary::Totals;
 
-/// A handle to a sink that many tasks share: clone it, and give each task one.
+/// A handle to a sink that runs by itself. Cloning it is cheap: give each task a clone.
 ///
-/// The sink itself is owned by a [`Driver`], a task of its own, so retries and lingering records move on
-/// with nobody polling. Made by [`KinesisSink::spawn`] or [`KinesisSink::into_producer`].
+/// The sink is owned by a [`Driver`], a task of its own, so retries and lingering records make progress without a
+/// caller. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create both.
 ///
 /// ```no_run
 /// use kinesis_sink::{KinesisSink, Record};
@@ -56,70 +64,70 @@ use crate::summary::Totals;
 /// # }
 /// ```
 ///
+/// # Ways to send
+///
+/// | | returns once | with |
+/// |---|---|---|
+/// | [`send`](Self::send), [`try_send`](Self::try_send) | the record is accepted | nothing |
+/// | [`put`](Self::put), [`try_put`](Self::try_put) | the record is accepted | a [`Receipt`], a future of its [`Delivery`](crate::Delivery) |
+/// | [`sink()`](Self::sink) | | a [`futures::Sink`], for `forward` and `send_all` |
+/// | [`put_all(stream)`](Self::put_all) | | a stream of each record's outcome with a context, such as an offset |
+/// | [`tower::Service<Record>`](tower::Service) | the record is delivered | its `Delivery`, so that layers and `call_all` apply to single records |
+///
 /// # Sink or producer?
 ///
 /// | | [`KinesisSink`] | `Producer` |
 /// |---|---|---|
 /// | owners | one | any number of tasks |
-/// | moves | while it is polled | by itself: a driver task |
+/// | makes progress | while it is polled | by itself: a driver task |
 /// | source | one stream, with `forward` or `send_all` | tasks that send now and then; also `forward` from many streams at once |
-/// | a record's fate | `flush`, `take_failed`, dead letters, or a receipt of [`Record::tracked`] | the same, and [`put`](Self::put) |
+/// | outcome of a record | `flush`, `take_failed`, dead letters, or a receipt of [`Record::tracked`] | the same, and [`put`](Self::put) |
 /// | a fatal error | comes out of the poll methods; its owner decides | [`FatalPolicy`](crate::FatalPolicy) |
 /// | runtime | polled inside of tokio | the driver runs inside of tokio; clones can be used anywhere |
 /// | cost per record | less: no lock, no other task | two short locks and some atomics; with a receipt two small allocations |
 /// | dropped | abandons what it holds, and warns | the last clone dropped drains, then ends the driver |
 ///
-/// # Back-pressure
+/// # Backpressure
 ///
 /// The bounds are the sink's own, [`buffer_records`](crate::Settings::buffer_records) and
-/// [`buffer_bytes`](crate::Settings::buffer_bytes): what is accepted and not yet seen by the
-/// driver counts, as do failed records that nobody has taken. While they are reached `send` and `put`
-/// wait. Who came first is served first, so a busy task cannot starve another one, and `try_put` does not
-/// overtake anybody. A record of more than half of `buffer_bytes` waits for half of them, so that two such
-/// records can be over the bound.
+/// [`buffer_bytes`](crate::Settings::buffer_bytes). Records that were accepted and have not reached the driver count,
+/// and so do failed records that nobody has taken. While the bounds are reached, `send` and `put` wait, first come,
+/// first served, so that a busy task cannot starve another one; `try_put` does not overtake a waiting task. A record
+/// of more than half of `buffer_bytes` waits for half of them, so that two such records can exceed the bound.
 ///
 /// # Errors
 ///
-/// What is not accepted comes back, inside [`NotAccepted`] with the reason. What happens when the service
-/// refuses everything is decided by [`FatalPolicy`](crate::FatalPolicy): by default the producer stops and hands everything
-/// back. Records that fail for good go to their receipts, else to the dead-letter handler, else they are
-/// kept for [`take_failed`](Self::take_failed).
+/// A record that is not accepted comes back [in the error](Error::into_record). When the service refuses every
+/// request, [`FatalPolicy`](crate::FatalPolicy) decides: by default the producer stops and hands everything back.
+/// Records that fail for good go to their receipts, else to the dead-letter handler, else they are kept for
+/// [`take_failed`](Self::take_failed).
 ///
-/// # The end
+/// # Shutdown
 ///
-/// [`close`](Self::close), [`close_within`](Self::close_within) and the drop of the last clone drain what
-/// was accepted and end the driver. Afterwards every call says so, with the record. Dropping the last
-/// clone does not wait, so in a program that ends then, call `close`. A clone that is kept by something
-/// which the driver keeps, such as the dead-letter handler, is never dropped.
-///
-/// # As a `Sink`
-///
-/// Each clone is a `futures::Sink` of its own, so many tasks can `forward` into one stream.
-/// Closing it through the sink's methods, as `forward` does at its end, waits until everything accepted
-/// so far is settled and closes *that clone*; the others go on. A clone that is ready and does not send
-/// keeps room for one record as large as the largest so far; a still larger one is taken all the same.
-/// The same goes for one whose `feed` or `send` was dropped while it waited: it keeps its place in the
-/// line, as its next call goes on there. Dropping the clone, or closing it, gives the room back.
-///
-/// The inherent methods come before those of `SinkExt` with the same name, except on a `&mut Producer`:
-/// there `SinkExt::send` also flushes and `SinkExt::close` closes the clone.
+/// [`close`](Self::close), [`close_within`](Self::close_within) and the drop of the last handle drain what
+/// was accepted and end the driver. Afterwards every call returns an error, with the record. Dropping the last
+/// handle does not wait, so a program that ends then should call `close`. Clones and [sinks](Self::sink) are handles.
+/// A handle that is owned by something which the driver owns, such as the dead-letter handler, is never dropped.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future of `send` or `put` before it is ready means that the record was not accepted (it is
-/// dropped with the future); the place among those who wait is given up. Dropping the futures of `flush`,
-/// `close`, `close_within`, `closed` and `take_failed` changes nothing but what each of them says. Of the
-/// futures of `SinkExt`, dropping `feed` or `send` may leave a place in the line (see above); dropping
-/// `flush` or `close` loses nothing, and the next call asks again for what this clone has sent since.
+/// dropped with the future), and gives up the place in the queue. Dropping the futures of `flush`,
+/// `close`, `close_within`, `closed` and `take_failed` has no effect but those described there.
+#[derive(Clone)]
 pub struct Producer {
-    channel: Arc<Channel>,
-    /// Whether this clone was closed through the sink's methods, and takes no more records.
-    closed: bool,
-    /// Whether `poll_close` has returned `Ok`.
-    close_completed: bool,
-    /// Whether this clone has sent since its last flush through the sink's methods.
-    flush_pending: AtomicBool,
-    sink_state: SinkState,
+    handle: Arc<Handle>,
+    /// For the poll methods of `Service`.
+    reservation: Reservation,
+}
+
+/// What the handles of a producer share. Dropping it closes the producer.
+struct Handle(Arc<Channel>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.drop_handles();
+    }
 }
 
 impl<S> KinesisSink<S>
@@ -160,47 +168,55 @@ where
     /// ```
     #[must_use = "nothing moves until the driver is polled"]
     pub fn into_producer(self) -> (Producer, Driver<S>) {
-        let channel = Channel::new(self.stream().clone(), self.limits(), self.bounds());
+        let core = &self.core;
+        let (bounds, condition) = (core.bounds(), core.condition().clone());
+        let channel = Channel::new(self.stream().clone(), self.limits(), bounds, condition);
         let channel = Arc::new(channel);
-        let policy = self.fatal_policy();
+        let policy = core.fatal_policy();
         let driver = Driver::new(self, channel.clone(), policy);
-        (Producer::new(channel, false), driver)
+        (Producer::new(channel), driver)
     }
 }
 
 impl Producer {
-    fn new(channel: Arc<Channel>, closed: bool) -> Self {
-        Self {
-            channel,
-            closed,
-            close_completed: closed,
-            flush_pending: AtomicBool::new(false),
-            sink_state: SinkState::default(),
-        }
+    fn new(channel: Arc<Channel>) -> Self {
+        Self { handle: Arc::new(Handle(channel)), reservation: Reservation::None }
+    }
+
+    fn channel(&self) -> &Arc<Channel> {
+        &self.handle.0
     }
 
     /// The stream.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
-        &self.channel.stream
+        &self.channel().stream
     }
 
     /// What one request and one record may hold. Before the stream was
     /// [described](crate::SinkBuilder::with_stream_info) a record may have no more than 1 MiB.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.channel.limits()
+        self.channel().limits()
     }
 
-    /// What the sink did since it was built, as of the driver's latest turn. Records that were accepted
-    /// since are not in it.
+    /// Returns the status: what is buffered, totals, the latest request, and whether records are delivered.
+    ///
+    /// Numbers are those of the driver's latest turn, and records accepted since count as queued. A driver has a turn
+    /// whenever something happens.
     #[must_use]
-    pub fn totals(&self) -> Totals {
-        self.channel.queue().totals
+    pub fn status(&self) -> Status {
+        self.channel().status()
     }
 
-    /// Waits for room, and is ready once the record is accepted. What becomes of it is not told; see
-    /// [`put`](Self::put).
+    /// Returns a watch of the producer's [condition](crate::status::Condition).
+    #[must_use]
+    pub fn watch(&self) -> ConditionWatch {
+        self.channel().condition().watch()
+    }
+
+    /// Sends a record, waiting for room. Completes once the record is accepted; [`put`](Self::put) also returns its
+    /// outcome.
     ///
     /// # Errors
     ///
@@ -210,12 +226,12 @@ impl Producer {
     /// # Cancel safety
     ///
     /// Dropped before it is ready, it has not accepted the record. Once it is ready, it has.
-    pub async fn send(&self, record: Record) -> Result<(), NotAccepted> {
+    pub async fn send(&self, record: Record) -> Result<(), Error> {
         let (record, permit) = self.admit(record).await?;
         self.accept(record, permit)
     }
 
-    /// Waits for room, and is ready with a receipt once the record is accepted.
+    /// Sends a record, waiting for room. Completes once the record is accepted, with a receipt of its delivery.
     ///
     /// A record has one receipt: one that it had [before](Record::tracked) ends as if the record had
     /// been dropped. Send such a record with [`send`](Self::send).
@@ -227,86 +243,75 @@ impl Producer {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub async fn put(&self, record: Record) -> Result<Receipt, NotAccepted> {
+    pub async fn put(&self, record: Record) -> Result<Receipt, Error> {
         let (record, permit) = self.admit(record).await?;
         let (record, receipt) = record.tracked();
         self.accept(record, permit).map(|()| receipt)
     }
 
-    /// Accepts the record if there is room and nobody waits for it, without waiting.
+    /// Sends a record if there is room and no other task waits for it, without waiting.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`NotAcceptedReason::Full`] if it had to wait.
-    pub fn try_send(&self, record: Record) -> Result<(), NotAccepted> {
+    /// As [`send`](Self::send), and [`ErrorKind::Full`](crate::ErrorKind::Full) if it had to wait.
+    pub fn try_send(&self, record: Record) -> Result<(), Error> {
         let (record, permit) = self.try_admit(record)?;
         self.accept(record, permit)
     }
 
-    /// As [`try_send`](Self::try_send), with a receipt.
+    /// Sends a record like [`try_send`](Self::try_send), with a receipt of its delivery.
     ///
     /// # Errors
     ///
     /// As [`try_send`](Self::try_send).
-    pub fn try_put(&self, record: Record) -> Result<Receipt, NotAccepted> {
+    pub fn try_put(&self, record: Record) -> Result<Receipt, Error> {
         let (record, permit) = self.try_admit(record)?;
         let (record, receipt) = record.tracked();
         self.accept(record, permit).map(|()| receipt)
     }
 
     /// Checks the record and waits for its permit.
-    async fn admit(&self, record: Record) -> Result<(Record, Permit), NotAccepted> {
+    async fn admit(&self, record: Record) -> Result<(Record, Permit), Error> {
         // A caller in a loop must let the driver run, even if it never has to wait.
         consume_budget().await;
-        let record = self.channel.check(self.check_open(record)?).await?;
-        match self.channel.clone().reserve(record.size()).await {
+        let record = self.channel().check(record).await?;
+        match self.channel().clone().reserve(record.size()).await {
             Ok(permit) => Ok((record, permit)),
-            Err(reason) => Err(NotAccepted::new(record, reason)),
+            Err(rejection) => Err(self.channel().rejected(record, rejection)),
         }
     }
 
-    fn try_admit(&self, record: Record) -> Result<(Record, Permit), NotAccepted> {
-        let record = self.check(record)?;
-        match self.channel.try_reserve_or_notify(record.size()) {
+    fn try_admit(&self, record: Record) -> Result<(Record, Permit), Error> {
+        let record = self.channel().check_now(record)?;
+        match self.channel().try_reserve_or_notify(record.size()) {
             Ok(permit) => Ok((record, permit)),
-            Err(reason) => Err(NotAccepted::new(record, reason)),
+            Err(rejection) => Err(self.channel().rejected(record, rejection)),
         }
     }
 
-    fn accept(&self, record: Record, permit: Permit) -> Result<(), NotAccepted> {
-        self.flush_pending.store(true, Ordering::Relaxed);
-        self.channel.push(record, permit)
+    fn accept(&self, record: Record, permit: Permit) -> Result<(), Error> {
+        self.channel().push(record, permit)
     }
 
-    fn check(&self, record: Record) -> Result<Record, NotAccepted> {
-        self.channel.check_now(self.check_open(record)?)
-    }
-
-    fn check_open(&self, record: Record) -> Result<Record, NotAccepted> {
-        if self.closed {
-            return Err(NotAccepted::new(record, NotAcceptedReason::Closed));
-        }
-        Ok(record)
-    }
-
-    /// Is ready when everything that was accepted before the call, by any clone, is settled. Records
-    /// accepted later cannot hold it up.
+    /// Waits until every record that was accepted before the call, by any handle, is settled. Records
+    /// accepted later cannot delay it.
     ///
     /// It sends nothing earlier than the linger allows: the driver flushes all the time.
     ///
     /// # Errors
     ///
-    /// [`SinkError::Undelivered`] as long as failed records are kept for
-    /// [`take_failed`](Self::take_failed), [`SinkError::Request`] when the stream refuses everything and
-    /// the producer goes on trying, [`SinkError::Stopped`] and [`SinkError::Abandoned`] when it has ended.
+    /// [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered) as long as failed records are kept for
+    /// [`take_failed`](Self::take_failed), [`Refused`](crate::ErrorKind::Refused) when the service refuses every
+    /// request and the producer retries, [`Stopped`](crate::ErrorKind::Stopped) and
+    /// [`Abandoned`](crate::ErrorKind::Abandoned) when it has ended.
     ///
     /// # Cancel safety
     ///
     /// Dropping it changes nothing.
-    pub async fn flush(&self) -> Result<(), SinkError> {
+    pub async fn flush(&self) -> Result<(), Error> {
         consume_budget().await;
-        match self.channel.flush()? {
-            Some(reply) => reply.await.unwrap_or_else(|_| self.channel.final_flush_result()),
+        match self.channel().flush()? {
+            Some(reply) => reply.await.unwrap_or_else(|_| self.channel().final_flush_result()),
             None => Ok(()),
         }
     }
@@ -321,10 +326,8 @@ impl Producer {
     /// Dropping it loses nothing: the next call returns the records.
     #[must_use = "the records are no longer in the producer"]
     pub async fn take_failed(&self) -> Vec<Undelivered> {
-        self.channel.collect_failed().await;
-        // An earlier flush has found these records.
-        self.flush_pending.store(true, Ordering::Relaxed);
-        self.channel.take_collected()
+        self.channel().collect_failed().await;
+        self.channel().take_collected()
     }
 
     /// Takes no more records from any clone, and is ready when all that were accepted are settled and
@@ -335,16 +338,17 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`CloseError`] with the records that were not delivered and that nobody has taken, or if the
-    /// producer had stopped or been abandoned before.
+    /// [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered) with the records that were not delivered and that
+    /// nobody has taken, [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the
+    /// producer had ended like that before. [`Error::count`] is the number of all records that were not delivered.
     ///
     /// # Cancel safety
     ///
     /// Dropped after its first poll it has closed the producer, which goes on draining. No record is lost
     /// with it: the next call returns them.
-    pub async fn close(&self) -> Result<(), CloseError> {
-        self.channel.close(StopReason::Closed);
-        self.channel.terminated().await
+    pub async fn close(&self) -> Result<(), Error> {
+        self.channel().close(StopReason::Closed);
+        self.channel().terminated().await
     }
 
     /// Closes, and gives back what is not settled after `deadline`.
@@ -365,12 +369,12 @@ impl Producer {
     /// # Cancel safety
     ///
     /// As [`close`](Self::close). Dropped before the deadline, it gives nothing up.
-    pub async fn close_within(&self, deadline: Duration) -> Result<(), CloseError> {
+    pub async fn close_within(&self, deadline: Duration) -> Result<(), Error> {
         match tokio::time::timeout(deadline, self.close()).await {
             Ok(closed) => closed,
             Err(_) => {
-                self.channel.abort();
-                self.channel.terminated().await
+                self.channel().abort();
+                self.channel().terminated().await
             }
         }
     }
@@ -382,40 +386,22 @@ impl Producer {
     ///
     /// Dropping it changes nothing.
     pub async fn closed(&self) {
-        let mut status = self.channel.watch();
-        // The sender is in `self`, so there is a status.
-        let _ = status.wait_for(Status::is_stopped).await;
+        let mut state = self.channel().watch();
+        // The sender is in `self`, so there is a state.
+        let _ = state.wait_for(State::is_stopped).await;
     }
 
-    /// Whether this clone takes no more records: it was closed, or the producer has ended.
+    /// Returns whether the producer accepts no more records: it was closed, or has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closed || self.channel.is_closing()
-    }
-}
-
-impl Clone for Producer {
-    /// Another handle to the same sink. The clone of a closed one is closed.
-    fn clone(&self) -> Self {
-        if !self.closed {
-            self.channel.add_handle();
-        }
-        Self::new(self.channel.clone(), self.closed)
-    }
-}
-
-impl Drop for Producer {
-    fn drop(&mut self) {
-        if !self.closed {
-            self.channel.remove_handle();
-        }
+        self.channel().is_closing()
     }
 }
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
-            .field("stream", &self.channel.stream)
+            .field("stream", &self.channel().stream)
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
     }

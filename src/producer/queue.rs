@@ -1,17 +1,17 @@
 //! The queue between the handles of a producer and their driver.
 
 use std::collections::VecDeque;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::status::StopReason;
-use crate::error::SinkError;
+use super::state::StopReason;
+use crate::error::Error;
 use crate::pipeline::Size;
 use crate::record::{FailureReason, Record, Undelivered};
-use crate::summary::Totals;
+use crate::status::{RequestSummary, Totals};
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -21,8 +21,10 @@ pub(super) struct Queue {
     pub(super) commands: VecDeque<Command>,
     /// The waker of the driver while it is idle.
     pub(super) driver: Option<Waker>,
-    /// The number of handles that can still send.
-    pub(super) handles: usize,
+    /// The records in `commands`, and those of them that the driver has taken and not passed to the sink.
+    pub(super) pending: Size,
+    /// Whether there are handles that can still send.
+    pub(super) has_handles: bool,
     /// The number of callers that wait for a permit, or have got one and were not polled since.
     waiters: usize,
     /// The most bytes that one of them has asked for.
@@ -33,7 +35,7 @@ pub(super) struct Queue {
     pub(super) busy: bool,
     /// Whether everything that is not settled shall be handed back.
     pub(super) abort_requested: bool,
-    pub(super) totals: Totals,
+    pub(super) published: Published,
     /// Records that were not delivered, until a caller takes them.
     pub(super) undelivered: Vec<Undelivered>,
     /// The failed records of `undelivered` that the driver has collected. They keep their permits until a caller takes
@@ -43,6 +45,17 @@ pub(super) struct Queue {
     pub(super) left: usize,
     /// The reason of the last record in `undelivered` at the end.
     pub(super) last_reason: Option<FailureReason>,
+}
+
+/// What the driver says of the sink at the end of each turn.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    pub(super) totals: Totals,
+    pub(super) queued: Size,
+    pub(super) in_flight: Size,
+    pub(super) failed: Size,
+    pub(super) oldest_accepted_at: Option<std::time::Instant>,
+    pub(super) last_request: Option<Arc<RequestSummary>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,7 +73,7 @@ pub(super) enum Command {
     /// Sends an accepted record.
     Record { record: Record, accepted_at: Instant },
     /// Replies when everything that was accepted before is settled.
-    Flush(oneshot::Sender<Result<(), SinkError>>),
+    Flush(oneshot::Sender<Result<(), Error>>),
     /// Collects the failed records, then replies.
     TakeFailed(oneshot::Sender<()>),
 }
@@ -86,9 +99,17 @@ pub(super) fn queued<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Siz
 }
 
 impl Queue {
-    /// The queue of a producer with one handle.
+    /// The queue of a producer with a handle.
     pub(super) fn new() -> Self {
-        Self { handles: 1, ..Self::default() }
+        Self { has_handles: true, ..Self::default() }
+    }
+
+    /// When the first record in `commands` was accepted.
+    pub(super) fn pending_since(&self) -> Option<std::time::Instant> {
+        self.commands.iter().find_map(|command| match command {
+            Command::Record { accepted_at, .. } => Some(accepted_at.into_std()),
+            Command::Flush(_) | Command::TakeFailed(_) => None,
+        })
     }
 
     /// Returns the most bytes that a caller wants, and forgets those callers that do not wait.

@@ -1,33 +1,59 @@
 //! A producer as a `futures::Sink`.
 
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures::Sink;
 use tokio::task::coop::poll_proceed;
 
-use super::Producer;
-use super::channel::{Channel, FlushReply, Permit};
-use crate::error::{NotAccepted, NotAcceptedReason, SinkError};
+use super::channel::{Channel, FlushReply};
+use super::reservation::Reservation;
+use super::{Handle, Producer};
+use crate::error::{Error, Rejection};
 use crate::record::Record;
 
-/// What one handle waits for through the methods of `Sink`.
-#[derive(Default)]
-pub(super) struct SinkState {
-    permit: PermitState,
+/// A [`Sink`] of records into a [`Producer`].
+///
+/// From [`Producer::sink`]. Each task that has a stream to forward makes its own:
+///
+/// ```
+/// use futures::{StreamExt, stream};
+/// use kinesis_sink::{Producer, Record};
+///
+/// async fn forward(producer: &Producer) -> Result<(), kinesis_sink::Error> {
+///     let lines = stream::iter(["one line", "another line"]);
+///     lines.map(Record::from).map(Ok).forward(producer.sink()).await
+/// }
+/// ```
+///
+/// - `poll_ready` waits for room for one record, first come, first served. A sink that is ready, and does not send,
+///   keeps room for a record as large as the largest so far; a larger one is accepted all the same. A sink whose
+///   `feed` or `send` was dropped while it waited keeps its place in the queue. Dropping or closing the sink gives
+///   both back.
+/// - `poll_flush` is ready when all records sent through this sink are settled, and those that were sent through other
+///   handles before.
+/// - `poll_close` flushes and closes this sink. The producer and its other sinks stay open. Until it has returned
+///   `Ok`, `poll_ready` stays ready and `start_send` returns each record in an error.
+///
+/// While it exists and is open it keeps the producer open, as a clone of the producer does. A clone of it has a state
+/// of its own.
+///
+/// # Cancel safety
+///
+/// Dropping a future of [`SinkExt`](futures::SinkExt) loses no accepted record. A dropped `feed` or `send` may leave
+/// a place in the queue, see above. After a dropped `flush` or `close` the next call waits again for what was sent.
+pub struct ProducerSink {
+    channel: Arc<Channel>,
+    /// `None` once this sink was closed.
+    handle: Option<Arc<Handle>>,
+    reservation: Reservation,
     flush: FlushState,
-}
-
-#[derive(Default)]
-enum PermitState {
-    #[default]
-    None,
-    Waiting(Pin<Box<dyn Future<Output = Result<Permit, NotAcceptedReason>> + Send + Sync>>),
-    Ready(Permit),
+    /// Whether this sink has sent since its last flush.
+    flush_pending: bool,
+    /// Whether `poll_close` has returned `Ok`.
+    close_completed: bool,
 }
 
 #[derive(Default)]
@@ -37,152 +63,120 @@ enum FlushState {
     Waiting(FlushReply),
 }
 
-impl fmt::Debug for SinkState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SinkState").finish_non_exhaustive()
+impl Producer {
+    /// Returns a [`Sink`] into this producer.
+    #[must_use]
+    pub fn sink(&self) -> ProducerSink {
+        ProducerSink {
+            channel: self.channel().clone(),
+            handle: Some(self.handle.clone()),
+            reservation: Reservation::None,
+            flush: FlushState::None,
+            flush_pending: false,
+            close_completed: false,
+        }
     }
 }
 
-impl SinkState {
-    fn poll_permit(
-        &mut self,
-        channel: &Arc<Channel>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), NotAcceptedReason>> {
-        if let Some(reason) = channel.refusal() {
-            self.permit = PermitState::None;
-            return Poll::Ready(Err(reason));
-        }
-        loop {
-            self.permit = match &mut self.permit {
-                PermitState::Ready(_) => return Poll::Ready(Ok(())),
-                PermitState::Waiting(permit) => match ready!(permit.as_mut().poll(cx)) {
-                    Ok(permit) => PermitState::Ready(permit),
-                    Err(reason) => {
-                        self.permit = PermitState::None;
-                        return Poll::Ready(Err(reason));
-                    }
-                },
-                PermitState::None if channel.is_on_hold() => {
-                    PermitState::Waiting(Box::pin(channel.clone().reserve_any()))
-                }
-                PermitState::None => match channel.try_reserve(channel.expected_bytes()) {
-                    Ok(permit) => PermitState::Ready(permit),
-                    Err(NotAcceptedReason::Full) => {
-                        PermitState::Waiting(Box::pin(channel.clone().reserve_any()))
-                    }
-                    Err(reason) => return Poll::Ready(Err(reason)),
-                },
-            };
-        }
+impl ProducerSink {
+    /// Whether this sink accepts no more records: it was closed, or the producer has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_none() || self.channel.is_closing()
     }
 
-    fn take_permit(&mut self) -> Option<Permit> {
-        match std::mem::take(&mut self.permit) {
-            PermitState::Ready(permit) => Some(permit),
-            other => {
-                self.permit = other;
-                None
-            }
+    /// The error of a rejection that is about no record.
+    fn error(&self, rejection: Rejection) -> Error {
+        let stream = self.channel.stream.clone();
+        if let Rejection::Refused(cause) = rejection {
+            let kept = self.channel.status().totals.unsettled();
+            return Error::refused(stream, kept, Box::new(cause));
         }
+        Error::rejection(rejection).with_stream(stream)
+    }
+}
+
+impl Sink<Record> for ProducerSink {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.close_completed {
+            return Poll::Ready(Err(Error::closed()));
+        }
+        if self.handle.is_none() {
+            // Adapters call this before each `poll_close`: an error would end the close half-way.
+            return Poll::Ready(Ok(()));
+        }
+        let this = &mut *self;
+        let ready = ready!(this.reservation.poll(&this.channel, cx));
+        // A source that is always ready must let other tasks run, the driver among them.
+        ready!(poll_proceed(cx)).made_progress();
+        Poll::Ready(ready.map_err(|rejection| self.error(rejection)))
     }
 
-    fn poll_flush(
-        &mut self,
-        channel: &Channel,
-        flush_pending: &AtomicBool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), SinkError>> {
+    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), Error> {
+        if self.handle.is_none() {
+            return Err(self.channel.rejected(record, Rejection::Closed));
+        }
+        let this = &mut *self;
+        this.channel.accept_reserved(record, &mut this.reservation)?;
+        self.flush_pending = true;
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             if let FlushState::Waiting(reply) = &mut self.flush {
                 let reply = ready!(Pin::new(reply).poll(cx));
                 self.flush = FlushState::None;
-                // If this handle has sent since, the reply is to an earlier flush.
-                if !flush_pending.load(Ordering::Relaxed) {
-                    return Poll::Ready(reply.unwrap_or_else(|_| channel.final_flush_result()));
+                // If this sink has sent since, the reply is to an earlier flush.
+                if !self.flush_pending {
+                    return Poll::Ready(
+                        reply.unwrap_or_else(|_| self.channel.final_flush_result()),
+                    );
                 }
             }
-            flush_pending.store(false, Ordering::Relaxed);
-            match channel.flush() {
+            self.flush_pending = false;
+            match self.channel.flush() {
                 Ok(Some(reply)) => self.flush = FlushState::Waiting(reply),
                 Ok(None) => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
-}
 
-impl Producer {
-    /// Converts the reason into the error of a sink.
-    fn sink_error(&self, reason: NotAcceptedReason) -> SinkError {
-        let stream = self.stream().clone();
-        match reason {
-            NotAcceptedReason::Refused(cause) => {
-                let kept = self.totals().unsettled();
-                SinkError::Request { stream, kept, source: Box::new(cause) }
-            }
-            NotAcceptedReason::Stopped(source) => SinkError::Stopped { stream, source },
-            NotAcceptedReason::Undelivered { count, reason } => {
-                SinkError::Undelivered { count, reason }
-            }
-            NotAcceptedReason::Abandoned => SinkError::Abandoned,
-            NotAcceptedReason::Closed | NotAcceptedReason::Full | NotAcceptedReason::Record(_) => {
-                SinkError::Closed
-            }
-        }
-    }
-}
-
-impl Sink<Record> for Producer {
-    type Error = SinkError;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        if self.close_completed {
-            return Poll::Ready(Err(SinkError::Closed));
-        }
-        if self.closed {
-            // Adapters call this before each `poll_close`: an error would end the close half-way.
-            return Poll::Ready(Ok(()));
-        }
-        let this = &mut *self;
-        let ready = ready!(this.sink_state.poll_permit(&this.channel, cx));
-        // A source that is always ready must let other tasks run, the driver among them.
-        ready!(poll_proceed(cx)).made_progress();
-        Poll::Ready(ready.map_err(|reason| self.sink_error(reason)))
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
-        let record = self.check(record)?;
-        let permit = match self.sink_state.take_permit() {
-            Some(permit) => permit,
-            None => match self.channel.try_reserve_or_notify(record.size()) {
-                Ok(permit) => permit,
-                Err(reason) => return Err(NotAccepted::new(record, reason).into()),
-            },
-        };
-        Ok(self.accept(record, permit)?)
-    }
-
-    /// Ready when everything is settled that this clone has sent, and that any clone had sent when this
-    /// was first polled.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        let this = &mut *self;
-        this.sink_state.poll_flush(&this.channel, &this.flush_pending, cx)
-    }
-
-    /// Flushes, and closes this clone. The other clones stay open. Until this has returned `Ok`, `poll_ready` stays
-    /// ready and `start_send` hands each record back.
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        let this = &mut *self;
-        if !this.closed {
-            this.closed = true;
-            this.sink_state.permit = PermitState::None;
-            this.channel.remove_handle();
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(handle) = self.handle.take() {
+            self.reservation.release();
             // An earlier flush does not count.
-            this.flush_pending.store(true, Ordering::Relaxed);
+            self.flush_pending = true;
+            drop(handle);
         }
-        let closed = this.sink_state.poll_flush(&this.channel, &this.flush_pending, cx);
-        this.close_completed |= matches!(closed, Poll::Ready(Ok(())));
+        let closed = self.as_mut().poll_flush(cx);
+        self.close_completed |= matches!(closed, Poll::Ready(Ok(())));
         closed
+    }
+}
+
+impl Clone for ProducerSink {
+    /// Returns another sink into the same producer, with nothing reserved. The clone of a closed sink is closed.
+    fn clone(&self) -> Self {
+        Self {
+            channel: self.channel.clone(),
+            handle: self.handle.clone(),
+            reservation: Reservation::None,
+            flush: FlushState::None,
+            flush_pending: false,
+            close_completed: self.handle.is_none(),
+        }
+    }
+}
+
+impl fmt::Debug for ProducerSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerSink")
+            .field("stream", &self.channel.stream)
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Record;
+use crate::error::{Error, ErrorKind};
 
 /// An accepted record that was not delivered, with the reason.
 ///
@@ -24,6 +25,16 @@ pub struct Undelivered {
 }
 
 impl Undelivered {
+    /// A record that a producer did not accept, if the error holds one. Its receipt is dropped.
+    pub(crate) fn not_accepted(error: Error) -> Option<Self> {
+        let (kind, message) = (error.kind(), error.to_string());
+        let mut record = error.into_record()?;
+        drop(record.take_tracker());
+        let reason = FailureReason::NotAccepted { kind, message };
+        let history = Vec::new();
+        Some(Self { record, reason, attempts: 0, may_have_been_written: false, history })
+    }
+
     /// The record as it was accepted.
     #[must_use]
     pub fn record(&self) -> &Record {
@@ -60,7 +71,7 @@ impl Undelivered {
             FailureReason::DeadlineExceeded { last, .. }
             | FailureReason::Withdrawn { last }
             | FailureReason::Abandoned { last } => last.as_deref(),
-            FailureReason::NeverAccepted => None,
+            FailureReason::NotAccepted { .. } | FailureReason::NeverAccepted => None,
         }
     }
 
@@ -122,6 +133,14 @@ pub enum FailureReason {
         /// How its last attempt failed, if one did.
         last: Option<Arc<AttemptError>>,
     },
+    /// A producer did not accept it, see [`Producer::put_all`](crate::Producer::put_all).
+    #[error("not accepted: {message}")]
+    NotAccepted {
+        /// The kind of the error with which it was not accepted.
+        kind: ErrorKind,
+        /// The message of that error.
+        message: String,
+    },
     /// It was dropped before a sink had accepted it.
     #[error("it was dropped before a sink had accepted it")]
     NeverAccepted,
@@ -129,7 +148,7 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// A word for it, for metrics and logs: `rejected`, `attempts_exhausted`, `deadline_exceeded`, `refused`,
-    /// `withdrawn`, `abandoned` or `never_accepted`.
+    /// `withdrawn`, `abandoned`, `not_accepted` or `never_accepted`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -139,6 +158,7 @@ impl FailureReason {
             Self::Refused(_) => "refused",
             Self::Withdrawn { .. } => "withdrawn",
             Self::Abandoned { .. } => "abandoned",
+            Self::NotAccepted { .. } => "not_accepted",
             Self::NeverAccepted => "never_accepted",
         }
     }
@@ -171,6 +191,7 @@ impl Attempt {
 
 /// How one attempt to deliver a record failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("{code}: {message}")]
 pub struct AttemptError {
     pub(crate) code: String,

@@ -163,6 +163,7 @@ impl ResultMembers {
 
 /// One distinct error and how many entries it hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ErrorCount {
     /// The service's error code, or a word of this crate's such as `Timeout`.

@@ -7,6 +7,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, ServiceBuilder};
 
 use super::KinesisSink;
+use super::core::Core;
 use super::discovery::Discovery;
 use super::drive_skip::DriveSkip;
 use super::readiness::Readiness;
@@ -22,6 +23,7 @@ use crate::service::{
 };
 use crate::service_ext::ServiceBuilderExt;
 use crate::settings::Settings;
+use crate::status::ConditionSender;
 use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
 
@@ -174,7 +176,7 @@ impl SinkBuilder {
     ///
     /// - A stream that [distributes its records itself](crate::Distribution::Auto) is refused if the sink
     ///   aggregates or keeps an order. A stream that does not exist is reported at once. Both are a
-    ///   [`SinkError::Request`](crate::SinkError::Request).
+    ///   [`ErrorKind::Refused`](crate::ErrorKind::Refused).
     /// - Since a stream can be switched at any time, it is described again,
     ///   [past any cache](StreamInfo::describe_stream_uncached), when responses name shards that partition keys
     ///   rule out.
@@ -326,7 +328,7 @@ impl SinkBuilder {
     /// # Errors
     ///
     /// As [`build`](Self::build). Missing credentials show at the first request, as
-    /// [`SinkError::Request`](crate::SinkError::Request).
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused).
     ///
     /// # Cancel safety
     ///
@@ -427,19 +429,20 @@ impl SinkBuilder {
         let mut pipeline = Pipeline::new(stream, settings, lists_shards, classify);
         let description = discovery.describes();
         pipeline.topology_mut().require(Prerequisites { description, shards });
-        Ok(KinesisSink {
-            service,
+        let core = Core {
             pipeline,
             requests: Requests::default(),
             discovery,
             timer: None,
             dead_letters,
             drive_skip: DriveSkip::default(),
+            condition: ConditionSender::new(),
             closed: false,
             is_driven: false,
             #[cfg(feature = "metrics")]
             metrics,
-        })
+        };
+        Ok(KinesisSink { service, core: Box::new(core) })
     }
 }
 

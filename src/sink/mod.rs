@@ -2,9 +2,9 @@
 
 mod budget;
 mod builder;
+mod core;
 mod discovery;
 mod drive_skip;
-mod driven;
 mod fatal_policy;
 mod readiness;
 mod report;
@@ -16,29 +16,24 @@ use std::task::{Context, Poll, ready};
 
 use aws_sdk_kinesis::Client;
 use futures::Sink;
-use tokio::runtime::{self, Handle};
-use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::{trace, warn};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep_until};
+use tracing::trace;
 
 pub(crate) use budget::{poll_units, yield_to_others};
 pub use builder::{DefaultService, SinkBuilder};
-pub(crate) use driven::{BufferChange, Snapshot};
+pub(crate) use core::{BufferChange, Snapshot};
 pub use fatal_policy::FatalPolicy;
 
-use self::discovery::Discovery;
-use self::drive_skip::DriveSkip;
+use self::core::Core;
 use self::readiness::Readiness;
-use self::requests::Requests;
 use crate::build_error::BuildError;
-use crate::error::SinkError;
+use crate::error::Error;
 use crate::limits::Limits;
-#[cfg(feature = "metrics")]
-use crate::metrics::SinkMetrics;
-use crate::pipeline::Pipeline;
-use crate::record::{Record, SharedHandler, Undelivered};
+use crate::record::{Record, Undelivered};
 use crate::service::PutRecordsService;
+use crate::status::{ConditionWatch, Status, Totals};
 use crate::stream::StreamId;
-use crate::summary::{RequestSummary, Totals};
 use crate::trace::TARGET;
 
 /// A [`Sink`] of records into one Kinesis stream.
@@ -80,13 +75,13 @@ use crate::trace::TARGET;
 /// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
 ///   failed and are kept, it is an error, once, after everything else was settled.
 /// - `poll_close` is the same and sends at once. From its first poll on `start_send` hands each record back
-///   with [`Closed`](crate::NotAcceptedReason::Closed). `poll_ready` stays ready until `poll_close` has
+///   with [`ErrorKind::Closed`](crate::ErrorKind::Closed). `poll_ready` stays ready until `poll_close` has
 ///   returned `Ok`, because adapters such as [`SinkExt::buffer`](futures::SinkExt::buffer) call it each time
 ///   they are closed; afterwards it is an error.
 ///
 /// # Errors
 ///
-/// See [`SinkError`]. Errors neither lose a record nor poison the sink. Beware that
+/// See [`Error`]. Errors neither lose a record nor poison the sink. Beware that
 /// futures' `forward` and `send_all` drop the one item that they hold when `poll_ready` fails; that item
 /// was not accepted yet.
 ///
@@ -104,19 +99,7 @@ use crate::trace::TARGET;
 /// [`take_undelivered`](Self::take_undelivered).
 pub struct KinesisSink<S = DefaultService> {
     service: Readiness<S>,
-    pipeline: Pipeline,
-    requests: Requests,
-    discovery: Discovery,
-    /// For the next wake-up, with the runtime that it belongs to.
-    timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
-    dead_letters: Option<SharedHandler>,
-    drive_skip: DriveSkip,
-    /// Whether `poll_close` has returned `Ok`.
-    closed: bool,
-    /// Whether a producer's driver owns the sink, so that no caller sees its errors.
-    is_driven: bool,
-    #[cfg(feature = "metrics")]
-    metrics: Option<SinkMetrics>,
+    pub(crate) core: Box<Core>,
 }
 
 impl<S> Unpin for KinesisSink<S> {}
@@ -144,7 +127,7 @@ impl KinesisSink {
     /// # Errors
     ///
     /// As [`new`](Self::new). Missing credentials show at the first request, as
-    /// [`SinkError::Request`].
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused).
     ///
     /// # Cancel safety
     ///
@@ -170,92 +153,83 @@ impl KinesisSink {
 }
 
 impl<S> KinesisSink<S> {
-    /// The stream.
+    /// Returns the stream.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
-        self.pipeline.stream()
+        self.core.pipeline.stream()
     }
 
-    /// Limits of one request and one record that are in effect. The stream's
+    /// Returns the limits of a request and of a record that are in effect. The stream's
     /// [description](SinkBuilder::with_stream_info) can change them.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.pipeline.settings().limits
+        self.core.pipeline.settings().limits
     }
 
-    /// Records that wait to be sent, requeued ones among them.
+    /// Returns the status: what is buffered, totals, the latest request, and whether records are delivered.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.pipeline.queued()
+    pub fn status(&self) -> Status {
+        self.core.status()
     }
 
-    /// Records in requests that are not answered, or whose answer names a shard that has yet to be
-    /// listed.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.pipeline.in_flight()
-    }
-
-    /// Records that failed for good and that the sink keeps. They count towards its bounds.
-    #[must_use]
-    pub fn failed(&self) -> usize {
-        self.pipeline.ledger().failed().records
-    }
-
-    /// Bytes of everything held: waiting, in flight, failed. Under `buffer_bytes` plus one record.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.pipeline.ledger().held().bytes
-    }
-
-    /// Returns counts of records and requests since the sink was built.
+    /// Returns counts of records and requests since the sink was built. They are also in the
+    /// [status](Self::status).
     #[must_use]
     pub fn totals(&self) -> &Totals {
-        self.pipeline.ledger().totals()
+        self.core.pipeline.ledger().totals()
     }
 
-    /// The latest request that was answered or failed. `None` before the first one.
+    /// Returns a watch of the sink's [condition](crate::status::Condition), for any task. The condition changes only
+    /// while the sink is polled.
     #[must_use]
-    pub fn last_request(&self) -> Option<&RequestSummary> {
-        self.pipeline.ledger().last_request()
+    pub fn watch(&self) -> ConditionWatch {
+        self.core.condition.watch()
     }
 
-    /// Every record held (waiting, in flight, failed), in the order of acceptance.
+    /// Returns every record in the buffer (queued, in flight, failed), in the order of acceptance.
     #[must_use = "this only looks; `take_undelivered` takes the records out"]
     pub fn undelivered(&self) -> Vec<&Record> {
-        self.pipeline.undelivered()
+        self.core.pipeline.undelivered()
     }
 
     /// Takes out the records that failed for good and that no dead-letter handler took, in the order of
     /// acceptance.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_failed(&mut self) -> Vec<Undelivered> {
-        self.pipeline.take_failed()
+        self.core.pipeline.take_failed()
     }
 
-    /// Takes out every record held, in the order of acceptance. The sink is empty afterwards and stays
+    /// Takes out every record in the buffer, in the order of acceptance. The sink is empty afterwards and stays
     /// usable.
     ///
-    /// Requests in flight are abandoned unless their answer has already come. Their records
-    /// [may be written](Undelivered::may_have_been_written), so sending them again can duplicate them. If the
+    /// Requests in flight are abandoned unless their response has already come. Their records
+    /// [may have been written](Undelivered::may_have_been_written), so sending them again can duplicate them. If the
     /// sink was waiting for a busy stack of services, it gives up its place in that queue.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
-        self.collect_ended();
-        self.requests.abandon();
         self.service.give_up();
-        self.pipeline.settlement_mut().notify();
-        let undelivered = self.pipeline.take_undelivered();
-        self.measure(Instant::now().into_std());
-        undelivered
+        self.core.take_undelivered()
     }
 
-    /// Settles what has been answered, without waiting for the rest.
-    fn collect_ended(&mut self) {
-        let now = Instant::now().into_std();
-        while let Some((id, outcome)) = self.requests.try_next() {
-            self.pipeline.settle(id, outcome, now);
-        }
+    /// Boxes the stack of services, so that the sink's type no longer depends on it.
+    ///
+    /// ```
+    /// use kinesis_sink::KinesisSink;
+    /// use tower::limit::ConcurrencyLimitLayer;
+    ///
+    /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+    /// let limit = ConcurrencyLimitLayer::new(2);
+    /// let sink: KinesisSink = KinesisSink::builder("example").build_with_layer(&client, limit)?.boxed();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn boxed(self) -> KinesisSink
+    where
+        S: PutRecordsService + Clone + Send + Sync + 'static,
+    {
+        let Self { service, core } = self;
+        KinesisSink { service: service.boxed(), core }
     }
 }
 
@@ -268,30 +242,35 @@ where
     ///
     /// If the task's budget is used up before, the waker is woken, and the next call continues.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        self.drive_skip.begin();
+        self.drive_until_idle(cx);
+        self.core.publish_condition(Instant::now().into_std());
+    }
+
+    fn drive_until_idle(&mut self, cx: &mut Context<'_>) {
+        self.core.drive_skip.begin();
         loop {
             let now = Instant::now().into_std();
             // Before `collect`: a failure must not extend an outage that has already ended.
-            self.log_reports(now);
+            self.core.log_reports(now);
             // Before `dispatch`, since an answer that has come may say to wait; and once more after
             // anything was sent, which registers the waker for that as well.
             let mut progress = self.collect(cx, now);
-            let discovered = self.discovery.drive(cx, &mut self.pipeline, now);
-            self.pipeline.advance(now);
+            let discovered = self.core.drive_discovery(cx, now);
+            self.core.pipeline.advance(now);
             let mut moved = false;
             if progress.is_ready() {
                 progress = self.dispatch(cx, now, &mut moved);
             }
             // Before the timer is set for the next report.
-            self.log_reports(now);
+            self.core.log_reports(now);
             if progress.is_pending() {
-                self.measure_if_due(now);
+                self.core.measure_if_due(now);
                 return;
             }
             if !moved && !self.timer_fired(cx, now) && !discovered {
-                let wakeup = self.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
-                self.drive_skip.finish(wakeup, now);
-                self.measure_if_due(now);
+                let wakeup = self.core.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
+                self.core.drive_skip.finish(wakeup, now);
+                self.core.measure_if_due(now);
                 return;
             }
         }
@@ -311,20 +290,20 @@ where
                 self.service.give_up_permit();
                 return Poll::Pending;
             }
-            if !self.pipeline.wants_to_send(now) {
+            if !self.core.pipeline.wants_to_send(now) {
                 break;
             }
             match self.service.poll(cx) {
                 Poll::Pending => return Poll::Ready(()),
                 Poll::Ready(Err(error)) => {
-                    self.pipeline.fail_service(error, now);
+                    self.core.pipeline.fail_service(error, now);
                 }
                 // Built only now: while the service was busy, the request could grow.
                 Poll::Ready(Ok(())) => {
                     // Outside of a runtime this panics, so before anything is built.
                     let runtime = Handle::current();
-                    let Some((id, request, reason)) = self.pipeline.next_request(now) else {
-                        if self.pipeline.is_unfinished() {
+                    let Some((id, request, reason)) = self.core.pipeline.next_request(now) else {
+                        if self.core.pipeline.is_unfinished() {
                             continue;
                         }
                         break;
@@ -332,9 +311,9 @@ where
                     let entries = request.entries().len();
                     trace!(target: TARGET, ?reason, entries, "request sent");
                     match self.service.call(request) {
-                        Some(call) => self.requests.spawn(id, call, &runtime),
+                        Some(call) => self.core.requests.spawn(id, call, &runtime),
                         // The records of the request must come back like those of any other.
-                        None => self.requests.spawn_panicked(id, &runtime),
+                        None => self.core.requests.spawn_panicked(id, &runtime),
                     }
                 }
             }
@@ -347,8 +326,8 @@ where
 
     /// Settles what was answered. Pending if the task's budget is used up first.
     fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> Poll<()> {
-        while let Poll::Ready(Some((id, outcome))) = self.requests.poll_next(cx) {
-            self.pipeline.settle(id, outcome, now);
+        while let Poll::Ready(Some((id, outcome))) = self.core.requests.poll_next(cx) {
+            self.core.pipeline.settle(id, outcome, now);
             ready!(self.poll_budget(cx));
         }
         Poll::Ready(())
@@ -356,22 +335,22 @@ where
 
     /// Charges the task's budget for what was done. Pending if it is used up; then the waker is woken.
     fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        poll_units(cx, self.pipeline.take_work())
+        poll_units(cx, self.core.pipeline.take_work())
     }
 
     /// Ready for a record, unless the task's budget is used up: a source that is always ready must let others run.
-    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        poll_units(cx, 1 + self.pipeline.take_work()).map(Ok)
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        poll_units(cx, 1 + self.core.pipeline.take_work()).map(Ok)
     }
 
     /// True if the time has come for something.
     fn timer_fired(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
-        let Some(at) = self.pipeline.wakeup(now) else {
-            self.timer = None;
+        let Some(at) = self.core.pipeline.wakeup(now) else {
+            self.core.timer = None;
             return false;
         };
         let (at, runtime) = (Instant::from_std(at), Handle::current().id());
-        let timer = self.timer.get_or_insert_with(|| (Box::pin(sleep_until(at)), runtime));
+        let timer = self.core.timer.get_or_insert_with(|| (Box::pin(sleep_until(at)), runtime));
         if timer.0.deadline() != at || timer.1 != runtime {
             // Not `reset`: a sink that has moved needs the timer of the runtime it is in now.
             timer.0.set(sleep_until(at));
@@ -380,26 +359,34 @@ where
         timer.0.as_mut().poll(cx).is_ready()
     }
 
+    /// [Drives](Self::drive) the sink, without waiting for full requests if `flush` is set.
+    pub(crate) fn drive_and_flush(&mut self, cx: &mut Context<'_>, flush: bool) {
+        if flush {
+            self.core.pipeline.flush();
+        }
+        self.drive(cx);
+    }
+
     /// Returns whether `poll_ready` can be ready for the next record of a burst without driving the sink.
     fn take_skip(&mut self) -> bool {
-        self.drive_skip.take_skip()
-            && self.pipeline.has_room()
-            && !self.pipeline.wants_to_send_full()
-            && self.pipeline.topology().is_ready()
+        self.core.drive_skip.take_skip()
+            && self.core.pipeline.has_room()
+            && !self.core.pipeline.wants_to_send_full()
+            && self.core.pipeline.topology().is_ready()
     }
 
     /// Drives until every accepted record is settled. Reports the failed ones only then.
-    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.drive(cx);
-        self.report()?;
-        if !self.pipeline.is_settled() {
+        self.core.report()?;
+        if !self.core.pipeline.is_settled() {
             return Poll::Pending;
         }
-        if self.pipeline.is_closing() {
-            self.log_last_report();
+        if self.core.pipeline.is_closing() {
+            self.core.log_last_report();
         }
-        Poll::Ready(match self.pipeline.settlement_mut().take_unreported_failure() {
-            Some(reason) => Err(SinkError::Undelivered { count: self.failed(), reason }),
+        Poll::Ready(match self.core.pipeline.settlement_mut().take_unreported_failure() {
+            Some(reason) => Err(self.core.failed_error(reason)),
             None => Ok(()),
         })
     }
@@ -409,13 +396,13 @@ impl<S> Sink<Record> for KinesisSink<S>
 where
     S: PutRecordsService,
 {
-    type Error = SinkError;
+    type Error = Error;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        if self.closed {
-            return Poll::Ready(Err(SinkError::Closed));
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.core.closed {
+            return Poll::Ready(Err(Error::closed()));
         }
-        if self.pipeline.is_closing() {
+        if self.core.pipeline.is_closing() {
             // Adapters call this before each `poll_close`; an error would end the close half-way.
             return Poll::Ready(Ok(()));
         }
@@ -423,71 +410,50 @@ where
             return self.poll_proceed(cx);
         }
         self.drive(cx);
-        self.report()?;
-        if !self.pipeline.topology().is_ready() {
+        self.core.report()?;
+        if !self.core.pipeline.topology().is_ready() {
             return Poll::Pending;
         }
-        if self.pipeline.has_room() {
+        if self.core.pipeline.has_room() {
             return self.poll_proceed(cx);
         }
-        if let Some(reason) = self.pipeline.blocked_by_failed() {
+        if let Some(reason) = self.core.pipeline.blocked_by_failed() {
             // Only the owner can make room, so pending would be forever.
             let reason = reason.clone();
-            return Poll::Ready(Err(SinkError::Undelivered { count: self.failed(), reason }));
+            return Poll::Ready(Err(self.core.failed_error(reason)));
         }
         Poll::Pending
     }
 
-    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
+    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), Error> {
         let now = Instant::now().into_std();
-        self.drive_skip.record_arrived(now);
-        Ok(self.pipeline.accept(record, now)?)
+        self.core.drive_skip.record_arrived(now);
+        self.core.pipeline.accept(record, now)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        self.pipeline.flush();
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.core.pipeline.flush();
         self.poll_settled(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        self.pipeline.close();
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.core.pipeline.close();
         let closed = self.poll_settled(cx);
-        self.closed |= matches!(closed, Poll::Ready(Ok(())));
+        self.core.closed |= matches!(closed, Poll::Ready(Ok(())));
+        self.core.publish_condition(Instant::now().into_std());
         closed
-    }
-}
-
-impl<S> Drop for KinesisSink<S> {
-    fn drop(&mut self) {
-        self.shutdown();
-        let (waiting, in_flight) = (self.waiting(), self.in_flight());
-        let (records, failed) = (self.pipeline.ledger().held().records, self.failed());
-        drop(self.pipeline.abandon());
-        self.log_last_report();
-        self.measure(Instant::now().into_std());
-        if records > 0 {
-            warn!(
-                target: TARGET,
-                records,
-                waiting,
-                in_flight,
-                failed,
-                "sink for stream {} dropped with {records} records undelivered",
-                self.stream().name()
-            );
-        }
     }
 }
 
 impl<S> fmt::Debug for KinesisSink<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Status { stream, condition, queued, in_flight, failed, .. } = self.status();
         f.debug_struct("KinesisSink")
-            .field("stream", self.stream())
-            .field("closing", &self.pipeline.is_closing())
-            .field("waiting", &self.waiting())
-            .field("in_flight", &self.in_flight())
-            .field("failed", &self.failed())
-            .field("held_bytes", &self.held_bytes())
+            .field("stream", &stream)
+            .field("condition", &condition)
+            .field("queued", &queued.records)
+            .field("in_flight", &in_flight.records)
+            .field("failed", &failed.records)
             .finish_non_exhaustive()
     }
 }

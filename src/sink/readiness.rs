@@ -6,11 +6,13 @@ use std::time::Duration;
 use tokio::runtime::{self, Handle};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
-use tower::{BoxError, Service};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service, ServiceExt};
 
+use super::DefaultService;
 use super::requests::Interrupted;
 use crate::guard::unless_it_panics;
-use crate::service::PutRecordsRequest;
+use crate::service::{PutRecordsRequest, PutRecordsService};
 
 /// How long a ready instance is kept for a sink that is not polled. A sink that is polled when it wakes needs a
 /// fraction of this; one that is not delays every user of a shared limit by this time.
@@ -54,6 +56,20 @@ impl<S> Readiness<S> {
     /// Wraps a stack of which there is only one instance.
     pub(super) fn unshared(service: S) -> Self {
         Self { service, is_ready: false, waiting: None, spare: None }
+    }
+
+    /// Boxes the stack. A place in the queue of a shared service is given up.
+    pub(super) fn boxed(self) -> Readiness<DefaultService>
+    where
+        S: PutRecordsService + Clone + Send + Sync + 'static,
+    {
+        let boxed = |service: S| BoxCloneSyncService::new(service.map_err(Into::into));
+        let spare = self.spare.map(|spare| Spare {
+            template: boxed(spare.template),
+            clone: DefaultService::clone,
+            wait: Waiting::begin,
+        });
+        Readiness { service: boxed(self.service), is_ready: self.is_ready, waiting: None, spare }
     }
 
     /// Gives up the place in the queue of a shared service, and the permit if there is one.

@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::{FatalPolicy, KinesisSink};
-use crate::error::SinkError;
+use super::FatalPolicy;
+use super::core::Core;
+use crate::error::Error;
 use crate::guard::unless_it_panics;
 use crate::pipeline::{Report, Stage, Trouble};
 use crate::trace::TARGET;
 
-impl<S> KinesisSink<S> {
+impl Core {
     /// Reports settled records, and returns a fatal error.
-    pub(super) fn report(&mut self) -> Result<(), SinkError> {
+    pub(super) fn report(&mut self) -> Result<(), Error> {
         self.notify();
         self.take_fatal().map_or(Ok(()), Err)
     }
@@ -27,10 +28,10 @@ impl<S> KinesisSink<S> {
     }
 
     /// What stops the whole stream, once. Afterwards requests are sent again.
-    pub(crate) fn take_fatal(&mut self) -> Option<SinkError> {
+    pub(crate) fn take_fatal(&mut self) -> Option<Error> {
         let source = self.pipeline.health_mut().take_fatal()?;
         let kept = self.pipeline.queued() + self.pipeline.in_flight();
-        Some(SinkError::Request { stream: self.stream().clone(), kept, source })
+        Some(Error::refused(self.stream().clone(), kept, source))
     }
 
     /// Reports to the metrics recorder.
@@ -122,7 +123,7 @@ impl<S> KinesisSink<S> {
             }
             return;
         }
-        let (waiting, in_flight) = (self.waiting(), self.in_flight());
+        let (queued, in_flight) = (self.pipeline.queued(), self.pipeline.in_flight());
         if *trouble == Trouble::SentBack {
             let share = 100.0 * (throttled + failed) as f64 / (*total).max(1) as f64;
             warn!(
@@ -131,7 +132,7 @@ impl<S> KinesisSink<S> {
                 throttled,
                 failed,
                 entries = total,
-                waiting,
+                queued,
                 in_flight,
                 ?oldest,
                 error = error.message(),
@@ -159,7 +160,7 @@ impl<S> KinesisSink<S> {
             ?duration,
             failed,
             requests = total,
-            waiting,
+            queued,
             in_flight,
             ?oldest,
             error = error.message(),

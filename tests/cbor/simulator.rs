@@ -96,7 +96,7 @@ async fn a_sink_over_a_client_that_speaks_it_sends_and_looks_up_in_it() {
     let records = stream::iter(0..3_000_u32)
         .map(|number| Ok(Record::from((number.to_string(), number.to_be_bytes().to_vec()))));
     records.forward(&mut sink).await.unwrap();
-    assert_eq!((sink.totals().delivered, sink.failed()), (3_000, 0));
+    assert_eq!((sink.totals().delivered, sink.status().failed.records), (3_000, 0));
     let stats = kinesis.stats();
     assert!(stats.listings > 0 && stats.descriptions > 0, "the stream was looked up");
     let aggregates = kinesis.written();

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    Aggregation, DefaultService, KinesisSink, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES,
-    NotAcceptedReason, Producer, Record, SinkBuilder, SinkError,
+    Aggregation, DefaultService, Error, ErrorKind, KinesisSink, Limits, MAX_RECORD_BYTES,
+    MAX_REQUEST_BYTES, Producer, Record, SinkBuilder,
 };
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
@@ -167,7 +167,7 @@ pub async fn a_record_sent_without_room_comes_back<S: Subject>() {
     sink.start_send_unpin(Record::from("fits")).unwrap();
     let error = sink.start_send_unpin(Record::from("too many")).unwrap_err();
     let SinkError::NotAccepted(refused) = error else { panic!("{error}") };
-    assert_eq!(*refused.reason(), NotAcceptedReason::Full);
+    assert_eq!(refused.kind(), ErrorKind::Full);
     sink.send(refused.into_record()).await.unwrap();
     assert_eq!(service.delivered(), ["fits", "too many"]);
 }
@@ -253,7 +253,7 @@ pub async fn ready_stays_ready_until_close_completes<S: Subject>() {
         assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
         let error = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
         let SinkError::NotAccepted(refused) = error else { panic!("{error}") };
-        assert_eq!(*refused.reason(), NotAcceptedReason::Closed);
+        assert_eq!(refused.kind(), ErrorKind::Closed);
         assert_eq!(refused.into_record().data(), "late");
     }
     while sink.enter(|cx, sink| sink.poll_close(cx)).is_pending() {

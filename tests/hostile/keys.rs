@@ -11,8 +11,8 @@ use kinesis_sink::service::{Entry, PutRecordsRequest};
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{
-    Aggregation, Delivery, FailureReason, KinesisSink, NotAcceptedReason, PartitionKey, Receipt,
-    Record, RecordError, SinkBuilder,
+    Aggregation, Delivery, ErrorKind, FailureReason, KinesisSink, PartitionKey, Receipt, Record,
+    RecordError, SinkBuilder,
 };
 use tower::ServiceExt;
 
@@ -199,7 +199,7 @@ async fn keys_of_no_character_or_257_are_refused_whatever_their_bytes() {
             sink.send(Record::from(("k", "after"))).await.unwrap();
             let producer = sink.spawn();
             let refused = producer.put(record.clone()).await.unwrap_err();
-            assert_eq!(refused.reason(), &NotAcceptedReason::Record(expected.clone()));
+            assert_eq!(refused.kind(), ErrorKind::InvalidRecord(expected.clone()));
             assert_eq!(refused.record(), &record);
             producer.close().await.unwrap();
         }

@@ -5,8 +5,8 @@ use futures::SinkExt;
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{
-    Aggregation, DEFAULT_RECORD_BYTES, FailureReason, KinesisSink, Limits, MAX_RECORD_BYTES,
-    MAX_REQUEST_BYTES, NotAcceptedReason, Record, RecordError, SinkBuilder,
+    Aggregation, DEFAULT_RECORD_BYTES, ErrorKind, FailureReason, KinesisSink, Limits,
+    MAX_RECORD_BYTES, MAX_REQUEST_BYTES, Record, RecordError, SinkBuilder,
 };
 
 use super::client::WAYS;
@@ -54,7 +54,7 @@ async fn the_largest_record_arrives_and_a_byte_more_is_refused() {
     let refused = producer.put(large).await.unwrap_err();
     let (bytes, limit) = (MAX_RECORD_BYTES + 1, MAX_RECORD_BYTES);
     let expected = RecordError::TooLarge { bytes, limit };
-    assert_eq!(refused.reason(), &NotAcceptedReason::Record(expected));
+    assert_eq!(refused.kind(), ErrorKind::InvalidRecord(expected));
     producer.put(record(MAX_RECORD_BYTES)).await.unwrap().await.unwrap();
     producer.close().await.unwrap();
     assert_eq!(sizes(&kinesis), [MAX_RECORD_BYTES; 2]);
@@ -114,7 +114,11 @@ async fn a_buffer_smaller_than_the_record_takes_one_at_a_time() {
             sink(&kinesis, builder().configure(|settings| settings.buffer_bytes = bytes));
         for _ in 0..3 {
             owned.feed(record(MAX_RECORD_BYTES)).await.unwrap();
-            assert!(owned.held_bytes() < bytes + MAX_RECORD_BYTES, "{}", owned.held_bytes());
+            assert!(
+                owned.status().buffered().bytes < bytes + MAX_RECORD_BYTES,
+                "{}",
+                owned.status().buffered().bytes
+            );
         }
         owned.close().await.unwrap();
         let producer =

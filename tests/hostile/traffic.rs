@@ -10,8 +10,8 @@ use futures::future::join_all;
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{
-    Delivery, FailureReason, HashKey, KinesisSink, NotAccepted, NotAcceptedReason, PartitionKey,
-    Receipt, Record, RecordError, SinkError,
+    Delivery, Error, ErrorKind, FailureReason, HashKey, KinesisSink, PartitionKey, Receipt, Record,
+    RecordError,
 };
 use tokio::time::timeout;
 

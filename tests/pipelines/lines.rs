@@ -46,7 +46,7 @@ async fn while_nothing_is_delivered_the_sender_waits() {
         sent += 1;
         assert!(sent < 1_000, "nobody holds the sender up");
     }
-    assert_eq!(producer.totals().accepted, BUFFER as u64);
+    assert_eq!(producer.status().totals.accepted, BUFFER as u64);
     forwarding.abort();
 }
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use kinesis_sink::service::ErrorClass;
-use kinesis_sink::{
-    Delivery, FailureReason, NotAccepted, NotAcceptedReason, Receipt, Record, Undelivered,
-};
+use kinesis_sink::{Delivery, Error, ErrorKind, FailureReason, Receipt, Record, Undelivered};
 use tokio::time::Instant;
 
 use super::account::Ranges;

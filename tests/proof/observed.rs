@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Sink, SinkExt};
-use kinesis_sink::{KinesisSink, Producer, Receipt, Record, SinkError};
+use kinesis_sink::{Error, KinesisSink, Producer, Receipt, Record};
 
 use super::drawn::Drawn;
 use super::ledger::Shared;
@@ -118,16 +118,16 @@ impl Look for KinesisSink<Boxed> {
         let totals = self.totals();
         let mut ledger = ledger.lock();
         let accepted = ledger.count;
-        let here = (self.waiting() + self.in_flight()) as u64;
+        let here = (self.status().queued.records + self.in_flight()) as u64;
         let told = totals.delivered + totals.failed + totals.withdrawn + here;
         if (totals.accepted, told) != (accepted, accepted) {
             ledger.broken(|| format!("of {accepted} accepted: {totals:?}, {self:?}"));
         }
-        let count = self.waiting() + self.in_flight() + self.failed();
+        let count = self.status().queued.records + self.in_flight() + self.failed();
         if count != held.len() || count > drawn.settings.buffer_records {
             ledger.broken(|| format!("{} records held, as it says {self:?}", held.len()));
         }
-        if self.held_bytes() != bytes || bytes > drawn.most_bytes() {
+        if self.status().buffered().bytes != bytes || bytes > drawn.most_bytes() {
             let most = drawn.most_bytes();
             ledger.broken(|| format!("{bytes} bytes held, of {most}, as it says {self:?}"));
         }

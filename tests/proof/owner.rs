@@ -11,7 +11,7 @@ use futures::future::poll_fn;
 use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{Key, KinesisSink, PartitionKey, Record, RecordOrdering, SinkError};
+use kinesis_sink::{Error, ErrorKind, Key, KinesisSink, PartitionKey, Record, RecordOrdering};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::drawn::{Drawn, OwnersEnd, ms, rarely};
@@ -71,7 +71,7 @@ impl Owner {
             86..91 => self.poll_once().await,
             91..96 => self.drop_receipts(),
             96..98 => self.leave_it_alone().await,
-            _ => drop(format!("{:?} {:?}", self.sink.sink, self.sink.sink.last_request())),
+            _ => drop(format!("{:?} {:?}", self.sink.sink, self.sink.sink.status().last_request)),
         }
     }
 
@@ -113,7 +113,7 @@ impl Owner {
         let patience = self.patience();
         let flushed = timeout(patience, self.sink.flush()).await;
         let sink = &self.sink.sink;
-        let left = sink.waiting() + sink.in_flight();
+        let left = sink.status().queued.records + sink.status().in_flight.records;
         if self.is_heeded(flushed.map_err(drop)) && left > 0 {
             self.ledger().lock().broken(|| format!("flushed, and {left} records are not settled"));
         }
@@ -125,8 +125,10 @@ impl Owner {
             Ok(Ok(())) => return true,
             Err(()) => self.ledger().lock().seen.note("a future that was dropped", 1),
             Ok(Err(SinkError::Request { source, .. })) => self.stopped_by(&*source),
-            Ok(Err(SinkError::Undelivered { .. })) if self.rng.bool() => self.take_failed(),
-            Ok(Err(SinkError::Undelivered { .. })) => {}
+            Ok(Err(error) if error.kind() == ErrorKind::Undelivered) if self.rng.bool() => {
+                self.take_failed()
+            }
+            Ok(Err(error) if error.kind() == ErrorKind::Undelivered) => {}
             Ok(Err(error)) => self.ledger().lock().broken(|| format!("the sink says: {error}")),
         }
         false
@@ -224,7 +226,8 @@ impl Owner {
             OwnersEnd::Drops => {}
         }
         let totals = *self.sink.sink.totals();
-        let left = self.sink.sink.waiting() + self.sink.sink.in_flight();
+        let left =
+            self.sink.sink.status().queued.records + self.sink.sink.status().in_flight.records;
         if totals.accepted != totals.delivered + totals.failed + totals.withdrawn + left as u64 {
             return Err(format!("the totals do not add up: {totals:?}, and {left} are left"));
         }
@@ -315,12 +318,12 @@ impl Owner {
                         false => Err("closed, and the buffer's records were not accepted".into()),
                     };
                 }
-                Ok(Err(SinkError::Undelivered { .. })) => {
+                Ok(Err(error) if error.kind() == ErrorKind::Undelivered) => {
                     let failed = buffered.get_mut().sink.take_failed();
                     ledger.lock().take(&failed);
                     buffered.get_mut().look();
                 }
-                Ok(Err(SinkError::Request { .. })) => sleep(ms(10)).await,
+                Ok(Err(error) if error.kind() == ErrorKind::Refused) => sleep(ms(10)).await,
                 Ok(Err(error)) => return Err(format!("closed through a buffer it says: {error}")),
                 Err(_) => break,
             }
@@ -344,7 +347,7 @@ impl Owner {
                     self.take_failed();
                     return Ok(());
                 }
-                Ok(Err(SinkError::Undelivered { .. })) => self.take_failed(),
+                Ok(Err(error) if error.kind() == ErrorKind::Undelivered) => self.take_failed(),
                 Ok(Err(SinkError::Request { source, .. })) => {
                     self.stopped_by(&*source);
                     sleep(ms(10)).await;

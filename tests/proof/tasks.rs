@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use futures::future::join_all;
-use kinesis_sink::{CloseError, KinesisSink, Producer};
+use kinesis_sink::{Error, KinesisSink, Producer};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -75,7 +75,7 @@ pub async fn work(
 
 /// Every record that was accepted is in one of the sums.
 fn check_totals(producer: &Producer, ledger: &Shared) -> Result<(), String> {
-    let (totals, accepted) = (producer.totals(), ledger.lock().count);
+    let (totals, accepted) = (producer.status().totals, ledger.lock().count);
     let settled = totals.delivered + totals.failed + totals.withdrawn;
     match (totals.accepted, settled) == (accepted, accepted) {
         true => Ok(()),
@@ -100,5 +100,5 @@ async fn close(
         }
     };
     let closed = timeout(SETTLES_IN, close).await;
-    closed.map_err(|_| format!("not closed in time: {producer:?}, {:?}", producer.totals()))
+    closed.map_err(|_| format!("not closed in time: {producer:?}, {:?}", producer.status().totals))
 }

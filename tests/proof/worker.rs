@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures::{FutureExt, SinkExt};
-use kinesis_sink::{NotAccepted, NotAcceptedReason, Producer, Record, SinkError};
+use kinesis_sink::{Error, ErrorKind, Producer, Record};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::drawn::{Drawn, ms, rarely};

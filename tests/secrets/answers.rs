@@ -43,7 +43,7 @@ async fn assert_told_unmarked(answer: Answer) {
     sink.feed(record).await.unwrap();
     sink.feed(marks::record()).await.unwrap();
     marks::assert_error_unmarked(&sink.flush().await.unwrap_err());
-    marks::assert_debug_unmarked(&(&sink, sink.last_request()));
+    marks::assert_debug_unmarked(&(&sink, sink.status().last_request));
     let mut left = sink.take_failed();
     left.extend(sink.take_undelivered());
     left.push(receipt.await.unwrap_err());

@@ -63,7 +63,7 @@ async fn faults_of_every_kind_show_nothing() {
         let mut sink = builder.build(&client).unwrap();
         sink.send_all(&mut records(count)).await.unwrap();
         marks::assert_debug_unmarked(&sink);
-        marks::assert_debug_unmarked(&(sink.totals(), sink.last_request()));
+        marks::assert_debug_unmarked(&(sink.totals(), sink.status().last_request));
     }
     logs::assert_unmarked();
 }

@@ -11,7 +11,7 @@ use kinesis_sink::service::{
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::timeout::Timeout;
 use kinesis_sink::trace::Trace;
-use kinesis_sink::{HashKey, Key, KinesisSink, PartitionKey, SinkError};
+use kinesis_sink::{Error, ErrorKind, HashKey, Key, KinesisSink, PartitionKey};
 use tower::Service;
 
 use super::failures::with_credentials;
@@ -105,6 +105,6 @@ async fn services_clients_and_what_is_under_way() {
     let producer = KinesisSink::builder("example").build(&client).unwrap().spawn();
     let receipt = producer.put(marks::record()).await.unwrap();
     assert_debug_unmarked(&receipt.await.unwrap());
-    assert_debug_unmarked(&(producer.totals(), producer.limits(), producer.stream()));
+    assert_debug_unmarked(&(producer.status().totals, producer.limits(), producer.stream()));
     producer.close().await.unwrap();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::service::{PutRecordsError, PutRecordsErrorKind};
-use kinesis_sink::{CloseError, FailureReason, Linger, Record, SinkError, Undelivered};
+use kinesis_sink::{Error, ErrorKind, FailureReason, Linger, Record, Undelivered};
 
 use super::server::Server;
 
@@ -38,7 +38,7 @@ pub async fn a_missing_stream_is_fatal_and_its_records_are_handed_back(server: &
     assert_eq!(refused.kind(), PutRecordsErrorKind::Service);
     assert_eq!(refused.code(), Some("ResourceNotFoundException"));
     assert_all_there(&sink.take_undelivered(), 7);
-    assert_eq!((sink.waiting(), sink.totals().delivered), (0, 0));
+    assert_eq!((sink.status().queued.records, sink.totals().delivered), (0, 0));
 }
 
 pub async fn a_producer_of_a_missing_stream_hands_its_records_back(server: &Server) {
@@ -108,7 +108,7 @@ pub async fn a_request_that_is_too_large_for_the_server_is_split(server: &Server
     let record = |number: u8| Record::from(("key", vec![number; MIB - 3]));
     let large = stream::iter((0..8).map(|number| Ok(record(number))));
     large.forward(&mut sink).await.expect("everything is delivered");
-    assert_eq!((sink.totals().delivered, sink.failed()), (8, 0));
+    assert_eq!((sink.totals().delivered, sink.status().failed.records), (8, 0));
     assert!(sink.totals().requests > 2, "{} requests", sink.totals().requests);
     let mut found: Vec<_> = stream.read().await.into_iter().map(|found| found.data).collect();
     found.sort();

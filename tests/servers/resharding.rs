@@ -44,7 +44,7 @@ pub async fn nothing_is_lost_and_all_lies_where_it_belongs(server: &Server) {
     // Nobody tells the sink but an aggregate that came to lie in the wrong place.
     send(&producer, 2 * third..RECORDS).await;
     producer.close().await.expect("nothing is left");
-    let totals = producer.totals();
+    let totals = producer.status().totals;
     assert_eq!((totals.delivered, totals.failed), (RECORDS as u64, 0));
 
     let found = stream.read().await;

@@ -128,7 +128,7 @@ async fn a_sink_brings_everything_through() {
     });
     records.forward(&mut sink).await.unwrap();
     assert_eq!(kinesis.shards().len(), 5);
-    assert_eq!((sink.totals().delivered, sink.failed()), (10_000, 0));
+    assert_eq!((sink.totals().delivered, sink.status().failed.records), (10_000, 0));
     let written = kinesis.written();
     let distinct: HashSet<_> = texts(&written).into_iter().collect();
     assert_eq!(distinct.len(), 10_000, "{kinesis:?}");

@@ -104,7 +104,7 @@ async fn forwarding_goes_on_after_each_death() {
     let deaths = in_time(die_thrice(&mut server, &rig));
     let (forwarded, ()) = tokio::join!(forward(&mut sink, RECORDS), deaths);
     forwarded.unwrap();
-    assert_eq!((sink.totals().delivered, sink.failed()), (RECORDS.len() as u64, 0));
+    assert_eq!((sink.totals().delivered, sink.status().failed.records), (RECORDS.len() as u64, 0));
     check(&rig, sink.totals().requeued).await;
 }
 
@@ -118,5 +118,5 @@ async fn every_receipt_is_true_after_each_death() {
     in_time(producer.close()).await.unwrap();
     let receipts: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
     rig.check(&receipts).await;
-    check(&rig, producer.totals().requeued).await;
+    check(&rig, producer.status().totals.requeued).await;
 }

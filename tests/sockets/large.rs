@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use futures::{SinkExt, future};
-use kinesis_sink::{CloseError, FailureReason, SinkError};
+use kinesis_sink::{Error, ErrorKind, FailureReason};
 use serde_json::json;
 
 use super::fault::{Fault, answer};
@@ -118,7 +118,7 @@ async fn a_refusal_ends_a_producer_which_hands_everything_back() {
         }
     }
     let closed = in_time(producer.close()).await;
-    assert!(matches!(closed, Err(CloseError::Stopped { .. })));
+    assert!(matches!(closed, Err(error) if error.kind() == ErrorKind::Stopped));
     let outcomes = in_time(future::join_all(receipts)).await;
     let undelivered: Vec<_> = outcomes.into_iter().map(Result::unwrap_err).collect();
     for one in &undelivered {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinesis_sink::{CloseError, FailureReason, KinesisSink, SinkBuilder, SinkError, Undelivered};
+use kinesis_sink::{Error, FailureReason, KinesisSink, SinkBuilder, Undelivered};
 
 use super::fault::{Fault, Spoilt, answer};
 use super::run::{Rig, builder, forward, impatient, in_time, numbers_of, put_all, until};
@@ -43,7 +43,7 @@ pub async fn take_back(rig: &Rig, sink: KinesisSink, cause: &str) -> Vec<Undeliv
     let told_before = rig.logs.with(cause).len();
     let closing = async {
         let is_told = || rig.logs.with(cause).len() > told_before;
-        until(|| producer.totals().accepted == RECORDS as u64 && is_told()).await;
+        until(|| producer.status().totals.accepted == RECORDS as u64 && is_told()).await;
         producer.close_within(Duration::from_millis(100)).await
     };
     let (outcomes, closed) = tokio::join!(put_all(&producer, 0..RECORDS), in_time(closing));

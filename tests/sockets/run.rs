@@ -10,7 +10,7 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 use kinesis_sink::{
-    Delivery, KinesisSink, Limits, Producer, Record, SinkBuilder, SinkError, Undelivered,
+    Delivery, Error, KinesisSink, Limits, Producer, Record, SinkBuilder, Undelivered,
 };
 use tracing::Level;
 

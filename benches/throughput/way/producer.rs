@@ -59,9 +59,9 @@ impl Way for ThroughProducer {
     }
 
     async fn send(self, load: &Load, records: usize) -> Told {
-        let before = self.producer.totals();
+        let before = self.producer.status().totals;
         self.send_all(load, records).await;
-        let after = self.producer.totals();
+        let after = self.producer.status().totals;
         Told {
             delivered: after.delivered - before.delivered,
             entries: after.entries - before.entries,

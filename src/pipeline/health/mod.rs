@@ -24,6 +24,7 @@ use super::classifier::Classifier;
 use crate::record::{AttemptError, FailureReason};
 use crate::service::{Classify, EntryClass, EntryError, ErrorClass, NO_STREAM};
 use crate::settings::Settings;
+use crate::status::Fault;
 
 /// Tracks failures of whole requests. While they last, one request at a time probes the stream, after a backoff. With
 /// each success twice as many may be in flight. A fatal error is returned once.
@@ -43,6 +44,10 @@ pub(crate) struct Health {
     /// The time until a series of responses that are not the service's is fatal.
     blocked: GracePeriod,
     fatal: Fatal,
+    /// When the service first refused every request, while it does.
+    refused_since: Option<Instant>,
+    /// When the first request failed after the latest success, and the latest error.
+    failing: Option<(Instant, Arc<AttemptError>)>,
 }
 
 /// Whether the service refuses every request.
@@ -98,6 +103,8 @@ impl Health {
             credentials: GracePeriod::new(settings.credentials_timeout),
             blocked: GracePeriod::new(settings.credentials_timeout),
             fatal: Fatal::No,
+            refused_since: None,
+            failing: None,
         }
     }
 
@@ -155,6 +162,7 @@ impl Health {
     /// before.
     pub(super) fn on_success(&mut self, took: Duration) -> bool {
         let recovers = self.is_failing();
+        self.failing = None;
         self.backoff.reset();
         self.window = self.window_after(took).min(self.max_in_flight);
         self.on_response();
@@ -201,7 +209,7 @@ impl Health {
         self.credentials.reset();
         self.blocked.reset();
         if matches!(self.fatal, Fatal::Reported(_)) {
-            self.fatal = Fatal::No;
+            self.clear_fatal();
         }
     }
 
@@ -214,12 +222,21 @@ impl Health {
     pub(super) fn on_failed_entries(
         &mut self,
         request: u64,
+        error: Option<Arc<AttemptError>>,
         next: u64,
         now: Instant,
         rng: &mut Rng,
     ) {
+        if let Some(error) = error {
+            self.note_failure(&error, now);
+        }
         self.outages.response_of_failures(self.backoff.is_new_failure(request), now);
         self.back_off(request, next, now, rng);
+    }
+
+    /// Notes a failed request, for the condition that is published.
+    fn note_failure(&mut self, error: &Arc<AttemptError>, now: Instant) {
+        self.failing.get_or_insert_with(|| (now, error.clone())).1 = error.clone();
     }
 
     /// Backs off, and then sends one request at a time. A request that was in flight at the latest failure says nothing
@@ -249,6 +266,9 @@ impl Health {
             }
             (Origin::Request { .. }, _) => self.outages.request_failed(&error, is_new, now),
         }
+        if class != ErrorClass::NotSent {
+            self.note_failure(&error, now);
+        }
         self.back_off(request, next, now, rng);
         let is_fatal = match class {
             ErrorClass::Credentials => self.credentials.fail(now),
@@ -264,6 +284,7 @@ impl Health {
         let effect = if error.code() == NO_STREAM { Effect::ForgetShards } else { Effect::None };
         if is_fatal && (is_new || matches!(self.fatal, Fatal::No)) {
             self.outages.refused(&error, now);
+            self.refused_since.get_or_insert(now);
             self.fatal = Fatal::Unreported(source, error);
         }
         effect
@@ -297,6 +318,7 @@ impl Health {
     /// Forgets the fatal error: its records are gone.
     pub(super) fn clear_fatal(&mut self) {
         self.fatal = Fatal::No;
+        self.refused_since = None;
     }
 
     /// Forgets the fatal error and the grace periods.
@@ -312,6 +334,15 @@ impl Health {
             Fatal::Unreported(_, error) | Fatal::Reported(error) => Some(error),
             Fatal::No => None,
         }
+    }
+
+    /// What is wrong with the stream at present, if anything is.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        if let Some((since, error)) = self.refused_since.zip(self.refusal()) {
+            return Some(Fault { is_refused: true, since, error: error.clone() });
+        }
+        let (since, error) = self.failing.as_ref()?;
+        Some(Fault { is_refused: false, since: *since, error: error.clone() })
     }
 
     /// The fatal error that was not taken yet.

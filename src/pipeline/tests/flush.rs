@@ -88,7 +88,7 @@ fn closing_and_a_full_buffer_cut_at_once() {
     harness.pipeline.close();
     assert_eq!(harness.send_reason(), Some((FlushReason::Close, 1)), "with another in flight");
     let refused = harness.pipeline.accept(Record::from("late"), harness.now).unwrap_err();
-    assert_eq!(*refused.reason(), NotAcceptedReason::Closed);
+    assert_eq!(refused.kind(), ErrorKind::Closed);
     assert_eq!(refused.into_record().data(), "late");
 }
 
@@ -121,6 +121,6 @@ fn the_bounds_count_what_is_in_flight_and_requeued() {
     );
     harness.pipeline.accept(record(), harness.now).unwrap();
     let refused = harness.pipeline.accept(record(), harness.now).unwrap_err();
-    assert_eq!(*refused.reason(), NotAcceptedReason::Full);
+    assert_eq!(refused.kind(), ErrorKind::Full);
     drop(request);
 }

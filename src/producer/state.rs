@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
-use crate::error::{NotAcceptedReason, SinkError};
+use crate::error::{Error, Rejection};
 use crate::pipeline::Size;
 use crate::record::{AttemptError, FailureReason};
+use crate::status::Condition;
 use crate::stream::StreamId;
 
-/// The status of a producer, as its handles see it.
+/// The state of a producer, as its handles see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum State {
     Open,
     /// The service refuses every request at present. The driver retries.
     Refused(Arc<AttemptError>),
@@ -33,7 +34,12 @@ pub(super) enum StopReason {
     Abandoned,
 }
 
-impl Status {
+impl State {
+    /// Whether the service refuses every request at present.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
     /// The number of the stage. Stages follow each other in this order.
     pub(super) fn stage(&self) -> u8 {
         match self {
@@ -64,28 +70,36 @@ impl Status {
     }
 
     /// Why no record is accepted, if none is.
-    pub(super) fn refusal(&self) -> Option<NotAcceptedReason> {
+    pub(super) fn refusal(&self) -> Option<Rejection> {
         Some(match self {
             Self::Open | Self::Keeping { .. } => return None,
-            Self::Refused(cause) => NotAcceptedReason::Refused(cause.clone()),
+            Self::Refused(cause) => Rejection::Refused(cause.clone()),
             Self::Draining(reason) | Self::Terminated(reason) => match reason {
-                StopReason::Closed => NotAcceptedReason::Closed,
-                StopReason::Refused(cause) => NotAcceptedReason::Stopped(cause.clone()),
-                StopReason::Abandoned => NotAcceptedReason::Abandoned,
+                StopReason::Closed => Rejection::Closed,
+                StopReason::Refused(cause) => Rejection::Stopped(cause.clone()),
+                StopReason::Abandoned => Rejection::Abandoned,
             },
         })
     }
 }
 
 impl StopReason {
+    /// The condition of a producer that ends for this reason. `is_over` once its driver has ended.
+    pub(super) fn condition(&self, is_over: bool) -> Condition {
+        match self {
+            Self::Closed if is_over => Condition::Closed,
+            Self::Closed => Condition::Closing,
+            Self::Refused(error) => Condition::Stopped { error: AttemptError::clone(error) },
+            Self::Abandoned => Condition::Abandoned,
+        }
+    }
+
     /// The result of a flush after the producer has stopped.
-    pub(super) fn flush_result(&self, stream: &StreamId) -> Result<(), SinkError> {
+    pub(super) fn flush_result(&self, stream: &StreamId) -> Result<(), Error> {
         match self {
             Self::Closed => Ok(()),
-            Self::Refused(cause) => {
-                Err(SinkError::Stopped { stream: stream.clone(), source: cause.clone() })
-            }
-            Self::Abandoned => Err(SinkError::Abandoned),
+            Self::Refused(cause) => Err(Error::stopped(stream.clone(), cause.clone())),
+            Self::Abandoned => Err(Error::abandoned().with_stream(stream.clone())),
         }
     }
 }

@@ -1,0 +1,262 @@
+//! A stream of records, each with its outcome.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::future::BoxFuture;
+use futures::stream::{Fuse, FusedStream, FuturesUnordered};
+use futures::{Stream, StreamExt};
+use pin_project::pin_project;
+use tokio::task::coop::poll_proceed;
+
+use super::Producer;
+use super::reservation::Reservation;
+use crate::error::Rejection;
+use crate::record::{Delivery, Receipt, Record, Undelivered};
+
+/// Stream of what became of each record of another stream, with the context that came with it.
+///
+/// From [`Producer::put_all`].
+#[pin_project]
+#[must_use = "streams do nothing unless they are polled"]
+pub struct PutAll<St, C> {
+    #[pin]
+    records: Fuse<St>,
+    producer: Producer,
+    reservation: Reservation,
+    /// Waits while the service refuses every request.
+    refused: Option<BoxFuture<'static, ()>>,
+    pending: Pending<C>,
+    max_pending: usize,
+}
+
+/// The records that were accepted, or rejected, and not returned.
+enum Pending<C> {
+    Ordered(VecDeque<Put<C>>),
+    Unordered(FuturesUnordered<Put<C>>),
+}
+
+/// One record.
+struct Put<C> {
+    context: Option<C>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Receipt(Receipt),
+    Rejected(Option<Undelivered>),
+}
+
+impl<C> Unpin for Put<C> {}
+
+impl Producer {
+    /// Sends the records of a stream, and returns a stream of their outcomes.
+    ///
+    /// Each item of `records` is a record and a context of the caller's, such as the offset that it was read at. The
+    /// context is returned with the record's [`Delivery`] or, if it was not delivered, with the record in an
+    /// [`Undelivered`]. Outcomes come in the order of `records`, so that an offset may be committed as soon as it is
+    /// returned; [`unordered`](PutAll::unordered) returns them as records are settled.
+    ///
+    /// ```
+    /// use futures::{StreamExt, TryStreamExt, stream};
+    /// use kinesis_sink::{Producer, Record};
+    ///
+    /// # async fn commit(offset: u64) {}
+    /// # async fn run(producer: Producer) -> Result<(), kinesis_sink::Undelivered> {
+    /// let lines = stream::iter(["one", "two", "three"]).enumerate();
+    /// let records = lines.map(|(offset, line)| (Record::from(line), offset as u64));
+    /// let mut outcomes = producer.put_all(records);
+    /// while let Some((offset, outcome)) = outcomes.next().await {
+    ///     outcome?;
+    ///     // Everything up to here is in the stream.
+    ///     commit(offset).await;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Backpressure
+    ///
+    /// A record is taken from `records` only when there is room for it, and while fewer outcomes are pending than
+    /// [`with_max_pending`](PutAll::with_max_pending) allows. While the service refuses every request and the producer
+    /// retries, no record is taken.
+    ///
+    /// # Errors
+    ///
+    /// A record that is not accepted is returned with
+    /// [`FailureReason::NotAccepted`](crate::FailureReason::NotAccepted): it can never be sent, or the producer has
+    /// ended. After the producer has ended, all further records of the source are returned like that. A consumer that
+    /// commits offsets stops at the first error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the stream withdraws nothing: records that were taken from `records` are sent, and their outcomes are
+    /// lost. Dropping a future of its [`StreamExt::next`] loses nothing.
+    pub fn put_all<St, C>(&self, records: St) -> PutAll<St, C>
+    where
+        St: Stream<Item = (Record, C)>,
+    {
+        PutAll {
+            records: records.fuse(),
+            producer: self.clone(),
+            reservation: Reservation::None,
+            refused: None,
+            pending: Pending::Ordered(VecDeque::new()),
+            max_pending: self.channel().max_records(),
+        }
+    }
+}
+
+impl<St, C> PutAll<St, C> {
+    /// Returns outcomes as the records are settled, instead of in the order of the source.
+    pub fn unordered(mut self) -> Self {
+        if let Pending::Ordered(puts) = self.pending {
+            self.pending = Pending::Unordered(puts.into_iter().collect());
+        }
+        self
+    }
+
+    /// Sets how many records may be taken from the source whose outcomes were not returned: 1 or more. Default:
+    /// [`buffer_records`](crate::Settings::buffer_records). 0 counts as 1.
+    ///
+    /// In order, a record that is retried delays the outcomes of those behind it, which this bounds.
+    pub fn with_max_pending(mut self, records: usize) -> Self {
+        self.max_pending = records.max(1);
+        self
+    }
+}
+
+impl<C> Pending<C> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ordered(puts) => puts.len(),
+            Self::Unordered(puts) => puts.len(),
+        }
+    }
+
+    fn push(&mut self, put: Put<C>) {
+        match self {
+            Self::Ordered(puts) => puts.push_back(put),
+            Self::Unordered(puts) => puts.push(put),
+        }
+    }
+
+    /// `Ready(None)` if nothing is pending.
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(C, Result<Delivery, Undelivered>)>> {
+        match self {
+            Self::Ordered(puts) => {
+                let Some(front) = puts.front_mut() else { return Poll::Ready(None) };
+                let item = ready!(Pin::new(front).poll(cx));
+                puts.pop_front();
+                Poll::Ready(Some(item))
+            }
+            Self::Unordered(puts) => puts.poll_next_unpin(cx),
+        }
+    }
+}
+
+impl<C> Future for Put<C> {
+    type Output = (C, Result<Delivery, Undelivered>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = match &mut self.outcome {
+            Outcome::Receipt(receipt) => ready!(Pin::new(receipt).poll(cx)),
+            Outcome::Rejected(undelivered) => {
+                Err(undelivered.take().expect("it is not polled after completion"))
+            }
+        };
+        let context = self.context.take().expect("it is not polled after completion");
+        Poll::Ready((context, result))
+    }
+}
+
+impl<St, C> PutAll<St, C>
+where
+    St: Stream<Item = (Record, C)>,
+{
+    /// Takes records from the source as long as there are some, and room for them.
+    fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let mut this = self.project();
+        while this.pending.len() < *this.max_pending && !this.records.is_terminated() {
+            if let Some(refused) = this.refused {
+                if refused.as_mut().poll(cx).is_pending() {
+                    return;
+                }
+                *this.refused = None;
+            }
+            let channel = this.producer.channel();
+            match this.reservation.poll(channel, cx) {
+                Poll::Pending => return,
+                Poll::Ready(Err(Rejection::Refused(_))) => {
+                    *this.refused = Some(Box::pin(channel.clone().recovered()));
+                    continue;
+                }
+                // A record is taken, and returned with the reason.
+                Poll::Ready(Ok(()) | Err(_)) => {}
+            }
+            // A source that is always ready must let other tasks run, the driver among them.
+            let Poll::Ready(budget) = poll_proceed(cx) else { return };
+            let Poll::Ready(Some((record, context))) = this.records.as_mut().poll_next(cx) else {
+                // Others can use the room while the source has nothing.
+                this.reservation.release();
+                return;
+            };
+            budget.made_progress();
+            let (record, receipt) = record.tracked();
+            let outcome = match channel.accept_reserved(record, this.reservation) {
+                Ok(()) => Outcome::Receipt(receipt),
+                Err(error) => Outcome::Rejected(Undelivered::not_accepted(error)),
+            };
+            this.pending.push(Put { context: Some(context), outcome });
+        }
+        this.reservation.release();
+    }
+}
+
+impl<St, C> Stream for PutAll<St, C>
+where
+    St: Stream<Item = (Record, C)>,
+{
+    type Item = (C, Result<Delivery, Undelivered>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.as_mut().poll_fill(cx);
+        let this = self.as_mut().project();
+        match this.pending.poll_next(cx) {
+            Poll::Ready(None) if !this.records.is_terminated() => Poll::Pending,
+            outcome => outcome,
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let pending = self.pending.len();
+        let (lower, upper) = self.records.size_hint();
+        let upper = upper.and_then(|upper| upper.checked_add(pending));
+        (lower.saturating_add(pending), upper)
+    }
+}
+
+impl<St, C> FusedStream for PutAll<St, C>
+where
+    St: Stream<Item = (Record, C)>,
+{
+    fn is_terminated(&self) -> bool {
+        self.records.is_terminated() && self.pending.len() == 0
+    }
+}
+
+impl<St, C> fmt::Debug for PutAll<St, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PutAll")
+            .field("producer", &self.producer)
+            .field("pending", &self.pending.len())
+            .field("max_pending", &self.max_pending)
+            .finish_non_exhaustive()
+    }
+}

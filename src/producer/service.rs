@@ -1,0 +1,96 @@
+//! A producer as a `tower::Service` of single records.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::task::coop::poll_proceed;
+use tower::Service;
+
+use super::Producer;
+use crate::error::{Error, Rejection};
+use crate::record::{Delivery, Receipt, Record};
+
+/// A producer is a service of records: the response is the record's [`Delivery`].
+///
+/// `poll_ready` waits for room, as [`send`](Producer::send) does, and fails once the producer has ended. The future of
+/// `call` is the record's [receipt](Receipt). A clone reserves nothing; tower's rule that `poll_ready` comes before
+/// `call` applies to each clone. While the service refuses every request and the producer retries
+/// ([`FatalPolicy::Retry`](crate::FatalPolicy)), `poll_ready` is ready and `call` returns the record in its error.
+///
+/// ```
+/// use std::time::Duration;
+/// use futures::{StreamExt, stream};
+/// use kinesis_sink::{Producer, Record};
+/// use tower::{BoxError, ServiceBuilder, ServiceExt};
+///
+/// # async fn run(producer: Producer) -> Result<(), BoxError> {
+/// let service = ServiceBuilder::new()
+///     .concurrency_limit(100)
+///     .timeout(Duration::from_secs(60))
+///     .service(producer);
+/// let mut deliveries = service.call_all(stream::iter(["one", "two"]).map(Record::from));
+/// while let Some(delivery) = deliveries.next().await {
+///     println!("{}", delivery?.sequence_number());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping the future of `call` does not withdraw the record: it is accepted, and sent.
+impl Service<Record> for Producer {
+    type Response = Delivery;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Self { handle, reservation } = self;
+        let ready = ready!(reservation.poll(&handle.0, cx));
+        // A caller in a loop must let the driver run.
+        ready!(poll_proceed(cx)).made_progress();
+        Poll::Ready(match ready {
+            // These pass: the call returns the record.
+            Ok(()) | Err(Rejection::Refused(_) | Rejection::Undelivered { .. }) => Ok(()),
+            Err(rejection) => Err(Error::rejection(rejection).with_stream(self.stream().clone())),
+        })
+    }
+
+    fn call(&mut self, record: Record) -> ResponseFuture {
+        let (record, receipt) = record.tracked();
+        let Self { handle, reservation } = self;
+        ResponseFuture(match handle.0.accept_reserved(record, reservation) {
+            Ok(()) => Response::Receipt(receipt),
+            Err(error) => Response::Rejected(Some(error)),
+        })
+    }
+}
+
+/// Future of a [`Producer`] that is called as a [`Service`].
+///
+/// # Panics
+///
+/// When it is polled after completion.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are polled"]
+pub struct ResponseFuture(Response);
+
+#[derive(Debug)]
+enum Response {
+    Receipt(Receipt),
+    Rejected(Option<Error>),
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Delivery, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Response::Receipt(receipt) => Pin::new(receipt).poll(cx).map_err(Error::from),
+            Response::Rejected(error) => {
+                Poll::Ready(Err(error.take().expect("`ResponseFuture` polled after completion")))
+            }
+        }
+    }
+}

@@ -17,7 +17,7 @@ use crate::stream::StreamId;
 ///
 /// | kind | records |
 /// |---|---|
-/// | [`InvalidRecord`](ErrorKind::InvalidRecord), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed) | the record is [in the error](Self::into_record) |
+/// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed) | the record is [in the error](Self::into_record) |
 /// | [`Refused`](ErrorKind::Refused) | those accepted stay in the sink; one that was not accepted is in the error |
 /// | [`Undelivered`](ErrorKind::Undelivered) | kept for `take_failed`; after [`close`](crate::Producer::close) [in the error](Self::into_undelivered) |
 /// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | one that was not accepted, or those handed back by `close`, in the error |
@@ -64,10 +64,15 @@ enum Cause {
 
 /// Kind of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The record can never be sent: it is too large, or its partition key is empty or too long.
-    InvalidRecord,
+    /// The record can never be sent: with its partition key it is larger than
+    /// [`Limits::record_bytes`](crate::Limits::record_bytes).
+    RecordTooLarge,
+    /// The record can never be sent: its partition key is empty, or longer than 256 characters.
+    InvalidPartitionKey,
     /// The buffer is full. `start_send` may only follow a `poll_ready` that returned `Ready(Ok(()))`; a producer's
     /// `send` and `put` wait for room.
     Full,
@@ -154,7 +159,15 @@ impl Error {
     /// A rejection without a record.
     pub(crate) fn rejection(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::Record(error) => Self::new(ErrorKind::InvalidRecord, Cause::Record(error)),
+            Rejection::Record(error) => {
+                let kind = match error {
+                    RecordError::TooLarge { .. } => ErrorKind::RecordTooLarge,
+                    RecordError::EmptyPartitionKey | RecordError::PartitionKeyTooLong { .. } => {
+                        ErrorKind::InvalidPartitionKey
+                    }
+                };
+                Self::new(kind, Cause::Record(error))
+            }
             Rejection::Full => Self::new(ErrorKind::Full, Cause::None),
             Rejection::Closed => Self::closed(),
             Rejection::Refused(error) => Self::new(ErrorKind::Refused, Cause::Attempt(error)),
@@ -260,8 +273,10 @@ impl fmt::Display for Error {
         let Repr { kind, stream, count, undelivered, cause, .. } = &*self.0;
         let stream = Stream(stream.as_ref());
         match (kind, cause) {
-            (ErrorKind::InvalidRecord, Cause::Record(error)) => error.fmt(f),
-            (ErrorKind::InvalidRecord, _) => f.write_str("record can never be sent"),
+            (_, Cause::Record(error)) => error.fmt(f),
+            (ErrorKind::RecordTooLarge | ErrorKind::InvalidPartitionKey, _) => {
+                f.write_str("record can never be sent")
+            }
             (ErrorKind::Full, _) => {
                 f.write_str("buffer is full; wait until the sink is ready, or try again later")
             }

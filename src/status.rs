@@ -129,10 +129,17 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Returns whether records are accepted and nothing is known to be wrong: [`Working`](Self::Working).
+    /// Returns whether nothing is known to be wrong: [`Working`](Self::Working).
     #[must_use]
     pub fn is_working(&self) -> bool {
         matches!(self, Self::Working)
+    }
+
+    /// Returns whether records are accepted: [`Working`](Self::Working) or [`Failing`](Self::Failing), where they
+    /// wait in the buffer.
+    #[must_use]
+    pub fn accepts_records(&self) -> bool {
+        matches!(self, Self::Working | Self::Failing { .. })
     }
 
     /// Returns the error, if there is one.
@@ -189,9 +196,13 @@ impl ConditionWatch {
         if self.is_finished || self.receiver.changed().await.is_err() {
             return None;
         }
+        Some(self.read())
+    }
+
+    fn read(&mut self) -> Condition {
         let condition = self.receiver.borrow_and_update().clone();
         self.is_finished = condition.is_final();
-        Some(condition)
+        condition
     }
 
     /// Waits until the condition satisfies `predicate`, and returns it. Returns `None` if nothing can change any more.
@@ -203,7 +214,7 @@ impl ConditionWatch {
         &mut self,
         mut predicate: impl FnMut(&Condition) -> bool,
     ) -> Option<Condition> {
-        let mut condition = Some(self.receiver.borrow_and_update().clone());
+        let mut condition = Some(self.read());
         while let Some(current) = condition {
             if predicate(&current) {
                 return Some(current);

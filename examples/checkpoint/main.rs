@@ -16,13 +16,14 @@ mod read_back;
 mod remote;
 
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::task::{Poll, ready};
 
 use anyhow::Context;
 use aws_sdk_kinesis::Client;
 use clap::Parser;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kinesis_sink::{KinesisSink, Record};
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt, BufReader, Split};
@@ -95,8 +96,7 @@ async fn run(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Result<
     Ok(())
 }
 
-/// The heart of it. Receipts come in the order of the lines: when one says that its line is delivered, so
-/// are all before it.
+/// The heart of it. Outcomes come in the order of the lines: when one line is delivered, so are all before it.
 async fn forward(
     client: &Client,
     stream: &str,
@@ -104,18 +104,24 @@ async fn forward(
     checkpoint: &mut Checkpoint,
 ) -> anyhow::Result<()> {
     let producer = KinesisSink::new(client, stream)?.spawn();
-    let lines = skip(file, checkpoint.delivered()).await?;
-    let receipts = stream::try_unfold((lines, &producer), async |(mut lines, producer)| {
-        let Some(line) = lines.next_segment().await? else { return Ok(None) };
-        let receipt = producer.put(Record::from(line)).await?;
-        Ok::<_, anyhow::Error>(Some((receipt, (lines, producer))))
+    let mut lines = skip(file, checkpoint.delivered()).await?;
+    let mut read = Ok(());
+    let records = stream::poll_fn(|cx| {
+        let line = ready!(Pin::new(&mut lines).poll_next_segment(cx));
+        // A read error ends the source: the lines before it are settled first.
+        let line = line.unwrap_or_else(|error| {
+            read = Err(error);
+            None
+        });
+        Poll::Ready(line.map(|line| (Record::from(line), ())))
     });
-    // A line that was not accepted has its turn like the others: those before it are settled first.
-    let outcomes = receipts.map(|receipt| async { anyhow::Ok(receipt?.await?) }).buffered(WINDOW);
-    let mut outcomes = pin!(outcomes);
-    while outcomes.try_next().await?.is_some() {
+    let mut outcomes = producer.put_all(records).with_max_pending(WINDOW);
+    while let Some(((), outcome)) = outcomes.next().await {
+        outcome?;
         checkpoint.advance().await?;
     }
+    drop(outcomes);
+    read?;
     producer.close().await?;
     Ok(())
 }

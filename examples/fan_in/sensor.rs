@@ -104,8 +104,8 @@ pub async fn run(number: usize, producer: Producer, mut stop: watch::Receiver<bo
 }
 
 /// All sensors find the same: one voice is enough.
-fn tell_once(number: usize, refused: &NotAccepted) {
+fn tell_once(number: usize, refused: &Error) {
     if number == 0 {
-        eprintln!("readings are not accepted any more: {}", refused.reason());
+        eprintln!("readings are not accepted any more: {}", refused);
     }
 }

@@ -3,18 +3,16 @@
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use kinesis_sink::{Delivery, ErrorKind, RecordError, Totals, Undelivered};
+use kinesis_sink::{Delivery, Error, ErrorKind, Status, Undelivered};
 use serde_json::json;
 
-pub fn not_accepted(reason: &NotAcceptedReason) -> Response {
-    let text = format!("{reason}\n");
-    match reason {
-        NotAcceptedReason::Record(RecordError::TooLarge { .. }) => {
-            (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
-        }
-        NotAcceptedReason::Record(_) => (StatusCode::BAD_REQUEST, text).into_response(),
+pub fn not_accepted(error: &Error) -> Response {
+    let text = format!("{error}\n");
+    match error.kind() {
+        ErrorKind::RecordTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, text).into_response(),
+        ErrorKind::InvalidPartitionKey => (StatusCode::BAD_REQUEST, text).into_response(),
         // The stream is slower than the clients: they wait, not this process's memory.
-        NotAcceptedReason::Full => unavailable("1", "too many events are under way\n"),
+        ErrorKind::Full => unavailable("1", "too many events are under way\n"),
         // Why is for the logs, not for clients.
         _ => unavailable("30", "events are not accepted at present\n"),
     }
@@ -37,13 +35,14 @@ pub fn settled(outcome: Result<Delivery, Undelivered>) -> Response {
     }
 }
 
-pub fn totals(totals: &Totals) -> impl IntoResponse {
-    json(json!({
-        "accepted": totals.accepted,
-        "delivered": totals.delivered,
-        "failed": totals.failed,
-        "throttled": totals.throttled,
-    }))
+/// The whole status, with the code for a load balancer: 200 as long as events are accepted.
+pub fn health(status: &Status) -> Response {
+    let code = if status.condition.accepts_records() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, json(json!(status))).into_response()
 }
 
 fn json(value: serde_json::Value) -> impl IntoResponse {

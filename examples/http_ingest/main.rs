@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /events/{key}` | 202 once the event is accepted: it is in memory, and on its way |
 //! | `POST /events/{key}?wait` | 201 with shard and sequence number once it is in the stream |
-//! | `GET /health` | 200 with the totals; 503 once events are not accepted any more |
+//! | `GET /health` | the producer's status; 200 while events are accepted, else 503 |
 //!
 //! Without arguments clients of its own send to it, into an embedded Kinesis server. See `--help`.
 
@@ -184,19 +184,15 @@ async fn put_event(
         // Accepted is not delivered: if this process is killed now, the event is lost.
         return match producer.try_send(record) {
             Ok(()) => StatusCode::ACCEPTED.into_response(),
-            Err(refused) => answer::not_accepted(refused.reason()),
+            Err(error) => answer::not_accepted(&error),
         };
     }
     match producer.try_put(record) {
         Ok(receipt) => answer::settled(receipt.await),
-        Err(refused) => answer::not_accepted(refused.reason()),
+        Err(error) => answer::not_accepted(&error),
     }
 }
 
 async fn health(State(producer): State<Producer>) -> Response {
-    let status = match producer.is_closed() {
-        true => StatusCode::SERVICE_UNAVAILABLE,
-        false => StatusCode::OK,
-    };
-    (status, answer::totals(&producer.status().totals)).into_response()
+    answer::health(&producer.status())
 }

@@ -53,7 +53,9 @@ impl Log {
         let assigned = partitions.iter().map(|number| (*number, committed(number))).collect();
         let (revoke, revoked) = watch::channel(Vec::new());
         let (release, released) = watch::channel(false);
-        let consumer = Consumer { log: self.clone(), assigned, turn: 0, revoked, release };
+        let position = Mutex::new(Position { assigned, turn: 0 });
+        let consumer =
+            Consumer { log: self.clone(), position, revoked: Mutex::new(revoked), release };
         (consumer, Rebalance { revoke, released })
     }
 
@@ -67,33 +69,43 @@ impl Log {
     }
 
     fn partitions(&self) -> MutexGuard<'_, Vec<Partition>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
-/// Reads some partitions of the log and commits how far it came.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads some partitions of the log and commits how far it came. Shared, as the consumers of Kafka's clients are.
 pub struct Consumer {
     log: Log,
+    position: Mutex<Position>,
+    revoked: Mutex<watch::Receiver<Vec<u32>>>,
+    release: watch::Sender<bool>,
+}
+
+struct Position {
     /// Partitions and the offsets from which to read on.
     assigned: Vec<(u32, u64)>,
     /// Whose turn it is.
     turn: usize,
-    revoked: watch::Receiver<Vec<u32>>,
-    release: watch::Sender<bool>,
 }
 
 impl Consumer {
     /// The next messages of one of the partitions, at most so many. None at the end of all of them.
-    pub async fn poll(&mut self, most: usize) -> Option<Event> {
+    pub async fn poll(&self, most: usize) -> Option<Event> {
         // Others have their turn, as they would while a network is waited for.
         tokio::task::yield_now().await;
-        if self.revoked.has_changed().unwrap_or(false) {
-            return Some(Event::Revoked(self.revoked.borrow_and_update().clone()));
+        let mut revoked = lock(&self.revoked);
+        if revoked.has_changed().unwrap_or(false) {
+            return Some(Event::Revoked(revoked.borrow_and_update().clone()));
         }
-        let partitions = self.log.partitions();
-        for _ in 0..self.assigned.len() {
-            self.turn = (self.turn + 1) % self.assigned.len();
-            let (number, position) = &mut self.assigned[self.turn];
+        let (mut position, partitions) = (lock(&self.position), self.log.partitions());
+        let Position { assigned, turn } = &mut *position;
+        for _ in 0..assigned.len() {
+            *turn = (*turn + 1) % assigned.len();
+            let (number, position) = &mut assigned[*turn];
             let messages = &partitions[*number as usize].messages;
             let start = messages.partition_point(|message| message.offset < *position);
             let read: Vec<_> = messages[start..].iter().take(most).cloned().collect();
@@ -107,15 +119,15 @@ impl Consumer {
 
     /// Whoever reads the partition next begins with this offset.
     pub fn commit(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
-        let is_mine = self.assigned.iter().any(|(mine, _)| *mine == partition);
+        let is_mine = lock(&self.position).assigned.iter().any(|(mine, _)| *mine == partition);
         anyhow::ensure!(is_mine, "partition {partition} belongs to another consumer");
         self.log.partitions()[partition as usize].committed = offset;
         Ok(())
     }
 
     /// Lets go of partitions that were revoked.
-    pub fn release(&mut self, partitions: &[u32]) {
-        self.assigned.retain(|(mine, _)| !partitions.contains(mine));
+    pub fn release(&self, partitions: &[u32]) {
+        lock(&self.position).assigned.retain(|(mine, _)| !partitions.contains(mine));
         self.release.send_replace(true);
     }
 }

@@ -11,7 +11,6 @@ mod forward;
 mod log;
 #[path = "../kinesis/logs.rs"]
 mod logs;
-mod offsets;
 #[path = "../kinesis/read_back.rs"]
 mod read_back;
 #[path = "../kinesis/remote.rs"]

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, RecordOrdering, SinkBuilder};
+use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering, SinkBuilder};
 
 use crate::key::{self, KeyOf};
 use crate::remote::Remote;

@@ -1,16 +1,12 @@
 //! Input that makes no record.
 
-use kinesis_sink::{MAX_RECORD_BYTES, RecordError};
+use kinesis_sink::MAX_RECORD_BYTES;
 
 /// Why it makes none, and what to change. Says nothing of what the input holds.
 #[derive(Debug, thiserror::Error)]
 pub enum Bad {
     #[error("it has more than {MAX_RECORD_BYTES} bytes, and no record may have more: split it")]
     Endless,
-    #[error(
-        "with its partition key it has {bytes} bytes, and the stream takes {limit}: split it, or raise the stream's MaxRecordSizeInKiB"
-    )]
-    TooLarge { bytes: usize, limit: usize },
     #[error("it is not JSON at byte {0}: mend it, or send lines as they are with --format lines")]
     NotJson(usize),
     #[error("it has nothing at --key-pointer {0}: add a key, or point elsewhere")]
@@ -24,14 +20,5 @@ pub enum Bad {
     #[error("its field {0} is not UTF-8, and a partition key is: name another --key-field")]
     NotText(u32),
     #[error(transparent)]
-    Key(RecordError),
-}
-
-impl From<RecordError> for Bad {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
-            error => Self::Key(error),
-        }
-    }
+    Record(kinesis_sink::Error),
 }

@@ -34,7 +34,7 @@ pub struct Forward {
 /// Nothing comes any more.
 enum Over {
     Input(Option<InputError>),
-    Sink(SinkError),
+    Sink(Error),
 }
 
 impl Forward {
@@ -49,7 +49,7 @@ impl Forward {
             self.progress.say_draining(interrupt);
         }
         // A stream that takes nothing would take what is left no better.
-        if !matches!(&stop, Stop::Error(error) if error.is::<SinkError>()) {
+        if !matches!(&stop, Stop::Error(error) if error.is::<Error>()) {
             self.drain(&read, &mut ticks, &mut stop).await;
         }
         let left = self.give_up();
@@ -93,7 +93,9 @@ impl Forward {
                     let frame = format!("{} {}", self.reader.unit(), read.frames + 1);
                     return Stop::at_frame(&frame, error);
                 }
-                Err(Over::Sink(SinkError::Undelivered { .. })) => return Stop::Undelivered,
+                Err(Over::Sink(error)) if error.kind() == ErrorKind::Undelivered => {
+                    return Stop::Undelivered;
+                }
                 Err(Over::Sink(error)) => return Stop::Error(error.into()),
             }
             // Nobody takes them, and those after them would hardly fare better.
@@ -116,13 +118,7 @@ impl Forward {
                 }
                 Ok(())
             }
-            Err(SinkError::NotAccepted(refused)) => match refused.reason() {
-                NotAcceptedReason::Record(why) => {
-                    Err(Rejected { why: Bad::from(why.clone()), data: Some(data) })
-                }
-                reason => unreachable!("the sink is ready: {reason}"),
-            },
-            Err(error) => unreachable!("nothing is sent here: {error}"),
+            Err(error) => Err(Rejected { why: Bad::Record(error), data: Some(data) }),
         }
     }
 
@@ -156,7 +152,8 @@ impl Forward {
             };
             match closed {
                 // The sink keeps what has failed until it is given up.
-                Ok(()) | Err(SinkError::Undelivered { .. }) => {}
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Undelivered => {}
                 Err(error) => *stop = Stop::Error(error.into()),
             }
             return;

@@ -12,13 +12,13 @@ pub const LONGEST_LINE: usize = 64 << 10;
 ///
 /// While the stream is slow the producer has no room, so nothing is read here, the connection's window fills,
 /// and whoever sends waits.
-pub async fn forward(input: impl AsyncRead, mut producer: Producer) -> anyhow::Result<u64> {
+pub async fn forward(input: impl AsyncRead, producer: Producer) -> anyhow::Result<u64> {
     let mut lines = 0;
     let forwarded = FramedRead::new(input, LinesCodec::new_with_max_length(LONGEST_LINE))
         .map(|line| Ok(line?))
         .inspect_ok(|_| lines += 1)
         .map_ok(Record::from)
-        .forward((&mut producer).sink_map_err(anyhow::Error::from))
+        .forward(producer.sink().sink_map_err(anyhow::Error::from))
         .await;
     if let Err(error) = forwarded {
         // The lines before the one that failed are safe when the sender hears of it.

@@ -75,7 +75,8 @@ async fn main() -> anyhow::Result<()> {
     try_join_all(producers.values().map(Producer::close)).await?;
 
     for (stream, read_back) in read_backs {
-        let (found, requests) = (read_back.finish().await?, producers[stream].totals().requests);
+        let (found, requests) =
+            (read_back.finish().await?, producers[stream].status().totals.requests);
         println!(
             "{stream}: read back {} records of {requests} requests, {} missing",
             found.records, found.missing

@@ -1,1 +1,221 @@
 //! Per-record composition: the producer as a `tower::Service`, and streams with context.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, stream};
+use kinesis_sink::service::{EntryError, Placement, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::sim::{Latency, SimStream};
+use kinesis_sink::{ErrorKind, FailureReason, KinesisSink, Producer, Record};
+use tokio::time::{Instant, sleep, timeout};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+
+fn producer(stream: &SimStream) -> Producer {
+    KinesisSink::new(&stream.client(), "example").unwrap().spawn()
+}
+
+/// A producer over a service that rejects records with the data "bad".
+fn rejecting() -> Producer {
+    let service = service_fn(|request: PutRecordsRequest| async move {
+        sleep(Duration::from_millis(10)).await;
+        let result = |entry: &kinesis_sink::service::Entry| match &entry.data()[..] {
+            b"bad" => Err(EntryError::new("InvalidArgumentException", "no")),
+            _ => Ok(Placement::new("shardId-000000000000", "1")),
+        };
+        let results = request.entries().iter().map(result).collect();
+        Ok::<_, BoxError>(PutRecordsResponse::new(results))
+    });
+    KinesisSink::builder("example").build_with(service).unwrap().spawn()
+}
+
+#[tokio::test(start_paused = true)]
+async fn service_response_is_the_delivery() {
+    let stream = SimStream::new(1);
+    let mut service = producer(&stream);
+    let delivery = service.ready().await.unwrap().call(Record::from("one")).await.unwrap();
+    assert_eq!(delivery.shard_id(), "shardId-000000000000");
+    // A clone is a service of its own, as a handler of a web framework needs it.
+    let delivery = service.clone().oneshot(Record::from("two")).await.unwrap();
+    assert_eq!(delivery.attempts(), 1);
+    assert_eq!(stream.written().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_and_call_all_apply_to_records() {
+    let stream = SimStream::new(2);
+    let service = ServiceBuilder::new()
+        .map_request(|text: String| Record::from(text))
+        .concurrency_limit(50)
+        .timeout(Duration::from_secs(10))
+        .service(producer(&stream));
+    let texts = stream::iter(0..200).map(|number| number.to_string());
+    let deliveries: Vec<_> = service.call_all(texts).unordered().collect().await;
+    assert!(deliveries.iter().all(Result::is_ok));
+    assert_eq!(stream.written().len(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn service_is_ready_when_there_is_room() {
+    let latency = Latency::constant(Duration::from_millis(100));
+    let stream = SimStream::builder().with_latency(latency).build().unwrap();
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(1));
+    let mut service = builder.build(&stream.client()).unwrap().spawn();
+    let first = service.ready().await.unwrap().call(Record::from("one"));
+    assert!(service.ready().now_or_never().is_none(), "full");
+    let full = service.clone().call(Record::from("not ready")).await.unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::Full);
+    assert_eq!(full.into_record().unwrap().data(), "not ready");
+    first.await.unwrap();
+    service.ready().await.unwrap().call(Record::from("two")).await.unwrap();
+    service.close().await.unwrap();
+    assert_eq!(service.ready().await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_call_gives_record_back() {
+    let mut service = rejecting();
+    let error = service.ready().await.unwrap().call(Record::from("bad")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Undelivered);
+    assert!(matches!(error.reason(), Some(FailureReason::Rejected(_))));
+    assert_eq!(error.into_record().unwrap().data(), "bad");
+    let keyless = Record::from("x").with_partition_key("");
+    let error = service.ready().await.unwrap().call(keyless).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidPartitionKey);
+}
+
+#[tokio::test(start_paused = true)]
+async fn outcomes_come_in_order_with_their_context() {
+    let producer = rejecting();
+    let texts = stream::iter(["one", "bad", "three"]).enumerate();
+    let records = texts.map(|(offset, text)| (Record::from(text), offset));
+    let outcomes: Vec<_> = producer.put_all(records).collect().await;
+    let shown: Vec<_> =
+        outcomes.iter().map(|(offset, outcome)| (*offset, outcome.is_ok())).collect();
+    assert_eq!(shown, [(0, true), (1, false), (2, true)]);
+    let (_, failed) = outcomes.into_iter().nth(1).unwrap();
+    assert_eq!(failed.unwrap_err().into_record().data(), "bad");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unordered_outcomes_come_as_settled() {
+    let slow = service_fn(|request: PutRecordsRequest| async move {
+        let is_slow = request.entries().iter().any(|entry| entry.data() == "slow");
+        sleep(Duration::from_millis(if is_slow { 500 } else { 10 })).await;
+        let placement = || Ok(Placement::new("shardId-000000000000", "1"));
+        let results = request.entries().iter().map(|_| placement()).collect();
+        Ok::<_, BoxError>(PutRecordsResponse::new(results))
+    });
+    let limits = kinesis_sink::Limits::default().with_request_entries(1);
+    let builder = KinesisSink::builder("example").configure(|settings| settings.limits = limits);
+    let producer = builder.build_with(slow).unwrap().spawn();
+    let records = || stream::iter(["slow", "fast"]).map(|text| (Record::from(text), text));
+    let first = |outcomes: Vec<(&'static str, _)>| outcomes[0].0;
+    assert_eq!(first(producer.put_all(records()).unordered().collect().await), "fast");
+    assert_eq!(first(producer.put_all(records()).collect().await), "slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn put_all_takes_records_only_when_there_is_room() {
+    let latency = Latency::constant(Duration::from_secs(1));
+    let stream = SimStream::builder().with_latency(latency).build().unwrap();
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(10));
+    let producer = builder.build(&stream.client()).unwrap().spawn();
+    let mut taken = 0;
+    let records = stream::iter(0..100).map(|number| {
+        taken += 1;
+        (Record::from(number.to_string()), number)
+    });
+    let mut outcomes = producer.put_all(records);
+    assert!(timeout(Duration::from_millis(500), outcomes.next()).await.is_err());
+    drop(outcomes);
+    assert_eq!(taken, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_pending_bounds_what_is_not_returned() {
+    let stream = SimStream::new(1);
+    let producer = producer(&stream);
+    let mut taken = 0;
+    let records = stream::iter(0..100).map(|number| {
+        taken += 1;
+        (Record::from(number.to_string()), number)
+    });
+    let mut outcomes = producer.put_all(records).with_max_pending(5);
+    outcomes.next().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    drop(outcomes);
+    assert!(taken <= 6, "{taken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_put_all_keeps_no_room() {
+    let stream = SimStream::new(1);
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(1));
+    let producer = builder.build(&stream.client()).unwrap().spawn();
+    let mut outcomes = producer.put_all(stream::pending::<(Record, ())>());
+    assert!(outcomes.next().now_or_never().is_none());
+    producer.try_send(Record::from("there is room")).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_next_loses_no_outcome() {
+    let stream = SimStream::new(1);
+    let producer = producer(&stream);
+    let records = stream::iter(0..10).map(|number| (Record::from(number.to_string()), number));
+    let mut outcomes = producer.put_all(records);
+    let mut offsets = Vec::new();
+    while offsets.len() < 10 {
+        if let Ok(Some((offset, outcome))) =
+            timeout(Duration::from_millis(1), outcomes.next()).await
+        {
+            outcome.unwrap();
+            offsets.push(offset);
+        }
+    }
+    assert!(offsets.into_iter().eq(0..10));
+    assert!(outcomes.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_producer_returns_records_not_accepted() {
+    let stream = SimStream::new(1);
+    let producer = producer(&stream);
+    producer.close().await.unwrap();
+    let records = stream::iter(["one", "two"]).map(|text| (Record::from(text), text));
+    let outcomes: Vec<_> = producer.put_all(records).collect().await;
+    for (text, outcome) in outcomes {
+        let undelivered = outcome.unwrap_err();
+        let reason = undelivered.reason();
+        assert!(
+            matches!(reason, FailureReason::NotAccepted { kind: ErrorKind::Closed, .. }),
+            "{reason}"
+        );
+        assert_eq!(undelivered.record().data(), text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn put_all_waits_while_stream_refuses() {
+    let denied_until = Instant::now() + Duration::from_secs(60);
+    let service = service_fn(move |request: PutRecordsRequest| async move {
+        if Instant::now() < denied_until {
+            let code = Some("AccessDeniedException");
+            return Err(kinesis_sink::service::PutRecordsError::service(code, None, Some(400)));
+        }
+        let placement = || Ok(Placement::new("shardId-000000000000", "1"));
+        let results = request.entries().iter().map(|_| placement()).collect();
+        Ok(PutRecordsResponse::new(results))
+    });
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.fatal_policy = kinesis_sink::FatalPolicy::Retry;
+        settings.buffer_records = Some(2);
+    });
+    let producer = builder.build_with(service).unwrap().spawn();
+    let records = stream::iter(0..20).map(|number| (Record::from(number.to_string()), number));
+    let outcomes: Vec<_> = producer.put_all(records).collect().await;
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()));
+    assert_eq!(outcomes.len(), 20);
+    assert!(Instant::now() >= denied_until);
+}

@@ -14,7 +14,6 @@ use tower::ServiceBuilder;
 
 use super::forward::forward;
 use super::log::Log;
-use super::offsets::Offsets;
 use super::seeds;
 
 const PARTITIONS: [u32; 4] = [0, 1, 2, 3];
@@ -109,18 +108,4 @@ async fn a_rebalance_sends_nothing_twice() {
     let (one, other) = join(forward(consumer, &producer), moves).await;
     one.and(other).unwrap();
     assert_eq!(stream.written().len(), PARTITIONS.len() * MESSAGES as usize);
-}
-
-#[test]
-fn receipts_out_of_order_move_the_commit_only_up_to_the_first_that_is_missing() {
-    let mut offsets = Offsets::default();
-    [0, 1, 5, 6].into_iter().for_each(|offset| offsets.read(3, offset));
-    for (delivered, committable) in [(6, 0), (1, 0), (0, 5), (5, 7)] {
-        offsets.delivered(3, delivered);
-        assert!(offsets.committable().eq([(3, committable)]), "after {delivered}");
-    }
-    offsets.read(3, 9);
-    assert!(offsets.committable().eq([(3, 9)]), "the next one holds it again");
-    offsets.forget(3);
-    assert_eq!(offsets.committable().count(), 0);
 }

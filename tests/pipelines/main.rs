@@ -19,8 +19,6 @@ mod http;
 mod lines;
 #[path = "../../examples/offsets/log.rs"]
 mod log;
-#[path = "../../examples/offsets/offsets.rs"]
-mod offsets;
 #[path = "../programs/mod.rs"]
 mod programs;
 #[path = "../../examples/kinesis/read_back.rs"]

@@ -1,6 +1,7 @@
 //! When a request is cut, and what it holds.
 
 use super::*;
+use crate::ErrorKind;
 
 #[test]
 fn a_full_request_is_cut_without_a_flush() {
@@ -89,7 +90,7 @@ fn closing_and_a_full_buffer_cut_at_once() {
     assert_eq!(harness.send_reason(), Some((FlushReason::Close, 1)), "with another in flight");
     let refused = harness.pipeline.accept(Record::from("late"), harness.now).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Closed);
-    assert_eq!(refused.into_record().data(), "late");
+    assert_eq!(refused.into_record().unwrap().data(), "late");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::steps::{Answer, ENTRY_CODES, Step, any_settings, step};
 use super::stream::{Stream, hash_of_member, members, number, place};
 use super::*;
+use crate::ErrorKind;
 use crate::aggregate;
 use crate::record::{PartitionKey, Receipt};
 use crate::service::Entry;
@@ -189,14 +190,14 @@ impl Model {
                 self.receipts.extend(receipt.map(|receipt| (number, receipt)));
             }
             Err(refused) => {
-                let expected = match refused.reason() {
-                    NotAcceptedReason::Record(_) => size > self.settings.limits.record_bytes(),
-                    NotAcceptedReason::Full => !room,
-                    NotAcceptedReason::Closed => self.harness.pipeline.is_closing(),
-                    other => panic!("only a producer says so: {other}"),
+                let expected = match refused.kind() {
+                    ErrorKind::RecordTooLarge => size > self.settings.limits.record_bytes(),
+                    ErrorKind::Full => !room,
+                    ErrorKind::Closed => self.harness.pipeline.is_closing(),
+                    other => panic!("only a producer says so: {other:?}"),
                 };
                 assert!(expected, "refused for nothing: {refused}");
-                assert_eq!(refused.record().size(), size);
+                assert_eq!(refused.record().unwrap().size(), size);
                 drop(refused);
                 if let Some(receipt) = receipt {
                     let undelivered = receipt.now_or_never().unwrap().unwrap_err();

@@ -11,6 +11,7 @@ use tower::{BoxError, Service};
 
 use super::*;
 use crate::Producer;
+use crate::producer::ProducerSink;
 use crate::record::{DeadLetterHandler, Record};
 use crate::service::{
     EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
@@ -24,7 +25,7 @@ const BUFFER_BYTES: usize = 1_000;
 struct Harness<S> {
     driver: Driver<S>,
     producer: Producer,
-    reserving: Producer,
+    reserving: ProducerSink,
     callers: Vec<BoxFuture<'static, ()>>,
     rng: Rng,
     /// How often the permits were compared.
@@ -114,10 +115,10 @@ where
                     drop(Pin::new(&mut self.reserving).start_send(record));
                 }
             }
-            7 => self.reserving = producer,
+            7 => self.reserving = producer.sink(),
             8 => {
                 self.callers.clear();
-                self.reserving = producer;
+                self.reserving = producer.sink();
             }
             9 if !self.callers.is_empty() => {
                 let caller = self.rng.usize(0..self.callers.len());
@@ -151,7 +152,7 @@ where
 
     fn held(&self) -> Size {
         let queue = self.driver.channel.queue();
-        let mut held = self.driver.sink.held();
+        let mut held = self.driver.sink.core.held();
         held += queued(self.driver.inbox.iter().chain(&queue.commands));
         held += queue.collected;
         held
@@ -160,7 +161,7 @@ where
     /// Drops whoever reserves or waits, and settles everything.
     async fn settle(&mut self) {
         self.callers.clear();
-        self.reserving = self.producer.clone();
+        self.reserving = self.producer.sink();
         while self.held() != Size::default() {
             let producer = self.producer.clone();
             self.callers.push(async move { drop(producer.take_failed().await) }.boxed());
@@ -197,7 +198,7 @@ async fn check(seed: u64) -> usize {
         sleep(Duration::from_millis(rng.u64(0..10))).await;
     }
     let (producer, driver) = sink.into_producer();
-    let reserving = producer.clone();
+    let reserving = producer.sink();
     let mut harness =
         Harness { driver, producer, reserving, callers: Vec::new(), rng, compared: 0 };
     for _ in 0..STEPS {

@@ -168,7 +168,7 @@ pub struct Settings {
     pub deadline: Option<Duration>,
     /// How long requests and lookups are retried, with backoff, while the credentials cannot be
     /// loaded or are refused ([`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials)): 0 s to
-    /// 7 days, by default 5 minutes. Afterwards the error is [reported](crate::SinkError::Request) like a
+    /// 7 days, by default 5 minutes. Afterwards the error is [reported](crate::ErrorKind::Refused) like a
     /// fatal one; the records stay in the sink.
     ///
     /// The time starts with the first such failure and ends with an answer that shows that the credentials

@@ -99,7 +99,7 @@
 //! On an on-demand stream whose `RecordDistributionStrategy` is `AUTO` the service ignores partition keys, and
 //! the KCL would discard aggregates. A sink made by [`build`](crate::SinkBuilder::build) has the stream
 //! described (`kinesis:DescribeStreamSummary`), and its first use fails there with
-//! [`SinkError::Request`](crate::SinkError::Request). With
+//! [`ErrorKind::Refused`](crate::ErrorKind::Refused). With
 //! [`build_with`](crate::SinkBuilder::build_with) the sink has no client to ask: set a
 //! [source](crate::SinkBuilder::with_stream_info) that describes the stream.
 //!

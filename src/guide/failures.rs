@@ -16,25 +16,29 @@
 //! | `NoRegion` | set `AWS_REGION`, or a region in the profile or the client |
 //! | `NoListShards` | aggregation per shard over a stack of your own: [set a source that lists the shards](crate::SinkBuilder::with_stream_info) |
 //!
-//! Missing credentials, permissions and streams show at the first request, as `SinkError::Request`.
+//! Missing credentials, permissions and streams show at the [check](crate::KinesisSink::check) that `from_env` makes, or
+//! at the first request, as [`Refused`](crate::ErrorKind::Refused).
 //!
-//! # A record that is not accepted
+//! # Errors of sinks and producers
 //!
-//! It comes back inside [`NotAccepted`](crate::NotAccepted), and the sink stays usable:
+//! Both return an [`Error`](crate::Error). Its [kind](crate::ErrorKind) says what happened:
 //!
-//! | [reason](crate::NotAcceptedReason) | from | what to do |
-//! |---|---|---|
-//! | `Record`: too large, key empty or longer than 256 characters | both | it can never be sent: mend it, or store it elsewhere |
-//! | `Full` | both | wait for readiness (`poll_ready`, `feed`, `put`), or tell your client to come back |
-//! | `Closed` | both | nothing more goes in here |
-//! | `Refused` | producer | the stream takes nothing at present: keep the record, try again later |
-//! | `Stopped` | producer | it has ended, see below |
-//! | `Undelivered` | producer | failed records fill the buffer: [take them](crate::Producer::take_failed) |
-//! | `Abandoned` | producer | its driver was dropped, aborted, or panicked |
+//! | kind | from | records | what to do |
+//! |---|---|---|---|
+//! | `RecordTooLarge`, `InvalidPartitionKey` | both | in the error | it can never be sent: fix it, or store it elsewhere |
+//! | `Full` | both | in the error | wait for readiness (`poll_ready`, `feed`, `put`), or tell your client to come back |
+//! | `Closed` | both | in the error | nothing more is accepted here |
+//! | `Refused` | both | accepted ones stay, in order; a new one is in the error | the service refuses every request (permissions, stream, credentials): fix the cause; a sink goes on at its next poll, a producer by itself. Or `take_undelivered` |
+//! | `Undelivered` | both | kept for `take_failed`; after `close` in the error | [take them](crate::Producer::take_failed): they count towards the buffer |
+//! | `Stopped`, `Abandoned` | producer | `close` hands back what was left | fix the cause, then create a new producer |
+//! | `Unusable` | [`check`](crate::KinesisSink::check) | | the message names the cause and the fix |
+//! | `Build` | `from_env` | | see above |
+//!
+//! A record that is not accepted is in the error, and the sink stays usable:
 //!
 //! ```
 //! use futures::SinkExt;
-//! use kinesis_sink::{KinesisSink, Record, Error};
+//! use kinesis_sink::{ErrorKind, KinesisSink, Record};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,28 +46,16 @@
 //! # let mut sink = KinesisSink::new(&example.client(), "example")?;
 //! match sink.feed(Record::from(vec![0; 2 * 1024 * 1024])).await {
 //!     Ok(()) => {}
-//!     Err(SinkError::NotAccepted(refused)) => {
-//!         println!("{}", refused.reason()); // says how large it is, and what the limit is
-//!         let _record = refused.into_record();
-//! #       assert_eq!(_record.data().len(), 2 << 20);
+//!     Err(error) if error.kind() == ErrorKind::RecordTooLarge => {
+//!         println!("{error}"); // says how large it is, and what the limit is
+//!         let _record = error.into_record();
+//! #       assert_eq!(_record.unwrap().data().len(), 2 << 20);
 //!     }
 //!     Err(other) => return Err(other.into()),
 //! }
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! # What a sink or producer says
-//!
-//! [`SinkError`](crate::SinkError), out of the poll methods, `flush` and `close`:
-//!
-//! | variant | what it means | what to do |
-//! |---|---|---|
-//! | `NotAccepted` | see above | |
-//! | `Request` | the stream refuses every request: no permission, no such stream, no credentials. The records stay, in order | mend the cause and call again: it goes on. Or `take_undelivered` |
-//! | `Undelivered` | records failed for good and nobody took them | `take_failed`; the sink goes on |
-//! | `Stopped`, `Abandoned` | the producer has ended | `close` gives what was left |
-//! | `Closed` | it was closed before | |
 //!
 //! Futures' `forward` and `send_all` stop at the first error. One item that they hold then, not accepted
 //! yet, they drop. Where that matters, send with `feed` in a loop of your own.
@@ -200,9 +192,9 @@
 //! | what ends | what becomes of the records |
 //! |---|---|
 //! | `close().await` | all are settled first; takes as long as an outage does |
-//! | `producer.close_within(limit).await` | what is left after the limit comes back in the [error](crate::CloseError) |
+//! | `producer.close_within(limit).await` | what is left after the limit comes back in the [error](crate::Error::into_undelivered) |
 //! | a sink is dropped | given up: receipts say `Abandoned`, a WARN says how many |
-//! | the last clone of a producer is dropped | drained in the background, as long as the runtime lives |
+//! | the last handle of a producer is dropped | drained in the background, as long as the runtime lives |
 //! | the driver is dropped or aborted, or panics | receipts say `Abandoned`; the rest waits in `take_failed` |
 //! | the process is killed | what was accepted and not delivered is lost: the buffer is memory |
 //!

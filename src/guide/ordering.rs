@@ -94,7 +94,7 @@
 //! - **A stream that ignores keys**: where an on-demand stream's `RecordDistributionStrategy` is `AUTO`, the
 //!   records of a key are spread over shards, and no consumer reads them in order. A sink made by
 //!   [`build`](crate::SinkBuilder::build) has the stream described (`kinesis:DescribeStreamSummary`) and fails
-//!   there with [`SinkError::Request`](crate::SinkError::Request). If the stream is switched while records are
+//!   there with [`ErrorKind::Refused`](crate::ErrorKind::Refused). If the stream is switched while records are
 //!   sent, answers name shards that no reshard explains. The sink then has the stream described again and
 //!   fails in the same way. Records of requests that were in flight at the switch, or were sent before an answer
 //!   revealed it, are delivered without an order.

@@ -38,8 +38,10 @@
 //! |---|---|---|
 //! | `put(record).await` | yes | a receipt |
 //! | `send(record).await` | yes | nothing; what fails goes to the dead letters, or waits in `take_failed` |
-//! | `try_put(record)`, `try_send(record)` | no: the record comes back as [`Full`](crate::NotAcceptedReason::Full) | as `put` and `send` |
-//! | `stream.forward(producer.clone())` | yes | until everything sent before its end is settled; closes that clone only |
+//! | `try_put(record)`, `try_send(record)` | no: the record comes back as [`Full`](crate::ErrorKind::Full) | as `put` and `send` |
+//! | `stream.forward(producer.sink())` | yes | ends when everything sent before its end is settled; closes that sink only |
+//! | `producer.put_all(stream)` | yes | a stream of outcomes, each with a context such as an offset |
+//! | [`tower::Service`](crate::Producer#impl-Service<Record>-for-Producer): `call(record).await` | `poll_ready` does | the delivery |
 //!
 //! Callers that wait are served first come, first served, so that a busy task starves nobody.
 //!
@@ -52,33 +54,29 @@
 //! Wait for it where somebody waits for you: before you answer a request, commit an offset, delete a
 //! message. Otherwise use `send`: a receipt costs about as much CPU time as a small record.
 //!
-//! To go on reading while records are under way, keep the receipts in order. When one says that its record
-//! is delivered, and all before it have, the source's position can be stored:
+//! [`try_outcome`](crate::Receipt::try_outcome) asks a receipt without waiting.
+//!
+//! # Committing offsets
+//!
+//! [`put_all`](crate::Producer::put_all) sends a stream of records, each with a context, and returns the outcomes in the
+//! order of the records. When one is delivered, so are all before it, and the source's position can be stored:
 //!
 //! ```
-//! use std::pin::pin;
-//!
-//! use futures::{StreamExt, TryStreamExt, stream};
+//! use futures::{StreamExt, stream};
 //! use kinesis_sink::{KinesisSink, Record};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let example = kinesis_sink::sim::SimStream::new(2);
 //! # let client = example.client();
-//! let producer = &KinesisSink::new(&client, "example")?.spawn();
+//! let producer = KinesisSink::new(&client, "example")?.spawn();
 //! let messages = stream::iter((0_u64..5_000).map(|offset| (offset, format!("message {offset}"))));
 //!
-//! let sent = messages.then(|(offset, text)| async move {
-//!     anyhow::Ok((offset, producer.put(Record::from(text)).await?))
-//! });
-//! let settled = sent.map(|sent| async {
-//!     let (offset, receipt) = sent?;
-//!     receipt.await?;
-//!     anyhow::Ok(offset)
-//! });
-//! let mut settled = pin!(settled.buffered(1_000));
+//! let records = messages.map(|(offset, text)| (Record::from(text), offset));
+//! let mut outcomes = producer.put_all(records);
 //! let mut stored = 0;
-//! while let Some(offset) = settled.try_next().await? {
+//! while let Some((offset, outcome)) = outcomes.next().await {
+//!     outcome?;
 //!     stored = offset + 1; // Everything below is delivered: a good moment to commit.
 //! }
 //! assert_eq!(stored, 5_000);
@@ -99,7 +97,7 @@
 //! async fn store(producer: &Producer, body: bytes::Bytes) -> u16 {
 //!     let receipt = match producer.try_put(Record::from(body)) {
 //!         Ok(receipt) => receipt,
-//!         Err(error) if matches!(error.reason(), NotAcceptedReason::Record(_)) => return 413,
+//!         Err(error) if error.kind() == ErrorKind::RecordTooLarge => return 413,
 //!         Err(_) => return 503, // Full, or the stream takes nothing.
 //!     };
 //!     match receipt.await {
@@ -130,7 +128,7 @@
 //!
 //! # The end
 //!
-//! [`close`](crate::Producer::close) takes no more records from any clone and waits until all are
+//! [`close`](crate::Producer::close) accepts no more records from any handle and waits until all are
 //! settled. At a shutdown that may not take for ever, give it a limit; what is left comes back:
 //!
 //! ```
@@ -156,11 +154,11 @@
 //! # }
 //! ```
 //!
-//! Dropping the last clone drains as well, in the background, but nobody waits for it: a program that ends
+//! Dropping the last handle drains as well, in the background, but nobody waits for it: a program that ends
 //! then loses what is under way.
 //!
 //! # Where the driver runs
 //!
 //! [`spawn`](crate::KinesisSink::spawn) puts it on the current tokio runtime.
-//! [`pair`](crate::KinesisSink::into_producer) hands it to you, to be spawned elsewhere or polled by hand. The
+//! [`into_producer`](crate::KinesisSink::into_producer) returns it to you, to be spawned elsewhere or polled by hand. The
 //! producer itself can be used from any runtime, or from none; only `close_within` needs tokio's timer.

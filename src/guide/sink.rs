@@ -120,15 +120,18 @@
 //! let totals = sink.totals();
 //! println!("{} delivered in {} requests", totals.delivered, totals.requests);
 //! println!("{} put back, {} throttles", totals.requeued, totals.throttled);
-//! println!("{} waiting, {} in flight", sink.waiting(), sink.in_flight());
-//! if let Some(last) = sink.last_request() {
+//! let status = sink.status();
+//! println!("{} queued, {} in flight", status.queued.records, status.in_flight.records);
+//! println!("{:?}", status.condition); // working, failing since, refused since, ..
+//! if let Some(last) = status.last_request {
 //!     println!("the last one: {} of {} delivered; {:?}", last.delivered, last.records, last.errors);
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! What becomes of a single record its [receipt](crate::Record::tracked) tells. For dashboards there are
+//! [`watch`](crate::KinesisSink::watch) waits for changes of the condition in any task. A
+//! [receipt](crate::Record::tracked) returns the outcome of a single record. For dashboards there are
 //! [metrics], for logs `RUST_LOG=kinesis_sink=debug` and the module [`trace`](crate::trace).
 //!
 //! # The end

@@ -11,7 +11,8 @@ use crate::error::{Error, ErrorKind};
 /// It comes out of the record's [`Receipt`](crate::Receipt), the dead-letter handler,
 /// [`take_failed`](crate::KinesisSink::take_failed) or
 /// [`take_undelivered`](crate::KinesisSink::take_undelivered) of the sink, and
-/// [`take_failed`](crate::Producer::take_failed) or [`CloseError`](crate::CloseError) of a producer.
+/// [`take_failed`](crate::Producer::take_failed) of a producer, or the [`Error`](crate::Error::into_undelivered) of its
+/// `close`.
 ///
 /// It is an error too, so that `receipt.await?` reads well.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -41,13 +41,13 @@
 //! | `enqueue(message)`: key is `str(time.time())` | `Record::from(message)`: a random key, spread evenly, drawn again when throttled |
 //! | `bytes`, `str` | anything that holds bytes |
 //! | other values, as JSON | `Record::from(serde_json::to_vec(&value)?)` |
-//! | `ValueError`: message or key too large | [`NotAccepted`](crate::NotAccepted), with the record inside; a key may have 256 *characters*, as the service counts |
+//! | `ValueError`: message or key too large | an [`Error`](crate::Error) with the record inside; a key may have 256 *characters*, as the service counts |
 //! | a batch goes at 500 messages or 5 MiB | the same, and while it is under way the next one fills |
 //! | `flush()` in a loop, with a sleep | `flush().await`, once: it returns when everything is settled |
 //! | failed messages go first in the next batch, in order | the same, see below |
-//! | an exception of `put_records` empties nothing | [`SinkError::Request`](crate::SinkError::Request) for what trying again does not mend; the rest is tried again with back-off |
-//! | `last_batch_size`, `last_batch_success_count` | [`last_request()`](crate::KinesisSink::last_request): `records`, `delivered` |
-//! | `last_batch_failure_messages` | `last_request()`: `errors`, with code, message and count |
+//! | an exception of `put_records` empties nothing | [`ErrorKind::Refused`](crate::ErrorKind::Refused) for what trying again does not mend; the rest is tried again with back-off |
+//! | `last_batch_size`, `last_batch_success_count` | [`status().last_request`](crate::status::Status::last_request): `records`, `delivered` |
+//! | `last_batch_failure_messages` | `last_request`: `errors`, with code, message and count |
 //! | the queue grows without bound | bounded, by [records and bytes](crate::Settings::buffer_records) |
 //!
 //! # What is different

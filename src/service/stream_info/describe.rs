@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::operation::describe_stream_summary::DescribeStreamSummaryOutput;
+use aws_sdk_kinesis::operation::describe_stream_summary::builders::DescribeStreamSummaryFluentBuilder;
 use aws_sdk_kinesis::types::{
     RecordDistributionStrategy, StreamDescriptionSummary, StreamMode as SdkStreamMode,
 };
@@ -63,22 +65,36 @@ pub(super) async fn describe_stream(
 
 async fn request(client: &Client, stream: &StreamId) -> Result<StreamDescription, PutRecordsError> {
     check_region(client, stream)?;
+    let attempt = Attempt::default();
+    let call = call(client, stream).customize().interceptor(attempt.observed());
+    let output = attempt.end(call.send().await)?;
+    Ok(read(&summary(output)?))
+}
+
+/// Returns the call that describes `stream`.
+pub(in crate::service) fn call(
+    client: &Client,
+    stream: &StreamId,
+) -> DescribeStreamSummaryFluentBuilder {
     let call = client.describe_stream_summary();
-    let call = match stream.arn() {
+    match stream.arn() {
         Some(arn) => call.stream_arn(arn),
         None => call.stream_name(stream.name()),
-    };
-    let attempt = Attempt::default();
-    let call = call.customize().interceptor(attempt.observed());
-    let output = attempt.end(call.send().await)?;
+    }
+}
+
+/// Returns the description in a response.
+pub(in crate::service) fn summary(
+    output: DescribeStreamSummaryOutput,
+) -> Result<StreamDescriptionSummary, PutRecordsError> {
     // The SDK fills in what the response leaves out: without a name there was no description.
-    match output.stream_description_summary.filter(|summary| !summary.stream_name().is_empty()) {
-        Some(summary) => Ok(read(&summary)),
-        None => Err(PutRecordsError::new(
+    let summary = output.stream_description_summary;
+    summary.filter(|summary| !summary.stream_name().is_empty()).ok_or_else(|| {
+        PutRecordsError::new(
             PutRecordsErrorKind::Response,
             Some("the answer holds no description of the stream".into()),
-        )),
-    }
+        )
+    })
 }
 
 fn read(summary: &StreamDescriptionSummary) -> StreamDescription {

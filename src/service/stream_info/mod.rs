@@ -1,6 +1,6 @@
 //! Stream information from the service: the description and the shards.
 
-mod describe;
+pub(super) mod describe;
 mod list_shards;
 
 use std::fmt;

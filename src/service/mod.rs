@@ -29,6 +29,7 @@
 mod call;
 mod classify;
 mod codes;
+pub(crate) mod environment;
 mod error;
 mod identity;
 mod protocol;

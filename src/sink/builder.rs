@@ -17,6 +17,8 @@ use crate::build_error::BuildError;
 use crate::metrics::{MetricsGranularity, SinkMetrics};
 use crate::pipeline::{Aggregation, Linger, Pipeline, Prerequisites, RecordOrdering};
 use crate::record::{DeadLetterHandler, SharedHandler, Undelivered};
+#[cfg(feature = "aws-config")]
+use crate::service::environment;
 use crate::service::{
     Classify, DefaultClassify, PutRecords, PutRecordsRequest, PutRecordsResponse,
     PutRecordsService, SdkStreamInfo,
@@ -336,6 +338,7 @@ impl SinkBuilder {
     #[cfg(feature = "aws-config")]
     pub async fn build_from_env(self) -> Result<KinesisSink, BuildError> {
         let stream = self.stream.clone()?;
+        environment::warn_of_ignored_ca_bundle(environment::of_process);
         let mut environment = aws_config::defaults(aws_config::BehaviorVersion::latest());
         if let Some(region) = stream.region() {
             environment = environment.region(aws_config::Region::new(region.to_owned()));

@@ -140,7 +140,9 @@ fn class_without_code(status: Option<u16>) -> ErrorClass {
 }
 
 /// The error and everything below it. Cut off where a source points back at itself.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     const DEEPEST: usize = 32;
     std::iter::successors(Some(error), |&error| error.source()).take(DEEPEST)
 }

@@ -161,7 +161,8 @@ fn note(
             Ok(identity)
         }
         Err(source) => {
-            Err(IdentityError { source: source.into(), has_loaded: provider.has_loaded })
+            let has_loaded = provider.has_loaded;
+            Err(IdentityError { source: source.into(), has_loaded, is_loading: false })
         }
     })
 }
@@ -197,6 +198,7 @@ impl ResolveCachedIdentity for Identities {
             let identity = timeout(LONGEST_WAIT, load).await.map_err(|_| IdentityError {
                 source: BoxError::from(format!("not loaded after {LONGEST_WAIT:?}")).into(),
                 has_loaded: true,
+                is_loading: true,
             })??;
             if let Some(signer) = bag.load::<Signer>() {
                 // A request that is not retried is signed once.
@@ -266,9 +268,15 @@ impl Storable for Signer {
 pub(super) struct IdentityError {
     source: Arc<dyn Error + Send + Sync>,
     has_loaded: bool,
+    is_loading: bool,
 }
 
 impl IdentityError {
+    /// Whether the load continues, so that a later request may join it.
+    pub(super) fn is_loading(&self) -> bool {
+        self.is_loading
+    }
+
     /// Whether the provider has provided credentials before, or still may.
     pub(super) fn has_loaded(&self) -> bool {
         self.has_loaded

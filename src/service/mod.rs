@@ -27,6 +27,7 @@
 //! distributed. Its errors, [`LookupError`]s, are classified like any other error.
 
 mod call;
+mod check;
 mod classify;
 mod codes;
 pub(crate) mod environment;
@@ -50,6 +51,8 @@ pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;
 pub use stream_info::SdkStreamInfo;
 
+#[expect(unused_imports)]
+pub(crate) use check::{CheckFailure, CheckFailureKind, StreamCheck};
 pub(crate) use classify::{attempt_error, request_id};
 #[cfg(feature = "metrics")]
 pub(crate) use codes::code_label;

@@ -127,6 +127,10 @@ impl PutRecords {
         self.client = without_stalled_stream_protection(&self.client);
         self
     }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
 }
 
 impl fmt::Debug for PutRecords {

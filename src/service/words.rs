@@ -6,6 +6,8 @@ use memchr::memmem;
 const CODE_CHARS: usize = 128;
 /// The most characters that are kept of a message.
 const MESSAGE_CHARS: usize = 1024;
+/// The most characters of a cause within a sentence.
+const DETAIL_CHARS: usize = 200;
 
 /// An error's code, as it may be passed on.
 pub(super) fn code(code: String) -> String {
@@ -15,6 +17,11 @@ pub(super) fn code(code: String) -> String {
 /// What an error and its sources say, as it may be passed on.
 pub(super) fn story(text: String) -> String {
     in_one_line(text, MESSAGE_CHARS)
+}
+
+/// The cause of a failed check, as part of a sentence.
+pub(super) fn detail(text: String) -> String {
+    in_one_line(without_quotes(&text), DETAIL_CHARS)
 }
 
 /// The message of an error of a whole request, as it may be passed on.

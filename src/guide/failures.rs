@@ -19,6 +19,51 @@
 //! Missing credentials, permissions and streams show at the [check](crate::KinesisSink::check) that `from_env` makes, or
 //! at the first request, as [`Refused`](crate::ErrorKind::Refused).
 //!
+//! # The first request fails
+//!
+//! `check().await` of a sink or producer sends one DescribeStreamSummary, or two if the credentials are refused. It
+//! waits for at most 10 s, and returns an error that says in one sentence what is wrong. Call it once when a program
+//! starts: a running sink retries outages, and reports a wrong endpoint only in its [log](#log-lines).
+//!
+//! | the sentence begins | cause | fix |
+//! |---|---|---|
+//! | stream … does not exist | the name, the region or the account is wrong | check all three; the sentence has the region and the endpoint |
+//! | stream … is being created | PutRecords does not know the stream yet | wait until its status is ACTIVE |
+//! | stream … is being deleted | it takes no records | use another stream |
+//! | stream … lies in another region | an ARN, and a client of another region | make a client for the ARN's region |
+//! | the account cannot use Kinesis | the region is disabled, or the registration is incomplete | enable the region |
+//! | host … cannot be resolved | DNS, a misspelt region or endpoint, no network | check `AWS_REGION`, `AWS_ENDPOINT_URL_KINESIS`, DNS |
+//! | … refused the connection | nothing listens there | start the local server, or check the endpoint URL |
+//! | no connection to … | a security group, a firewall, a missing route or VPC endpoint | open the way to port 443 |
+//! | no answer from … | as above, or a proxy that holds the request | open the way; check the proxy |
+//! | the certificate of … is not trusted | a private CA, a proxy that inspects TLS, or a container without `ca-certificates` | set `SSL_CERT_FILE`, install `ca-certificates`, or give the client a [trust store](super::clients::http) |
+//! | the certificate of … is for another host | the endpoint URL has another name or an address | use the name in the certificate |
+//! | the certificate of … is not valid now | it has expired, or the clock is wrong | renew it, set the clock |
+//! | the TLS handshake with … failed | the server speaks no TLS, or an old version | `http://` for a local server |
+//! | … does not answer in HTTP | an `http://` URL of a TLS port | `https://` |
+//! | … does not answer as Kinesis does | a wrong endpoint URL: HTTP without an error code of Kinesis | check the endpoint URL |
+//! | the proxy for … cannot be reached | the proxy in `HTTPS_PROXY` | correct it, or add the host to `NO_PROXY` |
+//! | a proxy … refused the request | HTTP 407, or 403 without an error code | credentials for the proxy, or `NO_PROXY` |
+//! | there are no credentials | no provider of the chain has any | `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, or a role |
+//! | the credentials cannot be loaded | the provider failed, or takes longer than 10 s | sign in, check the role and the metadata service |
+//! | the credentials have expired | `ExpiredToken` | renew them |
+//! | the access key is not known | `UnrecognizedClientException`, `InvalidClientTokenId` | the key, its session token, the partition, a region that must be enabled |
+//! | … rejects the signature | `InvalidSignatureException`, `IncompleteSignature` | the secret key; region and endpoint that fit; a proxy that keeps the headers |
+//! | … rejects the time | the clock is off by more than five minutes | synchronize it |
+//! | the KMS key of stream … cannot be used | the key is disabled, or its policy denies the role | enable it, allow `kms:GenerateDataKey` |
+//! | the request cannot be built | no HTTP client, an invalid endpoint URL | complete the client |
+//!
+//! These pass: a role without `kinesis:DescribeStreamSummary`, since sending does not need it; throttling and
+//! HTTP 5xx, since the sink retries them; and a server that does not know the operation. Each writes a line at INFO.
+//! So a check that passes does not prove that PutRecords is allowed.
+//!
+//! A sink over a [stack of the user's own](crate::SinkBuilder::build_with) asks its
+//! [source of descriptions](crate::SinkBuilder::with_stream_info). Without one its check passes.
+//!
+//! `SSL_CERT_FILE` replaces the certificates of the system, so its file must hold all that are needed. The AWS SDK for
+//! Rust does not read `AWS_CA_BUNDLE`, or `ca_bundle` in a profile; `from_env` logs a warning if only the variable is
+//! set. Without any trusted certificate, the SDK panics in a debug build: `no valid root certificates parsed`.
+//!
 //! # Errors of sinks and producers
 //!
 //! Both return an [`Error`](crate::Error). Its [kind](crate::ErrorKind) says what happened:
@@ -90,6 +135,8 @@
 //! | WARN | the stream throttles or fails a share of the entries | after a minute of throttled or failed entries, then once a minute |
 //! | INFO | the stream takes all entries again | after 10 s without such an entry |
 //! | WARN | records failed for good | at most once a minute, with the number of failed records that the sink keeps |
+//! | INFO | the stream was not checked | at a [check](#the-first-request-fails) that passes without a description |
+//! | WARN | `AWS_CA_BUNDLE` is not read | in `from_env`, if neither `SSL_CERT_FILE` nor `SSL_CERT_DIR` is set |
 //! | ERROR | the producer stopped | once, with the cause and the number of records handed back |
 //!
 //! Failures with less than 10 s between them are one outage. A single failed request is no outage: it is the

@@ -163,7 +163,7 @@
 //! | one request, from call to answer | 10 s | [`request_timeout`](crate::Settings::request_timeout), or [`TimeoutLayer`](crate::TimeoutLayer) |
 //! | one request, while requests time out repeatedly | up to 30 s | [`max_request_timeout`](crate::Settings::max_request_timeout), or [`TimeoutLayer::with_max`](crate::TimeoutLayer::with_max) |
 //! | the SDK's others | off | `TimeoutConfig`; a shorter one wins |
-//! | one lookup | 10 s | |
+//! | one lookup, one [check](super::failures#the-first-request-fails) | 10 s | |
 //! | stalled streams: no progress for 5 s | off in the default stack, lookups included | [`without_stalled_stream_protection`](crate::service::PutRecords::without_stalled_stream_protection) in yours |
 //!
 //! ```

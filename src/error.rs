@@ -9,6 +9,7 @@ use tower::BoxError;
 use crate::build_error::BuildError;
 use crate::limits::RecordError;
 use crate::record::{AttemptError, FailureReason, Record, Undelivered};
+use crate::service::CheckFailure;
 use crate::stream::StreamId;
 
 /// Error of a [`KinesisSink`](crate::KinesisSink) or a [`Producer`](crate::Producer).
@@ -150,10 +151,6 @@ impl Error {
     /// A closed producer has not delivered everything.
     pub(crate) fn undelivered_at_close(stream: StreamId) -> Self {
         Self::new(ErrorKind::Undelivered, Cause::None).with_stream(stream)
-    }
-
-    pub(crate) fn unusable(stream: StreamId, source: BoxError) -> Self {
-        Self::new(ErrorKind::Unusable, Cause::Other(source)).with_stream(stream)
     }
 
     /// A rejection without a record.
@@ -353,6 +350,12 @@ impl StdError for Error {
 impl From<BuildError> for Error {
     fn from(error: BuildError) -> Self {
         Self::new(ErrorKind::Build, Cause::Build(error))
+    }
+}
+
+impl From<CheckFailure> for Error {
+    fn from(failure: CheckFailure) -> Self {
+        Self::new(ErrorKind::Unusable, Cause::Other(Box::new(failure)))
     }
 }
 

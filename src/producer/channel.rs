@@ -16,7 +16,8 @@ use crate::error::{Error, ErrorKind, Rejection};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
 use crate::pipeline::Size;
 use crate::record::{Record, Undelivered};
-use crate::sink::{BufferChange, Snapshot};
+use crate::service::StreamCheck;
+use crate::sink::{BufferChange, Core, Snapshot};
 use crate::status::{ConditionSender, RequestSummary, Status};
 use crate::stream::StreamId;
 
@@ -50,6 +51,7 @@ pub(super) struct Channel {
     max_bytes: usize,
     state: watch::Sender<State>,
     condition: ConditionSender,
+    check: StreamCheck,
     queue: Mutex<Queue>,
 }
 
@@ -83,17 +85,13 @@ impl Drop for WaiterGuard<'_> {
 }
 
 impl Channel {
-    /// Creates the channel of an empty sink with these bounds.
-    pub(super) fn new(
-        stream: StreamId,
-        limits: Limits,
-        bounds: Size,
-        condition: ConditionSender,
-    ) -> Self {
+    /// Creates the channel of an empty sink.
+    pub(super) fn new(sink: &Core, limits: Limits) -> Self {
+        let bounds = sink.bounds();
         let max_records = bounds.records.min(Semaphore::MAX_PERMITS);
         let max_bytes = bounds.bytes.min(Semaphore::MAX_PERMITS);
         Self {
-            stream,
+            stream: sink.stream().clone(),
             limits,
             record_bytes: AtomicUsize::new(limits.record_bytes()),
             on_hold: watch::Sender::new(false),
@@ -105,7 +103,8 @@ impl Channel {
             max_records,
             max_bytes,
             state: watch::Sender::new(State::Open),
-            condition,
+            condition: sink.condition().clone(),
+            check: sink.check.clone(),
             queue: Mutex::new(Queue::new()),
         }
     }
@@ -546,6 +545,11 @@ impl Channel {
         if !published.last_request.as_ref().is_some_and(is_same) {
             published.last_request = snapshot.last_request.cloned();
         }
+    }
+
+    /// Checks that the stream can be reached and accepts records.
+    pub(super) async fn check_stream(&self) -> Result<(), Error> {
+        self.check.run().await.map_err(Error::from)
     }
 
     pub(super) fn condition(&self) -> &ConditionSender {

@@ -169,8 +169,7 @@ where
     #[must_use = "nothing moves until the driver is polled"]
     pub fn into_producer(self) -> (Producer, Driver<S>) {
         let core = &self.core;
-        let (bounds, condition) = (core.bounds(), core.condition().clone());
-        let channel = Channel::new(self.stream().clone(), self.limits(), bounds, condition);
+        let channel = Channel::new(core, self.limits());
         let channel = Arc::new(channel);
         let policy = core.fatal_policy();
         let driver = Driver::new(self, channel.clone(), policy);
@@ -198,6 +197,20 @@ impl Producer {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.channel().limits()
+    }
+
+    /// Checks that the stream can be reached and accepts records, like [`KinesisSink::check`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable), with one sentence that says what is wrong and how to fix
+    /// it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the request, which changes nothing.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.channel().check_stream().await
     }
 
     /// Returns the status: what is buffered, totals, the latest request, and whether records are delivered.

@@ -51,8 +51,7 @@ pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;
 pub use stream_info::SdkStreamInfo;
 
-#[expect(unused_imports)]
-pub(crate) use check::{CheckFailure, CheckFailureKind, StreamCheck};
+pub(crate) use check::{CheckFailure, StreamCheck};
 pub(crate) use classify::{attempt_error, request_id};
 #[cfg(feature = "metrics")]
 pub(crate) use codes::code_label;

@@ -13,6 +13,8 @@ use super::drive_skip::DriveSkip;
 use super::readiness::Readiness;
 use super::requests::Requests;
 use crate::build_error::BuildError;
+#[cfg(feature = "aws-config")]
+use crate::error::Error;
 #[cfg(feature = "metrics")]
 use crate::metrics::{MetricsGranularity, SinkMetrics};
 use crate::pipeline::{Aggregation, Linger, Pipeline, Prerequisites, RecordOrdering};
@@ -21,7 +23,7 @@ use crate::record::{DeadLetterHandler, SharedHandler, Undelivered};
 use crate::service::environment;
 use crate::service::{
     Classify, DefaultClassify, PutRecords, PutRecordsRequest, PutRecordsResponse,
-    PutRecordsService, SdkStreamInfo,
+    PutRecordsService, SdkStreamInfo, StreamCheck,
 };
 use crate::service_ext::ServiceBuilderExt;
 use crate::settings::Settings;
@@ -314,36 +316,41 @@ impl SinkBuilder {
         let stack = ServiceBuilder::new().trace_put_records();
         #[cfg(feature = "metrics")]
         let stack = stack.metrics_put_records();
-        let service = stack
-            .layer(timeout)
-            .service(PutRecords::new(client).without_stalled_stream_protection());
+        let put_records = PutRecords::new(client).without_stalled_stream_protection();
+        let check = StreamCheck::new(&put_records, stream);
+        let service = stack.layer(timeout).service(put_records);
         let service = Readiness::shared(wrap(BoxCloneSyncService::new(service)));
-        self.with_sdk_stream_info(client).assemble(service)
+        self.with_sdk_stream_info(client).assemble(service, Some(check))
     }
 
     /// Builds a sink with the default stack, with the region and credentials of the environment:
     /// variables, profile, container or instance role, as `aws-config` finds them. An ARN's region goes
-    /// before the environment's.
+    /// before the environment's. Then [checks](KinesisSink::check) the stream, for at most 10 s.
+    ///
+    /// A program that should start during an outage of the service builds the sink with [`build`](Self::build),
+    /// which asks nothing.
     ///
     /// Needs the feature `aws-config`, which is on by default.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Missing credentials show at the first request, as
-    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused).
+    /// [`ErrorKind::Build`](crate::ErrorKind::Build) as [`build`](Self::build), and
+    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is sent before it returns; dropping it changes nothing.
+    /// No record is sent before it returns; dropping it changes nothing.
     #[cfg(feature = "aws-config")]
-    pub async fn build_from_env(self) -> Result<KinesisSink, BuildError> {
+    pub async fn build_from_env(self) -> Result<KinesisSink, Error> {
         let stream = self.stream.clone()?;
         environment::warn_of_ignored_ca_bundle(environment::of_process);
         let mut environment = aws_config::defaults(aws_config::BehaviorVersion::latest());
         if let Some(region) = stream.region() {
             environment = environment.region(aws_config::Region::new(region.to_owned()));
         }
-        self.build(&Client::new(&environment.load().await))
+        let sink = self.build(&Client::new(&environment.load().await))?;
+        sink.check().await?;
+        Ok(sink)
     }
 
     /// Builds a sink over a stack of services of your own, with [`PutRecords`] or anything else at its
@@ -374,7 +381,7 @@ impl SinkBuilder {
     where
         S: PutRecordsService + Clone + Send + 'static,
     {
-        self.assemble(Readiness::shared(service))
+        self.assemble(Readiness::shared(service), None)
     }
 
     /// Builds a sink over a stack of services that is not `Clone`, such as one with a
@@ -393,7 +400,7 @@ impl SinkBuilder {
     where
         S: PutRecordsService,
     {
-        self.assemble(Readiness::unshared(service))
+        self.assemble(Readiness::unshared(service), None)
     }
 
     /// Adds the service as a source, for what the settings need and the source that was set does not answer.
@@ -415,7 +422,12 @@ impl SinkBuilder {
         self
     }
 
-    fn assemble<S>(self, service: Readiness<S>) -> Result<KinesisSink<S>, BuildError> {
+    /// Assembles the sink. Without a `check`, its check asks the source of descriptions.
+    fn assemble<S>(
+        self,
+        service: Readiness<S>,
+        check: Option<StreamCheck>,
+    ) -> Result<KinesisSink<S>, BuildError> {
         let Self { stream, settings, stream_info, classify, dead_letters } = self;
         let stream = stream?;
         settings.validate()?;
@@ -424,6 +436,8 @@ impl SinkBuilder {
         if shards && stream_info.is_none() {
             return Err(BuildError::NoListShards);
         }
+        let check = check
+            .unwrap_or_else(|| StreamCheck::with_stream_info(stream_info.clone(), stream.clone()));
         let lists_shards = stream_info.is_some();
         let discovery = Discovery::new(stream_info, settings.describe_stream);
         #[cfg(feature = "metrics")]
@@ -442,6 +456,7 @@ impl SinkBuilder {
             condition: ConditionSender::new(),
             closed: false,
             is_driven: false,
+            check,
             #[cfg(feature = "metrics")]
             metrics,
         };

@@ -19,6 +19,7 @@ use crate::limits::Limits;
 use crate::metrics::SinkMetrics;
 use crate::pipeline::{Pipeline, Size};
 use crate::record::{AttemptError, FailureReason, Record, SharedHandler, Undelivered};
+use crate::service::StreamCheck;
 use crate::status::{Condition, ConditionSender, RequestSummary, Status, Totals};
 use crate::stream::StreamId;
 use crate::trace::TARGET;
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(super) dead_letters: Option<SharedHandler>,
     pub(super) drive_skip: DriveSkip,
     pub(super) condition: ConditionSender,
+    pub(crate) check: StreamCheck,
     /// Whether `poll_close` has returned `Ok`.
     pub(super) closed: bool,
     /// Whether a producer's driver owns the sink, so that no caller sees its errors.

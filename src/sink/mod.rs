@@ -22,10 +22,9 @@ use tracing::trace;
 
 pub(crate) use budget::{poll_units, yield_to_others};
 pub use builder::{DefaultService, SinkBuilder};
-pub(crate) use core::{BufferChange, Snapshot};
+pub(crate) use core::{BufferChange, Core, Snapshot};
 pub use fatal_policy::FatalPolicy;
 
-use self::core::Core;
 use self::readiness::Readiness;
 use crate::build_error::BuildError;
 use crate::error::Error;
@@ -120,20 +119,21 @@ impl KinesisSink {
     }
 
     /// A sink into `stream` with the region and credentials of the environment and all settings at their
-    /// defaults, see [`SinkBuilder::build_from_env`] for the rest.
+    /// defaults, and [checks](Self::check) the stream. See [`SinkBuilder::build_from_env`].
     ///
     /// Needs the feature `aws-config`, which is on by default.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new). Missing credentials show at the first request, as
-    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused).
+    /// [`ErrorKind::Build`](crate::ErrorKind::Build) as [`new`](Self::new), and
+    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails: no such stream, an endpoint that
+    /// cannot be reached, no credentials.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is sent before it returns; dropping it changes nothing.
+    /// No record is sent before it returns; dropping it changes nothing.
     #[cfg(feature = "aws-config")]
-    pub async fn from_env<T>(stream: T) -> Result<Self, BuildError>
+    pub async fn from_env<T>(stream: T) -> Result<Self, Error>
     where
         T: TryInto<StreamId, Error: Into<BuildError>>,
     {
@@ -164,6 +164,30 @@ impl<S> KinesisSink<S> {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.core.pipeline.settings().limits
+    }
+
+    /// Checks that the stream can be reached and accepts records, with one DescribeStreamSummary. Sends no record.
+    ///
+    /// [`from_env`](KinesisSink::from_env) does this. Other programs call it when they start: a sink retries outages
+    /// indefinitely, and reports a wrong endpoint only in its log.
+    ///
+    /// The check passes if that operation is denied or throttled, if the service is failing, and if a stack of the
+    /// user's own has no [source](SinkBuilder::with_stream_info) of descriptions. It takes at most 10 s. The
+    /// [guide](crate::guide::failures) has a table of what it can find.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable), with one sentence that says what is wrong and how to fix
+    /// it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the request, which changes nothing.
+    pub async fn check(&self) -> Result<(), Error>
+    where
+        S: Sync,
+    {
+        self.core.check.run().await.map_err(Error::from)
     }
 
     /// Returns the status: what is buffered, totals, the latest request, and whether records are delivered.

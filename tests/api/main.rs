@@ -1,5 +1,6 @@
 //! The public API as its users write it: one file for each topic.
 
+#[cfg(feature = "aws-config")]
 mod check;
 mod composition;
 mod conversions;

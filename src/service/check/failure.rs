@@ -24,8 +24,8 @@ impl CheckFailure {
     }
 
     /// What kind of problem it is.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the public error type"))]
-    pub(crate) fn kind(&self) -> CheckFailureKind {
+    #[cfg(test)]
+    pub(super) fn kind(&self) -> CheckFailureKind {
         self.kind
     }
 }

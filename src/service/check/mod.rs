@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use tower::BoxError;
 use tracing::info;
 
-pub(crate) use self::failure::{CheckFailure, CheckFailureKind};
+pub(crate) use self::failure::CheckFailure;
+use self::failure::CheckFailureKind;
 
 use self::destination::Destination;
 use self::diagnosis::{Diagnosis, Pass, diagnose, is_loading_credentials, may_succeed_again};

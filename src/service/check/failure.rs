@@ -13,6 +13,7 @@ use crate::stream::StreamId;
 /// [`source`](Error::source).
 #[derive(Debug)]
 pub(crate) struct CheckFailure {
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by tests, and shown by Debug"))]
     kind: CheckFailureKind,
     sentence: String,
     source: Option<BoxError>,

@@ -121,6 +121,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
+#[macro_use]
+mod macros;
+
 mod build_error;
 mod error;
 mod guard;

@@ -19,6 +19,8 @@ impl<S> Metrics<S> {
     pub fn new(inner: S) -> Self {
         Self { inner }
     }
+
+    inner_service_accessors!();
 }
 
 impl<S> Service<PutRecordsRequest> for Metrics<S>

@@ -27,6 +27,8 @@ impl<S> Timeout<S> {
         self.max = max.max(self.timeout);
         self
     }
+
+    inner_service_accessors!();
 }
 
 impl<S> Service<PutRecordsRequest> for Timeout<S>

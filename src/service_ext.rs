@@ -29,13 +29,13 @@ use crate::trace::TraceLayer;
 /// # }
 /// ```
 pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
-    /// Limits the time of each request, see [`timeout`](crate::timeout).
+    /// Limits the time of each request. See [`timeout`](crate::timeout).
     fn timeout_put_records(self, timeout: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
 
-    /// Traces each request, see [`trace`](crate::trace).
+    /// Traces each request, at DEBUG. See [`trace`](crate::trace), and [`TraceLayer`] for another level or span.
     fn trace_put_records(self) -> ServiceBuilder<Stack<TraceLayer, L>>;
 
-    /// Counts and times requests, see [`metrics`](crate::metrics).
+    /// Counts and times requests. See [`metrics`](crate::metrics).
     ///
     /// Needs the feature `metrics`, which is on by default.
     #[cfg(feature = "metrics")]

@@ -1,23 +1,130 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use tower::Layer;
+use tracing::{Level, Span};
 
-use super::Trace;
+use super::events::Events;
+use super::{DefaultMakeSpan, MakeSpan, Trace};
+use crate::record::AttemptError;
+use crate::service::PutRecordsResponse;
 
-/// Layer that applies [`Trace`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TraceLayer;
+/// Layer that applies [`Trace`]. See the [module](super).
+#[derive(Debug, Clone, Default)]
+pub struct TraceLayer<M = DefaultMakeSpan> {
+    make_span: M,
+    events: Events,
+}
 
 impl TraceLayer {
-    /// A layer that traces requests.
+    /// Creates a layer with the default span and events, at DEBUG.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// Sets the level of the span and of the events. Default: DEBUG.
+    ///
+    /// Call it before [`make_span_with`](Self::make_span_with), from which on the span has its own level.
+    ///
+    /// ```
+    /// use kinesis_sink::TraceLayer;
+    /// use tracing::Level;
+    ///
+    /// // Shown without a `RUST_LOG` for this crate.
+    /// let layer = TraceLayer::new().with_level(Level::INFO);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_level(mut self, level: Level) -> Self {
+        self.make_span = self.make_span.with_level(level);
+        self.events.set_level(level);
+        self
     }
 }
 
-impl<S> Layer<S> for TraceLayer {
-    type Service = Trace<S>;
+impl<M> TraceLayer<M> {
+    /// Sets how the span of a request is made, for example with fields of the application.
+    ///
+    /// It is called once per request, before the request is passed to the inner service. After a failure the layer
+    /// records `error.type`, `aws.request_id` and `otel.status_code` on the span, if the span declares them.
+    ///
+    /// The request contains data and keys. Record only its counts and sizes.
+    ///
+    /// ```
+    /// use kinesis_sink::TraceLayer;
+    /// use kinesis_sink::service::PutRecordsRequest;
+    /// use tracing::{field, info_span};
+    ///
+    /// let layer = TraceLayer::new().make_span_with(|request: &PutRecordsRequest| {
+    ///     info_span!(
+    ///         "put_clicks",
+    ///         tenant = "acme",
+    ///         records = request.entries().len(),
+    ///         error.r#type = field::Empty,
+    ///     )
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn make_span_with<N: MakeSpan>(self, make_span: N) -> TraceLayer<N> {
+        TraceLayer { make_span, events: self.events }
+    }
+
+    /// Sets a closure that replaces the event of a response, for example to log only slow requests.
+    ///
+    /// It is called in the span, with the response, the time since the call and the span. A response may contain
+    /// failed entries.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kinesis_sink::TraceLayer;
+    /// use tracing::warn;
+    ///
+    /// let layer = TraceLayer::new().on_response(|response, latency, _span| {
+    ///     if latency > Duration::from_secs(1) {
+    ///         warn!(?latency, delivered = response.delivered(), "slow request");
+    ///     }
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_response(
+        mut self,
+        hook: impl Fn(&PutRecordsResponse, Duration, &Span) + Send + Sync + 'static,
+    ) -> Self {
+        self.events.set_on_response(Arc::new(hook));
+        self
+    }
+
+    /// Sets a closure that replaces the event of a failed request, for example to log failures at a higher level.
+    ///
+    /// It is called in the span, with the error, the time since the call and the span. The error is a code and a message
+    /// without the values that the service quotes from the request.
+    ///
+    /// ```
+    /// use kinesis_sink::TraceLayer;
+    /// use tracing::warn;
+    ///
+    /// let layer = TraceLayer::new().on_failure(|error, latency, _span| {
+    ///     warn!(?latency, code = error.code(), "request failed, its records are retried");
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_failure(
+        mut self,
+        hook: impl Fn(&AttemptError, Duration, &Span) + Send + Sync + 'static,
+    ) -> Self {
+        self.events.set_on_failure(Arc::new(hook));
+        self
+    }
+}
+
+impl<S, M: Clone> Layer<S> for TraceLayer<M> {
+    type Service = Trace<S, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Trace::new(inner)
+        Trace::with(inner, self.make_span.clone(), self.events.clone())
     }
 }

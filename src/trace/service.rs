@@ -1,28 +1,40 @@
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
 use tower::{BoxError, Service};
-use tracing::{Span, debug, debug_span, field};
 
-use super::{ResponseFuture, TARGET};
+use super::events::Events;
+use super::{DefaultMakeSpan, MakeSpan, ResponseFuture};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 
-/// Traces each request. See the [module](super).
+/// Middleware that traces each request. See the [module](super).
 #[derive(Debug, Clone)]
-pub struct Trace<S> {
+pub struct Trace<S, M = DefaultMakeSpan> {
     inner: S,
+    make_span: M,
+    events: Events,
 }
 
 impl<S> Trace<S> {
-    /// Wraps `inner`, whose requests are then traced.
+    /// Wraps `inner` with the default span and events, at DEBUG. [`TraceLayer`](super::TraceLayer) has the settings.
     #[must_use]
     pub fn new(inner: S) -> Self {
-        Self { inner }
+        Self::with(inner, DefaultMakeSpan::new(), Events::default())
     }
 }
 
-impl<S> Service<PutRecordsRequest> for Trace<S>
+impl<S, M> Trace<S, M> {
+    pub(super) fn with(inner: S, make_span: M, events: Events) -> Self {
+        Self { inner, make_span, events }
+    }
+
+    inner_service_accessors!();
+}
+
+impl<S, M> Service<PutRecordsRequest> for Trace<S, M>
 where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    M: MakeSpan,
 {
     type Response = PutRecordsResponse;
     type Error = BoxError;
@@ -33,35 +45,14 @@ where
     }
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        let span = make_span(&request);
+        let started = Instant::now();
+        let span = self.make_span.make_span(&request);
         let stream = request.stream().clone();
         let records = request.entries().len();
-        let entered = span.clone().entered();
-        debug!(
-            target: TARGET,
-            records,
-            bytes = request.bytes(),
-            "sending {records} records to stream {}",
-            stream.name()
-        );
-        let inner = self.inner.call(request);
-        drop(entered);
-        ResponseFuture::new(inner, span, stream, records)
+        let inner = span.in_scope(|| {
+            self.events.request(&request);
+            self.inner.call(request)
+        });
+        ResponseFuture { inner, span, events: self.events.clone(), stream, records, started }
     }
-}
-
-fn make_span(request: &PutRecordsRequest) -> Span {
-    debug_span!(
-        target: TARGET,
-        "Kinesis.PutRecords",
-        otel.kind = "client",
-        otel.status_code = field::Empty,
-        rpc.system = "aws-api",
-        rpc.service = "Kinesis",
-        rpc.method = "PutRecords",
-        aws.kinesis.stream_name = request.stream().name(),
-        messaging.batch.message_count = request.entries().len(),
-        aws.request_id = field::Empty,
-        "error.type" = field::Empty,
-    )
 }

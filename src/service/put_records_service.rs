@@ -15,9 +15,11 @@ use super::{PutRecordsRequest, PutRecordsResponse};
 ///     sink.spawn()
 /// }
 /// ```
+// rustc shows this text where there is no `Service<PutRecordsRequest>` at all. For the other bounds it names the one that
+// is not met, as long as the blanket implementation is not `#[diagnostic::do_not_recommend]`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the stack of services below a `KinesisSink`",
-    label = "not a `Service<PutRecordsRequest>` with the bounds of `PutRecordsService`",
+    message = "`{Self}` is not a `Service<PutRecordsRequest>`, so it cannot be below a `KinesisSink`",
+    label = "not a `Service<PutRecordsRequest>`",
     note = "the response must be `PutRecordsResponse`, the error must convert into `BoxError`, and the future must be \
             `Send + 'static`"
 )]

@@ -6,6 +6,8 @@ mod composition;
 mod conversions;
 mod errors;
 mod layers;
+#[path = "../logs/mod.rs"]
+mod logs;
 mod names;
 mod producer;
 mod receipts;

@@ -16,7 +16,7 @@ thread_local! {
     static LISTENING: RefCell<Option<(Level, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
-/// Listens to what this crate logs on this thread, until it is dropped.
+/// Listens to what this crate and the test log on this thread, until it is dropped.
 pub struct Logs(());
 
 impl Logs {
@@ -25,7 +25,8 @@ impl Logs {
         SUBSCRIBER.call_once(|| {
             let wanted = dynamic_filter_fn(|metadata, _| {
                 let level = LISTENING.with_borrow(|state| state.as_ref().map(|(level, _)| *level));
-                metadata.target() == "kinesis_sink"
+                let target = metadata.target().split("::").next();
+                (target == Some("kinesis_sink") || target == Some(env!("CARGO_CRATE_NAME")))
                     && level.is_some_and(|level| *metadata.level() <= level)
             });
             let layer = tracing_subscriber::fmt::layer().with_writer(|| Thread).with_ansi(false);

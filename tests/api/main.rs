@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aws-config")]
 mod check;
+mod compile_errors;
 mod composition;
 mod conversions;
 mod errors;

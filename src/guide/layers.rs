@@ -28,19 +28,60 @@
 //! # }
 //! ```
 //!
-//! [`build`](crate::SinkBuilder::build) makes such a stack by itself: tracing, metrics, a time-out of 10 s,
-//! the SDK. [`build_with`](crate::SinkBuilder::build_with) takes a stack of yours that is `Clone`,
-//! [`build_with_unshared`](crate::SinkBuilder::build_with_unshared) one that is not.
+//! | builder method | stack below the sink |
+//! |---|---|
+//! | [`build`](crate::SinkBuilder::build) | the default: tracing, metrics, a timeout of 10 s, the SDK |
+//! | [`build_with_layer`](crate::SinkBuilder::build_with_layer) | the default with a layer around it |
+//! | [`build_with`](crate::SinkBuilder::build_with) | a stack of yours that is `Clone` |
+//! | [`build_with_unshared`](crate::SinkBuilder::build_with_unshared) | a stack of yours that is not `Clone` |
+//!
+//! `build` and `build_with_layer` also ask the service about the stream, for [aggregation](super::aggregation) and
+//! [ordering](super::ordering). To add one layer, use `build_with_layer`:
+//!
+//! ```
+//! use kinesis_sink::{Aggregation, KinesisSink};
+//! use tower::limit::ConcurrencyLimitLayer;
+//!
+//! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+//! let sink = KinesisSink::builder("example")
+//!     .with_aggregation(Aggregation::PerShard)
+//!     .build_with_layer(&client, ConcurrencyLimitLayer::new(2))?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What comes with the crate
 //!
 //! | layer | does | builder method |
 //! |---|---|---|
-//! | [`TimeoutLayer`](crate::TimeoutLayer) | ends a request without an answer, with an error that says so | `timeout_put_records` |
-//! | [`TraceLayer`](crate::TraceLayer) | a span and two lines for each request | `trace_put_records` |
+//! | [`TimeoutLayer`](crate::TimeoutLayer) | limits the time of a request | `timeout_put_records` |
+//! | [`TraceLayer`](crate::TraceLayer) | a span and two events for each request, at DEBUG | `trace_put_records` |
 //! | `MetricsLayer` (feature `metrics`) | counts and times requests | `metrics_put_records` |
 //!
-//! The methods are [`ServiceBuilderExt`](crate::ServiceBuilderExt)'s.
+//! The methods are [`ServiceBuilderExt`](crate::ServiceBuilderExt)'s. `get_ref`, `get_mut` and `into_inner` of the
+//! middleware give access to the service inside.
+//!
+//! ## Tracing at another level
+//!
+//! [`TraceLayer`](crate::TraceLayer) can trace at another level, make a span with fields of the application, and call
+//! closures in place of the events. The default stack below it still traces at DEBUG:
+//!
+//! ```
+//! use kinesis_sink::service::PutRecordsRequest;
+//! use kinesis_sink::{KinesisSink, TraceLayer};
+//! use tracing::{Level, info_span, warn};
+//!
+//! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+//! let trace = TraceLayer::new()
+//!     .with_level(Level::INFO)
+//!     .make_span_with(|request: &PutRecordsRequest| {
+//!         info_span!("put_clicks", tenant = "acme", records = request.entries().len())
+//!     })
+//!     .on_failure(|error, latency, _span| warn!(?latency, code = error.code(), "request failed"));
+//! let sink = KinesisSink::builder("clicks").build_with_layer(&client, trace)?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # The order of layers
 //!
@@ -116,9 +157,10 @@
 //!
 //! # A layer of your own
 //!
-//! Anything from [`PutRecordsRequest`](crate::service::PutRecordsRequest) to
-//! [`PutRecordsResponse`](crate::service::PutRecordsResponse) whose error converts into a boxed one. This
-//! one stops calling for a while after a failure, a circuit breaker:
+//! A layer fits if its service takes a [`PutRecordsRequest`](crate::service::PutRecordsRequest), returns a
+//! [`PutRecordsResponse`](crate::service::PutRecordsResponse) or an error that converts into a boxed one, and has a
+//! future that is `Send + 'static`. [`PutRecordsService`](crate::service::PutRecordsService) names these bounds, for the
+//! service inside too. This circuit breaker makes no calls for a while after a failure:
 //!
 //! ```
 //! use std::error::Error;
@@ -129,7 +171,7 @@
 //! use futures::SinkExt;
 //! use futures::future::BoxFuture;
 //! use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass};
-//! use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
+//! use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse, PutRecordsService};
 //! use kinesis_sink::{KinesisSink, Record};
 //! use tokio::time::Instant;
 //! use tower::{BoxError, Service, ServiceBuilder, layer};
@@ -146,11 +188,7 @@
 //!     open_until: Arc<Mutex<Option<Instant>>>,
 //! }
 //!
-//! impl<S> Service<PutRecordsRequest> for Breaker<S>
-//! where
-//!     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
-//!     S::Future: Send + 'static,
-//! {
+//! impl<S: PutRecordsService> Service<PutRecordsRequest> for Breaker<S> {
 //!     type Response = PutRecordsResponse;
 //!     type Error = BoxError;
 //!     type Future = BoxFuture<'static, Result<PutRecordsResponse, BoxError>>;
@@ -172,7 +210,7 @@
 //!     }
 //! }
 //!
-//! /// What the breaker refuses was not sent, and counts as no attempt.
+//! /// A request that the breaker refuses was not sent, and does not count as an attempt.
 //! struct OpenIsNotSent;
 //!
 //! impl Classify for OpenIsNotSent {

@@ -39,7 +39,7 @@
 //!     Member::new("device-7", "on"),
 //!     Member::new("device-8", "off").with_explicit_hash_key(HashKey::new(0)),
 //! ];
-//! let data = encode(&members)?;
+//! let data = encode(&members).expect("each member has a key");
 //!
 //! let read = deaggregate(&data);
 //! assert!(read.is_aggregate());
@@ -50,7 +50,6 @@
 //!     assert_eq!(member.explicit_hash_key(), written.explicit_hash_key());
 //!     assert_eq!(member.sub_sequence_number(), Some(place as u64));
 //! }
-//! # Ok::<_, kinesis_sink::aggregate::EncodeError>(())
 //! ```
 //!
 //! # The format
@@ -121,7 +120,7 @@ use bytes::Bytes;
 
 pub(crate) use decode::resembles_one;
 pub use decode::{Members, deaggregate};
-pub use encode::{EncodeError, encode};
+pub use encode::encode;
 pub(crate) use layout::Layout;
 
 use crate::record::{HashKey, Key};

@@ -26,7 +26,7 @@ use futures::{SinkExt, StreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use kinesis_sink::service::{
-    Classify, DefaultClassify, ErrorClass, LookupError, PutRecordsErrorKind, SdkStreamInfo,
+    Classify, DefaultClassify, ErrorClass, PutRecordsError, PutRecordsErrorKind, SdkStreamInfo,
 };
 use kinesis_sink::shard::{HashRange, Shard};
 use kinesis_sink::{
@@ -215,11 +215,12 @@ async fn an_answer_without_a_description_is_an_error() {
 
 /// The whole chain of `error`, a failed lookup of the stream `example`.
 fn assert_told(error: &BoxError, operation: &str, expected: &[&str]) {
-    let lookup: &LookupError = error.downcast_ref().unwrap();
-    assert_eq!((lookup.operation(), lookup.stream().name()), (operation, "example"));
+    let lookup: &PutRecordsError = error.downcast_ref().unwrap();
+    let stream = lookup.stream().unwrap();
+    assert_eq!((lookup.operation(), stream.name()), (Some(operation), "example"));
     let chain = std::iter::successors(Some(&**error as &dyn std::error::Error), |e| e.source());
     let told = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    let begin = format!("{operation} of {} failed: ", lookup.stream());
+    let begin = format!("{operation} of {stream} failed: ");
     assert!(told.starts_with(&begin) && expected.iter().all(|e| told.contains(e)), "{told}");
 }
 
@@ -249,7 +250,7 @@ async fn error_answers_are_classified_by_their_codes_and_asked_for_only_once() {
         for (error, operation) in both_errors(&wire.client(), "example").await {
             let said = format!("{code}: the reason (HTTP {status})");
             assert_told(&error, operation, &[&said]);
-            let reason = error.downcast_ref::<LookupError>().unwrap().reason();
+            let reason = error.downcast_ref::<PutRecordsError>().unwrap();
             assert_eq!((reason.code(), reason.status()), (Some(code), Some(status)));
             assert_eq!(DefaultClassify.classify_error(&*error), class, "{code}");
         }
@@ -263,7 +264,7 @@ async fn a_server_that_refuses_connections_is_told_as_such() {
     wire.let_go(2);
     for (error, operation) in both_errors(&wire.client(), "example").await {
         assert_told(&error, operation, &["the request got no answer", "connection refused"]);
-        let reason = error.downcast_ref::<LookupError>().unwrap().reason();
+        let reason = error.downcast_ref::<PutRecordsError>().unwrap();
         assert_eq!(reason.kind(), PutRecordsErrorKind::Dispatch);
         assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::OutcomeUnknown);
     }

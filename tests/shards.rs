@@ -14,7 +14,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use embedded::{Embedded, STREAM};
 use kinesis_sink::service::{
-    Classify, DefaultClassify, ErrorClass, LookupError, PutRecordsErrorKind, SdkStreamInfo,
+    Classify, DefaultClassify, ErrorClass, PutRecordsError, PutRecordsErrorKind, SdkStreamInfo,
 };
 use kinesis_sink::shard::{Shard, hash_of};
 use kinesis_sink::{Distribution, ErrorKind, StreamDescription, StreamInfo, StreamMode};
@@ -102,7 +102,7 @@ async fn a_missing_stream_and_a_server_that_is_gone_are_told_apart() {
         let describe =
             SdkStreamInfo::new(client).describe_stream(&missing).unwrap().await.unwrap_err();
         for error in [list, describe] {
-            let reason = error.downcast_ref::<LookupError>().unwrap().reason();
+            let reason = error.downcast_ref::<PutRecordsError>().unwrap();
             assert_eq!((reason.code(), reason.kind()), (code, kind), "{reason}");
             assert_eq!(DefaultClassify.classify_error(&*error), class);
         }

@@ -21,7 +21,7 @@ use tower::BoxError;
 use super::codes::refuses_credentials;
 use super::identity::{Identities, Signer};
 use super::{PutRecordsError, PutRecordsErrorKind};
-use crate::stream::{RegionMismatch, StreamId};
+use crate::stream::StreamId;
 
 /// Derives a client without the SDK's retries, since the sink has its own, and with credentials that are loaded
 /// again when they are refused.
@@ -36,8 +36,10 @@ pub(super) fn without_stalled_stream_protection(client: &Client) -> Client {
     Client::from_conf(client.config().to_builder().stalled_stream_protection(off).build())
 }
 
-pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), RegionMismatch> {
-    stream.check_region(client.config().region().map(|region| region.as_ref()))
+pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), PutRecordsError> {
+    let region = client.config().region().map(|region| region.as_ref());
+    let checked = stream.check_region(region);
+    checked.map_err(|other| PutRecordsError::new(PutRecordsErrorKind::Region, Some(other.into())))
 }
 
 /// One call of the SDK, from the first interceptor to its end.

@@ -209,8 +209,10 @@ pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
     let mut message = String::new();
     for (depth, error) in chain(error).enumerate() {
         // The code has a place of its own.
-        let said = error.downcast_ref().and_then(PutRecordsError::message);
-        let text = said.map_or_else(|| error.to_string(), str::to_owned);
+        let text = match error.downcast_ref::<PutRecordsError>() {
+            Some(error) => error.story(),
+            None => error.to_string(),
+        };
         // Wrappers often repeat what they wrap.
         if !message.contains(&text) {
             let separator = if depth == 0 { "" } else { ": " };

@@ -4,18 +4,37 @@ use std::fmt;
 use tower::BoxError;
 
 use super::words;
-use crate::stream::{RegionMismatch, StreamId};
+use crate::stream::StreamId;
 
-/// Why a whole request failed; a lookup's, too, see [`LookupError`]. Names no type of the SDK, whose types
-/// change between minor releases; what the SDK said is in [`source`](Error::source).
+/// Error of a whole request: of PutRecords, or of a lookup by [`SdkStreamInfo`](super::SdkStreamInfo).
+///
+/// It names no type of the SDK, whose types change between minor releases. The SDK's error is the
+/// [`source`](Error::source).
+///
+/// The error of a lookup has the [operation](Self::operation) and the [stream](Self::stream). A lookup writes no
+/// records, also where the kind leaves that open.
 #[derive(Debug)]
 pub struct PutRecordsError {
     kind: PutRecordsErrorKind,
     code: Option<String>,
     message: Option<String>,
     status: Option<u16>,
-    request_id: Option<String>,
+    request_id: Option<Box<str>>,
     source: Option<BoxError>,
+    lookup: Option<Box<Lookup>>,
+}
+
+#[derive(Debug)]
+struct Lookup {
+    operation: &'static str,
+    stream: StreamId,
+}
+
+impl fmt::Display for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, stream } = self;
+        write!(f, "{operation} of {stream} failed: ")
+    }
 }
 
 /// The ways in which a request can fail.
@@ -49,7 +68,8 @@ impl PutRecordsError {
     /// An error of this kind, with what caused it.
     #[must_use]
     pub fn new(kind: PutRecordsErrorKind, source: Option<BoxError>) -> Self {
-        Self { kind, code: None, message: None, status: None, request_id: None, source }
+        let (code, message, status) = (None, None, None);
+        Self { kind, code, message, status, request_id: None, source, lookup: None }
     }
 
     /// The service's error answer: its code and message, and the status of the HTTP response. Of a message
@@ -70,7 +90,12 @@ impl PutRecordsError {
     }
 
     pub(crate) fn with_request_id(mut self, request_id: Option<&str>) -> Self {
-        self.request_id = request_id.map(|id| words::code(id.to_owned()));
+        self.request_id = request_id.map(|id| words::code(id.to_owned()).into());
+        self
+    }
+
+    pub(super) fn of_lookup(mut self, operation: &'static str, stream: StreamId) -> Self {
+        self.lookup = Some(Box::new(Lookup { operation, stream }));
         self
     }
 
@@ -82,6 +107,18 @@ impl PutRecordsError {
     #[must_use]
     pub fn kind(&self) -> PutRecordsErrorKind {
         self.kind
+    }
+
+    /// The operation of a failed lookup, such as `ListShards`. `None` for PutRecords.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        self.lookup.as_ref().map(|lookup| lookup.operation)
+    }
+
+    /// The stream of a failed lookup. `None` for PutRecords.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamId> {
+        self.lookup.as_ref().map(|lookup| &lookup.stream)
     }
 
     /// The service's error code, if it answered with one.
@@ -108,10 +145,22 @@ impl PutRecordsError {
     pub fn status(&self) -> Option<u16> {
         self.status
     }
+
+    /// Returns the text for the history of a record, beside the code.
+    pub(super) fn story(&self) -> String {
+        match (&self.lookup, &self.message) {
+            (Some(lookup), Some(message)) => format!("{lookup}{message}"),
+            (None, Some(message)) => message.clone(),
+            (_, None) => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for PutRecordsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lookup) = &self.lookup {
+            lookup.fmt(f)?;
+        }
         match self.kind {
             PutRecordsErrorKind::Service => {
                 f.write_str(self.code().unwrap_or("an error without a code"))?;
@@ -138,47 +187,6 @@ impl Error for PutRecordsError {
     }
 }
 
-impl From<RegionMismatch> for PutRecordsError {
-    fn from(mismatch: RegionMismatch) -> Self {
-        Self::new(PutRecordsErrorKind::Region, Some(mismatch.into()))
-    }
-}
-
-/// Why something could not be looked up about a stream. [`Classify`](super::Classify) reads through it.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} of {stream} failed")]
-pub struct LookupError {
-    operation: &'static str,
-    stream: StreamId,
-    #[source]
-    reason: PutRecordsError,
-}
-
-impl LookupError {
-    pub(super) fn new(operation: &'static str, stream: StreamId, reason: PutRecordsError) -> Self {
-        Self { operation, stream, reason }
-    }
-
-    /// The service's operation that was asked, such as `ListShards`.
-    #[must_use]
-    pub fn operation(&self) -> &'static str {
-        self.operation
-    }
-
-    /// The stream it was asked about.
-    #[must_use]
-    pub fn stream(&self) -> &StreamId {
-        &self.stream
-    }
-
-    /// How the request failed, with the service's error code if it answered with one. Nothing that is
-    /// looked up writes a record, also where the reason's kind leaves the outcome open.
-    #[must_use]
-    pub fn reason(&self) -> &PutRecordsError {
-        &self.reason
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,8 +195,8 @@ mod tests {
     #[test]
     fn a_lookup_tells_its_code_and_the_whole_story() {
         let told = |reason| {
-            let error: BoxError =
-                LookupError::new("ListShards", "clicks".parse().unwrap(), reason).into();
+            let stream = "clicks".parse().unwrap();
+            let error: BoxError = PutRecordsError::of_lookup(reason, "ListShards", stream).into();
             let noted = attempt_error(&*error);
             (noted.code().to_owned(), noted.message().to_owned())
         };

@@ -24,7 +24,7 @@
 //! # Stream information
 //!
 //! [`SdkStreamInfo`] lists a stream's open shards, and describes the size limit of its records and how they are
-//! distributed. Its errors, [`LookupError`]s, are classified like any other error.
+//! distributed. Its errors, [`PutRecordsError`]s, are classified like any other error.
 
 mod call;
 mod check;
@@ -42,7 +42,7 @@ mod stream_info;
 mod words;
 
 pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
-pub use error::{LookupError, PutRecordsError, PutRecordsErrorKind};
+pub use error::{PutRecordsError, PutRecordsErrorKind};
 #[cfg(feature = "cbor")]
 pub use protocol::KinesisCbor;
 pub use put_records_service::PutRecordsService;

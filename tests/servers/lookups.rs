@@ -1,7 +1,7 @@
 //! What is looked up about a stream, and streams that are named by ARN.
 
 use futures::{StreamExt, stream};
-use kinesis_sink::service::{LookupError, SdkStreamInfo};
+use kinesis_sink::service::{PutRecordsError, SdkStreamInfo};
 use kinesis_sink::shard::Shard;
 use kinesis_sink::{DEFAULT_RECORD_BYTES, Distribution, Record, StreamId, StreamInfo};
 use tower::BoxError;
@@ -60,8 +60,8 @@ pub async fn the_stream_is_described_by_arn(server: &Server) {
 pub async fn a_missing_stream_is_told(server: &Server) {
     let missing: StreamId = "no-such-stream".parse().unwrap();
     let code = |error: BoxError| {
-        let error = error.downcast::<LookupError>().expect("that is what lookups fail with");
-        error.reason().code().map(str::to_owned)
+        let error = error.downcast::<PutRecordsError>().expect("that is what lookups fail with");
+        error.code().map(str::to_owned)
     };
     let listed = SdkStreamInfo::new(server.client()).list_shards(&missing).unwrap().await;
     assert_eq!(code(listed.unwrap_err()).as_deref(), Some("ResourceNotFoundException"));

@@ -11,7 +11,6 @@ use futures::future::BoxFuture;
 use tower::BoxError;
 
 use self::describe::Descriptions;
-use super::LookupError;
 use super::call::{derive, without_stalled_stream_protection};
 use crate::shard::Shard;
 use crate::stream::{StreamDescription, StreamId, StreamInfo};
@@ -19,7 +18,7 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 /// [`StreamInfo`] from the service: DescribeStreamSummary, once per stream, and ListShards, page by page.
 ///
 /// It derives a client from the given one, with the SDK's retries off, as [`PutRecords`](super::PutRecords) does: the
-/// caller retries, and limits the time of a call. Errors are [`LookupError`]s.
+/// caller retries, and limits the time of a call. Errors are [`PutRecordsError`](super::PutRecordsError)s.
 ///
 /// # Descriptions are cached
 ///
@@ -119,7 +118,7 @@ impl StreamInfo for SdkStreamInfo {
         let (client, stream) = (self.client.clone(), stream.clone());
         let call = async move {
             let listed = list_shards::list_shards(&client, &stream).await;
-            listed.map_err(|reason| LookupError::new("ListShards", stream, reason).into())
+            listed.map_err(|error| error.of_lookup("ListShards", stream).into())
         };
         Some(call.boxed())
     }

@@ -1,25 +1,67 @@
-//! Why a sink cannot be built.
+//! Error of a sink that cannot be built.
 
 use std::convert::Infallible;
-use std::fmt::Debug;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use crate::stream::{RegionMismatch, StreamIdError};
+use crate::parse_error::ParseError;
+use crate::stream::StreamId;
 
-/// Why a sink could not be built.
+/// Error of a sink, or of a simulated stream, that cannot be built or configured as requested.
+///
+/// Settings are named by their path in a configuration file, such as `limits.record_bytes`. Durations and sizes are
+/// written as such a file takes them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A setting is outside its range.
+    #[error("{setting} is {value}; set it between {low} and {high}")]
+    #[non_exhaustive]
+    OutOfRange {
+        /// The setting's path.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// The lowest value of the range.
+        low: String,
+        /// The highest value of the range.
+        high: String,
+    },
+    /// Two settings, each within its range, contradict each other.
+    #[error(
+        "{setting} is {value}, {} than {other} ({other_value}): raise {} or lower {}",
+        if *.exceeds { "more" } else { "less" },
+        if *.exceeds { .other } else { .setting },
+        if *.exceeds { .setting } else { .other },
+    )]
+    #[non_exhaustive]
+    Conflict {
+        /// The path of the setting that differs from its default.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// The path of the other setting.
+        other: &'static str,
+        /// Its value.
+        other_value: String,
+        /// Whether `setting` is too large for `other`; otherwise it is too small.
+        exceeds: bool,
+    },
+    /// The stream's name or ARN is invalid.
     #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// The stream's name or ARN is wrong.
-    #[error(transparent)]
-    Stream(#[from] StreamIdError),
-    /// The stream's ARN names another region than the client.
-    #[error(transparent)]
-    Region(#[from] RegionMismatch),
-    /// The client has no region, so it cannot know where to send.
+    Stream(#[from] ParseError),
+    /// The client has another region than the stream's ARN.
+    #[error(
+        "the client's region is {client_region}, not that of {stream}: configure it for the stream's region"
+    )]
+    #[non_exhaustive]
+    Region {
+        /// The stream.
+        stream: StreamId,
+        /// The client's region.
+        client_region: String,
+    },
+    /// The client has no region.
     #[error("no region is configured: set AWS_REGION, or `region` in the profile")]
     NoRegion,
     /// Aggregation per shard over a stack of the user's own, without a source of the shards.
@@ -28,6 +70,66 @@ pub enum BuildError {
          `with_stream_info`, or aggregate per key"
     )]
     NoListShards,
+    /// A simulated stream cannot be changed as requested.
+    ///
+    /// Needs the feature `sim`.
+    #[cfg(feature = "sim")]
+    #[error("{reason}")]
+    #[non_exhaustive]
+    Simulation {
+        /// What is wrong with the request.
+        reason: String,
+    },
+}
+
+impl BuildError {
+    /// Returns the path of the setting to change, such as `limits.record_bytes`, if the error is about a setting.
+    #[must_use]
+    pub fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::OutOfRange { setting, .. } | Self::Conflict { setting, .. } => Some(setting),
+            _ => None,
+        }
+    }
+
+    /// Checks `value` against `range`.
+    pub(crate) fn check_range<T: PartialOrd + Shown>(
+        setting: &'static str,
+        value: T,
+        range: RangeInclusive<T>,
+    ) -> Result<(), Self> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        Err(Self::OutOfRange {
+            setting,
+            value: value.shown(),
+            low: range.start().shown(),
+            high: range.end().shown(),
+        })
+    }
+
+    /// Checks that `low` is at most `high`. Each has its path, its value and its default; the error begins with the
+    /// one that differs from its default.
+    pub(crate) fn check_order<T: Copy + PartialOrd + Shown>(
+        low: (&'static str, T, T),
+        high: (&'static str, T, T),
+    ) -> Result<(), Self> {
+        let ((low, low_value, low_default), (high, high_value, high_default)) = (low, high);
+        if low_value <= high_value {
+            return Ok(());
+        }
+        let exceeds = low_value != low_default || high_value == high_default;
+        let [low, high] = [(low, low_value), (high, high_value)];
+        let (first, second) = if exceeds { (low, high) } else { (high, low) };
+        Err(Self::Conflict {
+            setting: first.0,
+            value: first.1.shown(),
+            other: second.0,
+            other_value: second.1.shown(),
+            exceeds,
+        })
+    }
 }
 
 impl From<Infallible> for BuildError {
@@ -36,37 +138,87 @@ impl From<Infallible> for BuildError {
     }
 }
 
-/// A setting outside its range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}; set it between {low} and {high}")]
-pub struct SettingError {
-    field: &'static str,
-    value: String,
-    low: String,
-    high: String,
+/// The value of a setting as a configuration file has it.
+pub(crate) trait Shown {
+    fn shown(&self) -> String;
 }
 
-impl SettingError {
-    /// Checks `value` against `range`. Numbers and durations read the same in `Debug` as in a sentence.
-    pub(crate) fn check<T: PartialOrd + Debug>(
-        field: &'static str,
-        value: T,
-        range: RangeInclusive<T>,
-    ) -> Result<(), Self> {
-        if range.contains(&value) {
-            return Ok(());
-        }
-        Err(Self {
-            field,
-            value: format!("{value:?}"),
-            low: format!("{:?}", range.start()),
-            high: format!("{:?}", range.end()),
-        })
+/// A size, which is shown in the largest unit of which it is a whole number: `10MiB`.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl From<usize> for Bytes {
+    fn from(bytes: usize) -> Self {
+        Self(bytes as u64)
+    }
+}
+
+impl Shown for Bytes {
+    fn shown(&self) -> String {
+        let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let whole = |&(_, bits): &(&str, u32)| self.0 != 0 && self.0.trailing_zeros() >= bits;
+        let (unit, bits) = units.into_iter().find(whole).unwrap_or(("B", 0));
+        format!("{}{unit}", self.0 >> bits)
+    }
+}
+
+impl Shown for Duration {
+    fn shown(&self) -> String {
+        let (seconds, nanos) = (self.as_secs(), self.subsec_nanos());
+        let parts = [
+            (seconds / 86_400, "d"),
+            (seconds / 3_600 % 24, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+            (u64::from(nanos / 1_000_000), "ms"),
+            (u64::from(nanos / 1_000 % 1_000), "us"),
+            (u64::from(nanos % 1_000), "ns"),
+        ];
+        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<_> = parts.map(|(count, unit)| format!("{count}{unit}")).collect();
+        if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+    }
+}
+
+macro_rules! shown_as_number {
+    ($($number:ty),*) => {
+        $(impl Shown for $number {
+            fn shown(&self) -> String {
+                format!("{self:?}")
+            }
+        })*
+    };
+}
+
+shown_as_number!(usize, u32, u64, f64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_show_their_largest_whole_unit() {
+        let sizes = [0, 1, 1_023, 1_024, 51_200, 10 << 20, (10 << 20) + 1, 1 << 40];
+        let shown = sizes.map(|size| Bytes(size).shown());
+        assert_eq!(shown, ["0B", "1B", "1023B", "1KiB", "50KiB", "10MiB", "10485761B", "1TiB"]);
     }
 
-    /// The setting's name.
-    #[must_use]
-    pub fn field(&self) -> &'static str {
-        self.field
+    #[test]
+    fn durations_show_each_unit() {
+        let millis = [0, 100, 1_500, 60_000, 5_400_000, 7 * 86_400_000];
+        let shown = millis.map(|millis| Duration::from_millis(millis).shown());
+        assert_eq!(shown, ["0s", "100ms", "1s 500ms", "1m", "1h 30m", "7d"]);
+        assert_eq!(Duration::from_nanos(60_000_001_001).shown(), "1m 1us 1ns");
+    }
+
+    #[test]
+    fn conflict_begins_with_changed_setting() {
+        let order = |low, high| {
+            BuildError::check_order(("low", low, 1), ("high", high, 3)).unwrap_err().to_string()
+        };
+        assert_eq!(order(4_u32, 3), "low is 4, more than high (3): raise high or lower low");
+        assert_eq!(order(1, 0), "high is 0, less than low (1): raise high or lower low");
+        assert_eq!(order(5, 4), "low is 5, more than high (4): raise high or lower low");
+        assert_eq!(BuildError::check_order(("low", 2_u32, 1), ("high", 2, 3)), Ok(()));
     }
 }

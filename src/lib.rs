@@ -127,7 +127,7 @@ mod macros;
 mod build_error;
 mod error;
 mod guard;
-mod limits;
+mod parse_error;
 mod pipeline;
 mod record;
 mod service_ext;
@@ -137,6 +137,7 @@ mod stream;
 
 pub mod aggregate;
 pub mod guide;
+pub mod limits;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod producer;
@@ -148,28 +149,25 @@ pub mod status;
 pub mod timeout;
 pub mod trace;
 
-pub use build_error::{BuildError, SettingError};
+pub use build_error::BuildError;
 pub use error::{Error, ErrorKind};
-pub use limits::{
-    DEFAULT_RECORD_BYTES, DEFAULT_REQUEST_BYTES, Limits, MAX_PARTITION_KEY_CHARS, MAX_RECORD_BYTES,
-    MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES, PAYLOAD_UNIT_BYTES, RecordError,
-    SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
-};
+pub use limits::Limits;
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsGranularity, MetricsLayer};
+pub use parse_error::ParseError;
 pub use pipeline::{AggregateKey, Aggregation, Linger, RecordOrdering};
 pub use producer::Producer;
 pub use record::{
-    Attempt, AttemptError, DeadLetterHandler, Delivery, FailureReason, HashKey, HashKeyError, Key,
-    PartitionKey, Receipt, Record, Undelivered,
+    Attempt, AttemptError, DeadLetterHandler, Delivery, FailureReason, HashKey, Key, PartitionKey,
+    Receipt, Record, Undelivered,
 };
 pub use service_ext::ServiceBuilderExt;
 pub use settings::{BackoffSettings, Settings};
 pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
 pub use status::{Condition, Status, Totals};
 pub use stream::{
-    DescribeStreamFn, Distribution, ListShardsFn, RegionMismatch, StreamDescription, StreamId,
-    StreamIdError, StreamInfo, StreamMode, describe_stream_fn, list_shards_fn,
+    DescribeStreamFn, Distribution, ListShardsFn, StreamDescription, StreamId, StreamInfo,
+    StreamMode, describe_stream_fn, list_shards_fn,
 };
 pub use timeout::{TimeoutError, TimeoutLayer};
 pub use trace::TraceLayer;

@@ -1,51 +1,53 @@
-//! The service's numbers, in one place, and the ones a user may lower or raise.
+//! Limits of requests, records and shards: the service's, as constants, and those of a sink, [`Limits`].
+//!
+//! Sizes are counted as the service counts them: data before any encoding, plus the UTF-8 bytes of the partition key.
 
-use crate::build_error::SettingError;
+use crate::build_error::{BuildError, Bytes};
 use crate::record::{PartitionKey, Record};
 use crate::shard::Quota;
 
-/// Most entries one PutRecords request may carry.
+/// Maximum number of entries of a PutRecords request.
 ///
 /// Source: PutRecords API reference, `Records`, "Maximum number of 500 items".
 pub const MAX_REQUEST_ENTRIES: usize = 500;
 
-/// Most bytes one PutRecords request may carry, data and partition keys together: 10 MiB.
+/// Maximum size of a PutRecords request in bytes, data and partition keys together: 10 MiB.
 ///
 /// Source: PutRecords API reference (2025; it was 5 MiB before).
 pub const MAX_REQUEST_BYTES: usize = 10 * MIB;
 
-/// Bytes of one request unless [`Limits::with_request_bytes`] says otherwise: 5 MiB.
+/// Default of [`Limits::with_request_bytes`]: 5 MiB.
 ///
 /// Local servers and older regions still enforce the limit from before 2025.
 pub const DEFAULT_REQUEST_BYTES: usize = 5 * MIB;
 
-/// Most bytes one record may have on a stream set up for large records: 10 MiB, data and partition
-/// key together.
+/// Maximum size in bytes of a record on a stream that is set up for large records: 10 MiB, data and partition key
+/// together.
 ///
 /// Source: UpdateMaxRecordSize API reference, `MaxRecordSizeInKiB`, 1024 to 10240.
 pub const MAX_RECORD_BYTES: usize = 10 * MIB;
 
-/// Bytes of one record unless [`Limits::with_record_bytes`] says otherwise: 1 MiB, what a stream takes
-/// when it was not set up for large records.
+/// Default of [`Limits::with_record_bytes`]: 1 MiB, the maximum of a stream that is not set up for large records.
 pub const DEFAULT_RECORD_BYTES: usize = MIB;
 
-/// Bytes of a PUT payload unit: a record of a provisioned stream is billed in units of 25 KiB, the last one
-/// rounded up. On-demand streams round up to 1 KiB, of which a unit holds a whole number.
+/// Size of a PUT payload unit in bytes: 25 KiB.
+///
+/// A record of a provisioned stream is billed in whole units. On-demand streams round up to 1 KiB, of which a unit holds a whole number.
 ///
 /// Source: Kinesis Data Streams pricing, "PUT Payload Unit".
 pub const PAYLOAD_UNIT_BYTES: usize = 25 * 1024;
 
-/// Most Unicode characters (not bytes) of a partition key.
+/// Maximum length of a partition key in Unicode characters (not bytes).
 ///
 /// Source: PutRecordsRequestEntry API reference, `PartitionKey`, length 1 to 256.
 pub const MAX_PARTITION_KEY_CHARS: usize = 256;
 
-/// Kinesis records that a shard takes in a second.
+/// Number of Kinesis records that a shard takes per second.
 ///
 /// Source: Kinesis Data Streams developer guide, "Quotas and limits".
 pub const SHARD_RECORDS_PER_SECOND: usize = 1_000;
 
-/// Bytes that a shard takes in a second, partition keys included: 1 MiB.
+/// Number of bytes that a shard takes per second, partition keys included: 1 MiB.
 ///
 /// Source: Kinesis Data Streams developer guide, "Quotas and limits".
 pub const SHARD_BYTES_PER_SECOND: usize = MIB;
@@ -63,10 +65,7 @@ pub(crate) const LONGEST_SHARD_ID: usize = 128;
 
 const MIB: usize = 1024 * 1024;
 
-/// What one request and one record may hold.
-///
-/// Sizes are counted as the service counts them: data before any encoding, plus the UTF-8 bytes of the
-/// partition key.
+/// Limits applied to requests, records and shards.
 ///
 /// | limit | default | range |
 /// |---|---|---|
@@ -89,12 +88,15 @@ const MIB: usize = 1024 * 1024;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Limits {
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     request_entries: usize,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     request_bytes: usize,
     /// None unless it was set.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     record_bytes: Option<usize>,
     /// Kinesis records a second.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     shard_records: usize,
     /// Bytes a second.
     shard_bytes: u64,
@@ -113,14 +115,14 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Sets the most entries of one request: 1 to [`MAX_REQUEST_ENTRIES`], which is the default.
+    /// Sets the maximum number of entries of a request: 1 to [`MAX_REQUEST_ENTRIES`], which is the default.
     #[must_use]
     pub fn with_request_entries(mut self, entries: usize) -> Self {
         self.request_entries = entries;
         self
     }
 
-    /// Sets the most bytes of one request: up to [`MAX_REQUEST_BYTES`], by default
+    /// Sets the maximum size of a request in bytes: up to [`MAX_REQUEST_BYTES`], by default
     /// [`DEFAULT_REQUEST_BYTES`].
     #[must_use]
     pub fn with_request_bytes(mut self, bytes: usize) -> Self {
@@ -128,7 +130,7 @@ impl Limits {
         self
     }
 
-    /// Sets the most bytes of one record, data and partition key together: up to [`MAX_RECORD_BYTES`],
+    /// Sets the maximum size of a record in bytes, data and partition key together: up to [`MAX_RECORD_BYTES`],
     /// by default [`DEFAULT_RECORD_BYTES`].
     ///
     /// Raise it only for a stream whose `MaxRecordSizeInKiB` was raised: elsewhere the service refuses
@@ -139,7 +141,7 @@ impl Limits {
         self
     }
 
-    /// Sets the most Kinesis records (records, or aggregates) that are sent to one shard in a second: 1 to
+    /// Sets the maximum number of Kinesis records (records or aggregates) that are sent to a shard per second: 1 to
     /// 1,000,000,000, by default [`SHARD_RECORDS_PER_SECOND`].
     ///
     /// Lower it to leave others their part of the stream; it holds for shards that are
@@ -151,7 +153,7 @@ impl Limits {
         self
     }
 
-    /// Sets the most bytes, data and partition keys together, that are sent to one shard in a second: 1 B
+    /// Sets the maximum number of bytes, data and partition keys together, that are sent to a shard per second: 1 B
     /// to 1 TiB, by default [`SHARD_BYTES_PER_SECOND`].
     #[must_use]
     pub fn with_shard_bytes(mut self, bytes: u64) -> Self {
@@ -159,13 +161,13 @@ impl Limits {
         self
     }
 
-    /// Most Kinesis records that are sent to one shard in a second.
+    /// Returns the maximum number of Kinesis records that are sent to a shard per second.
     #[must_use]
     pub fn shard_records(&self) -> usize {
         self.shard_records
     }
 
-    /// Most bytes, data and partition keys together, that are sent to one shard in a second.
+    /// Returns the maximum number of bytes, data and partition keys together, that are sent to a shard per second.
     #[must_use]
     pub fn shard_bytes(&self) -> u64 {
         self.shard_bytes
@@ -176,19 +178,19 @@ impl Limits {
         Quota { records: self.shard_records as f64, bytes: self.shard_bytes as f64 }
     }
 
-    /// Most entries of one request.
+    /// Returns the maximum number of entries of a request.
     #[must_use]
     pub fn request_entries(&self) -> usize {
         self.request_entries
     }
 
-    /// Most bytes of one request, data and partition keys together.
+    /// Returns the maximum size of a request in bytes, data and partition keys together.
     #[must_use]
     pub fn request_bytes(&self) -> usize {
         self.request_bytes
     }
 
-    /// Most bytes of one record, data and partition key together.
+    /// Returns the maximum size of a record in bytes, data and partition key together.
     #[must_use]
     pub fn record_bytes(&self) -> usize {
         self.record_bytes.unwrap_or(DEFAULT_RECORD_BYTES)
@@ -212,20 +214,25 @@ impl Limits {
         self.for_stream(MAX_RECORD_BYTES)
     }
 
-    pub(crate) fn validate(&self) -> Result<(), SettingError> {
-        SettingError::check("request_entries", self.request_entries, 1..=MAX_REQUEST_ENTRIES)?;
-        SettingError::check("record_bytes", self.record_bytes(), 1..=MAX_RECORD_BYTES)?;
-        SettingError::check("shard_records", self.shard_records, 1..=1_000_000_000)?;
-        SettingError::check("shard_bytes", self.shard_bytes, 1..=1 << 40)?;
+    pub(crate) fn validate(&self) -> Result<(), BuildError> {
+        const REQUEST: &str = "limits.request_bytes";
+        const RECORD: &str = "limits.record_bytes";
+        let entries = 1..=MAX_REQUEST_ENTRIES;
+        BuildError::check_range("limits.request_entries", self.request_entries, entries)?;
+        let [request, record] = [self.request_bytes, self.record_bytes()].map(Bytes::from);
+        BuildError::check_range(REQUEST, request, Bytes(1)..=MAX_REQUEST_BYTES.into())?;
+        BuildError::check_range(RECORD, record, Bytes(1)..=MAX_RECORD_BYTES.into())?;
+        BuildError::check_range("limits.shard_records", self.shard_records, 1..=1_000_000_000)?;
+        let shard_bytes = Bytes(1)..=Bytes(1 << 40);
+        BuildError::check_range("limits.shard_bytes", Bytes(self.shard_bytes), shard_bytes)?;
         // A request must be able to carry the largest record.
-        SettingError::check(
-            "request_bytes",
-            self.request_bytes,
-            self.record_bytes()..=MAX_REQUEST_BYTES,
+        BuildError::check_order(
+            (RECORD, record, DEFAULT_RECORD_BYTES.into()),
+            (REQUEST, request, DEFAULT_REQUEST_BYTES.into()),
         )
     }
 
-    /// Says whether `record` can ever be sent under these limits.
+    /// Checks whether `record` can ever be sent under these limits.
     ///
     /// # Errors
     ///
@@ -252,14 +259,14 @@ impl Limits {
     }
 }
 
-/// Why a record can never be sent.
+/// Error of a record that can never be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
     /// Data and partition key together are over the limit for a record.
     #[error(
-        "the record has {bytes} bytes with its partition key, the limit is {limit}: split it, or \
-         raise `record_bytes` if the stream's MaxRecordSizeInKiB allows it"
+        "record is {bytes} bytes with its partition key; split it to at most {limit}, or raise \
+         limits.record_bytes if the stream allows it"
     )]
     TooLarge {
         /// Bytes of data and partition key.
@@ -269,13 +276,12 @@ pub enum RecordError {
     },
     /// The partition key is the empty string.
     #[error(
-        "the partition key is empty: give one of 1 to 256 characters, or none to spread evenly"
+        "partition key is empty; use 1 to {MAX_PARTITION_KEY_CHARS} characters, or a random key"
     )]
     EmptyPartitionKey,
     /// The partition key has more than 256 characters.
     #[error(
-        "the partition key has {chars} characters, the limit is {MAX_PARTITION_KEY_CHARS}: shorten \
-         or hash it"
+        "partition key is {chars} characters; shorten or hash it to at most {MAX_PARTITION_KEY_CHARS}"
     )]
     PartitionKeyTooLong {
         /// Unicode characters of the key.
@@ -319,22 +325,41 @@ mod tests {
     }
 
     #[test]
-    fn limits_outside_their_range_are_named() {
-        let error = Limits::default().with_request_entries(501).validate().unwrap_err();
-        assert_eq!(error.to_string(), "request_entries is 501; set it between 1 and 500");
-        let error = Limits::default().with_request_entries(0).validate().unwrap_err();
-        assert_eq!(error.to_string(), "request_entries is 0; set it between 1 and 500");
-        assert!(Limits::default().with_request_bytes(MAX_REQUEST_BYTES + 1).validate().is_err());
-        assert!(Limits::default().with_record_bytes(MAX_RECORD_BYTES + 1).validate().is_err());
-        // A request smaller than the largest record could never carry it.
-        let error = Limits::default().with_request_bytes(MIB - 1).validate().unwrap_err();
+    fn validate_names_limit_and_range() {
+        let told = |limits: Limits| limits.validate().unwrap_err().to_string();
+        for entries in [0, 501] {
+            assert_eq!(
+                told(Limits::default().with_request_entries(entries)),
+                format!("limits.request_entries is {entries}; set it between 1 and 500")
+            );
+        }
         assert_eq!(
-            error.to_string(),
-            "request_bytes is 1048575; set it between 1048576 and 10485760"
+            told(Limits::default().with_request_bytes(MAX_REQUEST_BYTES + 1)),
+            "limits.request_bytes is 10485761B; set it between 1B and 10MiB"
+        );
+        assert_eq!(
+            told(Limits::default().with_record_bytes(MAX_RECORD_BYTES + 1)),
+            "limits.record_bytes is 10485761B; set it between 1B and 10MiB"
         );
         let largest = Limits::default()
             .with_request_bytes(MAX_REQUEST_BYTES)
             .with_record_bytes(MAX_RECORD_BYTES);
         assert_eq!(largest.validate(), Ok(()));
+    }
+
+    #[test]
+    fn validate_names_changed_limit_of_conflict() {
+        let error = Limits::default().with_record_bytes(MAX_RECORD_BYTES).validate().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "limits.record_bytes is 10MiB, more than limits.request_bytes (5MiB): \
+             raise limits.request_bytes or lower limits.record_bytes"
+        );
+        let error = Limits::default().with_request_bytes(MIB - 1).validate().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "limits.request_bytes is 1048575B, less than limits.record_bytes (1MiB): \
+             raise limits.request_bytes or lower limits.record_bytes"
+        );
     }
 }

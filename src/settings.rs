@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::build_error::SettingError;
+use crate::build_error::{BuildError, Bytes};
 use crate::limits::{Limits, MAX_RECORD_BYTES, PAYLOAD_UNIT_BYTES};
 #[cfg(feature = "metrics")]
 use crate::metrics::MetricsGranularity;
@@ -266,6 +266,19 @@ impl Default for BackoffSettings {
     }
 }
 
+impl BackoffSettings {
+    fn validate(&self) -> Result<(), BuildError> {
+        let Self { base, ceiling } = *self;
+        let defaults = Self::default();
+        BuildError::check_range("backoff.base", base, MILLISECOND..=MINUTE)?;
+        BuildError::check_range("backoff.ceiling", ceiling, MILLISECOND..=MINUTE)?;
+        BuildError::check_order(
+            ("backoff.base", base, defaults.base),
+            ("backoff.ceiling", ceiling, defaults.ceiling),
+        )
+    }
+}
+
 impl Settings {
     /// Returns the linger in effect, with [`Auto`](Linger::Auto) resolved for the aggregation.
     #[must_use]
@@ -285,35 +298,36 @@ impl Settings {
         }
     }
 
-    /// Checks that each setting is in its range. [`SinkBuilder::build`](crate::SinkBuilder::build) and its
-    /// variants do so as well.
+    /// Checks that each setting is in its range, and that settings do not contradict each other.
+    /// [`SinkBuilder::build`](crate::SinkBuilder::build) and its variants do so as well.
     ///
     /// # Errors
     ///
-    /// The first setting that is out of range.
-    pub fn validate(&self) -> Result<(), SettingError> {
+    /// [`BuildError::OutOfRange`] or [`BuildError::Conflict`] for the first setting that is wrong.
+    pub fn validate(&self) -> Result<(), BuildError> {
+        let check = BuildError::check_range::<usize>;
+        let check_bytes = BuildError::check_range::<Bytes>;
+        let check_time = BuildError::check_range::<Duration>;
         self.limits.validate()?;
-        SettingError::check("aggregate_bytes", self.aggregate_bytes, 1..=MAX_RECORD_BYTES)?;
-        let aggregate_records = 1..=MAX_AGGREGATE_RECORDS;
-        SettingError::check("aggregate_records", self.aggregate_records, aggregate_records)?;
-        SettingError::check("max_in_flight", self.max_in_flight, 1..=1_000)?;
-        SettingError::check("linger", self.linger().ceiling(), Duration::ZERO..=MINUTE)?;
-        SettingError::check("buffer_records", self.buffer_records(), 1..=100_000_000)?;
-        SettingError::check("buffer_bytes", self.buffer_bytes, 1..=MAX_BUFFER_BYTES)?;
-        let BackoffSettings { base, ceiling } = self.backoff;
-        SettingError::check("backoff.base", base, MILLISECOND..=MINUTE)?;
-        SettingError::check("backoff.ceiling", ceiling, base..=MINUTE)?;
+        let aggregate_bytes = Bytes(1)..=MAX_RECORD_BYTES.into();
+        check_bytes("aggregate_bytes", self.aggregate_bytes.into(), aggregate_bytes)?;
+        check("aggregate_records", self.aggregate_records, 1..=MAX_AGGREGATE_RECORDS)?;
+        check("max_in_flight", self.max_in_flight, 1..=1_000)?;
+        check_time("linger", self.linger().ceiling(), Duration::ZERO..=MINUTE)?;
+        check("buffer_records", self.buffer_records(), 1..=100_000_000)?;
+        let buffer_bytes = Bytes(1)..=MAX_BUFFER_BYTES.into();
+        check_bytes("buffer_bytes", self.buffer_bytes.into(), buffer_bytes)?;
+        self.backoff.validate()?;
         if let Some(attempts) = self.max_attempts {
-            SettingError::check("max_attempts", attempts, 1..=u32::MAX)?;
+            BuildError::check_range("max_attempts", attempts, 1..=u32::MAX)?;
         }
         if let Some(deadline) = self.deadline {
-            SettingError::check("deadline", deadline, MILLISECOND..=7 * DAY)?;
+            check_time("deadline", deadline, MILLISECOND..=7 * DAY)?;
         }
-        let credentials = Duration::ZERO..=7 * DAY;
-        SettingError::check("credentials_timeout", self.credentials_timeout, credentials)?;
+        check_time("credentials_timeout", self.credentials_timeout, Duration::ZERO..=7 * DAY)?;
         let request = MILLISECOND..=10 * MINUTE;
-        SettingError::check("request_timeout", self.request_timeout, request.clone())?;
-        SettingError::check("max_request_timeout", self.max_request_timeout, request)
+        check_time("request_timeout", self.request_timeout, request.clone())?;
+        check_time("max_request_timeout", self.max_request_timeout, request)
     }
 
     /// Whether another record is accepted beside what is held.
@@ -364,10 +378,19 @@ mod tests {
     }
 
     #[test]
-    fn validate_names_setting_value_and_range() {
-        let backoff = BackoffSettings { base: MINUTE, ceiling: MILLISECOND };
-        let settings = Settings { backoff, ..Settings::default() };
-        let error = settings.validate().unwrap_err();
-        assert_eq!(error.to_string(), "backoff.ceiling is 1ms; set it between 60s and 60s");
+    fn validate_names_changed_setting_of_conflict() {
+        let told = |base, ceiling| {
+            let backoff = BackoffSettings { base, ceiling };
+            Settings { backoff, ..Settings::default() }.validate().unwrap_err().to_string()
+        };
+        let BackoffSettings { base, ceiling } = BackoffSettings::default();
+        assert_eq!(
+            told(MINUTE, ceiling),
+            "backoff.base is 1m, more than backoff.ceiling (3s): raise backoff.ceiling or lower backoff.base"
+        );
+        assert_eq!(
+            told(base, MILLISECOND),
+            "backoff.ceiling is 1ms, less than backoff.base (100ms): raise backoff.ceiling or lower backoff.base"
+        );
     }
 }

@@ -384,7 +384,7 @@ async fn settings_are_checked_when_it_is_built() {
     let error =
         build(builder(Aggregation::PerKey).configure(|settings| settings.aggregate_bytes = 0))
             .unwrap_err();
-    assert_eq!(error.to_string(), "aggregate_bytes is 0; set it between 1 and 10485760");
+    assert_eq!(error.to_string(), "aggregate_bytes is 0B; set it between 1B and 10MiB");
     let error =
         build(builder(Aggregation::PerKey).configure(|settings| settings.aggregate_records = 0))
             .unwrap_err();

@@ -247,7 +247,7 @@ async fn streams_are_addressed_by_name_or_by_arn() {
 async fn an_arn_of_another_region_is_refused_early() {
     let arn = ARN.replace("eu-west-1", "us-east-1");
     let error = KinesisSink::new(&client(&[]), &arn).unwrap_err();
-    assert!(matches!(error, BuildError::Region(_)), "{error}");
+    assert!(matches!(error, BuildError::Region { .. }), "{error}");
     // A stack of the user's own finds out at the first request, before anything is sent.
     let service = PutRecords::new(&client(&[]));
     let mut sink = KinesisSink::builder(&arn).build_with(service).unwrap();
@@ -363,11 +363,11 @@ async fn settings_are_checked_when_the_sink_is_built() {
         }),
     ];
     let fields = builders.map(|builder| match builder.build(&client) {
-        Err(BuildError::Setting(error)) => error.field(),
+        Err(error) => error.setting().expect("it names a setting"),
         other => panic!("{other:?}"),
     });
     let expected = [
-        "request_entries",
+        "limits.request_entries",
         "linger",
         "max_in_flight",
         "buffer_records",
@@ -375,7 +375,7 @@ async fn settings_are_checked_when_the_sink_is_built() {
         "max_attempts",
         "deadline",
         "request_timeout",
-        "backoff.ceiling",
+        "backoff.base",
     ];
     assert_eq!(fields, expected);
 }

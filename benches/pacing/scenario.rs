@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use kinesis_sink::SinkBuilder;
+use kinesis_sink::limits::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND};
 use kinesis_sink::sim::{Faults, Latency, SimStream};
-use kinesis_sink::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND, SinkBuilder};
 
 use super::capacity::{self, Conditions};
 use super::figures::{Bound, Figure, Figures};

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use kinesis_sink::MAX_REQUEST_ENTRIES;
+use kinesis_sink::limits::MAX_REQUEST_ENTRIES;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! What is measured, and with how many records.
 
-use kinesis_sink::MAX_REQUEST_ENTRIES;
+use kinesis_sink::limits::MAX_REQUEST_ENTRIES;
 
 use super::case::Case;
 

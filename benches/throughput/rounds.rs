@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinesis_sink::MAX_REQUEST_ENTRIES;
+use kinesis_sink::limits::MAX_REQUEST_ENTRIES;
 use serde::Serialize;
 
 use super::case::Case;

@@ -11,7 +11,7 @@ use tokio::io::AsyncRead;
 use tokio_util::codec::{AnyDelimiterCodec, FramedRead};
 
 /// No record can be longer, whatever the stream allows.
-const LONGEST_LINE: usize = kinesis_sink::MAX_RECORD_BYTES;
+const LONGEST_LINE: usize = kinesis_sink::limits::MAX_RECORD_BYTES;
 
 pub struct Source {
     input: Pin<Box<dyn AsyncRead + Send>>,

@@ -78,7 +78,12 @@ async fn client(arguments: &Remote) -> anyhow::Result<Client> {
 /// describe the stream may still be allowed to write to it.
 async fn check_stream(client: &Client, stream: &str) -> anyhow::Result<()> {
     let id: StreamId = stream.parse()?;
-    id.check_region(client.config().region().map(|region| region.as_ref()))?;
+    let region = client.config().region().map(|region| region.as_ref());
+    if let (Some(of_stream), Some(of_client)) = (id.region(), region)
+        && of_stream != of_client
+    {
+        bail!("the stream's region is {of_stream}, the client's {of_client}: check --region");
+    }
     let call = client.describe_stream_summary();
     let call = match id.arn() {
         Some(arn) => call.stream_arn(arn),

@@ -1,6 +1,6 @@
 //! Input that makes no record.
 
-use kinesis_sink::MAX_RECORD_BYTES;
+use kinesis_sink::limits::MAX_RECORD_BYTES;
 
 /// Why it makes none, and what to change. Says nothing of what the input holds.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
-use kinesis_sink::MAX_RECORD_BYTES;
+use kinesis_sink::limits::MAX_RECORD_BYTES;
 use memchr::memchr;
 use tokio::io::{Stdin, stdin};
 use tokio_util::codec::{Decoder, FramedRead, LengthDelimitedCodec};

@@ -10,7 +10,8 @@
 //!
 //! | variant | what to do |
 //! |---|---|
-//! | `Setting` | it names the setting, its value and the range: set it within |
+//! | `OutOfRange` | it names the setting, its value and the range: set it within |
+//! | `Conflict` | it names two settings that contradict each other: change one of them |
 //! | `Stream` | give a stream's name or ARN |
 //! | `Region` | the ARN names another region than the client: make a client for that region |
 //! | `NoRegion` | set `AWS_REGION`, or a region in the profile or the client |

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use smol_str::SmolStr;
 
+use crate::parse_error::ParseError;
+
 /// Bytes of the keys that the sink draws for [`PartitionKey::Random`].
 pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 
@@ -11,6 +13,7 @@ pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 ///
 /// `Debug` shows a key's length, never the key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum PartitionKey {
     /// The user's own: records with the same key go to the same shard.
     Explicit(Key),
@@ -96,7 +99,7 @@ impl From<&String> for Key {
 /// let top: HashKey = "340282366920938463463374607431768211455".parse()?;
 /// assert_eq!(top, HashKey::new(u128::MAX));
 /// assert!("340282366920938463463374607431768211456".parse::<HashKey>().is_err());
-/// # Ok::<_, kinesis_sink::HashKeyError>(())
+/// # Ok::<_, kinesis_sink::ParseError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashKey([u8; 16]); // Big-endian bytes: a u128's alignment would cost 16 bytes a record.
@@ -128,15 +131,15 @@ impl From<u128> for HashKey {
 }
 
 impl FromStr for HashKey {
-    type Err = HashKeyError;
+    type Err = ParseError;
 
     /// Reads the service's notation: decimal digits, no sign, no leading zeros.
-    fn from_str(text: &str) -> Result<Self, HashKeyError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits || (text.len() > 1 && text.starts_with('0')) {
-            return Err(HashKeyError::NotDecimal);
+            return Err(ParseError::hash_key_notation());
         }
-        text.parse().map(Self::new).map_err(|_| HashKeyError::OutOfRange)
+        text.parse().map(Self::new).map_err(|_| ParseError::hash_key_range())
     }
 }
 
@@ -152,18 +155,6 @@ impl fmt::Debug for HashKey {
     }
 }
 
-/// Why a text is not an explicit hash key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HashKeyError {
-    /// Something else than decimal digits without leading zeros.
-    #[error("a hash key is a decimal number without sign or leading zeros")]
-    NotDecimal,
-    /// More than 2^128 - 1.
-    #[error("a hash key lies between 0 and 2^128 - 1 (340282366920938463463374607431768211455)")]
-    OutOfRange,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,11 +164,11 @@ mod tests {
         assert_eq!("0".parse(), Ok(HashKey::new(0)));
         assert_eq!(HashKey::new(u128::MAX).to_string().parse(), Ok(HashKey::new(u128::MAX)));
         for text in ["", "-1", "+1", "007", "1e3", " 1", "0x10", "١"] {
-            assert_eq!(text.parse::<HashKey>(), Err(HashKeyError::NotDecimal), "{text:?}");
+            assert_eq!(text.parse::<HashKey>(), Err(ParseError::hash_key_notation()), "{text:?}");
         }
         let beyond = "340282366920938463463374607431768211456";
-        assert_eq!(beyond.parse::<HashKey>(), Err(HashKeyError::OutOfRange));
-        assert_eq!("9".repeat(400).parse::<HashKey>(), Err(HashKeyError::OutOfRange));
+        assert_eq!(beyond.parse::<HashKey>(), Err(ParseError::hash_key_range()));
+        assert_eq!("9".repeat(400).parse::<HashKey>(), Err(ParseError::hash_key_range()));
     }
 
     #[test]

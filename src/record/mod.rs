@@ -9,7 +9,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub(crate) use key::RANDOM_KEY_BYTES;
-pub use key::{HashKey, HashKeyError, Key, PartitionKey};
+pub use key::{HashKey, Key, PartitionKey};
 pub use receipt::{Delivery, Receipt};
 pub(crate) use receipt::{PendingReceipt, Tracker};
 pub(crate) use undelivered::SharedHandler;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::quota::Quota;
 use super::{Faults, LONGEST, Latency, Limiter, MAX_FRONT_ENDS, MAX_SHARDS, REGION, SimStream};
-use crate::build_error::{BuildError, SettingError};
+use crate::build_error::{BuildError, Bytes};
 use crate::limits::MAX_RECORD_BYTES;
 use crate::stream::{Distribution, StreamDescription, StreamId, StreamMode};
 
@@ -238,17 +238,19 @@ impl SimBuilder {
     ///
     /// A setting is outside its range, or name and account are not those of a stream.
     pub fn build(self) -> Result<SimStream, BuildError> {
-        SettingError::check("shards", self.shards, 1..=MAX_SHARDS)?;
-        SettingError::check("bandwidth", self.bandwidth.unwrap_or(1), 1..=u32::MAX)?;
-        SettingError::check("records_per_s", self.quota.records_per_s, 1..=u32::MAX)?;
-        SettingError::check("bytes_per_s", self.quota.bytes_per_s, 1..=u32::MAX)?;
-        SettingError::check("burst", self.quota.burst, Duration::ZERO..=LONGEST)?;
-        SettingError::check("byte_burst", self.quota.byte_burst.unwrap_or(0), 0..=1 << 30)?;
-        SettingError::check("front_ends", self.quota.limiter.front_ends, 1..=MAX_FRONT_ENDS)?;
-        SettingError::check("lag", self.quota.limiter.lag, Duration::ZERO..=LONGEST)?;
-        SettingError::check("load", self.load, 0.0..=1.0)?;
-        let bytes = self.description.max_record_bytes();
-        SettingError::check("max_record_bytes", bytes, 1..=MAX_RECORD_BYTES)?;
+        BuildError::check_range("shards", self.shards, 1..=MAX_SHARDS)?;
+        BuildError::check_range("bandwidth", self.bandwidth.unwrap_or(1), 1..=u32::MAX)?;
+        BuildError::check_range("records_per_s", self.quota.records_per_s, 1..=u32::MAX)?;
+        let bytes = Bytes(self.quota.bytes_per_s.into());
+        BuildError::check_range("bytes_per_s", bytes, Bytes(1)..=Bytes(u32::MAX.into()))?;
+        BuildError::check_range("burst", self.quota.burst, Duration::ZERO..=LONGEST)?;
+        let bytes = Bytes::from(self.quota.byte_burst.unwrap_or(0));
+        BuildError::check_range("byte_burst", bytes, Bytes(0)..=Bytes(1 << 30))?;
+        BuildError::check_range("front_ends", self.quota.limiter.front_ends, 1..=MAX_FRONT_ENDS)?;
+        BuildError::check_range("lag", self.quota.limiter.lag, Duration::ZERO..=LONGEST)?;
+        BuildError::check_range("load", self.load, 0.0..=1.0)?;
+        let bytes = Bytes::from(self.description.max_record_bytes());
+        BuildError::check_range("max_record_bytes", bytes, Bytes(1)..=MAX_RECORD_BYTES.into())?;
         let id: StreamId =
             format!("arn:aws:kinesis:{REGION}:{}:stream/{}", self.account, self.name).parse()?;
         let config = Config {

@@ -97,7 +97,6 @@ mod validation;
 mod written;
 
 pub use builder::SimBuilder;
-pub use error::SimError;
 pub use faults::Faults;
 pub use latency::Latency;
 pub use limiter::Limiter;

@@ -4,8 +4,9 @@ use fastrand::Rng;
 use smol_str::{SmolStr, format_smolstr};
 use tokio::time::Instant;
 
+use super::MAX_SHARDS;
+use super::error::SimError;
 use super::quota::{Quota, ShardLimiter};
-use super::{MAX_SHARDS, SimError};
 use crate::record::HashKey;
 use crate::service::EntryError;
 use crate::shard::{HashRange, Shard};

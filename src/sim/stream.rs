@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::builder::Config;
+use super::error::SimError;
 use super::state::State;
-use super::{Faults, SimBuilder, SimError, SimService, SimStats, Written};
+use super::{Faults, SimBuilder, SimService, SimStats, Written};
+use crate::build_error::BuildError;
 use crate::shard::Shard;
 use crate::stream::{Distribution, StreamId, StreamMode};
 
@@ -87,10 +89,10 @@ impl SimStream {
     /// # Errors
     ///
     /// There is no such shard, it is closed, or it has a single hash key.
-    pub fn split(&self, shard_id: &str) -> Result<(), SimError> {
+    pub fn split(&self, shard_id: &str) -> Result<(), BuildError> {
         let mut state = self.lock();
         let sequence = state.sequence;
-        state.ring.split(shard_id, None, sequence, Instant::now())
+        Ok(state.ring.split(shard_id, None, sequence, Instant::now())?)
     }
 
     /// Merges two open shards whose ranges touch. Both are closed, and a new one has their ranges at once.
@@ -98,10 +100,10 @@ impl SimStream {
     /// # Errors
     ///
     /// There are no such shards, one is closed, or they are not neighbours.
-    pub fn merge(&self, shard_id: &str, adjacent: &str) -> Result<(), SimError> {
+    pub fn merge(&self, shard_id: &str, adjacent: &str) -> Result<(), BuildError> {
         let mut state = self.lock();
         let sequence = state.sequence;
-        state.ring.merge(shard_id, adjacent, sequence, Instant::now())
+        Ok(state.ring.merge(shard_id, adjacent, sequence, Instant::now())?)
     }
 
     /// Closes all open shards and opens so many even ones, 1 to 10,000, at once. With as many as there
@@ -112,10 +114,10 @@ impl SimStream {
     /// # Errors
     ///
     /// The number is out of range.
-    pub fn update_shard_count(&self, shards: usize) -> Result<(), SimError> {
+    pub fn update_shard_count(&self, shards: usize) -> Result<(), BuildError> {
         let mut state = self.lock();
         let sequence = state.sequence;
-        state.ring.update_count(shards, sequence, Instant::now())
+        Ok(state.ring.update_count(shards, sequence, Instant::now())?)
     }
 
     /// Sets the distribution of the records that arrive from now on, as UpdateStreamRecordDistributionStrategy
@@ -126,10 +128,10 @@ impl SimStream {
     ///
     /// The stream is [provisioned](StreamMode::Provisioned): the service has a strategy for on-demand streams
     /// only.
-    pub fn set_distribution(&self, distribution: Distribution) -> Result<(), SimError> {
+    pub fn set_distribution(&self, distribution: Distribution) -> Result<(), BuildError> {
         let provisioned = self.config().description.mode() == StreamMode::Provisioned;
         if provisioned && distribution == Distribution::Auto {
-            return Err(SimError::Provisioned);
+            return Err(SimError::Provisioned.into());
         }
         self.lock().distribution = distribution;
         Ok(())
@@ -177,9 +179,9 @@ impl SimStream {
     ///
     /// The share is out of range.
     #[track_caller]
-    pub fn set_shard_load(&self, shard_id: &str, share: f64) -> Result<(), SimError> {
+    pub fn set_shard_load(&self, shard_id: &str, share: f64) -> Result<(), BuildError> {
         check_load(share);
-        self.lock().ring.set_shard_load(shard_id, share, Instant::now())
+        Ok(self.lock().ring.set_shard_load(shard_id, share, Instant::now())?)
     }
 
     /// The open shards, in the order of their ranges, which cover the hash ring.

@@ -75,6 +75,7 @@ impl StreamDescription {
 ///
 /// Source: StreamDescriptionSummary API reference (2026); only on-demand streams have a strategy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Distribution {
     /// The record's explicit hash key or the hash of its partition key: `USER_PARTITION_KEY`, and
     /// streams without a strategy. Records with the same key lie on the same shard.
@@ -86,6 +87,7 @@ pub enum Distribution {
 
 /// How the capacity of a stream is managed: its `StreamMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StreamMode {
     /// The owner sets the number of shards. Such a stream has no distribution strategy, so it always
     /// places records by their partition keys.

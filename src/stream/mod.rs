@@ -13,6 +13,9 @@ use std::sync::Arc;
 pub use description::{Distribution, StreamDescription, StreamMode};
 pub use info::{DescribeStreamFn, ListShardsFn, StreamInfo, describe_stream_fn, list_shards_fn};
 
+use crate::build_error::BuildError;
+use crate::parse_error::ParseError;
+
 /// A stream's name or ARN. Cloning it copies no text.
 ///
 /// ```
@@ -22,7 +25,7 @@ pub use info::{DescribeStreamFn, ListShardsFn, StreamInfo, describe_stream_fn, l
 /// let by_arn: StreamId = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks".parse()?;
 /// assert_eq!(by_name.name(), by_arn.name());
 /// assert_eq!(by_arn.region(), Some("eu-west-1"));
-/// # Ok::<_, kinesis_sink::StreamIdError>(())
+/// # Ok::<_, kinesis_sink::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StreamId {
@@ -54,16 +57,12 @@ impl StreamId {
         self.arn().and_then(|arn| arn.split(':').nth(3))
     }
 
-    /// Compares the ARN's region with the client's. The SDK sends to the **client's** region whatever
-    /// the ARN says, so a difference would reach another stream, or none.
-    ///
-    /// # Errors
-    ///
-    /// The two differ. A name, or a client without a region, fits everything.
-    pub fn check_region(&self, client: Option<&str>) -> Result<(), RegionMismatch> {
+    /// Checks that the ARN's region is the client's: the SDK sends to the client's region whatever the ARN says. A
+    /// name, or a client without a region, fits everything.
+    pub(crate) fn check_region(&self, client: Option<&str>) -> Result<(), BuildError> {
         match (self.region(), client) {
             (Some(arn), Some(client)) if arn != client => {
-                Err(RegionMismatch { stream: self.clone(), client_region: client.to_owned() })
+                Err(BuildError::Region { stream: self.clone(), client_region: client.to_owned() })
             }
             _ => Ok(()),
         }
@@ -71,9 +70,9 @@ impl StreamId {
 }
 
 impl FromStr for StreamId {
-    type Err = StreamIdError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, StreamIdError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let arn = text.starts_with(PREFIX);
         if arn {
             check_arn(text)?
@@ -84,16 +83,16 @@ impl FromStr for StreamId {
     }
 }
 
-fn check_name(name: &str) -> Result<(), StreamIdError> {
+fn check_name(name: &str) -> Result<(), ParseError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if name.is_empty() || name.len() > MAX_NAME_CHARS || !name.bytes().all(allowed) {
-        return Err(StreamIdError::Name { given: shorten(name) });
+        return Err(ParseError::stream_name(name));
     }
     Ok(())
 }
 
-fn check_arn(arn: &str) -> Result<(), StreamIdError> {
-    let wrong = |field, expected| Err(StreamIdError::Arn { given: shorten(arn), field, expected });
+fn check_arn(arn: &str) -> Result<(), ParseError> {
+    let wrong = |field, expected| Err(ParseError::stream_arn(arn, field, expected));
     let fields: Vec<_> = arn.splitn(6, ':').collect();
     let [_, partition, service, region, account, resource] = fields[..] else {
         return wrong(
@@ -122,35 +121,26 @@ fn check_arn(arn: &str) -> Result<(), StreamIdError> {
     }
 }
 
-/// Keeps error messages readable whatever was given.
-fn shorten(text: &str) -> String {
-    const SHOWN: usize = 200;
-    if text.chars().count() <= SHOWN {
-        return text.to_owned();
-    }
-    text.chars().take(SHOWN).chain(['…']).collect()
-}
-
 impl TryFrom<&str> for StreamId {
-    type Error = StreamIdError;
+    type Error = ParseError;
 
-    fn try_from(text: &str) -> Result<Self, StreamIdError> {
+    fn try_from(text: &str) -> Result<Self, ParseError> {
         text.parse()
     }
 }
 
 impl TryFrom<String> for StreamId {
-    type Error = StreamIdError;
+    type Error = ParseError;
 
-    fn try_from(text: String) -> Result<Self, StreamIdError> {
+    fn try_from(text: String) -> Result<Self, ParseError> {
         text.parse()
     }
 }
 
 impl TryFrom<&String> for StreamId {
-    type Error = StreamIdError;
+    type Error = ParseError;
 
-    fn try_from(text: &String) -> Result<Self, StreamIdError> {
+    fn try_from(text: &String) -> Result<Self, ParseError> {
         text.parse()
     }
 }
@@ -179,46 +169,6 @@ impl fmt::Debug for StreamId {
     }
 }
 
-/// Why a text is neither a stream's name nor its ARN. It shows what was given with everything escaped that could
-/// be mistaken for something else in a terminal or a log.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StreamIdError {
-    /// Not a stream name.
-    #[error(
-        "`{}` is not a stream name: use 1 to 128 letters, digits, `_`, `.` or `-`, or an ARN",
-        .given.escape_debug()
-    )]
-    Name {
-        /// What was given, shortened.
-        given: String,
-    },
-    /// Starts like an ARN, but one of its fields is wrong.
-    #[error(
-        "`{}` is not a stream's ARN: its {field} should be {expected}",
-        .given.escape_debug()
-    )]
-    Arn {
-        /// What was given, shortened.
-        given: String,
-        /// The first field that is wrong.
-        field: &'static str,
-        /// What belongs there.
-        expected: &'static str,
-    },
-}
-
-/// The stream's ARN and the client name different regions.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the stream {stream} lies in another region than the client, whose region is {client_region}: \
-     configure the client for the stream's region"
-)]
-pub struct RegionMismatch {
-    stream: StreamId,
-    client_region: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,7 +190,8 @@ mod tests {
     #[test]
     fn what_is_neither_is_refused_with_the_reason() {
         for name in ["", "a b", "ä", "a/b", "a:b", &"x".repeat(129)] {
-            assert!(matches!(name.parse::<StreamId>(), Err(StreamIdError::Name { .. })), "{name}");
+            let error = name.parse::<StreamId>().unwrap_err().to_string();
+            assert!(error.contains("is not a stream name: use 1 to 128"), "{error}");
         }
         assert!("x".repeat(128).parse::<StreamId>().is_ok());
         for (arn, wrong) in [
@@ -252,10 +203,8 @@ mod tests {
             ("arn:aws:kinesis:eu-west-1:123456789012:clicks", "resource"),
             ("arn:aws:kinesis:eu-west-1:123456789012:stream/a/consumer/b:1", "resource"),
         ] {
-            let Err(StreamIdError::Arn { field, .. }) = arn.parse::<StreamId>() else {
-                panic!("{arn} was taken")
-            };
-            assert_eq!(field, wrong, "{arn}");
+            let error = arn.parse::<StreamId>().unwrap_err().to_string();
+            assert!(error.contains(&format!("ARN: its {wrong} should be")), "{error}");
         }
         let long = "arn:".repeat(10_000).parse::<StreamId>().unwrap_err().to_string();
         assert!(long.len() < 500, "an error stays short: {}", long.len());

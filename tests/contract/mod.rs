@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future, stream};
+use kinesis_sink::limits::{MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    Aggregation, DefaultService, Error, ErrorKind, KinesisSink, Limits, MAX_RECORD_BYTES,
-    MAX_REQUEST_BYTES, Producer, Record, SinkBuilder,
+    Aggregation, DefaultService, Error, ErrorKind, KinesisSink, Limits, Producer, Record, SinkBuilder,
 };
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use futures::SinkExt;
 use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::limits::{DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
 use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{
-    Aggregation, DEFAULT_RECORD_BYTES, ErrorKind, FailureReason, KinesisSink, Limits,
-    MAX_RECORD_BYTES, MAX_REQUEST_BYTES, Record, RecordError, SinkBuilder,
+    Aggregation, ErrorKind, FailureReason, KinesisSink, Limits, Record, SinkBuilder,
 };
 
 use super::client::WAYS;

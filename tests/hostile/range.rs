@@ -1,6 +1,6 @@
 //! A setting with both ends of its range, and what lies beyond them.
 
-use std::fmt::Debug;
+use kinesis_sink::BuildError;
 
 pub type Change<B> = Box<dyn Fn(B) -> B>;
 
@@ -8,19 +8,25 @@ pub type Change<B> = Box<dyn Fn(B) -> B>;
 pub struct Setting<B> {
     pub field: &'static str,
     pub ends: [Change<B>; 2],
-    /// Each with what is said of it.
-    pub beyond: Vec<(Change<B>, String)>,
+    pub beyond: Vec<Change<B>>,
 }
 
-pub fn range<B: 'static, T: Copy + Debug + 'static>(
+pub fn range<B: 'static, T: Copy + 'static>(
     field: &'static str,
     ends: [T; 2],
     beyond: &[T],
     set: fn(B, T) -> B,
 ) -> Setting<B> {
     let change = |value: T| -> Change<B> { Box::new(move |builder| set(builder, value)) };
-    let [low, high] = ends;
-    let told = |value: T| format!("{field} is {value:?}; set it between {low:?} and {high:?}");
-    let beyond = beyond.iter().map(|&value| (change(value), told(value)));
-    Setting { field, ends: ends.map(change), beyond: beyond.collect() }
+    let beyond = beyond.iter().map(|&value| change(value)).collect();
+    Setting { field, ends: ends.map(change), beyond }
+}
+
+/// Checks that `error` names `field`, its value and its range.
+pub fn check_told(error: &BuildError, field: &str) {
+    assert!(matches!(error, BuildError::OutOfRange { .. }), "{error}");
+    assert_eq!(error.setting(), Some(field));
+    let told = error.to_string();
+    assert!(told.starts_with(&format!("{field} is ")), "{told}");
+    assert!(told.contains("; set it between "), "{told}");
 }

@@ -77,7 +77,7 @@ fn check_copy(drawn: &Drawn, copy: &Copy, ledger: &Ledger) -> Result<(), String>
     let key_is_kept = match record.partition_key() {
         PartitionKey::Explicit(key) => copy.key.as_ref() == Some(key),
         PartitionKey::Random => true,
-        PartitionKey::ServiceManaged => copy.key.is_none(),
+        _ => copy.key.is_none(),
     };
     if record.data() != copy.member.data() || !key_is_kept {
         return Err(format!("{number} is in the stream with other data or another key"));

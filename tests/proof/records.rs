@@ -176,7 +176,7 @@ impl Records {
         let of_key = match record.partition_key() {
             PartitionKey::Explicit(key) => hash_of(key),
             PartitionKey::Random => hash_of(&number.to_string()),
-            PartitionKey::ServiceManaged => return None,
+            _ => return None,
         };
         let turn = match self.hash_keys {
             HashKeys::None => return None,

@@ -1,9 +1,10 @@
 //! What is looked up about a stream, and streams that are named by ARN.
 
 use futures::{StreamExt, stream};
+use kinesis_sink::limits::DEFAULT_RECORD_BYTES;
 use kinesis_sink::service::{PutRecordsError, SdkStreamInfo};
 use kinesis_sink::shard::Shard;
-use kinesis_sink::{DEFAULT_RECORD_BYTES, Distribution, Record, StreamId, StreamInfo};
+use kinesis_sink::{Distribution, Record, StreamId, StreamInfo};
 use tower::BoxError;
 
 use super::server::Server;

@@ -4,7 +4,8 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::list_shards::ListShardsOutput;
 use aws_sdk_kinesis::types::{Shard as SdkShard, ShardFilter, ShardFilterType};
 
-use crate::record::{HashKey, HashKeyError};
+use crate::parse_error::ParseError;
+use crate::record::HashKey;
 use crate::service::call::{Attempt, check_region};
 use crate::service::{PutRecordsError, PutRecordsErrorKind};
 use crate::shard::{HashRange, Shard};
@@ -89,7 +90,7 @@ enum InvalidListing {
     #[error("the range of the shard {id} ends before it starts")]
     Order { id: String },
     #[error("the range of the shard {id} cannot be read")]
-    HashKey { id: String, source: HashKeyError },
+    HashKey { id: String, source: ParseError },
 }
 
 impl From<InvalidListing> for PutRecordsError {

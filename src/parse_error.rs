@@ -1,0 +1,75 @@
+use std::fmt;
+
+/// Error of a text that is not a [`StreamId`](crate::StreamId) or not a [`HashKey`](crate::HashKey).
+///
+/// The message says what is expected. It shows a rejected stream id, shortened and with control characters escaped,
+/// but no hash key, which may tell of a partition key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ParseError {
+    kind: Kind,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    StreamName { given: String },
+    StreamArn { given: String, field: &'static str, expected: &'static str },
+    HashKeyNotation,
+    HashKeyRange,
+}
+
+impl ParseError {
+    pub(crate) fn stream_name(given: &str) -> Self {
+        Self { kind: Kind::StreamName { given: shorten(given) } }
+    }
+
+    /// `field` is the first field of the ARN that is wrong.
+    pub(crate) fn stream_arn(given: &str, field: &'static str, expected: &'static str) -> Self {
+        Self { kind: Kind::StreamArn { given: shorten(given), field, expected } }
+    }
+
+    pub(crate) fn hash_key_notation() -> Self {
+        Self { kind: Kind::HashKeyNotation }
+    }
+
+    pub(crate) fn hash_key_range() -> Self {
+        Self { kind: Kind::HashKeyRange }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::StreamName { given } => write!(
+                f,
+                "`{}` is not a stream name: use 1 to 128 letters, digits, `_`, `.` or `-`, or an ARN",
+                given.escape_debug()
+            ),
+            Kind::StreamArn { given, field, expected } => write!(
+                f,
+                "`{}` is not a stream ARN: its {field} should be {expected}",
+                given.escape_debug()
+            ),
+            Kind::HashKeyNotation => {
+                f.write_str("not a hash key: use decimal digits without sign or leading zeros")
+            }
+            Kind::HashKeyRange => write!(f, "not a hash key: set it between 0 and {}", u128::MAX),
+        }
+    }
+}
+
+impl fmt::Debug for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ParseError({self})")
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// Keeps error messages readable whatever was given.
+fn shorten(text: &str) -> String {
+    const SHOWN: usize = 200;
+    if text.chars().count() <= SHOWN {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN).chain(['…']).collect()
+}

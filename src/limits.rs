@@ -88,17 +88,33 @@ const MIB: usize = 1024 * 1024;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Limits {
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::settings::read::request_entries")
+    )]
     request_entries: usize,
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::settings::read::request_bytes")
+    )]
     request_bytes: usize,
     /// None unless it was set.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            deserialize_with = "crate::settings::read::record_bytes",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
     record_bytes: Option<usize>,
     /// Kinesis records a second.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::settings::read::shard_records")
+    )]
     shard_records: usize,
     /// Bytes a second.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::settings::read::shard_bytes"))]
     shard_bytes: u64,
 }
 

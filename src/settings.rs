@@ -1,5 +1,8 @@
 //! The settings of a sink, as data.
 
+#[cfg(feature = "serde")]
+pub(crate) mod read;
+
 use std::time::Duration;
 
 use crate::build_error::{BuildError, Bytes};
@@ -45,8 +48,16 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// # Configuration files
 ///
 /// With the feature `serde` the settings can be read from a configuration file. The keys are the names of the
-/// fields. Durations are strings such as `"100ms"` or `"1h 30m"`, sizes are numbers of bytes. A missing key means
-/// the default, an unknown key is an error.
+/// fields. A missing key means the default, an unknown key is an error.
+///
+/// - Durations are strings such as `"100ms"` or `"1h 30m"`.
+/// - Sizes are strings such as `"32MiB"` (1,024² bytes each) or `"5MB"` (1,000²), or numbers of bytes.
+/// - Numbers and booleans may be strings, such as `"8"` and `"true"`, so that all settings can be environment
+///   variables. Of a nested setting such as `limits.record_bytes` the crate that reads the environment defines the
+///   variable's name.
+///
+/// Errors name the setting by its path in the file, such as `limits.record_bytes`. Settings are written as numbers of
+/// bytes and as durations.
 ///
 /// For other defaults than the crate's, use serde's `default = "function"` at the field that holds the
 /// settings, or merge the file into the serialized settings before reading it, as the crates `config` and
@@ -72,13 +83,13 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 ///     max_in_flight = 4                   # requests
 ///     linger = "100ms"                    # or { adaptive = "100ms" }, { fixed = "100ms" }
 ///     aggregation = "off"                 # or "per_key", "per_shard"
-///     aggregate_bytes = 51_200
+///     aggregate_bytes = "50KiB"           # or 51_200
 ///     aggregate_records = 4_294_967_295
 ///     aggregate_key = "first_member"      # or "kpl"
 ///     ordering = "unordered"              # or "per_key"
 ///     describe_stream = true              # with aggregation or ordering; false: never
 ///     buffer_records = 10_000
-///     buffer_bytes = 33_554_432
+///     buffer_bytes = "32MiB"
 ///     backoff = { base = "100ms", ceiling = "3s" }
 ///     max_attempts = 100                  # by default there is no limit
 ///     deadline = "1h"                     # by default there is none
@@ -89,10 +100,10 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 ///
 ///     [sink.limits]
 ///     request_entries = 500
-///     request_bytes = 5_242_880
-///     record_bytes = 1_048_576            # by default the limit of the stream, if it is described
+///     request_bytes = "5MiB"
+///     record_bytes = "1MiB"               # by default the limit of the stream, if it is described
 ///     shard_records = 1_000               # per second
-///     shard_bytes = 1_048_576             # per second
+///     shard_bytes = "1MiB"                # per second
 /// "#)?;
 ///
 /// # async fn run(client: aws_sdk_kinesis::Client, config: Config) -> Result<(), kinesis_sink::BuildError> {
@@ -109,6 +120,7 @@ pub struct Settings {
     /// Limits of a request, of a record and of the rate per shard. [`Limits`] has the defaults and ranges.
     pub limits: Limits,
     /// See [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::max_in_flight"))]
     pub max_in_flight: usize,
     /// See [`with_linger`](crate::SinkBuilder::with_linger).
     pub linger: Linger,
@@ -124,9 +136,11 @@ pub struct Settings {
     /// are data; of 9 KiB records 2 and 5 (72 and 90 %). More than two units gain little for small records,
     /// and more bytes are sent again after a throttle. On-demand streams round up to 1 KiB,
     /// 2 % of the default at most. Two units are also the KPL's default (`AggregationMaxSize`).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::aggregate_bytes"))]
     pub aggregate_bytes: usize,
     /// The maximum number of records in an aggregate: 1 to 4,294,967,295, which is the default, as in the
     /// KPL, and in effect no limit.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::aggregate_records"))]
     pub aggregate_records: usize,
     /// The partition key of aggregates, see [`AggregateKey`]. Default: that of the first member.
     pub aggregate_key: AggregateKey,
@@ -138,6 +152,7 @@ pub struct Settings {
     /// also sends to a stream that distributes its records itself. There it keeps no order, and with a
     /// [list of shards](crate::SinkBuilder::with_stream_info) it sends the records of misplaced aggregates again
     /// without aggregation.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::describe_stream"))]
     pub describe_stream: bool,
     /// Sets how many records the sink may hold before its source waits, those in flight and the failed
     /// ones that it keeps included: 1 to 100,000,000. `None`, the default, means
@@ -146,24 +161,35 @@ pub struct Settings {
     /// In addition to its payload, which [`buffer_bytes`](Self::buffer_bytes) bounds, a record uses
     /// some 160 bytes of memory, with aggregation 200 to 600, the most if two or three records of each
     /// key are buffered (measured on a 64-bit target).
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "read::buffer_records", skip_serializing_if = "Option::is_none")
+    )]
     pub buffer_records: Option<usize>,
     /// How many bytes (data and partition keys) the sink may hold before its source waits, those
     /// in flight included: 1 B to 1 TiB (on 32-bit targets 2 GiB), by default 32 MiB. The record that
     /// crosses the bound is still accepted.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::buffer_bytes"))]
     pub buffer_bytes: usize,
     /// The backoff after failures.
     pub backoff: BackoffSettings,
     /// The number of attempts after which a record fails: 1 or more. Default: `None`, no limit.
     ///
     /// [`Undelivered::attempts`](crate::Undelivered::attempts) says what counts as an attempt.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "read::max_attempts", skip_serializing_if = "Option::is_none")
+    )]
     pub max_attempts: Option<u32>,
     /// How long after it was accepted a buffered record fails, see
     /// [`SinkBuilder::with_deadline`](crate::SinkBuilder::with_deadline). `None` for no deadline.
     #[cfg_attr(
         feature = "serde",
-        serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")
+        serde(
+            deserialize_with = "read::deadline",
+            serialize_with = "humantime_serde::serialize",
+            skip_serializing_if = "Option::is_none"
+        )
     )]
     pub deadline: Option<Duration>,
     /// How long requests and lookups are retried, with backoff, while the credentials cannot be
@@ -184,11 +210,23 @@ pub struct Settings {
     /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough
     /// that a deleted or revoked role is reported within minutes. Set less for short-lived jobs; with
     /// 0 s the first failure is reported.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            deserialize_with = "read::credentials_timeout",
+            serialize_with = "humantime_serde::serialize"
+        )
+    )]
     pub credentials_timeout: Duration,
     /// The timeout of a request in the stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes: 1 ms to 10 minutes,
     /// by default 10 s. See [`timeout`](crate::timeout).
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            deserialize_with = "read::request_timeout",
+            serialize_with = "humantime_serde::serialize"
+        )
+    )]
     pub request_timeout: Duration,
     /// The longest timeout of a request in the stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes, which applies while
     /// requests time out repeatedly: 1 ms to 10 minutes, by default 30 s. If the
@@ -199,7 +237,13 @@ pub struct Settings {
     /// few duplicates. Fast responses restore the timeout. The maximum also bounds how long a request waits for
     /// a response that the network has silently dropped, and so how late the sink notices that the stream can be
     /// reached again.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            deserialize_with = "read::max_request_timeout",
+            serialize_with = "humantime_serde::serialize"
+        )
+    )]
     pub max_request_timeout: Duration,
     /// What a [`Producer`](crate::Producer) made of the sink does when the service refuses every
     /// request. Default: [`FatalPolicy::Stop`]. A sink by itself reports the error to its owner, who decides.
@@ -210,7 +254,10 @@ pub struct Settings {
     #[cfg(feature = "metrics")]
     pub metrics: MetricsGranularity,
     /// The seed of random partition keys and of jitter, for repeatable tests. `None`, the default, draws one.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "read::seed", skip_serializing_if = "Option::is_none")
+    )]
     pub seed: Option<u64>,
 }
 
@@ -224,10 +271,22 @@ pub struct Settings {
 #[non_exhaustive]
 pub struct BackoffSettings {
     /// The longest wait after the first failure. Default: 100 ms.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            deserialize_with = "read::backoff_base",
+            serialize_with = "humantime_serde::serialize"
+        )
+    )]
     pub base: Duration,
     /// The longest wait after any failure. Default: 3 s.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            deserialize_with = "read::backoff_ceiling",
+            serialize_with = "humantime_serde::serialize"
+        )
+    )]
     pub ceiling: Duration,
 }
 

@@ -10,7 +10,7 @@ use super::Linger;
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a duration such as \"100ms\", { adaptive = \"100ms\" } or { fixed = \"100ms\" }"
+    expecting = "expected a duration such as \"100ms\", { adaptive = \"100ms\" } or { fixed = \"100ms\" } for linger"
 )]
 pub(super) enum LingerRepr {
     Auto(#[serde(with = "humantime_serde")] Duration),
@@ -48,7 +48,9 @@ impl TryFrom<LingerRepr> for Linger {
                 Ok(Self::Adaptive(ceiling))
             }
             LingerRepr::Mode(Mode { adaptive: None, fixed: Some(wait) }) => Ok(Self::Fixed(wait)),
-            LingerRepr::Mode(_) => Err("a linger is either `adaptive` or `fixed`"),
+            LingerRepr::Mode(_) => {
+                Err("linger has two modes or none: set either `adaptive` or `fixed`")
+            }
         }
     }
 }

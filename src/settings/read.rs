@@ -1,0 +1,200 @@
+//! Readers of single settings, also from strings: the values of environment variables are strings.
+//!
+//! An error names the setting by its path, since not every format does: `serde_json::from_value` has no lines.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use humantime_serde::re::humantime;
+use serde::Deserializer;
+use serde::de::{Error, Unexpected, Visitor};
+
+/// How the value of a setting is written.
+pub(crate) trait Notation {
+    type Value;
+    const EXPECTED: &'static str;
+
+    fn from_text(text: &str) -> Option<Self::Value>;
+
+    /// `Err` if the setting is no number.
+    fn from_number(_: u64) -> Result<Option<Self::Value>, NotThisType> {
+        Err(NotThisType)
+    }
+
+    /// `Err` if the setting is no boolean.
+    fn from_bool(_: bool) -> Result<Self::Value, NotThisType> {
+        Err(NotThisType)
+    }
+}
+
+pub(crate) struct NotThisType;
+
+pub(crate) struct Count<T>(PhantomData<T>);
+pub(crate) struct Size<T>(PhantomData<T>);
+pub(crate) struct Time;
+pub(crate) struct Switch;
+
+impl<T: TryFrom<u64>> Notation for Count<T> {
+    type Value = T;
+    const EXPECTED: &'static str = "a number such as 8 or \"8\"";
+
+    fn from_text(text: &str) -> Option<T> {
+        text.replace('_', "").parse::<u64>().ok()?.try_into().ok()
+    }
+
+    fn from_number(number: u64) -> Result<Option<T>, NotThisType> {
+        Ok(number.try_into().ok())
+    }
+}
+
+impl<T: TryFrom<u64>> Notation for Size<T> {
+    type Value = T;
+    const EXPECTED: &'static str = "a size such as \"32MiB\", or a number of bytes";
+
+    fn from_text(text: &str) -> Option<T> {
+        text.replace('_', "").parse::<ByteSize>().ok()?.as_u64().try_into().ok()
+    }
+
+    fn from_number(number: u64) -> Result<Option<T>, NotThisType> {
+        Ok(number.try_into().ok())
+    }
+}
+
+impl Notation for Time {
+    type Value = Duration;
+    const EXPECTED: &'static str = "a duration such as \"100ms\" or \"1h 30m\"";
+
+    fn from_text(text: &str) -> Option<Duration> {
+        humantime::parse_duration(text).ok()
+    }
+}
+
+impl Notation for Switch {
+    type Value = bool;
+    const EXPECTED: &'static str = "true or false";
+
+    fn from_text(text: &str) -> Option<bool> {
+        text.parse().ok()
+    }
+
+    fn from_bool(value: bool) -> Result<bool, NotThisType> {
+        Ok(value)
+    }
+}
+
+struct Reader<N> {
+    setting: &'static str,
+    notation: PhantomData<N>,
+}
+
+impl<N> Reader<N> {
+    fn new(setting: &'static str) -> Self {
+        Self { setting, notation: PhantomData }
+    }
+}
+
+impl<N: Notation> Visitor<'_> for Reader<N> {
+    type Value = N::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {}", N::EXPECTED, self.setting)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<N::Value, E> {
+        N::from_text(text.trim()).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<N::Value, E> {
+        let unexpected = Unexpected::Unsigned(number);
+        match N::from_number(number) {
+            Ok(value) => value.ok_or_else(|| E::invalid_value(unexpected, &self)),
+            Err(NotThisType) => Err(E::invalid_type(unexpected, &self)),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<N::Value, E> {
+        match u64::try_from(number) {
+            Ok(number) => self.visit_u64(number),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+        }
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<N::Value, E> {
+        N::from_bool(value).map_err(|_| E::invalid_type(Unexpected::Bool(value), &self))
+    }
+}
+
+struct Optional<N>(Reader<N>);
+
+impl<'de, N: Notation> Visitor<'de> for Optional<N> {
+    type Value = Option<N::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self.0).map(Some)
+    }
+
+    // Maps of strings have no notion of an option.
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        self.0.visit_str(text).map(Some)
+    }
+}
+
+/// Defines a function for `deserialize_with` for each field.
+macro_rules! readers {
+    ($($field:ident: $notation:ty, $path:literal;)*) => {
+        $(pub(crate) fn $field<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<<$notation as Notation>::Value, D::Error> {
+            deserializer.deserialize_any(Reader::<$notation>::new($path))
+        })*
+    };
+}
+
+macro_rules! optional_readers {
+    ($($field:ident: $notation:ty, $path:literal;)*) => {
+        $(pub(crate) fn $field<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<<$notation as Notation>::Value>, D::Error> {
+            deserializer.deserialize_option(Optional(Reader::<$notation>::new($path)))
+        })*
+    };
+}
+
+readers! {
+    request_entries: Count<usize>, "limits.request_entries";
+    request_bytes: Size<usize>, "limits.request_bytes";
+    shard_records: Count<usize>, "limits.shard_records";
+    shard_bytes: Size<u64>, "limits.shard_bytes";
+    max_in_flight: Count<usize>, "max_in_flight";
+    aggregate_bytes: Size<usize>, "aggregate_bytes";
+    aggregate_records: Count<usize>, "aggregate_records";
+    describe_stream: Switch, "describe_stream";
+    buffer_bytes: Size<usize>, "buffer_bytes";
+    backoff_base: Time, "backoff.base";
+    backoff_ceiling: Time, "backoff.ceiling";
+    credentials_timeout: Time, "credentials_timeout";
+    request_timeout: Time, "request_timeout";
+    max_request_timeout: Time, "max_request_timeout";
+}
+
+optional_readers! {
+    record_bytes: Size<usize>, "limits.record_bytes";
+    buffer_records: Count<usize>, "buffer_records";
+    max_attempts: Count<u32>, "max_attempts";
+    deadline: Time, "deadline";
+    seed: Count<u64>, "seed";
+}

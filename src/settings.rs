@@ -5,7 +5,7 @@ pub(crate) mod read;
 
 use std::time::Duration;
 
-use crate::build_error::{BuildError, Bytes};
+use crate::build_error::{BuildError, Bytes, Shown};
 use crate::limits::{Limits, MAX_RECORD_BYTES, PAYLOAD_UNIT_BYTES};
 #[cfg(feature = "metrics")]
 use crate::metrics::MetricsGranularity;
@@ -389,6 +389,28 @@ impl Settings {
         check_time("max_request_timeout", self.max_request_timeout, request)
     }
 
+    /// Returns which buffer settings keep requests from being full, and what to change, if there are any.
+    pub(crate) fn partial_requests(&self) -> Option<String> {
+        let [bytes, request] = [self.buffer_bytes, self.limits.request_bytes()];
+        let [records, entries] = [self.buffer_records(), self.limits.request_entries()];
+        let text = |buffer, held: &dyn Shown, limit, full: &dyn Shown| {
+            let (held, full) = (held.shown(), full.shown());
+            format!(
+                "{buffer} is {held}, less than {limit} ({full}): raise {buffer} or lower {limit}"
+            )
+        };
+        let mut texts = Vec::new();
+        if bytes < request {
+            let [bytes, request] = [bytes, request].map(Bytes::from);
+            texts.push(text("buffer_bytes", &bytes, "limits.request_bytes", &request));
+        }
+        // With aggregation, an entry takes many records or one: nothing follows from their number.
+        if !self.is_aggregating() && records < entries {
+            texts.push(text("buffer_records", &records, "limits.request_entries", &entries));
+        }
+        (!texts.is_empty()).then(|| texts.join("; "))
+    }
+
     /// Whether another record is accepted beside what is held.
     pub(crate) fn has_room(&self, held: Size) -> bool {
         held.records < self.buffer_records() && held.bytes < self.buffer_bytes
@@ -451,5 +473,26 @@ mod tests {
             told(base, MILLISECOND),
             "backoff.ceiling is 1ms, less than backoff.base (100ms): raise backoff.ceiling or lower backoff.base"
         );
+    }
+
+    #[test]
+    fn small_buffer_keeps_requests_partial() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.partial_requests(), None);
+        settings.buffer_bytes = 1 << 20;
+        assert_eq!(
+            settings.partial_requests().unwrap(),
+            "buffer_bytes is 1MiB, less than limits.request_bytes (5MiB): \
+             raise buffer_bytes or lower limits.request_bytes"
+        );
+        settings.buffer_bytes = settings.limits.request_bytes();
+        settings.buffer_records = Some(499);
+        assert_eq!(
+            settings.partial_requests().unwrap(),
+            "buffer_records is 499, less than limits.request_entries (500): \
+             raise buffer_records or lower limits.request_entries"
+        );
+        settings.aggregation = Aggregation::PerKey;
+        assert_eq!(settings.partial_requests(), None);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, ServiceBuilder};
+use tracing::warn;
 
 use super::KinesisSink;
 use super::core::Core;
@@ -30,6 +31,7 @@ use crate::settings::Settings;
 use crate::status::ConditionSender;
 use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
+use crate::trace::TARGET;
 
 /// The stack below a sink that was built without one: tracing, metrics (feature `metrics`), time-out,
 /// SDK call. Boxed, so that its type stays the same whatever is in it.
@@ -438,6 +440,10 @@ impl SinkBuilder {
         }
         let check = check
             .unwrap_or_else(|| StreamCheck::with_stream_info(stream_info.clone(), stream.clone()));
+        if let Some(reason) = settings.partial_requests() {
+            let name = stream.name();
+            warn!(target: TARGET, "requests to stream {name} cannot be full: {reason}");
+        }
         let lists_shards = stream_info.is_some();
         let discovery = Discovery::new(stream_info, settings.describe_stream);
         #[cfg(feature = "metrics")]

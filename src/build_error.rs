@@ -1,9 +1,11 @@
 //! Error of a sink that cannot be built.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::error::fmt_chain;
 use crate::parse_error::ParseError;
 use crate::stream::StreamId;
 
@@ -11,7 +13,9 @@ use crate::stream::StreamId;
 ///
 /// Settings are named by their path in a configuration file, such as `limits.record_bytes`. Durations and sizes are
 /// written as such a file takes them.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// `Debug` prints the message, so that an error returned from `main` can be read.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A setting is outside its range.
@@ -129,6 +133,12 @@ impl BuildError {
             other_value: second.1.shown(),
             exceeds,
         })
+    }
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_chain(self, f)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::service::classify::chain;
 use crate::service::codes::{class_of_code, refuses_credentials};
 use crate::service::identity::IdentityError;
 use crate::service::{ErrorClass, NO_STREAM, PutRecordsError, PutRecordsErrorKind, words};
-use crate::stream::RegionMismatch;
+use crate::build_error::BuildError;
 
 /// What the result of a check means.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +89,10 @@ pub(super) fn may_succeed_again(error: &PutRecordsError) -> bool {
 
 /// Diagnoses an error of the call, or of a user's source.
 pub(super) fn diagnose(error: &(dyn Error + 'static)) -> Diagnosis {
-    if let Some(mismatch) = chain(error).find_map(|error| error.downcast_ref::<RegionMismatch>()) {
+    let mismatch = chain(error)
+        .filter_map(|error| error.downcast_ref())
+        .find(|error| matches!(error, BuildError::Region { .. }));
+    if let Some(mismatch) = mismatch {
         return fails(CheckFailureKind::Region, mismatch.to_string());
     }
     let request = chain(error).find_map(|error| error.downcast_ref::<PutRecordsError>());

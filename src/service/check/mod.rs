@@ -27,7 +27,7 @@ use self::failure::Facts;
 use super::call::{Attempt, check_region};
 use super::environment::{self, Environment};
 use super::stream_info::describe;
-use super::{LookupError, PutRecords, PutRecordsError, attempt_error};
+use super::{PutRecords, PutRecordsError, attempt_error};
 use crate::stream::{StreamId, StreamInfo};
 use crate::trace::TARGET;
 
@@ -126,7 +126,7 @@ impl StreamCheck {
         match &self.source {
             Source::Client(client) => {
                 let status = self.ask_service(client, destination).await.map_err(|reason| {
-                    LookupError::new("DescribeStreamSummary", self.stream.clone(), reason)
+                    reason.of_lookup("DescribeStreamSummary", self.stream.clone())
                 })?;
                 Ok(Some(status))
             }

@@ -10,6 +10,7 @@ use crate::record::{
 };
 use crate::service::{Entry, Placement};
 use crate::shard::{HashCache, hash_of};
+use crate::stream::StreamId;
 
 /// A record whose aggregates were written to the wrong shard this often is no longer packed by shard: the list of
 /// shards is not what the service does.
@@ -61,7 +62,6 @@ pub(crate) struct BufferedRecord {
 
 impl BufferedRecord {
     pub(crate) fn new(record: Record, seq: u64, now: Instant, rng: &mut Rng) -> Self {
-        let record = record.accepted();
         let random = match record.partition_key() {
             PartitionKey::Random => rng.u64(..),
             _ => 0,
@@ -267,12 +267,17 @@ impl BufferedRecord {
     }
 
     /// Converts it for its owner. A payload that is a slice of an aggregate is [copied](Self::own_payload).
-    pub(crate) fn into_undelivered(mut self, reason: FailureReason) -> Undelivered {
+    pub(crate) fn into_undelivered(
+        mut self,
+        reason: FailureReason,
+        stream: &StreamId,
+    ) -> Undelivered {
         self.own_payload();
         let history = self.record.tracker_mut().map(Tracker::take_history).unwrap_or_default();
         Undelivered {
             record: self.record,
-            history,
+            stream: Some(stream.clone()),
+            history: history.into(),
             reason,
             attempts: self.attempts,
             may_have_been_written: self.may_have_been_written,

@@ -106,10 +106,10 @@ impl Pipeline {
         Self {
             rng: settings.seed.map_or_else(Rng::new, Rng::with_seed),
             backlog: Backlog::new(&settings),
-            in_flight: InFlight::new(stream),
+            in_flight: InFlight::new(stream.clone()),
             topology: Topology::new(&settings, lists_shards),
             health: Health::new(&settings, classify),
-            settlement: Settlement::default(),
+            settlement: Settlement::new(stream),
             ledger: Ledger::new(&settings),
             flush: Flush::new(settings.linger()),
             work: Work::default(),
@@ -140,6 +140,7 @@ impl Pipeline {
     /// Accepts a record that the caller has checked against the limits and the bounds.
     pub(crate) fn admit(&mut self, record: Record, now: Instant) {
         let seq = self.ledger.count_accepted(record.size());
+        let record = record.accepted(self.in_flight.stream());
         let record = BufferedRecord::new(record, seq, now, &mut self.rng);
         self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }

@@ -7,10 +7,13 @@ use super::entry::QueuedEntry;
 use super::ledger::Ledger;
 use crate::record::{AttemptError, FailureReason, PendingReceipt, SharedHandler, Undelivered};
 use crate::service::Placement;
+use crate::stream::StreamId;
 
 /// The records that were delivered or have failed, until their receipts, the dead-letter handler or the owner have them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Settlement {
+    /// The stream that failed records name.
+    stream: StreamId,
     /// The receipts of delivered records.
     delivered: VecDeque<PendingReceipt>,
     /// Failed records with their sequence numbers, not offered to the dead-letter handler yet.
@@ -22,6 +25,16 @@ pub(crate) struct Settlement {
 }
 
 impl Settlement {
+    pub(super) fn new(stream: StreamId) -> Self {
+        Self {
+            stream,
+            delivered: VecDeque::new(),
+            unoffered: VecDeque::new(),
+            kept: Vec::new(),
+            unreported_failure: None,
+        }
+    }
+
     /// Settles the records of an entry that was delivered.
     pub(super) fn deliver(
         &mut self,
@@ -62,7 +75,7 @@ impl Settlement {
         ledger: &mut Ledger,
     ) {
         ledger.count_failed(&record, &reason);
-        self.unoffered.push_back((record.seq, record.into_undelivered(reason)));
+        self.unoffered.push_back((record.seq, record.into_undelivered(reason, &self.stream)));
     }
 
     /// Completes the receipts of the records that were delivered since the last call.
@@ -135,7 +148,7 @@ impl Settlement {
         for mut record in unsettled {
             ledger.count_withdrawn(record.size());
             let last = record.last_error.take();
-            taken.push((record.seq, record.into_undelivered(reason(last))));
+            taken.push((record.seq, record.into_undelivered(reason(last), &self.stream)));
         }
         taken.sort_unstable_by_key(|(seq, _)| *seq);
         taken.into_iter().map(|(_, undelivered)| undelivered).collect()

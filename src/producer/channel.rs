@@ -335,7 +335,7 @@ impl Channel {
         permit.record.forget();
         permit.bytes.forget();
         self.take_bytes(self.byte_permits(size) as usize - bytes, size - bytes);
-        let record = record.accepted();
+        let record = record.accepted(&self.stream);
         queue.commands.push_back(Command::Record { record, accepted_at });
         queue.pending.add_record(size);
         wake(queue);

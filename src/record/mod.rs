@@ -8,6 +8,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::stream::StreamId;
+
 pub(crate) use key::RANDOM_KEY_BYTES;
 pub use key::{HashKey, Key, PartitionKey};
 pub use receipt::{Delivery, Receipt};
@@ -105,10 +107,10 @@ impl Record {
         (self, receipt)
     }
 
-    /// From now on a sink answers for it.
-    pub(crate) fn accepted(mut self) -> Self {
+    /// Notes that a sink into `stream` answers for the record from now on.
+    pub(crate) fn accepted(mut self, stream: &StreamId) -> Self {
         if let Some(tracker) = self.tracker_mut() {
-            tracker.accepted = true;
+            tracker.stream = Some(stream.clone());
         }
         self
     }

@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use super::{Attempt, AttemptError, FailureReason, Record, Undelivered};
+use crate::stream::StreamId;
 
 /// What became of one record: a future that is ready when the record is settled.
 ///
@@ -126,8 +127,8 @@ impl Delivery {
 #[derive(Debug)]
 pub(crate) struct Tracker {
     settled: oneshot::Sender<Outcome>,
-    /// Whether a sink has taken the record.
-    pub(crate) accepted: bool,
+    /// The stream of the sink that has accepted the record.
+    pub(crate) stream: Option<StreamId>,
     /// How long finished requests with the record were under way.
     pub(crate) time_in_flight: Duration,
     history: Vec<Attempt>,
@@ -141,7 +142,7 @@ impl Tracker {
         let (settled, receipt) = oneshot::channel();
         let history = Vec::new();
         let time_in_flight = Duration::ZERO;
-        (Self { settled, accepted: false, time_in_flight, history }, Receipt(receipt))
+        (Self { settled, stream: None, time_in_flight, history }, Receipt(receipt))
     }
 
     /// Notes a failed attempt, with the time since the record was accepted.
@@ -160,14 +161,22 @@ impl Tracker {
     pub(super) fn record_dropped(mut self, record: Record) {
         let history = self.take_history();
         let last = history.last().map(|attempt| attempt.error.clone());
-        let may_have_been_written = self.accepted;
-        let reason = if self.accepted {
+        let stream = self.stream.take();
+        let may_have_been_written = stream.is_some();
+        let reason = if stream.is_some() {
             FailureReason::Abandoned { last }
         } else {
             FailureReason::NeverAccepted
         };
         let attempts = history.len() as u32;
-        let undelivered = Undelivered { record, reason, attempts, may_have_been_written, history };
+        let undelivered = Undelivered {
+            record,
+            stream,
+            reason,
+            attempts,
+            may_have_been_written,
+            history: history.into(),
+        };
         // The receipt may have been dropped.
         let _ = self.hand_over(undelivered);
     }

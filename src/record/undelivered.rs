@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Record;
 use crate::error::{Error, ErrorKind};
+use crate::stream::StreamId;
 
 /// An accepted record that was not delivered, with the reason.
 ///
@@ -15,25 +16,26 @@ use crate::error::{Error, ErrorKind};
 /// `close`.
 ///
 /// It is an error too, so that `receipt.await?` reads well.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record was not delivered: {reason}")]
 pub struct Undelivered {
     pub(crate) record: Record,
+    pub(crate) stream: Option<StreamId>,
     pub(crate) reason: FailureReason,
     pub(crate) attempts: u32,
     pub(crate) may_have_been_written: bool,
-    pub(crate) history: Vec<Attempt>,
+    pub(crate) history: Box<[Attempt]>,
 }
 
 impl Undelivered {
     /// A record that a producer did not accept, if the error holds one. Its receipt is dropped.
     pub(crate) fn not_accepted(error: Error) -> Option<Self> {
-        let (kind, message) = (error.kind(), error.to_string());
+        let (kind, message, stream) = (error.kind(), error.to_string(), error.stream().cloned());
         let mut record = error.into_record()?;
         drop(record.take_tracker());
         let reason = FailureReason::NotAccepted { kind, message };
-        let history = Vec::new();
-        Some(Self { record, reason, attempts: 0, may_have_been_written: false, history })
+        let (attempts, may_have_been_written, history) = (0, false, Box::default());
+        Some(Self { record, stream, reason, attempts, may_have_been_written, history })
     }
 
     /// The record as it was accepted.
@@ -46,6 +48,13 @@ impl Undelivered {
     #[must_use]
     pub fn into_record(self) -> Record {
         self.record
+    }
+
+    /// The stream of the sink that had accepted the record. `None` if no sink had, which is
+    /// [`FailureReason::NeverAccepted`].
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamId> {
+        self.stream.as_ref()
     }
 
     /// Why it was given up.

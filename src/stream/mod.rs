@@ -28,9 +28,12 @@ use crate::parse_error::ParseError;
 /// # Ok::<_, kinesis_sink::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct StreamId {
-    text: Arc<str>,
-    arn: bool,
+pub struct StreamId(Arc<Parsed>); // One pointer, since each undelivered record has it.
+
+#[derive(PartialEq, Eq, Hash)]
+struct Parsed {
+    text: Box<str>,
+    is_arn: bool,
 }
 
 /// What an ARN begins with, and what its last field does, before the stream's name.
@@ -42,13 +45,14 @@ impl StreamId {
     /// The stream's name, also when it was given as an ARN.
     #[must_use]
     pub fn name(&self) -> &str {
-        if self.arn { self.text.rsplit_once('/').map_or("", |(_, name)| name) } else { &self.text }
+        let text = self.as_ref();
+        if self.0.is_arn { text.rsplit_once('/').map_or("", |(_, name)| name) } else { text }
     }
 
     /// The ARN, if it was given as one.
     #[must_use]
     pub fn arn(&self) -> Option<&str> {
-        self.arn.then_some(&*self.text)
+        self.0.is_arn.then_some(&*self.0.text)
     }
 
     /// The ARN's region, if it was given as an ARN.
@@ -73,13 +77,13 @@ impl FromStr for StreamId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let arn = text.starts_with(PREFIX);
-        if arn {
+        let is_arn = text.starts_with(PREFIX);
+        if is_arn {
             check_arn(text)?
         } else {
             check_name(text)?
         }
-        Ok(Self { text: text.into(), arn })
+        Ok(Self(Arc::new(Parsed { text: text.into(), is_arn })))
     }
 }
 
@@ -153,19 +157,19 @@ impl From<&StreamId> for StreamId {
 
 impl AsRef<str> for StreamId {
     fn as_ref(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 }
 
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_ref())
     }
 }
 
 impl fmt::Debug for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StreamId({})", self.text)
+        write!(f, "StreamId({self})")
     }
 }
 

@@ -5,25 +5,29 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::FusedFuture;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use super::{Attempt, AttemptError, FailureReason, Record, Undelivered};
 use crate::stream::StreamId;
 
-/// What became of one record: a future that is ready when the record is settled.
+/// A future of the outcome of one record, which completes when the record is settled.
 ///
-/// It comes from [`Record::tracked`] or from [`Producer::put`](crate::Producer::put). It ends in
+/// It is returned by [`Record::tracked`] and [`Producer::put`](crate::Producer::put). The outcome is
 ///
 /// - [`Delivery`] once the service has confirmed the record;
 /// - [`Undelivered`], with the record itself, the reason and the history of attempts, if it failed for
-///   good, was taken back, or was given up with its sink. A record that failed for good belongs to the
+///   good, was taken back, or was abandoned with its sink. A record that failed for good belongs to the
 ///   receipt's holder from then on, and goes neither to the dead-letter handler nor into
 ///   [`take_failed`](crate::KinesisSink::take_failed).
 ///
-/// A receipt always ends: at the latest when its record is dropped, by whatever it was that held it.
-/// How long that takes is up to the sink's deadline and limit for attempts: without them a record is
-/// tried until it arrives.
+/// A receipt always completes, at the latest when its record is dropped. Without a
+/// [deadline](crate::Settings::deadline) or a [limit of attempts](crate::Settings::max_attempts) the sink
+/// retries a record until it is delivered.
+///
+/// A receipt is a [`FusedFuture`], for `futures::select!`. [`try_outcome`](Self::try_outcome) takes the
+/// outcome without waiting.
 ///
 /// ```
 /// use kinesis_sink::{Receipt, Record};
@@ -42,25 +46,69 @@ use crate::stream::StreamId;
 ///
 /// # Panics
 ///
-/// When it is polled again after it was ready.
+/// Polling a receipt panics after its outcome was taken, by a poll or by [`try_outcome`](Self::try_outcome).
 ///
 /// # Cancel safety
 ///
-/// Dropping a receipt changes nothing for its record, which then counts as one without a receipt.
-/// Waiting for `&mut receipt` loses nothing when that wait is dropped.
-#[must_use = "a receipt that is not awaited tells nothing"]
+/// Dropping a receipt does not affect its record, which then counts as one without a receipt.
+/// Dropping a wait for `&mut receipt` loses nothing.
+#[must_use = "a receipt reports nothing unless it is polled or queried"]
 pub struct Receipt(oneshot::Receiver<Outcome>);
 
 type Outcome = Result<Delivery, Box<Undelivered>>;
+
+impl Receipt {
+    /// Takes the outcome if the record is settled.
+    ///
+    /// Returns `None` while the record is not settled, and after the outcome was taken. Unlike a poll, this is not
+    /// subject to tokio's [cooperative budget](tokio::task::coop): the answer is exact however much the task has done
+    /// before. It registers no waker.
+    ///
+    /// ```
+    /// use kinesis_sink::Record;
+    ///
+    /// let (record, mut receipt) = Record::from("a line").tracked();
+    /// assert!(!receipt.is_settled());
+    /// assert!(receipt.try_outcome().is_none());
+    ///
+    /// drop(record);
+    /// assert!(receipt.is_settled());
+    /// let undelivered = receipt.try_outcome().unwrap().unwrap_err();
+    /// assert_eq!(undelivered.record().data(), "a line");
+    /// ```
+    pub fn try_outcome(&mut self) -> Option<Result<Delivery, Undelivered>> {
+        self.0.try_recv().ok().map(unbox)
+    }
+
+    /// Returns whether the record is settled: delivered, failed, taken back or abandoned.
+    ///
+    /// It stays true after the outcome was taken, and is not subject to tokio's
+    /// [cooperative budget](tokio::task::coop).
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.0.is_terminated() || !self.0.is_empty()
+    }
+}
+
+fn unbox(outcome: Outcome) -> Result<Delivery, Undelivered> {
+    outcome.map_err(|undelivered| *undelivered)
+}
 
 impl Future for Receipt {
     type Output = Result<Delivery, Undelivered>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        assert!(!self.0.is_terminated(), "`Receipt` polled after completion");
         Pin::new(&mut self.0).poll(cx).map(|outcome| {
-            let outcome = outcome.expect("a record tells its receipt before it goes");
-            outcome.map_err(|undelivered| *undelivered)
+            unbox(outcome.expect("a record completes its receipt when it is dropped"))
         })
+    }
+}
+
+impl FusedFuture for Receipt {
+    /// Returns whether the outcome was taken.
+    fn is_terminated(&self) -> bool {
+        self.0.is_terminated()
     }
 }
 
@@ -254,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_dropped_before_it_is_sent_comes_back_through_its_receipt() {
+    fn receipt_returns_record_dropped_unsent() {
         let (record, receipt) = Record::from(("key", "data")).tracked();
         drop(record);
         let undelivered = settled(receipt);
@@ -264,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn payload_and_settings_come_through_a_tracked_record() {
+    fn receipt_returns_record_with_keys() {
         let (record, receipt) = Record::from("data").tracked();
         let record = record.with_partition_key("later").with_explicit_hash_key(7_u128);
         assert_eq!(record.explicit_hash_key().unwrap().get(), 7);
@@ -278,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_has_no_receipt() {
+    fn clone_has_no_receipt() {
         let (record, mut receipt) = Record::from("data").tracked();
         let copy = record.clone();
         assert_eq!(copy, record);
@@ -289,7 +337,20 @@ mod tests {
     }
 
     #[test]
-    fn a_second_receipt_ends_the_first() {
+    fn dropped_record_names_stream_once_accepted() {
+        let stream: StreamId = "example".parse().unwrap();
+        let (record, receipt) = Record::from("data").tracked();
+        drop(record.accepted(&stream));
+        let undelivered = settled(receipt);
+        assert_eq!(undelivered.stream(), Some(&stream));
+        assert_eq!(undelivered.reason(), &FailureReason::Abandoned { last: None });
+        let (record, receipt) = undelivered.into_record().tracked();
+        drop(record);
+        assert_eq!(settled(receipt).stream(), None);
+    }
+
+    #[test]
+    fn second_receipt_completes_first() {
         let (record, first) = Record::from("data").tracked();
         let (record, second) = record.tracked();
         assert_eq!(settled(first).record().data(), "data");
@@ -298,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_is_bounded() {
+    fn history_keeps_latest_attempts() {
         let (mut tracker, _receipt) = Tracker::new();
         for n in 0..100 {
             let error = AttemptError { code: n.to_string(), message: String::new() };

@@ -1,3 +1,4 @@
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -9,19 +10,19 @@ use crate::parse_error::ParseError;
 /// Bytes of the keys that the sink draws for [`PartitionKey::Random`].
 pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 
-/// Decides on which shard a record lands.
+/// The partition key of a record, which determines its shard.
 ///
-/// `Debug` shows a key's length, never the key.
+/// `Debug` shows the length of a key, never its text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PartitionKey {
-    /// The user's own: records with the same key go to the same shard.
+    /// A key of the user's: records with the same key go to the same shard.
     Explicit(Key),
-    /// Drawn by the sink when it takes the record, spread evenly over the hash ring, and drawn again
-    /// when the record was throttled, so that it need not wait for the shard that was busy.
+    /// A key that the sink draws when it accepts the record, evenly distributed over the hash ring. It is drawn again
+    /// when the record was throttled, so that the record need not wait for the busy shard.
     #[default]
     Random,
-    /// None at all: the service spreads the records itself. Only on-demand streams whose
+    /// No key: the service distributes the records itself. Only on-demand streams whose
     /// `RecordDistributionStrategy` is `AUTO` take such records.
     ServiceManaged,
 }
@@ -32,10 +33,23 @@ impl<K: Into<Key>> From<K> for PartitionKey {
     }
 }
 
-/// A partition key's text. Short ones (up to 23 bytes) sit inside the value, longer ones are shared
-/// between clones.
+/// The text of a partition key. Up to 23 bytes are stored inline, longer texts are shared between clones.
 ///
-/// `Debug` shows the length, never the text.
+/// A key compares and hashes as its text, so that a map with `Key`s can be queried with a `&str`. `Display` shows the
+/// text, `Debug` only its length.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use kinesis_sink::Key;
+///
+/// let key = Key::from("device-7");
+/// assert_eq!(key, "device-7");
+/// assert_eq!(format!("{key} {key:?}"), "device-7 8 bytes");
+///
+/// let records_per_key = HashMap::from([(key, 3)]);
+/// assert_eq!(records_per_key.get("device-7"), Some(&3));
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(SmolStr);
 
@@ -65,6 +79,36 @@ impl Deref for Key {
     }
 }
 
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl PartialEq<str> for Key {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Key {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0.len())
@@ -89,9 +133,21 @@ impl From<&String> for Key {
     }
 }
 
-/// A place on the hash ring, 0 to 2^128 - 1: a value of this type is always in range.
+impl From<Box<str>> for Key {
+    fn from(key: Box<str>) -> Self {
+        Self(SmolStr::from(key))
+    }
+}
+
+impl From<Cow<'_, str>> for Key {
+    fn from(key: Cow<'_, str>) -> Self {
+        Self(SmolStr::from(key))
+    }
+}
+
+/// A position on the hash ring, 0 to 2^128 - 1.
 ///
-/// `Display` shows the number, `Debug` does not: it may tell of a partition key.
+/// `Display` shows the number. `Debug` does not, since it may reveal a partition key.
 ///
 /// ```
 /// use kinesis_sink::HashKey;
@@ -111,13 +167,13 @@ impl HashKey {
         Self(value.to_be_bytes())
     }
 
-    /// Its value.
+    /// Returns the value.
     #[must_use]
     pub const fn get(self) -> u128 {
         u128::from_be_bytes(self.0)
     }
 
-    /// How many decimal digits it is written with.
+    /// The number of its decimal digits.
     #[inline]
     pub(crate) fn digits(self) -> usize {
         self.get().checked_ilog10().map_or(1, |power| power as usize + 1)
@@ -130,10 +186,16 @@ impl From<u128> for HashKey {
     }
 }
 
+impl From<HashKey> for u128 {
+    fn from(hash_key: HashKey) -> Self {
+        hash_key.get()
+    }
+}
+
 impl FromStr for HashKey {
     type Err = ParseError;
 
-    /// Reads the service's notation: decimal digits, no sign, no leading zeros.
+    /// Parses the service's notation: decimal digits, no sign, no leading zeros.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits || (text.len() > 1 && text.starts_with('0')) {
@@ -160,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hash_keys_are_read_as_the_service_reads_them() {
+    fn hash_key_parses_notation_of_service() {
         assert_eq!("0".parse(), Ok(HashKey::new(0)));
         assert_eq!(HashKey::new(u128::MAX).to_string().parse(), Ok(HashKey::new(u128::MAX)));
         for text in ["", "-1", "+1", "007", "1e3", " 1", "0x10", "١"] {
@@ -172,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn random_keys_hold_forty_bits() {
+    fn random_key_has_forty_bits() {
         assert_eq!(Key::random(0).as_str(), "aaaaaaaa");
         assert_eq!(Key::random(u64::MAX).as_str(), "77777777");
         assert_ne!(Key::random(1 << 63), Key::random(1 << 62));

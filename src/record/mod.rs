@@ -1,14 +1,13 @@
-//! What the user hands in, and what becomes of it: a receipt, or the record with the reason.
+//! Records, their receipts, and records that were not delivered.
 
 mod key;
 mod receipt;
 mod undelivered;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-
-use crate::stream::StreamId;
 
 pub(crate) use key::RANDOM_KEY_BYTES;
 pub use key::{HashKey, Key, PartitionKey};
@@ -17,17 +16,20 @@ pub(crate) use receipt::{PendingReceipt, Tracker};
 pub(crate) use undelivered::SharedHandler;
 pub use undelivered::{Attempt, AttemptError, DeadLetterHandler, FailureReason, Undelivered};
 
+use crate::stream::StreamId;
+
 /// One record for the stream: its data, its partition key and, if wanted, an explicit hash key.
 ///
-/// Made from anything that holds bytes; a `(key, data)` pair sets the partition key. Cloning a record
-/// copies no payload.
+/// A record converts from anything that holds bytes; a `(key, data)` pair sets the partition key. Owned data
+/// (`Vec<u8>`, `String`, boxes, [`Bytes`]) is moved, borrowed data is copied once. [`Bytes::from_static`] makes a
+/// record of static data without a copy. Cloning a record copies no payload.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use kinesis_sink::{HashKey, Record};
 ///
 /// let plain = Record::from("a line");
-/// let keyed = Record::from(("device-7", Bytes::from_static(b"\xff\x00")));
+/// let keyed = Record::from(("device-7", Bytes::from_static(b"\xff\x00"))); // Not copied.
 /// let placed = Record::from(vec![1, 2, 3])
 ///     .with_partition_key("device-7")
 ///     .with_explicit_hash_key(HashKey::new(0));
@@ -72,13 +74,13 @@ impl Record {
         self
     }
 
-    /// Adds a receipt, which tells what becomes of this record in any sink.
+    /// Adds a receipt, which reports the outcome of this record in any sink.
     ///
-    /// A record has one receipt, and its clones have none. A record that already had one gives that
-    /// one up: it ends as if the record had been dropped. Of a record that comes back inside an error
-    /// of `start_send` the receipt stays open, since the record can be sent again.
+    /// A record has one receipt, and its clones have none. If the record already had a receipt, that one completes
+    /// as if the record had been dropped. If `start_send` returns the record inside an error, the receipt stays
+    /// open, since the record can be sent again.
     ///
-    /// A tracked record costs two small allocations; others pay nothing for the feature.
+    /// A tracked record costs two small allocations.
     ///
     /// ```
     /// use futures::{StreamExt, stream};
@@ -205,7 +207,7 @@ impl PartialEq for Record {
 impl Eq for Record {}
 
 impl Drop for Record {
-    /// Tells the receipt, if there still is one: whatever loses a record, its receipt ends.
+    /// Completes the receipt, if the record has one that was not completed.
     fn drop(&mut self) {
         let Some(tracker) = self.take_tracker() else { return };
         let record = std::mem::replace(self, Self::new(Bytes::new()));
@@ -231,22 +233,64 @@ impl From<String> for Record {
     }
 }
 
-impl From<&str> for Record {
-    /// Copies the string once, into the record.
-    fn from(data: &str) -> Self {
-        Self::new(Bytes::copy_from_slice(data.as_bytes()))
-    }
-}
-
-impl From<&'static [u8]> for Record {
-    fn from(data: &'static [u8]) -> Self {
+impl From<Box<[u8]>> for Record {
+    fn from(data: Box<[u8]>) -> Self {
         Self::new(data)
     }
 }
 
-impl<const N: usize> From<&'static [u8; N]> for Record {
-    fn from(data: &'static [u8; N]) -> Self {
-        Self::new(data.as_slice())
+impl From<Box<str>> for Record {
+    fn from(data: Box<str>) -> Self {
+        Self::new(data.into_boxed_bytes())
+    }
+}
+
+impl From<&[u8]> for Record {
+    /// Copies the bytes. [`Bytes::from_static`] wraps static data without a copy.
+    fn from(data: &[u8]) -> Self {
+        Self::new(Bytes::copy_from_slice(data))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Record {
+    /// Copies the bytes. [`Bytes::from_static`] wraps static data without a copy.
+    fn from(data: &[u8; N]) -> Self {
+        data.as_slice().into()
+    }
+}
+
+impl From<&str> for Record {
+    /// Copies the string. [`Bytes::from_static`] wraps static data without a copy.
+    fn from(data: &str) -> Self {
+        data.as_bytes().into()
+    }
+}
+
+impl From<&String> for Record {
+    /// Copies the string.
+    fn from(data: &String) -> Self {
+        data.as_str().into()
+    }
+}
+
+impl From<Cow<'_, [u8]>> for Record {
+    /// Copies the bytes if they are borrowed.
+    fn from(data: Cow<'_, [u8]>) -> Self {
+        data.into_owned().into()
+    }
+}
+
+impl From<Cow<'_, str>> for Record {
+    /// Copies the string if it is borrowed.
+    fn from(data: Cow<'_, str>) -> Self {
+        data.into_owned().into()
+    }
+}
+
+impl From<Undelivered> for Record {
+    /// Takes the record out, to send it again.
+    fn from(undelivered: Undelivered) -> Self {
+        undelivered.into_record()
     }
 }
 
@@ -261,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_source_keeps_its_bytes() {
+    fn record_keeps_bytes_of_every_source() {
         static SLICE: &[u8] = b"\xff\x00slice";
         assert_eq!(Record::from("str").data(), "str");
         assert_eq!(Record::from(String::from("String")).data(), "String");
@@ -275,17 +319,23 @@ mod tests {
     }
 
     #[test]
-    fn owned_sources_are_not_copied() {
+    fn record_does_not_copy_owned_data() {
         let vec = vec![7; 1000];
         let at = vec.as_ptr();
         let record = Record::from(vec);
         assert_eq!(record.data().as_ptr(), at);
         assert_eq!(record.clone().data().as_ptr(), at);
         assert_eq!(record.into_data().as_ptr(), at);
+        let boxed = "text".to_owned().into_boxed_str();
+        let at = boxed.as_ptr();
+        assert_eq!(Record::from(boxed).data().as_ptr(), at);
+        let owned = Cow::<str>::Owned("text".to_owned());
+        let at = owned.as_ptr();
+        assert_eq!(Record::from(owned).data().as_ptr(), at);
     }
 
     #[test]
-    fn debug_shows_neither_payload_nor_key() {
+    fn debug_hides_payload_and_keys() {
         let record = Record::from(("MARKER-key", "MARKER-data")).with_explicit_hash_key(77_u128);
         let shown = format!("{record:?}");
         assert!(!shown.contains("MARKER") && !shown.contains("77"), "{shown}");
@@ -293,8 +343,8 @@ mod tests {
     }
 
     #[test]
-    fn a_record_stays_small() {
-        // One per buffered record: growth here is paid by every user.
+    fn record_fits_in_64_bytes() {
+        // Each buffered record has one.
         assert!(size_of::<Record>() <= 64, "{}", size_of::<Record>());
     }
 }

@@ -122,7 +122,7 @@ async fn a_dropped_sink_leaves_no_receipt_open() {
     drop(sink);
     for (number, receipt) in receipts.into_iter().enumerate() {
         let undelivered = receipt.await.unwrap_err();
-        assert_eq!(undelivered.reason(), &FailureReason::Abandoned { last: None });
+        assert!(matches!(undelivered.reason(), FailureReason::Abandoned { last: None, .. }));
         assert_eq!(undelivered.may_have_been_written(), number < 500, "in flight, or waiting");
         assert_eq!(undelivered.record(), &record(number));
     }

@@ -29,7 +29,7 @@ async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped(
     producer.send(record("b")).await.unwrap();
     drop(driver);
     let undelivered = receipt.now_or_never().unwrap().unwrap_err();
-    assert_eq!(undelivered.reason(), &FailureReason::Abandoned { last: None });
+    assert!(matches!(undelivered.reason(), FailureReason::Abandoned { last: None, .. }));
     assert!(!undelivered.may_have_been_written(), "it was never sent");
     assert_eq!(texts(&producer.take_failed().await), ["b"]);
     let warnings = logs.with("WARN");

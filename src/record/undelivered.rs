@@ -111,6 +111,7 @@ pub enum FailureReason {
     Rejected(Arc<AttemptError>),
     /// The limit for attempts was reached.
     #[error("not delivered in {attempts} attempts, the last one: {last}")]
+    #[non_exhaustive]
     AttemptsExhausted {
         /// Requests that carried the record.
         attempts: u32,
@@ -119,6 +120,7 @@ pub enum FailureReason {
     },
     /// The deadline passed while the record waited.
     #[error("not delivered within {deadline:?}{}", last_error(.last))]
+    #[non_exhaustive]
     DeadlineExceeded {
         /// The deadline, counted from the moment the sink accepted the record.
         deadline: Duration,
@@ -131,6 +133,7 @@ pub enum FailureReason {
     Refused(Arc<AttemptError>),
     /// Its owner took it back before it was settled.
     #[error("taken back before it was settled{}", last_error(.last))]
+    #[non_exhaustive]
     Withdrawn {
         /// How its last attempt failed, if one did.
         last: Option<Arc<AttemptError>>,
@@ -139,6 +142,7 @@ pub enum FailureReason {
     /// aborted, or it panicked. The outcome is unknown if
     /// [`may_have_been_written`](Undelivered::may_have_been_written) says so.
     #[error("its sink ended before it was settled, so its outcome is unknown{}", last_error(.last))]
+    #[non_exhaustive]
     Abandoned {
         /// How its last attempt failed, if one did.
         last: Option<Arc<AttemptError>>,

@@ -186,44 +186,59 @@
 //! | `Abandoned` | what held it was dropped, aborted, or panicked |
 //! | `NeverAccepted` | it was dropped before a sink had it |
 //!
-//! One goes to its receipt; if nobody holds one, to the dead-letter handler; if there is none, it stays in
-//! the sink, counts towards the bounds, and is told as an error.
+//! Such a record goes to its receipt. Without a receipt it goes to the dead-letter handler. Without a handler it stays in
+//! the sink, counts towards the bounds, and is reported as an error.
 //!
 //! # Dead letters
 //!
-//! A handler runs inside the poll methods, so it must not block. Let it send into a channel:
+//! A handler runs inside the poll methods, so it must not block. The sender of a tokio channel is a handler, and a
+//! task can receive the records and await a store:
 //!
 //! ```
 //! use std::time::Duration;
 //!
 //! use futures::SinkExt;
-//! use kinesis_sink::{KinesisSink, Record, Undelivered};
+//! use kinesis_sink::{KinesisSink, Record};
+//! use tokio::sync::mpsc;
 //! # use kinesis_sink::sim::{Faults, SimStream};
+//! # async fn store(_: &kinesis_sink::Undelivered) -> std::io::Result<()> { Ok(()) }
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let example = SimStream::builder().with_faults(Faults::default().with_throttles(1.0)).build()?;
 //! # let client = example.client();
-//! let (letters, mut letterbox) = tokio::sync::mpsc::unbounded_channel();
+//! let (dead_letters, mut received) = mpsc::channel(1_000);
 //! let mut sink = KinesisSink::builder("example")
 //!     .with_deadline(Duration::from_secs(60))
-//!     .with_dead_letters(move |lost| drop(letters.send(lost)))
+//!     .with_dead_letter_handler(dead_letters)
 //!     .build(&client)?;
+//! let storing = tokio::spawn(async move {
+//!     let mut stored = 0;
+//!     while let Some(undelivered) = received.recv().await {
+//!         store(&undelivered).await?;
+//!         stored += 1;
+//!     }
+//!     Ok::<_, std::io::Error>(stored)
+//! });
 //!
 //! sink.send(Record::from("for a stream that throttles everything")).await?;
-//! let lost = letterbox.recv().await.expect("the deadline has passed");
-//! println!("{}; {} attempts; may be written: {}", lost.reason(), lost.attempts(), lost.may_have_been_written());
-//! # assert!(!lost.may_have_been_written());
+//! sink.close().await?;
+//! drop(sink); // Closes the channel.
+//! println!("{} records were not delivered", storing.await??);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A handler that cannot keep a record hands it back: [`DeadLetterHandler::put`](crate::DeadLetterHandler::put) returns
-//! it, and the sink keeps it.
+//! If the channel is full, or closed because the task has failed, the sink keeps the record. Any other handler can do the
+//! same: [`DeadLetterHandler::put`](crate::DeadLetterHandler::put) returns a record that it does not take. For a handler
+//! that takes all of them, [`with_dead_letters`](crate::SinkBuilder::with_dead_letters) accepts a closure.
+//!
+//! With the feature `serde` an [`Undelivered`](crate::Undelivered#serialized-form) can be stored as a line of JSON. It
+//! names its stream, and its record can be sent again after it was read back.
 //!
 //! # Deadlines and attempts
 //!
-//! Both are off. Set a deadline where old records are worthless, or where somebody waits for the receipt
+//! Both are off by default. Set a deadline where old records are worthless, or where somebody waits for the receipt
 //! and must hear something. It counts from acceptance. A record in flight at that moment is given up only
 //! if the attempt fails. A limit of attempts gives up early in a short outage, and late in a slow one:
 //! prefer the deadline.

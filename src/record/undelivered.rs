@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
+
 use super::Record;
 use crate::error::{Error, ErrorKind};
 use crate::stream::StreamId;
@@ -63,9 +66,9 @@ impl Undelivered {
         &self.reason
     }
 
-    /// How many requests carried it, without those that say nothing of it: that never left (shed by a
-    /// layer), that the service refused altogether (no permission, no such stream, credentials), or
-    /// refused as invalid while other records were with it.
+    /// The number of requests that carried the record. Not counted are requests that were never sent (shed by a
+    /// layer), that the service refused as a whole (no permission, no such stream, credentials), or that it refused as
+    /// invalid because of other records.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -93,9 +96,8 @@ impl Undelivered {
         &self.history
     }
 
-    /// Whether the stream may hold it all the same, because the outcome of one of the attempts is
-    /// unknown (a time-out, a broken connection, a request taken back or abandoned in flight). Sending it
-    /// again may then make a duplicate.
+    /// Whether the stream may contain the record, because the outcome of an attempt is unknown: a time-out, a broken
+    /// connection, a request taken back or abandoned in flight. Sending the record again may then make a duplicate.
     #[must_use]
     pub fn may_have_been_written(&self) -> bool {
         self.may_have_been_written
@@ -227,11 +229,47 @@ impl AttemptError {
     }
 }
 
-/// Takes the records that failed for good.
+/// A handler of records that failed for good.
 ///
-/// Any `FnMut(Undelivered)` that is `Send` is one, for example a closure that sends into a channel.
-/// It is called inside the sink's poll methods, so it must not block. From then on the record is the
-/// handler's: one that panics loses the record in its hands, and no other.
+/// It is called inside the sink's poll methods, so it must not block. A record that it takes belongs to it: a handler
+/// that panics loses that record, and no other.
+///
+/// Any `FnMut(Undelivered)` that is `Send` is a handler. So are the senders of tokio's channels: a full or closed
+/// channel returns the record, and the sink keeps it.
+///
+/// # A store that has to be awaited
+///
+/// A handler is not async. Use a channel as the handler and store what it receives in a task:
+///
+/// ```
+/// use kinesis_sink::{KinesisSink, Undelivered};
+/// use tokio::sync::mpsc;
+///
+/// # async fn store(_: &Undelivered) -> std::io::Result<()> { Ok(()) }
+/// # async fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let (dead_letters, mut received) = mpsc::channel(1_000);
+/// let mut sink = KinesisSink::builder("example")
+///     .with_dead_letter_handler(dead_letters)
+///     .build(&client)?;
+///
+/// let storing = tokio::spawn(async move {
+///     while let Some(undelivered) = received.recv().await {
+///         store(&undelivered).await?; // An async call of the store's.
+///     }
+///     Ok::<_, std::io::Error>(())
+/// });
+///
+/// // .. send records, then close the sink ..
+/// # futures::SinkExt::close(&mut sink).await?;
+/// drop(sink); // Closes the channel, so that the task ends once it has stored everything.
+/// storing.await??;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// If the task ends with an error, the channel is closed, and later records stay in the sink.
+///
+/// # A handler of another type
 ///
 /// ```
 /// use kinesis_sink::{DeadLetterHandler, Undelivered};
@@ -250,7 +288,7 @@ impl AttemptError {
 /// }
 /// ```
 pub trait DeadLetterHandler: Send {
-    /// Takes one record, or hands it back: then the sink keeps it and reports it as an error.
+    /// Takes a record, or returns it: then the sink keeps it and reports it as an error.
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered>;
 }
 
@@ -266,6 +304,20 @@ impl SharedHandler {
     pub(crate) fn put(&self, undelivered: Undelivered) -> Option<Undelivered> {
         // A handler that has panicked is called again with the next record.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(undelivered)
+    }
+}
+
+impl DeadLetterHandler for mpsc::UnboundedSender<Undelivered> {
+    /// Sends the record. Returns it if the channel is closed.
+    fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+        self.send(undelivered).err().map(|SendError(undelivered)| undelivered)
+    }
+}
+
+impl DeadLetterHandler for mpsc::Sender<Undelivered> {
+    /// Sends the record. Returns it if the channel is full or closed.
+    fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+        self.try_send(undelivered).err().map(TrySendError::into_inner)
     }
 }
 

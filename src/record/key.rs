@@ -14,6 +14,11 @@ pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 ///
 /// `Debug` shows the length of a key, never its text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum PartitionKey {
     /// A key of the user's: records with the same key go to the same shard.
@@ -51,6 +56,7 @@ impl<K: Into<Key>> From<K> for PartitionKey {
 /// assert_eq!(records_per_key.get("device-7"), Some(&3));
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Key(SmolStr);
 
 impl Key {

@@ -2,6 +2,8 @@
 
 mod key;
 mod receipt;
+#[cfg(feature = "serde")]
+mod serialized;
 mod undelivered;
 
 use std::borrow::Cow;
@@ -38,6 +40,32 @@ use crate::stream::StreamId;
 /// ```
 ///
 /// `Debug` shows sizes, never the payload or the key.
+///
+/// # Serialized form
+///
+/// With the feature `serde` a record can be stored and read back. A receipt is not stored. The fields are
+///
+/// - `data`: in human-readable formats base64 with the standard alphabet and padding, in others bytes;
+/// - `partition_key`: `{"explicit": "device-7"}`, `"random"` or `"service_managed"`, by default `"random"`;
+/// - `explicit_hash_key`: in human-readable formats a string of decimal digits, in others 16 bytes, big-endian. By
+///   default there is none.
+///
+/// An unknown field is an error, since a misspelled key would send the record to another shard. Lengths are checked
+/// when the record is sent, not when it is read.
+///
+/// ```
+/// use kinesis_sink::Record;
+///
+/// # #[cfg(feature = "serde")] {
+/// let record: Record = serde_json::from_str(r#"{"data": "aGk="}"#)?;
+/// assert_eq!(record, Record::from("hi"));
+/// let record: Record = serde_json::from_str(
+///     r#"{"data": "aGk=", "partition_key": {"explicit": "device-7"}, "explicit_hash_key": "0"}"#,
+/// )?;
+/// assert_eq!(record, Record::from(("device-7", "hi")).with_explicit_hash_key(0_u128));
+/// # }
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 pub struct Record {
     data: Bytes,
     partition_key: PartitionKey,

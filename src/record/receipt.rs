@@ -119,13 +119,23 @@ impl fmt::Debug for Receipt {
 }
 
 /// The position of a delivered record, and its attempts and times.
+///
+/// With the feature `serde` it can be stored and read back. Durations are strings such as `"1s 500ms"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Delivery {
     pub(crate) shard_id: SmolStr,
     pub(crate) sequence_number: String,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) sub_sequence_number: Option<u64>,
     pub(crate) attempts: u32,
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(crate) time_in_buffer: Duration,
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(crate) time_in_flight: Duration,
 }
 

@@ -19,14 +19,58 @@ use crate::stream::StreamId;
 /// `close`.
 ///
 /// It is an error too, so that `receipt.await?` reads well.
+///
+/// # Serialized form
+///
+/// With the feature `serde` it can be stored and read back, for example as a line of JSON in a dead-letter file. What
+/// is read equals what was written, and its [record](Self::into_record) can be sent again. The fields are
+///
+/// - `record`: the [record](Record#serialized-form);
+/// - `stream`: the name or ARN of the stream, by default none;
+/// - `reason`: the [`code`](FailureReason::code) of the reason, with its fields or its error if it has any;
+/// - `attempts` and `may_have_been_written`;
+/// - `history`: the failed attempts, by default none.
+///
+/// Durations are strings such as `"1m 30s"`. An unknown field is an error, as for a record.
+///
+/// ```
+/// use kinesis_sink::Undelivered;
+///
+/// # #[cfg(feature = "serde")] {
+/// let line = r#"{
+///     "record": {"data": "aGk=", "partition_key": {"explicit": "device-7"}},
+///     "stream": "clicks",
+///     "reason": {"deadline_exceeded": {
+///         "deadline": "1m",
+///         "last": {"code": "Timeout", "message": "no response within 10s"}
+///     }},
+///     "attempts": 6,
+///     "may_have_been_written": true
+/// }"#;
+/// let undelivered: Undelivered = serde_json::from_str(line)?;
+/// assert_eq!(undelivered.stream().unwrap().name(), "clicks");
+/// assert_eq!(undelivered.last_error().unwrap().code(), "Timeout");
+///
+/// let stored = serde_json::to_string(&undelivered)?;
+/// assert_eq!(serde_json::from_str::<Undelivered>(&stored)?, undelivered);
+/// # }
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record was not delivered: {reason}")]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Undelivered {
     pub(crate) record: Record,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) stream: Option<StreamId>,
     pub(crate) reason: FailureReason,
     pub(crate) attempts: u32,
     pub(crate) may_have_been_written: bool,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) history: Box<[Attempt]>,
 }
 
@@ -106,6 +150,11 @@ impl Undelivered {
 
 /// Why a record was given up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum FailureReason {
     /// The service refuses this record, and would again.
@@ -125,8 +174,10 @@ pub enum FailureReason {
     #[non_exhaustive]
     DeadlineExceeded {
         /// The deadline, counted from the moment the sink accepted the record.
+        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         deadline: Duration,
         /// How its last attempt failed, if one did.
+        #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
     /// The service refuses every request to the stream, and a [`Producer`](crate::Producer) that stops
@@ -138,6 +189,7 @@ pub enum FailureReason {
     #[non_exhaustive]
     Withdrawn {
         /// How its last attempt failed, if one did.
+        #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
     /// What held it (a sink, the driver of a producer) ended before it was settled: it was dropped,
@@ -147,6 +199,7 @@ pub enum FailureReason {
     #[non_exhaustive]
     Abandoned {
         /// How its last attempt failed, if one did.
+        #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
     /// A producer did not accept it, see [`Producer::put_all`](crate::Producer::put_all).
@@ -186,7 +239,13 @@ fn last_error(last: &Option<Arc<AttemptError>>) -> String {
 
 /// One failed attempt to deliver a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Attempt {
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(crate) since_accepted: Duration,
     pub(crate) error: Arc<AttemptError>,
 }
@@ -209,6 +268,11 @@ impl Attempt {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("{code}: {message}")]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct AttemptError {
     pub(crate) code: String,
     pub(crate) message: String,

@@ -391,3 +391,14 @@ impl<F: FnMut(Undelivered) + Send> DeadLetterHandler for F {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undelivered_is_a_small_error() {
+        // From 128 bytes on, clippy reports functions of users that return it as an error.
+        assert!(size_of::<Undelivered>() < 128, "{}", size_of::<Undelivered>());
+    }
+}

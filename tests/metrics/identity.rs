@@ -49,7 +49,7 @@ fn drawn(rng: &mut Rng, stream: &SimStream) -> SinkBuilder {
         builder = builder.with_deadline(Duration::from_millis(rng.u64(1..5_000)));
     }
     if rng.bool() {
-        builder = builder.with_dead_letters(|lost| drop(lost));
+        builder = builder.with_dead_letters(drop);
     }
     builder
 }

@@ -266,7 +266,6 @@ impl Attempt {
 
 /// How one attempt to deliver a record failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("{code}: {message}")]
 #[cfg_attr(
     feature = "serde",

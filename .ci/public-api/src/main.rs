@@ -1,0 +1,108 @@
+//! Prints the public API that rustdoc's JSON describes, an item a line.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::error::Error;
+
+use public_api::PublicItem;
+use public_api::tokens::Token;
+
+const CRATE: &str = "kinesis_sink::";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let json = std::env::args().nth(1).ok_or("name the file that rustdoc has written")?;
+    let api = public_api::Builder::from_rustdoc_json(json)
+        .include_function_parameter_names(true)
+        .omit_blanket_impls(true)
+        .omit_auto_trait_impls(true)
+        .build()?;
+    let lines = lines(api.items());
+    println!("# The public API with all features. `.ci/api` writes this file.");
+    println!("#");
+    let (modules, names) = at_the_root(&lines);
+    println!("# names at the root: {}, and {} modules", names.len(), modules.len());
+    println!("# methods of SinkBuilder: {}", methods(&lines, "SinkBuilder"));
+    println!("# public types that implement std::error::Error: {}", errors(&lines).len());
+    println!();
+    for line in lines {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// The items in the order of their paths, each once.
+fn lines<'a>(items: impl Iterator<Item = &'a PublicItem>) -> Vec<String> {
+    let items: Vec<_> = items.map(|item| (item, text(item))).collect();
+    let texts: HashMap<_, _> = items.iter().map(|(item, text)| (item.id(), text)).collect();
+    let mut lines: Vec<_> = items
+        .iter()
+        .filter(|(item, text)| {
+            let parent = item.parent_id().and_then(|parent| texts.get(&parent));
+            !is_noise(text) && !parent.is_some_and(|parent| is_implied_by(parent, text))
+        })
+        .map(|(_, text)| text.clone())
+        .collect();
+    // What has two paths is listed with each, but its impls name it by the shorter one, which comes last.
+    let mut seen = HashSet::new();
+    lines.reverse();
+    lines.retain(|line| seen.insert(line.clone()));
+    lines.reverse();
+    lines
+}
+
+/// The item as code. public-api 0.52.0 leaves out the colon of `Iterator<Item: Send>`.
+fn text(item: &PublicItem) -> String {
+    let mut text = String::new();
+    let mut after_name = false;
+    for token in item.tokens() {
+        let is_name = matches!(token, Token::Identifier(_));
+        if after_name && is_name {
+            text.push_str(": ");
+        }
+        text.push_str(token.text());
+        after_name = is_name;
+    }
+    text
+}
+
+/// The guide, which is text; the start of an impl without bounds; and what macros add for themselves.
+fn is_noise(text: &str) -> bool {
+    text.starts_with("pub mod kinesis_sink::guide")
+        || text.starts_with("impl kinesis_sink::")
+        || text.contains("StructuralPartialEq")
+        || text.contains("::__private::")
+}
+
+/// Methods of an impl of a trait are those of the trait; its types are not.
+fn is_implied_by(parent: &str, text: &str) -> bool {
+    parent.starts_with("impl") && parent.contains(" for ") && !text.starts_with("pub type ")
+}
+
+fn at_the_root(lines: &[String]) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let (mut modules, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for line in lines {
+        let Some((kind, path)) = line.split_once(CRATE) else { continue };
+        let end = path.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        let (name, rest) = path.split_at(end.unwrap_or(path.len()));
+        let names = match kind {
+            "pub mod " => &mut modules,
+            "pub " => continue,
+            _ if kind.contains("pub ") && !kind.contains(['<', '(']) => &mut names,
+            _ => continue,
+        };
+        if !rest.starts_with("::") {
+            names.insert(name);
+        }
+    }
+    (modules, names)
+}
+
+fn methods(lines: &[String], of: &str) -> usize {
+    let path = format!("fn {CRATE}{of}::");
+    lines.iter().filter(|line| line.starts_with("pub ") && line.contains(&path)).count()
+}
+
+fn errors(lines: &[String]) -> BTreeSet<&str> {
+    let of =
+        |line: &'_ String| line.starts_with("impl") && line.contains("core::error::Error for ");
+    lines.iter().filter(|line| of(line)).filter_map(|line| line.split(" for ").nth(1)).collect()
+}

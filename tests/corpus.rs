@@ -71,7 +71,6 @@ fn json_may_be_nested_deeply() {
     }
 }
 
-#[cfg(feature = "cbor")]
 #[test]
 fn cbor_may_be_nested_deeply() {
     let answered = Answered::new(|client| PutRecords::new(client).with_cbor());
@@ -86,7 +85,6 @@ fn cbor_may_be_nested_deeply() {
     }
 }
 
-#[cfg(feature = "cbor")]
 #[test]
 fn answers_in_cbor_are_read_as_the_sdk_reads_them() {
     let answered = Answered::new(|client| PutRecords::new(client).with_cbor());

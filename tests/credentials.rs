@@ -380,7 +380,6 @@ async fn skewed_clock_is_corrected_from_the_answer() {
     }
 }
 
-#[cfg(feature = "cbor")]
 #[tokio::test]
 async fn skewed_clock_is_corrected_in_cbor() {
     for minutes in [10, -10] {
@@ -404,7 +403,6 @@ async fn skewed_clock_is_corrected_in_cbor() {
 }
 
 /// An answer in CBOR with the status and date of `json`: one delivered record, or an error.
-#[cfg(feature = "cbor")]
 fn cbor_answer(json: &HttpResponse, code: Option<&str>) -> HttpResponse {
     use ciborium::Value;
     let text = |text: &str| Value::Text(text.to_owned());

@@ -22,24 +22,18 @@ pub enum Protocol {
     /// JSON, by the SDK's own serialiser.
     SdkJson,
     Json,
-    #[cfg(feature = "cbor")]
     Cbor,
 }
 
 /// All of them, by their names.
-pub const PROTOCOLS: &[(&str, Protocol)] = &[
-    ("JSON by the SDK", Protocol::SdkJson),
-    ("JSON", Protocol::Json),
-    #[cfg(feature = "cbor")]
-    ("CBOR", Protocol::Cbor),
-];
+pub const PROTOCOLS: &[(&str, Protocol)] =
+    &[("JSON by the SDK", Protocol::SdkJson), ("JSON", Protocol::Json), ("CBOR", Protocol::Cbor)];
 
 impl Protocol {
     fn service(self, client: &Client) -> PutRecords {
         match self {
             Self::SdkJson => PutRecords::new(client).with_sdk_serialization(),
             Self::Json => PutRecords::new(client),
-            #[cfg(feature = "cbor")]
             Self::Cbor => PutRecords::new(client).with_cbor(),
         }
     }
@@ -47,7 +41,6 @@ impl Protocol {
     fn content_type(self) -> &'static str {
         match self {
             Self::SdkJson | Self::Json => "application/x-amz-json-1.1",
-            #[cfg(feature = "cbor")]
             Self::Cbor => "application/x-amz-cbor-1.1",
         }
     }
@@ -60,7 +53,6 @@ impl Protocol {
         let answer = json!({ "FailedRecordCount": 0, "Records": vec![result; ENTRIES] });
         match self {
             Self::SdkJson | Self::Json => answer.to_string().into(),
-            #[cfg(feature = "cbor")]
             Self::Cbor => {
                 let mut body = Vec::new();
                 ciborium::into_writer(&answer, &mut body).expect("a vector takes everything");

@@ -11,7 +11,6 @@ pub enum Case {
     /// The yardstick: the SDK called by hand with full requests
     Raw,
     /// The same in CBOR, by the SDK's serialiser
-    #[cfg(feature = "cbor")]
     RawCbor,
     /// The sink over `PutRecords`, with the SDK's serialiser
     SinkSdk,
@@ -24,12 +23,10 @@ pub enum Case {
     /// The order of each key is kept
     SinkOrdered,
     /// The sink in CBOR
-    #[cfg(feature = "cbor")]
     SinkCbor,
     /// Aggregates per shard
     SinkAggregated,
     /// Aggregates per shard, in CBOR
-    #[cfg(feature = "cbor")]
     SinkAggregatedCbor,
     /// A producer without receipts
     Producer,
@@ -45,7 +42,6 @@ pub enum Case {
 pub enum Body {
     Sdk,
     Direct,
-    #[cfg(feature = "cbor")]
     Cbor,
 }
 
@@ -53,49 +49,34 @@ impl Case {
     /// Those that are compared, in the order in which they are run and printed.
     pub const COMPARED: &[Self] = &[
         Self::Raw,
-        #[cfg(feature = "cbor")]
         Self::RawCbor,
         Self::SinkSdk,
         Self::Sink,
         Self::SinkThreads,
         Self::SinkLayers,
         Self::SinkOrdered,
-        #[cfg(feature = "cbor")]
         Self::SinkCbor,
         Self::SinkAggregated,
-        #[cfg(feature = "cbor")]
         Self::SinkAggregatedCbor,
         Self::Producer,
         Self::ProducerReceipts,
     ];
 
     /// Those that a round-trip time tells something new about.
-    pub const WITH_ROUND_TRIP: &[Self] = &[
-        Self::Raw,
-        Self::Sink,
-        #[cfg(feature = "cbor")]
-        Self::SinkCbor,
-        Self::SinkAggregated,
-        Self::ProducerReceipts,
-    ];
+    pub const WITH_ROUND_TRIP: &[Self] =
+        &[Self::Raw, Self::Sink, Self::SinkCbor, Self::SinkAggregated, Self::ProducerReceipts];
 
     pub fn on_two_threads(self) -> bool {
         self == Self::SinkThreads
     }
 
     pub fn aggregates(self) -> bool {
-        match self {
-            Self::SinkAggregated => true,
-            #[cfg(feature = "cbor")]
-            Self::SinkAggregatedCbor => true,
-            _ => false,
-        }
+        matches!(self, Self::SinkAggregated | Self::SinkAggregatedCbor)
     }
 
     pub fn body(self) -> Body {
         match self {
             Self::SinkSdk => Body::Sdk,
-            #[cfg(feature = "cbor")]
             Self::SinkCbor | Self::SinkAggregatedCbor => Body::Cbor,
             _ => Body::Direct,
         }

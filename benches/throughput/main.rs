@@ -7,7 +7,7 @@
 //! `cargo bench --bench throughput` runs everything in some minutes, prints a table per setting, and writes
 //! `target/throughput.json`. `-- --quick` takes less than a minute; `-- --only sink --bytes 100` runs one
 //! case, beside the raw loop; `-- --soak` sends 20 million records and looks at the memory; `-- --draw
-//! docs/performance.svg` draws a chart. CBOR is measured with `--features cbor`.
+//! docs/performance.svg` draws a chart.
 
 mod allocations;
 mod case;
@@ -128,9 +128,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 fn compare(arguments: &Arguments) -> anyhow::Result<bool> {
     println!("{}", conditions::conditions());
-    if !cfg!(feature = "cbor") {
-        println!("CBOR is not measured: cargo bench --bench throughput --features cbor");
-    }
     let mut rows: Vec<Row> = Vec::new();
     if !arguments.soak {
         for setting in arguments.settings() {

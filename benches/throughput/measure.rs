@@ -73,7 +73,6 @@ pub fn run(job: &Job) -> Measured {
         let mut resident = Vec::new();
         let mut measured = match case {
             Case::Raw => measured(job, Raw::new(client, in_flight)).await,
-            #[cfg(feature = "cbor")]
             Case::RawCbor => measured(job, Raw::new(client, in_flight)).await,
             Case::SinkLayers => {
                 measured(job, ThroughSink::with_layers(case, &client, in_flight)).await

@@ -173,9 +173,6 @@ impl Arguments {
         if self.ordering == Order::PerKey && matches!(self.key(), KeyOf::Nothing) {
             return Some("--ordering per-key needs keys: give --key-pointer or --key-field");
         }
-        if self.cbor && !cfg!(feature = "cbor") {
-            return Some("--cbor is not in this program: build it with --features cbor");
-        }
         None
     }
 

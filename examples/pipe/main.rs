@@ -134,13 +134,7 @@ async fn send(arguments: &Arguments, forward: &mut Forward) -> Report {
     report
 }
 
-#[cfg(feature = "cbor")]
 fn in_cbor(client: &Client) -> Client {
     let protocol = kinesis_sink::service::KinesisCbor::new();
     Client::from_conf(client.config().to_builder().protocol(protocol).build())
-}
-
-#[cfg(not(feature = "cbor"))]
-fn in_cbor(_: &Client) -> Client {
-    unreachable!("the options are refused")
 }

@@ -12,20 +12,11 @@ use kinesis_sink::{KinesisSink, SinkBuilder};
 pub enum Way {
     DirectJson,
     SdkJson,
-    #[cfg(feature = "cbor")]
     DirectCbor,
-    #[cfg(feature = "cbor")]
     SdkCbor,
 }
 
-pub const WAYS: &[Way] = &[
-    Way::DirectJson,
-    Way::SdkJson,
-    #[cfg(feature = "cbor")]
-    Way::DirectCbor,
-    #[cfg(feature = "cbor")]
-    Way::SdkCbor,
-];
+pub const WAYS: &[Way] = &[Way::DirectJson, Way::SdkJson, Way::DirectCbor, Way::SdkCbor];
 
 impl Way {
     pub fn service(self, client: &Client) -> PutRecords {
@@ -33,9 +24,7 @@ impl Way {
         match self {
             Self::DirectJson => service.with_direct_serialization(),
             Self::SdkJson => service.with_sdk_serialization(),
-            #[cfg(feature = "cbor")]
             Self::DirectCbor => service.with_cbor().with_direct_serialization(),
-            #[cfg(feature = "cbor")]
             Self::SdkCbor => service.with_cbor().with_sdk_serialization(),
         }
     }

@@ -2,7 +2,7 @@
 //! seeds, on virtual time.
 //!
 //! `PROOF_SEEDS=50000 cargo test --release --test proof every_record` tries more of them than the default of
-//! 1,000; `PROOF_SEED=<n>` replays one. With `--features cbor` a part of them speaks CBOR.
+//! 1,000; `PROOF_SEED=<n>` replays one. A part of them speaks CBOR.
 #![cfg(feature = "sim")]
 
 #[path = "../../benches/pacing/account.rs"]

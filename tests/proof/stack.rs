@@ -85,7 +85,6 @@ impl Stack {
                 let service = PutRecords::new(&Client::from_conf(config));
                 let service = match way {
                     Way::SdkSerialisation => service.with_sdk_serialization(),
-                    #[cfg(feature = "cbor")]
                     Way::Cbor => service.with_cbor(),
                     _ => service.with_direct_serialization(),
                 };

@@ -74,9 +74,7 @@ async fn the_sdks_own_serialisers_show_nothing_either() {
     let client = with_credentials(&stream_with(Faults::default()).client());
     let services = [
         PutRecords::new(&client).with_sdk_serialization(),
-        #[cfg(feature = "cbor")]
         PutRecords::new(&client).with_cbor(),
-        #[cfg(feature = "cbor")]
         PutRecords::new(&client).with_cbor().with_sdk_serialization(),
     ];
     for service in services {

@@ -58,10 +58,9 @@ pub fn check_all(
 }
 
 fn replay(test: &str, seed: u64) -> String {
-    let features = if cfg!(feature = "cbor") { " --features cbor" } else { "" };
     // Of a debug build other checks can fail.
     let profile = if cfg!(debug_assertions) { "" } else { " --release" };
-    format!("{}_SEED={seed} cargo test{profile}{features} --test {test}", test.to_uppercase())
+    format!("{}_SEED={seed} cargo test{profile} --test {test}", test.to_uppercase())
 }
 
 /// No test ends a loop that goes round and round. This does, with the whole process.

@@ -18,7 +18,6 @@ pub enum Feature {
     /// Answers may be longer than 16 KiB.
     LongAnswers,
     /// GetShardIterator takes a time.
-    #[cfg_attr(not(feature = "cbor"), expect(dead_code, reason = "all have it in JSON"))]
     ReadFromTime,
 }
 

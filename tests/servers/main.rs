@@ -1,11 +1,11 @@
 //! The sink against servers that other people made: ferrokinesis in this process, kinesis-local and
-//! kinesalite on Node, in JSON and, with the feature `cbor`, in CBOR.
+//! kinesalite on Node, in JSON and in CBOR.
 //!
 //! ```sh
 //! mkdir -p target/kinesis-servers
 //! cp tests/servers/package.json tests/servers/package-lock.json target/kinesis-servers
 //! npm ci --prefix target/kinesis-servers --ignore-scripts
-//! cargo test --features cbor --test servers
+//! cargo test --test servers
 //! ```
 //!
 //! `KINESIS_SERVERS_PATH` names the directory if it is another one. Where Node or a package is missing, the
@@ -25,7 +25,6 @@ mod lookups;
 mod node;
 mod node_buffers;
 mod ordering;
-#[cfg(feature = "cbor")]
 mod protocols;
 mod raw;
 mod receipts;
@@ -105,15 +104,9 @@ macro_rules! suite {
 suite!(embedded_json: Embedded in Json);
 suite!(kinesis_local_json: KinesisLocal in Json);
 suite!(kinesalite_json: Kinesalite in Json);
-#[cfg(feature = "cbor")]
 suite!(embedded_cbor: Embedded in Cbor);
-#[cfg(feature = "cbor")]
 suite!(kinesis_local_cbor: KinesisLocal in Cbor);
-#[cfg(feature = "cbor")]
 suite!(kinesalite_cbor: Kinesalite in Cbor);
-#[cfg(feature = "cbor")]
 suite!(embedded_both: Embedded in both);
-#[cfg(feature = "cbor")]
 suite!(kinesis_local_both: KinesisLocal in both);
-#[cfg(feature = "cbor")]
 suite!(kinesalite_both: Kinesalite in both);

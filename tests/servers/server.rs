@@ -29,7 +29,6 @@ pub enum Make {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     Json,
-    #[cfg(feature = "cbor")]
     Cbor,
 }
 
@@ -43,7 +42,6 @@ impl Protocol {
 pub struct Server {
     endpoint: String,
     limits: Limits,
-    #[cfg(feature = "cbor")]
     json: Client,
     /// In the protocol that is being tried.
     client: Client,
@@ -83,15 +81,7 @@ impl Server {
             None => Limits::default(),
             Some(_) => Limits::default().with_request_entries(100),
         };
-        Some(Self {
-            endpoint,
-            limits,
-            #[cfg(feature = "cbor")]
-            json,
-            client,
-            reader,
-            _embedded: embedded,
-        })
+        Some(Self { endpoint, limits, json, client, reader, _embedded: embedded })
     }
 
     /// A client in the protocol that is being tried.
@@ -105,7 +95,6 @@ impl Server {
     }
 
     /// A client in JSON.
-    #[cfg(feature = "cbor")]
     pub fn json(&self) -> &Client {
         &self.json
     }
@@ -143,7 +132,6 @@ async fn json_client(endpoint: &str) -> Client {
 fn speaking(protocol: Protocol, json: &Client) -> Client {
     match protocol {
         Protocol::Json => json.clone(),
-        #[cfg(feature = "cbor")]
         Protocol::Cbor => {
             let protocol = kinesis_sink::service::KinesisCbor::new();
             Client::from_conf(json.config().to_builder().protocol(protocol).build())

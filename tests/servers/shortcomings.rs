@@ -77,7 +77,6 @@ async fn kinesis_local_takes_a_request_of_any_size() {
     assert_eq!(raw::json(server.endpoint(), "PutRecords", body).await.status, 200);
 }
 
-#[cfg(feature = "cbor")]
 mod in_cbor {
     use ciborium::{Value, cbor};
 

@@ -43,14 +43,11 @@ pub fn client(case: Case, endpoint: &str) -> Client {
         .credentials_provider(Credentials::new("local", "local", None, None, "throughput"))
         .endpoint_url(endpoint)
         .retry_config(RetryConfig::disabled());
-    #[cfg(feature = "cbor")]
     let config = match case {
         // A sink's service has a way of its own to ask for it.
         Case::RawCbor => config.protocol(kinesis_sink::service::KinesisCbor::new()),
         _ => config,
     };
-    #[cfg(not(feature = "cbor"))]
-    let _ = case;
     Client::from_conf(config.build())
 }
 
@@ -60,7 +57,6 @@ fn put_records(case: Case, client: &Client) -> PutRecords {
     match case.body() {
         Body::Sdk => service.with_sdk_serialization(),
         Body::Direct => service,
-        #[cfg(feature = "cbor")]
         Body::Cbor => service.with_cbor(),
     }
 }

@@ -55,7 +55,7 @@ const LONGEST_NAME: &str = concat!(
 async fn check(name: &str, builder: SimBuilder) {
     let kinesis = builder.build().unwrap();
     // Where others take all of the quota, what comes after the burst waits as long as that lasts.
-    let sink = KinesisSink::builder("example")
+    let sink = KinesisSink::builder(kinesis.id())
         .configure(|settings| settings.seed = Some(1))
         .with_deadline(7 * 24 * HOUR);
     let sink = sink.with_stream_info(kinesis.clone());

@@ -416,6 +416,7 @@ impl Channel {
             let mut queue = self.queue();
             let taken = std::mem::take(&mut queue.undelivered);
             let size = std::mem::take(&mut queue.collected);
+            queue.takes += u64::from(!taken.is_empty());
             // As long as the permits are not returned they count as reserved.
             let reserved = self.records.clone();
             if size.records > 0 {
@@ -428,6 +429,11 @@ impl Channel {
         self.state.send_if_modified(fewer);
         self.release(size.records, size.bytes);
         taken
+    }
+
+    /// How often failed records have been taken.
+    pub(super) fn takes(&self) -> u64 {
+        self.queue().takes
     }
 
     /// Takes the permits of records that the sink held before it had a driver.

@@ -373,7 +373,11 @@ where
         let Some(cause) = self.sink.core.refusal().cloned() else { return };
         for (_, reply) in self.flushes.drain(..) {
             let stream = self.sink.core.stream().clone();
-            let _ = reply.send(Err(Error::refused(stream, kept, Box::new(cause.clone()))));
+            let _ = reply.send(Err(Error::refused(
+                stream,
+                kept,
+                Box::new(AttemptError::clone(&cause)),
+            )));
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Queue {
     /// The failed records of `undelivered` that the driver has collected. They keep their permits until a caller takes
     /// them.
     pub(super) collected: Size,
+    /// How often a caller has taken records of `undelivered`.
+    pub(super) takes: u64,
     /// The number of records that were handed back at the end: to receipts, to a handler, or in `undelivered`.
     pub(super) left: usize,
     /// The reason of the last record in `undelivered` at the end.

@@ -11,8 +11,8 @@ use tokio::task::coop::poll_proceed;
 use super::channel::{Channel, FlushReply};
 use super::reservation::Reservation;
 use super::{Handle, Producer};
-use crate::error::{Error, Rejection};
-use crate::record::Record;
+use crate::error::{Error, ErrorKind, Rejection};
+use crate::record::{AttemptError, Record};
 
 /// A [`Sink`] of records into a [`Producer`].
 ///
@@ -60,7 +60,11 @@ pub struct ProducerSink {
 enum FlushState {
     #[default]
     None,
-    Waiting(FlushReply),
+    Waiting {
+        reply: FlushReply,
+        /// How often failed records had been taken when it was asked for.
+        takes: u64,
+    },
 }
 
 impl Producer {
@@ -90,7 +94,7 @@ impl ProducerSink {
         let stream = self.channel.stream.clone();
         if let Rejection::Refused(cause) = rejection {
             let kept = self.channel.status().totals.unsettled();
-            return Error::refused(stream, kept, Box::new(cause));
+            return Error::refused(stream, kept, Box::new(AttemptError::clone(&cause)));
         }
         Error::rejection(rejection).with_stream(stream)
     }
@@ -126,19 +130,24 @@ impl Sink<Record> for ProducerSink {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            if let FlushState::Waiting(reply) = &mut self.flush {
+            if let FlushState::Waiting { reply, takes } = &mut self.flush {
                 let reply = ready!(Pin::new(reply).poll(cx));
+                let takes = *takes;
                 self.flush = FlushState::None;
+                // The failed records that an earlier flush found may have been taken since.
+                let is_outdated = matches!(&reply, Ok(Err(error)) if error.kind() == ErrorKind::Undelivered)
+                    && takes != self.channel.takes();
                 // If this sink has sent since, the reply is to an earlier flush.
-                if !self.flush_pending {
+                if !self.flush_pending && !is_outdated {
                     return Poll::Ready(
                         reply.unwrap_or_else(|_| self.channel.final_flush_result()),
                     );
                 }
             }
             self.flush_pending = false;
+            let takes = self.channel.takes();
             match self.channel.flush() {
-                Ok(Some(reply)) => self.flush = FlushState::Waiting(reply),
+                Ok(Some(reply)) => self.flush = FlushState::Waiting { reply, takes },
                 Ok(None) => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error)),
             }

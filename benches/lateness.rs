@@ -94,7 +94,7 @@ async fn forward(mut sink: KinesisSink<Delivering>, records: impl Iterator<Item 
 }
 
 async fn forward_to_producer(producer: Producer, records: impl Iterator<Item = Record>) {
-    stream::iter(records).map(Ok).forward(producer).await.expect("all is delivered");
+    stream::iter(records).map(Ok).forward(producer.sink()).await.expect("all is delivered");
 }
 
 async fn send(producer: Producer, records: impl Iterator<Item = Record>) {

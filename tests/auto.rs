@@ -14,8 +14,9 @@ use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    Aggregation, Distribution, Error, FatalPolicy, KinesisSink, Receipt, Record, RecordOrdering,
-    SinkBuilder, StreamDescription, StreamId, StreamInfo, StreamMode, describe_stream_fn,
+    Aggregation, Distribution, Error, ErrorKind, FatalPolicy, KinesisSink, Receipt, Record,
+    RecordOrdering, SinkBuilder, StreamDescription, StreamId, StreamInfo, StreamMode,
+    describe_stream_fn,
 };
 use tokio::time::{sleep, timeout};
 use tower::BoxError;
@@ -63,7 +64,7 @@ async fn lost_and_delivered(
     mut sink: KinesisSink,
     records: usize,
     keys: usize,
-) -> (usize, usize, Option<SinkError>) {
+) -> (usize, usize, Option<Error>) {
     let mut receipts: Vec<Receipt> = Vec::new();
     let mut error = None;
     for number in 0..records {
@@ -117,9 +118,10 @@ async fn switch_to_auto_loses_no_aggregate() {
     }
 }
 
-fn assert_refused(error: Option<SinkError>, fix: &str) {
-    let Some(SinkError::Request { source, .. }) = error else { panic!("not refused: {error:?}") };
-    let text = source.to_string();
+fn assert_refused(error: Option<Error>, fix: &str) {
+    let error = error.expect("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    let text = std::error::Error::source(&error).unwrap().to_string();
     assert!(text.contains("AUTO") && text.contains(fix), "{text}");
 }
 

@@ -22,7 +22,7 @@ use aws_smithy_types::date_time::Format;
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass, PutRecords, SdkStreamInfo};
-use kinesis_sink::{Error, KinesisSink, Record, StreamInfo};
+use kinesis_sink::{Error, ErrorKind, KinesisSink, Record, StreamInfo};
 use tokio::time::{Instant, sleep, timeout};
 
 /// A provider that counts how often it was asked.
@@ -133,7 +133,7 @@ fn client(service: &Service, provider: &Provider) -> Client {
     Client::from_conf(service.config().credentials_provider(provider.clone()).build())
 }
 
-async fn send(client: &Client) -> Result<(), SinkError> {
+async fn send(client: &Client) -> Result<(), Error> {
     let mut sink = KinesisSink::new(client, "example").unwrap();
     sink.send(Record::from("x")).await
 }
@@ -187,8 +187,9 @@ async fn hanging_provider_is_a_credentials_failure() {
     let client = client(&Service::new(accepted), &provider);
     let mut sink = KinesisSink::new(&client, "example").unwrap();
     let error = sink.send(Record::from("x")).await.unwrap_err();
-    let SinkError::Request { source, .. } = &error else { panic!("{error}") };
-    assert_eq!(DefaultClassify.classify_error(&**source), ErrorClass::Credentials);
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(DefaultClassify.classify_error(source), ErrorClass::Credentials);
     // From the first failure, after 5 s, to the first one that is 300 s later, up to 8 s with the backoff.
     assert!((305..314).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert!(provider.asked() <= 20, "one load at a time: {}", provider.asked());

@@ -3,6 +3,7 @@
 mod logs;
 mod scripted;
 
+use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,12 +90,10 @@ async fn a_stream_that_distributes_by_itself_is_refused_before_anything_is_sent(
 
 async fn refuses_three_times(mut sink: KinesisSink<Scripted>) {
     for _ in 0..3 {
-        let Err(SinkError::Request { source, kept, .. }) = sink.send(Record::from("a")).await
-        else {
-            panic!("it was sent")
-        };
+        let refused = sink.send(Record::from("a")).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.count()), (ErrorKind::Refused, 0), "{refused}");
+        let source = refused.source().unwrap();
         assert!(source.to_string().contains("switch aggregation off"), "{source}");
-        assert_eq!(kept, 0);
     }
 }
 
@@ -117,13 +116,19 @@ async fn a_stream_that_does_not_exist_is_told_before_the_first_record() {
         _ => Ok(StreamDescription::default()),
     };
     let mut sink = sink(aggregating().with_stream_info(describer.saying(missing)), &service);
-    let Err(SinkError::Request { source, .. }) = sink.feed(Record::from("a")).await else {
-        panic!("it was taken")
-    };
+    let refused = sink.feed(Record::from("a")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    let source = refused.source().unwrap();
     assert!(source.to_string().contains("ResourceNotFoundException"), "{source}");
     sink.send(Record::from("a")).await.unwrap();
     assert_eq!(service.sizes(), [1], "it was created meanwhile");
     assert_eq!(describer.calls(), 2);
+}
+
+#[track_caller]
+fn assert_too_large(refused: &Error, bytes: usize, limit: usize) {
+    assert_eq!(refused.kind(), ErrorKind::InvalidRecord, "{refused}");
+    assert_eq!(refused.to_string(), RecordError::TooLarge { bytes, limit }.to_string());
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,11 +138,7 @@ async fn the_streams_own_limit_for_a_record_holds() {
     let mut large = sink(aggregating().with_stream_info(described()), &service);
     large.send(of_bytes(10 * MIB)).await.unwrap();
     let refused = large.send(of_bytes(10 * MIB + 1)).await.unwrap_err();
-    let SinkError::NotAccepted(refused) = refused else { panic!("{refused}") };
-    let NotAcceptedReason::Record(RecordError::TooLarge { limit, .. }) = refused.reason() else {
-        panic!("{refused}")
-    };
-    assert_eq!(*limit, 10 * MIB);
+    assert_too_large(&refused, 10 * MIB + 1, 10 * MIB);
     assert_eq!(service.requests()[0].bytes(), 10 * MIB);
 
     // A lower limit that was set stays; a higher one gives way to the truth.
@@ -213,9 +214,9 @@ async fn refused_credentials_delay_description() {
     };
     let mut sink = sink(aggregating().with_stream_info(describer.saying(refused)), &service);
     // The description is still made after four minutes of refusals.
-    let Err(SinkError::Request { source, .. }) = sink.send(Record::from("a")).await else {
-        panic!("it was sent")
-    };
+    let refused = sink.send(Record::from("a")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    let source = refused.source().unwrap();
     assert!(source.to_string().contains("switch aggregation off"), "{source}");
     let after = began.elapsed();
     assert!((240..244).contains(&after.as_secs()), "{after:?}");
@@ -229,9 +230,9 @@ async fn credentials_timeout_fails_description() {
     let describer = Describer::default().saying(|_| Err(service_error("ExpiredTokenException")));
     let mut sink = sink(aggregating().with_stream_info(describer), &service);
     let began = Instant::now();
-    let Err(SinkError::Request { source, .. }) = sink.send(Record::from("a")).await else {
-        panic!("it was sent")
-    };
+    let refused = sink.send(Record::from("a")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    let source = refused.source().unwrap();
     assert!(source.to_string().contains("ExpiredTokenException"), "{source}");
     let after = began.elapsed();
     assert!((300..304).contains(&after.as_secs()), "{after:?}");
@@ -280,11 +281,11 @@ async fn a_producers_large_record_waits_for_the_description() {
     assert!(producer.put(of_bytes(10 * MIB + 1)).await.is_err());
     producer.close().await.unwrap();
 
-    // As a sink, too.
+    // Its sink, too.
     let described = Describer::default().saying(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
-    let mut producer = sink(builder, &service).spawn();
-    SinkExt::send(&mut producer, of_bytes(2 * MIB)).await.unwrap();
+    let producer = sink(builder, &service).spawn();
+    producer.sink().send(of_bytes(2 * MIB)).await.unwrap();
     assert_eq!(producer.status().totals.delivered, 1);
 }
 
@@ -300,18 +301,15 @@ async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() 
         let receipt = producer.put(Record::from("a")).await.unwrap();
         sleep(Duration::from_secs(1)).await;
         let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
-        let expected = match policy {
-            FatalPolicy::Stop => matches!(refused.reason(), NotAcceptedReason::Stopped(_)),
-            _ => matches!(refused.reason(), NotAcceptedReason::Refused(_)),
+        let (expected, expected_at_close) = match policy {
+            FatalPolicy::Stop => (ErrorKind::Stopped, ErrorKind::Stopped),
+            _ => (ErrorKind::Refused, ErrorKind::Undelivered),
         };
-        assert!(expected, "{policy:?}: {refused}");
-        assert!(refused.to_string().contains("switch aggregation off"), "{refused}");
-        let closed = producer.close_within(Duration::from_secs(1)).await;
-        let expected = match policy {
-            FatalPolicy::Stop => matches!(closed, Err(error) if error.kind() == ErrorKind::Stopped),
-            _ => matches!(closed, Err(error) if error.kind() == ErrorKind::Undelivered),
-        };
-        assert!(expected, "{policy:?}: {closed:?}");
+        assert_eq!(refused.kind(), expected, "{policy:?}: {refused}");
+        let source = refused.source().unwrap();
+        assert!(source.to_string().contains("switch aggregation off"), "{source}");
+        let closed = producer.close_within(Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(closed.kind(), expected_at_close, "{policy:?}: {closed}");
         assert!(receipt.await.is_err());
         assert!(service.requests().is_empty());
     }
@@ -331,7 +329,7 @@ async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
         producer.send(of_bytes(100_000)).await.unwrap();
     }
     let refused = producer.send(of_bytes(3 * MIB)).await.unwrap_err();
-    assert!(matches!(refused.reason(), NotAcceptedReason::Record(_)), "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::InvalidRecord, "{refused}");
     producer.close().await.unwrap();
     let requests = service.requests();
     let mut entries = requests.iter().flat_map(|request| request.entries());
@@ -341,26 +339,22 @@ async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
 #[tokio::test(start_paused = true)]
 async fn on_hold_a_large_record_hears_why_it_is_not_taken() {
     let silent = || aggregating().with_stream_info(describe_stream_fn(|_| pending()));
-    let tried = |producer: &Producer, bytes| {
-        producer.try_send(of_bytes(bytes)).unwrap_err().reason().clone()
-    };
+    let tried = |producer: &Producer, bytes| producer.try_send(of_bytes(bytes)).unwrap_err();
     // One that no stream takes, or that was ruled out, need not wait to hear it.
     let producer = sink(silent(), &Scripted::delivering()).spawn();
     let refused = producer.send(of_bytes(10 * MIB + 1)).now_or_never().expect("at once");
-    let reason = refused.unwrap_err().reason().clone();
-    let limit = 10 * MIB;
-    assert_eq!(reason, RecordError::TooLarge { bytes: limit + 1, limit }.into());
+    assert_too_large(&refused.unwrap_err(), 10 * MIB + 1, 10 * MIB);
     let ruled_out =
         silent().configure(|settings| settings.limits = Limits::default().with_record_bytes(1_000));
     let lower = sink(ruled_out, &Scripted::delivering()).spawn();
-    assert_eq!(tried(&lower, 2_000), RecordError::TooLarge { bytes: 2_000, limit: 1_000 }.into());
+    assert_too_large(&tried(&lower, 2_000), 2_000, 1_000);
     // Nor is a producer full that has ended.
-    assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Full);
+    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Full);
     producer.clone().close().await.unwrap();
-    assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Closed);
+    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Closed);
     let (producer, driver) = sink(silent(), &Scripted::delivering()).into_producer();
     drop(driver);
-    assert_eq!(tried(&producer, 2 * MIB), NotAcceptedReason::Abandoned);
+    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Abandoned);
 }
 
 #[tokio::test(start_paused = true)]
@@ -389,28 +383,28 @@ async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
     });
     let builder = aggregating().with_stream_info(describer);
     let service = Scripted::delivering();
-    let mut producer =
-        sink(builder.configure(|settings| settings.fatal_policy = FatalPolicy::Retry), &service)
-            .spawn();
-    let fed = SinkExt::feed(&mut producer, Record::from("a")).await;
-    assert!(matches!(fed, Err(error) if error.kind() == ErrorKind::Refused), "{fed:?}");
+    let builder = builder.configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
+    let producer = sink(builder, &service).spawn();
+    let mut records = producer.sink();
+    let fed = records.feed(Record::from("a")).await.unwrap_err();
+    assert_eq!(fed.kind(), ErrorKind::Refused, "{fed}");
     let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
-    assert!(matches!(refused.reason(), NotAcceptedReason::Refused(_)), "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
     created.store(1, Ordering::SeqCst);
     sleep(Duration::from_secs(10)).await;
-    SinkExt::feed(&mut producer, Record::from("a")).await.unwrap();
+    records.feed(Record::from("a")).await.unwrap();
     producer.close().await.unwrap();
     assert_eq!(service.sizes(), [1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_clones_are_ready_before_the_first_record() {
+async fn many_sinks_are_ready_before_the_first_record() {
     let described = Describer::default().saying(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &Scripted::delivering()).spawn();
-    let mut clones = vec![producer; 20];
-    for clone in &mut clones {
-        poll_fn(|cx| Pin::new(&mut *clone).poll_ready(cx)).await.unwrap();
+    let mut sinks = vec![producer.sink(); 20];
+    for sink in &mut sinks {
+        poll_fn(|cx| sink.poll_ready_unpin(cx)).await.unwrap();
     }
 }
 

@@ -30,8 +30,8 @@ use kinesis_sink::service::{
 };
 use kinesis_sink::shard::{HashRange, Shard};
 use kinesis_sink::{
-    Aggregation, Distribution, ErrorKind, HashKey, KinesisSink, Record, StreamDescription,
-    StreamId, StreamInfo, StreamMode,
+    Aggregation, Distribution, HashKey, KinesisSink, Record, StreamDescription, StreamId,
+    StreamInfo, StreamMode,
 };
 use tokio::sync::Semaphore;
 use tower::BoxError;

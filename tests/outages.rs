@@ -82,7 +82,7 @@ async fn long_outage_is_repeated_once_a_minute() {
     let lines = logs.lines();
     assert!(lines[0].contains("requests to stream example fail"), "{lines:#?}");
     assert!(lines[4].contains("requests to stream example still fail"), "{lines:#?}");
-    for said in ["duration=240.1s", "failed=131", "waiting=7", "oldest=240.1s", "InternalFailure"] {
+    for said in ["duration=240.1s", "failed=131", "queued=7", "oldest=240.1s", "InternalFailure"] {
         assert!(lines[4].contains(said), "{said}: {}", lines[4]);
     }
     for said in ["INFO", "succeed again", "duration=270.4s", "failed=146 requests=149"] {

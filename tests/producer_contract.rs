@@ -1,9 +1,9 @@
-//! A clone of a producer is a sink like the sink itself.
+//! The sink of a producer is a sink like the sink itself.
 
 mod contract;
 mod scripted;
 
 use contract::contract;
-use kinesis_sink::Producer;
+use kinesis_sink::producer::ProducerSink;
 
-contract!(Producer);
+contract!(ProducerSink);

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, future};
+use kinesis_sink::producer::Driver;
 use kinesis_sink::{
-    Delivery, Error, ErrorKind, FailureReason, KinesisSink, Producer, Receipt, Record, SinkBuilder,
-    Undelivered, producer::Driver,
+    Delivery, ErrorKind, FailureReason, KinesisSink, Producer, Receipt, Record, SinkBuilder,
+    Undelivered,
 };
 use logs::Logs;
 use scripted::{Scripted, texts};
@@ -104,28 +105,25 @@ fn outcomes(receipts: Vec<Receipt>) -> Vec<Result<Delivery, Undelivered>> {
 }
 
 /// Every call says that the producer has ended, and gives the record back.
-async fn assert_ended(producer: &Producer, expected: &NotAcceptedReason) {
+async fn assert_ended(producer: &Producer, expected: ErrorKind) {
     for refused in [
         producer.send(record("late")).await.unwrap_err(),
         producer.put(record("late")).await.unwrap_err(),
         producer.try_send(record("late")).unwrap_err(),
         producer.try_put(record("late")).unwrap_err(),
     ] {
-        assert_eq!(refused.reason(), expected);
-        assert_eq!(refused.into_record(), record("late"));
+        assert_eq!(refused.kind(), expected, "{refused}");
+        assert_eq!(refused.into_record(), Some(record("late")));
     }
     assert!(producer.is_closed());
-    let mut sink = producer.clone();
+    let mut sink = producer.sink();
+    assert!(sink.is_closed());
     let error = sink.feed(record("late")).await.unwrap_err();
-    let told = match expected {
-        NotAcceptedReason::Abandoned => matches!(error, SinkError::Abandoned),
-        NotAcceptedReason::Stopped(_) => matches!(error, SinkError::Stopped { .. }),
-        _ => matches!(error, SinkError::Closed),
-    };
-    assert!(told, "{error}");
+    assert_eq!(error.kind(), expected, "{error}");
     let error = sink.start_send_unpin(record("late")).unwrap_err();
+    assert_eq!(error.kind(), expected, "{error}");
     assert_eq!(error.into_record(), Some(record("late")));
-    SinkExt::close(&mut sink).now_or_never().expect("it need not wait").ok();
+    sink.close().now_or_never().expect("it need not wait").ok();
 }
 
 fn assert_all_delivered(case: &Case, state: State) {
@@ -140,7 +138,7 @@ async fn end(case: &mut Case, end: End, state: State) {
             assert_all_delivered(case, state);
             case.producer.close().await.unwrap();
             case.producer.flush().await.unwrap();
-            assert_ended(&case.producer, &NotAcceptedReason::Closed).await;
+            assert_ended(&case.producer, ErrorKind::Closed).await;
             assert!(case.producer.take_failed().await.is_empty());
         }
         End::CloseWithin => {
@@ -152,10 +150,10 @@ async fn end(case: &mut Case, end: End, state: State) {
                 assert_eq!(texts(&left), ["a", "b", "c", "d", "e"]);
                 assert!(left.iter().all(Undelivered::may_have_been_written));
                 let again = case.producer.close().await.unwrap_err();
-                assert!(matches!(again, CloseError::Undelivered { left: 5, .. }), "{again}");
+                assert_eq!((again.kind(), again.count()), (ErrorKind::Undelivered, 5), "{again}");
                 assert!(again.undelivered().is_empty(), "they were taken before");
             }
-            assert_ended(&case.producer, &NotAcceptedReason::Closed).await;
+            assert_ended(&case.producer, ErrorKind::Closed).await;
         }
         End::LastCloneDropped => {
             let another = Case::new(State::Idle).await.producer;
@@ -178,14 +176,12 @@ async fn end(case: &mut Case, end: End, state: State) {
             }
             let ended = (&mut case.driver).await.unwrap_err();
             assert_eq!(ended.is_panic(), end == End::DriverPanics);
-            assert_ended(&case.producer, &NotAcceptedReason::Abandoned).await;
+            assert_ended(&case.producer, ErrorKind::Abandoned).await;
             let error = case.producer.flush().await.unwrap_err();
-            assert!(matches!(error, SinkError::Abandoned), "{error}");
-            let CloseError::Abandoned { left: count, undelivered: left } =
-                case.producer.close().await.unwrap_err()
-            else {
-                panic!("{state:?}")
-            };
+            assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
+            let error = case.producer.close().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Abandoned, "{state:?}: {error}");
+            let (count, left) = (error.count(), error.into_undelivered());
             let with_receipts = if state == State::Idle { 0 } else { 3 };
             assert_eq!(count, left.len() + with_receipts, "{end:?} {state:?}");
             let mut expected = if state == State::Idle { vec![] } else { vec!["d", "e"] };
@@ -193,7 +189,7 @@ async fn end(case: &mut Case, end: End, state: State) {
             assert_eq!(texts(&left), expected, "{state:?}");
             assert!(left.iter().all(|one| matches!(one.reason(), FailureReason::Abandoned { .. })));
             let error = case.producer.flush().await.unwrap_err();
-            assert!(matches!(error, SinkError::Abandoned), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
         }
         End::RuntimeShutDown => unreachable!("it has a test of its own"),
     }
@@ -262,13 +258,10 @@ fn a_runtime_that_shuts_down_settles_every_receipt() {
         assert_outcomes(case.receipts, End::RuntimeShutDown, state);
         // Without any runtime.
         futures::executor::block_on(async {
-            assert_ended(&case.producer, &NotAcceptedReason::Abandoned).await;
-            let CloseError::Abandoned { undelivered: left, .. } =
-                case.producer.close().await.unwrap_err()
-            else {
-                panic!("{state:?}")
-            };
-            assert_eq!(left.len(), if state == State::Idle { 0 } else { 2 });
+            assert_ended(&case.producer, ErrorKind::Abandoned).await;
+            let error = case.producer.close().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Abandoned, "{state:?}: {error}");
+            assert_eq!(error.undelivered().len(), if state == State::Idle { 0 } else { 2 });
         });
     }
 }
@@ -287,27 +280,27 @@ async fn those_who_wait_for_room_are_told_of_the_end() {
                 tokio::spawn(async move { producer.send(record("b")).await })
             })
             .collect();
-        let mut sink = producer.clone();
+        let mut sink = producer.sink();
         let ready =
             tokio::spawn(async move { future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await });
         sleep(Duration::from_millis(1)).await;
         let expected = match abort {
             true => {
                 driver.abort();
-                NotAcceptedReason::Abandoned
+                ErrorKind::Abandoned
             }
             false => {
                 assert!(producer.close().now_or_never().is_none());
-                NotAcceptedReason::Closed
+                ErrorKind::Closed
             }
         };
         for task in waiting {
             let refused = task.await.unwrap().unwrap_err();
-            assert_eq!(*refused.reason(), expected);
-            assert_eq!(refused.into_record(), record("b"));
+            assert_eq!(refused.kind(), expected);
+            assert_eq!(refused.into_record(), Some(record("b")));
         }
         let error = ready.await.unwrap().unwrap_err();
-        assert!(matches!(error, SinkError::Closed | SinkError::Abandoned), "{error}");
+        assert_eq!(error.kind(), expected, "{error}");
     }
 }
 
@@ -377,17 +370,20 @@ async fn of_two_closes_both_say_that_records_were_given_up() {
     let within = producer.close_within(Duration::from_millis(50));
     let (given_up, closed) = future::join(within, producer.close()).await;
     let (given_up, closed) = (given_up.unwrap_err(), closed.unwrap_err());
-    assert!(given_up.to_string().starts_with("closed with 1 records"), "{given_up}");
+    for error in [&given_up, &closed] {
+        assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
+        assert!(error.to_string().starts_with("1 records were not delivered"), "{error}");
+    }
     assert_eq!(given_up.undelivered().len() + closed.undelivered().len(), 1);
     assert!(matches!(receipt.await.unwrap_err().reason(), FailureReason::Withdrawn { .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clone_that_is_ready_gets_its_record_back_once_another_one_has_closed() {
+async fn a_sink_that_is_ready_gets_its_record_back_once_the_producer_was_closed() {
     let service = Scripted::delivering();
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     producer.send(record("a")).await.unwrap();
-    let mut ready = producer.clone();
+    let mut ready = producer.sink();
     future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
     assert!(producer.close().now_or_never().is_none());
     let error = ready.start_send_unpin(record("b")).unwrap_err();
@@ -397,11 +393,11 @@ async fn a_clone_that_is_ready_gets_its_record_back_once_another_one_has_closed(
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_clones_do_not_keep_the_driver() {
+async fn closed_sinks_do_not_keep_the_driver() {
     let (producer, driver) = builder().build_with(Scripted::delivering()).unwrap().into_producer();
     let driver = tokio::spawn(driver);
-    let mut closed = producer.clone();
-    SinkExt::close(&mut closed).await.unwrap();
+    let mut closed = producer.sink();
+    closed.close().await.unwrap();
     let another = closed.clone();
     drop(producer);
     driver.await.unwrap();

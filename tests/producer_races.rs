@@ -28,15 +28,16 @@ struct Account {
 }
 
 /// Sends until the producer ends: with and without receipts, waiting and not.
-async fn send(mut producer: Producer, sender: usize, mut rng: Rng) -> Account {
+async fn send(producer: Producer, sender: usize, mut rng: Rng) -> Account {
     let mut account = Account::default();
     let mut receipts = Vec::new();
+    let mut sink = producer.sink();
     for number in 0.. {
         let (record, receipt) = Record::from(format!("{sender}.{number}")).tracked();
         let sent = match rng.u32(0..4) {
             0 => producer.send(record).await.is_ok(),
             1 => producer.try_send(record).is_ok(),
-            2 => producer.feed(record).await.is_ok(),
+            2 => sink.feed(record).await.is_ok(),
             _ => timeout(Duration::from_micros(rng.u64(0..300)), producer.send(record))
                 .await
                 .is_ok_and(|sent| sent.is_ok()),
@@ -151,17 +152,21 @@ async fn whatever_ends_it_every_receipt_ends_too() {
 
 /// Sends records without receipts, and takes those that failed, in every way that takes and returns permits.
 async fn send_and_take(mut producer: Producer, mut rng: Rng) {
+    let mut sink = producer.sink();
     for _ in 0..100 {
         let data = if rng.u32(0..3) == 0 { "bad" } else { "good" };
         let record = Record::from(data.repeat(rng.usize(1..40)));
         match rng.u32(0..6) {
             0 => drop(producer.try_send(record)),
-            1 => drop(producer.feed(record).await),
+            1 => drop(sink.feed(record).await),
             // May reserve without sending.
-            2 => drop(timeout(Duration::from_micros(50), producer.feed(record)).await),
+            2 => drop(timeout(Duration::from_micros(50), sink.feed(record)).await),
             3 => drop(timeout(Duration::from_micros(300), producer.send(record)).await),
             4 => drop(producer.take_failed().await),
-            _ => producer = producer.clone(),
+            _ => {
+                producer = producer.clone();
+                sink = sink.clone();
+            }
         }
     }
 }

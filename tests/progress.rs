@@ -32,7 +32,7 @@ fn record(number: usize) -> Record {
 /// A fatal error is fatal here.
 async fn feed<S>(sink: &mut S, numbers: std::ops::Range<usize>, poisoned: usize, limit: Duration)
 where
-    S: SinkExt<Record, Error = kinesis_sink::SinkError> + Unpin,
+    S: SinkExt<Record, Error = kinesis_sink::Error> + Unpin,
 {
     let until = Instant::now() + limit;
     let work = async {

@@ -33,31 +33,29 @@ where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
     S::Future: Send + 'static,
 {
-    type Error = SinkError;
+    type Error = Error;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.sink.poll_ready_unpin(cx)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
+    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), Error> {
         let number = number_of(record.data());
         self.sink.start_send_unpin(record)?;
         self.accepted.push(number);
         self.accepted_at.push(Instant::now());
         // Nothing else makes it hold more.
-        self.max_bytes = self.max_bytes.max(self.sink.status().buffered().bytes);
-        let records = self.sink.status().queued.records
-            + self.sink.status().in_flight.records
-            + self.sink.status().failed.records;
-        self.max_records = self.max_records.max(records);
+        let buffered = self.sink.status().buffered();
+        self.max_bytes = self.max_bytes.max(buffered.bytes);
+        self.max_records = self.max_records.max(buffered.records);
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.sink.poll_flush_unpin(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.sink.poll_close_unpin(cx)
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future, stream};
 use kinesis_sink::limits::{MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
+use kinesis_sink::producer::ProducerSink;
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    Aggregation, DefaultService, Error, ErrorKind, KinesisSink, Limits, Producer, Record, SinkBuilder,
+    Aggregation, DefaultService, Error, ErrorKind, KinesisSink, Limits, Record, SinkBuilder,
 };
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
@@ -20,7 +21,7 @@ use tower::{BoxError, Service};
 use crate::scripted::{self, Scripted, numbers, records};
 
 /// What the contract is for.
-pub trait Subject: Sink<Record, Error = SinkError> + Unpin + Send + Sized + 'static {
+pub trait Subject: Sink<Record, Error = Error> + Unpin + Send + Sized + 'static {
     fn of(sink: KinesisSink) -> Self;
 
     /// Built over `service`.
@@ -48,9 +49,9 @@ impl Subject for KinesisSink {
     }
 }
 
-impl Subject for Producer {
+impl Subject for ProducerSink {
     fn of(sink: KinesisSink) -> Self {
-        sink.spawn()
+        sink.spawn().sink()
     }
 }
 
@@ -131,7 +132,7 @@ async fn assert_newest_waker<S: Sink<Record> + Unpin>(method: Method, sink: &mut
 }
 
 /// A source that has one record every `pause`, and is pending in between.
-pub fn ticking(count: usize, pause: Duration) -> impl Stream<Item = Result<Record, SinkError>> {
+pub fn ticking(count: usize, pause: Duration) -> impl Stream<Item = Result<Record, Error>> {
     stream::iter(records(0..count)).then(move |record| async move {
         sleep(pause).await;
         Ok(record)
@@ -165,10 +166,9 @@ pub async fn a_record_sent_without_room_comes_back<S: Subject>() {
         KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(1));
     let mut sink = S::build(builder, service.clone());
     sink.start_send_unpin(Record::from("fits")).unwrap();
-    let error = sink.start_send_unpin(Record::from("too many")).unwrap_err();
-    let SinkError::NotAccepted(refused) = error else { panic!("{error}") };
+    let refused = sink.start_send_unpin(Record::from("too many")).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Full);
-    sink.send(refused.into_record()).await.unwrap();
+    sink.send(refused.into_record().unwrap()).await.unwrap();
     assert_eq!(service.delivered(), ["fits", "too many"]);
 }
 
@@ -238,7 +238,7 @@ pub async fn close_is_idempotent_and_ends_the_sink<S: Subject>() {
     assert_eq!(service.delivered(), ["one"]);
     let mut sink = task::spawn(sink);
     let error = assert_ready_err!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-    assert!(matches!(error, SinkError::Closed));
+    assert_eq!(error.kind(), ErrorKind::Closed);
     let error = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
     assert_eq!(error.into_record().unwrap().data(), "late");
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
@@ -251,16 +251,15 @@ pub async fn ready_stays_ready_until_close_completes<S: Subject>() {
     assert_pending!(sink.enter(|cx, sink| sink.poll_close(cx)));
     for _ in 0..3 {
         assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-        let error = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
-        let SinkError::NotAccepted(refused) = error else { panic!("{error}") };
+        let refused = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed);
-        assert_eq!(refused.into_record().data(), "late");
+        assert_eq!(refused.into_record().unwrap().data(), "late");
     }
     while sink.enter(|cx, sink| sink.poll_close(cx)).is_pending() {
         sleep(Duration::from_millis(1)).await;
     }
     let error = assert_ready_err!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-    assert!(matches!(error, SinkError::Closed), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     assert_eq!(service.delivered(), ["one"]);
 }
 
@@ -306,16 +305,16 @@ pub async fn close_through_adapters_delivers_everything<S: Subject>() {
         close_through("buffer", |sink: S| sink.buffer(capacity), record).await;
     }
     let text = |n: usize| n.to_string();
-    let with = |text: String| future::ready(Ok::<_, SinkError>(Record::from(text)));
+    let with = |text: String| future::ready(Ok::<_, Error>(Record::from(text)));
     close_through("with", |sink: S| sink.with(with), text).await;
     let later = |text: String| {
         Box::pin(async move {
             tokio::task::yield_now().await;
-            Ok::<_, SinkError>(Record::from(text))
+            Ok::<_, Error>(Record::from(text))
         })
     };
     close_through("with, later", |sink: S| sink.with(later), text).await;
-    let flat = |text: String| stream::iter([Ok::<_, SinkError>(Record::from(text))]);
+    let flat = |text: String| stream::iter([Ok::<_, Error>(Record::from(text))]);
     close_through("with_flat_map", |sink: S| sink.with_flat_map(flat), text).await;
     close_through("sink_map_err", |sink: S| sink.sink_map_err(|e| e.to_string()), record).await;
     close_through("sink_err_into", |sink: S| sink.sink_err_into::<BoxError>(), record).await;
@@ -456,7 +455,7 @@ pub async fn it_composes_with_the_adapters_of_futures<S: Subject>() {
 
     let service = Scripted::delivering();
     let mut strings = S::new(&service)
-        .with(|n: usize| future::ready(Ok::<_, SinkError>(Record::from(n.to_string()))));
+        .with(|n: usize| future::ready(Ok::<_, Error>(Record::from(n.to_string()))));
     strings.send_all(&mut stream::iter((0..700).map(Ok))).await.unwrap();
     assert_eq!(service.delivered(), numbers(0..700));
 

@@ -199,8 +199,9 @@ async fn keys_of_no_character_or_257_are_refused_whatever_their_bytes() {
             sink.send(Record::from(("k", "after"))).await.unwrap();
             let producer = sink.spawn();
             let refused = producer.put(record.clone()).await.unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::InvalidRecord(expected.clone()));
-            assert_eq!(refused.record(), &record);
+            assert_eq!(refused.kind(), ErrorKind::InvalidRecord);
+            assert_eq!(refused.to_string(), expected.to_string());
+            assert_eq!(refused.record(), Some(&record));
             producer.close().await.unwrap();
         }
         // The stream says the same of an entry that reaches it.

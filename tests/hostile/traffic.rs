@@ -10,8 +10,8 @@ use futures::future::join_all;
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{
-    Delivery, Error, ErrorKind, FailureReason, HashKey, KinesisSink, PartitionKey, Receipt, Record,
-    RecordError,
+    Delivery, Error, ErrorKind, FailureReason, HashKey, KinesisSink, Limits, PartitionKey, Receipt,
+    Record, RecordError,
 };
 use tokio::time::timeout;
 
@@ -57,8 +57,7 @@ pub async fn send(
             let (tracked, receipt) = record.clone().tracked();
             match sink.feed(tracked).await {
                 Ok(()) => receipts.push((record, receipt)),
-                Err(SinkError::NotAccepted(refused)) => account.refused(&record, &refused),
-                Err(error) => panic!("{error}"),
+                Err(refused) => account.refused(&record, &refused, &sink.limits()),
             }
         }
         sink.close().await.unwrap();
@@ -84,7 +83,7 @@ pub async fn produce(
         for record in records {
             match producer.put(record.clone()).await {
                 Ok(receipt) => receipts.push((record, receipt)),
-                Err(refused) => account.refused(&record, &refused),
+                Err(refused) => account.refused(&record, &refused, &producer.limits()),
             }
         }
         producer.close().await.unwrap();
@@ -98,13 +97,12 @@ pub async fn produce(
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Account {
-    fn refused(&mut self, record: &Record, refused: &NotAccepted) {
-        assert_eq!(refused.record(), record);
-        let NotAcceptedReason::Record(RecordError::TooLarge { bytes, limit }) = *refused.reason()
-        else {
-            panic!("{refused}")
-        };
-        assert!(bytes == record.size() && bytes > limit, "{bytes} bytes, {limit} allowed");
+    fn refused(&mut self, record: &Record, refused: &Error, limits: &Limits) {
+        assert_eq!(refused.kind(), ErrorKind::InvalidRecord, "{refused}");
+        assert_eq!(refused.record(), Some(record));
+        let (bytes, limit) = (record.size(), limits.record_bytes());
+        assert_eq!(refused.to_string(), RecordError::TooLarge { bytes, limit }.to_string());
+        assert!(bytes > limit, "{bytes} bytes, {limit} allowed");
         self.too_large += 1;
     }
 

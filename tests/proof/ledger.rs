@@ -190,11 +190,11 @@ impl Ledger {
     }
 
     /// A record that is not accepted comes back as it was.
-    pub fn refuse(&mut self, record: &Record, refused: &NotAccepted) {
+    pub fn refuse(&mut self, record: &Record, refused: &Error) {
         self.seen.note("a record that came back at once", 1);
-        let is_full = *refused.reason() == NotAcceptedReason::Full;
+        let is_full = refused.kind() == ErrorKind::Full;
         self.seen.note("a full sink", usize::from(is_full));
-        if refused.record() != record {
+        if refused.record() != Some(record) {
             self.broken(|| format!("another record came back: {refused}"));
         }
     }

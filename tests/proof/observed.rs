@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Sink, SinkExt};
-use kinesis_sink::{Error, KinesisSink, Producer, Receipt, Record};
+use kinesis_sink::producer::ProducerSink;
+use kinesis_sink::{Error, KinesisSink, Receipt, Record};
 
 use super::drawn::Drawn;
 use super::ledger::Shared;
@@ -66,43 +67,39 @@ impl<Si: Look> Observed<Si> {
 
 impl<Si> Sink<Record> for Observed<Si>
 where
-    Si: Sink<Record, Error = SinkError> + Look + Unpin,
+    Si: Sink<Record, Error = Error> + Look + Unpin,
 {
-    type Error = SinkError;
+    type Error = Error;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let ready = self.sink.poll_ready_unpin(cx);
         self.look();
         ready
     }
 
-    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), SinkError> {
+    fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), Error> {
         let copy = record.clone();
         let number = number_of_record(&record);
         let (record, receipt) = self.drawn.records.tracked(number, record);
         match self.sink.start_send_unpin(record) {
             Ok(()) => self.accept(number, copy.size(), receipt),
-            Err(SinkError::NotAccepted(refused)) => {
+            Err(refused) => {
                 self.ledger.lock().refuse(&copy, &refused);
-                return Err(refused.into());
-            }
-            Err(error) => {
-                self.ledger.lock().broken(|| format!("{number} is refused without it: {error}"));
-                return Err(error);
+                return Err(refused);
             }
         }
         self.look();
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let flushed = self.sink.poll_flush_unpin(cx);
         self.look();
         self.sink.look_after_polls(&self.ledger, &self.drawn);
         flushed
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let closed = self.sink.poll_close_unpin(cx);
         self.look();
         self.sink.look_after_polls(&self.ledger, &self.drawn);
@@ -118,16 +115,17 @@ impl Look for KinesisSink<Boxed> {
         let totals = self.totals();
         let mut ledger = ledger.lock();
         let accepted = ledger.count;
-        let here = (self.status().queued.records + self.in_flight()) as u64;
+        let status = self.status();
+        let here = (status.queued.records + status.in_flight.records) as u64;
         let told = totals.delivered + totals.failed + totals.withdrawn + here;
         if (totals.accepted, told) != (accepted, accepted) {
             ledger.broken(|| format!("of {accepted} accepted: {totals:?}, {self:?}"));
         }
-        let count = self.status().queued.records + self.in_flight() + self.failed();
+        let count = status.buffered().records;
         if count != held.len() || count > drawn.settings.buffer_records {
             ledger.broken(|| format!("{} records held, as it says {self:?}", held.len()));
         }
-        if self.status().buffered().bytes != bytes || bytes > drawn.most_bytes() {
+        if status.buffered().bytes != bytes || bytes > drawn.most_bytes() {
             let most = drawn.most_bytes();
             ledger.broken(|| format!("{bytes} bytes held, of {most}, as it says {self:?}"));
         }
@@ -150,14 +148,16 @@ impl Look for KinesisSink<Boxed> {
         let (sent, here): (Vec<_>, Vec<_>) = held.partition(is_in_flight);
         let overdue = here.into_iter().filter(|number| ledger.age(*number) >= deadline).count();
         // The witness does not see all that is on its way, nor what waits for a list of the shards.
-        if overdue > self.in_flight().saturating_sub(sent.len()) + self.failed() {
+        let status = self.status();
+        let unseen = status.in_flight.records.saturating_sub(sent.len());
+        if overdue > unseen + status.failed.records {
             ledger.broken(|| format!("{overdue} wait for more than {deadline:?}: {self:?}"));
         }
     }
 }
 
 /// Its driver moves between the calls.
-impl Look for Producer {
+impl Look for ProducerSink {
     fn look(&self, _: &Shared, _: &Drawn) {}
 
     fn look_after_polls(&self, _: &Shared, _: &Drawn) {}

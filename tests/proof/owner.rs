@@ -1,6 +1,5 @@
 //! The owner of a sink, who does with it whatever an owner may do.
 
-use std::error::Error;
 use std::iter::successors;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -112,29 +111,30 @@ impl Owner {
     async fn flush(&mut self) {
         let patience = self.patience();
         let flushed = timeout(patience, self.sink.flush()).await;
-        let sink = &self.sink.sink;
-        let left = sink.status().queued.records + sink.status().in_flight.records;
+        let status = self.sink.sink.status();
+        let left = status.queued.records + status.in_flight.records;
         if self.is_heeded(flushed.map_err(drop)) && left > 0 {
             self.ledger().lock().broken(|| format!("flushed, and {left} records are not settled"));
         }
     }
 
     /// Whether all went well. Otherwise something is done about it, or not.
-    fn is_heeded(&mut self, outcome: Result<Result<(), SinkError>, ()>) -> bool {
+    fn is_heeded(&mut self, outcome: Result<Result<(), Error>, ()>) -> bool {
         match outcome {
             Ok(Ok(())) => return true,
             Err(()) => self.ledger().lock().seen.note("a future that was dropped", 1),
-            Ok(Err(SinkError::Request { source, .. })) => self.stopped_by(&*source),
-            Ok(Err(error) if error.kind() == ErrorKind::Undelivered) if self.rng.bool() => {
-                self.take_failed()
+            Ok(Err(error)) if error.kind() == ErrorKind::Refused => self.stopped_by(&error),
+            Ok(Err(error)) if error.kind() == ErrorKind::Undelivered => {
+                if self.rng.bool() {
+                    self.take_failed();
+                }
             }
-            Ok(Err(error) if error.kind() == ErrorKind::Undelivered) => {}
             Ok(Err(error)) => self.ledger().lock().broken(|| format!("the sink says: {error}")),
         }
         false
     }
 
-    fn stopped_by(&mut self, error: &(dyn Error + 'static)) {
+    fn stopped_by(&mut self, error: &(dyn std::error::Error + 'static)) {
         let mut ledger = self.ledger().lock();
         ledger.seen.note("an error that stops the stream", 1);
         ledger.check_cause(code_of(error));
@@ -226,8 +226,8 @@ impl Owner {
             OwnersEnd::Drops => {}
         }
         let totals = *self.sink.sink.totals();
-        let left =
-            self.sink.sink.status().queued.records + self.sink.sink.status().in_flight.records;
+        let status = self.sink.sink.status();
+        let left = status.queued.records + status.in_flight.records;
         if totals.accepted != totals.delivered + totals.failed + totals.withdrawn + left as u64 {
             return Err(format!("the totals do not add up: {totals:?}, and {left} are left"));
         }
@@ -318,12 +318,12 @@ impl Owner {
                         false => Err("closed, and the buffer's records were not accepted".into()),
                     };
                 }
-                Ok(Err(error) if error.kind() == ErrorKind::Undelivered) => {
+                Ok(Err(error)) if error.kind() == ErrorKind::Undelivered => {
                     let failed = buffered.get_mut().sink.take_failed();
                     ledger.lock().take(&failed);
                     buffered.get_mut().look();
                 }
-                Ok(Err(error) if error.kind() == ErrorKind::Refused) => sleep(ms(10)).await,
+                Ok(Err(error)) if error.kind() == ErrorKind::Refused => sleep(ms(10)).await,
                 Ok(Err(error)) => return Err(format!("closed through a buffer it says: {error}")),
                 Err(_) => break,
             }
@@ -337,7 +337,7 @@ impl Owner {
         F: Fn(
             &mut Observed<KinesisSink<Boxed>>,
             &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), SinkError>>,
+        ) -> std::task::Poll<Result<(), Error>>,
     {
         let until = Instant::now() + SETTLES_IN;
         while Instant::now() < until {
@@ -347,9 +347,9 @@ impl Owner {
                     self.take_failed();
                     return Ok(());
                 }
-                Ok(Err(error) if error.kind() == ErrorKind::Undelivered) => self.take_failed(),
-                Ok(Err(SinkError::Request { source, .. })) => {
-                    self.stopped_by(&*source);
+                Ok(Err(error)) if error.kind() == ErrorKind::Undelivered => self.take_failed(),
+                Ok(Err(error)) if error.kind() == ErrorKind::Refused => {
+                    self.stopped_by(&error);
                     sleep(ms(10)).await;
                 }
                 Ok(Err(error)) => return Err(format!("at its end the sink says: {error}")),
@@ -360,9 +360,10 @@ impl Owner {
     }
 
     async fn check_closed(&mut self) -> Result<(), String> {
-        let Err(SinkError::Closed) = poll_fn(|cx| self.sink.poll_ready_unpin(cx)).await else {
+        let ready = poll_fn(|cx| self.sink.poll_ready_unpin(cx)).await;
+        if !ready.is_err_and(|error| error.kind() == ErrorKind::Closed) {
             return Err("closed, and yet ready".to_owned());
-        };
+        }
         let number = self.ledger().lock().next();
         let record = self.drawn.records.record(number);
         if self.sink.start_send_unpin(record).is_ok() {
@@ -374,7 +375,7 @@ impl Owner {
 }
 
 /// The code of the service's error below those of the layers.
-pub fn code_of<'a>(error: &'a (dyn Error + 'static)) -> &'a str {
+pub fn code_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a str {
     let mut errors = successors(Some(error), |&error| error.source());
     let code = errors.find_map(|error| error.downcast_ref::<PutRecordsError>()?.code());
     code.unwrap_or_default()

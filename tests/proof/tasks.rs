@@ -32,7 +32,8 @@ pub async fn work(
     let mut rng = Rng::with_seed(!drawn.seed);
     let (begin, time) = (Instant::now(), drawn.time);
     let worker = |_| Worker {
-        producer: Observed::new(producer.clone(), drawn, ledger),
+        sink: Observed::new(producer.sink(), drawn, ledger),
+        producer: producer.clone(),
         drawn: drawn.clone(),
         rng: rng.fork(),
         left: drawn.offered.div_ceil(count),
@@ -51,11 +52,11 @@ pub async fn work(
     match closed {
         Some(closed) => {
             if let Err(error) = &closed
-                && error.left() < error.undelivered().len()
+                && error.count() < error.undelivered().len()
             {
                 return Err(format!("{error}, and more are handed back"));
             }
-            let left = closed.err().map(CloseError::into_undelivered).unwrap_or_default();
+            let left = closed.err().map(Error::into_undelivered).unwrap_or_default();
             ledger.lock().take(&left);
             let failed = producer.take_failed().await;
             ledger.lock().take(&failed);
@@ -88,7 +89,7 @@ async fn close(
     producer: &Producer,
     driver: &JoinHandle<()>,
     end: TasksEnd,
-) -> Result<Option<Result<(), CloseError>>, String> {
+) -> Result<Option<Result<(), Error>>, String> {
     if end == TasksEnd::AbortDriver {
         driver.abort();
     }

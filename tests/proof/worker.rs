@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures::{FutureExt, SinkExt};
+use kinesis_sink::producer::ProducerSink;
 use kinesis_sink::{Error, ErrorKind, Producer, Record};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -14,7 +15,8 @@ use super::owner::code_of;
 use super::run::SETTLES_IN;
 
 pub struct Worker {
-    pub producer: Observed<Producer>,
+    pub producer: Producer,
+    pub sink: Observed<ProducerSink>,
     pub drawn: Arc<Drawn>,
     pub rng: Rng,
     /// Records that it may still make.
@@ -28,14 +30,17 @@ impl Worker {
         while Instant::now() < end && !self.ended {
             match rarely(&mut self.rng, 10) {
                 // A clone does as well.
-                true => self.producer.sink = self.producer.sink.clone(),
+                true => {
+                    self.producer = self.producer.clone();
+                    self.sink.sink = self.sink.sink.clone();
+                }
                 false => self.act().await,
             }
             sleep(ms(self.rng.u64(1..=20))).await;
         }
         // Nothing goes wrong any more.
-        if timeout(SETTLES_IN, self.producer.sink.flush()).await.is_err() {
-            self.producer.ledger.lock().broken(|| "a flush goes on for ever".to_owned());
+        if timeout(SETTLES_IN, self.producer.flush()).await.is_err() {
+            self.sink.ledger.lock().broken(|| "a flush goes on for ever".to_owned());
         }
     }
 
@@ -50,14 +55,14 @@ impl Worker {
             84..88 => self.offer_the_impossible().await,
             88..92 => self.take_failed().await,
             92..96 => self.drop_receipts(),
-            _ => drop(format!("{:?} {:?}", self.producer.sink, self.producer.sink.totals())),
+            _ => drop(format!("{:?} {:?}", self.producer, self.producer.status())),
         }
     }
 
     fn numbers(&mut self) -> Vec<u64> {
         let count = self.rng.u64(1..=self.drawn.burst_records).min(self.left);
         self.left -= count;
-        let mut ledger = self.producer.ledger.lock();
+        let mut ledger = self.sink.ledger.lock();
         (0..count).map(|_| ledger.next()).collect()
     }
 
@@ -71,11 +76,11 @@ impl Worker {
             let patience = self.patience();
             let copy = self.drawn.records.record(number);
             let (record, receipt) = self.drawn.records.tracked(number, copy.clone());
-            match timeout(patience, self.producer.sink.send(record)).await {
-                Ok(Ok(())) => self.producer.accept(number, copy.size(), receipt),
+            match timeout(patience, self.producer.send(record)).await {
+                Ok(Ok(())) => self.sink.accept(number, copy.size(), receipt),
                 Ok(Err(refused)) => return self.heed(&copy, &refused),
                 Err(_) => {
-                    return self.producer.ledger.lock().seen.note("a future that was dropped", 1);
+                    return self.sink.ledger.lock().seen.note("a future that was dropped", 1);
                 }
             }
         }
@@ -85,11 +90,11 @@ impl Worker {
         for number in self.numbers() {
             let patience = self.patience();
             let copy = self.drawn.records.record(number);
-            match timeout(patience, self.producer.sink.put(copy.clone())).await {
-                Ok(Ok(receipt)) => self.producer.accept(number, copy.size(), Some(receipt)),
+            match timeout(patience, self.producer.put(copy.clone())).await {
+                Ok(Ok(receipt)) => self.sink.accept(number, copy.size(), Some(receipt)),
                 Ok(Err(refused)) => return self.heed(&copy, &refused),
                 Err(_) => {
-                    return self.producer.ledger.lock().seen.note("a future that was dropped", 1);
+                    return self.sink.ledger.lock().seen.note("a future that was dropped", 1);
                 }
             }
         }
@@ -99,11 +104,11 @@ impl Worker {
         for number in self.numbers() {
             let copy = self.drawn.records.record(number);
             let tried = match self.rng.bool() {
-                true => self.producer.sink.try_put(copy.clone()).map(Some),
-                false => self.producer.sink.try_send(copy.clone()).map(|()| None),
+                true => self.producer.try_put(copy.clone()).map(Some),
+                false => self.producer.try_send(copy.clone()).map(|()| None),
             };
             match tried {
-                Ok(receipt) => self.producer.accept(number, copy.size(), receipt),
+                Ok(receipt) => self.sink.accept(number, copy.size(), receipt),
                 Err(refused) => return self.heed(&copy, &refused),
             }
         }
@@ -113,11 +118,11 @@ impl Worker {
         for number in self.numbers() {
             let patience = self.patience();
             let record = self.drawn.records.record(number);
-            match timeout(patience, self.producer.feed(record)).await {
+            match timeout(patience, self.sink.feed(record)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return self.heed_error(&error),
                 Err(_) => {
-                    return self.producer.ledger.lock().seen.note("a future that was dropped", 1);
+                    return self.sink.ledger.lock().seen.note("a future that was dropped", 1);
                 }
             }
         }
@@ -126,13 +131,13 @@ impl Worker {
     async fn flush(&mut self) {
         let patience = self.patience();
         let by_the_sink = self.rng.bool();
-        let outstanding = self.producer.ledger.lock().outstanding();
+        let outstanding = self.sink.ledger.lock().outstanding();
         let flushed = match by_the_sink {
-            true => timeout(patience, self.producer.flush()).await,
-            false => timeout(patience, self.producer.sink.flush()).await,
+            true => timeout(patience, self.sink.flush()).await,
+            false => timeout(patience, self.producer.flush()).await,
         };
         match flushed {
-            Ok(Ok(())) if !by_the_sink => self.producer.check_flushed(&outstanding),
+            Ok(Ok(())) if !by_the_sink => self.sink.check_flushed(&outstanding),
             Ok(Err(error)) => self.heed_error(&error),
             // The answer can be to a question that was asked before, about other tasks' records.
             _ => {}
@@ -140,12 +145,12 @@ impl Worker {
     }
 
     async fn offer_the_impossible(&mut self) {
-        let number = self.producer.ledger.lock().next();
+        let number = self.sink.ledger.lock().next();
         let record = self.drawn.records.impossible(number, &mut self.rng);
         let patience = self.patience();
-        match timeout(patience, self.producer.sink.send(record.clone())).await {
+        match timeout(patience, self.producer.send(record.clone())).await {
             Ok(Ok(())) => {
-                let mut ledger = self.producer.ledger.lock();
+                let mut ledger = self.sink.ledger.lock();
                 ledger.broken(|| "an impossible record is accepted".to_owned());
             }
             Ok(Err(refused)) => self.heed(&record, &refused),
@@ -157,48 +162,42 @@ impl Worker {
         let patience = self.patience();
         if self.rng.bool() {
             // Dropped after the driver has laid the records out, without taking them.
-            let mut taking = Box::pin(self.producer.sink.take_failed());
+            let mut taking = Box::pin(self.producer.take_failed());
             if let Some(failed) = (&mut taking).now_or_never() {
-                self.producer.ledger.lock().take(&failed);
+                self.sink.ledger.lock().take(&failed);
             }
             return sleep(ms(5)).await;
         }
         // Dropped before it is ready, it has taken nothing.
-        if let Ok(failed) = timeout(patience, self.producer.sink.take_failed()).await {
-            let mut ledger = self.producer.ledger.lock();
+        if let Ok(failed) = timeout(patience, self.producer.take_failed()).await {
+            let mut ledger = self.sink.ledger.lock();
             ledger.seen.note("failed records taken", failed.len());
             ledger.take(&failed);
         }
     }
 
     fn drop_receipts(&mut self) {
-        let mut ledger = self.producer.ledger.lock();
+        let mut ledger = self.sink.ledger.lock();
         let made = ledger.made();
         (0..self.rng.u8(..5)).for_each(|_| ledger.drop_receipt(self.rng.u64(..=made)));
     }
 
-    fn heed(&mut self, record: &Record, refused: &NotAccepted) {
-        self.producer.ledger.lock().refuse(record, refused);
-        self.ended |= is_an_end(refused.reason());
+    fn heed(&mut self, record: &Record, refused: &Error) {
+        self.sink.ledger.lock().refuse(record, refused);
+        self.ended |= is_an_end(refused);
     }
 
-    fn heed_error(&mut self, error: &SinkError) {
-        match error {
-            SinkError::NotAccepted(refused) => self.ended |= is_an_end(refused.reason()),
-            SinkError::Stopped { .. } | SinkError::Abandoned | SinkError::Closed => {
-                self.ended = true
-            }
-            SinkError::Request { source, .. } => {
-                let mut ledger = self.producer.ledger.lock();
-                ledger.seen.note("an error that stops the stream", 1);
-                ledger.check_cause(code_of(&**source));
-            }
-            _ => {}
+    fn heed_error(&mut self, error: &Error) {
+        self.ended |= is_an_end(error);
+        // A record that was not accepted was noted before.
+        if error.kind() == ErrorKind::Refused && error.record().is_none() {
+            let mut ledger = self.sink.ledger.lock();
+            ledger.seen.note("an error that stops the stream", 1);
+            ledger.check_cause(code_of(error));
         }
     }
 }
 
-fn is_an_end(reason: &NotAcceptedReason) -> bool {
-    use NotAcceptedReason::{Abandoned, Closed, Stopped};
-    matches!(reason, Abandoned | Closed | Stopped(_))
+fn is_an_end(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Stopped | ErrorKind::Abandoned | ErrorKind::Closed)
 }

@@ -29,7 +29,7 @@ fn stream_with(faults: Faults) -> SimStream {
     SimStream::builder().with_shards(2).with_seed(7).with_faults(faults).build().unwrap()
 }
 
-fn records(count: usize) -> impl futures::Stream<Item = Result<Record, kinesis_sink::SinkError>> {
+fn records(count: usize) -> impl futures::Stream<Item = Result<Record, kinesis_sink::Error>> {
     stream::iter((0..count).map(|_| Ok(marks::record())))
 }
 

@@ -1,6 +1,6 @@
 //! Error answers of 10 MiB: nothing of them is kept, or logged.
 
-use std::error::Error;
+use std::error::Error as _;
 
 use futures::{SinkExt, future};
 use kinesis_sink::{Error, ErrorKind, FailureReason};
@@ -93,10 +93,9 @@ async fn a_refusal_leaves_everything_in_the_sink() {
     rig.check_logs(REFUSED);
 }
 
-fn check_refusal(error: &SinkError) {
-    let SinkError::Request { source, .. } = error else { panic!("{error}") };
-    let told =
-        std::iter::successors(Some(&**source as &(dyn Error + 'static)), |&error| error.source());
+fn check_refusal(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    let told = std::iter::successors(error.source(), |&error| error.source());
     let told: Vec<_> = told.map(ToString::to_string).collect();
     assert!(told.iter().any(|text| text.contains(REFUSED)));
     assert!(told.iter().all(|text| text.len() < 2_000));
@@ -112,13 +111,14 @@ async fn a_refusal_ends_a_producer_which_hands_everything_back() {
         match in_time(producer.put(record(number))).await {
             Ok(receipt) => receipts.push(receipt),
             Err(refused) => {
-                assert!(refused.to_string().contains(REFUSED), "it names the cause");
+                assert_eq!(refused.kind(), ErrorKind::Stopped, "{refused}");
+                assert!(refused.source().unwrap().to_string().contains(REFUSED), "the cause");
                 break;
             }
         }
     }
     let closed = in_time(producer.close()).await;
-    assert!(matches!(closed, Err(error) if error.kind() == ErrorKind::Stopped));
+    assert_eq!(closed.unwrap_err().kind(), ErrorKind::Stopped);
     let outcomes = in_time(future::join_all(receipts)).await;
     let undelivered: Vec<_> = outcomes.into_iter().map(Result::unwrap_err).collect();
     for one in &undelivered {

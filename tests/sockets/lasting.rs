@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinesis_sink::{Error, FailureReason, KinesisSink, SinkBuilder, Undelivered};
+use kinesis_sink::{ErrorKind, FailureReason, KinesisSink, SinkBuilder, Undelivered};
 
 use super::fault::{Fault, Spoilt, answer};
 use super::run::{Rig, builder, forward, impatient, in_time, numbers_of, put_all, until};
@@ -29,8 +29,8 @@ async fn lasts(fault: Fault, builder: fn() -> SinkBuilder, cause: &str) {
 /// The sink keeps all records, and says why they are not delivered.
 pub async fn give_up_after_attempts(mut sink: KinesisSink, cause: &str) -> Vec<Undelivered> {
     let error = forward(&mut sink, 0..RECORDS).await.unwrap_err();
-    let SinkError::Undelivered { count: RECORDS, reason } = error else { panic!("{error}") };
-    check_reason(&reason, cause);
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, RECORDS), "{error}");
+    check_reason(error.reason().unwrap(), cause);
     let failed = sink.take_failed();
     failed.iter().for_each(|one| check_reason(one.reason(), cause));
     assert_eq!(numbers_of(&failed), (0..RECORDS).collect::<Vec<_>>());
@@ -47,9 +47,9 @@ pub async fn take_back(rig: &Rig, sink: KinesisSink, cause: &str) -> Vec<Undeliv
         producer.close_within(Duration::from_millis(100)).await
     };
     let (outcomes, closed) = tokio::join!(put_all(&producer, 0..RECORDS), in_time(closing));
-    let Err(CloseError::Undelivered { left: RECORDS, undelivered }) = closed else {
-        panic!("{closed:?}")
-    };
+    let closed = closed.unwrap_err();
+    assert_eq!((closed.kind(), closed.count()), (ErrorKind::Undelivered, RECORDS), "{closed}");
+    let undelivered = closed.into_undelivered();
     let receipts = outcomes.into_iter().map(Result::unwrap_err).collect::<Vec<_>>();
     assert_eq!(receipts.len(), RECORDS);
     for one in receipts.iter().chain(&undelivered) {

@@ -182,7 +182,7 @@ pub async fn in_time<T>(run: impl Future<Output = T>) -> T {
 }
 
 /// Forwards the records of these numbers, as most users do.
-pub async fn forward(sink: &mut KinesisSink, numbers: Range<usize>) -> Result<(), SinkError> {
+pub async fn forward(sink: &mut KinesisSink, numbers: Range<usize>) -> Result<(), Error> {
     in_time(stream::iter(numbers).map(record).map(Ok).forward(sink)).await
 }
 

@@ -10,8 +10,8 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kinesis_sink::Key;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
+use kinesis_sink::record::Key;
 use md5::{Digest, Md5};
 use prost::Message;
 

@@ -15,7 +15,8 @@ use futures::{StreamExt, stream};
 use kinesis_sink::service::{Entry, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::{
-    Aggregation, HashKey, KinesisSink, Limits, Producer, Record, SinkBuilder, list_shards_fn,
+    Aggregation, KinesisSink, Producer, Record, SinkBuilder, limits::Limits, record::HashKey,
+    stream::list_shards_fn,
 };
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{StreamExt, future, stream};
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Limits, Producer, Receipt, Record};
+use kinesis_sink::{KinesisSink, Producer, Receipt, Record, limits::Limits};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tower::{BoxError, Service};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt, TimeoutError};
+use kinesis_sink::{KinesisSink, Record, service::ServiceBuilderExt, timeout::TimeoutError};
 use tower::ServiceBuilder;
 use tower::retry::Policy;
 

@@ -1,4 +1,8 @@
-//! The error of sinks and producers.
+//! Errors.
+//!
+//! [`Error`] is what a sink or a producer returns, [`BuildError`] what keeps a sink from being built. A record that was
+//! accepted and not delivered is an [`Undelivered`](crate::Undelivered), and a failed request a
+//! [`PutRecordsError`](crate::service::PutRecordsError).
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,8 +10,9 @@ use std::sync::Arc;
 
 use tower::BoxError;
 
-use crate::build_error::BuildError;
+pub use crate::build_error::BuildError;
 use crate::limits::RecordError;
+pub use crate::parse_error::ParseError;
 use crate::record::{AttemptError, FailureReason, Record, Undelivered};
 use crate::service::CheckFailure;
 use crate::stream::StreamId;
@@ -70,7 +75,7 @@ enum Cause {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The record can never be sent: with its partition key it is larger than
-    /// [`Limits::record_bytes`](crate::Limits::record_bytes).
+    /// [`Limits::record_bytes`](crate::limits::Limits::record_bytes).
     RecordTooLarge,
     /// The record can never be sent: its partition key is empty, or longer than 256 characters.
     InvalidPartitionKey,
@@ -87,7 +92,7 @@ pub enum ErrorKind {
     /// taken. After [`close`](crate::Producer::close) they are in the error.
     Undelivered,
     /// The producer has stopped, because the service refuses every request and its
-    /// [policy](crate::FatalPolicy) is to stop then.
+    /// [policy](crate::settings::FatalPolicy) is to stop then.
     Stopped,
     /// The producer's driver ended before it was done: it was dropped or aborted, it panicked, or its runtime was shut
     /// down.

@@ -125,52 +125,36 @@
 mod macros;
 
 mod build_error;
-mod error;
 mod guard;
 mod parse_error;
 mod pipeline;
-mod record;
 mod service_ext;
-mod settings;
 mod sink;
-mod stream;
 
 pub mod aggregate;
+pub mod error;
 pub mod guide;
 pub mod limits;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod producer;
+pub mod record;
 pub mod service;
+pub mod settings;
 pub mod shard;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod status;
+pub mod stream;
 pub mod timeout;
 pub mod trace;
 
-pub use build_error::BuildError;
-pub use error::{Error, ErrorKind};
-pub use limits::Limits;
-#[cfg(feature = "metrics")]
-pub use metrics::{MetricsGranularity, MetricsLayer};
-pub use parse_error::ParseError;
-pub use pipeline::{AggregateKey, Aggregation, Linger, RecordOrdering};
+pub use error::{BuildError, Error, ErrorKind};
 pub use producer::Producer;
-pub use record::{
-    Attempt, AttemptError, DeadLetterHandler, Delivery, FailureReason, HashKey, Key, PartitionKey,
-    Receipt, Record, Undelivered,
-};
-pub use service_ext::ServiceBuilderExt;
-pub use settings::{BackoffSettings, Settings};
-pub use sink::{DefaultService, FatalPolicy, KinesisSink, SinkBuilder};
-pub use status::{Condition, Status, Totals};
-pub use stream::{
-    DescribeStreamFn, Distribution, ListShardsFn, StreamDescription, StreamId, StreamInfo,
-    StreamMode, describe_stream_fn, list_shards_fn,
-};
-pub use timeout::{TimeoutError, TimeoutLayer};
-pub use trace::TraceLayer;
+pub use record::{Delivery, PartitionKey, Receipt, Record, Undelivered};
+pub use settings::{Aggregation, RecordOrdering, Settings};
+pub use sink::{KinesisSink, SinkBuilder};
+pub use stream::StreamId;
 
 /// Its code is compiled with the other documentation's.
 #[cfg(all(doctest, feature = "aws-config", feature = "metrics"))]

@@ -76,7 +76,7 @@ const MIB: usize = 1024 * 1024;
 /// | [shard bytes](Self::with_shard_bytes) | 1 MiB a second | 1 B to 1 TiB |
 ///
 /// ```
-/// use kinesis_sink::Limits;
+/// use kinesis_sink::limits::Limits;
 ///
 /// // A stream whose MaxRecordSizeInKiB was raised to 10240.
 /// let limits = Limits::default()
@@ -253,7 +253,7 @@ impl Limits {
     /// # Errors
     ///
     /// The partition key is empty or too long, or data and key together are too large.
-    pub fn check(&self, record: &Record) -> Result<(), RecordError> {
+    pub(crate) fn check(&self, record: &Record) -> Result<(), RecordError> {
         if let PartitionKey::Explicit(key) = record.partition_key() {
             if key.is_empty() {
                 return Err(RecordError::EmptyPartitionKey);
@@ -278,7 +278,7 @@ impl Limits {
 /// Error of a record that can never be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RecordError {
+pub(crate) enum RecordError {
     /// Data and partition key together are over the limit for a record.
     #[error(
         "record is {bytes} bytes with its partition key; split it to at most {limit}, or raise \
@@ -287,7 +287,7 @@ pub enum RecordError {
     TooLarge {
         /// Bytes of data and partition key.
         bytes: usize,
-        /// The limit in force, see [`Limits::with_record_bytes`](crate::Limits::with_record_bytes).
+        /// The limit in force, see [`Limits::with_record_bytes`](crate::limits::Limits::with_record_bytes).
         limit: usize,
     },
     /// The partition key is the empty string.

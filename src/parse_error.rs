@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Error of a text that is not a [`StreamId`](crate::StreamId) or not a [`HashKey`](crate::HashKey).
+/// Error of a text that is not a [`StreamId`](crate::StreamId) or not a [`HashKey`](crate::record::HashKey).
 ///
 /// The message says what is expected. It shows a rejected stream id, shortened and with control characters escaped,
 /// but no hash key, which may tell of a partition key.

@@ -15,7 +15,7 @@ use crate::trace::TraceLayer;
 /// ```
 /// use std::time::Duration;
 /// use kinesis_sink::service::PutRecords;
-/// use kinesis_sink::{KinesisSink, ServiceBuilderExt};
+/// use kinesis_sink::{KinesisSink, service::ServiceBuilderExt};
 /// use tower::ServiceBuilder;
 ///
 /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {

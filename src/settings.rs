@@ -1,4 +1,4 @@
-//! The settings of a sink, as data.
+//! Settings of a sink, as data.
 
 #[cfg(feature = "serde")]
 pub(crate) mod read;
@@ -9,8 +9,9 @@ use crate::build_error::{BuildError, Bytes, Shown};
 use crate::limits::{Limits, MAX_RECORD_BYTES, PAYLOAD_UNIT_BYTES};
 #[cfg(feature = "metrics")]
 use crate::metrics::MetricsGranularity;
-use crate::pipeline::{AggregateKey, Aggregation, Linger, RecordOrdering, Size};
-use crate::sink::FatalPolicy;
+use crate::pipeline::Size;
+pub use crate::pipeline::{AggregateKey, Aggregation, Linger, RecordOrdering};
+pub use crate::sink::FatalPolicy;
 use crate::timeout::TimeoutLayer;
 
 const MILLISECOND: Duration = Duration::from_millis(1);

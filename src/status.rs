@@ -114,7 +114,7 @@ pub enum Condition {
         error: AttemptError,
     },
     /// The producer has stopped for good, because the service refuses every request, see
-    /// [`FatalPolicy`](crate::FatalPolicy).
+    /// [`FatalPolicy`](crate::settings::FatalPolicy).
     #[non_exhaustive]
     Stopped {
         /// The error of the refused request.

@@ -3,8 +3,8 @@
 mod protobuf;
 
 use bytes::Bytes;
-use kinesis_sink::HashKey;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
+use kinesis_sink::record::HashKey;
 use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::{EntryError, Placement, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{Aggregation, KinesisSink, Linger, Record, SinkBuilder};
+use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder, settings::Linger};
 use scripted::{service_error, unpaced};
 use tokio::time::sleep;
 
@@ -68,7 +68,7 @@ async fn feed_those_that_stay(sink: &mut KinesisSink<Quiet>) {
 }
 
 /// A service that keeps no requests, since they would count as memory in use.
-type Quiet = kinesis_sink::DefaultService;
+type Quiet = kinesis_sink::service::DefaultService;
 
 fn quiet(answer: fn(&PutRecordsRequest) -> Result<PutRecordsResponse, tower::BoxError>) -> Quiet {
     let service = tower::service_fn(move |request: PutRecordsRequest| async move {

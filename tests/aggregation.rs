@@ -17,7 +17,8 @@ use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::{
-    Aggregation, BuildError, HashKey, KinesisSink, Linger, Record, SinkBuilder, list_shards_fn,
+    Aggregation, BuildError, KinesisSink, Record, SinkBuilder, record::HashKey, settings::Linger,
+    stream::list_shards_fn,
 };
 use logs::Logs;
 use scripted::{Scripted, service_error, text};

@@ -17,8 +17,8 @@ use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::{
-    Aggregation, HashKey, KinesisSink, Linger, Receipt, Record, SinkBuilder, StreamId,
-    list_shards_fn,
+    Aggregation, KinesisSink, Receipt, Record, SinkBuilder, StreamId, record::HashKey,
+    settings::Linger, stream::list_shards_fn,
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tower::{BoxError, Service};

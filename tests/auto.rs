@@ -14,9 +14,9 @@ use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    Aggregation, Distribution, Error, ErrorKind, FatalPolicy, KinesisSink, Receipt, Record,
-    RecordOrdering, SinkBuilder, StreamDescription, StreamId, StreamInfo, StreamMode,
-    describe_stream_fn,
+    Aggregation, Error, ErrorKind, KinesisSink, Receipt, Record, RecordOrdering, SinkBuilder,
+    StreamId, settings::FatalPolicy, stream::Distribution, stream::StreamDescription,
+    stream::StreamInfo, stream::StreamMode, stream::describe_stream_fn,
 };
 use tokio::time::{sleep, timeout};
 use tower::BoxError;

@@ -13,8 +13,9 @@ use aws_sdk_kinesis::types::{
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use futures::SinkExt;
 use kinesis_sink::{
-    Aggregation, ErrorKind, KinesisSink, Record, RecordOrdering, SinkBuilder, StreamDescription,
-    StreamInfo, describe_stream_fn, list_shards_fn,
+    Aggregation, ErrorKind, KinesisSink, Record, RecordOrdering, SinkBuilder,
+    stream::StreamDescription, stream::StreamInfo, stream::describe_stream_fn,
+    stream::list_shards_fn,
 };
 
 /// The service: answers every call, and counts them.

@@ -22,7 +22,7 @@ use aws_smithy_types::date_time::Format;
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass, PutRecords, SdkStreamInfo};
-use kinesis_sink::{Error, ErrorKind, KinesisSink, Record, StreamInfo};
+use kinesis_sink::{Error, ErrorKind, KinesisSink, Record, stream::StreamInfo};
 use tokio::time::{Instant, sleep, timeout};
 
 /// A provider that counts how often it was asked.
@@ -301,7 +301,7 @@ async fn sinks_of_one_client_share_its_credentials() {
     for n in 0..10 {
         let mut sink = KinesisSink::builder(format!("example-{n}"))
             .with_aggregation(kinesis_sink::Aggregation::PerShard)
-            .with_linger(kinesis_sink::Linger::Fixed(Duration::ZERO))
+            .with_linger(kinesis_sink::settings::Linger::Fixed(Duration::ZERO))
             .build(&client)
             .unwrap();
         sink.send(Record::from("x")).await.unwrap();
@@ -370,7 +370,7 @@ async fn skewed_clock_is_corrected_from_the_answer() {
         let client = Client::from_conf(config.build());
         let mut sink = KinesisSink::builder("example")
             .with_aggregation(kinesis_sink::Aggregation::PerShard)
-            .with_linger(kinesis_sink::Linger::Fixed(Duration::ZERO))
+            .with_linger(kinesis_sink::settings::Linger::Fixed(Duration::ZERO))
             .build(&client)
             .unwrap();
         let sent = timeout(Duration::from_secs(20), sink.send(Record::from("x"))).await;

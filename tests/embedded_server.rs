@@ -16,7 +16,7 @@ use bytes::Bytes;
 use embedded::{Embedded, STREAM};
 use futures::{SinkExt, StreamExt, future, stream};
 use kinesis_sink::service::PutRecords;
-use kinesis_sink::{KinesisSink, Limits, Producer, Record, TimeoutLayer};
+use kinesis_sink::{KinesisSink, Producer, Record, limits::Limits, timeout::TimeoutLayer};
 use read_back::{Found, From, ReadBack};
 use tower::ServiceBuilder;
 

@@ -5,7 +5,7 @@ mod logs;
 mod scripted;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
-use kinesis_sink::{KinesisSink, Limits, Record, ServiceBuilderExt, StreamId};
+use kinesis_sink::{KinesisSink, Record, StreamId, limits::Limits, service::ServiceBuilderExt};
 use logs::Logs;
 use scripted::{Scripted, answer_each, numbers, records};
 use tower::ServiceBuilder;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures::{SinkExt, stream};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{ErrorKind, KinesisSink, Record, ServiceBuilderExt, SinkBuilder, TimeoutLayer};
+use kinesis_sink::{
+    ErrorKind, KinesisSink, Record, SinkBuilder, service::ServiceBuilderExt, timeout::TimeoutLayer,
+};
 use logs::Logs;
 use scripted::{Scripted, answer_each, numbers, records, unpaced};
 use tokio::time::Instant;
@@ -248,8 +250,8 @@ async fn metrics_count_requests_records_and_errors() {
     let stack = ServiceBuilder::new().metrics_put_records().service(service);
     // Requests without back-pressure, one at a time, so that the calls come in this order.
     let builder = KinesisSink::builder("example").with_max_in_flight(1);
-    let builder =
-        builder.configure(|settings| settings.metrics = kinesis_sink::MetricsGranularity::Off);
+    let builder = builder
+        .configure(|settings| settings.metrics = kinesis_sink::metrics::MetricsGranularity::Off);
     let mut sink = builder.build_with(stack).unwrap();
     sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap_err();
     sink.flush().await.unwrap();

@@ -30,8 +30,8 @@ use kinesis_sink::service::{
 };
 use kinesis_sink::shard::{HashRange, Shard};
 use kinesis_sink::{
-    Aggregation, Distribution, HashKey, KinesisSink, Record, StreamDescription, StreamId,
-    StreamInfo, StreamMode,
+    Aggregation, KinesisSink, Record, StreamId, record::HashKey, stream::Distribution,
+    stream::StreamDescription, stream::StreamInfo, stream::StreamMode,
 };
 use tokio::sync::Semaphore;
 use tower::BoxError;

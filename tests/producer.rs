@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::{
-    Aggregation, ErrorKind, FailureReason, KinesisSink, Linger, Producer, Record, SinkBuilder,
+    Aggregation, ErrorKind, KinesisSink, Producer, Record, SinkBuilder, record::FailureReason,
+    settings::Linger,
 };
 use scripted::{Scripted, answer_each, numbers, records};
 use tokio::task::yield_now;
@@ -156,7 +157,7 @@ async fn what_can_never_be_sent_comes_back_at_once() {
     let wrong = Record::from(("", "an empty key"));
     let refused = producer.put(wrong.clone()).now_or_never().expect("it need not wait");
     let refused = refused.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::InvalidRecord, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::RecordTooLarge, "{refused}");
     assert_eq!(refused.into_record(), Some(wrong));
 }
 

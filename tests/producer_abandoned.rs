@@ -6,7 +6,9 @@ mod scripted;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
-use kinesis_sink::{ErrorKind, FailureReason, KinesisSink, Record, SinkBuilder, Undelivered};
+use kinesis_sink::{
+    ErrorKind, KinesisSink, Record, SinkBuilder, Undelivered, record::FailureReason,
+};
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, texts};
 use tokio::time::sleep;

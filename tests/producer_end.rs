@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt, future};
 use kinesis_sink::producer::Driver;
 use kinesis_sink::{
-    Delivery, ErrorKind, FailureReason, KinesisSink, Producer, Receipt, Record, SinkBuilder,
-    Undelivered,
+    Delivery, ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered,
+    record::FailureReason,
 };
 use logs::Logs;
 use scripted::{Scripted, texts};

@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures::{SinkExt, future};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    AttemptError, Error, ErrorKind, FailureReason, FatalPolicy, KinesisSink, Record, SinkBuilder,
+    Error, ErrorKind, KinesisSink, Record, SinkBuilder, record::AttemptError,
+    record::FailureReason, settings::FatalPolicy,
 };
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, texts};

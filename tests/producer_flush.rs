@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::{
-    ErrorKind, FatalPolicy, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered,
+    ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered,
+    settings::FatalPolicy,
 };
 use scripted::{Scripted, answer_each, numbers, records, text, texts};
 use tokio::time::{Instant, sleep};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures::{SinkExt, future};
-use kinesis_sink::{FatalPolicy, KinesisSink, Producer, Record, Undelivered};
+use kinesis_sink::{KinesisSink, Producer, Record, Undelivered, settings::FatalPolicy};
 use scripted::{Scripted, answer_each, service_error, text};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::{
-    DeadLetterHandler, ErrorKind, KinesisSink, Linger, Producer, Record, SinkBuilder, Undelivered,
+    ErrorKind, KinesisSink, Producer, Record, SinkBuilder, Undelivered, record::DeadLetterHandler,
+    settings::Linger,
 };
 use scripted::{Scripted, all_delivered, numbers, unpaced};
 use tokio::time::{Instant, sleep, timeout};

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{DefaultService, FailureReason, KinesisSink, Record, SinkBuilder};
+use kinesis_sink::{
+    KinesisSink, Record, SinkBuilder, record::FailureReason, service::DefaultService,
+};
 use scripted::{Scripted, records, texts};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};

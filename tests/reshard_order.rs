@@ -8,7 +8,7 @@ use futures::SinkExt;
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{Aggregation, HashKey, KinesisSink, Record, RecordOrdering};
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, record::HashKey};
 
 /// The ranges of all shards by their ids, closed ones included.
 type Ranges = HashMap<String, HashRange>;

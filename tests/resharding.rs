@@ -17,7 +17,8 @@ use futures::future;
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::{
-    AggregateKey, Aggregation, KinesisSink, Limits, Linger, Producer, Record, SinkBuilder, Totals,
+    Aggregation, KinesisSink, Producer, Record, SinkBuilder, limits::Limits,
+    settings::AggregateKey, settings::Linger, status::Totals,
 };
 
 const RECORDS: usize = 12_000;

@@ -20,7 +20,9 @@ use kinesis_sink::service::{
     Classify, DefaultClassify, Entry, ErrorClass, Placement, PutRecords, PutRecordsErrorKind,
     PutRecordsRequest,
 };
-use kinesis_sink::{BuildError, Error, ErrorKind, KinesisSink, Limits, Linger, Record};
+use kinesis_sink::{
+    BuildError, Error, ErrorKind, KinesisSink, Record, limits::Limits, settings::Linger,
+};
 use tower::ServiceExt;
 
 const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";

@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures::SinkExt;
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    AggregateKey, Aggregation, Distribution, FatalPolicy, KinesisSink, Limits, Linger,
-    MetricsGranularity, Record, RecordOrdering, Settings, SinkBuilder, StreamDescription, StreamId,
-    describe_stream_fn,
+    Aggregation, KinesisSink, Record, RecordOrdering, Settings, SinkBuilder, StreamId,
+    limits::Limits, metrics::MetricsGranularity, settings::AggregateKey, settings::FatalPolicy,
+    settings::Linger, stream::Distribution, stream::StreamDescription, stream::describe_stream_fn,
 };
 
 /// All settings, none of them as it is by default.

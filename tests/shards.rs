@@ -17,7 +17,9 @@ use kinesis_sink::service::{
     Classify, DefaultClassify, ErrorClass, PutRecordsError, PutRecordsErrorKind, SdkStreamInfo,
 };
 use kinesis_sink::shard::{Shard, hash_of};
-use kinesis_sink::{Distribution, StreamDescription, StreamInfo, StreamMode};
+use kinesis_sink::{
+    stream::Distribution, stream::StreamDescription, stream::StreamInfo, stream::StreamMode,
+};
 
 async fn list(client: &Client) -> Vec<Shard> {
     SdkStreamInfo::new(client).list_shards(&STREAM.parse().unwrap()).unwrap().await.unwrap()

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{ErrorKind, FailureReason, KinesisSink, Record, Undelivered};
+use kinesis_sink::{ErrorKind, KinesisSink, Record, Undelivered, record::FailureReason};
 use logs::Logs;
 use scripted::{
     Scripted, all_delivered, answer_each, numbers, records, service_error, text, texts,

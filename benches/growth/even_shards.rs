@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kinesis_sink::HashKey;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::Entry;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 

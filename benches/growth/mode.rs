@@ -1,8 +1,8 @@
 //! How the sink is set.
 
 use kinesis_sink::{
-    Aggregation, BuildError, KinesisSink, Limits, RecordOrdering, SinkBuilder, StreamId,
-    list_shards_fn,
+    Aggregation, BuildError, KinesisSink, RecordOrdering, SinkBuilder, StreamId, limits::Limits,
+    stream::list_shards_fn,
 };
 use tower::BoxError;
 

@@ -1,6 +1,6 @@
 //! What a record costs, by the number of shards.
 
-use kinesis_sink::Limits;
+use kinesis_sink::limits::Limits;
 
 use super::cost::{Cost, on_virtual_time};
 use super::even_shards::EvenShards;

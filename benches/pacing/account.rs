@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use kinesis_sink::Key;
 use kinesis_sink::aggregate::{Member, deaggregate};
+use kinesis_sink::record::Key;
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::sim::{SimStream, Written};
 

@@ -2,7 +2,7 @@
 
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::Faults;
-use kinesis_sink::{Aggregation, Key, RecordOrdering, SinkBuilder};
+use kinesis_sink::{Aggregation, RecordOrdering, SinkBuilder, record::Key};
 
 use super::figures::Figure::*;
 use super::limit::{self, BUCKET_1S, BUCKET_100MS, STAGGERED};

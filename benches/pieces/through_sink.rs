@@ -7,7 +7,8 @@ use futures::{SinkExt, stream};
 use kinesis_sink::service::{Entry, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::{
-    Aggregation, HashKey, KinesisSink, Limits, Record, RecordOrdering, StreamId, list_shards_fn,
+    Aggregation, KinesisSink, Record, RecordOrdering, StreamId, limits::Limits, record::HashKey,
+    stream::list_shards_fn,
 };
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Service};

@@ -4,9 +4,9 @@ use anyhow::Context;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
-use kinesis_sink::HashKey;
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::limits::PAYLOAD_UNIT_BYTES;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
 use crate::events::{Events, number};

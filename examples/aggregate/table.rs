@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use kinesis_sink::{Aggregation, Totals};
+use kinesis_sink::{Aggregation, status::Totals};
 
 use crate::check::Found;
 

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use kinesis_sink::{Delivery, Error, ErrorKind, Status, Undelivered};
+use kinesis_sink::{Delivery, Error, ErrorKind, Undelivered, status::Status};
 use serde_json::json;
 
 pub fn not_accepted(error: &Error) -> Response {

@@ -37,7 +37,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::Parser;
-use kinesis_sink::{FatalPolicy, Producer, Record, SinkBuilder};
+use kinesis_sink::{Producer, Record, SinkBuilder, settings::FatalPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};

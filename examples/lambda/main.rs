@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::join_all;
-use kinesis_sink::{FatalPolicy, KinesisSink, Producer, Record};
+use kinesis_sink::{KinesisSink, Producer, Record, settings::FatalPolicy};
 use lambda_runtime::{LambdaEvent, service_fn};
 
 use self::event::{Answer, Failure, Message, Messages};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use base64_simd::STANDARD;
 use bytes::Bytes;
-use kinesis_sink::{DeadLetterHandler, PartitionKey, Record, Undelivered};
+use kinesis_sink::{PartitionKey, Record, Undelivered, record::DeadLetterHandler};
 use serde::Serialize;
 
 use crate::key::Rejected;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use futures::{SinkExt, StreamExt};
-use kinesis_sink::{DeadLetterHandler, Error, ErrorKind, KinesisSink};
+use kinesis_sink::{Error, ErrorKind, KinesisSink, record::DeadLetterHandler};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::bad::Bad;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kinesis_sink::{Totals, Undelivered};
+use kinesis_sink::{Undelivered, status::Totals};
 
 use crate::input::InputError;
 use crate::interrupts::Interrupt;

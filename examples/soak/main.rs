@@ -24,7 +24,7 @@ use aws_sdk_kinesis::Client;
 use clap::Parser;
 use futures::future::try_join_all;
 use kinesis_sink::service::PutRecords;
-use kinesis_sink::{KinesisSink, Producer, TimeoutLayer};
+use kinesis_sink::{KinesisSink, Producer, timeout::TimeoutLayer};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;

@@ -18,7 +18,7 @@ use anyhow::Context;
 use aws_sdk_kinesis::Client;
 use futures::future::try_join_all;
 use kinesis_sink::service::PutRecords;
-use kinesis_sink::{BuildError, KinesisSink, Producer, Record, ServiceBuilderExt};
+use kinesis_sink::{BuildError, KinesisSink, Producer, Record, service::ServiceBuilderExt};
 use serde::Serialize;
 use tower::ServiceBuilder;
 

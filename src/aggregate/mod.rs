@@ -32,7 +32,7 @@
 //! # Writing
 //!
 //! ```
-//! use kinesis_sink::HashKey;
+//! use kinesis_sink::record::HashKey;
 //! use kinesis_sink::aggregate::{Member, deaggregate, encode};
 //!
 //! let members = [

@@ -34,7 +34,7 @@
 //! stream. Some readers fail at a plain payload that begins like an aggregate, with the bytes `F3 89 9A C2`. The
 //! sink sends such a payload inside an aggregate, if necessary of one record, and consumers find it as it was
 //! accepted. Its receipt then has a sub-sequence number, 0 in an aggregate of one. It is sent plain only if the
-//! aggregate would be larger than a record [may be](crate::Limits::with_record_bytes).
+//! aggregate would be larger than a record [may be](crate::limits::Limits::with_record_bytes).
 //!
 //! # When it pays
 //!
@@ -71,7 +71,7 @@
 //!
 //! # What it waits for
 //!
-//! Packing takes waiting. So with aggregation the default is [`Linger::Fixed`](crate::Linger::Fixed) with
+//! Packing takes waiting. So with aggregation the default is [`Linger::Fixed`](crate::settings::Linger::Fixed) with
 //! 100 ms: a full aggregate goes as soon as nothing is in flight, the others when their oldest record has
 //! waited so long. 1,000 records a second of 100 bytes, round trips of 20 ms, four shards, in virtual time;
 //! **records in each Kinesis record**, median and longest time from acceptance to delivery:
@@ -83,7 +83,7 @@
 //! | `PerKey`, 100 keys | **1.0**; 29, 39 ms | **1.8**; 81, 120 ms | **9.7**; 508, 1020 ms |
 //! | `PerShard`, 100 keys | **5.0**; 29, 39 ms | **25.0**; 70, 120 ms | **250.0**; 520, 1020 ms |
 //!
-//! [`Linger`](crate::Linger) has the same for other rates. `SinkExt::send` flushes after each record and
+//! [`Linger`](crate::settings::Linger) has the same for other rates. `SinkExt::send` flushes after each record and
 //! waits for the linger each time: use `feed`, `forward` or a producer.
 //!
 //! # Members stay with their shard
@@ -162,4 +162,4 @@
 //! | [`with_linger`](crate::SinkBuilder::with_linger) | `Fixed(100 ms)` | fuller aggregates, or less waiting |
 //! | [`buffer_records`](crate::Settings::buffer_records) | 100,000 | many keys, or less memory |
 //!
-//! [`Totals::misplaced`]: crate::Totals::misplaced
+//! [`Totals::misplaced`]: crate::status::Totals::misplaced

@@ -130,7 +130,7 @@
 //! | level | line | when |
 //! |---|---|---|
 //! | WARN | requests fail; retrying with backoff | at the second failed request in a row, or 5 s after a failed request if none has succeeded since, or after a minute in which requests have failed on and off |
-//! | WARN | requests are refused | at the first refusal that is `Fatal` for a sink, or for a producer that [keeps trying](crate::FatalPolicy::Retry) |
+//! | WARN | requests are refused | at the first refusal that is `Fatal` for a sink, or for a producer that [keeps trying](crate::settings::FatalPolicy::Retry) |
 //! | WARN | requests still fail, or are still refused | once a minute |
 //! | INFO | requests succeed again | after 10 s without a failure, or earlier when the sink is closed |
 //! | WARN | the stream throttles or fails a share of the entries | after a minute of throttled or failed entries, then once a minute |
@@ -170,11 +170,11 @@
 //! When the same records time out repeatedly, the time of a request doubles as well, from the
 //! [request timeout](crate::Settings::request_timeout) up to a
 //! [maximum](crate::Settings::max_request_timeout). Fast answers bring it back. The default stack
-//! and [`TimeoutLayer`](crate::TimeoutLayer) do so; tower's own timeout does not.
+//! and [`TimeoutLayer`](crate::timeout::TimeoutLayer) do so; tower's own timeout does not.
 //!
 //! # Records that fail for good
 //!
-//! [`FailureReason`](crate::FailureReason) says why:
+//! [`FailureReason`](crate::record::FailureReason) says why:
 //!
 //! | reason | happens |
 //! |---|---|
@@ -230,7 +230,7 @@
 //! ```
 //!
 //! If the channel is full, or closed because the task has failed, the sink keeps the record. Any other handler can do the
-//! same: [`DeadLetterHandler::put`](crate::DeadLetterHandler::put) returns a record that it does not take. For a handler
+//! same: [`DeadLetterHandler::put`](crate::record::DeadLetterHandler::put) returns a record that it does not take. For a handler
 //! that takes all of them, [`with_dead_letters`](crate::SinkBuilder::with_dead_letters) accepts a closure.
 //!
 //! With the feature `serde` an [`Undelivered`](crate::Undelivered#serialized-form) can be stored as a line of JSON. It

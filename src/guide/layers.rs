@@ -9,7 +9,7 @@
 //!
 //! use futures::SinkExt;
 //! use kinesis_sink::service::PutRecords;
-//! use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt};
+//! use kinesis_sink::{KinesisSink, Record, service::ServiceBuilderExt};
 //! use tower::ServiceBuilder;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -54,21 +54,21 @@
 //!
 //! | layer | does | builder method |
 //! |---|---|---|
-//! | [`TimeoutLayer`](crate::TimeoutLayer) | limits the time of a request | `timeout_put_records` |
-//! | [`TraceLayer`](crate::TraceLayer) | a span and two events for each request, at DEBUG | `trace_put_records` |
+//! | [`TimeoutLayer`](crate::timeout::TimeoutLayer) | limits the time of a request | `timeout_put_records` |
+//! | [`TraceLayer`](crate::trace::TraceLayer) | a span and two events for each request, at DEBUG | `trace_put_records` |
 //! | `MetricsLayer` (feature `metrics`) | counts and times requests | `metrics_put_records` |
 //!
-//! The methods are [`ServiceBuilderExt`](crate::ServiceBuilderExt)'s. `get_ref`, `get_mut` and `into_inner` of the
+//! The methods are [`ServiceBuilderExt`](crate::service::ServiceBuilderExt)'s. `get_ref`, `get_mut` and `into_inner` of the
 //! middleware give access to the service inside.
 //!
 //! ## Tracing at another level
 //!
-//! [`TraceLayer`](crate::TraceLayer) can trace at another level, make a span with fields of the application, and call
+//! [`TraceLayer`](crate::trace::TraceLayer) can trace at another level, make a span with fields of the application, and call
 //! closures in place of the events. The default stack below it still traces at DEBUG:
 //!
 //! ```
 //! use kinesis_sink::service::PutRecordsRequest;
-//! use kinesis_sink::{KinesisSink, TraceLayer};
+//! use kinesis_sink::{KinesisSink, trace::TraceLayer};
 //! use tracing::{Level, info_span, warn};
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
@@ -119,7 +119,7 @@
 //!
 //! ```
 //! use kinesis_sink::service::PutRecords;
-//! use kinesis_sink::{KinesisSink, ServiceBuilderExt};
+//! use kinesis_sink::{KinesisSink, service::ServiceBuilderExt};
 //! use std::time::Duration;
 //! use tower::ServiceBuilder;
 //!

@@ -33,7 +33,7 @@
 //! ```
 //!
 //! A record is *accepted* once `start_send` (a producer's `send` or `put`) has taken it. From then on it
-//! is at every moment in one of these places, and [`Totals`](crate::Totals) counts them. *Settled* means
+//! is at every moment in one of these places, and [`Totals`](crate::status::Totals) counts them. *Settled* means
 //! delivered, failed or taken back.
 //!
 //! # Words

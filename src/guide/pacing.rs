@@ -24,7 +24,7 @@
 //! it knows roughly, after some it knows the borders. No permission and no call is needed for that. A
 //! reshard shows in the first answer from a new shard: the old one is forgotten, and what waits is put into
 //! the new lanes, which begin with the old one's share. Streams that
-//! [place records themselves](crate::Distribution::Auto) teach nothing; there, and before the first
+//! [place records themselves](crate::stream::Distribution::Auto) teach nothing; there, and before the first
 //! answer, all records share one lane.
 //!
 //! A learned shard is a hint: a wrong one costs a throttle at most. Aggregation needs certainty, so the sink
@@ -33,7 +33,7 @@
 //! # The rate of a shard
 //!
 //! The rate begins at the shard's whole quota ([`Limits::with_shard_records`],
-//! [`with_shard_bytes`](crate::Limits::with_shard_bytes)), and follows what the shard accepts and refuses:
+//! [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes)), and follows what the shard accepts and refuses:
 //!
 //! - **Random refusals hardly lower the rate.** A limiter refuses the *end* of a request; entries that are
 //!   refused before accepted ones have another cause, and the same number of refusals is expected at the ends of requests.
@@ -133,4 +133,4 @@
 //! <!-- The picture, as drawn by `cargo bench --bench pacing -- --draw`. -->
 #![doc = include_str!("../../docs/pacing.svg")]
 //!
-//! [`Limits::with_shard_records`]: crate::Limits::with_shard_records
+//! [`Limits::with_shard_records`]: crate::limits::Limits::with_shard_records

@@ -121,8 +121,8 @@
 //!
 //! # When the stream takes nothing
 //!
-//! No permission, no such stream, no credentials: with [`FatalPolicy::Stop`](crate::FatalPolicy::Stop), the
-//! default, the producer stops and everything comes back. [`Retry`](crate::FatalPolicy::Retry)
+//! No permission, no such stream, no credentials: with [`FatalPolicy::Stop`](crate::settings::FatalPolicy::Stop), the
+//! default, the producer stops and everything comes back. [`Retry`](crate::settings::FatalPolicy::Retry)
 //! keeps what was accepted and refuses what is new until somebody mends it. Throttles, time-outs and
 //! outages are none of that: they are waited out under either policy.
 //!

@@ -28,7 +28,7 @@
 //! data:
 //!
 //! ```
-//! use kinesis_sink::{HashKey, PartitionKey, Record};
+//! use kinesis_sink::{record::HashKey, PartitionKey, Record};
 //!
 //! let spread = Record::from("no key: a random one, and any shard");
 //! let keyed = Record::from(("device-7", vec![1, 2, 3]));
@@ -62,7 +62,7 @@
 //! # When a request goes
 //!
 //! At 500 entries or 5 MiB. A partial request goes when the source pauses (`forward` flushes then) and
-//! nothing is in flight; or once its oldest record has waited for the [linger](crate::Linger), 100 ms. So an
+//! nothing is in flight; or once its oldest record has waited for the [linger](crate::settings::Linger), 100 ms. So an
 //! idle sink sends a single record at once, and a busy one fills its requests while others are under way.
 //!
 //! # Back-pressure

@@ -35,7 +35,7 @@
 //! requests of 5 MiB (up to 10, see [below](#large-records)). More slots do no harm but for their memory.
 //!
 //! ```
-//! use kinesis_sink::{KinesisSink, Limits};
+//! use kinesis_sink::{KinesisSink, limits::Limits};
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 //! // 200,000 records a second at 50 ms are 20 requests; a request of 1 KiB records has 500 KiB.
@@ -66,10 +66,10 @@
 //! On an idle sink a record goes at once, unless you aggregate. Behind requests in flight it waits for the
 //! linger, 100 ms, at most, as long as a slot is free. For less waiting:
 //!
-//! - a shorter [linger](crate::Linger): more requests, fewer records in each;
-//! - with aggregation, [`Linger::Adaptive`](crate::Linger::Adaptive): at once when nothing is in flight,
+//! - a shorter [linger](crate::settings::Linger): more requests, fewer records in each;
+//! - with aggregation, [`Linger::Adaptive`](crate::settings::Linger::Adaptive): at once when nothing is in flight,
 //!   in smaller aggregates;
-//! - fewer entries in a request ([`with_request_entries`](crate::Limits::with_request_entries)).
+//! - fewer entries in a request ([`with_request_entries`](crate::limits::Limits::with_request_entries)).
 //!
 //! `put` with a receipt awaited one by one is bound by round trips: keep many receipts open.
 //!
@@ -107,7 +107,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use kinesis_sink::{KinesisSink, Limits};
+//! use kinesis_sink::{KinesisSink, limits::Limits};
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 //! const MIB: usize = 1024 * 1024;
@@ -127,7 +127,7 @@
 //! A full request of 1 KiB records is 720 kB of JSON: 22 s at 256 kbit/s, more than the request timeout. With
 //! the defaults such a request times out twice; then requests get smaller and may take longer until both fit
 //! the link, and one is in flight at a time. In a simulation at 256 kbit/s, over 95 % of what the link carried in 10
-//! minutes was delivered, and nothing twice. Lower [`with_request_entries`](crate::Limits::with_request_entries) and
+//! minutes was delivered, and nothing twice. Lower [`with_request_entries`](crate::limits::Limits::with_request_entries) and
 //! [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight) where the link is known to be slow, so that
 //! it does not begin with requests that time out.
 //!
@@ -136,8 +136,8 @@
 //! Sinks that share a stream, in one process or in many, find equal parts of it without talking to each
 //! other: ten of them together wrote 98.5 % of what the stream takes, and 3.4 % of their entries were
 //! refused. If they share one machine, let them share [one stack](super::layers#one-pool-of-connections-many-streams).
-//! To leave others more than an equal part, lower [`with_shard_records`](crate::Limits::with_shard_records)
-//! and [`with_shard_bytes`](crate::Limits::with_shard_bytes).
+//! To leave others more than an equal part, lower [`with_shard_records`](crate::limits::Limits::with_shard_records)
+//! and [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes).
 //!
 //! A record costs more with many shards: five times as much within the sink at 4,096 as at one, twice as
 //! much as at 16. With a few records for each of many shards requests stay full, but aggregates do not:

@@ -12,7 +12,7 @@
 //! use std::time::Duration;
 //!
 //! use kinesis_sink::metrics::names;
-//! use kinesis_sink::{KinesisSink, ServiceBuilderExt};
+//! use kinesis_sink::{KinesisSink, service::ServiceBuilderExt};
 //! use kinesis_sink::service::PutRecords;
 //! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 //! use tower::ServiceBuilder;
@@ -92,10 +92,10 @@
 //! - `reason` of a cut: `full` (nothing more fits), `idle` (nothing was in flight), `linger` (its oldest record
 //!   has waited for so long), `back_pressure` (the buffer is full), `close`, `split` (one half of a request that
 //!   was refused as invalid), `isolated` (records that failed alone before).
-//! - `reason` of a failure is the [code](crate::FailureReason::code) of the record's reason: `rejected`,
+//! - `reason` of a failure is the [code](crate::record::FailureReason::code) of the record's reason: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.
 //! - `shard` is the shard's id where the sink knew beforehand which one it was, else `unknown`: before the first
-//!   answers, and on streams that [place records themselves](crate::Distribution::Auto). Shards beyond the
+//!   answers, and on streams that [place records themselves](crate::stream::Distribution::Auto). Shards beyond the
 //!   first 1,000 that one sink meets are `other`. [`MetricsGranularity::Stream`] leaves out what has this label.
 //!
 //! The throttle rate of a shard is what was throttled of what was sent, in PromQL:

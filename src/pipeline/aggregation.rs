@@ -10,7 +10,7 @@ use crate::settings::Settings;
 ///
 /// A consumer of the KCL throws an aggregate away **as a whole** if one of its members hashes outside of
 /// the shard that holds the aggregate. Both kinds of aggregation avoid this, through resharding too. On streams that
-/// [distribute their records themselves](crate::Distribution::Auto) nothing could: there a sink
+/// [distribute their records themselves](crate::stream::Distribution::Auto) nothing could: there a sink
 /// that aggregates is refused, if it may have the stream
 /// [described](crate::SinkBuilder::with_stream_info), also when the stream is switched while records are
 /// sent. Records of [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
@@ -19,10 +19,10 @@ use crate::settings::Settings;
 /// necessary of one record, so that consumers find it as it was accepted. Sent plain, it would make some readers
 /// fail, and all readers would take apart one that is a whole aggregate. The aggregate adds some 40 bytes and a
 /// second copy of the partition key. If that makes the record larger than it
-/// [may be](crate::Limits::with_record_bytes), it is sent plain; so are records of `ServiceManaged`. To write
+/// [may be](crate::limits::Limits::with_record_bytes), it is sent plain; so are records of `ServiceManaged`. To write
 /// aggregates that were made elsewhere, leave aggregation off.
 ///
-/// With aggregation the sink waits for an aggregate to fill, see [`Linger`](crate::Linger), and two more
+/// With aggregation the sink waits for an aggregate to fill, see [`Linger`](crate::settings::Linger), and two more
 /// defaults change, see [`SinkBuilder`](crate::SinkBuilder).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -41,7 +41,7 @@ pub enum RecordOrdering {
     /// written when later records are. Its records then come once more, out of order. A longer time-out
     /// makes that rarer.
     ///
-    /// On streams that [distribute their records themselves](crate::Distribution::Auto) no key has an
+    /// On streams that [distribute their records themselves](crate::stream::Distribution::Auto) no key has an
     /// order. The sink refuses such a stream if it may have it
     /// [described](crate::SinkBuilder::with_stream_info).
     ///

@@ -42,7 +42,7 @@ pub(crate) struct Samples {
     pub(crate) delivery: AgeRuns,
     /// Of records that were delivered or given up.
     pub(crate) retries: RunLengths<u32>,
-    /// Records that were given up, by [`FailureReason::code`](crate::FailureReason::code).
+    /// Records that were given up, by [`FailureReason::code`](crate::record::FailureReason::code).
     pub(crate) failures: RunLengths<&'static str>,
     pub(crate) shards: Vec<ShardSample>,
 }

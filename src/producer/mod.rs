@@ -82,7 +82,7 @@ use crate::stream::StreamId;
 /// | makes progress | while it is polled | by itself: a driver task |
 /// | source | one stream, with `forward` or `send_all` | tasks that send now and then; also `forward` from many streams at once |
 /// | outcome of a record | `flush`, `take_failed`, dead letters, or a receipt of [`Record::tracked`] | the same, and [`put`](Self::put) |
-/// | a fatal error | comes out of the poll methods; its owner decides | [`FatalPolicy`](crate::FatalPolicy) |
+/// | a fatal error | comes out of the poll methods; its owner decides | [`FatalPolicy`](crate::settings::FatalPolicy) |
 /// | runtime | polled inside of tokio | the driver runs inside of tokio; clones can be used anywhere |
 /// | cost per record | less: no lock, no other task | two short locks and some atomics; with a receipt two small allocations |
 /// | dropped | abandons what it holds, and warns | the last clone dropped drains, then ends the driver |
@@ -98,7 +98,7 @@ use crate::stream::StreamId;
 /// # Errors
 ///
 /// A record that is not accepted comes back [in the error](Error::into_record). When the service refuses every
-/// request, [`FatalPolicy`](crate::FatalPolicy) decides: by default the producer stops and hands everything back.
+/// request, [`FatalPolicy`](crate::settings::FatalPolicy) decides: by default the producer stops and hands everything back.
 /// Records that fail for good go to their receipts, else to the dead-letter handler, else they are kept for
 /// [`take_failed`](Self::take_failed).
 ///

@@ -87,7 +87,7 @@ impl Producer {
     /// # Errors
     ///
     /// A record that is not accepted is returned with
-    /// [`FailureReason::NotAccepted`](crate::FailureReason::NotAccepted): it can never be sent, or the producer has
+    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted): it can never be sent, or the producer has
     /// ended. After the producer has ended, all further records of the source are returned like that. A consumer that
     /// commits offsets stops at the first error.
     ///

@@ -16,7 +16,7 @@ use crate::record::{Delivery, Receipt, Record};
 /// `poll_ready` waits for room, as [`send`](Producer::send) does, and fails once the producer has ended. The future of
 /// `call` is the record's [receipt](Receipt). A clone reserves nothing; tower's rule that `poll_ready` comes before
 /// `call` applies to each clone. While the service refuses every request and the producer retries
-/// ([`FatalPolicy::Retry`](crate::FatalPolicy)), `poll_ready` is ready and `call` returns the record in its error.
+/// ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), `poll_ready` is ready and `call` returns the record in its error.
 ///
 /// ```
 /// use std::time::Duration;

@@ -46,7 +46,7 @@ impl<K: Into<Key>> From<K> for PartitionKey {
 /// ```
 /// use std::collections::HashMap;
 ///
-/// use kinesis_sink::Key;
+/// use kinesis_sink::record::Key;
 ///
 /// let key = Key::from("device-7");
 /// assert_eq!(key, "device-7");
@@ -156,12 +156,12 @@ impl From<Cow<'_, str>> for Key {
 /// `Display` shows the number. `Debug` does not, since it may reveal a partition key.
 ///
 /// ```
-/// use kinesis_sink::HashKey;
+/// use kinesis_sink::record::HashKey;
 ///
 /// let top: HashKey = "340282366920938463463374607431768211455".parse()?;
 /// assert_eq!(top, HashKey::new(u128::MAX));
 /// assert!("340282366920938463463374607431768211456".parse::<HashKey>().is_err());
-/// # Ok::<_, kinesis_sink::ParseError>(())
+/// # Ok::<_, kinesis_sink::error::ParseError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashKey([u8; 16]); // Big-endian bytes: a u128's alignment would cost 16 bytes a record.

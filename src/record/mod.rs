@@ -28,7 +28,7 @@ use crate::stream::StreamId;
 ///
 /// ```
 /// use bytes::Bytes;
-/// use kinesis_sink::{HashKey, Record};
+/// use kinesis_sink::{record::HashKey, Record};
 ///
 /// let plain = Record::from("a line");
 /// let keyed = Record::from(("device-7", Bytes::from_static(b"\xff\x00"))); // Not copied.

@@ -181,7 +181,7 @@ pub enum FailureReason {
         last: Option<Arc<AttemptError>>,
     },
     /// The service refuses every request to the stream, and a [`Producer`](crate::Producer) that stops
-    /// then handed its records back, see [`FatalPolicy`](crate::FatalPolicy).
+    /// then handed its records back, see [`FatalPolicy`](crate::settings::FatalPolicy).
     #[error("the stream takes no requests: {0}")]
     Refused(Arc<AttemptError>),
     /// Its owner took it back before it was settled.
@@ -335,7 +335,7 @@ impl AttemptError {
 /// # A handler of another type
 ///
 /// ```
-/// use kinesis_sink::{DeadLetterHandler, Undelivered};
+/// use kinesis_sink::{record::DeadLetterHandler, Undelivered};
 ///
 /// /// Keeps the first hundred and leaves the others to the sink.
 /// struct FirstHundred(Vec<Undelivered>);

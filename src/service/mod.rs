@@ -51,6 +51,9 @@ pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
 pub use sdk::PutRecords;
 pub use stream_info::SdkStreamInfo;
 
+pub use crate::service_ext::ServiceBuilderExt;
+pub use crate::sink::DefaultService;
+
 pub(crate) use check::{CheckFailure, StreamCheck};
 pub(crate) use classify::{attempt_error, request_id};
 #[cfg(feature = "metrics")]

@@ -29,7 +29,7 @@ impl PutRecordsRequest {
     /// Sets by which factor the request may take longer than its time limit, at least 1; by default 1. The
     /// sink raises it while requests time out again and again, up to 64.
     ///
-    /// [`TimeoutLayer`](crate::TimeoutLayer) multiplies its limit by it.
+    /// [`TimeoutLayer`](crate::timeout::TimeoutLayer) multiplies its limit by it.
     #[must_use]
     pub fn with_timeout_factor(mut self, factor: u32) -> Self {
         self.timeout_factor = factor.max(1);

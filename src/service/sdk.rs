@@ -33,7 +33,7 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// use std::time::Duration;
 ///
 /// use kinesis_sink::service::PutRecords;
-/// use kinesis_sink::{KinesisSink, ServiceBuilderExt};
+/// use kinesis_sink::{KinesisSink, service::ServiceBuilderExt};
 /// use tower::ServiceBuilder;
 ///
 /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
@@ -120,7 +120,7 @@ impl PutRecords {
     }
 
     /// Turns the SDK's stalled-stream protection off, which fails a request that makes no progress for
-    /// a few seconds. For stacks with a [`TimeoutLayer`](crate::TimeoutLayer), which then is the one
+    /// a few seconds. For stacks with a [`TimeoutLayer`](crate::timeout::TimeoutLayer), which then is the one
     /// place that says how long a request may take.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {

@@ -7,7 +7,7 @@ use crate::record::HashKey;
 /// Where a partition key lies on the hash ring: the MD5 of its UTF-8 bytes, read as a big-endian number.
 ///
 /// An explicit hash key takes its place. Streams that are spread
-/// [`Auto`](crate::Distribution::Auto) heed neither of them.
+/// [`Auto`](crate::stream::Distribution::Auto) heed neither of them.
 ///
 /// Source: PutRecords API reference, "an MD5 hash function is used to map partition keys to 128-bit
 /// integer values and to map associated data records to shards"; the byte order is that of AWS's own
@@ -26,7 +26,7 @@ pub fn hash_of(partition_key: &str) -> HashKey {
 /// A piece of the hash ring, both ends included.
 ///
 /// ```
-/// use kinesis_sink::HashKey;
+/// use kinesis_sink::record::HashKey;
 /// use kinesis_sink::shard::HashRange;
 ///
 /// let range = HashRange::new(HashKey::new(10), HashKey::new(19)).expect("in order");

@@ -5,7 +5,7 @@
 //! [`hash_of`] its partition key. Whoever knows the shards so knows where a record will lie:
 //!
 //! ```
-//! use kinesis_sink::HashKey;
+//! use kinesis_sink::record::HashKey;
 //! use kinesis_sink::shard::{HashRange, Shard, hash_of};
 //!
 //! let half = 1 << 127;
@@ -20,8 +20,8 @@
 //!
 //! # Where the shards come from
 //!
-//! From a [`StreamInfo`](crate::StreamInfo): [`SdkStreamInfo`](crate::service::SdkStreamInfo) asks the service,
-//! [`list_shards_fn`](crate::list_shards_fn) makes one from a closure.
+//! From a [`StreamInfo`](crate::stream::StreamInfo): [`SdkStreamInfo`](crate::service::SdkStreamInfo) asks the service,
+//! [`list_shards_fn`](crate::stream::list_shards_fn) makes one from a closure.
 
 mod hash;
 mod hash_cache;

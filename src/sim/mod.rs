@@ -14,7 +14,7 @@
 //!
 //! use futures::{StreamExt, stream};
 //! use kinesis_sink::sim::{Faults, SimStream};
-//! use kinesis_sink::{KinesisSink, Record, TimeoutLayer};
+//! use kinesis_sink::{KinesisSink, Record, timeout::TimeoutLayer};
 //! use tower::ServiceBuilder;
 //!
 //! #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -43,7 +43,7 @@
 //! - [`SimStream::service`], a `tower::Service` to build a sink over;
 //! - [`SimStream::client`], a client of the AWS SDK that talks to the stream, so that signing,
 //!   serialisation, time-outs and the reading of errors are the real ones;
-//! - [`SimStream`] itself, which is a [`StreamInfo`](crate::StreamInfo) that lists and describes.
+//! - [`SimStream`] itself, which is a [`StreamInfo`](crate::stream::StreamInfo) that lists and describes.
 //!
 //! # Time
 //!

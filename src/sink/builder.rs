@@ -44,7 +44,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 ///
 /// ```
 /// use std::time::Duration;
-/// use kinesis_sink::{KinesisSink, Limits};
+/// use kinesis_sink::{KinesisSink, limits::Limits};
 ///
 /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 /// let sink = KinesisSink::builder("example")
@@ -180,13 +180,13 @@ impl SinkBuilder {
     /// `kinesis:DescribeStreamSummary`. Until then a sink accepts no records, and a producer only records that every
     /// stream accepts, of up to 1 MiB.
     ///
-    /// - A stream that [distributes its records itself](crate::Distribution::Auto) is refused if the sink
+    /// - A stream that [distributes its records itself](crate::stream::Distribution::Auto) is refused if the sink
     ///   aggregates or keeps an order. A stream that does not exist is reported at once. Both are a
     ///   [`ErrorKind::Refused`](crate::ErrorKind::Refused).
     /// - Since a stream can be switched at any time, it is described again,
     ///   [past any cache](StreamInfo::describe_stream_uncached), when responses name shards that partition keys
     ///   rule out.
-    /// - The stream's limit for a record becomes the sink's, unless a lower one was [set](crate::Limits::with_record_bytes). A
+    /// - The stream's limit for a record becomes the sink's, unless a lower one was [set](crate::limits::Limits::with_record_bytes). A
     ///   record that is larger than the limit of a request is sent alone.
     /// - If the stream cannot be described, the sink logs one line at INFO and uses its settings. It makes up to five
     ///   attempts if the error may be transient, and retries errors of credentials for the
@@ -205,7 +205,7 @@ impl SinkBuilder {
     ///   record on.
     ///
     /// ```
-    /// use kinesis_sink::{KinesisSink, StreamDescription, describe_stream_fn};
+    /// use kinesis_sink::{KinesisSink, stream::StreamDescription, stream::describe_stream_fn};
     ///
     /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
     /// let ten_mib = StreamDescription::default().with_max_record_bytes(10 * 1024 * 1024);

@@ -7,7 +7,7 @@
 /// |---|---|---|
 /// | pending and new `send`, `put`, `try_put` | an error, with the record | the same, as long as the refusal lasts |
 /// | `poll_ready`, `feed` | an error | the same |
-/// | records accepted before | fail as [`Refused`](crate::FailureReason::Refused), once the requests in flight are answered | are tried again, with back-off |
+/// | records accepted before | fail as [`Refused`](crate::record::FailureReason::Refused), once the requests in flight are answered | are tried again, with back-off |
 /// | their receipts | say so, with the record | stay open until the record is delivered or given up; the history tells of it |
 /// | records without a receipt | go to the dead-letter handler, else to [`take_failed`](crate::Producer::take_failed) and `close` | |
 /// | pending `flush` | an error | the same; calling it again waits for the next attempt |

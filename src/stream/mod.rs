@@ -25,7 +25,7 @@ use crate::parse_error::ParseError;
 /// let by_arn: StreamId = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks".parse()?;
 /// assert_eq!(by_name.name(), by_arn.name());
 /// assert_eq!(by_arn.region(), Some("eu-west-1"));
-/// # Ok::<_, kinesis_sink::ParseError>(())
+/// # Ok::<_, kinesis_sink::error::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StreamId(Arc<Parsed>); // One pointer, since each undelivered record has it.

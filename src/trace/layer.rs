@@ -28,7 +28,7 @@ impl TraceLayer {
     /// Call it before [`make_span_with`](Self::make_span_with), from which on the span has its own level.
     ///
     /// ```
-    /// use kinesis_sink::TraceLayer;
+    /// use kinesis_sink::trace::TraceLayer;
     /// use tracing::Level;
     ///
     /// // Shown without a `RUST_LOG` for this crate.
@@ -52,7 +52,7 @@ impl<M> TraceLayer<M> {
     /// The request contains data and keys. Record only its counts and sizes.
     ///
     /// ```
-    /// use kinesis_sink::TraceLayer;
+    /// use kinesis_sink::trace::TraceLayer;
     /// use kinesis_sink::service::PutRecordsRequest;
     /// use tracing::{field, info_span};
     ///
@@ -78,7 +78,7 @@ impl<M> TraceLayer<M> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use kinesis_sink::TraceLayer;
+    /// use kinesis_sink::trace::TraceLayer;
     /// use tracing::warn;
     ///
     /// let layer = TraceLayer::new().on_response(|response, latency, _span| {
@@ -103,7 +103,7 @@ impl<M> TraceLayer<M> {
     /// without the values that the service quotes from the request.
     ///
     /// ```
-    /// use kinesis_sink::TraceLayer;
+    /// use kinesis_sink::trace::TraceLayer;
     /// use tracing::warn;
     ///
     /// let layer = TraceLayer::new().on_failure(|error, latency, _span| {

@@ -27,7 +27,7 @@ where
 /// A span at a higher level than the events allows to export spans without logging events:
 ///
 /// ```
-/// use kinesis_sink::TraceLayer;
+/// use kinesis_sink::trace::TraceLayer;
 /// use kinesis_sink::trace::DefaultMakeSpan;
 /// use tracing::Level;
 ///

@@ -3,7 +3,7 @@
 //! # Example
 //!
 //! ```
-//! use kinesis_sink::TraceLayer;
+//! use kinesis_sink::trace::TraceLayer;
 //! use kinesis_sink::service::PutRecords;
 //! use tower::ServiceBuilder;
 //!
@@ -40,7 +40,7 @@
 //! [a failure](TraceLayer::on_failure). This one makes spans at INFO and logs failures alone:
 //!
 //! ```
-//! use kinesis_sink::TraceLayer;
+//! use kinesis_sink::trace::TraceLayer;
 //! use kinesis_sink::service::{PutRecords, PutRecordsRequest};
 //! use tower::ServiceBuilder;
 //! use tracing::{info_span, warn};

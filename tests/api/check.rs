@@ -16,7 +16,7 @@ use aws_sdk_kinesis::config::{
 };
 use kinesis_sink::service::{PutRecords, PutRecordsError, SdkStreamInfo};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{KinesisSink, StreamDescription, describe_stream_fn};
+use kinesis_sink::{KinesisSink, stream::StreamDescription, stream::describe_stream_fn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

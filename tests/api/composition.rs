@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt, stream};
 use kinesis_sink::service::{EntryError, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::sim::{Latency, SimStream};
-use kinesis_sink::{ErrorKind, FailureReason, KinesisSink, Producer, Record};
+use kinesis_sink::{ErrorKind, KinesisSink, Producer, Record, record::FailureReason};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -105,7 +105,7 @@ async fn unordered_outcomes_come_as_settled() {
         let results = request.entries().iter().map(|_| placement()).collect();
         Ok::<_, BoxError>(PutRecordsResponse::new(results))
     });
-    let limits = kinesis_sink::Limits::default().with_request_entries(1);
+    let limits = kinesis_sink::limits::Limits::default().with_request_entries(1);
     let builder = KinesisSink::builder("example").configure(|settings| settings.limits = limits);
     let producer = builder.build_with(slow).unwrap().spawn();
     let records = || stream::iter(["slow", "fast"]).map(|text| (Record::from(text), text));
@@ -209,7 +209,7 @@ async fn put_all_waits_while_stream_refuses() {
         Ok(PutRecordsResponse::new(results))
     });
     let builder = KinesisSink::builder("example").configure(|settings| {
-        settings.fatal_policy = kinesis_sink::FatalPolicy::Retry;
+        settings.fatal_policy = kinesis_sink::settings::FatalPolicy::Retry;
         settings.buffer_records = Some(2);
     });
     let producer = builder.build_with(service).unwrap().spawn();

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::SinkExt;
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{
-    Delivery, FailureReason, HashKey, Key, KinesisSink, PartitionKey, Record, Undelivered,
+    Delivery, KinesisSink, PartitionKey, Record, Undelivered, record::FailureReason,
+    record::HashKey, record::Key,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

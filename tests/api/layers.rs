@@ -12,7 +12,8 @@ use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::timeout::Timeout;
 use kinesis_sink::trace::{DefaultMakeSpan, Trace};
 use kinesis_sink::{
-    Aggregation, DefaultService, KinesisSink, Limits, Record, ServiceBuilderExt, TraceLayer,
+    Aggregation, KinesisSink, Record, limits::Limits, service::DefaultService,
+    service::ServiceBuilderExt, trace::TraceLayer,
 };
 use tokio::time::Instant;
 use tower::limit::ConcurrencyLimitLayer;

@@ -6,7 +6,8 @@ use futures::future::FusedFuture;
 use futures::{FutureExt, SinkExt, select};
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{
-    DeadLetterHandler, FailureReason, KinesisSink, Record, SinkBuilder, SinkError, Undelivered,
+    KinesisSink, Record, SinkBuilder, Undelivered, record::DeadLetterHandler,
+    record::FailureReason,
 };
 use tokio::sync::mpsc;
 

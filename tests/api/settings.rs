@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
-    Aggregation, BackoffSettings, BuildError, KinesisSink, Limits, Linger, Settings, StreamId,
+    Aggregation, BuildError, KinesisSink, Settings, StreamId, limits::Limits,
+    settings::BackoffSettings, settings::Linger,
 };
 use serde::Deserialize;
 use serde::de::value::MapDeserializer;

@@ -6,7 +6,7 @@ use futures::{FutureExt, SinkExt};
 use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::status::Condition;
-use kinesis_sink::{FatalPolicy, KinesisSink, Record};
+use kinesis_sink::{KinesisSink, Record, settings::FatalPolicy};
 use tokio::time::sleep;
 use tower::{BoxError, service_fn};
 

@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::{Entry, KinesisCbor, PutRecords, PutRecordsRequest};
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{Aggregation, HashKey, KinesisSink, Record};
+use kinesis_sink::{Aggregation, KinesisSink, Record, record::HashKey};
 use tower::{Service, ServiceExt};
 
 fn entries(count: usize) -> Vec<Entry> {

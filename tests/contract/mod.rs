@@ -10,7 +10,8 @@ use kinesis_sink::limits::{MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
 use kinesis_sink::producer::ProducerSink;
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{
-    Aggregation, DefaultService, Error, ErrorKind, KinesisSink, Limits, Record, SinkBuilder,
+    Aggregation, Error, ErrorKind, KinesisSink, Record, SinkBuilder, limits::Limits,
+    service::DefaultService,
 };
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};

@@ -5,7 +5,8 @@ use std::env;
 use fastrand::Rng;
 use kinesis_sink::sim::{Faults, SimService, SimStream};
 use kinesis_sink::{
-    AggregateKey, Aggregation, FailureReason, KinesisSink, Limits, RecordOrdering, SinkBuilder,
+    Aggregation, KinesisSink, RecordOrdering, SinkBuilder, limits::Limits, record::FailureReason,
+    settings::AggregateKey,
 };
 
 use super::ends::{limits, sink_settings};

@@ -8,8 +8,8 @@ use futures::SinkExt;
 use kinesis_sink::limits::{MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
 use kinesis_sink::sim::{Latency, SimStream};
 use kinesis_sink::{
-    Aggregation, BuildError, FailureReason, KinesisSink, Limits, Linger, Record, RecordOrdering,
-    SinkBuilder,
+    Aggregation, BuildError, KinesisSink, Record, RecordOrdering, SinkBuilder, limits::Limits,
+    record::FailureReason, settings::Linger,
 };
 
 use super::range::{Setting, check_told, range};

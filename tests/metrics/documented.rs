@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{KinesisSink, Record, ServiceBuilderExt};
+use kinesis_sink::{KinesisSink, Record, service::ServiceBuilderExt};
 use tower::ServiceBuilder;
 
 use crate::recorded::Recorded;

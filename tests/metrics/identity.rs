@@ -6,7 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::SinkExt;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{Aggregation, KinesisSink, Linger, Record, RecordOrdering, SinkBuilder};
+use kinesis_sink::{
+    Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, settings::Linger,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::recorded::Recorded;

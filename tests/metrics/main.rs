@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::service::{EntryError, PutRecordsResponse};
-use kinesis_sink::{Aggregation, KinesisSink, Linger, MetricsGranularity, Record, SinkBuilder};
+use kinesis_sink::{
+    Aggregation, KinesisSink, Record, SinkBuilder, metrics::MetricsGranularity, settings::Linger,
+};
 use tokio::time::{sleep, timeout};
 
 use self::recorded::Recorded;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::service::{Placement, PutRecordsResponse};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{HashKey, KinesisSink, MetricsGranularity, Record};
+use kinesis_sink::{KinesisSink, Record, metrics::MetricsGranularity, record::HashKey};
 use tokio::time::timeout;
 
 use crate::builder;

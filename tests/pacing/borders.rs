@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use kinesis_sink::sim::{SimStats, SimStream};
-use kinesis_sink::{Aggregation, HashKey, KinesisSink, Record};
+use kinesis_sink::{Aggregation, KinesisSink, Record, record::HashKey};
 use tokio::time::timeout;
 
 use super::events::near_border;

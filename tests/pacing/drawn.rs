@@ -7,8 +7,8 @@ use fastrand::Rng;
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::{Faults, Latency, Limiter, SimStream};
 use kinesis_sink::{
-    Aggregation, Distribution, HashKey, Key, KinesisSink, Limits, Linger, PartitionKey, Record,
-    RecordOrdering, SinkBuilder,
+    Aggregation, KinesisSink, PartitionKey, Record, RecordOrdering, SinkBuilder, limits::Limits,
+    record::HashKey, record::Key, settings::Linger, stream::Distribution,
 };
 
 use super::events::{self, Event};

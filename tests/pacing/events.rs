@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kinesis_sink::sim::{Faults, Limiter, SimStream};
-use kinesis_sink::{Distribution, HashKey};
+use kinesis_sink::{record::HashKey, stream::Distribution};
 use tokio::time::{Instant, sleep_until};
 
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use kinesis_sink::aggregate::{Member, deaggregate};
 use kinesis_sink::sim::{SimStream, Written};
-use kinesis_sink::{Aggregation, Key, PartitionKey, RecordOrdering};
+use kinesis_sink::{Aggregation, PartitionKey, RecordOrdering, record::Key};
 
 use super::account::Account;
 use super::drawn::{Caller, Drawn};

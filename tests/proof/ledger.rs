@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use kinesis_sink::service::ErrorClass;
-use kinesis_sink::{Delivery, Error, ErrorKind, FailureReason, Receipt, Record, Undelivered};
+use kinesis_sink::{
+    Delivery, Error, ErrorKind, Receipt, Record, Undelivered, record::FailureReason,
+};
 use tokio::time::Instant;
 
 use super::account::Ranges;

@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, pending, ready};
 use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::shard::Shard;
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{StreamDescription, StreamId, StreamInfo};
+use kinesis_sink::{StreamId, stream::StreamDescription, stream::StreamInfo};
 use tower::BoxError;
 
 use super::drawn::{Drawn, one_of};

@@ -10,7 +10,9 @@ use futures::future::poll_fn;
 use futures::{FutureExt, Sink, SinkExt};
 use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{Error, ErrorKind, Key, KinesisSink, PartitionKey, Record, RecordOrdering};
+use kinesis_sink::{
+    Error, ErrorKind, KinesisSink, PartitionKey, Record, RecordOrdering, record::Key,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::drawn::{Drawn, OwnersEnd, ms, rarely};

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use fastrand::Rng;
 use kinesis_sink::shard::hash_of;
-use kinesis_sink::{Aggregation, Distribution, HashKey, Key, PartitionKey, Receipt, Record};
+use kinesis_sink::{
+    Aggregation, PartitionKey, Receipt, Record, record::HashKey, record::Key, stream::Distribution,
+};
 
 use super::drawn::{Settings, one_of, rarely};
 use super::events::near_border;

@@ -124,7 +124,7 @@ struct DeadLetterOffice {
     choosy: bool,
 }
 
-impl kinesis_sink::DeadLetterHandler for DeadLetterOffice {
+impl kinesis_sink::record::DeadLetterHandler for DeadLetterOffice {
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
         if self.choosy && number_of_record(undelivered.record()).is_multiple_of(3) {
             return Some(undelivered);

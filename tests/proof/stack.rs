@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use fastrand::Rng;
-use kinesis_sink::TimeoutLayer;
 use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::sim::SimStream;
+use kinesis_sink::timeout::TimeoutLayer;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tower::limit::GlobalConcurrencyLimitLayer;

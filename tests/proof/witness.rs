@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use kinesis_sink::Limits;
 use kinesis_sink::aggregate::{Member, deaggregate};
+use kinesis_sink::limits::Limits;
 use kinesis_sink::service::{
     Classify, DefaultClassify, Entry, EntryClass, EntryError, Placement, PutRecordsError,
     PutRecordsErrorKind, PutRecordsRequest, PutRecordsResponse,

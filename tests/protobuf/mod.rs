@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use bytes::Bytes;
-use kinesis_sink::HashKey;
+use kinesis_sink::record::HashKey;
 use md5::{Digest, Md5};
 use prost::Message;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use kinesis_sink::service::{
     EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
-use kinesis_sink::{Limits, Record, Undelivered};
+use kinesis_sink::{Record, Undelivered, limits::Limits};
 use tower::{BoxError, Service};
 
 pub const THROTTLE: &str = "ProvisionedThroughputExceededException";

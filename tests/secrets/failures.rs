@@ -8,7 +8,7 @@ use futures::{SinkExt, stream};
 use kinesis_sink::service::PutRecords;
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{
-    Aggregation, KinesisSink, Record, RecordOrdering, ServiceBuilderExt, Undelivered,
+    Aggregation, KinesisSink, Record, RecordOrdering, Undelivered, service::ServiceBuilderExt,
 };
 use tower::ServiceBuilder;
 

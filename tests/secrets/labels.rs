@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kinesis_sink::MetricsLayer;
+use kinesis_sink::metrics::MetricsLayer;
 use kinesis_sink::service::{
     Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };

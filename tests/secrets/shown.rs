@@ -11,7 +11,7 @@ use kinesis_sink::service::{
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::timeout::Timeout;
 use kinesis_sink::trace::Trace;
-use kinesis_sink::{ErrorKind, HashKey, Key, KinesisSink, PartitionKey};
+use kinesis_sink::{ErrorKind, KinesisSink, PartitionKey, record::HashKey, record::Key};
 use tower::Service;
 
 use super::failures::with_credentials;
@@ -54,7 +54,7 @@ fn errors_about_a_record() {
         kinesis_sink::Record::from((KEY, long(PAYLOAD, 50_000))),
     ] {
         let refused = sink.start_send_unpin(record).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::InvalidRecord);
+        assert_eq!(refused.kind(), ErrorKind::RecordTooLarge);
         assert_error_unmarked(&refused);
         assert_display_unmarked(&refused);
         assert_debug_unmarked(&refused.into_record().unwrap());

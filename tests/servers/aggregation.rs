@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures::future;
-use kinesis_sink::{Aggregation, HashKey, Record};
+use kinesis_sink::{Aggregation, Record, record::HashKey};
 
 use super::server::Server;
 

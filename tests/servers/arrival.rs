@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use kinesis_sink::shard::hash_of;
-use kinesis_sink::{HashKey, Record};
+use kinesis_sink::{Record, record::HashKey};
 
 use super::server::Server;
 use super::stream::{Found, Stream};

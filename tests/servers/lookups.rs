@@ -4,7 +4,7 @@ use futures::{StreamExt, stream};
 use kinesis_sink::limits::DEFAULT_RECORD_BYTES;
 use kinesis_sink::service::{PutRecordsError, SdkStreamInfo};
 use kinesis_sink::shard::Shard;
-use kinesis_sink::{Distribution, Record, StreamId, StreamInfo};
+use kinesis_sink::{Record, StreamId, stream::Distribution, stream::StreamInfo};
 use tower::BoxError;
 
 use super::server::Server;

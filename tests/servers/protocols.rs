@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{Record, ShardIteratorType};
-use kinesis_sink::HashKey;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Entry, PutRecords, PutRecordsRequest};
 use tower::ServiceExt;
 

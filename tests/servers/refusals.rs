@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::service::{PutRecordsError, PutRecordsErrorKind};
-use kinesis_sink::{AttemptError, ErrorKind, FailureReason, Linger, Record, Undelivered};
+use kinesis_sink::{
+    ErrorKind, Record, Undelivered, record::AttemptError, record::FailureReason, settings::Linger,
+};
 
 use super::server::Server;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future;
-use kinesis_sink::{Aggregation, Linger, Producer, Record};
+use kinesis_sink::{Aggregation, Producer, Record, settings::Linger};
 
 use super::server::Server;
 

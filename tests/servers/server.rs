@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{Credentials, StalledStreamProtectionConfig};
-use kinesis_sink::{KinesisSink, Limits, SinkBuilder};
+use kinesis_sink::{KinesisSink, SinkBuilder, limits::Limits};
 
 use super::embedded::Embedded;
 use super::features::{Feature, reason};

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use futures::{StreamExt, stream};
 use kinesis_sink::sim::{Faults, SimStats};
-use kinesis_sink::{KinesisSink, Record, StreamInfo, TimeoutLayer};
+use kinesis_sink::{KinesisSink, Record, stream::StreamInfo, timeout::TimeoutLayer};
 use tower::ServiceBuilder;
 
 use super::*;

@@ -16,7 +16,7 @@ use aws_sdk_kinesis::types::{
 use futures::{StreamExt, stream};
 use kinesis_sink::service::{PutRecords, PutRecordsErrorKind, SdkStreamInfo};
 use kinesis_sink::sim::Faults;
-use kinesis_sink::{Distribution, KinesisSink, Record, StreamInfo};
+use kinesis_sink::{KinesisSink, Record, stream::Distribution, stream::StreamInfo};
 use tokio::time::{Instant, sleep};
 use tower::BoxError;
 

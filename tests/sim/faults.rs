@@ -1,7 +1,7 @@
 //! What goes wrong on purpose.
 
-use kinesis_sink::StreamInfo;
 use kinesis_sink::sim::Faults;
+use kinesis_sink::stream::StreamInfo;
 use tokio::time::{sleep, timeout};
 
 use super::*;

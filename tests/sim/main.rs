@@ -12,7 +12,7 @@ mod shards;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kinesis_sink::HashKey;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::sim::{Latency, Limiter, SimBuilder, SimStream, Written};
 use tower::{Service, ServiceExt};

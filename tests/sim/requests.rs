@@ -1,7 +1,7 @@
 //! How a request travels, and what is refused as a whole.
 
 use kinesis_sink::service::PutRecordsErrorKind;
-use kinesis_sink::{Distribution, StreamId, StreamInfo};
+use kinesis_sink::{StreamId, stream::Distribution, stream::StreamInfo};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use kinesis_sink::service::SdkStreamInfo;
 use kinesis_sink::shard::{Shard, hash_of};
-use kinesis_sink::{BuildError, Distribution, StreamInfo, StreamMode};
+use kinesis_sink::{BuildError, stream::Distribution, stream::StreamInfo, stream::StreamMode};
 use tokio::time::sleep;
 
 use super::*;

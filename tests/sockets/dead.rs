@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kinesis_sink::service::{PutRecords, SdkStreamInfo};
-use kinesis_sink::{KinesisSink, Record, StreamId, StreamInfo};
+use kinesis_sink::{KinesisSink, Record, StreamId, stream::StreamInfo};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use futures::{SinkExt, future};
-use kinesis_sink::{Error, ErrorKind, FailureReason};
+use kinesis_sink::{Error, ErrorKind, record::FailureReason};
 use serde_json::json;
 
 use super::fault::{Fault, answer};

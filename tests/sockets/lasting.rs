@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinesis_sink::{ErrorKind, FailureReason, KinesisSink, SinkBuilder, Undelivered};
+use kinesis_sink::{ErrorKind, KinesisSink, SinkBuilder, Undelivered, record::FailureReason};
 
 use super::fault::{Fault, Spoilt, answer};
 use super::run::{Rig, builder, forward, impatient, in_time, numbers_of, put_all, until};

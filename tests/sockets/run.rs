@@ -10,7 +10,7 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 use kinesis_sink::{
-    Delivery, Error, KinesisSink, Limits, Producer, Record, SinkBuilder, Undelivered,
+    Delivery, Error, KinesisSink, Producer, Record, SinkBuilder, Undelivered, limits::Limits,
 };
 use tracing::Level;
 

@@ -2,7 +2,7 @@
 
 use aws_sdk_kinesis::Client;
 use bytes::Bytes;
-use kinesis_sink::HashKey;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Entry, PutRecords, PutRecordsRequest};
 use proptest::collection::vec;
 use proptest::option;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use kinesis_sink::Key;
+use kinesis_sink::record::Key;
 use kinesis_sink::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::sim::SimStream;
 use tokio::time::{Instant, sleep_until};

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use kinesis_sink::HashKey;
 use kinesis_sink::limits::SHARD_RECORDS_PER_SECOND;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::shard::{Shard, hash_of};
 use kinesis_sink::sim::SimStream;
 use tokio::time::Instant;

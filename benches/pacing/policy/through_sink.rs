@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use kinesis_sink::{KinesisSink, TimeoutLayer};
+use kinesis_sink::{KinesisSink, timeout::TimeoutLayer};
 use tokio::time::timeout_at;
 use tower::ServiceBuilder;
 

@@ -11,7 +11,7 @@ pub use self::sink::{DEFAULT_BUFFER_BYTES, Soak, ThroughSink};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
-use kinesis_sink::Limits;
+use kinesis_sink::limits::Limits;
 use kinesis_sink::service::PutRecords;
 
 use super::case::{Body, Case};

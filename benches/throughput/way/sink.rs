@@ -5,8 +5,8 @@ use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard};
 use kinesis_sink::{
-    Aggregation, HashKey, KinesisSink, Record, RecordOrdering, SinkBuilder, StreamId, Totals,
-    list_shards_fn,
+    Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, StreamId, record::HashKey,
+    status::Totals, stream::list_shards_fn,
 };
 use tower::{BoxError, Service};
 
@@ -27,7 +27,7 @@ impl ThroughSink<PutRecords> {
     }
 }
 
-impl ThroughSink<kinesis_sink::DefaultService> {
+impl ThroughSink<kinesis_sink::service::DefaultService> {
     /// Over the stack that it has by default.
     pub fn with_layers(case: Case, client: &Client, in_flight: usize) -> Self {
         let sink = builder(case, in_flight).build(client);

@@ -128,7 +128,7 @@
 //! ```
 //! use aws_sdk_kinesis::Client;
 //! use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
-//! use kinesis_sink::{KinesisSink, Limits};
+//! use kinesis_sink::{KinesisSink, limits::Limits};
 //!
 //! # fn build() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::builder()
@@ -160,8 +160,8 @@
 //! | clock | default | set by |
 //! |---|---|---|
 //! | to connect | 3.1 s, the SDK's | `connect_timeout` of the SDK's `TimeoutConfig` |
-//! | one request, from call to answer | 10 s | [`request_timeout`](crate::Settings::request_timeout), or [`TimeoutLayer`](crate::TimeoutLayer) |
-//! | one request, while requests time out repeatedly | up to 30 s | [`max_request_timeout`](crate::Settings::max_request_timeout), or [`TimeoutLayer::with_max`](crate::TimeoutLayer::with_max) |
+//! | one request, from call to answer | 10 s | [`request_timeout`](crate::Settings::request_timeout), or [`TimeoutLayer`](crate::timeout::TimeoutLayer) |
+//! | one request, while requests time out repeatedly | up to 30 s | [`max_request_timeout`](crate::Settings::max_request_timeout), or [`TimeoutLayer::with_max`](crate::timeout::TimeoutLayer::with_max) |
 //! | the SDK's others | off | `TimeoutConfig`; a shorter one wins |
 //! | one lookup, one [check](super::failures#the-first-request-fails) | 10 s | |
 //! | stalled streams: no progress for 5 s | off in the default stack, lookups included | [`without_stalled_stream_protection`](crate::service::PutRecords::without_stalled_stream_protection) in yours |

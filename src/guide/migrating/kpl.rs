@@ -26,7 +26,7 @@
 //! | the future fails: `UserRecordFailedException` | [`Undelivered`](crate::Undelivered), with reason, history and the record |
 //! | `flush()`, `flush(stream)` | nothing: partial requests go by themselves |
 //! | `flushSync()` | `producer.flush().await` |
-//! | `getOutstandingRecordsCount()` | [`Totals`](crate::Totals): `accepted` less what was `delivered`, `failed` or `withdrawn`; the metric `user_records_pending` |
+//! | `getOutstandingRecordsCount()` | [`Totals`](crate::status::Totals): `accepted` less what was `delivered`, `failed` or `withdrawn`; the metric `user_records_pending` |
 //! | `getOldestRecordTimeInMillis()` | the metric `oldest_record_age` |
 //! | `getMetrics(..)` | a recorder of the `metrics` facade |
 //! | `destroy()` | `producer.close().await`, or `close_within` |
@@ -38,7 +38,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use kinesis_sink::{AggregateKey, Aggregation, KinesisSink, Producer};
+//! use kinesis_sink::{settings::AggregateKey, Aggregation, KinesisSink, Producer};
 //!
 //! # async fn kpl_like(client: aws_sdk_kinesis::Client) -> Result<Producer, kinesis_sink::BuildError> {
 //! let producer = KinesisSink::builder("example")
@@ -62,14 +62,14 @@
 //! | `AggregationEnabled`, true | [`with_aggregation`](crate::SinkBuilder::with_aggregation): `PerShard` is what the KPL does; off by default |
 //! | `AggregationMaxCount`, 4294967295 | [`aggregate_records`](crate::Settings::aggregate_records), the same default |
 //! | `AggregationMaxSize`, 51200 | [`aggregate_bytes`](crate::Settings::aggregate_bytes), the same default |
-//! | `CollectionMaxCount`, 500 | [`Limits::with_request_entries`](crate::Limits::with_request_entries), the same default |
-//! | `CollectionMaxSize`, 5 MiB | [`Limits::with_request_bytes`](crate::Limits::with_request_bytes), the same default |
-//! | `MaxUserRecordSize`, 1 MiB | [`Limits::with_record_bytes`](crate::Limits::with_record_bytes), the same default; a described stream tells it |
+//! | `CollectionMaxCount`, 500 | [`Limits::with_request_entries`](crate::limits::Limits::with_request_entries), the same default |
+//! | `CollectionMaxSize`, 5 MiB | [`Limits::with_request_bytes`](crate::limits::Limits::with_request_bytes), the same default |
+//! | `MaxUserRecordSize`, 1 MiB | [`Limits::with_record_bytes`](crate::limits::Limits::with_record_bytes), the same default; a described stream tells it |
 //! | `RecordMaxBufferedTime`, 100 ms | [`with_linger`](crate::SinkBuilder::with_linger): with aggregation `Fixed(100 ms)` by default |
 //! | `RecordTtl`, 30 s | [`with_deadline`](crate::SinkBuilder::with_deadline), off by default |
 //! | `UserRecordTimeoutInMillis`, off | the same [`with_deadline`](crate::SinkBuilder::with_deadline): there is no second layer where records could get stuck |
 //! | `FailIfThrottled`, false | a [`Classify`](crate::service::Classify), [see below](#failing-throttled-records) |
-//! | `RateLimit`, 150 % | [`Limits::with_shard_records`](crate::Limits::with_shard_records) and [`with_shard_bytes`](crate::Limits::with_shard_bytes): 100 % by default, less while the shard says so |
+//! | `RateLimit`, 150 % | [`Limits::with_shard_records`](crate::limits::Limits::with_shard_records) and [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes): 100 % by default, less while the shard says so |
 //! | `MaxConnections`, 24 | [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight), 4 by default; connections are the [client's](super::super::clients::http#connections) |
 //! | `MinConnections`, 1 | none: the HTTP client opens connections as they are needed |
 //! | `RequestTimeout`, 6 s | [`request_timeout`](crate::Settings::request_timeout), 10 s |
@@ -108,7 +108,7 @@
 //! use kinesis_sink::service::{Classify, DefaultClassify, EntryClass, EntryError};
 //! # use futures::SinkExt;
 //! # use kinesis_sink::sim::{Faults, SimStream};
-//! # use kinesis_sink::{KinesisSink, FailureReason, Record};
+//! # use kinesis_sink::{KinesisSink, record::FailureReason, Record};
 //!
 //! struct FailIfThrottled;
 //!

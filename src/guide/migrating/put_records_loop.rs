@@ -73,7 +73,7 @@
 //!
 //! ```
 //! use kinesis_sink::service::{Entry, PutRecords, PutRecordsRequest};
-//! use kinesis_sink::{Key, ServiceBuilderExt};
+//! use kinesis_sink::{record::Key, service::ServiceBuilderExt};
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]

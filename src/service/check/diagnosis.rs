@@ -7,11 +7,11 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::types::StreamStatus;
 
 use super::CheckFailureKind;
+use crate::build_error::BuildError;
 use crate::service::classify::chain;
 use crate::service::codes::{class_of_code, refuses_credentials};
 use crate::service::identity::IdentityError;
 use crate::service::{ErrorClass, NO_STREAM, PutRecordsError, PutRecordsErrorKind, words};
-use crate::build_error::BuildError;
 
 /// What the result of a check means.
 #[derive(Debug, PartialEq, Eq)]

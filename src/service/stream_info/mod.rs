@@ -27,7 +27,7 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 /// is kept as long as a clone lives, or until a call
 /// [past the cache](StreamInfo::describe_stream_uncached), which a sink makes when responses contradict the
 /// description. Two results are not kept: errors, after which those who waited ask one after the other; and
-/// that a stream is distributed [by the service](crate::Distribution::Auto), which its owner may
+/// that a stream is distributed [by the service](crate::stream::Distribution::Auto), which its owner may
 /// change when a sink refuses it.
 ///
 /// # Lists are not cached
@@ -38,7 +38,7 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 /// API reference.
 ///
 /// ```no_run
-/// use kinesis_sink::StreamInfo;
+/// use kinesis_sink::stream::StreamInfo;
 /// use kinesis_sink::service::SdkStreamInfo;
 ///
 /// # async fn demo(client: aws_sdk_kinesis::Client) -> Result<(), tower::BoxError> {

@@ -6,8 +6,8 @@ mod settings;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kinesis_sink::Distribution;
 use kinesis_sink::sim::{Latency, Limiter, SimStream};
+use kinesis_sink::stream::Distribution;
 
 pub use self::faults::Trouble;
 pub use self::settings::{DeadLetters, Settings};

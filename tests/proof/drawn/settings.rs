@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kinesis_sink::{
-    AggregateKey, Aggregation, FatalPolicy, KinesisSink, Limits, Linger, RecordOrdering,
-    SinkBuilder,
+    Aggregation, KinesisSink, RecordOrdering, SinkBuilder, limits::Limits, settings::AggregateKey,
+    settings::FatalPolicy, settings::Linger,
 };
 
 use super::super::lookups::Lookups;

@@ -10,7 +10,7 @@ use kinesis_sink::sim::SimStream;
 use kinesis_sink::{
     Aggregation, KinesisSink, Record, RecordOrdering, Settings, SinkBuilder, StreamId,
     limits::Limits, metrics::MetricsGranularity, settings::AggregateKey, settings::FatalPolicy,
-    settings::Linger, stream::Distribution, stream::StreamDescription, stream::describe_stream_fn,
+    settings::Linger, stream::Distribution,
 };
 
 /// All settings, none of them as it is by default.
@@ -83,10 +83,8 @@ fn refusal(text: &str) -> String {
     toml::from_str::<Settings>(text).expect_err(text).to_string()
 }
 
-/// A builder whose stream is described, so that it shows when it is not.
 fn builder() -> SinkBuilder {
     KinesisSink::builder("example")
-        .with_stream_info(describe_stream_fn(|_| async { Ok(StreamDescription::default()) }))
 }
 
 /// All that a builder holds, as far as it is data.
@@ -170,23 +168,23 @@ fn missing_keys_have_their_defaults() {
 
 #[test]
 fn with_settings_replaces_all_settings() {
-    let all = || KinesisSink::builder("example").with_settings(read(ALL));
-    assert_eq!(shown(&all().with_settings(read(""))), shown(&KinesisSink::builder("example")));
+    let all = || builder().with_settings(read(ALL));
+    assert_eq!(shown(&all().with_settings(read(""))), shown(&builder()));
     assert_eq!(shown(&builder().configure(|settings| *settings = read(ALL))), shown(&all()));
 }
 
 #[test]
 fn setter_overrides_earlier_settings() {
-    let builder = KinesisSink::builder("example").with_settings(read(ALL)).with_max_in_flight(9);
+    let set = builder().with_settings(read(ALL)).with_max_in_flight(9);
     let mut settings = read(ALL);
     settings.max_in_flight = 9;
-    assert_eq!(shown(&builder), shown(&KinesisSink::builder("example").with_settings(settings)));
+    assert_eq!(shown(&set), shown(&builder().with_settings(settings)));
 }
 
 #[test]
 fn the_defaults_written_out_change_nothing() {
-    let defaults = KinesisSink::builder("example").with_settings(read(DEFAULTS));
-    assert_eq!(shown(&defaults), shown(&KinesisSink::builder("example")));
+    let defaults = builder().with_settings(read(DEFAULTS));
+    assert_eq!(shown(&defaults), shown(&builder()));
     let without = WITHOUT_DEFAULT.map(String::from).into();
     assert_eq!(&keys(ALL) - &keys(DEFAULTS), without, "a default is missing here");
 }
@@ -273,8 +271,7 @@ fn build_names_setting_that_is_out_of_range() {
         ("request_timeout = '0s'", "request_timeout is 0s; set it between 1ms and 10m"),
         ("max_request_timeout = '11m'", "max_request_timeout is 11m; set it between 1ms and 10m"),
     ] {
-        let refused =
-            KinesisSink::builder("example").with_settings(read(text)).build(&client).unwrap_err();
+        let refused = builder().with_settings(read(text)).build(&client).unwrap_err();
         assert_eq!(refused.to_string(), told);
     }
 }

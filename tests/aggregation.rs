@@ -367,12 +367,12 @@ async fn it_fills_for_a_tenth_of_a_second_unless_told_otherwise() {
 fn a_builder_shows_the_settings_that_will_hold() {
     let shown = format!("{:?}", builder(Aggregation::PerKey));
     assert!(
-        shown.contains("Fill(100ms)") && shown.contains("buffer_records: Some(100000)"),
+        shown.contains("Fixed(100ms)") && shown.contains("buffer_records: Some(100000)"),
         "{shown}"
     );
     let set = builder(Aggregation::PerKey).with_linger(Linger::Fixed(Duration::from_secs(7)));
     let shown = format!("{:?}", set.configure(|settings| settings.buffer_records = Some(77)));
-    assert!(shown.contains("Fill(7s)") && shown.contains("buffer_records: Some(77)"), "{shown}");
+    assert!(shown.contains("Fixed(7s)") && shown.contains("buffer_records: Some(77)"), "{shown}");
     assert!(format!("{:?}", builder(Aggregation::Off)).contains("buffer_records: Some(10000)"));
 }
 

@@ -36,8 +36,7 @@ fn attempts_are_limited_when_asked() {
 fn a_deadline_gives_waiting_records_up_and_wakes_for_it() {
     let deadline = Duration::from_millis(50);
     let linger = Linger::Fixed(Duration::from_secs(10));
-    let mut harness =
-        Harness::new(Settings { deadline: Some(deadline), linger: linger, ..settings() });
+    let mut harness = Harness::new(Settings { deadline: Some(deadline), linger, ..settings() });
     harness.accept(0..1);
     harness.now += Duration::from_millis(20);
     harness.accept(1..2);

@@ -64,7 +64,7 @@ fn linger_is_a_ceiling_behind_requests_in_flight() {
 #[test]
 fn linger_fill_waits_even_when_idle() {
     let linger = Linger::Fixed(Duration::from_millis(30));
-    let mut harness = Harness::new(Settings { linger: linger, ..settings() });
+    let mut harness = Harness::new(Settings { linger, ..settings() });
     harness.accept(0..2);
     harness.pipeline.flush();
     assert_eq!(harness.send_reason(), None);

@@ -292,7 +292,7 @@ fn later_record_of_its_key_does_not_delay_isolated_record() {
     let mut harness = Harness::new(Settings {
         aggregation: Aggregation::PerKey,
         ordering: RecordOrdering::PerKey,
-        linger: linger,
+        linger,
         ..settings()
     });
     keyed(&mut harness, "k", "first");

@@ -135,7 +135,7 @@ fn what_was_shed_has_used_no_quota() {
 /// Delivered records a second, of 5,000 of 100 B that come each second for one key of one shard.
 fn aggregated_rate(linger: Linger) -> u64 {
     let mut harness = Harness::new(Settings {
-        linger: linger,
+        linger,
         aggregation: Aggregation::PerKey,
         buffer_records: Some(100_000),
         ..paced()
@@ -333,7 +333,7 @@ fn an_aggregate_that_is_closed_after_an_idle_hour_goes() {
     for linger in [Linger::Fixed, Linger::Adaptive] {
         let linger = linger(Duration::from_millis(100));
         let mut harness =
-            Harness::new(Settings { linger: linger, aggregation: Aggregation::PerKey, ..paced() });
+            Harness::new(Settings { linger, aggregation: Aggregation::PerKey, ..paced() });
         for bytes in [10, 1_000_000] {
             push(&mut harness, 1, bytes);
             let (id, request) = next_cut(&mut harness);

@@ -188,7 +188,7 @@ fn the_main_job_says_in_one_sentence_what_is_wrong() {
     let nowhere = ["--region", "us-east-1", "--endpoint", "http://127.0.0.1:1"];
     for (arguments, environment, expected) in [
         (&["--file", "/no/such/file"][..], &[][..], "cannot read /no/such/file"),
-        (&["--stream", "arn:aws:kinesis:x"], &keys, "is not a stream's ARN"),
+        (&["--stream", "arn:aws:kinesis:x"], &keys, "is not a stream ARN"),
         (&["--stream", "a b"], &keys, "is not a stream name"),
         (&["--stream", "example"], &keys, "no region is configured"),
         (&["--stream", "example", "--region", "us-east-1"], &[], "no AWS credentials found"),

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Entry, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Producer, Record, SinkBuilder, limits::Limits, record::HashKey,
-    stream::list_shards_fn,
-};
+use kinesis_sink::stream::list_shards_fn;
+use kinesis_sink::{Aggregation, KinesisSink, Producer, Record, SinkBuilder};
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tokio::task::yield_now;

@@ -11,8 +11,9 @@ mod logs;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{KinesisSink, Record, service::ServiceBuilderExt, timeout::TimeoutError};
+use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse, ServiceBuilderExt};
+use kinesis_sink::timeout::TimeoutError;
+use kinesis_sink::{KinesisSink, Record};
 use tower::ServiceBuilder;
 use tower::retry::Policy;
 

@@ -14,8 +14,8 @@ use crate::trace::TraceLayer;
 ///
 /// ```
 /// use std::time::Duration;
-/// use kinesis_sink::service::PutRecords;
-/// use kinesis_sink::{KinesisSink, service::ServiceBuilderExt};
+/// use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
+/// use kinesis_sink::KinesisSink;
 /// use tower::ServiceBuilder;
 ///
 /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::{EntryError, Placement, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder, settings::Linger};
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder};
 use scripted::{service_error, unpaced};
 use tokio::time::sleep;
 

@@ -14,12 +14,12 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Sink, SinkExt, StreamExt, future, stream};
 use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::settings::Linger;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
-use kinesis_sink::{
-    Aggregation, BuildError, KinesisSink, Record, SinkBuilder, record::HashKey, settings::Linger,
-    stream::list_shards_fn,
-};
+use kinesis_sink::stream::list_shards_fn;
+use kinesis_sink::{Aggregation, BuildError, KinesisSink, Record, SinkBuilder};
 use logs::Logs;
 use scripted::{Scripted, service_error, text};
 use tokio::time::{Instant, sleep};

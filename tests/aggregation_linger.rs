@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::settings::Linger;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Receipt, Record, SinkBuilder, StreamId, record::HashKey,
-    settings::Linger, stream::list_shards_fn,
-};
+use kinesis_sink::stream::list_shards_fn;
+use kinesis_sink::{Aggregation, KinesisSink, Receipt, Record, SinkBuilder, StreamId};
 use tokio::time::{MissedTickBehavior, interval};
 use tower::{BoxError, Service};
 

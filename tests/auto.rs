@@ -11,12 +11,15 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::service::PutRecordsError;
+use kinesis_sink::settings::FatalPolicy;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 use kinesis_sink::sim::SimStream;
+use kinesis_sink::stream::{
+    Distribution, StreamDescription, StreamInfo, StreamMode, describe_stream_fn,
+};
 use kinesis_sink::{
     Aggregation, Error, ErrorKind, KinesisSink, Receipt, Record, RecordOrdering, SinkBuilder,
-    StreamId, settings::FatalPolicy, stream::Distribution, stream::StreamDescription,
-    stream::StreamInfo, stream::StreamMode, stream::describe_stream_fn,
+    StreamId,
 };
 use tokio::time::{sleep, timeout};
 use tower::BoxError;

@@ -12,11 +12,8 @@ use aws_sdk_kinesis::types::{
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use futures::SinkExt;
-use kinesis_sink::{
-    Aggregation, ErrorKind, KinesisSink, Record, RecordOrdering, SinkBuilder,
-    stream::StreamDescription, stream::StreamInfo, stream::describe_stream_fn,
-    stream::list_shards_fn,
-};
+use kinesis_sink::stream::{StreamDescription, StreamInfo, describe_stream_fn, list_shards_fn};
+use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, Record, RecordOrdering, SinkBuilder};
 
 /// The service: answers every call, and counts them.
 struct Service {

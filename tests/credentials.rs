@@ -22,7 +22,8 @@ use aws_smithy_types::date_time::Format;
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass, PutRecords, SdkStreamInfo};
-use kinesis_sink::{Error, ErrorKind, KinesisSink, Record, stream::StreamInfo};
+use kinesis_sink::stream::StreamInfo;
+use kinesis_sink::{Error, ErrorKind, KinesisSink, Record};
 use tokio::time::{Instant, sleep, timeout};
 
 /// A provider that counts how often it was asked.

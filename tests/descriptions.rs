@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, pending, poll_fn};
 use futures::{FutureExt, Sink, SinkExt};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::record::HashKey;
+use kinesis_sink::settings::FatalPolicy;
 use kinesis_sink::shard::{HashRange, Shard};
+use kinesis_sink::stream::{
+    DescribeStreamFn, Distribution, StreamDescription, StreamInfo, describe_stream_fn,
+    list_shards_fn,
+};
 use kinesis_sink::{
     Aggregation, Error, ErrorKind, KinesisSink, Producer, Record, SinkBuilder, StreamId,
-    limits::Limits, record::HashKey, settings::FatalPolicy, stream::DescribeStreamFn,
-    stream::Distribution, stream::StreamDescription, stream::StreamInfo,
-    stream::describe_stream_fn, stream::list_shards_fn,
 };
 use logs::Logs;
 use scripted::{Scripted, service_error};

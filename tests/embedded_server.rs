@@ -15,8 +15,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use embedded::{Embedded, STREAM};
 use futures::{SinkExt, StreamExt, future, stream};
+use kinesis_sink::limits::Limits;
 use kinesis_sink::service::PutRecords;
-use kinesis_sink::{KinesisSink, Producer, Record, limits::Limits, timeout::TimeoutLayer};
+use kinesis_sink::timeout::TimeoutLayer;
+use kinesis_sink::{KinesisSink, Producer, Record};
 use read_back::{Found, From, ReadBack};
 use tower::ServiceBuilder;
 

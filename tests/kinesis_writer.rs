@@ -5,7 +5,9 @@ mod logs;
 mod scripted;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
-use kinesis_sink::{KinesisSink, Record, StreamId, limits::Limits, service::ServiceBuilderExt};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::service::ServiceBuilderExt;
+use kinesis_sink::{KinesisSink, Record, StreamId};
 use logs::Logs;
 use scripted::{Scripted, answer_each, numbers, records};
 use tower::ServiceBuilder;

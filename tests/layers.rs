@@ -7,10 +7,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures::{SinkExt, stream};
-use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{
-    ErrorKind, KinesisSink, Record, SinkBuilder, service::ServiceBuilderExt, timeout::TimeoutLayer,
-};
+use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse, ServiceBuilderExt};
+use kinesis_sink::timeout::TimeoutLayer;
+use kinesis_sink::{ErrorKind, KinesisSink, Record, SinkBuilder};
 use logs::Logs;
 use scripted::{Scripted, answer_each, numbers, records, unpaced};
 use tokio::time::Instant;

@@ -25,14 +25,13 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{
     Classify, DefaultClassify, ErrorClass, PutRecordsError, PutRecordsErrorKind, SdkStreamInfo,
 };
 use kinesis_sink::shard::{HashRange, Shard};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Record, StreamId, record::HashKey, stream::Distribution,
-    stream::StreamDescription, stream::StreamInfo, stream::StreamMode,
-};
+use kinesis_sink::stream::{Distribution, StreamDescription, StreamInfo, StreamMode};
+use kinesis_sink::{Aggregation, KinesisSink, Record, StreamId};
 use tokio::sync::Semaphore;
 use tower::BoxError;
 

@@ -5,10 +5,9 @@ mod scripted;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
-use kinesis_sink::{
-    Aggregation, ErrorKind, KinesisSink, Producer, Record, SinkBuilder, record::FailureReason,
-    settings::Linger,
-};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, Producer, Record, SinkBuilder};
 use scripted::{Scripted, answer_each, numbers, records};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};

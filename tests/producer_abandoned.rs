@@ -6,9 +6,8 @@ mod scripted;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
-use kinesis_sink::{
-    ErrorKind, KinesisSink, Record, SinkBuilder, Undelivered, record::FailureReason,
-};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::{ErrorKind, KinesisSink, Record, SinkBuilder, Undelivered};
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, texts};
 use tokio::time::sleep;

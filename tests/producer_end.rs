@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, future};
 use kinesis_sink::producer::Driver;
+use kinesis_sink::record::FailureReason;
 use kinesis_sink::{
     Delivery, ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered,
-    record::FailureReason,
 };
 use logs::Logs;
 use scripted::{Scripted, texts};

@@ -8,11 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{SinkExt, future};
+use kinesis_sink::record::{AttemptError, FailureReason};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{
-    Error, ErrorKind, KinesisSink, Record, SinkBuilder, record::AttemptError,
-    record::FailureReason, settings::FatalPolicy,
-};
+use kinesis_sink::settings::FatalPolicy;
+use kinesis_sink::{Error, ErrorKind, KinesisSink, Record, SinkBuilder};
 use logs::Logs;
 use scripted::{Scripted, all_delivered, service_error, texts};
 use tokio::time::{Instant, sleep};

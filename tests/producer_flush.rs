@@ -6,10 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
-use kinesis_sink::{
-    ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered,
-    settings::FatalPolicy,
-};
+use kinesis_sink::settings::FatalPolicy;
+use kinesis_sink::{ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered};
 use scripted::{Scripted, answer_each, numbers, records, text, texts};
 use tokio::time::{Instant, sleep};
 

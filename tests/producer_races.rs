@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures::{SinkExt, future};
-use kinesis_sink::{KinesisSink, Producer, Record, Undelivered, settings::FatalPolicy};
+use kinesis_sink::settings::FatalPolicy;
+use kinesis_sink::{KinesisSink, Producer, Record, Undelivered};
 use scripted::{Scripted, answer_each, service_error, text};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
-use kinesis_sink::{
-    ErrorKind, KinesisSink, Producer, Record, SinkBuilder, Undelivered, record::DeadLetterHandler,
-    settings::Linger,
-};
+use kinesis_sink::record::DeadLetterHandler;
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{ErrorKind, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
 use scripted::{Scripted, all_delivered, numbers, unpaced};
 use tokio::time::{Instant, sleep, timeout};
 

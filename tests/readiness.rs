@@ -9,10 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt};
-use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{
-    KinesisSink, Record, SinkBuilder, record::FailureReason, service::DefaultService,
-};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::service::{DefaultService, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{KinesisSink, Record, SinkBuilder};
 use scripted::{Scripted, records, texts};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 
 use futures::SinkExt;
 use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, record::HashKey};
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering};
 
 /// The ranges of all shards by their ids, closed ones included.
 type Ranges = HashMap<String, HashRange>;

@@ -15,11 +15,11 @@ use bytes::Bytes;
 use embedded::{Embedded, STREAM};
 use futures::future;
 use kinesis_sink::aggregate::{Member, deaggregate};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::settings::{AggregateKey, Linger};
 use kinesis_sink::shard::{HashRange, hash_of};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Producer, Record, SinkBuilder, limits::Limits,
-    settings::AggregateKey, settings::Linger, status::Totals,
-};
+use kinesis_sink::status::Totals;
+use kinesis_sink::{Aggregation, KinesisSink, Producer, Record, SinkBuilder};
 
 const RECORDS: usize = 12_000;
 const KEYS: usize = 200;

@@ -16,13 +16,13 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_types::body::SdkBody;
 use futures::{SinkExt, stream};
+use kinesis_sink::limits::Limits;
 use kinesis_sink::service::{
     Classify, DefaultClassify, Entry, ErrorClass, Placement, PutRecords, PutRecordsErrorKind,
     PutRecordsRequest,
 };
-use kinesis_sink::{
-    BuildError, Error, ErrorKind, KinesisSink, Record, limits::Limits, settings::Linger,
-};
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{BuildError, Error, ErrorKind, KinesisSink, Record};
 use tower::ServiceExt;
 
 const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";

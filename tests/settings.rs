@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::SinkExt;
+use kinesis_sink::limits::Limits;
+use kinesis_sink::metrics::MetricsGranularity;
+use kinesis_sink::settings::{AggregateKey, FatalPolicy, Linger};
 use kinesis_sink::sim::SimStream;
+use kinesis_sink::stream::Distribution;
 use kinesis_sink::{
     Aggregation, KinesisSink, Record, RecordOrdering, Settings, SinkBuilder, StreamId,
-    limits::Limits, metrics::MetricsGranularity, settings::AggregateKey, settings::FatalPolicy,
-    settings::Linger, stream::Distribution,
 };
 
 /// All settings, none of them as it is by default.

@@ -17,9 +17,7 @@ use kinesis_sink::service::{
     Classify, DefaultClassify, ErrorClass, PutRecordsError, PutRecordsErrorKind, SdkStreamInfo,
 };
 use kinesis_sink::shard::{Shard, hash_of};
-use kinesis_sink::{
-    stream::Distribution, stream::StreamDescription, stream::StreamInfo, stream::StreamMode,
-};
+use kinesis_sink::stream::{Distribution, StreamDescription, StreamInfo, StreamMode};
 
 async fn list(client: &Client) -> Vec<Shard> {
     SdkStreamInfo::new(client).list_shards(&STREAM.parse().unwrap()).unwrap().await.unwrap()

@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
+use kinesis_sink::record::FailureReason;
 use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{ErrorKind, KinesisSink, Record, Undelivered, record::FailureReason};
+use kinesis_sink::{ErrorKind, KinesisSink, Record, Undelivered};
 use logs::Logs;
 use scripted::{
     Scripted, all_delivered, answer_each, numbers, records, service_error, text, texts,

@@ -1,9 +1,8 @@
 //! How the sink is set.
 
-use kinesis_sink::{
-    Aggregation, BuildError, KinesisSink, RecordOrdering, SinkBuilder, StreamId, limits::Limits,
-    stream::list_shards_fn,
-};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::stream::list_shards_fn;
+use kinesis_sink::{Aggregation, BuildError, KinesisSink, RecordOrdering, SinkBuilder, StreamId};
 use tower::BoxError;
 
 use super::even_shards::EvenShards;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use futures::Stream;
-use kinesis_sink::{Record, record::Key};
+use kinesis_sink::Record;
+use kinesis_sink::record::Key;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Bytes of each record, its partition key of [`KEY_BYTES`] included.

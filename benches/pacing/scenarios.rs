@@ -1,8 +1,9 @@
 //! The scenarios, and what is expected of the sink in them.
 
+use kinesis_sink::record::Key;
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::Faults;
-use kinesis_sink::{Aggregation, RecordOrdering, SinkBuilder, record::Key};
+use kinesis_sink::{Aggregation, RecordOrdering, SinkBuilder};
 
 use super::figures::Figure::*;
 use super::limit::{self, BUCKET_1S, BUCKET_100MS, STAGGERED};

@@ -4,12 +4,12 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use futures::{SinkExt, stream};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Entry, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Record, RecordOrdering, StreamId, limits::Limits, record::HashKey,
-    stream::list_shards_fn,
-};
+use kinesis_sink::stream::list_shards_fn;
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, StreamId};
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Service};
 

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use kinesis_sink::{Aggregation, status::Totals};
+use kinesis_sink::Aggregation;
+use kinesis_sink::status::Totals;
 
 use crate::check::Found;
 

@@ -3,7 +3,8 @@
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use kinesis_sink::{Delivery, Error, ErrorKind, Undelivered, status::Status};
+use kinesis_sink::status::Status;
+use kinesis_sink::{Delivery, Error, ErrorKind, Undelivered};
 use serde_json::json;
 
 pub fn not_accepted(error: &Error) -> Response {

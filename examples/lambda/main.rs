@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::join_all;
-use kinesis_sink::{KinesisSink, Producer, Record, settings::FatalPolicy};
+use kinesis_sink::settings::FatalPolicy;
+use kinesis_sink::{KinesisSink, Producer, Record};
 use lambda_runtime::{LambdaEvent, service_fn};
 
 use self::event::{Answer, Failure, Message, Messages};

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use base64_simd::STANDARD;
 use bytes::Bytes;
-use kinesis_sink::{PartitionKey, Record, Undelivered, record::DeadLetterHandler};
+use kinesis_sink::record::DeadLetterHandler;
+use kinesis_sink::{PartitionKey, Record, Undelivered};
 use serde::Serialize;
 
 use crate::key::Rejected;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use futures::{SinkExt, StreamExt};
-use kinesis_sink::{Error, ErrorKind, KinesisSink, record::DeadLetterHandler};
+use kinesis_sink::record::DeadLetterHandler;
+use kinesis_sink::{Error, ErrorKind, KinesisSink};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::bad::Bad;

@@ -1,7 +1,8 @@
 //! What a record is, and the partition key that it has.
 
 use bytes::Bytes;
-use kinesis_sink::{Record, record::Key};
+use kinesis_sink::Record;
+use kinesis_sink::record::Key;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kinesis_sink::{Undelivered, status::Totals};
+use kinesis_sink::Undelivered;
+use kinesis_sink::status::Totals;
 
 use crate::input::InputError;
 use crate::interrupts::Interrupt;

@@ -17,8 +17,8 @@ use std::time::Duration;
 use anyhow::Context;
 use aws_sdk_kinesis::Client;
 use futures::future::try_join_all;
-use kinesis_sink::service::PutRecords;
-use kinesis_sink::{BuildError, KinesisSink, Producer, Record, service::ServiceBuilderExt};
+use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
+use kinesis_sink::{BuildError, KinesisSink, Producer, Record};
 use serde::Serialize;
 use tower::ServiceBuilder;
 

@@ -8,8 +8,8 @@
 //! use std::time::Duration;
 //!
 //! use futures::SinkExt;
-//! use kinesis_sink::service::PutRecords;
-//! use kinesis_sink::{KinesisSink, Record, service::ServiceBuilderExt};
+//! use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
+//! use kinesis_sink::{KinesisSink, Record};
 //! use tower::ServiceBuilder;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -68,7 +68,8 @@
 //!
 //! ```
 //! use kinesis_sink::service::PutRecordsRequest;
-//! use kinesis_sink::{KinesisSink, trace::TraceLayer};
+//! use kinesis_sink::trace::TraceLayer;
+//! use kinesis_sink::KinesisSink;
 //! use tracing::{Level, info_span, warn};
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
@@ -118,8 +119,8 @@
 //! A request names its stream, so one stack serves any number of them. Clone it into each sink:
 //!
 //! ```
-//! use kinesis_sink::service::PutRecords;
-//! use kinesis_sink::{KinesisSink, service::ServiceBuilderExt};
+//! use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
+//! use kinesis_sink::KinesisSink;
 //! use std::time::Duration;
 //! use tower::ServiceBuilder;
 //!
@@ -170,8 +171,7 @@
 //!
 //! use futures::SinkExt;
 //! use futures::future::BoxFuture;
-//! use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass};
-//! use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse, PutRecordsService};
+//! use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass, PutRecordsRequest, PutRecordsResponse, PutRecordsService};
 //! use kinesis_sink::{KinesisSink, Record};
 //! use tokio::time::Instant;
 //! use tower::{BoxError, Service, ServiceBuilder, layer};

@@ -28,7 +28,8 @@
 //! data:
 //!
 //! ```
-//! use kinesis_sink::{record::HashKey, PartitionKey, Record};
+//! use kinesis_sink::record::HashKey;
+//! use kinesis_sink::{PartitionKey, Record};
 //!
 //! let spread = Record::from("no key: a random one, and any shard");
 //! let keyed = Record::from(("device-7", vec![1, 2, 3]));

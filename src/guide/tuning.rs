@@ -35,7 +35,8 @@
 //! requests of 5 MiB (up to 10, see [below](#large-records)). More slots do no harm but for their memory.
 //!
 //! ```
-//! use kinesis_sink::{KinesisSink, limits::Limits};
+//! use kinesis_sink::limits::Limits;
+//! use kinesis_sink::KinesisSink;
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 //! // 200,000 records a second at 50 ms are 20 requests; a request of 1 KiB records has 500 KiB.
@@ -107,7 +108,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use kinesis_sink::{KinesisSink, limits::Limits};
+//! use kinesis_sink::limits::Limits;
+//! use kinesis_sink::KinesisSink;
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 //! const MIB: usize = 1024 * 1024;

@@ -12,7 +12,8 @@
 //! use std::time::Duration;
 //!
 //! use kinesis_sink::metrics::names;
-//! use kinesis_sink::{KinesisSink, service::ServiceBuilderExt};
+//! use kinesis_sink::service::ServiceBuilderExt;
+//! use kinesis_sink::KinesisSink;
 //! use kinesis_sink::service::PutRecords;
 //! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 //! use tower::ServiceBuilder;

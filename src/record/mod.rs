@@ -28,7 +28,8 @@ use crate::stream::StreamId;
 ///
 /// ```
 /// use bytes::Bytes;
-/// use kinesis_sink::{record::HashKey, Record};
+/// use kinesis_sink::record::HashKey;
+/// use kinesis_sink::Record;
 ///
 /// let plain = Record::from("a line");
 /// let keyed = Record::from(("device-7", Bytes::from_static(b"\xff\x00"))); // Not copied.

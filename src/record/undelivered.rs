@@ -1,5 +1,6 @@
 //! Records that were accepted and did not arrive.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,8 +57,8 @@ use crate::stream::StreamId;
 /// # }
 /// # Ok::<_, serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the record was not delivered: {reason}")]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("record was not delivered: {reason}")]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -72,6 +73,15 @@ pub struct Undelivered {
     pub(crate) may_have_been_written: bool,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) history: Box<[Attempt]>,
+}
+
+impl fmt::Debug for Undelivered {
+    /// Prints the message, and what is known of the record, in one line: `main` may return it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}; attempts: {}", self.attempts)?;
+        write!(f, ", may have been written: {}", self.may_have_been_written)?;
+        write!(f, ", {:?}", self.record)
+    }
 }
 
 impl Undelivered {
@@ -149,7 +159,7 @@ impl Undelivered {
 }
 
 /// Why a record was given up.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -158,10 +168,8 @@ impl Undelivered {
 #[non_exhaustive]
 pub enum FailureReason {
     /// The service refuses this record, and would again.
-    #[error("the service refuses the record: {0}")]
     Rejected(Arc<AttemptError>),
     /// The limit for attempts was reached.
-    #[error("not delivered in {attempts} attempts, the last one: {last}")]
     #[non_exhaustive]
     AttemptsExhausted {
         /// Requests that carried the record.
@@ -170,7 +178,6 @@ pub enum FailureReason {
         last: Arc<AttemptError>,
     },
     /// The deadline passed while the record waited.
-    #[error("not delivered within {deadline:?}{}", last_error(.last))]
     #[non_exhaustive]
     DeadlineExceeded {
         /// The deadline, counted from the moment the sink accepted the record.
@@ -182,10 +189,8 @@ pub enum FailureReason {
     },
     /// The service refuses every request to the stream, and a [`Producer`](crate::Producer) that stops
     /// then handed its records back, see [`FatalPolicy`](crate::settings::FatalPolicy).
-    #[error("the stream takes no requests: {0}")]
     Refused(Arc<AttemptError>),
     /// Its owner took it back before it was settled.
-    #[error("taken back before it was settled{}", last_error(.last))]
     #[non_exhaustive]
     Withdrawn {
         /// How its last attempt failed, if one did.
@@ -195,7 +200,6 @@ pub enum FailureReason {
     /// What held it (a sink, the driver of a producer) ended before it was settled: it was dropped,
     /// aborted, or it panicked. The outcome is unknown if
     /// [`may_have_been_written`](Undelivered::may_have_been_written) says so.
-    #[error("its sink ended before it was settled, so its outcome is unknown{}", last_error(.last))]
     #[non_exhaustive]
     Abandoned {
         /// How its last attempt failed, if one did.
@@ -203,7 +207,7 @@ pub enum FailureReason {
         last: Option<Arc<AttemptError>>,
     },
     /// A producer did not accept it, see [`Producer::put_all`](crate::Producer::put_all).
-    #[error("not accepted: {message}")]
+    #[non_exhaustive]
     NotAccepted {
         /// The kind of the error with which it was not accepted.
         kind: ErrorKind,
@@ -211,8 +215,32 @@ pub enum FailureReason {
         message: String,
     },
     /// It was dropped before a sink had accepted it.
-    #[error("it was dropped before a sink had accepted it")]
     NeverAccepted,
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(error) => write!(f, "the service rejects the record: {error}"),
+            Self::AttemptsExhausted { attempts, last } => {
+                write!(f, "not delivered in {attempts} attempts, the last one: {last}")
+            }
+            Self::DeadlineExceeded { deadline, last } => {
+                write!(f, "not delivered within {deadline:?}{}", last_error(last))
+            }
+            Self::Refused(error) => write!(f, "the stream refuses all requests: {error}"),
+            Self::Withdrawn { last } => {
+                write!(f, "withdrawn before it was settled{}", last_error(last))
+            }
+            Self::Abandoned { last } => write!(
+                f,
+                "its sink ended before it was settled, so its outcome is unknown{}",
+                last_error(last)
+            ),
+            Self::NotAccepted { message, .. } => write!(f, "not accepted: {message}"),
+            Self::NeverAccepted => f.write_str("dropped before a sink accepted it"),
+        }
+    }
 }
 
 impl FailureReason {
@@ -335,7 +363,8 @@ impl AttemptError {
 /// # A handler of another type
 ///
 /// ```
-/// use kinesis_sink::{record::DeadLetterHandler, Undelivered};
+/// use kinesis_sink::record::DeadLetterHandler;
+/// use kinesis_sink::Undelivered;
 ///
 /// /// Keeps the first hundred and leaves the others to the sink.
 /// struct FirstHundred(Vec<Undelivered>);

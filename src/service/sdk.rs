@@ -32,8 +32,8 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// ```
 /// use std::time::Duration;
 ///
-/// use kinesis_sink::service::PutRecords;
-/// use kinesis_sink::{KinesisSink, service::ServiceBuilderExt};
+/// use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
+/// use kinesis_sink::KinesisSink;
 /// use tower::ServiceBuilder;
 ///
 /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {

@@ -14,7 +14,8 @@
 //!
 //! use futures::{StreamExt, stream};
 //! use kinesis_sink::sim::{Faults, SimStream};
-//! use kinesis_sink::{KinesisSink, Record, timeout::TimeoutLayer};
+//! use kinesis_sink::timeout::TimeoutLayer;
+//! use kinesis_sink::{KinesisSink, Record};
 //! use tower::ServiceBuilder;
 //!
 //! #[tokio::main(flavor = "current_thread", start_paused = true)]

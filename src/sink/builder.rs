@@ -44,7 +44,8 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 ///
 /// ```
 /// use std::time::Duration;
-/// use kinesis_sink::{KinesisSink, limits::Limits};
+/// use kinesis_sink::limits::Limits;
+/// use kinesis_sink::KinesisSink;
 ///
 /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 /// let sink = KinesisSink::builder("example")
@@ -205,7 +206,8 @@ impl SinkBuilder {
     ///   record on.
     ///
     /// ```
-    /// use kinesis_sink::{KinesisSink, stream::StreamDescription, stream::describe_stream_fn};
+    /// use kinesis_sink::stream::{StreamDescription, describe_stream_fn};
+    /// use kinesis_sink::KinesisSink;
     ///
     /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
     /// let ten_mib = StreamDescription::default().with_max_record_bytes(10 * 1024 * 1024);

@@ -4,7 +4,7 @@ use crate::limits::DEFAULT_RECORD_BYTES;
 /// otherwise: records up to 1 MiB, placed by their partition keys.
 ///
 /// ```
-/// use kinesis_sink::{stream::Distribution, stream::StreamDescription};
+/// use kinesis_sink::stream::{Distribution, StreamDescription};
 ///
 /// let stream = StreamDescription::default()
 ///     .with_max_record_bytes(10 * 1024 * 1024)

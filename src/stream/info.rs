@@ -17,8 +17,10 @@ use crate::shard::Shard;
 /// ```
 /// use futures::FutureExt;
 /// use futures::future::{BoxFuture, ready};
+/// use kinesis_sink::record::HashKey;
 /// use kinesis_sink::shard::{HashRange, Shard};
-/// use kinesis_sink::{record::HashKey, StreamId, stream::StreamInfo};
+/// use kinesis_sink::stream::StreamInfo;
+/// use kinesis_sink::StreamId;
 /// use tower::BoxError;
 ///
 /// struct OneShard;
@@ -146,7 +148,7 @@ impl<T: StreamInfo + ?Sized> StreamInfo for Arc<T> {
 /// Returns a [`StreamInfo`] that describes streams with the given closure and lists no shards.
 ///
 /// ```
-/// use kinesis_sink::{stream::StreamDescription, stream::StreamInfo, stream::describe_stream_fn};
+/// use kinesis_sink::stream::{StreamDescription, StreamInfo, describe_stream_fn};
 ///
 /// # async fn demo() -> Result<(), tower::BoxError> {
 /// let source = describe_stream_fn(|_| async { Ok(StreamDescription::default()) });
@@ -192,8 +194,9 @@ where
 /// Returns a [`StreamInfo`] that lists shards with the given closure and describes no streams.
 ///
 /// ```
+/// use kinesis_sink::record::HashKey;
 /// use kinesis_sink::shard::{HashRange, Shard};
-/// use kinesis_sink::{record::HashKey, stream::StreamInfo, stream::list_shards_fn};
+/// use kinesis_sink::stream::{StreamInfo, list_shards_fn};
 ///
 /// # async fn demo() -> Result<(), tower::BoxError> {
 /// let source = list_shards_fn(|_| async {

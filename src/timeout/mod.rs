@@ -25,7 +25,7 @@
 //! ```
 //! use std::time::Duration;
 //! use kinesis_sink::service::{PutRecords, PutRecordsRequest};
-//! use kinesis_sink::{timeout::TimeoutError, timeout::TimeoutLayer};
+//! use kinesis_sink::timeout::{TimeoutError, TimeoutLayer};
 //! use tower::{Service, ServiceBuilder};
 //!
 //! # async fn run(client: aws_sdk_kinesis::Client, request: PutRecordsRequest) {

@@ -14,9 +14,10 @@ use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{
     BehaviorVersion, Builder, Config, Credentials, ProvideCredentials, Region,
 };
+use kinesis_sink::KinesisSink;
 use kinesis_sink::service::{PutRecords, PutRecordsError, SdkStreamInfo};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{KinesisSink, stream::StreamDescription, stream::describe_stream_fn};
+use kinesis_sink::stream::{StreamDescription, describe_stream_fn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::SinkExt;
+use kinesis_sink::record::{FailureReason, HashKey, Key};
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{
-    Delivery, KinesisSink, PartitionKey, Record, Undelivered, record::FailureReason,
-    record::HashKey, record::Key,
-};
+use kinesis_sink::{Delivery, KinesisSink, PartitionKey, Record, Undelivered};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use futures::{SinkExt, stream};
 use kinesis_sink::aggregate::deaggregate;
-use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse, PutRecordsService};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::service::{
+    DefaultService, PutRecordsRequest, PutRecordsResponse, PutRecordsService, ServiceBuilderExt,
+};
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::timeout::Timeout;
-use kinesis_sink::trace::{DefaultMakeSpan, Trace};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Record, limits::Limits, service::DefaultService,
-    service::ServiceBuilderExt, trace::TraceLayer,
-};
+use kinesis_sink::trace::{DefaultMakeSpan, Trace, TraceLayer};
+use kinesis_sink::{Aggregation, KinesisSink, Record};
 use tokio::time::Instant;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kinesis_sink::limits::Limits;
+use kinesis_sink::settings::{BackoffSettings, Linger};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{
-    Aggregation, BuildError, KinesisSink, Settings, StreamId, limits::Limits,
-    settings::BackoffSettings, settings::Linger,
-};
+use kinesis_sink::{Aggregation, BuildError, KinesisSink, Settings, StreamId};
 use serde::Deserialize;
 use serde::de::value::MapDeserializer;
 use serde_json::{Value, json};

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::settings::FatalPolicy;
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::status::Condition;
-use kinesis_sink::{KinesisSink, Record, settings::FatalPolicy};
+use kinesis_sink::{KinesisSink, Record};
 use tokio::time::sleep;
 use tower::{BoxError, service_fn};
 

@@ -6,9 +6,10 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::{Record as Read, ShardIteratorType};
 use futures::{StreamExt, stream};
 use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Entry, KinesisCbor, PutRecords, PutRecordsRequest};
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{Aggregation, KinesisSink, Record, record::HashKey};
+use kinesis_sink::{Aggregation, KinesisSink, Record};
 use tower::{Service, ServiceExt};
 
 fn entries(count: usize) -> Vec<Entry> {

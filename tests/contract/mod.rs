@@ -6,13 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future, stream};
-use kinesis_sink::limits::{MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
+use kinesis_sink::limits::{Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
 use kinesis_sink::producer::ProducerSink;
-use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
-use kinesis_sink::{
-    Aggregation, Error, ErrorKind, KinesisSink, Record, SinkBuilder, limits::Limits,
-    service::DefaultService,
-};
+use kinesis_sink::service::{DefaultService, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{Aggregation, Error, ErrorKind, KinesisSink, Record, SinkBuilder};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};

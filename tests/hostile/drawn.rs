@@ -3,11 +3,11 @@
 use std::env;
 
 use fastrand::Rng;
+use kinesis_sink::limits::Limits;
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::settings::AggregateKey;
 use kinesis_sink::sim::{Faults, SimService, SimStream};
-use kinesis_sink::{
-    Aggregation, KinesisSink, RecordOrdering, SinkBuilder, limits::Limits, record::FailureReason,
-    settings::AggregateKey,
-};
+use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering, SinkBuilder};
 
 use super::ends::{limits, sink_settings};
 use super::range::Setting;

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures::SinkExt;
-use kinesis_sink::limits::{MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
+use kinesis_sink::limits::{Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::settings::Linger;
 use kinesis_sink::sim::{Latency, SimStream};
-use kinesis_sink::{
-    Aggregation, BuildError, KinesisSink, Record, RecordOrdering, SinkBuilder, limits::Limits,
-    record::FailureReason, settings::Linger,
-};
+use kinesis_sink::{Aggregation, BuildError, KinesisSink, Record, RecordOrdering, SinkBuilder};
 
 use super::range::{Setting, check_told, range};
 use super::traffic::{Account, produce, records, send};

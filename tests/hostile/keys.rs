@@ -7,12 +7,12 @@ use fastrand::Rng;
 use futures::SinkExt;
 use futures::future::join_all;
 use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::record::FailureReason;
 use kinesis_sink::service::{Entry, PutRecordsRequest};
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{
     Aggregation, Delivery, ErrorKind, KinesisSink, PartitionKey, Receipt, Record, SinkBuilder,
-    record::FailureReason,
 };
 use tower::ServiceExt;
 

@@ -3,11 +3,10 @@
 use bytes::Bytes;
 use futures::SinkExt;
 use kinesis_sink::aggregate::deaggregate;
-use kinesis_sink::limits::{DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
+use kinesis_sink::limits::{DEFAULT_RECORD_BYTES, Limits, MAX_RECORD_BYTES, MAX_REQUEST_BYTES};
+use kinesis_sink::record::FailureReason;
 use kinesis_sink::sim::{SimService, SimStream};
-use kinesis_sink::{
-    Aggregation, ErrorKind, KinesisSink, Record, SinkBuilder, limits::Limits, record::FailureReason,
-};
+use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, Record, SinkBuilder};
 
 use super::client::WAYS;
 

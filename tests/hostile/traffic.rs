@@ -8,11 +8,10 @@ use fastrand::Rng;
 use futures::SinkExt;
 use futures::future::join_all;
 use kinesis_sink::aggregate::{Member, deaggregate};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::record::{FailureReason, HashKey};
 use kinesis_sink::sim::{SimService, SimStream};
-use kinesis_sink::{
-    Delivery, Error, ErrorKind, KinesisSink, PartitionKey, Receipt, Record, limits::Limits,
-    record::FailureReason, record::HashKey,
-};
+use kinesis_sink::{Delivery, Error, ErrorKind, KinesisSink, PartitionKey, Receipt, Record};
 use tokio::time::timeout;
 
 /// A record's key, unless it is drawn, and its payload.

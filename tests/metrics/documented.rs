@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use kinesis_sink::service::ServiceBuilderExt;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{KinesisSink, Record, service::ServiceBuilderExt};
+use kinesis_sink::{KinesisSink, Record};
 use tower::ServiceBuilder;
 
 use crate::recorded::Recorded;

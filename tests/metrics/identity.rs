@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures::SinkExt;
+use kinesis_sink::settings::Linger;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, settings::Linger,
-};
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder};
 use tokio::time::{sleep, timeout};
 
 use crate::recorded::Recorded;

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::metrics::MetricsGranularity;
 use kinesis_sink::service::{EntryError, PutRecordsResponse};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Record, SinkBuilder, metrics::MetricsGranularity, settings::Linger,
-};
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder};
 use tokio::time::{sleep, timeout};
 
 use self::recorded::Recorded;

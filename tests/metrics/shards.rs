@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::metrics::MetricsGranularity;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{Placement, PutRecordsResponse};
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{KinesisSink, Record, metrics::MetricsGranularity, record::HashKey};
+use kinesis_sink::{KinesisSink, Record};
 use tokio::time::timeout;
 
 use crate::builder;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
+use kinesis_sink::record::HashKey;
 use kinesis_sink::sim::{SimStats, SimStream};
-use kinesis_sink::{Aggregation, KinesisSink, Record, record::HashKey};
+use kinesis_sink::{Aggregation, KinesisSink, Record};
 use tokio::time::timeout;
 
 use super::events::near_border;

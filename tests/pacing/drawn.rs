@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use kinesis_sink::limits::Limits;
+use kinesis_sink::record::{HashKey, Key};
+use kinesis_sink::settings::Linger;
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::{Faults, Latency, Limiter, SimStream};
-use kinesis_sink::{
-    Aggregation, KinesisSink, PartitionKey, Record, RecordOrdering, SinkBuilder, limits::Limits,
-    record::HashKey, record::Key, settings::Linger, stream::Distribution,
-};
+use kinesis_sink::stream::Distribution;
+use kinesis_sink::{Aggregation, KinesisSink, PartitionKey, Record, RecordOrdering, SinkBuilder};
 
 use super::events::{self, Event};
 use super::load::{Keys, Load, Offered};

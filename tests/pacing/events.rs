@@ -4,8 +4,9 @@ use std::iter;
 use std::time::Duration;
 
 use fastrand::Rng;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::sim::{Faults, Limiter, SimStream};
-use kinesis_sink::{record::HashKey, stream::Distribution};
+use kinesis_sink::stream::Distribution;
 use tokio::time::{Instant, sleep_until};
 
 #[derive(Debug, Clone, Copy)]

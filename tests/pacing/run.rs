@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, future};
 use kinesis_sink::sim::{Faults, SimService, SimStream, Written};
-use kinesis_sink::timeout::Timeout;
-use kinesis_sink::{
-    Aggregation, RecordOrdering, Undelivered, status::Totals, timeout::TimeoutLayer,
-};
+use kinesis_sink::status::Totals;
+use kinesis_sink::timeout::{Timeout, TimeoutLayer};
+use kinesis_sink::{Aggregation, RecordOrdering, Undelivered};
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use kinesis_sink::aggregate::{Member, deaggregate};
+use kinesis_sink::record::Key;
 use kinesis_sink::sim::{SimStream, Written};
-use kinesis_sink::{Aggregation, PartitionKey, RecordOrdering, record::Key};
+use kinesis_sink::{Aggregation, PartitionKey, RecordOrdering};
 
 use super::account::Account;
 use super::drawn::{Caller, Drawn};

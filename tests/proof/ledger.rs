@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::FutureExt;
+use kinesis_sink::record::FailureReason;
 use kinesis_sink::service::ErrorClass;
-use kinesis_sink::{
-    Delivery, Error, ErrorKind, Receipt, Record, Undelivered, record::FailureReason,
-};
+use kinesis_sink::{Delivery, Error, ErrorKind, Receipt, Record, Undelivered};
 use tokio::time::Instant;
 
 use super::account::Ranges;

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 use futures::future::{BoxFuture, pending, ready};
+use kinesis_sink::StreamId;
 use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::shard::Shard;
 use kinesis_sink::sim::SimStream;
-use kinesis_sink::{StreamId, stream::StreamDescription, stream::StreamInfo};
+use kinesis_sink::stream::{StreamDescription, StreamInfo};
 use tower::BoxError;
 
 use super::drawn::{Drawn, one_of};

@@ -8,11 +8,10 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::future::poll_fn;
 use futures::{FutureExt, Sink, SinkExt};
+use kinesis_sink::record::Key;
 use kinesis_sink::service::PutRecordsError;
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{
-    Error, ErrorKind, KinesisSink, PartitionKey, Record, RecordOrdering, record::Key,
-};
+use kinesis_sink::{Error, ErrorKind, KinesisSink, PartitionKey, Record, RecordOrdering};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::drawn::{Drawn, OwnersEnd, ms, rarely};

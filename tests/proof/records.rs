@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use fastrand::Rng;
+use kinesis_sink::record::{HashKey, Key};
 use kinesis_sink::shard::hash_of;
-use kinesis_sink::{
-    Aggregation, PartitionKey, Receipt, Record, record::HashKey, record::Key, stream::Distribution,
-};
+use kinesis_sink::stream::Distribution;
+use kinesis_sink::{Aggregation, PartitionKey, Receipt, Record};
 
 use super::drawn::{Settings, one_of, rarely};
 use super::events::near_border;

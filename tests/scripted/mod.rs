@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use kinesis_sink::limits::Limits;
 use kinesis_sink::service::{
     EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
-use kinesis_sink::{Record, Undelivered, limits::Limits};
+use kinesis_sink::{Record, Undelivered};
 use tower::{BoxError, Service};
 
 pub const THROTTLE: &str = "ProvisionedThroughputExceededException";

@@ -5,11 +5,9 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Credentials;
 use futures::{SinkExt, stream};
-use kinesis_sink::service::PutRecords;
+use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
 use kinesis_sink::sim::{Faults, SimStream};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Record, RecordOrdering, Undelivered, service::ServiceBuilderExt,
-};
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, Undelivered};
 use tower::ServiceBuilder;
 
 use super::{logs, marks};
@@ -36,7 +34,8 @@ fn records(count: usize) -> impl futures::Stream<Item = Result<Record, kinesis_s
 fn assert_undelivered_unmarked(undelivered: &Undelivered) {
     assert_eq!(undelivered.record(), &marks::record(), "it is there, and not shown");
     marks::assert_error_unmarked(undelivered);
-    marks::assert_error_unmarked(undelivered.reason());
+    marks::assert_display_unmarked(undelivered.reason());
+    marks::assert_debug_unmarked(undelivered.reason());
     undelivered.history().iter().for_each(|attempt| marks::assert_debug_unmarked(attempt));
 }
 

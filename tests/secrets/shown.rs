@@ -4,6 +4,7 @@ use std::error::Error;
 
 use futures::SinkExt;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
+use kinesis_sink::record::{HashKey, Key};
 use kinesis_sink::service::{
     Entry, EntryError, PutRecords, PutRecordsError, PutRecordsErrorKind, PutRecordsRequest,
     PutRecordsResponse, SdkStreamInfo,
@@ -11,7 +12,7 @@ use kinesis_sink::service::{
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::timeout::Timeout;
 use kinesis_sink::trace::Trace;
-use kinesis_sink::{ErrorKind, KinesisSink, PartitionKey, record::HashKey, record::Key};
+use kinesis_sink::{ErrorKind, KinesisSink, PartitionKey};
 use tower::Service;
 
 use super::failures::with_credentials;

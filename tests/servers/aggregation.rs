@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures::future;
-use kinesis_sink::{Aggregation, Record, record::HashKey};
+use kinesis_sink::record::HashKey;
+use kinesis_sink::{Aggregation, Record};
 
 use super::server::Server;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use kinesis_sink::Record;
+use kinesis_sink::record::HashKey;
 use kinesis_sink::shard::hash_of;
-use kinesis_sink::{Record, record::HashKey};
 
 use super::server::Server;
 use super::stream::{Found, Stream};

@@ -4,7 +4,8 @@ use futures::{StreamExt, stream};
 use kinesis_sink::limits::DEFAULT_RECORD_BYTES;
 use kinesis_sink::service::{PutRecordsError, SdkStreamInfo};
 use kinesis_sink::shard::Shard;
-use kinesis_sink::{Record, StreamId, stream::Distribution, stream::StreamInfo};
+use kinesis_sink::stream::{Distribution, StreamInfo};
+use kinesis_sink::{Record, StreamId};
 use tower::BoxError;
 
 use super::server::Server;

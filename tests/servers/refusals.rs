@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::record::{AttemptError, FailureReason};
 use kinesis_sink::service::{PutRecordsError, PutRecordsErrorKind};
-use kinesis_sink::{
-    ErrorKind, Record, Undelivered, record::AttemptError, record::FailureReason, settings::Linger,
-};
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{ErrorKind, Record, Undelivered};
 
 use super::server::Server;
 

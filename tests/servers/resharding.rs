@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future;
-use kinesis_sink::{Aggregation, Producer, Record, settings::Linger};
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{Aggregation, Producer, Record};
 
 use super::server::Server;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{Credentials, StalledStreamProtectionConfig};
-use kinesis_sink::{KinesisSink, SinkBuilder, limits::Limits};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::{KinesisSink, SinkBuilder};
 
 use super::embedded::Embedded;
 use super::features::{Feature, reason};

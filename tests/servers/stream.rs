@@ -6,8 +6,9 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::{ShardIteratorType, StreamStatus};
 use bytes::Bytes;
 use kinesis_sink::aggregate::{Member, deaggregate};
+use kinesis_sink::record::HashKey;
 use kinesis_sink::shard::{HashRange, hash_of};
-use kinesis_sink::{KinesisSink, SinkBuilder, record::HashKey};
+use kinesis_sink::{KinesisSink, SinkBuilder};
 
 /// A shard as its stream lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]

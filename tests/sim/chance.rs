@@ -5,7 +5,9 @@ use std::process::Command;
 
 use futures::{StreamExt, stream};
 use kinesis_sink::sim::{Faults, SimStats};
-use kinesis_sink::{KinesisSink, Record, stream::StreamInfo, timeout::TimeoutLayer};
+use kinesis_sink::stream::StreamInfo;
+use kinesis_sink::timeout::TimeoutLayer;
+use kinesis_sink::{KinesisSink, Record};
 use tower::ServiceBuilder;
 
 use super::*;

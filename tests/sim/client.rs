@@ -16,7 +16,8 @@ use aws_sdk_kinesis::types::{
 use futures::{StreamExt, stream};
 use kinesis_sink::service::{PutRecords, PutRecordsErrorKind, SdkStreamInfo};
 use kinesis_sink::sim::Faults;
-use kinesis_sink::{KinesisSink, Record, stream::Distribution, stream::StreamInfo};
+use kinesis_sink::stream::{Distribution, StreamInfo};
+use kinesis_sink::{KinesisSink, Record};
 use tokio::time::{Instant, sleep};
 use tower::BoxError;
 

@@ -1,7 +1,8 @@
 //! How a request travels, and what is refused as a whole.
 
+use kinesis_sink::StreamId;
 use kinesis_sink::service::PutRecordsErrorKind;
-use kinesis_sink::{StreamId, stream::Distribution, stream::StreamInfo};
+use kinesis_sink::stream::{Distribution, StreamInfo};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;

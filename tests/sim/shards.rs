@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use kinesis_sink::BuildError;
 use kinesis_sink::service::SdkStreamInfo;
 use kinesis_sink::shard::{Shard, hash_of};
-use kinesis_sink::{BuildError, stream::Distribution, stream::StreamInfo, stream::StreamMode};
+use kinesis_sink::stream::{Distribution, StreamInfo, StreamMode};
 use tokio::time::sleep;
 
 use super::*;

@@ -3,7 +3,8 @@
 use std::error::Error as _;
 
 use futures::{SinkExt, future};
-use kinesis_sink::{Error, ErrorKind, record::FailureReason};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::{Error, ErrorKind};
 use serde_json::json;
 
 use super::fault::{Fault, answer};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kinesis_sink::{ErrorKind, KinesisSink, SinkBuilder, Undelivered, record::FailureReason};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::{ErrorKind, KinesisSink, SinkBuilder, Undelivered};
 
 use super::fault::{Fault, Spoilt, answer};
 use super::run::{Rig, builder, forward, impatient, in_time, numbers_of, put_all, until};

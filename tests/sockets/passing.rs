@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use kinesis_sink::{Record, SinkBuilder, limits::Limits};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::{Record, SinkBuilder};
 
 use super::fault::{Fault, Spoilt, answer};
 use super::run::{Rig, builder, forward, impatient, in_time, payloads, put_all};

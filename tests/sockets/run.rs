@@ -9,9 +9,8 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
-use kinesis_sink::{
-    Delivery, Error, KinesisSink, Producer, Record, SinkBuilder, Undelivered, limits::Limits,
-};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::{Delivery, Error, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
 use tracing::Level;
 
 use super::embedded::{Embedded, STREAM};

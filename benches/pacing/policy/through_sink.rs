@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use kinesis_sink::{KinesisSink, timeout::TimeoutLayer};
+use kinesis_sink::KinesisSink;
+use kinesis_sink::timeout::TimeoutLayer;
 use tokio::time::timeout_at;
 use tower::ServiceBuilder;
 

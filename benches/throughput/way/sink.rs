@@ -2,12 +2,12 @@
 
 use aws_sdk_kinesis::Client;
 use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::record::HashKey;
 use kinesis_sink::service::{PutRecords, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::shard::{HashRange, Shard};
-use kinesis_sink::{
-    Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, StreamId, record::HashKey,
-    status::Totals, stream::list_shards_fn,
-};
+use kinesis_sink::status::Totals;
+use kinesis_sink::stream::list_shards_fn;
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, StreamId};
 use tower::{BoxError, Service};
 
 use super::{STREAM, Told, Way, limits, put_records};

@@ -128,7 +128,8 @@
 //! ```
 //! use aws_sdk_kinesis::Client;
 //! use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
-//! use kinesis_sink::{KinesisSink, limits::Limits};
+//! use kinesis_sink::limits::Limits;
+//! use kinesis_sink::KinesisSink;
 //!
 //! # fn build() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::builder()

@@ -38,7 +38,8 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use kinesis_sink::{settings::AggregateKey, Aggregation, KinesisSink, Producer};
+//! use kinesis_sink::settings::AggregateKey;
+//! use kinesis_sink::{Aggregation, KinesisSink, Producer};
 //!
 //! # async fn kpl_like(client: aws_sdk_kinesis::Client) -> Result<Producer, kinesis_sink::BuildError> {
 //! let producer = KinesisSink::builder("example")
@@ -107,8 +108,9 @@
 //! ```
 //! use kinesis_sink::service::{Classify, DefaultClassify, EntryClass, EntryError};
 //! # use futures::SinkExt;
+//! # use kinesis_sink::record::FailureReason;
 //! # use kinesis_sink::sim::{Faults, SimStream};
-//! # use kinesis_sink::{KinesisSink, record::FailureReason, Record};
+//! # use kinesis_sink::{KinesisSink, Record};
 //!
 //! struct FailIfThrottled;
 //!

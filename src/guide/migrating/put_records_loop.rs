@@ -72,8 +72,8 @@
 //! A request that you build yourself can go through the same service, with its errors and its layers:
 //!
 //! ```
-//! use kinesis_sink::service::{Entry, PutRecords, PutRecordsRequest};
-//! use kinesis_sink::{record::Key, service::ServiceBuilderExt};
+//! use kinesis_sink::record::Key;
+//! use kinesis_sink::service::{Entry, PutRecords, PutRecordsRequest, ServiceBuilderExt};
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use kinesis_sink::{
-    Aggregation, KinesisSink, RecordOrdering, SinkBuilder, limits::Limits, settings::AggregateKey,
-    settings::FatalPolicy, settings::Linger,
-};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::settings::{AggregateKey, FatalPolicy, Linger};
+use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering, SinkBuilder};
 
 use super::super::lookups::Lookups;
 use super::{ms, one_of, rarely};

@@ -31,10 +31,11 @@
 //! # fn main() {}
 //! ```
 //!
-//! When `forward` returns `Ok`, both lines are in the stream, confirmed by the service. Any stream will do:
+//! `from_env` checks the stream first: a misspelt name, a closed port or missing credentials are reported in one
+//! sentence. When `forward` returns `Ok`, both lines are in the stream, confirmed by the service. Any stream will do:
 //! the lines of a file, the messages of a socket, a channel. While the service is slow, it waits.
 //!
-//! Many tasks share a [`Producer`], and learn what became of each record:
+//! Many tasks share a [`Producer`], and get the outcome of each record:
 //!
 //! ```no_run
 //! # #[cfg(feature = "aws-config")]
@@ -89,12 +90,12 @@
 //! - [clients](guide::clients): credentials, TLS, proxies, endpoints;
 //! - [moving over](guide::migrating) from `KinesisWriter`, a loop of your own, or the KPL.
 //!
-//! The settings are at [`SinkBuilder`] and, as data, [`Settings`]. The repository's `docs/guarantees.md` has each promise with the tests
+//! The settings are at [`SinkBuilder`] and [`Settings`]. The repository's `docs/guarantees.md` has each promise with the tests
 //! that show it, `docs/performance.md` what a record costs, and `examples/` whole programs.
 //!
 //! # Promises
 //!
-//! - **Nothing is lost.** An accepted record is at every moment waiting, in flight, delivered, or handed back.
+//! - **Nothing is lost.** An accepted record is at every moment queued, in flight, delivered, failed, or handed back.
 //!   By default none is given up: there is no deadline and no limit of attempts.
 //! - **Delivery is at least once.** What had an unknown outcome is sent again, and may be there twice.
 //! - **Memory is bounded**, by records and by bytes; then the source waits.
@@ -108,7 +109,7 @@
 //! | `aws-config` | yes | `KinesisSink::from_env`, through `aws-config` with its one TLS stack |
 //! | `metrics` | yes | the module `metrics`: what sinks and `MetricsLayer` measure, for any recorder of the `metrics` facade |
 //! | `cbor` | no | Kinesis CBOR: `PutRecords::with_cbor`, and `KinesisCbor` for every operation of a `Client` |
-//! | `serde` | no | `Serialize` and `Deserialize` for [`Settings`], for configuration files |
+//! | `serde` | no | `Serialize` and `Deserialize` for [`Settings`], for configuration files, and for records, for dead-letter files |
 //! | `sim` | no | the module `sim`: a simulated stream for tests, as a service and behind a real `Client` |
 //!
 //! Without default features the crate brings no TLS stack: the `Client` you build has yours. The minimum Rust

@@ -84,8 +84,12 @@ async fn a_stream_that_is_described_sets_the_limit() {
         for size in [100, most, 100, most] {
             sink.feed(record(size)).await.unwrap();
         }
-        let refused = sink.feed(record(most + 1)).await.unwrap_err().to_string();
-        assert_eq!(refused, "the record was not accepted");
+        let refused = sink.feed(record(most + 1)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::RecordTooLarge);
+        let bytes = most + 1;
+        let expected =
+            format!("record is {bytes} bytes with its partition key; split it to at most {most},");
+        assert!(refused.to_string().starts_with(&expected), "{refused}");
         sink.close().await.unwrap();
         assert_eq!(sink.limits().record_bytes(), most);
         let mut written = sizes(&kinesis);

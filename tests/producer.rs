@@ -156,7 +156,7 @@ async fn what_can_never_be_sent_comes_back_at_once() {
     let wrong = Record::from(("", "an empty key"));
     let refused = producer.put(wrong.clone()).now_or_never().expect("it need not wait");
     let refused = refused.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::RecordTooLarge, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::InvalidPartitionKey, "{refused}");
     assert_eq!(refused.into_record(), Some(wrong));
 }
 

@@ -65,8 +65,10 @@ async fn forward_until_revoked(
                 None => break Ok(()),
             },
             _ = time_to_commit.tick() => commit(consumer, &offsets)?,
-            // What is not delivered by then is not committed: the next owner sends it again.
+            // What is not delivered by then is not committed: it is read again, by the next owner or by this one.
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                commit(consumer, &offsets)?;
+                consumer.rewind();
                 break Ok(());
             }
         }

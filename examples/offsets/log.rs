@@ -125,6 +125,14 @@ impl Consumer {
         Ok(())
     }
 
+    /// Reads on from the committed offsets.
+    pub fn rewind(&self) {
+        let (mut position, partitions) = (lock(&self.position), self.log.partitions());
+        for (number, offset) in &mut position.assigned {
+            *offset = partitions[*number as usize].committed;
+        }
+    }
+
     /// Lets go of partitions that were revoked.
     pub fn release(&self, partitions: &[u32]) {
         lock(&self.position).assigned.retain(|(mine, _)| !partitions.contains(mine));

@@ -60,7 +60,7 @@ names! {
         "kinesis_sink_user_records_data_put": "Data and partition keys of the records delivered";
     counter Count USER_RECORDS_FAILED =
         "kinesis_sink_user_records_failed": "Records given up, by reason";
-    counter Count USER_RECORDS_TAKEN_BACK =
+    counter Count USER_RECORDS_WITHDRAWN =
         "kinesis_sink_user_records_withdrawn":
         "Records that left the sink before they were settled";
     gauge Count USER_RECORDS_PENDING =

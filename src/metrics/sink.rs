@@ -119,7 +119,7 @@ impl Records {
             put: counter!(USER_RECORDS_PUT, STREAM => own(stream)),
             data_put: counter!(USER_RECORDS_DATA_PUT, STREAM => own(stream)),
             failed: FAILURES.map(failed),
-            withdrawn: counter!(USER_RECORDS_TAKEN_BACK, STREAM => own(stream)),
+            withdrawn: counter!(USER_RECORDS_WITHDRAWN, STREAM => own(stream)),
             pending: gauge!(USER_RECORDS_PENDING, STREAM => own(stream)),
             buffered: gauge!(BUFFERED_BYTES, STREAM => own(stream)),
             oldest_age: gauge!(OLDEST_RECORD_AGE, STREAM => own(stream)),

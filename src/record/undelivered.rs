@@ -88,6 +88,7 @@ impl Undelivered {
     /// A record that a producer did not accept, if the error holds one. Its receipt is dropped.
     pub(crate) fn not_accepted(error: Error) -> Option<Self> {
         let (kind, message, stream) = (error.kind(), error.to_string(), error.stream().cloned());
+        let message = message.into_boxed_str();
         let mut record = error.into_record()?;
         drop(record.take_tracker());
         let reason = FailureReason::NotAccepted { kind, message };
@@ -212,7 +213,7 @@ pub enum FailureReason {
         /// The kind of the error with which it was not accepted.
         kind: ErrorKind,
         /// The message of that error.
-        message: String,
+        message: Box<str>,
     },
     /// It was dropped before a sink had accepted it.
     NeverAccepted,

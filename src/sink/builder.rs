@@ -331,8 +331,8 @@ impl SinkBuilder {
     /// variables, profile, container or instance role, as `aws-config` finds them. An ARN's region goes
     /// before the environment's. Then [checks](KinesisSink::check) the stream, for at most 10 s.
     ///
-    /// A program that should start during an outage of the service builds the sink with [`build`](Self::build),
-    /// which asks nothing.
+    /// A program that should start during an outage, of the service or of its credentials, builds the sink with
+    /// [`build`](Self::build), which asks nothing.
     ///
     /// Needs the feature `aws-config`, which is on by default.
     ///

@@ -26,10 +26,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::Level;
 
-use self::logs::Logs;
-
-#[path = "../logs/mod.rs"]
-mod logs;
+use super::logs::Logs;
 
 const CERTIFICATE: &[u8] = include_bytes!("../sockets/certificates/server.pem");
 const KEY: &[u8] = include_bytes!("../sockets/certificates/server.key");
@@ -401,7 +398,7 @@ async fn check_asks_the_source_of_a_custom_stack() {
     let foreign = KinesisSink::builder("arn:aws:kinesis:us-east-1:123456789012:stream/clicks");
     let foreign = foreign.with_stream_info(SdkStreamInfo::new(&client));
     let error = foreign.build_with(stack()).unwrap().check().await.unwrap_err().to_string();
-    assert_has(&error, &["lies in another region", "eu-west-1: configure the client"]);
+    assert_has(&error, &["lies in another region", "configure it for the stream's region"]);
     let panics = describe_stream_fn(|_| async { panic!("on purpose") });
     let sink = builder().with_stream_info(panics).build_with(stack()).unwrap();
     assert_has(

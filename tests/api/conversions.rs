@@ -179,7 +179,7 @@ fn handwritten_record_needs_only_data() {
         (r#"{"data": "_-8="}"#, "data is not base64"),
         (r#"{"data": "secret!"}"#, "data is not base64"),
         (r#"{"data": "", "partition-key": {"explicit": "a"}}"#, "unknown field `partition-key`"),
-        (r#"{"data": "", "explicit_hash_key": "-1"}"#, "hash key is not decimal"),
+        (r#"{"data": "", "explicit_hash_key": "-1"}"#, "not a hash key: use decimal digits"),
     ] {
         let shown = read(text).unwrap_err();
         assert!(shown.starts_with(error) && !shown.contains("secret"), "{text}: {shown}");

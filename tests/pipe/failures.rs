@@ -63,7 +63,7 @@ fn bad_lines_go_into_the_file_and_the_rest_goes_on() {
     assert_eq!(no_key["data"], "{}");
     assert_eq!(too_large["data"], *large);
     let told = too_large["message"].as_str().unwrap();
-    assert!(told.contains("line 4: with its partition key it has 1100"), "{told}");
+    assert!(told.contains("line 4: record is 1100"), "{told}");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_rejected_record_goes_into_the_file_and_the_rest_goes_on() {
     run("one\nbad\tline\nthree\n");
     let letter = json!({
         "reason": "rejected", "code": "InvalidArgumentException", "attempts": 1,
-        "message": "the service refuses the record: InvalidArgumentException: as the test says",
+        "message": "the service rejects the record: InvalidArgumentException: as the test says",
         "may_have_been_written": false, "partition_key": "bad", "data": "bad\tline",
     });
     assert_eq!(letters.read(), std::slice::from_ref(&letter));
@@ -108,7 +108,7 @@ fn a_rejected_record_without_a_file_ends_reading_even_if_the_input_does_not() {
     let said = [
         "2 records delivered",
         "1 records were read and not delivered, 0 of them may be in the stream all the same; the \
-         first one: the service refuses the record: InvalidArgumentException",
+         first one: the service rejects the record: InvalidArgumentException",
     ];
     pipe.ended().expect(3, &said);
     assert_eq!(server.taken(), ["one", "three"]);
@@ -179,7 +179,7 @@ fn a_new_file_is_for_its_owner_alone() {
 fn a_stream_that_takes_nothing_ends_it_with_what_was_left_in_the_file() {
     let refuse = |_: &Entry| Fate::Refused("AccessDeniedException");
     let (server, letters) = (Server::start(refuse), Letters::new("refused"));
-    let said = ["error: stream example takes no requests", "AccessDenied"];
+    let said = ["error: stream example refuses all requests", "AccessDenied"];
     let mut pipe = Pipe::to(&server.endpoint, &["--dead-letter", letters.path()]);
     let mut input = pipe.input();
     std::io::Write::write_all(&mut input, b"one\ntwo\n").unwrap();

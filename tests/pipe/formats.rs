@@ -104,9 +104,9 @@ fn a_pointer_that_finds_no_key_makes_a_bad_line() {
     refused(line, &with("/null"), "it has null, which is no key");
     refused(line, &with("/object"), "it has an object, which is no key");
     refused(line, &with("/array"), "it has an array, which is no key");
-    refused(line, &with("/empty"), "the partition key is empty");
+    refused(line, &with("/empty"), "partition key is empty");
     let long = format!("{{\"k\":\"{}\"}}", "ß".repeat(257));
-    refused(&long, &with("/k"), "the partition key has 257 characters");
+    refused(&long, &with("/k"), "partition key is 257 characters");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_field_is_the_key_as_in_cut() {
     let wide = sent("a→b→c\n", &["--key-field", "3", "--delimiter", "→"]);
     assert_eq!(wide, pairs([("c", "a→b→c")]));
     refused("a\tb\n", &["--key-field", "3"], "it has 2 fields, and --key-field is 3");
-    refused("a\t\tc\n", &["--key-field", "2"], "the partition key is empty");
+    refused("a\t\tc\n", &["--key-field", "2"], "partition key is empty");
 }
 
 #[test]

@@ -104,7 +104,7 @@ async fn it_takes_records_as_large_as_the_stream_does() {
     let fed = move || {
         let line = "x".repeat(1024 * 1024 - 8);
         Pipe::to(&endpoint, &[]).fed(&line).expect(0, &["1 records delivered"]);
-        Pipe::to(&endpoint, &[]).fed(line + "x").expect(3, &["the stream takes 1048576"])
+        Pipe::to(&endpoint, &[]).fed(line + "x").expect(3, &["split it to at most 1048576"])
     };
     tokio::task::spawn_blocking(fed).await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! Errors.
 //!
 //! [`Error`] is what a sink or a producer returns, [`BuildError`] what keeps a sink from being built. A record that was
-//! accepted and not delivered is an [`Undelivered`](crate::Undelivered), and a failed request a
+//! accepted and not delivered is an [`Undelivered`], and a failed request a
 //! [`PutRecordsError`](crate::service::PutRecordsError).
 
 use std::error::Error as StdError;

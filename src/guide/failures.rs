@@ -31,7 +31,7 @@
 //! | stream … does not exist | the name, the region or the account is wrong | check all three; the sentence has the region and the endpoint |
 //! | stream … is being created | PutRecords does not know the stream yet | wait until its status is ACTIVE |
 //! | stream … is being deleted | it takes no records | use another stream |
-//! | stream … lies in another region | an ARN, and a client of another region | make a client for the ARN's region |
+//! | the client's region is …, not that of … | an ARN, and a client of another region | make a client for the ARN's region |
 //! | the account cannot use Kinesis | the region is disabled, or the registration is incomplete | enable the region |
 //! | host … cannot be resolved | DNS, a misspelt region or endpoint, no network | check `AWS_REGION`, `AWS_ENDPOINT_URL_KINESIS`, DNS |
 //! | … refused the connection | nothing listens there | start the local server, or check the endpoint URL |

@@ -49,13 +49,15 @@ fn errors_about_a_record() {
     let stream = SimStream::new(1);
     let mut sink = KinesisSink::builder("example").build_with(stream.service()).unwrap();
     let long = |text: &str, times: usize| text.repeat(times);
-    for record in [
-        marks::record().with_partition_key(""),
-        marks::record().with_partition_key(long(KEY, 20)),
-        kinesis_sink::Record::from((KEY, long(PAYLOAD, 50_000))),
+    let invalid = ErrorKind::InvalidPartitionKey;
+    let large = kinesis_sink::Record::from((KEY, long(PAYLOAD, 50_000)));
+    for (record, kind) in [
+        (marks::record().with_partition_key(""), invalid),
+        (marks::record().with_partition_key(long(KEY, 20)), invalid),
+        (large, ErrorKind::RecordTooLarge),
     ] {
         let refused = sink.start_send_unpin(record).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::RecordTooLarge);
+        assert_eq!(refused.kind(), kind);
         assert_error_unmarked(&refused);
         assert_display_unmarked(&refused);
         assert_debug_unmarked(&refused.into_record().unwrap());

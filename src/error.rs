@@ -25,7 +25,7 @@ use crate::stream::StreamId;
 /// |---|---|
 /// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed) | the record is [in the error](Self::into_record) |
 /// | [`Refused`](ErrorKind::Refused) | those accepted stay in the sink; one that was not accepted is in the error |
-/// | [`Undelivered`](ErrorKind::Undelivered) | kept for `take_failed`; after [`close`](crate::Producer::close) [in the error](Self::into_undelivered) |
+/// | [`Undelivered`](ErrorKind::Undelivered) | failed ones are kept for `take_failed`; after [`close`](crate::Producer::close) [in the error](Self::into_undelivered). One that found the buffer full of them is in the error |
 /// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | one that was not accepted, or those handed back by `close`, in the error |
 ///
 /// `Debug` prints the message and its causes, so that an error returned from `main` can be read.
@@ -224,7 +224,9 @@ impl Error {
         self.0.count
     }
 
-    /// Returns the one record that the error is about: one that was not accepted, or was not delivered.
+    /// Returns the record that the error is about, if it is about one: one that was not accepted, or the single one
+    /// that was not delivered. For all records that a closed producer hands back, see
+    /// [`undelivered`](Self::undelivered).
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
         match (&self.0.record, &self.0.undelivered[..]) {
@@ -234,7 +236,8 @@ impl Error {
         }
     }
 
-    /// Returns the one record that the error is about, to fix it or to send it elsewhere.
+    /// Returns the record that the error is about, if it is about one, to fix it or to send it elsewhere. For all
+    /// records that a closed producer hands back, see [`into_undelivered`](Self::into_undelivered).
     #[must_use]
     pub fn into_record(mut self) -> Option<Record> {
         match self.0.record.take() {
@@ -366,8 +369,9 @@ impl From<CheckFailure> for Error {
 
 impl From<Undelivered> for Error {
     fn from(undelivered: Undelivered) -> Self {
-        Self::new(ErrorKind::Undelivered, Cause::None)
-            .with_count(1)
-            .with_undelivered(vec![undelivered])
+        let stream = undelivered.stream().cloned();
+        let mut error = Self::new(ErrorKind::Undelivered, Cause::None).with_count(1);
+        error.0.stream = stream;
+        error.with_undelivered(vec![undelivered])
     }
 }

@@ -52,9 +52,22 @@ pub struct Status {
     pub totals: Totals,
     /// The latest request that was answered or failed. `None` before the first one.
     pub last_request: Option<RequestSummary>,
+    /// The bounds of the buffer.
+    pub capacity: Buffered,
 }
 
 impl Status {
+    /// Returns whether a producer accepts a record now: nothing refuses it, and there is room in the buffer.
+    ///
+    /// A health endpoint that reports this is unavailable as long as new records are.
+    #[must_use]
+    pub fn accepts_records(&self) -> bool {
+        let buffered = self.buffered();
+        let has_room =
+            buffered.records < self.capacity.records && buffered.bytes < self.capacity.bytes;
+        has_room && matches!(self.condition, Condition::Working | Condition::Failing { .. })
+    }
+
     /// Returns everything that counts towards the bounds of the buffer: queued, in flight and failed.
     #[must_use]
     pub fn buffered(&self) -> Buffered {
@@ -91,7 +104,8 @@ impl From<Size> for Buffered {
 #[cfg_attr(feature = "serde", serde(tag = "state", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Condition {
-    /// Nothing is known to be wrong: the latest request succeeded, or none was sent.
+    /// Nothing is known to be wrong: the latest request succeeded, none was sent, or no record is left of those whose
+    /// requests failed.
     Working,
     /// The latest requests failed as a whole, and are retried with backoff. A single failure is enough; it is resolved
     /// by the next success.
@@ -121,10 +135,14 @@ pub enum Condition {
         error: AttemptError,
     },
     /// No more records are accepted, and those in the buffer are being delivered.
-    Closing,
+    #[non_exhaustive]
+    Closing {
+        /// The error of the requests, while they fail.
+        error: Option<AttemptError>,
+    },
     /// Closed, with every record settled.
     Closed,
-    /// The sink was dropped, or the producer's driver has ended, before every record was settled.
+    /// The sink was dropped, or the producer's driver has ended, with records in the buffer.
     Abandoned,
 }
 
@@ -135,13 +153,6 @@ impl Condition {
         matches!(self, Self::Working)
     }
 
-    /// Returns whether records are accepted: [`Working`](Self::Working) or [`Failing`](Self::Failing), where they
-    /// wait in the buffer.
-    #[must_use]
-    pub fn accepts_records(&self) -> bool {
-        matches!(self, Self::Working | Self::Failing { .. })
-    }
-
     /// Returns the error, if there is one.
     #[must_use]
     pub fn error(&self) -> Option<&AttemptError> {
@@ -149,7 +160,8 @@ impl Condition {
             Self::Failing { error, .. } | Self::Refused { error, .. } | Self::Stopped { error } => {
                 Some(error)
             }
-            Self::Working | Self::Closing | Self::Closed | Self::Abandoned => None,
+            Self::Closing { error } => error.as_ref(),
+            Self::Working | Self::Closed | Self::Abandoned => None,
         }
     }
 
@@ -157,7 +169,7 @@ impl Condition {
     fn stage(&self) -> u8 {
         match self {
             Self::Working | Self::Failing { .. } | Self::Refused { .. } => 0,
-            Self::Closing => 1,
+            Self::Closing { .. } => 1,
             Self::Stopped { .. } | Self::Closed | Self::Abandoned => 2,
         }
     }
@@ -175,7 +187,8 @@ impl Condition {
 #[derive(Debug, Clone)]
 pub struct ConditionWatch {
     receiver: watch::Receiver<Condition>,
-    is_finished: bool,
+    /// What was returned last.
+    last: Condition,
 }
 
 impl ConditionWatch {
@@ -186,26 +199,18 @@ impl ConditionWatch {
     }
 
     /// Waits until the condition differs from the one that was returned last, or from that at the creation of the
-    /// watch. Changes between two calls are merged into the latest one. Returns `None` once nothing can change any
-    /// more.
+    /// watch. Several changes between two calls are merged. Returns `None` once nothing can change any more.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses no change: the next call returns it.
     pub async fn changed(&mut self) -> Option<Condition> {
-        if self.is_finished || self.receiver.changed().await.is_err() {
-            return None;
-        }
-        Some(self.read())
+        let last = self.last.clone();
+        self.wait_for(|condition| *condition != last).await
     }
 
-    fn read(&mut self) -> Condition {
-        let condition = self.receiver.borrow_and_update().clone();
-        self.is_finished = condition.is_final();
-        condition
-    }
-
-    /// Waits until the condition satisfies `predicate`, and returns it. Returns `None` if nothing can change any more.
+    /// Waits until the condition satisfies `predicate`, and returns it. Returns `None` if it does not and nothing can
+    /// change any more.
     ///
     /// # Cancel safety
     ///
@@ -214,14 +219,15 @@ impl ConditionWatch {
         &mut self,
         mut predicate: impl FnMut(&Condition) -> bool,
     ) -> Option<Condition> {
-        let mut condition = Some(self.read());
-        while let Some(current) = condition {
-            if predicate(&current) {
-                return Some(current);
-            }
-            condition = self.changed().await;
+        let ends = |condition: &Condition| predicate(condition) || condition.is_final();
+        let found = self.receiver.wait_for(ends).await.map(|condition| condition.clone());
+        // An error means that the sink is gone, with this condition.
+        let condition = found.unwrap_or_else(|_| self.current());
+        if !predicate(&condition) {
+            return None;
         }
-        None
+        self.last = condition.clone();
+        Some(condition)
     }
 }
 
@@ -245,13 +251,15 @@ impl Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct ConditionSender {
     sender: watch::Sender<Condition>,
-    /// What was published last through [`report`](Self::report).
-    reported: Option<Fault>,
+    /// What was published last through [`report`](Self::report), and when the fault began by the system's clock.
+    reported: Option<(Fault, SystemTime)>,
+    is_closing: bool,
 }
 
 impl ConditionSender {
     pub(crate) fn new() -> Self {
-        Self { sender: watch::Sender::new(Condition::Working), reported: None }
+        let sender = watch::Sender::new(Condition::Working);
+        Self { sender, reported: None, is_closing: false }
     }
 
     pub(crate) fn current(&self) -> Condition {
@@ -260,35 +268,44 @@ impl ConditionSender {
 
     pub(crate) fn watch(&self) -> ConditionWatch {
         let receiver = self.sender.subscribe();
-        let is_finished = receiver.borrow().is_final();
-        ConditionWatch { receiver, is_finished }
+        let last = receiver.borrow().clone();
+        ConditionWatch { receiver, last }
     }
 
-    /// Publishes the condition of an open sink: working, or not.
-    pub(crate) fn report(&mut self, fault: Option<Fault>, now: Instant) {
+    /// Publishes whether there is a fault, if that has changed.
+    pub(crate) fn report(&mut self, fault: Option<Fault>, is_closing: bool, now: Instant) {
         let is_same = match (&self.reported, &fault) {
             (None, None) => true,
-            (Some(before), Some(fault)) => before.is_like(fault),
+            (Some((before, _)), Some(fault)) => before.is_like(fault),
             (None, Some(_)) | (Some(_), None) => false,
         };
-        if is_same {
+        if is_same && self.is_closing == is_closing {
             return;
         }
-        let condition = match &fault {
+        self.is_closing = is_closing;
+        self.reported = fault.map(|fault| {
+            // Computed once for each fault, so that the value stays the same while it lasts.
+            let since = match &self.reported {
+                Some((before, since)) if before.since == fault.since => *since,
+                _ => SystemTime::now() - now.saturating_duration_since(fault.since),
+            };
+            (fault, since)
+        });
+        self.set(match &self.reported {
+            fault if is_closing => {
+                let error = fault.as_ref().map(|(fault, _)| AttemptError::clone(&fault.error));
+                Condition::Closing { error }
+            }
             None => Condition::Working,
-            Some(Fault { is_refused, since, error }) => {
-                // Once for each fault, so that the value stays the same.
-                let since = SystemTime::now() - now.saturating_duration_since(*since);
-                let error = AttemptError::clone(error);
+            Some((Fault { is_refused, error, .. }, since)) => {
+                let (since, error) = (*since, AttemptError::clone(error));
                 if *is_refused {
                     Condition::Refused { since, error }
                 } else {
                     Condition::Failing { since, error }
                 }
             }
-        };
-        self.reported = fault;
-        self.set(condition);
+        });
     }
 
     /// Publishes a condition, unless a later stage was published before.

@@ -31,9 +31,6 @@ use tokio::io::{AsyncBufReadExt, BufReader, Split};
 use self::checkpoint::Checkpoint;
 use self::remote::Remote;
 
-/// Lines that are under way at most, settled ones behind an unsettled one among them.
-const WINDOW: usize = 20_000;
-
 /// Forwards the lines of a file into a Kinesis stream and stores, in a second file, the number of lines
 /// below which everything is delivered. Killed at any moment and started again, it goes on there: no line
 /// is lost, some may be sent twice. The file must be complete: nothing may be added to its last line.
@@ -108,22 +105,21 @@ async fn forward(
     let mut read = Ok(());
     let records = stream::poll_fn(|cx| {
         let line = ready!(Pin::new(&mut lines).poll_next_segment(cx));
-        // A read error ends the source: the lines before it are settled first.
-        let line = line.unwrap_or_else(|error| {
-            read = Err(error);
-            None
-        });
-        Poll::Ready(line.map(|line| (Record::from(line), ())))
+        // An error ends the source: the lines before it are settled first.
+        Poll::Ready(
+            line.map_err(|error| read = Err(error))
+                .ok()
+                .flatten()
+                .map(|line| (Record::from(line), ())),
+        )
     });
-    let mut outcomes = producer.put_all(records).with_max_pending(WINDOW);
+    let mut outcomes = producer.put_all(records);
     while let Some(((), outcome)) = outcomes.next().await {
         outcome?;
         checkpoint.advance().await?;
     }
     drop(outcomes);
-    read?;
-    producer.close().await?;
-    Ok(())
+    Ok(read?)
 }
 
 /// The lines after the first `delivered`.

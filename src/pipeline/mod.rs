@@ -370,6 +370,7 @@ impl Pipeline {
         }
         self.settling(now).record_success(Duration::ZERO);
         let Some(description) = description else { return };
+        self.health.clear_failing();
         self.health.outages.succeeded(now);
         if description.distribution() == Distribution::Auto {
             self.topology.stop_learning();

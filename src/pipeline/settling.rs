@@ -142,6 +142,7 @@ impl Settling<'_> {
         took: Duration,
     ) -> Vec<QueuedEntry> {
         self.record_success(took);
+        self.health.clear_failing();
         self.health.outages.response(sent, self.now);
         self.health.on_latency(took);
         let limit = self.settings.limits.request_entries();

@@ -18,7 +18,7 @@ use crate::pipeline::Size;
 use crate::record::{Record, Undelivered};
 use crate::service::StreamCheck;
 use crate::sink::{BufferChange, Core, Snapshot};
-use crate::status::{ConditionSender, RequestSummary, Status};
+use crate::status::{ConditionSender, Status};
 use crate::stream::StreamId;
 
 /// State shared by the handles of a producer and their driver.
@@ -203,10 +203,13 @@ impl Channel {
         Error::rejected(record, rejection).with_stream(self.stream.clone())
     }
 
-    /// Waits until the service no longer refuses every request.
+    /// Waits until records are accepted again, or never will be.
     pub(super) async fn recovered(self: Arc<Self>) {
+        let size = self.expected_bytes();
+        let recovered =
+            |state: &State| !state.is_refused() && self.cannot_fit(state, size).is_none();
         // The sender is in `self`, so there is a state.
-        let _ = self.watch().wait_for(|state| !state.is_refused()).await;
+        let _ = self.watch().wait_for(recovered).await;
     }
 
     /// Waits for the permit of a record whose size is not known yet.
@@ -338,6 +341,7 @@ impl Channel {
         let record = record.accepted(&self.stream);
         queue.commands.push_back(Command::Record { record, accepted_at });
         queue.pending.add_record(size);
+        queue.pending_since.get_or_insert(accepted_at.into_std());
         wake(queue);
         Ok(())
     }
@@ -537,20 +541,7 @@ impl Channel {
 
     /// Publishes the state of the sink. `admitted` are the records that were passed to it since.
     pub(super) fn publish(&self, snapshot: &Snapshot<'_>, admitted: Size) {
-        let mut queue = self.queue();
-        queue.pending -= admitted;
-        let published = &mut queue.published;
-        published.totals = snapshot.totals;
-        published.queued = snapshot.queued;
-        published.in_flight = snapshot.in_flight;
-        published.failed = snapshot.failed;
-        published.oldest_accepted_at = snapshot.oldest_accepted_at;
-        let is_same = |last: &Arc<RequestSummary>| {
-            snapshot.last_request.is_some_and(|request| Arc::ptr_eq(last, request))
-        };
-        if !published.last_request.as_ref().is_some_and(is_same) {
-            published.last_request = snapshot.last_request.cloned();
-        }
+        self.queue().publish(snapshot, admitted);
     }
 
     /// Checks that the stream can be reached and accepts records.
@@ -575,10 +566,11 @@ impl Channel {
             in_flight: in_flight.into(),
             failed: failed.into(),
             oldest_age: oldest_accepted_at
-                .or(queue.pending_since())
+                .or(queue.pending_since)
                 .map(|accepted_at| now.saturating_duration_since(accepted_at)),
             totals,
             last_request: queue.published.last_request.as_ref().map(|summary| (**summary).clone()),
+            capacity: Size { records: self.max_records, bytes: self.max_bytes }.into(),
         };
         status.queued.records += queue.pending.records;
         status.queued.bytes += queue.pending.bytes;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::channel::Channel;
@@ -221,6 +222,7 @@ impl<S> Driver<S> {
         self.channel.publish(&snapshot, admitted);
         self.channel.set_limits(snapshot.limits, !snapshot.is_ready_to_send);
         self.channel.set_state(self.state(&snapshot));
+        self.sink.core.publish_condition(Instant::now().into_std());
     }
 
     fn state(&self, snapshot: &Snapshot<'_>) -> State {
@@ -312,12 +314,14 @@ impl<S> Driver<S> {
     /// records with a receipt.
     fn finish(&mut self, undelivered: Vec<Undelivered>, handed_back: usize, reason: StopReason) {
         self.terminated = true;
-        self.channel.publish(&self.sink.core.snapshot(), mem::take(&mut self.admitted));
+        let snapshot = self.sink.core.snapshot();
         let mut queue = self.channel.queue();
+        queue.publish(&snapshot, mem::take(&mut self.admitted));
         queue.left = queue.undelivered.len() + handed_back;
         queue.phase = Phase::Terminated;
         queue.stop_reason = Some(reason.clone());
         queue.pending = Size::default();
+        queue.pending_since = None;
         queue.undelivered.extend(undelivered);
         queue.last_reason = queue.undelivered.last().map(|last| last.reason().clone());
         let left = queue.left;

@@ -14,20 +14,28 @@ use tokio::task::coop::poll_proceed;
 
 use super::Producer;
 use super::reservation::Reservation;
-use crate::error::Rejection;
+use crate::error::{ErrorKind, Rejection};
 use crate::record::{Delivery, Receipt, Record, Undelivered};
+
+/// The most records that are taken from the source in one poll: then outcomes have their turn.
+const MAX_TAKEN: usize = 32;
 
 /// Stream of what became of each record of another stream, with the context that came with it.
 ///
 /// From [`Producer::put_all`].
 #[pin_project]
 #[must_use = "streams do nothing unless they are polled"]
-pub struct PutAll<St, C> {
+pub struct PutAll<St, C>
+where
+    St: Stream,
+{
     #[pin]
     records: Fuse<St>,
+    /// A record that was taken from the source, and found no room.
+    next: Option<St::Item>,
     producer: Producer,
     reservation: Reservation,
-    /// Waits while the service refuses every request.
+    /// Waits while no record is accepted.
     refused: Option<BoxFuture<'static, ()>>,
     pending: Pending<C>,
     max_pending: usize,
@@ -81,8 +89,8 @@ impl Producer {
     /// # Backpressure
     ///
     /// A record is taken from `records` only when there is room for it, and while fewer outcomes are pending than
-    /// [`with_max_pending`](PutAll::with_max_pending) allows. While the service refuses every request and the producer
-    /// retries, no record is taken.
+    /// [`with_max_pending`](PutAll::with_max_pending) allows. No record is taken while the service refuses every request
+    /// and the producer retries, nor while failed records that [nobody has taken](Self::take_failed) fill the buffer.
     ///
     /// # Errors
     ///
@@ -94,13 +102,14 @@ impl Producer {
     /// # Cancel safety
     ///
     /// Dropping the stream withdraws nothing: records that were taken from `records` are sent, and their outcomes are
-    /// lost. Dropping a future of its [`StreamExt::next`] loses nothing.
+    /// lost, so a source with offsets is read again from the last committed one. Dropping a future of its [`StreamExt::next`] loses nothing.
     pub fn put_all<St, C>(&self, records: St) -> PutAll<St, C>
     where
         St: Stream<Item = (Record, C)>,
     {
         PutAll {
             records: records.fuse(),
+            next: None,
             producer: self.clone(),
             reservation: Reservation::None,
             refused: None,
@@ -110,7 +119,7 @@ impl Producer {
     }
 }
 
-impl<St, C> PutAll<St, C> {
+impl<St: Stream, C> PutAll<St, C> {
     /// Returns outcomes as the records are settled, instead of in the order of the source.
     pub fn unordered(mut self) -> Self {
         if let Pending::Ordered(puts) = self.pending {
@@ -180,20 +189,28 @@ impl<St, C> PutAll<St, C>
 where
     St: Stream<Item = (Record, C)>,
 {
-    /// Takes records from the source as long as there are some, and room for them.
-    fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+    /// Takes records from the source as long as there are some, and room for them. Returns whether it stopped early, to
+    /// let outcomes be returned.
+    fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
-        while this.pending.len() < *this.max_pending && !this.records.is_terminated() {
+        let mut taken = 0;
+        while this.pending.len() < *this.max_pending {
+            if this.next.is_none() && this.records.is_terminated() {
+                break;
+            }
+            if taken == MAX_TAKEN {
+                return true;
+            }
             if let Some(refused) = this.refused {
                 if refused.as_mut().poll(cx).is_pending() {
-                    return;
+                    return false;
                 }
                 *this.refused = None;
             }
             let channel = this.producer.channel();
             match this.reservation.poll(channel, cx) {
-                Poll::Pending => return,
-                Poll::Ready(Err(Rejection::Refused(_))) => {
+                Poll::Pending => return false,
+                Poll::Ready(Err(Rejection::Refused(_) | Rejection::Undelivered { .. })) => {
                     *this.refused = Some(Box::pin(channel.clone().recovered()));
                     continue;
                 }
@@ -201,21 +218,32 @@ where
                 Poll::Ready(Ok(()) | Err(_)) => {}
             }
             // A source that is always ready must let other tasks run, the driver among them.
-            let Poll::Ready(budget) = poll_proceed(cx) else { return };
-            let Poll::Ready(Some((record, context))) = this.records.as_mut().poll_next(cx) else {
-                // Others can use the room while the source has nothing.
-                this.reservation.release();
-                return;
-            };
+            let Poll::Ready(budget) = poll_proceed(cx) else { return false };
+            if this.next.is_none() {
+                let Poll::Ready(Some(next)) = this.records.as_mut().poll_next(cx) else {
+                    // Others can use the room while the source has nothing.
+                    this.reservation.release();
+                    return false;
+                };
+                *this.next = Some(next);
+            }
             budget.made_progress();
+            let Some((record, context)) = this.next.take() else { continue };
             let (record, receipt) = record.tracked();
             let outcome = match channel.accept_reserved(record, this.reservation) {
                 Ok(()) => Outcome::Receipt(receipt),
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    // There is no room after all. It waits for its turn.
+                    *this.next = error.into_record().map(|record| (record, context));
+                    continue;
+                }
                 Err(error) => Outcome::Rejected(Undelivered::not_accepted(error)),
             };
             this.pending.push(Put { context: Some(context), outcome });
+            taken += 1;
         }
         this.reservation.release();
+        false
     }
 }
 
@@ -226,16 +254,21 @@ where
     type Item = (C, Result<Delivery, Undelivered>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.as_mut().poll_fill(cx);
+        let stopped_early = self.as_mut().poll_fill(cx);
         let this = self.as_mut().project();
+        let is_source_done = this.next.is_none() && this.records.is_terminated();
         match this.pending.poll_next(cx) {
-            Poll::Ready(None) if !this.records.is_terminated() => Poll::Pending,
+            Poll::Ready(None) if !is_source_done => Poll::Pending,
+            Poll::Pending if stopped_early => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             outcome => outcome,
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let pending = self.pending.len();
+        let pending = self.pending.len() + usize::from(self.next.is_some());
         let (lower, upper) = self.records.size_hint();
         let upper = upper.and_then(|upper| upper.checked_add(pending));
         (lower.saturating_add(pending), upper)
@@ -247,11 +280,11 @@ where
     St: Stream<Item = (Record, C)>,
 {
     fn is_terminated(&self) -> bool {
-        self.records.is_terminated() && self.pending.len() == 0
+        self.records.is_terminated() && self.next.is_none() && self.pending.len() == 0
     }
 }
 
-impl<St, C> fmt::Debug for PutAll<St, C> {
+impl<St: Stream, C> fmt::Debug for PutAll<St, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PutAll")
             .field("producer", &self.producer)

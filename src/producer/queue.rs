@@ -11,6 +11,7 @@ use super::state::StopReason;
 use crate::error::Error;
 use crate::pipeline::Size;
 use crate::record::{FailureReason, Record, Undelivered};
+use crate::sink::Snapshot;
 use crate::status::{RequestSummary, Totals};
 
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(super) struct Queue {
     pub(super) driver: Option<Waker>,
     /// The records in `commands`, and those of them that the driver has taken and not passed to the sink.
     pub(super) pending: Size,
+    /// When the first of them was accepted, or an earlier one.
+    pub(super) pending_since: Option<std::time::Instant>,
     /// Whether there are handles that can still send.
     pub(super) has_handles: bool,
     /// The number of callers that wait for a permit, or have got one and were not polled since.
@@ -106,12 +109,24 @@ impl Queue {
         Self { has_handles: true, ..Self::default() }
     }
 
-    /// When the first record in `commands` was accepted.
-    pub(super) fn pending_since(&self) -> Option<std::time::Instant> {
-        self.commands.iter().find_map(|command| match command {
-            Command::Record { accepted_at, .. } => Some(accepted_at.into_std()),
-            Command::Flush(_) | Command::TakeFailed(_) => None,
-        })
+    /// Publishes the state of the sink. `admitted` are the records that were passed to it since.
+    pub(super) fn publish(&mut self, snapshot: &Snapshot<'_>, admitted: Size) {
+        self.pending -= admitted;
+        if self.pending.records == 0 {
+            self.pending_since = None;
+        }
+        let published = &mut self.published;
+        published.totals = snapshot.totals;
+        published.queued = snapshot.queued;
+        published.in_flight = snapshot.in_flight;
+        published.failed = snapshot.failed;
+        published.oldest_accepted_at = snapshot.oldest_accepted_at;
+        let is_same = |last: &Arc<RequestSummary>| {
+            snapshot.last_request.is_some_and(|request| Arc::ptr_eq(last, request))
+        };
+        if !published.last_request.as_ref().is_some_and(is_same) {
+            published.last_request = snapshot.last_request.cloned();
+        }
     }
 
     /// Returns the most bytes that a caller wants, and forgets those callers that do not wait.
@@ -122,6 +137,8 @@ impl Queue {
 
     /// Adds failed records for the next caller that takes them, with the `size` of their permits.
     pub(super) fn collect(&mut self, failed: Vec<Undelivered>, size: Size) {
+        // The driver has taken all failed records: from now on they count as collected.
+        self.published.failed = Size::default();
         self.collected += size;
         self.undelivered.extend(failed);
     }

@@ -16,7 +16,11 @@ use crate::record::{Delivery, Receipt, Record};
 /// `poll_ready` waits for room, as [`send`](Producer::send) does, and fails once the producer has ended. The future of
 /// `call` is the record's [receipt](Receipt). A clone reserves nothing; tower's rule that `poll_ready` comes before
 /// `call` applies to each clone. While the service refuses every request and the producer retries
-/// ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), `poll_ready` is ready and `call` returns the record in its error.
+/// ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), and while failed records that nobody has taken fill the
+/// buffer, `poll_ready` is ready and `call` returns the record in its error.
+///
+/// A clone that is ready, and is not called, keeps room for one record, or its place in the queue. Use a clone for the
+/// service, and drop it afterwards. A record has one receipt: an earlier one of [`Record::tracked`] ends.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,7 +64,10 @@ impl Service<Record> for Producer {
     fn call(&mut self, record: Record) -> ResponseFuture {
         let (record, receipt) = record.tracked();
         let Self { handle, reservation } = self;
-        ResponseFuture(match handle.0.accept_reserved(record, reservation) {
+        let accepted = handle.0.accept_reserved(record, reservation);
+        // A call uses the room up, whatever its result.
+        reservation.release();
+        ResponseFuture(match accepted {
             Ok(()) => Response::Receipt(receipt),
             Err(error) => Response::Rejected(Some(error)),
         })

@@ -88,7 +88,7 @@ impl StopReason {
     pub(super) fn condition(&self, is_over: bool) -> Condition {
         match self {
             Self::Closed if is_over => Condition::Closed,
-            Self::Closed => Condition::Closing,
+            Self::Closed => Condition::Closing { error: None },
             Self::Refused(error) => Condition::Stopped { error: AttemptError::clone(error) },
             Self::Abandoned => Condition::Abandoned,
         }

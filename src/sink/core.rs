@@ -90,18 +90,22 @@ impl Core {
                 .map(|accepted_at| now.saturating_duration_since(accepted_at)),
             totals: *ledger.totals(),
             last_request: ledger.last_request().map(|summary| (**summary).clone()),
+            capacity: self.bounds().into(),
         }
     }
 
     /// Publishes the condition, if it has changed.
-    pub(super) fn publish_condition(&mut self, now: std::time::Instant) {
+    pub(crate) fn publish_condition(&mut self, now: std::time::Instant) {
         if self.closed {
-            self.condition.set(Condition::Closed);
-        } else if self.pipeline.is_closing() {
-            self.condition.set(Condition::Closing);
-        } else {
-            self.condition.report(self.pipeline.health().fault(), now);
+            return self.condition.set(Condition::Closed);
         }
+        // With nothing left to retry, nothing would show that the fault is over.
+        let is_idle = self.pipeline.is_settled() && self.pipeline.topology().is_ready();
+        if is_idle {
+            self.pipeline.health_mut().clear_failing();
+        }
+        let fault = self.pipeline.health().fault().filter(|_| !is_idle);
+        self.condition.report(fault, self.pipeline.is_closing(), now);
     }
 
     pub(super) fn drive_discovery(
@@ -225,13 +229,16 @@ impl Core {
 
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
         let ledger = self.pipeline.ledger();
+        let in_flight = self.pipeline.in_flight_size();
+        let mut queued = ledger.unsettled();
+        queued -= in_flight;
         Snapshot {
             limits: self.pipeline.settings().limits,
             is_ready_to_send: self.pipeline.topology().is_ready(),
             is_settled: self.pipeline.is_settled(),
             totals: *ledger.totals(),
-            queued: self.pipeline.queued_size(),
-            in_flight: self.pipeline.in_flight_size(),
+            queued,
+            in_flight,
             oldest_accepted_at: self.pipeline.oldest_accepted_at(),
             last_request: ledger.last_request(),
             failed: ledger.failed(),
@@ -285,7 +292,8 @@ impl Drop for Core {
         self.log_last_report();
         self.measure(Instant::now().into_std());
         if !self.is_driven {
-            self.condition.set(if records > 0 { Condition::Abandoned } else { Condition::Closed });
+            let condition = if records > 0 { Condition::Abandoned } else { Condition::Closed };
+            self.condition.set(condition);
         }
         if records > 0 {
             warn!(

@@ -183,11 +183,9 @@ impl<S> KinesisSink<S> {
     /// # Cancel safety
     ///
     /// Dropping the future abandons the request, which changes nothing.
-    pub async fn check(&self) -> Result<(), Error>
-    where
-        S: Sync,
-    {
-        self.core.check.run().await.map_err(Error::from)
+    pub fn check(&self) -> impl Future<Output = Result<(), Error>> + Send + use<S> {
+        let check = self.core.check.clone();
+        async move { check.run().await.map_err(Error::from) }
     }
 
     /// Returns the status: what is buffered, totals, the latest request, and whether records are delivered.
@@ -267,7 +265,10 @@ where
     /// If the task's budget is used up before, the waker is woken, and the next call continues.
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.drive_until_idle(cx);
-        self.core.publish_condition(Instant::now().into_std());
+        // A driver publishes it after its state: a caller that sees the condition finds the state.
+        if !self.core.is_driven {
+            self.core.publish_condition(Instant::now().into_std());
+        }
     }
 
     fn drive_until_idle(&mut self, cx: &mut Context<'_>) {

@@ -220,3 +220,87 @@ async fn put_all_waits_while_stream_refuses() {
     assert_eq!(outcomes.len(), 20);
     assert!(Instant::now() >= denied_until);
 }
+
+#[tokio::test(start_paused = true)]
+async fn always_ready_source_delays_no_outcome() {
+    let stream = SimStream::new(4);
+    let producer = producer(&stream);
+    let mut taken = 0_u64;
+    let records = stream::repeat_with(|| {
+        taken += 1;
+        (Record::from("the same"), taken)
+    });
+    let mut outcomes = producer.put_all(records).with_max_pending(usize::MAX);
+    for offset in 1..=2_000 {
+        let (context, outcome) = outcomes.next().await.unwrap();
+        outcome.unwrap();
+        assert_eq!(context, offset);
+    }
+    drop(outcomes);
+    assert!(taken < 12_500, "{taken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn put_all_waits_until_failed_records_are_taken() {
+    let service = service_fn(|request: PutRecordsRequest| async move {
+        let result = |entry: &kinesis_sink::service::Entry| match &entry.data()[..] {
+            b"bad" => Err(EntryError::new("InvalidArgumentException", "no")),
+            _ => Ok(Placement::new("shardId-000000000000", "1")),
+        };
+        let results = request.entries().iter().map(result).collect();
+        Ok::<_, BoxError>(PutRecordsResponse::new(results))
+    });
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(1));
+    let producer = builder.build_with(service).unwrap().spawn();
+    producer.send(Record::from("bad")).await.unwrap();
+    producer.flush().await.unwrap_err();
+    let mut taken = 0;
+    let records = stream::iter(0..3).map(|number| {
+        taken += 1;
+        (Record::from(number.to_string()), number)
+    });
+    let mut outcomes = producer.put_all(records);
+    assert!(timeout(Duration::from_secs(60), outcomes.next()).await.is_err());
+    assert_eq!(producer.take_failed().await.len(), 1);
+    let outcomes: Vec<_> = outcomes.collect().await;
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
+    assert_eq!(taken, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn put_all_ends_when_producer_stops_in_between() {
+    let denied_from = Instant::now() + Duration::from_millis(500);
+    let service = service_fn(move |request: PutRecordsRequest| async move {
+        sleep(Duration::from_millis(50)).await;
+        if Instant::now() > denied_from {
+            let code = Some("AccessDeniedException");
+            return Err(kinesis_sink::service::PutRecordsError::service(code, None, Some(400)));
+        }
+        let placement = || Ok(Placement::new("shardId-000000000000", "1"));
+        let results = request.entries().iter().map(|_| placement()).collect();
+        Ok(PutRecordsResponse::new(results))
+    });
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(10));
+    let producer = builder.build_with(service).unwrap().spawn();
+    let records = stream::iter(0..2_000).map(|number| (Record::from(number.to_string()), number));
+    let outcomes: Vec<_> = producer.put_all(records).collect().await;
+    assert!(outcomes.iter().map(|(number, _)| *number).eq(0..2_000));
+    let delivered = outcomes.iter().take_while(|(_, outcome)| outcome.is_ok()).count();
+    assert!((1..2_000).contains(&delivered));
+    assert!(outcomes[delivered..].iter().all(|(_, outcome)| outcome.is_err()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_call_keeps_no_room() {
+    let stream = SimStream::new(1);
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(1));
+    let producer = builder.build(&stream.client()).unwrap().spawn();
+    let mut service = producer.clone();
+    let large = Record::from(vec![0; 2 << 20]);
+    let error = service.ready().await.unwrap().call(large).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+    producer.try_send(Record::from("there is room")).unwrap();
+}

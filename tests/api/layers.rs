@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::{SinkExt, stream};
+use futures::{FutureExt, SinkExt, stream};
 use kinesis_sink::aggregate::deaggregate;
 use kinesis_sink::limits::Limits;
 use kinesis_sink::service::{
@@ -16,7 +16,7 @@ use kinesis_sink::timeout::Timeout;
 use kinesis_sink::trace::{DefaultMakeSpan, Trace, TraceLayer};
 use kinesis_sink::{Aggregation, KinesisSink, Record};
 use tokio::time::Instant;
-use tower::limit::ConcurrencyLimitLayer;
+use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tracing::{Level, field, info_span, warn};
 
@@ -231,4 +231,41 @@ async fn middleware_gives_access_to_inner_service() {
         assert_eq!(metrics.get_ref().records.load(Ordering::Relaxed), 7);
         assert_eq!(metrics.into_inner().records.load(Ordering::Relaxed), 7);
     }
+}
+
+/// A sink that waits for the one permit of a limit, which somebody else holds.
+#[tokio::test(start_paused = true)]
+async fn boxed_sink_gives_up_its_place_and_sends() {
+    let stream = SimStream::new(1);
+    let limit = GlobalConcurrencyLimitLayer::new(1);
+    let mut other = limit.layer(stream.service());
+    let held = other.ready().await.unwrap();
+    let sink = KinesisSink::builder("example").build_with(limit.layer(stream.service()));
+    let mut sink = sink.unwrap();
+    sink.feed(Record::from("a record")).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none(), "there is no permit");
+    let mut boxed: KinesisSink = sink.boxed();
+    assert_eq!(boxed.status().queued.records, 1);
+    let request = PutRecordsRequest::new("example".parse().unwrap(), []);
+    drop(held.call(request));
+    boxed.flush().await.unwrap();
+    assert_eq!(stream.written().len(), 1);
+    boxed.close().await.unwrap();
+    // Its permit is back.
+    other.ready().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn boxed_sinks_have_one_type() {
+    let stream = SimStream::new(1);
+    let builder = || KinesisSink::builder("example");
+    let sinks: Vec<KinesisSink> = vec![
+        builder().build_with(stream.service()).unwrap().boxed(),
+        builder().build_with_unshared(stream.service()).unwrap().boxed(),
+        builder().build(&stream.client()).unwrap().boxed(),
+    ];
+    for mut sink in sinks {
+        sink.send(Record::from("a record")).await.unwrap();
+    }
+    assert_eq!(stream.written().len(), 3);
 }

@@ -59,3 +59,13 @@ fn api_is_as_narrow_as_it_should_be() {
     assert!((5..=16).contains(&counted("methods of SinkBuilder: ")));
     assert!((4..=8).contains(&counted("types that implement std::error::Error: ")));
 }
+
+#[test]
+fn features_are_named_after_what_they_bring() {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let features = manifest["features"].as_table().unwrap();
+    let names: Vec<_> = features.keys().map(String::as_str).collect();
+    assert_eq!(names, ["aws-config", "cbor", "default", "metrics", "serde", "sim"]);
+    let default = features["default"].as_array().unwrap();
+    assert!(default.iter().map(|name| name.as_str().unwrap()).eq(["aws-config", "metrics"]));
+}

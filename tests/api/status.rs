@@ -99,7 +99,7 @@ async fn watch_sees_outage_begin_and_end() {
     let failing = watch.changed().await.unwrap();
     let Condition::Failing { error, .. } = &failing else { panic!("{failing:?}") };
     assert_eq!(error.code(), "InternalFailure");
-    assert!(failing.accepts_records() && !failing.is_working());
+    assert!(producer.status().accepts_records() && !failing.is_working());
     sleep(Duration::from_secs(10)).await;
     assert_eq!(producer.status().condition, failing, "the value stays the same while it lasts");
     assert_eq!(watch.changed().await, Some(Condition::Working));
@@ -140,7 +140,7 @@ async fn refused_producer_says_so_and_recovers() {
     let is_refused = |condition: &Condition| matches!(condition, Condition::Refused { .. });
     let refused = watch.wait_for(is_refused).await.unwrap();
     assert_eq!(refused.error().unwrap().code(), "AccessDeniedException");
-    assert!(!refused.accepts_records());
+    assert!(!producer.status().accepts_records());
     deny.send(false).unwrap();
     assert_eq!(watch.wait_for(Condition::is_working).await, Some(Condition::Working));
     producer.flush().await.unwrap();
@@ -167,7 +167,7 @@ async fn sink_condition_ends_closed_or_abandoned() {
     let mut watch = closed.watch();
     closed.feed(Record::from("a record")).await.unwrap();
     assert!(closed.close().now_or_never().is_none());
-    assert_eq!(watch.changed().await, Some(Condition::Closing));
+    assert!(matches!(watch.changed().await, Some(Condition::Closing { .. })));
     closed.close().await.unwrap();
     assert_eq!(watch.changed().await, Some(Condition::Closed));
 
@@ -212,4 +212,97 @@ async fn status_is_serialized_for_a_health_endpoint() {
     assert_eq!(json["condition"], serde_json::json!({"state": "closed"}));
     let copy = producer.status().clone();
     assert_eq!(copy, producer.status());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_ends_when_no_record_is_left() {
+    let (_deny, denied) = tokio::sync::watch::channel(true);
+    let builder = KinesisSink::builder("example").with_deadline(Duration::from_secs(10));
+    let builder = builder
+        .with_dead_letters(drop)
+        .configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
+    let producer = builder.build_with(denying(denied)).unwrap().spawn();
+    let mut watch = producer.watch();
+    producer.send(Record::from("a record")).await.unwrap();
+    let refused = watch.wait_for(|condition| matches!(condition, Condition::Refused { .. })).await;
+    assert!(refused.is_some());
+    assert_eq!(watch.changed().await, Some(Condition::Working), "its deadline has passed");
+    assert!(producer.status().accepts_records());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_ends_when_records_are_taken() {
+    let stream = failing();
+    let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
+    sink.feed(Record::from("a record")).await.unwrap();
+    let flushed = tokio::time::timeout(Duration::from_secs(1), sink.flush()).await;
+    assert!(flushed.is_err());
+    assert!(matches!(sink.status().condition, Condition::Failing { .. }));
+    assert_eq!(sink.take_undelivered().len(), 1);
+    assert_eq!(sink.status().condition, Condition::Working);
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_buffer_accepts_no_records() {
+    let stream = failing();
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(2));
+    let producer = builder.build(&stream.client()).unwrap().spawn();
+    producer.send(Record::from("one")).await.unwrap();
+    assert!(producer.status().accepts_records());
+    producer.send(Record::from("two")).await.unwrap();
+    let status = producer.status();
+    assert_eq!((status.buffered().records, status.capacity.records), (2, 2));
+    assert!(!status.accepts_records());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_wait_loses_no_change() {
+    let stream = failing();
+    let producer = KinesisSink::new(&stream.client(), "example").unwrap().spawn();
+    let mut watch = producer.watch();
+    producer.send(Record::from("a record")).await.unwrap();
+    let never = watch.wait_for(|_| false);
+    assert!(tokio::time::timeout(Duration::from_secs(1), never).await.is_err());
+    assert!(matches!(watch.changed().now_or_never(), Some(Some(Condition::Failing { .. }))));
+    // Changes that cancel each other out are none.
+    let mut again = producer.watch();
+    assert_eq!(watch.changed().await, Some(Condition::Working));
+    assert_eq!(again.changed().now_or_never(), Some(Some(Condition::Working)));
+    assert!(again.changed().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_shows_the_error_while_requests_fail() {
+    let stream = failing();
+    let producer = KinesisSink::new(&stream.client(), "example").unwrap().spawn();
+    let mut watch = producer.watch();
+    producer.send(Record::from("a record")).await.unwrap();
+    let closing = tokio::spawn({
+        let producer = producer.clone();
+        async move { producer.close().await }
+    });
+    let stuck = watch
+        .wait_for(|condition| matches!(condition, Condition::Closing { error: Some(_), .. }))
+        .await;
+    assert_eq!(stuck.unwrap().error().unwrap().code(), "InternalFailure");
+    closing.await.unwrap().unwrap();
+    assert_eq!(watch.changed().await, Some(Condition::Closed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taken_records_count_no_longer() {
+    let rejects = service_fn(|request: PutRecordsRequest| async move {
+        let error = || EntryError::new("InvalidArgumentException", "no");
+        let results = request.entries().iter().map(|_| Err(error())).collect();
+        Ok::<_, BoxError>(PutRecordsResponse::new(results))
+    });
+    let producer = KinesisSink::builder("example").build_with(rejects).unwrap().spawn();
+    for _ in 0..200 {
+        producer.send(Record::from("a record")).await.unwrap();
+        producer.flush().await.unwrap_err();
+        assert_eq!(producer.status().failed.records, 1);
+        assert_eq!(producer.take_failed().await.len(), 1);
+        assert_eq!(producer.status().failed.records, 0);
+    }
 }

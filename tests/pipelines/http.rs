@@ -79,6 +79,8 @@ async fn a_slow_stream_is_a_503_and_the_end_waits_for_what_was_accepted() {
         };
         assert_eq!(status(&refused), 503);
         assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+        let health = asked(served.address, "GET /health", b"");
+        assert_eq!(status(&health), 503, "no event is accepted: {health}");
         served.interrupt();
         kinesis.release();
         let told = status(&answer(waiting));

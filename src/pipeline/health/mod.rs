@@ -162,7 +162,6 @@ impl Health {
     /// before.
     pub(super) fn on_success(&mut self, took: Duration) -> bool {
         let recovers = self.is_failing();
-        self.failing = None;
         self.backoff.reset();
         self.window = self.window_after(took).min(self.max_in_flight);
         self.on_response();
@@ -232,6 +231,11 @@ impl Health {
         }
         self.outages.response_of_failures(self.backoff.is_new_failure(request), now);
         self.back_off(request, next, now, rng);
+    }
+
+    /// Nothing fails at present: a request has succeeded, or nothing is left to send.
+    pub(crate) fn clear_failing(&mut self) {
+        self.failing = None;
     }
 
     /// Notes a failed request, for the condition that is published.

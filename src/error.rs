@@ -1,7 +1,7 @@
-//! Errors.
+//! Errors of sinks, producers, builders and parsers.
 //!
-//! [`Error`] is what a sink or a producer returns, [`BuildError`] what keeps a sink from being built. A record that was
-//! accepted and not delivered is an [`Undelivered`], and a failed request a
+//! Sinks and producers return an [`Error`], builders a [`BuildError`], and parsers a [`ParseError`]. A record that was
+//! accepted and not delivered is an [`Undelivered`], and a failed request is a
 //! [`PutRecordsError`](crate::service::PutRecordsError).
 
 use std::error::Error as StdError;
@@ -204,21 +204,24 @@ impl Error {
         self
     }
 
-    /// Returns what happened.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Returns the stream, if the error is about one.
+    /// Returns the stream that the error is about, if there is one.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.0.stream.as_ref()
     }
 
-    /// Returns the number of accepted records that the error is about: of [`Refused`](ErrorKind::Refused) those that
-    /// stay in the sink, of [`Undelivered`](ErrorKind::Undelivered) those that failed, after
-    /// [`close`](crate::Producer::close) all that were not delivered, including those that went to their receipts.
+    /// Returns the number of accepted records that the error is about.
+    ///
+    /// For [`Refused`](ErrorKind::Refused), these are the records that stay in the sink. For
+    /// [`Undelivered`](ErrorKind::Undelivered), they are the records that failed; after
+    /// [`close`](crate::Producer::close), all records that were not delivered, including those returned by their
+    /// receipts.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.count
@@ -249,21 +252,22 @@ impl Error {
         }
     }
 
-    /// Returns the records that were accepted, were not delivered, and are handed back by this error, in the order of
-    /// acceptance.
+    /// Returns the undelivered records that this error hands back, in the order of acceptance.
+    ///
+    /// Empty unless [`close`](crate::Producer::close) or a producer called as a
+    /// [`Service`](crate::Producer#impl-Service<Record>-for-Producer) returned the error.
     #[must_use]
     pub fn undelivered(&self) -> &[Undelivered] {
         &self.0.undelivered
     }
 
-    /// Returns the records that were accepted, were not delivered, and are handed back by this error, in the order of
-    /// acceptance.
+    /// Converts into the [undelivered records](Self::undelivered) that this error hands back.
     #[must_use]
     pub fn into_undelivered(self) -> Vec<Undelivered> {
         self.0.undelivered
     }
 
-    /// Returns why the latest of the records failed, for [`Undelivered`](ErrorKind::Undelivered).
+    /// Returns the reason of the record that failed last, for [`Undelivered`](ErrorKind::Undelivered).
     #[must_use]
     pub fn reason(&self) -> Option<&FailureReason> {
         match &self.0.cause {
@@ -285,13 +289,15 @@ impl fmt::Display for Error {
             (ErrorKind::Full, _) => {
                 f.write_str("buffer is full; wait until the sink is ready, or try again later")
             }
-            (ErrorKind::Closed, _) => f.write_str("sink is closed"),
+            (ErrorKind::Closed, _) => f.write_str("sink is closed; create a new one"),
             (ErrorKind::Refused, Cause::Other(_)) => {
                 write!(f, "{stream} refuses all requests; {count} records stay in the sink")
             }
-            (ErrorKind::Refused, _) => write!(f, "{stream} refuses all requests"),
+            (ErrorKind::Refused, _) => {
+                write!(f, "{stream} refuses all requests; fix the cause and send the record again")
+            }
             (ErrorKind::Undelivered, Cause::Failure(reason)) => {
-                write!(f, "{count} records failed and are kept: {reason}")
+                write!(f, "{count} records failed and are kept for `take_failed`: {reason}")
             }
             (ErrorKind::Undelivered, _) => {
                 write!(f, "{count} records were not delivered")?;
@@ -302,9 +308,9 @@ impl fmt::Display for Error {
                 write!(f, "producer stopped because {stream} refuses all requests; ")?;
                 f.write_str("fix the cause and create a new producer")
             }
-            (ErrorKind::Abandoned, _) => {
-                f.write_str("producer's driver was dropped, aborted or panicked")
-            }
+            (ErrorKind::Abandoned, _) => f.write_str(
+                "producer's driver was dropped, aborted or panicked; create a new producer",
+            ),
             (ErrorKind::Unusable, Cause::Other(error)) => error.fmt(f),
             (ErrorKind::Unusable, _) => write!(f, "{stream} cannot be used"),
             (ErrorKind::Build, Cause::Build(error)) => error.fmt(f),

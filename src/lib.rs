@@ -1,10 +1,10 @@
 //! Forwards any async stream of records into Amazon Kinesis Data Streams: a [`futures::Sink`] over a
 //! [`tower::Service`].
 //!
-//! Requests are full, partial failures are sent again, memory is bounded, each shard gets what it takes, and
+//! Requests are full, failed entries are sent again, memory is bounded, each shard is sent no more than its quota, and
 //! every record is accounted for: delivered, or handed back with the reason.
 //!
-//! # Five minutes
+//! # Quick start
 //!
 //! ```sh
 //! cargo add kinesis-sink futures
@@ -31,11 +31,11 @@
 //! # fn main() {}
 //! ```
 //!
-//! `from_env` checks the stream first: a misspelt name, a closed port or missing credentials are reported in one
-//! sentence. When `forward` returns `Ok`, both lines are in the stream, confirmed by the service. Any stream will do:
-//! the lines of a file, the messages of a socket, a channel. While the service is slow, it waits.
+//! `from_env` checks the stream first: it reports a misspelt name, a closed port or missing credentials in one
+//! sentence. When `forward` returns `Ok`, the service has confirmed both lines. The source can be any stream: the lines
+//! of a file, the messages of a socket, a channel. It is polled only while the buffer has room.
 //!
-//! Many tasks share a [`Producer`], and get the outcome of each record:
+//! A [`Producer`] is shared by many tasks, and returns the outcome of each record:
 //!
 //! ```no_run
 //! # #[cfg(feature = "aws-config")]
@@ -45,7 +45,7 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let producer = KinesisSink::from_env("example").await?.spawn();
-//!     // A clone for each task; a key for records that belong to the same shard.
+//!     // Each task has a clone. Records with the same key go to the same shard.
 //!     let receipt = producer.clone().put(Record::from(("device-7", "21.5"))).await?;
 //!     match receipt.await {
 //!         Ok(delivery) => println!("in {} as {}", delivery.shard_id(), delivery.sequence_number()),
@@ -58,7 +58,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! Without an account, try it on a stream in the process (feature `sim`). This is a test that you can keep:
+//! The feature `sim` simulates a stream in the process, so that a test needs no AWS account:
 //!
 //! ```
 //! use futures::SinkExt;
@@ -67,9 +67,9 @@
 //!
 //! # // So that it runs here: what is shown is a test.
 //! # mod tokio { pub use ::tokio::{main as test, runtime}; }
-//! # fn main() { what_is_sent_is_in_the_stream() }
+//! # fn main() { record_is_written_to_stream() }
 //! #[tokio::test(flavor = "current_thread", start_paused = true)]
-//! async fn what_is_sent_is_in_the_stream() {
+//! async fn record_is_written_to_stream() {
 //!     let stream = SimStream::new(4);
 //!     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
 //!     sink.send(Record::from("a record")).await.unwrap();
@@ -82,23 +82,24 @@
 //! The [`guide`] has a chapter for each question:
 //!
 //! - [sending a stream](guide::sink), [sending from many tasks](guide::producer);
-//! - [what can fail, and what to do then](guide::failures): dead letters, deadlines, duplicates, the end;
-//! - [layers](guide::layers) around each request: time-outs, limits, metrics, your own;
+//! - [what can fail, and what to do](guide::failures): errors, dead letters, deadlines, duplicates, shutdown;
+//! - [layers](guide::layers) around each request: timeouts, limits, metrics, your own;
 //! - [aggregation](guide::aggregation), for small records; [pacing](guide::pacing), for full shards;
 //!   [order](guide::ordering), for consumers that rely on it;
 //! - [testing](guide::testing) your own pipeline, and [tuning](guide::tuning) it;
 //! - [clients](guide::clients): credentials, TLS, proxies, endpoints;
-//! - [moving over](guide::migrating) from `KinesisWriter`, a loop of your own, or the KPL.
+//! - [migrating](guide::migrating) from `KinesisWriter`, a loop of your own, or the KPL.
 //!
-//! The settings are at [`SinkBuilder`] and [`Settings`]. The repository's `docs/guarantees.md` has each promise with the tests
-//! that show it, `docs/performance.md` what a record costs, and `examples/` whole programs.
+//! [`SinkBuilder`] and [`Settings`] document the settings. In the repository, `docs/guarantees.md` lists each promise
+//! with the tests that show it, `docs/performance.md` has benchmarks, and `examples/` has complete programs.
 //!
 //! # Promises
 //!
 //! - **Nothing is lost.** An accepted record is at every moment queued, in flight, delivered, failed, or handed back.
-//!   By default none is given up: there is no deadline and no limit of attempts.
-//! - **Delivery is at least once.** What had an unknown outcome is sent again, and may be there twice.
-//! - **Memory is bounded**, by records and by bytes; then the source waits.
+//!   By default a record is retried indefinitely: there is no deadline and no limit of attempts.
+//! - **Delivery is at least once.** A record whose request has an unknown outcome is sent again, and may be written
+//!   twice.
+//! - **Memory is bounded**, by records and by bytes. While the buffer is full, the source waits.
 //! - **Order is kept on request**, for each partition key, with [`RecordOrdering::PerKey`].
 //! - **Nothing leaks**: no payload, key or credential is in a log line, error, metric or `Debug` output.
 //!
@@ -107,13 +108,13 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `aws-config` | yes | `KinesisSink::from_env`, through `aws-config` with its one TLS stack |
-//! | `metrics` | yes | the module `metrics`: what sinks and `MetricsLayer` measure, for any recorder of the `metrics` facade |
+//! | `metrics` | yes | the module `metrics`: metrics of sinks and of `MetricsLayer`, for any recorder of the `metrics` facade |
 //! | `cbor` | no | Kinesis CBOR: `PutRecords::with_cbor`, and `KinesisCbor` for every operation of a `Client` |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`Settings`], for configuration files, and for records, for dead-letter files |
 //! | `sim` | no | the module `sim`: a simulated stream for tests, as a service and behind a real `Client` |
 //!
-//! Without default features the crate brings no TLS stack: the `Client` you build has yours. The minimum Rust
-//! version is the AWS SDK's, 1.94.1.
+//! Without default features the crate has no TLS stack: the `Client` that you build has its own. The minimum Rust
+//! version is that of the AWS SDK, 1.94.1.
 //!
 //! [`futures::Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
 //! [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html

@@ -1,4 +1,4 @@
-//! Settings of a sink, as data.
+//! Settings of a sink, as plain data.
 
 #[cfg(feature = "serde")]
 pub(crate) mod read;
@@ -24,7 +24,7 @@ const MAX_BUFFER_BYTES: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } el
 /// No aggregate reaches this limit, which is the KPL's.
 const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 
-/// The settings of a [`KinesisSink`](crate::KinesisSink) that are data.
+/// Settings of a [`KinesisSink`](crate::KinesisSink), as plain data.
 ///
 /// Pass them to [`SinkBuilder::with_settings`](crate::SinkBuilder::with_settings), or change single ones with
 /// [`SinkBuilder::configure`](crate::SinkBuilder::configure):
@@ -43,8 +43,8 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// # }
 /// ```
 ///
-/// The builder alone has what is not data: the stream, the classifier, the dead-letter handler and the
-/// [`StreamInfo`](crate::stream::StreamInfo).
+/// The stream, the classifier, the dead-letter handler and the [`StreamInfo`](crate::stream::StreamInfo) are not data,
+/// so only [`SinkBuilder`](crate::SinkBuilder) has them.
 ///
 /// # Configuration files
 ///
@@ -64,8 +64,8 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// settings, or merge the file into the serialized settings before reading it, as the crates `config` and
 /// `figment` do.
 ///
-/// All keys except `metrics = "shard"` (or `"stream"`, `"off"`), which requires the feature `metrics`. Those
-/// without a default (`record_bytes`, `max_attempts` and `deadline`) have an example value:
+/// The example has all keys except `metrics = "shard"` (or `"stream"`, `"off"`), which requires the feature `metrics`.
+/// Values are the defaults, except for `record_bytes`, `max_attempts` and `deadline`, which have none:
 ///
 /// ```
 /// use kinesis_sink::{KinesisSink, Settings, StreamId};
@@ -120,12 +120,16 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 pub struct Settings {
     /// Limits of a request, of a record and of the rate per shard. [`Limits`] has the defaults and ranges.
     pub limits: Limits,
-    /// See [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight).
+    /// The maximum number of requests in flight: 1 to 1,000. Default: 4.
+    ///
+    /// See [`SinkBuilder::with_max_in_flight`](crate::SinkBuilder::with_max_in_flight).
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::max_in_flight"))]
     pub max_in_flight: usize,
-    /// See [`with_linger`](crate::SinkBuilder::with_linger).
+    /// When a request that is not full may be sent: 0 s to 60 s. Default: [`Linger::Auto`] with 100 ms.
     pub linger: Linger,
-    /// See [`with_aggregation`](crate::SinkBuilder::with_aggregation).
+    /// Whether several records are packed into one Kinesis record. Default: [`Aggregation::Off`].
+    ///
+    /// See [`SinkBuilder::with_aggregation`](crate::SinkBuilder::with_aggregation).
     pub aggregation: Aggregation,
     /// The maximum size of an aggregate in bytes, partition key included: 1 B to 10 MiB. Default: 51,200, which is two
     /// [PUT payload units](crate::limits::PAYLOAD_UNIT_BYTES) of 25 KiB. An aggregate is also no larger than a record
@@ -145,19 +149,22 @@ pub struct Settings {
     pub aggregate_records: usize,
     /// The partition key of aggregates, see [`AggregateKey`]. Default: that of the first member.
     pub aggregate_key: AggregateKey,
-    /// See [`with_ordering`](crate::SinkBuilder::with_ordering).
+    /// Whether the records of a partition key are kept in order. Default: [`RecordOrdering::Unordered`].
     pub ordering: RecordOrdering,
-    /// Whether the stream is described where that is [needed](crate::SinkBuilder::with_stream_info). Default: true.
+    /// Whether the stream is described if aggregation or ordering
+    /// [needs it](crate::SinkBuilder::with_stream_info). Default: `true`.
     ///
-    /// Set it to false for a role without the permission. A sink that aggregates or keeps an order then
-    /// also sends to a stream that distributes its records itself. There it keeps no order, and with a
-    /// [list of shards](crate::SinkBuilder::with_stream_info) it sends the records of misplaced aggregates again
+    /// Set it to `false` for a role without the permission `kinesis:DescribeStreamSummary`. A sink that aggregates or
+    /// keeps an order then also sends to a stream that distributes its records itself. There it keeps no order, and
+    /// with a [list of shards](crate::SinkBuilder::with_stream_info) it sends the records of misplaced aggregates again
     /// without aggregation.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::describe_stream"))]
     pub describe_stream: bool,
-    /// Sets how many records the sink may hold before its source waits, those in flight and the failed
-    /// ones that it keeps included: 1 to 100,000,000. `None`, the default, means
-    /// 10,000, with aggregation 100,000: [`buffer_records()`](Self::buffer_records()).
+    /// The maximum number of records in the buffer: 1 to 100,000,000. Default: `None`, which means 10,000, or 100,000
+    /// with aggregation.
+    ///
+    /// Records in flight count, and so do failed records until they are taken. While the buffer is full, the source
+    /// waits. [`buffer_records()`](Self::buffer_records()) returns the value in effect.
     ///
     /// In addition to its payload, which [`buffer_bytes`](Self::buffer_bytes) bounds, a record uses
     /// some 160 bytes of memory, with aggregation 200 to 600, the most if two or three records of each
@@ -167,12 +174,14 @@ pub struct Settings {
         serde(deserialize_with = "read::buffer_records", skip_serializing_if = "Option::is_none")
     )]
     pub buffer_records: Option<usize>,
-    /// How many bytes (data and partition keys) the sink may hold before its source waits, those
-    /// in flight included: 1 B to 1 TiB (on 32-bit targets 2 GiB), by default 32 MiB. The record that
-    /// crosses the bound is still accepted.
+    /// The maximum size of the buffer in bytes, data and partition keys together: 1 B to 1 TiB (2 GiB on 32-bit
+    /// targets). Default: 32 MiB.
+    ///
+    /// The same records count as for [`buffer_records`](Self::buffer_records). The record that exceeds the bound is
+    /// still accepted.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::buffer_bytes"))]
     pub buffer_bytes: usize,
-    /// The backoff after failures.
+    /// The backoff after failures. Default: from 100 ms up to 3 s.
     pub backoff: BackoffSettings,
     /// The number of attempts after which a record fails: 1 or more. Default: `None`, no limit.
     ///
@@ -182,8 +191,9 @@ pub struct Settings {
         serde(deserialize_with = "read::max_attempts", skip_serializing_if = "Option::is_none")
     )]
     pub max_attempts: Option<u32>,
-    /// How long after it was accepted a buffered record fails, see
-    /// [`SinkBuilder::with_deadline`](crate::SinkBuilder::with_deadline). `None` for no deadline.
+    /// The time from acceptance after which a buffered record fails: 1 ms to 7 days. Default: `None`, no deadline.
+    ///
+    /// See [`SinkBuilder::with_deadline`](crate::SinkBuilder::with_deadline).
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -193,10 +203,12 @@ pub struct Settings {
         )
     )]
     pub deadline: Option<Duration>,
-    /// How long requests and lookups are retried, with backoff, while the credentials cannot be
-    /// loaded or are refused ([`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials)): 0 s to
-    /// 7 days, by default 5 minutes. Afterwards the error is [reported](crate::ErrorKind::Refused) like a
-    /// fatal one; the records stay in the sink.
+    /// The time for which requests are retried while credentials cannot be loaded or are refused: 0 s to 7 days.
+    /// Default: 5 minutes.
+    ///
+    /// Lookups of the stream are retried as well. Such errors are
+    /// [`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials). Afterwards the error is
+    /// [reported](crate::ErrorKind::Refused) like a fatal one; the records stay in the sink.
     ///
     /// The time starts with the first such failure and ends with an answer that shows that the credentials
     /// were accepted: a delivery, a throttle, a record refused as invalid. The time between two failures
@@ -219,8 +231,9 @@ pub struct Settings {
         )
     )]
     pub credentials_timeout: Duration,
-    /// The timeout of a request in the stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes: 1 ms to 10 minutes,
-    /// by default 10 s. See [`timeout`](crate::timeout).
+    /// The timeout of a request in the default stack: 1 ms to 10 minutes. Default: 10 s.
+    ///
+    /// [`SinkBuilder::build`](crate::SinkBuilder::build) builds the default stack. See [`timeout`](crate::timeout).
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -229,9 +242,10 @@ pub struct Settings {
         )
     )]
     pub request_timeout: Duration,
-    /// The longest timeout of a request in the stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes, which applies while
-    /// requests time out repeatedly: 1 ms to 10 minutes, by default 30 s. If the
-    /// [request timeout](Self::request_timeout) is longer, all requests get that.
+    /// The longest timeout of a request in the default stack, for requests that time out repeatedly: 1 ms to 10
+    /// minutes. Default: 30 s.
+    ///
+    /// It has no effect if the [request timeout](Self::request_timeout) is longer.
     ///
     /// When the same records time out repeatedly, the timeout of the next request doubles up to this maximum,
     /// and requests get smaller. So a stream that responds late, or over a slow link, makes progress and gets
@@ -246,15 +260,17 @@ pub struct Settings {
         )
     )]
     pub max_request_timeout: Duration,
-    /// What a [`Producer`](crate::Producer) made of the sink does when the service refuses every
-    /// request. Default: [`FatalPolicy::Stop`]. A sink by itself reports the error to its owner, who decides.
+    /// What a [`Producer`](crate::Producer) does when the service refuses every request. Default:
+    /// [`FatalPolicy::Stop`].
+    ///
+    /// It has no effect on a [`KinesisSink`](crate::KinesisSink), which returns the error to its owner.
     pub fatal_policy: FatalPolicy,
     /// Which metrics the sink records, see [`metrics`](crate::metrics). Default:
     /// [`Shard`](MetricsGranularity::Shard). The metrics are registered with the
     /// recorder that is installed when the sink is built.
     #[cfg(feature = "metrics")]
     pub metrics: MetricsGranularity,
-    /// The seed of random partition keys and of jitter, for repeatable tests. `None`, the default, draws one.
+    /// The seed of random partition keys and of jitter, for repeatable tests. Default: `None`, a random seed.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "read::seed", skip_serializing_if = "Option::is_none")
@@ -262,7 +278,7 @@ pub struct Settings {
     pub seed: Option<u64>,
 }
 
-/// The backoff after failures, in [`Settings`].
+/// Range of the backoff after failures, in [`Settings`].
 ///
 /// The wait is drawn evenly from 0 to `base`, which doubles with each consecutive failure up to `ceiling`. Both are
 /// 1 ms to 60 s, `base` at most `ceiling`.
@@ -359,11 +375,12 @@ impl Settings {
     }
 
     /// Checks that each setting is in its range, and that settings do not contradict each other.
-    /// [`SinkBuilder::build`](crate::SinkBuilder::build) and its variants do so as well.
+    ///
+    /// [`SinkBuilder::build`](crate::SinkBuilder::build) and its variants call it.
     ///
     /// # Errors
     ///
-    /// [`BuildError::OutOfRange`] or [`BuildError::Conflict`] for the first setting that is wrong.
+    /// Returns [`BuildError::OutOfRange`] or [`BuildError::Conflict`] for the first setting that is wrong.
     pub fn validate(&self) -> Result<(), BuildError> {
         let check = BuildError::check_range::<usize>;
         let check_bytes = BuildError::check_range::<Bytes>;

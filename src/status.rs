@@ -39,9 +39,9 @@ pub struct Status {
     pub stream: StreamId,
     /// Whether records are delivered at present.
     pub condition: Condition,
-    /// Records that wait to be sent, including those that are retried.
+    /// Records that are queued, including those that are retried.
     pub queued: Buffered,
-    /// Records in requests without a response, or whose response names a shard that has yet to be listed.
+    /// Records that are in flight, including those whose response names a shard that is not listed yet.
     pub in_flight: Buffered,
     /// Records that failed for good and are kept until they are taken.
     pub failed: Buffered,
@@ -50,7 +50,7 @@ pub struct Status {
     pub oldest_age: Option<Duration>,
     /// Counts since the sink was built.
     pub totals: Totals,
-    /// The latest request that was answered or failed. `None` before the first one.
+    /// The latest request that completed. `None` before the first one.
     pub last_request: Option<RequestSummary>,
     /// The bounds of the buffer.
     pub capacity: Buffered,
@@ -79,7 +79,7 @@ impl Status {
     }
 }
 
-/// Records in the buffer, and their size.
+/// Number and size of records in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -107,14 +107,14 @@ pub enum Condition {
     /// Nothing is known to be wrong: the latest request succeeded, none was sent, or no record is left of those whose
     /// requests failed.
     Working,
-    /// The latest requests failed as a whole, and are retried with backoff. A single failure is enough; it is resolved
-    /// by the next success.
+    /// The latest request failed as a whole, and its records are retried with backoff. The next success ends the
+    /// condition.
     #[non_exhaustive]
     Failing {
-        /// When the first of these requests failed, by the system's clock.
+        /// When the first request failed, by the system's clock.
         #[cfg_attr(feature = "serde", serde(serialize_with = "unix_seconds"))]
         since: SystemTime,
-        /// The error of the first of them with the present [code](AttemptError::code).
+        /// The error of the first request that failed with the present [code](AttemptError::code).
         error: AttemptError,
     },
     /// The service refuses every request, and retries do not help until something outside changes: permissions, the
@@ -182,8 +182,8 @@ impl Condition {
 
 /// Waits for changes of the [`Condition`] of a sink or a producer.
 ///
-/// From [`KinesisSink::watch`](crate::KinesisSink::watch) and [`Producer::watch`](crate::Producer::watch). It does not
-/// keep a producer alive. The condition of a sink changes only while the sink is polled.
+/// [`KinesisSink::watch`](crate::KinesisSink::watch) and [`Producer::watch`](crate::Producer::watch) return it. It does
+/// not keep a producer open. The condition of a sink changes only while the sink is polled.
 #[derive(Debug, Clone)]
 pub struct ConditionWatch {
     receiver: watch::Receiver<Condition>,
@@ -335,7 +335,7 @@ fn unix_seconds<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Resul
     serializer.serialize_f64(since_epoch.as_secs_f64())
 }
 
-/// One request and its outcome.
+/// Size and outcome of one request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -348,7 +348,7 @@ pub struct RequestSummary {
     pub bytes: usize,
     /// Records that were delivered.
     pub delivered: usize,
-    /// The distinct errors; of a request that failed as a whole, its one error.
+    /// The distinct errors of the entries, or the error of a request that failed as a whole.
     pub errors: Vec<ErrorCount>,
 }
 
@@ -360,29 +360,29 @@ pub struct RequestSummary {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Totals {
-    /// Records that `start_send` took.
+    /// Records that were accepted.
     pub accepted: u64,
     /// Records that the service confirmed.
     pub delivered: u64,
-    /// Bytes of those records: data and partition keys.
+    /// Bytes of the records delivered: data and partition keys.
     pub delivered_bytes: u64,
-    /// Entries that carried those records. Each is one Kinesis record: with aggregation there are fewer
-    /// than records, otherwise as many.
+    /// Entries that carried the records delivered. Each is one Kinesis record: with aggregation there are fewer
+    /// entries than records, otherwise as many.
     pub entries: u64,
-    /// Bytes of those entries: data and partition keys.
+    /// Bytes of the entries delivered: data and partition keys.
     pub entry_bytes: u64,
-    /// Entries that came to lie in a shard that is not the shard of all their records, because the stream
-    /// was resharded. Consumers throw them away, and their records were sent again.
+    /// Aggregates that were written to a shard that is not the shard of all their records, because the stream was
+    /// resharded. The KCL discards them, and their records were sent again.
     pub misplaced: u64,
     /// Records that failed for good.
     pub failed: u64,
-    /// Records that the owner took back before they were settled, or that were given up with their sink.
+    /// Records that were withdrawn before they were settled, or abandoned with their sink.
     pub withdrawn: u64,
     /// Requests that were handed to the service.
     pub requests: u64,
-    /// How often a record was put back into the queue after an attempt.
+    /// Number of times that a record was requeued after an attempt.
     pub requeued: u64,
-    /// How often an entry came back throttled.
+    /// Number of times that an entry was throttled.
     pub throttled: u64,
 }
 

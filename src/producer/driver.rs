@@ -43,19 +43,20 @@ struct Drained {
     is_partial: bool,
 }
 
-/// The future behind a [`Producer`](crate::Producer): it owns the sink and moves it along.
+/// Future that owns and polls the sink of a [`Producer`](crate::Producer).
 ///
-/// It is ready once the producer was closed (or its last clone dropped) and everything accepted is
-/// settled or handed back. From [`KinesisSink::into_producer`].
+/// [`KinesisSink::into_producer`] returns it. It is ready once the producer was closed, or its last handle dropped, and
+/// every accepted record is settled or handed back.
 ///
 /// # Panics
 ///
-/// When it is polled outside of a tokio runtime with its timer enabled.
+/// Panics if it is polled outside of a tokio runtime whose timer is enabled.
 ///
 /// # Cancel safety
 ///
-/// Dropping it before it is ready ends the producer: every receipt says that the outcome is unknown, and
-/// each call of the clones that the driver has ended. Records without a receipt are kept for
+/// Dropping it before it is ready ends the producer. Receipts complete with
+/// [`FailureReason::Abandoned`](crate::record::FailureReason::Abandoned), and calls of the producer return
+/// [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). Records without a receipt are kept for
 /// [`Producer::take_failed`](crate::Producer::take_failed).
 #[must_use = "a driver does nothing unless it is polled; spawn it"]
 pub struct Driver<S = DefaultService> {

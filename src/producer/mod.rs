@@ -1,8 +1,8 @@
-//! One sink shared by many tasks: the handle, its driver, and adapters.
+//! A sink shared by many tasks.
 //!
-//! [`Producer`] is the handle, [`Driver`] the task behind it. [`ProducerSink`] is a producer as a `futures::Sink`,
-//! [`ResponseFuture`] belongs to the producer as a `tower::Service`, and [`PutAll`] puts a stream of records and
-//! returns what became of each.
+//! A [`Producer`] is a handle to a sink, which a [`Driver`] owns and polls. [`ProducerSink`] is a `futures::Sink` into
+//! the producer, [`ResponseFuture`] the future of the producer as a `tower::Service`, and [`PutAll`] sends a stream of
+//! records and returns the outcome of each.
 
 mod channel;
 mod close;
@@ -36,10 +36,11 @@ use crate::sink::KinesisSink;
 use crate::status::{ConditionWatch, Status};
 use crate::stream::StreamId;
 
-/// A handle to a sink that runs by itself. Cloning it is cheap: give each task a clone.
+/// A cheaply cloneable handle to a sink that is polled by a task of its own.
 ///
-/// The sink is owned by a [`Driver`], a task of its own, so retries and lingering records make progress without a
-/// caller. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create both.
+/// The task is the [`Driver`], which owns the sink, so that retries and lingering records make progress without a
+/// caller. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its driver. Give each task a
+/// clone of the producer.
 ///
 /// ```no_run
 /// use kinesis_sink::{KinesisSink, Record};
@@ -72,7 +73,7 @@ use crate::stream::StreamId;
 /// | [`put`](Self::put), [`try_put`](Self::try_put) | the record is accepted | a [`Receipt`], a future of its [`Delivery`](crate::Delivery) |
 /// | [`sink()`](Self::sink) | | a [`futures::Sink`], for `forward` and `send_all` |
 /// | [`put_all(stream)`](Self::put_all) | | a stream of each record's outcome with a context, such as an offset |
-/// | [`tower::Service<Record>`](tower::Service) | the record is delivered | its `Delivery`, so that layers and `call_all` apply to single records |
+/// | [`tower::Service<Record>`](tower::Service) | the record is delivered | its `Delivery`, for layers and `call_all` over single records |
 ///
 /// # Sink or producer?
 ///
@@ -81,39 +82,41 @@ use crate::stream::StreamId;
 /// | owners | one | any number of tasks |
 /// | makes progress | while it is polled | by itself: a driver task |
 /// | source | one stream, with `forward` or `send_all` | tasks that send now and then; also `forward` from many streams at once |
-/// | outcome of a record | `flush`, `take_failed`, dead letters, or a receipt of [`Record::tracked`] | the same, and [`put`](Self::put) |
-/// | a fatal error | comes out of the poll methods; its owner decides | [`FatalPolicy`](crate::settings::FatalPolicy) |
+/// | outcome of a record | `flush`, `take_failed`, dead letters, or a receipt from [`Record::tracked`] | the same, and a receipt from [`put`](Self::put) |
+/// | a fatal error | is returned by the poll methods | [`FatalPolicy`](crate::settings::FatalPolicy) |
 /// | runtime | polled inside of tokio | the driver runs inside of tokio; clones can be used anywhere |
 /// | cost per record | less: no lock, no other task | two short locks and some atomics; with a receipt two small allocations |
-/// | dropped | abandons what it holds, and warns | the last clone dropped drains, then ends the driver |
+/// | drop | abandons the records in its buffer, and logs a warning | drop of the last handle: the driver drains, then ends |
 ///
 /// # Backpressure
 ///
 /// The bounds are the sink's own, [`buffer_records`](crate::Settings::buffer_records) and
 /// [`buffer_bytes`](crate::Settings::buffer_bytes). Records that were accepted and have not reached the driver count,
-/// and so do failed records that nobody has taken. While the bounds are reached, `send` and `put` wait, first come,
-/// first served, so that a busy task cannot starve another one; `try_put` does not overtake a waiting task. A record
-/// of more than half of `buffer_bytes` waits for half of them, so that two such records can exceed the bound.
+/// and so do failed records until they are taken. While the bounds are reached, `send` and `put` wait in order of
+/// arrival, so that a busy task cannot starve another one; `try_send` and `try_put` do not overtake a waiting task. A
+/// record of more than half of `buffer_bytes` waits for half of them, so that two such records can exceed the bound.
 ///
 /// # Errors
 ///
 /// A record that is not accepted comes back [in the error](Error::into_record). When the service refuses every
-/// request, [`FatalPolicy`](crate::settings::FatalPolicy) decides: by default the producer stops and hands everything back.
-/// Records that fail for good go to their receipts, else to the dead-letter handler, else they are kept for
-/// [`take_failed`](Self::take_failed).
+/// request, [`FatalPolicy`](crate::settings::FatalPolicy) decides: by default the producer stops and
+/// hands its records back.
+///
+/// A record that fails for good goes to its receipt. Without a receipt it goes to the dead-letter handler. Without a
+/// handler it is kept for [`take_failed`](Self::take_failed).
 ///
 /// # Shutdown
 ///
-/// [`close`](Self::close), [`close_within`](Self::close_within) and the drop of the last handle drain what
-/// was accepted and end the driver. Afterwards every call returns an error, with the record. Dropping the last
-/// handle does not wait, so a program that ends then should call `close`. Clones and [sinks](Self::sink) are handles.
-/// A handle that is owned by something which the driver owns, such as the dead-letter handler, is never dropped.
+/// [`close`](Self::close), [`close_within`](Self::close_within) and the drop of the last handle drain the accepted
+/// records and end the driver. Clones, [sinks](Self::sink) and [`PutAll`] streams are handles. Afterwards every call
+/// returns an error, with the record. Dropping the last handle does not wait, so call `close` before the program ends.
+///
+/// A handle that the driver owns, for example in the dead-letter handler, keeps the producer open.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of `send` or `put` before it is ready means that the record was not accepted (it is
-/// dropped with the future), and gives up the place in the queue. Dropping the futures of `flush`,
-/// `close`, `close_within`, `closed` and `take_failed` has no effect but those described there.
+/// If the future of `send` or `put` is dropped before it is ready, the record was not accepted and is dropped with the
+/// future, which loses its place in the queue. The other methods document theirs.
 #[derive(Clone)]
 pub struct Producer {
     handle: Arc<Handle>,
@@ -134,13 +137,12 @@ impl<S> KinesisSink<S>
 where
     S: PutRecordsService,
 {
-    /// Makes a producer of this sink, and spawns its driver onto the current tokio runtime, whose timer
-    /// must be enabled.
+    /// Converts the sink into a producer, and spawns its driver onto the current tokio runtime.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
-    #[must_use = "without a clone of it the driver ends"]
+    /// Panics outside of a tokio runtime. The driver panics if the timer of the runtime is not enabled.
+    #[must_use = "dropping the last handle closes the producer"]
     pub fn spawn(self) -> Producer
     where
         S: Send + 'static,
@@ -150,8 +152,9 @@ where
         producer
     }
 
-    /// Makes a producer of this sink, and its driver, a future to be placed where it shall run. Nothing
-    /// moves until it is polled; what is accepted before waits for it.
+    /// Converts the sink into a producer and its driver, a future that the caller spawns or polls.
+    ///
+    /// No record is sent before the driver is polled; records accepted earlier stay in the buffer.
     ///
     /// ```no_run
     /// use kinesis_sink::{KinesisSink, Record};
@@ -166,7 +169,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use = "nothing moves until the driver is polled"]
+    #[must_use = "no record is sent before the driver is polled"]
     pub fn into_producer(self) -> (Producer, Driver<S>) {
         let core = &self.core;
         let channel = Channel::new(core, self.limits());
@@ -186,14 +189,15 @@ impl Producer {
         &self.handle.0
     }
 
-    /// The stream.
+    /// Returns the stream.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
         &self.channel().stream
     }
 
-    /// What one request and one record may hold. Before the stream was
-    /// [described](crate::SinkBuilder::with_stream_info) a record may have no more than 1 MiB.
+    /// Returns the limits of a request and of a record that are in effect.
+    ///
+    /// Until the stream is [described](crate::SinkBuilder::with_stream_info), a record may have at most 1 MiB.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.channel().limits()
@@ -203,20 +207,19 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable), with one sentence that says what is wrong and how to fix
-    /// it.
+    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable), with one sentence that says what is wrong and how
+    /// to fix it.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future abandons the request, which changes nothing.
+    /// Dropping the future cancels the request and has no other effect.
     pub async fn check(&self) -> Result<(), Error> {
         self.channel().check_stream().await
     }
 
     /// Returns the status: what is buffered, totals, the latest request, and whether records are delivered.
     ///
-    /// Numbers are those of the driver's latest turn, and records accepted since count as queued. A driver has a turn
-    /// whenever something happens.
+    /// The numbers are from the latest poll of the driver. Records accepted since then count as queued.
     #[must_use]
     pub fn status(&self) -> Status {
         self.channel().status()
@@ -228,26 +231,33 @@ impl Producer {
         self.channel().condition().watch()
     }
 
-    /// Sends a record, waiting for room. Completes once the record is accepted; [`put`](Self::put) also returns its
-    /// outcome.
+    /// Sends a record, waiting until the buffer has room for it.
+    ///
+    /// Completes once the record is accepted. [`put`](Self::put) returns a receipt of its delivery.
     ///
     /// # Errors
     ///
-    /// The record, and why it was not accepted: it can never be sent, the stream refuses everything,
-    /// failed records that nobody has taken leave too little room, or the producer has ended.
+    /// Returns the record [in the error](Error::into_record), of kind
+    ///
+    /// - [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge) or
+    ///   [`InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey) if it can never be sent;
+    /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
+    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if failed records that were not taken fill the buffer;
+    /// - [`Closed`](crate::ErrorKind::Closed), [`Stopped`](crate::ErrorKind::Stopped) or
+    ///   [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has not accepted the record. Once it is ready, it has.
+    /// If the future is dropped before it is ready, the record was not accepted, and is dropped.
     pub async fn send(&self, record: Record) -> Result<(), Error> {
         let (record, permit) = self.admit(record).await?;
         self.accept(record, permit)
     }
 
-    /// Sends a record, waiting for room. Completes once the record is accepted, with a receipt of its delivery.
+    /// Sends a record, waiting until the buffer has room for it, and returns a receipt of its delivery.
     ///
-    /// A record has one receipt: one that it had [before](Record::tracked) ends as if the record had
-    /// been dropped. Send such a record with [`send`](Self::send).
+    /// Completes once the record is accepted. A record has one receipt: an [earlier](Record::tracked) one completes as
+    /// if the record had been dropped. Send a record that has a receipt with [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -262,17 +272,17 @@ impl Producer {
         self.accept(record, permit).map(|()| receipt)
     }
 
-    /// Sends a record if there is room and no other task waits for it, without waiting.
+    /// Sends a record without waiting, if the buffer has room for it and no other task waits.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`ErrorKind::Full`](crate::ErrorKind::Full) if it had to wait.
+    /// As [`send`](Self::send), and [`ErrorKind::Full`](crate::ErrorKind::Full) if `send` would wait.
     pub fn try_send(&self, record: Record) -> Result<(), Error> {
         let (record, permit) = self.try_admit(record)?;
         self.accept(record, permit)
     }
 
-    /// Sends a record like [`try_send`](Self::try_send), with a receipt of its delivery.
+    /// Sends a record like [`try_send`](Self::try_send), and returns a receipt of its delivery.
     ///
     /// # Errors
     ///
@@ -306,21 +316,20 @@ impl Producer {
         self.channel().push(record, permit)
     }
 
-    /// Waits until every record that was accepted before the call, by any handle, is settled. Records
-    /// accepted later cannot delay it.
+    /// Waits until every record that any handle sent before the call is settled.
     ///
-    /// It sends nothing earlier than the linger allows: the driver flushes all the time.
+    /// Records accepted later do not delay it. It does not shorten the linger, because the driver flushes continuously.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered) as long as failed records are kept for
-    /// [`take_failed`](Self::take_failed), [`Refused`](crate::ErrorKind::Refused) when the service refuses every
-    /// request and the producer retries, [`Stopped`](crate::ErrorKind::Stopped) and
-    /// [`Abandoned`](crate::ErrorKind::Abandoned) when it has ended.
+    /// Returns [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered) as long as failed records are kept for
+    /// [`take_failed`](Self::take_failed), [`Refused`](crate::ErrorKind::Refused) if the service refuses every
+    /// request and the producer retries, [`Stopped`](crate::ErrorKind::Stopped) or
+    /// [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it changes nothing.
+    /// Dropping the future has no effect.
     pub async fn flush(&self) -> Result<(), Error> {
         consume_budget().await;
         match self.channel().flush()? {
@@ -329,47 +338,46 @@ impl Producer {
         }
     }
 
-    /// Takes out the records that failed for good, without a receipt or a dead-letter handler to take
-    /// them, in the order of acceptance. Once the producer has ended, also what was left then.
+    /// Takes the records that failed for good and went neither to a receipt nor to a dead-letter handler.
     ///
-    /// Failed records count towards the bounds until this returns them.
+    /// They are in the order of acceptance, and count towards the bounds until this returns them. Once the producer has
+    /// ended, they include the records that were left.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it loses nothing: the next call returns the records.
+    /// Dropping the future loses no record: the next call returns them.
     #[must_use = "the records are no longer in the producer"]
     pub async fn take_failed(&self) -> Vec<Undelivered> {
         self.channel().collect_failed().await;
         self.channel().take_collected()
     }
 
-    /// Takes no more records from any clone, and is ready when all that were accepted are settled and
-    /// the driver has ended.
+    /// Closes the producer, and waits until every accepted record is settled and the driver has ended.
     ///
-    /// Without a deadline that can take as long as an outage does; see
-    /// [`close_within`](Self::close_within). May be called again and again, by any clone.
+    /// No handle accepts more records. Without a [deadline](crate::Settings::deadline) this takes as long as an outage
+    /// lasts; see [`close_within`](Self::close_within). Any handle may call it, any number of times.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered) with the records that were not delivered and that
-    /// nobody has taken, [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the
-    /// producer had ended like that before. [`Error::count`] is the number of all records that were not delivered.
+    /// Returns [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered) with the undelivered records that were not
+    /// taken, [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the producer had
+    /// ended like that before. [`Error::count`] is the number of all undelivered records.
     ///
     /// # Cancel safety
     ///
-    /// Dropped after its first poll it has closed the producer, which goes on draining. No record is lost
-    /// with it: the next call returns them.
+    /// The first poll closes the producer. Dropping the future does not stop the drain and loses no record: the next
+    /// call returns them.
     pub async fn close(&self) -> Result<(), Error> {
         self.channel().close(StopReason::Closed);
         self.channel().terminated().await
     }
 
-    /// Closes, and gives back what is not settled after `deadline`.
+    /// Closes the producer, and withdraws the records that are not settled within `deadline`.
     ///
-    /// The records left go to the caller, inside the error, and their receipts say that they were taken
-    /// back. Requests in flight at that moment are abandoned: their records
-    /// [may be written](Undelivered::may_have_been_written). It is the driver who gives them back, so a driver
-    /// that is not polled holds this up.
+    /// The error returns the withdrawn records, and their receipts complete with
+    /// [`FailureReason::Withdrawn`](crate::record::FailureReason::Withdrawn). Requests in flight are abandoned: their
+    /// records [may have been written](Undelivered::may_have_been_written). The driver withdraws the records, so this
+    /// waits for a driver that is not polled.
     ///
     /// # Errors
     ///
@@ -377,11 +385,11 @@ impl Producer {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with its timer enabled.
+    /// Panics outside of a tokio runtime whose timer is enabled.
     ///
     /// # Cancel safety
     ///
-    /// As [`close`](Self::close). Dropped before the deadline, it gives nothing up.
+    /// As [`close`](Self::close). No record is withdrawn if the future is dropped before the deadline.
     pub async fn close_within(&self, deadline: Duration) -> Result<(), Error> {
         match tokio::time::timeout(deadline, self.close()).await {
             Ok(closed) => closed,
@@ -392,12 +400,14 @@ impl Producer {
         }
     }
 
-    /// Waits until the producer takes no more records: it was closed, it has stopped because the stream
-    /// refuses everything, or its driver has ended. Does not close it.
+    /// Waits until the producer accepts no more records, without closing it.
+    ///
+    /// That is when it was closed, when it has stopped because the service refuses every request, or when its driver
+    /// has ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it changes nothing.
+    /// Dropping the future has no effect.
     pub async fn closed(&self) {
         let mut state = self.channel().watch();
         // The sender is in `self`, so there is a state.

@@ -22,7 +22,7 @@ const MAX_TAKEN: usize = 32;
 
 /// Stream of what became of each record of another stream, with the context that came with it.
 ///
-/// From [`Producer::put_all`].
+/// [`Producer::put_all`] returns it. It keeps the producer open, as a clone of the producer does.
 #[pin_project]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct PutAll<St, C>
@@ -95,9 +95,9 @@ impl Producer {
     /// # Errors
     ///
     /// A record that is not accepted is returned with
-    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted): it can never be sent, or the producer has
-    /// ended. After the producer has ended, all further records of the source are returned like that. A consumer that
-    /// commits offsets stops at the first error.
+    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted): it can never be sent, failed records
+    /// that were not taken fill the buffer, or the producer has ended. Once the producer has ended, all further records
+    /// of the source are returned like that. A consumer that commits offsets must stop at the first error.
     ///
     /// # Cancel safety
     ///
@@ -128,10 +128,11 @@ impl<St: Stream, C> PutAll<St, C> {
         self
     }
 
-    /// Sets how many records may be taken from the source whose outcomes were not returned: 1 or more. Default:
-    /// [`buffer_records`](crate::Settings::buffer_records). 0 counts as 1.
+    /// Sets the maximum number of pending outcomes: 1 or more. Default: the producer's
+    /// [`buffer_records`](crate::Settings::buffer_records).
     ///
-    /// In order, a record that is retried delays the outcomes of those behind it, which this bounds.
+    /// An outcome is pending from when its record is taken from the source until it is returned. With outcomes in
+    /// order, a record that is retried delays all later outcomes, so this bounds how many are kept. 0 counts as 1.
     pub fn with_max_pending(mut self, records: usize) -> Self {
         self.max_pending = records.max(1);
         self

@@ -11,7 +11,7 @@ use super::Producer;
 use crate::error::{Error, Rejection};
 use crate::record::{Delivery, Receipt, Record};
 
-/// A producer is a service of records: the response is the record's [`Delivery`].
+/// Sends single records. The response is the record's [`Delivery`].
 ///
 /// `poll_ready` waits for room, as [`send`](Producer::send) does, and fails once the producer has ended. The future of
 /// `call` is the record's [receipt](Receipt). A clone reserves nothing; tower's rule that `poll_ready` comes before
@@ -74,11 +74,11 @@ impl Service<Record> for Producer {
     }
 }
 
-/// Future of a [`Producer`] that is called as a [`Service`].
+/// Response future of a [`Producer`] that is called as a [`Service`].
 ///
 /// # Panics
 ///
-/// When it is polled after completion.
+/// Panics if it is polled after completion.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are polled"]
 pub struct ResponseFuture(Response);

@@ -16,7 +16,7 @@ use crate::record::{AttemptError, Record};
 
 /// A [`Sink`] of records into a [`Producer`].
 ///
-/// From [`Producer::sink`]. Each task that has a stream to forward makes its own:
+/// [`Producer::sink`] returns one. Give each task that forwards a stream its own:
 ///
 /// ```
 /// use futures::{StreamExt, stream};
@@ -28,17 +28,16 @@ use crate::record::{AttemptError, Record};
 /// }
 /// ```
 ///
-/// - `poll_ready` waits for room for one record, first come, first served. A sink that is ready, and does not send,
-///   keeps room for a record as large as the largest so far; a larger one is accepted all the same. A sink whose
-///   `feed` or `send` was dropped while it waited keeps its place in the queue. Dropping or closing the sink gives
-///   both back.
-/// - `poll_flush` is ready when all records sent through this sink are settled, and those that were sent through other
-///   handles before.
+/// - `poll_ready` waits until the buffer has room for one record, in order of arrival. While the sink is ready it holds
+///   a permit for a record as large as the largest so far; a larger one is accepted as well. A sink whose `feed` or
+///   `send` was dropped while it waited keeps its place in the queue. Dropping or closing the sink releases the permit
+///   and the place.
+/// - `poll_flush` is ready when all records that were sent before it, through this sink or another handle, are settled.
 /// - `poll_close` flushes and closes this sink. The producer and its other sinks stay open. Until it has returned
 ///   `Ok`, `poll_ready` stays ready and `start_send` returns each record in an error.
 ///
-/// While it exists and is open it keeps the producer open, as a clone of the producer does. A clone of it has a state
-/// of its own.
+/// An open sink is a handle: it keeps the producer open, as a clone of the producer does. A clone of the sink is
+/// closed, flushed and made ready separately.
 ///
 /// # Cancel safety
 ///
@@ -83,7 +82,7 @@ impl Producer {
 }
 
 impl ProducerSink {
-    /// Whether this sink accepts no more records: it was closed, or the producer has ended.
+    /// Returns whether this sink accepts no more records: it was closed, or the producer was closed or has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.handle.is_none() || self.channel.is_closing()

@@ -33,14 +33,15 @@ use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
 use crate::trace::TARGET;
 
-/// The stack below a sink that was built without one: tracing, metrics (feature `metrics`), time-out,
-/// SDK call. Boxed, so that its type stays the same whatever is in it.
+/// Default stack of services below a sink: tracing, metrics (feature `metrics`), timeout, SDK call.
+///
+/// It is boxed, so that its type does not depend on the features.
 pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsResponse, BoxError>;
 
 /// Builder of a [`KinesisSink`]. Every setting has a default.
 ///
-/// The [settings](Settings) are data: their fields document defaults and ranges, and can be read from a configuration
-/// file. The builder has setters for the most common ones, and [`configure`](Self::configure) for all.
+/// The fields of [`Settings`] document defaults and ranges, and can be read from a configuration file. The builder has
+/// setters for the most common settings, and [`configure`](Self::configure) for all.
 ///
 /// ```
 /// use std::time::Duration;
@@ -84,10 +85,10 @@ impl SinkBuilder {
         }
     }
 
-    /// Replaces all settings that are data, for example by those from a configuration file.
+    /// Replaces all [settings](Settings), for example by those from a configuration file.
     ///
-    /// Call it first: setters called later override single settings, and the settings made by setters called earlier
-    /// are lost, except for the classifier, the dead-letter handler and the stream info.
+    /// Call it first: it discards the settings of earlier setters, and later setters override its own. The classifier,
+    /// the dead-letter handler and the stream info are not affected.
     pub fn with_settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
@@ -112,26 +113,27 @@ impl SinkBuilder {
 
     /// Sets how many requests may be in flight at once: 1 to 1,000, by default 4.
     ///
-    /// At a round trip of 20 ms, four requests of 500 records send 100,000 records a second. After a request failed
-    /// as a whole or was shed, the sink sends one request at a time, as a probe, until one succeeds.
+    /// At a round trip of 20 ms, four requests of 500 records send 100,000 records a second. After a request fails as a
+    /// whole or is shed by a layer, the sink sends one request at a time, as a probe, until one succeeds.
     pub fn with_max_in_flight(mut self, requests: usize) -> Self {
         self.settings.max_in_flight = requests;
         self
     }
 
-    /// Sets when a flush may send a request that is not full, see [`Linger`]: 0 to 60 s. A [`Duration`] keeps the
-    /// default mode. Default: 100 ms.
+    /// Sets when a request that is not full may be sent, see [`Linger`]: 0 s to 60 s. Default: 100 ms.
+    ///
+    /// A [`Duration`] keeps the default mode, [`Linger::Auto`].
     pub fn with_linger(mut self, linger: impl Into<Linger>) -> Self {
         self.settings.linger = linger.into();
         self
     }
 
-    /// Packs several records into one Kinesis record, see [`Aggregation`]. Default: [`Off`](Aggregation::Off).
+    /// Sets whether several records are packed into one Kinesis record, see [`Aggregation`]. Default:
+    /// [`Off`](Aggregation::Off).
     ///
     /// Aggregation changes three defaults: the [linger](Self::with_linger) is [`Fixed`](Linger::Fixed), the
-    /// [buffer](Settings::buffer_records) holds 100,000 records, and a sink made by
-    /// [`build`](Self::build) has the stream [described](Self::with_stream_info) before it sends
-    /// anything.
+    /// [buffer](Settings::buffer_records) holds 100,000 records, and a sink built by [`build`](Self::build)
+    /// [describes the stream](Self::with_stream_info) before it sends a request.
     ///
     /// ```
     /// use kinesis_sink::{Aggregation, KinesisSink};
@@ -149,7 +151,7 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets the order in which consumers read the records of a partition key, see [`RecordOrdering`]. Default:
+    /// Sets whether the records of a partition key are kept in order, see [`RecordOrdering`]. Default:
     /// [`Unordered`](RecordOrdering::Unordered).
     ///
     /// ```
@@ -187,8 +189,9 @@ impl SinkBuilder {
     /// - Since a stream can be switched at any time, it is described again,
     ///   [past any cache](StreamInfo::describe_stream_uncached), when responses name shards that partition keys
     ///   rule out.
-    /// - The stream's limit for a record becomes the sink's, unless a lower one was [set](crate::limits::Limits::with_record_bytes). A
-    ///   record that is larger than the limit of a request is sent alone.
+    /// - The stream's limit for a record becomes the sink's, unless a lower one was
+    ///   [set](crate::limits::Limits::with_record_bytes). A record that is larger than the limit of a request is sent
+    ///   alone.
     /// - If the stream cannot be described, the sink logs one line at INFO and uses its settings. It makes up to five
     ///   attempts if the error may be transient, and retries errors of credentials for the
     ///   [credentials timeout](Settings::credentials_timeout).
@@ -222,9 +225,10 @@ impl SinkBuilder {
         self
     }
 
-    /// Fails a record that is still buffered this long after it was accepted: 1 ms to 7 days. By
-    /// default there is no deadline. A record in flight at that moment fails only if the attempt
-    /// fails.
+    /// Sets the time from acceptance after which a buffered record fails: 1 ms to 7 days. Default: no deadline.
+    ///
+    /// A record that is in flight at the deadline fails only if the attempt fails. The reason is
+    /// [`FailureReason::DeadlineExceeded`](crate::record::FailureReason::DeadlineExceeded).
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);
         self
@@ -236,11 +240,11 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets a closure that takes the records that failed for good. By default the sink keeps them and reports an
-    /// error.
+    /// Sets a closure that takes the records that failed for good. Default: the sink keeps them and returns an error.
     ///
-    /// It is called inside the sink's poll methods, so it must not block. From then on the record is the closure's.
-    /// See [`DeadLetterHandler`] for handlers that can return records, and for channels.
+    /// It is called inside the sink's poll methods, so it must not block. A record that has a receipt goes to the
+    /// receipt instead. See [`with_dead_letter_handler`](Self::with_dead_letter_handler) for channels and for handlers
+    /// that can return records.
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;
@@ -252,20 +256,26 @@ impl SinkBuilder {
         self.with_dead_letter_handler(handler)
     }
 
-    /// Sets the handler of records that failed for good: a type that implements [`DeadLetterHandler`], or a channel.
+    /// Sets the handler of records that failed for good: a channel, or a type that implements [`DeadLetterHandler`].
+    ///
     /// Sinks built by clones of this builder share the handler.
     pub fn with_dead_letter_handler(mut self, handler: impl DeadLetterHandler + 'static) -> Self {
         self.dead_letters = Some(SharedHandler::new(handler));
         self
     }
 
-    /// Builds a sink with the default stack over a client derived from `client`: tracing, metrics
-    /// (feature `metrics`), the time-out, the SDK call without its own retries.
+    /// Builds a sink over an AWS SDK client, with the default stack: tracing, metrics (feature `metrics`), timeout, SDK
+    /// call.
+    ///
+    /// The sink uses a client derived from `client`, without the SDK's retries.
     ///
     /// # Errors
     ///
-    /// A setting is out of range, `stream` is neither a name nor an ARN, the client has no region, or
-    /// the ARN has another one.
+    /// Returns
+    ///
+    /// - [`BuildError::Stream`] if the stream is neither a name nor an ARN;
+    /// - [`BuildError::NoRegion`] or [`BuildError::Region`] if the client has no region, or the ARN has another one;
+    /// - [`BuildError::OutOfRange`] or [`BuildError::Conflict`] if a setting is wrong.
     pub fn build(self, client: &Client) -> Result<KinesisSink, BuildError> {
         self.build_default(client, |service| service)
     }
@@ -327,23 +337,21 @@ impl SinkBuilder {
         self.with_sdk_stream_info(client).assemble(service, Some(check))
     }
 
-    /// Builds a sink with the default stack, with the region and credentials of the environment:
-    /// variables, profile, container or instance role, as `aws-config` finds them. An ARN's region goes
-    /// before the environment's. Then [checks](KinesisSink::check) the stream, for at most 10 s.
+    /// Builds a sink with the region and credentials of the environment, and [checks](KinesisSink::check) the stream.
     ///
     /// A program that should start during an outage, of the service or of its credentials, builds the sink with
     /// [`build`](Self::build), which asks nothing.
     ///
-    /// Needs the feature `aws-config`, which is on by default.
+    /// Requires the feature `aws-config`, which is on by default.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Build`](crate::ErrorKind::Build) as [`build`](Self::build), and
+    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) where [`build`](Self::build) fails, and
     /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails.
     ///
     /// # Cancel safety
     ///
-    /// No record is sent before it returns; dropping it changes nothing.
+    /// Dropping the future has no effect.
     #[cfg(feature = "aws-config")]
     pub async fn build_from_env(self) -> Result<KinesisSink, Error> {
         let stream = self.stream.clone()?;
@@ -357,30 +365,35 @@ impl SinkBuilder {
         Ok(sink)
     }
 
-    /// Builds a sink over a stack of services of your own, with [`PutRecords`] or anything else at its
-    /// bottom. See [`ServiceBuilderExt`].
+    /// Builds a sink over a custom stack of services, with [`PutRecords`] or another service at its bottom.
+    ///
+    /// [`ServiceBuilderExt`] has this crate's layers.
     ///
     /// The sink polls the stack for readiness only when a request is due, and calls it as soon as it is ready. The
-    /// stack should limit the time of a request, as [`TimeoutLayer`] does: the sink waits for every answer.
+    /// stack should limit the time of a request, as [`TimeoutLayer`] does: the sink waits for every response.
     ///
     /// Sinks can share a stack: give each one a clone, and a limit in the stack, such as tower's
     /// `ConcurrencyLimit`, applies to all of them. While the stack is not
     /// ready, a clone of it keeps the sink's place in the queue, in a task of the runtime that polled the sink.
-    /// The sink gives the place up when it has nothing to send: when its records have expired or were taken
-    /// back, or when it is dropped. It also loses the place if it is not polled within a second after the stack
+    /// The sink releases the place when it has nothing to send: when its records have failed or were withdrawn, or when
+    /// it is dropped. It also loses the place if it is not polled within 1 s after the stack
     /// has become ready, and asks again at its next poll. For a stack that is not `Clone`, use
     /// [`build_with_unshared`](Self::build_with_unshared).
     ///
     /// After an error or a panic of its `poll_ready` the sink uses a fresh clone.
     ///
-    /// There is no client to ask about the stream. With aggregation or [ordering](Self::with_ordering) set a
-    /// [source](Self::with_stream_info) that describes it, unless the stream is known not to distribute its records
+    /// The sink has no client to look the stream up. With aggregation or [ordering](Self::with_ordering) set a
+    /// [source](Self::with_stream_info) that describes the stream, unless it is known not to distribute its records
     /// itself. With [`Aggregation::PerShard`] a source that lists the shards is required, and with
     /// [`Aggregation::PerKey`] it lets the sink check its aggregates.
     ///
     /// # Errors
     ///
-    /// A setting is out of range, `stream` is neither a name nor an ARN, or [`Aggregation::PerShard`] has no source.
+    /// Returns
+    ///
+    /// - [`BuildError::Stream`] if the stream is neither a name nor an ARN;
+    /// - [`BuildError::OutOfRange`] or [`BuildError::Conflict`] if a setting is wrong;
+    /// - [`BuildError::NoListShards`] if [`Aggregation::PerShard`] has no source.
     pub fn build_with<S>(self, service: S) -> Result<KinesisSink<S>, BuildError>
     where
         S: PutRecordsService + Clone + Send + 'static,
@@ -388,14 +401,12 @@ impl SinkBuilder {
         self.assemble(Readiness::shared(service), None)
     }
 
-    /// Builds a sink over a stack of services that is not `Clone`, such as one with a
-    /// `RateLimit` that no [`Buffer`](tower::buffer::Buffer) makes cloneable.
-    /// Everything else is as with [`build_with`](Self::build_with).
+    /// Builds a sink like [`build_with`](Self::build_with), over a stack of services that is not `Clone`.
     ///
-    /// The only instance keeps its place in a queue, and a permit that it was given, until the next request or
-    /// until the sink is dropped. If other users share a limit inside the stack,
-    /// a sink that has nothing to send, or that is not polled, can keep a permit from them. Put a
-    /// [`Buffer`](tower::buffer::Buffer) around such a stack and use [`build_with`](Self::build_with).
+    /// An example is a stack with a `RateLimit` and no [`Buffer`](tower::buffer::Buffer) around it. The stack keeps its
+    /// place in a queue, and a permit that it was given, until the next request or until the sink is dropped. If other
+    /// users share a limit inside the stack, a sink that has nothing to send, or that is not polled, can keep a permit
+    /// from them. Put a [`Buffer`](tower::buffer::Buffer) around such a stack and use [`build_with`](Self::build_with).
     ///
     /// # Errors
     ///

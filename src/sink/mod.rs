@@ -37,10 +37,10 @@ use crate::trace::TARGET;
 
 /// A [`Sink`] of records into one Kinesis stream.
 ///
-/// Records are gathered into full PutRecords requests; entries that the service throttles or fails are
-/// sent again; memory is bounded, so a slow stream makes the source wait. Requests in flight are spawned
-/// and complete while the source is idle; retries and lingering records are sent only while
-/// the sink is polled. A [`Producer`](crate::Producer) polls by itself, and can be shared by tasks.
+/// Records are batched into full PutRecords requests, and entries that are throttled or fail are sent again. Memory is
+/// bounded, so a slow stream makes the source wait. Requests in flight are spawned and complete while the source is
+/// idle; retries and lingering records are sent only while the sink is polled. A [`Producer`](crate::Producer) has a
+/// task that polls its sink, and can be shared by tasks.
 ///
 /// `S` is the stack of tower services below it, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so
 /// `forward(&mut sink)` leaves it with its owner.
@@ -63,39 +63,36 @@ use crate::trace::TARGET;
 /// All of them make progress: they collect responses, requeue failed entries and send the requests that are
 /// due.
 ///
-/// - `poll_ready` is ready while the records and bytes held are under their bounds, once the stream was
-///   described and its shards were listed, if they are to be.
+/// - `poll_ready` is ready while the buffer has room, once the stream is described and its shards are listed, if the
+///   settings need that.
 ///   Each time that it is ready it takes a unit of tokio's [cooperative budget](tokio::task::coop). When the task has
 ///   used up its budget, `poll_ready` is pending and wakes the task, although there is room. Code that polls it more
 ///   than a hundred times without yielding, for example with `now_or_never`, needs
 ///   [`unconstrained`](tokio::task::unconstrained).
-/// - `start_send` stores the record and does no I/O. It hands back a record that can never be sent, or
-///   that comes while the sink is full; the sink stays usable.
-/// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If some
-///   failed and are kept, it is an error, once, after everything else was settled.
-/// - `poll_close` is the same and sends at once. From its first poll on `start_send` hands each record back
-///   with [`ErrorKind::Closed`](crate::ErrorKind::Closed). `poll_ready` stays ready until `poll_close` has
-///   returned `Ok`, because adapters such as [`SinkExt::buffer`](futures::SinkExt::buffer) call it each time
-///   they are closed; afterwards it is an error.
+/// - `start_send` stores the record and does no I/O. It returns a record that can never be sent, or that exceeds the
+///   buffer, in the error; the sink stays usable.
+/// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If failed records are
+///   kept, it returns an error once, after all other records are settled.
+/// - `poll_close` flushes, without waiting for the [linger](crate::settings::Linger). From its first poll on,
+///   `start_send` returns each record with [`ErrorKind::Closed`](crate::ErrorKind::Closed). `poll_ready` stays ready
+///   until `poll_close` has returned `Ok`, because adapters such as [`SinkExt::buffer`](futures::SinkExt::buffer) call
+///   it each time they are closed; afterwards it returns an error.
 ///
 /// # Errors
 ///
-/// See [`Error`]. Errors neither lose a record nor poison the sink. Beware that
-/// futures' `forward` and `send_all` drop the one item that they hold when `poll_ready` fails; that item
-/// was not accepted yet.
+/// See [`Error`]. Errors neither lose an accepted record nor poison the sink. However, `forward` and `send_all` of
+/// futures drop the item that they hold when `poll_ready` fails; that item was not accepted.
 ///
 /// # Panics
 ///
-/// The poll methods panic outside of a tokio runtime with its timer enabled. A sink may move between
-/// runtimes, but its requests in flight stay with the one they were sent in, and so does what it asks
-/// about the stream.
+/// The poll methods panic outside of a tokio runtime whose timer is enabled. A sink may be moved to another runtime,
+/// but its requests in flight and its lookups of the stream stay in the runtime that started them.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future made of the sink (`send`, `flush`, `forward(&mut sink)`) loses no accepted record:
-/// they are in the sink, and requests in flight continue. Dropping the sink abandons the records that it holds,
-/// without blocking; it warns once with the number of records. Call `close`, or take them out with
-/// [`take_undelivered`](Self::take_undelivered).
+/// Dropping a future of the sink (`send`, `flush`, `forward(&mut sink)`) loses no accepted record: records stay in the
+/// sink, and requests in flight continue. Dropping the sink abandons the records in its buffer and logs a warning with
+/// their number. Call `close` first, or take the records with [`take_undelivered`](Self::take_undelivered).
 pub struct KinesisSink<S = DefaultService> {
     service: Readiness<S>,
     pub(crate) core: Box<Core>,
@@ -104,13 +101,14 @@ pub struct KinesisSink<S = DefaultService> {
 impl<S> Unpin for KinesisSink<S> {}
 
 impl KinesisSink {
-    /// A sink into `stream` (a name or an ARN) with all settings at their defaults.
+    /// Creates a sink into `stream`, a name, an ARN or a [`StreamId`], with default settings.
     ///
-    /// The client's settings apply, but for its retries: the sink has its own.
+    /// The client's configuration applies, except for retries, which the sink does itself.
     ///
     /// # Errors
     ///
-    /// `stream` is neither a name nor an ARN, the client has no region, or the ARN has another one.
+    /// Returns [`BuildError::Stream`] if `stream` is neither a name nor an ARN, [`BuildError::NoRegion`] if the client
+    /// has no region, and [`BuildError::Region`] if the ARN has another one.
     pub fn new<T>(client: &Client, stream: T) -> Result<Self, BuildError>
     where
         T: TryInto<StreamId, Error: Into<BuildError>>,
@@ -118,20 +116,21 @@ impl KinesisSink {
         Self::builder(stream).build(client)
     }
 
-    /// A sink into `stream` with the region and credentials of the environment and all settings at their
-    /// defaults, and [checks](Self::check) the stream. See [`SinkBuilder::build_from_env`].
+    /// Creates a sink into `stream` with the region and credentials of the environment, and [checks](Self::check) the
+    /// stream.
     ///
-    /// Needs the feature `aws-config`, which is on by default.
+    /// The settings are the defaults. See [`SinkBuilder::build_from_env`]. Requires the feature `aws-config`, which is
+    /// on by default.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Build`](crate::ErrorKind::Build) as [`new`](Self::new), and
+    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) where [`new`](Self::new) fails, and
     /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails: no such stream, an endpoint that
     /// cannot be reached, no credentials.
     ///
     /// # Cancel safety
     ///
-    /// No record is sent before it returns; dropping it changes nothing.
+    /// Dropping the future has no effect.
     #[cfg(feature = "aws-config")]
     pub async fn from_env<T>(stream: T) -> Result<Self, Error>
     where
@@ -140,10 +139,9 @@ impl KinesisSink {
         Self::builder(stream).build_from_env().await
     }
 
-    /// Returns a builder of a sink into `stream`, a name, an ARN or a [`StreamId`], with all settings at their
-    /// defaults.
+    /// Returns a builder of a sink into `stream`, a name, an ARN or a [`StreamId`].
     ///
-    /// What is wrong with the name is reported when the sink is built.
+    /// An invalid stream is reported when the sink is built.
     pub fn builder<T>(stream: T) -> SinkBuilder
     where
         T: TryInto<StreamId, Error: Into<BuildError>>,
@@ -166,19 +164,20 @@ impl<S> KinesisSink<S> {
         self.core.pipeline.settings().limits
     }
 
-    /// Checks that the stream can be reached and accepts records, with one DescribeStreamSummary. Sends no record.
+    /// Checks that the stream can be reached and accepts records.
     ///
-    /// [`from_env`](KinesisSink::from_env) does this. Other programs call it when they start: a sink retries outages
-    /// indefinitely, and reports a wrong endpoint only in its log.
+    /// [`from_env`](KinesisSink::from_env) does this. Other programs should call it when they start: a sink retries
+    /// outages indefinitely, and reports a wrong endpoint only in its log.
     ///
-    /// The check passes if that operation is denied or throttled, if the service is failing, and if a stack of the
-    /// user's own has no [source](SinkBuilder::with_stream_info) of descriptions. It takes at most 10 s. The
-    /// [guide](crate::guide::failures) has a table of what it can find.
+    /// It calls DescribeStreamSummary, sends no record and takes at most 10 s. It passes if that operation is denied or
+    /// throttled, if the service is failing, and if a sink over a [custom stack](SinkBuilder::build_with) has no
+    /// [source](SinkBuilder::with_stream_info) of descriptions. The
+    /// [guide](crate::guide::failures#the-first-request-fails) has a table of the errors.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable), with one sentence that says what is wrong and how to fix
-    /// it.
+    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable), with one sentence that says what is wrong and how
+    /// to fix it.
     ///
     /// # Cancel safety
     ///
@@ -194,15 +193,17 @@ impl<S> KinesisSink<S> {
         self.core.status()
     }
 
-    /// Returns counts of records and requests since the sink was built. They are also in the
-    /// [status](Self::status).
+    /// Returns counts of records and requests since the sink was built.
+    ///
+    /// They are also in the [status](Self::status).
     #[must_use]
     pub fn totals(&self) -> &Totals {
         self.core.pipeline.ledger().totals()
     }
 
-    /// Returns a watch of the sink's [condition](crate::status::Condition), for any task. The condition changes only
-    /// while the sink is polled.
+    /// Returns a watch of the sink's [condition](crate::status::Condition), for any task.
+    ///
+    /// The condition changes only while the sink is polled.
     #[must_use]
     pub fn watch(&self) -> ConditionWatch {
         self.core.condition.watch()
@@ -214,26 +215,29 @@ impl<S> KinesisSink<S> {
         self.core.pipeline.undelivered()
     }
 
-    /// Takes out the records that failed for good and that no dead-letter handler took, in the order of
-    /// acceptance.
+    /// Takes the records that failed for good and went neither to a receipt nor to a dead-letter handler.
+    ///
+    /// They are in the order of acceptance, and count towards the bounds of the buffer until this returns them.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_failed(&mut self) -> Vec<Undelivered> {
         self.core.pipeline.take_failed()
     }
 
-    /// Takes out every record in the buffer, in the order of acceptance. The sink is empty afterwards and stays
-    /// usable.
+    /// Takes every record in the buffer (queued, in flight, failed), in the order of acceptance.
+    ///
+    /// The sink is empty afterwards and stays usable. Records that were not settled have the reason
+    /// [`Withdrawn`](crate::record::FailureReason::Withdrawn), and so do their receipts.
     ///
     /// Requests in flight are abandoned unless their response has already come. Their records
-    /// [may have been written](Undelivered::may_have_been_written), so sending them again can duplicate them. If the
-    /// sink was waiting for a busy stack of services, it gives up its place in that queue.
+    /// [may have been written](Undelivered::may_have_been_written), so sending them again can duplicate them. A sink
+    /// that waits for a busy stack of services loses its place in the queue.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
         self.service.give_up();
         self.core.take_undelivered()
     }
 
-    /// Boxes the stack of services, so that the sink's type no longer depends on it.
+    /// Boxes the stack of services, so that the type of the sink does not depend on it.
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;

@@ -21,14 +21,15 @@ pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 )]
 #[non_exhaustive]
 pub enum PartitionKey {
-    /// A key of the user's: records with the same key go to the same shard.
+    /// An explicit key. Records with the same key go to the same shard.
     Explicit(Key),
-    /// A key that the sink draws when it accepts the record, evenly distributed over the hash ring. It is drawn again
-    /// when the record was throttled, so that the record need not wait for the busy shard.
+    /// A random key, evenly distributed over the hash ring, which the sink draws when it accepts the record.
+    ///
+    /// It is drawn again after a throttle, so that the record does not wait for a busy shard.
     #[default]
     Random,
-    /// No key: the service distributes the records itself. Only on-demand streams whose
-    /// `RecordDistributionStrategy` is `AUTO` take such records.
+    /// No key: the service distributes the records. Only on-demand streams whose `RecordDistributionStrategy` is `AUTO`
+    /// accept such records.
     ServiceManaged,
 }
 
@@ -38,10 +39,10 @@ impl<K: Into<Key>> From<K> for PartitionKey {
     }
 }
 
-/// The text of a partition key. Up to 23 bytes are stored inline, longer texts are shared between clones.
+/// Text of a partition key.
 ///
-/// A key compares and hashes as its text, so that a map with `Key`s can be queried with a `&str`. `Display` shows the
-/// text, `Debug` only its length.
+/// Up to 23 bytes are stored inline, longer texts are shared between clones. A key compares and hashes as its text, so
+/// that a map with `Key`s can be queried with a `&str`. `Display` shows the text, `Debug` only its length.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -60,7 +61,7 @@ impl<K: Into<Key>> From<K> for PartitionKey {
 pub struct Key(SmolStr);
 
 impl Key {
-    /// The key as a string.
+    /// Returns the key as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -151,7 +152,7 @@ impl From<Cow<'_, str>> for Key {
     }
 }
 
-/// A position on the hash ring, 0 to 2^128 - 1.
+/// Position on the hash ring of a stream: 0 to 2^128 - 1.
 ///
 /// `Display` shows the number. `Debug` does not, since it may reveal a partition key.
 ///
@@ -167,7 +168,7 @@ impl From<Cow<'_, str>> for Key {
 pub struct HashKey([u8; 16]); // Big-endian bytes: a u128's alignment would cost 16 bytes a record.
 
 impl HashKey {
-    /// The hash key with this value.
+    /// Creates a hash key.
     #[must_use]
     pub const fn new(value: u128) -> Self {
         Self(value.to_be_bytes())

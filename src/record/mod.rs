@@ -20,7 +20,7 @@ pub use undelivered::{Attempt, AttemptError, DeadLetterHandler, FailureReason, U
 
 use crate::stream::StreamId;
 
-/// One record for the stream: its data, its partition key and, if wanted, an explicit hash key.
+/// A record for the stream: data, a partition key and, optionally, an explicit hash key.
 ///
 /// A record converts from anything that holds bytes; a `(key, data)` pair sets the partition key. Owned data
 /// (`Vec<u8>`, `String`, boxes, [`Bytes`]) is moved, borrowed data is copied once. [`Bytes::from_static`] makes a
@@ -81,35 +81,35 @@ struct Extra {
 }
 
 impl Record {
-    /// A record with this data and a [random](PartitionKey::Random) partition key.
+    /// Creates a record with a [random](PartitionKey::Random) partition key.
     pub fn new(data: impl Into<Bytes>) -> Self {
         Self { data: data.into(), partition_key: PartitionKey::Random, extra: None }
     }
 
-    /// Sets the partition key: a string, or a [`PartitionKey`].
+    /// Sets the partition key: a string, or a [`PartitionKey`]. Default: [`PartitionKey::Random`].
     ///
-    /// A key is 1 to 256 Unicode characters; [`start_send`](crate::KinesisSink#the-poll-methods) hands a
-    /// record with another one back.
+    /// A key has 1 to 256 Unicode characters. The length is checked when the record is sent, which returns
+    /// [`ErrorKind::InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey).
     #[must_use]
     pub fn with_partition_key(mut self, key: impl Into<PartitionKey>) -> Self {
         self.partition_key = key.into();
         self
     }
 
-    /// Sets the place on the hash ring, which then decides on the shard instead of the partition key.
+    /// Sets the explicit hash key, which determines the shard instead of the partition key. Default: none.
     #[must_use]
     pub fn with_explicit_hash_key(mut self, hash_key: impl Into<HashKey>) -> Self {
         self.extra.get_or_insert_default().explicit_hash_key = Some(hash_key.into());
         self
     }
 
-    /// Adds a receipt, which reports the outcome of this record in any sink.
+    /// Adds a receipt, which returns the outcome of the record in any sink or producer.
     ///
     /// A record has one receipt, and its clones have none. If the record already had a receipt, that one completes
     /// as if the record had been dropped. If `start_send` returns the record inside an error, the receipt stays
     /// open, since the record can be sent again.
     ///
-    /// A tracked record costs two small allocations.
+    /// A receipt costs two small allocations.
     ///
     /// ```
     /// use futures::{StreamExt, stream};
@@ -161,32 +161,33 @@ impl Record {
         self.data = copy;
     }
 
-    /// The payload.
+    /// Returns the data.
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data
     }
 
-    /// Where the record belongs.
+    /// Returns the partition key.
     #[must_use]
     pub fn partition_key(&self) -> &PartitionKey {
         &self.partition_key
     }
 
-    /// The explicit hash key, if one was set.
+    /// Returns the explicit hash key, if one was set.
     #[must_use]
     pub fn explicit_hash_key(&self) -> Option<HashKey> {
         self.extra.as_ref()?.explicit_hash_key
     }
 
-    /// Takes the payload out, without a copy.
+    /// Converts into the data, without a copy.
     #[must_use]
     pub fn into_data(mut self) -> Bytes {
         std::mem::take(&mut self.data)
     }
 
-    /// Bytes as the service counts them: data plus the UTF-8 bytes of the partition key. A random key
-    /// has 8.
+    /// Returns the size in bytes as the service counts it: data plus the UTF-8 bytes of the partition key.
+    ///
+    /// A random key has 8 bytes.
     #[inline]
     #[must_use]
     pub fn size(&self) -> usize {
@@ -210,7 +211,7 @@ impl fmt::Debug for Record {
 }
 
 impl Clone for Record {
-    /// The copy shares the payload and has no receipt.
+    /// Returns a record that shares the data and has no receipt.
     fn clone(&self) -> Self {
         let copy = Self {
             data: self.data.clone(),
@@ -225,7 +226,7 @@ impl Clone for Record {
 }
 
 impl PartialEq for Record {
-    /// Compares what is sent: data, partition key, explicit hash key.
+    /// Compares data, partition key and explicit hash key.
     fn eq(&self, other: &Self) -> bool {
         self.data == other.data
             && self.partition_key == other.partition_key

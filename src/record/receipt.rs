@@ -12,15 +12,14 @@ use tokio::sync::oneshot;
 use super::{Attempt, AttemptError, FailureReason, Record, Undelivered};
 use crate::stream::StreamId;
 
-/// A future of the outcome of one record, which completes when the record is settled.
+/// Future of the outcome of one record, which completes when the record is settled.
 ///
-/// It is returned by [`Record::tracked`] and [`Producer::put`](crate::Producer::put). The outcome is
+/// [`Record::tracked`] and [`Producer::put`](crate::Producer::put) return it. The outcome is
 ///
 /// - [`Delivery`] once the service has confirmed the record;
 /// - [`Undelivered`], with the record itself, the reason and the history of attempts, if it failed for
-///   good, was taken back, or was abandoned with its sink. A record that failed for good belongs to the
-///   receipt's holder from then on, and goes neither to the dead-letter handler nor into
-///   [`take_failed`](crate::KinesisSink::take_failed).
+///   good, was withdrawn, or was abandoned with its sink. A record that failed for good goes to its receipt alone, not
+///   to the dead-letter handler or to [`take_failed`](crate::KinesisSink::take_failed).
 ///
 /// A receipt always completes, at the latest when its record is dropped. Without a
 /// [deadline](crate::Settings::deadline) or a [limit of attempts](crate::Settings::max_attempts) the sink
@@ -50,8 +49,8 @@ use crate::stream::StreamId;
 ///
 /// # Cancel safety
 ///
-/// Dropping a receipt does not affect its record, which then counts as one without a receipt.
-/// Dropping a wait for `&mut receipt` loses nothing.
+/// Dropping a receipt does not affect its record, which is then treated as one without a receipt. Dropping a future
+/// that polls `&mut receipt`, such as in `select!`, does not lose the outcome.
 #[must_use = "a receipt reports nothing unless it is polled or queried"]
 pub struct Receipt(oneshot::Receiver<Outcome>);
 
@@ -60,9 +59,8 @@ type Outcome = Result<Delivery, Box<Undelivered>>;
 impl Receipt {
     /// Takes the outcome if the record is settled.
     ///
-    /// Returns `None` while the record is not settled, and after the outcome was taken. Unlike a poll, this is not
-    /// subject to tokio's [cooperative budget](tokio::task::coop): the answer is exact however much the task has done
-    /// before. It registers no waker.
+    /// Returns `None` while the record is not settled, and after the outcome was taken. Unlike a poll, this registers
+    /// no waker and is not subject to tokio's [cooperative budget](tokio::task::coop).
     ///
     /// ```
     /// use kinesis_sink::Record;
@@ -80,7 +78,7 @@ impl Receipt {
         self.0.try_recv().ok().map(unbox)
     }
 
-    /// Returns whether the record is settled: delivered, failed, taken back or abandoned.
+    /// Returns whether the record is settled: delivered, failed, withdrawn or abandoned.
     ///
     /// It stays true after the outcome was taken, and is not subject to tokio's
     /// [cooperative budget](tokio::task::coop).
@@ -118,7 +116,7 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The position of a delivered record, and its attempts and times.
+/// Position of a delivered record in the stream, with its attempts and times.
 ///
 /// With the feature `serde` it can be stored and read back. Durations are strings such as `"1s 500ms"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,41 +138,43 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The id of the shard that holds the record.
+    /// Returns the id of the shard that holds the record.
     #[must_use]
     pub fn shard_id(&self) -> &str {
         &self.shard_id
     }
 
-    /// The sequence number in its shard: the record's own or, of a record that went out in an aggregate,
-    /// that of the aggregate, which all of its members share.
+    /// Returns the sequence number in the shard: the record's own, or that of its aggregate, which all members share.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
     }
 
-    /// The record's place in its aggregate, from 0. None if it went out by itself. Consumers of KPL
-    /// records call it so; with the sequence number it names the record.
+    /// Returns the index of the record in its aggregate, from 0. `None` if it was not aggregated.
+    ///
+    /// Together with the sequence number it identifies the record, as in consumers of KPL records.
     #[must_use]
     pub fn sub_sequence_number(&self) -> Option<u64> {
         self.sub_sequence_number
     }
 
-    /// How many requests carried the record, the successful one included; counted as in
-    /// [`Undelivered::attempts`].
+    /// Returns the number of requests that carried the record, including the successful one.
+    ///
+    /// [`Undelivered::attempts`] says which requests count.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// How long the record waited in the sink, between its attempts too.
+    /// Returns the time that the record was queued in the sink, before and between its attempts.
     #[must_use]
     pub fn time_in_buffer(&self) -> Duration {
         self.time_in_buffer
     }
 
-    /// How long requests that carried the record were under way, failed ones included. Together with
-    /// [`time_in_buffer`](Self::time_in_buffer) this is the time from acceptance to delivery.
+    /// Returns the time that the record was in flight, failed attempts included.
+    ///
+    /// Together with [`time_in_buffer`](Self::time_in_buffer) this is the time from acceptance to delivery.
     #[must_use]
     pub fn time_in_flight(&self) -> Duration {
         self.time_in_flight

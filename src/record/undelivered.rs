@@ -1,4 +1,4 @@
-//! Records that were accepted and did not arrive.
+//! Records that were not delivered.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,15 +11,14 @@ use super::Record;
 use crate::error::{Error, ErrorKind};
 use crate::stream::StreamId;
 
-/// An accepted record that was not delivered, with the reason.
+/// A record that was not delivered, with the reason.
 ///
-/// It comes out of the record's [`Receipt`](crate::Receipt), the dead-letter handler,
-/// [`take_failed`](crate::KinesisSink::take_failed) or
-/// [`take_undelivered`](crate::KinesisSink::take_undelivered) of the sink, and
-/// [`take_failed`](crate::Producer::take_failed) of a producer, or the [`Error`](crate::Error::into_undelivered) of its
-/// `close`.
+/// The sources are the record's [`Receipt`](crate::Receipt), the [dead-letter handler](DeadLetterHandler),
+/// [`take_failed`](crate::KinesisSink::take_failed) and [`take_undelivered`](crate::KinesisSink::take_undelivered) of a
+/// sink, and [`take_failed`](crate::Producer::take_failed), [`put_all`](crate::Producer::put_all) and the
+/// [error](crate::Error::into_undelivered) of [`close`](crate::Producer::close) of a producer.
 ///
-/// It is an error too, so that `receipt.await?` reads well.
+/// It implements [`Error`](std::error::Error), so that `receipt.await?` works.
 ///
 /// # Serialized form
 ///
@@ -96,40 +95,41 @@ impl Undelivered {
         Some(Self { record, stream, reason, attempts, may_have_been_written, history })
     }
 
-    /// The record as it was accepted.
+    /// Returns the record as it was accepted.
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The record as it was accepted.
+    /// Converts into the record as it was accepted.
     #[must_use]
     pub fn into_record(self) -> Record {
         self.record
     }
 
-    /// The stream of the sink that had accepted the record. `None` if no sink had, which is
+    /// Returns the stream of the sink or producer that had the record. `None` for
     /// [`FailureReason::NeverAccepted`].
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.stream.as_ref()
     }
 
-    /// Why it was given up.
+    /// Returns the reason why the record was not delivered.
     #[must_use]
     pub fn reason(&self) -> &FailureReason {
         &self.reason
     }
 
-    /// The number of requests that carried the record. Not counted are requests that were never sent (shed by a
-    /// layer), that the service refused as a whole (no permission, no such stream, credentials), or that it refused as
-    /// invalid because of other records.
+    /// Returns the number of requests that carried the record.
+    ///
+    /// Not counted are requests that were not sent (shed by a layer), that the service refused as a whole (no
+    /// permission, no such stream, credentials), or that it refused as invalid because of other records.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// How the last of its attempts failed, if one did.
+    /// Returns the error of the last attempt, if an attempt failed.
     #[must_use]
     pub fn last_error(&self) -> Option<&AttemptError> {
         match &self.reason {
@@ -143,23 +143,26 @@ impl Undelivered {
         }
     }
 
-    /// How its attempts failed, the oldest first, those that do not count as
-    /// [`attempts`](Self::attempts) included. At most the latest 16, and only of a record with a
-    /// [receipt](crate::Receipt); of others only the [last](Self::last_error) is known.
+    /// Returns the failed attempts of a record that had a [receipt](crate::Receipt), the oldest first.
+    ///
+    /// These are the latest 16, including those that do not count as [`attempts`](Self::attempts). It is empty for a
+    /// record without a receipt, of which only the [last error](Self::last_error) is known.
     #[must_use]
     pub fn history(&self) -> &[Attempt] {
         &self.history
     }
 
-    /// Whether the stream may contain the record, because the outcome of an attempt is unknown: a time-out, a broken
-    /// connection, a request taken back or abandoned in flight. Sending the record again may then make a duplicate.
+    /// Returns whether the stream may contain the record, because the outcome of an attempt is unknown.
+    ///
+    /// Causes are a timeout, a broken connection, HTTP 5xx, and a record withdrawn or abandoned in flight. Sending the
+    /// record again may then write a duplicate.
     #[must_use]
     pub fn may_have_been_written(&self) -> bool {
         self.may_have_been_written
     }
 }
 
-/// Why a record was given up.
+/// Reason why a record was not delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -168,54 +171,56 @@ impl Undelivered {
 )]
 #[non_exhaustive]
 pub enum FailureReason {
-    /// The service refuses this record, and would again.
+    /// The service rejects this record, and retries do not help.
     Rejected(Arc<AttemptError>),
-    /// The limit for attempts was reached.
+    /// The [limit of attempts](crate::Settings::max_attempts) was reached.
     #[non_exhaustive]
     AttemptsExhausted {
         /// Requests that carried the record.
         attempts: u32,
-        /// How the last of them failed.
+        /// The error of the last attempt.
         last: Arc<AttemptError>,
     },
-    /// The deadline passed while the record waited.
+    /// The [deadline](crate::Settings::deadline) passed before the record was delivered.
     #[non_exhaustive]
     DeadlineExceeded {
         /// The deadline, counted from the moment the sink accepted the record.
         #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         deadline: Duration,
-        /// How its last attempt failed, if one did.
+        /// The error of the last attempt, if an attempt failed.
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
-    /// The service refuses every request to the stream, and a [`Producer`](crate::Producer) that stops
-    /// then handed its records back, see [`FatalPolicy`](crate::settings::FatalPolicy).
+    /// The service refuses every request, and the [`Producer`](crate::Producer) has stopped, see
+    /// [`FatalPolicy`](crate::settings::FatalPolicy).
     Refused(Arc<AttemptError>),
-    /// Its owner took it back before it was settled.
+    /// The record was withdrawn before it was settled, by
+    /// [`take_undelivered`](crate::KinesisSink::take_undelivered) or
+    /// [`close_within`](crate::Producer::close_within).
     #[non_exhaustive]
     Withdrawn {
-        /// How its last attempt failed, if one did.
+        /// The error of the last attempt, if an attempt failed.
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
-    /// What held it (a sink, the driver of a producer) ended before it was settled: it was dropped,
-    /// aborted, or it panicked. The outcome is unknown if
-    /// [`may_have_been_written`](Undelivered::may_have_been_written) says so.
+    /// The sink or the producer's driver was dropped, was aborted or panicked before the record was settled.
+    ///
+    /// The outcome is unknown if [`may_have_been_written`](Undelivered::may_have_been_written) returns `true`.
     #[non_exhaustive]
     Abandoned {
-        /// How its last attempt failed, if one did.
+        /// The error of the last attempt, if an attempt failed.
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
-    /// A producer did not accept it, see [`Producer::put_all`](crate::Producer::put_all).
+    /// The producer did not accept the record. Only [`put_all`](crate::Producer::put_all) returns this.
     #[non_exhaustive]
     NotAccepted {
-        /// The kind of the error with which it was not accepted.
+        /// The kind of the producer's error.
         kind: ErrorKind,
         /// The message of that error.
         message: Box<str>,
     },
-    /// It was dropped before a sink had accepted it.
+    /// The record was dropped before a sink had accepted it. Only a [receipt](crate::Receipt) returns this.
     NeverAccepted,
 }
 
@@ -245,8 +250,8 @@ impl fmt::Display for FailureReason {
 }
 
 impl FailureReason {
-    /// A word for it, for metrics and logs: `rejected`, `attempts_exhausted`, `deadline_exceeded`, `refused`,
-    /// `withdrawn`, `abandoned`, `not_accepted` or `never_accepted`.
+    /// Returns the code of the reason, for metrics and logs: `rejected`, `attempts_exhausted`, `deadline_exceeded`,
+    /// `refused`, `withdrawn`, `abandoned`, `not_accepted` or `never_accepted`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -266,7 +271,7 @@ fn last_error(last: &Option<Arc<AttemptError>>) -> String {
     last.as_ref().map(|error| format!(", the last attempt: {error}")).unwrap_or_default()
 }
 
-/// One failed attempt to deliver a record.
+/// A failed attempt to deliver a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -280,20 +285,20 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// When it failed: this long after the sink had accepted the record.
+    /// Returns the time from the record's acceptance to the failure of the attempt.
     #[must_use]
     pub fn since_accepted(&self) -> Duration {
         self.since_accepted
     }
 
-    /// How it failed.
+    /// Returns the error of the attempt.
     #[must_use]
     pub fn error(&self) -> &AttemptError {
         &self.error
     }
 }
 
-/// How one attempt to deliver a record failed.
+/// Error of an attempt to deliver a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 #[cfg_attr(
@@ -307,14 +312,15 @@ pub struct AttemptError {
 }
 
 impl AttemptError {
-    /// The service's error code, such as `ProvisionedThroughputExceededException`; for errors that are
-    /// not the service's, a word of this crate's such as `Timeout`.
+    /// Returns the error code of the service, such as `ProvisionedThroughputExceededException`.
+    ///
+    /// For other errors it is a code of this crate, such as `Timeout`.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// The service's message, or the error's text.
+    /// Returns the message of the service, or the text of the error.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -323,15 +329,15 @@ impl AttemptError {
 
 /// A handler of records that failed for good.
 ///
-/// It is called inside the sink's poll methods, so it must not block. A record that it takes belongs to it: a handler
-/// that panics loses that record, and no other.
+/// It is called inside the sink's poll methods, so it must not block. It owns the records that it takes: a handler that
+/// panics loses one record. A record that has a receipt goes to the receipt, not to the handler.
 ///
 /// Any `FnMut(Undelivered)` that is `Send` is a handler. So are the senders of tokio's channels: a full or closed
 /// channel returns the record, and the sink keeps it.
 ///
-/// # A store that has to be awaited
+/// # Asynchronous handlers
 ///
-/// A handler is not async. Use a channel as the handler and store what it receives in a task:
+/// A handler is not async. Use a channel as the handler and store the records that it receives in a task:
 ///
 /// ```
 /// use kinesis_sink::{KinesisSink, Undelivered};
@@ -361,7 +367,7 @@ impl AttemptError {
 ///
 /// If the task ends with an error, the channel is closed, and later records stay in the sink.
 ///
-/// # A handler of another type
+/// # Custom handlers
 ///
 /// ```
 /// use kinesis_sink::record::DeadLetterHandler;
@@ -381,7 +387,9 @@ impl AttemptError {
 /// }
 /// ```
 pub trait DeadLetterHandler: Send {
-    /// Takes a record, or returns it: then the sink keeps it and reports it as an error.
+    /// Takes a record, or returns it.
+    ///
+    /// The sink keeps a record that is returned, and reports it as [`ErrorKind::Undelivered`].
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered>;
 }
 

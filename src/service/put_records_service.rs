@@ -4,7 +4,7 @@ use super::{PutRecordsRequest, PutRecordsResponse};
 
 /// Alias for the bounds on a stack of services below a sink.
 ///
-/// It is implemented for each [`Service`] of [`PutRecordsRequest`]s with [`PutRecordsResponse`]s whose error converts
+/// It is implemented for every [`Service`] from [`PutRecordsRequest`] to [`PutRecordsResponse`] whose error converts
 /// into a [`BoxError`] and whose future is `Send + 'static`. Code that is generic over the stack needs only this bound:
 ///
 /// ```
@@ -15,8 +15,8 @@ use super::{PutRecordsRequest, PutRecordsResponse};
 ///     sink.spawn()
 /// }
 /// ```
-// rustc shows this text where there is no `Service<PutRecordsRequest>` at all. For the other bounds it names the one that
-// is not met, as long as the blanket implementation is not `#[diagnostic::do_not_recommend]`.
+// rustc shows this text where there is no `Service<PutRecordsRequest>` at all. For the other bounds it names the one
+// that is not met, as long as the blanket implementation is not `#[diagnostic::do_not_recommend]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Service<PutRecordsRequest>`, so it cannot be below a `KinesisSink`",
     label = "not a `Service<PutRecordsRequest>`",

@@ -11,7 +11,7 @@ use super::events::Events;
 use crate::service::PutRecordsResponse;
 use crate::stream::StreamId;
 
-/// Future of [`Trace`](super::Trace).
+/// Response future of [`Trace`](super::Trace).
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseFuture<F> {

@@ -99,8 +99,8 @@ impl<M> TraceLayer<M> {
 
     /// Sets a closure that replaces the event of a failed request, for example to log failures at a higher level.
     ///
-    /// It is called in the span, with the error, the time since the call and the span. The error is a code and a message
-    /// without the values that the service quotes from the request.
+    /// It is called in the span, with the error, the time since the call and the span. The error has a code and a
+    /// message, without the values that the service quotes from the request.
     ///
     /// ```
     /// use kinesis_sink::trace::TraceLayer;

@@ -24,7 +24,7 @@ where
 /// Default [`MakeSpan`]: the span `Kinesis.PutRecords` with [these fields](super#span), at DEBUG unless a
 /// level is [set](Self::with_level).
 ///
-/// A span at a higher level than the events allows to export spans without logging events:
+/// A span at a higher level than the events exports spans without logging events:
 ///
 /// ```
 /// use kinesis_sink::trace::TraceLayer;

@@ -25,7 +25,7 @@
 //! - at an error: `sending 500 records to stream example failed`, with the fields `records`, `latency`, `error.type`
 //!   and `error`.
 //!
-//! A record is what the service counts as one: an [aggregate](crate::Aggregation) is one record.
+//! These are Kinesis records: an [aggregate](crate::Aggregation) counts as one.
 //!
 //! # Span
 //!

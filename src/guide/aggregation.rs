@@ -1,4 +1,4 @@
-//! Many small records in one Kinesis record.
+//! Aggregation: packing small records into one Kinesis record.
 //!
 //! A shard takes 1,000 Kinesis records a second, and each is billed rounded up: to 25 KiB on provisioned
 //! streams, to 1 KiB on on-demand ones. Small records leave most of that empty. With aggregation the sink
@@ -115,8 +115,8 @@
 //! **Requests in flight at the moment of the switch** are written under the new strategy. Aggregates that happen
 //! to reach the right shard are delivered. All others stay in the stream, where the KCL discards
 //! them, and their records return to the buffer with
-//! [`may_have_been_written`](crate::Undelivered::may_have_been_written). The same holds for requests that are sent before
-//! the first answer reveals the switch. If the sink can list the shards, no record that the KCL discards is
+//! [`may_have_been_written`](crate::Undelivered::may_have_been_written). The same holds for requests that are sent
+//! before the first answer reveals the switch. If the sink can list the shards, no record that the KCL discards is
 //! reported as delivered.
 //!
 //! If answers still contradict a new description, the sink waits before it asks for another one: a random time
@@ -125,9 +125,9 @@
 //! without aggregation, since consumers read a plain record in any shard.
 //!
 //! Without `kinesis:ListShards`, and with `build_with` without a
-//! [source](crate::SinkBuilder::with_stream_info) that lists the shards, the sink relies on the shards that earlier answers named: it
-//! detects the switch when a key that it has sent before reaches another shard. An aggregate of a key that is
-//! sent for the first time just after the switch can be lost.
+//! [source](crate::SinkBuilder::with_stream_info) that lists the shards, the sink relies on the shards that earlier
+//! answers named: it detects the switch when a key that it has sent before reaches another shard. An aggregate of a key
+//! that is sent for the first time just after the switch can be lost.
 //!
 //! # Reading
 //!

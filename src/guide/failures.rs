@@ -1,24 +1,23 @@
-//! What can fail, who is told, and what to do then.
+//! Failures: errors, dead letters, duplicates and shutdown.
 //!
-//! The rule behind all of it: a record that was accepted is waiting, in flight, delivered, or handed back
-//! with the reason. No error loses one. By default none is given up for being late either: throttles,
-//! time-outs and outages are waited out, for ever if need be.
+//! An accepted record is always queued, in flight, delivered, or handed back with the reason. Errors do not lose
+//! records. By default records do not expire: throttles, timeouts and outages are retried indefinitely.
 //!
-//! # Before a sink is there
+//! # Building a sink
 //!
-//! [`BuildError`](crate::BuildError) comes out of `build` at once:
+//! `build` returns a [`BuildError`](crate::BuildError):
 //!
 //! | variant | what to do |
 //! |---|---|
-//! | `OutOfRange` | it names the setting, its value and the range: set it within |
-//! | `Conflict` | it names two settings that contradict each other: change one of them |
+//! | `OutOfRange` | set the setting that it names to a value in the range |
+//! | `Conflict` | change one of the two settings that it names, which contradict each other |
 //! | `Stream` | give a stream's name or ARN |
 //! | `Region` | the ARN names another region than the client: make a client for that region |
 //! | `NoRegion` | set `AWS_REGION`, or a region in the profile or the client |
-//! | `NoListShards` | aggregation per shard over a stack of your own: [set a source that lists the shards](crate::SinkBuilder::with_stream_info) |
+//! | `NoListShards` | aggregation per shard over a custom stack: [set a source that lists the shards](crate::SinkBuilder::with_stream_info) |
 //!
-//! Missing credentials, permissions and streams show at the [check](crate::KinesisSink::check) that `from_env` makes, or
-//! at the first request, as [`Refused`](crate::ErrorKind::Refused).
+//! Missing credentials, permissions and streams are reported by the [check](crate::KinesisSink::check) that `from_env`
+//! makes, or at the first request, as [`Refused`](crate::ErrorKind::Refused).
 //!
 //! # The first request fails
 //!
@@ -58,8 +57,8 @@
 //! HTTP 5xx, since the sink retries them; and a server that does not know the operation. Each writes a line at INFO.
 //! So a check that passes does not prove that PutRecords is allowed.
 //!
-//! A sink over a [stack of the user's own](crate::SinkBuilder::build_with) asks its
-//! [source of descriptions](crate::SinkBuilder::with_stream_info). Without one its check passes.
+//! A sink over a [custom stack](crate::SinkBuilder::build_with) checks with its
+//! [source of descriptions](crate::SinkBuilder::with_stream_info). Without one the check passes.
 //!
 //! `SSL_CERT_FILE` replaces the certificates of the system, so its file must hold all that are needed. The AWS SDK for
 //! Rust does not read `AWS_CA_BUNDLE`, or `ca_bundle` in a profile; `from_env` logs a warning if only the variable is
@@ -72,10 +71,10 @@
 //! | kind | from | records | what to do |
 //! |---|---|---|---|
 //! | `RecordTooLarge`, `InvalidPartitionKey` | both | in the error | it can never be sent: fix it, or store it elsewhere |
-//! | `Full` | both | in the error | wait for readiness (`poll_ready`, `feed`, `put`), or tell your client to come back |
-//! | `Closed` | both | in the error | nothing more is accepted here |
-//! | `Refused` | both | accepted ones stay, in order; a new one is in the error | the service refuses every request (permissions, stream, credentials): fix the cause; a sink goes on at its next poll, a producer by itself. Or `take_undelivered` |
-//! | `Undelivered` | both | kept for `take_failed`; after `close` in the error | [take them](crate::Producer::take_failed): they count towards the buffer |
+//! | `Full` | both | in the error | wait for room (`poll_ready`, `feed`, `put`), or try again later |
+//! | `Closed` | both | in the error | create a new sink or producer |
+//! | `Refused` | both | accepted ones stay, in order; a new one is in the error | the service refuses every request (permissions, stream, credentials): fix the cause. A sink retries at its next poll, a producer by itself. Or `take_undelivered` |
+//! | `Undelivered` | both | kept for `take_failed`; in the error of `close` and of `call` | [take them](crate::Producer::take_failed): they count towards the buffer |
 //! | `Stopped`, `Abandoned` | producer | `close` hands back what was left | fix the cause, then create a new producer |
 //! | `Unusable` | [`check`](crate::KinesisSink::check) | | the message names the cause and the fix |
 //! | `Build` | `from_env` | | see above |
@@ -103,10 +102,10 @@
 //! # }
 //! ```
 //!
-//! Futures' `forward` and `send_all` stop at the first error. One item that they hold then, not accepted
-//! yet, they drop. Where that matters, send with `feed` in a loop of your own.
+//! `forward` and `send_all` of futures stop at the first error, and drop the item that they hold, which was not
+//! accepted. If that matters, call `feed` in a loop.
 //!
-//! # What the service says
+//! # Classes of errors
 //!
 //! Each failed request has one of these classes, by [a table](crate::service::ErrorClass) that
 //! [`with_classify`](crate::SinkBuilder::with_classify) can change; each failed
@@ -114,18 +113,18 @@
 //!
 //! | class | the sink | you |
 //! |---|---|---|
-//! | `Throttled` | sends again, more slowly: to the shard of an entry, or all requests after one of them | look at the [pace](super::pacing), or at the number of shards |
-//! | `OutcomeUnknown` | sends again; the records may be there twice | expect duplicates |
+//! | `Throttled` | retries at a lower rate: to the shard of a throttled entry, or all requests after a throttled request | look at the [pacing](super::pacing), or at the number of shards |
+//! | `OutcomeUnknown` | retries; the records may be written twice | expect duplicates |
 //! | `Blocked`: HTTP 4xx without an error code | as `OutcomeUnknown`; as `Fatal` if no request succeeds for [five minutes](crate::Settings::credentials_timeout). A record that fails alone on a stream that has taken others does not count: it is retried and reported | look for a proxy or firewall in between |
-//! | `NotSent` | sends again, counts no attempt | |
-//! | `Credentials` | sends again for [five minutes](crate::Settings::credentials_timeout), since credentials refresh; then as `Fatal` | see to the credentials |
-//! | `Fatal` | says so at once, keeps the records | mend the cause |
-//! | `Invalid` | halves the request until the culprit is alone; that record fails, the others go on | look at the record |
+//! | `NotSent` | retries, counts no attempt | |
+//! | `Credentials` | retries for [five minutes](crate::Settings::credentials_timeout), since credentials refresh; then as `Fatal` | renew the credentials |
+//! | `Fatal` | reports it at once, keeps the records | fix the cause |
+//! | `Invalid` | bisects the request until the invalid record is alone; that record fails, the others are sent | look at the record |
 //!
 //! # Log lines
 //!
 //! The lines have the target `kinesis_sink`. Single retries are not logged above DEBUG; these lines report lasting
-//! trouble:
+//! failures:
 //!
 //! | level | line | when |
 //! |---|---|---|
@@ -140,54 +139,55 @@
 //! | WARN | `AWS_CA_BUNDLE` is not read | in `from_env`, if neither `SSL_CERT_FILE` nor `SSL_CERT_DIR` is set |
 //! | ERROR | the producer stopped | once, with the cause and the number of records handed back |
 //!
-//! Failures with less than 10 s between them are one outage. A single failed request is no outage: it is the
-//! normal end of a stale connection. A line about an outage has its duration, the number of requests and of failed
-//! ones, the records waiting and in flight, the age of the oldest one, and the latest error. The line at the end
-//! has the duration and the totals. While no records are waiting, no request is made and no reminder is logged. A
-//! sink logs only while it is polled; a producer polls its own.
+//! Failures less than 10 s apart are one outage. A single failed request is not an outage: a stale connection normally
+//! ends like that. A line about an outage has its duration, the number of requests and of failed ones, the records
+//! queued and in flight, the age of the oldest record, and the latest error. The line at the end has the duration and
+//! the totals. While no records are queued, no request is made and no reminder is logged. A sink logs only while it is
+//! polled.
 //!
-//! # Requests that fail again and again
+//! # Requests that fail repeatedly
 //!
-//! A request can fail as a whole because of one record: a firewall refuses it, the service fails on it. Or it
-//! is too large for the link. So when a request fails (`OutcomeUnknown`, `Blocked`) and one of its records
-//! has failed before, the next request has half of its entries, down to one. With each answer requests double
-//! again, up to the size that is expected to be answered in time.
+//! A request can fail as a whole because of one record, which a firewall or the service refuses, or because it is too
+//! large for the link. So when a request fails (`OutcomeUnknown`, `Blocked`) and one of its records has failed before,
+//! the next request has half of its entries, down to one. Each response doubles the size again, up to the size that is
+//! expected to complete within the timeout.
 //!
-//! A record that fails repeatedly as the only one of its request is **isolated**: it waits behind all others
-//! and is retried alone, with a separate backoff and in one slot at most. An aggregate is halved until the record is
-//! found. The same holds for an entry that failed five times in a row (`InternalFailure`) while others of its
-//! requests were answered. An isolated record
+//! A record that fails repeatedly as the only one of its request is **isolated**: it is queued behind all others
+//! and retried alone, with a separate backoff and in one slot at most. An aggregate is bisected until the record is
+//! found. The same holds for an entry that failed five times in a row (`InternalFailure`) while other entries of its
+//! requests were delivered. An isolated record
 //!
-//! - never fails for it: only [a deadline or a limit of attempts](#deadlines-and-attempts) gives it up;
-//! - delays no others, but for the later records of its key with [`RecordOrdering::PerKey`](crate::RecordOrdering::PerKey).
-//!   As long as there is one, [`Aggregation::PerShard`](crate::Aggregation::PerShard) in order packs aggregates
-//!   of one key each;
-//! - is no outage as long as other records are delivered. If nothing else is sent, it looks like one.
+//! - does not fail because of that: only [a deadline or a limit of attempts](#deadlines-and-attempts) fails it;
+//! - delays no other records, except the later records of its key with
+//!   [`RecordOrdering::PerKey`](crate::RecordOrdering::PerKey). As long as there is one,
+//!   [`Aggregation::PerShard`](crate::Aggregation::PerShard) in order packs aggregates of one key each;
+//! - does not count as an outage while other records are delivered.
 //!
 //! During an outage every record fails. Some are isolated then, one with each probe, and are sent in growing
 //! requests once it is over: without [order](super::ordering) they arrive later than others.
 //!
-//! When the same records time out repeatedly, the time of a request doubles as well, from the
+//! When the same records time out repeatedly, the timeout of a request doubles as well, from the
 //! [request timeout](crate::Settings::request_timeout) up to a
-//! [maximum](crate::Settings::max_request_timeout). Fast answers bring it back. The default stack
-//! and [`TimeoutLayer`](crate::timeout::TimeoutLayer) do so; tower's own timeout does not.
+//! [maximum](crate::Settings::max_request_timeout). Fast responses restore it. The default stack
+//! and [`TimeoutLayer`](crate::timeout::TimeoutLayer) support this; tower's own timeout does not.
 //!
 //! # Records that fail for good
 //!
-//! [`FailureReason`](crate::record::FailureReason) says why:
+//! [`FailureReason`](crate::record::FailureReason) has the reason:
 //!
-//! | reason | happens |
+//! | reason | when |
 //! |---|---|
-//! | `Rejected` | the service refuses this record, and would again |
+//! | `Rejected` | the service rejects this record, and retries do not help |
 //! | `AttemptsExhausted` | only with [`max_attempts`](crate::Settings::max_attempts) |
-//! | `DeadlineExceeded` | only with [`with_deadline`](crate::SinkBuilder::with_deadline): it still waited then |
-//! | `Refused` | a producer stopped because the stream takes nothing |
-//! | `Withdrawn` | you took it: `take_undelivered`, `close_within` |
-//! | `Abandoned` | what held it was dropped, aborted, or panicked |
-//! | `NeverAccepted` | it was dropped before a sink had it |
+//! | `DeadlineExceeded` | only with [`with_deadline`](crate::SinkBuilder::with_deadline): it was not delivered in time |
+//! | `Refused` | a producer stopped because the service refuses every request |
+//! | `Withdrawn` | `take_undelivered` or `close_within` returned it |
+//! | `Abandoned` | the sink or the driver was dropped, was aborted or panicked |
+//! | `NotAccepted` | `put_all`: the producer did not accept it |
+//! | `NeverAccepted` | the record was dropped before a sink accepted it |
 //!
-//! Such a record goes to its receipt. Without a receipt it goes to the dead-letter handler. Without a handler it stays in
-//! the sink, counts towards the bounds, and is reported as an error.
+//! A record that failed for good (the first four) goes to its receipt. Without a receipt it goes to the dead-letter
+//! handler. Without a handler it stays in the sink, counts towards the bounds, and is reported as an error.
 //!
 //! # Dead letters
 //!
@@ -229,45 +229,45 @@
 //! # }
 //! ```
 //!
-//! If the channel is full, or closed because the task has failed, the sink keeps the record. Any other handler can do the
-//! same: [`DeadLetterHandler::put`](crate::record::DeadLetterHandler::put) returns a record that it does not take. For a handler
-//! that takes all of them, [`with_dead_letters`](crate::SinkBuilder::with_dead_letters) accepts a closure.
+//! If the channel is full, or closed because the task has failed, the sink keeps the record. Any other handler can do
+//! the same: [`DeadLetterHandler::put`](crate::record::DeadLetterHandler::put) returns a record that it does not take.
+//! For a handler that takes all of them, [`with_dead_letters`](crate::SinkBuilder::with_dead_letters) accepts a
+//! closure.
 //!
 //! With the feature `serde` an [`Undelivered`](crate::Undelivered#serialized-form) can be stored as a line of JSON. It
 //! names its stream, and its record can be sent again after it was read back.
 //!
 //! # Deadlines and attempts
 //!
-//! Both are off by default. Set a deadline where old records are worthless, or where somebody waits for the receipt
-//! and must hear something. It counts from acceptance. A record in flight at that moment is given up only
-//! if the attempt fails. A limit of attempts gives up early in a short outage, and late in a slow one:
-//! prefer the deadline.
+//! Both are off by default. Set a deadline if old records are worthless, or if a caller awaits the receipt. It counts
+//! from acceptance. A record in flight at the deadline fails only if the attempt fails. Prefer the deadline to a limit
+//! of attempts, which is reached early in a short outage with fast errors, and late with slow ones.
 //!
 //! # Unknown outcomes, and duplicates
 //!
 //! A request that timed out, lost its connection or was answered with HTTP 5xx may have been written. Its
-//! records are sent again, so delivery is **at least once**. [`Undelivered::may_have_been_written`] says of a
-//! record that came back whether the stream may hold it all the same. Where duplicates matter, put an id
-//! into the data and let consumers skip what they have seen.
+//! records are sent again, so delivery is **at least once**. [`Undelivered::may_have_been_written`] returns
+//! whether the stream may contain an undelivered record. If duplicates matter, put an id into the data and let
+//! consumers skip ids that they have seen.
 //!
 //! # Shutting down
 //!
-//! | what ends | what becomes of the records |
+//! | event | records |
 //! |---|---|
-//! | `close().await` | all are settled first; takes as long as an outage does |
-//! | `producer.close_within(limit).await` | what is left after the limit comes back in the [error](crate::Error::into_undelivered) |
-//! | a sink is dropped | given up: receipts say `Abandoned`, a WARN says how many |
+//! | `close().await` | all are settled first; takes as long as an outage lasts |
+//! | `producer.close_within(limit).await` | those left after the limit are in the [error](crate::Error::into_undelivered) |
+//! | a sink is dropped | abandoned: receipts complete with `Abandoned`, a WARN has the number |
 //! | the last handle of a producer is dropped | drained in the background, as long as the runtime lives |
-//! | the driver is dropped or aborted, or panics | receipts say `Abandoned`; the rest waits in `take_failed` |
-//! | the process is killed | what was accepted and not delivered is lost: the buffer is memory |
+//! | the driver is dropped or aborted, or panics | receipts complete with `Abandoned`; records without one are kept for `take_failed` |
+//! | the process is killed | accepted and undelivered ones are lost: the buffer is in memory |
 //!
-//! Against the last, keep the source's position below the oldest record that is not delivered. The
-//! [chapter on producers](super::producer#receipts) shows how.
+//! To survive a kill, keep the source's position below the oldest record that is not delivered. The
+//! [chapter on producers](super::producer#committing-offsets) shows how.
 //!
 //! # Panics
 //!
-//! A service, a layer or a classifier that panics loses nothing: the outcome of its request counts as
-//! unknown. A dead-letter handler that panics loses the record in its hands. Sinks and drivers must be
-//! polled inside of a tokio runtime whose timer is enabled; elsewhere they panic.
+//! A service, a layer or a classifier that panics loses no record: the outcome of its request counts as
+//! unknown. A dead-letter handler that panics loses the record that it was given. Sinks and drivers panic if they are
+//! polled outside of a tokio runtime whose timer is enabled.
 //!
 //! [`Undelivered::may_have_been_written`]: crate::Undelivered::may_have_been_written

@@ -1,8 +1,8 @@
-//! The service below the sink, and layers around it.
+//! Layers: the service below the sink, and middleware around it.
 //!
 //! One PutRecords request is one call of a [`tower::Service`]. At the bottom is
-//! [`PutRecords`](crate::service::PutRecords), which calls the AWS SDK. Between it and the sink any tower
-//! layer fits, tower's, yours, or one of this crate's:
+//! [`PutRecords`](crate::service::PutRecords), which calls the AWS SDK. Any tower layer fits between it and
+//! the sink: one of tower's, of this crate's, or your own:
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,11 +32,11 @@
 //! |---|---|
 //! | [`build`](crate::SinkBuilder::build) | the default: tracing, metrics, a timeout of 10 s, the SDK |
 //! | [`build_with_layer`](crate::SinkBuilder::build_with_layer) | the default with a layer around it |
-//! | [`build_with`](crate::SinkBuilder::build_with) | a stack of yours that is `Clone` |
-//! | [`build_with_unshared`](crate::SinkBuilder::build_with_unshared) | a stack of yours that is not `Clone` |
+//! | [`build_with`](crate::SinkBuilder::build_with) | a custom stack that is `Clone` |
+//! | [`build_with_unshared`](crate::SinkBuilder::build_with_unshared) | a custom stack that is not `Clone` |
 //!
-//! `build` and `build_with_layer` also ask the service about the stream, for [aggregation](super::aggregation) and
-//! [ordering](super::ordering). To add one layer, use `build_with_layer`:
+//! `build` and `build_with_layer` also describe the stream and list its shards, for [aggregation](super::aggregation)
+//! and [ordering](super::ordering). To add one layer, use `build_with_layer`:
 //!
 //! ```
 //! use kinesis_sink::{Aggregation, KinesisSink};
@@ -50,7 +50,7 @@
 //! # }
 //! ```
 //!
-//! # What comes with the crate
+//! # Layers of this crate
 //!
 //! | layer | does | builder method |
 //! |---|---|---|
@@ -58,13 +58,13 @@
 //! | [`TraceLayer`](crate::trace::TraceLayer) | a span and two events for each request, at DEBUG | `trace_put_records` |
 //! | `MetricsLayer` (feature `metrics`) | counts and times requests | `metrics_put_records` |
 //!
-//! The methods are [`ServiceBuilderExt`](crate::service::ServiceBuilderExt)'s. `get_ref`, `get_mut` and `into_inner` of the
-//! middleware give access to the service inside.
+//! The methods are [`ServiceBuilderExt`](crate::service::ServiceBuilderExt)'s. `get_ref`, `get_mut` and `into_inner` of
+//! the middleware give access to the service inside.
 //!
 //! ## Tracing at another level
 //!
-//! [`TraceLayer`](crate::trace::TraceLayer) can trace at another level, make a span with fields of the application, and call
-//! closures in place of the events. The default stack below it still traces at DEBUG:
+//! [`TraceLayer`](crate::trace::TraceLayer) can trace at another level, make a span with fields of the application, and
+//! call closures in place of the events. The default stack below it still traces at DEBUG:
 //!
 //! ```
 //! use kinesis_sink::service::PutRecordsRequest;
@@ -86,32 +86,31 @@
 //!
 //! # The order of layers
 //!
-//! The first one named is the outermost: it sees what is below it as one call.
+//! The first layer is the outermost: it sees the layers below it as one call.
 //!
-//! - Tracing and metrics outermost: one span for each request of the sink, whatever happens below. Below a
-//!   retry they see every try.
-//! - A time-out counts from `call` to the answer. Limits wait before that, so they use up none of it wherever
-//!   they are; the queue of a `buffer` counts if it is below the time-out, and does not if it is above.
-//! - A retry above the time-out, so that each try has the whole time.
-//! - A time-out somewhere: the sink waits for every answer. `PutRecords` alone has the SDK's time-outs only.
+//! - Put tracing and metrics outermost, for one span per request of the sink. Below a retry they see every attempt.
+//! - A timeout counts from `call` to the response. Limits wait before `call`, so they do not use up the timeout; the
+//!   queue of a `buffer` does if it is below the timeout.
+//! - Put a retry above the timeout, so that each attempt has the whole time.
+//! - Every stack needs a timeout: the sink waits for every response, and `PutRecords` alone has only those of the SDK.
 //!
 //! # tower's layers
 //!
 //! | layer | with the sink |
 //! |---|---|
-//! | `concurrency_limit` | bounds what is in flight of all sinks that share the stack; [`max_in_flight`](crate::SinkBuilder::with_max_in_flight) bounds one sink |
+//! | `concurrency_limit` | bounds the requests in flight of all sinks that share the stack; [`max_in_flight`](crate::SinkBuilder::with_max_in_flight) bounds one sink |
 //! | `rate_limit` | while it is exhausted the sink waits, and its next request is fuller. It is not `Clone`: put a `buffer` around it, or use `build_with_unshared` |
-//! | `load_shed` | turns "not ready" into an error. The sink takes that for [`NotSent`](crate::service::ErrorClass::NotSent): it waits and tries again, and counts no attempt |
+//! | `load_shed` | turns "not ready" into an error. The sink classifies it as [`NotSent`](crate::service::ErrorClass::NotSent): it retries with backoff, and counts no attempt |
 //! | `buffer` | makes a stack that cannot be cloned into one that can |
 //! | `retry` | rarely needed: the sink sends again what failed. A policy may retry an `Err`; an `Ok` with failed entries it must pass on, since its other entries are written |
 //! | `spawn_ready` | not needed. It panics after an error of its service, which the sink treats as a failed request. It is not `Clone` |
 //! | `timeout` | works; this crate's own keeps the error's type |
 //! | `hedge` | writes records twice |
 //!
-//! The sink calls `poll_ready` only when a request is due, and `call` as soon as the stack is ready. A stack
-//! that is not ready costs nothing: records gather meanwhile. An error or a panic of `poll_ready` counts as a
-//! failed request. Afterwards the sink uses a fresh clone of the stack. There is no need to shed or to break a circuit for the
-//! sink's sake: while whole requests fail it sends one at a time, after waits that grow up to 3 s, see
+//! The sink calls `poll_ready` only when a request is due, and `call` as soon as the stack is ready. Records are
+//! buffered while the stack is not ready. An error or a panic of `poll_ready` counts as a failed request, after which
+//! the sink uses a fresh clone of the stack. The sink itself needs neither load shedding nor a circuit breaker: while
+//! whole requests fail it sends one at a time, with a backoff of up to 3 s, see
 //! [pacing](super::pacing#without-service).
 //!
 //! # One pool of connections, many streams
@@ -140,8 +139,8 @@
 //! ## Waiting for a shared limit
 //!
 //! A tower service takes a place in the queue of a limit when its `poll_ready` is called, and keeps the place until
-//! the service is called or dropped. A sink that shares a limit gives its place up as soon as it has nothing to
-//! send: when its last record expires, is taken back or fails, while it backs off, and when it is dropped.
+//! the service is called or dropped. A sink that shares a limit releases its place as soon as it has nothing to
+//! send: when its last record fails or is withdrawn, while it backs off, and when it is dropped.
 //!
 //! While the stack is not ready, a clone of it waits in a task of the runtime that polled the sink. When that clone
 //! becomes ready, the task wakes the sink and keeps the permit for one second. A sink that is not polled within
@@ -152,7 +151,7 @@
 //! and its permit. Use it for a stack that belongs to one sink. If others share a limit inside the stack, a sink
 //! with nothing to send can keep a permit from them: put a `buffer` around the stack, which makes it `Clone`.
 //!
-//! The example `three_streams` runs this. With `build_with` there is no client to ask, so set a
+//! The example `three_streams` runs this. With `build_with` the sink has no client to look the stream up, so set a
 //! [source of stream information](crate::SinkBuilder::with_stream_info) for [aggregation](super::aggregation) and
 //! [ordering](super::ordering): [`SdkStreamInfo`](crate::service::SdkStreamInfo), or one of your own.
 //!
@@ -160,8 +159,8 @@
 //!
 //! A layer fits if its service takes a [`PutRecordsRequest`](crate::service::PutRecordsRequest), returns a
 //! [`PutRecordsResponse`](crate::service::PutRecordsResponse) or an error that converts into a boxed one, and has a
-//! future that is `Send + 'static`. [`PutRecordsService`](crate::service::PutRecordsService) names these bounds, for the
-//! service inside too. This circuit breaker makes no calls for a while after a failure:
+//! future that is `Send + 'static`. [`PutRecordsService`](crate::service::PutRecordsService) names these bounds, for
+//! the service inside too. This circuit breaker makes no calls for a while after a failure:
 //!
 //! ```
 //! use std::error::Error;
@@ -242,8 +241,8 @@
 //! # }
 //! ```
 //!
-//! Errors of your own count as an unknown outcome, sent again with back-off, unless a
-//! [`Classify`](crate::service::Classify) says otherwise. A source in the error's chain that the table
-//! [knows](crate::service::ErrorClass) decides, so wrapping an error hides nothing.
+//! Custom errors are classified as an unknown outcome, which is retried with backoff, unless a
+//! [`Classify`](crate::service::Classify) says otherwise. An error whose chain of sources has an error of the
+//! [table](crate::service::ErrorClass) is classified by that one, so errors may be wrapped.
 //!
 //! [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html

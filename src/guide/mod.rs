@@ -1,55 +1,56 @@
-//! The guide: chapters to read, without code of their own.
+//! Guide to the crate, in chapters.
 //!
-//! The rest of this documentation says what each item does. The guide says how they work together, what
-//! to choose, and what happens when something fails. Every example compiles. Those that send run against
-//! the [simulated stream](testing), and so do yours if you copy them into a test.
+//! The reference says what each item does. The guide says how items work together, what to choose, and what happens
+//! when something fails. Examples that send records run against the [simulated stream](testing), and so do copies of
+//! them in your tests.
 //!
 //! # Where to look
 //!
 //! | question | chapter |
 //! |---|---|
 //! | How do I send a stream of records? | [`sink`] |
-//! | How do many tasks send, and learn what became of each record? | [`producer`] |
-//! | How do I put a time-out, a limit or code of my own around each request? | [`layers`] |
-//! | My records are small. What does packing them save, and what does it ask of consumers? | [`aggregation`] |
-//! | How fast do records go, and who decides? | [`pacing`] |
+//! | How do many tasks send, and get the outcome of each record? | [`producer`] |
+//! | How do I put a timeout, a limit or code of my own around each request? | [`layers`] |
+//! | My records are small. What does aggregation save, and what does it require of consumers? | [`aggregation`] |
+//! | How fast are records sent, and what limits the rate? | [`pacing`] |
 //! | Consumers rely on the order of records. What do I set? | [`ordering`] |
-//! | What can fail, who is told, and what do I do then? | [`failures`] |
+//! | What can fail, where are errors reported, and what do I do? | [`failures`] |
 //! | How do I test my own pipeline? | [`testing`] |
 //! | How do I get more throughput, less latency, less memory? | [`tuning`] |
 //! | How do I set up credentials, TLS, proxies and endpoints? | [`clients`] |
-//! | I have something else today. What becomes of it? | [`migrating`] |
+//! | How do I migrate from the KPL, `KinesisWriter` or a loop of my own? | [`migrating`] |
 //!
-//! Who is new here reads [`sink`] or [`producer`], then [`failures`]. Before the first day in
-//! production: [`tuning`] and [`testing`].
+//! Start with [`sink`] or [`producer`], then read [`failures`]. Read [`testing`] and [`tuning`] before production.
 //!
 //! # The path of a record
 //!
 //! ```text
-//! Record ──accepted──▶ waiting ──cut──▶ in flight ──▶ delivered: shard, sequence number
-//!    ▲                    ▲                │
-//!    └─ handed back, if   └── requeued ◀───┴────────▶ failed: handed back with the reason
+//! Record ──accepted──▶ queued ──flushed──▶ in flight ──▶ delivered: shard, sequence number
+//!    ▲                    ▲                    │
+//!    └─ handed back, if   └──── requeued ◀─────┴───────▶ failed: handed back with the reason
 //!       it can never be sent
 //! ```
 //!
-//! A record is *accepted* once `start_send` (a producer's `send` or `put`) has taken it. From then on it
-//! is at every moment in one of these places, and [`Totals`](crate::status::Totals) counts them. *Settled* means
-//! delivered, failed or taken back.
+//! A record is *accepted* once `start_send` of a sink, or `send` or `put` of a producer, succeeds. From then on it is
+//! always in one of these states, which [`Status`](crate::status::Status) counts. *Settled* means delivered, failed,
+//! withdrawn or abandoned.
 //!
-//! # Words
+//! # Terms
 //!
-//! | word | meaning |
+//! | term | meaning |
 //! |---|---|
-//! | record | what you hand in: a [`Record`](crate::Record) |
+//! | record | a [`Record`](crate::Record) that you send |
 //! | entry | one Kinesis record in a request: a record, or an aggregate of several |
 //! | request | one PutRecords call, of up to 500 entries |
-//! | in flight | in a request that has no answer yet |
+//! | in flight | in a request without a response |
 //! | throttle | the service's refusal because a shard, or the stream, is over its quota |
-//! | requeue | to put a record back, to be sent again |
+//! | requeue | to put a record back into the queue, to send it again |
 //! | linger | how long a record may wait for others to fill its request or aggregate |
-//! | lane | what waits for one shard, with a rate limiter and a backoff of its own |
-//! | receipt | a future that tells what became of one record |
-//! | dead letters | whoever takes the records that failed for good |
+//! | lane | the queue of one shard, with its own rate limiter and backoff |
+//! | withdraw | to take a record out of the sink before it is settled |
+//! | isolate | to retry alone a record that fails its requests |
+//! | receipt | a future of the outcome of one record |
+//! | dead letters | records that failed for good, passed to a handler |
 
 pub mod aggregation;
 pub mod clients;

@@ -1,4 +1,4 @@
-//! In which order consumers find the records.
+//! Order in which consumers read the records.
 //!
 //! By default in no certain one. An entry of a request can fail while the next one is written, requests
 //! overtake each other, and what failed is sent again after what did not. Where consumers rely on the order
@@ -33,7 +33,7 @@
 //! ```
 //!
 //! The order is that in which the sink accepted the records. It holds through partial failures, throttles,
-//! time-outs and resharding. Records without a key have no order to keep.
+//! timeouts and resharding. Records without a key have no order to keep.
 //!
 //! # What it costs
 //!
@@ -98,9 +98,9 @@
 //!   sent, answers name shards that no reshard explains. The sink then has the stream described again and
 //!   fails in the same way. Records of requests that were in flight at the switch, or were sent before an answer
 //!   revealed it, are delivered without an order.
-//! - **A late write**, which no producer can rule out: a request that was given up after its time-out may
+//! - **A late write**, which no producer can rule out: a request that was given up after its timeout may
 //!   still be on its way, and be written after later records. Its records then come once more, out of order.
-//!   A longer [time-out](crate::Settings::request_timeout) makes that rarer.
+//!   A longer [timeout](crate::Settings::request_timeout) makes that rarer.
 //! - **Several senders of a key**: tasks that share a producer are in the order of acceptance, which their
 //!   race decides; two sinks know nothing of each other. Send a key from one place.
 //! - **Explicit hash keys**: records with one partition key and different hash keys can lie in different

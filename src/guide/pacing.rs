@@ -1,4 +1,4 @@
-//! How fast records go.
+//! Pacing: how fast records are sent.
 //!
 //! A shard accepts 1,000 Kinesis records and 1 MiB per second. It throttles the rest with
 //! `ProvisionedThroughputExceededException`; those records use bandwidth and must be sent again, at the expense of
@@ -6,17 +6,17 @@
 //!
 //! # A lane for each shard
 //!
-//! Records wait in the lane of the shard that they are for. Each lane has a queue, a rate limiter and a backoff of its own, so a
-//! busy shard does not hold up records for others. A request takes the oldest records of all lanes that may send. A lane
-//! without tokens waits until there are enough for 5 to 60 ms of the shard's quota, and every request takes along what the other
-//! lanes have tokens for, so requests stay full where the rate is the limit.
+//! Records wait in the lane of the shard that they are for. Each lane has a queue, a rate limiter and a backoff of its
+//! own, so a busy shard does not hold up records for others. A request takes the oldest records of all lanes that may
+//! send. A lane without tokens waits until there are enough for 5 to 60 ms of the shard's quota, and every request
+//! takes along what the other lanes have tokens for, so requests stay full where the rate is the limit.
 //!
 //! When records for a busy shard fill the whole buffer, the source waits, and with it the records behind
-//! them, whatever shard these are for: memory is bounded. A single source that hands out its records one after the other is
-//! then as slow as its hottest shard allows: if half of its records are for one shard of 1,000 records per second, all of
-//! them together reach 2,000. A larger [buffer](crate::Settings::buffer_records) absorbs bursts, but no buffer absorbs a
-//! lasting difference. Separate sources for the hot and the other keys avoid it. Records without a key go around a busy shard:
-//! of two places on the ring they take the one where fewer wait.
+//! them, whatever shard these are for: memory is bounded. A single source that hands out its records one after the
+//! other is then as slow as its hottest shard allows: if half of its records are for one shard of 1,000 records per
+//! second, all of them together reach 2,000. A larger [buffer](crate::Settings::buffer_records) absorbs bursts, but no
+//! buffer absorbs a lasting difference. Separate sources for the hot and the other keys avoid it. Records without a key
+//! go around a busy shard: of two places on the ring they take the one where fewer wait.
 //!
 //! # Which shard a record is for
 //!
@@ -36,30 +36,31 @@
 //! [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes)), and follows what the shard accepts and refuses:
 //!
 //! - **Random refusals hardly lower the rate.** A limiter refuses the *end* of a request; entries that are
-//!   refused before accepted ones have another cause, and the same number of refusals is expected at the ends of requests.
-//!   With one entry in ten refused at random a sink writes 98 % of the capacity, with three in ten 87 %.
-//! - **Refusals beyond that lower the rate in proportion to their number**, to 0.8 of what it was for one event, and not below
-//!   0.9 of what the shard has accepted within the last second.
-//! - **After refusals the rate returns** to the last good one within 1 to 3 seconds, and then grows slowly at first and faster
-//!   with every 1.5 seconds without refusals: a quota that has doubled is found in 6 seconds. A rate that is not used does not
-//!   grow.
+//!   refused before accepted ones have another cause, and the same number of refusals is expected at the ends of
+//!   requests. With one entry in ten refused at random a sink writes 98 % of the capacity, with three in ten 87 %.
+//! - **Refusals beyond that lower the rate in proportion to their number**, to 0.8 of what it was for one event, and
+//!   not below 0.9 of what the shard has accepted within the last second.
+//! - **After refusals the rate returns** to the last good one within 1 to 3 seconds, and then grows slowly at first and
+//!   faster with every 1.5 seconds without refusals: a quota that has doubled is found in 6 seconds. A rate that is not
+//!   used does not grow.
 //! - **Where nothing is accepted**, a few entries probe after pauses of up to 0.15 seconds, or 1 second in an outage.
 //!
-//! Producers that share a stream and know nothing of each other reach equal parts of it. The rate is that of Kinesis records:
-//! with [`Aggregation`](crate::Aggregation) a shard accepts as many aggregates. Before the first answer, and on streams that
-//! place records themselves, no shard is known and nothing is limited until something is throttled; then the rate begins with
-//! what was sent in the last second. The model and its sources are in
+//! Producers that share a stream and know nothing of each other reach equal parts of it. The rate is that of Kinesis
+//! records: with [`Aggregation`](crate::Aggregation) a shard accepts as many aggregates. Before the first answer, and
+//! on streams that place records themselves, no shard is known and nothing is limited until something is throttled;
+//! then the rate begins with what was sent in the last second. The model and its sources are in
 //! [`docs/pacing.md`](https://docs.rs/crate/kinesis-sink/latest/source/docs/pacing.md).
 //!
 //! <!-- The picture, as drawn by `cargo bench --bench pacing -- --draw`. -->
 #![doc = include_str!("../../docs/pacing_rate.svg")]
 //!
-//! Two shards, offered three to six times their quota, second by second. What is sent beyond what is written was refused.
+//! Two shards, offered three to six times their quota, second by second. What is sent beyond what is written was
+//! refused.
 //!
 //! # Under different limiters
 //!
-//! How a shard counts is not documented, and emulators, proxies and quotas of accounts count in other ways. One producer, or
-//! ten together, that offer three times the quota, with the defaults:
+//! How a shard counts is not documented, and emulators, proxies and quotas of accounts count in other ways. One
+//! producer, or ten together, that offer three times the quota, with the defaults:
 //!
 //! | the shard | one: written, share of capacity | refused | ten: written | refused | fairness |
 //! |---|---|---|---|---|---|
@@ -86,17 +87,18 @@
 //! | 30 % | 87.0 % | 30.2 % | 1.76 s | 1.1 % |
 //!
 //! The capacity is the best goodput of any constant rate with at most 5 % of its entries refused.
-//! Where a service shuffles the refusals of a request, congestion looks like noise. The sink then sends less for a moment, and
-//! what that changes tells them apart. With ten producers it changes too little: 14 % of their entries are refused, though
-//! everything arrives. So it is with a limiter that counts 1 s late and ten producers: 24 %. Where no shard is known, as on
-//! streams that place records themselves, noise cannot be told from congestion, and lowers the rate.
+//! Where a service shuffles the refusals of a request, congestion looks like noise. The sink then sends less for a
+//! moment, and what that changes tells them apart. With ten producers it changes too little: 14 % of their entries are
+//! refused, though everything arrives. So it is with a limiter that counts 1 s late and ten producers: 24 %. Where no
+//! shard is known, as on streams that place records themselves, noise cannot be told from congestion, and lowers the
+//! rate.
 //!
 //! # Without service
 //!
 //! While every request fails, one at a time probes: after waits drawn from ranges that double up to 3 s,
-//! at most 31 times in 20 simulated outages of half a minute. The first success ends the waits; from then on two requests
-//! may be under way, then four, and so on up to [`max_in_flight`](crate::SinkBuilder::with_max_in_flight),
-//! and the lanes hold no more than a quarter of a second's tokens, so the backlog is not sent at once.
+//! at most 31 times in 20 simulated outages of half a minute. The first success ends the waits; from then on two
+//! requests may be under way, then four, and so on up to [`max_in_flight`](crate::SinkBuilder::with_max_in_flight), and
+//! the lanes hold no more than a quarter of a second's tokens, so the backlog is not sent at once.
 //!
 //! # Order
 //!
@@ -105,13 +107,14 @@
 //!
 //! # Measured
 //!
-//! `cargo bench --bench pacing` runs this sink and five other policies against [the simulated stream](super::testing), under ten
-//! limiters, on virtual time with fixed seeds: the same figures come out everywhere. `requeue_at_once` sends what failed again
-//! at once, one request at a time, as a simple loop over `put_records` does; `requeue_with_backoff` waits after each request with
-//! failures, as most loops do; `fixed_rate` sends each shard its quota, and `fixed_bucket` 150 % of it as the KPL does,
-//! whatever the shard says; `aimd_whole_stream` is a textbook AIMD on one rate for the whole stream, of the kind that Flink and Vector
-//! have. 60 seconds, records of 1 KiB, round trips of 20 ms (log-normal, sigma 0.3), shards with buckets of a second.
-//! The figures of this sink are the worst of five seeds, of 20 for outages; those of the other policies are of one.
+//! `cargo bench --bench pacing` runs this sink and five other policies against [the simulated stream](super::testing),
+//! under ten limiters, on virtual time with fixed seeds: the same figures come out everywhere. `requeue_at_once` sends
+//! what failed again at once, one request at a time, as a simple loop over `put_records` does; `requeue_with_backoff`
+//! waits after each request with failures, as most loops do; `fixed_rate` sends each shard its quota, and
+//! `fixed_bucket` 150 % of it as the KPL does, whatever the shard says; `aimd_whole_stream` is a textbook AIMD on one
+//! rate for the whole stream, of the kind that Flink and Vector have. 60 seconds, records of 1 KiB, round trips of 20
+//! ms (log-normal, sigma 0.3), shards with buckets of a second. The figures of this sink are the worst of five seeds,
+//! of 20 for outages; those of the other policies are of one.
 //!
 //! | | this sink | `requeue_at_once` | `requeue_with_backoff` | `fixed_rate` | `fixed_bucket` | `aimd_whole_stream` |
 //! |---|---|---|---|---|---|---|

@@ -1,7 +1,7 @@
 //! Sending from many tasks: [`Producer`](crate::Producer).
 //!
-//! A sink has one owner and moves while it is polled. A producer is a handle to a sink that runs in a task
-//! of its own, the driver. Clone it into as many tasks as there are:
+//! A [`KinesisSink`](crate::KinesisSink) makes progress only while its owner polls it. A producer is a handle to a sink
+//! that a task of its own, the driver, polls. Give each task a clone:
 //!
 //! ```
 //! use kinesis_sink::{KinesisSink, Record};
@@ -34,32 +34,32 @@
 //!
 //! # Ways to send
 //!
-//! | call | waits for room | gives |
+//! | call | waits for room | returns |
 //! |---|---|---|
 //! | `put(record).await` | yes | a receipt |
-//! | `send(record).await` | yes | nothing; what fails goes to the dead letters, or waits in `take_failed` |
+//! | `send(record).await` | yes | nothing; a failed record goes to the dead-letter handler, or to `take_failed` |
 //! | `try_put(record)`, `try_send(record)` | no: the record comes back as [`Full`](crate::ErrorKind::Full) | as `put` and `send` |
-//! | `stream.forward(producer.sink())` | yes | ends when everything sent before its end is settled; closes that sink only |
+//! | `stream.forward(producer.sink())` | yes | `()`, once every record sent before is settled; closes that sink only |
 //! | `producer.put_all(stream)` | yes | a stream of outcomes, each with a context such as an offset |
 //! | [`tower::Service`](crate::Producer#impl-Service<Record>-for-Producer): `call(record).await` | `poll_ready` does | the delivery |
 //!
-//! Callers that wait are served first come, first served, so that a busy task starves nobody.
+//! Waiting callers are served in order of arrival, so that a busy task does not starve others.
 //!
 //! # Receipts
 //!
-//! A receipt is a future. It ends with a [`Delivery`](crate::Delivery), or with the record, the reason and
-//! the history of its attempts in [`Undelivered`](crate::Undelivered). It always ends, also when the
-//! producer is dropped, its driver panics or the runtime shuts down.
+//! A receipt is a future. It returns a [`Delivery`](crate::Delivery), or an [`Undelivered`](crate::Undelivered) with
+//! the record, the reason and the history of attempts. It always completes, also when the producer is dropped, its
+//! driver panics or the runtime shuts down.
 //!
-//! Wait for it where somebody waits for you: before you answer a request, commit an offset, delete a
-//! message. Otherwise use `send`: a receipt costs about as much CPU time as a small record.
+//! Await a receipt before you respond to a request, commit an offset or delete a message. Otherwise use `send`: a
+//! receipt costs about as much CPU time as a small record.
 //!
-//! [`try_outcome`](crate::Receipt::try_outcome) asks a receipt without waiting.
+//! [`try_outcome`](crate::Receipt::try_outcome) queries a receipt without waiting.
 //!
 //! # Committing offsets
 //!
-//! [`put_all`](crate::Producer::put_all) sends a stream of records, each with a context, and returns the outcomes in the
-//! order of the records. When one is delivered, so are all before it, and the source's position can be stored:
+//! [`put_all`](crate::Producer::put_all) sends a stream of records, each with a context, and returns the outcomes in
+//! the order of the records. When one is delivered, so are all before it, and the source's position can be stored:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -88,17 +88,17 @@
 //!
 //! # In a server
 //!
-//! A handler that may not wait says so to its client:
+//! A request handler that must not wait for room uses `try_put`, and returns 503 while the buffer is full:
 //!
 //! ```
 //! use kinesis_sink::{ErrorKind, Producer, Record};
 //!
-//! /// The status of HTTP that a request to store `body` is answered with.
+//! /// Stores `body`, and returns the HTTP status of the response.
 //! async fn store(producer: &Producer, body: bytes::Bytes) -> u16 {
 //!     let receipt = match producer.try_put(Record::from(body)) {
 //!         Ok(receipt) => receipt,
 //!         Err(error) if error.kind() == ErrorKind::RecordTooLarge => return 413,
-//!         Err(_) => return 503, // Full, or the stream takes nothing.
+//!         Err(_) => return 503, // Full, or the producer has stopped.
 //!     };
 //!     match receipt.await {
 //!         Ok(_) => 204,
@@ -115,21 +115,21 @@
 //! # }
 //! ```
 //!
-//! An answer before the receipt has ended promises less: the record is in this process's memory, and
-//! lost with it. The example `http_ingest` is such a server; `lambda` flushes before it returns, because
-//! the process may be frozen then.
+//! A response before the receipt completes promises less: the record is only in the memory of the process. The example
+//! `http_ingest` is such a server. The example `lambda` flushes before it returns, because the process may be frozen
+//! afterwards.
 //!
-//! # When the stream takes nothing
+//! # When the service refuses every request
 //!
-//! No permission, no such stream, no credentials: with [`FatalPolicy::Stop`](crate::settings::FatalPolicy::Stop), the
-//! default, the producer stops and everything comes back. [`Retry`](crate::settings::FatalPolicy::Retry)
-//! keeps what was accepted and refuses what is new until somebody mends it. Throttles, time-outs and
-//! outages are none of that: they are waited out under either policy.
+//! Without permission, stream or credentials, [`FatalPolicy`](crate::settings::FatalPolicy) decides. With
+//! [`Stop`](crate::settings::FatalPolicy::Stop), the default, the producer stops and hands its records back. With
+//! [`Retry`](crate::settings::FatalPolicy::Retry) it retries the accepted records, and accepts no new ones until a
+//! request succeeds. Throttles, timeouts and outages are retried under either policy.
 //!
-//! # The end
+//! # Shutting down
 //!
-//! [`close`](crate::Producer::close) accepts no more records from any handle and waits until all are
-//! settled. At a shutdown that may not take for ever, give it a limit; what is left comes back:
+//! [`close`](crate::Producer::close) closes the producer for all handles and waits until every record is settled.
+//! [`close_within`](crate::Producer::close_within) limits the wait, and hands back the records that are left:
 //!
 //! ```
 //! use std::time::Duration;
@@ -154,11 +154,11 @@
 //! # }
 //! ```
 //!
-//! Dropping the last handle drains as well, in the background, but nobody waits for it: a program that ends
-//! then loses what is under way.
+//! Dropping the last handle also drains the producer, in the background: a program that ends before the drain loses
+//! records.
 //!
 //! # Where the driver runs
 //!
-//! [`spawn`](crate::KinesisSink::spawn) puts it on the current tokio runtime.
-//! [`into_producer`](crate::KinesisSink::into_producer) returns it to you, to be spawned elsewhere or polled by hand. The
-//! producer itself can be used from any runtime, or from none; only `close_within` needs tokio's timer.
+//! [`spawn`](crate::KinesisSink::spawn) spawns it onto the current tokio runtime.
+//! [`into_producer`](crate::KinesisSink::into_producer) returns it, to be spawned elsewhere or polled by hand. The
+//! producer can be used from any runtime, or from none; only `close_within` needs tokio's timer.

@@ -1,7 +1,6 @@
 //! Sending a stream of records: [`KinesisSink`](crate::KinesisSink).
 //!
-//! The sink is a [`futures::Sink`] of [`Record`](crate::Record)s. Whatever comes as a stream can be
-//! forwarded into it:
+//! The sink is a [`futures::Sink`] of [`Record`](crate::Record)s. Any stream of records can be forwarded into it:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -22,10 +21,10 @@
 //!
 //! `client` is an `aws_sdk_kinesis::Client`, set up [as you like](super::clients).
 //!
-//! # What a record is
+//! # Records
 //!
-//! Data, and what decides on its shard. Anything that holds bytes is a record, and so is a pair of key and
-//! data:
+//! A record is data, with a key that determines its shard. It converts from anything that holds bytes, and from a tuple
+//! of key and data:
 //!
 //! ```
 //! use kinesis_sink::record::HashKey;
@@ -39,9 +38,9 @@
 //! # let _ = (spread, keyed, placed, unplaced);
 //! ```
 //!
-//! Records with the same key go to the same shard. If you do not need that, give no key: the sink then
-//! spreads records evenly, and steers them around busy shards. Data and key together may have 1 MiB,
-//! a key 1 to 256 characters; what cannot be sent [comes back](super::failures) at once.
+//! Records with the same key go to the same shard. If you do not need that, set no key: the sink then
+//! distributes records evenly, and avoids busy shards. Data and key together may have 1 MiB, a key 1 to 256 characters;
+//! a record that cannot be sent is returned [in the error](super::failures).
 //!
 //! # Ways to send
 //!
@@ -54,29 +53,29 @@
 //! | `sink.flush()` | until everything accepted is settled | the sink stays open |
 //! | `sink.close()` | the same, and partial requests go at once | the sink is closed |
 //!
-//! `send` is for one record now and then: it costs a round trip for each. In a loop use `feed`, and `flush`
-//! at its end.
+//! `send` takes a round trip for each record. In a loop use `feed`, and `flush` at its end.
 //!
-//! When `flush` returns `Ok`, every record that was accepted before has been confirmed by the service,
-//! has been told to its receipt, or was taken by the dead-letter handler.
+//! When `flush` returns `Ok`, every record accepted before was confirmed by the service, was returned by its receipt,
+//! or was taken by the dead-letter handler.
 //!
-//! # When a request goes
+//! # When a request is sent
 //!
-//! At 500 entries or 5 MiB. A partial request goes when the source pauses (`forward` flushes then) and
-//! nothing is in flight; or once its oldest record has waited for the [linger](crate::settings::Linger), 100 ms. So an
-//! idle sink sends a single record at once, and a busy one fills its requests while others are under way.
+//! A request is sent when it is full, at 500 entries or 5 MiB. A partial request is sent when the source pauses
+//! (`forward` flushes then) and nothing is in flight, or once its oldest record has waited for the
+//! [linger](crate::settings::Linger), 100 ms. So an idle sink sends a single record at once, and a busy one fills its
+//! requests while others are in flight.
 //!
-//! # Back-pressure
+//! # Backpressure
 //!
-//! The sink holds up to 10,000 records and 32 MiB, those in flight and requeued included. When it is full,
-//! the source is not polled until there is room. Nothing else need be done about a slow stream.
+//! The buffer holds up to 10,000 records and 32 MiB, including those in flight and requeued. While it is full, the
+//! source is not polled.
 //!
 //! The sink also yields to the other tasks of the runtime when the source is always ready: it uses tokio's
 //! [cooperative budget](tokio::task::coop), a unit for each record.
 //!
 //! # A source that can fail
 //!
-//! `forward` wants one error type on both sides. `sink_map_err` turns the sink's into the source's:
+//! `forward` needs the same error type of source and sink. `sink_map_err` converts the sink's error:
 //!
 //! ```
 //! use std::io;
@@ -102,13 +101,13 @@
 //! # }
 //! ```
 //!
-//! # It moves while it is polled
+//! # Polling
 //!
-//! Requests in flight are tasks of their own and go on by themselves. Everything else, a retry or a record
-//! that lingers, moves with the next call: hold the sink in a `forward`, or flush it. If nobody polls for
-//! long times, use a [producer](super::producer), which has a task that does.
+//! Requests in flight are spawned and complete by themselves. Retries and lingering records are sent only while the
+//! sink is polled, by `forward`, `feed`, `flush` or `close`. If a program does not poll the sink for long times, use a
+//! [producer](super::producer), which has a task that polls.
 //!
-//! # What it tells
+//! # Status
 //!
 //! ```
 //! # use futures::{StreamExt, stream};
@@ -120,7 +119,7 @@
 //! # stream::iter(["one"]).map(Record::from).map(Ok).forward(&mut sink).await?;
 //! let totals = sink.totals();
 //! println!("{} delivered in {} requests", totals.delivered, totals.requests);
-//! println!("{} put back, {} throttles", totals.requeued, totals.throttled);
+//! println!("{} requeued, {} throttles", totals.requeued, totals.throttled);
 //! let status = sink.status();
 //! println!("{} queued, {} in flight", status.queued.records, status.in_flight.records);
 //! println!("{:?}", status.condition); // working, failing since, refused since, ..
@@ -135,13 +134,12 @@
 //! [receipt](crate::Record::tracked) returns the outcome of a single record. For dashboards there are
 //! [metrics], for logs `RUST_LOG=kinesis_sink=debug` and the module [`trace`](crate::trace).
 //!
-//! # The end
+//! # Shutting down
 //!
-//! Close the sink and look at what it says: a sink that is dropped sends nothing more, and warns with the
-//! number of records that it gave up. [`take_undelivered`](crate::KinesisSink::take_undelivered) takes out
-//! what is left, in the order in which it was accepted. The chapter on [failures](super::failures) has the
-//! errors.
+//! Close the sink and check the result: a sink that is dropped abandons the records in its buffer, and logs a warning
+//! with their number. [`take_undelivered`](crate::KinesisSink::take_undelivered) takes the records that are left, in
+//! the order of acceptance. The chapter on [failures](super::failures) has the errors.
 //!
 //! [`futures::Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
 #![cfg_attr(feature = "metrics", doc = "[metrics]: crate::metrics")]
-#![cfg_attr(not(feature = "metrics"), doc = "[metrics]: super::layers#what-comes-with-the-crate")]
+#![cfg_attr(not(feature = "metrics"), doc = "[metrics]: super::layers#layers-of-this-crate")]

@@ -155,7 +155,7 @@
 //! `stream.client()` is a real `aws_sdk_kinesis::Client` whose requests are answered in the process: the
 //! signing, the bytes, the SDK's errors are those of production. Use it unless you test a stack of layers.
 //! `stream.service()` is a `tower::Service` without the SDK: put your layers on top, and a
-//! [time-out](crate::timeout::TimeoutLayer), since lost answers never come.
+//! [timeout](crate::timeout::TimeoutLayer), since lost answers never come.
 //!
 //! For a single answer a closure does, see [`service`](crate::service).
 //!

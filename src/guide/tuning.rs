@@ -1,4 +1,4 @@
-//! Throughput, latency, memory: the arithmetic, and what to set.
+//! Tuning of throughput, latency and memory.
 //!
 //! The defaults suit up to some 100,000 records a second at round trips of 20 ms. Before you change
 //! anything, find out what the limit is:
@@ -129,9 +129,10 @@
 //! A full request of 1 KiB records is 720 kB of JSON: 22 s at 256 kbit/s, more than the request timeout. With
 //! the defaults such a request times out twice; then requests get smaller and may take longer until both fit
 //! the link, and one is in flight at a time. In a simulation at 256 kbit/s, over 95 % of what the link carried in 10
-//! minutes was delivered, and nothing twice. Lower [`with_request_entries`](crate::limits::Limits::with_request_entries) and
-//! [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight) where the link is known to be slow, so that
-//! it does not begin with requests that time out.
+//! minutes was delivered, and nothing twice. Lower
+//! [`with_request_entries`](crate::limits::Limits::with_request_entries) and
+//! [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight) where the link is known to be slow, so that it does
+//! not begin with requests that time out.
 //!
 //! # Many producers, many shards
 //!
@@ -165,7 +166,7 @@
 //! | `max_attempts` | none | prefer a deadline |
 //! | `with_deadline` | none | old records are worthless |
 //! | `credentials_timeout` | 5 min (0 s to 7 days) | jobs that should fail sooner, or a credentials service with longer outages |
-//! | `request_timeout` (default stack only) | 10 s | slow uplinks need more; duplicates follow time-outs |
+//! | `request_timeout` (default stack only) | 10 s | slow uplinks need more; duplicates follow timeouts |
 //! | `max_request_timeout` (default stack only) | 30 s | less notices the end of a network failure sooner; a request of one record that takes longer over the link needs more |
 //! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | errors of a layer of your own |
 //! | `with_dead_letters` | none: the sink keeps failed records | somebody else should have them |

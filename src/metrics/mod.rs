@@ -1,4 +1,4 @@
-//! What a sink and its requests tell a recorder of metrics, through the [`metrics`] facade.
+//! Metrics of sinks and their requests, for recorders of the [`metrics`] facade.
 //!
 //! Two sources: each [`KinesisSink`](crate::KinesisSink) measures its records by itself, see
 //! [`Settings::metrics`](crate::Settings::metrics); [`MetricsLayer`] measures each request,
@@ -50,7 +50,7 @@
 //! | `kinesis_sink_user_records_failed` | counter | records | `reason` | given up |
 //! | `kinesis_sink_user_records_withdrawn` | counter | records | | taken out, or abandoned with the sink, before they were settled |
 //! | `kinesis_sink_user_records_pending` | gauge | records | | accepted and not settled |
-//! | `kinesis_sink_buffered_bytes` | gauge | bytes | | held: waiting, in flight, failed and not taken |
+//! | `kinesis_sink_buffered_bytes` | gauge | bytes | | buffered: queued, in flight, failed and not taken |
 //! | `kinesis_sink_oldest_record_age` | gauge | seconds | | of the oldest record that is not settled; 0 if all are |
 //! | `kinesis_sink_retries_per_record` | histogram | attempts | | delivered or given up: attempts beyond the first |
 //! | `kinesis_sink_buffering_time` | histogram | seconds | | the first request with a record is made: since its acceptance |
@@ -73,17 +73,17 @@
 //! | `kinesis_sink_all_errors` | counter | Kinesis records | | entries that failed, and all of a failed request |
 //! | `kinesis_sink_errors_by_code` | counter | Kinesis records | `code` | the same |
 //!
-//! Received is the sum of put, failed, taken back and pending, each time that a sink has told them all.
+//! Each time that a sink has reported all metrics, received is the sum of put, failed, withdrawn and pending.
 //!
-//! # When they are told
+//! # When they are reported
 //!
-//! A sink tells its metrics when it is moved along: whenever a request was made or answered, else every 0.1 s.
-//! One that is not polled tells nothing. While requests wait for answers nothing moves, so that the age of the
-//! oldest record stands still for as long as one round trip or back-off. Records that were accepted within
-//! 0.1 ms of each other count as equally old.
+//! A sink reports its metrics when it is polled: after each request and response, and otherwise every 0.1 s. A sink
+//! that is not polled reports nothing. While requests are in flight or back off, the sink is not woken, so the age of
+//! the oldest record is not updated for up to one round trip or backoff. Records that were accepted within 0.1 ms of
+//! each other count as equally old.
 //!
 //! Several sinks to one stream share the metrics: counters, `pending` and `buffered_bytes` add up. The age and the
-//! paces are those of the sink that told them last. The pace of a shard that was closed stays as it was.
+//! paces are those of the sink that reported last. The pace of a shard that was closed stays as it was.
 //!
 //! # Labels
 //!

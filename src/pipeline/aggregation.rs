@@ -1,7 +1,7 @@
 use crate::record::Key;
 use crate::settings::Settings;
 
-/// Which records travel together in one Kinesis record, in the KPL's [format](crate::aggregate).
+/// Packing of several records into one Kinesis record, in the KPL's [format](crate::aggregate).
 ///
 /// A shard takes 1,000 Kinesis records a second and bills each one rounded up, so small records use a
 /// fraction of what is paid for: aggregated they use a shard's whole megabyte a second. Consumers must
@@ -42,7 +42,8 @@ pub enum Aggregation {
     /// get them from [`with_stream_info`](crate::SinkBuilder::with_stream_info). While they are not
     /// known, it is like `PerKey`. It also is like `PerKey` once aggregates of a record were written twice to shards
     /// that the list rules out, and the next list is the same: the sink then logs a warning, lists the shards once a
-    /// minute, and packs by shard again as soon as the list changes. Records without a key and explicit hash key are packed as in `PerKey`.
+    /// minute, and packs by shard again as soon as the list changes. Records without a key and explicit hash key are
+    /// packed as in `PerKey`.
     PerShard,
 }
 

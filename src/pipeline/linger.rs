@@ -46,16 +46,16 @@ use super::aggregation::Aggregation;
 pub enum Linger {
     /// The default, with 100 ms: [`Adaptive`](Self::Adaptive) without aggregation, [`Fixed`](Self::Fixed) with it.
     Auto(Duration),
-    /// A partial request goes when nothing is in flight: at once on an idle
+    /// A partial request is sent when nothing is in flight: at once on an idle
     /// sink, otherwise when the last request in flight completes, so the round trip sets the pace. The
     /// duration is a ceiling for a record's wait behind requests in flight, as long as there is a slot
     /// for another request; never a floor.
     Adaptive(Duration),
-    /// A partial request waits this long for more records even when the sink is idle. Fuller requests
-    /// for more latency.
+    /// A partial request waits this long for more records even when the sink is idle. Requests are fuller,
+    /// and latency is higher.
     ///
-    /// With [aggregation](crate::Aggregation) it is the aggregates that fill: one that is full goes like
-    /// a record of a self-clocked sink, the others wait. This is the default there, with 100 ms.
+    /// With [aggregation](crate::Aggregation) the wait fills aggregates: a full aggregate is sent as with
+    /// [`Adaptive`](Self::Adaptive), the others wait. This is the default with aggregation, with 100 ms.
     ///
     /// `SinkExt::send` flushes after each item, and so waits this long for each: use `feed`, `forward`, or
     /// a [`Producer`](crate::Producer).

@@ -1,18 +1,18 @@
-/// In which order consumers find the records of a partition key.
+/// Order in which consumers read the records of a partition key.
 ///
 /// An entry of a request can fail while the next one is written, requests overtake each other, and what
-/// failed is sent again after what did not. So without more ado there is no order, not even among records
-/// that were sent together.
+/// failed is sent again after what did not. So by default there is no order, not even among records
+/// of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RecordOrdering {
-    /// In no certain order. The default.
+    /// No order. The default.
     #[default]
     Unordered,
     /// In the order in which the sink accepted them, for records with the same partition key: through
-    /// failures, time-outs and resharding. Records without a key have no order to keep.
+    /// failures, timeouts and resharding. Records without a key have no order to keep.
     ///
     /// # What it costs
     ///
@@ -27,7 +27,7 @@ pub enum RecordOrdering {
     ///
     /// # What consumers find
     ///
-    /// A record whose request has an unknown outcome (a time-out, a broken connection) is sent again, and
+    /// A record whose request has an unknown outcome (a timeout, a broken connection) is sent again, and
     /// can be in the stream twice: both times before everything that is sent after it. The members of an
     /// aggregate come again together: 1 2 3 1 2 3. The first copies of a key's records are in order, and so
     /// are the last ones. A record that fails for good is left out, unless an attempt of unknown outcome
@@ -37,8 +37,8 @@ pub enum RecordOrdering {
     /// consumers without that rule find its records a second time, out of order.
     ///
     /// One thing no producer can rule out: a request that was given up after its
-    /// [time-out](crate::Settings::request_timeout) can still lie somewhere on its way, and be
-    /// written when later records are. Its records then come once more, out of order. A longer time-out
+    /// [timeout](crate::Settings::request_timeout) can still lie somewhere on its way, and be
+    /// written when later records are. Its records then come once more, out of order. A longer timeout
     /// makes that rarer.
     ///
     /// On streams that [distribute their records themselves](crate::stream::Distribution::Auto) no key has an

@@ -1,7 +1,7 @@
-//! The client is yours: credentials, region, endpoint, TLS, proxies.
+//! Clients: credentials, region, endpoint, TLS, proxies.
 //!
 //! A sink is built from an `aws_sdk_kinesis::Client`, and any client does. Nothing of its set-up is this
-//! crate's, with one exception each for [retries](#retries) and [time-outs](#time-outs):
+//! crate's, with one exception each for [retries](#retries) and [timeouts](#timeouts):
 //!
 //! ```no_run
 //! # #[cfg(feature = "aws-config")]
@@ -150,13 +150,13 @@
 //!
 //! # Retries
 //!
-//! The sink sends again what failed, entry by entry, with a back-off that it can see. The SDK's retries
+//! The sink sends again what failed, entry by entry, with a backoff that it can see. The SDK's retries
 //! would run below every layer, send delivered entries again, and hide from metrics. So
 //! [`PutRecords`](crate::service::PutRecords) derives a client with the SDK's retries off; so does
 //! [`SdkStreamInfo`](crate::service::SdkStreamInfo). Your
 //! client stays as it is, for whatever else you do with it.
 //!
-//! # Time-outs
+//! # Timeouts
 //!
 //! | clock | default | set by |
 //! |---|---|---|

@@ -45,7 +45,7 @@
 //! | a batch goes at 500 messages or 5 MiB | the same, and while it is under way the next one fills |
 //! | `flush()` in a loop, with a sleep | `flush().await`, once: it returns when everything is settled |
 //! | failed messages go first in the next batch, in order | the same, see below |
-//! | an exception of `put_records` empties nothing | [`ErrorKind::Refused`](crate::ErrorKind::Refused) for what trying again does not mend; the rest is tried again with back-off |
+//! | an exception of `put_records` empties nothing | [`ErrorKind::Refused`](crate::ErrorKind::Refused) for what trying again does not mend; the rest is tried again with backoff |
 //! | `last_batch_size`, `last_batch_success_count` | [`status().last_request`](crate::status::Status::last_request): `records`, `delivered` |
 //! | `last_batch_failure_messages` | `last_request`: `errors`, with code, message and count |
 //! | the queue grows without bound | bounded, by [records and bytes](crate::Settings::buffer_records) |

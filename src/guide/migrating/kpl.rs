@@ -74,7 +74,7 @@
 //! | `MaxConnections`, 24 | [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight), 4 by default; connections are the [client's](super::super::clients::http#connections) |
 //! | `MinConnections`, 1 | none: the HTTP client opens connections as they are needed |
 //! | `RequestTimeout`, 6 s | [`request_timeout`](crate::Settings::request_timeout), 10 s |
-//! | `ConnectTimeout`, 6 s | the client's [`TimeoutConfig`](super::super::clients#time-outs), 3.1 s |
+//! | `ConnectTimeout`, 6 s | the client's [`TimeoutConfig`](super::super::clients#timeouts), 3.1 s |
 //! | `Region` | the client's [region](super::super::clients#region) |
 //! | `KinesisEndpoint`, `KinesisPort` | the client's [`endpoint_url`](super::super::clients#a-vpc-endpoint), with scheme and port |
 //! | `VerifyCertificate`, true | none: for a server of your own trust its [certificate](super::super::clients::http#tls-aws-lc-ring-fips), or use `http://` |

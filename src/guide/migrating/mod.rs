@@ -1,4 +1,4 @@
-//! From what you have to this crate.
+//! Migration from other producers to this crate.
 //!
 //! | today | chapter |
 //! |---|---|

@@ -42,7 +42,7 @@
 //! |---|---|---|
 //! | `FailedRecordCount` is not looked at | the call says `Ok`, some records are gone | each entry is matched with its record; what failed is sent again |
 //! | the whole request is sent again after a partial failure | the delivered entries are there twice | only what failed goes again |
-//! | failed entries are sent again at once | a throttled shard is hammered: of the entries sent, 83 % rejected at three times the capacity | [back-off with jitter, a pace for each shard](super::super::pacing) |
+//! | failed entries are sent again at once | a throttled shard is hammered: of the entries sent, 83 % rejected at three times the capacity | [backoff with jitter, a pace for each shard](super::super::pacing) |
 //! | the SDK's retries, on top of your own | up to three times the requests, unseen | the SDK's are off |
 //! | 500 records, whatever their size | the service refuses the whole request | requests end at 500 entries *or* 5 MiB |
 //! | one record that is too large | the same: the other 499 do not go, for ever | it comes back when you hand it in; what only the service refuses is found by halving |
@@ -51,7 +51,7 @@
 //! | one request at a time | 25,000 records a second at 20 ms, whatever the number of shards | four at once, or [as many as it takes](super::super::tuning#requests-in-flight) |
 //! | unbounded queue in front | memory grows while the service is slow | bounded; the source waits |
 //! | a flush at each pause of the source | thousands of requests with one record | a partial request goes when nothing is in flight |
-//! | a time-out is taken for a failure | the caller sends again, or tells its user that it failed | `OutcomeUnknown`: sent again, and [said so](crate::Undelivered::may_have_been_written) if it comes back |
+//! | a timeout is taken for a failure | the caller sends again, or tells its user that it failed | `OutcomeUnknown`: sent again, and [said so](crate::Undelivered::may_have_been_written) if it comes back |
 //! | results that are fewer than the entries | the wrong records count as delivered | such an answer settles nothing |
 //! | access denied is retried for ever | the program hangs in silence | told at once, the records stay |
 //! | the rest of the queue at the end | lost | `close` waits for it; a drop warns |

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// With the real quota and short back-offs.
+/// With the real quota and short backoffs.
 fn paced() -> Settings {
     let ms = Duration::from_millis(1);
     Settings { backoff: BackoffSettings { base: ms, ceiling: ms }, ..Settings::default() }

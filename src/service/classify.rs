@@ -19,11 +19,11 @@ use crate::timeout::TimeoutError;
 /// | class | errors | the sink |
 /// |---|---|---|
 /// | `Throttled` | `ProvisionedThroughputExceededException`, `LimitExceededException`, `KMSThrottlingException`, other throttles, HTTP 429 | requeues and backs off |
-/// | `OutcomeUnknown` | time-outs, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, a stream that is not active yet (`ResourceInUseException`, of lookups), unknown errors | the same, and notes that the records may be written |
+/// | `OutcomeUnknown` | timeouts, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, a stream that is not active yet (`ResourceInUseException`, of lookups), unknown errors | the same, and notes that the records may be written |
 /// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
 /// | `Credentials` | expired or rejected credentials, providers that fail or time out, clock skew | the same for [five minutes](crate::Settings::credentials_timeout), since credentials refresh; then as `Fatal` |
 /// | `Blocked` | HTTP 4xx without an error code, as a proxy or firewall between the client and the service answers | as `OutcomeUnknown`; as `Fatal` once nothing has succeeded for the [credentials timeout](crate::Settings::credentials_timeout), records aside that failed alone on a stream that has taken others |
-/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the answer to a dry run, HTTP 4xx with an unknown error code | reports the error, keeps the records, tries again after a back-off when it is polled |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the answer to a dry run, HTTP 4xx with an unknown error code | reports the error, keeps the records, tries again after a backoff when it is polled |
 /// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

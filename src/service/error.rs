@@ -43,7 +43,7 @@ impl fmt::Display for Lookup {
 pub enum PutRecordsErrorKind {
     /// The service answered with an error, see [`PutRecordsError::code`].
     Service,
-    /// One of the SDK's own time-outs passed. Whether the records were written is unknown.
+    /// One of the SDK's own timeouts passed. Whether the records were written is unknown.
     Timeout,
     /// No answer came: connection, TLS. Whether the records were written is unknown.
     Dispatch,
@@ -169,7 +169,7 @@ impl fmt::Display for PutRecordsError {
                     write!(f, ": {message}")?;
                 }
             }
-            PutRecordsErrorKind::Timeout => f.write_str("the SDK's time-out passed")?,
+            PutRecordsErrorKind::Timeout => f.write_str("the SDK's timeout passed")?,
             PutRecordsErrorKind::Dispatch => f.write_str("the request got no answer")?,
             PutRecordsErrorKind::Construction => f.write_str("the request could not be built")?,
             PutRecordsErrorKind::Response => f.write_str("the answer cannot be read")?,

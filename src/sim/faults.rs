@@ -123,7 +123,7 @@ impl Faults {
     }
 
     /// Adds a share of PutRecords requests that never arrive. No answer comes, ever: the caller's
-    /// time-out ends them.
+    /// timeout ends them.
     ///
     /// # Panics
     ///

@@ -43,7 +43,7 @@
 //!
 //! - [`SimStream::service`], a `tower::Service` to build a sink over;
 //! - [`SimStream::client`], a client of the AWS SDK that talks to the stream, so that signing,
-//!   serialisation, time-outs and the reading of errors are the real ones;
+//!   serialisation, timeouts and the reading of errors are the real ones;
 //! - [`SimStream`] itself, which is a [`StreamInfo`](crate::stream::StreamInfo) that lists and describes.
 //!
 //! # Time
@@ -112,7 +112,7 @@ const MAX_SHARDS: usize = 10_000;
 /// The largest number of front ends of a shard.
 const MAX_FRONT_ENDS: usize = 1_000;
 
-/// The longest latency, delay, lag and burst: longer than any time-out, and far from an overflow of the clock.
+/// The longest latency, delay, lag and burst: longer than any timeout, and far from an overflow of the clock.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Where the stream is said to lie.

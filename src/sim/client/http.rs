@@ -31,7 +31,7 @@ impl SimHttp {
 }
 
 impl HttpClient for SimHttp {
-    /// There is nothing to connect to, so only the time-out for the answer counts.
+    /// There is nothing to connect to, so only the timeout for the answer counts.
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,

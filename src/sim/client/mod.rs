@@ -31,7 +31,7 @@ use crate::stream::StreamId;
 impl SimStream {
     /// A client of the AWS SDK whose requests go to this stream, not to a network: what it signs and
     /// serialises is read, answered and parsed again. Region `us-east-1`, credentials of its own, the SDK's
-    /// default retries and time-outs; set up others with
+    /// default retries and timeouts; set up others with
     /// `client.config().to_builder()`. The SDK's clock is the stream's: virtual where
     /// tokio's is, from the first of January 2026 on.
     ///

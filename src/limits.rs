@@ -1,4 +1,6 @@
-//! Limits of requests, records and shards: the service's, as constants, and those of a sink, [`Limits`].
+//! Limits of requests, records and shards.
+//!
+//! Constants are the limits of the service, [`Limits`] those of a sink.
 //!
 //! Sizes are counted as the service counts them: data before any encoding, plus the UTF-8 bytes of the partition key.
 
@@ -32,7 +34,8 @@ pub const DEFAULT_RECORD_BYTES: usize = MIB;
 
 /// Size of a PUT payload unit in bytes: 25 KiB.
 ///
-/// A record of a provisioned stream is billed in whole units. On-demand streams round up to 1 KiB, of which a unit holds a whole number.
+/// Provisioned streams bill a record in whole units. On-demand streams round up to 1 KiB, of which a unit holds a whole
+/// number.
 ///
 /// Source: Kinesis Data Streams pricing, "PUT Payload Unit".
 pub const PAYLOAD_UNIT_BYTES: usize = 25 * 1024;
@@ -138,16 +141,16 @@ impl Limits {
         self
     }
 
-    /// Sets the maximum size of a request in bytes: up to [`MAX_REQUEST_BYTES`], by default
-    /// [`DEFAULT_REQUEST_BYTES`].
+    /// Sets the maximum size of a request in bytes: [`record_bytes`](Self::record_bytes) to [`MAX_REQUEST_BYTES`], by
+    /// default [`DEFAULT_REQUEST_BYTES`].
     #[must_use]
     pub fn with_request_bytes(mut self, bytes: usize) -> Self {
         self.request_bytes = bytes;
         self
     }
 
-    /// Sets the maximum size of a record in bytes, data and partition key together: up to [`MAX_RECORD_BYTES`],
-    /// by default [`DEFAULT_RECORD_BYTES`].
+    /// Sets the maximum size of a record in bytes, data and partition key together: 1 to [`MAX_RECORD_BYTES`], by
+    /// default [`DEFAULT_RECORD_BYTES`].
     ///
     /// Raise it only for a stream whose `MaxRecordSizeInKiB` was raised: elsewhere the service refuses
     /// the whole request that carries a larger record.

@@ -8,7 +8,7 @@ use crate::stream::StreamId;
 
 /// Error of a whole request: of PutRecords, or of a lookup by [`SdkStreamInfo`](super::SdkStreamInfo).
 ///
-/// It names no type of the SDK, whose types change between minor releases. The SDK's error is the
+/// Its API has no type of the SDK, since those change between minor releases. The SDK's error is the
 /// [`source`](Error::source).
 ///
 /// The error of a lookup has the [operation](Self::operation) and the [stream](Self::stream). A lookup writes no
@@ -37,7 +37,7 @@ impl fmt::Display for Lookup {
     }
 }
 
-/// The ways in which a request can fail.
+/// Kind of a [`PutRecordsError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PutRecordsErrorKind {
@@ -45,11 +45,11 @@ pub enum PutRecordsErrorKind {
     Service,
     /// One of the SDK's own timeouts passed. Whether the records were written is unknown.
     Timeout,
-    /// No answer came: connection, TLS. Whether the records were written is unknown.
+    /// No response came: connection, TLS. Whether the records were written is unknown.
     Dispatch,
     /// The request could not be built: credentials, region, endpoint. Nothing was sent.
     Construction,
-    /// An answer came that is none: cut off, or not Kinesis. Whether the records were written is
+    /// The response cannot be read: truncated, or not of Kinesis. Whether the records were written is
     /// unknown, unless its [status](PutRecordsError::status) is 413 or 429.
     Response,
     /// The answer has another number of results than the request has entries, so that nobody knows
@@ -66,15 +66,16 @@ pub enum PutRecordsErrorKind {
 }
 
 impl PutRecordsError {
-    /// An error of this kind, with what caused it.
+    /// Creates an error with its source.
     #[must_use]
     pub fn new(kind: PutRecordsErrorKind, source: Option<BoxError>) -> Self {
         let (code, message, status) = (None, None, None);
         Self { kind, code, message, status, request_id: None, source, lookup: None }
     }
 
-    /// The service's error answer: its code and message, and the status of the HTTP response. Of a message
-    /// 1,024 characters are kept, of a code 128, without line breaks.
+    /// Creates an error from an error response of the service: its code, its message and the HTTP status.
+    ///
+    /// The message is truncated to 1,024 characters and the code to 128, without line breaks.
     #[must_use]
     pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
         Self {
@@ -104,44 +105,45 @@ impl PutRecordsError {
         Self::new(PutRecordsErrorKind::WrongLength { entries, results }, None)
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> PutRecordsErrorKind {
         self.kind
     }
 
-    /// The operation of a failed lookup, such as `ListShards`. `None` for PutRecords.
+    /// Returns the operation of a failed lookup, such as `ListShards`. `None` for PutRecords.
     #[must_use]
     pub fn operation(&self) -> Option<&'static str> {
         self.lookup.as_ref().map(|lookup| lookup.operation)
     }
 
-    /// The stream of a failed lookup. `None` for PutRecords.
+    /// Returns the stream of a failed lookup. `None` for PutRecords.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.lookup.as_ref().map(|lookup| &lookup.stream)
     }
 
-    /// The service's error code, if it answered with one.
+    /// Returns the error code of the service, if the response has one.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }
 
-    /// The service's message, if it answered with one; without what it quotes from the request: values
-    /// that it refuses, and headers that it could not verify.
+    /// Returns the message of the service, if the response has one.
+    ///
+    /// Values and headers that the service quotes from the request are left out.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 
-    /// The service's id of the request, for questions to AWS support.
+    /// Returns the request id, for AWS support.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// The status of the HTTP response, if there was one.
+    /// Returns the status of the HTTP response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status

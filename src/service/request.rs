@@ -6,9 +6,9 @@ use bytes::Bytes;
 use crate::record::{HashKey, Key};
 use crate::stream::StreamId;
 
-/// One PutRecords request: the stream and up to 500 entries.
+/// PutRecords request: a stream and up to 500 entries.
 ///
-/// Cloning it copies nothing, so a retrying layer can keep one.
+/// Clones share the entries, so a retrying layer can keep one.
 #[derive(Clone)]
 pub struct PutRecordsRequest {
     stream: StreamId,
@@ -18,7 +18,7 @@ pub struct PutRecordsRequest {
 }
 
 impl PutRecordsRequest {
-    /// A request that puts `entries` into `stream`.
+    /// Creates a request that puts `entries` into `stream`.
     #[must_use]
     pub fn new(stream: StreamId, entries: impl Into<Arc<[Entry]>>) -> Self {
         let entries = entries.into();
@@ -26,35 +26,35 @@ impl PutRecordsRequest {
         Self { stream, entries, bytes, timeout_factor: 1 }
     }
 
-    /// Sets by which factor the request may take longer than its time limit, at least 1; by default 1. The
-    /// sink raises it while requests time out again and again, up to 64.
+    /// Sets the factor by which [`TimeoutLayer`](crate::timeout::TimeoutLayer) multiplies its timeout: at least 1.
+    /// Default: 1.
     ///
-    /// [`TimeoutLayer`](crate::timeout::TimeoutLayer) multiplies its limit by it.
+    /// The sink raises it while requests time out repeatedly, up to 64.
     #[must_use]
     pub fn with_timeout_factor(mut self, factor: u32) -> Self {
         self.timeout_factor = factor.max(1);
         self
     }
 
-    /// The stream that takes the entries.
+    /// Returns the stream of the request.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
         &self.stream
     }
 
-    /// The entries, in the order in which the response must answer them.
+    /// Returns the entries. The results of the response have the same order.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The factor by which the request may take longer than its time limit, at least 1.
+    /// Returns the factor by which the timeout of the request is multiplied: at least 1.
     #[must_use]
     pub fn timeout_factor(&self) -> u32 {
         self.timeout_factor
     }
 
-    /// Bytes of data and partition keys together.
+    /// Returns the size of data and partition keys in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -82,7 +82,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An entry; without a partition key the service places it itself, on streams that allow it.
+    /// Creates an entry.
+    ///
+    /// Without a partition key the service distributes the record, on streams that allow it.
     #[must_use]
     pub fn new(
         data: Bytes,
@@ -92,25 +94,25 @@ impl Entry {
         Self { data, partition_key, explicit_hash_key }
     }
 
-    /// The payload.
+    /// Returns the data.
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data
     }
 
-    /// The partition key as it is sent.
+    /// Returns the partition key that is sent, if there is one.
     #[must_use]
     pub fn partition_key(&self) -> Option<&Key> {
         self.partition_key.as_ref()
     }
 
-    /// The explicit hash key, if the record has one.
+    /// Returns the explicit hash key, if there is one.
     #[must_use]
     pub fn explicit_hash_key(&self) -> Option<HashKey> {
         self.explicit_hash_key
     }
 
-    /// Bytes as the service counts them: data plus partition key.
+    /// Returns the size in bytes as the service counts it: data plus partition key.
     #[must_use]
     pub fn size(&self) -> usize {
         self.data.len() + self.partition_key.as_ref().map_or(0, |key| key.len())

@@ -16,29 +16,29 @@ pub struct PutRecordsResponse {
 }
 
 impl PutRecordsResponse {
-    /// A response with these results.
+    /// Creates a response from one result per entry of the request.
     #[must_use]
     pub fn new(results: Vec<Result<Placement, EntryError>>) -> Self {
         Self { results }
     }
 
-    /// The results, one per entry of the request.
+    /// Returns the results, one per entry of the request.
     pub fn results(&self) -> &[Result<Placement, EntryError>] {
         &self.results
     }
 
-    /// The results, one per entry of the request.
+    /// Converts into the results, one per entry of the request.
     pub fn into_results(self) -> Vec<Result<Placement, EntryError>> {
         self.results
     }
 
-    /// How many entries were delivered.
+    /// Returns the number of entries that were delivered.
     #[must_use]
     pub fn delivered(&self) -> usize {
         self.results.iter().filter(|result| result.is_ok()).count()
     }
 
-    /// The distinct errors (code and message) with the number of entries that each one hit.
+    /// Returns the distinct errors (code and message), each with the number of entries that failed with it.
     #[must_use]
     pub fn errors(&self) -> Vec<ErrorCount> {
         let mut counts = BTreeMap::new();
@@ -54,7 +54,7 @@ impl PutRecordsResponse {
     }
 }
 
-/// Where an entry came to lie.
+/// Position of a delivered entry in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     pub(super) shard_id: SmolStr,
@@ -118,13 +118,13 @@ impl EntryError {
         Self { code: words::code(code.into()), message: words::of_entry(message.as_ref()) }
     }
 
-    /// The service's code, such as `ProvisionedThroughputExceededException`.
+    /// Returns the error code of the service, such as `ProvisionedThroughputExceededException`.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// The service's message, without the values that it quotes from the entry.
+    /// Returns the message of the service, without the values that it quotes from the entry.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -161,16 +161,16 @@ impl ResultMembers {
     }
 }
 
-/// One distinct error and how many entries it hit.
+/// Error code and message, with the number of entries that failed with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ErrorCount {
-    /// The service's error code, or a word of this crate's such as `Timeout`.
+    /// The error code of the service, or a code of this crate such as `Timeout`.
     pub code: String,
-    /// The message that came with it.
+    /// The message of the error.
     pub message: String,
-    /// Entries of the request that it hit.
+    /// The number of entries of the request that failed with the error.
     pub count: usize,
 }
 

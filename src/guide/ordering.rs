@@ -37,7 +37,7 @@
 //!
 //! # What it costs
 //!
-//! Of a key, one Kinesis record is under way at a time.
+//! Of a key, one Kinesis record is in flight at a time.
 //!
 //! | keys | without aggregation | with aggregation |
 //! |---|---|---|
@@ -59,7 +59,7 @@
 //! # }
 //! ```
 //!
-//! With [`Aggregation::PerShard`](crate::Aggregation::PerShard) a shard has one aggregate under way at a
+//! With [`Aggregation::PerShard`](crate::Aggregation::PerShard) a shard has one aggregate in flight at a
 //! time, and when the stream is resharded the sink waits once for what is in flight. A record costs about
 //! half as much CPU time again when it is small, and no more when it is large; `docs/performance.md` in the
 //! repository has the table.

@@ -97,12 +97,12 @@
 //!
 //! While every request fails, one at a time probes: after waits drawn from ranges that double up to 3 s,
 //! at most 31 times in 20 simulated outages of half a minute. The first success ends the waits; from then on two
-//! requests may be under way, then four, and so on up to [`max_in_flight`](crate::SinkBuilder::with_max_in_flight), and
+//! requests may be in flight, then four, and so on up to [`max_in_flight`](crate::SinkBuilder::with_max_in_flight), and
 //! the lanes hold no more than a quarter of a second's tokens, so the backlog is not sent at once.
 //!
 //! # Order
 //!
-//! With [`RecordOrdering::PerKey`](crate::RecordOrdering::PerKey) one Kinesis record of each key is under way at a
+//! With [`RecordOrdering::PerKey`](crate::RecordOrdering::PerKey) one Kinesis record of each key is in flight at a
 //! time. [`RecordOrdering`](crate::RecordOrdering) says what consumers find, and what it costs.
 //!
 //! # Measured

@@ -2,7 +2,7 @@
 //!
 //! The feature has a Kinesis stream in the process: shards with quotas, latency, throttles, failures, lost
 //! answers and resharding, on tokio's virtual time. A minute of it takes a moment, and the same seed gives
-//! the same story. [`SimStream`] has every setting. Switch the feature on for tests only:
+//! the same outcome. [`SimStream`] has every setting. Switch the feature on for tests only:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -62,7 +62,7 @@
 //! `start_paused = true` makes tokio's time virtual: when every task waits, the clock jumps to the next
 //! timer. So measure with `tokio::time::Instant`, and sleep with `tokio::time::sleep`; the system's clock
 //! stands still meanwhile. Keep to one thread, which is what `#[tokio::test]` gives you: on several, one
-//! seed gives many stories.
+//! seed gives many outcomes.
 //!
 //! ```
 //! use std::time::Duration;

@@ -58,7 +58,7 @@
 //! one busy shard fill it, everything waits: to ride out a longer burst, give it the records of that time.
 //!
 //! Memory: the payloads, which `buffer_bytes` bounds, and 160 bytes beside each record, with aggregation
-//! 200 to 600. While a request is under way its body is there as well, base64 in JSON. 20 million records
+//! 200 to 600. While a request is in flight its body is there as well, base64 in JSON. 20 million records
 //! of 100 bytes through one sink with the defaults took 12.7 MiB for the whole process, from the first
 //! million to the last.
 //!
@@ -97,7 +97,7 @@
 //!   and what the SDK does for a request in one poll, comes on top.
 //! - **CBOR** (feature `cbor`) sends a quarter fewer bytes. It is what the AWS SDKs for Java speak, and
 //!   undocumented for everyone else; it was tried on emulators only.
-//! - **Receipts** only where somebody waits for them.
+//! - **Receipts** only if a caller awaits them.
 //! - An SDK client with interceptors of its own gets the SDK's slower serialiser, see
 //!   [`PutRecords`](crate::service::PutRecords#how-a-request-becomes-bytes).
 //!
@@ -169,7 +169,7 @@
 //! | `request_timeout` (default stack only) | 10 s | slow uplinks need more; duplicates follow timeouts |
 //! | `max_request_timeout` (default stack only) | 30 s | less notices the end of a network failure sooner; a request of one record that takes longer over the link needs more |
 //! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | errors of a layer of your own |
-//! | `with_dead_letters` | none: the sink keeps failed records | somebody else should have them |
+//! | `with_dead_letters` | none: the sink keeps failed records | failed records are stored elsewhere |
 //! | `fatal_policy` (producers only) | `Stop` | the service should outlive a lapse of permissions |
 //! | `metrics` (feature `metrics`) | for each shard | fewer time series |
 //! | `with_seed` | drawn | repeatable tests |

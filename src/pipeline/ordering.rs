@@ -16,13 +16,13 @@ pub enum RecordOrdering {
     ///
     /// # What it costs
     ///
-    /// Of a key one Kinesis record is under way at a time: the next one goes when it was delivered or
+    /// Of a key one Kinesis record is in flight at a time: the next one goes when it was delivered or
     /// given up. A request still carries up to 500 different keys, so a stream of many keys is as fast as
     /// without. A single key moves one record in each round trip; with [`Aggregation`](crate::Aggregation)
     /// what comes in the meantime gathers in its next aggregate, and one key can fill its shard: at 20 ms
     /// a round trip, aggregates of 50 KiB make 2.5 MB a second. With longer round trips raise
     /// [`aggregate_bytes`](crate::Settings::aggregate_bytes). With
-    /// [`PerShard`](crate::Aggregation::PerShard) a shard has one aggregate under way at a time, and when
+    /// [`PerShard`](crate::Aggregation::PerShard) a shard has one aggregate in flight at a time, and when
     /// the stream is resharded the sink waits once for what is in flight.
     ///
     /// # What consumers find

@@ -71,7 +71,7 @@
 //! test that panics prints it.
 //!
 //! That takes a runtime of one thread, tokio's `current_thread`, which is what `#[tokio::test]` makes. On several
-//! threads all of the above holds as well, but calls race each other: one seed then gives many stories.
+//! threads all of the above holds as well, but calls race each other: one seed then gives many outcomes.
 //!
 //! # What it leaves out
 //!

@@ -42,7 +42,7 @@
 //! | `bytes`, `str` | anything that holds bytes |
 //! | other values, as JSON | `Record::from(serde_json::to_vec(&value)?)` |
 //! | `ValueError`: message or key too large | an [`Error`](crate::Error) with the record inside; a key may have 256 *characters*, as the service counts |
-//! | a batch goes at 500 messages or 5 MiB | the same, and while it is under way the next one fills |
+//! | a batch goes at 500 messages or 5 MiB | the same, and while it is in flight the next one fills |
 //! | `flush()` in a loop, with a sleep | `flush().await`, once: it returns when everything is settled |
 //! | failed messages go first in the next batch, in order | the same, see below |
 //! | an exception of `put_records` empties nothing | [`ErrorKind::Refused`](crate::ErrorKind::Refused) for what trying again does not mend; the rest is tried again with backoff |

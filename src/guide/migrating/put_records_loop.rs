@@ -45,7 +45,7 @@
 //! | failed entries are sent again at once | a throttled shard is hammered: of the entries sent, 83 % rejected at three times the capacity | [backoff with jitter, a pace for each shard](super::super::pacing) |
 //! | the SDK's retries, on top of your own | up to three times the requests, unseen | the SDK's are off |
 //! | 500 records, whatever their size | the service refuses the whole request | requests end at 500 entries *or* 5 MiB |
-//! | one record that is too large | the same: the other 499 do not go, for ever | it comes back when you hand it in; what only the service refuses is found by halving |
+//! | one record that is too large | the same: the other 499 are never sent | it comes back when you hand it in; what only the service refuses is found by halving |
 //! | the key counted in bytes | keys that the service takes are refused | 256 characters |
 //! | the time of day as partition key | equal keys in a burst, which lie in one shard | random keys, drawn again when throttled |
 //! | one request at a time | 25,000 records a second at 20 ms, whatever the number of shards | four at once, or [as many as it takes](super::super::tuning#requests-in-flight) |
@@ -53,7 +53,7 @@
 //! | a flush at each pause of the source | thousands of requests with one record | a partial request goes when nothing is in flight |
 //! | a timeout is taken for a failure | the caller sends again, or tells its user that it failed | `OutcomeUnknown`: sent again, and [said so](crate::Undelivered::may_have_been_written) if it comes back |
 //! | results that are fewer than the entries | the wrong records count as delivered | such an answer settles nothing |
-//! | access denied is retried for ever | the program hangs in silence | told at once, the records stay |
+//! | access denied is retried indefinitely | the program hangs in silence | reported at once, the records stay |
 //! | the rest of the queue at the end | lost | `close` waits for it; a drop warns |
 //!
 //! # Step by step

@@ -267,6 +267,17 @@ impl Error {
         self.0.undelivered
     }
 
+    /// The cause, as it is noted at a record.
+    pub(crate) fn attempt_error(&self) -> Arc<AttemptError> {
+        match &self.0.cause {
+            Cause::Attempt(error) => error.clone(),
+            _ => {
+                let (code, message) = (format!("{:?}", self.kind()), self.to_string());
+                Arc::new(AttemptError { code, message })
+            }
+        }
+    }
+
     /// Returns the reason of the record that failed last, for [`Undelivered`](ErrorKind::Undelivered).
     #[must_use]
     pub fn reason(&self) -> Option<&FailureReason> {

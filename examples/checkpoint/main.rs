@@ -106,12 +106,8 @@ async fn forward(
     let records = stream::poll_fn(|cx| {
         let line = ready!(Pin::new(&mut lines).poll_next_segment(cx));
         // An error ends the source: the lines before it are settled first.
-        Poll::Ready(
-            line.map_err(|error| read = Err(error))
-                .ok()
-                .flatten()
-                .map(|line| (Record::from(line), ())),
-        )
+        let line = line.map_err(|error| read = Err(error)).ok().flatten();
+        Poll::Ready(line.map(|line| (Record::from(line), ())))
     });
     let mut outcomes = producer.put_all(records);
     while let Some(((), outcome)) = outcomes.next().await {

@@ -170,7 +170,9 @@
 //!
 //! use futures::SinkExt;
 //! use futures::future::BoxFuture;
-//! use kinesis_sink::service::{Classify, DefaultClassify, ErrorClass, PutRecordsRequest, PutRecordsResponse, PutRecordsService};
+//! use kinesis_sink::service::{
+//!     Classify, DefaultClassify, ErrorClass, PutRecordsRequest, PutRecordsResponse, PutRecordsService,
+//! };
 //! use kinesis_sink::{KinesisSink, Record};
 //! use tokio::time::Instant;
 //! use tower::{BoxError, Service, ServiceBuilder, layer};

@@ -86,11 +86,10 @@ impl fmt::Debug for Undelivered {
 impl Undelivered {
     /// A record that a producer did not accept, if the error holds one. Its receipt is dropped.
     pub(crate) fn not_accepted(error: Error) -> Option<Self> {
-        let (kind, message, stream) = (error.kind(), error.to_string(), error.stream().cloned());
-        let message = message.into_boxed_str();
+        let (kind, cause, stream) = (error.kind(), error.attempt_error(), error.stream().cloned());
         let mut record = error.into_record()?;
         drop(record.take_tracker());
-        let reason = FailureReason::NotAccepted { kind, message };
+        let reason = FailureReason::NotAccepted { kind, error: cause };
         let (attempts, may_have_been_written, history) = (0, false, Box::default());
         Some(Self { record, stream, reason, attempts, may_have_been_written, history })
     }
@@ -139,7 +138,8 @@ impl Undelivered {
             FailureReason::DeadlineExceeded { last, .. }
             | FailureReason::Withdrawn { last }
             | FailureReason::Abandoned { last } => last.as_deref(),
-            FailureReason::NotAccepted { .. } | FailureReason::NeverAccepted => None,
+            FailureReason::NotAccepted { error, .. } => Some(error),
+            FailureReason::NeverAccepted => None,
         }
     }
 
@@ -217,8 +217,8 @@ pub enum FailureReason {
     NotAccepted {
         /// The kind of the producer's error.
         kind: ErrorKind,
-        /// The message of that error.
-        message: Box<str>,
+        /// That error: what the service answered if it refuses all requests, else what is wrong.
+        error: Arc<AttemptError>,
     },
     /// The record was dropped before a sink had accepted it. Only a [receipt](crate::Receipt) returns this.
     NeverAccepted,
@@ -243,7 +243,7 @@ impl fmt::Display for FailureReason {
                 "its sink ended before it was settled, so its outcome is unknown{}",
                 last_error(last)
             ),
-            Self::NotAccepted { message, .. } => write!(f, "not accepted: {message}"),
+            Self::NotAccepted { error, .. } => write!(f, "not accepted: {error}"),
             Self::NeverAccepted => f.write_str("dropped before a sink accepted it"),
         }
     }

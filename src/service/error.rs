@@ -54,7 +54,6 @@ pub enum PutRecordsErrorKind {
     Response,
     /// The answer has another number of results than the request has entries, so that nobody knows
     /// which entry a result belongs to.
-    #[non_exhaustive]
     WrongLength {
         /// Entries of the request.
         entries: usize,

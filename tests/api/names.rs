@@ -10,10 +10,11 @@ const API: &str = include_str!("../../docs/api.txt");
 fn stream_is_given_first_and_in_any_form() {
     let client = SimStream::new(1).client();
     let parsed: StreamId = "clicks".parse().unwrap();
+    let text = String::from("clicks");
     let builders: [SinkBuilder; 5] = [
         KinesisSink::builder("clicks"),
         KinesisSink::builder(String::from("clicks")),
-        KinesisSink::builder(&String::from("clicks")),
+        KinesisSink::builder(&text),
         KinesisSink::builder(&parsed),
         KinesisSink::builder(parsed.clone()),
     ];
@@ -27,8 +28,9 @@ fn stream_is_given_first_and_in_any_form() {
 #[test]
 fn builder_can_be_cloned() {
     let client = SimStream::new(1).client();
-    let builder =
-        KinesisSink::builder("clicks").with_max_in_flight(2).with_dead_letters(|lost| drop(lost));
+    let builder = KinesisSink::builder("clicks")
+        .with_max_in_flight(2)
+        .with_dead_letters(|lost| eprintln!("{}", lost.reason()));
     let sinks = [builder.clone().build(&client).unwrap(), builder.build(&client).unwrap()];
     assert_eq!(sinks[0].stream(), sinks[1].stream());
 }

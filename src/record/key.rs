@@ -14,11 +14,7 @@ pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 ///
 /// `Debug` shows the length of a key, never its text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PartitionKey {
     /// An explicit key. Records with the same key go to the same shard.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::{EnumAccess, Error, SeqAccess, Unexpected, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{HashKey, PartitionKey, Record};
@@ -20,7 +20,7 @@ struct RecordRef<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename = "Record", deny_unknown_fields)]
+#[serde(rename = "Record", expecting = "a record", deny_unknown_fields)]
 struct RecordFields {
     data: Data<Bytes>,
     #[serde(default)]
@@ -48,6 +48,69 @@ impl<'de> Deserialize<'de> for Record {
             Some(hash_key) => record.with_explicit_hash_key(hash_key),
             None => record,
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for PartitionKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_enum("PartitionKey", KINDS, PartitionKeyVisitor)
+    }
+}
+
+const KINDS: &[&str] = &["explicit", "random", "service_managed"];
+
+/// Reads a kind of key. An error does not show another text in its place: it is likely to be the key.
+struct PartitionKeyVisitor;
+
+impl<'de> Visitor<'de> for PartitionKeyVisitor {
+    type Value = PartitionKey;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"a partition key: {"explicit": ".."}, "random" or "service_managed""#)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<PartitionKey, A::Error> {
+        let (kind, variant) = access.variant::<Kind>()?;
+        match kind.0 {
+            "explicit" => variant.newtype_variant().map(PartitionKey::Explicit),
+            "random" => variant.unit_variant().map(|()| PartitionKey::Random),
+            _ => variant.unit_variant().map(|()| PartitionKey::ServiceManaged),
+        }
+    }
+}
+
+/// One of [`KINDS`].
+struct Kind(&'static str);
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(KindVisitor)
+    }
+}
+
+struct KindVisitor;
+
+impl Visitor<'_> for KindVisitor {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PartitionKeyVisitor.expecting(f)
+    }
+
+    fn visit_u64<E: Error>(self, index: u64) -> Result<Kind, E> {
+        let kind = usize::try_from(index).ok().and_then(|index| KINDS.get(index));
+        kind.map(|kind| Kind(kind))
+            .ok_or_else(|| E::invalid_value(Unexpected::Unsigned(index), &self))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Kind, E> {
+        let kind = KINDS.iter().find(|kind| **kind == text);
+        kind.map(|kind| Kind(kind))
+            .ok_or_else(|| E::invalid_value(Unexpected::Other("another string"), &self))
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Kind, E> {
+        self.visit_str(std::str::from_utf8(bytes).unwrap_or_default())
     }
 }
 

@@ -280,3 +280,24 @@ async fn delivery_round_trips() {
     let delivery: Delivery = receipt.await.unwrap();
     check_round_trip(&delivery);
 }
+
+#[test]
+fn errors_do_not_show_keys() {
+    for key in
+        [json!("MARKER"), json!(["MARKER"]), json!({"MARKER": 1}), json!({"explicit": ["MARKER"]})]
+    {
+        let record = json!({"data": "", "partition_key": key});
+        let mut cbor = Vec::new();
+        ciborium::into_writer(&record, &mut cbor).unwrap();
+        let errors = [
+            serde_json::from_value::<Record>(record).unwrap_err().to_string(),
+            ciborium::from_reader::<Record, _>(&cbor[..]).unwrap_err().to_string(),
+        ];
+        assert!(!errors.concat().contains("MARKER"), "{errors:?}");
+    }
+    let error = serde_json::from_value::<PartitionKey>(json!("device-7")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        r#"invalid value: another string, expected a partition key: {"explicit": ".."}, "random" or "service_managed""#
+    );
+}

@@ -95,9 +95,9 @@ impl Producer {
     /// # Errors
     ///
     /// A record that is not accepted is returned with
-    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted): it can never be sent, failed records
-    /// that were not taken fill the buffer, or the producer has ended. Once the producer has ended, all further records
-    /// of the source are returned like that. A consumer that commits offsets must stop at the first error.
+    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted): it can never be sent, or the producer
+    /// has ended. Once the producer has ended, all further records of the source are returned like that. A consumer that
+    /// commits offsets must stop at the first error.
     ///
     /// # Cancel safety
     ///
@@ -264,7 +264,13 @@ where
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            outcome => outcome,
+            outcome => {
+                if outcome.is_ready() {
+                    // The consumer may send to the same producer before it polls again.
+                    this.reservation.release();
+                }
+                outcome
+            }
         }
     }
 

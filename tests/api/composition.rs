@@ -303,4 +303,40 @@ async fn rejected_call_keeps_no_room() {
     let error = service.ready().await.unwrap().call(large).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
     producer.try_send(Record::from("there is room")).unwrap();
+/// With the buffer that is smallest, and outcomes that are pending beyond it.
+#[tokio::test(start_paused = true)]
+async fn consumer_of_put_all_sends_to_the_same_producer() {
+    let latency = Latency::constant(Duration::from_millis(100));
+    let stream = SimStream::builder().with_latency(latency).build().unwrap();
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(1));
+    let producer = builder.build(&stream.client()).unwrap().spawn();
+    let records = stream::iter(0..20).map(|number| (Record::from(number.to_string()), number));
+    let mut outcomes = producer.put_all(records).with_max_pending(10);
+    while let Some((number, outcome)) = outcomes.next().await {
+        outcome.unwrap();
+        let note = producer.send(Record::from(format!("{number} is delivered")));
+        timeout(Duration::from_secs(60), note).await.expect("there is room").unwrap();
+    }
+    producer.close().await.unwrap();
+    assert_eq!(stream.written().len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_the_source_keeps_no_room() {
+    let stream = SimStream::new(1);
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(3));
+    let producer = builder.build(&stream.client()).unwrap().spawn();
+    let records = stream::iter(0..10).map(|number| {
+        assert!(number != 2, "source");
+        (Record::from(number.to_string()), number)
+    });
+    let task = tokio::spawn(producer.put_all(records).collect::<Vec<_>>());
+    assert!(task.await.unwrap_err().is_panic());
+    producer.flush().await.unwrap();
+    assert_eq!(stream.written().len(), 2);
+    for _ in 0..3 {
+        producer.try_send(Record::from("there is room")).unwrap();
+    }
 }

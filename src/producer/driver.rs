@@ -117,6 +117,9 @@ impl<S> Driver<S> {
         let mut queue = self.channel.queue();
         let takes_all = self.inbox.is_empty();
         if takes_all {
+            // Until the state is published again, this is the age of what is taken.
+            let oldest = queue.published.oldest_accepted_at.or(queue.pending_since);
+            queue.published.oldest_accepted_at = oldest;
             mem::swap(&mut queue.commands, &mut self.inbox);
         }
         let earlier = waker.and_then(|waker| queue.driver.replace(waker));
@@ -217,10 +220,11 @@ impl<S> Driver<S> {
 
     /// Returns the permits of the records that have left the sink, and publishes its state.
     fn publish(&mut self) {
-        self.return_permits();
         let admitted = mem::take(&mut self.admitted);
+        // Before the permits: else a record that takes one is counted beside the record that has left.
+        self.channel.publish(&self.sink.core.snapshot(), admitted);
+        self.return_permits();
         let snapshot = self.sink.core.snapshot();
-        self.channel.publish(&snapshot, admitted);
         self.channel.set_limits(snapshot.limits, !snapshot.is_ready_to_send);
         self.channel.set_state(self.state(&snapshot));
         self.sink.core.publish_condition(Instant::now().into_std());

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
-use kinesis_sink::service::{EntryError, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::service::{Entry, EntryError, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::settings::FatalPolicy;
 use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::status::Condition;
-use kinesis_sink::{KinesisSink, Record};
+use kinesis_sink::{KinesisSink, Producer, Record};
 use tokio::time::sleep;
 use tower::{BoxError, service_fn};
 
@@ -122,7 +122,7 @@ fn denying(
                 let code = Some("AccessDeniedException");
                 return Err(kinesis_sink::service::PutRecordsError::service(code, None, Some(400)));
             }
-            let placement = || kinesis_sink::service::Placement::new("shardId-000000000000", "1");
+            let placement = || Placement::new("shardId-000000000000", "1");
             let results = request.entries().iter().map(|_| Ok(placement())).collect();
             Ok(PutRecordsResponse::new(results))
         }
@@ -290,19 +290,58 @@ async fn closing_shows_the_error_while_requests_fail() {
     assert_eq!(watch.changed().await, Some(Condition::Closed));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn taken_records_count_no_longer() {
-    let rejects = service_fn(|request: PutRecordsRequest| async move {
-        let error = || EntryError::new("InvalidArgumentException", "no");
-        let results = request.entries().iter().map(|_| Err(error())).collect();
+/// A producer over a service that answers at once, and rejects records with the data "bad".
+fn rejecting(buffer_records: usize) -> Producer {
+    let service = service_fn(|request: PutRecordsRequest| async move {
+        tokio::task::yield_now().await;
+        let result = |entry: &Entry| match &entry.data()[..] {
+            b"bad" => Err(EntryError::new("InvalidArgumentException", "no")),
+            _ => Ok(Placement::new("shardId-000000000000", "1")),
+        };
+        let results = request.entries().iter().map(result).collect();
         Ok::<_, BoxError>(PutRecordsResponse::new(results))
     });
-    let producer = KinesisSink::builder("example").build_with(rejects).unwrap().spawn();
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.linger = Duration::ZERO.into();
+        settings.buffer_records = Some(buffer_records);
+    });
+    builder.build_with(service).unwrap().spawn()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taken_records_are_not_counted_as_failed() {
+    let producer = rejecting(10);
     for _ in 0..200 {
-        producer.send(Record::from("a record")).await.unwrap();
+        producer.send(Record::from("bad")).await.unwrap();
         producer.flush().await.unwrap_err();
-        assert_eq!(producer.status().failed.records, 1);
         assert_eq!(producer.take_failed().await.len(), 1);
         assert_eq!(producer.status().failed.records, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_adds_up_at_every_moment() {
+    let producer = rejecting(50);
+    let sending = tokio::spawn({
+        let producer = producer.clone();
+        async move {
+            for number in 0..2_000 {
+                let data = if number % 50 == 0 { "bad" } else { "good" };
+                producer.send(Record::from(data)).await.unwrap();
+                if number % 40 == 0 {
+                    drop(producer.take_failed().await);
+                }
+            }
+        }
+    });
+    while !sending.is_finished() {
+        let status = producer.status();
+        let totals = status.totals;
+        let unsettled = (status.queued.records + status.in_flight.records) as u64;
+        let settled = totals.delivered + totals.failed + totals.withdrawn;
+        assert_eq!(totals.accepted, settled + unsettled, "{status:?}");
+        assert!(status.buffered().records <= 50, "{status:?}");
+        assert_eq!(unsettled > 0, status.oldest_age.is_some(), "{status:?}");
+    }
+    sending.await.unwrap();
 }

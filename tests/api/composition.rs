@@ -303,6 +303,8 @@ async fn rejected_call_keeps_no_room() {
     let error = service.ready().await.unwrap().call(large).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
     producer.try_send(Record::from("there is room")).unwrap();
+}
+
 /// With the buffer that is smallest, and outcomes that are pending beyond it.
 #[tokio::test(start_paused = true)]
 async fn consumer_of_put_all_sends_to_the_same_producer() {

@@ -210,12 +210,12 @@ async fn a_sink_can_be_made_from_the_environment() {
     let server = Embedded::start(1, false).await.unwrap();
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
     read_back.expect(Bytes::from_static(b"from the environment"));
-    let run = |region: &str| {
+    let run = |region: &str, endpoint: &str| {
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "send_from_the_environment", "--ignored"])
             .env_clear()
             .env("AWS_REGION", region)
-            .env("AWS_ENDPOINT_URL", server.endpoint())
+            .env("AWS_ENDPOINT_URL", endpoint)
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
             .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -223,12 +223,16 @@ async fn a_sink_can_be_made_from_the_environment() {
             .output()
             .unwrap()
     };
-    let output = run("us-east-1");
+    let output = run("us-east-1", server.endpoint());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(read_back.finish().await.unwrap().records, 1);
-    let output = run("");
+    let output = run("", server.endpoint());
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success() && said.contains("no region is configured"), "{said}");
+    // What the README's first program says on a closed port.
+    let output = run("us-east-1", "http://127.0.0.1:1");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && said.contains("refused the connection"), "{said}");
 }
 
 #[tokio::test]

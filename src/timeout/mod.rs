@@ -35,8 +35,9 @@
 //!
 //! match service.call(request).await {
 //!     Ok(response) => println!("{} delivered", response.delivered()),
-//!     Err(TimeoutError::Elapsed { after }) => println!("no response in {after:?}"),
+//!     Err(TimeoutError::Elapsed { after, .. }) => println!("no response in {after:?}"),
 //!     Err(TimeoutError::Service(error)) => println!("failed: {error}"),
+//!     Err(other) => println!("{other}"),
 //! }
 //! # }
 //! ```

@@ -203,13 +203,10 @@ impl Channel {
         Error::rejected(record, rejection).with_stream(self.stream.clone())
     }
 
-    /// Waits until records are accepted again, or never will be.
+    /// Waits until the service no longer refuses every request.
     pub(super) async fn recovered(self: Arc<Self>) {
-        let size = self.expected_bytes();
-        let recovered =
-            |state: &State| !state.is_refused() && self.cannot_fit(state, size).is_none();
         // The sender is in `self`, so there is a state.
-        let _ = self.watch().wait_for(recovered).await;
+        let _ = self.watch().wait_for(|state| !state.is_refused()).await;
     }
 
     /// Waits for the permit of a record whose size is not known yet.

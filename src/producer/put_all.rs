@@ -35,7 +35,7 @@ where
     next: Option<St::Item>,
     producer: Producer,
     reservation: Reservation,
-    /// Waits while no record is accepted.
+    /// Waits while the service refuses every request.
     refused: Option<BoxFuture<'static, ()>>,
     pending: Pending<C>,
     max_pending: usize,
@@ -90,14 +90,15 @@ impl Producer {
     ///
     /// A record is taken from `records` only when there is room for it, and while fewer outcomes are pending than
     /// [`with_max_pending`](PutAll::with_max_pending) allows. No record is taken while the service refuses every request
-    /// and the producer retries, nor while failed records that [nobody has taken](Self::take_failed) fill the buffer.
+    /// and the producer retries.
     ///
     /// # Errors
     ///
     /// A record that is not accepted is returned with
-    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted): it can never be sent, or the producer
-    /// has ended. Once the producer has ended, all further records of the source are returned like that. A consumer that
-    /// commits offsets must stop at the first error.
+    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted): it can never be sent, failed records
+    /// that [nobody has taken](Self::take_failed) fill the buffer, or the producer has ended. As long as one of the latter
+    /// two lasts, all further records of the source are returned like that. A consumer that commits offsets must stop at
+    /// the first error.
     ///
     /// # Cancel safety
     ///
@@ -211,7 +212,7 @@ where
             let channel = this.producer.channel();
             match this.reservation.poll(channel, cx) {
                 Poll::Pending => return false,
-                Poll::Ready(Err(Rejection::Refused(_) | Rejection::Undelivered { .. })) => {
+                Poll::Ready(Err(Rejection::Refused(_))) => {
                     *this.refused = Some(Box::pin(channel.clone().recovered()));
                     continue;
                 }
@@ -234,7 +235,8 @@ where
             let outcome = match channel.accept_reserved(record, this.reservation) {
                 Ok(()) => Outcome::Receipt(receipt),
                 Err(error) if error.kind() == ErrorKind::Full => {
-                    // There is no room after all. It waits for its turn.
+                    // There is no room after all, or not before the stream is described. It waits for its turn.
+                    this.reservation.release();
                     *this.next = error.into_record().map(|record| (record, context));
                     continue;
                 }

@@ -6,6 +6,7 @@ use futures::{FutureExt, StreamExt, stream};
 use kinesis_sink::record::FailureReason;
 use kinesis_sink::service::{EntryError, Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::sim::{Latency, SimStream};
+use kinesis_sink::stream::{StreamDescription, describe_stream_fn};
 use kinesis_sink::{ErrorKind, KinesisSink, Producer, Record};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -16,6 +17,10 @@ fn producer(stream: &SimStream) -> Producer {
 
 /// A producer over a service that rejects records with the data "bad".
 fn rejecting() -> Producer {
+    rejecting_with_buffer(10_000)
+}
+
+fn rejecting_with_buffer(records: usize) -> Producer {
     let service = service_fn(|request: PutRecordsRequest| async move {
         sleep(Duration::from_millis(10)).await;
         let result = |entry: &kinesis_sink::service::Entry| match &entry.data()[..] {
@@ -25,7 +30,9 @@ fn rejecting() -> Producer {
         let results = request.entries().iter().map(result).collect();
         Ok::<_, BoxError>(PutRecordsResponse::new(results))
     });
-    KinesisSink::builder("example").build_with(service).unwrap().spawn()
+    let builder = KinesisSink::builder("example");
+    let builder = builder.configure(|settings| settings.buffer_records = Some(records));
+    builder.build_with(service).unwrap().spawn()
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,31 +248,44 @@ async fn always_ready_source_delays_no_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn put_all_waits_until_failed_records_are_taken() {
-    let service = service_fn(|request: PutRecordsRequest| async move {
-        let result = |entry: &kinesis_sink::service::Entry| match &entry.data()[..] {
-            b"bad" => Err(EntryError::new("InvalidArgumentException", "no")),
-            _ => Ok(Placement::new("shardId-000000000000", "1")),
-        };
-        let results = request.entries().iter().map(result).collect();
-        Ok::<_, BoxError>(PutRecordsResponse::new(results))
-    });
-    let builder = KinesisSink::builder("example");
-    let builder = builder.configure(|settings| settings.buffer_records = Some(1));
-    let producer = builder.build_with(service).unwrap().spawn();
+async fn put_all_returns_records_while_failed_ones_fill_buffer() {
+    let producer = rejecting_with_buffer(1);
     producer.send(Record::from("bad")).await.unwrap();
     producer.flush().await.unwrap_err();
-    let mut taken = 0;
-    let records = stream::iter(0..3).map(|number| {
-        taken += 1;
-        (Record::from(number.to_string()), number)
-    });
-    let mut outcomes = producer.put_all(records);
-    assert!(timeout(Duration::from_secs(60), outcomes.next()).await.is_err());
+    let records = || stream::iter(0..3).map(|number| (Record::from(number.to_string()), number));
+    let mut outcomes = producer.put_all(records());
+    let (number, outcome) = outcomes.next().await.unwrap();
+    let undelivered = outcome.unwrap_err();
+    let kind = ErrorKind::Undelivered;
+    assert!(
+        matches!(undelivered.reason(), FailureReason::NotAccepted { kind: k, .. } if *k == kind),
+        "{undelivered}"
+    );
+    assert_eq!((number, undelivered.record().data()), (0, &"0".into()));
     assert_eq!(producer.take_failed().await.len(), 1);
-    let outcomes: Vec<_> = outcomes.collect().await;
+    let outcomes: Vec<_> = producer.put_all(records()).collect().await;
     assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
-    assert_eq!(taken, 3);
+}
+
+/// A record that waits for the stream's description does not keep the task busy.
+#[tokio::test(start_paused = true)]
+async fn large_record_waits_for_the_description() {
+    let description = describe_stream_fn(|_| async {
+        sleep(Duration::from_secs(5)).await;
+        Ok(StreamDescription::default().with_max_record_bytes(4 << 20))
+    });
+    let stream = SimStream::builder().with_max_record_bytes(4 << 20).build().unwrap();
+    let builder = KinesisSink::builder("example")
+        .with_ordering(kinesis_sink::RecordOrdering::PerKey)
+        .with_stream_info(description)
+        .configure(|settings| settings.limits = settings.limits.with_request_bytes(10 << 20));
+    let producer = builder.build(&stream.client()).unwrap().spawn();
+    let record = Record::from(("key", vec![0; 2 << 20]));
+    let mut outcomes = producer.put_all(stream::iter([(record, "large")]));
+    let first = timeout(Duration::from_secs(60), outcomes.next()).await.unwrap();
+    let (context, outcome) = first.unwrap();
+    assert_eq!(context, "large");
+    outcome.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -173,7 +173,8 @@
 //! for seed in 0..20 {
 //!     let faults = Faults::default().with_throttles(0.2).with_lost_requests(0.1);
 //!     let example = SimStream::builder().with_seed(seed).with_faults(faults).build()?;
-//!     let mut sink = KinesisSink::builder("example").with_seed(seed).build(&example.client())?;
+//!     let builder = KinesisSink::builder("example").configure(|settings| settings.seed = Some(seed));
+//!     let mut sink = builder.build(&example.client())?;
 //!     let records = (0..1_000).map(|n| Ok(Record::from(n.to_string())));
 //!     stream::iter(records).forward(&mut sink).await?;
 //!     assert_eq!(sink.totals().delivered, 1_000, "seed {seed}");

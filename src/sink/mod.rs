@@ -166,7 +166,7 @@ impl<S> KinesisSink<S> {
 
     /// Checks that the stream can be reached and accepts records.
     ///
-    /// [`from_env`](KinesisSink::from_env) does this. Other programs should call it when they start: a sink retries
+    /// `KinesisSink::from_env` (feature `aws-config`) does this. Other programs should call it when they start: a sink retries
     /// outages indefinitely, and reports a wrong endpoint only in its log.
     ///
     /// It calls DescribeStreamSummary, sends no record and takes at most 10 s. It passes if that operation is denied or

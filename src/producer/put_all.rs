@@ -66,7 +66,8 @@ impl Producer {
     /// Each item of `records` is a record and a context of the caller's, such as the offset that it was read at. The
     /// context is returned with the record's [`Delivery`] or, if it was not delivered, with the record in an
     /// [`Undelivered`]. Outcomes come in the order of `records`, so that an offset may be committed as soon as it is
-    /// returned; [`unordered`](PutAll::unordered) returns them as records are settled.
+    /// returned; [`unordered`](PutAll::unordered) returns them as records are settled. A record has one receipt, which is
+    /// used here: an earlier one of [`Record::tracked`] ends.
     ///
     /// ```
     /// use futures::{StreamExt, TryStreamExt, stream};
@@ -103,7 +104,8 @@ impl Producer {
     /// # Cancel safety
     ///
     /// Dropping the stream withdraws nothing: records that were taken from `records` are sent, and their outcomes are
-    /// lost, so a source with offsets is read again from the last committed one. Dropping a future of its [`StreamExt::next`] loses nothing.
+    /// lost, so a source with offsets is read again from the last committed one. Dropping a future of its
+    /// [`StreamExt::next`] loses nothing.
     pub fn put_all<St, C>(&self, records: St) -> PutAll<St, C>
     where
         St: Stream<Item = (Record, C)>,

@@ -231,7 +231,7 @@ impl ConditionWatch {
     }
 }
 
-/// Why requests are not answered as they should: since when, and the latest error.
+/// Why requests fail or are refused: since when, and the latest error.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     pub(crate) is_refused: bool,
@@ -273,7 +273,7 @@ impl ConditionSender {
     }
 
     /// Publishes whether there is a fault, if that has changed.
-    pub(crate) fn report(&mut self, fault: Option<Fault>, is_closing: bool, now: Instant) {
+    pub(crate) fn report(&mut self, fault: Option<Fault>, is_closing: bool) {
         let is_same = match (&self.reported, &fault) {
             (None, None) => true,
             (Some((before, _)), Some(fault)) => before.is_like(fault),
@@ -287,7 +287,10 @@ impl ConditionSender {
             // Computed once for each fault, so that the value stays the same while it lasts.
             let since = match &self.reported {
                 Some((before, since)) if before.since == fault.since => *since,
-                _ => SystemTime::now() - now.saturating_duration_since(fault.since),
+                _ => {
+                    let now = tokio::time::Instant::now().into_std();
+                    SystemTime::now() - now.saturating_duration_since(fault.since)
+                }
             };
             (fault, since)
         });

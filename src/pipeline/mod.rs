@@ -452,13 +452,6 @@ impl Pipeline {
         size
     }
 
-    /// The records that wait to be sent.
-    pub(crate) fn queued_size(&self) -> Size {
-        let mut size = self.ledger.unsettled();
-        size -= self.in_flight_size();
-        size
-    }
-
     fn oldest(&self) -> Option<&BufferedRecord> {
         let held = self.topology.held().iter().map(|held| &held.entry);
         let sent = self.in_flight.first_entries().chain(held).map(QueuedEntry::oldest);

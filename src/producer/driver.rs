@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::channel::Channel;
@@ -221,13 +220,15 @@ impl<S> Driver<S> {
     /// Returns the permits of the records that have left the sink, and publishes its state.
     fn publish(&mut self) {
         let admitted = mem::take(&mut self.admitted);
-        // Before the permits: else a record that takes one is counted beside the record that has left.
-        self.channel.publish(&self.sink.core.snapshot(), admitted);
-        self.return_permits();
         let snapshot = self.sink.core.snapshot();
-        self.channel.set_limits(snapshot.limits, !snapshot.is_ready_to_send);
-        self.channel.set_state(self.state(&snapshot));
-        self.sink.core.publish_condition(Instant::now().into_std());
+        // Before the permits: else a record that takes one is counted beside the record that has left.
+        self.channel.publish(&snapshot, admitted);
+        let (limits, on_hold) = (snapshot.limits, !snapshot.is_ready_to_send);
+        let state = self.state(&snapshot);
+        self.return_permits();
+        self.channel.set_limits(limits, on_hold);
+        self.channel.set_state(state);
+        self.sink.core.publish_condition();
     }
 
     fn state(&self, snapshot: &Snapshot<'_>) -> State {

@@ -43,7 +43,7 @@ pub(crate) struct Core {
     pub(super) metrics: Option<SinkMetrics>,
 }
 
-/// The state of a sink that decides whether its producer accepts records, and what a flush returns.
+/// The state of a sink for its status, and for its producer: whether it accepts records, and what a flush returns.
 #[derive(Debug)]
 pub(crate) struct Snapshot<'a> {
     /// The limits of one record, as the stream's description has left them.
@@ -77,25 +77,24 @@ pub(crate) struct BufferChange {
 impl Core {
     pub(super) fn status(&self) -> Status {
         let now = Instant::now().into_std();
-        let ledger = self.pipeline.ledger();
+        let snapshot = self.snapshot();
         Status {
-            stream: self.pipeline.stream().clone(),
+            stream: self.stream().clone(),
             condition: self.condition.current(),
-            queued: self.pipeline.queued_size().into(),
-            in_flight: self.pipeline.in_flight_size().into(),
-            failed: ledger.failed().into(),
-            oldest_age: self
-                .pipeline
-                .oldest_accepted_at()
+            queued: snapshot.queued.into(),
+            in_flight: snapshot.in_flight.into(),
+            failed: snapshot.failed.into(),
+            oldest_age: snapshot
+                .oldest_accepted_at
                 .map(|accepted_at| now.saturating_duration_since(accepted_at)),
-            totals: *ledger.totals(),
-            last_request: ledger.last_request().map(|summary| (**summary).clone()),
+            totals: snapshot.totals,
+            last_request: snapshot.last_request.map(|summary| (**summary).clone()),
             capacity: self.bounds().into(),
         }
     }
 
     /// Publishes the condition, if it has changed.
-    pub(crate) fn publish_condition(&mut self, now: std::time::Instant) {
+    pub(crate) fn publish_condition(&mut self) {
         if self.closed {
             return self.condition.set(Condition::Closed);
         }
@@ -105,7 +104,7 @@ impl Core {
             self.pipeline.health_mut().clear_failing();
         }
         let fault = self.pipeline.health().fault().filter(|_| !is_idle);
-        self.condition.report(fault, self.pipeline.is_closing(), now);
+        self.condition.report(fault, self.pipeline.is_closing());
     }
 
     pub(super) fn drive_discovery(
@@ -140,9 +139,8 @@ impl Core {
         self.requests.abandon();
         self.pipeline.settlement_mut().notify();
         let undelivered = self.pipeline.take_undelivered();
-        let now = Instant::now().into_std();
-        self.measure(now);
-        self.publish_condition(now);
+        self.measure(Instant::now().into_std());
+        self.publish_condition();
         undelivered
     }
 }

@@ -271,7 +271,7 @@ where
         self.drive_until_idle(cx);
         // A driver publishes it after its state: a caller that sees the condition finds the state.
         if !self.core.is_driven {
-            self.core.publish_condition(Instant::now().into_std());
+            self.core.publish_condition();
         }
     }
 
@@ -469,7 +469,7 @@ where
         self.core.pipeline.close();
         let closed = self.poll_settled(cx);
         self.core.closed |= matches!(closed, Poll::Ready(Ok(())));
-        self.core.publish_condition(Instant::now().into_std());
+        self.core.publish_condition();
         closed
     }
 }

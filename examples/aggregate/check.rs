@@ -9,7 +9,7 @@ use kinesis_sink::limits::PAYLOAD_UNIT_BYTES;
 use kinesis_sink::record::HashKey;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
-use crate::events::{Events, number};
+use super::events::{Events, number};
 
 /// What a stream holds.
 #[derive(Debug, Clone, Copy, Default)]

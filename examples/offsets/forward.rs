@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 use kinesis_sink::{Producer, Record};
 use tokio::time::{Instant, interval, sleep_until};
 
-use crate::log::{Consumer, Event};
+use super::log::{Consumer, Event};
 
 /// Messages of one poll.
 const BATCH: usize = 500;

@@ -9,7 +9,7 @@
 //!
 //! Memory is bounded. Measured in a release build, on a busy machine of two cores with the server in another
 //! process: 1 GB of JSON documents of 200 bytes, keys by pointer, in 30 s with at most 25 MiB resident.
-//! `cargo test --release --test pipe -- --ignored --nocapture a_gigabyte` does so after
+//! `cargo test --release --test examples -- --ignored --nocapture a_gigabyte` does so after
 //! `cargo build --release --example pipe`.
 
 mod arguments;

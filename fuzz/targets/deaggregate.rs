@@ -1,8 +1,8 @@
 #![no_main]
 
-#[path = "../../tests/properties/deaggregate.rs"]
+#[path = "../../tests/service/fuzz_corpus/deaggregate.rs"]
 mod deaggregate;
-#[path = "../../tests/protobuf/mod.rs"]
+#[path = "../../tests/support/protobuf.rs"]
 mod protobuf;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| deaggregate::check(input));

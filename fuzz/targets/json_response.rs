@@ -1,10 +1,10 @@
 #![no_main]
 
-#[path = "../../tests/properties/response.rs"]
+#[path = "../../tests/service/fuzz_corpus/response.rs"]
 mod response;
 #[allow(dead_code, reason = "the tests need more of it")]
-#[path = "../../tests/wire/mod.rs"]
-mod wire;
+#[path = "../../tests/support/http.rs"]
+mod http;
 
 use kinesis_sink::service::PutRecords;
 use response::Answered;

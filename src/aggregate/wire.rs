@@ -2,7 +2,7 @@
 //!
 //! prost's derived messages are not used here, though its varints are. Writing through them costs half as much
 //! again or more, beyond the digest (`benches/aggregate.rs`). Reading through them is as fast, but makes of two
-//! hostile bytes a message of 64, in a vector that grows by doubling (`tests/aggregate_memory.rs`).
+//! hostile bytes a message of 64, in a vector that grows by doubling (`tests/aggregation/decode_memory.rs`).
 
 /// What every aggregate begins with.
 pub(super) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];

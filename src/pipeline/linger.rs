@@ -38,7 +38,7 @@ use super::aggregation::Aggregation;
 /// nothing for keys that fill their aggregates sooner, and most for many keys: what counts is how many
 /// records of one key, or of one shard, come within it.
 ///
-/// `cargo test --test aggregation_linger -- --ignored --nocapture` prints the table anew.
+/// `cargo test --test aggregation linger -- --ignored --nocapture` prints the table anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "table::LingerRepr", into = "table::LingerRepr"))]

@@ -11,9 +11,9 @@ use kinesis_sink::sim::SimStream;
 use kinesis_sink::{KinesisSink, Record};
 use tokio::time::timeout;
 
-use crate::builder;
+use super::sink::builder;
 use crate::recorded::Recorded;
-use crate::scripted::Scripted;
+use crate::support::mock_service::MockService;
 
 const PUT: &str = "shard_kinesis_records_put";
 const THROTTLED: &str = "shard_kinesis_records_throttled";
@@ -66,7 +66,7 @@ async fn without_shards_there_are_no_labels_for_them() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_makes_up_shards_gets_a_thousand_labels() {
     let recorder = Recorded::install();
-    let service = Scripted::new(|_, request| {
+    let service = MockService::new(|_, request| {
         let results = request.entries().iter().map(|entry| {
             let shard = entry.explicit_hash_key().expect("it was given").get() >> 112;
             Ok(Placement::new(format!("shardId-{shard}"), "1"))

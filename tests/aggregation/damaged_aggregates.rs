@@ -1,0 +1,164 @@
+//! Aggregates that were damaged: bytes flipped, cut out and repeated, every other one with its digest
+//! repaired, so that the damage reaches the protobuf. prost says what must come out.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use kinesis_sink::aggregate::deaggregate;
+use prost::Message;
+
+use crate::support::protobuf;
+use crate::support::protobuf::{AggregatedRecord, Record, wrapped};
+
+/// Says how a case is run again, if it fails.
+struct Case(u64);
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.0;
+            eprintln!("to see it again: AGGREGATE_SEED={seed} cargo test --test aggregation ten");
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_mutations() {
+    run(10_000);
+}
+
+/// `cargo test --test aggregation -- --ignored --nocapture`
+#[test]
+#[ignore = "takes half a minute"]
+fn a_million_mutations() {
+    run(1_000_000);
+}
+
+/// Runs so many cases from a seed of its own, or the one that the environment names.
+fn run(cases: u64) {
+    let seeds = match std::env::var("AGGREGATE_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().expect("AGGREGATE_SEED is a number");
+            seed..seed + 1
+        }
+        // Room for the cases that follow.
+        Err(_) => {
+            let first = fastrand::u64(..u64::MAX / 2);
+            first..first + cases
+        }
+    };
+    let one = seeds.end - seeds.start == 1;
+    let (mut repaired, mut read) = (0, 0);
+    for seed in seeds {
+        let _case = Case(seed);
+        let mut rng = Rng::with_seed(seed);
+        let mut message = message(&mut rng);
+        for _ in 0..rng.u32(0..4) {
+            mutate(&mut message, &mut rng);
+        }
+        let mut data = wrapped(&message);
+        if rng.bool() {
+            repaired += 1;
+            read += u64::from(check(&data, Some(&message)));
+            continue;
+        }
+        let mut damaged = data.to_vec();
+        mutate(&mut damaged, &mut rng);
+        data = damaged.into();
+        check(&data, None);
+    }
+    println!("{repaired} of {cases} with the right digest, {read} of them aggregates");
+    assert!(one || (repaired > cases / 3 && read > cases / 20), "the cases are not worth much");
+}
+
+/// Whether the data is an aggregate; what comes out of it must be what prost makes of the message.
+fn check(data: &Bytes, message: Option<&[u8]>) -> bool {
+    let members = deaggregate(data);
+    let aggregate = members.is_aggregate();
+    let told = members.len();
+    let members: Vec<_> = members.collect();
+    assert_eq!(members.len(), told);
+    if !aggregate {
+        assert_eq!(members.len(), 1);
+        assert_eq!(members[0].data(), data);
+        assert_eq!(members[0].partition_key(), None);
+        let message = message.filter(|message| !may_hold_a_group(message));
+        assert_eq!(message.and_then(protobuf::members), None, "prost reads it");
+        return false;
+    }
+    let message = message.unwrap_or(&data[4..data.len() - 16]);
+    let expected = protobuf::members(message).expect("prost reads it, too");
+    assert_eq!(members.len(), expected.len());
+    for (place, (member, (key, hash_key, data))) in members.iter().zip(&expected).enumerate() {
+        assert_eq!(member.partition_key().unwrap().as_str(), key);
+        assert_eq!(member.explicit_hash_key(), *hash_key);
+        assert_eq!(member.data(), data);
+        assert_eq!(member.sub_sequence_number(), Some(place as u64));
+    }
+    true
+}
+
+/// prost skips groups, which this format has none of.
+fn may_hold_a_group(message: &[u8]) -> bool {
+    let opens = message.iter().position(|byte| byte & 7 == 3);
+    opens.is_some_and(|place| message[place..].iter().any(|byte| byte & 7 == 4))
+}
+
+fn message(rng: &mut Rng) -> Vec<u8> {
+    let text = |rng: &mut Rng| {
+        let letter = |rng: &mut Rng| rng.choice(['a', '7', 'ß', '🦀']).unwrap();
+        (0..rng.usize(0..30)).map(|_| letter(rng)).collect::<String>()
+    };
+    let keys = rng.u64(1..6);
+    let hash_keys = rng.u64(0..3);
+    let mut tables = AggregatedRecord {
+        partition_key_table: (0..keys).map(|_| text(rng)).collect(),
+        explicit_hash_key_table: (0..hash_keys).map(|_| rng.u128(..).to_string()).collect(),
+        records: Vec::new(),
+    };
+    let record = |rng: &mut Rng| Record {
+        partition_key_index: Some(rng.u64(..keys)),
+        explicit_hash_key_index: (hash_keys > 0 && rng.bool()).then(|| rng.u64(..hash_keys)),
+        data: Some((0..rng.usize(..20)).map(|_| rng.u8(..)).collect()),
+    };
+    let records: Vec<_> = (0..rng.usize(1..8)).map(|_| record(rng)).collect();
+    if rng.bool() {
+        tables.records = records;
+        return tables.encode_to_vec();
+    }
+    let records = AggregatedRecord { records, ..AggregatedRecord::default() };
+    [records.encode_to_vec(), tables.encode_to_vec()].concat()
+}
+
+fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
+    fn part(bytes: &[u8], rng: &mut Rng) -> Range<usize> {
+        let from = rng.usize(..=bytes.len());
+        from..rng.usize(from..=bytes.len().min(from + 20))
+    }
+    match rng.u32(..6) {
+        0 | 1 if !bytes.is_empty() => {
+            let place = rng.usize(..bytes.len());
+            bytes[place] ^= 1 << rng.u32(..8);
+        }
+        2 => bytes.truncate(rng.usize(..=bytes.len())),
+        3 => drop(bytes.drain(part(bytes, rng))),
+        4 => {
+            let repeated = bytes[part(bytes, rng)].to_vec();
+            let place = rng.usize(..=bytes.len());
+            bytes.splice(place..place, repeated);
+        }
+        _ => {
+            // What a parser stumbles over: large numbers, fields of all kinds, groups.
+            let place = rng.usize(..=bytes.len());
+            let fields: [&[u8]; 5] = [
+                b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+                b"\x1a\x80",
+                b"\x0a\0",
+                b"\x23\x24",
+                b"\x3d",
+            ];
+            bytes.splice(place..place, rng.choice(fields).unwrap().iter().copied());
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Aggregation seen from outside: settings, the list of shards, receipts, memory.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, Sink, SinkExt, StreamExt, future, stream};
+use kinesis_sink::aggregate::deaggregate;
+use kinesis_sink::record::HashKey;
+use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::settings::Linger;
+use kinesis_sink::shard::{HashRange, Shard, hash_of};
+use kinesis_sink::stream::list_shards_fn;
+use kinesis_sink::{Aggregation, BuildError, KinesisSink, Record, SinkBuilder};
+use tokio::time::{Instant, sleep};
+use tower::BoxError;
+use tracing::Level;
+
+use crate::support::logs::Logs;
+use crate::support::mock_service::{MockService, service_error, text};
+
+fn builder(aggregation: Aggregation) -> SinkBuilder {
+    KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .with_aggregation(aggregation)
+}
+
+fn quarters() -> Vec<Shard> {
+    even_shards(4)
+}
+
+fn even_shards(count: u128) -> Vec<Shard> {
+    let width = u128::MAX / count;
+    let shard = |place: u128| {
+        let end = if place + 1 == count { u128::MAX } else { (place + 1) * width - 1 };
+        let range = HashRange::new(HashKey::new(place * width), HashKey::new(end)).unwrap();
+        Shard::new(format!("shard-{place}"), range)
+    };
+    (0..count).map(shard).collect()
+}
+
+/// Where an entry lands on a stream with these shards.
+fn place(request: &PutRecordsRequest, shards: &[Shard]) -> PutRecordsResponse {
+    let results = request.entries().iter().enumerate().map(|(number, entry)| {
+        let of_key = || hash_of(entry.partition_key().unwrap());
+        let hash = entry.explicit_hash_key().unwrap_or_else(of_key);
+        let shard = shards.iter().find(|shard| shard.range().contains(hash)).unwrap();
+        Ok(Placement::new(shard.id(), number.to_string()))
+    });
+    PutRecordsResponse::new(results.collect())
+}
+
+/// A stream with four shards.
+fn four_shards() -> MockService {
+    MockService::new(|_, request| Ok(place(request, &quarters())))
+}
+
+/// Records under `keys` keys, with their numbers as data.
+fn keyed(range: std::ops::Range<usize>, keys: usize) -> impl Iterator<Item = Record> + Clone {
+    range.map(move |number| Record::from((format!("key-{}", number % keys), number.to_string())))
+}
+
+fn members(request: &PutRecordsRequest) -> Vec<usize> {
+    request.entries().iter().map(|entry| deaggregate(entry.data()).len()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_records_travel_in_a_few_entries() {
+    let service = four_shards();
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = lists.clone();
+    let list = move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok::<_, BoxError>(quarters()) }
+    };
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
+    let mut sink = builder.build_with(service.clone()).unwrap();
+    let records = stream::iter(keyed(0..20_000, 1_000)).map(Ok);
+    records.forward(&mut sink).await.unwrap();
+    let totals = sink.totals();
+    assert_eq!((totals.delivered, totals.failed), (20_000, 0));
+    assert!(totals.entries <= 12, "{} entries", totals.entries);
+    assert!(totals.entry_bytes < totals.delivered_bytes * 2, "keys are written once");
+    assert_eq!(lists.load(Ordering::SeqCst), 1);
+    let mut found: Vec<usize> = service
+        .requests()
+        .iter()
+        .flat_map(|request| request.entries().to_vec())
+        .flat_map(|entry| deaggregate(entry.data()))
+        .map(|member| text(member.data()).parse().unwrap())
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, (0..20_000).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_may_have_thousands_of_shards() {
+    let service = MockService::new(|_, request| Ok(place(request, &even_shards(2_500))));
+    let list = |_| async { Ok::<_, BoxError>(even_shards(2_500)) };
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
+    let mut sink = builder.build_with(service.clone()).unwrap();
+    stream::iter(keyed(0..10_000, 5_000)).map(Ok).forward(&mut sink).await.unwrap();
+    let totals = sink.totals();
+    assert_eq!((totals.delivered, totals.misplaced, totals.requeued), (10_000, 0, 0));
+    let shards: HashSet<_> =
+        (0..5_000).map(|key| hash_of(&format!("key-{key}")).get() / (u128::MAX / 2_500)).collect();
+    assert_eq!(totals.entries, shards.len() as u64, "one for each shard that has a key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_long_as_shards_cannot_be_listed_it_packs_per_key() {
+    let logs = Logs::listen(Level::WARN);
+    let service = four_shards();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let list = move |_| {
+        let call = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match call {
+                0..4 => Err(service_error("AccessDeniedException")),
+                4 => panic!("in the lister"),
+                _ => Ok(quarters()),
+            }
+        }
+    };
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
+    let mut sink = builder.build_with(service.clone()).unwrap();
+    for record in keyed(0..300, 100) {
+        sink.feed(record).await.unwrap();
+    }
+    sink.flush().await.unwrap();
+    assert_eq!(members(&service.requests()[0]), vec![3; 100]);
+    while calls.load(Ordering::SeqCst) < 6 {
+        sleep(Duration::from_secs(1)).await;
+        sink.flush().await.unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    sink.flush().await.unwrap();
+    let before = service.requests().len();
+    for record in keyed(0..300, 100) {
+        sink.feed(record).await.unwrap();
+    }
+    sink.flush().await.unwrap();
+    assert_eq!(service.requests()[before].entries().len(), 4, "one for each shard");
+    let lines = logs.with("");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("cannot be listed") && lines[0].contains("AccessDenied"),
+        "{lines:?}"
+    );
+}
+
+/// An error whose text panics.
+#[derive(Debug)]
+struct Unreadable;
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("in the text of an error")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// Listers that fail in ways that nobody should.
+fn unruly() -> [Box<Lister>; 4] {
+    [
+        Box::new(|call| match call {
+            0 => panic!("before there is a future"),
+            _ => future::ready(Ok(quarters())).boxed(),
+        }),
+        Box::new(|call| match call {
+            0 => async { panic!("in the future") }.boxed(),
+            _ => future::ready(Ok(quarters())).boxed(),
+        }),
+        Box::new(|call| match call {
+            0 => future::ready(Err(Unreadable.into())).boxed(),
+            _ => future::ready(Ok(quarters())).boxed(),
+        }),
+        Box::new(|call| match call {
+            0 => future::pending().boxed(),
+            _ => future::ready(Ok(quarters())).boxed(),
+        }),
+    ]
+}
+
+type Lister = dyn Fn(usize) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> + Send + Sync;
+
+#[tokio::test(start_paused = true)]
+async fn a_lister_that_panics_or_is_silent_holds_nothing_up_for_ever() {
+    for lister in unruly() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let list = move |_| lister(counted.fetch_add(1, Ordering::SeqCst));
+        let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
+        let producer = builder.build_with(four_shards()).unwrap().spawn();
+        let begun = Instant::now();
+        producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "it is asked again");
+        producer.close().await.unwrap();
+    }
+}
+
+#[test]
+fn a_first_poll_outside_of_a_runtime_costs_only_that_poll() {
+    let list = |_| async { Ok::<_, BoxError>(quarters()) };
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
+    let mut sink = builder.build_with(four_shards()).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let poll = AssertUnwindSafe(|| Pin::new(&mut sink).poll_ready(&mut cx).is_ready());
+    assert!(catch_unwind(poll).is_err());
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(sink.send(Record::from(("k", "data")))).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_series_of_failing_listings_is_told_once() {
+    let logs = Logs::listen(Level::WARN);
+    let calls = AtomicUsize::new(0);
+    // Fails, works, and after a contradiction fails and works again.
+    let list = move |_| {
+        let call = calls.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match call {
+                0 | 2 => Err(service_error("AccessDeniedException")),
+                _ => Ok(quarters()),
+            }
+        }
+    };
+    let elsewhere = MockService::new(|call, request| {
+        Ok(match call {
+            1 => PutRecordsResponse::new(vec![Ok(Placement::new("elsewhere", "1"))]),
+            _ => place(request, &quarters()),
+        })
+    });
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
+    let producer = builder.build_with(elsewhere).unwrap().spawn();
+    for _ in 0..3 {
+        sleep(Duration::from_secs(10)).await;
+        for key in ["a", "h"] {
+            producer.send(Record::from((key, key))).await.unwrap();
+        }
+        producer.flush().await.unwrap();
+    }
+    producer.close().await.unwrap();
+    assert_eq!(producer.status().totals.delivered, 6);
+    assert_eq!(logs.with("cannot be listed").len(), 2, "{:?}", logs.with(""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lister_that_is_not_needed_is_not_asked() {
+    for aggregation in [Aggregation::Off, Aggregation::PerKey] {
+        let list = |_| async { panic!("nobody wants to know") };
+        let builder = builder(aggregation).with_stream_info(list_shards_fn(list));
+        let mut sink = builder.build_with(four_shards()).unwrap();
+        let begun = Instant::now();
+        sink.send(Record::from(("k", "data"))).await.unwrap();
+        assert!(begun.elapsed() <= Duration::from_millis(120));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_sink_lists_again_only_when_it_has_to() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let list = move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok::<_, BoxError>(quarters()) }
+    };
+    let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
+    let producer = builder.build_with(four_shards()).unwrap().spawn();
+    sleep(Duration::from_secs(3_600)).await;
+    producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reshard_under_way_loses_nothing_and_ends_in_fresh_predictions() {
+    // The stream merges its four shards into two after the tenth request; listing shows it at once.
+    let requests = Arc::new(AtomicUsize::new(0));
+    let halves = || {
+        let half = u128::MAX / 2;
+        let range = |start, end| HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap();
+        vec![Shard::new("low", range(0, half)), Shard::new("high", range(half + 1, u128::MAX))]
+    };
+    let current = move |done: usize| if done < 10 { quarters() } else { halves() };
+    let (counted, seen) = (requests.clone(), requests.clone());
+    let service = MockService::new(move |_, request| {
+        Ok(place(request, &current(counted.fetch_add(1, Ordering::SeqCst))))
+    });
+    let list = move |_| {
+        let shards = current(seen.load(Ordering::SeqCst));
+        async move { Ok::<_, BoxError>(shards) }
+    };
+    let builder = builder(Aggregation::PerShard)
+        .with_stream_info(list_shards_fn(list))
+        .configure(|settings| settings.aggregate_bytes = 2_000);
+    let mut sink = builder.build_with(service.clone()).unwrap();
+    let mut receipts = Vec::new();
+    for round in 0..30 {
+        for record in keyed(round * 100..(round + 1) * 100, 50) {
+            let (record, receipt) = record.tracked();
+            sink.feed(record).await.unwrap();
+            receipts.push(receipt);
+        }
+        sink.flush().await.unwrap();
+    }
+    for receipt in receipts {
+        receipt.await.unwrap();
+    }
+    let totals = sink.totals();
+    assert_eq!(totals.delivered, 3_000);
+    assert_eq!(totals.requeued, 0, "after a merge every aggregate lies in one shard");
+    assert_eq!(service.requests().last().unwrap().entries().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn receipts_tell_sub_sequence_numbers() {
+    let service = MockService::delivering();
+    let producer = builder(Aggregation::PerKey).build_with(service).unwrap().spawn();
+    let mut receipts = Vec::new();
+    for number in 0..5 {
+        receipts.push(producer.put(Record::from(("k", number.to_string()))).await.unwrap());
+    }
+    for (number, receipt) in receipts.into_iter().enumerate() {
+        let delivery = receipt.await.unwrap();
+        assert_eq!(delivery.sub_sequence_number(), Some(number as u64));
+        assert_eq!(delivery.sequence_number(), "0");
+    }
+    let plain = producer.put(Record::from(("k", "alone"))).await.unwrap().await.unwrap();
+    assert_eq!(plain.sub_sequence_number(), None);
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_fills_for_a_tenth_of_a_second_unless_told_otherwise() {
+    for (linger, expected) in [
+        (None, 100),
+        (Some(Linger::Fixed(Duration::from_millis(300))), 300),
+        (Some(Linger::Adaptive(Duration::from_millis(300))), 0),
+    ] {
+        let builder = builder(Aggregation::PerKey);
+        let builder = match linger {
+            Some(linger) => builder.with_linger(linger),
+            None => builder,
+        };
+        let mut sink = builder.build_with(MockService::delivering()).unwrap();
+        let begun = Instant::now();
+        sink.send(Record::from(("k", "data"))).await.unwrap();
+        let round_trip = 20;
+        assert_eq!(begun.elapsed(), Duration::from_millis(expected + round_trip), "{linger:?}");
+    }
+}
+
+#[test]
+fn a_builder_shows_the_settings_that_will_hold() {
+    let shown = format!("{:?}", builder(Aggregation::PerKey));
+    assert!(
+        shown.contains("Fixed(100ms)") && shown.contains("buffer_records: Some(100000)"),
+        "{shown}"
+    );
+    let set = builder(Aggregation::PerKey).with_linger(Linger::Fixed(Duration::from_secs(7)));
+    let shown = format!("{:?}", set.configure(|settings| settings.buffer_records = Some(77)));
+    assert!(shown.contains("Fixed(7s)") && shown.contains("buffer_records: Some(77)"), "{shown}");
+    assert!(format!("{:?}", builder(Aggregation::Off)).contains("buffer_records: Some(10000)"));
+}
+
+#[tokio::test]
+async fn settings_are_checked_when_it_is_built() {
+    let build = |builder: SinkBuilder| builder.build_with(MockService::delivering());
+    let error = build(builder(Aggregation::PerShard)).unwrap_err();
+    assert_eq!(error, BuildError::NoListShards);
+    assert!(error.to_string().contains("with_stream_info"), "{error}");
+    let error =
+        build(builder(Aggregation::PerKey).configure(|settings| settings.aggregate_bytes = 0))
+            .unwrap_err();
+    assert_eq!(error.to_string(), "aggregate_bytes is 0B; set it between 1B and 10MiB");
+    let error =
+        build(builder(Aggregation::PerKey).configure(|settings| settings.aggregate_records = 0))
+            .unwrap_err();
+    assert_eq!(error.to_string(), "aggregate_records is 0; set it between 1 and 4294967295");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_buffer_is_larger_by_default_and_bounded_all_the_same() {
+    let stalled = MockService::delivering().with_round_trip(Duration::from_secs(3_600));
+    let mut sink = builder(Aggregation::Off).build_with(stalled.clone()).unwrap();
+    let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
+    let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
+    assert!(forward.await.is_err(), "it waits");
+    assert_eq!(sink.status().queued.records + sink.status().in_flight.records, 10_000);
+    let mut sink = builder(Aggregation::PerKey).build_with(stalled).unwrap();
+    let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
+    let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
+    assert!(forward.await.is_err(), "it waits");
+    assert_eq!(sink.status().queued.records + sink.status().in_flight.records, 100_000);
+    assert_eq!(sink.undelivered().len(), 100_000);
+    let held: usize = sink.undelivered().iter().map(|record| record.size()).sum();
+    assert_eq!(sink.status().buffered().bytes, held);
+    let taken = sink.take_undelivered();
+    let numbers: Vec<usize> =
+        taken.iter().map(|one| text(one.record().data()).parse().unwrap()).collect();
+    assert_eq!(numbers, (0..100_000).collect::<Vec<_>>());
+}

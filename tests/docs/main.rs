@@ -1,0 +1,5 @@
+//! The documents and the public API: links, names, and compile errors.
+
+mod compile_errors;
+mod links;
+mod public_names;

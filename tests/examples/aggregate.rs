@@ -1,0 +1,83 @@
+//! What the example `aggregate` checks with: it finds what a consumer of the KCL would not get.
+#![cfg(feature = "aws-config")]
+
+#[path = "../../examples/aggregate/check.rs"]
+mod check;
+#[path = "../../examples/aggregate/events.rs"]
+mod events;
+
+use aws_sdk_kinesis::primitives::Blob;
+use check::{Found, read_all};
+use events::{EVENT_BYTES, Events};
+use kinesis_sink::aggregate::{Member, encode};
+use kinesis_sink::shard::hash_of;
+
+use crate::support::embedded::{Embedded, STREAM};
+use crate::support::example_program;
+
+const SENT: Events = Events { count: 1_000, devices: 50 };
+
+fn member(number: u32) -> Member {
+    let event = SENT.event(number);
+    Member::new(event.device.as_str(), event.json)
+}
+
+/// The first two events whose keys lie on the same half of the ring, or on different ones.
+fn two(on_same_half: bool) -> [u32; 2] {
+    let half = |number| hash_of(&SENT.event(number).device).get() >> 127;
+    let second = (1..).find(|number| (half(*number) == half(0)) == on_same_half);
+    [0, second.unwrap()]
+}
+
+async fn put(server: &Embedded, numbers: &[u32]) {
+    let members: Vec<_> = numbers.iter().map(|number| member(*number)).collect();
+    let key = SENT.event(numbers[0]).device;
+    let data = match &members[..] {
+        [alone] => alone.data().to_vec(),
+        members => encode(members).unwrap().to_vec(),
+    };
+    let call = server.client().put_record().stream_name(STREAM).partition_key(key);
+    call.data(Blob::new(data)).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_finds_what_lies_in_a_foreign_shard_and_what_is_there_twice() {
+    let server = Embedded::start(2, false).await.unwrap();
+    let read = || read_all(server.client(), STREAM, SENT);
+    let events = |found: &Found| (found.events, found.duplicated, found.misplaced, found.strange);
+    put(&server, &two(true)).await;
+    assert_eq!(events(&read().await.unwrap()), (2, 0, 0, 0));
+    put(&server, &[0]).await;
+    assert_eq!(events(&read().await.unwrap()), (2, 1, 0, 0), "plain, and again");
+    put(&server, &two(false)).await;
+    assert_eq!(events(&read().await.unwrap()), (2, 1, 2, 0), "one of them is enough");
+
+    let stranger = SENT.event(7).json.to_vec();
+    let call = server.client().put_record().stream_name(STREAM).partition_key("another");
+    call.data(Blob::new(stranger)).send().await.unwrap();
+    let found = read().await.unwrap();
+    assert_eq!(events(&found), (2, 1, 2, 1), "under another key");
+    assert_eq!((found.entries, found.units, found.kib), (4, 4, 4));
+    assert!(server.endpoint().starts_with("http://"));
+}
+
+#[test]
+fn events_have_their_size_and_their_number() {
+    for number in [0, 1, 999, 1_000_000, u32::MAX] {
+        let sent = Events { count: u32::MAX, devices: u32::MAX };
+        let event = sent.event(number);
+        assert_eq!(event.json.len(), EVENT_BYTES);
+        assert_eq!(events::number(&event.json), Some(number));
+    }
+    assert_eq!(SENT.records().count(), 1_000);
+}
+
+#[test]
+fn the_program_ends_with_its_table() {
+    let mut command = example_program::example("aggregate");
+    let said = command.args(["--events", "3000", "--keys", "10"]).output().unwrap();
+    let told = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success(), "{told}{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(told.matches(" 0 missing, 0 duplicated, 0 misplaced").count(), 3, "{told}");
+    assert!(told.contains("\n| Kinesis records | 3,000 |"), "{told}");
+}

@@ -1,0 +1,56 @@
+//! Each example without arguments: it ends by itself, and has found everything.
+
+use crate::support::example_program;
+
+/// Runs it, and returns what it said.
+fn demonstrate(name: &str, arguments: &[&str]) -> String {
+    let said =
+        example_program::example(name).args(arguments).output().expect("the example is built");
+    let told = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.status.success(), "{told}{}", String::from_utf8_lossy(&said.stderr));
+    told
+}
+
+#[test]
+fn http_ingest_acknowledges_what_is_there() {
+    let told = demonstrate("http_ingest", &["--events", "500"]);
+    assert!(told.contains("500 events acknowledged; "), "{told}");
+    assert!(told.contains("500 events accepted, 500 delivered in "), "{told}");
+    assert!(told.ends_with("read back 500, 0 missing, 0 duplicated\n"), "{told}");
+}
+
+#[test]
+fn a_function_has_everything_delivered_when_it_is_killed_after_its_answer() {
+    let told = demonstrate("lambda", &[]);
+    assert!(told.contains("500 messages in 5 events, 1 of them refused; "), "{told}");
+    assert!(told.ends_with("read back 499, 0 missing, 0 duplicated\n"), "{told}");
+}
+
+#[test]
+fn offsets_loses_nothing_through_a_crash_and_a_rebalance() {
+    let told = demonstrate("offsets", &["--messages", "1000"]);
+    assert!(told.contains("the first consumer crashed with "), "{told}");
+    assert!(told.contains("partitions [2, 3] go to a third one with "), "{told}");
+    assert_eq!(told.matches(", 0 missing, ").count(), 2, "{told}");
+    assert!(told.contains("\nread back 4000, 0 missing, "), "{told}");
+}
+
+#[test]
+fn socket_tells_each_sender_what_is_delivered() {
+    let told = demonstrate("socket", &["--lines", "300"]);
+    assert!(told.contains("4 senders were told that their 300 lines are delivered"), "{told}");
+    assert!(told.contains("error: stopped after 10 lines: max line length exceeded"), "{told}");
+    assert!(told.ends_with("read back 1210, 0 missing, 0 duplicated\n"), "{told}");
+}
+
+#[test]
+fn three_streams_come_over_shared_connections() {
+    let told = demonstrate("three_streams", &[]);
+    for line in ["audit: read back 600 ", "clicks: read back 4200 ", "orders: read back 1200 "] {
+        assert!(told.contains(line), "{told}");
+    }
+    // Two requests at the same time, to all three streams together. A connection that is not back in the pool
+    // yet can make it one more.
+    let connections = told.lines().last().unwrap().split(' ').next().unwrap();
+    assert!(["2", "3", "4"].contains(&connections), "{told}");
+}

@@ -1,0 +1,107 @@
+//! The example `socket`: lines in, records out, and the sender waits while the stream is slow.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use futures::future;
+use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{KinesisSink, Producer};
+use tokio::io::{AsyncWriteExt, duplex};
+use tokio::time::timeout;
+use tower::{BoxError, Service, service_fn};
+
+use super::connection::{LONGEST_LINE, forward};
+use super::served::{Served, blocking};
+use crate::support::embedded::Embedded;
+
+/// In virtual time.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
+const BUFFER: usize = 10;
+
+fn producer<S>(service: S) -> Producer
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.buffer_records = Some(BUFFER);
+        settings.seed = Some(1);
+    });
+    builder.build_with(service).unwrap().spawn()
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_is_delivered_the_sender_waits() {
+    let never = |_| future::pending::<Result<PutRecordsResponse, BoxError>>();
+    let producer = producer(service_fn(never));
+    let (mut sender, input) = duplex(1_024);
+    let forwarding = tokio::spawn(forward(input, producer.clone()));
+    let mut sent = 0;
+    while timeout(FOR_EVER, sender.write_all(b"a line of twenty..\n")).await.is_ok() {
+        sent += 1;
+        assert!(sent < 1_000, "nobody holds the sender up");
+    }
+    assert_eq!(producer.status().totals.accepted, BUFFER as u64);
+    forwarding.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_ready_when_every_line_is_in_the_stream() {
+    let stream = SimStream::builder().with_shards(1).with_seed(1).build().unwrap();
+    let (mut sender, input) = duplex(1_024);
+    let forwarding = tokio::spawn(forward(input, producer(stream.service())));
+    for number in 0..3_000 {
+        sender.write_all(format!("{number}\r\n").as_bytes()).await.unwrap();
+    }
+    drop(sender);
+    assert_eq!(forwarding.await.unwrap().unwrap(), 3_000);
+    let mut written: Vec<u32> = Vec::new();
+    for record in stream.written() {
+        written.push(std::str::from_utf8(record.data()).unwrap().parse().unwrap());
+    }
+    written.sort_unstable();
+    assert!(written.into_iter().eq(0..3_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_too_long_ends_its_connection_and_no_other() {
+    let stream = SimStream::builder().with_shards(1).with_seed(1).build().unwrap();
+    let producer = producer(stream.service());
+    let long = format!("one\ntwo\n{}\nfour\n", "x".repeat(LONGEST_LINE + 1));
+    let refused = forward(long.as_bytes(), producer.clone()).await.unwrap_err();
+    assert_eq!(format!("{refused:#}"), "stopped after 2 lines: max line length exceeded");
+    assert_eq!(stream.written().len(), 2, "those before it are safe by then");
+    assert_eq!(forward(&b"five\nsix"[..], producer.clone()).await.unwrap(), 2);
+    assert_eq!(stream.written().len(), 4);
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_it_drains_and_takes_its_leave_of_those_who_are_connected() {
+    let kinesis = Embedded::start(1, false).await.unwrap();
+    let (done, open, last) = blocking(move || {
+        let served = Served::start("socket", &[], &kinesis);
+        let connect = || TcpStream::connect(served.address).unwrap();
+        let answer = |mut connection: TcpStream| {
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        let (mut one, mut other) = (connect(), connect());
+        other.write_all(b"not the last\n").unwrap();
+        one.write_all(b"one\ntwo\n").unwrap();
+        one.shutdown(Shutdown::Write).unwrap();
+        let done = answer(one);
+        served.interrupt();
+        (done, answer(other), served.ended())
+    })
+    .await;
+    assert_eq!(done, "2 lines delivered\n");
+    assert_eq!(open, "error: no more lines are taken\n");
+    assert!(last.contains(" lines delivered in "), "{last}");
+}

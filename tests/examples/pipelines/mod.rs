@@ -1,0 +1,22 @@
+//! The examples for the pipelines that people have: as programs, and those parts of them that could lose
+//! records, on virtual time.
+//!
+//! `PIPELINES_SEEDS=1000 cargo test --test examples committed` tries more stories than the default of 30;
+//! `PIPELINES_SEED=<n>` replays one.
+#![cfg(feature = "aws-config")]
+
+mod commits;
+#[path = "../../../examples/socket/connection.rs"]
+mod connection;
+mod demonstrations;
+#[path = "../../../examples/offsets/forward.rs"]
+mod forward;
+mod function;
+mod held;
+mod http;
+mod lines;
+#[path = "../../../examples/offsets/log.rs"]
+mod log;
+#[path = "../../../examples/lambda/runtime_api.rs"]
+mod runtime_api;
+mod served;

@@ -1,0 +1,189 @@
+//! The examples of the producer, as programs: killed, interrupted, and given wrong arguments.
+#![cfg(feature = "aws-config")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::support::embedded::{Embedded, STREAM};
+use crate::support::example_program;
+use crate::support::read_back::{From, ReadBack};
+
+/// A directory of one test. Dropping it removes it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(test: &str) -> Self {
+        let name = format!("kinesis-sink-{test}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn checkpoint(server: &Embedded, file: &Path, checkpoint: &Path) -> Command {
+    let mut command = example_program::example("checkpoint");
+    command.arg("--file").arg(file).arg("--checkpoint").arg(checkpoint);
+    command.args(["--endpoint", server.endpoint(), "--region", "us-east-1"]);
+    command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y");
+    command
+}
+
+fn stored(checkpoint: &Path) -> u64 {
+    std::fs::read_to_string(checkpoint).map_or(0, |text| text.trim().parse().unwrap())
+}
+
+/// Kills it, if need be, when the test ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+async fn output(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output().expect("the example is built"))
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_again_and_again_loses_no_line() {
+    const LINES: u64 = 14_000;
+    let server = Embedded::start(2, true).await.unwrap();
+    let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
+    let directory = Directory::new("killed");
+    let lines: Vec<_> = (0..LINES).map(|number| format!("line {number}")).collect();
+    let file = directory.file("lines", &(lines.join("\n") + "\n"));
+    let store = directory.0.join("checkpoint");
+    lines.iter().for_each(|line| read_back.expect(Bytes::from(line.clone())));
+
+    let mut rng = fastrand::Rng::with_seed(5);
+    let mut stored_at_kills = Vec::new();
+    for kill in 1..=6 {
+        let began_at = stored(&store);
+        let mut command = checkpoint(&server, &file, &store);
+        let mut process = Running(command.stdout(Stdio::null()).spawn().unwrap());
+        if kill % 3 == 0 {
+            // At any moment: while it starts, reads, or has sent its first lines.
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..300))).await;
+        } else {
+            while stored(&store) < began_at + LINES / 40 {
+                assert!(process.0.try_wait().unwrap().is_none(), "it ended by itself");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        process.0.kill().unwrap();
+        process.0.wait().unwrap();
+        let delivered = stored(&store);
+        // Not only in the end: every line below the stored number is there now.
+        let mut so_far = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
+        lines[..delivered as usize]
+            .iter()
+            .for_each(|line| so_far.expect(Bytes::from(line.clone())));
+        assert_eq!(so_far.finish().await.unwrap().missing, 0, "of the first {delivered}");
+        stored_at_kills.push(delivered);
+    }
+    assert!(stored_at_kills.is_sorted(), "{stored_at_kills:?}");
+    assert!(*stored_at_kills.last().unwrap() < LINES, "the last kill was in the middle");
+    let last = output(checkpoint(&server, &file, &store)).await;
+    let said = String::from_utf8_lossy(&last.stdout);
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    let resumed = format!("lines {} to {LINES} delivered", stored_at_kills[5]);
+    assert_eq!(said.trim(), resumed, "it went on where the stored number says");
+    assert_eq!(stored(&store), LINES);
+    let found = read_back.finish().await.unwrap();
+    assert_eq!((found.records, found.missing), (LINES as usize, 0));
+    assert!(found.duplicated > 0, "some lines were in flight when it was killed");
+
+    let again = output(checkpoint(&server, &file, &store)).await;
+    assert!(again.status.success(), "with nothing left to do");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_cannot_be_sent_stops_it_with_everything_before_it_stored() {
+    let server = Embedded::start(1, false).await.unwrap();
+    let directory = Directory::new("stopped");
+    let store = directory.0.join("checkpoint");
+    let long = "x".repeat(1_100_000);
+    let file = directory.file("lines", &format!("one\ntwo\n{long}\nfour\n"));
+    let said = output(checkpoint(&server, &file, &store)).await;
+    let told = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success());
+    assert!(told.contains("the first 2 lines are delivered"), "{told}");
+    assert!(told.contains("record is 11000"), "{told}");
+    assert_eq!(stored(&store), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_does_not_fit_is_refused() {
+    let server = Embedded::start(1, false).await.unwrap();
+    let directory = Directory::new("misfit");
+    let file = directory.file("lines", "one\ntwo\n");
+    for (text, expected) in [("three", "must hold one number"), ("3\n", "has only 2 of 3 lines")] {
+        let store = directory.file("checkpoint", text);
+        let said = output(checkpoint(&server, &file, &store)).await;
+        let told = String::from_utf8_lossy(&said.stderr);
+        assert!(!said.status.success() && told.contains(expected), "{told}");
+        assert_eq!(std::fs::read_to_string(store).unwrap(), text, "it is left as it was");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demonstration_ends_with_nothing_missing() {
+    let mut command = example_program::example("checkpoint");
+    command.args(["--lines", "2000", "--kills", "1"]);
+    let said = output(command).await;
+    let told = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success(), "{told}{}", String::from_utf8_lossy(&said.stderr));
+    assert!(told.contains("in 2 runs; read back 2000, 0 missing"), "{told}");
+}
+
+#[test]
+fn fan_in_drains_and_reports_when_it_is_interrupted() {
+    let mut command = example_program::example("fan_in");
+    command.args(["--sensors", "50", "--seconds", "600"]).stdout(Stdio::piped());
+    let mut process = Running(command.spawn().unwrap());
+    let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let progress = lines.find(|line| line.contains("accepted") && !line.starts_with("0 "));
+    assert!(progress.is_some(), "it says how it goes");
+    let interrupted = Command::new("kill").args(["-INT", &process.0.id().to_string()]).status();
+    assert!(interrupted.unwrap().success());
+    let rest: Vec<_> = lines.collect();
+    assert!(process.0.wait().unwrap().success(), "{rest:#?}");
+    let [.., draining, summary, found] = &rest[..] else { panic!("{rest:#?}") };
+    assert_eq!(draining, "interrupted, draining");
+    assert!(summary.contains(" readings delivered in "), "{summary}");
+    assert!(summary.contains(" 0 undelivered;"), "{summary}");
+    assert!(found.ends_with(" 0 missing, 0 duplicated"), "{found}");
+    let delivered = summary.split(' ').next().unwrap();
+    assert!(found.starts_with(&format!("read back {delivered}, ")), "{summary}; {found}");
+}
+
+#[test]
+fn fan_in_says_what_is_wrong_with_the_stream() {
+    let arguments = ["--endpoint", "http://127.0.0.1:1", "--region", "us-east-1"];
+    let mut command = example_program::example("fan_in");
+    command.args(arguments).env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y");
+    let said = command.output().unwrap();
+    let told = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(told.contains("the endpoint cannot be reached"), "{told}");
+}

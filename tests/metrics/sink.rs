@@ -1,0 +1,216 @@
+//! What a sink and its requests tell a recorder of metrics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt, stream};
+use kinesis_sink::metrics::MetricsGranularity;
+use kinesis_sink::service::{EntryError, PutRecordsResponse};
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder};
+use tokio::time::{sleep, timeout};
+
+use crate::recorded::Recorded;
+use crate::support::mock_service;
+use crate::support::mock_service::{MockService, answer_each, records, unpaced};
+
+pub fn builder() -> SinkBuilder {
+    KinesisSink::builder("example").configure(|settings| {
+        settings.limits = unpaced();
+        settings.seed = Some(1);
+    })
+}
+
+fn milliseconds<const N: usize>(counts: [(u64, usize); N]) -> BTreeMap<u64, usize> {
+    BTreeMap::from(counts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_record_is_counted_once_from_acceptance_to_its_end() {
+    let recorder = Recorded::install();
+    let service = MockService::new(|call, request| match call {
+        0 => Ok(answer_each(request, |place| place >= 25)),
+        _ => Ok(answer_each(request, |_| true)),
+    });
+    let mut sink = builder().build_with(service).unwrap();
+    sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap();
+
+    assert_eq!(recorder.counter("user_records_received"), 500);
+    assert_eq!(recorder.counter("user_records_put"), 500);
+    assert_eq!(recorder.counter("user_records_data_put"), sink.totals().delivered_bytes);
+    assert_eq!(recorder.counter("kinesis_records_data_put"), sink.totals().entry_bytes);
+    assert_eq!(recorder.counter("user_records_withdrawn"), 0);
+    assert_eq!(recorder.histogram("retries_per_record"), milliseconds([(0, 475), (1_000, 25)]));
+    assert_eq!(
+        recorder.histogram("user_records_per_put_records_request"),
+        milliseconds([(25_000, 1), (500_000, 1)])
+    );
+    assert_eq!(recorder.histogram("user_records_per_kinesis_record"), milliseconds([(1_000, 525)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_are_those_of_the_clock() {
+    let recorder = Recorded::install();
+    let mut sink = builder().build_with(MockService::delivering()).unwrap();
+    sink.feed(Record::from("one")).await.unwrap();
+    sleep(Duration::from_millis(7)).await;
+    sink.feed(Record::from("two")).await.unwrap();
+    sleep(Duration::from_millis(5)).await;
+    sink.flush().await.unwrap();
+
+    assert_eq!(recorder.histogram("buffering_time"), milliseconds([(12, 1), (5, 1)]));
+    // The round trip takes 20 ms.
+    assert_eq!(recorder.histogram("delivery_time"), milliseconds([(32, 1), (25, 1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_has_one_buffering_time_however_often_it_is_sent() {
+    let recorder = Recorded::install();
+    let service = MockService::failing(2, "InternalFailure");
+    let mut sink = builder().build_with(service).unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+
+    assert_eq!(recorder.histogram("buffering_time"), milliseconds([(0, 1)]));
+    assert_eq!(recorder.histogram("retries_per_record"), milliseconds([(2_000, 1)]));
+    assert_eq!(recorder.histogram("delivery_time").values().sum::<usize>(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn gauges_show_what_waits_and_for_how_long() {
+    let recorder = Recorded::install();
+    let slow = MockService::delivering().with_round_trip(Duration::from_secs(9));
+    let mut sink = builder().with_max_in_flight(1).build_with(slow).unwrap();
+    sink.feed(Record::from(("k", "123456789"))).await.unwrap();
+    assert!(timeout(Duration::from_secs(3), sink.flush()).await.is_err());
+    sink.feed(Record::from(("k", "123456789"))).await.unwrap();
+    assert!(timeout(Duration::from_secs(1), sink.flush()).await.is_err());
+
+    assert_eq!(recorder.gauge("user_records_pending"), 2.0);
+    assert_eq!(recorder.gauge("buffered_bytes"), 20.0);
+    // As of the latest move, at the end of the flush that was given up.
+    assert_eq!(recorder.gauge("oldest_record_age"), 4.0);
+
+    sink.flush().await.unwrap();
+    for gauge in ["user_records_pending", "buffered_bytes", "oldest_record_age"] {
+        assert_eq!(recorder.gauge(gauge), 0.0, "{gauge}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sinks_of_one_stream_add_up_and_leave_nothing_behind() {
+    let recorder = Recorded::install();
+    let mut sinks = [1, 2].map(|_| {
+        let stuck = MockService::delivering().with_round_trip(Duration::from_secs(3_600));
+        builder().build_with(stuck).unwrap()
+    });
+    for sink in &mut sinks {
+        sink.feed(Record::from(("k", "123"))).await.unwrap();
+        assert!(timeout(Duration::from_secs(1), sink.flush()).await.is_err());
+    }
+    assert_eq!(recorder.gauge("user_records_pending"), 2.0);
+    assert_eq!(recorder.gauge("buffered_bytes"), 8.0);
+
+    let [mut first, second] = sinks;
+    assert_eq!(first.take_undelivered().len(), 1);
+    assert_eq!(recorder.gauge("user_records_pending"), 1.0);
+    assert_eq!(recorder.gauge("oldest_record_age"), 0.0);
+    drop(second);
+    assert_eq!(recorder.gauge("user_records_pending"), 0.0);
+    assert_eq!(recorder.gauge("buffered_bytes"), 0.0);
+    assert_eq!(recorder.counter("user_records_withdrawn"), 2);
+    assert_eq!(recorder.counter("user_records_received"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_reason_of_a_cut_has_its_counter() {
+    let recorder = Recorded::install();
+    let cuts = |reason| recorder.counter_of("put_records_requests_cut", &[("reason", reason)]);
+
+    let mut sink = builder().build_with(MockService::delivering()).unwrap();
+    sink.send(Record::from("alone")).await.unwrap();
+    assert_eq!(cuts("idle"), 1);
+    sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap();
+    assert_eq!(cuts("full"), 1);
+    sink.feed(Record::from("last")).await.unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(cuts("close"), 1);
+
+    let fill = Linger::Fixed(Duration::from_millis(50));
+    let mut sink = builder().with_linger(fill).build_with(MockService::delivering()).unwrap();
+    sink.send(Record::from("alone")).await.unwrap();
+    assert_eq!(cuts("linger"), 1);
+
+    let small =
+        builder().configure(|settings| settings.buffer_records = Some(10)).with_linger(fill);
+    let mut sink = small.build_with(MockService::delivering()).unwrap();
+    for record in records(0..11) {
+        sink.feed(record).await.unwrap();
+    }
+    assert_eq!(cuts("back_pressure"), 1);
+
+    let service = MockService::new(|call, request| match call {
+        0 => Err(mock_service::service_error("ValidationException")),
+        _ => Ok(answer_each(request, |_| true)),
+    });
+    let mut sink = builder().build_with(service).unwrap();
+    sink.send_all(&mut stream::iter(records(0..2).map(Ok))).await.unwrap();
+    assert_eq!(cuts("split"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_told_by_their_reasons() {
+    let recorder = Recorded::install();
+    let rejects = MockService::new(|_, request| {
+        let no = |_: &_| Err(EntryError::new("InvalidArgumentException", "no"));
+        Ok(PutRecordsResponse::new(request.entries().iter().map(no).collect()))
+    });
+    let mut sink = builder().build_with(rejects).unwrap();
+    sink.send(Record::from("bad")).await.unwrap_err();
+
+    let once = builder().configure(|settings| settings.max_attempts = Some(1));
+    let mut sink = once.build_with(MockService::failing(9, "InternalFailure")).unwrap();
+    sink.send(Record::from("unlucky")).await.unwrap_err();
+
+    let soon = builder().with_deadline(Duration::from_secs(1));
+    let mut sink = soon.build_with(MockService::failing(99, "InternalFailure")).unwrap();
+    sink.send(Record::from("late")).await.unwrap_err();
+
+    let refuses = MockService::failing(9, "AccessDeniedException");
+    let producer = builder().build_with(refuses).unwrap().spawn();
+    producer.put(Record::from("nowhere")).await.unwrap().await.unwrap_err();
+    producer.close().await.unwrap_err();
+
+    for reason in ["rejected", "attempts_exhausted", "deadline_exceeded", "refused"] {
+        assert_eq!(
+            recorder.counter_of("user_records_failed", &[("reason", reason)]),
+            1,
+            "{reason}"
+        );
+    }
+    assert_eq!(recorder.counter("user_records_received"), 4);
+    assert_eq!(recorder.gauge("user_records_pending"), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aggregates_count_as_one_kinesis_record() {
+    let recorder = Recorded::install();
+    let aggregating = builder().with_aggregation(Aggregation::PerKey);
+    let mut sink = aggregating.build_with(MockService::delivering()).unwrap();
+    let records = (0..100).map(|number| Ok(Record::from(("key", number.to_string()))));
+    stream::iter(records).forward(&mut sink).await.unwrap();
+
+    assert_eq!(recorder.histogram("user_records_per_kinesis_record"), milliseconds([(100_000, 1)]));
+    assert_eq!(recorder.counter("user_records_put"), 100);
+    assert_eq!(recorder.counter("kinesis_records_data_put"), sink.totals().entry_bytes);
+    assert_eq!(recorder.histogram("delivery_time").values().sum::<usize>(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_where_nothing_is_wanted() {
+    let recorder = Recorded::install();
+    let silent = builder().configure(|settings| settings.metrics = MetricsGranularity::Off);
+    let mut sink = silent.build_with(MockService::delivering()).unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+    drop(sink);
+    assert_eq!(recorder.names(), BTreeMap::new());
+}

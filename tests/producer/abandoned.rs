@@ -1,0 +1,121 @@
+//! A driver that is dropped before it is done, with whatever panics on the way: what it held is given back.
+
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::{ErrorKind, KinesisSink, Record, SinkBuilder, Undelivered};
+use tokio::time::sleep;
+use tracing::Level;
+
+use crate::support::logs::Logs;
+use crate::support::mock_service::{MockService, all_delivered, service_error, texts};
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
+}
+
+fn record(text: &'static str) -> Record {
+    Record::from(text)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped() {
+    let logs = Logs::listen(Level::INFO);
+    let service = MockService::delivering();
+    let (producer, driver) = builder().build_with(service).unwrap().into_producer();
+    let receipt = producer.put(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    drop(driver);
+    let undelivered = receipt.now_or_never().unwrap().unwrap_err();
+    assert!(matches!(undelivered.reason(), FailureReason::Abandoned { last: None, .. }));
+    assert!(!undelivered.may_have_been_written(), "it was never sent");
+    assert_eq!(texts(&producer.take_failed().await), ["b"]);
+    let warnings = logs.with("WARN");
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert!(warnings[0].contains("ended with 2 records undelivered"), "{warnings:#?}");
+}
+
+/// What a request in flight has come to counts, also when nobody has looked at it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
+    let service = MockService::rejecting_bad();
+    let (producer, driver) = builder().build_with(service).unwrap().into_producer();
+    let mut driver = Box::pin(driver);
+    let delivered = producer.put(record("a")).await.unwrap();
+    let rejected = producer.put(record("bad")).await.unwrap();
+    assert!((&mut driver).now_or_never().is_none());
+    sleep(Duration::from_secs(1)).await;
+    drop(driver);
+    delivered.await.expect("it was delivered");
+    assert!(matches!(rejected.await.unwrap_err().reason(), FailureReason::Rejected(_)));
+    let totals = producer.status().totals;
+    assert_eq!((totals.delivered, totals.failed), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record() {
+    let service = MockService::rejecting_bad();
+    let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
+    let (producer, driver) = builder.build_with(service).unwrap().into_producer();
+    let mut driver = Box::pin(driver);
+    let receipt = producer.put(record("a")).await.unwrap();
+    producer.send(record("bad")).await.unwrap();
+    assert!((&mut driver).now_or_never().is_none());
+    sleep(Duration::from_secs(1)).await;
+    producer.send(record("b")).await.unwrap();
+    drop(driver);
+    receipt.await.expect("it was delivered");
+    let error = producer.close().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
+    assert_eq!(texts(error.undelivered()), ["b"]);
+    assert!(producer.take_failed().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_while_the_sink_is_dropped_silences_no_receipt() {
+    let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
+    let mut sink = builder.build_with(MockService::rejecting_bad()).unwrap();
+    let (tracked, receipt) = record("a").tracked();
+    sink.feed(tracked).await.unwrap();
+    sink.feed(record("bad")).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none());
+    sleep(Duration::from_secs(1)).await;
+    drop(sink);
+    receipt.await.expect("it was delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
+    let service = MockService::new(|call, request| match call {
+        0 => Err(service_error("InternalFailure")),
+        _ => Ok(all_delivered(request)),
+    });
+    let wait = Duration::from_secs(10);
+    let builder = builder().configure(|settings| {
+        settings.backoff.base = wait;
+        settings.backoff.ceiling = wait;
+    });
+    let (producer, driver) = builder.build_with(service).unwrap().into_producer();
+    let driver = tokio::spawn(driver);
+    producer.send(record("a")).await.unwrap();
+    producer.send(record("b")).await.unwrap();
+    sleep(Duration::from_millis(30)).await;
+    // "a" and "b" came back and wait; these were never sent.
+    producer.send(record("c")).await.unwrap();
+    producer.send(record("d")).await.unwrap();
+    let flush = tokio::spawn({
+        let producer = producer.clone();
+        async move { producer.flush().await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    driver.abort();
+    let error = flush.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
+    let left = producer.close().await.unwrap_err().into_undelivered();
+    assert_eq!(texts(&left), ["a", "b", "c", "d"]);
+    let written: Vec<_> = left.iter().map(Undelivered::may_have_been_written).collect();
+    assert_eq!(written, [true, true, false, false]);
+    let totals = producer.status().totals;
+    assert_eq!((totals.accepted, totals.withdrawn), (4, 4));
+}

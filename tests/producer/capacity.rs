@@ -1,0 +1,532 @@
+//! Room in a producer: the sink's bounds, whoever waits for them, first come, first served.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt, StreamExt, future, stream};
+use kinesis_sink::record::DeadLetterHandler;
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{ErrorKind, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::mock_service::{MockService, all_delivered, numbers, unpaced};
+
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+/// In virtual time.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(1);
+        settings.limits = unpaced();
+    })
+}
+
+fn produce(builder: SinkBuilder, service: &MockService) -> Producer {
+    builder.build_with(service.clone()).unwrap().spawn()
+}
+
+fn record(number: usize) -> Record {
+    Record::from(number.to_string())
+}
+
+/// A service that notes the largest number of records, and of bytes, that it ever had in hand.
+fn watching(most: &Arc<[AtomicUsize; 2]>) -> MockService {
+    let (most, delivered) = (most.clone(), Arc::new(AtomicUsize::new(0)));
+    MockService::new(move |_, request| {
+        most[0].fetch_max(request.entries().len(), Ordering::Relaxed);
+        most[1].fetch_max(request.bytes(), Ordering::Relaxed);
+        delivered.fetch_add(request.entries().len(), Ordering::Relaxed);
+        Ok(all_delivered(request))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bounds_are_the_sinks_whatever_the_number_of_tasks() {
+    for (records, bytes, size) in [(10, 1 << 20, 100), (1_000, 10_000, 1_000)] {
+        let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
+        let service = watching(&most);
+        let builder = builder().configure(|settings| {
+            settings.buffer_records = Some(records);
+            settings.buffer_bytes = bytes;
+        });
+        let producer = produce(builder.with_max_in_flight(1), &service);
+        let task = |_| {
+            let producer = producer.clone();
+            let data = vec![b'.'; size - 1];
+            async move { producer.put(Record::from(("k", data))).await.unwrap().await.unwrap() }
+        };
+        // All of them wait at once; half a buffer is free when each request is answered.
+        let tasks = (0..200).map(task).map(tokio::spawn);
+        future::join_all(tasks).await.into_iter().for_each(|task| drop(task.unwrap()));
+        let (records_seen, bytes_seen) = (&most[0], &most[1]);
+        let bound = 10;
+        assert!(records_seen.load(Ordering::Relaxed) <= bound, "{records_seen:?}");
+        assert!(bytes_seen.load(Ordering::Relaxed) <= bound * size, "{bytes_seen:?}");
+        assert_eq!(service.delivered().len(), 200);
+        assert!(service.requests().len() >= 20, "ten at a time");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn accepted_and_unsettled_records_never_exceed_the_bound() {
+    let service = MockService::delivering();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(7)), &service);
+    let accepted = Arc::new(AtomicUsize::new(0));
+    for number in 0..100 {
+        let (producer, accepted) = (producer.clone(), accepted.clone());
+        tokio::spawn(async move {
+            producer.send(record(number)).await.unwrap();
+            accepted.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    let mut most = 0;
+    while service.delivered().len() < 100 {
+        most = most.max(accepted.load(Ordering::Relaxed) - service.delivered().len());
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(most, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_larger_than_the_bound_are_taken_two_at_a_time_at_most() {
+    let service = MockService::delivering();
+    let producer = produce(builder().configure(|settings| settings.buffer_bytes = 100), &service);
+    let large = || Record::from(("k", vec![b'l'; 1_000]));
+    let small = || Record::from(("k", vec![b's'; 49]));
+    let order = [small(), large(), large(), large(), small(), small()];
+    let sends = order.map(|record| {
+        let producer = producer.clone();
+        async move { producer.put(record).await.unwrap().await.unwrap() }
+    });
+    future::join_all(sends).await;
+    assert_eq!(service.sizes(), [2, 2, 2]);
+    // What came without room was made up for.
+    producer.try_send(small()).unwrap();
+    producer.try_send(small()).unwrap();
+    producer.try_send(small()).unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_longest_is_served_first() {
+    let service = MockService::delivering();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(3)), &service);
+    let mut tasks = Vec::new();
+    for number in 0..60 {
+        let producer = producer.clone();
+        tasks.push(tokio::spawn(async move { producer.send(record(number)).await.unwrap() }));
+        // In this order they ask.
+        tokio::task::yield_now().await;
+    }
+    future::join_all(tasks).await;
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_task_cannot_starve_another_one() {
+    let service = MockService::delivering();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(20)), &service);
+    let busy = |name: &'static str| {
+        let producer = producer.clone();
+        tokio::spawn(async move {
+            // A hundred requests for room at once, and again as soon as they are served.
+            for _ in 0..40 {
+                let sends = (0..100).map(|_| producer.send(Record::from(name)));
+                future::join_all(sends).await;
+            }
+        })
+    };
+    let hogs = [busy("hog"), busy("hog")];
+    sleep(ROUND_TRIP * 3).await;
+    for _ in 0..10 {
+        let before = service.delivered().len();
+        producer.put(Record::from("modest")).await.unwrap().await.unwrap();
+        let others = service.delivered().len() - before;
+        assert!(others <= 200 + 2 * 20, "those that were there before, not {others}");
+    }
+    for hog in hogs {
+        hog.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn try_put_does_not_overtake_those_who_wait() {
+    let service = MockService::delivering();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
+    producer.send(record(0)).await.unwrap();
+    producer.send(record(1)).await.unwrap();
+    let waiting = future::join_all((2..6).map(|number| producer.send(record(number))));
+    let mut waiting = std::pin::pin!(waiting);
+    assert!((&mut waiting).now_or_never().is_none());
+    sleep(ROUND_TRIP + Duration::from_millis(1)).await;
+    // Two places are free by now, and both are spoken for.
+    assert_eq!(service.delivered().len(), 2);
+    let refused = producer.try_put(record(9)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full);
+    waiting.await;
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_buffer_does_not_wait_for_the_linger() {
+    let service = MockService::delivering();
+    let linger = Linger::Fixed(Duration::from_secs(30));
+    let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
+    let producer = produce(builder, &service);
+    let began = Instant::now();
+    // Two of them fit, and leave room that is too small for the third.
+    let sends = (0..3).map(|_| producer.send(Record::from(("k", vec![0; 399]))));
+    future::join_all(sends).await;
+    assert_eq!(began.elapsed(), ROUND_TRIP);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_futures_either_did_or_did_not_accept() {
+    let service = MockService::delivering();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
+    producer.send(record(0)).await.unwrap();
+    producer.send(record(1)).await.unwrap();
+    // These wait, and are dropped.
+    assert!(producer.send(record(100)).now_or_never().is_none());
+    assert!(producer.put(record(101)).now_or_never().is_none());
+    // These wait, one of them in front of the others, and that one is dropped.
+    let mut first = Box::pin(producer.send(record(102)));
+    assert!((&mut first).now_or_never().is_none());
+    let mut second = Box::pin(producer.send(record(2)));
+    assert!((&mut second).now_or_never().is_none());
+    drop(first);
+    second.await.unwrap();
+    // Its turn has come when it is dropped: the room goes on to the next one.
+    producer.send(record(3)).await.unwrap();
+    let mut ready = Box::pin(producer.send(record(103)));
+    assert!((&mut ready).now_or_never().is_none());
+    let mut next = Box::pin(producer.send(record(4)));
+    assert!((&mut next).now_or_never().is_none());
+    sleep(ROUND_TRIP * 2).await;
+    drop(ready);
+    next.await.unwrap();
+    producer.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..5));
+    // All room has come back.
+    producer.try_send(record(5)).unwrap();
+    producer.try_send(record(6)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_ready_and_does_not_send_takes_one_place_until_it_is_dropped() {
+    let service = MockService::delivering();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
+    let mut idle = producer.sink();
+    future::poll_fn(|cx| idle.poll_ready_unpin(cx)).await.unwrap();
+    producer.try_send(record(0)).unwrap();
+    producer.try_send(record(1)).unwrap_err();
+    drop(idle);
+    producer.try_send(record(1)).unwrap();
+}
+
+/// A record of `size` bytes; the service rejects it if it is `bad`.
+fn sized(size: usize, bad: bool) -> Record {
+    let mut data = vec![b'.'; size - 1];
+    if bad {
+        data[..3].copy_from_slice(b"bad");
+    }
+    Record::from(("k", data))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bounds_hold_when_many_sinks_feed() {
+    let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
+    let service = watching(&most);
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_bytes = 10_000).with_max_in_flight(1),
+        &service,
+    );
+    let forward = |_| {
+        let records = stream::iter((0..3).map(|_| Ok(sized(1_000, false))));
+        tokio::spawn(records.forward(producer.sink()))
+    };
+    for task in future::join_all((0..300).map(forward)).await {
+        task.unwrap().unwrap();
+    }
+    assert_eq!(service.delivered().len(), 900);
+    let bytes = most[1].load(Ordering::Relaxed);
+    assert!(bytes <= 10_000, "{bytes} bytes in one request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_bytes_is_not_overtaken_either() {
+    let service = MockService::delivering();
+    let builder = builder().configure(|settings| {
+        settings.buffer_records = Some(3);
+        settings.buffer_bytes = 120;
+    });
+    let producer = produce(builder, &service);
+    let named = |name: &'static str| Record::from((name, vec![b'.'; 54]));
+    producer.send(named("first.")).await.unwrap();
+    producer.send(named("second")).await.unwrap();
+    let mut waiting = Box::pin(producer.send(named("third.")));
+    assert!((&mut waiting).now_or_never().is_none());
+    sleep(ROUND_TRIP + Duration::from_millis(1)).await;
+    producer.try_send(named("fourth")).expect("there is room for two");
+    let refused = producer.try_send(named("fifth.")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full);
+    waiting.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_both_bounds_are_served_in_turn() {
+    let service = MockService::delivering();
+    let builder = builder().configure(|settings| {
+        settings.buffer_records = Some(4);
+        settings.buffer_bytes = 1_000;
+    });
+    let producer = produce(builder, &service);
+    let mut tasks = Vec::new();
+    for number in 0..80_usize {
+        let producer = producer.clone();
+        // Now the bytes are scarce, now the records.
+        let size = if number % 3 == 0 { 490 } else { 10 };
+        let record = Record::from((format!("{number:02}"), vec![b'.'; size]));
+        tasks.push(tokio::spawn(async move { producer.send(record).await.unwrap() }));
+        tokio::task::yield_now().await;
+    }
+    let all = timeout(FOR_EVER, future::join_all(tasks)).await;
+    assert!(all.is_ok(), "two of them wait for each other");
+    producer.close().await.unwrap();
+    let requests = service.requests();
+    let entries = requests.iter().flat_map(|request| request.entries());
+    let order = entries.map(|entry| entry.partition_key().unwrap().parse::<usize>().unwrap());
+    let order: Vec<_> = order.collect();
+    assert_eq!(order.len(), 80);
+    // Those who get room in the same moment may go in any order.
+    let far = order.iter().enumerate().any(|(place, number)| place.abs_diff(*number) >= 4);
+    assert!(!far, "{order:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_told_when_failed_records_leave_too_little_room() {
+    for (failed, wanted) in [([40, 40], 40), ([400, 20], 40), ([45, 50], 10), ([400, 400], 400)] {
+        let service = MockService::rejecting_bad();
+        let producer =
+            produce(builder().configure(|settings| settings.buffer_bytes = 100), &service);
+        for size in failed {
+            producer.send(sized(size, true)).await.unwrap();
+        }
+        sleep(ROUND_TRIP * 2).await;
+        let sent = timeout(FOR_EVER, producer.send(sized(wanted, false))).await;
+        let refused = sent.expect("nothing will make room").unwrap_err();
+        assert_eq!((refused.kind(), refused.count()), (ErrorKind::Undelivered, 2), "{refused}");
+        assert!(refused.reason().is_some(), "{refused}");
+        let mut sink = producer.sink();
+        let fed = timeout(FOR_EVER, sink.feed(sized(wanted, false))).await;
+        let error = fed.expect("nothing will make room").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Undelivered, "{error}");
+        assert_eq!(producer.take_failed().await.len(), 2);
+        producer.try_send(sized(wanted, false)).expect("the failed ones are gone");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_record_refuses_nobody_for_whom_room_is_on_its_way() {
+    let service = MockService::rejecting_bad();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(10)), &service);
+    producer.send(sized(10, true)).await.unwrap();
+    sleep(ROUND_TRIP * 2).await;
+    let send = |_| {
+        let producer = producer.clone();
+        tokio::spawn(async move { producer.send(sized(10, false)).await })
+    };
+    for sent in future::join_all((0..100).map(send)).await {
+        sent.unwrap().expect("nine at a time");
+    }
+    assert_eq!(producer.take_failed().await.len(), 1);
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_were_served_and_have_not_sent_yet_do_not_make_requests_small() {
+    let service = MockService::delivering();
+    let linger = Linger::Fixed(Duration::from_millis(100));
+    let builder =
+        builder().configure(|settings| settings.buffer_records = Some(50)).with_linger(linger);
+    let producer = produce(builder, &service);
+    let send = |_| {
+        let producer = producer.clone();
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                producer.send(sized(10, false)).await.unwrap();
+            }
+        })
+    };
+    future::join_all((0..200).map(send)).await;
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered().len(), 1_000);
+    assert!(service.requests().len() <= 24, "{:?}", service.sizes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_sinks_do_not_keep_a_large_record_out_for_ever() {
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_bytes = 1_000),
+        &MockService::delivering(),
+    );
+    let mut idle = producer.sink();
+    future::poll_fn(|cx| idle.poll_ready_unpin(cx)).await.unwrap();
+    for size in [2_000, 1_000, 10] {
+        let sent = timeout(FOR_EVER, producer.send(sized(size, false))).await;
+        sent.expect("there is room").unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_had_too_much_of_comes_back() {
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_bytes = 1_000),
+        &MockService::delivering(),
+    );
+    let mut sink = producer.sink();
+    sink.feed(sized(400, false)).await.unwrap();
+    producer.flush().await.unwrap();
+    // Room for 400 bytes is kept, and 10 of them are used.
+    sink.feed(sized(10, false)).await.unwrap();
+    producer.try_send(sized(490, false)).unwrap();
+    producer.try_send(sized(490, false)).unwrap();
+    producer.try_send(sized(20, false)).unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_sink_gives_its_room_back() {
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_records = Some(1)),
+        &MockService::delivering(),
+    );
+    let mut sink = producer.sink();
+    future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await.unwrap();
+    producer.try_send(sized(10, false)).unwrap_err();
+    sink.close().await.unwrap();
+    producer.try_send(sized(10, false)).unwrap();
+}
+
+/// The driver is woken for the first caller in line, and again when a later one needs more room.
+#[tokio::test(start_paused = true)]
+async fn larger_waiting_record_wakes_the_driver() {
+    let service = MockService::delivering();
+    let builder = builder()
+        .configure(|settings| settings.buffer_bytes = 10_000)
+        .with_linger(Linger::Fixed(FOR_EVER / 100));
+    let producer = produce(builder, &service);
+    for _ in 0..2 {
+        producer.send(sized(3_000, false)).await.unwrap();
+    }
+    // Ready, and not sending: it keeps room for another 3,000 bytes.
+    let mut ready = producer.sink();
+    future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
+    let began = Instant::now();
+    let send = |size| {
+        let producer = producer.clone();
+        tokio::spawn(async move { producer.send(sized(size, false)).await })
+    };
+    let small = send(1_500);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(service.requests().len(), 0, "it has its room once the sink gives its own back");
+    let large = send(4_500);
+    small.await.unwrap().unwrap();
+    large.await.unwrap().unwrap();
+    assert!(began.elapsed() < 3 * ROUND_TRIP, "{:?}", began.elapsed());
+    drop(ready);
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_buffer_does_not_wait_for_the_linger_of_those_who_only_try() {
+    let linger = Linger::Fixed(Duration::from_secs(30));
+    let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
+    let producer = produce(builder, &MockService::delivering());
+    producer.try_send(sized(400, false)).unwrap();
+    producer.try_send(sized(400, false)).unwrap();
+    let began = Instant::now();
+    while producer.try_send(sized(400, false)).is_err() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(began.elapsed() <= ROUND_TRIP * 2, "{:?}", began.elapsed());
+}
+
+/// Also when others have waited before, or have given up waiting.
+#[tokio::test(start_paused = true)]
+async fn requests_are_full_while_there_is_room() {
+    let service = MockService::delivering();
+    let linger = Linger::Fixed(Duration::from_millis(100));
+    let builder =
+        builder().configure(|settings| settings.buffer_records = Some(10)).with_linger(linger);
+    let producer = produce(builder, &service);
+    let mut impatient = producer.sink();
+    for _ in 0..10 {
+        producer.send(sized(10, false)).await.unwrap();
+    }
+    let given_up = timeout(Duration::from_millis(1), impatient.feed(sized(10, false))).await;
+    assert!(given_up.is_err());
+    future::join_all((0..5).map(|_| producer.send(sized(10, false)))).await;
+    producer.flush().await.unwrap();
+    let before = service.requests().len();
+    for _ in 0..9 {
+        producer.send(sized(10, false)).await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(service.requests().len() - before, 1, "{:?}", service.sizes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_hand_back_another_record_than_it_was_given() {
+    struct KeepNewest(Option<Undelivered>);
+    impl DeadLetterHandler for KeepNewest {
+        fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
+            self.0.replace(undelivered)
+        }
+    }
+    let builder = builder()
+        .configure(|settings| settings.buffer_bytes = 2_000)
+        .with_dead_letter_handler(KeepNewest(None));
+    let producer = produce(builder, &MockService::rejecting_bad());
+    producer.send(sized(1_000, true)).await.unwrap();
+    producer.flush().await.unwrap();
+    producer.send(sized(10, true)).await.unwrap();
+    let error = producer.flush().await.unwrap_err();
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
+    // The thousand bytes are back, and count.
+    producer.try_send(sized(900, false)).unwrap();
+    producer.try_send(sized(200, false)).unwrap_err();
+    assert_eq!(producer.take_failed().await[0].record().size(), 1_000);
+    producer.try_send(sized(900, false)).unwrap();
+    producer.close().await.unwrap();
+}
+
+/// On two threads: whoever hears that a record is settled finds its room free and the totals right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_is_free_before_anybody_is_told() {
+    let service = MockService::delivering().with_round_trip(Duration::ZERO);
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(1)), &service);
+    let task = tokio::spawn(async move {
+        for number in 1..=2_000 {
+            let receipt = producer.try_put(sized(10, false)).expect("nothing is held");
+            receipt.await.unwrap();
+            assert_eq!(producer.status().totals.delivered, 2 * number - 1);
+            producer.try_send(sized(10, false)).expect("nothing is held");
+            producer.flush().await.unwrap();
+            assert_eq!(producer.status().totals.delivered, 2 * number);
+        }
+    });
+    task.await.unwrap();
+}

@@ -1,0 +1,430 @@
+//! How a producer ends, and what everyone is told then: no receipt hangs, no record is lost in silence.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt, future};
+use kinesis_sink::producer::Driver;
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::{
+    Delivery, ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered,
+};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tracing::Level;
+
+use crate::support::logs::Logs;
+use crate::support::mock_service::{MockService, texts};
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
+}
+
+fn record(text: &'static str) -> Record {
+    Record::from(text)
+}
+
+/// What is going on when the end comes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Idle,
+    MidRequest,
+    MidRetry,
+}
+
+/// How the end comes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Close,
+    CloseWithin,
+    LastCloneDropped,
+    DriverAborted,
+    DriverPanics,
+    RuntimeShutDown,
+}
+
+/// Runs a driver until `breaks` is set, and panics at the next poll after that.
+async fn breaking(driver: Driver<MockService>, breaks: Arc<AtomicBool>) {
+    let mut driver = pin!(driver);
+    poll_fn(|cx| {
+        assert!(!breaks.load(Ordering::Relaxed), "a panic on purpose");
+        driver.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// A producer in this state, with the receipts of what it holds: a, b and c; d and e have none.
+struct Case {
+    service: MockService,
+    breaks: Arc<AtomicBool>,
+    producer: Producer,
+    driver: JoinHandle<()>,
+    receipts: Vec<Receipt>,
+}
+
+impl Case {
+    async fn new(state: State) -> Self {
+        let service = match state {
+            State::Idle => MockService::delivering(),
+            State::MidRequest => MockService::delivering().with_round_trip(Duration::from_secs(10)),
+            State::MidRetry => MockService::failing(1, "InternalFailure"),
+        };
+        let breaks = Arc::new(AtomicBool::new(false));
+        let wait = Duration::from_secs(10);
+        let builder = builder().configure(|settings| {
+            settings.backoff.base = wait;
+            settings.backoff.ceiling = wait;
+        });
+        let (producer, driver) = builder.build_with(service.clone()).unwrap().into_producer();
+        let driver = tokio::spawn(breaking(driver, breaks.clone()));
+        let mut receipts = Vec::new();
+        if state != State::Idle {
+            for data in ["a", "b", "c"] {
+                receipts.push(producer.put(record(data)).await.unwrap());
+            }
+            producer.send(record("d")).await.unwrap();
+            producer.send(record("e")).await.unwrap();
+        }
+        sleep(Duration::from_millis(30)).await;
+        let requests = usize::from(state != State::Idle);
+        assert_eq!(service.sizes(), [5].repeat(requests), "{state:?}");
+        assert_eq!(service.delivered().len(), 0);
+        Self { service, breaks, producer, driver, receipts }
+    }
+}
+
+/// All receipts, settled: waiting for them must not take for ever.
+fn outcomes(receipts: Vec<Receipt>) -> Vec<Result<Delivery, Undelivered>> {
+    receipts.into_iter().map(|receipt| receipt.now_or_never().expect("it is settled")).collect()
+}
+
+/// Every call says that the producer has ended, and gives the record back.
+async fn assert_ended(producer: &Producer, expected: ErrorKind) {
+    for refused in [
+        producer.send(record("late")).await.unwrap_err(),
+        producer.put(record("late")).await.unwrap_err(),
+        producer.try_send(record("late")).unwrap_err(),
+        producer.try_put(record("late")).unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), expected, "{refused}");
+        assert_eq!(refused.into_record(), Some(record("late")));
+    }
+    assert!(producer.is_closed());
+    let mut sink = producer.sink();
+    assert!(sink.is_closed());
+    let error = sink.feed(record("late")).await.unwrap_err();
+    assert_eq!(error.kind(), expected, "{error}");
+    let error = sink.start_send_unpin(record("late")).unwrap_err();
+    assert_eq!(error.kind(), expected, "{error}");
+    assert_eq!(error.into_record(), Some(record("late")));
+    sink.close().now_or_never().expect("it need not wait").ok();
+}
+
+fn assert_all_delivered(case: &Case, state: State) {
+    let expected: &[&str] = if state == State::Idle { &[] } else { &["a", "b", "c", "d", "e"] };
+    assert_eq!(case.service.delivered(), expected, "{state:?}");
+}
+
+async fn end(case: &mut Case, end: End, state: State) {
+    match end {
+        End::Close => {
+            case.producer.close().await.unwrap();
+            assert_all_delivered(case, state);
+            case.producer.close().await.unwrap();
+            case.producer.flush().await.unwrap();
+            assert_ended(&case.producer, ErrorKind::Closed).await;
+            assert!(case.producer.take_failed().await.is_empty());
+        }
+        End::CloseWithin => {
+            let closed = case.producer.close_within(Duration::from_millis(5)).await;
+            if state == State::Idle {
+                closed.unwrap();
+            } else {
+                let left = closed.unwrap_err().into_undelivered();
+                assert_eq!(texts(&left), ["a", "b", "c", "d", "e"]);
+                assert!(left.iter().all(Undelivered::may_have_been_written));
+                let again = case.producer.close().await.unwrap_err();
+                assert_eq!((again.kind(), again.count()), (ErrorKind::Undelivered, 5), "{again}");
+                assert!(again.undelivered().is_empty(), "they were taken before");
+            }
+            assert_ended(&case.producer, ErrorKind::Closed).await;
+        }
+        End::LastCloneDropped => {
+            let another = Case::new(State::Idle).await.producer;
+            let producer = std::mem::replace(&mut case.producer, another);
+            let clone = producer.clone();
+            drop(producer);
+            sleep(Duration::from_millis(1)).await;
+            assert!(!case.driver.is_finished(), "one clone is left");
+            drop(clone);
+            (&mut case.driver).await.unwrap();
+            assert_all_delivered(case, state);
+        }
+        End::DriverAborted | End::DriverPanics => {
+            match end {
+                End::DriverAborted => case.driver.abort(),
+                _ => {
+                    case.breaks.store(true, Ordering::Relaxed);
+                    case.producer.send(record("f")).await.unwrap();
+                }
+            }
+            let ended = (&mut case.driver).await.unwrap_err();
+            assert_eq!(ended.is_panic(), end == End::DriverPanics);
+            assert_ended(&case.producer, ErrorKind::Abandoned).await;
+            let error = case.producer.flush().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
+            let error = case.producer.close().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Abandoned, "{state:?}: {error}");
+            let (count, left) = (error.count(), error.into_undelivered());
+            let with_receipts = if state == State::Idle { 0 } else { 3 };
+            assert_eq!(count, left.len() + with_receipts, "{end:?} {state:?}");
+            let mut expected = if state == State::Idle { vec![] } else { vec!["d", "e"] };
+            expected.extend((end == End::DriverPanics).then_some("f"));
+            assert_eq!(texts(&left), expected, "{state:?}");
+            assert!(left.iter().all(|one| matches!(one.reason(), FailureReason::Abandoned { .. })));
+            let error = case.producer.flush().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
+        }
+        End::RuntimeShutDown => unreachable!("it has a test of its own"),
+    }
+}
+
+fn assert_outcomes(receipts: Vec<Receipt>, end: End, state: State) {
+    let outcomes = outcomes(receipts);
+    assert_eq!(outcomes.len(), if state == State::Idle { 0 } else { 3 });
+    for (outcome, expected) in outcomes.into_iter().zip(["a", "b", "c"]) {
+        let reason = match end {
+            End::Close | End::LastCloneDropped => {
+                outcome.unwrap_or_else(|lost| panic!("{end:?} {state:?}: {lost}"));
+                continue;
+            }
+            _ => outcome.expect_err("it was not delivered"),
+        };
+        assert_eq!(reason.record(), &record(expected));
+        assert!(reason.may_have_been_written(), "{end:?} {state:?}");
+        match reason.reason() {
+            FailureReason::Withdrawn { .. } => assert_eq!(end, End::CloseWithin),
+            FailureReason::Abandoned { .. } => {
+                assert_ne!(end, End::CloseWithin);
+                assert!(reason.to_string().contains("outcome is unknown"), "{reason}");
+            }
+            other => panic!("{end:?} {state:?}: {other}"),
+        }
+        let failures = usize::from(state == State::MidRetry);
+        // A runtime may end the request's task first.
+        let more = usize::from(end == End::RuntimeShutDown);
+        assert!(
+            (failures..=failures + more).contains(&reason.history().len()),
+            "{end:?} {state:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_end_in_every_state_settles_every_receipt() {
+    let ends = [
+        End::Close,
+        End::CloseWithin,
+        End::LastCloneDropped,
+        End::DriverAborted,
+        End::DriverPanics,
+    ];
+    for how in ends {
+        for state in [State::Idle, State::MidRequest, State::MidRetry] {
+            let mut case = Case::new(state).await;
+            let receipts = std::mem::take(&mut case.receipts);
+            end(&mut case, how, state).await;
+            assert_outcomes(receipts, how, state);
+        }
+    }
+}
+
+#[test]
+fn a_runtime_that_shuts_down_settles_every_receipt() {
+    for state in [State::Idle, State::MidRequest, State::MidRetry] {
+        let runtime: Runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let case = runtime.block_on(Case::new(state));
+        drop(runtime);
+        assert_outcomes(case.receipts, End::RuntimeShutDown, state);
+        // Without any runtime.
+        futures::executor::block_on(async {
+            assert_ended(&case.producer, ErrorKind::Abandoned).await;
+            let error = case.producer.close().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Abandoned, "{state:?}: {error}");
+            assert_eq!(error.undelivered().len(), if state == State::Idle { 0 } else { 2 });
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_room_are_told_of_the_end() {
+    for abort in [false, true] {
+        let service = MockService::delivering().with_round_trip(Duration::from_secs(10));
+        let builder = builder().configure(|settings| settings.buffer_records = Some(1));
+        let (producer, driver) = builder.build_with(service).unwrap().into_producer();
+        let driver = tokio::spawn(driver);
+        producer.send(record("a")).await.unwrap();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let producer = producer.clone();
+                tokio::spawn(async move { producer.send(record("b")).await })
+            })
+            .collect();
+        let mut sink = producer.sink();
+        let ready =
+            tokio::spawn(async move { future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await });
+        sleep(Duration::from_millis(1)).await;
+        let expected = match abort {
+            true => {
+                driver.abort();
+                ErrorKind::Abandoned
+            }
+            false => {
+                assert!(producer.close().now_or_never().is_none());
+                ErrorKind::Closed
+            }
+        };
+        for task in waiting {
+            let refused = task.await.unwrap().unwrap_err();
+            assert_eq!(refused.kind(), expected);
+            assert_eq!(refused.into_record(), Some(record("b")));
+        }
+        let error = ready.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), expected, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_close_goes_on_draining_and_gives_nothing_up() {
+    let service = MockService::failing(3, "InternalFailure");
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    assert!(producer.close().now_or_never().is_none());
+    receipt.await.unwrap();
+    let service = MockService::failing(3, "InternalFailure");
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    let within = producer.close_within(Duration::from_millis(30));
+    let cut_short = tokio::time::timeout(Duration::from_millis(10), within).await;
+    assert!(cut_short.is_err(), "dropped before its deadline");
+    assert!(producer.is_closed());
+    receipt.await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_come_while_it_closes_are_accepted_or_come_back() {
+    let service = MockService::delivering();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
+    let senders: Vec<_> = (0..50)
+        .map(|_| {
+            let producer = producer.clone();
+            tokio::spawn(async move {
+                let mut receipts = Vec::new();
+                while let Ok(receipt) = producer.put(record("a")).await {
+                    receipts.push(receipt);
+                    sleep(Duration::from_micros(300)).await;
+                }
+                for receipt in &mut receipts {
+                    receipt.await.unwrap();
+                }
+                receipts.len()
+            })
+        })
+        .collect();
+    sleep(Duration::from_millis(50)).await;
+    producer.close().await.unwrap();
+    let accepted: usize = future::join_all(senders).await.into_iter().map(Result::unwrap).sum();
+    assert!(accepted > 0);
+    assert_eq!(service.delivered().len(), accepted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_clone_dropped_drains_in_the_background() {
+    let service = MockService::failing(2, "InternalFailure");
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
+    for _ in 0..600 {
+        producer.send(record("a")).await.unwrap();
+    }
+    drop(producer);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(service.delivered().len(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_closes_both_say_that_records_were_given_up() {
+    let service = MockService::delivering().with_round_trip(Duration::from_secs(3_600));
+    let producer = builder().build_with(service).unwrap().spawn();
+    let receipt = producer.put(record("a")).await.unwrap();
+    let within = producer.close_within(Duration::from_millis(50));
+    let (given_up, closed) = future::join(within, producer.close()).await;
+    let (given_up, closed) = (given_up.unwrap_err(), closed.unwrap_err());
+    for error in [&given_up, &closed] {
+        assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
+        assert!(error.to_string().starts_with("1 records were not delivered"), "{error}");
+    }
+    assert_eq!(given_up.undelivered().len() + closed.undelivered().len(), 1);
+    assert!(matches!(receipt.await.unwrap_err().reason(), FailureReason::Withdrawn { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_ready_gets_its_record_back_once_the_producer_was_closed() {
+    let service = MockService::delivering();
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
+    producer.send(record("a")).await.unwrap();
+    let mut ready = producer.sink();
+    future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
+    assert!(producer.close().now_or_never().is_none());
+    let error = ready.start_send_unpin(record("b")).unwrap_err();
+    assert_eq!(error.into_record(), Some(record("b")));
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_sinks_do_not_keep_the_driver() {
+    let (producer, driver) =
+        builder().build_with(MockService::delivering()).unwrap().into_producer();
+    let driver = tokio::spawn(driver);
+    let mut closed = producer.sink();
+    closed.close().await.unwrap();
+    let another = closed.clone();
+    drop(producer);
+    driver.await.unwrap();
+    drop((closed, another));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_clone_dropped_warns_of_failed_records_that_go_with_it() {
+    let logs = Logs::listen(Level::INFO);
+    let (producer, driver) =
+        builder().build_with(MockService::rejecting_bad()).unwrap().into_producer();
+    for _ in 0..3 {
+        producer.send(record("bad")).await.unwrap();
+    }
+    drop(producer);
+    driver.await;
+    let warnings = logs.with("3 failed records with it");
+    assert_eq!(warnings.len(), 1, "{:#?}", logs.lines());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_waits_for_the_end_without_causing_it() {
+    let service = MockService::failing(usize::MAX, "AccessDeniedException");
+    let producer = builder().build_with(service).unwrap().spawn();
+    let watching = producer.clone();
+    let closed = tokio::spawn(async move { watching.closed().await });
+    sleep(Duration::from_secs(60)).await;
+    assert!(!closed.is_finished());
+    producer.put(record("a")).await.unwrap().await.unwrap_err();
+    closed.await.unwrap();
+}

@@ -1,0 +1,345 @@
+//! What a producer tells of the records that were sent: flush, and those that failed.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt, StreamExt, stream};
+use kinesis_sink::settings::FatalPolicy;
+use kinesis_sink::{ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered};
+use tokio::time::{Instant, sleep};
+
+use crate::support::mock_service::{MockService, answer_each, numbers, records, text, texts};
+
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
+}
+
+fn produce(builder: SinkBuilder, service: &MockService) -> Producer {
+    builder.build_with(service.clone()).unwrap().spawn()
+}
+
+fn record(number: usize) -> Record {
+    Record::from(number.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_covers_what_any_clone_sent_before() {
+    let service = MockService::new(|call, request| Ok(answer_each(request, |_| call > 1)));
+    let producer = produce(builder(), &service);
+    let other = producer.clone();
+    other.send(record(0)).await.unwrap();
+    producer.send(record(1)).await.unwrap();
+    producer.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..2));
+    producer.flush().now_or_never().expect("nothing is held").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_stream_of_records_cannot_hold_up_a_flush() {
+    let service = MockService::delivering();
+    let producer = produce(builder(), &service);
+    let busy = producer.clone();
+    let endless = tokio::spawn(async move {
+        for number in 0.. {
+            busy.send(record(number)).await.unwrap();
+            sleep(Duration::from_micros(500)).await;
+        }
+    });
+    sleep(Duration::from_millis(105)).await;
+    for _ in 0..5 {
+        let began = Instant::now();
+        producer.flush().await.unwrap();
+        assert!(began.elapsed() <= ROUND_TRIP * 2, "{:?}", began.elapsed());
+    }
+    endless.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_receipts_and_flushes_change_nothing() {
+    let service = MockService::delivering();
+    let producer = produce(builder(), &service);
+    for number in 0..100 {
+        drop(producer.put(record(number)).await.unwrap());
+        assert!(producer.flush().now_or_never().is_none());
+        assert!(producer.take_failed().now_or_never().is_none());
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_records_that_nobody_took_are_kept_and_told() {
+    let service = MockService::rejecting_bad();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(3)), &service);
+    let receipt: Receipt = producer.put(Record::from("bad 0")).await.unwrap();
+    assert!(receipt.await.is_err());
+    producer.flush().await.expect("its receipt took it");
+    producer.send(Record::from("bad 1")).await.unwrap();
+    for _ in 0..2 {
+        let error = producer.flush().await.unwrap_err();
+        assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
+    }
+    producer.send(Record::from("bad 2")).await.unwrap();
+    producer.send(Record::from("bad 3")).await.unwrap();
+    // Waiting would be for ever.
+    let refused = producer.send(record(0)).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.count()), (ErrorKind::Undelivered, 3), "{refused}");
+    let refused = producer.try_put(record(0)).unwrap_err();
+    assert_eq!((refused.kind(), refused.count()), (ErrorKind::Undelivered, 3), "{refused}");
+    let mut sink = producer.sink();
+    let error = sink.feed(record(0)).await.unwrap_err();
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 3), "{error}");
+    assert_eq!(texts(&producer.take_failed().await), ["bad 1", "bad 2", "bad 3"]);
+    producer.send(record(0)).await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.delivered(), ["0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_take_failed_loses_nothing() {
+    let producer = produce(builder(), &MockService::rejecting_bad());
+    producer.send(Record::from("bad")).await.unwrap();
+    sleep(ROUND_TRIP * 2).await;
+    let mut taking = Box::pin(producer.take_failed());
+    assert!((&mut taking).now_or_never().is_none());
+    sleep(ROUND_TRIP).await;
+    drop(taking);
+    assert_eq!(texts(&producer.take_failed().await), ["bad"]);
+    producer.close().await.unwrap();
+}
+
+/// Failed records keep their room until a call of `take_failed` returns them.
+#[tokio::test(start_paused = true)]
+async fn dropped_take_failed_keeps_the_bound() {
+    let producer = produce(
+        builder().configure(|settings| settings.buffer_records = Some(10)),
+        &MockService::rejecting_bad(),
+    );
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..500 {
+        for _ in 0..10 {
+            match producer.send(Record::from("bad")).await {
+                Ok(()) => accepted += 1,
+                Err(error) => {
+                    assert_eq!(
+                        (error.kind(), error.count()),
+                        (ErrorKind::Undelivered, 10),
+                        "{error}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+        sleep(ROUND_TRIP * 2).await;
+        let mut taking = Box::pin(producer.take_failed());
+        assert!((&mut taking).now_or_never().is_none());
+        sleep(ROUND_TRIP).await;
+        drop(taking);
+    }
+    assert_eq!((accepted, refused), (10, 4_990), "ten may be held");
+    let error = producer.flush().await.unwrap_err();
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 10), "{error}");
+    assert_eq!(producer.take_failed().await.len(), 10);
+    // The room of all failed records is free at once.
+    for _ in 0..10 {
+        producer.try_send(Record::from("good")).unwrap();
+    }
+    let full = producer.try_send(Record::from("good")).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::Full);
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn take_failed_gives_back_the_bytes_it_takes() {
+    let builder = builder().configure(|settings| settings.buffer_bytes = 1_000);
+    let producer = produce(builder, &MockService::rejecting_bad());
+    let bad = || Record::from(("key", b"bad".repeat(99)));
+    for _ in 0..3 {
+        producer.send(bad()).await.unwrap();
+    }
+    sleep(ROUND_TRIP * 2).await;
+    for _ in 0..3 {
+        let mut taking = Box::pin(producer.take_failed());
+        assert!((&mut taking).now_or_never().is_none());
+        sleep(ROUND_TRIP).await;
+        drop(taking);
+        let refused = producer.send(bad()).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.count()), (ErrorKind::Undelivered, 3), "{refused}");
+    }
+    // A sender that waits for room gets it when the failed records are taken.
+    let waits = producer.clone();
+    let waits = tokio::spawn(async move { waits.send(record(0)).await });
+    assert_eq!(producer.take_failed().await.len(), 3);
+    waits.await.unwrap().unwrap();
+    for _ in 0..3 {
+        producer.try_send(bad()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_get_what_has_no_receipt() {
+    let (sender, letters) = std::sync::mpsc::channel();
+    let builder = builder().with_dead_letters(move |lost| sender.send(lost).unwrap());
+    let producer = produce(builder, &MockService::rejecting_bad());
+    producer.send(Record::from("bad 0")).await.unwrap();
+    let receipt = producer.put(Record::from("bad 1")).await.unwrap();
+    drop(producer.put(Record::from("bad 2")).await.unwrap());
+    producer.close().await.unwrap();
+    assert_eq!(text(receipt.await.unwrap_err().record().data()), "bad 1");
+    assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["bad 0", "bad 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letter_handler_can_call_its_producer() {
+    let calls: [fn(&Producer); 5] = [
+        |producer| producer.try_send(Record::from("again")).unwrap(),
+        |producer| assert!(producer.flush().now_or_never().is_none()),
+        |producer| assert!(producer.take_failed().now_or_never().is_none()),
+        |producer| assert!(producer.close().now_or_never().is_none()),
+        |producer| assert!(producer.close_within(Duration::ZERO).now_or_never().is_none()),
+    ];
+    for (which, call) in calls.into_iter().enumerate() {
+        let own = Arc::new(OnceLock::<Producer>::new());
+        let handler = {
+            let own = own.clone();
+            move |_: Undelivered| call(own.get().unwrap())
+        };
+        let service = MockService::rejecting_bad();
+        let producer = produce(builder().with_dead_letters(handler), &service);
+        own.set(producer.clone()).unwrap();
+        producer.send(Record::from("bad")).await.unwrap();
+        let receipt = producer.put(record(0)).await.unwrap();
+        receipt.await.unwrap();
+        producer.close().await.unwrap();
+        let delivered = if which == 0 { vec!["0", "again"] } else { vec!["0"] };
+        assert_eq!(service.delivered(), delivered, "{which}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_was_dropped_does_not_answer_for_a_later_one() {
+    let service = MockService::delivering();
+    let producer = produce(builder(), &service);
+    let mut sink = producer.sink();
+    sink.feed(record(0)).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none());
+    sleep(ROUND_TRIP / 2).await;
+    // Whether it was ready before or not.
+    sink.start_send_unpin(record(1)).unwrap();
+    sink.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..2));
+    sink.feed(record(2)).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none());
+    sleep(ROUND_TRIP / 2).await;
+    sink.feed(record(3)).await.unwrap();
+    sink.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn forward_ends_when_all_that_was_accepted_before_is_settled() {
+    let service = MockService::delivering();
+    let producer = produce(builder(), &service);
+    // Its source is pending for a while, so that it flushes, and then ends.
+    let pause = stream::once(sleep(ROUND_TRIP / 2)).filter_map(|()| async { None });
+    let source = stream::iter(records(0..1).map(Ok)).chain(pause);
+    let forward = tokio::spawn(Box::pin(source).forward(producer.sink()));
+    sleep(ROUND_TRIP / 4).await;
+    producer.send(record(1)).await.unwrap();
+    forward.await.unwrap().unwrap();
+    assert_eq!(service.delivered(), numbers(0..2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_idle_costs_nothing() {
+    let service = MockService::delivering();
+    let (producer, driver) = builder().build_with(service).unwrap().into_producer();
+    let mut driver = Box::pin(driver);
+    let mut polls = 0;
+    tokio::spawn(std::future::poll_fn(move |cx| {
+        polls += 1;
+        assert!(polls < 20, "the driver is woken for nothing");
+        driver.as_mut().poll(cx)
+    }));
+    let idle = || stream::iter(records(0..1).map(Ok)).chain(stream::pending());
+    let forwards: Vec<_> = (0..20).map(|_| tokio::spawn(idle().forward(producer.sink()))).collect();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(producer.status().totals.delivered, 20);
+    assert!(forwards.iter().all(|forward| !forward.is_finished()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_dropped_flushes_leave_nothing_behind() {
+    let service = MockService::delivering().with_round_trip(Duration::from_secs(60));
+    let producer = produce(builder(), &service);
+    producer.send(record(0)).await.unwrap();
+    let began = std::time::Instant::now();
+    for _ in 0..20_000 {
+        assert!(producer.flush().now_or_never().is_none());
+    }
+    producer.flush().await.unwrap();
+    // It took minutes when each flush looked at all the others.
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_refusal_of_an_older_flush_is_not_told_again() {
+    let service = MockService::failing(1, "AccessDeniedException");
+    let builder = builder().configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
+    let producer = produce(builder, &service);
+    let mut sink = producer.sink();
+    sink.feed(record(0)).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none());
+    sleep(Duration::from_secs(60)).await;
+    sink.feed(record(1)).await.unwrap();
+    sink.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..2));
+}
+
+/// On two threads: between the last record and the end there is no moment of confusion.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_while_the_producer_ends_says_that_all_is_well() {
+    for _ in 0..2_000 {
+        let service = MockService::delivering().with_round_trip(Duration::ZERO);
+        let producer = produce(builder(), &service);
+        producer.send(record(0)).await.unwrap();
+        let flushing = producer.clone();
+        let flushes = tokio::spawn(async move {
+            while !flushing.is_closed() {
+                flushing.flush().await.unwrap();
+            }
+            flushing.flush().await.unwrap();
+        });
+        producer.close().await.unwrap();
+        flushes.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_flush_is_told_of_records_that_are_given_up() {
+    let service = MockService::failing(usize::MAX, "InternalFailure");
+    let producer = produce(builder(), &service);
+    producer.send(record(0)).await.unwrap();
+    let flushing = producer.clone();
+    let flush = tokio::spawn(async move { flushing.flush().await });
+    sleep(ROUND_TRIP * 2).await;
+    producer.close_within(Duration::from_secs(1)).await.unwrap_err();
+    let error = flush.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
+    let error = producer.flush().await.unwrap_err();
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_that_were_taken_are_not_told_again() {
+    let producer = produce(builder(), &MockService::rejecting_bad());
+    let mut sink = producer.sink();
+    sink.feed(Record::from("bad")).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none());
+    sleep(ROUND_TRIP * 2).await;
+    assert_eq!(producer.take_failed().await.len(), 1);
+    sink.flush().await.unwrap();
+}

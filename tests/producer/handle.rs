@@ -1,0 +1,368 @@
+//! One sink shared by many tasks: acceptance, receipts, clones.
+
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt, StreamExt, future, stream};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::settings::Linger;
+use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, Producer, Record, SinkBuilder};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+use crate::support::mock_service;
+use crate::support::mock_service::{MockService, answer_each, numbers, records};
+
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
+}
+
+fn produce(builder: SinkBuilder, service: &MockService) -> Producer {
+    builder.build_with(service.clone()).unwrap().spawn()
+}
+
+fn record(number: usize) -> Record {
+    Record::from(number.to_string())
+}
+
+#[test]
+fn it_can_be_shared_by_threads_and_its_futures_can_be_spawned() {
+    fn assert<T: Clone + Send + Sync + Unpin>() {}
+    fn assert_send<T: Send>(_: T) {}
+    assert::<Producer>();
+    let parts = |producer: &Producer| {
+        assert_send(producer.send(record(0)));
+        assert_send(producer.put(record(0)));
+        assert_send(producer.flush());
+        assert_send(producer.take_failed());
+        assert_send(producer.close());
+        assert_send(producer.close_within(ROUND_TRIP));
+    };
+    let sink = builder().build_with(MockService::delivering()).unwrap();
+    let (producer, driver) = sink.into_producer();
+    parts(&producer);
+    assert_send(driver);
+}
+
+#[tokio::test(start_paused = true)]
+async fn send_is_ready_once_the_record_is_accepted() {
+    let service = MockService::delivering();
+    let producer = produce(builder(), &service);
+    producer.send(record(0)).now_or_never().expect("there is room").unwrap();
+    assert_eq!(service.delivered().len(), 0);
+    sleep(ROUND_TRIP * 2).await;
+    assert_eq!(service.delivered(), ["0"], "nobody polled anything");
+    let totals = producer.status().totals;
+    assert_eq!((totals.accepted, totals.delivered), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_tells_where_the_record_lies_and_what_it_took() {
+    let service = MockService::new(|call, request| Ok(answer_each(request, |_| call > 0)));
+    let producer = produce(builder(), &service);
+    let began = Instant::now();
+    let receipt = producer.put(record(0)).await.unwrap();
+    let delivery = receipt.await.unwrap();
+    assert_eq!(delivery.shard_id(), "shardId-000000000000");
+    assert_eq!((delivery.sequence_number(), delivery.attempts()), ("0", 2));
+    assert_eq!(delivery.time_in_flight().as_millis(), 40, "two round trips");
+    let total = delivery.time_in_buffer() + delivery.time_in_flight();
+    assert_eq!(total.as_millis(), began.elapsed().as_millis());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_of_a_failed_record_holds_it_with_the_reason_and_the_history() {
+    let service = MockService::failing(2, "InternalFailure");
+    let producer =
+        produce(builder().configure(|settings| settings.max_attempts = Some(2)), &service);
+    let undelivered = producer.put(record(7)).await.unwrap().await.unwrap_err();
+    assert_eq!(undelivered.record(), &record(7));
+    assert!(matches!(undelivered.reason(), FailureReason::AttemptsExhausted { attempts: 2, .. }));
+    assert!(undelivered.may_have_been_written());
+    let history = undelivered.history();
+    assert_eq!(history.len(), 2);
+    assert_eq!(history[0].since_accepted().as_millis(), 20);
+    assert!(history[1].since_accepted() >= ROUND_TRIP * 2);
+    assert_eq!(history[1].error().code(), "InternalFailure");
+    assert_eq!(history[1].error().message(), "a message");
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn tracked_records_work_on_the_bare_sink_and_through_forward() {
+    let service = MockService::new(|call, request| {
+        Ok(answer_each(request, |place| call > 0 || place.is_multiple_of(2)))
+    });
+    let mut sink = builder().build_with(service).unwrap();
+    let mut receipts = Vec::new();
+    let source = stream::iter(records(0..700)).map(|record| {
+        let (record, receipt) = record.tracked();
+        receipts.push(receipt);
+        Ok(record)
+    });
+    source.forward(&mut sink).await.unwrap();
+    let ended = Instant::now();
+    let deliveries = future::join_all(receipts).await;
+    assert_eq!(ended.elapsed(), Duration::ZERO, "all were settled");
+    let attempts: u32 = deliveries.iter().map(|one| one.as_ref().unwrap().attempts()).sum();
+    assert_eq!(attempts, 700 + 250, "half of the first 500 went twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_sink_leaves_no_receipt_open() {
+    let service = MockService::delivering().with_round_trip(Duration::from_secs(1));
+    let mut sink = builder().build_with(service).unwrap();
+    let mut receipts = Vec::new();
+    for record in records(0..700) {
+        let (record, receipt) = record.tracked();
+        receipts.push(receipt);
+        sink.feed(record).await.unwrap();
+    }
+    assert!(sink.flush().now_or_never().is_none());
+    drop(sink);
+    for (number, receipt) in receipts.into_iter().enumerate() {
+        let undelivered = receipt.await.unwrap_err();
+        assert!(matches!(undelivered.reason(), FailureReason::Abandoned { last: None, .. }));
+        assert_eq!(undelivered.may_have_been_written(), number < 500, "in flight, or waiting");
+        assert_eq!(undelivered.record(), &record(number));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn try_put_never_waits_and_hands_the_record_back_when_full() {
+    let service = MockService::delivering();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
+    let first = producer.try_put(record(0)).unwrap();
+    producer.try_send(record(1)).unwrap();
+    for refused in
+        [producer.try_put(record(2)).unwrap_err(), producer.try_send(record(2)).unwrap_err()]
+    {
+        assert_eq!(refused.kind(), ErrorKind::Full);
+        assert_eq!(refused.into_record(), Some(record(2)));
+    }
+    first.await.unwrap();
+    producer.try_put(record(2)).unwrap().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_sent_comes_back_at_once() {
+    let service = MockService::delivering();
+    let producer =
+        produce(builder().configure(|settings| settings.buffer_records = Some(1)), &service);
+    producer.send(record(0)).await.unwrap();
+    let wrong = Record::from(("", "an empty key"));
+    let refused = producer.put(wrong.clone()).now_or_never().expect("it need not wait");
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidPartitionKey, "{refused}");
+    assert_eq!(refused.into_record(), Some(wrong));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lingering_and_retries_go_on_with_nobody_polling() {
+    let service = MockService::failing(3, "InternalFailure");
+    let linger = Linger::Fixed(Duration::from_secs(1));
+    let producer = produce(builder().with_linger(linger), &service);
+    producer.send(record(0)).await.unwrap();
+    sleep(Duration::from_millis(999)).await;
+    assert_eq!(service.requests().len(), 0);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(service.requests().len(), 4);
+    assert_eq!(service.delivered(), ["0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_tasks_can_forward_into_one_stream() {
+    let service = MockService::delivering();
+    let producer = produce(builder(), &service);
+    let forward = |task: usize| {
+        let range = task * 100..(task + 1) * 100;
+        tokio::spawn(stream::iter(records(range).map(Ok)).forward(producer.sink()))
+    };
+    for task in future::join_all((0..20).map(forward)).await {
+        task.unwrap().unwrap();
+    }
+    assert!(!producer.is_closed(), "each has closed its own sink");
+    producer.close().await.unwrap();
+    let mut delivered = service.delivered();
+    delivered.sort_by_key(|number| number.parse::<usize>().unwrap());
+    assert_eq!(delivered, numbers(0..2_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_was_closed_is_closed_for_good() {
+    let service = MockService::delivering();
+    let producer = produce(builder(), &service);
+    let mut sink = producer.sink();
+    sink.close().await.unwrap();
+    assert!(sink.is_closed() && sink.clone().is_closed() && !producer.is_closed());
+    let mut clone = sink.clone();
+    for sink in [&mut sink, &mut clone] {
+        assert_eq!(sink.send(record(0)).await.unwrap_err().kind(), ErrorKind::Closed);
+        let refused = sink.start_send_unpin(record(0)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        assert_eq!(refused.into_record(), Some(record(0)));
+    }
+    producer.put(record(0)).await.unwrap().await.unwrap();
+    drop((sink, clone));
+    producer.put(record(1)).await.unwrap().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_holds_records_can_become_a_producer() {
+    let service = MockService::delivering();
+    let mut sink = builder()
+        .configure(|settings| settings.buffer_records = Some(4))
+        .build_with(service.clone())
+        .unwrap();
+    for record in records(0..3) {
+        sink.feed(record).await.unwrap();
+    }
+    let producer = sink.spawn();
+    producer.try_send(record(3)).unwrap();
+    producer.try_send(record(4)).unwrap_err();
+    producer.flush().await.unwrap();
+    assert_eq!(service.delivered(), numbers(0..4));
+    for number in 4..8 {
+        producer.try_send(record(number)).unwrap();
+    }
+    let mut sink = builder().build_with(service.clone()).unwrap();
+    sink.close().await.unwrap();
+    let refused = sink.spawn().send(record(9)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Closed);
+}
+
+/// Each of many tasks awaits each of its receipts: all settle once, and the counts agree.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_tasks_with_a_thousand_records_each() {
+    const TASKS: usize = 1_000;
+    const EACH: usize = 1_000;
+    let service = MockService::new(|call, request| match call % 50 {
+        7 => Err(mock_service::service_error("InternalFailure")),
+        _ => Ok(answer_each(request, |place| !(call + place).is_multiple_of(9))),
+    });
+    let builder = builder().with_max_in_flight(16).configure(|settings| {
+        settings.backoff.base = ROUND_TRIP;
+        settings.backoff.ceiling = ROUND_TRIP * 10;
+    });
+    let producer =
+        produce(builder.configure(|settings| settings.limits = mock_service::unpaced()), &service);
+    let task = |task: usize| {
+        let producer = producer.clone();
+        tokio::spawn(async move {
+            let mut settled = 0;
+            let numbers = stream::iter(task * EACH..(task + 1) * EACH);
+            let receipts = numbers.then(move |number| {
+                let producer = producer.clone();
+                async move { producer.put(record(number)).await }
+            });
+            let mut outcomes = std::pin::pin!(receipts.map(Result::unwrap).buffered(100));
+            while let Some(outcome) = outcomes.next().await {
+                outcome.unwrap();
+                settled += 1;
+            }
+            settled
+        })
+    };
+    let settled = future::join_all((0..TASKS).map(task)).await;
+    let settled: usize = settled.into_iter().map(|settled| settled.unwrap()).sum();
+    producer.close().await.unwrap();
+    assert_eq!(settled, TASKS * EACH);
+    let totals = producer.status().totals;
+    assert_eq!((totals.accepted, totals.delivered), (1_000_000, 1_000_000));
+    assert!(totals.requeued > 0);
+    let mut delivered: Vec<usize> =
+        service.delivered().iter().map(|number| number.parse().unwrap()).collect();
+    delivered.sort_unstable();
+    assert!(delivered.into_iter().eq(0..TASKS * EACH), "each arrived once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_count_from_acceptance_also_when_the_driver_comes_late() {
+    let service = MockService::delivering();
+    let builder = builder().with_deadline(Duration::from_secs(20));
+    let (producer, driver) = builder.build_with(service).unwrap().into_producer();
+    let expired = producer.put(record(0)).await.unwrap();
+    sleep(Duration::from_secs(15)).await;
+    let in_time = producer.put(record(1)).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    tokio::spawn(driver);
+    let delivery = in_time.await.unwrap();
+    assert_eq!(delivery.time_in_buffer().as_secs(), 10);
+    assert!(matches!(expired.await.unwrap_err().reason(), FailureReason::DeadlineExceeded { .. }));
+}
+
+/// A clone can be used wherever its driver runs.
+#[test]
+fn clones_work_outside_of_tokio() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let service = MockService::delivering().with_round_trip(Duration::from_millis(1));
+    let producer = {
+        let _inside = runtime.enter();
+        produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service)
+    };
+    futures::executor::block_on(async {
+        for record in records(0..50) {
+            producer.send(record).await.unwrap();
+        }
+        producer.sink().send_all(&mut stream::iter(records(50..100).map(Ok))).await.unwrap();
+        producer.put(record(100)).await.unwrap().await.unwrap();
+        producer.close().await.unwrap();
+    });
+    assert_eq!(service.delivered().len(), 101);
+}
+
+/// Other tasks come in between while the driver takes in what was sent at once.
+/// The close arrives while the driver has taken in a part of the records only.
+#[tokio::test(start_paused = true)]
+async fn close_between_two_turns_of_the_driver_waits_for_no_linger() {
+    for records in [1_100, 2_000, 5_000] {
+        let builder = builder()
+            .with_aggregation(Aggregation::PerKey)
+            .with_linger(Linger::Fixed(Duration::from_secs(60)));
+        let producer = produce(builder, &MockService::delivering());
+        for number in 0..records {
+            producer.try_send(record(number)).unwrap();
+        }
+        yield_now().await;
+        let began = Instant::now();
+        producer.close().await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{records}: {:?}", began.elapsed());
+        assert_eq!(producer.status().totals.delivered, records as u64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn driver_takes_in_a_full_buffer_in_several_turns() {
+    async fn turns(records: usize) -> usize {
+        // One request, which is not answered: time stands still while a task is busy.
+        let builder = builder().with_max_in_flight(1);
+        let (producer, driver) =
+            builder.build_with(MockService::delivering()).unwrap().into_producer();
+        for number in 0..records {
+            producer.try_send(record(number)).unwrap();
+        }
+        let mut driver = tokio_test::task::spawn(driver);
+        let mut turns = 0;
+        loop {
+            assert!(driver.poll().is_pending());
+            turns += 1;
+            yield_now().await;
+            if !driver.is_woken() {
+                break;
+            }
+        }
+        tokio::spawn(driver);
+        producer.close().await.unwrap();
+        assert_eq!(producer.status().totals.delivered, records as u64);
+        turns
+    }
+    let (few, many) = (turns(1).await, turns(10_000).await);
+    assert!(many >= few + 8, "{many} turns, {few} for one record");
+}

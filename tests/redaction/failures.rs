@@ -1,0 +1,171 @@
+//! Marked records and credentials through the SDK, and through failures of all kinds.
+
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::Credentials;
+use futures::{SinkExt, stream};
+use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
+use kinesis_sink::sim::{Faults, SimStream};
+use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, Undelivered};
+use tower::ServiceBuilder;
+
+use super::{logs, marks};
+
+pub fn credentials() -> Credentials {
+    let token = Some(marks::TOKEN.to_owned());
+    Credentials::new(marks::ACCESS_KEY_ID, marks::SECRET, token, None, "marked")
+}
+
+/// The same client, with credentials that nobody must see.
+pub fn with_credentials(client: &Client) -> Client {
+    let config = client.config().to_builder().credentials_provider(credentials());
+    Client::from_conf(config.build())
+}
+
+fn stream_with(faults: Faults) -> SimStream {
+    SimStream::builder().with_shards(2).with_seed(7).with_faults(faults).build().unwrap()
+}
+
+fn records(count: usize) -> impl futures::Stream<Item = Result<Record, kinesis_sink::Error>> {
+    stream::iter((0..count).map(|_| Ok(marks::record())))
+}
+
+fn assert_undelivered_unmarked(undelivered: &Undelivered) {
+    assert_eq!(undelivered.record(), &marks::record(), "it is there, and not shown");
+    marks::assert_error_unmarked(undelivered);
+    marks::assert_display_unmarked(undelivered.reason());
+    marks::assert_debug_unmarked(undelivered.reason());
+    undelivered.history().iter().for_each(|attempt| marks::assert_debug_unmarked(attempt));
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_of_every_kind_show_nothing() {
+    logs::listen();
+    let faults = Faults::default()
+        .with_throttles(0.1)
+        .with_internal_failures(0.1)
+        .with_request_errors(0.1, "KMSThrottlingException", 400)
+        .with_request_errors(0.1, "ServiceUnavailable", 503)
+        .with_lost_requests(0.1)
+        .with_lost_answers(0.1);
+    let client = with_credentials(&stream_with(faults).client());
+    for (builder, count) in [
+        (KinesisSink::builder("example"), 1_000),
+        (KinesisSink::builder("example").with_ordering(RecordOrdering::PerKey), 20),
+        (KinesisSink::builder("example").with_aggregation(Aggregation::PerShard), 1_000),
+    ] {
+        let builder = builder.configure(|settings| {
+            settings.request_timeout = Duration::from_millis(500);
+            settings.seed = Some(7);
+        });
+        let mut sink = builder.build(&client).unwrap();
+        sink.send_all(&mut records(count)).await.unwrap();
+        marks::assert_debug_unmarked(&sink);
+        marks::assert_debug_unmarked(&(sink.totals(), sink.status().last_request));
+    }
+    logs::assert_unmarked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sdks_own_serialisers_show_nothing_either() {
+    logs::listen();
+    let client = with_credentials(&stream_with(Faults::default()).client());
+    let services = [
+        PutRecords::new(&client).with_sdk_serialization(),
+        PutRecords::new(&client).with_cbor(),
+        PutRecords::new(&client).with_cbor().with_sdk_serialization(),
+    ];
+    for service in services {
+        marks::assert_debug_unmarked(&service);
+        let stack = ServiceBuilder::new().trace_put_records().service(service);
+        let mut sink = KinesisSink::builder("example").build_with(stack).unwrap();
+        sink.send_all(&mut records(10)).await.unwrap();
+    }
+    logs::assert_unmarked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_delivered_shows_nothing() {
+    logs::listen();
+    let outage = Faults::default().with_outage("ServiceUnavailable", 503);
+    let client = with_credentials(&stream_with(outage).client());
+    let (letters, mut dead) = tokio::sync::mpsc::unbounded_channel();
+    let builders = [
+        KinesisSink::builder("example").with_deadline(Duration::from_secs(5)),
+        KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(2)),
+        KinesisSink::builder("example")
+            .configure(|settings| settings.max_attempts = Some(2))
+            .with_dead_letters(move |letter: Undelivered| letters.send(letter).unwrap()),
+    ];
+    for builder in builders {
+        marks::assert_debug_unmarked(&builder);
+        let mut sink = builder.build(&client).unwrap();
+        let (record, receipt) = marks::record().tracked();
+        sink.feed(record).await.unwrap();
+        sink.feed(marks::record()).await.unwrap();
+        if let Err(error) = sink.flush().await {
+            marks::assert_error_unmarked(&error);
+        }
+        assert_undelivered_unmarked(&receipt.await.unwrap_err());
+        sink.take_failed().iter().for_each(assert_undelivered_unmarked);
+        let (record, receipt) = marks::record().tracked();
+        sink.feed(record).await.unwrap();
+        sink.take_undelivered().iter().for_each(assert_undelivered_unmarked);
+        assert_undelivered_unmarked(&receipt.await.unwrap_err());
+        sink.feed(marks::record()).await.unwrap();
+        // A warning tells how many were in it.
+        drop(sink);
+    }
+    assert_undelivered_unmarked(&dead.recv().await.expect("a dead letter"));
+    assert!(logs::ours().iter().any(|line| line.contains("dropped with 1 records undelivered")));
+    logs::assert_unmarked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producers_end_shows_nothing() {
+    logs::listen();
+    let denied = Faults::default().with_outage("AccessDeniedException", 400);
+    let client = with_credentials(&stream_with(denied).client());
+    let producer = KinesisSink::new(&client, "example").unwrap().spawn();
+    let receipt = producer.put(marks::record()).await.unwrap();
+    marks::assert_debug_unmarked(&(&producer, &receipt));
+    assert_undelivered_unmarked(&receipt.await.unwrap_err());
+    let refused = producer.put(marks::record()).await.unwrap_err();
+    marks::assert_error_unmarked(&refused);
+    marks::assert_error_unmarked(&producer.flush().await.unwrap_err());
+    marks::assert_error_unmarked(&producer.close().await.unwrap_err());
+
+    let outage = Faults::default().with_outage("ServiceUnavailable", 503);
+    let client = with_credentials(&stream_with(outage).client());
+    let (producer, driver) = KinesisSink::new(&client, "example").unwrap().into_producer();
+    marks::assert_debug_unmarked(&driver);
+    let driver = tokio::spawn(driver);
+    producer.send(marks::record()).await.unwrap();
+    let closed = producer.close_within(Duration::from_secs(2)).await.unwrap_err();
+    marks::assert_error_unmarked(&closed);
+    closed.undelivered().iter().for_each(assert_undelivered_unmarked);
+    driver.await.unwrap();
+    logs::assert_unmarked();
+}
+
+/// Down to the connection, so that hyper and the server are heard, too.
+#[cfg(feature = "aws-config")]
+#[tokio::test]
+async fn a_real_connection_shows_nothing() {
+    logs::listen();
+    let server = crate::support::embedded::Embedded::start(2, false).await.unwrap();
+    let client = with_credentials(server.client());
+    let mut sink = KinesisSink::new(&client, crate::support::embedded::STREAM).unwrap();
+    sink.send_all(&mut records(100)).await.unwrap();
+    let mut nowhere =
+        KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(2));
+    nowhere = nowhere.configure(|settings| {
+        settings.backoff.base = Duration::from_millis(1);
+        settings.backoff.ceiling = Duration::from_millis(1);
+    });
+    let config = client.config().to_builder().endpoint_url("http://127.0.0.1:1");
+    let mut sink = nowhere.build(&Client::from_conf(config.build())).unwrap();
+    marks::assert_error_unmarked(&sink.send(marks::record()).await.unwrap_err());
+    logs::assert_unmarked();
+}

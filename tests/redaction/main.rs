@@ -1,0 +1,15 @@
+//! Redaction: no payload, key, or credential in logs, errors, `Debug` output, metrics, and panics.
+//!
+//! A binary of its own, because it installs a subscriber for all targets and a panic hook.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod failures;
+#[cfg(feature = "metrics")]
+mod labels;
+mod logs;
+mod marks;
+mod panics;
+mod shown;

@@ -1,0 +1,89 @@
+//! Panics: those of this crate quote nothing, and those of the user's code are not repeated.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use futures::{FutureExt, SinkExt, poll};
+use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::sim::SimStream;
+use kinesis_sink::{KinesisSink, Undelivered};
+use tower::{BoxError, service_fn};
+
+use super::{logs, marks};
+
+static MESSAGES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Notes what panics say from now on.
+fn listen() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+            before(panic);
+        }));
+    });
+}
+
+/// What panics of this crate said, the tests' own left out.
+fn messages() -> Vec<String> {
+    let messages = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    messages.into_iter().filter(|message| !message.contains("tests/redaction")).collect()
+}
+
+#[tokio::test]
+async fn our_own_quote_nothing() {
+    listen();
+    let stream = SimStream::new(1);
+    let mut sink = KinesisSink::builder("example").build_with(stream.service()).unwrap();
+    let (record, mut receipt) = marks::record().tracked();
+    sink.send(record).await.unwrap();
+    assert!(poll!(&mut receipt).is_ready());
+    let again = catch_unwind(AssertUnwindSafe(|| (&mut receipt).now_or_never()));
+    assert!(again.is_err(), "a receipt is ready once");
+    // Outside of a runtime nothing can be sent.
+    let outside = std::thread::spawn(move || {
+        catch_unwind(AssertUnwindSafe(|| sink.send(marks::record()).now_or_never())).is_err()
+    });
+    assert!(outside.join().unwrap());
+    let messages = messages();
+    assert!(!messages.is_empty(), "they were heard");
+    messages.iter().for_each(|message| marks::assert_unmarked("a panic", message));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_of_user_code_are_not_repeated() {
+    listen();
+    logs::listen();
+    let in_call = service_fn(|request: PutRecordsRequest| {
+        panic!("{:?}", request.entries()[0].data());
+        #[allow(unreachable_code, reason = "says what it would return")]
+        async {
+            Ok::<_, BoxError>(PutRecordsResponse::new(Vec::new()))
+        }
+    });
+    let in_future = service_fn(|request: PutRecordsRequest| async move {
+        assert!(request.entries().is_empty(), "{:?}", request.entries()[0].data());
+        Ok::<_, BoxError>(PutRecordsResponse::new(Vec::new()))
+    });
+    let millisecond = Duration::from_millis(1);
+    let builder = || {
+        KinesisSink::builder("example").configure(|settings| {
+            settings.max_attempts = Some(2);
+            settings.backoff.base = millisecond;
+            settings.backoff.ceiling = millisecond;
+        })
+    };
+    let mut sink = builder().build_with(in_call).unwrap();
+    marks::assert_error_unmarked(&sink.send(marks::record()).await.unwrap_err());
+    sink.take_failed().iter().for_each(|failed| marks::assert_error_unmarked(failed));
+    let letters = |letter: Undelivered| panic!("{:?}", letter.record().data());
+    let mut sink = builder().with_dead_letters(letters).build_with(in_future).unwrap();
+    let handled = AssertUnwindSafe(sink.send(marks::record())).catch_unwind().await;
+    assert!(handled.is_err(), "the handler's panic comes out of the sink");
+    marks::assert_debug_unmarked(&sink);
+    drop(sink);
+    messages().iter().for_each(|message| marks::assert_unmarked("a panic", message));
+    logs::assert_unmarked();
+}

@@ -1,0 +1,159 @@
+//! What `features.rs` says of the servers, seen without the SDK and without this crate. A test that fails
+//! here means that a server has learned something: its row can go, and the cases that need it can run.
+
+use serde_json::json;
+
+use super::raw;
+use super::server::{Make, Protocol, Server};
+
+async fn in_json(make: Make) -> Option<Server> {
+    Server::start(make, Protocol::Json, &[]).await
+}
+
+/// Base64 of this many bytes that are zero, three times as many as the number says.
+fn zeros(triples: usize) -> String {
+    "AAAA".repeat(triples)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_server_looks_nothing_up_by_arn() {
+    let Some(server) = in_json(Make::Embedded).await else { return };
+    let arn = server.stream(1).await.arn().await;
+    for operation in ["ListShards", "DescribeStreamSummary"] {
+        let answer = raw::json(server.endpoint(), operation, json!({ "StreamARN": arn })).await;
+        assert_eq!(answer.status, 400, "{operation}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinesalite_knows_no_arns() {
+    let Some(server) = in_json(Make::Kinesalite).await else { return };
+    let arn = server.stream(1).await.arn().await;
+    let records = json!([{ "Data": "eA==", "PartitionKey": "k" }]);
+    for operation in ["ListShards", "DescribeStreamSummary", "PutRecords"] {
+        let body = match operation {
+            "PutRecords" => json!({ "StreamARN": arn, "Records": records }),
+            _ => json!({ "StreamARN": arn }),
+        };
+        let answer = raw::json(server.endpoint(), operation, body).await;
+        assert_eq!(answer.status, 400, "{operation}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_server_counts_the_bytes_of_keys() {
+    let Some(server) = in_json(Make::Embedded).await else { return };
+    let stream = server.stream(1).await;
+    for (characters, status) in [(128, 200), (129, 400)] {
+        let key = "ß".repeat(characters);
+        let body = json!({ "StreamName": stream.name(), "Data": "eA==", "PartitionKey": key });
+        let answer = raw::json(server.endpoint(), "PutRecord", body).await;
+        assert_eq!(answer.status, status, "{characters} characters");
+    }
+}
+
+/// So no case has a key of 256 of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_on_node_count_a_character_of_an_upper_plane_twice() {
+    for make in [Make::KinesisLocal, Make::Kinesalite] {
+        let Some(server) = in_json(make).await else { continue };
+        let stream = server.stream(1).await;
+        for (characters, status) in [(128, 200), (129, 400)] {
+            let key = "🦀".repeat(characters);
+            let body = json!({ "StreamName": stream.name(), "Data": "eA==", "PartitionKey": key });
+            let answer = raw::json(server.endpoint(), "PutRecord", body).await;
+            assert_eq!(answer.status, status, "{make:?}: {characters} characters");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinesis_local_takes_a_request_of_any_size() {
+    let Some(server) = in_json(Make::KinesisLocal).await else { return };
+    let stream = server.stream(1).await;
+    // Six times 1,023 KiB, where the service took 5 MiB then.
+    let record = json!({ "Data": zeros(349_184), "PartitionKey": "k" });
+    let body = json!({ "StreamName": stream.name(), "Records": vec![record; 6] });
+    assert_eq!(raw::json(server.endpoint(), "PutRecords", body).await.status, 200);
+}
+
+mod in_cbor {
+    use ciborium::{Value, cbor};
+
+    use super::*;
+    use crate::compatibility::stream::Stream;
+
+    fn bytes(data: &[u8]) -> Value {
+        Value::Bytes(data.to_vec())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kinesalite_stores_what_node_prints_of_a_buffer() {
+        let Some(server) = in_json(Make::Kinesalite).await else { return };
+        let (stream, endpoint) = (server.stream(1).await, server.endpoint());
+        let body =
+            cbor!({ "StreamName" => stream.name(), "Data" => bytes(b"hi"), "PartitionKey" => "k" });
+        assert_eq!(raw::cbor(endpoint, "PutRecord", body.unwrap()).await.status, 200);
+        let body = json!({
+            "StreamName": stream.name(), "ShardId": stream.shards().await[0].id,
+            "ShardIteratorType": "TRIM_HORIZON",
+        });
+        let answer = raw::json(endpoint, "GetShardIterator", body).await;
+        let iterator: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let answer = raw::json(endpoint, "GetRecords", iterator).await;
+        let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let stored = &answer["Records"][0]["Data"];
+        assert_eq!(*stored, json!({ "type": "Buffer", "data": [b'h', b'i'] }));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kinesalite_cuts_off_what_is_longer_than_16_kib() {
+        let Some(server) = in_json(Make::Kinesalite).await else { return };
+        let stream = server.stream(1).await;
+        for (records, whole) in [(100, true), (400, false)] {
+            let record = cbor!({ "Data" => bytes(b"hi"), "PartitionKey" => "k" }).unwrap();
+            let body = cbor!({ "StreamName" => stream.name(), "Records" => vec![record; records] });
+            let answer = raw::cbor(server.endpoint(), "PutRecords", body.unwrap()).await;
+            assert_eq!(answer.status, 200);
+            let read = ciborium::from_reader::<Value, _>(&answer.body[..]);
+            assert_eq!(read.is_ok(), whole, "{records} results in {} bytes", answer.body.len());
+        }
+    }
+
+    async fn from_time(server: &Server, stream: &Stream, time: Value) -> u16 {
+        let shard = stream.shards().await.remove(0).id;
+        let body = cbor!({
+            "StreamName" => stream.name(), "ShardId" => shard, "ShardIteratorType" => "AT_TIMESTAMP", "Timestamp" => time,
+        });
+        raw::cbor(server.endpoint(), "GetShardIterator", body.unwrap()).await.status
+    }
+
+    /// The service reads a tagged number of milliseconds, as the SDK for Java writes it.
+    fn a_minute_ago() -> u64 {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_secs() - 60
+    }
+
+    fn tagged(time: u64) -> Value {
+        Value::Tag(1, Box::new(time.into()))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_embedded_server_takes_milliseconds_for_seconds() {
+        let Some(server) = in_json(Make::Embedded).await else { return };
+        let stream = server.stream(1).await;
+        assert_eq!(from_time(&server, &stream, tagged(a_minute_ago())).await, 200);
+        assert_eq!(from_time(&server, &stream, tagged(a_minute_ago() * 1_000)).await, 400);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kinesalite_refuses_a_time_that_is_tagged() {
+        let Some(server) = in_json(Make::Kinesalite).await else { return };
+        let stream = server.stream(1).await;
+        // It never answers where there is no record from that time on.
+        let body = json!({ "StreamName": stream.name(), "Data": "eA==", "PartitionKey": "k" });
+        assert_eq!(raw::json(server.endpoint(), "PutRecord", body).await.status, 200);
+        assert_eq!(from_time(&server, &stream, a_minute_ago().into()).await, 200);
+        assert_ne!(from_time(&server, &stream, tagged(a_minute_ago() * 1_000)).await, 200);
+    }
+}

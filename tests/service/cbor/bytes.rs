@@ -1,0 +1,133 @@
+//! What leaves.
+
+use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
+use aws_sdk_kinesis::{Client, primitives::DateTime};
+use aws_smithy_cbor::codec::{CborCodec, CborCodecSettings};
+use aws_smithy_schema::codec::{Codec, FinishSerializer};
+use aws_smithy_schema::serde::ShapeSerializer;
+use ciborium::Value;
+use kinesis_sink::service::{Entry, KinesisCbor, PutRecords, PutRecordsRequest};
+use proptest::prelude::*;
+use tower::ServiceExt;
+
+use super::CBOR;
+use super::cbor_answers::{member, read};
+use crate::support::http::{Answer, Wire};
+use crate::support::requests::{assert_same_bytes, full_request, request};
+
+fn wire() -> Wire {
+    Wire::new(Answer::new(200, CBOR, *b"\xbf\xff"))
+}
+
+/// The body in the words of AWS's own codec, which differs only in times.
+fn by_awss_codec(request: &PutRecordsRequest) -> Vec<u8> {
+    let entry = |entry: &Entry| {
+        PutRecordsRequestEntry::builder()
+            .data(Blob::new(entry.data().to_vec()))
+            .set_partition_key(entry.partition_key().map(|key| key.to_string()))
+            .set_explicit_hash_key(entry.explicit_hash_key().map(|key| key.to_string()))
+            .build()
+            .unwrap()
+    };
+    let stream = request.stream();
+    let input = PutRecordsInput::builder()
+        .set_records(Some(request.entries().iter().map(entry).collect()))
+        .set_stream_name(stream.arn().is_none().then(|| stream.name().to_owned()))
+        .set_stream_arn(stream.arn().map(str::to_owned))
+        .build()
+        .unwrap();
+    let mut serializer = CborCodec::new(CborCodecSettings::default()).create_serializer();
+    serializer.write_struct(PutRecordsInput::SCHEMA, &input).unwrap();
+    serializer.finish()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_request_leaves_as_the_sdk_would_write_it(request in request()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let wire = wire();
+        let client = Client::from_conf(wire.config().protocol(KinesisCbor::new()).build());
+        let sent = runtime.block_on(assert_same_bytes(&wire, &client, &request));
+        assert!(sent.body == by_awss_codec(&request), "AWS's codec writes something else");
+    }
+}
+
+#[tokio::test]
+async fn a_full_request_leaves_as_the_sdk_would_write_it() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().protocol(KinesisCbor::new()).build());
+    let request = full_request();
+    let sent = assert_same_bytes(&wire, &client, &request).await;
+    assert!(sent.body == by_awss_codec(&request), "AWS's codec writes something else");
+    assert_eq!(
+        (sent.method.as_str(), sent.uri.as_str()),
+        ("POST", "https://kinesis.us-east-1.amazonaws.com/")
+    );
+    assert_eq!(sent.header("content-type"), Some(CBOR));
+    assert_eq!(sent.header("x-amz-target"), Some("Kinesis_20131202.PutRecords"));
+    assert_eq!(sent.header("content-length"), Some(sent.body.len().to_string().as_str()));
+    let body = read(&sent.body);
+    let records = member(&body, "Records").as_array().unwrap();
+    let data = |record: &Value| member(record, "Data").as_bytes().unwrap().clone();
+    assert!(
+        records.iter().map(data).eq(request.entries().iter().map(|entry| entry.data().to_vec()))
+    );
+}
+
+#[tokio::test]
+async fn a_service_can_speak_cbor_over_a_client_that_does_not() {
+    let wire = wire();
+    let json = Client::from_conf(wire.config().build());
+    let cbor = Client::from_conf(wire.config().protocol(KinesisCbor::new()).build());
+    for request in [full_request(), PutRecordsRequest::new("example".parse().unwrap(), vec![])] {
+        let _ = PutRecords::new(&json).with_cbor().oneshot(request.clone()).await;
+        let _ = PutRecords::new(&cbor).oneshot(request.clone()).await;
+        let [one, other] = wire.take().try_into().unwrap();
+        assert!(one == other, "the protocol makes the difference, not how it was chosen");
+        let sdk = PutRecords::new(&json).with_sdk_serialization().with_cbor();
+        let _ = sdk.oneshot(request.clone()).await;
+        assert!(wire.take() == [one], "nor does the serialiser");
+    }
+}
+
+#[tokio::test]
+async fn other_operations_speak_it_too_and_times_are_milliseconds() {
+    let wire = wire();
+    let client = Client::from_conf(wire.config().protocol(KinesisCbor::new()).build());
+    let filter = ShardFilter::builder()
+        .r#type(ShardFilterType::AtTimestamp)
+        .timestamp(DateTime::from_millis(1_767_225_600_123))
+        .build()
+        .unwrap();
+    let call = client.list_shards().stream_name("example").shard_filter(filter).max_results(7);
+    call.send().await.unwrap();
+    let [sent] = wire.take().try_into().unwrap();
+    assert_eq!(sent.header("x-amz-target"), Some("Kinesis_20131202.ListShards"));
+    let body = read(&sent.body);
+    assert_eq!(member(&body, "MaxResults").as_integer(), Some(7.into()));
+    let time = member(member(&body, "ShardFilter"), "Timestamp");
+    assert_eq!(time, &Value::Tag(1, Box::new(1_767_225_600_123_i64.into())));
+    // Maps have keys of their own, and lists elements without names.
+    let call = client.add_tags_to_stream().stream_name("example").tags("a", "b").tags("é", "");
+    call.send().await.unwrap();
+    client
+        .enable_enhanced_monitoring()
+        .stream_name("s")
+        .shard_level_metrics("ALL".into())
+        .send()
+        .await
+        .unwrap();
+    let [tags, metrics] = wire.take().try_into().unwrap();
+    let mut tags = member(&read(&tags.body), "Tags").clone().into_map().unwrap();
+    tags.sort_by(|(one, _), (other, _)| one.as_text().cmp(&other.as_text()));
+    assert_eq!(tags, [("a".into(), "b".into()), ("é".into(), "".into())]);
+    assert_eq!(
+        member(&read(&metrics.body), "ShardLevelMetrics"),
+        &Value::Array(vec!["ALL".into()])
+    );
+}

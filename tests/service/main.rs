@@ -1,0 +1,15 @@
+//! The `tower::Service` below a sink: layers, the AWS SDK, credentials, and the wire format.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cbor;
+#[cfg(feature = "aws-config")]
+mod check;
+mod credentials;
+mod default_stack;
+mod fuzz_corpus;
+mod json_body;
+mod layer_builder;
+mod layers;
+mod sdk;

@@ -1,0 +1,10 @@
+//! Scenarios drawn from seeds on virtual time: the model of the whole sink, pacing, and the simulator itself.
+
+#![cfg(feature = "sim")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod pacing;
+mod proof;
+mod sim;

@@ -1,0 +1,228 @@
+//! The log of a stream in trouble: one line when an outage begins, one a minute, and one at its end.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::SinkExt;
+use kinesis_sink::{KinesisSink, Record, SinkBuilder};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::Level;
+
+use crate::support::logs::Logs;
+use crate::support::mock_service;
+use crate::support::mock_service::{
+    MockService, all_delivered, answer_each, records, service_error, unpaced,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder("example").configure(|settings| {
+        settings.seed = Some(1);
+        settings.limits = unpaced();
+    })
+}
+
+/// Fails every request until `duration` has passed, then delivers everything.
+fn failing_for(duration: Duration) -> MockService {
+    let began = Instant::now();
+    MockService::new(move |_, request| match began.elapsed() < duration {
+        true => Err(service_error("InternalFailure")),
+        false => Ok(all_delivered(request)),
+    })
+}
+
+/// Counts the lines at ERROR, WARN and INFO.
+fn counts(logs: &Logs) -> [usize; 3] {
+    ["ERROR", "WARN", "INFO"].map(|level| logs.with(level).len())
+}
+
+/// Polls a sink that has nothing to send.
+async fn poll_for(sink: &mut KinesisSink<MockService>, duration: Duration) {
+    let poll = poll_fn(|cx| -> Poll<()> {
+        let _ = sink.poll_ready_unpin(cx);
+        Poll::Pending
+    });
+    timeout(duration, poll).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn flapping_endpoint_is_one_outage() {
+    let logs = Logs::listen(Level::INFO);
+    let began = Instant::now();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let service = MockService::new(move |_, request| {
+        match began.elapsed() < 10 * MINUTE && rng.f64() < 0.1 {
+            true => Err(service_error("InternalFailure")),
+            false => Ok(all_delivered(request)),
+        }
+    });
+    let producer = builder().build_with(service.clone()).unwrap().spawn();
+    while began.elapsed() < 11 * MINUTE {
+        producer.send(Record::from("one")).await.unwrap();
+        sleep(Duration::from_millis(55)).await;
+    }
+    let lines = logs.lines();
+    assert_eq!(counts(&logs), [0, 10, 1], "{:#?}", &lines[..lines.len().min(20)]);
+    assert!(service.requests().len() > 10_000, "it was under load");
+    assert!(lines[10].contains("INFO"), "{lines:#?}");
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_outage_is_repeated_once_a_minute() {
+    let logs = Logs::listen(Level::INFO);
+    let mut sink = builder().build_with(failing_for(4 * MINUTE + MINUTE / 2)).unwrap();
+    for record in records(0..7) {
+        sink.feed(record).await.unwrap();
+    }
+    sink.flush().await.unwrap();
+    assert_eq!(counts(&logs), [0, 5, 0], "it may fail again");
+    poll_for(&mut sink, MINUTE).await;
+    assert_eq!(counts(&logs), [0, 5, 1]);
+    let lines = logs.lines();
+    assert!(lines[0].contains("requests to stream example fail"), "{lines:#?}");
+    assert!(lines[4].contains("requests to stream example still fail"), "{lines:#?}");
+    for said in ["duration=240.1s", "failed=131", "queued=7", "oldest=240.1s", "InternalFailure"] {
+        assert!(lines[4].contains(said), "{said}: {}", lines[4]);
+    }
+    for said in ["INFO", "succeed again", "duration=270.4s", "failed=146 requests=149"] {
+        assert!(lines[5].contains(said), "{said}: {}", lines[5]);
+    }
+}
+
+/// Two requests fail, and the third one is not answered for an hour.
+fn failing_then_hanging(call: usize) -> Option<Duration> {
+    (call >= 2).then_some(60 * MINUTE)
+}
+
+#[tokio::test(start_paused = true)]
+async fn reminders_come_while_nothing_else_happens() {
+    for is_driven in [false, true] {
+        let logs = Logs::listen(Level::INFO);
+        let mut calls = 0;
+        let service = tower::service_fn(move |request| {
+            let hangs = failing_then_hanging(calls);
+            calls += 1;
+            async move {
+                sleep(hangs.unwrap_or_default()).await;
+                match hangs {
+                    Some(_) => Ok(all_delivered(&request)),
+                    None => Err(service_error("InternalFailure")),
+                }
+            }
+        });
+        let mut sink = builder().build_with(service).unwrap();
+        if is_driven {
+            let producer = sink.spawn();
+            producer.send(Record::from("one")).await.unwrap();
+            sleep(10 * MINUTE).await;
+        } else {
+            timeout(10 * MINUTE, sink.send(Record::from("one"))).await.unwrap_err();
+        }
+        assert_eq!(counts(&logs), [0, 10, 0], "{:#?}", logs.lines());
+        assert_eq!(logs.with("in_flight=1").len(), 9, "{:#?}", logs.lines());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replaced_connection_is_no_outage() {
+    let logs = Logs::listen(Level::INFO);
+    let mut sink = builder().build_with(MockService::failing(1, "InternalFailure")).unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(logs.lines(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn outage_that_is_over_is_logged_at_close() {
+    for is_driven in [false, true] {
+        let logs = Logs::listen(Level::INFO);
+        let service = MockService::failing(3, "InternalFailure");
+        let mut sink = builder().build_with(service).unwrap();
+        if is_driven {
+            let producer = sink.spawn();
+            producer.send(Record::from("one")).await.unwrap();
+            producer.close().await.unwrap();
+        } else {
+            sink.send(Record::from("one")).await.unwrap();
+            sink.close().await.unwrap();
+        }
+        assert_eq!(counts(&logs), [0, 1, 1], "{:#?}", logs.lines());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sustained_throttling_is_reported() {
+    let logs = Logs::listen(Level::INFO);
+    let began = Instant::now();
+    let service = MockService::new(move |call, request| {
+        let throttles = began.elapsed() < 3 * MINUTE;
+        Ok(answer_each(request, |place| !throttles || !(call + place).is_multiple_of(2)))
+    });
+    let producer = builder().build_with(service).unwrap().spawn();
+    while began.elapsed() < 4 * MINUTE {
+        producer.send(Record::from("one")).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+    }
+    let lines = logs.lines();
+    assert_eq!(counts(&logs), [0, 2, 1], "{lines:#?}");
+    assert!(lines[0].contains("throttles or fails 50.0 % of entries"), "{lines:#?}");
+    assert!(lines[2].contains("takes all entries again duration=179"), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_of_seconds_is_not_reported() {
+    let logs = Logs::listen(Level::INFO);
+    let began = Instant::now();
+    let service = MockService::new(move |_, request| {
+        Ok(answer_each(request, |_| began.elapsed() > Duration::from_secs(50)))
+    });
+    let mut sink = builder().build_with(service).unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+    poll_for(&mut sink, MINUTE).await;
+    assert_eq!(logs.lines(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_requests_are_reported_after_a_minute() {
+    let logs = Logs::listen(Level::INFO);
+    let began = Instant::now();
+    let service = MockService::new(move |_, request| match began.elapsed() < MINUTE + MINUTE / 2 {
+        true => Err(service_error("ThrottlingException")),
+        false => Ok(all_delivered(request)),
+    });
+    let mut sink = builder().build_with(service).unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(counts(&logs), [0, 1, 1], "{:#?}", logs.lines());
+    assert_eq!(logs.with("fails 100.0 % of entries").len(), 1, "{:#?}", logs.lines());
+}
+
+#[tokio::test(start_paused = true)]
+async fn outage_reported_entry_by_entry_is_an_outage() {
+    let logs = Logs::listen(Level::INFO);
+    let began = Instant::now();
+    let service = MockService::new(move |_, request| match began.elapsed() < MINUTE / 2 {
+        true => Ok(mock_service::failed_each(request, "InternalFailure")),
+        false => Ok(all_delivered(request)),
+    });
+    let mut sink = builder().build_with(service).unwrap();
+    sink.send(Record::from("one")).await.unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(counts(&logs), [0, 1, 1], "{:#?}", logs.lines());
+    assert!(logs.lines()[0].contains("requests to stream example fail"), "{:#?}", logs.lines());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_records_are_logged_once_a_minute() {
+    let logs = Logs::listen(Level::INFO);
+    let mut sink = builder().build_with(MockService::rejecting_bad()).unwrap();
+    for _ in 0..150 {
+        sink.send(Record::from("bad")).await.unwrap_err();
+        assert_eq!(sink.take_failed().len(), 1);
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(counts(&logs), [0, 3, 0], "{:#?}", logs.lines());
+}

@@ -1,0 +1,354 @@
+//! The place of a sink in the queue of a service that it shares with others: it has one while it has something
+//! to send and is polled, and gives it up otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::{FutureExt, Sink, SinkExt};
+use kinesis_sink::record::FailureReason;
+use kinesis_sink::service::{DefaultService, PutRecordsRequest, PutRecordsResponse};
+use kinesis_sink::{KinesisSink, Record, SinkBuilder};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_test::{assert_pending, task};
+use tower::limit::ConcurrencyLimit;
+use tower::spawn_ready::SpawnReadyLayer;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+
+use crate::support::mock_service::{MockService, records, texts};
+
+const ROUND_TRIP: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+/// The longest time for which an unpolled sink keeps its permit from others.
+const COLLECT_WITHIN: Duration = Duration::from_secs(1);
+
+fn service() -> MockService {
+    MockService::delivering().with_round_trip(ROUND_TRIP)
+}
+
+fn builder() -> SinkBuilder {
+    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
+}
+
+fn boxed<S>(service: S) -> DefaultService
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    BoxCloneSyncService::new(service.map_err(Into::into))
+}
+
+/// Every stack that lets one request through at a time, and can be shared.
+fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
+    let builder = ServiceBuilder::new;
+    let limited = || builder().concurrency_limit(1).service(service.clone());
+    let semaphore = Arc::new(tokio::sync::Semaphore::new(1));
+    let global = tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(semaphore);
+    vec![
+        ("a concurrency limit", boxed(limited())),
+        ("a boxed one", boxed(boxed(limited()))),
+        ("a global one", boxed(builder().layer(global).service(service.clone()))),
+        ("one below others", boxed(builder().map_err(BoxError::from).service(limited()))),
+        ("a buffer", boxed(builder().buffer(1).service(limited()))),
+        (
+            "a buffer over a spawning one",
+            boxed(builder().buffer(1).layer(SpawnReadyLayer::new()).service(limited())),
+        ),
+        (
+            "a rate limit behind a buffer",
+            boxed(builder().buffer(1).rate_limit(1, ROUND_TRIP).service(limited())),
+        ),
+    ]
+}
+
+/// While a producer waits for a permit, its only record expires. The other producer can still send.
+#[tokio::test(start_paused = true)]
+async fn expired_record_leaves_the_queue() {
+    let names = stacks(&service()).into_iter().map(|(name, _)| name);
+    for (which, name) in names.enumerate() {
+        let service = service();
+        let (_, stack) = stacks(&service).swap_remove(which);
+        let a = builder().build_with(stack.clone()).unwrap().spawn();
+        let deadline = Duration::from_millis(500);
+        let b = builder().with_deadline(deadline).build_with(stack).unwrap().spawn();
+        for record in records(0..4) {
+            a.send(record).await.unwrap();
+            sleep(Duration::from_millis(10)).await;
+        }
+        let receipt = b.put(Record::from("expires")).await.unwrap();
+        let ended = timeout(DAY, receipt).await.unwrap_or_else(|_| panic!("{name}: no end"));
+        if let Err(undelivered) = ended {
+            assert!(
+                matches!(undelivered.reason(), FailureReason::DeadlineExceeded { .. }),
+                "{name}"
+            );
+        }
+        sleep(Duration::from_secs(10)).await;
+        let began = Instant::now();
+        let receipt = a.put(Record::from("next")).await.unwrap();
+        let delivered = timeout(DAY, receipt).await;
+        delivered.unwrap_or_else(|_| panic!("{name}: not sent within a day")).unwrap();
+        assert!(began.elapsed() <= 2 * ROUND_TRIP, "{name}: {:?}", began.elapsed());
+        b.send(Record::from("later")).await.unwrap();
+        timeout(DAY, b.close()).await.unwrap_or_else(|_| panic!("{name}: not closed")).unwrap();
+        timeout(DAY, a.close()).await.unwrap_or_else(|_| panic!("{name}: not closed")).unwrap();
+    }
+}
+
+/// A sink that is not polled any more delays others by the time that it has to collect its permit.
+#[tokio::test(start_paused = true)]
+async fn unpolled_sink_does_not_starve_others() {
+    let names = stacks(&service()).into_iter().map(|(name, _)| name);
+    for (which, name) in names.enumerate() {
+        let service = service();
+        let (_, stack) = stacks(&service).swap_remove(which);
+        let a = builder().build_with(stack.clone()).unwrap().spawn();
+        let mut unpolled = builder().build_with(stack).unwrap();
+        a.send(Record::from("0")).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        unpolled.feed(Record::from("unpolled")).await.unwrap();
+        assert!(unpolled.flush().now_or_never().is_none());
+        let began = Instant::now();
+        a.send(Record::from("1")).await.unwrap();
+        a.send(Record::from("2")).await.unwrap();
+        let flushed = timeout(DAY, a.flush()).await;
+        flushed.unwrap_or_else(|_| panic!("{name}: not sent within a day")).unwrap();
+        // Its own, and the requests that were before it, one of which may be the other sink's.
+        let most = 4 * ROUND_TRIP + COLLECT_WITHIN;
+        assert!(began.elapsed() <= most, "{name}: {:?}", began.elapsed());
+        sleep(Duration::from_secs(10)).await;
+        // The next poll asks again.
+        timeout(DAY, unpolled.close()).await.unwrap_or_else(|_| panic!("{name}")).unwrap();
+        a.close().await.unwrap();
+        assert_eq!(service.delivered().len(), 4, "{name}");
+    }
+}
+
+/// A limit of one whose permit is taken.
+fn busy(service: &MockService) -> (ConcurrencyLimit<MockService>, ConcurrencyLimit<MockService>) {
+    let limit = ConcurrencyLimit::new(service.clone(), 1);
+    let mut taken = limit.clone();
+    taken.ready().now_or_never().unwrap().unwrap();
+    (limit, taken)
+}
+
+fn is_free(limit: &ConcurrencyLimit<MockService>) -> bool {
+    limit.clone().ready().now_or_never().is_some()
+}
+
+async fn feed_and_poll<S>(sink: &mut KinesisSink<S>, record: &str)
+where
+    S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    sink.feed(Record::from(record.to_owned())).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none());
+    // For the task that waits.
+    sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn taking_records_back_leaves_the_queue() {
+    let (limit, taken) = busy(&service());
+    let mut sink = builder().build_with(limit.clone()).unwrap();
+    feed_and_poll(&mut sink, "one").await;
+    assert_eq!(texts(&sink.take_undelivered()), ["one"]);
+    drop(taken);
+    assert!(is_free(&limit), "at once");
+    // The same holds once the permit has been given.
+    let (limit, taken) = busy(&service());
+    let mut sink = builder().build_with(limit.clone()).unwrap();
+    feed_and_poll(&mut sink, "one").await;
+    drop(taken);
+    sleep(Duration::from_millis(1)).await;
+    assert!(!is_free(&limit), "it is the sink's for a second");
+    assert_eq!(texts(&sink.take_undelivered()), ["one"]);
+    assert!(is_free(&limit), "at once");
+    sink.send(Record::from("two")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_sink_leaves_the_queue() {
+    let (limit, taken) = busy(&service());
+    let mut sink = builder().build_with(limit.clone()).unwrap();
+    feed_and_poll(&mut sink, "one").await;
+    drop(sink);
+    drop(taken);
+    assert!(is_free(&limit), "at once");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "the task has ended, too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn permit_goes_to_others_after_a_second() {
+    let (limit, taken) = busy(&service());
+    let mut sink = builder().build_with(limit.clone()).unwrap();
+    feed_and_poll(&mut sink, "one").await;
+    drop(taken);
+    sleep(COLLECT_WITHIN - Duration::from_millis(1)).await;
+    assert!(!is_free(&limit));
+    sleep(Duration::from_millis(10)).await;
+    assert!(is_free(&limit));
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+    sink.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_sinks_are_served_in_turn() {
+    let service = service();
+    let (limit, taken) = busy(&service);
+    let sinks = (0..5).map(|n| {
+        let sink = builder().build_with(limit.clone()).unwrap();
+        (n, sink.spawn())
+    });
+    let mut producers = Vec::new();
+    for (n, producer) in sinks {
+        producer.send(Record::from(n.to_string())).await.unwrap();
+        // Polls in between do not cost the place.
+        for (_, earlier) in &producers {
+            let earlier: &kinesis_sink::Producer = earlier;
+            assert!(earlier.flush().now_or_never().is_none());
+        }
+        producers.push((n, producer));
+        sleep(Duration::from_millis(1)).await;
+    }
+    drop(taken);
+    for (_, producer) in producers {
+        producer.close().await.unwrap();
+    }
+    assert_eq!(service.delivered(), ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_service_is_asked_without_a_task() {
+    let limit = ConcurrencyLimit::new(service(), 4);
+    let mut sink = task::spawn(builder().build_with(limit).unwrap());
+    for record in records(0..1_500) {
+        sink.enter(|_, sink| sink.start_send(record)).unwrap();
+    }
+    assert_pending!(sink.enter(|cx, sink| sink.poll_close(cx)));
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    assert_eq!(tasks, 3, "one for each request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pending_service_wakes_the_newest_poll() {
+    let service = service();
+    let (limit, taken) = busy(&service);
+    let mut sink = builder().build_with(limit).unwrap();
+    sink.start_send_unpin(Record::from("one")).unwrap();
+    let mut pollers: Vec<_> = (0..3).map(|_| task::spawn(())).collect();
+    for poller in &mut pollers {
+        assert!(poller.enter(|cx, _| sink.poll_close_unpin(cx).is_pending()));
+        sleep(Duration::from_millis(1)).await;
+    }
+    drop(taken);
+    sleep(Duration::from_millis(1)).await;
+    assert!(pollers[2].is_woken(), "the one that polled last");
+    assert!(pollers[2].enter(|cx, _| sink.poll_close_unpin(cx).is_pending()));
+    assert_eq!(service.requests().len(), 1, "sent in the poll that collects");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+/// The runtime that the sink waited in still exists but does not run any more.
+#[test]
+fn waiting_sink_can_move_to_another_runtime() {
+    let service = service();
+    let (limit, taken) = busy(&service);
+    let mut sink = builder().build_with(limit.clone()).unwrap();
+    let (first, second) = (runtime(), runtime());
+    first.block_on(feed_and_poll(&mut sink, "one"));
+    second.block_on(async {
+        assert!(sink.flush().now_or_never().is_none());
+        let mut later = builder().build_with(limit).unwrap();
+        feed_and_poll(&mut later, "later").await;
+        drop(taken);
+        timeout(DAY, sink.close()).await.expect("it waits here now").unwrap();
+        timeout(DAY, later.close()).await.unwrap().unwrap();
+    });
+    assert_eq!(service.delivered(), ["one", "later"], "with its place in the queue");
+    drop(first);
+}
+
+#[test]
+fn waiting_sink_of_an_ended_runtime_is_dropped() {
+    let service = service();
+    let (limit, taken) = busy(&service);
+    let mut sink = builder().build_with(limit.clone()).unwrap();
+    let first = runtime();
+    first.block_on(feed_and_poll(&mut sink, "one"));
+    drop(first);
+    drop(taken);
+    assert!(is_free(&limit));
+    runtime().block_on(sink.close()).unwrap();
+    assert_eq!(service.delivered(), ["one"]);
+}
+
+/// A service whose `poll_ready` is pending once, then fails or panics once.
+#[derive(Clone)]
+struct Later {
+    inner: MockService,
+    asked: Arc<AtomicUsize>,
+    panics: bool,
+}
+
+impl Service<PutRecordsRequest> for Later {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = <MockService as Service<PutRecordsRequest>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self.asked.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            1 if self.panics => panic!("a panic on purpose"),
+            1 => Poll::Ready(Err("not ready".into())),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_of_a_pending_service_is_retried() {
+    for panics in [false, true] {
+        let service = service();
+        let later = Later { inner: service.clone(), asked: Arc::default(), panics };
+        let mut sink = builder().build_with(later).unwrap();
+        timeout(DAY, sink.send(Record::from("one"))).await.unwrap().unwrap();
+        assert_eq!(service.delivered(), ["one"], "panics: {panics}");
+    }
+}
+
+/// A stack that is not `Clone` keeps its permit until it is called.
+#[tokio::test(start_paused = true)]
+async fn unshared_stack_keeps_its_permit() {
+    let service = service();
+    let (limit, taken) = busy(&service);
+    let mut sink = builder().build_with_unshared(limit.clone()).unwrap();
+    feed_and_poll(&mut sink, "one").await;
+    drop(taken);
+    assert_eq!(texts(&sink.take_undelivered()), ["one"]);
+    sleep(DAY).await;
+    assert!(!is_free(&limit));
+    sink.send(Record::from("two")).await.unwrap();
+    assert_eq!(service.delivered(), ["two"]);
+    assert!(is_free(&limit));
+    // Dropping the sink gives it up.
+    let taken = limit.clone().ready_oneshot().await.unwrap();
+    feed_and_poll(&mut sink, "three").await;
+    drop((sink, taken));
+    assert!(is_free(&limit));
+}

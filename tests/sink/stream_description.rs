@@ -1,0 +1,587 @@
+//! What the sink does with a stream's description, and with sources that answer one question or none.
+
+use std::error::Error as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, pending, poll_fn};
+use futures::{FutureExt, Sink, SinkExt};
+use kinesis_sink::limits::Limits;
+use kinesis_sink::record::HashKey;
+use kinesis_sink::settings::FatalPolicy;
+use kinesis_sink::shard::{HashRange, Shard};
+use kinesis_sink::stream::{
+    DescribeStreamFn, Distribution, StreamDescription, StreamInfo, describe_stream_fn,
+    list_shards_fn,
+};
+use kinesis_sink::{
+    Aggregation, Error, ErrorKind, KinesisSink, Producer, Record, SinkBuilder, StreamId,
+};
+use tokio::time::{Instant, sleep};
+use tower::BoxError;
+use tracing::Level;
+
+use crate::support::logs::Logs;
+use crate::support::mock_service::{MockService, service_error};
+
+const MIB: usize = 1024 * 1024;
+
+fn aggregating() -> SinkBuilder {
+    KinesisSink::builder("example")
+        .configure(|settings| settings.seed = Some(1))
+        .with_aggregation(Aggregation::PerKey)
+}
+
+fn sink(builder: SinkBuilder, service: &MockService) -> KinesisSink<MockService> {
+    builder.build_with(service.clone()).unwrap()
+}
+
+type Describe =
+    dyn Fn(StreamId) -> BoxFuture<'static, Result<StreamDescription, BoxError>> + Send + Sync;
+
+/// A describer that takes 10 ms, says this, and counts how often it was asked.
+#[derive(Clone, Default)]
+struct Describer(Arc<AtomicUsize>);
+
+impl Describer {
+    fn saying(
+        &self,
+        answer: impl Fn(usize) -> Result<StreamDescription, BoxError> + Send + Sync + 'static,
+    ) -> DescribeStreamFn<Box<Describe>> {
+        let calls = self.0.clone();
+        let describe: Box<Describe> = Box::new(move |_| {
+            let answer = answer(calls.fetch_add(1, Ordering::SeqCst));
+            let said = sleep(Duration::from_millis(10)).map(|()| answer);
+            said.boxed()
+        });
+        describe_stream_fn(describe)
+    }
+
+    fn calls(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+fn by_service() -> StreamDescription {
+    StreamDescription::default().with_distribution(Distribution::Auto)
+}
+
+fn large_records() -> StreamDescription {
+    StreamDescription::default().with_max_record_bytes(10 * MIB)
+}
+
+fn of_bytes(bytes: usize) -> Record {
+    Record::from(vec![b'x'; bytes - 1]).with_partition_key("k")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_distributes_by_itself_is_refused_before_anything_is_sent() {
+    for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
+        let service = MockService::delivering();
+        let describer = Describer::default();
+        let builder = aggregating().with_aggregation(aggregation).with_stream_info((
+            describer.saying(|_| Ok(by_service())),
+            list_shards_fn(|_| async { Err(BoxError::from("none")) }),
+        ));
+        refuses_three_times(sink(builder, &service)).await;
+        assert!(service.requests().is_empty());
+        assert_eq!(describer.calls(), 3, "the next poll asks again, after a back-off");
+    }
+}
+
+async fn refuses_three_times(mut sink: KinesisSink<MockService>) {
+    for _ in 0..3 {
+        let refused = sink.send(Record::from("a")).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.count()), (ErrorKind::Refused, 0), "{refused}");
+        let source = refused.source().unwrap();
+        assert!(source.to_string().contains("switch aggregation off"), "{source}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_aggregation_such_a_stream_is_fine() {
+    let service = MockService::delivering();
+    let describer = Describer::default().saying(|_| Ok(by_service()));
+    let builder = KinesisSink::builder("example").with_stream_info(describer);
+    let mut sink = sink(builder, &service);
+    sink.send(Record::from("a")).await.unwrap();
+    assert_eq!(service.sizes(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_does_not_exist_is_told_before_the_first_record() {
+    let service = MockService::delivering();
+    let describer = Describer::default();
+    let missing = |call| match call {
+        0 => Err(service_error("ResourceNotFoundException")),
+        _ => Ok(StreamDescription::default()),
+    };
+    let mut sink = sink(aggregating().with_stream_info(describer.saying(missing)), &service);
+    let refused = sink.feed(Record::from("a")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    let source = refused.source().unwrap();
+    assert!(source.to_string().contains("ResourceNotFoundException"), "{source}");
+    sink.send(Record::from("a")).await.unwrap();
+    assert_eq!(service.sizes(), [1], "it was created meanwhile");
+    assert_eq!(describer.calls(), 2);
+}
+
+#[track_caller]
+fn assert_too_large(refused: &Error, bytes: usize, limit: usize) {
+    assert_eq!(refused.kind(), ErrorKind::RecordTooLarge, "{refused}");
+    let expected =
+        format!("record is {bytes} bytes with its partition key; split it to at most {limit},");
+    assert!(refused.to_string().starts_with(&expected), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_streams_own_limit_for_a_record_holds() {
+    let service = MockService::delivering();
+    let described = || Describer::default().saying(|_| Ok(large_records()));
+    let mut large = sink(aggregating().with_stream_info(described()), &service);
+    large.send(of_bytes(10 * MIB)).await.unwrap();
+    let refused = large.send(of_bytes(10 * MIB + 1)).await.unwrap_err();
+    assert_too_large(&refused, 10 * MIB + 1, 10 * MIB);
+    assert_eq!(service.requests()[0].bytes(), 10 * MIB);
+
+    // A lower limit that was set stays; a higher one gives way to the truth.
+    let lower = Limits::default().with_record_bytes(1_000);
+    let builder =
+        aggregating().configure(|settings| settings.limits = lower).with_stream_info(described());
+    let mut lower = sink(builder, &service);
+    lower.send(of_bytes(1_000)).await.unwrap();
+    assert!(lower.send(of_bytes(1_001)).await.is_err());
+    let ordinary = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    let higher = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
+    let builder =
+        aggregating().configure(|settings| settings.limits = higher).with_stream_info(ordinary);
+    let mut higher = sink(builder, &service);
+    higher.send(of_bytes(MIB)).await.unwrap();
+    assert!(higher.send(of_bytes(MIB + 1)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_permission_the_defaults_stay_and_one_line_says_so() {
+    for code in ["AccessDeniedException", "UnknownOperationException", "ValidationException"] {
+        let logs = Logs::listen(Level::INFO);
+        let service = MockService::delivering();
+        let describer = Describer::default();
+        let denied = describer.saying(move |_| Err(service_error(code)));
+        let mut sink = sink(aggregating().with_stream_info(denied), &service);
+        for _ in 0..5 {
+            sink.send(Record::from("a")).await.unwrap();
+        }
+        assert_eq!(describer.calls(), 1, "{code}");
+        let lines = logs.with("");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("INFO") && lines[0].contains(code), "{lines:?}");
+        assert!(lines[0].contains("example cannot be described"), "{lines:?}");
+        assert!(sink.send(of_bytes(MIB + 1)).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_is_tried_five_times() {
+    for code in ["LimitExceededException", "InternalFailure"] {
+        let service = MockService::delivering();
+        let describer = Describer::default();
+        let failing = describer.saying(move |_| Err(service_error(code)));
+        let mut failing = sink(aggregating().with_stream_info(failing), &service);
+        let (logs, begun) = (Logs::listen(Level::INFO), Instant::now());
+        failing.feed(Record::from("a")).await.unwrap();
+        assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
+        let lines = logs.with("");
+        assert_eq!(lines.len(), 1, "no request has failed, and none has succeeded: {lines:?}");
+        failing.flush().await.unwrap();
+        assert_eq!((describer.calls(), service.sizes()), (5, vec![1]), "{code}");
+
+        let describer = Describer::default();
+        let recovering = describer.saying(move |call| match call {
+            0..3 => Err(service_error(code)),
+            _ => Ok(large_records()),
+        });
+        let mut recovering = sink(aggregating().with_stream_info(recovering), &service);
+        recovering.send(of_bytes(10 * MIB)).await.unwrap();
+        assert_eq!(describer.calls(), 4, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_delay_description() {
+    let service = MockService::delivering();
+    let describer = Describer::default();
+    let began = Instant::now();
+    let refused = move |_| match began.elapsed() < Duration::from_secs(240) {
+        true => Err(service_error("ExpiredTokenException")),
+        false => Ok(by_service()),
+    };
+    let mut sink = sink(aggregating().with_stream_info(describer.saying(refused)), &service);
+    // The description is still made after four minutes of refusals.
+    let refused = sink.send(Record::from("a")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    let source = refused.source().unwrap();
+    assert!(source.to_string().contains("switch aggregation off"), "{source}");
+    let after = began.elapsed();
+    assert!((240..244).contains(&after.as_secs()), "{after:?}");
+    assert!(service.requests().is_empty());
+    assert!(describer.calls() > 60, "{}", describer.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_timeout_fails_description() {
+    let service = MockService::delivering();
+    let describer = Describer::default().saying(|_| Err(service_error("ExpiredTokenException")));
+    let mut sink = sink(aggregating().with_stream_info(describer), &service);
+    let began = Instant::now();
+    let refused = sink.send(Record::from("a")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    let source = refused.source().unwrap();
+    assert!(source.to_string().contains("ExpiredTokenException"), "{source}");
+    let after = began.elapsed();
+    assert!((300..304).contains(&after.as_secs()), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_describer_that_never_answers_or_panics_holds_nothing_up_for_ever() {
+    let service = MockService::delivering();
+    let mut silent =
+        sink(aggregating().with_stream_info(describe_stream_fn(|_| pending())), &service);
+    let begun = Instant::now();
+    silent.send(Record::from("a")).await.unwrap();
+    let waited = begun.elapsed();
+    assert!(waited > Duration::from_secs(50) && waited < Duration::from_secs(60), "{waited:?}");
+
+    let panicking = |_| async { panic!("no description") };
+    let mut panicking =
+        sink(aggregating().with_stream_info(describe_stream_fn(panicking)), &service);
+    panicking.send(Record::from("a")).await.unwrap();
+    assert_eq!(service.sizes(), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_where_nobody_wants_to_know() {
+    let service = MockService::delivering();
+    let mut sink =
+        sink(aggregating().configure(|settings| settings.describe_stream = false), &service);
+    let begun = Instant::now();
+    sink.close().await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producers_large_record_waits_for_the_description() {
+    let service = MockService::delivering();
+    let described = Describer::default().saying(|_| Ok(large_records()));
+    let builder = aggregating().with_stream_info(described);
+    let producer = sink(builder, &service).spawn();
+    let early = producer.try_send(of_bytes(2 * MIB)).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Full, "it cannot wait");
+    assert_eq!(producer.limits().record_bytes(), MIB);
+    let receipt = producer.put(of_bytes(2 * MIB)).await.unwrap();
+    receipt.await.unwrap();
+    producer.try_send(of_bytes(2 * MIB)).unwrap();
+    assert_eq!(producer.limits().record_bytes(), 10 * MIB);
+    assert!(producer.put(of_bytes(10 * MIB + 1)).await.is_err());
+    producer.close().await.unwrap();
+
+    // Its sink, too.
+    let described = Describer::default().saying(|_| Ok(large_records()));
+    let builder = aggregating().with_stream_info(described);
+    let producer = sink(builder, &service).spawn();
+    producer.sink().send(of_bytes(2 * MIB)).await.unwrap();
+    assert_eq!(producer.status().totals.delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() {
+    for policy in [FatalPolicy::Stop, FatalPolicy::Retry] {
+        let service = MockService::delivering();
+        let described = Describer::default().saying(|_| Ok(by_service()));
+        let builder = aggregating()
+            .with_stream_info(described)
+            .configure(|settings| settings.fatal_policy = policy);
+        let producer = sink(builder, &service).spawn();
+        let receipt = producer.put(Record::from("a")).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
+        let (expected, expected_at_close) = match policy {
+            FatalPolicy::Stop => (ErrorKind::Stopped, ErrorKind::Stopped),
+            _ => (ErrorKind::Refused, ErrorKind::Undelivered),
+        };
+        assert_eq!(refused.kind(), expected, "{policy:?}: {refused}");
+        let source = refused.source().unwrap();
+        assert!(source.to_string().contains("switch aggregation off"), "{source}");
+        let closed = producer.close_within(Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(closed.kind(), expected_at_close, "{policy:?}: {closed}");
+        assert!(receipt.await.is_err());
+        assert!(service.requests().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
+    let service = MockService::delivering();
+    let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
+    let builder = aggregating().configure(|settings| {
+        settings.limits = limits;
+        settings.aggregate_bytes = 2 * MIB;
+    });
+    let producer = sink(builder.with_stream_info(described), &service).spawn();
+    for _ in 0..45 {
+        producer.send(of_bytes(100_000)).await.unwrap();
+    }
+    let refused = producer.send(of_bytes(3 * MIB)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::RecordTooLarge, "{refused}");
+    producer.close().await.unwrap();
+    let requests = service.requests();
+    let mut entries = requests.iter().flat_map(|request| request.entries());
+    assert!(entries.all(|entry| entry.size() <= MIB));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_hold_a_large_record_hears_why_it_is_not_taken() {
+    let silent = || aggregating().with_stream_info(describe_stream_fn(|_| pending()));
+    let tried = |producer: &Producer, bytes| producer.try_send(of_bytes(bytes)).unwrap_err();
+    // One that no stream takes, or that was ruled out, need not wait to hear it.
+    let producer = sink(silent(), &MockService::delivering()).spawn();
+    let refused = producer.send(of_bytes(10 * MIB + 1)).now_or_never().expect("at once");
+    assert_too_large(&refused.unwrap_err(), 10 * MIB + 1, 10 * MIB);
+    let ruled_out =
+        silent().configure(|settings| settings.limits = Limits::default().with_record_bytes(1_000));
+    let lower = sink(ruled_out, &MockService::delivering()).spawn();
+    assert_too_large(&tried(&lower, 2_000), 2_000, 1_000);
+    // Nor is a producer full that has ended.
+    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Full);
+    producer.clone().close().await.unwrap();
+    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Closed);
+    let (producer, driver) = sink(silent(), &MockService::delivering()).into_producer();
+    drop(driver);
+    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Abandoned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_its_time_to_exist_is_described_all_the_same() {
+    let describer = Describer::default();
+    let said = describer.saying(|call| match call {
+        0..20 => Err(service_error("ResourceNotFoundException")),
+        20 => Err(service_error("LimitExceededException")),
+        _ => Ok(by_service()),
+    });
+    let service = MockService::delivering();
+    let mut sink = sink(aggregating().with_stream_info(said), &service);
+    for _ in 0..21 {
+        assert!(sink.send(Record::from("a")).await.is_err());
+    }
+    assert_eq!((describer.calls(), service.requests().len()), (22, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
+    let created = Arc::new(AtomicUsize::new(0));
+    let seen = created.clone();
+    let describer = Describer::default().saying(move |_| match seen.load(Ordering::SeqCst) {
+        0 => Err(service_error("ResourceNotFoundException")),
+        _ => Ok(StreamDescription::default()),
+    });
+    let builder = aggregating().with_stream_info(describer);
+    let service = MockService::delivering();
+    let builder = builder.configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
+    let producer = sink(builder, &service).spawn();
+    let mut records = producer.sink();
+    let fed = records.feed(Record::from("a")).await.unwrap_err();
+    assert_eq!(fed.kind(), ErrorKind::Refused, "{fed}");
+    let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    created.store(1, Ordering::SeqCst);
+    sleep(Duration::from_secs(10)).await;
+    records.feed(Record::from("a")).await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(service.sizes(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_sinks_are_ready_before_the_first_record() {
+    let described = Describer::default().saying(|_| Ok(large_records()));
+    let builder = aggregating().with_stream_info(described);
+    let producer = sink(builder, &MockService::delivering()).spawn();
+    let mut sinks = vec![producer.sink(); 20];
+    for sink in &mut sinks {
+        poll_fn(|cx| sink.poll_ready_unpin(cx)).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_moves_while_it_asks_wakes_who_polled_last() {
+    let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    let list = |_| async {
+        sleep(Duration::from_millis(20)).await;
+        Err(BoxError::from("none"))
+    };
+    let builder = aggregating()
+        .with_aggregation(Aggregation::PerShard)
+        .with_stream_info((described, list_shards_fn(list)));
+    let mut sink = sink(builder, &MockService::delivering());
+    let mut first = tokio_test::task::spawn(());
+    let mut second = tokio_test::task::spawn(());
+    for _ in 0..2 {
+        assert!(first.enter(|cx, _| Pin::new(&mut sink).poll_ready(cx)).is_pending());
+        assert!(second.enter(|cx, _| Pin::new(&mut sink).poll_ready(cx)).is_pending());
+        sleep(Duration::from_millis(12)).await;
+        assert!(second.is_woken());
+    }
+    assert!(second.enter(|cx, _| Pin::new(&mut sink).poll_ready(cx)).is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_dropped_while_it_asks_asks_no_more() {
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
+    let describer = describe_stream_fn(move |_| {
+        let count = count.clone();
+        async move {
+            sleep(Duration::from_millis(10)).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(StreamDescription::default())
+        }
+    });
+    let mut sink = sink(aggregating().with_stream_info(describer), &MockService::delivering());
+    assert!(sink.send(Record::from("a")).now_or_never().is_none());
+    drop(sink);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(answered.load(Ordering::SeqCst), 0);
+}
+
+/// A source that answers nothing, and counts its calls.
+#[derive(Clone, Default)]
+struct Neither {
+    descriptions: Arc<AtomicUsize>,
+    lists: Arc<AtomicUsize>,
+}
+
+impl StreamInfo for Neither {
+    fn describe_stream(
+        &self,
+        _: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        self.descriptions.fetch_add(1, Ordering::SeqCst);
+        None
+    }
+
+    fn list_shards(
+        &self,
+        _: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        self.lists.fetch_add(1, Ordering::SeqCst);
+        None
+    }
+}
+
+/// Two records of different keys.
+async fn send_two(sink: &mut KinesisSink<MockService>) {
+    sink.feed(Record::from(("a", "1"))).await.unwrap();
+    sink.send(Record::from(("b", "2"))).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_without_answers_is_asked_once() {
+    for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
+        let logs = Logs::listen(Level::INFO);
+        let (service, source) = (MockService::delivering(), Neither::default());
+        let builder = aggregating().with_aggregation(aggregation).with_stream_info(source.clone());
+        let mut sink = sink(builder, &service);
+        let begun = Instant::now();
+        sink.feed(Record::from(("a", "0"))).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO, "{aggregation:?}: it is ready at once");
+        for _ in 0..3 {
+            send_two(&mut sink).await;
+            sleep(Duration::from_secs(600)).await;
+        }
+        let requests = service.requests();
+        assert_eq!(requests.last().unwrap().entries().len(), 2, "{aggregation:?}: one a key");
+        let calls = [&source.descriptions, &source.lists].map(|calls| calls.load(Ordering::SeqCst));
+        assert_eq!(calls, [1, 1], "{aggregation:?}");
+        let lines = logs.with("");
+        let warned = lines.iter().filter(|line| line.contains("has no list of shards")).count();
+        let expected = usize::from(aggregation == Aggregation::PerShard);
+        assert_eq!((lines.len(), warned), (expected, expected), "{aggregation:?}: {lines:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn undescribed_sink_does_not_ask_for_description() {
+    let source = Neither::default();
+    let builder = aggregating()
+        .configure(|settings| settings.describe_stream = false)
+        .with_stream_info(source.clone());
+    send_two(&mut sink(builder, &MockService::delivering())).await;
+    let calls = [&source.descriptions, &source.lists].map(|calls| calls.load(Ordering::SeqCst));
+    assert_eq!(calls, [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_that_only_describes_sets_limits() {
+    for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
+        let service = MockService::delivering();
+        let described = Describer::default().saying(|_| Ok(large_records()));
+        let builder = aggregating().with_aggregation(aggregation).with_stream_info(described);
+        let mut sink = sink(builder, &service);
+        send_two(&mut sink).await;
+        assert_eq!(sink.limits().record_bytes(), 10 * MIB, "{aggregation:?}");
+        assert_eq!(service.sizes(), [2], "{aggregation:?}: one a key");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_that_only_lists_aggregates_per_shard() {
+    let service = MockService::delivering();
+    let one_shard = list_shards_fn(|_| async {
+        let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).unwrap();
+        Ok(vec![Shard::new("shardId-000000000000", ring)])
+    });
+    let builder = aggregating().with_aggregation(Aggregation::PerShard);
+    let mut sink = sink(builder.with_stream_info(one_shard), &service);
+    send_two(&mut sink).await;
+    assert_eq!(service.sizes(), [1], "both keys share an aggregate");
+    assert_eq!(sink.limits().record_bytes(), MIB);
+}
+
+#[tokio::test(start_paused = true)]
+async fn producer_takes_large_record_undescribed() {
+    let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
+    let builder = aggregating()
+        .configure(|settings| settings.limits = limits)
+        .with_stream_info(Neither::default());
+    let producer = sink(builder, &MockService::delivering()).spawn();
+    producer.put(of_bytes(2 * MIB)).await.unwrap().await.unwrap();
+    assert_eq!(producer.limits().record_bytes(), 10 * MIB);
+}
+
+/// Panics in the calls themselves, before there is a future.
+struct Panics;
+
+impl StreamInfo for Panics {
+    fn describe_stream(
+        &self,
+        _: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
+        panic!("no description")
+    }
+
+    fn list_shards(
+        &self,
+        _: &StreamId,
+    ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
+        panic!("no list")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_source_counts_as_error() {
+    let service = MockService::delivering();
+    let builder = aggregating().with_aggregation(Aggregation::PerShard).with_stream_info(Panics);
+    send_two(&mut sink(builder, &service)).await;
+    assert_eq!(service.sizes(), [2]);
+}

@@ -1,0 +1,172 @@
+//! A service that answers as it is told and remembers what it was sent.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use kinesis_sink::limits::Limits;
+use kinesis_sink::service::{
+    EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
+};
+use kinesis_sink::{Record, Undelivered};
+use tower::{BoxError, Service};
+
+pub const THROTTLE: &str = "ProvisionedThroughputExceededException";
+
+type Answer = Result<PutRecordsResponse, BoxError>;
+type Script = Box<dyn FnMut(usize, &PutRecordsRequest) -> Answer + Send>;
+
+/// Cloning it gives another handle to the same script and memory.
+#[derive(Clone)]
+pub struct MockService {
+    state: Arc<Mutex<State>>,
+    round_trip: Duration,
+}
+
+struct State {
+    script: Script,
+    requests: Vec<PutRecordsRequest>,
+    delivered: Vec<String>,
+}
+
+impl MockService {
+    /// Answers with what `script` makes of the number of the call (from 0) and the request.
+    pub fn new(script: impl FnMut(usize, &PutRecordsRequest) -> Answer + Send + 'static) -> Self {
+        let script = Box::new(script);
+        let state = State { script, requests: Vec::new(), delivered: Vec::new() };
+        Self { state: Arc::new(Mutex::new(state)), round_trip: Duration::from_millis(20) }
+    }
+
+    /// Delivers everything.
+    pub fn delivering() -> Self {
+        Self::new(|_, request| Ok(all_delivered(request)))
+    }
+
+    /// Fails the first `times` calls with this error code, then delivers everything.
+    pub fn failing(times: usize, code: &'static str) -> Self {
+        Self::new(
+            move |call, request| {
+                if call < times { Err(service_error(code)) } else { Ok(all_delivered(request)) }
+            },
+        )
+    }
+
+    /// Rejects the entries whose data begins with "bad", delivers the others.
+    pub fn rejecting_bad() -> Self {
+        Self::new(|_, request| {
+            let delivered = all_delivered(request).into_results();
+            let results = request.entries().iter().zip(delivered).map(|(entry, delivered)| {
+                match entry.data().starts_with(b"bad") {
+                    true => Err(EntryError::new("InvalidArgumentException", "no")),
+                    false => delivered,
+                }
+            });
+            Ok(PutRecordsResponse::new(results.collect()))
+        })
+    }
+
+    pub fn with_round_trip(mut self, round_trip: Duration) -> Self {
+        self.round_trip = round_trip;
+        self
+    }
+
+    pub fn requests(&self) -> Vec<PutRecordsRequest> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    /// Records per request.
+    pub fn sizes(&self) -> Vec<usize> {
+        self.requests().iter().map(|request| request.entries().len()).collect()
+    }
+
+    /// The data of the records that were reported delivered, in order.
+    pub fn delivered(&self) -> Vec<String> {
+        self.state.lock().unwrap().delivered.clone()
+    }
+}
+
+impl Service<PutRecordsRequest> for MockService {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
+        let call = {
+            let mut state = self.state.lock().unwrap();
+            state.requests.push(request.clone());
+            state.requests.len() - 1
+        };
+        let (state, round_trip) = (self.state.clone(), self.round_trip);
+        Box::pin(async move {
+            tokio::time::sleep(round_trip).await;
+            let mut state = state.lock().unwrap();
+            let answer = (state.script)(call, &request);
+            if let Ok(response) = &answer {
+                let results = request.entries().iter().zip(response.results());
+                let delivered = results.filter(|(_, result)| result.is_ok());
+                state.delivered.extend(delivered.map(|(entry, _)| text(entry.data())));
+            }
+            answer
+        })
+    }
+}
+
+/// A response under which every entry arrived.
+pub fn all_delivered(request: &PutRecordsRequest) -> PutRecordsResponse {
+    answer_each(request, |_| true)
+}
+
+/// A response under which the entries arrived for which `arrives` holds, the others were throttled.
+pub fn answer_each(
+    request: &PutRecordsRequest,
+    mut arrives: impl FnMut(usize) -> bool,
+) -> PutRecordsResponse {
+    let result = |place| {
+        if arrives(place) {
+            Ok(Placement::new("shardId-000000000000", place.to_string()))
+        } else {
+            Err(EntryError::new(THROTTLE, "Rate exceeded for shard shardId-000000000000"))
+        }
+    };
+    PutRecordsResponse::new((0..request.entries().len()).map(result).collect())
+}
+
+/// A response under which each entry failed with this code.
+pub fn failed_each(request: &PutRecordsRequest, code: &str) -> PutRecordsResponse {
+    let failed = request.entries().iter().map(|_| Err(EntryError::new(code, "a message")));
+    PutRecordsResponse::new(failed.collect())
+}
+
+pub fn service_error(code: &str) -> BoxError {
+    PutRecordsError::service(Some(code), Some("a message"), Some(400)).into()
+}
+
+pub fn text(data: &[u8]) -> String {
+    String::from_utf8_lossy(data).into_owned()
+}
+
+/// What records that were not delivered hold.
+pub fn texts(undelivered: &[Undelivered]) -> Vec<String> {
+    undelivered.iter().map(|one| text(one.record().data())).collect()
+}
+
+/// Records with the numbers of `range` as their data.
+pub fn records(range: std::ops::Range<usize>) -> impl Iterator<Item = Record> + Clone {
+    range.map(|number| Record::from(number.to_string()))
+}
+
+/// What those records hold.
+pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+/// Limits for a service whose only shard takes whatever is sent.
+pub fn unpaced() -> Limits {
+    Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
+}

@@ -80,8 +80,11 @@ fn every_chapter_of_the_guide_is_in_the_readme() {
     let guide = root.join("src/guide");
     let chapters = chapters(&guide);
     for chapter in chapters.iter().filter(|chapter| **chapter != guide.join("mod.rs")) {
-        let path = chapter.strip_prefix(root).expect("it lies there").to_str().unwrap();
-        assert!(readme.contains(&format!("]({path})")), "README.md does not link {path}");
+        let path =
+            chapter.strip_prefix(root.join("src")).expect("it lies there").with_extension("");
+        let path = path.to_str().unwrap().trim_end_matches("/mod");
+        let page = format!("](https://docs.rs/kinesis-sink/latest/kinesis_sink/{path}/index.html)");
+        assert!(readme.contains(&page), "README.md does not link {page}");
     }
     assert!(chapters.len() > 10, "only {} chapters", chapters.len());
 }

@@ -1,4 +1,4 @@
-//! Prints the public API that rustdoc's JSON describes, an item a line.
+//! Prints the public API in rustdoc's JSON, one item per line.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::error::Error;
@@ -9,7 +9,7 @@ use public_api::tokens::Token;
 const CRATE: &str = "kinesis_sink::";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let json = std::env::args().nth(1).ok_or("name the file that rustdoc has written")?;
+    let json = std::env::args().nth(1).ok_or("missing argument: the JSON file from rustdoc")?;
     let api = public_api::Builder::from_rustdoc_json(json)
         .include_function_parameter_names(true)
         .omit_blanket_impls(true)
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The items in the order of their paths, each once.
+/// Returns the items in the order of their paths, without duplicates.
 fn lines<'a>(items: impl Iterator<Item = &'a PublicItem>) -> Vec<String> {
     let items: Vec<_> = items.map(|item| (item, text(item))).collect();
     let texts: HashMap<_, _> = items.iter().map(|(item, text)| (item.id(), text)).collect();
@@ -41,7 +41,7 @@ fn lines<'a>(items: impl Iterator<Item = &'a PublicItem>) -> Vec<String> {
         })
         .map(|(_, text)| text.clone())
         .collect();
-    // What has two paths is listed with each, but its impls name it by the shorter one, which comes last.
+    // An item with two paths appears twice, but its impls use the shorter path, which is last: keep the last duplicate.
     let mut seen = HashSet::new();
     lines.reverse();
     lines.retain(|line| seen.insert(line.clone()));
@@ -49,7 +49,7 @@ fn lines<'a>(items: impl Iterator<Item = &'a PublicItem>) -> Vec<String> {
     lines
 }
 
-/// The item as code. public-api 0.52.0 leaves out the colon of `Iterator<Item: Send>`.
+/// Returns the item as code, with the colon of `Iterator<Item: Send>` that public-api 0.52.0 omits.
 fn text(item: &PublicItem) -> String {
     let mut text = String::new();
     let mut after_name = false;
@@ -64,7 +64,7 @@ fn text(item: &PublicItem) -> String {
     text
 }
 
-/// The guide, which is text; the start of an impl without bounds; and what macros add for themselves.
+/// Returns `true` for the guide, inherent `impl` headers, and items that macros generate.
 fn is_noise(text: &str) -> bool {
     text.starts_with("pub mod kinesis_sink::guide")
         || text.starts_with("impl kinesis_sink::")
@@ -72,7 +72,7 @@ fn is_noise(text: &str) -> bool {
         || text.contains("::__private::")
 }
 
-/// Methods of an impl of a trait are those of the trait; its types are not.
+/// Returns `true` for methods of trait impls, which the trait implies; associated types are not implied.
 fn is_implied_by(parent: &str, text: &str) -> bool {
     parent.starts_with("impl") && parent.contains(" for ") && !text.starts_with("pub type ")
 }

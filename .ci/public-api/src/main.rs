@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lines = lines(api.items());
     println!("# The public API with all features. `.ci/api` writes this file.");
     println!("#");
-    let (modules, names) = at_the_root(&lines);
+    let (modules, names) = root_items(&lines);
     println!("# names at the root: {}, and {} modules", names.len(), modules.len());
     println!("# methods of SinkBuilder: {}", methods(&lines, "SinkBuilder"));
     println!("# public types that implement std::error::Error: {}", errors(&lines).len());
@@ -77,8 +77,10 @@ fn is_implied_by(parent: &str, text: &str) -> bool {
     parent.starts_with("impl") && parent.contains(" for ") && !text.starts_with("pub type ")
 }
 
-fn at_the_root(lines: &[String]) -> (BTreeSet<&str>, BTreeSet<&str>) {
-    let (mut modules, mut names) = (BTreeSet::new(), BTreeSet::new());
+/// Returns the modules and the other names at the root of the crate.
+fn root_items(lines: &[String]) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let mut modules = BTreeSet::new();
+    let mut names = BTreeSet::new();
     for line in lines {
         let Some((kind, path)) = line.split_once(CRATE) else { continue };
         let end = path.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
@@ -96,13 +98,14 @@ fn at_the_root(lines: &[String]) -> (BTreeSet<&str>, BTreeSet<&str>) {
     (modules, names)
 }
 
-fn methods(lines: &[String], of: &str) -> usize {
-    let path = format!("fn {CRATE}{of}::");
+fn methods(lines: &[String], type_name: &str) -> usize {
+    let path = format!("fn {CRATE}{type_name}::");
     lines.iter().filter(|line| line.starts_with("pub ") && line.contains(&path)).count()
 }
 
 fn errors(lines: &[String]) -> BTreeSet<&str> {
-    let of =
-        |line: &'_ String| line.starts_with("impl") && line.contains("core::error::Error for ");
-    lines.iter().filter(|line| of(line)).filter_map(|line| line.split(" for ").nth(1)).collect()
+    let impls = lines
+        .iter()
+        .filter(|line| line.starts_with("impl") && line.contains("core::error::Error for "));
+    impls.filter_map(|line| line.split(" for ").nth(1)).collect()
 }

@@ -11,7 +11,7 @@
 //!
 //! ```toml
 //! [dependencies]
-//! kinesis-sink = { version = "0.1", default-features = false, features = ["json", "metrics"] }
+//! kinesis-sink = { version = "0.1", default-features = false, features = ["metrics"] }
 //! aws-sdk-kinesis = { version = "1", default-features = false, features = ["rt-tokio"] }
 //! aws-config = { version = "1", default-features = false, features = ["rt-tokio", "sso"] }
 //! aws-smithy-http-client = { version = "1", features = ["rustls-ring"] }

@@ -1,13 +1,14 @@
-//! The HTTP client below the SDK's client: TLS, proxies, connections.
+//! HTTP clients: TLS, proxies, connections.
 //!
-//! With the feature `aws-config` comes the SDK's own: rustls with aws-lc, the system's certificates, the proxy of
-//! the environment. To choose another, give the client's configuration an `http_client`. Those shown here are
-//! made with the crate `aws-smithy-http-client`, which the SDK uses itself.
+//! An SDK client sends its requests through an HTTP client. With the feature `aws-config` this is the SDK's default
+//! one: rustls with aws-lc, the certificates of the system, and the proxy of the environment. To use another one, set
+//! `http_client` in the configuration of the SDK client. The examples create it with the crate
+//! `aws-smithy-http-client`, as the SDK does.
 //!
 //! # TLS: aws-lc, ring, FIPS
 //!
-//! This crate brings a TLS stack with its feature `aws-config` only: rustls with aws-lc, by way of
-//! `aws-config`. To choose another one, leave that feature out, and give the client an HTTP client of yours:
+//! This crate has a TLS stack only with its feature `aws-config`: rustls with aws-lc, through `aws-config`. To choose
+//! another one, disable that feature, and set the HTTP client:
 //!
 //! ```toml
 //! [dependencies]
@@ -20,7 +21,7 @@
 //! | feature of `aws-smithy-http-client` | `CryptoMode` |
 //! |---|---|
 //! | `rustls-aws-lc` | `AwsLc` |
-//! | `rustls-aws-lc-fips` | `AwsLcFips`: panics if its module does not say that it is in FIPS mode |
+//! | `rustls-aws-lc-fips` | `AwsLcFips`: panics if its module is not in FIPS mode |
 //! | `rustls-ring` | `Ring` |
 //!
 //! ```no_run
@@ -33,17 +34,17 @@
 //!         .tls_provider(Provider::Rustls(CryptoMode::AwsLc)) // or Ring, or AwsLcFips
 //!         .build_https();
 //!     let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
-//!         .http_client(https) // for the credentials' calls, too
+//!         .http_client(https) // also for the requests that load credentials
 //!         .load()
 //!         .await;
 //!     aws_sdk_kinesis::Client::new(&config)
 //! }
 //! ```
 //!
-//! The SDK's feature `rustls` is a second, older TLS and HTTP stack: leave `aws-sdk-kinesis`'s default
-//! features out, or both are compiled in.
+//! The SDK's feature `rustls` is a second, older TLS and HTTP stack: disable the default features of `aws-sdk-kinesis`,
+//! or both are compiled.
 //!
-//! A certificate authority of your own goes into a `TlsContext`:
+//! A private certificate authority is set in a `TlsContext`:
 //!
 //! ```no_run
 //! use aws_smithy_http_client::Builder;
@@ -62,9 +63,8 @@
 //!
 //! # A proxy
 //!
-//! The SDK's default client heeds `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, from
-//! `BehaviorVersion::v2025_08_07` on, so `KinesisSink::from_env` does. In code a proxy belongs to the
-//! connector:
+//! The SDK's default HTTP client reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, since
+//! `BehaviorVersion::v2025_08_07`, and so does `KinesisSink::from_env`. In code, set the proxy on the connector:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -85,7 +85,7 @@
 //!     )
 //!     .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
 //!     .build();
-//! // Made once, so that its connections are used again.
+//! // Created once, so that connections are reused.
 //! let connector = SharedHttpConnector::new(connector);
 //! let http_client = http_client_fn(move |_, _| connector.clone());
 //! # Ok(http_client)
@@ -94,10 +94,10 @@
 //!
 //! # Connections
 //!
-//! A sink derives its client from yours. With the SDK's default HTTP client each derived one has connections
-//! of its own; with one that you set, as above, all share it. Or clone one
-//! [`PutRecords`](super::super::layers#one-pool-of-connections-many-streams) into several sinks. The pool keeps idle
-//! connections for 90 s, and as many as there were:
+//! A sink derives its SDK client from yours. With the SDK's default HTTP client, each derived client has a separate
+//! connection pool. An HTTP client that you set, as above, is shared by all. You can also clone one
+//! [`PutRecords`](super::super::layers#one-connection-pool-many-streams) into several sinks. The pool keeps idle
+//! connections for 90 s, without a limit on their number:
 //!
 //! ```
 //! use std::time::Duration;
@@ -112,4 +112,3 @@
 //!     .build_https();
 //! # let _ = https;
 //! ```
-//!

@@ -1,30 +1,30 @@
-//! From the Kinesis Producer Library (KPL).
+//! Migrating from the Kinesis Producer Library (KPL).
 //!
-//! Every setting and every metric of the KPL for Java, versions 0.x to 1.0.7, and what corresponds to it
-//! here. Sources: its `KinesisProducerConfiguration`, `metrics.md` and `metrics_constants.h`.
+//! This chapter lists every setting and every metric of the KPL for Java, versions 0.x to 1.0.7, with its counterpart
+//! in this crate. Sources: `KinesisProducerConfiguration`, `metrics.md` and `metrics_constants.h` of the KPL.
 //!
-//! # What changes
+//! # Differences
 //!
-//! - There is no native process beside yours: no `LogLevel`, no temporary directory, no daemon to watch.
-//! - **Nothing expires.** The KPL gives up a record after 30 s (`RecordTtl`). Here it waits unless you set a
+//! - There is no native process: no `LogLevel`, no temporary directory, no daemon to monitor.
+//! - **Records do not expire.** The KPL fails a record after 30 s (`RecordTtl`). This crate retries it unless you set a
 //!   deadline.
-//! - **Memory is bounded.** `addUserRecord` always returns; here `put` waits while the buffer is full, and
-//!   `try_put` hands the record back.
-//! - **Throttles slow the sender**, shard by shard, instead of being sent again at 150 % of the quota.
-//! - **Aggregation is off** until you ask for it, and consumers read the same format.
+//! - **Memory is bounded.** `addUserRecord` always returns. `put` waits while the buffer is full, and
+//!   `try_put` returns the record.
+//! - **Throttles lower the rate** of a shard. The KPL continues to send at 150 % of the quota.
+//! - **Aggregation is off** by default. It uses the same format, so consumers need no change.
 //! - **Order can be kept**, see [ordering](super::super::ordering).
 //!
-//! # The calls
+//! # Calls
 //!
-//! | KPL | here |
+//! | KPL | this crate |
 //! |---|---|
 //! | `new KinesisProducer(config)` | `KinesisSink::builder("example")..build(&client)?.spawn()`: a producer for each stream |
 //! | `addUserRecord(stream, key, data)` | `producer.put(Record::from((key, data))).await?` |
 //! | `addUserRecord(.., explicitHashKey, ..)` | [`with_explicit_hash_key`](crate::Record::with_explicit_hash_key) |
-//! | `addUserRecord(.., schema)` | encode with the schema registry's client before |
+//! | `addUserRecord(.., schema)` | encode the data with the client of the schema registry first |
 //! | the future: `UserRecordResult` | the [receipt](crate::Receipt): [`Delivery`](crate::Delivery), with shard, sequence number, attempts |
 //! | the future fails: `UserRecordFailedException` | [`Undelivered`](crate::Undelivered), with reason, history and the record |
-//! | `flush()`, `flush(stream)` | nothing: partial requests go by themselves |
+//! | `flush()`, `flush(stream)` | not needed: the driver sends partial requests |
 //! | `flushSync()` | `producer.flush().await` |
 //! | `getOutstandingRecordsCount()` | [`Totals`](crate::status::Totals): `accepted` less what was `delivered`, `failed` or `withdrawn`; the metric `user_records_pending` |
 //! | `getOldestRecordTimeInMillis()` | the metric `oldest_record_age` |
@@ -33,7 +33,7 @@
 //!
 //! # The KPL's defaults
 //!
-//! A producer that behaves as a KPL with its default settings, as far as it can:
+//! This producer behaves like a KPL with default settings, as far as possible:
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,7 +45,7 @@
 //! let producer = KinesisSink::builder("example")
 //!     .with_aggregation(Aggregation::PerShard)
 //!     .with_max_in_flight(24)
-//!     .with_deadline(Duration::from_secs(30)) // better without
+//!     .with_deadline(Duration::from_secs(30)) // not recommended
 //!     .configure(|settings| {
 //!         settings.aggregate_key = AggregateKey::Kpl; // only if consumers expect the key `a`
 //!         settings.request_timeout = Duration::from_secs(6);
@@ -58,52 +58,52 @@
 //!
 //! # Settings
 //!
-//! | KPL, default | here |
+//! | KPL, default | this crate |
 //! |---|---|
-//! | `AggregationEnabled`, true | [`with_aggregation`](crate::SinkBuilder::with_aggregation): `PerShard` is what the KPL does; off by default |
-//! | `AggregationMaxCount`, 4294967295 | [`aggregate_records`](crate::Settings::aggregate_records), the same default |
-//! | `AggregationMaxSize`, 51200 | [`aggregate_bytes`](crate::Settings::aggregate_bytes), the same default |
-//! | `CollectionMaxCount`, 500 | [`Limits::with_request_entries`](crate::limits::Limits::with_request_entries), the same default |
-//! | `CollectionMaxSize`, 5 MiB | [`Limits::with_request_bytes`](crate::limits::Limits::with_request_bytes), the same default |
-//! | `MaxUserRecordSize`, 1 MiB | [`Limits::with_record_bytes`](crate::limits::Limits::with_record_bytes), the same default; a described stream tells it |
+//! | `AggregationEnabled`, true | [`with_aggregation`](crate::SinkBuilder::with_aggregation): `PerShard` corresponds to the KPL; off by default |
+//! | `AggregationMaxCount`, 4294967295 | [`aggregate_records`](crate::Settings::aggregate_records), same default |
+//! | `AggregationMaxSize`, 51200 | [`aggregate_bytes`](crate::Settings::aggregate_bytes), same default |
+//! | `CollectionMaxCount`, 500 | [`Limits::with_request_entries`](crate::limits::Limits::with_request_entries), same default |
+//! | `CollectionMaxSize`, 5 MiB | [`Limits::with_request_bytes`](crate::limits::Limits::with_request_bytes), same default |
+//! | `MaxUserRecordSize`, 1 MiB | [`Limits::with_record_bytes`](crate::limits::Limits::with_record_bytes), same default; the description of a stream has its limit |
 //! | `RecordMaxBufferedTime`, 100 ms | [`with_linger`](crate::SinkBuilder::with_linger): with aggregation `Fixed(100 ms)` by default |
 //! | `RecordTtl`, 30 s | [`with_deadline`](crate::SinkBuilder::with_deadline), off by default |
-//! | `UserRecordTimeoutInMillis`, off | the same [`with_deadline`](crate::SinkBuilder::with_deadline): there is no second layer where records could get stuck |
+//! | `UserRecordTimeoutInMillis`, off | [`with_deadline`](crate::SinkBuilder::with_deadline): there is no second process that could delay records |
 //! | `FailIfThrottled`, false | a [`Classify`](crate::service::Classify), [see below](#failing-throttled-records) |
-//! | `RateLimit`, 150 % | [`Limits::with_shard_records`](crate::limits::Limits::with_shard_records) and [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes): 100 % by default, less while the shard says so |
+//! | `RateLimit`, 150 % | [`Limits::with_shard_records`](crate::limits::Limits::with_shard_records) and [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes): 100 % by default, less while the shard throttles |
 //! | `MaxConnections`, 24 | [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight), 4 by default; connections are the [client's](super::super::clients::http#connections) |
-//! | `MinConnections`, 1 | none: the HTTP client opens connections as they are needed |
+//! | `MinConnections`, 1 | none: the HTTP client opens connections on demand |
 //! | `RequestTimeout`, 6 s | [`request_timeout`](crate::Settings::request_timeout), 10 s |
 //! | `ConnectTimeout`, 6 s | the client's [`TimeoutConfig`](super::super::clients#timeouts), 3.1 s |
 //! | `Region` | the client's [region](super::super::clients#region) |
 //! | `KinesisEndpoint`, `KinesisPort` | the client's [`endpoint_url`](super::super::clients#a-vpc-endpoint), with scheme and port |
-//! | `VerifyCertificate`, true | none: for a server of your own trust its [certificate](super::super::clients::http#tls-aws-lc-ring-fips), or use `http://` |
+//! | `VerifyCertificate`, true | none: add the [certificate](super::super::clients::http#tls-aws-lc-ring-fips) of a private server to the trust store, or use `http://` |
 //! | `CaCertPath`, `CaCertFile` | the client's [`TlsContext`](super::super::clients::http#tls-aws-lc-ring-fips) |
 //! | `ProxyHost`, `ProxyPort` | the client's [proxy](super::super::clients::http#a-proxy), or `HTTPS_PROXY` |
-//! | `ProxyUserName`, `ProxyPassword` | `ProxyConfig::with_basic_auth` there |
+//! | `ProxyUserName`, `ProxyPassword` | `ProxyConfig::with_basic_auth` of that proxy |
 //! | `CredentialsProvider` | the client's [credentials](super::super::clients#credentials) |
-//! | `CredentialsRefreshDelay`, 5 s | none: the SDK renews what expires |
-//! | `StsEndpoint`, `StsPort` | none: nothing asks STS for the account's number. `AWS_ENDPOINT_URL_STS` where a role is assumed |
+//! | `CredentialsRefreshDelay`, 5 s | none: the SDK renews credentials before they expire |
+//! | `StsEndpoint`, `StsPort` | none: the account's number is not looked up. `AWS_ENDPOINT_URL_STS` if a role is assumed |
 //! | `ThreadingModel`, `ThreadPoolSize` | the tokio runtime's threads |
-//! | `EnableOldestFutureTracker`, true | none; the metric `oldest_record_age` goes with the others |
-//! | `ReturnUserRecordOnFailure`, false | none: a record that fails always comes back |
-//! | `MetricsLevel`, detailed | `Settings::metrics`: `Off`, or everything; the recorder drops what you do not want |
+//! | `EnableOldestFutureTracker`, true | none; the metric `oldest_record_age` is always recorded with the others |
+//! | `ReturnUserRecordOnFailure`, false | none: a failed record is always returned |
+//! | `MetricsLevel`, detailed | `Settings::metrics`: `Off`, or all metrics; the recorder can filter them |
 //! | `MetricsGranularity`, shard | `Settings::metrics`: `Stream` or `Shard`; `global` is a sum over the label `stream` |
 //! | `MetricsNamespace` | the recorder's; names begin with `kinesis_sink_` |
 //! | `MetricsUploadDelay`, 60 s | the recorder's |
 //! | `MetricsCredentialsProvider` | the recorder's |
-//! | `CloudwatchEndpoint`, `CloudwatchPort` | the recorder's: nothing here speaks to CloudWatch |
+//! | `CloudwatchEndpoint`, `CloudwatchPort` | the recorder's: this crate does not connect to CloudWatch |
 //! | `addAdditionalMetricsDimension` | global labels of the recorder |
 //! | `LogLevel`, info | the `tracing` subscriber's filter, target `kinesis_sink` |
 //! | `EnableCoreDumps`, `NativeExecutable`, `TempDirectory` | none: no native process |
-//! | `EnableDaemonHealthCheck`, `DaemonHealthCheckTimeoutMs` | none: no daemon. A driver that panics ends every receipt |
-//! | `GlueSchemaRegistryConfiguration`, `GlueSchemaRegistryPropertiesFilePath`, `GlueSchemaRegistryCredentialsProvider` | none: encode records before they are handed in |
+//! | `EnableDaemonHealthCheck`, `DaemonHealthCheckTimeoutMs` | none: no daemon. If the driver panics, every receipt completes |
+//! | `GlueSchemaRegistryConfiguration`, `GlueSchemaRegistryPropertiesFilePath`, `GlueSchemaRegistryCredentialsProvider` | none: encode the data before it is sent |
 //! | `fromPropertiesFile(path)` | `Settings` (feature `serde`), in any format that serde reads |
 //!
 //! # Failing throttled records
 //!
-//! With `FailIfThrottled` a throttled record fails at once, for example to be sent to another stream. Say
-//! that a throttle of an entry is a refusal:
+//! With `FailIfThrottled` a throttled record fails immediately, for example so that it can be sent to another stream.
+//! A classifier that rejects throttled entries has the same effect:
 //!
 //! ```
 //! use kinesis_sink::service::{Classify, DefaultClassify, EntryClass, EntryError};
@@ -135,10 +135,10 @@
 //!
 //! # Metrics
 //!
-//! With the feature `metrics`; all names begin with `kinesis_sink_`, all have the label `stream`. Times are
-//! seconds instead of milliseconds.
+//! The metrics require the feature `metrics`. All names begin with `kinesis_sink_`, and all metrics have the label
+//! `stream`. Times are in seconds instead of milliseconds.
 //!
-//! | KPL | here | differs |
+//! | KPL | this crate | difference |
 //! |---|---|---|
 //! | `UserRecordsReceived` | `user_records_received` | |
 //! | `UserRecordsPending` | `user_records_pending` | |
@@ -157,6 +157,6 @@
 //! | `UserRecordsPerPutRecordsRequest` | `user_records_per_put_records_request` | |
 //! | `UnhealthyDaemon` | none | no daemon |
 //!
-//! What the KPL has not: `put_records_requests`, `put_records_requests_in_flight`,
-//! `put_records_requests_cut` (by reason), `user_records_withdrawn`, `buffered_bytes`, `oldest_record_age`,
-//! `delivery_time`, `shard_kinesis_records_throttled`, `shard_pace`.
+//! Metrics without a counterpart in the KPL are requests (sent, in flight, and by flush reason), withdrawn records,
+//! buffered bytes, the age of the oldest record, the delivery time, and the throttles and rate limit of each shard. The
+//! module `metrics` has their names.

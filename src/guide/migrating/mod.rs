@@ -1,19 +1,19 @@
-//! Migration from other producers to this crate.
+//! Migrating from other producers to this crate.
 //!
-//! | today | chapter |
+//! | from | chapter |
 //! |---|---|
 //! | the Python class `KinesisWriter` | [`kinesis_writer`] |
-//! | a loop of your own around `put_records` | [`put_records_loop`] |
+//! | a custom loop around `put_records` | [`put_records_loop`] |
 //! | the Kinesis Producer Library (KPL), in Java | [`kpl`] |
 //!
-//! Whatever it is, do it in this order:
+//! All migrations have these steps:
 //!
-//! 1. **Consumers first**, if you will [aggregate](super::aggregation) and did not before.
-//! 2. **Test** against the [simulated stream](super::testing) what your code does when requests fail. Most
-//!    of what is new to it are the [errors](super::failures) that nobody told before.
-//! 3. **Run both** for a while, on different parts of the data. They share the stream: the
-//!    [pace](super::pacing) leaves others their part.
-//! 4. **Compare** the records sent with those read, and the throttles before and after.
+//! 1. **Change the consumers first**, if the new producer [aggregates](super::aggregation) and the old one did not.
+//! 2. **Test** your code with failing requests, against the [simulated stream](super::testing). It gets
+//!    [errors](super::failures) that the old producer did not report.
+//! 3. **Run both producers** for a while, on different parts of the data. They share the capacity of the stream: the
+//!    [rate limiter](super::pacing) leaves others their share.
+//! 4. **Compare** the number of records sent with those read, and the throttles before and after.
 
 pub mod kinesis_writer;
 pub mod kpl;

@@ -1,6 +1,6 @@
-//! From a loop of your own around `put_records`.
+//! Migrating from a loop around `put_records`.
 //!
-//! Such a loop is written in an hour, and works until the first throttle. This is a common one:
+//! Such a loop is written in an hour, and works until the first throttle. A common one is:
 //!
 //! ```no_run
 //! # use aws_sdk_kinesis::{Client, primitives::Blob, types::PutRecordsRequestEntry};
@@ -19,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! And this does what it was meant to do:
+//! This crate replaces it:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -36,40 +36,39 @@
 //! # }
 //! ```
 //!
-//! # What goes wrong in loops
+//! # Common bugs of such loops
 //!
-//! | bug | what comes of it | here |
+//! | bug | effect | this crate |
 //! |---|---|---|
-//! | `FailedRecordCount` is not looked at | the call says `Ok`, some records are gone | each entry is matched with its record; what failed is sent again |
-//! | the whole request is sent again after a partial failure | the delivered entries are there twice | only what failed goes again |
-//! | failed entries are sent again at once | a throttled shard is hammered: of the entries sent, 83 % rejected at three times the capacity | [backoff with jitter, a pace for each shard](super::super::pacing) |
-//! | the SDK's retries, on top of your own | up to three times the requests, unseen | the SDK's are off |
-//! | 500 records, whatever their size | the service refuses the whole request | requests end at 500 entries *or* 5 MiB |
-//! | one record that is too large | the same: the other 499 are never sent | it comes back when you hand it in; what only the service refuses is found by halving |
-//! | the key counted in bytes | keys that the service takes are refused | 256 characters |
-//! | the time of day as partition key | equal keys in a burst, which lie in one shard | random keys, drawn again when throttled |
-//! | one request at a time | 25,000 records a second at 20 ms, whatever the number of shards | four at once, or [as many as it takes](super::super::tuning#requests-in-flight) |
-//! | unbounded queue in front | memory grows while the service is slow | bounded; the source waits |
-//! | a flush at each pause of the source | thousands of requests with one record | a partial request goes when nothing is in flight |
-//! | a timeout is taken for a failure | the caller sends again, or tells its user that it failed | `OutcomeUnknown`: sent again, and [said so](crate::Undelivered::may_have_been_written) if it comes back |
-//! | results that are fewer than the entries | the wrong records count as delivered | such an answer settles nothing |
-//! | access denied is retried indefinitely | the program hangs in silence | reported at once, the records stay |
-//! | the rest of the queue at the end | lost | `close` waits for it; a drop warns |
+//! | `FailedRecordCount` is ignored | the call returns `Ok`, and some records are lost | matches each result with its record, and retries failed entries |
+//! | the whole request is sent again after a partial failure | delivered entries are duplicated | retries only failed entries |
+//! | failed entries are sent again immediately | a throttled shard is overloaded: 83 % of the entries are throttled at three times the capacity | uses [backoff with jitter, and a rate limiter per shard](super::super::pacing) |
+//! | the SDK retries as well | up to three times the requests, unnoticed | [disables the SDK's retries](super::super::clients#retries) |
+//! | 500 records per request, whatever their size | the service refuses the whole request | limits a request to 500 entries *and* 5 MiB |
+//! | one record is too large | the service refuses the request, and the other 499 are never sent | returns the record when it is sent; bisects a request that only the service can refuse |
+//! | the length of a key is counted in bytes | valid keys are rejected | counts 256 characters |
+//! | the time of day is the partition key | records of a burst have equal keys and go to one shard | draws random keys, and redraws them after a throttle |
+//! | one request at a time | 25,000 records per second at 20 ms, for any number of shards | sends four at once, or [more](super::super::tuning#requests-in-flight) |
+//! | an unbounded queue before the loop | memory grows while the service is slow | has a bounded buffer; the source waits |
+//! | a flush at each pause of the source | thousands of requests with one record | sends a partial request when none is in flight |
+//! | a timeout counts as a failure | the caller sends the records again, or reports an error for records that were written | retries `OutcomeUnknown`, and [reports it](crate::Undelivered::may_have_been_written) if the record is returned |
+//! | a response has fewer results than entries | the wrong records count as delivered | treats the outcome of such a request as unknown |
+//! | access denied is retried indefinitely | the program hangs silently | reports it immediately and keeps the records |
+//! | the queue is not sent at the end | records are lost | `close` waits for it; dropping the sink logs a warning |
 //!
 //! # Step by step
 //!
-//! 1. Replace the loop by the `forward` above, or the queue in front of it by a
-//!    [producer](super::super::producer).
-//! 2. Delete the retry, the sleep and the chunking. Keep the SDK client as it is.
-//! 3. Decide what a record's end means to you: `flush`, a [receipt](super::super::producer#receipts), or
+//! 1. Replace the loop by the `forward` above, or the queue before it by a [producer](super::super::producer).
+//! 2. Delete the retries, the sleeps and the chunking. Keep the SDK client.
+//! 3. Decide how your program uses outcomes: by `flush`, a [receipt](super::super::producer#receipts), or
 //!    [dead letters](super::super::failures#dead-letters).
-//! 4. If you gave up after some attempts, decide again. The default here is to wait. A
-//!    [deadline](crate::SinkBuilder::with_deadline) says for how long.
-//! 5. If an order was relied on that the loop never kept, ask for [it](super::super::ordering).
+//! 4. Check your limit of attempts, if you had one. By default the sink retries indefinitely. A
+//!    [deadline](crate::SinkBuilder::with_deadline) limits the time.
+//! 5. If consumers rely on an order, which the loop did not keep, set [`RecordOrdering`](super::super::ordering).
 //!
 //! # Keeping the loop
 //!
-//! A request that you build yourself can go through the same service, with its errors and its layers:
+//! Your own requests can use the same service, with its errors and layers:
 //!
 //! ```
 //! use kinesis_sink::record::Key;

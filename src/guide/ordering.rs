@@ -1,8 +1,8 @@
-//! Order in which consumers read the records.
+//! Ordering: the order in which consumers read the records of a key.
 //!
-//! By default in no certain one. An entry of a request can fail while the next one is written, requests
-//! overtake each other, and what failed is sent again after what did not. Where consumers rely on the order
-//! of a key's records, ask for it:
+//! By default the sink keeps no order. An entry of a request can fail while the next one is written, requests overtake
+//! each other, and failed records are sent again after later ones. Set [`RecordOrdering`](crate::RecordOrdering) if
+//! consumers rely on the order of the records of a key:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -32,19 +32,19 @@
 //! # }
 //! ```
 //!
-//! The order is that in which the sink accepted the records. It holds through partial failures, throttles,
-//! timeouts and resharding. Records without a key have no order to keep.
+//! The order is that in which the sink accepted the records. It holds through partial failures, throttles, timeouts and
+//! resharding. Records without a key have no order.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! Of a key, one Kinesis record is in flight at a time.
+//! One Kinesis record of each key is in flight at a time. The next one is sent when it is delivered or has failed.
 //!
 //! | keys | without aggregation | with aggregation |
 //! |---|---|---|
-//! | many | a request still carries up to 500 different keys: as fast as without order | the same |
-//! | one, or a few hot ones | one record of a key in each round trip: 50 a second at 20 ms | what comes meanwhile gathers in the next aggregate: at 20 ms, 50 KiB of it are 2.5 MB a second, more than a shard takes |
+//! | many | the throughput without order: a request carries up to 500 different keys | the throughput without order |
+//! | one, or a few hot ones | one record of a key per round trip: 50 per second at 20 ms | later records gather in the next aggregate: at 20 ms, aggregates of 50 KiB make 2.5 MB per second, more than a shard accepts |
 //!
-//! So for hot keys set both, and with long round trips larger aggregates:
+//! So use both for hot keys, with larger aggregates if round trips are long:
 //!
 //! ```
 //! use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering};
@@ -59,52 +59,53 @@
 //! # }
 //! ```
 //!
-//! With [`Aggregation::PerShard`](crate::Aggregation::PerShard) a shard has one aggregate in flight at a
-//! time, and when the stream is resharded the sink waits once for what is in flight. A record costs about
-//! half as much CPU time again when it is small, and no more when it is large; `docs/performance.md` in the
-//! repository has the table.
+//! With [`Aggregation::PerShard`](crate::Aggregation::PerShard) a shard has one aggregate in flight at a time, and
+//! after a reshard the sink waits once until no request is in flight. The [chapter on tuning](super::tuning#cpu-time)
+//! has the CPU time: about half as much again for small records, and no more for large ones.
 //!
-//! # What consumers find
+//! # Duplicates and gaps
 //!
-//! **Duplicates stay in order.** A record whose request had an unknown outcome is sent again, and can be in
-//! the stream twice: both times before everything that is sent after it. The members of an aggregate come
-//! again together: 1 2 3 1 2 3. The first copies of a key's records are in order, and so are the last ones.
+//! **Duplicates are in order.** A record whose request has an unknown outcome is sent again, and can be in the stream
+//! twice. Both copies are before all records that are sent after it. The members of an aggregate are repeated together:
+//! 1 2 3 1 2 3. The first copies of the records of a key are in order, and so are the last ones.
 //!
-//! **Gaps are records that failed for good.** One that is given up, by a deadline, a limit of attempts or
-//! because the service refuses it, lets the next one go. Without a deadline and a limit, which is the
-//! default, only what the service refuses is left out.
+//! **Gaps are records that failed for good.** After a record has failed by a deadline, a limit of attempts or a
+//! rejection by the service, the next record of its key is sent. By default there is neither a deadline nor a limit, so
+//! only rejected records are missing.
 //!
-//! **Resharding.** Consumers must read a closed shard to its end before its children, as the KCL does. With
-//! aggregation per shard, the first aggregate after a reshard can be misplaced: it was packed before any answer
-//! named a new shard, and it reaches a child that does not hold all its members. Its records are sent again. From
-//! the first answer that names an unlisted shard until the new list arrives, the sink packs per key, and repacks
-//! the records that wait. What consumers find depends on how they treat a misplaced aggregate:
+//! # Resharding
 //!
-//! | consumers | find |
+//! Consumers must read a closed shard to its end before its children, as the KCL does.
+//!
+//! With aggregation per shard, the first aggregate after a reshard can be misplaced: it was packed before any response
+//! named a new shard, and was written to a child that does not own the hash keys of all its members. Its records are
+//! sent again. From the first response that names an unlisted shard until the new list is known, the sink packs per
+//! key, and repacks the queued records. Consumers differ in how they treat a misplaced aggregate:
+//!
+//! | consumers | read |
 //! |---|---|
-//! | with the KCL's discard rule, which skip misplaced aggregates | the first copies of a key's records in order, and the last ones |
-//! | without it, such as AWS's deaggregation modules for Python and Node | the first copies in order; a second copy out of order for each record of a misplaced aggregate |
+//! | with the KCL's discard rule, which skips misplaced aggregates | the first copies of the records of a key in order, and the last copies in order |
+//! | without it, such as AWS's deaggregation modules for Python and Node | the first copies in order; a second copy, out of order, of each record of a misplaced aggregate |
 //!
-//! The second line assumes an up-to-date list of shards: with an outdated list, more than the first aggregate can
-//! be misplaced. While the shards cannot be listed, the sink packs per key. The second line does not hold for
-//! records that are given up by a deadline or a limit of attempts.
+//! The second line assumes an up-to-date list of shards: with an outdated list, more than the first aggregate can be
+//! misplaced. While the shards cannot be listed, the sink packs per key. The second line does not hold for records that
+//! fail by a deadline or a limit of attempts.
 //!
-//! # What breaks it
+//! # Limits of the guarantee
 //!
-//! - **A stream that ignores keys**: where an on-demand stream's `RecordDistributionStrategy` is `AUTO`, the
-//!   records of a key are spread over shards, and no consumer reads them in order. A sink made by
-//!   [`build`](crate::SinkBuilder::build) has the stream described (`kinesis:DescribeStreamSummary`) and fails
-//!   there with [`ErrorKind::Refused`](crate::ErrorKind::Refused). If the stream is switched while records are
-//!   sent, answers name shards that no reshard explains. The sink then has the stream described again and
-//!   fails in the same way. Records of requests that were in flight at the switch, or were sent before an answer
-//!   revealed it, are delivered without an order.
-//! - **A late write**, which no producer can rule out: a request that was given up after its timeout may
-//!   still be on its way, and be written after later records. Its records then come once more, out of order.
-//!   A longer [timeout](crate::Settings::request_timeout) makes that rarer.
-//! - **Several senders of a key**: tasks that share a producer are in the order of acceptance, which their
-//!   race decides; two sinks know nothing of each other. Send a key from one place.
-//! - **Explicit hash keys**: records with one partition key and different hash keys can lie in different
-//!   shards. Where they alternate, aggregates are small, too.
-//! - **Sending again what was taken back**: records that came out of
+//! - **A stream that ignores keys.** On an on-demand stream with the `RecordDistributionStrategy` `AUTO` the records of
+//!   a key are spread over the shards, and no consumer reads them in order. A sink made by
+//!   [`build`](crate::SinkBuilder::build) describes the stream, and [refuses such a
+//!   stream](super::aggregation#streams-that-ignore-keys), also if the stream is switched to `AUTO` while records are
+//!   sent. Records of requests that were in flight at the switch, or were sent before a response revealed it, are
+//!   delivered without an order.
+//! - **A late write**, which no producer can rule out. The service may write a request after its timeout, and after
+//!   later records. Its records are then in the stream once more, out of order. A longer
+//!   [timeout](crate::Settings::request_timeout) makes this rarer.
+//! - **Several senders of a key.** The order among tasks that share a producer is that of acceptance, for which the
+//!   tasks race. There is no order between two sinks. Send the records of a key from one task.
+//! - **Explicit hash keys.** Records with one partition key and different hash keys can be in different shards. If
+//!   such records alternate, aggregates are small as well.
+//! - **Sending withdrawn records again.** Records returned by
 //!   [`take_undelivered`](crate::KinesisSink::take_undelivered) may be in the stream already, see
 //!   [`may_have_been_written`](crate::Undelivered::may_have_been_written).

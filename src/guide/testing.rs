@@ -1,8 +1,8 @@
 //! Testing your own pipeline, with the feature `sim`.
 //!
-//! The feature has a Kinesis stream in the process: shards with quotas, latency, throttles, failures, lost
-//! answers and resharding, on tokio's virtual time. A minute of it takes a moment, and the same seed gives
-//! the same outcome. [`SimStream`] has every setting. Switch the feature on for tests only:
+//! The feature has a simulated Kinesis stream in the process: shards with quotas, latency, throttles, failures, lost
+//! responses and resharding, on tokio's virtual time. A simulated minute takes a moment, and a seed determines
+//! the outcome. [`SimStream`] documents every setting. Enable the feature for tests only:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -12,8 +12,7 @@
 //!
 //! # A complete test
 //!
-//! Let the code under test take a `Client`, or a sink. The test gives it one of a simulated stream on a bad
-//! day:
+//! Let the code under test take a `Client`, or a sink. The test passes the client of a simulated stream with faults:
 //!
 //! ```
 //! use std::collections::HashSet;
@@ -31,18 +30,18 @@
 //!     Ok(sink.totals().delivered)
 //! }
 //!
-//! # // So that it runs here: what is shown is a test.
+//! # // The doc test calls the test function.
 //! # mod tokio { pub use ::tokio::{main as test, runtime}; }
-//! # fn main() { no_reading_is_lost_on_a_bad_day() }
+//! # fn main() { upload_loses_no_reading_under_faults() }
 //! #[tokio::test(flavor = "current_thread", start_paused = true)]
-//! async fn no_reading_is_lost_on_a_bad_day() {
-//!     let bad_day = Faults::default()
+//! async fn upload_loses_no_reading_under_faults() {
+//!     let faults = Faults::default()
 //!         .with_internal_failures(0.05)
 //!         .with_throttles(0.05)
 //!         .with_request_errors(0.05, "InternalFailure", 500)
 //!         .with_lost_answers(0.02);
 //!     let stream =
-//!         SimStream::builder().with_name("readings").with_shards(4).with_faults(bad_day).build().unwrap();
+//!         SimStream::builder().with_name("readings").with_shards(4).with_faults(faults).build().unwrap();
 //!
 //!     let readings: Vec<_> = (0..20_000).map(|n| format!("reading {n}")).collect();
 //!     let delivered = upload(&stream.client(), readings).await.unwrap();
@@ -55,14 +54,14 @@
 //! }
 //! ```
 //!
-//! The seed is drawn. A test that panics prints it: give it to `with_seed` to see the same again.
+//! The seed is random by default. A test that panics prints it: pass it to `with_seed` to replay the run.
 //!
-//! # Time
+//! # Virtual time
 //!
-//! `start_paused = true` makes tokio's time virtual: when every task waits, the clock jumps to the next
+//! `start_paused = true` makes tokio's time virtual: when every task waits, the clock advances to the next
 //! timer. So measure with `tokio::time::Instant`, and sleep with `tokio::time::sleep`; the system's clock
-//! stands still meanwhile. Keep to one thread, which is what `#[tokio::test]` gives you: on several, one
-//! seed gives many outcomes.
+//! does not advance with it. Use one thread, as `#[tokio::test]` does by default: on several threads, a seed does not
+//! determine the outcome.
 //!
 //! ```
 //! use std::time::Duration;
@@ -74,27 +73,25 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let far_away = Latency::log_normal(Duration::from_millis(80), 0.3);
-//! let example = SimStream::builder().with_shards(2).with_latency(far_away).build()?;
+//! let latency = Latency::log_normal(Duration::from_millis(80), 0.3);
+//! let example = SimStream::builder().with_shards(2).with_latency(latency).build()?;
 //! let mut sink = KinesisSink::new(&example.client(), "example")?;
 //!
-//! let began = Instant::now();
+//! let start = Instant::now();
 //! let records = (0..20_000).map(|n| Ok(Record::from(n.to_string())));
 //! stream::iter(records).forward(&mut sink).await?;
-//! // Two shards take 2,000 records a second, and as much at once at first.
-//! assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
-//! # assert!(began.elapsed() > Duration::from_secs(8), "{:?}", began.elapsed());
+//! // Two shards accept 2,000 records per second, and a burst of 2,000 at the start.
+//! assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+//! # assert!(start.elapsed() > Duration::from_secs(8), "{:?}", start.elapsed());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Things that happen meanwhile
+//! # Changes during a test
 //!
-//! A handle of the stream changes it while your code runs: `set_faults`, `set_load`,
-//! `set_shard_quota`, `split`, `merge`, `update_shard_count`.
-//! `Faults::with_poisoned_requests` and
-//! `with_poisoned_entries` refuse records that contain a marker, and
-//! `SimBuilder::with_bandwidth` limits the link.
+//! A handle of the stream changes it while your code runs: `set_faults`, `set_load`, `set_shard_quota`, `split`,
+//! `merge`, `update_shard_count`. `Faults::with_poisoned_requests` and `with_poisoned_entries` refuse records that
+//! contain a marker, and `SimBuilder::with_bandwidth` limits the link.
 //!
 //! ```
 //! use std::time::Duration;
@@ -137,32 +134,31 @@
 //!
 //! # Faults
 //!
-//! | to see what your code does when | use |
+//! | to test | use |
 //! |---|---|
-//! | entries are throttled, or fail | `with_throttles`, `with_internal_failures` |
-//! | whole requests are refused: any code, any status | `with_request_errors` |
-//! | nothing works: no permission, no such stream, an outage | `with_outage("AccessDeniedException", 400)` and the like |
-//! | requests or answers get lost | `with_lost_requests`, `with_lost_answers` |
-//! | a request is written after it was given up | `with_late_writes` |
-//! | others use the stream, too | `with_load`, `set_shard_load` |
-//! | a quota is enforced with windows, by several front ends, or late | `with_limiter` |
-//! | an on-demand stream scales | `set_shard_quota` |
-//! | records are placed by the service (`AUTO`) | `with_distribution` |
-//! | a stream is switched to `AUTO` while records are sent, or back | `set_distribution` |
+//! | entries that are throttled, or fail | `with_throttles`, `with_internal_failures` |
+//! | whole requests that are refused, with any code and status | `with_request_errors` |
+//! | an outage: no permission, no such stream, an unavailable service | `with_outage("AccessDeniedException", 400)` and the like |
+//! | lost requests or responses | `with_lost_requests`, `with_lost_answers` |
+//! | a request that is written after its timeout | `with_late_writes` |
+//! | other producers of the stream | `with_load`, `set_shard_load` |
+//! | a quota that is enforced with windows, by several front ends, or late | `with_limiter` |
+//! | an on-demand stream that scales | `set_shard_quota` |
+//! | records that the service places (`AUTO`) | `with_distribution` |
+//! | a stream that is switched to `AUTO` while records are sent, or back | `set_distribution` |
 //!
-//! # Two ways in
+//! # Client or service
 //!
-//! `stream.client()` is a real `aws_sdk_kinesis::Client` whose requests are answered in the process: the
-//! signing, the bytes, the SDK's errors are those of production. Use it unless you test a stack of layers.
-//! `stream.service()` is a `tower::Service` without the SDK: put your layers on top, and a
-//! [timeout](crate::timeout::TimeoutLayer), since lost answers never come.
+//! `stream.client()` is a real `aws_sdk_kinesis::Client` whose requests are answered in the process: the signature, the
+//! bytes and the SDK's errors are those of production. Use it unless you test a stack of layers.
+//! `stream.service()` is a `tower::Service` without the SDK. Put your layers around it, and a
+//! [timeout](crate::timeout::TimeoutLayer), since lost responses never arrive.
 //!
-//! For a single answer a closure does, see [`service`](crate::service).
+//! A test of a single response can use a closure, see [`service`](crate::service).
 //!
 //! # Many seeds
 //!
-//! What is true on a bad day should be so on each of them. Draw the seed, and say it when something is
-//! wrong:
+//! Run a test of faults with many seeds, and print the seed of a failure:
 //!
 //! ```
 //! # use futures::{StreamExt, stream};
@@ -183,13 +179,14 @@
 //! # }
 //! ```
 //!
-//! This crate's own tests do that with everything drawn: `tests/proof` in the repository.
+//! The simulation tests of this crate also draw the settings, sources and faults from the seed. In the repository,
+//! `docs/guarantees.md` describes them.
 //!
-//! # What it is not
+//! # Limitations
 //!
-//! Splits take no time, readers have no limits, nothing is encrypted, nobody is denied anything.
-//! Try those against the service. For a server on a socket see the example `forward`, which starts an
-//! embedded one, and [`clients`](super::clients#a-server-of-your-own).
+//! In the simulation, splits take no time, readers have no limits, data is not encrypted, and permissions are not
+//! checked. Test these with the service. For a server on a socket see the example `forward`, which starts an
+//! embedded one, and [local servers](super::clients#local-servers).
 //!
 #![cfg_attr(feature = "sim", doc = "[`SimStream`]: crate::sim::SimStream")]
 #![cfg_attr(not(feature = "sim"), doc = "[`SimStream`]: self")]

@@ -1,8 +1,8 @@
 //! Layers: the service below the sink, and middleware around it.
 //!
-//! One PutRecords request is one call of a [`tower::Service`]. At the bottom is
+//! One PutRecords request is one call of a [`tower::Service`]. The innermost service is
 //! [`PutRecords`](crate::service::PutRecords), which calls the AWS SDK. Any tower layer fits between it and
-//! the sink: one of tower's, of this crate's, or your own:
+//! the sink: one of tower's, of this crate's, or a custom one:
 //!
 //! ```
 //! use std::time::Duration;
@@ -36,7 +36,9 @@
 //! | [`build_with_unshared`](crate::SinkBuilder::build_with_unshared) | a custom stack that is not `Clone` |
 //!
 //! `build` and `build_with_layer` also describe the stream and list its shards, for [aggregation](super::aggregation)
-//! and [ordering](super::ordering). To add one layer, use `build_with_layer`:
+//! and [ordering](super::ordering). With `build_with` the sink has no client for that: set a
+//! [source of stream information](crate::SinkBuilder::with_stream_info), such as
+//! [`SdkStreamInfo`](crate::service::SdkStreamInfo). To add one layer, use `build_with_layer`:
 //!
 //! ```
 //! use kinesis_sink::{Aggregation, KinesisSink};
@@ -55,16 +57,16 @@
 //! | layer | does | builder method |
 //! |---|---|---|
 //! | [`TimeoutLayer`](crate::timeout::TimeoutLayer) | limits the time of a request | `timeout_put_records` |
-//! | [`TraceLayer`](crate::trace::TraceLayer) | a span and two events for each request, at DEBUG | `trace_put_records` |
+//! | [`TraceLayer`](crate::trace::TraceLayer) | creates a span and two events for each request, at DEBUG | `trace_put_records` |
 //! | `MetricsLayer` (feature `metrics`) | counts and times requests | `metrics_put_records` |
 //!
-//! The methods are [`ServiceBuilderExt`](crate::service::ServiceBuilderExt)'s. `get_ref`, `get_mut` and `into_inner` of
-//! the middleware give access to the service inside.
+//! The trait [`ServiceBuilderExt`](crate::service::ServiceBuilderExt) has the methods. `get_ref`, `get_mut` and
+//! `into_inner` of the middleware give access to the inner service.
 //!
 //! ## Tracing at another level
 //!
-//! [`TraceLayer`](crate::trace::TraceLayer) can trace at another level, make a span with fields of the application, and
-//! call closures in place of the events. The default stack below it still traces at DEBUG:
+//! [`TraceLayer`](crate::trace::TraceLayer) can trace at another level, create a span with fields of the application,
+//! and call closures in place of the events. The default stack below it still traces at DEBUG:
 //!
 //! ```
 //! use kinesis_sink::service::PutRecordsRequest;
@@ -98,24 +100,23 @@
 //!
 //! | layer | with the sink |
 //! |---|---|
-//! | `concurrency_limit` | bounds the requests in flight of all sinks that share the stack; [`max_in_flight`](crate::SinkBuilder::with_max_in_flight) bounds one sink |
+//! | `concurrency_limit` | limits the requests in flight of all sinks that share the stack; [`max_in_flight`](crate::SinkBuilder::with_max_in_flight) limits those of one sink |
 //! | `rate_limit` | while it is exhausted the sink waits, and its next request is fuller. It is not `Clone`: put a `buffer` around it, or use `build_with_unshared` |
-//! | `load_shed` | turns "not ready" into an error. The sink classifies it as [`NotSent`](crate::service::ErrorClass::NotSent): it retries with backoff, and counts no attempt |
-//! | `buffer` | makes a stack that cannot be cloned into one that can |
-//! | `retry` | rarely needed: the sink sends again what failed. A policy may retry an `Err`; an `Ok` with failed entries it must pass on, since its other entries are written |
+//! | `load_shed` | returns an error if the stack is not ready. The sink classifies it as [`NotSent`](crate::service::ErrorClass::NotSent): it retries with backoff, and counts no attempt |
+//! | `buffer` | makes a stack `Clone` |
+//! | `retry` | rarely needed: the sink retries failed entries. A policy may retry an `Err`; it must return an `Ok` with failed entries, since the other entries are written |
 //! | `spawn_ready` | not needed. It panics after an error of its service, which the sink treats as a failed request. It is not `Clone` |
-//! | `timeout` | works; this crate's own keeps the error's type |
+//! | `timeout` | works; `TimeoutLayer` also supports [longer timeouts](super::failures#requests-that-fail-repeatedly) for requests that time out repeatedly |
 //! | `hedge` | writes records twice |
 //!
-//! The sink calls `poll_ready` only when a request is due, and `call` as soon as the stack is ready. Records are
-//! buffered while the stack is not ready. An error or a panic of `poll_ready` counts as a failed request, after which
-//! the sink uses a fresh clone of the stack. The sink itself needs neither load shedding nor a circuit breaker: while
-//! whole requests fail it sends one at a time, with a backoff of up to 3 s, see
-//! [pacing](super::pacing#without-service).
+//! The sink calls `poll_ready` only when a request should be sent, and `call` as soon as the stack is ready. Records
+//! are buffered while the stack is not ready. An error or a panic of `poll_ready` counts as a failed request, after
+//! which the sink uses a fresh clone of the stack. The sink needs neither load shedding nor a circuit breaker: while
+//! whole requests fail it sends [one probe at a time](super::pacing#outages), with backoff.
 //!
-//! # One pool of connections, many streams
+//! # One connection pool, many streams
 //!
-//! A request names its stream, so one stack serves any number of them. Clone it into each sink:
+//! A request names its stream, so one stack serves any number of streams. Clone it into each sink:
 //!
 //! ```
 //! use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
@@ -136,6 +137,8 @@
 //! # }
 //! ```
 //!
+//! The example `three_streams` runs this.
+//!
 //! ## Waiting for a shared limit
 //!
 //! A tower service takes a place in the queue of a limit when its `poll_ready` is called, and keeps the place until
@@ -144,23 +147,19 @@
 //!
 //! While the stack is not ready, a clone of it waits in a task of the runtime that polled the sink. When that clone
 //! becomes ready, the task wakes the sink and keeps the permit for one second. A sink that is not polled within
-//! that second loses its place, and asks again at its next poll. So poll a sink when it wakes its task, as `flush`
-//! and `forward` do. A [`Producer`](crate::Producer) does so by itself.
+//! that second loses its place, and requests a new one at its next poll. So poll a sink when it wakes its task, as
+//! `flush` and `forward` do. The driver of a [`Producer`](crate::Producer) does so.
 //!
 //! A stack that is not `Clone` ([`build_with_unshared`](crate::SinkBuilder::build_with_unshared)) keeps its place
 //! and its permit. Use it for a stack that belongs to one sink. If others share a limit inside the stack, a sink
 //! with nothing to send can keep a permit from them: put a `buffer` around the stack, which makes it `Clone`.
 //!
-//! The example `three_streams` runs this. With `build_with` the sink has no client to look the stream up, so set a
-//! [source of stream information](crate::SinkBuilder::with_stream_info) for [aggregation](super::aggregation) and
-//! [ordering](super::ordering): [`SdkStreamInfo`](crate::service::SdkStreamInfo), or one of your own.
-//!
-//! # A layer of your own
+//! # Custom layers
 //!
 //! A layer fits if its service takes a [`PutRecordsRequest`](crate::service::PutRecordsRequest), returns a
 //! [`PutRecordsResponse`](crate::service::PutRecordsResponse) or an error that converts into a boxed one, and has a
-//! future that is `Send + 'static`. [`PutRecordsService`](crate::service::PutRecordsService) names these bounds, for
-//! the service inside too. This circuit breaker makes no calls for a while after a failure:
+//! future that is `Send + 'static`. [`PutRecordsService`](crate::service::PutRecordsService) names these bounds, also
+//! for the inner service. This circuit breaker makes no calls for a while after a failure:
 //!
 //! ```
 //! use std::error::Error;
@@ -202,11 +201,11 @@
 //!         if self.open_until.lock().unwrap().is_some_and(|until| Instant::now() < until) {
 //!             return Box::pin(async { Err(Open.into()) });
 //!         }
-//!         let (answer, open_until) = (self.inner.call(request), self.open_until.clone());
+//!         let (response, open_until) = (self.inner.call(request), self.open_until.clone());
 //!         Box::pin(async move {
-//!             let answer = answer.await.map_err(Into::into);
-//!             *open_until.lock().unwrap() = answer.is_err().then(|| Instant::now() + PAUSE);
-//!             answer
+//!             let response = response.await.map_err(Into::into);
+//!             *open_until.lock().unwrap() = response.is_err().then(|| Instant::now() + PAUSE);
+//!             response
 //!         })
 //!     }
 //! }
@@ -244,7 +243,7 @@
 //! ```
 //!
 //! Custom errors are classified as an unknown outcome, which is retried with backoff, unless a
-//! [`Classify`](crate::service::Classify) says otherwise. An error whose chain of sources has an error of the
-//! [table](crate::service::ErrorClass) is classified by that one, so errors may be wrapped.
+//! [`Classify`](crate::service::Classify) returns another class. The class of an error is that of the first error in
+//! its chain of sources that the [table](crate::service::ErrorClass) has, so errors may be wrapped.
 //!
 //! [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html

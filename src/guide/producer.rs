@@ -1,7 +1,7 @@
 //! Sending from many tasks: [`Producer`](crate::Producer).
 //!
-//! A [`KinesisSink`](crate::KinesisSink) makes progress only while its owner polls it. A producer is a handle to a sink
-//! that a task of its own, the driver, polls. Give each task a clone:
+//! A producer is a handle to a [`KinesisSink`](crate::KinesisSink) that a spawned task, the driver, polls. Give each
+//! task a clone:
 //!
 //! ```
 //! use kinesis_sink::{KinesisSink, Record};
@@ -30,18 +30,18 @@
 //! # }
 //! ```
 //!
-//! The tasks share requests: the hundred records above go out in a few, not in a hundred.
+//! The tasks share requests: the hundred records above are sent in a few requests, not in a hundred.
 //!
 //! # Ways to send
 //!
-//! | call | waits for room | returns |
+//! | call | waits while the buffer is full | returns |
 //! |---|---|---|
 //! | `put(record).await` | yes | a receipt |
 //! | `send(record).await` | yes | nothing; a failed record goes to the dead-letter handler, or to `take_failed` |
-//! | `try_put(record)`, `try_send(record)` | no: the record comes back as [`Full`](crate::ErrorKind::Full) | as `put` and `send` |
-//! | `stream.forward(producer.sink())` | yes | `()`, once every record sent before is settled; closes that sink only |
+//! | `try_put(record)`, `try_send(record)` | no: returns [`Full`](crate::ErrorKind::Full) with the record | as `put` and `send` |
+//! | `stream.forward(producer.sink())` | yes | `()`, when every record sent before is settled; closes that sink only |
 //! | `producer.put_all(stream)` | yes | a stream of outcomes, each with a context such as an offset |
-//! | [`tower::Service`](crate::Producer#impl-Service<Record>-for-Producer): `call(record).await` | `poll_ready` does | the delivery |
+//! | [`tower::Service`](crate::Producer#impl-Service<Record>-for-Producer): `call(record).await` | in `poll_ready` | the delivery |
 //!
 //! Waiting callers are served in order of arrival, so that a busy task does not starve others.
 //!
@@ -49,17 +49,17 @@
 //!
 //! A receipt is a future. It returns a [`Delivery`](crate::Delivery), or an [`Undelivered`](crate::Undelivered) with
 //! the record, the reason and the history of attempts. It always completes, also when the producer is dropped, its
-//! driver panics or the runtime shuts down.
+//! driver panics or the runtime shuts down. [`try_outcome`](crate::Receipt::try_outcome) queries a receipt without
+//! waiting.
 //!
 //! Await a receipt before you respond to a request, commit an offset or delete a message. Otherwise use `send`: a
 //! receipt costs about as much CPU time as a small record.
 //!
-//! [`try_outcome`](crate::Receipt::try_outcome) queries a receipt without waiting.
-//!
 //! # Committing offsets
 //!
 //! [`put_all`](crate::Producer::put_all) sends a stream of records, each with a context, and returns the outcomes in
-//! the order of the records. When one is delivered, so are all before it, and the source's position can be stored:
+//! the order of the records. When a record is delivered, all records before it are, and the position of the source can
+//! be stored:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -77,18 +77,18 @@
 //! let mut stored = 0;
 //! while let Some((offset, outcome)) = outcomes.next().await {
 //!     outcome?;
-//!     stored = offset + 1; // Everything below is delivered: a good moment to commit.
+//!     stored = offset + 1; // Everything below is delivered and can be committed.
 //! }
 //! assert_eq!(stored, 5_000);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! The examples `checkpoint` and `offsets` are whole programs of this kind.
+//! The examples `checkpoint` and `offsets` are complete programs of this kind.
 //!
 //! # In a server
 //!
-//! A request handler that must not wait for room uses `try_put`, and returns 503 while the buffer is full:
+//! A request handler that must not wait uses `try_put`, and returns 503 while the buffer is full:
 //!
 //! ```
 //! use kinesis_sink::{ErrorKind, Producer, Record};
@@ -115,21 +115,25 @@
 //! # }
 //! ```
 //!
-//! A response before the receipt completes promises less: the record is only in the memory of the process. The example
-//! `http_ingest` is such a server. The example `lambda` flushes before it returns, because the process may be frozen
-//! afterwards.
+//! A server can also respond when the record is accepted. Such a response promises less: the record is only in the
+//! memory of the process. The example `http_ingest` shows both. The example `lambda` flushes before it returns, because
+//! the process may be frozen afterwards.
+//!
+//! [`status`](crate::Producer::status) and [`watch`](crate::Producer::watch) return whether records are delivered, for
+//! a health endpoint.
 //!
 //! # When the service refuses every request
 //!
-//! Without permission, stream or credentials, [`FatalPolicy`](crate::settings::FatalPolicy) decides. With
-//! [`Stop`](crate::settings::FatalPolicy::Stop), the default, the producer stops and hands its records back. With
-//! [`Retry`](crate::settings::FatalPolicy::Retry) it retries the accepted records, and accepts no new ones until a
-//! request succeeds. Throttles, timeouts and outages are retried under either policy.
+//! If the service refuses every request, for lack of permission, stream or credentials,
+//! [`FatalPolicy`](crate::settings::FatalPolicy) decides what the producer does. With
+//! [`Stop`](crate::settings::FatalPolicy::Stop), the default, it stops and returns its records through receipts and
+//! `close`. With [`Retry`](crate::settings::FatalPolicy::Retry) it retries the accepted records, and accepts no new
+//! ones until a request succeeds. Throttles, timeouts and outages are retried under either policy.
 //!
 //! # Shutting down
 //!
 //! [`close`](crate::Producer::close) closes the producer for all handles and waits until every record is settled.
-//! [`close_within`](crate::Producer::close_within) limits the wait, and hands back the records that are left:
+//! [`close_within`](crate::Producer::close_within) limits the wait, and returns the records that are left:
 //!
 //! ```
 //! use std::time::Duration;
@@ -146,7 +150,7 @@
 //!
 //! let Err(error) = producer.close_within(Duration::from_secs(10)).await else { return Ok(()) };
 //! for undelivered in error.into_undelivered() {
-//!     // Store them elsewhere. Some may be in the stream all the same.
+//!     // Store them elsewhere. Some may be in the stream.
 //!     println!("{}, may be written: {}", undelivered.reason(), undelivered.may_have_been_written());
 //! #   assert!(undelivered.may_have_been_written());
 //! }
@@ -154,11 +158,11 @@
 //! # }
 //! ```
 //!
-//! Dropping the last handle also drains the producer, in the background: a program that ends before the drain loses
-//! records.
+//! Dropping the last handle also drains the producer, in the background. If the program ends before that, the records
+//! that are left are lost.
 //!
-//! # Where the driver runs
+//! # Running the driver
 //!
-//! [`spawn`](crate::KinesisSink::spawn) spawns it onto the current tokio runtime.
-//! [`into_producer`](crate::KinesisSink::into_producer) returns it, to be spawned elsewhere or polled by hand. The
-//! producer can be used from any runtime, or from none; only `close_within` needs tokio's timer.
+//! [`spawn`](crate::KinesisSink::spawn) spawns the driver onto the current tokio runtime.
+//! [`into_producer`](crate::KinesisSink::into_producer) returns it, so that the caller can spawn it elsewhere or poll
+//! it. The producer can be used from any runtime, or from none. Only `close_within` needs tokio's timer.

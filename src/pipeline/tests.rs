@@ -1,22 +1,22 @@
 //! The pipeline by itself: virtual time, no runtime.
 
-mod bisecting;
+mod aggregation;
+mod bisection;
 mod failures;
 mod flush;
 mod health;
-mod isolating;
+mod isolation;
 mod lanes;
-mod listings;
+mod limits;
+mod listing;
 mod model;
+mod model_steps;
+mod model_stream;
 mod ordering;
-mod pacing;
-mod packing;
+mod rate_limit;
 mod receipts;
-mod requeueing;
+mod retry;
 mod routing;
-mod sizes;
-mod steps;
-mod stream;
 mod verify;
 
 use std::collections::VecDeque;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::stream::place;
+use super::model_stream::place;
 use super::verify::{HALF, halves, map, placed, shard};
 use super::*;
 use crate::record::HashKey;

@@ -9,8 +9,8 @@ use fastrand::Rng;
 use futures::FutureExt;
 use proptest::prelude::*;
 
-use super::steps::{Answer, ENTRY_CODES, Step, any_settings, step};
-use super::stream::{Stream, hash_of_member, members, number, place};
+use super::model_steps::{Answer, ENTRY_CODES, Step, any_settings, step};
+use super::model_stream::{Stream, hash_of_member, members, number, place};
 use super::*;
 use crate::ErrorKind;
 use crate::aggregate;

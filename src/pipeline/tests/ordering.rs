@@ -1,6 +1,6 @@
 //! The order of records with the same key, through everything that can happen to them.
 
-use super::packing::{packed, packing};
+use super::aggregation::{packed, packing};
 use super::verify::{HALF, halves, map, per_shard, placed, shard};
 use super::*;
 

@@ -1,6 +1,6 @@
 //! Answers that name shards which partition keys rule out: the stream may have been switched to AUTO.
 
-use super::packing::packed;
+use super::aggregation::packed;
 use super::verify::{HALF, halves, map, per_shard, placed, shard};
 use super::*;
 use crate::stream::StreamMode;

@@ -1,7 +1,7 @@
 //! Aggregates of many keys: predicted for one shard, and made good where the prediction was wrong.
 
-use super::packing::{members, packed};
-use super::stream::{Stream, place};
+use super::aggregation::{members, packed};
+use super::model_stream::{Stream, place};
 use super::*;
 use crate::aggregate;
 use crate::record::HashKey;

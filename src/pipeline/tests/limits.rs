@@ -1,6 +1,6 @@
 //! How large aggregates and requests get.
 
-use super::packing::{members, packing};
+use super::aggregation::{members, packing};
 use super::*;
 use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
 use crate::service::Entry;

@@ -1,6 +1,6 @@
 //! When the shards are listed again, and what holds meanwhile.
 
-use super::packing::packed;
+use super::aggregation::packed;
 use super::verify::{HALF, halves, keys_of, map, per_shard, placed, shard};
 use super::*;
 use crate::service::Entry;

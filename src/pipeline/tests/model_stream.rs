@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
-use super::steps::Place;
+use super::model_steps::Place;
 use crate::aggregate::{Member, deaggregate};
 use crate::record::{HashKey, Key};
 use crate::service::{Entry, Placement};

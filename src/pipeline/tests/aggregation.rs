@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::FutureExt;
 
-use super::stream::hash_of_member;
+use super::model_stream::hash_of_member;
 use super::*;
 use crate::aggregate::{self, Member};
 use crate::limits::Limits;

@@ -32,7 +32,13 @@ impl Harness {
         self.pipeline.accept(record.into(), self.now).unwrap();
     }
 
-    /// The request that goes when the sink closes.
+    pub(super) fn push_all<R: Into<Record>>(&mut self, records: impl IntoIterator<Item = R>) {
+        for record in records {
+            self.push(record);
+        }
+    }
+
+    /// Closes the pipeline and returns its next request.
     pub(super) fn closing_request(&mut self) -> PutRecordsRequest {
         self.pipeline.close();
         self.send().1
@@ -65,7 +71,7 @@ fn the_same_key_and_hash_key_share_an_aggregate() {
 fn records_without_a_key_share_one_random_key() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     harness.accept(0..1);
-    ["1", "2", "3"].into_iter().for_each(|data| harness.push(data));
+    harness.push_all(["1", "2", "3"]);
     let request = harness.closing_request();
     assert_eq!(packed(&request), [vec!["0"], vec!["1", "2", "3"]]);
     let entry = &request.entries()[1];
@@ -136,7 +142,9 @@ fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
     let mut harness = Harness::new(settings);
     harness.push(("slow", "slow"));
     for millis in (0..=100).step_by(20) {
-        (0..8).for_each(|_| harness.push(("busy", "busy")));
+        for _ in 0..8 {
+            harness.push(("busy", "busy"));
+        }
         let (id, request, reason) = harness.pipeline.next_request(harness.now).unwrap();
         assert_eq!(reason, FlushReason::Full);
         let first = payloads(&request.entries()[0]).remove(0);
@@ -184,7 +192,7 @@ fn a_throttled_aggregate_is_sent_again_as_it_is() {
 #[test]
 fn a_throttled_aggregate_without_keys_goes_elsewhere() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
-    ["1", "2"].into_iter().for_each(|data| harness.push(data));
+    harness.push_all(["1", "2"]);
     harness.pipeline.close();
     let (id, request) = harness.send();
     harness.settle(id, vec![failed(THROTTLE)]);
@@ -249,7 +257,9 @@ fn what_nothing_can_join_does_not_wait() {
 #[test]
 fn a_request_is_summed_up_in_records_and_entries() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
-    ["a", "a", "a", "b", "b"].into_iter().for_each(|key| harness.push((key, "data")));
+    for key in ["a", "a", "a", "b", "b"] {
+        harness.push((key, "data"));
+    }
     harness.pipeline.close();
     let (id, request) = harness.send();
     harness.settle(id, vec![delivered(), failed(THROTTLE)]);
@@ -274,7 +284,9 @@ fn suspects_stay_in_order_when_one_loses_its_oldest_record() {
     harness.now += Duration::from_secs(1);
     harness.push(("b", "1"));
     let flushed = harness.pipeline.ledger().next_seq();
-    ["a", "c", "d", "e", "f"].into_iter().for_each(|key| harness.push((key, "later")));
+    for key in ["a", "c", "d", "e", "f"] {
+        harness.push((key, "later"));
+    }
     harness.pipeline.close();
     let (id, _) = harness.send();
     harness.fail(id, "ValidationException");
@@ -317,13 +329,13 @@ fn of_a_refused_aggregate_only_the_culprit_fails() {
             };
             requests += 1;
             let bad = |entry: &Entry| payloads(entry).contains(&"13".to_owned());
-            let result = |entry| match bad(entry) {
-                true => failed("InvalidArgumentException"),
-                false => delivered(),
+            let result = |entry| {
+                if bad(entry) { failed("InvalidArgumentException") } else { delivered() }
             };
-            match refused_by_entry || !request.entries().iter().any(bad) {
-                true => harness.settle(id, request.entries().iter().map(result).collect()),
-                false => harness.fail(id, "ValidationException"),
+            if refused_by_entry || !request.entries().iter().any(bad) {
+                harness.settle(id, request.entries().iter().map(result).collect());
+            } else {
+                harness.fail(id, "ValidationException");
             }
         }
         let failed = harness.pipeline.take_failed();

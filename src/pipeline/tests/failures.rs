@@ -238,9 +238,10 @@ fn a_classifier_that_panics_loses_nothing() {
         harness.accept(0..2);
         harness.pipeline.flush();
         let (id, _) = harness.send();
-        match entries {
-            true => harness.settle(id, vec![delivered(), failed(THROTTLE)]),
-            false => harness.fail(id, "InternalFailure"),
+        if entries {
+            harness.settle(id, vec![delivered(), failed(THROTTLE)]);
+        } else {
+            harness.fail(id, "InternalFailure");
         }
         assert_eq!(harness.pipeline.in_flight(), 0, "nothing is stuck");
         harness.sleep();

@@ -52,9 +52,8 @@ fn poisoned_entries(
     poison: &'static str,
 ) -> impl FnMut(&PutRecordsRequest) -> Result<PutRecordsResponse, BoxError> {
     move |request| {
-        let result = |data: &[u8]| match has(data, poison) {
-            true => failed("InternalFailure"),
-            false => delivered(),
+        let result = |data: &[u8]| {
+            if has(data, poison) { failed("InternalFailure") } else { delivered() }
         };
         let results = request.entries().iter().map(|entry| result(entry.data()));
         Ok(PutRecordsResponse::new(results.collect()))
@@ -225,7 +224,9 @@ fn halves_of_failed_aggregate_keep_their_order() {
         ..settings()
     };
     let mut harness = Harness::new(settings);
-    (0..100).for_each(|n| keyed(&mut harness, "k", &format!("{n:03}")));
+    for n in 0..100 {
+        keyed(&mut harness, "k", &format!("{n:03}"));
+    }
     harness.pipeline.flush();
     let mut read = Vec::new();
     let mut is_poisoned = true;
@@ -276,7 +277,9 @@ fn suspected_aggregate_is_halved_within_the_limits() {
     let limits = settings().limits.with_request_entries(1);
     let mut harness =
         Harness::new(Settings { aggregation: Aggregation::PerKey, limits, ..settings() });
-    (0..8).for_each(|n| keyed(&mut harness, "k", if n == 5 { "poison" } else { "x" }));
+    for n in 0..8 {
+        keyed(&mut harness, "k", if n == 5 { "poison" } else { "x" });
+    }
     harness.pipeline.close();
     let (id, _) = harness.send();
     harness.fail(id, "ValidationException");
@@ -444,13 +447,12 @@ fn isolated_record_alone_is_reported_once_a_minute() {
                 }
                 match harness.pipeline.next_request(harness.now) {
                     Some((id, request, _)) => {
-                        let answer = match holds(&request, "poison") && request.entries().len() == 1
-                        {
-                            true => poisoned(&request),
-                            false if holds(&request, "poison") => {
-                                Err(service_error("InternalFailure"))
-                            }
-                            false => Ok(all_delivered(&request)),
+                        let answer = if !holds(&request, "poison") {
+                            Ok(all_delivered(&request))
+                        } else if request.entries().len() == 1 {
+                            poisoned(&request)
+                        } else {
+                            Err(service_error("InternalFailure"))
                         };
                         harness.pipeline.settle(id, answer, harness.now);
                     }

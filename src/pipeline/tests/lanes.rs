@@ -26,8 +26,8 @@ impl Harness {
     /// A pipeline that has learned of two shards.
     fn of_halves(settings: Settings) -> Self {
         let mut harness = Self::new(settings);
-        harness.keyed(LOWER);
-        harness.keyed(UPPER);
+        harness.accept_key(LOWER);
+        harness.accept_key(UPPER);
         harness.pipeline.flush();
         harness.answer(half, |_| true);
         // Their token buckets are full.
@@ -59,7 +59,9 @@ impl Harness {
     }
 
     fn many(&mut self, key: &'static str, records: usize) {
-        (0..records).for_each(|_| self.keyed(key));
+        for _ in 0..records {
+            self.accept_key(key);
+        }
     }
 
     /// Entries that go in so many seconds, in requests that take a round trip each, and the requests.
@@ -106,7 +108,9 @@ fn while_one_shard_backs_off_the_other_goes_on() {
     let mut harness = Harness::of_halves(paced());
     harness.many(LOWER, 100);
     harness.pipeline.flush();
-    (0..2).for_each(|_| drop(harness.answer(half, |_| false)));
+    for _ in 0..2 {
+        harness.answer(half, |_| false);
+    }
     harness.many(UPPER, 50);
     harness.pipeline.flush();
     assert_eq!(harness.answer(half, |_| true), BTreeMap::from([("upper", 50)]));
@@ -118,8 +122,8 @@ fn while_one_shard_backs_off_the_other_goes_on() {
 fn a_shard_gets_its_quota_and_requests_stay_full() {
     let mut harness = Harness::of_halves(paced());
     for _ in 0..5_000 {
-        harness.keyed(LOWER);
-        harness.keyed(UPPER);
+        harness.accept_key(LOWER);
+        harness.accept_key(UPPER);
     }
     let (entries, requests) = harness.run(3, half);
     assert!((5_900..=6_000 + 2 * 250).contains(&entries), "{entries} entries");
@@ -230,8 +234,8 @@ fn answers_that_contradict_each_other_for_ever_teach_nothing() {
     // Later it is tried again: the stream may be another.
     harness.now += Duration::from_secs(60);
     for _ in 0..2 {
-        harness.keyed(LOWER);
-        harness.keyed(UPPER);
+        harness.accept_key(LOWER);
+        harness.accept_key(UPPER);
         harness.pipeline.flush();
         harness.answer(half, |_| true);
     }
@@ -282,7 +286,7 @@ fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
     let by_service = StreamDescription::default().with_distribution(Distribution::Auto);
     harness.pipeline.apply_description(Some(by_service), harness.now);
-    harness.keyed(LOWER);
+    harness.accept_key(LOWER);
     harness.pipeline.flush();
     harness.answer(half, |_| true);
     assert_eq!(harness.pipeline.topology.known_shards(), 0);
@@ -293,7 +297,9 @@ fn records_that_the_service_places_wait_for_no_shard() {
     let mut harness = Harness::of_halves(paced());
     harness.many(LOWER, 100);
     harness.pipeline.flush();
-    (0..2).for_each(|_| drop(harness.answer(half, |_| false)));
+    for _ in 0..2 {
+        harness.answer(half, |_| false);
+    }
     let managed = Record::from("data").with_partition_key(PartitionKey::ServiceManaged);
     harness.pipeline.accept(managed, harness.now).unwrap();
     harness.pipeline.flush();
@@ -305,7 +311,7 @@ fn records_that_the_service_places_wait_for_no_shard() {
 #[test]
 fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
     let mut harness = Harness::listing(paced());
-    harness.keyed(LOWER);
+    harness.accept_key(LOWER);
     harness.pipeline.flush();
     let (id, _) = harness.send();
     assert!(harness.lists(), "nothing waits for it");
@@ -313,7 +319,7 @@ fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
     harness.settle(id, vec![placed("lower")]);
     assert!(!harness.lists(), "it was right");
-    harness.keyed(LOWER);
+    harness.accept_key(LOWER);
     harness.pipeline.flush();
     harness.answer(|_| "a child", |_| true);
     assert!(harness.pipeline.topology.wants_listing());
@@ -328,13 +334,13 @@ fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
 fn a_stream_of_more_shards_than_are_learned_is_listed_anew_after_a_reshard() {
     let mut harness = Harness::listing(paced());
     harness.pipeline.topology.learned_mut().max_shards = 1;
-    harness.keyed(LOWER);
+    harness.accept_key(LOWER);
     harness.pipeline.flush();
     let (id, _) = harness.send();
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.settle(id, vec![placed("lower")]);
-    harness.keyed(LOWER);
+    harness.accept_key(LOWER);
     harness.pipeline.flush();
     harness.answer(|_| "a child", |_| true);
     assert_eq!(harness.pipeline.topology.known_shards(), 2, "what was listed is believed");
@@ -381,7 +387,7 @@ fn border_keys_of_listed_shards_contradict_nothing() {
 #[test]
 fn a_stream_that_is_gone_leaves_no_lanes() {
     let mut harness = Harness::of_halves(paced());
-    harness.keyed(LOWER);
+    harness.accept_key(LOWER);
     harness.pipeline.flush();
     let (id, _) = harness.send();
     harness.fail(id, "ResourceNotFoundException");
@@ -392,10 +398,10 @@ fn a_stream_that_is_gone_leaves_no_lanes() {
 #[test]
 fn suspects_wait_for_their_own_shard_only() {
     let mut harness = Harness::of_halves(paced());
-    [UPPER, LOWER].into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&[UPPER, LOWER]);
     harness.pipeline.flush();
     let (refused, _) = harness.send();
-    harness.keyed(UPPER);
+    harness.accept_key(UPPER);
     harness.pipeline.close();
     let upper = Record::from("data").with_explicit_hash_key(u128::MAX);
     let upper = BufferedRecord::new(upper, 0, harness.now, &mut Rng::with_seed(0));
@@ -423,14 +429,14 @@ fn suspects_wait_for_their_own_shard_only() {
 fn thousands_of_reshards_leave_no_lanes_behind() {
     let mut harness = Harness::new(paced());
     for generation in 0..3_000_u32 {
-        harness.keyed(LOWER);
-        harness.keyed(UPPER);
+        harness.accept_key(LOWER);
+        harness.accept_key(UPPER);
         harness.pipeline.flush();
         let (id, _) = harness.send();
         let results = (0..2).map(|n| Ok(Placement::new(format!("s{}", generation * 2 + n), "1")));
         harness.settle(id, results.collect());
         // Too many contradictions in a row would stop the learning.
-        harness.keyed(LOWER);
+        harness.accept_key(LOWER);
         harness.pipeline.flush();
         let (id, _) = harness.send();
         harness.settle(id, vec![Ok(Placement::new(format!("s{}", generation * 2), "1"))]);
@@ -450,7 +456,9 @@ fn what_comes_back_is_looked_up_once() {
     harness.many(UPPER, 5);
     harness.pipeline.flush();
     let [refused, failing] = [0, 1].map(|_| {
-        (0..10).for_each(|_| harness.pipeline.accept("x".into(), harness.now).unwrap());
+        for _ in 0..10 {
+            harness.pipeline.accept("x".into(), harness.now).unwrap();
+        }
         harness.pipeline.close();
         let (id, _) = harness.send();
         harness.pipeline.flush.reopen();

@@ -54,7 +54,9 @@ fn no_aggregate_is_larger_than_a_record_may_be() {
     let mut settings = packing(Aggregation::PerKey);
     settings.limits = Limits::default().with_record_bytes(1_000);
     let mut harness = Harness::new(settings);
-    (0..100).for_each(|_| harness.push(("k", vec![b'x'; 100])));
+    for _ in 0..100 {
+        harness.push(("k", vec![b'x'; 100]));
+    }
     let request = harness.closing_request();
     assert!(request.entries().iter().all(|entry| entry.size() <= 1_000));
     assert_eq!(members(&request.entries()[0]).len(), 9);
@@ -68,7 +70,9 @@ fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
     let mut harness = Harness::new(settings);
     harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
     // More than one aggregate, so that one is full already.
-    (0..50).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
+    for _ in 0..50 {
+        harness.push(("k", vec![b'x'; 100_000]));
+    }
     harness.pipeline.close();
     assert_eq!(harness.send_reason(), None, "nothing goes before the description");
     harness.pipeline.apply_description(Some(StreamDescription::default()), harness.now);
@@ -107,7 +111,9 @@ fn a_request_holds_as_many_aggregates_as_its_limits_allow() {
     settings.aggregate_bytes = 1_000;
     settings.limits = Limits::default().with_request_bytes(5_000).with_record_bytes(1_000);
     let mut harness = Harness::new(settings);
-    (0..100).for_each(|_| harness.push(("k", vec![b'x'; 100])));
+    for _ in 0..100 {
+        harness.push(("k", vec![b'x'; 100]));
+    }
     let (_, request) = harness.send();
     assert_eq!(request.entries().len(), 5);
     assert!(request.bytes() <= 5_000);
@@ -119,7 +125,9 @@ fn a_described_limit_leaves_the_requests_alone() {
     let mut harness = Harness::new(Settings { limits, ..settings() });
     let described = |bytes| Some(StreamDescription::default().with_max_record_bytes(bytes));
     harness.pipeline.apply_description(described(10 << 20), harness.now);
-    (0..30).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
+    for _ in 0..30 {
+        harness.push(("k", vec![b'x'; 100_000]));
+    }
     harness.push(("k", vec![b'x'; 3 << 20]));
     harness.pipeline.close();
     let (_, request) = harness.send();
@@ -144,7 +152,9 @@ fn an_aggregate_is_no_larger_than_a_request_may_be() {
         Some(StreamDescription::default().with_max_record_bytes(10 << 20)),
         harness.now,
     );
-    (0..100).for_each(|_| harness.push(("k", vec![b'x'; 100_000])));
+    for _ in 0..100 {
+        harness.push(("k", vec![b'x'; 100_000]));
+    }
     let request = harness.closing_request();
     assert!(request.bytes() <= 2 << 20, "{}", request.bytes());
 }

@@ -14,7 +14,7 @@ fn in_pairs(keys: [&'static str; 4]) -> Harness {
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    keys.into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&keys);
     harness
 }
 
@@ -50,9 +50,10 @@ fn what_was_refused_is_not_sent_against_a_newer_list() {
         let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b", "h", "d"]);
         let (id, _) = harness.closing();
         harness.pipeline.apply_list(map(&halves()), harness.now);
-        match by_entry {
-            true => harness.settle(id, vec![failed("InvalidArgumentException")]),
-            false => harness.fail(id, "ValidationException"),
+        if by_entry {
+            harness.settle(id, vec![failed("InvalidArgumentException")]);
+        } else {
+            harness.fail(id, "ValidationException");
         }
         let mut sent = Vec::new();
         while !harness.pipeline.is_settled() {
@@ -75,7 +76,7 @@ fn what_was_refused_is_not_sent_against_a_newer_list() {
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
-    ["a", "b", "h", "d"].into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "b", "h", "d"]);
     let (id, request) = harness.closing();
     assert_eq!(request.entries().len(), 2);
     harness.fail(id, "ValidationException");
@@ -92,18 +93,17 @@ fn a_part_of_an_aggregate_is_judged_like_the_whole() {
         let mut harness = Harness::new(settings);
         assert!(harness.lists());
         harness.pipeline.apply_list(map(&halves()), harness.now);
-        harness.keyed("c");
+        harness.accept_key("c");
         harness.now += Duration::from_secs(5);
-        ["h", "a", "c"].into_iter().for_each(|key| harness.keyed(key));
+        harness.accept_keys(&["h", "a", "c"]);
         let (id, _) = harness.closing();
-        match expired {
-            true => {
-                harness.now += Duration::from_secs(5);
-                harness.settle(id, vec![failed("InternalFailure")]);
-                harness.pipeline.advance(harness.now);
-                assert_eq!(harness.pipeline.take_failed().len(), 1);
-            }
-            false => harness.settle(id, vec![failed("InvalidArgumentException")]),
+        if expired {
+            harness.now += Duration::from_secs(5);
+            harness.settle(id, vec![failed("InternalFailure")]);
+            harness.pipeline.advance(harness.now);
+            assert_eq!(harness.pipeline.take_failed().len(), 1);
+        } else {
+            harness.settle(id, vec![failed("InvalidArgumentException")]);
         }
         let (id, request) = harness.next();
         harness.settle(id, request.entries().iter().map(|_| placed("upper")).collect());
@@ -118,7 +118,7 @@ fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
     let mut harness = Harness::new(settings.clone());
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    ["a", "h"].into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("upper")]);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.take_failed().len()), (0, 2));
@@ -129,7 +129,7 @@ fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
     harness.pipeline.apply_list(map(&halves()), harness.now);
     let (record, receipt) = Record::from(("a", "a")).tracked();
     harness.pipeline.accept(record, harness.now).unwrap();
-    harness.keyed("h");
+    harness.accept_key("h");
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("upper")]);
     assert_eq!(harness.pipeline.ledger().totals().misplaced, 1);
@@ -204,7 +204,7 @@ fn a_later_listing_that_fails_leaves_nothing_predicted() {
     harness.settle(id, vec![placed("new")]);
     harness.until_listing();
     harness.pipeline.apply_list(None, harness.now);
-    ["b", "d"].into_iter().for_each(|key| harness.late(key));
+    harness.admit_keys(&["b", "d"]);
     let mut sent = packed(&harness.next().1);
     sent.sort();
     assert_eq!(sent, [vec!["a"], vec!["b"], vec!["d"], vec!["h"]]);
@@ -228,7 +228,7 @@ fn a_list_that_is_always_wrong_is_asked_for_less_and_less_often() {
     let mut harness = Harness::knowing(&halves(), &[]);
     let begun = harness.now;
     for _ in 0..30 {
-        ["a", "h"].into_iter().for_each(|key| harness.late(key));
+        harness.admit_keys(&["a", "h"]);
         harness.pipeline.close();
         while let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
             harness.settle(id, request.entries().iter().map(|_| placed("elsewhere")).collect());
@@ -245,7 +245,7 @@ fn a_list_that_is_wrong_about_one_shard_only_is_asked_for_as_seldom() {
     harness.pipeline.close();
     let (mut listings, begun) = (0, harness.now);
     while harness.now - begun < Duration::from_secs(50) {
-        ["a", "h", "b", "d"].into_iter().for_each(|key| harness.late(key));
+        harness.admit_keys(&["a", "h", "b", "d"]);
         while let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
             let place = |entry: &Entry| {
                 let hash = hash_of(entry.partition_key().unwrap()).get();
@@ -268,7 +268,7 @@ fn predictions_that_held_for_a_minute_are_trusted_as_before() {
     let mut waits = Vec::new();
     for round in 0..12 {
         for shard in ["lower", "elsewhere"] {
-            ["a", "h"].iter().for_each(|key| harness.keyed(key));
+            harness.accept_keys(&["a", "h"]);
             harness.pipeline.flush();
             harness.now += Duration::from_millis(100);
             let (id, request) = harness.next();
@@ -294,10 +294,10 @@ fn a_listing_that_began_before_a_contradiction_predicts_nothing() {
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
     harness.until_listing();
-    ["b", "d"].into_iter().for_each(|key| harness.late(key));
+    harness.admit_keys(&["b", "d"]);
     let (id, _) = harness.send();
     harness.settle(id, vec![placed("new-upper")]);
-    ["e", "b"].into_iter().for_each(|key| harness.late(key));
+    harness.admit_keys(&["e", "b"]);
     harness.pipeline.apply_list(map(&halves()), harness.now);
     assert_eq!(packed(&harness.next().1), [vec!["e"], vec!["b"]]);
     harness.until_listing();
@@ -310,7 +310,7 @@ fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
         assert!(harness.lists());
         if known {
             harness.pipeline.apply_list(map(&halves()), harness.now);
-            ["a", "h"].iter().for_each(|key| harness.keyed(key));
+            harness.accept_keys(&["a", "h"]);
             let (id, _) = harness.closing();
             harness.settle(id, vec![placed("new")]);
             harness.until_listing();
@@ -318,7 +318,7 @@ fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
         harness.pipeline.fail_service(service_error("ResourceNotFoundException"), harness.now);
         assert!(harness.pipeline.health_mut().take_fatal().is_some());
         harness.pipeline.apply_list(map(&halves()), harness.now);
-        ["c", "h"].into_iter().for_each(|key| harness.late(key));
+        harness.admit_keys(&["c", "h"]);
         harness.pipeline.close();
         assert!(packed(&harness.next().1).iter().all(|members| members.len() == 1));
         harness.until_listing();
@@ -334,7 +334,7 @@ fn what_waits_is_parted_too_when_the_stream_is_gone() {
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    ["a", "h", "b", "d"].into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "h", "b", "d"]);
     let (id, _) = harness.closing();
     harness.fail(id, "ResourceNotFoundException");
     assert!(harness.pipeline.health_mut().take_fatal().is_some());
@@ -355,14 +355,14 @@ fn nobody_waits_for_long_to_hear_where_an_aggregate_lies() {
     }
     harness.until_listing();
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    ["a", "h"].iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
     let begun = harness.now;
     harness.until_listing();
     assert!(harness.now - begun <= Duration::from_millis(100), "{:?}", harness.now - begun);
     // While it fails, what lies nowhere known is sent again without waiting.
-    ["b", "d"].into_iter().for_each(|key| harness.late(key));
+    harness.admit_keys(&["b", "d"]);
     let (id, _) = harness.send();
     harness.pipeline.apply_list(None, harness.now);
     harness.settle(id, vec![placed("new-upper")]);
@@ -377,7 +377,7 @@ fn an_old_answer_says_nothing_of_a_new_shard_with_the_same_id() {
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.settle(id, vec![placed("upper")]);
     assert!(!harness.pipeline.topology().listing_is_due(harness.now + Duration::from_secs(60)));
-    ["h", "c"].into_iter().for_each(|key| harness.late(key));
+    harness.admit_keys(&["h", "c"]);
     assert!(packed(&harness.next().1).contains(&vec!["a".to_owned(), "h".into(), "c".into()]));
 }
 
@@ -424,7 +424,7 @@ fn listing_unavailable_requeues_held_aggregate() {
         let mut harness = Harness::new(Settings { ordering, ..per_shard() });
         assert!(harness.lists());
         harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
-        ["a", "b"].into_iter().for_each(|key| harness.keyed(key));
+        harness.accept_keys(&["a", "b"]);
         let (id, request) = harness.closing();
         assert_eq!(packed(&request), [vec!["a", "b"]]);
         harness.settle(id, vec![placed("s9")]);
@@ -448,7 +448,7 @@ fn listing_unavailable_settles_held_aggregate() {
     let mut harness = Harness::listing(settings);
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    ["a", "a"].into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "a"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
     assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "no list names the shard");

@@ -175,12 +175,11 @@ impl Model {
             None => record,
         };
         let size = record.size();
-        let (record, receipt) = match tracked {
-            true => {
-                let (record, receipt) = record.tracked();
-                (record, Some(receipt))
-            }
-            false => (record, None),
+        let (record, receipt) = if tracked {
+            let (record, receipt) = record.tracked();
+            (record, Some(receipt))
+        } else {
+            (record, None)
         };
         let room = self.harness.pipeline.has_room();
         match self.harness.pipeline.accept(record, self.harness.now) {
@@ -224,7 +223,9 @@ impl Model {
         assert!(request.bytes() <= limits.request_bytes() || alone);
         let order: Vec<_> = request.entries().iter().map(|entry| members(entry)[0]).collect();
         assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
-        request.entries().iter().for_each(|entry| self.check_entry(entry));
+        for entry in request.entries() {
+            self.check_entry(entry);
+        }
         self.flights.push((id, request));
         assert!(self.harness.pipeline.in_flight.len() <= self.settings.max_in_flight);
         true

@@ -16,7 +16,7 @@ fn sent(request: &PutRecordsRequest) -> Vec<String> {
 impl Harness {
     fn ordered(keys_and_data: &[(&'static str, &'static str)]) -> Self {
         let mut harness = Self::new(ordered(settings()));
-        keys_and_data.iter().for_each(|record| harness.push(*record));
+        harness.push_all(keys_and_data.iter().copied());
         harness.pipeline.close();
         harness
     }
@@ -45,9 +45,13 @@ fn a_key_has_one_record_under_way_and_a_request_many_keys() {
 #[test]
 fn records_without_a_key_do_not_wait_for_each_other() {
     let mut harness = Harness::new(ordered(settings()));
-    (0..3).for_each(|_| harness.push("data"));
+    for _ in 0..3 {
+        harness.push("data");
+    }
     let managed = || Record::from("data").with_partition_key(PartitionKey::ServiceManaged);
-    (0..3).for_each(|_| harness.push(managed()));
+    for _ in 0..3 {
+        harness.push(managed());
+    }
     harness.pipeline.close();
     assert_eq!(harness.send().1.entries().len(), 6);
 }
@@ -103,7 +107,7 @@ fn a_record_that_fails_for_good_lets_the_next_go() {
     // Out of attempts.
     let settings = Settings { max_attempts: Some(1), ..ordered(settings()) };
     let mut harness = Harness::new(settings);
-    [("a", "1"), ("a", "2")].into_iter().for_each(|record| harness.push(record));
+    harness.push_all([("a", "1"), ("a", "2")]);
     harness.pipeline.close();
     let (id, _) = harness.send();
     harness.settle(id, vec![failed(THROTTLE)]);
@@ -120,7 +124,7 @@ fn deadlines_pass_for_those_that_wait_behind_others_too() {
     let deadline = Duration::from_secs(1);
     let settings = Settings { deadline: Some(deadline), ..ordered(settings()) };
     let mut harness = Harness::new(settings);
-    [("a", "1"), ("a", "2"), ("b", "3")].into_iter().for_each(|record| harness.push(record));
+    harness.push_all([("a", "1"), ("a", "2"), ("b", "3")]);
     harness.pipeline.close();
     let (id, request) = harness.send();
     assert_eq!(harness.sleep(), deadline);
@@ -143,7 +147,9 @@ fn deadlines_pass_for_those_that_wait_behind_others_too() {
 #[test]
 fn what_comes_while_a_key_is_under_way_gathers_in_its_next_aggregate() {
     let mut harness = Harness::new(ordered(packing(Aggregation::PerKey)));
-    ["1", "2"].into_iter().for_each(|data| harness.push(("a", data)));
+    for data in ["1", "2"] {
+        harness.push(("a", data));
+    }
     harness.now += Duration::from_millis(100);
     let (first, request) = harness.send();
     assert_eq!(packed(&request), [["1", "2"]]);
@@ -236,9 +242,10 @@ fn refused_halves_precede_later_records() {
             let data = sent(&request);
             if data.len() > 1 && data.contains(&"4".to_owned()) {
                 refusals += 1;
-                match by_entry {
-                    true => harness.settle(id, vec![failed("InvalidArgumentException")]),
-                    false => harness.fail(id, "ValidationException"),
+                if by_entry {
+                    harness.settle(id, vec![failed("InvalidArgumentException")]);
+                } else {
+                    harness.fail(id, "ValidationException");
                 }
             } else {
                 read.extend(data);
@@ -262,7 +269,7 @@ fn distrusted_list_requeues_unverified() {
     ];
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&shards), harness.now);
-    ["a", "h", "b", "d"].into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "h", "b", "d"]);
     let (lower, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "h"]]);
     harness.settle(lower, vec![placed("last")]);
@@ -319,7 +326,9 @@ fn a_list_that_is_always_wrong_is_not_believed_for_a_minute() {
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
     for data in ["1", "2"] {
-        ["a", "b"].into_iter().for_each(|key| harness.push((key, data)));
+        for key in ["a", "b"] {
+            harness.push((key, data));
+        }
     }
     harness.pipeline.close();
     // The stream has two shards, whatever the list says.
@@ -352,7 +361,7 @@ fn records_misplaced_by_key_stay_in_one_strand() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    ["a", "h", "a", "h"].into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "h", "a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
     harness.fail_listings(1);
@@ -361,7 +370,7 @@ fn records_misplaced_by_key_stay_in_one_strand() {
     harness.settle(id, vec![placed("new"), placed("new")]);
     harness.until_listing();
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    harness.late("a");
+    harness.admit_key("a");
     let (_, request) = harness.send();
     assert_eq!(packed(&request), [["a", "h", "a", "h", "a"]]);
 }
@@ -372,7 +381,7 @@ fn while_the_list_is_not_believed_unlisted_shards_take_aggregates_of_a_key() {
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.pipeline.topology.disbelieve_list();
-    ["a", "a"].into_iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "a"]);
     let (id, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "a"]]);
     harness.settle(id, vec![placed("new")]);
@@ -382,7 +391,7 @@ fn while_the_list_is_not_believed_unlisted_shards_take_aggregates_of_a_key() {
 #[test]
 fn what_is_taken_back_holds_nobody_up() {
     let mut harness = Harness::new(ordered(settings()));
-    [("a", "1"), ("a", "2"), ("b", "3")].into_iter().for_each(|record| harness.push(record));
+    harness.push_all([("a", "1"), ("a", "2"), ("b", "3")]);
     harness.pipeline.flush();
     let (id, request) = harness.send();
     let taken = harness.pipeline.take_undelivered();
@@ -424,12 +433,18 @@ fn a_key_that_is_always_under_way_leaves_nothing_behind() {
     settings.linger = Linger::Adaptive(Duration::ZERO);
     let mut harness = Harness::new(settings);
     let four = |harness: &mut Harness| {
-        (0..2).for_each(|_| harness.push(("k", "data")));
+        for _ in 0..2 {
+            harness.push(("k", "data"));
+        }
         harness.pipeline.flush();
         assert_eq!(harness.send_reason(), None, "held");
-        (0..2).for_each(|_| harness.push(("k", "data")));
+        for _ in 0..2 {
+            harness.push(("k", "data"));
+        }
     };
-    (0..4).for_each(|_| harness.push(("k", "data")));
+    for _ in 0..4 {
+        harness.push(("k", "data"));
+    }
     let mut under_way = harness.send();
     for _ in 0..1_000 {
         four(&mut harness);

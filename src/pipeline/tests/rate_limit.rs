@@ -200,11 +200,15 @@ fn one_throttle_at_the_start_does_not_stop_a_stream_without_keys() {
 
 fn requests_while_all_entries_fail(shards: u64, code: &str) -> u64 {
     let mut harness = Harness::new(Settings::default());
-    (0..shards).for_each(|shard| on_shard(&mut harness, shard, shards, 10));
+    for shard in 0..shards {
+        on_shard(&mut harness, shard, shards, 10);
+    }
     let (id, request) = next_cut(&mut harness);
     harness.settle(id, request.entries().iter().map(|one| Ok(placement(one, shards))).collect());
     for _ in 0..20 {
-        (0..shards).for_each(|shard| on_shard(&mut harness, shard, shards, 10));
+        for shard in 0..shards {
+            on_shard(&mut harness, shard, shards, 10);
+        }
     }
     let (end, before) =
         (harness.now + Duration::from_secs(30), harness.pipeline.ledger().totals().requests);
@@ -429,9 +433,8 @@ fn one_record_that_is_rejected_stops_nobody_for_long() {
         let (id, request) = next_cut(&mut harness);
         harness.now += ROUND_TRIP;
         let is_bad = |data: &[u8]| data.windows(6).any(|window| window == b"poison");
-        let answer = |entry: &crate::service::Entry| match is_bad(entry.data()) {
-            true => failed("InvalidArgumentException"),
-            false => delivered(),
+        let answer = |entry: &crate::service::Entry| {
+            if is_bad(entry.data()) { failed("InvalidArgumentException") } else { delivered() }
         };
         harness.settle(id, request.entries().iter().map(answer).collect());
     }

@@ -40,7 +40,7 @@ impl Harness {
         let mut harness = Self::described(settings);
         assert!(harness.lists());
         harness.pipeline.apply_list(map(&halves()), harness.now);
-        ["a", "b", "a", "b"].into_iter().for_each(|key| harness.keyed(key));
+        harness.accept_keys(&["a", "b", "a", "b"]);
         let (id, request) = harness.closing();
         assert_eq!(packed(&request), [["a", "a"], ["b", "b"]]);
         (harness, id)
@@ -88,7 +88,7 @@ fn contradiction_holds_aggregates_until_described() {
 fn auto_requeues_unverified_aggregates() {
     for settings in [per_key(), per_shard()] {
         let (mut harness, first) = Harness::sent(settings);
-        ["a", "b", "a", "b"].into_iter().for_each(|key| harness.late(key));
+        harness.admit_keys(&["a", "b", "a", "b"]);
         let (second, _) = harness.send();
         harness.settle(first, vec![placed("upper"), placed("upper")]);
         harness.refuse_auto();
@@ -163,7 +163,7 @@ fn held_aggregate_keeps_its_key_waiting() {
     let (mut harness, id) =
         Harness::sent(Settings { ordering: RecordOrdering::PerKey, ..per_key() });
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
-    ["a", "b", "b"].into_iter().for_each(|key| harness.late(key));
+    harness.admit_keys(&["a", "b", "b"]);
     assert_eq!(packed(&harness.send().1), [["a"]]);
     assert_eq!(harness.send_reason(), None);
     harness.fail_listings(5);
@@ -194,7 +194,7 @@ fn provisioned_stream_waits_for_one_listing() {
 #[test]
 fn failing_stream_holds_aggregates_until_listed() {
     let (mut harness, id) = Harness::sent(per_key());
-    harness.late("a");
+    harness.admit_key("a");
     let (other, _) = harness.send();
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
     harness.fail(other, "ExpiredTokenException");
@@ -217,7 +217,7 @@ fn held_aggregate_expires_at_its_deadline() {
             let deadline = Some(Duration::from_secs(30));
             let (mut harness, id) = Harness::sent(Settings { ordering, deadline, ..per_key() });
             let began = harness.now;
-            harness.late("a");
+            harness.admit_key("a");
             harness.settle(id, answers.map(placed).to_vec());
             assert_eq!(harness.pipeline.in_flight(), 2);
             while !harness.pipeline.is_settled() {
@@ -247,7 +247,7 @@ fn contradiction_taints_unlisted_shards() {
     for answers in [[["new", "lower"], ["lower", "upper"]], [["upper", "new"], ["lower", "upper"]]]
     {
         let (mut harness, first) = Harness::sent(per_key());
-        ["a", "b", "a", "b"].into_iter().for_each(|key| harness.late(key));
+        harness.admit_keys(&["a", "b", "a", "b"]);
         let (second, _) = harness.send();
         for (id, [a, b]) in [first, second].into_iter().zip(answers) {
             harness.settle(id, vec![placed(a), placed(b)]);
@@ -268,7 +268,7 @@ fn contradiction_taints_unlisted_shards() {
 #[test]
 fn contradiction_taints_aggregates_held_before() {
     let (mut harness, first) = Harness::sent(per_key());
-    ["a", "b", "a", "b"].into_iter().for_each(|key| harness.late(key));
+    harness.admit_keys(&["a", "b", "a", "b"]);
     let (second, _) = harness.send();
     harness.settle(first, vec![placed("new"), placed("upper")]);
     harness.settle(second, vec![placed("upper"), placed("upper")]);
@@ -306,7 +306,7 @@ fn twice_misplaced_record_is_sent_alone() {
         let mut harness = Harness::listing(settings);
         assert!(harness.lists());
         harness.pipeline.apply_list(map(&halves()), harness.now);
-        ["a", "a"].into_iter().for_each(|key| harness.keyed(key));
+        harness.accept_keys(&["a", "a"]);
         harness.pipeline.close();
         for _ in 0..2 {
             let (id, request) = harness.next();
@@ -332,7 +332,7 @@ fn repeated_contradictions_back_off() {
     harness.pipeline.close();
     let (mut asked, begun) = (0, harness.now);
     while harness.now - begun < Duration::from_secs(600) {
-        harness.late("a");
+        harness.admit_key("a");
         let (id, _) = harness.send();
         harness.settle(id, vec![placed("upper")]);
         if harness.is_asking() {
@@ -359,7 +359,7 @@ impl Harness {
     /// Sends a record of each of these keys, in one request each.
     fn each<const N: usize>(&mut self, keys: [&'static str; N]) -> [RequestId; N] {
         keys.map(|key| {
-            self.late(key);
+            self.admit_key(key);
             self.send().0
         })
     }

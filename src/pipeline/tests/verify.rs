@@ -45,17 +45,30 @@ impl Harness {
         let mut harness = Self::new(per_shard());
         assert!(harness.lists());
         harness.pipeline.apply_list(map(shards), harness.now);
-        keys.iter().for_each(|key| harness.keyed(key));
+        harness.accept_keys(keys);
         harness
     }
 
-    pub(super) fn keyed(&mut self, key: &'static str) {
+    /// Accepts a record with this key, which is its payload as well.
+    pub(super) fn accept_key(&mut self, key: &'static str) {
         self.pipeline.accept(Record::from((key, key)), self.now).unwrap();
     }
 
-    /// The same, though the sink closes.
-    pub(super) fn late(&mut self, key: &'static str) {
+    pub(super) fn accept_keys(&mut self, keys: &[&'static str]) {
+        for key in keys {
+            self.accept_key(key);
+        }
+    }
+
+    /// Accepts a record even if the pipeline is closing.
+    pub(super) fn admit_key(&mut self, key: &'static str) {
         self.pipeline.admit(Record::from((key, key)), self.now);
+    }
+
+    pub(super) fn admit_keys(&mut self, keys: &[&'static str]) {
+        for key in keys {
+            self.admit_key(key);
+        }
     }
 
     pub(super) fn closing(&mut self) -> (RequestId, PutRecordsRequest) {
@@ -113,12 +126,12 @@ fn as_long_as_no_shard_is_known_only_equal_keys_travel_together() {
     let mut harness = Harness::new(per_shard());
     assert!(harness.lists());
     assert!(!harness.lists(), "one call at a time");
-    ["a", "h", "a"].iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "h", "a"]);
     let mut unlisted = Harness::new(per_shard());
-    ["a", "h", "a"].iter().for_each(|key| unlisted.keyed(key));
+    unlisted.accept_keys(&["a", "h", "a"]);
     assert_eq!(packed(&unlisted.closing().1), [vec!["a", "a"], vec!["h"]]);
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    harness.keyed("c");
+    harness.accept_key("c");
     assert_eq!(
         packed(&harness.closing().1),
         [vec!["a", "h", "a", "c"]],
@@ -177,10 +190,8 @@ fn an_aggregate_in_the_wrong_shard_is_sent_again_as_a_whole_under_a_fresh_map() 
         let mut records = packed(&request).concat();
         records.sort_unstable();
         assert_eq!(records, ["a", "c", "h"], "all of it");
-        let shard_of = |entry| match left.range().contains(place(entry)) {
-            true => placed("left"),
-            false => placed("right"),
-        };
+        let shard_of =
+            |entry| placed(if left.range().contains(place(entry)) { "left" } else { "right" });
         harness.settle(id, request.entries().iter().map(shard_of).collect());
         assert!(harness.pipeline.is_settled());
         assert_eq!(harness.pipeline.ledger().totals().delivered, 3);
@@ -226,7 +237,7 @@ fn after_a_contradiction_nothing_is_predicted_for_that_shard() {
     let mut harness = Harness::new(settings);
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    ["a", "h", "a", "h", "b", "d"].iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "h", "a", "h", "b", "d"]);
     let (id, request) = harness.closing();
     assert_eq!(packed(&request), [vec!["a", "h"]]);
     harness.settle(id, vec![placed("new")]);
@@ -238,9 +249,7 @@ fn other_shards_are_packed_as_before_after_a_contradiction() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
-    ["a", "h", "b", "d"].into_iter().for_each(|key| {
-        harness.pipeline.admit(Record::from((key, key)), harness.now);
-    });
+    harness.admit_keys(&["a", "h", "b", "d"]);
     assert_eq!(packed(&harness.send().1), [vec!["a"], vec!["h"], vec!["b", "d"]]);
 }
 
@@ -279,9 +288,10 @@ fn a_failed_aggregate_is_repacked_only_if_its_members_were_parted() {
         let [lower, _] = halves();
         let upper = shard("new-upper", HALF, u128::MAX);
         let cut = hash_of("a").min(hash_of("h")).get();
-        let shards = match parted {
-            false => vec![lower, upper],
-            true => vec![shard("l1", 0, cut), shard("l2", cut + 1, HALF - 1), upper],
+        let shards = if parted {
+            vec![shard("l1", 0, cut), shard("l2", cut + 1, HALF - 1), upper]
+        } else {
+            vec![lower, upper]
         };
         harness.pipeline.apply_list(map(&shards), harness.now);
         harness.settle(id, vec![failed(THROTTLE)]);
@@ -309,12 +319,10 @@ fn listings_that_fail_or_do_not_help_come_less_and_less_often() {
     // One that helps ends the series.
     harness.until_listing();
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    ["a", "h"].iter().for_each(|key| harness.keyed(key));
+    harness.accept_keys(&["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("lower")]);
-    ["a", "h"]
-        .into_iter()
-        .for_each(|key| harness.pipeline.admit(Record::from((key, key)), harness.now));
+    harness.admit_keys(&["a", "h"]);
     let (id, _) = harness.send();
     harness.settle(id, vec![placed("new")]);
     let before = harness.now;
@@ -339,7 +347,7 @@ fn disbelieved_list_checks_aggregates_of_a_key() {
     let mut harness = Harness::knowing(&halves(), &[]);
     harness.pipeline.topology.disbelieve_list();
     for key in ["a", "a"] {
-        harness.keyed(key);
+        harness.accept_key(key);
     }
     let (id, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "a"]]);
@@ -360,7 +368,7 @@ fn fallback_ends_when_the_list_changes() {
     harness.pipeline.topology.disbelieve_list();
     harness.pipeline.apply_list(map(&halves()), harness.now);
     for key in ["a", "b"] {
-        harness.keyed(key);
+        harness.accept_key(key);
     }
     let (id, request) = harness.closing();
     assert_eq!(packed(&request).len(), 2, "the same list is not believed");
@@ -368,7 +376,7 @@ fn fallback_ends_when_the_list_changes() {
     harness.pipeline.flush.reopen();
     harness.pipeline.apply_list(map(&[shard("one", 0, u128::MAX)]), harness.now);
     for key in ["a", "b"] {
-        harness.keyed(key);
+        harness.accept_key(key);
     }
     let (_, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "b"]]);
@@ -399,7 +407,7 @@ fn disbelieved_list_is_listed_again_after_a_minute() {
     harness.pipeline.apply_list(map(&[shard("elsewhere", 0, u128::MAX)]), harness.now);
     harness.pipeline.flush.reopen();
     for key in ["a", "h"] {
-        harness.keyed(key);
+        harness.accept_key(key);
     }
     let (_, request) = harness.closing();
     assert_eq!(packed(&request), [["a", "h"]], "the new list is believed");

@@ -46,9 +46,10 @@ impl Bench {
             }
             let mut answer = ShardAnswer { request: self.next, ..ShardAnswer::default() };
             for is_accepted in results {
-                match is_accepted {
-                    true => answer.accept(QUOTA.cost(bytes)),
-                    false => answer.refuse(QUOTA.cost(bytes)),
+                if is_accepted {
+                    answer.accept(QUOTA.cost(bytes));
+                } else {
+                    answer.refuse(QUOTA.cost(bytes));
                 }
             }
             self.next += 1;
@@ -56,9 +57,10 @@ impl Bench {
             self.now += ROUND_TRIP;
             self.limiter.refill(self.now);
             self.limiter.on_answer(answer, true, self.next, self.now, &mut self.rng);
-            let ready = match self.limiter.may_take(bytes) {
-                true => self.now,
-                false => self.limiter.ready_at(bytes, 500, 500 * bytes).unwrap(),
+            let ready = if self.limiter.may_take(bytes) {
+                self.now
+            } else {
+                self.limiter.ready_at(bytes, 500, 500 * bytes).unwrap()
             };
             self.now = ready.max(self.now).max(self.limiter.retry_at().unwrap_or(self.now));
         }
@@ -268,7 +270,9 @@ fn unknown_shards_are_unlimited_until_throttled() {
     refused.refuse(QUOTA.cost(1_000));
     for _ in 0..100 {
         limiter.refill(now);
-        (0..50).for_each(|_| limiter.take(1_000));
+        for _ in 0..50 {
+            limiter.take(1_000);
+        }
         assert!(limiter.may_take(1_000) && limiter.ready_at(1_000, 500, 500_000).is_none());
         now += Duration::from_millis(10);
     }

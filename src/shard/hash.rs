@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_lie_where_their_md5_says() {
+    fn hash_of_is_big_endian_md5() {
         assert_eq!(hash_of("a").get(), 16955237001963240173058271559858726497);
         assert_eq!(hash_of("b").get(), 195289424170611159128911017612795795343);
         // The test suite of RFC 1321, A.5.
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_holds_both_its_ends() {
+    fn range_contains_both_ends() {
         let key = HashKey::new;
         let range = HashRange::new(key(255), key(256)).unwrap();
         let held = [254, 255, 256, 257].map(|value| range.contains(key(value)));

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_gets_its_own_hash_however_many_share_its_slot() {
+    fn colliding_keys_keep_their_hashes() {
         let mut memo = HashCache::default();
         for _ in 0..2 {
             for n in 0..3 * SLOTS {

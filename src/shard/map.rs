@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_shards_are_found_at_both_ends_and_by_id() {
+    fn shards_are_found_by_hash_and_id() {
         const SHARDS: u128 = 5_000;
         let mut shards = cut((0..SHARDS).map(|n| u128::MAX / SHARDS * n));
         fastrand::Rng::with_seed(1).shuffle(&mut shards);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_has_no_shard() {
+    fn gap_has_no_shard() {
         let map = ShardMap::new(vec![shard("b", 30, 39), shard("a", 10, 19)]).unwrap();
         let places = [0, 9, 10, 19, 20, 29, 30, 39, 40, u128::MAX];
         let [a, b] = ["a", "b"].map(Some);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_streams_list_is_refused_with_the_reason() {
+    fn invalid_list_is_rejected_with_reason() {
         let refused = |shards| ShardMap::new(shards).unwrap_err().to_string();
         assert_eq!(refused(vec![]), "no open shard was listed");
         let twice = refused(vec![shard("a", 0, 9), shard("b", 10, 19), shard("a", 20, 29)]);
@@ -168,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_hash_key_finds_the_shard_that_contains_it(
+        fn find_matches_linear_scan(
             places in proptest::collection::vec(any::<u128>(), 0..50),
             missing in proptest::collection::vec(any::<bool>(), 50),
             hashes in proptest::collection::vec(any::<u128>(), 20),

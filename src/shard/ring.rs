@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_between_counts_to_the_nearer_piece() {
+    fn find_returns_nearest_owner() {
         let ring = ring(&[(10, 19, 'a'), (30, 39, 'b')]);
         let places = [0, 10, 19, 24, 25, 30, 39, u128::MAX];
         let found: String = places.iter().map(|&place| ring.find(place).unwrap()).collect();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_grow_with_what_is_learned() {
+    fn learn_extends_range() {
         let mut ring = Ring::default();
         for (place, owner) in [(50, 'b'), (10, 'a'), (60, 'b'), (20, 'a'), (40, 'b')] {
             assert!(ring.learn(place, owner).is_empty());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_and_a_merge_heal() {
+    fn learn_follows_split_and_merge() {
         let mut split = ring(&[(0, 99, 'p')]);
         assert_eq!(split.learn(70, 'r'), ['p'], "a closed shard owns nothing");
         assert!(split.learn(20, 'l').is_empty());
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_overlaps_is_taken_as_far_as_it_makes_sense() {
+    fn new_skips_overlapping_ranges() {
         let ring = ring(&[(0, 9, 'a'), (5, 20, 'b'), (10, u128::MAX, 'c'), (30, 40, 'd')]);
         assert_eq!((ring.find(7), ring.find(35), ring.len()), (Some('a'), Some('c'), 2));
     }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_shards_own_the_places_at_their_borders() {
+    fn listed_shards_own_their_borders() {
         for starts in all_starts() {
             let ends = starts.iter().skip(1).map(|next| next - 1).chain([u128::MAX]);
             let pieces = starts.iter().zip(ends).enumerate();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn learned_shards_own_the_places_at_their_borders() {
+    fn learned_shards_own_their_borders() {
         let mut rng = Rng::with_seed(2);
         for starts in all_starts() {
             let mut places = around_borders(&starts);
@@ -224,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_latest_lesson_always_holds(lessons in prop::collection::vec((0..60_u128, 0..6_u8), 1..80)) {
+        fn latest_observation_wins(lessons in prop::collection::vec((0..60_u128, 0..6_u8), 1..80)) {
             let mut ring = Ring::default();
             for (place, owner) in lessons {
                 let gone = ring.learn(place, owner);

@@ -180,7 +180,7 @@ mod tests {
     const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
 
     #[test]
-    fn names_and_arns_are_told_apart() {
+    fn stream_id_parses_names_and_arns() {
         let name: StreamId = "clicks".parse().unwrap();
         assert_eq!((name.name(), name.arn(), name.region()), ("clicks", None, None));
         let arn: StreamId = ARN.parse().unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_the_reason() {
+    fn invalid_stream_id_is_rejected_with_reason() {
         for name in ["", "a b", "ä", "a/b", "a:b", &"x".repeat(129)] {
             let error = name.parse::<StreamId>().unwrap_err().to_string();
             assert!(error.contains("is not a stream name: use 1 to 128"), "{error}");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_shown_in_one_line_of_printable_characters() {
+    fn parse_error_is_one_printable_line() {
         for begin in ["", "arn:", "arn:aws:kinesis:"] {
             let given = format!("{begin}a\0\n\r\u{1b}[31m\u{202e}\u{85}b");
             let error = given.parse::<StreamId>().unwrap_err().to_string();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_region_is_an_error_that_names_both() {
+    fn foreign_region_error_names_both_regions() {
         let arn: StreamId = ARN.parse().unwrap();
         assert_eq!(arn.check_region(Some("eu-west-1")), Ok(()));
         assert_eq!(arn.check_region(None), Ok(()));

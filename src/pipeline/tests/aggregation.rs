@@ -46,7 +46,7 @@ impl Harness {
 }
 
 #[test]
-fn the_same_key_and_hash_key_share_an_aggregate() {
+fn equal_keys_share_aggregate() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     harness.push(("a", "1"));
     harness.push(("b", "2"));
@@ -68,7 +68,7 @@ fn the_same_key_and_hash_key_share_an_aggregate() {
 }
 
 #[test]
-fn records_without_a_key_share_one_random_key() {
+fn keyless_records_share_random_key() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     harness.accept(0..1);
     harness.push_all(["1", "2", "3"]);
@@ -81,7 +81,7 @@ fn records_without_a_key_share_one_random_key() {
 }
 
 #[test]
-fn the_kpls_key_comes_with_the_first_members_place() {
+fn kpl_key_uses_hash_of_first_member() {
     let aggregate_key = AggregateKey::Kpl;
     let mut harness = Harness::new(Settings { aggregate_key, ..packing(Aggregation::PerKey) });
     harness.push(("b", "1"));
@@ -96,7 +96,7 @@ fn the_kpls_key_comes_with_the_first_members_place() {
 }
 
 #[test]
-fn an_aggregate_fills_for_the_linger_and_a_full_one_goes_when_nothing_is_in_flight() {
+fn full_aggregate_is_sent_when_idle() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_records = 10;
     let mut harness = Harness::new(settings);
@@ -117,7 +117,7 @@ fn an_aggregate_fills_for_the_linger_and_a_full_one_goes_when_nothing_is_in_flig
 }
 
 #[test]
-fn a_request_for_the_linger_takes_along_what_has_waited_for_half_of_it() {
+fn linger_flush_takes_half_aged_entries() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     for key in ["old", "middle", "young"] {
         harness.push((key, "1"));
@@ -134,7 +134,7 @@ fn a_request_for_the_linger_takes_along_what_has_waited_for_half_of_it() {
 }
 
 #[test]
-fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
+fn slow_key_is_sent_beside_busy_keys() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_records = 2;
     settings.limits = Limits::default().with_request_entries(3);
@@ -155,7 +155,7 @@ fn a_slow_key_does_not_wait_for_ever_behind_busy_ones() {
 }
 
 #[test]
-fn a_full_buffer_and_a_adaptive_flush_send_what_has_begun_to_fill() {
+fn backpressure_sends_open_aggregate() {
     let mut settings = packing(Aggregation::PerKey);
     settings.buffer_records = Some(5);
     let mut harness = Harness::new(settings.clone());
@@ -170,7 +170,7 @@ fn a_full_buffer_and_a_adaptive_flush_send_what_has_begun_to_fill() {
 }
 
 #[test]
-fn a_throttled_aggregate_is_sent_again_as_it_is() {
+fn throttled_aggregate_is_resent_unchanged() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     harness.accept(0..5);
     harness.pipeline.close();
@@ -190,7 +190,7 @@ fn a_throttled_aggregate_is_sent_again_as_it_is() {
 }
 
 #[test]
-fn a_throttled_aggregate_without_keys_goes_elsewhere() {
+fn throttled_aggregate_redraws_random_key() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     harness.push_all(["1", "2"]);
     harness.pipeline.close();
@@ -206,7 +206,7 @@ fn a_throttled_aggregate_without_keys_goes_elsewhere() {
 }
 
 #[test]
-fn the_payloads_of_a_request_are_in_memory_once() {
+fn payloads_share_memory_of_aggregate() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     let payload = Bytes::from(vec![b'x'; 1_000]);
     let at = payload.as_ptr();
@@ -224,7 +224,7 @@ fn the_payloads_of_a_request_are_in_memory_once() {
 }
 
 #[test]
-fn a_search_for_many_culprits_keeps_a_civil_pace() {
+fn bisection_of_rejected_aggregate_backs_off() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     harness.accept(0..500);
     harness.pipeline.close();
@@ -245,7 +245,7 @@ fn a_search_for_many_culprits_keeps_a_civil_pace() {
 }
 
 #[test]
-fn what_nothing_can_join_does_not_wait() {
+fn record_above_target_skips_linger() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_bytes = 100;
     let mut harness = Harness::new(settings);
@@ -255,7 +255,7 @@ fn what_nothing_can_join_does_not_wait() {
 }
 
 #[test]
-fn a_request_is_summed_up_in_records_and_entries() {
+fn request_summary_counts_records_and_entries() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     for key in ["a", "a", "a", "b", "b"] {
         harness.push((key, "data"));
@@ -276,7 +276,7 @@ fn a_request_is_summed_up_in_records_and_entries() {
 }
 
 #[test]
-fn suspects_stay_in_order_when_one_loses_its_oldest_record() {
+fn bisected_entries_stay_ordered_on_expiry() {
     let mut settings = packing(Aggregation::PerKey);
     settings.deadline = Some(Duration::from_secs(10));
     let mut harness = Harness::new(settings);
@@ -301,7 +301,7 @@ fn suspects_stay_in_order_when_one_loses_its_oldest_record() {
 }
 
 #[test]
-fn a_failed_record_does_not_keep_its_aggregate_in_memory() {
+fn failed_record_releases_aggregate_memory() {
     let mut settings = packing(Aggregation::PerKey);
     settings.max_attempts = Some(1);
     let mut harness = Harness::new(settings);
@@ -316,7 +316,7 @@ fn a_failed_record_does_not_keep_its_aggregate_in_memory() {
 }
 
 #[test]
-fn of_a_refused_aggregate_only_the_culprit_fails() {
+fn rejected_aggregate_fails_only_bad_record() {
     for refused_by_entry in [true, false] {
         let mut harness = Harness::new(packing(Aggregation::PerKey));
         harness.accept(0..20);
@@ -347,7 +347,7 @@ fn of_a_refused_aggregate_only_the_culprit_fails() {
 }
 
 #[test]
-fn deadlines_and_attempts_are_each_records_own() {
+fn deadline_and_attempts_apply_per_record() {
     let mut settings = packing(Aggregation::PerKey);
     settings.deadline = Some(Duration::from_millis(50));
     let mut harness = Harness::new(settings);
@@ -382,7 +382,7 @@ fn deadlines_and_attempts_are_each_records_own() {
 }
 
 #[test]
-fn receipts_name_the_place_in_the_aggregate() {
+fn receipt_returns_sub_sequence_number() {
     let mut harness = Harness::new(packing(Aggregation::PerKey));
     let mut receipts = Vec::new();
     for key in ["a", "a", "b", "a"] {
@@ -413,7 +413,7 @@ fn misleading(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn aggregate_like_payload_is_sent_packed() {
+fn aggregate_like_payload_is_wrapped() {
     let whole =
         aggregate::encode(&[Member::new("k", "1"), Member::new("k", "2")]).unwrap().to_vec();
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
@@ -455,7 +455,7 @@ fn aggregate_like_payload_is_sent_packed() {
 }
 
 #[test]
-fn aggregate_like_payload_stays_packed_on_retry() {
+fn aggregate_like_payload_is_wrapped_on_retry() {
     let deadline = Some(Duration::from_secs(3_600));
     let mut harness = Harness::new(Settings { deadline, ..packing(Aggregation::PerKey) });
     harness.push(("k", "1"));
@@ -487,7 +487,7 @@ fn aggregate_like_payload_stays_packed_on_retry() {
 }
 
 #[test]
-fn aggregate_like_payload_is_plain_when_large() {
+fn large_aggregate_like_payload_is_plain() {
     let limits = unpaced(Limits::default()).with_record_bytes(1_000);
     let size = |entry: &Entry| entry.data().len() + 1;
     let mut sizes = Vec::new();

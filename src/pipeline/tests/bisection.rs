@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_deadline_passes_for_suspects_too() {
+fn bisected_records_expire_at_deadline() {
     let deadline = Some(Duration::from_secs(1));
     let mut harness = Harness::new(Settings { deadline, ..settings() });
     harness.accept(0..4);
@@ -16,7 +16,7 @@ fn a_deadline_passes_for_suspects_too() {
 }
 
 #[test]
-fn suspects_wait_where_the_lane_is_throttled() {
+fn bisected_entries_wait_for_throttled_lane() {
     let mut harness = Harness::new(settings());
     harness.accept(0..4);
     harness.pipeline.close();
@@ -57,7 +57,7 @@ fn run_against_bad_records(records: usize, bad: &[&str]) -> (Harness, usize) {
 }
 
 #[test]
-fn an_invalid_request_is_split_until_the_culprit_is_found() {
+fn invalid_request_is_bisected_to_bad_record() {
     let (mut harness, requests) = run_against_bad_records(700, &["333"]);
     assert_eq!(harness.pipeline.ledger().totals().delivered, 699);
     let failed = harness.pipeline.take_failed();
@@ -76,7 +76,7 @@ fn an_invalid_request_is_split_until_the_culprit_is_found() {
 }
 
 #[test]
-fn suspects_survive_other_failures() {
+fn bisected_entries_survive_other_failures() {
     let mut harness = Harness::new(settings());
     harness.accept(0..4);
     harness.pipeline.close();
@@ -95,7 +95,7 @@ fn suspects_survive_other_failures() {
 }
 
 #[test]
-fn a_service_that_refuses_everything_is_not_hammered() {
+fn bisection_backs_off_if_all_are_invalid() {
     let mut harness = Harness::new(settings());
     harness.accept(0..500);
     let began = harness.now;
@@ -115,7 +115,7 @@ fn a_service_that_refuses_everything_is_not_hammered() {
 }
 
 #[test]
-fn being_suspected_uses_no_attempts_up() {
+fn bisection_does_not_count_as_attempt() {
     let mut harness = Harness::new(Settings { max_attempts: Some(2), ..settings() });
     harness.accept(0..4);
     harness.pipeline.close();
@@ -132,7 +132,7 @@ fn being_suspected_uses_no_attempts_up() {
 }
 
 #[test]
-fn splitting_after_an_outage_is_not_slower_than_without_one() {
+fn bisection_after_outage_has_short_backoff() {
     let mut harness = Harness::new(settings());
     harness.accept(0..500);
     for _ in 0..10 {

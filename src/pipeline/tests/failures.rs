@@ -4,7 +4,7 @@ use super::*;
 use crate::record::DeadLetterHandler;
 
 #[test]
-fn an_incomplete_result_may_be_a_written_record() {
+fn incomplete_result_may_have_been_written() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2);
     harness.pipeline.flush();
@@ -15,7 +15,7 @@ fn an_incomplete_result_may_be_a_written_record() {
 }
 
 #[test]
-fn attempts_are_limited_when_asked() {
+fn record_fails_after_max_attempts() {
     let mut harness = Harness::new(Settings { max_attempts: Some(2), ..settings() });
     harness.accept(0..2);
     harness.pipeline.flush();
@@ -33,7 +33,7 @@ fn attempts_are_limited_when_asked() {
 }
 
 #[test]
-fn a_deadline_gives_waiting_records_up_and_wakes_for_it() {
+fn queued_record_expires_at_deadline() {
     let deadline = Duration::from_millis(50);
     let linger = Linger::Fixed(Duration::from_secs(10));
     let mut harness = Harness::new(Settings { deadline: Some(deadline), linger, ..settings() });
@@ -49,7 +49,7 @@ fn a_deadline_gives_waiting_records_up_and_wakes_for_it() {
 }
 
 #[test]
-fn what_arrives_after_its_deadline_is_still_delivered() {
+fn delivery_after_deadline_counts() {
     let deadline = Some(Duration::from_millis(50));
     let mut harness = Harness::new(Settings { deadline, ..settings() });
     harness.accept(0..2);
@@ -64,7 +64,7 @@ fn what_arrives_after_its_deadline_is_still_delivered() {
 }
 
 #[test]
-fn a_rejected_entry_fails_alone() {
+fn rejected_entry_fails_alone() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2);
     harness.pipeline.flush();
@@ -78,7 +78,7 @@ fn a_rejected_entry_fails_alone() {
 }
 
 #[test]
-fn failed_records_that_nobody_takes_clog_the_buffer_and_say_so() {
+fn failed_record_causes_backpressure() {
     let mut harness = Harness::new(Settings { buffer_records: Some(1), ..settings() });
     harness.accept(0..1);
     let (id, _) = harness.send();
@@ -94,7 +94,7 @@ fn failed_records_that_nobody_takes_clog_the_buffer_and_say_so() {
 }
 
 #[test]
-fn a_dead_letter_handler_takes_what_it_wants() {
+fn dead_letter_handler_may_return_record() {
     struct EvenOnly(std::sync::mpsc::Sender<String>);
     impl DeadLetterHandler for EvenOnly {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
@@ -121,7 +121,7 @@ fn a_dead_letter_handler_takes_what_it_wants() {
 }
 
 #[test]
-fn everything_can_be_taken_back_in_order_whatever_state_it_is_in() {
+fn take_undelivered_returns_all_in_order() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1200);
     let (first, _) = harness.send();
@@ -154,7 +154,7 @@ fn everything_can_be_taken_back_in_order_whatever_state_it_is_in() {
 }
 
 #[test]
-fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
+fn dead_letter_handler_panic_loses_one_record() {
     let handler = SharedHandler::new(|_: Undelivered| panic!("on purpose"));
     let mut harness = Harness::new(settings());
     harness.accept(0..3);
@@ -171,7 +171,7 @@ fn a_dead_letter_handler_that_panics_loses_at_most_the_record_in_its_hands() {
 }
 
 #[test]
-fn an_error_whose_text_panics_loses_nothing() {
+fn error_display_panic_keeps_records() {
     #[derive(Debug)]
     struct Panics;
     impl std::error::Error for Panics {}
@@ -189,7 +189,7 @@ fn an_error_whose_text_panics_loses_nothing() {
 }
 
 #[test]
-fn a_kept_failure_is_told_also_when_the_handler_panics_at_the_next() {
+fn handler_panic_keeps_earlier_report() {
     struct KeepsOne(usize);
     impl DeadLetterHandler for KeepsOne {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
@@ -211,7 +211,7 @@ fn a_kept_failure_is_told_also_when_the_handler_panics_at_the_next() {
 }
 
 #[test]
-fn what_was_taken_out_is_not_told_of() {
+fn taken_failure_is_not_reported() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -223,7 +223,7 @@ fn what_was_taken_out_is_not_told_of() {
 }
 
 #[test]
-fn a_classifier_that_panics_loses_nothing() {
+fn classifier_panic_keeps_records() {
     struct Panics;
     impl Classify for Panics {
         fn classify_error(&self, _: &(dyn std::error::Error + 'static)) -> ErrorClass {
@@ -258,7 +258,7 @@ fn a_classifier_that_panics_loses_nothing() {
 }
 
 #[test]
-fn kept_failures_do_not_make_requests_small() {
+fn kept_failures_do_not_shrink_requests() {
     let mut harness = Harness::new(Settings { buffer_records: Some(10), ..settings() });
     harness.accept(0..9);
     harness.pipeline.flush();
@@ -289,7 +289,7 @@ fn kept_failures_do_not_make_requests_small() {
 }
 
 #[test]
-fn failed_records_are_taken_in_the_order_of_acceptance() {
+fn take_failed_returns_acceptance_order() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1000);
     let (first, _) = harness.send();
@@ -303,7 +303,7 @@ fn failed_records_are_taken_in_the_order_of_acceptance() {
 }
 
 #[test]
-fn a_record_taken_back_tells_how_its_last_attempt_failed() {
+fn withdrawn_record_keeps_last_error() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -314,7 +314,7 @@ fn a_record_taken_back_tells_how_its_last_attempt_failed() {
 }
 
 #[test]
-fn a_failed_record_tells_how_its_last_attempt_failed() {
+fn failed_record_keeps_last_error() {
     let deadline = Some(Duration::from_secs(1));
     let mut harness = Harness::new(Settings { max_attempts: Some(2), deadline, ..settings() });
     harness.accept(0..4);

@@ -4,7 +4,7 @@ use super::*;
 use crate::ErrorKind;
 
 #[test]
-fn a_full_request_is_cut_without_a_flush() {
+fn full_request_is_sent_without_flush() {
     let mut harness = Harness::new(settings());
     harness.accept(0..499);
     assert_eq!(harness.send_reason(), None);
@@ -14,7 +14,7 @@ fn a_full_request_is_cut_without_a_flush() {
 }
 
 #[test]
-fn a_request_is_cut_at_the_byte_limit() {
+fn request_is_sent_at_byte_limit() {
     let mut harness = Harness::new(settings());
     for _ in 0..6 {
         let record = Record::from(("k", vec![0; 1024 * 1024 - 1]));
@@ -24,7 +24,7 @@ fn a_request_is_cut_at_the_byte_limit() {
 }
 
 #[test]
-fn a_flush_cuts_at_once_only_when_nothing_is_in_flight() {
+fn flush_waits_for_request_in_flight() {
     let mut harness = Harness::new(settings());
     harness.accept(0..3);
     harness.pipeline.flush();
@@ -37,7 +37,7 @@ fn a_flush_cuts_at_once_only_when_nothing_is_in_flight() {
 }
 
 #[test]
-fn what_came_after_the_flush_is_not_wanted_by_it() {
+fn flush_excludes_later_records() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -50,7 +50,7 @@ fn what_came_after_the_flush_is_not_wanted_by_it() {
 }
 
 #[test]
-fn linger_is_a_ceiling_behind_requests_in_flight() {
+fn linger_bounds_wait_for_request_in_flight() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -62,7 +62,7 @@ fn linger_is_a_ceiling_behind_requests_in_flight() {
 }
 
 #[test]
-fn linger_fill_waits_even_when_idle() {
+fn fixed_linger_waits_when_idle() {
     let linger = Linger::Fixed(Duration::from_millis(30));
     let mut harness = Harness::new(Settings { linger, ..settings() });
     harness.accept(0..2);
@@ -73,7 +73,7 @@ fn linger_fill_waits_even_when_idle() {
 }
 
 #[test]
-fn closing_and_a_full_buffer_cut_at_once() {
+fn close_and_backpressure_flush_at_once() {
     let mut harness = Harness::new(Settings { buffer_records: Some(3), ..settings() });
     harness.accept(0..3);
     assert!(!harness.pipeline.has_room());
@@ -94,7 +94,7 @@ fn closing_and_a_full_buffer_cut_at_once() {
 }
 
 #[test]
-fn no_more_requests_in_flight_than_allowed() {
+fn requests_in_flight_are_bounded() {
     let mut harness = Harness::new(Settings { max_in_flight: 2, ..settings() });
     harness.accept(0..1500);
     let (first, request) = harness.send();
@@ -106,7 +106,7 @@ fn no_more_requests_in_flight_than_allowed() {
 }
 
 #[test]
-fn the_bounds_count_what_is_in_flight_and_requeued() {
+fn buffer_counts_in_flight_and_requeued() {
     let mut harness = Harness::new(Settings { buffer_bytes: 20, ..settings() });
     let record = || Record::from(("k", vec![0; 9]));
     harness.pipeline.accept(record(), harness.now).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn while_whole_requests_fail_one_at_a_time_probes() {
+fn outage_sends_one_probe_at_a_time() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2000);
     let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
@@ -24,7 +24,7 @@ fn while_whole_requests_fail_one_at_a_time_probes() {
 }
 
 #[test]
-fn an_outage_is_probed_ever_more_rarely() {
+fn outage_probes_back_off() {
     let mut harness = Harness::new(settings());
     harness.accept(0..10);
     harness.pipeline.flush();
@@ -42,7 +42,7 @@ fn an_outage_is_probed_ever_more_rarely() {
 }
 
 #[test]
-fn a_response_of_the_wrong_length_settles_nothing() {
+fn wrong_length_response_settles_nothing() {
     for results in [0, 2, 4] {
         let mut harness = Harness::new(settings());
         harness.accept(0..3);
@@ -57,7 +57,7 @@ fn a_response_of_the_wrong_length_settles_nothing() {
 }
 
 #[test]
-fn a_fatal_error_is_told_once_and_keeps_everything() {
+fn fatal_error_is_reported_once() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2000);
     let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
@@ -81,7 +81,7 @@ fn a_fatal_error_is_told_once_and_keeps_everything() {
 }
 
 #[test]
-fn a_success_beside_it_does_not_hide_a_fatal_error() {
+fn concurrent_success_keeps_fatal_error() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1000);
     let (denied, _) = harness.send();
@@ -148,7 +148,7 @@ fn refused_credentials_stay_fatal_until_accepted() {
 }
 
 #[test]
-fn accepted_credentials_restart_their_timeout() {
+fn accepted_credentials_restart_timeout() {
     let timeout = Duration::from_secs(60);
     let mut harness = Harness::new(Settings { credentials_timeout: timeout, ..settings() });
     harness.accept(0..2000);
@@ -193,7 +193,7 @@ fn unanswered_requests_keep_credentials_timeout() {
 }
 
 #[test]
-fn a_failure_counts_once_also_when_a_request_is_cut_in_the_same_instant() {
+fn simultaneous_failures_count_once() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1000);
     let (first, _) = harness.send();
@@ -209,7 +209,7 @@ fn a_failure_counts_once_also_when_a_request_is_cut_in_the_same_instant() {
 }
 
 #[test]
-fn taking_everything_back_takes_the_fatal_error_with_it() {
+fn take_undelivered_clears_fatal_error() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -223,7 +223,7 @@ fn taking_everything_back_takes_the_fatal_error_with_it() {
 }
 
 #[test]
-fn a_throttled_request_draws_new_random_keys() {
+fn throttled_request_redraws_random_keys() {
     let mut harness = Harness::new(settings());
     harness.pipeline.accept(Record::from("random"), harness.now).unwrap();
     harness.pipeline.close();
@@ -236,7 +236,7 @@ fn a_throttled_request_draws_new_random_keys() {
 }
 
 #[test]
-fn errors_of_the_whole_stream_use_no_attempts_up() {
+fn stream_errors_do_not_count_as_attempts() {
     let mut harness = Harness::new(Settings { max_attempts: Some(1), ..settings() });
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -261,7 +261,7 @@ fn errors_of_the_whole_stream_use_no_attempts_up() {
 }
 
 #[test]
-fn a_failure_from_before_a_success_is_no_outage() {
+fn failure_sent_before_success_is_no_outage() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1500);
     let (first, _) = harness.send();
@@ -274,7 +274,7 @@ fn a_failure_from_before_a_success_is_no_outage() {
 }
 
 #[test]
-fn a_fatal_error_is_told_also_behind_another_failure() {
+fn fatal_error_is_reported_during_backoff() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1000);
     let (first, _) = harness.send();
@@ -288,7 +288,7 @@ fn a_fatal_error_is_told_also_behind_another_failure() {
 }
 
 #[test]
-fn progress_ends_the_wait_for_the_stream() {
+fn success_ends_stream_backoff() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1500);
     let (first, _) = harness.send();

@@ -76,7 +76,7 @@ fn keyed(harness: &mut Harness, key: &str, data: &str) {
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
-fn repeated_failure_halves_the_request() {
+fn repeated_failure_halves_request() {
     let mut harness = Harness::new(settings());
     harness.accept(0..500);
     harness.pipeline.flush();
@@ -89,7 +89,7 @@ fn repeated_failure_halves_the_request() {
 }
 
 #[test]
-fn request_size_recovers_after_an_outage() {
+fn request_size_recovers_after_outage() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2_000);
     harness.pipeline.flush();
@@ -111,7 +111,7 @@ fn request_size_recovers_after_an_outage() {
 }
 
 #[test]
-fn poisoned_record_is_isolated_and_never_failed() {
+fn poison_record_is_isolated_and_never_failed() {
     for error in [|| service_error("InternalFailure"), || codeless(403), timed_out] {
         for poison in ["17", "666", "1999"] {
             let mut harness = Harness::new(settings());
@@ -150,7 +150,7 @@ fn isolated_record_does_not_delay_others() {
 }
 
 #[test]
-fn isolated_record_is_retried_beside_full_requests() {
+fn isolated_record_is_retried_beside_others() {
     let mut harness = Harness::new(Settings { max_in_flight: 1, ..settings() });
     keyed(&mut harness, "p", "poison");
     let end = harness.now + Duration::from_secs(60);
@@ -201,7 +201,7 @@ fn isolated_record_uses_no_tokens_of_others() {
 }
 
 #[test]
-fn aggregate_with_poisoned_member_is_halved() {
+fn aggregate_with_poison_record_is_halved() {
     for aggregation in [Aggregation::PerKey, Aggregation::Off] {
         let mut harness = Harness::new(Settings { aggregation, ..settings() });
         for n in 0..500 {
@@ -217,7 +217,7 @@ fn aggregate_with_poisoned_member_is_halved() {
 }
 
 #[test]
-fn halves_of_failed_aggregate_keep_their_order() {
+fn halves_of_failed_aggregate_keep_order() {
     let settings = Settings {
         aggregation: Aggregation::PerKey,
         ordering: RecordOrdering::PerKey,
@@ -252,7 +252,7 @@ fn halves_of_failed_aggregate_keep_their_order() {
 }
 
 #[test]
-fn suspects_with_poisoned_record_are_halved() {
+fn bisected_request_with_poison_is_halved() {
     let mut harness = Harness::new(settings());
     harness.accept(0..64);
     keyed(&mut harness, "p", "poison");
@@ -273,7 +273,7 @@ fn suspects_with_poisoned_record_are_halved() {
 }
 
 #[test]
-fn suspected_aggregate_is_halved_within_the_limits() {
+fn bisected_aggregate_is_halved_within_limits() {
     let limits = settings().limits.with_request_entries(1);
     let mut harness =
         Harness::new(Settings { aggregation: Aggregation::PerKey, limits, ..settings() });
@@ -290,7 +290,7 @@ fn suspected_aggregate_is_halved_within_the_limits() {
 
 /// What waits for the isolated record, in the packer, is no better probe of a failing stream.
 #[test]
-fn later_record_of_its_key_does_not_delay_isolated_record() {
+fn isolated_record_precedes_open_aggregate() {
     let linger = Linger::Adaptive(Duration::ZERO);
     let mut harness = Harness::new(Settings {
         aggregation: Aggregation::PerKey,
@@ -309,7 +309,7 @@ fn later_record_of_its_key_does_not_delay_isolated_record() {
 }
 
 #[test]
-fn isolated_record_expires_at_its_deadline() {
+fn isolated_record_expires_at_deadline() {
     let deadline = Some(Duration::from_secs(20));
     let mut harness = Harness::new(Settings { deadline, ..settings() });
     keyed(&mut harness, "p", "poison");
@@ -329,7 +329,7 @@ fn isolated_record_expires_at_its_deadline() {
 }
 
 #[test]
-fn isolated_record_is_taken_back_in_its_place() {
+fn isolated_record_is_withdrawn_in_order() {
     let mut harness = Harness::new(settings());
     harness.accept(0..3);
     keyed(&mut harness, "p", "poison");
@@ -363,7 +363,7 @@ fn blocked_requests_are_fatal_after_timeout() {
 }
 
 #[test]
-fn blocked_record_is_retried_while_others_succeed() {
+fn blocked_record_is_retried_beside_others() {
     let mut harness = Harness::new(settings());
     harness.accept(0..10);
     keyed(&mut harness, "p", "poison");
@@ -397,12 +397,12 @@ fn repeated_timeouts_raise_the_timeout_factor() {
 
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn pending_record_takes_128_bytes() {
+fn buffered_record_takes_128_bytes() {
     assert_eq!(size_of::<BufferedRecord>(), 128);
 }
 
 #[test]
-fn answer_to_isolated_records_ends_a_refusal() {
+fn response_to_isolated_record_ends_refusal() {
     let mut harness = Harness::new(settings());
     harness.accept(0..10);
     keyed(&mut harness, "p", "poison");
@@ -426,7 +426,7 @@ fn answer_to_isolated_records_ends_a_refusal() {
 }
 
 #[test]
-fn isolated_record_alone_is_reported_once_a_minute() {
+fn isolated_record_is_reported_once_a_minute() {
     for poisoned in [
         |_: &PutRecordsRequest| Err(service_error("InternalFailure")),
         |_: &PutRecordsRequest| Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])),
@@ -473,7 +473,7 @@ fn isolated_record_alone_is_reported_once_a_minute() {
 }
 
 #[test]
-fn slots_come_back_after_one_timeout() {
+fn in_flight_window_recovers_after_timeout() {
     let mut harness = Harness::new(settings());
     harness.accept(0..10);
     harness.pipeline.flush();

@@ -89,7 +89,7 @@ impl Harness {
 }
 
 #[test]
-fn a_throttled_shard_holds_up_only_its_own_records() {
+fn throttled_shard_does_not_block_others() {
     let mut harness = Harness::of_halves(paced());
     harness.many(LOWER, 100);
     harness.many(UPPER, 100);
@@ -104,7 +104,7 @@ fn a_throttled_shard_holds_up_only_its_own_records() {
 }
 
 #[test]
-fn while_one_shard_backs_off_the_other_goes_on() {
+fn shard_backoff_does_not_stop_others() {
     let mut harness = Harness::of_halves(paced());
     harness.many(LOWER, 100);
     harness.pipeline.flush();
@@ -119,7 +119,7 @@ fn while_one_shard_backs_off_the_other_goes_on() {
 }
 
 #[test]
-fn a_shard_gets_its_quota_and_requests_stay_full() {
+fn shard_gets_its_quota_in_full_requests() {
     let mut harness = Harness::of_halves(paced());
     for _ in 0..5_000 {
         harness.accept_key(LOWER);
@@ -132,7 +132,7 @@ fn a_shard_gets_its_quota_and_requests_stay_full() {
 }
 
 #[test]
-fn a_busy_shard_leaves_room_for_the_others_in_each_request() {
+fn busy_shard_leaves_request_capacity_to_others() {
     let mut harness = Harness::of_halves(paced());
     harness.many(LOWER, 5_000);
     harness.many(UPPER, 100);
@@ -145,7 +145,7 @@ fn a_busy_shard_leaves_room_for_the_others_in_each_request() {
 }
 
 #[test]
-fn a_request_visits_no_paused_lane_without_tokens() {
+fn request_skips_paused_lanes() {
     const SHARDS: u128 = 10_000;
     let limits = Limits::default().with_shard_records(1);
     let settings = Settings { limits, buffer_records: Some(30_000), ..settings() };
@@ -180,7 +180,7 @@ fn a_request_visits_no_paused_lane_without_tokens() {
 }
 
 #[test]
-fn requests_hold_the_oldest_records_of_all_lanes_in_order() {
+fn request_merges_lanes_in_acceptance_order() {
     let mut harness = Harness::of_halves(settings());
     let keys = [LOWER, UPPER, UPPER, LOWER, UPPER, LOWER];
     for (number, key) in keys.into_iter().enumerate() {
@@ -192,7 +192,7 @@ fn requests_hold_the_oldest_records_of_all_lanes_in_order() {
 }
 
 #[test]
-fn the_children_of_a_split_shard_have_a_quota_each() {
+fn split_shard_children_have_own_quotas() {
     let quarter = |entry: &Entry| match place(entry).get() >> 126 {
         0 => "lower left",
         1 => "lower right",
@@ -213,7 +213,7 @@ fn the_children_of_a_split_shard_have_a_quota_each() {
 }
 
 #[test]
-fn answers_that_contradict_each_other_for_ever_teach_nothing() {
+fn contradicting_responses_stop_learning() {
     let mut harness = Harness::new(paced());
     // A stream that places records itself: by turns.
     let turn = std::cell::Cell::new(0);
@@ -243,7 +243,7 @@ fn answers_that_contradict_each_other_for_ever_teach_nothing() {
 }
 
 #[test]
-fn answers_that_always_name_another_shard_fill_no_memory() {
+fn learned_shards_are_bounded() {
     let mut harness = Harness::new(paced());
     harness.pipeline.topology.learned_mut().max_shards = 100;
     let mut most = 0;
@@ -264,7 +264,7 @@ fn answers_that_always_name_another_shard_fill_no_memory() {
 }
 
 #[test]
-fn no_shard_is_learned_whose_id_is_longer_than_there_are() {
+fn overlong_shard_id_is_not_learned() {
     let mut harness = Harness::new(paced());
     for (length, learned) in [(129, 0), (100_000, 0), (128, 1)] {
         harness.pipeline.accept(Record::from((format!("k{length}"), "data")), harness.now).unwrap();
@@ -281,7 +281,7 @@ fn no_shard_is_learned_whose_id_is_longer_than_there_are() {
 }
 
 #[test]
-fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
+fn auto_stream_learns_no_shards() {
     let mut harness = Harness::of_halves(paced());
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
     let by_service = StreamDescription::default().with_distribution(Distribution::Auto);
@@ -293,7 +293,7 @@ fn of_a_stream_that_places_records_itself_no_shard_is_learned() {
 }
 
 #[test]
-fn records_that_the_service_places_wait_for_no_shard() {
+fn service_managed_record_ignores_shard_backoff() {
     let mut harness = Harness::of_halves(paced());
     harness.many(LOWER, 100);
     harness.pipeline.flush();
@@ -309,7 +309,7 @@ fn records_that_the_service_places_wait_for_no_shard() {
 }
 
 #[test]
-fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
+fn contradiction_requests_another_listing() {
     let mut harness = Harness::listing(paced());
     harness.accept_key(LOWER);
     harness.pipeline.flush();
@@ -331,7 +331,7 @@ fn a_list_for_the_pace_is_asked_for_at_once_and_when_it_is_contradicted() {
 }
 
 #[test]
-fn a_stream_of_more_shards_than_are_learned_is_listed_anew_after_a_reshard() {
+fn large_stream_is_relisted_after_reshard() {
     let mut harness = Harness::listing(paced());
     harness.pipeline.topology.learned_mut().max_shards = 1;
     harness.accept_key(LOWER);
@@ -348,7 +348,7 @@ fn a_stream_of_more_shards_than_are_learned_is_listed_anew_after_a_reshard() {
 }
 
 #[test]
-fn border_keys_of_listed_shards_contradict_nothing() {
+fn border_keys_match_listed_shards() {
     // Even shards, neighbours of which share the upper 64 bits of their borders, and one with a single key.
     let width = u128::MAX / 5;
     let starts = [0, width + 1, 2 * width + 1, 3 * width + 1, 4 * width + 1, u128::MAX];
@@ -385,7 +385,7 @@ fn border_keys_of_listed_shards_contradict_nothing() {
 }
 
 #[test]
-fn a_stream_that_is_gone_leaves_no_lanes() {
+fn missing_stream_forgets_shards() {
     let mut harness = Harness::of_halves(paced());
     harness.accept_key(LOWER);
     harness.pipeline.flush();
@@ -396,7 +396,7 @@ fn a_stream_that_is_gone_leaves_no_lanes() {
 }
 
 #[test]
-fn suspects_wait_for_their_own_shard_only() {
+fn bisected_entries_wait_for_own_shard() {
     let mut harness = Harness::of_halves(paced());
     harness.accept_keys(&[UPPER, LOWER]);
     harness.pipeline.flush();
@@ -426,7 +426,7 @@ fn suspects_wait_for_their_own_shard_only() {
 }
 
 #[test]
-fn thousands_of_reshards_leave_no_lanes_behind() {
+fn reshards_leave_no_lanes() {
     let mut harness = Harness::new(paced());
     for generation in 0..3_000_u32 {
         harness.accept_key(LOWER);
@@ -450,7 +450,7 @@ fn thousands_of_reshards_leave_no_lanes_behind() {
 }
 
 #[test]
-fn what_comes_back_is_looked_up_once() {
+fn requeued_records_are_hashed() {
     let mut harness = Harness::new(paced());
     harness.many(LOWER, 5);
     harness.many(UPPER, 5);

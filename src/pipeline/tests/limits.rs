@@ -6,7 +6,7 @@ use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
 use crate::service::Entry;
 
 #[test]
-fn an_aggregate_is_filled_to_its_target_and_not_a_byte_more() {
+fn aggregate_is_filled_to_target() {
     for (units, size, expected) in
         // What the docs of `with_aggregate_units` say.
         [
@@ -34,7 +34,7 @@ fn an_aggregate_is_filled_to_its_target_and_not_a_byte_more() {
 }
 
 #[test]
-fn the_last_byte_of_the_target_is_used() {
+fn aggregate_uses_last_byte_of_target() {
     // 20 bytes around the message, 3 for the key in its table and 1 outside, 6 and the payload for each
     // member.
     for (target, entries) in [(55, 1), (54, 2)] {
@@ -50,7 +50,7 @@ fn the_last_byte_of_the_target_is_used() {
 }
 
 #[test]
-fn no_aggregate_is_larger_than_a_record_may_be() {
+fn aggregate_is_bounded_by_record_bytes() {
     let mut settings = packing(Aggregation::PerKey);
     settings.limits = Limits::default().with_record_bytes(1_000);
     let mut harness = Harness::new(settings);
@@ -63,7 +63,7 @@ fn no_aggregate_is_larger_than_a_record_may_be() {
 }
 
 #[test]
-fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
+fn described_limit_bounds_earlier_records() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_bytes = 3 << 20;
     settings.limits = Limits::default().with_request_bytes(10 << 20).with_record_bytes(10 << 20);
@@ -82,7 +82,7 @@ fn what_was_accepted_before_the_description_keeps_to_the_streams_limit() {
 }
 
 #[test]
-fn a_record_over_the_target_goes_alone_and_in_its_place() {
+fn record_above_target_is_sent_alone_in_order() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_bytes = 100;
     let mut harness = Harness::new(settings);
@@ -95,7 +95,7 @@ fn a_record_over_the_target_goes_alone_and_in_its_place() {
 }
 
 #[test]
-fn the_count_of_records_is_bounded_too() {
+fn aggregate_is_bounded_by_records() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_records = 3;
     let mut harness = Harness::new(settings);
@@ -106,7 +106,7 @@ fn the_count_of_records_is_bounded_too() {
 }
 
 #[test]
-fn a_request_holds_as_many_aggregates_as_its_limits_allow() {
+fn request_of_aggregates_is_filled_to_limit() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_bytes = 1_000;
     settings.limits = Limits::default().with_request_bytes(5_000).with_record_bytes(1_000);
@@ -120,7 +120,7 @@ fn a_request_holds_as_many_aggregates_as_its_limits_allow() {
 }
 
 #[test]
-fn a_described_limit_leaves_the_requests_alone() {
+fn described_limit_keeps_request_bytes() {
     let limits = Limits::default().with_request_bytes(1 << 20);
     let mut harness = Harness::new(Settings { limits, ..settings() });
     let described = |bytes| Some(StreamDescription::default().with_max_record_bytes(bytes));
@@ -143,7 +143,7 @@ fn a_described_limit_leaves_the_requests_alone() {
 }
 
 #[test]
-fn an_aggregate_is_no_larger_than_a_request_may_be() {
+fn aggregate_is_bounded_by_request_bytes() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_bytes = 10_000_000;
     settings.limits = Limits::default().with_request_bytes(2 << 20);
@@ -160,7 +160,7 @@ fn an_aggregate_is_no_larger_than_a_request_may_be() {
 }
 
 #[test]
-fn aggregates_of_one_are_off() {
+fn one_record_aggregates_skip_linger() {
     let mut settings = packing(Aggregation::PerKey);
     settings.aggregate_records = 1;
     let mut harness = Harness::new(settings);

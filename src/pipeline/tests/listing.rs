@@ -19,7 +19,7 @@ fn in_pairs(keys: [&'static str; 4]) -> Harness {
 }
 
 #[test]
-fn a_stream_that_was_made_anew_has_old_ids_for_other_ranges() {
+fn recreated_stream_reuses_shard_ids() {
     let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
     let (id, _) = harness.closing();
     let anew = [shard("s0", 0, HALF - 1), shard("s1", HALF, u128::MAX)];
@@ -34,7 +34,7 @@ fn a_stream_that_was_made_anew_has_old_ids_for_other_ranges() {
 }
 
 #[test]
-fn of_a_stream_that_is_gone_no_shard_is_known() {
+fn missing_stream_aggregates_per_key() {
     let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
     let (id, request) = harness.closing();
     assert_eq!(request.entries().len(), 1);
@@ -45,7 +45,7 @@ fn of_a_stream_that_is_gone_no_shard_is_known() {
 }
 
 #[test]
-fn what_was_refused_is_not_sent_against_a_newer_list() {
+fn new_list_regroups_rejected_aggregates() {
     for by_entry in [false, true] {
         let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b", "h", "d"]);
         let (id, _) = harness.closing();
@@ -85,7 +85,7 @@ fn what_was_refused_is_not_sent_against_a_newer_list() {
 }
 
 #[test]
-fn a_part_of_an_aggregate_is_judged_like_the_whole() {
+fn partial_aggregate_is_verified() {
     // A half of a refused one, and the rest of one that lost a member to its deadline.
     for expired in [false, true] {
         let mut settings = per_shard();
@@ -112,7 +112,7 @@ fn a_part_of_an_aggregate_is_judged_like_the_whole() {
 }
 
 #[test]
-fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
+fn misplacement_counts_as_attempt() {
     let mut settings = per_shard();
     settings.max_attempts = Some(1);
     let mut harness = Harness::new(settings.clone());
@@ -144,7 +144,7 @@ fn landing_in_the_wrong_shard_is_an_attempt_and_is_told() {
 }
 
 #[test]
-fn a_listing_that_began_before_the_reshard_does_not_judge_it() {
+fn listing_started_early_does_not_verify() {
     let mut harness = in_pairs(["b", "d", "a", "h"]);
     let (first, _) = harness.closing();
     let (second, _) = harness.send();
@@ -168,7 +168,7 @@ fn a_listing_that_began_before_the_reshard_does_not_judge_it() {
 }
 
 #[test]
-fn after_two_reshards_somebody_still_asks_where_an_aggregate_lies() {
+fn second_reshard_requests_another_listing() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     // The prediction is gone from the list already, and what was listed is gone as well.
@@ -180,7 +180,7 @@ fn after_two_reshards_somebody_still_asks_where_an_aggregate_lies() {
 }
 
 #[test]
-fn an_answer_as_predicted_holds_though_the_shard_was_forgotten_since() {
+fn predicted_shard_counts_after_contradiction() {
     let mut harness = in_pairs(["a", "h", "c", "a"]);
     let (first, _) = harness.closing();
     let (second, _) = harness.send();
@@ -190,7 +190,7 @@ fn an_answer_as_predicted_holds_though_the_shard_was_forgotten_since() {
 }
 
 #[test]
-fn a_known_shard_that_was_not_predicted_makes_the_list_doubtful_too() {
+fn unpredicted_known_shard_requests_listing() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("upper")]);
@@ -198,7 +198,7 @@ fn a_known_shard_that_was_not_predicted_makes_the_list_doubtful_too() {
 }
 
 #[test]
-fn a_later_listing_that_fails_leaves_nothing_predicted() {
+fn failed_relisting_stops_prediction() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
@@ -211,7 +211,7 @@ fn a_later_listing_that_fails_leaves_nothing_predicted() {
 }
 
 #[test]
-fn a_merge_leaves_a_failed_aggregate_as_it_is() {
+fn merge_keeps_throttled_aggregate() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, request) = harness.closing();
     harness.pipeline.apply_list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
@@ -224,7 +224,7 @@ fn a_merge_leaves_a_failed_aggregate_as_it_is() {
 }
 
 #[test]
-fn a_list_that_is_always_wrong_is_asked_for_less_and_less_often() {
+fn wrong_list_backs_off_listing() {
     let mut harness = Harness::knowing(&halves(), &[]);
     let begun = harness.now;
     for _ in 0..30 {
@@ -240,7 +240,7 @@ fn a_list_that_is_always_wrong_is_asked_for_less_and_less_often() {
 }
 
 #[test]
-fn a_list_that_is_wrong_about_one_shard_only_is_asked_for_as_seldom() {
+fn list_wrong_about_one_shard_backs_off() {
     let mut harness = Harness::knowing(&halves(), &[]);
     harness.pipeline.close();
     let (mut listings, begun) = (0, harness.now);
@@ -263,7 +263,7 @@ fn a_list_that_is_wrong_about_one_shard_only_is_asked_for_as_seldom() {
 }
 
 #[test]
-fn predictions_that_held_for_a_minute_are_trusted_as_before() {
+fn correct_predictions_reset_listing_backoff() {
     let mut harness = Harness::knowing(&halves(), &[]);
     let mut waits = Vec::new();
     for round in 0..12 {
@@ -289,7 +289,7 @@ fn predictions_that_held_for_a_minute_are_trusted_as_before() {
 }
 
 #[test]
-fn a_listing_that_began_before_a_contradiction_predicts_nothing() {
+fn outdated_listing_predicts_nothing() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
@@ -304,7 +304,7 @@ fn a_listing_that_began_before_a_contradiction_predicts_nothing() {
 }
 
 #[test]
-fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
+fn listing_of_missing_stream_is_ignored() {
     for known in [true, false] {
         let mut harness = Harness::new(per_shard());
         assert!(harness.lists());
@@ -326,7 +326,7 @@ fn a_listing_of_a_stream_that_is_gone_counts_for_nothing() {
 }
 
 #[test]
-fn what_waits_is_parted_too_when_the_stream_is_gone() {
+fn missing_stream_splits_queued_aggregates() {
     let mut settings = per_shard();
     settings.aggregate_records = 2;
     settings.limits = settings.limits.with_request_entries(1);
@@ -346,7 +346,7 @@ fn what_waits_is_parted_too_when_the_stream_is_gone() {
 }
 
 #[test]
-fn nobody_waits_for_long_to_hear_where_an_aggregate_lies() {
+fn unverified_aggregate_is_listed_soon() {
     // Listing has failed for so long that it is tried once a minute; then it works again.
     let mut harness = Harness::new(per_shard());
     for _ in 0..15 {
@@ -371,7 +371,7 @@ fn nobody_waits_for_long_to_hear_where_an_aggregate_lies() {
 }
 
 #[test]
-fn an_old_answer_says_nothing_of_a_new_shard_with_the_same_id() {
+fn old_response_does_not_invalidate_new_shard() {
     let mut harness = Harness::knowing(&[shard("lower", 0, u128::MAX)], &["a", "b"]);
     let (id, _) = harness.closing();
     harness.pipeline.apply_list(map(&halves()), harness.now);
@@ -382,7 +382,7 @@ fn an_old_answer_says_nothing_of_a_new_shard_with_the_same_id() {
 }
 
 #[test]
-fn records_of_all_kinds_find_their_own() {
+fn aggregates_group_by_kind_of_key() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let managed = Record::from("managed").with_partition_key(PartitionKey::ServiceManaged);
     harness.push(managed.clone().with_explicit_hash_key(1_u128));
@@ -419,7 +419,7 @@ fn listing_unavailable_aggregates_per_key() {
 }
 
 #[test]
-fn listing_unavailable_requeues_held_aggregate() {
+fn listing_unavailable_requeues_unverified() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let mut harness = Harness::new(Settings { ordering, ..per_shard() });
         assert!(harness.lists());
@@ -443,7 +443,7 @@ fn listing_unavailable_requeues_held_aggregate() {
 }
 
 #[test]
-fn listing_unavailable_settles_held_aggregate() {
+fn listing_unavailable_settles_unverified() {
     let settings = Settings { aggregation: Aggregation::PerKey, ..settings() };
     let mut harness = Harness::listing(settings);
     assert!(harness.lists());

@@ -475,7 +475,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_record_ends_in_exactly_one_place(
+    fn every_record_is_settled_once(
         settings in any_settings(),
         shards in 1..=7_usize,
         steps in prop::collection::vec(step(), 1..250),

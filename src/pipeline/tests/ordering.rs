@@ -28,7 +28,7 @@ impl Harness {
 }
 
 #[test]
-fn a_key_has_one_record_under_way_and_a_request_many_keys() {
+fn key_has_one_record_in_flight() {
     let mut harness =
         Harness::ordered(&[("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("b", "5")]);
     let (id, request) = harness.send();
@@ -43,7 +43,7 @@ fn a_key_has_one_record_under_way_and_a_request_many_keys() {
 }
 
 #[test]
-fn records_without_a_key_do_not_wait_for_each_other() {
+fn keyless_records_are_not_ordered() {
     let mut harness = Harness::new(ordered(settings()));
     for _ in 0..3 {
         harness.push("data");
@@ -57,7 +57,7 @@ fn records_without_a_key_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn what_failed_goes_before_what_was_accepted_later() {
+fn failed_record_precedes_later_records() {
     for code in [THROTTLE, "InternalFailure", "NeverHeardOf", "IncompleteResult"] {
         let mut harness = Harness::ordered(&[("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")]);
         let (id, _) = harness.send();
@@ -80,7 +80,7 @@ fn what_failed_goes_before_what_was_accepted_later() {
 }
 
 #[test]
-fn of_a_request_with_an_unknown_outcome_the_same_records_go_again() {
+fn unknown_outcome_resends_same_records() {
     let mut harness = Harness::ordered(&[("a", "1"), ("b", "2"), ("a", "3")]);
     let (id, _) = harness.send();
     harness.fail(id, "InternalFailure");
@@ -92,7 +92,7 @@ fn of_a_request_with_an_unknown_outcome_the_same_records_go_again() {
 }
 
 #[test]
-fn a_record_that_fails_for_good_lets_the_next_go() {
+fn failed_record_releases_its_key() {
     // Rejected.
     let mut harness = Harness::ordered(&[("a", "1"), ("a", "2")]);
     let (id, _) = harness.send();
@@ -120,7 +120,7 @@ fn a_record_that_fails_for_good_lets_the_next_go() {
 }
 
 #[test]
-fn deadlines_pass_for_those_that_wait_behind_others_too() {
+fn blocked_record_expires_at_deadline() {
     let deadline = Duration::from_secs(1);
     let settings = Settings { deadline: Some(deadline), ..ordered(settings()) };
     let mut harness = Harness::new(settings);
@@ -145,7 +145,7 @@ fn deadlines_pass_for_those_that_wait_behind_others_too() {
 }
 
 #[test]
-fn what_comes_while_a_key_is_under_way_gathers_in_its_next_aggregate() {
+fn busy_key_fills_its_next_aggregate() {
     let mut harness = Harness::new(ordered(packing(Aggregation::PerKey)));
     for data in ["1", "2"] {
         harness.push(("a", data));
@@ -173,7 +173,7 @@ fn what_comes_while_a_key_is_under_way_gathers_in_its_next_aggregate() {
 }
 
 #[test]
-fn full_aggregates_of_a_key_go_one_after_the_other() {
+fn full_aggregates_of_key_are_sequential() {
     let mut settings = ordered(packing(Aggregation::PerKey));
     settings.aggregate_records = 2;
     let mut harness = Harness::new(settings);
@@ -191,7 +191,7 @@ fn full_aggregates_of_a_key_go_one_after_the_other() {
 }
 
 #[test]
-fn the_halves_of_a_refused_aggregate_go_one_after_the_other() {
+fn rejected_halves_are_sequential() {
     for by_entry in [false, true] {
         let mut harness = Harness::new(ordered(packing(Aggregation::PerKey)));
         for data in ["1", "2", "bad", "4", "5"] {
@@ -222,7 +222,7 @@ fn the_halves_of_a_refused_aggregate_go_one_after_the_other() {
 }
 
 #[test]
-fn refused_halves_precede_later_records() {
+fn rejected_halves_precede_later_records() {
     for by_entry in [false, true] {
         let mut settings = ordered(packing(Aggregation::PerKey));
         settings.aggregate_records = 4;
@@ -258,7 +258,7 @@ fn refused_halves_precede_later_records() {
 }
 
 #[test]
-fn distrusted_list_requeues_unverified() {
+fn disbelieved_list_requeues_unverified() {
     let mut settings = ordered(per_shard());
     settings.limits = settings.limits.with_request_entries(1);
     let mut harness = Harness::new(settings);
@@ -299,7 +299,7 @@ fn distrusted_list_requeues_unverified() {
 }
 
 #[test]
-fn after_a_reshard_what_is_in_flight_is_settled_before_anything_later_goes() {
+fn reshard_waits_for_requests_in_flight() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
@@ -321,7 +321,7 @@ fn after_a_reshard_what_is_in_flight_is_settled_before_anything_later_goes() {
 }
 
 #[test]
-fn a_list_that_is_always_wrong_is_not_believed_for_a_minute() {
+fn wrong_list_falls_back_to_aggregates_per_key() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
@@ -357,7 +357,7 @@ fn a_list_that_is_always_wrong_is_not_believed_for_a_minute() {
 /// Aggregates of a key were misplaced twice, and the list is believed: their records must not part from those of
 /// the same key that come later.
 #[test]
-fn records_misplaced_by_key_stay_in_one_strand() {
+fn twice_misplaced_records_keep_key_order() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
@@ -376,7 +376,7 @@ fn records_misplaced_by_key_stay_in_one_strand() {
 }
 
 #[test]
-fn while_the_list_is_not_believed_unlisted_shards_take_aggregates_of_a_key() {
+fn disbelieved_list_accepts_unlisted_shard() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.lists());
     harness.pipeline.apply_list(map(&halves()), harness.now);
@@ -389,7 +389,7 @@ fn while_the_list_is_not_believed_unlisted_shards_take_aggregates_of_a_key() {
 }
 
 #[test]
-fn what_is_taken_back_holds_nobody_up() {
+fn withdrawn_records_release_their_keys() {
     let mut harness = Harness::new(ordered(settings()));
     harness.push_all([("a", "1"), ("a", "2"), ("b", "3")]);
     harness.pipeline.flush();
@@ -404,7 +404,7 @@ fn what_is_taken_back_holds_nobody_up() {
 }
 
 #[test]
-fn a_key_with_and_without_hash_keys_keeps_its_order_in_a_shard() {
+fn mixed_hash_keys_keep_order_in_shard() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
         let mut harness = Harness::new(ordered(packing(aggregation)));
         if harness.lists() {
@@ -427,7 +427,7 @@ fn a_key_with_and_without_hash_keys_keeps_its_order_in_a_shard() {
 }
 
 #[test]
-fn a_key_that_is_always_under_way_leaves_nothing_behind() {
+fn busy_key_leaves_no_state() {
     let mut settings = ordered(packing(Aggregation::PerKey));
     settings.aggregate_records = 4;
     settings.linger = Linger::Adaptive(Duration::ZERO);

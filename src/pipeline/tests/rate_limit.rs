@@ -61,7 +61,7 @@ fn delivered_in(harness: &mut Harness, time: Duration) -> u64 {
 }
 
 #[test]
-fn a_debt_is_waited_for_at_the_rate_that_grows_meanwhile() {
+fn deficit_is_refilled_at_growing_rate() {
     let mut harness = at_the_floor();
     push(&mut harness, 2, 1_000_000);
     let (id, request) = next_cut(&mut harness);
@@ -75,7 +75,7 @@ fn a_debt_is_waited_for_at_the_rate_that_grows_meanwhile() {
 }
 
 #[test]
-fn an_idle_hour_is_no_demand() {
+fn idle_hour_does_not_raise_rate() {
     let mut harness = at_the_floor();
     push(&mut harness, 1_000, 10);
     let early = delivered_in(&mut harness, Duration::from_secs(1));
@@ -88,7 +88,7 @@ fn an_idle_hour_is_no_demand() {
 }
 
 #[test]
-fn an_outage_is_no_reason_to_grow() {
+fn outage_does_not_raise_rate() {
     let mut harness = at_the_floor();
     harness.pipeline.health.set_backoff(Duration::from_millis(100), Duration::from_secs(3));
     push(&mut harness, 3_000, 10);
@@ -110,7 +110,7 @@ fn an_outage_is_no_reason_to_grow() {
 }
 
 #[test]
-fn what_was_shed_has_used_no_quota() {
+fn shed_request_uses_no_quota() {
     let mut harness = Harness::new(paced());
     push(&mut harness, 1, 10);
     let (id, request) = next_cut(&mut harness);
@@ -162,7 +162,7 @@ fn aggregated_rate(linger: Linger) -> u64 {
 }
 
 #[test]
-fn aggregates_fill_while_their_lane_waits() {
+fn aggregates_fill_while_lane_is_paused() {
     let fill = aggregated_rate(Linger::Fixed(Duration::from_millis(100)));
     let clocked = aggregated_rate(Linger::Adaptive(Duration::from_millis(100)));
     assert!(fill > 4_500 && clocked > 4_500, "filling {fill}, self-clocked {clocked}");
@@ -181,7 +181,7 @@ fn placement(entry: &crate::service::Entry, of: u64) -> Placement {
 }
 
 #[test]
-fn one_throttle_at_the_start_does_not_stop_a_stream_without_keys() {
+fn early_throttle_does_not_stop_auto_stream() {
     let mut harness = Harness::new(Settings { buffer_records: Some(1_000_000), ..paced() });
     for _ in 0..500_000 {
         let record = Record::from("x").with_partition_key(PartitionKey::ServiceManaged);
@@ -221,13 +221,13 @@ fn requests_while_all_entries_fail(shards: u64, code: &str) -> u64 {
 }
 
 #[test]
-fn an_outage_told_entry_by_entry_is_probed_as_rarely() {
+fn outage_reported_per_entry_backs_off() {
     let requests = [1, 8, 100].map(|n| requests_while_all_entries_fail(n, "InternalFailure"));
     assert!(requests.iter().all(|&n| n <= 40), "{requests:?} in 30 s with 1, 8, 100 shards");
 }
 
 #[test]
-fn reshards_far_apart_are_listed_at_once() {
+fn hourly_reshards_are_listed_at_once() {
     let mut harness = Harness::listing(settings());
     let mut longest = Duration::ZERO;
     for n in 0..30_u64 {
@@ -282,7 +282,7 @@ fn requests_through_load_shed(max_in_flight: usize) -> usize {
 }
 
 #[test]
-fn load_shed_leaves_the_service_busy() {
+fn load_shed_keeps_service_busy() {
     let [two, eight] = [2, 8].map(requests_through_load_shed);
     assert!(eight * 10 > two * 9, "{two} with two slots, {eight} with eight");
 }
@@ -327,13 +327,13 @@ fn rate_beside_a_busy_shard(busy: bool) -> u64 {
 }
 
 #[test]
-fn records_without_a_key_go_around_a_busy_shard() {
+fn keyless_records_avoid_busy_shard() {
     let [free, busy] = [false, true].map(rate_beside_a_busy_shard);
     assert!(busy * 10 > free * 8, "{free} a second, {busy} with a busy shard of 8");
 }
 
 #[test]
-fn an_aggregate_that_is_closed_after_an_idle_hour_goes() {
+fn aggregate_is_sent_after_idle_hour() {
     for linger in [Linger::Fixed, Linger::Adaptive] {
         let linger = linger(Duration::from_millis(100));
         let mut harness =
@@ -357,7 +357,7 @@ fn an_aggregate_that_is_closed_after_an_idle_hour_goes() {
 }
 
 #[test]
-fn what_is_closed_for_a_request_never_leaves_it_empty() {
+fn closed_aggregate_never_empties_request() {
     let fill = Linger::Fixed(Duration::from_millis(100));
     let mut harness =
         Harness::new(Settings { aggregation: Aggregation::PerKey, linger: fill, ..paced() });
@@ -383,7 +383,7 @@ fn what_is_closed_for_a_request_never_leaves_it_empty() {
 }
 
 #[test]
-fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
+fn ordered_lane_raises_its_rate() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let fill = Linger::Fixed(Duration::from_millis(100));
         let mut harness = Harness::new(Settings {
@@ -418,7 +418,7 @@ fn in_order_a_share_grows_too_though_little_waits_in_its_lane() {
 }
 
 #[test]
-fn one_record_that_is_rejected_stops_nobody_for_long() {
+fn rejected_record_delays_others_briefly() {
     let fill = Linger::Fixed(Duration::from_millis(100));
     let mut harness = Harness::new(Settings {
         ordering: RecordOrdering::PerKey,
@@ -466,7 +466,7 @@ fn send_all(harness: &mut Harness) -> usize {
 }
 
 #[test]
-fn closed_aggregates_resume_their_lane() {
+fn closed_aggregates_resume_lane() {
     let mut harness = in_deficit(Settings { aggregation: Aggregation::PerKey, ..paced() });
     harness.now += Duration::from_secs(10);
     for n in 0..6 {
@@ -479,7 +479,7 @@ fn closed_aggregates_resume_their_lane() {
 }
 
 #[test]
-fn expired_record_resumes_its_lane() {
+fn expired_record_resumes_lane() {
     let deadline = Some(Duration::from_secs(10));
     let mut harness = in_deficit(Settings { deadline, max_in_flight: 1, ..paced() });
     push(&mut harness, 1, 10);
@@ -496,7 +496,7 @@ fn expired_record_resumes_its_lane() {
 }
 
 #[test]
-fn wants_to_send_while_a_pause_is_over() {
+fn wants_to_send_after_pause() {
     let mut harness = in_deficit(paced());
     harness.now += Duration::from_secs(10);
     push(&mut harness, 1, 100_000);
@@ -504,7 +504,7 @@ fn wants_to_send_while_a_pause_is_over() {
 }
 
 #[test]
-fn lane_stays_paused_while_no_slot_is_free() {
+fn lane_stays_paused_without_free_slot() {
     let mut harness = in_deficit(Settings { max_in_flight: 1, ..paced() });
     push(&mut harness, 1, 10);
     let (id, request) = next_cut(&mut harness);

@@ -27,7 +27,7 @@ fn millis(duration: Duration) -> u128 {
 }
 
 #[test]
-fn a_delivery_says_where_the_record_lies_and_what_it_took() {
+fn delivery_returns_shard_attempts_and_times() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2);
     let receipt = harness.accept_tracked("tracked");
@@ -50,7 +50,7 @@ fn a_delivery_says_where_the_record_lies_and_what_it_took() {
 }
 
 #[test]
-fn a_failed_record_goes_to_its_receipt_with_its_history_and_not_to_the_handler() {
+fn tracked_failure_skips_dead_letter_handler() {
     let (sender, letters) = std::sync::mpsc::channel();
     let handler =
         SharedHandler::new(move |undelivered: Undelivered| sender.send(undelivered).unwrap());
@@ -84,7 +84,7 @@ fn a_failed_record_goes_to_its_receipt_with_its_history_and_not_to_the_handler()
 }
 
 #[test]
-fn a_failed_record_whose_receipt_nobody_holds_is_like_any_other() {
+fn dropped_receipt_keeps_failed_record() {
     let mut harness = Harness::new(settings());
     drop(harness.accept_tracked("tracked"));
     harness.pipeline.close();
@@ -98,7 +98,7 @@ fn a_failed_record_whose_receipt_nobody_holds_is_like_any_other() {
 }
 
 #[test]
-fn records_withdrawn_go_to_their_owner_and_their_receipts_say_so() {
+fn withdrawn_record_completes_receipt() {
     let mut harness = Harness::new(settings());
     let receipt = harness.accept_tracked("tracked");
     harness.pipeline.close();
@@ -111,7 +111,7 @@ fn records_withdrawn_go_to_their_owner_and_their_receipts_say_so() {
 }
 
 #[test]
-fn refusals_and_splits_are_in_the_history_too() {
+fn history_contains_refusals_and_bisections() {
     let mut harness = Harness::new(settings());
     let receipt = harness.accept_tracked("tracked");
     harness.pipeline.close();
@@ -133,7 +133,7 @@ fn refusals_and_splits_are_in_the_history_too() {
 }
 
 #[test]
-fn what_nobody_will_try_again_fails_as_refused() {
+fn fail_refused_fails_all_records() {
     let mut harness = Harness::new(settings());
     let receipt = harness.accept_tracked("tracked");
     harness.accept(0..2);
@@ -153,7 +153,7 @@ fn what_nobody_will_try_again_fails_as_refused() {
 }
 
 #[test]
-fn the_oldest_unsettled_record_is_found_wherever_it_is() {
+fn oldest_unsettled_covers_all_states() {
     let mut harness = Harness::new(settings());
     assert_eq!(harness.pipeline.oldest_unsettled(), 0);
     harness.accept(0..4);
@@ -178,7 +178,7 @@ fn the_oldest_unsettled_record_is_found_wherever_it_is() {
 }
 
 #[test]
-fn failed_and_split_requests_count_as_time_in_flight() {
+fn failed_attempts_count_as_time_in_flight() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1);
     let receipt = harness.accept_tracked("tracked");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn partial_failures_return_to_the_front_in_order_and_requests_stay_full() {
+fn partial_failures_requeue_in_front() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1100);
     let (id, _) = harness.send();
@@ -24,7 +24,7 @@ fn partial_failures_return_to_the_front_in_order_and_requests_stay_full() {
 }
 
 #[test]
-fn requests_that_fail_out_of_order_are_requeued_in_order() {
+fn failed_requests_requeue_in_order() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2000);
     let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
@@ -38,7 +38,7 @@ fn requests_that_fail_out_of_order_are_requeued_in_order() {
 }
 
 #[test]
-fn progress_keeps_the_waits_of_a_throttled_lane_short() {
+fn progress_keeps_throttle_backoff_short() {
     let mut harness = Harness::new(settings());
     harness.accept(0..500);
     for _ in 0..50 {
@@ -56,7 +56,7 @@ fn progress_keeps_the_waits_of_a_throttled_lane_short() {
 }
 
 #[test]
-fn a_throttled_random_key_is_drawn_again_and_others_are_kept() {
+fn throttled_entry_redraws_random_key() {
     let mut harness = Harness::new(settings());
     harness.pipeline.accept(Record::from("random"), harness.now).unwrap();
     harness.pipeline.accept(Record::from(("own", "explicit")), harness.now).unwrap();
@@ -79,7 +79,7 @@ fn a_throttled_random_key_is_drawn_again_and_others_are_kept() {
 }
 
 #[test]
-fn a_hundred_thousand_records_can_be_requeued_over_and_over() {
+fn full_buffer_requeues_repeatedly_in_order() {
     let records = 100_000;
     let buffer_records = Some(records);
     let mut harness = Harness::new(Settings { buffer_records, max_in_flight: 200, ..settings() });
@@ -98,7 +98,7 @@ fn a_hundred_thousand_records_can_be_requeued_over_and_over() {
 }
 
 #[test]
-fn the_last_request_can_be_read() {
+fn last_request_returns_summary() {
     let mut harness = Harness::new(settings());
     assert!(harness.pipeline.ledger().last_request().is_none());
     harness.accept(0..500);

@@ -57,7 +57,7 @@ impl Harness {
 }
 
 #[test]
-fn contradiction_holds_aggregates_until_described() {
+fn contradiction_delays_until_described() {
     for settings in [per_key(), per_shard()] {
         let (mut harness, id) = Harness::sent(settings);
         assert!(!harness.is_asking());
@@ -129,7 +129,7 @@ fn denied_description_defers_to_list() {
 }
 
 #[test]
-fn five_failed_descriptions_release_aggregates() {
+fn failed_descriptions_release_aggregates() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("upper"), placed("upper")]);
     for call in 1..=5 {
@@ -159,7 +159,7 @@ fn per_key_aggregate_waits_for_unlisted_shard() {
 }
 
 #[test]
-fn held_aggregate_keeps_its_key_waiting() {
+fn unverified_aggregate_blocks_its_key() {
     let (mut harness, id) =
         Harness::sent(Settings { ordering: RecordOrdering::PerKey, ..per_key() });
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
@@ -171,7 +171,7 @@ fn held_aggregate_keeps_its_key_waiting() {
 }
 
 #[test]
-fn five_failed_listings_release_per_key_aggregates() {
+fn failed_listings_release_per_key_aggregates() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
     harness.fail_listings(4);
@@ -192,7 +192,7 @@ fn provisioned_stream_waits_for_one_listing() {
 }
 
 #[test]
-fn failing_stream_holds_aggregates_until_listed() {
+fn outage_holds_aggregates_until_listed() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.admit_key("a");
     let (other, _) = harness.send();
@@ -211,7 +211,7 @@ fn failing_stream_holds_aggregates_until_listed() {
 
 /// Neither a list that never comes nor a description that hangs holds a record beyond its deadline.
 #[test]
-fn held_aggregate_expires_at_its_deadline() {
+fn unverified_aggregate_expires_at_deadline() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         for answers in [["lower", "new-upper"], ["upper", "upper"]] {
             let deadline = Some(Duration::from_secs(30));
@@ -266,7 +266,7 @@ fn contradiction_taints_unlisted_shards() {
 }
 
 #[test]
-fn contradiction_taints_aggregates_held_before() {
+fn contradiction_taints_earlier_aggregates() {
     let (mut harness, first) = Harness::sent(per_key());
     harness.admit_keys(&["a", "b", "a", "b"]);
     let (second, _) = harness.send();
@@ -279,7 +279,7 @@ fn contradiction_taints_aggregates_held_before() {
 
 /// A payload like an aggregate is never sent plain, so it cannot be sent alone in the end like other records.
 #[test]
-fn record_in_shard_no_list_names_counts_after_three_copies() {
+fn unlisted_shard_counts_after_three_copies() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let mut harness = Harness::described(Settings { ordering, ..per_key() });
         assert!(harness.lists());
@@ -371,7 +371,7 @@ impl Harness {
 }
 
 #[test]
-fn retired_shard_in_answer_requests_description() {
+fn retired_shard_requests_description() {
     for mode in [StreamMode::OnDemand, StreamMode::Provisioned] {
         let mut harness = learning(mode);
         for (key, shard) in [("a", "lower"), ("b", "upper"), ("h", "lower")] {
@@ -385,7 +385,7 @@ fn retired_shard_in_answer_requests_description() {
 }
 
 #[test]
-fn late_answer_of_closed_shard_raises_no_doubt() {
+fn late_response_requests_no_description() {
     let mut harness = learning(StreamMode::OnDemand);
     harness.placed("a", "lower");
     harness.placed("b", "upper");

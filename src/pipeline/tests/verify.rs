@@ -102,14 +102,14 @@ impl Harness {
 
 // MD5 puts "a", "h" and "c" into the lower half of the ring, "b", "d" and "e" into the upper one.
 #[test]
-fn the_keys_of_these_tests_lie_where_they_say() {
+fn test_keys_hash_to_their_halves() {
     let lower = |key: &&str| hash_of(key).get() < HALF;
     assert!(["a", "h", "c"].iter().all(lower));
     assert!(!["b", "d", "e"].iter().any(lower));
 }
 
 #[test]
-fn what_is_predicted_for_one_shard_travels_together() {
+fn records_of_one_shard_share_aggregate() {
     let mut harness = Harness::knowing(&halves(), &["a", "b", "h", "d"]);
     let low = Record::from(("b", "placed")).with_explicit_hash_key(0_u128);
     harness.pipeline.accept(low, harness.now).unwrap();
@@ -122,7 +122,7 @@ fn what_is_predicted_for_one_shard_travels_together() {
 }
 
 #[test]
-fn as_long_as_no_shard_is_known_only_equal_keys_travel_together() {
+fn unknown_shards_aggregate_per_key() {
     let mut harness = Harness::new(per_shard());
     assert!(harness.lists());
     assert!(!harness.lists(), "one call at a time");
@@ -140,14 +140,14 @@ fn as_long_as_no_shard_is_known_only_equal_keys_travel_together() {
 }
 
 #[test]
-fn a_gap_in_the_map_is_like_no_map() {
+fn gap_in_map_aggregates_per_key() {
     let [lower, _] = halves();
     let mut harness = Harness::knowing(&[lower], &["a", "b", "h", "d", "b"]);
     assert_eq!(packed(&harness.closing().1), [vec!["a", "h"], vec!["b", "b"], vec!["d"]]);
 }
 
 #[test]
-fn an_unknown_shard_that_holds_all_members_costs_no_second_copy() {
+fn merged_shard_needs_no_second_copy() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("merged")]);
@@ -162,7 +162,7 @@ fn an_unknown_shard_that_holds_all_members_costs_no_second_copy() {
 }
 
 #[test]
-fn what_waits_for_a_listing_keeps_no_answer_in_memory() {
+fn unverified_aggregate_releases_response() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     let answer = bytes::Bytes::from(vec![b'1'; 50_000]);
@@ -172,7 +172,7 @@ fn what_waits_for_a_listing_keeps_no_answer_in_memory() {
 }
 
 #[test]
-fn an_aggregate_in_the_wrong_shard_is_sent_again_as_a_whole_under_a_fresh_map() {
+fn misplaced_aggregate_is_resent_whole() {
     // Whichever member it is that lies elsewhere, and wherever it stands in the aggregate.
     let orders = [["a", "h", "c"], ["a", "c", "h"], ["c", "h", "a"], ["h", "a", "c"]];
     let cases = orders.iter().flat_map(|order| [(order, "left"), (order, "right")]);
@@ -199,7 +199,7 @@ fn an_aggregate_in_the_wrong_shard_is_sent_again_as_a_whole_under_a_fresh_map() 
 }
 
 #[test]
-fn records_in_the_wrong_shard_say_that_they_may_be_written() {
+fn misplaced_records_may_have_been_written() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("upper")]);
@@ -215,7 +215,7 @@ fn records_in_the_wrong_shard_say_that_they_may_be_written() {
 }
 
 #[test]
-fn without_a_listing_what_lies_nowhere_known_is_sent_by_key() {
+fn failed_listing_resends_per_key() {
     let mut harness = Harness::knowing(&halves(), &["a", "h", "a"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("unknown")]);
@@ -229,7 +229,7 @@ fn without_a_listing_what_lies_nowhere_known_is_sent_by_key() {
 }
 
 #[test]
-fn after_a_contradiction_nothing_is_predicted_for_that_shard() {
+fn contradiction_stops_prediction_for_shard() {
     let mut settings = per_shard();
     settings.max_in_flight = 1;
     settings.aggregate_records = 2;
@@ -245,7 +245,7 @@ fn after_a_contradiction_nothing_is_predicted_for_that_shard() {
 }
 
 #[test]
-fn other_shards_are_packed_as_before_after_a_contradiction() {
+fn contradiction_keeps_other_predictions() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     let (id, _) = harness.closing();
     harness.settle(id, vec![placed("new")]);
@@ -254,7 +254,7 @@ fn other_shards_are_packed_as_before_after_a_contradiction() {
 }
 
 #[test]
-fn a_list_that_is_always_wrong_costs_two_copies_and_no_more() {
+fn wrong_list_costs_two_copies() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     harness.pipeline.close();
     let mut requests = 0;
@@ -275,7 +275,7 @@ fn a_list_that_is_always_wrong_costs_two_copies_and_no_more() {
 }
 
 #[test]
-fn a_failed_aggregate_is_repacked_only_if_its_members_were_parted() {
+fn split_regroups_throttled_aggregate() {
     for parted in [false, true] {
         let mut harness = Harness::knowing(&halves(), &["a", "h"]);
         let (id, request) = harness.closing();
@@ -303,7 +303,7 @@ fn a_failed_aggregate_is_repacked_only_if_its_members_were_parted() {
 }
 
 #[test]
-fn listings_that_fail_or_do_not_help_come_less_and_less_often() {
+fn failed_listings_back_off() {
     let mut harness = Harness::new(per_shard());
     let mut longest = Duration::ZERO;
     let mut waited = Duration::ZERO;
@@ -331,7 +331,7 @@ fn listings_that_fail_or_do_not_help_come_less_and_less_often() {
 }
 
 #[test]
-fn the_models_stream_keeps_the_kcls_rule() {
+fn model_stream_discards_misplaced_aggregate() {
     let mut stream = Stream::new(2);
     let across = [aggregate::Member::new("a", "1"), aggregate::Member::new("b", "2")];
     let within = [aggregate::Member::new("a", "3"), aggregate::Member::new("h", "4")];
@@ -343,7 +343,7 @@ fn the_models_stream_keeps_the_kcls_rule() {
 }
 
 #[test]
-fn disbelieved_list_checks_aggregates_of_a_key() {
+fn disbelieved_list_checks_per_key_aggregates() {
     let mut harness = Harness::knowing(&halves(), &[]);
     harness.pipeline.topology.disbelieve_list();
     for key in ["a", "a"] {
@@ -363,7 +363,7 @@ fn disbelieved_list_checks_aggregates_of_a_key() {
 }
 
 #[test]
-fn fallback_ends_when_the_list_changes() {
+fn fallback_ends_when_list_changes() {
     let mut harness = Harness::knowing(&halves(), &[]);
     harness.pipeline.topology.disbelieve_list();
     harness.pipeline.apply_list(map(&halves()), harness.now);
@@ -383,7 +383,7 @@ fn fallback_ends_when_the_list_changes() {
 }
 
 #[test]
-fn disbelieved_list_is_listed_again_after_a_minute() {
+fn disbelieved_list_is_replaced_after_minute() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     harness.pipeline.close();
     while !harness.pipeline.is_settled() {
@@ -415,7 +415,7 @@ fn disbelieved_list_is_listed_again_after_a_minute() {
 
 /// Two reshards in a row: the list that a record was misplaced by twice is outdated, and not wrong.
 #[test]
-fn outdated_list_is_replaced_and_not_disbelieved() {
+fn outdated_list_is_not_disbelieved() {
     let mut harness = Harness::knowing(&halves(), &["a", "h"]);
     harness.pipeline.close();
     for _ in 0..2 {

@@ -81,7 +81,7 @@ fn token_bucket(rate: f64, since: Instant) -> impl FnMut(Instant) -> bool {
 }
 
 #[test]
-fn sends_no_more_than_the_quota_after_the_first_burst() {
+fn quota_bounds_rate_after_first_burst() {
     let mut bench = Bench::new(1.0);
     let (first, _) = bench.run(100, 0.001, |_| true);
     assert_eq!(first, 40, "the first batch");
@@ -108,7 +108,7 @@ fn large_entry_leaves_a_deficit() {
 }
 
 #[test]
-fn unsent_entry_costs_nothing() {
+fn refund_restores_tokens() {
     let mut bench = Bench::new(1.0);
     let before = (bench.limiter.record_tokens, bench.limiter.byte_tokens);
     bench.limiter.take(20_000);
@@ -134,7 +134,7 @@ fn random_refusals_do_not_lower_the_rate() {
 }
 
 #[test]
-fn smaller_quota_is_found_and_left_again() {
+fn smaller_quota_is_found_and_left() {
     let mut bench = Bench::new(1.0);
     let mut bucket = token_bucket(400.0, bench.now);
     bench.run(100, 10.0, &mut bucket);
@@ -147,7 +147,7 @@ fn smaller_quota_is_found_and_left_again() {
 }
 
 #[test]
-fn shuffled_refusals_are_told_from_noise() {
+fn shuffled_refusals_differ_from_noise() {
     let mut bench = Bench { shuffles: true, ..Bench::new(1.0) };
     let mut bucket = token_bucket(1_000.0, bench.now);
     bench.run(100, 20.0, &mut bucket);
@@ -159,7 +159,7 @@ fn shuffled_refusals_are_told_from_noise() {
 }
 
 #[test]
-fn rate_returns_after_an_outage() {
+fn rate_returns_after_outage() {
     for (p, outage) in [(0.1, 10.0), (1.0, 10.0), (1.0, 180.0)] {
         let mut bench = Bench::new(1.0);
         let mut rng = Rng::with_seed(5);
@@ -200,7 +200,7 @@ fn idle_hour_is_no_outage() {
 }
 
 #[test]
-fn share_stays_finite_where_no_shard_is_known() {
+fn share_stays_finite_for_unknown_shards() {
     let mut limiter = RateLimiter::unknown(QUOTA);
     let (mut now, mut rng) = (Instant::now(), Rng::with_seed(1));
     let mut refused = ShardAnswer::default();
@@ -223,7 +223,7 @@ fn share_stays_finite_where_no_shard_is_known() {
 }
 
 #[test]
-fn extreme_quotas_and_entries_keep_tokens_within_reach() {
+fn extreme_quotas_keep_tokens_reachable() {
     for records in [1.0, 1e9] {
         for bytes in [1.0, 1e12] {
             for entry in [1, 10 << 20] {
@@ -255,7 +255,7 @@ fn extreme_quotas_and_entries_keep_tokens_within_reach() {
 }
 
 #[test]
-fn endless_throttles_leave_a_trickle() {
+fn endless_throttles_keep_probing() {
     let mut bench = Bench::new(1.0);
     bench.run(100, 60.0, |_| false);
     let (_, refused) = bench.run(100, 60.0, |_| false);

@@ -4,14 +4,13 @@ use md5::{Digest, Md5};
 
 use crate::record::HashKey;
 
-/// Where a partition key lies on the hash ring: the MD5 of its UTF-8 bytes, read as a big-endian number.
+/// Returns the hash key of a partition key: the MD5 of its UTF-8 bytes as a big-endian number.
 ///
-/// An explicit hash key takes its place. Streams that are spread
-/// [`Auto`](crate::stream::Distribution::Auto) heed neither of them.
+/// A record with an explicit hash key is placed by that key instead. Streams with the distribution
+/// [`Auto`](crate::stream::Distribution::Auto) ignore both.
 ///
 /// Source: PutRecords API reference, "an MD5 hash function is used to map partition keys to 128-bit
-/// integer values and to map associated data records to shards"; the byte order is that of AWS's own
-/// producer library.
+/// integer values and to map associated data records to shards". The byte order is that of AWS's producer library.
 ///
 /// ```
 /// use kinesis_sink::shard::hash_of;
@@ -23,7 +22,7 @@ pub fn hash_of(partition_key: &str) -> HashKey {
     HashKey::new(u128::from_be_bytes(Md5::digest(partition_key).into()))
 }
 
-/// A piece of the hash ring, both ends included.
+/// An inclusive range of hash keys.
 ///
 /// ```
 /// use kinesis_sink::record::HashKey;
@@ -40,25 +39,25 @@ pub struct HashRange {
 }
 
 impl HashRange {
-    /// The range from `start` to `end`, both included. `None` if `start` lies after `end`.
+    /// Creates the range from `start` to `end`, both included. Returns `None` if `start` is greater than `end`.
     #[must_use]
     pub fn new(start: HashKey, end: HashKey) -> Option<Self> {
         (start <= end).then_some(Self { start, end })
     }
 
-    /// Its first hash key.
+    /// Returns the first hash key.
     #[must_use]
     pub fn start(&self) -> HashKey {
         self.start
     }
 
-    /// Its last hash key.
+    /// Returns the last hash key.
     #[must_use]
     pub fn end(&self) -> HashKey {
         self.end
     }
 
-    /// Whether `hash` lies in it.
+    /// Returns `true` if the range contains `hash`.
     #[must_use]
     pub fn contains(&self, hash: HashKey) -> bool {
         (self.start..=self.end).contains(&hash)
@@ -71,8 +70,8 @@ impl fmt::Display for HashRange {
     }
 }
 
-/// With its numbers: a shard's range says nothing about anybody's records.
 impl fmt::Debug for HashRange {
+    // Unlike a `HashKey`, a range reveals no partition key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HashRange({self})")
     }
@@ -86,7 +85,7 @@ mod tests {
     fn hash_of_is_big_endian_md5() {
         assert_eq!(hash_of("a").get(), 16955237001963240173058271559858726497);
         assert_eq!(hash_of("b").get(), 195289424170611159128911017612795795343);
-        // The test suite of RFC 1321, A.5.
+        // Test suite of RFC 1321, A.5.
         assert_eq!(hash_of("").get(), 0xd41d8cd98f00b204e9800998ecf8427e);
         assert_eq!(hash_of("message digest").get(), 0xf96b697d7cb7938d525a2f31aaf161d0);
     }
@@ -95,8 +94,8 @@ mod tests {
     fn range_contains_both_ends() {
         let key = HashKey::new;
         let range = HashRange::new(key(255), key(256)).unwrap();
-        let held = [254, 255, 256, 257].map(|value| range.contains(key(value)));
-        assert_eq!(held, [false, true, true, false]);
+        let contained = [254, 255, 256, 257].map(|value| range.contains(key(value)));
+        assert_eq!(contained, [false, true, true, false]);
         let whole = HashRange::new(key(0), key(u128::MAX)).unwrap();
         assert!(whole.contains(key(0)) && whole.contains(key(u128::MAX)));
         let one = HashRange::new(key(7), key(7)).unwrap();

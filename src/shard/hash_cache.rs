@@ -5,23 +5,21 @@ use foldhash::fast::RandomState;
 use super::hash_of;
 use crate::record::{HashKey, Key};
 
-/// Keys that are remembered: with an entry of 40 bytes each 320 KiB. Keys of more than 23 bytes have theirs
-/// beside that, 1 KiB each at most.
+/// Number of cached keys. A slot takes 40 bytes, 320 KiB in all. A key of more than 23 bytes has up to 1 KiB on the
+/// heap.
 const SLOTS: usize = 8_192;
 
-/// The [hashes](hash_of) of the partition keys that came lately.
+/// Cache of the [hashes](hash_of) of recent partition keys.
 ///
-/// Streams have far fewer keys than records, and an MD5 costs ten times what it takes to look here. Where
-/// keys never come again, looking in vain costs a tenth of the MD5.
+/// An MD5 takes ten times as long as a lookup, so a miss costs a tenth of an MD5.
 #[derive(Debug, Default)]
 pub(crate) struct HashCache {
-    /// Each key has one slot, which it shares with others: the latest is kept.
+    /// Each key maps to one slot, which contains the latest of the keys that map to it.
     slots: Vec<Option<(Key, HashKey)>>,
     hasher: RandomState,
 }
 
 impl HashCache {
-    /// [`hash_of`] this key.
     pub(crate) fn hash_of(&mut self, key: &Key) -> HashKey {
         if self.slots.is_empty() {
             self.slots.resize(SLOTS, None);
@@ -44,14 +42,14 @@ mod tests {
 
     #[test]
     fn colliding_keys_keep_their_hashes() {
-        let mut memo = HashCache::default();
+        let mut cache = HashCache::default();
         for _ in 0..2 {
             for n in 0..3 * SLOTS {
                 let key = Key::from(n.to_string());
-                assert_eq!(memo.hash_of(&key), hash_of(&key), "{n}");
-                assert_eq!(memo.hash_of(&key), hash_of(&key), "{n} once more");
+                assert_eq!(cache.hash_of(&key), hash_of(&key), "{n}");
+                assert_eq!(cache.hash_of(&key), hash_of(&key), "{n}, cached");
             }
         }
-        assert_eq!(memo.slots.len(), SLOTS);
+        assert_eq!(cache.slots.len(), SLOTS);
     }
 }

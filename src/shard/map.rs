@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use super::HashRange;
 use crate::record::HashKey;
 
-/// An open shard: its id and its piece of the hash ring. Cloning it copies no text.
+/// An open shard, with its id and its range of hash keys. Cloning it does not copy the id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shard {
     id: SmolStr,
@@ -14,40 +14,36 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The shard with this id, such as `shardId-000000000000`, that takes the records of `range`.
+    /// Creates a shard with the given id, such as `shardId-000000000000`, which accepts the records in `range`.
     #[must_use]
     pub fn new(id: impl AsRef<str>, range: HashRange) -> Self {
         Self { id: SmolStr::new(id), range }
     }
 
-    /// Its id.
+    /// Returns the id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The hash keys whose records it takes.
+    /// Returns the range of hash keys whose records the shard accepts.
     #[must_use]
     pub fn range(&self) -> HashRange {
         self.range
     }
 }
 
-/// A stream's open shards, found by hash key or by id.
+/// The open shards of a stream, indexed by hash key and by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ShardMap {
-    /// In the order of their ranges, which do not overlap.
+    /// Sorted by their ranges, which are disjoint.
     shards: Vec<Arc<Shard>>,
     by_id: HashMap<SmolStr, usize>,
 }
 
 impl ShardMap {
-    /// A map of `shards`, given in any order. There may be gaps between their ranges: a listing taken
-    /// while a stream is resharded can have some.
-    ///
-    /// # Errors
-    ///
-    /// There is no shard, an id comes twice, or two ranges overlap.
+    /// Creates a map of `shards` in any order. Their ranges may have gaps: a listing taken during a reshard can have
+    /// some. Fails if the list is empty, an id occurs twice, or two ranges overlap.
     pub(crate) fn new(shards: Vec<Shard>) -> Result<Self, ShardMapError> {
         if shards.is_empty() {
             return Err(ShardMapError::Empty);
@@ -69,32 +65,31 @@ impl ShardMap {
         Ok(Self { shards, by_id })
     }
 
-    /// The shard whose range holds `hash`. `None` in a gap.
+    /// Returns the shard whose range contains `hash`, or `None` in a gap.
     pub(crate) fn find(&self, hash: HashKey) -> Option<&Arc<Shard>> {
         let after = self.shards.partition_point(|shard| shard.range.start() <= hash);
         self.shards[..after].last().filter(|shard| shard.range.contains(hash))
     }
 
-    /// The shard with this id.
     pub(crate) fn by_id(&self, id: &str) -> Option<&Arc<Shard>> {
         self.by_id.get(id).map(|&place| &self.shards[place])
     }
 
-    /// The shards in the order of their ranges.
+    /// Iterates over the shards in the order of their ranges.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().map(|shard| &**shard)
     }
 }
 
-/// Why a list of shards is not a stream's.
+/// Reason why a list of shards is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ShardMapError {
-    #[error("no open shard was listed")]
+    #[error("no open shards listed")]
     Empty,
-    #[error("the shard {id} was listed twice")]
+    #[error("shard {id} listed twice")]
     Duplicate { id: SmolStr },
     #[error(
-        "the shards {} ({}) and {} ({}) overlap: list open shards only",
+        "shards {} ({}) and {} ({}) overlap, list open shards only",
         first.id, first.range, second.id, second.range
     )]
     Overlap { first: Shard, second: Shard },
@@ -112,8 +107,8 @@ mod tests {
         Shard::new(id, HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap())
     }
 
-    /// A ring cut at these places, with a shard on each piece.
-    fn cut(places: impl IntoIterator<Item = u128>) -> Vec<Shard> {
+    /// Shards that cover the ring, with borders at `places`.
+    fn shards_at(places: impl IntoIterator<Item = u128>) -> Vec<Shard> {
         let starts: BTreeSet<u128> = places.into_iter().chain([0]).collect();
         let ends = starts.iter().skip(1).map(|start| start - 1).chain([u128::MAX]);
         let pieces = starts.iter().zip(ends).enumerate();
@@ -127,7 +122,7 @@ mod tests {
     #[test]
     fn shards_are_found_by_hash_and_id() {
         const SHARDS: u128 = 5_000;
-        let mut shards = cut((0..SHARDS).map(|n| u128::MAX / SHARDS * n));
+        let mut shards = shards_at((0..SHARDS).map(|n| u128::MAX / SHARDS * n));
         fastrand::Rng::with_seed(1).shuffle(&mut shards);
         let map = ShardMap::new(shards.clone()).unwrap();
         assert_eq!(map.shards.len(), 5_000);
@@ -155,15 +150,14 @@ mod tests {
     #[test]
     fn invalid_list_is_rejected_with_reason() {
         let refused = |shards| ShardMap::new(shards).unwrap_err().to_string();
-        assert_eq!(refused(vec![]), "no open shard was listed");
+        assert_eq!(refused(vec![]), "no open shards listed");
         let twice = refused(vec![shard("a", 0, 9), shard("b", 10, 19), shard("a", 20, 29)]);
-        assert_eq!(twice, "the shard a was listed twice");
-        // A parent beside its children, the same range twice, one hash key too many.
+        assert_eq!(twice, "shard a listed twice");
         let parent = refused(vec![shard("b", 0, 4), shard("c", 5, 9), shard("a", 0, 9)]);
-        assert!(parent.contains("overlap: list open shards only"), "{parent}");
+        assert!(parent.contains("overlap, list open shards only"), "{parent}");
         assert!(refused(vec![shard("a", 0, 9), shard("b", 0, 9)]).contains("overlap"));
         let touching = refused(vec![shard("b", 9, 19), shard("a", 0, 9)]);
-        assert!(touching.starts_with("the shards a (0 to 9) and b (9 to 19)"), "{touching}");
+        assert!(touching.starts_with("shards a (0 to 9) and b (9 to 19)"), "{touching}");
     }
 
     proptest! {
@@ -174,8 +168,8 @@ mod tests {
             hashes in proptest::collection::vec(any::<u128>(), 20),
         ) {
             let mut missing = missing.into_iter();
-            let mut shards = cut(places.iter().copied());
-            // The first stays: a map is never empty.
+            let mut shards = shards_at(places.iter().copied());
+            // The first shard is kept, since a map is never empty.
             let first = shards.remove(0);
             shards.retain(|_| !missing.next().unwrap_or(false));
             shards.push(first);

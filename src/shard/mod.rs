@@ -1,8 +1,8 @@
 //! The hash ring and the shards that share it.
 //!
-//! A stream's open shards divide the hash keys, 0 to 2^128 - 1, among themselves: each has a
-//! [`HashRange`]. A record goes to the shard whose range holds its explicit hash key or, without one,
-//! [`hash_of`] its partition key. Whoever knows the shards so knows where a record will lie:
+//! The open shards of a stream divide the hash keys, 0 to 2^128 - 1. Each shard has a [`HashRange`]. The service writes
+//! a record to the shard whose range contains the explicit hash key of the record or, if it has none, the
+//! [hash](hash_of) of its partition key:
 //!
 //! ```
 //! use kinesis_sink::record::HashKey;
@@ -18,10 +18,11 @@
 //! assert_eq!(of_key("b").map(Shard::id), Some("shardId-000000000001"));
 //! ```
 //!
-//! # Where the shards come from
+//! # Source of the shards
 //!
-//! From a [`StreamInfo`](crate::stream::StreamInfo): [`SdkStreamInfo`](crate::service::SdkStreamInfo) asks the service,
-//! [`list_shards_fn`](crate::stream::list_shards_fn) makes one from a closure.
+//! A [`StreamInfo`](crate::stream::StreamInfo) lists the shards of a stream.
+//! [`SdkStreamInfo`](crate::service::SdkStreamInfo) calls the service, and
+//! [`list_shards_fn`](crate::stream::list_shards_fn) wraps a closure.
 
 mod hash;
 mod hash_cache;

@@ -1,4 +1,4 @@
-//! Finds the rate at which a shard accepts entries. `docs/pacing.md` describes the model.
+//! Controller of the rate for one shard. `docs/pacing.md` describes the model.
 
 use std::time::{Duration, Instant};
 
@@ -9,129 +9,118 @@ use super::noise::Noise;
 use super::throughput::{Average, LastSecond};
 use super::trial::{Seen, Trial};
 
-/// Growth per second at the full share, in shares of the quota.
+/// Growth per second at a share of 1.
 const GROWTH: f64 = 0.02;
 /// Seconds without congestion after which the growth doubles.
 const DOUBLING: f64 = 1.5;
-/// How often it doubles at most.
 const MAX_DOUBLINGS: f64 = 6.0;
 
-/// Entries per second that one refused entry takes off the rate.
+/// Decrease of the rate per refused entry, in entries per second.
 const DECREASE: f64 = 2.0;
 
-/// A refusal does not lower the rate below this part of what was accepted within the last second.
-const LOWEST_OF_ACCEPTED: f64 = 0.9;
+/// Lower bound after a refusal, as a fraction of the rate that was accepted within the last second.
+const MIN_OF_ACCEPTED: f64 = 0.9;
 
-/// While nothing is accepted any more, but has been of late, the rate keeps this part of the last good one.
-const LOWEST_OF_GOOD: f64 = 0.5;
+/// Lower bound while no entries are accepted but the shard is not in an outage, as a fraction of the target.
+const MIN_OF_TARGET: f64 = 0.5;
 
-/// The answers to requests that were sent before a refusal was known lower the rate no further than to this part
-/// of what it was: a burst that was too large says little about the rate.
-const LOWEST_OF_EVENT: f64 = 0.8;
+/// Lower bound during one event, as a fraction of the share at its start. An event is the requests that were sent
+/// before its first refusal was known.
+const MIN_OF_EVENT: f64 = 0.8;
 
-/// After requests of which nothing was accepted, the first accepted entry lowers the rate to this part at most: little
-/// may have been accepted because little was sent.
-const LOWEST_AFTER_PAUSE: f64 = 0.5;
+/// Lower bound when a pause ends, as a fraction of the share. Few entries may have been accepted because few were sent.
+const MIN_AFTER_PAUSE: f64 = 0.5;
 
-/// Seconds after which the last second says too little about what is accepted.
+/// Seconds without accepted entries after which the rate of the last second is no longer used alone.
 const LAST_SECOND_IS_STALE: f64 = 1.0;
 
-/// Seconds for which all refusals count, whatever their order, after a trial has shown that the rate causes them.
+/// Seconds for which all refusals count, regardless of their order, after a trial has shown that the rate causes them.
 const UNORDERED_FOR: f64 = 60.0;
 
-/// Shares below this are no target to return to.
-const LOWEST_GOOD: f64 = 0.02;
+const MIN_GOOD: f64 = 0.02;
 
-/// Where no shard is known, the rate grows to this multiple of what was accepted within the last second, or to the
-/// quota of one shard.
-const MOST_OF_ACCEPTED: f64 = 2.0;
+/// Upper bound while no shard is known, as a multiple of the rate that was accepted within the last second, but at
+/// least the quota of one shard.
+const MAX_OF_ACCEPTED: f64 = 2.0;
 
-/// Refused entries beyond noise, weighted by their age, that count as congestion.
+/// Refused entries beyond noise that count as congestion. The count decays with the time constant
+/// [`CONGESTION_MEMORY`] in seconds.
 const CONGESTION: f64 = 1.5;
-/// Time constant of that count in seconds.
 const CONGESTION_MEMORY: f64 = 0.3;
+/// Congestion from which the batch was too large.
+const BATCH_CONGESTION: f64 = 4.0;
 
-/// As many of them mean that too much was sent at once.
-const TOO_MUCH_AT_ONCE: f64 = 4.0;
-
-/// Relative growth per second towards the rate that the shard has sustained, or that from before an outage.
+/// Relative growth per second towards the target rate.
 const RETURN: f64 = 3.0;
-/// The rate returns so quickly as long as it is below this part of the former, or the latter.
-const FAR_BELOW: f64 = 0.7;
-const CLOSE: f64 = 0.95;
+/// Fraction of the target below which the rate returns to it at [`RETURN`], without and after an outage.
+const RETURN_BELOW: f64 = 0.7;
+const RETURN_BELOW_AFTER_OUTAGE: f64 = 0.95;
 
-/// Seconds of requests of which nothing was accepted, after which the shard is out of service rather than congested.
+/// Seconds without accepted entries after which the shard is in an outage rather than congested.
 const OUTAGE: f64 = 1.5;
 
-/// Upper bound of the random pause after the second request in a row of which nothing was accepted. It doubles with each
-/// further one, up to [`MAX_PAUSE`], or in an outage [`MAX_PAUSE_IN_OUTAGE`].
+/// Upper bound of the random pause after the second consecutive request without accepted entries. It doubles with each
+/// further request, up to [`MAX_PAUSE`], or to [`MAX_PAUSE_IN_OUTAGE`].
 const PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_millis(150);
 const MAX_PAUSE_IN_OUTAGE: Duration = Duration::from_secs(1);
 
-/// Seconds of the quota that are sent at once. Smaller after congestion, since the limiter may have no room
-/// for more; larger while there is none, since requests are to be full.
+/// Batch in seconds of the quota. It shrinks on congestion, since the bucket of the service may be smaller, and grows
+/// without congestion, which fills requests.
 pub(super) const FIRST_BATCH: f64 = 0.04;
 const MIN_BATCH: f64 = 0.005;
 const MAX_BATCH: f64 = 0.06;
 const BATCH_DECREASE: f64 = 0.6;
 const BATCH_INCREASE: f64 = 0.05;
 
-/// Controls the rate for one shard by what the shard accepts and refuses. Rates are shares of the quota.
+/// Controller of the rate for one shard. Rates are shares of the quota.
 #[derive(Debug, Clone)]
 pub(super) struct Controller {
     share: f64,
     lowest: f64,
-    /// Upper bound of what is accepted; infinite where the number of shards is not known.
+    /// Upper bound of the accepted rate. Infinite if the number of shards is unknown.
     highest: f64,
     noise: Noise,
     trial: Trial,
-    /// Set while the order of refusals says nothing.
+    /// Set while the order of refusals is ignored.
     unordered: Option<Unordered>,
     last_second: LastSecond,
-    /// Over two seconds.
     recent: Average,
-    /// Over half a minute: what the shard is known to sustain.
     sustained: Average,
-    /// The rate to return to when refusals end.
+    /// Share to return to after refusals.
     good: f64,
     /// Decaying count of the refused entries beyond noise.
     congestion: f64,
     /// Seconds of growth without congestion.
     uncongested: f64,
-    /// An outage has ended, and no congestion has followed yet.
+    /// Set after an outage, until the next congestion.
     recovering: bool,
-    /// Entries and requests in a row of which nothing was accepted.
+    /// Consecutive entries and requests without an accepted entry.
     refused_entries: u32,
     refused_requests: u32,
-    /// When the first of those was answered.
     refused_since: Option<Instant>,
     retry_at: Option<Instant>,
     answered_at: Option<Instant>,
-    /// Requests below this number were sent before the latest congestion was known. Their refusals belong to that event.
-    known_before: u64,
-    /// The refusals of that event do not lower the share below this.
+    /// Number of the first request after the latest event. Refusals of earlier requests belong to that event.
+    event_end: u64,
     event_floor: f64,
     batch: f64,
-    /// Factor of the next batch: without it, senders that share a shard fall into step, and the same
-    /// ones are refused each time.
+    /// Random factor of the next batch. It keeps producers that share a shard from synchronizing.
     jitter: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Unordered {
     since: Instant,
-    /// The share of entries that was refused before.
-    refused: f64,
+    refused_before: f64,
     share_before: f64,
-    /// What was answered at the lower rate.
     seen: Seen,
-    /// Whether fewer entries were refused at the lower rate.
+    /// Set once fewer entries are refused at the lower rate.
     is_verified: bool,
 }
 
 impl Controller {
-    /// Starts at `share`. `next` is the number of the next request; refusals of earlier ones are one event.
+    /// Creates a controller. The refusals of all requests before the request `next` are one event.
     pub(super) fn new(share: f64, lowest: f64, highest: f64, next: u64) -> Self {
         Self {
             share,
@@ -145,7 +134,7 @@ impl Controller {
             sustained: Average::over(30.0),
             good: share,
             congestion: 0.0,
-            // The rate of a stream of unknown size is a guess, so it grows quickly until congestion.
+            // The initial rate for unknown shards is a guess, so it grows quickly until congestion.
             uncongested: if highest.is_finite() { 0.0 } else { MAX_DOUBLINGS * DOUBLING },
             recovering: false,
             refused_entries: 0,
@@ -153,8 +142,8 @@ impl Controller {
             refused_since: None,
             retry_at: None,
             answered_at: None,
-            known_before: next,
-            event_floor: LOWEST_OF_EVENT * share,
+            event_end: next,
+            event_floor: MIN_OF_EVENT * share,
             batch: FIRST_BATCH,
             jitter: 1.0,
         }
@@ -164,23 +153,20 @@ impl Controller {
         self.share * self.trial.part()
     }
 
-    /// Seconds of the quota to send at once.
     pub(super) fn batch(&self) -> f64 {
         self.batch * self.jitter
     }
 
-    /// Whether the latest request was refused as a whole: then the next one only probes.
+    /// Returns `true` if no entry of the latest request was accepted.
     pub(super) fn is_probing(&self) -> bool {
         self.refused_requests > 0
     }
 
-    /// The end of the pause after requests that were refused as a whole.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Applies the answer to a request. `wants_more` says whether more would have been sent at a higher rate, `next` is
-    /// the number of the next request.
+    /// Applies an answer, as [`RateLimiter::on_answer`](super::RateLimiter::on_answer).
     pub(super) fn on_answer(
         &mut self,
         answer: &ShardAnswer,
@@ -206,7 +192,7 @@ impl Controller {
         let change = -DECREASE * excess * answer.mean_cost() * self.per_accepted();
         if trailing > 0 {
             if self.is_new(answer) {
-                self.event_floor = LOWEST_OF_EVENT * self.share;
+                self.event_floor = MIN_OF_EVENT * self.share;
             }
             let lowest = self.lowest_after_refusal(now).max(self.event_floor.min(self.share));
             self.share = (self.share + change).max(lowest);
@@ -217,10 +203,9 @@ impl Controller {
             let elapsed = elapsed.min(1.0);
             let growth = if wants_more { self.growth(elapsed) } else { 0.0 };
             let share = self.share + change + growth;
-            // Where no shard is known, the rate is bounded by what has been accepted.
-            let shown = (MOST_OF_ACCEPTED * self.rate_of_last_second(now)).max(1.0);
+            let bound = (MAX_OF_ACCEPTED * self.rate_of_last_second(now)).max(1.0);
             self.share =
-                if self.highest.is_finite() { share } else { share.min(shown.max(self.share)) };
+                if self.highest.is_finite() { share } else { share.min(bound.max(self.share)) };
             let accepted = self.rate_of_last_second(now);
             self.good = self.good.max(self.share.min(accepted));
             self.batch = (self.batch * (1.0 + BATCH_INCREASE * elapsed)).min(MAX_BATCH);
@@ -228,16 +213,17 @@ impl Controller {
         self.share = self.share.clamp(self.lowest, self.highest * self.per_accepted());
     }
 
-    /// The refused entries beyond noise, with a sign, and those that the rate may have caused.
+    /// Returns the refused entries beyond noise, which may be negative, and those that the rate may have caused.
     fn excess(&mut self, answer: &ShardAnswer, next: u64, now: Instant) -> (f64, u32) {
         if let Some(unordered) = &mut self.unordered {
             let entries = f64::from(answer.entries);
             unordered.seen.add(answer);
             if !unordered.is_verified && unordered.seen.is_enough() {
-                unordered.is_verified = unordered.seen.refused_share() < unordered.refused / 2.0;
+                unordered.is_verified =
+                    unordered.seen.refused_share() < unordered.refused_before / 2.0;
                 if !unordered.is_verified {
-                    // A lower rate did not help, so the trial was misled.
-                    self.trial.confirm(unordered.refused);
+                    // The lower rate did not help, so the result of the trial was wrong.
+                    self.trial.confirm(unordered.refused_before);
                     self.share = self.share.max(unordered.share_before);
                     self.unordered = None;
                     return (0.0, 0);
@@ -259,30 +245,30 @@ impl Controller {
         {
             self.unordered = Some(Unordered {
                 since: now,
-                refused,
+                refused_before: refused,
                 share_before: self.share,
                 seen: Seen::new(next, now),
                 is_verified: false,
             });
             self.noise.set(self.trial.confirmed());
             self.share *= 1.0 - refused;
-            self.known_before = next;
+            self.event_end = next;
         }
         let expected = self.noise.expected_trailing(answer.entries);
         (f64::from(answer.trailing) - expected, answer.trailing)
     }
 
-    /// Entries to send for each that is accepted.
+    /// Returns the number of entries to send per accepted entry.
     fn per_accepted(&self) -> f64 {
         1.0 / (1.0 - self.noise.probability())
     }
 
-    /// The rate of which as much is accepted as was within the last second.
+    /// Returns the rate to send for the accepted rate of the last second.
     fn rate_of_last_second(&mut self, now: Instant) -> f64 {
         self.last_second.rate(now) * self.per_accepted()
     }
 
-    /// Seconds for which nothing of what was sent has been accepted.
+    /// Returns the seconds since the first of the consecutive requests without accepted entries.
     fn starved_for(&self, now: Instant) -> f64 {
         self.refused_since.map_or(0.0, |since| seconds(since, now))
     }
@@ -302,15 +288,15 @@ impl Controller {
     fn on_accepted(&mut self, answer: &ShardAnswer, wants_more: bool, now: Instant) {
         let starved_for = self.starved_for(now);
         if starved_for > OUTAGE {
-            // The rate that was accepted during an outage says nothing about the rate before.
+            // The accepted rate of an outage does not replace the rate before it.
             self.recovering = true;
         } else if wants_more && !self.noise.explains(self.refused_entries) && self.is_new(answer) {
             let mut accepted = self.rate_of_last_second(now);
             if starved_for > LAST_SECOND_IS_STALE {
                 accepted = accepted.max(self.recent.rate() * self.per_accepted());
             }
-            self.good = self.good.min(accepted.max(LOWEST_GOOD));
-            self.share = self.share.min(self.good.max(LOWEST_AFTER_PAUSE * self.share));
+            self.good = self.good.min(accepted.max(MIN_GOOD));
+            self.share = self.share.min(self.good.max(MIN_AFTER_PAUSE * self.share));
         }
         self.refused_entries = 0;
         self.refused_requests = 0;
@@ -324,47 +310,46 @@ impl Controller {
             self.recovering = false;
             let recent = (self.recent.rate() * self.per_accepted()).min(self.share);
             let accepted = self.rate_of_last_second(now).max(recent);
-            self.good = self.good.min(accepted.max(LOWEST_GOOD));
+            self.good = self.good.min(accepted.max(MIN_GOOD));
         }
-        if self.is_new(answer) && self.congestion > TOO_MUCH_AT_ONCE {
+        if self.is_new(answer) && self.congestion > BATCH_CONGESTION {
             self.batch = (self.batch * BATCH_DECREASE).max(MIN_BATCH);
         }
         if self.is_new(answer) {
-            self.known_before = next;
+            self.event_end = next;
         }
     }
 
     fn is_new(&self, answer: &ShardAnswer) -> bool {
-        answer.request >= self.known_before
+        answer.request >= self.event_end
     }
 
     fn lowest_after_refusal(&mut self, now: Instant) -> f64 {
         let accepted = self.rate_of_last_second(now);
         let lowest = if accepted > 0.0 {
-            LOWEST_OF_ACCEPTED * accepted
+            MIN_OF_ACCEPTED * accepted
         } else if self.starved_for(now) < OUTAGE {
-            LOWEST_OF_GOOD * self.target()
+            MIN_OF_TARGET * self.target()
         } else {
             self.lowest
         };
         lowest.min(self.share)
     }
 
-    /// The rate that the shard has shown to sustain.
     fn target(&self) -> f64 {
         self.good.min(self.sustained.rate() * self.per_accepted())
     }
 
     fn growth(&mut self, elapsed: f64) -> f64 {
         self.uncongested += elapsed;
-        let far = if self.recovering { CLOSE } else { FAR_BELOW };
+        let below = if self.recovering { RETURN_BELOW_AFTER_OUTAGE } else { RETURN_BELOW };
         let doublings = (self.uncongested / DOUBLING).floor().min(MAX_DOUBLINGS);
-        // Between proportional, which is not fair, and constant, which is too much where many share. Shares above 1 are
-        // those of several shards.
+        // The square root is fair, unlike proportional growth, and bounded for many producers, unlike constant growth.
+        // Shares above 1 belong to several shards.
         let probing = GROWTH * self.share.max(self.share.sqrt()) * 2_f64.powf(doublings);
         let target = if self.recovering { self.good } else { self.target() };
         let returning =
-            if self.share < far * target { RETURN * self.share.max(LOWEST_GOOD) } else { 0.0 };
+            if self.share < below * target { RETURN * self.share.max(MIN_GOOD) } else { 0.0 };
         probing.max(returning) * elapsed
     }
 }

@@ -3,17 +3,16 @@ use super::*;
 const QUOTA: Quota = Quota { records: 1_000.0, bytes: 1_048_576.0 };
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
-/// A limiter, and entries that are always waiting for it.
-struct Bench {
+struct Harness {
     limiter: RateLimiter,
     now: Instant,
     rng: Rng,
     next: u64,
-    /// Whether the service shuffles the results of a request.
+    /// Set if the service shuffles the results of a request.
     shuffles: bool,
 }
 
-impl Bench {
+impl Harness {
     fn new(share: f64) -> Self {
         let now = Instant::now();
         let limiter = RateLimiter::of_shard(QUOTA, share, 0, now);
@@ -24,8 +23,7 @@ impl Bench {
         self.limiter.controller.as_ref().unwrap().share()
     }
 
-    /// Sends requests for so many seconds, each answered after a round trip. `admits` decides about each entry.
-    /// Returns the accepted and the refused ones.
+    /// Sends requests for `seconds`, each answered after a round trip. Returns the accepted and the refused entries.
     fn run(
         &mut self,
         bytes: usize,
@@ -37,7 +35,7 @@ impl Bench {
         while self.now < end {
             self.limiter.refill(self.now);
             let mut results = Vec::new();
-            while results.len() < 500 && self.limiter.may_take(bytes) {
+            while results.len() < 500 && self.limiter.has_tokens(bytes) {
                 self.limiter.take(bytes);
                 results.push(admits(self.now));
             }
@@ -57,7 +55,7 @@ impl Bench {
             self.now += ROUND_TRIP;
             self.limiter.refill(self.now);
             self.limiter.on_answer(answer, true, self.next, self.now, &mut self.rng);
-            let ready = if self.limiter.may_take(bytes) {
+            let ready = if self.limiter.has_tokens(bytes) {
                 self.now
             } else {
                 self.limiter.ready_at(bytes, 500, 500 * bytes).unwrap()
@@ -68,7 +66,7 @@ impl Bench {
     }
 }
 
-/// A token bucket of a second.
+/// Token bucket with a capacity of one second.
 fn token_bucket(rate: f64, since: Instant) -> impl FnMut(Instant) -> bool {
     let (mut tokens, mut at) = (rate, since);
     move |now| {
@@ -82,15 +80,15 @@ fn token_bucket(rate: f64, since: Instant) -> impl FnMut(Instant) -> bool {
 
 #[test]
 fn quota_bounds_rate_after_first_burst() {
-    let mut bench = Bench::new(1.0);
-    let (first, _) = bench.run(100, 0.001, |_| true);
+    let mut harness = Harness::new(1.0);
+    let (first, _) = harness.run(100, 0.001, |_| true);
     assert_eq!(first, 40, "the first batch");
-    let (sent, _) = bench.run(100, 10.0, |_| true);
+    let (sent, _) = harness.run(100, 10.0, |_| true);
     assert!((9_900..=10_100).contains(&sent), "{sent}");
-    // Of 50 KiB: the bytes decide.
-    let mut bench = Bench::new(1.0);
-    bench.run(51_200, 1.0, |_| true);
-    let (sent, _) = bench.run(51_200, 10.0, |_| true);
+    // Entries of 50 KiB are limited by bytes.
+    let mut harness = Harness::new(1.0);
+    harness.run(51_200, 1.0, |_| true);
+    let (sent, _) = harness.run(51_200, 10.0, |_| true);
     assert!((195..=206).contains(&sent), "{sent}");
 }
 
@@ -99,35 +97,35 @@ fn large_entry_leaves_a_deficit() {
     for (share, bytes, waits) in
         [(1.0, 10 << 20, 9.75), (0.01, 1 << 20, 5.0), (0.3, 10 << 20, 9.75)]
     {
-        let mut bench = Bench::new(share);
-        bench.limiter.take(bytes);
-        assert!(!bench.limiter.may_take(1));
-        let wait = bench.limiter.ready_at(1, 1, 1).unwrap() - bench.now;
+        let mut harness = Harness::new(share);
+        harness.limiter.take(bytes);
+        assert!(!harness.limiter.has_tokens(1));
+        let wait = harness.limiter.ready_at(1, 1, 1).unwrap() - harness.now;
         assert!((wait.as_secs_f64() - waits).abs() < 0.1, "{share}: {wait:?}");
     }
 }
 
 #[test]
 fn refund_restores_tokens() {
-    let mut bench = Bench::new(1.0);
-    let before = (bench.limiter.record_tokens, bench.limiter.byte_tokens);
-    bench.limiter.take(20_000);
-    bench.limiter.give_back(20_000);
-    assert_eq!((bench.limiter.record_tokens, bench.limiter.byte_tokens), before);
+    let mut harness = Harness::new(1.0);
+    let before = (harness.limiter.record_tokens, harness.limiter.byte_tokens);
+    harness.limiter.take(20_000);
+    harness.limiter.refund(20_000);
+    assert_eq!((harness.limiter.record_tokens, harness.limiter.byte_tokens), before);
     let mut unbounded = RateLimiter::unknown(QUOTA);
     unbounded.take(1 << 20);
-    unbounded.give_back(1 << 20);
+    unbounded.refund(1 << 20);
     assert_eq!(unbounded.usage, 0.0);
 }
 
 #[test]
 fn random_refusals_do_not_lower_the_rate() {
     for (p, least) in [(0.001, 0.98), (0.01, 0.97), (0.1, 0.93), (0.3, 0.8)] {
-        let mut bench = Bench::new(1.0);
+        let mut harness = Harness::new(1.0);
         let mut rng = Rng::with_seed(3);
-        let mut bucket = token_bucket(1_000.0, bench.now);
-        bench.run(100, 5.0, |now| rng.f64() >= p && bucket(now));
-        let (accepted, _) = bench.run(100, 30.0, |now| rng.f64() >= p && bucket(now));
+        let mut bucket = token_bucket(1_000.0, harness.now);
+        harness.run(100, 5.0, |now| rng.f64() >= p && bucket(now));
+        let (accepted, _) = harness.run(100, 30.0, |now| rng.f64() >= p && bucket(now));
         let goodput = f64::from(accepted) / 30_000.0;
         assert!(goodput >= least, "{p}: {goodput}");
     }
@@ -135,25 +133,25 @@ fn random_refusals_do_not_lower_the_rate() {
 
 #[test]
 fn smaller_quota_is_found_and_left() {
-    let mut bench = Bench::new(1.0);
-    let mut bucket = token_bucket(400.0, bench.now);
-    bench.run(100, 10.0, &mut bucket);
-    let (accepted, refused) = bench.run(100, 30.0, &mut bucket);
+    let mut harness = Harness::new(1.0);
+    let mut bucket = token_bucket(400.0, harness.now);
+    harness.run(100, 10.0, &mut bucket);
+    let (accepted, refused) = harness.run(100, 30.0, &mut bucket);
     assert!(accepted > 11_600, "{accepted}");
     assert!(refused < accepted / 20, "{refused} of {accepted}");
-    bench.run(100, 10.0, |_| true);
-    let (accepted, _) = bench.run(100, 5.0, |_| true);
+    harness.run(100, 10.0, |_| true);
+    let (accepted, _) = harness.run(100, 5.0, |_| true);
     assert!(accepted > 4_750, "{accepted}");
 }
 
 #[test]
 fn shuffled_refusals_differ_from_noise() {
-    let mut bench = Bench { shuffles: true, ..Bench::new(1.0) };
-    let mut bucket = token_bucket(1_000.0, bench.now);
-    bench.run(100, 20.0, &mut bucket);
-    let mut bucket = token_bucket(500.0, bench.now);
-    bench.run(100, 5.0, &mut bucket);
-    let (accepted, refused) = bench.run(100, 40.0, &mut bucket);
+    let mut harness = Harness { shuffles: true, ..Harness::new(1.0) };
+    let mut bucket = token_bucket(1_000.0, harness.now);
+    harness.run(100, 20.0, &mut bucket);
+    let mut bucket = token_bucket(500.0, harness.now);
+    harness.run(100, 5.0, &mut bucket);
+    let (accepted, refused) = harness.run(100, 40.0, &mut bucket);
     assert!(accepted > 19_000, "{accepted}");
     assert!(refused < accepted / 30, "{refused} of {accepted}");
 }
@@ -161,40 +159,40 @@ fn shuffled_refusals_differ_from_noise() {
 #[test]
 fn rate_returns_after_outage() {
     for (p, outage) in [(0.1, 10.0), (1.0, 10.0), (1.0, 180.0)] {
-        let mut bench = Bench::new(1.0);
+        let mut harness = Harness::new(1.0);
         let mut rng = Rng::with_seed(5);
-        bench.run(100, 10.0, |_| true);
-        let (_, refused) = bench.run(100, outage, |_| rng.f64() >= p);
-        // All refused, it probes a few times a second.
+        harness.run(100, 10.0, |_| true);
+        let (_, refused) = harness.run(100, outage, |_| rng.f64() >= p);
+        // A limiter without accepted entries probes a few times per second.
         assert!(p < 1.0 || f64::from(refused) < 100.0 * outage, "{refused}");
-        bench.run(100, 5.0, |_| true);
-        let (accepted, _) = bench.run(100, 5.0, |_| true);
+        harness.run(100, 5.0, |_| true);
+        let (accepted, _) = harness.run(100, 5.0, |_| true);
         assert!(accepted > 4_750, "{p}: {accepted}");
     }
 }
 
 #[test]
 fn unused_rate_does_not_grow() {
-    let mut bench = Bench::new(0.5);
+    let mut harness = Harness::new(0.5);
     let mut answer = ShardAnswer::default();
     answer.accept(QUOTA.cost(100));
     for hours in 1..4 {
-        bench.now += Duration::from_secs(3_600);
-        bench.limiter.on_answer(answer, false, 1, bench.now, &mut bench.rng);
-        assert_eq!(bench.share(), 0.5, "{hours}");
+        harness.now += Duration::from_secs(3_600);
+        harness.limiter.on_answer(answer, false, 1, harness.now, &mut harness.rng);
+        assert_eq!(harness.share(), 0.5, "{hours}");
     }
-    bench.now += Duration::from_secs(3_600);
-    bench.limiter.on_answer(answer, true, 1, bench.now, &mut bench.rng);
-    assert!(bench.share() < 0.55, "an hour's silence counts for a second: {}", bench.share());
+    harness.now += Duration::from_secs(3_600);
+    harness.limiter.on_answer(answer, true, 1, harness.now, &mut harness.rng);
+    assert!(harness.share() < 0.55, "an idle hour counts as a second: {}", harness.share());
 }
 
 #[test]
 fn idle_hour_is_no_outage() {
-    let mut bench = Bench::new(1.0);
-    bench.run(100, 10.0, |_| true);
-    bench.now += Duration::from_secs(3_600);
-    let mut bucket = token_bucket(500.0, bench.now);
-    let (accepted, refused) = bench.run(100, 10.0, &mut bucket);
+    let mut harness = Harness::new(1.0);
+    harness.run(100, 10.0, |_| true);
+    harness.now += Duration::from_secs(3_600);
+    let mut bucket = token_bucket(500.0, harness.now);
+    let (accepted, refused) = harness.run(100, 10.0, &mut bucket);
     assert!(accepted > 4_900, "{accepted}");
     assert!(refused < 500, "{refused}");
 }
@@ -209,16 +207,16 @@ fn share_stays_finite_for_unknown_shards() {
     for request in 1..100_000 {
         limiter.refill(now);
         let mut answer = ShardAnswer { request, ..ShardAnswer::default() };
-        while answer.entries < 200 && limiter.may_take(100) {
+        while answer.entries < 200 && limiter.has_tokens(100) {
             limiter.take(100);
             answer.accept(QUOTA.cost(100));
         }
-        // Two answers at one time, now and then.
+        // Every third answer arrives at the time of the previous one.
         now += if request % 3 == 0 { Duration::ZERO } else { ROUND_TRIP };
         limiter.on_answer(answer, true, request + 1, now, &mut rng);
     }
     let share = limiter.controller.unwrap().share();
-    // 200 entries in each round trip are 10 times the quota of a shard.
+    // 200 entries per round trip are 10 times the quota of a shard.
     assert!((5.0..100.0).contains(&share), "{share}");
 }
 
@@ -233,7 +231,7 @@ fn extreme_quotas_keep_tokens_reachable() {
                 for request in 0..200 {
                     limiter.refill(now);
                     let mut answer = ShardAnswer { request, ..ShardAnswer::default() };
-                    if limiter.may_take(entry) {
+                    if limiter.has_tokens(entry) {
                         limiter.take(entry);
                         match request % 2 {
                             0 => answer.refuse(quota.cost(entry)),
@@ -247,7 +245,7 @@ fn extreme_quotas_keep_tokens_reachable() {
                     assert!(ready - now < Duration::from_secs(86_400 * 365), "{quota:?}");
                     now = ready;
                     limiter.refill(now);
-                    assert!(limiter.may_take(entry), "{quota:?}, {entry} B");
+                    assert!(limiter.has_tokens(entry), "{quota:?}, {entry} B");
                 }
             }
         }
@@ -256,9 +254,9 @@ fn extreme_quotas_keep_tokens_reachable() {
 
 #[test]
 fn endless_throttles_keep_probing() {
-    let mut bench = Bench::new(1.0);
-    bench.run(100, 60.0, |_| false);
-    let (_, refused) = bench.run(100, 60.0, |_| false);
+    let mut harness = Harness::new(1.0);
+    harness.run(100, 60.0, |_| false);
+    let (_, refused) = harness.run(100, 60.0, |_| false);
     assert!((30..1_000).contains(&refused), "{refused}");
 }
 
@@ -273,11 +271,11 @@ fn unknown_shards_are_unlimited_until_throttled() {
         for _ in 0..50 {
             limiter.take(1_000);
         }
-        assert!(limiter.may_take(1_000) && limiter.ready_at(1_000, 500, 500_000).is_none());
+        assert!(limiter.has_tokens(1_000) && limiter.ready_at(1_000, 500, 500_000).is_none());
         now += Duration::from_millis(10);
     }
     limiter.on_answer(refused, true, 1, now, &mut rng);
-    // Of some 3,160 records of 1,000 B that were counted, at 5,000 per second.
+    // About 3,160 records of 1,000 B are counted at 5,000 per second.
     let share = limiter.controller.as_ref().unwrap().share();
     assert!((2.0..3.5).contains(&share), "{share}");
     let mut idle = RateLimiter::unknown(QUOTA);

@@ -1,15 +1,11 @@
-//! The rates at which a shard has accepted entries, over different spans of time.
+//! Rates at which a shard accepts entries, over different spans of time.
 
 use std::time::Instant;
 
-/// Slots of [`LastSecond`], which together span one second.
 const SLOTS: usize = 8;
-/// Seconds per slot.
-const SLOT: f64 = 1.0 / SLOTS as f64;
+const SLOT_SECONDS: f64 = 1.0 / SLOTS as f64;
 
-/// Sums the costs of the entries that were accepted within the last second, in seconds of the quota.
-///
-/// Fixed memory, whatever the rate: a stream can have thousands of shards.
+/// Sum of the costs of the entries that were accepted within the last second, in seconds of the quota.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LastSecond {
     slots: [f64; SLOTS],
@@ -24,20 +20,20 @@ impl LastSecond {
         self.slots[self.slot as usize % SLOTS] += accepted;
     }
 
-    /// Accepted per second. Less than a second after the first call only that time counts, a tenth of a
-    /// second at least.
+    /// Returns the accepted cost per second, over the last second or the time since the first call if that is shorter,
+    /// but at least 0.1 s.
     pub(super) fn rate(&mut self, now: Instant) -> f64 {
         self.advance(now);
         let total: f64 = self.slots.iter().sum();
         let since = self.began.map_or(0.0, |began| seconds(began, now));
-        let in_slot = since - self.slot as f64 * SLOT;
-        let span = ((SLOTS - 1) as f64 * SLOT + in_slot).min(since);
+        let in_slot = since - self.slot as f64 * SLOT_SECONDS;
+        let span = ((SLOTS - 1) as f64 * SLOT_SECONDS + in_slot).min(since);
         total / span.max(0.1)
     }
 
     fn advance(&mut self, now: Instant) {
         let began = *self.began.get_or_insert(now);
-        let slot = (seconds(began, now) / SLOT) as u64;
+        let slot = (seconds(began, now) / SLOT_SECONDS) as u64;
         for passed in (self.slot + 1..=slot).take(SLOTS) {
             self.slots[passed as usize % SLOTS] = 0.0;
         }
@@ -45,11 +41,11 @@ impl LastSecond {
     }
 }
 
-/// An exponentially weighted average rate with the time constant `memory`. It is corrected for the time that it has not
-/// seen yet, so it does not start from zero.
+/// Exponentially weighted average rate. Its weight is corrected for the time before the first call, so it does not
+/// start from zero.
 #[derive(Debug, Clone)]
 pub(super) struct Average {
-    /// Seconds.
+    /// Time constant in seconds.
     memory: f64,
     accepted: f64,
     seen: f64,
@@ -68,7 +64,7 @@ impl Average {
         self.accepted = self.accepted * (-elapsed / self.memory).exp() + accepted;
     }
 
-    /// Accepted per second. The first second counts as a whole one.
+    /// Returns the accepted cost per second, over at least one second.
     pub(super) fn rate(&self) -> f64 {
         let weight = 1.0 - (-self.seen.max(1.0) / self.memory).exp();
         self.accepted / (self.memory * weight)

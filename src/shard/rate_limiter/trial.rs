@@ -1,30 +1,31 @@
-//! Tests whether refusals depend on the rate, by sending less for a moment.
+//! Test whether refusals depend on the rate, by sending at a lower rate for a short time.
 
 use std::time::Instant;
 
 use super::ShardAnswer;
 
-/// The part of the rate that is sent during a trial.
+/// Fraction of the rate during a trial.
 const PART: f64 = 0.8;
 
-/// A noise that exceeds the confirmed one by this much, and by half of it, is tested.
+/// Excess of the noise over 1.5 times the confirmed noise that starts a trial.
 const UNTESTED: f64 = 0.02;
 
-/// Standard deviations between each of the two hypotheses and the threshold halfway.
+/// Standard deviations between each hypothesis and the threshold halfway between them.
 const CERTAINTY: f64 = 4.0;
 
-/// Entries after which a share of them says something.
-const LEAST_ENTRIES: f64 = 200.0;
+const MIN_ENTRIES: f64 = 200.0;
 
-/// Seconds after which a trial ends that has seen too few entries.
-const LONGEST: f64 = 3.0;
+/// Longest duration of a phase in seconds.
+const MAX_DURATION: f64 = 3.0;
 
-/// The other witness beside the order of refusals, which some services shuffle: with a lower rate, refusals that the
-/// rate causes become fewer, and noise does not.
+/// Trial that decides whether the measured noise depends on the rate.
+///
+/// [`Noise`](super::noise::Noise) relies on the order of refusals, which some services shuffle. At a lower rate, only
+/// the refusals that the rate causes become fewer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trial {
     phase: Phase,
-    /// The noise that is known not to depend on the rate.
+    /// Noise that does not depend on the rate.
     confirmed: f64,
 }
 
@@ -32,13 +33,17 @@ pub(super) struct Trial {
 enum Phase {
     #[default]
     Idle,
-    /// Measures the refusals at the full rate.
-    Baseline { seen: Seen },
-    /// Measures them at the lower rate.
-    Lowered { refused: f64, seen: Seen },
+    Baseline {
+        seen: Seen,
+    },
+    /// Sampling at the lower rate. `refused` is the share at the full rate.
+    Lowered {
+        refused: f64,
+        seen: Seen,
+    },
 }
 
-/// What was answered to requests from a certain one on.
+/// Sample of the answers to the requests from number `from` on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     from: u64,
@@ -59,9 +64,8 @@ impl Seen {
         }
     }
 
-    /// Whether the share that was refused says something.
     pub(super) fn is_enough(&self) -> bool {
-        self.entries >= LEAST_ENTRIES
+        self.entries >= MIN_ENTRIES
     }
 
     pub(super) fn refused_share(&self) -> f64 {
@@ -70,18 +74,16 @@ impl Seen {
 }
 
 impl Trial {
-    /// The part of the rate to send.
     pub(super) fn part(&self) -> f64 {
         if matches!(self.phase, Phase::Lowered { .. }) { PART } else { 1.0 }
     }
 
-    /// The noise that is known not to depend on the rate.
     pub(super) fn confirmed(&self) -> f64 {
         self.confirmed
     }
 
-    /// Applies the answer to a request, given the noise as it is estimated and the number of the next request. Returns
-    /// the share of entries that was refused at the full rate, if a trial has shown that the rate causes the refusals.
+    /// Applies the answer to a request. `noise` is the current estimate, `next` the number of the next request. Returns
+    /// the refused share at the full rate if the trial has shown that the rate causes the refusals.
     pub(super) fn on_answer(
         &mut self,
         answer: &ShardAnswer,
@@ -102,7 +104,7 @@ impl Trial {
             Phase::Baseline { seen } => {
                 seen.add(answer);
                 let refused = seen.refused_share();
-                if seen.entries >= LEAST_ENTRIES.max(needed(refused, confirmed)) {
+                if seen.entries >= MIN_ENTRIES.max(required_entries(refused, confirmed)) {
                     self.phase = if refused > confirmed + UNTESTED / 2.0 {
                         Phase::Lowered { refused, seen: Seen::new(next, now) }
                     } else {
@@ -115,11 +117,11 @@ impl Trial {
             Phase::Lowered { refused, seen } => {
                 seen.add(answer);
                 let (refused, seen) = (*refused, *seen);
-                let least = needed(refused, confirmed);
-                let halfway = (refused + if_rate(refused, confirmed)) / 2.0;
-                if seen.entries >= least || is_over(seen.since, now) {
+                let required = required_entries(refused, confirmed);
+                let halfway = (refused + refused_if_congested(refused, confirmed)) / 2.0;
+                if seen.entries >= required || is_over(seen.since, now) {
                     self.phase = Phase::Idle;
-                    if seen.entries >= least && seen.refused_share() < halfway {
+                    if seen.entries >= required && seen.refused_share() < halfway {
                         return Some(refused);
                     }
                     self.confirmed = refused;
@@ -129,23 +131,22 @@ impl Trial {
         None
     }
 
-    /// Sets the noise that is known not to depend on the rate.
     pub(super) fn confirm(&mut self, noise: f64) {
         self.confirmed = noise;
     }
 }
 
 fn is_over(since: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(since).as_secs_f64() > LONGEST
+    now.saturating_duration_since(since).as_secs_f64() > MAX_DURATION
 }
 
-/// The share that is refused at the lower rate if the rate causes the refusals: as much is accepted as before.
-fn if_rate(refused: f64, confirmed: f64) -> f64 {
+/// Returns the expected share of refusals at the lower rate if the rate causes them: as many entries are accepted.
+fn refused_if_congested(refused: f64, confirmed: f64) -> f64 {
     (1.0 - (1.0 - refused) / PART).max(confirmed.min(refused))
 }
 
-/// The entries after which the two hypotheses can be told apart.
-fn needed(refused: f64, confirmed: f64) -> f64 {
-    let distance = ((refused - if_rate(refused, confirmed)) / 2.0).max(0.005);
+/// Returns the number of entries that distinguishes the two hypotheses with [`CERTAINTY`].
+fn required_entries(refused: f64, confirmed: f64) -> f64 {
+    let distance = ((refused - refused_if_congested(refused, confirmed)) / 2.0).max(0.005);
     refused * (1.0 - refused) * (CERTAINTY / distance).powi(2)
 }

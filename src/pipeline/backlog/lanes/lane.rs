@@ -58,7 +58,7 @@ impl Lane {
 
     /// Refunds the tokens of an entry that was not sent after all.
     pub(super) fn refund(&mut self, bytes: usize) {
-        self.limiter.give_back(bytes);
+        self.limiter.refund(bytes);
         self.ready_at = None;
     }
 
@@ -73,7 +73,8 @@ impl Lane {
     pub(super) fn sends_at(&self, bytes: usize, now: Instant) -> Option<Instant> {
         let mut limiter = self.limiter.clone();
         limiter.refill(now);
-        let tokens = if limiter.may_take(bytes) { None } else { limiter.ready_at(bytes, 1, bytes) };
+        let tokens =
+            if limiter.has_tokens(bytes) { None } else { limiter.ready_at(bytes, 1, bytes) };
         tokens.max(self.backs_off_until(now)).filter(|at| *at > now)
     }
 
@@ -89,7 +90,7 @@ impl Lane {
 
     /// Whether there are tokens for its oldest entry.
     pub(super) fn has_tokens(&self) -> bool {
-        self.limiter.may_take(self.queue.front_bytes())
+        self.limiter.has_tokens(self.queue.front_bytes())
     }
 
     /// Removes the oldest entries for which there are tokens, as long as `condition` is true for the oldest
@@ -99,8 +100,9 @@ impl Lane {
         mut condition: impl FnMut(&BufferedRecord, usize) -> bool,
         taken: &mut Vec<QueuedEntry>,
     ) {
-        while let Some(entry) =
-            self.queue.pop_if(|oldest, size| self.limiter.may_take(size) && condition(oldest, size))
+        while let Some(entry) = self
+            .queue
+            .pop_if(|oldest, size| self.limiter.has_tokens(size) && condition(oldest, size))
         {
             self.limiter.take(entry.size());
             taken.push(entry);
@@ -144,7 +146,7 @@ impl Lane {
     /// When there will be tokens for its oldest entry, if there are too few.
     fn tokens_at(&self) -> Option<Instant> {
         let front = self.queue.front_bytes();
-        if self.limiter.may_take(front) {
+        if self.limiter.has_tokens(front) {
             return None;
         }
         self.limiter.ready_at(front, self.queue.len(), self.queue.bytes())

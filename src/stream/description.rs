@@ -1,7 +1,8 @@
 use crate::limits::DEFAULT_RECORD_BYTES;
 
-/// What a producer must know of a stream. The default is what a stream is unless it was set up
-/// otherwise: records up to 1 MiB, placed by their partition keys.
+/// Settings of a stream that a sink depends on.
+///
+/// The default describes a stream without special settings: records of up to 1 MiB, distributed by their partition keys.
 ///
 /// ```
 /// use kinesis_sink::stream::{Distribution, StreamDescription};
@@ -30,69 +31,69 @@ impl Default for StreamDescription {
 }
 
 impl StreamDescription {
-    /// Sets the most bytes of one record, data and partition key together: 1 B to 10 MiB (a sink takes
-    /// what is outside for the nearer end), by default [`DEFAULT_RECORD_BYTES`].
+    /// Sets the maximum size of a record in bytes, including its partition key. Default: [`DEFAULT_RECORD_BYTES`].
+    ///
+    /// The range is 1 B to 10 MiB. A sink clamps other values to it.
     #[must_use]
     pub fn with_max_record_bytes(mut self, bytes: usize) -> Self {
         self.max_record_bytes = bytes;
         self
     }
 
-    /// Sets what decides on which shard a record lands; by default its partition key.
+    /// Sets the distribution of records over the shards. Default: [`Distribution::UserPartitionKey`].
     #[must_use]
     pub fn with_distribution(mut self, distribution: Distribution) -> Self {
         self.distribution = distribution;
         self
     }
 
-    /// Sets the capacity mode: [`StreamMode::OnDemand`] by default, which allows every distribution.
+    /// Sets the capacity mode. Default: [`StreamMode::OnDemand`], which allows every distribution.
     #[must_use]
     pub fn with_mode(mut self, mode: StreamMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Most bytes of one record, data and partition key together: the stream's `MaxRecordSizeInKiB`.
+    /// Returns the maximum size of a record in bytes, including its partition key: the stream's `MaxRecordSizeInKiB`.
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
         self.max_record_bytes
     }
 
-    /// What decides on which shard a record lands.
+    /// Returns the distribution of records over the shards.
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         self.distribution
     }
 
-    /// The capacity mode.
+    /// Returns the capacity mode.
     #[must_use]
     pub fn mode(&self) -> StreamMode {
         self.mode
     }
 }
 
-/// What decides on which shard a record lands: the stream's `RecordDistributionStrategy`.
+/// Distribution of records over the shards of a stream: its `RecordDistributionStrategy`.
 ///
-/// Source: StreamDescriptionSummary API reference (2026); only on-demand streams have a strategy.
+/// Only on-demand streams have a strategy. Source: StreamDescriptionSummary API reference (2026).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Distribution {
-    /// The record's explicit hash key or the hash of its partition key: `USER_PARTITION_KEY`, and
-    /// streams without a strategy. Records with the same key lie on the same shard.
+    /// By the explicit hash key or the hash of the partition key: `USER_PARTITION_KEY`, and streams without a strategy.
+    /// Records with the same key are written to the same shard.
     UserPartitionKey,
-    /// The service, which ignores both keys: `AUTO`, and every strategy that this crate does not know,
-    /// since nothing says that such a one keeps equal keys together.
+    /// By the service, which ignores both keys: `AUTO`, and every strategy that is unknown to this crate, since it may
+    /// not keep equal keys together.
     Auto,
 }
 
-/// How the capacity of a stream is managed: its `StreamMode`.
+/// Capacity mode of a stream: its `StreamMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamMode {
-    /// The owner sets the number of shards. Such a stream has no distribution strategy, so it always
-    /// places records by their partition keys.
+    /// The user sets the number of shards. The stream has no distribution strategy, so it always distributes records by
+    /// their partition keys.
     Provisioned,
-    /// The service adds shards under load. Such a stream can be switched to
-    /// [`Auto`](Distribution::Auto) at any time.
+    /// The service adds shards under load. The stream can be switched to [`Auto`](Distribution::Auto) at any time.
     OnDemand,
 }

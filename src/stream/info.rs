@@ -7,12 +7,12 @@ use tower::BoxError;
 use super::{StreamDescription, StreamId};
 use crate::shard::Shard;
 
-/// Source of a stream's description and of its shards.
+/// Source of the description and the shards of a stream.
 ///
-/// [`SdkStreamInfo`](crate::service::SdkStreamInfo) asks the service. Implement the trait for a cache or another
-/// source, or create one from a closure with [`describe_stream_fn`] or [`list_shards_fn`]. A source may answer only
-/// one of the two questions: where a method returns `None`, a [pair](#pairs) asks its other source, and a sink does
-/// without.
+/// [`SdkStreamInfo`](crate::service::SdkStreamInfo) calls the service. Implement the trait for a cache or another
+/// source, or create one from a closure with [`describe_stream_fn`] or [`list_shards_fn`]. A source may provide only the
+/// description or only the shards, and return `None` for the other: a [pair](#pairs) then calls its second source, and a
+/// sink works without the information.
 ///
 /// ```
 /// use futures::FutureExt;
@@ -40,10 +40,10 @@ use crate::shard::Shard;
 ///
 /// # Pairs
 ///
-/// A tuple of two sources asks the first one, and the second one where the first returns `None`. An error is an
-/// answer: the second source is not asked after it.
+/// A tuple of two sources calls the first one, and the second one if the first returns `None`. The second source is not
+/// called after an error of the first.
 pub trait StreamInfo: Send + Sync {
-    /// Describes `stream`. Returns `None`, the default, if this source has no descriptions.
+    /// Describes `stream`. Returns `None`, the default, if this source cannot describe streams.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ pub trait StreamInfo: Send + Sync {
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped at any point and the call made again.
+    /// The future may be dropped at any point, and the method called again.
     fn describe_stream(
         &self,
         stream: &StreamId,
@@ -62,16 +62,17 @@ pub trait StreamInfo: Send + Sync {
         None
     }
 
-    /// Describes `stream` past any cache. A sink calls this when responses contradict the previous description.
-    /// Calls [`describe_stream`](Self::describe_stream) by default; a source that caches must override it.
+    /// Describes `stream` without a cache. A sink calls this when responses contradict the previous description.
+    ///
+    /// The default calls [`describe_stream`](Self::describe_stream). A source with a cache must override it.
     ///
     /// # Errors
     ///
-    /// As [`describe_stream`](Self::describe_stream).
+    /// See [`describe_stream`](Self::describe_stream).
     ///
     /// # Cancel safety
     ///
-    /// As [`describe_stream`](Self::describe_stream).
+    /// See [`describe_stream`](Self::describe_stream).
     fn describe_stream_uncached(
         &self,
         stream: &StreamId,
@@ -79,8 +80,8 @@ pub trait StreamInfo: Send + Sync {
         self.describe_stream(stream)
     }
 
-    /// Lists the open shards of `stream`, those that take records, in any order. No shard may be listed twice, and
-    /// no two ranges may overlap. Returns `None`, the default, if this source has no lists.
+    /// Lists the open shards of `stream`, which accept records, in any order. Ids must be unique, and ranges must not
+    /// overlap. Returns `None`, the default, if this source cannot list shards.
     ///
     /// # Errors
     ///
@@ -89,7 +90,7 @@ pub trait StreamInfo: Send + Sync {
     ///
     /// # Cancel safety
     ///
-    /// As [`describe_stream`](Self::describe_stream).
+    /// See [`describe_stream`](Self::describe_stream).
     fn list_shards(
         &self,
         stream: &StreamId,
@@ -254,7 +255,7 @@ mod tests {
 
     impl StreamInfo for Neither {}
 
-    /// Describes streams with a limit of 1 byte, past its cache with one of 2 bytes.
+    /// Describes a record limit of 1 byte, or of 2 bytes without the cache.
     struct Cached;
 
     impl StreamInfo for Cached {
@@ -275,7 +276,7 @@ mod tests {
         "example".parse().unwrap()
     }
 
-    /// The record limits that a source describes, from its cache and past it.
+    /// Returns the record limits that a source describes, with and without its cache.
     fn limits(source: &impl StreamInfo) -> [Option<usize>; 2] {
         let calls = [source.describe_stream(&stream()), source.describe_stream_uncached(&stream())];
         calls.map(|call| Some(call?.now_or_never()?.ok()?.max_record_bytes()))

@@ -1,5 +1,4 @@
-//! The stream: its name or ARN, parsed and checked once, its description, and the source of both description and
-//! shards.
+//! Stream identifiers and descriptions, and the source of descriptions and shards.
 
 mod description;
 mod info;
@@ -16,7 +15,7 @@ pub use info::{DescribeStreamFn, ListShardsFn, StreamInfo, describe_stream_fn, l
 use crate::build_error::BuildError;
 use crate::parse_error::ParseError;
 
-/// A stream's name or ARN. Cloning it copies no text.
+/// Name or ARN of a stream. It is validated when it is parsed. Cloning it does not copy the text.
 ///
 /// ```
 /// use kinesis_sink::StreamId;
@@ -28,7 +27,7 @@ use crate::parse_error::ParseError;
 /// # Ok::<_, kinesis_sink::error::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct StreamId(Arc<Parsed>); // One pointer, since each undelivered record has it.
+pub struct StreamId(Arc<Parsed>); // One pointer, since each undelivered record has a copy.
 
 #[derive(PartialEq, Eq, Hash)]
 struct Parsed {
@@ -36,33 +35,31 @@ struct Parsed {
     is_arn: bool,
 }
 
-/// What an ARN begins with, and what its last field does, before the stream's name.
 const PREFIX: &str = "arn:";
 const RESOURCE: &str = "stream/";
 const MAX_NAME_CHARS: usize = 128;
 
 impl StreamId {
-    /// The stream's name, also when it was given as an ARN.
+    /// Returns the name of the stream, also if this is an ARN.
     #[must_use]
     pub fn name(&self) -> &str {
         let text = self.as_ref();
         if self.0.is_arn { text.rsplit_once('/').map_or("", |(_, name)| name) } else { text }
     }
 
-    /// The ARN, if it was given as one.
+    /// Returns the ARN, or `None` if this is a name.
     #[must_use]
     pub fn arn(&self) -> Option<&str> {
         self.0.is_arn.then_some(&*self.0.text)
     }
 
-    /// The ARN's region, if it was given as an ARN.
+    /// Returns the region of the ARN, or `None` if this is a name.
     #[must_use]
     pub fn region(&self) -> Option<&str> {
         self.arn().and_then(|arn| arn.split(':').nth(3))
     }
 
-    /// Checks that the ARN's region is the client's: the SDK sends to the client's region whatever the ARN says. A
-    /// name, or a client without a region, fits everything.
+    /// Returns an error if the regions of the ARN and of the client differ. The SDK sends to the region of the client.
     pub(crate) fn check_region(&self, client: Option<&str>) -> Result<(), BuildError> {
         match (self.region(), client) {
             (Some(arn), Some(client)) if arn != client => {
@@ -96,10 +93,10 @@ fn check_name(name: &str) -> Result<(), ParseError> {
 }
 
 fn check_arn(arn: &str) -> Result<(), ParseError> {
-    let wrong = |field, expected| Err(ParseError::stream_arn(arn, field, expected));
+    let invalid = |field, expected| Err(ParseError::stream_arn(arn, field, expected));
     let fields: Vec<_> = arn.splitn(6, ':').collect();
     let [_, partition, service, region, account, resource] = fields[..] else {
-        return wrong(
+        return invalid(
             "number of fields",
             "arn:<partition>:kinesis:<region>:<account>:stream/<name>",
         );
@@ -108,20 +105,20 @@ fn check_arn(arn: &str) -> Result<(), ParseError> {
         text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     if !partition.starts_with("aws") || !word(partition) {
-        return wrong("partition", "`aws`, `aws-cn`, `aws-us-gov` or another one of theirs");
+        return invalid("partition", "`aws`, `aws-cn`, or another AWS partition");
     }
     if service != "kinesis" {
-        return wrong("service", "`kinesis`");
+        return invalid("service", "`kinesis`");
     }
     if region.is_empty() || !word(region) {
-        return wrong("region", "a region such as `eu-west-1`");
+        return invalid("region", "a region such as `eu-west-1`");
     }
     if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-        return wrong("account", "12 digits");
+        return invalid("account", "12 digits");
     }
     match resource.strip_prefix(RESOURCE) {
         Some(name) if check_name(name).is_ok() => Ok(()),
-        _ => wrong("resource", "`stream/` and the stream's name"),
+        _ => invalid("resource", "`stream/` and a stream name"),
     }
 }
 
@@ -198,7 +195,7 @@ mod tests {
             assert!(error.contains("is not a stream name: use 1 to 128"), "{error}");
         }
         assert!("x".repeat(128).parse::<StreamId>().is_ok());
-        for (arn, wrong) in [
+        for (arn, field) in [
             ("arn:aws:kinesis:eu-west-1:123456789012", "number of fields"),
             ("arn:gcp:kinesis:eu-west-1:123456789012:stream/clicks", "partition"),
             ("arn:aws:firehose:eu-west-1:123456789012:stream/clicks", "service"),
@@ -208,10 +205,10 @@ mod tests {
             ("arn:aws:kinesis:eu-west-1:123456789012:stream/a/consumer/b:1", "resource"),
         ] {
             let error = arn.parse::<StreamId>().unwrap_err().to_string();
-            assert!(error.contains(&format!("ARN: its {wrong} should be")), "{error}");
+            assert!(error.contains(&format!("ARN: its {field} should be")), "{error}");
         }
         let long = "arn:".repeat(10_000).parse::<StreamId>().unwrap_err().to_string();
-        assert!(long.len() < 500, "an error stays short: {}", long.len());
+        assert!(long.len() < 500, "the error has {} bytes", long.len());
     }
 
     #[test]
@@ -222,7 +219,7 @@ mod tests {
             assert!(error.contains(r"a\0\n\r\u{1b}[31m\u{202e}\u{85}b"), "{error}");
         }
         let error = "\u{10ffff}".repeat(1_000).parse::<StreamId>().unwrap_err().to_string();
-        assert!(error.len() < 2_500, "an error stays short: {}", error.len());
+        assert!(error.len() < 2_500, "the error has {} bytes", error.len());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A stream in a configuration file: its name or its ARN, checked when it is read.
+//! Serialized form of a stream: its name or ARN.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

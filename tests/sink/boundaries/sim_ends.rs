@@ -99,7 +99,7 @@ fn one_beyond_is_refused_with_what_to_set() {
     let long = format!("{LONGEST_NAME}x");
     for name in ["", "a b", "ä", &long] {
         let error = SimStream::builder().with_name(name).build().unwrap_err().to_string();
-        assert!(error.contains("resource should be `stream/` and the stream's name"), "{error}");
+        assert!(error.contains("resource should be `stream/` and a stream name"), "{error}");
     }
     for account in ["", "12345678901", "1234567890123", "12345678901x", "١٢٣٤٥٦٧٨٩٠١٢"]
     {

@@ -215,7 +215,7 @@ impl BufferedRecord {
     pub(crate) fn record_error(&mut self, error: Arc<AttemptError>, now: Instant) {
         let age = self.age(now);
         if let Some(tracker) = self.record.tracker_mut() {
-            tracker.note(age, error.clone());
+            tracker.record_attempt(age, error.clone());
         }
         self.last_error = Some(error);
     }

@@ -7,21 +7,21 @@ use smol_str::SmolStr;
 
 use crate::parse_error::ParseError;
 
-/// Bytes of the keys that the sink draws for [`PartitionKey::Random`].
+/// Length of the keys that are generated for [`PartitionKey::Random`].
 pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 
 /// The partition key of a record, which determines its shard.
 ///
-/// `Debug` shows the length of a key, never its text.
+/// `Debug` shows the length of a key but not its text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PartitionKey {
     /// An explicit key. Records with the same key go to the same shard.
     Explicit(Key),
-    /// A random key, evenly distributed over the hash ring, which the sink draws when it accepts the record.
+    /// A random key, uniformly distributed over the hash ring, which the sink draws when it accepts the record.
     ///
-    /// It is drawn again after a throttle, so that the record does not wait for a busy shard.
+    /// The sink draws another key after a throttle, so that the record does not wait for a busy shard.
     #[default]
     Random,
     /// No key: the service distributes the records. Only on-demand streams whose `RecordDistributionStrategy` is `AUTO`
@@ -37,8 +37,8 @@ impl<K: Into<Key>> From<K> for PartitionKey {
 
 /// Text of a partition key.
 ///
-/// Up to 23 bytes are stored inline, longer texts are shared between clones. A key compares and hashes as its text, so
-/// that a map with `Key`s can be queried with a `&str`. `Display` shows the text, `Debug` only its length.
+/// Up to 23 bytes are stored inline, and longer texts are shared between clones. A key compares and hashes as its text,
+/// so a map with `Key`s can be queried with a `&str`. `Display` shows the text, and `Debug` shows only its length.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -63,7 +63,7 @@ impl Key {
         &self.0
     }
 
-    /// The text on the wire of a random key: eight characters that hold the upper 40 bits of `bits`.
+    /// Creates a key of eight characters that encode the upper 40 bits of `bits`.
     pub(crate) fn random(bits: u64) -> Self {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         let mut text = [0; RANDOM_KEY_BYTES];
@@ -161,7 +161,7 @@ impl From<Cow<'_, str>> for Key {
 /// # Ok::<_, kinesis_sink::error::ParseError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HashKey([u8; 16]); // Big-endian bytes: a u128's alignment would cost 16 bytes a record.
+pub struct HashKey([u8; 16]); // Big-endian. The alignment of a `u128` would add 16 bytes to each record.
 
 impl HashKey {
     /// Creates a hash key.
@@ -176,7 +176,7 @@ impl HashKey {
         u128::from_be_bytes(self.0)
     }
 
-    /// The number of its decimal digits.
+    /// Returns the number of decimal digits.
     #[inline]
     pub(crate) fn digits(self) -> usize {
         self.get().checked_ilog10().map_or(1, |power| power as usize + 1)
@@ -198,7 +198,7 @@ impl From<HashKey> for u128 {
 impl FromStr for HashKey {
     type Err = ParseError;
 
-    /// Parses the service's notation: decimal digits, no sign, no leading zeros.
+    /// Parses the notation of the service: decimal digits without a sign or leading zeros.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits || (text.len() > 1 && text.starts_with('0')) {
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(Key::random(0).as_str(), "aaaaaaaa");
         assert_eq!(Key::random(u64::MAX).as_str(), "77777777");
         assert_ne!(Key::random(1 << 63), Key::random(1 << 62));
-        assert_ne!(Key::random(1 << 24), Key::random(0), "the lowest of the forty bits counts");
+        assert_ne!(Key::random(1 << 24), Key::random(0), "the lowest of the 40 bits is encoded");
         assert_eq!(Key::random(5).len(), RANDOM_KEY_BYTES);
     }
 }

@@ -1,4 +1,4 @@
-//! Records, their receipts, and records that were not delivered.
+//! Records, receipts, and undelivered records.
 
 mod key;
 mod receipt;
@@ -20,11 +20,11 @@ pub use undelivered::{Attempt, AttemptError, DeadLetterHandler, FailureReason, U
 
 use crate::stream::StreamId;
 
-/// A record for the stream: data, a partition key and, optionally, an explicit hash key.
+/// A record for a stream, with data, a partition key, and an optional explicit hash key.
 ///
-/// A record converts from anything that holds bytes; a `(key, data)` pair sets the partition key. Owned data
-/// (`Vec<u8>`, `String`, boxes, [`Bytes`]) is moved, borrowed data is copied once. [`Bytes::from_static`] makes a
-/// record of static data without a copy. Cloning a record copies no payload.
+/// Bytes and strings convert into a record, and a `(key, data)` pair sets the partition key. Owned data (`Vec<u8>`,
+/// `String`, boxes, [`Bytes`]) is moved, and borrowed data is copied once. [`Bytes::from_static`] avoids the copy of
+/// static data. Cloning a record does not copy its data.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -40,19 +40,19 @@ use crate::stream::StreamId;
 /// assert_eq!(plain.data(), "a line");
 /// ```
 ///
-/// `Debug` shows sizes, never the payload or the key.
+/// `Debug` shows sizes but neither the data nor the keys.
 ///
 /// # Serialized form
 ///
-/// With the feature `serde` a record can be stored and read back. A receipt is not stored. The fields are
+/// With the feature `serde`, a record can be serialized and deserialized. Its receipt is not serialized. The fields are
 ///
-/// - `data`: in human-readable formats base64 with the standard alphabet and padding, in others bytes;
-/// - `partition_key`: `{"explicit": "device-7"}`, `"random"` or `"service_managed"`, by default `"random"`;
-/// - `explicit_hash_key`: in human-readable formats a string of decimal digits, in others 16 bytes, big-endian. By
-///   default there is none.
+/// - `data`: base64 with the standard alphabet and padding in human-readable formats, bytes in others;
+/// - `partition_key`: `{"explicit": "device-7"}`, `"random"`, or `"service_managed"`. Default: `"random"`;
+/// - `explicit_hash_key`: a string of decimal digits in human-readable formats, 16 big-endian bytes in others. Default:
+///   none.
 ///
 /// An unknown field is an error, since a misspelled key would send the record to another shard. Lengths are checked
-/// when the record is sent, not when it is read.
+/// when the record is sent, not when it is deserialized.
 ///
 /// ```
 /// use kinesis_sink::Record;
@@ -70,7 +70,7 @@ use crate::stream::StreamId;
 pub struct Record {
     data: Bytes,
     partition_key: PartitionKey,
-    /// What most records do not have, so that they need not carry it.
+    /// Boxed, since most records have none.
     extra: Option<Box<Extra>>,
 }
 
@@ -105,9 +105,9 @@ impl Record {
 
     /// Adds a receipt, which returns the outcome of the record in any sink or producer.
     ///
-    /// A record has one receipt, and its clones have none. If the record already had a receipt, that one completes
-    /// as if the record had been dropped. If `start_send` returns the record inside an error, the receipt stays
-    /// open, since the record can be sent again.
+    /// A record has at most one receipt, and its clones have none. An earlier receipt of the record completes as if the
+    /// record had been dropped. If `start_send` returns the record in an error, the receipt stays open, since the
+    /// record can be sent again.
     ///
     /// A receipt costs two small allocations.
     ///
@@ -138,7 +138,7 @@ impl Record {
         (self, receipt)
     }
 
-    /// Notes that a sink into `stream` answers for the record from now on.
+    /// Sets the stream of the sink that has accepted the record.
     pub(crate) fn accepted(mut self, stream: &StreamId) -> Self {
         if let Some(tracker) = self.tracker_mut() {
             tracker.stream = Some(stream.clone());
@@ -155,9 +155,9 @@ impl Record {
         self.extra.as_mut()?.tracker.take()
     }
 
-    /// Puts the same payload in another place in memory.
+    /// Replaces the data by an equal copy, to share its memory.
     pub(crate) fn share_data(&mut self, copy: Bytes) {
-        debug_assert!(self.data == copy, "the payload is the same");
+        debug_assert!(self.data == copy, "the copy differs from the data");
         self.data = copy;
     }
 
@@ -185,7 +185,7 @@ impl Record {
         std::mem::take(&mut self.data)
     }
 
-    /// Returns the size in bytes as the service counts it: data plus the UTF-8 bytes of the partition key.
+    /// Returns the size in bytes as counted by the service: the data and the UTF-8 bytes of the partition key.
     ///
     /// A random key has 8 bytes.
     #[inline]
@@ -237,7 +237,7 @@ impl PartialEq for Record {
 impl Eq for Record {}
 
 impl Drop for Record {
-    /// Completes the receipt, if the record has one that was not completed.
+    /// Completes the receipt of the record, if it is open.
     fn drop(&mut self) {
         let Some(tracker) = self.take_tracker() else { return };
         let record = std::mem::replace(self, Self::new(Bytes::new()));
@@ -374,7 +374,6 @@ mod tests {
 
     #[test]
     fn record_fits_in_64_bytes() {
-        // Each buffered record has one.
         assert!(size_of::<Record>() <= 64, "{}", size_of::<Record>());
     }
 }

@@ -14,18 +14,18 @@ use crate::stream::StreamId;
 
 /// Future of the outcome of one record, which completes when the record is settled.
 ///
-/// [`Record::tracked`] and [`Producer::put`](crate::Producer::put) return it. The outcome is
+/// Receipts are returned by [`Record::tracked`] and [`Producer::put`](crate::Producer::put). The outcome is
 ///
-/// - [`Delivery`] once the service has confirmed the record;
-/// - [`Undelivered`], with the record itself, the reason and the history of attempts, if it failed for
-///   good, was withdrawn, or was abandoned with its sink. A record that failed for good goes to its receipt alone, not
-///   to the dead-letter handler or to [`take_failed`](crate::KinesisSink::take_failed).
+/// - [`Delivery`] if the service has confirmed the record;
+/// - [`Undelivered`], with the record, the reason, and the history of attempts, if the record failed permanently, was
+///   withdrawn, or was abandoned with its sink. A record that failed permanently is returned by its receipt only, not
+///   by the dead-letter handler or [`take_failed`](crate::KinesisSink::take_failed).
 ///
 /// A receipt always completes, at the latest when its record is dropped. Without a
-/// [deadline](crate::Settings::deadline) or a [limit of attempts](crate::Settings::max_attempts) the sink
+/// [deadline](crate::Settings::deadline) or a [limit of attempts](crate::Settings::max_attempts), the sink
 /// retries a record until it is delivered.
 ///
-/// A receipt is a [`FusedFuture`], for `futures::select!`. [`try_outcome`](Self::try_outcome) takes the
+/// A receipt implements [`FusedFuture`], for `futures::select!`. [`try_outcome`](Self::try_outcome) takes the
 /// outcome without waiting.
 ///
 /// ```
@@ -45,12 +45,12 @@ use crate::stream::StreamId;
 ///
 /// # Panics
 ///
-/// Polling a receipt panics after its outcome was taken, by a poll or by [`try_outcome`](Self::try_outcome).
+/// Polling a receipt panics if its outcome was taken by an earlier poll or by [`try_outcome`](Self::try_outcome).
 ///
 /// # Cancel safety
 ///
-/// Dropping a receipt does not affect its record, which is then treated as one without a receipt. Dropping a future
-/// that polls `&mut receipt`, such as in `select!`, does not lose the outcome.
+/// Dropping a receipt does not affect its record, which is then handled as a record without a receipt. Dropping a
+/// future that polls `&mut receipt`, for example in `select!`, does not lose the outcome.
 #[must_use = "a receipt reports nothing unless it is polled or queried"]
 pub struct Receipt(oneshot::Receiver<Outcome>);
 
@@ -78,9 +78,9 @@ impl Receipt {
         self.0.try_recv().ok().map(unbox)
     }
 
-    /// Returns whether the record is settled: delivered, failed, withdrawn or abandoned.
+    /// Returns `true` if the record is settled: delivered, failed, withdrawn, or abandoned.
     ///
-    /// It stays true after the outcome was taken, and is not subject to tokio's
+    /// It stays `true` after the outcome was taken. This is not subject to tokio's
     /// [cooperative budget](tokio::task::coop).
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -104,7 +104,7 @@ impl Future for Receipt {
 }
 
 impl FusedFuture for Receipt {
-    /// Returns whether the outcome was taken.
+    /// Returns `true` if the outcome was taken.
     fn is_terminated(&self) -> bool {
         self.0.is_terminated()
     }
@@ -118,7 +118,7 @@ impl fmt::Debug for Receipt {
 
 /// Position of a delivered record in the stream, with its attempts and times.
 ///
-/// With the feature `serde` it can be stored and read back. Durations are strings such as `"1s 500ms"`.
+/// With the feature `serde`, it can be serialized and deserialized. Durations are strings such as `"1s 500ms"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -138,19 +138,19 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Returns the id of the shard that holds the record.
+    /// Returns the id of the shard that contains the record.
     #[must_use]
     pub fn shard_id(&self) -> &str {
         &self.shard_id
     }
 
-    /// Returns the sequence number in the shard: the record's own, or that of its aggregate, which all members share.
+    /// Returns the sequence number of the record or of its aggregate, whose members share it.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
     }
 
-    /// Returns the index of the record in its aggregate, from 0. `None` if it was not aggregated.
+    /// Returns the index of the record in its aggregate, from 0. Returns `None` if it was not aggregated.
     ///
     /// Together with the sequence number it identifies the record, as in consumers of KPL records.
     #[must_use]
@@ -166,13 +166,13 @@ impl Delivery {
         self.attempts
     }
 
-    /// Returns the time that the record was queued in the sink, before and between its attempts.
+    /// Returns the time for which the record was queued, before and between its attempts.
     #[must_use]
     pub fn time_in_buffer(&self) -> Duration {
         self.time_in_buffer
     }
 
-    /// Returns the time that the record was in flight, failed attempts included.
+    /// Returns the time for which the record was in flight, including failed attempts.
     ///
     /// Together with [`time_in_buffer`](Self::time_in_buffer) this is the time from acceptance to delivery.
     #[must_use]
@@ -181,20 +181,20 @@ impl Delivery {
     }
 }
 
-/// The other end of a receipt. It travels inside the record.
+/// Sender of the outcome to a receipt. It is a part of the record.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     settled: oneshot::Sender<Outcome>,
     /// The stream of the sink that has accepted the record.
     pub(crate) stream: Option<StreamId>,
-    /// How long finished requests with the record were under way.
+    /// Sum over the completed attempts.
     pub(crate) time_in_flight: Duration,
     history: Vec<Attempt>,
 }
 
 impl Tracker {
-    /// As many failed attempts are kept. A record can be tried for days.
-    const HISTORY: usize = 16;
+    /// Bounds the memory of a record that is retried for days.
+    const MAX_HISTORY: usize = 16;
 
     pub(super) fn new() -> (Self, Receipt) {
         let (settled, receipt) = oneshot::channel();
@@ -203,9 +203,8 @@ impl Tracker {
         (Self { settled, stream: None, time_in_flight, history }, Receipt(receipt))
     }
 
-    /// Notes a failed attempt, with the time since the record was accepted.
-    pub(crate) fn note(&mut self, since_accepted: Duration, error: Arc<AttemptError>) {
-        if self.history.len() == Self::HISTORY {
+    pub(crate) fn record_attempt(&mut self, since_accepted: Duration, error: Arc<AttemptError>) {
+        if self.history.len() == Self::MAX_HISTORY {
             self.history.remove(0);
         }
         self.history.push(Attempt { since_accepted, error });
@@ -239,7 +238,7 @@ impl Tracker {
         let _ = self.hand_over(undelivered);
     }
 
-    /// Hands the record to the receipt. Returns it if the receipt was dropped.
+    /// Completes the receipt. Returns the record if the receipt was dropped.
     pub(crate) fn hand_over(self, undelivered: Undelivered) -> Result<(), Undelivered> {
         match self.settle(Err(Box::new(undelivered))) {
             Err(Err(undelivered)) => Err(*undelivered),
@@ -247,13 +246,12 @@ impl Tracker {
         }
     }
 
-    /// Completes the receipt. Returns the outcome if the receipt was dropped.
     fn settle(self, outcome: Outcome) -> Result<(), Outcome> {
         self.settled.send(outcome)
     }
 }
 
-/// A delivery that was not reported to the receipt of its record. Dropping this reports it.
+/// Delivery that completes the receipt of its record, at the latest when it is dropped.
 #[derive(Debug)]
 pub(crate) struct PendingReceipt(Option<(Tracker, Delivery)>);
 
@@ -264,7 +262,6 @@ impl PendingReceipt {
 }
 
 impl PendingReceipt {
-    /// Completes the receipt.
     pub(crate) fn complete(mut self) {
         self.complete_once();
     }
@@ -284,7 +281,7 @@ impl Drop for PendingReceipt {
 }
 
 impl Undelivered {
-    /// Gives it to the holder of its record's receipt. It comes back if there is none.
+    /// Completes the receipt of the record. Returns the record if it has no receipt, or if the receipt was dropped.
     pub(crate) fn hand_over(mut self) -> Result<(), Self> {
         match self.record.take_tracker() {
             Some(tracker) => tracker.hand_over(self),
@@ -292,10 +289,10 @@ impl Undelivered {
         }
     }
 
-    /// Completes the receipt, if there is one, of a record that is handed back to the owner of the sink.
+    /// Completes the receipt, if there is one, with a copy.
     pub(crate) fn complete_receipt(&mut self) {
         if let Some(tracker) = self.record.take_tracker() {
-            // The owner has it in any case.
+            // The receipt may have been dropped.
             let _ = tracker.hand_over(self.clone());
         }
     }
@@ -308,7 +305,7 @@ mod tests {
     use super::*;
 
     fn settled(receipt: Receipt) -> Undelivered {
-        receipt.now_or_never().expect("it is ready").expect_err("it was not delivered")
+        receipt.now_or_never().expect("the receipt is open").expect_err("the record was delivered")
     }
 
     #[test]
@@ -332,7 +329,7 @@ mod tests {
         assert_eq!(back.explicit_hash_key().unwrap().get(), 7);
         let (record, receipt) = back.tracked();
         assert_eq!(record.into_data(), "data");
-        assert_eq!(settled(receipt).record().data(), "", "its data was taken out");
+        assert_eq!(settled(receipt).record().data(), "", "the data was taken by into_data");
     }
 
     #[test]
@@ -373,7 +370,7 @@ mod tests {
         let (mut tracker, _receipt) = Tracker::new();
         for n in 0..100 {
             let error = AttemptError { code: n.to_string(), message: String::new() };
-            tracker.note(Duration::from_secs(n), Arc::new(error));
+            tracker.record_attempt(Duration::from_secs(n), Arc::new(error));
         }
         let history = tracker.take_history();
         assert_eq!(history.len(), 16);

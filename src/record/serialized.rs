@@ -1,4 +1,4 @@
-//! The serialized form of records: base64 and decimal digits in formats that people read, bytes in the others.
+//! Serialized form of records.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{HashKey, PartitionKey, Record};
 
-/// Most bytes that are reserved because the input announces them.
+/// Upper bound of the capacity that is reserved by the size hint of the input.
 const MAX_RESERVED: usize = 64 * 1024;
 
 #[derive(Serialize)]
@@ -59,14 +59,14 @@ impl<'de> Deserialize<'de> for PartitionKey {
 
 const KINDS: &[&str] = &["explicit", "random", "service_managed"];
 
-/// Reads a kind of key. An error does not show another text in its place: it is likely to be the key.
+/// Visitor of a partition key. An error does not show an unexpected text, which is likely to be the key.
 struct PartitionKeyVisitor;
 
 impl<'de> Visitor<'de> for PartitionKeyVisitor {
     type Value = PartitionKey;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(r#"a partition key: {"explicit": ".."}, "random" or "service_managed""#)
+        f.write_str(r#"a partition key: {"explicit": ".."}, "random", or "service_managed""#)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<PartitionKey, A::Error> {
@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for Data<Bytes> {
     }
 }
 
-/// Accepts both forms: serde calls its own buffers, which `flatten` uses, human-readable whatever the format is.
+/// Accepts both forms, since the buffers of `serde(flatten)` are human-readable for every format.
 struct DataVisitor;
 
 impl<'de> Visitor<'de> for DataVisitor {
@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for DataVisitor {
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
         match base64_simd::STANDARD.decode_to_vec(text) {
             Ok(data) => Ok(Data(data.into())),
-            Err(_) => Err(E::custom("data is not base64: use the standard alphabet, with padding")),
+            Err(_) => Err(E::custom("data is not base64, use the standard alphabet with padding")),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Records that were not delivered.
+//! Undelivered records and dead letters.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,23 +13,24 @@ use crate::stream::StreamId;
 
 /// A record that was not delivered, with the reason.
 ///
-/// The sources are the record's [`Receipt`](crate::Receipt), the [dead-letter handler](DeadLetterHandler),
-/// [`take_failed`](crate::KinesisSink::take_failed) and [`take_undelivered`](crate::KinesisSink::take_undelivered) of a
-/// sink, and [`take_failed`](crate::Producer::take_failed), [`put_all`](crate::Producer::put_all) and the
-/// [error](crate::Error::into_undelivered) of [`close`](crate::Producer::close) of a producer.
+/// It is returned by the [`Receipt`](crate::Receipt) of the record and passed to the
+/// [dead-letter handler](DeadLetterHandler). A sink returns it from [`take_failed`](crate::KinesisSink::take_failed)
+/// and [`take_undelivered`](crate::KinesisSink::take_undelivered), a producer from
+/// [`take_failed`](crate::Producer::take_failed), [`put_all`](crate::Producer::put_all), and the
+/// [error](crate::Error::into_undelivered) of [`close`](crate::Producer::close).
 ///
-/// It implements [`Error`](std::error::Error), so that `receipt.await?` works.
+/// It implements [`Error`](std::error::Error), so `receipt.await?` works.
 ///
 /// # Serialized form
 ///
-/// With the feature `serde` it can be stored and read back, for example as a line of JSON in a dead-letter file. What
-/// is read equals what was written, and its [record](Self::into_record) can be sent again. The fields are
+/// With the feature `serde`, it can be serialized and deserialized, for example as a line of JSON in a dead-letter
+/// file. No field is lost, and the [record](Self::into_record) can be sent again. The fields are
 ///
 /// - `record`: the [record](Record#serialized-form);
-/// - `stream`: the name or ARN of the stream, by default none;
-/// - `reason`: the [`code`](FailureReason::code) of the reason, with its fields or its error if it has any;
+/// - `stream`: the name or ARN of the stream. Default: none;
+/// - `reason`: the [`code`](FailureReason::code) of the reason, with its fields or its error, if any;
 /// - `attempts` and `may_have_been_written`;
-/// - `history`: the failed attempts, by default none.
+/// - `history`: the failed attempts. Default: none.
 ///
 /// Durations are strings such as `"1m 30s"`. An unknown field is an error, as for a record.
 ///
@@ -75,7 +76,7 @@ pub struct Undelivered {
 }
 
 impl fmt::Debug for Undelivered {
-    /// Prints the message, and what is known of the record, in one line: `main` may return it.
+    /// Shows the message and the sizes of the record in one line, since `main` may return it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}; attempts: {}", self.attempts)?;
         write!(f, ", may have been written: {}", self.may_have_been_written)?;
@@ -84,7 +85,8 @@ impl fmt::Debug for Undelivered {
 }
 
 impl Undelivered {
-    /// A record that a producer did not accept, if the error holds one. Its receipt is dropped.
+    /// Creates it from the error of a producer that did not accept a record. The receipt of the record is dropped.
+    /// Returns `None` if the error contains no record.
     pub(crate) fn not_accepted(error: Error) -> Option<Self> {
         let (kind, cause, stream) = (error.kind(), error.attempt_error(), error.stream().cloned());
         let mut record = error.into_record()?;
@@ -106,8 +108,7 @@ impl Undelivered {
         self.record
     }
 
-    /// Returns the stream of the sink or producer that had the record. `None` for
-    /// [`FailureReason::NeverAccepted`].
+    /// Returns the stream of the sink or producer, or `None` for [`FailureReason::NeverAccepted`].
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.stream.as_ref()
@@ -121,8 +122,8 @@ impl Undelivered {
 
     /// Returns the number of requests that carried the record.
     ///
-    /// Not counted are requests that were not sent (shed by a layer), that the service refused as a whole (no
-    /// permission, no such stream, credentials), or that it refused as invalid because of other records.
+    /// A request is not counted if a layer shed it, if the service refused it as a whole (permissions, credentials, no
+    /// such stream), or if the service rejected it as invalid because of another record.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -143,19 +144,19 @@ impl Undelivered {
         }
     }
 
-    /// Returns the failed attempts of a record that had a [receipt](crate::Receipt), the oldest first.
+    /// Returns the failed attempts of a record with a [receipt](crate::Receipt), the oldest first.
     ///
-    /// These are the latest 16, including those that do not count as [`attempts`](Self::attempts). It is empty for a
-    /// record without a receipt, of which only the [last error](Self::last_error) is known.
+    /// It contains the latest 16 attempts, including those that are not counted as [`attempts`](Self::attempts). It is
+    /// empty for a record without a receipt, which has only a [last error](Self::last_error).
     #[must_use]
     pub fn history(&self) -> &[Attempt] {
         &self.history
     }
 
-    /// Returns whether the stream may contain the record, because the outcome of an attempt is unknown.
+    /// Returns `true` if the stream may contain the record, because the outcome of an attempt is unknown.
     ///
-    /// Causes are a timeout, a broken connection, HTTP 5xx, and a record withdrawn or abandoned in flight. Sending the
-    /// record again may then write a duplicate.
+    /// Causes are a timeout, a broken connection, HTTP 5xx, and a record that was withdrawn or abandoned in flight.
+    /// Sending the record again may then write a duplicate.
     #[must_use]
     pub fn may_have_been_written(&self) -> bool {
         self.may_have_been_written
@@ -171,12 +172,12 @@ impl Undelivered {
 )]
 #[non_exhaustive]
 pub enum FailureReason {
-    /// The service rejects this record, and retries do not help.
+    /// The service rejected this record permanently.
     Rejected(Arc<AttemptError>),
     /// The [limit of attempts](crate::Settings::max_attempts) was reached.
     #[non_exhaustive]
     AttemptsExhausted {
-        /// Requests that carried the record.
+        /// Number of requests that carried the record.
         attempts: u32,
         /// The error of the last attempt.
         last: Arc<AttemptError>,
@@ -184,14 +185,14 @@ pub enum FailureReason {
     /// The [deadline](crate::Settings::deadline) passed before the record was delivered.
     #[non_exhaustive]
     DeadlineExceeded {
-        /// The deadline, counted from the moment the sink accepted the record.
+        /// The deadline, counted from the acceptance of the record.
         #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         deadline: Duration,
         /// The error of the last attempt, if an attempt failed.
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
-    /// The service refuses every request, and the [`Producer`](crate::Producer) has stopped, see
+    /// The service refuses all requests, and the [`Producer`](crate::Producer) has stopped. See
     /// [`FatalPolicy`](crate::settings::FatalPolicy).
     Refused(Arc<AttemptError>),
     /// The record was withdrawn before it was settled, by
@@ -203,7 +204,7 @@ pub enum FailureReason {
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
-    /// The sink or the producer's driver was dropped, was aborted or panicked before the record was settled.
+    /// The sink or the driver of the producer was dropped, was aborted, or panicked before the record was settled.
     ///
     /// The outcome is unknown if [`may_have_been_written`](Undelivered::may_have_been_written) returns `true`.
     #[non_exhaustive]
@@ -217,10 +218,10 @@ pub enum FailureReason {
     NotAccepted {
         /// The kind of the producer's error.
         kind: ErrorKind,
-        /// That error: what the service answered if it refuses all requests, else what is wrong.
+        /// The error of the service if it refuses all requests, otherwise the producer's error.
         error: Arc<AttemptError>,
     },
-    /// The record was dropped before a sink had accepted it. Only a [receipt](crate::Receipt) returns this.
+    /// The record was dropped before a sink accepted it. Only a [receipt](crate::Receipt) returns this.
     NeverAccepted,
 }
 
@@ -240,7 +241,7 @@ impl fmt::Display for FailureReason {
             }
             Self::Abandoned { last } => write!(
                 f,
-                "its sink ended before it was settled, so its outcome is unknown{}",
+                "abandoned before it was settled, so its outcome is unknown{}",
                 last_error(last)
             ),
             Self::NotAccepted { error, .. } => write!(f, "not accepted: {error}"),
@@ -251,7 +252,7 @@ impl fmt::Display for FailureReason {
 
 impl FailureReason {
     /// Returns the code of the reason, for metrics and logs: `rejected`, `attempts_exhausted`, `deadline_exceeded`,
-    /// `refused`, `withdrawn`, `abandoned`, `not_accepted` or `never_accepted`.
+    /// `refused`, `withdrawn`, `abandoned`, `not_accepted`, or `never_accepted`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -312,9 +313,8 @@ pub struct AttemptError {
 }
 
 impl AttemptError {
-    /// Returns the error code of the service, such as `ProvisionedThroughputExceededException`.
-    ///
-    /// For other errors it is a code of this crate, such as `Timeout`.
+    /// Returns the error code of the service, such as `ProvisionedThroughputExceededException`, or a code of this
+    /// crate, such as `Timeout`.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
@@ -327,17 +327,17 @@ impl AttemptError {
     }
 }
 
-/// A handler of records that failed for good.
+/// A handler of records that failed permanently.
 ///
-/// It is called inside the sink's poll methods, so it must not block. It owns the records that it takes: a handler that
-/// panics loses one record. A record that has a receipt goes to the receipt, not to the handler.
+/// It is called in the poll methods of the sink, so it must not block. If it panics, the record that was passed to it
+/// is lost. A record with a receipt is returned by the receipt and not passed to the handler.
 ///
-/// Any `FnMut(Undelivered)` that is `Send` is a handler. So are the senders of tokio's channels: a full or closed
-/// channel returns the record, and the sink keeps it.
+/// Any `FnMut(Undelivered)` that is `Send` is a handler. The senders of tokio's channels are handlers as well: a full
+/// or closed channel returns the record, and the sink keeps it.
 ///
 /// # Asynchronous handlers
 ///
-/// A handler is not async. Use a channel as the handler and store the records that it receives in a task:
+/// A handler is not async. Use a channel as the handler, and store the received records in a task:
 ///
 /// ```
 /// use kinesis_sink::{KinesisSink, Undelivered};
@@ -352,14 +352,14 @@ impl AttemptError {
 ///
 /// let storing = tokio::spawn(async move {
 ///     while let Some(undelivered) = received.recv().await {
-///         store(&undelivered).await?; // An async call of the store's.
+///         store(&undelivered).await?; // An async call.
 ///     }
 ///     Ok::<_, std::io::Error>(())
 /// });
 ///
 /// // .. send records, then close the sink ..
 /// # futures::SinkExt::close(&mut sink).await?;
-/// drop(sink); // Closes the channel, so that the task ends once it has stored everything.
+/// drop(sink); // Closes the channel, so that the task ends after the last record.
 /// storing.await??;
 /// # Ok(())
 /// # }
@@ -373,7 +373,7 @@ impl AttemptError {
 /// use kinesis_sink::record::DeadLetterHandler;
 /// use kinesis_sink::Undelivered;
 ///
-/// /// Keeps the first hundred and leaves the others to the sink.
+/// /// Takes the first hundred records and leaves the others in the sink.
 /// struct FirstHundred(Vec<Undelivered>);
 ///
 /// impl DeadLetterHandler for FirstHundred {
@@ -393,7 +393,7 @@ pub trait DeadLetterHandler: Send {
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered>;
 }
 
-/// A handler that sinks share.
+/// A handler that several sinks share.
 #[derive(Clone)]
 pub(crate) struct SharedHandler(Arc<Mutex<dyn DeadLetterHandler>>);
 
@@ -403,7 +403,7 @@ impl SharedHandler {
     }
 
     pub(crate) fn put(&self, undelivered: Undelivered) -> Option<Undelivered> {
-        // A handler that has panicked is called again with the next record.
+        // A handler is called again after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(undelivered)
     }
 }
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn undelivered_is_a_small_error() {
-        // From 128 bytes on, clippy reports functions of users that return it as an error.
+        // Limit of clippy::result_large_err.
         assert!(size_of::<Undelivered>() < 128, "{}", size_of::<Undelivered>());
     }
 }

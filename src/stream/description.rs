@@ -2,7 +2,8 @@ use crate::limits::DEFAULT_RECORD_BYTES;
 
 /// Settings of a stream that a sink depends on.
 ///
-/// The default describes a stream without special settings: records of up to 1 MiB, distributed by their partition keys.
+/// The default describes a stream without special settings: records of up to 1 MiB, distributed by their partition
+/// keys.
 ///
 /// ```
 /// use kinesis_sink::stream::{Distribution, StreamDescription};

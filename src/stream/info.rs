@@ -10,9 +10,9 @@ use crate::shard::Shard;
 /// Source of the description and the shards of a stream.
 ///
 /// [`SdkStreamInfo`](crate::service::SdkStreamInfo) calls the service. Implement the trait for a cache or another
-/// source, or create one from a closure with [`describe_stream_fn`] or [`list_shards_fn`]. A source may provide only the
-/// description or only the shards, and return `None` for the other: a [pair](#pairs) then calls its second source, and a
-/// sink works without the information.
+/// source, or create one from a closure with [`describe_stream_fn`] or [`list_shards_fn`]. A source may provide only
+/// the description or only the shards, and return `None` for the other: a [pair](#pairs) then calls its second source,
+/// and a sink works without the information.
 ///
 /// ```
 /// use futures::FutureExt;

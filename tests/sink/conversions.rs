@@ -298,6 +298,6 @@ fn errors_do_not_show_keys() {
     let error = serde_json::from_value::<PartitionKey>(json!("device-7")).unwrap_err().to_string();
     assert_eq!(
         error,
-        r#"invalid value: another string, expected a partition key: {"explicit": ".."}, "random" or "service_managed""#
+        r#"invalid value: another string, expected a partition key: {"explicit": ".."}, "random", or "service_managed""#
     );
 }

@@ -1,4 +1,4 @@
-//! The pipeline by itself: virtual time, no runtime.
+//! Tests of the pipeline on virtual time, without a runtime.
 
 mod aggregation;
 mod bisection;
@@ -36,23 +36,23 @@ use crate::settings::{BackoffSettings, Settings};
 const THROTTLE: &str = "ProvisionedThroughputExceededException";
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
-/// A pipeline with a clock of its own.
+/// A pipeline with a virtual clock.
 struct Harness {
     pipeline: Pipeline,
     now: Instant,
 }
 
-/// Settings for shards that take whatever is sent. Aggregation changes neither the linger nor the buffer.
+/// Settings without rate limits, whose linger and buffer do not depend on the aggregation.
 fn settings() -> Settings {
     Settings {
-        limits: unpaced(Limits::default()),
+        limits: without_quota(Limits::default()),
         linger: Linger::default(),
         buffer_records: Some(10_000),
         ..Settings::default()
     }
 }
 
-fn unpaced(limits: Limits) -> Limits {
+fn without_quota(limits: Limits) -> Limits {
     limits.with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
 }
 
@@ -61,7 +61,7 @@ impl Harness {
         Self::with(settings, false, Arc::new(DefaultClassify), 7)
     }
 
-    /// A pipeline whose shards can be listed.
+    /// Creates a pipeline that can list shards.
     fn listing(settings: Settings) -> Self {
         Self::with(settings, true, Arc::new(DefaultClassify), 7)
     }
@@ -79,7 +79,7 @@ impl Harness {
         Self { pipeline, now: Instant::now() }
     }
 
-    /// Accepts records that hold the numbers `range`, under the key "k".
+    /// Accepts a record with the key "k" for each number in `range`.
     fn accept(&mut self, range: std::ops::Range<usize>) {
         for n in range {
             let record = Record::from(("k", n.to_string()));
@@ -88,7 +88,7 @@ impl Harness {
     }
 
     fn send(&mut self) -> (RequestId, PutRecordsRequest) {
-        let (id, request, _) = self.next_request().expect("a request is due");
+        let (id, request, _) = self.next_request().expect("a request should be sent");
         (id, request)
     }
 
@@ -110,7 +110,6 @@ impl Harness {
         self.pipeline.settle(id, Ok(PutRecordsResponse::new(results)), self.now);
     }
 
-    /// Answers that every entry arrived.
     fn deliver(&mut self, id: RequestId, request: &PutRecordsRequest) {
         self.settle(id, request.entries().iter().map(|_| delivered()).collect());
     }
@@ -119,8 +118,8 @@ impl Harness {
         self.pipeline.settle(id, Err(service_error(code)), self.now);
     }
 
-    /// Begins to list the shards, if that is due.
-    fn lists(&mut self) -> bool {
+    /// Begins to list the shards if that is due. Returns `true` if it was due.
+    fn begin_listing(&mut self) -> bool {
         let due = self.pipeline.topology().listing_is_due(self.now);
         if due {
             self.pipeline.topology_mut().begin_listing();
@@ -128,12 +127,12 @@ impl Harness {
         due
     }
 
-    /// Waits until the pipeline wants to be woken.
+    /// Advances the clock to the next wakeup of the pipeline. Returns the time that has passed.
     fn sleep(&mut self) -> Duration {
         let wakeup = self
             .pipeline
             .wakeup(self.now)
-            .unwrap_or_else(|| panic!("nothing is to come: {:?}", self.pipeline));
+            .unwrap_or_else(|| panic!("no wakeup: {:?}", self.pipeline));
         let slept = wakeup - self.now;
         self.now = wakeup;
         self.pipeline.advance(wakeup);

@@ -1,4 +1,4 @@
-//! What shares an aggregate, when it goes, and what becomes of its records.
+//! Aggregation of records, and how the aggregates are sent, retried, and settled.
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::record::{HashKey, PartitionKey};
 use crate::service::Entry;
 
-pub(super) fn packing(aggregation: Aggregation) -> Settings {
+pub(super) fn aggregating(aggregation: Aggregation) -> Settings {
     Settings { aggregation, linger: Linger::Fixed(Duration::from_millis(100)), ..settings() }
 }
 
@@ -18,13 +18,13 @@ pub(super) fn members(entry: &Entry) -> Vec<Member> {
     aggregate::deaggregate(entry.data()).collect()
 }
 
-fn payloads(entry: &Entry) -> Vec<String> {
+fn entry_payloads(entry: &Entry) -> Vec<String> {
     members(entry).iter().map(|one| String::from_utf8(one.data().to_vec()).unwrap()).collect()
 }
 
-/// Payloads by entry.
-pub(super) fn packed(request: &PutRecordsRequest) -> Vec<Vec<String>> {
-    request.entries().iter().map(payloads).collect()
+/// Returns the payloads of each entry.
+pub(super) fn payloads(request: &PutRecordsRequest) -> Vec<Vec<String>> {
+    request.entries().iter().map(entry_payloads).collect()
 }
 
 impl Harness {
@@ -47,7 +47,7 @@ impl Harness {
 
 #[test]
 fn equal_keys_share_aggregate() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     harness.push(("a", "1"));
     harness.push(("b", "2"));
     harness.push(("a", "3"));
@@ -57,10 +57,10 @@ fn equal_keys_share_aggregate() {
     harness.push(Record::from("7").with_partition_key(PartitionKey::ServiceManaged));
     let request = harness.closing_request();
     let expected: [&[&str]; 5] = [&["1", "3"], &["2"], &["4", "5"], &["6"], &["7"]];
-    assert_eq!(packed(&request), expected);
+    assert_eq!(payloads(&request), expected);
     let [together, alone, placed, managed, _] = request.entries() else { panic!("five entries") };
     assert_eq!(together.partition_key().unwrap().as_str(), "a");
-    assert_eq!(alone.data(), "2", "one record goes out plain");
+    assert_eq!(alone.data(), "2", "a single record is sent plain");
     assert_eq!(alone.partition_key().unwrap().as_str(), "b");
     assert_eq!(placed.explicit_hash_key(), Some(HashKey::new(7)));
     assert!(members(placed).iter().all(|one| one.explicit_hash_key() == Some(HashKey::new(7))));
@@ -69,11 +69,11 @@ fn equal_keys_share_aggregate() {
 
 #[test]
 fn keyless_records_share_random_key() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     harness.accept(0..1);
     harness.push_all(["1", "2", "3"]);
     let request = harness.closing_request();
-    assert_eq!(packed(&request), [vec!["0"], vec!["1", "2", "3"]]);
+    assert_eq!(payloads(&request), [vec!["0"], vec!["1", "2", "3"]]);
     let entry = &request.entries()[1];
     let key = entry.partition_key().unwrap();
     assert_eq!(key.len(), 8);
@@ -83,7 +83,7 @@ fn keyless_records_share_random_key() {
 #[test]
 fn kpl_key_uses_hash_of_first_member() {
     let aggregate_key = AggregateKey::Kpl;
-    let mut harness = Harness::new(Settings { aggregate_key, ..packing(Aggregation::PerKey) });
+    let mut harness = Harness::new(Settings { aggregate_key, ..aggregating(Aggregation::PerKey) });
     harness.push(("b", "1"));
     harness.push(("b", "2"));
     harness.push(("c", "3"));
@@ -92,17 +92,21 @@ fn kpl_key_uses_hash_of_first_member() {
     assert_eq!(entry.partition_key().unwrap().as_str(), "a");
     assert_eq!(entry.explicit_hash_key().unwrap(), crate::shard::hash_of("b"));
     assert_eq!(hash_of_member(&members(entry)[0]), entry.explicit_hash_key().unwrap());
-    assert_eq!(request.entries()[1].partition_key().unwrap().as_str(), "c", "it goes out plain");
+    assert_eq!(
+        request.entries()[1].partition_key().unwrap().as_str(),
+        "c",
+        "a single record is sent plain"
+    );
 }
 
 #[test]
 fn full_aggregate_is_sent_when_idle() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_records = 10;
     let mut harness = Harness::new(settings);
     harness.accept(0..4);
     harness.pipeline.flush();
-    assert_eq!(harness.send_reason(), None, "it may fill");
+    assert_eq!(harness.send_reason(), None, "the aggregate is filling");
     harness.accept(4..13);
     harness.pipeline.flush();
     let (id, request, reason) = harness.pipeline.next_request(harness.now).unwrap();
@@ -110,7 +114,7 @@ fn full_aggregate_is_sent_when_idle() {
     assert_eq!(members(&request.entries()[0]).len(), 10);
     harness.accept(13..20);
     harness.pipeline.flush();
-    assert_eq!(harness.send_reason(), None, "another one is full, and one in flight");
+    assert_eq!(harness.send_reason(), None, "a request is in flight");
     harness.deliver(id, &request);
     assert_eq!(harness.send_reason(), Some((FlushReason::Idle, 1)));
     assert_eq!(harness.pipeline.queued(), 0);
@@ -118,7 +122,7 @@ fn full_aggregate_is_sent_when_idle() {
 
 #[test]
 fn linger_flush_takes_half_aged_entries() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     for key in ["old", "middle", "young"] {
         harness.push((key, "1"));
         harness.now += Duration::from_millis(33);
@@ -135,7 +139,7 @@ fn linger_flush_takes_half_aged_entries() {
 
 #[test]
 fn slow_key_is_sent_beside_busy_keys() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_records = 2;
     settings.limits = Limits::default().with_request_entries(3);
     settings.max_in_flight = 1;
@@ -147,7 +151,7 @@ fn slow_key_is_sent_beside_busy_keys() {
         }
         let (id, request, reason) = harness.pipeline.next_request(harness.now).unwrap();
         assert_eq!(reason, FlushReason::Full);
-        let first = payloads(&request.entries()[0]).remove(0);
+        let first = entry_payloads(&request.entries()[0]).remove(0);
         assert_eq!(first, if millis < 100 { "busy" } else { "slow" });
         harness.deliver(id, &request);
         harness.now += Duration::from_millis(20);
@@ -156,7 +160,7 @@ fn slow_key_is_sent_beside_busy_keys() {
 
 #[test]
 fn backpressure_sends_open_aggregate() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.buffer_records = Some(5);
     let mut harness = Harness::new(settings.clone());
     harness.accept(0..5);
@@ -171,7 +175,7 @@ fn backpressure_sends_open_aggregate() {
 
 #[test]
 fn throttled_aggregate_is_resent_unchanged() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     harness.accept(0..5);
     harness.pipeline.close();
     let (id, request) = harness.send();
@@ -182,7 +186,7 @@ fn throttled_aggregate_is_resent_unchanged() {
     harness.sleep();
     let (id, again) = harness.send();
     let (first, second) = (&request.entries()[0], &again.entries()[0]);
-    assert_eq!(first.data().as_ptr(), second.data().as_ptr(), "nothing is written anew");
+    assert_eq!(first.data().as_ptr(), second.data().as_ptr(), "the aggregate is not encoded again");
     harness.deliver(id, &again);
     assert!(harness.pipeline.is_settled());
     assert_eq!(harness.pipeline.ledger().totals().entries, 1);
@@ -191,7 +195,7 @@ fn throttled_aggregate_is_resent_unchanged() {
 
 #[test]
 fn throttled_aggregate_redraws_random_key() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     harness.push_all(["1", "2"]);
     harness.pipeline.close();
     let (id, request) = harness.send();
@@ -201,13 +205,13 @@ fn throttled_aggregate_redraws_random_key() {
     let (first, second) = (&request.entries()[0], &again.entries()[0]);
     assert_ne!(first.partition_key(), second.partition_key());
     assert_eq!(first.size(), second.size());
-    assert_eq!(payloads(second), ["1", "2"]);
+    assert_eq!(entry_payloads(second), ["1", "2"]);
     assert!(members(second).iter().all(|one| one.partition_key() == second.partition_key()));
 }
 
 #[test]
 fn payloads_share_memory_of_aggregate() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     let payload = Bytes::from(vec![b'x'; 1_000]);
     let at = payload.as_ptr();
     harness.push(("k", payload));
@@ -215,8 +219,8 @@ fn payloads_share_memory_of_aggregate() {
     assert_eq!(harness.pipeline.undelivered()[0].data().as_ptr(), at);
     let request = harness.closing_request();
     let written = request.entries()[0].data().as_ptr_range();
-    for held in harness.pipeline.undelivered() {
-        assert!(written.contains(&held.data().as_ptr()), "it is a part of the aggregate");
+    for record in harness.pipeline.undelivered() {
+        assert!(written.contains(&record.data().as_ptr()), "the payload is not in the aggregate");
     }
     let taken = harness.pipeline.take_undelivered();
     assert_eq!(taken[0].record(), &Record::from(("k", vec![b'x'; 1_000])));
@@ -225,7 +229,7 @@ fn payloads_share_memory_of_aggregate() {
 
 #[test]
 fn bisection_of_rejected_aggregate_backs_off() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     harness.accept(0..500);
     harness.pipeline.close();
     let (mut requests, begun) = (0, harness.now);
@@ -239,14 +243,14 @@ fn bisection_of_rejected_aggregate_backs_off() {
         harness.settle(id, request.entries().iter().map(|_| refused()).collect());
     }
     assert_eq!(harness.pipeline.take_failed().len(), 500);
-    // Both halves of each aggregate are in the next request.
+    // Each request contains both halves of all rejected aggregates.
     assert!(requests <= 11, "{requests}");
     assert!(harness.now - begun > Duration::from_millis(250), "{:?}", harness.now - begun);
 }
 
 #[test]
 fn record_above_target_skips_linger() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_bytes = 100;
     let mut harness = Harness::new(settings);
     harness.push(("k", vec![b'x'; 150]));
@@ -256,7 +260,7 @@ fn record_above_target_skips_linger() {
 
 #[test]
 fn request_summary_counts_records_and_entries() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     for key in ["a", "a", "a", "b", "b"] {
         harness.push((key, "data"));
     }
@@ -266,7 +270,7 @@ fn request_summary_counts_records_and_entries() {
     let summary = harness.pipeline.ledger().last_request().unwrap();
     assert_eq!((summary.records, summary.entries, summary.delivered), (5, 2, 3));
     assert_eq!(summary.bytes, request.bytes());
-    assert_eq!(summary.errors[0].count, 1, "entries, not records");
+    assert_eq!(summary.errors[0].count, 1, "errors are counted per entry");
     harness.now += Duration::from_secs(1);
     let (id, _) = harness.send();
     harness.fail(id, "InternalFailure");
@@ -277,7 +281,7 @@ fn request_summary_counts_records_and_entries() {
 
 #[test]
 fn bisected_entries_stay_ordered_on_expiry() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.deadline = Some(Duration::from_secs(10));
     let mut harness = Harness::new(settings);
     harness.push(("a", "0"));
@@ -294,15 +298,15 @@ fn bisected_entries_stay_ordered_on_expiry() {
     harness.now += Duration::from_secs(9);
     harness.pipeline.advance(harness.now);
     assert_eq!(harness.pipeline.ledger().failed().records, 1);
-    assert!(harness.pipeline.oldest_unsettled() < flushed, "the flush waits for record 1");
+    assert!(harness.pipeline.oldest_unsettled() < flushed, "the flush does not wait for record 1");
     harness.now += Duration::from_secs(1);
     harness.pipeline.advance(harness.now);
-    assert!(harness.pipeline.oldest_unsettled() >= flushed, "its deadline is its own");
+    assert!(harness.pipeline.oldest_unsettled() >= flushed, "record 1 has not expired");
 }
 
 #[test]
 fn failed_record_releases_aggregate_memory() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.max_attempts = Some(1);
     let mut harness = Harness::new(settings);
     harness.accept(0..100);
@@ -317,8 +321,8 @@ fn failed_record_releases_aggregate_memory() {
 
 #[test]
 fn rejected_aggregate_fails_only_bad_record() {
-    for refused_by_entry in [true, false] {
-        let mut harness = Harness::new(packing(Aggregation::PerKey));
+    for rejects_entry in [true, false] {
+        let mut harness = Harness::new(aggregating(Aggregation::PerKey));
         harness.accept(0..20);
         harness.pipeline.close();
         let mut requests = 0;
@@ -328,11 +332,11 @@ fn rejected_aggregate_fails_only_bad_record() {
                 continue;
             };
             requests += 1;
-            let bad = |entry: &Entry| payloads(entry).contains(&"13".to_owned());
+            let bad = |entry: &Entry| entry_payloads(entry).contains(&"13".to_owned());
             let result = |entry| {
                 if bad(entry) { failed("InvalidArgumentException") } else { delivered() }
             };
-            if refused_by_entry || !request.entries().iter().any(bad) {
+            if rejects_entry || !request.entries().iter().any(bad) {
                 harness.settle(id, request.entries().iter().map(result).collect());
             } else {
                 harness.fail(id, "ValidationException");
@@ -340,7 +344,7 @@ fn rejected_aggregate_fails_only_bad_record() {
         }
         let failed = harness.pipeline.take_failed();
         assert_eq!(failed.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["13"]);
-        assert_eq!(failed[0].attempts(), 1, "in company it was no attempt of its own");
+        assert_eq!(failed[0].attempts(), 1, "a rejection of several records is no attempt");
         assert_eq!(harness.pipeline.ledger().totals().delivered, 19);
         assert!(requests < 12, "{requests}");
     }
@@ -348,7 +352,7 @@ fn rejected_aggregate_fails_only_bad_record() {
 
 #[test]
 fn deadline_and_attempts_apply_per_record() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.deadline = Some(Duration::from_millis(50));
     let mut harness = Harness::new(settings);
     harness.accept(0..3);
@@ -360,14 +364,14 @@ fn deadline_and_attempts_apply_per_record() {
     assert_eq!(failed.iter().map(|one| text(one.record())).collect::<Vec<_>>(), numbers(0..3));
     harness.pipeline.close();
     let (id, request) = harness.send();
-    assert_eq!(packed(&request), [numbers(3..5)]);
+    assert_eq!(payloads(&request), [numbers(3..5)]);
     harness.settle(id, vec![self::failed("InternalFailure")]);
     harness.now += Duration::from_millis(30);
     harness.pipeline.advance(harness.now);
-    assert!(harness.pipeline.is_settled(), "a sealed one expires too");
+    assert!(harness.pipeline.is_settled(), "a closed aggregate has not expired");
     assert_eq!(harness.pipeline.take_failed().len(), 2);
 
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.max_attempts = Some(2);
     let mut harness = Harness::new(settings);
     harness.accept(0..3);
@@ -383,7 +387,7 @@ fn deadline_and_attempts_apply_per_record() {
 
 #[test]
 fn receipt_returns_sub_sequence_number() {
-    let mut harness = Harness::new(packing(Aggregation::PerKey));
+    let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     let mut receipts = Vec::new();
     for key in ["a", "a", "b", "a"] {
         let (record, receipt) = Record::from((key, "data")).tracked();
@@ -394,21 +398,21 @@ fn receipt_returns_sub_sequence_number() {
     let (id, _) = harness.send();
     harness.settle(id, vec![Ok(Placement::new("s", "7")), Ok(Placement::new("s", "8"))]);
     harness.pipeline.settlement_mut().notify();
-    let told: Vec<_> = receipts
+    let numbers: Vec<_> = receipts
         .into_iter()
         .map(|receipt| {
             let delivery = receipt.now_or_never().unwrap().unwrap();
             (delivery.sequence_number().to_owned(), delivery.sub_sequence_number())
         })
         .collect();
-    let at = |number: &str, place| (number.to_owned(), place);
-    assert_eq!(told, [at("7", Some(0)), at("7", Some(1)), at("8", None), at("7", Some(2))]);
+    let at = |number: &str, index| (number.to_owned(), index);
+    assert_eq!(numbers, [at("7", Some(0)), at("7", Some(1)), at("8", None), at("7", Some(2))]);
 }
 
 const MAGIC: &[u8] = b"\xf3\x89\x9a\xc2";
 
-/// A payload that begins like an aggregate and is none.
-fn misleading(bytes: usize) -> Vec<u8> {
+/// Returns a payload that starts like an aggregate but is not one.
+fn aggregate_like(bytes: usize) -> Vec<u8> {
     [MAGIC, &vec![b'x'; bytes - MAGIC.len()]].concat()
 }
 
@@ -417,10 +421,10 @@ fn aggregate_like_payload_is_wrapped() {
     let whole =
         aggregate::encode(&[Member::new("k", "1"), Member::new("k", "2")]).unwrap().to_vec();
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
-        for payload in [MAGIC.to_vec(), misleading(100), whole.clone()] {
-            let mut harness = Harness::new(packing(aggregation));
-            // Without a list nothing is checked.
-            if harness.lists() {
+        for payload in [MAGIC.to_vec(), aggregate_like(100), whole.clone()] {
+            let mut harness = Harness::new(aggregating(aggregation));
+            // A failed listing disables verification.
+            if harness.begin_listing() {
                 harness.pipeline.apply_list(None, harness.now);
             }
             let (record, receipt) = Record::from(("k", payload.clone())).tracked();
@@ -445,26 +449,26 @@ fn aggregate_like_payload_is_wrapped() {
         }
     }
     let mut harness = Harness::new(settings());
-    harness.push(("k", misleading(100)));
+    harness.push(("k", aggregate_like(100)));
     let request = harness.closing_request();
     assert_eq!(
         request.entries()[0].data(),
-        &misleading(100),
-        "without aggregation it goes as it is"
+        &aggregate_like(100),
+        "the payload was wrapped without aggregation"
     );
 }
 
 #[test]
 fn aggregate_like_payload_is_wrapped_on_retry() {
     let deadline = Some(Duration::from_secs(3_600));
-    let mut harness = Harness::new(Settings { deadline, ..packing(Aggregation::PerKey) });
+    let mut harness = Harness::new(Settings { deadline, ..aggregating(Aggregation::PerKey) });
     harness.push(("k", "1"));
-    harness.push(("k", misleading(100)));
+    harness.push(("k", aggregate_like(100)));
     harness.push(("k", "3"));
     harness.pipeline.close();
     let (id, request) = harness.send();
     assert_eq!(members(&request.entries()[0]).len(), 3);
-    // Its halves are the first record alone, and the other two, of which one is rejected.
+    // The halves are the first record and an aggregate of the other two.
     harness.settle(id, vec![failed("InvalidArgumentException")]);
     harness.sleep();
     let (id, request) = harness.send();
@@ -472,32 +476,32 @@ fn aggregate_like_payload_is_wrapped_on_retry() {
     harness.settle(id, vec![delivered(), failed("InvalidArgumentException")]);
     harness.sleep();
     let (id, request) = harness.send();
-    let [suspect, _] = request.entries() else { panic!("two halves") };
-    assert_eq!(*members(suspect)[0].data(), misleading(100));
-    assert_eq!(members(suspect)[0].sub_sequence_number(), Some(0));
+    let [bisected, _] = request.entries() else { panic!("two halves") };
+    assert_eq!(*members(bisected)[0].data(), aggregate_like(100));
+    assert_eq!(members(bisected)[0].sub_sequence_number(), Some(0));
     harness.settle(id, vec![failed(THROTTLE), delivered()]);
     harness.sleep();
     let (id, request) = harness.send();
-    assert_eq!(members(&request.entries()[0])[0].sub_sequence_number(), Some(0), "again");
+    assert_eq!(members(&request.entries()[0])[0].sub_sequence_number(), Some(0), "resent");
     harness.settle(id, vec![failed("InvalidArgumentException")]);
-    let [rejected] = &harness.pipeline.take_failed()[..] else { panic!("it fails in the end") };
+    let [rejected] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
     assert!(matches!(rejected.reason(), FailureReason::Rejected(_)));
-    assert_eq!(rejected.record().data(), &misleading(100));
+    assert_eq!(rejected.record().data(), &aggregate_like(100));
     assert!(harness.pipeline.is_settled());
 }
 
 #[test]
 fn large_aggregate_like_payload_is_plain() {
-    let limits = unpaced(Limits::default()).with_record_bytes(1_000);
+    let limits = without_quota(Limits::default()).with_record_bytes(1_000);
     let size = |entry: &Entry| entry.data().len() + 1;
     let mut sizes = Vec::new();
     for bytes in 900..1_000 {
-        let mut harness = Harness::new(Settings { limits, ..packing(Aggregation::PerKey) });
-        harness.push(("k", misleading(bytes)));
+        let mut harness = Harness::new(Settings { limits, ..aggregating(Aggregation::PerKey) });
+        harness.push(("k", aggregate_like(bytes)));
         let request = harness.closing_request();
         let entry = &request.entries()[0];
         assert!(size(entry) <= 1_000, "{bytes}");
-        let is_plain = entry.data() == &misleading(bytes);
+        let is_plain = entry.data() == &aggregate_like(bytes);
         assert!(is_plain || members(entry)[0].sub_sequence_number() == Some(0));
         sizes.push((bytes, is_plain));
     }

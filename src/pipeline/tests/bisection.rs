@@ -1,4 +1,4 @@
-//! A request that is refused as invalid is split to find the culprit.
+//! Bisection of invalid requests down to the bad record.
 
 use super::*;
 
@@ -35,7 +35,8 @@ fn bisected_entries_wait_for_throttled_lane() {
     assert_eq!(harness.send_reason(), Some((FlushReason::Bisected, 2)));
 }
 
-/// Sends until all is settled, to a service that refuses any request with a bad record in it.
+/// Sends `records` to a service that rejects each request with a bad record, until all are settled. Returns the number
+/// of requests.
 fn run_against_bad_records(records: usize, bad: &[&str]) -> (Harness, usize) {
     let mut harness = Harness::new(settings());
     harness.accept(0..records);
@@ -61,12 +62,12 @@ fn invalid_request_is_bisected_to_bad_record() {
     let (mut harness, requests) = run_against_bad_records(700, &["333"]);
     assert_eq!(harness.pipeline.ledger().totals().delivered, 699);
     let failed = harness.pipeline.take_failed();
-    let [culprit] = &failed[..] else { panic!("one record failed") };
-    assert_eq!(text(culprit.record()), "333");
+    let [bad] = &failed[..] else { panic!("one record failed") };
+    assert_eq!(text(bad.record()), "333");
     assert!(
-        matches!(culprit.reason(), FailureReason::Rejected(error) if error.code() == "ValidationException")
+        matches!(bad.reason(), FailureReason::Rejected(error) if error.code() == "ValidationException")
     );
-    assert!(requests <= 2 * 9 + 2, "{requests} requests for one culprit among 500");
+    assert!(requests <= 2 * 9 + 2, "{requests} requests for one bad record among 500");
 
     let (harness, _) = run_against_bad_records(500, &["0", "250", "251", "499"]);
     assert_eq!(
@@ -89,7 +90,7 @@ fn bisected_entries_survive_other_failures() {
     assert_eq!(harness.undelivered(), numbers(0..4));
     harness.sleep();
     let (id, request) = harness.send();
-    assert_eq!(texts(&request), ["0", "1"], "still alone");
+    assert_eq!(texts(&request), ["0", "1"], "the halves are not merged");
     harness.settle(id, vec![delivered(), failed(THROTTLE)]);
     assert_eq!(harness.undelivered(), ["1", "2", "3"]);
 }
@@ -110,7 +111,7 @@ fn bisection_backs_off_if_all_are_invalid() {
         }
     }
     let per_second = requests as f64 / (harness.now - began).as_secs_f64();
-    assert!(per_second < 25.0, "{requests} requests, {per_second} a second");
+    assert!(per_second < 25.0, "{requests} requests, {per_second} per second");
     assert_eq!(harness.pipeline.ledger().failed().records, 500);
 }
 
@@ -128,7 +129,11 @@ fn bisection_does_not_count_as_attempt() {
     let (id, request) = harness.send();
     assert_eq!(texts(&request), ["0"]);
     harness.settle(id, vec![failed(THROTTLE)]);
-    assert_eq!(harness.pipeline.ledger().failed().records, 0, "this was its first attempt");
+    assert_eq!(
+        harness.pipeline.ledger().failed().records,
+        0,
+        "a bisected request was counted as an attempt"
+    );
 }
 
 #[test]
@@ -140,12 +145,12 @@ fn bisection_after_outage_has_short_backoff() {
         harness.fail(id, "InternalFailure");
         harness.sleep();
     }
-    assert!(harness.pipeline.take_report(harness.now).is_some(), "the outage is reported");
+    assert!(harness.pipeline.take_report(harness.now).is_some(), "the outage is not reported");
     let (id, _) = harness.send();
     harness.fail(id, "ValidationException");
     assert!(
         harness.pipeline.health_mut().take_last_report().is_some(),
-        "the service answers again"
+        "the end of the outage is not reported"
     );
     assert!(harness.sleep() <= Duration::from_millis(100));
 }

@@ -1,4 +1,4 @@
-//! Records that fail for good, and records that their owner takes back.
+//! Records that fail permanently, dead letters, and withdrawn records.
 
 use super::*;
 use crate::record::DeadLetterHandler;
@@ -25,10 +25,10 @@ fn record_fails_after_max_attempts() {
     let (id, _) = harness.send();
     harness.settle(id, vec![delivered(), failed(THROTTLE)]);
     assert!(harness.pipeline.is_settled());
-    let [given_up] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
-    assert_eq!(text(given_up.record()), "1");
-    assert!(given_up.may_have_been_written(), "the first attempt's outcome is unknown");
-    let shown = given_up.reason().to_string();
+    let [exhausted] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert_eq!(text(exhausted.record()), "1");
+    assert!(exhausted.may_have_been_written(), "the outcome of the first attempt is unknown");
+    let shown = exhausted.reason().to_string();
     assert_eq!(shown, format!("not delivered in 2 attempts, the last one: {THROTTLE}: a message"));
 }
 
@@ -43,9 +43,9 @@ fn queued_record_expires_at_deadline() {
     assert_eq!(harness.sleep(), Duration::from_millis(30));
     harness.pipeline.advance(harness.now);
     assert_eq!(harness.pipeline.queued(), 1);
-    let [given_up] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
-    assert_eq!(text(given_up.record()), "0");
-    assert_eq!(given_up.reason().to_string(), "not delivered within 50ms");
+    let [expired] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert_eq!(text(expired.record()), "0");
+    assert_eq!(expired.reason().to_string(), "not delivered within 50ms");
 }
 
 #[test]
@@ -86,7 +86,10 @@ fn failed_record_causes_backpressure() {
     harness.pipeline.offer_failed(None);
     assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_some());
     harness.pipeline.offer_failed(None);
-    assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_none(), "told once");
+    assert!(
+        harness.pipeline.settlement_mut().take_unreported_failure().is_none(),
+        "the failure is reported twice"
+    );
     assert!(!harness.pipeline.has_room());
     assert!(harness.pipeline.blocked_by_failed().is_some());
     assert_eq!(harness.pipeline.take_failed().len(), 1);
@@ -136,8 +139,8 @@ fn take_undelivered_returns_all_in_order() {
 
     let taken = harness.pipeline.take_undelivered();
     assert_eq!(taken.iter().map(|taken| text(taken.record())).collect::<Vec<_>>(), expected);
-    assert!(taken[..500].iter().all(Undelivered::may_have_been_written), "in flight");
-    assert!(!taken[501].may_have_been_written(), "throttled, so not written");
+    assert!(taken[..500].iter().all(Undelivered::may_have_been_written), "records in flight");
+    assert!(!taken[501].may_have_been_written(), "a throttled record is not written");
     assert_eq!(
         (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
         (0, 0)
@@ -146,16 +149,12 @@ fn take_undelivered_returns_all_in_order() {
     assert_eq!((totals.delivered, totals.failed, totals.withdrawn), (498, 1, 701));
 
     harness.settle(first, (0..500).map(|_| delivered()).collect());
-    assert_eq!(
-        *harness.pipeline.ledger().totals(),
-        totals,
-        "an answer that comes later changes nothing"
-    );
+    assert_eq!(*harness.pipeline.ledger().totals(), totals, "a late response changed the totals");
 }
 
 #[test]
 fn dead_letter_handler_panic_loses_one_record() {
-    let handler = SharedHandler::new(|_: Undelivered| panic!("on purpose"));
+    let handler = SharedHandler::new(|_: Undelivered| panic!("expected by the test"));
     let mut harness = Harness::new(settings());
     harness.accept(0..3);
     harness.pipeline.flush();
@@ -177,7 +176,7 @@ fn error_display_panic_keeps_records() {
     impl std::error::Error for Panics {}
     impl std::fmt::Display for Panics {
         fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            panic!("on purpose")
+            panic!("expected by the test")
         }
     }
     let mut harness = Harness::new(settings());
@@ -194,7 +193,7 @@ fn handler_panic_keeps_earlier_report() {
     impl DeadLetterHandler for KeepsOne {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
             self.0 += 1;
-            assert!(self.0 == 1, "on purpose");
+            assert!(self.0 == 1, "expected by the test");
             Some(undelivered)
         }
     }
@@ -207,7 +206,10 @@ fn handler_panic_keeps_earlier_report() {
     let offer = std::panic::AssertUnwindSafe(|| harness.pipeline.offer_failed(Some(&handler)));
     assert!(std::panic::catch_unwind(offer).is_err());
     assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_some());
-    assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_none(), "once");
+    assert!(
+        harness.pipeline.settlement_mut().take_unreported_failure().is_none(),
+        "the failure is reported twice"
+    );
 }
 
 #[test]
@@ -227,10 +229,10 @@ fn classifier_panic_keeps_records() {
     struct Panics;
     impl Classify for Panics {
         fn classify_error(&self, _: &(dyn std::error::Error + 'static)) -> ErrorClass {
-            panic!("on purpose")
+            panic!("expected by the test")
         }
         fn classify_entry(&self, _: &EntryError) -> EntryClass {
-            panic!("on purpose")
+            panic!("expected by the test")
         }
     }
     for entries in [true, false] {
@@ -243,7 +245,7 @@ fn classifier_panic_keeps_records() {
         } else {
             harness.fail(id, "InternalFailure");
         }
-        assert_eq!(harness.pipeline.in_flight(), 0, "nothing is stuck");
+        assert_eq!(harness.pipeline.in_flight(), 0, "the request is still in flight");
         harness.sleep();
         let (id, request) = harness.send();
         harness.deliver(id, &request);
@@ -271,8 +273,12 @@ fn kept_failures_do_not_shrink_requests() {
     harness.settle(id, vec![failed("InvalidArgumentException")]);
     assert!(harness.pipeline.has_room());
     harness.accept(18..19);
-    assert!(!harness.pipeline.has_room(), "nine records and a failed one");
-    assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 9)), "nothing is in flight");
+    assert!(!harness.pipeline.has_room(), "nine queued records and a failed one");
+    assert_eq!(
+        harness.send_reason(),
+        Some((FlushReason::BackPressure, 9)),
+        "no request is in flight"
+    );
     drop(request);
 
     let mut harness = Harness::new(Settings { buffer_records: Some(10), ..settings() });
@@ -285,7 +291,7 @@ fn kept_failures_do_not_shrink_requests() {
     harness.send();
     harness.accept(9..10);
     assert!(!harness.pipeline.has_room());
-    assert_eq!(harness.send_reason(), None, "the failed ones fill the buffer, not those to send");
+    assert_eq!(harness.send_reason(), None, "failed records do not count as backpressure");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! When a request is cut, and what it holds.
+//! Flush reasons of requests, and the bounds of the buffer.
 
 use super::*;
 use crate::ErrorKind;
@@ -44,7 +44,7 @@ fn flush_excludes_later_records() {
     let (id, request) = harness.send();
     harness.accept(1..2);
     harness.deliver(id, &request);
-    assert_eq!(harness.send_reason(), None, "nobody asked for record 1 yet");
+    assert_eq!(harness.send_reason(), None, "record 1 came after the flush");
     harness.pipeline.flush();
     assert_eq!(harness.send_reason(), Some((FlushReason::Idle, 1)));
 }
@@ -87,7 +87,11 @@ fn close_and_backpressure_flush_at_once() {
     harness.accept(0..501);
     harness.send();
     harness.pipeline.close();
-    assert_eq!(harness.send_reason(), Some((FlushReason::Close, 1)), "with another in flight");
+    assert_eq!(
+        harness.send_reason(),
+        Some((FlushReason::Close, 1)),
+        "another request is in flight"
+    );
     let refused = harness.pipeline.accept(Record::from("late"), harness.now).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Closed);
     assert_eq!(refused.into_record().unwrap().data(), "late");
@@ -100,7 +104,7 @@ fn requests_in_flight_are_bounded() {
     let (first, request) = harness.send();
     harness.send();
     assert_eq!(harness.send_reason(), None);
-    assert_eq!(harness.pipeline.wakeup(harness.now), None, "only an answer helps");
+    assert_eq!(harness.pipeline.wakeup(harness.now), None, "there is nothing to wake up for");
     harness.deliver(first, &request);
     assert_eq!(harness.send_reason(), Some((FlushReason::Full, 500)));
 }
@@ -113,9 +117,9 @@ fn buffer_counts_in_flight_and_requeued() {
     harness.pipeline.accept(record(), harness.now).unwrap();
     assert!(!harness.pipeline.has_room());
     let (id, request) = harness.send();
-    assert!(!harness.pipeline.has_room(), "in flight");
+    assert!(!harness.pipeline.has_room(), "records in flight are not counted");
     harness.settle(id, vec![delivered(), failed(THROTTLE)]);
-    assert!(harness.pipeline.has_room(), "one of two left");
+    assert!(harness.pipeline.has_room(), "a delivered record is still counted");
     assert_eq!(
         (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
         (1, 10)

@@ -1,4 +1,4 @@
-//! Failures of whole requests: outages, and errors of the whole stream.
+//! Failures of whole requests: outages, credentials, and fatal errors.
 
 use super::*;
 
@@ -6,21 +6,25 @@ use super::*;
 fn outage_sends_one_probe_at_a_time() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2000);
-    let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
-    for (id, _) in flights {
+    let in_flight: Vec<_> = (0..4).map(|_| harness.send()).collect();
+    for (id, _) in in_flight {
         harness.fail(id, "InternalFailure");
     }
-    assert_eq!(harness.send_reason(), None, "backing off");
+    assert_eq!(harness.send_reason(), None, "the stream backs off");
     harness.sleep();
     let (id, request) = harness.send();
-    assert_eq!(harness.send_reason(), None, "one probe");
+    assert_eq!(harness.send_reason(), None, "one probe at a time");
     harness.deliver(id, &request);
     let [(id, request), _] = [harness.send(), harness.send()];
-    assert_eq!(harness.send_reason(), None, "twice as many");
+    assert_eq!(harness.send_reason(), None, "the window has doubled to 2");
     harness.deliver(id, &request);
-    assert_eq!(std::iter::from_fn(|| harness.send_reason()).count(), 1, "nothing is left");
+    assert_eq!(
+        std::iter::from_fn(|| harness.send_reason()).count(),
+        1,
+        "the window has doubled, but one request is left"
+    );
     harness.accept(2000..4000);
-    assert_eq!(std::iter::from_fn(|| harness.send_reason()).count(), 2, "back to full speed");
+    assert_eq!(std::iter::from_fn(|| harness.send_reason()).count(), 2, "the window is restored");
 }
 
 #[test]
@@ -60,15 +64,18 @@ fn wrong_length_response_settles_nothing() {
 fn fatal_error_is_reported_once() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2000);
-    let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
-    for (id, _) in flights {
+    let in_flight: Vec<_> = (0..4).map(|_| harness.send()).collect();
+    for (id, _) in in_flight {
         harness.fail(id, "AccessDeniedException");
     }
-    assert_eq!(harness.pipeline.wakeup(harness.now), None, "nothing moves until it was told");
+    assert_eq!(harness.pipeline.wakeup(harness.now), None, "the fatal error was not taken");
     assert!(harness.pipeline.health_mut().take_fatal().is_some());
-    assert!(harness.pipeline.health_mut().take_fatal().is_none(), "four requests, one error");
+    assert!(
+        harness.pipeline.health_mut().take_fatal().is_none(),
+        "the error is reported once for four requests"
+    );
     assert_eq!(harness.undelivered(), numbers(0..2000));
-    // The next try: refused again, told again; then let through.
+    // The next probe is refused and reported again, and the one after it is accepted.
     harness.sleep();
     let (id, _) = harness.send();
     harness.fail(id, "AccessDeniedException");
@@ -91,8 +98,8 @@ fn concurrent_success_keeps_fatal_error() {
     assert!(harness.pipeline.health_mut().take_fatal().is_some());
 }
 
-/// Sends one record while the service refuses the credentials. Returns how long it took until the error
-/// became fatal, and how many requests were sent.
+/// Sends one record while the service refuses the credentials. Returns the time until the error was fatal and the
+/// number of requests.
 fn refused_until_fatal(mut harness: Harness, code: &str) -> (Duration, u32) {
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -104,7 +111,7 @@ fn refused_until_fatal(mut harness: Harness, code: &str) -> (Duration, u32) {
         let first = *first.get_or_insert(harness.now);
         harness.fail(id, code);
         if harness.pipeline.health_mut().take_fatal().is_some() {
-            assert_eq!(harness.undelivered(), ["0"], "a fatal error keeps the record");
+            assert_eq!(harness.undelivered(), ["0"], "the record is lost");
             return (harness.now - first, requests);
         }
         harness.sleep();
@@ -139,7 +146,7 @@ fn refused_credentials_stay_fatal_until_accepted() {
     for _ in 0..3 {
         let (id, _) = harness.send();
         harness.fail(id, "ExpiredTokenException");
-        assert!(harness.pipeline.health_mut().take_fatal().is_some(), "each attempt says so");
+        assert!(harness.pipeline.health_mut().take_fatal().is_some(), "the error is not reported");
         harness.sleep();
     }
     let (id, request) = harness.send();
@@ -189,7 +196,7 @@ fn unanswered_requests_keep_credentials_timeout() {
         harness.sleep();
     }
     let after = harness.now - start;
-    assert!((60..70).contains(&after.as_secs()), "an HTTP 5xx proves nothing: {after:?}");
+    assert!((60..70).contains(&after.as_secs()), "HTTP 5xx has extended the timeout: {after:?}");
 }
 
 #[test]
@@ -203,7 +210,7 @@ fn simultaneous_failures_count_once() {
     harness.fail(second, "AccessDeniedException");
     assert!(
         harness.pipeline.health_mut().take_fatal().is_none(),
-        "both were cut before it was known"
+        "both requests were sent before the failure"
     );
     assert_eq!(harness.pipeline.health.backoff().failures(), 1);
 }
@@ -218,7 +225,7 @@ fn take_undelivered_clears_fatal_error() {
     assert_eq!(harness.pipeline.take_undelivered().len(), 1);
     assert!(
         harness.pipeline.health_mut().take_fatal().is_none(),
-        "it was about a record that is gone"
+        "the fatal error is kept without its record"
     );
 }
 
@@ -256,8 +263,8 @@ fn stream_errors_do_not_count_as_attempts() {
     assert_eq!(harness.undelivered(), ["0"]);
     let (id, _) = harness.send();
     harness.settle(id, vec![failed(THROTTLE)]);
-    let [given_up] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
-    assert!(matches!(given_up.reason(), FailureReason::AttemptsExhausted { attempts: 1, .. }));
+    let [exhausted] = &harness.pipeline.take_failed()[..] else { panic!("one record failed") };
+    assert!(matches!(exhausted.reason(), FailureReason::AttemptsExhausted { attempts: 1, .. }));
 }
 
 #[test]
@@ -283,7 +290,7 @@ fn fatal_error_is_reported_during_backoff() {
     harness.fail(second, "AccessDeniedException");
     assert!(
         harness.pipeline.health_mut().take_fatal().is_some(),
-        "at once, not after the next try"
+        "the fatal error is not reported"
     );
 }
 
@@ -296,5 +303,9 @@ fn success_ends_stream_backoff() {
     harness.fail(first, "InternalFailure");
     assert_eq!(harness.send_reason(), None);
     harness.deliver(second, &request);
-    assert_eq!(harness.send_reason(), Some((FlushReason::Full, 500)), "the service works");
+    assert_eq!(
+        harness.send_reason(),
+        Some((FlushReason::Full, 500)),
+        "a success has not ended the backoff"
+    );
 }

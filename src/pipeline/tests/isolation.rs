@@ -1,9 +1,10 @@
-//! Requests that fail again and again get smaller, down to the record that is at fault.
+//! Isolation of a poison record, whose requests fail repeatedly.
 
 use super::*;
 use crate::service::PutRecordsErrorKind;
 
-/// Answers each request by `answer` until nothing has been settled for `quiet`.
+/// Answers each request by `answer`, until all records are settled or none has been settled for `quiet`. Returns the
+/// sizes of the requests.
 fn run(
     harness: &mut Harness,
     quiet: Duration,
@@ -27,11 +28,11 @@ fn run(
     sizes
 }
 
-fn holds(request: &PutRecordsRequest, poison: &str) -> bool {
-    request.entries().iter().any(|entry| has(entry.data(), poison))
+fn contains(request: &PutRecordsRequest, poison: &str) -> bool {
+    request.entries().iter().any(|entry| contains_bytes(entry.data(), poison))
 }
 
-fn has(data: &[u8], poison: &str) -> bool {
+fn contains_bytes(data: &[u8], poison: &str) -> bool {
     data.windows(poison.len()).any(|window| window == poison.as_bytes())
 }
 
@@ -39,21 +40,21 @@ fn all_delivered(request: &PutRecordsRequest) -> PutRecordsResponse {
     PutRecordsResponse::new(request.entries().iter().map(|_| delivered()).collect())
 }
 
-/// Fails requests that hold `poison`.
+/// Fails the requests that contain `poison`.
 fn poisoned_requests(
     poison: &'static str,
     error: impl Fn() -> BoxError,
 ) -> impl FnMut(&PutRecordsRequest) -> Result<PutRecordsResponse, BoxError> {
-    move |request| if holds(request, poison) { Err(error()) } else { Ok(all_delivered(request)) }
+    move |request| if contains(request, poison) { Err(error()) } else { Ok(all_delivered(request)) }
 }
 
-/// Fails entries that hold `poison`.
+/// Fails the entries that contain `poison`.
 fn poisoned_entries(
     poison: &'static str,
 ) -> impl FnMut(&PutRecordsRequest) -> Result<PutRecordsResponse, BoxError> {
     move |request| {
         let result = |data: &[u8]| {
-            if has(data, poison) { failed("InternalFailure") } else { delivered() }
+            if contains_bytes(data, poison) { failed("InternalFailure") } else { delivered() }
         };
         let results = request.entries().iter().map(|entry| result(entry.data()));
         Ok(PutRecordsResponse::new(results.collect()))
@@ -103,7 +104,7 @@ fn request_size_recovers_after_outage() {
         harness.fail(id, "InternalFailure");
     }
     let isolated = harness.pipeline.backlog.isolated_records();
-    assert!((50..500).contains(&isolated), "one in a probe: {isolated}");
+    assert!((50..500).contains(&isolated), "a probe isolates one record: {isolated}");
     let began = harness.now;
     let sizes = run(&mut harness, LONG, |request| Ok(all_delivered(request)));
     assert!(harness.pipeline.is_settled());
@@ -118,9 +119,9 @@ fn poison_record_is_isolated_and_never_failed() {
             harness.accept(0..2_000);
             harness.pipeline.close();
             let deliver = poisoned_requests(poison, error);
-            // Those that contain the text as well.
+            // Several numbers contain the text.
             let others = (0..2_000).filter(|n| !n.to_string().contains(poison)).count() as u64;
-            // Each of several in a row takes a probe.
+            // Each poison record takes a probe.
             run(&mut harness, Duration::from_secs(600), deliver);
             assert_eq!(harness.pipeline.ledger().totals().delivered, others, "{poison}");
             assert_eq!(harness.pipeline.ledger().totals().failed, 0);
@@ -140,7 +141,7 @@ fn isolated_record_does_not_delay_others() {
         run(&mut harness, LONG, poisoned_requests("poison", || service_error("InternalFailure")));
     }
     assert_eq!(harness.pipeline.backlog.isolated_records(), 1);
-    // It is in flight and hangs: the others have all other slots.
+    // While the isolated record is in flight, the others use the remaining slots.
     while harness.send_reason() != Some((FlushReason::Isolated, 1)) {
         harness.sleep();
     }
@@ -168,14 +169,14 @@ fn isolated_record_is_retried_beside_others() {
             }
         };
         harness.now += ROUND_TRIP;
-        if holds(&request, "poison") {
+        if contains(&request, "poison") {
             retries += 1;
             harness.fail(id, "InternalFailure");
         } else {
             harness.deliver(id, &request);
         }
     }
-    assert!((20..200).contains(&retries), "{retries} in a minute");
+    assert!((20..200).contains(&retries), "{retries} retries in a minute");
     let delivered = harness.pipeline.ledger().totals().delivered;
     assert!(delivered > 60 * 50 * 500 / 2, "{delivered}");
 }
@@ -197,7 +198,7 @@ fn isolated_record_uses_no_tokens_of_others() {
     run(&mut harness, LONG, poisoned_requests("poison", || service_error("InternalFailure")));
     assert_eq!(harness.pipeline.ledger().totals().delivered, 300);
     let took = harness.now - began - LONG;
-    assert!(took < Duration::from_secs(60), "ten a second are 30 s: {took:?}");
+    assert!(took < Duration::from_secs(60), "ten records per second take 30 s: {took:?}");
 }
 
 #[test]
@@ -232,7 +233,7 @@ fn halves_of_failed_aggregate_keep_order() {
     let mut is_poisoned = true;
     for _ in 0..2 {
         run(&mut harness, LONG, |request| {
-            let is_refused = is_poisoned && holds(request, "060");
+            let is_refused = is_poisoned && contains(request, "060");
             if is_refused {
                 return Err(service_error("InternalFailure"));
             }
@@ -242,7 +243,7 @@ fn halves_of_failed_aggregate_keep_order() {
             }
             Ok(all_delivered(request))
         });
-        // All others of the key wait for it.
+        // The later records of the key wait for the poison record.
         let waiting = if is_poisoned { 40 } else { 0 };
         assert_eq!(harness.pipeline.queued(), waiting);
         is_poisoned = false;
@@ -259,7 +260,7 @@ fn bisected_request_with_poison_is_halved() {
     keyed(&mut harness, "i", "invalid");
     harness.pipeline.close();
     run(&mut harness, LONG, |request| {
-        match (holds(request, "invalid"), holds(request, "poison")) {
+        match (contains(request, "invalid"), contains(request, "poison")) {
             (true, _) => Err(service_error("ValidationException")),
             (_, true) => Err(service_error("InternalFailure")),
             _ => Ok(all_delivered(request)),
@@ -288,7 +289,7 @@ fn bisected_aggregate_is_halved_within_limits() {
     assert_eq!(harness.pipeline.ledger().totals().delivered, 7);
 }
 
-/// What waits for the isolated record, in the packer, is no better probe of a failing stream.
+/// A record in the aggregator that waits for the isolated record of its key must not be preferred as the probe.
 #[test]
 fn isolated_record_precedes_open_aggregate() {
     let linger = Linger::Adaptive(Duration::ZERO);
@@ -392,7 +393,7 @@ fn repeated_timeouts_raise_the_timeout_factor() {
     harness.now += ROUND_TRIP;
     harness.deliver(id, &request);
     harness.accept(100..101);
-    assert_eq!(harness.send().1.timeout_factor(), 1, "a fast answer");
+    assert_eq!(harness.send().1.timeout_factor(), 1, "a fast response has not reset the factor");
 }
 
 #[test]
@@ -422,7 +423,7 @@ fn response_to_isolated_record_ends_refusal() {
     assert!(harness.pipeline.health_mut().take_fatal().is_some());
     assert!(harness.pipeline.health().refusal().is_some());
     next(&mut harness, Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])));
-    assert!(harness.pipeline.health().refusal().is_none(), "the service looked into the request");
+    assert!(harness.pipeline.health().refusal().is_none(), "the service processed the request");
 }
 
 #[test]
@@ -435,7 +436,7 @@ fn isolated_record_is_reported_once_a_minute() {
         keyed(&mut harness, "p", "poison");
         let mut reports = Vec::new();
         for minute in 0..10 {
-            // Others succeed at first, which ends what was reported of the record until then.
+            // The first successes of other records end the outage that was reported so far.
             if minute < 3 {
                 harness.accept(0..1);
             }
@@ -447,7 +448,7 @@ fn isolated_record_is_reported_once_a_minute() {
                 }
                 match harness.pipeline.next_request(harness.now) {
                     Some((id, request, _)) => {
-                        let answer = if !holds(&request, "poison") {
+                        let answer = if !contains(&request, "poison") {
                             Ok(all_delivered(&request))
                         } else if request.entries().len() == 1 {
                             poisoned(&request)
@@ -489,7 +490,7 @@ fn in_flight_window_recovers_after_timeout() {
                 None => drop(harness.sleep()),
             }
         };
-        // More than a quarter of the timeout: with one request at a time that is no slow link.
+        // Longer than a quarter of the timeout. With one request in flight, this does not indicate a slow link.
         harness.now += Duration::from_millis(300);
         harness.deliver(id, &request);
     }

@@ -1,41 +1,41 @@
-//! A lane for each shard: what is learned of shards, how fast each is sent to, and what waits for which.
+//! Lanes of shards: learned shards, rates, and backoff per shard.
 
 use std::collections::BTreeMap;
 
-use super::model_stream::place;
+use super::model_stream::hash_of_entry;
 use super::verify::{HALF, halves, map, placed, shard};
 use super::*;
 use crate::record::HashKey;
 use crate::service::Entry;
 
-/// Keys of the lower and the upper half of the ring.
+/// Keys that hash to the lower and to the upper half of the ring.
 const LOWER: &str = "a";
 const UPPER: &str = "b";
 
-/// Settings for shards with the usual quota.
-fn paced() -> Settings {
+/// Settings with the default quota.
+fn with_quota() -> Settings {
     Settings { limits: Limits::default(), ..settings() }
 }
 
-/// Where a stream of two shards puts an entry.
+/// Returns the shard of an entry in a stream of two shards.
 fn half(entry: &Entry) -> &'static str {
-    if place(entry).get() < HALF { "lower" } else { "upper" }
+    if hash_of_entry(entry).get() < HALF { "lower" } else { "upper" }
 }
 
 impl Harness {
-    /// A pipeline that has learned of two shards.
-    fn of_halves(settings: Settings) -> Self {
+    /// Creates a pipeline that has learned two shards.
+    fn with_halves(settings: Settings) -> Self {
         let mut harness = Self::new(settings);
         harness.accept_key(LOWER);
         harness.accept_key(UPPER);
         harness.pipeline.flush();
         harness.answer(half, |_| true);
-        // Their token buckets are full.
+        // Fills the token buckets.
         harness.now += Duration::from_secs(1);
         harness
     }
 
-    /// Cuts a request and answers it: entries are delivered to their shard, or it throttles them.
+    /// Sends a request and answers it: each shard delivers or throttles its entries. Returns the entries per shard.
     fn answer(
         &mut self,
         shard: impl Fn(&Entry) -> &'static str,
@@ -58,28 +58,32 @@ impl Harness {
         self.pipeline.backlog.lanes().backs_off_until(lane, self.now).unwrap()
     }
 
-    fn many(&mut self, key: &'static str, records: usize) {
+    fn accept_many(&mut self, key: &'static str, records: usize) {
         for _ in 0..records {
             self.accept_key(key);
         }
     }
 
-    /// Entries that go in so many seconds, in requests that take a round trip each, and the requests.
+    /// Sends requests for `seconds`, each answered after a round trip. Returns the number of entries and of requests.
     fn run(&mut self, seconds: u64, shard: impl Fn(&Entry) -> &'static str) -> (usize, usize) {
         let end = self.now + Duration::from_secs(seconds);
-        let mut under_way: Vec<(Instant, RequestId, PutRecordsRequest)> = Vec::new();
+        let mut in_flight: Vec<(Instant, RequestId, PutRecordsRequest)> = Vec::new();
         let (mut entries, mut requests) = (0, 0);
         while self.now < end {
             while let Some((id, request, _)) = self.pipeline.next_request(self.now) {
                 entries += request.entries().len();
                 requests += 1;
-                under_way.push((self.now + ROUND_TRIP, id, request));
+                in_flight.push((self.now + ROUND_TRIP, id, request));
             }
-            let answered = under_way.first().map(|(at, ..)| *at);
+            let answered = in_flight.first().map(|(at, ..)| *at);
             let wakeup = self.pipeline.wakeup(self.now);
-            self.now = [answered, wakeup].into_iter().flatten().min().expect("something comes");
+            self.now = [answered, wakeup]
+                .into_iter()
+                .flatten()
+                .min()
+                .expect("a response or a wakeup is due");
             if answered == Some(self.now) {
-                let (_, id, request) = under_way.remove(0);
+                let (_, id, request) = in_flight.remove(0);
                 let results = request.entries().iter().map(|entry| placed(shard(entry)));
                 self.settle(id, results.collect());
             }
@@ -90,9 +94,9 @@ impl Harness {
 
 #[test]
 fn throttled_shard_does_not_block_others() {
-    let mut harness = Harness::of_halves(paced());
-    harness.many(LOWER, 100);
-    harness.many(UPPER, 100);
+    let mut harness = Harness::with_halves(with_quota());
+    harness.accept_many(LOWER, 100);
+    harness.accept_many(UPPER, 100);
     harness.pipeline.close();
     let sent = harness.answer(half, |shard| shard == "upper");
     assert_eq!(sent, BTreeMap::from([("lower", 100), ("upper", 100)]));
@@ -105,13 +109,13 @@ fn throttled_shard_does_not_block_others() {
 
 #[test]
 fn shard_backoff_does_not_stop_others() {
-    let mut harness = Harness::of_halves(paced());
-    harness.many(LOWER, 100);
+    let mut harness = Harness::with_halves(with_quota());
+    harness.accept_many(LOWER, 100);
     harness.pipeline.flush();
     for _ in 0..2 {
         harness.answer(half, |_| false);
     }
-    harness.many(UPPER, 50);
+    harness.accept_many(UPPER, 50);
     harness.pipeline.flush();
     assert_eq!(harness.answer(half, |_| true), BTreeMap::from([("upper", 50)]));
     harness.sleep();
@@ -120,7 +124,7 @@ fn shard_backoff_does_not_stop_others() {
 
 #[test]
 fn shard_gets_its_quota_in_full_requests() {
-    let mut harness = Harness::of_halves(paced());
+    let mut harness = Harness::with_halves(with_quota());
     for _ in 0..5_000 {
         harness.accept_key(LOWER);
         harness.accept_key(UPPER);
@@ -128,20 +132,20 @@ fn shard_gets_its_quota_in_full_requests() {
     let (entries, requests) = harness.run(3, half);
     assert!((5_900..=6_000 + 2 * 250).contains(&entries), "{entries} entries");
     let each = entries / requests;
-    assert!(each >= 50, "two shards' entries of 30 ms: {each} in each of {requests} requests");
+    assert!(each >= 50, "{each} entries per request in {requests} requests");
 }
 
 #[test]
 fn busy_shard_leaves_request_capacity_to_others() {
-    let mut harness = Harness::of_halves(paced());
-    harness.many(LOWER, 5_000);
-    harness.many(UPPER, 100);
+    let mut harness = Harness::with_halves(with_quota());
+    harness.accept_many(LOWER, 5_000);
+    harness.accept_many(UPPER, 100);
     let mut upper = 0;
     for _ in 0..2 {
         upper += harness.answer(half, |_| true).get("upper").copied().unwrap_or_default();
         harness.sleep();
     }
-    assert_eq!(upper, 100, "though all of the lower shard's came first");
+    assert_eq!(upper, 100, "records of the upper shard are left over");
 }
 
 #[test]
@@ -155,16 +159,16 @@ fn request_skips_paused_lanes() {
     let shards = (0..SHARDS).map(|n| (n, range(n)));
     let shards: Vec<_> =
         shards.map(|(n, (start, end))| shard(&format!("s{n}"), start, end)).collect();
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&shards), harness.now);
-    // Each shard takes one of these now, and the other one in a second.
+    // Each shard accepts one record now and one in a second.
     for n in (0..SHARDS).chain(0..SHARDS) {
         let record = Record::from("data").with_explicit_hash_key(width * n);
         harness.pipeline.accept(record, harness.now).unwrap();
     }
     harness.pipeline.flush();
     while let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
-        let shard = |entry: &Entry| format!("s{}", place(entry).get() / width);
+        let shard = |entry: &Entry| format!("s{}", hash_of_entry(entry).get() / width);
         let results = request.entries().iter().map(|entry| placed(&shard(entry)));
         harness.settle(id, results.collect());
     }
@@ -176,12 +180,12 @@ fn request_skips_paused_lanes() {
     harness.pipeline.backlog.lanes().take_visits();
     let (_, request) = harness.send();
     assert_eq!(request.entries().len(), 1);
-    assert_eq!(harness.pipeline.backlog.lanes().take_visits(), 1, "that of the record that went");
+    assert_eq!(harness.pipeline.backlog.lanes().take_visits(), 1, "a paused lane was visited");
 }
 
 #[test]
 fn request_merges_lanes_in_acceptance_order() {
-    let mut harness = Harness::of_halves(settings());
+    let mut harness = Harness::with_halves(settings());
     let keys = [LOWER, UPPER, UPPER, LOWER, UPPER, LOWER];
     for (number, key) in keys.into_iter().enumerate() {
         harness.pipeline.accept(Record::from((key, number.to_string())), harness.now).unwrap();
@@ -193,12 +197,12 @@ fn request_merges_lanes_in_acceptance_order() {
 
 #[test]
 fn split_shard_children_have_own_quotas() {
-    let quarter = |entry: &Entry| match place(entry).get() >> 126 {
+    let quarter = |entry: &Entry| match hash_of_entry(entry).get() >> 126 {
         0 => "lower left",
         1 => "lower right",
         _ => "upper",
     };
-    let mut harness = Harness::of_halves(paced());
+    let mut harness = Harness::with_halves(with_quota());
     let spread = |number: usize| HashKey::new(u128::from(number as u64 % 1_000) << 117);
     for number in 0..9_000 {
         let record = Record::from(("k", number.to_string()));
@@ -206,16 +210,16 @@ fn split_shard_children_have_own_quotas() {
         harness.pipeline.accept(record, harness.now).unwrap();
     }
     let (before, _) = harness.run(2, half);
-    assert!((1_900..=2_600).contains(&before), "{before}: all of them are the lower shard's");
+    assert!((1_900..=2_600).contains(&before), "{before} entries for the lower shard");
     let (after, _) = harness.run(2, quarter);
-    assert!((3_700..=4_800).contains(&after), "{after}");
+    assert!((3_700..=4_800).contains(&after), "{after} entries for the two children");
     harness.pipeline.backlog.lanes().check();
 }
 
 #[test]
 fn contradicting_responses_stop_learning() {
-    let mut harness = Harness::new(paced());
-    // A stream that places records itself: by turns.
+    let mut harness = Harness::new(with_quota());
+    // A stream that distributes the records in turn.
     let turn = std::cell::Cell::new(0);
     let by_turns = |_: &Entry| {
         turn.set(turn.get() + 1);
@@ -230,8 +234,8 @@ fn contradicting_responses_stop_learning() {
         harness.answer(by_turns, |_| true);
         harness.now += ROUND_TRIP;
     }
-    assert_eq!(harness.pipeline.topology.known_shards(), 0, "a lane for all");
-    // Later it is tried again: the stream may be another.
+    assert_eq!(harness.pipeline.topology.known_shards(), 0, "the shards are not trusted");
+    // Learning is tried again later.
     harness.now += Duration::from_secs(60);
     for _ in 0..2 {
         harness.accept_key(LOWER);
@@ -244,7 +248,7 @@ fn contradicting_responses_stop_learning() {
 
 #[test]
 fn learned_shards_are_bounded() {
-    let mut harness = Harness::new(paced());
+    let mut harness = Harness::new(with_quota());
     harness.pipeline.topology.learned_mut().max_shards = 100;
     let mut most = 0;
     for number in 0..200 {
@@ -259,30 +263,26 @@ fn learned_shards_are_bounded() {
         harness.now += ROUND_TRIP;
         most = most.max(harness.pipeline.topology.known_shards());
     }
-    assert!(most <= 100, "{most} shards are known");
-    assert_eq!(harness.pipeline.topology.known_shards(), 0, "none of them is believed");
+    assert!(most <= 100, "{most} learned shards");
+    assert_eq!(harness.pipeline.topology.known_shards(), 0, "the shards are not trusted");
 }
 
 #[test]
 fn overlong_shard_id_is_not_learned() {
-    let mut harness = Harness::new(paced());
+    let mut harness = Harness::new(with_quota());
     for (length, learned) in [(129, 0), (100_000, 0), (128, 1)] {
         harness.pipeline.accept(Record::from((format!("k{length}"), "data")), harness.now).unwrap();
         harness.pipeline.flush();
         let (id, _) = harness.send();
         harness.settle(id, vec![placed(&"s".repeat(length))]);
         harness.now += ROUND_TRIP;
-        assert_eq!(
-            harness.pipeline.topology.known_shards(),
-            learned,
-            "after one of {length} bytes"
-        );
+        assert_eq!(harness.pipeline.topology.known_shards(), learned, "id of {length} bytes");
     }
 }
 
 #[test]
 fn auto_stream_learns_no_shards() {
-    let mut harness = Harness::of_halves(paced());
+    let mut harness = Harness::with_halves(with_quota());
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
     let by_service = StreamDescription::default().with_distribution(Distribution::Auto);
     harness.pipeline.apply_description(Some(by_service), harness.now);
@@ -294,8 +294,8 @@ fn auto_stream_learns_no_shards() {
 
 #[test]
 fn service_managed_record_ignores_shard_backoff() {
-    let mut harness = Harness::of_halves(paced());
-    harness.many(LOWER, 100);
+    let mut harness = Harness::with_halves(with_quota());
+    harness.accept_many(LOWER, 100);
     harness.pipeline.flush();
     for _ in 0..2 {
         harness.answer(half, |_| false);
@@ -310,46 +310,50 @@ fn service_managed_record_ignores_shard_backoff() {
 
 #[test]
 fn contradiction_requests_another_listing() {
-    let mut harness = Harness::listing(paced());
+    let mut harness = Harness::listing(with_quota());
     harness.accept_key(LOWER);
     harness.pipeline.flush();
     let (id, _) = harness.send();
-    assert!(harness.lists(), "nothing waits for it");
+    assert!(harness.begin_listing(), "a listing is due at once");
     harness.pipeline.apply_list(map(&halves()), harness.now);
     assert_eq!(harness.pipeline.topology.known_shards(), 2);
     harness.settle(id, vec![placed("lower")]);
-    assert!(!harness.lists(), "it was right");
+    assert!(!harness.begin_listing(), "the list was confirmed");
     harness.accept_key(LOWER);
     harness.pipeline.flush();
-    harness.answer(|_| "a child", |_| true);
+    harness.answer(|_| "child", |_| true);
     assert!(harness.pipeline.topology.wants_listing());
     harness.sleep();
-    assert!(harness.lists());
-    assert!(!harness.lists(), "one at a time");
+    assert!(harness.begin_listing());
+    assert!(!harness.begin_listing(), "one listing at a time");
     harness.pipeline.apply_list(None, harness.now);
-    assert_eq!(harness.pipeline.topology.known_shards(), 2, "what was learned holds");
+    assert_eq!(
+        harness.pipeline.topology.known_shards(),
+        2,
+        "a failed listing keeps the learned shards"
+    );
 }
 
 #[test]
 fn large_stream_is_relisted_after_reshard() {
-    let mut harness = Harness::listing(paced());
+    let mut harness = Harness::listing(with_quota());
     harness.pipeline.topology.learned_mut().max_shards = 1;
     harness.accept_key(LOWER);
     harness.pipeline.flush();
     let (id, _) = harness.send();
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.settle(id, vec![placed("lower")]);
     harness.accept_key(LOWER);
     harness.pipeline.flush();
-    harness.answer(|_| "a child", |_| true);
-    assert_eq!(harness.pipeline.topology.known_shards(), 2, "what was listed is believed");
+    harness.answer(|_| "child", |_| true);
+    assert_eq!(harness.pipeline.topology.known_shards(), 2, "listed shards are not bounded");
     assert!(harness.pipeline.topology.wants_listing());
 }
 
 #[test]
 fn border_keys_match_listed_shards() {
-    // Even shards, neighbours of which share the upper 64 bits of their borders, and one with a single key.
+    // The borders of even shards share their upper 64 bits. The last shard has a single hash key.
     let width = u128::MAX / 5;
     let starts = [0, width + 1, 2 * width + 1, 3 * width + 1, 4 * width + 1, u128::MAX];
     let ends = starts.iter().skip(1).map(|next| next - 1).chain([u128::MAX]);
@@ -357,11 +361,11 @@ fn border_keys_match_listed_shards() {
     let shards: Vec<_> =
         shards.map(|(n, (&start, end))| shard(&format!("s{n}"), start, end)).collect();
     let id_of = |entry: &Entry| {
-        let found = shards.iter().find(|shard| shard.range().contains(place(entry)));
+        let found = shards.iter().find(|shard| shard.range().contains(hash_of_entry(entry)));
         found.map(|shard| shard.id().to_owned()).unwrap()
     };
-    let mut harness = Harness::listing(paced());
-    assert!(harness.lists());
+    let mut harness = Harness::listing(with_quota());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&shards), harness.now);
     let around = |start: u128| [start.wrapping_sub(1), start, start.wrapping_add(1)];
     for hash_key in starts.into_iter().flat_map(around) {
@@ -375,18 +379,18 @@ fn border_keys_match_listed_shards() {
     assert_eq!(harness.pipeline.topology.known_shards(), 6);
     assert!(!harness.pipeline.topology.wants_listing(), "the list was right");
     for (n, hash_key) in starts.into_iter().enumerate() {
-        for (hash_key, lies_there) in [(hash_key, true), (hash_key.wrapping_sub(1), false)] {
+        for (hash_key, contains) in [(hash_key, true), (hash_key.wrapping_sub(1), false)] {
             let record = Record::from("data").with_explicit_hash_key(hash_key);
             let record = BufferedRecord::new(record, 0, harness.now, &mut Rng::with_seed(0));
             let is_elsewhere = harness.pipeline.topology.is_elsewhere(&record, &format!("s{n}"));
-            assert_eq!(is_elsewhere, !lies_there, "{hash_key} in s{n}");
+            assert_eq!(is_elsewhere, !contains, "{hash_key} in s{n}");
         }
     }
 }
 
 #[test]
 fn missing_stream_forgets_shards() {
-    let mut harness = Harness::of_halves(paced());
+    let mut harness = Harness::with_halves(with_quota());
     harness.accept_key(LOWER);
     harness.pipeline.flush();
     let (id, _) = harness.send();
@@ -397,7 +401,7 @@ fn missing_stream_forgets_shards() {
 
 #[test]
 fn bisected_entries_wait_for_own_shard() {
-    let mut harness = Harness::of_halves(paced());
+    let mut harness = Harness::with_halves(with_quota());
     harness.accept_keys(&[UPPER, LOWER]);
     harness.pipeline.flush();
     let (refused, _) = harness.send();
@@ -420,14 +424,14 @@ fn bisected_entries_wait_for_own_shard() {
     let (_, request, reason) =
         harness.pipeline.next_request(harness.now).expect("the lower shard is free");
     assert_eq!((reason, half(&request.entries()[0])), (FlushReason::Bisected, "lower"));
-    assert_eq!(harness.send_reason(), None, "the other one waits with its lane");
+    assert_eq!(harness.send_reason(), None, "the upper shard backs off");
     harness.now += paused;
     assert_eq!(harness.send_reason(), Some((FlushReason::Bisected, 1)));
 }
 
 #[test]
 fn reshards_leave_no_lanes() {
-    let mut harness = Harness::new(paced());
+    let mut harness = Harness::new(with_quota());
     for generation in 0..3_000_u32 {
         harness.accept_key(LOWER);
         harness.accept_key(UPPER);
@@ -435,7 +439,7 @@ fn reshards_leave_no_lanes() {
         let (id, _) = harness.send();
         let results = (0..2).map(|n| Ok(Placement::new(format!("s{}", generation * 2 + n), "1")));
         harness.settle(id, results.collect());
-        // Too many contradictions in a row would stop the learning.
+        // A confirmation between two contradictions, since too many in a row stop the learning.
         harness.accept_key(LOWER);
         harness.pipeline.flush();
         let (id, _) = harness.send();
@@ -451,9 +455,9 @@ fn reshards_leave_no_lanes() {
 
 #[test]
 fn requeued_records_are_hashed() {
-    let mut harness = Harness::new(paced());
-    harness.many(LOWER, 5);
-    harness.many(UPPER, 5);
+    let mut harness = Harness::new(with_quota());
+    harness.accept_many(LOWER, 5);
+    harness.accept_many(UPPER, 5);
     harness.pipeline.flush();
     let [refused, failing] = [0, 1].map(|_| {
         for _ in 0..10 {
@@ -464,7 +468,7 @@ fn requeued_records_are_hashed() {
         harness.pipeline.flush.reopen();
         id
     });
-    // From now on two shards are known, and it takes a place to tell them apart.
+    // With two known shards, the lane of a record depends on its hash.
     harness.pipeline.admit(Record::from((LOWER, "data")), harness.now);
     harness.pipeline.admit(Record::from((UPPER, "data")), harness.now);
     harness.pipeline.close();
@@ -474,7 +478,7 @@ fn requeued_records_are_hashed() {
     assert_eq!(harness.pipeline.backlog.lanes().records(), 10);
     assert!(harness.pipeline.backlog.lanes().iter().all(|entry| entry.oldest().is_hashed()));
     harness.fail(refused, "ValidationException");
-    let suspects = || harness.pipeline.backlog.bisected();
-    assert_eq!(suspects().count(), 20);
-    assert!(suspects().all(|unit| unit.oldest().is_hashed()));
+    let bisected = || harness.pipeline.backlog.bisected();
+    assert_eq!(bisected().count(), 20);
+    assert!(bisected().all(|entry| entry.oldest().is_hashed()));
 }

@@ -1,6 +1,6 @@
-//! How large aggregates and requests get.
+//! Sizes of aggregates and requests.
 
-use super::aggregation::{members, packing};
+use super::aggregation::{aggregating, members};
 use super::*;
 use crate::limits::{Limits, PAYLOAD_UNIT_BYTES};
 use crate::service::Entry;
@@ -8,16 +8,9 @@ use crate::service::Entry;
 #[test]
 fn aggregate_is_filled_to_target() {
     for (units, size, expected) in
-        // What the docs of `with_aggregate_units` say.
-        [
-            (1, 1024, 24),
-            (2, 1024, 49),
-            (1, 9 * 1024, 2),
-            (2, 9 * 1024, 5),
-            (1, 10 * 1024, 2),
-        ]
+        [(1, 1024, 24), (2, 1024, 49), (1, 9 * 1024, 2), (2, 9 * 1024, 5), (1, 10 * 1024, 2)]
     {
-        let mut settings = packing(Aggregation::PerKey);
+        let mut settings = aggregating(Aggregation::PerKey);
         settings.aggregate_bytes = units * PAYLOAD_UNIT_BYTES;
         let mut harness = Harness::new(settings);
         for _ in 0..120 {
@@ -25,20 +18,19 @@ fn aggregate_is_filled_to_target() {
         }
         let request = harness.closing_request();
         let first = &request.entries()[0];
-        assert_eq!(members(first).len(), expected, "{units} units, {size} bytes");
+        assert_eq!(members(first).len(), expected, "{units} payload units, {size} bytes");
         let sizes: Vec<_> = request.entries().iter().map(Entry::size).collect();
         assert!(sizes.iter().all(|size| *size <= units * PAYLOAD_UNIT_BYTES), "{sizes:?}");
         let one_more = members(first)[0].data().len() + 9;
-        assert!(sizes[0] + one_more > units * PAYLOAD_UNIT_BYTES, "there was room for more");
+        assert!(sizes[0] + one_more > units * PAYLOAD_UNIT_BYTES, "the aggregate is not full");
     }
 }
 
 #[test]
 fn aggregate_uses_last_byte_of_target() {
-    // 20 bytes around the message, 3 for the key in its table and 1 outside, 6 and the payload for each
-    // member.
+    // 20 bytes of framing, 3 for the key in its table and 1 outside, and 6 per member.
     for (target, entries) in [(55, 1), (54, 2)] {
-        let mut settings = packing(Aggregation::PerKey);
+        let mut settings = aggregating(Aggregation::PerKey);
         settings.aggregate_bytes = target;
         let mut harness = Harness::new(settings);
         harness.push(("k", vec![b'x'; 10]));
@@ -51,7 +43,7 @@ fn aggregate_uses_last_byte_of_target() {
 
 #[test]
 fn aggregate_is_bounded_by_record_bytes() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.limits = Limits::default().with_record_bytes(1_000);
     let mut harness = Harness::new(settings);
     for _ in 0..100 {
@@ -64,17 +56,17 @@ fn aggregate_is_bounded_by_record_bytes() {
 
 #[test]
 fn described_limit_bounds_earlier_records() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_bytes = 3 << 20;
     settings.limits = Limits::default().with_request_bytes(10 << 20).with_record_bytes(10 << 20);
     let mut harness = Harness::new(settings);
     harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
-    // More than one aggregate, so that one is full already.
+    // More than one aggregate, so that the first is already closed.
     for _ in 0..50 {
         harness.push(("k", vec![b'x'; 100_000]));
     }
     harness.pipeline.close();
-    assert_eq!(harness.send_reason(), None, "nothing goes before the description");
+    assert_eq!(harness.send_reason(), None, "the description is required");
     harness.pipeline.apply_description(Some(StreamDescription::default()), harness.now);
     let (_, request) = harness.send();
     assert!(request.entries().iter().all(|entry| entry.size() <= 1 << 20));
@@ -83,7 +75,7 @@ fn described_limit_bounds_earlier_records() {
 
 #[test]
 fn record_above_target_is_sent_alone_in_order() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_bytes = 100;
     let mut harness = Harness::new(settings);
     harness.push(("k", "before"));
@@ -96,7 +88,7 @@ fn record_above_target_is_sent_alone_in_order() {
 
 #[test]
 fn aggregate_is_bounded_by_records() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_records = 3;
     let mut harness = Harness::new(settings);
     harness.accept(0..8);
@@ -107,7 +99,7 @@ fn aggregate_is_bounded_by_records() {
 
 #[test]
 fn request_of_aggregates_is_filled_to_limit() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_bytes = 1_000;
     settings.limits = Limits::default().with_request_bytes(5_000).with_record_bytes(1_000);
     let mut harness = Harness::new(settings);
@@ -134,17 +126,17 @@ fn described_limit_keeps_request_bytes() {
     assert!(request.bytes() <= 1 << 20, "{}", request.bytes());
     let lengths =
         [harness.send().1, harness.send().1, harness.send().1].map(|one| one.entries().len());
-    assert_eq!(lengths, [10, 10, 1], "the large one goes by itself");
-    for (told, limit) in [(20 << 20, 10 << 20), (0, 1)] {
+    assert_eq!(lengths, [10, 10, 1], "the large record is sent alone");
+    for (bytes, limit) in [(20 << 20, 10 << 20), (0, 1)] {
         let mut harness = Harness::new(settings());
-        harness.pipeline.apply_description(described(told), harness.now);
+        harness.pipeline.apply_description(described(bytes), harness.now);
         assert_eq!(harness.pipeline.settings().limits.record_bytes(), limit);
     }
 }
 
 #[test]
 fn aggregate_is_bounded_by_request_bytes() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_bytes = 10_000_000;
     settings.limits = Limits::default().with_request_bytes(2 << 20);
     let mut harness = Harness::new(settings);
@@ -161,10 +153,10 @@ fn aggregate_is_bounded_by_request_bytes() {
 
 #[test]
 fn one_record_aggregates_skip_linger() {
-    let mut settings = packing(Aggregation::PerKey);
+    let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_records = 1;
     let mut harness = Harness::new(settings);
     harness.accept(0..2);
     harness.pipeline.flush();
-    assert_eq!(harness.send_reason(), Some((FlushReason::Idle, 2)), "nothing to wait for");
+    assert_eq!(harness.send_reason(), Some((FlushReason::Idle, 2)), "the records linger");
 }

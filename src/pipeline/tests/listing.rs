@@ -1,18 +1,18 @@
-//! When the shards are listed again, and what holds meanwhile.
+//! Repeated listings of shards, and aggregation until they complete.
 
-use super::aggregation::packed;
+use super::aggregation::payloads;
 use super::verify::{HALF, halves, keys_of, map, per_shard, placed, shard};
 use super::*;
 use crate::service::Entry;
 use crate::shard::hash_of;
 
-/// Two aggregates of two, each for a request of its own.
+/// Creates two aggregates of two records, each in a separate request.
 fn in_pairs(keys: [&'static str; 4]) -> Harness {
     let mut settings = per_shard();
     settings.aggregate_records = 2;
     settings.limits = settings.limits.with_request_entries(1);
     let mut harness = Harness::new(settings);
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_keys(&keys);
     harness
@@ -20,35 +20,35 @@ fn in_pairs(keys: [&'static str; 4]) -> Harness {
 
 #[test]
 fn recreated_stream_reuses_shard_ids() {
-    let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
-    let (id, _) = harness.closing();
-    let anew = [shard("s0", 0, HALF - 1), shard("s1", HALF, u128::MAX)];
-    harness.pipeline.apply_list(map(&anew), harness.now);
+    let mut harness = Harness::with_shards(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
+    let (id, _) = harness.close_and_send();
+    let recreated = [shard("s0", 0, HALF - 1), shard("s1", HALF, u128::MAX)];
+    harness.pipeline.apply_list(map(&recreated), harness.now);
     harness.settle(id, vec![placed("s0")]);
     assert_eq!(
         harness.pipeline.ledger().totals().delivered,
         0,
-        "the newest list says that b is not in s0"
+        "b is not in s0 of the latest list"
     );
-    assert_eq!(packed(&harness.next().1), [vec!["a"], vec!["b"]]);
+    assert_eq!(payloads(&harness.next().1), [vec!["a"], vec!["b"]]);
 }
 
 #[test]
 fn missing_stream_aggregates_per_key() {
-    let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
-    let (id, request) = harness.closing();
+    let mut harness = Harness::with_shards(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
+    let (id, request) = harness.close_and_send();
     assert_eq!(request.entries().len(), 1);
     harness.fail(id, "ResourceNotFoundException");
     assert!(harness.pipeline.health_mut().take_fatal().is_some());
-    assert_eq!(packed(&harness.next().1), [vec!["a"], vec!["b"]]);
+    assert_eq!(payloads(&harness.next().1), [vec!["a"], vec!["b"]]);
     harness.until_listing();
 }
 
 #[test]
 fn new_list_regroups_rejected_aggregates() {
     for by_entry in [false, true] {
-        let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b", "h", "d"]);
-        let (id, _) = harness.closing();
+        let mut harness = Harness::with_shards(&[shard("s0", 0, u128::MAX)], &["a", "b", "h", "d"]);
+        let (id, _) = harness.close_and_send();
         harness.pipeline.apply_list(map(&halves()), harness.now);
         if by_entry {
             harness.settle(id, vec![failed("InvalidArgumentException")]);
@@ -58,7 +58,7 @@ fn new_list_regroups_rejected_aggregates() {
         let mut sent = Vec::new();
         while !harness.pipeline.is_settled() {
             let (id, request) = harness.next();
-            sent.extend(packed(&request));
+            sent.extend(payloads(&request));
             let places = request.entries().iter().map(|entry| {
                 let hash = hash_of(entry.partition_key().unwrap()).get();
                 placed(if hash < HALF { "lower" } else { "upper" })
@@ -70,33 +70,33 @@ fn new_list_regroups_rejected_aggregates() {
         };
         assert!(sent.iter().all(safe), "{sent:?}");
     }
-    // Those that were suspects already, too.
+    // A new list regroups the entries of a bisected request as well.
     let mut settings = per_shard();
     settings.aggregate_records = 2;
     let mut harness = Harness::new(settings);
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
     harness.accept_keys(&["a", "b", "h", "d"]);
-    let (id, request) = harness.closing();
+    let (id, request) = harness.close_and_send();
     assert_eq!(request.entries().len(), 2);
     harness.fail(id, "ValidationException");
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    assert_eq!(packed(&harness.next().1), [vec!["a", "h"], vec!["b", "d"]]);
+    assert_eq!(payloads(&harness.next().1), [vec!["a", "h"], vec!["b", "d"]]);
 }
 
 #[test]
 fn partial_aggregate_is_verified() {
-    // A half of a refused one, and the rest of one that lost a member to its deadline.
+    // The half of a rejected aggregate, and an aggregate with an expired member.
     for expired in [false, true] {
         let mut settings = per_shard();
         settings.deadline = Some(Duration::from_secs(10));
         let mut harness = Harness::new(settings);
-        assert!(harness.lists());
+        assert!(harness.begin_listing());
         harness.pipeline.apply_list(map(&halves()), harness.now);
         harness.accept_key("c");
         harness.now += Duration::from_secs(5);
         harness.accept_keys(&["h", "a", "c"]);
-        let (id, _) = harness.closing();
+        let (id, _) = harness.close_and_send();
         if expired {
             harness.now += Duration::from_secs(5);
             harness.settle(id, vec![failed("InternalFailure")]);
@@ -107,7 +107,7 @@ fn partial_aggregate_is_verified() {
         }
         let (id, request) = harness.next();
         harness.settle(id, request.entries().iter().map(|_| placed("upper")).collect());
-        assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "{:?}", packed(&request));
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "{:?}", payloads(&request));
     }
 }
 
@@ -116,21 +116,21 @@ fn misplacement_counts_as_attempt() {
     let mut settings = per_shard();
     settings.max_attempts = Some(1);
     let mut harness = Harness::new(settings.clone());
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_keys(&["a", "h"]);
-    let (id, _) = harness.closing();
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("upper")]);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.take_failed().len()), (0, 2));
 
     settings.max_attempts = Some(2);
     let mut harness = Harness::new(settings);
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     let (record, receipt) = Record::from(("a", "a")).tracked();
     harness.pipeline.accept(record, harness.now).unwrap();
     harness.accept_key("h");
-    let (id, _) = harness.closing();
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("upper")]);
     assert_eq!(harness.pipeline.ledger().totals().misplaced, 1);
     let (id, request) = harness.next();
@@ -146,20 +146,24 @@ fn misplacement_counts_as_attempt() {
 #[test]
 fn listing_started_early_does_not_verify() {
     let mut harness = in_pairs(["b", "d", "a", "h"]);
-    let (first, _) = harness.closing();
+    let (first, _) = harness.close_and_send();
     let (second, _) = harness.send();
     harness.settle(first, vec![placed("new-upper")]);
     harness.until_listing();
     let early = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
-    // Meanwhile both are merged, and the second one lies in what came of it.
+    // Both shards are merged during the listing, and the second aggregate was written to the result.
     harness.settle(second, vec![placed("merged")]);
-    assert!(!harness.pipeline.topology().listing_is_due(harness.now), "one call at a time");
+    assert!(!harness.pipeline.topology().listing_is_due(harness.now), "one listing at a time");
     harness.pipeline.apply_list(map(&early), harness.now);
-    assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 2), "not sent again");
+    assert_eq!(
+        (harness.pipeline.queued(), harness.pipeline.in_flight()),
+        (0, 2),
+        "the second aggregate was requeued"
+    );
     assert_eq!(
         harness.pipeline.ledger().totals().delivered,
         2,
-        "what it knows of the first one holds"
+        "the list names the shard of the first aggregate"
     );
     harness.until_listing();
     harness.pipeline.apply_list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
@@ -169,9 +173,9 @@ fn listing_started_early_does_not_verify() {
 
 #[test]
 fn second_reshard_requests_another_listing() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
-    // The prediction is gone from the list already, and what was listed is gone as well.
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
+    // Neither the predicted nor the listed shard exists any more.
     harness.pipeline.apply_list(map(&[shard("one", 0, u128::MAX)]), harness.now);
     harness.settle(id, vec![placed("two")]);
     harness.until_listing();
@@ -182,7 +186,7 @@ fn second_reshard_requests_another_listing() {
 #[test]
 fn predicted_shard_counts_after_contradiction() {
     let mut harness = in_pairs(["a", "h", "c", "a"]);
-    let (first, _) = harness.closing();
+    let (first, _) = harness.close_and_send();
     let (second, _) = harness.send();
     harness.settle(first, vec![placed("new")]);
     harness.settle(second, vec![placed("lower")]);
@@ -191,41 +195,41 @@ fn predicted_shard_counts_after_contradiction() {
 
 #[test]
 fn unpredicted_known_shard_requests_listing() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("upper")]);
     harness.until_listing();
 }
 
 #[test]
 fn failed_relisting_stops_prediction() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("new")]);
     harness.until_listing();
     harness.pipeline.apply_list(None, harness.now);
     harness.admit_keys(&["b", "d"]);
-    let mut sent = packed(&harness.next().1);
+    let mut sent = payloads(&harness.next().1);
     sent.sort();
     assert_eq!(sent, [vec!["a"], vec!["b"], vec!["d"], vec!["h"]]);
 }
 
 #[test]
 fn merge_keeps_throttled_aggregate() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, request) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, request) = harness.close_and_send();
     harness.pipeline.apply_list(map(&[shard("merged", 0, u128::MAX)]), harness.now);
     harness.settle(id, vec![failed(THROTTLE)]);
     let (id, again) = harness.next();
     let at = |request: &PutRecordsRequest| request.entries()[0].data().as_ptr();
     assert_eq!(at(&request), at(&again));
     harness.settle(id, vec![placed("merged")]);
-    assert!(harness.pipeline.is_settled(), "it is predicted anew");
+    assert!(harness.pipeline.is_settled(), "the prediction was updated");
 }
 
 #[test]
 fn wrong_list_backs_off_listing() {
-    let mut harness = Harness::knowing(&halves(), &[]);
+    let mut harness = Harness::with_shards(&halves(), &[]);
     let begun = harness.now;
     for _ in 0..30 {
         harness.admit_keys(&["a", "h"]);
@@ -241,7 +245,7 @@ fn wrong_list_backs_off_listing() {
 
 #[test]
 fn list_wrong_about_one_shard_backs_off() {
-    let mut harness = Harness::knowing(&halves(), &[]);
+    let mut harness = Harness::with_shards(&halves(), &[]);
     harness.pipeline.close();
     let (mut listings, begun) = (0, harness.now);
     while harness.now - begun < Duration::from_secs(50) {
@@ -253,7 +257,7 @@ fn list_wrong_about_one_shard_backs_off() {
             };
             harness.settle(id, request.entries().iter().map(place).collect());
         }
-        if harness.lists() {
+        if harness.begin_listing() {
             listings += 1;
             harness.pipeline.apply_list(map(&halves()), harness.now);
         }
@@ -264,7 +268,7 @@ fn list_wrong_about_one_shard_backs_off() {
 
 #[test]
 fn correct_predictions_reset_listing_backoff() {
-    let mut harness = Harness::knowing(&halves(), &[]);
+    let mut harness = Harness::with_shards(&halves(), &[]);
     let mut waits = Vec::new();
     for round in 0..12 {
         for shard in ["lower", "elsewhere"] {
@@ -290,8 +294,8 @@ fn correct_predictions_reset_listing_backoff() {
 
 #[test]
 fn outdated_listing_predicts_nothing() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("new")]);
     harness.until_listing();
     harness.admit_keys(&["b", "d"]);
@@ -299,7 +303,7 @@ fn outdated_listing_predicts_nothing() {
     harness.settle(id, vec![placed("new-upper")]);
     harness.admit_keys(&["e", "b"]);
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    assert_eq!(packed(&harness.next().1), [vec!["e"], vec!["b"]]);
+    assert_eq!(payloads(&harness.next().1), [vec!["e"], vec!["b"]]);
     harness.until_listing();
 }
 
@@ -307,11 +311,11 @@ fn outdated_listing_predicts_nothing() {
 fn listing_of_missing_stream_is_ignored() {
     for known in [true, false] {
         let mut harness = Harness::new(per_shard());
-        assert!(harness.lists());
+        assert!(harness.begin_listing());
         if known {
             harness.pipeline.apply_list(map(&halves()), harness.now);
             harness.accept_keys(&["a", "h"]);
-            let (id, _) = harness.closing();
+            let (id, _) = harness.close_and_send();
             harness.settle(id, vec![placed("new")]);
             harness.until_listing();
         }
@@ -320,7 +324,7 @@ fn listing_of_missing_stream_is_ignored() {
         harness.pipeline.apply_list(map(&halves()), harness.now);
         harness.admit_keys(&["c", "h"]);
         harness.pipeline.close();
-        assert!(packed(&harness.next().1).iter().all(|members| members.len() == 1));
+        assert!(payloads(&harness.next().1).iter().all(|members| members.len() == 1));
         harness.until_listing();
     }
 }
@@ -332,22 +336,22 @@ fn missing_stream_splits_queued_aggregates() {
     settings.limits = settings.limits.with_request_entries(1);
     settings.max_in_flight = 1;
     let mut harness = Harness::new(settings);
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_keys(&["a", "h", "b", "d"]);
-    let (id, _) = harness.closing();
+    let (id, _) = harness.close_and_send();
     harness.fail(id, "ResourceNotFoundException");
     assert!(harness.pipeline.health_mut().take_fatal().is_some());
     for key in ["a", "h", "b", "d"] {
         let (id, request) = harness.next();
-        assert_eq!(packed(&request), [vec![key]]);
-        harness.settle(id, vec![placed("anew")]);
+        assert_eq!(payloads(&request), [vec![key]]);
+        harness.settle(id, vec![placed("new")]);
     }
 }
 
 #[test]
 fn unverified_aggregate_is_listed_soon() {
-    // Listing has failed for so long that it is tried once a minute; then it works again.
+    // The listing succeeds after failures that have raised its backoff to a minute.
     let mut harness = Harness::new(per_shard());
     for _ in 0..15 {
         harness.until_listing();
@@ -356,12 +360,12 @@ fn unverified_aggregate_is_listed_soon() {
     harness.until_listing();
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_keys(&["a", "h"]);
-    let (id, _) = harness.closing();
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("new")]);
     let begun = harness.now;
     harness.until_listing();
     assert!(harness.now - begun <= Duration::from_millis(100), "{:?}", harness.now - begun);
-    // While it fails, what lies nowhere known is sent again without waiting.
+    // After a failed listing, aggregates in unknown shards are requeued at once.
     harness.admit_keys(&["b", "d"]);
     let (id, _) = harness.send();
     harness.pipeline.apply_list(None, harness.now);
@@ -372,47 +376,47 @@ fn unverified_aggregate_is_listed_soon() {
 
 #[test]
 fn old_response_does_not_invalidate_new_shard() {
-    let mut harness = Harness::knowing(&[shard("lower", 0, u128::MAX)], &["a", "b"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&[shard("lower", 0, u128::MAX)], &["a", "b"]);
+    let (id, _) = harness.close_and_send();
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.settle(id, vec![placed("upper")]);
     assert!(!harness.pipeline.topology().listing_is_due(harness.now + Duration::from_secs(60)));
     harness.admit_keys(&["h", "c"]);
-    assert!(packed(&harness.next().1).contains(&vec!["a".to_owned(), "h".into(), "c".into()]));
+    assert!(payloads(&harness.next().1).contains(&vec!["a".to_owned(), "h".into(), "c".into()]));
 }
 
 #[test]
 fn aggregates_group_by_kind_of_key() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     let managed = Record::from("managed").with_partition_key(PartitionKey::ServiceManaged);
     harness.push(managed.clone().with_explicit_hash_key(1_u128));
     harness.push(managed);
     harness.push("keyless");
-    harness.push("keyless, too");
+    harness.push("keyless-2");
     harness.push(Record::from("placed").with_explicit_hash_key(2_u128));
-    harness.push(Record::from("placed, too").with_explicit_hash_key(3_u128));
-    let (_, request) = harness.closing();
+    harness.push(Record::from("placed-2").with_explicit_hash_key(3_u128));
+    let (_, request) = harness.close_and_send();
     let expected: [&[&str]; 5] = [
         &["a", "h"],
         &["managed"],
         &["managed"],
-        &["keyless", "keyless, too"],
-        &["placed", "placed, too"],
+        &["keyless", "keyless-2"],
+        &["placed", "placed-2"],
     ];
-    assert_eq!(packed(&request), expected);
+    assert_eq!(payloads(&request), expected);
     let keys = keys_of(&request.entries()[3]);
-    assert_eq!(keys[0], keys[1], "one random key for both");
+    assert_eq!(keys[0], keys[1], "keyless records have different keys");
     let keys = keys_of(&request.entries()[4]);
-    assert_ne!(keys[0], keys[1], "their hash keys place them, so they need no common key");
+    assert_ne!(keys[0], keys[1], "records with hash keys share a key");
 }
 
 #[test]
 fn listing_unavailable_aggregates_per_key() {
-    let mut harness = Harness::knowing(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
+    let mut harness = Harness::with_shards(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
     harness.pipeline.listing_unavailable(harness.now);
-    let (id, request) = harness.closing();
-    assert_eq!(packed(&request), [vec!["a"], vec!["b"]]);
-    // No shard is checked against the former list, and none is listed again.
+    let (id, request) = harness.close_and_send();
+    assert_eq!(payloads(&request), [vec!["a"], vec!["b"]]);
+    // The shards are neither verified against the former list nor listed again.
     harness.settle(id, vec![placed("s0"), placed("s9")]);
     assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
     assert!(!harness.pipeline.topology.wants_listing());
@@ -422,11 +426,11 @@ fn listing_unavailable_aggregates_per_key() {
 fn listing_unavailable_requeues_unverified() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let mut harness = Harness::new(Settings { ordering, ..per_shard() });
-        assert!(harness.lists());
+        assert!(harness.begin_listing());
         harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
         harness.accept_keys(&["a", "b"]);
-        let (id, request) = harness.closing();
-        assert_eq!(packed(&request), [vec!["a", "b"]]);
+        let (id, request) = harness.close_and_send();
+        assert_eq!(payloads(&request), [vec!["a", "b"]]);
         harness.settle(id, vec![placed("s9")]);
         assert_eq!(
             harness.pipeline.ledger().totals().delivered,
@@ -435,7 +439,7 @@ fn listing_unavailable_requeues_unverified() {
         );
         harness.pipeline.listing_unavailable(harness.now);
         let (id, request) = harness.next();
-        assert_eq!(packed(&request), [vec!["a"], vec!["b"]], "{ordering:?}");
+        assert_eq!(payloads(&request), [vec!["a"], vec!["b"]], "{ordering:?}");
         harness.settle(id, vec![placed("s9"), placed("s9")]);
         assert!(harness.pipeline.is_settled(), "{ordering:?}");
         assert!(!harness.pipeline.topology.wants_listing(), "{ordering:?}");
@@ -446,10 +450,10 @@ fn listing_unavailable_requeues_unverified() {
 fn listing_unavailable_settles_unverified() {
     let settings = Settings { aggregation: Aggregation::PerKey, ..settings() };
     let mut harness = Harness::listing(settings);
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_keys(&["a", "a"]);
-    let (id, _) = harness.closing();
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("new")]);
     assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "no list names the shard");
     harness.pipeline.listing_unavailable(harness.now);

@@ -1,7 +1,6 @@
-//! Any interleaving of records, answers and time: each record ends in exactly one place.
+//! Model test of the pipeline, with random sequences of records, responses, and times.
 //!
-//! A failing case is shrunk, printed, and written to `proptest-regressions/`; as long as it stands there
-//! every run replays it first.
+//! A failing case is shrunk, printed, and written to `proptest-regressions/`, from which each run replays it first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +9,7 @@ use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::model_steps::{Answer, ENTRY_CODES, Step, any_settings, step};
-use super::model_stream::{Stream, hash_of_member, members, number, place};
+use super::model_stream::{Stream, hash_of_entry, hash_of_member, members, number};
 use super::*;
 use crate::ErrorKind;
 use crate::aggregate;
@@ -18,24 +17,23 @@ use crate::record::{PartitionKey, Receipt};
 use crate::service::Entry;
 use crate::shard::{Shard, ShardMap};
 
-/// The pipeline beside a plain account of where each record must be.
+/// A pipeline and the expected state of each of its records.
 struct Model {
     harness: Harness,
     settings: Settings,
     stream: Stream,
-    /// The listing under way: what it will say.
+    /// Result of the listing in progress.
     listing: Option<Vec<Shard>>,
-    /// What the latest listing that got through has said.
+    /// Result of the latest successful listing.
     listed: Option<ShardMap>,
-    /// Size of each record by its number.
+    /// Sizes of the records by number, as in the next two fields.
     accepted: BTreeMap<usize, usize>,
     delivered: BTreeMap<usize, usize>,
-    /// Handed back: failed or taken back.
+    /// Failed and withdrawn records.
     returned: BTreeMap<usize, usize>,
-    /// Those that are in the stream, or may be, and were not reported delivered for that.
+    /// Records that the stream may contain although they were not delivered.
     unknown: BTreeSet<usize>,
-    flights: Vec<(RequestId, PutRecordsRequest)>,
-    /// The open ones.
+    in_flight: Vec<(RequestId, PutRecordsRequest)>,
     receipts: BTreeMap<usize, Receipt>,
 }
 
@@ -52,7 +50,7 @@ impl Model {
             delivered: BTreeMap::new(),
             returned: BTreeMap::new(),
             unknown: BTreeSet::new(),
-            flights: Vec::new(),
+            in_flight: Vec::new(),
             receipts: BTreeMap::new(),
         }
     }
@@ -64,11 +62,11 @@ impl Model {
                 let hash_key = hash_key.map(|place| self.stream.hash_key(place));
                 self.accept(*bytes, *key, hash_key, *tracked);
             }
-            Step::Cut => {
-                self.cut();
+            Step::Send => {
+                self.send();
             }
-            Step::Answer { flight, answer, seed } if !self.flights.is_empty() => {
-                let (id, request) = self.flights.swap_remove(flight % self.flights.len());
+            Step::Answer { index, answer, seed } if !self.in_flight.is_empty() => {
+                let (id, request) = self.in_flight.swap_remove(index % self.in_flight.len());
                 self.answer(id, &request, answer, *seed);
             }
             Step::Answer { .. } => {}
@@ -84,41 +82,41 @@ impl Model {
                 }
             }
             Step::Flush => self.harness.pipeline.flush(),
-            // Not before there is something to see.
+            // An early close would leave little to test.
             Step::Close if self.accepted.len() > 20 => self.harness.pipeline.close(),
             Step::Close => {}
             Step::ReadFatal => drop(self.harness.pipeline.health_mut().take_fatal()),
             Step::OfferFailed => self.harness.pipeline.offer_failed(None),
             Step::TakeFailed => {
                 let taken = self.harness.pipeline.take_failed();
-                self.take_back(taken);
+                self.check_returned(taken);
             }
             Step::Reshard { seed } => self.stream.reshard(&mut Rng::with_seed(*seed)),
             Step::BeginListing => self.begin_listing(),
             Step::EndListing { fails } => self.end_listing(*fails),
             Step::Describe { more } => self.describe(*more),
             Step::FailRefused => {
-                self.note_flights();
+                self.mark_in_flight();
                 let error = AttemptError { code: "Refused".into(), message: String::new() };
                 self.harness.pipeline.fail_refused(&Arc::new(error));
             }
             Step::TakeUndelivered => {
-                self.note_flights();
+                self.mark_in_flight();
                 let taken = self.harness.pipeline.take_undelivered();
                 let order: Vec<_> = taken.iter().map(|one| number(one.record().data())).collect();
                 assert!(order.is_sorted(), "{order:?}");
-                self.take_back(taken);
+                self.check_returned(taken);
             }
         }
     }
 
-    /// What is in flight may be written, if it is given up now.
-    fn note_flights(&mut self) {
+    /// Adds the records in flight to those that may have been written.
+    fn mark_in_flight(&mut self) {
         let members = self.harness.pipeline.in_flight.entries().flat_map(QueuedEntry::members);
         self.unknown.extend(members.map(|one| number(one.record().data())));
     }
 
-    /// Learns of a limit that is not lower than before: what was accepted can be sent.
+    /// Describes a record limit that is not lower than before, so that accepted records remain valid.
     fn describe(&mut self, more: usize) {
         let limit = self.settings.limits.record_bytes() + more;
         let limits = self.settings.limits.with_record_bytes(limit);
@@ -129,8 +127,8 @@ impl Model {
     }
 
     fn begin_listing(&mut self) {
-        if self.harness.lists() {
-            assert!(self.listing.is_none(), "one at a time");
+        if self.harness.begin_listing() {
+            assert!(self.listing.is_none(), "a listing is in progress");
             self.listing = Some(self.stream.shards.clone());
         }
     }
@@ -139,24 +137,23 @@ impl Model {
         let Some(shards) = self.listing.take() else { return };
         let map = (!fails).then(|| ShardMap::new(shards).unwrap());
         self.listed = map.clone();
-        let before = self.held();
+        let before = self.buffered();
         self.harness.pipeline.apply_list(map, self.harness.now);
-        self.note_delivered(&before);
+        self.mark_delivered(&before);
     }
 
-    /// The records held, with their sizes.
-    fn held(&self) -> BTreeMap<usize, usize> {
-        let held = self.harness.pipeline.undelivered();
-        held.into_iter().map(|held| (number(held.data()), held.size())).collect()
+    fn buffered(&self) -> BTreeMap<usize, usize> {
+        let records = self.harness.pipeline.undelivered();
+        records.into_iter().map(|record| (number(record.data()), record.size())).collect()
     }
 
-    /// What is held no longer was delivered. A consumer must be able to read it.
-    fn note_delivered(&mut self, before: &BTreeMap<usize, usize>) {
-        let after = self.held();
+    /// Adds the records that are no longer buffered to the delivered ones. A consumer must be able to read them.
+    fn mark_delivered(&mut self, before: &BTreeMap<usize, usize>) {
+        let after = self.buffered();
         for (number, size) in before.iter().filter(|(number, _)| !after.contains_key(number)) {
-            let again = self.delivered.insert(*number, *size);
-            assert_eq!(again, None, "settled twice");
-            assert!(self.stream.readable.contains(number), "{number} is not in the stream");
+            let previous = self.delivered.insert(*number, *size);
+            assert_eq!(previous, None, "record settled twice");
+            assert!(self.stream.readable.contains(number), "record {number} is not readable");
         }
     }
 
@@ -181,21 +178,21 @@ impl Model {
         } else {
             (record, None)
         };
-        let room = self.harness.pipeline.has_room();
+        let has_capacity = self.harness.pipeline.has_room();
         match self.harness.pipeline.accept(record, self.harness.now) {
             Ok(()) => {
-                assert!(room);
+                assert!(has_capacity);
                 self.accepted.insert(number, size);
                 self.receipts.extend(receipt.map(|receipt| (number, receipt)));
             }
             Err(refused) => {
                 let expected = match refused.kind() {
                     ErrorKind::RecordTooLarge => size > self.settings.limits.record_bytes(),
-                    ErrorKind::Full => !room,
+                    ErrorKind::Full => !has_capacity,
                     ErrorKind::Closed => self.harness.pipeline.is_closing(),
-                    other => panic!("only a producer says so: {other:?}"),
+                    other => panic!("not an error of the pipeline: {other:?}"),
                 };
-                assert!(expected, "refused for nothing: {refused}");
+                assert!(expected, "refused without a reason: {refused}");
                 assert_eq!(refused.record().unwrap().size(), size);
                 drop(refused);
                 if let Some(receipt) = receipt {
@@ -206,11 +203,11 @@ impl Model {
         }
     }
 
-    fn cut(&mut self) -> bool {
+    fn send(&mut self) -> bool {
         let wants_to_send = self.harness.pipeline.wants_to_send(self.harness.now);
         let next = self.harness.pipeline.next_request(self.harness.now);
         let Some((id, request, reason)) = next else {
-            // A lane may have been resumed, with nothing to be sent yet.
+            // The pipeline may have resumed a lane without sending a request.
             let pipeline = &self.harness.pipeline;
             let still_wants_to_send = pipeline.wants_to_send(self.harness.now);
             assert!(!still_wants_to_send || pipeline.backlog.oldest_closed().is_none());
@@ -226,14 +223,14 @@ impl Model {
         for entry in request.entries() {
             self.check_entry(entry);
         }
-        self.flights.push((id, request));
+        self.in_flight.push((id, request));
         assert!(self.harness.pipeline.in_flight.len() <= self.settings.max_in_flight);
         true
     }
 
     fn answer(&mut self, id: RequestId, request: &PutRecordsRequest, answer: &Answer, seed: u64) {
-        let before = self.held();
-        // What was taken back is not written late: that would be in no order.
+        let before = self.buffered();
+        // Withdrawn records are not written late, which would break their order.
         if !self.harness.pipeline.in_flight.contains(id) {
             return;
         }
@@ -256,13 +253,13 @@ impl Model {
                 self.harness.settle(id, results);
             }
             Answer::WrongLength { by } => {
-                self.write_some(request, seed);
+                self.write_randomly(request, seed);
                 let results = request.entries().len().saturating_add_signed(isize::from(*by));
                 self.harness.settle(id, (0..results).map(|_| delivered()).collect());
             }
             Answer::Error { code } => {
                 if *code == "InternalFailure" {
-                    self.write_some(request, seed);
+                    self.write_randomly(request, seed);
                 }
                 self.harness.fail(id, code);
             }
@@ -271,11 +268,11 @@ impl Model {
                 self.harness.pipeline.settle(id, Err(shed.into()), self.harness.now);
             }
         }
-        self.note_delivered(&before);
+        self.mark_delivered(&before);
     }
 
-    /// A request whose outcome nobody will know: some of its entries are written.
-    fn write_some(&mut self, request: &PutRecordsRequest, seed: u64) {
+    /// Writes some entries of a request with an unknown outcome.
+    fn write_randomly(&mut self, request: &PutRecordsRequest, seed: u64) {
         let mut rng = Rng::with_seed(seed);
         for entry in request.entries() {
             self.unknown.extend(members(entry));
@@ -285,13 +282,13 @@ impl Model {
         }
     }
 
-    /// A consumer reads the records of a key in the order of acceptance, and none again after a later one.
+    /// Checks that the first copies and the last copies of the records of a key are in the order of acceptance.
     fn check_order(&self) {
         if self.settings.ordering != RecordOrdering::PerKey {
             return;
         }
         for ((key, _), read) in &self.stream.read {
-            // Random keys are longer than those of the model.
+            // Skips random keys, which are longer than the keys of the model.
             if key.as_ref().is_none_or(|key| key.len() > 1 && key.is_ascii()) {
                 continue;
             }
@@ -303,7 +300,7 @@ impl Model {
                     firsts.push(*number);
                 }
             }
-            // What was taken back after an unknown outcome has its last copy where it was.
+            // The last copy of a withdrawn record may be out of order.
             let settled = read.iter().filter(|number| !self.returned.contains_key(number));
             for number in settled.rev() {
                 if !lasts.contains(number) {
@@ -321,7 +318,7 @@ impl Model {
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         assert!(entry.size() <= self.settings.limits.record_bytes());
         if found.len() == 1 {
-            assert!(found[0].sub_sequence_number().is_none(), "one record goes out plain");
+            assert!(found[0].sub_sequence_number().is_none(), "a single record is sent plain");
             return;
         }
         let settings = &self.settings;
@@ -330,7 +327,7 @@ impl Model {
         assert!(found.len() <= settings.aggregate_records);
         let hashes: Vec<_> = found.iter().map(hash_of_member).collect();
         let first = hashes[0];
-        assert_eq!(place(entry), first, "the aggregate goes where its first member belongs");
+        assert_eq!(hash_of_entry(entry), first, "aggregate and first member differ in hash");
         let key = entry.partition_key().unwrap();
         match settings.aggregate_key {
             AggregateKey::FirstMember => assert_eq!(Some(key), found[0].partition_key()),
@@ -341,20 +338,20 @@ impl Model {
         let together = hashes.iter().all(|hash| shard(*hash) == shard(first));
         let one_shard =
             settings.aggregation == Aggregation::PerShard && shard(first).is_some() && together;
-        assert!(one_shard || hashes.iter().all(|hash| *hash == first), "unsafe");
+        assert!(one_shard || hashes.iter().all(|hash| *hash == first), "aggregate spans shards");
     }
 
-    fn take_back(&mut self, taken: Vec<Undelivered>) {
+    fn check_returned(&mut self, taken: Vec<Undelivered>) {
         for undelivered in taken {
             let record = undelivered.record();
             let unknown = self.unknown.contains(&number(record.data()));
             assert_eq!(undelivered.may_have_been_written(), unknown, "{undelivered:?}");
-            let again = self.returned.insert(number(record.data()), record.size());
-            assert_eq!(again, None, "handed back twice");
+            let previous = self.returned.insert(number(record.data()), record.size());
+            assert_eq!(previous, None, "record returned twice");
         }
     }
 
-    /// Reads the receipts that are settled: each is so exactly when its record is.
+    /// Takes the outcomes of settled receipts. A receipt is settled if and only if its record is.
     fn read_receipts(&mut self) {
         self.harness.pipeline.settlement_mut().notify();
         let held: BTreeSet<_> =
@@ -362,30 +359,30 @@ impl Model {
         for (number, mut receipt) in std::mem::take(&mut self.receipts) {
             match (&mut receipt).now_or_never() {
                 None => {
-                    assert!(held.contains(&number), "the receipt of {number} stays open");
+                    assert!(held.contains(&number), "the receipt of record {number} is open");
                     self.receipts.insert(number, receipt);
                 }
                 Some(Ok(delivery)) => {
                     assert!(self.delivered.contains_key(&number), "{delivery:?}");
                     assert!(delivery.attempts() > 0);
                 }
-                // Its owner has it, and has been told.
+                // `take_undelivered` has returned the record as well.
                 Some(Err(_)) if self.returned.contains_key(&number) => {}
-                Some(Err(undelivered)) => self.take_back(vec![undelivered]),
+                Some(Err(undelivered)) => self.check_returned(vec![undelivered]),
             }
         }
     }
 
-    /// Everything that must be true after every step.
+    /// Checks the invariants that hold after every step.
     fn check(&mut self) {
         let pipeline = &self.harness.pipeline;
         let held: BTreeMap<_, _> =
             pipeline.undelivered().iter().map(|held| (number(held.data()), held.size())).collect();
-        assert_eq!(held.len(), pipeline.undelivered().len(), "in two places at once");
+        assert_eq!(held.len(), pipeline.undelivered().len(), "record buffered twice");
         let mut found = held.clone();
         found.extend(&self.delivered);
         found.extend(&self.returned);
-        assert_eq!(found, self.accepted, "a record is lost or made up");
+        assert_eq!(found, self.accepted, "record lost or duplicated");
         assert_eq!(held.len() + self.delivered.len() + self.returned.len(), self.accepted.len());
 
         assert_eq!(pipeline.ledger().held().records, held.len());
@@ -396,23 +393,23 @@ impl Model {
         pipeline.backlog.check(&pipeline.topology);
         assert!(pipeline.wakeup(self.harness.now).is_none_or(|at| at > self.harness.now));
 
-        let is_asked = pipeline.topology.held().is_empty() || self.listing.is_some();
-        assert!(is_asked || pipeline.topology.wants_listing(), "nobody asks for their shards");
+        let is_listing = pipeline.topology.held().is_empty() || self.listing.is_some();
+        assert!(is_listing || pipeline.topology.wants_listing(), "no listing is requested");
 
         let totals = pipeline.ledger().totals();
         let unsettled = (pipeline.queued() + pipeline.in_flight()) as u64;
         let settled = totals.delivered + totals.failed + totals.withdrawn;
         assert_eq!(totals.accepted, settled + unsettled);
         assert_eq!(totals.delivered_bytes, self.delivered.values().sum::<usize>() as u64);
-        self.check_that_it_moves();
+        self.check_progress();
     }
 
-    /// What waits is due, or something wakes the pipeline: an answer, a time, or the reader of an error.
-    fn check_that_it_moves(&mut self) {
+    /// Checks that queued records are due, or that a response, a timer, or a taken error will wake the pipeline.
+    fn check_progress(&mut self) {
         let (pipeline, now) = (&mut self.harness.pipeline, self.harness.now);
         let error = pipeline.health.is_stopped();
         let wakes = pipeline.wants_to_send(now) || pipeline.wakeup(now).is_some();
-        // In order, a listing comes first that says what has to be sent again.
+        // With ordering, records may wait for the listing that verifies earlier ones.
         let is_held =
             pipeline.backlog.is_repartition_due() || pipeline.backlog.oldest_sendable().is_none();
         let listing_comes = is_held && !pipeline.topology.held().is_empty();
@@ -423,20 +420,20 @@ impl Model {
             let expires =
                 pipeline.schedule().next_deadline().is_some_and(|deadline| deadline <= at);
             let lists = pipeline.topology.wakeup(now).is_some_and(|listing| listing <= at);
-            let paces = pipeline.backlog.lanes().wakeup().is_some_and(|wakeup| wakeup <= at);
+            let refills = pipeline.backlog.lanes().wakeup().is_some_and(|wakeup| wakeup <= at);
             let bisected = pipeline.backlog.bisected().next().is_some();
             let isolated =
                 pipeline.schedule().isolated_at(at).is_some_and(|isolated| isolated <= at);
-            let due = paces
+            let due = refills
                 || bisected
                 || isolated
                 || pipeline.schedule().lane_flush_reason(at).is_some();
             let useful = expires || lists || due || pipeline.wakeup(at).is_some();
-            assert!(useful, "woken for nothing: {pipeline:?}");
+            assert!(useful, "spurious wakeup: {pipeline:?}");
         }
     }
 
-    /// Lets everything through from here on: it must come to an end by itself.
+    /// Delivers all requests from now on, and checks that all records are settled.
     fn drain(&mut self) {
         self.harness.pipeline.close();
         for _ in 0..10_000 {
@@ -447,10 +444,10 @@ impl Model {
             }
             self.begin_listing();
             self.end_listing(false);
-            if self.cut() || self.harness.pipeline.is_settled() {
+            if self.send() || self.harness.pipeline.is_settled() {
                 continue;
             }
-            if let Some((id, request)) = self.flights.pop() {
+            if let Some((id, request)) = self.in_flight.pop() {
                 self.answer(id, &request, &Answer::Entries { failing: 0 }, 0);
             } else {
                 self.harness.sleep();
@@ -458,7 +455,7 @@ impl Model {
         }
         assert!(self.harness.pipeline.is_settled(), "{:?}", self.harness.pipeline);
         let failed = self.harness.pipeline.take_failed();
-        self.take_back(failed);
+        self.check_returned(failed);
         self.read_receipts();
         self.check();
         self.check_order();

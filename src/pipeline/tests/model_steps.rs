@@ -1,4 +1,4 @@
-//! What the model does to the pipeline, drawn.
+//! Random steps and settings of the model test.
 
 use std::time::Duration;
 
@@ -7,18 +7,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::Limits;
 
-/// What happens to the pipeline next.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Accept {
         bytes: usize,
         key: u8,
-        hash_key: Option<Place>,
+        hash_key: Option<Position>,
         tracked: bool,
     },
-    Cut,
+    Send,
     Answer {
-        flight: usize,
+        index: usize,
         answer: Answer,
         seed: u64,
     },
@@ -36,26 +35,26 @@ pub(super) enum Step {
     TakeFailed,
     TakeUndelivered,
     FailRefused,
-    /// The stream's limit for a record is told.
+    /// Raises the record limit of the stream.
     Describe {
         more: usize,
     },
-    /// The stream splits a shard, or merges two.
+    /// Splits a shard or merges two.
     Reshard {
         seed: u64,
     },
-    /// The shards are listed, if the pipeline wants them: as they are at that moment.
+    /// Starts a listing of the current shards, if the pipeline requests one.
     BeginListing,
     EndListing {
         fails: bool,
     },
 }
 
-/// Where an explicit hash key lies.
+/// Position of an explicit hash key.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum Position {
     Anywhere(u128),
-    /// At the start of an open shard, or a hash key below or above it.
+    /// The start of an open shard plus an offset of -1 to 1.
     NearBorder {
         shard: usize,
         offset: i8,
@@ -64,14 +63,14 @@ pub(super) enum Place {
 
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
-    /// Each entry's outcome is drawn, failures with this percentage.
+    /// A random outcome for each entry, with this percentage of failures.
     Entries {
         failing: u8,
     },
     WrongLength {
         by: i8,
     },
-    /// Of an unknown outcome, each entry is drawn to be written or not.
+    /// An error of the whole request. If its outcome is unknown, random entries are written.
     Error {
         code: &'static str,
     },
@@ -100,8 +99,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     ];
     let answer = (any::<usize>(), answer, any::<u64>());
     let place = prop_oneof![
-        any::<u128>().prop_map(Place::Anywhere),
-        (any::<usize>(), -1..=1_i8).prop_map(|(shard, offset)| Place::NearBorder { shard, offset }),
+        any::<u128>().prop_map(Position::Anywhere),
+        (any::<usize>(), -1..=1_i8)
+            .prop_map(|(shard, offset)| Position::NearBorder { shard, offset }),
     ];
     let hash_key = prop::option::weighted(0.3, place);
     let accept = (0..40_usize, 0..12_u8, hash_key, any::<bool>());
@@ -109,8 +109,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         30 => accept.prop_map(|(bytes, key, hash_key, tracked)| {
             Step::Accept { bytes, key, hash_key, tracked }
         }),
-        15 => Just(Step::Cut),
-        15 => answer.prop_map(|(flight, answer, seed)| Step::Answer { flight, answer, seed }),
+        15 => Just(Step::Send),
+        15 => answer.prop_map(|(index, answer, seed)| Step::Answer { index, answer, seed }),
         1 => code().prop_map(|code| Step::Refuse { code }),
         3 => (0..200_u64).prop_map(|millis| Step::Wait { millis }),
         6 => Just(Step::Wake),
@@ -129,7 +129,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 }
 
 prop_compose! {
-    /// The settings, whether the shards can be listed, and the seed.
+    /// The settings, `true` if shards can be listed, and the seed.
     pub(super) fn any_settings()(
         request_entries in 1..=12_usize,
         request_bytes in 0..=300_usize,
@@ -143,7 +143,7 @@ prop_compose! {
         aggregate_bytes in 20..=250_usize,
         aggregate_records in 1..=12_usize,
         (kpl_key, ordered, lists_shards) in any::<(bool, bool, bool)>(),
-        // Records and bytes that a shard takes in a second.
+        // Records and bytes per second and shard.
         quota in prop::option::of((5..=200_usize, 100..=5_000_u64)),
         max_in_flight in 1..=5_usize,
         fill in any::<bool>(),

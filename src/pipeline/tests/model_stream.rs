@@ -1,30 +1,30 @@
-//! The stream as the model sees it: shards that split and merge, and what a consumer can read.
+//! Simulated stream of the model test, with its shards and the records that a consumer reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
-use super::model_steps::Place;
+use super::model_steps::Position;
 use crate::aggregate::{Member, deaggregate};
 use crate::record::{HashKey, Key};
 use crate::service::{Entry, Placement};
 use crate::shard::{HashRange, Shard, hash_of};
 
 pub(super) struct Stream {
-    /// The open ones, in the order of their ranges.
+    /// The open shards in the order of their ranges.
     pub(super) shards: Vec<Shard>,
     created: usize,
-    /// The numbers of the records that a consumer finds: one of the KCL's throws an aggregate away if
-    /// one of its members hashes outside of the shard that it lies in.
+    /// Numbers of the records that a consumer reads. The KCL discards an aggregate if the hash of a member is outside
+    /// of its shard.
     pub(super) readable: BTreeSet<usize>,
-    /// For each partition key and explicit hash key what a consumer finds, in its order.
+    /// Numbers of the records by partition key and explicit hash key, in the order of the consumer.
     pub(super) read: BTreeMap<OrderingKey, Vec<usize>>,
 }
 
 type OrderingKey = (Option<String>, Option<u128>);
 
 impl Stream {
-    /// Creates a stream of so many shards, which are even but for what the division leaves.
+    /// Creates a stream of even shards.
     pub(super) fn new(shards: usize) -> Self {
         let (readable, read) = Default::default();
         let mut stream = Self { shards: Vec::new(), created: 0, readable, read };
@@ -38,10 +38,10 @@ impl Stream {
         stream
     }
 
-    pub(super) fn hash_key(&self, place: Place) -> u128 {
+    pub(super) fn hash_key(&self, place: Position) -> u128 {
         match place {
-            Place::Anywhere(hash_key) => hash_key,
-            Place::NearBorder { shard, offset } => {
+            Position::Anywhere(hash_key) => hash_key,
+            Position::NearBorder { shard, offset } => {
                 let (start, _) = ends(&self.shards[shard % self.shards.len()]);
                 start.wrapping_add_signed(offset.into())
             }
@@ -68,20 +68,20 @@ impl Stream {
     }
 
     pub(super) fn write(&mut self, entry: &Entry) -> Placement {
-        let hash = place(entry);
+        let hash = hash_of_entry(entry);
         let shard = self.shards.iter().find(|shard| shard.range().contains(hash)).unwrap();
         let found: Vec<_> = deaggregate(entry.data()).collect();
-        let lies_here = |member: &Member| shard.range().contains(hash_of_member(member));
-        if found.len() == 1 || found.iter().all(lies_here) {
+        let is_in_shard = |member: &Member| shard.range().contains(hash_of_member(member));
+        if found.len() == 1 || found.iter().all(is_in_shard) {
             self.readable.extend(members(entry));
             for member in &found {
-                // A plain record's key is not in its data.
+                // The data of a plain record does not contain its key.
                 let (key, explicit) = match found.len() {
                     1 => (entry.partition_key(), entry.explicit_hash_key()),
                     _ => (member.partition_key(), member.explicit_hash_key()),
                 };
-                let strand = (key.map(|key| key.to_string()), explicit.map(HashKey::get));
-                self.read.entry(strand).or_default().push(number(member.data()));
+                let key = (key.map(|key| key.to_string()), explicit.map(HashKey::get));
+                self.read.entry(key).or_default().push(number(member.data()));
             }
         }
         Placement::new(shard.id(), "1")
@@ -96,22 +96,22 @@ fn hash(explicit: Option<HashKey>, key: Option<&Key>) -> HashKey {
     explicit.or_else(|| key.map(|key| hash_of(key))).unwrap_or(HashKey::new(0))
 }
 
-/// Where the service puts an entry.
-pub(super) fn place(entry: &Entry) -> HashKey {
+/// Returns the hash by which the service places an entry.
+pub(super) fn hash_of_entry(entry: &Entry) -> HashKey {
     hash(entry.explicit_hash_key(), entry.partition_key())
 }
 
-/// Where a consumer expects a member.
+/// Returns the hash by which a consumer verifies a member.
 pub(super) fn hash_of_member(member: &Member) -> HashKey {
     hash(member.explicit_hash_key(), member.partition_key())
 }
 
-/// The numbers of an entry's records.
+/// Returns the numbers of the records of an entry.
 pub(super) fn members(entry: &Entry) -> Vec<usize> {
     deaggregate(entry.data()).map(|member| number(member.data())).collect()
 }
 
-/// A record's number stands at the start of its data.
+/// Returns the number at the start of the data.
 pub(super) fn number(data: &[u8]) -> usize {
     let text = std::str::from_utf8(data).unwrap();
     text.trim_end_matches('.').parse().unwrap()

@@ -1,6 +1,6 @@
-//! The order of records with the same key, through everything that can happen to them.
+//! Order of records with the same key, across failures, retries, and reshards.
 
-use super::aggregation::{packed, packing};
+use super::aggregation::{aggregating, payloads};
 use super::verify::{HALF, halves, map, per_shard, placed, shard};
 use super::*;
 
@@ -8,9 +8,8 @@ fn ordered(settings: Settings) -> Settings {
     Settings { ordering: RecordOrdering::PerKey, ..settings }
 }
 
-/// Payloads of all entries.
 fn sent(request: &PutRecordsRequest) -> Vec<String> {
-    packed(request).concat()
+    payloads(request).concat()
 }
 
 impl Harness {
@@ -21,8 +20,8 @@ impl Harness {
         harness
     }
 
-    /// Nothing of any key is under way or waits.
-    fn is_free(&self) -> bool {
+    /// Returns `true` if all records are settled and the state of their keys is dropped.
+    fn is_drained(&self) -> bool {
         self.pipeline.is_settled() && self.pipeline.backlog.holds_no_state()
     }
 }
@@ -39,7 +38,7 @@ fn key_has_one_record_in_flight() {
     let (id, request) = harness.send();
     assert_eq!(texts(&request), ["3", "5"]);
     harness.deliver(id, &request);
-    assert!(harness.is_free());
+    assert!(harness.is_drained());
 }
 
 #[test]
@@ -75,7 +74,7 @@ fn failed_record_precedes_later_records() {
         let place = |data| requests.iter().position(|sent| sent == data);
         assert!(place("1") < place("3"), "{code}: {requests:?}");
         assert_eq!(requests.len(), 3, "{code}");
-        assert!(harness.is_free());
+        assert!(harness.is_drained());
     }
 }
 
@@ -93,18 +92,18 @@ fn unknown_outcome_resends_same_records() {
 
 #[test]
 fn failed_record_releases_its_key() {
-    // Rejected.
+    // Rejected entry.
     let mut harness = Harness::ordered(&[("a", "1"), ("a", "2")]);
     let (id, _) = harness.send();
     harness.settle(id, vec![failed("InvalidArgumentException")]);
     assert_eq!(texts(&harness.send().1), ["2"]);
-    // In a request that was refused.
+    // Invalid request.
     let mut harness = Harness::ordered(&[("a", "1"), ("a", "2")]);
     let (id, _) = harness.send();
     harness.fail(id, "ValidationException");
     harness.sleep();
     assert_eq!(texts(&harness.send().1), ["2"]);
-    // Out of attempts.
+    // Exhausted attempts.
     let settings = Settings { max_attempts: Some(1), ..ordered(settings()) };
     let mut harness = Harness::new(settings);
     harness.push_all([("a", "1"), ("a", "2")]);
@@ -115,7 +114,7 @@ fn failed_record_releases_its_key() {
     let (id, request) = harness.send();
     assert_eq!(texts(&request), ["2"]);
     harness.fail(id, "InternalFailure");
-    assert!(harness.is_free());
+    assert!(harness.is_drained());
     assert_eq!(harness.pipeline.take_failed().len(), 2);
 }
 
@@ -129,10 +128,10 @@ fn blocked_record_expires_at_deadline() {
     let (id, request) = harness.send();
     assert_eq!(harness.sleep(), deadline);
     harness.pipeline.advance(harness.now);
-    assert_eq!(harness.pipeline.take_failed().len(), 1, "the one that waits for the other");
+    assert_eq!(harness.pipeline.take_failed().len(), 1, "the blocked record has expired");
     harness.deliver(id, &request);
-    assert!(harness.is_free());
-    // One that waits to be sent again lets the next of its key go.
+    assert!(harness.is_drained());
+    // An expired record releases the next one of its key.
     let settings = Settings { deadline: Some(deadline), ..ordered(super::settings()) };
     let mut harness = Harness::new(settings);
     harness.push(("a", "1"));
@@ -146,35 +145,35 @@ fn blocked_record_expires_at_deadline() {
 
 #[test]
 fn busy_key_fills_its_next_aggregate() {
-    let mut harness = Harness::new(ordered(packing(Aggregation::PerKey)));
+    let mut harness = Harness::new(ordered(aggregating(Aggregation::PerKey)));
     for data in ["1", "2"] {
         harness.push(("a", data));
     }
     harness.now += Duration::from_millis(100);
     let (first, request) = harness.send();
-    assert_eq!(packed(&request), [["1", "2"]]);
+    assert_eq!(payloads(&request), [["1", "2"]]);
     for data in ["3", "4", "5"] {
         harness.push(("a", data));
         harness.now += Duration::from_millis(100);
-        assert_eq!(harness.send_reason(), None, "its linger is over, and its turn has not come");
+        assert_eq!(harness.send_reason(), None, "an aggregate of the key is in flight");
     }
     harness.push(("b", "6"));
     harness.now += Duration::from_millis(100);
     let (other, request) = harness.send();
-    assert_eq!(packed(&request), [["6"]], "another key does not wait for it");
+    assert_eq!(payloads(&request), [["6"]], "another key is not blocked");
     harness.settle(other, vec![delivered()]);
     harness.settle(first, vec![failed(THROTTLE)]);
     harness.push(("a", "7"));
     harness.sleep();
     let (first, request) = harness.send();
-    assert_eq!(packed(&request), [["1", "2"]], "as it was");
+    assert_eq!(payloads(&request), [["1", "2"]], "the failed aggregate is unchanged");
     harness.settle(first, vec![delivered()]);
-    assert_eq!(packed(&harness.send().1), [["3", "4", "5", "7"]]);
+    assert_eq!(payloads(&harness.send().1), [["3", "4", "5", "7"]]);
 }
 
 #[test]
 fn full_aggregates_of_key_are_sequential() {
-    let mut settings = ordered(packing(Aggregation::PerKey));
+    let mut settings = ordered(aggregating(Aggregation::PerKey));
     settings.aggregate_records = 2;
     let mut harness = Harness::new(settings);
     for data in ["1", "2", "3", "4", "5"] {
@@ -183,17 +182,17 @@ fn full_aggregates_of_key_are_sequential() {
     harness.pipeline.close();
     for expected in [vec!["1", "2"], vec!["3", "4"], vec!["5"]] {
         let (id, request) = harness.send();
-        assert_eq!(packed(&request), [expected]);
+        assert_eq!(payloads(&request), [expected]);
         assert_eq!(harness.send_reason(), None);
         harness.settle(id, vec![delivered()]);
     }
-    assert!(harness.is_free());
+    assert!(harness.is_drained());
 }
 
 #[test]
 fn rejected_halves_are_sequential() {
     for by_entry in [false, true] {
-        let mut harness = Harness::new(ordered(packing(Aggregation::PerKey)));
+        let mut harness = Harness::new(ordered(aggregating(Aggregation::PerKey)));
         for data in ["1", "2", "bad", "4", "5"] {
             harness.push(("a", data));
         }
@@ -204,7 +203,7 @@ fn rejected_halves_are_sequential() {
                 harness.sleep();
                 continue;
             };
-            assert_eq!(request.entries().len(), 1, "one at a time");
+            assert_eq!(request.entries().len(), 1, "the halves were sent together");
             let data = sent(&request);
             match (data.iter().any(|data| data == "bad"), by_entry) {
                 (true, true) => harness.settle(id, vec![failed("InvalidArgumentException")]),
@@ -217,23 +216,23 @@ fn rejected_halves_are_sequential() {
         }
         assert_eq!(delivered_in_order, ["1", "2", "4", "5"]);
         assert_eq!(harness.pipeline.take_failed().len(), 1);
-        assert!(harness.is_free());
+        assert!(harness.is_drained());
     }
 }
 
 #[test]
 fn rejected_halves_precede_later_records() {
     for by_entry in [false, true] {
-        let mut settings = ordered(packing(Aggregation::PerKey));
+        let mut settings = ordered(aggregating(Aggregation::PerKey));
         settings.aggregate_records = 4;
         let mut harness = Harness::new(settings);
         for data in ["1", "2", "3", "4", "5", "6", "7", "8", "9"] {
             harness.push(("a", data));
         }
         harness.pipeline.close();
-        // The first aggregate is refused, its second half, too, while two others of its key wait.
+        // The first aggregate and its second half are rejected, while two other aggregates of the key are queued.
         let mut read = Vec::new();
-        let mut refusals = 0;
+        let mut rejections = 0;
         while !harness.pipeline.is_settled() {
             let Some((id, request, _)) = harness.pipeline.next_request(harness.now) else {
                 harness.sleep();
@@ -241,7 +240,7 @@ fn rejected_halves_precede_later_records() {
             };
             let data = sent(&request);
             if data.len() > 1 && data.contains(&"4".to_owned()) {
-                refusals += 1;
+                rejections += 1;
                 if by_entry {
                     harness.settle(id, vec![failed("InvalidArgumentException")]);
                 } else {
@@ -252,8 +251,8 @@ fn rejected_halves_precede_later_records() {
                 harness.settle(id, vec![delivered()]);
             }
         }
-        assert_eq!((read, refusals), (numbers(1..10), 2), "by entry: {by_entry}");
-        assert!(harness.is_free());
+        assert_eq!((read, rejections), (numbers(1..10), 2), "by entry: {by_entry}");
+        assert!(harness.is_drained());
     }
 }
 
@@ -267,24 +266,24 @@ fn disbelieved_list_requeues_unverified() {
         shard("upper", HALF, u128::MAX - 1),
         shard("last", u128::MAX, u128::MAX),
     ];
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&shards), harness.now);
     harness.accept_keys(&["a", "h", "b", "d"]);
-    let (lower, request) = harness.closing();
-    assert_eq!(packed(&request), [["a", "h"]]);
+    let (lower, request) = harness.close_and_send();
+    assert_eq!(payloads(&request), [["a", "h"]]);
     harness.settle(lower, vec![placed("last")]);
     harness.until_listing();
     harness.pipeline.apply_list(map(&shards), harness.now);
     let (lower, request) = harness.next();
-    assert_eq!(packed(&request), [["a", "h"]], "once more by the list");
+    assert_eq!(payloads(&request), [["a", "h"]], "the list is used a second time");
     let (upper, request) = harness.next();
-    assert_eq!(packed(&request), [["b", "d"]]);
-    // This one waits for a list that has the shard.
+    assert_eq!(payloads(&request), [["b", "d"]]);
+    // The upper aggregate waits for a list that contains its shard.
     harness.settle(upper, vec![placed("unknown")]);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 4));
     harness.settle(lower, vec![placed("last")]);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 2));
-    // The same list once more is not believed, so that no list can answer for the other aggregate.
+    // An unchanged list is disbelieved, so the upper aggregate cannot be verified.
     harness.until_listing();
     harness.pipeline.apply_list(map(&shards), harness.now);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
@@ -301,7 +300,7 @@ fn disbelieved_list_requeues_unverified() {
 #[test]
 fn reshard_waits_for_requests_in_flight() {
     let mut harness = Harness::new(ordered(per_shard()));
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
     let keyed = |harness: &mut Harness, data: [&'static str; 2]| {
         harness.push(("a", data[0]));
@@ -310,20 +309,20 @@ fn reshard_waits_for_requests_in_flight() {
     keyed(&mut harness, ["a1", "b1"]);
     harness.now += Duration::from_millis(100);
     let (id, request) = harness.send();
-    assert_eq!(packed(&request), [["a1", "b1"]]);
+    assert_eq!(payloads(&request), [["a1", "b1"]]);
     keyed(&mut harness, ["a2", "b2"]);
     harness.pipeline.apply_list(map(&halves()), harness.now);
     keyed(&mut harness, ["a3", "b3"]);
     harness.pipeline.close();
-    assert_eq!(harness.send_reason(), None, "what comes back goes first");
+    assert_eq!(harness.send_reason(), None, "a request is in flight");
     harness.settle(id, vec![failed(THROTTLE)]);
-    assert_eq!(packed(&harness.send().1), [["a1", "a2", "a3"], ["b1", "b2", "b3"]]);
+    assert_eq!(payloads(&harness.send().1), [["a1", "a2", "a3"], ["b1", "b2", "b3"]]);
 }
 
 #[test]
 fn wrong_list_falls_back_to_aggregates_per_key() {
     let mut harness = Harness::new(ordered(per_shard()));
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);
     for data in ["1", "2"] {
         for key in ["a", "b"] {
@@ -331,11 +330,11 @@ fn wrong_list_falls_back_to_aggregates_per_key() {
         }
     }
     harness.pipeline.close();
-    // The stream has two shards, whatever the list says.
+    // The list is always wrong: the stream has two shards.
     let mut aggregates = 0;
     let begun = harness.now;
     while !harness.pipeline.is_settled() && aggregates < 10 {
-        if harness.lists() {
+        if harness.begin_listing() {
             harness.pipeline.apply_list(map(&[shard("lower", 0, HALF - 1)]), harness.now);
         }
         let Some((id, request, _)) = harness.pipeline.next_request(harness.now) else {
@@ -343,47 +342,43 @@ fn wrong_list_falls_back_to_aggregates_per_key() {
             continue;
         };
         aggregates += request.entries().len();
-        let misled = request.entries().iter().map(|_| placed("lower"));
-        harness.settle(id, misled.collect());
+        let results = request.entries().iter().map(|_| placed("lower"));
+        harness.settle(id, results.collect());
     }
     assert!(harness.pipeline.is_settled(), "{aggregates} aggregates");
-    assert!(
-        harness.now - begun < Duration::from_secs(60),
-        "what goes by its own key needs no list"
-    );
-    assert!(harness.is_free());
+    assert!(harness.now - begun < Duration::from_secs(60), "aggregates per key do not need a list");
+    assert!(harness.is_drained());
 }
 
-/// Aggregates of a key were misplaced twice, and the list is believed: their records must not part from those of
-/// the same key that come later.
+/// Records whose aggregates were misplaced twice must stay in the aggregate of the later records of their key.
 #[test]
 fn twice_misplaced_records_keep_key_order() {
     let mut harness = Harness::new(ordered(per_shard()));
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_keys(&["a", "h", "a", "h"]);
-    let (id, _) = harness.closing();
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("new")]);
     harness.fail_listings(1);
     let (id, request) = harness.send();
-    assert_eq!(packed(&request), [["a", "a"], ["h", "h"]]);
+    assert_eq!(payloads(&request), [["a", "a"], ["h", "h"]]);
     harness.settle(id, vec![placed("new"), placed("new")]);
     harness.until_listing();
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.admit_key("a");
     let (_, request) = harness.send();
-    assert_eq!(packed(&request), [["a", "h", "a", "h", "a"]]);
+    assert_eq!(payloads(&request), [["a", "h", "a", "h", "a"]]);
 }
 
 #[test]
 fn disbelieved_list_accepts_unlisted_shard() {
     let mut harness = Harness::new(ordered(per_shard()));
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.pipeline.topology.disbelieve_list();
     harness.accept_keys(&["a", "a"]);
-    let (id, request) = harness.closing();
-    assert_eq!(packed(&request), [["a", "a"]]);
+    let (id, request) = harness.close_and_send();
+    assert_eq!(payloads(&request), [["a", "a"]]);
     harness.settle(id, vec![placed("new")]);
     assert!(harness.pipeline.is_settled());
 }
@@ -406,8 +401,8 @@ fn withdrawn_records_release_their_keys() {
 #[test]
 fn mixed_hash_keys_keep_order_in_shard() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
-        let mut harness = Harness::new(ordered(packing(aggregation)));
-        if harness.lists() {
+        let mut harness = Harness::new(ordered(aggregating(aggregation)));
+        if harness.begin_listing() {
             let all = shard("shardId-000000000000", 0, u128::MAX);
             harness.pipeline.apply_list(map(&[all]), harness.now);
         }
@@ -428,7 +423,7 @@ fn mixed_hash_keys_keep_order_in_shard() {
 
 #[test]
 fn busy_key_leaves_no_state() {
-    let mut settings = ordered(packing(Aggregation::PerKey));
+    let mut settings = ordered(aggregating(Aggregation::PerKey));
     settings.aggregate_records = 4;
     settings.linger = Linger::Adaptive(Duration::ZERO);
     let mut harness = Harness::new(settings);
@@ -437,7 +432,7 @@ fn busy_key_leaves_no_state() {
             harness.push(("k", "data"));
         }
         harness.pipeline.flush();
-        assert_eq!(harness.send_reason(), None, "held");
+        assert_eq!(harness.send_reason(), None, "the key has a request in flight");
         for _ in 0..2 {
             harness.push(("k", "data"));
         }
@@ -445,12 +440,12 @@ fn busy_key_leaves_no_state() {
     for _ in 0..4 {
         harness.push(("k", "data"));
     }
-    let mut under_way = harness.send();
+    let mut in_flight = harness.send();
     for _ in 0..1_000 {
         four(&mut harness);
-        harness.deliver(under_way.0, &under_way.1);
-        under_way = harness.send();
+        harness.deliver(in_flight.0, &in_flight.1);
+        in_flight = harness.send();
     }
-    harness.deliver(under_way.0, &under_way.1);
-    assert!(harness.is_free());
+    harness.deliver(in_flight.0, &in_flight.1);
+    assert!(harness.is_drained());
 }

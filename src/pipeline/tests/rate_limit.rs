@@ -1,9 +1,9 @@
-//! What a pace must not be led astray by: outages, idle hours, shed requests, busy neighbours.
+//! Rates after outages, idle time, and shed requests, and beside busy shards.
 
 use super::*;
 
-/// With the real quota and short backoffs.
-fn paced() -> Settings {
+/// Settings with the default quota and short backoffs.
+fn with_quota() -> Settings {
     let ms = Duration::from_millis(1);
     Settings { backoff: BackoffSettings { base: ms, ceiling: ms }, ..Settings::default() }
 }
@@ -16,7 +16,7 @@ fn push(harness: &mut Harness, count: usize, bytes: usize) {
     harness.pipeline.flush();
 }
 
-fn next_cut(harness: &mut Harness) -> (RequestId, PutRecordsRequest) {
+fn await_request(harness: &mut Harness) -> (RequestId, PutRecordsRequest) {
     loop {
         harness.pipeline.advance(harness.now);
         if let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
@@ -30,24 +30,24 @@ fn throttle(harness: &mut Harness, id: RequestId, request: &PutRecordsRequest) {
     harness.settle(id, request.entries().iter().map(|_| failed(THROTTLE)).collect());
 }
 
-/// One shard is known, its share is at the floor, and nothing waits.
-fn at_the_floor() -> Harness {
-    let mut harness = Harness::new(paced());
+/// Creates an empty pipeline with one known shard, whose share is at its lower bound.
+fn at_min_share() -> Harness {
+    let mut harness = Harness::new(with_quota());
     push(&mut harness, 1, 10);
-    let (id, request) = next_cut(&mut harness);
+    let (id, request) = await_request(&mut harness);
     harness.deliver(id, &request);
     push(&mut harness, 1, 10);
     for _ in 0..60 {
-        let (id, request) = next_cut(&mut harness);
+        let (id, request) = await_request(&mut harness);
         throttle(&mut harness, id, &request);
     }
-    let (id, request) = next_cut(&mut harness);
+    let (id, request) = await_request(&mut harness);
     harness.deliver(id, &request);
     assert!(harness.pipeline.is_settled());
     harness
 }
 
-/// Entries that are delivered within `time`.
+/// Returns the number of entries that are delivered within `time`.
 fn delivered_in(harness: &mut Harness, time: Duration) -> u64 {
     let (end, before) = (harness.now + time, harness.pipeline.ledger().totals().delivered);
     while harness.now < end && harness.pipeline.queued() > 0 {
@@ -62,64 +62,64 @@ fn delivered_in(harness: &mut Harness, time: Duration) -> u64 {
 
 #[test]
 fn deficit_is_refilled_at_growing_rate() {
-    let mut harness = at_the_floor();
+    let mut harness = at_min_share();
     push(&mut harness, 2, 1_000_000);
-    let (id, request) = next_cut(&mut harness);
+    let (id, request) = await_request(&mut harness);
     assert_eq!(request.entries().len(), 1);
     harness.deliver(id, &request);
     let begin = harness.now;
-    next_cut(&mut harness);
+    await_request(&mut harness);
     let waited = harness.now - begin;
-    // At 0.005 + 0.015 t of 1 MiB/s, 1 MB has come after 11 s.
+    // At a rate of 0.005 + 0.015 t of 1 MiB/s, 1 MB is refilled after 11 s.
     assert!(waited < Duration::from_secs(15), "{waited:?}");
 }
 
 #[test]
 fn idle_hour_does_not_raise_rate() {
-    let mut harness = at_the_floor();
+    let mut harness = at_min_share();
     push(&mut harness, 1_000, 10);
     let early = delivered_in(&mut harness, Duration::from_secs(1));
-    let mut harness = at_the_floor();
+    let mut harness = at_min_share();
     harness.now += Duration::from_secs(3600);
-    // Like a producer's driver: taken in first, then asked what is due.
+    // Like the driver of a producer, which accepts records before it sends requests.
     push(&mut harness, 1_000, 10);
     let late = delivered_in(&mut harness, Duration::from_secs(1));
-    assert!(late < 3 * early + 20, "{early} before the hour, {late} after");
+    assert!(late < 3 * early + 20, "{early} entries before the hour, {late} after it");
 }
 
 #[test]
 fn outage_does_not_raise_rate() {
-    let mut harness = at_the_floor();
+    let mut harness = at_min_share();
     harness.pipeline.health.set_backoff(Duration::from_millis(100), Duration::from_secs(3));
     push(&mut harness, 3_000, 10);
     let early = delivered_in(&mut harness, Duration::from_secs(1));
     let end = harness.now + Duration::from_secs(60);
     while harness.now < end {
-        let (id, _) = next_cut(&mut harness);
+        let (id, _) = await_request(&mut harness);
         harness.fail(id, "InternalFailure");
     }
-    next_cut(&mut harness);
-    let flights: Vec<_> = harness.pipeline.in_flight.ids().collect();
-    for id in flights {
+    await_request(&mut harness);
+    let in_flight: Vec<_> = harness.pipeline.in_flight.ids().collect();
+    for id in in_flight {
         let n = harness.pipeline.in_flight.get(id).entries.len();
         harness.settle(id, (0..n).map(|_| delivered()).collect());
     }
     let late = delivered_in(&mut harness, Duration::from_secs(1));
-    // Requests are small at first, and each answer counts.
-    assert!(late < 4 * early + 20, "{early} a second before the outage, {late} after");
+    // The requests are small at first, and each answer raises the rate.
+    assert!(late < 4 * early + 20, "{early} entries before the outage, {late} after it");
 }
 
 #[test]
 fn shed_request_uses_no_quota() {
-    let mut harness = Harness::new(paced());
+    let mut harness = Harness::new(with_quota());
     push(&mut harness, 1, 10);
-    let (id, request) = next_cut(&mut harness);
+    let (id, request) = await_request(&mut harness);
     harness.deliver(id, &request);
     push(&mut harness, 9_000, 10);
     let end = harness.now + Duration::from_secs(5);
     let mut sheds = false;
     while harness.now < end {
-        let (id, request) = next_cut(&mut harness);
+        let (id, request) = await_request(&mut harness);
         sheds = !sheds;
         if sheds {
             let shed = tower::load_shed::error::Overloaded::new();
@@ -129,21 +129,21 @@ fn shed_request_uses_no_quota() {
         }
     }
     let delivered = harness.pipeline.ledger().totals().delivered;
-    assert!(delivered > 4_500, "{delivered} of 5,000 that the shard would take");
+    assert!(delivered > 4_500, "{delivered} of 5,000 records");
 }
 
-/// Delivered records a second, of 5,000 of 100 B that come each second for one key of one shard.
+/// Returns the delivered records per second, for 5,000 records of 100 B per second with one key.
 fn aggregated_rate(linger: Linger) -> u64 {
     let mut harness = Harness::new(Settings {
         linger,
         aggregation: Aggregation::PerKey,
         buffer_records: Some(100_000),
-        ..paced()
+        ..with_quota()
     });
-    let mut flights: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
+    let mut in_flight: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
     for _ in 0..10_000 {
-        while flights.front().is_some_and(|(at, ..)| *at <= harness.now) {
-            let (_, id, request) = flights.pop_front().unwrap();
+        while in_flight.front().is_some_and(|(at, ..)| *at <= harness.now) {
+            let (_, id, request) = in_flight.pop_front().unwrap();
             harness.deliver(id, &request);
         }
         for _ in 0..5 {
@@ -153,7 +153,7 @@ fn aggregated_rate(linger: Linger) -> u64 {
             }
             harness.pipeline.flush();
             while let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
-                flights.push_back((harness.now + ROUND_TRIP, id, request));
+                in_flight.push_back((harness.now + ROUND_TRIP, id, request));
             }
         }
         harness.now += Duration::from_millis(1);
@@ -163,12 +163,15 @@ fn aggregated_rate(linger: Linger) -> u64 {
 
 #[test]
 fn aggregates_fill_while_lane_is_paused() {
-    let fill = aggregated_rate(Linger::Fixed(Duration::from_millis(100)));
-    let clocked = aggregated_rate(Linger::Adaptive(Duration::from_millis(100)));
-    assert!(fill > 4_500 && clocked > 4_500, "filling {fill}, self-clocked {clocked}");
+    let fixed = aggregated_rate(Linger::Fixed(Duration::from_millis(100)));
+    let adaptive = aggregated_rate(Linger::Adaptive(Duration::from_millis(100)));
+    assert!(
+        fixed > 4_500 && adaptive > 4_500,
+        "fixed linger: {fixed}, adaptive linger: {adaptive}"
+    );
 }
 
-fn on_shard(harness: &mut Harness, shard: u64, of: u64, bytes: usize) {
+fn push_to_shard(harness: &mut Harness, shard: u64, of: u64, bytes: usize) {
     let place = (u128::from(shard) * 2 + 1) * (u128::MAX / (2 * u128::from(of)));
     let record = Record::from(("k", vec![b'.'; bytes])).with_explicit_hash_key(place);
     harness.pipeline.accept(record, harness.now).unwrap();
@@ -182,38 +185,38 @@ fn placement(entry: &crate::service::Entry, of: u64) -> Placement {
 
 #[test]
 fn early_throttle_does_not_stop_auto_stream() {
-    let mut harness = Harness::new(Settings { buffer_records: Some(1_000_000), ..paced() });
+    let mut harness = Harness::new(Settings { buffer_records: Some(1_000_000), ..with_quota() });
     for _ in 0..500_000 {
         let record = Record::from("x").with_partition_key(PartitionKey::ServiceManaged);
         harness.pipeline.accept(record, harness.now).unwrap();
     }
     harness.pipeline.flush();
-    let (id, request) = next_cut(&mut harness);
+    let (id, request) = await_request(&mut harness);
     let results = request.entries().iter().enumerate();
     harness.settle(
         id,
         results.map(|(n, _)| if n == 7 { failed(THROTTLE) } else { delivered() }).collect(),
     );
     let rate = delivered_in(&mut harness, Duration::from_secs(10)) / 10;
-    assert!(rate > 5_000, "{rate} records a second");
+    assert!(rate > 5_000, "{rate} records per second");
 }
 
 fn requests_while_all_entries_fail(shards: u64, code: &str) -> u64 {
     let mut harness = Harness::new(Settings::default());
     for shard in 0..shards {
-        on_shard(&mut harness, shard, shards, 10);
+        push_to_shard(&mut harness, shard, shards, 10);
     }
-    let (id, request) = next_cut(&mut harness);
+    let (id, request) = await_request(&mut harness);
     harness.settle(id, request.entries().iter().map(|one| Ok(placement(one, shards))).collect());
     for _ in 0..20 {
         for shard in 0..shards {
-            on_shard(&mut harness, shard, shards, 10);
+            push_to_shard(&mut harness, shard, shards, 10);
         }
     }
     let (end, before) =
         (harness.now + Duration::from_secs(30), harness.pipeline.ledger().totals().requests);
     while harness.now < end {
-        let (id, request) = next_cut(&mut harness);
+        let (id, request) = await_request(&mut harness);
         harness.now += ROUND_TRIP;
         harness.settle(id, request.entries().iter().map(|_| failed(code)).collect());
     }
@@ -223,7 +226,10 @@ fn requests_while_all_entries_fail(shards: u64, code: &str) -> u64 {
 #[test]
 fn outage_reported_per_entry_backs_off() {
     let requests = [1, 8, 100].map(|n| requests_while_all_entries_fail(n, "InternalFailure"));
-    assert!(requests.iter().all(|&n| n <= 40), "{requests:?} in 30 s with 1, 8, 100 shards");
+    assert!(
+        requests.iter().all(|&n| n <= 40),
+        "{requests:?} requests in 30 s with 1, 8, and 100 shards"
+    );
 }
 
 #[test]
@@ -231,15 +237,15 @@ fn hourly_reshards_are_listed_at_once() {
     let mut harness = Harness::listing(settings());
     let mut longest = Duration::ZERO;
     for n in 0..30_u64 {
-        // A shard takes another's place: an hour apart.
+        // A shard replaces another one every hour.
         harness.now += Duration::from_secs(3600);
         push(&mut harness, 1, 10);
-        let (id, _) = next_cut(&mut harness);
+        let (id, _) = await_request(&mut harness);
         harness.settle(id, vec![Ok(Placement::new(format!("shardId-{n:012}"), "1"))]);
         let waits = harness.pipeline.topology.wakeup(harness.now);
         longest = longest.max(waits.map_or(Duration::ZERO, |at| at - harness.now));
         harness.now += Duration::from_secs(60);
-        if harness.lists() {
+        if harness.begin_listing() {
             let range = crate::shard::HashRange::new(
                 crate::record::HashKey::new(0),
                 crate::record::HashKey::new(u128::MAX),
@@ -253,15 +259,15 @@ fn hourly_reshards_are_listed_at_once() {
     assert!(longest <= Duration::from_millis(100), "{longest:?}");
 }
 
-/// Requests answered in 10 s by a service that sheds all but two at a time.
+/// Returns the requests answered in 10 s by a service that accepts two requests at a time and sheds the others.
 fn requests_through_load_shed(max_in_flight: usize) -> usize {
     let mut harness =
         Harness::new(Settings { max_in_flight, buffer_records: Some(100_000), ..settings() });
-    let mut flights: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
+    let mut in_flight: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
     let mut answered = 0;
     for _ in 0..10_000 {
-        while flights.front().is_some_and(|(at, ..)| *at <= harness.now) {
-            let (_, id, request) = flights.pop_front().unwrap();
+        while in_flight.front().is_some_and(|(at, ..)| *at <= harness.now) {
+            let (_, id, request) = in_flight.pop_front().unwrap();
             harness.deliver(id, &request);
             answered += 1;
         }
@@ -269,8 +275,8 @@ fn requests_through_load_shed(max_in_flight: usize) -> usize {
             push(&mut harness, 5_000, 1);
         }
         while let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
-            if flights.len() < 2 {
-                flights.push_back((harness.now + ROUND_TRIP, id, request));
+            if in_flight.len() < 2 {
+                in_flight.push_back((harness.now + ROUND_TRIP, id, request));
             } else {
                 let shed = tower::load_shed::error::Overloaded::new();
                 harness.pipeline.settle(id, Err(shed.into()), harness.now);
@@ -284,13 +290,13 @@ fn requests_through_load_shed(max_in_flight: usize) -> usize {
 #[test]
 fn load_shed_keeps_service_busy() {
     let [two, eight] = [2, 8].map(requests_through_load_shed);
-    assert!(eight * 10 > two * 9, "{two} with two slots, {eight} with eight");
+    assert!(eight * 10 > two * 9, "{two} requests with two slots, {eight} with eight");
 }
 
-/// Records a second, of as many as the buffer takes, with 8 shards of which one has room for 50 only.
-fn rate_beside_a_busy_shard(busy: bool) -> u64 {
+/// Returns the records per second with a full buffer and 8 shards, one of which accepts only 50 per second if `busy`.
+fn rate_with_busy_shard(busy: bool) -> u64 {
     let mut harness = Harness::new(Settings::default());
-    let mut flights: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
+    let mut in_flight: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
     let mut tokens = 0.0_f64;
     let mut half = 0;
     for ms in 0..60_000 {
@@ -298,8 +304,8 @@ fn rate_beside_a_busy_shard(busy: bool) -> u64 {
             half = harness.pipeline.ledger().totals().delivered;
         }
         tokens = (tokens + 0.05).min(50.0);
-        while flights.front().is_some_and(|(at, ..)| *at <= harness.now) {
-            let (_, id, request) = flights.pop_front().unwrap();
+        while in_flight.front().is_some_and(|(at, ..)| *at <= harness.now) {
+            let (_, id, request) = in_flight.pop_front().unwrap();
             let answer = |entry: &crate::service::Entry| {
                 let hash = crate::shard::hash_of(entry.partition_key().unwrap()).get();
                 let shard = hash >> 125;
@@ -319,7 +325,7 @@ fn rate_beside_a_busy_shard(busy: bool) -> u64 {
         }
         harness.pipeline.flush();
         while let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
-            flights.push_back((harness.now + ROUND_TRIP, id, request));
+            in_flight.push_back((harness.now + ROUND_TRIP, id, request));
         }
         harness.now += Duration::from_millis(1);
     }
@@ -328,8 +334,8 @@ fn rate_beside_a_busy_shard(busy: bool) -> u64 {
 
 #[test]
 fn keyless_records_avoid_busy_shard() {
-    let [free, busy] = [false, true].map(rate_beside_a_busy_shard);
-    assert!(busy * 10 > free * 8, "{free} a second, {busy} with a busy shard of 8");
+    let [free, busy] = [false, true].map(rate_with_busy_shard);
+    assert!(busy * 10 > free * 8, "{free} records per second, {busy} with a busy shard");
 }
 
 #[test]
@@ -337,13 +343,13 @@ fn aggregate_is_sent_after_idle_hour() {
     for linger in [Linger::Fixed, Linger::Adaptive] {
         let linger = linger(Duration::from_millis(100));
         let mut harness =
-            Harness::new(Settings { linger, aggregation: Aggregation::PerKey, ..paced() });
+            Harness::new(Settings { linger, aggregation: Aggregation::PerKey, ..with_quota() });
         for bytes in [10, 1_000_000] {
             push(&mut harness, 1, bytes);
-            let (id, request) = next_cut(&mut harness);
+            let (id, request) = await_request(&mut harness);
             harness.deliver(id, &request);
         }
-        // Until the debt is paid, and no longer.
+        // The deficit is refilled for 2 s.
         for _ in 0..2_000 {
             harness.now += Duration::from_millis(1);
             assert!(!harness.pipeline.wants_to_send(harness.now));
@@ -351,22 +357,22 @@ fn aggregate_is_sent_after_idle_hour() {
         harness.now += Duration::from_secs(3600);
         push(&mut harness, 1, 20_000);
         let begun = harness.now;
-        next_cut(&mut harness);
+        await_request(&mut harness);
         assert!(harness.now - begun <= Duration::from_millis(100));
     }
 }
 
 #[test]
 fn closed_aggregate_never_empties_request() {
-    let fill = Linger::Fixed(Duration::from_millis(100));
+    let fixed = Linger::Fixed(Duration::from_millis(100));
     let mut harness =
-        Harness::new(Settings { aggregation: Aggregation::PerKey, linger: fill, ..paced() });
+        Harness::new(Settings { aggregation: Aggregation::PerKey, linger: fixed, ..with_quota() });
     for bytes in [1, 230_000] {
         push(&mut harness, 1, bytes);
-        let (id, request) = next_cut(&mut harness);
+        let (id, request) = await_request(&mut harness);
         harness.deliver(id, &request);
     }
-    // Some 30 kB of tokens are left: enough for the one that is closed, too few for the older one.
+    // About 30 kB of tokens are left, enough for the closed aggregate but too few for the older one.
     push(&mut harness, 4, 10_000);
     harness.pipeline.backlog.packing_mut().max_records = 1;
     harness.pipeline.accept(Record::from(("z", "y")), harness.now).unwrap();
@@ -374,7 +380,7 @@ fn closed_aggregate_never_empties_request() {
     harness.pipeline.close();
     let mut records = 0;
     while !harness.pipeline.is_settled() {
-        let (id, request) = next_cut(&mut harness);
+        let (id, request) = await_request(&mut harness);
         assert!(!request.entries().is_empty());
         records += harness.pipeline.in_flight.get(id).records;
         harness.deliver(id, &request);
@@ -385,23 +391,23 @@ fn closed_aggregate_never_empties_request() {
 #[test]
 fn ordered_lane_raises_its_rate() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
-        let fill = Linger::Fixed(Duration::from_millis(100));
+        let fixed = Linger::Fixed(Duration::from_millis(100));
         let mut harness = Harness::new(Settings {
             ordering,
             aggregation: Aggregation::PerKey,
-            linger: fill,
-            ..paced()
+            linger: fixed,
+            ..with_quota()
         });
         for throttles in [0, 60] {
             push(&mut harness, 1, 10);
-            let (mut id, mut request) = next_cut(&mut harness);
+            let (mut id, mut request) = await_request(&mut harness);
             for _ in 0..throttles {
                 throttle(&mut harness, id, &request);
-                (id, request) = next_cut(&mut harness);
+                (id, request) = await_request(&mut harness);
             }
             harness.deliver(id, &request);
         }
-        // 8 KB a second for some minutes, with 5 KB a second to begin with.
+        // 8 KB/s for three minutes, with an initial rate of 5 KB/s.
         let mut latest = Duration::ZERO;
         for _ in 0..8 * 180 {
             push(&mut harness, 1, 1_000);
@@ -419,18 +425,18 @@ fn ordered_lane_raises_its_rate() {
 
 #[test]
 fn rejected_record_delays_others_briefly() {
-    let fill = Linger::Fixed(Duration::from_millis(100));
+    let fixed = Linger::Fixed(Duration::from_millis(100));
     let mut harness = Harness::new(Settings {
         ordering: RecordOrdering::PerKey,
         aggregation: Aggregation::PerKey,
-        linger: fill,
+        linger: fixed,
         ..settings()
     });
     harness.pipeline.accept(Record::from(("k", "poison")), harness.now).unwrap();
     push(&mut harness, 400, 100);
     let begun = harness.now;
     while !harness.pipeline.is_settled() {
-        let (id, request) = next_cut(&mut harness);
+        let (id, request) = await_request(&mut harness);
         harness.now += ROUND_TRIP;
         let is_bad = |data: &[u8]| data.windows(6).any(|window| window == b"poison");
         let answer = |entry: &crate::service::Entry| {
@@ -441,18 +447,18 @@ fn rejected_record_delays_others_briefly() {
     assert!(harness.now - begun < Duration::from_secs(2), "{:?}", harness.now - begun);
 }
 
-/// One shard is known, its byte tokens are used up, and nothing has waited for them since.
+/// Creates an empty pipeline with one known shard, which has no byte tokens.
 fn in_deficit(settings: Settings) -> Harness {
     let mut harness = Harness::new(settings);
     for bytes in [10, 900_000] {
         push(&mut harness, 1, bytes);
-        let (id, request) = next_cut(&mut harness);
+        let (id, request) = await_request(&mut harness);
         harness.deliver(id, &request);
     }
     harness
 }
 
-/// Closes aggregates in several steps, as the sink does, until nothing more should be sent.
+/// Sends requests as the sink does, until there is nothing to send. Returns their number.
 fn send_all(harness: &mut Harness) -> usize {
     let mut sent = 0;
     while harness.pipeline.wants_to_send(harness.now) {
@@ -467,7 +473,7 @@ fn send_all(harness: &mut Harness) -> usize {
 
 #[test]
 fn closed_aggregates_resume_lane() {
-    let mut harness = in_deficit(Settings { aggregation: Aggregation::PerKey, ..paced() });
+    let mut harness = in_deficit(Settings { aggregation: Aggregation::PerKey, ..with_quota() });
     harness.now += Duration::from_secs(10);
     for n in 0..6 {
         let record = Record::from((format!("{}", n / 2), vec![b'.'; 23_000]));
@@ -481,9 +487,9 @@ fn closed_aggregates_resume_lane() {
 #[test]
 fn expired_record_resumes_lane() {
     let deadline = Some(Duration::from_secs(10));
-    let mut harness = in_deficit(Settings { deadline, max_in_flight: 1, ..paced() });
+    let mut harness = in_deficit(Settings { deadline, max_in_flight: 1, ..with_quota() });
     push(&mut harness, 1, 10);
-    let (id, _) = next_cut(&mut harness);
+    let (id, _) = await_request(&mut harness);
     push(&mut harness, 1, 10);
     harness.now += Duration::from_secs(9);
     push(&mut harness, 1, 100_000);
@@ -497,26 +503,29 @@ fn expired_record_resumes_lane() {
 
 #[test]
 fn wants_to_send_after_pause() {
-    let mut harness = in_deficit(paced());
+    let mut harness = in_deficit(with_quota());
     harness.now += Duration::from_secs(10);
     push(&mut harness, 1, 100_000);
-    assert!(harness.pipeline.wants_to_send(harness.now), "without a call of advance");
+    assert!(
+        harness.pipeline.wants_to_send(harness.now),
+        "the pause has ended without a call of advance"
+    );
 }
 
 #[test]
 fn lane_stays_paused_without_free_slot() {
-    let mut harness = in_deficit(Settings { max_in_flight: 1, ..paced() });
+    let mut harness = in_deficit(Settings { max_in_flight: 1, ..with_quota() });
     push(&mut harness, 1, 10);
-    let (id, request) = next_cut(&mut harness);
+    let (id, request) = await_request(&mut harness);
     push(&mut harness, 1, 200_000);
     let record = Record::from(("k", "x"));
     let record = BufferedRecord::new(record, 0, harness.now, &mut Rng::with_seed(0));
     let lane = harness.pipeline.topology.lane_of_record(&record);
-    assert!(harness.pipeline.backlog.lanes().is_paused(lane), "it waits for tokens");
+    assert!(harness.pipeline.backlog.lanes().is_paused(lane), "the lane waits for tokens");
     harness.now += Duration::from_secs(10);
     harness.pipeline.advance(harness.now);
-    assert!(harness.pipeline.backlog.lanes().is_paused(lane), "it would be sent if it might");
+    assert!(harness.pipeline.backlog.lanes().is_paused(lane), "no request slot is free");
     harness.deliver(id, &request);
-    let (_, request) = next_cut(&mut harness);
+    let (_, request) = await_request(&mut harness);
     assert_eq!(request.entries().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! What the receipt of a record says, and when.
+//! Outcomes of receipts.
 
 use futures::FutureExt;
 
@@ -17,9 +17,8 @@ impl Harness {
     }
 }
 
-/// What the receipt says now.
 fn outcome(receipt: Receipt) -> Result<Delivery, Undelivered> {
-    receipt.now_or_never().expect("the receipt is settled")
+    receipt.now_or_never().expect("the receipt is open")
 }
 
 fn millis(duration: Duration) -> u128 {
@@ -45,7 +44,7 @@ fn delivery_returns_shard_attempts_and_times() {
     let delivery = outcome(receipt).unwrap();
     assert_eq!((delivery.shard_id(), delivery.sequence_number()), ("shardId-000000000007", "495"));
     assert_eq!(delivery.attempts(), 2);
-    assert_eq!(millis(delivery.time_in_flight()), 50, "both attempts");
+    assert_eq!(millis(delivery.time_in_flight()), 50, "both attempts are counted");
     assert_eq!(millis(delivery.time_in_buffer()), 5 + waited);
 }
 
@@ -117,14 +116,18 @@ fn history_contains_refusals_and_bisections() {
     harness.pipeline.close();
     let (id, _) = harness.send();
     harness.fail(id, "AccessDeniedException");
-    let refusal = harness.pipeline.health().refusal().expect("the stream refuses").clone();
+    let refusal = harness.pipeline.health().refusal().expect("the stream refuses requests").clone();
     assert_eq!(refusal.code(), "AccessDeniedException");
     harness.pipeline.health_mut().take_fatal().unwrap();
-    assert_eq!(harness.pipeline.health().refusal(), Some(&refusal), "also when it has been told");
+    assert_eq!(
+        harness.pipeline.health().refusal(),
+        Some(&refusal),
+        "the refusal ends with its report"
+    );
     harness.sleep();
     let (id, _) = harness.send();
     harness.fail(id, "ValidationException");
-    assert_eq!(harness.pipeline.health().refusal(), None, "the service looked into the request");
+    assert_eq!(harness.pipeline.health().refusal(), None, "the service processed the request");
     harness.pipeline.offer_failed(None);
     let undelivered = outcome(receipt).unwrap_err();
     let history = undelivered.history();
@@ -163,10 +166,10 @@ fn oldest_unsettled_covers_all_states() {
     assert_eq!(
         (harness.pipeline.oldest_unsettled(), harness.pipeline.ledger().next_seq()),
         (0, 6),
-        "in flight"
+        "request in flight"
     );
     harness.fail(first, "ValidationException");
-    assert_eq!(harness.pipeline.oldest_unsettled(), 0, "suspected");
+    assert_eq!(harness.pipeline.oldest_unsettled(), 0, "bisected request");
     harness.sleep();
     let (half, request_of_half) = harness.send();
     assert_eq!(request_of_half.entries().len(), request.entries().len() / 2);
@@ -174,7 +177,7 @@ fn oldest_unsettled_covers_all_states() {
     assert_eq!(harness.pipeline.oldest_unsettled(), 2);
     let (half, request_of_half) = harness.send();
     harness.deliver(half, &request_of_half);
-    assert_eq!(harness.pipeline.oldest_unsettled(), 4, "waiting");
+    assert_eq!(harness.pipeline.oldest_unsettled(), 4, "queued record");
 }
 
 #[test]
@@ -198,5 +201,5 @@ fn failed_attempts_count_as_time_in_flight() {
     harness.pipeline.settlement_mut().notify();
     let delivery = outcome(receipt).unwrap();
     assert_eq!(millis(delivery.time_in_flight()), 30);
-    assert_eq!(delivery.attempts(), 2, "the refusal may have been the other one's fault");
+    assert_eq!(delivery.attempts(), 2, "a rejection of two records is no attempt");
 }

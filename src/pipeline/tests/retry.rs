@@ -1,4 +1,4 @@
-//! What comes back from a request is sent again: in order, in full requests, after a wait.
+//! Retries of failed entries and requests, in order and after a backoff.
 
 use super::*;
 
@@ -27,9 +27,9 @@ fn partial_failures_requeue_in_front() {
 fn failed_requests_requeue_in_order() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2000);
-    let flights: Vec<_> = (0..4).map(|_| harness.send()).collect();
+    let in_flight: Vec<_> = (0..4).map(|_| harness.send()).collect();
     for place in [2, 0, 3, 1] {
-        harness.fail(flights[place].0, "InternalFailure");
+        harness.fail(in_flight[place].0, "InternalFailure");
     }
     assert_eq!(harness.undelivered(), numbers(0..2000));
     harness.sleep();
@@ -69,7 +69,7 @@ fn throttled_entry_redraws_random_key() {
     harness.settle(id, vec![failed("InternalFailure"), failed("InternalFailure")]);
     harness.sleep();
     let (id, request) = harness.send();
-    assert_eq!(keys(&request), first, "nothing says that the shard is busy");
+    assert_eq!(keys(&request), first, "only a throttle redraws a key");
     harness.settle(id, vec![failed(THROTTLE), failed(THROTTLE)]);
     harness.sleep();
     let (_, request) = harness.send();
@@ -85,11 +85,11 @@ fn full_buffer_requeues_repeatedly_in_order() {
     let mut harness = Harness::new(Settings { buffer_records, max_in_flight: 200, ..settings() });
     harness.accept(0..records);
     for _ in 0..5 {
-        let cuts =
+        let requests =
             std::iter::from_fn(|| harness.pipeline.next_request(harness.now)).map(|(id, ..)| id);
-        let flights: Vec<_> = cuts.collect();
-        // Oldest first is the hard order: each group goes behind those that came back before it.
-        for id in flights {
+        let in_flight: Vec<_> = requests.collect();
+        // Each request is requeued behind the earlier ones, which is the worst case.
+        for id in in_flight {
             harness.settle(id, (0..500).map(|_| failed(THROTTLE)).collect());
         }
         harness.sleep();

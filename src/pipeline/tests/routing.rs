@@ -1,6 +1,6 @@
-//! Answers that name shards which partition keys rule out: the stream may have been switched to AUTO.
+//! Responses that contradict the partition keys, as on a stream that was switched to AUTO.
 
-use super::aggregation::packed;
+use super::aggregation::payloads;
 use super::verify::{HALF, halves, map, per_shard, placed, shard};
 use super::*;
 use crate::stream::StreamMode;
@@ -14,7 +14,7 @@ fn still_by_key() -> Option<StreamDescription> {
 }
 
 impl Harness {
-    /// A pipeline whose stream can be described, and was. With aggregation its shards can be listed.
+    /// Creates a pipeline with a described stream. It can list shards if it aggregates.
     fn described(settings: Settings) -> Self {
         if settings.is_aggregating() {
             return Self::described_and_listing(settings);
@@ -22,7 +22,6 @@ impl Harness {
         Self::new(settings).describe()
     }
 
-    /// One whose shards can be listed.
     fn described_and_listing(settings: Settings) -> Self {
         Self::listing(settings).describe()
     }
@@ -34,19 +33,19 @@ impl Harness {
         self
     }
 
-    /// One that knows its shards as well, and has sent an aggregate of "a", which belongs into the lower
-    /// half, and one of "b", which belongs into the upper one.
+    /// Creates a described pipeline with listed shards that has sent an aggregate of "a", which belongs to the lower
+    /// shard, and one of "b", which belongs to the upper shard.
     fn sent(settings: Settings) -> (Self, RequestId) {
         let mut harness = Self::described(settings);
-        assert!(harness.lists());
+        assert!(harness.begin_listing());
         harness.pipeline.apply_list(map(&halves()), harness.now);
         harness.accept_keys(&["a", "b", "a", "b"]);
-        let (id, request) = harness.closing();
-        assert_eq!(packed(&request), [["a", "a"], ["b", "b"]]);
+        let (id, request) = harness.close_and_send();
+        assert_eq!(payloads(&request), [["a", "a"], ["b", "b"]]);
         (harness, id)
     }
 
-    fn is_asking(&self) -> bool {
+    fn description_is_due(&self) -> bool {
         self.pipeline.description_is_due(self.now)
     }
 
@@ -60,19 +59,19 @@ impl Harness {
 fn contradiction_delays_until_described() {
     for settings in [per_key(), per_shard()] {
         let (mut harness, id) = Harness::sent(settings);
-        assert!(!harness.is_asking());
+        assert!(!harness.description_is_due());
         harness.settle(id, vec![placed("upper"), placed("upper")]);
-        assert!(harness.is_asking());
+        assert!(harness.description_is_due());
         assert_eq!(
             harness.pipeline.ledger().totals().delivered,
             2,
-            "the list proves the place of b"
+            "the list confirms the shard of b"
         );
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 2));
         assert_eq!(harness.undelivered(), ["a", "a"]);
         assert!(!harness.pipeline.is_settled());
         harness.pipeline.apply_description(still_by_key(), harness.now);
-        assert!(!harness.is_asking());
+        assert!(!harness.description_is_due());
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 0));
         assert_eq!(
             (
@@ -94,7 +93,7 @@ fn auto_requeues_unverified_aggregates() {
         harness.refuse_auto();
         assert!(!harness.pipeline.topology().is_ready());
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 4));
-        // A later answer counts only if the list proves the shard.
+        // A later response counts only if the list confirms the shard.
         harness.settle(second, vec![placed("new"), placed("upper")]);
         assert_eq!(harness.pipeline.ledger().totals().delivered, 4);
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
@@ -110,12 +109,12 @@ fn sink_resumes_once_described_by_key() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("upper"), placed("upper")]);
     harness.refuse_auto();
-    while !harness.is_asking() {
+    while !harness.description_is_due() {
         harness.sleep();
     }
     harness.pipeline.apply_description(still_by_key(), harness.now);
     let (id, request) = harness.next();
-    assert_eq!(packed(&request), [["a", "a"]]);
+    assert_eq!(payloads(&request), [["a", "a"]]);
     harness.settle(id, vec![placed("lower")]);
     assert!(harness.pipeline.is_settled());
 }
@@ -133,7 +132,7 @@ fn failed_descriptions_release_aggregates() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("upper"), placed("upper")]);
     for call in 1..=5 {
-        while !harness.is_asking() {
+        while !harness.description_is_due() {
             harness.sleep();
         }
         assert_eq!(harness.pipeline.in_flight(), 2, "{call}");
@@ -146,7 +145,7 @@ fn failed_descriptions_release_aggregates() {
 fn per_key_aggregate_waits_for_unlisted_shard() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
-    assert!(!harness.is_asking(), "a reshard explains it");
+    assert!(!harness.description_is_due(), "a reshard explains the new shard");
     assert_eq!(
         (harness.pipeline.ledger().totals().delivered, harness.pipeline.in_flight()),
         (2, 2)
@@ -164,10 +163,10 @@ fn unverified_aggregate_blocks_its_key() {
         Harness::sent(Settings { ordering: RecordOrdering::PerKey, ..per_key() });
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
     harness.admit_keys(&["a", "b", "b"]);
-    assert_eq!(packed(&harness.send().1), [["a"]]);
+    assert_eq!(payloads(&harness.send().1), [["a"]]);
     assert_eq!(harness.send_reason(), None);
     harness.fail_listings(5);
-    assert_eq!(packed(&harness.next().1), [["b", "b"]]);
+    assert_eq!(payloads(&harness.next().1), [["b", "b"]]);
 }
 
 #[test]
@@ -202,14 +201,14 @@ fn outage_holds_aggregates_until_listed() {
     assert_eq!(harness.pipeline.in_flight(), 2);
     let (id, _) = harness.next();
     harness.settle(id, vec![placed("lower")]);
-    assert!(harness.lists(), "the service answers again");
+    assert!(harness.begin_listing(), "the outage is over");
     let listed = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
     harness.pipeline.apply_list(map(&listed), harness.now);
     assert!(harness.pipeline.is_settled());
     assert_eq!(harness.pipeline.ledger().totals().misplaced, 0);
 }
 
-/// Neither a list that never comes nor a description that hangs holds a record beyond its deadline.
+/// Deadlines also apply while an aggregate waits for a listing or a description.
 #[test]
 fn unverified_aggregate_expires_at_deadline() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
@@ -223,7 +222,7 @@ fn unverified_aggregate_expires_at_deadline() {
             while !harness.pipeline.is_settled() {
                 harness.sleep();
                 harness.pipeline.advance(harness.now);
-                if harness.lists() {
+                if harness.begin_listing() {
                     harness.pipeline.apply_list(None, harness.now);
                 }
                 if let Some((id, _, _)) = harness.pipeline.next_request(harness.now) {
@@ -234,14 +233,14 @@ fn unverified_aggregate_expires_at_deadline() {
             let failed = harness.pipeline.take_failed();
             assert_eq!(failed.len(), 3);
             let written = failed.iter().filter(|one| one.may_have_been_written()).count();
-            assert!(written >= 2, "the two of the aggregate");
+            assert!(written >= 2, "both members may have been written");
             assert!(harness.pipeline.backlog.holds_no_state());
         }
     }
 }
 
-/// Without a listing, what lies in an unlisted shard is sent again if the list rules out the shard of another
-/// aggregate, whether that was known before or after.
+/// If a listing fails, an aggregate in an unlisted shard is requeued if the list contradicts the shard of an earlier or
+/// a later aggregate.
 #[test]
 fn contradiction_taints_unlisted_shards() {
     for answers in [[["new", "lower"], ["lower", "upper"]], [["upper", "new"], ["lower", "upper"]]]
@@ -277,12 +276,12 @@ fn contradiction_taints_earlier_aggregates() {
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
 }
 
-/// A payload like an aggregate is never sent plain, so it cannot be sent alone in the end like other records.
+/// An aggregate-like payload is always wrapped, so the fallback to plain records does not apply.
 #[test]
 fn unlisted_shard_counts_after_three_copies() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let mut harness = Harness::described(Settings { ordering, ..per_key() });
-        assert!(harness.lists());
+        assert!(harness.begin_listing());
         harness.pipeline.apply_list(map(&halves()), harness.now);
         harness.push(("b", b"\xf3\x89\x9a\xc2".to_vec()));
         harness.pipeline.close();
@@ -302,20 +301,20 @@ fn unlisted_shard_counts_after_three_copies() {
 #[test]
 fn twice_misplaced_record_is_sent_alone() {
     for settings in [per_key(), Settings { ordering: RecordOrdering::PerKey, ..per_key() }] {
-        // Without a describer.
+        // The stream cannot be described.
         let mut harness = Harness::listing(settings);
-        assert!(harness.lists());
+        assert!(harness.begin_listing());
         harness.pipeline.apply_list(map(&halves()), harness.now);
         harness.accept_keys(&["a", "a"]);
         harness.pipeline.close();
         for _ in 0..2 {
             let (id, request) = harness.next();
-            assert_eq!(packed(&request), [["a", "a"]]);
+            assert_eq!(payloads(&request), [["a", "a"]]);
             harness.settle(id, vec![placed("upper")]);
         }
         while !harness.pipeline.is_settled() {
             let (id, request) = harness.next();
-            assert!(packed(&request).iter().all(|members| members.len() == 1));
+            assert!(payloads(&request).iter().all(|members| members.len() == 1));
             harness.settle(id, request.entries().iter().map(|_| placed("upper")).collect());
         }
         assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
@@ -327,24 +326,24 @@ fn twice_misplaced_record_is_sent_alone() {
 fn repeated_contradictions_back_off() {
     let settings = Settings { ordering: RecordOrdering::PerKey, ..settings() };
     let mut harness = Harness::described_and_listing(settings);
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.pipeline.close();
-    let (mut asked, begun) = (0, harness.now);
+    let (mut descriptions, begun) = (0, harness.now);
     while harness.now - begun < Duration::from_secs(600) {
         harness.admit_key("a");
         let (id, _) = harness.send();
         harness.settle(id, vec![placed("upper")]);
-        if harness.is_asking() {
-            asked += 1;
+        if harness.description_is_due() {
+            descriptions += 1;
             harness.pipeline.apply_description(still_by_key(), harness.now);
         }
         harness.now += ROUND_TRIP;
     }
-    assert!((10..60).contains(&asked), "{asked}");
+    assert!((10..60).contains(&descriptions), "{descriptions}");
 }
 
-/// An ordered pipeline that learns its shards from the answers.
+/// Creates an ordered pipeline that learns its shards from responses.
 fn learning(mode: StreamMode) -> Harness {
     let mut harness =
         Harness::described(Settings { ordering: RecordOrdering::PerKey, ..settings() });
@@ -356,7 +355,7 @@ fn learning(mode: StreamMode) -> Harness {
 }
 
 impl Harness {
-    /// Sends a record of each of these keys, in one request each.
+    /// Sends a request with one record for each key.
     fn each<const N: usize>(&mut self, keys: [&'static str; N]) -> [RequestId; N] {
         keys.map(|key| {
             self.admit_key(key);
@@ -378,9 +377,9 @@ fn retired_shard_requests_description() {
             harness.placed(key, shard);
         }
         harness.placed("a", "upper");
-        assert!(!harness.is_asking(), "a merge explains it");
+        assert!(!harness.description_is_due(), "a merge explains the response");
         harness.placed("h", "lower");
-        assert!(harness.is_asking(), "that is closed since the merge");
+        assert!(harness.description_is_due(), "the shard is closed since the merge");
     }
 }
 
@@ -389,7 +388,7 @@ fn late_response_requests_no_description() {
     let mut harness = learning(StreamMode::OnDemand);
     harness.placed("a", "lower");
     harness.placed("b", "upper");
-    // Both are merged while requests are in flight, whose answers come in another order.
+    // Both shards are merged while requests are in flight, which are answered out of order.
     let [first, second, third] = harness.each(["h", "c", "d"]);
     harness.settle(second, vec![placed("merged")]);
     harness.settle(third, vec![placed("merged")]);
@@ -397,5 +396,5 @@ fn late_response_requests_no_description() {
     harness.placed("a", "merged");
     harness.placed("b", "merged");
     harness.placed("h", "merged");
-    assert!(!harness.is_asking());
+    assert!(!harness.description_is_due());
 }

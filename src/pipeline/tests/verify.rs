@@ -1,7 +1,7 @@
-//! Aggregates of many keys: predicted for one shard, and made good where the prediction was wrong.
+//! Aggregates of several keys that are predicted for one shard, and their verification.
 
-use super::aggregation::{members, packed};
-use super::model_stream::{Stream, place};
+use super::aggregation::{members, payloads};
+use super::model_stream::{Stream, hash_of_entry};
 use super::*;
 use crate::aggregate;
 use crate::record::HashKey;
@@ -33,23 +33,22 @@ pub(super) fn placed(id: &str) -> Result<Placement, EntryError> {
     Ok(Placement::new(id, "1"))
 }
 
-/// The members' partition keys.
+/// Returns the partition keys of the members.
 pub(super) fn keys_of(entry: &crate::service::Entry) -> Vec<String> {
     let keys = members(entry).into_iter().map(|one| one.partition_key().cloned());
     keys.map(|key| key.map(|key| key.to_string()).unwrap_or_default()).collect()
 }
 
 impl Harness {
-    /// A pipeline that knows these shards, with records under the keys given, each its own payload.
-    pub(super) fn knowing(shards: &[Shard], keys: &[&'static str]) -> Self {
+    /// Creates a pipeline with listed shards and a record for each key, which is its payload as well.
+    pub(super) fn with_shards(shards: &[Shard], keys: &[&'static str]) -> Self {
         let mut harness = Self::new(per_shard());
-        assert!(harness.lists());
+        assert!(harness.begin_listing());
         harness.pipeline.apply_list(map(shards), harness.now);
         harness.accept_keys(keys);
         harness
     }
 
-    /// Accepts a record with this key, which is its payload as well.
     pub(super) fn accept_key(&mut self, key: &'static str) {
         self.pipeline.accept(Record::from((key, key)), self.now).unwrap();
     }
@@ -71,12 +70,12 @@ impl Harness {
         }
     }
 
-    pub(super) fn closing(&mut self) -> (RequestId, PutRecordsRequest) {
+    pub(super) fn close_and_send(&mut self) -> (RequestId, PutRecordsRequest) {
         self.pipeline.close();
         self.send()
     }
 
-    /// The next request, when one is due.
+    /// Sends the next request, once it is due.
     pub(super) fn next(&mut self) -> (RequestId, PutRecordsRequest) {
         while !self.pipeline.wants_to_send(self.now) {
             self.sleep();
@@ -84,14 +83,13 @@ impl Harness {
         self.send()
     }
 
-    /// Waits until the shards are to be listed.
+    /// Begins a listing, once it is due.
     pub(super) fn until_listing(&mut self) {
-        while !self.lists() {
+        while !self.begin_listing() {
             self.sleep();
         }
     }
 
-    /// Lets the next `calls` listings fail.
     pub(super) fn fail_listings(&mut self, calls: usize) {
         for _ in 0..calls {
             self.until_listing();
@@ -100,7 +98,6 @@ impl Harness {
     }
 }
 
-// MD5 puts "a", "h" and "c" into the lower half of the ring, "b", "d" and "e" into the upper one.
 #[test]
 fn test_keys_hash_to_their_halves() {
     let lower = |key: &&str| hash_of(key).get() < HALF;
@@ -110,48 +107,48 @@ fn test_keys_hash_to_their_halves() {
 
 #[test]
 fn records_of_one_shard_share_aggregate() {
-    let mut harness = Harness::knowing(&halves(), &["a", "b", "h", "d"]);
+    let mut harness = Harness::with_shards(&halves(), &["a", "b", "h", "d"]);
     let low = Record::from(("b", "placed")).with_explicit_hash_key(0_u128);
     harness.pipeline.accept(low, harness.now).unwrap();
-    let (id, request) = harness.closing();
-    // One without a hash key beside it would be given its own by AWS's Python library.
-    assert_eq!(packed(&request), [vec!["a", "h"], vec!["b", "d"], vec!["placed"]]);
+    let (id, request) = harness.close_and_send();
+    // AWS's Python library would apply the hash key to the members without one.
+    assert_eq!(payloads(&request), [vec!["a", "h"], vec!["b", "d"], vec!["placed"]]);
     harness.settle(id, vec![placed("lower"), placed("upper"), placed("lower")]);
     assert!(harness.pipeline.is_settled());
-    assert!(!harness.lists(), "once is enough");
+    assert!(!harness.begin_listing(), "shards are listed once");
 }
 
 #[test]
 fn unknown_shards_aggregate_per_key() {
     let mut harness = Harness::new(per_shard());
-    assert!(harness.lists());
-    assert!(!harness.lists(), "one call at a time");
+    assert!(harness.begin_listing());
+    assert!(!harness.begin_listing(), "one listing at a time");
     harness.accept_keys(&["a", "h", "a"]);
     let mut unlisted = Harness::new(per_shard());
     unlisted.accept_keys(&["a", "h", "a"]);
-    assert_eq!(packed(&unlisted.closing().1), [vec!["a", "a"], vec!["h"]]);
+    assert_eq!(payloads(&unlisted.close_and_send().1), [vec!["a", "a"], vec!["h"]]);
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_key("c");
     assert_eq!(
-        packed(&harness.closing().1),
+        payloads(&harness.close_and_send().1),
         [vec!["a", "h", "a", "c"]],
-        "what waited is packed anew"
+        "queued records are regrouped"
     );
 }
 
 #[test]
 fn gap_in_map_aggregates_per_key() {
     let [lower, _] = halves();
-    let mut harness = Harness::knowing(&[lower], &["a", "b", "h", "d", "b"]);
-    assert_eq!(packed(&harness.closing().1), [vec!["a", "h"], vec!["b", "b"], vec!["d"]]);
+    let mut harness = Harness::with_shards(&[lower], &["a", "b", "h", "d", "b"]);
+    assert_eq!(payloads(&harness.close_and_send().1), [vec!["a", "h"], vec!["b", "b"], vec!["d"]]);
 }
 
 #[test]
 fn merged_shard_needs_no_second_copy() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("merged")]);
-    assert!(!harness.pipeline.is_settled(), "nobody knows yet");
+    assert!(!harness.pipeline.is_settled(), "the shard is unknown");
     assert_eq!((harness.pipeline.in_flight(), harness.pipeline.queued()), (2, 0));
     assert_eq!(harness.undelivered(), ["a", "h"]);
     assert_eq!(harness.pipeline.oldest_unsettled(), 0);
@@ -163,8 +160,8 @@ fn merged_shard_needs_no_second_copy() {
 
 #[test]
 fn unverified_aggregate_releases_response() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
     let answer = bytes::Bytes::from(vec![b'1'; 50_000]);
     harness.settle(id, vec![Ok(Placement::in_answer("merged", answer.slice(..56)))]);
     assert_eq!(harness.pipeline.in_flight(), 2);
@@ -173,25 +170,26 @@ fn unverified_aggregate_releases_response() {
 
 #[test]
 fn misplaced_aggregate_is_resent_whole() {
-    // Whichever member it is that lies elsewhere, and wherever it stands in the aggregate.
+    // For each misplaced member and each order of the members.
     let orders = [["a", "h", "c"], ["a", "c", "h"], ["c", "h", "a"], ["h", "a", "c"]];
     let cases = orders.iter().flat_map(|order| [(order, "left"), (order, "right")]);
-    for (keys, lies_in) in cases {
-        let mut harness = Harness::knowing(&halves(), keys);
-        let (id, _) = harness.closing();
-        harness.settle(id, vec![placed(lies_in)]);
+    for (keys, found_in) in cases {
+        let mut harness = Harness::with_shards(&halves(), keys);
+        let (id, _) = harness.close_and_send();
+        harness.settle(id, vec![placed(found_in)]);
         harness.until_listing();
         let left = shard("left", 0, hash_of("h").get());
         let right = shard("right", hash_of("h").get() + 1, HALF - 1);
         harness.pipeline.apply_list(map(&[left.clone(), right, halves()[1].clone()]), harness.now);
-        assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "{keys:?} in {lies_in}");
+        assert_eq!(harness.pipeline.ledger().totals().delivered, 0, "{keys:?} in {found_in}");
         assert_eq!(harness.pipeline.ledger().totals().requeued, 3);
         let (id, request) = harness.send();
-        let mut records = packed(&request).concat();
+        let mut records = payloads(&request).concat();
         records.sort_unstable();
-        assert_eq!(records, ["a", "c", "h"], "all of it");
-        let shard_of =
-            |entry| placed(if left.range().contains(place(entry)) { "left" } else { "right" });
+        assert_eq!(records, ["a", "c", "h"], "the whole aggregate is resent");
+        let shard_of = |entry| {
+            placed(if left.range().contains(hash_of_entry(entry)) { "left" } else { "right" })
+        };
         harness.settle(id, request.entries().iter().map(shard_of).collect());
         assert!(harness.pipeline.is_settled());
         assert_eq!(harness.pipeline.ledger().totals().delivered, 3);
@@ -200,14 +198,14 @@ fn misplaced_aggregate_is_resent_whole() {
 
 #[test]
 fn misplaced_records_may_have_been_written() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("upper")]);
-    assert_eq!(harness.pipeline.queued(), 2, "a shard that is known needs no listing to tell");
+    assert_eq!(harness.pipeline.queued(), 2, "a known shard needs no listing");
     let taken = harness.pipeline.take_undelivered();
     assert!(taken.iter().all(Undelivered::may_have_been_written));
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("unknown")]);
     let taken = harness.pipeline.take_undelivered();
     assert_eq!(taken.len(), 2);
@@ -216,16 +214,16 @@ fn misplaced_records_may_have_been_written() {
 
 #[test]
 fn failed_listing_resends_per_key() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h", "a"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h", "a"]);
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("unknown")]);
     harness.until_listing();
     harness.pipeline.apply_list(None, harness.now);
     let (id, request) = harness.send();
-    assert_eq!(packed(&request), [vec!["a", "a"], vec!["h"]]);
+    assert_eq!(payloads(&request), [vec!["a", "a"], vec!["h"]]);
     harness.settle(id, vec![placed("unknown"), placed("unknown")]);
     harness.fail_listings(4);
-    assert!(harness.pipeline.is_settled(), "equal keys lie in one shard, whichever it is");
+    assert!(harness.pipeline.is_settled(), "equal keys are in one shard");
 }
 
 #[test]
@@ -235,35 +233,35 @@ fn contradiction_stops_prediction_for_shard() {
     settings.aggregate_records = 2;
     settings.limits = settings.limits.with_request_entries(1);
     let mut harness = Harness::new(settings);
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_keys(&["a", "h", "a", "h", "b", "d"]);
-    let (id, request) = harness.closing();
-    assert_eq!(packed(&request), [vec!["a", "h"]]);
+    let (id, request) = harness.close_and_send();
+    assert_eq!(payloads(&request), [vec!["a", "h"]]);
     harness.settle(id, vec![placed("new")]);
-    assert_eq!(packed(&harness.send().1), [vec!["a"]], "the full one behind it is broken up");
+    assert_eq!(payloads(&harness.send().1), [vec!["a"]], "the full aggregate was not split");
 }
 
 #[test]
 fn contradiction_keeps_other_predictions() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-    let (id, _) = harness.closing();
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("new")]);
     harness.admit_keys(&["a", "h", "b", "d"]);
-    assert_eq!(packed(&harness.send().1), [vec!["a"], vec!["h"], vec!["b", "d"]]);
+    assert_eq!(payloads(&harness.send().1), [vec!["a"], vec!["h"], vec!["b", "d"]]);
 }
 
 #[test]
 fn wrong_list_costs_two_copies() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     harness.pipeline.close();
     let mut requests = 0;
     while !harness.pipeline.is_settled() {
-        if harness.lists() {
+        if harness.begin_listing() {
             harness.pipeline.apply_list(map(&halves()), harness.now);
         } else if let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
             requests += 1;
-            assert!(requests < 10, "for ever");
+            assert!(requests < 10, "{requests} requests");
             let elsewhere = |_| placed("elsewhere");
             harness.settle(id, request.entries().iter().map(elsewhere).collect());
         } else {
@@ -276,10 +274,10 @@ fn wrong_list_costs_two_copies() {
 
 #[test]
 fn split_regroups_throttled_aggregate() {
-    for parted in [false, true] {
-        let mut harness = Harness::knowing(&halves(), &["a", "h"]);
-        let (id, request) = harness.closing();
-        // Another one learns of the reshard meanwhile.
+    for is_split in [false, true] {
+        let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
+        let (id, request) = harness.close_and_send();
+        // The answer to another request reveals the reshard.
         harness.pipeline.admit(Record::from(("b", "b")), harness.now);
         harness.pipeline.admit(Record::from(("d", "d")), harness.now);
         let (other, _) = harness.send();
@@ -288,7 +286,7 @@ fn split_regroups_throttled_aggregate() {
         let [lower, _] = halves();
         let upper = shard("new-upper", HALF, u128::MAX);
         let cut = hash_of("a").min(hash_of("h")).get();
-        let shards = if parted {
+        let shards = if is_split {
             vec![shard("l1", 0, cut), shard("l2", cut + 1, HALF - 1), upper]
         } else {
             vec![lower, upper]
@@ -298,7 +296,7 @@ fn split_regroups_throttled_aggregate() {
         harness.sleep();
         let (_, again) = harness.send();
         let same = request.entries()[0].data().as_ptr() == again.entries()[0].data().as_ptr();
-        assert_eq!((again.entries().len(), same), if parted { (2, false) } else { (1, true) });
+        assert_eq!((again.entries().len(), same), if is_split { (2, false) } else { (1, true) });
     }
 }
 
@@ -316,11 +314,11 @@ fn failed_listings_back_off() {
     }
     assert!(longest <= Duration::from_secs(60), "{longest:?}");
     assert!(waited > Duration::from_secs(300), "{waited:?} for 40 calls");
-    // One that helps ends the series.
+    // A successful listing resets the backoff.
     harness.until_listing();
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.accept_keys(&["a", "h"]);
-    let (id, _) = harness.closing();
+    let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("lower")]);
     harness.admit_keys(&["a", "h"]);
     let (id, _) = harness.send();
@@ -344,18 +342,18 @@ fn model_stream_discards_misplaced_aggregate() {
 
 #[test]
 fn disbelieved_list_checks_per_key_aggregates() {
-    let mut harness = Harness::knowing(&halves(), &[]);
+    let mut harness = Harness::with_shards(&halves(), &[]);
     harness.pipeline.topology.disbelieve_list();
     for key in ["a", "a"] {
         harness.accept_key(key);
     }
-    let (id, request) = harness.closing();
-    assert_eq!(packed(&request), [["a", "a"]]);
+    let (id, request) = harness.close_and_send();
+    assert_eq!(payloads(&request), [["a", "a"]]);
     harness.settle(id, vec![placed("upper")]);
     assert_eq!(
         harness.pipeline.ledger().totals().misplaced,
         1,
-        "its key belongs to the lower shard"
+        "the key belongs to the lower shard"
     );
     let (id, _) = harness.next();
     harness.settle(id, vec![placed("lower")]);
@@ -364,30 +362,30 @@ fn disbelieved_list_checks_per_key_aggregates() {
 
 #[test]
 fn fallback_ends_when_list_changes() {
-    let mut harness = Harness::knowing(&halves(), &[]);
+    let mut harness = Harness::with_shards(&halves(), &[]);
     harness.pipeline.topology.disbelieve_list();
     harness.pipeline.apply_list(map(&halves()), harness.now);
     for key in ["a", "b"] {
         harness.accept_key(key);
     }
-    let (id, request) = harness.closing();
-    assert_eq!(packed(&request).len(), 2, "the same list is not believed");
+    let (id, request) = harness.close_and_send();
+    assert_eq!(payloads(&request).len(), 2, "an unchanged list is disbelieved");
     harness.deliver(id, &request);
     harness.pipeline.flush.reopen();
     harness.pipeline.apply_list(map(&[shard("one", 0, u128::MAX)]), harness.now);
     for key in ["a", "b"] {
         harness.accept_key(key);
     }
-    let (_, request) = harness.closing();
-    assert_eq!(packed(&request), [["a", "b"]]);
+    let (_, request) = harness.close_and_send();
+    assert_eq!(payloads(&request), [["a", "b"]]);
 }
 
 #[test]
 fn disbelieved_list_is_replaced_after_minute() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     harness.pipeline.close();
     while !harness.pipeline.is_settled() {
-        if harness.lists() {
+        if harness.begin_listing() {
             harness.pipeline.apply_list(map(&halves()), harness.now);
         } else if let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
             let elsewhere = |_| placed("elsewhere");
@@ -401,26 +399,26 @@ fn disbelieved_list_is_replaced_after_minute() {
         harness.pipeline.apply_list(map(&halves()), harness.now);
     }
     assert!(harness.pipeline.topology_mut().take_fallback());
-    assert!(!harness.lists(), "it was listed a moment ago");
+    assert!(!harness.begin_listing(), "the shards were listed recently");
     harness.now += Duration::from_secs(60);
-    assert!(harness.lists());
+    assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&[shard("elsewhere", 0, u128::MAX)]), harness.now);
     harness.pipeline.flush.reopen();
     for key in ["a", "h"] {
         harness.accept_key(key);
     }
-    let (_, request) = harness.closing();
-    assert_eq!(packed(&request), [["a", "h"]], "the new list is believed");
+    let (_, request) = harness.close_and_send();
+    assert_eq!(payloads(&request), [["a", "h"]], "the new list is trusted");
 }
 
-/// Two reshards in a row: the list that a record was misplaced by twice is outdated, and not wrong.
+/// After two reshards in a row, a list by which a record was misplaced twice is outdated rather than wrong.
 #[test]
 fn outdated_list_is_not_disbelieved() {
-    let mut harness = Harness::knowing(&halves(), &["a", "h"]);
+    let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     harness.pipeline.close();
     for _ in 0..2 {
         let (id, request) = harness.next();
-        assert_eq!(packed(&request), [["a", "h"]]);
+        assert_eq!(payloads(&request), [["a", "h"]]);
         harness.settle(id, vec![placed("child")]);
         harness.until_listing();
         if harness.pipeline.ledger().totals().misplaced == 0 {
@@ -431,7 +429,7 @@ fn outdated_list_is_not_disbelieved() {
     harness.pipeline.apply_list(map(&merged), harness.now);
     assert!(!harness.pipeline.topology_mut().take_fallback());
     let (id, request) = harness.next();
-    assert_eq!(packed(&request), [["a", "h"]], "the new list predicts");
+    assert_eq!(payloads(&request), [["a", "h"]], "the new list is used");
     harness.settle(id, vec![placed("merged")]);
     assert!(harness.pipeline.is_settled());
 }

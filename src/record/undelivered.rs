@@ -88,12 +88,20 @@ impl Undelivered {
     /// Creates it from the error of a producer that did not accept a record. The receipt of the record is dropped.
     /// Returns `None` if the error contains no record.
     pub(crate) fn not_accepted(error: Error) -> Option<Self> {
-        let (kind, cause, stream) = (error.kind(), error.attempt_error(), error.stream().cloned());
+        let kind = error.kind();
+        let cause = error.attempt_error();
+        let stream = error.stream().cloned();
         let mut record = error.into_record()?;
         drop(record.take_tracker());
         let reason = FailureReason::NotAccepted { kind, error: cause };
-        let (attempts, may_have_been_written, history) = (0, false, Box::default());
-        Some(Self { record, stream, reason, attempts, may_have_been_written, history })
+        Some(Self {
+            record,
+            stream,
+            reason,
+            attempts: 0,
+            may_have_been_written: false,
+            history: Box::default(),
+        })
     }
 
     /// Returns the record as it was accepted.

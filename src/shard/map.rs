@@ -58,8 +58,10 @@ impl ShardMap {
         }
         for pair in shards.windows(2) {
             if pair[1].range.start() <= pair[0].range.end() {
-                let [first, second] = [&pair[0], &pair[1]].map(|shard| Shard::clone(shard));
-                return Err(ShardMapError::Overlap { first, second });
+                return Err(ShardMapError::Overlap {
+                    first: Shard::clone(&pair[0]),
+                    second: Shard::clone(&pair[1]),
+                });
             }
         }
         Ok(Self { shards, by_id })

@@ -232,7 +232,8 @@ fn bisection_of_rejected_aggregate_backs_off() {
     let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     harness.accept(0..500);
     harness.pipeline.close();
-    let (mut requests, begun) = (0, harness.now);
+    let begun = harness.now;
+    let mut requests = 0;
     while !harness.pipeline.is_settled() {
         let Some((id, request, _)) = harness.pipeline.next_request(harness.now) else {
             harness.sleep();

@@ -103,7 +103,8 @@ fn concurrent_success_keeps_fatal_error() {
 fn refused_until_fatal(mut harness: Harness, code: &str) -> (Duration, u32) {
     harness.accept(0..1);
     harness.pipeline.flush();
-    let (mut first, mut requests) = (None, 0);
+    let mut first = None;
+    let mut requests = 0;
     loop {
         let (id, _) = harness.send();
         requests += 1;

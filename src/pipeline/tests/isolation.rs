@@ -155,7 +155,8 @@ fn isolated_record_is_retried_beside_others() {
     let mut harness = Harness::new(Settings { max_in_flight: 1, ..settings() });
     keyed(&mut harness, "p", "poison");
     let end = harness.now + Duration::from_secs(60);
-    let (mut next, mut retries) = (0, 0);
+    let mut next = 0;
+    let mut retries = 0;
     while harness.now < end {
         while harness.pipeline.queued() < 1_000 {
             harness.accept(next..next + 1);

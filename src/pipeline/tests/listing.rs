@@ -247,7 +247,8 @@ fn wrong_list_backs_off_listing() {
 fn list_wrong_about_one_shard_backs_off() {
     let mut harness = Harness::with_shards(&halves(), &[]);
     harness.pipeline.close();
-    let (mut listings, begun) = (0, harness.now);
+    let begun = harness.now;
+    let mut listings = 0;
     while harness.now - begun < Duration::from_secs(50) {
         harness.admit_keys(&["a", "h", "b", "d"]);
         while let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {

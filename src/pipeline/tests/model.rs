@@ -406,7 +406,8 @@ impl Model {
 
     /// Checks that queued records are due, or that a response, a timer, or a taken error will wake the pipeline.
     fn check_progress(&mut self) {
-        let (pipeline, now) = (&mut self.harness.pipeline, self.harness.now);
+        let now = self.harness.now;
+        let pipeline = &mut self.harness.pipeline;
         let error = pipeline.health.is_stopped();
         let wakes = pipeline.wants_to_send(now) || pipeline.wakeup(now).is_some();
         // With ordering, records may wait for the listing that verifies earlier ones.

@@ -26,8 +26,12 @@ type OrderingKey = (Option<String>, Option<u128>);
 impl Stream {
     /// Creates a stream of even shards.
     pub(super) fn new(shards: usize) -> Self {
-        let (readable, read) = Default::default();
-        let mut stream = Self { shards: Vec::new(), created: 0, readable, read };
+        let mut stream = Self {
+            shards: Vec::new(),
+            created: 0,
+            readable: BTreeSet::new(),
+            read: BTreeMap::new(),
+        };
         let width = u128::MAX / shards as u128;
         for number in 0..shards {
             let start = number as u128 * width;

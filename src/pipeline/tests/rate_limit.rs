@@ -49,7 +49,8 @@ fn at_min_share() -> Harness {
 
 /// Returns the number of entries that are delivered within `time`.
 fn delivered_in(harness: &mut Harness, time: Duration) -> u64 {
-    let (end, before) = (harness.now + time, harness.pipeline.ledger().totals().delivered);
+    let end = harness.now + time;
+    let before = harness.pipeline.ledger().totals().delivered;
     while harness.now < end && harness.pipeline.queued() > 0 {
         if let Some((id, request, _)) = harness.pipeline.next_request(harness.now) {
             harness.deliver(id, &request);
@@ -213,8 +214,8 @@ fn requests_while_all_entries_fail(shards: u64, code: &str) -> u64 {
             push_to_shard(&mut harness, shard, shards, 10);
         }
     }
-    let (end, before) =
-        (harness.now + Duration::from_secs(30), harness.pipeline.ledger().totals().requests);
+    let end = harness.now + Duration::from_secs(30);
+    let before = harness.pipeline.ledger().totals().requests;
     while harness.now < end {
         let (id, request) = await_request(&mut harness);
         harness.now += ROUND_TRIP;

@@ -329,7 +329,8 @@ fn repeated_contradictions_back_off() {
     assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
     harness.pipeline.close();
-    let (mut descriptions, begun) = (0, harness.now);
+    let begun = harness.now;
+    let mut descriptions = 0;
     while harness.now - begun < Duration::from_secs(600) {
         harness.admit_key("a");
         let (id, _) = harness.send();

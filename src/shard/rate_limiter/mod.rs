@@ -179,7 +179,8 @@ impl RateLimiter {
             self.usage = (self.usage - self.quota.cost(bytes)).max(0.0);
             return;
         };
-        let (share, burst) = (controller.share(), burst(controller));
+        let share = controller.share();
+        let burst = burst(controller);
         let Quota { records: each, bytes: size } = self.quota;
         self.record_tokens = (self.record_tokens + 1.0).min(capacity(each, share, burst));
         self.byte_tokens = (self.byte_tokens + bytes as f64).min(capacity(size, share, burst));
@@ -196,7 +197,8 @@ impl RateLimiter {
             self.usage *= (-seconds).exp();
             return;
         };
-        let (share, burst) = (controller.share(), burst(controller));
+        let share = controller.share();
+        let burst = burst(controller);
         let more = |tokens: f64, quota: f64| {
             (tokens + quota * share * seconds).min(capacity(quota, share, burst))
         };
@@ -258,7 +260,8 @@ impl RateLimiter {
         let Some(controller) = &mut self.controller else { return };
         let before = controller.share();
         controller.on_answer(&answer, wants_more, next, now, rng);
-        let (share, burst) = (controller.share(), burst(controller));
+        let share = controller.share();
+        let burst = burst(controller);
         // A lower rate does not extend the wait for a deficit.
         let factor = if share < before { share / before } else { 1.0 };
         let keep = |tokens: f64, quota: f64| {

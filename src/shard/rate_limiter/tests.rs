@@ -68,7 +68,8 @@ impl Harness {
 
 /// Token bucket with a capacity of one second.
 fn token_bucket(rate: f64, since: Instant) -> impl FnMut(Instant) -> bool {
-    let (mut tokens, mut at) = (rate, since);
+    let mut tokens = rate;
+    let mut at = since;
     move |now| {
         tokens = (tokens + (now - at).as_secs_f64() * rate).min(rate);
         at = now;
@@ -200,7 +201,8 @@ fn idle_hour_is_no_outage() {
 #[test]
 fn share_stays_finite_for_unknown_shards() {
     let mut limiter = RateLimiter::unknown(QUOTA);
-    let (mut now, mut rng) = (Instant::now(), Rng::with_seed(1));
+    let mut now = Instant::now();
+    let mut rng = Rng::with_seed(1);
     let mut refused = ShardAnswer::default();
     refused.refuse(QUOTA.cost(100));
     limiter.on_answer(refused, true, 1, now, &mut rng);
@@ -226,7 +228,8 @@ fn extreme_quotas_keep_tokens_reachable() {
         for bytes in [1.0, 1e12] {
             for entry in [1, 10 << 20] {
                 let quota = Quota { records, bytes };
-                let (mut now, mut rng) = (Instant::now(), Rng::with_seed(1));
+                let mut now = Instant::now();
+                let mut rng = Rng::with_seed(1);
                 let mut limiter = RateLimiter::of_shard(quota, 0.0, 0, now);
                 for request in 0..200 {
                     limiter.refill(now);
@@ -263,7 +266,8 @@ fn endless_throttles_keep_probing() {
 #[test]
 fn unknown_shards_are_unlimited_until_throttled() {
     let mut limiter = RateLimiter::unknown(QUOTA);
-    let (mut now, mut rng) = (Instant::now(), Rng::with_seed(1));
+    let mut now = Instant::now();
+    let mut rng = Rng::with_seed(1);
     let mut refused = ShardAnswer::default();
     refused.refuse(QUOTA.cost(1_000));
     for _ in 0..100 {

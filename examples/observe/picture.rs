@@ -102,7 +102,7 @@ fn delivery_time(scrapes: &[Scrape]) -> Panel {
 
 /// The last look knows all shards.
 fn shards(scrapes: &[Scrape]) -> Vec<String> {
-    let shards = scrapes.last().map(|last| last.labels(names::SHARD_PACE, names::SHARD));
+    let shards = scrapes.last().map(|last| last.labels(names::SHARD_RATE_LIMIT, names::SHARD));
     shards.unwrap_or_default().into_iter().collect()
 }
 
@@ -125,8 +125,8 @@ fn throttle_rate(scrapes: &[Scrape]) -> Panel {
 fn pace(scrapes: &[Scrape]) -> Panel {
     let line = |shard: String| {
         seconds(shard.clone(), scrapes, move |_, now| {
-            let known = now.labels(names::SHARD_PACE, names::SHARD).contains(&shard);
-            known.then(|| now.sum_of(names::SHARD_PACE, names::SHARD, &shard))
+            let known = now.labels(names::SHARD_RATE_LIMIT, names::SHARD).contains(&shard);
+            known.then(|| now.sum_of(names::SHARD_RATE_LIMIT, names::SHARD, &shard))
         })
     };
     let lines = shards(scrapes).into_iter().map(line).collect();
@@ -134,7 +134,7 @@ fn pace(scrapes: &[Scrape]) -> Panel {
 }
 
 fn cuts(scrapes: &[Scrape]) -> Panel {
-    let metric = names::PUT_RECORDS_REQUESTS_CUT;
+    let metric = names::PUT_RECORDS_REQUESTS_FLUSHED;
     let reasons = scrapes.last().map(|last| last.labels(metric, names::REASON));
     let line = |reason: String| {
         seconds(reason.clone(), scrapes, move |before, now| {

@@ -57,11 +57,11 @@
 //! | `kinesis_sink_delivery_time` | histogram | seconds | | delivered: since acceptance |
 //! | `kinesis_sink_user_records_per_kinesis_record` | histogram | records | | a request is made: of each of its entries |
 //! | `kinesis_sink_user_records_per_put_records_request` | histogram | records | | a request is made |
-//! | `kinesis_sink_put_records_requests_cut` | counter | requests | `reason` | a request is made |
+//! | `kinesis_sink_put_records_requests_flushed` | counter | requests | `reason` | a request is made |
 //! | `kinesis_sink_kinesis_records_data_put` | counter | bytes | | delivered, data and partition keys |
 //! | `kinesis_sink_shard_kinesis_records_put` | counter | Kinesis records | `shard` | delivered |
 //! | `kinesis_sink_shard_kinesis_records_throttled` | counter | Kinesis records | `shard` | throttled |
-//! | `kinesis_sink_shard_pace` | gauge | Kinesis records a second | `shard` | what the shard is sent at most, after an answer about it |
+//! | `kinesis_sink_shard_rate_limit` | gauge | Kinesis records a second | `shard` | what the shard is sent at most, after an answer about it |
 //!
 //! | of the layer | type | unit | labels | when |
 //! |---|---|---|---|---|
@@ -91,7 +91,7 @@
 //!
 //! - `code` is one of a fixed set of words; unknown codes are `other`.
 //! - `reason` of a cut: `full` (nothing more fits), `idle` (nothing was in flight), `linger` (its oldest record
-//!   has waited for so long), `back_pressure` (the buffer is full), `close`, `split` (one half of a request that
+//!   has waited for so long), `backpressure` (the buffer is full), `close`, `split` (one half of a request that
 //!   was refused as invalid), `isolated` (records that failed alone before).
 //! - `reason` of a failure is the [code](crate::record::FailureReason::code) of the record's reason: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.

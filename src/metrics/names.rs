@@ -84,22 +84,22 @@ names! {
     histogram Seconds DELIVERY_TIME =
         "kinesis_sink_delivery_time":
         "Time from accepting a record to the answer that delivered it";
-    counter Count PUT_RECORDS_REQUESTS_CUT =
-        "kinesis_sink_put_records_requests_cut":
+    counter Count PUT_RECORDS_REQUESTS_FLUSHED =
+        "kinesis_sink_put_records_requests_flushed":
         "Requests made, by the reason for which they were not left to grow";
     counter Count SHARD_KINESIS_RECORDS_PUT =
         "kinesis_sink_shard_kinesis_records_put": "Kinesis records delivered, by shard";
     counter Count SHARD_KINESIS_RECORDS_THROTTLED =
         "kinesis_sink_shard_kinesis_records_throttled": "Kinesis records throttled, by shard";
-    gauge CountPerSecond SHARD_PACE =
-        "kinesis_sink_shard_pace": "Kinesis records a second that a shard is sent at most";
+    gauge CountPerSecond SHARD_RATE_LIMIT =
+        "kinesis_sink_shard_rate_limit": "Kinesis records a second that a shard is sent at most";
 }
 
 /// The stream's name: a label of every metric.
 pub const STREAM: &str = "stream";
 /// An error code: the label of [`ERRORS_BY_CODE`].
 pub const CODE: &str = "code";
-/// The label of [`PUT_RECORDS_REQUESTS_CUT`] and of [`USER_RECORDS_FAILED`].
+/// The label of [`PUT_RECORDS_REQUESTS_FLUSHED`] and of [`USER_RECORDS_FAILED`].
 pub const REASON: &str = "reason";
 /// A shard's id: the label of what is measured by shard.
 pub const SHARD: &str = "shard";

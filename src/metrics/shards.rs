@@ -4,7 +4,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 use smol_str::SmolStr;
 
 use super::names::{
-    SHARD, SHARD_KINESIS_RECORDS_PUT, SHARD_KINESIS_RECORDS_THROTTLED, SHARD_PACE, STREAM,
+    SHARD, SHARD_KINESIS_RECORDS_PUT, SHARD_KINESIS_RECORDS_THROTTLED, SHARD_RATE_LIMIT, STREAM,
 };
 use crate::pipeline::ShardSample;
 
@@ -50,7 +50,7 @@ impl Shards {
         shard.put.increment(sample.delivered as u64);
         shard.throttled.increment(sample.throttled as u64);
         if let Some(pace) = sample.pace {
-            shard.pace.get_or_insert_with(|| gauge!(SHARD_PACE, &shard.labels)).set(pace);
+            shard.pace.get_or_insert_with(|| gauge!(SHARD_RATE_LIMIT, &shard.labels)).set(pace);
         }
     }
 }

@@ -134,7 +134,7 @@ impl Requests {
     fn new(stream: &str) -> Self {
         let cut = |reason: FlushReason| {
             let labels = [(STREAM, own(stream)), (REASON, reason.label().to_owned())];
-            counter!(PUT_RECORDS_REQUESTS_CUT, &labels)
+            counter!(PUT_RECORDS_REQUESTS_FLUSHED, &labels)
         };
         Self {
             data_put: counter!(KINESIS_RECORDS_DATA_PUT, STREAM => own(stream)),

@@ -42,7 +42,7 @@ impl FlushReason {
             Self::Full => "full",
             Self::Idle => "idle",
             Self::Linger => "linger",
-            Self::BackPressure => "back_pressure",
+            Self::BackPressure => "backpressure",
             Self::Close => "close",
         }
     }

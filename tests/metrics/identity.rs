@@ -125,7 +125,7 @@ async fn each_number_agrees_with_the_others_whatever_happens() {
             *seen.entry(reason).or_default() += failed(&recorder, reason);
         }
         *seen.entry("taken back").or_default() += recorder.counter("user_records_withdrawn");
-        let split = recorder.counter_of("put_records_requests_cut", &[("reason", "split")]);
+        let split = recorder.counter_of("put_records_requests_flushed", &[("reason", "split")]);
         *seen.entry("split").or_default() += split;
     }
     assert!(seen.values().all(|times| *times > 0), "{seen:?}");

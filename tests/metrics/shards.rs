@@ -50,8 +50,8 @@ async fn a_throttled_shard_stands_out() {
     assert_eq!(recorder.counter_of(THROTTLED, &[("shard", free)]), 0);
     let put = |name| recorder.counter_of(PUT, &[("shard", name)]);
     assert_eq!([busy, free, "unknown"].map(put).iter().sum::<u64>(), 4_001);
-    assert!(recorder.gauge_of("shard_pace", &[("shard", busy)]) < 1_000.0);
-    assert_eq!(recorder.gauge_of("shard_pace", &[("shard", free)]), 1_000.0);
+    assert!(recorder.gauge_of("shard_rate_limit", &[("shard", busy)]) < 1_000.0);
+    assert_eq!(recorder.gauge_of("shard_rate_limit", &[("shard", free)]), 1_000.0);
 }
 
 #[tokio::test(start_paused = true)]

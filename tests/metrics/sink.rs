@@ -124,7 +124,7 @@ async fn sinks_of_one_stream_add_up_and_leave_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn every_reason_of_a_cut_has_its_counter() {
     let recorder = Recorded::install();
-    let cuts = |reason| recorder.counter_of("put_records_requests_cut", &[("reason", reason)]);
+    let cuts = |reason| recorder.counter_of("put_records_requests_flushed", &[("reason", reason)]);
 
     let mut sink = builder().build_with(MockService::delivering()).unwrap();
     sink.send(Record::from("alone")).await.unwrap();
@@ -146,7 +146,7 @@ async fn every_reason_of_a_cut_has_its_counter() {
     for record in records(0..11) {
         sink.feed(record).await.unwrap();
     }
-    assert_eq!(cuts("back_pressure"), 1);
+    assert_eq!(cuts("backpressure"), 1);
 
     let service = MockService::new(|call, request| match call {
         0 => Err(mock_service::service_error("ValidationException")),

@@ -13,7 +13,7 @@ use super::names::{
 };
 use crate::service::{PutRecordsResponse, attempt_error, code_label};
 
-/// Future of [`Metrics`](super::Metrics).
+/// Response future of [`Metrics`](super::Metrics).
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseFuture<F> {
@@ -24,7 +24,7 @@ pub struct ResponseFuture<F> {
     records: usize,
 }
 
-/// One request in the gauge, also when its future is dropped before the answer.
+/// Counts a request in the gauge until it is dropped with its future.
 #[derive(Debug)]
 struct InFlight {
     stream: String,

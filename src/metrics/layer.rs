@@ -2,12 +2,14 @@ use tower::Layer;
 
 use super::{Metrics, names};
 
-/// Layer that applies [`Metrics`]. Needs the feature `metrics`, which is on by default.
+/// Layer that applies [`Metrics`]. See the [module docs](super) for an example.
+///
+/// Needs the feature `metrics`, which is on by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MetricsLayer;
 
 impl MetricsLayer {
-    /// A layer that measures requests.
+    /// Creates a new `MetricsLayer`.
     #[must_use]
     pub fn new() -> Self {
         Self

@@ -1,10 +1,13 @@
-//! Metrics of sinks and their requests, for recorders of the [`metrics`] facade.
+//! Middleware that records metrics of requests, and the metrics that each sink records of its records.
 //!
-//! Two sources: each [`KinesisSink`](crate::KinesisSink) measures its records by itself, see
-//! [`Settings::metrics`](crate::Settings::metrics); [`MetricsLayer`] measures each request,
-//! where it stands in the stack. The stack that [`SinkBuilder::build`](crate::SinkBuilder::build) makes has
-//! it. Without a recorder installed by the application nothing is kept, and little is spent. Needs the feature
-//! `metrics`, which is on by default.
+//! Metrics are recorded with the [`metrics`] facade, from two sources:
+//!
+//! - Each [`KinesisSink`](crate::KinesisSink) measures its records: counts, sizes, latencies, retries. See
+//!   [`Settings::metrics`](crate::Settings::metrics) for how to turn this off.
+//! - [`MetricsLayer`] measures the requests that pass through it: count, duration, errors. The default stack, built by
+//!   [`SinkBuilder::build`](crate::SinkBuilder::build), includes it.
+//!
+//! Nothing is stored until the application installs a recorder. Needs the feature `metrics`, which is on by default.
 //!
 //! # Example
 //!
@@ -19,7 +22,7 @@
 //! use tower::ServiceBuilder;
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
-//! // Before the sink is built: it registers with the recorder that is there.
+//! // Install the recorder before the sink is built: the sink registers with the installed recorder.
 //! PrometheusBuilder::new()
 //!     .set_buckets_for_metric(
 //!         Matcher::Full(names::DELIVERY_TIME.to_owned()),
@@ -38,68 +41,75 @@
 //!
 //! # The metrics
 //!
-//! The names are the KPL's in snake case, under the prefix `kinesis_sink_`; each has the label `stream`. As
-//! constants they are in [`names`]. A *record* is what the sink was given, a *Kinesis record* what the service counts:
-//! with aggregation many records are one.
+//! The names are those of the KPL in snake case, with the prefix `kinesis_sink_`. Each metric has the label `stream`.
+//! [`names`] has a constant for each name. A *record* is an item that the application passes to the sink. A *Kinesis
+//! record* is an entry of a request: with aggregation it contains many records.
 //!
-//! | of the sink | type | unit | labels | when |
+//! Metrics of a sink:
+//!
+//! | name | type | unit | labels | recorded |
 //! |---|---|---|---|---|
-//! | `kinesis_sink_user_records_received` | counter | records | | accepted |
-//! | `kinesis_sink_user_records_put` | counter | records | | delivered |
-//! | `kinesis_sink_user_records_data_put` | counter | bytes | | the same, data and partition keys |
-//! | `kinesis_sink_user_records_failed` | counter | records | `reason` | given up |
-//! | `kinesis_sink_user_records_withdrawn` | counter | records | | taken out, or abandoned with the sink, before they were settled |
-//! | `kinesis_sink_user_records_pending` | gauge | records | | accepted and not settled |
-//! | `kinesis_sink_buffered_bytes` | gauge | bytes | | buffered: queued, in flight, failed and not taken |
-//! | `kinesis_sink_oldest_record_age` | gauge | seconds | | of the oldest record that is not settled; 0 if all are |
-//! | `kinesis_sink_retries_per_record` | histogram | attempts | | delivered or given up: attempts beyond the first |
-//! | `kinesis_sink_buffering_time` | histogram | seconds | | the first request with a record is made: since its acceptance |
-//! | `kinesis_sink_delivery_time` | histogram | seconds | | delivered: since acceptance |
-//! | `kinesis_sink_user_records_per_kinesis_record` | histogram | records | | a request is made: of each of its entries |
-//! | `kinesis_sink_user_records_per_put_records_request` | histogram | records | | a request is made |
-//! | `kinesis_sink_put_records_requests_flushed` | counter | requests | `reason` | a request is made |
-//! | `kinesis_sink_kinesis_records_data_put` | counter | bytes | | delivered, data and partition keys |
-//! | `kinesis_sink_shard_kinesis_records_put` | counter | Kinesis records | `shard` | delivered |
-//! | `kinesis_sink_shard_kinesis_records_throttled` | counter | Kinesis records | `shard` | throttled |
-//! | `kinesis_sink_shard_rate_limit` | gauge | Kinesis records a second | `shard` | what the shard is sent at most, after an answer about it |
+//! | `kinesis_sink_user_records_received` | counter | records | | when a record is accepted |
+//! | `kinesis_sink_user_records_put` | counter | records | | when a record is delivered |
+//! | `kinesis_sink_user_records_data_put` | counter | bytes | | when a record is delivered: its data and partition key |
+//! | `kinesis_sink_user_records_failed` | counter | records | `reason` | when a record fails for good |
+//! | `kinesis_sink_user_records_withdrawn` | counter | records | | when an unsettled record is withdrawn, or dropped with the sink |
+//! | `kinesis_sink_user_records_pending` | gauge | records | | records accepted and not settled |
+//! | `kinesis_sink_buffered_bytes` | gauge | bytes | | bytes queued, in flight, or of failed records not yet taken |
+//! | `kinesis_sink_oldest_record_age` | gauge | seconds | | time since the oldest unsettled record was accepted; 0 if there is none |
+//! | `kinesis_sink_retries_per_record` | histogram | attempts | | when a record is delivered or fails for good: attempts after the first |
+//! | `kinesis_sink_buffering_time` | histogram | seconds | | at the first request with a record: time since the record was accepted |
+//! | `kinesis_sink_delivery_time` | histogram | seconds | | when a record is delivered: time since it was accepted |
+//! | `kinesis_sink_user_records_per_kinesis_record` | histogram | records | | for each entry of a request |
+//! | `kinesis_sink_user_records_per_put_records_request` | histogram | records | | for each request |
+//! | `kinesis_sink_put_records_requests_flushed` | counter | requests | `reason` | for each request, by flush reason |
+//! | `kinesis_sink_kinesis_records_data_put` | counter | bytes | | when a Kinesis record is delivered: its data and partition key |
+//! | `kinesis_sink_shard_kinesis_records_put` | counter | Kinesis records | `shard` | when a Kinesis record is delivered |
+//! | `kinesis_sink_shard_kinesis_records_throttled` | counter | Kinesis records | `shard` | when a Kinesis record is throttled |
+//! | `kinesis_sink_shard_rate_limit` | gauge | Kinesis records per second | `shard` | after a response for the shard: the rate that the sink sends at most |
 //!
-//! | of the layer | type | unit | labels | when |
+//! Metrics of the layer:
+//!
+//! | name | type | unit | labels | recorded |
 //! |---|---|---|---|---|
 //! | `kinesis_sink_put_records_requests` | counter | requests | | at `call` |
-//! | `kinesis_sink_put_records_requests_in_flight` | gauge | requests | | `call` to answer, error or drop |
+//! | `kinesis_sink_put_records_requests_in_flight` | gauge | requests | | from `call` until the future completes or is dropped |
 //! | `kinesis_sink_kinesis_records_per_put_records_request` | histogram | Kinesis records | | at `call` |
-//! | `kinesis_sink_request_time` | histogram | seconds | | at an answer or error |
-//! | `kinesis_sink_kinesis_records_put` | counter | Kinesis records | | at an answer: those delivered |
-//! | `kinesis_sink_all_errors` | counter | Kinesis records | | entries that failed, and all of a failed request |
-//! | `kinesis_sink_errors_by_code` | counter | Kinesis records | `code` | the same |
+//! | `kinesis_sink_request_time` | histogram | seconds | | at a response or error: time since `call` |
+//! | `kinesis_sink_kinesis_records_put` | counter | Kinesis records | | at a response: entries delivered |
+//! | `kinesis_sink_all_errors` | counter | Kinesis records | | at a response: entries that failed; at an error: all entries |
+//! | `kinesis_sink_errors_by_code` | counter | Kinesis records | `code` | as `kinesis_sink_all_errors`, by error code |
 //!
-//! Each time that a sink has reported all metrics, received is the sum of put, failed, withdrawn and pending.
+//! Whenever a sink has updated its metrics, the records received are the sum of those put, failed, withdrawn and
+//! pending.
 //!
-//! # When they are reported
+//! # When a sink updates its metrics
 //!
-//! A sink reports its metrics when it is polled: after each request and response, and otherwise every 0.1 s. A sink
-//! that is not polled reports nothing. While requests are in flight or back off, the sink is not woken, so the age of
-//! the oldest record is not updated for up to one round trip or backoff. Records that were accepted within 0.1 ms of
-//! each other count as equally old.
+//! A sink updates its metrics while it is polled: after each request and response, and otherwise every 100 ms. A sink
+//! that is not polled updates nothing. The sink is not woken for an update, so while requests are in flight or back
+//! off, the age of the oldest record can lag by up to one round trip or backoff. Records that were accepted within
+//! 100 µs of each other are recorded with the same age.
 //!
-//! Several sinks to one stream share the metrics: counters, `pending` and `buffered_bytes` add up. The age and the
-//! paces are those of the sink that reported last. The pace of a shard that was closed stays as it was.
+//! Several sinks for one stream share its metrics. Counters, `user_records_pending` and `buffered_bytes` are sums over
+//! the sinks. `oldest_record_age` and `shard_rate_limit` are those of the sink that updated them last. The rate limit
+//! of a closed shard keeps its last value.
 //!
 //! # Labels
 //!
-//! All have few values, whatever a server answers:
+//! The number of values of each label is bounded, whatever a server responds:
 //!
-//! - `code` is one of a fixed set of words; unknown codes are `other`.
-//! - `reason` of a cut: `full` (nothing more fits), `idle` (nothing was in flight), `linger` (its oldest record
-//!   has waited for so long), `backpressure` (the buffer is full), `close`, `split` (one half of a request that
-//!   was refused as invalid), `isolated` (records that failed alone before).
-//! - `reason` of a failure is the [code](crate::record::FailureReason::code) of the record's reason: `rejected`,
+//! - `code` is an error code of the service or of this crate. Codes that this crate does not know are `other`.
+//! - `reason` of a request is its flush reason: `full` (nothing more fits), `idle` (no request was in flight), `linger`
+//!   (the oldest record has waited for the linger), `backpressure` (the buffer is full), `close` (the sink is closing),
+//!   `split` (the request is part of one that was rejected as invalid), `isolated` (the records failed alone before).
+//! - `reason` of a failed record is the [code](crate::record::FailureReason::code) of its failure: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.
-//! - `shard` is the shard's id where the sink knew beforehand which one it was, else `unknown`: before the first
-//!   answers, and on streams that [place records themselves](crate::stream::Distribution::Auto). Shards beyond the
-//!   first 1,000 that one sink meets are `other`. [`MetricsGranularity::Stream`] leaves out what has this label.
+//! - `shard` is the id of the shard that the sink expected for a Kinesis record. It is `unknown` as long as the sink
+//!   does not know the shards, and on streams that [distribute records](crate::stream::Distribution::Auto). After the
+//!   first 1,000 shards of a sink, further shards are `other`. [`MetricsGranularity::Stream`] turns off all metrics
+//!   with this label.
 //!
-//! The throttle rate of a shard is what was throttled of what was sent, in PromQL:
+//! The throttle rate of a shard is the share of its entries that were throttled. In PromQL:
 //!
 //! ```text
 //! rate(kinesis_sink_shard_kinesis_records_throttled[1m])
@@ -108,7 +118,8 @@
 //!
 //! # Cancel safety
 //!
-//! The layer's is that of the service inside; a dropped request leaves the gauge and is counted in no other way.
+//! The layer is as cancel safe as the inner service. A dropped request is removed from the gauge of requests in flight
+//! and counted only in `put_records_requests` and `kinesis_records_per_put_records_request`.
 
 mod future;
 mod layer;

@@ -7,14 +7,16 @@ use super::ResponseFuture;
 use super::names::{KINESIS_RECORDS_PER_PUT_RECORDS_REQUEST, PUT_RECORDS_REQUESTS, STREAM};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 
-/// Counts and times each request. See the [module](super). Needs the feature `metrics`, which is on by default.
+/// Middleware that records metrics of each request. See the [module docs](super).
+///
+/// Needs the feature `metrics`, which is on by default.
 #[derive(Debug, Clone)]
 pub struct Metrics<S> {
     inner: S,
 }
 
 impl<S> Metrics<S> {
-    /// Wraps `inner`, whose requests are then measured.
+    /// Creates a new `Metrics` that measures the requests of `inner`.
     #[must_use]
     pub fn new(inner: S) -> Self {
         Self { inner }

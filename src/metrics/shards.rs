@@ -8,15 +8,14 @@ use super::names::{
 };
 use crate::pipeline::ShardSample;
 
-/// So many shards have names of their own, that neither reshards nor an endpoint that makes ids up fill the
-/// recorder.
-const MOST_NAMED: usize = 1_000;
+/// Maximum number of shard labels per sink: reshards, or a server that invents ids, must not fill the recorder.
+const MAX_NAMED: usize = 1_000;
 
-/// The label of what came to a shard that nobody knew beforehand.
+/// Label of entries whose shard was not known when they were sent.
 const UNKNOWN: &str = "unknown";
 const OTHER: &str = "other";
 
-/// What is measured by shard.
+/// Metrics with a label per shard.
 pub(super) struct Shards {
     stream: String,
     named: HashMap<SmolStr, Shard>,
@@ -28,8 +27,8 @@ struct Shard {
     labels: [(&'static str, String); 2],
     put: Counter,
     throttled: Counter,
-    /// Once it has one.
-    pace: Option<Gauge>,
+    /// Registered with its first value.
+    rate_limit: Option<Gauge>,
 }
 
 impl Shards {
@@ -42,15 +41,16 @@ impl Shards {
         let new = |name: &str| Shard::new(stream, name);
         let shard = match sample.shard {
             None => unknown.get_or_insert_with(|| new(UNKNOWN)),
-            Some(name) if named.len() < MOST_NAMED || named.contains_key(&name) => {
+            Some(name) if named.len() < MAX_NAMED || named.contains_key(&name) => {
                 named.entry(name).or_insert_with_key(|name| new(name))
             }
             Some(_) => other.get_or_insert_with(|| new(OTHER)),
         };
         shard.put.increment(sample.delivered as u64);
         shard.throttled.increment(sample.throttled as u64);
-        if let Some(pace) = sample.pace {
-            shard.pace.get_or_insert_with(|| gauge!(SHARD_RATE_LIMIT, &shard.labels)).set(pace);
+        if let Some(rate) = sample.pace {
+            let new_gauge = || gauge!(SHARD_RATE_LIMIT, &shard.labels);
+            shard.rate_limit.get_or_insert_with(new_gauge).set(rate);
         }
     }
 }
@@ -60,6 +60,6 @@ impl Shard {
         let labels = [(STREAM, stream.to_owned()), (SHARD, name.to_owned())];
         let put = counter!(SHARD_KINESIS_RECORDS_PUT, &labels);
         let throttled = counter!(SHARD_KINESIS_RECORDS_THROTTLED, &labels);
-        Self { labels, put, throttled, pace: None }
+        Self { labels, put, throttled, rate_limit: None }
     }
 }

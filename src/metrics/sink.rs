@@ -7,15 +7,15 @@ use super::shards::Shards;
 use crate::pipeline::{FlushReason, Pipeline};
 use crate::status::Totals;
 
-/// While nothing else happens, what only grows or shrinks is told so often.
+/// Interval between updates without a request or response.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Why records are given up by a sink: the codes of those reasons.
-const FAILURES: [&str; 4] = ["rejected", "attempts_exhausted", "deadline_exceeded", "refused"];
+/// [Codes](crate::record::FailureReason::code) of the reasons for which a sink fails records.
+const FAILURE_CODES: [&str; 4] = ["rejected", "attempts_exhausted", "deadline_exceeded", "refused"];
 
-/// What a sink tells the recorder of itself.
+/// Metrics of a sink.
 ///
-/// Its gauges add up: several sinks to one stream have one of each.
+/// Gauges are changed by differences, so that the sinks of one stream add up to a sum.
 pub(crate) struct SinkMetrics {
     totals: Totals,
     pending: usize,
@@ -30,7 +30,7 @@ struct Records {
     received: Counter,
     put: Counter,
     data_put: Counter,
-    failed: [Counter; FAILURES.len()],
+    failed: [Counter; FAILURE_CODES.len()],
     withdrawn: Counter,
     pending: Gauge,
     buffered: Gauge,
@@ -42,13 +42,13 @@ struct Records {
 
 struct Requests {
     data_put: Counter,
-    cut: [Counter; FlushReason::ALL.len()],
+    flushed: [Counter; FlushReason::ALL.len()],
     records: Histogram,
     records_per_entry: Histogram,
 }
 
 impl SinkMetrics {
-    /// Registers with the recorder that is installed now.
+    /// Registers the metrics with the installed recorder.
     pub(crate) fn new(stream: &str) -> Self {
         describe_sink();
         Self {
@@ -62,23 +62,24 @@ impl SinkMetrics {
         }
     }
 
-    /// Whether telling is worth it: a request was made or answered, or some time has passed.
-    pub(crate) fn is_due(&self, pipeline: &mut Pipeline, now: Instant) -> bool {
+    /// Returns `true` after a request or response, or once [`INTERVAL`] has passed.
+    pub(crate) fn should_report(&self, pipeline: &mut Pipeline, now: Instant) -> bool {
         let has_samples =
             pipeline.ledger_mut().samples_mut().is_some_and(|samples| !samples.is_empty());
         has_samples || self.next.is_none_or(|next| next <= now)
     }
 
-    /// Tells what has happened since the last time.
+    /// Records the changes since the last report.
     pub(crate) fn report(&mut self, pipeline: &mut Pipeline, now: Instant) {
         let Some(samples) = pipeline.ledger_mut().samples_mut() else { return };
         self.next = Some(now + INTERVAL);
         for (reason, times) in samples.flush_reasons.drain() {
-            self.requests.cut[reason as usize].increment(times as u64);
+            self.requests.flushed[reason as usize].increment(times as u64);
         }
         for (code, times) in samples.failures.drain() {
-            let known = FAILURES.iter().position(|failure| *failure == code);
-            known.inspect(|&at| self.records.failed[at].increment(times as u64));
+            if let Some(index) = FAILURE_CODES.iter().position(|known| *known == code) {
+                self.records.failed[index].increment(times as u64);
+            }
         }
         let Self { records, requests, .. } = self;
         record(&requests.records, samples.records_per_request.drain());
@@ -86,9 +87,11 @@ impl SinkMetrics {
         record(&records.retries, samples.retries.drain());
         record(&records.buffering, samples.buffering.drain());
         record(&records.delivery, samples.delivery.drain());
-        samples.shards.drain(..).for_each(|sample| self.shards.record(sample));
+        for sample in samples.shards.drain(..) {
+            self.shards.record(sample);
+        }
         self.report_totals(pipeline.ledger().totals());
-        self.report_held(pipeline, now);
+        self.report_gauges(pipeline, now);
     }
 
     fn report_totals(&mut self, totals: &Totals) {
@@ -101,7 +104,7 @@ impl SinkMetrics {
         self.requests.data_put.increment(totals.entry_bytes - before.entry_bytes);
     }
 
-    fn report_held(&mut self, pipeline: &Pipeline, now: Instant) {
+    fn report_gauges(&mut self, pipeline: &Pipeline, now: Instant) {
         let records = &self.records;
         let pending = pipeline.ledger().totals().unsettled();
         move_gauge(&records.pending, std::mem::replace(&mut self.pending, pending), pending);
@@ -113,50 +116,53 @@ impl SinkMetrics {
 
 impl Records {
     fn new(stream: &str) -> Self {
-        let failed = |code| counter!(USER_RECORDS_FAILED, STREAM => own(stream), REASON => code);
+        let failed = |code| counter!(USER_RECORDS_FAILED, STREAM => owned(stream), REASON => code);
         Self {
-            received: counter!(USER_RECORDS_RECEIVED, STREAM => own(stream)),
-            put: counter!(USER_RECORDS_PUT, STREAM => own(stream)),
-            data_put: counter!(USER_RECORDS_DATA_PUT, STREAM => own(stream)),
-            failed: FAILURES.map(failed),
-            withdrawn: counter!(USER_RECORDS_WITHDRAWN, STREAM => own(stream)),
-            pending: gauge!(USER_RECORDS_PENDING, STREAM => own(stream)),
-            buffered: gauge!(BUFFERED_BYTES, STREAM => own(stream)),
-            oldest_age: gauge!(OLDEST_RECORD_AGE, STREAM => own(stream)),
-            retries: histogram!(RETRIES_PER_RECORD, STREAM => own(stream)),
-            buffering: histogram!(BUFFERING_TIME, STREAM => own(stream)),
-            delivery: histogram!(DELIVERY_TIME, STREAM => own(stream)),
+            received: counter!(USER_RECORDS_RECEIVED, STREAM => owned(stream)),
+            put: counter!(USER_RECORDS_PUT, STREAM => owned(stream)),
+            data_put: counter!(USER_RECORDS_DATA_PUT, STREAM => owned(stream)),
+            failed: FAILURE_CODES.map(failed),
+            withdrawn: counter!(USER_RECORDS_WITHDRAWN, STREAM => owned(stream)),
+            pending: gauge!(USER_RECORDS_PENDING, STREAM => owned(stream)),
+            buffered: gauge!(BUFFERED_BYTES, STREAM => owned(stream)),
+            oldest_age: gauge!(OLDEST_RECORD_AGE, STREAM => owned(stream)),
+            retries: histogram!(RETRIES_PER_RECORD, STREAM => owned(stream)),
+            buffering: histogram!(BUFFERING_TIME, STREAM => owned(stream)),
+            delivery: histogram!(DELIVERY_TIME, STREAM => owned(stream)),
         }
     }
 }
 
 impl Requests {
     fn new(stream: &str) -> Self {
-        let cut = |reason: FlushReason| {
-            let labels = [(STREAM, own(stream)), (REASON, reason.label().to_owned())];
+        let flushed = |reason: FlushReason| {
+            let labels = [(STREAM, owned(stream)), (REASON, reason.label().to_owned())];
             counter!(PUT_RECORDS_REQUESTS_FLUSHED, &labels)
         };
         Self {
-            data_put: counter!(KINESIS_RECORDS_DATA_PUT, STREAM => own(stream)),
-            cut: FlushReason::ALL.map(cut),
-            records: histogram!(USER_RECORDS_PER_PUT_RECORDS_REQUEST, STREAM => own(stream)),
-            records_per_entry: histogram!(USER_RECORDS_PER_KINESIS_RECORD, STREAM => own(stream)),
+            data_put: counter!(KINESIS_RECORDS_DATA_PUT, STREAM => owned(stream)),
+            flushed: FlushReason::ALL.map(flushed),
+            records: histogram!(USER_RECORDS_PER_PUT_RECORDS_REQUEST, STREAM => owned(stream)),
+            records_per_entry: histogram!(USER_RECORDS_PER_KINESIS_RECORD, STREAM => owned(stream)),
         }
     }
 }
 
-fn own(stream: &str) -> String {
+fn owned(stream: &str) -> String {
     stream.to_owned()
 }
 
 fn record(histogram: &Histogram, values: impl Iterator<Item = (impl IntoF64, usize)>) {
-    values.for_each(|(value, times)| histogram.record_many(value, times));
+    for (value, times) in values {
+        histogram.record_many(value, times);
+    }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nothing that fits into memory has 53 bits")]
+#[expect(clippy::cast_precision_loss, reason = "sizes in memory are below 2^53")]
 fn move_gauge(gauge: &Gauge, from: usize, to: usize) {
-    match to >= from {
-        true => gauge.increment((to - from) as f64),
-        false => gauge.decrement((from - to) as f64),
+    if to >= from {
+        gauge.increment((to - from) as f64);
+    } else {
+        gauge.decrement((from - to) as f64);
     }
 }

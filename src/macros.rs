@@ -1,4 +1,4 @@
-/// Accessors of the inner service of a middleware, which is its field `inner`.
+/// Defines accessors of the field `inner`, the inner service of a middleware.
 macro_rules! inner_service_accessors {
     () => {
         /// Returns a reference to the inner service.

@@ -1,5 +1,3 @@
-//! The crate's layers as methods of `tower::ServiceBuilder`.
-
 use std::time::Duration;
 
 use tower::ServiceBuilder;
@@ -10,7 +8,7 @@ use crate::metrics::MetricsLayer;
 use crate::timeout::TimeoutLayer;
 use crate::trace::TraceLayer;
 
-/// Adds this crate's layers to `tower::ServiceBuilder`.
+/// Extension trait that adds the layers of this crate to `tower::ServiceBuilder`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,13 +27,15 @@ use crate::trace::TraceLayer;
 /// # }
 /// ```
 pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
-    /// Limits the time of each request. See [`timeout`](crate::timeout).
+    /// Applies a timeout to each request. See [`timeout`](crate::timeout).
     fn timeout_put_records(self, timeout: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
 
-    /// Traces each request, at DEBUG. See [`trace`](crate::trace), and [`TraceLayer`] for another level or span.
+    /// Adds tracing to each request, at DEBUG. See [`trace`](crate::trace).
+    ///
+    /// Use [`TraceLayer`] for another level or span.
     fn trace_put_records(self) -> ServiceBuilder<Stack<TraceLayer, L>>;
 
-    /// Counts and times requests. See [`metrics`](crate::metrics).
+    /// Records metrics of each request. See [`metrics`](crate::metrics).
     ///
     /// Needs the feature `metrics`, which is on by default.
     #[cfg(feature = "metrics")]

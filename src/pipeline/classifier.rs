@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tower::BoxError;
 
-use crate::guard::unless_it_panics;
+use crate::guard::catch_panic;
 use crate::record::AttemptError;
 use crate::service::{Classify, EntryClass, EntryError, ErrorClass, UNKNOWN, attempt_error};
 
@@ -18,8 +18,8 @@ impl Classifier {
 
     /// Returns the class of a request's error, and its description.
     pub(super) fn classify(&self, error: &BoxError) -> (ErrorClass, Arc<AttemptError>) {
-        let class = unless_it_panics(|| self.0.classify_error(&**error));
-        let described = unless_it_panics(|| attempt_error(&**error));
+        let class = catch_panic(|| self.0.classify_error(&**error));
+        let described = catch_panic(|| attempt_error(&**error));
         let described = described.unwrap_or_else(|| AttemptError {
             code: UNKNOWN.to_owned(),
             message: "an error whose text cannot be read".to_owned(),
@@ -29,7 +29,7 @@ impl Classifier {
 
     /// Returns the class of an entry's error, and its description.
     pub(super) fn classify_entry(&self, error: EntryError) -> (EntryClass, Arc<AttemptError>) {
-        let class = unless_it_panics(|| self.0.classify_entry(&error));
+        let class = catch_panic(|| self.0.classify_entry(&error));
         let (code, message) = error.into_parts();
         (class.unwrap_or(EntryClass::Transient), Arc::new(AttemptError { code, message }))
     }

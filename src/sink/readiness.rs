@@ -11,7 +11,7 @@ use tower::{BoxError, Service, ServiceExt};
 
 use super::DefaultService;
 use super::requests::Interrupted;
-use crate::guard::unless_it_panics;
+use crate::guard::catch_panic;
 use crate::service::{PutRecordsRequest, PutRecordsService};
 
 /// How long a ready instance is kept for a sink that is not polled. A sink that is polled when it wakes needs a
@@ -141,7 +141,7 @@ where
     /// Calls the ready service. `None` if it panics.
     pub(super) fn call(&mut self, request: PutRecordsRequest) -> Option<S::Future> {
         self.is_ready = false;
-        let call = unless_it_panics(|| self.service.call(request));
+        let call = catch_panic(|| self.service.call(request));
         if call.is_none() {
             self.renew();
         }
@@ -154,7 +154,7 @@ fn poll_guarded<S>(service: &mut S, cx: &mut Context<'_>) -> Poll<Result<(), Box
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
 {
-    match unless_it_panics(|| service.poll_ready(cx)) {
+    match catch_panic(|| service.poll_ready(cx)) {
         Some(polled) => polled.map_err(Into::into),
         None => Poll::Ready(Err(Interrupted::Panicked.into())),
     }

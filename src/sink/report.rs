@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::FatalPolicy;
 use super::core::Core;
 use crate::error::Error;
-use crate::guard::unless_it_panics;
+use crate::guard::catch_panic;
 use crate::pipeline::{Report, Stage, Trouble};
 use crate::trace::TARGET;
 
@@ -63,7 +63,7 @@ impl Core {
             let Self { pipeline, dead_letters, .. } = self;
             let mut offer = || pipeline.offer_failed(dead_letters.as_ref());
             // Each panic consumes the record in the handler, so this ends.
-            while unless_it_panics(&mut offer).is_none() {}
+            while catch_panic(&mut offer).is_none() {}
         }
         self.pipeline.settlement_mut().notify();
     }

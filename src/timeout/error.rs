@@ -2,18 +2,20 @@ use std::time::Duration;
 
 use tower::BoxError;
 
-/// Error of [`Timeout`](super::Timeout): its own, or that of the inner service.
+/// Error of [`Timeout`](super::Timeout): an elapsed timeout, or an error of the inner service.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimeoutError {
-    /// There was no response in time. Whether the records were written is unknown.
-    #[error("no answer within {after:?}; whether the records were written is unknown")]
+    /// The timeout elapsed before there was a response. Whether the records were written is unknown.
+    #[error(
+        "request timeout of {after:?} elapsed; the records may have been written; check the network or raise the timeout"
+    )]
     #[non_exhaustive]
     Elapsed {
-        /// The time limit.
+        /// Timeout of the request.
         after: Duration,
     },
-    /// The inner service failed in time.
-    #[error("the request failed")]
+    /// The inner service failed before the timeout elapsed.
+    #[error("request failed")]
     Service(#[source] BoxError),
 }

@@ -9,7 +9,7 @@ use tower::BoxError;
 
 use super::TimeoutError;
 
-/// Future of [`Timeout`](super::Timeout).
+/// Response future of [`Timeout`](super::Timeout).
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseFuture<F> {

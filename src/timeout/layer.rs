@@ -4,8 +4,9 @@ use tower::Layer;
 
 use super::Timeout;
 
-/// Layer that applies [`Timeout`], by default with 10 seconds, and with up to 30 seconds while requests time out
-/// repeatedly.
+/// Layer that applies [`Timeout`]. See the [module docs](super) for an example.
+///
+/// By default a request has 10 seconds, and up to 30 seconds while requests time out repeatedly.
 #[derive(Debug, Clone, Copy)]
 pub struct TimeoutLayer {
     timeout: Duration,
@@ -13,26 +14,30 @@ pub struct TimeoutLayer {
 }
 
 impl TimeoutLayer {
-    /// Default timeout of a request: 10 s. A full request of 5 MiB, 7 MB as JSON,
-    /// takes 6 s at 10 Mbit/s; the service itself responds in tens of milliseconds.
+    /// Default timeout of a request: 10 s.
+    ///
+    /// A full request of 5 MiB is 7 MB of JSON and takes 6 s at 10 Mbit/s. The service itself responds in tens of
+    /// milliseconds.
     pub const DEFAULT: Duration = Duration::from_secs(10);
 
     /// Default maximum of the timeout while requests time out repeatedly: 30 s.
     ///
-    /// A request on a connection that silently lost its peer waits for this long, even if the network works
-    /// again in the meantime.
+    /// A request on a connection whose peer has silently gone away waits for this long, even if the network recovers
+    /// in the meantime.
     pub const DEFAULT_MAX: Duration = Duration::from_secs(30);
 
-    /// Creates a layer with this timeout. While requests time out repeatedly it is raised up to
-    /// [`DEFAULT_MAX`](Self::DEFAULT_MAX), unless `timeout` is longer.
+    /// Creates a new `TimeoutLayer` with the timeout of a request.
+    ///
+    /// The maximum is [`DEFAULT_MAX`](Self::DEFAULT_MAX), or `timeout` if that is longer.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, max: Self::DEFAULT_MAX.max(timeout) }
     }
 
-    /// Sets the maximum of the timeout, whatever the
-    /// [factor](crate::service::PutRecordsRequest::timeout_factor) of a request. A maximum below the timeout counts
-    /// as the timeout: then every request gets the same time.
+    /// Sets the maximum to which the [factor](crate::service::PutRecordsRequest::timeout_factor) of a request can raise
+    /// the timeout.
+    ///
+    /// If `max` is shorter than the timeout, the maximum is the timeout, and the factor has no effect.
     #[must_use]
     pub fn with_max(mut self, max: Duration) -> Self {
         self.max = max.max(self.timeout);

@@ -1,24 +1,7 @@
-//! Middleware that limits the time of a request.
+//! Middleware that applies a timeout to requests.
 //!
-//! A request without a response in time fails with [`TimeoutError::Elapsed`], and the call of the inner service
-//! is dropped.
-//!
-//! # Differences from `tower::timeout`
-//!
-//! tower's [`Timeout`](tower::timeout::Timeout) gives every request the same time and returns a boxed error: its own,
-//! an [`Elapsed`](tower::timeout::error::Elapsed) without fields, or that of the inner service. This layer in addition
-//!
-//! - **honours the time that the sink allows a request.** It multiplies the timeout by the request's
-//!   [factor](crate::service::PutRecordsRequest::timeout_factor), up to [a maximum](TimeoutLayer::with_max). A sink
-//!   raises the factor when records time out repeatedly and lowers it when responses are fast again, so that a
-//!   stream that is slower than the timeout, over a slow link for example, makes progress and gets few duplicates.
-//!   For this the layer accepts only [`PutRecordsRequest`]s.
-//! - **returns a typed error** with the time limit of the request. Its message says that the outcome is unknown: the
-//!   service may have written some of the records, or may still do so.
-//!
-//! The sink treats the errors of both layers alike: it sends the records again, which can duplicate them.
-//!
-//! [`PutRecordsRequest`]: crate::service::PutRecordsRequest
+//! If there is no response before the timeout elapses, the future returns [`TimeoutError::Elapsed`] and drops the call
+//! of the inner service.
 //!
 //! # Example
 //!
@@ -42,14 +25,33 @@
 //! # }
 //! ```
 //!
-//! # Cancel safety
+//! # Differences from `tower::timeout`
 //!
-//! As the inner service: dropping the future drops the call.
+//! tower's [`Timeout`](tower::timeout::Timeout) has one timeout for all requests and returns a boxed error: an
+//! [`Elapsed`](tower::timeout::error::Elapsed) without fields, or the error of the inner service. This middleware
+//!
+//! - **adapts the timeout to the request.** It multiplies the timeout by the
+//!   [factor](crate::service::PutRecordsRequest::timeout_factor) of the request, up to
+//!   [a maximum](TimeoutLayer::with_max). A sink raises the factor when requests time out repeatedly, and lowers it when
+//!   responses are fast again. Without this, a request that takes longer than the timeout, for example over a slow
+//!   link, would be retried again and again, and each attempt could write duplicates. The middleware therefore accepts
+//!   only [`PutRecordsRequest`]s.
+//! - **returns a typed error** with the timeout of the request.
+//!
+//! A sink treats the errors of both in the same way: the service may have written some of the records, or may still
+//! write them, so a retry can write duplicates.
+//!
+//! [`PutRecordsRequest`]: crate::service::PutRecordsRequest
 //!
 //! # Measured time
 //!
-//! The time from `call` to the response. It does not include waiting for the inner service to become ready. Put the
-//! layer outside of a queue (`Buffer`) to include the time in the queue, inside to exclude it.
+//! The timeout starts at `call`. It does not include the time in which the inner service becomes ready. Place the
+//! layer outside of a [`Buffer`](tower::buffer::Buffer) to include the time that a request is queued there, or inside
+//! to exclude it.
+//!
+//! # Cancel safety
+//!
+//! Dropping the future drops the call of the inner service, so the middleware is as cancel safe as that service.
 
 mod error;
 mod future;

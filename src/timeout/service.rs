@@ -6,7 +6,7 @@ use tower::{BoxError, Service};
 use super::{ResponseFuture, TimeoutError, TimeoutLayer};
 use crate::service::PutRecordsRequest;
 
-/// Middleware that limits the time of a request. See the [module](super).
+/// Middleware that applies a timeout to requests. See the [module docs](super) for an example.
 #[derive(Debug, Clone)]
 pub struct Timeout<S> {
     inner: S,
@@ -15,13 +15,13 @@ pub struct Timeout<S> {
 }
 
 impl<S> Timeout<S> {
-    /// Wraps `inner` with this timeout. See [`TimeoutLayer::new`].
+    /// Creates a new `Timeout` around `inner`. See [`TimeoutLayer::new`].
     #[must_use]
     pub fn new(inner: S, timeout: Duration) -> Self {
         Self { inner, timeout, max: TimeoutLayer::DEFAULT_MAX.max(timeout) }
     }
 
-    /// Sets the maximum of the timeout. See [`TimeoutLayer::with_max`].
+    /// Sets the maximum to which a request can raise the timeout. See [`TimeoutLayer::with_max`].
     #[must_use]
     pub fn with_max(mut self, max: Duration) -> Self {
         self.max = max.max(self.timeout);
@@ -47,7 +47,7 @@ where
 
     /// # Panics
     ///
-    /// Outside of a tokio runtime with its timer enabled.
+    /// Panics if it is called outside of a tokio runtime with the timer enabled.
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         let timeout = self.timeout.saturating_mul(request.timeout_factor()).min(self.max);
         ResponseFuture::new(self.inner.call(request), timeout)
@@ -63,19 +63,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn late_response_is_a_typed_error() {
+    async fn late_response_fails_with_elapsed() {
         let limit = Duration::from_millis(100);
-        let late = Timeout::new(answering_after(101), limit).oneshot(request(1)).await;
+        let late = Timeout::new(responding_after(101), limit).oneshot(request(1)).await;
         assert!(matches!(late, Err(TimeoutError::Elapsed { after }) if after == limit));
-        let timely = Timeout::new(answering_after(99), limit).oneshot(request(1)).await;
-        assert_eq!(timely.unwrap(), "answer");
+        let timely = Timeout::new(responding_after(99), limit).oneshot(request(1)).await;
+        assert_eq!(timely.unwrap(), "response");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn timeout_is_multiplied_by_factor_of_request() {
+    async fn request_factor_raises_timeout_to_max() {
         let limit = Duration::from_millis(100);
         let timeout = |factor, max: Option<u64>| async move {
-            let service = Timeout::new(answering_after(60_000), limit);
+            let service = Timeout::new(responding_after(60_000), limit);
             let service = match max {
                 Some(max) => service.with_max(Duration::from_millis(max)),
                 None => service,
@@ -96,18 +96,18 @@ mod tests {
         PutRecordsRequest::new(stream, []).with_timeout_factor(timeout_factor)
     }
 
-    fn answering_after(
+    fn responding_after(
         millis: u64,
     ) -> impl Service<PutRecordsRequest, Response = &'static str, Error = Infallible, Future: Send>
     {
         service_fn(move |_: PutRecordsRequest| async move {
             tokio::time::sleep(Duration::from_millis(millis)).await;
-            Ok("answer")
+            Ok("response")
         })
     }
 
     #[tokio::test]
-    async fn inner_error_is_returned_as_source() {
+    async fn inner_error_is_source_of_error() {
         let failing = service_fn(|_| async { Err::<(), _>(std::io::Error::other("inner")) });
         let limit = Duration::from_secs(1);
         let error = Timeout::new(failing, limit).oneshot(request(1)).await.unwrap_err();

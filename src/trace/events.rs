@@ -17,7 +17,7 @@ use crate::stream::StreamId;
 type OnResponse = dyn Fn(&PutRecordsResponse, Duration, &Span) + Send + Sync;
 type OnFailure = dyn Fn(&AttemptError, Duration, &Span) + Send + Sync;
 
-/// Events of a request, and the hooks that replace them.
+/// Events of a request, or the hooks that replace them.
 #[derive(Clone)]
 pub(super) struct Events {
     level: Level,
@@ -67,7 +67,7 @@ impl Events {
         if let Some(hook) = &self.on_response {
             return hook(response, latency, span);
         }
-        // Counted only if the event is enabled.
+        // Evaluated only if the event is enabled.
         let errors = LazyCell::new(|| Errors(response.errors()));
         at_level!(
             event,
@@ -142,8 +142,8 @@ impl Errors {
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
-        for (place, ErrorCount { code, message, count }) in self.0.iter().enumerate() {
-            let separator = if place == 0 { "" } else { ", " };
+        for (index, ErrorCount { code, message, count }) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}{code}: {message} ({count})")?;
         }
         f.write_str("}")

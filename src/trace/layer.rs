@@ -9,7 +9,7 @@ use super::{DefaultMakeSpan, MakeSpan, Trace};
 use crate::record::AttemptError;
 use crate::service::PutRecordsResponse;
 
-/// Layer that applies [`Trace`]. See the [module](super).
+/// Layer that applies [`Trace`]. See the [module docs](super) for an example.
 #[derive(Debug, Clone, Default)]
 pub struct TraceLayer<M = DefaultMakeSpan> {
     make_span: M,
@@ -17,7 +17,7 @@ pub struct TraceLayer<M = DefaultMakeSpan> {
 }
 
 impl TraceLayer {
-    /// Creates a layer with the default span and events, at DEBUG.
+    /// Creates a new `TraceLayer` with the default span and events, at DEBUG.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -25,13 +25,13 @@ impl TraceLayer {
 
     /// Sets the level of the span and of the events. Default: DEBUG.
     ///
-    /// Call it before [`make_span_with`](Self::make_span_with), from which on the span has its own level.
+    /// Call it before [`make_span_with`](Self::make_span_with), which replaces the span and its level.
     ///
     /// ```
     /// use kinesis_sink::trace::TraceLayer;
     /// use tracing::Level;
     ///
-    /// // Shown without a `RUST_LOG` for this crate.
+    /// // Enabled by the usual filter `info`, without a directive for this crate.
     /// let layer = TraceLayer::new().with_level(Level::INFO);
     /// # let _ = layer;
     /// ```
@@ -44,12 +44,12 @@ impl TraceLayer {
 }
 
 impl<M> TraceLayer<M> {
-    /// Sets how the span of a request is made, for example with fields of the application.
+    /// Sets how the span of a request is made, for example to add fields of the application.
     ///
-    /// It is called once per request, before the request is passed to the inner service. After a failure the layer
-    /// records `error.type`, `aws.request_id` and `otel.status_code` on the span, if the span declares them.
+    /// `make_span` is called once per request, before the inner service. If a request fails, the middleware records
+    /// `error.type`, `aws.request_id` and `otel.status_code` on the span, if the span declares these fields.
     ///
-    /// The request contains data and keys. Record only its counts and sizes.
+    /// The request contains data and keys: record only counts and sizes.
     ///
     /// ```
     /// use kinesis_sink::trace::TraceLayer;
@@ -73,7 +73,7 @@ impl<M> TraceLayer<M> {
 
     /// Sets a closure that replaces the event of a response, for example to log only slow requests.
     ///
-    /// It is called in the span, with the response, the time since the call and the span. A response may contain
+    /// `hook` is called in the span, with the response, the time since the call, and the span. A response can contain
     /// failed entries.
     ///
     /// ```
@@ -99,8 +99,8 @@ impl<M> TraceLayer<M> {
 
     /// Sets a closure that replaces the event of a failed request, for example to log failures at a higher level.
     ///
-    /// It is called in the span, with the error, the time since the call and the span. The error has a code and a
-    /// message, without the values that the service quotes from the request.
+    /// `hook` is called in the span, with the error, the time since the call, and the span. The error has a code and a
+    /// message. Values that the service quotes from the request are removed from the message.
     ///
     /// ```
     /// use kinesis_sink::trace::TraceLayer;

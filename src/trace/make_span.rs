@@ -3,9 +3,10 @@ use tracing::{Level, Span, field};
 use super::DEFAULT_LEVEL;
 use crate::service::PutRecordsRequest;
 
-/// Makes the span of a request. [`Trace`](super::Trace) enters the span while it calls and polls the inner service.
+/// Trait for making the span of a request.
 ///
-/// Closures from `&PutRecordsRequest` to [`Span`] implement it. See
+/// [`Trace`](super::Trace) enters the span while it calls and polls the inner service. Closures from
+/// `&PutRecordsRequest` to [`Span`] implement the trait. See
 /// [`TraceLayer::make_span_with`](super::TraceLayer::make_span_with) for an example.
 pub trait MakeSpan {
     /// Makes the span of `request`.
@@ -21,10 +22,9 @@ where
     }
 }
 
-/// Default [`MakeSpan`]: the span `Kinesis.PutRecords` with [these fields](super#span), at DEBUG unless a
-/// level is [set](Self::with_level).
+/// Default [`MakeSpan`]: a span named `Kinesis.PutRecords` with [these fields](super#span), at DEBUG.
 ///
-/// A span at a higher level than the events exports spans without logging events:
+/// To export spans without logging events, make the span at a higher level than the events:
 ///
 /// ```
 /// use kinesis_sink::trace::TraceLayer;
@@ -41,7 +41,7 @@ pub struct DefaultMakeSpan {
 }
 
 impl DefaultMakeSpan {
-    /// Creates a `DefaultMakeSpan` at DEBUG.
+    /// Creates a new `DefaultMakeSpan` at DEBUG.
     #[must_use]
     pub fn new() -> Self {
         Self { level: DEFAULT_LEVEL }

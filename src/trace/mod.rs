@@ -1,4 +1,6 @@
-//! Middleware that traces each request: a span around it, an event before and an event after.
+//! Middleware that adds tracing to requests.
+//!
+//! Each request has a span, an event when it is sent, and an event when it succeeds or fails.
 //!
 //! # Example
 //!
@@ -16,28 +18,28 @@
 //!
 //! # Events
 //!
-//! The events have the target `kinesis_sink` and the level DEBUG, so `RUST_LOG=kinesis_sink=debug` enables them:
+//! Events have the target `kinesis_sink` and the level DEBUG. `RUST_LOG=kinesis_sink=debug` enables them:
 //!
-//! - at `call`: `sending 500 records to stream example`, with the fields `records` and `bytes`;
-//! - at a response: `sent 500 records to stream example; 475 delivered; errors = {..}`, with each distinct
-//!   code and message and the number of entries that failed with it, and with the fields `records`,
-//!   `delivered`, `latency`, `error.codes` and `error.messages`;
-//! - at an error: `sending 500 records to stream example failed`, with the fields `records`, `latency`, `error.type`
+//! - At `call`: `sending 500 records to stream example`, with the fields `records` and `bytes`.
+//! - At a response: `sent 500 records to stream example; 475 delivered; errors = {..}`, with the number of entries per
+//!   error code and message. The fields are `records`, `delivered`, `latency`, `error.codes` and `error.messages`.
+//! - At an error: `sending 500 records to stream example failed`, with the fields `records`, `latency`, `error.type`
 //!   and `error`.
 //!
-//! These are Kinesis records: an [aggregate](crate::Aggregation) counts as one.
+//! The records are Kinesis records: an [aggregate](crate::Aggregation) counts as one.
 //!
 //! # Span
 //!
-//! The span has the name `Kinesis.PutRecords`, the same target and level, and fields that follow OpenTelemetry's
-//! conventions for the AWS SDK: `otel.kind`, `rpc.system`, `rpc.service`, `rpc.method`, `aws.kinesis.stream_name`,
-//! `messaging.batch.message_count` and, after a failure, `error.type`, `aws.request_id` and `otel.status_code`.
+//! The span is named `Kinesis.PutRecords` and has the same target and level as the events. Its fields follow the
+//! conventions of OpenTelemetry for the AWS SDK: `otel.kind`, `rpc.system`, `rpc.service`, `rpc.method`,
+//! `aws.kinesis.stream_name` and `messaging.batch.message_count`. If the request fails, `error.type`, `aws.request_id`
+//! and `otel.status_code` are added.
 //!
 //! # Customization
 //!
-//! [`TraceLayer`] sets the [level](TraceLayer::with_level) of the span and the events, and replaces
-//! [the span](TraceLayer::make_span_with), the event of [a response](TraceLayer::on_response) and that of
-//! [a failure](TraceLayer::on_failure). This one makes spans at INFO and logs failures alone:
+//! [`TraceLayer`] has methods to set the [level](TraceLayer::with_level) of the span and the events, and to replace the
+//! [span](TraceLayer::make_span_with), the event of a [response](TraceLayer::on_response), and the event of a
+//! [failure](TraceLayer::on_failure). For example, to make spans at INFO and log only failures:
 //!
 //! ```
 //! use kinesis_sink::trace::TraceLayer;
@@ -58,19 +60,20 @@
 //!
 //! # Cost
 //!
-//! While a span or an event is disabled, it costs one check of its level and its fields are not computed.
+//! A disabled span or event costs one check of its level. Its fields are not computed.
 //!
 //! # Secrets
 //!
-//! Data and keys of records are not written. Values that the service quotes in a message are left out.
+//! Data and keys of records are not recorded. Values that the service quotes from a request are removed from error
+//! messages.
 //!
 //! # Cancel safety
 //!
-//! As the inner service: dropping the future drops the call.
+//! Dropping the future drops the call of the inner service, so the middleware is as cancel safe as that service.
 
 use tracing::Level;
 
-/// Invokes `span!` or `event!`, which take only constant levels, at a level known at run time.
+/// Invokes `span!` or `event!`, which require a constant level, with a level known at run time.
 macro_rules! at_level {
     ($macro:ident, $level:expr, $($fields:tt)*) => {
         match $level {
@@ -97,7 +100,7 @@ pub use layer::TraceLayer;
 pub use make_span::{DefaultMakeSpan, MakeSpan};
 pub use service::Trace;
 
-/// Target of everything that this crate logs.
+/// Target of all spans and events of this crate.
 pub(crate) const TARGET: &str = "kinesis_sink";
 
 const DEFAULT_LEVEL: Level = Level::DEBUG;

@@ -7,7 +7,7 @@ use super::events::Events;
 use super::{DefaultMakeSpan, MakeSpan, ResponseFuture};
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 
-/// Middleware that traces each request. See the [module](super).
+/// Middleware that adds tracing to requests. See the [module docs](super) for an example.
 #[derive(Debug, Clone)]
 pub struct Trace<S, M = DefaultMakeSpan> {
     inner: S,
@@ -16,7 +16,9 @@ pub struct Trace<S, M = DefaultMakeSpan> {
 }
 
 impl<S> Trace<S> {
-    /// Wraps `inner` with the default span and events, at DEBUG. [`TraceLayer`](super::TraceLayer) has the settings.
+    /// Creates a new `Trace` around `inner`, with the default span and events, at DEBUG.
+    ///
+    /// Use [`TraceLayer`](super::TraceLayer) to change the span or the events.
     #[must_use]
     pub fn new(inner: S) -> Self {
         Self::with(inner, DefaultMakeSpan::new(), Events::default())

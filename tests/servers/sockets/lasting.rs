@@ -83,7 +83,7 @@ async fn resets_after_the_request() {
 
 #[tokio::test]
 async fn no_answers() {
-    lasts(Fault::Spoil(Spoilt::Never), impatient, "no answer within ").await;
+    lasts(Fault::Spoil(Spoilt::Never), impatient, "request timeout of ").await;
 }
 
 #[tokio::test]

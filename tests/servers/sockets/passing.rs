@@ -92,17 +92,17 @@ async fn half_an_answer() {
 
 #[tokio::test]
 async fn an_answer_that_never_comes() {
-    passes(Fault::Spoil(Spoilt::Never), impatient, "no answer within 1s").await;
+    passes(Fault::Spoil(Spoilt::Never), impatient, "request timeout of 1s elapsed").await;
 }
 
 #[tokio::test]
 async fn an_answer_at_a_byte_a_second() {
-    passes(Fault::Spoil(Spoilt::Trickle), impatient, "no answer within 1s").await;
+    passes(Fault::Spoil(Spoilt::Trickle), impatient, "request timeout of 1s elapsed").await;
 }
 
 #[tokio::test]
 async fn a_request_at_a_byte_a_second() {
-    passes(Fault::TrickleRequest, impatient, "no answer within 1s").await;
+    passes(Fault::TrickleRequest, impatient, "request timeout of 1s elapsed").await;
 }
 
 /// More than fits into the sockets' buffers, so that the client cannot even write it.
@@ -124,7 +124,7 @@ async fn a_large_request_at_a_byte_a_second() {
     let found = rig.find(payloads()).await;
     assert_eq!((found.records, found.missing), (4, 0));
     assert!(found.duplicated <= rig.orders().unanswered(), "{found:?}");
-    rig.check_logs("no answer within 5s");
+    rig.check_logs("request timeout of 5s elapsed");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 pub(crate) type Environment = fn(&str) -> Option<OsString>;
 
 /// The environment of the process.
-pub(crate) fn of_process(name: &str) -> Option<OsString> {
+pub(crate) fn process_variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 

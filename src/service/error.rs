@@ -3,7 +3,7 @@ use std::fmt;
 
 use tower::BoxError;
 
-use super::words;
+use super::redact;
 use crate::stream::StreamId;
 
 /// Error of a whole request: of PutRecords, or of a lookup by [`SdkStreamInfo`](super::SdkStreamInfo).
@@ -78,8 +78,8 @@ impl PutRecordsError {
     #[must_use]
     pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
         Self {
-            code: code.filter(|code| !code.is_empty()).map(|code| words::code(code.to_owned())),
-            message: message.map(words::of_request),
+            code: code.filter(|code| !code.is_empty()).map(|code| redact::code(code.to_owned())),
+            message: message.map(redact::request_message),
             status,
             ..Self::new(PutRecordsErrorKind::Service, None)
         }
@@ -91,11 +91,11 @@ impl PutRecordsError {
     }
 
     pub(crate) fn with_request_id(mut self, request_id: Option<&str>) -> Self {
-        self.request_id = request_id.map(|id| words::code(id.to_owned()).into());
+        self.request_id = request_id.map(|id| redact::code(id.to_owned()).into());
         self
     }
 
-    pub(super) fn of_lookup(mut self, operation: &'static str, stream: StreamId) -> Self {
+    pub(super) fn for_lookup(mut self, operation: &'static str, stream: StreamId) -> Self {
         self.lookup = Some(Box::new(Lookup { operation, stream }));
         self
     }
@@ -149,7 +149,7 @@ impl PutRecordsError {
     }
 
     /// Returns the text for the history of a record, beside the code.
-    pub(super) fn story(&self) -> String {
+    pub(super) fn attempt_message(&self) -> String {
         match (&self.lookup, &self.message) {
             (Some(lookup), Some(message)) => format!("{lookup}{message}"),
             (None, Some(message)) => message.clone(),
@@ -198,7 +198,7 @@ mod tests {
     fn a_lookup_tells_its_code_and_the_whole_story() {
         let told = |reason| {
             let stream = "clicks".parse().unwrap();
-            let error: BoxError = PutRecordsError::of_lookup(reason, "ListShards", stream).into();
+            let error: BoxError = PutRecordsError::for_lookup(reason, "ListShards", stream).into();
             let noted = attempt_error(&*error);
             (noted.code().to_owned(), noted.message().to_owned())
         };

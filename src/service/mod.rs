@@ -26,36 +26,35 @@
 //! [`SdkStreamInfo`] lists a stream's open shards, and describes the size limit of its records and how they are
 //! distributed. Its errors, [`PutRecordsError`]s, are classified like any other error.
 
-mod call;
 mod check;
 mod classify;
-mod codes;
 pub(crate) mod environment;
 mod error;
 mod identity;
 mod protocol;
+mod put_records;
 mod put_records_service;
+mod redact;
 mod request;
 mod response;
 mod sdk;
 mod stream_info;
-mod words;
 
 pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
 pub use error::{PutRecordsError, PutRecordsErrorKind};
 #[cfg(feature = "cbor")]
 pub use protocol::KinesisCbor;
+pub use put_records::PutRecords;
 pub use put_records_service::PutRecordsService;
 pub use request::{Entry, PutRecordsRequest};
 pub use response::{EntryError, ErrorCount, Placement, PutRecordsResponse};
-pub use sdk::PutRecords;
 pub use stream_info::SdkStreamInfo;
 
 pub use crate::service_ext::ServiceBuilderExt;
 pub use crate::sink::DefaultService;
 
 pub(crate) use check::{CheckFailure, StreamCheck};
-pub(crate) use classify::{attempt_error, request_id};
 #[cfg(feature = "metrics")]
-pub(crate) use codes::code_label;
-pub(crate) use codes::{NO_STREAM, TIMEOUT, UNKNOWN};
+pub(crate) use classify::codes::code_label;
+pub(crate) use classify::codes::{NO_STREAM, TIMEOUT, UNKNOWN};
+pub(crate) use classify::{attempt_error, request_id};

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use bytes_utils::Str;
 use smol_str::SmolStr;
 
-use super::codes::INCOMPLETE_RESULT;
-use super::words;
+use super::classify::codes::INCOMPLETE_RESULT;
+use super::redact;
 
 /// The answer to one request: a result per entry, in the request's order.
 ///
@@ -84,14 +84,14 @@ impl Placement {
     }
 
     /// The same place, with nothing kept of the answer that it came with.
-    pub(crate) fn without_answer(self) -> Self {
+    pub(crate) fn detach(self) -> Self {
         let (shard_id, sequence_number) = self.into_parts();
         Self { shard_id, sequence_number: Str::from(sequence_number) }
     }
 
     /// A place as it is read from an answer.
     #[cfg(test)]
-    pub(crate) fn in_answer(shard_id: &str, sequence_number: bytes::Bytes) -> Self {
+    pub(crate) fn from_response(shard_id: &str, sequence_number: bytes::Bytes) -> Self {
         let sequence_number = Str::try_from(sequence_number).expect("it is text");
         Self { shard_id: SmolStr::new(shard_id), sequence_number }
     }
@@ -115,7 +115,7 @@ impl EntryError {
     /// code 128, without line breaks.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl AsRef<str>) -> Self {
-        Self { code: words::code(code.into()), message: words::of_entry(message.as_ref()) }
+        Self { code: redact::code(code.into()), message: redact::entry_message(message.as_ref()) }
     }
 
     /// Returns the error code of the service, such as `ProvisionedThroughputExceededException`.

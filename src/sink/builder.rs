@@ -355,7 +355,7 @@ impl SinkBuilder {
     #[cfg(feature = "aws-config")]
     pub async fn build_from_env(self) -> Result<KinesisSink, Error> {
         let stream = self.stream.clone()?;
-        environment::warn_of_ignored_ca_bundle(environment::of_process);
+        environment::warn_of_ignored_ca_bundle(environment::process_variable);
         let mut environment = aws_config::defaults(aws_config::BehaviorVersion::latest());
         if let Some(region) = stream.region() {
             environment = environment.region(aws_config::Region::new(region.to_owned()));

@@ -44,7 +44,11 @@ impl Core {
 
     #[cfg(feature = "metrics")]
     pub(super) fn measure_if_due(&mut self, now: std::time::Instant) {
-        if self.metrics.as_ref().is_some_and(|metrics| metrics.should_report(&mut self.pipeline, now)) {
+        if self
+            .metrics
+            .as_ref()
+            .is_some_and(|metrics| metrics.should_report(&mut self.pipeline, now))
+        {
             self.measure(now);
         }
     }

@@ -163,7 +163,7 @@ fn unverified_aggregate_releases_response() {
     let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     let (id, _) = harness.close_and_send();
     let answer = bytes::Bytes::from(vec![b'1'; 50_000]);
-    harness.settle(id, vec![Ok(Placement::in_answer("merged", answer.slice(..56)))]);
+    harness.settle(id, vec![Ok(Placement::from_response("merged", answer.slice(..56)))]);
     assert_eq!(harness.pipeline.in_flight(), 2);
     assert!(answer.is_unique());
 }

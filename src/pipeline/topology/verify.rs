@@ -115,7 +115,7 @@ impl Topology {
     ) {
         let is_contradictory = self.is_tainted(request, &entry, placement.shard_id(), now);
         // Copied, since a slice of the response would keep the whole response in memory.
-        let placement = placement.without_answer();
+        let placement = placement.detach();
         self.held.push(AwaitingVerification { entry, placement, is_contradictory });
     }
 

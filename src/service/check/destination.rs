@@ -4,7 +4,7 @@ use aws_sdk_kinesis::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use tower::BoxError;
 
-use crate::service::words;
+use crate::service::redact;
 
 /// The interceptor that notes where a request is sent to.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +39,7 @@ fn endpoint_of(uri: &str) -> String {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let separator = if scheme.is_empty() { "" } else { "://" };
-    words::code(format!("{scheme}{separator}{host}"))
+    redact::code(format!("{scheme}{separator}{host}"))
 }
 
 #[cfg(test)]

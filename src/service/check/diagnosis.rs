@@ -9,9 +9,9 @@ use aws_sdk_kinesis::types::StreamStatus;
 use super::CheckFailureKind;
 use crate::build_error::BuildError;
 use crate::service::classify::chain;
-use crate::service::codes::{class_of_code, refuses_credentials};
+use crate::service::classify::codes::{class_of_code, refuses_credentials};
 use crate::service::identity::IdentityError;
-use crate::service::{ErrorClass, NO_STREAM, PutRecordsError, PutRecordsErrorKind, words};
+use crate::service::{ErrorClass, NO_STREAM, PutRecordsError, PutRecordsErrorKind, redact};
 
 /// What the result of a check means.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl fmt::Display for Pass {
 }
 
 fn fails(kind: CheckFailureKind, detail: impl Into<Option<String>>) -> Diagnosis {
-    Diagnosis::Fails(kind, detail.into().map(|text| words::detail(without_user(&text))))
+    Diagnosis::Fails(kind, detail.into().map(|text| redact::detail(without_user(&text))))
 }
 
 /// Without the user and password of a URL, which the SDK quotes if it is invalid.

@@ -24,8 +24,8 @@ use self::failure::CheckFailureKind;
 use self::destination::Destination;
 use self::diagnosis::{Diagnosis, Pass, diagnose, is_loading_credentials, may_succeed_again};
 use self::failure::Facts;
-use super::call::{Attempt, check_region};
 use super::environment::{self, Environment};
+use super::sdk::{Attempt, check_region};
 use super::stream_info::describe;
 use super::{PutRecords, PutRecordsError, attempt_error};
 use crate::stream::{StreamId, StreamInfo};
@@ -78,7 +78,7 @@ impl StreamCheck {
     }
 
     fn of(source: Source, stream: StreamId) -> Self {
-        Self { stream, source, timeout: CHECK_TIMEOUT, environment: environment::of_process }
+        Self { stream, source, timeout: CHECK_TIMEOUT, environment: environment::process_variable }
     }
 
     /// Checks the stream.
@@ -126,7 +126,7 @@ impl StreamCheck {
         match &self.source {
             Source::Client(client) => {
                 let status = self.ask_service(client, destination).await.map_err(|reason| {
-                    reason.of_lookup("DescribeStreamSummary", self.stream.clone())
+                    reason.for_lookup("DescribeStreamSummary", self.stream.clone())
                 })?;
                 Ok(Some(status))
             }

@@ -16,27 +16,27 @@
 //! 2. the body is written anew, in one pass from the entries into one allocation of the right size,
 //!    followed by the members that the SDK wrote;
 //! 3. endpoint, signature, retries and errors are the SDK's, through the client's own protocol;
-//! 4. the results are read from the answer straight to where the service wants them ([`answer`]), and not
+//! 4. the results are read from the answer straight to where the service wants them ([`response`]), and not
 //!    by way of an output of the SDK's. An answer that is not of the usual form is left to the SDK.
 //!
 //! The bytes are those that the SDK's own serialiser writes. This works for the protocols whose bodies
 //! are known here ([`Body`]); with any other one the interceptor gives the records to the input after
 //! all, and the SDK writes them.
 
-mod answer;
 #[cfg(feature = "cbor")]
 mod cbor;
 mod json;
 #[cfg(feature = "cbor")]
 mod kinesis_cbor;
 mod put_records;
+mod response;
 
 use aws_smithy_schema::ShapeId;
 
-pub(super) use answer::Answer;
 #[cfg(feature = "cbor")]
 pub use kinesis_cbor::KinesisCbor;
 pub(super) use put_records::Entries;
+pub(super) use response::ResponseSlot;
 
 use super::Entry;
 

@@ -13,9 +13,9 @@ use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::error::metadata::Builder as ErrorMetadataBuilder;
 use tower::BoxError;
 
-use super::{Answer, Body};
+use super::{Body, ResponseSlot};
 use crate::service::PutRecordsRequest;
-use crate::service::sdk::sdk_entries;
+use crate::service::put_records::sdk_entries;
 
 /// Gives a call whose input has no records the entries of this request.
 ///
@@ -24,12 +24,12 @@ use crate::service::sdk::sdk_entries;
 #[derive(Debug)]
 pub(in crate::service) struct Entries {
     request: PutRecordsRequest,
-    answer: Answer,
+    answer: ResponseSlot,
 }
 
 impl Entries {
     /// The results come to lie in `answer`, unless the SDK reads them.
-    pub(in crate::service) fn new(request: PutRecordsRequest, answer: Answer) -> Self {
+    pub(in crate::service) fn new(request: PutRecordsRequest, answer: ResponseSlot) -> Self {
         Self { request, answer }
     }
 }
@@ -69,7 +69,7 @@ struct PutRecordsProtocol {
     inner: SharedClientProtocol,
     body: Body,
     request: PutRecordsRequest,
-    answer: Answer,
+    answer: ResponseSlot,
 }
 
 impl ClientProtocolInner for PutRecordsProtocol {

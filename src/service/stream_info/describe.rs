@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use tower::BoxError;
 
 use crate::limits::DEFAULT_RECORD_BYTES;
-use crate::service::call::{Attempt, check_region};
+use crate::service::sdk::{Attempt, check_region};
 use crate::service::{PutRecordsError, PutRecordsErrorKind};
 use crate::stream::{Distribution, StreamDescription, StreamId, StreamMode};
 
@@ -60,7 +60,7 @@ pub(super) async fn describe_stream(
     if described.as_ref().is_ok_and(|one| one.distribution() == Distribution::Auto) {
         descriptions.remove(&stream, &cell);
     }
-    described.map_err(|error| error.of_lookup("DescribeStreamSummary", stream).into())
+    described.map_err(|error| error.for_lookup("DescribeStreamSummary", stream).into())
 }
 
 async fn request(client: &Client, stream: &StreamId) -> Result<StreamDescription, PutRecordsError> {

@@ -6,7 +6,7 @@ use aws_sdk_kinesis::types::{Shard as SdkShard, ShardFilter, ShardFilterType};
 
 use crate::parse_error::ParseError;
 use crate::record::HashKey;
-use crate::service::call::{Attempt, check_region};
+use crate::service::sdk::{Attempt, check_region};
 use crate::service::{PutRecordsError, PutRecordsErrorKind};
 use crate::shard::{HashRange, Shard};
 use crate::stream::StreamId;

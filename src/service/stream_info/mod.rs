@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use tower::BoxError;
 
 use self::describe::Descriptions;
-use super::call::{derive, without_stalled_stream_protection};
+use super::sdk::{derive, without_stalled_stream_protection};
 use crate::shard::Shard;
 use crate::stream::{StreamDescription, StreamId, StreamInfo};
 
@@ -118,7 +118,7 @@ impl StreamInfo for SdkStreamInfo {
         let (client, stream) = (self.client.clone(), stream.clone());
         let call = async move {
             let listed = list_shards::list_shards(&client, &stream).await;
-            listed.map_err(|error| error.of_lookup("ListShards", stream).into())
+            listed.map_err(|error| error.for_lookup("ListShards", stream).into())
         };
         Some(call.boxed())
     }

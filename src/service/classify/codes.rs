@@ -58,25 +58,25 @@ const CODES: &[(&str, ErrorClass)] = &[
 ];
 
 /// What the sink takes a code of the service's for, if it knows it.
-pub(super) fn class_of_code(code: &str) -> Option<ErrorClass> {
+pub(in crate::service) fn class_of_code(code: &str) -> Option<ErrorClass> {
     CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
 }
 
 /// Whether other credentials may be accepted after this code. The remaining codes of the class are about the clock.
-pub(super) fn refuses_credentials(code: &str) -> bool {
+pub(in crate::service) fn refuses_credentials(code: &str) -> bool {
     let clock = ["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"];
     class_of_code(code) == Some(ErrorClass::Credentials) && !clock.contains(&code)
 }
 
 /// Of an entry that came back with neither a code nor a sequence number.
-pub(super) const INCOMPLETE_RESULT: &str = "IncompleteResult";
+pub(in crate::service) const INCOMPLETE_RESULT: &str = "IncompleteResult";
 pub(crate) const TIMEOUT: &str = "Timeout";
-pub(super) const OVERLOADED: &str = "Overloaded";
-pub(super) const DISPATCH: &str = "Dispatch";
-pub(super) const CONSTRUCTION: &str = "Construction";
-pub(super) const RESPONSE: &str = "Response";
-pub(super) const WRONG_LENGTH: &str = "WrongLength";
-pub(super) const REGION: &str = "Region";
+pub(in crate::service) const OVERLOADED: &str = "Overloaded";
+pub(in crate::service) const DISPATCH: &str = "Dispatch";
+pub(in crate::service) const CONSTRUCTION: &str = "Construction";
+pub(in crate::service) const RESPONSE: &str = "Response";
+pub(in crate::service) const WRONG_LENGTH: &str = "WrongLength";
+pub(in crate::service) const REGION: &str = "Region";
 /// Of an error that nobody here knows.
 pub(crate) const UNKNOWN: &str = "Unknown";
 

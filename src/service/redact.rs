@@ -11,32 +11,32 @@ const DETAIL_CHARS: usize = 200;
 
 /// An error's code, as it may be passed on.
 pub(super) fn code(code: String) -> String {
-    in_one_line(code, CODE_CHARS)
+    sanitize(code, CODE_CHARS)
 }
 
 /// What an error and its sources say, as it may be passed on.
-pub(super) fn story(text: String) -> String {
-    in_one_line(text, MESSAGE_CHARS)
+pub(super) fn error_chain(text: String) -> String {
+    sanitize(text, MESSAGE_CHARS)
 }
 
 /// The cause of a failed check, as part of a sentence.
 pub(super) fn detail(text: String) -> String {
-    in_one_line(without_quotes(&text), DETAIL_CHARS)
+    sanitize(redact_quotes(&text), DETAIL_CHARS)
 }
 
 /// The message of an error of a whole request, as it may be passed on.
-pub(super) fn of_request(message: &str) -> String {
-    in_one_line(without_quotes(message), MESSAGE_CHARS)
+pub(super) fn request_message(message: &str) -> String {
+    sanitize(redact_quotes(message), MESSAGE_CHARS)
 }
 
 /// The message of an entry's error, as it may be passed on.
-pub(super) fn of_entry(message: &str) -> String {
-    in_one_line(without_values(message), MESSAGE_CHARS)
+pub(super) fn entry_message(message: &str) -> String {
+    sanitize(redact_values(message), MESSAGE_CHARS)
 }
 
 /// No line breaks, with which a server could write lines of its own into a log, and no more than so many
 /// characters.
-fn in_one_line(text: String, most: usize) -> String {
+fn sanitize(text: String, most: usize) -> String {
     // With these bytes begin the control characters beyond ASCII, and the two that break a line, among others.
     let suspicious = |byte: u8| byte.is_ascii_control() || matches!(byte, 0xc2 | 0xe2);
     if text.len() <= most && !text.bytes().any(suspicious) {
@@ -55,10 +55,10 @@ fn in_one_line(text: String, most: usize) -> String {
 ///
 /// A service that cannot verify a signature quotes the string that should have been signed, with all
 /// headers and so with the session token, or the header with the access key id. It does so at the end.
-fn without_quotes(message: &str) -> String {
+fn redact_quotes(message: &str) -> String {
     const QUOTES: [&str; 3] = ["The Canonical String", "The String-to-Sign", "Authorization="];
     // First the values, which may hold these marks.
-    let message = without_values(message);
+    let message = redact_values(message);
     let begin = |quote: &&str| memmem::find(message.as_bytes(), quote.as_bytes());
     match QUOTES.iter().filter_map(begin).min() {
         Some(begin) => message[..begin].to_owned() + "…",
@@ -69,7 +69,7 @@ fn without_quotes(message: &str) -> String {
 /// A message without the values that it quotes from the request, which can be partition keys or explicit
 /// hash keys: `Value '..' at 'records.1.member.partitionKey' failed to satisfy constraint: ..`,
 /// `Invalid ExplicitHashKey. [..] Specified value was ..`.
-fn without_values(message: &str) -> String {
+fn redact_values(message: &str) -> String {
     const BEGIN: &str = "Value '";
     const END: &str = "' at '";
     const LAST: &str = "Specified value was ";
@@ -105,30 +105,30 @@ mod tests {
         assert!(!shown.contains("MARKER") && shown.contains("partitionKey"), "{shown}");
         assert!(!format!("{error:?}").contains("MARKER"));
         for plain in ["Rate exceeded for shard 'x' at 'y'", "Value '", "", "' at 'Value '"] {
-            assert_eq!(without_quotes(plain), plain);
+            assert_eq!(redact_quotes(plain), plain);
         }
         let hash_key = "Invalid ExplicitHashKey. Specified value was 271828";
-        assert_eq!(without_values(hash_key), "Invalid ExplicitHashKey. Specified value was …");
+        assert_eq!(redact_values(hash_key), "Invalid ExplicitHashKey. Specified value was …");
         // A value may hold the other marks as well.
         for mark in ["Specified value was ", "Authorization=", "The Canonical String"] {
             let quoting = format!("Value 'MARKER{mark}MARKER' at 'x' is too long");
-            assert_eq!(of_request(&quoting), "Value '…' at 'x' is too long");
+            assert_eq!(request_message(&quoting), "Value '…' at 'x' is too long");
         }
         let both = "Value 'MARKER' at 'x'. Specified value was 1. Specified value was 2";
-        assert_eq!(without_values(both), "Value '…' at 'x'. Specified value was …");
+        assert_eq!(redact_values(both), "Value '…' at 'x'. Specified value was …");
     }
 
     #[test]
     fn words_stay_in_one_line_and_short() {
         let throttled = "Rate exceeded for shard shardId-000000000000";
-        assert_eq!(of_entry(throttled), throttled);
-        assert_eq!(of_request("one\r\ntwo\u{1b}[31m\u{85}"), "one  two [31m ");
-        assert_eq!(of_entry("a\u{85}£"), "a £");
-        assert_eq!(of_entry("a\u{2028}b\u{2029}c€"), "a b c€");
+        assert_eq!(entry_message(throttled), throttled);
+        assert_eq!(request_message("one\r\ntwo\u{1b}[31m\u{85}"), "one  two [31m ");
+        assert_eq!(entry_message("a\u{85}£"), "a £");
+        assert_eq!(entry_message("a\u{2028}b\u{2029}c€"), "a b c€");
         assert_eq!(code("A\0B".to_owned()), "A B");
         for most in [CODE_CHARS, MESSAGE_CHARS] {
-            assert_eq!(in_one_line("é".repeat(most), most), "é".repeat(most));
-            assert_eq!(in_one_line("é".repeat(most + 1), most), "é".repeat(most) + "…");
+            assert_eq!(sanitize("é".repeat(most), most), "é".repeat(most));
+            assert_eq!(sanitize("é".repeat(most + 1), most), "é".repeat(most) + "…");
         }
         let refused = std::io::Error::other("é".repeat(5 << 20));
         let error = PutRecordsError::new(PutRecordsErrorKind::Response, Some(refused.into()));
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(error.request_id().unwrap().chars().count(), CODE_CHARS + 1);
         // Cut only after what is quoted was found.
         let value = format!("Value '{}' at 'x'", "MARKER".repeat(1_000));
-        assert_eq!(of_request(&value), "Value '…' at 'x'");
+        assert_eq!(request_message(&value), "Value '…' at 'x'");
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
             ("No 'Signature'. Authorization=AWS4 Credential=MARKER", "No 'Signature'. …"),
             ("Value 'MARKER' at 'x'. Authorization=MARKER", "Value '…' at 'x'. …"),
         ] {
-            assert_eq!(without_quotes(message), expected);
+            assert_eq!(redact_quotes(message), expected);
         }
     }
 }

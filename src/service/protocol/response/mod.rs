@@ -25,9 +25,9 @@ type Results = Vec<Result<Placement, EntryError>>;
 
 /// Where the results of a call are left for whoever made it. The SDK's output of that call has none.
 #[derive(Debug, Clone, Default)]
-pub(in crate::service) struct Answer(Arc<Mutex<Option<Results>>>);
+pub(in crate::service) struct ResponseSlot(Arc<Mutex<Option<Results>>>);
 
-impl Answer {
+impl ResponseSlot {
     /// The results, unless the SDK has read them.
     pub(in crate::service) fn take(&self) -> Option<Results> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -120,7 +120,7 @@ mod tests {
     ],"EncryptionType":"KMS"}"#;
 
     fn results(body: Body, answer: &[u8]) -> Option<Results> {
-        let slot = Answer::default();
+        let slot = ResponseSlot::default();
         let read = slot.read(body, answer, 3);
         let results = slot.take();
         assert_eq!(results.is_some(), read);

@@ -1,3 +1,5 @@
+pub(super) mod codes;
+
 use std::error::Error;
 use std::fmt::{self, Write};
 
@@ -5,12 +7,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::interceptors::InterceptorError;
 use tower::{buffer, load_shed, timeout as tower_timeout};
 
-use super::codes::{
+use self::codes::{
     CONSTRUCTION, DISPATCH, INCOMPLETE_RESULT, OVERLOADED, REGION, RESPONSE, TIMEOUT, UNKNOWN,
     WRONG_LENGTH, class_of_code,
 };
 use super::identity::IdentityError;
-use super::{EntryError, PutRecordsError, PutRecordsErrorKind, words};
+use super::{EntryError, PutRecordsError, PutRecordsErrorKind, redact};
 use crate::record::AttemptError;
 use crate::timeout::TimeoutError;
 
@@ -210,7 +212,7 @@ pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
     for (depth, error) in chain(error).enumerate() {
         // The code has a place of its own.
         let text = match error.downcast_ref::<PutRecordsError>() {
-            Some(error) => error.story(),
+            Some(error) => error.attempt_message(),
             None => error.to_string(),
         };
         // Wrappers often repeat what they wrap.
@@ -220,7 +222,7 @@ pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
         }
     }
     let code = chain(error).find_map(code_of).unwrap_or(UNKNOWN).to_owned();
-    AttemptError { code, message: words::story(message) }
+    AttemptError { code, message: redact::error_chain(message) }
 }
 
 fn code_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {

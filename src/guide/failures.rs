@@ -36,16 +36,16 @@
 //! | host … cannot be resolved | DNS, a misspelt region or endpoint, no network | check `AWS_REGION`, `AWS_ENDPOINT_URL_KINESIS`, DNS |
 //! | … refused the connection | no server listens there | start the local server, or check the endpoint URL |
 //! | no connection to … | a security group, a firewall, a missing route or VPC endpoint | allow traffic to port 443 |
-//! | no answer from … | a security group, a firewall, or a proxy that holds the request | allow traffic to port 443; check the proxy |
+//! | no response from … | a security group, a firewall, or a proxy that holds the request | allow traffic to port 443; check the proxy |
 //! | the certificate of … is not trusted | a private CA, a proxy that inspects TLS, or a container without `ca-certificates` | set `SSL_CERT_FILE`, install `ca-certificates`, or give the client a [trust store](super::clients::http) |
 //! | the certificate of … is for another host | the endpoint URL has another name or an address | use the name in the certificate |
 //! | the certificate of … is not valid now | it has expired, or the clock is wrong | renew it, set the clock |
 //! | the TLS handshake with … failed | the server does not support TLS, or only an old version | `http://` for a local server |
-//! | … does not answer in HTTP | an `http://` URL of a TLS port | `https://` |
-//! | … does not answer as Kinesis does | a wrong endpoint URL: HTTP without an error code of Kinesis | check the endpoint URL |
+//! | … does not respond with HTTP | an `http://` URL of a TLS port | `https://` |
+//! | … does not respond like Kinesis | a wrong endpoint URL: HTTP without an error code of Kinesis | check the endpoint URL |
 //! | the proxy for … cannot be reached | the proxy in `HTTPS_PROXY` | correct it, or add the host to `NO_PROXY` |
-//! | a proxy … refused the request | HTTP 407, or 403 without an error code | credentials for the proxy, or `NO_PROXY` |
-//! | there are no credentials | no provider of the chain has any | `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, or a role |
+//! | a proxy … rejected the request | HTTP 407, or 403 without an error code | credentials for the proxy, or `NO_PROXY` |
+//! | no credentials found | no provider of the chain has any | `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, or a role |
 //! | the credentials cannot be loaded | the provider failed, or takes longer than 10 s | sign in, check the role and the metadata service |
 //! | the credentials have expired | `ExpiredToken` | renew them |
 //! | the access key is not known | `UnrecognizedClientException`, `InvalidClientTokenId` | the key, its session token, the partition, a region that must be enabled |

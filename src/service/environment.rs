@@ -1,27 +1,23 @@
-//! What the environment says about TLS and proxies.
-
 use std::env;
 use std::ffi::OsString;
 
-/// Looks up an environment variable. Tests give their own, since the process has only one.
+/// Looks up an environment variable. Tests replace it, since the environment of the process is shared.
 pub(crate) type Environment = fn(&str) -> Option<OsString>;
 
-/// The environment of the process.
 pub(crate) fn process_variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
-/// Whether `AWS_CA_BUNDLE` is set without a variable that the SDK reads instead.
+/// Returns `true` if `AWS_CA_BUNDLE` is set, and no variable that the SDK reads instead.
 ///
-/// The AWS SDK for Rust trusts the certificates that `rustls-native-certs` loads, which reads `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR`. Other AWS SDKs read `AWS_CA_BUNDLE`. Sources: aws-smithy-http-client 1.5
-/// (`rustls_provider::NATIVE_ROOTS`), rustls-native-certs 0.8.
+/// The AWS SDK for Rust loads certificates with `rustls-native-certs`, which reads `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+/// Other AWS SDKs read `AWS_CA_BUNDLE`. Sources: aws-smithy-http-client 1.5 (`rustls_provider::NATIVE_ROOTS`),
+/// rustls-native-certs 0.8.
 pub(crate) fn has_ignored_ca_bundle(environment: Environment) -> bool {
     let is_set = |name| environment(name).is_some_and(|value| !value.is_empty());
     is_set("AWS_CA_BUNDLE") && !is_set("SSL_CERT_FILE") && !is_set("SSL_CERT_DIR")
 }
 
-/// Logs a warning if `AWS_CA_BUNDLE` is set and not read.
 #[cfg(feature = "aws-config")]
 pub(crate) fn warn_of_ignored_ca_bundle(environment: Environment) {
     if has_ignored_ca_bundle(environment) {
@@ -32,14 +28,15 @@ pub(crate) fn warn_of_ignored_ca_bundle(environment: Environment) {
     }
 }
 
-/// The variable that sets a proxy for `endpoint`, if there is one. The SDK's default HTTP client reads them.
+/// Returns the variable from which the default HTTP client of the SDK reads the proxy for `endpoint`.
 pub(crate) fn proxy_variable(endpoint: &str, environment: Environment) -> Option<&'static str> {
-    let names: &[&str] = match endpoint.starts_with("https:") {
-        true => &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
-        false => &["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
+    let names = if endpoint.starts_with("https:") {
+        ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+    } else {
+        ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
     };
-    let is_set = |name: &&&str| environment(name).is_some_and(|value| !value.is_empty());
-    names.iter().find(is_set).copied()
+    let is_set = |name: &&str| environment(name).is_some_and(|value| !value.is_empty());
+    names.into_iter().find(is_set)
 }
 
 #[cfg(test)]
@@ -47,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ca_bundle_is_ignored_unless_ssl_cert_is_set() {
+    fn ca_bundle_is_ignored_without_ssl_cert() {
         let bundle = |name: &str| (name == "AWS_CA_BUNDLE").then(|| "/ca.pem".into());
         assert!(has_ignored_ca_bundle(bundle));
         assert!(!has_ignored_ca_bundle(|_| None));
@@ -60,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn proxy_variable_fits_scheme() {
+    fn proxy_variable_matches_scheme() {
         let http = |name: &str| (name == "http_proxy").then(|| "http://proxy".into());
         assert_eq!(proxy_variable("http://127.0.0.1", http), Some("http_proxy"));
         assert_eq!(proxy_variable("https://127.0.0.1", http), None);

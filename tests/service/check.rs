@@ -197,12 +197,8 @@ async fn check_asks_again_if_credentials_are_refused() {
 async fn check_says_what_a_code_means() {
     for (code, message, parts) in [
         ("ExpiredTokenException", "", ["have expired", "renew them"]),
-        (
-            "UnrecognizedClientException",
-            "",
-            ["the access key is not known", "check the access key"],
-        ),
-        ("InvalidClientTokenId", "", ["the access key is not known", "session token"]),
+        ("UnrecognizedClientException", "", ["unknown access key", "check the access key"]),
+        ("InvalidClientTokenId", "", ["unknown access key", "session token"]),
         ("InvalidSignatureException", "", ["rejects the signature", "secret access key"]),
         ("IncompleteSignature", "", ["rejects the signature", "proxy"]),
         ("InvalidSignatureException", "Signature expired: 1 < 2", ["time of the request", "clock"]),
@@ -225,10 +221,10 @@ async fn check_names_an_endpoint_that_is_not_kinesis() {
     for status in ["404 Not Found", "200 OK", "301 Moved Permanently"] {
         let endpoint = html(status).await;
         let sentence = failure(config(&endpoint)).await;
-        assert_has(&sentence, &[&endpoint, "does not answer as Kinesis", &status[..3]]);
+        assert_has(&sentence, &[&endpoint, "does not respond like Kinesis", &status[..3]]);
     }
     let sentence = failure(config(&server("200 OK", JSON, "{}").await)).await;
-    assert_has(&sentence, &["does not answer as Kinesis"]);
+    assert_has(&sentence, &["does not respond like Kinesis"]);
     let sentence = failure(config(&html("407 Proxy Authentication Required").await)).await;
     assert_has(&sentence, &["a proxy", "HTTP 407", "credentials"]);
     let sentence = failure(config(&html("403 Forbidden").await)).await;
@@ -299,7 +295,7 @@ async fn check_names_a_server_without_tls() {
         }
     });
     let sentence = failure(config(&format!("http://{address}"))).await;
-    assert_has(&sentence, &["does not answer in HTTP", "https://"]);
+    assert_has(&sentence, &["does not respond with HTTP", "https://"]);
 }
 
 #[tokio::test]
@@ -328,7 +324,7 @@ async fn check_names_a_server_that_is_silent() {
     let short = Duration::from_millis(300);
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(short).build();
     let plain = config(&format!("http://{address}")).timeout_config(timeouts);
-    assert_has(&failure(plain).await, &["no answer from http://127.0.0.1"]);
+    assert_has(&failure(plain).await, &["no response from http://127.0.0.1"]);
     let timeouts = TimeoutConfig::builder().connect_timeout(short).build();
     let tls = config(&format!("https://{address}")).timeout_config(timeouts);
     assert_has(&failure(tls).await, &["no connection to https://127.0.0.1", "300ms"]);
@@ -359,10 +355,10 @@ async fn check_names_credentials_that_are_missing() {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
         .endpoint_url("http://127.0.0.1:9");
-    assert_has(&failure(without).await, &["there are no credentials", "AWS_PROFILE"]);
+    assert_has(&failure(without).await, &["no credentials found", "AWS_PROFILE"]);
     let provider = Provider(|| Some(CredentialsError::not_loaded("nothing is set")));
     let with = config("http://127.0.0.1:9").credentials_provider(provider);
-    assert_has(&failure(with).await, &["there are no credentials", "AWS_ACCESS_KEY_ID"]);
+    assert_has(&failure(with).await, &["no credentials found", "AWS_ACCESS_KEY_ID"]);
     let provider = Provider(|| Some(CredentialsError::provider_error("the session has expired")));
     let with = config("http://127.0.0.1:9").credentials_provider(provider);
     assert_has(&failure(with).await, &["cannot be loaded (the session has expired)", "SSO"]);

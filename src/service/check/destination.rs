@@ -6,12 +6,11 @@ use tower::BoxError;
 
 use crate::service::redact;
 
-/// The interceptor that notes where a request is sent to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Destination(Arc<OnceLock<String>>);
 
 impl Destination {
-    /// The endpoint, such as `https://kinesis.eu-west-1.amazonaws.com`. `None` if nothing was sent.
+    /// Returns the endpoint, such as `https://kinesis.eu-west-1.amazonaws.com`. `None` if nothing was sent.
     pub(super) fn get(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
@@ -33,7 +32,7 @@ impl Intercept for Destination {
     }
 }
 
-/// Scheme, host and port of a URI, without a user's name and password.
+/// Returns scheme, host and port of a URI, without user name and password.
 fn endpoint_of(uri: &str) -> String {
     let (scheme, rest) = uri.split_once("://").unwrap_or(("", uri));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -13,20 +13,18 @@ use crate::service::classify::codes::{class_of_code, refuses_credentials};
 use crate::service::identity::IdentityError;
 use crate::service::{ErrorClass, NO_STREAM, PutRecordsError, PutRecordsErrorKind, redact};
 
-/// What the result of a check means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Diagnosis {
-    /// Nothing is known to be wrong; the reason is given if the stream was not described.
+    /// No problem is known. Has a reason if the stream was not described.
     Passes(Option<Pass>),
-    /// Something is wrong. The text is for the sentence: a code, or the cause.
     Fails(CheckFailureKind, Option<String>),
 }
 
-/// Why a stream that was not described passes.
+/// Reason for which a check passes without a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
     Denied,
-    Busy,
+    Overloaded,
     Unsupported,
 }
 
@@ -36,28 +34,27 @@ impl fmt::Display for Pass {
             Self::Denied => {
                 "kinesis:DescribeStreamSummary is denied; sending needs only kinesis:PutRecords"
             }
-            Self::Busy => "the service is busy or failing; requests are retried",
-            Self::Unsupported => "the server does not support DescribeStreamSummary for it",
+            Self::Overloaded => "the service is overloaded or failing; requests are retried",
+            Self::Unsupported => "the server does not support DescribeStreamSummary",
         })
     }
 }
 
 fn fails(kind: CheckFailureKind, detail: impl Into<Option<String>>) -> Diagnosis {
-    Diagnosis::Fails(kind, detail.into().map(|text| redact::detail(without_user(&text))))
+    Diagnosis::Fails(kind, detail.into().map(|text| redact::detail(redact_user(&text))))
 }
 
-/// Without the user and password of a URL, which the SDK quotes if it is invalid.
-fn without_user(text: &str) -> String {
-    let words = text.split(' ').map(|word| match word.rsplit_once('@') {
+/// Removes user and password from a URL, which the SDK quotes if it is invalid.
+fn redact_user(text: &str) -> String {
+    let redacted = text.split(' ').map(|word| match word.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
         None => word.to_owned(),
     });
-    words.collect::<Vec<_>>().join(" ")
+    redacted.collect::<Vec<_>>().join(" ")
 }
 
-/// Diagnoses the status of a stream that was described. UPDATING streams take records; an unknown status is not
-/// known to be wrong.
-pub(super) fn of_status(status: Option<&StreamStatus>) -> Diagnosis {
+/// Diagnoses the status of a described stream. A stream that is UPDATING accepts records. An unknown status passes.
+pub(super) fn diagnose_status(status: Option<&StreamStatus>) -> Diagnosis {
     match status {
         Some(StreamStatus::Creating) => fails(CheckFailureKind::Creating, None),
         Some(StreamStatus::Deleting) => fails(CheckFailureKind::Deleting, None),
@@ -65,29 +62,26 @@ pub(super) fn of_status(status: Option<&StreamStatus>) -> Diagnosis {
     }
 }
 
-/// Diagnoses a check that was not done in time.
-pub(super) fn of_elapsed(is_sent: bool, after: Duration) -> Diagnosis {
+pub(super) fn diagnose_timeout(is_sent: bool, after: Duration) -> Diagnosis {
     let (kind, detail) = if is_sent {
-        (CheckFailureKind::Timeout, format!("waited {after:?}"))
+        (CheckFailureKind::Timeout, format!("timeout of {after:?}"))
     } else {
         (CheckFailureKind::CredentialsNotLoaded, format!("not loaded after {after:?}"))
     };
     fails(kind, detail)
 }
 
-/// Whether the request was given up because its credentials are still being loaded.
+/// Returns `true` if the request was abandoned while its credentials were loaded.
 pub(super) fn is_loading_credentials(error: &PutRecordsError) -> bool {
     let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
     identity.is_some_and(IdentityError::is_loading)
 }
 
-/// Whether the service refused credentials or clock. The next request has other credentials if the provider has
-/// some, and the time that the SDK has learned from the response.
-pub(super) fn may_succeed_again(error: &PutRecordsError) -> bool {
+/// Returns `true` if a second request, with other credentials and the time in the response, may be accepted.
+pub(super) fn can_retry(error: &PutRecordsError) -> bool {
     error.code().and_then(class_of_code) == Some(ErrorClass::Credentials)
 }
 
-/// Diagnoses an error of the call, or of a user's source.
 pub(super) fn diagnose(error: &(dyn Error + 'static)) -> Diagnosis {
     let mismatch = chain(error)
         .filter_map(|error| error.downcast_ref())
@@ -97,20 +91,20 @@ pub(super) fn diagnose(error: &(dyn Error + 'static)) -> Diagnosis {
     }
     let request = chain(error).find_map(|error| error.downcast_ref::<PutRecordsError>());
     let Some(request) = request else {
-        return of_connection(error)
+        return diagnose_connection(error)
             .unwrap_or_else(|| fails(CheckFailureKind::Other, cause(error)));
     };
     match request.kind() {
         PutRecordsErrorKind::Service => match request.code() {
-            Some(code) => of_code(code, request),
-            None => of_status_code(request.status()),
+            Some(code) => diagnose_code(code, request),
+            None => diagnose_http_status(request.status()),
         },
-        PutRecordsErrorKind::Response => of_status_code(request.status()),
-        PutRecordsErrorKind::Construction => of_construction(request),
-        PutRecordsErrorKind::Dispatch => of_connection(request)
-            .unwrap_or_else(|| fails(CheckFailureKind::Unreachable, cause(request))),
-        PutRecordsErrorKind::Timeout => of_connection(request).unwrap_or_else(|| {
-            fails(CheckFailureKind::Timeout, "a time limit of the client".to_owned())
+        PutRecordsErrorKind::Response => diagnose_http_status(request.status()),
+        PutRecordsErrorKind::Construction => diagnose_construction(request),
+        PutRecordsErrorKind::Dispatch => diagnose_connection(request)
+            .unwrap_or_else(|| fails(CheckFailureKind::Connection, cause(request))),
+        PutRecordsErrorKind::Timeout => diagnose_connection(request).unwrap_or_else(|| {
+            fails(CheckFailureKind::Timeout, "timeout of the client".to_owned())
         }),
         PutRecordsErrorKind::WrongLength { .. } | PutRecordsErrorKind::Region => {
             fails(CheckFailureKind::Other, cause(request))
@@ -118,9 +112,9 @@ pub(super) fn diagnose(error: &(dyn Error + 'static)) -> Diagnosis {
     }
 }
 
-fn of_code(code: &str, error: &PutRecordsError) -> Diagnosis {
+fn diagnose_code(code: &str, error: &PutRecordsError) -> Diagnosis {
     let message = error.message().unwrap_or_default();
-    let named = || code.to_owned();
+    let detail = || code.to_owned();
     match code {
         NO_STREAM => return fails(CheckFailureKind::NoStream, None),
         "AccessDenied" | "AccessDeniedException" | "NotAuthorized" => {
@@ -130,46 +124,46 @@ fn of_code(code: &str, error: &PutRecordsError) -> Diagnosis {
             return Diagnosis::Passes(Some(Pass::Unsupported));
         }
         "ExpiredToken" | "ExpiredTokenException" => {
-            return fails(CheckFailureKind::CredentialsExpired, named());
+            return fails(CheckFailureKind::CredentialsExpired, detail());
         }
         "UnrecognizedClientException" | "InvalidClientTokenId" => {
-            return fails(CheckFailureKind::UnknownAccessKey, named());
+            return fails(CheckFailureKind::UnknownAccessKey, detail());
         }
         "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => {
-            return fails(CheckFailureKind::NoCredentials, named());
+            return fails(CheckFailureKind::NoCredentials, detail());
         }
         "OptInRequired" | "SubscriptionRequiredException" => {
-            return fails(CheckFailureKind::NotEnabled, named());
+            return fails(CheckFailureKind::NotEnabled, detail());
         }
         _ if code.starts_with("KMS") && class_of_code(code) == Some(ErrorClass::Fatal) => {
-            return fails(CheckFailureKind::Key, named());
+            return fails(CheckFailureKind::KmsKey, detail());
         }
         _ => {}
     }
     match class_of_code(code) {
         Some(ErrorClass::Throttled | ErrorClass::OutcomeUnknown) => {
-            Diagnosis::Passes(Some(Pass::Busy))
+            Diagnosis::Passes(Some(Pass::Overloaded))
         }
         Some(ErrorClass::Invalid) => Diagnosis::Passes(Some(Pass::Unsupported)),
-        // Source: "Signature expired" and "Signature not yet current" of AWS's Signature Version 4.
+        // Source: "Signature expired" and "Signature not yet current" of AWS Signature Version 4.
         Some(ErrorClass::Credentials)
             if !refuses_credentials(code)
                 || message.contains("Signature expired")
                 || message.contains("Signature not yet current") =>
         {
-            fails(CheckFailureKind::Clock, named())
+            fails(CheckFailureKind::Clock, detail())
         }
-        Some(ErrorClass::Credentials) => fails(CheckFailureKind::Signature, named()),
-        None if is_outage(error.status()) => Diagnosis::Passes(Some(Pass::Busy)),
+        Some(ErrorClass::Credentials) => fails(CheckFailureKind::Signature, detail()),
+        None if is_outage(error.status()) => Diagnosis::Passes(Some(Pass::Overloaded)),
         _ => fails(CheckFailureKind::Other, error.to_string()),
     }
 }
 
-/// Diagnoses an answer without a code, which Kinesis always gives.
-fn of_status_code(status: Option<u16>) -> Diagnosis {
+/// Diagnoses a response without a code. It is not from Kinesis, which always gives one.
+fn diagnose_http_status(status: Option<u16>) -> Diagnosis {
     match status {
-        status if is_outage(status) => Diagnosis::Passes(Some(Pass::Busy)),
-        Some(407) => fails(CheckFailureKind::Proxy, "HTTP 407".to_owned()),
+        status if is_outage(status) => Diagnosis::Passes(Some(Pass::Overloaded)),
+        Some(407) => fails(CheckFailureKind::ProxyRejected, "HTTP 407".to_owned()),
         Some(403) => fails(CheckFailureKind::Blocked, "HTTP 403".to_owned()),
         Some(status) => fails(CheckFailureKind::NotKinesis, format!("HTTP {status}")),
         None => fails(CheckFailureKind::NotKinesis, None),
@@ -180,8 +174,7 @@ fn is_outage(status: Option<u16>) -> bool {
     matches!(status, Some(408 | 429 | 500..=599))
 }
 
-/// Diagnoses an error from before the request was sent.
-fn of_construction(error: &PutRecordsError) -> Diagnosis {
+fn diagnose_construction(error: &PutRecordsError) -> Diagnosis {
     let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
     let credentials = chain(error).find_map(|error| error.downcast_ref::<CredentialsError>());
     let is_new = !identity.is_some_and(IdentityError::has_loaded);
@@ -198,32 +191,30 @@ fn of_construction(error: &PutRecordsError) -> Diagnosis {
     }
 }
 
-/// Diagnoses an error of the connection, from its kinds and its texts: the types are private, or of crates that
-/// this one does not depend on.
-fn of_connection(error: &(dyn Error + 'static)) -> Option<Diagnosis> {
-    // First, since everything else happens within the tunnel.
+/// Diagnoses an error of the connection by texts, since its type is private or of a crate that is not a dependency.
+fn diagnose_connection(error: &(dyn Error + 'static)) -> Option<Diagnosis> {
     if has_text(error, "proxy authorization required") {
-        return Some(fails(CheckFailureKind::Proxy, "HTTP 407".to_owned()));
+        return Some(fails(CheckFailureKind::ProxyRejected, "HTTP 407".to_owned()));
     }
     if let Some(invalid) = text_with(error, "invalid peer certificate") {
         return Some(fails(CheckFailureKind::Certificate, invalid));
     }
     if has_text(error, "failed to create underlying connection") {
-        return Some(fails(CheckFailureKind::NoProxy, cause(error)));
+        return Some(fails(CheckFailureKind::ProxyUnreachable, cause(error)));
     }
     if has_text(error, "tunnel error") {
-        return Some(fails(CheckFailureKind::Proxy, cause(error)));
+        return Some(fails(CheckFailureKind::ProxyRejected, cause(error)));
     }
     if has_text(error, "dns error") || has_text(error, "failed to lookup address") {
         return Some(fails(CheckFailureKind::Dns, None));
     }
     if io_errors(error).any(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
-        return Some(fails(CheckFailureKind::Refused, None));
+        return Some(fails(CheckFailureKind::ConnectionRefused, None));
     }
     if let Some(elapsed) = text_with(error, "connect timeout") {
-        return Some(fails(CheckFailureKind::NoConnection, elapsed));
+        return Some(fails(CheckFailureKind::ConnectTimeout, elapsed));
     }
-    // What rustls says if the other side speaks no TLS, another version, or wants a client certificate.
+    // Errors of rustls if the server does not use TLS, uses another version, or requires a client certificate.
     const TLS: [&str; 5] =
         ["TLS handshake", "corrupt message", "fatal alert", "peer is incompatible", "misbehaved"];
     if TLS.iter().any(|text| has_text(error, text)) {
@@ -235,7 +226,6 @@ fn of_connection(error: &(dyn Error + 'static)) -> Option<Diagnosis> {
     None
 }
 
-/// The text of the innermost error.
 fn cause(error: &(dyn Error + 'static)) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
@@ -245,19 +235,19 @@ fn has_text(error: &(dyn Error + 'static), text: &str) -> bool {
 }
 
 fn text_with(error: &(dyn Error + 'static), text: &str) -> Option<String> {
-    causes(error).map(ToString::to_string).find(|said| said.contains(text))
+    causes(error).map(ToString::to_string).find(|message| message.contains(text))
 }
 
 fn io_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a io::Error> {
     causes(error).filter_map(|error| error.downcast_ref())
 }
 
-/// As [`chain`], with what is inside of an `io::Error`, which its `source` passes over.
+/// Returns the same as [`chain`], and the inner error of an `io::Error`, which its `source` skips.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    const DEEPEST: usize = 32;
+    const MAX_DEPTH: usize = 32;
     let below = |&error: &&'a (dyn Error + 'static)| match error.downcast_ref::<io::Error>() {
         Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
         None => error.source(),
     };
-    std::iter::successors(Some(error), below).take(DEEPEST)
+    std::iter::successors(Some(error), below).take(MAX_DEPTH)
 }

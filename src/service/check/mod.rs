@@ -1,4 +1,4 @@
-//! The check of a stream: one DescribeStreamSummary, and one sentence about what is wrong.
+//! Check of a stream: a DescribeStreamSummary request, and a message that names the problem and the fix.
 
 mod destination;
 mod diagnosis;
@@ -22,8 +22,8 @@ pub(crate) use self::failure::CheckFailure;
 use self::failure::CheckFailureKind;
 
 use self::destination::Destination;
-use self::diagnosis::{Diagnosis, Pass, diagnose, is_loading_credentials, may_succeed_again};
-use self::failure::Facts;
+use self::diagnosis::{Diagnosis, Pass, can_retry, diagnose, is_loading_credentials};
+use self::failure::FailureContext;
 use super::environment::{self, Environment};
 use super::sdk::{Attempt, check_region};
 use super::stream_info::describe;
@@ -31,23 +31,20 @@ use super::{PutRecords, PutRecordsError, attempt_error};
 use crate::stream::{StreamId, StreamInfo};
 use crate::trace::TARGET;
 
-/// Time limit of a check, as of the sink's lookups.
+/// Timeout of a check, the same as of the lookups of a sink.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks whether a stream can be reached and takes records, without sending any.
+/// Checks whether a stream can be reached and accepts records, without sending any. These results pass:
 ///
-/// It sends one DescribeStreamSummary, and a second one if the first is refused for its credentials or its time, since
-/// both may be renewed then. A producer need not have the permission. These results pass:
+/// - The stream is ACTIVE or UPDATING.
+/// - DescribeStreamSummary is denied. A producer does not need the permission.
+/// - Throttling and HTTP 5xx. The service was reached, and the sink retries outages.
+/// - The server does not know the operation or rejects its arguments, as some local servers do.
 ///
-/// - the stream is ACTIVE or UPDATING;
-/// - DescribeStreamSummary is denied: this says nothing about PutRecords;
-/// - throttling and HTTP 5xx: the service was reached, and the sink retries outages;
-/// - the server does not know the operation, or refuses its arguments, as some local servers do.
-///
-/// A stream that is CREATING fails the check, since it takes no records: PutRecords answers that it does not exist,
-/// which ends a producer. Source: CreateStream API reference ("You can perform read and write operations only on an
-/// ACTIVE stream"); UpdateShardCount and SplitShard ("Read and write operations continue to work while the stream is
-/// in the UPDATING state").
+/// A stream that is CREATING fails the check: PutRecords responds that it does not exist, which stops a producer.
+/// Sources: CreateStream API reference ("You can perform read and write operations only on an ACTIVE stream");
+/// UpdateShardCount and SplitShard ("Read and write operations continue to work while the stream is in the UPDATING
+/// state").
 #[derive(Clone)]
 pub(crate) struct StreamCheck {
     stream: StreamId,
@@ -60,45 +57,36 @@ pub(crate) struct StreamCheck {
 enum Source {
     Client(Client),
     StreamInfo(Arc<dyn StreamInfo>),
-    /// There is nothing to ask, so every check passes.
-    Nothing,
+    None,
 }
 
 impl StreamCheck {
-    /// Creates a check over the client of `service`, whose connection then serves the first request, too. The
-    /// service should be without stalled-stream protection.
+    /// Creates a check with the client of `service`, whose stalled-stream protection should be off.
     pub(crate) fn new(service: &PutRecords, stream: StreamId) -> Self {
-        Self::of(Source::Client(service.client().clone()), stream)
+        Self::with_source(Source::Client(service.client().clone()), stream)
     }
 
-    /// Creates a check that has `source` describe the stream, past its cache. Without a source, and with one that
-    /// has no descriptions, it passes.
+    /// Creates a check that uses `source`, without its cache. It passes if there is no description.
     pub(crate) fn with_stream_info(source: Option<Arc<dyn StreamInfo>>, stream: StreamId) -> Self {
-        Self::of(source.map_or(Source::Nothing, Source::StreamInfo), stream)
+        Self::with_source(source.map_or(Source::None, Source::StreamInfo), stream)
     }
 
-    fn of(source: Source, stream: StreamId) -> Self {
+    fn with_source(source: Source, stream: StreamId) -> Self {
         Self { stream, source, timeout: CHECK_TIMEOUT, environment: environment::process_variable }
     }
 
-    /// Checks the stream.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong, in one sentence.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future abandons the request, which changes nothing in the service.
+    /// Checks the stream. The future is cancel safe: dropping it abandons the request.
     pub(crate) async fn run(&self) -> Result<(), CheckFailure> {
         let destination = Destination::default();
-        let asked = timeout(self.timeout, self.ask(&destination));
-        // Sources, providers and interceptors are a user's code.
-        let asked = AssertUnwindSafe(asked).catch_unwind().await;
-        let (diagnosis, source) = match asked {
-            Ok(Ok(Ok(status))) => (diagnosis::of_status(status.as_ref()), None),
+        let call = timeout(self.timeout, self.query_status(&destination));
+        // Sources, credentials providers and interceptors are user code.
+        let result = AssertUnwindSafe(call).catch_unwind().await;
+        let (diagnosis, source) = match result {
+            Ok(Ok(Ok(status))) => (diagnosis::diagnose_status(status.as_ref()), None),
             Ok(Ok(Err(error))) => (diagnose(&*error), Some(error)),
-            Ok(Err(_)) => (diagnosis::of_elapsed(self.is_sent(&destination), self.timeout), None),
+            Ok(Err(_)) => {
+                (diagnosis::diagnose_timeout(self.is_sent(&destination), self.timeout), None)
+            }
             Err(_) => (Diagnosis::Fails(CheckFailureKind::Panicked, None), None),
         };
         match diagnosis {
@@ -108,25 +96,28 @@ impl StreamCheck {
                 Ok(())
             }
             Diagnosis::Fails(kind, detail) => {
-                let facts = Facts {
+                let context = FailureContext {
                     stream: &self.stream,
                     region: self.region(),
                     endpoint: destination.get(),
                     detail: detail.as_deref(),
                     environment: self.environment,
                 };
-                let sentence = kind.sentence(&facts);
-                Err(CheckFailure::new(kind, sentence, source))
+                let message = kind.message(&context);
+                Err(CheckFailure::new(kind, message, source))
             }
         }
     }
 
-    /// Asks for the stream's status; `None` if there is nobody to ask, or if the source does not say.
-    async fn ask(&self, destination: &Destination) -> Result<Option<StreamStatus>, BoxError> {
+    /// Returns the status of the stream. `None` if there is no source, or if the source does not provide it.
+    async fn query_status(
+        &self,
+        destination: &Destination,
+    ) -> Result<Option<StreamStatus>, BoxError> {
         match &self.source {
             Source::Client(client) => {
-                let status = self.ask_service(client, destination).await.map_err(|reason| {
-                    reason.for_lookup("DescribeStreamSummary", self.stream.clone())
+                let status = self.query_service(client, destination).await.map_err(|error| {
+                    error.for_lookup("DescribeStreamSummary", self.stream.clone())
                 })?;
                 Ok(Some(status))
             }
@@ -136,21 +127,21 @@ impl StreamCheck {
                 }
                 Ok(None)
             }
-            Source::Nothing => Ok(None),
+            Source::None => Ok(None),
         }
     }
 
-    async fn ask_service(
+    async fn query_service(
         &self,
         client: &Client,
         destination: &Destination,
     ) -> Result<StreamStatus, PutRecordsError> {
-        let mut was_refused = false;
+        let mut was_rejected = false;
         loop {
             match describe(client, &self.stream, destination).await {
-                // Nothing was sent. The load continues, and the next call joins it.
+                // The load of the credentials continues, and the next call joins it.
                 Err(error) if is_loading_credentials(&error) => {}
-                Err(error) if may_succeed_again(&error) && !was_refused => was_refused = true,
+                Err(error) if can_retry(&error) && !was_rejected => was_rejected = true,
                 result => return result,
             }
         }
@@ -163,17 +154,17 @@ impl StreamCheck {
         }
     }
 
-    /// Whether the request left, as far as is known.
+    /// Returns `true` if the request was sent, or if that is unknown.
     fn is_sent(&self, destination: &Destination) -> bool {
         !matches!(self.source, Source::Client(_)) || destination.get().is_some()
     }
 
     fn log_pass(&self, pass: Pass, error: Option<&BoxError>) {
-        let noted = error.map(|error| attempt_error(&**error));
+        let error = error.map(|error| attempt_error(&**error));
         info!(
             target: TARGET,
-            error = noted.as_ref().map(|noted| noted.message()),
-            "error.type" = noted.as_ref().map(|noted| noted.code()),
+            error = error.as_ref().map(|error| error.message()),
+            "error.type" = error.as_ref().map(|error| error.code()),
             "stream {} was not checked: {pass}",
             self.stream.name()
         );

@@ -24,18 +24,18 @@ async fn failure(error: fn() -> BoxError) -> (CheckFailureKind, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn check_ends_at_its_timeout() {
+async fn check_fails_after_timeout() {
     let silent = describe_stream_fn(|_| pending::<Result<StreamDescription, BoxError>>());
     let mut check = StreamCheck::with_stream_info(Some(Arc::new(silent)), stream());
     check.timeout = Duration::from_millis(20);
     let failure = check.run().await.unwrap_err();
     assert_eq!(failure.kind(), CheckFailureKind::Timeout);
-    let sentence = failure.to_string();
-    assert!(sentence.starts_with("no answer from the endpoint (waited 20ms): "), "{sentence}");
+    let message = failure.to_string();
+    assert!(message.starts_with("no response from the endpoint (timeout of 20ms): "), "{message}");
 }
 
 #[tokio::test]
-async fn check_without_a_source_passes() {
+async fn check_passes_without_source() {
     StreamCheck::with_stream_info(None, stream()).run().await.unwrap();
     let lists = crate::stream::list_shards_fn(|_| async { Ok(Vec::new()) });
     let check = StreamCheck::with_stream_info(Some(Arc::new(lists)), stream());
@@ -43,38 +43,41 @@ async fn check_without_a_source_passes() {
 }
 
 #[tokio::test]
-async fn connection_errors_are_told_apart() {
+async fn check_distinguishes_connection_errors() {
     use CheckFailureKind::*;
     let errors: [(fn() -> BoxError, _); 11] = [
-        (|| dispatch(io::Error::from(io::ErrorKind::ConnectionRefused)), Refused),
-        // An `io::Error` around another is passed over by its `source`.
-        (|| dispatch(io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused))), Refused),
-        (|| io::Error::from(io::ErrorKind::ConnectionRefused).into(), Refused),
+        (|| dispatch(io::Error::from(io::ErrorKind::ConnectionRefused)), ConnectionRefused),
+        // The `source` of an `io::Error` skips its inner `io::Error`.
+        (
+            || dispatch(io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused))),
+            ConnectionRefused,
+        ),
+        (|| io::Error::from(io::ErrorKind::ConnectionRefused).into(), ConnectionRefused),
         (|| dispatch("failed to lookup address information: Name unknown"), Dns),
         (|| dispatch("invalid peer certificate: UnknownIssuer"), Certificate),
-        (|| dispatch("tunnel error: proxy authorization required"), Proxy),
-        (|| dispatch("tunnel error: failed to create underlying connection"), NoProxy),
-        (|| dispatch("tunnel error: unsuccessful"), Proxy),
+        (|| dispatch("tunnel error: proxy authorization required"), ProxyRejected),
+        (|| dispatch("tunnel error: failed to create underlying connection"), ProxyUnreachable),
+        (|| dispatch("tunnel error: unsuccessful"), ProxyRejected),
         (|| dispatch("received fatal alert: HandshakeFailure"), Tls),
-        (|| dispatch(io::Error::from(io::ErrorKind::ConnectionReset)), Unreachable),
+        (|| dispatch(io::Error::from(io::ErrorKind::ConnectionReset)), Connection),
         (|| "made up".into(), Other),
     ];
     for (error, expected) in errors {
-        let (kind, sentence) = failure(error).await;
-        assert_eq!(kind, expected, "{sentence}");
+        let (kind, message) = failure(error).await;
+        assert_eq!(kind, expected, "{message}");
     }
 }
 
 #[tokio::test]
-async fn detail_is_short_and_in_one_line() {
-    let (_, sentence) = failure(|| dispatch(format!("a\nb{}", "é".repeat(5_000)))).await;
-    assert!(sentence.contains("(a béé") && sentence.contains("é…)"), "{sentence}");
-    assert!(sentence.chars().count() < 450, "{sentence}");
+async fn detail_is_truncated_to_one_line() {
+    let (_, message) = failure(|| dispatch(format!("a\nb{}", "é".repeat(5_000)))).await;
+    assert!(message.contains("(a béé") && message.contains("é…)"), "{message}");
+    assert!(message.chars().count() < 450, "{message}");
 }
 
 #[tokio::test]
-async fn certificate_sentence_names_the_fix() {
-    let said = async |error, environment| {
+async fn certificate_failure_names_fix() {
+    let failure_of = async |error, environment| {
         let mut check = check_of(error);
         check.environment = environment;
         check.run().await.unwrap_err().to_string()
@@ -82,23 +85,23 @@ async fn certificate_sentence_names_the_fix() {
     let unset: Environment = |_| None;
     let bundle: Environment = |name| (name == "AWS_CA_BUNDLE").then(|| "/ca.pem".into());
     let untrusted = || dispatch("invalid peer certificate: UnknownIssuer");
-    let sentence = said(untrusted, unset).await;
-    assert!(sentence.contains("set SSL_CERT_FILE to a PEM file"), "{sentence}");
-    assert!(!sentence.contains("AWS_CA_BUNDLE"), "{sentence}");
-    let sentence = said(untrusted, bundle).await;
-    assert!(sentence.contains("AWS_CA_BUNDLE, which the AWS SDK for Rust does not"), "{sentence}");
+    let message = failure_of(untrusted, unset).await;
+    assert!(message.contains("set SSL_CERT_FILE to a PEM file"), "{message}");
+    assert!(!message.contains("AWS_CA_BUNDLE"), "{message}");
+    let message = failure_of(untrusted, bundle).await;
+    assert!(message.contains("AWS_CA_BUNDLE, which the AWS SDK for Rust does not"), "{message}");
     let expired = || dispatch("invalid peer certificate: certificate expired: verification time 1");
-    assert!(said(expired, unset).await.contains("is not valid now"));
+    assert!(failure_of(expired, unset).await.contains("is not valid now"));
     let other = || dispatch("invalid peer certificate: certificate not valid for name \"a\"");
-    assert!(said(other, unset).await.contains("is for another host"));
+    assert!(failure_of(other, unset).await.contains("is for another host"));
 }
 
 #[tokio::test]
-async fn proxy_of_the_environment_is_named() {
+async fn failure_names_proxy_in_environment() {
     let mut check = check_of(|| dispatch(io::Error::from(io::ErrorKind::ConnectionRefused)));
     check.environment = |name| (name == "HTTP_PROXY").then(|| "http://u:MARKER@proxy".into());
-    let sentence = check.run().await.unwrap_err().to_string();
-    assert!(sentence.ends_with("and the proxy in HTTP_PROXY"), "{sentence}");
+    let message = check.run().await.unwrap_err().to_string();
+    assert!(message.ends_with("and the proxy in HTTP_PROXY"), "{message}");
 }
 
 #[test]

@@ -15,19 +15,22 @@ use super::response::ResultMembers;
 use super::sdk::{Attempt, check_region, derive, without_stalled_stream_protection};
 use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
-/// The `tower::Service` at the bottom of every stack: one call of the SDK's PutRecords per request.
+/// [`Service`] that sends PutRecords requests with the AWS SDK. It is the innermost service of a stack.
 ///
-/// It derives a client from the given one: same credentials (loaded again when the service refuses them),
-/// endpoint, region and interceptors, and the HTTP client that its configuration names, if it names one. The
-/// SDK's retries are off, since they would run below every layer, unseen by metrics and unaware of partial
-/// failures. Always ready; how many calls run at once is decided above
-/// it.
+/// Each request is one call of a client that is derived from the given one, with the same region, endpoint,
+/// interceptors, credentials and, if it is configured, HTTP client. The derived client differs in two respects:
 ///
-/// # One client, many streams
+/// - It loads the credentials again if the service rejects them.
+/// - It does not retry. The sink retries failed entries and requests itself; retries of the SDK would be invisible to
+///   the layers of the stack, and do not handle partial failures.
 ///
-/// A service is bound to no stream: each request names its own. So one service, over one client with one
-/// connection pool, serves as many sinks as there are streams: give each of them a clone. What stands in the
-/// stack is theirs in common where clones share it, as they do the permits of tower's `ConcurrencyLimit`:
+/// The service is always ready. The sink limits the number of concurrent calls.
+///
+/// # One client for many streams
+///
+/// The stream is part of the request, so clones of one service, with one client and one connection pool, can serve a
+/// sink per stream. State that the clones of a layer share applies to all sinks together, such as the permits of
+/// tower's `ConcurrencyLimit`:
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,7 +42,7 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
 /// let service = ServiceBuilder::new()
 ///     .trace_put_records()
-///     // Eight requests at the same time, to all streams together.
+///     // At most eight concurrent requests to all streams together.
 ///     .concurrency_limit(8)
 ///     .timeout_put_records(Duration::from_secs(10))
 ///     .service(PutRecords::new(&client).without_stalled_stream_protection());
@@ -50,30 +53,29 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// # }
 /// ```
 ///
-/// Permits are handed out in the order in which the sinks ask, so a busy stream leaves the others their turn.
-/// Stacks that differ from stream to stream share a limit through tower's `GlobalConcurrencyLimitLayer`.
+/// Permits are granted in the order in which the sinks request them, so a busy stream does not starve the others. To
+/// share a limit between different stacks, use tower's `GlobalConcurrencyLimitLayer`.
 ///
-/// It is the clones that share the pool. Each call of [`new`](Self::new), and so each sink made by
-/// [`build`](crate::SinkBuilder::build), derives a client, and the SDK gives each client a pool of its own,
-/// unless the configuration names an HTTP client (`aws_config::ConfigLoader::http_client`), which then serves
-/// them all.
+/// Only clones share a connection pool. Each call of [`new`](Self::new), and therefore each sink built with
+/// [`build`](crate::SinkBuilder::build), derives a client, and the SDK creates a pool per client. If the client is
+/// configured with an HTTP client (`aws_config::ConfigLoader::http_client`), all derived clients use that one and share
+/// its pool.
 ///
-/// The example `three_streams` sends to three streams over two connections. Streams of another region or
-/// account need a client, and so a service, of their own.
+/// The example `three_streams` sends to three streams over two connections. A stream in another region or account
+/// needs a separate client and service.
 ///
-/// # How a request becomes bytes
+/// # Serialization
 ///
-/// Normally the body is written straight from the request's entries, which costs a fraction of what the
-/// SDK's generic serialiser does, and comes to the same bytes. An interceptor then sees an input without
-/// records. So a client that has interceptors of its own, which may look at them, gets the SDK's
-/// serialiser, as does one with a protocol that is not known here. See
-/// [`with_direct_serialization`](Self::with_direct_serialization) and
+/// By default the body is written directly from the entries of the request. This costs a fraction of the time of the
+/// generic serializer of the SDK and produces the same bytes, but interceptors see an input without records. The
+/// serializer of the SDK is therefore used if the client has interceptors, or a protocol that this crate does not know.
+/// See [`with_direct_serialization`](Self::with_direct_serialization) and
 /// [`with_sdk_serialization`](Self::with_sdk_serialization).
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the call. Whether its records were written is then unknown. Its connection takes no
-/// further requests, since it may be dead. Requests in flight on that connection continue.
+/// Dropping the future abandons the call. Whether its records were written is then unknown. The connection of the call
+/// is not used for further requests, since it may be dead. Other requests in flight on that connection continue.
 #[derive(Clone)]
 pub struct PutRecords {
     client: Client,
@@ -81,34 +83,36 @@ pub struct PutRecords {
 }
 
 impl PutRecords {
-    /// A service over a client derived from `client`.
+    /// Creates a service with a client derived from `client`.
     #[must_use]
     pub fn new(client: &Client) -> Self {
         let direct = client.config().interceptors().next().is_none();
         Self { client: derive(client), direct }
     }
 
-    /// Lets the SDK's own serialiser write every request: the input has all records, for interceptors
-    /// that look at them. The same bytes, at a higher cost. The default for a client that has
-    /// interceptors.
+    /// Uses the serializer of the SDK. This is the default for a client with interceptors.
+    ///
+    /// Interceptors see all records in the input. The bytes are the same, at a higher cost.
     #[must_use]
     pub fn with_sdk_serialization(mut self) -> Self {
         self.direct = false;
         self
     }
 
-    /// Writes the body of every request straight from its entries, even if the client has interceptors:
-    /// those find no records in the input and in the output, but all of them in the serialised request
-    /// and no fewer results in the response. The default for a client without interceptors.
+    /// Writes the body directly from the entries of a request. This is the default for a client without interceptors.
+    ///
+    /// Interceptors see no records in the input and no results in the output, but all of them in the serialized request
+    /// and in the HTTP response.
     #[must_use]
     pub fn with_direct_serialization(mut self) -> Self {
         self.direct = true;
         self
     }
 
-    /// Sends every request in Kinesis CBOR, whatever protocol the client speaks otherwise: see
-    /// [`KinesisCbor`](super::KinesisCbor). It is smaller and cheaper than JSON; the AWS SDKs for Java
-    /// use it by default, but it is not documented for others.
+    /// Sends requests in Kinesis CBOR instead of the protocol of the client. See [`KinesisCbor`](super::KinesisCbor).
+    ///
+    /// CBOR is smaller and cheaper to write than JSON. The AWS SDKs for Java use it by default, but AWS does not
+    /// document it.
     ///
     /// Needs the feature `cbor`.
     #[cfg(feature = "cbor")]
@@ -119,9 +123,9 @@ impl PutRecords {
         self
     }
 
-    /// Turns the SDK's stalled-stream protection off, which fails a request that makes no progress for
-    /// a few seconds. For stacks with a [`TimeoutLayer`](crate::timeout::TimeoutLayer), which then is the one
-    /// place that says how long a request may take.
+    /// Turns off the stalled-stream protection of the SDK, which fails a request without progress for a few seconds.
+    ///
+    /// Use it in stacks with a [`TimeoutLayer`](crate::timeout::TimeoutLayer), so that only the layer times requests out.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
         self.client = without_stalled_stream_protection(&self.client);
@@ -165,16 +169,17 @@ async fn put_records(
         Some(arn) => call.stream_arn(arn),
         None => call.stream_name(stream.name()),
     };
-    let (attempt, answer) = (Attempt::default(), ResponseSlot::default());
+    let attempt = Attempt::default();
+    let slot = ResponseSlot::default();
     let call = if direct {
-        call.customize().interceptor(Entries::new(request.clone(), answer.clone()))
+        call.customize().interceptor(Entries::new(request.clone(), slot.clone()))
     } else {
         call.set_records(Some(sdk_entries(&request))).customize()
     };
     let call = call.interceptor(attempt.observed());
     let output = attempt.end(call.send().await)?;
-    // Where the SDK has read the answer, the results are in its output.
-    let results = answer.take();
+    // If the SDK has read the response, the results are in its output.
+    let results = slot.take();
     let results = results.unwrap_or_else(|| output.records.into_iter().map(result).collect());
     response(request.entries().len(), results)
 }
@@ -183,14 +188,14 @@ pub(super) fn sdk_entries(request: &PutRecordsRequest) -> Vec<PutRecordsRequestE
     request.entries().iter().map(sdk_entry).collect()
 }
 
-/// Hands the payload over as it is: a `Blob` made this way shares the `Bytes`.
+/// Converts an entry without copying its data.
 fn sdk_entry(entry: &Entry) -> PutRecordsRequestEntry {
     PutRecordsRequestEntry::builder()
         .data(Blob::from_maybe_shared(entry.data().clone()))
         .set_partition_key(entry.partition_key().map(|key| key.to_string()))
         .set_explicit_hash_key(entry.explicit_hash_key().map(|key| key.to_string()))
         .build()
-        .expect("data is the only required member")
+        .expect("data, the only required member, is set")
 }
 
 fn response(
@@ -218,7 +223,7 @@ mod tests {
     use crate::service::classify::codes::INCOMPLETE_RESULT;
 
     #[test]
-    fn payloads_reach_the_sdk_without_a_copy() {
+    fn sdk_entry_shares_payload() {
         let data = Bytes::from(vec![7; 1000]);
         let entry = Entry::new(data.clone(), Some(Key::from("k")), Some(HashKey::new(9)));
         let sent = sdk_entry(&entry);
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_a_delivery_only_with_shard_and_sequence_number() {
+    fn result_without_sequence_number_is_error() {
         let incomplete = PutRecordsResultEntry::builder().shard_id("shardId-0").build();
         assert_eq!(result(incomplete).unwrap_err().code(), INCOMPLETE_RESULT);
         let complete =

@@ -1,5 +1,3 @@
-//! What all calls of the SDK have in common.
-
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,14 +21,12 @@ use super::identity::{Identities, Signer};
 use super::{PutRecordsError, PutRecordsErrorKind};
 use crate::stream::StreamId;
 
-/// Derives a client without the SDK's retries, since the sink has its own, and with credentials that are loaded
-/// again when they are refused.
+/// Derives a client that does not retry, since the sink does, and that reloads rejected credentials.
 pub(super) fn derive(client: &Client) -> Client {
     let config = client.config().to_builder().retry_config(RetryConfig::disabled());
     Client::from_conf(config.identity_cache(Identities::of(client)).build())
 }
 
-/// Derives a client without stalled-stream protection, for callers that limit the time of a call themselves.
 pub(super) fn without_stalled_stream_protection(client: &Client) -> Client {
     let off = StalledStreamProtectionConfig::disabled();
     Client::from_conf(client.config().to_builder().stalled_stream_protection(off).build())
@@ -39,40 +35,36 @@ pub(super) fn without_stalled_stream_protection(client: &Client) -> Client {
 pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), PutRecordsError> {
     let region = client.config().region().map(|region| region.as_ref());
     let checked = stream.check_region(region);
-    checked.map_err(|other| PutRecordsError::new(PutRecordsErrorKind::Region, Some(other.into())))
+    checked.map_err(|error| PutRecordsError::new(PutRecordsErrorKind::Region, Some(error.into())))
 }
 
-/// One call of the SDK, from the first interceptor to its end.
+/// One call of the SDK.
 ///
-/// An attempt that is dropped before its end, for example by a timeout, poisons its connection. Over HTTP/2 the
-/// SDK alone would only reset the stream, and send all later requests into the same connection, which may be dead.
-/// Other requests in flight on that connection are not affected.
+/// An attempt that is dropped before its end, for example by a timeout, poisons its connection. Over HTTP/2 the SDK
+/// would only reset the stream and send later requests over the same connection, which may be dead. Other requests in
+/// flight on that connection are not affected.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     observed: Observed,
     ended: bool,
 }
 
-/// The interceptor of an attempt, which records what the SDK does.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Observed(Arc<Observations>);
 
 #[derive(Debug, Default)]
 struct Observations {
-    /// Whether the SDK handed the request to an HTTP client. An earlier failure is one of configuration or
-    /// credentials, which the SDK reports like a broken connection.
+    /// The SDK reports an earlier failure, of the configuration or credentials, like a broken connection.
     sent: AtomicBool,
     connection: OnceLock<CaptureSmithyConnection>,
     signer: Signer,
 }
 
 impl Attempt {
-    /// Returns the interceptor to register with the call.
     pub(super) fn observed(&self) -> Observed {
         self.observed.clone()
     }
 
-    /// Ends the attempt, and converts the call's error.
     pub(super) fn end<T, E>(
         mut self,
         result: Result<T, SdkError<E, HttpResponse>>,
@@ -86,7 +78,7 @@ impl Attempt {
             if let SdkError::ServiceError(_) = &failure
                 && failure.code().is_some_and(refuses_credentials)
             {
-                observed.signer.refuse();
+                observed.signer.reject();
             }
             let error = error(failure, observed.sent.load(Ordering::Relaxed));
             if matches!(error.kind(), PutRecordsErrorKind::Timeout | PutRecordsErrorKind::Dispatch)
@@ -107,7 +99,7 @@ impl Drop for Attempt {
 }
 
 impl Observed {
-    /// Excludes the connection from further requests, and has it closed once the requests on it have ended.
+    /// Excludes the connection from further requests. It is closed when the requests on it have ended.
     fn poison(&self) {
         let connection = self.0.connection.get().and_then(CaptureSmithyConnection::get);
         if let Some(connection) = connection {
@@ -136,10 +128,10 @@ impl Intercept for Observed {
         components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // The SDK looks for the HTTP client only after this, and fails if there is none.
+        // The SDK checks only after this hook that there is an HTTP client.
         self.0.sent.store(components.http_client().is_some(), Ordering::Relaxed);
         if let Some(connection) = bag.load::<CaptureSmithyConnection>() {
-            // A call that is not retried is sent once.
+            // Set once, since the call is not retried.
             let _ = self.0.connection.set(connection.clone());
         }
         Ok(())
@@ -165,7 +157,7 @@ where
     };
     let status = error.raw_response().map(|response| response.status().as_u16());
     let request_id = error.request_id().map(str::to_owned);
-    // What the SDK keeps beside the source (the raw response) may be large, and says no more.
+    // The raw response, which may be large, is dropped.
     let source = error.into_source().unwrap_or_else(Into::into);
     PutRecordsError::new(kind, Some(source))
         .with_status(status)

@@ -1,10 +1,10 @@
-//! The body in Kinesis CBOR, with the indefinite lengths of the SDK's own codec.
+//! Bodies in Kinesis CBOR, with indefinite lengths like those of the SDK's codec.
 
 use std::io::Write;
 
 use super::Entry;
 
-/// Major types of RFC 8949, in the place that they have in an item's first byte.
+/// Major types of RFC 8949, as bits of the first byte of an item.
 pub(super) const BYTES: u8 = 2 << 5;
 pub(super) const TEXT: u8 = 3 << 5;
 
@@ -17,7 +17,7 @@ const DATA: &[u8] = b"\x64Data";
 const EXPLICIT_HASH_KEY: &[u8] = b"\x6fExplicitHashKey";
 const PARTITION_KEY: &[u8] = b"\x6cPartitionKey";
 
-/// `members`, a map of indefinite length, with a first member `Records`.
+/// Inserts a member `Records` into `members`, a map of indefinite length.
 pub(super) fn with_entries(entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
     let members = members.strip_prefix(&[BEGIN_MAP])?;
     if members.last() != Some(&END) {
@@ -43,7 +43,7 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
     if let Some(key) = entry.explicit_hash_key() {
         body.extend_from_slice(EXPLICIT_HASH_KEY);
         head(TEXT, key.digits() as u64, body);
-        write!(body, "{key}").expect("a vector takes everything");
+        write!(body, "{key}").expect("writing to a vector cannot fail");
     }
     if let Some(key) = entry.partition_key() {
         body.extend_from_slice(PARTITION_KEY);
@@ -52,7 +52,6 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
     body.push(END);
 }
 
-/// What [`write()`] writes of the entry.
 fn size(entry: &Entry) -> usize {
     let string = |length: usize| head_size(length as u64) + length;
     let hash_key =
@@ -62,13 +61,12 @@ fn size(entry: &Entry) -> usize {
     2 + DATA.len() + string(entry.data().len()) + keys
 }
 
-/// A string of bytes or of text.
 pub(super) fn string(major: u8, content: &[u8], body: &mut Vec<u8>) {
     head(major, content.len() as u64, body);
     body.extend_from_slice(content);
 }
 
-/// An item's first byte and the number that belongs to it, as short as it can be said.
+/// Appends the shortest head of an item.
 pub(super) fn head(major: u8, number: u64, body: &mut Vec<u8>) {
     let bytes = number.to_be_bytes();
     match head_size(number) {
@@ -101,7 +99,7 @@ mod tests {
     use crate::record::HashKey;
 
     #[test]
-    fn entries_come_before_the_other_members() {
+    fn with_entries_inserts_records_first() {
         let key = Some("k".into());
         let entries = [
             Entry::new(Bytes::from_static(b"hi"), key, None),
@@ -116,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_computed() {
+    fn with_entries_computes_exact_size() {
         for length in [0, 23, 24, 255, 256, 65_535, 65_536] {
             let key = "k".repeat(length % 300);
             for hash_key in [0, 9, 10, u128::MAX] {
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_as_short_as_they_can_be() {
+    fn head_is_as_short_as_possible() {
         let written = |number| {
             let mut body = Vec::new();
             head(TEXT, number, &mut body);
@@ -143,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_map_of_indefinite_length_is_left_alone() {
+    fn with_entries_rejects_other_cbor() {
         for members in [b"".as_slice(), b"\xbf", b"\xa0", b"{}", b"\x9f\xff", b"\xbf\x61k\x01"] {
             assert_eq!(with_entries(&[], members), None, "{members:x?}");
         }

@@ -1,5 +1,3 @@
-//! The body in AWS JSON 1.1.
-
 use std::io::Write;
 
 use base64_simd::STANDARD;
@@ -12,7 +10,7 @@ const EXPLICIT_HASH_KEY: &[u8] = b"\",\"ExplicitHashKey\":\"";
 const PARTITION_KEY: &[u8] = b"\",\"PartitionKey\":\"";
 const ENTRY_END: &[u8] = b"\"}";
 
-/// `members`, a JSON object, with a first member `Records`.
+/// Inserts a member `Records` into `members`, a JSON object.
 pub(super) fn with_entries(entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
     let members = members.strip_prefix(b"{")?;
     let alone = members == b"}";
@@ -43,7 +41,7 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
     STANDARD.encode_append(entry.data(), body);
     if let Some(key) = entry.explicit_hash_key() {
         body.extend_from_slice(EXPLICIT_HASH_KEY);
-        write!(body, "{key}").expect("a vector takes everything");
+        write!(body, "{key}").expect("writing to a vector cannot fail");
     }
     if let Some(key) = entry.partition_key() {
         body.extend_from_slice(PARTITION_KEY);
@@ -52,7 +50,6 @@ fn write(entry: &Entry, body: &mut Vec<u8>) {
     body.extend_from_slice(ENTRY_END);
 }
 
-/// What [`write()`] writes of the entry.
 fn size(entry: &Entry) -> usize {
     let hash_key =
         entry.explicit_hash_key().map_or(0, |key| EXPLICIT_HASH_KEY.len() + key.digits());
@@ -62,13 +59,10 @@ fn size(entry: &Entry) -> usize {
     DATA.len() + data + hash_key + partition_key + ENTRY_END.len()
 }
 
-/// Whether JSON has another way of writing this byte. Bytes of longer UTF-8 sequences stand for
-/// themselves.
 fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// The letter of the short escape, for those that have one.
 fn short_escape(byte: u8) -> Option<u8> {
     match byte {
         b'"' | b'\\' => Some(byte),
@@ -81,8 +75,7 @@ fn short_escape(byte: u8) -> Option<u8> {
     }
 }
 
-/// Looks at every byte, which the compiler turns into wide compares; stopping at the first would be
-/// slower for keys, which nearly never have one.
+// Checks all bytes, since the compiler vectorizes this and escapes are rare.
 fn is_plain(text: &[u8]) -> bool {
     !text.iter().fold(false, |found, &byte| found | needs_escape(byte))
 }
@@ -108,7 +101,7 @@ fn escape(text: &[u8], body: &mut Vec<u8>) {
         match short_escape(byte) {
             Some(letter) => body.extend_from_slice(&[b'\\', letter]),
             None if needs_escape(byte) => {
-                write!(body, "\\u{byte:04x}").expect("a vector takes everything");
+                write!(body, "\\u{byte:04x}").expect("writing to a vector cannot fail");
             }
             None => body.push(byte),
         }
@@ -128,12 +121,12 @@ mod tests {
 
     fn body(entries: &[Entry], members: &str) -> String {
         let body = with_entries(entries, members.as_bytes()).unwrap();
-        assert_eq!(body.capacity(), body.len(), "the size was computed");
+        assert_eq!(body.capacity(), body.len(), "the computed size is exact");
         String::from_utf8(body).unwrap()
     }
 
     #[test]
-    fn entries_come_before_the_other_members() {
+    fn with_entries_inserts_records_first() {
         let entries =
             [entry(b"hello", Some("k"), None), entry(b"", None, Some(0)), entry(b"x", None, None)];
         let expected = concat!(
@@ -146,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_escaped_and_counted() {
+    fn keys_are_escaped_with_exact_size() {
         let every_byte: String = (0..=0x7f).map(char::from).chain("é\u{2028}🦀".chars()).collect();
         let hash_keys = [0, 9, 10, u128::MAX / 2, u128::MAX];
         for hash_key in hash_keys {
@@ -158,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_left_alone() {
+    fn with_entries_rejects_other_json() {
         for members in ["", "[]", "{ }", "\u{1}{}", "null"] {
             assert_eq!(with_entries(&[], members.as_bytes()), None, "{members}");
         }

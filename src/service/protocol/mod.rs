@@ -1,27 +1,19 @@
-//! How a PutRecords request becomes bytes.
+//! Serialization of PutRecords requests.
 //!
-//! The SDK writes a request in two steps: the caller builds an input, and a *client protocol* serialises
-//! it. The protocol is a value in the client's configuration, the same object for every operation, and
-//! knows nothing of the input but a schema: each member is a virtual call, each blob becomes a base64
-//! `String` that is copied into the body. For PutRecords, where one input has up to 500 entries of three
-//! members each, that is most of what a request of small records costs.
+//! The SDK serializes the input of a call with the *client protocol* of its configuration, which makes a virtual call
+//! per member and copies each blob into a base64 `String`. For small records this is most of the cost of a request.
 //!
-//! The extension point is that the protocol can be replaced for a single call. [`Entries`] is an
-//! interceptor that does so: just before serialisation it takes the protocol that the client is
-//! configured with and puts a `PutRecordsProtocol` in its place, which knows the entries. The input of
-//! the call names the stream and has no records. Then
+//! A protocol can be replaced for a single call. The interceptor [`Entries`] replaces it by a `PutRecordsProtocol`, and
+//! the input of the call has the stream but no records:
 //!
-//! 1. the client's own protocol serialises that small input, so that the method, the path, the headers
-//!    and the stream's name are what the SDK makes of them;
-//! 2. the body is written anew, in one pass from the entries into one allocation of the right size,
-//!    followed by the members that the SDK wrote;
-//! 3. endpoint, signature, retries and errors are the SDK's, through the client's own protocol;
-//! 4. the results are read from the answer straight to where the service wants them ([`response`]), and not
-//!    by way of an output of the SDK's. An answer that is not of the usual form is left to the SDK.
+//! 1. The client protocol serializes the input: method, path, headers and the name of the stream.
+//! 2. The body is written in one pass into one allocation: first the entries, then the members of the input.
+//! 3. The client protocol handles endpoint and errors.
+//! 4. The results are read directly from the [`response`], not from an output of the SDK. Unusual responses are read by
+//!    the SDK.
 //!
-//! The bytes are those that the SDK's own serialiser writes. This works for the protocols whose bodies
-//! are known here ([`Body`]); with any other one the interceptor gives the records to the input after
-//! all, and the SDK writes them.
+//! The bytes are the same as those of the SDK. With a protocol other than those of [`Body`], the interceptor adds the
+//! records to the input, and the SDK serializes them.
 
 #[cfg(feature = "cbor")]
 mod cbor;
@@ -40,12 +32,12 @@ pub(super) use response::ResponseSlot;
 
 use super::Entry;
 
-/// A protocol whose PutRecords body is known here.
+/// Protocol with a known format of PutRecords bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
-    /// AWS JSON 1.1, Kinesis's documented protocol and the SDK's default.
+    /// AWS JSON 1.1, the default of the SDK.
     Json,
-    /// The protocol of this crate.
+    /// [`KinesisCbor`].
     #[cfg(feature = "cbor")]
     Cbor,
 }
@@ -60,8 +52,8 @@ impl Body {
         }
     }
 
-    /// An output that says nothing.
-    fn without_members(self) -> &'static [u8] {
+    /// Returns an empty output.
+    fn empty(self) -> &'static [u8] {
         match self {
             Self::Json => b"{}",
             #[cfg(feature = "cbor")]
@@ -69,8 +61,7 @@ impl Body {
         }
     }
 
-    /// `members`, a whole body as the SDK wrote it, with the entries put before its other members.
-    /// None if it does not look like a body of this protocol.
+    /// Inserts the entries before the `members` of a body of the SDK. Returns `None` if that is no body of this protocol.
     fn with_entries(self, entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Json => json::with_entries(entries, members),

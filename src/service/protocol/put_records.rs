@@ -1,5 +1,3 @@
-//! The protocol of a single PutRecords call.
-
 use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_kinesis::config::interceptors::BeforeSerializationInterceptorContextMut;
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -17,20 +15,18 @@ use super::{Body, ResponseSlot};
 use crate::service::PutRecordsRequest;
 use crate::service::put_records::sdk_entries;
 
-/// Gives a call whose input has no records the entries of this request.
+/// Interceptor that serializes the entries of a request, for a call whose input has no records.
 ///
-/// In `modify_before_serialization`, the last hook that can change what is serialised: whatever layers
-/// and plugins the client has, the protocol found there is the one that would be used.
+/// It uses the last hook before serialization, in which plugins and other layers have set the protocol of the call.
 #[derive(Debug)]
 pub(in crate::service) struct Entries {
     request: PutRecordsRequest,
-    answer: ResponseSlot,
+    slot: ResponseSlot,
 }
 
 impl Entries {
-    /// The results come to lie in `answer`, unless the SDK reads them.
-    pub(in crate::service) fn new(request: PutRecordsRequest, answer: ResponseSlot) -> Self {
-        Self { request, answer }
+    pub(in crate::service) fn new(request: PutRecordsRequest, slot: ResponseSlot) -> Self {
+        Self { request, slot }
     }
 }
 
@@ -46,15 +42,15 @@ impl Intercept for Entries {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let input = context.input_mut().downcast_mut::<PutRecordsInput>();
-        let input = input.ok_or("the call is not one of PutRecords")?;
+        let input = input.ok_or("call is not PutRecords")?;
         let known = cfg.load::<SharedClientProtocol>().and_then(|protocol| {
             Body::of(protocol.protocol_id()).map(|body| (protocol.clone(), body))
         });
         if let Some((inner, body)) = known {
-            let (request, answer) = (self.request.clone(), self.answer.clone());
-            let protocol = PutRecordsProtocol { inner, body, request, answer };
+            let request = self.request.clone();
+            let protocol = PutRecordsProtocol { inner, body, request, slot: self.slot.clone() };
             cfg.interceptor_state().store_put(SharedClientProtocol::new(protocol));
-            // Those of another interceptor would be a second member of this name.
+            // Records of another interceptor would be a duplicate member.
             input.records = None;
         } else {
             input.records = Some(sdk_entries(&self.request));
@@ -63,13 +59,13 @@ impl Intercept for Entries {
     }
 }
 
-/// The client's protocol, but for the body of the one request that it is made for, and its results.
+/// Wraps the client protocol, except for the body and the results of one request.
 #[derive(Debug)]
 struct PutRecordsProtocol {
     inner: SharedClientProtocol,
     body: Body,
     request: PutRecordsRequest,
-    answer: ResponseSlot,
+    slot: ResponseSlot,
 }
 
 impl ClientProtocolInner for PutRecordsProtocol {
@@ -93,13 +89,12 @@ impl ClientProtocolInner for PutRecordsProtocol {
             members.and_then(|members| self.body.with_entries(self.request.entries(), members));
         let Some(body) = body else {
             let id = self.protocol_id().as_str();
-            let told = format!(
-                "the client's protocol calls itself {id} but writes something else: \
+            return Err(SerdeError::custom(format!(
+                "protocol of the client has the id {id} but another format; \
                  use PutRecords::with_sdk_serialization"
-            );
-            return Err(SerdeError::custom(told));
+            )));
         };
-        // Absent where somebody asked the protocol not to set it.
+        // Absent if the protocol is configured not to set it.
         if request.headers().get(CONTENT_LENGTH).is_some() {
             request.headers_mut().insert(CONTENT_LENGTH, body.len().to_string());
         }
@@ -114,10 +109,10 @@ impl ClientProtocolInner for PutRecordsProtocol {
         cfg: &'a ConfigBag,
     ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
         let entries = self.request.entries().len();
-        let answer = response.body().bytes().unwrap_or_default();
+        let bytes = response.body().bytes().unwrap_or_default();
         match self.inner.payload_codec() {
-            Some(codec) if self.answer.read(self.body, answer, entries) => {
-                Ok(codec.create_deserializer(self.body.without_members()))
+            Some(codec) if self.slot.read(self.body, bytes, entries) => {
+                Ok(codec.create_deserializer(self.body.empty()))
             }
             _ => self.inner.deserialize_response(response, output_schema, cfg),
         }

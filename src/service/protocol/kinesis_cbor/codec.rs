@@ -3,8 +3,7 @@ use aws_smithy_schema::codec::Codec;
 use super::reader::Reader;
 use super::writer::Writer;
 
-/// What Kinesis makes of CBOR. The SDK's own codec, for another protocol of AWS's, differs in how it
-/// writes times, takes a map that ends too early for a whole one, and does not read times without a tag.
+/// Codec of Kinesis CBOR. The codec of the SDK writes other times, accepts truncated maps, and requires tags of times.
 #[derive(Debug)]
 pub(super) struct KinesisCborCodec;
 

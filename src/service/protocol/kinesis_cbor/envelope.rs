@@ -1,5 +1,3 @@
-//! What an error's answer says of itself: its code and message.
-
 use std::borrow::Cow;
 
 use aws_smithy_cbor::Decoder;
@@ -18,7 +16,7 @@ struct Envelope<'a> {
     message: Option<Cow<'a, str>>,
 }
 
-/// The same words in the same order of precedence as in the SDK's JSON protocol.
+/// Reads code and message, with the members and the precedence of the SDK's JSON protocol.
 pub(super) fn error_metadata(body: &[u8], headers: &Headers) -> Result<Builder, SerdeError> {
     let envelope = read(body)?;
     let in_body = envelope.code.or(envelope.kind);
@@ -57,7 +55,7 @@ fn read(body: &[u8]) -> Result<Envelope<'_>, SerdeError> {
     Ok(envelope)
 }
 
-/// The next value, if it is a text. One of another kind says nothing, and is no reason to lose the rest.
+/// Reads the next value. Skips a value that is not a text.
 fn text<'a>(decoder: &mut Decoder<'a>) -> Result<Option<Cow<'a, str>>, SerdeError> {
     if let Type::String | Type::StringIndef = decoder.datatype().map_err(invalid)? {
         return decoder.str().map(Some).map_err(invalid);

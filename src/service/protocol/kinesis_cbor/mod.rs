@@ -1,6 +1,3 @@
-//! The protocol [`KinesisCbor`]: one file each for its codec's writer and reader, its times, and its
-//! errors.
-
 mod codec;
 mod envelope;
 mod reader;
@@ -22,13 +19,13 @@ use aws_smithy_types::error::metadata::Builder as ErrorMetadataBuilder;
 
 use codec::KinesisCborCodec;
 
-/// Kinesis CBOR, which the service speaks beside JSON: a protocol for the SDK's client.
+/// Client protocol of the AWS SDK for Kinesis CBOR, an alternative to JSON.
+///
+/// Data is sent as bytes instead of base64, so a request of large records is a quarter smaller and costs less to write.
+/// The AWS SDKs for Java use the protocol by default, but AWS does not document it for Kinesis. As with JSON, the SDK
+/// handles credentials, signatures, endpoints, retries and interceptors.
 ///
 /// Needs the feature `cbor`.
-///
-/// Data travels as it is instead of in base64, so that a request of large records is a quarter smaller,
-/// and costs less to write. The AWS SDKs for Java use it by default; it is not in Amazon's documentation
-/// of Kinesis. Credentials, signing, endpoints, retries and interceptors are the SDK's, as with JSON.
 ///
 /// ```
 /// use kinesis_sink::service::KinesisCbor;
@@ -37,22 +34,24 @@ use codec::KinesisCborCodec;
 /// # let _ = config;
 /// ```
 ///
-/// Every operation of that client then speaks CBOR, except that the service has no CBOR for the events of
-/// SubscribeToShard, which AWS's SDKs for Java therefore call in JSON: that one needs another client. For
-/// PutRecords alone, whatever the client speaks otherwise, there is
+/// All operations of this client use CBOR. SubscribeToShard requires another client, since the service does not support
+/// CBOR for its events; the AWS SDKs for Java use JSON for it. To use CBOR only for PutRecords, see
 /// [`PutRecords::with_cbor`](crate::service::PutRecords::with_cbor).
 ///
-/// # On the wire
+/// # Wire format
 ///
-/// A request is a `POST /` of content type `application/x-amz-cbor-1.1`, with the `X-Amz-Target` that it
-/// has in JSON, and a map of the members' names for a body. Times are milliseconds since the epoch,
-/// under tag 1.
+/// A request is a `POST /` with the content type `application/x-amz-cbor-1.1` and the same `X-Amz-Target` as in JSON.
+/// Its body is a map from the names of the members. Times are milliseconds since the epoch, with tag 1.
 ///
-/// Answers are read more widely than that. A body that is no CBOR map, such as one in JSON from a
-/// proxy, is read as the SDK's JSON protocol would read it, and fails as it would there. Some servers
-/// send times without the tag or in seconds, and binary data as a text in base64: a number that would
-/// lie before March 1973 counts as seconds, and such a text is decoded. Unknown members and nulls are skipped. The code of an error may be in the
-/// header `X-Amzn-Errortype` or in the body as `__type` or `code`, with or without a namespace.
+/// Responses of servers with deviations are accepted:
+///
+/// - A body that is not a CBOR map, such as JSON from a proxy, is read with the JSON protocol of the SDK.
+/// - Times can be without a tag, or in seconds. A number counts as seconds if it would be before March 1973 as
+///   milliseconds.
+/// - Binary data can be a text in base64.
+/// - Unknown members and nulls are skipped.
+/// - The code of an error can be in the header `X-Amzn-Errortype`, or in the body as `__type` or `code`, with or without
+///   a namespace.
 #[derive(Debug)]
 pub struct KinesisCbor {
     cbor: HttpRpcProtocol<KinesisCborCodec>,
@@ -62,7 +61,7 @@ pub struct KinesisCbor {
 impl KinesisCbor {
     pub(super) const ID: &'static str = ID.as_str();
 
-    /// The protocol. It has no settings.
+    /// Creates the protocol. It has no settings.
     #[must_use]
     pub fn new() -> Self {
         let cbor = HttpRpcProtocol::new(ID, KinesisCborCodec, "application/x-amz-cbor-1.1");
@@ -78,7 +77,7 @@ impl Default for KinesisCbor {
     }
 }
 
-/// The body, if it begins as a CBOR map does. No text begins with such a byte.
+/// Returns the body if it is a CBOR map. No text starts with such a byte.
 fn cbor_map(response: &HttpResponse) -> Option<&[u8]> {
     let body = response.body().bytes()?;
     matches!(body.first(), Some(0xa0..=0xbf)).then_some(body)
@@ -99,7 +98,7 @@ impl ClientProtocolInner for KinesisCbor {
         _: &str,
         cfg: &ConfigBag,
     ) -> Result<HttpRequest, SerdeError> {
-        // The route is the protocol's own, whatever the client was generated for.
+        // The path of this protocol is always `/`.
         let mut request = self.cbor.serialize_request(input, input_schema, "/", cfg)?;
         if let (Some(service), Some(operation)) =
             (cfg.load::<ServiceShapeName>(), cfg.load::<Metadata>())

@@ -7,13 +7,12 @@ use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
 use base64_simd::STANDARD;
 
 use super::timestamp;
-use super::writer::not_of_kinesis;
+use super::writer::unsupported_type;
 
-/// Reads an answer. One that ends too early or goes on after its end is an error.
+/// Reads a response. Returns an error for a truncated response, and for trailing bytes.
 pub(super) struct Reader<'a> {
     decoder: Decoder<'a>,
     input: &'a [u8],
-    /// Containers that are open.
     depth: usize,
 }
 
@@ -22,7 +21,7 @@ impl<'a> Reader<'a> {
         Self { decoder: Decoder::new(input), input, depth: 0 }
     }
 
-    /// Calls `item` at each of a container's items, `length` of them or up to the break.
+    /// Calls `item` for each item of a container: `length` items, or up to the break.
     fn items(
         &mut self,
         length: Option<u64>,
@@ -36,7 +35,7 @@ impl<'a> Reader<'a> {
         }
         self.depth -= 1;
         if self.depth == 0 && self.decoder.position() != self.input.len() {
-            return Err(SerdeError::invalid_input("something follows the answer's CBOR"));
+            return Err(SerdeError::invalid_input("trailing bytes after the CBOR of the response"));
         }
         Ok(())
     }
@@ -53,7 +52,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the decoder says names types and places, never what the answer contains.
+/// Converts an error of the decoder, whose message has types and positions but no content.
 pub(super) fn invalid(error: DeserializeError) -> SerdeError {
     SerdeError::invalid_input(error.to_string())
 }
@@ -68,7 +67,7 @@ impl ShapeDeserializer for Reader<'_> {
         self.items(length, &mut |reader| {
             let name = reader.decoder.str().map_err(invalid)?;
             match schema.member_schema(&name) {
-                // A null is a member that is not there.
+                // A null counts as a missing member.
                 Some(member) if !reader.is_null() => consumer(member, reader),
                 _ => reader.skip_value(),
             }
@@ -125,11 +124,11 @@ impl ShapeDeserializer for Reader<'_> {
     }
 
     fn read_big_integer(&mut self, _: &Schema<'_>) -> Result<BigInteger, SerdeError> {
-        Err(not_of_kinesis("integers of any size"))
+        Err(unsupported_type("big integers"))
     }
 
     fn read_big_decimal(&mut self, _: &Schema<'_>) -> Result<BigDecimal, SerdeError> {
-        Err(not_of_kinesis("decimals of any size"))
+        Err(unsupported_type("big decimals"))
     }
 
     fn read_string(&mut self, _: &Schema<'_>) -> Result<String, SerdeError> {
@@ -140,11 +139,11 @@ impl ShapeDeserializer for Reader<'_> {
         let Ok(Type::String | Type::StringIndef) = self.decoder.datatype() else {
             return self.decoder.blob().map_err(invalid);
         };
-        // Some servers keep the base64 of JSON, and readers in Java take it.
+        // Some servers send base64 as in JSON, which the Java SDKs accept.
         let text = self.decoder.str().map_err(invalid)?;
         let data = STANDARD.decode_to_vec(text.as_bytes());
         data.map(Blob::new)
-            .map_err(|_| SerdeError::invalid_input("binary data in text is no base64"))
+            .map_err(|_| SerdeError::invalid_input("text of binary data is not base64"))
     }
 
     fn read_timestamp(&mut self, _: &Schema<'_>) -> Result<DateTime, SerdeError> {
@@ -152,7 +151,7 @@ impl ShapeDeserializer for Reader<'_> {
     }
 
     fn read_document(&mut self, _: &Schema<'_>) -> Result<Document, SerdeError> {
-        Err(not_of_kinesis("documents"))
+        Err(unsupported_type("documents"))
     }
 
     fn is_null(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Times of day: milliseconds since the epoch, under tag 1.
+//! Timestamps: milliseconds since the epoch, with tag 1.
 
 use aws_smithy_cbor::Decoder;
 use aws_smithy_cbor::data::Type;
@@ -8,14 +8,13 @@ use aws_smithy_types::DateTime;
 
 use crate::service::protocol::cbor::head;
 
-/// A time since the epoch, in an item's first byte.
+/// Tag 1, a time since the epoch.
 const EPOCH_TIME: u8 = 0xc1;
 const UNSIGNED: u8 = 0;
 const NEGATIVE: u8 = 1 << 5;
 
-/// From here on a number is one of milliseconds. As seconds it is in the year 5138, as milliseconds in
-/// March 1973, long before the service had a record to give a time to.
-const LEAST_MILLIS: f64 = 100_000_000_000.0;
+/// Minimum number that counts as milliseconds: March 1973, long before Kinesis. As seconds it is in the year 5138.
+const MIN_MILLIS: f64 = 100_000_000_000.0;
 
 pub(super) fn write(time: &DateTime, body: &mut Vec<u8>) -> Result<(), SerdeError> {
     let millis = time.to_millis().map_err(|error| SerdeError::invalid_input(error.to_string()))?;
@@ -27,7 +26,7 @@ pub(super) fn write(time: &DateTime, body: &mut Vec<u8>) -> Result<(), SerdeErro
 pub(super) fn integer(number: i64, body: &mut Vec<u8>) {
     match u64::try_from(number) {
         Ok(number) => head(UNSIGNED, number, body),
-        // CBOR counts negative numbers from -1, which is what flipping all bits does.
+        // CBOR encodes a negative number n as -1 - n, which is !n.
         Err(_) => head(NEGATIVE, !number as u64, body),
     }
 }
@@ -41,8 +40,8 @@ pub(super) fn read(decoder: &mut Decoder<'_>, input: &[u8]) -> Result<DateTime, 
         Type::F16 | Type::F32 | Type::F64 => decoder.double()?,
         _ => decoder.long()? as f64,
     };
-    let millis = if number.abs() < LEAST_MILLIS { number * 1_000.0 } else { number };
-    // Rounded: a fraction of seconds that was written in binary may lie just below its millisecond.
+    let millis = if number.abs() < MIN_MILLIS { number * 1_000.0 } else { number };
+    // A binary fraction of a second can be slightly below its millisecond.
     Ok(DateTime::from_millis(millis.round() as i64))
 }
 
@@ -61,14 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn written_times_are_tagged_milliseconds() {
+    fn write_emits_tagged_milliseconds() {
         assert_eq!(written(1_767_225_600_123), b"\xc1\x1b\x00\x00\x01\x9b\x76\xda\xa8\x7b");
         assert_eq!(written(0), b"\xc1\x00");
         assert_eq!(written(-25), b"\xc1\x38\x18");
     }
 
     #[test]
-    fn times_are_read_as_servers_send_them() {
+    fn read_accepts_seconds_and_milliseconds() {
         let now = 1_767_225_600_123;
         let float = |number: f64| [b"\xfb".as_slice(), &number.to_be_bytes()].concat();
         let tagged = |item: Vec<u8>| [b"\xc1".as_slice(), &item].concat();
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_no_time() {
+    fn read_rejects_other_types() {
         for input in [b"".as_slice(), b"\xc1", b"\xc1\xc1\x00", b"\x61x", b"\xf6", b"\xc0\x00"] {
             assert!(read(&mut Decoder::new(input), input).is_err(), "{input:x?}");
         }

@@ -6,11 +6,11 @@ use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
 use super::timestamp;
 use crate::service::protocol::cbor::{BEGIN_ARRAY, BEGIN_MAP, BYTES, END, TEXT, string};
 
-/// Writes a request: the bytes of the SDK's own CBOR codec, except for times.
+/// Writes a request like the CBOR codec of the SDK, except for times.
 pub(super) struct Writer {
     body: Vec<u8>,
-    /// A structure's members have their names before them; elements of lists and entries of maps do not,
-    /// although their schemas have names as well.
+    /// Set to `true` in a structure, whose members are preceded by their names. The schemas of elements of lists and maps
+    /// have names as well, but these are not written.
     in_structure: bool,
 }
 
@@ -118,11 +118,11 @@ impl ShapeSerializer for Writer {
     }
 
     fn write_big_integer(&mut self, _: &Schema<'_>, _: &BigInteger) -> Result<(), SerdeError> {
-        Err(not_of_kinesis("integers of any size"))
+        Err(unsupported_type("big integers"))
     }
 
     fn write_big_decimal(&mut self, _: &Schema<'_>, _: &BigDecimal) -> Result<(), SerdeError> {
-        Err(not_of_kinesis("decimals of any size"))
+        Err(unsupported_type("big decimals"))
     }
 
     fn write_string(&mut self, schema: &Schema<'_>, value: &str) -> Result<(), SerdeError> {
@@ -143,7 +143,7 @@ impl ShapeSerializer for Writer {
     }
 
     fn write_document(&mut self, _: &Schema<'_>, _: &Document) -> Result<(), SerdeError> {
-        Err(not_of_kinesis("documents"))
+        Err(unsupported_type("documents"))
     }
 
     fn write_null(&mut self, schema: &Schema<'_>) -> Result<(), SerdeError> {
@@ -151,7 +151,7 @@ impl ShapeSerializer for Writer {
     }
 }
 
-/// No operation of Kinesis has members of these types.
-pub(super) fn not_of_kinesis(types: &str) -> SerdeError {
-    SerdeError::unsupported(format!("Kinesis CBOR has no {types}"))
+/// Error of a type that no operation of Kinesis uses.
+pub(super) fn unsupported_type(types: &str) -> SerdeError {
+    SerdeError::unsupported(format!("Kinesis CBOR does not support {types}"))
 }

@@ -1,4 +1,4 @@
-use super::{Members, ResultsOf, is_text, set_once};
+use super::{Members, ResultReader, is_text, set_once};
 use crate::service::protocol::cbor::{BEGIN_ARRAY, BEGIN_MAP, END, TEXT};
 
 const UNSIGNED: u8 = 0;
@@ -6,14 +6,13 @@ const ARRAY: u8 = 4 << 5;
 const MAP: u8 = 5 << 5;
 const NULL: u8 = 0xf6;
 
-/// Reads an answer in CBOR, with lengths that are said before or after. None if it is not of the usual
-/// form.
-pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
-    let mut reader = Reader { rest: answer };
+/// Reads a response in CBOR, with definite or indefinite lengths. Returns `None` if it is unusual.
+pub(super) fn read(response: &[u8], results: &mut ResultReader<'_>) -> Option<()> {
+    let mut reader = Reader { rest: response };
     let mut has_records = false;
     reader.each(MAP, BEGIN_MAP, |reader| match reader.text()? {
         b"Records" => {
-            // Of several the last one counts.
+            // The last of several members counts.
             results.results.clear();
             has_records = true;
             reader.each(ARRAY, BEGIN_ARRAY, |reader| {
@@ -47,7 +46,6 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    /// The number in the head of an item of this major type.
     fn head(&mut self, major: u8) -> Option<usize> {
         let first = self.take(1)?[0];
         if first & 0xe0 != major {
@@ -58,13 +56,12 @@ impl<'a> Reader<'a> {
             24 => 1,
             25 => 2,
             26 => 4,
-            // An answer has no item of 4 GiB.
+            // No response has an item of 4 GiB.
             _ => return None,
         };
         Some(self.take(bytes)?.iter().fold(0, |number, &byte| number << 8 | usize::from(byte)))
     }
 
-    /// Reads what an array or a map holds, of either kind of length.
     fn each(
         &mut self,
         major: u8,
@@ -80,20 +77,16 @@ impl<'a> Reader<'a> {
         (0..self.head(major)?).try_for_each(|_| read(self))
     }
 
-    /// The bytes of a text. Whether they are one is not looked at.
+    /// Reads a text, without checking that it is UTF-8.
     fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.head(TEXT)?;
         self.take(length)
     }
 
     fn text_or_null(&mut self) -> Option<Option<&'a [u8]>> {
-        match self.skips(NULL) {
-            true => Some(None),
-            false => self.text().map(Some),
-        }
+        if self.skips(NULL) { Some(None) } else { self.text().map(Some) }
     }
 
-    /// A number that fits into what the SDK reads it as.
     fn number_or_null(&mut self) -> Option<()> {
         if self.skips(NULL) {
             return Some(());

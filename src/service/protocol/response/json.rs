@@ -1,12 +1,12 @@
-use super::{Members, ResultsOf, is_text, set_once};
+use super::{Members, ResultReader, is_text, set_once};
 
-/// Reads an answer in JSON. None if it is not of the usual form.
-pub(super) fn read(answer: &[u8], results: &mut ResultsOf<'_>) -> Option<()> {
-    let mut reader = Reader { rest: answer };
+/// Reads a response in JSON. Returns `None` if it is unusual.
+pub(super) fn read(response: &[u8], results: &mut ResultReader<'_>) -> Option<()> {
+    let mut reader = Reader { rest: response };
     let mut has_records = false;
     reader.each(b'{', b'}', |reader| match reader.name()? {
         b"Records" => {
-            // Of several the last one counts.
+            // The last of several members counts.
             results.results.clear();
             has_records = true;
             reader.each(b'[', b']', |reader| {
@@ -33,7 +33,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Goes past this byte if it comes next, but for white space.
     fn skips(&mut self, byte: u8) -> bool {
         self.space();
         let found = self.rest.first() == Some(&byte);
@@ -47,7 +46,6 @@ impl<'a> Reader<'a> {
         self.skips(byte).then_some(())
     }
 
-    /// Reads what stands between two brackets, separated by commas.
     fn each(
         &mut self,
         begin: u8,
@@ -67,8 +65,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The bytes of a string that has no escapes. Whether they are text, and whether JSON allows all of them
-    /// there, is not looked at.
+    /// Reads a string without escapes, without checking that its bytes are valid in JSON.
     fn string(&mut self) -> Option<&'a [u8]> {
         self.skip(b'"')?;
         let end = memchr::memchr2(b'"', b'\\', self.rest)?;
@@ -91,13 +88,9 @@ impl<'a> Reader<'a> {
     }
 
     fn string_or_null(&mut self) -> Option<Option<&'a [u8]>> {
-        match self.is_null() {
-            true => Some(None),
-            false => self.string().map(Some),
-        }
+        if self.is_null() { Some(None) } else { self.string().map(Some) }
     }
 
-    /// A number that fits into what the SDK reads it as.
     fn number_or_null(&mut self) -> Option<()> {
         if self.is_null() {
             return Some(());

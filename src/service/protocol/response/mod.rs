@@ -1,11 +1,8 @@
-//! The answer, read into this crate's results instead of the SDK's output.
+//! Reads responses into results, without an output of the SDK.
 //!
-//! What the service says of an entry is two short texts, or an error. The SDK makes four optional strings
-//! of it, by a virtual call for each member; here the answer is copied once, the sequence numbers are
-//! slices of the copy, and the ids of shards are short enough to need no memory of their own.
-//!
-//! An answer that is not of the usual form (members that are not known, escapes in its strings) is left
-//! to the SDK.
+//! The SDK allocates up to four strings per result, with a virtual call per member. Here the response is copied once,
+//! sequence numbers are slices of the copy, and shard ids are short enough to be stored inline. Responses with unknown
+//! members or escapes are read by the SDK.
 
 #[cfg(feature = "cbor")]
 mod cbor;
@@ -23,37 +20,37 @@ use crate::service::{EntryError, Placement};
 
 type Results = Vec<Result<Placement, EntryError>>;
 
-/// Where the results of a call are left for whoever made it. The SDK's output of that call has none.
+/// Passes the results of a call to its caller. The output of the SDK has none.
 #[derive(Debug, Clone, Default)]
 pub(in crate::service) struct ResponseSlot(Arc<Mutex<Option<Results>>>);
 
 impl ResponseSlot {
-    /// The results, unless the SDK has read them.
+    /// Returns the results. `None` if the SDK has read them.
     pub(in crate::service) fn take(&self) -> Option<Results> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Reads an answer to so many entries. False if it is left to the SDK.
-    pub(super) fn read(&self, body: Body, answer: &[u8], entries: usize) -> bool {
-        let answer = Bytes::copy_from_slice(answer);
-        let mut results = ResultsOf { answer: &answer, results: Vec::with_capacity(entries) };
+    /// Reads the response to a request with this number of entries. Returns `false` if the SDK has to read it.
+    pub(super) fn read(&self, body: Body, response: &[u8], entries: usize) -> bool {
+        let response = Bytes::copy_from_slice(response);
+        let mut results =
+            ResultReader { response: &response, results: Vec::with_capacity(entries) };
         let read = match body {
-            Body::Json => json::read(&answer, &mut results),
+            Body::Json => json::read(&response, &mut results),
             #[cfg(feature = "cbor")]
-            Body::Cbor => cbor::read(&answer, &mut results),
+            Body::Cbor => cbor::read(&response, &mut results),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = read.map(|()| results.results);
         read.is_some()
     }
 }
 
-/// The results that are read from this answer.
-struct ResultsOf<'a> {
-    answer: &'a Bytes,
+struct ResultReader<'a> {
+    response: &'a Bytes,
     results: Results,
 }
 
-/// The members of a result, as they stand in the answer. Whether they are text was not looked at.
+/// Members of a result, as slices of the response that may be invalid UTF-8.
 #[derive(Default)]
 struct Members<'a> {
     shard_id: Option<&'a [u8]>,
@@ -62,12 +59,11 @@ struct Members<'a> {
     error_message: Option<&'a [u8]>,
 }
 
-impl ResultsOf<'_> {
-    /// Adds a result. None if it is not made of text.
+impl ResultReader<'_> {
+    /// Adds a result. Returns `None` if a member is invalid UTF-8.
     fn push(&mut self, members: &Members<'_>) -> Option<()> {
         let owned = |text: &[u8]| std::str::from_utf8(text).ok().map(str::to_owned);
-        // A text of the answer, without a copy.
-        let slice = |text: &[u8]| Str::try_from(self.answer.slice_ref(text)).ok();
+        let slice = |text: &[u8]| Str::try_from(self.response.slice_ref(text)).ok();
         let members = ResultMembers {
             shard_id: optional(members.shard_id, |id| self.shard_id(id))?,
             sequence_number: optional(members.sequence_number, slice)?,
@@ -80,15 +76,14 @@ impl ResultsOf<'_> {
 
     fn shard_id(&self, id: &[u8]) -> Option<SmolStr> {
         match self.results.last() {
-            // Many in a row lie in the same shard.
+            // Consecutive results often have the same shard.
             Some(Ok(last)) if last.shard_id().as_bytes() == id => Some(last.shard_id.clone()),
             _ => std::str::from_utf8(id).ok().map(SmolStr::new),
         }
     }
 }
 
-/// Notes a member, unless it is null. None if it came before: what the SDK makes of that is for the SDK to
-/// say.
+/// Sets a member, unless it is null. Returns `None` for a duplicate, which the SDK handles.
 fn set_once<'a>(member: &mut Option<&'a [u8]>, text: Option<&'a [u8]>) -> Option<()> {
     match text {
         Some(text) => member.replace(text).is_none().then_some(()),
@@ -96,12 +91,12 @@ fn set_once<'a>(member: &mut Option<&'a [u8]>, text: Option<&'a [u8]>) -> Option
     }
 }
 
-/// None if a member that nobody asks for is not made of text, which the SDK does not take.
+/// Checks an unused member. Returns `None` if it is invalid UTF-8, which the SDK rejects.
 fn is_text(member: Option<&[u8]>) -> Option<()> {
     member.is_none_or(|text| std::str::from_utf8(text).is_ok()).then_some(())
 }
 
-/// What is read of a member that may be missing. None if it cannot be read.
+/// Reads an optional member. Returns `None` if it is invalid.
 fn optional<T>(text: Option<&[u8]>, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<Option<T>> {
     match text {
         Some(text) => read(text).map(Some),
@@ -113,15 +108,15 @@ fn optional<T>(text: Option<&[u8]>, read: impl FnOnce(&[u8]) -> Option<T>) -> Op
 mod tests {
     use super::*;
 
-    const ANSWER: &str = r#"{"FailedRecordCount":1,"Records":[
+    const RESPONSE: &str = r#"{"FailedRecordCount":1,"Records":[
         {"SequenceNumber":"49","ShardId":"shardId-000000000001"},
         { "ShardId" : "shardId-000000000001", "SequenceNumber" : "50", "ErrorCode" : null },
         {"ErrorCode":"InternalFailure","ErrorMessage":"Internal \u00e9rror"}
     ],"EncryptionType":"KMS"}"#;
 
-    fn results(body: Body, answer: &[u8]) -> Option<Results> {
+    fn results(body: Body, response: &[u8]) -> Option<Results> {
         let slot = ResponseSlot::default();
-        let read = slot.read(body, answer, 3);
+        let read = slot.read(body, response, 3);
         let results = slot.take();
         assert_eq!(results.is_some(), read);
         results
@@ -134,16 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn usual_answers_are_read_here() {
-        let plain = ANSWER.replace("\\u00e9", "é");
+    fn usual_response_is_read() {
+        let plain = RESPONSE.replace("\\u00e9", "é");
         assert_eq!(results(Body::Json, plain.as_bytes()), Some(expected("Internal érror")));
         assert_eq!(results(Body::Json, br#" {"Records":[]} "#), Some(Vec::new()));
     }
 
     #[test]
-    fn the_rest_is_left_to_the_sdk() {
+    fn unusual_response_is_left_to_sdk() {
         for unusual in [
-            ANSWER,
+            RESPONSE,
             "",
             "{}",
             r#"{"Records":null}"#,
@@ -157,21 +152,21 @@ mod tests {
         ] {
             assert_eq!(results(Body::Json, unusual.as_bytes()), None, "{unusual}");
         }
-        let no_text = b"{\"Records\":[{\"ShardId\":\"\xff\",\"SequenceNumber\":\"1\"}]}";
-        assert_eq!(results(Body::Json, no_text), None);
+        let invalid_utf8 = b"{\"Records\":[{\"ShardId\":\"\xff\",\"SequenceNumber\":\"1\"}]}";
+        assert_eq!(results(Body::Json, invalid_utf8), None);
     }
 
     #[cfg(feature = "cbor")]
     #[test]
-    fn so_it_is_in_cbor() {
-        let value: serde_json::Value = serde_json::from_str(ANSWER).unwrap();
-        let mut answer = Vec::new();
-        ciborium::into_writer(&value, &mut answer).unwrap();
-        assert_eq!(results(Body::Cbor, &answer), Some(expected("Internal érror")));
-        for length in 0..answer.len() {
-            assert_eq!(results(Body::Cbor, &answer[..length]), None, "{length} bytes");
+    fn cbor_response_is_read_if_usual() {
+        let value: serde_json::Value = serde_json::from_str(RESPONSE).unwrap();
+        let mut response = Vec::new();
+        ciborium::into_writer(&value, &mut response).unwrap();
+        assert_eq!(results(Body::Cbor, &response), Some(expected("Internal érror")));
+        for length in 0..response.len() {
+            assert_eq!(results(Body::Cbor, &response[..length]), None, "{length} bytes");
         }
-        assert_eq!(results(Body::Cbor, &[&answer[..], &[0]].concat()), None);
+        assert_eq!(results(Body::Cbor, &[&response[..], &[0]].concat()), None);
         let unbounded =
             b"\xbf\x67Records\x9f\xbf\x67ShardId\x61s\x6eSequenceNumber\x611\xff\xff\xff";
         assert_eq!(results(Body::Cbor, unbounded), Some(vec![Ok(Placement::new("s", "1"))]));

@@ -6,13 +6,13 @@ use tower::BoxError;
 use super::redact;
 use crate::stream::StreamId;
 
-/// Error of a whole request: of PutRecords, or of a lookup by [`SdkStreamInfo`](super::SdkStreamInfo).
+/// Error of a whole PutRecords request, or of a lookup by [`SdkStreamInfo`](super::SdkStreamInfo).
 ///
-/// Its API has no type of the SDK, since those change between minor releases. The SDK's error is the
-/// [`source`](Error::source).
+/// The error of the SDK is the [`source`](Error::source). It is not part of this API, since the types of the SDK change
+/// between minor releases.
 ///
-/// The error of a lookup has the [operation](Self::operation) and the [stream](Self::stream). A lookup writes no
-/// records, also where the kind leaves that open.
+/// The error of a lookup has an [operation](Self::operation) and a [stream](Self::stream). A lookup never writes
+/// records, whatever its [kind](PutRecordsErrorKind).
 #[derive(Debug)]
 pub struct PutRecordsError {
     kind: PutRecordsErrorKind,
@@ -41,40 +41,41 @@ impl fmt::Display for Lookup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PutRecordsErrorKind {
-    /// The service answered with an error, see [`PutRecordsError::code`].
+    /// The service responded with an error. See [`PutRecordsError::code`].
     Service,
-    /// One of the SDK's own timeouts passed. Whether the records were written is unknown.
+    /// A timeout of the SDK elapsed. Whether the records were written is unknown.
     Timeout,
-    /// No response came: connection, TLS. Whether the records were written is unknown.
+    /// No response was received, because the connection or TLS failed. Whether the records were written is unknown.
     Dispatch,
-    /// The request could not be built: credentials, region, endpoint. Nothing was sent.
+    /// The request could not be built, for lack of credentials, a region or an endpoint. Nothing was sent.
     Construction,
-    /// The response cannot be read: truncated, or not of Kinesis. Whether the records were written is
-    /// unknown, unless its [status](PutRecordsError::status) is 413 or 429.
+    /// The response cannot be read, because it is truncated or not from Kinesis.
+    ///
+    /// Whether the records were written is unknown, unless its [status](PutRecordsError::status) is 413 or 429.
     Response,
-    /// The answer has another number of results than the request has entries, so that nobody knows
-    /// which entry a result belongs to.
+    /// The number of results differs from the number of entries, so the results cannot be assigned to entries.
     WrongLength {
-        /// Entries of the request.
+        /// Number of entries of the request.
         entries: usize,
-        /// Results of the response.
+        /// Number of results of the response.
         results: usize,
     },
-    /// The stream's ARN names another region than the client. Nothing was sent.
+    /// The region in the ARN of the stream differs from the region of the client. Nothing was sent.
     Region,
 }
 
 impl PutRecordsError {
-    /// Creates an error with its source.
+    /// Creates an error of this kind.
     #[must_use]
     pub fn new(kind: PutRecordsErrorKind, source: Option<BoxError>) -> Self {
         let (code, message, status) = (None, None, None);
         Self { kind, code, message, status, request_id: None, source, lookup: None }
     }
 
-    /// Creates an error from an error response of the service: its code, its message and the HTTP status.
+    /// Creates an error from the error code, message and HTTP status of a response.
     ///
-    /// The message is truncated to 1,024 characters and the code to 128, without line breaks.
+    /// The code is truncated to 128 characters and the message to 1,024. Line breaks are removed from both, and values
+    /// that the service quotes from the request are removed from the message.
     #[must_use]
     pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
         Self {
@@ -130,13 +131,13 @@ impl PutRecordsError {
 
     /// Returns the message of the service, if the response has one.
     ///
-    /// Values and headers that the service quotes from the request are left out.
+    /// Values and headers that the service quotes from the request are removed.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 
-    /// Returns the request id, for AWS support.
+    /// Returns the request id, by which AWS support can find the request.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
@@ -148,7 +149,7 @@ impl PutRecordsError {
         self.status
     }
 
-    /// Returns the text for the history of a record, beside the code.
+    /// Returns the message without the code, for the history of a record.
     pub(super) fn attempt_message(&self) -> String {
         match (&self.lookup, &self.message) {
             (Some(lookup), Some(message)) => format!("{lookup}{message}"),
@@ -165,19 +166,19 @@ impl fmt::Display for PutRecordsError {
         }
         match self.kind {
             PutRecordsErrorKind::Service => {
-                f.write_str(self.code().unwrap_or("an error without a code"))?;
+                f.write_str(self.code().unwrap_or("error without a code"))?;
                 if let Some(message) = self.message() {
                     write!(f, ": {message}")?;
                 }
             }
-            PutRecordsErrorKind::Timeout => f.write_str("the SDK's timeout passed")?,
-            PutRecordsErrorKind::Dispatch => f.write_str("the request got no answer")?,
-            PutRecordsErrorKind::Construction => f.write_str("the request could not be built")?,
-            PutRecordsErrorKind::Response => f.write_str("the answer cannot be read")?,
+            PutRecordsErrorKind::Timeout => f.write_str("timeout of the SDK elapsed")?,
+            PutRecordsErrorKind::Dispatch => f.write_str("no response received")?,
+            PutRecordsErrorKind::Construction => f.write_str("request cannot be built")?,
+            PutRecordsErrorKind::Response => f.write_str("response cannot be read")?,
             PutRecordsErrorKind::WrongLength { entries, results } => {
-                write!(f, "{results} results came back for {entries} entries")?;
+                write!(f, "response has {results} results for {entries} entries")?;
             }
-            PutRecordsErrorKind::Region => f.write_str("the request was not sent")?,
+            PutRecordsErrorKind::Region => f.write_str("request not sent")?,
         }
         self.status.map_or(Ok(()), |status| write!(f, " (HTTP {status})"))
     }
@@ -195,20 +196,21 @@ mod tests {
     use crate::service::attempt_error;
 
     #[test]
-    fn a_lookup_tells_its_code_and_the_whole_story() {
-        let told = |reason| {
+    fn attempt_error_names_lookup_and_cause() {
+        let attempt = |reason| {
             let stream = "clicks".parse().unwrap();
             let error: BoxError = PutRecordsError::for_lookup(reason, "ListShards", stream).into();
-            let noted = attempt_error(&*error);
-            (noted.code().to_owned(), noted.message().to_owned())
+            let error = attempt_error(&*error);
+            (error.code().to_owned(), error.message().to_owned())
         };
         let (code, denied) = ("AccessDeniedException", "not authorized");
-        let (read, message) = told(PutRecordsError::service(Some(code), Some(denied), Some(400)));
+        let (read, message) =
+            attempt(PutRecordsError::service(Some(code), Some(denied), Some(400)));
         assert_eq!((&*read, &*message), (code, "ListShards of clicks failed: not authorized"));
         let refused = std::io::Error::other("connection refused");
         let dispatch = PutRecordsError::new(PutRecordsErrorKind::Dispatch, Some(refused.into()));
-        let (read, message) = told(dispatch);
+        let (read, message) = attempt(dispatch);
         assert_eq!(read, "Dispatch");
-        assert!(message.ends_with("got no answer: connection refused"), "{message}");
+        assert!(message.ends_with("no response received: connection refused"), "{message}");
     }
 }

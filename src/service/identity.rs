@@ -1,5 +1,3 @@
-//! The credentials of the derived clients.
-
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
@@ -25,27 +23,25 @@ use tokio::time::{Instant, timeout};
 use tower::BoxError;
 use tracing::{Instrument, Span};
 
-/// How long a request waits for credentials that are being loaded. The load continues, and later requests join it.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Time for which a request waits for credentials. The load continues afterwards, and later requests join it.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a load may take before it is aborted. The SDK's cache ends it after 22 s by default.
-const LONGEST_LOAD: Duration = Duration::from_secs(60);
+/// Time after which a load is aborted. By default the cache of the SDK ends it after 22 s.
+const MAX_LOAD: Duration = Duration::from_secs(60);
 
-/// The shortest time between two loads of refused credentials.
+/// Minimum time between two loads of rejected credentials.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The most providers that are tracked. A new one beyond them clears the state of all others.
+/// Maximum number of tracked providers. A new provider beyond it clears the state of all others.
 const MAX_PROVIDERS: usize = 256;
 
-/// Caches identities for the clients derived from one client.
+/// Identity cache of the clients that are derived from one client.
 ///
-/// The cache of that client is asked first, so that its settings apply. A client without a cache (not made by
-/// `aws_config`) uses one that all derived clients of the process share. In addition:
+/// It wraps the cache of that client, or one per process if the client has none (was not made by `aws_config`).
 ///
-/// - Credentials that the service refused are loaded again from the provider, past the cache.
-/// - Dropping a request does not cancel the load of its credentials. Otherwise a provider that is slower than the
-///   request timeout would never answer.
-/// - A load uses the retry settings of the user's client, although a derived client has no retries.
+/// - Credentials that the service rejected are loaded again from the provider, past the cache.
+/// - Dropping a request does not cancel the load, so a provider can be slower than the request timeout.
+/// - A load uses the retry settings of the user's client, although a derived client does not retry.
 #[derive(Clone)]
 pub(super) struct Identities {
     cache: SharedIdentityCache,
@@ -53,32 +49,29 @@ pub(super) struct Identities {
     timeouts: Option<TimeoutConfig>,
 }
 
-/// The cache for clients that have none. It keeps the identities of different providers apart.
 static DEFAULT_CACHE: LazyLock<SharedIdentityCache> =
     LazyLock::new(|| IdentityCache::lazy().max_partitions(MAX_PROVIDERS).build());
 
-/// Each provider's state, shared by all clients of the process that use the provider.
+/// State per provider, shared by all clients of the process.
 static PROVIDERS: LazyLock<Mutex<HashMap<IdentityCachePartition, Provider>>> =
     LazyLock::new(Mutex::default);
 
 #[derive(Default)]
 struct Provider {
     loading: Option<Loading>,
-    /// Whether it has provided credentials before.
     has_loaded: bool,
-    refused: Option<Refused>,
+    rejected: Option<Rejected>,
 }
 
 struct Loading {
     result: Shared<BoxFuture<'static, Result<Identity, IdentityError>>>,
     task: AbortHandle,
-    began: Instant,
+    started_at: Instant,
 }
 
-/// Credentials that the service refuses although they are in the client's cache.
-struct Refused {
+/// Credentials in the cache of the client that the service rejects.
+struct Rejected {
     cached: Identity,
-    /// The cache for the provider's newer credentials.
     replacement: SharedIdentityCache,
     since: Instant,
 }
@@ -93,7 +86,7 @@ impl Identities {
         }
     }
 
-    /// Starts to load the identity, or joins the load that is under way.
+    /// Starts to load the identity, or joins a running load.
     fn load(
         &self,
         resolver: SharedIdentityResolver,
@@ -104,7 +97,7 @@ impl Identities {
             if let Some(loading) = &provider.loading
                 && !loading.task.is_finished()
             {
-                if loading.began.elapsed() < LONGEST_LOAD {
+                if loading.started_at.elapsed() < MAX_LOAD {
                     return loading.result.clone();
                 }
                 loading.task.abort();
@@ -112,13 +105,14 @@ impl Identities {
             let (this, components) = (self.clone(), components.clone());
             let load = async move { this.resolve(resolver, &components).await };
             let task = tokio::spawn(load.instrument(Span::current()));
-            let (began, abort) = (Instant::now(), task.abort_handle());
+            let abort = task.abort_handle();
             let result = async move {
-                // A panic of the provider, or the end of the runtime.
-                task.await.unwrap_or_else(|_| Err("the load of the credentials was aborted".into()))
+                // The provider panicked, or the runtime has shut down.
+                task.await.unwrap_or_else(|_| Err("loading the credentials was aborted".into()))
             };
-            let result = result.map(move |result| note(partition, result)).boxed().shared();
-            provider.loading = Some(Loading { result: result.clone(), task: abort, began });
+            let result = result.map(move |result| record_load(partition, result)).boxed().shared();
+            provider.loading =
+                Some(Loading { result: result.clone(), task: abort, started_at: Instant::now() });
             result
         })
     }
@@ -138,10 +132,9 @@ impl Identities {
         let bag = ConfigBag::of_layers([layer]);
         let cached = self.cache.resolve_cached_identity(resolver.clone(), components, &bag).await?;
         let replacement = with_provider(resolver.cache_partition(), |provider| {
-            // Once the client's cache has other credentials, it is up to date again.
-            let refused = provider.refused.take_if(|refused| !same(&refused.cached, &cached));
-            drop(refused);
-            provider.refused.as_ref().map(|refused| refused.replacement.clone())
+            // Other credentials in the cache of the client are newer than the rejected ones.
+            drop(provider.rejected.take_if(|rejected| !is_same(&rejected.cached, &cached)));
+            provider.rejected.as_ref().map(|rejected| rejected.replacement.clone())
         });
         match replacement {
             Some(cache) => cache.resolve_cached_identity(resolver, components, &bag).await,
@@ -150,8 +143,8 @@ impl Identities {
     }
 }
 
-/// Records whether the provider has provided credentials. If it has, a later "not loaded" is an outage.
-fn note(
+/// Records whether the provider has provided credentials. If it has, a later "not loaded" error is an outage.
+fn record_load(
     partition: IdentityCachePartition,
     result: Result<Identity, BoxError>,
 ) -> Result<Identity, IdentityError> {
@@ -175,8 +168,8 @@ fn with_provider<T>(partition: IdentityCachePartition, f: impl FnOnce(&mut Provi
     f(providers.entry(partition).or_default())
 }
 
-/// Whether both are the same credentials. Identities of other kinds are never the same.
-fn same(one: &Identity, other: &Identity) -> bool {
+/// Returns `true` if both are the same credentials. Identities of other types are never the same.
+fn is_same(one: &Identity, other: &Identity) -> bool {
     let (one, other) = (one.data::<Credentials>(), other.data::<Credentials>());
     one.zip(other).is_some_and(|(one, other)| {
         one.access_key_id() == other.access_key_id()
@@ -195,13 +188,13 @@ impl ResolveCachedIdentity for Identities {
         IdentityFuture::new(async move {
             let partition = resolver.cache_partition();
             let load = self.load(resolver, components);
-            let identity = timeout(LONGEST_WAIT, load).await.map_err(|_| IdentityError {
-                source: BoxError::from(format!("not loaded after {LONGEST_WAIT:?}")).into(),
+            let identity = timeout(MAX_WAIT, load).await.map_err(|_| IdentityError {
+                source: BoxError::from(format!("not loaded after {MAX_WAIT:?}")).into(),
                 has_loaded: true,
                 is_loading: true,
             })??;
             if let Some(signer) = bag.load::<Signer>() {
-                // A request that is not retried is signed once.
+                // Set once, since the request is not retried.
                 let _ = signer.0.set((partition, identity.clone()));
             }
             Ok(identity)
@@ -231,24 +224,23 @@ impl fmt::Debug for Identities {
     }
 }
 
-/// The identity that signs a request, once it is known.
+/// Identity that signed a request. Empty until the identity is loaded.
 #[derive(Clone, Default)]
 pub(super) struct Signer(Arc<OnceLock<(IdentityCachePartition, Identity)>>);
 
 impl Signer {
-    /// Notes that the service refuses the identity: the next request asks the provider for another one.
-    pub(super) fn refuse(&self) {
+    /// Marks the identity as rejected by the service: the next request loads another one from the provider.
+    pub(super) fn reject(&self) {
         let Some((partition, identity)) = self.0.get() else { return };
         with_provider(*partition, |provider| {
-            let cached = match &provider.refused {
-                // An earlier request has noted it, or the provider has no other credentials yet.
-                Some(refused) if refused.since.elapsed() < REFRESH_INTERVAL => return,
-                Some(refused) => refused.cached.clone(),
+            let cached = match &provider.rejected {
+                // Marked by an earlier request, or the provider has no other credentials yet.
+                Some(rejected) if rejected.since.elapsed() < REFRESH_INTERVAL => return,
+                Some(rejected) => rejected.cached.clone(),
                 None => identity.clone(),
             };
-            let (replacement, since) =
-                (IdentityCache::lazy().max_partitions(1).build(), Instant::now());
-            provider.refused = Some(Refused { cached, replacement, since });
+            let replacement = IdentityCache::lazy().max_partitions(1).build();
+            provider.rejected = Some(Rejected { cached, replacement, since: Instant::now() });
         });
     }
 }
@@ -263,7 +255,6 @@ impl Storable for Signer {
     type Storer = StoreReplace<Self>;
 }
 
-/// Why there are no credentials for a request.
 #[derive(Debug, Clone)]
 pub(super) struct IdentityError {
     source: Arc<dyn Error + Send + Sync>,
@@ -272,12 +263,12 @@ pub(super) struct IdentityError {
 }
 
 impl IdentityError {
-    /// Whether the load continues, so that a later request may join it.
+    /// Returns `true` if the load continues, so that a later request can join it.
     pub(super) fn is_loading(&self) -> bool {
         self.is_loading
     }
 
-    /// Whether the provider has provided credentials before, or still may.
+    /// Returns `true` if the provider has provided credentials before, or is still loading them.
     pub(super) fn has_loaded(&self) -> bool {
         self.has_loaded
     }
@@ -285,7 +276,7 @@ impl IdentityError {
 
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the credentials cannot be loaded")
+        f.write_str("credentials cannot be loaded")
     }
 }
 

@@ -1,9 +1,31 @@
-//! One PutRecords request as a call of a `tower::Service`, what its errors mean, and what the service says
-//! about a stream.
+//! Services that send PutRecords requests, the classification of their errors, and information about a stream.
 //!
-//! [`PutRecords`] is the service at the bottom: it turns a [`PutRecordsRequest`] into one call of the AWS
-//! SDK. The sink works over any service from [`PutRecordsRequest`] to [`PutRecordsResponse`] whose error
-//! converts into a boxed one, so any tower layer fits in between, and a closure does for a test:
+//! A sink sends its requests through a [`tower::Service`] from [`PutRecordsRequest`] to [`PutRecordsResponse`].
+//! [`PutRecords`] is the innermost service of a stack: it sends a request with the AWS SDK. tower's layers and those of
+//! this crate can be stacked on top of it.
+//!
+//! # Example
+//!
+//! A stack with tracing and a timeout:
+//!
+//! ```
+//! use std::time::Duration;
+//! use kinesis_sink::KinesisSink;
+//! use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
+//! use tower::ServiceBuilder;
+//!
+//! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), kinesis_sink::BuildError> {
+//! let service = ServiceBuilder::new()
+//!     .trace_put_records()
+//!     .timeout_put_records(Duration::from_secs(5))
+//!     .service(PutRecords::new(&client));
+//! let sink = KinesisSink::builder("example").build_with(service)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Any service whose error converts into a [`BoxError`](tower::BoxError) can replace `PutRecords`, for example a
+//! closure in a test:
 //!
 //! ```
 //! use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
@@ -16,15 +38,15 @@
 //! # let _ = accepts_all;
 //! ```
 //!
-//! # What an error means
+//! # Classification of errors
 //!
-//! [`Classify`] decides; its default is the table in [`ErrorClass`] and [`EntryClass`]. It reads through
-//! the errors that layers wrap around the service's own.
+//! [`Classify`] decides how the sink handles an error. The default, [`DefaultClassify`], uses the tables of
+//! [`ErrorClass`] and [`EntryClass`], also for an error that a layer has wrapped.
 //!
 //! # Stream information
 //!
-//! [`SdkStreamInfo`] lists a stream's open shards, and describes the size limit of its records and how they are
-//! distributed. Its errors, [`PutRecordsError`]s, are classified like any other error.
+//! [`SdkStreamInfo`] lists the open shards of a stream, and describes its mode, its limit on the size of a record, and
+//! how it distributes records. Its errors are [`PutRecordsError`]s and are classified in the same way.
 
 mod check;
 mod classify;

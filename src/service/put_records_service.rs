@@ -2,10 +2,10 @@ use tower::{BoxError, Service};
 
 use super::{PutRecordsRequest, PutRecordsResponse};
 
-/// Alias for the bounds on a stack of services below a sink.
+/// Alias for the bounds on the service of a sink.
 ///
 /// It is implemented for every [`Service`] from [`PutRecordsRequest`] to [`PutRecordsResponse`] whose error converts
-/// into a [`BoxError`] and whose future is `Send + 'static`. Code that is generic over the stack needs only this bound:
+/// into a [`BoxError`] and whose future is `Send + 'static`. Use it as a bound in code that is generic over the service:
 ///
 /// ```
 /// use kinesis_sink::KinesisSink;
@@ -15,10 +15,10 @@ use super::{PutRecordsRequest, PutRecordsResponse};
 ///     sink.spawn()
 /// }
 /// ```
-// rustc shows this text where there is no `Service<PutRecordsRequest>` at all. For the other bounds it names the one
-// that is not met, as long as the blanket implementation is not `#[diagnostic::do_not_recommend]`.
+// rustc shows this text only if `Service<PutRecordsRequest>` is not implemented. It names any other unmet bound, as long
+// as the blanket implementation is not `#[diagnostic::do_not_recommend]`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a `Service<PutRecordsRequest>`, so it cannot be below a `KinesisSink`",
+    message = "`{Self}` is not a `Service<PutRecordsRequest>`, so a `KinesisSink` cannot use it",
     label = "not a `Service<PutRecordsRequest>`",
     note = "the response must be `PutRecordsResponse`, the error must convert into `BoxError`, and the future must be \
             `Send + 'static`"

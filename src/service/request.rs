@@ -8,7 +8,7 @@ use crate::stream::StreamId;
 
 /// PutRecords request: a stream and up to 500 entries.
 ///
-/// Clones share the entries, so a retrying layer can keep one.
+/// Clones share the entries, so a clone is cheap.
 #[derive(Clone)]
 pub struct PutRecordsRequest {
     stream: StreamId,
@@ -26,10 +26,9 @@ impl PutRecordsRequest {
         Self { stream, entries, bytes, timeout_factor: 1 }
     }
 
-    /// Sets the factor by which [`TimeoutLayer`](crate::timeout::TimeoutLayer) multiplies its timeout: at least 1.
-    /// Default: 1.
+    /// Sets the factor by which [`TimeoutLayer`](crate::timeout::TimeoutLayer) multiplies its timeout. Default: 1.
     ///
-    /// The sink raises it while requests time out repeatedly, up to 64.
+    /// A factor of 0 counts as 1. The sink raises the factor up to 64 while requests time out repeatedly.
     #[must_use]
     pub fn with_timeout_factor(mut self, factor: u32) -> Self {
         self.timeout_factor = factor.max(1);
@@ -42,19 +41,19 @@ impl PutRecordsRequest {
         &self.stream
     }
 
-    /// Returns the entries. The results of the response have the same order.
+    /// Returns the entries. The results of the response are in the same order.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Returns the factor by which the timeout of the request is multiplied: at least 1.
+    /// Returns the factor by which the timeout of the request is multiplied. It is at least 1.
     #[must_use]
     pub fn timeout_factor(&self) -> u32 {
         self.timeout_factor
     }
 
-    /// Returns the size of data and partition keys in bytes.
+    /// Returns the total size of data and partition keys in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -73,7 +72,7 @@ impl fmt::Debug for PutRecordsRequest {
 
 /// One Kinesis record of a request.
 ///
-/// `Debug` shows sizes, never the payload or the key.
+/// The `Debug` output has sizes, but neither data nor keys.
 #[derive(Clone)]
 pub struct Entry {
     data: Bytes,
@@ -84,7 +83,7 @@ pub struct Entry {
 impl Entry {
     /// Creates an entry.
     ///
-    /// Without a partition key the service distributes the record, on streams that allow it.
+    /// The service distributes entries without a partition key, on streams that allow it.
     #[must_use]
     pub fn new(
         data: Bytes,
@@ -100,7 +99,7 @@ impl Entry {
         &self.data
     }
 
-    /// Returns the partition key that is sent, if there is one.
+    /// Returns the partition key, if there is one.
     #[must_use]
     pub fn partition_key(&self) -> Option<&Key> {
         self.partition_key.as_ref()
@@ -112,7 +111,7 @@ impl Entry {
         self.explicit_hash_key
     }
 
-    /// Returns the size in bytes as the service counts it: data plus partition key.
+    /// Returns the size of data and partition key in bytes, as the service counts it.
     #[must_use]
     pub fn size(&self) -> usize {
         self.data.len() + self.partition_key.as_ref().map_or(0, |key| key.len())

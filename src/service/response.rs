@@ -6,10 +6,10 @@ use smol_str::SmolStr;
 use super::classify::codes::INCOMPLETE_RESULT;
 use super::redact;
 
-/// The answer to one request: a result per entry, in the request's order.
+/// Response to a [`PutRecordsRequest`](super::PutRecordsRequest): one result per entry, in the order of the entries.
 ///
-/// [`PutRecords`](super::PutRecords) refuses an answer of another length; the sink does so for any
-/// service, and then settles nothing.
+/// If the number of results differs from the number of entries, [`PutRecords`](super::PutRecords) returns an error. A
+/// sink treats such a response of any service as a failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutRecordsResponse {
     results: Vec<Result<Placement, EntryError>>,
@@ -58,51 +58,53 @@ impl PutRecordsResponse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     pub(super) shard_id: SmolStr,
-    /// As a rule a slice of the answer that it came with.
+    /// Normally a slice of the body of the response.
     sequence_number: Str,
 }
 
 impl Placement {
-    /// A place in this shard, under this sequence number.
+    /// Creates a placement.
     #[must_use]
     pub fn new(shard_id: impl AsRef<str>, sequence_number: impl Into<String>) -> Self {
         let sequence_number = Str::from(sequence_number.into());
         Self { shard_id: SmolStr::new(shard_id), sequence_number }
     }
 
-    /// The shard's id.
+    /// Returns the id of the shard.
     #[must_use]
     pub fn shard_id(&self) -> &str {
         &self.shard_id
     }
 
-    /// The entry's sequence number in its shard. From the service it is a slice of the whole answer, which
-    /// stays in memory as long as any placement of it: copy what is to be kept for long.
+    /// Returns the sequence number of the entry in its shard.
+    ///
+    /// The sequence number can be a slice of the body of the response, which is kept in memory as long as any of its
+    /// placements. Copy the sequence number if you keep it for long.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
     }
 
-    /// The same place, with nothing kept of the answer that it came with.
+    /// Copies the sequence number, so that the body of the response can be freed.
     pub(crate) fn detach(self) -> Self {
         let (shard_id, sequence_number) = self.into_parts();
         Self { shard_id, sequence_number: Str::from(sequence_number) }
     }
 
-    /// A place as it is read from an answer.
+    /// Creates a placement whose sequence number is a slice of a response.
     #[cfg(test)]
     pub(crate) fn from_response(shard_id: &str, sequence_number: bytes::Bytes) -> Self {
-        let sequence_number = Str::try_from(sequence_number).expect("it is text");
+        let sequence_number = Str::try_from(sequence_number).expect("the sequence number is UTF-8");
         Self { shard_id: SmolStr::new(shard_id), sequence_number }
     }
 
-    /// The shard's id and the sequence number, with nothing kept of the answer that they came with.
+    /// Converts into the id of the shard and a copy of the sequence number.
     pub(crate) fn into_parts(self) -> (SmolStr, String) {
         (self.shard_id, self.sequence_number.to_string())
     }
 }
 
-/// Why the service did not take one entry.
+/// Error of one entry of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct EntryError {
@@ -111,8 +113,10 @@ pub struct EntryError {
 }
 
 impl EntryError {
-    /// An entry's error with the service's code and message. Of a message 1,024 characters are kept, of a
-    /// code 128, without line breaks.
+    /// Creates an error from the code and message of the service.
+    ///
+    /// The code is truncated to 128 characters and the message to 1,024. Line breaks are removed from both, and values
+    /// that the service quotes from the entry are removed from the message.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl AsRef<str>) -> Self {
         Self { code: redact::code(code.into()), message: redact::entry_message(message.as_ref()) }
@@ -124,7 +128,7 @@ impl EntryError {
         &self.code
     }
 
-    /// Returns the message of the service, without the values that it quotes from the entry.
+    /// Returns the message of the service. Values that the service quotes from the entry are removed.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -135,7 +139,7 @@ impl EntryError {
     }
 }
 
-/// What the service answers to one entry.
+/// Members of the result of one entry.
 #[derive(Debug, Default)]
 pub(super) struct ResultMembers {
     pub(super) shard_id: Option<SmolStr>,
@@ -145,8 +149,7 @@ pub(super) struct ResultMembers {
 }
 
 impl ResultMembers {
-    /// Treats an empty member as missing: servers that keep results in structs without optional members write a
-    /// missing one as an empty string.
+    /// Treats an empty member as missing, since some servers write a missing member as an empty string.
     pub(super) fn into_result(self) -> Result<Placement, EntryError> {
         if let Some(code) = self.error_code.filter(|code| !code.is_empty()) {
             return Err(EntryError::new(code, self.error_message.unwrap_or_default()));
@@ -156,7 +159,7 @@ impl ResultMembers {
         if let (Some(shard_id), Some(sequence_number)) = (shard_id, sequence_number) {
             return Ok(Placement { shard_id, sequence_number });
         }
-        let message = "the result has neither an error code nor a shard and sequence number";
+        let message = "result has neither an error code nor a shard id and sequence number";
         Err(EntryError::new(INCOMPLETE_RESULT, message))
     }
 }

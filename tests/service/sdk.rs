@@ -137,7 +137,7 @@ async fn an_error_that_is_not_the_services_tells_its_status() {
         let error = service.oneshot(request).await.unwrap_err();
         let told = (error.kind(), error.status(), error.request_id());
         assert_eq!(told, (PutRecordsErrorKind::Response, Some(status), Some("the-request-id")));
-        assert_eq!(error.to_string(), format!("the answer cannot be read (HTTP {status})"));
+        assert_eq!(error.to_string(), format!("response cannot be read (HTTP {status})"));
     }
 }
 

@@ -145,7 +145,7 @@ async fn a_token_that_repeats_itself_ends_the_listing() {
     let lister = SdkStreamInfo::new(&client(&[&first, &again]));
     let error = lister.list_shards(&stream("example")).unwrap().await.unwrap_err();
     assert_eq!(again.num_calls(), 1);
-    assert_told(&error, "ListShards", &["the answer cannot be read", "the same token again"]);
+    assert_told(&error, "ListShards", &["response cannot be read", "the same token again"]);
     assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::OutcomeUnknown);
 }
 
@@ -262,7 +262,7 @@ async fn a_server_that_refuses_connections_is_told_as_such() {
     let wire = Wire::new(|_| Err(io::ErrorKind::ConnectionRefused.into()));
     wire.let_go(2);
     for (error, operation) in both_errors(&wire.client(), "example").await {
-        assert_told(&error, operation, &["the request got no answer", "connection refused"]);
+        assert_told(&error, operation, &["no response received", "connection refused"]);
         let reason = error.downcast_ref::<PutRecordsError>().unwrap();
         assert_eq!(reason.kind(), PutRecordsErrorKind::Dispatch);
         assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::OutcomeUnknown);

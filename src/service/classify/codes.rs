@@ -1,13 +1,10 @@
-//! The codes of errors: the service's, and this crate's words for what is no answer of the service.
-
 use super::ErrorClass;
 
-/// The code of every answer about a stream that does not exist.
+/// Code of an error about a stream that does not exist.
 pub(crate) const NO_STREAM: &str = "ResourceNotFoundException";
 
-/// The codes that the sink tells apart. Sources: the errors of PutRecords, ListShards and
-/// DescribeStreamSummary in the Kinesis API reference, its common errors, and the codes that the AWS
-/// SDKs treat as throttles or clock skew.
+/// Codes of the service. Sources: the errors of PutRecords, ListShards and DescribeStreamSummary, and the common errors,
+/// in the Kinesis API reference; the codes that the AWS SDKs treat as throttles or clock skew.
 const CODES: &[(&str, ErrorClass)] = &[
     ("ProvisionedThroughputExceededException", ErrorClass::Throttled),
     ("LimitExceededException", ErrorClass::Throttled),
@@ -23,7 +20,7 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("ServiceUnavailableException", ErrorClass::OutcomeUnknown),
     ("RequestTimeout", ErrorClass::OutcomeUnknown),
     ("RequestTimeoutException", ErrorClass::OutcomeUnknown),
-    // Of the lookups: a stream that is not active yet, a listing that took too long between two pages.
+    // A lookup of a stream that is not active yet, or a listing whose token has expired.
     ("ResourceInUseException", ErrorClass::OutcomeUnknown),
     ("ExpiredNextTokenException", ErrorClass::OutcomeUnknown),
     ("ExpiredToken", ErrorClass::Credentials),
@@ -49,7 +46,7 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("KMSOptInRequired", ErrorClass::Fatal),
     ("OptInRequired", ErrorClass::Fatal),
     (NO_STREAM, ErrorClass::Fatal),
-    // The answer to a dry run: nothing was written, and nothing will be while dry runs are asked for.
+    // The response to a dry run: retries write nothing either.
     ("DryRunOperationException", ErrorClass::Fatal),
     ("InvalidArgumentException", ErrorClass::Invalid),
     ("ValidationException", ErrorClass::Invalid),
@@ -57,18 +54,17 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("SerializationException", ErrorClass::Invalid),
 ];
 
-/// What the sink takes a code of the service's for, if it knows it.
 pub(in crate::service) fn class_of_code(code: &str) -> Option<ErrorClass> {
     CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
 }
 
-/// Whether other credentials may be accepted after this code. The remaining codes of the class are about the clock.
+/// Returns `true` if other credentials may be accepted. The other codes of the class are about the clock.
 pub(in crate::service) fn refuses_credentials(code: &str) -> bool {
     let clock = ["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"];
     class_of_code(code) == Some(ErrorClass::Credentials) && !clock.contains(&code)
 }
 
-/// Of an entry that came back with neither a code nor a sequence number.
+/// Code of a result with neither an error code nor a sequence number.
 pub(in crate::service) const INCOMPLETE_RESULT: &str = "IncompleteResult";
 pub(crate) const TIMEOUT: &str = "Timeout";
 pub(in crate::service) const OVERLOADED: &str = "Overloaded";
@@ -77,10 +73,10 @@ pub(in crate::service) const CONSTRUCTION: &str = "Construction";
 pub(in crate::service) const RESPONSE: &str = "Response";
 pub(in crate::service) const WRONG_LENGTH: &str = "WrongLength";
 pub(in crate::service) const REGION: &str = "Region";
-/// Of an error that nobody here knows.
+/// Code of any other error.
 pub(crate) const UNKNOWN: &str = "Unknown";
 
-/// The words of this crate.
+/// Codes of this crate, for errors without a code of the service.
 #[cfg(feature = "metrics")]
 const OWN_CODES: [&str; 9] = [
     INCOMPLETE_RESULT,
@@ -94,7 +90,7 @@ const OWN_CODES: [&str; 9] = [
     UNKNOWN,
 ];
 
-/// `code` as a metrics label: one of a bounded number of words, whatever a server answers.
+/// Returns the metrics label of `code`: `other` for an unknown code, since the number of labels must be bounded.
 #[cfg(feature = "metrics")]
 pub(crate) fn code_label(code: &str) -> &'static str {
     let known = CODES.iter().map(|(known, _)| *known);
@@ -109,14 +105,14 @@ mod tests {
     use crate::service::{PutRecordsError, PutRecordsErrorKind, attempt_error};
 
     #[test]
-    fn labels_are_bounded() {
+    fn code_label_is_other_for_unknown_code() {
         assert_eq!(code_label("InternalFailure"), "InternalFailure");
         assert_eq!(code_label("Timeout"), "Timeout");
-        assert_eq!(code_label("made up by a server"), "other");
+        assert_eq!(code_label("invented by a server"), "other");
     }
 
     #[test]
-    fn every_word_of_this_crate_is_a_label() {
+    fn code_label_knows_codes_of_crate() {
         let kinds = [
             PutRecordsErrorKind::Timeout,
             PutRecordsErrorKind::Dispatch,
@@ -128,8 +124,8 @@ mod tests {
         let others: [BoxError; 2] = [load_shed::error::Overloaded::new().into(), "unknown".into()];
         let errors = kinds.map(|kind| BoxError::from(PutRecordsError::new(kind, None)));
         for error in errors.into_iter().chain(others) {
-            let noted = attempt_error(&*error);
-            assert_eq!(code_label(noted.code()), noted.code());
+            let error = attempt_error(&*error);
+            assert_eq!(code_label(error.code()), error.code());
         }
     }
 }

@@ -16,62 +16,63 @@ use super::{EntryError, PutRecordsError, PutRecordsErrorKind, redact};
 use crate::record::AttemptError;
 use crate::timeout::TimeoutError;
 
-/// What a failed request means for its records. None of them is ever lost.
+/// Class of the error of a whole request, which determines how the sink handles the records of the request.
 ///
-/// | class | errors | the sink |
+/// | class | errors | handling by the sink |
 /// |---|---|---|
 /// | `Throttled` | `ProvisionedThroughputExceededException`, `LimitExceededException`, `KMSThrottlingException`, other throttles, HTTP 429 | requeues and backs off |
-/// | `OutcomeUnknown` | timeouts, broken connections, HTTP 5xx, unreadable answers, answers of the wrong length, a stream that is not active yet (`ResourceInUseException`, of lookups), unknown errors | the same, and notes that the records may be written |
-/// | `NotSent` | tower's `Overloaded` | the same, without counting an attempt |
-/// | `Credentials` | expired or rejected credentials, providers that fail or time out, clock skew | the same for [five minutes](crate::Settings::credentials_timeout), since credentials refresh; then as `Fatal` |
-/// | `Blocked` | HTTP 4xx without an error code, as a proxy or firewall between the client and the service answers | as `OutcomeUnknown`; as `Fatal` once nothing has succeeded for the [credentials timeout](crate::Settings::credentials_timeout), records aside that failed alone on a stream that has taken others |
-/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the answer to a dry run, HTTP 4xx with an unknown error code | reports the error, keeps the records, tries again after a backoff when it is polled |
-/// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | splits the request to find the record that is refused; that one fails |
+/// | `OutcomeUnknown` | timeouts, broken connections, HTTP 5xx, unreadable responses, responses with a wrong number of results, a stream that is not active yet (`ResourceInUseException`, in lookups), unknown errors | requeues and backs off; the records may have been written, so a retry can duplicate them |
+/// | `NotSent` | tower's `Overloaded` | requeues and backs off, without counting an attempt |
+/// | `Credentials` | expired or rejected credentials, providers that fail or time out, clock skew | requeues and backs off for up to [five minutes](crate::Settings::credentials_timeout), in which credentials may be refreshed; then as `Fatal` |
+/// | `Blocked` | HTTP 4xx without an error code, the response of a proxy or firewall between the client and the service | as `OutcomeUnknown`; as `Fatal` if no request has succeeded for the [credentials timeout](crate::Settings::credentials_timeout), except for isolated records on a stream that has accepted others |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the response to a dry run, HTTP 4xx with an unknown error code | returns the error, keeps the records, retries after a backoff when it is polled |
+/// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | bisects the request to find the record that is rejected; that record fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorClass {
-    /// The whole stream is over its capacity; nothing was written.
+    /// The stream is over its capacity. Nothing was written.
     Throttled,
-    /// It may pass; whether the records were written is unknown, so that trying again can duplicate
-    /// them.
+    /// The error is transient. Whether the records were written is unknown, so a retry can duplicate them.
     OutcomeUnknown,
-    /// The request never left: a layer shed it.
+    /// The request was not sent, because a layer shed it.
     NotSent,
-    /// The credentials were not accepted; nothing was written.
+    /// The credentials were rejected. Nothing was written.
     Credentials,
-    /// Something between the client and the service answered with an error. It may refuse one of the
-    /// records, or everything.
+    /// A proxy or firewall between the client and the service rejected the request, for one of its records or for any
+    /// content.
     Blocked,
-    /// Trying again does not help until something outside changes; nothing was written.
+    /// Retries fail until the stream, the credentials or the configuration change. Nothing was written.
     Fatal,
-    /// The service refuses the request for what it contains; nothing was written.
+    /// The service rejects the content of the request. Nothing was written.
     Invalid,
 }
 
-/// What the failure of one entry in an answered request means.
+/// Class of the error of one entry in a response, which determines how the sink handles the entry.
 ///
-/// | class | codes | the sink |
+/// | class | codes | handling by the sink |
 /// |---|---|---|
 /// | `Throttled` | `ProvisionedThroughputExceededException`, other throttles | requeues, backs off, draws a new random key |
 /// | `Transient` | `InternalFailure`, unknown codes | requeues, backs off |
-/// | `OutcomeUnknown` | a result with neither code nor sequence number | the same, and notes that the record may be written |
-/// | `Rejected` | `ValidationException`, `InvalidArgumentException`, `SerializationException` | the record fails for good |
+/// | `OutcomeUnknown` | a result with neither code nor sequence number | requeues and backs off; the record may have been written, so a retry can duplicate it |
+/// | `Rejected` | `ValidationException`, `InvalidArgumentException`, `SerializationException` | fails the record for good |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryClass {
-    /// The record's shard is over its capacity.
+    /// The shard of the record is over its capacity.
     Throttled,
-    /// It will pass.
+    /// The error is transient.
     Transient,
-    /// It may pass; whether the record was written is unknown.
+    /// The error is transient. Whether the record was written is unknown, so a retry can duplicate it.
     OutcomeUnknown,
-    /// The service refuses this record, and would again.
+    /// The service rejects the record. A retry would be rejected as well.
     Rejected,
 }
 
-/// Decides what errors mean. Should one of the methods panic, the outcome counts as unknown and the
-/// records are sent again. The methods' defaults are the tables of [`ErrorClass`] and [`EntryClass`];
-/// override one to treat an error of your own layer, and leave the rest to [`DefaultClassify`]:
+/// Trait for classifying errors.
+///
+/// The provided methods implement the tables of [`ErrorClass`] and [`EntryClass`]. Override a method to classify the
+/// errors of a custom layer, and call [`DefaultClassify`] for all other errors. If a method panics, the sink uses
+/// [`ErrorClass::OutcomeUnknown`] or [`EntryClass::Transient`].
 ///
 /// ```
 /// use std::error::Error;
@@ -94,13 +95,14 @@ pub enum EntryClass {
 /// # assert_eq!(PausedIsNotSent.classify_error(&Paused), ErrorClass::NotSent);
 /// ```
 pub trait Classify: Send + Sync {
-    /// What a whole request's error means. Looks at the error and at each of its
-    /// [sources](Error::source), and takes the first that it knows.
+    /// Classifies the error of a whole request.
+    ///
+    /// The provided method classifies the first known error among `error` and its [sources](Error::source).
     fn classify_error(&self, error: &(dyn Error + 'static)) -> ErrorClass {
         chain(error).find_map(class_of).unwrap_or(ErrorClass::OutcomeUnknown)
     }
 
-    /// What one entry's error means.
+    /// Classifies the error of one entry.
     fn classify_entry(&self, error: &EntryError) -> EntryClass {
         match class_of_code(error.code()) {
             _ if error.code() == INCOMPLETE_RESULT => EntryClass::OutcomeUnknown,
@@ -117,7 +119,7 @@ impl fmt::Debug for dyn Classify {
     }
 }
 
-/// The tables of [`ErrorClass`] and [`EntryClass`].
+/// Default [`Classify`]: the tables of [`ErrorClass`] and [`EntryClass`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DefaultClassify;
 
@@ -133,7 +135,7 @@ fn class_of_status(status: Option<u16>) -> ErrorClass {
     }
 }
 
-/// The service itself always gives a code.
+/// Classifies a response without a code. It is not from the service, which always gives one.
 fn class_without_code(status: Option<u16>) -> ErrorClass {
     match class_of_status(status) {
         ErrorClass::Fatal => ErrorClass::Blocked,
@@ -141,12 +143,12 @@ fn class_without_code(status: Option<u16>) -> ErrorClass {
     }
 }
 
-/// The error and everything below it. Cut off where a source points back at itself.
+/// Returns the error and its sources, up to a limit that ends a cycle of sources.
 pub(super) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    const DEEPEST: usize = 32;
-    std::iter::successors(Some(error), |&error| error.source()).take(DEEPEST)
+    const MAX_DEPTH: usize = 32;
+    std::iter::successors(Some(error), |&error| error.source()).take(MAX_DEPTH)
 }
 
 fn class_of(error: &(dyn Error + 'static)) -> Option<ErrorClass> {
@@ -162,7 +164,7 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<ErrorClass> {
     if error.is::<load_shed::error::Overloaded>() {
         return Some(ErrorClass::NotSent);
     }
-    // A buffer whose worker has ended never works again, whatever ended it.
+    // A buffer whose worker has ended cannot recover.
     if error.is::<buffer::error::ServiceError>() || error.is::<buffer::error::Closed>() {
         return Some(ErrorClass::Fatal);
     }
@@ -177,7 +179,6 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
         },
         PutRecordsErrorKind::Construction => class_of_construction(error),
         PutRecordsErrorKind::Region => ErrorClass::Fatal,
-        // Whoever answers so, with a text or without: a gateway, an emulator, a firewall.
         PutRecordsErrorKind::Response => class_without_code(error.status()),
         PutRecordsErrorKind::Dispatch
         | PutRecordsErrorKind::Timeout
@@ -185,15 +186,13 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
     }
 }
 
-/// Classifies an error from before the request was sent. Credentials that cannot be loaded, and errors of the
-/// user's interceptors, may pass. Everything else is configuration: no provider, no region, no usable endpoint, no
-/// HTTP client.
+/// Classifies an error before the request was sent. Failures of the credentials provider and of user interceptors may
+/// be transient. All others are errors of the configuration: no provider, region, usable endpoint or HTTP client.
 fn class_of_construction(error: &PutRecordsError) -> ErrorClass {
     let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
     match chain(error).find_map(|error| error.downcast_ref()) {
         Some(CredentialsError::InvalidConfiguration(_)) => ErrorClass::Fatal,
-        // No provider has credentials. An instance metadata service that does not answer looks the same, but it
-        // has answered before.
+        // Either no provider has credentials, or a metadata service that has provided some does not respond.
         Some(CredentialsError::CredentialsNotLoaded(_))
             if !identity.is_some_and(IdentityError::has_loaded) =>
         {
@@ -206,19 +205,18 @@ fn class_of_construction(error: &PutRecordsError) -> ErrorClass {
     }
 }
 
-/// What to note with the records of a request that failed as a whole.
+/// Converts the error of a whole request into the error of an attempt, with the messages of all sources.
 pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
     let mut message = String::new();
     for (depth, error) in chain(error).enumerate() {
-        // The code has a place of its own.
         let text = match error.downcast_ref::<PutRecordsError>() {
             Some(error) => error.attempt_message(),
             None => error.to_string(),
         };
-        // Wrappers often repeat what they wrap.
+        // Wrappers often repeat the message of their source.
         if !message.contains(&text) {
             let separator = if depth == 0 { "" } else { ": " };
-            write!(message, "{separator}{text}").expect("a string takes everything");
+            write!(message, "{separator}{text}").expect("writing to a string cannot fail");
         }
     }
     let code = chain(error).find_map(code_of).unwrap_or(UNKNOWN).to_owned();
@@ -247,7 +245,7 @@ fn code_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     })
 }
 
-/// The service's id of the request that failed, if it gave one.
+/// Returns the request id of a failed request, if the response has one.
 pub(crate) fn request_id<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     chain(error).find_map(|error| error.downcast_ref::<PutRecordsError>()?.request_id())
 }
@@ -269,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_classified_by_the_table() {
+    fn classify_error_maps_codes_to_classes() {
         use ErrorClass::*;
         for (code, status, expected) in [
             ("ProvisionedThroughputExceededException", 400, Throttled),
@@ -295,7 +293,7 @@ mod tests {
             ("InvalidArgumentException", 400, Invalid),
             ("ValidationException", 400, Invalid),
             ("SerializationException", 400, Invalid),
-            // Codes that nobody has seen yet go by their status.
+            // Unknown codes are classified by the HTTP status.
             ("NewServerError", 503, OutcomeUnknown),
             ("NewClientError", 400, Fatal),
             ("NewTooLarge", 413, Invalid),
@@ -304,28 +302,28 @@ mod tests {
             assert_eq!(class(service(code, status)), expected, "{code}");
         }
         assert_eq!(class(PutRecordsError::service(None, None, None)), OutcomeUnknown);
-        assert_eq!(service("", 403).code(), None, "an empty code is a missing one");
+        assert_eq!(service("", 403).code(), None, "an empty code counts as missing");
         assert_eq!(class(PutRecordsError::wrong_length(2, 1)), OutcomeUnknown);
         assert_eq!(class(std::io::Error::other("reset")), OutcomeUnknown);
     }
 
     #[test]
-    fn missing_credentials_are_fatal_and_failing_ones_are_not() {
+    fn only_missing_credentials_are_fatal() {
         let construction = |error: CredentialsError| {
             PutRecordsError::new(PutRecordsErrorKind::Construction, Some(error.into()))
         };
         let absent = CredentialsError::not_loaded("none found");
         assert_eq!(class(construction(absent)), ErrorClass::Fatal);
-        let failing = CredentialsError::provider_error("STS answered 503");
+        let failing = CredentialsError::provider_error("STS responded with 503");
         assert_eq!(class(construction(failing)), ErrorClass::Credentials);
     }
 
     #[test]
-    fn errors_are_read_through_layers() {
+    fn classify_error_reads_wrapped_errors() {
         let inner = service("AccessDeniedException", 400);
         assert_eq!(class(TimeoutError::Service(inner.into())), ErrorClass::Fatal);
-        let ours = TimeoutError::Elapsed { after: Duration::from_secs(1) };
-        assert_eq!(class(TimeoutError::Service(ours.into())), ErrorClass::OutcomeUnknown);
+        let elapsed = TimeoutError::Elapsed { after: Duration::from_secs(1) };
+        assert_eq!(class(TimeoutError::Service(elapsed.into())), ErrorClass::OutcomeUnknown);
         assert_eq!(class(tower_timeout::error::Elapsed::new()), ErrorClass::OutcomeUnknown);
         assert_eq!(class(load_shed::error::Overloaded::new()), ErrorClass::NotSent);
         let nested = |error: BoxError| class(TimeoutError::Service(error));
@@ -335,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_classified_by_the_table() {
+    fn classify_entry_maps_codes_to_classes() {
         for (code, expected) in [
             ("ProvisionedThroughputExceededException", EntryClass::Throttled),
             ("InternalFailure", EntryClass::Transient),
@@ -350,14 +348,13 @@ mod tests {
     }
 
     #[test]
-    fn an_attempts_error_tells_the_whole_chain_once() {
+    fn attempt_error_joins_messages_of_chain() {
         let elapsed = TimeoutError::Elapsed { after: Duration::from_secs(10) };
-        let noted = attempt_error(&elapsed);
-        assert_eq!(noted.code(), "Timeout");
+        assert_eq!(attempt_error(&elapsed).code(), "Timeout");
         let refused = std::io::Error::other("connection refused");
         let error = PutRecordsError::new(PutRecordsErrorKind::Dispatch, Some(refused.into()));
-        let noted = attempt_error(&TimeoutError::Service(error.into()));
-        assert_eq!(noted.code(), "Dispatch");
-        assert!(noted.message().ends_with("got no answer: connection refused"), "{noted}");
+        let error = attempt_error(&TimeoutError::Service(error.into()));
+        assert_eq!(error.code(), "Dispatch");
+        assert!(error.message().ends_with("no response received: connection refused"), "{error}");
     }
 }

@@ -1,5 +1,3 @@
-//! DescribeStreamSummary, and the cache of its responses.
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,11 +15,9 @@ use crate::service::sdk::{Attempt, check_region};
 use crate::service::{PutRecordsError, PutRecordsErrorKind};
 use crate::stream::{Distribution, StreamDescription, StreamId, StreamMode};
 
-/// The descriptions that were received, shared between clones.
 #[derive(Clone, Default)]
 pub(super) struct Descriptions(Arc<Mutex<HashMap<StreamId, Cached>>>);
 
-/// A description, set by the first call that gets one.
 pub(super) type Cached = Arc<OnceCell<StreamDescription>>;
 
 impl Descriptions {
@@ -30,7 +26,7 @@ impl Descriptions {
         Arc::clone(cached.entry(stream.clone()).or_default())
     }
 
-    /// Returns a cell for a new description, or the current one while its call is under way.
+    /// Returns an empty cell: a new one, or the current one if its call has not completed.
     pub(super) fn renew(&self, stream: &StreamId) -> Cached {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = cached.entry(stream.clone()).or_default();
@@ -40,7 +36,6 @@ impl Descriptions {
         Arc::clone(cell)
     }
 
-    /// Removes `cell`, unless it was already replaced.
     fn remove(&self, stream: &StreamId, cell: &Cached) {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.get(stream).is_some_and(|current| Arc::ptr_eq(current, cell)) {
@@ -49,7 +44,7 @@ impl Descriptions {
     }
 }
 
-/// Returns the description in `cell`, which the first of several callers requests.
+/// Returns the description in `cell`. The first of several concurrent callers requests it.
 pub(super) async fn describe_stream(
     client: Client,
     descriptions: Descriptions,
@@ -71,7 +66,6 @@ async fn request(client: &Client, stream: &StreamId) -> Result<StreamDescription
     Ok(read(&summary(output)?))
 }
 
-/// Returns the call that describes `stream`.
 pub(in crate::service) fn call(
     client: &Client,
     stream: &StreamId,
@@ -83,16 +77,15 @@ pub(in crate::service) fn call(
     }
 }
 
-/// Returns the description in a response.
 pub(in crate::service) fn summary(
     output: DescribeStreamSummaryOutput,
 ) -> Result<StreamDescriptionSummary, PutRecordsError> {
-    // The SDK fills in what the response leaves out: without a name there was no description.
+    // The SDK fills in missing members: without a name there was no description.
     let summary = output.stream_description_summary;
     summary.filter(|summary| !summary.stream_name().is_empty()).ok_or_else(|| {
         PutRecordsError::new(
             PutRecordsErrorKind::Response,
-            Some("the answer holds no description of the stream".into()),
+            Some("response has no description of the stream".into()),
         )
     })
 }
@@ -102,7 +95,7 @@ fn read(summary: &StreamDescriptionSummary) -> StreamDescription {
     let bytes = kib.filter(|&kib| kib > 0).map(|kib| kib.saturating_mul(1024));
     let distribution = match summary.record_distribution_strategy() {
         None | Some(RecordDistributionStrategy::UserPartitionKey) => Distribution::UserPartitionKey,
-        // An unknown strategy need not keep equal keys together.
+        // An unknown strategy may distribute records with equal keys.
         Some(_) => Distribution::Auto,
     };
     let mode = summary.stream_mode_details().map(|details| details.stream_mode());

@@ -1,5 +1,3 @@
-//! ListShards, page by page.
-
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::list_shards::ListShardsOutput;
 use aws_sdk_kinesis::types::{Shard as SdkShard, ShardFilter, ShardFilterType};
@@ -11,7 +9,7 @@ use crate::service::{PutRecordsError, PutRecordsErrorKind};
 use crate::shard::{HashRange, Shard};
 use crate::stream::StreamId;
 
-/// Pages after which a list counts as endless: a million shards.
+/// Number of pages after which a list counts as endless. They have up to a million shards.
 const MAX_PAGES: usize = 1_000;
 
 pub(super) async fn list_shards(
@@ -28,7 +26,7 @@ pub(super) async fn list_shards(
                 open.push(read(shard)?);
             }
         }
-        // The SDK's own paginators end at an empty token, too.
+        // The paginators of the SDK end at an empty token, too.
         match page.next_token.filter(|next| !next.is_empty()) {
             None => return Ok(open),
             next if next == token => return Err(InvalidListing::RepeatedToken.into()),
@@ -45,7 +43,7 @@ async fn list_page(
 ) -> Result<ListShardsOutput, PutRecordsError> {
     let call = client.list_shards();
     let call = match (token, stream.arn()) {
-        // The token stands for the stream and the filter: the service refuses a request with both.
+        // The token includes the stream and the filter. The service rejects a request with both.
         (Some(token), _) => call.next_token(token),
         (None, Some(arn)) => call.stream_arn(arn).shard_filter(at_latest()),
         (None, None) => call.stream_name(stream.name()).shard_filter(at_latest()),
@@ -55,13 +53,12 @@ async fn list_page(
     attempt.end(call.send().await)
 }
 
-/// Selects the shards that are open now.
 fn at_latest() -> ShardFilter {
     let filter = ShardFilter::builder().r#type(ShardFilterType::AtLatest);
-    filter.build().expect("the type is the only required member")
+    filter.build().expect("the type, the only required member, is set")
 }
 
-/// Whether the shard is closed: some servers ignore the filter.
+/// Returns `true` for a closed shard. Some servers ignore the filter.
 fn is_closed(shard: &SdkShard) -> bool {
     shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_some())
 }
@@ -78,18 +75,17 @@ fn read(shard: SdkShard) -> Result<Shard, InvalidListing> {
     Ok(Shard::new(id, range))
 }
 
-/// Why a list of shards is invalid.
 #[derive(Debug, thiserror::Error)]
 enum InvalidListing {
-    #[error("the answer to a NextToken holds the same token again")]
+    #[error("response to a NextToken contains the same token again")]
     RepeatedToken,
-    #[error("the listing has no end after {MAX_PAGES} pages")]
+    #[error("list has more than {MAX_PAGES} pages")]
     Endless,
-    #[error("the shard {id} has no range of hash keys")]
+    #[error("shard {id} has no hash key range")]
     NoRange { id: String },
-    #[error("the range of the shard {id} ends before it starts")]
+    #[error("hash key range of shard {id} ends before it starts")]
     Order { id: String },
-    #[error("the range of the shard {id} cannot be read")]
+    #[error("hash key range of shard {id} cannot be read")]
     HashKey { id: String, source: ParseError },
 }
 
@@ -114,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn shard_may_span_the_hash_ring() {
+    fn shard_range_can_span_hash_ring() {
         let shard = read(with_range("0", &u128::MAX.to_string())).unwrap();
         let range = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).unwrap();
         assert_eq!(shard, Shard::new("shard-1", range));
@@ -125,7 +121,7 @@ mod tests {
         let without = SdkShard::builder().shard_id("shard-1").build().unwrap();
         let too_large = "340282366920938463463374607431768211456";
         for (shard, expected) in [
-            (without, "has no range"),
+            (without, "has no hash key range"),
             (with_range("7", "6"), "ends before it starts"),
             (with_range("", "6"), "cannot be read"),
             (with_range("0x1", "6"), "cannot be read"),

@@ -1,5 +1,3 @@
-//! Stream information from the service: the description and the shards.
-
 pub(super) mod describe;
 mod list_shards;
 
@@ -15,24 +13,25 @@ use super::sdk::{derive, without_stalled_stream_protection};
 use crate::shard::Shard;
 use crate::stream::{StreamDescription, StreamId, StreamInfo};
 
-/// [`StreamInfo`] from the service: DescribeStreamSummary, once per stream, and ListShards, page by page.
+/// [`StreamInfo`] that calls DescribeStreamSummary and ListShards with the AWS SDK.
 ///
-/// It derives a client from the given one, with the SDK's retries off, as [`PutRecords`](super::PutRecords) does: the
+/// Like [`PutRecords`](super::PutRecords), it uses a client that is derived from the given one and does not retry. The
 /// caller retries, and limits the time of a call. Errors are [`PutRecordsError`](super::PutRecordsError)s.
 ///
-/// # Descriptions are cached
+/// # Caching
 ///
-/// An account may send 20 DescribeStreamSummary requests a second, for all its producers together. So clones share
-/// what one of them has learned, and while one describes a stream the others wait for its response. A description
-/// is kept as long as a clone lives, or until a call
-/// [past the cache](StreamInfo::describe_stream_uncached), which a sink makes when responses contradict the
-/// description. Two results are not kept: errors, after which those who waited ask one after the other; and
-/// that a stream is distributed [by the service](crate::stream::Distribution::Auto), which its owner may
-/// change when a sink refuses it.
+/// Descriptions are cached, since the limit of DescribeStreamSummary is 20 requests per second for all producers of an
+/// account. Clones share the cache, and concurrent calls for one stream share a request. A description is kept as long
+/// as a clone exists, or until it is replaced by a call of
+/// [`describe_stream_uncached`](StreamInfo::describe_stream_uncached). A sink makes that call when responses contradict
+/// the description. Two results are not cached:
 ///
-/// # Lists are not cached
+/// - An error. The concurrent calls then send their requests one after the other.
+/// - A description of a stream that [distributes records itself](crate::stream::Distribution::Auto). A sink may refuse
+///   to send to such a stream, and its owner can then change it.
 ///
-/// A stream may be listed 1,000 times a second; each page of up to 1,000 shards counts.
+/// Lists of shards are not cached. The limit of ListShards is 1,000 requests per second and stream, with up to 1,000
+/// shards per request.
 ///
 /// Sources: DescribeStreamSummary API reference ("a limit of 20 transactions per second per account"), ListShards
 /// API reference.
@@ -54,8 +53,8 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 ///
 /// # Cancel safety
 ///
-/// Dropping a future that describes a stream abandons its request, and the next that waits sends one. Dropping one
-/// that waits changes nothing. Dropping a future that lists shards abandons the list.
+/// Dropping a future that describes a stream abandons its request. If other calls wait for the response, one of them
+/// sends a new request. Dropping a future that lists shards abandons the list.
 #[derive(Clone)]
 pub struct SdkStreamInfo {
     client: Client,
@@ -64,22 +63,23 @@ pub struct SdkStreamInfo {
 }
 
 impl SdkStreamInfo {
-    /// Creates a source over a client derived from `client`, with an empty cache.
+    /// Creates an `SdkStreamInfo` with a client derived from `client`, and an empty cache.
     #[must_use]
     pub fn new(client: &Client) -> Self {
         let descriptions = Descriptions::default();
         Self { client: derive(client), descriptions, lists_shards: true }
     }
 
-    /// Turns off the SDK's stalled-stream protection, which fails a call that makes no progress for a few
-    /// seconds. Use it if you limit the time of a call yourself, as a sink does with 10 s.
+    /// Turns off the stalled-stream protection of the SDK, which fails a call without progress for a few seconds.
+    ///
+    /// Use it if the caller limits the time of a call, as a sink does with 10 s.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
         self.client = without_stalled_stream_protection(&self.client);
         self
     }
 
-    /// Turns off lists, for a role without the permission `kinesis:ListShards` and for sinks that need only the
+    /// Turns off ListShards, for a role without the permission `kinesis:ListShards` or a sink that needs only the
     /// description.
     #[must_use]
     pub fn without_list_shards(mut self) -> Self {
@@ -98,7 +98,6 @@ impl StreamInfo for SdkStreamInfo {
         Some(describe::describe_stream(client, descriptions, cached, stream.clone()).boxed())
     }
 
-    /// Describes `stream` past the cache. Concurrent calls share one request.
     fn describe_stream_uncached(
         &self,
         stream: &StreamId,

@@ -94,7 +94,7 @@ async fn something_that_speaks_no_http() {
 #[tokio::test]
 async fn something_that_is_no_kinesis() {
     let page = answer("200 OK", b"<html><body>It works</body></html>");
-    lasts(Fault::Answer(page), builder, "the answer cannot be read (HTTP 200)").await;
+    lasts(Fault::Answer(page), builder, "response cannot be read (HTTP 200)").await;
 }
 
 #[tokio::test]

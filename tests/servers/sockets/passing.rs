@@ -137,5 +137,5 @@ async fn bytes_that_are_no_http() {
 async fn an_answer_with_a_body_that_is_none() {
     let garbage: Vec<u8> = (0..=u8::MAX).cycle().take(4_096).collect();
     let fault = Fault::Spoil(Spoilt::Other(answer("200 OK", &garbage)));
-    passes(fault, builder, "the answer cannot be read").await;
+    passes(fault, builder, "response cannot be read").await;
 }

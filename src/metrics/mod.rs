@@ -91,8 +91,8 @@
 //! 100 µs of each other are recorded with the same age.
 //!
 //! Several sinks for one stream share its metrics. Counters, `user_records_pending` and `buffered_bytes` are sums over
-//! the sinks. `oldest_record_age` and `shard_rate_limit` are those of the sink that updated them last. The rate limit
-//! of a closed shard keeps its last value.
+//! the sinks. `oldest_record_age` and `shard_rate_limit` are those of the sink that updated them last, and the rate
+//! limit of a closed shard keeps its last value.
 //!
 //! # Labels
 //!

@@ -33,7 +33,6 @@ macro_rules! names {
 }
 
 names! {
-    /// Describes the metrics of [`MetricsLayer`](super::MetricsLayer).
     fn describe_layer;
     counter Count PUT_RECORDS_REQUESTS =
         "kinesis_sink_put_records_requests": "PutRecords requests sent";
@@ -53,7 +52,6 @@ names! {
 }
 
 names! {
-    /// Describes the metrics of a sink.
     fn describe_sink;
     counter Count USER_RECORDS_RECEIVED = "kinesis_sink_user_records_received": "Records accepted";
     counter Count USER_RECORDS_PUT = "kinesis_sink_user_records_put": "Records delivered";

@@ -15,7 +15,6 @@ const MAX_NAMED: usize = 1_000;
 const UNKNOWN: &str = "unknown";
 const OTHER: &str = "other";
 
-/// Metrics with a label per shard.
 pub(super) struct Shards {
     stream: String,
     named: HashMap<SmolStr, Shard>,

@@ -1,7 +1,7 @@
 //! Middleware that applies a timeout to requests.
 //!
-//! If there is no response before the timeout elapses, the future returns [`TimeoutError::Elapsed`] and drops the call
-//! of the inner service.
+//! If there is no response before the timeout elapses, the future drops the call of the inner service and returns
+//! [`TimeoutError::Elapsed`].
 //!
 //! # Example
 //!

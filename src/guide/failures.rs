@@ -48,7 +48,7 @@
 //! | no credentials found | no provider of the chain has any | `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, or a role |
 //! | the credentials cannot be loaded | the provider failed, or takes longer than 10 s | sign in, check the role and the metadata service |
 //! | the credentials have expired | `ExpiredToken` | renew them |
-//! | the access key is not known | `UnrecognizedClientException`, `InvalidClientTokenId` | the key, its session token, the partition, a region that must be enabled |
+//! | unknown access key | `UnrecognizedClientException`, `InvalidClientTokenId` | the key, its session token, the partition, a region that must be enabled |
 //! | … rejects the signature | `InvalidSignatureException`, `IncompleteSignature` | the secret key; region and endpoint that fit; a proxy that keeps the headers |
 //! | … rejects the time | the clock is off by more than five minutes | synchronize it |
 //! | the KMS key of stream … cannot be used | the key is disabled, or its policy denies the role | enable it, allow `kms:GenerateDataKey` |

@@ -3,9 +3,9 @@
 //! `cargo run --example tower_stack` runs it against an embedded Kinesis server that enforces the limits
 //! of its shards; `RUST_LOG=kinesis_sink=debug` shows each request.
 
-#[path = "kinesis/embedded.rs"]
+#[path = "support/embedded.rs"]
 mod embedded;
-#[path = "kinesis/logs.rs"]
+#[path = "support/logs.rs"]
 mod logs;
 
 use std::time::{Duration, Instant};

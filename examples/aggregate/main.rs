@@ -2,10 +2,10 @@
 //! embedded Kinesis server each, read back as a consumer of the KCL would, and compared.
 
 mod check;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
 mod events;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
 mod table;
 

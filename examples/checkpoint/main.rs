@@ -6,13 +6,13 @@
 
 mod checkpoint;
 mod demonstration;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
-#[path = "../kinesis/read_back.rs"]
+#[path = "../support/read_back.rs"]
 mod read_back;
-#[path = "../kinesis/remote.rs"]
+#[path = "../support/remote.rs"]
 mod remote;
 
 use std::path::{Path, PathBuf};

@@ -1,15 +1,15 @@
 //! Many tasks, one producer: sensors that each send a reading now and then, and want to know that it
 //! arrived. Ctrl-C or SIGTERM stops them, drains what is under way, and reports.
 
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
-#[path = "../kinesis/interrupted.rs"]
+#[path = "../support/interrupted.rs"]
 mod interrupted;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
-#[path = "../kinesis/read_back.rs"]
+#[path = "../support/read_back.rs"]
 mod read_back;
-#[path = "../kinesis/remote.rs"]
+#[path = "../support/remote.rs"]
 mod remote;
 mod sensor;
 

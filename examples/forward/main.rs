@@ -4,15 +4,15 @@
 //! it through the real AWS SDK, reads every shard back and compares. See `--help`.
 
 mod arguments;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
 mod logfile;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
 mod progress;
-#[path = "../kinesis/read_back.rs"]
+#[path = "../support/read_back.rs"]
 mod read_back;
-#[path = "../kinesis/remote.rs"]
+#[path = "../support/remote.rs"]
 mod remote;
 mod source;
 

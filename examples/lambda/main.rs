@@ -7,12 +7,12 @@
 //! a few events, and kills the function after its last answer. In Lambda it runs the handler.
 
 mod demonstration;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
 mod event;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
-#[path = "../kinesis/read_back.rs"]
+#[path = "../support/read_back.rs"]
 mod read_back;
 mod runtime_api;
 

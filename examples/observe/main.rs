@@ -2,10 +2,10 @@
 //! throttles. See `--help`.
 
 mod arguments;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
 mod load;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
 mod picture;
 mod scrape;

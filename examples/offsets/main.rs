@@ -5,17 +5,17 @@
 //! from the committed offsets, and gives half of its partitions to a third. See `--help`.
 
 mod demonstration;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
 mod forward;
 mod log;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
-#[path = "../kinesis/read_back.rs"]
+#[path = "../support/read_back.rs"]
 mod read_back;
-#[path = "../kinesis/remote.rs"]
+#[path = "../support/remote.rs"]
 mod remote;
-#[path = "../kinesis/target.rs"]
+#[path = "../support/target.rs"]
 mod target;
 
 use std::process::ExitCode;

@@ -16,16 +16,16 @@ mod arguments;
 mod bad;
 mod check;
 mod dead_letters;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
 mod forward;
 mod input;
 mod interrupts;
 mod key;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
 mod progress;
-#[path = "../kinesis/remote.rs"]
+#[path = "../support/remote.rs"]
 mod remote;
 mod report;
 mod say;

@@ -2,10 +2,10 @@
 
 mod account;
 mod arguments;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
 mod faults;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
 mod memory;
 mod payload;

@@ -4,18 +4,18 @@
 //! many lines are delivered. See `--help`.
 
 mod connection;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
-#[path = "../kinesis/interrupted.rs"]
+#[path = "../support/interrupted.rs"]
 mod interrupted;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
-#[path = "../kinesis/read_back.rs"]
+#[path = "../support/read_back.rs"]
 mod read_back;
-#[path = "../kinesis/remote.rs"]
+#[path = "../support/remote.rs"]
 mod remote;
 mod senders;
-#[path = "../kinesis/target.rs"]
+#[path = "../support/target.rs"]
 mod target;
 
 use std::net::SocketAddr;

@@ -4,11 +4,11 @@
 //! server, and looks there at how many connections they came over.
 
 mod connections;
-#[path = "../kinesis/embedded.rs"]
+#[path = "../support/embedded.rs"]
 mod embedded;
-#[path = "../kinesis/logs.rs"]
+#[path = "../support/logs.rs"]
 mod logs;
-#[path = "../kinesis/read_back.rs"]
+#[path = "../support/read_back.rs"]
 mod read_back;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 
 pub mod alloc;
 #[cfg(feature = "aws-config")]
-#[path = "../../examples/kinesis/embedded.rs"]
+#[path = "../../examples/support/embedded.rs"]
 pub mod embedded;
 pub mod example_program;
 pub mod http;
@@ -12,7 +12,7 @@ pub mod logs;
 pub mod mock_service;
 pub mod protobuf;
 #[cfg(feature = "aws-config")]
-#[path = "../../examples/kinesis/read_back.rs"]
+#[path = "../../examples/support/read_back.rs"]
 pub mod read_back;
 pub mod requests;
 pub mod response_shapes;

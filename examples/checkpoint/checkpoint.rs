@@ -1,4 +1,4 @@
-//! How many lines are delivered, in a file that is whole at every moment.
+//! A file with the number of delivered lines, which is replaced atomically.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use anyhow::Context;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
-/// The time between two writes: what a kill costs at most in lines sent twice, beside those under way.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// Minimum time between two writes. Lines delivered since the last write are sent again after a crash.
+const STORE_INTERVAL: Duration = Duration::from_millis(50);
 
 pub struct Checkpoint {
     path: PathBuf,
@@ -18,11 +18,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the file; no file means that nothing is delivered.
+    /// Reads the file. If it does not exist, no line is delivered.
     pub async fn load(path: &Path) -> anyhow::Result<Self> {
         let delivered = match fs::read_to_string(path).await {
             Ok(text) => text.trim().parse().with_context(|| {
-                format!("{} is no checkpoint: it must hold one number", path.display())
+                format!("{} is not a checkpoint: it must contain one number", path.display())
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
             Err(error) => {
@@ -37,16 +37,16 @@ impl Checkpoint {
         self.delivered
     }
 
-    /// One more line is delivered, and so are all before it.
+    /// Records that the next line is delivered.
     pub async fn advance(&mut self) -> anyhow::Result<()> {
         self.delivered += 1;
-        if self.stored_at.elapsed() >= INTERVAL {
+        if self.stored_at.elapsed() >= STORE_INTERVAL {
             self.store().await?;
         }
         Ok(())
     }
 
-    /// Writes beside the file, then puts that in its place: a kill leaves the old one or the new one.
+    /// Writes the number to the file if it has changed.
     pub async fn store(&mut self) -> anyhow::Result<()> {
         if self.stored != self.delivered {
             self.write().await.with_context(|| format!("cannot write {}", self.path.display()))?;
@@ -57,11 +57,12 @@ impl Checkpoint {
     }
 
     async fn write(&self) -> std::io::Result<()> {
+        // After a crash the file is either the old or the new one.
         let mut new = self.path.clone().into_os_string();
         new.push(".new");
         let mut file = File::create(&new).await?;
         file.write_all(format!("{}\n", self.delivered).as_bytes()).await?;
-        // Without this an error of the write, such as a full disk, would not be told.
+        // `write_all` returns before the data is written, so that only `flush` reports a full disk.
         file.flush().await?;
         file.sync_all().await?;
         fs::rename(&new, &self.path).await

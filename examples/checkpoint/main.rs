@@ -1,8 +1,6 @@
-//! Forwards the lines of a file and remembers how far it came, so that it can be killed at any moment and
-//! started again without losing a line.
+//! Forwards the lines of a file and stores its progress, so that no line is lost if the process is killed.
 //!
-//! Without arguments it shows that: it starts an embedded Kinesis server and lets a process of its own do
-//! the work, which it kills several times. See `--help`.
+//! Without arguments it kills a forwarding process several times, and restarts it. See `--help`.
 
 mod checkpoint;
 mod demonstration;
@@ -10,6 +8,8 @@ mod demonstration;
 mod embedded;
 #[path = "../support/logs.rs"]
 mod logs;
+#[path = "../support/program.rs"]
+mod program;
 #[path = "../support/read_back.rs"]
 mod read_back;
 #[path = "../support/remote.rs"]
@@ -31,60 +31,55 @@ use tokio::io::{AsyncBufReadExt, BufReader, Split};
 use self::checkpoint::Checkpoint;
 use self::remote::Remote;
 
-/// Forwards the lines of a file into a Kinesis stream and stores, in a second file, the number of lines
-/// below which everything is delivered. Killed at any moment and started again, it goes on there: no line
-/// is lost, some may be sent twice. The file must be complete: nothing may be added to its last line.
+/// Forwards the lines of a file to a Kinesis stream and stores a checkpoint in a second file.
 ///
-/// Without --file it demonstrates that on an embedded Kinesis server.
+/// The checkpoint is the number of lines delivered from the start of the file. If the process is killed and
+/// started again, it continues at the checkpoint: no line is lost, and some may be sent twice. The last line of
+/// the file must not be extended.
+///
+/// Without --file it demonstrates this on an embedded Kinesis server.
 #[derive(Debug, Parser)]
 #[command(name = "checkpoint")]
 struct Arguments {
-    /// File to forward, a record per line
+    /// File to forward, one record per line
     #[arg(long, value_name = "PATH", requires = "checkpoint")]
     file: Option<PathBuf>,
 
-    /// File that holds the number of delivered lines; made if it is not there
+    /// File that stores the checkpoint. It is created if it does not exist
     #[arg(long, value_name = "PATH", requires = "file")]
     checkpoint: Option<PathBuf>,
 
     #[command(flatten)]
     remote: Remote,
 
-    /// Lines of the demonstration
+    /// Number of lines of the demonstration
     #[arg(long, value_name = "N", default_value_t = 12_000, conflicts_with = "file")]
     lines: u64,
 
-    /// How often the demonstration kills the process that forwards
+    /// Number of times the demonstration kills the forwarding process
     #[arg(long, value_name = "N", default_value_t = 4, conflicts_with = "file")]
     kills: u64,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    logs::begin("kinesis_sink=info");
-    let arguments = Arguments::parse();
-    let outcome = match (&arguments.file, &arguments.checkpoint) {
-        (Some(file), Some(checkpoint)) => run(&arguments.remote, file, checkpoint).await,
-        _ if arguments.remote.is_wanted() => {
-            Err(anyhow::anyhow!("give --file and --checkpoint too"))
-        }
+    program::run(run).await
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match (&arguments.file, &arguments.checkpoint) {
+        (Some(file), Some(checkpoint)) => resume(&arguments.remote, file, checkpoint).await,
+        _ if arguments.remote.is_set() => anyhow::bail!("give --file and --checkpoint too"),
         _ => demonstration::run(arguments.lines, arguments.kills).await,
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }
 
-async fn run(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Result<()> {
+async fn resume(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Result<()> {
     let client = remote.connect().await?;
     let mut checkpoint = Checkpoint::load(checkpoint).await?;
     let resumed = checkpoint.delivered();
     let forwarded = forward(&client, remote.stream(), file, &mut checkpoint).await;
-    // Also after an error: what is delivered need not be sent again.
+    // Store the checkpoint after an error, too.
     let stored = checkpoint.store().await;
     let delivered = checkpoint.delivered();
     forwarded.with_context(|| format!("stopped; the first {delivered} lines are delivered"))?;
@@ -93,7 +88,9 @@ async fn run(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Result<
     Ok(())
 }
 
-/// The heart of it. Outcomes come in the order of the lines: when one line is delivered, so are all before it.
+/// Forwards the lines after the checkpoint and advances it.
+///
+/// `put_all` returns outcomes in the order of the lines, so that all lines before a delivered one are delivered.
 async fn forward(
     client: &Client,
     stream: &str,
@@ -105,7 +102,7 @@ async fn forward(
     let mut read = Ok(());
     let records = stream::poll_fn(|cx| {
         let line = ready!(Pin::new(&mut lines).poll_next_segment(cx));
-        // An error ends the source: the lines before it are settled first.
+        // An error ends the stream of records, so that the outcomes of earlier lines are still processed.
         let line = line.map_err(|error| read = Err(error)).ok().flatten();
         Poll::Ready(line.map(|line| (Record::from(line), ())))
     });
@@ -118,13 +115,13 @@ async fn forward(
     Ok(read?)
 }
 
-/// The lines after the first `delivered`.
+/// Opens the file and skips the delivered lines.
 async fn skip(file: &Path, delivered: u64) -> anyhow::Result<Split<BufReader<File>>> {
     let open = File::open(file).await.with_context(|| format!("cannot read {}", file.display()))?;
     let mut lines = BufReader::new(open).split(b'\n');
     for line in 0..delivered {
-        let there = lines.next_segment().await?.is_some();
-        anyhow::ensure!(there, "{} has only {line} of {delivered} lines", file.display());
+        let exists = lines.next_segment().await?.is_some();
+        anyhow::ensure!(exists, "{} has only {line} of {delivered} lines", file.display());
     }
     Ok(lines)
 }

@@ -1,17 +1,20 @@
-//! Many tasks, one producer: sensors that each send a reading now and then, and want to know that it
-//! arrived. Ctrl-C or SIGTERM stops them, drains what is under way, and reports.
+//! Many tasks that share one producer and await a receipt for every record.
+//!
+//! Ctrl-C or SIGTERM stops the tasks, drains the producer, and prints a summary. See `--help`.
 
 #[path = "../support/embedded.rs"]
 mod embedded;
-#[path = "../support/interrupted.rs"]
-mod interrupted;
 #[path = "../support/logs.rs"]
 mod logs;
+#[path = "../support/program.rs"]
+mod program;
 #[path = "../support/read_back.rs"]
 mod read_back;
 #[path = "../support/remote.rs"]
 mod remote;
 mod sensor;
+#[path = "../support/shutdown.rs"]
+mod shutdown;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,30 +26,31 @@ use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
 use self::embedded::{Embedded, STREAM};
-use self::interrupted::interrupted;
 use self::read_back::{From, ReadBack};
 use self::remote::Remote;
 use self::sensor::Report;
+use self::shutdown::shutdown_signal;
 
-/// Many tasks send readings through one producer; each awaits the receipts of its own.
+/// Sends sensor readings from many tasks through one producer.
 ///
-/// Without options it starts an embedded Kinesis server in this process, reads its stream back in the end
-/// and compares. Ctrl-C, or the end of --seconds, stops the tasks, drains what is under way and reports;
-/// a second Ctrl-C gives up what is not delivered by then.
+/// By default it sends to an embedded Kinesis server in this process and verifies the records of its
+/// stream. Ctrl-C, SIGTERM, or the end of --seconds stops the tasks and drains the producer. A second
+/// signal aborts the drain.
 ///
-/// Exit status: 0 if every reading was delivered (and found, where the stream was read back), else 1.
+/// Exit status: 0 if every reading was delivered (and found, if the stream was read back), 2 if the options
+/// are invalid, 1 on any other error.
 #[derive(Debug, Parser)]
 #[command(name = "fan_in")]
 struct Arguments {
-    /// Number of tasks
+    /// Number of tasks that send
     #[arg(long, value_name = "N", default_value_t = 200)]
     sensors: usize,
 
-    /// Ends after so long
+    /// Time to send, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     seconds: u64,
 
-    /// Gives up what is not delivered so long after the end
+    /// Timeout of the drain, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain: u64,
 
@@ -56,18 +60,11 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    logs::begin("kinesis_sink=info");
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(run).await
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    if arguments.remote.is_wanted() {
+    if arguments.remote.is_set() {
         let client = arguments.remote.connect().await?;
         let producer = KinesisSink::new(&client, arguments.remote.stream())?.spawn();
         fan_in(&arguments, producer).await?;
@@ -78,39 +75,35 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await?;
     let producer = KinesisSink::new(server.client(), STREAM)?.spawn();
     let report = fan_in(&arguments, producer).await?;
-    report.delivered.into_iter().for_each(|reading| read_back.expect(reading));
-    let found = read_back.finish().await?;
-    println!(
-        "read back {}, {} missing, {} duplicated",
-        found.records, found.missing, found.duplicated
-    );
-    anyhow::ensure!(found.missing == 0, "{} readings are missing in the stream", found.missing);
-    Ok(())
+    for reading in report.delivered {
+        read_back.expect(reading);
+    }
+    read_back.check().await
 }
 
-/// The heart of it: a clone of the producer for each task, and one end for all of them.
+/// Runs the sensors, each with a clone of the producer, then drains and closes the producer.
 async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Report> {
     let (stop, stopped) = watch::channel(false);
     let sensor = |number| tokio::spawn(sensor::run(number, producer.clone(), stopped.clone()));
     let sensors: Vec<_> = (0..arguments.sensors).map(sensor).collect();
-    println!("{} sensors are sending; Ctrl-C ends it", arguments.sensors);
+    println!("{} sensors are sending; press Ctrl-C to stop", arguments.sensors);
 
     tokio::select! {
-        interrupted = interrupted() => {
+        interrupted = shutdown_signal() => {
             interrupted?;
             println!("interrupted, draining");
         }
-        () = sleep(Duration::from_secs(arguments.seconds)) => println!("time is up, draining"),
-        () = producer.closed() => println!("the producer has stopped"),
-        () = tell(&producer) => {}
+        () = sleep(Duration::from_secs(arguments.seconds)) => println!("time limit reached, draining"),
+        () = producer.closed() => println!("producer stopped"),
+        () = print_progress(&producer) => {}
     }
-    // No more readings. What was accepted is sent, and every receipt tells what came of it.
+    // Stop the sensors before closing, so that every accepted reading has a receipt in `stopped`.
     stop.send_replace(true);
     let stopped = join_all(sensors).await;
     let closed = tokio::select! {
         closed = producer.close_within(Duration::from_secs(arguments.drain)) => closed,
-        _ = interrupted() => {
-            println!("interrupted again, giving up what is left");
+        _ = shutdown_signal() => {
+            println!("interrupted again, aborting");
             producer.close_within(Duration::ZERO).await
         }
     };
@@ -125,8 +118,8 @@ async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Rep
     Ok(report)
 }
 
-/// Tells how it goes, once a second.
-async fn tell(producer: &Producer) {
+/// Prints the totals every second.
+async fn print_progress(producer: &Producer) {
     let mut second = interval(Duration::from_secs(1));
     loop {
         second.tick().await;

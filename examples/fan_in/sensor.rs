@@ -1,3 +1,5 @@
+//! A task that sends readings and awaits their receipts.
+
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use kinesis_sink::{Delivery, Error, Producer, Receipt, Record, Undelivered};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// What came of a task's readings.
+/// The outcomes of readings.
 #[derive(Debug, Default)]
 pub struct Report {
     pub delivered: Vec<Bytes>,
@@ -33,7 +35,7 @@ impl Report {
         )
     }
 
-    fn note(&mut self, reading: Bytes, outcome: Result<Delivery, Undelivered>) {
+    fn record(&mut self, reading: Bytes, outcome: Result<Delivery, Undelivered>) {
         match outcome {
             Ok(delivery) => {
                 let took = delivery.time_in_buffer() + delivery.time_in_flight();
@@ -45,7 +47,7 @@ impl Report {
     }
 }
 
-/// A task's readings: what came of them so far, and the receipts of those under way.
+/// The readings of a task: the outcomes so far and the pending receipts.
 #[derive(Default)]
 pub struct Readings {
     report: Report,
@@ -57,22 +59,22 @@ type Outcome = (Bytes, Result<Delivery, Undelivered>);
 impl Readings {
     fn sent(&mut self, reading: Bytes, receipt: Receipt) {
         self.receipts.push(Box::pin(async move { (reading, receipt.await) }));
-        // Those that are settled already.
+        // Collect receipts that are complete already, which bounds their number.
         while let Some(Some((reading, outcome))) = self.receipts.next().now_or_never() {
-            self.report.note(reading, outcome);
+            self.report.record(reading, outcome);
         }
     }
 
-    /// Waits for the receipts.
+    /// Awaits the pending receipts.
     pub async fn settled(mut self) -> Report {
         while let Some((reading, outcome)) = self.receipts.next().await {
-            self.report.note(reading, outcome);
+            self.report.record(reading, outcome);
         }
         self.report
     }
 }
 
-/// Sends a reading every few milliseconds until it is told to stop.
+/// Sends a reading every 25 ms on average until `stop` is `true`.
 pub async fn run(number: usize, producer: Producer, mut stop: watch::Receiver<bool>) -> Readings {
     let mut rng = Rng::with_seed(number as u64);
     let mut readings = Readings::default();
@@ -86,7 +88,7 @@ pub async fn run(number: usize, producer: Producer, mut stop: watch::Receiver<bo
             sleep(Duration::from_millis(rng.u64(1..50))).await;
             producer.put(record).await
         };
-        // Dropping `put` before it is ready means that the reading was not accepted.
+        // A reading is not accepted if `put` is dropped before it completes.
         let sent = tokio::select! {
             sent = sent => sent,
             _ = stop.wait_for(|stop| *stop) => break,
@@ -95,7 +97,7 @@ pub async fn run(number: usize, producer: Producer, mut stop: watch::Receiver<bo
             Ok(receipt) => readings.sent(reading, receipt),
             Err(refused) => {
                 readings.report.undelivered += 1;
-                tell_once(number, &refused);
+                print_error(number, &refused);
                 break;
             }
         }
@@ -103,9 +105,9 @@ pub async fn run(number: usize, producer: Producer, mut stop: watch::Receiver<bo
     readings
 }
 
-/// All sensors find the same: one voice is enough.
-fn tell_once(number: usize, refused: &Error) {
+/// Prints the error of the first sensor. All sensors get the same one.
+fn print_error(number: usize, error: &Error) {
     if number == 0 {
-        eprintln!("readings are not accepted any more: {}", refused);
+        eprintln!("the producer rejects readings: {error}");
     }
 }

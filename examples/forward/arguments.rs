@@ -4,37 +4,37 @@ use clap::Parser;
 
 use crate::remote::Remote;
 
-/// Forwards a file into a Kinesis stream, a record per line, and checks that all of it arrived.
+/// Forwards the lines of a file to a Kinesis stream and verifies that all records arrived.
 ///
-/// Without options it starts an embedded Kinesis server in this process, generates a log file, forwards
-/// it to a stream of four shards, reads the stream back and compares. With --stream, --region or
-/// --endpoint it sends to a real stream instead, with the credentials of the environment (variables,
-/// profile, container or instance role).
+/// By default it starts an embedded Kinesis server in this process, generates a log file, forwards it to a
+/// stream with four shards, and compares the records of the stream with the lines of the file. With
+/// --stream, --region, or --endpoint it sends to an existing stream, using the credentials of the
+/// environment (variables, profile, container or instance role).
 ///
-/// Exit status: 0 if every record was delivered (and found, where the stream was read back), 2 if the
-/// options are wrong, else 1.
-/// Set RUST_LOG=kinesis_sink=debug to see every request.
+/// Exit status: 0 if every record was delivered (and found, if the stream was read back), 2 if the options
+/// are invalid, 1 on any other error.
+/// Set RUST_LOG=kinesis_sink=debug to log every request.
 #[derive(Debug, Parser)]
 #[command(name = "forward", after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// File to forward, `-` for standard input [default: a generated log file]
+    /// File to forward, or - for standard input [default: a generated log file]
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
 
-    /// Number of lines to generate when there is no --file
+    /// Number of lines to generate if --file is not given
     #[arg(long, value_name = "N", default_value_t = 50_000)]
     pub records: usize,
 
     #[command(flatten)]
     pub remote: Remote,
 
-    /// Read the stream back afterwards, also when it is not the embedded one: only what is written from
-    /// now on, with a consumer's permissions (ListShards, GetShardIterator, GetRecords)
+    /// Read the records back from an existing stream, too. Needs permission for ListShards,
+    /// GetShardIterator, and GetRecords. Reads only records written after the start
     #[arg(long)]
     pub read_back: bool,
 
-    /// Let the embedded server enforce the limits of its shards (1,000 records and 1 MiB a second), so
-    /// that entries are throttled; the outcome must be the same
+    /// Let the embedded server enforce the limits of its shards (1,000 records and 1 MiB per second), so
+    /// that it throttles entries. The result must be the same
     #[arg(long, conflicts_with_all = ["stream", "region", "endpoint"])]
     pub throttled: bool,
 }

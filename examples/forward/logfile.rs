@@ -1,4 +1,4 @@
-//! Writes a log file such as a web service would.
+//! A generated log file of a web service.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use fastrand::Rng;
 
-/// A generated file. Dropping it removes it.
+/// A generated file. It is removed on drop.
 pub struct LogFile {
     path: PathBuf,
 }
 
 impl LogFile {
-    /// Writes `lines` structured log lines, the same ones each time.
+    /// Creates a file of `lines` structured log lines, which are the same in every run.
     pub fn generate(lines: usize) -> anyhow::Result<Self> {
         let name = format!("kinesis-sink-forward-{}.log", std::process::id());
         let path = std::env::temp_dir().join(name);
@@ -39,7 +39,7 @@ impl LogFile {
 
 impl Drop for LogFile {
     fn drop(&mut self) {
-        // Nothing can be done about a file that is gone already.
+        // The file may have been removed already.
         let _ = std::fs::remove_file(&self.path);
     }
 }

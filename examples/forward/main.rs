@@ -1,7 +1,6 @@
-//! Forwards a file, line by line, into a Kinesis stream, and checks that all of it arrived.
+//! Forwards the lines of a file to a Kinesis stream and verifies that all records arrived.
 //!
-//! Without arguments it needs nothing: it starts an embedded Kinesis server, writes a log file, forwards
-//! it through the real AWS SDK, reads every shard back and compares. See `--help`.
+//! Without arguments it forwards a generated log file to an embedded Kinesis server. See `--help`.
 
 mod arguments;
 #[path = "../support/embedded.rs"]
@@ -9,6 +8,8 @@ mod embedded;
 mod logfile;
 #[path = "../support/logs.rs"]
 mod logs;
+#[path = "../support/program.rs"]
+mod program;
 mod progress;
 #[path = "../support/read_back.rs"]
 mod read_back;
@@ -20,7 +21,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use aws_sdk_kinesis::Client;
-use clap::Parser;
 use futures::{SinkExt, StreamExt, TryStreamExt};
 use kinesis_sink::{KinesisSink, Record};
 
@@ -36,19 +36,11 @@ const SHARDS: i32 = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // At INFO the log shows the begin and the end of an outage.
-    logs::begin("kinesis_sink=info");
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(run).await
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    // Kept to the end: dropping the server ends it, dropping the log file removes it.
+    // The file is removed when `generated` is dropped.
     let (generated, path) = match &arguments.file {
         Some(path) => (None, path.clone()),
         None => {
@@ -58,12 +50,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     };
     let source = Source::open(&path).await?;
-    if arguments.remote.is_wanted() {
+    if arguments.remote.is_set() {
         let client = arguments.remote.connect().await?;
         let stream = arguments.remote.stream();
-        let read_back = match arguments.read_back {
-            true => Some(ReadBack::begin(&client, stream, From::Now).await?),
-            false => None,
+        let read_back = if arguments.read_back {
+            Some(ReadBack::begin(&client, stream, From::Now).await?)
+        } else {
+            None
         };
         return forward(&client, stream, source, read_back, None).await;
     }
@@ -81,7 +74,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     forward(server.client(), embedded::STREAM, source, Some(read_back), Some(quota)).await
 }
 
-/// The heart of it: lines in, records out. `quota` is what the shards take, in records per second, if that is known.
+/// Forwards all lines to the stream. `quota` is the throughput of the shards in records per second, if known.
 async fn forward(
     client: &Client,
     stream: &str,
@@ -105,7 +98,7 @@ async fn forward(
         .await;
     let lines = progress.finish();
     if let Err(error) = forwarded {
-        // What was accepted before still goes, if it can.
+        // Deliver the records that were accepted before the error.
         let _ = sink.close().await;
         let (delivered, kept) = (sink.totals().delivered, sink.undelivered().len());
         return Err(error.context(format!(
@@ -116,7 +109,7 @@ async fn forward(
     let elapsed = started_at.elapsed().as_secs_f64();
     let totals = *sink.totals();
     if totals.throttled > 0 {
-        println!("{} times an entry came back throttled and was sent again", totals.throttled);
+        println!("{} throttled entries were retried", totals.throttled);
     }
     let summary = format!(
         "forwarded {} records in {} requests, {} failed",
@@ -129,17 +122,12 @@ async fn forward(
         return Ok(());
     };
     let found = read_back.finish().await?;
-    let found_again = format!(
-        "read back {}, {} missing, {} duplicated",
-        found.records, found.missing, found.duplicated
-    );
     match quota {
         Some(quota) => {
             let rate = totals.delivered as f64 / elapsed;
-            println!("{summary}; {found_again}; {rate:.0} of {quota} records/s");
+            println!("{summary}; {found}; {rate:.0} of {quota} records/s");
         }
-        None => println!("{summary}; {found_again}"),
+        None => println!("{summary}; {found}"),
     }
-    anyhow::ensure!(found.missing == 0, "{} records are missing in the stream", found.missing);
-    Ok(())
+    found.ensure_complete()
 }

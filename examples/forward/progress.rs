@@ -1,11 +1,11 @@
-//! A progress bar, or plain lines where there is no terminal.
+//! A progress bar on a terminal, otherwise lines of text.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-const BETWEEN_LINES: Duration = Duration::from_secs(2);
+const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
 pub struct Progress {
     lines: u64,
@@ -16,31 +16,31 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of a source with so many bytes, if that is known.
+    /// Creates the progress of a source with `total_bytes` bytes, if known.
     pub fn new(total_bytes: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bar(total_bytes));
         Self { lines: 0, bytes: 0, total_bytes, bar, last_line: Instant::now() }
     }
 
-    /// One more line of so many bytes was handed over.
+    /// Counts a line of `bytes` bytes.
     pub fn advance(&mut self, bytes: usize) {
         self.lines += 1;
         self.bytes += bytes as u64 + 1;
         if let Some(bar) = &self.bar {
             bar.set_position(self.bytes);
             bar.set_message(format!("{} records", self.lines));
-        } else if self.last_line.elapsed() >= BETWEEN_LINES {
+        } else if self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
             let total = self.total_bytes.map_or(String::new(), |total| format!(" of {total}"));
             eprintln!("{} records, {}{total} bytes", self.lines, self.bytes);
         }
     }
 
-    /// The number of lines that were handed over.
+    /// Ends the progress bar and returns the number of lines.
     pub fn finish(self) -> u64 {
         if let Some(bar) = self.bar {
             bar.finish();
-            // Without it the next output would go on in the bar's line.
+            // The bar leaves the cursor in its line.
             eprintln!();
         }
         self.lines
@@ -55,5 +55,5 @@ fn bar(total_bytes: Option<u64>) -> ProgressBar {
         }
         None => (ProgressBar::new_spinner(), "{elapsed_precise} {spinner} {bytes} {msg}"),
     };
-    bar.with_style(ProgressStyle::with_template(template).expect("the template is a constant"))
+    bar.with_style(ProgressStyle::with_template(template).expect("template is valid"))
 }

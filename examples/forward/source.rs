@@ -1,4 +1,4 @@
-//! The lines of a file, or of standard input.
+//! Lines of a file or of standard input.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -10,8 +10,7 @@ use tokio::fs::File;
 use tokio::io::AsyncRead;
 use tokio_util::codec::{AnyDelimiterCodec, FramedRead};
 
-/// No record can be longer, whatever the stream allows.
-const LONGEST_LINE: usize = kinesis_sink::limits::MAX_RECORD_BYTES;
+const MAX_LINE_BYTES: usize = kinesis_sink::limits::MAX_RECORD_BYTES;
 
 pub struct Source {
     input: Pin<Box<dyn AsyncRead + Send>>,
@@ -19,7 +18,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens `path`; `-` is standard input.
+    /// Opens the file at `path`, or standard input if it is `-`.
     pub async fn open(path: &Path) -> anyhow::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self { input: Box::pin(tokio::io::stdin()), bytes: None });
@@ -32,18 +31,18 @@ impl Source {
         };
         let (file, bytes) =
             open.await.with_context(|| format!("cannot read {}", path.display()))?;
-        // A pipe or a device has no length to show.
+        // The length of a pipe or a device is 0.
         Ok(Self { input: Box::pin(file), bytes: Some(bytes).filter(|bytes| *bytes > 0) })
     }
 
-    /// Bytes of all lines, where that is known.
+    /// Returns the size of the source in bytes, if known.
     pub fn bytes(&self) -> Option<u64> {
         self.bytes
     }
 
-    /// The lines without their line breaks, otherwise untouched: they need not be UTF-8.
+    /// Returns the lines without their line breaks. They need not be UTF-8.
     pub fn lines(self) -> impl Stream<Item = anyhow::Result<Bytes>> {
-        let codec = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), vec![], LONGEST_LINE);
+        let codec = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), vec![], MAX_LINE_BYTES);
         FramedRead::new(self.input, codec).map(|line| line.context("cannot read the next line"))
     }
 }

@@ -1,4 +1,4 @@
-//! A Kinesis server in this process, on a free port of the loopback interface.
+//! An embedded Kinesis server on a free port of the loopback interface.
 
 use std::net::SocketAddr;
 
@@ -14,10 +14,10 @@ use ferrokinesis::store::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The stream that it has.
+/// Name of the stream that a server is started with.
 pub const STREAM: &str = "example";
 
-/// The server. Dropping it ends it.
+/// A Kinesis server in this process. It is stopped on drop.
 pub struct Embedded {
     client: Client,
     endpoint: String,
@@ -26,15 +26,17 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a server with one stream of `shards` shards. With `enforce_limits` a shard takes 1,000
-    /// records and 1 MiB a second.
-    #[allow(dead_code, reason = "not every user of this module starts it bare")]
+    /// Starts a server with one stream of `shards` shards.
+    ///
+    /// If `enforce_limits` is `true`, each shard is limited to 1,000 records and 1 MiB per second.
+    #[allow(dead_code, reason = "not every user of this module calls it")]
     pub async fn start(shards: i32, enforce_limits: bool) -> anyhow::Result<Self> {
         Self::start_in(shards, enforce_limits, |app| app).await
     }
 
-    /// The same, with something around it, which finds each request's peer in
-    /// `axum::extract::ConnectInfo<SocketAddr>`.
+    /// Starts a server with `wrap` applied to its router.
+    ///
+    /// Middleware can extract the client's address with `axum::extract::ConnectInfo<SocketAddr>`.
     pub async fn start_in(
         shards: i32,
         enforce_limits: bool,
@@ -47,25 +49,26 @@ impl Embedded {
             ..StoreOptions::default()
         };
         let (app, store) = create_app(options);
-        // axum's own limit of 2 MB would refuse most requests.
+        // The default limit of axum is 2 MB, less than a full PutRecords request.
         let app = wrap(app.layer(DefaultBodyLimit::max(16 << 20)));
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let listener =
+            TcpListener::bind("127.0.0.1:0").await.context("cannot bind a port of 127.0.0.1")?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
-                eprintln!("the embedded server ended: {error}");
+                eprintln!("embedded server failed: {error}");
             }
         });
         let client = client(&endpoint).await;
         create_stream(&client, STREAM, shards)
             .await
-            .context("the embedded server has no stream")?;
+            .context("cannot create a stream on the embedded server")?;
         Ok(Self { client, endpoint, store, server })
     }
 
-    /// Makes one more stream.
-    #[allow(dead_code, reason = "not every user of this module needs more than one")]
+    /// Creates another stream.
+    #[allow(dead_code, reason = "not every user of this module calls it")]
     pub async fn add_stream(&self, stream: &str, shards: i32) -> anyhow::Result<()> {
         create_stream(&self.client, stream, shards).await
     }
@@ -78,8 +81,8 @@ impl Embedded {
         &self.endpoint
     }
 
-    /// What it holds, in its own words.
-    #[allow(dead_code, reason = "not every user of this module looks into it")]
+    /// Returns the server's storage.
+    #[allow(dead_code, reason = "not every user of this module calls it")]
     pub fn store(&self) -> &Store {
         &self.store
     }
@@ -105,7 +108,8 @@ async fn create_stream(client: &Client, stream: &str, shards: i32) -> anyhow::Re
     client.create_stream().stream_name(stream).shard_count(shards).send().await?;
     loop {
         let summary = client.describe_stream_summary().stream_name(stream).send().await?;
-        let summary = summary.stream_description_summary.context("no summary")?;
+        let summary =
+            summary.stream_description_summary.context("response without a stream summary")?;
         if summary.stream_status == StreamStatus::Active {
             return Ok(());
         }

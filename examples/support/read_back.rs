@@ -1,6 +1,7 @@
-//! Reads every shard and compares with what was sent.
+//! Reads a stream and compares its records with those that were sent.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -8,42 +9,42 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
 
-/// How long to wait for records that do not show up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time without a new record after which the remaining ones count as missing.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where in the stream to begin.
+/// The position in the stream at which to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "not every user of this module reads from everywhere")]
+#[allow(dead_code, reason = "not every user of this module needs both variants")]
 pub enum From {
-    /// With its oldest record.
+    /// The oldest record.
     Start,
-    /// With what is written from now on.
+    /// The next record to be written.
     Now,
 }
 
-/// A reader of all shards that knows what to expect.
+/// Reads all shards of a stream and looks for the expected records.
 pub struct ReadBack {
     client: Client,
     iterators: Vec<String>,
-    /// How often each payload was sent.
+    /// How many times each payload was sent.
     expected: HashMap<Bytes, usize>,
 }
 
-/// What was found.
+/// The result of [`ReadBack::finish`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Found {
-    /// Records that were expected and found, duplicates not counted.
+    /// Number of expected records that were found, without duplicates.
     pub records: usize,
-    /// Records that were expected and not found.
+    /// Number of expected records that were not found.
     pub missing: usize,
-    /// Records that were found more often than they were sent.
+    /// Number of records that were found in excess of those sent.
     pub duplicated: usize,
 }
 
 impl ReadBack {
     pub async fn begin(client: &Client, stream: &str, from: From) -> anyhow::Result<Self> {
         let mut iterators = Vec::new();
-        for shard in shards(client, stream).await.context("cannot list the stream's shards")? {
+        for shard in shards(client, stream).await.context("cannot list the shards of the stream")? {
             let kind = match from {
                 From::Start => ShardIteratorType::TrimHorizon,
                 From::Now => ShardIteratorType::Latest,
@@ -57,13 +58,14 @@ impl ReadBack {
         Ok(Self { client: client.clone(), iterators, expected: HashMap::new() })
     }
 
-    /// One more record was sent.
+    /// Adds a record that was sent.
     pub fn expect(&mut self, data: Bytes) {
         *self.expected.entry(data).or_default() += 1;
     }
 
-    /// Reads until everything expected was found and every shard has been read to its tip; gives up on
-    /// what does not show up for a while.
+    /// Reads until all expected records are found and every shard is read to its tip.
+    ///
+    /// Records count as missing if no expected record arrives for 10 seconds.
     pub async fn finish(self) -> anyhow::Result<Found> {
         let sent: usize = self.expected.values().sum();
         let mut counts: HashMap<Bytes, usize> = HashMap::new();
@@ -94,7 +96,7 @@ impl ReadBack {
             }
             iterators = next;
             let complete = found.records == sent && at_tip;
-            if complete || iterators.is_empty() || last_progress.elapsed() > PATIENCE {
+            if complete || iterators.is_empty() || last_progress.elapsed() > READ_TIMEOUT {
                 found.missing = sent - found.records;
                 return Ok(found);
             }
@@ -105,12 +107,38 @@ impl ReadBack {
     }
 }
 
+impl ReadBack {
+    /// Finishes reading, prints the result, and returns an error if records are missing.
+    #[allow(dead_code, reason = "not every user of this module calls it")]
+    pub async fn check(self) -> anyhow::Result<()> {
+        let found = self.finish().await?;
+        println!("{found}");
+        found.ensure_complete()
+    }
+}
+
+impl Found {
+    /// Returns an error if records are missing.
+    #[allow(dead_code, reason = "not every user of this module calls it")]
+    pub fn ensure_complete(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.missing == 0, "{} records are missing in the stream", self.missing);
+        Ok(())
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, missing, duplicated } = self;
+        write!(f, "read back {records}, {missing} missing, {duplicated} duplicated")
+    }
+}
+
 async fn shards(client: &Client, stream: &str) -> anyhow::Result<Vec<String>> {
     let mut shards = Vec::new();
     let mut token = None;
     loop {
         let call = client.list_shards();
-        // A follow-up carries the token alone.
+        // `ListShards` rejects a token together with the name of a stream.
         let call = match token {
             Some(token) => call.next_token(token),
             None if is_arn(stream) => call.stream_arn(stream),

@@ -1,4 +1,4 @@
-//! A real stream, as the command line names it, and early answers to what is commonly wrong.
+//! Connection to the stream named on the command line.
 
 use std::time::Duration;
 
@@ -11,34 +11,34 @@ use aws_sdk_kinesis::config::ProvideCredentials;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use kinesis_sink::StreamId;
 
-/// Where to send. Without any of these options an example starts an embedded server.
+/// Options for an existing stream. Without any of them an example starts an embedded server.
 #[derive(Debug, clap::Args)]
 pub struct Remote {
     /// Name or ARN of the stream to send to [default with --region or --endpoint: example]
     #[arg(long, value_name = "NAME|ARN")]
     stream: Option<String>,
 
-    /// Region of the stream [default: that of the ARN, else that of the environment]
+    /// Region of the stream [default: the region of the ARN or of the environment]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
 
-    /// Endpoint to send to, such as http://127.0.0.1:4567 for a local server
+    /// URL of the service endpoint, such as http://127.0.0.1:4567 for a local server
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 }
 
 impl Remote {
-    /// Whether to send to a real stream rather than to an embedded server.
-    pub fn is_wanted(&self) -> bool {
+    /// Returns `true` if any of the options is given.
+    pub fn is_set(&self) -> bool {
         self.stream.is_some() || self.region.is_some() || self.endpoint.is_some()
     }
 
-    /// The stream's name or ARN.
+    /// Returns the name or the ARN of the stream.
     pub fn stream(&self) -> &str {
         self.stream.as_deref().unwrap_or("example")
     }
 
-    /// A client for a stream that is there.
+    /// Creates a client, and checks its credentials, the endpoint, and the stream.
     pub async fn connect(&self) -> anyhow::Result<Client> {
         let client = client(self).await?;
         check_stream(&client, self.stream()).await?;
@@ -46,7 +46,6 @@ impl Remote {
     }
 }
 
-/// A client as the arguments and the environment say.
 async fn client(arguments: &Remote) -> anyhow::Result<Client> {
     let stream: Option<StreamId> = arguments.stream.as_deref().map(str::parse).transpose()?;
     let region = arguments.region.clone();
@@ -61,28 +60,29 @@ async fn client(arguments: &Remote) -> anyhow::Result<Client> {
     }
     let config = loader.load().await;
     if config.region().is_none() {
-        bail!("no region is configured: give --region, or set AWS_REGION");
+        bail!("no region is configured: pass --region or set AWS_REGION");
     }
-    let credentials = config.credentials_provider().context("no AWS credentials are configured")?;
+    let credentials = config.credentials_provider().context("no AWS credentials configured")?;
     match credentials.provide_credentials().await {
         Ok(_) => Ok(Client::new(&config)),
-        // What the chain tried fills a screen, and says no more.
+        // The source lists every provider of the chain, which does not help the user.
         Err(CredentialsError::CredentialsNotLoaded(_)) => bail!(
-            "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+            "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a profile"
         ),
-        Err(error) => Err(error).context("the AWS credentials cannot be loaded"),
+        Err(error) => Err(error).context("cannot load the AWS credentials"),
     }
 }
 
-/// Says early what would otherwise be found out while sending, or be waited for. Whoever may not
-/// describe the stream may still be allowed to write to it.
+/// Reports configuration errors before the first record is read.
+///
+/// `AccessDeniedException` is not an error: write permission does not include `DescribeStreamSummary`.
 async fn check_stream(client: &Client, stream: &str) -> anyhow::Result<()> {
     let id: StreamId = stream.parse()?;
     let region = client.config().region().map(|region| region.as_ref());
     if let (Some(of_stream), Some(of_client)) = (id.region(), region)
         && of_stream != of_client
     {
-        bail!("the stream's region is {of_stream}, the client's {of_client}: check --region");
+        bail!("the stream is in region {of_stream}, the client uses {of_client}: check --region");
     }
     let call = client.describe_stream_summary();
     let call = match id.arn() {
@@ -92,10 +92,13 @@ async fn check_stream(client: &Client, stream: &str) -> anyhow::Result<()> {
     let Err(error) = call.send().await else { return Ok(()) };
     match error.code() {
         Some("ResourceNotFoundException") => {
-            bail!("the stream {stream} does not exist: create it, or check --stream and --region")
+            bail!("stream {stream} does not exist: create it or check --stream and --region")
         }
         Some("AccessDeniedException") => Ok(()),
-        Some(code) => bail!("the service refuses: {code}: {}", error.message().unwrap_or_default()),
+        Some(code) => bail!(
+            "cannot describe stream {stream}: {code}: {}",
+            error.message().unwrap_or_default()
+        ),
         None => Err(error).context("the endpoint cannot be reached"),
     }
 }

@@ -137,7 +137,8 @@ async fn a_checkpoint_that_does_not_fit_is_refused() {
     let server = Embedded::start(1, false).await.unwrap();
     let directory = Directory::new("misfit");
     let file = directory.file("lines", "one\ntwo\n");
-    for (text, expected) in [("three", "must hold one number"), ("3\n", "has only 2 of 3 lines")] {
+    for (text, expected) in [("three", "must contain one number"), ("3\n", "has only 2 of 3 lines")]
+    {
         let store = directory.file("checkpoint", text);
         let said = output(checkpoint(&server, &file, &store)).await;
         let told = String::from_utf8_lossy(&said.stderr);

@@ -1,10 +1,10 @@
-//! What tells a service to end.
+//! The signals that shut a service down.
 
 use std::io;
 
-/// Is ready at Ctrl-C and at SIGTERM, which is what service managers and containers send.
+/// Completes on Ctrl-C and on SIGTERM, the signal of service managers and containers.
 #[cfg(unix)]
-pub async fn interrupted() -> io::Result<()> {
+pub async fn shutdown_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -15,6 +15,6 @@ pub async fn interrupted() -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-pub async fn interrupted() -> io::Result<()> {
+pub async fn shutdown_signal() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }

@@ -1,0 +1,28 @@
+//! The main function of an example.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::logs;
+
+/// Parses the command line, runs `example`, and returns the exit code of the process.
+///
+/// The log is at INFO, which shows the start and the end of an outage.
+#[allow(dead_code, reason = "examples that set up their own log call `exit_code`")]
+pub async fn run<A: Parser>(example: impl AsyncFnOnce(A) -> anyhow::Result<()>) -> ExitCode {
+    let arguments = A::parse();
+    logs::init("kinesis_sink=info");
+    exit_code(example(arguments).await)
+}
+
+/// Prints the error with its causes, if there is one.
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

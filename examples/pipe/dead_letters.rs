@@ -1,4 +1,4 @@
-//! The file for what could not be delivered.
+//! The dead-letter file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,24 +12,24 @@ use kinesis_sink::record::DeadLetterHandler;
 use kinesis_sink::{PartitionKey, Record, Undelivered};
 use serde::Serialize;
 
-use crate::key::Rejected;
+use crate::record::RejectedFrame;
 
-/// The file. Its clones share it.
+/// A dead-letter file, shared by all clones.
 #[derive(Clone)]
 pub struct DeadLetters(Arc<Mutex<Inner>>);
 
 struct Inner {
     file: File,
     written: u64,
-    /// From then on nothing is written: half a line may be there.
+    /// The first error. Nothing is written after it, because the file may end with a partial line.
     error: Option<io::Error>,
 }
 
 /// A line of the file.
 #[derive(Serialize)]
-struct Letter<'a> {
+struct DeadLetter<'a> {
     reason: &'static str,
-    /// The service's.
+    /// The error code of the service.
     code: Option<&'a str>,
     message: String,
     attempts: u32,
@@ -41,7 +41,7 @@ struct Letter<'a> {
     data_base64: Option<String>,
 }
 
-impl<'a> Letter<'a> {
+impl<'a> DeadLetter<'a> {
     fn new(reason: &'static str, message: String, data: Option<&'a Bytes>) -> Self {
         let text = data.and_then(|data| std::str::from_utf8(data).ok());
         let data_base64 = data.filter(|_| text.is_none());
@@ -57,19 +57,20 @@ impl<'a> Letter<'a> {
         }
     }
 
-    fn of_undelivered(undelivered: &'a Undelivered) -> Self {
-        let (record, reason) = (undelivered.record(), undelivered.reason());
+    fn from_undelivered(undelivered: &'a Undelivered) -> Self {
+        let record = undelivered.record();
+        let reason = undelivered.reason();
         Self {
             code: undelivered.last_error().map(|error| error.code()),
             attempts: undelivered.attempts(),
             may_have_been_written: undelivered.may_have_been_written(),
-            partition_key: key(record),
+            partition_key: explicit_key(record),
             ..Self::new(reason.code(), reason.to_string(), Some(record.data()))
         }
     }
 }
 
-fn key(record: &Record) -> Option<&str> {
+fn explicit_key(record: &Record) -> Option<&str> {
     match record.partition_key() {
         PartitionKey::Explicit(key) => Some(key.as_str()),
         _ => None,
@@ -77,7 +78,7 @@ fn key(record: &Record) -> Option<&str> {
 }
 
 impl DeadLetters {
-    /// Opens the file, for nothing should be sent if that is not possible.
+    /// Opens the file for appending, and creates it if necessary.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -89,31 +90,31 @@ impl DeadLetters {
         Ok(Self(Arc::new(Mutex::new(Inner { file, written: 0, error: None }))))
     }
 
-    /// Records that are in it since it was opened.
+    /// Returns the number of lines written since the file was opened.
     pub fn written(&self) -> u64 {
         self.lock().written
     }
 
-    /// Why it takes no more.
+    /// Returns the error that made the file unwritable.
     pub fn take_error(&self) -> Option<io::Error> {
         self.lock().error.take()
     }
 
-    /// Writes down what became no record. `at` says where in the input it was. False if it cannot be
-    /// written.
-    pub fn put_rejected(&self, rejected: &Rejected, at: &str) -> bool {
-        let message = format!("{at}: {}", rejected.why);
-        self.write(&Letter::new("bad_input", message, rejected.data.as_ref()))
+    /// Writes a rejected frame. `frame` is its position in the input. Returns `false` on error.
+    pub fn put_rejected(&self, rejected: &RejectedFrame, frame: &str) -> bool {
+        let message = format!("{frame}: {}", rejected.error);
+        self.write(&DeadLetter::new("bad_input", message, rejected.data.as_ref()))
     }
 
-    /// Blocks until the line is written. That holds the whole program up if the file is slow, which is
-    /// what should happen then.
-    fn write(&self, letter: &Letter<'_>) -> bool {
+    /// Writes a line and returns `false` on error.
+    ///
+    /// The call blocks the program if the file is slow, which limits the number of records in memory.
+    fn write(&self, letter: &DeadLetter<'_>) -> bool {
         let mut inner = self.lock();
         if inner.error.is_some() {
             return false;
         }
-        let line = serde_json::to_vec(letter).expect("its keys are strings");
+        let line = serde_json::to_vec(letter).expect("serialization to JSON succeeds");
         match inner.file.write_all(&[&line[..], b"\n"].concat()) {
             Ok(()) => inner.written += 1,
             Err(error) => inner.error = Some(error),
@@ -128,9 +129,10 @@ impl DeadLetters {
 
 impl DeadLetterHandler for DeadLetters {
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
-        match self.write(&Letter::of_undelivered(&undelivered)) {
-            true => None,
-            false => Some(undelivered),
+        if self.write(&DeadLetter::from_undelivered(&undelivered)) {
+            None
+        } else {
+            Some(undelivered)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From the input into the sink, until the end of either, or of the user's patience.
+//! The loop that forwards frames of the input to the sink.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -10,105 +10,106 @@ use kinesis_sink::record::DeadLetterHandler;
 use kinesis_sink::{Error, ErrorKind, KinesisSink};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::bad::Bad;
-use crate::check::Tally;
 use crate::dead_letters::DeadLetters;
+use crate::frame_error::FrameError;
 use crate::input::{Frame, Input, InputError};
 use crate::interrupts::Interrupts;
-use crate::key::{Reader, Rejected};
 use crate::progress::Progress;
-use crate::report::{Counts, Left, Report, Stop};
+use crate::record::{RecordBuilder, RejectedFrame};
+use crate::report::{ReadCounts, Report, StopReason, UndeliveredCounts};
+use crate::tally::Tally;
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-pub struct Forward {
+pub struct Forwarder {
     pub input: Input,
-    pub reader: Reader,
+    pub records: RecordBuilder,
     pub sink: KinesisSink,
     pub dead_letters: Option<DeadLetters>,
     pub interrupts: Interrupts,
     pub progress: Progress,
-    /// Of all records, where they are read back.
+    /// Counts all records accepted by the sink, if the stream is read back.
     pub tally: Option<Tally>,
 }
 
-/// Nothing comes any more.
-enum Over {
-    Input(Option<InputError>),
+/// The reason why there is no next frame.
+enum NextFrameError {
+    EndOfInput,
+    Input(InputError),
     Sink(Error),
 }
 
-impl Forward {
-    /// Sends everything, or what can be sent. Afterwards the sink holds nothing.
+impl Forwarder {
+    /// Forwards the input until its end, an error, or an interrupt. The sink is empty afterwards.
     pub async fn run(&mut self) -> Report {
-        let began = Instant::now();
-        let mut ticks = interval(BETWEEN_LOOKS);
+        let started_at = Instant::now();
+        let mut ticks = interval(PROGRESS_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut read = Counts::default();
+        let mut read = ReadCounts::default();
         let mut stop = self.read(&mut read, &mut ticks).await;
-        if let Stop::Interrupted(interrupt) = stop {
-            self.progress.say_draining(interrupt);
+        if let StopReason::Interrupted(interrupt) = stop {
+            self.progress.print_draining(interrupt);
         }
-        // A stream that takes nothing would take what is left no better.
-        if !matches!(&stop, Stop::Error(error) if error.is::<Error>()) {
+        // After an error of the sink the stream would not accept the remaining records either.
+        if !matches!(&stop, StopReason::Error(error) if error.is::<Error>()) {
             self.drain(&read, &mut ticks, &mut stop).await;
         }
-        let left = self.give_up();
+        let undelivered = self.take_undelivered();
         self.progress.end();
         if let Some(error) = self.dead_letters.as_ref().and_then(DeadLetters::take_error) {
-            let error = anyhow!(error).context("the dead-letter file cannot be written");
-            stop = Stop::Error(match stop {
-                // It is in no file, and counted nowhere else.
-                Stop::BadInput(why) => error.context(why),
+            let error = anyhow!(error).context("cannot write the dead-letter file");
+            stop = StopReason::Error(match stop {
+                // The frame is neither in the file nor among the undelivered records.
+                StopReason::BadInput(reason) => error.context(reason),
                 _ => error,
             });
         }
         let dead_letters = self.dead_letters.as_ref().map_or(0, DeadLetters::written);
-        let (totals, took) = (*self.sink.totals(), began.elapsed());
-        Report { stop, read, totals, took, left, dead_letters }
+        let totals = *self.sink.totals();
+        Report { stop, read, totals, elapsed: started_at.elapsed(), undelivered, dead_letters }
     }
 
-    async fn read(&mut self, read: &mut Counts, ticks: &mut Interval) -> Stop {
+    async fn read(&mut self, read: &mut ReadCounts, ticks: &mut Interval) -> StopReason {
         loop {
-            // In this order: input that never pauses must not keep the others waiting.
+            // Biased, because input that never pauses must not delay interrupts and progress.
             let next = tokio::select! {
                 biased;
-                interrupt = self.interrupts.next() => return Stop::Interrupted(interrupt),
+                interrupt = self.interrupts.next() => return StopReason::Interrupted(interrupt),
                 _ = ticks.tick() => {
-                    self.progress.show(read, &self.sink);
+                    self.progress.update(read, &self.sink);
                     continue;
                 }
-                next = poll_fn(|cx| next(&mut self.sink, &mut self.input, cx)) => next,
+                next = poll_fn(|cx| poll_next(&mut self.sink, &mut self.input, cx)) => next,
             };
             match next {
                 Ok(frame) => {
                     read.frames += 1;
                     if let Err(rejected) = self.accept(frame, read)
-                        && let Some(stop) = self.set_aside(&rejected, read)
+                        && let Some(stop) = self.reject(&rejected, read)
                     {
                         return stop;
                     }
                 }
-                Err(Over::Input(None)) => return Stop::EndOfInput,
-                Err(Over::Input(Some(error))) => {
-                    let frame = format!("{} {}", self.reader.unit(), read.frames + 1);
-                    return Stop::at_frame(&frame, error);
+                Err(NextFrameError::EndOfInput) => return StopReason::EndOfInput,
+                Err(NextFrameError::Input(error)) => {
+                    let frame = format!("{} {}", self.records.frame_name(), read.frames + 1);
+                    return StopReason::from_input_error(&frame, error);
                 }
-                Err(Over::Sink(error)) if error.kind() == ErrorKind::Undelivered => {
-                    return Stop::Undelivered;
+                Err(NextFrameError::Sink(error)) if error.kind() == ErrorKind::Undelivered => {
+                    return StopReason::Undelivered;
                 }
-                Err(Over::Sink(error)) => return Stop::Error(error.into()),
+                Err(NextFrameError::Sink(error)) => return StopReason::Error(error.into()),
             }
-            // Nobody takes them, and those after them would hardly fare better.
+            // Without a dead-letter file, failed records stay in the sink.
             if self.sink.status().failed.records > 0 {
-                return Stop::Undelivered;
+                return StopReason::Undelivered;
             }
         }
     }
 
-    /// Hands a frame over to the sink, which has room for it.
-    fn accept(&mut self, frame: Frame, read: &mut Counts) -> Result<(), Rejected> {
-        let Some(record) = self.reader.record(frame)? else { return Ok(()) };
+    /// Sends a frame as a record. The sink must be ready.
+    fn accept(&mut self, frame: Frame, read: &mut ReadCounts) -> Result<(), RejectedFrame> {
+        let Some(record) = self.records.build(frame)? else { return Ok(()) };
         let data = record.data().clone();
         match self.sink.start_send_unpin(record) {
             Ok(()) => {
@@ -119,79 +120,84 @@ impl Forward {
                 }
                 Ok(())
             }
-            Err(error) => Err(Rejected { why: Bad::Record(error), data: Some(data) }),
+            Err(error) => Err(RejectedFrame { error: FrameError::Record(error), data: Some(data) }),
         }
     }
 
-    /// Goes on without a frame that makes no record, if the dead-letter file takes it.
-    fn set_aside(&mut self, rejected: &Rejected, read: &mut Counts) -> Option<Stop> {
-        read.bad += 1;
-        let at = format!("{} {}", self.reader.unit(), read.frames);
-        let taken = self.dead_letters.as_ref().is_some_and(|file| file.put_rejected(rejected, &at));
-        (!taken).then(|| Stop::BadInput(format!("{at}: {}", rejected.why)))
+    /// Writes a rejected frame to the dead-letter file. Returns the reason to stop if that is not possible.
+    fn reject(&mut self, rejected: &RejectedFrame, read: &mut ReadCounts) -> Option<StopReason> {
+        read.rejected += 1;
+        let frame = format!("{} {}", self.records.frame_name(), read.frames);
+        let is_written =
+            self.dead_letters.as_ref().is_some_and(|file| file.put_rejected(rejected, &frame));
+        if is_written {
+            None
+        } else {
+            Some(StopReason::BadInput(format!("{frame}: {}", rejected.error)))
+        }
     }
 
-    /// Waits until everything is settled, or the user has waited enough.
-    async fn drain(&mut self, read: &Counts, ticks: &mut Interval, stop: &mut Stop) {
+    /// Closes the sink. Returns early at the second interrupt.
+    async fn drain(&mut self, read: &ReadCounts, ticks: &mut Interval, stop: &mut StopReason) {
         let Self { sink, interrupts, progress, .. } = self;
         loop {
             let closed = tokio::select! {
                 biased;
                 interrupt = interrupts.next() => {
-                    if matches!(stop, Stop::Interrupted(_)) {
+                    if matches!(stop, StopReason::Interrupted(_)) {
                         return;
                     }
-                    progress.say_draining(interrupt);
-                    *stop = Stop::Interrupted(interrupt);
+                    progress.print_draining(interrupt);
+                    *stop = StopReason::Interrupted(interrupt);
                     continue;
                 }
                 _ = ticks.tick() => {
-                    progress.show(read, sink);
+                    progress.update(read, sink);
                     continue;
                 }
                 closed = sink.close() => closed,
             };
             match closed {
-                // The sink keeps what has failed until it is given up.
+                // `take_undelivered` handles failed records.
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Undelivered => {}
-                Err(error) => *stop = Stop::Error(error.into()),
+                Err(error) => *stop = StopReason::Error(error.into()),
             }
             return;
         }
     }
 
-    /// Puts what the sink still has into the dead-letter file, or counts it.
-    fn give_up(&mut self) -> Left {
-        let mut left = Left::default();
+    /// Moves the remaining records of the sink to the dead-letter file, and counts those it does not accept.
+    fn take_undelivered(&mut self) -> UndeliveredCounts {
+        let mut counts = UndeliveredCounts::default();
         for undelivered in self.sink.take_undelivered() {
-            let not_taken = match &mut self.dead_letters {
+            let rejected = match &mut self.dead_letters {
                 Some(file) => file.put(undelivered),
                 None => Some(undelivered),
             };
-            if let Some(undelivered) = not_taken {
-                left.add(&undelivered);
+            if let Some(undelivered) = rejected {
+                counts.add(&undelivered);
             }
         }
-        left
+        counts
     }
 }
 
-/// A frame, once there is room for it: while the sink is full nothing is read, so that nothing is in no
-/// one's hands. Dropping the future that polls this changes nothing.
-fn next(
+/// Polls for the next frame once the sink is ready, so that a frame can be sent without waiting.
+///
+/// A caller may stop polling at any time without losing a frame.
+fn poll_next(
     sink: &mut KinesisSink,
     input: &mut Input,
     cx: &mut Context<'_>,
-) -> Poll<Result<Frame, Over>> {
-    ready!(sink.poll_ready_unpin(cx)).map_err(Over::Sink)?;
+) -> Poll<Result<Frame, NextFrameError>> {
+    ready!(sink.poll_ready_unpin(cx)).map_err(NextFrameError::Sink)?;
     match input.poll_next_unpin(cx) {
-        Poll::Ready(Some(Ok(frame))) => Poll::Ready(Ok(frame)),
-        Poll::Ready(Some(Err(error))) => Poll::Ready(Err(Over::Input(Some(error)))),
-        Poll::Ready(None) => Poll::Ready(Err(Over::Input(None))),
-        // Nothing comes at present, so what is there should go.
+        Poll::Ready(Some(frame)) => Poll::Ready(frame.map_err(NextFrameError::Input)),
+        Poll::Ready(None) => Poll::Ready(Err(NextFrameError::EndOfInput)),
+        // Send what is buffered while the input pauses.
         Poll::Pending => match sink.poll_flush_unpin(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Over::Sink(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(NextFrameError::Sink(error))),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         },
     }

@@ -1,24 +1,24 @@
-//! Input that makes no record.
+//! Errors of frames that cannot become a record.
 
 use kinesis_sink::limits::MAX_RECORD_BYTES;
 
-/// Why it makes none, and what to change. Says nothing of what the input holds.
+/// The reason why a frame is rejected and how to fix it. The text does not contain any data of the frame.
 #[derive(Debug, thiserror::Error)]
-pub enum Bad {
-    #[error("it has more than {MAX_RECORD_BYTES} bytes, and no record may have more: split it")]
-    Endless,
-    #[error("it is not JSON at byte {0}: mend it, or send lines as they are with --format lines")]
-    NotJson(usize),
-    #[error("it has nothing at --key-pointer {0}: add a key, or point elsewhere")]
-    Nowhere(String),
+pub enum FrameError {
+    #[error("longer than {MAX_RECORD_BYTES} bytes, the maximum size of a record: split it")]
+    TooLong,
+    #[error("invalid JSON at byte {0}: fix the line or use --format lines")]
+    InvalidJson(usize),
+    #[error("no value at --key-pointer {0}: add a key or use another pointer")]
+    PointerNotFound(String),
     #[error(
-        "at --key-pointer {pointer} it has {found}, which is no key: point at a string, a number or a boolean"
+        "value at --key-pointer {pointer} is {found}: point to a string, a number, or a boolean"
     )]
-    NoScalar { pointer: String, found: &'static str },
-    #[error("it has {fields} fields, and --key-field is {number}: check that and --delimiter")]
-    NoField { number: u32, fields: usize },
-    #[error("its field {0} is not UTF-8, and a partition key is: name another --key-field")]
-    NotText(u32),
+    NotScalar { pointer: String, found: &'static str },
+    #[error("{fields} fields, but --key-field is {number}: check --key-field and --delimiter")]
+    FieldNotFound { number: u32, fields: usize },
+    #[error("field {0} is not UTF-8: use another --key-field")]
+    InvalidUtf8(u32),
     #[error(transparent)]
     Record(kinesis_sink::Error),
 }

@@ -1,4 +1,4 @@
-//! Standard input, cut into frames.
+//! Frames of standard input.
 
 use std::io;
 
@@ -10,62 +10,61 @@ use tokio_util::codec::{Decoder, FramedRead, LengthDelimitedCodec};
 
 use crate::arguments::Format;
 
-/// As much as is read at once, if it is there. A pipe holds no more than 64 KiB on Linux.
+/// Initial capacity of the read buffer. A pipe has a capacity of 64 KiB on Linux.
 const READ_BYTES: usize = 128 * 1024;
 
 const LENGTH_BYTES: usize = 4;
 
-/// The byte order mark that some programs put before UTF-8. It belongs to no line.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+/// The byte order mark of UTF-8, which is not part of the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What comes in.
-pub type Input = FramedRead<Stdin, Framing>;
+pub type Input = FramedRead<Stdin, FrameDecoder>;
 
 pub fn open(format: Format) -> Input {
-    FramedRead::with_capacity(stdin(), Framing::new(format), READ_BYTES)
+    FramedRead::with_capacity(stdin(), FrameDecoder::new(format), READ_BYTES)
 }
 
-/// What may become a record.
+/// A part of the input that may become a record.
 pub enum Frame {
-    /// With its line break, if it has one.
-    Whole(Bytes),
-    /// A line of more bytes than any record may have. They are not kept.
-    Endless,
+    /// Includes the line break, if there is one.
+    Complete(Bytes),
+    /// A line that exceeds the size of a record. Its data is discarded.
+    TooLong,
 }
 
-/// Why no more comes in.
+/// An error that ends the input.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     #[error("cannot read standard input")]
     Read(#[from] io::Error),
-    #[error("claims to have more than {MAX_RECORD_BYTES} bytes: is this --format length-prefixed?")]
+    #[error("length exceeds {MAX_RECORD_BYTES} bytes: check --format")]
     Length,
-    #[error("breaks off: the input ends inside of it")]
-    BreaksOff,
+    #[error("input ends within the frame")]
+    Truncated,
 }
 
-/// Cuts the input into frames, each in memory of its own: a record that waits for long must not keep the
-/// whole buffer that it was read into.
-pub enum Framing {
+/// Splits the input into frames.
+///
+/// Frames are copied: a slice would keep the whole read buffer alive while its record is buffered.
+pub enum FrameDecoder {
     Lines {
-        /// Whether the beginning of the input has been read.
-        begun: bool,
-        /// So much of the buffer has no line break.
+        /// Set to `true` once the start of the input was checked for a byte order mark.
+        started: bool,
+        /// Length of the part of the buffer known to contain no line break.
         searched: usize,
-        /// The rest of the line is passed over.
-        endless: bool,
+        /// Set to `true` while the rest of a line is discarded.
+        discarding: bool,
     },
     LengthPrefixed(LengthDelimitedCodec),
 }
 
-impl Framing {
+impl FrameDecoder {
     fn new(format: Format) -> Self {
         match format {
             Format::Lines | Format::Ndjson => {
-                Self::Lines { begun: false, searched: 0, endless: false }
+                Self::Lines { started: false, searched: 0, discarding: false }
             }
-            // The length stays in the buffer, and in the frame, so that an input that ends after it does
-            // not look as if it ended between two frames.
+            // The codec keeps the length in the buffer, so that `decode_eof` detects an input that ends after it.
             Format::LengthPrefixed => Self::LengthPrefixed(
                 LengthDelimitedCodec::builder()
                     .length_field_length(LENGTH_BYTES)
@@ -78,22 +77,23 @@ impl Framing {
     }
 }
 
-impl Decoder for Framing {
+impl Decoder for FrameDecoder {
     type Item = Frame;
     type Error = InputError;
 
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, InputError> {
         match self {
-            Self::Lines { begun, .. } if !*begun && is_short_of_mark(buffer) => Ok(None),
-            Self::Lines { begun, searched, endless } => {
-                if !std::mem::replace(begun, true) && buffer.starts_with(MARK) {
-                    buffer.advance(MARK.len());
+            Self::Lines { started: false, .. } if may_become_mark(buffer) => Ok(None),
+            Self::Lines { started, searched, discarding } => {
+                if !std::mem::replace(started, true) && buffer.starts_with(BYTE_ORDER_MARK) {
+                    buffer.advance(BYTE_ORDER_MARK.len());
                 }
-                Ok(line(buffer, searched, endless))
+                Ok(next_line(buffer, searched, discarding))
             }
             Self::LengthPrefixed(codec) => {
                 let frame = codec.decode(buffer).map_err(|_| InputError::Length)?;
-                Ok(frame.map(|frame| Frame::Whole(Bytes::copy_from_slice(&frame[LENGTH_BYTES..]))))
+                Ok(frame
+                    .map(|frame| Frame::Complete(Bytes::copy_from_slice(&frame[LENGTH_BYTES..]))))
             }
         }
     }
@@ -104,50 +104,47 @@ impl Decoder for Framing {
         }
         match self {
             _ if buffer.is_empty() => Ok(None),
-            Self::LengthPrefixed(_) => Err(InputError::BreaksOff),
-            Self::Lines { endless: true, .. } => {
+            Self::LengthPrefixed(_) => Err(InputError::Truncated),
+            Self::Lines { discarding: true, .. } => {
                 buffer.clear();
                 Ok(None)
             }
-            // Its line break is missing.
+            // The last line has no line break.
             Self::Lines { searched, .. } => {
                 *searched = 0;
-                Ok(Some(Frame::Whole(Bytes::copy_from_slice(&buffer.split()))))
+                Ok(Some(Frame::Complete(Bytes::copy_from_slice(&buffer.split()))))
             }
         }
     }
 }
 
-/// Whether the buffer is too short to decide whether it begins with a byte order mark.
-fn is_short_of_mark(buffer: &[u8]) -> bool {
-    buffer.len() < MARK.len() && MARK.starts_with(buffer)
+/// Returns `true` if the buffer is a proper prefix of a byte order mark.
+fn may_become_mark(buffer: &[u8]) -> bool {
+    buffer.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(buffer)
 }
 
-/// The next line, as soon as all of it is there, or too much.
-fn line(buffer: &mut BytesMut, searched: &mut usize, endless: &mut bool) -> Option<Frame> {
+/// Returns the next line once it is complete or exceeds the size of a record.
+fn next_line(buffer: &mut BytesMut, searched: &mut usize, discarding: &mut bool) -> Option<Frame> {
     loop {
         let Some(at) = memchr(b'\n', &buffer[*searched..]) else {
             *searched = buffer.len();
-            // With room for its line break of two bytes.
+            // The line break has up to two bytes.
             if buffer.len() <= MAX_RECORD_BYTES + 2 {
                 return None;
             }
             buffer.clear();
             *searched = 0;
-            if !std::mem::replace(endless, true) {
-                return Some(Frame::Endless);
-            }
-            return None;
+            return if std::mem::replace(discarding, true) { None } else { Some(Frame::TooLong) };
         };
         let line = buffer.split_to(*searched + at + 1);
         *searched = 0;
-        if !std::mem::take(endless) {
-            return Some(Frame::Whole(Bytes::copy_from_slice(&line)));
+        if !std::mem::take(discarding) {
+            return Some(Frame::Complete(Bytes::copy_from_slice(&line)));
         }
     }
 }
 
-/// The line without its line break.
+/// Returns the line without its line break, `\n` or `\r\n`.
 pub fn without_line_break(line: &Bytes) -> Bytes {
     let text = line.strip_suffix(b"\n").map(|text| text.strip_suffix(b"\r").unwrap_or(text));
     line.slice(..text.unwrap_or(line).len())

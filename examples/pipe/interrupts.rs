@@ -1,4 +1,4 @@
-//! The signals that ask for the end.
+//! The signals that interrupt the program.
 
 use std::fmt;
 use std::io;
@@ -16,7 +16,7 @@ pub enum Interrupt {
 }
 
 impl Interrupt {
-    /// As shells have it: 128 and the signal's number.
+    /// Returns 128 plus the number of the signal, as shells do.
     pub fn exit_status(self) -> u8 {
         match self {
             Self::CtrlC => 130,
@@ -36,7 +36,7 @@ impl fmt::Display for Interrupt {
     }
 }
 
-/// All of them from its beginning on, also those that come while nobody waits.
+/// Receives all interrupts, including those that arrive between two calls of [`next`](Self::next).
 pub struct Interrupts {
     #[cfg(unix)]
     ctrl_c: Signal,
@@ -49,8 +49,8 @@ pub struct Interrupts {
 #[cfg(unix)]
 impl Interrupts {
     pub fn new() -> io::Result<Self> {
-        let (ctrl_c, terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let ctrl_c = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
         Ok(Self { ctrl_c, terminate })
     }
 

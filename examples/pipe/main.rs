@@ -1,34 +1,32 @@
-//! Sends standard input to a Kinesis stream: a tool for shell pipes.
+//! A command-line tool that sends standard input to a Kinesis stream.
 //!
 //! ```sh
 //! zcat events.gz | pipe --stream events --format ndjson --key-pointer /user/id --dead-letter dead.ndjson
 //! ```
 //!
-//! Without arguments it needs nothing: it starts an embedded Kinesis server, sends it the lines that come
-//! in, reads them back and compares. See `--help` for options and exit statuses.
+//! Without arguments it sends to an embedded Kinesis server. See `--help` for options and exit statuses.
 //!
-//! Memory is bounded. Measured in a release build, on a busy machine of two cores with the server in another
-//! process: 1 GB of JSON documents of 200 bytes, keys by pointer, in 30 s with at most 25 MiB resident.
-//! `cargo test --release --test examples -- --ignored --nocapture a_gigabyte` does so after
-//! `cargo build --release --example pipe`.
+//! Memory is bounded: 1 GB of JSON documents of 200 bytes, with keys by pointer, took 30 s and at most 25 MiB
+//! resident in a release build on two cores. To reproduce, build the example in release mode and run the
+//! ignored test in `tests/examples/pipe/memory.rs`.
 
 mod arguments;
-mod bad;
-mod check;
 mod dead_letters;
 #[path = "../support/embedded.rs"]
 mod embedded;
-mod forward;
+mod forwarder;
+mod frame_error;
 mod input;
 mod interrupts;
-mod key;
 #[path = "../support/logs.rs"]
 mod logs;
 mod progress;
+mod record;
 #[path = "../support/remote.rs"]
 mod remote;
 mod report;
-mod say;
+mod stderr;
+mod tally;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -40,101 +38,105 @@ use kinesis_sink::service::SdkStreamInfo;
 use tokio::runtime::Builder;
 
 use self::arguments::Arguments;
-use self::check::Tally;
 use self::dead_letters::DeadLetters;
 use self::embedded::{Embedded, STREAM};
-use self::forward::Forward;
+use self::forwarder::Forwarder;
 use self::interrupts::Interrupts;
-use self::key::Reader;
 use self::progress::Progress;
+use self::record::RecordBuilder;
 use self::report::Report;
-use self::say::say;
+use self::stderr::print_line;
+use self::tally::Tally;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::read();
-    // At INFO the log shows the begin and the end of an outage.
-    logs::begin(if arguments.quiet { "kinesis_sink=warn" } else { "kinesis_sink=info" });
-    let runtime = Builder::new_multi_thread().enable_all().build().expect("threads can be started");
+    let arguments = Arguments::parse_or_exit();
+    logs::init(if arguments.quiet { "kinesis_sink=warn" } else { "kinesis_sink=info" });
+    let runtime = Builder::new_multi_thread().enable_all().build().expect("threads can be spawned");
     let ended = runtime.block_on(run(&arguments));
-    // After an interruption a read of standard input is still under way, and may be for ever.
+    // A blocked read of standard input must not delay the exit.
     runtime.shutdown_background();
     ended.unwrap_or_else(|error| {
-        say(format_args!("error: {error:#}"));
+        print_line(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let dead_letters = arguments.dead_letter.as_deref().map(DeadLetters::open).transpose()?;
-    if arguments.remote.is_wanted() {
+    if arguments.remote.is_set() {
         let client = arguments.remote.connect().await?;
-        let mut forward = forward(arguments, client, arguments.remote.stream(), dead_letters)?;
-        return Ok(send(arguments, &mut forward).await.exit_status().into());
+        let stream = arguments.remote.stream();
+        let mut forwarder = forwarder(arguments, client, stream, dead_letters)?;
+        return Ok(send(arguments, &mut forwarder).await.exit_status().into());
     }
-    // Kept to the end: dropping the server ends it.
     let server = Embedded::start(4, arguments.throttled).await?;
     if !arguments.quiet {
-        say(format_args!("embedded Kinesis server at {}, stream {STREAM}", server.endpoint()));
+        print_line(format_args!(
+            "embedded Kinesis server at {}, stream {STREAM}",
+            server.endpoint()
+        ));
     }
-    let mut forward = forward(arguments, server.client().clone(), STREAM, dead_letters)?;
-    forward.tally = Some(Tally::default());
-    let report = send(arguments, &mut forward).await;
+    let mut forwarder = forwarder(arguments, server.client().clone(), STREAM, dead_letters)?;
+    forwarder.tally = Some(Tally::default());
+    let report = send(arguments, &mut forwarder).await;
     if report.is_complete() {
         let found = Tally::of_stream(server.client(), STREAM).await?;
-        let sent = forward.tally.unwrap_or_default();
-        let (have, want) = (found.records, sent.records);
+        let sent = forwarder.tally.unwrap_or_default();
         anyhow::ensure!(
             found == sent,
-            "{want} records were sent, the embedded stream has {have}, or others"
+            "the embedded stream differs: {} records sent, {} read back",
+            sent.records,
+            found.records
         );
         if !arguments.quiet {
-            say(format_args!("{} records read back from the embedded stream", found.records));
+            let records = found.records;
+            print_line(format_args!("{records} records read back from the embedded stream"));
         }
     }
     Ok(report.exit_status().into())
 }
 
-fn forward(
+fn forwarder(
     arguments: &Arguments,
     client: Client,
     stream: &str,
     dead_letters: Option<DeadLetters>,
-) -> anyhow::Result<Forward> {
-    let client = if arguments.cbor { in_cbor(&client) } else { client };
-    // The description has the size limit of a record.
+) -> anyhow::Result<Forwarder> {
+    let client = if arguments.cbor { with_cbor(&client) } else { client };
+    // The description of the stream contains the maximum size of a record.
     let stream_info = SdkStreamInfo::new(&client).without_list_shards();
     let mut builder = arguments.builder(stream).with_stream_info(stream_info);
     if let Some(file) = &dead_letters {
         builder = builder.with_dead_letter_handler(file.clone());
     }
-    Ok(Forward {
+    Ok(Forwarder {
         sink: builder.build(&client)?,
         input: input::open(arguments.format),
-        reader: Reader::new(arguments),
+        records: RecordBuilder::new(arguments),
         dead_letters,
-        interrupts: Interrupts::new().context("no signals can be caught")?,
+        interrupts: Interrupts::new().context("cannot listen for signals")?,
         progress: Progress::new(arguments.quiet),
         tally: None,
     })
 }
 
-/// Sends everything, and says what came of it.
-async fn send(arguments: &Arguments, forward: &mut Forward) -> Report {
+/// Forwards standard input and prints the result.
+async fn send(arguments: &Arguments, forwarder: &mut Forwarder) -> Report {
     if std::io::stdin().is_terminal() && !arguments.quiet {
-        say("reading from the terminal; Ctrl-D ends it");
+        print_line("reading from the terminal; press Ctrl-D to end the input");
     }
-    let report = forward.run().await;
+    let report = forwarder.run().await;
     if !arguments.quiet {
-        say(report.summary());
+        print_line(report.summary());
     }
     let file = arguments.dead_letter.as_deref().unwrap_or(Path::new(""));
-    for trouble in report.troubles(forward.reader.unit(), file) {
-        say(trouble);
+    for problem in report.problems(forwarder.records.frame_name(), file) {
+        print_line(problem);
     }
     report
 }
 
-fn in_cbor(client: &Client) -> Client {
+fn with_cbor(client: &Client) -> Client {
     let protocol = kinesis_sink::service::KinesisCbor::new();
     Client::from_conf(client.config().to_builder().protocol(protocol).build())
 }

@@ -1,4 +1,4 @@
-//! A line on the terminal that tells how it goes.
+//! A progress line on the terminal.
 
 use std::io::IsTerminal;
 
@@ -6,13 +6,13 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use kinesis_sink::KinesisSink;
 
 use crate::interrupts::Interrupt;
-use crate::report::Counts;
-use crate::say::say;
+use crate::report::ReadCounts;
+use crate::stderr::print_line;
 
 const TEMPLATE: &str =
     "{elapsed_precise} {spinner} {binary_bytes} read, {binary_bytes_per_sec}; {msg}";
 
-/// Nothing is shown where there is no terminal.
+/// Shows the progress if standard error is a terminal.
 pub struct Progress {
     bar: ProgressBar,
     quiet: bool,
@@ -22,11 +22,11 @@ impl Progress {
     pub fn new(quiet: bool) -> Self {
         let shown = !quiet && std::io::stderr().is_terminal();
         let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template(TEMPLATE).expect("the template is a constant");
+        let style = ProgressStyle::with_template(TEMPLATE).expect("template is valid");
         Self { bar: bar.with_style(style), quiet }
     }
 
-    pub fn show(&self, read: &Counts, sink: &KinesisSink) {
+    pub fn update(&self, read: &ReadCounts, sink: &KinesisSink) {
         if self.bar.is_hidden() {
             return;
         }
@@ -34,7 +34,7 @@ impl Progress {
         let rate = totals.delivered as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
         self.bar.set_position(read.bytes);
         self.bar.set_message(format!(
-            "{} delivered, {}/s, {} waiting, {} in flight, {} throttled",
+            "{} delivered, {}/s, {} queued, {} in flight, {} throttled",
             HumanCount(totals.delivered),
             HumanCount(rate as u64),
             HumanCount(sink.status().queued.records as u64),
@@ -43,15 +43,17 @@ impl Progress {
         ));
     }
 
-    /// Says what happens now, and what the next signal does.
-    pub fn say_draining(&self, interrupt: Interrupt) {
+    /// Prints that the records read so far are sent, and how to abort.
+    pub fn print_draining(&self, interrupt: Interrupt) {
         if !self.quiet {
-            let next = format_args!("{interrupt}: sending what was read; once more gives it up");
-            self.bar.suspend(|| say(next));
+            let text = format_args!(
+                "{interrupt}: sending the records read so far; a second signal aborts"
+            );
+            self.bar.suspend(|| print_line(text));
         }
     }
 
-    /// The terminal is free again.
+    /// Removes the progress line from the terminal.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! What a record is, and the partition key that it has.
+//! Records and their partition keys, built from frames.
 
 use bytes::Bytes;
 use kinesis_sink::Record;
@@ -7,51 +7,52 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::arguments::{Arguments, Format};
-use crate::bad::Bad;
+use crate::frame_error::FrameError;
 use crate::input::{Frame, without_line_break};
 
-/// Where the partition key comes from.
-pub enum KeyOf {
-    /// Nowhere: it is random.
-    Nothing,
-    /// From a field of the line, counted from 1.
-    Field { number: u32, delimiter: char },
-    /// From where this JSON pointer points.
+/// The source of partition keys.
+pub enum KeySource {
+    Random,
+    /// A field of the line, counted from 1.
+    Field {
+        number: u32,
+        delimiter: char,
+    },
+    /// A JSON pointer into the document.
     Pointer(String),
 }
 
-/// Makes records of frames.
-pub struct Reader {
+pub struct RecordBuilder {
     format: Format,
     keep_newline: bool,
-    key: KeyOf,
+    key: KeySource,
 }
 
-/// A frame that makes no record.
-pub struct Rejected {
-    pub why: Bad,
-    /// As much of it as is known.
+/// A frame that cannot become a record.
+pub struct RejectedFrame {
+    pub error: FrameError,
+    /// `None` if the frame was too long to be buffered.
     pub data: Option<Bytes>,
 }
 
-impl Reader {
+impl RecordBuilder {
     pub fn new(arguments: &Arguments) -> Self {
         let Arguments { format, keep_newline, .. } = *arguments;
-        Self { format, keep_newline, key: arguments.key() }
+        Self { format, keep_newline, key: arguments.key_source() }
     }
 
-    /// What the input calls a frame.
-    pub fn unit(&self) -> &'static str {
+    /// Returns the word for a frame of this format.
+    pub fn frame_name(&self) -> &'static str {
         match self.format {
             Format::Lines | Format::Ndjson => "line",
             Format::LengthPrefixed => "frame",
         }
     }
 
-    /// The frame as a record. A blank line between JSON documents is none.
-    pub fn record(&self, frame: Frame) -> Result<Option<Record>, Rejected> {
-        let Frame::Whole(frame) = frame else {
-            return Err(Rejected { why: Bad::Endless, data: None });
+    /// Builds the record of a frame. Returns `None` for a blank line of NDJSON.
+    pub fn build(&self, frame: Frame) -> Result<Option<Record>, RejectedFrame> {
+        let Frame::Complete(frame) = frame else {
+            return Err(RejectedFrame { error: FrameError::TooLong, data: None });
         };
         let text = match self.format {
             Format::LengthPrefixed => frame.clone(),
@@ -65,64 +66,67 @@ impl Reader {
         match key {
             Ok(Some(key)) => Ok(Some(Record::from(data).with_partition_key(key))),
             Ok(None) => Ok(Some(Record::from(data))),
-            Err(why) => Err(Rejected { why, data: Some(data) }),
+            Err(error) => Err(RejectedFrame { error, data: Some(data) }),
         }
     }
 
-    fn key(&self, text: &[u8]) -> Result<Option<Key>, Bad> {
+    fn key(&self, text: &[u8]) -> Result<Option<Key>, FrameError> {
         match &self.key {
-            KeyOf::Pointer(pointer) => pointed_at(text, pointer).map(Some),
-            KeyOf::Field { number, delimiter } => field(text, *number, *delimiter).map(Some),
-            KeyOf::Nothing if self.format == Format::Ndjson => {
-                serde_json::from_slice::<IgnoredAny>(text).map_err(not_json)?;
+            KeySource::Pointer(pointer) => pointer_key(text, pointer).map(Some),
+            KeySource::Field { number, delimiter } => {
+                field_key(text, *number, *delimiter).map(Some)
+            }
+            KeySource::Random if self.format == Format::Ndjson => {
+                serde_json::from_slice::<IgnoredAny>(text).map_err(invalid_json)?;
                 Ok(None)
             }
-            KeyOf::Nothing => Ok(None),
+            KeySource::Random => Ok(None),
         }
     }
 }
 
-fn not_json(error: serde_json::Error) -> Bad {
-    Bad::NotJson(error.column())
+fn invalid_json(error: serde_json::Error) -> FrameError {
+    FrameError::InvalidJson(error.column())
 }
 
-fn pointed_at(text: &[u8], pointer: &str) -> Result<Key, Bad> {
-    let document: Value = serde_json::from_slice(text).map_err(not_json)?;
-    let no_scalar = |found| Bad::NoScalar { pointer: pointer.to_owned(), found };
+fn pointer_key(text: &[u8], pointer: &str) -> Result<Key, FrameError> {
+    let document: Value = serde_json::from_slice(text).map_err(invalid_json)?;
+    let not_scalar = |found| FrameError::NotScalar { pointer: pointer.to_owned(), found };
     match document.pointer(pointer) {
         Some(Value::String(text)) => Ok(Key::from(text)),
         Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Key::from(value.to_string())),
-        Some(Value::Null) => Err(no_scalar("null")),
-        Some(Value::Array(_)) => Err(no_scalar("an array")),
-        Some(Value::Object(_)) => Err(no_scalar("an object")),
-        None => Err(Bad::Nowhere(pointer.to_owned())),
+        Some(Value::Null) => Err(not_scalar("null")),
+        Some(Value::Array(_)) => Err(not_scalar("an array")),
+        Some(Value::Object(_)) => Err(not_scalar("an object")),
+        None => Err(FrameError::PointerNotFound(pointer.to_owned())),
     }
 }
 
-fn field(text: &[u8], number: u32, delimiter: char) -> Result<Key, Bad> {
+fn field_key(text: &[u8], number: u32, delimiter: char) -> Result<Key, FrameError> {
     let mut bytes = [0; 4];
     let delimiter = delimiter.encode_utf8(&mut bytes).as_bytes();
     let mut begin = 0;
-    for passed in 1.. {
+    for fields in 1.. {
         let end = memchr::memmem::find(&text[begin..], delimiter).map(|at| begin + at);
-        if passed == number as usize {
+        if fields == number as usize {
             let field = &text[begin..end.unwrap_or(text.len())];
-            return std::str::from_utf8(field).map(Key::from).map_err(|_| Bad::NotText(number));
+            let field = std::str::from_utf8(field);
+            return field.map(Key::from).map_err(|_| FrameError::InvalidUtf8(number));
         }
-        let Some(end) = end else { return Err(Bad::NoField { number, fields: passed }) };
+        let Some(end) = end else { return Err(FrameError::FieldNotFound { number, fields }) };
         begin = end + delimiter.len();
     }
-    unreachable!("a text has fewer fields than bytes")
+    unreachable!("a line has at most one field more than bytes")
 }
 
-/// Reads a JSON pointer of the command line.
-pub fn pointer(text: &str) -> Result<String, String> {
+/// Parses a JSON pointer of the command line.
+pub fn parse_pointer(text: &str) -> Result<String, String> {
     if !text.is_empty() && !text.starts_with('/') {
-        return Err("a JSON pointer begins with /, as in /user/id".to_owned());
+        return Err("a JSON pointer must start with /, as in /user/id".to_owned());
     }
     let escapes = text.split('~').skip(1);
     if !escapes.into_iter().all(|rest| rest.starts_with(['0', '1'])) {
-        return Err("in a JSON pointer ~ is written ~0, and / inside of a name ~1".to_owned());
+        return Err("invalid escape: write ~0 for ~, and ~1 for / within a name".to_owned());
     }
     Ok(text.to_owned())
 }

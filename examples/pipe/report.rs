@@ -1,4 +1,4 @@
-//! What came of it: the summary, and the exit status.
+//! The summary and the exit status.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,88 +9,88 @@ use kinesis_sink::status::Totals;
 use crate::input::InputError;
 use crate::interrupts::Interrupt;
 
-/// What was read.
+/// Counts of the input.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
-    /// Frames: lines, blank ones included, or what has a length in front.
+pub struct ReadCounts {
+    /// Number of lines, including blank ones, or of length-prefixed frames.
     pub frames: u64,
     pub records: u64,
-    /// Bytes of the records, without what separates them.
+    /// Size of the records, without separators.
     pub bytes: u64,
-    /// Frames that made no record.
-    pub bad: u64,
+    /// Number of frames that could not become a record.
+    pub rejected: u64,
 }
 
-/// Why no more was read.
+/// The reason why reading stopped.
 #[derive(Debug)]
-pub enum Stop {
+pub enum StopReason {
     EndOfInput,
     Interrupted(Interrupt),
-    /// A frame made no record, and nobody has taken it.
+    /// A frame was rejected and could not be written to a dead-letter file.
     BadInput(String),
-    /// A record failed for good, and nobody has taken it.
+    /// A record failed and could not be written to a dead-letter file.
     Undelivered,
-    /// The stream takes nothing, the input cannot be read, or the like.
+    /// The stream rejects all requests, the input cannot be read, or another error occurred.
     Error(anyhow::Error),
 }
 
-impl Stop {
-    /// Why the input gave no frame where this one should be.
-    pub fn at_frame(frame: &str, error: InputError) -> Self {
+impl StopReason {
+    /// Creates the reason for an error in the input before the end of `frame`.
+    pub fn from_input_error(frame: &str, error: InputError) -> Self {
         match error {
             InputError::Read(_) => Self::Error(error.into()),
-            InputError::Length | InputError::BreaksOff => {
-                Self::BadInput(format!("{frame} {error}"))
+            InputError::Length | InputError::Truncated => {
+                Self::BadInput(format!("{frame}: {error}"))
             }
         }
     }
 }
 
-/// Records that were read, not delivered, and not written to a file.
+/// Counts of the records that are neither delivered nor in the dead-letter file.
 #[derive(Debug, Default)]
-pub struct Left {
+pub struct UndeliveredCounts {
     records: u64,
     may_have_been_written: u64,
-    /// Why the first of them was given up.
-    why: Option<String>,
+    first_reason: Option<String>,
 }
 
-impl Left {
+impl UndeliveredCounts {
     pub fn add(&mut self, undelivered: &Undelivered) {
         self.records += 1;
         self.may_have_been_written += u64::from(undelivered.may_have_been_written());
-        self.why.get_or_insert_with(|| undelivered.reason().to_string());
+        self.first_reason.get_or_insert_with(|| undelivered.reason().to_string());
     }
 }
 
-/// All there is to say in the end.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
-    pub stop: Stop,
-    pub read: Counts,
+    pub stop: StopReason,
+    pub read: ReadCounts,
     pub totals: Totals,
-    pub took: Duration,
-    pub left: Left,
-    /// Frames and records that the dead-letter file took.
+    pub elapsed: Duration,
+    pub undelivered: UndeliveredCounts,
+    /// Number of frames and records written to the dead-letter file.
     pub dead_letters: u64,
 }
 
 impl Report {
     pub fn is_complete(&self) -> bool {
-        self.left.records == 0 && self.dead_letters == 0 && self.read.bad == 0
+        self.undelivered.records == 0 && self.dead_letters == 0 && self.read.rejected == 0
     }
 
     pub fn exit_status(&self) -> u8 {
         match &self.stop {
-            Stop::Error(_) => 1,
-            Stop::Interrupted(interrupt) => interrupt.exit_status(),
-            Stop::EndOfInput if self.is_complete() => 0,
-            Stop::EndOfInput | Stop::BadInput(_) | Stop::Undelivered => 3,
+            StopReason::Error(_) => 1,
+            StopReason::Interrupted(interrupt) => interrupt.exit_status(),
+            StopReason::EndOfInput if self.is_complete() => 0,
+            StopReason::EndOfInput | StopReason::BadInput(_) | StopReason::Undelivered => 3,
         }
     }
 
     pub fn summary(&self) -> String {
-        let (Self { read, totals, .. }, seconds) = (self, self.took.as_secs_f64());
+        let Self { read, totals, .. } = self;
+        let seconds = self.elapsed.as_secs_f64();
         let per_second = |amount: u64| amount as f64 / seconds.max(0.001);
         format!(
             "{} records, {} bytes read; {} records delivered in {} requests, {} entries throttled; \
@@ -105,31 +105,31 @@ impl Report {
         )
     }
 
-    /// What must be said also to those who want it quiet.
-    pub fn troubles(&self, unit: &str, file: &Path) -> Vec<String> {
-        let mut troubles = Vec::new();
+    /// Returns the errors and warnings, which are printed with `--quiet` as well.
+    pub fn problems(&self, frame_name: &str, file: &Path) -> Vec<String> {
+        let mut problems = Vec::new();
         match &self.stop {
-            Stop::Error(error) => troubles.push(format!("error: {error:#}")),
-            Stop::BadInput(why) => troubles.push(format!("error: {why}")),
-            Stop::EndOfInput | Stop::Interrupted(_) | Stop::Undelivered => {}
+            StopReason::Error(error) => problems.push(format!("error: {error:#}")),
+            StopReason::BadInput(reason) => problems.push(format!("error: {reason}")),
+            StopReason::EndOfInput | StopReason::Interrupted(_) | StopReason::Undelivered => {}
         }
-        if !matches!(self.stop, Stop::EndOfInput) {
-            troubles.push(format!("reading stopped after {} {unit}s", self.read.frames));
+        if !matches!(self.stop, StopReason::EndOfInput) {
+            problems.push(format!("reading stopped after {} {frame_name}s", self.read.frames));
         }
         if self.dead_letters > 0 {
-            troubles.push(format!(
+            problems.push(format!(
                 "{} records were written to {}",
                 self.dead_letters,
                 file.display()
             ));
         }
-        let Left { records, may_have_been_written, why } = &self.left;
-        if let Some(why) = why {
-            troubles.push(format!(
+        let UndeliveredCounts { records, may_have_been_written, first_reason } = &self.undelivered;
+        if let Some(reason) = first_reason {
+            problems.push(format!(
                 "{records} records were read and not delivered, {may_have_been_written} of them may be in the \
-                 stream all the same; the first one: {why}"
+                 stream; first reason: {reason}"
             ));
         }
-        troubles
+        problems
     }
 }

@@ -1,10 +1,11 @@
-//! What the user is told.
+//! Output to standard error.
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// To standard error, if anybody listens. Who reads it in a pipe may be gone, by the same Ctrl-C for example,
-/// and `eprintln!` would panic then, with records in memory.
-pub fn say(text: impl Display) {
+/// Prints a line and ignores errors.
+///
+/// `eprintln!` would panic if the reader of a pipe has exited, and lose the records in memory.
+pub fn print_line(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Whether the embedded stream holds what was sent: counts and sums, in little memory.
+//! A comparison of the embedded stream with the records sent, in constant memory.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -7,7 +7,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use kinesis_sink::aggregate::deaggregate;
 
-/// Records in any order: how many, and the sum of their hashes.
+/// The number of records and the sum of their hashes, which does not depend on their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     pub records: u64,
@@ -22,11 +22,12 @@ impl Tally {
         self.sum = self.sum.wrapping_add(hasher.finish());
     }
 
-    /// Of a stream that nobody writes to any more, aggregates taken apart.
+    /// Reads all records of a stream that is no longer written to, and deaggregates them.
     pub async fn of_stream(client: &Client, stream: &str) -> anyhow::Result<Self> {
         let mut tally = Self::default();
         let listed = client.list_shards().stream_name(stream).send().await;
-        for shard in listed.context("cannot list the stream's shards")?.shards.unwrap_or_default() {
+        let listed = listed.context("cannot list the shards of the stream")?;
+        for shard in listed.shards.unwrap_or_default() {
             let call = client.get_shard_iterator().stream_name(stream).shard_id(shard.shard_id);
             let call = call.shard_iterator_type(ShardIteratorType::TrimHorizon);
             let mut iterator = call.send().await.context("cannot read a shard")?.shard_iterator;
@@ -38,7 +39,9 @@ impl Tally {
                 }
                 for record in answer.records {
                     let data = record.data.into_bytes();
-                    deaggregate(&data).for_each(|member| tally.add(member.data()));
+                    for member in deaggregate(&data) {
+                        tally.add(member.data());
+                    }
                 }
                 iterator = answer.next_shard_iterator;
             }

@@ -48,7 +48,7 @@ fn the_first_signal_ends_reading_and_sends_what_was_read() {
         input.write_all(b"one\ntwo\n").unwrap();
         until(|| server.asked() > 0);
         pipe.signal(signal);
-        let draining = format!("{word}: sending what was read; once more gives it up");
+        let draining = format!("{word}: sending the records read so far; a second signal aborts");
         let said = hear(&mut pipe, &draining, || takes.store(true, Ordering::Relaxed));
         assert_eq!(pipe.0.wait().unwrap().code(), Some(status), "{said}");
         assert!(said.contains("2 records delivered"), "{said}");
@@ -86,7 +86,7 @@ fn the_second_signal_gives_up_and_says_what_was_left() {
             let ended = pipe.ended();
             (ended.status, ended.said)
         } else {
-            let said = hear(&mut pipe, "interrupted: sending what was read", || ());
+            let said = hear(&mut pipe, "interrupted: sending the records read so far", || ());
             (pipe.0.wait().unwrap().code(), said)
         };
         signals.join().unwrap();
@@ -123,7 +123,7 @@ fn a_signal_after_the_end_of_the_input_is_the_first_one() {
             }
         }
     });
-    let said = hear(&mut pipe, "interrupted: sending what was read", || ());
+    let said = hear(&mut pipe, "interrupted: sending the records read so far", || ());
     signals.join().unwrap();
     assert_eq!(pipe.0.wait().unwrap().code(), Some(130), "{said}");
     assert!(said.contains("1 records were read and not delivered, 1 of them may be"), "{said}");

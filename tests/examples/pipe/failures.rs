@@ -36,7 +36,7 @@ fn outage_is_logged_without_colors() {
 fn a_bad_line_ends_reading_and_what_came_before_is_sent() {
     let server = Server::that_takes_all();
     let pipe = Pipe::to(&server.endpoint, &["--format", "ndjson"]);
-    let said = ["error: line 3: it is not JSON", "reading stopped after 3 lines"];
+    let said = ["error: line 3: invalid JSON", "reading stopped after 3 lines"];
     pipe.fed("1\n2\nthree\n4\n").expect(3, &said);
     assert_eq!(server.taken(), ["1", "2"]);
 }
@@ -56,7 +56,7 @@ fn bad_lines_go_into_the_file_and_the_rest_goes_on() {
     let [not_text, no_key, too_large] = &letters.read()[..] else { panic!("three") };
     let expected = json!({
         "reason": "bad_input", "code": null, "attempts": 0, "may_have_been_written": false,
-        "message": "line 2: it is not JSON at byte 1: mend it, or send lines as they are with --format lines",
+        "message": "line 2: invalid JSON at byte 1: fix the line or use --format lines",
         "partition_key": null, "data_base64": "/w==",
     });
     assert_eq!(*not_text, expected);
@@ -74,7 +74,7 @@ fn a_line_longer_than_any_record_is_passed_over_in_bounded_memory() {
     pipe.fed(format!("one\n{endless}\nthree\n{endless}")).expect(3, &["2 records delivered"]);
     assert_eq!(server.taken(), ["one", "three"]);
     let [second, fourth] = &letters.read()[..] else { panic!("two") };
-    assert!(second["message"].as_str().unwrap().starts_with("line 2: it has more than 10485760"));
+    assert!(second["message"].as_str().unwrap().starts_with("line 2: longer than 10485760"));
     assert!(fourth["message"].as_str().unwrap().starts_with("line 4: "));
     assert!(second.get("data").is_none() && second.get("data_base64").is_none());
 }
@@ -107,8 +107,8 @@ fn a_rejected_record_without_a_file_ends_reading_even_if_the_input_does_not() {
     std::io::Write::write_all(&mut input, b"one\nbad\nthree\n").unwrap();
     let said = [
         "2 records delivered",
-        "1 records were read and not delivered, 0 of them may be in the stream all the same; the \
-         first one: the service rejects the record: InvalidArgumentException",
+        "1 records were read and not delivered, 0 of them may be in the stream; first reason: \
+         the service rejects the record: InvalidArgumentException",
     ];
     pipe.ended().expect(3, &said);
     assert_eq!(server.taken(), ["one", "three"]);
@@ -153,14 +153,14 @@ fn a_file_that_cannot_be_written_loses_no_record_unseen() {
     // Opens, and is full.
     let pipe = Pipe::to(&server.endpoint, &["--dead-letter", "/dev/full"]);
     let said = [
-        "the dead-letter file cannot be written",
+        "cannot write the dead-letter file",
         "1 records delivered",
         "1 records were read and not delivered",
     ];
     let ended = pipe.fed("one\nbad\n").expect(1, &said);
     assert!(!ended.said.contains("written to /dev/full"), "{}", ended.said);
     let pipe = Pipe::to(&server.endpoint, &["--format", "ndjson", "--dead-letter", "/dev/full"]);
-    let said = ["error: line 2: it is not JSON", "the dead-letter file cannot be written: "];
+    let said = ["error: line 2: invalid JSON", "cannot write the dead-letter file: "];
     pipe.fed("1\ntwo\n3\n").expect(1, &said);
 }
 

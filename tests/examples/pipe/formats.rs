@@ -76,7 +76,7 @@ fn ndjson_is_checked_and_sent_as_it_is() {
     let kept = data(input, &["--format", "ndjson", "--keep-newline"]);
     assert_eq!(kept, ["\"text\"", "[ ]\r\n", "{\"a\" : 1}\n"]);
     for line in ["{\"a\":}", "{\"a\":1} 2", "nope"] {
-        let ended = refused(line, &ndjson, "it is not JSON at byte ");
+        let ended = refused(line, &ndjson, "invalid JSON at byte ");
         assert!(ended.said.contains("--format lines"), "{}", ended.said);
         assert!(!ended.said.contains("nope"), "{}", ended.said);
     }
@@ -100,10 +100,10 @@ fn a_json_pointer_finds_the_key() {
 fn a_pointer_that_finds_no_key_makes_a_bad_line() {
     let with = |pointer| ["--format", "ndjson", "--key-pointer", pointer];
     let line = r#"{"null":null,"object":{},"array":[1],"empty":""}"#;
-    refused(line, &with("/none"), "it has nothing at --key-pointer /none");
-    refused(line, &with("/null"), "it has null, which is no key");
-    refused(line, &with("/object"), "it has an object, which is no key");
-    refused(line, &with("/array"), "it has an array, which is no key");
+    refused(line, &with("/none"), "no value at --key-pointer /none");
+    refused(line, &with("/null"), "is null: ");
+    refused(line, &with("/object"), "is an object: ");
+    refused(line, &with("/array"), "is an array: ");
     refused(line, &with("/empty"), "partition key is empty");
     let long = format!("{{\"k\":\"{}\"}}", "ß".repeat(257));
     refused(&long, &with("/k"), "partition key is 257 characters");
@@ -117,7 +117,7 @@ fn a_field_is_the_key_as_in_cut() {
     assert_eq!(last, pairs([("b", "a:b")]), "the line break is in no field");
     let wide = sent("a→b→c\n", &["--key-field", "3", "--delimiter", "→"]);
     assert_eq!(wide, pairs([("c", "a→b→c")]));
-    refused("a\tb\n", &["--key-field", "3"], "it has 2 fields, and --key-field is 3");
+    refused("a\tb\n", &["--key-field", "3"], "2 fields, but --key-field is 3");
     refused("a\t\tc\n", &["--key-field", "2"], "partition key is empty");
 }
 
@@ -132,7 +132,11 @@ fn an_input_that_breaks_off_is_told_and_what_came_before_is_sent() {
     for rest in ["\0", "\0\0\0\x02", "\0\0\0\x02x"] {
         let server = Server::that_takes_all();
         let pipe = Pipe::to(&server.endpoint, &["--format", "length-prefixed"]);
-        let said = ["frame 2 breaks off", "reading stopped after 1 frames", "1 records delivered"];
+        let said = [
+            "frame 2: input ends within the frame",
+            "reading stopped after 1 frames",
+            "1 records delivered",
+        ];
         pipe.fed(format!("\0\0\0\x03one{rest}")).expect(3, &said);
         assert_eq!(server.taken(), ["one"]);
     }
@@ -142,6 +146,6 @@ fn an_input_that_breaks_off_is_told_and_what_came_before_is_sent() {
 fn a_length_beyond_every_record_is_told() {
     let server = Server::that_takes_all();
     let pipe = Pipe::to(&server.endpoint, &["--format", "length-prefixed"]);
-    pipe.fed("\0\0\0\x03oneplain text").expect(3, &["frame 2 claims to have more than 10485760"]);
+    pipe.fed("\0\0\0\x03oneplain text").expect(3, &["frame 2: length exceeds 10485760"]);
     assert_eq!(server.taken(), ["one"]);
 }

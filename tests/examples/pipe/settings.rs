@@ -80,8 +80,8 @@ fn wrong_options_are_told_with_what_to_change() {
         Pipe::embedded(options).fed("").expect(2, &[said]);
     };
     wrong(&["--key-pointer", "/a"], "--key-pointer needs --format ndjson");
-    wrong(&["--key-pointer", "a", "--format", "ndjson"], "begins with /");
-    wrong(&["--key-pointer", "/a~2", "--format", "ndjson"], "~ is written ~0");
+    wrong(&["--key-pointer", "a", "--format", "ndjson"], "must start with /");
+    wrong(&["--key-pointer", "/a~2", "--format", "ndjson"], "write ~0 for ~");
     wrong(&["--key-field", "1", "--format", "ndjson"], "--key-field needs --format lines");
     wrong(&["--key-field", "0"], "0 is not in 1..");
     wrong(&["--delimiter", ","], "--key-field");

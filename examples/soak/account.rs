@@ -1,18 +1,17 @@
-//! What became of every record, in one byte each.
+//! The state of every record, in one byte each.
 
-/// The state of a record: how often it was found, and what its sender was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct State(u8);
 
 impl State {
     const ACCEPTED: u8 = 1;
     const DELIVERED: u8 = 1 << 1;
-    const HANDED_BACK: u8 = 1 << 2;
-    /// It was reported as delivered and had not been found at an earlier [`Account::look`].
+    const RETURNED: u8 = 1 << 2;
+    /// Delivered, and not found at a previous [`Account::check_missing`].
     const OVERDUE: u8 = 1 << 3;
     const FOUND: u8 = 1 << 4;
-    /// Three bits: how many more copies of it there may be.
-    const COPY: u8 = 1 << 5;
+    /// The number of duplicates to expect, in three bits.
+    const DUPLICATE: u8 = 1 << 5;
 
     fn is(self, flag: u8) -> bool {
         self.0 & flag != 0
@@ -22,23 +21,23 @@ impl State {
         self.0 |= flag;
     }
 
-    /// Seven copies at once are the most that are counted.
-    fn allow_copy(&mut self) {
-        self.0 = self.0.checked_add(Self::COPY).unwrap_or(self.0);
+    /// Saturates at seven duplicates.
+    fn expect_duplicate(&mut self) {
+        self.0 = self.0.checked_add(Self::DUPLICATE).unwrap_or(self.0);
     }
 
-    /// Whether there may be another copy.
-    fn takes_copy(&mut self) -> bool {
-        let less = self.0.checked_sub(Self::COPY);
-        self.0 = less.unwrap_or(self.0);
-        less.is_some()
+    /// Returns `true` if a duplicate was expected.
+    fn take_expected_duplicate(&mut self) -> bool {
+        let rest = self.0.checked_sub(Self::DUPLICATE);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
     }
 }
 
-/// Records of a page: pages keep the account from being copied whenever it grows.
+/// Number of records per page. Pages avoid copies when the account grows.
 const PAGE: usize = 64 * 1024;
 
-/// The records by their numbers, which are given out from 0.
+/// The states of all records, indexed by their numbers.
 #[derive(Debug, Default)]
 pub struct Account {
     pages: Vec<Box<[State]>>,
@@ -46,34 +45,34 @@ pub struct Account {
     counts: Counts,
 }
 
-/// What is known of the records so far.
+/// Counts of the records so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// The producer took them.
+    /// Records accepted by the producer.
     pub accepted: u64,
-    /// Their receipts said that they are in the stream.
+    /// Records whose receipts returned a delivery.
     pub delivered: u64,
-    /// Their receipts gave them back.
-    pub handed_back: u64,
-    /// Copies in the stream beside the first of each.
+    /// Records whose receipts returned an error.
+    pub returned: u64,
+    /// Duplicates in the stream.
     pub duplicated: u64,
-    /// Those of them that no unknown outcome explains.
+    /// Duplicates that are not explained by a request with an unknown outcome.
     pub unexplained: u64,
-    /// Found in the stream with another payload than was sent, or under a number that nobody sent.
+    /// Records in the stream whose payload differs from that sent, or whose number was not sent.
     pub damaged: u64,
 }
 
-/// What is wrong with the records, see [`Account::look`].
+/// Counts of missing records and outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Missing {
-    /// Reported as delivered and not in the stream.
+    /// Delivered records that are not in the stream.
     pub lost: u64,
-    /// Accepted, and nothing was said of them since.
-    pub without_end: u64,
+    /// Accepted records without an outcome.
+    pub pending: u64,
 }
 
 impl Account {
-    /// The number of the next record.
+    /// Returns the number of the next record. The first one is 0.
     pub fn issue(&mut self) -> u64 {
         let number = self.issued;
         self.issued += 1;
@@ -93,23 +92,23 @@ impl Account {
         self.state(number).set(State::DELIVERED);
     }
 
-    pub fn handed_back(&mut self, number: u64) {
-        self.counts.handed_back += 1;
-        self.state(number).set(State::HANDED_BACK);
+    pub fn returned(&mut self, number: u64) {
+        self.counts.returned += 1;
+        self.state(number).set(State::RETURNED);
     }
 
-    /// It was in a request whose outcome is unknown: it may be written, and will be sent again.
+    /// Records that a request with this record has an unknown outcome, so that a duplicate may occur.
     pub fn may_have_been_written(&mut self, number: u64) {
-        self.state(number).allow_copy();
+        self.state(number).expect_duplicate();
     }
 
-    /// It was read from the stream; none if what was read is no record that was sent.
+    /// Records that a record was read from the stream. `number` is `None` if its payload is damaged.
     pub fn found(&mut self, number: Option<u64>) {
         match number.filter(|&number| number < self.issued) {
             None => self.counts.damaged += 1,
             Some(number) if self.state(number).is(State::FOUND) => {
                 self.counts.duplicated += 1;
-                self.counts.unexplained += u64::from(!self.state(number).takes_copy());
+                self.counts.unexplained += u64::from(!self.state(number).take_expected_duplicate());
             }
             Some(number) => self.state(number).set(State::FOUND),
         }
@@ -119,22 +118,23 @@ impl Account {
         self.counts
     }
 
-    /// Bytes that it takes.
+    /// Returns the size of the account in memory.
     pub fn bytes(&self) -> u64 {
         (self.pages.len() * PAGE) as u64
     }
 
-    /// What is missing. A record counts as lost when it was already missing at the look before: what
-    /// was reported a moment ago may not have been read yet.
-    pub fn look(&mut self) -> Missing {
+    /// Counts missing records and outcomes.
+    ///
+    /// A record is lost if it was missing at the previous check as well, because the reader is behind the sender.
+    pub fn check_missing(&mut self) -> Missing {
         let mut missing = Missing::default();
         for state in self.pages.iter_mut().flat_map(|page| page.iter_mut()) {
             if state.is(State::DELIVERED) && !state.is(State::FOUND) {
                 missing.lost += u64::from(state.is(State::OVERDUE));
                 state.set(State::OVERDUE);
             }
-            let has_end = state.is(State::DELIVERED | State::HANDED_BACK);
-            missing.without_end += u64::from(state.is(State::ACCEPTED) && !has_end);
+            let is_settled = state.is(State::DELIVERED | State::RETURNED);
+            missing.pending += u64::from(state.is(State::ACCEPTED) && !is_settled);
         }
         missing
     }

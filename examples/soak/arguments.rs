@@ -2,65 +2,61 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Full speed for minutes, through faults, with an account of every record.
+/// Sends records under load and faults, and verifies the outcome of every record.
 ///
-/// Starts an embedded Kinesis server in this process that enforces its shards' limits, and lets many
-/// tasks share one producer. They offer more than the shards take. Every few seconds something goes
-/// wrong, drawn from a seed: requests fail, get lost before or after they were written, or are held up;
-/// entries fail; connections are reset, and the server stands still or cannot be reached.
+/// Many tasks share one producer and overload an embedded Kinesis server that enforces the limits of its
+/// shards. Every few seconds a fault occurs, drawn from a seed: requests fail, are delayed, or are lost before
+/// or after they are written; entries fail; connections are reset; the server stalls or is unreachable.
 ///
-/// Every record has a number, and the stream is read all the time. Every ten seconds one line tells what
-/// was accepted, delivered, found twice, and lost: reported as delivered and not in the stream. In the
-/// end the producer is closed and the stream is read to its end.
+/// The stream is read continuously. Every ten seconds a line shows the number of records accepted, delivered,
+/// duplicated, and lost, which means delivered and not in the stream. At the end the producer is closed and the
+/// stream is read to its end.
 ///
-/// Exit status: 0 if every accepted record was delivered and found, in the bounds of memory; 1 if the run
-/// could not be made; 2 if the options are wrong; 3 if a record was lost, damaged, handed back, has no
-/// outcome, or was found twice without a request whose outcome was unknown; 4 if memory grew out of its
-/// bounds.
+/// Exit status: 0 if every accepted record was delivered and found within the memory limits; 1 if the run
+/// failed; 2 if the options are invalid; 3 if a record was lost, damaged, returned, has no outcome, or is
+/// duplicated without a request whose outcome is unknown; 4 if a memory limit was exceeded.
 #[derive(Debug, Parser)]
 #[command(name = "soak")]
 pub struct Arguments {
-    /// How long to send, in minutes
+    /// Time to send, in minutes
     #[arg(long, value_name = "MINUTES", default_value_t = 10, conflicts_with = "seconds")]
     minutes: u64,
 
-    /// How long to send, in seconds
+    /// Time to send, in seconds
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
 
-    /// Tasks that send
+    /// Number of tasks that send
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub tasks: usize,
 
-    /// Receipts that each task awaits at once. All of them together should be more than the producer
-    /// holds (10,000 records), so that the tasks have to wait for it
+    /// Maximum number of pending receipts per task. Their sum should exceed the buffer of the producer
+    /// (10,000 records), so that the tasks encounter backpressure
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub window: usize,
 
-    /// Shards of the stream. Each takes 1,000 records and 1 MiB a second
+    /// Number of shards, each limited to 1,000 records and 1 MiB per second
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub shards: i32,
 
-    /// What the faults are drawn from [default: drawn, and printed]
+    /// Seed of the faults [default: random, and printed]
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
 
-    /// The most memory that may be resident, in MiB, the account of this run (one byte a record) not
-    /// counted.
+    /// Maximum resident memory in MiB, without the account of the records (one byte per record).
     ///
-    /// Measured were 64 with the other options at their defaults: the producer's 10,000 records of
-    /// 1,000 bytes on average with what it knows of them, four requests as JSON, the same as the server
-    /// parses them, what it stores until it is read, and two SDK clients. The default is twice that, for
-    /// allocators and machines that differ
+    /// The default is twice the 64 MiB measured with the other options at their defaults, which consist of the
+    /// 10,000 records of 1,000 bytes on average in the producer, four requests in JSON, their parsed form in
+    /// the server, the records it stores until they are read, and two SDK clients
     #[arg(long, value_name = "MIB", default_value_t = 128)]
     pub max_rss_mib: u64,
 
-    /// How much more memory than in the first minute may be resident later, in MiB, the account not
-    /// counted. A run of less than two minutes says nothing about growth
+    /// Maximum growth of the resident memory after the first minute in MiB, without the account. Meaningful
+    /// for runs of two minutes and more
     #[arg(long, value_name = "MIB", default_value_t = 16)]
     pub max_growth_mib: u64,
 
-    /// Confirms a request now and then that it has not sent, to see that this is noticed
+    /// Confirm some requests without sending them, to verify that lost records are detected
     #[arg(long, hide = true)]
     pub lossy: bool,
 }

@@ -1,4 +1,4 @@
-//! Minutes at full speed, through faults, with an account of every record. See [`Arguments`].
+//! A soak test under load and faults that verifies the outcome of every record. See [`Arguments`].
 
 mod account;
 mod arguments;
@@ -11,8 +11,8 @@ mod memory;
 mod payload;
 mod reader;
 mod report;
+mod senders;
 mod server;
-mod tasks;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -32,19 +32,19 @@ use tower::ServiceBuilder;
 
 use self::arguments::Arguments;
 use self::embedded::STREAM;
-use self::faults::{Faults, Faulty, Gate, Outcomes, Watched};
+use self::faults::{FaultInjector, Faults, Gate, OutcomeRecorder, Outcomes};
 use self::report::{Reporter, Verdict};
+use self::senders::SharedAccount;
 use self::server::Server;
-use self::tasks::Shared;
 
-/// A request that gets lost is sent again after so long.
+/// Timeout of a request, after which a lost one is retried.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// What is held takes the shards a few seconds, between the faults.
-const CLOSE: Duration = Duration::from_secs(60);
+/// More than the shards need for a full buffer between the faults.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    logs::begin("kinesis_sink=error");
+    logs::init("kinesis_sink=error");
     let arguments = Arguments::parse();
     let verdict = match run(&arguments).await {
         Ok(verdict) => verdict,
@@ -55,31 +55,31 @@ async fn main() -> ExitCode {
     };
     verdict.print();
     if !verdict.is_complete() {
-        println!("FAILED: not every record was delivered, once and whole");
+        println!("FAILED: not every record was delivered exactly once and undamaged");
         return ExitCode::from(3);
     }
-    if !verdict.is_bounded(arguments.max_rss_mib, arguments.max_growth_mib) {
-        println!("FAILED: memory grew out of its bounds");
+    if !verdict.is_within_limits(arguments.max_rss_mib, arguments.max_growth_mib) {
+        println!("FAILED: memory limit exceeded");
         return ExitCode::from(4);
     }
-    println!("nothing lost");
+    println!("no record lost");
     ExitCode::SUCCESS
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("{} s of faults drawn from --seed {seed}", arguments.duration().as_secs());
-    let account = Arc::new(Shared::default());
+    println!("{} s with faults of --seed {seed}", arguments.duration().as_secs());
+    let account = Arc::new(SharedAccount::default());
     let (written, is_written) = watch::channel(false);
     let server = Server::start(arguments.shards, account.clone(), is_written).await?;
     let gate = Gate::before(address(&server.endpoint)?).await?;
-    let (faults, outcomes) =
-        (Arc::new(Faults::new(seed)), Arc::new(Outcomes::new(account.clone())));
+    let faults = Arc::new(Faults::new(seed));
+    let outcomes = Arc::new(Outcomes::new(account.clone()));
     let client = client(&server, &gate);
     let service = ServiceBuilder::new()
-        .layer_fn(|inner| Watched::new(inner, Arc::clone(&outcomes)))
+        .layer_fn(|inner| OutcomeRecorder::new(inner, Arc::clone(&outcomes)))
         .layer(TimeoutLayer::new(REQUEST_TIMEOUT))
-        .layer_fn(|inner| Faulty::new(inner, Arc::clone(&faults), arguments.lossy))
+        .layer_fn(|inner| FaultInjector::new(inner, Arc::clone(&faults), arguments.lossy))
         .service(PutRecords::new(&client).without_stalled_stream_protection());
     let producer = KinesisSink::builder(STREAM).build_with(service)?.spawn();
 
@@ -92,7 +92,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         }
         faults.end(&gate);
         written.send_replace(true);
-        timeout(CLOSE, server.was_read()).await.context("the stream is not read to its end")?
+        timeout(CLOSE_TIMEOUT, server.read_to_end())
+            .await
+            .context("cannot read the stream to its end")?
     };
     tokio::select! {
         worked = work => worked?,
@@ -102,38 +104,38 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
 }
 
 fn address(endpoint: &str) -> anyhow::Result<SocketAddr> {
-    let address = endpoint.strip_prefix("http://").context("it is an HTTP endpoint")?;
+    let address = endpoint.strip_prefix("http://").context("the endpoint is not an HTTP URL")?;
     Ok(address.parse()?)
 }
 
-/// A client that reaches the server through the gate.
+/// Creates a client that connects through the gate.
 fn client(server: &Server, gate: &Gate) -> Client {
     let endpoint = format!("http://{}", gate.address());
     Client::from_conf(server.client.config().to_builder().endpoint_url(endpoint).build())
 }
 
-/// Lets the tasks send for as long as was asked, then closes the producer.
+/// Runs the sending tasks for the duration of the run, then closes the producer.
 async fn send(
     arguments: &Arguments,
     producer: &Producer,
-    account: &Arc<Shared>,
+    account: &Arc<SharedAccount>,
 ) -> anyhow::Result<()> {
-    let (stop, is_over) = watch::channel(false);
-    let task = |_| {
-        let task =
-            tasks::send(producer.clone(), arguments.window, account.clone(), is_over.clone());
-        tokio::spawn(task)
+    let (stop, is_stopped) = watch::channel(false);
+    let sender = |_| {
+        let sender =
+            senders::send(producer.clone(), arguments.window, account.clone(), is_stopped.clone());
+        tokio::spawn(sender)
     };
-    let tasks: Vec<_> = (0..arguments.tasks).map(task).collect();
+    let senders: Vec<_> = (0..arguments.tasks).map(sender).collect();
     tokio::select! {
         () = sleep(arguments.duration()) => {}
         () = producer.closed() => {}
     }
     stop.send_replace(true);
-    // What comes back is in the account, and so in the exit status: why it does is said here.
-    let closed = producer.close_within(CLOSE).await.err().map(anyhow::Error::from);
-    let refused = try_join_all(tasks).await?.into_iter().find_map(Result::err);
-    for error in closed.into_iter().chain(refused) {
+    // The account includes undelivered records, so that an error here only needs to be printed.
+    let close_error = producer.close_within(CLOSE_TIMEOUT).await.err().map(anyhow::Error::from);
+    let send_error = try_join_all(senders).await?.into_iter().find_map(Result::err);
+    for error in close_error.into_iter().chain(send_error) {
         eprintln!("error: {error:#}");
     }
     Ok(())

@@ -1,20 +1,20 @@
-//! What this process has in memory.
+//! The resident memory of this process.
 
 use std::fs;
 
 pub const MIB: u64 = 1024 * 1024;
 
-/// Bytes that are resident now. Linux alone tells.
+/// Returns the current resident memory in bytes. `None` except on Linux.
 pub fn resident() -> Option<u64> {
-    of("VmRSS:")
+    status_field("VmRSS:")
 }
 
-/// The most bytes that ever were resident.
-pub fn most_resident() -> Option<u64> {
-    of("VmHWM:").or_else(usage)
+/// Returns the peak of the resident memory in bytes.
+pub fn peak_resident() -> Option<u64> {
+    status_field("VmHWM:").or_else(max_rss)
 }
 
-fn of(field: &str) -> Option<u64> {
+fn status_field(field: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
@@ -22,21 +22,21 @@ fn of(field: &str) -> Option<u64> {
 }
 
 #[cfg(unix)]
-fn usage() -> Option<u64> {
+fn max_rss() -> Option<u64> {
     use nix::sys::resource::{UsageWho, getrusage};
 
-    // macOS counts bytes, the others KiB.
-    let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
-    let most = getrusage(UsageWho::RUSAGE_SELF).ok()?.max_rss();
-    u64::try_from(most).ok().map(|most| most * unit)
+    // `ru_maxrss` is in bytes on macOS and in KiB on other systems.
+    let scale = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
+    let max_rss = getrusage(UsageWho::RUSAGE_SELF).ok()?.max_rss();
+    u64::try_from(max_rss).ok().map(|max_rss| max_rss * scale)
 }
 
 #[cfg(not(unix))]
-fn usage() -> Option<u64> {
+fn max_rss() -> Option<u64> {
     None
 }
 
-/// What was resident in the first minute and after it, sampled.
+/// The peaks of the sampled resident memory in the first minute and after it.
 #[derive(Debug, Default)]
 pub struct Growth {
     first: u64,
@@ -45,11 +45,11 @@ pub struct Growth {
 
 impl Growth {
     pub fn sample(&mut self, in_first_minute: bool, resident: u64) {
-        let most = if in_first_minute { &mut self.first } else { &mut self.later };
-        *most = resident.max(*most);
+        let peak = if in_first_minute { &mut self.first } else { &mut self.later };
+        *peak = resident.max(*peak);
     }
 
-    /// By how much it was more later on; none if there was no later.
+    /// Returns the growth after the first minute, or `None` without a later sample.
     pub fn bytes(&self) -> Option<u64> {
         (self.later > 0).then(|| self.later.saturating_sub(self.first))
     }

@@ -1,28 +1,28 @@
-//! Payloads that tell their number, and whether they arrived as they were sent.
+//! Payloads that contain the number of their record and can be verified.
 
 use bytes::Bytes;
 use fastrand::Rng;
 
 const NUMBER_BYTES: usize = 8;
-/// A shard takes 1,000 records and 1 MiB a second: at this mean both limits count.
-const MOST_FILLING_BYTES: usize = 2_000;
+/// With a mean of 1,000 bytes, records reach both limits of a shard (1,000 records and 1 MiB per second).
+const MAX_FILLER_BYTES: usize = 2_000;
 
-/// The payload of this record: its number, then filling that follows from the number.
+/// Returns the payload of a record: its number, then data generated from the number.
 pub fn payload(number: u64) -> Bytes {
     let mut rng = Rng::with_seed(number);
-    let mut data = vec![0; NUMBER_BYTES + rng.usize(..=MOST_FILLING_BYTES)];
+    let mut data = vec![0; NUMBER_BYTES + rng.usize(..=MAX_FILLER_BYTES)];
     data[..NUMBER_BYTES].copy_from_slice(&number.to_be_bytes());
     rng.fill(&mut data[NUMBER_BYTES..]);
     Bytes::from(data)
 }
 
-/// The number of the record with this payload; none if it is no record's.
+/// Returns the number of the record with this payload, or `None` if the payload is damaged.
 pub fn number(data: &[u8]) -> Option<u64> {
     let number = claimed_number(data)?;
     (payload(number) == data).then_some(number)
 }
 
-/// The number that it begins with.
+/// Returns the number at the start of a payload without verification.
 pub fn claimed_number(data: &[u8]) -> Option<u64> {
     data.first_chunk().map(|number| u64::from_be_bytes(*number))
 }

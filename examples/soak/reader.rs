@@ -1,4 +1,4 @@
-//! Reads the stream, and takes out of it what was read.
+//! Reads the records of the stream and deletes them from the server.
 
 use std::time::Duration;
 
@@ -8,31 +8,30 @@ use tokio::time::{Instant, sleep};
 
 use crate::embedded::STREAM;
 use crate::payload;
-use crate::tasks::Shared;
+use crate::senders::SharedAccount;
 
 const PAUSE: Duration = Duration::from_millis(100);
-/// Nothing comes any more if nothing came for so long: longer than any fault lasts.
-const QUIET: Duration = Duration::from_secs(5);
+/// Time without a record after which the stream is read to its end. Longer than any fault.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads until it is told that nobody writes any more, and then until nothing comes.
+/// Reads until `written` is `true` and no more records arrive. `write_lock` excludes requests to the server.
 ///
-/// It looks into the server's memory instead of asking GetRecords. The server gives out sequence numbers
-/// before it stores the records, so that with two requests at once a reader that goes on from a sequence
-/// number misses records; and what was read has to leave the server, or its memory grows. Nobody writes while
-/// `quiet` is held.
+/// It accesses the storage of the server instead of calling `GetRecords`, for two reasons: the server assigns
+/// sequence numbers before it stores records, so that `GetRecords` may skip records of concurrent requests, and
+/// records have to be deleted to bound the memory of the server.
 pub async fn read(
     store: &Store,
-    quiet: &RwLock<()>,
-    account: &Shared,
+    write_lock: &RwLock<()>,
+    account: &SharedAccount,
     written: watch::Receiver<bool>,
 ) {
-    let mut latest = Instant::now();
+    let mut last_record = Instant::now();
     loop {
-        let is_over = *written.borrow();
-        let reading = quiet.write().await;
+        let is_written = *written.borrow();
+        let guard = write_lock.write().await;
         let records = store.get_record_store(STREAM).await;
         if !records.is_empty() {
-            latest = Instant::now();
+            last_record = Instant::now();
         }
         let (keys, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let numbers = records.iter().map(|record| {
@@ -40,10 +39,14 @@ pub async fn read(
             data.and_then(|data| payload::number(&data))
         });
         let numbers: Vec<_> = numbers.collect();
-        account.with(|account| numbers.into_iter().for_each(|number| account.found(number)));
+        account.with(|account| {
+            for number in numbers {
+                account.found(number);
+            }
+        });
         store.delete_record_keys(STREAM, &keys).await;
-        drop(reading);
-        if is_over && latest.elapsed() > QUIET {
+        drop(guard);
+        if is_written && last_record.elapsed() > END_TIMEOUT {
             return;
         }
         sleep(PAUSE).await;

@@ -1,4 +1,4 @@
-//! What is printed while it runs, and what comes of it.
+//! The progress and the result of a run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,50 +7,56 @@ use tokio::time::{Instant, interval};
 
 use crate::account::{Counts, Missing};
 use crate::faults::{Faults, Hits, Outcomes};
-use crate::memory::{Growth, MIB, most_resident, resident};
-use crate::tasks::Shared;
+use crate::memory::{Growth, MIB, peak_resident, resident};
+use crate::senders::SharedAccount;
 
-/// Seconds between two lines.
-const LINE: u64 = 10;
+/// Seconds between two lines of progress.
+const LINE_INTERVAL: u64 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Watches the run.
+/// Samples the memory and prints the progress.
 pub struct Reporter {
-    account: Arc<Shared>,
+    account: Arc<SharedAccount>,
     outcomes: Arc<Outcomes>,
     faults: Arc<Faults>,
-    began: Instant,
+    started_at: Instant,
     growth: Growth,
     hits: Hits,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Verdict {
     counts: Counts,
     missing: Missing,
-    unknown: u64,
+    unknown_outcomes: u64,
     account_bytes: u64,
-    most_resident: Option<u64>,
+    peak_resident: Option<u64>,
     growth: Option<u64>,
-    took: Duration,
+    elapsed: Duration,
 }
 
 impl Reporter {
-    pub fn new(account: Arc<Shared>, outcomes: Arc<Outcomes>, faults: Arc<Faults>) -> Self {
-        let (growth, hits) = (Growth::default(), Hits::default());
-        Self { account, outcomes, faults, began: Instant::now(), growth, hits }
+    pub fn new(account: Arc<SharedAccount>, outcomes: Arc<Outcomes>, faults: Arc<Faults>) -> Self {
+        Self {
+            account,
+            outcomes,
+            faults,
+            started_at: Instant::now(),
+            growth: Growth::default(),
+            hits: Hits::default(),
+        }
     }
 
-    /// Looks at memory every second, and tells everything every ten. Never ends.
+    /// Samples the memory every second and prints a line every ten seconds. Never completes.
     pub async fn run(&mut self) {
         let mut second = interval(Duration::from_secs(1));
         second.tick().await;
         for count in 1_u64.. {
             second.tick().await;
             self.sample();
-            if count.is_multiple_of(LINE) {
-                self.tell();
+            if count.is_multiple_of(LINE_INTERVAL) {
+                self.print_progress();
             }
         }
     }
@@ -58,19 +64,20 @@ impl Reporter {
     fn sample(&mut self) {
         let account = self.account.with(|account| account.bytes());
         if let Some(resident) = resident() {
-            let in_first_minute = self.began.elapsed() < MINUTE;
+            let in_first_minute = self.started_at.elapsed() < MINUTE;
             self.growth.sample(in_first_minute, resident.saturating_sub(account));
         }
     }
 
-    fn tell(&mut self) {
-        let (counts, missing) = self.account.with(|account| (account.counts(), account.look()));
+    fn print_progress(&mut self) {
+        let (counts, missing) =
+            self.account.with(|account| (account.counts(), account.check_missing()));
         let hits = self.faults.hits();
         let in_flight = self.outcomes.in_flight();
         println!(
-            "{:>4} s: {} accepted, {} delivered, {} duplicated ({} may be, {} must not), {} lost; {} in flight, \
-             {} waiting; {} MiB resident, {} at most; faults: {}",
-            self.began.elapsed().as_secs(),
+            "{:>4} s: {} accepted, {} delivered, {} duplicated ({} unknown outcomes, {} unexplained), {} lost; \
+             {} in flight, {} queued; {} MiB resident, peak {} MiB; faults: {}",
+            self.started_at.elapsed().as_secs(),
             counts.accepted,
             counts.delivered,
             counts.duplicated,
@@ -78,59 +85,59 @@ impl Reporter {
             counts.unexplained,
             missing.lost,
             in_flight,
-            missing.without_end.saturating_sub(in_flight),
+            missing.pending.saturating_sub(in_flight),
             mib(resident()),
-            mib(most_resident()),
+            mib(peak_resident()),
             hits.since(self.hits),
         );
         self.hits = hits;
     }
 
-    /// To be asked when everything was read.
+    /// Returns the result of the run. The stream must have been read to its end.
     pub fn verdict(mut self) -> Verdict {
         self.sample();
         let (counts, missing, account_bytes) = self.account.with(|account| {
-            // What is missing now stays so.
-            account.look();
-            (account.counts(), account.look(), account.bytes())
+            // A record is lost at the second check.
+            account.check_missing();
+            (account.counts(), account.check_missing(), account.bytes())
         });
         Verdict {
             counts,
             missing,
-            unknown: self.outcomes.unknown(),
+            unknown_outcomes: self.outcomes.unknown(),
             account_bytes,
-            most_resident: most_resident(),
+            peak_resident: peak_resident(),
             growth: self.growth.bytes(),
-            took: self.began.elapsed(),
+            elapsed: self.started_at.elapsed(),
         }
     }
 }
 
 impl Verdict {
     pub fn print(&self) {
-        let Self { counts, missing, unknown, took, .. } = self;
+        let Self { counts, missing, unknown_outcomes, elapsed, .. } = self;
         println!(
-            "in {:.1} s: {} accepted, {} delivered, {} handed back, {} without an outcome, {} lost, {} damaged; \
-             {} duplicated, {unknown} times the outcome was unknown, {} duplicates without that",
-            took.as_secs_f64(),
+            "in {:.1} s: {} accepted, {} delivered, {} returned, {} without outcome, {} lost, {} damaged; \
+             {} duplicated, {unknown_outcomes} unknown outcomes, {} unexplained duplicates",
+            elapsed.as_secs_f64(),
             counts.accepted,
             counts.delivered,
-            counts.handed_back,
-            missing.without_end,
+            counts.returned,
+            missing.pending,
             missing.lost,
             counts.damaged,
             counts.duplicated,
             counts.unexplained,
         );
         println!(
-            "{} MiB resident at most, {} of them for the account; {} MiB more after the first minute than in it",
-            mib(self.most_resident),
+            "peak {} MiB resident, including {} MiB for the account; growth after the first minute {} MiB",
+            mib(self.peak_resident),
             mib(Some(self.account_bytes)),
             mib(self.growth),
         );
     }
 
-    /// Every record was delivered, is in the stream, and is there twice only where that can be.
+    /// Returns `true` if every record was delivered and found, and all duplicates are explained.
     pub fn is_complete(&self) -> bool {
         let Self { counts, missing, .. } = self;
         counts.accepted > 0
@@ -140,10 +147,10 @@ impl Verdict {
             && counts.unexplained == 0
     }
 
-    /// The memory stayed in its bounds, as far as this system tells.
-    pub fn is_bounded(&self, max_rss_mib: u64, max_growth_mib: u64) -> bool {
+    /// Returns `true` if the memory, where it can be measured, did not exceed the limits.
+    pub fn is_within_limits(&self, max_rss_mib: u64, max_growth_mib: u64) -> bool {
         let allowed = max_rss_mib * MIB + self.account_bytes;
-        self.most_resident.is_none_or(|most| most <= allowed)
+        self.peak_resident.is_none_or(|peak| peak <= allowed)
             && self.growth.is_none_or(|growth| growth <= max_growth_mib * MIB)
     }
 }

@@ -1,4 +1,4 @@
-//! The tasks that send.
+//! The tasks that send records.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,40 +11,41 @@ use tokio::sync::watch;
 use crate::account::Account;
 use crate::payload::payload;
 
-/// The account that everybody writes into.
+/// The account, shared by senders, reader, and reporter.
 #[derive(Debug, Default)]
-pub struct Shared(Mutex<Account>);
+pub struct SharedAccount(Mutex<Account>);
 
-impl Shared {
-    pub fn with<T>(&self, act: impl FnOnce(&mut Account) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+impl SharedAccount {
+    pub fn with<T>(&self, f: impl FnOnce(&mut Account) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 type Outcome = (u64, Result<Delivery, Undelivered>);
 
-/// Sends as fast as the producer takes it, with up to `window` receipts open, until it is told to stop;
-/// then waits for the receipts that are open.
+/// Sends records with up to `window` pending receipts until `stop` is `true`, then awaits the receipts.
 pub async fn send(
     producer: Producer,
     window: usize,
-    account: Arc<Shared>,
+    account: Arc<SharedAccount>,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut receipts: FuturesUnordered<BoxFuture<'static, Outcome>> = FuturesUnordered::new();
     let settle = |(number, outcome): Outcome| {
         account.with(|account| match outcome {
             Ok(_) => account.delivered(number),
-            Err(_) => account.handed_back(number),
+            Err(_) => account.returned(number),
         });
     };
-    let mut refused = None;
+    let mut result = Ok(());
     while !*stop.borrow() {
         while receipts.len() >= window {
-            receipts.next().await.into_iter().for_each(settle);
+            if let Some(outcome) = receipts.next().await {
+                settle(outcome);
+            }
         }
         let number = account.with(Account::issue);
-        // Some keys are hot, most records go anywhere.
+        // A few hot keys, and random keys for most records.
         let record = match number % 10 {
             0 => Record::from((format!("key-{}", number % 7), payload(number))),
             _ => Record::new(payload(number)),
@@ -58,10 +59,10 @@ pub async fn send(
                 account.with(|account| account.accepted(number));
                 receipts.push(receipt.map(move |outcome| (number, outcome)).boxed());
             }
-            // Told to stop, and the producer was closed before this could be seen.
+            // The producer was closed after `stop`.
             Err(_) if *stop.borrow() => break,
             Err(error) => {
-                refused = Some(error);
+                result = Err(anyhow::anyhow!("producer rejected a record: {error}"));
                 break;
             }
         }
@@ -69,9 +70,8 @@ pub async fn send(
             settle(outcome);
         }
     }
-    receipts.for_each(async |outcome| settle(outcome)).await;
-    match refused {
-        Some(refused) => Err(anyhow::anyhow!("a record was refused: {refused}")),
-        None => Ok(()),
+    while let Some(outcome) = receipts.next().await {
+        settle(outcome);
     }
+    result
 }

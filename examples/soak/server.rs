@@ -1,4 +1,4 @@
-//! The server, with a reader beside it.
+//! The embedded server and the reader of its stream.
 
 use std::sync::Arc;
 
@@ -12,41 +12,43 @@ use tokio::task::JoinHandle;
 
 use crate::embedded::Embedded;
 use crate::reader;
-use crate::tasks::Shared;
+use crate::senders::SharedAccount;
 
-/// A server that is read until nobody writes any more.
+/// An embedded server whose stream is read continuously.
 pub struct Server {
     pub client: Client,
     pub endpoint: String,
-    was_read: JoinHandle<()>,
+    reader: JoinHandle<()>,
 }
 
 impl Server {
     pub async fn start(
         shards: i32,
-        account: Arc<Shared>,
+        account: Arc<SharedAccount>,
         written: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
-        let quiet = Arc::new(RwLock::new(()));
-        let server = Embedded::start_in(shards, true, |app| in_turns(app, quiet.clone())).await?;
-        let (client, endpoint) = (server.client().clone(), server.endpoint().to_owned());
-        let read = async move { reader::read(server.store(), &quiet, &account, written).await };
-        Ok(Self { client, endpoint, was_read: tokio::spawn(read) })
+        let write_lock = Arc::new(RwLock::new(()));
+        let lock = write_lock.clone();
+        let server = Embedded::start_in(shards, true, |app| exclude_reader(app, lock)).await?;
+        let client = server.client().clone();
+        let endpoint = server.endpoint().to_owned();
+        let read =
+            async move { reader::read(server.store(), &write_lock, &account, written).await };
+        Ok(Self { client, endpoint, reader: tokio::spawn(read) })
     }
 
-    /// Waits until everything was read.
-    pub async fn was_read(self) -> anyhow::Result<()> {
-        self.was_read.await.context("the reader panicked")
+    /// Waits until the reader has read the stream to its end.
+    pub async fn read_to_end(self) -> anyhow::Result<()> {
+        self.reader.await.context("the reader panicked")
     }
 }
 
-/// Has requests wait while somebody reads. The server keeps a lock while it waits for another one, so that who
-/// reads while others write can stop it for good.
-fn in_turns(app: Router, quiet: Arc<RwLock<()>>) -> Router {
+/// Delays requests while the storage is read, because the server may deadlock if both happen concurrently.
+fn exclude_reader(app: Router, lock: Arc<RwLock<()>>) -> Router {
     app.layer(from_fn(move |request: Request, next: Next| {
-        let quiet = quiet.clone();
+        let lock = lock.clone();
         async move {
-            let _writing = quiet.read().await;
+            let _guard = lock.read().await;
             next.run(request).await
         }
     }))

@@ -31,22 +31,22 @@ fn a_record_that_was_confirmed_and_is_not_in_the_stream_is_lost() {
     let mut account = with_accepted(3);
     (0..3).for_each(|number| account.delivered(number));
     account.found(Some(0));
-    assert_eq!(account.look().lost, 0, "it may not have been read yet");
+    assert_eq!(account.check_missing().lost, 0, "it may not have been read yet");
     account.found(Some(1));
-    assert_eq!(account.look(), Missing { lost: 1, without_end: 0 });
+    assert_eq!(account.check_missing(), Missing { lost: 1, pending: 0 });
     account.found(Some(2));
-    assert_eq!(account.look(), Missing::default());
+    assert_eq!(account.check_missing(), Missing::default());
 }
 
 #[test]
 fn a_record_that_nothing_was_said_of_has_no_end() {
     let mut account = with_accepted(4);
     account.delivered(0);
-    account.handed_back(1);
+    account.returned(1);
     // In the stream, but its sender does not know.
     account.found(Some(2));
-    assert_eq!(account.look().without_end, 2);
-    let counts = Counts { accepted: 4, delivered: 1, handed_back: 1, ..Counts::default() };
+    assert_eq!(account.check_missing().pending, 2);
+    let counts = Counts { accepted: 4, delivered: 1, returned: 1, ..Counts::default() };
     assert_eq!(account.counts(), counts);
 }
 
@@ -72,7 +72,7 @@ fn a_copy_is_explained_by_an_unknown_outcome_of_the_same_record() {
         (0..copies).for_each(|_| account.found(Some(1)));
         assert_eq!(account.counts().unexplained, unexplained);
     }
-    assert_eq!(account.look(), Missing { lost: 0, without_end: 2 });
+    assert_eq!(account.check_missing(), Missing { lost: 0, pending: 2 });
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn an_account_takes_a_byte_a_record() {
     let mut account = with_accepted(200_000);
     account.delivered(199_999);
     (0..2).for_each(|_| account.found(Some(0)));
-    assert_eq!((account.look().lost, account.look().lost), (0, 1), "on any page");
+    assert_eq!((account.check_missing().lost, account.check_missing().lost), (0, 1), "on any page");
     assert_eq!(account.counts().duplicated, 1);
     assert!((200_000..300_000).contains(&account.bytes()), "{}", account.bytes());
 }
@@ -120,7 +120,7 @@ fn soak(arguments: &[&str]) -> (Option<i32>, String) {
 fn a_short_run_loses_nothing() {
     let (status, said) = soak(&[]);
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains(" 0 lost, 0 damaged") && said.ends_with("nothing lost\n"), "{said}");
+    assert!(said.contains(" 0 lost, 0 damaged") && said.ends_with("no record lost\n"), "{said}");
 }
 
 #[test]
@@ -137,5 +137,5 @@ fn memory_out_of_its_bounds_is_noticed() {
     }
     let (status, said) = soak(&["--max-rss-mib", "10"]);
     assert_eq!(status, Some(4), "{said}");
-    assert!(said.contains("memory grew out of its bounds"), "{said}");
+    assert!(said.contains("memory limit exceeded"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! The socket between the client and the server.
+//! A TCP proxy between the client and the server.
 
 use std::net::SocketAddr;
 
@@ -9,8 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A port of the loopback interface that passes everything on to a server, while it is open. Dropping it
-/// closes the port.
+/// A proxy on a free port of the loopback interface that injects faults. It is stopped on drop.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
@@ -21,22 +20,22 @@ pub struct Gate {
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     is_shut: bool,
-    holds: bool,
-    /// How often the connections were reset.
+    is_stalled: bool,
+    /// Number of times all connections were reset.
     resets: u64,
-    /// How often the connections were killed, and how they were killed last.
+    /// Number of times all connections were killed, and the last kind.
     deaths: (u64, Death),
-    /// Connections that were reset since it was last opened.
-    broken: u64,
+    /// Number of connections reset since the gate was last opened.
+    reset_connections: u64,
 }
 
-/// How a connection dies silently. It stays open, and later connections are not affected.
+/// The kinds of silently dead connections. They stay open, and later connections are not affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Death {
-    /// It carries neither requests nor answers.
+    /// Requests and answers are discarded.
     #[default]
     Both,
-    /// It carries requests, but no answers.
+    /// Requests are forwarded and answers are discarded.
     Answers,
 }
 
@@ -53,12 +52,12 @@ impl Gate {
         self.address
     }
 
-    /// Resets the connections that are there.
+    /// Resets the open connections.
     pub fn reset(&self) {
         self.state.send_modify(|state| state.resets += 1);
     }
 
-    /// Resets the connections that are there, and those to come.
+    /// Resets the open connections and rejects new ones.
     pub fn shut(&self) {
         self.state.send_modify(|state| {
             state.resets += 1;
@@ -71,20 +70,20 @@ impl Gate {
         self.state.send_modify(|state| state.deaths = (state.deaths.0 + 1, death));
     }
 
-    /// Holds every byte back.
-    pub fn hold(&self) {
-        self.state.send_modify(|state| state.holds = true);
+    /// Stops forwarding data.
+    pub fn stall(&self) {
+        self.state.send_modify(|state| state.is_stalled = true);
     }
 
-    /// Lets everything through again. How many connections were reset since it was last opened.
+    /// Forwards data again, and returns the number of connections reset since the last call.
     pub fn open(&self) -> u64 {
-        let mut broken = 0;
+        let mut reset_connections = 0;
         self.state.send_modify(|state| {
-            broken = std::mem::take(&mut state.broken);
+            reset_connections = std::mem::take(&mut state.reset_connections);
             state.is_shut = false;
-            state.holds = false;
+            state.is_stalled = false;
         });
-        broken
+        reset_connections
     }
 }
 
@@ -98,7 +97,7 @@ async fn accept(listener: TcpListener, server: SocketAddr, state: watch::Sender<
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
         if state.borrow().is_shut {
-            state.send_modify(|state| state.broken += 1);
+            state.send_modify(|state| state.reset_connections += 1);
             reset(client);
         } else {
             tokio::spawn(connect(client, server, state.clone()));
@@ -123,13 +122,13 @@ async fn connect(mut client: TcpStream, server: SocketAddr, state: watch::Sender
         }
     };
     if is_reset {
-        state.send_modify(|state| state.broken += 1);
+        state.send_modify(|state| state.reset_connections += 1);
         reset(client);
         reset(upstream);
     }
 }
 
-/// Forwards bytes until the source ends or the other side stops reading. After one of `deaths` bytes are dropped.
+/// Forwards data until either side closes the connection. Discards data after one of `deaths`.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -143,16 +142,16 @@ async fn carry(
         if count > 0 && died > earlier && deaths.contains(&how) {
             continue;
         }
-        let is_open = state.wait_for(|state| !state.holds).await.is_ok();
+        let is_open = state.wait_for(|state| !state.is_stalled).await.is_ok();
         if count == 0 || !is_open || to.write_all(&buffer[..count]).await.is_err() {
             break;
         }
     }
-    // The other side may be gone already.
+    // The other side may have closed the connection.
     to.shutdown().await.ok();
 }
 
 fn reset(connection: TcpStream) {
-    // Without it a close is an orderly end, if all was read.
+    // With a linger of zero, closing sends RST instead of FIN.
     connection.set_zero_linger().ok();
 }

@@ -15,16 +15,16 @@ use super::{Fault, Faults};
 
 type Answer = Result<PutRecordsResponse, PutRecordsError>;
 
-/// The service with what goes wrong around it.
+/// A service that injects faults into its requests.
 #[derive(Debug, Clone)]
-pub struct Faulty {
+pub struct FaultInjector {
     inner: PutRecords,
     faults: Arc<Faults>,
-    /// Requests so far, if every tenth is confirmed without being sent.
+    /// Number of requests, if every tenth one is confirmed without being sent.
     lossy: Option<Arc<AtomicU64>>,
 }
 
-impl Faulty {
+impl FaultInjector {
     pub fn new(inner: PutRecords, faults: Arc<Faults>, lossy: bool) -> Self {
         Self { inner, faults, lossy: lossy.then(Arc::default) }
     }
@@ -32,14 +32,14 @@ impl Faulty {
     async fn answer(mut self, request: PutRecordsRequest) -> Answer {
         let fault = self.faults.draw();
         if let Some(fault @ (Fault::FailedEntries | Fault::LostResults)) = fault {
-            return self.hit_entries(fault, request).await;
+            return self.fail_entries(fault, request).await;
         }
         let Some(fault) = fault else { return self.inner.call(request).await };
         match fault {
-            Fault::Refused => Err(self.refusal(fault)),
-            Fault::WrittenAndRefused => {
+            Fault::Rejected => Err(self.internal_failure(fault)),
+            Fault::WrittenAndRejected => {
                 self.inner.call(request).await?;
-                Err(self.refusal(fault))
+                Err(self.internal_failure(fault))
             }
             Fault::LostRequest => {
                 self.faults.hit(fault, 1);
@@ -52,22 +52,22 @@ impl Faulty {
             }
             Fault::Delay => {
                 self.faults.hit(fault, 1);
-                sleep(HELD_UP).await;
+                sleep(DELAY).await;
                 self.inner.call(request).await
             }
-            // What happens on the socket happens to every request.
+            // Faults of connections are injected by `Gate`.
             _ => self.inner.call(request).await,
         }
     }
 
-    fn refusal(&self, fault: Fault) -> PutRecordsError {
+    fn internal_failure(&self, fault: Fault) -> PutRecordsError {
         self.faults.hit(fault, 1);
-        PutRecordsError::service(Some("InternalFailure"), Some("drawn"), Some(500))
+        PutRecordsError::service(Some("InternalFailure"), Some("injected"), Some(500))
     }
 
-    /// Sends what does not fail, and puts the answer together.
-    async fn hit_entries(mut self, fault: Fault, request: PutRecordsRequest) -> Answer {
-        let hit = self.faults.entries(request.entries().len());
+    /// Sends the request without its failed entries, or with them if only their results are lost.
+    async fn fail_entries(mut self, fault: Fault, request: PutRecordsRequest) -> Answer {
+        let hit = self.faults.draw_entries(request.entries().len());
         self.faults.hit(fault, hit.iter().filter(|hit| **hit).count() as u64);
         let is_sent = |hit: bool| !hit || fault == Fault::LostResults;
         let entries = request.entries().iter().zip(&hit).filter(|(_, hit)| is_sent(**hit));
@@ -81,21 +81,21 @@ impl Faulty {
         let results = hit.into_iter().map(|hit| {
             let result = if is_sent(hit) { results.next() } else { None };
             match (fault, hit) {
-                (Fault::LostResults, true) => Err(EntryError::new("IncompleteResult", "drawn")),
-                _ => result.unwrap_or_else(|| Err(EntryError::new("InternalFailure", "drawn"))),
+                (Fault::LostResults, true) => Err(EntryError::new("IncompleteResult", "injected")),
+                _ => result.unwrap_or_else(|| Err(EntryError::new("InternalFailure", "injected"))),
             }
         });
         Ok(PutRecordsResponse::new(results.collect()))
     }
 
-    fn lies(&self) -> bool {
+    fn confirms_falsely(&self) -> bool {
         self.lossy.as_ref().is_some_and(|calls| calls.fetch_add(1, Ordering::Relaxed) % 10 == 9)
     }
 }
 
-const HELD_UP: Duration = Duration::from_millis(300);
+const DELAY: Duration = Duration::from_millis(300);
 
-impl Service<PutRecordsRequest> for Faulty {
+impl Service<PutRecordsRequest> for FaultInjector {
     type Response = PutRecordsResponse;
     type Error = PutRecordsError;
     type Future = BoxFuture<'static, Answer>;
@@ -105,7 +105,7 @@ impl Service<PutRecordsRequest> for Faulty {
     }
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        if self.lies() {
+        if self.confirms_falsely() {
             let results = request.entries().iter().map(|_| Ok(Placement::new("nowhere", "0")));
             let response = PutRecordsResponse::new(results.collect());
             return Box::pin(async { Ok(response) });

@@ -1,7 +1,7 @@
-//! What goes wrong, and when.
+//! Faults of requests, entries, and connections.
 
 mod gate;
-mod layer;
+mod injector;
 mod outcomes;
 
 use std::fmt;
@@ -13,106 +13,105 @@ use fastrand::Rng;
 use tokio::time::sleep;
 
 pub use self::gate::{Death, Gate};
-pub use self::layer::Faulty;
-pub use self::outcomes::{Outcomes, Watched};
+pub use self::injector::FaultInjector;
+pub use self::outcomes::{OutcomeRecorder, Outcomes};
 
-/// The part of the requests that a fault hits while it lasts.
-const SHARE: f64 = 0.5;
-/// Longer than a request may take, so that one can be written after it was given up.
-const LONGEST_MILLIS: u64 = 3_000;
+/// Fraction of the requests that are affected during a fault.
+const AFFECTED_FRACTION: f64 = 0.5;
+/// Longer than the request timeout, so that a request can be written after its timeout.
+const MAX_FAULT_MILLIS: u64 = 3_000;
 
-/// One thing that goes wrong.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Requests are answered with an error and not written.
-    Refused,
+    Rejected,
     /// Requests are written and answered with an error.
-    WrittenAndRefused,
-    /// Requests get lost on their way, so that they time out.
+    WrittenAndRejected,
+    /// Requests are lost and time out.
     LostRequest,
-    /// Requests are written, and their answers get lost.
+    /// Requests are written, and their answers are lost.
     LostAnswer,
-    /// Requests are held up.
+    /// Requests are delayed.
     Delay,
-    /// Some entries of each request fail with InternalFailure.
+    /// Some entries of a request fail with `InternalFailure`.
     FailedEntries,
-    /// The results of some entries that were written are missing in the answer.
+    /// The results of some written entries are replaced by errors.
     LostResults,
-    /// All connections are reset, at once.
+    /// All open connections are reset.
     Reset,
-    /// Every connection is reset as soon as it is there.
+    /// Open and new connections are reset.
     Unreachable,
-    /// No byte moves, in either direction.
-    Standstill,
-    /// The open connections carry nothing more, and stay open.
+    /// No data is forwarded in either direction.
+    Stall,
+    /// The open connections stay open and forward no more data.
     DeadConnections,
-    /// The open connections carry requests, but no answers.
-    DeafConnections,
+    /// The open connections forward requests, but no answers.
+    UnansweredConnections,
 }
 
 impl Fault {
     pub const ALL: [(Self, &str); 12] = [
-        (Self::Refused, "requests refused"),
-        (Self::WrittenAndRefused, "requests written and refused"),
+        (Self::Rejected, "requests rejected"),
+        (Self::WrittenAndRejected, "requests written and rejected"),
         (Self::LostRequest, "requests lost"),
         (Self::LostAnswer, "answers lost"),
-        (Self::Delay, "requests held up"),
+        (Self::Delay, "requests delayed"),
         (Self::FailedEntries, "entries failed"),
         (Self::LostResults, "results lost"),
         (Self::Reset, "connections reset"),
         (Self::Unreachable, "connections refused"),
-        (Self::Standstill, "standstill"),
+        (Self::Stall, "stalls"),
         (Self::DeadConnections, "connections dead"),
-        (Self::DeafConnections, "connections without answers"),
+        (Self::UnansweredConnections, "connections without answers"),
     ];
 }
 
-/// What goes wrong at present, and what has.
+/// The current fault and the counts of all faults.
 #[derive(Debug)]
 pub struct Faults {
-    now: Mutex<(Option<Fault>, Rng)>,
+    current: Mutex<(Option<Fault>, Rng)>,
     hits: [AtomicU64; Fault::ALL.len()],
 }
 
-/// How often each fault has hit a request, an entry, a connection, or the server.
+/// The number of requests, entries, connections, or servers affected by each fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hits([u64; Fault::ALL.len()]);
 
 impl Faults {
     pub fn new(seed: u64) -> Self {
-        Self { now: Mutex::new((None, Rng::with_seed(seed))), hits: Default::default() }
+        Self { current: Mutex::new((None, Rng::with_seed(seed))), hits: Default::default() }
     }
 
-    /// Lets something go wrong every few seconds, each of the faults in turn, in an order that is drawn
-    /// again whenever all have been.
+    /// Starts a fault every few seconds. All faults occur once, in random order, before one occurs again.
     pub async fn run(&self, seed: u64, gate: &Gate) {
         let mut rng = Rng::with_seed(seed);
-        let mut deck = Fault::ALL.map(|(fault, _)| fault);
+        let mut faults = Fault::ALL.map(|(fault, _)| fault);
         loop {
-            rng.shuffle(&mut deck);
-            for fault in deck {
+            rng.shuffle(&mut faults);
+            for fault in faults {
                 sleep(Duration::from_millis(rng.u64(1_000..3_000))).await;
                 self.begin(fault, gate);
-                sleep(Duration::from_millis(rng.u64(500..LONGEST_MILLIS))).await;
+                sleep(Duration::from_millis(rng.u64(500..MAX_FAULT_MILLIS))).await;
                 self.end(gate);
             }
         }
     }
 
     fn begin(&self, fault: Fault, gate: &Gate) {
-        self.now().0 = Some(fault);
+        self.current().0 = Some(fault);
         match fault {
             Fault::Reset => gate.reset(),
             Fault::Unreachable => gate.shut(),
-            Fault::Standstill => {
+            Fault::Stall => {
                 self.hit(fault, 1);
-                gate.hold();
+                gate.stall();
             }
             Fault::DeadConnections => {
                 self.hit(fault, 1);
                 gate.kill(Death::Both);
             }
-            Fault::DeafConnections => {
+            Fault::UnansweredConnections => {
                 self.hit(fault, 1);
                 gate.kill(Death::Answers);
             }
@@ -120,44 +119,44 @@ impl Faults {
         }
     }
 
-    /// Everything works again.
+    /// Ends the current fault.
     pub fn end(&self, gate: &Gate) {
-        let ended = self.now().0.take();
-        let broken = gate.open();
+        let ended = self.current().0.take();
+        let reset_connections = gate.open();
         if let Some(fault @ (Fault::Reset | Fault::Unreachable)) = ended {
-            self.hit(fault, broken);
+            self.hit(fault, reset_connections);
         }
     }
 
     pub fn hits(&self) -> Hits {
-        Hits(std::array::from_fn(|place| self.hits[place].load(Ordering::Relaxed)))
+        Hits(std::array::from_fn(|index| self.hits[index].load(Ordering::Relaxed)))
     }
 
-    fn hit(&self, fault: Fault, times: u64) {
-        self.hits[fault as usize].fetch_add(times, Ordering::Relaxed);
+    fn hit(&self, fault: Fault, count: u64) {
+        self.hits[fault as usize].fetch_add(count, Ordering::Relaxed);
     }
 
-    /// What goes wrong at present, if that was drawn for this request.
+    /// Returns the current fault if it affects the next request.
     fn draw(&self) -> Option<Fault> {
-        let mut now = self.now();
-        let (fault, rng) = &mut *now;
-        fault.filter(|_| rng.f64() < SHARE)
+        let mut current = self.current();
+        let (fault, rng) = &mut *current;
+        fault.filter(|_| rng.f64() < AFFECTED_FRACTION)
     }
 
-    fn now(&self) -> MutexGuard<'_, (Option<Fault>, Rng)> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, (Option<Fault>, Rng)> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which of so many entries a fault hits.
-    fn entries(&self, count: usize) -> Vec<bool> {
-        let mut now = self.now();
-        (0..count).map(|_| now.1.u8(..10) == 0).collect()
+    /// Draws the affected ones of `count` entries.
+    fn draw_entries(&self, count: usize) -> Vec<bool> {
+        let (_, rng) = &mut *self.current();
+        (0..count).map(|_| rng.u8(..10) == 0).collect()
     }
 }
 
 impl Hits {
     pub fn since(self, earlier: Self) -> Self {
-        Self(std::array::from_fn(|place| self.0[place] - earlier.0[place]))
+        Self(std::array::from_fn(|index| self.0[index] - earlier.0[index]))
     }
 }
 

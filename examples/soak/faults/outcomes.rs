@@ -9,66 +9,67 @@ use kinesis_sink::service::{
 use tower::{BoxError, Service};
 
 use crate::payload::claimed_number;
-use crate::tasks::Shared;
+use crate::senders::SharedAccount;
 
-/// What the sink sees of its requests.
+/// Counts of the request outcomes reported to the sink.
 #[derive(Debug)]
 pub struct Outcomes {
-    account: Arc<Shared>,
+    account: Arc<SharedAccount>,
     unknown: AtomicU64,
     in_flight: AtomicU64,
 }
 
 impl Outcomes {
-    pub fn new(account: Arc<Shared>) -> Self {
+    pub fn new(account: Arc<SharedAccount>) -> Self {
         Self { account, unknown: AtomicU64::new(0), in_flight: AtomicU64::new(0) }
     }
 
-    /// Entries that may have been written although the sink sends them again. Each of them can become
-    /// one duplicate.
+    /// Returns the number of entries that may have been written before a retry. Each may become a duplicate.
     pub fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
 
-    /// Entries of requests that are not answered yet.
+    /// Returns the number of entries in flight.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Before the sink hears of it, and so before anything is sent again.
-    fn end(&self, request: &PutRecordsRequest, result: &Result<PutRecordsResponse, BoxError>) {
+    /// Records the outcome of a request. Must be called before the sink can retry its entries.
+    fn record(&self, request: &PutRecordsRequest, result: &Result<PutRecordsResponse, BoxError>) {
         self.in_flight.fetch_sub(request.entries().len() as u64, Ordering::Relaxed);
-        let is_unknown = |place: usize| match result {
-            Ok(response) => response.results()[place].as_ref().is_err_and(|error| {
+        let is_unknown = |index: usize| match result {
+            Ok(response) => response.results()[index].as_ref().is_err_and(|error| {
                 DefaultClassify.classify_entry(error) == EntryClass::OutcomeUnknown
             }),
             Err(error) => DefaultClassify.classify_error(&**error) == ErrorClass::OutcomeUnknown,
         };
         let entries = request.entries().iter().enumerate();
-        let unknown = entries.filter(|(place, _)| is_unknown(*place));
+        let unknown = entries.filter(|(index, _)| is_unknown(*index));
         let numbers: Vec<_> =
             unknown.filter_map(|(_, entry)| claimed_number(entry.data())).collect();
         self.unknown.fetch_add(numbers.len() as u64, Ordering::Relaxed);
         self.account.with(|account| {
-            numbers.into_iter().for_each(|number| account.may_have_been_written(number));
+            for number in numbers {
+                account.may_have_been_written(number);
+            }
         });
     }
 }
 
-/// A service that notes what comes out of it.
+/// A service that records the outcomes of its requests.
 #[derive(Debug, Clone)]
-pub struct Watched<S> {
+pub struct OutcomeRecorder<S> {
     inner: S,
     outcomes: Arc<Outcomes>,
 }
 
-impl<S> Watched<S> {
+impl<S> OutcomeRecorder<S> {
     pub fn new(inner: S, outcomes: Arc<Outcomes>) -> Self {
         Self { inner, outcomes }
     }
 }
 
-impl<S> Service<PutRecordsRequest> for Watched<S>
+impl<S> Service<PutRecordsRequest> for OutcomeRecorder<S>
 where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
     S::Future: Send + 'static,
@@ -88,7 +89,7 @@ where
         let answer = self.inner.call(request.clone());
         Box::pin(async move {
             let result = answer.await.map_err(Into::into);
-            outcomes.end(&request, &result);
+            outcomes.record(&request, &result);
             result
         })
     }

@@ -3,32 +3,31 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Shows a sink at work: metrics for Prometheus, traces on the console or by OTLP.
+/// Exports the metrics and traces of a sink under a varying load.
 ///
-/// Starts an embedded Kinesis server that throttles, with a stream of four shards, and sends it what one
-/// meets in a day: even load, another producer that takes most of a shard, a burst that is more than the
-/// stream takes. Meanwhile http://ADDRESS/metrics has the metrics for Prometheus; docs/grafana.json is a
-/// dashboard for them. Ctrl-C ends it early.
+/// The load on the four shards of an embedded Kinesis server has three phases: even load, a second producer that
+/// takes most of the throughput of one shard, and a burst above the limit of the stream. Prometheus can scrape
+/// the metrics at http://ADDRESS/metrics; docs/grafana.json is a dashboard for them. Ctrl-C stops the load.
 ///
-/// Exit status: 0 if every record was delivered, 2 if the options are wrong, else 1.
-/// RUST_LOG=kinesis_sink=debug shows every request on the console.
+/// Exit status: 0 if every record was delivered, 2 if the options are invalid, 1 on any other error.
+/// Set RUST_LOG=kinesis_sink=debug to log every request.
 #[derive(Debug, Parser)]
 #[command(name = "observe", after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// Where Prometheus finds the metrics
+    /// Address of the Prometheus endpoint
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub listen: SocketAddr,
 
-    /// How long to send: a third of it each of the even load, the other producer and the burst
+    /// Duration of the load in seconds, a third for each phase
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
           value_parser = clap::value_parser!(u64).range(3..=86_400))]
     pub seconds: u64,
 
-    /// Send the span of every request to an OpenTelemetry collector, such as http://127.0.0.1:4318
+    /// URL of an OpenTelemetry collector to send spans to, such as http://127.0.0.1:4318
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 
-    /// Draw the key panels of the dashboard into this SVG file at the end
+    /// SVG file to draw charts of the metrics to
     #[arg(long, value_name = "FILE")]
     pub picture: Option<PathBuf>,
 }

@@ -1,5 +1,6 @@
-//! What is sent: records at a rate that changes, and another producer that takes most of a shard.
+//! The load: records at a varying rate, and a second producer that competes for one shard.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
@@ -10,21 +11,44 @@ use kinesis_sink::Record;
 use tokio::time::{Instant, interval, sleep_until};
 
 const TICK: Duration = Duration::from_millis(20);
-/// The stream takes 4,000 records a second.
-const EVEN: u64 = 1_600;
-const BURST: u64 = 5_000;
-/// Of the 1,000 that a shard takes.
-const NEIGHBOUR: u64 = 700;
+/// Records per second. The limit of the stream is 4,000.
+const EVEN_RATE: u64 = 1_600;
+const BURST_RATE: u64 = 5_000;
+/// Records per second to one shard, whose limit is 1,000.
+const COMPETING_RATE: u64 = 700;
 
-/// Records for so long: the last third at more than the stream takes, for half of it.
-pub fn records(whole: Duration) -> impl Stream<Item = Record> {
+/// A phase of the load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    pub name: &'static str,
+    pub time: Range<Duration>,
+}
+
+/// Returns the phases of a load of this duration. The rate of records is even outside of the burst.
+pub fn phases(duration: Duration) -> [Phase; 3] {
+    [
+        Phase { name: "even load", time: Duration::ZERO..duration / 3 },
+        Phase { name: "competing producer", time: competing_time(duration) },
+        Phase { name: "burst", time: burst_time(duration) },
+    ]
+}
+
+fn competing_time(duration: Duration) -> Range<Duration> {
+    duration / 3..duration * 2 / 3
+}
+
+fn burst_time(duration: Duration) -> Range<Duration> {
+    duration * 4 / 6..duration * 5 / 6
+}
+
+pub fn records(duration: Duration) -> impl Stream<Item = Record> {
     let begin = Instant::now();
     let ticks = stream::unfold((interval(TICK), 0), move |(mut ticks, sent)| async move {
-        let passed = ticks.tick().await - begin;
-        let burst = (whole * 4 / 6..whole * 5 / 6).contains(&passed);
-        let per_second = if burst { BURST } else { EVEN };
+        let elapsed = ticks.tick().await - begin;
+        let is_burst = burst_time(duration).contains(&elapsed);
+        let per_second = if is_burst { BURST_RATE } else { EVEN_RATE };
         let next = sent + per_second * TICK.as_millis() as u64 / 1_000;
-        (passed < whole).then_some((sent..next, (ticks, next)))
+        (elapsed < duration).then_some((sent..next, (ticks, next)))
     });
     ticks.flat_map(|numbers| stream::iter(numbers.map(event)))
 }
@@ -37,20 +61,19 @@ fn event(number: u64) -> Record {
     ))
 }
 
-/// Writes to the shard of the lowest hash keys, in the second third, as somebody who knows nothing of the
-/// others: what is throttled it drops.
-pub async fn neighbour(client: Client, stream: &'static str, whole: Duration) {
+/// Writes to the first shard during its phase, without a rate limiter and without retries.
+pub async fn competing_producer(client: Client, stream: &'static str, duration: Duration) {
     let begin = Instant::now();
-    sleep_until(begin + whole / 3).await;
+    let time = competing_time(duration);
+    sleep_until(begin + time.start).await;
     let mut ticks = interval(TICK * 5);
-    while begin.elapsed() < whole * 2 / 3 {
+    while begin.elapsed() < time.end {
         ticks.tick().await;
-        let entries = (0..NEIGHBOUR / 10).map(|_| {
-            let entry = PutRecordsRequestEntry::builder().data(Blob::new("neighbour"));
-            entry.partition_key("neighbour").explicit_hash_key("0").build()
+        let entries = (0..COMPETING_RATE / 10).map(|_| {
+            let entry = PutRecordsRequestEntry::builder().data(Blob::new("competing"));
+            entry.partition_key("competing").explicit_hash_key("0").build()
         });
-        let entries = entries.collect::<Result<_, _>>().expect("data and key are given");
-        // Whatever comes of it.
+        let entries = entries.collect::<Result<_, _>>().expect("data and key are set");
         let _ = client.put_records().stream_name(stream).set_records(Some(entries)).send().await;
     }
 }

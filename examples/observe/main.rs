@@ -1,5 +1,4 @@
-//! A sink that is watched: metrics for Prometheus, traces on the console or by OTLP, while the stream
-//! throttles. See `--help`.
+//! Metrics and traces of a sink under a varying load. See `--help`.
 
 mod arguments;
 #[path = "../support/embedded.rs"]
@@ -8,6 +7,8 @@ mod load;
 #[path = "../support/logs.rs"]
 mod logs;
 mod picture;
+#[path = "../support/program.rs"]
+mod program;
 mod scrape;
 mod telemetry;
 
@@ -27,55 +28,54 @@ use self::telemetry::{Metrics, Traces};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::exit_code(run(&Arguments::parse()).await)
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let traces = Traces::begin(arguments.otlp.as_deref())?;
+    let traces = Traces::install(arguments.otlp.as_deref())?;
     let metrics = Metrics::listen(arguments.listen)?;
     let server = Embedded::start(4, true).await?;
     println!("embedded Kinesis server at {}, stream {STREAM}", server.endpoint());
-    println!("metrics for Prometheus at http://{}/metrics", arguments.listen);
+    println!("Prometheus metrics at http://{}/metrics", arguments.listen);
 
-    let whole = Duration::from_secs(arguments.seconds);
-    let neighbour = tokio::spawn(load::neighbour(server.client().clone(), STREAM, whole));
+    let duration = Duration::from_secs(arguments.seconds);
+    let client = server.client().clone();
+    let competing = tokio::spawn(load::competing_producer(client, STREAM, duration));
     let mut sink = KinesisSink::new(server.client(), STREAM)?;
-    let records = load::records(whole).take_until(interrupted()).map(Ok);
+    let records = load::records(duration).take_until(interrupted()).map(Ok);
     let forward = async {
         records.forward((&mut sink).sink_map_err(anyhow::Error::from)).await?;
         Ok::<_, anyhow::Error>(*sink.totals())
     };
-    let (totals, scrapes) = watch(forward, &metrics).await;
-    neighbour.abort();
+    let (totals, scrapes) = scrape_during(forward, &metrics).await;
+    competing.abort();
     let totals = totals?;
     println!(
-        "{} records delivered, {} times an entry was throttled, {} failed",
+        "{} records delivered, {} entries throttled, {} records failed",
         totals.delivered, totals.throttled, totals.failed
     );
     if let Some(path) = &arguments.picture {
-        picture::draw(&scrapes, path)?;
-        println!("the key panels are in {}", path.display());
+        picture::draw(&scrapes, duration, path)?;
+        println!("charts written to {}", path.display());
     }
-    tokio::task::spawn_blocking(|| traces.end()).await??;
-    anyhow::ensure!(totals.delivered == totals.accepted, "not every record was delivered");
+    tokio::task::spawn_blocking(|| traces.shutdown()).await??;
+    anyhow::ensure!(
+        totals.delivered == totals.accepted,
+        "{} of {} records were not delivered",
+        totals.accepted - totals.delivered,
+        totals.accepted
+    );
     Ok(())
 }
 
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
-        // Nobody can interrupt it, then.
         std::future::pending::<()>().await;
     }
 }
 
-/// Looks at the metrics each second, while something is done and once after that.
-async fn watch<T>(work: impl Future<Output = T>, metrics: &Metrics) -> (T, Vec<Scrape>) {
+/// Scrapes the metrics every second until `work` completes, and once afterwards.
+async fn scrape_during<T>(work: impl Future<Output = T>, metrics: &Metrics) -> (T, Vec<Scrape>) {
     let mut scrapes = Vec::new();
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -89,19 +89,20 @@ async fn watch<T>(work: impl Future<Output = T>, metrics: &Metrics) -> (T, Vec<S
             _ = seconds.tick() => {
                 scrapes.push(Scrape::parse(&metrics.render()));
                 if scrapes.len() % 10 == 0 {
-                    tell(&scrapes);
+                    print_rates(&scrapes);
                 }
             }
         }
     }
 }
 
-/// A line about the last ten seconds.
-fn tell(scrapes: &[Scrape]) {
-    let [before, now] = [&scrapes[scrapes.len() - 10], &scrapes[scrapes.len() - 1]];
+/// Prints the rates over the last ten scrapes.
+fn print_rates(scrapes: &[Scrape]) {
+    let before = &scrapes[scrapes.len() - 10];
+    let now = &scrapes[scrapes.len() - 1];
     let per_second = |name| (now.sum(name) - before.sum(name)) / 9.0;
     println!(
-        "received {:.0}/s, delivered {:.0}/s, throttled {:.0}/s; {:.0} wait, the oldest for {:.2} s",
+        "received {:.0}/s, delivered {:.0}/s, throttled {:.0}/s; {:.0} pending, oldest {:.2} s",
         per_second(names::USER_RECORDS_RECEIVED),
         per_second(names::USER_RECORDS_PUT),
         per_second(names::SHARD_KINESIS_RECORDS_THROTTLED),

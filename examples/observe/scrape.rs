@@ -1,8 +1,8 @@
-//! What Prometheus reads, read by ourselves: enough for a few panels.
+//! A minimal parser of the Prometheus text format.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One look at all metrics.
+/// The samples of all metrics at one time.
 #[derive(Debug, Clone, Default)]
 pub struct Scrape {
     samples: Vec<Sample>,
@@ -16,7 +16,7 @@ struct Sample {
 }
 
 impl Scrape {
-    /// Reads the text format. Lines that are none of it are left out.
+    /// Parses the text format and skips invalid lines.
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         Self { samples: lines.filter_map(Sample::parse).collect() }
@@ -26,25 +26,26 @@ impl Scrape {
         self.samples.iter().filter(move |sample| sample.name == name)
     }
 
-    /// The sum over all labels; 0 if there is none.
+    /// Returns the sum of all samples of a metric, 0 if there are none.
     pub fn sum(&self, name: &str) -> f64 {
         self.named(name).map(|sample| sample.value).sum()
     }
 
-    /// The sum where a label has this value.
+    /// Returns the sum of the samples whose `label` is `value`.
     pub fn sum_of(&self, name: &str, label: &str, value: &str) -> f64 {
         let has = |sample: &&Sample| sample.labels.get(label).is_some_and(|known| known == value);
         self.named(name).filter(has).map(|sample| sample.value).sum()
     }
 
-    /// The values of a label.
+    /// Returns all values of a label.
     pub fn labels(&self, name: &str, label: &str) -> BTreeSet<String> {
         self.named(name).filter_map(|sample| sample.labels.get(label)).cloned().collect()
     }
 
-    /// What `share` of the values are below that a histogram was told since `before`, as Prometheus estimates it:
-    /// in a bucket they lie evenly. None if it was told nothing.
-    pub fn quantile(&self, before: &Self, name: &str, share: f64) -> Option<f64> {
+    /// Estimates a quantile of the values recorded since `before`, or `None` if there are none.
+    ///
+    /// Like Prometheus, it assumes a uniform distribution within each bucket.
+    pub fn quantile(&self, before: &Self, name: &str, quantile: f64) -> Option<f64> {
         let buckets = format!("{name}_bucket");
         let count =
             |bound: &str| self.sum_of(&buckets, "le", bound) - before.sum_of(&buckets, "le", bound);
@@ -58,8 +59,9 @@ impl Scrape {
         let (mut lower, mut below) = (0.0, 0.0);
         for bound in bounds {
             let (upper, up_to) = (number(bound), count(bound));
-            if up_to >= share * all {
-                return Some(lower + (upper - lower) * (share * all - below) / (up_to - below));
+            let rank = quantile * all;
+            if up_to >= rank {
+                return Some(lower + (upper - lower) * (rank - below) / (up_to - below));
             }
             (lower, below) = (upper, up_to);
         }
@@ -74,7 +76,7 @@ impl Sample {
             Some((name, labels)) => (name, labels.strip_suffix('}')?),
             None => (series, ""),
         };
-        // None of our labels has a comma or a quote in its value.
+        // The values of this crate's labels contain no commas and quotes.
         let labels = labels.split(',').filter_map(|label| {
             let (key, value) = label.split_once('=')?;
             Some((key.to_owned(), value.trim_matches('"').to_owned()))

@@ -1,4 +1,4 @@
-//! Who is told: Prometheus, the console, a collector.
+//! Exporters of metrics and traces.
 
 use std::net::SocketAddr;
 
@@ -22,7 +22,7 @@ const SECONDS: [f64; 15] =
 const RECORDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 300.0, 500.0];
 const RETRIES: [f64; 7] = [0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0];
 
-/// Buckets for each histogram: without them the exporter makes summaries, which cannot be added up over processes.
+/// Buckets of the histograms. Without them the exporter creates summaries, which cannot be aggregated.
 const BUCKETS: [(&str, &[f64]); 7] = [
     (names::REQUEST_TIME, &SECONDS),
     (names::BUFFERING_TIME, &SECONDS),
@@ -33,32 +33,33 @@ const BUCKETS: [(&str, &[f64]); 7] = [
     (names::RETRIES_PER_RECORD, &RETRIES),
 ];
 
-/// What Prometheus is shown. Dropping it ends the listener.
+/// A Prometheus endpoint. It is stopped on drop.
 pub struct Metrics {
     handle: PrometheusHandle,
     listener: JoinHandle<()>,
 }
 
 impl Metrics {
-    /// Installs the recorder: before any sink is built, which registers with the recorder that is there.
+    /// Installs the recorder and starts the endpoint. A sink registers its metrics when it is built, so call this
+    /// first.
     pub fn listen(address: SocketAddr) -> anyhow::Result<Self> {
         let mut builder = PrometheusBuilder::new().with_http_listener(address);
         for (name, buckets) in BUCKETS {
             builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
         }
         let (recorder, exporter) =
-            builder.build().with_context(|| format!("cannot listen at {address}"))?;
+            builder.build().with_context(|| format!("cannot listen on {address}"))?;
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder)?;
         let listener = tokio::spawn(async move {
             if exporter.await.is_err() {
-                eprintln!("the listener for Prometheus ended");
+                eprintln!("Prometheus endpoint failed");
             }
         });
         Ok(Self { handle, listener })
     }
 
-    /// What Prometheus would see now.
+    /// Returns the metrics in the text format.
     pub fn render(&self) -> String {
         self.handle.render()
     }
@@ -70,17 +71,17 @@ impl Drop for Metrics {
     }
 }
 
-/// The console, and a collector if there is one.
+/// A subscriber for the console and, optionally, an OpenTelemetry collector.
 pub struct Traces {
     provider: Option<SdkTracerProvider>,
 }
 
 impl Traces {
-    pub fn begin(collector: Option<&str>) -> anyhow::Result<Self> {
+    pub fn install(collector: Option<&str>) -> anyhow::Result<Self> {
         let console = fmt::layer().with_writer(std::io::stderr).with_ansi(logs::shows_colors());
         let console = console.with_filter(logs::filter_or("kinesis_sink=info"));
         let provider = collector.map(provider).transpose()?;
-        // A span for each request is at DEBUG, with its events.
+        // The spans of requests are at DEBUG.
         let spans = provider.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer("observe"))
@@ -90,8 +91,8 @@ impl Traces {
         Ok(Self { provider })
     }
 
-    /// Sends what was not sent yet.
-    pub fn end(self) -> anyhow::Result<()> {
+    /// Exports the remaining spans.
+    pub fn shutdown(self) -> anyhow::Result<()> {
         self.provider.map_or(Ok(()), |provider| provider.shutdown())?;
         Ok(())
     }
@@ -103,7 +104,7 @@ fn provider(collector: &str) -> anyhow::Result<SdkTracerProvider> {
         .with_endpoint(format!("{}/v1/traces", collector.trim_end_matches('/')))
         .with_protocol(Protocol::HttpBinary)
         .build()
-        .context("no exporter of spans")?;
+        .context("cannot create the span exporter")?;
     let resource = Resource::builder().with_service_name("kinesis-sink observe").build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

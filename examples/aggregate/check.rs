@@ -1,4 +1,4 @@
-//! Reads every shard as a consumer of the KCL would, and compares with what was sent.
+//! Reads a stream as a KCL consumer does, and compares its events with those that were sent.
 
 use anyhow::Context;
 use aws_sdk_kinesis::Client;
@@ -11,32 +11,31 @@ use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
 use super::events::{Events, number};
 
-/// What a stream holds.
+/// Counts of the records and events in a stream.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found {
-    /// Kinesis records.
+    /// Number of Kinesis records.
     pub entries: u64,
-    /// Their bytes: data and partition keys.
+    /// Size of the Kinesis records in bytes, including partition keys.
     pub entry_bytes: u64,
-    /// PUT payload units of 25 KiB, each Kinesis record rounded up: what provisioned streams bill.
-    pub units: u64,
-    /// KiB, each Kinesis record rounded up: what on-demand streams bill.
+    /// Number of PUT payload units of 25 KiB, rounded up per Kinesis record. Provisioned streams bill these.
+    pub payload_units: u64,
+    /// Size in KiB, rounded up per Kinesis record. On-demand streams bill this.
     pub kib: u64,
-    /// Events that a consumer of the KCL gets, duplicates not counted.
+    /// Number of events that a KCL consumer receives, without duplicates.
     pub events: u64,
-    /// Events that were found before.
+    /// Number of duplicate events.
     pub duplicated: u64,
-    /// Events in aggregates that a consumer of the KCL throws away, for one member or more lies outside of
-    /// the shard.
+    /// Number of events in aggregates that the KCL discards, because a member does not belong to the shard.
     pub misplaced: u64,
-    /// What is no event, or one with another text or key than it was sent with.
-    pub strange: u64,
+    /// Number of records that differ from all events sent, in their data or key.
+    pub unexpected: u64,
 }
 
-/// Reads all of a stream that nobody writes to any more.
+/// Reads all records of a stream that is no longer written to.
 pub async fn read_all(client: &Client, stream: &str, sent: Events) -> anyhow::Result<Found> {
     let mut check = Check { sent, seen: vec![false; sent.count as usize], found: Found::default() };
-    for shard in shards(client, stream).await.context("cannot list the stream's shards")? {
+    for shard in shards(client, stream).await.context("cannot list the shards of the stream")? {
         let call = client.get_shard_iterator().stream_name(stream).shard_id(shard.id());
         let call = call.shard_iterator_type(ShardIteratorType::TrimHorizon);
         let mut iterator = call.send().await.context("cannot read a shard")?.shard_iterator;
@@ -47,7 +46,7 @@ pub async fn read_all(client: &Client, stream: &str, sent: Events) -> anyhow::Re
                 break;
             }
             for record in answer.records {
-                // Streams that distribute records themselves have some without.
+                // With the distribution strategy `AUTO`, records may have no key.
                 let key = record.partition_key.unwrap_or_default();
                 check.record(&shard, record.data.into_bytes(), &key);
             }
@@ -59,7 +58,7 @@ pub async fn read_all(client: &Client, stream: &str, sent: Events) -> anyhow::Re
 
 struct Check {
     sent: Events,
-    /// By the number of the event.
+    /// Indexed by the number of the event.
     seen: Vec<bool>,
     found: Found,
 }
@@ -69,9 +68,9 @@ impl Check {
         let bytes = data.len() + partition_key.len();
         self.found.entries += 1;
         self.found.entry_bytes += bytes as u64;
-        self.found.units += bytes.div_ceil(PAYLOAD_UNIT_BYTES) as u64;
+        self.found.payload_units += bytes.div_ceil(PAYLOAD_UNIT_BYTES) as u64;
         self.found.kib += bytes.div_ceil(1024) as u64;
-        // Twice, for the KCL gives no member of an aggregate to anybody before it has seen them all.
+        // The KCL checks all members of an aggregate before it passes any of them on.
         if deaggregate(&data).any(|member| !belongs(&member, shard)) {
             self.found.misplaced += deaggregate(&data).len() as u64;
             return;
@@ -87,31 +86,31 @@ impl Check {
         let event = number.map(|number| (number as usize, self.sent.event(number)));
         match event {
             Some((number, event)) if event.json == *json && event.device == key => {
-                match std::mem::replace(&mut self.seen[number], true) {
-                    false => self.found.events += 1,
-                    true => self.found.duplicated += 1,
+                if std::mem::replace(&mut self.seen[number], true) {
+                    self.found.duplicated += 1;
+                } else {
+                    self.found.events += 1;
                 }
             }
-            _ => self.found.strange += 1,
+            _ => self.found.unexpected += 1,
         }
     }
 }
 
-/// The KCL's rule. Plain data has no key of its own: the service put it where it belongs.
+/// Returns `true` if the KCL accepts a member in this shard. It accepts all records that are not aggregated.
 fn belongs(member: &Member, shard: &Shard) -> bool {
     let hash = member.explicit_hash_key();
     let hash = hash.or_else(|| member.partition_key().map(|key| hash_of(key.as_str())));
     hash.is_none_or(|hash| shard.range().contains(hash))
 }
 
-/// As the service tells them, not as the sink knows them.
 async fn shards(client: &Client, stream: &str) -> anyhow::Result<Vec<Shard>> {
     let answer = client.list_shards().stream_name(stream).send().await?;
     let shards = answer.shards.unwrap_or_default().into_iter().map(|shard| {
-        let range = shard.hash_key_range.context("a shard without a range")?;
+        let range = shard.hash_key_range.context("shard without a hash key range")?;
         let start: HashKey = range.starting_hash_key.parse()?;
         let end: HashKey = range.ending_hash_key.parse()?;
-        let range = HashRange::new(start, end).context("a range that ends before it starts")?;
+        let range = HashRange::new(start, end).context("hash key range ends before its start")?;
         Ok(Shard::new(shard.shard_id, range))
     });
     shards.collect()

@@ -1,20 +1,20 @@
-//! Readings of many devices, the same ones each time: number and device tell the whole event.
+//! Generated events that are the same in every run.
 
 use bytes::Bytes;
 use fastrand::Rng;
 use kinesis_sink::Record;
 
-/// Bytes of each event.
+/// Size of an event in bytes.
 pub const EVENT_BYTES: usize = 100;
 
-/// So many events, by so many devices.
+/// A sequence of `count` events of `devices` devices.
 #[derive(Debug, Clone, Copy)]
 pub struct Events {
     pub count: u32,
     pub devices: u32,
 }
 
-/// An event and its partition key.
+/// An event. Its device is the partition key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub device: String,
@@ -45,7 +45,7 @@ impl Events {
     }
 }
 
-/// The number of the event that this text seems to be.
+/// Returns the number at the start of an event. The rest of the text is not checked.
 pub fn number(json: &[u8]) -> Option<u32> {
     let rest = json.strip_prefix(br#"{"event":"#)?;
     let digits = rest.split(|byte| *byte == b',').next()?;

@@ -1,5 +1,4 @@
-//! What aggregation saves: the same small events, sent alone, packed per key and packed per shard, to an
-//! embedded Kinesis server each, read back as a consumer of the KCL would, and compared.
+//! Compares the cost of small events without aggregation, aggregated per key, and aggregated per shard.
 
 mod check;
 #[path = "../support/embedded.rs"]
@@ -7,6 +6,8 @@ mod embedded;
 mod events;
 #[path = "../support/logs.rs"]
 mod logs;
+#[path = "../support/program.rs"]
+mod program;
 mod table;
 
 use std::process::ExitCode;
@@ -24,14 +25,13 @@ use self::embedded::{Embedded, STREAM};
 use self::events::{EVENT_BYTES, Events};
 use self::table::Run;
 
-/// Sends the same events without aggregation, per key and per shard, and shows what each costs.
+/// Sends the same events without aggregation, per key, and per shard, and prints a table of the costs.
 ///
-/// Each time it starts an embedded Kinesis server in this process, sends the events through the AWS SDK,
-/// reads every shard back, takes the aggregates apart and compares. Every figure is counted in what was
-/// read back.
+/// Each run starts an embedded Kinesis server in this process, sends the events, reads the stream, and
+/// deaggregates its records. The table has the figures of the records read.
 ///
-/// Exit status: 0 if every event was found once, with its key, where a consumer made with the KCL takes
-/// it, 2 if the options are wrong, else 1.
+/// Exit status: 0 if a KCL consumer would receive every event exactly once, with its key, 2 if the options
+/// are invalid, 1 on any other error.
 #[derive(Debug, Parser)]
 #[command(name = "aggregate")]
 struct Arguments {
@@ -50,14 +50,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    logs::begin("kinesis_sink=info");
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(run).await
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -66,9 +59,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let events = Events { count: events, devices: keys };
     let mut runs = Vec::new();
     for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
-        // Each its own server, for it keeps everything that it was sent.
+        // A new server per run, because a server keeps all records in memory.
         let server = Embedded::start(shards, false).await?;
-        println!("{aggregation:?}: to the embedded Kinesis server at {}", server.endpoint());
+        println!("{aggregation:?}: embedded Kinesis server at {}", server.endpoint());
         runs.push(send(&server, aggregation, events).await?);
     }
     println!();
@@ -76,16 +69,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The heart of it: one setting, and the sink packs.
+/// Sends all events with one setting of aggregation, and reads them back.
 async fn send(server: &Embedded, aggregation: Aggregation, sent: Events) -> anyhow::Result<Run> {
     let mut sink =
         KinesisSink::builder(STREAM).with_aggregation(aggregation).build(server.client())?;
-    // Shown on a terminal only.
     let progress = ProgressBar::new(u64::from(sent.count));
-    let began = Instant::now();
+    let started_at = Instant::now();
     let records = stream::iter(progress.wrap_iter(sent.records()));
     records.map(Ok).forward(&mut sink).await?;
-    let sending = began.elapsed();
+    let elapsed = started_at.elapsed();
     progress.finish_and_clear();
 
     let totals = *sink.totals();
@@ -95,14 +87,13 @@ async fn send(server: &Embedded, aggregation: Aggregation, sent: Events) -> anyh
         "{aggregation:?}: read back {} events; {missing} missing, {} duplicated, {} misplaced",
         found.events, found.duplicated, found.misplaced
     );
-    ensure!(found.misplaced == 0, "{} events lie in foreign shards", found.misplaced);
-    ensure!(found.strange == 0, "{} events are not what was sent", found.strange);
+    ensure!(found.misplaced == 0, "{} events are in the wrong shard", found.misplaced);
+    ensure!(found.unexpected == 0, "{} events differ from those sent", found.unexpected);
     ensure!(missing == 0, "{missing} events are missing in the stream");
-    ensure!(found.duplicated == 0, "{} events are in the stream twice", found.duplicated);
-    let told = (totals.entries, totals.entry_bytes);
+    ensure!(found.duplicated == 0, "{} events are duplicated", found.duplicated);
     ensure!(
-        told == (found.entries, found.entry_bytes),
-        "the sink tells of other bytes: {totals:?}"
+        (totals.entries, totals.entry_bytes) == (found.entries, found.entry_bytes),
+        "the totals of the sink differ from the stream: {totals:?}"
     );
-    Ok(Run { aggregation, totals, found, sending })
+    Ok(Run { aggregation, totals, found, elapsed })
 }

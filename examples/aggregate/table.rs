@@ -1,4 +1,4 @@
-//! One column for each way of packing, one row for each figure, as Markdown.
+//! A table in Markdown with a column per run.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use kinesis_sink::status::Totals;
 
 use crate::check::Found;
 
-/// What one way of packing came to.
+/// The result of a run with one setting of aggregation.
 pub struct Run {
     pub aggregation: Aggregation,
     pub totals: Totals,
     pub found: Found,
-    pub sending: Duration,
+    pub elapsed: Duration,
 }
 
-/// The runs beside each other, with ratios to the first one.
+/// Prints the figures of all runs, with ratios to the first one.
 pub fn print(runs: &[Run]) {
     let heads: String = runs.iter().map(|run| format!(" `{:?}` |", run.aggregation)).collect();
     println!("| |{heads}");
@@ -24,12 +24,12 @@ pub fn print(runs: &[Run]) {
     row("requests", runs, |run| run.totals.requests);
     row("Kinesis records", runs, |run| run.found.entries);
     row("bytes, with partition keys", runs, |run| run.found.entry_bytes);
-    row("billed, provisioned: units of 25 KiB", runs, |run| run.found.units);
+    row("billed, provisioned: payload units of 25 KiB", runs, |run| run.found.payload_units);
     row("billed, on-demand: KiB", runs, |run| run.found.kib);
     cells("events per Kinesis record", runs, |run| {
         format!("{:.1}", run.found.events as f64 / run.found.entries as f64)
     });
-    cells("time of sending", runs, |run| format!("{:.1} s", run.sending.as_secs_f64()));
+    cells("time to send", runs, |run| format!("{:.1} s", run.elapsed.as_secs_f64()));
 }
 
 fn row(name: &str, runs: &[Run], figure: impl Fn(&Run) -> u64) {
@@ -53,7 +53,7 @@ fn cells(name: &str, runs: &[Run], cell: impl Fn(&Run) -> String) {
     println!("| {name} |{cells}");
 }
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();

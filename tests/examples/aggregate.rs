@@ -44,7 +44,8 @@ async fn put(server: &Embedded, numbers: &[u32]) {
 async fn it_finds_what_lies_in_a_foreign_shard_and_what_is_there_twice() {
     let server = Embedded::start(2, false).await.unwrap();
     let read = || read_all(server.client(), STREAM, SENT);
-    let events = |found: &Found| (found.events, found.duplicated, found.misplaced, found.strange);
+    let events =
+        |found: &Found| (found.events, found.duplicated, found.misplaced, found.unexpected);
     put(&server, &two(true)).await;
     assert_eq!(events(&read().await.unwrap()), (2, 0, 0, 0));
     put(&server, &[0]).await;
@@ -57,7 +58,7 @@ async fn it_finds_what_lies_in_a_foreign_shard_and_what_is_there_twice() {
     call.data(Blob::new(stranger)).send().await.unwrap();
     let found = read().await.unwrap();
     assert_eq!(events(&found), (2, 1, 2, 1), "under another key");
-    assert_eq!((found.entries, found.units, found.kib), (4, 4, 4));
+    assert_eq!((found.entries, found.payload_units, found.kib), (4, 4, 4));
     assert!(server.endpoint().starts_with("http://"));
 }
 

@@ -1,7 +1,7 @@
-//! A sink over a hand-built stack: this crate's layers and tower's, around the AWS SDK call.
+//! A sink over a custom stack of layers of this crate and of tower.
 //!
-//! `cargo run --example tower_stack` runs it against an embedded Kinesis server that enforces the limits
-//! of its shards; `RUST_LOG=kinesis_sink=debug` shows each request.
+//! `cargo run --example tower_stack` sends to an embedded Kinesis server that enforces the limits of its
+//! shards. Set `RUST_LOG=kinesis_sink=debug` to log every request.
 
 #[path = "support/embedded.rs"]
 mod embedded;
@@ -26,60 +26,58 @@ struct Reading {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    logs::begin("error");
+    logs::init("error");
     let server = embedded::Embedded::start(2, true).await?;
     println!("embedded Kinesis server at {}", server.endpoint());
 
-    // From the outside in: what is above sees what is below as one call.
+    // The first layer is the outermost.
     let service = ServiceBuilder::new()
-        // One span and one measurement per request of the sink, whatever happens below.
+        // One span and one measurement per request of the sink, including its retry.
         .trace_put_records()
         .metrics_put_records()
-        // At most three requests at once, and at most 20 a second. Where either is exhausted the sink
-        // waits, and its next request becomes fuller.
+        // While a limit is reached, the sink buffers records, and its next request has more entries.
         .concurrency_limit(3)
         .rate_limit(20, Duration::from_secs(1))
-        // A request that was not answered is tried once more before the sink hears of it.
-        .retry(OnceMoreAfterTimeout { left: 1 })
+        .retry(RetryTimeouts { retries: 1 })
         .timeout_put_records(Duration::from_secs(2))
         .service(PutRecords::new(server.client()).without_stalled_stream_protection());
 
     let mut sink = KinesisSink::builder(embedded::STREAM)
         .with_max_in_flight(3)
         .with_deadline(Duration::from_secs(60))
-        .with_dead_letters(|lost| eprintln!("given up: {}", lost.reason()))
-        // A rate limit is not `Clone`; this sink has the stack for itself.
+        .with_dead_letters(|reading| eprintln!("reading not delivered: {}", reading.reason()))
+        // `RateLimit` is not `Clone`, so the stack cannot be shared with other sinks.
         .build_with_unshared(service)?;
 
-    let began = Instant::now();
+    let started_at = Instant::now();
     let readings = (0..5_000).map(|sequence| {
         let device = format!("device-{}", sequence % 100);
         let celsius = 20.0 + (sequence % 70) as f64 / 10.0;
         let reading = Reading { device: device.clone(), sequence, celsius };
-        let json = serde_json::to_vec(&reading).expect("a reading is valid JSON");
+        let json = serde_json::to_vec(&reading).expect("serialization to JSON succeeds");
         Record::from((device, json))
     });
     stream::iter(readings).map(Ok).forward(&mut sink).await?;
 
     let totals = sink.totals();
     println!(
-        "{} readings in {} requests and {:.1} s; throttled {} times, {} failed",
+        "{} readings delivered in {} requests and {:.1} s; {} entries throttled, {} failed",
         totals.delivered,
         totals.requests,
-        began.elapsed().as_secs_f64(),
+        started_at.elapsed().as_secs_f64(),
         totals.throttled,
         totals.failed
     );
     Ok(())
 }
 
-/// For tower's `Retry`. A request is cheap to keep: cloning it copies nothing.
+/// A policy that retries requests after a timeout. Cloning a request does not copy its entries.
 #[derive(Clone)]
-struct OnceMoreAfterTimeout {
-    left: usize,
+struct RetryTimeouts {
+    retries: usize,
 }
 
-impl Policy<PutRecordsRequest, PutRecordsResponse, TimeoutError> for OnceMoreAfterTimeout {
+impl Policy<PutRecordsRequest, PutRecordsResponse, TimeoutError> for RetryTimeouts {
     type Future = std::future::Ready<()>;
 
     fn retry(
@@ -90,7 +88,7 @@ impl Policy<PutRecordsRequest, PutRecordsResponse, TimeoutError> for OnceMoreAft
         if !matches!(result, Err(TimeoutError::Elapsed { .. })) {
             return None;
         }
-        self.left = self.left.checked_sub(1)?;
+        self.retries = self.retries.checked_sub(1)?;
         Some(std::future::ready(()))
     }
 

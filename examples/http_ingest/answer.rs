@@ -1,4 +1,4 @@
-//! What the client is told.
+//! Responses to clients.
 
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -12,10 +12,9 @@ pub fn not_accepted(error: &Error) -> Response {
     match error.kind() {
         ErrorKind::RecordTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, text).into_response(),
         ErrorKind::InvalidPartitionKey => (StatusCode::BAD_REQUEST, text).into_response(),
-        // The stream is slower than the clients: they wait, not this process's memory.
-        ErrorKind::Full => unavailable("1", "too many events are under way\n"),
-        // Why is for the logs, not for clients.
-        _ => unavailable("30", "events are not accepted at present\n"),
+        ErrorKind::Full => unavailable("1", "too many events are buffered\n"),
+        // The cause is not for clients.
+        _ => unavailable("30", "events are currently not accepted\n"),
     }
 }
 
@@ -23,20 +22,20 @@ fn unavailable(seconds: &'static str, text: &'static str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, seconds)], text).into_response()
 }
 
-pub fn settled(outcome: Result<Delivery, Undelivered>) -> Response {
+pub fn delivered(outcome: Result<Delivery, Undelivered>) -> Response {
     match outcome {
         Ok(delivery) => {
-            let place = json!({
+            let delivery = json!({
                 "shard": delivery.shard_id(),
                 "sequence_number": delivery.sequence_number(),
             });
-            (StatusCode::CREATED, json(place)).into_response()
+            (StatusCode::CREATED, json(delivery)).into_response()
         }
         Err(_) => (StatusCode::BAD_GATEWAY, "the event was not delivered\n").into_response(),
     }
 }
 
-/// The whole status, with the code for a load balancer: 200 as long as events are accepted.
+/// Returns the status of the producer, with code 200 if it accepts events, for load balancers.
 pub fn health(status: &Status) -> Response {
     let code =
         if status.accepts_records() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

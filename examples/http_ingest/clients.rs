@@ -1,4 +1,4 @@
-//! Clients that send events, and do as they are told when there are too many.
+//! HTTP clients that send events and honor `Retry-After`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,34 +10,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// Requests at the same time.
-const CONCURRENT: usize = 64;
+const CONCURRENT_REQUESTS: usize = 64;
 
-/// Sends so many events, every fourth one waiting for its delivery, and returns those that were
-/// acknowledged: all of them.
+/// Sends `events` events until all are acknowledged, and returns them.
 pub async fn run(server: SocketAddr, events: usize) -> anyhow::Result<Vec<Bytes>> {
     let sent = stream::iter(0..events).map(|number| send(server, number));
-    let sent: Vec<_> = sent.buffer_unordered(CONCURRENT).try_collect().await?;
-    let put_off: usize = sent.iter().map(|(_, put_off)| put_off).sum();
-    println!("{events} events acknowledged; {put_off} times a client was told to come back later");
+    let sent: Vec<_> = sent.buffer_unordered(CONCURRENT_REQUESTS).try_collect().await?;
+    let retries: usize = sent.iter().map(|(_, retries)| retries).sum();
+    println!("{events} events acknowledged; {retries} requests were retried after Retry-After");
     Ok(sent.into_iter().map(|(event, _)| event).collect())
 }
 
-/// Sends an event until it is taken, and tells how often it was put off.
+/// Sends an event until it is acknowledged, and returns it with the number of retries.
+///
+/// Every fourth event waits for its delivery.
 async fn send(server: SocketAddr, number: usize) -> anyhow::Result<(Bytes, usize)> {
     let event = format!(r#"{{"event":{number},"text":"hello"}}"#);
     let (query, expected) = if number.is_multiple_of(4) { ("?wait", "201") } else { ("", "202") };
     let path = format!("/events/client-{}{query}", number % 100);
-    for put_off in 0.. {
-        let answer = post(server, &path, &event).await.context("the server does not answer")?;
+    for retries in 0.. {
+        let answer = post(server, &path, &event).await.context("no response from the server")?;
         let status = answer.split(' ').nth(1).unwrap_or_default();
         match status {
-            "503" => sleep(retry_after(&answer).context("no Retry-After")?).await,
-            _ if status == expected => return Ok((Bytes::from(event), put_off)),
-            _ => anyhow::bail!("the answer to an event was {status}"),
+            "503" => sleep(retry_after(&answer).context("503 without Retry-After")?).await,
+            _ if status == expected => return Ok((Bytes::from(event), retries)),
+            _ => anyhow::bail!("unexpected response to an event: {status}"),
         }
     }
-    unreachable!("it goes on until there is an answer")
+    unreachable!("the range of retries is unbounded")
 }
 
 fn retry_after(answer: &str) -> Option<Duration> {
@@ -45,7 +45,7 @@ fn retry_after(answer: &str) -> Option<Duration> {
     value.parse().ok().map(Duration::from_secs)
 }
 
-/// One request on a connection of its own; the whole answer.
+/// Sends a request on a new connection and returns the whole response.
 async fn post(server: SocketAddr, path: &str, body: &str) -> std::io::Result<String> {
     let length = body.len();
     let request = format!(

@@ -1,25 +1,25 @@
-//! Events come in over HTTP and go into a Kinesis stream.
+//! An HTTP server that forwards events to a Kinesis stream.
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
-//! | `POST /events/{key}` | 202 once the event is accepted: it is in memory, and on its way |
-//! | `POST /events/{key}?wait` | 201 with shard and sequence number once it is in the stream |
-//! | `GET /health` | the producer's status; 200 while events are accepted, else 503 |
-//!
-//! Without arguments clients of its own send to it, into an embedded Kinesis server. See `--help`.
+//! | `POST /events/{key}` | 202 once the event is accepted (buffered in memory) |
+//! | `POST /events/{key}?wait` | 201 with shard and sequence number once the event is delivered |
+//! | `GET /health` | the status of the producer; 200 while events are accepted, else 503 |
 
 mod answer;
 mod clients;
 #[path = "../support/embedded.rs"]
 mod embedded;
-#[path = "../support/interrupted.rs"]
-mod interrupted;
 #[path = "../support/logs.rs"]
 mod logs;
+#[path = "../support/program.rs"]
+mod program;
 #[path = "../support/read_back.rs"]
 mod read_back;
 #[path = "../support/remote.rs"]
 mod remote;
+#[path = "../support/shutdown.rs"]
+mod shutdown;
 #[path = "../support/target.rs"]
 mod target;
 
@@ -43,34 +43,35 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use self::interrupted::interrupted;
 use self::remote::Remote;
-use self::target::{Target, check};
+use self::shutdown::shutdown_signal;
+use self::target::Target;
 
-/// Takes events over HTTP into a Kinesis stream.
+/// Forwards events received over HTTP to a Kinesis stream.
 ///
-/// With --listen it serves until Ctrl-C or SIGTERM, then answers the requests that it has, drains what it
-/// accepted, and says what became of it. Without, clients of its own send to it; what was acknowledged is read back in the
-/// end and compared.
+/// With --listen it serves until Ctrl-C or SIGTERM, then completes pending requests, drains the producer, and
+/// prints a summary. Otherwise it starts clients that send events, and compares the acknowledged events with
+/// the records of the stream.
 ///
-/// Exit status: 0 if every accepted event was delivered (and found, where the stream was read back), else 1.
+/// Exit status: 0 if every accepted event was delivered (and found, if the stream was read back), 2 if the
+/// options are invalid, 1 on any other error.
 #[derive(Debug, Parser)]
 #[command(name = "http_ingest")]
 struct Arguments {
-    /// Address to serve on, such as 127.0.0.1:8080
+    /// Address to listen on, such as 127.0.0.1:8080
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 
-    /// Events that are held at most before clients are told to come back later
+    /// Maximum number of buffered events. The server responds with 503 if the buffer is full
     #[arg(long, value_name = "N", default_value_t = 200)]
     buffer: usize,
 
-    /// How long it waits in the end for requests under way, and then for what was accepted. Together that
-    /// should be less than what its manager waits before it kills: 30 seconds in Kubernetes
+    /// Timeout at shutdown for pending requests, and again for the drain. The sum should be less than the
+    /// grace period of the service manager, such as 30 seconds in Kubernetes
     #[arg(long, value_name = "SECONDS", default_value_t = 12)]
-    patience: u64,
+    grace_period: u64,
 
-    /// Events that its own clients send
+    /// Number of events to send without --listen
     #[arg(long, value_name = "N", default_value_t = 2_000, conflicts_with = "listen")]
     events: usize,
 
@@ -80,14 +81,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    logs::begin("kinesis_sink=info");
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(run).await
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -95,16 +89,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let producer = target.sink(|builder| with_settings(builder, arguments.buffer))?.spawn();
 
     let address = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listener = TcpListener::bind(address).await.with_context(|| format!("at {address}"))?;
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
-    println!("listening at http://{address}");
-    let patience = Duration::from_secs(arguments.patience);
+    println!("listening on http://{address}");
+    let grace_period = Duration::from_secs(arguments.grace_period);
     if arguments.listen.is_some() {
-        let interrupted = async {
-            // Without a handler for signals nobody can wait for them.
-            let _ = interrupted().await;
-        };
-        return serve(listener, &producer, interrupted, patience).await;
+        // The server shuts down if it cannot listen for signals.
+        let shutdown = async { _ = shutdown_signal().await };
+        return serve(listener, &producer, shutdown, grace_period).await;
     }
     let mut read_back = target.read_back().await?;
     let (acknowledged, stop) = oneshot::channel();
@@ -113,31 +106,33 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let _ = acknowledged.send(());
         events
     });
-    serve(listener, &producer, async { stop.await.unwrap_or(()) }, patience).await?;
-    clients.await??.into_iter().for_each(|event| read_back.expect(event));
-    check(read_back).await
+    serve(listener, &producer, async { stop.await.unwrap_or(()) }, grace_period).await?;
+    for event in clients.await?? {
+        read_back.expect(event);
+    }
+    read_back.check().await
 }
 
 fn with_settings(builder: SinkBuilder, buffer: usize) -> SinkBuilder {
     builder
         .configure(|settings| settings.buffer_records = Some(buffer))
-        // A lapse of permissions must not end the service: it answers 503 until they are back.
+        // Keep serving if permissions are missing temporarily. Events are rejected with 503 until then.
         .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
-        // Events that nobody waits for and that fail for good. A service of yours keeps them.
-        .with_dead_letters(|lost| eprintln!("an event is lost: {}", lost.reason()))
+        // Undelivered events without a receipt. A real service would store them.
+        .with_dead_letters(|event| eprintln!("event not delivered: {}", event.reason()))
 }
 
-/// The heart of it, and the order of its end: first no more requests, then no more records.
+/// Serves until `stop` completes, then shuts down in two steps: the server first, then the producer.
 async fn serve(
     listener: TcpListener,
     producer: &Producer,
     stop: impl Future<Output = ()> + Send + 'static,
-    patience: Duration,
+    grace_period: Duration,
 ) -> anyhow::Result<()> {
     let app = Router::new()
         .route("/events/{key}", post(put_event))
         .route("/health", get(health))
-        // A larger event could not be sent. This one is answered with 413 before it is read.
+        // Respond with 413 to larger events without reading them.
         .layer(DefaultBodyLimit::max(producer.limits().record_bytes()))
         .with_state(producer.clone());
     let (stopping, stopped) = oneshot::channel();
@@ -145,22 +140,22 @@ async fn serve(
         stop.await;
         let _ = stopping.send(());
     };
-    let out_of_patience = async {
+    let shutdown_timeout = async {
         match stopped.await {
-            Ok(()) => sleep(patience).await,
+            Ok(()) => sleep(grace_period).await,
             Err(_) => pending().await,
         }
     };
-    // Ready once the requests under way are answered. One that waits for its delivery, or whose body does not
-    // come, must not keep what was accepted from being drained.
+    // The shutdown completes when all pending requests are answered. The timeout starts the drain even if a
+    // request waits for its delivery or its body does not arrive.
     let mut serving = pin!(axum::serve(listener, app).with_graceful_shutdown(stop).into_future());
     let served = tokio::select! {
         served = &mut serving => Some(served),
-        () = out_of_patience => None,
+        () = shutdown_timeout => None,
     };
-    let closed = producer.close_within(patience).await;
+    let closed = producer.close_within(grace_period).await;
     if served.is_none() {
-        // Those that still wait hear now that their event was not delivered.
+        // Requests that wait for a delivery are answered now.
         let _ = timeout(Duration::from_secs(1), serving).await;
     }
     let totals = producer.status().totals;
@@ -182,14 +177,14 @@ async fn put_event(
 ) -> Response {
     let record = Record::from((key, event));
     if query.as_deref() != Some("wait") {
-        // Accepted is not delivered: if this process is killed now, the event is lost.
+        // An accepted event is lost if the process is killed before its delivery.
         return match producer.try_send(record) {
             Ok(()) => StatusCode::ACCEPTED.into_response(),
             Err(error) => answer::not_accepted(&error),
         };
     }
     match producer.try_put(record) {
-        Ok(receipt) => answer::settled(receipt.await),
+        Ok(receipt) => answer::delivered(receipt.await),
         Err(error) => answer::not_accepted(&error),
     }
 }

@@ -1,5 +1,6 @@
-//! Messages of an SQS queue, and the answer that tells which of them to hand out again. The event source
-//! mapping must have `ReportBatchItemFailures` among its response types.
+//! An event of SQS messages and a partial batch response.
+//!
+//! The event source mapping must have `ReportBatchItemFailures` among its response types.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,9 @@
-//! An AWS Lambda function that forwards the messages of an SQS queue into a Kinesis stream.
+//! An AWS Lambda function that forwards the messages of an SQS queue to a Kinesis stream.
 //!
-//! Lambda freezes or ends the process as soon as a handler has answered, so what is answered for must be in
-//! the stream by then. A message that is not is named in the answer, and SQS hands it out again.
+//! Lambda may freeze or stop the process once the handler returns, so the handler awaits the delivery of all
+//! messages. The answer lists failed messages, which SQS delivers again.
 //!
-//! Without arguments it shows that: it is the Lambda service itself, starts itself as the function, hands out
-//! a few events, and kills the function after its last answer. In Lambda it runs the handler.
+//! Outside of Lambda it simulates the service, and kills the function after its last answer.
 
 mod demonstration;
 #[path = "../support/embedded.rs"]
@@ -29,21 +28,22 @@ use self::event::{Answer, Failure, Message, Messages};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    logs::begin("kinesis_sink=info");
+    logs::init("kinesis_sink=info");
     match std::env::var_os("AWS_LAMBDA_RUNTIME_API") {
         Some(_) => run().await,
         None => demonstration::run().await,
     }
 }
 
-/// Once for each process, which takes one event after the other.
+/// Runs the function, which handles one event at a time.
 async fn run() -> anyhow::Result<()> {
-    let stream = std::env::var("STREAM_NAME").context("STREAM_NAME names the stream")?;
+    let stream = std::env::var("STREAM_NAME")
+        .context("STREAM_NAME must be set to the name of the stream")?;
     let producer = KinesisSink::builder(stream)
-        // Together less than the function's own time-out: everything is settled before that.
+        // The sum of both is less than the timeout of the function.
         .with_deadline(Duration::from_secs(10))
         .configure(|settings| settings.request_timeout = Duration::from_secs(5))
-        // A lapse of permissions must not cripple the process for the events after it.
+        // Recover if permissions are missing temporarily.
         .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
         .build_from_env()
         .await?
@@ -51,20 +51,20 @@ async fn run() -> anyhow::Result<()> {
     let handler = service_fn(|event| handle(&producer, event));
     tokio::select! {
         ended = lambda_runtime::run(handler) => ended.map_err(|error| anyhow::anyhow!(error))?,
-        // Lambda says so only to functions with an extension. Nothing is under way between two events.
+        // Lambda sends SIGTERM only to functions with an extension, between two events.
         () = terminated() => {}
     }
     Ok(producer.close().await?)
 }
 
-/// The heart of it: every receipt is awaited before the answer. That is the flush.
+/// Sends all messages and awaits their receipts before it returns the answer.
 async fn handle(producer: &Producer, event: LambdaEvent<Messages>) -> Result<Answer, Infallible> {
     let puts = event.payload.messages.into_iter().map(|message| put(producer, message));
     let failed = join_all(puts).await.into_iter().flatten();
     Ok(Answer { failures: failed.map(|id| Failure { id }).collect() })
 }
 
-/// The id of the message, if it did not arrive.
+/// Sends a message and returns its ID if it was not delivered.
 async fn put(producer: &Producer, message: Message) -> Option<String> {
     let Message { id, body } = message;
     let delivered = async {
@@ -74,7 +74,7 @@ async fn put(producer: &Producer, message: Message) -> Option<String> {
     match delivered.await {
         Ok(_) => None,
         Err(error) => {
-            eprintln!("message {id} is not in the stream: {error}");
+            eprintln!("message {id} was not delivered: {error}");
             Some(id)
         }
     }

@@ -1,4 +1,4 @@
-//! The Lambda Runtime API, as a function sees it: events to ask for, and where to put the answers.
+//! A server of the Lambda Runtime API.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,10 +14,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-/// The function's time-out.
+/// The timeout of the function.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server on a free port of the loopback interface. Dropping it ends it.
+/// A server on a free port of the loopback interface. It is stopped on drop.
 pub struct RuntimeApi {
     address: String,
     events: mpsc::UnboundedSender<String>,
@@ -25,34 +25,35 @@ pub struct RuntimeApi {
     server: JoinHandle<()>,
 }
 
-struct Ends {
+struct Channels {
     events: Mutex<mpsc::UnboundedReceiver<String>>,
     answers: mpsc::UnboundedSender<Result<Bytes, Bytes>>,
 }
 
 impl RuntimeApi {
     pub async fn start() -> anyhow::Result<Self> {
-        let (events, to_hand_out) = mpsc::unbounded_channel();
-        let (answered, answers) = mpsc::unbounded_channel();
-        let ends = Ends { events: Mutex::new(to_hand_out), answers: answered };
+        let (events, event_receiver) = mpsc::unbounded_channel();
+        let (answer_sender, answers) = mpsc::unbounded_channel();
+        let channels = Channels { events: Mutex::new(event_receiver), answers: answer_sender };
         let app = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2018-06-01/runtime/init/error", post(error))
             .layer(DefaultBodyLimit::max(6 << 20))
-            .with_state(Arc::new(ends));
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+            .with_state(Arc::new(channels));
+        let listener =
+            TcpListener::bind("127.0.0.1:0").await.context("cannot bind a port of 127.0.0.1")?;
         let address = listener.local_addr()?.to_string();
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
-                eprintln!("the Lambda Runtime API ended: {error}");
+                eprintln!("Lambda Runtime API failed: {error}");
             }
         });
         Ok(Self { address, events, answers, server })
     }
 
-    /// What the function finds in its environment.
+    /// Returns the environment variables of the function.
     pub fn environment(&self) -> [(&'static str, &str); 4] {
         [
             ("AWS_LAMBDA_RUNTIME_API", &self.address),
@@ -62,16 +63,16 @@ impl RuntimeApi {
         ]
     }
 
-    /// Hands an event out, and waits for the answer.
+    /// Sends an event to the function and returns its answer.
     pub async fn invoke(&mut self, event: String) -> anyhow::Result<Bytes> {
-        self.events.send(event).ok().context("the Lambda Runtime API has ended")?;
+        self.events.send(event).ok().context("Lambda Runtime API has stopped")?;
         let answer = tokio::time::timeout(TIMEOUT, self.answers.recv()).await;
-        match answer.context("the function has timed out")? {
+        match answer.context("the function timed out")? {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => {
                 anyhow::bail!("the function failed: {}", String::from_utf8_lossy(&error))
             }
-            None => anyhow::bail!("the Lambda Runtime API has ended"),
+            None => anyhow::bail!("Lambda Runtime API has stopped"),
         }
     }
 }
@@ -82,9 +83,9 @@ impl Drop for RuntimeApi {
     }
 }
 
-/// Is answered when there is an event.
-async fn next(State(ends): State<Arc<Ends>>) -> Response {
-    let Some(event) = ends.events.lock().await.recv().await else {
+/// Responds with the next event once there is one.
+async fn next(State(channels): State<Arc<Channels>>) -> Response {
+    let Some(event) = channels.events.lock().await.recv().await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let deadline = SystemTime::now() + TIMEOUT;
@@ -100,13 +101,13 @@ async fn next(State(ends): State<Arc<Ends>>) -> Response {
     (headers, event).into_response()
 }
 
-async fn response(State(ends): State<Arc<Ends>>, answer: Bytes) -> StatusCode {
-    // Nobody need be there to hear it.
-    let _ = ends.answers.send(Ok(answer));
+async fn response(State(channels): State<Arc<Channels>>, answer: Bytes) -> StatusCode {
+    // The receiver may have been dropped.
+    let _ = channels.answers.send(Ok(answer));
     StatusCode::ACCEPTED
 }
 
-async fn error(State(ends): State<Arc<Ends>>, error: Bytes) -> StatusCode {
-    let _ = ends.answers.send(Err(error));
+async fn error(State(channels): State<Arc<Channels>>, error: Bytes) -> StatusCode {
+    let _ = channels.answers.send(Err(error));
     StatusCode::ACCEPTED
 }

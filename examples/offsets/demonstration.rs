@@ -1,4 +1,4 @@
-//! A crash, a restart and a rebalance, and a look for every message after each.
+//! A crash, a restart, and a rebalance, with a check that no committed message is lost.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::forward::forward;
 use crate::log::Log;
 use crate::read_back::ReadBack;
 use crate::remote::Remote;
-use crate::target::{Target, check};
+use crate::target::Target;
 
-/// Records that the sink holds at most. Fewer of them are sent twice after a crash.
+/// Maximum number of buffered records. A smaller buffer causes fewer duplicates after a crash.
 const BUFFER_RECORDS: usize = 1_000;
 const PARTITIONS: [u32; 4] = [0, 1, 2, 3];
 
@@ -44,17 +44,18 @@ impl Demonstration {
         })?)
     }
 
-    /// The first consumer has all partitions, and ends in the middle as a process does that is killed: what
-    /// it holds is gone. Dropping the producer alone would deliver it.
+    /// Runs a consumer of all partitions and crashes it in the middle.
+    ///
+    /// Aborting the driver drops the buffered records. Dropping only the producer would deliver them.
     async fn crash(&self) -> anyhow::Result<()> {
         let (producer, driver) = self.sink()?.into_producer();
         let driver = tokio::spawn(driver);
         let (consumer, _) = self.log.consumer(&PARTITIONS);
         tokio::select! {
             forwarded = forward(consumer, &producer) => {
-                forwarded.and(Err(anyhow::anyhow!("it came to its end before it crashed")))
+                forwarded.and(Err(anyhow::anyhow!("all messages were forwarded before the crash")))
             }
-            () = self.committed(self.messages / 3) => Ok(()),
+            () = self.wait_for_committed(self.messages / 3) => Ok(()),
         }?;
         driver.abort();
         let committed = self.log.committed().len();
@@ -65,37 +66,40 @@ impl Demonstration {
         Ok(())
     }
 
-    /// The second consumer goes on, and gives two of its partitions to a third.
+    /// Runs a second consumer from the committed offsets, and moves two of its partitions to a third.
     async fn rebalance(&self) -> anyhow::Result<()> {
-        let (producer, other_producer) = (self.sink()?.spawn(), self.sink()?.spawn());
+        let producer = self.sink()?.spawn();
+        let other_producer = self.sink()?.spawn();
         let (consumer, mut rebalance) = self.log.consumer(&PARTITIONS);
         let (kept, moved) = PARTITIONS.split_at(PARTITIONS.len() / 2);
         let third = async {
-            self.committed(self.messages / 2).await;
+            self.wait_for_committed(self.messages / 2).await;
             rebalance.revoke(moved).await;
             let committed = self.log.committed().len();
-            println!("partitions {moved:?} go to a third one with {committed} messages committed");
+            println!(
+                "moved partitions {moved:?} to a third consumer with {committed} messages committed"
+            );
             let (consumer, _) = self.log.consumer(moved);
             forward(consumer, &other_producer).await
         };
         tokio::try_join!(forward(consumer, &producer), third)?;
-        println!("the second one kept {kept:?}; both are at the end");
+        println!("the second consumer kept partitions {kept:?}; all messages are forwarded");
         producer.close().await?;
         other_producer.close().await?;
         Ok(())
     }
 
-    /// Waits until so many messages are committed.
-    async fn committed(&self, messages: usize) {
+    async fn wait_for_committed(&self, messages: usize) {
         while self.log.committed().len() < messages {
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// What is committed is in the stream, now.
+    /// Verifies that all committed messages are in the stream.
     async fn check_committed(&self, mut read_back: ReadBack) -> anyhow::Result<()> {
-        let committed = self.log.committed();
-        committed.into_iter().for_each(|message| read_back.expect(message.payload));
-        check(read_back).await
+        for message in self.log.committed() {
+            read_back.expect(message.payload);
+        }
+        read_back.check().await
     }
 }

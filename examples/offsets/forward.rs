@@ -1,4 +1,4 @@
-//! From the log into the stream. The loop is the same over a consumer of Kafka's.
+//! The loop that forwards messages and commits offsets, as it would be with a Kafka client.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use tokio::time::{Instant, interval, sleep_until};
 
 use super::log::{Consumer, Event};
 
-/// Messages of one poll.
+/// Maximum number of messages per poll.
 const BATCH: usize = 500;
-/// The time between two commits: what a crash costs at most in messages sent twice, beside those in flight.
+/// Time between two commits. Messages delivered since the last commit are sent again after a crash.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
-/// A coordinator does not wait forever until a revoked partition is released.
-const REVOCATION: Duration = Duration::from_secs(20);
+/// Time to deliver the messages of revoked partitions before the coordinator evicts the consumer.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The offset from which each partition is read after a restart.
+/// The next offset to read of each partition.
 type Offsets = BTreeMap<u32, u64>;
 
-/// Forwards until the end of the log, and has everything committed then.
+/// Forwards and commits all messages until the end of the log.
 pub async fn forward(consumer: Consumer, producer: &Producer) -> anyhow::Result<()> {
     while let Some(revoked) = forward_until_revoked(&consumer, producer).await? {
         consumer.release(&revoked);
@@ -30,8 +30,10 @@ pub async fn forward(consumer: Consumer, producer: &Producer) -> anyhow::Result<
     Ok(())
 }
 
-/// The heart of it: messages in, records out, and commits as the outcomes come, which is in the order of the messages.
-/// Returns the partitions that another consumer is to have, or `None` at the end of the log.
+/// Forwards messages and commits offsets until partitions are revoked or the log ends.
+///
+/// Returns the revoked partitions, or `None` at the end of the log. `put_all` returns outcomes in the order of the
+/// messages, so that the offset after a delivered message can be committed.
 async fn forward_until_revoked(
     consumer: &Consumer,
     producer: &Producer,
@@ -40,7 +42,7 @@ async fn forward_until_revoked(
     let events = stream::unfold((), async |()| match consumer.poll(BATCH).await? {
         Event::Messages(messages) => Some((stream::iter(messages), ())),
         Event::Revoked(partitions) => {
-            revoked.replace(Some((partitions, Instant::now() + REVOCATION)));
+            revoked.replace(Some((partitions, Instant::now() + REVOCATION_TIMEOUT)));
             None
         }
     });
@@ -65,7 +67,7 @@ async fn forward_until_revoked(
                 None => break Ok(()),
             },
             _ = time_to_commit.tick() => commit(consumer, &offsets)?,
-            // What is not delivered by then is not committed: it is read again, by the next owner or by this one.
+            // Undelivered messages are not committed, and therefore read again.
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 commit(consumer, &offsets)?;
                 consumer.rewind();
@@ -73,12 +75,15 @@ async fn forward_until_revoked(
             }
         }
     };
-    // Also after an error: what is delivered need not be sent again.
+    // Commit after an error, too.
     commit(consumer, &offsets)?;
     forwarded?;
     Ok(revoked.take().map(|(partitions, _)| partitions))
 }
 
 fn commit(consumer: &Consumer, offsets: &Offsets) -> anyhow::Result<()> {
-    offsets.iter().try_for_each(|(&partition, &offset)| consumer.commit(partition, offset))
+    for (&partition, &offset) in offsets {
+        consumer.commit(partition, offset)?;
+    }
+    Ok(())
 }

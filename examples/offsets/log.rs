@@ -1,14 +1,14 @@
-//! A log with partitions and committed offsets, as a consumer of Kafka or the like sees it, in this process.
+//! An in-memory log with partitions, consumers, and committed offsets, similar to Kafka.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// What a consumer finds when it polls.
+/// The result of a poll.
 pub enum Event {
     Messages(Vec<Message>),
-    /// Another consumer is to have these partitions, once this one has released them.
+    /// The consumer must release these partitions.
     Revoked(Vec<u32>),
 }
 
@@ -20,7 +20,7 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// The log itself, which outlives its consumers.
+/// A log, shared by all clones and consumers.
 #[derive(Clone)]
 pub struct Log(Arc<Mutex<Vec<Partition>>>);
 
@@ -30,7 +30,7 @@ struct Partition {
 }
 
 impl Log {
-    /// Every seventh offset is left out, as if it had been compacted away.
+    /// Creates a log with `messages` messages in each partition. One offset in seven is unused, as after compaction.
     pub fn new(partitions: u32, messages: u64) -> Self {
         let message = |partition, offset| {
             let payload = Bytes::from(format!("message {offset} of partition {partition}"));
@@ -47,19 +47,19 @@ impl Log {
         Self(Arc::new(Mutex::new((0..partitions).map(partition).collect())))
     }
 
-    /// A consumer that goes on where these partitions were committed.
+    /// Creates a consumer of these partitions that starts at their committed offsets.
     pub fn consumer(&self, partitions: &[u32]) -> (Consumer, Rebalance) {
         let committed = |number: &u32| self.partitions()[*number as usize].committed;
         let assigned = partitions.iter().map(|number| (*number, committed(number))).collect();
         let (revoke, revoked) = watch::channel(Vec::new());
         let (release, released) = watch::channel(false);
-        let position = Mutex::new(Position { assigned, turn: 0 });
+        let position = Mutex::new(Position { assigned, last: 0 });
         let consumer =
             Consumer { log: self.clone(), position, revoked: Mutex::new(revoked), release };
         (consumer, Rebalance { revoke, released })
     }
 
-    /// The messages that no consumer would get any more.
+    /// Returns the messages below the committed offsets.
     pub fn committed(&self) -> Vec<Message> {
         let committed = |partition: &Partition| {
             let end = partition.messages.partition_point(|m| m.offset < partition.committed);
@@ -77,7 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads some partitions of the log and commits how far it came. Shared, as the consumers of Kafka's clients are.
+/// A consumer of some partitions. Its methods take `&self`, as those of Kafka clients do.
 pub struct Consumer {
     log: Log,
     position: Mutex<Position>,
@@ -86,46 +86,47 @@ pub struct Consumer {
 }
 
 struct Position {
-    /// Partitions and the offsets from which to read on.
+    /// Partitions and the next offset to read of each.
     assigned: Vec<(u32, u64)>,
-    /// Whose turn it is.
-    turn: usize,
+    /// Index of the partition that was polled last.
+    last: usize,
 }
 
 impl Consumer {
-    /// The next messages of one of the partitions, at most so many. None at the end of all of them.
-    pub async fn poll(&self, most: usize) -> Option<Event> {
-        // Others have their turn, as they would while a network is waited for.
+    /// Returns up to `max_messages` messages of one partition, or `None` at the end of all partitions.
+    pub async fn poll(&self, max_messages: usize) -> Option<Event> {
+        // A client would wait for the network here.
         tokio::task::yield_now().await;
         let mut revoked = lock(&self.revoked);
         if revoked.has_changed().unwrap_or(false) {
             return Some(Event::Revoked(revoked.borrow_and_update().clone()));
         }
         let (mut position, partitions) = (lock(&self.position), self.log.partitions());
-        let Position { assigned, turn } = &mut *position;
+        let Position { assigned, last } = &mut *position;
         for _ in 0..assigned.len() {
-            *turn = (*turn + 1) % assigned.len();
-            let (number, position) = &mut assigned[*turn];
+            *last = (*last + 1) % assigned.len();
+            let (number, position) = &mut assigned[*last];
             let messages = &partitions[*number as usize].messages;
             let start = messages.partition_point(|message| message.offset < *position);
-            let read: Vec<_> = messages[start..].iter().take(most).cloned().collect();
-            if let Some(last) = read.last() {
-                *position = last.offset + 1;
+            let read: Vec<_> = messages[start..].iter().take(max_messages).cloned().collect();
+            if let Some(message) = read.last() {
+                *position = message.offset + 1;
                 return Some(Event::Messages(read));
             }
         }
         None
     }
 
-    /// Whoever reads the partition next begins with this offset.
+    /// Sets the offset at which the next consumer of the partition starts.
     pub fn commit(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
-        let is_mine = lock(&self.position).assigned.iter().any(|(mine, _)| *mine == partition);
-        anyhow::ensure!(is_mine, "partition {partition} belongs to another consumer");
+        let is_assigned =
+            lock(&self.position).assigned.iter().any(|(assigned, _)| *assigned == partition);
+        anyhow::ensure!(is_assigned, "partition {partition} is not assigned to this consumer");
         self.log.partitions()[partition as usize].committed = offset;
         Ok(())
     }
 
-    /// Reads on from the committed offsets.
+    /// Resets the position to the committed offsets.
     pub fn rewind(&self) {
         let (mut position, partitions) = (lock(&self.position), self.log.partitions());
         for (number, offset) in &mut position.assigned {
@@ -133,24 +134,24 @@ impl Consumer {
         }
     }
 
-    /// Lets go of partitions that were revoked.
+    /// Releases revoked partitions.
     pub fn release(&self, partitions: &[u32]) {
-        lock(&self.position).assigned.retain(|(mine, _)| !partitions.contains(mine));
+        lock(&self.position).assigned.retain(|(assigned, _)| !partitions.contains(assigned));
         self.release.send_replace(true);
     }
 }
 
-/// What the group's coordinator has in hand about a consumer.
+/// The handle with which a group coordinator revokes partitions of a consumer.
 pub struct Rebalance {
     revoke: watch::Sender<Vec<u32>>,
     released: watch::Receiver<bool>,
 }
 
 impl Rebalance {
-    /// Takes partitions away from the consumer, and waits until it has let go of them.
+    /// Revokes partitions and waits until the consumer has released them.
     pub async fn revoke(&mut self, partitions: &[u32]) {
         self.revoke.send_replace(partitions.to_vec());
-        // A consumer that has ended has let go of everything.
+        // A dropped consumer has released its partitions.
         let _ = self.released.wait_for(|released| *released).await;
     }
 }

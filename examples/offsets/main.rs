@@ -1,8 +1,6 @@
-//! Forwards a log with committed offsets, such as Kafka's, so that nothing is lost when the process dies:
-//! an offset is committed only when everything below it is in the stream.
+//! Forwards a log with committed offsets, such as that of Kafka, with at-least-once delivery.
 //!
-//! Without arguments it shows that on an embedded Kinesis server: one consumer crashes, the next goes on
-//! from the committed offsets, and gives half of its partitions to a third. See `--help`.
+//! An offset is committed only if all messages below it are in the stream. See `--help`.
 
 mod demonstration;
 #[path = "../support/embedded.rs"]
@@ -11,6 +9,8 @@ mod forward;
 mod log;
 #[path = "../support/logs.rs"]
 mod logs;
+#[path = "../support/program.rs"]
+mod program;
 #[path = "../support/read_back.rs"]
 mod read_back;
 #[path = "../support/remote.rs"]
@@ -24,17 +24,17 @@ use clap::Parser;
 
 use self::remote::Remote;
 
-/// Forwards a log with committed offsets into a Kinesis stream: at least once, whatever happens.
+/// Forwards a log with committed offsets to a Kinesis stream, with at-least-once delivery.
 ///
-/// The log is in this process. One consumer of it crashes in the middle, with records under way; a second
-/// goes on from the committed offsets; half of its partitions are revoked and go to a third. In the end the
-/// stream is read back and compared.
+/// The log is in memory. A first consumer crashes with records in flight. A second one continues at the
+/// committed offsets, and half of its partitions are then moved to a third. After the crash and at the end, the
+/// committed messages are compared with the records of the stream.
 ///
-/// Exit status: 0 if every message is in the stream, and was when its offset was committed, else 1.
+/// Exit status: 0 if every committed message was found, 2 if the options are invalid, 1 on any other error.
 #[derive(Debug, Parser)]
 #[command(name = "offsets")]
 struct Arguments {
-    /// Messages in each of the four partitions
+    /// Number of messages in each of the four partitions
     #[arg(long, value_name = "N", default_value_t = 1_500,
         value_parser = clap::value_parser!(u64).range(1_000..))]
     messages: u64,
@@ -45,13 +45,9 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    logs::begin("kinesis_sink=info");
-    let arguments = Arguments::parse();
-    match demonstration::run(arguments.messages, &arguments.remote).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(run).await
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    demonstration::run(arguments.messages, &arguments.remote).await
 }

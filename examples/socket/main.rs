@@ -1,20 +1,21 @@
-//! Lines come in over TCP connections and go into a Kinesis stream.
+//! A TCP server that forwards the lines of its connections to a Kinesis stream.
 //!
-//! Each connection forwards into a clone of one producer. When its sender has no more to send, it is told how
-//! many lines are delivered. See `--help`.
+//! All connections share one producer. At its end each connection receives the number of delivered lines.
 
 mod connection;
 #[path = "../support/embedded.rs"]
 mod embedded;
-#[path = "../support/interrupted.rs"]
-mod interrupted;
 #[path = "../support/logs.rs"]
 mod logs;
+#[path = "../support/program.rs"]
+mod program;
 #[path = "../support/read_back.rs"]
 mod read_back;
 #[path = "../support/remote.rs"]
 mod remote;
 mod senders;
+#[path = "../support/shutdown.rs"]
+mod shutdown;
 #[path = "../support/target.rs"]
 mod target;
 
@@ -31,29 +32,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use self::interrupted::interrupted;
 use self::remote::Remote;
-use self::target::{Target, check};
+use self::shutdown::shutdown_signal;
+use self::target::Target;
 
-/// Forwards the lines of TCP connections into a Kinesis stream.
+/// Forwards the lines of TCP connections to a Kinesis stream.
 ///
-/// With --listen it serves until Ctrl-C or SIGTERM, then drains what it accepted, and says what became of it.
-/// Without, senders of its own connect to it; the stream is read back in the end and compared. To try it by
-/// hand: `cargo run --example socket -- --listen 127.0.0.1:9000`, and `seq 1000 | nc -N 127.0.0.1 9000`.
+/// With --listen it serves until Ctrl-C or SIGTERM, then drains the producer and prints a summary. Otherwise
+/// it starts senders, and compares their lines with the records of the stream. To try it:
+/// `cargo run --example socket -- --listen 127.0.0.1:9000`, and `seq 1000 | nc -N 127.0.0.1 9000`.
 ///
-/// Exit status: 0 if every accepted line was delivered (and found, where the stream was read back), else 1.
+/// Exit status: 0 if every accepted line was delivered (and found, if the stream was read back), 2 if the
+/// options are invalid, 1 on any other error.
 #[derive(Debug, Parser)]
 #[command(name = "socket")]
 struct Arguments {
-    /// Address to listen at, such as 127.0.0.1:9000
+    /// Address to listen on, such as 127.0.0.1:9000
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 
-    /// Lines that are held at most, those of all connections together
+    /// Maximum number of buffered lines of all connections
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     buffer: usize,
 
-    /// Lines that each of its own senders sends
+    /// Number of lines per sender without --listen
     #[arg(long, value_name = "N", default_value_t = 1_500, conflicts_with = "listen")]
     lines: usize,
 
@@ -63,14 +65,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    logs::begin("kinesis_sink=info");
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(run).await
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -81,19 +76,22 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let producer = sink.spawn();
 
     let address = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listener = TcpListener::bind(address).await.with_context(|| format!("at {address}"))?;
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
-    println!("listening at {address}");
+    println!("listening on {address}");
     if arguments.listen.is_some() {
-        return serve(listener, producer, interrupted()).await.map(drop);
+        return serve(listener, producer, shutdown_signal()).await.map(drop);
     }
     let mut read_back = target.read_back().await?;
     let senders = senders::run(address, arguments.lines);
-    serve(listener, producer, senders).await?.into_iter().for_each(|line| read_back.expect(line));
-    check(read_back).await
+    for line in serve(listener, producer, senders).await? {
+        read_back.expect(line);
+    }
+    read_back.check().await
 }
 
-/// Accepts connections until `stop`, whose output it returns.
+/// Accepts connections until `stop` completes, drains the producer, and returns the output of `stop`.
 async fn serve<T, E>(
     listener: TcpListener,
     producer: Producer,
@@ -108,18 +106,18 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => _ = connections.spawn(serve_one(connection, producer.clone())),
-                // Too many open files, or a sender that is gone already: the others go on.
+                // Too many open files, or a connection that was closed already.
                 Err(error) => {
-                    eprintln!("a connection cannot be accepted: {error}");
+                    eprintln!("cannot accept a connection: {error}");
                     sleep(Duration::from_millis(500)).await;
                 }
             },
-            // Those that have ended need not be remembered.
+            // Remove completed tasks from the set.
             Some(_) = connections.join_next() => {}
             stopped = &mut stop => break stopped,
         }
     };
-    // First the records, which ends the connections that are still there, then their last words.
+    // Closing the producer ends open connections, which then send their answers.
     let closed = producer.close_within(Duration::from_secs(30)).await;
     connections.join_all().await;
     let totals = producer.status().totals;
@@ -132,17 +130,18 @@ async fn serve_one(mut connection: TcpStream, producer: Producer) {
     let (mut input, mut output) = connection.split();
     let outcome = tokio::select! {
         forwarded = connection::forward(&mut input, producer.clone()) => forwarded,
-        () = producer.closed() => Err(anyhow::anyhow!("no more lines are taken")),
+        () = producer.closed() => Err(anyhow::anyhow!("no more lines are accepted")),
     };
     let answer = match outcome {
         Ok(lines) => format!("{lines} lines delivered\n"),
         Err(error) => format!("error: {error:#}\n"),
     };
-    // The sender need not be there to hear it. Closing with input unread would cut the answer off.
-    let last_words = async {
+    // Read the remaining input: closing the socket with unread data would reset it and lose the answer.
+    let finished = async {
         output.write_all(answer.as_bytes()).await?;
         output.shutdown().await?;
         copy(&mut input.take(1 << 20), &mut sink()).await
     };
-    let _ = timeout(Duration::from_secs(2), last_words).await;
+    // The sender may have disconnected.
+    let _ = timeout(Duration::from_secs(2), finished).await;
 }

@@ -1,4 +1,4 @@
-//! Senders of lines, one of which sends a line that is too long.
+//! Senders of lines. The last one sends a line that is too long.
 
 use std::net::SocketAddr;
 
@@ -8,33 +8,37 @@ use futures::future::{join, try_join_all};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::connection::LONGEST_LINE;
+use crate::connection::MAX_LINE_BYTES;
 
 const SENDERS: usize = 4;
-/// Of the sender that goes wrong, before it does.
-const GOOD_LINES: usize = 10;
+/// Number of valid lines of the last sender.
+const VALID_LINES: usize = 10;
 
-/// Sends so many lines from each sender, and returns those that are in the stream.
+/// Sends `lines` lines from each sender, and returns the delivered ones.
 pub async fn run(server: SocketAddr, lines: usize) -> anyhow::Result<Vec<Bytes>> {
     let good = (0..SENDERS).map(async |sender| {
         let lines: Vec<_> = (0..lines).map(|number| line(sender, number)).collect();
         let answer = send(server, &lines.join("\n")).await?;
         let expected = format!("{} lines delivered\n", lines.len());
-        anyhow::ensure!(answer == expected, "sender {sender} was told: {answer}");
+        anyhow::ensure!(answer == expected, "unexpected answer to sender {sender}: {answer}");
         Ok(lines)
     });
     let too_long = async {
-        let mut lines: Vec<_> = (0..GOOD_LINES).map(|number| line(SENDERS, number)).collect();
-        lines.push("x".repeat(LONGEST_LINE + 1));
+        let mut lines: Vec<_> = (0..VALID_LINES).map(|number| line(SENDERS, number)).collect();
+        lines.push("x".repeat(MAX_LINE_BYTES + 1));
         let answer = send(server, &lines.join("\n")).await?;
-        let expected = format!("error: stopped after {GOOD_LINES} lines: ");
-        anyhow::ensure!(answer.starts_with(&expected), "the last sender was told: {answer}");
+        let expected = format!("error: stopped after {VALID_LINES} lines: ");
+        anyhow::ensure!(
+            answer.starts_with(&expected),
+            "unexpected answer to the last sender: {answer}"
+        );
         lines.pop();
         anyhow::Ok((lines, answer))
     };
     let (good, too_long) = join(try_join_all(good), too_long).await;
-    let (good, (before, answer)) = (good?, too_long?);
-    println!("{SENDERS} senders were told that their {lines} lines are delivered; one was told:");
+    let good = good?;
+    let (before, answer) = too_long?;
+    println!("{SENDERS} senders delivered {lines} lines each; the last one received:");
     print!("  {answer}");
     Ok(good.into_iter().flatten().chain(before).map(Bytes::from).collect())
 }
@@ -43,9 +47,10 @@ fn line(sender: usize, number: usize) -> String {
     format!("line {number} of sender {sender}")
 }
 
-/// Sends the text, and returns the answer.
+/// Sends the text and returns the answer.
 async fn send(server: SocketAddr, text: &str) -> anyhow::Result<String> {
-    let mut connection = TcpStream::connect(server).await.context("nobody is listening")?;
+    let mut connection =
+        TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;
     let mut answer = String::new();
     connection.write_all(text.as_bytes()).await?;
     connection.shutdown().await?;

@@ -1,4 +1,4 @@
-//! Which streams each connection has carried requests to, as the server sees it.
+//! Server middleware that records which streams each connection sends to.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -11,17 +11,17 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 
-/// Kept by the server's middleware; a clone sees the same.
+/// The streams of each client connection, shared by all clones.
 #[derive(Debug, Clone, Default)]
 pub struct Connections(Arc<Mutex<HashMap<SocketAddr, BTreeSet<String>>>>);
 
 impl Connections {
-    /// Looks at each PutRecords request before the server does.
-    pub fn watch(&self, app: Router) -> Router {
-        app.layer(from_fn_with_state(self.clone(), note))
+    /// Adds the middleware to a server.
+    pub fn observe(&self, app: Router) -> Router {
+        app.layer(from_fn_with_state(self.clone(), record))
     }
 
-    /// The streams of each connection.
+    /// Returns the streams of each connection.
     pub fn streams(&self) -> Vec<BTreeSet<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -33,7 +33,7 @@ struct Target {
     stream: String,
 }
 
-async fn note(
+async fn record(
     State(connections): State<Connections>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,

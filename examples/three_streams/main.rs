@@ -1,7 +1,6 @@
-//! Three streams behind one client: one connection pool, and one limit for the requests to all of them.
+//! Three producers that share a client, its connection pool, and a concurrency limit.
 //!
-//! `cargo run --example three_streams` sends events of three kinds to three streams of an embedded Kinesis
-//! server, and looks there at how many connections they came over.
+//! The example sends events to three streams of an embedded Kinesis server and counts the connections.
 
 mod connections;
 #[path = "../support/embedded.rs"]
@@ -27,8 +26,8 @@ use self::embedded::Embedded;
 use self::read_back::{From, ReadBack};
 
 const STREAMS: [&str; 3] = ["orders", "clicks", "audit"];
-/// Requests at the same time, to all streams together.
-const CONCURRENT: usize = 2;
+/// Maximum number of concurrent requests to all streams.
+const CONCURRENCY_LIMIT: usize = 2;
 const EVENTS: u32 = 6_000;
 
 #[derive(Debug, Serialize)]
@@ -40,7 +39,7 @@ enum Event {
 }
 
 impl Event {
-    /// Where it belongs: what it says of itself decides.
+    /// Returns the stream of an event.
     fn stream(&self) -> &'static str {
         match self {
             Self::Order { .. } => "orders",
@@ -53,9 +52,9 @@ impl Event {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    logs::begin("kinesis_sink=info");
+    logs::init("kinesis_sink=info");
     let connections = Connections::default();
-    let server = Embedded::start_in(1, true, |app| connections.watch(app)).await?;
+    let server = Embedded::start_in(1, true, |app| connections.observe(app)).await?;
     let mut read_backs = BTreeMap::new();
     for stream in STREAMS {
         server.add_stream(stream, 2).await?;
@@ -67,36 +66,32 @@ async fn main() -> anyhow::Result<()> {
     let producers = producers(server.client())?;
     for event in (0..EVENTS).map(event) {
         let (stream, record) = (event.stream(), Record::from(serde_json::to_vec(&event)?));
-        read_backs.get_mut(stream).context("no such stream")?.expect(record.data().clone());
-        // While this stream is full the others wait, too. Who does not want that has a task for each stream,
-        // or decides with `try_send` what becomes of an event that finds no room.
+        read_backs.get_mut(stream).context("unknown stream")?.expect(record.data().clone());
+        // A full buffer of one stream blocks events of the others. To avoid this, use one task per stream, or
+        // `try_send`.
         producers[stream].send(record).await?;
     }
     try_join_all(producers.values().map(Producer::close)).await?;
 
     for (stream, read_back) in read_backs {
-        let (found, requests) =
-            (read_back.finish().await?, producers[stream].status().totals.requests);
-        println!(
-            "{stream}: read back {} records of {requests} requests, {} missing",
-            found.records, found.missing
-        );
-        anyhow::ensure!(found.missing == 0, "{} records are missing in {stream}", found.missing);
+        let found = read_back.finish().await?;
+        println!("{stream}: {found}; {} requests", producers[stream].status().totals.requests);
+        found.ensure_complete().context(stream)?;
     }
     let carried = connections.streams();
     let shared = carried.iter().filter(|streams| streams.len() > 1).count();
-    println!("{} connections, {shared} of them with requests to several streams", carried.len());
-    anyhow::ensure!(shared > 0, "no connection served more than one stream");
+    println!("{} connections, {shared} of them used for several streams", carried.len());
+    anyhow::ensure!(shared > 0, "no connection was used for more than one stream");
     Ok(())
 }
 
-/// The heart of it: a sink for each stream, all over clones of one service.
+/// Creates a producer per stream. The sinks use clones of one service.
 fn producers(client: &Client) -> Result<BTreeMap<&'static str, Producer>, BuildError> {
     let service = ServiceBuilder::new()
         .trace_put_records()
         .metrics_put_records()
-        // Clones share the permits. The time-out is below: waiting for a permit does not count.
-        .concurrency_limit(CONCURRENT)
+        // Clones share the permits. The timeout does not include the time spent waiting for a permit.
+        .concurrency_limit(CONCURRENCY_LIMIT)
         .timeout_put_records(Duration::from_secs(10))
         .service(PutRecords::new(client).without_stalled_stream_protection());
     let sink = |stream| KinesisSink::builder(stream).build_with(service.clone());

@@ -95,8 +95,11 @@ async fn a_slow_stream_is_a_503_and_the_end_waits_for_what_was_accepted() {
 async fn a_request_that_waits_for_ever_does_not_hold_the_end_up() {
     let kinesis = Held::start().await;
     blocking(move || {
-        let mut served =
-            Served::start("http_ingest", &["--buffer", "1", "--patience", "1"], &kinesis.server);
+        let mut served = Served::start(
+            "http_ingest",
+            &["--buffer", "1", "--grace-period", "1"],
+            &kinesis.server,
+        );
         let waiting = request(served.address, "POST /events/first?wait", b"waiting");
         while !asked(served.address, "GET /health", b"").contains(r#""accepted":1"#) {}
         send(&served.process, "-TERM");

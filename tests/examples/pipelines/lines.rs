@@ -12,7 +12,7 @@ use tokio::io::{AsyncWriteExt, duplex};
 use tokio::time::timeout;
 use tower::{BoxError, Service, service_fn};
 
-use super::connection::{LONGEST_LINE, forward};
+use super::connection::{MAX_LINE_BYTES, forward};
 use super::served::{Served, blocking};
 use crate::support::embedded::Embedded;
 
@@ -72,7 +72,7 @@ async fn it_is_ready_when_every_line_is_in_the_stream() {
 async fn a_line_that_is_too_long_ends_its_connection_and_no_other() {
     let stream = SimStream::builder().with_shards(1).with_seed(1).build().unwrap();
     let producer = producer(stream.service());
-    let long = format!("one\ntwo\n{}\nfour\n", "x".repeat(LONGEST_LINE + 1));
+    let long = format!("one\ntwo\n{}\nfour\n", "x".repeat(MAX_LINE_BYTES + 1));
     let refused = forward(long.as_bytes(), producer.clone()).await.unwrap_err();
     assert_eq!(format!("{refused:#}"), "stopped after 2 lines: max line length exceeded");
     assert_eq!(stream.written().len(), 2, "those before it are safe by then");
@@ -102,6 +102,6 @@ async fn interrupted_it_drains_and_takes_its_leave_of_those_who_are_connected() 
     })
     .await;
     assert_eq!(done, "2 lines delivered\n");
-    assert_eq!(open, "error: no more lines are taken\n");
+    assert_eq!(open, "error: no more lines are accepted\n");
     assert!(last.contains(" lines delivered in "), "{last}");
 }

@@ -1,10 +1,10 @@
-//! What it costs to write and to read aggregates, beside what prost's derived messages take for the same, and
-//! beside the digest alone, which nobody can do without.
+//! Time to encode and decode aggregates, compared with prost's derived messages and with the MD5 digest alone, which
+//! the format requires.
 //!
-//! Both readers go over every payload and key, and share the payloads with their input. This crate's checks the
-//! whole aggregate before it gives the first member, and so reads each record twice.
+//! Both decoders visit every payload and key, and share the payloads with their input. The decoder of this crate
+//! validates the aggregate before it returns the first member, and so reads each record twice.
 //!
-//! `cargo bench --bench aggregate`.
+//! Run with `cargo bench --bench aggregate`.
 
 use std::hint::black_box;
 
@@ -15,10 +15,9 @@ use kinesis_sink::record::Key;
 use md5::{Digest, Md5};
 use prost::Message;
 
-/// Bytes of one aggregate: what the KPL makes unless told otherwise.
-const AGGREGATE: usize = 51_200;
-/// Bytes of one payload.
-const DATA: usize = 100;
+/// Bytes per aggregate: the default of the KPL.
+const AGGREGATE_BYTES: usize = 51_200;
+const DATA_BYTES: usize = 100;
 
 #[derive(Clone, PartialEq, Message)]
 struct AggregatedRecord {
@@ -40,11 +39,11 @@ struct Record {
     data: Option<Bytes>,
 }
 
-/// As many members as fit, with so many keys in turn.
+/// Returns as many members as fit, with `keys` keys in rotation.
 fn members(keys: usize) -> Vec<Member> {
-    let member = |place| Member::new(format!("device-{:06}", place % keys), vec![b'.'; DATA]);
-    let mut members: Vec<_> = (0..AGGREGATE / DATA).map(member).collect();
-    while encode(&members).expect("it is valid").len() > AGGREGATE {
+    let member = |number| Member::new(format!("device-{:06}", number % keys), vec![b'.'; DATA_BYTES]);
+    let mut members: Vec<_> = (0..AGGREGATE_BYTES / DATA_BYTES).map(member).collect();
+    while encode(&members).expect("the members fit in an aggregate").len() > AGGREGATE_BYTES {
         members.pop();
     }
     members
@@ -52,22 +51,22 @@ fn members(keys: usize) -> Vec<Member> {
 
 fn prost_encode(members: &[Member]) -> Bytes {
     let mut message = AggregatedRecord::default();
-    let mut places = std::collections::HashMap::new();
+    let mut indices = std::collections::HashMap::new();
     for member in members {
-        let key = member.partition_key().expect("it has one");
-        let place = *places.entry(key.clone()).or_insert_with(|| {
+        let key = member.partition_key().expect("members have keys");
+        let index = *indices.entry(key.clone()).or_insert_with(|| {
             message.partition_key_table.push(key.to_string());
             message.partition_key_table.len() as u64 - 1
         });
         message.records.push(Record {
-            partition_key_index: Some(place),
+            partition_key_index: Some(index),
             explicit_hash_key_index: None,
             data: Some(member.data().clone()),
         });
     }
     let mut out = Vec::with_capacity(20 + message.encoded_len());
     out.extend(b"\xf3\x89\x9a\xc2");
-    message.encode(&mut out).expect("a Vec has room");
+    message.encode(&mut out).expect("writing to a Vec does not fail");
     let digest = Md5::digest(&out[4..]);
     out.extend_from_slice(&digest);
     out.into()
@@ -76,11 +75,11 @@ fn prost_encode(members: &[Member]) -> Bytes {
 fn prost_decode(data: &Bytes) -> impl Iterator<Item = (Key, Bytes)> {
     let message = data.slice(4..data.len() - 16);
     assert_eq!(Md5::digest(&message)[..], data[data.len() - 16..]);
-    let message = AggregatedRecord::decode(message).expect("it is valid");
+    let message = AggregatedRecord::decode(message).expect("the message is valid");
     let keys: Vec<_> = message.partition_key_table.into_iter().map(Key::from).collect();
     message.records.into_iter().map(move |record| {
-        let place = record.partition_key_index.expect("it is there") as usize;
-        (keys[place].clone(), record.data.expect("they are there"))
+        let index = record.partition_key_index.expect("records have keys") as usize;
+        (keys[index].clone(), record.data.expect("records have data"))
     })
 }
 
@@ -88,7 +87,7 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("aggregate");
     for keys in [1, 500] {
         let members = members(keys);
-        let aggregate = encode(&members).expect("it is valid");
+        let aggregate = encode(&members).expect("the members fit in an aggregate");
         assert_eq!(aggregate, prost_encode(&members));
         let named =
             |what| BenchmarkId::new(what, format!("{} members, {keys} keys", members.len()));
@@ -104,12 +103,16 @@ fn benches(criterion: &mut Criterion) {
         });
         group.bench_function(named("deaggregate"), |bencher| {
             bencher.iter(|| {
-                deaggregate(black_box(&aggregate)).for_each(|member| drop(black_box(member)))
+                for member in deaggregate(black_box(&aggregate)) {
+                    black_box(member);
+                }
             });
         });
         group.bench_function(named("deaggregate, prost"), |bencher| {
             bencher.iter(|| {
-                prost_decode(black_box(&aggregate)).for_each(|member| drop(black_box(member)))
+                for member in prost_decode(black_box(&aggregate)) {
+                    black_box(member);
+                }
             });
         });
     }

@@ -1,7 +1,7 @@
-//! What a record costs on its way through the sink and through the producer, with and without a receipt.
+//! Time of a record through the sink and through the producer, with and without a receipt.
 //!
-//! The service answers at once, so that only this crate, the runtime and the answer's two strings per
-//! record are measured. `cargo bench --bench producer`.
+//! The service responds at once, so that the time is that of this crate, the runtime, and the two strings per record of
+//! the response. Run with `cargo bench --bench producer`.
 
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
@@ -19,16 +19,16 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tower::{BoxError, Service};
 
-/// Records in one run.
+/// Records per run.
 const RECORDS: usize = 64_000;
-/// Receipts that one task holds before it waits for the oldest.
+/// Maximum number of pending receipts per task.
 const WINDOW: usize = 500;
 
-/// Delivers everything at once.
+/// Delivers all records at once.
 #[derive(Clone)]
-struct Instantly;
+struct MockService;
 
-impl Service<PutRecordsRequest> for Instantly {
+impl Service<PutRecordsRequest> for MockService {
     type Response = PutRecordsResponse;
     type Error = BoxError;
     type Future = Ready<Result<PutRecordsResponse, BoxError>>;
@@ -46,14 +46,14 @@ impl Service<PutRecordsRequest> for Instantly {
     }
 }
 
-fn sink() -> KinesisSink<Instantly> {
-    // The one shard has no quota: what it takes is not what is measured.
+fn sink() -> KinesisSink<MockService> {
+    // No rate limit.
     let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
     let builder = KinesisSink::builder("example").configure(|settings| {
         settings.seed = Some(1);
         settings.limits = limits;
     });
-    builder.build_with(Instantly).expect("it is valid")
+    builder.build_with(MockService).expect("the settings are valid")
 }
 
 fn record() -> Record {
@@ -68,85 +68,87 @@ async fn through_the_sink(receipts: bool) {
             return Ok(record());
         }
         let (record, receipt) = record().tracked();
-        sender.send(receipt).expect("the other future reads them");
+        sender.send(receipt).expect("the receiver is open");
         Ok(record)
     });
     let read = async {
         while let Some(receipt) = receiver.recv().await {
-            settle(Some(receipt)).await;
+            wait_for(Some(receipt)).await;
         }
     };
     let (forwarded, ()) = future::join(records.forward(&mut sink), read).await;
-    forwarded.expect("everything is delivered");
+    forwarded.expect("all records are delivered");
     assert_eq!(sink.totals().delivered, RECORDS as u64);
 }
 
-async fn send_some(producer: Producer, records: usize) {
+async fn send_all(producer: Producer, records: usize) {
     for _ in 0..records {
-        producer.send(record()).await.expect("it is open");
+        producer.send(record()).await.expect("the producer is open");
     }
 }
 
-async fn put_some(producer: Producer, records: usize) {
-    let mut waiting = VecDeque::new();
+async fn put_all(producer: Producer, records: usize) {
+    let mut receipts = VecDeque::new();
     for _ in 0..records {
-        if waiting.len() == WINDOW {
-            settle(waiting.pop_front()).await;
+        if receipts.len() == WINDOW {
+            wait_for(receipts.pop_front()).await;
         }
-        waiting.push_back(producer.put(record()).await.expect("it is open"));
+        receipts.push_back(producer.put(record()).await.expect("the producer is open"));
     }
-    while !waiting.is_empty() {
-        settle(waiting.pop_front()).await;
+    while !receipts.is_empty() {
+        wait_for(receipts.pop_front()).await;
     }
 }
 
-async fn settle(receipt: Option<Receipt>) {
+async fn wait_for(receipt: Option<Receipt>) {
     if let Some(receipt) = receipt {
-        black_box(receipt.await.expect("everything is delivered"));
+        black_box(receipt.await.expect("all records are delivered"));
     }
 }
 
 async fn through_a_producer(tasks: usize, receipts: bool) {
     let producer = sink().spawn();
-    let some = |_| {
+    let spawn = |_| {
         let producer = producer.clone();
-        match receipts {
-            true => tokio::spawn(put_some(producer, RECORDS / tasks)),
-            false => tokio::spawn(send_some(producer, RECORDS / tasks)),
+        if receipts {
+            tokio::spawn(put_all(producer, RECORDS / tasks))
+        } else {
+            tokio::spawn(send_all(producer, RECORDS / tasks))
         }
     };
-    future::join_all((0..tasks).map(some))
-        .await
-        .into_iter()
-        .for_each(|task| task.expect("no panic"));
-    producer.close().await.expect("everything is delivered");
+    for task in future::join_all((0..tasks).map(spawn)).await {
+        task.expect("the task does not panic");
+    }
+    producer.close().await.expect("all records are delivered");
     assert_eq!(producer.status().totals.delivered, RECORDS as u64);
 }
 
 fn timed<F: Future<Output = ()>>(runtime: &Runtime, runs: u64, run: impl Fn() -> F) -> Duration {
-    let began = Instant::now();
-    (0..runs).for_each(|_| runtime.block_on(run()));
-    began.elapsed()
+    let start = Instant::now();
+    for _ in 0..runs {
+        runtime.block_on(run());
+    }
+    start.elapsed()
 }
 
 fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("record");
     group.throughput(Throughput::Elements(RECORDS as u64)).sample_size(20);
-    let one_thread = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let one_thread = Builder::new_current_thread().enable_time().build().expect("failed to build a runtime");
     let two_threads =
-        Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+        Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("failed to build a runtime");
     for receipts in [false, true] {
-        let how = if receipts { "with receipts" } else { "without receipts" };
-        group.bench_function(BenchmarkId::new("sink", how), |bencher| {
+        let mode = if receipts { "with receipts" } else { "without receipts" };
+        group.bench_function(BenchmarkId::new("sink", mode), |bencher| {
             bencher.iter_custom(|runs| timed(&one_thread, runs, || through_the_sink(receipts)));
         });
         for (tasks, name) in [(1, "producer, 1 task"), (64, "producer, 64 tasks")] {
             let run = || through_a_producer(tasks, receipts);
-            group.bench_function(BenchmarkId::new(name, how), |bencher| {
+            group.bench_function(BenchmarkId::new(name, mode), |bencher| {
                 bencher.iter_custom(|runs| timed(&one_thread, runs, run));
             });
             group.bench_function(
-                BenchmarkId::new(format!("{name}, two threads"), how),
+                BenchmarkId::new(format!("{name}, two threads"), mode),
                 |bencher| {
                     bencher.iter_custom(|runs| timed(&two_threads, runs, run));
                 },

@@ -1,48 +1,51 @@
-//! The counts as text, beside those of the run before, and as a file for that.
+//! Output of the counts as a table, with those of the previous run, and as JSON.
 
 use std::path::PathBuf;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
+use super::benchmark::Benchmark;
 use super::callgrind::target;
-use super::piece::Piece;
 
 #[derive(Serialize, Deserialize)]
 pub struct Count {
-    piece: String,
-    unit: String,
-    /// For each unit: the median of the runs.
+    benchmark: String,
+    operation: String,
+    /// Instructions per operation, as the median of the runs.
     instructions: f64,
-    /// How far the runs are apart, as a part of the median.
+    /// Difference between the largest and the smallest count, relative to the median.
     spread: f64,
 }
 
 impl Count {
-    pub fn new(piece: &Piece, mut counts: Vec<f64>) -> Self {
+    pub fn new(benchmark: &Benchmark, mut counts: Vec<f64>) -> Self {
         counts.sort_by(f64::total_cmp);
         let instructions = counts[counts.len() / 2];
         let spread = (counts[counts.len() - 1] - counts[0]) / instructions;
-        Self { piece: piece.name.clone(), unit: piece.unit.to_owned(), instructions, spread }
+        let Benchmark { name, operation, .. } = benchmark;
+        Self { benchmark: name.clone(), operation: (*operation).to_owned(), instructions, spread }
     }
 }
 
-/// The counts of the run before; none if there was none that can be read.
-pub fn before() -> Vec<Count> {
+/// Reads the counts of the previous run, if there are any.
+pub fn previous() -> Vec<Count> {
     let written = fs::read_to_string(path()).unwrap_or_default();
     serde_json::from_str(&written).unwrap_or_default()
 }
 
-pub fn print(counts: &[Count], before: &[Count]) {
+pub fn print(counts: &[Count], previous: &[Count]) {
     let row = |cells: [&str; 6]| {
-        let [piece, unit, cells @ ..] = cells;
-        print!("{piece:<26}  {unit:<6}");
-        cells.iter().for_each(|cell| print!("  {cell:>12}"));
+        let [benchmark, operation, cells @ ..] = cells;
+        print!("{benchmark:<26}  {operation:<6}");
+        for cell in cells {
+            print!("  {cell:>12}");
+        }
         println!();
     };
-    row(["piece", "for a", "instructions", "spread", "before", "change"]);
+    row(["benchmark", "per", "instructions", "spread", "previous", "change"]);
     for count in counts {
-        let earlier = before.iter().find(|earlier| earlier.piece == count.piece);
+        let earlier = previous.iter().find(|earlier| earlier.benchmark == count.benchmark);
         let (earlier, change) = match earlier.map(|earlier| earlier.instructions) {
             Some(earlier) => {
                 let change = (count.instructions / earlier - 1.0) * 100.0;
@@ -52,11 +55,11 @@ pub fn print(counts: &[Count], before: &[Count]) {
         };
         let instructions = format!("{:.1}", count.instructions);
         let spread = format!("{:.3} %", count.spread * 100.0);
-        row([&count.piece, &count.unit, &instructions, &spread, &earlier, &change]);
+        row([&count.benchmark, &count.operation, &instructions, &spread, &earlier, &change]);
     }
 }
 
-/// Writes `instructions.json` into cargo's target directory, and tells where it is.
+/// Writes `instructions.json` to cargo's target directory and returns its path.
 pub fn write(counts: &[Count]) -> io::Result<PathBuf> {
     fs::write(path(), serde_json::to_string_pretty(counts)? + "\n")?;
     Ok(path())

@@ -1,76 +1,77 @@
-//! How many instructions the pieces of `pieces` and `aggregate` execute, for each record: figures to compare
-//! from commit to commit, since they depend on no clock and on nobody else on the machine.
+//! Instructions that the benchmarks of `micro` and `aggregate` execute. Unlike time, the counts can be compared between
+//! commits, because they depend on neither the clock nor the load of the machine.
 //!
-//! `cargo bench --bench instructions` runs each piece under valgrind's callgrind, once and then three times
-//! in one process: half of the difference is the piece, without what is made before it and without the start
-//! of the process. It prints the counts beside those of the run before, and writes
-//! `target/instructions.json`; callgrind's own files are in `target/callgrind`, for `callgrind_annotate`.
-//! `-- --runs 5` shows how far counts are apart: maps have other seeds in each process, which makes 0.15 % at
-//! most. `-- --only "sink, plain"` counts one piece, and writes no file.
+//! `cargo bench --bench instructions` runs each benchmark once, and three times in one process, under valgrind's
+//! callgrind. Half of the difference is the benchmark without its setup and the start of the process. The table shows
+//! the counts beside those of the previous run. The bench writes `target/instructions.json`, and callgrind's files to
+//! `target/callgrind`, for `callgrind_annotate`. `-- --runs 5` shows the spread, which is at most 0.15 % and caused by
+//! the random seeds of hash maps. `-- --only "sink, plain"` counts one benchmark and writes no file.
 //!
-//! It needs valgrind and no crate: `gungraun` counts whole functions with what is fixed in them, not records,
-//! wants a runner of its own version installed, and brings a dozen crates into every build of the tests.
+//! The crate `gungraun` is not used: it counts whole functions with their setup, requires an installed runner of the
+//! same version, and adds a dozen crates to every build of the tests.
 
+mod benchmark;
 mod callgrind;
 mod counts;
-mod piece;
-#[path = "../pieces/sdk_call.rs"]
+#[path = "../micro/sdk_call.rs"]
 mod sdk_call;
-#[path = "../pieces/through_sink.rs"]
+#[path = "../micro/through_sink.rs"]
 mod through_sink;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use self::benchmark::Benchmark;
 use self::counts::Count;
-use self::piece::Piece;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Count only these pieces.
+    /// Count only these benchmarks.
     #[arg(long)]
     only: Vec<String>,
-    /// So many counts of each piece, to see how far they are apart.
+    /// Number of counts of each benchmark, to see their spread.
     #[arg(long, default_value_t = 1)]
     runs: usize,
-    /// What is run under callgrind: this piece.
+    /// Run this benchmark without counting. Used by the process under callgrind.
     #[arg(long, hide = true, requires = "times")]
-    piece: Option<String>,
-    /// So often.
+    benchmark: Option<String>,
+    /// Number of runs of `--benchmark`.
     #[arg(long, hide = true)]
     times: Option<u32>,
-    /// Given by `cargo bench`, and not by `cargo test --benches`.
+    /// Set by `cargo bench`, but not by `cargo test --benches`.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let pieces = piece::all();
-    if let (Some(name), Some(times)) = (&arguments.piece, arguments.times) {
-        let piece = pieces.iter().find(|piece| piece.name == *name).expect("it is one");
-        piece.run(times);
+    let benchmarks = benchmark::all();
+    if let (Some(name), Some(times)) = (&arguments.benchmark, arguments.times) {
+        let benchmark = benchmarks.iter().find(|benchmark| benchmark.name == *name);
+        benchmark.expect("the parent process passes a known name").run(times);
         return ExitCode::SUCCESS;
     }
     if !arguments.bench {
-        println!("nothing is run without --bench, which `cargo bench` gives");
+        println!("nothing to do without --bench, which cargo bench sets");
         return ExitCode::SUCCESS;
     }
-    if !callgrind::is_here() {
-        // Other benches go on without it.
-        eprintln!("nothing is counted: valgrind is not here (apt-get install valgrind)");
+    if !callgrind::is_installed() {
+        // `cargo bench` runs all benches: the others do not need valgrind.
+        eprintln!("skipped: valgrind is not installed (apt-get install valgrind)");
         return ExitCode::SUCCESS;
     }
-    let is_known = |name: &&String| pieces.iter().any(|piece| piece.name == **name);
+    let is_known = |name: &&String| benchmarks.iter().any(|benchmark| benchmark.name == **name);
     if let Some(unknown) = arguments.only.iter().find(|name| !is_known(name)) {
-        let names: Vec<_> = pieces.iter().map(|piece| &*piece.name).collect();
-        eprintln!("there is no piece {unknown:?}, only these: {names:?}");
+        let names: Vec<_> = benchmarks.iter().map(|benchmark| &*benchmark.name).collect();
+        eprintln!("unknown benchmark {unknown:?}, expected one of {names:?}");
         return ExitCode::FAILURE;
     }
-    let is_wanted =
-        |piece: &&Piece| arguments.only.is_empty() || arguments.only.contains(&piece.name);
-    let counted = pieces.iter().filter(is_wanted).map(|piece| count(piece, arguments.runs));
+    let is_selected = |benchmark: &&Benchmark| {
+        arguments.only.is_empty() || arguments.only.contains(&benchmark.name)
+    };
+    let selected = benchmarks.iter().filter(is_selected);
+    let counted = selected.map(|benchmark| count(benchmark, arguments.runs));
     let counts = match counted.collect::<Result<Vec<_>, _>>() {
         Ok(counts) => counts,
         Err(error) => {
@@ -78,23 +79,26 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    counts::print(&counts, &counts::before());
+    counts::print(&counts, &counts::previous());
     if !arguments.only.is_empty() {
         return ExitCode::SUCCESS;
     }
     match counts::write(&counts) {
-        Ok(path) => println!("\nwritten to {}", path.display()),
+        Ok(path) => println!("\nwrote {}", path.display()),
         Err(error) => {
-            eprintln!("the counts cannot be written: {error}");
+            eprintln!("failed to write instructions.json: {error}");
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
 }
 
-fn count(piece: &Piece, runs: usize) -> Result<Count, callgrind::Failed> {
-    eprintln!("counting {}", piece.name);
-    let of_a_unit = || callgrind::instructions(&piece.name).map(|count| count / piece.units as f64);
-    let counts: Result<Vec<_>, _> = (0..runs.max(1)).map(|_| of_a_unit()).collect();
-    Ok(Count::new(piece, counts?))
+fn count(benchmark: &Benchmark, runs: usize) -> Result<Count, callgrind::Error> {
+    eprintln!("counting {}", benchmark.name);
+    let per_operation = || {
+        let count = callgrind::instructions(&benchmark.name);
+        count.map(|count| count / benchmark.operations as f64)
+    };
+    let counts: Result<Vec<_>, _> = (0..runs.max(1)).map(|_| per_operation()).collect();
+    Ok(Count::new(benchmark, counts?))
 }

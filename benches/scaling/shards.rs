@@ -1,4 +1,4 @@
-//! What a record costs, by the number of shards.
+//! Cost of a record by the number of shards.
 
 use kinesis_sink::limits::Limits;
 
@@ -8,24 +8,24 @@ use super::meter::Meter;
 use super::mode::{Mode, build};
 use super::pool::{Pool, send};
 use super::row::Row;
-use super::service::{InProcess, Trouble};
+use super::service::{Fault, MockService};
 
-const WHAT: &str = "shards";
+const DIMENSION: &str = "shards";
 const SIZES: &[usize] = &[1, 16, 256, 4_096];
-/// Four to a shard where there are most shards.
+/// Four keys per shard at the largest size.
 const KEYS: usize = 16_384;
-/// What a shard takes in a second where quotas are what is measured.
+/// Records per second and shard in the rate-limited modes.
 const QUOTA: usize = 100;
 
 pub fn rows(records: usize) -> Vec<Row> {
     let modes = Mode::ALL.map(|mode| {
-        Row::new(WHAT, mode.name, SIZES, move |shards| without_quotas(mode, shards, records))
+        Row::new(DIMENSION, mode.name, SIZES, move |shards| without_quotas(mode, shards, records))
     });
     let others = [
-        Row::new(WHAT, "plain, learned", SIZES, move |shards| learned(shards, records)),
-        Row::new(WHAT, "plain, paced", SIZES, move |shards| paced(Mode::PLAIN, shards, records)),
-        Row::new(WHAT, "ordered, paced", SIZES, move |shards| {
-            paced(Mode::ORDERED, shards, records)
+        Row::new(DIMENSION, "plain, learned", SIZES, move |shards| learned(shards, records)),
+        Row::new(DIMENSION, "plain, rate limited", SIZES, move |shards| rate_limited(Mode::PLAIN, shards, records)),
+        Row::new(DIMENSION, "ordered, rate limited", SIZES, move |shards| {
+            rate_limited(Mode::ORDERED, shards, records)
         }),
     ];
     modes.into_iter().chain(others).collect()
@@ -34,7 +34,7 @@ pub fn rows(records: usize) -> Vec<Row> {
 fn without_quotas(mode: Mode, shards: usize, records: usize) -> Cost {
     let shards = EvenShards::new(shards);
     let pool = Pool::new(KEYS, KEYS, &shards);
-    let service = InProcess::new(shards.clone(), Trouble::None);
+    let service = MockService::new(shards.clone(), Fault::None);
     let counter = service.counter();
     on_virtual_time(async {
         let mut sink = build(mode.builder(&shards), service);
@@ -45,11 +45,11 @@ fn without_quotas(mode: Mode, shards: usize, records: usize) -> Cost {
     })
 }
 
-/// Nobody lists the shards. From the first record on, since it is the learning that is measured.
+/// Runs without a shard list. The measurement includes the first record, because learning the shards is the subject.
 fn learned(shards: usize, records: usize) -> Cost {
     let shards = EvenShards::new(shards);
     let pool = Pool::new(KEYS, KEYS, &shards);
-    let service = InProcess::new(shards, Trouble::None);
+    let service = MockService::new(shards, Fault::None);
     let counter = service.counter();
     on_virtual_time(async {
         let mut sink = build(Mode::PLAIN.builder_without_list(), service);
@@ -59,13 +59,13 @@ fn learned(shards: usize, records: usize) -> Cost {
     })
 }
 
-/// More is there than the shards take, so that every lane waits for tokens. For two seconds of the stream,
-/// or for longer where that is nearly nothing.
-fn paced(mode: Mode, shards: usize, records: usize) -> Cost {
+/// Offers more than the quotas, so that every lane waits for tokens: two seconds' worth, or more if there are few
+/// shards.
+fn rate_limited(mode: Mode, shards: usize, records: usize) -> Cost {
     let records = (2 * QUOTA * shards).max(records / 10);
     let shards = EvenShards::new(shards);
     let pool = Pool::new(KEYS, KEYS, &shards);
-    let service = InProcess::new(shards.clone(), Trouble::None);
+    let service = MockService::new(shards.clone(), Fault::None);
     let counter = service.counter();
     on_virtual_time(async {
         let limits = Limits::default().with_shard_records(QUOTA).with_shard_bytes(1 << 40);

@@ -1,4 +1,4 @@
-//! From acceptance to settlement: a sink over a service that answers at once.
+//! Records through a sink over a service that responds at once.
 
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
@@ -13,14 +13,14 @@ use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, StreamId};
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Service};
 
-/// Records of one run.
+/// Records per run.
 pub const RECORDS: usize = 10_000;
 const KEYS: usize = 1_000;
 const DATA_BYTES: usize = 100;
 const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
 const ID_BYTES: usize = "shardId-000000000000".len();
 
-/// How the sink is set, and how many shards its stream has: a power of two.
+/// Settings of the sink, and the number of shards of its stream, which is a power of two.
 #[derive(Clone, Copy)]
 pub struct Case {
     pub aggregation: Aggregation,
@@ -30,7 +30,7 @@ pub struct Case {
 
 impl Case {
     pub const PLAIN: Self = Self::new(Aggregation::Off, RecordOrdering::Unordered, 4);
-    pub const PLACING: Self = Self::new(Aggregation::Off, RecordOrdering::Unordered, 4_096);
+    pub const MANY_SHARDS: Self = Self::new(Aggregation::Off, RecordOrdering::Unordered, 4_096);
     pub const PER_SHARD: Self = Self::new(Aggregation::PerShard, RecordOrdering::Unordered, 4);
     pub const ORDERED: Self = Self::new(Aggregation::Off, RecordOrdering::PerKey, 4);
     pub const ORDERED_PER_SHARD: Self = Self::new(Aggregation::PerShard, RecordOrdering::PerKey, 4);
@@ -39,10 +39,9 @@ impl Case {
         Self { aggregation, ordering, shards }
     }
 
-    /// Which shard a key belongs to.
     fn shard_of(self, key: &str) -> u32 {
-        let place = (hash_of(key).get() >> 96) as u64;
-        ((place * u64::from(self.shards)) >> 32) as u32
+        let prefix = (hash_of(key).get() >> 96) as u64;
+        ((prefix * u64::from(self.shards)) >> 32) as u32
     }
 
     fn listed(self) -> Vec<Shard> {
@@ -50,12 +49,12 @@ impl Case {
         let shard = |number| {
             let start = u128::from(number) * (width + 1);
             let range = HashRange::new(HashKey::new(start), HashKey::new(start + width));
-            Shard::new(id(number), range.expect("in order"))
+            Shard::new(id(number), range.expect("the range is not empty"))
         };
         (0..self.shards).map(shard).collect()
     }
 
-    /// A record whose payload begins with the id of its shard.
+    /// Returns a record whose payload begins with the id of its shard.
     fn record(self, number: usize) -> Record {
         let key = format!("device-{:04}", number % KEYS);
         let mut data = id(self.shard_of(&key)).into_bytes();
@@ -68,25 +67,24 @@ fn id(shard: u32) -> String {
     format!("shardId-{shard:012}")
 }
 
-/// Delivers at once, each entry to the shard that its payload says. An aggregate's payload does not begin
-/// with it: there the key tells.
+/// Delivers each entry at once to the shard that its payload names, or to that of its key if it is an aggregate.
 #[derive(Clone)]
-pub struct Instantly(Case);
+pub struct MockService(Case);
 
-impl Instantly {
-    fn place(&self, entry: &Entry) -> Placement {
-        let of_a_record = entry.data().get(..ID_BYTES).and_then(|id| str::from_utf8(id).ok());
-        match of_a_record.filter(|id| id.starts_with("shardId-")) {
+impl MockService {
+    fn placement(&self, entry: &Entry) -> Placement {
+        let prefix = entry.data().get(..ID_BYTES).and_then(|id| str::from_utf8(id).ok());
+        match prefix.filter(|id| id.starts_with("shardId-")) {
             Some(id) => Placement::new(id, SEQUENCE_NUMBER),
             None => {
-                let key = entry.partition_key().expect("all have one");
+                let key = entry.partition_key().expect("entries have keys");
                 Placement::new(id(self.0.shard_of(key)), SEQUENCE_NUMBER)
             }
         }
     }
 }
 
-impl Service<PutRecordsRequest> for Instantly {
+impl Service<PutRecordsRequest> for MockService {
     type Response = PutRecordsResponse;
     type Error = BoxError;
     type Future = Ready<Result<PutRecordsResponse, BoxError>>;
@@ -96,24 +94,24 @@ impl Service<PutRecordsRequest> for Instantly {
     }
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        let results = request.entries().iter().map(|entry| Ok(self.place(entry))).collect();
+        let results = request.entries().iter().map(|entry| Ok(self.placement(entry))).collect();
         ready(Ok(PutRecordsResponse::new(results)))
     }
 }
 
-/// A sink that has settled [`RECORDS`] records, and knows its shards, with the same records to send again.
+/// Sink that has delivered [`RECORDS`] records and knows its shards, with the records to send.
 pub struct ThroughSink {
     runtime: Runtime,
-    sink: KinesisSink<Instantly>,
+    sink: KinesisSink<MockService>,
     records: Vec<Record>,
 }
 
 impl ThroughSink {
-    /// On virtual time each run makes the same requests, and no linger is waited for.
+    /// Creates a sink on virtual time, so that linger takes no time and every run sends the same requests.
     pub fn new(case: Case) -> Self {
         let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
-        // The shards have no quota: what they take is not what is measured.
+        let runtime = builder.enable_time().start_paused(true).build().expect("failed to build a runtime");
+        // No rate limit.
         let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
         let sink = KinesisSink::builder("example")
             .configure(|settings| {
@@ -125,20 +123,20 @@ impl ThroughSink {
             .with_stream_info(list_shards_fn(move |_: StreamId| async move {
                 Ok::<_, BoxError>(case.listed())
             }))
-            .build_with(Instantly(case))
+            .build_with(MockService(case))
             .expect("the settings are valid");
         let records = (0..RECORDS).map(|number| case.record(number)).collect();
-        let mut through = Self { runtime, sink, records };
-        through.send();
-        through
+        let mut this = Self { runtime, sink, records };
+        this.send();
+        this
     }
 
-    /// Sends all, and waits until they are settled.
+    /// Sends all records and waits until they are delivered.
     pub fn send(&mut self) {
         let Self { runtime, sink, records } = self;
         let delivered = sink.totals().delivered;
         let mut records = stream::iter(records.iter().cloned().map(Ok));
-        runtime.block_on(sink.send_all(&mut records)).expect("everything is delivered");
+        runtime.block_on(sink.send_all(&mut records)).expect("all records are delivered");
         assert_eq!(sink.totals().delivered, delivered + RECORDS as u64);
     }
 }

@@ -1,10 +1,10 @@
-//! One line of the table.
+//! One row of the table.
 
 use super::cost::Cost;
 
 pub struct Row {
-    /// What grows.
-    pub what: &'static str,
+    /// Name of the quantity that varies along the row.
+    pub dimension: &'static str,
     pub mode: &'static str,
     pub sizes: Vec<usize>,
     run: Box<dyn Fn(usize) -> Cost>,
@@ -12,21 +12,21 @@ pub struct Row {
 
 impl Row {
     pub fn new(
-        what: &'static str,
+        dimension: &'static str,
         mode: &'static str,
         sizes: &[usize],
         run: impl Fn(usize) -> Cost + 'static,
     ) -> Self {
-        Self { what, mode, sizes: sizes.to_vec(), run: Box::new(run) }
+        Self { dimension, mode, sizes: sizes.to_vec(), run: Box::new(run) }
     }
 
-    /// The row without larger sizes.
+    /// Removes the sizes above `largest`.
     pub fn up_to(mut self, largest: usize) -> Self {
         self.sizes.retain(|size| *size <= largest);
         self
     }
 
-    /// The row with this size alone, if it has it.
+    /// Reduces the row to one size, or returns `None` if it does not have that size.
     pub fn only(mut self, size: usize) -> Option<Self> {
         self.sizes.retain(|one| *one == size);
         (!self.sizes.is_empty()).then_some(self)

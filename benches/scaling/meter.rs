@@ -1,11 +1,11 @@
-//! What is measured of a whole run.
+//! Measurement of a whole run.
 
 use std::sync::Arc;
 
 use super::cost::{Cost, Reading};
 use super::service::Counter;
 
-/// Measures from its start on.
+/// Measures from its creation on.
 pub struct Meter {
     counter: Arc<Counter>,
     begin: Reading,
@@ -16,7 +16,7 @@ impl Meter {
         Self { counter: counter.clone(), begin: counter.read() }
     }
 
-    /// The cost of so many records.
+    /// Stops the measurement and returns the cost of `records` records.
     pub fn records(self, records: usize) -> Cost {
         self.begin.cost_until(&self.counter.read(), records as u64)
     }

@@ -1,27 +1,27 @@
-//! What a run cost.
+//! CPU time of a run.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 
-/// What a number of records, or of entries' attempts, cost.
+/// CPU time of a number of operations: records, or attempts to deliver an entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
-    /// CPU time of the thread. It does not count what other processes take.
+    /// CPU time of the thread. Other processes do not affect it.
     cpu: Duration,
-    units: u64,
-    /// Of the requests that carried them. Small requests make each entry dearer.
+    operations: u64,
+    /// Mean entries per request. Small requests make each entry more expensive.
     pub entries_per_request: f64,
 }
 
 impl Cost {
     pub fn nanoseconds(&self) -> f64 {
-        self.cpu.as_nanos() as f64 / self.units as f64
+        self.cpu.as_nanos() as f64 / self.operations as f64
     }
 }
 
-/// The thread's clock and what had come to the service by then.
+/// Snapshot of the thread's CPU time and of the requests and entries received so far.
 #[derive(Debug)]
 pub struct Reading {
     thread_time: Duration,
@@ -30,35 +30,33 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// After so many requests, with so many entries.
     pub fn now(requests: u64, entries: u64) -> Self {
         Self { requests, entries, thread_time: thread_time() }
     }
 
-    /// The cost of each attempt to deliver an entry until then.
+    /// Returns the cost of each attempt to deliver an entry between `self` and `end`.
     pub fn attempts_until(&self, end: &Self) -> Cost {
         self.cost_until(end, end.entries - self.entries)
     }
 
-    /// The cost of so many units until then.
-    pub fn cost_until(&self, end: &Self, units: u64) -> Cost {
+    /// Returns the cost of `operations` that took place between `self` and `end`.
+    pub fn cost_until(&self, end: &Self, operations: u64) -> Cost {
         let requests = (end.requests - self.requests) as f64;
         Cost {
             cpu: end.thread_time - self.thread_time,
-            units,
+            operations,
             entries_per_request: (end.entries - self.entries) as f64 / requests,
         }
     }
 }
 
 fn thread_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every system has it").into()
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Unix has this clock").into()
 }
 
-/// Runs on this thread alone and on virtual time, so that nothing waits for a back-off or a linger, and each
-/// run does the same.
+/// Runs `run` on the current thread with virtual time: backoff and linger take no time, and runs are reproducible.
 pub fn on_virtual_time<T>(run: impl Future<Output = T>) -> T {
     let mut builder = Builder::new_current_thread();
-    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = builder.enable_time().start_paused(true).build().expect("failed to build a runtime");
     runtime.block_on(run)
 }

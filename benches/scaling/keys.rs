@@ -1,4 +1,4 @@
-//! What a record costs, by the number of distinct partition keys.
+//! Cost of a record by the number of distinct partition keys.
 
 use kinesis_sink::{Aggregation, RecordOrdering};
 
@@ -8,14 +8,13 @@ use super::meter::Meter;
 use super::mode::{Mode, build};
 use super::pool::{Pool, send};
 use super::row::Row;
-use super::service::{InProcess, Trouble};
+use super::service::{Fault, MockService};
 
-const WHAT: &str = "keys";
+const DIMENSION: &str = "keys";
 const SIZES: &[usize] = &[1, 100, 10_000, 1_000_000];
 const SHARDS: usize = 16;
-/// In order and without aggregates a key moves a record with each request, and more requests would only
-/// take longer.
-const RECORDS_OF_A_KEY: usize = 10_000;
+/// Without aggregation, an ordered sink sends one record of a key per request. More requests would only take longer.
+const ORDERED_RECORDS_PER_KEY: usize = 10_000;
 
 pub fn rows(records: usize) -> Vec<Row> {
     let per_key = Mode {
@@ -24,9 +23,9 @@ pub fn rows(records: usize) -> Vec<Row> {
         ordering: RecordOrdering::Unordered,
     };
     let modes = Mode::ALL.into_iter().chain([per_key]);
-    // Every key comes.
+    // At least one record of every key.
     let row = |mode: Mode| {
-        Row::new(WHAT, mode.name, SIZES, move |keys| cost(mode, keys, records.max(keys)))
+        Row::new(DIMENSION, mode.name, SIZES, move |keys| cost(mode, keys, records.max(keys)))
     };
     modes.map(row).collect()
 }
@@ -34,10 +33,10 @@ pub fn rows(records: usize) -> Vec<Row> {
 fn cost(mode: Mode, keys: usize, records: usize) -> Cost {
     let shards = EvenShards::new(SHARDS);
     let pool = Pool::new(records, keys, &shards);
-    let service = InProcess::new(shards.clone(), Trouble::None);
+    let service = MockService::new(shards.clone(), Fault::None);
     let counter = service.counter();
-    let goes_one_by_one = mode.name == Mode::ORDERED.name;
-    let records = if goes_one_by_one { records.min(keys * RECORDS_OF_A_KEY) } else { records };
+    let is_serial = mode.name == Mode::ORDERED.name;
+    let records = if is_serial { records.min(keys * ORDERED_RECORDS_PER_KEY) } else { records };
     on_virtual_time(async {
         let mut sink = build(mode.builder(&shards), service);
         send(&mut sink, pool.take(1_000)).await;

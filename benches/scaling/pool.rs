@@ -1,4 +1,4 @@
-//! The records that are sent.
+//! Records prepared before the measurement.
 
 use futures::{SinkExt, stream};
 use kinesis_sink::Record;
@@ -6,42 +6,41 @@ use kinesis_sink::Record;
 use super::even_shards::EvenShards;
 use super::mode::Sink;
 
-/// Payloads, of all shards together.
+/// Payloads of all shards together.
 const PAYLOADS: usize = 16_384;
 
-/// Records that exist before anything is measured. Taking one out copies no payload, and costs the same
-/// however many keys there are.
+/// Records created in advance. Taking one copies no payload, and its cost does not depend on the number of keys.
 pub struct Pool {
     records: Vec<Record>,
 }
 
 impl Pool {
-    /// So many records with so many keys in turn.
+    /// Creates `records` records, with the keys in rotation.
     pub fn new(records: usize, keys: usize, shards: &EvenShards) -> Self {
-        // As many payloads for each number of shards and keys, so that as many of them are in the cache.
-        let of_a_shard = PAYLOADS / shards.len();
-        let payload = |number| shards.payload(number / of_a_shard);
+        // The number of payloads is constant, so that their share in the CPU caches is too.
+        let per_shard = PAYLOADS / shards.len();
+        let payload = |number| shards.payload(number / per_shard);
         let payloads: Vec<_> = (0..PAYLOADS).map(payload).collect();
         let record = |number: usize| {
             let key = format!("device-{:07}", number % keys);
             let shard = shards.number_of(&key);
-            let payload = payloads[shard * of_a_shard + number % of_a_shard].clone();
+            let payload = payloads[shard * per_shard + number % per_shard].clone();
             Record::from((key, payload))
         };
         Self { records: (0..records).map(record).collect() }
     }
 
-    /// The records from the first on, over and over.
+    /// Returns `records` records from the start of the pool, which repeats.
     pub fn take(&self, records: usize) -> impl Iterator<Item = Record> {
         self.records.iter().cycle().take(records).cloned()
     }
 }
 
-/// Sends the records, and waits until all of them are settled.
+/// Sends the records and waits until each is delivered or has failed.
 pub async fn send(sink: &mut Sink, records: impl Iterator<Item = Record>) {
     let settled = sink.totals().delivered + sink.totals().failed;
     let mut sent = 0;
     let records = records.inspect(|_| sent += 1);
-    sink.send_all(&mut stream::iter(records.map(Ok))).await.expect("everything is settled");
+    sink.send_all(&mut stream::iter(records.map(Ok))).await.expect("the sink does not fail");
     assert_eq!(sink.totals().delivered + sink.totals().failed, settled + sent);
 }

@@ -1,4 +1,4 @@
-//! A stream whose shards have equal parts of the hash ring.
+//! Stream whose shards divide the hash ring evenly.
 
 use std::sync::Arc;
 
@@ -7,12 +7,11 @@ use kinesis_sink::record::HashKey;
 use kinesis_sink::service::Entry;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
-/// Bytes of each payload.
 const DATA_BYTES: usize = 100;
-/// The payload begins with the number of its shard, so that the service finds it without a digest.
+/// Bytes of the shard number at the start of each payload, which saves the service an MD5 per entry.
 const NUMBER_BYTES: usize = 2;
 
-/// So many shards, a power of two up to 4,096.
+/// Shards of equal width. Their number is a power of two, at most 4,096.
 #[derive(Clone)]
 pub struct EvenShards {
     ids: Arc<[String]>,
@@ -20,18 +19,18 @@ pub struct EvenShards {
 
 impl EvenShards {
     pub fn new(count: usize) -> Self {
-        // From 0xF300 on a number would look like the beginning of an aggregate.
-        assert!(count.is_power_of_two() && count <= 4_096, "{count} shards");
+        // Shard numbers from 0xF300 on would look like the first bytes of an aggregate.
+        assert!(count.is_power_of_two() && count <= 4_096, "shard count {count} must be a power of two up to 4096");
         Self { ids: (0..count).map(|number| format!("shardId-{number:012}")).collect() }
     }
 
     pub fn listed(&self) -> Vec<Shard> {
         let width = u128::MAX / self.ids.len() as u128;
         let shard = |(number, id): (usize, &String)| {
-            // The shift of a single shard is too wide for any number but its own, 0.
+            // For a single shard the shift is the full width of the integer.
             let start = (number as u128).checked_shl(self.shift()).unwrap_or(0);
             let range = HashRange::new(HashKey::new(start), HashKey::new(start + width));
-            Shard::new(id, range.expect("in order"))
+            Shard::new(id, range.expect("the range is not empty"))
         };
         self.ids.iter().enumerate().map(shard).collect()
     }
@@ -40,26 +39,25 @@ impl EvenShards {
         self.ids.len()
     }
 
-    /// A payload for the shard with this number.
+    /// Returns a payload for the shard with this number.
     pub fn payload(&self, number: usize) -> Bytes {
         let mut data = vec![b'.'; DATA_BYTES];
         data[..NUMBER_BYTES].copy_from_slice(&(number as u16).to_be_bytes());
         data.into()
     }
 
-    /// The number of the shard of this key.
+    /// Returns the number of the shard that `key` hashes to.
     pub fn number_of(&self, key: &str) -> usize {
-        // One shard has the whole ring: then nothing of the hash key is left.
         hash_of(key).get().checked_shr(self.shift()).unwrap_or(0) as usize
     }
 
-    /// The shard of an entry, at the same cost for any number of shards.
+    /// Returns the shard of an entry. The cost does not depend on the number of shards.
     pub fn id_of(&self, entry: &Entry) -> &str {
         let number = u16::from_be_bytes([entry.data()[0], entry.data()[1]]);
         match self.ids.get(usize::from(number)) {
             Some(id) => id,
-            // An aggregate: its first member's key tells.
-            None => &self.ids[self.number_of(entry.partition_key().expect("all have one"))],
+            // An aggregate belongs to the shard of its first member's key.
+            None => &self.ids[self.number_of(entry.partition_key().expect("entries have keys"))],
         }
     }
 

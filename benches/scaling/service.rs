@@ -1,4 +1,4 @@
-//! What stands in for Kinesis: it answers at once, and takes what the bench measures as little time as it can.
+//! In-process replacement for Kinesis that responds at once and uses little CPU time itself.
 
 use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -14,48 +14,48 @@ use tower::{BoxError, Service};
 use super::cost::{Cost, Reading};
 use super::even_shards::EvenShards;
 
-/// As long as the service's own are.
+/// Has the length of real sequence numbers.
 const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
-/// The payload that the service refuses.
-pub const CULPRIT: &[u8] = b"\0\0culprit";
+/// Payload that the service refuses.
+pub const POISON: &[u8] = b"\0\0poison";
 
-/// What goes wrong.
+/// Failures that the service injects.
 #[derive(Clone, Copy)]
-pub enum Trouble {
+pub enum Fault {
     None,
-    /// Every entry of an answer fails with this code, for so long.
+    /// Every entry fails with this code.
     Entries(&'static str, Attempts),
-    /// Requests fail as a whole with this code, for so long.
+    /// Requests fail as a whole with this code.
     Requests(&'static str, Attempts),
-    /// A request with a [`CULPRIT`] in it is refused as invalid.
-    Culprits,
+    /// Requests that contain [`POISON`] are refused as invalid.
+    Poison,
 }
 
-/// How many attempts fail, counted in entries.
+/// Number of attempts that fail, counted in entries. Later attempts succeed.
 #[derive(Clone, Copy)]
 pub struct Attempts {
-    /// Those before what is measured.
-    pub first: u64,
-    /// Those that are measured. Afterwards all goes well.
+    /// Attempts before the measurement.
+    pub warm_up: u64,
+    /// Attempts that are measured.
     pub measured: u64,
 }
 
-/// Delivers at once, each entry to its shard.
+/// Delivers each entry to its shard at once, except for the injected faults.
 #[derive(Clone)]
-pub struct InProcess {
+pub struct MockService {
     shards: EvenShards,
-    trouble: Trouble,
+    fault: Fault,
     counter: Arc<Counter>,
 }
 
-/// What came, and whether more may come.
+/// Counts requests and entries, and can pause the service.
 #[derive(Default)]
 pub struct Counter {
     requests: AtomicU64,
     entries: AtomicU64,
-    is_held: AtomicBool,
+    is_paused: AtomicBool,
     waker: AtomicWaker,
-    /// The beginning and the end of the attempts that are measured.
+    /// Readings at the start and the end of the measured attempts.
     window: [OnceLock<Reading>; 2],
 }
 
@@ -72,60 +72,61 @@ impl Counter {
         Reading::now(self.requests(), self.entries())
     }
 
-    /// The cost of the attempts that are measured.
+    /// Returns the cost of the measured attempts.
     ///
     /// # Panics
     ///
-    /// There were not so many.
-    pub fn window(&self) -> Cost {
-        let [begin, end] = self.window.each_ref().map(|reading| reading.get().expect("it came"));
+    /// Panics if the service received fewer attempts.
+    pub fn measured(&self) -> Cost {
+        let window = self.window.each_ref();
+        let [begin, end] = window.map(|reading| reading.get().expect("too few attempts"));
         begin.attempts_until(end)
     }
 
-    /// Whether a request fails, after so many attempts before it.
-    fn fails(&self, before: u64, Attempts { first, measured }: Attempts) -> bool {
-        let ends = [first, first + measured];
+    /// Returns `true` if a request fails that comes after `previous` attempts.
+    fn fails(&self, previous: u64, Attempts { warm_up, measured }: Attempts) -> bool {
+        let ends = [warm_up, warm_up + measured];
         for (reading, end) in self.window.iter().zip(ends) {
-            if before >= end {
+            if previous >= end {
                 reading.get_or_init(|| self.read());
             }
         }
-        before < first + measured
+        previous < warm_up + measured
     }
 
-    /// Takes no requests from now on.
-    pub fn hold(&self) {
-        self.is_held.store(true, Relaxed);
+    /// Makes the service not ready until [`Counter::resume`] is called.
+    pub fn pause(&self) {
+        self.is_paused.store(true, Relaxed);
     }
 
-    pub fn let_go(&self) {
-        self.is_held.store(false, Relaxed);
+    pub fn resume(&self) {
+        self.is_paused.store(false, Relaxed);
         self.waker.wake();
     }
 }
 
-impl InProcess {
-    pub fn new(shards: EvenShards, trouble: Trouble) -> Self {
-        Self { shards, trouble, counter: Arc::default() }
+impl MockService {
+    pub fn new(shards: EvenShards, fault: Fault) -> Self {
+        Self { shards, fault, counter: Arc::default() }
     }
 
     pub fn counter(&self) -> Arc<Counter> {
         self.counter.clone()
     }
 
-    fn answer(&self, request: &PutRecordsRequest) -> Result<PutRecordsResponse, BoxError> {
+    fn respond(&self, request: &PutRecordsRequest) -> Result<PutRecordsResponse, BoxError> {
         let entries = request.entries();
-        let before = self.counter.entries();
+        let previous = self.counter.entries();
         let deliver = |entry| Ok(Placement::new(self.shards.id_of(entry), SEQUENCE_NUMBER));
-        let results = match self.trouble {
-            Trouble::Entries(code, attempts) if self.counter.fails(before, attempts) => {
+        let results = match self.fault {
+            Fault::Entries(code, attempts) if self.counter.fails(previous, attempts) => {
                 let fail = |_: &Entry| Err(EntryError::new(code, "try again"));
                 entries.iter().map(fail).collect()
             }
-            Trouble::Requests(code, attempts) if self.counter.fails(before, attempts) => {
+            Fault::Requests(code, attempts) if self.counter.fails(previous, attempts) => {
                 return Err(PutRecordsError::service(Some(code), None, None).into());
             }
-            Trouble::Culprits if entries.iter().any(has_culprit) => {
+            Fault::Poison if entries.iter().any(is_poisoned) => {
                 let code = Some("ValidationException");
                 return Err(PutRecordsError::service(code, None, Some(400)).into());
             }
@@ -135,22 +136,22 @@ impl InProcess {
     }
 }
 
-/// Whether the entry is a culprit, or an aggregate with one.
-fn has_culprit(entry: &Entry) -> bool {
+/// Returns `true` for a poison record and for an aggregate that contains one.
+fn is_poisoned(entry: &Entry) -> bool {
     let data = entry.data();
     match data.first() {
-        Some(0xF3) => data.windows(CULPRIT.len()).any(|window| window == CULPRIT),
-        _ => data == CULPRIT,
+        Some(0xF3) => data.windows(POISON.len()).any(|window| window == POISON),
+        _ => data == POISON,
     }
 }
 
-impl Service<PutRecordsRequest> for InProcess {
+impl Service<PutRecordsRequest> for MockService {
     type Response = PutRecordsResponse;
     type Error = BoxError;
     type Future = Ready<Result<PutRecordsResponse, BoxError>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if !self.counter.is_held.load(Relaxed) {
+        if !self.counter.is_paused.load(Relaxed) {
             return Poll::Ready(Ok(()));
         }
         self.counter.waker.register(cx.waker());
@@ -158,9 +159,9 @@ impl Service<PutRecordsRequest> for InProcess {
     }
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        let answer = self.answer(&request);
+        let response = self.respond(&request);
         self.counter.requests.fetch_add(1, Relaxed);
         self.counter.entries.fetch_add(request.entries().len() as u64, Relaxed);
-        ready(answer)
+        ready(response)
     }
 }

@@ -1,4 +1,4 @@
-//! The medians, as text and as a file for other programs.
+//! Output of the medians as tables and as JSON.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::cost::Cost;
 use super::row::Row;
 
-/// The median of a size's runs.
+/// Median of the runs of one size.
 pub struct Figure {
     pub size: usize,
     pub nanoseconds: f64,
@@ -24,7 +24,7 @@ impl Figure {
     }
 }
 
-/// A row with its figures, the smallest size first.
+/// Row with its figures in ascending order of size.
 pub struct Line<'a> {
     pub row: &'a Row,
     pub figures: Vec<Figure>,
@@ -33,7 +33,7 @@ pub struct Line<'a> {
 impl Line<'_> {
     fn growth(&self) -> f64 {
         let [first, last] = [self.figures.first(), self.figures.last()];
-        let [first, last] = [first, last].map(|figure| figure.expect("there is a size"));
+        let [first, last] = [first, last].map(|figure| figure.expect("a row has at least one size"));
         last.nanoseconds / first.nanoseconds
     }
 
@@ -48,19 +48,19 @@ impl Line<'_> {
 
     fn heading(&self) -> Vec<String> {
         let sizes = self.figures.iter().map(|figure| figure.size.to_string());
-        [self.row.what.to_owned()].into_iter().chain(sizes).chain(["growth".to_owned()]).collect()
+        [self.row.dimension.to_owned()].into_iter().chain(sizes).chain(["growth".to_owned()]).collect()
     }
 }
 
-/// A table for each thing that grows.
+/// Prints one table per dimension.
 pub fn print(lines: &[Line<'_>]) {
-    println!("\nns for each record, of requeueing for each attempt (entries in each request)");
-    for group in lines.chunk_by(|one, other| one.row.what == other.row.what) {
+    println!("\nCPU ns per record, for requeueing per attempt (entries per request)");
+    for group in lines.chunk_by(|one, other| one.row.dimension == other.row.dimension) {
         let cells = group.iter().map(Line::cells);
         let cells: Vec<_> = [group[0].heading()].into_iter().chain(cells).collect();
         let width = |column: usize| {
             let widths = cells.iter().map(|line| line[column].len());
-            widths.max().expect("the heading is there")
+            widths.max().expect("a table has a heading")
         };
         println!();
         for line in &cells {
@@ -81,11 +81,11 @@ struct Entry {
     ns_per_record: f64,
 }
 
-/// Writes `growth.json` into cargo's target directory, and tells where it is.
+/// Writes `scaling.json` to cargo's target directory and returns its path.
 pub fn write(lines: &[Line<'_>]) -> io::Result<PathBuf> {
     let entries = lines.iter().flat_map(|Line { row, figures }| {
         figures.iter().map(|figure| Entry {
-            what: row.what,
+            what: row.dimension,
             mode: row.mode,
             size: figure.size,
             ns_per_record: (figure.nanoseconds * 10.0).round() / 10.0,
@@ -93,7 +93,7 @@ pub fn write(lines: &[Line<'_>]) -> io::Result<PathBuf> {
     });
     let target = env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
     fs::create_dir_all(&target)?;
-    let path = target.join("growth.json");
+    let path = target.join("scaling.json");
     fs::write(&path, serde_json::to_string_pretty(&entries.collect::<Vec<_>>())? + "\n")?;
     Ok(path)
 }

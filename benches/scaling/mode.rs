@@ -1,4 +1,4 @@
-//! How the sink is set.
+//! Settings of the sink.
 
 use kinesis_sink::limits::Limits;
 use kinesis_sink::stream::list_shards_fn;
@@ -6,13 +6,13 @@ use kinesis_sink::{Aggregation, BuildError, KinesisSink, RecordOrdering, SinkBui
 use tower::BoxError;
 
 use super::even_shards::EvenShards;
-use super::service::InProcess;
+use super::service::MockService;
 
-pub type Sink = KinesisSink<InProcess>;
+pub type Sink = KinesisSink<MockService>;
 
-/// With so few records an aggregate is full before the buffer is, however many shards there are.
+/// Small enough that aggregates fill up before the buffer does, with any number of shards.
 const AGGREGATE_RECORDS: usize = 20;
-/// As large for every size, and large enough for all of them.
+/// Large enough for every size.
 const BUFFER_RECORDS: usize = 200_000;
 
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ impl Mode {
         Self { name, aggregation, ordering }
     }
 
-    /// A sink that knows the shards, which have no quota: what they take is not what is measured.
+    /// Returns a builder with a shard list and without shard quotas.
     pub fn builder(self, shards: &EvenShards) -> SinkBuilder {
         let shards = shards.listed();
         self.builder_without_list().with_stream_info(list_shards_fn(move |_: StreamId| {
@@ -45,7 +45,7 @@ impl Mode {
         }))
     }
 
-    /// The same, but it learns from the answers where the shards lie.
+    /// Returns a builder whose sink learns the shards from the responses.
     pub fn builder_without_list(self) -> SinkBuilder {
         KinesisSink::builder("example")
             .configure(|settings| {
@@ -66,7 +66,7 @@ pub fn without_quotas() -> Limits {
     Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
 }
 
-pub fn build(builder: SinkBuilder, service: InProcess) -> Sink {
+pub fn build(builder: SinkBuilder, service: MockService) -> Sink {
     let sink: Result<_, BuildError> = builder.build_with(service);
     sink.expect("the settings are valid")
 }

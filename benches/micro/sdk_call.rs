@@ -1,4 +1,4 @@
-//! One request through the SDK and back: built, written, signed, and its answer read, with no network.
+//! One request through the SDK without a network: it is serialized and signed, and the response is parsed.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
@@ -13,19 +13,19 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tower::Service;
 
-/// Entries of one request.
+/// Entries per request.
 pub const ENTRIES: usize = 500;
 
-/// What the request and its answer are written in, and by whom.
+/// Format of the request and the response, and the code that writes and reads it.
 #[derive(Debug, Clone, Copy)]
 pub enum Protocol {
-    /// JSON, by the SDK's own serialiser.
+    /// JSON, by the SDK's serializer.
     SdkJson,
     Json,
     Cbor,
 }
 
-/// All of them, by their names.
+/// Names of the protocols.
 pub const PROTOCOLS: &[(&str, Protocol)] =
     &[("JSON by the SDK", Protocol::SdkJson), ("JSON", Protocol::Json), ("CBOR", Protocol::Cbor)];
 
@@ -45,41 +45,41 @@ impl Protocol {
         }
     }
 
-    fn answer(self) -> Bytes {
+    fn response(self) -> Bytes {
         let result = json!({
             "SequenceNumber": "49590338271490256608559692538361571095921575989136588898",
             "ShardId": "shardId-000000000000",
         });
-        let answer = json!({ "FailedRecordCount": 0, "Records": vec![result; ENTRIES] });
+        let response = json!({ "FailedRecordCount": 0, "Records": vec![result; ENTRIES] });
         match self {
-            Self::SdkJson | Self::Json => answer.to_string().into(),
+            Self::SdkJson | Self::Json => response.to_string().into(),
             Self::Cbor => {
                 let mut body = Vec::new();
-                ciborium::into_writer(&answer, &mut body).expect("a vector takes everything");
+                ciborium::into_writer(&response, &mut body).expect("writing to a Vec does not fail");
                 body.into()
             }
         }
     }
 }
 
-/// Answers every request with the same bytes.
+/// Responds to every request with the same bytes, at once.
 #[derive(Debug, Clone)]
-struct AtOnce {
+struct MockConnector {
     content_type: &'static str,
-    answer: Bytes,
+    body: Bytes,
 }
 
-impl HttpConnector for AtOnce {
+impl HttpConnector for MockConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         assert!(request.body().bytes().is_some_and(|body| !body.is_empty()));
-        let status = 200.try_into().expect("it is one");
-        let mut response = HttpResponse::new(status, SdkBody::from(self.answer.clone()));
+        let status = 200.try_into().expect("200 is a status code");
+        let mut response = HttpResponse::new(status, SdkBody::from(self.body.clone()));
         response.headers_mut().insert("content-type", self.content_type);
         HttpConnectorFuture::ready(Ok(response))
     }
 }
 
-/// The service over the SDK, and a request for it.
+/// Service over the SDK, with a request for it.
 pub struct SdkCall {
     runtime: Runtime,
     service: PutRecords,
@@ -87,11 +87,11 @@ pub struct SdkCall {
 }
 
 impl SdkCall {
-    /// With entries of so many bytes.
+    /// Creates a request whose entries have `data_bytes` bytes each.
     pub fn new(protocol: Protocol, data_bytes: usize) -> Self {
-        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let at_once = AtOnce { content_type: protocol.content_type(), answer: protocol.answer() };
-        let connector = SharedHttpConnector::new(at_once);
+        let runtime = Builder::new_current_thread().enable_time().build().expect("failed to build a runtime");
+        let (content_type, body) = (protocol.content_type(), protocol.response());
+        let connector = SharedHttpConnector::new(MockConnector { content_type, body });
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-west-1"))
@@ -103,18 +103,17 @@ impl SdkCall {
             let key = format!("device-{number:04}").into();
             Entry::new(vec![b'.'; data_bytes].into(), Some(key), None)
         };
-        let stream = "example".parse().expect("it is valid");
+        let stream = "example".parse().expect("the name is valid");
         let request = PutRecordsRequest::new(stream, (0..ENTRIES).map(entry).collect::<Vec<_>>());
         let mut call = Self { runtime, service, request };
-        // Endpoint and credentials are cached from the first call on.
+        // The first call caches endpoint and credentials.
         call.send();
         call
     }
 
-    /// Makes the call.
     pub fn send(&mut self) {
         let Self { runtime, service, request } = self;
-        let response = runtime.block_on(service.call(request.clone())).expect("it is answered");
+        let response = runtime.block_on(service.call(request.clone())).expect("the call succeeds");
         assert_eq!(response.delivered(), ENTRIES);
     }
 }

@@ -1,9 +1,8 @@
-//! The pieces that a record's cost is made of, each by itself: the time of 10,000 records through the sink
-//! over a service that answers at once, of a partition key's digest, and of one request of 500 entries
-//! through the SDK, with no network.
+//! Benchmarks of the parts of the delivery path, without a network: 10,000 records through the sink, the hash of a
+//! partition key, and one request of 500 entries through the SDK.
 //!
-//! `cargo bench --bench pieces`. Writing and reading aggregates has a bench of its own, `aggregate`, and so
-//! have receipts and the producer, `producer`; `instructions` counts what the same pieces execute.
+//! Run with `cargo bench --bench micro`. See also the benches `aggregate`, `producer`, and `instructions`, which counts
+//! the instructions of the same code.
 
 mod sdk_call;
 mod through_sink;
@@ -18,7 +17,7 @@ use self::through_sink::{Case, RECORDS, ThroughSink};
 
 const CASES: [(&str, Case); 5] = [
     ("plain", Case::PLAIN),
-    ("plain, 4096 shards", Case::PLACING),
+    ("plain, 4096 shards", Case::MANY_SHARDS),
     ("PerShard", Case::PER_SHARD),
     ("ordered", Case::ORDERED),
     ("ordered, PerShard", Case::ORDERED_PER_SHARD),
@@ -28,8 +27,8 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("through the sink");
     group.throughput(Throughput::Elements(RECORDS as u64)).sample_size(20);
     for (name, case) in CASES {
-        let mut through = ThroughSink::new(case);
-        group.bench_function(name, |bencher| bencher.iter(|| through.send()));
+        let mut sink = ThroughSink::new(case);
+        group.bench_function(name, |bencher| bencher.iter(|| sink.send()));
     }
     group.finish();
 
@@ -56,5 +55,5 @@ fn benches(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pieces, benches);
-criterion_main!(pieces);
+criterion_group!(micro, benches);
+criterion_main!(micro);

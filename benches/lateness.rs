@@ -28,12 +28,10 @@ use tower::{BoxError, Service};
 const MAX_POLL_GAP: Duration = Duration::from_millis(5);
 const TICK: Duration = Duration::from_millis(1);
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-/// Duration of each run.
 const RUN: Duration = Duration::from_millis(500);
 const SHARDS: u128 = 16;
 const KEYS: usize = 1_000;
 
-/// Delivers all records after a round trip.
 #[derive(Clone)]
 struct MockService;
 
@@ -81,7 +79,6 @@ fn builder(aggregation: Aggregation, is_rate_limited: bool) -> SinkBuilder {
     builder.configure(|settings| settings.limits = limits)
 }
 
-/// Returns an infinite sequence of records.
 fn records(bytes: usize) -> impl Iterator<Item = Record> {
     let data = Bytes::from(vec![b'.'; bytes]);
     let keys: Arc<[String]> = (0..KEYS).map(|number| format!("device-{number}")).collect();

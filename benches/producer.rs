@@ -19,12 +19,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tower::{BoxError, Service};
 
-/// Records per run.
 const RECORDS: usize = 64_000;
 /// Maximum number of pending receipts per task.
 const WINDOW: usize = 500;
 
-/// Delivers all records at once.
 #[derive(Clone)]
 struct MockService;
 

@@ -1,5 +1,3 @@
-//! Benchmarks whose instructions are counted.
-
 use std::hint::black_box;
 
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
@@ -10,14 +8,12 @@ use super::through_sink::{Case, RECORDS, ThroughSink};
 
 /// Members of an aggregate of about 50 KiB.
 const MEMBERS: usize = 400;
-/// Keys hashed by one run.
 const HASHED_KEYS: usize = 1_000;
 
 pub struct Benchmark {
     pub name: String,
     /// Noun for one operation, such as "record".
     pub operation: &'static str,
-    /// Operations per run.
     pub operations: usize,
     /// Performs the setup and returns the code to count.
     setup: Box<dyn Fn() -> Box<dyn FnMut()>>,

@@ -48,7 +48,6 @@ fn total(benchmark: &str, times: u32) -> Result<i64, Error> {
     total.ok_or(Error::NoCount(file))
 }
 
-/// Returns cargo's target directory.
 pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from)
 }

@@ -28,7 +28,6 @@ impl Count {
     }
 }
 
-/// Reads the counts of the previous run, if there are any.
 pub fn previous() -> Vec<Count> {
     let written = fs::read_to_string(path()).unwrap_or_default();
     serde_json::from_str(&written).unwrap_or_default()

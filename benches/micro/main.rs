@@ -1,8 +1,7 @@
 //! Benchmarks of the parts of the delivery path, without a network: 10,000 records through the sink, the hash of a
 //! partition key, and one request of 500 entries through the SDK.
 //!
-//! Run with `cargo bench --bench micro`. See also the benches `aggregate`, `producer`, and `instructions`, which counts
-//! the instructions of the same code.
+//! Run with `cargo bench --bench micro`. The bench `instructions` counts the instructions of the same code.
 
 mod sdk_call;
 mod through_sink;

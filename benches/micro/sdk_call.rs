@@ -13,10 +13,8 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tower::Service;
 
-/// Entries per request.
 pub const ENTRIES: usize = 500;
 
-/// Format of the request and the response, and the code that writes and reads it.
 #[derive(Debug, Clone, Copy)]
 pub enum Protocol {
     /// JSON, by the SDK's serializer.
@@ -25,7 +23,6 @@ pub enum Protocol {
     Cbor,
 }
 
-/// Names of the protocols.
 pub const PROTOCOLS: &[(&str, Protocol)] =
     &[("JSON by the SDK", Protocol::SdkJson), ("JSON", Protocol::Json), ("CBOR", Protocol::Cbor)];
 
@@ -62,7 +59,6 @@ impl Protocol {
     }
 }
 
-/// Responds to every request with the same bytes, at once.
 #[derive(Debug, Clone)]
 struct MockConnector {
     content_type: &'static str,
@@ -79,7 +75,6 @@ impl HttpConnector for MockConnector {
     }
 }
 
-/// Service over the SDK, with a request for it.
 pub struct SdkCall {
     runtime: Runtime,
     service: PutRecords,

@@ -13,7 +13,6 @@ use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, StreamId};
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Service};
 
-/// Records per run.
 pub const RECORDS: usize = 10_000;
 const KEYS: usize = 1_000;
 const DATA_BYTES: usize = 100;
@@ -54,7 +53,6 @@ impl Case {
         (0..self.shards).map(shard).collect()
     }
 
-    /// Returns a record whose payload begins with the id of its shard.
     fn record(self, number: usize) -> Record {
         let key = format!("device-{:04}", number % KEYS);
         let mut data = id(self.shard_of(&key)).into_bytes();
@@ -131,7 +129,6 @@ impl ThroughSink {
         this
     }
 
-    /// Sends all records and waits until they are delivered.
     pub fn send(&mut self) {
         let Self { runtime, sink, records } = self;
         let delivered = sink.totals().delivered;

@@ -1,5 +1,3 @@
-//! CPU time of a run.
-
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};

@@ -39,14 +39,12 @@ impl EvenShards {
         self.ids.len()
     }
 
-    /// Returns a payload for the shard with this number.
     pub fn payload(&self, number: usize) -> Bytes {
         let mut data = vec![b'.'; DATA_BYTES];
         data[..NUMBER_BYTES].copy_from_slice(&(number as u16).to_be_bytes());
         data.into()
     }
 
-    /// Returns the number of the shard that `key` hashes to.
     pub fn number_of(&self, key: &str) -> usize {
         hash_of(key).get().checked_shr(self.shift()).unwrap_or(0) as usize
     }

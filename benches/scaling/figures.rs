@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::cost::Cost;
 use super::row::Row;
 
-/// Median of the runs of one size.
 pub struct Figure {
     pub size: usize,
     pub nanoseconds: f64,
@@ -52,7 +51,6 @@ impl Line<'_> {
     }
 }
 
-/// Prints one table per dimension.
 pub fn print(lines: &[Line<'_>]) {
     println!("\nCPU ns per record, for requeueing per attempt (entries per request)");
     for group in lines.chunk_by(|one, other| one.row.dimension == other.row.dimension) {

@@ -23,7 +23,6 @@ pub fn rows(records: usize) -> Vec<Row> {
         ordering: RecordOrdering::Unordered,
     };
     let modes = Mode::ALL.into_iter().chain([per_key]);
-    // At least one record of every key.
     let row = |mode: Mode| {
         Row::new(DIMENSION, mode.name, SIZES, move |keys| cost(mode, keys, records.max(keys)))
     };

@@ -1,5 +1,3 @@
-//! Measurement of a whole run.
-
 use std::sync::Arc;
 
 use super::cost::{Cost, Reading};

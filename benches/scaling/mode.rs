@@ -1,5 +1,3 @@
-//! Settings of the sink.
-
 use kinesis_sink::limits::Limits;
 use kinesis_sink::stream::list_shards_fn;
 use kinesis_sink::{Aggregation, BuildError, KinesisSink, RecordOrdering, SinkBuilder, StreamId};
@@ -12,7 +10,6 @@ pub type Sink = KinesisSink<MockService>;
 
 /// Small enough that aggregates fill up before the buffer does, with any number of shards.
 const AGGREGATE_RECORDS: usize = 20;
-/// Large enough for every size.
 const BUFFER_RECORDS: usize = 200_000;
 
 #[derive(Clone, Copy)]

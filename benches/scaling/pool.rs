@@ -1,12 +1,9 @@
-//! Records prepared before the measurement.
-
 use futures::{SinkExt, stream};
 use kinesis_sink::Record;
 
 use super::even_shards::EvenShards;
 use super::mode::Sink;
 
-/// Payloads of all shards together.
 const PAYLOADS: usize = 16_384;
 
 /// Records created in advance. Taking one copies no payload, and its cost does not depend on the number of keys.

@@ -44,7 +44,6 @@ fn cost(builder: impl Fn(&EvenShards) -> SinkBuilder, queued: usize, records: us
         let builder =
             builder(&shards).configure(|settings| settings.buffer_records = Some(2 * queued));
         let mut sink = build(builder, service);
-        // The first record loads the shard list.
         sink.send(pool.take(1).next().expect("the pool is not empty")).await.expect("delivered");
         let meter = Meter::start(&counter);
         for _ in 0..times {

@@ -1,5 +1,3 @@
-//! One row of the table.
-
 use super::cost::Cost;
 
 pub struct Row {
@@ -20,7 +18,6 @@ impl Row {
         Self { dimension, mode, sizes: sizes.to_vec(), run: Box::new(run) }
     }
 
-    /// Removes the sizes above `largest`.
     pub fn up_to(mut self, largest: usize) -> Self {
         self.sizes.retain(|size| *size <= largest);
         self

@@ -16,10 +16,8 @@ use super::even_shards::EvenShards;
 
 /// Has the length of real sequence numbers.
 const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
-/// Payload that the service refuses.
 pub const POISON: &[u8] = b"\0\0poison";
 
-/// Failures that the service injects.
 #[derive(Clone, Copy)]
 pub enum Fault {
     None,
@@ -34,13 +32,10 @@ pub enum Fault {
 /// Number of attempts that fail, counted in entries. Later attempts succeed.
 #[derive(Clone, Copy)]
 pub struct Attempts {
-    /// Attempts before the measurement.
     pub warm_up: u64,
-    /// Attempts that are measured.
     pub measured: u64,
 }
 
-/// Delivers each entry to its shard at once, except for the injected faults.
 #[derive(Clone)]
 pub struct MockService {
     shards: EvenShards,
@@ -48,14 +43,12 @@ pub struct MockService {
     counter: Arc<Counter>,
 }
 
-/// Counts requests and entries, and can pause the service.
 #[derive(Default)]
 pub struct Counter {
     requests: AtomicU64,
     entries: AtomicU64,
     is_paused: AtomicBool,
     waker: AtomicWaker,
-    /// Readings at the start and the end of the measured attempts.
     window: [OnceLock<Reading>; 2],
 }
 
@@ -72,11 +65,7 @@ impl Counter {
         Reading::now(self.requests(), self.entries())
     }
 
-    /// Returns the cost of the measured attempts.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the service received fewer attempts.
+    /// Returns the cost of the measured attempts. Panics if there were too few.
     pub fn measured(&self) -> Cost {
         let window = self.window.each_ref();
         let [begin, end] = window.map(|reading| reading.get().expect("too few attempts"));

@@ -12,7 +12,6 @@ use super::service::{Fault, MockService};
 
 const DIMENSION: &str = "shards";
 const SIZES: &[usize] = &[1, 16, 256, 4_096];
-/// Four keys per shard at the largest size.
 const KEYS: usize = 16_384;
 /// Records per second and shard in the rate-limited modes.
 const QUOTA: usize = 100;
@@ -59,8 +58,7 @@ fn learned(shards: usize, records: usize) -> Cost {
     })
 }
 
-/// Offers more than the quotas, so that every lane waits for tokens: two seconds' worth, or more if there are few
-/// shards.
+/// Offers more than the quotas, for at least two seconds, so that every lane waits for tokens.
 fn rate_limited(mode: Mode, shards: usize, records: usize) -> Cost {
     let records = (2 * QUOTA * shards).max(records / 10);
     let shards = EvenShards::new(shards);

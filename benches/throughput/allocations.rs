@@ -1,54 +1,53 @@
-//! Counts allocations, when told to: a run that is timed pays one relaxed load for each.
+//! Allocator that counts allocations on request. Timed runs pay one relaxed load per allocation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-static COUNTS: AtomicBool = AtomicBool::new(false);
-static COUNTED: AtomicU64 = AtomicU64::new(0);
+static IS_COUNTING: AtomicBool = AtomicBool::new(false);
+static COUNT: AtomicU64 = AtomicU64::new(0);
 
-struct Counting;
+struct CountingAllocator;
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-fn count() {
-    if COUNTS.load(Relaxed) {
-        COUNTED.fetch_add(1, Relaxed);
+fn record() {
+    if IS_COUNTING.load(Relaxed) {
+        COUNT.fetch_add(1, Relaxed);
     }
 }
 
-// SAFETY: the system's allocator does the work, and counting allocates nothing. A reallocation counts as an
-// allocation: most move.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: forwards to `System`, and counting does not allocate. Most reallocations move, so they count.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: what holds for this call holds for that one.
+        record();
+        // SAFETY: the caller upholds the contract of this method.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        record();
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above; it came from `System`.
+        record();
+        // SAFETY: as above, and `at` was allocated by `System`.
         unsafe { System.realloc(at, layout, bytes) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above; it came from `System`.
+        // SAFETY: as above, and `at` was allocated by `System`.
         unsafe { System.dealloc(at, layout) }
     }
 }
 
-pub fn start_to_count() {
-    COUNTS.store(true, Relaxed);
+pub fn start() {
+    IS_COUNTING.store(true, Relaxed);
 }
 
-/// Since it was told to count.
-pub fn counted() -> u64 {
-    COUNTED.load(Relaxed)
+/// Returns the number of allocations since [`start`].
+pub fn count() -> u64 {
+    COUNT.load(Relaxed)
 }

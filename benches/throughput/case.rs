@@ -1,43 +1,40 @@
-//! What is compared.
-
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// One way of bringing records to the service.
+/// Client whose cost is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Case {
-    /// The yardstick: the SDK called by hand with full requests
+    /// The baseline: a loop that sends full requests through the SDK
     Raw,
-    /// The same in CBOR, by the SDK's serialiser
+    /// The raw loop with CBOR, by the SDK's serializer
     RawCbor,
-    /// The sink over `PutRecords`, with the SDK's serialiser
+    /// The sink over `PutRecords`, with the SDK's serializer
     SinkSdk,
-    /// The sink, fed by `forward`, over `PutRecords`
+    /// The sink over `PutRecords`
     Sink,
-    /// The sink on one thread, its requests on another
+    /// The sink with its requests on a second thread
     SinkThreads,
-    /// The stack that `SinkBuilder::build` makes: trace, metrics and time-out above that
+    /// The sink over the default stack: trace, metrics, and timeout
     SinkLayers,
-    /// The order of each key is kept
+    /// The sink with `RecordOrdering::PerKey`
     SinkOrdered,
-    /// The sink in CBOR
+    /// The sink with CBOR
     SinkCbor,
-    /// Aggregates per shard
+    /// The sink with `Aggregation::PerShard`
     SinkAggregated,
-    /// Aggregates per shard, in CBOR
+    /// The sink with `Aggregation::PerShard` and CBOR
     SinkAggregatedCbor,
     /// A producer without receipts
     Producer,
-    /// A producer with a receipt for each record, and all of them awaited
+    /// A producer with a receipt for each record
     ProducerReceipts,
-    /// The sink, for 20 million records: see `--soak`
+    /// The sink with 20 million records: see `--soak`
     #[value(skip)]
     SinkSoak,
 }
 
-/// How a sink's requests are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
     Sdk,
@@ -46,7 +43,7 @@ pub enum Body {
 }
 
 impl Case {
-    /// Those that are compared, in the order in which they are run and printed.
+    /// Cases in the order in which they run and are printed.
     pub const COMPARED: &[Self] = &[
         Self::Raw,
         Self::RawCbor,
@@ -62,11 +59,11 @@ impl Case {
         Self::ProducerReceipts,
     ];
 
-    /// Those that a round-trip time tells something new about.
+    /// Cases that are run with a round-trip time.
     pub const WITH_ROUND_TRIP: &[Self] =
         &[Self::Raw, Self::Sink, Self::SinkCbor, Self::SinkAggregated, Self::ProducerReceipts];
 
-    pub fn on_two_threads(self) -> bool {
+    pub fn uses_two_threads(self) -> bool {
         self == Self::SinkThreads
     }
 
@@ -82,9 +79,22 @@ impl Case {
         }
     }
 
-    /// As in `throughput.json` and on the command line.
-    pub fn name(self) -> String {
-        let value = serde_json::to_value(self).expect("a name is valid JSON");
-        value.as_str().unwrap_or_default().to_owned()
+    /// Returns the name in the table and the chart.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Raw => "raw loop",
+            Self::RawCbor => "raw loop, CBOR",
+            Self::SinkSdk => "sink, SDK serializer",
+            Self::Sink => "sink",
+            Self::SinkThreads => "sink, requests on a second thread",
+            Self::SinkLayers => "sink, trace, metrics, and timeout",
+            Self::SinkOrdered => "sink, ordered per key",
+            Self::SinkCbor => "sink, CBOR",
+            Self::SinkAggregated => "sink, aggregated",
+            Self::SinkAggregatedCbor => "sink, aggregated, CBOR",
+            Self::Producer => "producer",
+            Self::ProducerReceipts => "producer, receipt per record",
+            Self::SinkSoak => "sink, soak",
+        }
     }
 }

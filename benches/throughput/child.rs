@@ -1,5 +1,3 @@
-//! This program again, as the server and as the client: each is a process of its own.
-
 use std::env;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,18 +7,17 @@ use anyhow::{Context, ensure};
 
 use super::measure::{Job, Measured};
 
-/// The hidden options of this program that make it one or the other.
 pub const SERVE: &str = "--serve";
 pub const MEASURE: &str = "--measure";
 
-fn this_program() -> io::Result<Command> {
+fn this_executable() -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
-    // The SDK would look for a proxy, even on the way to this machine.
+    // The SDK honors proxy settings for the loopback interface, too.
     command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
     Ok(command)
 }
 
-/// The null server. It ends with its standard input, so that it cannot outlive this process.
+/// Server process. It exits when its standard input is closed, so it cannot outlive this process.
 pub struct Server {
     process: Child,
     port: u16,
@@ -28,15 +25,15 @@ pub struct Server {
 
 impl Server {
     pub fn start(round_trip: Duration) -> anyhow::Result<Self> {
-        let mut process = this_program()?
+        let mut process = this_executable()?
             .args([SERVE, &round_trip.as_millis().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();
-        let stdout = process.stdout.take().context("it is piped")?;
+        let stdout = process.stdout.take().context("standard output is piped")?;
         BufReader::new(stdout).read_line(&mut line)?;
-        let port = line.trim().parse().context("the server tells no port")?;
+        let port = line.trim().parse().context("the server printed no port")?;
         Ok(Self { process, port })
     }
 
@@ -52,12 +49,11 @@ impl Drop for Server {
     }
 }
 
-/// Has a job done, and waits for it.
 pub fn measure(job: &Job) -> anyhow::Result<Measured> {
-    let output = this_program()?
+    let output = this_executable()?
         .args([MEASURE, &serde_json::to_string(job)?])
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(output.status.success(), "{job:?} failed");
-    serde_json::from_slice(&output.stdout).context("the figures cannot be read")
+    serde_json::from_slice(&output.stdout).context("failed to parse the figures of the client")
 }

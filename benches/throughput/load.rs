@@ -1,5 +1,3 @@
-//! What is sent: the same records in the same order by every case.
-
 use bytes::Bytes;
 
 const KEYS: usize = 1_000;
@@ -11,8 +9,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Payloads that no compression makes smaller, made once and shared: what making them costs is not
-    /// measured.
+    /// Creates incompressible payloads in advance, so that their cost is not measured.
     pub fn new(record_bytes: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(6);
         let mut payload = |_| (0..record_bytes).map(|_| rng.u8(..)).collect::<Vec<_>>().into();
@@ -22,12 +19,11 @@ impl Load {
         }
     }
 
-    /// The key and the payload of a record. Neighbours have different ones.
     pub fn record(&self, number: usize) -> (&str, Bytes) {
         (&self.keys[number % KEYS], self.payloads[number % PAYLOADS].clone())
     }
 
-    /// Bytes of a record as the service counts them.
+    /// Returns the size of a record as counted by the service: payload and key.
     pub fn record_bytes(&self) -> usize {
         self.payloads[0].len() + self.keys[0].len()
     }

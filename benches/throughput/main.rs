@@ -1,13 +1,13 @@
-//! What a record costs on its way to the wire: the sink and the producer against the SDK called by hand.
+//! CPU time, throughput, and memory of the sink and the producer, compared with a loop over the SDK.
 //!
-//! Every run is a process of its own, its server another one, so that CPU seconds and memory are those of
-//! the case alone. The cases run in turns, and their CPU time is given as a multiple of the raw loop's of
-//! the same round, for absolute times differ from machine to machine and from minute to minute.
+//! Each run starts a client process and a server process, so that CPU time and memory are those of the case alone.
+//! Absolute times differ between machines and change within minutes. The cases therefore run in rounds, and CPU time is
+//! reported as a multiple of that of the raw loop in the same round.
 //!
-//! `cargo bench --bench throughput` runs everything in some minutes, prints a table per setting, and writes
-//! `target/throughput.json`. `-- --quick` takes less than a minute; `-- --only sink --bytes 100` runs one
-//! case, beside the raw loop; `-- --soak` sends 20 million records and looks at the memory; `-- --draw
-//! docs/performance.svg` draws a chart.
+//! `cargo bench --bench throughput` takes some minutes, prints a table per setting, and writes
+//! `target/throughput.json`. `-- --quick` takes less than a minute. `-- --only sink --bytes 100` runs one case and the
+//! raw loop. `-- --soak` sends 20 million records and checks memory use. `-- --draw docs/performance.svg` draws a chart,
+//! with `--figures target/throughput.json` from an earlier run.
 
 mod allocations;
 mod case;
@@ -22,14 +22,14 @@ mod rounds;
 mod server;
 mod soak;
 mod table;
-mod way;
+mod variants;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 
 use self::case::Case;
@@ -38,31 +38,34 @@ use self::rounds::Row;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Fewer sizes, settings and rounds.
+    /// Run fewer sizes, settings, and rounds.
     #[arg(long)]
     quick: bool,
-    /// Run only these cases, beside the raw loop.
+    /// Run only these cases and the raw loop.
     #[arg(long)]
     only: Vec<Case>,
-    /// Send only records of these sizes.
+    /// Send only records of these sizes, in bytes.
     #[arg(long)]
     bytes: Vec<usize>,
-    /// How often each case is run.
+    /// Number of runs of each case.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
-    /// Send 20 million records through the sink, and nothing else.
+    /// Run only the soak: 20 million records through one sink.
     #[arg(long)]
     soak: bool,
-    /// Draw the CPU ratios without a round-trip time into this file.
+    /// Draw the CPU ratios without a round-trip time to this file.
     #[arg(long, value_name = "SVG")]
     draw: Option<PathBuf>,
-    /// Given by `cargo bench`, and not by `cargo test --benches`.
+    /// Draw the figures of this file instead of measuring.
+    #[arg(long, value_name = "JSON", requires = "draw")]
+    figures: Option<PathBuf>,
+    /// Set by `cargo bench`, but not by `cargo test --benches`.
     #[arg(long, hide = true)]
     bench: bool,
-    /// Be the null server, with a round-trip time of so many milliseconds.
+    /// Run the server, with this round-trip time in milliseconds.
     #[arg(long, hide = true)]
     serve: Option<u64>,
-    /// Do this job, and print what it took.
+    /// Run the client with this job and print the figures.
     #[arg(long, hide = true)]
     measure: Option<String>,
 }
@@ -77,22 +80,22 @@ impl Arguments {
         if self.quick { Setting::quick(sizes) } else { Setting::all(sizes) }
     }
 
-    /// None if those that are wanted tell nothing in this setting.
+    /// Returns the selected cases and the raw loop, or nothing if the setting has none of the selected cases.
     fn cases(&self, setting: &Setting) -> Vec<Case> {
         let all = setting.cases();
         if !self.only.is_empty() && !all.iter().any(|case| self.only.contains(case)) {
             return Vec::new();
         }
-        let is_wanted =
+        let is_selected =
             |case: &Case| *case == Case::Raw || self.only.is_empty() || self.only.contains(case);
-        all.iter().copied().filter(is_wanted).collect()
+        all.iter().copied().filter(is_selected).collect()
     }
 
     fn effort(&self, setting: &Setting) -> Effort {
         Effort::of(setting, self.quick, self.rounds.map(usize::from))
     }
 
-    fn soaks(&self) -> bool {
+    fn includes_soak(&self) -> bool {
         self.soak || !self.quick && self.only.is_empty() && self.bytes.is_empty()
     }
 }
@@ -108,7 +111,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether everything was as it should be.
+/// Returns `false` if memory use exceeds its bounds.
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if let Some(round_trip) = arguments.serve {
         server::serve(Duration::from_millis(round_trip))?;
@@ -120,7 +123,15 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         return Ok(true);
     }
     if !arguments.bench {
-        println!("nothing is run without --bench, which `cargo bench` gives");
+        println!("nothing to do without --bench, which cargo bench sets");
+        return Ok(true);
+    }
+    if let (Some(figures), Some(svg)) = (&arguments.figures, &arguments.draw) {
+        let path = figures.display();
+        let json = fs::read_to_string(figures).with_context(|| format!("failed to read {path}"))?;
+        let rows: Vec<Row> =
+            serde_json::from_str(&json).with_context(|| format!("failed to parse {path}"))?;
+        draw(&rows, svg)?;
         return Ok(true);
     }
     compare(arguments)
@@ -140,23 +151,27 @@ fn compare(arguments: &Arguments) -> anyhow::Result<bool> {
             rows.extend(measured);
         }
     }
-    let mut is_good = true;
-    if arguments.soaks() {
-        let (row, is_as_it_should_be) = soak::run(&rows)?;
+    let mut is_within_bounds = true;
+    if arguments.includes_soak() {
+        let (row, soak_is_within_bounds) = soak::run(&rows)?;
         table::print(std::slice::from_ref(&row));
         rows.push(row);
-        is_good = is_as_it_should_be;
+        is_within_bounds = soak_is_within_bounds;
     }
-    let path = write(&rows)?;
-    println!("\nwritten to {}", path.display());
+    println!("\nwrote {}", write(&rows)?.display());
     if let Some(path) = &arguments.draw {
-        chart::draw(&rows, path).map_err(|error| anyhow!("the chart is not drawn: {error}"))?;
-        println!("drawn in {}", path.display());
+        draw(&rows, path)?;
     }
-    Ok(is_good)
+    Ok(is_within_bounds)
 }
 
-/// Writes what was measured into cargo's target directory, and tells where it is.
+fn draw(rows: &[Row], path: &Path) -> anyhow::Result<()> {
+    chart::draw(rows, path).map_err(|error| anyhow!("failed to draw the chart: {error}"))?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+/// Writes `throughput.json` to cargo's target directory and returns its path.
 fn write(rows: &[Row]) -> anyhow::Result<PathBuf> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
     fs::create_dir_all(&target)?;

@@ -1,4 +1,4 @@
-//! One case, measured in a process of its own.
+//! Client process: measures one case.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,10 +13,9 @@ use tokio::runtime::Builder;
 use super::case::Case;
 use super::load::Load;
 use super::server::{STATS, Stats};
-use super::way::{self, Raw, Soak, ThroughProducer, ThroughSink, Told, Way};
+use super::variants::{self, Counts, Raw, Soak, ThroughProducer, ThroughSink, Variant};
 use super::{allocations, memory};
 
-/// What such a process is told.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     pub port: u16,
@@ -24,71 +23,69 @@ pub struct Job {
     pub record_bytes: usize,
     pub in_flight: usize,
     pub records: usize,
-    /// Counts allocations. Such a run is not timed.
+    /// Whether to count allocations instead of time.
     pub counts_allocations: bool,
 }
 
 impl Job {
-    /// A request in every slot, and some more of few slots; of aggregates some full requests.
-    fn warm_up(&self) -> usize {
-        match self.case.aggregates() {
-            true => self.records / 4,
-            false => MAX_REQUEST_ENTRIES * self.in_flight.max(8),
+    /// Returns enough records for a request on every connection, or for several requests of aggregates.
+    fn warm_up_records(&self) -> usize {
+        if self.case.aggregates() {
+            self.records / 4
+        } else {
+            MAX_REQUEST_ENTRIES * self.in_flight.max(8)
         }
     }
 }
 
-/// What it answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measured {
-    /// User and system, of the whole process.
+    /// User and system time of the process.
     pub cpu: Duration,
     pub wall: Duration,
-    /// What the server was sent meanwhile.
+    /// Requests that the server received during the measurement.
     pub server: Stats,
     pub allocations: u64,
     pub peak_rss_bytes: u64,
-    /// Of a soak: one sample for each million records.
+    /// Samples of resident memory: one per million records of a soak.
     pub resident: Vec<u64>,
 }
 
-/// Between two samples of a soak.
+/// Records between two samples of a soak.
 const SOAK_STEP: usize = 1_000_000;
 
-/// Does the job on a runtime of one thread, but for the case that is about more.
-///
-/// # Panics
-///
-/// The server was sent other records than these, or refuses them.
+/// Runs the job, on one thread except for the case with two.
 pub fn run(job: &Job) -> Measured {
-    let mut runtime = match job.case.on_two_threads() {
-        // What is blocked on runs on this thread, what it spawns on the other.
-        true => Builder::new_multi_thread(),
-        false => Builder::new_current_thread(),
+    let mut runtime = if job.case.uses_two_threads() {
+        // The sink runs in `block_on` on this thread, its requests on the worker.
+        Builder::new_multi_thread()
+    } else {
+        Builder::new_current_thread()
     };
-    let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = runtime.worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("failed to build a runtime");
     runtime.block_on(async {
-        let client = way::client(job.case, &format!("http://127.0.0.1:{}", job.port));
+        let client = variants::client(job.case, &format!("http://127.0.0.1:{}", job.port));
         let (case, in_flight) = (job.case, job.in_flight);
         let mut resident = Vec::new();
         let mut measured = match case {
-            Case::Raw => measured(job, Raw::new(client, in_flight)).await,
-            Case::RawCbor => measured(job, Raw::new(client, in_flight)).await,
+            Case::Raw => measure(job, Raw::new(client, in_flight)).await,
+            Case::RawCbor => measure(job, Raw::new(client, in_flight)).await,
             Case::SinkLayers => {
-                measured(job, ThroughSink::with_layers(case, &client, in_flight)).await
+                measure(job, ThroughSink::with_layers(case, &client, in_flight)).await
             }
             Case::Producer | Case::ProducerReceipts => {
-                measured(job, ThroughProducer::new(case, &client, in_flight)).await
+                measure(job, ThroughProducer::new(case, &client, in_flight)).await
             }
             Case::SinkSoak => {
                 let sink = ThroughSink::new(case, &client, in_flight);
-                measured(job, Soak(sink, |number| sample(number, &mut resident))).await
+                measure(job, Soak(sink, |number| sample(number, &mut resident))).await
             }
-            _ => measured(job, ThroughSink::new(case, &client, in_flight)).await,
+            _ => measure(job, ThroughSink::new(case, &client, in_flight)).await,
         };
-        // The kernel counts the two in different ways, and a page or two apart.
-        let most_sampled = resident.iter().copied().max().unwrap_or(0);
-        measured.peak_rss_bytes = measured.peak_rss_bytes.max(most_sampled);
+        // The kernel's peak and its samples may differ by a page or two.
+        let max_sample = resident.iter().copied().max().unwrap_or(0);
+        measured.peak_rss_bytes = measured.peak_rss_bytes.max(max_sample);
         measured.resident = resident;
         measured
     })
@@ -102,51 +99,53 @@ fn sample(number: usize, resident: &mut Vec<u64>) {
     }
 }
 
-async fn measured<W: Way>(job: &Job, mut way: W) -> Measured {
+async fn measure<V: Variant>(job: &Job, mut variant: V) -> Measured {
     let load = Load::new(job.record_bytes);
-    // Every slot has sent a request: connections are open, buffers have grown, credentials are cached.
-    way.warm_up(&load, job.warm_up()).await;
-    let before = stats(job.port).expect("the server tells");
+    // Opens the connections, grows the buffers, and caches the credentials.
+    variant.warm_up(&load, job.warm_up_records()).await;
+    let before = stats(job.port).expect("the server reports its counters");
     if job.counts_allocations {
-        allocations::start_to_count();
+        allocations::start();
     }
-    let (began, cpu_before) = (Instant::now(), cpu());
-    let told = way.send(&load, job.records).await;
-    let (cpu, wall) = (cpu() - cpu_before, began.elapsed());
-    let allocations = allocations::counted();
-    let after = stats(job.port).expect("the server tells");
+    let cpu_before = cpu();
+    let start = Instant::now();
+    let counts = variant.send(&load, job.records).await;
+    let wall = start.elapsed();
+    let cpu = cpu() - cpu_before;
+    let allocations = allocations::count();
+    let after = stats(job.port).expect("the server reports its counters");
     let server = Stats {
         requests: after.requests - before.requests,
         entries: after.entries - before.entries,
         bytes: after.bytes - before.bytes,
     };
-    check(job, &told, &server);
-    let peak_rss_bytes = memory::most_resident();
+    check(job, &counts, &server);
+    let peak_rss_bytes = memory::max_resident();
     Measured { cpu, wall, server, allocations, peak_rss_bytes, resident: Vec::new() }
 }
 
-/// A figure of records that never arrived would be a good one.
-fn check(job: &Job, told: &Told, server: &Stats) {
-    assert_eq!(told.delivered, job.records as u64, "records are delivered");
-    assert_eq!(told.entries, server.entries, "entries came to the server");
+/// Panics unless the server received exactly the records that were delivered.
+fn check(job: &Job, counts: &Counts, server: &Stats) {
+    assert_eq!(counts.delivered, job.records as u64, "delivered records");
+    assert_eq!(counts.entries, server.entries, "entries received by the server");
     if !job.case.aggregates() {
-        assert_eq!(server.entries, job.records as u64, "each record is an entry");
+        assert_eq!(server.entries, job.records as u64, "one entry per record");
     }
-    assert!(server.bytes > (job.records * job.record_bytes) as u64, "all payloads were sent");
+    assert!(server.bytes > (job.records * job.record_bytes) as u64, "the requests are smaller than their payloads");
 }
 
 fn cpu() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it can always be asked");
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage does not fail");
     let microseconds = (usage.user_time() + usage.system_time()).num_microseconds();
-    Duration::from_micros(microseconds.try_into().expect("time is not negative"))
+    Duration::from_micros(microseconds.try_into().expect("CPU time is not negative"))
 }
 
-/// Asked without the client that is measured.
+/// Reads the counters of the server over a separate connection.
 fn stats(port: u16) -> io::Result<Stats> {
     let mut connection = TcpStream::connect(("127.0.0.1", port))?;
     write!(connection, "GET {STATS} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let mut response = String::new();
+    connection.read_to_string(&mut response)?;
+    let (_, body) = response.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     Ok(serde_json::from_str(body)?)
 }

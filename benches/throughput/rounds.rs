@@ -1,39 +1,38 @@
-//! The cases in turns, round by round: what else the machine does then hits all of them alike.
+//! Interleaved runs of the cases, so that other load on the machine affects all of them.
 
 use std::time::Duration;
 
 use kinesis_sink::limits::MAX_REQUEST_ENTRIES;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::case::Case;
 use super::child::{self, Server};
 use super::measure::{Job, Measured};
 use super::plan::{Effort, Setting};
 
-/// One case in one setting: the medians of its rounds.
-#[derive(Debug, Clone, Serialize)]
+/// Medians of the rounds of one case in one setting.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     pub case: Case,
     pub record_bytes: usize,
     pub round_trip_ms: u64,
     pub in_flight: usize,
     pub records: usize,
-    /// User and system, of the client alone.
+    /// User and system time of the client.
     pub cpu_s: f64,
     pub wall_s: f64,
     pub requests: u64,
-    /// Of the bodies, as the server received them.
+    /// Bytes of the request bodies that the server received.
     pub wire_bytes: u64,
     pub allocations_per_record: f64,
-    /// The most of all rounds.
+    /// Maximum of all rounds.
     pub peak_rss_bytes: u64,
-    /// CPU per record, as a multiple of the raw loop's in the same setting: the median of the rounds'
-    /// ratios. None if the raw loop was not run.
+    /// CPU time per record relative to the raw loop: the median of the ratios of the rounds. `None` without a raw loop.
     pub cpu_ratio: Option<f64>,
-    /// The least and the most of those ratios.
+    /// Smallest and largest of these ratios.
     #[serde(skip)]
     pub cpu_ratios: Option<(f64, f64)>,
-    /// Kinesis records in which the records travelled.
+    /// Number of Kinesis records.
     #[serde(skip)]
     pub entries: u64,
 }
@@ -49,7 +48,6 @@ impl Row {
     }
 }
 
-/// Runs the cases and compares them with the raw loop, if it is among them.
 pub fn run(setting: &Setting, cases: &[Case], effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let server = Server::start(Duration::from_millis(setting.round_trip_ms))?;
     let job = |case| Job {
@@ -66,9 +64,9 @@ pub fn run(setting: &Setting, cases: &[Case], effort: &Effort) -> anyhow::Result
             runs.push(child::measure(&job(*case))?);
         }
     }
-    let raw = cases.iter().position(|case| *case == Case::Raw).map(|place| {
+    let raw = cases.iter().position(|case| *case == Case::Raw).map(|index| {
         let records = setting.records(Case::Raw, effort) as f64;
-        runs[place].iter().map(|run| run.cpu.as_secs_f64() / records).collect::<Vec<_>>()
+        runs[index].iter().map(|run| run.cpu.as_secs_f64() / records).collect::<Vec<_>>()
     });
     let rows = cases.iter().zip(&runs).map(|(case, runs)| {
         let job = job(*case);
@@ -77,7 +75,7 @@ pub fn run(setting: &Setting, cases: &[Case], effort: &Effort) -> anyhow::Result
     rows.collect()
 }
 
-/// Counted in a run of its own, for counting takes time.
+/// Counts allocations in a separate run, because counting takes time.
 fn allocations_per_record(job: &Job) -> anyhow::Result<f64> {
     let records = (job.records / 4).next_multiple_of(MAX_REQUEST_ENTRIES);
     let counted = child::measure(&Job { records, counts_allocations: true, ..*job })?;
@@ -111,15 +109,14 @@ fn row(
         peak_rss_bytes: runs.iter().map(|run| run.peak_rss_bytes).max().unwrap_or(0),
         cpu_ratio: ratios.as_ref().map(|ratios| median(ratios.iter().copied())),
         cpu_ratios: ratios.map(|ratios| {
-            let (least, most) = (f64::INFINITY, f64::NEG_INFINITY);
-            let wider = |(least, most): (f64, f64), ratio| (least.min(ratio), most.max(ratio));
-            ratios.into_iter().fold((least, most), wider)
+            let empty = (f64::INFINITY, f64::NEG_INFINITY);
+            let extend = |(min, max): (f64, f64), ratio| (min.min(ratio), max.max(ratio));
+            ratios.into_iter().fold(empty, extend)
         }),
         entries: counts(|run| run.server.entries) as u64,
     }
 }
 
-/// Of an even number the mean of the middle two.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);

@@ -1,30 +1,30 @@
-//! Twenty million records through one sink: what it holds must not grow.
+//! Twenty million records through one sink: its memory use must not grow.
 
 use std::time::Duration;
 
 use super::case::Case;
 use super::child::{self, Server};
 use super::measure::Job;
-use super::plan::{Setting, YARDSTICK_IN_FLIGHT};
+use super::plan::{Setting, BASELINE_IN_FLIGHT};
 use super::rounds::Row;
-use super::way::DEFAULT_BUFFER_BYTES;
+use super::variants::DEFAULT_BUFFER_BYTES;
 
 const RECORDS: usize = 20_000_000;
 const RECORD_BYTES: usize = 100;
-/// Samples in which it may still grow into its buffers.
-const FIRST: usize = 4;
-/// By how much the most of the later samples may be over the most of the first ones.
-const FLAT_BYTES: u64 = 4 * MIB;
-/// Beside the sink's bound for the bytes that it holds.
-const ALLOWANCE: u64 = 64 * MIB;
-const MOST_BYTES: u64 = DEFAULT_BUFFER_BYTES as u64 + ALLOWANCE;
+/// Samples during which the buffers may still grow.
+const WARM_UP_SAMPLES: usize = 4;
+/// Permitted difference between the largest later sample and the largest one of the warm-up.
+const MAX_GROWTH_BYTES: u64 = 4 * MIB;
+/// Memory of the process in addition to the sink's buffer.
+const PROCESS_BYTES: u64 = 64 * MIB;
+const MAX_BYTES: u64 = DEFAULT_BUFFER_BYTES as u64 + PROCESS_BYTES;
 const MIB: u64 = 1024 * 1024;
 
-/// The row, and whether memory was as it should be.
+/// Returns the row, and `true` if memory use is within its bounds.
 pub fn run(rows: &[Row]) -> anyhow::Result<(Row, bool)> {
     let server = Server::start(Duration::ZERO)?;
     let setting =
-        Setting { record_bytes: RECORD_BYTES, round_trip_ms: 0, in_flight: YARDSTICK_IN_FLIGHT };
+        Setting { record_bytes: RECORD_BYTES, round_trip_ms: 0, in_flight: BASELINE_IN_FLIGHT };
     let job = Job {
         port: server.port(),
         case: Case::SinkSoak,
@@ -36,21 +36,21 @@ pub fn run(rows: &[Row]) -> anyhow::Result<(Row, bool)> {
     println!("soak: {RECORDS} records of {RECORD_BYTES} B through one sink");
     let run = child::measure(&job)?;
     let counted = child::measure(&Job { records: RECORDS / 100, counts_allocations: true, ..job })?;
-    let most = |samples: &[u64]| samples.iter().copied().max().unwrap_or(0);
-    let (first, later) = run.resident.split_at(FIRST);
-    let (first, later) = (most(first), most(later));
-    let is_flat = later <= first + FLAT_BYTES;
-    let is_bounded = run.peak_rss_bytes <= MOST_BYTES;
+    let max = |samples: &[u64]| samples.iter().copied().max().unwrap_or(0);
+    let (warm_up, later) = run.resident.split_at(WARM_UP_SAMPLES);
+    let [warm_up, later] = [max(warm_up), max(later)];
+    let is_flat = later <= warm_up + MAX_GROWTH_BYTES;
+    let is_bounded = run.peak_rss_bytes <= MAX_BYTES;
     let mib = |bytes: u64| bytes as f64 / MIB as f64;
     println!(
-        "soak: most resident in the first {FIRST} million records {:.1} MiB, later {:.1} MiB ({}); \
-         peak {:.1} MiB of {} ({})",
-        mib(first),
+        "soak: resident in the first {WARM_UP_SAMPLES} million records {:.1} MiB, later {:.1} MiB ({}); \
+         peak {:.1} MiB, limit {} MiB ({})",
+        mib(warm_up),
         mib(later),
-        if is_flat { "flat" } else { "MISS: it grows" },
+        if is_flat { "flat" } else { "MISS: grows" },
         mib(run.peak_rss_bytes),
-        MOST_BYTES / MIB,
-        if is_bounded { "in bounds" } else { "MISS: out of bounds" },
+        MAX_BYTES / MIB,
+        if is_bounded { "within bounds" } else { "MISS: above the limit" },
     );
     let raw = rows.iter().find(|row| row.case == Case::Raw && row.setting() == setting);
     let cpu_s = run.cpu.as_secs_f64();

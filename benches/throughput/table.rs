@@ -1,5 +1,3 @@
-//! The figures as text.
-
 use super::rounds::Row;
 
 const HEADING: [&str; 10] = [
@@ -15,7 +13,6 @@ const HEADING: [&str; 10] = [
     "peak MiB",
 ];
 
-/// One setting: its rows under a line that tells what they have in common.
 pub fn print(rows: &[Row]) {
     let Some(first) = rows.first() else { return };
     let round_trip = match first.round_trip_ms {
@@ -27,7 +24,7 @@ pub fn print(rows: &[Row]) {
         std::iter::once(HEADING.map(str::to_owned)).chain(rows.iter().map(cells)).collect();
     let width = |column: usize| {
         let cells = lines.iter().map(|cells| cells[column].chars().count());
-        cells.max().expect("the heading is there")
+        cells.max().expect("a table has a heading")
     };
     let widths: [usize; HEADING.len()] = std::array::from_fn(width);
     for cells in &lines {
@@ -43,7 +40,7 @@ fn cells(row: &Row) -> [String; HEADING.len()] {
     let per_second = records / row.wall_s;
     let unknown = || "-".to_owned();
     [
-        row.case.name(),
+        row.case.label().to_owned(),
         row.cpu_ratio.map_or_else(unknown, |ratio| format!("{ratio:.2}")),
         row.cpu_ratios.map_or_else(unknown, |(least, most)| format!("({least:.2}-{most:.2})")),
         format!("{:.0}", 1e9 * row.cpu_per_record()),

@@ -1,20 +1,19 @@
-//! How many entries a body has, without reading what is in them.
+//! Number of entries of a request body, without parsing the entries.
 
 use memchr::memmem;
 
 use super::Protocol;
 
-/// None if it is not a body.
+/// Returns the number of entries, or `None` if the body is invalid.
 pub fn entries(protocol: Protocol, body: &[u8]) -> Option<usize> {
     match protocol {
-        // No string can hold this: inside of one every quote is escaped.
+        // This cannot occur in a string, in which quotes are escaped.
         Protocol::Json => Some(memmem::find_iter(body, b"\"Data\":\"").count()),
         Protocol::Cbor => cbor_entries(body),
     }
 }
 
-/// Walks from item to item and steps over the strings, so that no payload is taken for a key. A partition
-/// key of this name would be; there is none here.
+/// Skips strings, so that payloads are not searched. A partition key `Data` would be counted, but none is sent.
 fn cbor_entries(mut body: &[u8]) -> Option<usize> {
     const BYTES: u8 = 2;
     const TEXT: u8 = 3;
@@ -30,8 +29,8 @@ fn cbor_entries(mut body: &[u8]) -> Option<usize> {
         let (argument, rest) = rest.split_at_checked(follow)?;
         body = rest;
         if (major == BYTES || major == TEXT) && info != INDEFINITE {
-            let of_more = argument.iter().fold(0, |value, byte| value << 8 | usize::from(*byte));
-            let length = if follow == 0 { usize::from(info) } else { of_more };
+            let following = argument.iter().fold(0, |value, byte| value << 8 | usize::from(*byte));
+            let length = if follow == 0 { usize::from(info) } else { following };
             let (string, rest) = body.split_at_checked(length)?;
             body = rest;
             entries += usize::from(major == TEXT && string == b"Data");

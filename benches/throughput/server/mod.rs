@@ -1,8 +1,7 @@
-//! The null server: it answers every PutRecords with success for as many entries as it has, and does
-//! nothing else. A process of its own, so that its work is in nobody's figures.
+//! Server process that responds to every PutRecords with success, and otherwise only counts entries.
 
-mod answer;
 mod count;
+mod response;
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -23,18 +22,16 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 
-use self::answer::Answers;
-pub use self::answer::SHARD_ID;
+use self::response::Responses;
+pub use self::response::SHARD_ID;
 
-/// The path under which it tells what it has counted.
 pub const STATS: &str = "/stats";
 
-/// What it has been sent.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Stats {
     pub requests: u64,
     pub entries: u64,
-    /// Of the bodies.
+    /// Bytes of the request bodies.
     pub bytes: u64,
 }
 
@@ -63,8 +60,7 @@ impl Protocol {
     }
 }
 
-/// Serves on a free port of the loopback interface, which it prints, until its standard input ends: with
-/// the process that started it, however that ended.
+/// Listens on a free port of the loopback interface, prints the port, and exits when standard input is closed.
 pub fn serve(round_trip: Duration) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -76,48 +72,49 @@ pub fn serve(round_trip: Duration) -> io::Result<()> {
             let _ = io::stdin().read_to_end(&mut Vec::new());
             process::exit(0);
         });
-        let answers = Rc::new(Answers::default());
+        let responses = Rc::new(Responses::default());
         loop {
             let (connection, _) = listener.accept().await?;
             connection.set_nodelay(true)?;
-            let answers = answers.clone();
-            let service = service_fn(move |request| answer(answers.clone(), request, round_trip));
+            let responses = responses.clone();
+            let service =
+                service_fn(move |request| respond(responses.clone(), request, round_trip));
             spawn_local(async move {
                 let connection = TokioIo::new(connection);
-                // The other side ends it, in whatever way: no request is lost unseen, as all are counted.
+                // Errors need no handling: the client compares the counters.
                 let _ = http1::Builder::new().serve_connection(connection, service).await;
             });
         }
     })
 }
 
-async fn answer(
-    answers: Rc<Answers>,
+async fn respond(
+    responses: Rc<Responses>,
     request: Request<Incoming>,
     round_trip: Duration,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() == Method::GET && request.uri().path() == STATS {
-        let stats = serde_json::to_vec(&answers.stats()).expect("numbers are valid JSON");
+        let stats = serde_json::to_vec(&responses.stats()).expect("the counters are serializable");
         return Ok(Response::new(Full::from(stats)));
     }
     let protocol = Protocol::of(&request);
     let Ok(body) = request.into_body().collect().await else {
-        return Ok(refusal("the body ended early"));
+        return Ok(bad_request("incomplete body"));
     };
     let body = body.to_bytes();
     let Some(entries) = count::entries(protocol, &body) else {
-        return Ok(refusal("the body cannot be read"));
+        return Ok(bad_request("invalid body"));
     };
     if round_trip > Duration::ZERO {
         tokio::time::sleep(round_trip).await;
     }
-    let mut response = Response::new(Full::new(answers.answer(protocol, entries, body.len())));
+    let mut response = Response::new(Full::new(responses.respond(protocol, entries, body.len())));
     response.headers_mut().insert(CONTENT_TYPE, protocol.content_type());
     Ok(response)
 }
 
-fn refusal(why: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(why));
+fn bad_request(reason: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(reason));
     *response.status_mut() = hyper::StatusCode::BAD_REQUEST;
     response
 }

@@ -1,5 +1,3 @@
-//! The ways of bringing records to the service, one per file.
-
 mod producer;
 mod raw;
 mod sink;
@@ -19,23 +17,22 @@ use super::load::Load;
 
 pub const STREAM: &str = "throughput";
 
-/// What became of the records, in the sender's own words.
+/// Counts reported by the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Counts {
     pub delivered: u64,
-    /// Kinesis records.
+    /// Number of Kinesis records.
     pub entries: u64,
 }
 
-pub trait Way {
-    /// Sends so many records and stays usable, with its connections open.
+pub trait Variant {
+    /// Sends `records` records and keeps the connections open.
     async fn warm_up(&mut self, load: &Load, records: usize);
 
-    /// Sends so many records, and is ready when all are delivered.
-    async fn send(self, load: &Load, records: usize) -> Told;
+    /// Sends `records` records and waits until all are delivered.
+    async fn send(self, load: &Load, records: usize) -> Counts;
 }
 
-/// The client of every case, with the HTTP client that the SDK has by default.
 pub fn client(case: Case, endpoint: &str) -> Client {
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -44,14 +41,13 @@ pub fn client(case: Case, endpoint: &str) -> Client {
         .endpoint_url(endpoint)
         .retry_config(RetryConfig::disabled());
     let config = match case {
-        // A sink's service has a way of its own to ask for it.
+        // The service of a sink sets the protocol itself.
         Case::RawCbor => config.protocol(kinesis_sink::service::KinesisCbor::new()),
         _ => config,
     };
     Client::from_conf(config.build())
 }
 
-/// The service at the bottom of every case but the raw loops.
 fn put_records(case: Case, client: &Client) -> PutRecords {
     let service = PutRecords::new(client);
     match case.body() {
@@ -61,7 +57,6 @@ fn put_records(case: Case, client: &Client) -> PutRecords {
     }
 }
 
-/// The one shard has no quota: how fast it may be written to is not what is measured.
 fn limits() -> Limits {
     Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
 }

@@ -1,26 +1,24 @@
-//! The producer: a task of its own sends, with a receipt per record or without.
-
 use std::collections::VecDeque;
 
 use aws_sdk_kinesis::Client;
 use kinesis_sink::{Producer, Receipt, Record};
 
 use super::sink::builder;
-use super::{Told, Way, put_records};
+use super::{Counts, Variant, put_records};
 use crate::case::Case;
 use crate::load::Load;
 
 pub struct ThroughProducer {
     producer: Producer,
-    /// How many receipts are held before the oldest is awaited; none without receipts.
+    /// Maximum number of pending receipts, or `None` to send without receipts.
     window: Option<usize>,
 }
 
 impl ThroughProducer {
     pub fn new(case: Case, client: &Client, in_flight: usize) -> Self {
         let sink = builder(case, in_flight).build_with(put_records(case, client));
-        let producer = sink.expect("it is valid").spawn();
-        // What fills all requests in flight, and as many again.
+        let producer = sink.expect("the settings are valid").spawn();
+        // Twice the records of all requests in flight.
         let window = (case == Case::ProducerReceipts)
             .then(|| 2 * in_flight * producer.limits().request_entries());
         Self { producer, window }
@@ -31,38 +29,38 @@ impl ThroughProducer {
         for number in 0..records {
             let record = Record::from(load.record(number));
             let Some(window) = self.window else {
-                self.producer.send(record).await.expect("it is open");
+                self.producer.send(record).await.expect("the producer is open");
                 continue;
             };
             if receipts.len() == window {
-                settle(receipts.pop_front()).await;
+                wait_for(receipts.pop_front()).await;
             }
-            receipts.push_back(self.producer.put(record).await.expect("it is open"));
+            receipts.push_back(self.producer.put(record).await.expect("the producer is open"));
         }
         while !receipts.is_empty() {
-            settle(receipts.pop_front()).await;
+            wait_for(receipts.pop_front()).await;
         }
-        self.producer.flush().await.expect("everything is delivered");
+        self.producer.flush().await.expect("all records are delivered");
     }
 }
 
-async fn settle(receipt: Option<Receipt>) {
+async fn wait_for(receipt: Option<Receipt>) {
     if let Some(receipt) = receipt {
-        let delivery = receipt.await.expect("it is delivered");
+        let delivery = receipt.await.expect("the record is delivered");
         assert!(!delivery.sequence_number().is_empty());
     }
 }
 
-impl Way for ThroughProducer {
+impl Variant for ThroughProducer {
     async fn warm_up(&mut self, load: &Load, records: usize) {
         self.send_all(load, records).await;
     }
 
-    async fn send(self, load: &Load, records: usize) -> Told {
+    async fn send(self, load: &Load, records: usize) -> Counts {
         let before = self.producer.status().totals;
         self.send_all(load, records).await;
         let after = self.producer.status().totals;
-        Told {
+        Counts {
             delivered: after.delivered - before.delivered,
             entries: after.entries - before.entries,
         }

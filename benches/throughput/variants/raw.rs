@@ -1,4 +1,4 @@
-//! The SDK called by hand: what anything else is measured against.
+//! Baseline: a loop over the SDK.
 
 use std::future::Future;
 
@@ -8,7 +8,7 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{STREAM, Told, Way, limits};
+use super::{Counts, STREAM, Variant, limits};
 use crate::load::Load;
 
 pub struct Raw {
@@ -21,7 +21,7 @@ impl Raw {
         Self { client, in_flight }
     }
 
-    async fn send_all(&self, load: &Load, records: usize) -> Told {
+    async fn send_all(&self, load: &Load, records: usize) -> Counts {
         let limits = limits();
         let fit = limits.request_bytes() / load.record_bytes();
         let entries = limits.request_entries().min(fit);
@@ -34,7 +34,7 @@ impl Raw {
             in_flight.push(self.put(load, first..records.min(first + entries)));
         }
         delivered += in_flight.fold(0, async |sum, more| sum + more).await;
-        Told { delivered, entries: delivered }
+        Counts { delivered, entries: delivered }
     }
 
     fn put(&self, load: &Load, numbers: std::ops::Range<usize>) -> impl Future<Output = u64> {
@@ -42,7 +42,7 @@ impl Raw {
         let sent = entries.len();
         let call = self.client.put_records().stream_name(STREAM).set_records(Some(entries));
         async move {
-            let output = call.send().await.expect("the null server takes everything");
+            let output = call.send().await.expect("the server accepts every request");
             assert_eq!(output.failed_record_count, Some(0));
             assert_eq!(output.records.len(), sent);
             sent as u64
@@ -53,15 +53,15 @@ impl Raw {
 fn entry(load: &Load, number: usize) -> PutRecordsRequestEntry {
     let (key, data) = load.record(number);
     let entry = PutRecordsRequestEntry::builder().data(Blob::from_maybe_shared(data));
-    entry.partition_key(key).build().expect("it has data")
+    entry.partition_key(key).build().expect("data and key are set")
 }
 
-impl Way for Raw {
+impl Variant for Raw {
     async fn warm_up(&mut self, load: &Load, records: usize) {
         self.send_all(load, records).await;
     }
 
-    async fn send(self, load: &Load, records: usize) -> Told {
+    async fn send(self, load: &Load, records: usize) -> Counts {
         self.send_all(load, records).await
     }
 }

@@ -1,5 +1,3 @@
-//! The sink, fed by `forward`.
-
 use aws_sdk_kinesis::Client;
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::record::HashKey;
@@ -10,7 +8,7 @@ use kinesis_sink::stream::list_shards_fn;
 use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder, StreamId};
 use tower::{BoxError, Service};
 
-use super::{STREAM, Told, Way, limits, put_records};
+use super::{Counts, STREAM, Variant, limits, put_records};
 use crate::case::Case;
 use crate::load::Load;
 use crate::server::SHARD_ID;
@@ -20,22 +18,21 @@ pub struct ThroughSink<S> {
 }
 
 impl ThroughSink<PutRecords> {
-    /// Over the SDK's call alone.
     pub fn new(case: Case, client: &Client, in_flight: usize) -> Self {
         let sink = builder(case, in_flight).build_with(put_records(case, client));
-        Self { sink: sink.expect("it is valid") }
+        Self { sink: sink.expect("the settings are valid") }
     }
 }
 
 impl ThroughSink<kinesis_sink::service::DefaultService> {
-    /// Over the stack that it has by default.
+    /// Uses the default stack of layers.
     pub fn with_layers(case: Case, client: &Client, in_flight: usize) -> Self {
         let sink = builder(case, in_flight).build(client);
-        Self { sink: sink.expect("it is valid") }
+        Self { sink: sink.expect("the settings are valid") }
     }
 }
 
-/// The defaults, but for no quotas, and room for what is in flight and some more where there is much.
+/// Returns the default settings without quotas, and with a buffer for twice the records in flight.
 pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
     let limits = limits();
     let mut builder = KinesisSink::builder(STREAM)
@@ -57,18 +54,16 @@ pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
     })
 }
 
-/// Of the builder.
 pub const DEFAULT_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 
-/// The one that the null server's answers tell of.
 async fn one_shard(_: StreamId) -> Result<Vec<Shard>, BoxError> {
-    let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).expect("in order");
+    let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).expect("the range is not empty");
     Ok(vec![Shard::new(SHARD_ID, ring)])
 }
 
-fn told(totals: &Totals) -> Told {
-    assert_eq!((totals.requeued, totals.failed), (0, 0), "everything is taken at once");
-    Told { delivered: totals.delivered, entries: totals.entries }
+fn counts(totals: &Totals) -> Counts {
+    assert_eq!((totals.requeued, totals.failed), (0, 0), "requeued and failed records");
+    Counts { delivered: totals.delivered, entries: totals.entries }
 }
 
 impl<S> ThroughSink<S>
@@ -76,51 +71,51 @@ where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
     S::Future: Send + 'static,
 {
-    /// Calls `each` with the number of every record that it is about to take.
+    /// Calls `each` with the number of every record before it is sent.
     async fn forward(
         &mut self,
         load: &Load,
         records: usize,
         mut each: impl FnMut(usize) + Unpin,
-    ) -> Told {
-        let before = told(self.sink.totals());
+    ) -> Counts {
+        let before = counts(self.sink.totals());
         let records = stream::iter(0..records).map(|number| {
             each(number);
             Ok(Record::from(load.record(number)))
         });
-        records.forward(&mut self.sink).await.expect("everything is delivered");
-        let after = told(self.sink.totals());
-        Told {
+        records.forward(&mut self.sink).await.expect("all records are delivered");
+        let after = counts(self.sink.totals());
+        Counts {
             delivered: after.delivered - before.delivered,
             entries: after.entries - before.entries,
         }
     }
 }
 
-impl<S> Way for ThroughSink<S>
+impl<S> Variant for ThroughSink<S>
 where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
     S::Future: Send + 'static,
 {
     async fn warm_up(&mut self, load: &Load, records: usize) {
         let records = (0..records).map(|number| Ok(Record::from(load.record(number))));
-        self.sink.send_all(&mut stream::iter(records)).await.expect("everything is delivered");
+        self.sink.send_all(&mut stream::iter(records)).await.expect("all records are delivered");
     }
 
-    async fn send(mut self, load: &Load, records: usize) -> Told {
+    async fn send(mut self, load: &Load, records: usize) -> Counts {
         self.forward(load, records, |_| ()).await
     }
 }
 
-/// The sink over a long time, which is watched meanwhile.
+/// Sink that calls the function with the number of every record.
 pub struct Soak<F>(pub ThroughSink<PutRecords>, pub F);
 
-impl<F: FnMut(usize) + Unpin> Way for Soak<F> {
+impl<F: FnMut(usize) + Unpin> Variant for Soak<F> {
     async fn warm_up(&mut self, load: &Load, records: usize) {
         self.0.warm_up(load, records).await;
     }
 
-    async fn send(mut self, load: &Load, records: usize) -> Told {
+    async fn send(mut self, load: &Load, records: usize) -> Counts {
         self.0.forward(load, records, self.1).await
     }
 }

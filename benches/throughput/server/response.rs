@@ -1,5 +1,3 @@
-//! What the null server says: each answer is made once for its number of entries.
-
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -7,42 +5,41 @@ use bytes::Bytes;
 
 use super::{Protocol, Stats};
 
-/// All entries lie in one shard. Where each of several shards lies on the ring only a reader of the keys
-/// could tell, and a sink would rightly stop to believe an answer that does not.
+/// All entries are in one shard. With several shards the server would have to hash the keys, because the sink rejects
+/// placements that contradict them.
 pub const SHARD_ID: &str = "shardId-000000000000";
 
-/// As long as real ones; the last digits count.
+/// Has the length of real sequence numbers. The last digits count up.
 const FIRST_SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
 
 #[derive(Default)]
-pub struct Answers {
-    made: RefCell<HashMap<(Protocol, usize), Bytes>>,
+pub struct Responses {
+    cache: RefCell<HashMap<(Protocol, usize), Bytes>>,
     stats: RefCell<Stats>,
 }
 
-impl Answers {
+impl Responses {
     pub fn stats(&self) -> Stats {
         *self.stats.borrow()
     }
 
-    /// The answer to a request, which is counted.
-    pub fn answer(&self, protocol: Protocol, entries: usize, bytes: usize) -> Bytes {
+    pub fn respond(&self, protocol: Protocol, entries: usize, bytes: usize) -> Bytes {
         let mut stats = self.stats.borrow_mut();
         stats.requests += 1;
         stats.entries += entries as u64;
         stats.bytes += bytes as u64;
-        let mut made = self.made.borrow_mut();
-        let make = || match protocol {
+        let mut cache = self.cache.borrow_mut();
+        let create = || match protocol {
             Protocol::Json => json(entries),
             Protocol::Cbor => cbor(entries),
         };
-        made.entry((protocol, entries)).or_insert_with(|| make().into()).clone()
+        cache.entry((protocol, entries)).or_insert_with(|| create().into()).clone()
     }
 }
 
 fn sequence_number(entry: usize) -> String {
-    let (kept, _) = FIRST_SEQUENCE_NUMBER.split_at(FIRST_SEQUENCE_NUMBER.len() - 6);
-    format!("{kept}{entry:06}")
+    let (prefix, _) = FIRST_SEQUENCE_NUMBER.split_at(FIRST_SEQUENCE_NUMBER.len() - 6);
+    format!("{prefix}{entry:06}")
 }
 
 fn json(entries: usize) -> Vec<u8> {
@@ -76,13 +73,13 @@ fn cbor(entries: usize) -> Vec<u8> {
     out
 }
 
-/// The start of an item, with its length or number of items: at most 500 here.
+/// Writes the head of an item with its length or number of items, which is at most 500 here.
 fn head(out: &mut Vec<u8>, major: u8, argument: usize) {
     match argument {
         0..24 => out.push(major | argument as u8),
         24..256 => out.extend([major | 24, argument as u8]),
         _ => {
-            let argument = u16::try_from(argument).expect("a request has fewer entries");
+            let argument = u16::try_from(argument).expect("a request has at most 500 entries");
             out.push(major | 25);
             out.extend(argument.to_be_bytes());
         }

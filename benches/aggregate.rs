@@ -41,7 +41,8 @@ struct Record {
 
 /// Returns as many members as fit, with `keys` keys in rotation.
 fn members(keys: usize) -> Vec<Member> {
-    let member = |number| Member::new(format!("device-{:06}", number % keys), vec![b'.'; DATA_BYTES]);
+    let member =
+        |number| Member::new(format!("device-{:06}", number % keys), vec![b'.'; DATA_BYTES]);
     let mut members: Vec<_> = (0..AGGREGATE_BYTES / DATA_BYTES).map(member).collect();
     while encode(&members).expect("the members fit in an aggregate").len() > AGGREGATE_BYTES {
         members.pop();

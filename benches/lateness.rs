@@ -48,7 +48,8 @@ impl Service<PutRecordsRequest> for MockService {
         Box::pin(async move {
             sleep(ROUND_TRIP).await;
             let placement = |entry: &Entry| {
-                let number = hash_of(entry.partition_key().expect("entries have keys")).get() >> 124;
+                let number =
+                    hash_of(entry.partition_key().expect("entries have keys")).get() >> 124;
                 Ok(Placement::new(format!("shardId-{number:012}"), "1"))
             };
             Ok(PutRecordsResponse::new(request.entries().iter().map(placement).collect()))
@@ -90,7 +91,11 @@ async fn forward(mut sink: KinesisSink<MockService>, records: impl Iterator<Item
 }
 
 async fn forward_to_producer(producer: Producer, records: impl Iterator<Item = Record>) {
-    stream::iter(records).map(Ok).forward(producer.sink()).await.expect("all records are delivered");
+    stream::iter(records)
+        .map(Ok)
+        .forward(producer.sink())
+        .await
+        .expect("all records are delivered");
 }
 
 async fn send(producer: Producer, records: impl Iterator<Item = Record>) {
@@ -144,7 +149,12 @@ async fn watch(future: impl Future<Output = ()>) -> Lateness {
 
 const VARIANTS: [&str; 3] = ["sink, forward", "producer, forward", "producer, send"];
 
-async fn run(variant: &str, aggregation: Aggregation, is_rate_limited: bool, bytes: usize) -> Lateness {
+async fn run(
+    variant: &str,
+    aggregation: Aggregation,
+    is_rate_limited: bool,
+    bytes: usize,
+) -> Lateness {
     let sink = builder(aggregation, is_rate_limited).build_with(MockService);
     let (sink, records) = (sink.expect("the settings are valid"), records(bytes));
     match variant {
@@ -163,7 +173,8 @@ fn print(variant: &str, aggregation: &str, rate_limit: &str, bytes: &str, latene
 }
 
 fn main() {
-    let runtime = || Builder::new_current_thread().enable_time().build().expect("failed to build a runtime");
+    let runtime =
+        || Builder::new_current_thread().enable_time().build().expect("failed to build a runtime");
     println!(
         "{:18} {:>11} {:>10} {:>7} {:>15} {:>12}",
         "variant", "aggregation", "rate limit", "bytes", "timer delay, ms", "poll gap, ms"
@@ -175,10 +186,17 @@ fn main() {
         let variants = VARIANTS.iter().flat_map(|variant| [(*variant, true), (*variant, false)]);
         for (variant, is_rate_limited) in variants {
             for bytes in [100, 1_024, 10_240] {
-                let lateness = runtime().block_on(run(variant, aggregation, is_rate_limited, bytes));
+                let lateness =
+                    runtime().block_on(run(variant, aggregation, is_rate_limited, bytes));
                 longest = longest.max(lateness.poll_gap);
                 let rate_limit = if is_rate_limited { "yes" } else { "no" };
-                print(variant, &format!("{aggregation:?}"), rate_limit, &bytes.to_string(), lateness);
+                print(
+                    variant,
+                    &format!("{aggregation:?}"),
+                    rate_limit,
+                    &bytes.to_string(),
+                    lateness,
+                );
             }
         }
     }

@@ -132,9 +132,13 @@ fn timed<F: Future<Output = ()>>(runtime: &Runtime, runs: u64, run: impl Fn() ->
 fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("record");
     group.throughput(Throughput::Elements(RECORDS as u64)).sample_size(20);
-    let one_thread = Builder::new_current_thread().enable_time().build().expect("failed to build a runtime");
-    let two_threads =
-        Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("failed to build a runtime");
+    let one_thread =
+        Builder::new_current_thread().enable_time().build().expect("failed to build a runtime");
+    let two_threads = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("failed to build a runtime");
     for receipts in [false, true] {
         let mode = if receipts { "with receipts" } else { "without receipts" };
         group.bench_function(BenchmarkId::new("sink", mode), |bencher| {

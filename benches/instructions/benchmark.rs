@@ -82,7 +82,9 @@ fn members(keys: usize) -> Vec<Member> {
 fn write_aggregate(name: &'static str, keys: usize) -> Benchmark {
     Benchmark::new(name, "member", MEMBERS, move || {
         let members = members(keys);
-        move || drop(black_box(encode(black_box(&members)).expect("the members fit in an aggregate")))
+        move || {
+            drop(black_box(encode(black_box(&members)).expect("the members fit in an aggregate")))
+        }
     })
 }
 

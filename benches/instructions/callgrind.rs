@@ -1,5 +1,3 @@
-//! Runs this executable under valgrind's callgrind.
-
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::{env, fs, io};

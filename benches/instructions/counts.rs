@@ -1,5 +1,3 @@
-//! Output of the counts as a table, with those of the previous run, and as JSON.
-
 use std::path::PathBuf;
 use std::{fs, io};
 
@@ -12,7 +10,6 @@ use super::callgrind::target;
 pub struct Count {
     benchmark: String,
     operation: String,
-    /// Instructions per operation, as the median of the runs.
     instructions: f64,
     /// Difference between the largest and the smallest count, relative to the median.
     spread: f64,

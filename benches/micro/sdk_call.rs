@@ -17,7 +17,6 @@ pub const ENTRIES: usize = 500;
 
 #[derive(Debug, Clone, Copy)]
 pub enum Protocol {
-    /// JSON, by the SDK's serializer.
     SdkJson,
     Json,
     Cbor,
@@ -52,7 +51,8 @@ impl Protocol {
             Self::SdkJson | Self::Json => response.to_string().into(),
             Self::Cbor => {
                 let mut body = Vec::new();
-                ciborium::into_writer(&response, &mut body).expect("writing to a Vec does not fail");
+                ciborium::into_writer(&response, &mut body)
+                    .expect("writing to a Vec does not fail");
                 body.into()
             }
         }
@@ -84,7 +84,8 @@ pub struct SdkCall {
 impl SdkCall {
     /// Creates a request whose entries have `data_bytes` bytes each.
     pub fn new(protocol: Protocol, data_bytes: usize) -> Self {
-        let runtime = Builder::new_current_thread().enable_time().build().expect("failed to build a runtime");
+        let runtime =
+            Builder::new_current_thread().enable_time().build().expect("failed to build a runtime");
         let (content_type, body) = (protocol.content_type(), protocol.response());
         let connector = SharedHttpConnector::new(MockConnector { content_type, body });
         let config = Config::builder()

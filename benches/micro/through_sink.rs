@@ -108,7 +108,8 @@ impl ThroughSink {
     /// Creates a sink on virtual time, so that linger takes no time and every run sends the same requests.
     pub fn new(case: Case) -> Self {
         let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_time().start_paused(true).build().expect("failed to build a runtime");
+        let runtime =
+            builder.enable_time().start_paused(true).build().expect("failed to build a runtime");
         // No rate limit.
         let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
         let sink = KinesisSink::builder("example")

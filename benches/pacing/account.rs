@@ -1,4 +1,4 @@
-//! What became of every record, as a consumer of the stream finds it.
+//! Fate of every record, as observed by a consumer of the stream.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -8,18 +8,18 @@ use kinesis_sink::record::Key;
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::sim::{SimStream, Written};
 
-/// The ranges of all shards that there were, closed ones included.
+/// Hash ranges of all shards, including closed ones.
 #[derive(Default)]
 pub struct Ranges(HashMap<String, HashRange>);
 
 impl Ranges {
-    /// To be called before and after each change of the shards.
-    pub fn note(&mut self, stream: &SimStream) {
+    /// Adds the current shards. Call it before and after each change of the shards.
+    pub fn record(&mut self, stream: &SimStream) {
         let shards = stream.shards();
         self.0.extend(shards.iter().map(|shard| (shard.id().to_owned(), shard.range())));
     }
 
-    /// All shards, in the order in which they were opened.
+    /// Returns the ids of all shards in the order in which they were opened.
     #[allow(dead_code, reason = "the model of the whole sink reads shard after shard")]
     pub fn ids(&self) -> Vec<String> {
         let mut ids: Vec<_> = self.0.keys().cloned().collect();
@@ -27,45 +27,42 @@ impl Ranges {
         ids
     }
 
-    /// The range of a shard.
+    /// Returns the range of a shard.
     #[allow(dead_code, reason = "the model of the whole sink reads shard after shard")]
     pub fn of(&self, shard_id: &str) -> HashRange {
-        *self.0.get(shard_id).expect("every shard was noted")
+        *self.0.get(shard_id).expect("every shard was recorded")
     }
 
-    /// Whether a consumer of the KCL takes these members of one Kinesis record: it throws an aggregate away
-    /// if one of them hashes outside of the shard.
-    pub fn holds(&self, shard_id: &str, members: &[Member]) -> bool {
-        let range = self.0.get(shard_id).expect("every shard was noted");
-        let place = |member: &Member| {
+    /// Returns `true` if the KCL accepts an aggregate with these members. It discards an aggregate if a member hashes
+    /// to another shard.
+    pub fn contain(&self, shard_id: &str, members: &[Member]) -> bool {
+        let range = self.0.get(shard_id).expect("every shard was recorded");
+        let hash_key = |member: &Member| {
             let key = member.partition_key().expect("members of aggregates have keys");
             member.explicit_hash_key().unwrap_or_else(|| hash_of(key))
         };
-        members.iter().all(|member| range.contains(place(member)))
+        members.iter().all(|member| range.contains(hash_key(member)))
     }
 }
 
-/// What became of the records with the numbers from 0.
+/// Fate of the records, by number.
 #[derive(Default)]
 pub struct Account {
-    /// When each was written first.
+    /// Time at which each record was first written.
     pub first: Vec<Option<Duration>>,
-    /// Copies beyond the first.
+    /// Number of copies in addition to the first ones.
     pub duplicated: u64,
-    /// Records whose first copy comes after the first copy of one with the same key that was accepted
-    /// later.
+    /// Records whose first copy comes after that of a record with the same key that was accepted later.
     pub out_of_order: u64,
-    /// Records whose last copy comes before the last copy of one with the same key that was accepted
-    /// earlier.
+    /// Records whose last copy comes before that of a record with the same key that was accepted earlier.
     pub late_copies: u64,
-    /// Members of aggregates that consumers throw away.
+    /// Members of aggregates that consumers discard.
     pub unreadable: u64,
 }
 
 impl Account {
-    /// Reads the stream in the order in which it was written: so parents come before their children.
-    /// Whether the order of a key was kept is only told if asked for, with the numbers as the order of
-    /// acceptance. They are read off each record's data and key.
+    /// Reads the stream in the order in which it was written, parents before children. `number_of` maps data and key to
+    /// the number of a record. If `ordered` is set, checks the order of each key: that of the numbers.
     pub fn of(
         written: &[Written],
         ranges: &Ranges,
@@ -76,35 +73,34 @@ impl Account {
         let mut latest = ordered.then(HashMap::new);
         let mut read = Vec::new();
         for record in written {
-            // Most are plain, and this is cheaper than to look for the digest.
+            // Cheaper than computing the digest, which most records do not have.
             let members = record.data().starts_with(&[0xf3]).then(|| deaggregate(record.data()));
             let Some(members) = members.filter(|members| members.is_aggregate()) else {
                 let key = record.partition_key();
                 let number = number_of(record.data(), key);
                 read.push((number, key.filter(|_| ordered).cloned()));
-                account.read(number, key, record.at(), &mut latest);
+                account.add(number, key, record.at(), &mut latest);
                 continue;
             };
             let members: Vec<_> = members.collect();
-            if !ranges.holds(record.shard_id(), &members) {
+            if !ranges.contain(record.shard_id(), &members) {
                 account.unreadable += members.len() as u64;
                 continue;
             }
             for member in members {
                 let number = number_of(member.data(), member.partition_key());
                 read.push((number, member.partition_key().filter(|_| ordered).cloned()));
-                account.read(number, member.partition_key(), record.at(), &mut latest);
+                account.add(number, member.partition_key(), record.at(), &mut latest);
             }
         }
         if ordered {
-            account.note_late(&read);
+            account.count_late_copies(&read);
         }
         account
     }
 
-    /// What has an unknown outcome comes once more, in as many Kinesis records as it takes; so the last
-    /// copies must be in order like the first ones.
-    fn note_late(&mut self, read: &[(u64, Option<Key>)]) {
+    /// Checks the order of the last copies: records with an unknown outcome are written again, in order.
+    fn count_late_copies(&mut self, read: &[(u64, Option<Key>)]) {
         let mut seen = HashSet::new();
         let mut oldest: HashMap<&Key, u64> = HashMap::new();
         for (number, key) in read.iter().rev() {
@@ -115,22 +111,22 @@ impl Account {
         }
     }
 
-    fn read(
+    fn add(
         &mut self,
         number: u64,
         key: Option<&Key>,
         at: Duration,
         latest: &mut Option<HashMap<Key, u64>>,
     ) {
-        let place = usize::try_from(number).expect("it counts records");
-        if place >= self.first.len() {
-            self.first.resize(place + 1, None);
+        let index = usize::try_from(number).expect("record numbers are small");
+        if index >= self.first.len() {
+            self.first.resize(index + 1, None);
         }
-        if self.first[place].is_some() {
+        if self.first[index].is_some() {
             self.duplicated += 1;
             return;
         }
-        self.first[place] = Some(at);
+        self.first[index] = Some(at);
         let (Some(latest), Some(key)) = (latest, key) else { return };
         match latest.get_mut(key) {
             Some(latest) if number < *latest => self.out_of_order += 1,
@@ -143,10 +139,10 @@ impl Account {
         self.first.get(usize::try_from(number).ok()?).copied().flatten()
     }
 
-    /// The accepted records that are neither in the stream nor held.
-    pub fn lost<'a>(&self, accepted: &'a [u64], held: &[u64]) -> Vec<&'a u64> {
-        let held: HashSet<_> = held.iter().collect();
-        let is_lost = |number: &&u64| self.first(**number).is_none() && !held.contains(number);
+    /// Returns the accepted records that are neither in the stream nor buffered.
+    pub fn lost<'a>(&self, accepted: &'a [u64], buffered: &[u64]) -> Vec<&'a u64> {
+        let buffered: HashSet<_> = buffered.iter().collect();
+        let is_lost = |number: &&u64| self.first(**number).is_none() && !buffered.contains(number);
         accepted.iter().filter(is_lost).collect()
     }
 }

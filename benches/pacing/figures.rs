@@ -1,30 +1,28 @@
-//! The figures of a run, and the bounds that the sink must keep to.
-
 use serde::{Serialize, Serializer};
 
 use super::policy::Policy;
 
-/// As they go into the JSON; none where one does not apply.
+/// Figures of a run, as written to the JSON file. Figures that do not apply are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     pub scenario: &'static str,
     pub limiter: &'static str,
-    /// The share of entries that are throttled at random.
+    /// Share of the entries that are throttled at random.
     pub noise: f64,
     pub policy: &'static str,
-    /// As a multiple of the quota.
+    /// Offered records, as a multiple of the quota.
     pub offered: f64,
     /// Records written for the first time, as a share of the capacity.
     pub goodput: Option<f64>,
-    /// Throttled entries, as a share of those that arrived.
+    /// Throttled entries, as a share of all entries received.
     pub rejected: Option<f64>,
     /// Jain's index of the producers' goodputs.
     pub fairness: Option<f64>,
-    /// Seconds until the goodput is whole again.
+    /// Seconds until the goodput has recovered.
     pub recovery_s: Option<f64>,
-    /// The 99th percentile of the cold shards' latencies, as a multiple of that without the hot shard.
+    /// 99th percentile of the latency of the other shards, as a multiple of that without the hot shard.
     pub cold_p99_ratio: Option<f64>,
-    /// The 99th percentile of the times from the offer of a record until it is written.
+    /// 99th percentile of the time from the offer of a record until it is written.
     pub p99_s: Option<f64>,
     #[serde(serialize_with = "as_count")]
     pub requests_in_outage: Option<f64>,
@@ -34,25 +32,23 @@ pub struct Figures {
     pub duplicated: Option<f64>,
     #[serde(serialize_with = "as_count")]
     pub out_of_order: Option<f64>,
-    /// The most that a producer held.
+    /// Maximum bytes buffered by one producer.
     #[serde(serialize_with = "as_count")]
     pub max_buffered_bytes: Option<f64>,
-    /// Whether another policy is better in both goodput and rejected. None where the others were not run.
+    /// Whether another policy is better in both goodput and rejections. `None` if no other policy was run.
     pub dominated: Option<bool>,
-    /// What a producer gets that joins the others later, as a share of its part.
+    /// Share of the producer that joins later, relative to an equal share.
     #[serde(skip)]
     pub joiner_share: Option<f64>,
-    /// Of the ten seconds after the quota has dropped. The share of all rejected entries leaves them out.
+    /// Share of throttled entries in the ten seconds after a drop of the quota, which `rejected` excludes.
     #[serde(skip)]
     pub rejected_after_drop: Option<f64>,
 }
 
-/// Without a fraction, which counts do not have.
 fn as_count<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     value.map(|value| value as u64).serialize(serializer)
 }
 
-/// One of the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figure {
     Goodput,
@@ -115,15 +111,15 @@ impl Figure {
             Self::Rejected => "rejected",
             Self::Fairness => "fairness",
             Self::ColdP99Ratio => "cold p99",
-            Self::RequestsInOutage => "in outage",
+            Self::RequestsInOutage => "requests in outage",
             Self::Recovery => "recovery",
             Self::Lost => "lost",
-            Self::Duplicated => "twice",
-            Self::OutOfOrder => "disorder",
-            Self::MaxBufferedBytes => "held",
+            Self::Duplicated => "duplicated",
+            Self::OutOfOrder => "out of order",
+            Self::MaxBufferedBytes => "buffered",
             Self::P99 => "p99",
-            Self::JoinerShare => "joiner",
-            Self::RejectedAfterDrop => "after drop",
+            Self::JoinerShare => "joiner share",
+            Self::RejectedAfterDrop => "rejected after drop",
         }
     }
 
@@ -146,25 +142,25 @@ impl Figure {
     }
 }
 
-/// A lead by less is no difference: the seeds make as much.
-const LEAD: f64 = 0.005;
+/// Smallest difference between policies that counts. Different seeds cause smaller ones.
+const MIN_LEAD: f64 = 0.005;
 
 impl Figures {
-    /// Whether it is the same cell of the bench, by another policy.
+    /// Returns `true` if `other` has the same scenario and conditions, with another policy.
     pub fn is_rival_of(&self, other: &Self) -> bool {
         let cell = |it: &Self| (it.scenario, it.limiter, it.noise, it.offered);
         let is_policy = self.policy != Policy::Omniscient.name();
         cell(self) == cell(other) && self.policy != other.policy && is_policy
     }
 
-    /// Whether it is better in both goodput and rejected.
+    /// Returns `true` if both goodput and rejections are better than those of `other`.
     pub fn dominates(&self, other: &Self) -> bool {
         let lead = |one: Option<f64>, other: Option<f64>| one.zip(other).map(|(a, b)| a - b);
-        lead(self.goodput, other.goodput).is_some_and(|lead| lead > LEAD)
-            && lead(other.rejected, self.rejected).is_some_and(|lead| lead > LEAD)
+        lead(self.goodput, other.goodput).is_some_and(|lead| lead > MIN_LEAD)
+            && lead(other.rejected, self.rejected).is_some_and(|lead| lead > MIN_LEAD)
     }
 
-    /// The worst of both, figure by figure.
+    /// Returns the worse of both values of each figure.
     pub fn worst(mut self, other: &Self) -> Self {
         for figure in Figure::ALL {
             let worse = match (figure.of(&self), figure.of(other)) {
@@ -178,7 +174,7 @@ impl Figures {
     }
 }
 
-/// What a figure must be: at least so much if larger is better, otherwise at most.
+/// Limit of a figure: its minimum if larger is better, otherwise its maximum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {
     pub figure: Figure,
@@ -190,12 +186,12 @@ impl Bound {
         Self { figure, limit }
     }
 
-    /// A figure that is missing is a miss.
-    pub fn holds(&self, figures: &Figures) -> bool {
-        self.figure.of(figures).is_some_and(|value| match self.figure.larger_is_better() {
-            true => value >= self.limit,
-            false => value <= self.limit,
-        })
+    /// Returns `false` if the figure is missing.
+    pub fn is_met(&self, figures: &Figures) -> bool {
+        let is_within = |value: f64| {
+            if self.figure.larger_is_better() { value >= self.limit } else { value <= self.limit }
+        };
+        self.figure.of(figures).is_some_and(is_within)
     }
 
     pub fn text(&self) -> String {

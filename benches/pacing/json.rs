@@ -1,15 +1,13 @@
-//! The figures as files for other programs.
-
 use std::path::PathBuf;
 use std::{env, fs, io};
 
 use super::figures::Figures;
 use super::table::Row;
 
-/// A scenario that is run in two modes has one row, with the worst of both.
+/// Scenarios with two modes. Their row has the worse figures of both.
 const SECOND_MODES: [(&str, &str); 1] = [("reshard", "reshard_ordered")];
 
-/// Writes `pacing.json` and `pacing_variants.json` into cargo's target directory, and returns where they are.
+/// Writes `pacing.json` and `pacing_variants.json` to cargo's target directory and returns their paths.
 pub fn write(rows: &[Row]) -> io::Result<[PathBuf; 2]> {
     let (variants, main): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_variant);
     let variants: Vec<_> = variants.into_iter().map(|row| &row.figures).collect();

@@ -1,10 +1,8 @@
-//! The limiters that the scenarios are run under.
-
 use std::time::Duration;
 
 use kinesis_sink::sim::{Limiter, SimBuilder};
 
-/// How the shards of a scenario enforce their quota.
+/// Limiter with which the shards of a scenario enforce their quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     pub name: &'static str,
@@ -12,8 +10,7 @@ pub struct Limit {
     burst: Duration,
 }
 
-/// What a shard of the service does, as far as is known, and the limiter of the scenarios that do not name
-/// another.
+/// Default limiter, which resembles the service as far as its behavior is known.
 pub const BUCKET_1S: Limit = bucket("bucket_1s", 1_000);
 pub const BUCKET_100MS: Limit = bucket("bucket_100ms", 100);
 pub const STAGGERED: Limit = Limit::new("staggered_windows", Limiter::staggered_windows());
@@ -46,7 +43,7 @@ impl Limit {
         [FIXED, STAGGERED].contains(&self)
     }
 
-    pub fn set(self, builder: SimBuilder) -> SimBuilder {
+    pub fn apply_to(self, builder: SimBuilder) -> SimBuilder {
         builder.with_limiter(self.limiter).with_burst(self.burst)
     }
 }

@@ -1,4 +1,4 @@
-//! What is offered: records that become available at their times, whether anybody takes them or not.
+//! Offered load: records that become available at fixed times, whether or not they are consumed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use kinesis_sink::Record;
 use kinesis_sink::record::Key;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes of each record, its partition key of [`KEY_BYTES`] included.
+/// Bytes of each record, including its partition key of [`KEY_BYTES`].
 pub const RECORD_BYTES: usize = 1_024;
 pub const KEY_BYTES: usize = 8;
 
-/// Where the records' partition keys come from.
+/// Partition keys of the records.
 #[derive(Clone)]
 pub enum Keys {
-    /// There are none to keep: whoever sends a record draws one.
+    /// No key: the producer generates a random one.
     Random,
-    /// Out of these, all alike.
+    /// One of these keys, with equal probability.
     Drawn(Arc<[Key]>),
-    /// Half of the records have one of the hot keys, half one of the cold ones.
+    /// One of the hot keys for half of the records, and one of the cold keys for the others.
     HotAndCold { hot: Arc<[Key]>, cold: Arc<[Key]> },
 }
 
@@ -33,27 +33,26 @@ impl Keys {
     }
 }
 
-/// What one producer is offered. All of it follows from a record's number, so that a run without some of
-/// the records is the same for the others.
+/// Load of one producer. It depends only on the numbers of the records, so that leaving out some records does not
+/// change the others.
 #[derive(Clone)]
 pub struct Load {
     pub seed: u64,
-    /// Records a second.
+    /// Records per second.
     pub rate: f64,
     pub keys: Keys,
-    /// Leaves out the records with hot keys.
+    /// Whether to leave out the records with hot keys.
     pub without_hot: bool,
-    /// Out of how many producers this is the one with the number `producer`.
+    /// Number of producers, of which this is the one with index `producer`.
     pub producers: u64,
     pub producer: u64,
-    /// Of data and partition key.
+    /// Bytes of data and partition key.
     pub record_bytes: usize,
 }
 
 impl Load {
-    /// When a record is offered.
     pub fn offered_at(&self, number: u64) -> Duration {
-        // The producers take turns.
+        // Record numbers alternate between the producers.
         Duration::from_secs_f64(number as f64 / (self.rate * self.producers as f64))
     }
 
@@ -78,7 +77,6 @@ impl Load {
     }
 }
 
-/// One record on offer.
 #[derive(Debug, Clone)]
 pub struct Offered {
     pub number: u64,
@@ -97,20 +95,19 @@ impl Offered {
     }
 }
 
-/// So many bytes with the number at their front.
+/// Returns `bytes` bytes that start with the number.
 pub fn payload(number: u64, bytes: usize) -> Bytes {
     let mut data = vec![b'.'; bytes];
     data[..8].copy_from_slice(&number.to_be_bytes());
     Bytes::from(data)
 }
 
-/// The number at the front of a payload.
+/// Returns the number at the start of a payload.
 pub fn number_of(data: &[u8]) -> u64 {
-    u64::from_be_bytes(*data.first_chunk().expect("every payload begins with its number"))
+    u64::from_be_bytes(*data.first_chunk().expect("a payload starts with its number"))
 }
 
-/// Offers a load until a certain time. A source that was not asked for a while is behind, and ready at
-/// once.
+/// Stream of the records of a load. After a pause between polls, the records that are due are ready at once.
 pub struct Source {
     load: Load,
     next: u64,
@@ -126,7 +123,6 @@ impl Source {
         Self { load, next, start, end: start + time, timer: Box::pin(sleep_until(start)) }
     }
 
-    /// When it stops to offer anything.
     pub fn end(&self) -> Instant {
         self.end
     }

@@ -1,5 +1,3 @@
-//! From what came of a run to its figures.
-
 use std::time::Duration;
 
 use kinesis_sink::sim::SimStats;
@@ -9,14 +7,13 @@ use super::policy::Policy;
 use super::run::{Run, SAMPLES_PER_SECOND};
 use super::scenario::{Event, Scenario, Window};
 
-/// The goodput counts as whole when it is so much of what the shards take.
-const WHOLE: f64 = 0.95;
+/// Share of the capacity at which the goodput counts as recovered.
+const RECOVERED: f64 = 0.95;
 
-/// How long after a drop of the quota its throttles count apart from the others.
+/// Seconds after a drop of the quota in which rejections are counted separately.
 const AFTER_DROP: u64 = 10;
 
-/// Runs a scenario and what it is compared with, for all its seeds, and returns the worst figures; beside
-/// them those of the reference, and the first run itself.
+/// Runs a scenario and its reference with all seeds. Returns the worst figures of both, and the first run.
 pub fn figures(scenario: &Scenario, policy: Policy) -> (Figures, Figures, Run) {
     let mut worst: Option<(Figures, Figures)> = None;
     let mut first = None;
@@ -35,13 +32,13 @@ pub fn figures(scenario: &Scenario, policy: Policy) -> (Figures, Figures, Run) {
             }
         }
         worst = Some(match worst {
-            Some((before, other)) => (before.worst(&figures), other.worst(&compared)),
+            Some((previous, other)) => (previous.worst(&figures), other.worst(&compared)),
             None => (figures, compared),
         });
         first.get_or_insert(run);
     }
-    let (figures, compared) = worst.expect("there is at least one seed");
-    (figures, compared, first.expect("there is at least one seed"))
+    let (figures, compared) = worst.expect("a scenario has at least one seed");
+    (figures, compared, first.expect("a scenario has at least one seed"))
 }
 
 fn figures_of(scenario: &Scenario, policy: Policy, seed: u64, run: &Run) -> Figures {
@@ -50,16 +47,16 @@ fn figures_of(scenario: &Scenario, policy: Policy, seed: u64, run: &Run) -> Figu
         .iter()
         .map(|window| written(scenario, seed, run, window) / scenario.capacity(window));
     let (from, to) = scenario.window();
-    let at = |wanted| {
-        let happened = scenario.events.iter().find(|(_, event)| *event == wanted);
-        happened.map(|(second, _)| *second)
+    let time_of = |wanted| {
+        let found = scenario.events.iter().find(|(_, event)| *event == wanted);
+        found.map(|(second, _)| *second)
     };
-    let outage = at(Event::OutageBegins).zip(at(Event::Ends));
+    let outage = time_of(Event::OutageBegins).zip(time_of(Event::FaultEnds));
     let (rejected, rejected_after_drop) = all_rejected(scenario, run);
     Figures {
         scenario: scenario.name,
         limiter: scenario.limit.name,
-        noise: scenario.passing_noise.unwrap_or(scenario.noise),
+        noise: scenario.temporary_noise.unwrap_or(scenario.noise),
         policy: policy.name(),
         offered: scenario.offered_share(),
         goodput: goodputs.reduce(f64::min),
@@ -68,16 +65,15 @@ fn figures_of(scenario: &Scenario, policy: Policy, seed: u64, run: &Run) -> Figu
             .then(|| fairness(scenario, run, from, to)),
         recovery_s: recovery(scenario, run),
         cold_p99_ratio: None,
-        p99_s: scenario.tells_latency.then(|| p99(scenario, seed, run)),
+        p99_s: scenario.measures_latency.then(|| p99(scenario, seed, run)),
         requests_in_outage: outage.map(|(from, to)| {
             let [before, after] = [from, to].map(|second| sample(run, second).requests);
             (after - before) as f64
         }),
         lost: Some(run.lost as f64),
         duplicated: Some(run.account.duplicated as f64),
-        // A copy that comes late is read late, too.
         out_of_order: scenario
-            .tells_order
+            .checks_order
             .then_some(run.account.out_of_order.max(run.account.late_copies) as f64),
         max_buffered_bytes: Some(run.max_buffered_bytes as f64),
         dominated: None,
@@ -86,7 +82,7 @@ fn figures_of(scenario: &Scenario, policy: Policy, seed: u64, run: &Run) -> Figu
     }
 }
 
-/// Records written for the first time in the window, in records a second.
+/// Returns the records per second that are written for the first time in the window.
 pub fn written(scenario: &Scenario, seed: u64, run: &Run, window: &Window) -> f64 {
     let [from, to] = [window.from, window.to].map(Duration::from_secs);
     let load = scenario.load(0, seed * 1_000);
@@ -98,10 +94,10 @@ pub fn written(scenario: &Scenario, seed: u64, run: &Run, window: &Window) -> f6
 }
 
 fn sample(run: &Run, second: u64) -> &SimStats {
-    &run.samples[usize::try_from(second * SAMPLES_PER_SECOND).expect("it is small")]
+    &run.samples[usize::try_from(second * SAMPLES_PER_SECOND).expect("the number is small")]
 }
 
-/// The entries between two seconds, and those of them that were throttled.
+/// Returns the entries received between two seconds, and how many of them were throttled.
 fn entries(run: &Run, from: u64, to: u64) -> [u64; 2] {
     let [before, after] = [from, to].map(|second| sample(run, second));
     [after.entries - before.entries, after.throttled_entries - before.throttled_entries]
@@ -111,18 +107,16 @@ fn share([entries, throttled]: [u64; 2]) -> Option<f64> {
     (entries > 0).then(|| throttled as f64 / entries as f64)
 }
 
-/// The entries that arrived, throttled or not.
 pub fn sent(run: &Run, from: u64, to: u64) -> f64 {
     entries(run, from, to)[0] as f64
 }
 
-/// The share of the entries that were throttled, if any arrived.
+/// Returns the share of throttled entries, or `None` if no entry was received.
 pub fn rejected(run: &Run, from: u64, to: u64) -> Option<f64> {
     share(entries(run, from, to))
 }
 
-/// The share of the entries that were throttled from the first second on, and apart from them those after
-/// the last change of a quota, which is its drop.
+/// Returns the share of throttled entries, and separately that after the last change of the quota, which is its drop.
 fn all_rejected(scenario: &Scenario, run: &Run) -> (Option<f64>, Option<f64>) {
     let (from, to) = scenario.window();
     let change =
@@ -135,10 +129,9 @@ fn all_rejected(scenario: &Scenario, run: &Run) -> (Option<f64>, Option<f64>) {
     (share(rest), rejected(run, drop, drop + AFTER_DROP))
 }
 
-/// How many records of each producer were written.
 fn shares(scenario: &Scenario, run: &Run, from: u64, to: u64) -> Vec<f64> {
     let window = Duration::from_secs(from)..Duration::from_secs(to);
-    let producers = usize::try_from(scenario.producers).expect("it is small");
+    let producers = usize::try_from(scenario.producers).expect("the number is small");
     let mut shares = vec![0.0_f64; producers];
     for (number, at) in run.account.first.iter().enumerate() {
         if at.is_some_and(|at| window.contains(&at)) {
@@ -148,7 +141,7 @@ fn shares(scenario: &Scenario, run: &Run, from: u64, to: u64) -> Vec<f64> {
     shares
 }
 
-/// 1 if all producers got the same, 1/n if one of n got everything.
+/// Returns Jain's index: 1 if all producers have equal shares, 1/n if one of n has everything.
 ///
 /// Source: Jain, Chiu and Hawe, "A Quantitative Measure of Fairness and Discrimination for Resource
 /// Allocation in Shared Computer Systems", 1984.
@@ -159,63 +152,62 @@ fn fairness(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
     sum * sum / (squares * shares.len() as f64)
 }
 
-/// What the last producer gets, as a share of what each would get if all got the same.
+/// Returns the share of the last producer, relative to an equal share.
 fn joiner_share(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
     let shares = shares(scenario, run, from, to);
     let sum: f64 = shares.iter().sum();
-    shares.last().expect("there are several") / sum * shares.len() as f64
+    shares.last().expect("there are several producers") / sum * shares.len() as f64
 }
 
-/// Seconds until the goodput is whole after what has happened, at most. The run's rest if it never is.
+/// Returns the longest time from an event until the goodput has recovered, or until the end of the run.
 fn recovery(scenario: &Scenario, run: &Run) -> Option<f64> {
     let is_outage = scenario.events.iter().any(|(_, event)| *event == Event::OutageBegins);
     let recoveries = scenario.events.iter().filter_map(|(second, event)| match event {
-        Event::Ends => {
-            let window = scenario.windows.last().expect("there is one");
-            // In the second that begins then, and after an outage in the five seconds, too, so that the
-            // shards' full buckets do not pass for it.
-            Some(whole_after(scenario, run, *second, window, if is_outage { 5.0 } else { 1.0 }))
+        Event::FaultEnds => {
+            let window = scenario.windows.last().expect("a scenario has windows");
+            // After an outage, the full token buckets alone raise the goodput of the first second.
+            let seconds = if is_outage { 5.0 } else { 1.0 };
+            Some(recovery_time(scenario, run, *second, window, seconds))
         }
         Event::Quota(_) => {
             let window = scenario.windows.iter().find(|window| window.from >= *second);
-            let window = window.expect("there is one for each quota");
-            Some(whole_after(scenario, run, *second, window, 1.0))
+            let window = window.expect("every quota has a window");
+            Some(recovery_time(scenario, run, *second, window, 1.0))
         }
         _ => None,
     });
     recoveries.reduce(f64::max)
 }
 
-/// Seconds from `end` until the goodput is what the shards take in this window, in the second that begins then
-/// and on the average of so many seconds.
-fn whole_after(scenario: &Scenario, run: &Run, end: u64, window: &Window, seconds: f64) -> f64 {
-    let place = |seconds: f64| (seconds * SAMPLES_PER_SECOND as f64) as usize;
-    let mut written = vec![0.0_f64; place((scenario.seconds - end) as f64)];
+/// Returns the seconds from `end` until the goodput has recovered, both for one second and on average over `seconds`.
+fn recovery_time(scenario: &Scenario, run: &Run, end: u64, window: &Window, seconds: f64) -> f64 {
+    let samples = |seconds: f64| (seconds * SAMPLES_PER_SECOND as f64) as usize;
+    let mut written = vec![0.0_f64; samples((scenario.seconds - end) as f64)];
     for at in run.account.first.iter().flatten() {
         let since = at.saturating_sub(Duration::from_secs(end));
         if let Some(count) =
-            written.get_mut(place(since.as_secs_f64())).filter(|_| !since.is_zero())
+            written.get_mut(samples(since.as_secs_f64())).filter(|_| !since.is_zero())
         {
             *count += 1.0;
         }
     }
-    let a_tenth = scenario.capacity(window) / SAMPLES_PER_SECOND as f64;
-    let is_whole =
-        |tenths: &[f64]| tenths.iter().sum::<f64>() >= WHOLE * a_tenth * tenths.len() as f64;
-    let mut from_then = written.windows(place(seconds));
-    let recovered = from_then.position(|some| is_whole(some) && is_whole(&some[..place(1.0)]));
+    let capacity = scenario.capacity(window) / SAMPLES_PER_SECOND as f64;
+    let is_recovered =
+        |part: &[f64]| part.iter().sum::<f64>() >= RECOVERED * capacity * part.len() as f64;
+    let mut parts = written.windows(samples(seconds));
+    let recovered =
+        parts.position(|part| is_recovered(part) && is_recovered(&part[..samples(1.0)]));
     recovered.unwrap_or(written.len()) as f64 / SAMPLES_PER_SECOND as f64
 }
 
-/// Bytes that were written a second, as they count for the quota, in MiB.
+/// Returns the MiB per second that count against the quota.
 pub fn entry_mib(scenario: &Scenario, run: &Run) -> f64 {
     let (from, to) = scenario.window();
     let [before, after] = [from, to].map(|second| sample(run, second).accepted_bytes);
     (after - before) as f64 / (to - from) as f64 / (1024.0 * 1024.0)
 }
 
-/// Entries of the requests that arrived, each of them throttled or not; requests that failed as a whole do not
-/// count.
+/// Returns the mean entries per request, without the requests that failed as a whole.
 pub fn entries_per_request(scenario: &Scenario, run: &Run) -> Option<f64> {
     let (from, to) = scenario.window();
     let [before, after] = [from, to].map(|second| sample(run, second));
@@ -224,8 +216,7 @@ pub fn entries_per_request(scenario: &Scenario, run: &Run) -> Option<f64> {
     (requests > 0).then(|| (after.entries - before.entries) as f64 / requests as f64)
 }
 
-/// The 99th percentile of the time from offer to write, of the records that are offered in the window. What
-/// was not written counts as written at the end.
+/// Returns the 99th percentile of the time from offer to write, or to the end for records that were not written.
 fn p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     let load = scenario.load(0, seed * 1_000);
     let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);
@@ -237,8 +228,7 @@ fn p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     }))
 }
 
-/// The 99th percentile of the time from acceptance to write, of the records that are accepted in the window and
-/// are not for the hot shard.
+/// Returns the 99th percentile of the time from acceptance to write of the records for the other shards.
 fn cold_p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     let load = scenario.load(0, seed * 1_000);
     let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);
@@ -250,7 +240,6 @@ fn cold_p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     }))
 }
 
-/// Infinite if there are none.
 fn percentile_99(times: impl Iterator<Item = f64>) -> f64 {
     let mut times: Vec<_> = times.collect();
     times.sort_by(f64::total_cmp);

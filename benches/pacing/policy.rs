@@ -1,5 +1,3 @@
-//! The policies, and what a producer that follows one is given and gives back.
-
 mod aimd_whole_stream;
 mod baseline;
 mod fixed_bucket;
@@ -23,20 +21,18 @@ use super::load::Source;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Policy {
-    /// This crate.
     KinesisSink,
-    /// What fails is sent again at once, as by hand-written producers.
+    /// Sends failed records again at once, one request at a time, like simple loops over PutRecords
     RequeueAtOnce,
-    /// What fails is sent again after a time that doubles, as by hand-written producers with more care.
+    /// Sends failed records again after exponential backoff, like more careful loops over PutRecords
     RequeueWithBackoff,
-    /// A bucket for each shard that heeds no throttles, as in the KPL.
+    /// A token bucket per shard at 150 % of the quota that ignores throttles, like the KPL
     FixedBucket,
-    /// The same at 100 % of the quota.
+    /// A token bucket per shard at 100 % of the quota that ignores throttles
     FixedRate,
-    /// A textbook AIMD on one rate for the whole stream, of the kind that Flink and Vector use.
+    /// AIMD with one rate for the whole stream, similar to Flink and Vector
     AimdWholeStream,
-    /// No policy, but what one could reach that knows the quota, its changes, and how many others there are: 98 % of
-    /// an equal part of it.
+    /// A reference that knows the quota and the number of producers, and sends 98 % of an equal share
     Omniscient,
 }
 
@@ -50,6 +46,7 @@ impl Policy {
         Self::AimdWholeStream,
     ];
 
+    /// Returns the name in the JSON files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::KinesisSink => "kinesis_sink",
@@ -62,12 +59,25 @@ impl Policy {
         }
     }
 
-    /// Whether it looks for its rate over time. The others do in the first second what they do later.
-    pub fn converges(self) -> bool {
+    /// Returns the name in the charts.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::KinesisSink => "kinesis-sink",
+            Self::RequeueAtOnce => "requeue at once",
+            Self::RequeueWithBackoff => "requeue with backoff",
+            Self::FixedBucket => "fixed rate, 150 % of quota (KPL)",
+            Self::FixedRate => "fixed rate, 100 % of quota",
+            Self::AimdWholeStream => "AIMD, one rate per stream",
+            Self::Omniscient => "98 % of an equal share",
+        }
+    }
+
+    /// Returns `true` if the rate changes over time, so that a short run is not representative.
+    pub fn adapts(self) -> bool {
         matches!(self, Self::KinesisSink | Self::AimdWholeStream)
     }
 
-    pub fn run(self, job: Job) -> BoxFuture<'static, Ended> {
+    pub fn run(self, job: Job) -> BoxFuture<'static, Outcome> {
         match self {
             Self::KinesisSink => Box::pin(through_sink::run(job)),
             Self::RequeueAtOnce => {
@@ -78,7 +88,7 @@ impl Policy {
                 Box::pin(baseline::drive(policy, job))
             }
             Self::Omniscient => {
-                let bucket = FixedBucket::scheduled(job.stream.clone(), job.parts.clone());
+                let bucket = FixedBucket::scheduled(job.stream.clone(), job.fair_shares.clone());
                 Box::pin(baseline::drive(bucket, job))
             }
             Self::FixedBucket => {
@@ -96,27 +106,27 @@ impl Policy {
     }
 }
 
-/// What one producer is to do: send what the source offers until it ends.
+/// Input of one producer, which sends the records of the source until it ends.
 pub struct Job {
     pub source: Source,
     pub stream: SimStream,
     pub seed: u64,
-    /// For the sink.
+    /// Settings of the sink.
     pub settings: fn(SinkBuilder) -> SinkBuilder,
     pub gauge: Arc<Gauge>,
-    /// From when on which part of a shard's quota is its own, for those who know.
-    pub parts: Vec<(Duration, f64)>,
+    /// Equal share of a shard's quota over time, for [`Policy::Omniscient`].
+    pub fair_shares: Vec<(Duration, f64)>,
 }
 
-/// The most that the producers held at any moment, each by itself.
+/// Maximum bytes buffered by any of the producers.
 #[derive(Debug, Default)]
 pub struct Gauge {
     max: AtomicUsize,
 }
 
 impl Gauge {
-    pub fn note(&self, held_bytes: usize) {
-        self.max.fetch_max(held_bytes, Relaxed);
+    pub fn record(&self, buffered_bytes: usize) {
+        self.max.fetch_max(buffered_bytes, Relaxed);
     }
 
     pub fn max(&self) -> usize {
@@ -124,13 +134,13 @@ impl Gauge {
     }
 }
 
-/// What a producer says in the end.
+/// Outcome of one producer.
 #[derive(Debug, Default)]
-pub struct Ended {
-    /// The numbers of the records that it took from the source.
+pub struct Outcome {
+    /// Numbers of the records taken from the source.
     pub accepted: Vec<u64>,
-    /// When it took each of them.
+    /// Times at which they were taken.
     pub accepted_at: Vec<Instant>,
-    /// Of those, the ones that it still had when it ended.
-    pub held: Vec<u64>,
+    /// Numbers of the records still buffered at the end.
+    pub buffered: Vec<u64>,
 }

@@ -1,4 +1,4 @@
-//! The scenarios, and what is expected of the sink in them.
+//! Scenarios, with the bounds of the sink.
 
 use kinesis_sink::record::Key;
 use kinesis_sink::shard::hash_of;
@@ -12,13 +12,11 @@ use super::scenario::{Event, SHARD_RECORDS, Scenario, Window};
 
 const MIB: usize = 1024 * 1024;
 
-/// What a shard takes, in records a second.
 const SHARD: f64 = SHARD_RECORDS as f64;
 
-/// The noise that each of the scenarios meets in which something else happens.
 const NOISE: f64 = 0.01;
-/// Their goodput may be lower by so much.
-const WITH_NOISE: f64 = 0.95;
+/// Factor for the minimum goodput of scenarios with noise.
+const NOISE_FACTOR: f64 = 0.95;
 
 pub fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
@@ -45,7 +43,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(limit::ALL.map(|limit| scaling().under(limit)));
     all.extend(hot_shard());
     for noise in [0.0, NOISE] {
-        let factor = if noise > 0.0 { WITH_NOISE } else { 1.0 };
+        let factor = if noise > 0.0 { NOISE_FACTOR } else { 1.0 };
         let rest = [reshard(factor), reshard_ordered(factor), outage(factor)];
         all.extend(rest.map(|it| it.with_noise(noise)));
         all.push(hot_key_ordered(factor).with_noise(noise));
@@ -58,12 +56,10 @@ fn overload() -> Scenario {
     Scenario::new("overload", 4, 3.0 * 4.0 * SHARD, Keys::Random)
 }
 
-/// The same with fewer shards, for the scenarios that are run in many variants.
 fn small_overload(name: &'static str) -> Scenario {
     Scenario::new(name, 2, 3.0 * 2.0 * SHARD, Keys::Random)
 }
 
-/// Throttles that have nothing to do with the rate, at a rate that is too high and at one that is not.
 fn noise() -> Vec<Scenario> {
     let mut all = Vec::new();
     for share in [0.0001, 0.001, 0.01, 0.03, 0.1, 0.3] {
@@ -74,7 +70,7 @@ fn noise() -> Vec<Scenario> {
             _ => 0.95,
         };
         all.push(overload.clone().with_bounds([(Goodput, goodput), (Lost, 0.0)]));
-        let mut below = Scenario { offered: 0.8 * 2.0 * SHARD, tells_latency: true, ..overload };
+        let mut below = Scenario { offered: 0.8 * 2.0 * SHARD, measures_latency: true, ..overload };
         if share <= 0.1 {
             below = below.with_bounds([(P99, 1.0), (Lost, 0.0)]);
         }
@@ -83,8 +79,7 @@ fn noise() -> Vec<Scenario> {
     all
 }
 
-/// Ten producers that know nothing of each other; once they all start together, once the last one comes
-/// later.
+/// Ten independent producers, of which the last one starts later in the second scenario.
 fn shared() -> [Scenario; 2] {
     let mut shared = Scenario { producers: 10, ..small_overload("shared") };
     shared.windows = vec![Window::new(10, 60, 2)];
@@ -99,7 +94,7 @@ fn shared() -> [Scenario; 2] {
     [shared, late_joiner]
 }
 
-/// The time in which they find their shares.
+/// Start of [`shared`], before the rates have converged.
 fn shared_warm_up() -> Scenario {
     let [shared, _] = shared();
     Scenario {
@@ -111,15 +106,14 @@ fn shared_warm_up() -> Scenario {
     }
 }
 
-/// Ten seconds in which a tenth, or all, of the entries are throttled.
 fn recovery() -> Vec<Scenario> {
     let mut all = Vec::new();
     for limit in [BUCKET_1S, BUCKET_100MS, STAGGERED] {
         for share in [0.1, 1.0] {
             let recovery = Scenario {
-                passing_noise: Some(share),
+                temporary_noise: Some(share),
                 seconds: 40,
-                events: vec![(10, Event::NoiseBegins(share)), (20, Event::Ends)],
+                events: vec![(10, Event::NoiseBegins(share)), (20, Event::FaultEnds)],
                 windows: vec![Window::new(25, 40, 2)],
                 ..small_overload("recovery")
             };
@@ -129,7 +123,7 @@ fn recovery() -> Vec<Scenario> {
     all
 }
 
-/// An on-demand stream that takes twice as much, and half of it again. The sink is not told.
+/// On-demand stream whose quota doubles and later halves.
 fn scaling() -> Scenario {
     let (low, high) = (SHARD_RECORDS / 2, SHARD_RECORDS);
     let window = |from, to, quota| Window { quota, ..Window::new(from, to, 2) };
@@ -142,48 +136,46 @@ fn scaling() -> Scenario {
     scaling.with_bounds([(Recovery, 10.0), (Rejected, 0.03), (RejectedAfterDrop, 0.1), (Lost, 0.0)])
 }
 
-/// One of eight shards gets half of the records, all for one key, of a single source.
+/// One of eight shards receives half of the records, all with one key, from a single source.
 fn hot_shard() -> [Scenario; 2] {
-    let is_in_the_first = |key: &Key| hash_of(key).get() >> 125 == 0;
+    let is_in_first_shard = |key: &Key| hash_of(key).get() >> 125 == 0;
     let keys = (0_u32..).map(|number| Key::from(format!("k{number:07}")));
-    let (hot, cold): (Vec<_>, Vec<_>) = keys.take(8_000).partition(is_in_the_first);
+    let (hot, cold): (Vec<_>, Vec<_>) = keys.take(8_000).partition(is_in_first_shard);
     let keys = Keys::HotAndCold { hot: hot[..1].into(), cold: cold.into() };
     let mut hot_shard = Scenario::new("hot_shard", 8, 7_000.0, keys);
-    // The source hands out its records one after the other: when the buffer is full of those for the hot
-    // shard, the others come as fast as that one takes its own.
+    // The source yields its records in order: the hot shard limits the others once its records fill the buffer.
     hot_shard.windows = vec![Window::new(10, 60, 1)];
     hot_shard.counts_cold = true;
     let with_reference = |scenario: Scenario| {
         let reference = Scenario { without_hot: true, ..scenario.clone() };
         Scenario { reference: Some(Box::new(reference)), ..scenario }
     };
-    // The records are the bound that is reached; the one that crosses it is taken.
-    let held = (10_000 + 1) * RECORD_BYTES;
+    // The limit of records is reached, and the record that exceeds it is accepted.
+    let max_buffered = (10_000 + 1) * RECORD_BYTES;
     let by_default = with_reference(hot_shard.clone()).with_bounds([
         (Goodput, 0.95),
         (ColdP99Ratio, 1.5),
-        (MaxBufferedBytes, held as f64),
+        (MaxBufferedBytes, max_buffered as f64),
         (Lost, 0.0),
     ]);
-    // What the hot shard does not take in a minute does not fill this one.
+    // The backlog of the hot shard does not fill this buffer within a minute.
     let settings = |builder: SinkBuilder| {
         builder.configure(|settings| {
             settings.buffer_records = Some(400_000);
             settings.buffer_bytes = 512 * MIB;
         })
     };
-    let held = 512 * MIB + RECORD_BYTES;
+    let max_buffered = 512 * MIB + RECORD_BYTES;
     let large_buffer =
         Scenario { name: "hot_shard_large_buffer", settings, is_variant: true, ..hot_shard };
     let large_buffer = with_reference(large_buffer).with_bounds([
         (ColdP99Ratio, 1.5),
-        (MaxBufferedBytes, held as f64),
+        (MaxBufferedBytes, max_buffered as f64),
         (Lost, 0.0),
     ]);
     [by_default, large_buffer]
 }
 
-/// From four shards to eight, and to three.
 fn reshard(factor: f64) -> Scenario {
     let mut reshard = Scenario::new("reshard", 4, 3.0 * 8.0 * SHARD, Keys::Random);
     reshard.events = vec![(20, Event::Shards(8)), (40, Event::Shards(3))];
@@ -196,18 +188,17 @@ fn reshard_ordered(factor: f64) -> Scenario {
         name: "reshard_ordered",
         keys: Keys::drawn(10_000),
         settings: |builder| builder.with_ordering(RecordOrdering::PerKey),
-        tells_order: true,
+        checks_order: true,
         is_variant: true,
         ..reshard(factor)
     };
     ordered.with_bounds([(Goodput, 0.95 * factor), (OutOfOrder, 0.0), (Lost, 0.0)])
 }
 
-/// Half a minute without service.
 fn outage(factor: f64) -> Scenario {
     let mut outage = Scenario::new("outage", 4, 0.8 * 4.0 * SHARD, Keys::Random);
     outage.seconds = 70;
-    outage.events = vec![(20, Event::OutageBegins), (50, Event::Ends)];
+    outage.events = vec![(20, Event::OutageBegins), (50, Event::FaultEnds)];
     outage.windows = vec![Window::new(55, 70, 4)];
     outage.seeds = 1..21;
     outage.with_bounds([
@@ -218,25 +209,25 @@ fn outage(factor: f64) -> Scenario {
     ])
 }
 
-/// One key fills its shard, in aggregates. Their bytes are the limit, not their number.
+/// One key fills its shard with aggregates, whose bytes are the limit.
 fn hot_key_ordered(factor: f64) -> Scenario {
     let shard_records = (MIB / RECORD_BYTES) as f64;
     let mut hot_key = Scenario::new("hot_key_ordered", 1, 2.0 * shard_records, Keys::drawn(1));
     hot_key.shard_records = Some(shard_records);
     hot_key.keeps_payloads = true;
-    hot_key.tells_order = true;
+    hot_key.checks_order = true;
     hot_key.settings = |builder| {
         builder.with_aggregation(Aggregation::PerKey).with_ordering(RecordOrdering::PerKey)
     };
     hot_key.with_bounds([(Goodput, 0.95 * factor), (OutOfOrder, 0.0), (Lost, 0.0)])
 }
 
-/// Compared with the same run without order and noise.
+/// Ordered sink, compared with an unordered one without noise.
 fn many_keys_ordered(factor: f64) -> Scenario {
     let keys = Keys::drawn(10_000);
     let unordered = Scenario {
         faults: Faults::default().with_internal_failures(0.01),
-        tells_order: true,
+        checks_order: true,
         ..Scenario::new("many_keys_ordered", 4, 3.0 * 4.0 * SHARD, keys)
     };
     let many_keys = Scenario {

@@ -1,25 +1,20 @@
-//! The figures as text, with the bounds beside them.
-
 use super::figures::{Bound, Figure, Figures};
 
-/// One line of the table.
 pub struct Row {
     pub figures: Figures,
-    /// Whether it is a variant, which is run with the sink alone.
+    /// Whether the scenario is a variant, which is run with the sink only.
     pub is_variant: bool,
-    /// Those that the policy must keep to.
     pub bounds: Vec<Bound>,
-    /// Bytes of entries, in MiB a second, where records travel in aggregates.
+    /// MiB of entries per second, in scenarios with aggregation.
     pub entry_mib: Option<f64>,
-    /// The mean of the requests. Small requests cost as many calls as full ones, and no other figure
-    /// shows them.
+    /// Mean entries per request. No other figure shows that requests are small.
     pub entries_per_request: Option<f64>,
 }
 
 impl Row {
-    /// How many bounds are missed. To be dominated is one of them.
+    /// Returns the number of missed bounds. Being dominated by another policy counts as one.
     pub fn misses(&self) -> usize {
-        let missed = self.bounds.iter().filter(|bound| !bound.holds(&self.figures)).count();
+        let missed = self.bounds.iter().filter(|bound| !bound.is_met(&self.figures)).count();
         missed + usize::from(self.is_dominated())
     }
 
@@ -36,7 +31,7 @@ impl Row {
             let value = value.map_or("-".to_owned(), |value| figure.text(value));
             let bound = self.bounds.iter().find(|bound| bound.figure == figure);
             match bound {
-                Some(bound) if bound.holds(&self.figures) => format!("{value} ({})", bound.text()),
+                Some(bound) if bound.is_met(&self.figures) => format!("{value} ({})", bound.text()),
                 Some(bound) => format!("{value} MISS ({})", bound.text()),
                 None => value,
             }
@@ -53,7 +48,7 @@ impl Row {
     }
 }
 
-/// Finds the rows that another one dominates, where there are others.
+/// Sets `dominated` in the rows for which other policies were run.
 pub fn compare(rows: &mut [Row]) {
     let all: Vec<_> = rows.iter().map(|row| row.figures.clone()).collect();
     for Row { figures, .. } in rows {
@@ -63,7 +58,6 @@ pub fn compare(rows: &mut [Row]) {
     }
 }
 
-/// A table in which no column is wider than it must be.
 pub fn print(rows: &[Row]) {
     let heading = ["scenario", "limiter", "noise", "offered", "policy"].into_iter();
     let heading = heading.chain(Figure::ALL.map(Figure::heading));
@@ -72,7 +66,7 @@ pub fn print(rows: &[Row]) {
     let lines: Vec<_> = std::iter::once(heading).chain(rows.iter().map(Row::cells)).collect();
     let width = |column: usize| {
         let cells = lines.iter().map(|cells| cells[column].chars().count());
-        cells.max().expect("the heading is there")
+        cells.max().expect("a table has a heading")
     };
     let widths: Vec<_> = (0..lines[0].len()).map(width).collect();
     for cells in &lines {
@@ -82,7 +76,7 @@ pub fn print(rows: &[Row]) {
     for row in rows {
         if let Some(mib) = row.entry_mib {
             let Figures { scenario, policy, .. } = &row.figures;
-            println!("{scenario}, {policy}: entries of {mib:.3} MiB a second");
+            println!("{scenario}, {policy}: entries of {mib:.3} MiB/s");
         }
     }
 }

@@ -1,5 +1,3 @@
-//! A sink, with notes of what it accepts and of how much it holds.
-
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,14 +9,16 @@ use tower::{BoxError, Service};
 
 use super::load::number_of;
 
+/// Sink that records the accepted records and the maximum size of the buffer.
 pub struct Watched<S> {
     pub sink: KinesisSink<S>,
-    /// The numbers of the records that it took.
+    /// Numbers of the accepted records.
     pub accepted: Vec<u64>,
-    /// When it took each of them.
+    /// Times at which they were accepted.
     pub accepted_at: Vec<Instant>,
-    /// The most that it held at any moment.
+    /// Maximum bytes buffered.
     pub max_bytes: usize,
+    /// Maximum records buffered.
     pub max_records: usize,
 }
 
@@ -44,7 +44,7 @@ where
         self.sink.start_send_unpin(record)?;
         self.accepted.push(number);
         self.accepted_at.push(Instant::now());
-        // Nothing else makes it hold more.
+        // Only this call increases the buffer.
         let buffered = self.sink.status().buffered();
         self.max_bytes = self.max_bytes.max(buffered.bytes);
         self.max_records = self.max_records.max(buffered.records);

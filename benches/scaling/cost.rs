@@ -55,6 +55,7 @@ fn thread_time() -> Duration {
 /// Runs `run` on the current thread with virtual time: backoff and linger take no time, and runs are reproducible.
 pub fn on_virtual_time<T>(run: impl Future<Output = T>) -> T {
     let mut builder = Builder::new_current_thread();
-    let runtime = builder.enable_time().start_paused(true).build().expect("failed to build a runtime");
+    let runtime =
+        builder.enable_time().start_paused(true).build().expect("failed to build a runtime");
     runtime.block_on(run)
 }

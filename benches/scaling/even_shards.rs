@@ -1,5 +1,3 @@
-//! Stream whose shards divide the hash ring evenly.
-
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +18,10 @@ pub struct EvenShards {
 impl EvenShards {
     pub fn new(count: usize) -> Self {
         // Shard numbers from 0xF300 on would look like the first bytes of an aggregate.
-        assert!(count.is_power_of_two() && count <= 4_096, "shard count {count} must be a power of two up to 4096");
+        assert!(
+            count.is_power_of_two() && count <= 4_096,
+            "shard count {count} must be a power of two up to 4096"
+        );
         Self { ids: (0..count).map(|number| format!("shardId-{number:012}")).collect() }
     }
 
@@ -54,7 +55,6 @@ impl EvenShards {
         let number = u16::from_be_bytes([entry.data()[0], entry.data()[1]]);
         match self.ids.get(usize::from(number)) {
             Some(id) => id,
-            // An aggregate belongs to the shard of its first member's key.
             None => &self.ids[self.number_of(entry.partition_key().expect("entries have keys"))],
         }
     }

@@ -1,5 +1,3 @@
-//! Output of the medians as tables and as JSON.
-
 use std::path::PathBuf;
 use std::{env, fs, io};
 
@@ -32,7 +30,8 @@ pub struct Line<'a> {
 impl Line<'_> {
     fn growth(&self) -> f64 {
         let [first, last] = [self.figures.first(), self.figures.last()];
-        let [first, last] = [first, last].map(|figure| figure.expect("a row has at least one size"));
+        let [first, last] =
+            [first, last].map(|figure| figure.expect("a row has at least one size"));
         last.nanoseconds / first.nanoseconds
     }
 
@@ -47,7 +46,11 @@ impl Line<'_> {
 
     fn heading(&self) -> Vec<String> {
         let sizes = self.figures.iter().map(|figure| figure.size.to_string());
-        [self.row.dimension.to_owned()].into_iter().chain(sizes).chain(["growth".to_owned()]).collect()
+        [self.row.dimension.to_owned()]
+            .into_iter()
+            .chain(sizes)
+            .chain(["growth".to_owned()])
+            .collect()
     }
 }
 

@@ -1,5 +1,3 @@
-//! Cost of a record by the number of distinct partition keys.
-
 use kinesis_sink::{Aggregation, RecordOrdering};
 
 use super::cost::{Cost, on_virtual_time};

@@ -1,5 +1,3 @@
-//! Cost of a record by the number of records already queued.
-
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
@@ -49,7 +47,10 @@ fn cost(builder: impl Fn(&EvenShards) -> SinkBuilder, queued: usize, records: us
         for _ in 0..times {
             counter.pause();
             for record in pool.take(queued) {
-                sink.feed(record).now_or_never().expect("the buffer has capacity").expect("accepted");
+                sink.feed(record)
+                    .now_or_never()
+                    .expect("the buffer has capacity")
+                    .expect("accepted");
             }
             assert_eq!(sink.status().queued.records, queued);
             counter.resume();

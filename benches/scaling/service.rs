@@ -21,11 +21,8 @@ pub const POISON: &[u8] = b"\0\0poison";
 #[derive(Clone, Copy)]
 pub enum Fault {
     None,
-    /// Every entry fails with this code.
     Entries(&'static str, Attempts),
-    /// Requests fail as a whole with this code.
     Requests(&'static str, Attempts),
-    /// Requests that contain [`POISON`] are refused as invalid.
     Poison,
 }
 
@@ -72,7 +69,6 @@ impl Counter {
         begin.attempts_until(end)
     }
 
-    /// Returns `true` if a request fails that comes after `previous` attempts.
     fn fails(&self, previous: u64, Attempts { warm_up, measured }: Attempts) -> bool {
         let ends = [warm_up, warm_up + measured];
         for (reading, end) in self.window.iter().zip(ends) {

@@ -1,5 +1,3 @@
-//! Cost of a record by the number of shards.
-
 use kinesis_sink::limits::Limits;
 
 use super::cost::{Cost, on_virtual_time};
@@ -22,7 +20,9 @@ pub fn rows(records: usize) -> Vec<Row> {
     });
     let others = [
         Row::new(DIMENSION, "plain, learned", SIZES, move |shards| learned(shards, records)),
-        Row::new(DIMENSION, "plain, rate limited", SIZES, move |shards| rate_limited(Mode::PLAIN, shards, records)),
+        Row::new(DIMENSION, "plain, rate limited", SIZES, move |shards| {
+            rate_limited(Mode::PLAIN, shards, records)
+        }),
         Row::new(DIMENSION, "ordered, rate limited", SIZES, move |shards| {
             rate_limited(Mode::ORDERED, shards, records)
         }),

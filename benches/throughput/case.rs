@@ -12,7 +12,6 @@ pub enum Case {
     RawCbor,
     /// The sink over `PutRecords`, with the SDK's serializer
     SinkSdk,
-    /// The sink over `PutRecords`
     Sink,
     /// The sink with its requests on a second thread
     SinkThreads,
@@ -20,13 +19,11 @@ pub enum Case {
     SinkLayers,
     /// The sink with `RecordOrdering::PerKey`
     SinkOrdered,
-    /// The sink with CBOR
     SinkCbor,
     /// The sink with `Aggregation::PerShard`
     SinkAggregated,
     /// The sink with `Aggregation::PerShard` and CBOR
     SinkAggregatedCbor,
-    /// A producer without receipts
     Producer,
     /// A producer with a receipt for each record
     ProducerReceipts,

@@ -1,5 +1,3 @@
-//! Client process: measures one case.
-
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -51,7 +49,6 @@ pub struct Measured {
     pub resident: Vec<u64>,
 }
 
-/// Records between two samples of a soak.
 const SOAK_STEP: usize = 1_000_000;
 
 /// Runs the job, on one thread except for the case with two.
@@ -131,7 +128,10 @@ fn check(job: &Job, counts: &Counts, server: &Stats) {
     if !job.case.aggregates() {
         assert_eq!(server.entries, job.records as u64, "one entry per record");
     }
-    assert!(server.bytes > (job.records * job.record_bytes) as u64, "the requests are smaller than their payloads");
+    assert!(
+        server.bytes > (job.records * job.record_bytes) as u64,
+        "the requests are smaller than their payloads"
+    );
 }
 
 fn cpu() -> Duration {

@@ -57,7 +57,6 @@ const ROUND_TRIPS: usize = 30;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Approximate CPU time of the raw loop.
     nanoseconds: usize,
     pub rounds: usize,
 }

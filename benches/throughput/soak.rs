@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::case::Case;
 use super::child::{self, Server};
 use super::measure::Job;
-use super::plan::{Setting, BASELINE_IN_FLIGHT};
+use super::plan::{BASELINE_IN_FLIGHT, Setting};
 use super::rounds::Row;
 use super::variants::DEFAULT_BUFFER_BYTES;
 

@@ -1,25 +1,21 @@
-//! A textbook AIMD on one rate for the whole stream: additive increase, multiplicative decrease, whichever
-//! shard throttles. It is of the kind that Flink and Vector use, and copies neither. Flink's
-//! `AIMDScalingStrategy` adapts how many messages are in flight, and its Kinesis sink takes 0.99 of them after
-//! a throttle; Vector adapts how many requests are in flight; here the rate is adapted and halved.
+//! Additive increase and multiplicative decrease of one rate for the whole stream. Flink and Vector are similar, but
+//! limit the messages or requests in flight instead of the rate. Flink's Kinesis sink decreases by 1 %.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::baseline::{Answer, Baseline, Item, REQUEST_ENTRIES, failed, put_back};
+use super::baseline::{Baseline, Item, REQUEST_ENTRIES, Response, failed, requeue};
 
-/// Records a second, to begin with.
-const START: f64 = 1_000.0;
-/// By so many a second each request without a throttle raises the rate.
+/// Initial rate, in records per second.
+const INITIAL_RATE: f64 = 1_000.0;
 const INCREASE: f64 = 10.0;
 const DECREASE: f64 = 0.5;
-const LOWEST: f64 = 10.0;
-/// Records that it holds before the source waits.
+const MIN_RATE: f64 = 10.0;
 const BUFFER: usize = 10_000;
-/// Requests wait for the tokens of so many seconds, so as to be full.
-const QUANTUM: f64 = 0.05;
+/// Requests wait for the tokens of this many seconds, so that they are full.
+const BATCH_SECONDS: f64 = 0.05;
 
 pub struct AimdWholeStream {
     queue: VecDeque<Item>,
@@ -32,34 +28,33 @@ pub struct AimdWholeStream {
 impl AimdWholeStream {
     pub fn new() -> Self {
         let queue = VecDeque::new();
-        Self { queue, in_flight: 0, rate: START, tokens: 0.0, at: Instant::now() }
+        Self { queue, in_flight: 0, rate: INITIAL_RATE, tokens: 0.0, at: Instant::now() }
     }
 
-    /// As many as there are, or as one waits for.
-    fn wanted(&self) -> f64 {
-        let most = (self.rate * QUANTUM).clamp(1.0, REQUEST_ENTRIES as f64);
-        most.min(self.queue.len() as f64)
+    fn batch_entries(&self) -> f64 {
+        let max = (self.rate * BATCH_SECONDS).clamp(1.0, REQUEST_ENTRIES as f64);
+        max.min(self.queue.len() as f64)
     }
 }
 
 impl Baseline for AimdWholeStream {
     const IN_FLIGHT: usize = 4;
 
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         self.queue.len() + self.in_flight < BUFFER
     }
 
-    fn take(&mut self, item: Item) {
+    fn push(&mut self, item: Item) {
         self.queue.push_back(item);
     }
 
-    fn cut(&mut self, now: Instant) -> Option<Vec<Item>> {
-        let most = (2.0 * QUANTUM * self.rate).max(1.0);
+    fn next_request(&mut self, now: Instant) -> Option<Vec<Item>> {
+        let max = (2.0 * BATCH_SECONDS * self.rate).max(1.0);
         let since = now.duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + self.rate * since).min(most);
+        self.tokens = (self.tokens + self.rate * since).min(max);
         self.at = now;
-        // Less than a thousandth of a token is what the clock rounds off.
-        if self.queue.is_empty() || self.tokens + 1e-3 < self.wanted() {
+        // The clock rounds off less than a thousandth of a token.
+        if self.queue.is_empty() || self.tokens + 1e-3 < self.batch_entries() {
             return None;
         }
         let entries = (self.tokens + 1e-3) as usize;
@@ -70,27 +65,28 @@ impl Baseline for AimdWholeStream {
     }
 
     fn wakeup(&self, now: Instant) -> Option<Instant> {
-        let missing = (self.wanted() - self.tokens).max(0.0);
+        let missing = (self.batch_entries() - self.tokens).max(0.0);
         let wait = Duration::from_secs_f64(missing / self.rate);
         (!self.queue.is_empty()).then(|| now + wait.max(Duration::from_millis(1)))
     }
 
-    fn answered(&mut self, items: Vec<Item>, answer: Answer, _: Instant) {
+    fn on_response(&mut self, items: Vec<Item>, response: Response, _: Instant) {
         self.in_flight -= items.len();
-        let is_error = answer.is_err();
-        let (items, throttled) = failed(items, answer);
-        match is_error || throttled {
-            true => self.rate = (self.rate * DECREASE).max(LOWEST),
-            false => self.rate += INCREASE,
+        let is_error = response.is_err();
+        let (items, throttled) = failed(items, response);
+        if is_error || throttled {
+            self.rate = (self.rate * DECREASE).max(MIN_RATE);
+        } else {
+            self.rate += INCREASE;
         }
-        put_back(&mut self.queue, items);
+        requeue(&mut self.queue, items);
     }
 
-    fn held(&self) -> usize {
+    fn buffered(&self) -> usize {
         self.queue.len()
     }
 
-    fn into_held(self) -> Vec<Item> {
+    fn into_buffered(self) -> Vec<Item> {
         self.queue.into()
     }
 }

@@ -1,8 +1,5 @@
-//! A token bucket for each shard, at a share of its quota, that heeds no throttles: as in the KPL, where it is
-//! 150 %.
-//!
-//! The KPL aggregates by default, and this does not: its figures are those of the KPL with
-//! `AggregationEnabled` set to false, so that all policies send the same entries.
+//! Token bucket per shard at a fixed share of its quota, whatever is throttled. The KPL uses 150 %. As there is no
+//! aggregation, the figures correspond to `AggregationEnabled` set to false.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,95 +10,92 @@ use kinesis_sink::shard::{Shard, hash_of};
 use kinesis_sink::sim::SimStream;
 use tokio::time::Instant;
 
-use super::baseline::{Answer, Baseline, Item, REQUEST_ENTRIES, failed, put_back};
+use super::baseline::{Baseline, Item, REQUEST_ENTRIES, Response, failed, requeue};
 
 /// The KPL's `RateLimit`.
 pub const KPL_RATE_LIMIT: f64 = 1.5;
-/// How often the KPL looks for tokens.
-const DRAIN: Duration = Duration::from_millis(25);
+/// Interval at which the KPL refills its buckets.
+const REFILL_INTERVAL: Duration = Duration::from_millis(25);
 /// The KPL's `RecordMaxBufferedTime`.
-const FLUSH: Duration = Duration::from_millis(100);
+const MAX_BUFFERED_TIME: Duration = Duration::from_millis(100);
 
-/// The queues have no bound.
+/// The queues are unbounded.
 pub struct FixedBucket {
     stream: SimStream,
-    /// Records a second and shard.
     rate: f64,
-    /// The changes of the rate to come, and when they are.
     changes: VecDeque<(Instant, f64)>,
-    shards: Vec<Limited>,
-    /// What has its tokens, and since when the oldest of it has them.
-    collected: VecDeque<Item>,
-    since: Instant,
-    drained: Instant,
+    shards: Vec<ShardBucket>,
+    /// Records that have their tokens.
+    admitted: VecDeque<Item>,
+    admitted_at: Instant,
+    last_refill: Instant,
 }
 
-/// A shard with its bucket.
-struct Limited {
+struct ShardBucket {
     shard: Shard,
     queue: VecDeque<Item>,
-    /// In records; the records all have the same size.
     tokens: f64,
 }
 
 impl FixedBucket {
-    pub fn new(stream: SimStream, of_quota: f64) -> Self {
-        Self::scheduled(stream, vec![(Duration::ZERO, of_quota)])
+    pub fn new(stream: SimStream, share_of_quota: f64) -> Self {
+        Self::scheduled(stream, vec![(Duration::ZERO, share_of_quota)])
     }
 
-    /// With a rate that changes. The first one is that of the start.
-    pub fn scheduled(stream: SimStream, parts: Vec<(Duration, f64)>) -> Self {
+    /// Creates a bucket whose rate changes at the given times. The first one is the initial rate.
+    pub fn scheduled(stream: SimStream, shares: Vec<(Duration, f64)>) -> Self {
         let now = Instant::now();
-        let of_quota =
-            |(at, part): (Duration, f64)| (now + at, part * SHARD_RECORDS_PER_SECOND as f64);
-        let mut changes: VecDeque<_> = parts.into_iter().map(of_quota).collect();
-        let (_, rate) = changes.pop_front().expect("there is a first one");
+        let rate =
+            |(at, share): (Duration, f64)| (now + at, share * SHARD_RECORDS_PER_SECOND as f64);
+        let mut changes: VecDeque<_> = shares.into_iter().map(rate).collect();
+        let (_, rate) = changes.pop_front().expect("there is an initial rate");
         let mut this = Self {
             stream,
             rate,
             changes,
             shards: Vec::new(),
-            collected: VecDeque::new(),
-            since: now,
-            drained: now,
+            admitted: VecDeque::new(),
+            admitted_at: now,
+            last_refill: now,
         };
         this.refresh();
         this
     }
 
-    /// Asks for the shards, and sorts what waits anew.
     fn refresh(&mut self) {
         let shards = self.stream.shards().into_iter();
         let tokens = self.rate;
-        let fresh = shards.map(|shard| Limited { shard, queue: VecDeque::new(), tokens });
+        let fresh = shards.map(|shard| ShardBucket { shard, queue: VecDeque::new(), tokens });
         let old = std::mem::replace(&mut self.shards, fresh.collect());
-        let mut waiting: Vec<_> = old.into_iter().flat_map(|limited| limited.queue).collect();
-        waiting.sort_by_key(|item| item.number);
-        waiting.into_iter().for_each(|item| self.take(item));
+        let mut queued: Vec<_> = old.into_iter().flat_map(|bucket| bucket.queue).collect();
+        queued.sort_by_key(|item| item.number);
+        for item in queued {
+            self.push(item);
+        }
     }
 
-    fn place(&self, hash: HashKey) -> usize {
-        self.shards.partition_point(|limited| limited.shard.range().end() < hash)
+    fn shard_index(&self, hash: HashKey) -> usize {
+        self.shards.partition_point(|bucket| bucket.shard.range().end() < hash)
     }
 
-    /// Lets through what there are tokens for.
-    fn drain(&mut self, now: Instant) {
-        let since = now.duration_since(self.drained);
-        if since < DRAIN {
+    /// Refills the buckets and admits the records for which there are tokens.
+    fn refill(&mut self, now: Instant) {
+        let elapsed = now.duration_since(self.last_refill);
+        if elapsed < REFILL_INTERVAL {
             return;
         }
-        self.drained = now;
+        self.last_refill = now;
         while let Some((_, rate)) = self.changes.pop_front_if(|(at, _)| *at <= now) {
             self.rate = rate;
         }
-        if self.collected.is_empty() {
-            self.since = now;
+        if self.admitted.is_empty() {
+            self.admitted_at = now;
         }
-        for limited in &mut self.shards {
-            limited.tokens = (limited.tokens + self.rate * since.as_secs_f64()).min(self.rate);
-            let let_through = limited.queue.len().min(limited.tokens as usize);
-            limited.tokens -= let_through as f64;
-            self.collected.extend(limited.queue.drain(..let_through));
+        for bucket in &mut self.shards {
+            bucket.tokens = (bucket.tokens + self.rate * elapsed.as_secs_f64()).min(self.rate);
+            let count = bucket.queue.len().min(bucket.tokens as usize);
+            bucket.tokens -= count as f64;
+            self.admitted.extend(bucket.queue.drain(..count));
         }
     }
 }
@@ -109,56 +103,56 @@ impl FixedBucket {
 impl Baseline for FixedBucket {
     const IN_FLIGHT: usize = 24;
 
-    fn take(&mut self, item: Item) {
-        let place = self.place(hash_of(&item.key));
-        self.shards[place].queue.push_back(item);
+    fn push(&mut self, item: Item) {
+        let index = self.shard_index(hash_of(&item.key));
+        self.shards[index].queue.push_back(item);
     }
 
-    fn cut(&mut self, now: Instant) -> Option<Vec<Item>> {
-        self.drain(now);
-        let is_due = now.duration_since(self.since) >= FLUSH && !self.collected.is_empty();
-        if self.collected.len() < REQUEST_ENTRIES && !is_due {
+    fn next_request(&mut self, now: Instant) -> Option<Vec<Item>> {
+        self.refill(now);
+        let is_due =
+            now.duration_since(self.admitted_at) >= MAX_BUFFERED_TIME && !self.admitted.is_empty();
+        if self.admitted.len() < REQUEST_ENTRIES && !is_due {
             return None;
         }
-        self.since = now;
-        let entries = self.collected.len().min(REQUEST_ENTRIES);
-        Some(self.collected.drain(..entries).collect())
+        self.admitted_at = now;
+        let entries = self.admitted.len().min(REQUEST_ENTRIES);
+        Some(self.admitted.drain(..entries).collect())
     }
 
     fn wakeup(&self, _: Instant) -> Option<Instant> {
-        Some(self.drained + DRAIN)
+        Some(self.last_refill + REFILL_INTERVAL)
     }
 
-    fn answered(&mut self, items: Vec<Item>, answer: Answer, _: Instant) {
-        if let Ok(response) = &answer {
-            let mut placed = items.iter().zip(response.results());
-            let is_foreign = placed.any(|(item, result)| {
-                let place = self.place(hash_of(&item.key));
+    fn on_response(&mut self, items: Vec<Item>, response: Response, _: Instant) {
+        if let Ok(response) = &response {
+            let mut results = items.iter().zip(response.results());
+            let is_misrouted = results.any(|(item, result)| {
+                let index = self.shard_index(hash_of(&item.key));
                 let placement = result.as_ref().ok();
-                placement.is_some_and(|at| at.shard_id() != self.shards[place].shard.id())
+                placement.is_some_and(|at| at.shard_id() != self.shards[index].shard.id())
             });
-            if is_foreign {
+            if is_misrouted {
                 self.refresh();
             }
         }
-        let (items, _) = failed(items, answer);
-        // What failed waits for tokens again, before the others.
-        let mut by_place: Vec<Vec<Item>> = self.shards.iter().map(|_| Vec::new()).collect();
+        let (items, _) = failed(items, response);
+        let mut by_shard: Vec<Vec<Item>> = self.shards.iter().map(|_| Vec::new()).collect();
         for item in items {
-            by_place[self.place(hash_of(&item.key))].push(item);
+            by_shard[self.shard_index(hash_of(&item.key))].push(item);
         }
-        for (limited, items) in self.shards.iter_mut().zip(by_place) {
-            put_back(&mut limited.queue, items);
+        for (bucket, items) in self.shards.iter_mut().zip(by_shard) {
+            requeue(&mut bucket.queue, items);
         }
     }
 
-    fn held(&self) -> usize {
-        let waiting: usize = self.shards.iter().map(|limited| limited.queue.len()).sum();
-        waiting + self.collected.len()
+    fn buffered(&self) -> usize {
+        let queued: usize = self.shards.iter().map(|bucket| bucket.queue.len()).sum();
+        queued + self.admitted.len()
     }
 
-    fn into_held(self) -> Vec<Item> {
-        let waiting = self.shards.into_iter().flat_map(|limited| limited.queue);
-        waiting.chain(self.collected).collect()
+    fn into_buffered(self) -> Vec<Item> {
+        let queued = self.shards.into_iter().flat_map(|bucket| bucket.queue);
+        queued.chain(self.admitted).collect()
     }
 }

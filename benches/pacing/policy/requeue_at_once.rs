@@ -1,18 +1,16 @@
-//! What most hand-written producers do, in Python for one: one request at a time, and what failed goes
-//! into the next one at once.
+//! One request at a time. Failed records are part of the next request.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::baseline::{Answer, Baseline, Item, REQUEST_ENTRIES, failed, put_back};
+use super::baseline::{Baseline, Item, REQUEST_ENTRIES, Response, failed, requeue};
 
-/// Between the attempts for a request that failed as a whole. The SDKs' retries wait about so long. It is what
-/// decides the figure `requests_in_outage`: one request for each pause and round trip.
-const BETWEEN_RETRIES: Duration = Duration::from_millis(50);
+/// Pause after a request that failed as a whole, similar to the SDKs. It determines `requests_in_outage`.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The queue has no bound.
+/// The queue is unbounded.
 #[derive(Default)]
 pub struct RequeueAtOnce {
     queue: VecDeque<Item>,
@@ -22,11 +20,11 @@ pub struct RequeueAtOnce {
 impl Baseline for RequeueAtOnce {
     const IN_FLIGHT: usize = 1;
 
-    fn take(&mut self, item: Item) {
+    fn push(&mut self, item: Item) {
         self.queue.push_back(item);
     }
 
-    fn cut(&mut self, now: Instant) -> Option<Vec<Item>> {
+    fn next_request(&mut self, now: Instant) -> Option<Vec<Item>> {
         if self.queue.is_empty() || self.not_before.is_some_and(|at| now < at) {
             return None;
         }
@@ -37,17 +35,17 @@ impl Baseline for RequeueAtOnce {
         self.not_before.filter(|at| *at > now)
     }
 
-    fn answered(&mut self, items: Vec<Item>, answer: Answer, now: Instant) {
-        self.not_before = answer.is_err().then(|| now + BETWEEN_RETRIES);
-        let (items, _) = failed(items, answer);
-        put_back(&mut self.queue, items);
+    fn on_response(&mut self, items: Vec<Item>, response: Response, now: Instant) {
+        self.not_before = response.is_err().then(|| now + RETRY_DELAY);
+        let (items, _) = failed(items, response);
+        requeue(&mut self.queue, items);
     }
 
-    fn held(&self) -> usize {
+    fn buffered(&self) -> usize {
         self.queue.len()
     }
 
-    fn into_held(self) -> Vec<Item> {
+    fn into_buffered(self) -> Vec<Item> {
         self.queue.into()
     }
 }

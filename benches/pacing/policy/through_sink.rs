@@ -1,5 +1,3 @@
-//! This crate's sink, fed by `forward`.
-
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,15 +6,14 @@ use kinesis_sink::timeout::TimeoutLayer;
 use tokio::time::timeout_at;
 use tower::ServiceBuilder;
 
-use super::{Ended, Job};
+use super::{Job, Outcome};
 use crate::load::number_of;
 use crate::watched::Watched;
 
-/// The time to send the rest in, after the source has ended. What is left is taken out: ten full buffers would
-/// take as long as the run.
-const DRAIN: Duration = Duration::from_secs(3);
+/// Time to drain the sink after the source has ended. Draining ten full buffers would take as long as the run.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-pub async fn run(job: Job) -> Ended {
+pub async fn run(job: Job) -> Outcome {
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
         .service(job.stream.service());
@@ -24,13 +21,13 @@ pub async fn run(job: Job) -> Ended {
         .configure(|settings| settings.seed = Some(job.seed));
     let sink = builder.build_with(service).expect("the settings are valid");
     let mut watched = Watched::new(sink);
-    let end = job.source.end() + DRAIN;
+    let end = job.source.end() + DRAIN_TIMEOUT;
     let records = job.source.map(|offered| Ok(offered.record()));
     if let Ok(sent) = timeout_at(end, records.forward(&mut watched)).await {
-        sent.expect("nothing is fatal here");
+        sent.expect("no error is fatal here");
     }
-    job.gauge.note(watched.max_bytes);
-    let held = watched.sink.take_undelivered();
-    let held = held.iter().map(|undelivered| number_of(undelivered.record().data())).collect();
-    Ended { accepted: watched.accepted, accepted_at: watched.accepted_at, held }
+    job.gauge.record(watched.max_bytes);
+    let undelivered = watched.sink.take_undelivered();
+    let buffered = undelivered.iter().map(|one| number_of(one.record().data())).collect();
+    Outcome { accepted: watched.accepted, accepted_at: watched.accepted_at, buffered }
 }

@@ -1,5 +1,3 @@
-//! Number of entries of a request body, without parsing the entries.
-
 use memchr::memmem;
 
 use super::Protocol;

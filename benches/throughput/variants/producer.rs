@@ -18,7 +18,6 @@ impl ThroughProducer {
     pub fn new(case: Case, client: &Client, in_flight: usize) -> Self {
         let sink = builder(case, in_flight).build_with(put_records(case, client));
         let producer = sink.expect("the settings are valid").spawn();
-        // Twice the records of all requests in flight.
         let window = (case == Case::ProducerReceipts)
             .then(|| 2 * in_flight * producer.limits().request_entries());
         Self { producer, window }

@@ -1,5 +1,3 @@
-//! Baseline: a loop over the SDK.
-
 use std::future::Future;
 
 use aws_sdk_kinesis::Client;

@@ -25,7 +25,6 @@ impl ThroughSink<PutRecords> {
 }
 
 impl ThroughSink<kinesis_sink::service::DefaultService> {
-    /// Uses the default stack of layers.
     pub fn with_layers(case: Case, client: &Client, in_flight: usize) -> Self {
         let sink = builder(case, in_flight).build(client);
         Self { sink: sink.expect("the settings are valid") }
@@ -57,7 +56,8 @@ pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
 pub const DEFAULT_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 
 async fn one_shard(_: StreamId) -> Result<Vec<Shard>, BoxError> {
-    let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).expect("the range is not empty");
+    let ring =
+        HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).expect("the range is not empty");
     Ok(vec![Shard::new(SHARD_ID, ring)])
 }
 

@@ -72,7 +72,7 @@ pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
     let Drawn { events, faults, time, seed, .. } = drawn;
     let faults_afterwards = Faults::default();
     let plan = Plan { events, faults, faults_afterwards, time: *time, seed: *seed };
-    let conduct = plan.conduct(&stream, |stream| ranges.note(stream));
+    let conduct = plan.conduct(&stream, |stream| ranges.record(stream));
     let (sent, ()) = future::join(send, conduct).await;
     sent?;
     sleep(ALL_IS_WRITTEN).await;

@@ -54,7 +54,7 @@ pub fn check_stream(drawn: &Drawn, stream: &SimStream, ledger: &mut Ledger) -> R
 fn copies(record: &Written, ledger: &Ledger) -> Vec<Copy> {
     let members: Vec<_> = deaggregate(record.data()).collect();
     let packed = members.iter().all(|member| member.sub_sequence_number().is_some());
-    let is_readable = !packed || ledger.ranges.holds(record.shard_id(), &members);
+    let is_readable = !packed || ledger.ranges.contain(record.shard_id(), &members);
     let copy = |member: Member| {
         let key = member.partition_key().or(record.partition_key()).cloned();
         let place = Place {

@@ -72,7 +72,7 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
         let mut shards = drawn.shards;
         let note = |stream: &SimStream| {
             let mut ledger = ledger.lock();
-            ledger.ranges.note(stream);
+            ledger.ranges.record(stream);
             let before = std::mem::replace(&mut shards, stream.shards().len());
             let changed = before != shards;
             ledger.may_come_again |= changed && is_checked;

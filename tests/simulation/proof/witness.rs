@@ -91,7 +91,7 @@ impl Contents {
     /// Whether consumers throw it away, because not all of it belongs into this shard.
     fn is_misplaced(&self, shard_id: &str, ledger: &Ledger) -> bool {
         let packed = self.members.iter().all(|member| member.sub_sequence_number().is_some());
-        packed && !ledger.ranges.holds(shard_id, &self.members)
+        packed && !ledger.ranges.contain(shard_id, &self.members)
     }
 }
 

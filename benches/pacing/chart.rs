@@ -343,7 +343,7 @@ impl Panel<'_> {
         let text = (FONT, 16).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center));
         for Phase { from, to, label } in &self.phases {
             let position = ((from + to) / 2.0, 0.95 * self.max);
-            chart.draw_series([Text::new(label.as_str(), position, text.clone())])?;
+            chart.draw_series([Text::new(label.clone(), position, text.clone())])?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 #[path = "../../tests/service/fuzz_corpus/response.rs"]
 mod response;
-#[allow(dead_code, reason = "the tests need more of it")]
+#[allow(dead_code, reason = "the tests use the rest of the module")]
 #[path = "../../tests/support/http.rs"]
 mod http;
 

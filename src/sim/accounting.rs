@@ -1,4 +1,4 @@
-//! The algorithms that count what a quota has left.
+//! Algorithms that account for the use of a quota.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,40 +6,38 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The unit of [`Allowance::per_s`]: 10^-9 tokens a second.
+/// [`Allowance::per_s`] of one token per second.
 pub(super) const NANO: i128 = 1_000_000_000;
 
-/// The unit of amounts is 10^-18 of a token, so that a rate in 10^-9 tokens a second fills it exactly,
-/// nanosecond by nanosecond: a test can predict to the entry what passes.
+/// Amount of one token. In this unit a refill is exact in each nanosecond, so that tests can predict which entries are
+/// admitted.
 pub(super) const TOKEN: i128 = NANO * NANO;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The amount that a limiter admits.
+/// Part of the quota that other producers leave to the limiter.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
-    /// The part of the quota that other producers leave, in 10^-9 tokens a second.
+    /// Rate in 10^-9 tokens per second.
     pub(super) per_s: i128,
-    /// The most that a token bucket holds.
+    /// Capacity of a token bucket.
     pub(super) burst: i128,
 }
 
 impl Allowance {
-    fn of_a_second(&self) -> i128 {
+    fn per_window(&self) -> i128 {
         self.per_s * NANO
     }
 }
 
-/// Counts one resource of one shard.
+/// Account of the records or bytes of one shard.
 pub(super) trait Accounting: fmt::Debug + Send {
-    /// Brings the count up to date.
     fn advance(&mut self, now: Instant);
 
-    /// Whether this amount may pass now. An amount that exceeds the allowance by itself may pass when nothing of
-    /// the allowance is used.
+    /// Returns `true` if the amount can be admitted. An amount larger than the allowance is admitted while the
+    /// allowance is unused.
     fn has(&self, amount: i128) -> bool;
 
-    /// Counts an amount that has passed.
     fn take(&mut self, amount: i128);
 
     fn set_allowance(&mut self, allowance: Allowance);
@@ -54,7 +52,6 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket.
     pub(super) fn new(allowance: Allowance, now: Instant) -> Self {
         Self { allowance, level: allowance.burst, filled_at: now }
     }
@@ -86,21 +83,21 @@ impl Accounting for Bucket {
 pub(super) struct FixedWindow {
     allowance: Allowance,
     used: i128,
-    ends: Instant,
+    ends_at: Instant,
 }
 
 impl FixedWindow {
-    /// An unused window that began earlier by `phase`, which is less than a second.
+    /// Creates an unused window that started `phase` ago, less than one second.
     pub(super) fn new(allowance: Allowance, phase: Duration, now: Instant) -> Self {
-        Self { allowance, used: 0, ends: now + (SECOND - phase) }
+        Self { allowance, used: 0, ends_at: now + (SECOND - phase) }
     }
 }
 
 impl Accounting for FixedWindow {
     fn advance(&mut self, now: Instant) {
-        if now >= self.ends {
-            let seconds = (now - self.ends).as_secs() + 1;
-            self.ends += Duration::from_secs(seconds);
+        if now >= self.ends_at {
+            let seconds = (now - self.ends_at).as_secs() + 1;
+            self.ends_at += Duration::from_secs(seconds);
             self.used = 0;
         }
     }
@@ -122,7 +119,7 @@ impl Accounting for FixedWindow {
 pub(super) struct SlidingWindow {
     allowance: Allowance,
     used: i128,
-    /// The amounts that were taken within the last second, with their times.
+    /// Amounts of the last second, with their times.
     taken: VecDeque<(Instant, i128)>,
     now: Instant,
 }
@@ -156,10 +153,10 @@ impl Accounting for SlidingWindow {
 }
 
 fn fits(used: i128, amount: i128, allowance: &Allowance) -> bool {
-    used + amount <= allowance.of_a_second() || (used == 0 && allowance.per_s > 0)
+    used + amount <= allowance.per_window() || (used == 0 && allowance.per_s > 0)
 }
 
-/// Appends an amount, or adds it to the last one if that has the same time, as entries of one request have.
+/// Appends an amount. Amounts of the same time are summed up, as those of one request.
 fn add(amounts: &mut VecDeque<(Instant, i128)>, at: Instant, amount: i128) {
     match amounts.back_mut() {
         Some((last, sum)) if *last == at => *sum += amount,
@@ -167,12 +164,12 @@ fn add(amounts: &mut VecDeque<(Instant, i128)>, at: Instant, amount: i128) {
     }
 }
 
-/// Delays another accounting: amounts count only after a time.
+/// Accounting that takes amounts with a delay.
 #[derive(Debug)]
 pub(super) struct Lagging {
     inner: Box<dyn Accounting>,
     lag: Duration,
-    /// The amounts that do not count yet, with the times from which they count.
+    /// Delayed amounts, with the times at which they are taken.
     pending: VecDeque<(Instant, i128)>,
     now: Instant,
 }
@@ -220,7 +217,7 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    /// How many tokens can be taken one by one.
+    /// Takes tokens one by one, and returns their number.
     fn drain(accounting: &mut dyn Accounting, now: Instant) -> usize {
         accounting.advance(now);
         let taken = std::iter::from_fn(|| accounting.has(TOKEN).then(|| accounting.take(TOKEN)));
@@ -235,7 +232,7 @@ mod tests {
         assert_eq!(drain(&mut bucket, start + Duration::from_nanos(999_999)), 0);
         assert_eq!(drain(&mut bucket, start + ms(1)), 1);
         assert_eq!(drain(&mut bucket, start + ms(250)), 249);
-        assert_eq!(drain(&mut bucket, start + ms(60_000)), 1_000, "no more than full");
+        assert_eq!(drain(&mut bucket, start + ms(60_000)), 1_000, "capped at the burst");
     }
 
     #[test]
@@ -302,7 +299,7 @@ mod tests {
         assert!(!window.has(25 * TOKEN) && window.has(9 * TOKEN));
         window.set_allowance(allowance(0));
         window.advance(start + ms(2_000));
-        assert!(!window.has(TOKEN), "nothing is left by others");
+        assert!(!window.has(TOKEN), "other producers use the whole quota");
     }
 
     #[test]
@@ -316,7 +313,7 @@ mod tests {
             assert!(lagging.has(1_000 * TOKEN));
             lagging.take(1_000 * TOKEN);
         }
-        // Empty at 100 ms and 950 short at 150 ms.
+        // The bucket is empty at 100 ms and has a deficit of 950 at 150 ms.
         assert_eq!(drain(&mut lagging, start + ms(100)), 0);
         assert_eq!(drain(&mut lagging, start + ms(1_100)), 0);
         lagging.advance(start + ms(1_101));

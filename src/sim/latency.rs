@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::LONGEST;
+use super::MAX_DURATION;
 
-/// How long a request takes from the call to the answer; drawn anew for each. Half of it passes before
-/// the stream sees the request. An hour at most.
+/// Distribution of the round-trip times of requests: at most 1 h each.
 ///
-/// Needs the feature `sim`.
+/// Requires the feature `sim`.
 ///
-/// tokio's clock ticks in milliseconds: fractions of one are rounded up by its timers.
+/// Each request draws a time. The stream receives the request after half of it, and the response returns at its end.
+///
+/// tokio's timers round fractions of a millisecond up.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Latency(Kind);
 
@@ -23,49 +24,50 @@ enum Kind {
     LogNormal { median: Duration, sigma: f64 },
 }
 
-/// How far a log-normal draw may lie from the median, in standard deviations.
-const MOST_SIGMAS: f64 = 4.0;
+/// Limit of log-normal draws, in standard deviations from the median.
+const MAX_SIGMAS: f64 = 4.0;
 
 impl Latency {
-    /// The same for every request.
+    /// Returns a latency that is `time` for every request.
     ///
     /// # Panics
     ///
-    /// It is more than 1 h.
+    /// Panics if `time` is more than 1 h.
     #[must_use]
     #[track_caller]
     pub const fn constant(time: Duration) -> Self {
-        assert!(time.as_millis() <= LONGEST.as_millis(), "a latency is 1 h at most");
+        assert!(time.as_millis() <= MAX_DURATION.as_millis(), "the latency exceeds 1 h; set at most 1 h");
         Self(Kind::Constant { time })
     }
 
-    /// Every time in the range with the same probability.
+    /// Returns a latency that is uniformly distributed over `range`.
     ///
     /// # Panics
     ///
-    /// The range is empty, or ends after 1 h.
+    /// Panics if `range` is empty or exceeds 1 h.
     #[must_use]
     #[track_caller]
     pub fn uniform(range: RangeInclusive<Duration>) -> Self {
         let (min, max) = range.into_inner();
-        assert!(min <= max, "the range of the latency ends before it starts: {min:?} to {max:?}");
-        assert!(max <= LONGEST, "the latency goes up to {max:?}; set 1 h at most");
+        assert!(min <= max, "the latency range {min:?}..={max:?} is empty; set min <= max");
+        assert!(max <= MAX_DURATION, "the maximum latency is {max:?}; set at most 1 h");
         Self(Kind::Uniform { min, max })
     }
 
-    /// The shape of real round trips: as many below the median as above, and a long tail. `sigma` is the
-    /// standard deviation of the time's logarithm: with 0.5, one request in 100 takes 3.2 times the
-    /// median or longer, with 1.0 one takes 10 times. Draws beyond four standard deviations, one in
-    /// 16,000, are cut to that, and those beyond an hour to one.
+    /// Returns a log-normally distributed latency, which has a long tail as real round trips have.
+    ///
+    /// `sigma` is the standard deviation of the time's logarithm. With 0.5, one request in 100 takes at least 3.2 times
+    /// the median; with 1.0, at least 10 times. Draws beyond four standard deviations (one in 16,000) are limited to
+    /// that, and all draws to 1 h.
     ///
     /// # Panics
     ///
-    /// `sigma` is not between 0.0 and 3.0, or the median is more than 1 h.
+    /// Panics if `sigma` is not between 0.0 and 3.0, or if `median` is more than 1 h.
     #[must_use]
     #[track_caller]
     pub fn log_normal(median: Duration, sigma: f64) -> Self {
         assert!((0.0..=3.0).contains(&sigma), "sigma is {sigma}; set it between 0.0 and 3.0");
-        assert!(median <= LONGEST, "the median of the latency is {median:?}; set 1 h at most");
+        assert!(median <= MAX_DURATION, "the median latency is {median:?}; set at most 1 h");
         Self(Kind::LogNormal { median, sigma })
     }
 
@@ -74,16 +76,16 @@ impl Latency {
             Kind::Constant { time } => time,
             Kind::Uniform { min, max } => min + (max - min).mul_f64(rng.f64()),
             Kind::LogNormal { median, sigma } => {
-                let sigmas = standard_normal(rng).clamp(-MOST_SIGMAS, MOST_SIGMAS);
-                median.mul_f64((sigma * sigmas).exp()).min(LONGEST)
+                let sigmas = standard_normal(rng).clamp(-MAX_SIGMAS, MAX_SIGMAS);
+                median.mul_f64((sigma * sigmas).exp()).min(MAX_DURATION)
             }
         }
     }
 }
 
-/// By the method of Box and Muller (1958).
+/// Draws from the standard normal distribution by the Box-Muller transform (1958).
 fn standard_normal(rng: &mut Rng) -> f64 {
-    // Above zero, where the logarithm is finite.
+    // `1.0 - x` is above zero, where the logarithm is finite.
     let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
     radius * (TAU * rng.f64()).cos()
 }
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn uniform_times_fill_their_range() {
+    fn uniform_draws_fill_range() {
         let ms = Duration::from_millis;
         let times = drawn(Latency::uniform(ms(10)..=ms(30)));
         assert!(times[0] >= ms(10) && times[100] < ms(11), "{:?}", times[0]);
@@ -116,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn log_normal_times_have_their_median_and_their_tail() {
+    fn log_normal_draws_match_quantiles() {
         let median = Duration::from_millis(20);
         let times = drawn(Latency::log_normal(median, 0.5));
-        let of_median = |place: usize| times[place].as_secs_f64() / median.as_secs_f64();
+        let of_median = |index: usize| times[index].as_secs_f64() / median.as_secs_f64();
         assert!((0.97..1.03).contains(&of_median(5_000)), "{}", of_median(5_000));
         assert!((2.9..3.5).contains(&of_median(9_900)), "{}", of_median(9_900));
         assert!(of_median(9_999) <= 2f64.exp() && of_median(0) >= (-2f64).exp());
@@ -127,33 +129,33 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "ends before it starts")]
-    fn an_empty_range_is_refused() {
+    #[should_panic(expected = "is empty")]
+    fn uniform_rejects_empty_range() {
         let _ = Latency::uniform(Duration::from_secs(2)..=Duration::from_secs(1));
     }
 
     #[test]
-    #[should_panic(expected = "a latency is 1 h at most")]
-    fn a_constant_beyond_an_hour_is_refused() {
+    #[should_panic(expected = "the latency exceeds 1 h")]
+    fn constant_rejects_time_above_hour() {
         let _ = Latency::constant(Duration::MAX);
     }
 
     #[test]
-    #[should_panic(expected = "the latency goes up to")]
-    fn a_range_beyond_an_hour_is_refused() {
+    #[should_panic(expected = "the maximum latency is")]
+    fn uniform_rejects_range_above_hour() {
         let _ = Latency::uniform(Duration::ZERO..=Duration::MAX);
     }
 
     #[test]
-    #[should_panic(expected = "the median of the latency is")]
-    fn a_median_beyond_an_hour_is_refused() {
+    #[should_panic(expected = "the median latency is")]
+    fn log_normal_rejects_median_above_hour() {
         let _ = Latency::log_normal(Duration::MAX, 3.0);
     }
 
     #[test]
-    fn no_draw_is_beyond_an_hour() {
-        let times = drawn(Latency::log_normal(LONGEST, 3.0));
-        assert_eq!((times[9_999], times[5_100]), (LONGEST, LONGEST));
-        assert_eq!(drawn(Latency::constant(LONGEST))[0], LONGEST);
+    fn draws_are_capped_at_one_hour() {
+        let times = drawn(Latency::log_normal(MAX_DURATION, 3.0));
+        assert_eq!((times[9_999], times[5_100]), (MAX_DURATION, MAX_DURATION));
+        assert_eq!(drawn(Latency::constant(MAX_DURATION))[0], MAX_DURATION);
     }
 }

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-/// How shards enforce their quota.
+/// Algorithm by which shards enforce their quota.
 ///
-/// Needs the feature `sim`.
+/// Requires the feature `sim`.
 ///
-/// The service documents the quota of a shard, but not how it is enforced, and emulators differ. A pipeline
-/// that works with all of these does not depend on one of them.
+/// The service documents the quota of a shard, but not the algorithm that enforces it, and emulators differ. Test a
+/// pipeline against several of them, so that it does not depend on one.
 ///
 /// | setting | default | range |
 /// |---|---|---|
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// | [lag](Self::with_lag) | 0 s | 0 s to 1 h |
 /// | [random order](Self::with_random_order) | off | |
 ///
-/// [`Faults::with_throttles`](super::Faults::with_throttles) adds throttles at random to each of them.
+/// [`Faults::with_throttles`](super::Faults::with_throttles) adds random throttling.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,26 +49,26 @@ impl Default for Limiter {
 }
 
 impl Limiter {
-    /// A bucket that starts full, refills at the rate of the quota, and holds the
+    /// Returns a token bucket that starts full and refills at the rate of the quota. Its capacity is the
     /// [burst](super::SimBuilder::with_burst).
     pub const fn token_bucket() -> Self {
         Self::new(Algorithm::TokenBucket)
     }
 
-    /// A count that restarts each second, for all shards at the same time: at full seconds since the stream
-    /// was built. A shard accepts the quota of one second at any time within it, so that up to twice the
-    /// quota passes around the restart.
+    /// Returns a counter that restarts at each full second since the stream was built, for all shards at the same time.
+    ///
+    /// A shard accepts the quota of one second at any time of a window, so that up to twice the quota is accepted
+    /// around a restart.
     pub const fn fixed_windows() -> Self {
         Self::new(Algorithm::FixedWindows)
     }
 
-    /// [Fixed windows](Self::fixed_windows) that restart at a different time for each shard, drawn from the
-    /// seed.
+    /// Returns [fixed windows](Self::fixed_windows) that restart at a random time for each shard, drawn from the seed.
     pub const fn staggered_windows() -> Self {
         Self::new(Algorithm::StaggeredWindows)
     }
 
-    /// A count of what was accepted within the last second, which never exceeds the quota.
+    /// Returns a sliding window, which counts the records that were accepted within the last second.
     pub const fn sliding_window() -> Self {
         Self::new(Algorithm::SlidingWindow)
     }
@@ -77,25 +77,29 @@ impl Limiter {
         Self { algorithm, front_ends: 1, lag: Duration::ZERO, random_order: false }
     }
 
-    /// Sets the number of front ends that the quota of each shard is split over: 1 to 1,000, by default 1. Each
-    /// front end enforces its part by itself, and each request goes to one of them, drawn from the seed.
+    /// Sets the number of front ends among which the quota of each shard is divided: 1 to 1,000. Default: 1.
+    ///
+    /// Each front end enforces its part separately. Each request is sent to a random one, drawn from the seed.
     #[must_use]
     pub const fn with_front_ends(mut self, front_ends: usize) -> Self {
         self.front_ends = front_ends;
         self
     }
 
-    /// Sets the delay after which an accepted record counts: 0 s to 1 h, by default 0 s. Until then the
-    /// limiter accepts too much. A token bucket compensates for this later, windows do not.
+    /// Sets the delay after which an accepted record counts towards the quota: 0 s to 1 h. Default: 0 s.
+    ///
+    /// Until then the limiter can accept more than the quota. A token bucket compensates for the excess later, windows
+    /// do not.
     #[must_use]
     pub const fn with_lag(mut self, lag: Duration) -> Self {
         self.lag = lag;
         self
     }
 
-    /// Admits the entries of a request in random order, drawn from the seed, instead of from first to last, so
-    /// that throttled entries are anywhere in the response. Accepted entries are still written in the request's
-    /// order.
+    /// Admits the entries of a request in random order, drawn from the seed. Default: in the order of the request.
+    ///
+    /// Throttled entries are then spread over the response. Accepted entries are still written in the order of the
+    /// request.
     #[must_use]
     pub const fn with_random_order(mut self) -> Self {
         self.random_order = true;

@@ -1,12 +1,11 @@
-//! A Kinesis stream in the process, on tokio's virtual time, to test a pipeline against.
+//! Simulated Kinesis streams for tests, in the process and on tokio's virtual time.
 //!
-//! Needs the feature `sim`. The [chapter on testing](crate::guide::testing) shows how to use it.
+//! Requires the feature `sim`. The [chapter on testing](crate::guide::testing) shows how to use it.
 //!
-//! A [`SimStream`] behaves as the service does where a producer can tell: shards with pieces of the hash
-//! ring, a quota per shard, round trips, throttles, failures, requests that are lost or arrive after the
-//! producer has given up, shards that are split and merged under load. It keeps what it accepted, in order,
-//! so that a test can ask what was lost, what came twice, and in which order. With tokio's paused clock a
-//! minute of it takes a moment.
+//! A [`SimStream`] simulates what a producer can observe of the service: shards with their hash key ranges, a quota per
+//! shard, latency, throttling, failures, requests that are lost or arrive after the client's timeout, and resharding
+//! under load. It stores the accepted records in order, so that a test can check for losses, duplicates and reordering.
+//! With tokio's paused clock, a simulated minute takes milliseconds.
 //!
 //! ```
 //! use std::collections::HashSet;
@@ -33,50 +32,49 @@
 //!
 //!     let written = clicks.written();
 //!     let distinct: HashSet<_> = written.iter().map(|record| record.data().clone()).collect();
-//!     assert_eq!(distinct.len(), 20_000, "nothing is lost: {clicks:?}");
-//!     assert!(written.len() > 20_000, "what had no answer was sent again");
+//!     assert_eq!(distinct.len(), 20_000, "records were lost: {clicks:?}");
+//!     assert!(written.len() > 20_000, "requests with a lost response were not retried");
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # Ways in
+//! # Interfaces
 //!
-//! - [`SimStream::service`], a `tower::Service` to build a sink over;
-//! - [`SimStream::client`], a client of the AWS SDK that talks to the stream, so that signing,
-//!   serialisation, timeouts and the reading of errors are the real ones;
-//! - [`SimStream`] itself, which is a [`StreamInfo`](crate::stream::StreamInfo) that lists and describes.
+//! - [`SimStream::service`] returns a `tower::Service` to build a sink over.
+//! - [`SimStream::client`] returns an AWS SDK client that is connected to the stream, so that signing, serialization,
+//!   timeouts and error parsing are those of the SDK.
+//! - [`SimStream`] implements [`StreamInfo`](crate::stream::StreamInfo), which lists shards and describes the stream.
 //!
 //! # Time
 //!
-//! All of it is tokio's: `#[tokio::test(start_paused = true)]`, or `tokio::time::pause`, makes it virtual.
-//! A request takes what [`Latency`] draws for it. Half of that passes until it arrives, is checked, and
-//! written; the other half until the answer is there. Lookups take such a round trip, too.
+//! The simulation uses tokio's clock. `#[tokio::test(start_paused = true)]` or `tokio::time::pause` makes it virtual.
+//! The round trip of each request is drawn from [`Latency`]. The request is checked and written halfway through it, and
+//! the response returns at its end. Lookups take a round trip as well.
 //!
 //! # Quota
 //!
-//! The quota of a shard is a number of records and bytes a second, see
-//! [`with_shard_quota`](SimBuilder::with_shard_quota); [`set_shard_quota`](SimStream::set_shard_quota) scales
-//! it, and [`set_load`](SimStream::set_load) sets what other producers take of it. By default two token
-//! buckets enforce it, which start full and refill continuously. [`Limiter`] has the alternatives: windows, a
-//! quota that is split over front ends, accounting that lags.
+//! The quota of a shard limits its records and bytes per second, see
+//! [`with_shard_quota`](SimBuilder::with_shard_quota). [`set_shard_quota`](SimStream::set_shard_quota) changes it, and
+//! [`set_load`](SimStream::set_load) sets the share that other producers use. By default, two token buckets enforce the
+//! quota. They start full and refill continuously. [`Limiter`] offers alternatives: windows, a quota that is divided
+//! among front ends, and delayed accounting.
 //!
-//! Entries are admitted one by one, in the order of the request unless
-//! [`with_random_order`](Limiter::with_random_order) is set. One that does not fit is throttled and takes
-//! nothing of the quota, so that a smaller one behind it may pass.
+//! Entries are admitted one by one in the order of the request, unless
+//! [`with_random_order`](Limiter::with_random_order) is set. An entry that does not fit is throttled and uses no quota,
+//! so a smaller entry after it may be accepted.
 //!
-//! # Chance
+//! # Randomness
 //!
-//! What befalls a request is drawn from the seed when it is sent: the same calls in the same order meet
-//! the same fate, whatever runs between them. The seed is drawn unless it is set. `Debug` shows it, and a
-//! test that panics prints it.
+//! The outcome of a request is drawn from the seed when it is sent: the same calls in the same order have the same
+//! outcomes. The seed is random unless it is set. `Debug` shows it, and a panicking test prints it.
 //!
-//! That takes a runtime of one thread, tokio's `current_thread`, which is what `#[tokio::test]` makes. On several
-//! threads all of the above holds as well, but calls race each other: one seed then gives many outcomes.
+//! Replay requires a single-threaded runtime, such as tokio's `current_thread`, the default of `#[tokio::test]`. On
+//! several threads calls race with each other, so the order of the calls, and with it the outcome, varies.
 //!
-//! # What it leaves out
+//! # Limitations
 //!
-//! Splits and merges take no time. Readers have no limits, and nothing is ever too old to be read. There
-//! are no permissions and no encryption; [`Faults::with_outage`] stands in for what comes of them.
+//! Splits and merges take no time. Reads are not limited, and records do not expire. Permissions and encryption are not
+//! simulated; use [`Faults::with_outage`] to simulate their errors.
 
 use std::time::Duration;
 
@@ -106,14 +104,12 @@ pub use stats::SimStats;
 pub use stream::SimStream;
 pub use written::Written;
 
-/// Most shards of a stream: half of what the service gives an account without a talk where it gives most.
+/// Maximum number of shards: half of the largest default quota of an account.
 const MAX_SHARDS: usize = 10_000;
 
-/// The largest number of front ends of a shard.
 const MAX_FRONT_ENDS: usize = 1_000;
 
-/// The longest latency, delay, lag and burst: longer than any timeout, and far from an overflow of the clock.
-const LONGEST: Duration = Duration::from_secs(3_600);
+/// Maximum latency, delay, lag and burst: longer than any timeout, and far from an overflow of the clock.
+const MAX_DURATION: Duration = Duration::from_secs(3_600);
 
-/// Where the stream is said to lie.
 const REGION: &str = "us-east-1";

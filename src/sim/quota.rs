@@ -1,4 +1,4 @@
-//! The quota of a shard, and how it is enforced.
+//! Quota of a shard, and its enforcement.
 
 use std::time::Duration;
 
@@ -11,13 +11,12 @@ use super::accounting::{
 };
 use super::limiter::Algorithm;
 
-/// The records and bytes that a shard takes each second, and the burst that it takes at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quota {
     pub(super) records_per_s: u32,
     pub(super) bytes_per_s: u32,
     pub(super) burst: Duration,
-    /// The bytes that the shard takes at once, if they are not those of `burst`.
+    /// Overrides `burst` for bytes.
     pub(super) byte_burst: Option<usize>,
     pub(super) limiter: Limiter,
 }
@@ -31,7 +30,7 @@ impl Quota {
         self.allowance(self.bytes_per_s, load, self.byte_burst)
     }
 
-    /// The allowance of one front end. The load of other producers is subtracted first.
+    /// Returns the allowance of one front end. The load of other producers is subtracted first.
     fn allowance(&self, per_s: u32, load: f64, burst: Option<usize>) -> Allowance {
         let front_ends = self.limiter.front_ends as i128;
         let left = (f64::from(per_s) * (1.0 - load) * NANO as f64).round() as i128;
@@ -43,7 +42,6 @@ impl Quota {
     }
 }
 
-/// Admits the entries for one shard.
 #[derive(Debug)]
 pub(super) struct ShardLimiter {
     quota: Quota,
@@ -51,7 +49,7 @@ pub(super) struct ShardLimiter {
     front_ends: Vec<FrontEnd>,
 }
 
-/// One front end's accounts. An entry must fit into both, and takes from neither if it does not.
+/// Accounts of one front end. An entry is admitted if it fits into both.
 #[derive(Debug)]
 struct FrontEnd {
     records: Box<dyn Accounting>,
@@ -59,8 +57,7 @@ struct FrontEnd {
 }
 
 impl ShardLimiter {
-    /// An unused limiter, in a stream that has existed for the time `age`. The `rng` draws the phase of
-    /// staggered windows.
+    /// Creates an unused limiter for a stream of this age. `rng` draws the phase of staggered windows.
     pub(super) fn new(quota: Quota, load: f64, age: Duration, rng: &mut Rng, now: Instant) -> Self {
         let phase = match quota.limiter.algorithm {
             Algorithm::StaggeredWindows => rng.u32(..NANO as u32),
@@ -105,7 +102,7 @@ impl ShardLimiter {
         }
     }
 
-    /// Admits an entry of `bytes` bytes at this front end if it fits. Returns whether it does.
+    /// Returns `true` if the front end admits an entry of this size.
     pub(super) fn admit(&mut self, front_end: usize, bytes: usize, now: Instant) -> bool {
         let amount = bytes as i128 * TOKEN;
         let FrontEnd { records, bytes } = &mut self.front_ends[front_end];

@@ -1,4 +1,4 @@
-//! The stream's shards, open and closed, and how they change.
+//! Shards of a stream, and resharding.
 
 use fastrand::Rng;
 use smol_str::{SmolStr, format_smolstr};
@@ -16,24 +16,24 @@ use crate::shard::{HashRange, Shard};
 pub(super) struct SimShard {
     pub(super) shard: Shard,
     pub(super) id: SmolStr,
-    /// The shards that it came from, by number.
+    /// Numbers of the parent shards.
     pub(super) parents: Vec<usize>,
-    /// The stream's sequence when it opened: its own records have this one or later ones.
+    /// The stream's sequence number when the shard was opened.
     pub(super) opened: u64,
-    /// And when it closed.
+    /// The stream's sequence number when the shard was closed.
     pub(super) closed: Option<u64>,
     pub(super) limiter: ShardLimiter,
-    /// What throttled entries are answered with, once there was one: overloaded streams throttle most.
+    /// Cached error of throttled entries: an overloaded stream needs many of them.
     pub(super) throttle: Option<EntryError>,
-    /// Its records: places in what the stream has written.
+    /// Indexes into the stream's `written`.
     pub(super) written: Vec<usize>,
 }
 
-/// All shards. A shard's number is its place here, and stands in its id.
 #[derive(Debug)]
 pub(super) struct Ring {
+    /// All shards, by number.
     pub(super) shards: Vec<SimShard>,
-    /// The numbers of those that are open, in the order of their ranges, which cover the ring.
+    /// Numbers of the open shards, ordered by range. The ranges cover the ring.
     pub(super) open: Vec<usize>,
     quota: Quota,
     load: f64,
@@ -43,7 +43,6 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// A ring of so many even shards.
     pub(super) fn new(shards: usize, quota: Quota, load: f64, seed: u64, now: Instant) -> Self {
         let mut ring = Self {
             shards: Vec::new(),
@@ -53,7 +52,7 @@ impl Ring {
             rng: Rng::with_seed(seed),
             started: now,
         };
-        ring.open = even(shards).map(|range| ring.add(range, Vec::new(), 0, now)).collect();
+        ring.open = even_ranges(shards).map(|range| ring.add(range, Vec::new(), 0, now)).collect();
         ring
     }
 
@@ -75,19 +74,18 @@ impl Ring {
         number
     }
 
-    /// The number of the open shard that takes this hash key.
+    /// Returns the number of the open shard for this hash key.
     pub(super) fn find(&self, hash: HashKey) -> usize {
         let starts_by = |number: &usize| self.range(*number).start() <= hash;
         // The first range starts at 0.
         self.open[self.open.partition_point(starts_by) - 1]
     }
 
-    /// The open shards, in the order of their ranges.
     pub(super) fn open_shards(&self) -> impl Iterator<Item = &Shard> {
         self.open.iter().map(|&number| &self.shards[number].shard)
     }
 
-    /// The number of the shard with this id, open or closed.
+    /// Returns the number of an open or closed shard.
     pub(super) fn number(&self, shard_id: &str) -> Result<usize, SimError> {
         let number = self.shards.iter().position(|shard| shard.id == shard_id);
         number.ok_or_else(|| SimError::NoSuchShard { shard_id: shard_id.to_owned() })
@@ -118,7 +116,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Cuts a shard in two, so that the upper part starts at `at`; by default in the middle.
+    /// Splits a shard. The upper child starts at `at`, or in the middle by default.
     pub(super) fn split(
         &mut self,
         shard_id: &str,
@@ -126,8 +124,8 @@ impl Ring {
         sequence: u64,
         now: Instant,
     ) -> Result<(), SimError> {
-        let place = self.open_place(shard_id)?;
-        let parent = self.open[place];
+        let index = self.open_index(shard_id)?;
+        let parent = self.open[index];
         let range = self.range(parent);
         let (start, end) = (range.start().get(), range.end().get());
         let middle = || start + (end - start) / 2 + u128::from(start < end);
@@ -136,13 +134,13 @@ impl Ring {
             return Err(SimError::Indivisible { shard_id: shard_id.to_owned() });
         }
         self.shards[parent].closed = Some(sequence);
-        let parts = [piece(start, upper - 1), piece(upper, end)];
-        let children = parts.map(|range| self.add(range, vec![parent], sequence, now));
-        self.open.splice(place..=place, children);
+        let ranges = [hash_range(start, upper - 1), hash_range(upper, end)];
+        let children = ranges.map(|range| self.add(range, vec![parent], sequence, now));
+        self.open.splice(index..=index, children);
         Ok(())
     }
 
-    /// Makes one shard of two neighbours.
+    /// Merges two adjacent shards.
     pub(super) fn merge(
         &mut self,
         shard_id: &str,
@@ -150,24 +148,26 @@ impl Ring {
         sequence: u64,
         now: Instant,
     ) -> Result<(), SimError> {
-        let places = [self.open_place(shard_id)?, self.open_place(adjacent)?];
-        let [lower, upper] = [places[0].min(places[1]), places[0].max(places[1])];
+        let indexes = [self.open_index(shard_id)?, self.open_index(adjacent)?];
+        let lower = indexes[0].min(indexes[1]);
+        let upper = indexes[0].max(indexes[1]);
         if lower + 1 != upper {
             let (shard_id, adjacent) = (shard_id.to_owned(), adjacent.to_owned());
             return Err(SimError::NotAdjacent { shard_id, adjacent });
         }
-        let parents = places.map(|place| self.open[place]);
+        let parents = indexes.map(|index| self.open[index]);
         for parent in parents {
             self.shards[parent].closed = Some(sequence);
         }
-        let [start, end] = [lower, upper].map(|place| self.range(self.open[place]));
-        let range = piece(start.start().get(), end.end().get());
+        let start = self.range(self.open[lower]).start();
+        let end = self.range(self.open[upper]).end();
+        let range = hash_range(start.get(), end.get());
         let child = self.add(range, parents.to_vec(), sequence, now);
         self.open.splice(lower..=upper, [child]);
         Ok(())
     }
 
-    /// Closes all shards and opens so many even ones, unless there are so many.
+    /// Replaces the open shards by `shards` even ones, unless this is their present number.
     pub(super) fn update_count(
         &mut self,
         shards: usize,
@@ -180,8 +180,8 @@ impl Ring {
         if shards == self.open.len() {
             return Ok(());
         }
-        let opened = even(shards).map(|range| {
-            // The service knows two parents at most: those of the range's ends.
+        let opened = even_ranges(shards).map(|range| {
+            // A shard has two parents at most: those at the ends of its range.
             let mut parents = vec![self.find(range.start()), self.find(range.end())];
             parents.dedup();
             self.add(range, parents, sequence, now)
@@ -197,26 +197,27 @@ impl Ring {
         self.shards[number].shard.range()
     }
 
-    /// The place of an open shard among them.
-    fn open_place(&self, shard_id: &str) -> Result<usize, SimError> {
+    /// Returns the index into `open` of a shard.
+    fn open_index(&self, shard_id: &str) -> Result<usize, SimError> {
         let number = self.number(shard_id)?;
-        let place = self.open.iter().position(|&open| open == number);
-        place.ok_or_else(|| SimError::Closed { shard_id: shard_id.to_owned() })
+        let index = self.open.iter().position(|&open| open == number);
+        index.ok_or_else(|| SimError::Closed { shard_id: shard_id.to_owned() })
     }
 }
 
-fn piece(start: u128, end: u128) -> HashRange {
-    HashRange::new(HashKey::new(start), HashKey::new(end)).expect("a shard's ends are in order")
+fn hash_range(start: u128, end: u128) -> HashRange {
+    HashRange::new(HashKey::new(start), HashKey::new(end)).expect("start <= end")
 }
 
-/// The ring in so many pieces, of which no two differ by more than one hash key.
-fn even(pieces: usize) -> impl Iterator<Item = HashRange> {
-    let pieces = pieces as u128;
-    // 2^128 is `pieces * width + wider`, and the first `wider` pieces have one key more.
-    let (width, wider) = (u128::MAX / pieces, u128::MAX % pieces + 1);
-    let start = move |place: u128| width * place + place.min(wider);
-    let end = move |place| if place + 1 == pieces { u128::MAX } else { start(place + 1) - 1 };
-    (0..pieces).map(move |place| piece(start(place), end(place)))
+/// Divides the ring into `count` ranges whose sizes differ by at most one hash key.
+fn even_ranges(count: usize) -> impl Iterator<Item = HashRange> {
+    let count = count as u128;
+    // 2^128 is `count * width + wider`, and the first `wider` ranges have one more key.
+    let width = u128::MAX / count;
+    let wider = u128::MAX % count + 1;
+    let start = move |index: u128| width * index + index.min(wider);
+    let end = move |index| if index + 1 == count { u128::MAX } else { start(index + 1) - 1 };
+    (0..count).map(move |index| hash_range(start(index), end(index)))
 }
 
 #[cfg(test)]
@@ -224,18 +225,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn even_pieces_cover_the_ring() {
-        for pieces in [1, 2, 3, 7, 64, 1_000, MAX_SHARDS] {
-            let ranges: Vec<_> = even(pieces).collect();
-            assert_eq!(ranges.len(), pieces);
+    fn even_ranges_cover_ring() {
+        for count in [1, 2, 3, 7, 64, 1_000, MAX_SHARDS] {
+            let ranges: Vec<_> = even_ranges(count).collect();
+            assert_eq!(ranges.len(), count);
             assert_eq!(ranges[0].start().get(), 0);
-            assert_eq!(ranges[pieces - 1].end().get(), u128::MAX);
+            assert_eq!(ranges[count - 1].end().get(), u128::MAX);
             let width = |range: &HashRange| range.end().get() - range.start().get();
             for pair in ranges.windows(2) {
                 assert_eq!(pair[1].start().get(), pair[0].end().get() + 1);
                 assert!(width(&pair[0]).abs_diff(width(&pair[1])) <= 1);
             }
         }
-        assert_eq!(even(2).nth(1).unwrap().start().get(), 1 << 127);
+        assert_eq!(even_ranges(2).nth(1).unwrap().start().get(), 1 << 127);
     }
 }

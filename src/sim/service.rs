@@ -7,27 +7,27 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tower::Service;
 
 use super::SimStream;
-use super::faults::Fate;
-use super::state::Drawn;
+use super::faults::RequestOutcome;
+use super::state::RequestPlan;
 use crate::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
-/// A [`SimStream`] as a `tower::Service`. Always ready: how many requests run at once is decided above it.
+/// `tower::Service` that sends PutRecords requests to a [`SimStream`].
 ///
-/// Needs the feature `sim`.
+/// Requires the feature `sim`.
 ///
-/// What becomes of a request is drawn when it is called. Half of its round trip later it is written, after
-/// the other half it is answered. With a [bandwidth](super::SimBuilder::with_bandwidth) the round trip
-/// begins once the body is transmitted; dropping the future stops the transmission.
+/// The service is always ready and does not limit concurrency. `call` draws the outcome of the request. The request is
+/// written halfway through its round trip, and its response returns at the end. With a
+/// [bandwidth](super::SimBuilder::with_bandwidth), the round trip starts when the body has been transmitted.
 ///
 /// # Panics
 ///
-/// The future panics outside of a tokio runtime with its time enabled; so does a call that is to be
-/// [written late](super::Faults::with_late_writes), which spawns a task.
+/// The future panics outside of a tokio runtime whose timer is enabled. `call` also panics there if the request is
+/// [written late](super::Faults::with_late_writes), because it spawns a task.
 ///
 /// # Cancel safety
 ///
-/// A future that is dropped before half of the round trip takes its request back; later, the request is
-/// written and only its answer is lost. Requests that are written late are written in any case.
+/// If the future is dropped during the transmission or the first half of the round trip, the request is not written. If
+/// it is dropped later, only the response is lost. Late requests are written in any case.
 #[derive(Debug, Clone)]
 pub struct SimService {
     stream: SimStream,
@@ -53,84 +53,81 @@ impl Service<PutRecordsRequest> for SimService {
     }
 }
 
-/// The bytes of an entry's JSON without its data and key.
+/// Bytes of an entry's JSON without its data and partition key.
 const JSON_ENTRY_BYTES: usize = 40;
 
-/// The bytes of the request's body in JSON, with data in base64.
+/// Returns the size of the request's JSON.
 fn body_bytes(request: &PutRecordsRequest) -> usize {
-    let of_entry = |entry: &Entry| {
+    let entry_bytes = |entry: &Entry| {
         let key = entry.partition_key().map_or(0, |key| key.len());
         entry.data().len().div_ceil(3) * 4 + key + JSON_ENTRY_BYTES
     };
-    request.entries().iter().map(of_entry).sum()
+    request.entries().iter().map(entry_bytes).sum()
 }
 
-type Answer = Result<PutRecordsResponse, PutRecordsError>;
+type PutResult = Result<PutRecordsResponse, PutRecordsError>;
 
 impl SimStream {
-    /// Sends a request on its way.
     pub(super) fn send(
         &self,
         request: PutRecordsRequest,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    ) -> Pin<Box<dyn Future<Output = PutResult> + Send>> {
         let sent = Instant::now();
-        let drawn = self.lock().draw(self.config());
+        let plan = self.lock().plan_request(self.config());
         if self.config().bandwidth.is_none() {
-            return self.travel(request, drawn, sent);
+            return self.handle(request, plan, sent);
         }
         let stream = self.clone();
         Box::pin(async move {
             stream.transmit(&request).await;
-            stream.travel(request, drawn, Instant::now()).await
+            stream.handle(request, plan, Instant::now()).await
         })
     }
 
-    /// Handles a request that was transmitted at `sent`, with the faults drawn for it.
-    fn travel(
+    /// Handles a request that was transmitted at `sent`.
+    fn handle(
         &self,
         request: PutRecordsRequest,
-        drawn: Drawn,
+        plan: RequestPlan,
         sent: Instant,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    ) -> Pin<Box<dyn Future<Output = PutResult> + Send>> {
         let stream = self.clone();
-        match drawn.fate {
-            Fate::RequestLost => Box::pin(pending()),
-            Fate::Late { by } => {
-                let arrival = sent + drawn.round_trip / 2 + by;
-                tokio::spawn(async move { stream.arrive(request, drawn, arrival).await });
+        match plan.outcome {
+            RequestOutcome::RequestLost => Box::pin(pending()),
+            RequestOutcome::Late { by } => {
+                let arrival = sent + plan.round_trip / 2 + by;
+                tokio::spawn(async move { stream.arrive(request, plan, arrival).await });
                 Box::pin(pending())
             }
-            Fate::AnswerLost => Box::pin(async move {
-                let arrival = sent + drawn.round_trip / 2;
-                // Whatever it is, nobody hears of it.
-                let _ = stream.arrive(request, drawn, arrival).await;
+            RequestOutcome::AnswerLost => Box::pin(async move {
+                let arrival = sent + plan.round_trip / 2;
+                let _ = stream.arrive(request, plan, arrival).await;
                 pending().await
             }),
-            Fate::Served | Fate::Fails(_) => Box::pin(async move {
-                let (arrival, end) = (sent + drawn.round_trip / 2, sent + drawn.round_trip);
-                let answer = stream.arrive(request, drawn, arrival).await;
+            RequestOutcome::Served | RequestOutcome::Fails(_) => Box::pin(async move {
+                let (arrival, end) = (sent + plan.round_trip / 2, sent + plan.round_trip);
+                let response = stream.arrive(request, plan, arrival).await;
                 sleep_until(end).await;
-                answer
+                response
             }),
         }
     }
 
-    /// Waits while the body is transmitted. Requests in flight share the link evenly: it takes a piece of each in
-    /// turn.
+    /// Transmits the body in chunks. The lock of the link is fair, so that requests in flight share the link evenly.
     async fn transmit(&self, request: &PutRecordsRequest) {
         let Some(bandwidth) = self.config().bandwidth else { return };
         let mut left = body_bytes(request);
-        let piece = (bandwidth as usize / 50).max(1);
+        let chunk = (bandwidth as usize / 50).max(1);
         while left > 0 {
-            let bytes = left.min(piece);
+            let bytes = left.min(chunk);
             let _turn = self.link().lock().await;
             sleep(Duration::from_secs_f64(bytes as f64 / f64::from(bandwidth))).await;
             left -= bytes;
         }
     }
 
-    async fn arrive(&self, request: PutRecordsRequest, drawn: Drawn, arrival: Instant) -> Answer {
+    async fn arrive(&self, request: PutRecordsRequest, plan: RequestPlan, arrival: Instant) -> PutResult {
         sleep_until(arrival).await;
-        self.lock().put(self.config(), &request, drawn)
+        self.lock().put(self.config(), &request, plan)
     }
 }

@@ -1,4 +1,4 @@
-//! What a stream holds, and how it answers a request that has arrived.
+//! State of a stream, and its response to a request that has arrived.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::SimStats;
 use super::builder::Config;
-use super::faults::{Fate, Faults, INTERNAL_FAILURE, message_of};
+use super::faults::{RequestOutcome, Faults, INTERNAL_FAILURE, message_of};
 use super::ring::{Ring, SimShard};
-use super::validation::check;
+use super::validation::check_request;
 use super::written::{Written, sequence_number};
 use crate::service::{
     Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
@@ -22,36 +22,34 @@ pub(super) const THROTTLE: &str = "ProvisionedThroughputExceededException";
 
 #[derive(Debug)]
 pub(super) struct State {
-    /// Gives each PutRecords request one of its own, so that what befalls it does not depend on when
-    /// others arrive.
+    /// Forked for each PutRecords request, so that its outcome does not depend on when other requests arrive.
     rng: Rng,
-    /// For all other requests, so that those do not change what befalls the former.
+    /// Separate, so that lookups do not change the outcomes of PutRecords requests.
     lookup_rng: Rng,
     pub(super) faults: Arc<Faults>,
     pub(super) ring: Ring,
     pub(super) written: Vec<Written>,
-    /// Of the next record.
+    /// Sequence number of the next record.
     pub(super) sequence: u64,
     pub(super) stats: SimStats,
-    /// The distribution of the records that arrive from now on.
     pub(super) distribution: Distribution,
-    /// Of HTTP, to tell them apart.
-    answers: u64,
+    /// Number of HTTP responses, for the request ids.
+    responses: u64,
     pub(super) started: Instant,
 }
 
-/// What was drawn for one request when it was sent.
+/// Random outcome of one request, drawn when it is sent.
 #[derive(Debug)]
-pub(super) struct Drawn {
-    pub(super) fate: Fate,
+pub(super) struct RequestPlan {
+    pub(super) outcome: RequestOutcome,
     pub(super) round_trip: Duration,
     faults: Arc<Faults>,
     rng: Rng,
 }
 
-/// What becomes of an entry that has arrived. Shards are given by their number.
+/// Outcome of an entry that has arrived, with the number of its shard.
 #[derive(Debug, Clone, Copy)]
-enum Verdict {
+enum EntryOutcome {
     Fails,
     Throttled(usize),
     Admitted(usize),
@@ -72,85 +70,81 @@ impl State {
                 StreamMode::Provisioned => Distribution::UserPartitionKey,
                 StreamMode::OnDemand => config.description.distribution(),
             },
-            answers: 0,
+            responses: 0,
             started,
         }
     }
 
-    /// Draws all that chance has to say about a PutRecords request.
-    pub(super) fn draw(&mut self, config: &Config) -> Drawn {
+    /// Draws the outcome of a PutRecords request, and counts the request.
+    pub(super) fn plan_request(&mut self, config: &Config) -> RequestPlan {
         let mut rng = self.rng.fork();
         let round_trip = config.latency.draw(&mut rng);
         let faults = Arc::clone(&self.faults);
-        let fate = faults.draw(&mut rng);
+        let outcome = faults.draw(&mut rng);
         self.stats.requests += 1;
-        match fate {
-            Fate::Served => {}
-            // Counted when it is answered.
-            Fate::Fails(_) => {}
-            Fate::RequestLost => self.stats.lost_requests += 1,
-            Fate::AnswerLost => self.stats.lost_answers += 1,
-            Fate::Late { .. } => self.stats.late_requests += 1,
+        match outcome {
+            // A failure is counted by `put`.
+            RequestOutcome::Served | RequestOutcome::Fails(_) => {}
+            RequestOutcome::RequestLost => self.stats.lost_requests += 1,
+            RequestOutcome::AnswerLost => self.stats.lost_answers += 1,
+            RequestOutcome::Late { .. } => self.stats.late_requests += 1,
         }
-        Drawn { fate, round_trip, faults, rng }
+        RequestPlan { outcome, round_trip, faults, rng }
     }
 
-    /// Counts the answers of HTTP.
-    pub(super) fn next_answer(&mut self) -> u64 {
-        self.answers += 1;
-        self.answers
+    pub(super) fn next_response(&mut self) -> u64 {
+        self.responses += 1;
+        self.responses
     }
 
-    /// Counts a PutRecords request that cannot be read.
-    pub(super) fn count_unreadable(&mut self) {
+    /// Counts a PutRecords request that cannot be parsed.
+    pub(super) fn count_invalid(&mut self) {
         self.stats.requests += 1;
         self.stats.failed_requests += 1;
     }
 
-    /// The time that a request takes that writes nothing.
+    /// Draws the round trip of a request that is not PutRecords.
     pub(super) fn draw_lookup(&mut self, config: &Config) -> Duration {
         config.latency.draw(&mut self.lookup_rng)
     }
 
-    /// Whether the service places the records itself.
     pub(super) fn ignores_keys(&self) -> bool {
         self.distribution == Distribution::Auto
     }
 
-    /// The stream's description as it is now.
     pub(super) fn description(&self, config: &Config) -> StreamDescription {
         config.description.with_distribution(self.distribution)
     }
 
-    /// Answers a PutRecords request that has arrived.
+    /// Responds to a PutRecords request that has arrived.
     pub(super) fn put(
         &mut self,
         config: &Config,
         request: &PutRecordsRequest,
-        mut drawn: Drawn,
+        mut plan: RequestPlan,
     ) -> Result<PutRecordsResponse, PutRecordsError> {
-        let valid = match &drawn.fate {
-            Fate::Fails(failure) => Err(failure.error()),
-            _ => match drawn.faults.poison_of(request) {
+        let checked = match &plan.outcome {
+            RequestOutcome::Fails(failure) => Err(failure.error()),
+            _ => match plan.faults.poison_error(request) {
                 Some(error) => Err(error),
-                None => check(config, self.ignores_keys(), request),
+                None => check_request(config, self.ignores_keys(), request),
             },
         };
-        if let Err(error) = valid {
+        if let Err(error) = checked {
             self.stats.failed_requests += 1;
             return Err(error);
         }
         let now = Instant::now();
-        let verdicts = self.admit(config, request.entries(), &mut drawn.rng, &drawn.faults, now);
-        let results = request.entries().iter().zip(verdicts).map(|(entry, verdict)| {
-            let result = self.write(config, entry, verdict, now);
+        let outcomes = self.admit(config, request.entries(), &mut plan.rng, &plan.faults, now);
+        let results = request.entries().iter().zip(outcomes).map(|(entry, outcome)| {
+            let result = self.write(config, entry, outcome, now);
             self.count(entry, &result);
             result
         });
         Ok(PutRecordsResponse::new(results.collect()))
     }
 
-    /// Decides about each entry of a request.
+    /// Admits, throttles or fails each entry of a request.
     fn admit(
         &mut self,
         config: &Config,
@@ -158,40 +152,40 @@ impl State {
         rng: &mut Rng,
         faults: &Faults,
         now: Instant,
-    ) -> Vec<Verdict> {
+    ) -> Vec<EntryOutcome> {
         let limiter = config.quota.limiter;
         let front_end = if limiter.front_ends > 1 { rng.usize(..limiter.front_ends) } else { 0 };
         let mut order: Vec<_> = (0..entries.len()).collect();
         if limiter.random_order {
             rng.shuffle(&mut order);
         }
-        let mut verdicts = vec![Verdict::Fails; entries.len()];
-        for place in order {
-            let entry = &entries[place];
+        let mut outcomes = vec![EntryOutcome::Fails; entries.len()];
+        for index in order {
+            let entry = &entries[index];
             if faults.is_poisoned(entry) || faults.draw_internal_failure(rng) {
                 continue;
             }
-            let number = self.place(entry, rng);
+            let number = self.route(entry, rng);
             let limiter = &mut self.ring.shards[number].limiter;
             let passes = !faults.draw_throttle(rng) && limiter.admit(front_end, entry.size(), now);
-            verdicts[place] =
-                if passes { Verdict::Admitted(number) } else { Verdict::Throttled(number) };
+            outcomes[index] =
+                if passes { EntryOutcome::Admitted(number) } else { EntryOutcome::Throttled(number) };
         }
-        verdicts
+        outcomes
     }
 
     fn write(
         &mut self,
         config: &Config,
         entry: &Entry,
-        verdict: Verdict,
+        outcome: EntryOutcome,
         now: Instant,
     ) -> Result<Placement, EntryError> {
-        let number = match verdict {
-            Verdict::Fails => {
+        let number = match outcome {
+            EntryOutcome::Fails => {
                 return Err(EntryError::new(INTERNAL_FAILURE, message_of(INTERNAL_FAILURE)));
             }
-            Verdict::Throttled(number) => {
+            EntryOutcome::Throttled(number) => {
                 let SimShard { id, throttle, .. } = &mut self.ring.shards[number];
                 let (name, account) = (config.id.name(), &config.account);
                 let error = || {
@@ -202,7 +196,7 @@ impl State {
                 };
                 return Err(throttle.get_or_insert_with(error).clone());
             }
-            Verdict::Admitted(number) => number,
+            EntryOutcome::Admitted(number) => number,
         };
         let shard = &mut self.ring.shards[number];
         let placement = Placement::new(shard.id.as_str(), sequence_number(self.sequence));
@@ -216,8 +210,8 @@ impl State {
         Ok(placement)
     }
 
-    /// The number of the shard that takes the entry.
-    fn place(&self, entry: &Entry, rng: &mut Rng) -> usize {
+    /// Returns the number of the entry's shard.
+    fn route(&self, entry: &Entry, rng: &mut Rng) -> usize {
         let key = entry.partition_key().filter(|_| !self.ignores_keys());
         match (key, entry.explicit_hash_key()) {
             (Some(_), Some(hash)) => self.ring.find(hash),

@@ -1,35 +1,33 @@
-/// What a stream has seen until now.
+/// Numbers of requests and entries that a stream has received.
 ///
-/// Needs the feature `sim`.
+/// Requires the feature `sim`.
 ///
-/// Of the entries that arrived, each was accepted, throttled or failed: the three add up to
-/// [`entries`](Self::entries).
+/// [`entries`](Self::entries) is the sum of the accepted, throttled and failed entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SimStats {
-    /// PutRecords requests that were sent, arrived or not.
+    /// PutRecords requests that were sent, including those that did not arrive.
     pub requests: u64,
-    /// Requests answered with an error as a whole: by a fault, or because they were not valid.
+    /// Requests that failed as a whole: by a fault, or because they were invalid.
     pub failed_requests: u64,
-    /// Requests that never arrived.
+    /// Requests that did not arrive.
     pub lost_requests: u64,
-    /// Requests that were written, but whose answer never came.
+    /// Requests that were written, but whose response did not arrive.
     pub lost_answers: u64,
-    /// Requests that arrived late, or still will, without an answer.
+    /// Requests that are written with a delay and without a response, including those that have not arrived yet.
     pub late_requests: u64,
-    /// Entries of the requests that arrived and were valid.
+    /// Entries of valid requests that arrived.
     pub entries: u64,
     /// Entries that were written.
     pub accepted_entries: u64,
-    /// Bytes of those, data and partition keys together.
+    /// Bytes of the accepted entries, data and partition keys together.
     pub accepted_bytes: u64,
     /// Entries that were throttled, by the shard's quota or by a fault.
     pub throttled_entries: u64,
     /// Entries that failed with `InternalFailure`.
     pub failed_entries: u64,
-    /// ListShards requests that were sent, one for each page. They are none of the
-    /// [`requests`](Self::requests).
+    /// ListShards requests that were sent, one for each page. [`requests`](Self::requests) does not include them.
     pub listings: u64,
-    /// DescribeStreamSummary requests that were sent, none of the [`requests`](Self::requests) either.
+    /// DescribeStreamSummary requests that were sent. [`requests`](Self::requests) does not include them.
     pub descriptions: u64,
 }

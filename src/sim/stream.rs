@@ -11,12 +11,12 @@ use crate::build_error::BuildError;
 use crate::shard::Shard;
 use crate::stream::{Distribution, StreamId, StreamMode};
 
-/// A Kinesis stream in this process, on tokio's time; see the [module](super).
+/// Handle to a simulated Kinesis stream, see the [module documentation](super).
 ///
-/// Needs the feature `sim`.
+/// Requires the feature `sim`.
 ///
-/// Cloning it gives another handle to the same stream. `Debug` tells the seed. When a test panics while it
-/// holds the last handle, the seed goes to stderr as well.
+/// A clone is another handle to the same stream. `Debug` shows the seed. If the last handle is dropped during a panic,
+/// the seed is printed to stderr.
 #[derive(Clone)]
 pub struct SimStream {
     inner: Arc<Inner>,
@@ -26,17 +26,16 @@ struct Inner {
     config: Config,
     seed: u64,
     state: Mutex<State>,
-    /// Held while a piece of a request is transmitted.
+    /// Locked while a chunk of a request is transmitted.
     link: tokio::sync::Mutex<()>,
 }
 
 impl SimStream {
-    /// A stream named `example` of so many even shards, 1 to 10,000, and otherwise as
-    /// [`SimBuilder`] has it by default.
+    /// Creates a stream with this number of shards, and the defaults of [`SimBuilder`] otherwise.
     ///
     /// # Panics
     ///
-    /// The number of shards is out of range.
+    /// Panics if `shards` is not between 1 and 10,000.
     #[must_use]
     #[track_caller]
     pub fn new(shards: usize) -> Self {
@@ -46,7 +45,7 @@ impl SimStream {
         }
     }
 
-    /// A builder with all settings at their defaults, which has one shard.
+    /// Returns a builder with default settings.
     pub fn builder() -> SimBuilder {
         SimBuilder::default()
     }
@@ -57,77 +56,80 @@ impl SimStream {
         Self { inner: Arc::new(Inner { config, seed, state, link }) }
     }
 
-    /// The stream as a `tower::Service`, to build a sink over with
+    /// Returns a `tower::Service` that sends to the stream, for
     /// [`build_with`](crate::SinkBuilder::build_with).
     #[must_use]
     pub fn service(&self) -> SimService {
         SimService::new(self.clone())
     }
 
-    /// The seed of all that chance decides: give it to [`seed`](SimBuilder::with_seed) to see the same
-    /// again.
+    /// Returns the seed. [`SimBuilder::with_seed`] replays it.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.inner.seed
     }
 
-    /// The stream's name.
+    /// Returns the stream's name.
     #[must_use]
     pub fn id(&self) -> StreamId {
         self.config().id.clone()
     }
 
-    /// The stream's ARN, in the region `us-east-1`.
+    /// Returns the stream's ARN, in the region `us-east-1`.
     #[must_use]
     pub fn arn(&self) -> &str {
         &self.config().arn
     }
 
-    /// Splits an open shard in the middle of its range. It is closed, and two new shards share its range
-    /// at once; the service takes some seconds for it.
+    /// Splits an open shard in the middle of its range.
+    ///
+    /// The shard is closed and two child shards are opened at once. The service takes some seconds for it.
     ///
     /// # Errors
     ///
-    /// There is no such shard, it is closed, or it has a single hash key.
+    /// Returns an error if the shard does not exist, is closed, or has a single hash key.
     pub fn split(&self, shard_id: &str) -> Result<(), BuildError> {
         let mut state = self.lock();
         let sequence = state.sequence;
         Ok(state.ring.split(shard_id, None, sequence, Instant::now())?)
     }
 
-    /// Merges two open shards whose ranges touch. Both are closed, and a new one has their ranges at once.
+    /// Merges two open shards with adjacent ranges.
+    ///
+    /// Both shards are closed and their child shard is opened at once.
     ///
     /// # Errors
     ///
-    /// There are no such shards, one is closed, or they are not neighbours.
+    /// Returns an error if a shard does not exist or is closed, or if the shards are not adjacent.
     pub fn merge(&self, shard_id: &str, adjacent: &str) -> Result<(), BuildError> {
         let mut state = self.lock();
         let sequence = state.sequence;
         Ok(state.ring.merge(shard_id, adjacent, sequence, Instant::now())?)
     }
 
-    /// Closes all open shards and opens so many even ones, 1 to 10,000, at once. With as many as there
-    /// are, nothing changes.
+    /// Closes all open shards, and opens `shards` shards with ranges of the same size.
     ///
-    /// The service gets there by splits and merges, over minutes, and keeps shards that are right already.
+    /// Has no effect if this is the present number of shards. The service splits and merges shards over minutes
+    /// instead, and keeps shards that need no change.
     ///
     /// # Errors
     ///
-    /// The number is out of range.
+    /// Returns an error if `shards` is not between 1 and 10,000.
     pub fn update_shard_count(&self, shards: usize) -> Result<(), BuildError> {
         let mut state = self.lock();
         let sequence = state.sequence;
         Ok(state.ring.update_count(shards, sequence, Instant::now())?)
     }
 
-    /// Sets the distribution of the records that arrive from now on, as UpdateStreamRecordDistributionStrategy
-    /// does on an on-demand stream. It also applies to requests in flight that are not written yet, and
-    /// descriptions show it at once.
+    /// Sets the distribution of records, as UpdateStreamRecordDistributionStrategy does.
+    ///
+    /// It applies to all records that arrive after the call, including those of requests in flight. Descriptions show
+    /// it at once.
     ///
     /// # Errors
     ///
-    /// The stream is [provisioned](StreamMode::Provisioned): the service has a strategy for on-demand streams
-    /// only.
+    /// Returns an error for [`Distribution::Auto`] if the stream is [provisioned](StreamMode::Provisioned): only
+    /// on-demand streams support it.
     pub fn set_distribution(&self, distribution: Distribution) -> Result<(), BuildError> {
         let provisioned = self.config().description.mode() == StreamMode::Provisioned;
         if provisioned && distribution == Distribution::Auto {
@@ -137,76 +139,81 @@ impl SimStream {
         Ok(())
     }
 
-    /// Sets what goes wrong with the requests that are sent from now on.
+    /// Sets the faults of requests that are sent after the call.
     pub fn set_faults(&self, faults: Faults) {
         self.lock().faults = Arc::new(faults);
     }
 
-    /// Sets what each shard takes a second from now on, as
-    /// [`with_shard_quota`](SimBuilder::with_shard_quota) does, like an on-demand stream that scales without a
-    /// change of its shards. It also applies to shards that are opened later.
+    /// Sets the records and bytes per second that each shard accepts, see
+    /// [`with_shard_quota`](SimBuilder::with_shard_quota).
+    ///
+    /// It applies to open shards and to shards that are opened later. It simulates an on-demand stream that scales
+    /// without resharding.
     ///
     /// # Panics
     ///
-    /// One of them is 0.
+    /// Panics if a value is 0.
     #[track_caller]
     pub fn set_shard_quota(&self, records_per_s: u32, bytes_per_s: u32) {
-        assert!(records_per_s > 0, "the quota is 0 records/s; set it to 1 at least");
-        assert!(bytes_per_s > 0, "the quota is 0 bytes/s; set it to 1 at least");
+        assert!(records_per_s > 0, "the quota is 0 records/s; set at least 1");
+        assert!(bytes_per_s > 0, "the quota is 0 bytes/s; set at least 1");
         self.lock().ring.set_quota(records_per_s, bytes_per_s, Instant::now());
     }
 
-    /// Sets which share of each shard's quota, records and bytes, other producers use up from now on: 0.0 to
-    /// 1.0. It holds for the shards that are opened later, too.
+    /// Sets the share of each shard's quota that other producers use: 0.0 to 1.0.
+    ///
+    /// It applies to records and bytes, to open shards, and to shards that are opened later.
     ///
     /// # Panics
     ///
-    /// The share is out of range.
+    /// Panics if `share` is not between 0.0 and 1.0.
     #[track_caller]
     pub fn set_load(&self, share: f64) {
         check_load(share);
         self.lock().ring.set_load(share, Instant::now());
     }
 
-    /// Sets which share of one shard's quota other producers use up from now on: 0.0 to 1.0, until the
-    /// next [`set_load`](Self::set_load). Its children do not inherit it.
+    /// Sets the share of one shard's quota that other producers use: 0.0 to 1.0.
+    ///
+    /// The next [`set_load`](Self::set_load) overrides it. Child shards do not inherit it.
     ///
     /// # Errors
     ///
-    /// There is no such shard.
+    /// Returns an error if the shard does not exist.
     ///
     /// # Panics
     ///
-    /// The share is out of range.
+    /// Panics if `share` is not between 0.0 and 1.0.
     #[track_caller]
     pub fn set_shard_load(&self, shard_id: &str, share: f64) -> Result<(), BuildError> {
         check_load(share);
         Ok(self.lock().ring.set_shard_load(shard_id, share, Instant::now())?)
     }
 
-    /// The open shards, in the order of their ranges, which cover the hash ring.
+    /// Returns the open shards, ordered by hash key range.
     #[must_use]
     pub fn shards(&self) -> Vec<Shard> {
         self.lock().ring.open_shards().cloned().collect()
     }
 
-    /// All that was accepted, in the order in which it was written.
+    /// Returns all accepted records in the order in which they were written.
     #[must_use]
     pub fn written(&self) -> Vec<Written> {
         self.lock().written.clone()
     }
 
-    /// What one shard, open or closed, has accepted, in the order in which it was written. Nothing if there
-    /// is no such shard.
+    /// Returns the records of one shard in the order in which they were written.
+    ///
+    /// The shard may be closed. Returns no records if it does not exist.
     #[must_use]
     pub fn written_to(&self, shard_id: &str) -> Vec<Written> {
         let state = self.lock();
         let Ok(number) = state.ring.number(shard_id) else { return Vec::new() };
-        let places = state.ring.shards[number].written.iter();
-        places.map(|&place| state.written[place].clone()).collect()
+        let indexes = state.ring.shards[number].written.iter();
+        indexes.map(|&index| state.written[index].clone()).collect()
     }
 
-    /// What the stream has seen until now.
+    /// Returns the statistics of the stream.
     #[must_use]
     pub fn stats(&self) -> SimStats {
         self.lock().stats

@@ -11,7 +11,7 @@ use crate::service::PutRecordsError;
 use crate::shard::Shard;
 use crate::stream::{StreamDescription, StreamId, StreamInfo};
 
-/// The shards and the settings are those at half of the round trip.
+/// Returns shards and settings as of half of the round trip.
 impl StreamInfo for SimStream {
     fn describe_stream(
         &self,
@@ -19,7 +19,7 @@ impl StreamInfo for SimStream {
     ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
         let stream = stream.clone();
         self.lock().stats.descriptions += 1;
-        let description = self.ask(move |config, state| {
+        let description = self.call(move |config, state| {
             check_stream(config, &stream)?;
             Ok(state.description(config))
         });
@@ -32,7 +32,7 @@ impl StreamInfo for SimStream {
     ) -> Option<BoxFuture<'static, Result<Vec<Shard>, BoxError>>> {
         let stream = stream.clone();
         self.lock().stats.listings += 1;
-        let shards = self.ask(move |config, state| {
+        let shards = self.call(move |config, state| {
             check_stream(config, &stream)?;
             Ok(state.ring.open_shards().cloned().collect())
         });
@@ -41,11 +41,10 @@ impl StreamInfo for SimStream {
 }
 
 impl SimStream {
-    /// Sends a request that writes no record through its round trip. An outage affects it like any other.
-    /// Random outcomes are drawn when it is called.
-    pub(super) fn ask<T, F>(
+    /// Calls an operation that writes no record. Its outcome is drawn at once.
+    pub(super) fn call<T, F>(
         &self,
-        answer: F,
+        handler: F,
     ) -> impl Future<Output = Result<T, PutRecordsError>> + use<T, F>
     where
         F: FnOnce(&Config, &mut State) -> Result<T, PutRecordsError>,
@@ -58,12 +57,12 @@ impl SimStream {
         let stream = self.clone();
         async move {
             sleep_until(sent + round_trip / 2).await;
-            let answer = match outage {
+            let output = match outage {
                 Some(error) => Err(error),
-                None => answer(stream.config(), &mut stream.lock()),
+                None => handler(stream.config(), &mut stream.lock()),
             };
             sleep_until(sent + round_trip).await;
-            answer
+            output
         }
     }
 }

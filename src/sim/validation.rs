@@ -1,12 +1,11 @@
-//! What makes the service refuse a whole request.
+//! Validation of requests. Messages quote no values, because values can be partition keys.
 
 use super::builder::Config;
 use crate::limits::{MAX_PARTITION_KEY_CHARS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
 use crate::service::{Entry, PutRecordsError, PutRecordsRequest};
 use crate::stream::StreamId;
 
-/// Whether this is a request that the stream can take. Messages quote no values: they can be keys.
-pub(super) fn check(
+pub(super) fn check_request(
     config: &Config,
     ignores_keys: bool,
     request: &PutRecordsRequest,
@@ -14,13 +13,13 @@ pub(super) fn check(
     check_stream(config, request.stream())?;
     let entries = request.entries();
     if entries.is_empty() {
-        return Err(unsatisfied("records", "length greater than or equal to 1"));
+        return Err(violation("records", "length greater than or equal to 1"));
     }
     if entries.len() > MAX_REQUEST_ENTRIES {
-        return Err(unsatisfied("records", "length less than or equal to 500"));
+        return Err(violation("records", "length less than or equal to 500"));
     }
-    for (place, entry) in entries.iter().enumerate() {
-        check_entry(config, ignores_keys, place + 1, entry)?;
+    for (index, entry) in entries.iter().enumerate() {
+        check_entry(config, ignores_keys, index + 1, entry)?;
     }
     if request.bytes() > MAX_REQUEST_BYTES {
         return Err(invalid("Records size exceeds 10 MB limit"));
@@ -28,17 +27,17 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether it is this stream that is meant.
-pub(super) fn check_stream(config: &Config, asked: &StreamId) -> Result<(), PutRecordsError> {
-    let known = match asked.arn() {
+/// Returns `ResourceNotFoundException` if the requested stream is another one.
+pub(super) fn check_stream(config: &Config, requested: &StreamId) -> Result<(), PutRecordsError> {
+    let is_same = match requested.arn() {
         Some(arn) => config.arn.as_ref() == arn,
-        None => config.id == *asked,
+        None => config.id == *requested,
     };
-    if known {
+    if is_same {
         return Ok(());
     }
-    let account = asked.arn().and_then(|arn| arn.split(':').nth(4)).unwrap_or(&config.account);
-    let message = format!("Stream {} under account {account} not found.", asked.name());
+    let account = requested.arn().and_then(|arn| arn.split(':').nth(4)).unwrap_or(&config.account);
+    let message = format!("Stream {} under account {account} not found.", requested.name());
     Err(PutRecordsError::service(Some("ResourceNotFoundException"), Some(&message), Some(400)))
 }
 
@@ -51,28 +50,28 @@ fn check_entry(
     let member = |name| format!("records.{number}.member.{name}");
     match entry.partition_key() {
         None if ignores_keys => {}
-        None => return Err(unsatisfied(&member("partitionKey"), "a value: it must not be null")),
+        None => return Err(violation(&member("partitionKey"), "a value: it must not be null")),
         Some(key) if key.is_empty() => {
-            return Err(unsatisfied(&member("partitionKey"), "length greater than or equal to 1"));
+            return Err(violation(&member("partitionKey"), "length greater than or equal to 1"));
         }
         // A key of n bytes has at most n characters.
         Some(key)
             if key.len() > MAX_PARTITION_KEY_CHARS
                 && key.chars().count() > MAX_PARTITION_KEY_CHARS =>
         {
-            return Err(unsatisfied(&member("partitionKey"), "length less than or equal to 256"));
+            return Err(violation(&member("partitionKey"), "length less than or equal to 256"));
         }
         Some(_) => {}
     }
-    let most = config.description.max_record_bytes();
-    if entry.size() > most {
-        let length = format!("length less than or equal to {most}");
-        return Err(unsatisfied(&member("data"), &length));
+    let max = config.description.max_record_bytes();
+    if entry.size() > max {
+        let length = format!("length less than or equal to {max}");
+        return Err(violation(&member("data"), &length));
     }
     Ok(())
 }
 
-fn unsatisfied(member: &str, constraint: &str) -> PutRecordsError {
+fn violation(member: &str, constraint: &str) -> PutRecordsError {
     invalid(&format!(
         "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must \
          have {constraint}"

@@ -7,11 +7,11 @@ use smol_str::SmolStr;
 use crate::record::{HashKey, Key};
 use crate::service::Entry;
 
-/// A record that the stream has accepted.
+/// Record that a [`SimStream`](super::SimStream) has accepted.
 ///
-/// Needs the feature `sim`.
+/// Requires the feature `sim`.
 ///
-/// Cloning it copies no payload. `Debug` shows sizes, never the payload or the key.
+/// A clone shares the payload. `Debug` shows sizes, and neither the payload nor the partition key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Written {
     shard_id: SmolStr,
@@ -37,7 +37,7 @@ impl Written {
             sequence,
             partition_key: entry.partition_key().cloned(),
             explicit_hash_key: entry.explicit_hash_key(),
-            // A copy of the beginning: a slice would keep all of it in memory.
+            // A slice would keep the whole payload in memory.
             data: match data.get(..kept_bytes) {
                 Some(kept) if kept.len() < data.len() => Bytes::copy_from_slice(kept),
                 _ => data.clone(),
@@ -47,14 +47,15 @@ impl Written {
         }
     }
 
-    /// The shard that took it.
+    /// Returns the id of the record's shard.
     #[must_use]
     pub fn shard_id(&self) -> &str {
         &self.shard_id
     }
 
-    /// Its sequence number, as the answer told it: 56 digits. Later records of the stream have larger
-    /// ones, so that they sort as text.
+    /// Returns the sequence number, as in the response: 56 digits.
+    ///
+    /// Later records of the stream have larger sequence numbers, also when they are compared as text.
     #[must_use]
     pub fn sequence_number(&self) -> String {
         sequence_number(self.sequence)
@@ -64,32 +65,31 @@ impl Written {
         self.sequence
     }
 
-    /// Its partition key.
+    /// Returns the partition key.
     #[must_use]
     pub fn partition_key(&self) -> Option<&Key> {
         self.partition_key.as_ref()
     }
 
-    /// Its explicit hash key.
+    /// Returns the explicit hash key.
     #[must_use]
     pub fn explicit_hash_key(&self) -> Option<HashKey> {
         self.explicit_hash_key
     }
 
-    /// Its payload, or the beginning of it, see
-    /// [`with_kept_bytes`](super::SimBuilder::with_kept_bytes).
+    /// Returns the payload, or its beginning if [`with_kept_bytes`](super::SimBuilder::with_kept_bytes) limits it.
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data
     }
 
-    /// Bytes as the service counts them: the whole payload plus the partition key.
+    /// Returns the size as the service counts it: the bytes of the complete payload and of the partition key.
     #[must_use]
     pub fn size(&self) -> usize {
         self.data_bytes + self.partition_key.as_ref().map_or(0, |key| key.len())
     }
 
-    /// When it was written, counted from when the stream was built.
+    /// Returns the time between the creation of the stream and the write of the record.
     #[must_use]
     pub fn at(&self) -> Duration {
         self.at
@@ -109,14 +109,14 @@ impl fmt::Debug for Written {
     }
 }
 
-/// Formats a number like the service, with 49 or 54 digits. A `u64` has at most 20; to pad the others one by one
-/// would take longer than the rest of a write.
+/// Formats a sequence number like the service. The constant part is a literal because padding to 54 digits would take
+/// longer than the rest of a write.
 pub(super) fn sequence_number(sequence: u64) -> String {
     format!("490000000000000000000000000000000000{sequence:020}")
 }
 
-/// The reverse. `None` if no stream of the simulation has such a number.
-pub(super) fn read_sequence_number(number: &str) -> Option<u64> {
+/// Parses a sequence number of a simulated stream.
+pub(super) fn parse_sequence_number(number: &str) -> Option<u64> {
     let digits = number.strip_prefix("49").filter(|digits| digits.len() == 54);
     digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?.parse().ok()
 }

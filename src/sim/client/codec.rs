@@ -14,7 +14,7 @@ use crate::service::PutRecordsError;
 const JSON: &str = "application/x-amz-json-1.1";
 const CBOR: &str = "application/x-amz-cbor-1.1";
 
-/// How the bodies of a request and its answer are written.
+/// Format of the bodies of a request and its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
@@ -42,18 +42,18 @@ impl Format {
             Self::Json => serde_json::from_slice(body).ok(),
             Self::Cbor => ciborium::from_reader(body).ok(),
         };
-        // What is wrong with it may be quoted in the reader's own words, and with it a payload.
-        let told = Some("The body of the request cannot be read");
+        // The error of the parser is dropped: it can quote a payload.
+        let message = Some("The body of the request cannot be parsed");
         read.ok_or_else(|| {
-            PutRecordsError::service(Some("SerializationException"), told, Some(400))
+            PutRecordsError::service(Some("SerializationException"), message, Some(400))
         })
     }
 
-    pub(super) fn write<T: Serialize>(self, answer: &T) -> Vec<u8> {
+    pub(super) fn write<T: Serialize>(self, response: &T) -> Vec<u8> {
         let mut body = Vec::new();
         match self {
-            Self::Json => serde_json::to_writer(&mut body, answer).expect("an answer is JSON"),
-            Self::Cbor => ciborium::into_writer(answer, &mut body).expect("an answer is CBOR"),
+            Self::Json => serde_json::to_writer(&mut body, response).expect("responses are JSON"),
+            Self::Cbor => ciborium::into_writer(response, &mut body).expect("responses are CBOR"),
         }
         body
     }
@@ -116,7 +116,7 @@ impl Visitor<'_> for ByteString {
     }
 }
 
-/// A time of day, counted from when the stream was built: seconds in JSON, tagged milliseconds in CBOR.
+/// Time since the stream was built. Serialized as a time since the epoch: seconds in JSON, tagged milliseconds in CBOR.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timestamp(pub(super) Duration);
 

@@ -13,11 +13,11 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::codec::Format;
-use super::operation::operate;
+use super::operation::dispatch;
 use crate::service::PutRecordsError;
 use crate::sim::SimStream;
 
-/// What the SDK takes for its HTTP client.
+/// HTTP client of the SDK.
 #[derive(Debug, Clone)]
 pub(super) struct SimHttp {
     stream: SimStream,
@@ -31,7 +31,7 @@ impl SimHttp {
 }
 
 impl HttpClient for SimHttp {
-    /// There is nothing to connect to, so only the timeout for the answer counts.
+    /// Applies the read timeout only, because there is no connection.
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
@@ -43,12 +43,12 @@ impl HttpClient for SimHttp {
 
 impl HttpConnector for SimHttp {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let answer = exchange(&self.stream, &request);
+        let response = exchange(&self.stream, &request);
         match self.read_timeout {
-            None => HttpConnectorFuture::new(answer.map(Ok)),
+            None => HttpConnectorFuture::new(response.map(Ok)),
             Some(limit) => HttpConnectorFuture::new(async move {
-                let answer = timeout(limit, answer).await;
-                answer.map_err(|passed| ConnectorError::timeout(passed.into()))
+                let response = timeout(limit, response).await;
+                response.map_err(|elapsed| ConnectorError::timeout(elapsed.into()))
             }),
         }
     }
@@ -56,17 +56,17 @@ impl HttpConnector for SimHttp {
 
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
 
-/// Reads the request now, so that it is sent in the order of the calls, and answers it when it is time.
+/// Parses and sends the request at once, so that requests are sent in the order of the calls.
 fn exchange(stream: &SimStream, request: &HttpRequest) -> BoxFuture<'static, HttpResponse> {
     let header = |name| request.headers().get(name).unwrap_or_default();
     let known = Format::of(header("content-type"));
     let format = known.unwrap_or(Format::Json);
     let operation = header("x-amz-target").strip_prefix(TARGET_PREFIX).filter(|_| known.is_some());
-    // The SDK holds the whole body of each of these requests in memory.
+    // The bodies of these requests are in memory, not streamed.
     let body = request.body().bytes().unwrap_or_default();
-    let answer = operate(stream, format, operation.unwrap_or_default(), body);
+    let output = dispatch(stream, format, operation.unwrap_or_default(), body);
     let stream = stream.clone();
-    answer.map(move |answer| response(format, stream.lock().next_answer(), answer)).boxed()
+    output.map(move |output| response(format, stream.lock().next_response(), output)).boxed()
 }
 
 #[derive(Serialize)]
@@ -76,10 +76,10 @@ struct ErrorBody<'a> {
     message: &'a str,
 }
 
-fn response(format: Format, number: u64, answer: Result<Vec<u8>, PutRecordsError>) -> HttpResponse {
-    let (status, body) = match answer {
+fn response(format: Format, number: u64, output: Result<Vec<u8>, PutRecordsError>) -> HttpResponse {
+    let (status, body) = match output {
         Ok(body) => (200, body),
-        // An answer without a code comes from a proxy or firewall, so its body is empty.
+        // An error without a code simulates a proxy or firewall.
         Err(error) if error.code().is_none() => (error.status().unwrap_or(500), Vec::new()),
         Err(error) => {
             let code = error.code().unwrap_or_default();
@@ -87,7 +87,7 @@ fn response(format: Format, number: u64, answer: Result<Vec<u8>, PutRecordsError
             (error.status().unwrap_or(500), format.write(&body))
         }
     };
-    let status = StatusCode::try_from(status).expect("a fault's status is one of HTTP's");
+    let status = StatusCode::try_from(status).expect("the status was validated");
     let mut response = HttpResponse::new(status, body.into());
     response.headers_mut().insert("content-type", format.content_type());
     response.headers_mut().insert("x-amzn-requestid", format!("sim-{number}"));

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{check_named, unusable};
+use super::{check_named, invalid_argument};
 use crate::service::PutRecordsError;
 use crate::sim::builder::Config;
 use crate::sim::ring::{Ring, SimShard};
@@ -62,13 +62,13 @@ struct SequenceNumberRange {
     ending_sequence_number: Option<String>,
 }
 
-/// Shards of a page unless the request says otherwise, and at most.
+/// Default and maximum number of shards of a page.
 ///
 /// Source: ListShards API reference, `MaxResults`.
-const PAGE: usize = 1_000;
-const LARGEST_PAGE: usize = 10_000;
+const DEFAULT_PAGE_SIZE: usize = 1_000;
+const MAX_PAGE_SIZE: usize = 10_000;
 
-/// Where a page begins, and which shards are listed. Its text is the token.
+/// Start of a page, and filter of the list. Serialized as the token.
 struct Cursor {
     open_only: bool,
     next: usize,
@@ -79,7 +79,7 @@ impl Cursor {
         format!("{}:{}", if self.open_only { "open" } else { "all" }, self.next)
     }
 
-    fn of_token(token: &str) -> Option<Self> {
+    fn from_token(token: &str) -> Option<Self> {
         let (which, next) = token.split_once(':')?;
         let open_only = match which {
             "open" => true,
@@ -95,15 +95,15 @@ pub(super) fn list_shards(
     state: &mut State,
     input: Input,
 ) -> Result<Output, PutRecordsError> {
-    let most = input.max_results.unwrap_or(PAGE);
-    if !(1..=LARGEST_PAGE).contains(&most) {
+    let page_size = input.max_results.unwrap_or(DEFAULT_PAGE_SIZE);
+    if !(1..=MAX_PAGE_SIZE).contains(&page_size) {
         return Err(invalid("MaxResults must be between 1 and 10000"));
     }
     let mut cursor = cursor(config, &state.ring, input)?;
     let mut shards = Vec::new();
     while let Some(shard) = state.ring.shards.get(cursor.next) {
         let listed = shard.closed.is_none() || !cursor.open_only;
-        if listed && shards.len() == most {
+        if listed && shards.len() == page_size {
             return Ok(Output { shards, next_token: Some(cursor.token()) });
         }
         shards.extend(listed.then(|| output_shard(&state.ring, shard)));
@@ -115,19 +115,19 @@ pub(super) fn list_shards(
 fn cursor(config: &Config, ring: &Ring, input: Input) -> Result<Cursor, PutRecordsError> {
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     if let Some(token) = &input.next_token {
-        // The token stands for all of these.
+        // The token replaces these parameters.
         let others = (name, &input.exclusive_start_shard_id, &input.shard_filter);
         if !matches!(others, (None, None, None)) {
-            return Err(unusable(
-                "NextToken and the parameters of a first page exclude each other",
+            return Err(invalid_argument(
+                "NextToken cannot be combined with the parameters of a first page",
             ));
         }
-        return Cursor::of_token(token).ok_or_else(|| unusable("NextToken is not one"));
+        return Cursor::from_token(token).ok_or_else(|| invalid_argument("NextToken is invalid"));
     }
     check_named(config, name, arn)?;
     let after = |id: &str| match ring.number(id) {
         Ok(number) => Ok(number + 1),
-        Err(error) => Err(unusable(&error.to_string())),
+        Err(error) => Err(invalid_argument(&error.to_string())),
     };
     let mut cursor = Cursor { open_only: false, next: 0 };
     if let Some(id) = &input.exclusive_start_shard_id {
@@ -138,7 +138,7 @@ fn cursor(config: &Config, ring: &Ring, input: Input) -> Result<Cursor, PutRecor
             ("AT_LATEST", _) => cursor.open_only = true,
             ("AT_TRIM_HORIZON" | "FROM_TRIM_HORIZON", _) => {}
             ("AFTER_SHARD_ID", Some(id)) => cursor.next = after(&id)?,
-            _ => return Err(unusable("The simulation does not know this filter")),
+            _ => return Err(invalid_argument("The simulation does not support this filter")),
         }
     }
     Ok(cursor)

@@ -1,6 +1,5 @@
-//! The stream behind the AWS SDK: its requests are answered here instead of being sent.
+//! AWS SDK client that is connected to a simulated stream.
 
-mod answer;
 mod codec;
 mod describe;
 mod http;
@@ -9,6 +8,7 @@ mod operation;
 mod put_records;
 mod read;
 mod reshard;
+mod response;
 #[cfg(test)]
 mod tests;
 
@@ -29,15 +29,14 @@ use crate::service::PutRecordsError;
 use crate::stream::StreamId;
 
 impl SimStream {
-    /// A client of the AWS SDK whose requests go to this stream, not to a network: what it signs and
-    /// serialises is read, answered and parsed again. Region `us-east-1`, credentials of its own, the SDK's
-    /// default retries and timeouts; set up others with
-    /// `client.config().to_builder()`. The SDK's clock is the stream's: virtual where
-    /// tokio's is, from the first of January 2026 on.
+    /// Returns an AWS SDK client that sends its requests to this stream instead of the network.
     ///
-    /// It understands PutRecords, with all faults of the stream, ListShards, DescribeStreamSummary,
-    /// GetShardIterator, GetRecords, SplitShard, MergeShards and UpdateShardCount, in JSON, which the SDK
-    /// speaks, and in CBOR.
+    /// The SDK signs and serializes each request and parses the response, as with the service. The client has the
+    /// region `us-east-1`, static credentials, and the default retries and timeouts of the SDK; change them with
+    /// `client.config().to_builder()`. Its clock is tokio's, and starts at January 1, 2026.
+    ///
+    /// The stream supports PutRecords with all faults, ListShards, DescribeStreamSummary, GetShardIterator, GetRecords,
+    /// SplitShard, MergeShards and UpdateShardCount, in JSON, which the SDK sends, and in CBOR.
     ///
     /// ```
     /// use futures::SinkExt;
@@ -69,13 +68,13 @@ impl SimStream {
     }
 }
 
-/// Tells the time of day on tokio's clock.
+/// Wall clock that advances with tokio's clock.
 #[derive(Debug)]
 struct SimClock {
     started: Instant,
 }
 
-/// When streams are built: the first of January 2026.
+/// Unix time at which each stream is built: January 1, 2026.
 const BUILT_AT: Duration = Duration::from_secs(1_767_225_600);
 
 impl TimeSource for SimClock {
@@ -84,22 +83,19 @@ impl TimeSource for SimClock {
     }
 }
 
-/// The stream that a request names, by name or by ARN.
-fn given(name: Option<&str>, arn: Option<&str>) -> Result<StreamId, PutRecordsError> {
-    let given = arn.or(name).ok_or_else(|| invalid("StreamName or StreamARN must be given"))?;
-    given.parse().map_err(|_| invalid("StreamName or StreamARN is not well-formed"))
+fn parse_stream_id(name: Option<&str>, arn: Option<&str>) -> Result<StreamId, PutRecordsError> {
+    let id = arn.or(name).ok_or_else(|| invalid("StreamName or StreamARN must be set"))?;
+    id.parse().map_err(|_| invalid("StreamName or StreamARN is not well-formed"))
 }
 
-/// Whether a request names this stream.
 fn check_named(
     config: &StreamConfig,
     name: Option<&str>,
     arn: Option<&str>,
 ) -> Result<(), PutRecordsError> {
-    check_stream(config, &given(name, arn)?)
+    check_stream(config, &parse_stream_id(name, arn)?)
 }
 
-/// The service's answer to what makes no sense for its stream.
-fn unusable(message: &str) -> PutRecordsError {
+fn invalid_argument(message: &str) -> PutRecordsError {
     PutRecordsError::service(Some("InvalidArgumentException"), Some(message), Some(400))
 }

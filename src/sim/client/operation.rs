@@ -2,7 +2,7 @@ use futures::{FutureExt, TryFutureExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::answer::Answer;
+use super::response::ResponseFuture;
 use super::codec::Format;
 use super::describe::describe_stream_summary;
 use super::list_shards::list_shards;
@@ -14,7 +14,7 @@ use crate::sim::SimStream;
 use crate::sim::builder::Config;
 use crate::sim::state::State;
 
-pub(super) fn operate(stream: &SimStream, format: Format, operation: &str, body: &[u8]) -> Answer {
+pub(super) fn dispatch(stream: &SimStream, format: Format, operation: &str, body: &[u8]) -> ResponseFuture {
     match operation {
         "ListShards" => stream.lock().stats.listings += 1,
         "DescribeStreamSummary" => stream.lock().stats.descriptions += 1,
@@ -22,34 +22,33 @@ pub(super) fn operate(stream: &SimStream, format: Format, operation: &str, body:
     }
     match operation {
         "PutRecords" => put_records(stream, format, body),
-        "ListShards" => ask(stream, format, body, list_shards),
-        "DescribeStreamSummary" => ask(stream, format, body, describe_stream_summary),
-        "GetShardIterator" => ask(stream, format, body, get_shard_iterator),
-        "GetRecords" => ask(stream, format, body, get_records),
-        "SplitShard" => ask(stream, format, body, split_shard),
-        "MergeShards" => ask(stream, format, body, merge_shards),
-        "UpdateShardCount" => ask(stream, format, body, update_shard_count),
-        _ => stream.ask(|_, _| Err(unknown())).boxed(),
+        "ListShards" => call(stream, format, body, list_shards),
+        "DescribeStreamSummary" => call(stream, format, body, describe_stream_summary),
+        "GetShardIterator" => call(stream, format, body, get_shard_iterator),
+        "GetRecords" => call(stream, format, body, get_records),
+        "SplitShard" => call(stream, format, body, split_shard),
+        "MergeShards" => call(stream, format, body, merge_shards),
+        "UpdateShardCount" => call(stream, format, body, update_shard_count),
+        _ => stream.call(|_, _| Err(unknown())).boxed(),
     }
 }
 
 fn unknown() -> PutRecordsError {
-    let told = Some("The simulation does not know this operation");
-    PutRecordsError::service(Some("UnknownOperationException"), told, Some(400))
+    let message = Some("The simulation does not support this operation");
+    PutRecordsError::service(Some("UnknownOperationException"), message, Some(400))
 }
 
-/// A request that writes no record.
-fn ask<I, O>(
+fn call<I, O>(
     stream: &SimStream,
     format: Format,
     body: &[u8],
-    answer: fn(&Config, &mut State, I) -> Result<O, PutRecordsError>,
-) -> Answer
+    handler: fn(&Config, &mut State, I) -> Result<O, PutRecordsError>,
+) -> ResponseFuture
 where
     I: DeserializeOwned + Send + 'static,
     O: Serialize + Send + 'static,
 {
     let input = format.read(body);
-    let output = stream.ask(move |config, state| answer(config, state, input?));
+    let output = stream.call(move |config, state| handler(config, state, input?));
     output.map_ok(move |output| format.write(&output)).boxed()
 }

@@ -1,9 +1,9 @@
 use futures::{FutureExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
+use super::response::ResponseFuture;
 use super::codec::{Blob, Format};
-use super::{given, unusable};
+use super::{parse_stream_id, invalid_argument};
 use crate::record::{HashKey, Key};
 use crate::service::{
     Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
@@ -44,25 +44,24 @@ enum OutputEntry {
     Failed { error_code: String, error_message: String },
 }
 
-/// A request that can be read goes the way of the service's, with all its faults.
-pub(super) fn put_records(stream: &SimStream, format: Format, body: &[u8]) -> Answer {
+pub(super) fn put_records(stream: &SimStream, format: Format, body: &[u8]) -> ResponseFuture {
     match request(format, body) {
         Ok(request) => {
             let response = stream.send(request);
             response.map_ok(move |response| format.write(&output(response))).boxed()
         }
         Err(error) => {
-            stream.lock().count_unreadable();
-            stream.ask(|_, _| Err(error)).boxed()
+            stream.lock().count_invalid();
+            stream.call(|_, _| Err(error)).boxed()
         }
     }
 }
 
 fn request(format: Format, body: &[u8]) -> Result<PutRecordsRequest, PutRecordsError> {
     let input: Input = format.read(body)?;
-    let id = given(input.stream_name.as_deref(), input.stream_arn.as_deref())?;
-    let numbered = input.records.into_iter().enumerate();
-    let entries: Result<Vec<_>, _> = numbered.map(|(place, one)| entry(place + 1, one)).collect();
+    let id = parse_stream_id(input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+    let indexed = input.records.into_iter().enumerate();
+    let entries: Result<Vec<_>, _> = indexed.map(|(index, one)| entry(index + 1, one)).collect();
     Ok(PutRecordsRequest::new(id, entries?))
 }
 
@@ -77,8 +76,8 @@ fn entry(number: usize, input: InputEntry) -> Result<Entry, PutRecordsError> {
         None => None,
         Some(Ok(hash_key)) => Some(hash_key),
         Some(Err(_)) => {
-            let told = format!("The ExplicitHashKey of the record {number} is not a hash key");
-            return Err(unusable(&told));
+            let message = format!("The ExplicitHashKey of record {number} is not a hash key");
+            return Err(invalid_argument(&message));
         }
     };
     Ok(Entry::new(data, input.partition_key.map(Key::from), hash_key))

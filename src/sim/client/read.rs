@@ -1,16 +1,16 @@
-//! How a reader gets at what a shard has taken.
+//! GetShardIterator and GetRecords.
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::codec::{Blob, Timestamp};
-use super::{check_named, unusable};
+use super::{check_named, invalid_argument};
 use crate::service::PutRecordsError;
 use crate::sim::builder::Config;
 use crate::sim::error::SimError;
 use crate::sim::state::State;
 use crate::sim::validation::invalid;
-use crate::sim::written::{Written, read_sequence_number};
+use crate::sim::written::{Written, parse_sequence_number};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -29,19 +29,19 @@ pub(super) struct IteratorOutput {
     shard_iterator: String,
 }
 
-/// A shard's number and the sequence number of the next record at the earliest. Its text is the iterator.
-struct Place {
+/// Position in a shard: records with this sequence number or a later one follow.
+struct ShardIterator {
     shard: usize,
     sequence: u64,
 }
 
-impl Place {
-    fn iterator(&self) -> String {
+impl ShardIterator {
+    fn token(&self) -> String {
         format!("{}:{}", self.shard, self.sequence)
     }
 
-    fn of_iterator(iterator: &str) -> Option<Self> {
-        let (shard, sequence) = iterator.split_once(':')?;
+    fn from_token(token: &str) -> Option<Self> {
+        let (shard, sequence) = token.split_once(':')?;
         Some(Self { shard: shard.parse().ok()?, sequence: sequence.parse().ok()? })
     }
 }
@@ -53,18 +53,18 @@ pub(super) fn get_shard_iterator(
 ) -> Result<IteratorOutput, PutRecordsError> {
     check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let shard = state.ring.number(&input.shard_id).map_err(|error| no_such_shard(&error))?;
-    let given = || {
-        let number = input.starting_sequence_number.as_deref().and_then(read_sequence_number);
-        number.ok_or_else(|| unusable("StartingSequenceNumber is not one of this stream"))
+    let starting_sequence = || {
+        let number = input.starting_sequence_number.as_deref().and_then(parse_sequence_number);
+        number.ok_or_else(|| invalid_argument("StartingSequenceNumber is invalid"))
     };
     let sequence = match &*input.shard_iterator_type {
         "TRIM_HORIZON" => 0,
         "LATEST" => state.sequence,
-        "AT_SEQUENCE_NUMBER" => given()?,
-        "AFTER_SEQUENCE_NUMBER" => given()?.saturating_add(1),
-        _ => return Err(invalid("The simulation does not know this ShardIteratorType")),
+        "AT_SEQUENCE_NUMBER" => starting_sequence()?,
+        "AFTER_SEQUENCE_NUMBER" => starting_sequence()?.saturating_add(1),
+        _ => return Err(invalid("The simulation does not support this ShardIteratorType")),
     };
-    Ok(IteratorOutput { shard_iterator: Place { shard, sequence }.iterator() })
+    Ok(IteratorOutput { shard_iterator: ShardIterator { shard, sequence }.token() })
 }
 
 fn no_such_shard(error: &SimError) -> PutRecordsError {
@@ -98,31 +98,32 @@ struct OutputRecord {
     partition_key: Option<String>,
 }
 
-/// Source: GetRecords API reference, `Limit` and "the maximum size of data that GetRecords can return is
-/// 10 MiB".
-const MOST_RECORDS: usize = 10_000;
-const MOST_BYTES: usize = 10 * 1024 * 1024;
+// Source: GetRecords API reference, `Limit` and "the maximum size of data that GetRecords can return is 10 MiB".
+const MAX_RECORDS: usize = 10_000;
+const MAX_BYTES: usize = 10 * 1024 * 1024;
 
 pub(super) fn get_records(
     _: &Config,
     state: &mut State,
     input: RecordsInput,
 ) -> Result<RecordsOutput, PutRecordsError> {
-    let limit = input.limit.unwrap_or(MOST_RECORDS);
-    if !(1..=MOST_RECORDS).contains(&limit) {
+    let limit = input.limit.unwrap_or(MAX_RECORDS);
+    if !(1..=MAX_RECORDS).contains(&limit) {
         return Err(invalid("Limit must be between 1 and 10000"));
     }
-    let place = Place::of_iterator(&input.shard_iterator);
-    let known = place.filter(|place| place.shard < state.ring.shards.len());
-    let Some(place) = known else { return Err(unusable("ShardIterator is not one")) };
-    let shard = &state.ring.shards[place.shard];
+    let iterator = ShardIterator::from_token(&input.shard_iterator);
+    let valid = iterator.filter(|iterator| iterator.shard < state.ring.shards.len());
+    let Some(iterator) = valid else { return Err(invalid_argument("ShardIterator is invalid")) };
+    let shard = &state.ring.shards[iterator.shard];
     let record = |number: &usize| &state.written[*number];
-    let read = shard.written.partition_point(|number| record(number).sequence() < place.sequence);
-    let (mut records, mut bytes) = (Vec::new(), 0);
+    let read =
+        shard.written.partition_point(|number| record(number).sequence() < iterator.sequence);
+    let mut records = Vec::new();
+    let mut bytes = 0;
     let mut rest = shard.written[read..].iter().map(record).peekable();
     while let Some(next) = rest.peek().filter(|_| records.len() < limit) {
         bytes += next.size();
-        if bytes > MOST_BYTES && !records.is_empty() {
+        if bytes > MAX_BYTES && !records.is_empty() {
             break;
         }
         records.extend(rest.next().map(output_record));
@@ -130,11 +131,11 @@ pub(super) fn get_records(
     let behind = rest.peek().map(|next| next.at());
     let next = match rest.peek() {
         Some(next) => Some(next.sequence()),
-        // Nothing comes any more in a closed shard.
+        // A closed shard gets no more records.
         None if shard.closed.is_some() => None,
-        None => Some(place.sequence.max(state.sequence)),
+        None => Some(iterator.sequence.max(state.sequence)),
     };
-    let next = next.map(|sequence| Place { sequence, ..place }.iterator());
+    let next = next.map(|sequence| ShardIterator { sequence, ..iterator }.token());
     let age = |at| Instant::now().saturating_duration_since(state.started + at).as_millis() as u64;
     let millis_behind_latest = behind.map_or(0, age);
     Ok(RecordsOutput { records, next_shard_iterator: next, millis_behind_latest })

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::answer::Empty;
-use super::{check_named, unusable};
+use super::response::Empty;
+use super::{check_named, invalid_argument};
 use crate::record::HashKey;
 use crate::service::PutRecordsError;
 use crate::sim::builder::Config;
@@ -26,9 +26,9 @@ pub(super) fn split_shard(
 ) -> Result<Empty, PutRecordsError> {
     check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let at: Result<HashKey, _> = input.new_starting_hash_key.parse();
-    let at = at.map_err(|_| unusable("NewStartingHashKey is not a hash key"))?;
+    let at = at.map_err(|_| invalid_argument("NewStartingHashKey is not a hash key"))?;
     let split = state.ring.split(&input.shard_to_split, Some(at), state.sequence, Instant::now());
-    changed(split)
+    reshard_response(split)
 }
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ pub(super) fn merge_shards(
 ) -> Result<Empty, PutRecordsError> {
     check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let (shard, adjacent) = (&input.shard_to_merge, &input.adjacent_shard_to_merge);
-    changed(state.ring.merge(shard, adjacent, state.sequence, Instant::now()))
+    reshard_response(state.ring.merge(shard, adjacent, state.sequence, Instant::now()))
 }
 
 #[derive(Deserialize)]
@@ -78,7 +78,7 @@ pub(super) fn update_shard_count(
     check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let current_shard_count = state.ring.open.len();
     let target_shard_count = input.target_shard_count;
-    changed(state.ring.update_count(target_shard_count, state.sequence, Instant::now()))?;
+    reshard_response(state.ring.update_count(target_shard_count, state.sequence, Instant::now()))?;
     Ok(CountOutput {
         stream_name: config.id.name().to_owned(),
         stream_arn: config.arn.to_string(),
@@ -87,12 +87,12 @@ pub(super) fn update_shard_count(
     })
 }
 
-fn changed(result: Result<(), SimError>) -> Result<Empty, PutRecordsError> {
+fn reshard_response(result: Result<(), SimError>) -> Result<Empty, PutRecordsError> {
     let code = match &result {
         Ok(()) => return Ok(Empty {}),
         Err(SimError::NoSuchShard { .. }) => "ResourceNotFoundException",
         Err(_) => "InvalidArgumentException",
     };
-    let told = result.err().map(|error| error.to_string());
-    Err(PutRecordsError::service(Some(code), told.as_deref(), Some(400)))
+    let message = result.err().map(|error| error.to_string());
+    Err(PutRecordsError::service(Some(code), message.as_deref(), Some(400)))
 }

@@ -1,4 +1,4 @@
-//! CBOR, which the SDK does not speak: bodies written by hand.
+//! Request bodies written by hand, mostly in CBOR, which the SDK does not support.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ fn stream() -> SimStream {
     SimStream::builder().with_latency(Latency::constant(Duration::ZERO)).build().unwrap()
 }
 
-/// Status, content type and body of the answer.
-async fn ask(
+/// Returns the status, content type and body of the response.
+async fn post(
     stream: &SimStream,
     content_type: &'static str,
     target: &'static str,
@@ -23,14 +23,14 @@ async fn ask(
     let mut request = HttpRequest::new(body.into());
     request.headers_mut().insert("content-type", content_type);
     request.headers_mut().insert("x-amz-target", target);
-    let answer = SimHttp::new(stream.clone()).call(request).await.unwrap();
-    let content_type = answer.headers().get("content-type").unwrap().to_owned();
-    (answer.status().as_u16(), content_type, answer.body().bytes().unwrap().to_vec())
+    let response = SimHttp::new(stream.clone()).call(request).await.unwrap();
+    let content_type = response.headers().get("content-type").unwrap().to_owned();
+    (response.status().as_u16(), content_type, response.body().bytes().unwrap().to_vec())
 }
 
-async fn ask_cbor(stream: &SimStream, target: &'static str, body: Vec<u8>) -> (u16, Value) {
+async fn post_cbor(stream: &SimStream, target: &'static str, body: Vec<u8>) -> (u16, Value) {
     let (status, content_type, body) =
-        ask(stream, "application/x-amz-cbor-1.1", target, body).await;
+        post(stream, "application/x-amz-cbor-1.1", target, body).await;
     assert_eq!(content_type, "application/x-amz-cbor-1.1");
     (status, ciborium::from_reader(&body[..]).unwrap())
 }
@@ -46,7 +46,7 @@ fn get<'a>(value: &'a Value, member: &str) -> &'a Value {
     &found.unwrap_or_else(|| panic!("no {member} in {value:?}")).1
 }
 
-/// A text in CBOR: major type 3, the length in one byte.
+/// Encodes a text string: major type 3, with the length in one byte.
 fn text(text: &str) -> Vec<u8> {
     let mut bytes = vec![0x78, text.len() as u8];
     bytes.extend(text.as_bytes());
@@ -54,8 +54,8 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cbor_is_read_byte_by_byte() {
-    // Maps and arrays of indefinite length, as the Java SDK writes them, around a byte string.
+async fn cbor_accepts_indefinite_lengths() {
+    // The Java SDK writes maps and arrays of indefinite length.
     let body = [
         vec![0xbf],
         text("Records"),
@@ -70,52 +70,52 @@ async fn cbor_is_read_byte_by_byte() {
         vec![0xff],
     ];
     let stream = stream();
-    let (status, answer) = ask_cbor(&stream, "Kinesis_20131202.PutRecords", body.concat()).await;
-    assert_eq!((status, get(&answer, "FailedRecordCount")), (200, &Value::from(0)));
+    let (status, response) = post_cbor(&stream, "Kinesis_20131202.PutRecords", body.concat()).await;
+    assert_eq!((status, get(&response, "FailedRecordCount")), (200, &Value::from(0)));
     let written = stream.written();
     assert_eq!(&written[0].data()[..], [0x00, 0xff, 0x80]);
-    let result = &get(&answer, "Records").as_array().unwrap()[0];
-    let told = ["ShardId", "SequenceNumber"].map(|member| get(result, member).as_text().unwrap());
-    assert_eq!(told, [written[0].shard_id(), &written[0].sequence_number()]);
+    let result = &get(&response, "Records").as_array().unwrap()[0];
+    let actual = ["ShardId", "SequenceNumber"].map(|member| get(result, member).as_text().unwrap());
+    assert_eq!(actual, [written[0].shard_id(), &written[0].sequence_number()]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn cbor_takes_large_payloads_and_gives_them_back_as_bytes() {
+async fn cbor_round_trips_large_payload() {
     let stream = stream();
     let data: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
     let record = cbor!({ "Data" => Value::Bytes(data.clone()), "PartitionKey" => "k" }).unwrap();
     let body = cbor!({ "StreamARN" => stream.arn(), "Records" => [record] }).unwrap();
-    ask_cbor(&stream, "Kinesis_20131202.PutRecords", encode(&body)).await;
+    post_cbor(&stream, "Kinesis_20131202.PutRecords", encode(&body)).await;
     let body = cbor!({
         "StreamName" => "example",
         "ShardId" => "shardId-000000000000",
         "ShardIteratorType" => "TRIM_HORIZON",
     });
     let target = "Kinesis_20131202.GetShardIterator";
-    let (_, answer) = ask_cbor(&stream, target, encode(&body.unwrap())).await;
-    let body = cbor!({ "ShardIterator" => get(&answer, "ShardIterator") }).unwrap();
-    let (status, answer) = ask_cbor(&stream, "Kinesis_20131202.GetRecords", encode(&body)).await;
-    let record = &get(&answer, "Records").as_array().unwrap()[0];
+    let (_, response) = post_cbor(&stream, target, encode(&body.unwrap())).await;
+    let body = cbor!({ "ShardIterator" => get(&response, "ShardIterator") }).unwrap();
+    let (status, response) = post_cbor(&stream, "Kinesis_20131202.GetRecords", encode(&body)).await;
+    let record = &get(&response, "Records").as_array().unwrap()[0];
     assert_eq!((status, get(record, "Data")), (200, &Value::Bytes(data)));
     let at = get(record, "ApproximateArrivalTimestamp").as_tag().unwrap();
     assert_eq!((at.0, at.1.as_integer()), (1, Some(1_767_225_600_000_i64.into())));
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_come_in_the_format_of_the_request() {
+async fn errors_have_format_of_request() {
     let stream = stream();
     let body = encode(&cbor!({ "StreamName" => "other" }).unwrap());
     let target = "Kinesis_20131202.DescribeStreamSummary";
-    let (status, answer) = ask_cbor(&stream, target, body).await;
-    assert_eq!((status, get(&answer, "__type")), (400, &"ResourceNotFoundException".into()));
-    let message = get(&answer, "message").as_text().unwrap();
+    let (status, response) = post_cbor(&stream, target, body).await;
+    assert_eq!((status, get(&response, "__type")), (400, &"ResourceNotFoundException".into()));
+    let message = get(&response, "message").as_text().unwrap();
     assert_eq!(message, "Stream other under account 123456789012 not found.");
-    let (status, answer) = ask_cbor(&stream, target, vec![0xff]).await;
-    assert_eq!((status, get(&answer, "__type")), (400, &"SerializationException".into()));
+    let (status, response) = post_cbor(&stream, target, vec![0xff]).await;
+    assert_eq!((status, get(&response, "__type")), (400, &"SerializationException".into()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_known_is_refused() {
+async fn unknown_operation_fails() {
     const JSON: &str = "application/x-amz-json-1.1";
     let stream = stream();
     for (content_type, target) in [
@@ -123,17 +123,16 @@ async fn what_is_not_known_is_refused() {
         (JSON, "PutRecords"),
         ("text/plain", "Kinesis_20131202.PutRecords"),
     ] {
-        let (status, _, body) = ask(&stream, content_type, target, b"{}".to_vec()).await;
+        let (status, _, body) = post(&stream, content_type, target, b"{}".to_vec()).await;
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, &body["__type"]), (400, &"UnknownOperationException".into()));
     }
 }
 
-/// What is wrong with a body is told without a piece of it.
 #[tokio::test(start_paused = true)]
-async fn unreadable_bodies_are_not_quoted() {
+async fn invalid_body_is_not_quoted_in_error() {
     let stream = stream();
-    let one = |record| format!(r#"{{"StreamName":"example","Records":[{record}]}}"#);
+    let request = |record| format!(r#"{{"StreamName":"example","Records":[{record}]}}"#);
     for (record, code) in [
         (r#"{"Data":"MARKER!","PartitionKey":"k"}"#, "SerializationException"),
         (r#"{"Data":{"MARKER":1},"PartitionKey":"k"}"#, "SerializationException"),
@@ -145,7 +144,7 @@ async fn unreadable_bodies_are_not_quoted() {
         ),
     ] {
         let (json, target) = ("application/x-amz-json-1.1", "Kinesis_20131202.PutRecords");
-        let (status, _, body) = ask(&stream, json, target, one(record).into_bytes()).await;
+        let (status, _, body) = post(&stream, json, target, request(record).into_bytes()).await;
         let body = String::from_utf8(body).unwrap();
         assert!(status == 400 && body.contains(code) && !body.contains("MARKER"), "{body}");
     }

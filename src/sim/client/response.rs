@@ -1,0 +1,10 @@
+use futures::future::BoxFuture;
+use serde::Serialize;
+
+use crate::service::PutRecordsError;
+
+/// Future of the body of a response.
+pub(super) type ResponseFuture = BoxFuture<'static, Result<Vec<u8>, PutRecordsError>>;
+
+#[derive(Serialize)]
+pub(super) struct Empty {}

@@ -20,7 +20,6 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) struct Allowance {
     /// Rate in 10^-9 tokens per second.
     pub(super) per_s: i128,
-    /// Capacity of a token bucket.
     pub(super) burst: i128,
 }
 
@@ -119,7 +118,6 @@ impl Accounting for FixedWindow {
 pub(super) struct SlidingWindow {
     allowance: Allowance,
     used: i128,
-    /// Amounts of the last second, with their times.
     taken: VecDeque<(Instant, i128)>,
     now: Instant,
 }
@@ -217,7 +215,6 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    /// Takes tokens one by one, and returns their number.
     fn drain(accounting: &mut dyn Accounting, now: Instant) -> usize {
         accounting.advance(now);
         let taken = std::iter::from_fn(|| accounting.has(TOKEN).then(|| accounting.take(TOKEN)));

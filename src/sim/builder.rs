@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::quota::Quota;
-use super::{Faults, MAX_DURATION, Latency, Limiter, MAX_FRONT_ENDS, MAX_SHARDS, REGION, SimStream};
+use super::{
+    Faults, Latency, Limiter, MAX_DURATION, MAX_FRONT_ENDS, MAX_SHARDS, REGION, SimStream,
+};
 use crate::build_error::{BuildError, Bytes};
 use crate::limits::MAX_RECORD_BYTES;
 use crate::stream::{Distribution, StreamDescription, StreamId, StreamMode};

@@ -1,7 +1,6 @@
 use super::MAX_SHARDS;
 use crate::build_error::BuildError;
 
-/// Reason why a stream cannot be changed as requested.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SimError {
     #[error("the stream has no shard {shard_id}: use one of `shards()`")]

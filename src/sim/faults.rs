@@ -197,7 +197,8 @@ impl Faults {
     /// Returns the error of a request with a poison record.
     pub(super) fn poison_error(&self, request: &PutRecordsRequest) -> Option<PutRecordsError> {
         let mut poisoned = self.poisoned_requests.iter();
-        let is_poisoned = |marker: &Bytes| request.entries().iter().any(|one| contains(one, marker));
+        let is_poisoned =
+            |marker: &Bytes| request.entries().iter().any(|one| contains(one, marker));
         poisoned.find(|(marker, _)| is_poisoned(marker)).map(|(_, failure)| failure.error())
     }
 
@@ -280,7 +281,9 @@ mod tests {
         let mut rng = Rng::with_seed(1);
         let outcomes: Vec<_> = (0..10_000).map(|_| faults.draw(&mut rng)).collect();
         let share = |outcome| outcomes.iter().filter(|drawn| **drawn == outcome).count();
-        let counts = [RequestOutcome::RequestLost, RequestOutcome::AnswerLost, RequestOutcome::Served].map(share);
+        let counts =
+            [RequestOutcome::RequestLost, RequestOutcome::AnswerLost, RequestOutcome::Served]
+                .map(share);
         for (count, expected) in counts.into_iter().zip([5_000, 2_500, 2_500]) {
             assert!(count.abs_diff(expected) < 150, "{counts:?}");
         }

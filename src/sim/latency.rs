@@ -36,7 +36,10 @@ impl Latency {
     #[must_use]
     #[track_caller]
     pub const fn constant(time: Duration) -> Self {
-        assert!(time.as_millis() <= MAX_DURATION.as_millis(), "the latency exceeds 1 h; set at most 1 h");
+        assert!(
+            time.as_millis() <= MAX_DURATION.as_millis(),
+            "the latency exceeds 1 h; set at most 1 h"
+        );
         Self(Kind::Constant { time })
     }
 

@@ -102,7 +102,6 @@ impl ShardLimiter {
         }
     }
 
-    /// Returns `true` if the front end admits an entry of this size.
     pub(super) fn admit(&mut self, front_end: usize, bytes: usize, now: Instant) -> bool {
         let amount = bytes as i128 * TOKEN;
         let FrontEnd { records, bytes } = &mut self.front_ends[front_end];

@@ -11,16 +11,13 @@ use crate::record::HashKey;
 use crate::service::EntryError;
 use crate::shard::{HashRange, Shard};
 
-/// A shard, open or closed.
 #[derive(Debug)]
 pub(super) struct SimShard {
     pub(super) shard: Shard,
     pub(super) id: SmolStr,
-    /// Numbers of the parent shards.
     pub(super) parents: Vec<usize>,
-    /// The stream's sequence number when the shard was opened.
+    /// The stream's sequence numbers at the start and end of the shard.
     pub(super) opened: u64,
-    /// The stream's sequence number when the shard was closed.
     pub(super) closed: Option<u64>,
     pub(super) limiter: ShardLimiter,
     /// Cached error of throttled entries: an overloaded stream needs many of them.
@@ -140,7 +137,6 @@ impl Ring {
         Ok(())
     }
 
-    /// Merges two adjacent shards.
     pub(super) fn merge(
         &mut self,
         shard_id: &str,
@@ -197,7 +193,6 @@ impl Ring {
         self.shards[number].shard.range()
     }
 
-    /// Returns the index into `open` of a shard.
     fn open_index(&self, shard_id: &str) -> Result<usize, SimError> {
         let number = self.number(shard_id)?;
         let index = self.open.iter().position(|&open| open == number);

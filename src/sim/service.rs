@@ -126,7 +126,12 @@ impl SimStream {
         }
     }
 
-    async fn arrive(&self, request: PutRecordsRequest, plan: RequestPlan, arrival: Instant) -> PutResult {
+    async fn arrive(
+        &self,
+        request: PutRecordsRequest,
+        plan: RequestPlan,
+        arrival: Instant,
+    ) -> PutResult {
         sleep_until(arrival).await;
         self.lock().put(self.config(), &request, plan)
     }

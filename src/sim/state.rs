@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::SimStats;
 use super::builder::Config;
-use super::faults::{RequestOutcome, Faults, INTERNAL_FAILURE, message_of};
+use super::faults::{Faults, INTERNAL_FAILURE, RequestOutcome, message_of};
 use super::ring::{Ring, SimShard};
 use super::validation::check_request;
 use super::written::{Written, sequence_number};
@@ -29,11 +29,9 @@ pub(super) struct State {
     pub(super) faults: Arc<Faults>,
     pub(super) ring: Ring,
     pub(super) written: Vec<Written>,
-    /// Sequence number of the next record.
     pub(super) sequence: u64,
     pub(super) stats: SimStats,
     pub(super) distribution: Distribution,
-    /// Number of HTTP responses, for the request ids.
     responses: u64,
     pub(super) started: Instant,
 }
@@ -57,7 +55,8 @@ enum EntryOutcome {
 
 impl State {
     pub(super) fn new(config: &Config, seed: u64) -> Self {
-        let (started, mut rng) = (Instant::now(), Rng::with_seed(seed));
+        let started = Instant::now();
+        let mut rng = Rng::with_seed(seed);
         Self {
             lookup_rng: rng.fork(),
             rng,
@@ -116,7 +115,6 @@ impl State {
         config.description.with_distribution(self.distribution)
     }
 
-    /// Responds to a PutRecords request that has arrived.
     pub(super) fn put(
         &mut self,
         config: &Config,
@@ -144,7 +142,6 @@ impl State {
         Ok(PutRecordsResponse::new(results.collect()))
     }
 
-    /// Admits, throttles or fails each entry of a request.
     fn admit(
         &mut self,
         config: &Config,
@@ -168,8 +165,11 @@ impl State {
             let number = self.route(entry, rng);
             let limiter = &mut self.ring.shards[number].limiter;
             let passes = !faults.draw_throttle(rng) && limiter.admit(front_end, entry.size(), now);
-            outcomes[index] =
-                if passes { EntryOutcome::Admitted(number) } else { EntryOutcome::Throttled(number) };
+            outcomes[index] = if passes {
+                EntryOutcome::Admitted(number)
+            } else {
+                EntryOutcome::Throttled(number)
+            };
         }
         outcomes
     }
@@ -210,7 +210,6 @@ impl State {
         Ok(placement)
     }
 
-    /// Returns the number of the entry's shard.
     fn route(&self, entry: &Entry, rng: &mut Rng) -> usize {
         let key = entry.partition_key().filter(|_| !self.ignores_keys());
         match (key, entry.explicit_hash_key()) {

@@ -17,7 +17,6 @@ use super::operation::dispatch;
 use crate::service::PutRecordsError;
 use crate::sim::SimStream;
 
-/// HTTP client of the SDK.
 #[derive(Debug, Clone)]
 pub(super) struct SimHttp {
     stream: SimStream,

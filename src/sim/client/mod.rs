@@ -68,7 +68,6 @@ impl SimStream {
     }
 }
 
-/// Wall clock that advances with tokio's clock.
 #[derive(Debug)]
 struct SimClock {
     started: Instant,

@@ -2,19 +2,24 @@ use futures::{FutureExt, TryFutureExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::response::ResponseFuture;
 use super::codec::Format;
 use super::describe::describe_stream_summary;
 use super::list_shards::list_shards;
 use super::put_records::put_records;
 use super::read::{get_records, get_shard_iterator};
 use super::reshard::{merge_shards, split_shard, update_shard_count};
+use super::response::ResponseFuture;
 use crate::service::PutRecordsError;
 use crate::sim::SimStream;
 use crate::sim::builder::Config;
 use crate::sim::state::State;
 
-pub(super) fn dispatch(stream: &SimStream, format: Format, operation: &str, body: &[u8]) -> ResponseFuture {
+pub(super) fn dispatch(
+    stream: &SimStream,
+    format: Format,
+    operation: &str,
+    body: &[u8],
+) -> ResponseFuture {
     match operation {
         "ListShards" => stream.lock().stats.listings += 1,
         "DescribeStreamSummary" => stream.lock().stats.descriptions += 1,

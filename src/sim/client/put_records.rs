@@ -1,9 +1,9 @@
 use futures::{FutureExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 
-use super::response::ResponseFuture;
 use super::codec::{Blob, Format};
-use super::{parse_stream_id, invalid_argument};
+use super::response::ResponseFuture;
+use super::{invalid_argument, parse_stream_id};
 use crate::record::{HashKey, Key};
 use crate::service::{
     Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,

@@ -3,7 +3,6 @@ use serde::Serialize;
 
 use crate::service::PutRecordsError;
 
-/// Future of the body of a response.
 pub(super) type ResponseFuture = BoxFuture<'static, Result<Vec<u8>, PutRecordsError>>;
 
 #[derive(Serialize)]

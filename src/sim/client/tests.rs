@@ -13,7 +13,6 @@ fn stream() -> SimStream {
     SimStream::builder().with_latency(Latency::constant(Duration::ZERO)).build().unwrap()
 }
 
-/// Returns the status, content type and body of the response.
 async fn post(
     stream: &SimStream,
     content_type: &'static str,

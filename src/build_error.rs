@@ -1,5 +1,3 @@
-//! Error of a sink that cannot be built.
-
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,12 +7,12 @@ use crate::error::fmt_chain;
 use crate::parse_error::ParseError;
 use crate::stream::StreamId;
 
-/// Error of a sink, or of a simulated stream, that cannot be built or configured as requested.
+/// Error of building a sink or a simulated stream.
 ///
 /// Settings are named by their path in a configuration file, such as `limits.record_bytes`. Durations and sizes are
-/// written as such a file takes them.
+/// formatted as in such a file.
 ///
-/// `Debug` prints the message, so that an error returned from `main` can be read.
+/// `Debug` prints the message, for errors that `main` returns.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -22,16 +20,16 @@ pub enum BuildError {
     #[error("{setting} is {value}; set it between {low} and {high}")]
     #[non_exhaustive]
     OutOfRange {
-        /// The setting's path.
+        /// Path of the setting.
         setting: &'static str,
-        /// Its value.
+        /// Value of the setting.
         value: String,
-        /// The lowest value of the range.
+        /// Minimum of the range.
         low: String,
-        /// The highest value of the range.
+        /// Maximum of the range.
         high: String,
     },
-    /// Two settings, each within its range, contradict each other.
+    /// Two settings contradict each other, although each is within its range.
     #[error(
         "{setting} is {value}, {} than {other} ({other_value}): raise {} or lower {}",
         if *.exceeds { "more" } else { "less" },
@@ -40,21 +38,21 @@ pub enum BuildError {
     )]
     #[non_exhaustive]
     Conflict {
-        /// The path of the setting that differs from its default.
+        /// Path of the setting that differs from its default.
         setting: &'static str,
-        /// Its value.
+        /// Value of `setting`.
         value: String,
-        /// The path of the other setting.
+        /// Path of the other setting.
         other: &'static str,
-        /// Its value.
+        /// Value of `other`.
         other_value: String,
-        /// Whether `setting` is too large for `other`; otherwise it is too small.
+        /// `true` if `setting` is too large for `other`, `false` if it is too small.
         exceeds: bool,
     },
     /// The stream's name or ARN is invalid.
     #[error(transparent)]
     Stream(#[from] ParseError),
-    /// The client has another region than the stream's ARN.
+    /// The client's region differs from that of the stream's ARN.
     #[error(
         "the client's region is {client_region}, not that of {stream}: configure it for the stream's region"
     )]
@@ -68,7 +66,9 @@ pub enum BuildError {
     /// The client has no region.
     #[error("no region is configured: set AWS_REGION, or `region` in the profile")]
     NoRegion,
-    /// Aggregation per shard over a stack of the user's own, without a source of the shards.
+    /// Aggregation per shard is set without a source that lists the shards.
+    ///
+    /// Only a sink over a [custom stack](crate::SinkBuilder::build_with) needs such a source.
     #[error(
         "aggregation per shard needs the stream's shards: set a source that lists them with \
          `with_stream_info`, or aggregate per key"
@@ -76,12 +76,12 @@ pub enum BuildError {
     NoListShards,
     /// A simulated stream cannot be changed as requested.
     ///
-    /// Needs the feature `sim`.
+    /// Requires the feature `sim`.
     #[cfg(feature = "sim")]
     #[error("{reason}")]
     #[non_exhaustive]
     Simulation {
-        /// What is wrong with the request.
+        /// Reason, and how to fix it.
         reason: String,
     },
 }
@@ -96,7 +96,6 @@ impl BuildError {
         }
     }
 
-    /// Checks `value` against `range`.
     pub(crate) fn check_range<T: PartialOrd + Shown>(
         setting: &'static str,
         value: T,
@@ -113,8 +112,8 @@ impl BuildError {
         })
     }
 
-    /// Checks that `low` is at most `high`. Each has its path, its value and its default; the error begins with the
-    /// one that differs from its default.
+    /// Checks that `low` is at most `high`. Each is a path, a value and a default. The error names the one that differs
+    /// from its default first.
     pub(crate) fn check_order<T: Copy + PartialOrd + Shown>(
         low: (&'static str, T, T),
         high: (&'static str, T, T),
@@ -124,7 +123,8 @@ impl BuildError {
             return Ok(());
         }
         let exceeds = low_value != low_default || high_value == high_default;
-        let [low, high] = [(low, low_value), (high, high_value)];
+        let low = (low, low_value);
+        let high = (high, high_value);
         let (first, second) = if exceeds { (low, high) } else { (high, low) };
         Err(Self::Conflict {
             setting: first.0,
@@ -148,12 +148,12 @@ impl From<Infallible> for BuildError {
     }
 }
 
-/// The value of a setting as a configuration file has it.
+/// Formats the value of a setting as in a configuration file.
 pub(crate) trait Shown {
     fn shown(&self) -> String;
 }
 
-/// A size, which is shown in the largest unit of which it is a whole number: `10MiB`.
+/// Size, formatted in the largest unit that represents it exactly, such as `10MiB`.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub(crate) struct Bytes(pub(crate) u64);
 

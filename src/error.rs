@@ -19,16 +19,17 @@ use crate::stream::StreamId;
 
 /// Error of a [`KinesisSink`](crate::KinesisSink) or a [`Producer`](crate::Producer).
 ///
-/// Errors do not lose records. [`kind`](Self::kind) says what happened, and where the records are:
+/// Errors do not lose records. A record that was not accepted is [in the error](Self::into_record). The
+/// [kind](Self::kind) determines where accepted records are:
 ///
-/// | kind | records |
+/// | kind | accepted records |
 /// |---|---|
-/// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed) | the record is [in the error](Self::into_record) |
-/// | [`Refused`](ErrorKind::Refused) | those accepted stay in the sink; one that was not accepted is in the error |
-/// | [`Undelivered`](ErrorKind::Undelivered) | failed ones are kept for `take_failed`; after [`close`](crate::Producer::close) [in the error](Self::into_undelivered). One that found the buffer full of them is in the error |
-/// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | one that was not accepted, or those handed back by `close`, in the error |
+/// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed) | not affected |
+/// | [`Refused`](ErrorKind::Refused) | stay in the sink |
+/// | [`Undelivered`](ErrorKind::Undelivered) | failed records are kept for `take_failed`; [`close`](crate::Producer::close) returns them [in the error](Self::into_undelivered) |
+/// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | [`close`](crate::Producer::close) returns the remaining records [in the error](Self::into_undelivered) |
 ///
-/// `Debug` prints the message and its causes, so that an error returned from `main` can be read.
+/// `Debug` prints the message and its causes in one line, for errors that `main` returns.
 ///
 /// ```
 /// use kinesis_sink::{ErrorKind, Producer, Record};
@@ -50,11 +51,11 @@ pub struct Error(Box<Repr>);
 struct Repr {
     kind: ErrorKind,
     stream: Option<StreamId>,
-    /// The record that was not accepted.
+    /// Record that was not accepted.
     record: Option<Record>,
-    /// Records that were accepted and are handed back.
+    /// Accepted records that the error returns.
     undelivered: Vec<Undelivered>,
-    /// The number of accepted records that the error is about.
+    /// Number of accepted records that are affected.
     count: usize,
     cause: Cause,
 }
@@ -74,36 +75,40 @@ enum Cause {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The record can never be sent: with its partition key it is larger than
-    /// [`Limits::record_bytes`](crate::limits::Limits::record_bytes).
+    /// The record exceeds [`Limits::record_bytes`](crate::limits::Limits::record_bytes), partition key included, so it
+    /// can never be sent.
     RecordTooLarge,
-    /// The record can never be sent: its partition key is empty, or longer than 256 characters.
+    /// The partition key is empty or longer than 256 characters, so the record can never be sent.
     InvalidPartitionKey,
-    /// The buffer is full. `start_send` may only follow a `poll_ready` that returned `Ready(Ok(()))`; a producer's
-    /// `send` and `put` wait for room.
+    /// The buffer is full.
+    ///
+    /// Call `start_send` only after `poll_ready` has returned `Ready(Ok(()))`. `send` and `put` of a producer wait for
+    /// capacity instead.
     Full,
     /// The sink or the producer is closed.
     Closed,
-    /// The service refuses every request, and retries do not help until something outside changes: permissions, the
-    /// stream, credentials. All records stay in the sink, in order. A sink tries again at its next poll, a producer by
-    /// itself.
+    /// The service refuses every request, and retries fail until the cause is fixed: permissions, the stream, or
+    /// credentials.
+    ///
+    /// All accepted records stay in the sink, in order. A sink retries at its next poll, a producer automatically.
     Refused,
-    /// Records failed for good and no dead-letter handler took them. They count towards the bounds until they are
-    /// taken. After [`close`](crate::Producer::close) they are in the error.
+    /// Records failed for good and no dead-letter handler took them.
+    ///
+    /// They count towards the bounds of the buffer until they are taken. After [`close`](crate::Producer::close) they
+    /// are in the error.
     Undelivered,
-    /// The producer has stopped, because the service refuses every request and its
-    /// [policy](crate::settings::FatalPolicy) is to stop then.
+    /// The producer has stopped because the service refuses every request, see
+    /// [`FatalPolicy`](crate::settings::FatalPolicy).
     Stopped,
-    /// The producer's driver ended before it was done: it was dropped or aborted, it panicked, or its runtime was shut
-    /// down.
+    /// The producer's driver ended early: it was dropped or aborted, it panicked, or its runtime was shut down.
     Abandoned,
-    /// [`check`](crate::KinesisSink::check) found the stream unusable.
+    /// The stream cannot be used, as found by [`check`](crate::KinesisSink::check).
     Unusable,
-    /// The sink could not be built. The cause is a [`BuildError`].
+    /// The sink cannot be built. The source is a [`BuildError`].
     Build,
 }
 
-/// Why a record is not accepted.
+/// Reason why a record is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rejection {
     Record(RecordError),
@@ -111,7 +116,7 @@ pub(crate) enum Rejection {
     Closed,
     Refused(Arc<AttemptError>),
     Stopped(Arc<AttemptError>),
-    /// The buffer is full of this many records that failed for good.
+    /// Failed records fill the buffer.
     Undelivered {
         count: usize,
         reason: FailureReason,
@@ -127,15 +132,21 @@ impl From<RecordError> for Rejection {
 
 impl Error {
     fn new(kind: ErrorKind, cause: Cause) -> Self {
-        let (stream, record, undelivered, count) = (None, None, Vec::new(), 0);
-        Self(Box::new(Repr { kind, stream, record, undelivered, count, cause }))
+        Self(Box::new(Repr {
+            kind,
+            stream: None,
+            record: None,
+            undelivered: Vec::new(),
+            count: 0,
+            cause,
+        }))
     }
 
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, Cause::None)
     }
 
-    /// The service refuses every request; `kept` records stay in the sink.
+    /// Creates the error of a refused request. `kept` records stay in the sink.
     pub(crate) fn refused(stream: StreamId, kept: usize, source: BoxError) -> Self {
         Self::new(ErrorKind::Refused, Cause::Other(source)).with_stream(stream).with_count(kept)
     }
@@ -148,17 +159,15 @@ impl Error {
         Self::new(ErrorKind::Abandoned, Cause::None)
     }
 
-    /// Records that failed for good and are kept, the latest of them for `reason`.
+    /// Creates the error of failed records that are kept. `reason` is that of the last one.
     pub(crate) fn failed(count: usize, reason: FailureReason) -> Self {
         Self::new(ErrorKind::Undelivered, Cause::Failure(reason)).with_count(count)
     }
 
-    /// A closed producer has not delivered everything.
     pub(crate) fn undelivered_at_close(stream: StreamId) -> Self {
         Self::new(ErrorKind::Undelivered, Cause::None).with_stream(stream)
     }
 
-    /// A rejection without a record.
     pub(crate) fn rejection(rejection: Rejection) -> Self {
         match rejection {
             Rejection::Record(error) => {
@@ -179,7 +188,6 @@ impl Error {
         }
     }
 
-    /// A record that is not accepted.
     pub(crate) fn rejected(record: Record, rejection: impl Into<Rejection>) -> Self {
         Self::rejection(rejection.into()).with_record(record)
     }
@@ -216,20 +224,19 @@ impl Error {
         self.0.stream.as_ref()
     }
 
-    /// Returns the number of accepted records that the error is about.
+    /// Returns the number of accepted records that are affected.
     ///
     /// For [`Refused`](ErrorKind::Refused), these are the records that stay in the sink. For
-    /// [`Undelivered`](ErrorKind::Undelivered), they are the records that failed; after
-    /// [`close`](crate::Producer::close), all records that were not delivered, including those returned by their
-    /// receipts.
+    /// [`Undelivered`](ErrorKind::Undelivered), these are the failed records. For an error of
+    /// [`close`](crate::Producer::close), these are all undelivered records, including those that receipts return.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.count
     }
 
-    /// Returns the record that the error is about, if it is about one: one that was not accepted, or the single one
-    /// that was not delivered. For all records that a closed producer hands back, see
-    /// [`undelivered`](Self::undelivered).
+    /// Returns the record that was not accepted, or the only record that was not delivered.
+    ///
+    /// [`undelivered`](Self::undelivered) returns all records of an error of [`close`](crate::Producer::close).
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
         match (&self.0.record, &self.0.undelivered[..]) {
@@ -239,8 +246,10 @@ impl Error {
         }
     }
 
-    /// Returns the record that the error is about, if it is about one, to fix it or to send it elsewhere. For all
-    /// records that a closed producer hands back, see [`into_undelivered`](Self::into_undelivered).
+    /// Converts into the record that was not accepted, or the only record that was not delivered.
+    ///
+    /// [`into_undelivered`](Self::into_undelivered) returns all records of an error of
+    /// [`close`](crate::Producer::close).
     #[must_use]
     pub fn into_record(mut self) -> Option<Record> {
         match self.0.record.take() {
@@ -252,7 +261,7 @@ impl Error {
         }
     }
 
-    /// Returns the undelivered records that this error hands back, in the order of acceptance.
+    /// Returns the undelivered records in the error, in the order of acceptance.
     ///
     /// Empty unless [`close`](crate::Producer::close) or a producer called as a
     /// [`Service`](crate::Producer#impl-Service<Record>-for-Producer) returned the error.
@@ -261,13 +270,13 @@ impl Error {
         &self.0.undelivered
     }
 
-    /// Converts into the [undelivered records](Self::undelivered) that this error hands back.
+    /// Converts into the [undelivered records](Self::undelivered) in the error.
     #[must_use]
     pub fn into_undelivered(self) -> Vec<Undelivered> {
         self.0.undelivered
     }
 
-    /// The cause, as it is noted at a record.
+    /// Returns the error for [`FailureReason::NotAccepted`].
     pub(crate) fn attempt_error(&self) -> Arc<AttemptError> {
         match &self.0.cause {
             Cause::Attempt(error) => error.clone(),
@@ -278,7 +287,9 @@ impl Error {
         }
     }
 
-    /// Returns the reason of the record that failed last, for [`Undelivered`](ErrorKind::Undelivered).
+    /// Returns the failure reason of the last undelivered record, if there is one.
+    ///
+    /// The message of an [`Undelivered`](ErrorKind::Undelivered) error shows this reason.
     #[must_use]
     pub fn reason(&self) -> Option<&FailureReason> {
         match &self.0.cause {
@@ -290,8 +301,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Repr { kind, stream, count, undelivered, cause, .. } = &*self.0;
+        let Repr { kind, stream, count, cause, .. } = &*self.0;
         let stream = Stream(stream.as_ref());
+        let records = RecordCount(*count);
         match (kind, cause) {
             (_, Cause::Record(error)) => error.fmt(f),
             (ErrorKind::RecordTooLarge | ErrorKind::InvalidPartitionKey, _) => {
@@ -302,18 +314,17 @@ impl fmt::Display for Error {
             }
             (ErrorKind::Closed, _) => f.write_str("sink is closed; create a new one"),
             (ErrorKind::Refused, Cause::Other(_)) => {
-                write!(f, "{stream} refuses all requests; {count} records stay in the sink")
+                write!(f, "{stream} refuses all requests ({records} kept); fix the cause and retry")
             }
             (ErrorKind::Refused, _) => {
                 write!(f, "{stream} refuses all requests; fix the cause and send the record again")
             }
             (ErrorKind::Undelivered, Cause::Failure(reason)) => {
-                write!(f, "{count} records failed and are kept for `take_failed`: {reason}")
+                write!(f, "{records} failed, take them with `take_failed`; last reason: {reason}")
             }
             (ErrorKind::Undelivered, _) => {
-                write!(f, "{count} records were not delivered")?;
-                let first = undelivered.first();
-                first.map_or(Ok(()), |first| write!(f, "; the first one: {}", first.reason()))
+                write!(f, "{records} not delivered")?;
+                self.reason().map_or(Ok(()), |reason| write!(f, "; last reason: {reason}"))
             }
             (ErrorKind::Stopped, _) => {
                 write!(f, "producer stopped because {stream} refuses all requests; ")?;
@@ -330,7 +341,15 @@ impl fmt::Display for Error {
     }
 }
 
-/// `stream clicks`, or `the stream`.
+/// Number of records with its noun, such as `1 record`.
+pub(crate) struct RecordCount<N>(pub(crate) N);
+
+impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for RecordCount<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} record{}", self.0, if self.0 == N::from(1) { "" } else { "s" })
+    }
+}
+
 struct Stream<'a>(Option<&'a StreamId>);
 
 impl fmt::Display for Stream<'_> {
@@ -348,7 +367,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Writes an error and its causes in one line, for the `Debug` of errors that `main` may return.
+/// Writes an error and its causes in one line.
 pub(crate) fn fmt_chain(error: &dyn StdError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{error}")?;
     let mut source = error.source();
@@ -362,7 +381,7 @@ pub(crate) fn fmt_chain(error: &dyn StdError, f: &mut fmt::Formatter<'_>) -> fmt
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match (&self.0.kind, &self.0.cause) {
-            // The message is that of the cause.
+            // `Display` shows the cause itself.
             (ErrorKind::Unusable, Cause::Other(error)) => error.source(),
             (ErrorKind::Build, Cause::Build(error)) => error.source(),
             (_, Cause::Attempt(error)) => Some(&**error),

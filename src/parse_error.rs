@@ -1,9 +1,9 @@
 use std::fmt;
 
-/// Error of a text that is not a [`StreamId`](crate::StreamId) or not a [`HashKey`](crate::record::HashKey).
+/// Error of parsing a [`StreamId`](crate::StreamId) or a [`HashKey`](crate::record::HashKey).
 ///
-/// The message says what is expected. It shows a rejected stream id, shortened and with control characters escaped,
-/// but no hash key, which may tell of a partition key.
+/// The message describes the expected text. It shows an invalid stream id, truncated and with control characters
+/// escaped. It does not show a hash key, which could reveal a partition key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ParseError {
     kind: Kind,
@@ -19,12 +19,12 @@ enum Kind {
 
 impl ParseError {
     pub(crate) fn stream_name(given: &str) -> Self {
-        Self { kind: Kind::StreamName { given: shorten(given) } }
+        Self { kind: Kind::StreamName { given: truncate(given) } }
     }
 
-    /// `field` is the first field of the ARN that is wrong.
+    /// `field` is the first invalid field of the ARN.
     pub(crate) fn stream_arn(given: &str, field: &'static str, expected: &'static str) -> Self {
-        Self { kind: Kind::StreamArn { given: shorten(given), field, expected } }
+        Self { kind: Kind::StreamArn { given: truncate(given), field, expected } }
     }
 
     pub(crate) fn hash_key_notation() -> Self {
@@ -65,11 +65,10 @@ impl fmt::Debug for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// Keeps error messages readable whatever was given.
-fn shorten(text: &str) -> String {
-    const SHOWN: usize = 200;
-    if text.chars().count() <= SHOWN {
+fn truncate(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    if text.chars().count() <= MAX_CHARS {
         return text.to_owned();
     }
-    text.chars().take(SHOWN).chain(['…']).collect()
+    text.chars().take(MAX_CHARS).chain(['…']).collect()
 }

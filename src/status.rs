@@ -1,8 +1,8 @@
 //! Status of a sink or a producer.
 //!
 //! [`KinesisSink::status`](crate::KinesisSink::status) and [`Producer::status`](crate::Producer::status) return a
-//! [`Status`]: the records buffered, [totals](Totals), the latest request, and the [`Condition`]. A
-//! [`ConditionWatch`] waits for changes of the condition, from any task:
+//! [`Status`]: the records in the buffer, [totals](Totals), the latest request, and the [`Condition`]. A
+//! [`ConditionWatch`] waits for changes of the condition, and can be used by any task:
 //!
 //! ```
 //! use kinesis_sink::status::{Condition, ConditionWatch};
@@ -35,40 +35,41 @@ use crate::stream::StreamId;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
-    /// The stream.
+    /// Stream that the records are sent to.
     pub stream: StreamId,
-    /// Whether records are delivered at present.
+    /// Condition of the sink or producer: whether records are delivered.
     pub condition: Condition,
-    /// Records that are queued, including those that are retried.
+    /// Queued records, including those that are retried.
     pub queued: Buffered,
-    /// Records that are in flight, including those whose response names a shard that is not listed yet.
+    /// Records in flight, including those whose response names a shard that is not listed yet.
     pub in_flight: Buffered,
     /// Records that failed for good and are kept until they are taken.
     pub failed: Buffered,
-    /// The time since the oldest record that is queued or in flight was accepted. `None` if there is none.
+    /// Time since the acceptance of the oldest record that is queued or in flight. `None` if there is none.
     #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub oldest_age: Option<Duration>,
     /// Counts since the sink was built.
     pub totals: Totals,
-    /// The latest request that completed. `None` before the first one.
+    /// Latest request that has completed. `None` before the first one.
     pub last_request: Option<RequestSummary>,
-    /// The bounds of the buffer.
+    /// Bounds of the buffer.
     pub capacity: Buffered,
 }
 
 impl Status {
-    /// Returns whether a producer accepts a record now: nothing refuses it, and there is room in the buffer.
+    /// Returns `true` if a producer accepts a record: the service does not refuse requests, the producer is open, and
+    /// the buffer is below its bounds.
     ///
-    /// A health endpoint that reports this is unavailable as long as new records are.
+    /// A health endpoint can report this as readiness.
     #[must_use]
     pub fn accepts_records(&self) -> bool {
         let buffered = self.buffered();
-        let has_room =
+        let has_capacity =
             buffered.records < self.capacity.records && buffered.bytes < self.capacity.bytes;
-        has_room && matches!(self.condition, Condition::Working | Condition::Failing { .. })
+        has_capacity && matches!(self.condition, Condition::Working | Condition::Failing { .. })
     }
 
-    /// Returns everything that counts towards the bounds of the buffer: queued, in flight and failed.
+    /// Returns the size of all records that count towards the bounds of the buffer: queued, in flight and failed.
     #[must_use]
     pub fn buffered(&self) -> Buffered {
         let parts = [self.queued, self.in_flight, self.failed];
@@ -84,9 +85,9 @@ impl Status {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Buffered {
-    /// The number of records.
+    /// Number of records.
     pub records: usize,
-    /// The bytes of their data and partition keys.
+    /// Bytes of the records, data and partition keys together.
     pub bytes: usize,
 }
 
@@ -96,58 +97,58 @@ impl From<Size> for Buffered {
     }
 }
 
-/// Whether a sink delivers records, and if not, why.
+/// Condition of a sink or producer: whether it delivers records, and the error if it does not.
 ///
-/// Equal values describe the same condition: `since` does not change while it lasts.
+/// `since` does not change while a condition lasts, so equal values describe the same condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "state", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Condition {
-    /// Nothing is known to be wrong: the latest request succeeded, none was sent, or no record is left of those whose
-    /// requests failed.
+    /// No error is known: the latest request succeeded, no request was sent, or all records of failed requests have been
+    /// settled.
     Working,
     /// The latest request failed as a whole, and its records are retried with backoff. The next success ends the
     /// condition.
     #[non_exhaustive]
     Failing {
-        /// When the first request failed, by the system's clock.
+        /// Time of the first failed request, by the system clock.
         #[cfg_attr(feature = "serde", serde(serialize_with = "unix_seconds"))]
         since: SystemTime,
-        /// The error of the first request that failed with the present [code](AttemptError::code).
+        /// Error of the first request that failed with the present [code](AttemptError::code).
         error: AttemptError,
     },
-    /// The service refuses every request, and retries do not help until something outside changes: permissions, the
-    /// stream, credentials.
+    /// The service refuses every request, and retries fail until the cause is fixed: permissions, the stream, or
+    /// credentials.
     #[non_exhaustive]
     Refused {
-        /// When the first request was refused, by the system's clock.
+        /// Time of the first refused request, by the system clock.
         #[cfg_attr(feature = "serde", serde(serialize_with = "unix_seconds"))]
         since: SystemTime,
-        /// The error of the first request refused with the present [code](AttemptError::code).
+        /// Error of the first request that was refused with the present [code](AttemptError::code).
         error: AttemptError,
     },
-    /// The producer has stopped for good, because the service refuses every request, see
-    /// [`FatalPolicy`](crate::settings::FatalPolicy).
+    /// The producer has stopped because the service refuses every request, see
+    /// [`FatalPolicy`](crate::settings::FatalPolicy). The condition is final.
     #[non_exhaustive]
     Stopped {
-        /// The error of the refused request.
+        /// Error of the refused request.
         error: AttemptError,
     },
-    /// No more records are accepted, and those in the buffer are being delivered.
+    /// The sink or producer accepts no more records, and delivers those in the buffer.
     #[non_exhaustive]
     Closing {
-        /// The error of the requests, while they fail.
+        /// Error of the requests, while they fail.
         error: Option<AttemptError>,
     },
-    /// Closed, with every record settled.
+    /// The sink or producer is closed, and every record is settled.
     Closed,
     /// The sink was dropped, or the producer's driver has ended, with records in the buffer.
     Abandoned,
 }
 
 impl Condition {
-    /// Returns whether nothing is known to be wrong: [`Working`](Self::Working).
+    /// Returns `true` for [`Working`](Self::Working).
     #[must_use]
     pub fn is_working(&self) -> bool {
         matches!(self, Self::Working)
@@ -165,7 +166,7 @@ impl Condition {
         }
     }
 
-    /// Conditions of a greater stage follow those of a smaller one, and never the other way round.
+    /// Returns the stage, which never decreases.
     fn stage(&self) -> u8 {
         match self {
             Self::Working | Self::Failing { .. } | Self::Refused { .. } => 0,
@@ -174,7 +175,6 @@ impl Condition {
         }
     }
 
-    /// Whether nothing follows.
     fn is_final(&self) -> bool {
         self.stage() == 2
     }
@@ -187,7 +187,7 @@ impl Condition {
 #[derive(Debug, Clone)]
 pub struct ConditionWatch {
     receiver: watch::Receiver<Condition>,
-    /// What was returned last.
+    /// Condition that was returned last.
     last: Condition,
 }
 
@@ -198,8 +198,10 @@ impl ConditionWatch {
         self.receiver.borrow().clone()
     }
 
-    /// Waits until the condition differs from the one that was returned last, or from that at the creation of the
-    /// watch. Several changes between two calls are merged. Returns `None` once nothing can change any more.
+    /// Waits for a change of the condition, and returns the new one. Returns `None` once no change can follow.
+    ///
+    /// The condition is compared with the one that was returned last, at first with that at the creation of the watch.
+    /// Several changes between two calls are merged.
     ///
     /// # Cancel safety
     ///
@@ -209,19 +211,18 @@ impl ConditionWatch {
         self.wait_for(|condition| *condition != last).await
     }
 
-    /// Waits until the condition satisfies `predicate`, and returns it. Returns `None` if it does not and nothing can
-    /// change any more.
+    /// Waits until the condition satisfies `predicate`, and returns it. Returns `None` if the final condition does not.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn wait_for(
         &mut self,
         mut predicate: impl FnMut(&Condition) -> bool,
     ) -> Option<Condition> {
         let ends = |condition: &Condition| predicate(condition) || condition.is_final();
         let found = self.receiver.wait_for(ends).await.map(|condition| condition.clone());
-        // An error means that the sink is gone, with this condition.
+        // An error means that the sink was dropped with the current condition.
         let condition = found.unwrap_or_else(|_| self.current());
         if !predicate(&condition) {
             return None;
@@ -231,7 +232,7 @@ impl ConditionWatch {
     }
 }
 
-/// Why requests fail or are refused: since when, and the latest error.
+/// Present failure or refusal of requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     pub(crate) is_refused: bool,
@@ -240,7 +241,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Whether both are the same to a user. Messages may differ in the id of a request.
+    /// Ignores messages, which can differ in a request id.
     fn is_like(&self, other: &Self) -> bool {
         (self.is_refused, self.since, self.error.code())
             == (other.is_refused, other.since, other.error.code())
@@ -251,7 +252,7 @@ impl Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct ConditionSender {
     sender: watch::Sender<Condition>,
-    /// What was published last through [`report`](Self::report), and when the fault began by the system's clock.
+    /// Fault that was published last, and its start by the system clock.
     reported: Option<(Fault, SystemTime)>,
     is_closing: bool,
 }
@@ -272,7 +273,7 @@ impl ConditionSender {
         ConditionWatch { receiver, last }
     }
 
-    /// Publishes whether there is a fault, if that has changed.
+    /// Publishes the condition for a fault, if it has changed.
     pub(crate) fn report(&mut self, fault: Option<Fault>, is_closing: bool) {
         let is_same = match (&self.reported, &fault) {
             (None, None) => true,
@@ -284,7 +285,7 @@ impl ConditionSender {
         }
         self.is_closing = is_closing;
         self.reported = fault.map(|fault| {
-            // Computed once for each fault, so that the value stays the same while it lasts.
+            // Computed once for each fault, so that the value does not change while it lasts.
             let since = match &self.reported {
                 Some((before, since)) if before.since == fault.since => *since,
                 _ => {
@@ -311,7 +312,7 @@ impl ConditionSender {
         });
     }
 
-    /// Publishes a condition, unless a later stage was published before.
+    /// Publishes a condition, unless a later stage was published.
     pub(crate) fn set(&self, condition: Condition) {
         self.sender.send_if_modified(|current| {
             let stages = (current.stage(), condition.stage());
@@ -343,21 +344,21 @@ fn unix_seconds<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Resul
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RequestSummary {
-    /// Records that it carried.
+    /// Number of records in the request.
     pub records: usize,
-    /// Entries that it carried: with aggregation fewer than records.
+    /// Number of entries in the request, which is less than `records` with aggregation.
     pub entries: usize,
-    /// Bytes of its entries: data and partition keys.
+    /// Bytes of the entries, data and partition keys together.
     pub bytes: usize,
-    /// Records that were delivered.
+    /// Number of delivered records.
     pub delivered: usize,
-    /// The distinct errors of the entries, or the error of a request that failed as a whole.
+    /// Distinct errors of the entries, or the error of a request that failed as a whole.
     pub errors: Vec<ErrorCount>,
 }
 
 /// Counts of records and requests since a sink was built.
 ///
-/// At every moment `accepted` is the sum of `delivered`, `failed`, `withdrawn` and the records that are
+/// `accepted` is always the sum of `delivered`, `failed`, `withdrawn`, and the records that are
 /// [queued](Status::queued) or [in flight](Status::in_flight).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -367,21 +368,21 @@ pub struct Totals {
     pub accepted: u64,
     /// Records that the service confirmed.
     pub delivered: u64,
-    /// Bytes of the records delivered: data and partition keys.
+    /// Bytes of the delivered records, data and partition keys together.
     pub delivered_bytes: u64,
-    /// Entries that carried the records delivered. Each is one Kinesis record: with aggregation there are fewer
-    /// entries than records, otherwise as many.
+    /// Entries of the delivered records. Each entry is one Kinesis record. With aggregation there are fewer entries than
+    /// records, otherwise the same number.
     pub entries: u64,
-    /// Bytes of the entries delivered: data and partition keys.
+    /// Bytes of the delivered entries, data and partition keys together.
     pub entry_bytes: u64,
     /// Aggregates that were written to a shard that is not the shard of all their records, because the stream was
-    /// resharded. The KCL discards them, and their records were sent again.
+    /// resharded. The KCL discards such aggregates, so their records were sent again.
     pub misplaced: u64,
     /// Records that failed for good.
     pub failed: u64,
     /// Records that were withdrawn before they were settled, or abandoned with their sink.
     pub withdrawn: u64,
-    /// Requests that were handed to the service.
+    /// Requests that were sent to the service.
     pub requests: u64,
     /// Number of times that a record was requeued after an attempt.
     pub requeued: u64,
@@ -390,7 +391,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Records that are accepted and not settled.
+    /// Returns the number of accepted records that are not settled.
     pub(crate) fn unsettled(&self) -> usize {
         let settled = self.delivered + self.failed + self.withdrawn;
         usize::try_from(self.accepted - settled).unwrap_or(usize::MAX)

@@ -229,7 +229,7 @@
 //! | `Withdrawn` | `take_undelivered` or `close_within` returned the record |
 //! | `Abandoned` | the sink or the driver was dropped, was aborted or panicked |
 //! | `NotAccepted` | `put_all`: the producer did not accept the record |
-//! | `NeverAccepted` | the record was dropped before a sink accepted it |
+//! | `Dropped` | the record was dropped before a sink accepted it |
 //!
 //! A record that failed for good (the first four) completes its receipt. Without a receipt it goes to the dead-letter
 //! handler. Without a handler it stays in the sink, counts towards the bounds, and is reported as an error.

@@ -245,7 +245,7 @@ mod tests {
                 }
                 3 if !unsettled.is_empty() => {
                     let record = unsettled.swap_remove(0);
-                    ledger.count_failed(&record, &FailureReason::NeverAccepted);
+                    ledger.count_failed(&record, &FailureReason::Dropped);
                     failed.push(record.size());
                 }
                 4 if !failed.is_empty() => {

@@ -223,7 +223,7 @@ impl Tracker {
         let reason = if stream.is_some() {
             FailureReason::Abandoned { last }
         } else {
-            FailureReason::NeverAccepted
+            FailureReason::Dropped
         };
         let attempts = history.len() as u32;
         let undelivered = Undelivered {
@@ -313,7 +313,7 @@ mod tests {
         let (record, receipt) = Record::from(("key", "data")).tracked();
         drop(record);
         let undelivered = settled(receipt);
-        assert_eq!(undelivered.reason(), &FailureReason::NeverAccepted);
+        assert_eq!(undelivered.reason(), &FailureReason::Dropped);
         assert!(!undelivered.may_have_been_written());
         assert_eq!(undelivered.into_record(), Record::from(("key", "data")));
     }

@@ -116,7 +116,7 @@ impl Undelivered {
         self.record
     }
 
-    /// Returns the stream of the sink or producer, or `None` for [`FailureReason::NeverAccepted`].
+    /// Returns the stream of the sink or producer, or `None` for [`FailureReason::Dropped`].
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.stream.as_ref()
@@ -148,7 +148,7 @@ impl Undelivered {
             | FailureReason::Withdrawn { last }
             | FailureReason::Abandoned { last } => last.as_deref(),
             FailureReason::NotAccepted { error, .. } => Some(error),
-            FailureReason::NeverAccepted => None,
+            FailureReason::Dropped => None,
         }
     }
 
@@ -230,7 +230,7 @@ pub enum FailureReason {
         error: Arc<AttemptError>,
     },
     /// The record was dropped before a sink accepted it. Only a [receipt](crate::Receipt) returns this.
-    NeverAccepted,
+    Dropped,
 }
 
 impl fmt::Display for FailureReason {
@@ -247,20 +247,18 @@ impl fmt::Display for FailureReason {
             Self::Withdrawn { last } => {
                 write!(f, "withdrawn before it was settled{}", last_error(last))
             }
-            Self::Abandoned { last } => write!(
-                f,
-                "abandoned before it was settled, so its outcome is unknown{}",
-                last_error(last)
-            ),
+            Self::Abandoned { last } => {
+                write!(f, "sink or driver ended before it was settled{}", last_error(last))
+            }
             Self::NotAccepted { error, .. } => write!(f, "not accepted: {error}"),
-            Self::NeverAccepted => f.write_str("dropped before a sink accepted it"),
+            Self::Dropped => f.write_str("dropped before a sink accepted it"),
         }
     }
 }
 
 impl FailureReason {
     /// Returns the code of the reason, for metrics and logs: `rejected`, `attempts_exhausted`, `deadline_exceeded`,
-    /// `refused`, `withdrawn`, `abandoned`, `not_accepted`, or `never_accepted`.
+    /// `refused`, `withdrawn`, `abandoned`, `not_accepted`, or `dropped`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -271,7 +269,7 @@ impl FailureReason {
             Self::Withdrawn { .. } => "withdrawn",
             Self::Abandoned { .. } => "abandoned",
             Self::NotAccepted { .. } => "not_accepted",
-            Self::NeverAccepted => "never_accepted",
+            Self::Dropped => "dropped",
         }
     }
 }

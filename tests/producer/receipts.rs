@@ -46,7 +46,7 @@ async fn try_outcome_answers_without_budget() {
         assert!(receipt.is_settled());
         receipt.try_outcome().unwrap().unwrap_err()
     });
-    assert_eq!(task.await.unwrap().reason(), &FailureReason::NeverAccepted);
+    assert_eq!(task.await.unwrap().reason(), &FailureReason::Dropped);
 }
 
 #[tokio::test(start_paused = true)]

@@ -220,7 +220,7 @@ async fn undelivered_round_trips_for_each_reason() {
             "deadline_exceeded",
             "withdrawn",
             "abandoned",
-            "never_accepted"
+            "dropped"
         ]
     );
     for undelivered in &all {
@@ -231,7 +231,7 @@ async fn undelivered_round_trips_for_each_reason() {
         assert!(reason == code || reason.get(code).is_some(), "{value}");
         let stream = undelivered.stream().map(AsRef::as_ref);
         assert_eq!(value["stream"].as_str(), stream, "{value}");
-        assert_eq!(stream.is_none(), *undelivered.reason() == FailureReason::NeverAccepted);
+        assert_eq!(stream.is_none(), *undelivered.reason() == FailureReason::Dropped);
         assert_eq!(through_json(undelivered).into_record(), Record::from(("device-7", "a line")));
     }
     let exhausted = &all[1];
@@ -259,7 +259,7 @@ async fn dead_letter_file_has_one_line_each() {
 #[test]
 fn undelivered_refuses_unknown_fields() {
     let line = json!({
-        "record": {"data": ""}, "reason": "never_accepted", "attempts": 0,
+        "record": {"data": ""}, "reason": "dropped", "attempts": 0,
         "may_have_been_written": false,
     });
     let read = serde_json::from_value::<Undelivered>(line.clone()).unwrap();

@@ -69,7 +69,7 @@ async fn close_hands_back_all_undelivered() {
 async fn text_is_short_and_debug_shows_causes() {
     let mut sink = missing();
     let error = sink.send(Record::from("x")).await.unwrap_err();
-    let text = "stream example refuses all requests; 1 records stay in the sink";
+    let text = "stream example refuses all requests (1 record kept); fix the cause and retry";
     assert_eq!(error.to_string(), text);
     let cause = error.source().unwrap().to_string();
     assert!(cause.contains("ResourceNotFoundException"), "{cause}");

@@ -273,7 +273,7 @@ impl Ledger {
         {
             self.broken(|| format!("{number} was given up after {age:?}: {reason}"));
         }
-        if matches!(reason, FailureReason::NeverAccepted) {
+        if matches!(reason, FailureReason::Dropped) {
             self.broken(|| format!("{number} was accepted, and its end says it was not"));
         }
     }

@@ -1,8 +1,6 @@
-//! A sink shared by many tasks.
+//! Sink shared by many tasks.
 //!
-//! A [`Producer`] is a handle to a sink, which a [`Driver`] owns and polls. [`ProducerSink`] is a `futures::Sink` into
-//! the producer, [`ResponseFuture`] the future of the producer as a `tower::Service`, and [`PutAll`] sends a stream of
-//! records and returns the outcome of each.
+//! A [`Producer`] is a handle to a sink that a [`Driver`] owns and polls.
 
 mod channel;
 mod close;
@@ -36,11 +34,11 @@ use crate::sink::KinesisSink;
 use crate::status::{ConditionWatch, Status};
 use crate::stream::StreamId;
 
-/// A cheaply cloneable handle to a sink that is polled by a task of its own.
+/// Handle to a sink that a separate task polls, which is cheap to clone.
 ///
-/// The task is the [`Driver`], which owns the sink, so that retries and lingering records make progress without a
-/// caller. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its driver. Give each task a
-/// clone of the producer.
+/// The task runs the [`Driver`], which owns the sink, so that retries and lingering records are sent without a caller.
+/// [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its driver. Give each task a clone of
+/// the producer.
 ///
 /// ```no_run
 /// use kinesis_sink::{KinesisSink, Record};
@@ -58,7 +56,7 @@ use crate::stream::StreamId;
 ///     }
 /// });
 ///
-/// producer.send(Record::from("no receipt wanted")).await?;
+/// producer.send(Record::from("a record without a receipt")).await?;
 /// task.await?.map_err(|error| error.to_string())?;
 /// producer.close().await?;
 /// # Ok(())
@@ -67,64 +65,65 @@ use crate::stream::StreamId;
 ///
 /// # Ways to send
 ///
-/// | | returns once | with |
+/// | method | completes | result |
 /// |---|---|---|
-/// | [`send`](Self::send), [`try_send`](Self::try_send) | the record is accepted | nothing |
-/// | [`put`](Self::put), [`try_put`](Self::try_put) | the record is accepted | a [`Receipt`], a future of its [`Delivery`](crate::Delivery) |
-/// | [`sink()`](Self::sink) | | a [`futures::Sink`], for `forward` and `send_all` |
-/// | [`put_all(stream)`](Self::put_all) | | a stream of each record's outcome with a context, such as an offset |
-/// | [`tower::Service<Record>`](tower::Service) | the record is delivered | its `Delivery`, for layers and `call_all` over single records |
+/// | [`send`](Self::send), [`try_send`](Self::try_send) | when the record is accepted | |
+/// | [`put`](Self::put), [`try_put`](Self::try_put) | when the record is accepted | a [`Receipt`], the future of its [`Delivery`](crate::Delivery) |
+/// | [`sink()`](Self::sink) | immediately | a [`futures::Sink`], for `forward` and `send_all` |
+/// | [`put_all(stream)`](Self::put_all) | immediately | a stream of the records' outcomes, each with a context such as an offset |
+/// | [`tower::Service<Record>`](tower::Service) | when the record is delivered | a `Delivery`, for layers and `call_all` over single records |
 ///
 /// # Sink or producer?
 ///
 /// | | [`KinesisSink`] | `Producer` |
 /// |---|---|---|
 /// | owners | one | any number of tasks |
-/// | makes progress | while it is polled | by itself: a driver task |
-/// | source | one stream, with `forward` or `send_all` | tasks that send now and then; also `forward` from many streams at once |
+/// | makes progress | while it is polled | always, in the driver's task |
+/// | source | one stream, with `forward` or `send_all` | many tasks that send records, or many streams with `forward` |
 /// | outcome of a record | `flush`, `take_failed`, dead letters, or a receipt from [`Record::tracked`] | the same, and a receipt from [`put`](Self::put) |
-/// | a fatal error | is returned by the poll methods | [`FatalPolicy`](crate::settings::FatalPolicy) |
-/// | runtime | polled inside of tokio | the driver runs inside of tokio; clones can be used anywhere |
-/// | cost per record | less: no lock, no other task | two short locks and some atomics; with a receipt two small allocations |
-/// | drop | abandons the records in its buffer, and logs a warning | drop of the last handle: the driver drains, then ends |
+/// | fatal error | returned by the poll methods | handled by the [`FatalPolicy`](crate::settings::FatalPolicy) |
+/// | runtime | polled inside of tokio | driver inside of tokio, handles anywhere |
+/// | cost per record | no lock, no other task | two short locks and some atomics; with a receipt two small allocations |
+/// | drop | abandons the records in the buffer, and logs a warning | drop of the last handle: the driver drains the buffer, then ends |
 ///
 /// # Backpressure
 ///
-/// The bounds are the sink's own, [`buffer_records`](crate::Settings::buffer_records) and
-/// [`buffer_bytes`](crate::Settings::buffer_bytes). Records that were accepted and have not reached the driver count,
-/// and so do failed records until they are taken. While the bounds are reached, `send` and `put` wait in order of
-/// arrival, so that a busy task cannot starve another one; `try_send` and `try_put` do not overtake a waiting task. A
-/// record of more than half of `buffer_bytes` waits for half of them, so that two such records can exceed the bound.
+/// The bounds are those of the sink, [`buffer_records`](crate::Settings::buffer_records) and
+/// [`buffer_bytes`](crate::Settings::buffer_bytes). They include accepted records that have not reached the driver, and
+/// failed records that were not taken. While a bound is reached, `send` and `put` wait in the order of their calls, so
+/// that a busy task cannot starve others. `try_send` and `try_put` fail while a task waits. A record of more than half
+/// of `buffer_bytes` waits until half of them are free, so two such records can exceed the bound.
 ///
 /// # Errors
 ///
-/// A record that is not accepted comes back [in the error](Error::into_record). When the service refuses every
-/// request, [`FatalPolicy`](crate::settings::FatalPolicy) decides: by default the producer stops and
-/// hands its records back.
+/// A record that is not accepted is returned [in the error](Error::into_record). The
+/// [`FatalPolicy`](crate::settings::FatalPolicy) applies when the service refuses every request: by default the producer
+/// stops and returns its records.
 ///
-/// A record that fails for good goes to its receipt. Without a receipt it goes to the dead-letter handler. Without a
-/// handler it is kept for [`take_failed`](Self::take_failed).
+/// The receipt of a record that fails for good returns it. Without a receipt, the record goes to the dead-letter
+/// handler. Without a handler, it is kept for [`take_failed`](Self::take_failed).
 ///
 /// # Shutdown
 ///
 /// [`close`](Self::close), [`close_within`](Self::close_within) and the drop of the last handle drain the accepted
-/// records and end the driver. Clones, [sinks](Self::sink) and [`PutAll`] streams are handles. Afterwards every call
-/// returns an error, with the record. Dropping the last handle does not wait, so call `close` before the program ends.
+/// records and end the driver. Clones, [sinks](Self::sink) and [`PutAll`] streams are handles. Afterwards every send
+/// returns an error with the record. Dropping the last handle does not wait for the drain, so call `close` before the
+/// program ends.
 ///
 /// A handle that the driver owns, for example in the dead-letter handler, keeps the producer open.
 ///
 /// # Cancel safety
 ///
-/// If the future of `send` or `put` is dropped before it is ready, the record was not accepted and is dropped with the
-/// future, which loses its place in the queue. The other methods document theirs.
+/// If the future of `send` or `put` is dropped before it is ready, the record was not accepted and is dropped. Its place
+/// in the queue is lost. The other methods document their cancel safety.
 #[derive(Clone)]
 pub struct Producer {
     handle: Arc<Handle>,
-    /// For the poll methods of `Service`.
+    /// Used by the poll methods of `Service`.
     reservation: Reservation,
 }
 
-/// What the handles of a producer share. Dropping it closes the producer.
+/// State shared by the handles of a producer. Dropping it closes the producer.
 struct Handle(Arc<Channel>);
 
 impl Drop for Handle {
@@ -141,7 +140,7 @@ where
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime. The driver panics if the timer of the runtime is not enabled.
+    /// Panics outside of a tokio runtime. The driver panics if the runtime's timer is not enabled.
     #[must_use = "dropping the last handle closes the producer"]
     pub fn spawn(self) -> Producer
     where
@@ -154,7 +153,7 @@ where
 
     /// Converts the sink into a producer and its driver, a future that the caller spawns or polls.
     ///
-    /// No record is sent before the driver is polled; records accepted earlier stay in the buffer.
+    /// Records are sent only while the driver is polled. Until then accepted records stay in the buffer.
     ///
     /// ```no_run
     /// use kinesis_sink::{KinesisSink, Record};
@@ -164,7 +163,7 @@ where
     /// let driver = tokio::spawn(driver);
     /// producer.send(Record::from("a record")).await?;
     /// drop(producer);
-    /// // Ready when everything is settled; an error if the driver panicked.
+    /// // Ready when every record is settled. An error if the driver panicked.
     /// driver.await?;
     /// # Ok(())
     /// # }
@@ -195,9 +194,10 @@ impl Producer {
         &self.channel().stream
     }
 
-    /// Returns the limits of a request and of a record that are in effect.
+    /// Returns the limits in effect.
     ///
-    /// Until the stream is [described](crate::SinkBuilder::with_stream_info), a record may have at most 1 MiB.
+    /// Until a required [description](crate::SinkBuilder::with_stream_info) of the stream is known, the maximum size of
+    /// a record is 1 MiB.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.channel().limits()
@@ -207,8 +207,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable), with one sentence that says what is wrong and how
-    /// to fix it.
+    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable). The message names the cause and the fix.
     ///
     /// # Cancel safety
     ///
@@ -217,9 +216,9 @@ impl Producer {
         self.channel().check_stream().await
     }
 
-    /// Returns the status: what is buffered, totals, the latest request, and whether records are delivered.
+    /// Returns the status: the records in the buffer, totals, the latest request, and the condition.
     ///
-    /// The numbers are from the latest poll of the driver. Records accepted since then count as queued.
+    /// The values are those of the driver's latest poll. Records accepted since then count as queued.
     #[must_use]
     pub fn status(&self) -> Status {
         self.channel().status()
@@ -231,16 +230,16 @@ impl Producer {
         self.channel().condition().watch()
     }
 
-    /// Sends a record, waiting until the buffer has room for it.
+    /// Sends a record, waiting until the buffer has capacity for it.
     ///
-    /// Completes once the record is accepted. [`put`](Self::put) returns a receipt of its delivery.
+    /// Completes once the record is accepted. [`put`](Self::put) also returns a receipt of the delivery.
     ///
     /// # Errors
     ///
-    /// Returns the record [in the error](Error::into_record), of kind
+    /// Returns an error [with the record](Error::into_record), of kind
     ///
     /// - [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge) or
-    ///   [`InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey) if it can never be sent;
+    ///   [`InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey) if the record can never be sent;
     /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
     /// - [`Undelivered`](crate::ErrorKind::Undelivered) if failed records that were not taken fill the buffer;
     /// - [`Closed`](crate::ErrorKind::Closed), [`Stopped`](crate::ErrorKind::Stopped) or
@@ -248,16 +247,16 @@ impl Producer {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is ready, the record was not accepted, and is dropped.
+    /// If the future is dropped before it is ready, the record was not accepted and is dropped.
     pub async fn send(&self, record: Record) -> Result<(), Error> {
         let (record, permit) = self.admit(record).await?;
         self.accept(record, permit)
     }
 
-    /// Sends a record, waiting until the buffer has room for it, and returns a receipt of its delivery.
+    /// Sends a record, waiting until the buffer has capacity for it, and returns a receipt of its delivery.
     ///
     /// Completes once the record is accepted. A record has one receipt: an [earlier](Record::tracked) one completes as
-    /// if the record had been dropped. Send a record that has a receipt with [`send`](Self::send).
+    /// if the record had been dropped. Use [`send`](Self::send) for a record that already has a receipt.
     ///
     /// # Errors
     ///
@@ -272,11 +271,11 @@ impl Producer {
         self.accept(record, permit).map(|()| receipt)
     }
 
-    /// Sends a record without waiting, if the buffer has room for it and no other task waits.
+    /// Sends a record without waiting, if the buffer has capacity for it and no other task waits.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`ErrorKind::Full`](crate::ErrorKind::Full) if `send` would wait.
+    /// As [`send`](Self::send), and [`ErrorKind::Full`](crate::ErrorKind::Full) where `send` would wait.
     pub fn try_send(&self, record: Record) -> Result<(), Error> {
         let (record, permit) = self.try_admit(record)?;
         self.accept(record, permit)
@@ -293,7 +292,6 @@ impl Producer {
         self.accept(record, permit).map(|()| receipt)
     }
 
-    /// Checks the record and waits for its permit.
     async fn admit(&self, record: Record) -> Result<(Record, Permit), Error> {
         // A caller in a loop must let the driver run, even if it never has to wait.
         consume_budget().await;
@@ -316,16 +314,19 @@ impl Producer {
         self.channel().push(record, permit)
     }
 
-    /// Waits until every record that any handle sent before the call is settled.
+    /// Waits until every record that any handle has sent before the call is settled.
     ///
-    /// Records accepted later do not delay it. It does not shorten the linger, because the driver flushes continuously.
+    /// Records that are accepted later do not delay it. It does not shorten the linger, because the driver flushes
+    /// continuously.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered) as long as failed records are kept for
-    /// [`take_failed`](Self::take_failed), [`Refused`](crate::ErrorKind::Refused) if the service refuses every
-    /// request and the producer retries, [`Stopped`](crate::ErrorKind::Stopped) or
-    /// [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
+    /// Returns
+    ///
+    /// - [`Undelivered`](crate::ErrorKind::Undelivered) while failed records are kept for
+    ///   [`take_failed`](Self::take_failed);
+    /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
+    /// - [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
     ///
     /// # Cancel safety
     ///
@@ -340,8 +341,8 @@ impl Producer {
 
     /// Takes the records that failed for good and went neither to a receipt nor to a dead-letter handler.
     ///
-    /// They are in the order of acceptance, and count towards the bounds until this returns them. Once the producer has
-    /// ended, they include the records that were left.
+    /// They are in the order of acceptance, and count towards the bounds until this method returns them. Once the
+    /// producer has ended, they include the remaining undelivered records.
     ///
     /// # Cancel safety
     ///
@@ -354,19 +355,25 @@ impl Producer {
 
     /// Closes the producer, and waits until every accepted record is settled and the driver has ended.
     ///
-    /// No handle accepts more records. Without a [deadline](crate::Settings::deadline) this takes as long as an outage
-    /// lasts; see [`close_within`](Self::close_within). Any handle may call it, any number of times.
+    /// No handle accepts records after the first poll. Without a [deadline](crate::Settings::deadline) the drain takes as
+    /// long as an outage; see [`close_within`](Self::close_within). Each handle may call this method, any number of
+    /// times.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered) with the undelivered records that were not
-    /// taken, [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the producer had
-    /// ended like that before. [`Error::count`] is the number of all undelivered records.
+    /// Returns
+    ///
+    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if records were not delivered;
+    /// - [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended
+    ///   for such a reason.
+    ///
+    /// The error has the [undelivered records](Error::undelivered) that were not returned before, and
+    /// [`Error::count`] is the number of all undelivered records.
     ///
     /// # Cancel safety
     ///
     /// The first poll closes the producer. Dropping the future does not stop the drain and loses no record: the next
-    /// call returns them.
+    /// call returns the undelivered records.
     pub async fn close(&self) -> Result<(), Error> {
         self.channel().close(StopReason::Closed);
         self.channel().terminated().await
@@ -374,10 +381,10 @@ impl Producer {
 
     /// Closes the producer, and withdraws the records that are not settled within `deadline`.
     ///
-    /// The error returns the withdrawn records, and their receipts complete with
-    /// [`FailureReason::Withdrawn`](crate::record::FailureReason::Withdrawn). Requests in flight are abandoned: their
+    /// The withdrawn records are returned in the error, and their receipts complete with
+    /// [`FailureReason::Withdrawn`](crate::record::FailureReason::Withdrawn). Requests in flight are abandoned, and their
     /// records [may have been written](Undelivered::may_have_been_written). The driver withdraws the records, so this
-    /// waits for a driver that is not polled.
+    /// method completes only if the driver is polled.
     ///
     /// # Errors
     ///
@@ -402,19 +409,19 @@ impl Producer {
 
     /// Waits until the producer accepts no more records, without closing it.
     ///
-    /// That is when it was closed, when it has stopped because the service refuses every request, or when its driver
-    /// has ended.
+    /// It accepts no more records when it was closed, when it has stopped because the service refuses every request, and
+    /// when its driver has ended.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
     pub async fn closed(&self) {
         let mut state = self.channel().watch();
-        // The sender is in `self`, so there is a state.
+        // Never an error, because `self` owns the sender.
         let _ = state.wait_for(State::is_stopped).await;
     }
 
-    /// Returns whether the producer accepts no more records: it was closed, or has ended.
+    /// Returns `true` if the producer was closed or has ended, and accepts no more records.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.channel().is_closing()

@@ -1,4 +1,4 @@
-//! A stream of records, each with its outcome.
+//! Stream of the outcomes of records.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,12 +17,12 @@ use super::reservation::Reservation;
 use crate::error::{ErrorKind, Rejection};
 use crate::record::{Delivery, Receipt, Record, Undelivered};
 
-/// The most records that are taken from the source in one poll: then outcomes have their turn.
+/// Maximum number of records that one poll takes from the source before it returns outcomes.
 const MAX_TAKEN: usize = 32;
 
-/// Stream of what became of each record of another stream, with the context that came with it.
+/// Stream of the outcomes of the records of another stream, each with its context.
 ///
-/// [`Producer::put_all`] returns it. It keeps the producer open, as a clone of the producer does.
+/// [`Producer::put_all`] returns it. It keeps the producer open, like a clone of the producer.
 #[pin_project]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct PutAll<St, C>
@@ -31,23 +31,22 @@ where
 {
     #[pin]
     records: Fuse<St>,
-    /// A record that was taken from the source, and found no room.
+    /// Record that was taken from the source and not accepted yet.
     next: Option<St::Item>,
     producer: Producer,
     reservation: Reservation,
-    /// Waits while the service refuses every request.
+    /// Set while the service refuses every request.
     refused: Option<BoxFuture<'static, ()>>,
     pending: Pending<C>,
     max_pending: usize,
 }
 
-/// The records that were accepted, or rejected, and not returned.
+/// Outcomes that were not returned yet.
 enum Pending<C> {
     Ordered(VecDeque<Put<C>>),
     Unordered(FuturesUnordered<Put<C>>),
 }
 
-/// One record.
 struct Put<C> {
     context: Option<C>,
     outcome: Outcome,
@@ -63,11 +62,11 @@ impl<C> Unpin for Put<C> {}
 impl Producer {
     /// Sends the records of a stream, and returns a stream of their outcomes.
     ///
-    /// Each item of `records` is a record and a context of the caller's, such as the offset that it was read at. The
-    /// context is returned with the record's [`Delivery`] or, if it was not delivered, with the record in an
-    /// [`Undelivered`]. Outcomes come in the order of `records`, so that an offset may be committed as soon as it is
-    /// returned; [`unordered`](PutAll::unordered) returns them as records are settled. A record has one receipt, which is
-    /// used here: an earlier one of [`Record::tracked`] ends.
+    /// Each item of `records` is a record with a context, such as the offset in its source. An outcome is the context
+    /// with the record's [`Delivery`], or with an [`Undelivered`] that contains the record. Outcomes are in the order of
+    /// `records`, so that an offset can be committed as soon as it is returned. [`unordered`](PutAll::unordered) returns
+    /// them as the records are settled. A record has one receipt, which `put_all` uses: an earlier one of
+    /// [`Record::tracked`] completes as if the record had been dropped.
     ///
     /// ```
     /// use futures::{StreamExt, TryStreamExt, stream};
@@ -80,7 +79,7 @@ impl Producer {
     /// let mut outcomes = producer.put_all(records);
     /// while let Some((offset, outcome)) = outcomes.next().await {
     ///     outcome?;
-    ///     // Everything up to here is in the stream.
+    ///     // All records up to this offset are in the stream.
     ///     commit(offset).await;
     /// }
     /// # Ok(())
@@ -89,23 +88,23 @@ impl Producer {
     ///
     /// # Backpressure
     ///
-    /// A record is taken from `records` only when there is room for it, and while fewer outcomes are pending than
-    /// [`with_max_pending`](PutAll::with_max_pending) allows. No record is taken while the service refuses every request
+    /// A record is taken from `records` only while the buffer has capacity, and while the number of pending outcomes is
+    /// below [`with_max_pending`](PutAll::with_max_pending). No record is taken while the service refuses every request
     /// and the producer retries.
     ///
     /// # Errors
     ///
     /// A record that is not accepted is returned with
-    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted): it can never be sent, failed records
-    /// that [nobody has taken](Self::take_failed) fill the buffer, or the producer has ended. As long as one of the latter
-    /// two lasts, all further records of the source are returned like that. A consumer that commits offsets must stop at
-    /// the first error.
+    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted). Either the record can never be sent, or
+    /// failed records that were not [taken](Self::take_failed) fill the buffer, or the producer has ended. In the last
+    /// two cases all further records of the source are returned in the same way while the cause lasts. A consumer that
+    /// commits offsets must stop at the first error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the stream withdraws nothing: records that were taken from `records` are sent, and their outcomes are
-    /// lost, so a source with offsets is read again from the last committed one. Dropping a future of its
-    /// [`StreamExt::next`] loses nothing.
+    /// Dropping the stream does not withdraw records: those taken from `records` are sent, and their outcomes are lost.
+    /// Read a source with offsets again from the last committed offset. Dropping a future of [`StreamExt::next`] loses
+    /// no outcome.
     pub fn put_all<St, C>(&self, records: St) -> PutAll<St, C>
     where
         St: Stream<Item = (Record, C)>,
@@ -134,8 +133,9 @@ impl<St: Stream, C> PutAll<St, C> {
     /// Sets the maximum number of pending outcomes: 1 or more. Default: the producer's
     /// [`buffer_records`](crate::Settings::buffer_records).
     ///
-    /// An outcome is pending from when its record is taken from the source until it is returned. With outcomes in
-    /// order, a record that is retried delays all later outcomes, so this bounds how many are kept. 0 counts as 1.
+    /// An outcome is pending from the time at which its record is taken from the source until it is returned. If outcomes
+    /// are in order, a record that is retried delays all later outcomes, and this maximum bounds their number. 0 counts
+    /// as 1.
     pub fn with_max_pending(mut self, records: usize) -> Self {
         self.max_pending = records.max(1);
         self
@@ -157,7 +157,6 @@ impl<C> Pending<C> {
         }
     }
 
-    /// `Ready(None)` if nothing is pending.
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -181,10 +180,10 @@ impl<C> Future for Put<C> {
         let result = match &mut self.outcome {
             Outcome::Receipt(receipt) => ready!(Pin::new(receipt).poll(cx)),
             Outcome::Rejected(undelivered) => {
-                Err(undelivered.take().expect("it is not polled after completion"))
+                Err(undelivered.take().expect("`Put` polled after completion"))
             }
         };
-        let context = self.context.take().expect("it is not polled after completion");
+        let context = self.context.take().expect("`Put` polled after completion");
         Poll::Ready((context, result))
     }
 }
@@ -193,8 +192,7 @@ impl<St, C> PutAll<St, C>
 where
     St: Stream<Item = (Record, C)>,
 {
-    /// Takes records from the source as long as there are some, and room for them. Returns whether it stopped early, to
-    /// let outcomes be returned.
+    /// Takes records from the source while the buffer has capacity. Returns `true` if it stops early to return outcomes.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
         let mut taken = 0;
@@ -218,14 +216,14 @@ where
                     *this.refused = Some(Box::pin(channel.clone().recovered()));
                     continue;
                 }
-                // A record is taken, and returned with the reason.
+                // With an error, the next record is returned with the reason.
                 Poll::Ready(Ok(()) | Err(_)) => {}
             }
             // A source that is always ready must let other tasks run, the driver among them.
             let Poll::Ready(budget) = poll_proceed(cx) else { return false };
             if this.next.is_none() {
                 let Poll::Ready(Some(next)) = this.records.as_mut().poll_next(cx) else {
-                    // Others can use the room while the source has nothing.
+                    // Other tasks can use the permit while the source is pending.
                     this.reservation.release();
                     return false;
                 };
@@ -237,7 +235,7 @@ where
             let outcome = match channel.accept_reserved(record, this.reservation) {
                 Ok(()) => Outcome::Receipt(receipt),
                 Err(error) if error.kind() == ErrorKind::Full => {
-                    // There is no room after all, or not before the stream is described. It waits for its turn.
+                    // The buffer is full, or the stream is not described yet.
                     this.reservation.release();
                     *this.next = error.into_record().map(|record| (record, context));
                     continue;

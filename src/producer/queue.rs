@@ -1,4 +1,4 @@
-//! The queue between the handles of a producer and their driver.
+//! Queue between the handles of a producer and their driver.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
@@ -17,42 +17,36 @@ use crate::status::{RequestSummary, Totals};
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) phase: Phase,
-    /// Why the driver has ended, once it has.
     pub(super) stop_reason: Option<StopReason>,
     pub(super) commands: VecDeque<Command>,
-    /// The waker of the driver while it is idle.
+    /// Waker of the driver while it is idle.
     pub(super) driver: Option<Waker>,
-    /// The records in `commands`, and those of them that the driver has taken and not passed to the sink.
+    /// Records that the driver has not passed to the sink yet.
     pub(super) pending: Size,
-    /// When the first of them was accepted, or an earlier one.
+    /// Acceptance time of the oldest pending record, or an earlier time.
     pub(super) pending_since: Option<std::time::Instant>,
-    /// Whether there are handles that can still send.
     pub(super) has_handles: bool,
-    /// The number of callers that wait for a permit, or have got one and were not polled since.
     waiters: usize,
-    /// The most bytes that one of them has asked for.
+    /// Largest number of bytes that a waiting caller requires.
     waiter_bytes: usize,
-    /// The most recent number of bytes that a caller asked for who does not wait, since the driver's latest turn.
+    /// Bytes of the latest record that was rejected by a full buffer since the driver's latest poll.
     pub(super) rejected_bytes: Option<usize>,
-    /// Whether the driver is in a turn, with records settled that are not reported yet.
+    /// `true` while the driver is polled: settled records may not be reported yet.
     pub(super) busy: bool,
-    /// Whether everything that is not settled shall be handed back.
     pub(super) abort_requested: bool,
     pub(super) published: Published,
-    /// Records that were not delivered, until a caller takes them.
+    /// Undelivered records that no caller has taken.
     pub(super) undelivered: Vec<Undelivered>,
-    /// The failed records of `undelivered` that the driver has collected. They keep their permits until a caller takes
-    /// them.
+    /// Failed records in `undelivered`, which keep their permits until a caller takes them.
     pub(super) collected: Size,
-    /// How often a caller has taken records of `undelivered`.
     pub(super) takes: u64,
-    /// The number of records that were handed back at the end: to receipts, to a handler, or in `undelivered`.
+    /// Number of undelivered records at the end, including those of receipts and of the dead-letter handler.
     pub(super) left: usize,
-    /// The reason of the last record in `undelivered` at the end.
+    /// Reason of the last record in `undelivered` at the end.
     pub(super) last_reason: Option<FailureReason>,
 }
 
-/// What the driver says of the sink at the end of each turn.
+/// State of the sink after the driver's latest poll.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) totals: Totals,
@@ -67,23 +61,24 @@ pub(super) struct Published {
 pub(super) enum Phase {
     #[default]
     Open,
-    /// No more records are accepted. The driver settles those that it has.
+    /// No more records are accepted. The driver settles the accepted records.
     Draining,
-    /// The driver has ended.
     Terminated,
 }
 
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Sends an accepted record.
-    Record { record: Record, accepted_at: Instant },
-    /// Replies when everything that was accepted before is settled.
+    Record {
+        record: Record,
+        accepted_at: Instant,
+    },
+    /// Requests a reply when every earlier record is settled.
     Flush(oneshot::Sender<Result<(), Error>>),
-    /// Collects the failed records, then replies.
+    /// Requests a reply when the failed records are collected.
     TakeFailed(oneshot::Sender<()>),
 }
 
-/// Wakes the driver, outside of the lock.
+/// Wakes the driver after releasing the lock.
 pub(super) fn wake(mut queue: MutexGuard<'_, Queue>) {
     let driver = queue.driver.take();
     drop(queue);
@@ -92,7 +87,6 @@ pub(super) fn wake(mut queue: MutexGuard<'_, Queue>) {
     }
 }
 
-/// The size of the records in `commands`.
 pub(super) fn queued<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Size {
     let mut size = Size::default();
     for command in commands {
@@ -104,12 +98,11 @@ pub(super) fn queued<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Siz
 }
 
 impl Queue {
-    /// The queue of a producer with a handle.
     pub(super) fn new() -> Self {
         Self { has_handles: true, ..Self::default() }
     }
 
-    /// Publishes the state of the sink. `admitted` are the records that were passed to it since.
+    /// Publishes the state of the sink. `admitted` are the records that were passed to it since the last call.
     pub(super) fn publish(&mut self, snapshot: &Snapshot<'_>, admitted: Size) {
         self.pending -= admitted;
         if self.pending.records == 0 {
@@ -129,22 +122,21 @@ impl Queue {
         }
     }
 
-    /// Returns the most bytes that a caller wants, and forgets those callers that do not wait.
+    /// Returns the largest number of bytes that a caller requires, and resets `rejected_bytes`.
     pub(super) fn take_waiter_bytes(&mut self) -> Option<usize> {
         let waiting = (self.waiters > 0).then_some(self.waiter_bytes);
         self.rejected_bytes.take().max(waiting)
     }
 
-    /// Adds failed records for the next caller that takes them, with the `size` of their permits.
+    /// Adds failed records, with the `size` of their permits.
     pub(super) fn collect(&mut self, failed: Vec<Undelivered>, size: Size) {
-        // The driver has taken all failed records: from now on they count as collected.
+        // All failed records now count as collected.
         self.published.failed = Size::default();
         self.collected += size;
         self.undelivered.extend(failed);
     }
 
-    /// Adds a caller that waits for a permit. Returns whether the driver has to be woken: it knows of those that wait
-    /// for as many bytes.
+    /// Adds a waiting caller. Returns `true` if the driver must be woken, because it requires more bytes than others.
     pub(super) fn add_waiter(&mut self, bytes: usize) -> bool {
         let is_first = self.waiters == 0;
         let is_larger = is_first || bytes > self.waiter_bytes;

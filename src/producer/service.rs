@@ -1,4 +1,4 @@
-//! A producer as a `tower::Service` of single records.
+//! Producer as a `tower::Service` of single records.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use crate::record::{Delivery, Receipt, Record};
 
 /// Sends single records. The response is the record's [`Delivery`].
 ///
-/// `poll_ready` waits for room, as [`send`](Producer::send) does, and fails once the producer has ended. The future of
-/// `call` is the record's [receipt](Receipt). A clone reserves nothing; tower's rule that `poll_ready` comes before
-/// `call` applies to each clone. While the service refuses every request and the producer retries
-/// ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), and while failed records that nobody has taken fill the
-/// buffer, `poll_ready` is ready and `call` returns the record in its error.
+/// `poll_ready` waits for capacity in the buffer, as [`send`](Producer::send) does, and fails once the producer has
+/// ended. The future of `call` completes when the record is settled. If the service refuses every request and the
+/// producer retries ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), or if failed records that were not taken
+/// fill the buffer, `poll_ready` returns `Ready` and `call` returns the record in its error.
 ///
-/// A clone that is ready, and is not called, keeps room for one record, or its place in the queue. Use a clone for the
-/// service, and drop it afterwards. A record has one receipt: an earlier one of [`Record::tracked`] ends.
+/// Each clone must be polled for readiness separately. A clone that was polled and is not called keeps a permit for one
+/// record, or its place in the queue. Use a separate clone as the service, and drop it afterwards. A record has one
+/// receipt: an earlier one of [`Record::tracked`] completes as if the record had been dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +43,7 @@ use crate::record::{Delivery, Receipt, Record};
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of `call` does not withdraw the record: it is accepted, and sent.
+/// Dropping the future of `call` does not withdraw the record: it was accepted and is sent.
 impl Service<Record> for Producer {
     type Response = Delivery;
     type Error = Error;
@@ -55,7 +55,7 @@ impl Service<Record> for Producer {
         // A caller in a loop must let the driver run.
         ready!(poll_proceed(cx)).made_progress();
         Poll::Ready(match ready {
-            // These pass: the call returns the record.
+            // For these rejections, `call` returns the record.
             Ok(()) | Err(Rejection::Refused(_) | Rejection::Undelivered { .. }) => Ok(()),
             Err(rejection) => Err(Error::rejection(rejection).with_stream(self.stream().clone())),
         })
@@ -65,7 +65,7 @@ impl Service<Record> for Producer {
         let (record, receipt) = record.tracked();
         let Self { handle, reservation } = self;
         let accepted = handle.0.accept_reserved(record, reservation);
-        // A call uses the room up, whatever its result.
+        // A rejected record must not keep the permit.
         reservation.release();
         ResponseFuture(match accepted {
             Ok(()) => Response::Receipt(receipt),
@@ -74,7 +74,7 @@ impl Service<Record> for Producer {
     }
 }
 
-/// Response future of a [`Producer`] that is called as a [`Service`].
+/// Response future of a [`Producer`] as a [`Service`].
 ///
 /// # Panics
 ///

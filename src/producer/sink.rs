@@ -1,4 +1,4 @@
-//! A producer as a `futures::Sink`.
+//! Producer as a `futures::Sink`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use crate::record::{AttemptError, Record};
 
 /// A [`Sink`] of records into a [`Producer`].
 ///
-/// [`Producer::sink`] returns one. Give each task that forwards a stream its own:
+/// [`Producer::sink`] creates it. Use a separate sink in each task that forwards a stream:
 ///
 /// ```
 /// use futures::{StreamExt, stream};
@@ -28,30 +28,30 @@ use crate::record::{AttemptError, Record};
 /// }
 /// ```
 ///
-/// - `poll_ready` waits until the buffer has room for one record, in order of arrival. While the sink is ready it holds
-///   a permit for a record as large as the largest so far; a larger one is accepted as well. A sink whose `feed` or
-///   `send` was dropped while it waited keeps its place in the queue. Dropping or closing the sink releases the permit
-///   and the place.
-/// - `poll_flush` is ready when all records that were sent before it, through this sink or another handle, are settled.
-/// - `poll_close` flushes and closes this sink. The producer and its other sinks stay open. Until it has returned
-///   `Ok`, `poll_ready` stays ready and `start_send` returns each record in an error.
+/// - `poll_ready` waits until the buffer has capacity for one record, in the order of the calls. A sink that is ready
+///   has a permit for a record as large as the largest so far, and also accepts a larger one. If `feed` or `send` is
+///   dropped while it waits, the sink keeps its place in the queue. Dropping or closing the sink releases the permit and
+///   the place.
+/// - `poll_flush` returns `Ready` when all records that were sent before it, through any handle, are settled.
+/// - `poll_close` flushes and closes this sink. The producer and its other sinks stay open. Until `poll_close` has
+///   returned `Ok`, `poll_ready` returns `Ready(Ok)` and `start_send` returns each record in an error.
 ///
-/// An open sink is a handle: it keeps the producer open, as a clone of the producer does. A clone of the sink is
-/// closed, flushed and made ready separately.
+/// An open sink is a handle that keeps the producer open, like a clone of the producer. A clone of the sink has a
+/// separate state.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future of [`SinkExt`](futures::SinkExt) loses no accepted record. A dropped `feed` or `send` may leave
-/// a place in the queue, see above. After a dropped `flush` or `close` the next call waits again for what was sent.
+/// Dropping a future of [`SinkExt`](futures::SinkExt) loses no accepted record. A dropped `feed` or `send` can leave a
+/// place in the queue, see above. If `flush` or `close` is dropped, the next call waits for the same records.
 pub struct ProducerSink {
     channel: Arc<Channel>,
     /// `None` once this sink was closed.
     handle: Option<Arc<Handle>>,
     reservation: Reservation,
     flush: FlushState,
-    /// Whether this sink has sent since its last flush.
+    /// `true` if this sink has sent records since its last flush.
     flush_pending: bool,
-    /// Whether `poll_close` has returned `Ok`.
+    /// `true` once `poll_close` has returned `Ok`.
     close_completed: bool,
 }
 
@@ -61,7 +61,7 @@ enum FlushState {
     None,
     Waiting {
         reply: FlushReply,
-        /// How often failed records had been taken when it was asked for.
+        /// [`Channel::takes`] at the time of the command.
         takes: u64,
     },
 }
@@ -82,13 +82,13 @@ impl Producer {
 }
 
 impl ProducerSink {
-    /// Returns whether this sink accepts no more records: it was closed, or the producer was closed or has ended.
+    /// Returns `true` if the sink was closed, or if the producer was closed or has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.handle.is_none() || self.channel.is_closing()
     }
 
-    /// The error of a rejection that is about no record.
+    /// Returns the error of a rejection without a record.
     fn error(&self, rejection: Rejection) -> Error {
         let stream = self.channel.stream.clone();
         if let Rejection::Refused(cause) = rejection {
@@ -107,7 +107,7 @@ impl Sink<Record> for ProducerSink {
             return Poll::Ready(Err(Error::closed()));
         }
         if self.handle.is_none() {
-            // Adapters call this before each `poll_close`: an error would end the close half-way.
+            // Adapters call this before each `poll_close`, so an error would interrupt the close.
             return Poll::Ready(Ok(()));
         }
         let this = &mut *self;
@@ -136,7 +136,7 @@ impl Sink<Record> for ProducerSink {
                 // The failed records that an earlier flush found may have been taken since.
                 let is_outdated = matches!(&reply, Ok(Err(error)) if error.kind() == ErrorKind::Undelivered)
                     && takes != self.channel.takes();
-                // If this sink has sent since, the reply is to an earlier flush.
+                // The reply does not include records that this sink has sent since.
                 if !self.flush_pending && !is_outdated {
                     return Poll::Ready(
                         reply.unwrap_or_else(|_| self.channel.final_flush_result()),
@@ -156,7 +156,7 @@ impl Sink<Record> for ProducerSink {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if let Some(handle) = self.handle.take() {
             self.reservation.release();
-            // An earlier flush does not count.
+            // An earlier flush may not include the last records.
             self.flush_pending = true;
             drop(handle);
         }
@@ -167,7 +167,7 @@ impl Sink<Record> for ProducerSink {
 }
 
 impl Clone for ProducerSink {
-    /// Returns another sink into the same producer, with nothing reserved. The clone of a closed sink is closed.
+    /// Returns another sink into the same producer, without a permit. The clone of a closed sink is closed.
     fn clone(&self) -> Self {
         Self {
             channel: self.channel.clone(),

@@ -6,41 +6,37 @@ use crate::record::{AttemptError, FailureReason};
 use crate::status::Condition;
 use crate::stream::StreamId;
 
-/// The state of a producer, as its handles see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
     Open,
     /// The service refuses every request at present. The driver retries.
     Refused(Arc<AttemptError>),
-    /// Records are accepted as long as there is room beside the failed records that are kept.
+    /// Failed records are kept. Records are accepted while the buffer has capacity.
     Keeping {
         failed: Size,
         reason: FailureReason,
     },
-    /// No more records are accepted. The driver settles those that it has.
+    /// No more records are accepted. The driver settles the accepted records.
     Draining(StopReason),
-    /// The driver has ended.
     Terminated(StopReason),
 }
 
-/// Why a producer stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StopReason {
-    /// It was closed, or its last handle was dropped.
+    /// The producer was closed, or its last handle was dropped.
     Closed,
-    /// The service refuses every request, and the policy is to stop.
+    /// The service refuses every request, and the policy is `Stop`.
     Refused(Arc<AttemptError>),
     /// The driver was dropped before it was ready.
     Abandoned,
 }
 
 impl State {
-    /// Whether the service refuses every request at present.
     pub(super) fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(_))
     }
 
-    /// The number of the stage. Stages follow each other in this order.
+    /// Returns the number of the stage, which never decreases.
     pub(super) fn stage(&self) -> u8 {
         match self {
             Self::Open | Self::Refused(_) | Self::Keeping { .. } => 0,
@@ -49,7 +45,7 @@ impl State {
         }
     }
 
-    /// Removes failed records that a caller has taken. Returns whether that changes the status.
+    /// Removes failed records that a caller has taken. Returns `true` if the state changes.
     pub(super) fn remove_failed(&mut self, taken: Size) -> bool {
         let Self::Keeping { failed, .. } = self else { return false };
         failed.records = failed.records.saturating_sub(taken.records);
@@ -60,7 +56,6 @@ impl State {
         taken.records > 0
     }
 
-    /// Whether the producer accepts no more records.
     pub(super) fn is_stopped(&self) -> bool {
         self.stage() > 0
     }
@@ -69,7 +64,6 @@ impl State {
         matches!(self, Self::Terminated(_))
     }
 
-    /// Why no record is accepted, if none is.
     pub(super) fn refusal(&self) -> Option<Rejection> {
         Some(match self {
             Self::Open | Self::Keeping { .. } => return None,
@@ -84,17 +78,15 @@ impl State {
 }
 
 impl StopReason {
-    /// The condition of a producer that ends for this reason. `is_over` once its driver has ended.
-    pub(super) fn condition(&self, is_over: bool) -> Condition {
+    pub(super) fn condition(&self, is_terminated: bool) -> Condition {
         match self {
-            Self::Closed if is_over => Condition::Closed,
+            Self::Closed if is_terminated => Condition::Closed,
             Self::Closed => Condition::Closing { error: None },
             Self::Refused(error) => Condition::Stopped { error: AttemptError::clone(error) },
             Self::Abandoned => Condition::Abandoned,
         }
     }
 
-    /// The result of a flush after the producer has stopped.
     pub(super) fn flush_result(&self, stream: &StreamId) -> Result<(), Error> {
         match self {
             Self::Closed => Ok(()),

@@ -1,43 +1,39 @@
 use std::time::{Duration, Instant};
 
-/// The longest time for which driving is skipped. Also the longest time between two records of a burst.
+/// Maximum time for which driving is skipped, and maximum time between two records of a burst.
 const INTERVAL: Duration = Duration::from_micros(100);
 
 /// Limits how often `poll_ready` drives the sink during a burst of records.
 ///
-/// Driving costs as much as accepting a record, reading the clock a tenth of that. It can be skipped after a
-/// record of a burst if the sink had nothing left to do when it was last driven, at most [`INTERVAL`] ago, and
-/// no wakeup was due since. It is skipped only once per record, because a caller that polls again without a
-/// record, or after a flush, expects progress.
+/// Driving costs about as much as accepting a record. It can be skipped during a burst if the sink was idle when it was
+/// last driven, at most [`INTERVAL`] ago, and no wakeup was due since. It is skipped only once per record, because a
+/// caller that polls again without a record, or after a flush, expects progress.
 #[derive(Debug, Default)]
 pub(super) struct DriveSkip {
-    /// When the latest record arrived.
     latest_record: Option<Instant>,
-    /// Before this time only new records give the sink something to do. `None` if it may have something to do.
+    /// Time until which only new records require driving. `None` if the sink may not be idle.
     idle_until: Option<Instant>,
     may_skip: bool,
 }
 
 impl DriveSkip {
-    /// Starts to drive the sink.
     pub(super) fn begin(&mut self) {
         self.may_skip = false;
         self.idle_until = None;
     }
 
-    /// Ends driving the sink, with nothing left to do before `wakeup`.
+    /// Ends driving the sink, which is idle until `wakeup`.
     pub(super) fn finish(&mut self, wakeup: Option<Instant>, now: Instant) {
         self.idle_until = wakeup.into_iter().chain([now + INTERVAL]).min();
     }
 
-    /// Notes the arrival of a record.
     pub(super) fn record_arrived(&mut self, now: Instant) {
         let previous = self.latest_record.replace(now);
         let is_burst = previous.is_some_and(|previous| now < previous + INTERVAL);
         self.may_skip = is_burst && self.idle_until.is_some_and(|until| now < until);
     }
 
-    /// Returns whether driving can be skipped, once.
+    /// Returns `true` once per record if driving can be skipped.
     pub(super) fn take_skip(&mut self) -> bool {
         std::mem::take(&mut self.may_skip)
     }
@@ -49,65 +45,65 @@ mod tests {
 
     const MICROSECOND: Duration = Duration::from_micros(1);
 
-    /// A throttle whose sink was driven at the returned time, after a record.
+    /// Returns the state of a sink that was driven after a record, and the time of that.
     fn driven(wakeup: Option<Duration>) -> (DriveSkip, Instant) {
-        let (mut throttle, now) = (DriveSkip::default(), Instant::now());
-        throttle.record_arrived(now);
-        throttle.begin();
-        throttle.finish(wakeup.map(|wait| now + wait), now);
-        (throttle, now)
+        let (mut skip, now) = (DriveSkip::default(), Instant::now());
+        skip.record_arrived(now);
+        skip.begin();
+        skip.finish(wakeup.map(|wait| now + wait), now);
+        (skip, now)
     }
 
     #[test]
     fn drive_skip_applies_once_per_record() {
-        let (mut throttle, now) = driven(None);
+        let (mut skip, now) = driven(None);
         for n in 1..100 {
-            throttle.record_arrived(now + n * MICROSECOND);
-            assert!(throttle.take_skip(), "{n} µs after driving");
-            assert!(!throttle.take_skip(), "no record since");
+            skip.record_arrived(now + n * MICROSECOND);
+            assert!(skip.take_skip(), "{n} µs after driving");
+            assert!(!skip.take_skip(), "no record since");
         }
     }
 
     #[test]
-    fn drive_skip_ends_after_the_interval() {
-        let (mut throttle, now) = driven(None);
-        throttle.record_arrived(now + 99 * MICROSECOND);
-        assert!(throttle.take_skip());
-        throttle.record_arrived(now + INTERVAL);
-        assert!(!throttle.take_skip());
+    fn drive_skip_ends_after_interval() {
+        let (mut skip, now) = driven(None);
+        skip.record_arrived(now + 99 * MICROSECOND);
+        assert!(skip.take_skip());
+        skip.record_arrived(now + INTERVAL);
+        assert!(!skip.take_skip());
     }
 
     #[test]
-    fn drive_skip_needs_a_burst() {
-        let (mut throttle, now) = driven(None);
+    fn drive_skip_requires_burst() {
+        let (mut skip, now) = driven(None);
         let later = now + 10 * INTERVAL;
-        throttle.begin();
-        throttle.finish(None, later);
-        throttle.record_arrived(later + MICROSECOND);
-        assert!(!throttle.take_skip());
+        skip.begin();
+        skip.finish(None, later);
+        skip.record_arrived(later + MICROSECOND);
+        assert!(!skip.take_skip());
     }
 
     #[test]
-    fn drive_skip_ends_at_the_wakeup() {
-        let (mut throttle, now) = driven(Some(10 * MICROSECOND));
-        throttle.record_arrived(now + 9 * MICROSECOND);
-        assert!(throttle.take_skip());
-        throttle.record_arrived(now + 10 * MICROSECOND);
-        assert!(!throttle.take_skip());
+    fn drive_skip_ends_at_wakeup() {
+        let (mut skip, now) = driven(Some(10 * MICROSECOND));
+        skip.record_arrived(now + 9 * MICROSECOND);
+        assert!(skip.take_skip());
+        skip.record_arrived(now + 10 * MICROSECOND);
+        assert!(!skip.take_skip());
     }
 
     #[test]
-    fn drive_skip_waits_for_a_finished_drive() {
-        let (mut throttle, now) = driven(None);
-        throttle.record_arrived(now + MICROSECOND);
-        throttle.begin();
-        assert!(!throttle.take_skip());
-        throttle.record_arrived(now + 2 * MICROSECOND);
-        assert!(!throttle.take_skip(), "driving has not finished");
+    fn drive_skip_requires_finished_drive() {
+        let (mut skip, now) = driven(None);
+        skip.record_arrived(now + MICROSECOND);
+        skip.begin();
+        assert!(!skip.take_skip());
+        skip.record_arrived(now + 2 * MICROSECOND);
+        assert!(!skip.take_skip(), "driving has not finished");
     }
 
     #[test]
-    fn drive_skip_needs_a_record() {
+    fn drive_skip_requires_record() {
         assert!(!DriveSkip::default().take_skip());
     }
 }

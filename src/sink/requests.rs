@@ -9,13 +9,13 @@ use tower::BoxError;
 use crate::pipeline::RequestId;
 use crate::service::PutRecordsResponse;
 
-type Outcome = Result<PutRecordsResponse, BoxError>;
+type TaskResult = Result<PutRecordsResponse, BoxError>;
 
-/// The requests in flight, each a task of its own, so that they go on while nobody polls the sink.
-/// Dropping it aborts them.
+/// Requests in flight, each in a separate task, so that they complete while the sink is not polled. Dropping this aborts
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    tasks: JoinSet<Outcome>,
+    tasks: JoinSet<TaskResult>,
     ids: HashMap<Id, RequestId>,
 }
 
@@ -29,44 +29,43 @@ impl Requests {
         self.ids.insert(task.id(), id);
     }
 
-    /// The next request that ended. Pending while some are in flight and none has ended; it must be
-    /// polled again after a [`spawn`](Self::spawn) to be woken for that one.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(RequestId, Outcome)>> {
+    /// Polls for the next completed request. Must be called after each [`spawn`](Self::spawn) to register the waker.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(RequestId, TaskResult)>> {
         let joined = ready!(self.tasks.poll_join_next_with_id(cx));
-        Poll::Ready(joined.map(|joined| self.ended(joined)))
+        Poll::Ready(joined.map(|joined| self.finish(joined)))
     }
 
-    /// The next request that has ended already.
-    pub(super) fn try_next(&mut self) -> Option<(RequestId, Outcome)> {
+    pub(super) fn try_next(&mut self) -> Option<(RequestId, TaskResult)> {
         let joined = self.tasks.try_join_next_with_id()?;
-        Some(self.ended(joined))
+        Some(self.finish(joined))
     }
 
-    /// Notes a request whose service panicked before there was a future to spawn: it ends like one whose
-    /// future panicked.
+    /// Adds a request whose service panicked in `call`. It completes like one whose future panicked.
     pub(super) fn spawn_panicked(&mut self, id: RequestId, runtime: &Handle) {
         self.spawn(id, std::future::ready(Err(Interrupted::Panicked)), runtime);
     }
 
-    /// Aborts what is in flight and forgets it.
     pub(super) fn abandon(&mut self) {
         *self = Self::default();
     }
 
-    fn ended(&mut self, joined: Result<(Id, Outcome), JoinError>) -> (RequestId, Outcome) {
-        let (task, outcome) = match joined {
-            Ok((task, outcome)) => (task, outcome),
+    fn finish(&mut self, joined: Result<(Id, TaskResult), JoinError>) -> (RequestId, TaskResult) {
+        let (task, result) = match joined {
+            Ok((task, result)) => (task, result),
             Err(error) if error.is_panic() => (error.id(), Err(Interrupted::Panicked.into())),
             Err(error) => (error.id(), Err(Interrupted::Cancelled.into())),
         };
         let id = self.ids.remove(&task).expect("every task was spawned with an id");
-        (id, outcome)
+        (id, result)
     }
 }
 
-/// A request or a `poll_ready` that was interrupted. Whether the records of a request were written is unknown.
+/// Interrupted request or `poll_ready`. The outcome of the request is unknown.
 ///
-/// Holds nothing of the panic's message, which may quote what the service was given.
+/// Does not contain the panic message, which may quote a payload.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Interrupted {
     #[error("the service panicked")]

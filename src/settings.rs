@@ -1,4 +1,4 @@
-//! Settings of a sink, as plain data.
+//! Settings of a sink.
 
 #[cfg(feature = "serde")]
 pub(crate) mod read;
@@ -18,15 +18,15 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// 1 TiB, or what the target can address.
+/// 1 TiB, or 2 GiB on 32-bit targets.
 const MAX_BUFFER_BYTES: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
 
-/// No aggregate reaches this limit, which is the KPL's.
+/// The KPL's limit, which no aggregate reaches.
 const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 
 /// Settings of a [`KinesisSink`](crate::KinesisSink), as plain data.
 ///
-/// Pass them to [`SinkBuilder::with_settings`](crate::SinkBuilder::with_settings), or change single ones with
+/// Pass them to [`SinkBuilder::with_settings`](crate::SinkBuilder::with_settings), or change individual settings with
 /// [`SinkBuilder::configure`](crate::SinkBuilder::configure):
 ///
 /// ```
@@ -43,29 +43,29 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// # }
 /// ```
 ///
-/// The stream, the classifier, the dead-letter handler and the [`StreamInfo`](crate::stream::StreamInfo) are not data,
-/// so only [`SinkBuilder`](crate::SinkBuilder) has them.
+/// The stream, the classifier, the dead-letter handler and the [`StreamInfo`](crate::stream::StreamInfo) are set on the
+/// [`SinkBuilder`](crate::SinkBuilder).
 ///
 /// # Configuration files
 ///
-/// With the feature `serde` the settings can be read from a configuration file. The keys are the names of the
-/// fields. A missing key means the default, an unknown key is an error.
+/// With the feature `serde`, settings can be deserialized from a configuration file. The keys are the names of the
+/// fields. A missing key selects the default, and an unknown key is an error.
 ///
 /// - Durations are strings such as `"100ms"` or `"1h 30m"`.
 /// - Sizes are strings such as `"32MiB"` (1,024² bytes each) or `"5MB"` (1,000²), or numbers of bytes.
-/// - Numbers and booleans may be strings, such as `"8"` and `"true"`, so that all settings can be environment
-///   variables. Of a nested setting such as `limits.record_bytes` the crate that reads the environment defines the
-///   variable's name.
+/// - Numbers and booleans may also be strings, such as `"8"` and `"true"`, so that all settings can be environment
+///   variables. The crate that reads the environment defines the variable names of nested settings such as
+///   `limits.record_bytes`.
 ///
-/// Errors name the setting by its path in the file, such as `limits.record_bytes`. Settings are written as numbers of
-/// bytes and as durations.
+/// Errors name the setting by its path in the file, such as `limits.record_bytes`. Sizes are serialized as numbers of
+/// bytes.
 ///
-/// For other defaults than the crate's, use serde's `default = "function"` at the field that holds the
-/// settings, or merge the file into the serialized settings before reading it, as the crates `config` and
-/// `figment` do.
+/// To change the defaults, use serde's `default = "function"` at the field that contains the settings, or merge the
+/// file into the serialized settings before reading it, as the crates `config` and `figment` do.
 ///
-/// The example has all keys except `metrics = "shard"` (or `"stream"`, `"off"`), which requires the feature `metrics`.
-/// Values are the defaults, except for `record_bytes`, `max_attempts` and `deadline`, which have none:
+/// The example has all keys except `seed` and `metrics`, which is `"shard"` (default), `"stream"` or `"off"` and
+/// requires the feature `metrics`. The values are the defaults, except for `record_bytes`, `max_attempts` and
+/// `deadline`, which have none:
 ///
 /// ```
 /// use kinesis_sink::{KinesisSink, Settings, StreamId};
@@ -92,8 +92,8 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 ///     buffer_records = 10_000
 ///     buffer_bytes = "32MiB"
 ///     backoff = { base = "100ms", ceiling = "3s" }
-///     max_attempts = 100                  # by default there is no limit
-///     deadline = "1h"                     # by default there is none
+///     max_attempts = 100                  # default: no limit
+///     deadline = "1h"                     # default: no deadline
 ///     credentials_timeout = "5m"
 ///     request_timeout = "10s"
 ///     max_request_timeout = "30s"
@@ -102,7 +102,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 ///     [sink.limits]
 ///     request_entries = 500
 ///     request_bytes = "5MiB"
-///     record_bytes = "1MiB"               # by default the limit of the stream, if it is described
+///     record_bytes = "1MiB"               # default: the limit of the stream, if it is described
 ///     shard_records = 1_000               # per second
 ///     shard_bytes = "1MiB"                # per second
 /// "#)?;
@@ -118,80 +118,83 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Settings {
-    /// Limits of a request, of a record and of the rate per shard. [`Limits`] has the defaults and ranges.
+    /// Limits of requests, of records, and of the rate per shard. [`Limits`] documents the defaults and ranges.
     pub limits: Limits,
-    /// The maximum number of requests in flight: 1 to 1,000. Default: 4.
+    /// Maximum number of requests in flight: 1 to 1,000. Default: 4.
     ///
     /// See [`SinkBuilder::with_max_in_flight`](crate::SinkBuilder::with_max_in_flight).
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::max_in_flight"))]
     pub max_in_flight: usize,
-    /// When a request that is not full may be sent: 0 s to 60 s. Default: [`Linger::Auto`] with 100 ms.
+    /// Time for which a request that is not full may wait for more records: 0 s to 60 s. Default: [`Linger::Auto`] with
+    /// 100 ms.
     pub linger: Linger,
-    /// Whether several records are packed into one Kinesis record. Default: [`Aggregation::Off`].
+    /// Packing of several records into one Kinesis record. Default: [`Aggregation::Off`].
     ///
     /// See [`SinkBuilder::with_aggregation`](crate::SinkBuilder::with_aggregation).
     pub aggregation: Aggregation,
-    /// The maximum size of an aggregate in bytes, partition key included: 1 B to 10 MiB. Default: 51,200, which is two
-    /// [PUT payload units](crate::limits::PAYLOAD_UNIT_BYTES) of 25 KiB. An aggregate is also no larger than a record
-    /// [may be](Limits::with_record_bytes). A record that is larger than an aggregate is sent without aggregation.
+    /// Maximum size of an aggregate in bytes, partition key included: 1 B to 10 MiB. Default: 51,200 B, which is two
+    /// [PUT payload units](crate::limits::PAYLOAD_UNIT_BYTES) of 25 KiB.
     ///
-    /// Provisioned streams bill each Kinesis record in whole units, so a maximum just over one unit would cost
-    /// two. A record is never split to fill an aggregate: on average half a record's size stays free at
-    /// its end. Of 1 KiB records 24 fit into one unit and 49 into two, so that 96 and 98 % of the billed bytes
-    /// are data; of 9 KiB records 2 and 5 (72 and 90 %). More than two units gain little for small records,
-    /// and more bytes are sent again after a throttle. On-demand streams round up to 1 KiB,
-    /// 2 % of the default at most. Two units are also the KPL's default (`AggregationMaxSize`).
+    /// The [record size limit](Limits::with_record_bytes) applies to aggregates as well. A record that does not fit
+    /// into an aggregate is sent without aggregation.
+    ///
+    /// Provisioned streams bill each Kinesis record in whole units, so a maximum slightly above one unit would cost two.
+    /// Records are not split, so on average half a record's size is unused at the end of an aggregate. With records of
+    /// 1 KiB, 24 fit into one unit and 49 into two: 96 % and 98 % of the billed bytes are data. With records of 9 KiB,
+    /// 2 fit into one unit and 5 into two: 72 % and 90 %. More than two units gain little for small records, and a
+    /// throttled aggregate causes more bytes to be retried. On-demand streams round up to 1 KiB, which is at most 2 % of
+    /// the default. Two units are also the KPL's default (`AggregationMaxSize`).
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::aggregate_bytes"))]
     pub aggregate_bytes: usize,
-    /// The maximum number of records in an aggregate: 1 to 4,294,967,295, which is the default, as in the
-    /// KPL, and in effect no limit.
+    /// Maximum number of records in an aggregate: 1 to 4,294,967,295. Default: 4,294,967,295, as in the KPL, which is in
+    /// effect no limit.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::aggregate_records"))]
     pub aggregate_records: usize,
-    /// The partition key of aggregates, see [`AggregateKey`]. Default: that of the first member.
+    /// Partition key of aggregates. Default: [`AggregateKey::FirstMember`].
     pub aggregate_key: AggregateKey,
-    /// Whether the records of a partition key are kept in order. Default: [`RecordOrdering::Unordered`].
+    /// Ordering of the records of a partition key. Default: [`RecordOrdering::Unordered`].
     pub ordering: RecordOrdering,
-    /// Whether the stream is described if aggregation or ordering
-    /// [needs it](crate::SinkBuilder::with_stream_info). Default: `true`.
+    /// Enables the description of the stream if aggregation or ordering
+    /// [requires it](crate::SinkBuilder::with_stream_info). Default: `true`.
     ///
-    /// Set it to `false` for a role without the permission `kinesis:DescribeStreamSummary`. A sink that aggregates or
-    /// keeps an order then also sends to a stream that distributes its records itself. There it keeps no order, and
-    /// with a [list of shards](crate::SinkBuilder::with_stream_info) it sends the records of misplaced aggregates again
-    /// without aggregation.
+    /// Set it to `false` for a role without the permission `kinesis:DescribeStreamSummary`. A sink with aggregation or
+    /// ordering then also sends to a stream that distributes its records itself. On such a stream the order is not kept.
+    /// With a [list of shards](crate::SinkBuilder::with_stream_info), the sink sends the records of misplaced aggregates
+    /// again without aggregation.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::describe_stream"))]
     pub describe_stream: bool,
-    /// The maximum number of records in the buffer: 1 to 100,000,000. Default: `None`, which means 10,000, or 100,000
-    /// with aggregation.
+    /// Maximum number of records in the buffer: 1 to 100,000,000. Default: `None`, which means 10,000, or 100,000 with
+    /// aggregation.
     ///
-    /// Records in flight count, and so do failed records until they are taken. While the buffer is full, the source
-    /// waits. [`buffer_records()`](Self::buffer_records()) returns the value in effect.
+    /// Records in flight and failed records that were not taken count. While the buffer is full, the source waits.
+    /// [`effective_buffer_records`](Self::effective_buffer_records) returns the value in effect.
     ///
-    /// In addition to its payload, which [`buffer_bytes`](Self::buffer_bytes) bounds, a record uses
-    /// some 160 bytes of memory, with aggregation 200 to 600, the most if two or three records of each
-    /// key are buffered (measured on a 64-bit target).
+    /// Each record uses about 160 bytes of memory in addition to its payload, which
+    /// [`buffer_bytes`](Self::buffer_bytes) bounds. With aggregation it uses 200 to 600 bytes, most if two or three
+    /// records of each key are buffered (measured on a 64-bit target).
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "read::buffer_records", skip_serializing_if = "Option::is_none")
     )]
     pub buffer_records: Option<usize>,
-    /// The maximum size of the buffer in bytes, data and partition keys together: 1 B to 1 TiB (2 GiB on 32-bit
-    /// targets). Default: 32 MiB.
+    /// Maximum size of the buffer in bytes, data and partition keys together: 1 B to 1 TiB (2 GiB on 32-bit targets).
+    /// Default: 32 MiB.
     ///
-    /// The same records count as for [`buffer_records`](Self::buffer_records). The record that exceeds the bound is
-    /// still accepted.
+    /// It counts the records that [`buffer_records`](Self::buffer_records) counts. A sink accepts records until the
+    /// bound is reached, so the last one can exceed it.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::buffer_bytes"))]
     pub buffer_bytes: usize,
-    /// The backoff after failures. Default: from 100 ms up to 3 s.
+    /// Backoff after failures. Default: 100 ms to 3 s.
     pub backoff: BackoffSettings,
-    /// The number of attempts after which a record fails: 1 or more. Default: `None`, no limit.
+    /// Number of attempts after which a record fails: 1 or more. Default: `None`, no limit.
     ///
-    /// [`Undelivered::attempts`](crate::Undelivered::attempts) says what counts as an attempt.
+    /// See [`Undelivered::attempts`](crate::Undelivered::attempts) for what counts as an attempt.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "read::max_attempts", skip_serializing_if = "Option::is_none")
     )]
     pub max_attempts: Option<u32>,
-    /// The time from acceptance after which a buffered record fails: 1 ms to 7 days. Default: `None`, no deadline.
+    /// Time from acceptance after which a buffered record fails: 1 ms to 7 days. Default: `None`, no deadline.
     ///
     /// See [`SinkBuilder::with_deadline`](crate::SinkBuilder::with_deadline).
     #[cfg_attr(
@@ -203,26 +206,24 @@ pub struct Settings {
         )
     )]
     pub deadline: Option<Duration>,
-    /// The time for which requests are retried while credentials cannot be loaded or are refused: 0 s to 7 days.
-    /// Default: 5 minutes.
+    /// Time for which requests are retried while credentials cannot be loaded or are refused: 0 s to 7 days. Default:
+    /// 5 minutes.
     ///
     /// Lookups of the stream are retried as well. Such errors are
-    /// [`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials). Afterwards the error is
-    /// [reported](crate::ErrorKind::Refused) like a fatal one; the records stay in the sink.
+    /// [`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials). After the timeout the error is
+    /// [reported](crate::ErrorKind::Refused) like a fatal one, and the records stay in the sink.
     ///
-    /// The time starts with the first such failure and ends with an answer that shows that the credentials
-    /// were accepted: a delivery, a throttle, a record refused as invalid. The time between two failures
-    /// counts for a minute at most, so that a process that was suspended does not fail at its first
-    /// request.
+    /// The time starts with the first such failure. It ends with a response that shows that the credentials were
+    /// accepted: a delivery, a throttled entry, or a record rejected as invalid. The time between two failures counts
+    /// for at most one minute, so that a process that was suspended does not fail at its first request.
     ///
-    /// The timeout applies as well to answers with HTTP 4xx and no error code
-    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), counted while no request succeeds. A record
-    /// that fails alone on a stream that has taken others does not count.
+    /// The timeout also applies to responses with HTTP 4xx and no error code
+    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), counted while no request succeeds. A record that
+    /// fails alone on a stream that has accepted others does not count.
     ///
-    /// The default is longer than the usual outage of STS, of the instance metadata service or of a
-    /// credentials agent, and longer than a refresh of the SDK with all its attempts. It is short enough
-    /// that a deleted or revoked role is reported within minutes. Set less for short-lived jobs; with
-    /// 0 s the first failure is reported.
+    /// The default is longer than usual outages of STS, of the instance metadata service or of a credentials agent, and
+    /// longer than a refresh of the SDK with all its attempts. It is short enough to report a deleted or revoked role
+    /// within minutes. Set a shorter time for short-lived jobs. With 0 s the first failure is reported.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -231,7 +232,7 @@ pub struct Settings {
         )
     )]
     pub credentials_timeout: Duration,
-    /// The timeout of a request in the default stack: 1 ms to 10 minutes. Default: 10 s.
+    /// Timeout of a request in the default stack: 1 ms to 10 minutes. Default: 10 s.
     ///
     /// [`SinkBuilder::build`](crate::SinkBuilder::build) builds the default stack. See [`timeout`](crate::timeout).
     #[cfg_attr(
@@ -242,15 +243,15 @@ pub struct Settings {
         )
     )]
     pub request_timeout: Duration,
-    /// The longest timeout of a request in the default stack, for requests that time out repeatedly: 1 ms to 10
-    /// minutes. Default: 30 s.
+    /// Maximum timeout of a request in the default stack, for records that time out repeatedly: 1 ms to 10 minutes.
+    /// Default: 30 s.
     ///
     /// It has no effect if the [request timeout](Self::request_timeout) is longer.
     ///
-    /// When the same records time out repeatedly, the timeout of the next request doubles up to this maximum,
-    /// and requests get smaller. So a stream that responds late, or over a slow link, makes progress and gets
-    /// few duplicates. Fast responses restore the timeout. The maximum also bounds how long a request waits for
-    /// a response that the network has silently dropped, and so how late the sink notices that the stream can be
+    /// When the same records time out repeatedly, the timeout of the next request doubles up to this maximum, and
+    /// requests get smaller. A stream that responds late or over a slow link then makes progress with few duplicates.
+    /// Fast responses restore the timeout. The maximum also bounds the time for which a request waits for a response
+    /// that the network has silently dropped, and with it the time after which the sink notices that the stream can be
     /// reached again.
     #[cfg_attr(
         feature = "serde",
@@ -260,17 +261,17 @@ pub struct Settings {
         )
     )]
     pub max_request_timeout: Duration,
-    /// What a [`Producer`](crate::Producer) does when the service refuses every request. Default:
+    /// Behavior of a [`Producer`](crate::Producer) when the service refuses every request. Default:
     /// [`FatalPolicy::Stop`].
     ///
     /// It has no effect on a [`KinesisSink`](crate::KinesisSink), which returns the error to its owner.
     pub fatal_policy: FatalPolicy,
-    /// Which metrics the sink records, see [`metrics`](crate::metrics). Default:
-    /// [`Shard`](MetricsGranularity::Shard). The metrics are registered with the
-    /// recorder that is installed when the sink is built.
+    /// Granularity of the sink's [metrics](crate::metrics). Default: [`MetricsGranularity::Shard`].
+    ///
+    /// The metrics are registered with the recorder that is installed when the sink is built.
     #[cfg(feature = "metrics")]
     pub metrics: MetricsGranularity,
-    /// The seed of random partition keys and of jitter, for repeatable tests. Default: `None`, a random seed.
+    /// Seed of random partition keys and of jitter, for repeatable tests. Default: `None`, a random seed.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "read::seed", skip_serializing_if = "Option::is_none")
@@ -278,16 +279,16 @@ pub struct Settings {
     pub seed: Option<u64>,
 }
 
-/// Range of the backoff after failures, in [`Settings`].
+/// Backoff after failures, in [`Settings`].
 ///
-/// The wait is drawn evenly from 0 to `base`, which doubles with each consecutive failure up to `ceiling`. Both are
-/// 1 ms to 60 s, `base` at most `ceiling`.
+/// The wait is random, uniformly distributed between 0 and a maximum. The maximum is `base` after the first failure,
+/// and doubles with each consecutive failure up to `ceiling`. Both are 1 ms to 60 s, and `base` is at most `ceiling`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct BackoffSettings {
-    /// The longest wait after the first failure. Default: 100 ms.
+    /// Maximum wait after the first failure. Default: 100 ms.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -296,7 +297,7 @@ pub struct BackoffSettings {
         )
     )]
     pub base: Duration,
-    /// The longest wait after any failure. Default: 3 s.
+    /// Maximum wait after any failure. Default: 3 s.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -314,7 +315,6 @@ impl Default for Settings {
             max_in_flight: 4,
             linger: Linger::default(),
             aggregation: Aggregation::default(),
-            // The arithmetic is at the field.
             aggregate_bytes: 2 * PAYLOAD_UNIT_BYTES,
             aggregate_records: MAX_AGGREGATE_RECORDS,
             aggregate_key: AggregateKey::default(),
@@ -358,29 +358,29 @@ impl BackoffSettings {
 impl Settings {
     /// Returns the linger in effect, with [`Auto`](Linger::Auto) resolved for the aggregation.
     #[must_use]
-    pub fn linger(&self) -> Linger {
+    pub fn effective_linger(&self) -> Linger {
         self.linger.resolve(self.aggregation)
     }
 
-    /// Returns the bound on buffered records in effect: the one that is set, or the default for the
-    /// aggregation.
+    /// Returns the [maximum number of buffered records](Self::buffer_records) in effect: the value that is set, or the
+    /// default for the aggregation.
     #[must_use]
-    pub fn buffer_records(&self) -> usize {
+    pub fn effective_buffer_records(&self) -> usize {
         match (self.buffer_records, self.is_aggregating()) {
             (Some(records), _) => records,
             (None, false) => 10_000,
-            // A full request of aggregates holds some 50,000 records of 100 bytes.
+            // A full request of aggregates has about 50,000 records of 100 bytes.
             (None, true) => 100_000,
         }
     }
 
-    /// Checks that each setting is in its range, and that settings do not contradict each other.
+    /// Checks that each setting is within its range, and that settings do not contradict each other.
     ///
     /// [`SinkBuilder::build`](crate::SinkBuilder::build) and its variants call it.
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError::OutOfRange`] or [`BuildError::Conflict`] for the first setting that is wrong.
+    /// Returns [`BuildError::OutOfRange`] or [`BuildError::Conflict`] for the first invalid setting.
     pub fn validate(&self) -> Result<(), BuildError> {
         let check = BuildError::check_range::<usize>;
         let check_bytes = BuildError::check_range::<Bytes>;
@@ -390,8 +390,8 @@ impl Settings {
         check_bytes("aggregate_bytes", self.aggregate_bytes.into(), aggregate_bytes)?;
         check("aggregate_records", self.aggregate_records, 1..=MAX_AGGREGATE_RECORDS)?;
         check("max_in_flight", self.max_in_flight, 1..=1_000)?;
-        check_time("linger", self.linger().ceiling(), Duration::ZERO..=MINUTE)?;
-        check("buffer_records", self.buffer_records(), 1..=100_000_000)?;
+        check_time("linger", self.effective_linger().ceiling(), Duration::ZERO..=MINUTE)?;
+        check("buffer_records", self.effective_buffer_records(), 1..=100_000_000)?;
         let buffer_bytes = Bytes(1)..=MAX_BUFFER_BYTES.into();
         check_bytes("buffer_bytes", self.buffer_bytes.into(), buffer_bytes)?;
         self.backoff.validate()?;
@@ -407,38 +407,41 @@ impl Settings {
         check_time("max_request_timeout", self.max_request_timeout, request)
     }
 
-    /// Returns which buffer settings keep requests from being full, and what to change, if there are any.
+    /// Returns a warning with a fix if the buffer is too small for full requests.
     pub(crate) fn partial_requests(&self) -> Option<String> {
-        let [bytes, request] = [self.buffer_bytes, self.limits.request_bytes()];
-        let [records, entries] = [self.buffer_records(), self.limits.request_entries()];
-        let text = |buffer, held: &dyn Shown, limit, full: &dyn Shown| {
-            let (held, full) = (held.shown(), full.shown());
+        let warning = |buffer, capacity: &dyn Shown, limit, full: &dyn Shown| {
+            let (capacity, full) = (capacity.shown(), full.shown());
             format!(
-                "{buffer} is {held}, less than {limit} ({full}): raise {buffer} or lower {limit}"
+                "{buffer} is {capacity}, less than {limit} ({full}): raise {buffer} or lower {limit}"
             )
         };
-        let mut texts = Vec::new();
-        if bytes < request {
-            let [bytes, request] = [bytes, request].map(Bytes::from);
-            texts.push(text("buffer_bytes", &bytes, "limits.request_bytes", &request));
+        let mut warnings = Vec::new();
+        let buffer_bytes = Bytes::from(self.buffer_bytes);
+        let request_bytes = Bytes::from(self.limits.request_bytes());
+        if buffer_bytes < request_bytes {
+            let limit = "limits.request_bytes";
+            warnings.push(warning("buffer_bytes", &buffer_bytes, limit, &request_bytes));
         }
-        // With aggregation, an entry takes many records or one: nothing follows from their number.
-        if !self.is_aggregating() && records < entries {
-            texts.push(text("buffer_records", &records, "limits.request_entries", &entries));
+        let buffer_records = self.effective_buffer_records();
+        let request_entries = self.limits.request_entries();
+        // With aggregation, the number of records of an entry varies.
+        if !self.is_aggregating() && buffer_records < request_entries {
+            let limit = "limits.request_entries";
+            warnings.push(warning("buffer_records", &buffer_records, limit, &request_entries));
         }
-        (!texts.is_empty()).then(|| texts.join("; "))
+        (!warnings.is_empty()).then(|| warnings.join("; "))
     }
 
-    /// Whether another record is accepted beside what is held.
-    pub(crate) fn has_room(&self, held: Size) -> bool {
-        held.records < self.buffer_records() && held.bytes < self.buffer_bytes
+    /// Returns `true` if a buffer of this size accepts another record.
+    pub(crate) fn has_capacity(&self, buffered: Size) -> bool {
+        buffered.records < self.effective_buffer_records() && buffered.bytes < self.buffer_bytes
     }
 
     pub(crate) fn is_aggregating(&self) -> bool {
         self.aggregation != Aggregation::Off
     }
 
-    /// Returns whether aggregation or ordering relies on partition keys to determine the shard.
+    /// Returns `true` if aggregation or ordering requires that partition keys determine the shard.
     pub(crate) fn relies_on_keys(&self) -> bool {
         self.is_aggregating() || self.ordering == RecordOrdering::PerKey
     }
@@ -452,11 +455,11 @@ mod tests {
     fn defaults_depend_on_aggregation() {
         let mut settings = Settings::default();
         let ms = Duration::from_millis(100);
-        assert_eq!(settings.linger(), Linger::Adaptive(ms));
-        assert_eq!(settings.buffer_records(), 10_000);
+        assert_eq!(settings.effective_linger(), Linger::Adaptive(ms));
+        assert_eq!(settings.effective_buffer_records(), 10_000);
         settings.aggregation = Aggregation::PerKey;
-        assert_eq!(settings.linger(), Linger::Fixed(ms));
-        assert_eq!(settings.buffer_records(), 100_000);
+        assert_eq!(settings.effective_linger(), Linger::Fixed(ms));
+        assert_eq!(settings.effective_buffer_records(), 100_000);
     }
 
     #[test]
@@ -467,8 +470,8 @@ mod tests {
             buffer_records: Some(5),
             ..Settings::default()
         };
-        assert_eq!(settings.linger(), Linger::Adaptive(Duration::ZERO));
-        assert_eq!(settings.buffer_records(), 5);
+        assert_eq!(settings.effective_linger(), Linger::Adaptive(Duration::ZERO));
+        assert_eq!(settings.effective_buffer_records(), 5);
     }
 
     #[test]
@@ -478,17 +481,17 @@ mod tests {
 
     #[test]
     fn validate_names_changed_setting_of_conflict() {
-        let told = |base, ceiling| {
+        let message = |base, ceiling| {
             let backoff = BackoffSettings { base, ceiling };
             Settings { backoff, ..Settings::default() }.validate().unwrap_err().to_string()
         };
         let BackoffSettings { base, ceiling } = BackoffSettings::default();
         assert_eq!(
-            told(MINUTE, ceiling),
+            message(MINUTE, ceiling),
             "backoff.base is 1m, more than backoff.ceiling (3s): raise backoff.ceiling or lower backoff.base"
         );
         assert_eq!(
-            told(base, MILLISECOND),
+            message(base, MILLISECOND),
             "backoff.ceiling is 1ms, less than backoff.base (100ms): raise backoff.ceiling or lower backoff.base"
         );
     }

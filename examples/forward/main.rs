@@ -100,7 +100,7 @@ async fn forward(
     if let Err(error) = forwarded {
         // Deliver the records that were accepted before the error.
         let _ = sink.close().await;
-        let (delivered, kept) = (sink.totals().delivered, sink.undelivered().len());
+        let (delivered, kept) = (sink.totals().delivered, sink.buffered_records().len());
         return Err(error.context(format!(
             "stopped at line {lines}; {delivered} records delivered, {kept} kept"
         )));

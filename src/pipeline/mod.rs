@@ -111,7 +111,7 @@ impl Pipeline {
             health: Health::new(&settings, classify),
             settlement: Settlement::new(stream),
             ledger: Ledger::new(&settings),
-            flush: Flush::new(settings.linger()),
+            flush: Flush::new(settings.effective_linger()),
             work: Work::default(),
             settings,
         }
@@ -119,7 +119,7 @@ impl Pipeline {
 
     /// Whether another record is accepted. The record that crosses the bounds still is.
     pub(crate) fn has_room(&self) -> bool {
-        self.settings.has_room(self.ledger.held())
+        self.settings.has_capacity(self.ledger.held())
     }
 
     /// Accepts a record, or returns it with the reason.

@@ -87,12 +87,12 @@ impl Schedule<'_> {
     fn has_backpressure(&self) -> bool {
         let (held, settings) = (self.ledger.held(), self.settings);
         let blocks_waiter = self.flush.waiter_bytes().is_some_and(|bytes| {
-            held.records >= settings.buffer_records()
+            held.records >= settings.effective_buffer_records()
                 || held.bytes.saturating_add(bytes) > settings.buffer_bytes
         });
         blocks_waiter
-            || !settings.has_room(self.ledger.unsettled())
-            || (!settings.has_room(held) && self.in_flight.is_empty())
+            || !settings.has_capacity(self.ledger.unsettled())
+            || (!settings.has_capacity(held) && self.in_flight.is_empty())
     }
 
     /// Whether another request may be in flight, the backoff aside.

@@ -23,30 +23,26 @@ use crate::stream::StreamId;
 
 /// State shared by the handles of a producer and their driver.
 ///
-/// A record needs a [`Permit`] of two semaphores, which serve the first waiter first. It keeps the permits as long as
-/// it counts towards the bounds: in the queue, in the sink by the sink's own ledger, and then until a caller takes the
-/// failed records that the driver has collected.
+/// A record needs a [`Permit`] of two semaphores, which are fair. It keeps the permits while it counts towards the
+/// bounds: in the queue, in the sink, and as a collected failed record until a caller takes it.
 ///
-/// A record is accepted if it was queued while the queue was open. Both are decided under one lock, under which no user
-/// code runs.
+/// A record is accepted if it is queued while the queue is open. No user code runs under the lock of the queue.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) stream: StreamId,
     limits: Limits,
-    /// The size limit of a record at present: the stream's description may change it.
+    /// Record size limit in effect, which the stream's description can change.
     record_bytes: AtomicUsize,
-    /// Whether the sink sends nothing because the stream was not described yet.
+    /// `true` while the sink waits for the stream's description.
     on_hold: watch::Sender<bool>,
     records: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-    /// Held while a caller enters the queues of both semaphores, so that their order is the same.
+    /// Locked while a caller enters the queues of both semaphores, so that it has the same position in both.
     acquire_lock: Mutex<()>,
-    /// The size of the largest record so far. 0 before the first one.
     largest_record: AtomicUsize,
-    /// The bytes that are held without permits: a semaphore cannot go below zero, but the buffer can exceed its bound,
-    /// by a record of more than half of it or larger than its permit, or by what the sink held before it had a driver.
+    /// Buffered bytes without permits. A semaphore cannot go below zero, but the buffer can exceed its bound: by a record
+    /// that is larger than its permit, or by the buffer of the sink before it had a driver.
     deficit: AtomicUsize,
-    /// The permits of each semaphore while nothing is held.
     max_records: usize,
     max_bytes: usize,
     state: watch::Sender<State>,
@@ -55,17 +51,16 @@ pub(super) struct Channel {
     queue: Mutex<Queue>,
 }
 
-/// The driver's reply to a flush.
 pub(super) type FlushReply = oneshot::Receiver<Result<(), Error>>;
 
-/// Permission to send one record. Dropping it returns the permits.
+/// Permits for one record. Dropping it returns them.
 #[derive(Debug)]
 pub(super) struct Permit {
     record: OwnedSemaphorePermit,
     bytes: OwnedSemaphorePermit,
 }
 
-/// Counts a caller that waits for a permit, until it is dropped.
+/// Counts a caller that waits for a permit until the guard is dropped.
 struct WaiterGuard<'a>(&'a Channel);
 
 impl<'a> WaiterGuard<'a> {
@@ -85,7 +80,6 @@ impl Drop for WaiterGuard<'_> {
 }
 
 impl Channel {
-    /// Creates the channel of an empty sink.
     pub(super) fn new(sink: &Core, limits: Limits) -> Self {
         let bounds = sink.bounds();
         let max_records = bounds.records.min(Semaphore::MAX_PERMITS);
@@ -110,7 +104,7 @@ impl Channel {
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics under the lock, and a panic would leave the queue consistent.
+        // The queue is consistent even after a panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,7 +112,7 @@ impl Channel {
         self.state.subscribe()
     }
 
-    /// Sets the state, and notifies waiting callers if it changes. A stop is final, and keeps its first reason.
+    /// Sets the state. A stop is final and keeps its first reason.
     pub(super) fn set_state(&self, state: State) {
         let modify = |current: &mut State| {
             let is_later = current.stage() == 0 || current.stage() < state.stage();
@@ -131,23 +125,24 @@ impl Channel {
         self.state.send_if_modified(modify);
     }
 
-    /// The limits of one record. Before the stream was described these are the limits that every stream has.
     pub(super) fn limits(&self) -> Limits {
-        if self.is_on_hold() { self.limits.for_any_stream() } else { self.described_limits() }
+        if self.is_on_hold() {
+            self.limits.with_default_record_limit()
+        } else {
+            self.described_limits()
+        }
     }
 
     fn described_limits(&self) -> Limits {
         self.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed))
     }
 
-    /// Sets the size limit of a record, and whether a description can still change it.
     pub(super) fn set_limits(&self, limits: Limits, on_hold: bool) {
         self.record_bytes.store(limits.record_bytes(), Ordering::Relaxed);
         let modify = |current: &mut bool| std::mem::replace(current, on_hold) != on_hold;
         self.on_hold.send_if_modified(modify);
     }
 
-    /// The records that the buffer holds at most.
     pub(super) fn max_records(&self) -> usize {
         self.max_records
     }
@@ -156,7 +151,6 @@ impl Channel {
         *self.on_hold.borrow()
     }
 
-    /// Waits until the stream was described, or no record is accepted.
     async fn described(&self) {
         if !self.is_on_hold() {
             return;
@@ -167,12 +161,14 @@ impl Channel {
         select(described, refused).await;
     }
 
-    /// Checks a record. One that may be too large waits for the stream's description.
+    /// Checks a record. Waits for the stream's description if the record may be too large.
     pub(super) async fn check(&self, record: Record) -> Result<Record, Error> {
         match self.check_now(record) {
-            Err(early) if early.kind() == ErrorKind::Full => {
+            Err(error) if error.kind() == ErrorKind::Full => {
                 self.described().await;
-                let Some(record) = early.into_record() else { unreachable!("it was checked") };
+                let Some(record) = error.into_record() else {
+                    unreachable!("`Full` errors contain the record")
+                };
                 match self.refusal() {
                     Some(rejection) => Err(self.rejected(record, rejection)),
                     None => self.check_now(record),
@@ -182,46 +178,41 @@ impl Channel {
         }
     }
 
-    /// Checks a record. One that may be too large is rejected as [`Full`](Rejection::Full) until the stream was
-    /// described.
+    /// Checks a record. Returns [`Full`](Rejection::Full) if it may be too large and the stream is not described yet.
     pub(super) fn check_now(&self, record: Record) -> Result<Record, Error> {
         let on_hold = self.is_on_hold();
         let limits =
-            if on_hold { self.limits.for_most_lenient_stream() } else { self.described_limits() };
+            if on_hold { self.limits.with_max_record_limit() } else { self.described_limits() };
         if let Err(error) = limits.check(&record) {
             return Err(self.rejected(record, error));
         }
-        if on_hold && record.size() > self.limits.for_any_stream().record_bytes() {
+        if on_hold && record.size() > self.limits.with_default_record_limit().record_bytes() {
             let reason = self.refusal().unwrap_or(Rejection::Full);
             return Err(self.rejected(record, reason));
         }
         Ok(record)
     }
 
-    /// The error of a record that is not accepted.
     pub(super) fn rejected(&self, record: Record, rejection: impl Into<Rejection>) -> Error {
         Error::rejected(record, rejection).with_stream(self.stream.clone())
     }
 
-    /// Waits until the service no longer refuses every request.
     pub(super) async fn recovered(self: Arc<Self>) {
-        // The sender is in `self`, so there is a state.
+        // Never an error, because `self` owns the sender.
         let _ = self.watch().wait_for(|state| !state.is_refused()).await;
     }
 
-    /// Waits for the permit of a record whose size is not known yet.
     pub(super) async fn reserve_any(self: Arc<Self>) -> Result<Permit, Rejection> {
         self.described().await;
         let bytes = self.expected_bytes();
         self.reserve(bytes).await
     }
 
-    /// Why no record is accepted at present, if none is.
     pub(super) fn refusal(&self) -> Option<Rejection> {
         self.state.borrow().refusal()
     }
 
-    /// Why waiting cannot help a record: the failed records that are kept leave too little room for it.
+    /// Returns the rejection of a record that cannot be accepted before failed records are taken.
     fn cannot_fit(&self, state: &State, size: usize) -> Option<Rejection> {
         let State::Keeping { failed, reason } = state else { return None };
         let fits = failed.records < self.max_records
@@ -230,18 +221,17 @@ impl Channel {
         (!fits).then(|| Rejection::Undelivered { count, reason: reason.clone() })
     }
 
-    /// Why the channel accepts no record, once it is closed.
-    fn rejection(&self) -> Rejection {
+    fn closed_rejection(&self) -> Rejection {
         self.refusal().unwrap_or(Rejection::Closed)
     }
 
-    /// The byte permits that a record of `size` bytes needs: half of all at most, so that a large record need not wait
-    /// until all other records are settled.
+    /// Returns the byte permits that a record requires: at most half of all, so that a large record does not wait until
+    /// all other records are settled.
     fn byte_permits(&self, size: usize) -> u32 {
         u32::try_from(size.min(self.max_bytes.div_ceil(2))).unwrap_or(u32::MAX)
     }
 
-    /// The expected size of the next record: that of the largest so far.
+    /// Returns the expected size of the next record: that of the largest so far.
     pub(super) fn expected_bytes(&self) -> usize {
         match self.largest_record.load(Ordering::Relaxed) {
             0 => self.record_bytes.load(Ordering::Relaxed).min(DEFAULT_RECORD_BYTES),
@@ -253,7 +243,6 @@ impl Channel {
         self.acquire_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the permit of a record of `size` bytes, if there is room and no caller waits for it.
     pub(super) fn try_reserve(&self, size: usize) -> Result<Permit, Rejection> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
@@ -268,12 +257,11 @@ impl Channel {
             TryAcquireError::NoPermits => {
                 self.cannot_fit(&self.state.borrow(), size).unwrap_or(Rejection::Full)
             }
-            TryAcquireError::Closed => self.rejection(),
+            TryAcquireError::Closed => self.closed_rejection(),
         })
     }
 
-    /// Like [`try_reserve`](Self::try_reserve), for a caller that does not wait. Notifies the driver if there is no
-    /// room.
+    /// Like [`try_reserve`](Self::try_reserve), but notifies the driver if the buffer is full.
     pub(super) fn try_reserve_or_notify(&self, size: usize) -> Result<Permit, Rejection> {
         let permit = self.try_reserve(size);
         if let Err(Rejection::Full) = permit {
@@ -285,16 +273,14 @@ impl Channel {
         permit
     }
 
-    /// Waits for the permit of a record of `size` bytes; first come, first served. Dropping the future gives up the
-    /// place.
+    /// Waits for the permit of a record of `size` bytes. Dropping the future loses the place in the queue.
     pub(super) async fn reserve(self: Arc<Self>, size: usize) -> Result<Permit, Rejection> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
         let record = self.records.clone().acquire_owned();
         let bytes = self.bytes.clone().acquire_many_owned(self.byte_permits(size));
-        // Both in one poll, whatever the task's budget is: with a place in one queue only, two callers could wait for
-        // each other.
+        // Enters both queues in one poll, whatever the task's budget is. Otherwise two callers could wait for each other.
         let mut acquire = pin!(unconstrained(async {
             let (record, bytes) = join(record, bytes).await;
             Some(Permit { record: record.ok()?, bytes: bytes.ok()? })
@@ -304,9 +290,9 @@ impl Channel {
             Poll::Ready(acquire.as_mut().poll(cx))
         });
         if let Poll::Ready(permit) = first.await {
-            return permit.ok_or_else(|| self.rejection());
+            return permit.ok_or_else(|| self.closed_rejection());
         }
-        // Only now: the driver checks for waiting callers.
+        // After the first poll, because the driver is woken only for callers that wait.
         let _waiter = WaiterGuard::new(&self, self.byte_permits(size) as usize);
         let mut state = self.watch();
         let rejection = |state: &State| state.refusal().or_else(|| self.cannot_fit(state, size));
@@ -315,21 +301,22 @@ impl Channel {
             rejection(&*rejecting.ok()?)
         });
         match select(acquire, rejected).await {
-            Either::Left((permit, _)) => permit.ok_or_else(|| self.rejection()),
-            Either::Right((reason, _)) => Err(reason.unwrap_or_else(|| self.rejection())),
+            Either::Left((permit, _)) => permit.ok_or_else(|| self.closed_rejection()),
+            Either::Right((reason, _)) => Err(reason.unwrap_or_else(|| self.closed_rejection())),
         }
     }
 
-    /// Accepts a record with its permit, which may have been reserved for another size.
+    /// Accepts a record with a permit, which may have been reserved for another size.
     pub(super) fn push(&self, record: Record, mut permit: Permit) -> Result<(), Error> {
-        let (size, accepted_at) = (record.size(), Instant::now());
+        let size = record.size();
+        let accepted_at = Instant::now();
         self.largest_record.fetch_max(size, Ordering::Relaxed);
         let surplus = permit.bytes.num_permits().saturating_sub(size);
         drop(permit.bytes.split(surplus));
         let mut queue = self.queue();
         if queue.phase != Phase::Open {
             drop(queue);
-            return Err(self.rejected(record, self.rejection()));
+            return Err(self.rejected(record, self.closed_rejection()));
         }
         let bytes = permit.bytes.num_permits();
         permit.record.forget();
@@ -343,7 +330,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Checks and accepts a record of a handle that has asked for room before, or takes what room there is.
+    /// Checks and accepts a record with the permit of the reservation, or with a new permit if there is none.
     pub(super) fn accept_reserved(
         &self,
         record: Record,
@@ -360,11 +347,11 @@ impl Channel {
         self.push(record, permit)
     }
 
-    /// Sends a command that is not a record. Returns false if the driver has ended.
+    /// Sends a command that is not a record. Returns `false` if the driver has ended.
     fn post(&self, command: Command) -> bool {
         let mut queue = self.queue();
         if queue.phase == Phase::Terminated {
-            // Dropping the command may run code of the user's, so not under the lock.
+            // Dropping the command can run user code, so the lock is released first.
             drop(queue);
             return false;
         }
@@ -373,7 +360,7 @@ impl Channel {
         true
     }
 
-    /// Asks the driver to reply when everything accepted so far is settled. `None` if nothing is held.
+    /// Asks the driver to reply when every accepted record is settled. Returns `None` if the buffer is empty.
     pub(super) fn flush(&self) -> Result<Option<FlushReply>, Error> {
         {
             let queue = self.queue();
@@ -390,7 +377,7 @@ impl Channel {
         self.final_flush_result().map(|()| None)
     }
 
-    /// The result of a flush to which the driver has not replied before it ended.
+    /// Returns the result of a flush to which the driver did not reply before it ended.
     pub(super) fn final_flush_result(&self) -> Result<(), Error> {
         let queue = self.queue();
         queue.stop_reason.as_ref().unwrap_or(&StopReason::Abandoned).flush_result(&self.stream)?;
@@ -402,26 +389,24 @@ impl Channel {
         }
     }
 
-    /// Has the driver collect the failed records. Once it has ended, they are all collected.
     pub(super) async fn collect_failed(&self) {
         let (sender, receiver) = oneshot::channel();
         if self.post(Command::TakeFailed(sender)) {
-            // Without a reply the driver has ended meanwhile.
+            // An error means that the driver has ended, and has collected all records.
             let _ = receiver.await;
         }
     }
 
-    /// Takes the failed records that the driver has collected, and returns their permits.
     pub(super) fn take_collected(&self) -> Vec<Undelivered> {
         let (taken, size, _reserved) = {
             let mut queue = self.queue();
             let taken = std::mem::take(&mut queue.undelivered);
             let size = std::mem::take(&mut queue.collected);
             queue.takes += u64::from(!taken.is_empty());
-            // As long as the permits are not returned they count as reserved.
+            // `occupied` must not compare the permits before they are returned.
             let reserved = self.records.clone();
             if size.records > 0 {
-                // The driver's last state may still count these records.
+                // The driver's published state may still count these records.
                 wake(queue);
             }
             (taken, size, reserved)
@@ -432,18 +417,17 @@ impl Channel {
         taken
     }
 
-    /// How often failed records have been taken.
     pub(super) fn takes(&self) -> u64 {
         self.queue().takes
     }
 
-    /// Takes the permits of records that the sink held before it had a driver.
-    pub(super) fn occupy(&self, held: Size) {
-        self.records.forget_permits(held.records);
-        self.take_bytes(held.bytes, held.bytes);
+    /// Takes the permits of records that were in the sink before it had a driver.
+    pub(super) fn occupy(&self, buffered: Size) {
+        self.records.forget_permits(buffered.records);
+        self.take_bytes(buffered.bytes, buffered.bytes);
     }
 
-    /// Returns the permits of what has left the sink, less what has returned to it.
+    /// Returns the permits of records that have left the sink, except for those that have returned.
     pub(super) fn apply(&self, change: BufferChange) {
         let BufferChange { released, returned } = change;
         // A dead-letter handler may return a larger record than it was given.
@@ -455,41 +439,40 @@ impl Channel {
         );
     }
 
-    /// Takes up to `permits` for `bytes` that are already held, and adds the rest to the deficit.
+    /// Takes up to `permits` for `bytes` that are already buffered, and adds the rest to the deficit.
     fn take_bytes(&self, permits: usize, bytes: usize) {
         let taken = self.bytes.forget_permits(permits);
         self.deficit.fetch_add(bytes - taken, Ordering::Relaxed);
     }
 
-    /// Returns permits, after the bytes have paid the deficit.
+    /// Reduces the deficit, and returns the remaining permits.
     fn release(&self, records: usize, bytes: usize) {
-        let pay = |deficit: usize| Some(deficit.saturating_sub(bytes));
-        let paid = self.deficit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
-        let paid = paid.map_or(0, |deficit| deficit.min(bytes));
+        let reduce = |deficit: usize| Some(deficit.saturating_sub(bytes));
+        let deficit = self.deficit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reduce);
+        let reduction = deficit.map_or(0, |deficit| deficit.min(bytes));
         self.records.add_permits(records);
-        self.bytes.add_permits(bytes - paid);
+        self.bytes.add_permits(bytes - reduction);
     }
 
-    /// Asserts that the permits and the ledger of the sink agree, at a moment when both are exact. `held` is what the
-    /// sink and the driver hold. Used in the driver's turn, since only the driver changes that.
-    pub(super) fn debug_assert_permits(&self, mut held: Size) {
+    /// Asserts that the permits match the buffered records. `buffered` are the records of the sink and the driver, which
+    /// must not change during the call.
+    pub(super) fn debug_assert_permits(&self, mut buffered: Size) {
         if !cfg!(debug_assertions) {
             return;
         }
         let queue = self.queue();
-        held += queued(&queue.commands);
-        held += queue.collected;
-        // Under the lock nothing is accepted, and reservations can only add to what is occupied.
+        buffered += queued(&queue.commands);
+        buffered += queue.collected;
         if let Some(occupied) = self.occupied() {
-            assert_eq!(occupied, held, "permits and ledger differ");
+            assert_eq!(occupied, buffered, "permits differ from the buffered records");
         }
     }
 
-    /// The size of the records that have permits, including the deficit. `None` while a caller reserves permits, or waits
-    /// for them.
+    /// Returns the size of the records that have permits, including the deficit. `None` while a caller reserves permits
+    /// or waits for them.
     pub(super) fn occupied(&self) -> Option<Size> {
-        // No new reservation. Earlier ones, and callers that wait, hold a clone of each semaphore until they have
-        // returned what they have of it.
+        // The lock prevents new reservations. Earlier reservations and waiting callers have a clone of each semaphore
+        // until they have returned their permits.
         let _lock = self.acquire_lock.try_lock().ok()?;
         if Arc::strong_count(&self.records) > 1 || Arc::strong_count(&self.bytes) > 1 {
             return None;
@@ -502,9 +485,9 @@ impl Channel {
         })
     }
 
-    /// Accepts no more records. The driver settles those that it has.
+    /// Closes the queue. The driver settles the accepted records.
     pub(super) fn close(&self, reason: StopReason) {
-        // First the reason: a caller that finds the queue closed reads it.
+        // Before the phase, because a caller that finds the queue closed reads the reason.
         self.condition.set(reason.condition(false));
         self.set_state(State::Draining(reason));
         let mut queue = self.queue();
@@ -517,31 +500,27 @@ impl Channel {
         self.bytes.close();
     }
 
-    /// Has the driver hand back everything that is not settled.
+    /// Asks the driver to withdraw every unsettled record.
     pub(super) fn abort(&self) {
         let mut queue = self.queue();
         queue.abort_requested = true;
         wake(queue);
     }
 
-    /// Closes the channel when its last handle is dropped.
     pub(super) fn drop_handles(&self) {
         self.queue().has_handles = false;
         self.close(StopReason::Closed);
     }
 
-    /// The driver has ended.
     pub(super) fn terminate(&self, reason: StopReason) {
         self.condition.set(reason.condition(true));
         self.set_state(State::Terminated(reason));
     }
 
-    /// Publishes the state of the sink. `admitted` are the records that were passed to it since.
     pub(super) fn publish(&self, snapshot: &Snapshot<'_>, admitted: Size) {
         self.queue().publish(snapshot, admitted);
     }
 
-    /// Checks that the stream can be reached and accepts records.
     pub(super) async fn check_stream(&self) -> Result<(), Error> {
         self.check.run().await.map_err(Error::from)
     }
@@ -550,7 +529,7 @@ impl Channel {
         &self.condition
     }
 
-    /// The status, as of the latest turn of the driver, with the records that were accepted since.
+    /// Returns the status as of the latest poll of the driver, with the records that were accepted since.
     pub(super) fn status(&self) -> Status {
         let now = Instant::now().into_std();
         let queue = self.queue();
@@ -575,7 +554,6 @@ impl Channel {
         status.failed.records += queue.collected.records;
         status.failed.bytes += queue.collected.bytes;
         if queue.phase == Phase::Terminated {
-            // What was left then, until a caller takes it.
             status.failed = Size::of(&queue.undelivered).into();
         }
         status

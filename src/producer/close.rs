@@ -4,11 +4,11 @@ use super::state::{State, StopReason};
 use crate::error::Error;
 
 impl Channel {
-    /// Waits until the driver has ended. Returns the records that were not delivered.
+    /// Waits until the driver has ended. The error returns undelivered records.
     pub(super) async fn terminated(&self) -> Result<(), Error> {
         let mut state = self.watch();
         let terminated = state.wait_for(State::is_terminated).await.map(|state| state.clone());
-        // The sender is in `self`, so there is a state.
+        // Never an error, because `self` owns the sender.
         let Ok(State::Terminated(reason)) = terminated else { return Ok(()) };
         let (undelivered, left) = {
             let mut queue = self.queue();

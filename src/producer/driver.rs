@@ -15,7 +15,7 @@ use tracing::{error, warn};
 use super::channel::Channel;
 use super::queue::{Command, Phase, queued};
 use super::state::{State, StopReason};
-use crate::error::Error;
+use crate::error::{Error, RecordCount};
 use crate::pipeline::Size;
 use crate::record::{AttemptError, FailureReason, Undelivered};
 use crate::service::PutRecordsService;
@@ -24,28 +24,25 @@ use crate::sink::{
 };
 use crate::trace::TARGET;
 
-/// The most units of its task's budget that the driver spends on commands: half, so that the sink can always send, and
-/// collect responses.
+/// Maximum budget of a poll for commands, in units of the task's budget. Half of it is left to the sink.
 const COMMAND_UNITS: usize = 64;
-/// Commands per unit.
 const UNIT_COMMANDS: usize = 16;
-/// As many commands in a turn as a task can send in one. Then more are likely to come.
+/// Number of commands in a poll after which more are likely to follow: a task's budget.
 const BURST_COMMANDS: usize = 128;
 
-/// The commands that were carried out in a turn.
 #[derive(Debug, Clone, Copy, Default)]
 struct Drained {
     commands: usize,
     /// Units of the task's budget.
     units: usize,
-    /// Whether more may be in the queue, without anything that will wake the driver for them.
+    /// `true` if commands may remain for which the driver will not be woken.
     is_partial: bool,
 }
 
 /// Future that owns and polls the sink of a [`Producer`](crate::Producer).
 ///
-/// [`KinesisSink::into_producer`] returns it. It is ready once the producer was closed, or its last handle dropped, and
-/// every accepted record is settled or handed back.
+/// [`KinesisSink::into_producer`] returns it. It completes once the producer was closed or its last handle was dropped,
+/// and every accepted record is settled or returned.
 ///
 /// # Panics
 ///
@@ -53,7 +50,7 @@ struct Drained {
 ///
 /// # Cancel safety
 ///
-/// Dropping it before it is ready ends the producer. Receipts complete with
+/// Dropping it before it completes ends the producer. Receipts complete with
 /// [`FailureReason::Abandoned`](crate::record::FailureReason::Abandoned), and calls of the producer return
 /// [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). Records without a receipt are kept for
 /// [`Producer::take_failed`](crate::Producer::take_failed).
@@ -62,15 +59,14 @@ pub struct Driver<S = DefaultService> {
     sink: KinesisSink<S>,
     channel: Arc<Channel>,
     policy: FatalPolicy,
-    /// Commands taken from the queue. Usually empty between turns; kept for its memory.
+    /// Commands taken from the queue. Usually empty between polls, and kept to reuse its memory.
     inbox: VecDeque<Command>,
     /// Pending flushes, each with the position before which every record must be settled.
     flushes: Vec<(u64, oneshot::Sender<Result<(), Error>>)>,
-    /// The records passed to the sink since its state was published.
+    /// Records passed to the sink since its state was published.
     admitted: Size,
-    /// Why the producer stops, if it does.
     stopped: Option<Arc<AttemptError>>,
-    /// The number of records that were handed back because the producer stops.
+    /// Number of records that failed because the producer has stopped.
     refused_records: usize,
     terminated: bool,
 }
@@ -103,7 +99,6 @@ impl<S> Driver<S> {
         }
     }
 
-    /// Carries out all commands, at the end of the producer.
     fn drain_all(&mut self) {
         while !self.inbox.is_empty() {
             self.drain_inbox(usize::MAX);
@@ -111,12 +106,12 @@ impl<S> Driver<S> {
         self.drain_queue(None, usize::MAX);
     }
 
-    /// Carries out the commands in the queue, for at most this many units of work. The rest stays in the inbox.
+    /// Executes commands of the queue, for at most this many units of work. The rest stays in the inbox.
     fn drain_queue(&mut self, waker: Option<Waker>, max_units: usize) -> Drained {
         let mut queue = self.channel.queue();
         let takes_all = self.inbox.is_empty();
         if takes_all {
-            // Until the state is published again, this is the age of what is taken.
+            // The age of the taken commands until the state is published again.
             let oldest = queue.published.oldest_accepted_at.or(queue.pending_since);
             queue.published.oldest_accepted_at = oldest;
             mem::swap(&mut queue.commands, &mut self.inbox);
@@ -131,7 +126,7 @@ impl<S> Driver<S> {
         let mut drained = self.drain_inbox(max_units);
         drained.is_partial = !(takes_all && self.inbox.is_empty());
         self.sink.core.set_waiter(waiter_bytes);
-        // These come after the last command.
+        // Closing and aborting must follow all accepted records.
         if !drained.is_partial {
             if is_draining {
                 self.sink.core.start_close();
@@ -144,18 +139,17 @@ impl<S> Driver<S> {
         drained
     }
 
-    /// Hands back everything that is not settled.
+    /// Withdraws every unsettled record.
     fn abort(&mut self) {
-        let taken = self.sink.take_undelivered();
+        let withdrawn = self.sink.take_undelivered();
         let stream = self.sink.core.stream().clone();
-        if let Some(last) = taken.last() {
+        if let Some(last) = withdrawn.last() {
             for (_, reply) in self.flushes.drain(..) {
-                let reason = last.reason().clone();
-                let _ =
-                    reply.send(Err(Error::failed(taken.len(), reason).with_stream(stream.clone())));
+                let error = Error::failed(withdrawn.len(), last.reason().clone());
+                let _ = reply.send(Err(error.with_stream(stream.clone())));
             }
         }
-        self.channel.queue().undelivered.extend(taken);
+        self.channel.queue().undelivered.extend(withdrawn);
     }
 
     fn drain_inbox(&mut self, max_units: usize) -> Drained {
@@ -176,7 +170,7 @@ impl<S> Driver<S> {
                     units += self.sink.core.admit(record, accepted_at);
                 }
                 Command::Flush(reply) => {
-                    // Those whose callers are gone would pile up during an outage.
+                    // Flushes of dropped callers would accumulate during an outage.
                     if self.flushes.len() == self.flushes.capacity() {
                         self.flushes.retain(|(_, reply)| !reply.is_closed());
                     }
@@ -185,20 +179,18 @@ impl<S> Driver<S> {
                 Command::TakeFailed(reply) => callers.push(reply),
             }
         }
-        // Without a caller the records stay in the sink, which counts them as failed.
         callers.retain(|reply| !reply.is_closed());
         if !callers.is_empty() {
             self.collect_failed();
             for reply in callers {
-                // If its caller is gone, the next one finds the records.
+                // If the caller was dropped, the next caller takes the records.
                 let _ = reply.send(());
             }
         }
         Drained { commands, units, is_partial: false }
     }
 
-    /// Moves the failed records from the sink to the channel. They keep their permits until a caller takes them: it may
-    /// be dropped before that.
+    /// Moves the failed records from the sink to the channel. They keep their permits until a caller takes them.
     fn collect_failed(&mut self) {
         self.return_permits();
         let failed = self.sink.core.take_failed();
@@ -207,23 +199,23 @@ impl<S> Driver<S> {
         self.channel.queue().collect(failed, change.released);
     }
 
-    /// Returns the permits of the records that have left the sink.
     fn return_permits(&mut self) {
         self.channel.apply(self.sink.core.take_change());
         if cfg!(debug_assertions) {
-            let mut held = self.sink.core.held();
-            held += queued(&self.inbox);
-            self.channel.debug_assert_permits(held);
+            let mut buffered = self.sink.core.buffered();
+            buffered += queued(&self.inbox);
+            self.channel.debug_assert_permits(buffered);
         }
     }
 
-    /// Returns the permits of the records that have left the sink, and publishes its state.
+    /// Publishes the state of the sink, and returns the permits of the records that have left it.
     fn publish(&mut self) {
         let admitted = mem::take(&mut self.admitted);
         let snapshot = self.sink.core.snapshot();
-        // Before the permits: else a record that takes one is counted beside the record that has left.
+        // Before the permits are returned, so that the status never counts more records than there are permits.
         self.channel.publish(&snapshot, admitted);
-        let (limits, on_hold) = (snapshot.limits, !snapshot.is_ready_to_send);
+        let limits = snapshot.limits;
+        let on_hold = !snapshot.is_ready_to_send;
         let state = self.state(&snapshot);
         self.return_permits();
         self.channel.set_limits(limits, on_hold);
@@ -243,27 +235,27 @@ impl<S> Driver<S> {
         State::Keeping { failed, reason }
     }
 
-    /// The size of the records that a caller can take, and why the last of them failed.
+    /// Returns the size of the collected failed records, and the reason of the last one.
     fn collected(&self) -> (Size, Option<FailureReason>) {
         let queue = self.channel.queue();
         let last = queue.undelivered.last().filter(|_| queue.collected.records > 0);
         (queue.collected, last.map(|last| last.reason().clone()))
     }
 
-    /// Whether a refusal leaves something to retry: records, or the stream's description.
+    /// Returns `true` if the driver retries a refusal: it has records, or the stream must be described.
     fn keeps_retrying(&self, snapshot: &Snapshot<'_>) -> bool {
         let retries = !snapshot.is_settled || !snapshot.is_ready_to_send;
         self.policy == FatalPolicy::Retry && retries
     }
 
-    /// Replies to the flushes whose records are settled.
     fn complete_flushes(&mut self) {
         if self.flushes.is_empty() {
             return;
         }
         let settled = self.sink.core.settled_position();
         let kept = {
-            let (snapshot, queue) = (self.sink.core.snapshot(), self.channel.queue());
+            let snapshot = self.sink.core.snapshot();
+            let queue = self.channel.queue();
             let collected = queue.undelivered.last().map(Undelivered::reason);
             let count = snapshot.failed.records + queue.undelivered.len();
             snapshot.last_failure.or(collected).map(|reason| (count, reason.clone()))
@@ -278,30 +270,31 @@ impl<S> Driver<S> {
                 }
                 (None, None) => Ok(()),
             };
-            // Its caller may be gone.
             let _ = reply.send(result);
         }
     }
 
-    /// Ends the producer if everything is settled and no more can come.
+    /// Ends the producer if it is closing and every record is settled.
     fn try_finish(&mut self) -> bool {
         if !self.inbox.is_empty() {
             return false;
         }
         let Some(failed) = self.sink.core.try_finish() else { return false };
-        let (records, stream) = (failed.len(), self.sink.core.stream().name());
+        let records = failed.len();
+        let stream = self.sink.core.stream().name();
         if records > 0 && !self.channel.queue().has_handles {
             warn!(
                 target: TARGET,
                 records,
-                "the last producer for stream {stream} is gone; {records} failed records with it"
+                "last producer handle for stream {stream} dropped with {records} failed record{}",
+                if records == 1 { "" } else { "s" }
             );
         }
-        let (reason, handed_back) = match self.stopped.take() {
+        let (reason, returned) = match self.stopped.take() {
             Some(cause) => (StopReason::Refused(cause), self.refused_records),
             None => (StopReason::Closed, records),
         };
-        self.finish(failed, handed_back, reason);
+        self.finish(failed, returned, reason);
         true
     }
 
@@ -311,19 +304,20 @@ impl<S> Driver<S> {
             records,
             error = cause.message(),
             "error.type" = cause.code(),
-            "producer for stream {} stopped: requests are refused; {records} records handed back",
-            self.sink.core.stream().name()
+            "producer for stream {} stopped: requests are refused; {} returned",
+            self.sink.core.stream().name(),
+            RecordCount(records)
         );
     }
 
-    /// Hands back undelivered records without a receipt, then notifies all callers. `handed_back` also counts the
-    /// records with a receipt.
-    fn finish(&mut self, undelivered: Vec<Undelivered>, handed_back: usize, reason: StopReason) {
+    /// Ends the producer, and notifies all callers. `undelivered` are the records without a receipt, and `returned`
+    /// also counts the records with one.
+    fn finish(&mut self, undelivered: Vec<Undelivered>, returned: usize, reason: StopReason) {
         self.terminated = true;
         let snapshot = self.sink.core.snapshot();
         let mut queue = self.channel.queue();
         queue.publish(&snapshot, mem::take(&mut self.admitted));
-        queue.left = queue.undelivered.len() + handed_back;
+        queue.left = queue.undelivered.len() + returned;
         queue.phase = Phase::Terminated;
         queue.stop_reason = Some(reason.clone());
         queue.pending = Size::default();
@@ -338,7 +332,7 @@ impl<S> Driver<S> {
             self.log_stop(cause, left);
         }
         self.channel.terminate(reason);
-        // Dropping the senders notifies the callers. They then read the state.
+        // Dropping the senders notifies the callers, which then read the state.
         drop((late, waker, mem::take(&mut self.flushes)));
     }
 }
@@ -347,14 +341,12 @@ impl<S> Driver<S>
 where
     S: PutRecordsService,
 {
-    /// Drives the sink until it waits for something.
     fn drive(&mut self, cx: &mut Context<'_>, flush: bool) {
         loop {
             self.sink.drive_and_flush(cx, flush);
-            // Before receipts are completed: a caller that hears that its record is settled finds room.
+            // Before receipts are completed, so that the caller of a settled record finds its capacity free.
             self.publish();
             self.sink.core.notify();
-            // An error that was reported to the former owner of the sink is not reported again.
             let Some(cause) = self.sink.core.fatal().cloned() else { return };
             match self.policy {
                 FatalPolicy::Stop => return self.stop(cause),
@@ -366,7 +358,7 @@ where
         }
     }
 
-    /// Accepts no more records, waits for the requests in flight, and hands everything back. The sink sends nothing
+    /// Closes the channel, and fails all records once the requests in flight have completed. The sink sends no request
     /// until its error is taken.
     fn stop(&mut self, cause: Arc<AttemptError>) {
         self.channel.close(StopReason::Refused(cause.clone()));
@@ -377,7 +369,6 @@ where
         }
     }
 
-    /// Replies to pending flushes that the stream takes no requests at present.
     fn refuse_flushes(&mut self, error: Error) {
         let kept = error.count();
         let Some(cause) = self.sink.core.refusal().cloned() else { return };
@@ -404,9 +395,9 @@ where
             return Poll::Ready(());
         }
         let drained = this.drain_queue(Some(cx.waker().clone()), COMMAND_UNITS);
-        // The sink is driven with whatever is left of the budget, and yields if it has to stop early.
+        // The sink is driven with the rest of the budget, and yields when it is used up.
         let _ = poll_units(cx, drained.units.min(COMMAND_UNITS));
-        // A source that has used up its budget continues after this turn: its records fill the request.
+        // A source that has used up its budget continues after this poll, so that its records fill the request.
         let expects_more = drained.is_partial || drained.commands >= BURST_COMMANDS;
         this.drive(cx, !expects_more);
         this.publish();
@@ -427,7 +418,7 @@ impl<S> Drop for Driver<S> {
         if self.terminated {
             return;
         }
-        // Closed first, so that no record is accepted after the last one was handled.
+        // Before the commands are drained, so that no record is accepted afterwards.
         self.channel.close(StopReason::Abandoned);
         self.drain_all();
         let (records, undelivered) = self.sink.core.abandon();
@@ -438,8 +429,9 @@ impl<S> Drop for Driver<S> {
             warn!(
                 target: TARGET,
                 records,
-                "the driver of a producer for stream {} ended with {records} records undelivered",
-                self.sink.core.stream().name()
+                "the driver of a producer for stream {} ended with {} undelivered",
+                self.sink.core.stream().name(),
+                RecordCount(records)
             );
         }
     }

@@ -1,6 +1,6 @@
-//! Readers of single settings, also from strings: the values of environment variables are strings.
+//! Deserializers of settings, which also accept strings, because values of environment variables are strings.
 //!
-//! An error names the setting by its path, since not every format does: `serde_json::from_value` has no lines.
+//! Errors name the path of the setting, because not every format shows its position.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,25 +11,23 @@ use humantime_serde::re::humantime;
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
-/// How the value of a setting is written.
+/// Formats of the value of a setting.
 pub(crate) trait Notation {
     type Value;
     const EXPECTED: &'static str;
 
     fn from_text(text: &str) -> Option<Self::Value>;
 
-    /// `Err` if the setting is no number.
-    fn from_number(_: u64) -> Result<Option<Self::Value>, NotThisType> {
-        Err(NotThisType)
+    fn from_number(_: u64) -> Result<Option<Self::Value>, WrongType> {
+        Err(WrongType)
     }
 
-    /// `Err` if the setting is no boolean.
-    fn from_bool(_: bool) -> Result<Self::Value, NotThisType> {
-        Err(NotThisType)
+    fn from_bool(_: bool) -> Result<Self::Value, WrongType> {
+        Err(WrongType)
     }
 }
 
-pub(crate) struct NotThisType;
+pub(crate) struct WrongType;
 
 pub(crate) struct Count<T>(PhantomData<T>);
 pub(crate) struct Size<T>(PhantomData<T>);
@@ -44,7 +42,7 @@ impl<T: TryFrom<u64>> Notation for Count<T> {
         text.replace('_', "").parse::<u64>().ok()?.try_into().ok()
     }
 
-    fn from_number(number: u64) -> Result<Option<T>, NotThisType> {
+    fn from_number(number: u64) -> Result<Option<T>, WrongType> {
         Ok(number.try_into().ok())
     }
 }
@@ -57,7 +55,7 @@ impl<T: TryFrom<u64>> Notation for Size<T> {
         text.replace('_', "").parse::<ByteSize>().ok()?.as_u64().try_into().ok()
     }
 
-    fn from_number(number: u64) -> Result<Option<T>, NotThisType> {
+    fn from_number(number: u64) -> Result<Option<T>, WrongType> {
         Ok(number.try_into().ok())
     }
 }
@@ -79,7 +77,7 @@ impl Notation for Switch {
         text.parse().ok()
     }
 
-    fn from_bool(value: bool) -> Result<bool, NotThisType> {
+    fn from_bool(value: bool) -> Result<bool, WrongType> {
         Ok(value)
     }
 }
@@ -110,7 +108,7 @@ impl<N: Notation> Visitor<'_> for Reader<N> {
         let unexpected = Unexpected::Unsigned(number);
         match N::from_number(number) {
             Ok(value) => value.ok_or_else(|| E::invalid_value(unexpected, &self)),
-            Err(NotThisType) => Err(E::invalid_type(unexpected, &self)),
+            Err(WrongType) => Err(E::invalid_type(unexpected, &self)),
         }
     }
 
@@ -147,7 +145,7 @@ impl<'de, N: Notation> Visitor<'de> for Optional<N> {
         deserializer.deserialize_any(self.0).map(Some)
     }
 
-    // Maps of strings have no notion of an option.
+    // A map of strings passes the string itself instead of an option.
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
         self.0.visit_str(text).map(Some)
     }

@@ -35,13 +35,13 @@ use crate::trace::TARGET;
 
 /// Default stack of services below a sink: tracing, metrics (feature `metrics`), timeout, SDK call.
 ///
-/// It is boxed, so that its type does not depend on the features.
+/// The type is boxed, so that it does not depend on the features.
 pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsResponse, BoxError>;
 
-/// Builder of a [`KinesisSink`]. Every setting has a default.
+/// Builder of a [`KinesisSink`].
 ///
-/// The fields of [`Settings`] document defaults and ranges, and can be read from a configuration file. The builder has
-/// setters for the most common settings, and [`configure`](Self::configure) for all.
+/// Every setting has a default. The fields of [`Settings`] document defaults and ranges, and can be read from a
+/// configuration file. The builder has setters for the most common settings, and [`configure`](Self::configure) for all.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +52,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// let sink = KinesisSink::builder("example")
 ///     .with_max_in_flight(8)
 ///     .with_deadline(Duration::from_secs(3600))
-///     .with_dead_letters(|lost| eprintln!("{}", lost.reason()))
+///     .with_dead_letters(|undelivered| eprintln!("{}", undelivered.reason()))
 ///     .configure(|settings| {
 ///         settings.limits = Limits::default().with_request_bytes(10 * 1024 * 1024);
 ///         settings.buffer_bytes = 128 * 1024 * 1024;
@@ -62,7 +62,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use = "a builder does nothing until it builds"]
+#[must_use = "a builder does nothing until a `build` method is called"]
 pub struct SinkBuilder {
     stream: Result<StreamId, BuildError>,
     settings: Settings,
@@ -85,16 +85,16 @@ impl SinkBuilder {
         }
     }
 
-    /// Replaces all [settings](Settings), for example by those from a configuration file.
+    /// Replaces all [settings](Settings), for example with those of a configuration file.
     ///
-    /// Call it first: it discards the settings of earlier setters, and later setters override its own. The classifier,
-    /// the dead-letter handler and the stream info are not affected.
+    /// Call this before other setters: it discards their settings. The classifier, the dead-letter handler and the
+    /// stream info are not affected.
     pub fn with_settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Changes single [settings](Settings), including those that have no setter here.
+    /// Changes individual [settings](Settings), including those without a setter.
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;
@@ -111,28 +111,28 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets how many requests may be in flight at once: 1 to 1,000, by default 4.
+    /// Sets the maximum number of requests in flight: 1 to 1,000. Default: 4.
     ///
-    /// At a round trip of 20 ms, four requests of 500 records send 100,000 records a second. After a request fails as a
-    /// whole or is shed by a layer, the sink sends one request at a time, as a probe, until one succeeds.
+    /// At a round trip of 20 ms, four requests of 500 records send 100,000 records per second. After a request fails as
+    /// a whole or is shed by a layer, the sink sends single requests as probes until one succeeds.
     pub fn with_max_in_flight(mut self, requests: usize) -> Self {
         self.settings.max_in_flight = requests;
         self
     }
 
-    /// Sets when a request that is not full may be sent, see [`Linger`]: 0 s to 60 s. Default: 100 ms.
+    /// Sets the time for which a request that is not full may wait for more records: 0 s to 60 s. Default: 100 ms.
     ///
-    /// A [`Duration`] keeps the default mode, [`Linger::Auto`].
+    /// See [`Linger`] for the modes. A [`Duration`] selects the default mode, [`Linger::Auto`].
     pub fn with_linger(mut self, linger: impl Into<Linger>) -> Self {
         self.settings.linger = linger.into();
         self
     }
 
-    /// Sets whether several records are packed into one Kinesis record, see [`Aggregation`]. Default:
+    /// Sets the packing of several records into one Kinesis record, see [`Aggregation`]. Default:
     /// [`Off`](Aggregation::Off).
     ///
     /// Aggregation changes three defaults: the [linger](Self::with_linger) is [`Fixed`](Linger::Fixed), the
-    /// [buffer](Settings::buffer_records) holds 100,000 records, and a sink built by [`build`](Self::build)
+    /// [buffer](Settings::buffer_records) has a capacity of 100,000 records, and a sink built by [`build`](Self::build)
     /// [describes the stream](Self::with_stream_info) before it sends a request.
     ///
     /// ```
@@ -151,7 +151,7 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets whether the records of a partition key are kept in order, see [`RecordOrdering`]. Default:
+    /// Sets the ordering of the records of a partition key, see [`RecordOrdering`]. Default:
     /// [`Unordered`](RecordOrdering::Unordered).
     ///
     /// ```
@@ -169,44 +169,43 @@ impl SinkBuilder {
 
     /// Sets the source of the stream's description and of its shards.
     ///
-    /// By default a sink made by [`build`](Self::build) asks the service, with [`SdkStreamInfo`]: for both if it
-    /// aggregates, for the description alone if it only keeps an [order](Self::with_ordering), for neither otherwise.
-    /// A source that is set here is asked first, and the service for what that source
-    /// [does not answer](StreamInfo). A sink made by [`build_with`](Self::build_with) asks only the source that is
-    /// set here.
+    /// By default, a sink that is built by [`build`](Self::build) calls the service through [`SdkStreamInfo`]: with
+    /// aggregation for the description and the shards, with [ordering](Self::with_ordering) alone for the description,
+    /// and otherwise not at all. A source that is set here takes precedence. The service is called only for what the
+    /// source [does not provide](StreamInfo). A sink that is built by [`build_with`](Self::build_with) uses only the
+    /// source that is set here.
     ///
-    /// The sink makes one call of a kind at a time, with a timeout of 10 s. A panic of the source counts as an error.
+    /// The sink makes one call of each kind at a time, with a timeout of 10 s. A panic of the source counts as an error.
     ///
     /// # Description
     ///
-    /// The stream is described before anything is sent, which takes the permission
-    /// `kinesis:DescribeStreamSummary`. Until then a sink accepts no records, and a producer only records that every
-    /// stream accepts, of up to 1 MiB.
+    /// The stream is described before any record is sent. This requires the permission `kinesis:DescribeStreamSummary`.
+    /// Until then, a sink accepts no records, and a producer accepts only records of up to 1 MiB, which every stream
+    /// accepts.
     ///
-    /// - A stream that [distributes its records itself](crate::stream::Distribution::Auto) is refused if the sink
-    ///   aggregates or keeps an order. A stream that does not exist is reported at once. Both are a
+    /// - A stream that [distributes its records itself](crate::stream::Distribution::Auto) is an error if aggregation or
+    ///   ordering is enabled. A stream that does not exist is reported at once. Both errors are
     ///   [`ErrorKind::Refused`](crate::ErrorKind::Refused).
-    /// - Since a stream can be switched at any time, it is described again,
-    ///   [past any cache](StreamInfo::describe_stream_uncached), when responses name shards that partition keys
-    ///   rule out.
-    /// - The stream's limit for a record becomes the sink's, unless a lower one was
-    ///   [set](crate::limits::Limits::with_record_bytes). A record that is larger than the limit of a request is sent
-    ///   alone.
+    /// - The distribution of a stream can change at any time. If responses name shards that contradict the partition
+    ///   keys, the stream is described again, [bypassing any cache](StreamInfo::describe_stream_uncached).
+    /// - The stream's record size limit becomes the sink's, unless a lower one was
+    ///   [set](crate::limits::Limits::with_record_bytes). A record that is larger than the limit of a request is sent in
+    ///   a separate request.
     /// - If the stream cannot be described, the sink logs one line at INFO and uses its settings. It makes up to five
-    ///   attempts if the error may be transient, and retries errors of credentials for the
+    ///   attempts if the error may be transient, and retries credential errors for the
     ///   [credentials timeout](Settings::credentials_timeout).
     ///
     /// # Shards
     ///
-    /// The shards are listed at first use, and again when a response contradicts the list, which takes the permission
-    /// `kinesis:ListShards`. Failed lists are retried with a backoff of up to a minute.
+    /// The shards are listed at first use, and again when a response contradicts the list. This requires the permission
+    /// `kinesis:ListShards`. Failed listings are retried with a backoff of up to one minute.
     ///
-    /// - [`Aggregation::PerShard`] needs a list and waits for the first one before it sends. With
-    ///   [`build_with`](Self::build_with) it needs a source; with a source that has no lists, the sink aggregates per
-    ///   key and logs a warning.
+    /// - [`Aggregation::PerShard`] requires a list, and waits for the first one before it sends. With
+    ///   [`build_with`](Self::build_with) it requires a source. If the source does not provide lists, the sink aggregates
+    ///   per key and logs a warning.
     /// - [`Aggregation::PerKey`] checks the shards of its aggregates against the list, and works without one.
-    /// - A sink that does not aggregate learns the shards from responses; with a list it knows them from the first
-    ///   record on.
+    /// - Without aggregation, the sink learns the shards from responses. With a list it knows them from the first record
+    ///   on.
     ///
     /// ```
     /// use kinesis_sink::stream::{StreamDescription, describe_stream_fn};
@@ -242,15 +241,15 @@ impl SinkBuilder {
 
     /// Sets a closure that takes the records that failed for good. Default: the sink keeps them and returns an error.
     ///
-    /// It is called inside the sink's poll methods, so it must not block. A record that has a receipt goes to the
-    /// receipt instead. See [`with_dead_letter_handler`](Self::with_dead_letter_handler) for channels and for handlers
-    /// that can return records.
+    /// The closure is called by the sink's poll methods and must not block. A record that has a receipt is returned by
+    /// the receipt instead. See [`with_dead_letter_handler`](Self::with_dead_letter_handler) for channels and for
+    /// handlers that can return records to the sink.
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;
     ///
     /// let builder = KinesisSink::builder("example")
-    ///     .with_dead_letters(|lost| eprintln!("given up: {}", lost.reason()));
+    ///     .with_dead_letters(|undelivered| eprintln!("record failed: {}", undelivered.reason()));
     /// ```
     pub fn with_dead_letters(self, handler: impl FnMut(Undelivered) + Send + 'static) -> Self {
         self.with_dead_letter_handler(handler)
@@ -274,8 +273,9 @@ impl SinkBuilder {
     /// Returns
     ///
     /// - [`BuildError::Stream`] if the stream is neither a name nor an ARN;
-    /// - [`BuildError::NoRegion`] or [`BuildError::Region`] if the client has no region, or the ARN has another one;
-    /// - [`BuildError::OutOfRange`] or [`BuildError::Conflict`] if a setting is wrong.
+    /// - [`BuildError::NoRegion`] if the client has no region, or [`BuildError::Region`] if the region of the ARN
+    ///   differs from the client's;
+    /// - [`BuildError::OutOfRange`] or [`BuildError::Conflict`] if a setting is invalid.
     pub fn build(self, client: &Client) -> Result<KinesisSink, BuildError> {
         self.build_default(client, |service| service)
     }
@@ -321,7 +321,7 @@ impl SinkBuilder {
         let Settings { request_timeout, max_request_timeout, .. } = self.settings;
         let timeout = TimeoutLayer::new(request_timeout).with_max(max_request_timeout);
         let stream = self.stream.clone()?;
-        // An empty AWS_REGION comes out as a region without a name.
+        // With an empty AWS_REGION, the SDK has a region without a name.
         let region = client.config().region().map_or("", |region| region.as_ref());
         if region.is_empty() {
             return Err(BuildError::NoRegion);
@@ -339,14 +339,14 @@ impl SinkBuilder {
 
     /// Builds a sink with the region and credentials of the environment, and [checks](KinesisSink::check) the stream.
     ///
-    /// A program that should start during an outage, of the service or of its credentials, builds the sink with
-    /// [`build`](Self::build), which asks nothing.
+    /// Use [`build`](Self::build), which makes no call, if the program must start during an outage of the service or of
+    /// its credentials.
     ///
     /// Requires the feature `aws-config`, which is on by default.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) where [`build`](Self::build) fails, and
+    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) where [`build`](Self::build) returns an error, and
     /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails.
     ///
     /// # Cancel safety
@@ -369,30 +369,29 @@ impl SinkBuilder {
     ///
     /// [`ServiceBuilderExt`] has this crate's layers.
     ///
-    /// The sink polls the stack for readiness only when a request is due, and calls it as soon as it is ready. The
-    /// stack should limit the time of a request, as [`TimeoutLayer`] does: the sink waits for every response.
+    /// The sink polls the stack for readiness only when it has a request to send, and calls it as soon as it is ready.
+    /// The sink waits for every response, so the stack should limit the time of a request, as [`TimeoutLayer`] does.
     ///
-    /// Sinks can share a stack: give each one a clone, and a limit in the stack, such as tower's
-    /// `ConcurrencyLimit`, applies to all of them. While the stack is not
-    /// ready, a clone of it keeps the sink's place in the queue, in a task of the runtime that polled the sink.
-    /// The sink releases the place when it has nothing to send: when its records have failed or were withdrawn, or when
-    /// it is dropped. It also loses the place if it is not polled within 1 s after the stack
-    /// has become ready, and asks again at its next poll. For a stack that is not `Clone`, use
+    /// Several sinks can share a stack. Give each sink a clone; a limit in the stack, such as tower's
+    /// `ConcurrencyLimit`, then applies to all of them. While the stack is not ready, a clone of it keeps the sink's
+    /// place in the queue, in a task of the runtime that polled the sink. The sink releases the place when it has nothing
+    /// to send and when it is dropped. It also loses the place if it is not polled within 1 s after the stack has become
+    /// ready, and queues again at its next poll. For a stack that is not `Clone`, use
     /// [`build_with_unshared`](Self::build_with_unshared).
     ///
-    /// After an error or a panic of its `poll_ready` the sink uses a fresh clone.
+    /// If `poll_ready` of the stack fails or panics, the sink replaces the stack with a fresh clone.
     ///
-    /// The sink has no client to look the stream up. With aggregation or [ordering](Self::with_ordering) set a
-    /// [source](Self::with_stream_info) that describes the stream, unless it is known not to distribute its records
-    /// itself. With [`Aggregation::PerShard`] a source that lists the shards is required, and with
-    /// [`Aggregation::PerKey`] it lets the sink check its aggregates.
+    /// The sink has no client to look the stream up. With aggregation or [ordering](Self::with_ordering), set a
+    /// [source](Self::with_stream_info) that describes the stream, unless the stream is known not to distribute its
+    /// records itself. [`Aggregation::PerShard`] requires a source that lists the shards. With [`Aggregation::PerKey`],
+    /// such a source lets the sink check its aggregates.
     ///
     /// # Errors
     ///
     /// Returns
     ///
     /// - [`BuildError::Stream`] if the stream is neither a name nor an ARN;
-    /// - [`BuildError::OutOfRange`] or [`BuildError::Conflict`] if a setting is wrong;
+    /// - [`BuildError::OutOfRange`] or [`BuildError::Conflict`] if a setting is invalid;
     /// - [`BuildError::NoListShards`] if [`Aggregation::PerShard`] has no source.
     pub fn build_with<S>(self, service: S) -> Result<KinesisSink<S>, BuildError>
     where
@@ -404,9 +403,9 @@ impl SinkBuilder {
     /// Builds a sink like [`build_with`](Self::build_with), over a stack of services that is not `Clone`.
     ///
     /// An example is a stack with a `RateLimit` and no [`Buffer`](tower::buffer::Buffer) around it. The stack keeps its
-    /// place in a queue, and a permit that it was given, until the next request or until the sink is dropped. If other
-    /// users share a limit inside the stack, a sink that has nothing to send, or that is not polled, can keep a permit
-    /// from them. Put a [`Buffer`](tower::buffer::Buffer) around such a stack and use [`build_with`](Self::build_with).
+    /// place in a queue, and a permit that it has acquired, until the next request or until the sink is dropped. If a
+    /// limit inside the stack is shared with other users, a sink that has nothing to send, or that is not polled, can
+    /// block them. Put a [`Buffer`](tower::buffer::Buffer) around such a stack and use [`build_with`](Self::build_with).
     ///
     /// # Errors
     ///
@@ -418,7 +417,7 @@ impl SinkBuilder {
         self.assemble(Readiness::unshared(service), None)
     }
 
-    /// Adds the service as a source, for what the settings need and the source that was set does not answer.
+    /// Adds the service as a fallback source for what the settings require.
     fn with_sdk_stream_info(mut self, client: &Client) -> Self {
         let aggregates = self.settings.is_aggregating();
         let is_ordered = self.settings.ordering == RecordOrdering::PerKey;
@@ -437,7 +436,7 @@ impl SinkBuilder {
         self
     }
 
-    /// Assembles the sink. Without a `check`, its check asks the source of descriptions.
+    /// Assembles the sink. Without a `check`, its check uses the source of descriptions.
     fn assemble<S>(
         self,
         service: Readiness<S>,
@@ -446,7 +445,7 @@ impl SinkBuilder {
         let Self { stream, settings, stream_info, classify, dead_letters } = self;
         let stream = stream?;
         settings.validate()?;
-        // For pacing alone the sink does not wait for a list: it learns the same from responses.
+        // Otherwise the sink does not wait for a list, because it learns the shards from responses.
         let shards = settings.aggregation == Aggregation::PerShard;
         if shards && stream_info.is_none() {
             return Err(BuildError::NoListShards);
@@ -485,10 +484,10 @@ impl SinkBuilder {
 
 impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // With the defaults that depend on others, so that it shows the settings in effect.
+        // Shows the defaults that depend on other settings.
         let settings = Settings {
-            linger: self.settings.linger(),
-            buffer_records: Some(self.settings.buffer_records()),
+            linger: self.settings.effective_linger(),
+            buffer_records: Some(self.settings.effective_buffer_records()),
             ..self.settings.clone()
         };
         f.debug_struct("SinkBuilder")

@@ -20,34 +20,33 @@ use crate::stream::{Distribution, StreamDescription, StreamInfo};
 use crate::timeout::TimeoutError;
 use crate::trace::TARGET;
 
-/// Timeout of a single lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Attempts to describe the stream before falling back to the configured limits.
 const MAX_DESCRIBE_ATTEMPTS: u32 = 5;
 
-/// Response of a source; `None` if it does not answer such questions.
+/// Response of a source. `None` if it does not support the call.
 type Response<T> = Option<Result<T, BoxError>>;
 
-/// Describes the stream and lists its shards when the pipeline needs it.
+/// Describes the stream and lists its shards when the pipeline requires it.
 ///
-/// Each lookup is a separate task, at most one of a kind. Dropping a `Discovery` aborts them.
+/// Each lookup is a separate task, at most one of each kind. Dropping a `Discovery` aborts them.
 #[derive(Default)]
 pub(super) struct Discovery {
     source: Option<Arc<dyn StreamInfo>>,
-    /// Whether to ask for descriptions. Cleared once the source returns `None`.
+    /// Cleared once the source does not support descriptions.
     describes: bool,
-    /// Whether to ask for lists. Cleared once the source returns `None`.
+    /// Cleared once the source does not support lists.
     lists: bool,
     listing: JoinSet<Response<Vec<Shard>>>,
     description: JoinSet<Response<StreamDescription>>,
     /// Consecutive failed attempts to describe the stream.
     describe_attempts: u32,
-    /// Whether a warning about failing listings was logged and no success has followed.
+    /// Set when a failed listing was logged, and cleared by a success.
     listing_warned: bool,
 }
 
-/// Why a stream that distributes its records itself is refused.
+/// Reason to refuse a stream that distributes its records itself.
 #[derive(Debug, thiserror::Error)]
 enum DistributedByService {
     #[error(
@@ -80,19 +79,18 @@ impl DistributedByService {
 }
 
 impl Discovery {
-    /// Creates a discovery that asks `source`, for descriptions only if `describes`.
     pub(super) fn new(source: Option<Arc<dyn StreamInfo>>, describes: bool) -> Self {
         let has_source = source.is_some();
         Self { source, describes: describes && has_source, lists: has_source, ..Self::default() }
     }
 
-    /// Whether the stream is described before anything is sent.
+    /// Returns `true` if the stream is described before any record is sent.
     pub(super) fn describes(&self) -> bool {
         self.describes
     }
 
-    /// Processes responses and starts the calls that are due. Returns whether it did anything: then it must be
-    /// called again, which registers the waker.
+    /// Processes responses and starts calls. Returns `true` if it made progress and must be called again to register the
+    /// waker.
     pub(super) fn drive(
         &mut self,
         cx: &mut Context<'_>,
@@ -111,8 +109,8 @@ impl Discovery {
     ) -> bool {
         let Some(source) = self.source.as_ref().filter(|_| self.describes) else { return false };
         if self.description.is_empty() {
-            let begins = pipeline.description_is_due(now);
-            if begins {
+            let is_due = pipeline.description_is_due(now);
+            if is_due {
                 let (source, stream) = (source.clone(), pipeline.stream().clone());
                 let uncached = pipeline.topology().routing().is_doubted();
                 if uncached {
@@ -131,7 +129,7 @@ impl Discovery {
                 };
                 self.description.spawn_on(lookup(call), &Handle::current());
             }
-            return begins;
+            return is_due;
         }
         let Poll::Ready(response) = poll_lookup(&mut self.description, cx) else { return false };
         match response {
@@ -160,10 +158,10 @@ impl Discovery {
         pipeline.apply_description(Some(description), now);
     }
 
-    /// Reports a stream that does not exist at once. Requests show all other errors, too.
+    /// Reports at once that the stream does not exist. Other errors appear in requests as well.
     fn on_description_error(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
-        let (class, noted) = pipeline.health().classify(&error);
-        let missing = noted.code() == NO_STREAM;
+        let (class, attempt_error) = pipeline.health().classify(&error);
+        let missing = attempt_error.code() == NO_STREAM;
         let is_transient = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
         if pipeline.topology().routing().is_doubted() {
             return pipeline.fail_description(is_transient, now);
@@ -172,20 +170,20 @@ impl Discovery {
             self.describe_attempts = 0;
             return pipeline.fail_lookup(ErrorClass::Fatal, error, now);
         }
-        // Like a request, the lookup is retried for the credentials timeout.
+        // Retried for the credentials timeout, like a request.
         if class == ErrorClass::Credentials {
             return pipeline.fail_lookup(class, error, now);
         }
         self.describe_attempts += 1;
-        // A stream that was refused stays refused until a description says otherwise.
+        // A refused stream stays refused until a description shows another distribution.
         let is_refused = pipeline.topology().routing().is_by_service();
         if is_refused || (is_transient && self.describe_attempts < MAX_DESCRIBE_ATTEMPTS) {
             return pipeline.fail_lookup(class, error, now);
         }
         info!(
             target: TARGET,
-            error = noted.message(),
-            "error.type" = noted.code(),
+            error = attempt_error.message(),
+            "error.type" = attempt_error.code(),
             "stream {} cannot be described; using the configured limits",
             pipeline.stream().name()
         );
@@ -201,15 +199,15 @@ impl Discovery {
     ) -> bool {
         let Some(source) = self.source.as_ref().filter(|_| self.lists) else { return false };
         if self.listing.is_empty() {
-            let begins = pipeline.topology().listing_is_due(now);
-            if begins {
+            let is_due = pipeline.topology().listing_is_due(now);
+            if is_due {
                 let (source, stream) = (source.clone(), pipeline.stream().clone());
                 let call = move || source.list_shards(&stream);
-                // Outside of a runtime this panics, so before the pipeline expects a response.
+                // Panics outside of a runtime, so it comes before the state changes.
                 self.listing.spawn_on(lookup(call), &Handle::current());
                 pipeline.topology_mut().begin_listing();
             }
-            return begins;
+            return is_due;
         }
         let Poll::Ready(response) = poll_lookup(&mut self.listing, cx) else { return false };
         let Some(response) = response else {
@@ -242,30 +240,30 @@ impl Discovery {
     }
 
     fn warn_of_listing(&mut self, error: &BoxError, pipeline: &Pipeline) {
-        let (_, noted) = pipeline.health().classify(error);
+        let (_, attempt_error) = pipeline.health().classify(error);
         if std::mem::replace(&mut self.listing_warned, true) {
             return;
         }
-        let (stream, settings) = (pipeline.stream().name(), pipeline.settings());
-        if settings.aggregation == Aggregation::PerKey {
+        let stream = pipeline.stream().name();
+        if pipeline.settings().aggregation == Aggregation::PerKey {
             info!(
                 target: TARGET,
-                error = noted.message(),
-                "error.type" = noted.code(),
+                error = attempt_error.message(),
+                "error.type" = attempt_error.code(),
                 "the shards of stream {stream} cannot be listed; aggregates are not checked against them"
             );
             return;
         }
         warn!(
             target: TARGET,
-            error = noted.message(),
-            "error.type" = noted.code(),
+            error = attempt_error.message(),
+            "error.type" = attempt_error.code(),
             "the shards of stream {stream} cannot be listed; aggregating per key until they can"
         );
     }
 }
 
-/// Makes a call of a source and limits its time. Runs in a task, which contains panics of the source.
+/// Calls a source with a timeout. Runs in a task, which contains panics of the source.
 async fn lookup<T>(
     call: impl FnOnce() -> Option<BoxFuture<'static, Result<T, BoxError>>>,
 ) -> Response<T> {
@@ -280,7 +278,7 @@ fn poll_lookup<T: 'static>(
 ) -> Poll<Response<T>> {
     match calls.poll_join_next(cx) {
         Poll::Ready(Some(Ok(response))) => Poll::Ready(response),
-        // Without the text of the panic, which may quote data.
+        // The panic message is dropped, because it may quote data.
         Poll::Ready(Some(Err(_))) => {
             Poll::Ready(Some(Err("the lookup panicked, or its runtime was shut down".into())))
         }

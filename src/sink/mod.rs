@@ -1,4 +1,4 @@
-//! The sink: a thin poll shell over the pipeline.
+//! `futures::Sink` over the pipeline.
 
 mod budget;
 mod builder;
@@ -37,13 +37,13 @@ use crate::trace::TARGET;
 
 /// A [`Sink`] of records into one Kinesis stream.
 ///
-/// Records are batched into full PutRecords requests, and entries that are throttled or fail are sent again. Memory is
-/// bounded, so a slow stream makes the source wait. Requests in flight are spawned and complete while the source is
-/// idle; retries and lingering records are sent only while the sink is polled. A [`Producer`](crate::Producer) has a
-/// task that polls its sink, and can be shared by tasks.
+/// The sink batches records into full PutRecords requests, and retries entries that are throttled or fail. Its buffer is
+/// bounded, and a full buffer applies backpressure to the source. Requests in flight are spawned, so they complete while
+/// the sink is not polled. Retries and lingering records are sent only while the sink is polled. A
+/// [`Producer`](crate::Producer) has a task that polls its sink, and can be shared by tasks.
 ///
-/// `S` is the stack of tower services below it, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so
-/// `forward(&mut sink)` leaves it with its owner.
+/// `S` is the stack of tower services below the sink, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so it can be
+/// used after `forward(&mut sink)`.
 ///
 /// ```no_run
 /// use futures::{StreamExt, stream};
@@ -58,40 +58,38 @@ use crate::trace::TARGET;
 /// # }
 /// ```
 ///
-/// # The poll methods
+/// # Poll methods
 ///
-/// All of them make progress: they collect responses, requeue failed entries and send the requests that are
-/// due.
+/// All poll methods make progress: they collect responses, requeue failed entries and send requests.
 ///
-/// - `poll_ready` is ready while the buffer has room, once the stream is described and its shards are listed, if the
-///   settings need that.
-///   Each time that it is ready it takes a unit of tokio's [cooperative budget](tokio::task::coop). When the task has
-///   used up its budget, `poll_ready` is pending and wakes the task, although there is room. Code that polls it more
-///   than a hundred times without yielding, for example with `now_or_never`, needs
+/// - `poll_ready` returns `Ready` while the buffer is below its bounds, once any required description and list of shards
+///   has been fetched. Each `Ready` uses a unit of tokio's [cooperative budget](tokio::task::coop). When the budget of
+///   the task is used up, `poll_ready` returns `Pending` and wakes the task, even if the buffer has capacity. Code that
+///   polls it more than a hundred times without yielding, for example with `now_or_never`, needs
 ///   [`unconstrained`](tokio::task::unconstrained).
-/// - `start_send` stores the record and does no I/O. It returns a record that can never be sent, or that exceeds the
-///   buffer, in the error; the sink stays usable.
-/// - `poll_flush` is ready when every accepted record is settled: delivered, or failed for good. If failed records are
-///   kept, it returns an error once, after all other records are settled.
-/// - `poll_close` flushes, without waiting for the [linger](crate::settings::Linger). From its first poll on,
-///   `start_send` returns each record with [`ErrorKind::Closed`](crate::ErrorKind::Closed). `poll_ready` stays ready
-///   until `poll_close` has returned `Ok`, because adapters such as [`SinkExt::buffer`](futures::SinkExt::buffer) call
-///   it each time they are closed; afterwards it returns an error.
+/// - `start_send` stores the record and does no I/O. A record that can never be sent, or that the full buffer cannot
+///   store, is returned in the error. The sink remains usable.
+/// - `poll_flush` returns `Ready` when every accepted record is settled: delivered, or failed for good. If failed records
+///   are kept, it returns an error once, after all other records are settled.
+/// - `poll_close` flushes without waiting for the [linger](crate::settings::Linger). After its first poll, `start_send`
+///   returns each record with [`ErrorKind::Closed`](crate::ErrorKind::Closed). `poll_ready` returns `Ready(Ok)` until
+///   `poll_close` has returned `Ok`, because adapters such as [`SinkExt::buffer`](futures::SinkExt::buffer) call it on
+///   each close. Afterwards it returns an error.
 ///
 /// # Errors
 ///
-/// See [`Error`]. Errors neither lose an accepted record nor poison the sink. However, `forward` and `send_all` of
-/// futures drop the item that they hold when `poll_ready` fails; that item was not accepted.
+/// See [`Error`]. Errors do not lose accepted records and do not poison the sink. If `poll_ready` fails, `forward` and
+/// `send_all` of futures drop the item that they were about to send. It was not accepted.
 ///
 /// # Panics
 ///
-/// The poll methods panic outside of a tokio runtime whose timer is enabled. A sink may be moved to another runtime,
-/// but its requests in flight and its lookups of the stream stay in the runtime that started them.
+/// The poll methods panic outside of a tokio runtime whose timer is enabled. A sink may be moved to another runtime. Its
+/// requests in flight and its lookups of the stream remain in the runtime that started them.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future of the sink (`send`, `flush`, `forward(&mut sink)`) loses no accepted record: records stay in the
-/// sink, and requests in flight continue. Dropping the sink abandons the records in its buffer and logs a warning with
+/// Dropping a future of the sink (`send`, `flush`, `forward(&mut sink)`) does not lose accepted records: they stay in the
+/// sink, and requests in flight continue. Dropping the sink abandons the records in its buffer, and logs a warning with
 /// their number. Call `close` first, or take the records with [`take_undelivered`](Self::take_undelivered).
 pub struct KinesisSink<S = DefaultService> {
     service: Readiness<S>,
@@ -103,12 +101,12 @@ impl<S> Unpin for KinesisSink<S> {}
 impl KinesisSink {
     /// Creates a sink into `stream`, a name, an ARN or a [`StreamId`], with default settings.
     ///
-    /// The client's configuration applies, except for retries, which the sink does itself.
+    /// The client's configuration applies, except for retries: the sink retries by itself.
     ///
     /// # Errors
     ///
     /// Returns [`BuildError::Stream`] if `stream` is neither a name nor an ARN, [`BuildError::NoRegion`] if the client
-    /// has no region, and [`BuildError::Region`] if the ARN has another one.
+    /// has no region, and [`BuildError::Region`] if the region of the ARN differs from the client's.
     pub fn new<T>(client: &Client, stream: T) -> Result<Self, BuildError>
     where
         T: TryInto<StreamId, Error: Into<BuildError>>,
@@ -124,9 +122,9 @@ impl KinesisSink {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) where [`new`](Self::new) fails, and
-    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails: no such stream, an endpoint that
-    /// cannot be reached, no credentials.
+    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) where [`new`](Self::new) returns an error, and
+    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails: the stream does not exist, the endpoint
+    /// cannot be reached, or there are no credentials.
     ///
     /// # Cancel safety
     ///
@@ -157,8 +155,9 @@ impl<S> KinesisSink<S> {
         self.core.pipeline.stream()
     }
 
-    /// Returns the limits of a request and of a record that are in effect. The stream's
-    /// [description](SinkBuilder::with_stream_info) can change them.
+    /// Returns the limits in effect.
+    ///
+    /// The stream's [description](SinkBuilder::with_stream_info) can change them.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.core.pipeline.settings().limits
@@ -166,42 +165,39 @@ impl<S> KinesisSink<S> {
 
     /// Checks that the stream can be reached and accepts records.
     ///
-    /// `KinesisSink::from_env` (feature `aws-config`) does this. Other programs should call it when they start: a sink retries
-    /// outages indefinitely, and reports a wrong endpoint only in its log.
+    /// `KinesisSink::from_env` (feature `aws-config`) includes this check. Other programs should run it at startup,
+    /// because a sink retries outages indefinitely and reports a wrong endpoint only in its log.
     ///
-    /// It calls DescribeStreamSummary, sends no record and takes at most 10 s. It passes if that operation is denied or
-    /// throttled, if the service is failing, and if a sink over a [custom stack](SinkBuilder::build_with) has no
-    /// [source](SinkBuilder::with_stream_info) of descriptions. The
-    /// [guide](crate::guide::failures#the-first-request-fails) has a table of the errors.
+    /// The check calls DescribeStreamSummary, sends no record and takes at most 10 s. It succeeds if that operation is
+    /// denied or throttled, if the service is failing, and if a sink over a
+    /// [custom stack](SinkBuilder::build_with) has no [source](SinkBuilder::with_stream_info) of descriptions. The
+    /// [guide](crate::guide::failures#the-first-request-fails) lists the errors.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable), with one sentence that says what is wrong and how
-    /// to fix it.
+    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable). The message names the cause and the fix.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future abandons the request, which changes nothing.
+    /// Dropping the future cancels the request and has no other effect.
     pub fn check(&self) -> impl Future<Output = Result<(), Error>> + Send + use<S> {
         let check = self.core.check.clone();
         async move { check.run().await.map_err(Error::from) }
     }
 
-    /// Returns the status: what is buffered, totals, the latest request, and whether records are delivered.
+    /// Returns the status: the records in the buffer, totals, the latest request, and the condition.
     #[must_use]
     pub fn status(&self) -> Status {
         self.core.status()
     }
 
-    /// Returns counts of records and requests since the sink was built.
-    ///
-    /// They are also in the [status](Self::status).
+    /// Returns counts of records and requests since the sink was built, which the [status](Self::status) includes.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         self.core.pipeline.ledger().totals()
     }
 
-    /// Returns a watch of the sink's [condition](crate::status::Condition), for any task.
+    /// Returns a watch of the sink's [condition](crate::status::Condition), which any task may use.
     ///
     /// The condition changes only while the sink is polled.
     #[must_use]
@@ -210,14 +206,16 @@ impl<S> KinesisSink<S> {
     }
 
     /// Returns every record in the buffer (queued, in flight, failed), in the order of acceptance.
-    #[must_use = "this only looks; `take_undelivered` takes the records out"]
-    pub fn undelivered(&self) -> Vec<&Record> {
+    ///
+    /// [`take_undelivered`](Self::take_undelivered) takes the records out of the sink.
+    #[must_use = "the records stay in the sink; `take_undelivered` takes them"]
+    pub fn buffered_records(&self) -> Vec<&Record> {
         self.core.pipeline.undelivered()
     }
 
     /// Takes the records that failed for good and went neither to a receipt nor to a dead-letter handler.
     ///
-    /// They are in the order of acceptance, and count towards the bounds of the buffer until this returns them.
+    /// They are in the order of acceptance, and count towards the bounds of the buffer until this method returns them.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_failed(&mut self) -> Vec<Undelivered> {
         self.core.pipeline.take_failed()
@@ -225,19 +223,19 @@ impl<S> KinesisSink<S> {
 
     /// Takes every record in the buffer (queued, in flight, failed), in the order of acceptance.
     ///
-    /// The sink is empty afterwards and stays usable. Records that were not settled have the reason
-    /// [`Withdrawn`](crate::record::FailureReason::Withdrawn), and so do their receipts.
+    /// The sink is empty afterwards and remains usable. The records that were not settled, and their receipts, have the
+    /// reason [`Withdrawn`](crate::record::FailureReason::Withdrawn).
     ///
-    /// Requests in flight are abandoned unless their response has already come. Their records
-    /// [may have been written](Undelivered::may_have_been_written), so sending them again can duplicate them. A sink
+    /// Requests in flight are abandoned unless their response has arrived. Their records
+    /// [may have been written](Undelivered::may_have_been_written), so sending them again can cause duplicates. A sink
     /// that waits for a busy stack of services loses its place in the queue.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
-        self.service.give_up();
+        self.service.release();
         self.core.take_undelivered()
     }
 
-    /// Boxes the stack of services, so that the type of the sink does not depend on it.
+    /// Boxes the stack of services, which removes it from the type of the sink.
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;
@@ -263,13 +261,11 @@ impl<S> KinesisSink<S>
 where
     S: PutRecordsService,
 {
-    /// Collects answers, sends what is due, and arms the timer, until nothing more can be done now.
-    /// Afterwards the waker is registered with everything that the sink waits for.
-    ///
-    /// If the task's budget is used up before, the waker is woken, and the next call continues.
+    /// Collects responses, sends requests and sets the timer until the sink has to wait. The waker is then registered
+    /// with everything that the sink waits for, or woken if the task's budget is used up.
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.drive_until_idle(cx);
-        // A driver publishes it after its state: a caller that sees the condition finds the state.
+        // A driver publishes its state before the condition, for callers that read both.
         if !self.core.is_driven {
             self.core.publish_condition();
         }
@@ -279,24 +275,24 @@ where
         self.core.drive_skip.begin();
         loop {
             let now = Instant::now().into_std();
-            // Before `collect`: a failure must not extend an outage that has already ended.
+            // Before `collect`, so that a failure does not extend an outage that has already ended.
             self.core.log_reports(now);
-            // Before `dispatch`, since an answer that has come may say to wait; and once more after
-            // anything was sent, which registers the waker for that as well.
-            let mut progress = self.collect(cx, now);
+            // Before `dispatch`, because a response may require backoff. The next iteration registers the waker with
+            // the requests that `dispatch` sends.
+            let mut budget = self.collect(cx, now);
             let discovered = self.core.drive_discovery(cx, now);
             self.core.pipeline.advance(now);
-            let mut moved = false;
-            if progress.is_ready() {
-                progress = self.dispatch(cx, now, &mut moved);
+            let mut has_sent = false;
+            if budget.is_ready() {
+                budget = self.dispatch(cx, now, &mut has_sent);
             }
             // Before the timer is set for the next report.
             self.core.log_reports(now);
-            if progress.is_pending() {
+            if budget.is_pending() {
                 self.core.measure_if_due(now);
                 return;
             }
-            if !moved && !self.timer_fired(cx, now) && !discovered {
+            if !has_sent && !self.timer_fired(cx, now) && !discovered {
                 let wakeup = self.core.timer.as_ref().map(|(timer, _)| timer.deadline().into_std());
                 self.core.drive_skip.finish(wakeup, now);
                 self.core.measure_if_due(now);
@@ -305,18 +301,18 @@ where
         }
     }
 
-    /// Sends what is due. Pending if the task's budget is used up first. `moved` is set if a request was sent, or
-    /// refused.
+    /// Sends requests. Returns `Pending` if the task's budget is used up. Sets `has_sent` if a request was sent, or the
+    /// service failed to become ready.
     fn dispatch(
         &mut self,
         cx: &mut Context<'_>,
         now: std::time::Instant,
-        moved: &mut bool,
+        has_sent: &mut bool,
     ) -> Poll<()> {
         loop {
             if self.poll_budget(cx).is_pending() {
-                // The place in the queue of a shared service is kept, since this continues at once.
-                self.service.give_up_permit();
+                // A place in the queue of a shared service is kept, because the next poll follows at once.
+                self.service.release_permit();
                 return Poll::Pending;
             }
             if !self.core.pipeline.wants_to_send(now) {
@@ -327,9 +323,9 @@ where
                 Poll::Ready(Err(error)) => {
                     self.core.pipeline.fail_service(error, now);
                 }
-                // Built only now: while the service was busy, the request could grow.
+                // The request is built only now, because it grows while the service is busy.
                 Poll::Ready(Ok(())) => {
-                    // Outside of a runtime this panics, so before anything is built.
+                    // Panics outside of a runtime, so it comes before the request is built.
                     let runtime = Handle::current();
                     let Some((id, request, reason)) = self.core.pipeline.next_request(now) else {
                         if self.core.pipeline.is_unfinished() {
@@ -341,19 +337,18 @@ where
                     trace!(target: TARGET, ?reason, entries, "request sent");
                     match self.service.call(request) {
                         Some(call) => self.core.requests.spawn(id, call, &runtime),
-                        // The records of the request must come back like those of any other.
                         None => self.core.requests.spawn_panicked(id, &runtime),
                     }
                 }
             }
-            *moved = true;
+            *has_sent = true;
         }
-        // Nothing is to be sent, so the place in the queue of a shared service goes to others.
-        self.service.give_up();
+        // Other users of a shared service get the place in the queue.
+        self.service.release();
         Poll::Ready(())
     }
 
-    /// Settles what was answered. Pending if the task's budget is used up first.
+    /// Settles completed requests. Returns `Pending` if the task's budget is used up.
     fn collect(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> Poll<()> {
         while let Poll::Ready(Some((id, outcome))) = self.core.requests.poll_next(cx) {
             self.core.pipeline.settle(id, outcome, now);
@@ -362,12 +357,12 @@ where
         Poll::Ready(())
     }
 
-    /// Charges the task's budget for what was done. Pending if it is used up; then the waker is woken.
+    /// Charges the task's budget for the work done. Wakes the waker and returns `Pending` if it is used up.
     fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         poll_units(cx, self.core.pipeline.take_work())
     }
 
-    /// Ready for a record, unless the task's budget is used up: a source that is always ready must let others run.
+    /// Returns `Ready` unless the task's budget is used up, so that a source that is always ready lets other tasks run.
     fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         poll_units(cx, 1 + self.core.pipeline.take_work()).map(Ok)
     }
@@ -378,17 +373,18 @@ where
             self.core.timer = None;
             return false;
         };
-        let (at, runtime) = (Instant::from_std(at), Handle::current().id());
+        let at = Instant::from_std(at);
+        let runtime = Handle::current().id();
         let timer = self.core.timer.get_or_insert_with(|| (Box::pin(sleep_until(at)), runtime));
         if timer.0.deadline() != at || timer.1 != runtime {
-            // Not `reset`: a sink that has moved needs the timer of the runtime it is in now.
+            // Not `reset`, because a sink that was moved needs a timer of its present runtime.
             timer.0.set(sleep_until(at));
             timer.1 = runtime;
         }
         timer.0.as_mut().poll(cx).is_ready()
     }
 
-    /// [Drives](Self::drive) the sink, without waiting for full requests if `flush` is set.
+    /// Drives the sink. `flush` sends requests that are not full.
     pub(crate) fn drive_and_flush(&mut self, cx: &mut Context<'_>, flush: bool) {
         if flush {
             self.core.pipeline.flush();
@@ -396,7 +392,7 @@ where
         self.drive(cx);
     }
 
-    /// Returns whether `poll_ready` can be ready for the next record of a burst without driving the sink.
+    /// Returns `true` if `poll_ready` may return `Ready` without driving the sink.
     fn take_skip(&mut self) -> bool {
         self.core.drive_skip.take_skip()
             && self.core.pipeline.has_room()
@@ -404,7 +400,7 @@ where
             && self.core.pipeline.topology().is_ready()
     }
 
-    /// Drives until every accepted record is settled. Reports the failed ones only then.
+    /// Drives the sink until every accepted record is settled, then reports failed records.
     fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.drive(cx);
         self.core.report()?;
@@ -432,7 +428,7 @@ where
             return Poll::Ready(Err(Error::closed()));
         }
         if self.core.pipeline.is_closing() {
-            // Adapters call this before each `poll_close`; an error would end the close half-way.
+            // Adapters call this before each `poll_close`, so an error would interrupt the close.
             return Poll::Ready(Ok(()));
         }
         if self.take_skip() {
@@ -447,7 +443,7 @@ where
             return self.poll_proceed(cx);
         }
         if let Some(reason) = self.core.pipeline.blocked_by_failed() {
-            // Only the owner can make room, so pending would be forever.
+            // Only the owner can free capacity, so `Pending` would last forever.
             let reason = reason.clone();
             return Poll::Ready(Err(self.core.failed_error(reason)));
         }

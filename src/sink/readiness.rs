@@ -14,81 +14,77 @@ use super::requests::Interrupted;
 use crate::guard::catch_panic;
 use crate::service::{PutRecordsRequest, PutRecordsService};
 
-/// How long a ready instance is kept for a sink that is not polled. A sink that is polled when it wakes needs a
-/// fraction of this; one that is not delays every user of a shared limit by this time.
-const COLLECT_WITHIN: Duration = Duration::from_secs(1);
+/// Time for which a ready instance is kept for the sink. If the sink is not polled, other users of a shared limit wait
+/// for this time.
+const COLLECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The service below a sink, which holds a permit of a shared limit only while the sink uses it.
+/// Service below a sink, which keeps a permit of a shared limit only while the sink uses it.
 ///
-/// A tower service takes its place in a queue when `poll_ready` is pending, and keeps the place, and the
-/// permit that follows, until it is called or dropped. So a pending instance moves into a task, which waits until
-/// the instance is ready and hands it back. Meanwhile the sink has a fresh clone. Dropping the waiting instance
-/// gives its place up.
+/// A tower service takes a place in a queue when `poll_ready` returns `Pending`. It keeps the place, and the permit that
+/// follows, until it is called or dropped. Therefore a pending instance moves into a task that polls it until it is
+/// ready, and the sink uses a fresh clone meanwhile. Dropping the pending instance releases its place.
 pub(super) struct Readiness<S> {
     service: S,
-    /// Whether `service` has become ready and was not called since.
+    /// `true` if `service` has become ready and was not called since.
     is_ready: bool,
     waiting: Option<Waiting<S>>,
-    /// `None` for a stack that is not `Clone`: its only instance is polled in place.
-    spare: Option<Spare<S>>,
+    /// `None` for a stack that is not `Clone`, whose only instance is polled in place.
+    factory: Option<Factory<S>>,
 }
 
-/// Makes fresh instances. The function pointers are set where the bounds on `S` are known, so that the sink's
-/// methods do not require `Clone`.
-struct Spare<S> {
-    /// Never polled, so its clones have no place in a queue.
+/// Source of fresh instances. The function pointers keep the bounds on `S` out of the sink's methods.
+struct Factory<S> {
+    /// Never polled, so that its clones have no place in a queue.
     template: S,
     clone: fn(&S) -> S,
     wait: fn(S, &mut Context<'_>) -> Waiting<S>,
 }
 
 impl<S> Readiness<S> {
-    /// Wraps a stack that is `Clone`.
     pub(super) fn shared(service: S) -> Self
     where
         S: Service<PutRecordsRequest, Error: Into<BoxError>> + Clone + Send + 'static,
     {
         let template = service.clone();
-        let spare = Spare { template, clone: S::clone, wait: Waiting::begin };
-        Self { service, is_ready: false, waiting: None, spare: Some(spare) }
+        let factory = Factory { template, clone: S::clone, wait: Waiting::begin };
+        Self { service, is_ready: false, waiting: None, factory: Some(factory) }
     }
 
-    /// Wraps a stack of which there is only one instance.
     pub(super) fn unshared(service: S) -> Self {
-        Self { service, is_ready: false, waiting: None, spare: None }
+        Self { service, is_ready: false, waiting: None, factory: None }
     }
 
-    /// Boxes the stack. A place in the queue of a shared service is given up.
+    /// Boxes the stack, and releases a place in the queue of a shared service.
     pub(super) fn boxed(self) -> Readiness<DefaultService>
     where
         S: PutRecordsService + Clone + Send + Sync + 'static,
     {
         let boxed = |service: S| BoxCloneSyncService::new(service.map_err(Into::into));
-        let spare = self.spare.map(|spare| Spare {
-            template: boxed(spare.template),
+        let factory = self.factory.map(|factory| Factory {
+            template: boxed(factory.template),
             clone: DefaultService::clone,
             wait: Waiting::begin,
         });
-        Readiness { service: boxed(self.service), is_ready: self.is_ready, waiting: None, spare }
+        Readiness { service: boxed(self.service), is_ready: self.is_ready, waiting: None, factory }
     }
 
-    /// Gives up the place in the queue of a shared service, and the permit if there is one.
-    pub(super) fn give_up(&mut self) {
+    /// Releases the permit, and the place in the queue of a shared service.
+    pub(super) fn release(&mut self) {
         self.waiting = None;
-        self.give_up_permit();
+        self.release_permit();
     }
 
-    /// Gives up the permit if there is one, but no place in a queue.
-    pub(super) fn give_up_permit(&mut self) {
+    /// Releases the permit, but not a place in a queue.
+    pub(super) fn release_permit(&mut self) {
         if self.is_ready {
             self.renew();
         }
     }
 
-    /// Replaces the instance by a fresh one, unless the stack is not `Clone`.
+    /// Replaces the instance with a fresh one if the stack is `Clone`.
     fn renew(&mut self) {
-        if let Some(spare) = &self.spare {
-            self.service = (spare.clone)(&spare.template);
+        if let Some(factory) = &self.factory {
+            self.service = (factory.clone)(&factory.template);
             self.is_ready = false;
         }
     }
@@ -98,8 +94,7 @@ impl<S> Readiness<S>
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
 {
-    /// Polls for readiness. The caller either [calls](Self::call) the service in the same poll, or
-    /// [gives it up](Self::give_up).
+    /// Polls for readiness. The caller must [call](Self::call) or [release](Self::release) the service in the same poll.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.waiting.is_some()
             && let Some(collected) = ready!(self.collect(cx))
@@ -109,36 +104,36 @@ where
             return Poll::Ready(Ok(()));
         }
         let polled = poll_guarded(&mut self.service, cx);
-        match (&polled, &self.spare) {
-            (Poll::Pending, Some(spare)) => {
-                let fresh = (spare.clone)(&spare.template);
+        match (&polled, &self.factory) {
+            (Poll::Pending, Some(factory)) => {
+                let fresh = (factory.clone)(&factory.template);
                 let pending = std::mem::replace(&mut self.service, fresh);
-                self.waiting = Some((spare.wait)(pending, cx));
+                self.waiting = Some((factory.wait)(pending, cx));
             }
             (Poll::Pending, None) => {}
             (Poll::Ready(Ok(())), _) => self.is_ready = true,
-            // tower's contract: an instance that has failed to become ready is not asked again.
+            // By tower's contract, an instance is not polled again after an error.
             (Poll::Ready(Err(_)), _) => self.renew(),
         }
         polled
     }
 
-    /// Takes the waiting instance back once it is ready or has failed. `None` if it was not collected in time.
+    /// Collects the waiting instance once it is ready or has failed. `None` if it was not collected in time.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
-        let (Some(waiting), Some(spare)) = (&mut self.waiting, &self.spare) else {
+        let (Some(waiting), Some(factory)) = (&mut self.waiting, &self.factory) else {
             return Poll::Ready(None);
         };
         let collected = waiting.poll(cx);
         if collected.is_ready() {
             self.waiting = None;
         } else if waiting.runtime != Handle::current().id() {
-            // The runtime of its task may never run again.
-            self.waiting = waiting.take().map(|service| (spare.wait)(service, cx));
+            // The sink was moved, and the runtime of the task may never run again.
+            self.waiting = waiting.take().map(|service| (factory.wait)(service, cx));
         }
         collected
     }
 
-    /// Calls the ready service. `None` if it panics.
+    /// Calls the ready service. Returns `None` if it panics.
     pub(super) fn call(&mut self, request: PutRecordsRequest) -> Option<S::Future> {
         self.is_ready = false;
         let call = catch_panic(|| self.service.call(request));
@@ -149,7 +144,7 @@ where
     }
 }
 
-/// Polls the service for readiness, with a panic as an error.
+/// Polls the service for readiness, and converts a panic into an error.
 fn poll_guarded<S>(service: &mut S, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
@@ -160,55 +155,54 @@ where
     }
 }
 
-/// An instance that waits in a task. Dropping this gives its place up at once, even if the task never runs again.
+/// Instance that is polled in a task. Dropping this releases its place at once, even if the task never runs again.
 struct Waiting<S> {
-    place: Place<S>,
+    shared: Shared<S>,
     task: AbortHandle,
     runtime: runtime::Id,
 }
 
-/// The state that the sink and the task share. The only method of the service that runs under the lock is
-/// `poll_ready`.
-struct Place<S>(Arc<Mutex<State<S>>>);
+/// State shared by the sink and the task. `poll_ready` is the only method of the service that is called under the lock.
+struct Shared<S>(Arc<Mutex<State<S>>>);
 
 struct State<S> {
-    /// `None` once it was collected or given up.
+    /// `None` once it was collected or released.
     service: Option<S>,
-    /// The result of `poll_ready`, once it is no longer pending.
-    outcome: Option<Result<(), BoxError>>,
+    /// Result of `poll_ready`.
+    result: Option<Result<(), BoxError>>,
     sink: Option<Waker>,
 }
 
 impl<S> Waiting<S> {
-    /// Moves a service that is pending into a task of the current runtime.
+    /// Moves a pending service into a task of the current runtime.
     fn begin(service: S, cx: &mut Context<'_>) -> Self
     where
         S: Service<PutRecordsRequest, Error: Into<BoxError>> + Send + 'static,
     {
         let runtime = Handle::current();
         let sink = Some(cx.waker().clone());
-        let state = Arc::new(Mutex::new(State { service: Some(service), outcome: None, sink }));
-        let keeper = Keeper(Place(state.clone()));
-        let task = runtime.spawn(keeper.keep()).abort_handle();
-        Self { place: Place(state), task, runtime: runtime.id() }
+        let state = Arc::new(Mutex::new(State { service: Some(service), result: None, sink }));
+        let poller = Poller(Shared(state.clone()));
+        let task = runtime.spawn(poller.run()).abort_handle();
+        Self { shared: Shared(state), task, runtime: runtime.id() }
     }
 
-    /// Returns the instance, or its error. `None` if it was not collected in time.
+    /// Returns the instance or its error. `None` if it was not collected in time.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
-        let mut state = self.place.lock();
-        if state.service.is_some() && state.outcome.is_none() {
+        let mut state = self.shared.lock();
+        if state.service.is_some() && state.result.is_none() {
             let replaced = state.sink.replace(cx.waker().clone());
             drop(state);
             drop(replaced);
             return Poll::Pending;
         }
-        let collected = state.service.take().zip(state.outcome.take());
+        let collected = state.service.take().zip(state.result.take());
         drop(state);
-        Poll::Ready(collected.map(|(service, outcome)| outcome.map(|()| service)))
+        Poll::Ready(collected.map(|(service, result)| result.map(|()| service)))
     }
 
     fn take(&mut self) -> Option<S> {
-        self.place.lock().service.take()
+        self.shared.lock().service.take()
     }
 }
 
@@ -219,29 +213,29 @@ impl<S> Drop for Waiting<S> {
     }
 }
 
-impl<S> Place<S> {
+impl<S> Shared<S> {
     fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The task's side of [`Waiting`]. Dropping it, after [`COLLECT_WITHIN`] or with the runtime, gives up an instance
-/// that was not collected.
-struct Keeper<S>(Place<S>);
+/// The task's side of [`Waiting`]. Dropping it, after [`COLLECT_TIMEOUT`] or with the runtime, drops an instance that
+/// was not collected.
+struct Poller<S>(Shared<S>);
 
-impl<S> Keeper<S>
+impl<S> Poller<S>
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
 {
-    async fn keep(self) {
+    async fn run(self) {
         poll_fn(|cx| self.poll(cx)).await;
-        sleep(COLLECT_WITHIN).await;
+        sleep(COLLECT_TIMEOUT).await;
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
         if let Some(service) = &mut state.service {
-            state.outcome = Some(ready!(poll_guarded(service, cx)));
+            state.result = Some(ready!(poll_guarded(service, cx)));
         }
         let sink = state.sink.take();
         drop(state);
@@ -252,13 +246,14 @@ where
     }
 }
 
-impl<S> Drop for Keeper<S> {
+impl<S> Drop for Poller<S> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        let (service, sink) = (state.service.take(), state.sink.take());
+        let service = state.service.take();
+        let sink = state.sink.take();
         drop(state);
         drop(service);
-        // The waker is still there if the service has not become ready: the sink has to poll again.
+        // The waker is still registered if the service has not become ready. The sink must poll again.
         if let Some(sink) = sink {
             sink.wake();
         }

@@ -6,19 +6,19 @@ use tracing::{info, warn};
 
 use super::FatalPolicy;
 use super::core::Core;
-use crate::error::Error;
+use crate::error::{Error, RecordCount};
 use crate::guard::catch_panic;
 use crate::pipeline::{Report, Stage, Trouble};
 use crate::trace::TARGET;
 
 impl Core {
-    /// Reports settled records, and returns a fatal error.
+    /// Reports settled records. Returns a fatal error, if there is one.
     pub(super) fn report(&mut self) -> Result<(), Error> {
         self.notify();
         self.take_fatal().map_or(Ok(()), Err)
     }
 
-    /// Completes receipts, and hands failed records to the dead-letter handler.
+    /// Completes receipts, and passes failed records to the dead-letter handler.
     pub(crate) fn notify(&mut self) {
         self.pipeline.settlement_mut().notify();
         self.pipeline.offer_failed(self.dead_letters.as_ref());
@@ -27,14 +27,13 @@ impl Core {
         }
     }
 
-    /// What stops the whole stream, once. Afterwards requests are sent again.
+    /// Takes the error that stops the sink. Afterwards requests are sent again.
     pub(crate) fn take_fatal(&mut self) -> Option<Error> {
         let source = self.pipeline.health_mut().take_fatal()?;
         let kept = self.pipeline.queued() + self.pipeline.in_flight();
         Some(Error::refused(self.stream().clone(), kept, source))
     }
 
-    /// Reports to the metrics recorder.
     #[cfg(feature = "metrics")]
     pub(super) fn measure(&mut self, now: std::time::Instant) {
         if let Some(metrics) = &mut self.metrics {
@@ -59,20 +58,20 @@ impl Core {
     #[cfg(not(feature = "metrics"))]
     pub(super) fn measure_if_due(&mut self, _: std::time::Instant) {}
 
-    /// Makes the last reports.
+    /// Settles completed requests, and reports for the last time.
     pub(super) fn shutdown(&mut self) {
-        // While the thread unwinds, no code of the user's is called.
+        // Dead-letter handlers are not called while the thread unwinds.
         if !std::thread::panicking() {
             self.collect_ended();
             let Self { pipeline, dead_letters, .. } = self;
             let mut offer = || pipeline.offer_failed(dead_letters.as_ref());
-            // Each panic consumes the record in the handler, so this ends.
+            // Terminates, because each panic consumes a record.
             while catch_panic(&mut offer).is_none() {}
         }
         self.pipeline.settlement_mut().notify();
     }
 
-    /// Logs the reports that are due about failing requests and entries. Single retries are not logged.
+    /// Logs reports of failing requests and entries. Individual retries are not logged.
     pub(super) fn log_reports(&mut self, now: Instant) {
         while let Some(report) = self.pipeline.take_report(now) {
             self.log_report(&report, now);
@@ -88,7 +87,7 @@ impl Core {
         self.log_lost(now);
     }
 
-    /// Logs the end of an outage that is over, since the sink is not polled any more.
+    /// Logs the end of an outage, because the sink is no longer polled.
     pub(super) fn log_last_report(&mut self) {
         let now = tokio::time::Instant::now().into_std();
         while let Some(report) = self.pipeline.health_mut().take_last_report() {
@@ -99,13 +98,15 @@ impl Core {
     fn log_lost(&mut self, now: Instant) {
         if let Some((records, reason)) = self.pipeline.health_mut().take_lost(now) {
             let stream = self.stream().name();
-            warn!(target: TARGET, records, %reason, "{records} records for stream {stream} failed for good");
+            let count = RecordCount(records);
+            warn!(target: TARGET, records, %reason, "{count} for stream {stream} failed for good");
         }
     }
 
     fn log_report(&self, report: &Report, now: Instant) {
         let Report { trouble, stage, total, failed, throttled, error, .. } = report;
-        let (duration, oldest) = (tenths(report.duration), tenths(self.pipeline.oldest_age(now)));
+        let duration = tenths(report.duration);
+        let oldest = tenths(self.pipeline.oldest_age(now));
         let stream = self.stream().name();
         if *stage == Stage::Ends {
             match trouble {
@@ -122,7 +123,7 @@ impl Core {
                     throttled,
                     failed,
                     entries = total,
-                    "stream {stream} takes all entries again"
+                    "stream {stream} accepts all entries again"
                 ),
             }
             return;
@@ -146,16 +147,18 @@ impl Core {
             return;
         }
         let still = if *stage == Stage::Lasts { "still " } else { "" };
-        let what = match (trouble, self.is_driven, self.pipeline.settings().fatal_policy) {
+        let state = match (trouble, self.is_driven, self.pipeline.settings().fatal_policy) {
             (Trouble::Refused, false, _) => {
                 format!(
                     "are {still}refused; the sink keeps the records and returns the error to its owner"
                 )
             }
-            // The driver logs that the producer stops, and why.
+            // The driver logs it.
             (Trouble::Refused, true, FatalPolicy::Stop) => return,
             (Trouble::Refused, true, FatalPolicy::Retry) => {
-                format!("are {still}refused; the producer accepts no more and retries with backoff")
+                format!(
+                    "are {still}refused; the producer accepts no records and retries with backoff"
+                )
             }
             _ => format!("{still}fail; retrying with backoff"),
         };
@@ -169,12 +172,12 @@ impl Core {
             ?oldest,
             error = error.message(),
             "error.type" = error.code(),
-            "requests to stream {stream} {what}"
+            "requests to stream {stream} {state}"
         );
     }
 }
 
-/// The duration in whole tenths of a second.
+/// Truncates to tenths of a second.
 fn tenths(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64 / 100 * 100)
 }

@@ -403,8 +403,8 @@ async fn the_buffer_is_larger_by_default_and_bounded_all_the_same() {
     let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
     assert!(forward.await.is_err(), "it waits");
     assert_eq!(sink.status().queued.records + sink.status().in_flight.records, 100_000);
-    assert_eq!(sink.undelivered().len(), 100_000);
-    let held: usize = sink.undelivered().iter().map(|record| record.size()).sum();
+    assert_eq!(sink.buffered_records().len(), 100_000);
+    let held: usize = sink.buffered_records().iter().map(|record| record.size()).sum();
     assert_eq!(sink.status().buffered().bytes, held);
     let taken = sink.take_undelivered();
     let numbers: Vec<usize> =

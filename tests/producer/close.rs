@@ -210,7 +210,7 @@ fn assert_outcomes(receipts: Vec<Receipt>, end: End, state: State) {
             FailureReason::Withdrawn { .. } => assert_eq!(end, End::CloseWithin),
             FailureReason::Abandoned { .. } => {
                 assert_ne!(end, End::CloseWithin);
-                assert!(reason.to_string().contains("outcome is unknown"), "{reason}");
+                assert!(reason.to_string().contains("ended before it was settled"), "{reason}");
             }
             other => panic!("{end:?} {state:?}: {other}"),
         }
@@ -370,7 +370,7 @@ async fn of_two_closes_both_say_that_records_were_given_up() {
     let (given_up, closed) = (given_up.unwrap_err(), closed.unwrap_err());
     for error in [&given_up, &closed] {
         assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
-        assert!(error.to_string().starts_with("1 records were not delivered"), "{error}");
+        assert!(error.to_string().starts_with("1 record not delivered"), "{error}");
     }
     assert_eq!(given_up.undelivered().len() + closed.undelivered().len(), 1);
     assert!(matches!(receipt.await.unwrap_err().reason(), FailureReason::Withdrawn { .. }));
@@ -413,7 +413,7 @@ async fn the_last_clone_dropped_warns_of_failed_records_that_go_with_it() {
     }
     drop(producer);
     driver.await;
-    let warnings = logs.with("3 failed records with it");
+    let warnings = logs.with("dropped with 3 failed records");
     assert_eq!(warnings.len(), 1, "{:#?}", logs.lines());
 }
 

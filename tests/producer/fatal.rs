@@ -73,7 +73,7 @@ async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
     assert!(producer.close().await.unwrap_err().into_undelivered().is_empty());
     assert_eq!(service.requests().len(), 1, "it does not hammer");
     let [line] = &logs.with("ERROR")[..] else { panic!("{:#?}", logs.lines()) };
-    assert!(line.contains("2 records handed back"), "{line}");
+    assert!(line.contains("2 records returned"), "{line}");
     assert_eq!(error.count(), 2);
     let expected = "producer stopped because stream example refuses all requests";
     assert!(error.to_string().starts_with(expected), "{error}");
@@ -106,8 +106,7 @@ async fn stopped_producer_logs_one_error() {
         let error = producer.close().await.unwrap_err();
         assert_eq!((error.count(), error.undelivered().len()), (1_001, 0), "{error}");
         let [line] = &logs.lines()[..] else { panic!("{code}: {:#?}", logs.lines()) };
-        for said in
-            ["ERROR", "producer for stream example stopped", "1001 records handed back", code]
+        for said in ["ERROR", "producer for stream example stopped", "1001 records returned", code]
         {
             assert!(line.contains(said), "{said}: {line}");
         }
@@ -133,7 +132,7 @@ async fn retrying_producer_logs_refusal_once_a_minute() {
         let warnings = logs.with("WARN");
         assert_eq!(warnings.len(), 3, "{code}: {:#?}", logs.lines());
         for line in &warnings {
-            assert!(line.contains("the producer accepts no more and retries"), "{line}");
+            assert!(line.contains("the producer accepts no records and retries"), "{line}");
             assert!(line.contains(code), "{line}");
         }
         assert_eq!((logs.with("ERROR").len(), logs.with("succeed again").len()), (0, 1), "{code}");

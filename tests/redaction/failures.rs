@@ -118,7 +118,7 @@ async fn what_is_not_delivered_shows_nothing() {
         drop(sink);
     }
     assert_undelivered_unmarked(&dead.recv().await.expect("a dead letter"));
-    assert!(logs::ours().iter().any(|line| line.contains("dropped with 1 records undelivered")));
+    assert!(logs::ours().iter().any(|line| line.contains("dropped with 1 record undelivered")));
     logs::assert_unmarked();
 }
 

@@ -52,11 +52,11 @@ async fn what_it_holds_is_counted_and_can_be_looked_at() {
     }
     assert!(sink.flush().now_or_never().is_none());
     assert_eq!((sink.status().in_flight.records, sink.status().queued.records), (500, 200));
-    assert_eq!((sink.undelivered().len(), sink.totals().accepted), (700, 700));
+    assert_eq!((sink.buffered_records().len(), sink.totals().accepted), (700, 700));
     let size = |record: &Record| record.size();
     assert_eq!(
         sink.status().buffered().bytes,
-        sink.undelivered().into_iter().map(size).sum::<usize>()
+        sink.buffered_records().into_iter().map(size).sum::<usize>()
     );
     sink.close().await.unwrap();
     let status = sink.status();

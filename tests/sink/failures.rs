@@ -26,7 +26,7 @@ fn sink(service: &MockService) -> KinesisSink<MockService> {
 }
 
 fn held<S>(sink: &KinesisSink<S>) -> Vec<String> {
-    sink.undelivered().into_iter().map(|record| text(record.data())).collect()
+    sink.buffered_records().into_iter().map(|record| text(record.data())).collect()
 }
 
 /// Rejects the entries whose data is in `bad`, delivers the others.
@@ -163,7 +163,7 @@ async fn without_a_handler_they_stay_in_the_sink_and_are_told_once() {
     let service = rejecting(&["3", "7"]);
     let mut sink = sink(&service);
     let error = sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap_err();
-    assert!(error.to_string().starts_with("2 records failed and are kept"), "{error}");
+    assert!(error.to_string().starts_with("2 records failed, take them with"), "{error}");
     sink.send(Record::from("next")).await.unwrap();
     assert_eq!(held(&sink), ["3", "7"]);
     assert_eq!(texts(&sink.take_failed()), ["3", "7"]);

@@ -144,7 +144,7 @@ async fn a_whole_call_error_leaves_the_queue_as_it_was_and_the_next_try_sends_it
     }
     writer.flush().await.unwrap_err();
     let queue: Vec<_> =
-        writer.undelivered().iter().map(|record| mock_service::text(record.data())).collect();
+        writer.buffered_records().iter().map(|record| mock_service::text(record.data())).collect();
     assert_eq!(queue, numbers(0..5));
     writer.flush().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..5));
@@ -162,7 +162,7 @@ async fn an_oversize_record_or_key_is_rejected_without_touching_the_queue() {
     let record = Record::from(("ä".repeat(257), "data"));
     let error = writer.feed(record).await.unwrap_err();
     assert!(error.to_string().contains("257 characters"), "{error}");
-    assert_eq!(writer.undelivered(), [&Record::from("queued")]);
+    assert_eq!(writer.buffered_records(), [&Record::from("queued")]);
 }
 
 #[tokio::test(start_paused = true)]

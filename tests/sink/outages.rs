@@ -169,7 +169,7 @@ async fn sustained_throttling_is_reported() {
     let lines = logs.lines();
     assert_eq!(counts(&logs), [0, 2, 1], "{lines:#?}");
     assert!(lines[0].contains("throttles or fails 50.0 % of entries"), "{lines:#?}");
-    assert!(lines[2].contains("takes all entries again duration=179"), "{lines:#?}");
+    assert!(lines[2].contains("accepts all entries again duration=179"), "{lines:#?}");
 }
 
 #[tokio::test(start_paused = true)]

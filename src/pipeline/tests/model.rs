@@ -197,7 +197,7 @@ impl Model {
                 drop(refused);
                 if let Some(receipt) = receipt {
                     let undelivered = receipt.now_or_never().unwrap().unwrap_err();
-                    assert_eq!(undelivered.reason(), &FailureReason::NeverAccepted);
+                    assert_eq!(undelivered.reason(), &FailureReason::Dropped);
                 }
             }
         }
@@ -387,7 +387,7 @@ impl Model {
 
         assert_eq!(pipeline.ledger().held().records, held.len());
         assert_eq!(pipeline.ledger().held().bytes, held.values().sum::<usize>());
-        assert!(held.len() <= self.settings.buffer_records());
+        assert!(held.len() <= self.settings.effective_buffer_records());
         let most = self.settings.buffer_bytes + self.settings.limits.record_bytes();
         assert!(pipeline.ledger().held().bytes < most);
         pipeline.backlog.check(&pipeline.topology);

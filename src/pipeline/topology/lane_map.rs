@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use smol_str::SmolStr;
 
-use crate::limits::MOST_LEARNED_SHARDS;
+use crate::limits::MAX_LEARNED_SHARDS;
 use crate::pipeline::backlog::{FALLBACK, LaneId};
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::{QueuedEntry, Route};
@@ -183,7 +183,7 @@ impl LaneMap {
     fn record_closed(&mut self, lane: LaneId, request: u64, next: u64) {
         let slot = &self.lanes[lane as usize];
         let Some(shard) = slot.shard.as_ref().filter(|_| slot.since <= request) else { return };
-        if self.closed.len() >= MOST_LEARNED_SHARDS {
+        if self.closed.len() >= MAX_LEARNED_SHARDS {
             self.closed.clear();
         }
         self.closed.insert(shard.clone(), next);

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 
 use super::lane_map::{LaneMap, OpenedLane, RingUpdate};
-use crate::limits::{LONGEST_SHARD_ID, MOST_LEARNED_SHARDS};
+use crate::limits::{MAX_LEARNED_SHARDS, MAX_SHARD_ID_BYTES};
 
 /// The number of responses in a row that each contradict what was known, from which on records are taken not to be
 /// placed by their keys. A reshard causes one or two.
@@ -52,7 +52,7 @@ impl Default for LearnedShards {
             contradictions: 0,
             is_stopped: false,
             paused_until: None,
-            max_shards: MOST_LEARNED_SHARDS,
+            max_shards: MAX_LEARNED_SHARDS,
             listed: 0,
         }
     }
@@ -80,7 +80,7 @@ impl LearnedShards {
     /// Records the shard that a response names for a position. `is_misrouted` if another one was expected.
     pub(super) fn observe(&mut self, position: u128, shard_id: &str, is_misrouted: bool) {
         // A shard id that is longer than any there is would fill the memory.
-        if shard_id.len() <= LONGEST_SHARD_ID {
+        if shard_id.len() <= MAX_SHARD_ID_BYTES {
             self.misrouted += usize::from(is_misrouted);
             self.observations.push((position, SmolStr::new(shard_id)));
         }

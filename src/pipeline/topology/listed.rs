@@ -4,7 +4,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::verify::PlacementCheck;
-use crate::limits::MOST_LEARNED_SHARDS;
+use crate::limits::MAX_LEARNED_SHARDS;
 use crate::pipeline::entry::QueuedEntry;
 use crate::record::HashKey;
 use crate::shard::{Shard, ShardMap};
@@ -105,7 +105,7 @@ impl ListedShards {
         if self.list.as_ref().is_none_or(|list| list.by_id(shard_id).is_some()) {
             return false;
         }
-        if self.unlisted.len() >= MOST_LEARNED_SHARDS {
+        if self.unlisted.len() >= MAX_LEARNED_SHARDS {
             self.unlisted.clear();
         }
         self.unlisted.insert(SmolStr::new(shard_id))

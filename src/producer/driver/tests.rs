@@ -1,4 +1,4 @@
-//! The permits of a producer and the ledger of its sink, over drawn histories on virtual time.
+//! Randomized test that the permits of a producer match the buffered records, on virtual time.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -21,18 +21,16 @@ const SEEDS: u64 = 300;
 const STEPS: usize = 120;
 const BUFFER_BYTES: usize = 1_000;
 
-/// A driver with some handles, of which one reserves now and then, and with callers that wait.
 struct Harness<S> {
     driver: Driver<S>,
     producer: Producer,
     reserving: ProducerSink,
     callers: Vec<BoxFuture<'static, ()>>,
     rng: Rng,
-    /// How often the permits were compared.
     compared: usize,
 }
 
-/// A service that delivers, throttles, rejects and fails at random.
+/// Returns a service that delivers, throttles, rejects and fails at random.
 fn service(
     rng: &mut Rng,
 ) -> impl Service<
@@ -72,7 +70,7 @@ fn entry(rng: &mut Rng) -> Result<Placement, EntryError> {
     Err(EntryError::new(code, "a message"))
 }
 
-/// Takes records, or returns them: the same, a smaller one or a larger one.
+/// Takes records, or returns the same or a different record.
 struct Handler(Rng);
 
 impl DeadLetterHandler for Handler {
@@ -86,7 +84,7 @@ impl DeadLetterHandler for Handler {
     }
 }
 
-/// Some are larger than half of the buffer, a few larger than the whole.
+/// Draws a record, which may be larger than half of the buffer or than the whole buffer.
 fn record(rng: &mut Rng) -> Record {
     let max = [20, 300, BUFFER_BYTES, 2 * BUFFER_BYTES][rng.usize(0..4)];
     let data = vec![b'x'; rng.usize(1..max)];
@@ -97,7 +95,6 @@ impl<S> Harness<S>
 where
     S: PutRecordsService,
 {
-    /// A handle does something.
     async fn step(&mut self) {
         let producer = self.producer.clone();
         match self.rng.u32(0..12) {
@@ -139,41 +136,41 @@ where
         self.callers = waiting;
     }
 
-    /// Polls the driver once, and compares the permits with what is held.
-    async fn turn(&mut self) {
+    /// Polls the driver once, and compares the permits with the buffered records.
+    async fn poll_driver(&mut self) {
         tokio::task::yield_now().await;
         assert!(poll!(&mut self.driver).is_pending());
         if let Some(occupied) = self.driver.channel.occupied() {
-            assert_eq!(occupied, self.held());
+            assert_eq!(occupied, self.buffered());
             self.compared += 1;
         }
         self.poll_callers().await;
     }
 
-    fn held(&self) -> Size {
+    fn buffered(&self) -> Size {
         let queue = self.driver.channel.queue();
-        let mut held = self.driver.sink.core.held();
-        held += queued(self.driver.inbox.iter().chain(&queue.commands));
-        held += queue.collected;
-        held
+        let mut buffered = self.driver.sink.core.buffered();
+        buffered += queued(self.driver.inbox.iter().chain(&queue.commands));
+        buffered += queue.collected;
+        buffered
     }
 
-    /// Drops whoever reserves or waits, and settles everything.
+    /// Drops all reservations and waiting callers, and settles every record.
     async fn settle(&mut self) {
         self.callers.clear();
         self.reserving = self.producer.sink();
-        while self.held() != Size::default() {
+        while self.buffered() != Size::default() {
             let producer = self.producer.clone();
             self.callers.push(async move { drop(producer.take_failed().await) }.boxed());
-            self.turn().await;
+            self.poll_driver().await;
             sleep(Duration::from_millis(10)).await;
         }
         self.callers.clear();
-        assert_eq!(self.driver.channel.occupied(), Some(Size::default()), "nothing is held");
+        assert_eq!(self.driver.channel.occupied(), Some(Size::default()), "permits were lost");
     }
 }
 
-/// Returns how often the permits were compared.
+/// Returns the number of comparisons.
 async fn check(seed: u64) -> usize {
     let mut rng = Rng::with_seed(seed);
     let mut sink = KinesisSink::builder("example")
@@ -189,7 +186,6 @@ async fn check(seed: u64) -> usize {
         .with_dead_letter_handler(Handler(rng.fork()))
         .build_with(service(&mut rng))
         .unwrap();
-    // It may have been used before.
     for _ in 0..rng.usize(0..10) {
         let ready = poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx));
         if matches!(poll!(ready), Poll::Ready(Ok(()))) {
@@ -203,20 +199,20 @@ async fn check(seed: u64) -> usize {
         Harness { driver, producer, reserving, callers: Vec::new(), rng, compared: 0 };
     for _ in 0..STEPS {
         harness.step().await;
-        harness.turn().await;
+        harness.poll_driver().await;
     }
     harness.settle().await;
     harness.compared
 }
 
 #[tokio::test(start_paused = true)]
-async fn permits_equal_bounds_minus_held() {
+async fn permits_match_buffered_records() {
     let seed = std::env::var("PERMITS_SEED").ok().map(|seed| seed.parse().unwrap());
     let mut compared = 0;
     for seed in seed.map_or(0..SEEDS, |seed: u64| seed..seed + 1) {
         match AssertUnwindSafe(check(seed)).catch_unwind().await {
             Ok(times) => compared += times,
-            Err(_) => panic!("replay: PERMITS_SEED={seed} cargo test --lib permits_equal_bounds"),
+            Err(_) => panic!("replay: PERMITS_SEED={seed} cargo test --lib permits_match_buffered"),
         }
     }
     assert!(seed.is_some() || compared > 30 * SEEDS as usize, "compared {compared} times");

@@ -109,7 +109,7 @@ where
 
 impl Look for KinesisSink<Boxed> {
     fn look(&self, ledger: &Shared, drawn: &Drawn) {
-        let held = self.undelivered();
+        let held = self.buffered_records();
         let bytes: usize = held.iter().map(|record| record.size()).sum();
         let held = held.into_iter().map(number_of_record).collect::<Vec<_>>();
         let totals = self.totals();
@@ -143,7 +143,7 @@ impl Look for KinesisSink<Boxed> {
     fn look_after_polls(&self, ledger: &Shared, drawn: &Drawn) {
         let Some(deadline) = drawn.settings.deadline else { return };
         let mut ledger = ledger.lock();
-        let held = self.undelivered().into_iter().map(number_of_record);
+        let held = self.buffered_records().into_iter().map(number_of_record);
         let is_in_flight = |number: &u64| ledger.fate(*number).is_some_and(|fate| fate.in_flight);
         let (sent, here): (Vec<_>, Vec<_>) = held.partition(is_in_flight);
         let overdue = here.into_iter().filter(|number| ledger.age(*number) >= deadline).count();

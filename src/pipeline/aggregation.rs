@@ -1,64 +1,67 @@
 use crate::record::Key;
 use crate::settings::Settings;
 
-/// Packing of several records into one Kinesis record, in the KPL's [format](crate::aggregate).
+/// Aggregation of several records into one Kinesis record, in the [format](crate::aggregate) of the KPL.
 ///
-/// A shard takes 1,000 Kinesis records a second and bills each one rounded up, so small records use a
-/// fraction of what is paid for: aggregated they use a shard's whole megabyte a second. Consumers must
-/// take the aggregates apart, as every consumer made with the KCL does, or one that calls
-/// [`deaggregate`](crate::aggregate::deaggregate).
+/// A shard accepts 1,000 Kinesis records per second and bills each one rounded up, so that small records use a fraction
+/// of its capacity. With aggregation, they use the whole megabyte per second. Consumers must deaggregate the records,
+/// as those based on the KCL do, or those that call [`deaggregate`](crate::aggregate::deaggregate).
 ///
-/// A consumer of the KCL throws an aggregate away **as a whole** if one of its members hashes outside of
-/// the shard that holds the aggregate. Both kinds of aggregation avoid this, through resharding too. On streams that
-/// [distribute their records themselves](crate::stream::Distribution::Auto) nothing could: there a sink
-/// that aggregates is refused, if it may have the stream
-/// [described](crate::SinkBuilder::with_stream_info), also when the stream is switched while records are
-/// sent. Records of [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
+/// The KCL discards an aggregate **as a whole** if the hash key of one of its records is outside of the shard that
+/// contains the aggregate. Both kinds of aggregation avoid this, even across resharding. They cannot avoid it on
+/// streams that [distribute their records themselves](crate::stream::Distribution::Auto). A sink with aggregation
+/// rejects such a stream, also if the stream is switched while records are sent, provided that it can
+/// [describe](crate::SinkBuilder::with_stream_info) the stream. Records with
+/// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
 ///
-/// A payload that begins like an aggregate (with the bytes `F3 89 9A C2`) is sent inside an aggregate, if
-/// necessary of one record, so that consumers find it as it was accepted. Sent plain, it would make some readers
-/// fail, and all readers would take apart one that is a whole aggregate. The aggregate adds some 40 bytes and a
-/// second copy of the partition key. If that makes the record larger than it
-/// [may be](crate::limits::Limits::with_record_bytes), it is sent plain; so are records of `ServiceManaged`. To write
-/// aggregates that were made elsewhere, leave aggregation off.
+/// A payload that starts like an aggregate, with the bytes `F3 89 9A C2`, is sent inside of an aggregate, if necessary
+/// of one record, so that consumers receive it unchanged. If it was sent plain, some consumers would fail, and all of
+/// them would deaggregate a payload that is a complete aggregate. The additional aggregate takes about 40 bytes and a
+/// second copy of the partition key. The payload is sent plain if this exceeds the [maximum
+/// size](crate::limits::Limits::with_record_bytes) of a record, or if its record is `ServiceManaged`. Disable
+/// aggregation to send existing aggregates.
 ///
-/// With aggregation the sink waits for an aggregate to fill, see [`Linger`](crate::settings::Linger), and two more
-/// defaults change, see [`SinkBuilder`](crate::SinkBuilder).
+/// With aggregation, the sink waits for aggregates to fill, see [`Linger`](crate::settings::Linger). Two more defaults
+/// change, see [`SinkBuilder`](crate::SinkBuilder).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Aggregation {
-    /// Each record is a Kinesis record of its own. The default.
+    /// No aggregation: each record is one Kinesis record. The default.
     #[default]
     Off,
-    /// Records with the same partition key and explicit hash key travel together, and records without
-    /// a key do, under a random key drawn for each aggregate. An aggregate is in one shard by
-    /// construction, so the stream's shards need not be known. With a list of them the sink can check
-    /// whether the stream still places records by their keys. Right for few keys, or none.
+    /// Aggregates records with the same partition key and explicit hash key. Records without a key are aggregated under
+    /// a random key that is drawn for each aggregate.
+    ///
+    /// All records of an aggregate belong to the same shard by construction, so the shards of the stream need not be
+    /// known. With a list of them, the sink can check that the stream still places records by their keys. Suitable for
+    /// few keys, or none.
     PerKey,
-    /// All records that hash into the same shard travel together, whatever their keys. Right for many
-    /// keys. It needs to know the stream's shards: `build` asks the service (ListShards), other stacks
-    /// get them from [`with_stream_info`](crate::SinkBuilder::with_stream_info). While they are not
-    /// known, it is like `PerKey`. It also is like `PerKey` once aggregates of a record were written twice to shards
-    /// that the list rules out, and the next list is the same: the sink then logs a warning, lists the shards once a
-    /// minute, and packs by shard again as soon as the list changes. Records without a key and explicit hash key are
-    /// packed as in `PerKey`.
+    /// Aggregates all records that belong to the same shard, whatever their keys. Suitable for many keys.
+    ///
+    /// This requires the stream's shards: `build` lists them with the client (ListShards), other stacks get them from
+    /// [`with_stream_info`](crate::SinkBuilder::with_stream_info). While they are not known, aggregation is by key, as
+    /// in `PerKey`.
+    ///
+    /// Aggregation also falls back to `PerKey` if aggregates of a record were written twice to shards that the list
+    /// rules out, and the next list is the same. The sink then logs a warning, lists the shards once a minute, and
+    /// returns to aggregation by shard when the list changes. Records without a partition key and explicit hash key are
+    /// always aggregated as in `PerKey`.
     PerShard,
 }
 
-/// The partition key of the Kinesis record that is an aggregate.
+/// Partition key of the Kinesis record that contains an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AggregateKey {
-    /// That of its first member. The default: consumers that group by partition key (Lambda) go on
-    /// working in parallel.
+    /// The partition key of the first record in the aggregate. Consumers that group by partition key, such as Lambda,
+    /// can still process aggregates in parallel. The default.
     #[default]
     FirstMember,
-    /// The constant `a`, and the first member's place on the hash ring as explicit hash key, as the KPL
-    /// does it.
+    /// The constant `a`, with the hash key of the first record as explicit hash key, as in the KPL.
     Kpl,
 }
 
@@ -71,26 +74,26 @@ impl AggregateKey {
     }
 }
 
-/// How records are packed into aggregates: the settings within the limits.
+/// Settings of aggregation within the limits.
 #[derive(Debug)]
 pub(crate) struct Packing {
     aggregation: Aggregation,
-    /// The most bytes of an aggregate, its partition key included.
+    /// Maximum size of an aggregate, including its partition key.
     pub(crate) max_bytes: usize,
-    /// The most bytes of a record, its partition key included.
+    /// Maximum size of a record, including its partition key.
     pub(crate) max_record_bytes: usize,
-    /// The most records of an aggregate.
     pub(crate) max_records: usize,
-    /// The partition key of every aggregate, if it is not the first member's.
+    /// Partition key of every aggregate. `None` for that of the first member.
     pub(crate) constant_key: Option<Key>,
 }
 
 impl Packing {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let (record, request) = (settings.limits.record_bytes(), settings.limits.request_bytes());
+        let record = settings.limits.record_bytes();
+        let request = settings.limits.request_bytes();
         Self {
             aggregation: settings.aggregation,
-            // An aggregate is a record, too, and travels in a request.
+            // An aggregate is one record of a request.
             max_bytes: settings.aggregate_bytes.min(record).min(request),
             max_record_bytes: record,
             max_records: settings.aggregate_records,

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::aggregation::Aggregation;
 
-/// When a flush may send a request that is not full.
+/// Time that a partial request or aggregate waits for more records.
 ///
-/// `forward` asks for a flush whenever its source has nothing ready, and `send` after every item. A sink
-/// that sent a request each time would make thousands of tiny ones.
+/// `forward` flushes whenever its source is not ready, and `send` after every item. Sending a request for each flush
+/// would cause thousands of small requests.
 ///
-/// # What waiting brings, and what it costs
+/// # Latency and throughput
 ///
-/// With [aggregation](crate::Aggregation) a longer wait is paid back in fuller aggregates. Measured in
-/// virtual time: a source of records of 100 bytes for ten seconds, round trips of 20 ms, random keys out
-/// of so many, four shards, aggregates of 50 KiB. In each cell: **records in each Kinesis record**; the
-/// median, the 99th percentile and the longest time from acceptance to delivery; requests.
+/// With [aggregation](crate::Aggregation), a longer linger fills aggregates. Measured in virtual time, with a source of
+/// records of 100 bytes for ten seconds, round trips of 20 ms, random keys from a set of the given size, four shards,
+/// and aggregates of 50 KiB. Each cell contains the **records per Kinesis record**; the median, 99th percentile, and
+/// maximum time from acceptance to delivery; and the number of requests.
 ///
 /// | aggregation | records/s | `Adaptive(100ms)` | `Fixed(100ms)` | `Fixed(1s)` |
 /// |---|---|---|---|---|
@@ -32,33 +32,34 @@ use super::aggregation::Aggregation;
 /// | `PerShard`, 100 keys | 1000 | **5.0**; 29, 39, 39 ms; 501 | **25.0**; 70, 119, 120 ms; 100 | **250.0**; 520, 1010, 1020 ms; 10 |
 /// | `PerShard`, 100 keys | 10000 | **49.9**; 29, 39, 39 ms; 501 | **250.0**; 70, 119, 120 ms; 100 | **476.2**; 115, 263, 295 ms; 203 |
 ///
-/// A full aggregate, of some 480 such records, goes as soon as nothing is in flight. The others go with the
-/// linger, and then take a round trip: a record is delivered at most 120 ms after it was accepted with the
-/// default, 1.02 s with a second, as long as there are slots and nothing is throttled. A longer linger does
-/// nothing for keys that fill their aggregates sooner, and most for many keys: what counts is how many
-/// records of one key, or of one shard, come within it.
+/// A full aggregate, about 480 of these records, is sent as soon as nothing is in flight. Other aggregates are sent
+/// when the linger ends. As long as there are slots and nothing is throttled, a record is delivered within the linger
+/// and one round trip: 120 ms by default, and 1.02 s with a linger of 1 s. A longer linger has no effect for keys that
+/// fill their aggregates sooner. It helps most with many keys, because it determines how many records of one key or
+/// shard share an aggregate.
 ///
-/// `cargo test --test aggregation linger -- --ignored --nocapture` prints the table anew.
+/// `cargo test --test aggregation_linger -- --ignored --nocapture` prints the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "table::LingerRepr", into = "table::LingerRepr"))]
 #[non_exhaustive]
 pub enum Linger {
-    /// The default, with 100 ms: [`Adaptive`](Self::Adaptive) without aggregation, [`Fixed`](Self::Fixed) with it.
+    /// [`Adaptive`](Self::Adaptive) without aggregation, and [`Fixed`](Self::Fixed) with it. The default, with 100 ms.
     Auto(Duration),
-    /// A partial request is sent when nothing is in flight: at once on an idle
-    /// sink, otherwise when the last request in flight completes, so the round trip sets the pace. The
-    /// duration is a ceiling for a record's wait behind requests in flight, as long as there is a slot
-    /// for another request; never a floor.
+    /// Sends a partial request when nothing is in flight: immediately if the sink is idle, otherwise when the last
+    /// request in flight completes. The round trip therefore determines the request rate.
+    ///
+    /// The duration is the maximum time that a record waits behind requests in flight, as long as another request may
+    /// be in flight. There is no minimum.
     Adaptive(Duration),
-    /// A partial request waits this long for more records even when the sink is idle. Requests are fuller,
-    /// and latency is higher.
+    /// Sends a partial request after this duration, even if the sink is idle. Requests are fuller, and latency is
+    /// higher.
     ///
-    /// With [aggregation](crate::Aggregation) the wait fills aggregates: a full aggregate is sent as with
-    /// [`Adaptive`](Self::Adaptive), the others wait. This is the default with aggregation, with 100 ms.
+    /// With [aggregation](crate::Aggregation), only aggregates that are not full wait. Full ones are sent as with
+    /// [`Adaptive`](Self::Adaptive). This is the default with aggregation, with 100 ms.
     ///
-    /// `SinkExt::send` flushes after each item, and so waits this long for each: use `feed`, `forward`, or
-    /// a [`Producer`](crate::Producer).
+    /// `SinkExt::send` flushes after each item, and therefore waits for this duration each time. Use `feed`, `forward`,
+    /// or a [`Producer`](crate::Producer) instead.
     Fixed(Duration),
 }
 
@@ -72,7 +73,7 @@ impl Linger {
         }
     }
 
-    /// Returns the longest time that a record waits for others.
+    /// Returns the maximum time that a record waits for others.
     #[must_use]
     pub fn ceiling(self) -> Duration {
         match self {

@@ -1,4 +1,4 @@
-//! A linger in a configuration file.
+//! Serialized form of a linger in configuration files.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Linger;
 
-/// A duration, or a table with a mode. A derived enum would read differently in YAML.
+/// Duration, or table with a mode. A derived enum would have another form in YAML.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -49,7 +49,7 @@ impl TryFrom<LingerRepr> for Linger {
             }
             LingerRepr::Mode(Mode { adaptive: None, fixed: Some(wait) }) => Ok(Self::Fixed(wait)),
             LingerRepr::Mode(_) => {
-                Err("linger has two modes or none: set either `adaptive` or `fixed`")
+                Err("linger has no mode or two modes: set either `adaptive` or `fixed`")
             }
         }
     }

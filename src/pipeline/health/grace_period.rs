@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
-/// Measures how long a series of failures has lasted, and says when its grace period is over.
+/// Measures the duration of a series of failures against a grace period.
 ///
-/// The time between two failures counts for at most [`LONGEST_GAP`](Self::LONGEST_GAP), since no request fails
-/// while a sink is not polled or its process is suspended.
+/// The time between two failures counts for at most [`MAX_GAP`](Self::MAX_GAP), because no request fails while a sink
+/// is not polled or its process is suspended.
 #[derive(Debug, Clone)]
 pub(super) struct GracePeriod {
     length: Duration,
@@ -17,23 +17,22 @@ struct Series {
 }
 
 impl GracePeriod {
-    /// The most that the time between two failures counts: the longest backoff that can be set.
-    const LONGEST_GAP: Duration = Duration::from_secs(60);
+    /// Maximum time counted between two failures, equal to the maximum backoff that can be set.
+    const MAX_GAP: Duration = Duration::from_secs(60);
 
     pub(super) fn new(length: Duration) -> Self {
         Self { length, series: None }
     }
 
-    /// Records a failure. Returns true once the series has lasted for the whole grace period.
+    /// Returns `true` once the series of failures has lasted for the grace period.
     pub(super) fn fail(&mut self, now: Instant) -> bool {
         let lasted = self.series.map_or(Duration::ZERO, |Series { lasted, latest }| {
-            lasted + now.saturating_duration_since(latest).min(Self::LONGEST_GAP)
+            lasted + now.saturating_duration_since(latest).min(Self::MAX_GAP)
         });
         self.series = Some(Series { lasted, latest: now });
         lasted >= self.length
     }
 
-    /// Ends the series: the next failure begins a new one.
     pub(super) fn reset(&mut self) {
         self.series = None;
     }
@@ -47,7 +46,8 @@ mod tests {
 
     #[test]
     fn grace_period_ends_after_its_length() {
-        let (mut grace, start) = (GracePeriod::new(10 * SECOND), Instant::now());
+        let mut grace = GracePeriod::new(10 * SECOND);
+        let start = Instant::now();
         for n in 0..10 {
             assert!(!grace.fail(start + n * SECOND), "{n}");
         }
@@ -65,8 +65,9 @@ mod tests {
     }
 
     #[test]
-    fn grace_period_counts_a_suspension_as_one_gap() {
-        let (mut grace, start) = (GracePeriod::new(300 * SECOND), Instant::now());
+    fn grace_period_caps_suspension() {
+        let mut grace = GracePeriod::new(300 * SECOND);
+        let start = Instant::now();
         assert!(!grace.fail(start));
         let resumed = start + 24 * 3600 * SECOND;
         assert!(!grace.fail(resumed), "suspended for a day");
@@ -78,8 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn grace_period_ignores_time_that_runs_backwards() {
-        let (mut grace, start) = (GracePeriod::new(SECOND), Instant::now() + SECOND);
+    fn grace_period_ignores_clock_going_back() {
+        let mut grace = GracePeriod::new(SECOND);
+        let start = Instant::now() + SECOND;
         assert!(!grace.fail(start));
         assert!(!grace.fail(start - SECOND));
         assert!(grace.fail(start));

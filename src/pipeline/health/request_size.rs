@@ -1,21 +1,18 @@
 use std::time::Duration;
 
-/// Bounds the entries of a request after requests have failed as a whole.
+/// Limits the entries of a request after requests have failed as a whole.
 ///
-/// Failures halve it. Answers double it, as far as a larger request is expected to be answered in time:
-/// how the time of an answer depends on the entries is learned from answers to requests of different
-/// sizes.
+/// A failure halves the limit. A response doubles it if a larger request is expected to complete in time. The latency
+/// per entry is estimated from requests of different sizes.
 #[derive(Debug, Clone, Default)]
 pub(in crate::pipeline) struct RequestSize {
-    /// The most entries; none if nothing bounds them here.
     max: Option<usize>,
     latest: Option<(usize, Duration)>,
-    /// By how much each entry more makes an answer later, in seconds.
+    /// Seconds per additional entry.
     slope: Option<f64>,
 }
 
 impl RequestSize {
-    /// A request of one entry.
     pub(in crate::pipeline) fn one() -> Self {
         Self { max: Some(1), ..Self::default() }
     }
@@ -24,13 +21,11 @@ impl RequestSize {
         self.max.unwrap_or(usize::MAX)
     }
 
-    /// Records the failure of a request with `entries` entries.
     pub(in crate::pipeline) fn fail(&mut self, entries: usize) {
         self.max = Some(self.max().min(entries / 2).max(1));
     }
 
-    /// Records the answer to a request with `entries` entries. The next request has `limit` entries at most,
-    /// and fails if it takes longer than `timeout`.
+    /// The next request has at most `limit` entries, and fails after `timeout`.
     pub(in crate::pipeline) fn succeed(
         &mut self,
         entries: usize,
@@ -46,7 +41,7 @@ impl RequestSize {
             self.slope = Some((difference / (entries as f64 - before as f64)).max(0.0));
         }
         let took = took.as_secs_f64();
-        // Unless more is known, all of the time is that of the entries.
+        // Without an estimate, all of the latency is attributed to the entries.
         let slope = self.slope.unwrap_or(took / entries as f64);
         let expected = |more: usize, slope: f64| took + slope * more as f64;
         let within =
@@ -76,7 +71,6 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    /// Sizes of the next requests, each answered after the time that `time` says.
     fn sizes(
         size: &mut RequestSize,
         requests: usize,
@@ -107,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn request_size_settles_below_what_times_out() {
+    fn request_size_stays_below_timeout() {
         let mut size = RequestSize::default();
         size.fail(500);
         // 22 s for 500 entries.

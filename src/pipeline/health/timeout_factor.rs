@@ -1,48 +1,45 @@
 use std::time::Duration;
 
-/// By which factor the next request may take longer than its layer allows by default.
+/// Factor by which the timeout of the next request exceeds the default.
 ///
-/// The default itself is not known here: it is whatever a request that timed out has taken.
+/// The default is not known here. It is measured from requests that time out.
 #[derive(Debug, Clone)]
 pub(super) struct TimeoutFactor {
     factor: u32,
-    /// The timeout of a request with the factor 1.
     default: Option<Duration>,
-    /// The longest timeout of the layer, once it was observed.
-    longest: Option<Duration>,
+    /// Timeout that the layer does not exceed.
+    max: Option<Duration>,
 }
 
 impl TimeoutFactor {
-    /// 10 minutes, the longest request timeout that can be set, are 60 times the default of 10 s.
-    const HIGHEST: u32 = 64;
+    /// 64 times the default of 10 s exceeds the maximum request timeout of 10 minutes.
+    const MAX: u32 = 64;
 
     pub(super) fn new() -> Self {
-        Self { factor: 1, default: None, longest: None }
+        Self { factor: 1, default: None, max: None }
     }
 
     pub(super) fn get(&self) -> u32 {
         self.factor
     }
 
-    /// Takes the timeout of a request that was sent with `factor`. If it was `repeated` for the same
-    /// records, the next request may take twice as long.
-    pub(super) fn fail(&mut self, took: Duration, factor: u32, repeated: bool) {
+    /// Doubles the timeout if it `is_repeated` for the same records.
+    pub(super) fn fail(&mut self, took: Duration, factor: u32, is_repeated: bool) {
         if factor == 1 || self.default.is_none() {
             self.default = Some(took / factor);
         }
         let expected = self.default.unwrap_or(took) * factor;
-        self.longest = (took < expected.mul_f64(0.9)).then_some(took);
-        if repeated && factor == self.factor {
-            self.factor = (2 * self.factor).min(Self::HIGHEST);
+        self.max = (took < expected.mul_f64(0.9)).then_some(took);
+        if is_repeated && factor == self.factor {
+            self.factor = (2 * self.factor).min(Self::MAX);
         }
     }
 
-    /// Takes the time of an answer. Answers that come in half of the next lower timeout lower the factor:
-    /// between the two it stays.
+    /// Halves the factor if a response arrives within half of the next lower timeout.
     pub(super) fn succeed(&mut self, took: Duration) {
         let Some(default) = self.default else { return };
         if took.mul_f64(0.9) > default * self.factor {
-            // What failed so early was another timeout, such as that of connecting.
+            // The timeout was of another kind, such as a connect timeout.
             *self = Self::new();
             return;
         }
@@ -51,10 +48,9 @@ impl TimeoutFactor {
         }
     }
 
-    /// The timeout of the next request, if it is known.
     pub(super) fn timeout(&self) -> Option<Duration> {
         let timeout = self.default? * self.factor;
-        Some(self.longest.map_or(timeout, |longest| timeout.min(longest)))
+        Some(self.max.map_or(timeout, |max| timeout.min(max)))
     }
 }
 
@@ -67,18 +63,18 @@ mod tests {
     }
 
     #[test]
-    fn timeout_factor_grows_only_when_timeouts_repeat() {
+    fn timeout_factor_doubles_on_repeated_timeout() {
         let mut factor = TimeoutFactor::new();
         factor.fail(seconds(10), 1, false);
         assert_eq!((factor.get(), factor.timeout()), (1, Some(seconds(10))));
         factor.fail(seconds(10), 1, true);
         assert_eq!((factor.get(), factor.timeout()), (2, Some(seconds(20))));
         factor.fail(seconds(10), 1, true);
-        assert_eq!(factor.get(), 2, "it was sent with the factor before");
+        assert_eq!(factor.get(), 2, "it was sent with the previous factor");
     }
 
     #[test]
-    fn timeout_factor_stays_while_answers_need_it() {
+    fn timeout_factor_halves_on_fast_response() {
         let mut factor = TimeoutFactor::new();
         factor.fail(seconds(10), 1, true);
         for took in [11, 19, 6, 5] {
@@ -90,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn timeout_factor_forgets_a_timeout_that_answers_outlast() {
+    fn timeout_factor_resets_on_late_response() {
         let mut factor = TimeoutFactor::new();
         factor.fail(seconds(3), 1, false);
         factor.succeed(seconds(2));
@@ -100,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn timeout_factor_learns_the_longest_timeout() {
+    fn timeout_factor_learns_maximum_timeout() {
         let mut factor = TimeoutFactor::new();
         factor.fail(seconds(10), 1, true);
         factor.fail(seconds(20), 2, true);
@@ -109,7 +105,7 @@ mod tests {
         for _ in 0..100 {
             factor.fail(seconds(30), factor.get(), true);
         }
-        assert_eq!(factor.get(), TimeoutFactor::HIGHEST);
+        assert_eq!(factor.get(), TimeoutFactor::MAX);
         factor.succeed(Duration::from_millis(20));
         assert_eq!((factor.get(), factor.timeout()), (1, Some(seconds(10))));
     }

@@ -47,9 +47,8 @@ impl Shards {
         };
         shard.put.increment(sample.delivered as u64);
         shard.throttled.increment(sample.throttled as u64);
-        if let Some(rate) = sample.pace {
-            let new_gauge = || gauge!(SHARD_RATE_LIMIT, &shard.labels);
-            shard.rate_limit.get_or_insert_with(new_gauge).set(rate);
+        if let Some(pace) = sample.rate_limit {
+            shard.rate_limit.get_or_insert_with(|| gauge!(SHARD_RATE_LIMIT, &shard.labels)).set(pace);
         }
     }
 }

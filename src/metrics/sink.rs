@@ -108,7 +108,7 @@ impl SinkMetrics {
         let records = &self.records;
         let pending = pipeline.ledger().totals().unsettled();
         move_gauge(&records.pending, std::mem::replace(&mut self.pending, pending), pending);
-        let buffered = pipeline.ledger().held().bytes;
+        let buffered = pipeline.ledger().buffered().bytes;
         move_gauge(&records.buffered, std::mem::replace(&mut self.buffered, buffered), buffered);
         records.oldest_age.set(pipeline.oldest_age(now));
     }

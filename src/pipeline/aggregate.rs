@@ -11,20 +11,17 @@ use crate::record::{HashKey, Key, PartitionKey};
 use crate::service::Entry;
 use crate::shard::{Shard, hash_of};
 
-/// Records that are sent as one Kinesis record.
-///
-/// All of them have the same hash key, or are predicted to belong to one shard.
+/// Records that are sent as one Kinesis record. They have the same hash key, or are predicted to belong to one shard.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     pub(super) members: Vec<BufferedRecord>,
     layout: Layout,
-    /// The partition key of the first member, as it is sent.
     key: Key,
-    /// The entry's partition key, if it is another one.
+    /// Replaces `key` as the partition key of the entry.
     constant_key: Option<Key>,
-    /// The predicted shard. `None` if all members have the same hash key.
+    /// Predicted shard. `None` if all members have the same hash key.
     pub(super) shard: Option<Arc<Shard>>,
-    /// The lowest and the highest hash key, where a shard is predicted.
+    /// Lowest and highest hash key, if a shard is predicted.
     hash_range: (HashKey, HashKey),
     pub(super) encoded: Option<Bytes>,
 }
@@ -35,7 +32,6 @@ impl Aggregate {
         let key = first.key().unwrap_or_else(|| Key::from(""));
         let hash_key = shard.as_ref().map_or(HashKey::new(0), |_| first.hash_key());
         let mut aggregate = Self {
-            // With many keys, most aggregates have two members.
             members: Vec::with_capacity(2),
             layout: Layout::default(),
             key,
@@ -44,28 +40,24 @@ impl Aggregate {
             hash_range: (hash_key, hash_key),
             encoded: None,
         };
-        // Without a bound: a record that is too large for an aggregate is sent alone.
+        // No limit: a record that is too large for an aggregate is sent alone.
         aggregate.add_within(usize::MAX, &first);
         aggregate.members.push(first);
         aggregate
     }
 
-    /// Bytes of its entry: data and partition key.
     pub(super) fn size(&self) -> usize {
         self.layout.size() + self.outer_key().len()
     }
 
-    /// The entry's partition key.
     fn outer_key(&self) -> &Key {
         self.constant_key.as_ref().unwrap_or(&self.key)
     }
 
-    /// Whether no other record fits.
     pub(crate) fn is_full(&self, packing: &Packing) -> bool {
         self.members.len() >= packing.max_records || self.size() >= packing.max_bytes
     }
 
-    /// Adds a record if it fits, by count and by bytes. Returns the record if it does not.
     #[inline]
     #[expect(clippy::result_large_err, reason = "the record goes back to the caller")]
     pub(crate) fn try_push(
@@ -83,29 +75,28 @@ impl Aggregate {
 
     fn add_within(&mut self, most: usize, next: &BufferedRecord) -> bool {
         let record = next.record();
-        let (hash_key, data) = (record.explicit_hash_key(), record.data().len());
+        let hash_key = record.explicit_hash_key();
+        let data = record.data().len();
         let added = match record.partition_key() {
             PartitionKey::Explicit(key) => self.layout.add_within(most, key, hash_key, data),
             _ => self.layout.add_within(most, &self.member_key(next), hash_key, data),
         };
         if added && self.shard.is_some() {
-            let (hash_key, (first, last)) = (next.hash_key(), self.hash_range);
+            let hash_key = next.hash_key();
+            let (first, last) = self.hash_range;
             self.hash_range = (first.min(hash_key), last.max(hash_key));
         }
         added
     }
 
-    /// The lowest hash key of the members, where a shard is predicted.
     pub(crate) fn first_hash_key(&self) -> HashKey {
         self.hash_range.0
     }
 
-    /// Predicts another shard for the members.
     pub(crate) fn assign_shard(&mut self, shard: Arc<Shard>) {
         self.shard = Some(shard);
     }
 
-    /// Whether all members belong to `shard`.
     pub(crate) fn fits_shard(&self, shard: &Shard) -> bool {
         let (first, last) = self.hash_range;
         shard.range().contains(first) && shard.range().contains(last)
@@ -118,7 +109,6 @@ impl Aggregate {
         self.members
     }
 
-    /// [Packs](Self::pack) records into closed entries with the route of the entry that they were in.
     pub(super) fn pack_to_send(
         members: Vec<BufferedRecord>,
         shard: Option<&Arc<Shard>>,
@@ -129,7 +119,7 @@ impl Aggregate {
         packed.map(|entry| entry.close(packing).with_route(route)).collect()
     }
 
-    /// Packs records that belong together, in the order of acceptance, into as few as their sizes allow.
+    /// Packs records of one shard or key, in the order of acceptance, into as few entries as possible.
     pub(crate) fn pack(
         members: Vec<BufferedRecord>,
         shard: Option<&Arc<Shard>>,
@@ -150,7 +140,6 @@ impl Aggregate {
         packed.into_iter().map(Self::into_entry).collect()
     }
 
-    /// One record alone is sent plain.
     fn into_entry(mut self) -> QueuedEntry {
         match self.members.len() {
             1 => QueuedEntry::single(self.members.remove(0)),
@@ -158,7 +147,7 @@ impl Aggregate {
         }
     }
 
-    /// Members without a key of their own share the first one's, unless they have hash keys of their own.
+    /// A member without a partition key uses that of the first member, or a separate one if a shard is predicted.
     fn member_key(&self, member: &BufferedRecord) -> Key {
         match (member.record().partition_key(), &self.shard) {
             (PartitionKey::Explicit(key), _) => key.clone(),
@@ -173,7 +162,7 @@ impl Aggregate {
             None => self.encode(),
         };
         let explicit = self.members[0].record().explicit_hash_key();
-        // A key that is not the members' own needs their hash key beside it.
+        // A constant key needs the hash key of the members.
         let hash_key = match self.constant_key {
             Some(_) => Some(explicit.unwrap_or_else(|| hash_of(&self.key))),
             None => explicit,
@@ -181,7 +170,7 @@ impl Aggregate {
         Entry::new(data, Some(self.outer_key().clone()), hash_key)
     }
 
-    /// Encodes the aggregate. The members' payloads become slices of it, so that they are not in memory twice.
+    /// Encodes the aggregate. The payloads of the members become slices of it, which saves memory.
     pub(super) fn encode(&mut self) -> Bytes {
         let payloads = self.members.iter().map(|member| member.record().data());
         let encoded = self.layout.encode(payloads);

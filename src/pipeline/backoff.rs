@@ -2,8 +2,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-/// Exponential backoff with full jitter: the wait after the n-th failure in a row is drawn uniformly from
-/// 0 to `min(ceiling, base * 2^n)`.
+/// Exponential backoff with full jitter.
+///
+/// The wait after the n-th consecutive failure is drawn uniformly from 0 to `min(ceiling, base * 2^n)`.
 ///
 /// Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Debug, Clone)]
@@ -21,8 +22,7 @@ impl Backoff {
         Self { base, ceiling, failures: 0, ignore_below: 0, until: None }
     }
 
-    /// Records the failure of the request with the number `request`. `next` is the number of the next request.
-    /// Requests that were in flight at the latest failure do not lengthen the wait. Returns false for them.
+    /// Records a failed request. Returns `false` if it was in flight at the latest failure and is ignored.
     pub(crate) fn fail(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) -> bool {
         if !self.is_new_failure(request) {
             return false;
@@ -33,44 +33,37 @@ impl Backoff {
         true
     }
 
-    /// Whether the failure of the request with this number would be counted.
     pub(crate) fn is_new_failure(&self, request: u64) -> bool {
         request >= self.ignore_below
     }
 
-    /// Waits as after a failure, without counting one.
     pub(crate) fn wait_without_failure(&mut self, now: Instant, rng: &mut Rng) {
         let longest = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
         self.until = self.until.max(Some(now + longest.mul_f64(rng.f64())));
     }
 
-    /// Waits until then, or for longer.
     pub(crate) fn wait_at_least(&mut self, until: Instant) {
         self.until = self.until.max(Some(until));
     }
 
-    /// Ends the series of failures, and the wait.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
         self.until = None;
     }
 
-    /// Ends the wait, but not the series of failures.
     pub(crate) fn end_wait(&mut self) {
         self.until = None;
     }
 
-    /// Failures since the last progress.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The end of the wait, if it has not passed.
     pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
     }
 
-    /// Returns the end of the latest wait, even if it has passed.
+    /// Returns the end of the latest wait, which may be in the past.
     pub(crate) fn end(&self) -> Option<Instant> {
         self.until
     }
@@ -88,7 +81,8 @@ mod tests {
     const CEILING: Duration = Duration::from_secs(5);
 
     fn waits(failures: u64, seed: u64) -> Vec<Duration> {
-        let (mut backoff, mut rng) = (Backoff::new(BASE, CEILING), Rng::with_seed(seed));
+        let mut backoff = Backoff::new(BASE, CEILING);
+        let mut rng = Rng::with_seed(seed);
         let mut now = Instant::now();
         let wait = |request| {
             assert!(backoff.fail(request, request + 1, now, &mut rng));
@@ -101,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_spread_over_the_whole_doubling_range() {
+    fn backoff_wait_is_uniform_in_range() {
         let mut longest = [Duration::ZERO; 10];
         let mut sum = [Duration::ZERO; 10];
         for seed in 0..1000 {
@@ -119,19 +113,20 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_failures_do_not_overflow() {
+    fn backoff_wait_never_exceeds_ceiling() {
         assert!(waits(1000, 1).iter().all(|wait| *wait <= CEILING));
     }
 
     #[test]
-    fn requests_in_flight_at_the_first_failure_count_once() {
-        let (mut backoff, mut rng) = (Backoff::new(BASE, CEILING), Rng::with_seed(1));
+    fn backoff_counts_requests_in_flight_once() {
+        let mut backoff = Backoff::new(BASE, CEILING);
+        let mut rng = Rng::with_seed(1);
         let now = Instant::now();
         assert!(backoff.fail(2, 4, now, &mut rng));
         assert!(!backoff.fail(0, 4, now, &mut rng));
         assert!(!backoff.fail(3, 4, now, &mut rng));
         assert_eq!(backoff.failures(), 1);
-        assert!(backoff.fail(4, 5, now, &mut rng), "cut after the failure was known");
+        assert!(backoff.fail(4, 5, now, &mut rng), "sent after the failure was known");
         assert_eq!(backoff.failures(), 2);
         backoff.reset();
         assert_eq!(backoff.failures(), 0);

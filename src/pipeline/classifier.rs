@@ -7,7 +7,7 @@ use crate::guard::catch_panic;
 use crate::record::AttemptError;
 use crate::service::{Classify, EntryClass, EntryError, ErrorClass, UNKNOWN, attempt_error};
 
-/// Classifies errors. The user's classifier, or the text of an error, may panic: the records are retried all the same.
+/// Catches panics of the user's classifier and of error texts, so that the records are still retried.
 #[derive(Clone)]
 pub(super) struct Classifier(Arc<dyn Classify>);
 
@@ -16,18 +16,16 @@ impl Classifier {
         Self(classify)
     }
 
-    /// Returns the class of a request's error, and its description.
     pub(super) fn classify(&self, error: &BoxError) -> (ErrorClass, Arc<AttemptError>) {
         let class = catch_panic(|| self.0.classify_error(&**error));
         let described = catch_panic(|| attempt_error(&**error));
         let described = described.unwrap_or_else(|| AttemptError {
             code: UNKNOWN.to_owned(),
-            message: "an error whose text cannot be read".to_owned(),
+            message: "error without a readable text".to_owned(),
         });
         (class.unwrap_or(ErrorClass::OutcomeUnknown), Arc::new(described))
     }
 
-    /// Returns the class of an entry's error, and its description.
     pub(super) fn classify_entry(&self, error: EntryError) -> (EntryClass, Arc<AttemptError>) {
         let class = catch_panic(|| self.0.classify_entry(&error));
         let (code, message) = error.into_parts();

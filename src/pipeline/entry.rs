@@ -12,11 +12,9 @@ use crate::record::AttemptError;
 use crate::service::Entry;
 use crate::shard::{HashCache, Shard};
 
-/// What is queued, and becomes one entry of a request: a record or an aggregate. It is delivered, or retried, as a
-/// whole.
+/// Record or aggregate that is queued, and becomes one entry of a request.
 #[derive(Debug)]
 pub(crate) struct QueuedEntry {
-    /// Set when the entry is queued.
     pub(super) route: Route,
     content: Content,
 }
@@ -24,24 +22,22 @@ pub(crate) struct QueuedEntry {
 #[derive(Debug)]
 enum Content {
     Single(BufferedRecord),
-    /// Several records, or one whose payload a reader would misread.
+    /// Several records, or one whose payload resembles an aggregate.
     Aggregate(Box<Aggregate>),
 }
 
-/// Where an entry goes: looked up once when it is queued, and used again when its request is settled.
+/// Route of an entry: computed when the entry is queued, and used again when its request is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(super) lane: LaneId,
-    /// The generation of the lane: another one means that the lane was closed since.
+    /// Generation of the lane. It differs from the current one if the lane was closed in the meantime.
     pub(super) generation: u32,
-    /// The ordering key, if the entry keeps an order.
     pub(super) order: Option<OrderId>,
-    /// Whether it is known, and not only likely, that the lane's shard takes the entry.
+    /// Set to `true` if the shard of the lane is known to own the entry's hash key, not only likely to.
     pub(super) is_certain: bool,
 }
 
 impl Route {
-    /// The fallback lane, in no order.
     pub(super) const FALLBACK: Self =
         Self { lane: FALLBACK, generation: 0, order: None, is_certain: false };
 }
@@ -63,7 +59,6 @@ impl QueuedEntry {
         matches!(self.content, Content::Aggregate(_))
     }
 
-    /// The aggregate, if it is one.
     pub(super) fn as_aggregate_mut(&mut self) -> Option<&mut Aggregate> {
         match &mut self.content {
             Content::Single(_) => None,
@@ -71,7 +66,6 @@ impl QueuedEntry {
         }
     }
 
-    /// The record, if the entry is no aggregate.
     #[expect(clippy::result_large_err, reason = "the entry goes back to the caller")]
     pub(super) fn into_single(self) -> Result<BufferedRecord, Self> {
         match self.content {
@@ -80,7 +74,7 @@ impl QueuedEntry {
         }
     }
 
-    /// The records, in the order of acceptance. At least one.
+    /// Records in the order of acceptance, at least one.
     #[inline]
     pub(crate) fn members(&self) -> &[BufferedRecord] {
         match &self.content {
@@ -104,7 +98,6 @@ impl QueuedEntry {
         }
     }
 
-    /// The record that was accepted first.
     #[inline]
     pub(crate) fn oldest(&self) -> &BufferedRecord {
         match &self.content {
@@ -113,13 +106,11 @@ impl QueuedEntry {
         }
     }
 
-    /// The sequence number of its oldest record.
     #[inline]
     pub(crate) fn seq(&self) -> u64 {
         self.oldest().seq
     }
 
-    /// Computes the hash key of its oldest record, unless it is known.
     pub(crate) fn ensure_hash_key(&mut self, cache: &mut HashCache) {
         self.members_mut()[0].ensure_hash_key(cache);
     }
@@ -132,12 +123,11 @@ impl QueuedEntry {
         }
     }
 
-    /// The sum of its records' sizes.
     pub(super) fn record_bytes(&self) -> usize {
         self.members().iter().map(BufferedRecord::size).sum()
     }
 
-    /// Bytes of the entry: data and partition key.
+    /// Returns the size of the entry: data and partition key.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         match &self.content {
@@ -146,7 +136,6 @@ impl QueuedEntry {
         }
     }
 
-    /// Whether no other record fits.
     pub(crate) fn is_full(&self, packing: &Packing) -> bool {
         match &self.content {
             Content::Single(record) => {
@@ -156,7 +145,6 @@ impl QueuedEntry {
         }
     }
 
-    /// The entry of a request.
     pub(crate) fn build_entry(&mut self) -> Entry {
         match &mut self.content {
             Content::Single(record) => record.build_entry(),
@@ -164,7 +152,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Encodes an aggregate ahead of [`build_entry`](Self::build_entry). Returns the bytes that were encoded.
+    /// Encodes an aggregate and returns the number of encoded bytes.
     pub(crate) fn encode(&mut self) -> usize {
         match &mut self.content {
             Content::Aggregate(aggregate) if aggregate.encoded.is_none() => {
@@ -174,8 +162,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Draws another random partition key, if its records have none of their own, so that the entry may leave a
-    /// busy shard.
+    /// Redraws the partition key of records without one, so that the entry may leave a busy shard.
     pub(crate) fn redraw_key(&mut self, rng: &mut Rng) {
         match &mut self.content {
             Content::Single(record) => {
@@ -185,7 +172,7 @@ impl QueuedEntry {
         }
     }
 
-    /// The aggregate with the shard that is predicted for it, if it has members of several keys.
+    /// Returns the aggregate and its predicted shard. `None` if all records have the same hash key.
     pub(crate) fn predicted(&self) -> Option<(&Aggregate, &Arc<Shard>)> {
         match &self.content {
             Content::Single(_) => None,
@@ -193,27 +180,23 @@ impl QueuedEntry {
         }
     }
 
-    /// Its records, each as an entry of its own.
     pub(super) fn into_singles(self, packing: &Packing) -> Vec<Self> {
         let singles = self.into_members().into_iter();
         singles.map(|record| Self::single(record).close(packing)).collect()
     }
 
-    /// Records the end of a request that was sent at `sent_at`.
     pub(super) fn record_flight(&mut self, sent_at: Instant, now: Instant) {
         for record in self.members_mut() {
             record.record_flight(sent_at, now);
         }
     }
 
-    /// Records the error of an attempt.
     pub(super) fn record_error(&mut self, error: &Arc<AttemptError>, now: Instant) {
         for record in self.members_mut() {
             record.record_error(error.clone(), now);
         }
     }
 
-    /// Records an attempt after which the records may have been written.
     pub(super) fn set_outcome_unknown(&mut self) {
         for record in self.members_mut() {
             record.may_have_been_written = true;
@@ -226,26 +209,22 @@ impl QueuedEntry {
         }
     }
 
-    /// The latest attempt does not count.
     pub(super) fn revoke_attempt(&mut self) {
         for record in self.members_mut() {
             record.attempts -= 1;
         }
     }
 
-    /// Counts a failure of an unknown cause.
     pub(super) fn count_failure(&mut self) {
         for record in self.members_mut() {
             record.count_failure();
         }
     }
 
-    /// Whether the latest attempt of a record has failed for an unknown cause.
     pub(super) fn has_failed(&self) -> bool {
         self.members().iter().any(|member| member.failures() > 0)
     }
 
-    /// Removes the records for which `removes` is true, and packs the others again if there were any.
     pub(crate) fn without(
         self,
         packing: &Packing,
@@ -260,8 +239,8 @@ impl QueuedEntry {
         (Aggregate::pack_to_send(left, shard.as_ref(), packing, route), removed)
     }
 
-    /// Closes an entry that no other record joins. A payload that readers may take for an aggregate is sent as an
-    /// aggregate of one, so that all readers find it unchanged, unless that is larger than a record may be.
+    /// Closes an entry. A payload that resembles an aggregate is sent as an aggregate of one, so that consumers receive
+    /// it unchanged, unless that exceeds the maximum size of a record.
     pub(crate) fn close(self, packing: &Packing) -> Self {
         let route = self.route;
         match self.content {
@@ -278,7 +257,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Halves an aggregate. A single record is returned as it is.
+    /// Halves an aggregate. A single record is returned unchanged.
     pub(crate) fn halve(self, packing: &Packing) -> ControlFlow<BufferedRecord, [Vec<Self>; 2]> {
         let shard = self.predicted().map(|(_, shard)| shard.clone());
         let route = self.route;

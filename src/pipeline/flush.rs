@@ -3,22 +3,18 @@ use std::time::Instant;
 use super::buffered::BufferedRecord;
 use super::linger::Linger;
 
-/// Why a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FlushReason {
-    /// It is a part of a request that is being bisected.
     Bisected,
-    /// Its records were isolated.
     Isolated,
-    /// What may be sent fills it.
+    /// The entries that may be sent fill a request.
     Full,
     /// A flush was requested, and nothing is in flight.
     Idle,
-    /// Its oldest record has waited for the whole linger.
+    /// The linger of the oldest record has ended.
     Linger,
     /// The buffer is full.
-    BackPressure,
-    /// The sink is closing.
+    Backpressure,
     Close,
 }
 
@@ -30,11 +26,10 @@ impl FlushReason {
         Self::Full,
         Self::Idle,
         Self::Linger,
-        Self::BackPressure,
+        Self::Backpressure,
         Self::Close,
     ];
 
-    /// The label in metrics.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Bisected => "split",
@@ -42,29 +37,27 @@ impl FlushReason {
             Self::Full => "full",
             Self::Idle => "idle",
             Self::Linger => "linger",
-            Self::BackPressure => "backpressure",
+            Self::Backpressure => "backpressure",
             Self::Close => "close",
         }
     }
 }
 
-/// What decides about partial requests.
+/// Policy for sending partial requests.
 #[derive(Debug)]
 pub(super) struct Flush {
     linger: Linger,
-    /// Records with lower sequence numbers were flushed.
+    /// Records with lower sequence numbers are flushed.
     before: u64,
     is_closing: bool,
-    /// The size of the largest record that waits for room in the buffer.
+    /// Size of the largest record that waits for capacity.
     waiter_bytes: Option<usize>,
 }
 
-/// What the decision depends on.
 #[derive(Debug)]
 pub(super) struct FlushState<'a> {
-    /// The oldest record that may be sent.
     pub(super) oldest: &'a BufferedRecord,
-    /// The oldest record that a flush would send on an idle sink.
+    /// Oldest record that a flush of an idle sink would send.
     pub(super) oldest_flushable: Option<&'a BufferedRecord>,
     pub(super) fills_request: bool,
     pub(super) has_backpressure: bool,
@@ -76,7 +69,6 @@ impl Flush {
         Self { linger, before: 0, is_closing: false, waiter_bytes: None }
     }
 
-    /// Flushes the records with lower sequence numbers than `next_seq`.
     pub(super) fn request(&mut self, next_seq: u64) {
         self.before = next_seq;
     }
@@ -106,7 +98,6 @@ impl Flush {
         self.linger
     }
 
-    /// Returns why a request should be sent now, if it should.
     pub(super) fn reason(&self, state: &FlushState<'_>, now: Instant) -> Option<FlushReason> {
         let is_flushed = |record: &BufferedRecord| record.seq < self.before;
         if state.fills_request {
@@ -114,7 +105,7 @@ impl Flush {
         } else if self.is_closing {
             Some(FlushReason::Close)
         } else if state.has_backpressure {
-            Some(FlushReason::BackPressure)
+            Some(FlushReason::Backpressure)
         } else if self.lingers_until(state.oldest) <= now {
             Some(FlushReason::Linger)
         } else if state.is_idle && state.oldest_flushable.is_some_and(is_flushed) {
@@ -124,27 +115,25 @@ impl Flush {
         }
     }
 
-    /// When the record has waited for the whole linger.
     pub(super) fn lingers_until(&self, record: &BufferedRecord) -> Instant {
         record.accepted_at + self.linger.ceiling()
     }
 
-    /// Whether an open aggregate is sent before younger ones that are full: where some keys fill request after request,
-    /// the others must not wait forever.
+    /// An overdue aggregate precedes full ones. Otherwise, keys that fill whole requests would starve the others.
     pub(super) fn is_overdue(&self, oldest: &BufferedRecord, now: Instant) -> bool {
         self.is_closing || self.lingers_until(oldest) <= now
     }
 
-    /// Whether an open aggregate joins a request that is sent for `reason`.
+    /// Returns `true` if an open aggregate joins a request that is sent for `reason`.
     ///
-    /// A request that is sent for its linger takes those along that have waited for half of it. So there are at most two
-    /// such requests in a linger, and no aggregate is sent that has only just begun to fill.
+    /// A request that is sent for its linger includes the aggregates that have waited for half of it. This limits such
+    /// requests to two per linger, without sending aggregates that are almost empty.
     pub(super) fn joins(&self, reason: FlushReason, oldest: &BufferedRecord, now: Instant) -> bool {
         match reason {
             FlushReason::Full | FlushReason::Bisected | FlushReason::Isolated => false,
             FlushReason::Idle => matches!(self.linger, Linger::Adaptive(_)),
             FlushReason::Linger => oldest.accepted_at + self.linger.ceiling() / 2 <= now,
-            FlushReason::BackPressure | FlushReason::Close => true,
+            FlushReason::Backpressure | FlushReason::Close => true,
         }
     }
 }
@@ -180,14 +169,14 @@ mod tests {
         let oldest = record(7, now);
         let mut flush = Flush::new(Linger::Adaptive(LINGER));
         let idle = || FlushState { is_idle: true, ..state(&oldest) };
-        assert_eq!(flush.reason(&idle(), now), None, "nobody has asked");
+        assert_eq!(flush.reason(&idle(), now), None, "no flush was requested");
         flush.request(7);
-        assert_eq!(flush.reason(&idle(), now), None, "the record is later");
+        assert_eq!(flush.reason(&idle(), now), None, "the record was accepted later");
         flush.request(8);
         assert_eq!(flush.reason(&idle(), now), Some(FlushReason::Idle));
         assert_eq!(flush.reason(&state(&oldest), now), None, "requests are in flight");
         let unflushable = FlushState { oldest_flushable: None, ..idle() };
-        assert_eq!(flush.reason(&unflushable, now), None, "it is still filling");
+        assert_eq!(flush.reason(&unflushable, now), None, "the aggregate is still open");
     }
 
     #[test]
@@ -200,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn full_request_precedes_close_and_backpressure() {
+    fn full_precedes_close_and_backpressure() {
         let now = Instant::now();
         let oldest = record(0, now);
         let mut flush = Flush::new(Linger::Adaptive(LINGER));
         let backpressure = || FlushState { has_backpressure: true, ..state(&oldest) };
-        assert_eq!(flush.reason(&backpressure(), now), Some(FlushReason::BackPressure));
+        assert_eq!(flush.reason(&backpressure(), now), Some(FlushReason::Backpressure));
         flush.close();
         assert_eq!(flush.reason(&backpressure(), now), Some(FlushReason::Close));
         let full = FlushState { fills_request: true, ..backpressure() };
@@ -213,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn linger_takes_half_aged_aggregates_along() {
+    fn linger_flushes_half_aged_aggregates() {
         let now = Instant::now();
         let oldest = record(0, now);
         let flush = Flush::new(Linger::Fixed(LINGER));
@@ -221,6 +210,6 @@ mod tests {
         assert!(!joins(FlushReason::Linger, LINGER / 2 - Duration::from_nanos(1)));
         assert!(joins(FlushReason::Linger, LINGER / 2));
         assert!(!joins(FlushReason::Full, LINGER) && !joins(FlushReason::Idle, LINGER));
-        assert!(joins(FlushReason::BackPressure, Duration::ZERO));
+        assert!(joins(FlushReason::Backpressure, Duration::ZERO));
     }
 }

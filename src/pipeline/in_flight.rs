@@ -9,36 +9,30 @@ use crate::service::{ErrorCount, PutRecordsRequest};
 use crate::status::RequestSummary;
 use crate::stream::StreamId;
 
-/// Identifies a request between [`Pipeline::next_request`](super::Pipeline::next_request) and
-/// [`Pipeline::settle`](super::Pipeline::settle). Later requests have greater numbers.
+/// Id of a request. Later requests have greater ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId(pub(super) u64);
 
-/// A request that was sent and is not settled.
 #[derive(Debug)]
 pub(super) struct InFlightRequest {
     pub(super) entries: Vec<QueuedEntry>,
     pub(super) records: usize,
-    /// The sum of the records' sizes.
     record_bytes: usize,
-    /// The sum of the entries' sizes.
+    /// Sum of the sizes of the entries.
     pub(super) bytes: usize,
     pub(super) sent_at: Instant,
     pub(super) kind: RequestKind,
     pub(super) timeout_factor: u32,
 }
 
-/// Where the entries of a request were queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestKind {
     Lanes,
-    /// A part of a request that is being bisected.
     Bisected,
     Isolated,
 }
 
 impl InFlightRequest {
-    /// A request that is sent for `reason`. Counts the attempt of its records.
     pub(super) fn new(
         mut entries: Vec<QueuedEntry>,
         reason: FlushReason,
@@ -58,12 +52,10 @@ impl InFlightRequest {
         Self { entries, records, record_bytes, bytes: 0, sent_at: now, kind, timeout_factor }
     }
 
-    /// Its records.
     fn size(&self) -> Size {
         Size { records: self.records, bytes: self.record_bytes }
     }
 
-    /// The summary of the request, if it has failed as a whole.
     pub(super) fn failed_summary(&self, error: &AttemptError) -> RequestSummary {
         let entries = self.entries.len();
         RequestSummary {
@@ -80,7 +72,15 @@ impl InFlightRequest {
     }
 }
 
-/// The requests in flight to one stream.
+/// Completion of a request. Its outcome says nothing new about what has changed since it was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Completion {
+    pub(crate) request: u64,
+    /// Number of the next request.
+    pub(crate) next: u64,
+    pub(crate) now: Instant,
+}
+
 #[derive(Debug)]
 pub(super) struct InFlight {
     stream: StreamId,
@@ -98,12 +98,10 @@ impl InFlight {
         &self.stream
     }
 
-    /// The number of the next request.
     pub(super) fn next_number(&self) -> u64 {
         self.next
     }
 
-    /// Builds a request for the service. The caller sends it.
     pub(super) fn start(&mut self, mut request: InFlightRequest) -> (RequestId, PutRecordsRequest) {
         let entries: Vec<_> = request.entries.iter_mut().map(QueuedEntry::build_entry).collect();
         let built = PutRecordsRequest::new(self.stream.clone(), entries)
@@ -116,14 +114,13 @@ impl InFlight {
         (id, built)
     }
 
-    /// Removes a request. `None` if it was settled before, or its records were taken.
+    /// Removes a request. `None` if it was settled, or its records were withdrawn.
     pub(super) fn finish(&mut self, id: RequestId) -> Option<InFlightRequest> {
         let request = self.requests.remove(&id)?;
         self.size -= request.size();
         Some(request)
     }
 
-    /// The number of requests.
     pub(super) fn len(&self) -> usize {
         self.requests.len()
     }
@@ -132,12 +129,10 @@ impl InFlight {
         self.requests.is_empty()
     }
 
-    /// The records of all requests.
     pub(super) fn size(&self) -> Size {
         self.size
     }
 
-    /// Whether there are requests other than those of isolated records.
     pub(super) fn has_unisolated(&self) -> bool {
         self.requests.values().any(|request| request.kind != RequestKind::Isolated)
     }
@@ -146,18 +141,15 @@ impl InFlight {
         self.requests.values().flat_map(|request| &request.entries)
     }
 
-    /// The entries of isolated records.
     pub(super) fn isolated_mut(&mut self) -> impl Iterator<Item = &mut QueuedEntry> {
         let is_isolated = |request: &&mut InFlightRequest| request.kind == RequestKind::Isolated;
         self.requests.values_mut().filter(is_isolated).flat_map(|request| &mut request.entries)
     }
 
-    /// The oldest record of each request.
     pub(super) fn first_entries(&self) -> impl Iterator<Item = &QueuedEntry> {
         self.requests.values().filter_map(|request| request.entries.first())
     }
 
-    /// Removes all requests. Their responses will be ignored.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
         self.size = Size::default();
         std::mem::take(&mut self.requests).into_values().flat_map(|request| request.entries)

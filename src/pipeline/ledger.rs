@@ -10,24 +10,21 @@ use crate::record::{FailureReason, Undelivered};
 use crate::settings::Settings;
 use crate::status::{RequestSummary, Totals};
 
-/// Counts records. At every moment `accepted = delivered + failed + withdrawn + unsettled`.
+/// Counts records. At any time, `accepted = delivered + failed + withdrawn + unsettled`.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     next_seq: u64,
     totals: Totals,
     unsettled_bytes: usize,
-    /// The records that failed and that nobody has taken.
     failed: Size,
-    /// What has left the buffer since this was last taken.
+    /// Records removed from the buffer since [`take_released`](Self::take_released).
     released: Size,
-    /// What has returned to the buffer since this was last taken: records that a dead-letter handler left.
+    /// Records that a dead-letter handler returned to the buffer since [`take_returned`](Self::take_returned).
     returned: Size,
     last_request: Option<Arc<RequestSummary>>,
-    /// `None` if nothing is measured.
     samples: Option<Box<Samples>>,
 }
 
-/// A number of records and the sum of their sizes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) records: usize,
@@ -40,7 +37,6 @@ impl Size {
         self.bytes += bytes;
     }
 
-    /// The size of the records of `undelivered`.
     pub(crate) fn of(undelivered: &[Undelivered]) -> Self {
         let mut size = Self::default();
         for undelivered in undelivered {
@@ -83,7 +79,6 @@ impl Ledger {
         }
     }
 
-    /// Counts an accepted record. Returns its sequence number.
     pub(super) fn count_accepted(&mut self, bytes: usize) -> u64 {
         self.totals.accepted += 1;
         self.unsettled_bytes += bytes;
@@ -91,7 +86,7 @@ impl Ledger {
         self.next_seq - 1
     }
 
-    /// Counts a request that is sent, before its records count the attempt.
+    /// Counts a request. Must be called before the attempt of its records is counted.
     pub(super) fn count_request(
         &mut self,
         reason: FlushReason,
@@ -104,7 +99,7 @@ impl Ledger {
         }
     }
 
-    /// Counts a delivered entry. Its records are [counted](Self::count_delivered) one by one.
+    /// Counts a delivered entry, but not [its records](Self::count_delivered).
     pub(super) fn count_entry(&mut self, bytes: usize) {
         self.totals.entries += 1;
         self.totals.entry_bytes += bytes as u64;
@@ -121,7 +116,7 @@ impl Ledger {
         }
     }
 
-    /// Counts a record that has failed for good. It stays in the buffer until somebody [takes](Self::count_taken) it.
+    /// Counts a failed record. It stays in the buffer until it is [taken](Self::count_taken).
     pub(super) fn count_failed(&mut self, record: &BufferedRecord, reason: &FailureReason) {
         let bytes = record.size();
         self.totals.failed += 1;
@@ -132,27 +127,23 @@ impl Ledger {
         }
     }
 
-    /// Counts a failed record that leaves the buffer.
     pub(super) fn count_taken(&mut self, bytes: usize) {
         self.failed.subtract_record(bytes);
         self.released.add_record(bytes);
     }
 
-    /// Counts a failed record that nobody has taken after all. The dead-letter handler may return another record than
-    /// it was given.
+    /// Returns a taken record to the buffer. The dead-letter handler may have replaced it by another record.
     pub(super) fn count_kept(&mut self, bytes: usize) {
         self.failed.add_record(bytes);
         self.returned.add_record(bytes);
     }
 
-    /// Counts a record that is withdrawn before it is settled.
     pub(super) fn count_withdrawn(&mut self, bytes: usize) {
         self.totals.withdrawn += 1;
         self.unsettled_bytes -= bytes;
         self.released.add_record(bytes);
     }
 
-    /// Counts records that are queued again after an attempt.
     pub(super) fn count_requeued(&mut self, entries: &[QueuedEntry]) {
         self.totals.requeued += entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
     }
@@ -169,33 +160,28 @@ impl Ledger {
         self.last_request = Some(Arc::new(summary));
     }
 
-    /// What is accepted and not settled.
     pub(crate) fn unsettled(&self) -> Size {
         Size { records: self.totals.unsettled(), bytes: self.unsettled_bytes }
     }
 
-    /// The records that failed and that nobody has taken.
     pub(crate) fn failed(&self) -> Size {
         self.failed
     }
 
-    /// Everything that counts towards the bounds: not settled, or failed and not taken.
-    pub(crate) fn held(&self) -> Size {
+    /// Returns the size of the buffer: unsettled records, and failed ones that were not taken.
+    pub(crate) fn buffered(&self) -> Size {
         let Size { records, bytes } = self.unsettled();
         Size { records: records + self.failed.records, bytes: bytes + self.failed.bytes }
     }
 
-    /// What has left the buffer since the last call.
     pub(crate) fn take_released(&mut self) -> Size {
         std::mem::take(&mut self.released)
     }
 
-    /// What has returned to the buffer since the last call, after it had [left](Self::take_released).
     pub(crate) fn take_returned(&mut self) -> Size {
         std::mem::take(&mut self.returned)
     }
 
-    /// The sequence number of the next record.
     pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq
     }
@@ -208,7 +194,6 @@ impl Ledger {
         self.last_request.as_ref()
     }
 
-    /// What was measured since the caller drained it.
     pub(crate) fn samples_mut(&mut self) -> Option<&mut Samples> {
         self.samples.as_deref_mut()
     }
@@ -230,8 +215,10 @@ mod tests {
     fn ledger_balances_after_any_sequence() {
         let mut rng = Rng::with_seed(7);
         let mut ledger = Ledger::new(&Settings::default());
-        let (mut unsettled, mut failed) = (Vec::new(), Vec::new());
-        let (mut accepted, mut released) = (Size::default(), Size::default());
+        let mut unsettled = Vec::new();
+        let mut failed = Vec::new();
+        let mut accepted = Size::default();
+        let mut released = Size::default();
         for _ in 0..10_000 {
             match rng.u8(..6) {
                 0 | 1 => {
@@ -266,9 +253,9 @@ mod tests {
             let returned = ledger.take_returned();
             accepted.bytes += returned.bytes;
             released.records -= returned.records;
-            let held = ledger.held();
-            assert_eq!(accepted.records, held.records + released.records);
-            assert_eq!(accepted.bytes, held.bytes + released.bytes);
+            let buffered = ledger.buffered();
+            assert_eq!(accepted.records, buffered.records + released.records);
+            assert_eq!(accepted.bytes, buffered.bytes + released.bytes);
             assert_eq!(ledger.unsettled().records, unsettled.len());
             assert_eq!(ledger.failed().bytes, failed.iter().sum::<usize>());
         }

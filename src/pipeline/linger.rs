@@ -38,7 +38,7 @@ use super::aggregation::Aggregation;
 /// fill their aggregates sooner. It helps most with many keys, because it determines how many records of one key or
 /// shard share an aggregate.
 ///
-/// `cargo test --test aggregation_linger -- --ignored --nocapture` prints the table.
+/// `cargo test --test aggregation linger -- --ignored --nocapture` prints the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "table::LingerRepr", into = "table::LingerRepr"))]

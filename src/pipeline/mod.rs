@@ -1,16 +1,16 @@
-//! The core: what is accepted, when it is sent, and how it is settled.
+//! I/O-free core: accepts records, builds requests from them, and settles the responses.
 //!
-//! A state machine without I/O, clock or async. Time and responses are arguments; requests, settlements and the next
-//! wake-up are return values.
+//! [`Pipeline`] is a state machine without I/O, clock, or async. Time and responses are arguments; requests,
+//! settlements, and the next wakeup are return values.
 //!
 //! ```text
 //! accept ──▶ wants_to_send? ──next_request──▶ (the caller sends it) ──settle──▶ delivered
 //!                  ▲                                                    │
-//!                  └──────────────── queued again, in order ◀───────────┴────▶ failed
+//!                  └───────────── requeued, in order ◀──────────────────┴────▶ failed
 //! ```
 //!
-//! Each record is at every moment in exactly one part: in the backlog, in flight, held until it is verified, or
-//! settled. Then it is reported to its receipt, the dead-letter handler or the owner.
+//! At any time a record is in exactly one part: the backlog, a request in flight, the aggregates that await
+//! verification, or the settlement. A settled record is reported to its receipt, the dead-letter handler, or the owner.
 
 mod aggregate;
 mod aggregation;
@@ -44,7 +44,7 @@ use tower::BoxError;
 
 pub use aggregation::{AggregateKey, Aggregation};
 pub(crate) use flush::FlushReason;
-pub(crate) use health::{Report, Stage, Trouble};
+pub(crate) use health::{OutageKind, Report, Stage};
 pub(crate) use in_flight::RequestId;
 pub(crate) use ledger::{Ledger, Size};
 pub use linger::Linger;
@@ -55,7 +55,7 @@ pub use samples::MetricsGranularity;
 pub(crate) use samples::ShardSample;
 pub(crate) use topology::Prerequisites;
 
-use self::backlog::{Backlog, Repartition};
+use self::backlog::{Backlog, BatchParams, Repartition};
 use self::buffered::BufferedRecord;
 use self::entry::QueuedEntry;
 use self::flush::Flush;
@@ -75,28 +75,22 @@ use crate::settings::Settings;
 use crate::shard::ShardMap;
 use crate::stream::{Distribution, StreamDescription, StreamId};
 
-/// The state of one stream's records.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     settings: Settings,
     rng: Rng,
-    /// What waits to be sent.
     backlog: Backlog,
     in_flight: InFlight,
-    /// The shards, and what is held until it is verified.
     topology: Topology,
-    /// Failures of whole requests.
     health: Health,
-    /// What was delivered or has failed, until it is reported.
     settlement: Settlement,
     ledger: Ledger,
-    /// When partial requests are sent.
     flush: Flush,
     work: Work,
 }
 
 impl Pipeline {
-    /// An empty pipeline. `lists_shards` says whether the shards of the stream can be listed.
+    /// `lists_shards` is `true` if the shards of the stream can be listed.
     pub(crate) fn new(
         stream: StreamId,
         settings: Settings,
@@ -117,12 +111,11 @@ impl Pipeline {
         }
     }
 
-    /// Whether another record is accepted. The record that crosses the bounds still is.
-    pub(crate) fn has_room(&self) -> bool {
-        self.settings.has_capacity(self.ledger.held())
+    /// Returns `true` if another record is accepted, even if it then exceeds the limits of the buffer.
+    pub(crate) fn has_capacity(&self) -> bool {
+        self.settings.has_capacity(self.ledger.buffered())
     }
 
-    /// Accepts a record, or returns it with the reason.
     pub(crate) fn accept(&mut self, record: Record, now: Instant) -> Result<(), Error> {
         if let Err(error) = self.settings.limits.check(&record) {
             return Err(Error::rejected(record, error));
@@ -130,14 +123,14 @@ impl Pipeline {
         if self.flush.is_closing() {
             return Err(Error::rejected(record, Rejection::Closed));
         }
-        if !self.has_room() {
+        if !self.has_capacity() {
             return Err(Error::rejected(record, Rejection::Full));
         }
         self.admit(record, now);
         Ok(())
     }
 
-    /// Accepts a record that the caller has checked against the limits and the bounds.
+    /// Accepts a record that was checked against all limits.
     pub(crate) fn admit(&mut self, record: Record, now: Instant) {
         let seq = self.ledger.count_accepted(record.size());
         let record = record.accepted(self.in_flight.stream());
@@ -145,31 +138,28 @@ impl Pipeline {
         self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }
 
-    /// Marks everything accepted so far to be sent without waiting for full requests.
+    /// Sends all records accepted so far without waiting for full requests.
     pub(crate) fn flush(&mut self) {
         self.flush.request(self.ledger.next_seq());
     }
 
-    /// Sets the size of the largest record that waits for room, if any does. While it does not fit, partial requests
-    /// are sent at once.
+    /// Sets the size of the largest record that waits for capacity. While it does not fit, partial requests are sent.
     pub(crate) fn set_waiter(&mut self, bytes: Option<usize>) {
         self.flush.set_waiter(bytes);
     }
 
-    /// Accepts no more records, and lets everything be sent at once.
     pub(crate) fn close(&mut self) {
         self.flush.close();
     }
 
-    /// Advances to `now`: resumes what has waited for it, and fails the records whose deadline has passed.
+    /// Advances to `now`: resumes lanes, and fails the records whose deadline has passed.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.expire(now);
-        // Last, since what came to the front of a lane may have paused it until a time that has passed.
+        // After the expiry, because a new front of a lane may pause the lane until a time in the past.
         self.resume_lanes(now);
     }
 
-    /// Resumes the lanes whose pause is over. While nothing may be sent they stay paused: a lane that waits for a slot
-    /// wants more than it gets.
+    /// Lanes stay paused while no request may be sent, so that their rate limiters see the demand.
     fn resume_lanes(&mut self, now: Instant) {
         if self.schedule().may_send(now) {
             self.backlog.resume_lanes(now);
@@ -180,7 +170,7 @@ impl Pipeline {
         let Some(deadline) = self.settings.deadline else { return };
         let is_expired = |record: &BufferedRecord| record.accepted_at + deadline <= now;
         let mut expired = self.backlog.expire(is_expired, &mut self.topology);
-        for mut held in self.topology.expire_held(is_expired) {
+        for mut held in self.topology.expire_unverified(is_expired) {
             held.set_outcome_unknown();
             self.backlog.release_next(held.route.order, Vec::new(), &mut self.topology);
             expired.extend(held.into_members());
@@ -193,20 +183,17 @@ impl Pipeline {
         self.repartition();
     }
 
-    /// Whether a request should be sent now. [`next_request`](Self::next_request) may still return `None`, if what it
-    /// closes has to wait.
+    /// Returns `true` if [`next_request`](Self::next_request) should be called. It may still return `None`.
     pub(crate) fn wants_to_send(&self, now: Instant) -> bool {
         let schedule = self.schedule();
         schedule.flush_reason(now).is_some() || schedule.may_resume_lane(now)
     }
 
-    /// Whether a full request may be sent.
     pub(crate) fn wants_to_send_full(&self) -> bool {
         self.schedule().has_full_request()
     }
 
-    /// The next time at which something changes without a call: a backoff or a linger ends, a deadline passes, or a
-    /// report is due. Later than `now`.
+    /// Returns the next time, after `now`, at which the state changes without a call.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
         self.schedule().wakeup(now)
     }
@@ -223,8 +210,7 @@ impl Pipeline {
         }
     }
 
-    /// Builds the next request, if one should be sent now. The caller sends it and [settles](Self::settle) it. Few
-    /// aggregates are closed in one call: see [`is_unfinished`](Self::is_unfinished).
+    /// Builds the next request, if one should be sent now. See also [`is_unfinished`](Self::is_unfinished).
     pub(crate) fn next_request(
         &mut self,
         now: Instant,
@@ -237,11 +223,12 @@ impl Pipeline {
             let limits = schedule.limits(reason);
             let open_before = self.backlog.open_aggregates();
             let Self { backlog, flush, topology, work, .. } = self;
-            let entries = backlog.next_batch(reason, flush, &limits, topology, work, now);
+            let params = BatchParams { reason, flush, limits, now };
+            let entries = backlog.next_batch(&params, topology, work);
             if !entries.is_empty() {
                 break (reason, entries);
             }
-            // The closed aggregates wait for their lanes or keys.
+            // The lanes or ordering keys of the closed aggregates are blocked.
             if work.is_unfinished() || backlog.open_aggregates() == open_before {
                 return None;
             }
@@ -250,24 +237,24 @@ impl Pipeline {
         let factor = self.health.timeout_factor();
         let mut request = InFlightRequest::new(entries, reason, factor, now);
         self.work.add_records(request.records);
-        // What was closed for another reason than a request is not encoded yet.
+        // Aggregates that were closed because they were full, for example, are not encoded yet.
         self.work.add_bytes(request.entries.iter_mut().map(QueuedEntry::encode).sum());
         let (id, request) = self.in_flight.start(request);
         Some((id, request, reason))
     }
 
-    /// Whether the latest [`next_request`](Self::next_request) has closed as many aggregates as one call may, and
-    /// should be called again, possibly after other tasks.
+    /// Returns `true` if [`next_request`](Self::next_request) reached its limit of closed aggregates and should be
+    /// called again, possibly after yielding to other tasks.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.work.is_unfinished()
     }
 
-    /// Takes the work that was done since the last call, in units of a task's budget.
+    /// Takes the work since the last call, in units of a task's budget.
     pub(crate) fn take_work(&mut self) -> usize {
         self.work.take()
     }
 
-    /// Takes the outcome of a request. Ignores requests that were settled before, or whose records were taken.
+    /// Settles a request, unless it is settled already or its records were withdrawn.
     pub(crate) fn settle(
         &mut self,
         id: RequestId,
@@ -277,7 +264,7 @@ impl Pipeline {
         let Some(request) = self.in_flight.finish(id) else { return };
         self.work.add_records(request.records);
         if request.kind == RequestKind::Isolated {
-            self.backlog.isolated_mut().land();
+            self.backlog.isolated_mut().set_idle();
         }
         let sent = request.entries.len();
         let outcome = outcome.and_then(|response| match response.results().len() {
@@ -291,7 +278,7 @@ impl Pipeline {
         }
         self.backlog.update_isolation(&self.topology);
         if self.topology.must_decide_without_list() {
-            self.settling(now).settle_held(None);
+            self.settling(now).settle_unverified(None);
         }
         self.repartition();
     }
@@ -311,14 +298,14 @@ impl Pipeline {
         }
     }
 
-    /// Takes the error of a service that did not become ready: nothing was sent.
+    /// Records that the service did not become ready. Nothing was sent.
     pub(crate) fn fail_service(&mut self, source: BoxError, now: Instant) {
         let (class, error) = self.health.classify(&source);
         let origin = Origin::Request { entries: 0 };
         self.on_failure(class, source, error, origin, now);
     }
 
-    /// Takes the error of a call without which nothing can be sent.
+    /// Records the error of a lookup that must succeed before anything is sent.
     pub(crate) fn fail_lookup(&mut self, class: ErrorClass, source: BoxError, now: Instant) {
         let (_, error) = self.health.classify(&source);
         self.on_failure(class, source, error, Origin::Lookup, now);
@@ -338,34 +325,32 @@ impl Pipeline {
         self.repartition();
     }
 
-    /// Packs what waits again if the predicted shards have changed. With ordering this waits for the requests in
-    /// flight and for what is held, since what returns is sent before what was accepted later.
+    /// Repacks the backlog if predictions have changed. With ordering, this waits until nothing is in flight or awaits
+    /// verification, because a retried record precedes all records that were accepted later.
     fn repartition(&mut self) {
         if self.topology.take_change() {
             self.backlog.repartition(Repartition::Shards, &mut self.topology);
         }
-        let is_blocked = self.in_flight.has_unisolated() || !self.topology.held().is_empty();
+        let is_blocked = self.in_flight.has_unisolated() || !self.topology.unverified().is_empty();
         if self.backlog.is_repartition_due() && !is_blocked {
             let isolated = self.in_flight.isolated_mut();
             self.backlog.repartition_in_order(isolated, &mut self.topology);
         }
     }
 
-    /// Whether the stream should be described now.
     pub(crate) fn description_is_due(&self, now: Instant) -> bool {
         let is_required = self.topology.awaits_description();
         (is_required && self.health.retry_at(now).is_none() && !self.health.is_stopped())
             || self.topology.routing().is_description_due(now)
     }
 
-    /// Takes the stream's description, or `None` to go on without.
     pub(crate) fn apply_description(
         &mut self,
         description: Option<StreamDescription>,
         now: Instant,
     ) {
         if self.topology.apply_description(description.as_ref(), now, &mut self.rng) {
-            self.settling(now).settle_held(None);
+            self.settling(now).settle_unverified(None);
             return self.repartition();
         }
         self.settling(now).record_success(Duration::ZERO);
@@ -379,103 +364,94 @@ impl Pipeline {
         self.settings.limits = self.settings.limits.for_stream(description.max_record_bytes());
         self.backlog.update_packing(&self.settings);
         if self.settings.is_aggregating() {
-            // What was accepted before may be packed for another limit.
+            // The backlog may be packed for another record size.
             self.backlog.repartition(Repartition::Limits, &mut self.topology);
             self.repartition();
         }
     }
 
-    /// Takes a failed description of a stream whose description is in doubt. Unless `may_pass`, another call cannot
-    /// help.
+    /// Records a failed description. If `may_pass` is `false`, another call cannot succeed.
     pub(crate) fn fail_description(&mut self, may_pass: bool, now: Instant) {
         if self.topology.fail_description(may_pass, now, &mut self.rng) {
-            self.settling(now).settle_held(None);
+            self.settling(now).settle_unverified(None);
             self.repartition();
         }
     }
 
-    /// Goes on without a description, since the source has none. The stream is not described again.
+    /// Continues without a description, because the source has none.
     pub(crate) fn description_unavailable(&mut self, now: Instant) {
         self.topology.stop_describing();
         self.apply_description(None, now);
     }
 
-    /// Goes on without lists of shards, since the source has none. The shards are not listed again, and records are
-    /// aggregated by partition key.
+    /// Continues without lists of shards, because the source has none. Records are aggregated by partition key.
     pub(crate) fn listing_unavailable(&mut self, now: Instant) {
         self.topology.stop_listing();
-        self.settling(now).settle_held(None);
+        self.settling(now).settle_unverified(None);
         self.repartition();
     }
 
-    /// Refuses a stream that distributes records itself. Nothing is sent before a description says otherwise. Records
-    /// that were written where consumers may discard them are queued again.
-    pub(crate) fn refuse_distribution(&mut self, error: BoxError, now: Instant) {
-        self.topology.refuse_distribution();
-        self.settling(now).settle_held(None);
+    /// Rejects a stream that distributes records itself. Nothing is sent until a description reports otherwise.
+    pub(crate) fn reject_stream(&mut self, error: BoxError, now: Instant) {
+        self.topology.reject_stream();
+        self.settling(now).settle_unverified(None);
         self.fail_lookup(ErrorClass::Fatal, error, now);
     }
 
-    /// Takes the stream's shards, or `None` if they could not be listed.
+    /// Applies a list of shards, or `None` if the call failed.
     pub(crate) fn apply_list(&mut self, list: Option<ShardMap>, now: Instant) {
         let next = self.in_flight.next_number();
         let (opened, outdated) = self.topology.apply_list(list, next, now, &mut self.rng);
         self.backlog.open_lanes(opened, next, now);
         self.backlog.reroute(&mut self.topology);
-        self.settling(now).settle_held(outdated.as_ref());
+        self.settling(now).settle_unverified(outdated.as_ref());
         self.repartition();
     }
 
-    // What is held.
-
-    /// Whether every accepted record was delivered, has failed or was withdrawn.
     pub(crate) fn is_settled(&self) -> bool {
         self.schedule().is_settled()
     }
 
-    /// The number of records that wait to be sent.
     pub(crate) fn queued(&self) -> usize {
         self.backlog.records()
     }
 
-    /// The number of records in requests in flight, and of written ones that are not verified.
+    /// Includes the records that await verification.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight_size().records
     }
 
-    /// The records in requests in flight, and written ones that are not verified.
+    /// Includes the records that await verification.
     pub(crate) fn in_flight_size(&self) -> Size {
         let mut size = self.in_flight.size();
-        for held in self.topology.held() {
+        for held in self.topology.unverified() {
             size += Size { records: held.entry.len(), bytes: held.entry.record_bytes() };
         }
         size
     }
 
     fn oldest(&self) -> Option<&BufferedRecord> {
-        let held = self.topology.held().iter().map(|held| &held.entry);
+        let held = self.topology.unverified().iter().map(|held| &held.entry);
         let sent = self.in_flight.first_entries().chain(held).map(QueuedEntry::oldest);
         self.backlog.heads().chain(sent).min_by_key(|record| record.seq)
     }
 
-    /// The sequence number of the oldest record that is not settled, or that of the next record.
+    /// Returns the sequence number of the next record if all records are settled.
     pub(crate) fn oldest_unsettled(&self) -> u64 {
         self.oldest().map_or(self.ledger.next_seq(), |oldest| oldest.seq)
     }
 
-    /// The time since the oldest record was accepted that is not settled.
     pub(crate) fn oldest_age(&self, now: Instant) -> Duration {
         self.oldest().map_or(Duration::ZERO, |oldest| oldest.age(now))
     }
 
-    /// When the oldest record that is not settled was accepted.
     pub(crate) fn oldest_accepted_at(&self) -> Option<Instant> {
         self.oldest().map(|oldest| oldest.accepted_at)
     }
 
-    /// Everything held, in the order of acceptance.
+    /// Returns all buffered records in the order of acceptance.
     pub(crate) fn undelivered(&self) -> Vec<&Record> {
-        let held = self.topology.held().iter().map(|held| &held.entry);
+        let held = self.topology.unverified().iter().map(|held| &held.entry);
         let entries = self.backlog.iter().chain(self.in_flight.entries()).chain(held);
         let unsettled = entries.flat_map(QueuedEntry::members);
         let unsettled = unsettled.map(|record| (record.seq, record.record()));
@@ -530,25 +506,22 @@ impl Pipeline {
         self.flush.is_closing()
     }
 
-    // Reports, and ways out.
-
-    /// Gives the records that failed since the last call to their receipts, or to `handler` if they have none.
+    /// Offers the records that failed since the last call to their receipts, or to `handler` if they have none.
     pub(crate) fn offer_failed(&mut self, handler: Option<&SharedHandler>) {
         let kept = self.settlement.offer_failed(handler, &mut self.ledger);
         if let Some(reason) = self.settlement.last_failure().filter(|_| kept > 0)
-            // The producer logs its own end, with the number of these records.
+            // When a producer stops, it logs the number of these records itself.
             && !matches!(reason, FailureReason::Refused(_))
         {
-            self.health.outages.lost(kept, reason);
+            self.health.outages.records_failed(kept, reason);
         }
     }
 
-    /// Why there will be no room until somebody takes the failed records: nothing else is held.
+    /// Returns the reason of the latest failure if only failed records are left and they fill the buffer.
     pub(crate) fn blocked_by_failed(&self) -> Option<&FailureReason> {
-        self.settlement.last_failure().filter(|_| self.is_settled() && !self.has_room())
+        self.settlement.last_failure().filter(|_| self.is_settled() && !self.has_capacity())
     }
 
-    /// Takes a report that is due. `None` once there are no more.
     pub(crate) fn take_report(&mut self, now: Instant) -> Option<Report> {
         if self.health.outages.is_quiet() {
             return None;
@@ -557,28 +530,27 @@ impl Pipeline {
         self.health.outages.take_report(now, is_idle)
     }
 
-    /// Takes the failed records, in the order of acceptance. Receipts are completed.
+    /// Takes the failed records in the order of acceptance and completes their receipts.
     pub(crate) fn take_failed(&mut self) -> Vec<Undelivered> {
         complete_receipts(self.settlement.take_failed(&mut self.ledger))
     }
 
-    /// Takes everything, in the order of acceptance. What was not settled has the reason
-    /// [`Withdrawn`](FailureReason::Withdrawn). Responses to requests in flight will be ignored. Receipts are completed.
+    /// Takes all records in the order of acceptance and completes their receipts. Unsettled records are
+    /// [`Withdrawn`](FailureReason::Withdrawn).
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
-        // The fatal error was about these records.
-        self.health.forgive();
+        // The fatal error belongs to these records.
+        self.health.reset_fatal();
         complete_receipts(self.withdraw(|last| FailureReason::Withdrawn { last }))
     }
 
-    /// Fails everything that is not settled: the stream takes no requests, and nobody will try again.
-    pub(crate) fn fail_refused(&mut self, error: &Arc<AttemptError>) {
+    pub(crate) fn fail_unsettled(&mut self, error: &Arc<AttemptError>) {
         for record in self.drain() {
             self.settlement.fail(record, FailureReason::Refused(error.clone()), &mut self.ledger);
         }
         self.health.clear_fatal();
     }
 
-    /// Gives everything that is held to its receipt. Returns what has none, in the order of acceptance.
+    /// Hands all records over to their receipts. Returns the records without one in the order of acceptance.
     pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
         let held = self.withdraw(|last| FailureReason::Abandoned { last }).into_iter();
         held.filter_map(|undelivered| undelivered.hand_over().err()).collect()
@@ -592,9 +564,8 @@ impl Pipeline {
         self.settlement.withdraw(unsettled, reason, &mut self.ledger)
     }
 
-    /// Removes what is not settled, in the order of acceptance.
     fn drain(&mut self) -> Vec<BufferedRecord> {
-        let held = self.topology.drain_held().into_iter().map(|held| held.entry);
+        let held = self.topology.drain_unverified().into_iter().map(|held| held.entry);
         let sent = self.in_flight.drain().chain(held).map(|mut entry| {
             entry.set_outcome_unknown();
             entry

@@ -1,4 +1,4 @@
-//! Decides how failed entries are retried: as they are, in smaller requests, or isolated.
+//! Decides how failed entries are retried: unchanged, in smaller requests, or isolated.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,14 +10,15 @@ use super::in_flight::RequestKind;
 use super::settling::Settling;
 use crate::record::{AttemptError, FailureReason};
 
-/// An entry that failed so often in a row, while others of its requests were delivered, is isolated. Failures that hit
-/// one entry in ten at random come to that once in 100,000 times.
+/// Number of consecutive failures after which an entry is isolated if other entries of its requests were delivered. If
+/// one in ten entries fails at random, this affects one in 100,000.
 const ENTRY_RETRIES: u8 = 4;
 
 impl Settling<'_> {
-    /// Takes the entries of a request that has failed as a whole, and returns what is retried. If it was not for the
-    /// first time, the next request has half of the entries. Of a single entry, an aggregate is halved and a record
-    /// isolated.
+    /// Returns the entries to retry after a request has failed as a whole.
+    ///
+    /// After a repeated failure, requests have half of the entries. A request with one entry halves the aggregate or
+    /// isolates the record.
     pub(super) fn retry_request(
         &mut self,
         mut entries: Vec<QueuedEntry>,
@@ -35,7 +36,7 @@ impl Settling<'_> {
                 self.health.on_repeated_failure(1);
                 let mut retries = self.halve_or_isolate(only);
                 if kind == RequestKind::Bisected && retries.len() > 1 {
-                    // A request may be limited to one entry.
+                    // Requests may be limited to one entry.
                     let later = retries.split_off(1);
                     for entry in later.into_iter().rev() {
                         self.queue_part(vec![entry]);
@@ -55,7 +56,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Takes the entries that failed while others of their request were delivered, and returns what is retried.
+    /// Returns the entries to retry after some entries of a request have failed.
     pub(super) fn retry_entries(&mut self, entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
         let mut retries = Vec::new();
         for mut entry in entries {
@@ -69,8 +70,7 @@ impl Settling<'_> {
         retries
     }
 
-    /// Halves an aggregate that failed repeatedly while nothing else did. The first half takes its place in the order.
-    /// A single record is isolated.
+    /// With ordering, only the first half of an aggregate is released.
     fn halve_or_isolate(&mut self, entry: QueuedEntry) -> Vec<QueuedEntry> {
         let order = entry.route.order;
         match entry.halve(self.backlog.packing()) {
@@ -88,7 +88,6 @@ impl Settling<'_> {
         }
     }
 
-    /// Queues isolated records again whose request has failed as a whole.
     pub(super) fn requeue_isolated(
         &mut self,
         entries: Vec<QueuedEntry>,
@@ -98,17 +97,18 @@ impl Settling<'_> {
         self.refund(&entries);
         let entries = self.route(entries);
         self.ledger.count_requeued(&entries);
-        // If nothing else is held, only the log says why the sink is not settled. Before the first delivery the failure
+        // Without other records, nothing else shows why the sink is not settled. Before the first delivery, the failure
         // is reported like that of any request.
         let is_alone = self.is_idle && !self.backlog.has_unisolated();
         let error = entries.first().and_then(|entry| entry.oldest().last_error.clone());
         if let Some(error) = error.filter(|_| is_alone && self.ledger.totals().delivered > 0) {
             self.health.outages.request_failed(&error, true, self.now);
         }
-        self.backlog.isolated_mut().fail(entries, took, number, self.next, self.now, self.rng);
+        let completion = self.completion(number);
+        self.backlog.isolated_mut().fail(entries, took, completion, self.rng);
     }
 
-    /// Refunds the tokens of entries. Retries of a record that is never stored must not use up those of others.
+    /// Refunds the tokens of entries, because the retries of a record that is never stored must not delay others.
     pub(super) fn refund(&mut self, entries: &[QueuedEntry]) {
         for entry in entries {
             let lane = self.topology.current_lane(entry);
@@ -116,7 +116,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Routes isolated entries again: their lanes may have been closed, or their keys drawn again.
+    /// The lanes may have been closed, and the keys may have been redrawn.
     pub(super) fn route(&mut self, mut entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
         for entry in &mut entries {
             self.topology.route(entry);
@@ -134,7 +134,7 @@ impl Settling<'_> {
         self.backlog.release_next(order, left, self.topology)
     }
 
-    /// Fails the records whose last attempt this was, and returns the others.
+    /// Returns the records that have attempts left.
     pub(super) fn retry_or_fail(
         &mut self,
         entry: QueuedEntry,
@@ -144,8 +144,8 @@ impl Settling<'_> {
         let is_exhausted = |record: &BufferedRecord| record.attempts >= max_attempts;
         let (left, exhausted) = entry.without(self.backlog.packing(), is_exhausted);
         for record in exhausted {
-            let (attempts, last) = (record.attempts, error.clone());
-            let reason = FailureReason::AttemptsExhausted { attempts, last };
+            let reason =
+                FailureReason::AttemptsExhausted { attempts: record.attempts, last: error.clone() };
             self.settlement.fail(record, reason, self.ledger);
         }
         left
@@ -156,7 +156,6 @@ impl Settling<'_> {
         self.backlog.push_front(entries, self.topology);
     }
 
-    /// Queues a part of a refused request, which is sent alone.
     pub(super) fn queue_part(&mut self, part: Vec<QueuedEntry>) {
         self.ledger.count_requeued(&part);
         self.backlog.bisect(part, self.topology);

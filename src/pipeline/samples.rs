@@ -1,4 +1,4 @@
-//! Samples for metrics: what totals and sizes do not say.
+//! Samples for metrics that counters and sizes do not provide.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -11,54 +11,52 @@ use super::flush::FlushReason;
 use crate::record::FailureReason;
 use crate::settings::Settings;
 
-/// What a sink measures of itself, see [`Settings::metrics`](crate::Settings::metrics).
+/// Granularity of the metrics of a sink, see [`Settings::metrics`](crate::Settings::metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[cfg_attr(not(feature = "metrics"), allow(unreachable_pub, reason = "it is no setting then"))]
 pub enum MetricsGranularity {
-    /// Nothing.
+    /// No metrics.
     Off,
-    /// Everything but what has the label `shard`.
+    /// All metrics without a `shard` label.
     Stream,
-    /// Everything, with a label per shard. At most 1,000 shards are told apart: later ones, after reshards, have the label `other`.
+    /// All metrics, including those with a `shard` label. At most 1,000 shards have a label. Later ones, after
+    /// reshards, share the label `other`.
     Shard,
 }
 
-/// Times closer than this are not told apart.
-const FINEST: Duration = Duration::from_micros(100);
+/// Maximum difference of ages that are counted as equal.
+const AGE_RESOLUTION: Duration = Duration::from_micros(100);
 
-/// Gathered until the caller drains it.
 #[derive(Debug)]
 pub(crate) struct Samples {
-    of_shards: bool,
+    per_shard: bool,
     pub(crate) flush_reasons: RunLengths<FlushReason>,
     pub(crate) records_per_request: RunLengths<u32>,
     pub(crate) records_per_entry: RunLengths<u32>,
-    /// From acceptance to the first request that carried the record.
+    /// Time from acceptance to the first request that contains the record.
     pub(crate) buffering: AgeRuns,
-    /// From acceptance to the answer that delivered the record.
+    /// Time from acceptance to the response that delivers the record.
     pub(crate) delivery: AgeRuns,
-    /// Of records that were delivered or given up.
     pub(crate) retries: RunLengths<u32>,
-    /// Records that were given up, by [`FailureReason::code`](crate::record::FailureReason::code).
+    /// Failed records by [`FailureReason::code`](crate::record::FailureReason::code).
     pub(crate) failures: RunLengths<&'static str>,
     pub(crate) shards: Vec<ShardSample>,
 }
 
-/// What one answer meant for one shard; none as long as nobody knows which one it was.
+/// Result of one response for one shard. `shard` is `None` if the shard is not known.
 #[derive(Debug)]
 pub(crate) struct ShardSample {
     pub(crate) shard: Option<SmolStr>,
     pub(crate) delivered: usize,
     pub(crate) throttled: usize,
-    /// Kinesis records a second that it is sent from now on, at most.
-    pub(crate) pace: Option<f64>,
+    /// Kinesis records per second.
+    pub(crate) rate_limit: Option<f64>,
 }
 
 impl Samples {
-    /// None if nobody wants any.
     pub(crate) fn new(settings: &Settings) -> Option<Box<Self>> {
         #[cfg(feature = "metrics")]
         let granularity = settings.metrics;
@@ -67,13 +65,13 @@ impl Samples {
             let _ = settings;
             MetricsGranularity::Off
         };
-        let of_shards = match granularity {
+        let per_shard = match granularity {
             MetricsGranularity::Off => return None,
             MetricsGranularity::Stream => false,
             MetricsGranularity::Shard => true,
         };
         Some(Box::new(Self {
-            of_shards,
+            per_shard,
             flush_reasons: RunLengths::default(),
             records_per_request: RunLengths::default(),
             records_per_entry: RunLengths::default(),
@@ -85,7 +83,7 @@ impl Samples {
         }))
     }
 
-    /// Records a request that is sent, before its records count the attempt.
+    /// Records a request. Must be called before the attempt of its records is counted.
     pub(crate) fn record_request(
         &mut self,
         reason: FlushReason,
@@ -113,22 +111,21 @@ impl Samples {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        // Whatever happens to a record begins or ends with one of these.
+        // Every other sample follows one of these.
         self.flush_reasons.is_empty() && self.retries.is_empty() && self.shards.is_empty()
     }
 
     pub(crate) fn wants_shards(&self) -> bool {
-        self.of_shards
+        self.per_shard
     }
 }
 
-/// A number of records as it is kept: no buffer holds more than 10⁸ of them.
+/// At most 10⁸ records are buffered.
 fn count(records: usize) -> u32 {
     u32::try_from(records).unwrap_or(u32::MAX)
 }
 
-/// Values in the order in which they came, equal neighbours together: those of a request's records mostly
-/// are equal.
+/// Values with the number of their consecutive repetitions. Most records of a request have equal values.
 #[derive(Debug)]
 pub(crate) struct RunLengths<T>(Vec<(T, usize)>);
 
@@ -150,18 +147,16 @@ impl<T: PartialEq> RunLengths<T> {
         self.0.is_empty()
     }
 
-    /// Takes all values, each with the times that it came in a row.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (T, usize)> {
         self.0.drain(..)
     }
 }
 
-/// How old records were at some moments. Those that were accepted within a tenth of a millisecond count as equally
-/// old.
+/// Ages of records. Records that were accepted within [`AGE_RESOLUTION`] share an age.
 #[derive(Debug, Default)]
 pub(crate) struct AgeRuns {
     runs: Vec<(Duration, usize)>,
-    /// When the records of the latest run were accepted, and the moment.
+    /// Acceptance times that belong to the latest run, and the time of the sample.
     latest: Option<(Range<Instant>, Instant)>,
 }
 
@@ -177,10 +172,9 @@ impl AgeRuns {
             return;
         }
         self.runs.push((record.age(now), 1));
-        self.latest = Some((accepted_at..accepted_at + FINEST, now));
+        self.latest = Some((accepted_at..accepted_at + AGE_RESOLUTION, now));
     }
 
-    /// Takes all ages, each with the number of records.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Duration, usize)> {
         self.runs.drain(..)
     }
@@ -194,15 +188,17 @@ mod tests {
     use crate::record::Record;
 
     #[test]
-    fn equal_neighbours_are_one_run() {
+    fn run_lengths_merge_equal_neighbours() {
         let mut runs = RunLengths::default();
-        [1, 1, 2, 1].into_iter().for_each(|value| runs.push(value));
+        for value in [1, 1, 2, 1] {
+            runs.push(value);
+        }
         assert!(runs.drain().eq([(1, 2), (2, 1), (1, 1)]));
         assert!(runs.is_empty());
     }
 
     #[test]
-    fn ages_differ_where_a_tenth_of_a_millisecond_lies_between_or_the_moment_does() {
+    fn age_runs_merge_ages_within_resolution() {
         let begin = Instant::now();
         let at = |micros| begin + Duration::from_micros(micros);
         let mut rng = Rng::with_seed(1);
@@ -215,6 +211,6 @@ mod tests {
         let expected = micros.map(|(age, times)| (Duration::from_micros(age), times));
         assert!(ages.drain().eq(expected));
         ages.push(&record(50), at(501));
-        assert_eq!(ages.drain().count(), 1, "what was taken is no run any more");
+        assert_eq!(ages.drain().count(), 1, "a drained run is not continued");
     }
 }

@@ -10,7 +10,6 @@ use super::topology::Topology;
 use crate::limits::Limits;
 use crate::settings::Settings;
 
-/// Decides what is sent next, and when: the parts of the pipeline that this depends on.
 #[derive(Debug)]
 pub(super) struct Schedule<'a> {
     pub(super) settings: &'a Settings,
@@ -23,9 +22,8 @@ pub(super) struct Schedule<'a> {
 }
 
 impl Schedule<'_> {
-    /// Returns why a request should be sent now, if it should.
     pub(super) fn flush_reason(&self, now: Instant) -> Option<FlushReason> {
-        if self.isolated_at(now).is_some_and(|at| at <= now) {
+        if self.next_isolated_at(now).is_some_and(|at| at <= now) {
             return Some(FlushReason::Isolated);
         }
         if !self.may_send(now) {
@@ -37,7 +35,6 @@ impl Schedule<'_> {
         self.lane_flush_reason(now)
     }
 
-    /// Returns why a request from the lanes, or of open aggregates, should be sent now, if it may be.
     pub(super) fn lane_flush_reason(&self, now: Instant) -> Option<FlushReason> {
         let oldest_flushable = match self.flush.linger() {
             Linger::Auto(_) | Linger::Adaptive(_) => self.backlog.oldest_sendable(),
@@ -54,22 +51,20 @@ impl Schedule<'_> {
         self.flush.reason(&state, now)
     }
 
-    /// Whether a lane may be resumed: only then is it known whether a request should be sent.
     pub(super) fn may_resume_lane(&self, now: Instant) -> bool {
-        self.backlog.has_over_paused_lane(now) && self.may_send(now)
+        self.backlog.has_resumable_lane(now) && self.may_send(now)
     }
 
-    /// Whether a request may be sent, isolated records aside.
+    /// Ignores isolated records.
     pub(super) fn may_send(&self, now: Instant) -> bool {
         self.has_slot() && self.health.retry_at(now).is_none()
     }
 
-    /// Whether a full request may be sent.
     pub(super) fn has_full_request(&self) -> bool {
         self.backlog.fills_request(&self.request_limits()) && self.has_slot()
     }
 
-    /// The limits of a request that is sent for `reason`. Isolated records have a limit of their own.
+    /// The number of isolated records is limited separately.
     pub(super) fn limits(&self, reason: FlushReason) -> Limits {
         match reason {
             FlushReason::Isolated => self.settings.limits,
@@ -82,20 +77,20 @@ impl Schedule<'_> {
         limits.with_request_entries(limits.request_entries().min(self.health.max_entries()))
     }
 
-    /// Whether the buffer is full of records that sending can remove. Failed records are no reason for small requests,
-    /// unless nothing is in flight.
+    /// Failed records cause no backpressure while requests are in flight, because requests cannot remove them.
     fn has_backpressure(&self) -> bool {
-        let (held, settings) = (self.ledger.held(), self.settings);
+        let buffered = self.ledger.buffered();
+        let settings = self.settings;
         let blocks_waiter = self.flush.waiter_bytes().is_some_and(|bytes| {
-            held.records >= settings.effective_buffer_records()
-                || held.bytes.saturating_add(bytes) > settings.buffer_bytes
+            buffered.records >= settings.effective_buffer_records()
+                || buffered.bytes.saturating_add(bytes) > settings.buffer_bytes
         });
         blocks_waiter
             || !settings.has_capacity(self.ledger.unsettled())
-            || (!settings.has_capacity(held) && self.in_flight.is_empty())
+            || (!settings.has_capacity(buffered) && self.in_flight.is_empty())
     }
 
-    /// Whether another request may be in flight, the backoff aside.
+    /// Ignores the backoff.
     fn has_slot(&self) -> bool {
         let isolated = usize::from(self.backlog.has_isolated_in_flight());
         self.health.has_slot(self.in_flight.len() - isolated)
@@ -103,26 +98,23 @@ impl Schedule<'_> {
             && !self.is_stopped()
     }
 
-    /// Whether nothing may be sent.
     fn is_stopped(&self) -> bool {
         self.backlog.is_repartition_due() || !self.topology.is_ready() || self.health.is_stopped()
     }
 
-    /// When the next isolated record may be sent, now or later.
-    pub(super) fn isolated_at(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_isolated_at(&self, now: Instant) -> Option<Instant> {
         if self.is_stopped() || self.in_flight.len() >= self.settings.max_in_flight {
             return None;
         }
-        self.backlog.isolated_at(self.health, self.in_flight.is_empty(), now)
+        self.backlog.next_isolated_at(self.health, self.in_flight.is_empty(), now)
     }
 
-    /// The next time at which something changes without a call.
     pub(super) fn wakeup(&self, now: Instant) -> Option<Instant> {
         let retry_at = self.health.retry_at(now);
         let has_quiet_log = self.health.outages.is_quiet() || self.is_settled();
         let wakeups = [
             self.send_wakeup(now),
-            self.isolated_at(now),
+            self.next_isolated_at(now),
             self.next_deadline(),
             self.topology.wakeup(now),
             retry_at.filter(|_| self.topology.awaits_description()),
@@ -139,19 +131,20 @@ impl Schedule<'_> {
         retry_at.or_else(|| self.backlog.wakeup(self.flush, now))
     }
 
-    /// When the next record fails, unless it is settled before. A held aggregate fails as a whole.
+    /// An unverified aggregate fails as a whole.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadline = self.settings.deadline?;
         let queued = self.backlog.heads().map(|record| record.accepted_at);
         let held =
-            self.topology.held().iter().filter_map(|held| {
+            self.topology.unverified().iter().filter_map(|held| {
                 held.entry.members().iter().map(|member| member.accepted_at).max()
             });
         queued.chain(held).min().map(|accepted_at| accepted_at + deadline)
     }
 
-    /// Whether every accepted record is settled.
     pub(super) fn is_settled(&self) -> bool {
-        self.backlog.is_empty() && self.in_flight.is_empty() && self.topology.held().is_empty()
+        self.backlog.is_empty()
+            && self.in_flight.is_empty()
+            && self.topology.unverified().is_empty()
     }
 }

@@ -9,18 +9,16 @@ use crate::record::{AttemptError, FailureReason, PendingReceipt, SharedHandler, 
 use crate::service::Placement;
 use crate::stream::StreamId;
 
-/// The records that were delivered or have failed, until their receipts, the dead-letter handler or the owner have them.
+/// Delivered and failed records, until they are reported to their receipts, the dead-letter handler, or the owner.
 #[derive(Debug)]
 pub(crate) struct Settlement {
-    /// The stream that failed records name.
     stream: StreamId,
-    /// The receipts of delivered records.
     delivered: VecDeque<PendingReceipt>,
     /// Failed records with their sequence numbers, not offered to the dead-letter handler yet.
     unoffered: VecDeque<(u64, Undelivered)>,
-    /// Failed records that the handler has left, or that had none.
+    /// Failed records that stay in the buffer.
     kept: Vec<(u64, Undelivered)>,
-    /// Why the latest of the kept records failed, until the owner is notified.
+    /// Latest reason, until the owner is notified.
     unreported_failure: Option<FailureReason>,
 }
 
@@ -35,7 +33,6 @@ impl Settlement {
         }
     }
 
-    /// Settles the records of an entry that was delivered.
     pub(super) fn deliver(
         &mut self,
         entry: &mut QueuedEntry,
@@ -67,7 +64,6 @@ impl Settlement {
         }
     }
 
-    /// Settles a record that has failed for good.
     pub(super) fn fail(
         &mut self,
         record: BufferedRecord,
@@ -78,22 +74,21 @@ impl Settlement {
         self.unoffered.push_back((record.seq, record.into_undelivered(reason, &self.stream)));
     }
 
-    /// Completes the receipts of the records that were delivered since the last call.
     pub(crate) fn notify(&mut self) {
         for receipt in self.delivered.drain(..) {
             receipt.complete();
         }
     }
 
-    /// Gives the records that failed since the last call to their receipts, or to `handler` if they have none.
-    /// Returns the number of records that neither has taken, which are kept.
+    /// Offers the failed records to their receipts, or to `handler` if they have none. Returns the number of those that
+    /// neither accepted.
     pub(super) fn offer_failed(
         &mut self,
         handler: Option<&SharedHandler>,
         ledger: &mut Ledger,
     ) -> usize {
         let kept_before = self.kept.len();
-        // One by one: if the handler panics, the others are still here.
+        // One at a time, so that the others are kept if the handler panics.
         while let Some((seq, undelivered)) = self.unoffered.pop_front() {
             let bytes = undelivered.record.size();
             ledger.count_taken(bytes);
@@ -111,28 +106,23 @@ impl Settlement {
         self.kept.len() - kept_before
     }
 
-    /// Takes the reason why the latest of the kept records failed, so that the owner is notified once.
     pub(crate) fn take_unreported_failure(&mut self) -> Option<FailureReason> {
         self.unreported_failure.take()
     }
 
-    /// Why the latest of the kept records failed.
     pub(crate) fn last_failure(&self) -> Option<&FailureReason> {
         self.kept.last().map(|(_, undelivered)| &undelivered.reason)
     }
 
-    /// The failed records with their sequence numbers.
     pub(super) fn failed(&self) -> impl Iterator<Item = &(u64, Undelivered)> {
         self.kept.iter().chain(&self.unoffered)
     }
 
-    /// Takes the failed records, offered or not, in the order of acceptance.
     pub(super) fn take_failed(&mut self, ledger: &mut Ledger) -> Vec<Undelivered> {
         self.withdraw(Vec::new(), |last| FailureReason::Withdrawn { last }, ledger)
     }
 
-    /// Takes the failed records, and withdraws the `unsettled` ones. The reason of those is made of the error of their
-    /// last attempt. Returns all of them in the order of acceptance.
+    /// Takes the failed records and withdraws the `unsettled` ones, in the order of acceptance.
     pub(super) fn withdraw(
         &mut self,
         unsettled: Vec<BufferedRecord>,

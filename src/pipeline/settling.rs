@@ -9,18 +9,18 @@ use super::backlog::{Backlog, EntryOutcome};
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::health::{Effect, Failure, Health, Origin};
-use super::in_flight::{InFlightRequest, RequestKind};
+use super::in_flight::{Completion, InFlightRequest, RequestKind};
 use super::ledger::Ledger;
 use super::retry::halve_request;
 use super::settlement::Settlement;
-use super::topology::{PlacementCheck, Topology};
+use super::topology::{PlacementCheck, Topology, Verification};
 use crate::record::{AttemptError, FailureReason};
 use crate::service::{EntryClass, EntryError, ErrorClass, Placement, PutRecordsResponse, TIMEOUT};
 use crate::settings::Settings;
 use crate::shard::ShardMap;
 use crate::status::RequestSummary;
 
-/// Settles the outcome of a request: the parts of the pipeline that it changes, at one moment.
+/// Borrows the parts of the pipeline that change when a request is settled.
 #[derive(Debug)]
 pub(super) struct Settling<'a> {
     pub(super) settings: &'a Settings,
@@ -30,22 +30,23 @@ pub(super) struct Settling<'a> {
     pub(super) health: &'a mut Health,
     pub(super) settlement: &'a mut Settlement,
     pub(super) ledger: &'a mut Ledger,
-    /// The number of the next request.
     pub(super) next: u64,
-    /// Whether no other request is in flight.
+    /// No other request is in flight.
     pub(super) is_idle: bool,
     pub(super) now: Instant,
 }
 
-/// What is left of an entry that failed.
 enum FailedEntry {
     Retry(Vec<QueuedEntry>),
-    /// Its record may be the cause.
+    /// One of its records may be the cause.
     UnknownCause(Vec<QueuedEntry>),
 }
 
 impl Settling<'_> {
-    /// Settles the response to the request with the number `number`, which has a result for each entry.
+    pub(super) fn completion(&self, request: u64) -> Completion {
+        Completion { request, next: self.next, now: self.now }
+    }
+
     pub(super) fn settle_response(
         &mut self,
         number: u64,
@@ -53,12 +54,14 @@ impl Settling<'_> {
         response: PutRecordsResponse,
     ) {
         let InFlightRequest { entries, records, bytes, sent_at, kind, .. } = request;
-        let (sent, delivered) = (entries.len(), response.delivered());
+        let sent = entries.len();
+        let delivered = response.delivered();
         let errors = if delivered == sent { Vec::new() } else { response.errors() };
         let took = self.now.saturating_duration_since(sent_at);
         let delivered_before = self.ledger.totals().delivered;
         self.topology.check_response(number, &entries, response.results(), self.now);
-        let (mut retries, mut failed) = (Vec::new(), Vec::new());
+        let mut retries = Vec::new();
+        let mut failed = Vec::new();
         debug_assert_eq!(sent, response.results().len(), "a response has one result per entry");
         for (mut entry, result) in entries.into_iter().zip(response.into_results()) {
             entry.record_flight(sent_at, self.now);
@@ -89,31 +92,29 @@ impl Settling<'_> {
         } else {
             retries.extend(self.settle_success(kind, sent, failed, took));
             if delivered == 0 && !retries.is_empty() && !self.backlog.has_outcomes() {
-                // Parts of rejected aggregates only. A short wait bounds the rate.
+                // Only parts of rejected aggregates are retried. The wait limits the request rate.
                 self.health.wait_without_failure(self.now, self.rng);
             }
+            let completion = self.completion(number);
             let samples = self.ledger.samples_mut().filter(|samples| samples.wants_shards());
-            let (next, now, topology) = (self.next, self.now, &*self.topology);
+            let topology = &*self.topology;
             let shard_id = |lane| topology.shard_of(lane);
-            self.backlog.apply_outcomes(number, next, now, self.rng, samples, shard_id);
+            self.backlog.apply_outcomes(completion, self.rng, samples, shard_id);
         }
         self.requeue(retries);
         self.learn(number, delivered);
     }
 
-    /// Applies what a response has shown about the shards.
     fn learn(&mut self, number: u64, delivered: usize) {
-        let (next, now) = (self.next, self.now);
-        let (opened, reroutes) =
-            self.topology.apply_observations(number, next, delivered, now, self.rng);
-        self.backlog.open_lanes(opened, next, now);
+        let completion = self.completion(number);
+        let (opened, reroutes) = self.topology.apply_observations(completion, delivered, self.rng);
+        self.backlog.open_lanes(opened, self.next, self.now);
         if reroutes {
             self.backlog.reroute(self.topology);
         }
     }
 
-    /// Settles a response in which no entry was delivered, and none was throttled: the stream is failing. Returns what
-    /// is retried.
+    /// All entries failed and none was throttled. Returns the entries to retry.
     fn settle_outage(
         &mut self,
         number: u64,
@@ -126,14 +127,15 @@ impl Settling<'_> {
             self.requeue_isolated(failed, took, number);
             return Vec::new();
         }
-        // The stream is failing, and no single shard.
+        // The failure concerns the stream and not single shards.
         self.backlog.clear_outcomes();
         let error = failed.first().and_then(|entry| entry.oldest().last_error.clone());
-        self.health.on_failed_entries(number, error, self.next, self.now, self.rng);
+        let completion = self.completion(number);
+        self.health.on_failed_entries(error, completion, self.rng);
         self.retry_request(failed, kind)
     }
 
-    /// Settles a response in which something was delivered or throttled. Returns what is retried.
+    /// An entry was delivered or throttled. Returns the entries to retry.
     fn settle_success(
         &mut self,
         kind: RequestKind,
@@ -157,7 +159,7 @@ impl Settling<'_> {
         self.retry_entries(failed)
     }
 
-    /// Records a success: the stream takes requests.
+    /// Ends an outage, and the waits that it caused.
     pub(super) fn record_success(&mut self, took: Duration) {
         if self.health.on_success(took) {
             self.backlog.isolated_mut().retry_now();
@@ -165,7 +167,6 @@ impl Settling<'_> {
         }
     }
 
-    /// Settles an entry that the service has written. Returns what is retried.
     #[inline]
     fn settle_written(
         &mut self,
@@ -173,53 +174,50 @@ impl Settling<'_> {
         mut entry: QueuedEntry,
         placement: Placement,
     ) -> Vec<QueuedEntry> {
-        match self.check_written(number, &mut entry, &placement) {
-            PlacementCheck::Placed => {
-                self.settlement.deliver(&mut entry, placement, self.ledger, self.now);
-                self.backlog.release_next(entry.route.order, Vec::new(), self.topology)
-            }
-            check => self.settle_unverified(check, number, entry, placement),
+        let verification = self.verify(number, &mut entry, &placement);
+        if verification.check != PlacementCheck::Placed {
+            return self.settle_unplaced(verification, entry, placement);
         }
+        self.settlement.deliver(&mut entry, placement, self.ledger, self.now);
+        self.backlog.release_next(entry.route.order, Vec::new(), self.topology)
     }
 
-    fn check_written(
+    fn verify(
         &mut self,
         number: u64,
         entry: &mut QueuedEntry,
         placement: &Placement,
-    ) -> PlacementCheck {
+    ) -> Verification {
         let shard_id = placement.shard_id();
         let lane = self.topology.observe(entry, shard_id);
         self.backlog.record_outcome(lane, entry.size(), EntryOutcome::Delivered);
-        let (is_failing, now) = (self.health.is_failing(), self.now);
-        self.topology.verify(number, entry, shard_id, is_failing, now, self.rng)
+        let completion = self.completion(number);
+        self.topology.verify(entry, shard_id, completion, self.health.is_failing(), self.rng)
     }
 
-    /// Settles a written aggregate that is misplaced, or whose shard is not known. Returns what is retried.
-    fn settle_unverified(
+    fn settle_unplaced(
         &mut self,
-        check: PlacementCheck,
-        number: u64,
+        verification: Verification,
         entry: QueuedEntry,
         placement: Placement,
     ) -> Vec<QueuedEntry> {
-        if check == PlacementCheck::Misplaced {
+        if verification.check == PlacementCheck::Misplaced {
             let order = entry.route.order;
             let left = self.retry_misplaced(entry, &placement);
             return self.backlog.release_next(order, left, self.topology);
         }
         if entry.predicted().is_some() {
-            // Later records of its keys wait, since it may have to be sent again.
+            // The aggregate may be retried, so later records of its keys must not overtake it.
             self.backlog.require_repartition();
         }
-        self.topology.hold(number, entry, placement, self.now);
+        self.topology.await_verification(entry, placement, verification);
         Vec::new()
     }
 
-    /// Settles the held aggregates that can be decided, by the latest list of shards or by an `outdated` one.
-    pub(super) fn settle_held(&mut self, outdated: Option<&ShardMap>) {
+    /// `outdated` is a list that was outdated on arrival.
+    pub(super) fn settle_unverified(&mut self, outdated: Option<&ShardMap>) {
         let mut retries = Vec::new();
-        for (held, check) in self.topology.verify_held(outdated, self.health.is_failing()) {
+        for (held, check) in self.topology.reverify(outdated, self.health.is_failing()) {
             let order = held.entry.route.order;
             let left = if check == PlacementCheck::Misplaced {
                 self.retry_misplaced(held.entry, &held.placement)
@@ -233,7 +231,7 @@ impl Settling<'_> {
         self.requeue(retries);
     }
 
-    /// Settles an aggregate that is in the stream, but in a shard where consumers discard it. Returns what is retried.
+    /// The aggregate is stored, but consumers discard it. Returns the entries to retry.
     fn retry_misplaced(
         &mut self,
         mut entry: QueuedEntry,
@@ -243,7 +241,7 @@ impl Settling<'_> {
         let error = Arc::new(AttemptError {
             code: "Misplaced".to_owned(),
             message: format!(
-                "its aggregate was written to {shard_id}, where not all of its records belong"
+                "aggregate was written to {shard_id}, which does not own all of its records"
             ),
         });
         self.ledger.count_misplaced();
@@ -257,12 +255,11 @@ impl Settling<'_> {
         if entry.predicted().is_some() || !entry.members().iter().any(is_sent_alone) {
             return self.retry_or_fail(entry, &error);
         }
-        // Consumers read a plain record in any shard.
+        // Consumers accept a plain record from any shard.
         let singles = entry.into_singles(self.backlog.packing());
         singles.into_iter().flat_map(|single| self.retry_or_fail(single, &error)).collect()
     }
 
-    /// Settles an entry that has failed.
     fn settle_failed(
         &mut self,
         mut entry: QueuedEntry,
@@ -273,7 +270,7 @@ impl Settling<'_> {
         let (class, error) = self.health.classify_entry(error);
         entry.record_error(&error, self.now);
         let is_throttled = class == EntryClass::Throttled;
-        // That an isolated record fails says nothing about the others of its shard.
+        // The failure of an isolated record says nothing about its shard.
         let counts = kind != RequestKind::Isolated || is_throttled;
         if counts && class != EntryClass::Rejected {
             let outcome = if is_throttled { EntryOutcome::Throttled } else { EntryOutcome::Failed };
@@ -302,7 +299,6 @@ impl Settling<'_> {
         }
     }
 
-    /// Settles a request that has failed as a whole.
     pub(super) fn settle_failure(
         &mut self,
         number: u64,
@@ -316,14 +312,14 @@ impl Settling<'_> {
         }
         let InFlightRequest { entries, sent_at, kind, timeout_factor, .. } = request;
         let took = self.now.saturating_duration_since(sent_at);
-        // One of the records may be the cause, or their number.
+        // A single record, or the size of the request, may be the cause.
         let has_unknown_cause = matches!(class, ErrorClass::OutcomeUnknown | ErrorClass::Blocked);
         if error.code() == TIMEOUT {
             let is_repeated = entries.iter().any(QueuedEntry::has_failed);
             self.health.on_timeout(took, timeout_factor, is_repeated);
         }
-        // On a stream that has taken other records, an isolated record is the cause itself: a record that a firewall
-        // blocks must not stop a producer that has nothing else to send.
+        // If the stream has accepted other records, an isolated record is the cause itself. A record that is blocked by
+        // a firewall, for example, must not stop a producer that has nothing else to send.
         let is_cause = kind == RequestKind::Isolated
             && has_unknown_cause
             && self.ledger.totals().delivered > 0;
@@ -345,7 +341,7 @@ impl Settling<'_> {
             if class == ErrorClass::Throttled {
                 entry.redraw_key(self.rng);
             }
-            // The tokens of a bisected request were taken with the one that was refused.
+            // A bisected request uses the tokens of the request that it is a part of.
             if class == ErrorClass::NotSent && kind != RequestKind::Bisected {
                 self.refund(std::slice::from_ref(&entry));
             }
@@ -377,7 +373,6 @@ impl Settling<'_> {
         }
     }
 
-    /// Records a failure that was not caused by one of the records.
     pub(super) fn on_failure(&mut self, failure: Failure) {
         match self.health.on_failure(failure, self.next, self.now, self.rng) {
             Effect::None => {}
@@ -388,11 +383,10 @@ impl Settling<'_> {
         }
     }
 
-    /// Bisects a request that was refused as invalid. A single record fails.
     fn bisect(&mut self, request: InFlightRequest, error: &Arc<AttemptError>) {
         self.record_success(self.now.saturating_duration_since(request.sent_at));
         self.health.outages.succeeded(self.now);
-        // A short wait bounds the rate where everything is refused.
+        // Limits the request rate if every request is rejected.
         self.health.wait_without_failure(self.now, self.rng);
         let mut entries = request.entries;
         for entry in &mut entries {
@@ -404,7 +398,7 @@ impl Settling<'_> {
                 let order = only.route.order;
                 let [first, second] = self.halve_rejected(only, error);
                 if order.is_some() {
-                    // The second half waits until the first one is settled.
+                    // The second half is queued until the first one is settled.
                     let halves = first.into_iter().chain(second).collect();
                     [self.backlog.release_next(order, halves, self.topology), Vec::new()]
                 } else {
@@ -418,7 +412,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Halves an aggregate that was rejected, since one of its records is enough for that. A single record fails.
+    /// Halves a rejected aggregate to find the invalid record.
     fn halve_rejected(
         &mut self,
         entry: QueuedEntry,
@@ -434,7 +428,7 @@ impl Settling<'_> {
     }
 }
 
-/// Another record may be the cause, so it is no attempt of these.
+/// Revokes attempts that failed because of another record.
 fn without_attempt(mut entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
     for entry in &mut entries {
         entry.revoke_attempt();

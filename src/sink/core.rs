@@ -153,7 +153,7 @@ impl Core {
     }
 
     pub(crate) fn refusal(&self) -> Option<&Arc<AttemptError>> {
-        self.pipeline.health().refusal()
+        self.pipeline.health().fatal_error()
     }
 
     pub(crate) fn condition(&self) -> &ConditionSender {
@@ -175,8 +175,9 @@ impl Core {
         self.buffered()
     }
 
-    pub(crate) fn buffered(&self) -> Size {
-        self.pipeline.ledger().held()
+    /// Everything that counts towards the bounds.
+    pub(crate) fn held(&self) -> Size {
+        self.pipeline.ledger().buffered()
     }
 
     /// Accepts a record that was checked against the limits and the bounds. Returns the work done, in units of a task's
@@ -230,7 +231,7 @@ impl Core {
             last_request: ledger.last_request(),
             failed: ledger.failed(),
             last_failure: self.pipeline.settlement().last_failure(),
-            refusal: self.pipeline.health().refusal(),
+            refusal: self.pipeline.health().fatal_error(),
         }
     }
 
@@ -244,8 +245,8 @@ impl Core {
         if self.pipeline.in_flight() > 0 {
             return None;
         }
-        let records = self.buffered().records;
-        self.pipeline.fail_refused(cause);
+        let records = self.held().records;
+        self.pipeline.fail_unsettled(cause);
         self.notify();
         Some(records)
     }

@@ -112,7 +112,7 @@ impl Discovery {
             let is_due = pipeline.description_is_due(now);
             if is_due {
                 let (source, stream) = (source.clone(), pipeline.stream().clone());
-                let uncached = pipeline.topology().routing().is_doubted();
+                let uncached = pipeline.topology().routing().is_unconfirmed();
                 if uncached {
                     info!(
                         target: TARGET,
@@ -153,7 +153,7 @@ impl Discovery {
         self.describe_attempts = 0;
         if by_service && pipeline.topology().routing().is_relied_on() {
             let error = DistributedByService::of(pipeline.settings());
-            return pipeline.refuse_distribution(error.into(), now);
+            return pipeline.reject_stream(error.into(), now);
         }
         pipeline.apply_description(Some(description), now);
     }
@@ -163,7 +163,7 @@ impl Discovery {
         let (class, attempt_error) = pipeline.health().classify(&error);
         let missing = attempt_error.code() == NO_STREAM;
         let is_transient = !matches!(class, ErrorClass::Fatal | ErrorClass::Invalid);
-        if pipeline.topology().routing().is_doubted() {
+        if pipeline.topology().routing().is_unconfirmed() {
             return pipeline.fail_description(is_transient, now);
         }
         if missing {

@@ -395,7 +395,7 @@ where
     /// Returns `true` if `poll_ready` may return `Ready` without driving the sink.
     fn take_skip(&mut self) -> bool {
         self.core.drive_skip.take_skip()
-            && self.core.pipeline.has_room()
+            && self.core.pipeline.has_capacity()
             && !self.core.pipeline.wants_to_send_full()
             && self.core.pipeline.topology().is_ready()
     }
@@ -439,7 +439,7 @@ where
         if !self.core.pipeline.topology().is_ready() {
             return Poll::Pending;
         }
-        if self.core.pipeline.has_room() {
+        if self.core.pipeline.has_capacity() {
             return self.poll_proceed(cx);
         }
         if let Some(reason) = self.core.pipeline.blocked_by_failed() {

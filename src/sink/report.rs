@@ -6,9 +6,9 @@ use tracing::{info, warn};
 
 use super::FatalPolicy;
 use super::core::Core;
-use crate::error::{Error, RecordCount};
+use crate::error::Error;
 use crate::guard::catch_panic;
-use crate::pipeline::{Report, Stage, Trouble};
+use crate::pipeline::{OutageKind, Report, Stage};
 use crate::trace::TARGET;
 
 impl Core {
@@ -96,7 +96,7 @@ impl Core {
     }
 
     fn log_lost(&mut self, now: Instant) {
-        if let Some((records, reason)) = self.pipeline.health_mut().take_lost(now) {
+        if let Some((records, reason)) = self.pipeline.health_mut().take_failed_records(now) {
             let stream = self.stream().name();
             let count = RecordCount(records);
             warn!(target: TARGET, records, %reason, "{count} for stream {stream} failed for good");
@@ -104,20 +104,19 @@ impl Core {
     }
 
     fn log_report(&self, report: &Report, now: Instant) {
-        let Report { trouble, stage, total, failed, throttled, error, .. } = report;
-        let duration = tenths(report.duration);
-        let oldest = tenths(self.pipeline.oldest_age(now));
+        let Report { kind, stage, total, failed, throttled, error, .. } = report;
+        let (duration, oldest) = (tenths(report.duration), tenths(self.pipeline.oldest_age(now)));
         let stream = self.stream().name();
         if *stage == Stage::Ends {
-            match trouble {
-                Trouble::Failing | Trouble::Refused => info!(
+            match kind {
+                OutageKind::RequestsFailing | OutageKind::Fatal => info!(
                     target: TARGET,
                     ?duration,
                     failed,
                     requests = total,
                     "requests to stream {stream} succeed again"
                 ),
-                Trouble::SentBack => info!(
+                OutageKind::EntriesFailing => info!(
                     target: TARGET,
                     ?duration,
                     throttled,
@@ -129,7 +128,7 @@ impl Core {
             return;
         }
         let (queued, in_flight) = (self.pipeline.queued(), self.pipeline.in_flight());
-        if *trouble == Trouble::SentBack {
+        if *kind == OutageKind::EntriesFailing {
             let share = 100.0 * (throttled + failed) as f64 / (*total).max(1) as f64;
             warn!(
                 target: TARGET,
@@ -147,18 +146,16 @@ impl Core {
             return;
         }
         let still = if *stage == Stage::Lasts { "still " } else { "" };
-        let state = match (trouble, self.is_driven, self.pipeline.settings().fatal_policy) {
-            (Trouble::Refused, false, _) => {
+        let what = match (kind, self.is_driven, self.pipeline.settings().fatal_policy) {
+            (OutageKind::Fatal, false, _) => {
                 format!(
                     "are {still}refused; the sink keeps the records and returns the error to its owner"
                 )
             }
-            // The driver logs it.
-            (Trouble::Refused, true, FatalPolicy::Stop) => return,
-            (Trouble::Refused, true, FatalPolicy::Retry) => {
-                format!(
-                    "are {still}refused; the producer accepts no records and retries with backoff"
-                )
+            // The driver logs that the producer stops, and why.
+            (OutageKind::Fatal, true, FatalPolicy::Stop) => return,
+            (OutageKind::Fatal, true, FatalPolicy::Retry) => {
+                format!("are {still}refused; the producer accepts no more and retries with backoff")
             }
             _ => format!("{still}fail; retrying with backoff"),
         };

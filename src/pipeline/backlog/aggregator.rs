@@ -11,20 +11,20 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::record::{HashKey, Key};
 use crate::shard::Shard;
 
-/// Records with the same key may share an aggregate.
+/// Key of the records that may share an aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum AggregationKey {
     /// The partition key and the explicit hash key.
     Key(Key, Option<HashKey>),
-    /// The explicit hash key of records without a partition key. They get a random one together.
+    /// The explicit hash key of records without a partition key. The aggregate gets a random one.
     Random(Option<HashKey>),
-    /// The start of the predicted shard's range, and whether the records have explicit hash keys. AWS's Python
-    /// library reads a hash key into members that have none, if another member has one.
+    /// The start of the predicted shard's range, and whether the records have explicit hash keys. They are kept apart
+    /// because AWS's Python library assigns the hash key of one record to later records that have none.
     Shard { start: HashKey, is_explicit: bool },
 }
 
 impl AggregationKey {
-    /// What its records keep their order with, if they have an order.
+    /// Returns the ordering key of the records. `None` if they have no order.
     pub(crate) fn into_ordering_key(self) -> Option<OrderingKey> {
         match self {
             Self::Key(key, _) => Some(OrderingKey::Key(key)),
@@ -38,17 +38,17 @@ impl AggregationKey {
     }
 }
 
-/// The open aggregates, one for each key. An entry is an aggregate only from its second record on, so that many keys
-/// with a record each take little memory.
+/// Open aggregates, one per key. An entry becomes an aggregate with its second record, so that many keys with one
+/// record each take little memory.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregator {
     open: HashMap<AggregationKey, QueuedEntry, RandomState>,
-    /// The keys by the sequence number of their oldest record.
-    free: BTreeMap<u64, AggregationKey>,
-    /// Keys whose ordering key is busy. Their aggregates go on filling.
-    held: BTreeMap<u64, AggregationKey>,
+    /// Keys that may be closed, by the sequence number of their oldest record.
+    ready: BTreeMap<u64, AggregationKey>,
+    /// Keys whose ordering key is busy. Records can still join their aggregates.
+    blocked: BTreeMap<u64, AggregationKey>,
     is_ordered: bool,
-    /// With ordering, the one open aggregate of each ordering key.
+    /// With ordering, the open aggregate of each ordering key.
     by_ordering_key: HashMap<OrderingKey, AggregationKey, RandomState>,
     records: usize,
 }
@@ -58,7 +58,6 @@ impl Aggregator {
         Self { is_ordered, ..Self::default() }
     }
 
-    /// The number of records in open entries.
     pub(crate) fn records(&self) -> usize {
         self.records
     }
@@ -68,37 +67,37 @@ impl Aggregator {
     }
 
     #[cfg(test)]
-    pub(crate) fn holds_no_state(&self) -> bool {
-        let keys = self.free.is_empty() && self.held.is_empty() && self.by_ordering_key.is_empty();
+    pub(crate) fn has_no_state(&self) -> bool {
+        let keys =
+            self.ready.is_empty() && self.blocked.is_empty() && self.by_ordering_key.is_empty();
         self.open.is_empty() && keys && self.records == 0
     }
 
-    /// The oldest record.
     pub(crate) fn oldest(&self) -> Option<&BufferedRecord> {
         self.open.get(self.oldest_key()?).map(QueuedEntry::oldest)
     }
 
     fn oldest_key(&self) -> Option<&AggregationKey> {
-        let heads = [self.free.first_key_value(), self.held.first_key_value()];
+        let heads = [self.ready.first_key_value(), self.blocked.first_key_value()];
         heads.into_iter().flatten().min_by_key(|(seq, _)| **seq).map(|(_, key)| key)
     }
 
-    /// The oldest record that is not held.
-    pub(crate) fn oldest_free(&self) -> Option<&BufferedRecord> {
-        let (_, key) = self.free.first_key_value()?;
+    /// Returns the oldest record that is not blocked.
+    pub(crate) fn oldest_ready(&self) -> Option<&BufferedRecord> {
+        let (_, key) = self.ready.first_key_value()?;
         self.open.get(key).map(QueuedEntry::oldest)
     }
 
-    /// The number of entries that are not held.
-    pub(crate) fn free_len(&self) -> usize {
-        self.free.len()
+    /// Returns the number of entries that are not blocked.
+    pub(crate) fn ready_len(&self) -> usize {
+        self.ready.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &QueuedEntry> {
         self.open.values()
     }
 
-    /// Adds a record that was accepted after all others of its key. Returns what is complete: the entry that the
+    /// Adds a record that was accepted after all others of its key. Returns the completed entries: the one that the
     /// record does not fit into, and the one that it fills.
     pub(crate) fn push(
         &mut self,
@@ -134,7 +133,7 @@ impl Aggregator {
             return [complete, Some(open)];
         }
         self.records += open.len();
-        self.free.insert(open.seq(), key.clone());
+        self.ready.insert(open.seq(), key.clone());
         if self.is_ordered
             && let Some(ordering_key) = key.ordering_key()
         {
@@ -144,21 +143,20 @@ impl Aggregator {
         [complete, None]
     }
 
-    /// Removes the open entry with the same ordering key as `key`, and another key: later records must neither join
-    /// it nor overtake it.
+    /// Removes the open entry with the same ordering key and another aggregation key. Later records must neither join
+    /// nor overtake it.
     pub(crate) fn remove_other(&mut self, key: &AggregationKey) -> Option<QueuedEntry> {
         let ordering_key = key.ordering_key()?;
         let other = self.by_ordering_key.get(&ordering_key).filter(|other| *other != key)?.clone();
         self.remove(&other)
     }
 
-    /// Removes the open entry of a key.
     pub(crate) fn remove(&mut self, key: &AggregationKey) -> Option<QueuedEntry> {
         let removed = self.open.remove(key)?;
         self.records -= removed.len();
         let seq = removed.seq();
-        if self.free.remove(&seq).is_none() {
-            self.held.remove(&seq);
+        if self.ready.remove(&seq).is_none() {
+            self.blocked.remove(&seq);
         }
         if self.is_ordered
             && let Some(ordering_key) = key.ordering_key()
@@ -168,28 +166,28 @@ impl Aggregator {
         Some(removed)
     }
 
-    /// Removes the entry with the oldest record if `condition` is true for that record. Entries whose ordering key
-    /// `is_busy` are held until it is [free](Self::release).
+    /// Removes the entry with the oldest record if that record meets `condition`. Entries whose ordering key `is_busy`
+    /// are blocked until [`unblock`](Self::unblock).
     pub(crate) fn pop_oldest_if(
         &mut self,
         condition: impl Fn(&BufferedRecord) -> bool,
         is_busy: impl Fn(&OrderingKey) -> bool,
     ) -> Option<QueuedEntry> {
         loop {
-            if !condition(self.oldest_free()?) {
+            if !condition(self.oldest_ready()?) {
                 return None;
             }
-            let (seq, key) = self.free.pop_first()?;
+            let (seq, key) = self.ready.pop_first()?;
             if self.is_ordered && key.ordering_key().is_some_and(|key| is_busy(&key)) {
-                self.held.insert(seq, key);
+                self.blocked.insert(seq, key);
                 continue;
             }
-            self.free.insert(seq, key.clone());
+            self.ready.insert(seq, key.clone());
             return self.remove(&key);
         }
     }
 
-    /// Removes the entry with the oldest record, held or not, if `condition` is true for that record.
+    /// Removes the entry with the oldest record, blocked or not, if that record meets `condition`.
     pub(crate) fn pop_any_oldest_if(
         &mut self,
         condition: impl FnOnce(&BufferedRecord) -> bool,
@@ -201,18 +199,17 @@ impl Aggregator {
         self.remove(&key)
     }
 
-    /// Releases the entry that was held because of this ordering key.
-    pub(crate) fn release(&mut self, ordering_key: &OrderingKey) {
+    /// Unblocks the entry of an ordering key that is no longer busy.
+    pub(crate) fn unblock(&mut self, ordering_key: &OrderingKey) {
         let key = self.by_ordering_key.get(ordering_key);
         let Some(seq) = key.and_then(|key| self.open.get(key)).map(QueuedEntry::seq) else {
             return;
         };
-        if let Some(key) = self.held.remove(&seq) {
-            self.free.insert(seq, key);
+        if let Some(key) = self.blocked.remove(&seq) {
+            self.ready.insert(seq, key);
         }
     }
 
-    /// Removes everything.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
         let Self { open, .. } = std::mem::replace(self, Self::new(self.is_ordered));
         open.into_values()

@@ -1,5 +1,3 @@
-//! Takes the entries of the next request out of the backlog.
-
 use std::time::Instant;
 
 use super::Backlog;
@@ -11,31 +9,36 @@ use crate::pipeline::health::Health;
 use crate::pipeline::topology::Topology;
 use crate::pipeline::work::Work;
 
+/// Parameters of the next request.
+#[derive(Debug)]
+pub(in crate::pipeline) struct BatchParams<'a> {
+    pub(in crate::pipeline) reason: FlushReason,
+    pub(in crate::pipeline) flush: &'a Flush,
+    pub(in crate::pipeline) limits: Limits,
+    pub(in crate::pipeline) now: Instant,
+}
+
 impl Backlog {
-    /// Whether the pause of a lane with entries is over.
-    pub(in crate::pipeline) fn has_over_paused_lane(&self, now: Instant) -> bool {
+    pub(in crate::pipeline) fn has_resumable_lane(&self, now: Instant) -> bool {
         self.lanes.wakeup().is_some_and(|until| until <= now)
     }
 
-    /// Resumes the lanes whose pause is over.
     pub(in crate::pipeline) fn resume_lanes(&mut self, now: Instant) {
         self.lanes.resume(now);
     }
 
-    /// When the next lane or bisected request may send, or the oldest record has waited for the linger.
     pub(in crate::pipeline) fn wakeup(&self, flush: &Flush, now: Instant) -> Option<Instant> {
         let lingers = self.oldest_sendable().map(|oldest| flush.lingers_until(oldest));
         let wakeups = [lingers, self.lanes.wakeup(), self.bisection.wakeup(&self.lanes, now)];
         wakeups.into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// Whether a part of a bisected request may be sent.
     pub(in crate::pipeline) fn has_bisected(&self, now: Instant) -> bool {
         self.bisection.is_ready(&self.lanes, now)
     }
 
-    /// When the next isolated record may be sent, now or later, if nothing else has to happen before.
-    pub(in crate::pipeline) fn isolated_at(
+    /// Returns `None` if another event must happen before an isolated record may be sent.
+    pub(in crate::pipeline) fn next_isolated_at(
         &self,
         health: &Health,
         is_idle: bool,
@@ -58,28 +61,27 @@ impl Backlog {
         self.isolated.is_in_flight()
     }
 
-    /// Removes the entries of a request that is sent for `reason`, the oldest first. Aggregates are closed for it,
-    /// but not many at once: see [`Work::is_unfinished`]. Empty if what was closed has to wait.
+    /// Removes the entries of the next request, the oldest first, and closes aggregates for it.
+    ///
+    /// Returns nothing if the closed entries are blocked, or if the call has closed [enough](Work::is_unfinished).
     pub(in crate::pipeline) fn next_batch(
         &mut self,
-        reason: FlushReason,
-        flush: &Flush,
-        limits: &Limits,
+        params: &BatchParams<'_>,
         topology: &mut Topology,
         work: &mut Work,
-        now: Instant,
     ) -> Vec<QueuedEntry> {
-        match reason {
-            FlushReason::Bisected => self.bisection.pop(&self.lanes, now).unwrap_or_default(),
-            FlushReason::Isolated => self.next_isolated(limits, now),
+        let BatchParams { limits, now, .. } = params;
+        match params.reason {
+            FlushReason::Bisected => self.bisection.pop(&self.lanes, *now).unwrap_or_default(),
+            FlushReason::Isolated => self.next_isolated(limits, *now),
             _ => {
-                self.close_aggregates(reason, flush, limits, topology, work, now);
-                // What was closed may have paused a lane until a time that has passed.
-                self.lanes.resume(now);
+                self.close_aggregates(params, topology, work);
+                // A closed entry may have paused a lane until a time in the past.
+                self.lanes.resume(*now);
                 if work.is_unfinished() {
                     return Vec::new();
                 }
-                self.lanes.next_batch(limits, now)
+                self.lanes.next_batch(limits, *now)
             }
         }
     }
@@ -96,29 +98,26 @@ impl Backlog {
         })
     }
 
-    /// Closes as many aggregates as fit into the request, the oldest first.
     fn close_aggregates(
         &mut self,
-        reason: FlushReason,
-        flush: &Flush,
-        limits: &Limits,
+        params: &BatchParams<'_>,
         topology: &mut Topology,
         work: &mut Work,
-        now: Instant,
     ) {
+        let BatchParams { reason, flush, limits, now } = params;
         for _ in 0..limits.request_entries() {
             if !work.try_continue() {
                 return;
             }
-            let is_overdue = |oldest: &BufferedRecord| flush.is_overdue(oldest, now);
+            let is_overdue = |oldest: &BufferedRecord| flush.is_overdue(oldest, *now);
             let Some(entry) = self.pop_aggregate_if(is_overdue) else { break };
             self.release_encoded(entry, topology, work);
         }
-        while !self.lanes.holds_request(limits) {
+        while !self.lanes.would_fill_request(limits) {
             if !work.try_continue() {
                 return;
             }
-            let joins = |oldest: &BufferedRecord| flush.joins(reason, oldest, now);
+            let joins = |oldest: &BufferedRecord| flush.joins(*reason, oldest, *now);
             let Some(entry) = self.pop_aggregate_if(joins) else { break };
             self.release_encoded(entry, topology, work);
         }
@@ -132,8 +131,7 @@ impl Backlog {
         aggregator.pop_oldest_if(condition, |key| key_order.is_busy(key))
     }
 
-    /// The number of open aggregates that may be closed.
     pub(in crate::pipeline) fn open_aggregates(&self) -> usize {
-        self.aggregator.free_len()
+        self.aggregator.ready_len()
     }
 }

@@ -5,11 +5,9 @@ use super::lanes::Lanes;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 
-/// The parts of requests that were refused as invalid, or failed repeatedly. Each is sent alone, to find the poison
-/// record.
+/// Parts of requests that were rejected or failed repeatedly. Each is sent alone to isolate the poison record.
 #[derive(Debug, Default)]
 pub(super) struct Bisection {
-    /// Each in the order of acceptance.
     parts: VecDeque<Vec<QueuedEntry>>,
 }
 
@@ -30,26 +28,22 @@ impl Bisection {
         self.parts.iter_mut().flatten()
     }
 
-    /// The oldest record of each part.
     pub(super) fn heads(&self) -> impl Iterator<Item = &BufferedRecord> {
         self.parts.iter().filter_map(|part| part.first()).map(QueuedEntry::oldest)
     }
 
-    /// Queues a part in front of the others.
     pub(super) fn push_front(&mut self, mut part: Vec<QueuedEntry>) {
-        // An entry that has lost its oldest record comes later.
+        // Entries that have lost their oldest record are out of order.
         part.sort_by_key(QueuedEntry::seq);
         if !part.is_empty() {
             self.parts.push_front(part);
         }
     }
 
-    /// Whether a part may be sent.
     pub(super) fn is_ready(&self, lanes: &Lanes, now: Instant) -> bool {
         self.next(lanes, now).is_some()
     }
 
-    /// Removes the first part that may be sent.
     pub(super) fn pop(&mut self, lanes: &Lanes, now: Instant) -> Option<Vec<QueuedEntry>> {
         self.parts.remove(self.next(lanes, now)?)
     }
@@ -58,12 +52,10 @@ impl Bisection {
         self.parts.iter().position(|part| waits_until(part, lanes, now).is_none())
     }
 
-    /// When the next part may be sent that has to wait.
     pub(super) fn wakeup(&self, lanes: &Lanes, now: Instant) -> Option<Instant> {
         self.parts.iter().filter_map(|part| waits_until(part, lanes, now)).min()
     }
 
-    /// Removes the entries for which `condition` is true.
     pub(super) fn extract_if(
         &mut self,
         condition: impl Fn(&mut QueuedEntry) -> bool,
@@ -76,7 +68,6 @@ impl Bisection {
         extracted
     }
 
-    /// Replaces each entry by what is left of it.
     pub(super) fn replace_each(&mut self, mut left: impl FnMut(QueuedEntry) -> Vec<QueuedEntry>) {
         for part in std::mem::take(&mut self.parts).into_iter().rev() {
             self.push_front(part.into_iter().flat_map(&mut left).collect());
@@ -88,7 +79,7 @@ impl Bisection {
     }
 }
 
-/// The end of the longest backoff of a part's lanes. Its tokens were taken with the request that was refused.
+/// Only the backoff counts. A part uses the tokens of the request that it was split from.
 fn waits_until(part: &[QueuedEntry], lanes: &Lanes, now: Instant) -> Option<Instant> {
     part.iter().filter_map(|entry| lanes.backs_off_until(entry.route.lane, now)).max()
 }

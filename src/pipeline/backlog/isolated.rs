@@ -7,12 +7,13 @@ use crate::pipeline::backoff::Backoff;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::health::RequestSize;
+use crate::pipeline::in_flight::Completion;
 
-/// The records for which a request failed repeatedly that had nothing else in it. Each is one entry.
+/// Records that failed repeatedly in a request without other entries. Each is one entry.
 ///
-/// They are retried apart from all others: one request at a time, with a backoff of their own. The first request has
-/// one record, since any of them may be the cause. Requests double with each response, so records that were isolated by
-/// an outage are sent soon after it. A record that fails alone moves behind the others.
+/// They are retried apart from all others, one request at a time, with a separate backoff. The first request has one
+/// record, because each of them may be the cause. Each response doubles the size, so that records isolated by an outage
+/// are sent soon after it. A record that fails alone is moved to the end.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Isolated {
     queue: VecDeque<QueuedEntry>,
@@ -26,7 +27,7 @@ impl Isolated {
         Self { queue: VecDeque::new(), backoff, size: RequestSize::one(), is_in_flight: false }
     }
 
-    /// Whether none is queued and none is in flight.
+    /// Returns `false` while a request is in flight.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && !self.is_in_flight
     }
@@ -47,18 +48,15 @@ impl Isolated {
         self.queue.iter().map(QueuedEntry::len).sum()
     }
 
-    /// The oldest queued record.
     pub(super) fn oldest(&self) -> Option<&BufferedRecord> {
         self.queue.iter().map(QueuedEntry::oldest).min_by_key(|record| record.seq)
     }
 
-    /// The next entry to be sent.
     pub(super) fn front(&self) -> Option<&QueuedEntry> {
         self.queue.front()
     }
 
-    /// Queues an entry behind the others. The first one waits as long as `stream`: an outage must not begin again
-    /// with short waits.
+    /// Queues an entry. The first one inherits the backoff of the stream, so that an outage continues with long waits.
     pub(super) fn push(&mut self, entry: QueuedEntry, stream: &Backoff) {
         if self.is_empty() {
             self.backoff = stream.clone();
@@ -70,24 +68,22 @@ impl Isolated {
         std::mem::take(&mut self.queue).into_iter()
     }
 
-    /// Queues entries again that were drained.
     pub(super) fn extend(&mut self, entries: Vec<QueuedEntry>) {
         self.queue.extend(entries);
     }
 
-    /// Queues entries again in front: nothing new is known of them.
+    /// Requeues entries whose failure says nothing about them.
     pub(in crate::pipeline) fn push_front(&mut self, entries: Vec<QueuedEntry>) {
         for entry in entries.into_iter().rev() {
             self.queue.push_front(entry);
         }
     }
 
-    /// The end of the backoff.
     pub(super) fn backs_off_until(&self, now: Instant) -> Option<Instant> {
         self.backoff.until(now)
     }
 
-    /// Removes the entries of the next request, at most `max` in `max_bytes`, as long as `takes` is true.
+    /// Stops before the first entry for which `takes` returns `false`.
     pub(super) fn next_batch(
         &mut self,
         max: usize,
@@ -95,7 +91,8 @@ impl Isolated {
         mut takes: impl FnMut(&QueuedEntry) -> bool,
     ) -> Vec<QueuedEntry> {
         let max = self.size.max().min(max);
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let mut taken = Vec::new();
+        let mut bytes = 0;
         while taken.len() < max
             && let Some(next) = self.queue.front()
             && (taken.is_empty() || bytes + next.size() <= max_bytes)
@@ -110,12 +107,10 @@ impl Isolated {
         taken
     }
 
-    /// Records the end of the request in flight.
-    pub(in crate::pipeline) fn land(&mut self) {
+    pub(in crate::pipeline) fn set_idle(&mut self) {
         self.is_in_flight = false;
     }
 
-    /// Resets the size of requests and the backoff, once no entries are left.
     pub(super) fn reset_if_empty(&mut self) {
         if self.is_empty() {
             self.size = RequestSize::one();
@@ -123,35 +118,31 @@ impl Isolated {
         }
     }
 
-    /// Ends the backoff: the stream takes requests again, so the records may have been isolated by an outage.
+    /// Ends the backoff, because the stream accepts requests again.
     pub(in crate::pipeline) fn retry_now(&mut self) {
         self.backoff.reset();
     }
 
-    /// Queues the entries of a request that has failed as a whole after `took`.
     pub(in crate::pipeline) fn fail(
         &mut self,
         entries: Vec<QueuedEntry>,
         took: Duration,
-        request: u64,
-        next: u64,
-        now: Instant,
+        completion: Completion,
         rng: &mut Rng,
     ) {
+        let Completion { request, next, now } = completion;
         self.backoff.fail(request, next, now, rng);
-        // A request that fails slowly must not take a slot from the others most of the time.
+        // A request that fails slowly must not occupy a slot most of the time.
         self.backoff.wait_at_least(now + took);
         if entries.len() > 1 {
             self.size.fail(entries.len());
             self.push_front(entries);
         } else {
-            // It is retried after all others.
             self.size = RequestSize::one();
             self.queue.extend(entries);
         }
     }
 
-    /// Records the response to a request with `sent` entries, and queues those that have failed once more.
     pub(in crate::pipeline) fn succeed(
         &mut self,
         sent: usize,

@@ -1,6 +1,7 @@
-//! Everything that waits: open aggregates, lanes, what waits for its key's turn, bisected requests, isolated records.
+//! Backlog of unsent records.
 //!
-//! Each record is in exactly one of them.
+//! A record is in exactly one of five places: an open aggregate, a lane, the queue of its ordering key, a part of a
+//! bisected request, or the queue of isolated records.
 
 mod aggregator;
 mod batch;
@@ -16,6 +17,7 @@ use std::time::Instant;
 use fastrand::Rng;
 use smol_str::SmolStr;
 
+pub(super) use self::batch::BatchParams;
 pub(super) use self::key_order::OrderId;
 pub(super) use self::lanes::{EntryOutcome, FALLBACK, LaneId};
 pub(super) use self::repartition::Repartition;
@@ -30,6 +32,7 @@ use super::backoff::Backoff;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::health::Health;
+use super::in_flight::Completion;
 use super::ordering::RecordOrdering;
 use super::samples::Samples;
 use super::topology::Topology;
@@ -39,22 +42,20 @@ use crate::record::PartitionKey;
 use crate::settings::Settings;
 use crate::shard::Shard;
 
-/// The records that wait to be sent.
 #[derive(Debug)]
 pub(super) struct Backlog {
     packing: Packing,
     is_ordered: bool,
     aggregator: Aggregator,
-    /// With ordering, what waits behind an earlier entry of its key.
+    /// Entries behind an earlier entry of their ordering key.
     key_order: KeyOrder,
     lanes: Lanes,
     bisection: Bisection,
-    /// Records that failed alone, behind all others.
+    /// Records that are sent after all others.
     isolated: Isolated,
-    /// Whether records of different keys share no aggregate: with ordering, while records are isolated, since only
-    /// the key of such a record may wait for it.
+    /// Set with ordering while records are isolated: an isolated record must only delay its own key.
     isolates_keys: bool,
-    /// With ordering, whether everything has to be packed again once nothing is in flight.
+    /// Set with ordering if everything must be repacked as soon as nothing is in flight.
     repartition_due: bool,
 }
 
@@ -87,7 +88,6 @@ impl Backlog {
             && self.isolated.is_empty()
     }
 
-    /// The number of records.
     pub(super) fn records(&self) -> usize {
         let queued = self.lanes.records() + self.aggregator.records() + self.key_order.records();
         queued + self.bisection.records() + self.isolated.records()
@@ -98,7 +98,6 @@ impl Backlog {
         queued.chain(self.bisection.iter()).chain(self.isolated.iter())
     }
 
-    /// The oldest record of each queue.
     pub(super) fn heads(&self) -> impl Iterator<Item = &BufferedRecord> {
         self.unisolated_heads().chain(self.isolated.oldest())
     }
@@ -108,30 +107,26 @@ impl Backlog {
         queues.into_iter().flatten().chain(self.bisection.heads())
     }
 
-    /// Whether there are records that are not isolated.
     pub(super) fn has_unisolated(&self) -> bool {
         self.unisolated_heads().next().is_some()
     }
 
-    /// The oldest record that may be sent, bisected requests aside.
+    /// Ignores bisected requests.
     pub(super) fn oldest_sendable(&self) -> Option<&BufferedRecord> {
-        match (self.lanes.front_sendable(), self.aggregator.oldest_free()) {
+        match (self.lanes.front_sendable(), self.aggregator.oldest_ready()) {
             (Some(queued), Some(open)) if open.seq < queued.seq => Some(open),
             (queued, open) => queued.or(open),
         }
     }
 
-    /// The oldest record of a closed entry that may be sent.
     pub(super) fn oldest_closed(&self) -> Option<&BufferedRecord> {
         self.lanes.front_sendable()
     }
 
-    /// Whether what may be sent fills a request.
     pub(super) fn fills_request(&self, limits: &Limits) -> bool {
         self.lanes.fills_request(limits)
     }
 
-    /// Queues a record that was accepted after all others.
     pub(super) fn push(
         &mut self,
         mut record: BufferedRecord,
@@ -145,12 +140,12 @@ impl Backlog {
             return self.release(QueuedEntry::single(record), topology);
         }
         for entry in self.pack(record, topology).into_iter().flatten() {
-            // Encoded now, since the aggregates of a request are too much to encode at once.
+            // Encoding all aggregates of a request at once would block the task for too long.
             self.release_encoded(entry, topology, work);
         }
     }
 
-    /// If a record without a key would have to wait, it draws another one, and takes the lane with fewer entries.
+    /// Redraws the random key of a record whose lane is paused, and keeps the key whose lane has fewer entries.
     ///
     /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
     fn avoid_paused_lane(&self, record: &mut BufferedRecord, topology: &Topology, rng: &mut Rng) {
@@ -168,7 +163,7 @@ impl Backlog {
         }
     }
 
-    /// Adds a record to its aggregate, or makes it one entry. Returns what is complete, in order.
+    /// Returns the completed entries in order.
     fn pack(&mut self, record: BufferedRecord, topology: &Topology) -> [Option<QueuedEntry>; 3] {
         let Some((key, shard)) = aggregation_key(&record, self.isolates_keys, topology) else {
             return [Some(QueuedEntry::single(record)), None, None];
@@ -181,7 +176,6 @@ impl Backlog {
         [earlier, first, second]
     }
 
-    /// What the record keeps its order with, if it has an order.
     fn ordering_key(&self, record: &BufferedRecord, topology: &Topology) -> Option<OrderingKey> {
         if !self.is_ordered {
             return None;
@@ -189,13 +183,13 @@ impl Backlog {
         aggregation_key(record, self.isolates_keys, topology)?.0.into_ordering_key()
     }
 
-    /// Queues a closed entry: in its lane, or behind an earlier entry of its key.
+    /// Queues a closed entry in its lane, or behind an earlier entry of its ordering key.
     #[inline]
     fn release(&mut self, entry: QueuedEntry, topology: &mut Topology) {
         let Some(key) = self.ordering_key(entry.oldest(), topology) else {
             return self.push_to_lane(entry, topology);
         };
-        if let Some(entry) = self.key_order.enter(key, entry) {
+        if let Some(entry) = self.key_order.push(key, entry) {
             self.push_to_lane(entry, topology);
         }
     }
@@ -212,31 +206,30 @@ impl Backlog {
         self.lanes.push(entry);
     }
 
-    /// Queues entries again that were sent: as they are, unless their records no longer belong together.
+    /// Requeues entries that were sent. Aggregates whose records no longer belong together are repacked.
     pub(super) fn push_front(&mut self, entries: Vec<QueuedEntry>, topology: &mut Topology) {
-        let mut parted = Vec::new();
+        let mut split = Vec::new();
         for mut entry in entries {
-            if self.keeps_together(&mut entry, topology) {
+            if self.may_stay_aggregated(&mut entry, topology) {
                 self.push_to_lane(entry, topology);
             } else if self.is_ordered {
                 self.repartition_due = true;
                 self.push_to_lane(entry, topology);
             } else {
-                parted.extend(entry.into_members());
+                split.extend(entry.into_members());
             }
         }
-        if !parted.is_empty() {
-            self.pack_again(parted, topology);
+        if !split.is_empty() {
+            self.repack(split, topology);
         }
     }
 
-    /// Whether the records of an entry may share an aggregate, in the shard that is predicted now.
-    fn keeps_together(&self, entry: &mut QueuedEntry, topology: &Topology) -> bool {
+    fn may_stay_aggregated(&self, entry: &mut QueuedEntry, topology: &Topology) -> bool {
         entry.predicted().is_none() || (!self.isolates_keys && topology.reassign_shard(entry))
     }
 
-    /// Packs records together with those that they may share an aggregate with, in the order of acceptance.
-    fn pack_again(&mut self, mut records: Vec<BufferedRecord>, topology: &mut Topology) {
+    /// Repacks records, together with those in the open aggregates of their keys.
+    fn repack(&mut self, mut records: Vec<BufferedRecord>, topology: &mut Topology) {
         let mut open = Vec::new();
         for record in &records {
             let key = aggregation_key(record, self.isolates_keys, topology).map(|(key, _)| key);
@@ -260,8 +253,9 @@ impl Backlog {
         }
     }
 
-    /// Takes what is left of a released entry, and returns what may be sent of it. If nothing is left, the next entry of
-    /// its key is released. Of several, the first one stays released.
+    /// Replaces a released entry by the entries that are `left` of it, and returns those that may be sent.
+    ///
+    /// With ordering, only the first entry stays released. If none is left, the next entry of the key is released.
     pub(super) fn release_next(
         &mut self,
         order: Option<OrderId>,
@@ -271,43 +265,41 @@ impl Backlog {
         let Some(order) = order else { return left };
         if !left.is_empty() {
             for later in left.split_off(1) {
-                self.wait(order, later, topology);
+                self.push_behind(order, later, topology);
             }
             left[0].route.order = Some(order);
             return left;
         }
-        match self.key_order.leave(order) {
+        match self.key_order.release_next(order) {
             Some(Next::Entry(next)) => self.push_to_lane(next, topology),
-            Some(Next::Free(key)) => self.aggregator.release(&key),
+            Some(Next::Free(key)) => self.aggregator.unblock(&key),
             None => {}
         }
         left
     }
 
-    fn wait(&mut self, order: OrderId, entry: QueuedEntry, topology: &mut Topology) {
-        if let Some(entry) = self.key_order.wait(order, entry) {
+    fn push_behind(&mut self, order: OrderId, entry: QueuedEntry, topology: &mut Topology) {
+        if let Some(entry) = self.key_order.push_behind(order, entry) {
             self.push_to_lane(entry, topology);
         }
     }
 
-    /// Queues a part of a refused request, to be sent alone before anything else. What no longer belongs together
-    /// returns to its lane.
+    /// Queues a part of a rejected request to be sent alone. Aggregates that must be repacked return to the lanes.
     pub(super) fn bisect(&mut self, part: Vec<QueuedEntry>, topology: &mut Topology) {
         let mut kept = Vec::with_capacity(part.len());
-        let mut parted = Vec::new();
+        let mut split = Vec::new();
         for mut entry in part {
-            if self.keeps_together(&mut entry, topology) {
+            if self.may_stay_aggregated(&mut entry, topology) {
                 topology.route(&mut entry);
                 kept.push(entry);
             } else {
-                parted.push(entry);
+                split.push(entry);
             }
         }
         self.bisection.push_front(kept);
-        self.push_front(parted, topology);
+        self.push_front(split, topology);
     }
 
-    /// Queues the record of an entry behind all others.
     pub(super) fn isolate(
         &mut self,
         mut entry: QueuedEntry,
@@ -326,12 +318,11 @@ impl Backlog {
         }
     }
 
-    /// Records the outcome of an entry for the rate limiter of its lane.
     pub(super) fn record_outcome(&mut self, lane: LaneId, bytes: usize, outcome: EntryOutcome) {
         self.lanes.record(lane, bytes, outcome);
     }
 
-    /// Whether every recorded entry has failed, and not because it was too much for its shard.
+    /// Returns `true` if all recorded entries have failed, and none was throttled.
     pub(super) fn all_failed(&self) -> bool {
         self.lanes.all_failed()
     }
@@ -340,43 +331,37 @@ impl Backlog {
         self.lanes.has_outcomes()
     }
 
-    /// Forgets the recorded outcomes: the whole stream has failed, and no shard.
+    /// Discards the recorded outcomes, because the whole stream has failed and not single shards.
     pub(super) fn clear_outcomes(&mut self) {
         self.lanes.clear_outcomes();
     }
 
-    /// Applies the recorded outcomes of `request` to the lanes.
     pub(super) fn apply_outcomes(
         &mut self,
-        request: u64,
-        next: u64,
-        now: Instant,
+        completion: Completion,
         rng: &mut Rng,
         samples: Option<&mut Samples>,
         shard_id: impl Fn(LaneId) -> Option<SmolStr>,
     ) {
-        self.lanes.apply_outcomes(request, next, now, rng, samples, shard_id);
+        self.lanes.apply_outcomes(completion, rng, samples, shard_id);
     }
 
-    /// Refunds the tokens of an entry that was not sent, or that must not use up those of others.
+    /// Refunds the tokens of an entry that was not sent, or whose retries must not delay other records.
     pub(super) fn refund(&mut self, lane: LaneId, bytes: usize, now: Instant) {
         self.lanes.refund(lane, bytes, now);
     }
 
-    /// The isolated records, for the outcomes of their requests.
     pub(super) fn isolated_mut(&mut self) -> &mut Isolated {
         &mut self.isolated
     }
 
-    /// Updates what depends on whether there are isolated records, after some have left.
     pub(super) fn update_isolation(&mut self, topology: &Topology) {
         self.isolated.reset_if_empty();
         self.update_key_isolation(topology);
     }
 }
 
-/// The key of the aggregate that the record may join, and its shard if it is predicted. `None` for a record that is
-/// never aggregated.
+/// Returns the aggregation key of a record and its predicted shard. `None` if it must not be aggregated.
 fn aggregation_key<'a>(
     record: &BufferedRecord,
     isolates_keys: bool,
@@ -393,8 +378,9 @@ fn aggregation_key<'a>(
         && !isolates_keys
         && let Some(shard) = topology.predict(record)
     {
-        let (start, is_explicit) = (shard.range().start(), explicit.is_some());
-        return Some((AggregationKey::Shard { start, is_explicit }, Some(shard)));
+        let start = shard.range().start();
+        let key = AggregationKey::Shard { start, is_explicit: explicit.is_some() };
+        return Some((key, Some(shard)));
     }
     match key {
         PartitionKey::Explicit(key) => Some((AggregationKey::Key(key.clone(), explicit), None)),
@@ -424,12 +410,12 @@ impl Backlog {
     pub(super) fn check(&self, topology: &Topology) {
         self.lanes.check();
         for entry in self.bisection.iter().chain(self.isolated.iter()) {
-            assert!(topology.is_current(entry.route), "its lane was closed: {entry:?}");
+            assert!(topology.is_current(entry.route), "route to a closed lane: {entry:?}");
         }
     }
 
-    pub(super) fn holds_no_state(&self) -> bool {
+    pub(super) fn has_no_state(&self) -> bool {
         let is_idle = self.is_empty() && !self.repartition_due && !self.isolates_keys;
-        is_idle && self.key_order.is_empty() && self.aggregator.holds_no_state()
+        is_idle && self.key_order.is_empty() && self.aggregator.has_no_state()
     }
 }

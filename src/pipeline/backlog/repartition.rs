@@ -1,4 +1,4 @@
-//! Packs and routes again what waits, and removes what is expired or withdrawn.
+//! Repacks, reroutes, expires, and drains the backlog.
 
 use std::time::Instant;
 
@@ -9,17 +9,17 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::topology::{OpenedLane, Topology};
 use crate::settings::Settings;
 
-/// Why what waits is packed again.
+/// Reason for repacking the backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pipeline) enum Repartition {
     /// The predicted shards have changed.
     Shards,
-    /// An aggregate may have another size.
+    /// The maximum size of aggregates has changed.
     Limits,
 }
 
 impl Backlog {
-    /// Opens lanes for shards that were not known before. `next` is the number of the next request.
+    /// Opens lanes for new shards.
     pub(in crate::pipeline) fn open_lanes(
         &mut self,
         opened: Vec<OpenedLane>,
@@ -31,7 +31,7 @@ impl Backlog {
         }
     }
 
-    /// Queues what is in stale lanes in the lanes where it belongs now.
+    /// Moves the entries of stale lanes to their current lanes.
     pub(in crate::pipeline) fn reroute(&mut self, topology: &mut Topology) {
         let stale = topology.take_stale_lanes();
         let mut entries = self.lanes.drain_lanes(stale.iter().copied());
@@ -45,13 +45,12 @@ impl Backlog {
         }
     }
 
-    /// Takes limits that have changed.
+    /// Applies changed limits.
     pub(in crate::pipeline) fn update_packing(&mut self, settings: &Settings) {
         self.packing = Packing::new(settings);
     }
 
-    /// Packs what waits again. With ordering this waits for
-    /// [`repartition_in_order`](Self::repartition_in_order).
+    /// Repacks the backlog. With ordering, this is postponed to [`repartition_in_order`](Self::repartition_in_order).
     pub(in crate::pipeline) fn repartition(
         &mut self,
         reason: Repartition,
@@ -63,7 +62,7 @@ impl Backlog {
         }
         let mut records = match reason {
             Repartition::Limits => self.lanes.drain(),
-            Repartition::Shards => self.drain_parted(topology),
+            Repartition::Shards => self.drain_split(topology),
         };
         records.extend(self.aggregator.drain());
         let records = records.into_iter().flat_map(QueuedEntry::into_members).collect();
@@ -71,28 +70,28 @@ impl Backlog {
     }
 
     /// Removes the entries whose records no longer belong together.
-    fn drain_parted(&mut self, topology: &Topology) -> Vec<QueuedEntry> {
+    fn drain_split(&mut self, topology: &Topology) -> Vec<QueuedEntry> {
         let isolates_keys = self.isolates_keys;
-        let is_parted = |entry: &mut QueuedEntry| {
+        let is_split = |entry: &mut QueuedEntry| {
             entry.predicted().is_some() && (isolates_keys || !topology.reassign_shard(entry))
         };
-        let mut parted = self.lanes.extract_if(is_parted);
-        parted.extend(self.bisection.extract_if(is_parted));
-        parted
+        let mut split = self.lanes.extract_if(is_split);
+        split.extend(self.bisection.extract_if(is_split));
+        split
     }
 
-    /// With ordering, requires that everything is packed again before anything else is sent.
+    /// With ordering, blocks requests until everything is repacked.
     pub(in crate::pipeline) fn require_repartition(&mut self) {
         self.repartition_due |= self.is_ordered;
     }
 
-    /// Whether nothing may be sent before everything is packed again, in order.
+    /// Returns `true` if nothing may be sent until everything is repacked in order.
     pub(in crate::pipeline) fn is_repartition_due(&self) -> bool {
         self.repartition_due
     }
 
-    /// Packs what waits again, in order. Nothing may be in flight but isolated records: what returns is sent before what
-    /// was accepted later, whatever shard it is for.
+    /// Repacks the backlog in order. Only isolated records may be in flight, because a retried record precedes all
+    /// records that were accepted later, whatever their shard.
     pub(in crate::pipeline) fn repartition_in_order<'a>(
         &mut self,
         isolated_in_flight: impl Iterator<Item = &'a mut QueuedEntry>,
@@ -102,31 +101,30 @@ impl Backlog {
         let queued = self.lanes.drain().into_iter().chain(self.key_order.drain());
         let entries = queued.chain(self.bisection.drain()).chain(self.aggregator.drain());
         let records: Vec<_> = entries.flat_map(QueuedEntry::into_members).collect();
-        self.occupy_isolated_keys(isolated_in_flight, topology);
+        self.mark_isolated_keys(isolated_in_flight, topology);
         self.push_sorted(records, topology);
     }
 
-    /// Marks the keys of isolated records as busy: none of their later records may be sent before.
-    fn occupy_isolated_keys<'a>(
+    /// Marks the ordering keys of isolated records as busy, so that later records do not overtake them.
+    fn mark_isolated_keys<'a>(
         &mut self,
         in_flight: impl Iterator<Item = &'a mut QueuedEntry>,
         topology: &Topology,
     ) {
         let Self { isolated, key_order, isolates_keys, .. } = self;
-        let mut occupy = |entry: &mut QueuedEntry| {
+        let mut mark = |entry: &mut QueuedEntry| {
             let key = aggregation_key(entry.oldest(), *isolates_keys, topology);
             let key = key.and_then(|(key, _)| key.into_ordering_key());
-            entry.route.order = key.map(|key| key_order.occupy(key));
+            entry.route.order = key.map(|key| key_order.mark_released(key));
         };
         for entry in isolated.iter_mut() {
-            occupy(entry);
+            mark(entry);
         }
         for entry in in_flight {
-            occupy(entry);
+            mark(entry);
         }
     }
 
-    /// Removes the expired records.
     pub(in crate::pipeline) fn expire(
         &mut self,
         is_expired: impl Fn(&BufferedRecord) -> bool,
@@ -142,7 +140,7 @@ impl Backlog {
             let (left, removed) = entry.without(&self.packing, &is_expired);
             expired.extend(removed);
             for left in left {
-                self.wait(order, left, topology);
+                self.push_behind(order, left, topology);
             }
         }
         while let Some(entry) = self.aggregator.pop_any_oldest_if(&is_expired) {
@@ -178,16 +176,17 @@ impl Backlog {
         self.release_next(order, left, topology)
     }
 
-    /// Removes everything. Requests in flight are forgotten.
+    /// Removes everything, and ignores the isolated records in flight.
     pub(in crate::pipeline) fn drain(&mut self) -> Vec<QueuedEntry> {
         let mut drained = self.lanes.drain();
         drained.extend(self.key_order.drain());
         drained.extend(self.bisection.drain());
         drained.extend(self.isolated.drain());
         drained.extend(self.aggregator.drain());
-        self.isolated.land();
+        self.isolated.set_idle();
         self.isolated.reset_if_empty();
-        (self.isolates_keys, self.repartition_due) = (false, false);
+        self.isolates_keys = false;
+        self.repartition_due = false;
         drained
     }
 }

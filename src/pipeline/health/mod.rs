@@ -1,5 +1,3 @@
-//! The health of the stream: failures of whole requests, and what is sent while they last.
-
 mod grace_period;
 mod outage;
 mod request_size;
@@ -13,7 +11,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use tower::BoxError;
 
-pub(crate) use self::outage::{Report, Stage, Trouble};
+pub(crate) use self::outage::{OutageKind, Report, Stage};
 pub(super) use self::request_size::RequestSize;
 
 use self::grace_period::GracePeriod;
@@ -21,72 +19,66 @@ use self::outage::Outages;
 use self::timeout_factor::TimeoutFactor;
 use super::backoff::Backoff;
 use super::classifier::Classifier;
+use super::in_flight::Completion;
 use crate::record::{AttemptError, FailureReason};
 use crate::service::{Classify, EntryClass, EntryError, ErrorClass, NO_STREAM};
 use crate::settings::Settings;
 use crate::status::Fault;
 
-/// Tracks failures of whole requests. While they last, one request at a time probes the stream, after a backoff. With
-/// each success twice as many may be in flight. A fatal error is returned once.
+/// Tracks failures of whole requests.
+///
+/// While requests fail, one request at a time probes the stream after a backoff. Each success doubles the number of
+/// requests that may be in flight. A fatal error is reported once.
 #[derive(Debug)]
 pub(crate) struct Health {
     backoff: Backoff,
     max_in_flight: usize,
-    /// The number of requests that may be in flight.
     window: usize,
     size: RequestSize,
     timeout_factor: TimeoutFactor,
-    /// What is logged about failures.
     pub(super) outages: Outages,
     classifier: Classifier,
-    /// The time until a series of credential errors is fatal.
     credentials: GracePeriod,
-    /// The time until a series of responses that are not the service's is fatal.
+    /// Grace period for responses from other servers than the service, such as a proxy.
     blocked: GracePeriod,
     fatal: Fatal,
-    /// When the service first refused every request, while it does.
-    refused_since: Option<Instant>,
-    /// When the first request failed after the latest success, and the latest error.
+    fatal_since: Option<Instant>,
+    /// First failure after the latest success, and the latest error.
     failing: Option<(Instant, Arc<AttemptError>)>,
 }
 
-/// Whether the service refuses every request.
 #[derive(Debug, Default)]
 enum Fatal {
     #[default]
     No,
-    /// Nothing is sent until the error is taken.
     Unreported(BoxError, Arc<AttemptError>),
-    /// The error was taken. Requests that were in flight at that time say nothing new.
+    /// Failures of requests that were already in flight when the error was taken are ignored.
     Reported(Arc<AttemptError>),
 }
 
-/// What a failure means outside of [`Health`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Effect {
     None,
-    /// The stream does not exist: its shards are not known any more.
     ForgetShards,
 }
 
-/// A failed request, or lookup, or service that did not become ready.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) class: ErrorClass,
     pub(super) source: BoxError,
     pub(super) error: Arc<AttemptError>,
-    /// The number of the request, or of the next one if none was sent.
+    /// Number of the next request if none was sent.
     pub(super) request: u64,
     pub(super) origin: Origin,
 }
 
-/// What has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A request, or the service that did not become ready for one.
-    Request { entries: usize },
-    /// A call without which nothing can be sent.
+    /// Includes a service that did not become ready.
+    Request {
+        entries: usize,
+    },
     Lookup,
 }
 
@@ -103,63 +95,53 @@ impl Health {
             credentials: GracePeriod::new(settings.credentials_timeout),
             blocked: GracePeriod::new(settings.credentials_timeout),
             fatal: Fatal::No,
-            refused_since: None,
+            fatal_since: None,
             failing: None,
         }
     }
 
-    /// Returns the class of a request's error, and its description.
     pub(crate) fn classify(&self, error: &BoxError) -> (ErrorClass, Arc<AttemptError>) {
         self.classifier.classify(error)
     }
 
-    /// Returns the class of an entry's error, and its description.
     pub(super) fn classify_entry(&self, error: EntryError) -> (EntryClass, Arc<AttemptError>) {
         self.classifier.classify_entry(error)
     }
 
-    /// Whether the latest requests have failed.
     pub(super) fn is_failing(&self) -> bool {
         self.backoff.failures() > 0
     }
 
-    /// The backoff between requests.
     pub(super) fn backoff(&self) -> &Backoff {
         &self.backoff
     }
 
-    /// The end of the backoff, if it has not passed.
     pub(super) fn retry_at(&self, now: Instant) -> Option<Instant> {
         self.backoff.until(now)
     }
 
-    /// Whether another request may be sent beside so many in flight, the backoff aside.
+    /// Ignores the backoff.
     pub(super) fn has_slot(&self, in_flight: usize) -> bool {
         in_flight < if self.is_failing() { 1 } else { self.window }
     }
 
-    /// Whether nothing is sent until the fatal error is taken.
     pub(super) fn is_stopped(&self) -> bool {
         matches!(self.fatal, Fatal::Unreported(..))
     }
 
-    /// The most entries of the next request.
     pub(super) fn max_entries(&self) -> usize {
         self.size.max()
     }
 
-    /// The factor by which the next request may take longer than by default.
     pub(super) fn timeout_factor(&self) -> u32 {
         self.timeout_factor.get()
     }
 
-    /// The time that the next request may take, if it is known.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout_factor.timeout()
     }
 
-    /// Records a success after `took`: resets the backoff and grows the window. Returns whether requests have failed
-    /// before.
+    /// Returns `true` if the stream was failing.
     pub(super) fn on_success(&mut self, took: Duration) -> bool {
         let recovers = self.is_failing();
         self.backoff.reset();
@@ -171,7 +153,7 @@ impl Health {
     fn window_after(&self, took: Duration) -> usize {
         let window = self.window;
         let Some(timeout) = self.timeout() else { return 2 * window };
-        // Requests that share a slow link make each other slower, in proportion to their number.
+        // Requests that share a slow link slow each other down in proportion to their number.
         let with_one_more = took.mul_f64((window + 1) as f64 / window as f64);
         if took * 4 <= timeout {
             2 * window
@@ -182,28 +164,24 @@ impl Health {
         }
     }
 
-    /// Records the response to a request with `entries` entries. Requests have `limit` entries at most.
     pub(super) fn on_entries(&mut self, entries: usize, took: Duration, limit: usize) {
         self.size.succeed(entries, took, self.timeout_factor.timeout(), limit);
     }
 
-    /// Records that a response came after `took`.
     pub(super) fn on_latency(&mut self, took: Duration) {
         self.timeout_factor.succeed(took);
     }
 
-    /// Records that a request of `entries` entries has failed repeatedly.
     pub(super) fn on_repeated_failure(&mut self, entries: usize) {
         self.size.fail(entries);
     }
 
-    /// Records a request that was not answered within `took`, although it was allowed `factor` times the default.
-    /// `is_repeated` if some of its records have failed before.
+    /// `is_repeated` is `true` if some of the records have failed before.
     pub(super) fn on_timeout(&mut self, took: Duration, factor: u32, is_repeated: bool) {
         self.timeout_factor.fail(took, factor, is_repeated);
     }
 
-    /// Records that the service has authenticated a request: ends the grace periods, and a reported fatal error.
+    /// Ends the grace periods and a reported fatal error, because the service has authenticated a request.
     pub(super) fn on_response(&mut self) {
         self.credentials.reset();
         self.blocked.reset();
@@ -212,46 +190,38 @@ impl Health {
         }
     }
 
-    /// Waits as after a failure, without counting one.
     pub(super) fn wait_without_failure(&mut self, now: Instant, rng: &mut Rng) {
         self.backoff.wait_without_failure(now, rng);
     }
 
-    /// Records a response to `request` in which every entry has failed.
     pub(super) fn on_failed_entries(
         &mut self,
-        request: u64,
         error: Option<Arc<AttemptError>>,
-        next: u64,
-        now: Instant,
+        completion: Completion,
         rng: &mut Rng,
     ) {
+        let Completion { request, next, now } = completion;
         if let Some(error) = error {
-            self.note_failure(&error, now);
+            self.record_failure(&error, now);
         }
-        self.outages.response_of_failures(self.backoff.is_new_failure(request), now);
+        self.outages.failed_response(self.backoff.is_new_failure(request), now);
         self.back_off(request, next, now, rng);
     }
 
-    /// Nothing fails at present: a request has succeeded, or nothing is left to send.
     pub(crate) fn clear_failing(&mut self) {
         self.failing = None;
     }
 
-    /// Notes a failed request, for the condition that is published.
-    fn note_failure(&mut self, error: &Arc<AttemptError>, now: Instant) {
+    fn record_failure(&mut self, error: &Arc<AttemptError>, now: Instant) {
         self.failing.get_or_insert_with(|| (now, error.clone())).1 = error.clone();
     }
 
-    /// Backs off, and then sends one request at a time. A request that was in flight at the latest failure says nothing
-    /// new.
     fn back_off(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) {
         if self.backoff.fail(request, next, now, rng) {
             self.window = 1;
         }
     }
 
-    /// Records a failure that was not caused by one of the records. `next` is the number of the next request.
     pub(super) fn on_failure(
         &mut self,
         failure: Failure,
@@ -271,7 +241,7 @@ impl Health {
             (Origin::Request { .. }, _) => self.outages.request_failed(&error, is_new, now),
         }
         if class != ErrorClass::NotSent {
-            self.note_failure(&error, now);
+            self.record_failure(&error, now);
         }
         self.back_off(request, next, now, rng);
         let is_fatal = match class {
@@ -287,14 +257,13 @@ impl Health {
         };
         let effect = if error.code() == NO_STREAM { Effect::ForgetShards } else { Effect::None };
         if is_fatal && (is_new || matches!(self.fatal, Fatal::No)) {
-            self.outages.refused(&error, now);
-            self.refused_since.get_or_insert(now);
+            self.outages.fatal(&error, now);
+            self.fatal_since.get_or_insert(now);
             self.fatal = Fatal::Unreported(source, error);
         }
         effect
     }
 
-    /// Takes the fatal error, once. Afterwards requests are sent again.
     pub(crate) fn take_fatal(&mut self) -> Option<BoxError> {
         match std::mem::take(&mut self.fatal) {
             Fatal::Unreported(source, error) => {
@@ -308,50 +277,44 @@ impl Health {
         }
     }
 
-    /// Takes the final report of an outage after which nothing has failed. Used at the end of the sink.
     pub(crate) fn take_last_report(&mut self) -> Option<Report> {
         self.outages.take_last_report()
     }
 
-    /// Takes the number of records that failed for good since the last such report, with the latest reason. Returns
-    /// this at most once a minute.
-    pub(crate) fn take_lost(&mut self, now: Instant) -> Option<(u64, FailureReason)> {
-        self.outages.take_lost(now)
+    /// Returns the number of failed records and the latest reason, at most once a minute.
+    pub(crate) fn take_failed_records(&mut self, now: Instant) -> Option<(u64, FailureReason)> {
+        self.outages.take_failed_records(now)
     }
 
-    /// Forgets the fatal error: its records are gone.
     pub(super) fn clear_fatal(&mut self) {
         self.fatal = Fatal::No;
-        self.refused_since = None;
+        self.fatal_since = None;
     }
 
-    /// Forgets the fatal error and the grace periods.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn reset_fatal(&mut self) {
         self.clear_fatal();
         self.credentials.reset();
         self.blocked.reset();
     }
 
-    /// Why the service refuses every request, from the first such failure until a response.
-    pub(crate) fn refusal(&self) -> Option<&Arc<AttemptError>> {
+    /// Returns the fatal error until the next response.
+    pub(crate) fn fatal_error(&self) -> Option<&Arc<AttemptError>> {
         match &self.fatal {
             Fatal::Unreported(_, error) | Fatal::Reported(error) => Some(error),
             Fatal::No => None,
         }
     }
 
-    /// What is wrong with the stream at present, if anything is.
     pub(crate) fn fault(&self) -> Option<Fault> {
-        if let Some((since, error)) = self.refused_since.zip(self.refusal()) {
+        if let Some((since, error)) = self.fatal_since.zip(self.fatal_error()) {
             return Some(Fault { is_refused: true, since, error: error.clone() });
         }
         let (since, error) = self.failing.as_ref()?;
         Some(Fault { is_refused: false, since: *since, error: error.clone() })
     }
 
-    /// The fatal error that was not taken yet.
     pub(crate) fn unreported_fatal(&self) -> Option<&Arc<AttemptError>> {
-        self.refusal().filter(|_| self.is_stopped())
+        self.fatal_error().filter(|_| self.is_stopped())
     }
 
     #[cfg(test)]

@@ -1,7 +1,6 @@
 use super::*;
 use crate::service::{DefaultClassify, PutRecordsError};
 
-/// Health with a clock and a count of requests.
 struct Harness {
     health: Health,
     rng: Rng,
@@ -20,7 +19,6 @@ impl Harness {
         }
     }
 
-    /// The number of a request that is sent now.
     fn send(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
@@ -39,14 +37,13 @@ impl Harness {
         assert_eq!(self.fail(request, class, "Failed"), Effect::None);
     }
 
-    /// The number of requests that may be in flight.
     fn slots(&self) -> usize {
         (0..).take_while(|in_flight| self.health.has_slot(*in_flight)).count()
     }
 }
 
 #[test]
-fn window_shrinks_to_one_and_doubles_per_success() {
+fn window_shrinks_on_failure_then_doubles() {
     let mut harness = Harness::new();
     assert_eq!(harness.slots(), 8);
     harness.fail_next(ErrorClass::OutcomeUnknown);
@@ -71,7 +68,7 @@ fn window_grows_slowly_near_the_timeout() {
 }
 
 #[test]
-fn success_ends_backoff_and_reports_recovery() {
+fn success_resets_backoff() {
     let mut harness = Harness::new();
     assert!(!harness.health.on_success(Duration::ZERO), "nothing has failed");
     harness.fail_next(ErrorClass::OutcomeUnknown);
@@ -100,26 +97,26 @@ fn fatal_error_is_taken_once() {
     assert!(harness.health.is_stopped() && harness.health.unreported_fatal().is_some());
     assert!(harness.health.take_fatal().is_some());
     assert!(!harness.health.is_stopped() && harness.health.take_fatal().is_none());
-    assert!(harness.health.refusal().is_some(), "it is still the reason");
+    assert!(harness.health.fatal_error().is_some(), "it is still the reason");
     let _ = harness.fail(late, ErrorClass::Fatal, "Failed");
-    assert!(!harness.health.is_stopped(), "a request that was in flight says nothing new");
+    assert!(!harness.health.is_stopped(), "a request in flight is ignored");
     harness.fail_next(ErrorClass::Fatal);
     assert!(harness.health.is_stopped(), "a later one does");
 }
 
 #[test]
-fn response_ends_a_reported_fatal_error() {
+fn response_clears_reported_fatal_error() {
     let mut harness = Harness::new();
     harness.fail_next(ErrorClass::Fatal);
     harness.health.on_response();
     assert!(harness.health.is_stopped(), "its error was not taken");
     harness.health.take_fatal();
     harness.health.on_response();
-    assert!(harness.health.refusal().is_none());
+    assert!(harness.health.fatal_error().is_none());
 }
 
 #[test]
-fn credential_errors_turn_fatal_after_timeout() {
+fn credentials_errors_are_fatal_after_timeout() {
     let mut harness = Harness::new();
     for _ in 0..30 {
         harness.fail_next(ErrorClass::Credentials);
@@ -131,7 +128,7 @@ fn credential_errors_turn_fatal_after_timeout() {
 }
 
 #[test]
-fn throttled_request_resets_credentials_timeout() {
+fn throttle_resets_credentials_timeout() {
     let mut harness = Harness::new();
     for _ in 0..60 {
         harness.fail_next(ErrorClass::Credentials);

@@ -164,7 +164,7 @@ fn backpressure_sends_open_aggregate() {
     settings.buffer_records = Some(5);
     let mut harness = Harness::new(settings.clone());
     harness.accept(0..5);
-    assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 1)));
+    assert_eq!(harness.send_reason(), Some((FlushReason::Backpressure, 1)));
     settings.linger = Linger::Adaptive(Duration::from_millis(100));
     let mut harness = Harness::new(settings);
     harness.accept(0..3);

@@ -90,10 +90,10 @@ fn failed_record_causes_backpressure() {
         harness.pipeline.settlement_mut().take_unreported_failure().is_none(),
         "the failure is reported twice"
     );
-    assert!(!harness.pipeline.has_room());
+    assert!(!harness.pipeline.has_capacity());
     assert!(harness.pipeline.blocked_by_failed().is_some());
     assert_eq!(harness.pipeline.take_failed().len(), 1);
-    assert!(harness.pipeline.has_room() && harness.pipeline.blocked_by_failed().is_none());
+    assert!(harness.pipeline.has_capacity() && harness.pipeline.blocked_by_failed().is_none());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn dead_letter_handler_may_return_record() {
     assert!(harness.pipeline.settlement_mut().take_unreported_failure().is_some());
     assert_eq!(taken.try_iter().collect::<Vec<_>>(), ["0", "2"]);
     assert_eq!(harness.undelivered(), ["1", "3"]);
-    assert_eq!(harness.pipeline.ledger().held().records, 2);
+    assert_eq!(harness.pipeline.ledger().buffered().records, 2);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn take_undelivered_returns_all_in_order() {
     assert!(taken[..500].iter().all(Undelivered::may_have_been_written), "records in flight");
     assert!(!taken[501].may_have_been_written(), "a throttled record is not written");
     assert_eq!(
-        (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
+        (harness.pipeline.ledger().buffered().records, harness.pipeline.ledger().buffered().bytes),
         (0, 0)
     );
     let totals = *harness.pipeline.ledger().totals();
@@ -164,7 +164,7 @@ fn dead_letter_handler_panic_loses_one_record() {
     assert!(std::panic::catch_unwind(offer).is_err());
     assert_eq!(harness.undelivered(), ["1", "2"]);
     assert_eq!(
-        (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
+        (harness.pipeline.ledger().buffered().records, harness.pipeline.ledger().buffered().bytes),
         (2, 4)
     );
 }
@@ -252,7 +252,7 @@ fn classifier_panic_keeps_records() {
         assert_eq!(
             (
                 harness.pipeline.ledger().totals().delivered,
-                harness.pipeline.ledger().held().records
+                harness.pipeline.ledger().buffered().records
             ),
             (2, 0)
         );
@@ -271,12 +271,12 @@ fn kept_failures_do_not_shrink_requests() {
     assert_eq!(harness.pipeline.take_failed().len(), 9);
     harness.accept(10..18);
     harness.settle(id, vec![failed("InvalidArgumentException")]);
-    assert!(harness.pipeline.has_room());
+    assert!(harness.pipeline.has_capacity());
     harness.accept(18..19);
-    assert!(!harness.pipeline.has_room(), "nine queued records and a failed one");
+    assert!(!harness.pipeline.has_capacity(), "nine queued records and a failed one");
     assert_eq!(
         harness.send_reason(),
-        Some((FlushReason::BackPressure, 9)),
+        Some((FlushReason::Backpressure, 9)),
         "no request is in flight"
     );
     drop(request);
@@ -290,7 +290,7 @@ fn kept_failures_do_not_shrink_requests() {
     harness.pipeline.flush();
     harness.send();
     harness.accept(9..10);
-    assert!(!harness.pipeline.has_room());
+    assert!(!harness.pipeline.has_capacity());
     assert_eq!(harness.send_reason(), None, "failed records do not count as backpressure");
 }
 

@@ -76,8 +76,8 @@ fn fixed_linger_waits_when_idle() {
 fn close_and_backpressure_flush_at_once() {
     let mut harness = Harness::new(Settings { buffer_records: Some(3), ..settings() });
     harness.accept(0..3);
-    assert!(!harness.pipeline.has_room());
-    assert_eq!(harness.send_reason(), Some((FlushReason::BackPressure, 3)));
+    assert!(!harness.pipeline.has_capacity());
+    assert_eq!(harness.send_reason(), Some((FlushReason::Backpressure, 3)));
 
     let mut harness = Harness::new(settings());
     harness.accept(0..2);
@@ -115,13 +115,13 @@ fn buffer_counts_in_flight_and_requeued() {
     let record = || Record::from(("k", vec![0; 9]));
     harness.pipeline.accept(record(), harness.now).unwrap();
     harness.pipeline.accept(record(), harness.now).unwrap();
-    assert!(!harness.pipeline.has_room());
+    assert!(!harness.pipeline.has_capacity());
     let (id, request) = harness.send();
-    assert!(!harness.pipeline.has_room(), "records in flight are not counted");
+    assert!(!harness.pipeline.has_capacity(), "records in flight are not counted");
     harness.settle(id, vec![delivered(), failed(THROTTLE)]);
-    assert!(harness.pipeline.has_room(), "a delivered record is still counted");
+    assert!(harness.pipeline.has_capacity(), "a delivered record is still counted");
     assert_eq!(
-        (harness.pipeline.ledger().held().records, harness.pipeline.ledger().held().bytes),
+        (harness.pipeline.ledger().buffered().records, harness.pipeline.ledger().buffered().bytes),
         (1, 10)
     );
     harness.pipeline.accept(record(), harness.now).unwrap();

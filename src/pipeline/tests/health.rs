@@ -152,7 +152,7 @@ fn refused_credentials_stay_fatal_until_accepted() {
     }
     let (id, request) = harness.send();
     harness.deliver(id, &request);
-    assert!(harness.pipeline.health().refusal().is_none());
+    assert!(harness.pipeline.health().fatal_error().is_none());
 }
 
 #[test]

@@ -422,9 +422,9 @@ fn response_to_isolated_record_ends_refusal() {
     };
     next(&mut harness, Err(service_error("AccessDeniedException")));
     assert!(harness.pipeline.health_mut().take_fatal().is_some());
-    assert!(harness.pipeline.health().refusal().is_some());
+    assert!(harness.pipeline.health().fatal_error().is_some());
     next(&mut harness, Ok(PutRecordsResponse::new(vec![failed("InternalFailure")])));
-    assert!(harness.pipeline.health().refusal().is_none(), "the service processed the request");
+    assert!(harness.pipeline.health().fatal_error().is_none(), "the service processed the request");
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Model {
             Step::FailRefused => {
                 self.mark_in_flight();
                 let error = AttemptError { code: "Refused".into(), message: String::new() };
-                self.harness.pipeline.fail_refused(&Arc::new(error));
+                self.harness.pipeline.fail_unsettled(&Arc::new(error));
             }
             Step::TakeUndelivered => {
                 self.mark_in_flight();
@@ -178,7 +178,7 @@ impl Model {
         } else {
             (record, None)
         };
-        let has_capacity = self.harness.pipeline.has_room();
+        let has_capacity = self.harness.pipeline.has_capacity();
         match self.harness.pipeline.accept(record, self.harness.now) {
             Ok(()) => {
                 assert!(has_capacity);
@@ -385,15 +385,15 @@ impl Model {
         assert_eq!(found, self.accepted, "record lost or duplicated");
         assert_eq!(held.len() + self.delivered.len() + self.returned.len(), self.accepted.len());
 
-        assert_eq!(pipeline.ledger().held().records, held.len());
-        assert_eq!(pipeline.ledger().held().bytes, held.values().sum::<usize>());
+        assert_eq!(pipeline.ledger().buffered().records, held.len());
+        assert_eq!(pipeline.ledger().buffered().bytes, held.values().sum::<usize>());
         assert!(held.len() <= self.settings.effective_buffer_records());
         let most = self.settings.buffer_bytes + self.settings.limits.record_bytes();
-        assert!(pipeline.ledger().held().bytes < most);
+        assert!(pipeline.ledger().buffered().bytes < most);
         pipeline.backlog.check(&pipeline.topology);
         assert!(pipeline.wakeup(self.harness.now).is_none_or(|at| at > self.harness.now));
 
-        let is_listing = pipeline.topology.held().is_empty() || self.listing.is_some();
+        let is_listing = pipeline.topology.unverified().is_empty() || self.listing.is_some();
         assert!(is_listing || pipeline.topology.wants_listing(), "no listing is requested");
 
         let totals = pipeline.ledger().totals();
@@ -413,7 +413,7 @@ impl Model {
         // With ordering, records may wait for the listing that verifies earlier ones.
         let is_held =
             pipeline.backlog.is_repartition_due() || pipeline.backlog.oldest_sendable().is_none();
-        let listing_comes = is_held && !pipeline.topology.held().is_empty();
+        let listing_comes = is_held && !pipeline.topology.unverified().is_empty();
         let waits = pipeline.queued() > 0 && pipeline.in_flight.is_empty() && !listing_comes;
         assert!(!waits || error || wakes, "stuck: {pipeline:?}");
         let due_or_error = pipeline.wants_to_send(now) || error;
@@ -461,10 +461,10 @@ impl Model {
         self.check();
         self.check_order();
         let pipeline = &self.harness.pipeline;
-        assert!(pipeline.backlog.holds_no_state(), "{pipeline:?}");
-        assert!(pipeline.topology.held().is_empty());
+        assert!(pipeline.backlog.has_no_state(), "{pipeline:?}");
+        assert!(pipeline.topology.unverified().is_empty());
         assert!(self.receipts.is_empty());
-        assert_eq!(self.harness.pipeline.ledger().held().records, 0);
+        assert_eq!(self.harness.pipeline.ledger().buffered().records, 0);
         assert_eq!(self.delivered.len() + self.returned.len(), self.accepted.len());
     }
 }

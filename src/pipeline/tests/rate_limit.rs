@@ -149,7 +149,7 @@ fn aggregated_rate(linger: Linger) -> u64 {
         }
         for _ in 0..5 {
             let record = Record::from(("k", vec![b'.'; 100]));
-            if harness.pipeline.has_room() {
+            if harness.pipeline.has_capacity() {
                 harness.pipeline.accept(record, harness.now).unwrap();
             }
             harness.pipeline.flush();
@@ -321,7 +321,7 @@ fn rate_with_busy_shard(busy: bool) -> u64 {
             let results = request.entries().iter().map(answer).collect();
             harness.settle(id, results);
         }
-        while harness.pipeline.has_room() {
+        while harness.pipeline.has_capacity() {
             harness.pipeline.accept(Record::from("0123456789"), harness.now).unwrap();
         }
         harness.pipeline.flush();

@@ -79,7 +79,7 @@ fn tracked_failure_skips_dead_letter_handler() {
     assert_eq!(letters.len(), 1);
     assert_eq!(text(letters[0].record()), "0");
     assert_eq!(letters[0].last_error().unwrap().code(), "InvalidArgumentException");
-    assert_eq!(harness.pipeline.ledger().held().records, 0);
+    assert_eq!(harness.pipeline.ledger().buffered().records, 0);
 }
 
 #[test]
@@ -116,18 +116,18 @@ fn history_contains_refusals_and_bisections() {
     harness.pipeline.close();
     let (id, _) = harness.send();
     harness.fail(id, "AccessDeniedException");
-    let refusal = harness.pipeline.health().refusal().expect("the stream refuses requests").clone();
+    let refusal = harness.pipeline.health().fatal_error().expect("the stream refuses requests").clone();
     assert_eq!(refusal.code(), "AccessDeniedException");
     harness.pipeline.health_mut().take_fatal().unwrap();
     assert_eq!(
-        harness.pipeline.health().refusal(),
+        harness.pipeline.health().fatal_error(),
         Some(&refusal),
         "the refusal ends with its report"
     );
     harness.sleep();
     let (id, _) = harness.send();
     harness.fail(id, "ValidationException");
-    assert_eq!(harness.pipeline.health().refusal(), None, "the service processed the request");
+    assert_eq!(harness.pipeline.health().fatal_error(), None, "the service processed the request");
     harness.pipeline.offer_failed(None);
     let undelivered = outcome(receipt).unwrap_err();
     let history = undelivered.history();
@@ -143,14 +143,14 @@ fn fail_refused_fails_all_records() {
     harness.pipeline.close();
     let (id, _) = harness.send();
     harness.fail(id, "ResourceNotFoundException");
-    let refusal = harness.pipeline.health().refusal().unwrap().clone();
-    harness.pipeline.fail_refused(&refusal);
+    let refusal = harness.pipeline.health().fatal_error().unwrap().clone();
+    harness.pipeline.fail_unsettled(&refusal);
     harness.pipeline.offer_failed(None);
     assert_eq!(outcome(receipt).unwrap_err().reason(), &FailureReason::Refused(refusal.clone()));
     let kept = harness.pipeline.take_failed();
     assert_eq!(kept.iter().map(|one| text(one.record())).collect::<Vec<_>>(), ["0", "1"]);
     assert_eq!(kept[0].last_error(), Some(&*refusal));
-    assert!(harness.pipeline.is_settled() && harness.pipeline.health().refusal().is_none());
+    assert!(harness.pipeline.is_settled() && harness.pipeline.health().fatal_error().is_none());
     let totals = harness.pipeline.ledger().totals();
     assert_eq!((totals.accepted, totals.failed), (3, 3));
 }

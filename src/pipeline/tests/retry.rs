@@ -75,7 +75,7 @@ fn throttled_entry_redraws_random_key() {
     let (_, request) = harness.send();
     assert_ne!(keys(&request)[0], first[0]);
     assert_eq!(keys(&request)[1], "own");
-    assert_eq!(harness.pipeline.ledger().held().bytes, request.bytes());
+    assert_eq!(harness.pipeline.ledger().buffered().bytes, request.bytes());
 }
 
 #[test]

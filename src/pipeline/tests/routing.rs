@@ -50,7 +50,7 @@ impl Harness {
     }
 
     fn refuse_auto(&mut self) {
-        self.pipeline.refuse_distribution("AUTO".into(), self.now);
+        self.pipeline.reject_stream("AUTO".into(), self.now);
         assert!(self.pipeline.health_mut().take_fatal().is_some());
     }
 }
@@ -318,7 +318,7 @@ fn twice_misplaced_record_is_sent_alone() {
             harness.settle(id, request.entries().iter().map(|_| placed("upper")).collect());
         }
         assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
-        assert!(harness.pipeline.backlog.holds_no_state());
+        assert!(harness.pipeline.backlog.has_no_state());
     }
 }
 

@@ -3,44 +3,40 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 
 use super::lane_map::{LaneMap, OpenedLane, RingUpdate};
-use crate::limits::{MAX_LEARNED_SHARDS, MAX_SHARD_ID_BYTES};
+use crate::limits::{LONGEST_SHARD_ID, MOST_LEARNED_SHARDS};
+use crate::pipeline::in_flight::Completion;
 
-/// The number of responses in a row that each contradict what was known, from which on records are taken not to be
-/// placed by their keys. A reshard causes one or two.
+/// Number of consecutive responses with contradictions after which records are considered not to be placed by their
+/// keys. A reshard causes one or two.
 const MAX_CONTRADICTIONS: u32 = 10;
 
-/// The misrouted part of the entries from which on everything queued is routed again, as a divisor: one in 20. At the
-/// borders of shards some entries always are at first.
+/// Inverse of the ratio of misrouted entries above which the backlog is rerouted, 1 in 20. After a start, some entries
+/// near the borders of shards are misrouted.
 const MISROUTE_RATIO: usize = 20;
 
-/// The pause after [`MAX_CONTRADICTIONS`].
+/// Time without learning after [`MAX_CONTRADICTIONS`].
 const LEARNING_PAUSE: Duration = Duration::from_secs(60);
 
-/// Learns the shards from responses.
 #[derive(Debug)]
 pub(crate) struct LearnedShards {
-    /// Positions on the hash ring and the shards that were named for them, of one response.
+    /// Positions of the hash ring with the shards that own them.
     observations: Vec<(u128, SmolStr)>,
-    /// The number of them for which another shard was expected.
     misrouted: usize,
-    /// The number of responses in a row that contradicted what was known.
     contradictions: u32,
     is_stopped: bool,
     paused_until: Option<Instant>,
     pub(crate) max_shards: usize,
-    /// The number of shards in the latest list.
     listed: usize,
 }
 
-/// What the observations of a response require.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learned {
     Nothing,
-    /// What is queued has to be routed again.
+    /// The backlog must be rerouted.
     Misrouted,
-    /// A shard is new: what is queued has to be routed again, and the list is outdated.
+    /// A shard is new. The backlog must be rerouted, and the list is outdated.
     Changed,
-    /// Nothing that was learned can be true.
+    /// The observations contradict each other, so the map must be discarded.
     Contradictory,
 }
 
@@ -59,7 +55,6 @@ impl Default for LearnedShards {
 }
 
 impl LearnedShards {
-    /// Stops for good: the service distributes the records.
     pub(super) fn stop(&mut self) {
         self.is_stopped = true;
     }
@@ -68,7 +63,6 @@ impl LearnedShards {
         self.is_stopped
     }
 
-    /// Whether a list of shards is taken over. A pause that is over ends with the next response.
     pub(super) fn is_active(&self, now: Instant) -> bool {
         !self.is_stopped && self.paused_until.is_none_or(|until| until <= now)
     }
@@ -77,25 +71,22 @@ impl LearnedShards {
         self.listed = shards;
     }
 
-    /// Records the shard that a response names for a position. `is_misrouted` if another one was expected.
     pub(super) fn observe(&mut self, position: u128, shard_id: &str, is_misrouted: bool) {
-        // A shard id that is longer than any there is would fill the memory.
-        if shard_id.len() <= MAX_SHARD_ID_BYTES {
+        // Longer than any real id. Storing it would waste memory.
+        if shard_id.len() <= LONGEST_SHARD_ID {
             self.misrouted += usize::from(is_misrouted);
             self.observations.push((position, SmolStr::new(shard_id)));
         }
     }
 
-    /// Applies the observations of the response to `request`, in which `delivered` entries were.
     pub(super) fn apply(
         &mut self,
         lanes: &mut LaneMap,
-        request: u64,
-        next: u64,
+        completion: Completion,
         delivered: usize,
-        now: Instant,
         opened: &mut Vec<OpenedLane>,
     ) -> Learned {
+        let now = completion.now;
         let observations = std::mem::take(&mut self.observations);
         let misrouted = std::mem::take(&mut self.misrouted);
         if self.paused_until.is_some_and(|until| now < until) {
@@ -104,14 +95,14 @@ impl LearnedShards {
         self.paused_until = None;
         let updates = observations
             .into_iter()
-            .map(|(position, shard_id)| lanes.learn(position, &shard_id, request, next, opened));
+            .map(|(position, shard_id)| lanes.learn(position, &shard_id, completion, opened));
         let update = updates.max().unwrap_or(RingUpdate::Extent);
         if update == RingUpdate::Contradiction {
             self.contradictions += 1;
         } else {
             self.contradictions = 0;
         }
-        // An endpoint that names another shard for each record contradicts nothing, and would fill the memory.
+        // An endpoint that names another shard for each record causes no contradiction, but would exhaust the memory.
         let max_shards = self.listed + self.max_shards;
         let has_too_many = update > RingUpdate::Extent && lanes.shards() > max_shards;
         if self.contradictions >= MAX_CONTRADICTIONS || has_too_many {

@@ -4,23 +4,19 @@ use fastrand::Rng;
 
 use crate::pipeline::backoff::Backoff;
 
-/// The longest wait before a failed call is retried, for example where listing is not allowed.
+/// Maximum wait before a failed call is retried, for example if listing is not permitted.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(60);
 
-/// The time without a contradiction after which the list counts as reliable again. A list that is right about one
-/// shard can be wrong about another.
+/// Time without a contradiction after which the backoff restarts. A list can be right about one shard and wrong about
+/// another.
 const RELIABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// When the shards are listed.
 #[derive(Debug)]
 pub(super) struct ListingSchedule {
     state: State,
-    /// After calls that failed.
     failures: Backoff,
-    /// After lists that were contradicted.
     contradictions: Backoff,
     contradicted_at: Option<Instant>,
-    /// The number of calls that were made.
     calls: u64,
 }
 
@@ -28,10 +24,7 @@ pub(super) struct ListingSchedule {
 enum State {
     UpToDate,
     Wanted,
-    /// If a contradiction came since the call began, its list is outdated.
-    UnderWay {
-        is_outdated: bool,
-    },
+    UnderWay { is_outdated: bool },
 }
 
 impl ListingSchedule {
@@ -45,7 +38,7 @@ impl ListingSchedule {
         }
     }
 
-    /// Asks for a new list, since the latest one was contradicted. Repeated contradictions back off.
+    /// Requests a list because the latest one was contradicted.
     pub(super) fn request(&mut self, now: Instant, rng: &mut Rng) {
         let before = self.contradicted_at.replace(now);
         match &mut self.state {
@@ -61,7 +54,7 @@ impl ListingSchedule {
         }
     }
 
-    /// Asks for a new list later, since the service does not do what the latest one says.
+    /// Requests a list because the latest one is invalid.
     pub(super) fn request_later(&mut self, now: Instant) {
         if self.state == State::UpToDate {
             self.state = State::Wanted;
@@ -73,19 +66,17 @@ impl ListingSchedule {
         self.state == State::Wanted && self.wakeup(now).is_none()
     }
 
-    /// When the next call is due, if it has to wait.
     pub(super) fn wakeup(&self, now: Instant) -> Option<Instant> {
         let until = self.failures.until(now).max(self.contradictions.until(now));
         until.filter(|_| self.state == State::Wanted)
     }
 
-    /// Records that a call has begun.
     pub(super) fn begin(&mut self) {
         self.state = State::UnderWay { is_outdated: false };
         self.calls += 1;
     }
 
-    /// Records a list. Returns false if it was outdated when it arrived: another one is wanted.
+    /// Returns `false` if the list was outdated on arrival, so that another one is needed.
     pub(super) fn succeed(&mut self, now: Instant, rng: &mut Rng) -> bool {
         self.failures.reset();
         let is_outdated = self.state == State::UnderWay { is_outdated: true };
@@ -98,23 +89,19 @@ impl ListingSchedule {
         !is_outdated
     }
 
-    /// Records a failed call, which is retried.
     pub(super) fn fail(&mut self, now: Instant, rng: &mut Rng) {
         self.state = State::Wanted;
         self.failures.fail(self.calls, self.calls + 1, now, rng);
     }
 
-    /// Retries a failed call without a further wait.
     pub(super) fn retry_now(&mut self) {
         self.failures.end_wait();
     }
 
-    /// Never lists again.
     pub(super) fn stop(&mut self) {
         self.state = State::UpToDate;
     }
 
-    /// Whether a list is wanted or under way.
     pub(super) fn is_expected(&self) -> bool {
         self.state != State::UpToDate
     }
@@ -124,7 +111,6 @@ impl ListingSchedule {
         self.state == State::Wanted
     }
 
-    /// The number of calls in a row that failed.
     pub(super) fn failures(&self) -> u32 {
         self.failures.failures()
     }

@@ -1,4 +1,4 @@
-//! Fills a request with the oldest entries of all lanes, as far as their rate limiters allow.
+//! Fills a request with the oldest entries of all lanes, within their rate limits.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,11 +9,10 @@ use crate::limits::Limits;
 use crate::pipeline::entry::QueuedEntry;
 
 impl Lanes {
-    /// Removes the entries of a request, the oldest first, as far as the rate limiters allow: at least one, if any
-    /// [may be sent](Self::front_sendable).
+    /// Removes the entries of the next request. Returns at least one if any [may be sent](Self::front_sendable).
     pub(crate) fn next_batch(&mut self, limits: &Limits, now: Instant) -> Vec<QueuedEntry> {
-        let (entries, bytes) = (limits.request_entries(), limits.request_bytes());
-        let mut remaining = Remaining { entries, bytes, is_whole: true };
+        let entries = limits.request_entries();
+        let mut remaining = Remaining { entries, bytes: limits.request_bytes(), is_whole: true };
         let mut taken = Vec::with_capacity(self.total.entries.min(entries));
         self.take_from_ready(&mut remaining, &mut taken, now);
         self.take_from_paused(&mut remaining, &mut taken, now);
@@ -30,7 +29,7 @@ impl Lanes {
         let mut opened = Vec::new();
         let mut heads: BinaryHeap<Reverse<(u64, LaneId)>> = BinaryHeap::new();
         loop {
-            // A lane is opened once its oldest record is the oldest of all lanes.
+            // A lane is visited only if its oldest record is the oldest of all lanes.
             let next = self.ready.first_key_value().map(|(seq, id)| (*seq, *id));
             let opens = next.filter(|next| heads.peek().is_none_or(|Reverse(head)| next < head));
             let id = match (opens, heads.peek()) {
@@ -47,7 +46,7 @@ impl Lanes {
                 }
                 (None, None) => break,
             };
-            // Until the head of another lane is older.
+            // Take entries until another lane has the oldest record.
             let other = self.ready.first_key_value().map_or(u64::MAX, |(seq, _)| *seq);
             let other = heads.peek().map_or(other, |Reverse((head, _))| other.min(*head));
             let lane = &mut self.lanes[id as usize];
@@ -64,8 +63,10 @@ impl Lanes {
         }
     }
 
-    /// Fills a request up from the paused lanes that have tokens, so that they come to wait for the same time, and
-    /// for a full request. Lanes that cannot afford their oldest entry yet are not visited.
+    /// Fills up the request from paused lanes that have tokens.
+    ///
+    /// Such lanes then tend to wait until the same time, which keeps requests full. Lanes that cannot afford their
+    /// oldest entry are not visited.
     fn take_from_paused(
         &mut self,
         remaining: &mut Remaining,
@@ -75,7 +76,7 @@ impl Lanes {
         if taken.is_empty() {
             return;
         }
-        // Each lane has at least one entry. If those of so many do not fit, the request is full enough.
+        // Each lane has an entry. Visiting more lanes than entries fit would be wasted.
         let affordable = self.affordable.range(..=(Some(now), u64::MAX)).take(remaining.entries);
         let mut oldest_first: Vec<_> = affordable.map(|((_, head), id)| (*head, *id)).collect();
         oldest_first.sort_unstable();
@@ -93,16 +94,14 @@ impl Lanes {
     }
 }
 
-/// What still fits into a request.
 struct Remaining {
     entries: usize,
     bytes: usize,
-    /// Whether nothing was taken.
     is_whole: bool,
 }
 
 impl Remaining {
-    /// Takes an entry of `size` bytes if it fits. The first one always does.
+    /// Returns `false` if the entry does not fit. The first entry always fits.
     fn take(&mut self, size: usize) -> bool {
         let fits = self.is_whole || (self.entries > 0 && size <= self.bytes);
         if fits {

@@ -1,4 +1,4 @@
-//! What waits to be sent, shard by shard.
+//! Queues of the entries that are ready to be sent, one per shard.
 
 mod fill;
 mod lane;
@@ -15,38 +15,35 @@ use crate::limits::Limits;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
+use crate::pipeline::in_flight::Completion;
 use crate::pipeline::samples::Samples;
 use crate::shard::{Quota, RateLimiter};
 
-/// The number of a lane. Those of closed shards are reused.
+/// Number of a lane. The numbers of closed shards are reused.
 pub(crate) type LaneId = u32;
 
-/// The lane of entries whose shard is not known.
+/// Lane of entries whose shard is not known.
 pub(crate) const FALLBACK: LaneId = 0;
 
-/// A lane for each known shard, so that a busy shard delays its own records only.
+/// Lanes of all known shards. A busy shard delays only its own records.
 ///
-/// A lane that waits for tokens, or backs off, is paused. All others may send.
+/// A lane is paused while it waits for tokens or backs off.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
-    /// The lanes that may send and have entries, by their oldest records.
+    /// Lanes that may send, by their oldest record.
     ready: BTreeMap<u64, LaneId>,
-    /// The paused lanes that have entries, by their oldest records.
+    /// Paused lanes with entries, by their oldest record.
     blocked: BTreeMap<u64, LaneId>,
-    /// The paused lanes by the time at which they can afford their oldest entries, then by their oldest records.
+    /// Paused lanes with entries, by the time at which they can afford the oldest one, then by their oldest record.
     affordable: BTreeMap<(Option<Instant>, u64), LaneId>,
-    /// The paused lanes by the end of the pause.
+    /// Paused lanes by the end of the pause.
     paused: BTreeSet<(Instant, LaneId)>,
-    /// The size of all lanes.
     total: LaneSize,
-    /// The size of the lanes that may send.
     sendable: LaneSize,
-    /// The lanes with outcomes that were not applied yet.
     pending_outcomes: Vec<LaneId>,
     quota: Quota,
     backoff: Backoff,
-    /// Lanes that requests were filled from, or were to be.
     #[cfg(test)]
     visits: usize,
 }
@@ -62,7 +59,7 @@ struct LaneSize {
 pub(crate) enum EntryOutcome {
     Delivered,
     Throttled,
-    /// Failed for another reason, and retried.
+    /// Failed for another reason than throttling, and retried.
     Failed,
 }
 
@@ -85,8 +82,7 @@ impl Lanes {
         }
     }
 
-    /// Opens a lane for a shard, which is empty. Its rate starts at that of the lane that it replaces, since the same
-    /// producers will use the shard. `next` is the number of the next request.
+    /// Opens an empty lane. It starts with the rate of the lane that it replaces, because the producers are the same.
     pub(crate) fn open(&mut self, id: LaneId, replaces: Option<LaneId>, next: u64, now: Instant) {
         let share = replaces.map_or(1.0, |id| self.lane(id).limiter.share());
         let limiter = RateLimiter::of_shard(self.quota, share, next, now);
@@ -94,7 +90,7 @@ impl Lanes {
         if id as usize == self.lanes.len() {
             self.lanes.push(lane);
         } else {
-            self.change(id, |unused| *unused = lane);
+            self.update(id, |unused| *unused = lane);
         }
     }
 
@@ -102,7 +98,6 @@ impl Lanes {
         &self.lanes[id as usize]
     }
 
-    /// The number of records.
     pub(crate) fn records(&self) -> usize {
         self.total.records
     }
@@ -115,30 +110,26 @@ impl Lanes {
         self.lanes.iter().flat_map(|lane| lane.queue.iter())
     }
 
-    /// The oldest record.
     pub(crate) fn front(&self) -> Option<&BufferedRecord> {
         self.lane(self.oldest_lane()?).queue.front()
     }
 
-    /// The lane of the oldest record, paused or not.
     fn oldest_lane(&self) -> Option<LaneId> {
         let heads = [self.ready.first_key_value(), self.blocked.first_key_value()];
         heads.into_iter().flatten().min().map(|(_, &id)| id)
     }
 
-    /// The oldest record that may be sent.
     pub(crate) fn front_sendable(&self) -> Option<&BufferedRecord> {
         let (_, id) = self.ready.first_key_value()?;
         self.lane(*id).queue.front()
     }
 
-    /// Whether what may be sent fills a request.
     pub(crate) fn fills_request(&self, limits: &Limits) -> bool {
         self.sendable.fills(limits)
     }
 
-    /// Whether everything queued, paused lanes included, would fill a request.
-    pub(crate) fn holds_request(&self, limits: &Limits) -> bool {
+    /// Includes the paused lanes.
+    pub(crate) fn would_fill_request(&self, limits: &Limits) -> bool {
         self.total.fills(limits)
     }
 
@@ -150,59 +141,54 @@ impl Lanes {
         let size = LaneSize { entries: 1, records: entry.len(), bytes: entry.size() };
         let changes_front = lane.head().is_none_or(|head| entry.seq() < head);
         let before = changes_front.then(|| LaneKeys::of(lane));
-        // In one place, since each move of an entry costs.
+        // The only move of the entry. Moves are expensive.
         lane.queue.push(entry);
         if let Some(before) = before {
             return self.reindex(id, before);
         }
-        // What else the indexes depend on is the front of the lane.
+        // The indexes depend only on the front of the lane.
         self.total.add(size);
         if lane.paused_until.is_none() {
             self.sendable.add(size);
         }
     }
 
-    /// Removes the entry with the oldest record if `condition` is true for that record.
     pub(crate) fn pop_oldest_if(
         &mut self,
         condition: impl Fn(&BufferedRecord) -> bool,
     ) -> Option<QueuedEntry> {
         let id = self.oldest_lane()?;
-        self.change(id, |lane| lane.queue.pop_if(|oldest, _| condition(oldest)))
+        self.update(id, |lane| lane.queue.pop_if(|oldest, _| condition(oldest)))
     }
 
-    /// Removes the entries for which `condition` is true.
     pub(crate) fn extract_if(
         &mut self,
         condition: impl Fn(&mut QueuedEntry) -> bool,
     ) -> Vec<QueuedEntry> {
         let ids = 0..self.lanes.len() as LaneId;
-        let lanes = ids.map(|id| self.change(id, |lane| lane.queue.extract_if(&condition)));
+        let lanes = ids.map(|id| self.update(id, |lane| lane.queue.extract_if(&condition)));
         lanes.flatten().collect()
     }
 
-    /// Removes everything, in no order.
     pub(crate) fn drain(&mut self) -> Vec<QueuedEntry> {
         self.drain_lanes(0..self.lanes.len() as LaneId)
     }
 
-    /// Removes everything from some lanes.
     pub(crate) fn drain_lanes(
         &mut self,
         ids: impl IntoIterator<Item = LaneId>,
     ) -> Vec<QueuedEntry> {
-        let lanes = ids.into_iter().map(|id| self.change(id, |lane| lane.queue.drain()));
+        let lanes = ids.into_iter().map(|id| self.update(id, |lane| lane.queue.drain()));
         lanes.flatten().collect()
     }
 
-    /// Queues entries that are routed anew, lane by lane.
     pub(crate) fn push_all(&mut self, mut entries: Vec<QueuedEntry>) {
         entries.sort_by_key(|entry| entry.route.lane);
         while let Some(last) = entries.last() {
             let id = last.route.lane;
             let others = entries.partition_point(|entry| entry.route.lane < id);
             let of_lane = entries.split_off(others);
-            self.change(id, |lane| {
+            self.update(id, |lane| {
                 for entry in of_lane {
                     lane.queue.push(entry);
                 }
@@ -210,20 +196,18 @@ impl Lanes {
         }
     }
 
-    /// Resumes the lanes whose pause is over.
     pub(crate) fn resume(&mut self, now: Instant) {
         while let Some(&(until, id)) = self.paused.first() {
             if until > now {
                 return;
             }
-            self.change(id, |lane| {
+            self.update(id, |lane| {
                 lane.limiter.refill(now);
                 lane.update_pause(now);
             });
         }
     }
 
-    /// The end of a lane's backoff.
     pub(crate) fn backs_off_until(&self, id: LaneId, now: Instant) -> Option<Instant> {
         self.lane(id).backs_off_until(now)
     }
@@ -232,39 +216,35 @@ impl Lanes {
         self.lane(id).paused_until.is_some()
     }
 
-    /// The number of entries in a lane.
     pub(crate) fn queued(&self, id: LaneId) -> usize {
         self.lane(id).queue.len()
     }
 
-    /// Refunds the tokens of an entry that was not sent after all.
     pub(crate) fn refund(&mut self, id: LaneId, bytes: usize, now: Instant) {
-        self.change(id, |lane| {
+        self.update(id, |lane| {
             lane.refund(bytes);
             lane.update_pause(now);
         });
     }
 
-    /// When an entry of so many bytes may be sent that is not queued in the lane. `None` if it may be sent now.
+    /// Returns `None` if an entry that is not queued in the lane may be sent now.
     pub(crate) fn sends_at(&self, id: LaneId, bytes: usize, now: Instant) -> Option<Instant> {
         self.lane(id).sends_at(bytes, now)
     }
 
-    /// Takes the tokens for an entry that is not queued in the lane.
     pub(crate) fn charge(&mut self, id: LaneId, bytes: usize, now: Instant) {
-        self.change(id, |lane| {
+        self.update(id, |lane| {
             lane.charge(bytes, now);
             lane.update_pause(now);
         });
     }
 
-    /// The end of the next pause of a lane that has entries.
     pub(crate) fn wakeup(&self) -> Option<Instant> {
         let mut paused = self.paused.iter();
         paused.find(|(_, id)| !self.lane(*id).queue.is_empty()).map(|(until, _)| *until)
     }
 
-    /// Records the outcome of an entry. Entries of a response are recorded in the order of the request.
+    /// Records the outcome of an entry, in the order of the request.
     pub(crate) fn record(&mut self, id: LaneId, bytes: usize, outcome: EntryOutcome) {
         let lane = &mut self.lanes[id as usize];
         if lane.outcomes == LaneOutcomes::default() {
@@ -278,40 +258,33 @@ impl Lanes {
         }
     }
 
-    /// Whether no recorded entry was delivered or throttled, and at least one has failed.
     pub(crate) fn all_failed(&self) -> bool {
         let outcomes = || self.pending_outcomes.iter().map(|&id| self.lane(id).outcomes);
         outcomes().any(|one| one.failed > 0) && outcomes().all(|one| one.answer.entries == 0)
     }
 
-    /// Whether outcomes were recorded that are not applied yet.
     pub(crate) fn has_outcomes(&self) -> bool {
         !self.pending_outcomes.is_empty()
     }
 
-    /// Forgets the recorded outcomes.
     pub(crate) fn clear_outcomes(&mut self) {
         for id in std::mem::take(&mut self.pending_outcomes) {
             self.lanes[id as usize].outcomes = LaneOutcomes::default();
         }
     }
 
-    /// Applies the recorded outcomes of the request with the number `request` to the rate limiters and backoffs.
-    /// `next` is the number of the next request. Pushes samples with the names that `shard_id` returns.
     pub(crate) fn apply_outcomes(
         &mut self,
-        request: u64,
-        next: u64,
-        now: Instant,
+        completion: Completion,
         rng: &mut Rng,
         mut samples: Option<&mut Samples>,
         shard_id: impl Fn(LaneId) -> Option<SmolStr>,
     ) {
         for id in std::mem::take(&mut self.pending_outcomes) {
             let outcomes = self.lane(id).outcomes;
-            self.change(id, |lane| {
-                lane.apply_outcomes(request, next, now, rng);
-                lane.update_pause(now);
+            self.update(id, |lane| {
+                lane.apply_outcomes(completion, rng);
+                lane.update_pause(completion.now);
             });
             if let Some(samples) = &mut samples {
                 samples.shards.push(self.lane(id).sample(shard_id(id), outcomes));
@@ -319,24 +292,24 @@ impl Lanes {
         }
     }
 
-    /// The number of lanes, those of closed shards included.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.lanes.len()
     }
 
-    /// The number of lanes that were visited to fill requests since the last call.
     #[cfg(test)]
     pub(crate) fn take_visits(&mut self) -> usize {
         std::mem::take(&mut self.visits)
     }
 
-    /// Checks the invariants.
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        let (mut total, mut sendable) = (LaneSize::default(), LaneSize::default());
-        let [mut ready, mut blocked] = [BTreeMap::new(), BTreeMap::new()];
-        let (mut affordable, mut paused) = (BTreeMap::new(), BTreeSet::new());
+        let mut total = LaneSize::default();
+        let mut sendable = LaneSize::default();
+        let mut ready = BTreeMap::new();
+        let mut blocked = BTreeMap::new();
+        let mut affordable = BTreeMap::new();
+        let mut paused = BTreeSet::new();
         for (id, lane) in (0..).zip(&self.lanes) {
             total.add(LaneSize::of(lane));
             match lane.paused_until {
@@ -355,7 +328,9 @@ impl Lanes {
             assert_eq!(lane.outcomes, LaneOutcomes::default());
             for entry in lane.queue.iter() {
                 assert_eq!(entry.route.lane, id);
-                entry.members().iter().for_each(BufferedRecord::check_hash_key);
+                for record in entry.members() {
+                    record.check_hash_key();
+                }
             }
         }
         assert_eq!((total, sendable), (self.total, self.sendable));
@@ -363,8 +338,8 @@ impl Lanes {
         assert_eq!(affordable, self.affordable);
     }
 
-    /// Changes a lane, and updates the indexes if its keys have changed.
-    fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> T {
+    /// Changes a lane and updates the indexes.
+    fn update<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> T {
         let lane = &mut self.lanes[id as usize];
         let before = LaneKeys::of(lane);
         let changed = change(lane);
@@ -372,7 +347,6 @@ impl Lanes {
         changed
     }
 
-    /// Updates the indexes after a lane has changed.
     fn reindex(&mut self, id: LaneId, before: LaneKeys) {
         let lane = &mut self.lanes[id as usize];
         lane.update_front();
@@ -383,7 +357,6 @@ impl Lanes {
         }
     }
 
-    /// Removes a lane from the indexes before it changes.
     fn detach(&mut self, id: LaneId) {
         #[cfg(test)]
         {
@@ -392,7 +365,6 @@ impl Lanes {
         self.remove(id, LaneKeys::of(self.lane(id)));
     }
 
-    /// Adds a lane to the indexes after it has changed.
     fn attach(&mut self, id: LaneId) {
         self.lanes[id as usize].update_front();
         self.add(id, LaneKeys::of(self.lane(id)));
@@ -433,7 +405,6 @@ impl Lanes {
     }
 }
 
-/// The keys of a lane in the indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LaneKeys {
     size: LaneSize,

@@ -11,24 +11,23 @@ use super::wire::{
 };
 use crate::record::{HashKey, Key};
 
-/// Takes the data of one Kinesis record apart into the user records it holds.
+/// Returns the user records in the data of a Kinesis record.
 ///
-/// Data that is not an aggregate comes out as one plain member, whole: see
-/// [what readers do](super#what-readers-do-with-it) for when that is, and
-/// [`is_aggregate`](Members::is_aggregate) for how to tell. The data may be anything at all, since nothing
-/// in it is believed before it was checked.
+/// Data that is not an aggregate is returned unchanged as one plain member. See [behavior of
+/// readers](super#behavior-of-readers) for the conditions, and [`is_aggregate`](Members::is_aggregate) to distinguish
+/// both cases. The data may be untrusted: everything is checked before it is used.
 ///
-/// Reads all of the data, once for its digest and once for the protobuf, before it returns; the members
-/// are then found one by one as the iterator is asked for them, and their payloads are slices of `data`.
+/// The digest and the protobuf message are read completely before this function returns. The iterator then parses one
+/// member at a time. The payloads are slices of `data`.
 ///
 /// # Memory
 ///
-/// Allocates at most 12 bytes per byte of `data`, and 24 more, whatever `data` is: only the two tables of
-/// keys are held, an empty key takes two bytes in the aggregate and 24 in the table, and there is nothing
-/// with a worse ratio. For an aggregate that has more data than keys it is a small part of its size. Each
-/// key is allocated once, however many members have it.
+/// Allocates at most 12 bytes per byte of `data`, plus 24 bytes. Only the two tables of keys are allocated. The maximum
+/// ratio is that of an empty key, which takes two bytes in the aggregate and 24 bytes in the table. If an aggregate
+/// contains more data than keys, the tables are a small part of its size. A key is allocated once, however many members
+/// have it.
 ///
-/// A member that is kept takes 96 bytes, and keeps all of `data` alive, as every slice of it does.
+/// A member takes 96 bytes, and keeps all of `data` in memory, like every slice of it.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -43,24 +42,27 @@ pub fn deaggregate(data: &Bytes) -> Members {
     let tables = message(data).and_then(|message| Tables::read(message).ok());
     match tables {
         Some(tables) => Members {
-            left: tables.members,
-            unread: MAGIC.len(),
+            remaining: tables.members,
+            offset: MAGIC.len(),
             sub_sequence_number: 0,
             tables: Some(tables),
             data: data.clone(),
         },
-        None => {
-            Members { data: data.clone(), tables: None, unread: 0, left: 1, sub_sequence_number: 0 }
-        }
+        None => Members {
+            data: data.clone(),
+            tables: None,
+            offset: 0,
+            remaining: 1,
+            sub_sequence_number: 0,
+        },
     }
 }
 
-/// Whether `data` begins like an aggregate. Some readers fail at such data if it is not one.
-pub(crate) fn resembles_one(data: &[u8]) -> bool {
+/// Returns `true` if `data` begins like an aggregate. Some consumers fail on such data if it is not an aggregate.
+pub(crate) fn resembles_aggregate(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
 }
 
-/// What lies between magic and digest, if both are right.
 fn message(data: &[u8]) -> Option<&[u8]> {
     if data.len() <= OVERHEAD_BYTES {
         return None;
@@ -69,41 +71,40 @@ fn message(data: &[u8]) -> Option<&[u8]> {
     (Md5::digest(message)[..] == digest[..]).then_some(message)
 }
 
-/// The members of one Kinesis record's data, from [`deaggregate`].
+/// Iterator over the members of a Kinesis record's data, returned by [`deaggregate`].
 ///
-/// `Debug` shows sizes, never payload or keys.
+/// `Debug` shows sizes, never the payload or the keys.
 pub struct Members {
     data: Bytes,
-    /// `None`: the data is plain.
     tables: Option<Tables>,
-    /// Where in the data the first field lies that was not read yet.
-    unread: usize,
-    left: usize,
+    /// Offset of the next field.
+    offset: usize,
+    remaining: usize,
     sub_sequence_number: u64,
 }
 
 impl Members {
-    /// Whether the data is an aggregate. If not, it is the only member.
+    /// Returns `true` if the data is an aggregate. Otherwise it is the only member.
     #[must_use]
     pub fn is_aggregate(&self) -> bool {
         self.tables.is_some()
     }
 
-    /// The next member of an aggregate. Everything in it was checked before.
-    fn next_of(&mut self) -> Option<Member> {
+    /// Returns the next member of an aggregate, which was validated before.
+    fn next_member(&mut self) -> Option<Member> {
         let tables = self.tables.as_ref()?;
         let end = self.data.len() - DIGEST_BYTES;
-        let mut fields = Fields::of(&self.data[self.unread..end]);
+        let mut fields = Fields::new(&self.data[self.offset..end]);
         let record = fields.find_map(|field| match field {
             Ok((outer::RECORDS, Value::Bytes(record))) => Some(RawRecord::read(record)),
             _ => None,
         })?;
-        self.unread = end - fields.rest().len();
+        self.offset = end - fields.rest().len();
         let RawRecord { key, hash_key, data } = record.ok()?;
         let member = Member {
             data: self.data.slice_ref(data),
             partition_key: Some(tables.keys.get(key)?.clone()),
-            explicit_hash_key: hash_key.and_then(|place| tables.hash_keys.get(place).copied()),
+            explicit_hash_key: hash_key.and_then(|index| tables.hash_keys.get(index).copied()),
             sub_sequence_number: Some(self.sub_sequence_number),
         };
         self.sub_sequence_number += 1;
@@ -115,9 +116,9 @@ impl Iterator for Members {
     type Item = Member;
 
     fn next(&mut self) -> Option<Member> {
-        self.left = self.left.checked_sub(1)?;
+        self.remaining = self.remaining.checked_sub(1)?;
         if self.is_aggregate() {
-            return self.next_of();
+            return self.next_member();
         }
         Some(Member {
             data: std::mem::take(&mut self.data),
@@ -128,7 +129,7 @@ impl Iterator for Members {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        (self.remaining, Some(self.remaining))
     }
 }
 
@@ -141,12 +142,11 @@ impl fmt::Debug for Members {
         f.debug_struct("Members")
             .field("data_bytes", &self.data.len())
             .field("is_aggregate", &self.is_aggregate())
-            .field("left", &self.left)
+            .field("remaining", &self.remaining)
             .finish()
     }
 }
 
-/// The keys of an aggregate that was found to be in order, and how many members it has.
 struct Tables {
     keys: Vec<Key>,
     hash_keys: Vec<HashKey>,
@@ -154,11 +154,11 @@ struct Tables {
 }
 
 impl Tables {
-    /// Checks the whole message. Tables may come after the records that refer to them.
+    /// Validates the whole message. Tables may follow the records that refer to them.
     fn read(message: &[u8]) -> Result<Self, Malformed> {
         let (mut keys, mut hash_keys, mut members) = (0, 0, 0);
         let (mut keys_needed, mut hash_keys_needed) = (0, 0);
-        for field in Fields::of(message) {
+        for field in Fields::new(message) {
             match field? {
                 (outer::PARTITION_KEY_TABLE, Value::Bytes(_)) => keys += 1,
                 (outer::EXPLICIT_HASH_KEY_TABLE, Value::Bytes(_)) => hash_keys += 1,
@@ -166,7 +166,7 @@ impl Tables {
                     let record = RawRecord::read(record)?;
                     members += 1;
                     keys_needed = keys_needed.max(record.key.saturating_add(1));
-                    let hash_key = record.hash_key.map_or(0, |place| place.saturating_add(1));
+                    let hash_key = record.hash_key.map_or(0, |index| index.saturating_add(1));
                     hash_keys_needed = hash_keys_needed.max(hash_key);
                 }
                 (outer::PARTITION_KEY_TABLE..=outer::RECORDS, _) => return Err(Malformed),
@@ -185,10 +185,10 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Reads so many entries, and not the records that follow the last of them.
+    /// Reads `entries` table entries, and stops after the last one.
     fn fill(&mut self, message: &[u8], entries: usize) -> Result<(), Malformed> {
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Malformed);
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while self.keys.len() + self.hash_keys.len() < entries
             && let Some(field) = fields.next()
         {
@@ -206,7 +206,6 @@ impl Tables {
     }
 }
 
-/// A member as it is written.
 struct RawRecord<'a> {
     key: usize,
     hash_key: Option<usize>,
@@ -216,13 +215,13 @@ struct RawRecord<'a> {
 impl<'a> RawRecord<'a> {
     fn read(message: &'a [u8]) -> Result<Self, Malformed> {
         let (mut key, mut hash_key, mut data) = (None, None, None);
-        for field in Fields::of(message) {
+        for field in Fields::new(message) {
             match field? {
                 (inner::PARTITION_KEY_INDEX, Value::Number(index)) => key = Some(index),
                 (inner::EXPLICIT_HASH_KEY_INDEX, Value::Number(index)) => hash_key = Some(index),
                 (inner::DATA, Value::Bytes(bytes)) => data = Some(bytes),
                 (inner::PARTITION_KEY_INDEX..=inner::DATA, _) => return Err(Malformed),
-                // Tags, and whatever later writers may add.
+                // Tags and unknown fields.
                 _ => {}
             }
         }

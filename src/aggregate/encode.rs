@@ -2,18 +2,18 @@ use bytes::Bytes;
 
 use super::{Layout, Member};
 
-/// Packs members into the data of one Kinesis record, in this order.
+/// Packs members into the data of one Kinesis record, in order.
 ///
-/// Every payload is copied once, and the result allocated once, at its exact size. An aggregate of one is
-/// encoded as told, although a producer sends a single record better plain, without the 20 bytes and the
-/// key that come on top.
+/// Every payload is copied once, and the result is allocated once at its exact size. A single member is encoded as an
+/// aggregate, too. A plain record is smaller, because it needs neither the 20 bytes around the message nor a second
+/// copy of the key.
 ///
-/// Nothing is said here about the key under which the aggregate is sent: all members must hash into the
-/// shard that it lands on, [or readers drop it](super#what-readers-do-with-it).
+/// The key of the Kinesis record is not part of the data: all members must belong to the shard that it selects, [or
+/// consumers discard them](super#behavior-of-readers).
 ///
-/// Returns `None` if there are no members, which readers would take for plain data, and if a member has no partition
-/// key, which the format cannot express: plain data that came out of [`deaggregate`](super::deaggregate). Give such
-/// data the key of its Kinesis record with [`Member::new`].
+/// Returns `None` if there are no members, because readers would take the result for plain data. Also returns `None` if
+/// a member has no partition key, which the format requires. This applies to plain data from
+/// [`deaggregate`](super::deaggregate): use [`Member::new`] to add the key of its Kinesis record.
 ///
 /// ```
 /// use kinesis_sink::aggregate::{Member, encode};

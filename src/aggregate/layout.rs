@@ -10,20 +10,17 @@ use super::wire::{
 };
 use crate::record::{HashKey, Key};
 
-/// Where everything goes in an aggregate whose payloads lie elsewhere: says how large it is before any of
-/// it is built, and builds it.
+/// Layout of an aggregate. Computes the size before anything is encoded.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     partition_keys: Table<Key>,
     hash_keys: Table<HashKey>,
     slots: Vec<Slot>,
-    /// Bytes that the two tables take in the message.
     table_bytes: usize,
-    /// Bytes that the members take in the message.
     record_bytes: usize,
 }
 
-/// One member: its places in the tables, and the bytes of its payload.
+/// Member: indexes into the tables, and length of the payload.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     key: u32,
@@ -32,7 +29,6 @@ struct Slot {
 }
 
 impl Slot {
-    /// Bytes of the message `Record`.
     fn message_bytes(self) -> usize {
         let number = |index| 1 + varint_bytes(index as usize);
         number(self.key) + self.hash_key.map_or(0, number) + field_bytes(self.data)
@@ -40,20 +36,18 @@ impl Slot {
 }
 
 impl Layout {
-    /// Bytes of the aggregate as it is, magic and digest included.
     pub(crate) fn size(&self) -> usize {
         OVERHEAD_BYTES + self.table_bytes + self.record_bytes
     }
 
-    /// Adds a member; `data` is the length of its payload.
     pub(crate) fn add(&mut self, key: &Key, hash_key: Option<HashKey>, data: usize) {
         self.add_within(usize::MAX, key, hash_key, data);
     }
 
-    /// Adds a member unless the aggregate then had more than `most` bytes. Says whether it was added.
+    /// Adds a member unless the aggregate would exceed `max` bytes. Returns `true` if it was added.
     pub(crate) fn add_within(
         &mut self,
-        most: usize,
+        max: usize,
         key: &Key,
         hash_key: Option<HashKey>,
         data: usize,
@@ -61,7 +55,7 @@ impl Layout {
         let slot = self.slot(key, hash_key, data);
         let table_bytes = self.new_table_bytes(slot, key, hash_key);
         let record_bytes = field_bytes(slot.message_bytes());
-        if self.size() + table_bytes + record_bytes > most {
+        if self.size() + table_bytes + record_bytes > max {
             return false;
         }
         self.table_bytes += table_bytes;
@@ -78,16 +72,14 @@ impl Layout {
         true
     }
 
-    /// Puts another key of the same length in the place of the only one.
     pub(crate) fn replace_only_key(&mut self, key: Key) {
         debug_assert!(
             self.partition_keys.iter().all(|known| known.len() == key.len()),
-            "another length would need another size"
+            "the new key must have the same length"
         );
         self.partition_keys.replace_only(key);
     }
 
-    /// Where each payload lies in the aggregate, in the order of the members.
     pub(crate) fn data_ranges(&self) -> impl ExactSizeIterator<Item = Range<usize>> {
         let mut end = MAGIC.len() + self.table_bytes;
         self.slots.iter().map(move |slot| {
@@ -96,11 +88,11 @@ impl Layout {
         })
     }
 
-    /// The aggregate of these payloads, which are the added members' in the same order.
+    /// Encodes the aggregate. The payloads must be those of the added members, in the same order.
     ///
     /// # Panics
     ///
-    /// The payloads are fewer, or of other lengths: what came of it would lose members.
+    /// Panics if payloads are missing or have other lengths, because the aggregate would lose members.
     pub(crate) fn encode<'a>(&self, payloads: impl IntoIterator<Item = &'a Bytes>) -> Bytes {
         let mut out = Vec::with_capacity(self.size());
         out.extend_from_slice(&MAGIC);
@@ -121,15 +113,16 @@ impl Layout {
         }
         let digest = Md5::digest(&out[MAGIC.len()..]);
         out.extend_from_slice(&digest);
-        assert_eq!(out.len(), self.size(), "the payloads are the members'");
+        assert_eq!(out.len(), self.size(), "payloads must be those of the members");
         out.into()
     }
 
     fn slot(&self, key: &Key, hash_key: Option<HashKey>, data: usize) -> Slot {
         let last = self.slots.last();
-        let key = self.partition_keys.place(key, last.map(|slot| slot.key));
-        let hash_key = hash_key
-            .map(|hash_key| self.hash_keys.place(&hash_key, last.and_then(|slot| slot.hash_key)));
+        let key = self.partition_keys.index_of(key, last.map(|slot| slot.key));
+        let hash_key = hash_key.map(|hash_key| {
+            self.hash_keys.index_of(&hash_key, last.and_then(|slot| slot.hash_key))
+        });
         Slot { key, hash_key, data }
     }
 
@@ -138,10 +131,9 @@ impl Layout {
     }
 
     fn is_new_hash_key(&self, slot: Slot) -> bool {
-        slot.hash_key.is_some_and(|place| place as usize == self.hash_keys.len())
+        slot.hash_key.is_some_and(|index| index as usize == self.hash_keys.len())
     }
 
-    /// Bytes that the tables grow by for a slot that is not added yet.
     fn new_table_bytes(&self, slot: Slot, key: &Key, hash_key: Option<HashKey>) -> usize {
         let key = if self.is_new_key(slot) { field_bytes(key.len()) } else { 0 };
         match hash_key {
@@ -151,7 +143,7 @@ impl Layout {
     }
 }
 
-/// Bytes of a field that holds so many bytes. Every field's number fits into one byte.
+/// Returns the size of a field. Every field number takes one byte.
 fn field_bytes(content: usize) -> usize {
     1 + varint_bytes(content) + content
 }
@@ -161,11 +153,11 @@ const fn tag(number: u32, wire_type: u32) -> u8 {
 }
 
 fn put_varint(out: &mut Vec<u8>, value: usize) {
-    // Most are one byte long.
+    // Most values take one byte.
     if value < 0x80 {
         return out.push(value as u8);
     }
-    prost::encode_length_delimiter(value, out).expect("a Vec has room");
+    prost::encode_length_delimiter(value, out).expect("a `Vec` grows");
 }
 
 fn put_index(out: &mut Vec<u8>, number: u32, index: u32) {

@@ -1,13 +1,14 @@
-//! The KPL's aggregated records, both ways: many user records in the data of one Kinesis record.
+//! Aggregated records in the format of the KPL: several user records in the data of one Kinesis record.
 //!
-//! A shard takes 1,000 Kinesis records a second, however small they are. The Kinesis Producer Library (KPL)
-//! therefore packs several user records into one, and the Kinesis Client Library (KCL), Lambda's helpers and
-//! other consumers take them apart again. This module speaks the same format.
+//! A shard accepts 1,000 Kinesis records per second, however small they are. The Kinesis Producer Library (KPL)
+//! therefore packs several user records into one Kinesis record. The Kinesis Client Library (KCL), the libraries for
+//! Lambda, and other consumers deaggregate them. This module reads and writes the same format.
 //!
 //! # Reading
 //!
-//! Hand the data of every Kinesis record to [`deaggregate`]. It gives the user records in order; data that is
-//! not an aggregate comes out as it is, so that a stream may carry both:
+//! Pass the data of every Kinesis record to [`deaggregate`]. It returns the user records in order. Data that is not an
+//! aggregate is returned unchanged, so that a stream may contain both:
+//!
 //!
 //! ```
 //! use bytes::Bytes;
@@ -16,10 +17,10 @@
 //! fn handle(record: aws_sdk_kinesis::types::Record) {
 //!     let data = Bytes::from(record.data.into_inner());
 //!     for member in deaggregate(&data) {
-//!         // A plain record's key is the Kinesis record's own.
+//!         // A plain record has the key of the Kinesis record.
 //!         let key = member.partition_key().map(|key| key.as_str());
 //!         let key = key.or(record.partition_key.as_deref()).unwrap_or("no key");
-//!         // The two numbers together say which user record this is: checkpoint with both.
+//!         // Both numbers identify the user record: checkpoint with both.
 //!         let position = (&record.sequence_number, member.sub_sequence_number());
 //!         println!("{position:?} {key}: {} bytes", member.data().len());
 //!     }
@@ -44,20 +45,20 @@
 //! let read = deaggregate(&data);
 //! assert!(read.is_aggregate());
 //! assert_eq!(read.len(), 2);
-//! for (place, (member, written)) in read.zip(&members).enumerate() {
+//! for (index, (member, written)) in read.zip(&members).enumerate() {
 //!     assert_eq!(member.data(), written.data());
 //!     assert_eq!(member.partition_key(), written.partition_key());
 //!     assert_eq!(member.explicit_hash_key(), written.explicit_hash_key());
-//!     assert_eq!(member.sub_sequence_number(), Some(place as u64));
+//!     assert_eq!(member.sub_sequence_number(), Some(index as u64));
 //! }
 //! ```
 //!
-//! # The format
+//! # Format
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 4 | the magic `F3 89 9A C2` |
-//! | all between | an `AggregatedRecord` in protobuf |
+//! | rest | an `AggregatedRecord` in protobuf |
 //! | 16 | the MD5 digest of that message |
 //!
 //! ```proto
@@ -74,37 +75,43 @@
 //! }
 //! ```
 //!
-//! Keys are written once, in the order in which they are first seen. A member has an explicit hash key only
-//! if its user gave one. Tags are never written. Source: the KPL's `aggregation-format.md`.
+//! Each key is written once, in the order of first occurrence. A member has an explicit hash key only if its producer
+//! set one. Tags are never written. Source: the KPL's `aggregation-format.md`.
 //!
-//! # Sizes
+//! # Size
 //!
-//! An aggregate takes 20 bytes; each distinct key its text and 2 bytes, 3 from 128 bytes of text on; each
-//! member its payload and 6 bytes, or 8 with an explicit hash key. Lengths of 128 bytes or more, the member's
-//! own included, take a byte more each, from 16 KiB on two: 8 bytes around a payload of 1 KiB. So does every key
-//! but the first 128 of each table, for each member that has it. A hundred bytes under a key that is there
-//! already cost 106. Nothing here checks the
-//! result against the stream's record size, which is for data and partition key together.
+//! | part | bytes |
+//! |---|---|
+//! | aggregate | 20 |
+//! | distinct key | the length of its text, and 2 |
+//! | member | the length of its payload, and 6, or 8 with an explicit hash key |
 //!
-//! # What readers do with it
+//! A length of 128 bytes or more takes one byte more, and one of 16 KiB or more takes two. This applies to the text of
+//! a key, to a payload, and to the member that contains the payload: a payload of 1 KiB adds 8 bytes. A reference to a
+//! key after the first 128 of its table also takes one byte more. A payload of 100 bytes with an existing key takes 106
+//! bytes.
 //!
-//! - Data is an aggregate if it is longer than 20 bytes, begins with the magic, ends with the right digest,
-//!   and the message between them is in order: valid protobuf, the required fields there, every index inside
-//!   its table, keys in UTF-8, hash keys in the service's notation, at least one member. Everything else is
-//!   plain data. [`deaggregate`] does not give up part of an aggregate: if anything in it is wrong, all of it
-//!   comes out as one plain member, and nothing is lost.
-//! - Unknown fields and tags are skipped; a repeated field of which there should be one counts as its last
-//!   does. Groups, which protobuf gave up before this format was made, are not read.
-//! - Members get sub-sequence numbers from 0, and share the Kinesis record's sequence number.
-//! - One layer is taken off: a member whose payload is an aggregate comes out with that payload. A record that is
-//!   sent by itself, and whose payload is an aggregate, is taken for that aggregate, and the record's own key is lost
-//!   to its reader. Nothing in the format says that a payload is not one.
-//! - The KCL throws a **whole aggregate** away if one member hashes outside the shard it came from: members
-//!   must all belong to one shard. A member's place is its explicit hash key, or else the MD5 of its partition
-//!   key, as for records that are sent alone. So pack only what belongs to one shard, send it under a key or
-//!   explicit hash key of that shard, and send it again, packed anew, if the stream was resharded in between.
-//! - On on-demand streams whose `RecordDistributionStrategy` is `AUTO` the service ignores keys, and
-//!   aggregates land on shards that are not their members': do not aggregate there.
+//! The size is not checked against the maximum record size of a stream, which applies to data and partition key
+//! together.
+//!
+//! # Behavior of readers
+//!
+//! - Data is an aggregate if it is longer than 20 bytes, begins with the magic, ends with the digest of the message,
+//!   and the message is valid: valid protobuf, with all required fields, every index within its table, keys in UTF-8,
+//!   hash keys in decimal notation, and at least one member. All other data is plain. [`deaggregate`] never returns a
+//!   part of an invalid aggregate: it returns all of the data as one plain member, so that nothing is lost.
+//! - Unknown fields and tags are skipped. If a field that is not repeated occurs several times, the last one counts.
+//!   Groups, which are deprecated in protobuf, are not read.
+//! - Members have sub-sequence numbers from 0 and share the sequence number of the Kinesis record.
+//! - Aggregates are not nested: a member whose payload is an aggregate is returned with that payload. A plain record
+//!   whose payload is an aggregate is read as that aggregate, and the key of the record is lost. The format cannot mark
+//!   a payload as plain.
+//! - The KCL discards a **whole aggregate** if the hash key of one member is outside of its shard. The hash key of a
+//!   member is its explicit hash key, or else the MD5 digest of its partition key, as for plain records. All members
+//!   must therefore belong to one shard. Send the aggregate with a partition key or explicit hash key of that shard. If
+//!   the stream was resharded before a retry, pack the members again.
+//! - On on-demand streams whose `RecordDistributionStrategy` is `AUTO`, the service ignores keys and writes aggregates
+//!   to shards that their members do not belong to. Do not aggregate on such streams.
 
 mod decode;
 mod encode;
@@ -118,16 +125,16 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub(crate) use decode::resembles_one;
+pub(crate) use decode::resembles_aggregate;
 pub use decode::{Members, deaggregate};
 pub use encode::encode;
 pub(crate) use layout::Layout;
 
 use crate::record::{HashKey, Key};
 
-/// One user record in an aggregate.
+/// User record in an aggregate.
 ///
-/// Cloning it copies no payload. `Debug` shows sizes, never the payload or the keys.
+/// A clone does not copy the payload. `Debug` shows sizes, never the payload or the keys.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Member {
     data: Bytes,
@@ -137,9 +144,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member with this partition key and payload, and no explicit hash key.
+    /// Creates a member with a partition key and payload, without an explicit hash key.
     ///
-    /// The key is written as it is; the service takes records with keys of 1 to 256 characters.
+    /// The length of the key is not checked. The service accepts keys of 1 to 256 characters.
     pub fn new(partition_key: impl Into<Key>, data: impl Into<Bytes>) -> Self {
         Self {
             data: data.into(),
@@ -149,40 +156,39 @@ impl Member {
         }
     }
 
-    /// Sets the place on the hash ring, which counts instead of the partition key's.
+    /// Sets the explicit hash key, which takes precedence over the hash of the partition key.
     #[must_use]
     pub fn with_explicit_hash_key(mut self, hash_key: impl Into<HashKey>) -> Self {
         self.explicit_hash_key = Some(hash_key.into());
         self
     }
 
-    /// The payload.
+    /// Returns the payload.
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data
     }
 
-    /// The partition key. `None` for plain data that came out of [`deaggregate`]: its key is that of the
-    /// Kinesis record it came in.
+    /// Returns the partition key. `None` for plain data from [`deaggregate`], which has the key of its Kinesis record.
     #[must_use]
     pub fn partition_key(&self) -> Option<&Key> {
         self.partition_key.as_ref()
     }
 
-    /// The explicit hash key, if there is one.
+    /// Returns the explicit hash key, if there is one.
     #[must_use]
     pub fn explicit_hash_key(&self) -> Option<HashKey> {
         self.explicit_hash_key
     }
 
-    /// The place among the members of the aggregate it was read from, from 0. `None` for plain data, and
-    /// for a member that was not read from anything.
+    /// Returns the position in the aggregate that the member was read from, starting at 0. `None` for plain data and
+    /// for members that were not read.
     #[must_use]
     pub fn sub_sequence_number(&self) -> Option<u64> {
         self.sub_sequence_number
     }
 
-    /// Takes the payload out, without a copy.
+    /// Consumes the member and returns its payload without a copy.
     #[must_use]
     pub fn into_data(self) -> Bytes {
         self.data

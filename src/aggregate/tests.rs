@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::{Layout, Member, deaggregate};
 use crate::record::{HashKey, Key};
 
-/// Key, hash key and length of the payload, so drawn that keys repeat, in runs and apart, that indices and
-/// lengths take one byte and two, and that a table gets its index.
+/// Generates keys, hash keys, and payload lengths. Keys repeat, indexes and lengths take one or two bytes, and large
+/// tables have an index.
 fn members() -> impl Strategy<Value = Vec<(Key, Option<HashKey>, usize)>> {
     let key = prop_oneof![
         4 => (0..3_u32).prop_map(|key| key.to_string()),
@@ -17,7 +17,7 @@ fn members() -> impl Strategy<Value = Vec<(Key, Option<HashKey>, usize)>> {
         1 => (100..300_usize).prop_map(|length| "ß".repeat(length)),
     ];
     let hash_key = prop_oneof![
-        (0..200_u128).prop_map(|place| place * (u128::MAX / 200)),
+        (0..200_u128).prop_map(|index| index * (u128::MAX / 200)),
         (0..39_u32).prop_map(|power| 10_u128.pow(power)),
         (0..39_u32).prop_map(|power| 10_u128.pow(power) - 1),
         Just(u128::MAX),
@@ -30,21 +30,22 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_size_is_known_before_anything_is_built(members in members()) {
-        let [mut layout, mut larger] = [Layout::default(), Layout::default()];
+    fn layout_size_equals_encoded_size(members in members()) {
+        let mut layout = Layout::default();
+        let mut larger = Layout::default();
         let mut payloads = Vec::new();
-        for (place, (key, hash_key, data)) in members.iter().enumerate() {
+        for (index, (key, hash_key, data)) in members.iter().enumerate() {
             let before = layout.size();
             larger.add(key, *hash_key, *data);
-            let told = larger.size();
-            prop_assert!(!layout.add_within(told - 1, key, *hash_key, *data));
-            prop_assert_eq!((layout.size(), layout.data_ranges().len()), (before, place));
-            prop_assert!(layout.add_within(told, key, *hash_key, *data));
-            prop_assert_eq!(layout.size(), told);
-            payloads.push(Bytes::from(vec![place as u8; *data]));
-            // Each prefix would be much work.
-            if place % 50 == 0 {
-                prop_assert_eq!(layout.encode(&payloads).len(), told);
+            let size = larger.size();
+            prop_assert!(!layout.add_within(size - 1, key, *hash_key, *data));
+            prop_assert_eq!((layout.size(), layout.data_ranges().len()), (before, index));
+            prop_assert!(layout.add_within(size, key, *hash_key, *data));
+            prop_assert_eq!(layout.size(), size);
+            payloads.push(Bytes::from(vec![index as u8; *data]));
+            // Encoding each prefix would take too long.
+            if index % 50 == 0 {
+                prop_assert_eq!(layout.encode(&payloads).len(), size);
             }
         }
         let encoded = layout.encode(&payloads);
@@ -61,20 +62,20 @@ proptest! {
 }
 
 #[test]
-fn an_empty_layout_has_the_bytes_around_a_message() {
+fn empty_layout_has_overhead_size() {
     let layout = Layout::default();
     assert_eq!((layout.size(), layout.data_ranges().len()), (20, 0));
 }
 
 #[test]
-fn the_only_key_can_be_drawn_again() {
+fn layout_replaces_only_key() {
     let mut layout = Layout::default();
     layout.add(&Key::random(1), None, 1);
     layout.add(&Key::random(1), None, 2);
     let size = layout.size();
     layout.replace_only_key(Key::random(u64::MAX));
     assert_eq!(layout.size(), size);
-    // The new key is the one that later members are compared with.
+    // Later members are compared with the new key.
     let data = [Bytes::from("a"), Bytes::from("bc"), Bytes::from("d")];
     layout.add(&Key::random(u64::MAX), None, 1);
     let keys = deaggregate(&layout.encode(&data)).map(|member| member.partition_key.unwrap());
@@ -83,15 +84,15 @@ fn the_only_key_can_be_drawn_again() {
 }
 
 #[test]
-#[should_panic(expected = "the payloads are the members'")]
-fn a_missing_payload_is_not_passed_over() {
+#[should_panic(expected = "payloads must be those of the members")]
+fn encode_panics_on_missing_payload() {
     let mut layout = Layout::default();
     layout.add(&Key::from("a"), None, 1);
     let _ = layout.encode([]);
 }
 
 #[test]
-fn a_member_stays_small() {
-    // Stated where `deaggregate` speaks of memory.
+fn member_takes_96_bytes() {
+    // The documentation of `deaggregate` states this size.
     assert_eq!(size_of::<Member>(), 96);
 }

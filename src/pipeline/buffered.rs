@@ -12,11 +12,11 @@ use crate::service::{Entry, Placement};
 use crate::shard::{HashCache, hash_of};
 use crate::stream::StreamId;
 
-/// A record whose aggregates were written to the wrong shard this often is no longer packed by shard: the list of
-/// shards is not what the service does.
+/// Number of misplacements after which a record is no longer aggregated by shard, because the service does not place
+/// records according to the list.
 pub(crate) const MAX_MISPLACED: u8 = 2;
 
-/// Two counters up to 15 in one byte. A second byte would make each record 8 bytes larger.
+/// Two counters up to 15 in one byte. A second byte would enlarge each record by 8 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Counters(u8);
 
@@ -38,25 +38,22 @@ impl Counters {
     }
 }
 
-/// An accepted record that is not settled yet.
+/// Accepted record that is not settled.
 #[derive(Debug)]
 pub(crate) struct BufferedRecord {
-    /// The sequence number: the order of acceptance.
     pub(crate) seq: u64,
     record: Record,
-    /// The random partition key of a [`PartitionKey::Random`] record.
+    /// Key of a [`PartitionKey::Random`] record.
     random: u64,
-    /// The hash key, once it is needed: the MD5 costs more than everything else that is done with a record.
+    /// Computed on demand, because the MD5 digest is the most expensive operation on a record.
     hash_key: Option<HashKey>,
     pub(crate) accepted_at: Instant,
-    /// Requests that have carried the record.
     pub(crate) attempts: u32,
-    /// Whether an attempt has an unknown outcome.
     pub(crate) may_have_been_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
-    /// How often it was misplaced, and how often in a row it has failed for an unknown reason.
+    /// Misplacements, and consecutive failures with an unknown cause.
     counters: Counters,
-    /// Whether the payload is a slice of an aggregate.
+    /// Set to `true` if the payload is a slice of an aggregate.
     is_slice: bool,
 }
 
@@ -80,7 +77,6 @@ impl BufferedRecord {
         }
     }
 
-    /// Computes the hash key, unless it is known.
     pub(crate) fn ensure_hash_key(&mut self, cache: &mut HashCache) {
         if self.hash_key.is_none() {
             self.hash_key = match (self.record.explicit_hash_key(), self.record.partition_key()) {
@@ -92,7 +88,6 @@ impl BufferedRecord {
         }
     }
 
-    /// Whether the hash key was computed, if there is one.
     #[cfg(test)]
     pub(crate) fn is_hashed(&self) -> bool {
         self.hash_key.is_some() || !self.has_hash_key()
@@ -105,13 +100,12 @@ impl BufferedRecord {
         assert!(self.hash_key.is_none() || self.hash_key == expected, "{self:?}");
     }
 
-    /// Whether the producer decides about the shard. The service distributes records without a key itself.
+    /// Returns `false` if the service distributes the record.
     #[inline]
     pub(crate) fn has_hash_key(&self) -> bool {
         *self.record.partition_key() != PartitionKey::ServiceManaged
     }
 
-    /// The position on the hash ring, if the record has one.
     pub(crate) fn position(&self) -> Option<u128> {
         self.has_hash_key().then(|| self.hash_key().get())
     }
@@ -125,32 +119,28 @@ impl BufferedRecord {
         self.record.size()
     }
 
-    /// The time since it was accepted.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.accepted_at)
     }
 
-    /// Whether no request has carried the record. A request that did not count as an attempt has left its error.
+    /// Returns `true` if no request contained the record. Requests that do not count as attempts leave their error.
     pub(crate) fn is_unsent(&self) -> bool {
         self.attempts == 0 && self.last_error.is_none()
     }
 
-    /// Attempts beyond the first.
     pub(crate) fn retries(&self) -> u32 {
         self.attempts.saturating_sub(1)
     }
 
-    /// Counts a write of its aggregate to a shard that is not the shard of all members.
     pub(crate) fn count_misplaced(&mut self) {
         self.counters.set_low(self.counters.low() + 1);
     }
 
-    /// The number of misplaced writes, up to 15.
     pub(crate) fn misplaced(&self) -> u8 {
         self.counters.low()
     }
 
-    /// Attempts in a row that failed for an unknown reason, up to 15: whole requests, or the entry alone.
+    /// Returns the number of consecutive failures with an unknown cause, at most 15.
     pub(crate) fn failures(&self) -> u8 {
         self.counters.high()
     }
@@ -163,7 +153,6 @@ impl BufferedRecord {
         self.counters.set_high(0);
     }
 
-    /// The partition key as it is sent, if there is one.
     pub(crate) fn key(&self) -> Option<Key> {
         match self.record.partition_key() {
             PartitionKey::Explicit(key) => Some(key.clone()),
@@ -172,26 +161,24 @@ impl BufferedRecord {
         }
     }
 
-    /// The hash key; 0 for a record without a partition key.
+    /// Returns the hash key. 0 for a record without a partition key.
     pub(crate) fn hash_key(&self) -> HashKey {
         let of_the_key = || self.key().map_or(HashKey::new(0), |key| hash_of(&key));
         self.hash_key.or(self.record.explicit_hash_key()).unwrap_or_else(of_the_key)
     }
 
-    /// The entry of a request.
     #[inline]
     pub(crate) fn build_entry(&self) -> Entry {
         let data = self.record.data().clone();
         Entry::new(data, self.key(), self.record.explicit_hash_key())
     }
 
-    /// Replaces the payload by an equal slice of an aggregate.
     pub(crate) fn set_payload(&mut self, slice: Bytes) {
         self.record.share_data(slice);
         self.is_slice = true;
     }
 
-    /// Copies the payload if it is a slice of an aggregate, which the slice would keep in memory.
+    /// Copies the payload if it is a slice of an aggregate. The slice would keep the whole aggregate in memory.
     pub(crate) fn own_payload(&mut self) {
         if std::mem::take(&mut self.is_slice) {
             let own = Bytes::copy_from_slice(self.record.data());
@@ -199,19 +186,17 @@ impl BufferedRecord {
         }
     }
 
-    /// Whether readers may mistake its payload for an aggregate if it is sent plain.
+    /// Returns `true` if consumers may mistake the plain payload for an aggregate.
     pub(crate) fn resembles_an_aggregate(&self) -> bool {
-        self.has_hash_key() && crate::aggregate::resembles_one(self.record.data())
+        self.has_hash_key() && crate::aggregate::resembles_aggregate(self.record.data())
     }
 
-    /// Records the end of a request that was sent at `sent_at`.
     pub(crate) fn record_flight(&mut self, sent_at: Instant, now: Instant) {
         if let Some(tracker) = self.record.tracker_mut() {
             tracker.time_in_flight += now.saturating_duration_since(sent_at);
         }
     }
 
-    /// Records the error of an attempt.
     pub(crate) fn record_error(&mut self, error: Arc<AttemptError>, now: Instant) {
         let age = self.age(now);
         if let Some(tracker) = self.record.tracker_mut() {
@@ -220,7 +205,6 @@ impl BufferedRecord {
         self.last_error = Some(error);
     }
 
-    /// The notification of a delivery for the receipt, if there is one.
     pub(crate) fn delivered(
         &mut self,
         placement: impl FnOnce() -> Placement,
@@ -242,12 +226,12 @@ impl BufferedRecord {
         Some(PendingReceipt::new(tracker, delivery))
     }
 
-    /// Draws another random key. Returns false if the record has a key of another kind.
+    /// Returns `false` if the record has no random key.
     pub(crate) fn redraw_key(&mut self, rng: &mut Rng) -> bool {
         self.redraw_key_if(rng, |_| true)
     }
 
-    /// Draws another random key, and keeps it if `is_better` is true for it. Returns whether it was kept.
+    /// Keeps the new random key if `is_better` returns `true` for it.
     pub(crate) fn redraw_key_if(
         &mut self,
         rng: &mut Rng,
@@ -266,7 +250,6 @@ impl BufferedRecord {
         keeps
     }
 
-    /// Converts it for its owner. A payload that is a slice of an aggregate is [copied](Self::own_payload).
     pub(crate) fn into_undelivered(
         mut self,
         reason: FailureReason,

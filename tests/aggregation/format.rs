@@ -239,5 +239,5 @@ fn debug_shows_neither_payload_nor_keys() {
     let members = deaggregate(&data);
     let shown = format!("{member:?} {members:?}");
     assert!(!shown.contains("MARKER") && !shown.contains("77"), "{shown}");
-    assert!(shown.contains("10 bytes") && shown.contains("left: 1"), "{shown}");
+    assert!(shown.contains("10 bytes") && shown.contains("remaining: 1"), "{shown}");
 }

@@ -2,7 +2,7 @@
 //!
 //! prost's varints are used, but not its derived messages. Writing with them takes 1.5 times as long or longer, digest
 //! excluded (`benches/aggregate.rs`). Reading with them is as fast, but expands two hostile bytes to a message of 64
-//! bytes, in a vector that grows by doubling (`tests/aggregate_memory.rs`).
+//! bytes, in a vector that grows by doubling (`tests/aggregation/decode_memory.rs`).
 
 /// First bytes of every aggregate.
 pub(super) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];

@@ -2,7 +2,7 @@
 //!
 //! This crate is derived from that class, which batched messages, called `put_records()` and requeued the
 //! records of a partial failure. It is in Keith Gregory's repository `aws-misc`, under `python/kinesis`.
-//! `tests/kinesis_writer.rs` has a test for each of its behaviors.
+//! `tests/sink/kinesis_writer.rs` has a test for each of its behaviors.
 //!
 //! # Side by side
 //!

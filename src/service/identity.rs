@@ -102,7 +102,8 @@ impl Identities {
                 }
                 loading.task.abort();
             }
-            let (this, components) = (self.clone(), components.clone());
+            let this = self.clone();
+            let components = components.clone();
             let load = async move { this.resolve(resolver, &components).await };
             let task = tokio::spawn(load.instrument(Span::current()));
             let abort = task.abort_handle();

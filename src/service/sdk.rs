@@ -16,7 +16,7 @@ use aws_sdk_kinesis::operation::RequestId;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use tower::BoxError;
 
-use super::classify::codes::refuses_credentials;
+use super::classify::codes::rejects_credentials;
 use super::identity::{Identities, Signer};
 use super::{PutRecordsError, PutRecordsErrorKind};
 use crate::stream::StreamId;
@@ -76,7 +76,7 @@ impl Attempt {
         result.map_err(|failure| {
             let Observed(observed) = &self.observed;
             if let SdkError::ServiceError(_) = &failure
-                && failure.code().is_some_and(refuses_credentials)
+                && failure.code().is_some_and(rejects_credentials)
             {
                 observed.signer.reject();
             }

@@ -9,7 +9,7 @@ use aws_sdk_kinesis::types::StreamStatus;
 use super::CheckFailureKind;
 use crate::build_error::BuildError;
 use crate::service::classify::chain;
-use crate::service::classify::codes::{class_of_code, refuses_credentials};
+use crate::service::classify::codes::{class_of_code, rejects_credentials};
 use crate::service::identity::IdentityError;
 use crate::service::{ErrorClass, NO_STREAM, PutRecordsError, PutRecordsErrorKind, redact};
 
@@ -147,7 +147,7 @@ fn diagnose_code(code: &str, error: &PutRecordsError) -> Diagnosis {
         Some(ErrorClass::Invalid) => Diagnosis::Passes(Some(Pass::Unsupported)),
         // Source: "Signature expired" and "Signature not yet current" of AWS Signature Version 4.
         Some(ErrorClass::Credentials)
-            if !refuses_credentials(code)
+            if !rejects_credentials(code)
                 || message.contains("Signature expired")
                 || message.contains("Signature not yet current") =>
         {

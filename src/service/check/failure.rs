@@ -128,7 +128,9 @@ impl FailureContext<'_> {
 
 impl CheckFailureKind {
     pub(super) fn message(self, context: &FailureContext<'_>) -> String {
-        let (stream, endpoint, cause) = (context.stream, context.endpoint(), context.cause());
+        let stream = context.stream;
+        let endpoint = context.endpoint();
+        let cause = context.cause();
         match self {
             Self::NoStream => format!(
                 "stream {stream} does not exist{}: check its name, the region and the account of the \
@@ -241,7 +243,8 @@ impl CheckFailureKind {
 }
 
 fn certificate(context: &FailureContext<'_>) -> String {
-    let (endpoint, cause) = (context.endpoint(), context.cause());
+    let endpoint = context.endpoint();
+    let cause = context.cause();
     let has = |text| cause.contains(text);
     if has("not valid for name") || has("NotValidForName") {
         return format!(

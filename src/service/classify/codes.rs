@@ -59,7 +59,7 @@ pub(in crate::service) fn class_of_code(code: &str) -> Option<ErrorClass> {
 }
 
 /// Returns `true` if other credentials may be accepted. The other codes of the class are about the clock.
-pub(in crate::service) fn refuses_credentials(code: &str) -> bool {
+pub(in crate::service) fn rejects_credentials(code: &str) -> bool {
     let clock = ["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"];
     class_of_code(code) == Some(ErrorClass::Credentials) && !clock.contains(&code)
 }

@@ -118,8 +118,9 @@ mod tests {
         for length in [0, 23, 24, 255, 256, 65_535, 65_536] {
             let key = "k".repeat(length % 300);
             for hash_key in [0, 9, 10, u128::MAX] {
-                let (data, hash_key) = (vec![0; length].into(), HashKey::new(hash_key));
-                let entries = [Entry::new(data, Some(key.as_str().into()), Some(hash_key))];
+                let data = vec![0; length].into();
+                let key = Some(key.as_str().into());
+                let entries = [Entry::new(data, key, Some(HashKey::new(hash_key)))];
                 let body = with_entries(&entries, b"\xbf\xff").unwrap();
                 assert_eq!(body.capacity(), body.len());
             }

@@ -68,8 +68,15 @@ impl PutRecordsError {
     /// Creates an error of this kind.
     #[must_use]
     pub fn new(kind: PutRecordsErrorKind, source: Option<BoxError>) -> Self {
-        let (code, message, status) = (None, None, None);
-        Self { kind, code, message, status, request_id: None, source, lookup: None }
+        Self {
+            kind,
+            code: None,
+            message: None,
+            status: None,
+            request_id: None,
+            source,
+            lookup: None,
+        }
     }
 
     /// Creates an error from the error code, message and HTTP status of a response.

@@ -156,7 +156,7 @@ async fn a_listing_without_an_end_is_given_up() {
     let lister = SdkStreamInfo::new(&endless.client());
     let error = lister.list_shards(&stream("example")).unwrap().await.unwrap_err();
     assert_eq!(endless.asked(), 1_000);
-    assert_told(&error, "ListShards", &["no end after 1000 pages"]);
+    assert_told(&error, "ListShards", &["list has more than 1000 pages"]);
 }
 
 /// A description as it comes over the wire, with these fields beside the usual ones.
@@ -209,7 +209,7 @@ async fn an_answer_without_a_description_is_an_error() {
     wire.let_go(1);
     let describer = SdkStreamInfo::new(&wire.client());
     let error = describer.describe_stream(&stream("example")).unwrap().await.unwrap_err();
-    assert_told(&error, "DescribeStreamSummary", &["holds no description"]);
+    assert_told(&error, "DescribeStreamSummary", &["has no description"]);
 }
 
 /// The whole chain of `error`, a failed lookup of the stream `example`.

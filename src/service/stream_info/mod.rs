@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tower::BoxError;
 
-use self::describe::Descriptions;
+use self::describe::{Cached, Descriptions};
 use super::sdk::{derive, without_stalled_stream_protection};
 use crate::shard::Shard;
 use crate::stream::{StreamDescription, StreamId, StreamInfo};
@@ -86,6 +86,15 @@ impl SdkStreamInfo {
         self.lists_shards = false;
         self
     }
+
+    fn describe(
+        &self,
+        stream: &StreamId,
+        cell: Cached,
+    ) -> BoxFuture<'static, Result<StreamDescription, BoxError>> {
+        let descriptions = self.descriptions.clone();
+        describe::describe_stream(self.client.clone(), descriptions, cell, stream.clone()).boxed()
+    }
 }
 
 impl StreamInfo for SdkStreamInfo {
@@ -93,18 +102,16 @@ impl StreamInfo for SdkStreamInfo {
         &self,
         stream: &StreamId,
     ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
-        let (client, descriptions) = (self.client.clone(), self.descriptions.clone());
-        let cached = descriptions.get(stream);
-        Some(describe::describe_stream(client, descriptions, cached, stream.clone()).boxed())
+        let cached = self.descriptions.get(stream);
+        Some(self.describe(stream, cached))
     }
 
     fn describe_stream_uncached(
         &self,
         stream: &StreamId,
     ) -> Option<BoxFuture<'static, Result<StreamDescription, BoxError>>> {
-        let (client, descriptions) = (self.client.clone(), self.descriptions.clone());
-        let renewed = descriptions.renew(stream);
-        Some(describe::describe_stream(client, descriptions, renewed, stream.clone()).boxed())
+        let renewed = self.descriptions.renew(stream);
+        Some(self.describe(stream, renewed))
     }
 
     fn list_shards(
@@ -114,7 +121,8 @@ impl StreamInfo for SdkStreamInfo {
         if !self.lists_shards {
             return None;
         }
-        let (client, stream) = (self.client.clone(), stream.clone());
+        let client = self.client.clone();
+        let stream = stream.clone();
         let call = async move {
             let listed = list_shards::list_shards(&client, &stream).await;
             listed.map_err(|error| error.for_lookup("ListShards", stream).into())

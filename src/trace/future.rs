@@ -33,7 +33,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (span, stream, records) = (&*this.span, &*this.stream, *this.records);
+        let span = &*this.span;
+        let stream = &*this.stream;
+        let records = *this.records;
         let _entered = span.enter();
         let result = ready!(this.inner.poll(cx)).map_err(Into::into);
         let latency = this.started.elapsed();

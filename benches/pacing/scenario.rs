@@ -154,13 +154,13 @@ impl Scenario {
         self
     }
 
-    /// Reduces the scenario to one seed, and to a part of the time if possible, unless it is for the sink or a chart.
+    /// Reduces the scenario to one seed, and to a part of the time unless it is drawn. The sink runs all of it.
     pub fn for_policy(mut self, policy: Policy, draws: bool) -> Self {
-        if policy == Policy::KinesisSink || draws {
+        if policy == Policy::KinesisSink {
             return self;
         }
         self.seeds.end = self.seeds.start + 1;
-        if self.events.is_empty() && !policy.adapts() {
+        if !draws && self.events.is_empty() && !policy.adapts() {
             let [from, to] = CONSTANT_RATE_WINDOW;
             self.seconds = to;
             for window in &mut self.windows {

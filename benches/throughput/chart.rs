@@ -49,14 +49,21 @@ pub fn draw(rows: &[Row], path: &Path) -> Result<()> {
         // A page in dark mode must not show through.
         root.fill(&WHITE)?;
         draw_head(&root)?;
-        draw_axis(&root, bottom, max, scale)?;
+        draw_axes(&root, bottom, max, scale)?;
+        let mut values = Vec::new();
         for (index, case) in cases.into_iter().enumerate() {
             let top = HEAD + group * index as i32;
             let rows = rows.iter().filter(|row| row.case == case).copied();
-            draw_case(&root, case, top, scale, rows)?;
+            values.extend(draw_case(&root, case, top, scale, rows)?);
         }
         let one = LEFT + scale as i32;
         root.draw(&PathElement::new(vec![(one, HEAD - 8), (one, bottom)], BLACK.mix(0.6)))?;
+        for (ratio, (x, y)) in values {
+            // The lines of the axis must not cross the text.
+            let corners = [(x - 3, y - BAR / 2), (x + 30, y + BAR / 2 - 1)];
+            root.draw(&Rectangle::new(corners, WHITE.filled()))?;
+            root.draw(&Text::new(format!("{ratio:.2}"), (x, y), label(14, HPos::Left)))?;
+        }
         root.present()?;
     }
     fs::write(path, text)?;
@@ -73,13 +80,16 @@ where
     for (index, (bytes, color)) in SIZES.into_iter().zip(COLORS).enumerate() {
         let left = LEFT + 150 * index as i32;
         root.draw(&Rectangle::new([(left, 56), (left + 22, 68)], color.filled()))?;
-        let name = format!("{bytes} bytes");
+        let name = match bytes {
+            1_000.. => format!("{},{:03} bytes", bytes / 1_000, bytes % 1_000),
+            _ => format!("{bytes} bytes"),
+        };
         root.draw(&Text::new(name, (left + 30, 62), label(17, HPos::Left)))?;
     }
     Ok(())
 }
 
-fn draw_axis<B: DrawingBackend>(
+fn draw_axes<B: DrawingBackend>(
     root: &DrawingArea<B, Shift>,
     bottom: i32,
     max: f64,
@@ -95,34 +105,36 @@ where
         root.draw(&Text::new(format!("{ratio:.1}"), (x, bottom + 18), label(16, HPos::Center)))?;
     }
     root.draw(&PathElement::new(vec![(LEFT, bottom), (WIDTH - RIGHT, bottom)], BLACK))?;
+    root.draw(&Text::new("client", (LEFT - 14, HEAD - 8), label(17, HPos::Right)))?;
     let title = "CPU time per record (multiple of the raw loop, which is 1.0; lower is better)";
     let center = (LEFT + WIDTH - RIGHT) / 2;
     root.draw(&Text::new(title, (center, bottom + 46), label(17, HPos::Center)))?;
     Ok(())
 }
 
+/// Draws the bars and returns their values with their positions.
 fn draw_case<'a, B: DrawingBackend>(
     root: &DrawingArea<B, Shift>,
     case: Case,
     top: i32,
     scale: f64,
     rows: impl Iterator<Item = &'a Row>,
-) -> Result<()>
+) -> Result<Vec<(f64, (i32, i32))>>
 where
     B::ErrorType: 'static,
 {
     let middle = top + BAR * SIZES.len() as i32 / 2;
     root.draw(&Text::new(case.label(), (LEFT - 14, middle), label(17, HPos::Right)))?;
+    let mut values = Vec::new();
     for row in rows {
         let size = SIZES.iter().position(|bytes| *bytes == row.record_bytes);
         let (Some(size), Some(ratio)) = (size, row.cpu_ratio) else { continue };
         let top = top + BAR * size as i32;
         let end = LEFT + (ratio * scale) as i32;
         root.draw(&Rectangle::new([(LEFT, top), (end, top + BAR - 1)], COLORS[size].filled()))?;
-        let value = format!("{ratio:.2}");
-        root.draw(&Text::new(value, (end + 6, top + BAR / 2), label(14, HPos::Left)))?;
+        values.push((ratio, (end + 6, top + BAR / 2)));
     }
-    Ok(())
+    Ok(values)
 }
 
 fn label(size: u32, side: HPos) -> TextStyle<'static> {

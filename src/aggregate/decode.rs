@@ -13,9 +13,9 @@ use crate::record::{HashKey, Key};
 
 /// Returns the user records in the data of a Kinesis record.
 ///
-/// Data that is not an aggregate is returned unchanged as one plain member. See [behavior of
-/// readers](super#behavior-of-readers) for the conditions, and [`is_aggregate`](Members::is_aggregate) to distinguish
-/// both cases. The data may be untrusted: everything is checked before it is used.
+/// Data that is not an aggregate is returned unchanged as one plain member, see
+/// [behavior of readers](super#behavior-of-readers). [`is_aggregate`](Members::is_aggregate) distinguishes both cases.
+/// The data may be untrusted: everything is checked before it is used.
 ///
 /// The digest and the protobuf message are read completely before this function returns. The iterator then parses one
 /// member at a time. The payloads are slices of `data`.
@@ -147,6 +147,7 @@ impl fmt::Debug for Members {
     }
 }
 
+/// Keys of a valid aggregate, and its number of members.
 struct Tables {
     keys: Vec<Key>,
     hash_keys: Vec<HashKey>,
@@ -206,6 +207,7 @@ impl Tables {
     }
 }
 
+/// Encoded member.
 struct RawRecord<'a> {
     key: usize,
     hash_key: Option<usize>,

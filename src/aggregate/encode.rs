@@ -8,8 +8,8 @@ use super::{Layout, Member};
 /// aggregate, too. A plain record is smaller, because it needs neither the 20 bytes around the message nor a second
 /// copy of the key.
 ///
-/// The key of the Kinesis record is not part of the data: all members must belong to the shard that it selects, [or
-/// consumers discard them](super#behavior-of-readers).
+/// The key of the Kinesis record is not part of the data. It must select the shard that all members belong to,
+/// [or consumers discard them](super#behavior-of-readers).
 ///
 /// Returns `None` if there are no members, because readers would take the result for plain data. Also returns `None` if
 /// a member has no partition key, which the format requires. This applies to plain data from

@@ -40,6 +40,7 @@ impl From<prost::DecodeError> for Malformed {
     }
 }
 
+/// Value of a field.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     Number(usize),

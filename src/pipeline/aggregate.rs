@@ -65,21 +65,21 @@ impl Aggregate {
         next: BufferedRecord,
         packing: &Packing,
     ) -> Result<(), BufferedRecord> {
-        let most = packing.max_bytes.saturating_sub(self.outer_key().len());
-        if self.members.len() >= packing.max_records || !self.add_within(most, &next) {
+        let max = packing.max_bytes.saturating_sub(self.outer_key().len());
+        if self.members.len() >= packing.max_records || !self.add_within(max, &next) {
             return Err(next);
         }
         self.members.push(next);
         Ok(())
     }
 
-    fn add_within(&mut self, most: usize, next: &BufferedRecord) -> bool {
+    fn add_within(&mut self, max: usize, next: &BufferedRecord) -> bool {
         let record = next.record();
         let hash_key = record.explicit_hash_key();
         let data = record.data().len();
         let added = match record.partition_key() {
-            PartitionKey::Explicit(key) => self.layout.add_within(most, key, hash_key, data),
-            _ => self.layout.add_within(most, &self.member_key(next), hash_key, data),
+            PartitionKey::Explicit(key) => self.layout.add_within(max, key, hash_key, data),
+            _ => self.layout.add_within(max, &self.member_key(next), hash_key, data),
         };
         if added && self.shard.is_some() {
             let hash_key = next.hash_key();

@@ -14,11 +14,11 @@ use crate::settings::Settings;
 /// [describe](crate::SinkBuilder::with_stream_info) the stream. Records with
 /// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
 ///
-/// A payload that starts like an aggregate, with the bytes `F3 89 9A C2`, is sent inside of an aggregate, if necessary
-/// of one record, so that consumers receive it unchanged. If it was sent plain, some consumers would fail, and all of
-/// them would deaggregate a payload that is a complete aggregate. The additional aggregate takes about 40 bytes and a
-/// second copy of the partition key. The payload is sent plain if this exceeds the [maximum
-/// size](crate::limits::Limits::with_record_bytes) of a record, or if its record is `ServiceManaged`. Disable
+/// A payload that starts like an aggregate, with the bytes `F3 89 9A C2`, is sent inside of an aggregate, which may
+/// contain only this record. Consumers then receive it unchanged. If it was sent plain, some consumers would fail, and
+/// all of them would deaggregate a payload that is a complete aggregate. The additional aggregate takes about 40 bytes
+/// and a second copy of the partition key. The payload is sent plain if this exceeds the
+/// [maximum size](crate::limits::Limits::with_record_bytes) of a record, or if its record is `ServiceManaged`. Disable
 /// aggregation to send existing aggregates.
 ///
 /// With aggregation, the sink waits for aggregates to fill, see [`Linger`](crate::settings::Linger). Two more defaults

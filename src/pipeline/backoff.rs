@@ -38,8 +38,8 @@ impl Backoff {
     }
 
     pub(crate) fn wait_without_failure(&mut self, now: Instant, rng: &mut Rng) {
-        let longest = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
-        self.until = self.until.max(Some(now + longest.mul_f64(rng.f64())));
+        let max_wait = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
+        self.until = self.until.max(Some(now + max_wait.mul_f64(rng.f64())));
     }
 
     pub(crate) fn wait_at_least(&mut self, until: Instant) {

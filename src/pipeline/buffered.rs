@@ -45,13 +45,13 @@ pub(crate) struct BufferedRecord {
     record: Record,
     /// Key of a [`PartitionKey::Random`] record.
     random: u64,
-    /// Computed on demand, because the MD5 digest is the most expensive operation on a record.
+    /// Hash key, computed on demand: the MD5 digest is the most expensive operation on a record.
     hash_key: Option<HashKey>,
     pub(crate) accepted_at: Instant,
     pub(crate) attempts: u32,
     pub(crate) may_have_been_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
-    /// Misplacements, and consecutive failures with an unknown cause.
+    /// Numbers of misplacements, and of consecutive failures with an unknown cause.
     counters: Counters,
     /// Set to `true` if the payload is a slice of an aggregate.
     is_slice: bool,

@@ -3,6 +3,7 @@ use std::time::Instant;
 use super::buffered::BufferedRecord;
 use super::linger::Linger;
 
+/// Reason for sending a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FlushReason {
     Bisected,
@@ -54,6 +55,7 @@ pub(super) struct Flush {
     waiter_bytes: Option<usize>,
 }
 
+/// Inputs of [`Flush::reason`].
 #[derive(Debug)]
 pub(super) struct FlushState<'a> {
     pub(super) oldest: &'a BufferedRecord,
@@ -119,7 +121,7 @@ impl Flush {
         record.accepted_at + self.linger.ceiling()
     }
 
-    /// An overdue aggregate precedes full ones. Otherwise, keys that fill whole requests would starve the others.
+    /// Returns `true` if an open aggregate precedes full ones. Otherwise, keys that fill requests would starve others.
     pub(super) fn is_overdue(&self, oldest: &BufferedRecord, now: Instant) -> bool {
         self.is_closing || self.lingers_until(oldest) <= now
     }

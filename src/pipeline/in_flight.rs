@@ -13,6 +13,7 @@ use crate::stream::StreamId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId(pub(super) u64);
 
+/// Request that was sent and is not settled.
 #[derive(Debug)]
 pub(super) struct InFlightRequest {
     pub(super) entries: Vec<QueuedEntry>,
@@ -25,6 +26,7 @@ pub(super) struct InFlightRequest {
     pub(super) timeout_factor: u32,
 }
 
+/// Origin of the entries of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestKind {
     Lanes,
@@ -81,6 +83,7 @@ pub(crate) struct Completion {
     pub(crate) now: Instant,
 }
 
+/// Requests in flight to one stream.
 #[derive(Debug)]
 pub(super) struct InFlight {
     stream: StreamId,

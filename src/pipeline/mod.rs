@@ -75,6 +75,7 @@ use crate::settings::Settings;
 use crate::shard::ShardMap;
 use crate::stream::{Distribution, StreamDescription, StreamId};
 
+/// State machine of the records of one stream.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     settings: Settings,
@@ -90,7 +91,7 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// `lists_shards` is `true` if the shards of the stream can be listed.
+    /// Creates an empty pipeline. `lists_shards` is `true` if the shards of the stream can be listed.
     pub(crate) fn new(
         stream: StreamId,
         settings: Settings,
@@ -159,7 +160,7 @@ impl Pipeline {
         self.resume_lanes(now);
     }
 
-    /// Lanes stay paused while no request may be sent, so that their rate limiters see the demand.
+    /// Resumes lanes, but only if a request may be sent. A paused lane shows its rate limiter that it has demand.
     fn resume_lanes(&mut self, now: Instant) {
         if self.schedule().may_send(now) {
             self.backlog.resume_lanes(now);
@@ -170,10 +171,10 @@ impl Pipeline {
         let Some(deadline) = self.settings.deadline else { return };
         let is_expired = |record: &BufferedRecord| record.accepted_at + deadline <= now;
         let mut expired = self.backlog.expire(is_expired, &mut self.topology);
-        for mut held in self.topology.expire_unverified(is_expired) {
-            held.set_outcome_unknown();
-            self.backlog.release_next(held.route.order, Vec::new(), &mut self.topology);
-            expired.extend(held.into_members());
+        for mut entry in self.topology.expire_unverified(is_expired) {
+            entry.set_outcome_unknown();
+            self.backlog.release_next(entry.route.order, Vec::new(), &mut self.topology);
+            expired.extend(entry.into_members());
         }
         for mut record in expired {
             let last = record.last_error.take();
@@ -416,23 +417,23 @@ impl Pipeline {
         self.backlog.records()
     }
 
-    /// Includes the records that await verification.
+    /// Returns the number of records in flight, including those that await verification.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight_size().records
     }
 
-    /// Includes the records that await verification.
+    /// Returns the size of the records in flight, including those that await verification.
     pub(crate) fn in_flight_size(&self) -> Size {
         let mut size = self.in_flight.size();
-        for held in self.topology.unverified() {
-            size += Size { records: held.entry.len(), bytes: held.entry.record_bytes() };
+        for aggregate in self.topology.unverified() {
+            size += Size { records: aggregate.entry.len(), bytes: aggregate.entry.record_bytes() };
         }
         size
     }
 
     fn oldest(&self) -> Option<&BufferedRecord> {
-        let held = self.topology.unverified().iter().map(|held| &held.entry);
-        let sent = self.in_flight.first_entries().chain(held).map(QueuedEntry::oldest);
+        let unverified = self.topology.unverified().iter().map(|aggregate| &aggregate.entry);
+        let sent = self.in_flight.first_entries().chain(unverified).map(QueuedEntry::oldest);
         self.backlog.heads().chain(sent).min_by_key(|record| record.seq)
     }
 
@@ -451,15 +452,15 @@ impl Pipeline {
 
     /// Returns all buffered records in the order of acceptance.
     pub(crate) fn undelivered(&self) -> Vec<&Record> {
-        let held = self.topology.unverified().iter().map(|held| &held.entry);
-        let entries = self.backlog.iter().chain(self.in_flight.entries()).chain(held);
+        let unverified = self.topology.unverified().iter().map(|aggregate| &aggregate.entry);
+        let entries = self.backlog.iter().chain(self.in_flight.entries()).chain(unverified);
         let unsettled = entries.flat_map(QueuedEntry::members);
         let unsettled = unsettled.map(|record| (record.seq, record.record()));
         let failed = self.settlement.failed();
         let failed = failed.map(|(seq, undelivered)| (*seq, undelivered.record()));
-        let mut held: Vec<_> = unsettled.chain(failed).collect();
-        held.sort_unstable_by_key(|(seq, _)| *seq);
-        held.into_iter().map(|(_, record)| record).collect()
+        let mut buffered: Vec<_> = unsettled.chain(failed).collect();
+        buffered.sort_unstable_by_key(|(seq, _)| *seq);
+        buffered.into_iter().map(|(_, record)| record).collect()
     }
 
     pub(crate) fn stream(&self) -> &StreamId {
@@ -552,8 +553,8 @@ impl Pipeline {
 
     /// Hands all records over to their receipts. Returns the records without one in the order of acceptance.
     pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
-        let held = self.withdraw(|last| FailureReason::Abandoned { last }).into_iter();
-        held.filter_map(|undelivered| undelivered.hand_over().err()).collect()
+        let taken = self.withdraw(|last| FailureReason::Abandoned { last }).into_iter();
+        taken.filter_map(|undelivered| undelivered.hand_over().err()).collect()
     }
 
     fn withdraw(
@@ -565,8 +566,9 @@ impl Pipeline {
     }
 
     fn drain(&mut self) -> Vec<BufferedRecord> {
-        let held = self.topology.drain_unverified().into_iter().map(|held| held.entry);
-        let sent = self.in_flight.drain().chain(held).map(|mut entry| {
+        let unverified =
+            self.topology.drain_unverified().into_iter().map(|aggregate| aggregate.entry);
+        let sent = self.in_flight.drain().chain(unverified).map(|mut entry| {
             entry.set_outcome_unknown();
             entry
         });

@@ -70,7 +70,7 @@ impl Settling<'_> {
         retries
     }
 
-    /// With ordering, only the first half of an aggregate is released.
+    /// Halves an aggregate or isolates a record. With ordering, only the first half is released.
     fn halve_or_isolate(&mut self, entry: QueuedEntry) -> Vec<QueuedEntry> {
         let order = entry.route.order;
         match entry.halve(self.backlog.packing()) {
@@ -116,7 +116,7 @@ impl Settling<'_> {
         }
     }
 
-    /// The lanes may have been closed, and the keys may have been redrawn.
+    /// Reroutes isolated entries. Their lanes may have been closed, and their keys redrawn.
     pub(super) fn route(&mut self, mut entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
         for entry in &mut entries {
             self.topology.route(entry);

@@ -30,6 +30,7 @@ pub enum MetricsGranularity {
 /// Maximum difference of ages that are counted as equal.
 const AGE_RESOLUTION: Duration = Duration::from_micros(100);
 
+/// Samples since the last drain.
 #[derive(Debug)]
 pub(crate) struct Samples {
     per_shard: bool,

@@ -10,6 +10,7 @@ use super::topology::Topology;
 use crate::limits::Limits;
 use crate::settings::Settings;
 
+/// Borrows the parts of the pipeline that determine when the next request is sent.
 #[derive(Debug)]
 pub(super) struct Schedule<'a> {
     pub(super) settings: &'a Settings,
@@ -55,7 +56,7 @@ impl Schedule<'_> {
         self.backlog.has_resumable_lane(now) && self.may_send(now)
     }
 
-    /// Ignores isolated records.
+    /// Returns `true` if a request may be sent, isolated records aside.
     pub(super) fn may_send(&self, now: Instant) -> bool {
         self.has_slot() && self.health.retry_at(now).is_none()
     }
@@ -64,7 +65,7 @@ impl Schedule<'_> {
         self.backlog.fills_request(&self.request_limits()) && self.has_slot()
     }
 
-    /// The number of isolated records is limited separately.
+    /// Returns the limits of the next request. The number of isolated records is limited separately.
     pub(super) fn limits(&self, reason: FlushReason) -> Limits {
         match reason {
             FlushReason::Isolated => self.settings.limits,
@@ -77,7 +78,8 @@ impl Schedule<'_> {
         limits.with_request_entries(limits.request_entries().min(self.health.max_entries()))
     }
 
-    /// Failed records cause no backpressure while requests are in flight, because requests cannot remove them.
+    /// Returns `true` if the buffer is full of records that requests can remove. Failed records do not count, unless
+    /// nothing is in flight.
     fn has_backpressure(&self) -> bool {
         let buffered = self.ledger.buffered();
         let settings = self.settings;
@@ -90,7 +92,7 @@ impl Schedule<'_> {
             || (!settings.has_capacity(buffered) && self.in_flight.is_empty())
     }
 
-    /// Ignores the backoff.
+    /// Returns `true` if another request may be in flight, apart from the backoff.
     fn has_slot(&self) -> bool {
         let isolated = usize::from(self.backlog.has_isolated_in_flight());
         self.health.has_slot(self.in_flight.len() - isolated)
@@ -131,15 +133,14 @@ impl Schedule<'_> {
         retry_at.or_else(|| self.backlog.wakeup(self.flush, now))
     }
 
-    /// An unverified aggregate fails as a whole.
+    /// Returns the next deadline of a record. An unverified aggregate fails as a whole.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadline = self.settings.deadline?;
         let queued = self.backlog.heads().map(|record| record.accepted_at);
-        let held =
-            self.topology.unverified().iter().filter_map(|held| {
-                held.entry.members().iter().map(|member| member.accepted_at).max()
-            });
-        queued.chain(held).min().map(|accepted_at| accepted_at + deadline)
+        let unverified = self.topology.unverified().iter().filter_map(|aggregate| {
+            aggregate.entry.members().iter().map(|member| member.accepted_at).max()
+        });
+        queued.chain(unverified).min().map(|accepted_at| accepted_at + deadline)
     }
 
     pub(super) fn is_settled(&self) -> bool {

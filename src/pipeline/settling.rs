@@ -36,6 +36,7 @@ pub(super) struct Settling<'a> {
     pub(super) now: Instant,
 }
 
+/// Entries to retry after an entry has failed.
 enum FailedEntry {
     Retry(Vec<QueuedEntry>),
     /// One of its records may be the cause.
@@ -114,7 +115,7 @@ impl Settling<'_> {
         }
     }
 
-    /// All entries failed and none was throttled. Returns the entries to retry.
+    /// Settles a response in which all entries failed and none was throttled. Returns the entries to retry.
     fn settle_outage(
         &mut self,
         number: u64,
@@ -135,7 +136,7 @@ impl Settling<'_> {
         self.retry_request(failed, kind)
     }
 
-    /// An entry was delivered or throttled. Returns the entries to retry.
+    /// Settles a response in which an entry was delivered or throttled. Returns the entries to retry.
     fn settle_success(
         &mut self,
         kind: RequestKind,
@@ -214,16 +215,16 @@ impl Settling<'_> {
         Vec::new()
     }
 
-    /// `outdated` is a list that was outdated on arrival.
+    /// Settles the aggregates that can be verified now. `outdated` is a list that was outdated on arrival.
     pub(super) fn settle_unverified(&mut self, outdated: Option<&ShardMap>) {
         let mut retries = Vec::new();
-        for (held, check) in self.topology.reverify(outdated, self.health.is_failing()) {
-            let order = held.entry.route.order;
+        for (unverified, check) in self.topology.reverify(outdated, self.health.is_failing()) {
+            let order = unverified.entry.route.order;
             let left = if check == PlacementCheck::Misplaced {
-                self.retry_misplaced(held.entry, &held.placement)
+                self.retry_misplaced(unverified.entry, &unverified.placement)
             } else {
-                let mut entry = held.entry;
-                self.settlement.deliver(&mut entry, held.placement, self.ledger, self.now);
+                let mut entry = unverified.entry;
+                self.settlement.deliver(&mut entry, unverified.placement, self.ledger, self.now);
                 Vec::new()
             };
             retries.extend(self.backlog.release_next(order, left, self.topology));
@@ -231,7 +232,7 @@ impl Settling<'_> {
         self.requeue(retries);
     }
 
-    /// The aggregate is stored, but consumers discard it. Returns the entries to retry.
+    /// Settles a stored aggregate that consumers discard. Returns the entries to retry.
     fn retry_misplaced(
         &mut self,
         mut entry: QueuedEntry,

@@ -8,6 +8,7 @@ const BYTES_PER_RECORD: usize = 64;
 /// Maximum number of bytes that one call encodes while it closes aggregates.
 const MAX_STEP_BYTES: usize = 128 * 1024;
 
+/// Work of the pipeline, so that its caller can yield to other tasks.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     done: usize,

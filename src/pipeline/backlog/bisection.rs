@@ -79,7 +79,7 @@ impl Bisection {
     }
 }
 
-/// Only the backoff counts. A part uses the tokens of the request that it was split from.
+/// Returns the end of the backoff of its lanes. A part uses the tokens of the request that it was split from.
 fn waits_until(part: &[QueuedEntry], lanes: &Lanes, now: Instant) -> Option<Instant> {
     part.iter().filter_map(|entry| lanes.backs_off_until(entry.route.lane, now)).max()
 }

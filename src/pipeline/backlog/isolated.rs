@@ -83,7 +83,7 @@ impl Isolated {
         self.backoff.until(now)
     }
 
-    /// Stops before the first entry for which `takes` returns `false`.
+    /// Removes the entries of the next request, up to the first one for which `takes` returns `false`.
     pub(super) fn next_batch(
         &mut self,
         max: usize,

@@ -54,6 +54,7 @@ struct Slot {
     queued: VecDeque<QueuedEntry>,
 }
 
+/// Result of releasing the next entry of a key.
 #[derive(Debug)]
 pub(crate) enum Next {
     Entry(QueuedEntry),

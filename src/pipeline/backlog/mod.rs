@@ -42,6 +42,7 @@ use crate::record::PartitionKey;
 use crate::settings::Settings;
 use crate::shard::Shard;
 
+/// Buffered records that are not in flight.
 #[derive(Debug)]
 pub(super) struct Backlog {
     packing: Packing,
@@ -111,7 +112,7 @@ impl Backlog {
         self.unisolated_heads().next().is_some()
     }
 
-    /// Ignores bisected requests.
+    /// Returns the oldest record that may be sent, except those of bisected requests.
     pub(super) fn oldest_sendable(&self) -> Option<&BufferedRecord> {
         match (self.lanes.front_sendable(), self.aggregator.oldest_ready()) {
             (Some(queued), Some(open)) if open.seq < queued.seq => Some(open),

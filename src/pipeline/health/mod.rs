@@ -47,6 +47,7 @@ pub(crate) struct Health {
     failing: Option<(Instant, Arc<AttemptError>)>,
 }
 
+/// State of a fatal error.
 #[derive(Debug, Default)]
 enum Fatal {
     #[default]
@@ -63,6 +64,7 @@ pub(super) enum Effect {
     ForgetShards,
 }
 
+/// Failed request or lookup.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) class: ErrorClass,
@@ -120,7 +122,7 @@ impl Health {
         self.backoff.until(now)
     }
 
-    /// Ignores the backoff.
+    /// Returns `true` if another request may be in flight, apart from the backoff.
     pub(super) fn has_slot(&self, in_flight: usize) -> bool {
         in_flight < if self.is_failing() { 1 } else { self.window }
     }
@@ -176,7 +178,7 @@ impl Health {
         self.size.fail(entries);
     }
 
-    /// `is_repeated` is `true` if some of the records have failed before.
+    /// Records a timeout. `is_repeated` is `true` if some of the records have failed before.
     pub(super) fn on_timeout(&mut self, took: Duration, factor: u32, is_repeated: bool) {
         self.timeout_factor.fail(took, factor, is_repeated);
     }

@@ -18,13 +18,14 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// Time without a success after a failure before requests are reported as failing.
 const FAILING_AFTER: Duration = Duration::from_secs(5);
 
+/// Report of an outage for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) kind: OutageKind,
     pub(crate) stage: Stage,
-    /// Ends at the first success after the latest failure.
+    /// Time from the first failure until now, or until the first success after the latest failure.
     pub(crate) duration: Duration,
-    /// Counts requests or entries.
+    /// Number of requests or entries since the first failure.
     pub(crate) total: u64,
     pub(crate) failed: u64,
     pub(crate) throttled: u64,
@@ -46,6 +47,7 @@ pub(crate) enum Stage {
     Ends,
 }
 
+/// Series of failures less than [`QUIET_PERIOD`] apart.
 #[derive(Debug)]
 struct Episode {
     began: Instant,
@@ -102,7 +104,7 @@ impl Episode {
         self.succeeding_since.map(|since| since + QUIET_PERIOD)
     }
 
-    /// While requests succeed, the next failure or the end is reported instead.
+    /// Returns `None` while requests succeed. The next failure or the end is reported instead.
     fn report_is_due_at(&self) -> Option<Instant> {
         if self.is_urgent {
             return Some(self.failing_since);
@@ -115,7 +117,7 @@ impl Episode {
         Some(due_at).filter(|_| self.succeeding_since.is_none())
     }
 
-    /// Without records no request is sent, so only the end can be reported.
+    /// Returns the time of the next report. Without records no request is sent, and only the end can be reported.
     fn wakeup(&self, is_idle: bool) -> Option<Instant> {
         match self.ends_at() {
             Some(end) => Some(end).filter(|_| self.reported_at.is_some()),
@@ -149,6 +151,7 @@ impl Episode {
     }
 }
 
+/// Failed entries of the response that is being settled.
 #[derive(Debug, Default)]
 struct EntryFailures {
     throttled: u64,
@@ -156,6 +159,7 @@ struct EntryFailures {
     error: Option<Arc<AttemptError>>,
 }
 
+/// Failed records that are kept for the owner.
 #[derive(Debug, Default)]
 struct KeptFailures {
     unreported: u64,
@@ -170,6 +174,7 @@ impl KeptFailures {
     }
 }
 
+/// Current episodes, and the failures that are not reported yet.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Outages {
     requests: Option<Episode>,
@@ -182,7 +187,7 @@ pub(in crate::pipeline) struct Outages {
 }
 
 impl Outages {
-    /// `is_new` is `false` if the request was in flight at an earlier failure. It is then only counted.
+    /// Records a failed request. One that was in flight at an earlier failure is not `is_new`, and only counted.
     pub(in crate::pipeline) fn request_failed(
         &mut self,
         error: &Arc<AttemptError>,
@@ -207,7 +212,7 @@ impl Outages {
         episode.failed += 1;
     }
 
-    /// The failed request was recorded before.
+    /// Records a fatal error. Its failed request was recorded before.
     pub(in crate::pipeline) fn fatal(&mut self, error: &Arc<AttemptError>, now: Instant) {
         if self.requests.is_none() {
             self.request_failed(error, true, now);
@@ -242,7 +247,7 @@ impl Outages {
         self.entry_failures.error = Some(error.clone());
     }
 
-    /// The failed entries were recorded before.
+    /// Records a response. Its failed entries were recorded before.
     pub(in crate::pipeline) fn response(&mut self, entries: usize, now: Instant) {
         self.succeeded(now);
         self.settle_entries(entries, now);
@@ -300,7 +305,7 @@ impl Outages {
         if self.is_fatal { OutageKind::Fatal } else { OutageKind::RequestsFailing }
     }
 
-    /// `is_idle` is `true` if no record is queued or in flight.
+    /// Takes the next report that is due. `is_idle` is `true` if no record is queued or in flight.
     pub(in crate::pipeline) fn take_report(
         &mut self,
         now: Instant,
@@ -337,7 +342,7 @@ impl Outages {
             .and_then(|episode| report(episode, OutageKind::EntriesFailing))
     }
 
-    /// Does not wait for [`QUIET_PERIOD`].
+    /// Takes the final report of an outage that is over, without waiting for [`QUIET_PERIOD`].
     pub(in crate::pipeline) fn take_last_report(&mut self) -> Option<Report> {
         self.take_ended(|episode| episode.succeeding_since.is_some())
     }

@@ -25,7 +25,7 @@ impl RequestSize {
         self.max = Some(self.max().min(entries / 2).max(1));
     }
 
-    /// The next request has at most `limit` entries, and fails after `timeout`.
+    /// Records a response. The next request has at most `limit` entries, and fails after `timeout`.
     pub(in crate::pipeline) fn succeed(
         &mut self,
         entries: usize,
@@ -33,7 +33,7 @@ impl RequestSize {
         timeout: Option<Duration>,
         limit: usize,
     ) {
-        let Some(most) = self.max else { return };
+        let Some(max) = self.max else { return };
         if let Some((before, took_before)) = self.latest.replace((entries, took))
             && before != entries
         {
@@ -43,20 +43,20 @@ impl RequestSize {
         let took = took.as_secs_f64();
         // Without an estimate, all of the latency is attributed to the entries.
         let slope = self.slope.unwrap_or(took / entries as f64);
-        let expected = |more: usize, slope: f64| took + slope * more as f64;
-        let within =
+        let expected = |additional: usize, slope: f64| took + slope * additional as f64;
+        let share_of_timeout =
             |part: f64| timeout.map_or(f64::INFINITY, |timeout| part * timeout.as_secs_f64());
-        let little = entries.div_ceil(8);
-        let grown = if expected(entries, slope) <= within(0.5) {
+        let increment = entries.div_ceil(8);
+        let grown = if expected(entries, slope) <= share_of_timeout(0.5) {
             2 * entries
-        } else if expected(little, self.slope.unwrap_or(0.0)) <= within(0.9) {
-            entries + little
+        } else if expected(increment, self.slope.unwrap_or(0.0)) <= share_of_timeout(0.9) {
+            entries + increment
         } else {
-            most
+            max
         };
-        let most = most.max(grown);
-        if most < limit {
-            self.max = Some(most);
+        let max = max.max(grown);
+        if max < limit {
+            self.max = Some(max);
         } else {
             *self = Self::default();
         }

@@ -23,7 +23,7 @@ impl TimeoutFactor {
         self.factor
     }
 
-    /// Doubles the timeout if it `is_repeated` for the same records.
+    /// Records a timeout, which doubles the factor if it `is_repeated` for the same records.
     pub(super) fn fail(&mut self, took: Duration, factor: u32, is_repeated: bool) {
         if factor == 1 || self.default.is_none() {
             self.default = Some(took / factor);
@@ -35,7 +35,7 @@ impl TimeoutFactor {
         }
     }
 
-    /// Halves the factor if a response arrives within half of the next lower timeout.
+    /// Records a response, which halves the factor if it arrives within half of the next lower timeout.
     pub(super) fn succeed(&mut self, took: Duration) {
         let Some(default) = self.default else { return };
         if took.mul_f64(0.9) > default * self.factor {

@@ -30,12 +30,14 @@ struct LaneSlot {
     generation: u32,
 }
 
+/// Lane of a newly known shard.
 #[derive(Debug)]
 pub(crate) struct OpenedLane {
     pub(crate) id: LaneId,
     pub(crate) replaces: Option<LaneId>,
 }
 
+/// Information about a shard in a response. Later variants take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RingUpdate {
     /// A position in its known range, or next to it.
@@ -99,7 +101,7 @@ impl LaneMap {
         self.stale.insert(lane);
     }
 
-    /// Closes the shards that contradict the position.
+    /// Learns the shard of a position from a response. Closes the shards that this contradicts.
     pub(super) fn learn(
         &mut self,
         position: u128,
@@ -124,7 +126,7 @@ impl LaneMap {
         }
     }
 
-    /// The list was made before request `next`. All lanes become stale.
+    /// Replaces the map by a list that was made before request `next`. All lanes become stale.
     pub(super) fn apply_list(&mut self, list: &ShardMap, next: u64, opened: &mut Vec<OpenedLane>) {
         let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
         let mut pieces = Vec::new();
@@ -158,7 +160,7 @@ impl LaneMap {
         self.ring = Ring::default();
     }
 
-    /// The caller must empty these lanes, because those of closed shards are reused.
+    /// Takes the stale lanes. The caller must empty them, because those of closed shards are reused.
     pub(super) fn take_stale(&mut self) -> BTreeSet<LaneId> {
         let stale = std::mem::take(&mut self.stale);
         let is_closed = |lane: &&LaneId| **lane != FALLBACK && self.shard_of(**lane).is_none();

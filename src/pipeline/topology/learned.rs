@@ -17,6 +17,7 @@ const MISROUTE_RATIO: usize = 20;
 /// Time without learning after [`MAX_CONTRADICTIONS`].
 const LEARNING_PAUSE: Duration = Duration::from_secs(60);
 
+/// Learns the shards from responses.
 #[derive(Debug)]
 pub(crate) struct LearnedShards {
     /// Positions of the hash ring with the shards that own them.
@@ -29,6 +30,7 @@ pub(crate) struct LearnedShards {
     listed: usize,
 }
 
+/// Effect of the observations of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learned {
     Nothing,

@@ -41,7 +41,7 @@ impl ListedShards {
         self.list.as_ref().filter(|_| !self.is_invalid)
     }
 
-    /// Includes an invalid list.
+    /// Returns `true` if there is a list, valid or not.
     pub(super) fn is_known(&self) -> bool {
         self.list.is_some()
     }
@@ -106,7 +106,7 @@ impl ListedShards {
         self.unlisted.insert(SmolStr::new(shard_id))
     }
 
-    /// No reshard changes the range of a listed shard.
+    /// Returns `true` if the shard is listed with another range. No reshard changes the range of a shard.
     pub(super) fn rules_out(&self, entry: &QueuedEntry, shard_id: &str) -> bool {
         let oldest = entry.oldest();
         let listed = self.list.as_ref().and_then(|list| list.by_id(shard_id));

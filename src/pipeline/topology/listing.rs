@@ -11,6 +11,7 @@ const MAX_RETRY_WAIT: Duration = Duration::from_secs(60);
 /// another.
 const RELIABLE_AFTER: Duration = Duration::from_secs(60);
 
+/// Schedule of the calls that list the shards.
 #[derive(Debug)]
 pub(super) struct ListingSchedule {
     state: State,

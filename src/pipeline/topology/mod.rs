@@ -47,6 +47,7 @@ pub(crate) struct Prerequisites {
     pub(crate) shards: bool,
 }
 
+/// Shards of the stream, and the written aggregates that must be verified against them.
 #[derive(Debug)]
 pub(crate) struct Topology {
     lanes: LaneMap,
@@ -119,9 +120,10 @@ impl Topology {
         &mut self,
         is_expired: impl Fn(&BufferedRecord) -> bool,
     ) -> Vec<QueuedEntry> {
-        let all_expired =
-            |held: &mut AwaitingVerification| held.entry.members().iter().all(&is_expired);
-        self.unverified.extract_if(.., all_expired).map(|held| held.entry).collect()
+        let all_expired = |unverified: &mut AwaitingVerification| {
+            unverified.entry.members().iter().all(&is_expired)
+        };
+        self.unverified.extract_if(.., all_expired).map(|unverified| unverified.entry).collect()
     }
 
     pub(super) fn ensure_hash_key(&mut self, record: &mut BufferedRecord) {
@@ -169,7 +171,7 @@ impl Topology {
         self.lanes.shard_of(lane).cloned()
     }
 
-    /// The caller must empty these lanes before it routes other entries.
+    /// Takes the stale lanes. The caller must empty them before it routes other entries.
     pub(super) fn take_stale_lanes(&mut self) -> BTreeSet<LaneId> {
         self.lanes.take_stale()
     }
@@ -362,7 +364,7 @@ impl Topology {
         self.schedule.wakeup(now).into_iter().chain(self.routing.wakeup(now)).min()
     }
 
-    /// Includes a list that is expected.
+    /// Returns `true` if responses can be checked against a list, now or once it arrives.
     fn has_list(&self) -> bool {
         self.listed.is_known() || self.awaits_list()
     }

@@ -11,6 +11,7 @@ use crate::pipeline::in_flight::Completion;
 use crate::service::{EntryError, Placement};
 use crate::shard::ShardMap;
 
+/// Result of checking the shard of a written aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlacementCheck {
     Placed,
@@ -71,8 +72,8 @@ impl Topology {
         }
         if is_proven {
             self.routing.record_contradiction(now);
-            for held in &mut self.unverified {
-                held.is_contradictory = true;
+            for unverified in &mut self.unverified {
+                unverified.is_contradictory = true;
             }
         }
     }
@@ -129,15 +130,15 @@ impl Topology {
         is_failing: bool,
     ) -> Vec<(AwaitingVerification, PlacementCheck)> {
         let mut decided = Vec::new();
-        for held in std::mem::take(&mut self.unverified) {
-            let shard_id = held.placement.shard_id();
+        for unverified in std::mem::take(&mut self.unverified) {
+            let shard_id = unverified.placement.shard_id();
             let check = match outdated {
-                Some(list) => check_outdated(list, &held.entry, shard_id),
-                None => self.listed.check(&held.entry, shard_id),
+                Some(list) => check_outdated(list, &unverified.entry, shard_id),
+                None => self.listed.check(&unverified.entry, shard_id),
             };
-            match self.decide(&held.entry, check, held.is_contradictory, is_failing) {
-                PlacementCheck::Unknown => self.unverified.push(held),
-                decision => decided.push((held, decision)),
+            match self.decide(&unverified.entry, check, unverified.is_contradictory, is_failing) {
+                PlacementCheck::Unknown => self.unverified.push(unverified),
+                decision => decided.push((unverified, decision)),
             }
         }
         decided

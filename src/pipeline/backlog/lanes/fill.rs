@@ -94,6 +94,7 @@ impl Lanes {
     }
 }
 
+/// Remaining capacity of a request.
 struct Remaining {
     entries: usize,
     bytes: usize,

@@ -28,6 +28,7 @@ pub(crate) struct Lane {
     was_rate_limited: bool,
 }
 
+/// Outcomes of a lane's entries in one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct LaneOutcomes {
     pub(super) answer: ShardAnswer,

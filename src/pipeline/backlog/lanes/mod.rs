@@ -128,7 +128,7 @@ impl Lanes {
         self.sendable.fills(limits)
     }
 
-    /// Includes the paused lanes.
+    /// Returns `true` if all lanes, including paused ones, fill a request.
     pub(crate) fn would_fill_request(&self, limits: &Limits) -> bool {
         self.total.fills(limits)
     }
@@ -405,6 +405,7 @@ impl Lanes {
     }
 }
 
+/// Keys of a lane in the indexes of [`Lanes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LaneKeys {
     size: LaneSize,

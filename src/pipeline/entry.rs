@@ -30,7 +30,7 @@ enum Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(super) lane: LaneId,
-    /// Generation of the lane. It differs from the current one if the lane was closed in the meantime.
+    /// Generation of the lane. It changes when the shard of the lane is closed, and with each list of shards.
     pub(super) generation: u32,
     pub(super) order: Option<OrderId>,
     /// Set to `true` if the shard of the lane is known to own the entry's hash key, not only likely to.

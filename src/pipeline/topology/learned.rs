@@ -38,7 +38,7 @@ pub(super) enum Learned {
     Misrouted,
     /// A shard is new. The backlog must be rerouted, and the list is outdated.
     Changed,
-    /// The observations contradict each other, so the map must be discarded.
+    /// The responses contradict each other or name too many shards, so the map must be discarded.
     Contradictory,
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Topology {
     checks: bool,
     /// Set to `true` if a shard that is not listed ends all predictions, because an order depends on them.
     is_strict: bool,
-    /// Set to `true` if shards are listed for rate limits only.
+    /// Set to `true` if shards are listed for rate limits.
     lists: bool,
     has_changed: bool,
     fell_back: bool,

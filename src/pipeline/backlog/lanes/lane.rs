@@ -17,7 +17,9 @@ pub(crate) struct Lane {
     pub(super) limiter: RateLimiter,
     /// Backoff after transient failures of single entries.
     pub(super) backoff: Backoff,
+    /// Time at which the awaited tokens are available.
     ready_at: Option<Instant>,
+    /// `None` if the lane may send.
     pub(super) paused_until: Option<Instant>,
     /// Time at which the lane can afford its oldest entry and does not back off. The pause may last longer, to fill
     /// requests. `None` if the lane can afford it already.

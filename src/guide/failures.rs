@@ -34,13 +34,13 @@
 //! | the client's region is …, not that of … | an ARN, and a client of another region | create a client for the ARN's region |
 //! | the account cannot use Kinesis | the region is disabled, or the registration is incomplete | enable the region |
 //! | host … cannot be resolved | DNS, a misspelt region or endpoint, no network | check `AWS_REGION`, `AWS_ENDPOINT_URL_KINESIS`, DNS |
-//! | … refused the connection | nothing listens there | start the local server, or check the endpoint URL |
-//! | no connection to … | a security group, a firewall, a missing route or VPC endpoint | open the way to port 443 |
-//! | no response from … | as above, or a proxy that holds the request | open the way; check the proxy |
+//! | … refused the connection | no server listens there | start the local server, or check the endpoint URL |
+//! | no connection to … | a security group, a firewall, a missing route or VPC endpoint | allow traffic to port 443 |
+//! | no response from … | a security group, a firewall, or a proxy that holds the request | allow traffic to port 443; check the proxy |
 //! | the certificate of … is not trusted | a private CA, a proxy that inspects TLS, or a container without `ca-certificates` | set `SSL_CERT_FILE`, install `ca-certificates`, or give the client a [trust store](super::clients::http) |
 //! | the certificate of … is for another host | the endpoint URL has another name or an address | use the name in the certificate |
 //! | the certificate of … is not valid now | it has expired, or the clock is wrong | renew it, set the clock |
-//! | the TLS handshake with … failed | the server speaks no TLS, or an old version | `http://` for a local server |
+//! | the TLS handshake with … failed | the server does not support TLS, or only an old version | `http://` for a local server |
 //! | … does not respond with HTTP | an `http://` URL of a TLS port | `https://` |
 //! | … does not respond like Kinesis | a wrong endpoint URL: HTTP without an error code of Kinesis | check the endpoint URL |
 //! | the proxy for … cannot be reached | the proxy in `HTTPS_PROXY` | correct it, or add the host to `NO_PROXY` |

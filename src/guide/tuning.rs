@@ -88,17 +88,17 @@
 //! | producer | 1.62 | 1.15 | 0.98 |
 //! | producer, a receipt for each | 2.39 | 1.45 | 1.00 |
 //!
-//! - **Leave requests at 500 entries.** What the SDK does for a request, it does once.
-//! - **Threads.** A sink is one task. On a multi-thread runtime its requests (serialising, signing,
-//!   sending) run on other threads, and its own part is about a third of the work: 1,670,000 records of
-//!   100 bytes a second instead of 1,061,000. Past that use several sinks.
-//! - **Other tasks.** Sinks and producers yield after 128 records, or half a MiB of aggregates, so that they delay the
-//!   other tasks and timers of a current-thread runtime by a few milliseconds at most. What a source does for a record,
-//!   and what the SDK does for a request in one poll, comes on top.
-//! - **CBOR** (feature `cbor`) sends a quarter fewer bytes. It is what the AWS SDKs for Java speak, and
-//!   undocumented for everyone else; it was tried on emulators only.
-//! - **Receipts** only if a caller awaits them.
-//! - An SDK client with interceptors of its own gets the SDK's slower serialiser, see
+//! - **Leave requests at 500 entries.** The work of the SDK per request is then shared by 500 records.
+//! - **Threads.** A sink is one task. On a multi-thread runtime its requests (serializing, signing,
+//!   sending) run on other threads, and the task of the sink does about a third of the work: 1,670,000 records of
+//!   100 bytes per second instead of 1,061,000. Use several sinks for more.
+//! - **Other tasks.** Sinks and producers yield after 128 records, or half a MiB of aggregates, so that they delay
+//!   other tasks and timers of a current-thread runtime by a few milliseconds at most. The work of the source per
+//!   record, and of the SDK per poll of a request, is not included.
+//! - **CBOR** (feature `cbor`, `PutRecords::with_cbor`) sends a quarter fewer bytes. The AWS SDKs for Java use this
+//!   protocol, but AWS does not document it, and this crate was tested with emulators only.
+//! - **Receipts**: use them only if a caller awaits them.
+//! - An SDK client with custom interceptors uses the SDK's slower serializer, see
 //!   [`PutRecords`](crate::service::PutRecords#serialization).
 //!
 //! # Large records

@@ -189,7 +189,7 @@
 //!
 //! # Interceptors
 //!
-//! They are kept. A client that has some gets the SDK's own serialiser, since they may want to look at the
+//! The interceptors of your client run. A client with interceptors uses the SDK's serializer, since they may read the
 //! records, see [`PutRecords`](crate::service::PutRecords#serialization).
 
 pub mod http;

@@ -52,10 +52,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) totals: Totals,
     pub(crate) queued: Size,
     pub(crate) in_flight: Size,
-    /// Acceptance time of the oldest unsettled record.
     pub(crate) oldest_accepted_at: Option<std::time::Instant>,
     pub(crate) last_request: Option<&'a Arc<RequestSummary>>,
-    /// Failed records that are kept.
     pub(crate) failed: Size,
     pub(crate) last_failure: Option<&'a FailureReason>,
     /// Error with which the service refuses every request at present.
@@ -121,7 +119,6 @@ impl Core {
         self.pipeline.ledger().failed().records
     }
 
-    /// Settles requests that have completed.
     pub(super) fn collect_ended(&mut self) {
         let now = Instant::now().into_std();
         while let Some((id, outcome)) = self.requests.try_next() {

@@ -40,13 +40,11 @@ pub(super) struct Discovery {
     lists: bool,
     listing: JoinSet<Response<Vec<Shard>>>,
     description: JoinSet<Response<StreamDescription>>,
-    /// Consecutive failed attempts to describe the stream.
     describe_attempts: u32,
     /// Set when a failed listing was logged, and cleared by a success.
     listing_warned: bool,
 }
 
-/// Reason to refuse a stream that distributes its records itself.
 #[derive(Debug, thiserror::Error)]
 enum DistributedByService {
     #[error(
@@ -271,7 +269,6 @@ async fn lookup<T>(
     Some(response.unwrap_or_else(|_| Err(TimeoutError::Elapsed { after: LOOKUP_TIMEOUT }.into())))
 }
 
-/// Polls the one task in the set.
 fn poll_lookup<T: 'static>(
     calls: &mut JoinSet<Response<T>>,
     cx: &mut Context<'_>,

@@ -81,7 +81,6 @@ impl<S> Readiness<S> {
         }
     }
 
-    /// Replaces the instance with a fresh one if the stack is `Clone`.
     fn renew(&mut self) {
         if let Some(factory) = &self.factory {
             self.service = (factory.clone)(&factory.template);
@@ -133,7 +132,6 @@ where
         collected
     }
 
-    /// Calls the ready service. Returns `None` if it panics.
     pub(super) fn call(&mut self, request: PutRecordsRequest) -> Option<S::Future> {
         self.is_ready = false;
         let call = catch_panic(|| self.service.call(request));
@@ -168,7 +166,6 @@ struct Shared<S>(Arc<Mutex<State<S>>>);
 struct State<S> {
     /// `None` once it was collected or released.
     service: Option<S>,
-    /// Result of `poll_ready`.
     result: Option<Result<(), BoxError>>,
     sink: Option<Waker>,
 }

@@ -152,10 +152,11 @@ impl Core {
                     "are {still}refused; the sink keeps the records and returns the error to its owner"
                 )
             }
-            // The driver logs that the producer stops, and why.
-            (OutageKind::Fatal, true, FatalPolicy::Stop) => return,
+            (OutageKind::Fatal, true, FatalPolicy::Stop) => return, // logged by the driver
             (OutageKind::Fatal, true, FatalPolicy::Retry) => {
-                format!("are {still}refused; the producer accepts no more and retries with backoff")
+                format!(
+                    "are {still}refused; the producer accepts no records and retries with backoff"
+                )
             }
             _ => format!("{still}fail; retrying with backoff"),
         };
@@ -174,7 +175,6 @@ impl Core {
     }
 }
 
-/// Truncates to tenths of a second.
 fn tenths(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64 / 100 * 100)
 }

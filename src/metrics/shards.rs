@@ -48,7 +48,10 @@ impl Shards {
         shard.put.increment(sample.delivered as u64);
         shard.throttled.increment(sample.throttled as u64);
         if let Some(pace) = sample.rate_limit {
-            shard.rate_limit.get_or_insert_with(|| gauge!(SHARD_RATE_LIMIT, &shard.labels)).set(pace);
+            shard
+                .rate_limit
+                .get_or_insert_with(|| gauge!(SHARD_RATE_LIMIT, &shard.labels))
+                .set(pace);
         }
     }
 }

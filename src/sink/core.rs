@@ -173,7 +173,7 @@ impl Core {
     }
 
     /// Everything that counts towards the bounds.
-    pub(crate) fn held(&self) -> Size {
+    pub(crate) fn buffered(&self) -> Size {
         self.pipeline.ledger().buffered()
     }
 
@@ -242,7 +242,7 @@ impl Core {
         if self.pipeline.in_flight() > 0 {
             return None;
         }
-        let records = self.held().records;
+        let records = self.buffered().records;
         self.pipeline.fail_unsettled(cause);
         self.notify();
         Some(records)

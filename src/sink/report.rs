@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::FatalPolicy;
 use super::core::Core;
-use crate::error::Error;
+use crate::error::{Error, RecordCount};
 use crate::guard::catch_panic;
 use crate::pipeline::{OutageKind, Report, Stage};
 use crate::trace::TARGET;
@@ -146,7 +146,7 @@ impl Core {
             return;
         }
         let still = if *stage == Stage::Lasts { "still " } else { "" };
-        let what = match (kind, self.is_driven, self.pipeline.settings().fatal_policy) {
+        let state = match (kind, self.is_driven, self.pipeline.settings().fatal_policy) {
             (OutageKind::Fatal, false, _) => {
                 format!(
                     "are {still}refused; the sink keeps the records and returns the error to its owner"

@@ -424,7 +424,7 @@ impl Model {
             let refills = pipeline.backlog.lanes().wakeup().is_some_and(|wakeup| wakeup <= at);
             let bisected = pipeline.backlog.bisected().next().is_some();
             let isolated =
-                pipeline.schedule().isolated_at(at).is_some_and(|isolated| isolated <= at);
+                pipeline.schedule().next_isolated_at(at).is_some_and(|isolated| isolated <= at);
             let due = refills
                 || bisected
                 || isolated

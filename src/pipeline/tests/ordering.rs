@@ -22,7 +22,7 @@ impl Harness {
 
     /// Returns `true` if all records are settled and the state of their keys is dropped.
     fn is_drained(&self) -> bool {
-        self.pipeline.is_settled() && self.pipeline.backlog.holds_no_state()
+        self.pipeline.is_settled() && self.pipeline.backlog.has_no_state()
     }
 }
 
@@ -375,7 +375,7 @@ fn disbelieved_list_accepts_unlisted_shard() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    harness.pipeline.topology.disbelieve_list();
+    harness.pipeline.topology.();
     harness.accept_keys(&["a", "a"]);
     let (id, request) = harness.close_and_send();
     assert_eq!(payloads(&request), [["a", "a"]]);

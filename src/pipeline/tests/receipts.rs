@@ -116,7 +116,8 @@ fn history_contains_refusals_and_bisections() {
     harness.pipeline.close();
     let (id, _) = harness.send();
     harness.fail(id, "AccessDeniedException");
-    let refusal = harness.pipeline.health().fatal_error().expect("the stream refuses requests").clone();
+    let refusal =
+        harness.pipeline.health().fatal_error().expect("the stream refuses requests").clone();
     assert_eq!(refusal.code(), "AccessDeniedException");
     harness.pipeline.health_mut().take_fatal().unwrap();
     assert_eq!(

@@ -234,7 +234,7 @@ fn unverified_aggregate_expires_at_deadline() {
             assert_eq!(failed.len(), 3);
             let written = failed.iter().filter(|one| one.may_have_been_written()).count();
             assert!(written >= 2, "both members may have been written");
-            assert!(harness.pipeline.backlog.holds_no_state());
+            assert!(harness.pipeline.backlog.has_no_state());
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 
 use super::lane_map::{LaneMap, OpenedLane, RingUpdate};
-use crate::limits::{LONGEST_SHARD_ID, MOST_LEARNED_SHARDS};
+use crate::limits::{MAX_LEARNED_SHARDS, MAX_SHARD_ID_BYTES};
 use crate::pipeline::in_flight::Completion;
 
 /// Number of consecutive responses with contradictions after which records are considered not to be placed by their
@@ -75,7 +75,7 @@ impl LearnedShards {
 
     pub(super) fn observe(&mut self, position: u128, shard_id: &str, is_misrouted: bool) {
         // Longer than any real id. Storing it would waste memory.
-        if shard_id.len() <= LONGEST_SHARD_ID {
+        if shard_id.len() <= MAX_SHARD_ID_BYTES {
             self.misrouted += usize::from(is_misrouted);
             self.observations.push((position, SmolStr::new(shard_id)));
         }

@@ -119,7 +119,7 @@ impl Topology {
     ) {
         let is_contradictory = verification.is_contradictory;
         // A slice of the response would keep all of it in memory.
-        let placement = placement.without_answer();
+        let placement = placement.detach();
         self.unverified.push(AwaitingVerification { entry, placement, is_contradictory });
     }
 

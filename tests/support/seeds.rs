@@ -1,4 +1,4 @@
-//! Runs scenarios that are drawn from seeds, on all processors, and says how to replay those that fail.
+//! Runs seeded scenarios on all processors and prints the command that replays a failed seed.
 
 use std::env;
 use std::fmt::Write as _;
@@ -7,33 +7,33 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A seed takes milliseconds. One that takes so long never ends.
-const ENDLESS: Duration = Duration::from_secs(120);
+/// Time after which a seed counts as hung. A seed normally takes milliseconds.
+const HUNG_AFTER: Duration = Duration::from_secs(120);
 
-/// Checks the seeds from 0 up to `default`, or as many as `<TEST>_SEEDS` says, or the one of `<TEST>_SEED`, and
-/// says how many that were.
+/// Checks seeds and returns how many: 0 to `default`, or `<MODULE>_SEEDS` of them, or the single `<MODULE>_SEED`.
 ///
 /// # Panics
 ///
-/// A seed fails. A seed that never ends aborts the process.
+/// A seed fails. A seed that hangs aborts the process.
 pub fn check_all(
-    test: &str,
+    module: &str,
     default: u64,
     check: impl Fn(u64) -> Result<(), String> + Sync,
 ) -> u64 {
-    let variable = |suffix| number(&format!("{}_{suffix}", test.to_uppercase()));
+    let variable = |suffix| number(&format!("{}_{suffix}", module.to_uppercase()));
     let seeds = match variable("SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..variable("SEEDS").unwrap_or(default),
     };
-    let (next, failures) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
-    let begun = Mutex::new(Vec::new());
+    let next = AtomicU64::new(seeds.start);
+    let failures = Mutex::new(Vec::new());
+    let running = Mutex::new(Vec::new());
     let work = || {
         while let Some(seed) = Some(next.fetch_add(1, Relaxed)).filter(|seed| seeds.contains(seed))
         {
-            begun.lock().unwrap().push((seed, Instant::now()));
+            running.lock().unwrap().push((seed, Instant::now()));
             let checked = check(seed);
-            begun.lock().unwrap().retain(|(other, _)| *other != seed);
+            running.lock().unwrap().retain(|(other, _)| *other != seed);
             if let Err(error) = checked {
                 failures.lock().unwrap().push((seed, error));
             }
@@ -43,39 +43,38 @@ pub fn check_all(
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         while workers.iter().any(|worker| !worker.is_finished()) {
-            end_with_the_endless(test, &begun.lock().unwrap());
+            abort_if_hung(module, &running.lock().unwrap());
             thread::sleep(Duration::from_millis(10));
         }
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
-    let mut told = String::new();
+    let mut report = String::new();
     for (seed, error) in &failures {
-        let _ = writeln!(told, "seed {seed}: {error}\nreplay: {}\n", replay(test, *seed));
+        let _ = writeln!(report, "seed {seed}: {error}\nreplay: {}\n", replay(module, *seed));
     }
-    assert!(failures.is_empty(), "{told}{} of the seeds {seeds:?} failed", failures.len());
+    assert!(failures.is_empty(), "{report}{} of the seeds {seeds:?} failed", failures.len());
     seeds.end - seeds.start
 }
 
-fn replay(test: &str, seed: u64) -> String {
-    // Of a debug build other checks can fail.
+fn replay(module: &str, seed: u64) -> String {
+    // Debug assertions run only in debug builds, so the profile has to match.
     let profile = if cfg!(debug_assertions) { "" } else { " --release" };
     format!(
-        "{}_SEED={seed} cargo test{profile} --test {} {test}",
-        test.to_uppercase(),
+        "{}_SEED={seed} cargo test{profile} --test {} {module}::",
+        module.to_uppercase(),
         env!("CARGO_CRATE_NAME")
     )
 }
 
-/// No test ends a loop that goes round and round. This does, with the whole process.
-fn end_with_the_endless(test: &str, begun: &[(u64, Instant)]) {
-    if let Some((seed, _)) = begun.iter().find(|(_, at)| at.elapsed() > ENDLESS) {
-        eprintln!("seed {seed} never ends\nreplay: {}", replay(test, *seed));
+/// Aborts the process, because a test cannot stop a thread that loops forever.
+fn abort_if_hung(module: &str, running: &[(u64, Instant)]) {
+    if let Some((seed, _)) = running.iter().find(|(_, at)| at.elapsed() > HUNG_AFTER) {
+        eprintln!("seed {seed} hangs\nreplay: {}", replay(module, *seed));
         std::process::abort();
     }
 }
 
-/// The number in a variable of the environment.
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text}; set it to a number")))

@@ -1,4 +1,4 @@
-//! Scenarios drawn from seeds on virtual time: the model of the whole sink, pacing, and the simulator itself.
+//! Seeded scenarios on virtual time: the model of the whole sink, pacing, and the simulator itself.
 
 #![cfg(feature = "sim")]
 
@@ -7,4 +7,4 @@ mod support;
 
 mod pacing;
 mod proof;
-mod sim;
+mod simulator;

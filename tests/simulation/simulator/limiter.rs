@@ -1,14 +1,13 @@
-//! How shards enforce their quota, and quotas that change.
+//! Limiters that enforce the quota of a shard, and changes of the quota.
 
 use tokio::time::sleep;
 
 use super::*;
 
 fn limited(limiter: Limiter) -> SimStream {
-    at_once().with_limiter(limiter).build().unwrap()
+    no_latency().with_limiter(limiter).build().unwrap()
 }
 
-/// The limiters with their names.
 fn limiters() -> [(&'static str, Limiter); 6] {
     [
         ("token bucket", Limiter::token_bucket()),
@@ -20,7 +19,7 @@ fn limiters() -> [(&'static str, Limiter); 6] {
     ]
 }
 
-/// Sends 10 entries each 5 ms for this time, and returns how many were accepted.
+/// Sends 10 entries every 5 ms and returns how many were accepted.
 async fn accepted_in(stream: &SimStream, seconds: u64) -> usize {
     let mut accepted = 0;
     for _ in 0..seconds * 200 {
@@ -31,10 +30,10 @@ async fn accepted_in(stream: &SimStream, seconds: u64) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limiter_accepts_its_quota_under_overload() {
+async fn limiter_accepts_quota_under_overload() {
     for (name, limiter) in limiters() {
         let stream = limited(limiter);
-        // A burst, and more than that while accounting lags.
+        // Uses up the initial burst, and the excess that lagging accounting allows.
         accepted_in(&stream, 2).await;
         let accepted = accepted_in(&stream, 6).await;
         // Lagging accounting lets 200 pass at a time.
@@ -43,11 +42,11 @@ async fn limiter_accepts_its_quota_under_overload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn load_leaves_its_share_under_every_limiter() {
+async fn limiter_subtracts_background_load() {
     for (name, limiter) in limiters() {
         let stream = limited(limiter);
         stream.set_load(0.75);
-        // The initially full buckets, and the deficit that the lag causes.
+        // Uses up the initially full buckets and repays the deficit that the lag causes.
         accepted_in(&stream, 3).await;
         let accepted = accepted_in(&stream, 6).await;
         assert!((1_300..=1_700).contains(&accepted), "{name}: {accepted}");
@@ -55,7 +54,7 @@ async fn load_leaves_its_share_under_every_limiter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quota_scales_up_and_down_under_every_limiter() {
+async fn limiter_follows_quota_changes() {
     for (name, limiter) in limiters() {
         let stream = limited(limiter);
         for quota in [1_000, 1_500, 500] {
@@ -69,8 +68,8 @@ async fn quota_scales_up_and_down_under_every_limiter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quota_changes_hold_for_bytes_and_later_shards() {
-    let stream = at_once().with_shard_quota(1_000, 1_000).build().unwrap();
+async fn quota_change_covers_bytes_and_new_shards() {
+    let stream = no_latency().with_shard_quota(1_000, 1_000).build().unwrap();
     stream.set_shard_quota(1_000, 500);
     let hundred = || (0..20).map(|_| entry("k", vec![0; 99])).collect();
     assert_eq!(put(&stream, hundred()).await.delivered(), 5);
@@ -80,7 +79,7 @@ async fn quota_changes_hold_for_bytes_and_later_shards() {
 
 #[test]
 #[should_panic(expected = "the quota is 0 records/s")]
-fn quota_of_nothing_is_refused() {
+fn zero_quota_is_rejected() {
     SimStream::new(1).set_shard_quota(0, 1);
 }
 
@@ -91,7 +90,6 @@ async fn fixed_windows_restart_at_full_seconds() {
     assert_eq!(put_small(&stream, 1_500).await, 1_000);
     sleep(ms(99)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
-    // Shards that are opened later restart at the same time.
     stream.split("shardId-000000000000").unwrap();
     assert_eq!(put_small(&stream, 1_500).await, 1_000);
     sleep(ms(1)).await;
@@ -99,9 +97,9 @@ async fn fixed_windows_restart_at_full_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn staggered_windows_restart_at_seeded_times() {
+async fn staggered_windows_restart_by_seed() {
     let restarts = |seed| async move {
-        let builder = at_once().with_shards(3).with_seed(seed).with_shard_quota(1, 1 << 20);
+        let builder = no_latency().with_shards(3).with_seed(seed).with_shard_quota(1, 1 << 20);
         let stream = builder.with_limiter(Limiter::staggered_windows()).build().unwrap();
         let third = u128::MAX / 3;
         let each = || [0, 3 * third / 2, u128::MAX].map(|hash| at_hash(hash, "x")).to_vec();
@@ -116,14 +114,14 @@ async fn staggered_windows_restart_at_seeded_times() {
         restarts
     };
     let [one, again, other] = [restarts(1).await, restarts(1).await, restarts(2).await];
-    assert_eq!(one.len(), 3, "each shard once a second: {one:?}");
-    assert!(one[0].1 + 10 < one[2].1, "not at the same time: {one:?}");
+    assert_eq!(one.len(), 3, "not one restart per shard and second: {one:?}");
+    assert!(one[0].1 + 10 < one[2].1, "restarts are not staggered: {one:?}");
     assert_eq!(one, again);
     assert_ne!(one, other);
 }
 
 #[tokio::test(start_paused = true)]
-async fn sliding_window_frees_what_is_a_second_old() {
+async fn sliding_window_frees_quota_after_second() {
     let stream = limited(Limiter::sliding_window());
     assert_eq!(put_small(&stream, 400).await, 400);
     sleep(ms(500)).await;
@@ -135,7 +133,7 @@ async fn sliding_window_frees_what_is_a_second_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn front_end_throttles_while_others_have_quota() {
+async fn front_ends_throttle_independently() {
     let stream = limited(Limiter::token_bucket().with_front_ends(4));
     let mut accepted = Vec::new();
     for _ in 0..40 {
@@ -149,14 +147,14 @@ async fn front_end_throttles_while_others_have_quota() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lagging_limiter_overshoots_then_compensates() {
+async fn lagging_limiter_overshoots_and_recovers() {
     let stream = limited(Limiter::token_bucket().with_lag(ms(200)));
     assert_eq!(put_small(&stream, 2_000).await, 2_000);
     sleep(ms(199)).await;
     assert_eq!(put_small(&stream, 500).await, 500);
     sleep(ms(1)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
-    // The deficit is 1,500 since 399 ms, less the refill since 200 ms.
+    // The lag charges 1,000 above the bucket at 200 ms and 500 at 399 ms; the refill starts at 200 ms.
     sleep(ms(1_500)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
     sleep(ms(1)).await;
@@ -170,34 +168,33 @@ async fn random_order_scatters_throttled_entries() {
     let entries: Vec<_> = (0..400).map(|n| entry("k", n.to_string())).collect();
     let response = put(&stream, entries).await;
     let accepted: Vec<_> = response.results().iter().map(Result::is_ok).collect();
-    let in_the_first_half = accepted[..200].iter().filter(|accepted| **accepted).count();
+    let in_first_half = accepted[..200].iter().filter(|accepted| **accepted).count();
     assert_eq!(response.delivered(), 200);
-    assert!((80..=120).contains(&in_the_first_half), "{in_the_first_half}");
+    assert!((80..=120).contains(&in_first_half), "{in_first_half}");
     let written = stream.written();
     let numbers: Vec<u32> =
         texts(&written[800..]).iter().map(|text| text.parse().unwrap()).collect();
-    assert!(numbers.is_sorted(), "written in the order of the request: {numbers:?}");
+    assert!(numbers.is_sorted(), "not in the order of the request: {numbers:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn random_throttles_add_to_every_limiter() {
+async fn random_throttles_use_no_limiter_quota() {
     for (name, limiter) in limiters() {
         let faults = kinesis_sink::sim::Faults::default().with_throttles(0.5);
-        let stream = at_once().with_limiter(limiter).with_faults(faults).build().unwrap();
-        // Of 2,000 offered records a second, half reach the limiter and use quota.
+        let stream = no_latency().with_limiter(limiter).with_faults(faults).build().unwrap();
+        // Of 2,000 offered records per second, half reach the limiter and use quota.
         accepted_in(&stream, 3).await;
         let accepted = accepted_in(&stream, 6).await;
         assert!((5_400..=6_200).contains(&accepted), "{name}: {accepted}");
     }
 }
 
-/// The draws of a limiter do not change the faults that are drawn for requests.
 #[tokio::test(start_paused = true)]
-async fn limiter_leaves_other_draws_unchanged() {
+async fn limiter_does_not_change_faults() {
     let faults = || kinesis_sink::sim::Faults::default().with_throttles(0.1);
     let mut verdicts = Vec::new();
     for limiter in [Limiter::token_bucket(), Limiter::staggered_windows()] {
-        let stream = at_once().with_limiter(limiter).with_faults(faults()).build().unwrap();
+        let stream = no_latency().with_limiter(limiter).with_faults(faults()).build().unwrap();
         let response = put(&stream, (0..500).map(|_| entry("k", "x")).collect()).await;
         verdicts.push(response.results().iter().map(Result::is_ok).collect::<Vec<_>>());
     }

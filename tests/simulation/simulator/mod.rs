@@ -1,12 +1,12 @@
-//! The simulated stream does what its documentation says, seen through its public API.
+//! Tests of the simulated stream through its public API.
 #![cfg(feature = "sim")]
 
-mod chance;
 mod client;
 mod faults;
 mod limiter;
 mod quota;
 mod requests;
+mod seeds;
 mod shards;
 
 use std::time::Duration;
@@ -19,8 +19,7 @@ use tower::{Service, ServiceExt};
 
 const THROTTLE: &str = "ProvisionedThroughputExceededException";
 
-/// One whose requests take no time; always with the same seed, so that no test is unlucky some day.
-fn at_once() -> SimBuilder {
+fn no_latency() -> SimBuilder {
     SimStream::builder().with_latency(Latency::constant(Duration::ZERO)).with_seed(1)
 }
 
@@ -32,7 +31,6 @@ fn entry(key: &str, data: impl Into<Bytes>) -> Entry {
     Entry::new(data.into(), Some(key.into()), None)
 }
 
-/// An entry for the shard that holds this hash key.
 fn at_hash(hash: u128, data: &str) -> Entry {
     Entry::new(data.to_owned().into(), Some("k".into()), Some(HashKey::new(hash)))
 }
@@ -52,7 +50,7 @@ async fn put(stream: &SimStream, entries: Vec<Entry>) -> PutRecordsResponse {
     try_put(stream, entries).await.unwrap()
 }
 
-/// Puts so many entries of four bytes, key included, 500 a request, and tells how many were accepted.
+/// Puts entries of four bytes including the key, 500 per request, and returns how many were accepted.
 async fn put_small(stream: &SimStream, entries: usize) -> usize {
     let mut accepted = 0;
     let all: Vec<_> = (0..entries).map(|_| entry("k", "xyz")).collect();

@@ -1,4 +1,4 @@
-//! The seed decides.
+//! Runs that are repeated with the same seed, and failing tests that print their seed.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -12,7 +12,7 @@ use tower::ServiceBuilder;
 
 use super::*;
 
-fn troubled(seed: u64) -> SimStream {
+fn faulty_stream(seed: u64) -> SimStream {
     let faults = Faults::default()
         .with_internal_failures(0.1)
         .with_throttles(0.1)
@@ -29,9 +29,8 @@ fn troubled(seed: u64) -> SimStream {
         .unwrap()
 }
 
-/// Requests that overlap, in an order that the caller has fixed.
 async fn run(seed: u64) -> (Vec<Written>, SimStats) {
-    let stream = troubled(seed);
+    let stream = faulty_stream(seed);
     let mut calls = Vec::new();
     for round in 0..200 {
         let entries = (0..20).map(|n| entry(&format!("{round} {n}"), format!("{round} {n}")));
@@ -47,19 +46,19 @@ async fn run(seed: u64) -> (Vec<Written>, SimStats) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_seed_gives_one_story() {
+async fn same_seed_gives_same_run() {
     let [first, second] = [run(7).await, run(7).await];
     assert_eq!(first.1, second.1);
-    assert!(first.0 == second.0, "the stats are the same, what was written is not");
+    assert!(first.0 == second.0, "same statistics, different records");
     assert!(first.1.late_requests > 0 && first.1.lost_answers > 0, "{:?}", first.1);
     let other = run(8).await;
     assert_ne!(first.1, other.1);
     assert!(first.0 != other.0);
 }
 
-/// The fate of a request is drawn when it is sent: who else arrives in between changes nothing.
+/// The faults of a request are drawn when it is sent, so requests that arrive in between do not change them.
 #[tokio::test(start_paused = true)]
-async fn fates_do_not_depend_on_the_order_of_arrivals() {
+async fn faults_ignore_order_of_arrival() {
     let results = async |pause: u64| {
         let faults = Faults::default().with_internal_failures(0.5);
         let stream = SimStream::builder().with_seed(3).with_faults(faults).build().unwrap();
@@ -76,18 +75,17 @@ async fn fates_do_not_depend_on_the_order_of_arrivals() {
 }
 
 #[test]
-fn a_drawn_seed_is_told_and_differs() {
+fn random_seed_differs_and_is_shown() {
     let [one, other] = [SimStream::new(1), SimStream::new(1)];
     assert_ne!(one.seed(), other.seed());
     assert!(format!("{one:?}").contains(&format!("seed: {}", one.seed())));
     assert_eq!(SimStream::builder().with_seed(7).build().unwrap().seed(), 7);
 }
 
-/// Lookups change nothing either.
 #[tokio::test(start_paused = true)]
-async fn fates_do_not_depend_on_lookups() {
+async fn lookups_do_not_change_faults() {
     let results = async |lookups: usize| {
-        let stream = troubled(5);
+        let stream = faulty_stream(5);
         stream.set_faults(Faults::default().with_internal_failures(0.5));
         for _ in 0..lookups {
             stream.list_shards(&stream.id()).unwrap().await.unwrap();
@@ -102,23 +100,22 @@ async fn fates_do_not_depend_on_lookups() {
 const PANICS: &str = "KINESIS_SINK_TEST_PANICS";
 
 #[test]
-fn a_test_that_panics_prints_the_seed() {
+fn panicking_test_prints_seed() {
     if std::env::var_os(PANICS).is_some() {
         let _stream = SimStream::builder().with_seed(424_242).build().unwrap();
-        panic!("as it should");
+        panic!("expected panic");
     }
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", "sim::chance::a_test_that_panics_prints_the_seed", "--nocapture"]);
-    let output = again.env(PANICS, "1").output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "simulator::seeds::panicking_test_prints_seed", "--nocapture"]);
+    let output = child.env(PANICS, "1").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(told.contains("the simulated stream example had the seed 424242"), "{told}");
+    assert!(stderr.contains("the simulated stream example had the seed 424242"), "{stderr}");
 }
 
-/// A sink over all of it loses nothing.
 #[tokio::test(start_paused = true)]
-async fn a_sink_brings_everything_through() {
-    let kinesis = troubled(11);
+async fn sink_delivers_all_through_faults() {
+    let kinesis = faulty_stream(11);
     let service =
         ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000))).service(kinesis.service());
     let mut sink = KinesisSink::builder("example").build_with(service).unwrap();

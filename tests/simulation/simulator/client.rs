@@ -1,4 +1,4 @@
-//! The stream behind a client of the AWS SDK.
+//! The simulated stream behind a client of the AWS SDK.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ fn sdk_entry(key: &str, data: &[u8]) -> PutRecordsRequestEntry {
     entry.data(Blob::new(data)).build().unwrap()
 }
 
-/// All that readers find on all shards, closed ones too: the data by shard.
+/// Reads all open and closed shards and returns the data by shard.
 async fn read_all(client: &Client) -> HashMap<String, Vec<Vec<u8>>> {
     let shards = client.list_shards().stream_name("example").send().await.unwrap();
     let mut read = HashMap::new();
@@ -50,7 +50,7 @@ async fn read_all(client: &Client) -> HashMap<String, Vec<Vec<u8>>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_sink_sends_is_read_back_in_order() {
+async fn get_records_returns_sink_data_in_order() {
     let kinesis = SimStream::new(4);
     let client = kinesis.client();
     let mut sink = KinesisSink::builder("example").build(&client).unwrap();
@@ -75,7 +75,7 @@ async fn what_a_sink_sends_is_read_back_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_of_the_sdk_takes_the_streams_time_and_meets_its_quota() {
+async fn sdk_request_uses_latency_and_quota() {
     let kinesis = SimStream::builder().with_shard_quota(2, 1_000_000).build().unwrap();
     let service = || PutRecords::new(&kinesis.client());
     let began = Instant::now();
@@ -98,8 +98,8 @@ async fn a_request_of_the_sdk_takes_the_streams_time_and_meets_its_quota() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_are_those_of_the_service_for_the_sdk() {
-    let kinesis = at_once().build().unwrap();
+async fn sdk_parses_service_errors() {
+    let kinesis = no_latency().build().unwrap();
     let client = kinesis.client();
     let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
     let client = Client::from_conf(config);
@@ -113,8 +113,8 @@ async fn errors_are_those_of_the_service_for_the_sdk() {
     assert_eq!(put("example", "").await.code(), Some("ValidationException"));
     kinesis.set_faults(Faults::default().with_throttles(1.0));
     let two = client.put_records().stream_name("example").records(sdk_entry("k", b"x"));
-    let answer = two.records(sdk_entry("k", b"y")).send().await.unwrap();
-    assert_eq!((answer.failed_record_count(), answer.records().len()), (Some(2), 2));
+    let response = two.records(sdk_entry("k", b"y")).send().await.unwrap();
+    assert_eq!((response.failed_record_count(), response.records().len()), (Some(2), 2));
     for (code, status) in [("InternalFailure", 500), ("ServiceUnavailable", 503)] {
         kinesis.set_faults(Faults::default().with_outage(code, status));
         let error = put("example", "k").await;
@@ -123,7 +123,7 @@ async fn errors_are_those_of_the_service_for_the_sdk() {
     }
 }
 
-/// Whether each request was signed, and for which time.
+/// Interceptor that records whether each request was signed, and its date.
 #[derive(Debug, Clone, Default)]
 struct Signed(Arc<Mutex<Vec<(bool, String)>>>);
 
@@ -146,8 +146,8 @@ impl Intercept for Signed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_signed_in_virtual_time() {
-    let kinesis = at_once().build().unwrap();
+async fn sdk_signs_with_virtual_time() {
+    let kinesis = no_latency().build().unwrap();
     let signed = Signed::default();
     let config = kinesis.client().config().to_builder().interceptor(signed.clone()).build();
     let mut service = PutRecords::new(&Client::from_conf(config));
@@ -160,8 +160,8 @@ async fn requests_are_signed_in_virtual_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sdks_own_retries_run_in_virtual_time() {
-    let kinesis = at_once().build().unwrap();
+async fn sdk_retries_in_virtual_time() {
+    let kinesis = no_latency().build().unwrap();
     kinesis.set_faults(Faults::default().with_outage("InternalFailure", 500));
     let client = kinesis.client();
     let call = client.put_records().stream_name("example").records(sdk_entry("k", b"x")).send();
@@ -172,7 +172,7 @@ async fn the_sdks_own_retries_run_in_virtual_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sdks_timeouts_pass_in_virtual_time() {
+async fn sdk_timeouts_use_virtual_time() {
     let kinesis = SimStream::new(1);
     kinesis.set_faults(Faults::default().with_lost_answers(1.0));
     let wait = |timeouts| {
@@ -186,13 +186,13 @@ async fn the_sdks_timeouts_pass_in_virtual_time() {
         let error = wait(timeouts).call(request(&kinesis, vec![entry("k", "x")])).await;
         assert_eq!(error.unwrap_err().kind(), PutRecordsErrorKind::Timeout);
         assert_eq!(began.0.elapsed(), ms(expected));
-        assert!(began.1.elapsed() < ms(60_000), "that took real time");
+        assert!(began.1.elapsed() < ms(60_000), "the timeout took real time");
     }
     assert_eq!((kinesis.written().len(), kinesis.stats().lost_answers), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_writes_land_through_the_client_too() {
+async fn late_write_lands_after_sdk_timeout() {
     let kinesis = SimStream::new(1);
     kinesis.set_faults(Faults::default().with_late_writes(1.0, ms(30_000)));
     let timeouts = TimeoutConfig::builder().operation_timeout(ms(1_000)).build();
@@ -206,7 +206,7 @@ async fn late_writes_land_through_the_client_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_crates_lookups_understand_the_stream() {
+async fn sdk_lookups_return_stream_info() {
     for distribution in [Distribution::UserPartitionKey, Distribution::Auto] {
         let kinesis = SimStream::builder()
             .with_shards(3)
@@ -236,8 +236,8 @@ async fn the_crates_lookups_understand_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shards_are_listed_page_by_page_with_their_parents() {
-    let kinesis = at_once().with_shards(3).build().unwrap();
+async fn list_shards_pages_and_names_parents() {
+    let kinesis = no_latency().with_shards(3).build().unwrap();
     let client = kinesis.client();
     put(&kinesis, vec![entry("k", "x")]).await;
     kinesis.split("shardId-000000000001").unwrap();
@@ -284,8 +284,8 @@ async fn shards_are_listed_page_by_page_with_their_parents() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_begin_where_they_say_and_end_with_a_closed_shard() {
-    let kinesis = at_once().build().unwrap();
+async fn shard_iterator_honors_type_and_shard_end() {
+    let kinesis = no_latency().build().unwrap();
     let client = kinesis.client();
     put(&kinesis, ["a", "b", "c", "d"].map(|data| entry("k", data)).to_vec()).await;
     sleep(ms(4_000)).await;
@@ -294,7 +294,7 @@ async fn readers_begin_where_they_say_and_end_with_a_closed_shard() {
         let call = client.get_shard_iterator().stream_name("example");
         let call = call.shard_id("shardId-000000000000").shard_iterator_type(kind);
         let call = call.set_starting_sequence_number(number.map(str::to_owned));
-        call.send().await.map(|answer| answer.shard_iterator.unwrap())
+        call.send().await.map(|response| response.shard_iterator.unwrap())
     };
     let read = async |iterator: String, limit: i32| {
         client.get_records().shard_iterator(iterator).limit(limit).send().await.unwrap()
@@ -325,8 +325,8 @@ async fn readers_begin_where_they_say_and_end_with_a_closed_shard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shards_are_changed_through_the_client() {
-    let kinesis = at_once().build().unwrap();
+async fn sdk_calls_split_and_merge_shards() {
+    let kinesis = no_latency().build().unwrap();
     let client = kinesis.client();
     let split = async |shard_id: &str, at: u128| {
         let call = client.split_shard().stream_name("example").shard_to_split(shard_id);
@@ -349,5 +349,5 @@ async fn shards_are_changed_through_the_client() {
     assert_eq!((updated.current_shard_count, updated.target_shard_count), (Some(1), Some(2)));
     assert_eq!(starts(), [0, 1 << 127]);
     let open = SdkStreamInfo::new(&client).list_shards(&kinesis.id()).unwrap().await.unwrap();
-    assert_eq!(open, kinesis.shards(), "those from before are closed");
+    assert_eq!(open, kinesis.shards(), "old shards are listed as open");
 }

@@ -1,4 +1,4 @@
-//! Shards that are split, merged and counted anew; where records go.
+//! Shards: splits, merges, changes of the shard count, and the routing of records.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ fn ids(stream: &SimStream) -> Vec<usize> {
     stream.shards().iter().map(number).collect()
 }
 
-/// The ranges of the open shards follow each other from one end of the ring to the other.
+/// Asserts that the ranges of the open shards cover the ring without gaps.
 fn assert_covered(stream: &SimStream) {
     let shards = stream.shards();
     assert_eq!(shards[0].range().start().get(), 0);
@@ -34,8 +34,8 @@ async fn shard_of(stream: &SimStream, entry: Entry) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_go_to_the_shard_that_holds_their_hash() {
-    let stream = at_once().with_shards(7).build().unwrap();
+async fn record_goes_to_shard_of_hash() {
+    let stream = no_latency().with_shards(7).build().unwrap();
     assert_covered(&stream);
     assert_eq!(ids(&stream), [0, 1, 2, 3, 4, 5, 6]);
     for shard in stream.shards() {
@@ -51,8 +51,8 @@ async fn records_go_to_the_shard_that_holds_their_hash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_split_shard_keeps_its_records_and_its_children_take_the_next() {
-    let stream = at_once().with_shards(2).build().unwrap();
+async fn split_sends_later_records_to_children() {
+    let stream = no_latency().with_shards(2).build().unwrap();
     let at = [0, u128::MAX / 4 + 1, u128::MAX];
     let round = |number: usize| at.map(|hash| at_hash(hash, &format!("{number}"))).to_vec();
     put(&stream, round(1)).await;
@@ -69,8 +69,8 @@ async fn a_split_shard_keeps_its_records_and_its_children_take_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn merged_shards_become_one_in_either_order() {
-    let stream = at_once().with_shards(4).build().unwrap();
+async fn merge_accepts_either_order() {
+    let stream = no_latency().with_shards(4).build().unwrap();
     stream.merge(&id(1), &id(2)).unwrap();
     assert_covered(&stream);
     assert_eq!(ids(&stream), [0, 4, 3]);
@@ -83,8 +83,8 @@ async fn merged_shards_become_one_in_either_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_count_can_be_set_anew() {
-    let stream = at_once().with_shards(3).build().unwrap();
+async fn shard_count_update_replaces_shards() {
+    let stream = no_latency().with_shards(3).build().unwrap();
     stream.update_shard_count(3).unwrap();
     assert_eq!(ids(&stream), [0, 1, 2]);
     stream.update_shard_count(5).unwrap();
@@ -102,25 +102,24 @@ async fn the_count_can_be_set_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_that_cannot_be_are_refused_and_change_nothing() {
-    let stream = at_once().with_shards(3).build().unwrap();
+async fn invalid_shard_change_is_rejected() {
+    let stream = no_latency().with_shards(3).build().unwrap();
     let (zero, one, two, none) = (&*id(0), &*id(1), &*id(2), &*id(9));
-    let told = |changed: Result<(), BuildError>| changed.unwrap_err().to_string();
+    let error = |changed: Result<(), BuildError>| changed.unwrap_err().to_string();
     assert_eq!(
-        told(stream.split(none)),
+        error(stream.split(none)),
         format!("the stream has no shard {none}: use one of `shards()`")
     );
     for (shard_id, adjacent) in [(zero, two), (two, zero), (one, one)] {
-        let refused = told(stream.merge(shard_id, adjacent));
+        let refused = error(stream.merge(shard_id, adjacent));
         assert!(refused.contains("are not adjacent"), "{refused}");
     }
     assert_eq!(ids(&stream), [0, 1, 2]);
     stream.split(one).unwrap();
     let closed = format!("the shard {one} is closed: use one of `shards()`");
-    assert_eq!(told(stream.split(one)), closed);
-    assert_eq!(told(stream.merge(one, zero)), closed);
-    assert_eq!(told(stream.merge(zero, one)), closed);
-    // Halved until a single hash key is left.
+    assert_eq!(error(stream.split(one)), closed);
+    assert_eq!(error(stream.merge(one, zero)), closed);
+    assert_eq!(error(stream.merge(zero, one)), closed);
     for _ in 0..127 {
         let lowest = stream.shards()[0].id().to_owned();
         if stream.split(&lowest).is_err() {
@@ -130,13 +129,13 @@ async fn changes_that_cannot_be_are_refused_and_change_nothing() {
     }
     let lowest = stream.shards()[0].clone();
     assert_eq!(lowest.range().end().get(), 0);
-    let refused = told(stream.split(lowest.id()));
+    let refused = error(stream.split(lowest.id()));
     assert!(refused.contains("has a single hash key"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_shards_begin_with_a_full_quota_and_others_keep_theirs() {
-    let stream = at_once().with_shards(2).build().unwrap();
+async fn new_shards_start_with_full_quota() {
+    let stream = no_latency().with_shards(2).build().unwrap();
     let many = |hash: u128| vec![at_hash(hash, "x"); 500];
     for _ in 0..2 {
         put(&stream, many(0)).await;
@@ -148,8 +147,8 @@ async fn new_shards_begin_with_a_full_quota_and_others_keep_theirs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_distributes_by_itself_ignores_keys() {
-    let stream = at_once().with_shards(4).with_distribution(Distribution::Auto).build().unwrap();
+async fn auto_stream_ignores_keys() {
+    let stream = no_latency().with_shards(4).with_distribution(Distribution::Auto).build().unwrap();
     let one_key = (0..200).map(|_| entry("k", "x"));
     let one_hash = (0..200).map(|_| at_hash(0, "x"));
     put(&stream, one_key.chain(one_hash).collect()).await;
@@ -161,8 +160,9 @@ async fn a_stream_that_distributes_by_itself_ignores_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn distribution_switches_for_requests_in_flight() {
-    let stream = at_once().with_shards(4).with_latency(Latency::constant(ms(20))).build().unwrap();
+async fn distribution_change_affects_in_flight() {
+    let stream =
+        no_latency().with_shards(4).with_latency(Latency::constant(ms(20))).build().unwrap();
     let by_one_key = || (0..100).map(|_| entry("k", "x")).collect();
     let shards_of = |from: usize| {
         let written = stream.written();
@@ -190,8 +190,8 @@ async fn distribution_switches_for_requests_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn provisioned_stream_refuses_a_distribution() {
-    let provisioned = || at_once().with_shards(4).with_mode(StreamMode::Provisioned);
+async fn provisioned_stream_rejects_auto() {
+    let provisioned = || no_latency().with_shards(4).with_mode(StreamMode::Provisioned);
     let stream = provisioned().build().unwrap();
     let refused = stream.set_distribution(Distribution::Auto).unwrap_err().to_string();
     assert!(refused.starts_with("the stream is provisioned"), "{refused}");
@@ -199,7 +199,7 @@ async fn provisioned_stream_refuses_a_distribution() {
     let client = SdkStreamInfo::new(&stream.client());
     let described = client.describe_stream(&stream.id()).unwrap().await.unwrap();
     assert_eq!(described.mode(), StreamMode::Provisioned);
-    // Even if built with another distribution, it places records by their keys.
+    // A provisioned stream places records by key even if it is built with AUTO.
     let stream = provisioned().with_distribution(Distribution::Auto).build().unwrap();
     put(&stream, (0..100).map(|_| entry("k", "x")).collect()).await;
     let written = stream.written();

@@ -1,4 +1,4 @@
-//! What goes wrong on purpose.
+//! Injected faults: failed, throttled, lost, late, and poison requests.
 
 use kinesis_sink::sim::Faults;
 use kinesis_sink::stream::StreamInfo;
@@ -6,17 +6,17 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 
-fn with(faults: Faults) -> SimStream {
-    at_once().with_faults(faults).with_shard_quota(1_000_000, 100_000_000).build().unwrap()
+fn stream_with(faults: Faults) -> SimStream {
+    no_latency().with_faults(faults).with_shard_quota(1_000_000, 100_000_000).build().unwrap()
 }
 
-fn one() -> Vec<Entry> {
+fn one_entry() -> Vec<Entry> {
     vec![entry("k", "x")]
 }
 
 #[tokio::test(start_paused = true)]
-async fn entries_fail_and_are_throttled_by_their_shares() {
-    let stream = with(Faults::default().with_internal_failures(0.2).with_throttles(0.25));
+async fn entry_faults_match_shares() {
+    let stream = stream_with(Faults::default().with_internal_failures(0.2).with_throttles(0.25));
     let (mut failed, mut throttled) = (0, 0);
     for _ in 0..20 {
         let response = put(&stream, vec![entry("k", "x"); 500]).await;
@@ -31,7 +31,7 @@ async fn entries_fail_and_are_throttled_by_their_shares() {
             }
         }
     }
-    // Of 10,000; the throttles hit those that have not failed.
+    // Throttles are drawn for the 8,000 entries that have not failed.
     assert!(failed.abs_diff(2_000) < 200 && throttled.abs_diff(2_000) < 200, "{stream:?}");
     let stats = stream.stats();
     let counted = [stats.failed_entries, stats.throttled_entries, stats.accepted_entries];
@@ -40,9 +40,9 @@ async fn entries_fail_and_are_throttled_by_their_shares() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_of_entries_take_no_quota() {
+async fn failed_entries_use_no_quota() {
     let all = Faults::default().with_throttles(1.0);
-    let stream = at_once().with_faults(all).build().unwrap();
+    let stream = no_latency().with_faults(all).build().unwrap();
     assert_eq!(put_small(&stream, 2_000).await, 0);
     stream.set_faults(Faults::default().with_internal_failures(1.0));
     assert_eq!(put_small(&stream, 2_000).await, 0);
@@ -51,14 +51,14 @@ async fn faults_of_entries_take_no_quota() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_fail_as_a_whole_by_their_shares() {
+async fn request_errors_match_shares() {
     let faults = Faults::default()
         .with_request_errors(0.5, "InternalFailure", 500)
         .with_request_errors(0.25, "KMSThrottlingException", 400);
-    let stream = with(faults);
+    let stream = stream_with(faults);
     let mut counts = [0_usize; 3];
     for _ in 0..1_000 {
-        match try_put(&stream, one()).await {
+        match try_put(&stream, one_entry()).await {
             Ok(_) => counts[0] += 1,
             Err(error) => match (error.code(), error.status()) {
                 (Some("InternalFailure"), Some(500)) => counts[1] += 1,
@@ -74,36 +74,36 @@ async fn requests_fail_as_a_whole_by_their_shares() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_answers_every_request_until_it_is_over() {
-    let stream = with(Faults::default().with_outage("AccessDeniedException", 400));
+async fn outage_fails_requests_and_lookups() {
+    let stream = stream_with(Faults::default().with_outage("AccessDeniedException", 400));
     for _ in 0..10 {
-        let error = try_put(&stream, one()).await.unwrap_err();
+        let error = try_put(&stream, one_entry()).await.unwrap_err();
         assert_eq!((error.code(), error.status()), (Some("AccessDeniedException"), Some(400)));
     }
     assert!(stream.list_shards(&stream.id()).unwrap().await.is_err());
     stream.set_faults(Faults::default());
-    assert_eq!(put(&stream, one()).await.delivered(), 1);
+    assert_eq!(put(&stream, one_entry()).await.delivered(), 1);
     assert!(stream.list_shards(&stream.id()).unwrap().await.is_ok());
     assert_eq!((stream.stats().failed_requests, stream.written().len()), (10, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_request_is_never_written_or_answered() {
-    let stream = with(Faults::default().with_lost_requests(1.0));
-    assert!(timeout(ms(1_000_000), try_put(&stream, one())).await.is_err());
+async fn lost_request_is_not_written() {
+    let stream = stream_with(Faults::default().with_lost_requests(1.0));
+    assert!(timeout(ms(1_000_000), try_put(&stream, one_entry())).await.is_err());
     assert_eq!((stream.written().len(), stream.stats().lost_requests), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_whose_answer_is_lost_is_written() {
-    let stream = with(Faults::default().with_lost_answers(1.0));
-    assert!(timeout(ms(1_000_000), try_put(&stream, one())).await.is_err());
+async fn request_is_written_when_answer_is_lost() {
+    let stream = stream_with(Faults::default().with_lost_answers(1.0));
+    assert!(timeout(ms(1_000_000), try_put(&stream, one_entry())).await.is_err());
     assert_eq!((texts(&stream.written()), stream.stats().lost_answers), (vec!["x"], 1));
     assert!(stream.written()[0].at() < ms(2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_write_lands_after_the_caller_gave_up_and_tried_again() {
+async fn late_write_lands_after_retry() {
     let late = Faults::default().with_late_writes(1.0, ms(3_000));
     let latency = Latency::constant(ms(100));
     let stream = SimStream::builder().with_latency(latency).with_faults(late).build().unwrap();
@@ -115,29 +115,29 @@ async fn a_late_write_lands_after_the_caller_gave_up_and_tried_again() {
     assert_eq!(texts(&stream.written()), ["second"]);
     sleep(ms(10_000)).await;
     assert_eq!(texts(&stream.written()), ["second", "first"]);
-    assert_eq!(stream.written()[1].at(), ms(3_050), "half of the round trip and three seconds");
+    assert_eq!(stream.written()[1].at(), ms(3_050), "half a round trip plus three seconds");
     assert_eq!(stream.stats().late_requests, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_writes_meet_the_quota_of_their_time() {
-    let stream = at_once().with_shard_quota(10, 1_000).build().unwrap();
+async fn late_write_uses_quota_of_arrival() {
+    let stream = no_latency().with_shard_quota(10, 1_000).build().unwrap();
     stream.set_faults(Faults::default().with_late_writes(1.0, ms(500)));
-    let given_up = timeout(ms(100), try_put(&stream, vec![entry("k", "x"); 10])).await;
-    assert!(given_up.is_err());
+    let timed_out = timeout(ms(100), try_put(&stream, vec![entry("k", "x"); 10])).await;
+    assert!(timed_out.is_err());
     stream.set_faults(Faults::default());
     assert_eq!(put_small(&stream, 10).await, 10);
     sleep(ms(1_000)).await;
-    // At 500 ms: four came in since, at 100 ms, and nobody hears of the others.
+    // 400 ms after the retry at 100 ms, the bucket has refilled for four of the ten late entries.
     assert_eq!((stream.written().len(), stream.stats().throttled_entries), (14, 6));
 }
 
 #[tokio::test(start_paused = true)]
-async fn poisoned_record_fails_its_whole_request() {
+async fn poison_record_fails_whole_request() {
     let faults = Faults::default()
         .with_poisoned_requests("bad", Some("InternalFailure"), 500)
         .with_poisoned_requests(&b"worse"[..], None, 403);
-    let stream = with(faults);
+    let stream = stream_with(faults);
     let both = |data: &str| vec![entry("k", "x"), entry("k", format!("a {data} one"))];
     for (data, code, status) in [("bad", Some("InternalFailure"), 500), ("worse", None, 403)] {
         let error = try_put(&stream, both(data)).await.unwrap_err();
@@ -152,8 +152,8 @@ async fn poisoned_record_fails_its_whole_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poisoned_entry_fails_alone() {
-    let stream = with(Faults::default().with_poisoned_entries("bad"));
+async fn poison_entry_fails_alone() {
+    let stream = stream_with(Faults::default().with_poisoned_entries("bad"));
     let response = put(&stream, vec![entry("k", "good"), entry("k", "a bad one")]).await;
     assert_eq!(response.delivered(), 1);
     assert_eq!(response.results()[1].as_ref().unwrap_err().code(), "InternalFailure");
@@ -162,6 +162,6 @@ async fn poisoned_entry_fails_alone() {
 
 #[test]
 #[should_panic(expected = "the marker is empty")]
-fn an_empty_marker_is_refused() {
+fn empty_poison_marker_is_rejected() {
     let _ = Faults::default().with_poisoned_entries("");
 }

@@ -1,4 +1,4 @@
-//! What a shard takes per second.
+//! Quota of a shard in records and bytes per second.
 
 use kinesis_sink::BuildError;
 use tokio::time::{advance, sleep};
@@ -6,14 +6,14 @@ use tokio::time::{advance, sleep};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_takes_a_burst_and_then_its_rate_to_the_entry() {
-    let stream = at_once().build().unwrap();
+async fn shard_accepts_burst_then_rate() {
+    let stream = no_latency().build().unwrap();
     assert_eq!(put_small(&stream, 1_500).await, 1_000);
     assert_eq!(put_small(&stream, 10).await, 0);
     sleep(ms(37)).await;
     assert_eq!(put_small(&stream, 100).await, 37);
     sleep(ms(60_000)).await;
-    assert_eq!(put_small(&stream, 1_500).await, 1_000, "a pause saves up one burst, not more");
+    assert_eq!(put_small(&stream, 1_500).await, 1_000, "a pause refills at most one burst");
     let stats = stream.stats();
     assert_eq!((stats.entries, stats.accepted_entries), (3_110, 2_037));
     assert_eq!((stats.throttled_entries, stats.accepted_bytes), (1_073, 2_037 * 4));
@@ -21,8 +21,8 @@ async fn a_shard_takes_a_burst_and_then_its_rate_to_the_entry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttle_names_shard_stream_and_account() {
-    let stream = at_once().with_shards(2).with_shard_quota(1, 1_000_000).build().unwrap();
+async fn throttle_message_names_shard_and_stream() {
+    let stream = no_latency().with_shards(2).with_shard_quota(1, 1_000_000).build().unwrap();
     let upper = || at_hash(u128::MAX, "x");
     let response = put(&stream, vec![upper(), upper(), at_hash(0, "y")]).await;
     let results = response.results();
@@ -37,16 +37,16 @@ async fn a_throttle_names_shard_stream_and_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_count_with_their_keys_and_a_smaller_entry_passes_a_throttled_one() {
-    let stream = at_once().with_shard_quota(1_000, 100).build().unwrap();
+async fn byte_quota_includes_partition_key() {
+    let stream = no_latency().with_shard_quota(1_000, 100).build().unwrap();
     let sizes = [50, 49, 40, 10, 1];
     let entries = sizes.map(|bytes| entry("key7654321", vec![0; bytes - 1])).to_vec();
-    // With their keys of ten bytes: 59, 58 (too much), 49 (too much), 19, 10.
+    // Sizes with keys of ten bytes: 59, 58 (throttled), 49 (throttled), 19, 10.
     let response = put(&stream, entries.clone()).await;
     let passed: Vec<_> = response.results().iter().map(Result::is_ok).collect();
     assert_eq!(passed, [true, false, false, true, true]);
     assert_eq!(stream.stats().accepted_bytes, 59 + 19 + 10);
-    // 12 bytes are left, and 100 come a second: 49 fit after 370 ms.
+    // 12 bytes are left and 100 are added per second, so 49 fit after 370 ms.
     let forty_nine = || vec![entries[2].clone()];
     sleep(ms(369)).await;
     assert_eq!(put(&stream, forty_nine()).await.delivered(), 0);
@@ -55,12 +55,12 @@ async fn bytes_count_with_their_keys_and_a_smaller_entry_passes_a_throttled_one(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_larger_than_the_bucket_passes_a_full_one_and_is_paid_off() {
+async fn oversized_record_leaves_deficit() {
     let mib = 1024 * 1024;
-    let stream = at_once().with_max_record_bytes(10 * mib).build().unwrap();
+    let stream = no_latency().with_max_record_bytes(10 * mib).build().unwrap();
     let large = || vec![entry("k", vec![0; 4 * mib - 1])];
     assert_eq!(put(&stream, large()).await.delivered(), 1);
-    // Three MiB are owed, a second each.
+    // The deficit is 3 MiB and shrinks by 1 MiB per second.
     sleep(ms(3_000)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
     sleep(ms(1)).await;
@@ -69,15 +69,14 @@ async fn a_record_larger_than_the_bucket_passes_a_full_one_and_is_paid_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_may_have_a_burst_of_their_own() {
+async fn byte_burst_is_configurable() {
     let mib = 1024 * 1024;
-    let builder = at_once().with_max_record_bytes(10 * mib).with_byte_burst(10 * mib);
+    let builder = no_latency().with_max_record_bytes(10 * mib).with_byte_burst(10 * mib);
     let stream = builder.build().unwrap();
     let large = |mibs: usize| vec![entry("k", vec![0; mibs * mib - 1])];
     assert_eq!(put(&stream, large(6)).await.delivered(), 1);
     assert_eq!(put(&stream, large(4)).await.delivered(), 1);
     assert_eq!(put_small(&stream, 1).await, 0);
-    // It refills at the rate of the quota, and records have the burst that they had.
     sleep(ms(3_000)).await;
     assert_eq!(put(&stream, large(4)).await.delivered(), 0);
     assert_eq!(put(&stream, large(3)).await.delivered(), 1);
@@ -86,12 +85,12 @@ async fn bytes_may_have_a_burst_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_may_be_shorter_or_none() {
-    let stream = at_once().with_burst(ms(50)).build().unwrap();
+async fn burst_may_be_short_or_zero() {
+    let stream = no_latency().with_burst(ms(50)).build().unwrap();
     assert_eq!(put_small(&stream, 500).await, 50);
     sleep(ms(1_000)).await;
     assert_eq!(put_small(&stream, 500).await, 50);
-    let none = at_once().with_burst(ms(0)).build().unwrap();
+    let none = no_latency().with_burst(ms(0)).build().unwrap();
     let mut accepted = 0;
     for _ in 0..100 {
         accepted += put_small(&none, 10).await;
@@ -101,8 +100,8 @@ async fn a_burst_may_be_shorter_or_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_producers_are_served_first() {
-    let stream = at_once().with_load(0.75).with_shards(2).build().unwrap();
+async fn background_load_reduces_quota() {
+    let stream = no_latency().with_load(0.75).with_shards(2).build().unwrap();
     let both = |n: usize| (0..n).map(|n| at_hash((n % 2) as u128 * u128::MAX, "x")).collect();
     for _ in 0..4 {
         assert_eq!(put(&stream, both(500)).await.delivered(), 500);
@@ -121,8 +120,8 @@ async fn other_producers_are_served_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_load_is_of_bytes_as_well_and_of_later_shards() {
-    let stream = at_once().with_shard_quota(1_000, 1_000).with_load(0.5).build().unwrap();
+async fn load_covers_bytes_and_new_shards() {
+    let stream = no_latency().with_shard_quota(1_000, 1_000).with_load(0.5).build().unwrap();
     stream.split("shardId-000000000000").unwrap();
     let hundred = |n: usize| (0..n).map(|_| entry("k", vec![0; 99])).collect();
     assert_eq!(put(&stream, hundred(20)).await.delivered(), 10);
@@ -134,24 +133,24 @@ async fn the_load_is_of_bytes_as_well_and_of_later_shards() {
 }
 
 #[test]
-fn settings_outside_their_range_are_named() {
+fn build_names_setting_out_of_range() {
     let refused = |builder: SimBuilder| builder.build().unwrap_err();
     for (builder, field) in [
-        (at_once().with_shards(0), "shards"),
-        (at_once().with_shards(10_001), "shards"),
-        (at_once().with_shard_quota(0, 1), "records_per_s"),
-        (at_once().with_shard_quota(1, 0), "bytes_per_s"),
-        (at_once().with_burst(ms(3_600_001)), "burst"),
-        (at_once().with_byte_burst((1 << 30) + 1), "byte_burst"),
-        (at_once().with_limiter(Limiter::default().with_front_ends(0)), "front_ends"),
-        (at_once().with_limiter(Limiter::default().with_front_ends(1_001)), "front_ends"),
-        (at_once().with_limiter(Limiter::default().with_lag(ms(3_600_001))), "lag"),
-        (at_once().with_load(1.1), "load"),
-        (at_once().with_load(f64::NAN), "load"),
-        (at_once().with_max_record_bytes(0), "max_record_bytes"),
+        (no_latency().with_shards(0), "shards"),
+        (no_latency().with_shards(10_001), "shards"),
+        (no_latency().with_shard_quota(0, 1), "records_per_s"),
+        (no_latency().with_shard_quota(1, 0), "bytes_per_s"),
+        (no_latency().with_burst(ms(3_600_001)), "burst"),
+        (no_latency().with_byte_burst((1 << 30) + 1), "byte_burst"),
+        (no_latency().with_limiter(Limiter::default().with_front_ends(0)), "front_ends"),
+        (no_latency().with_limiter(Limiter::default().with_front_ends(1_001)), "front_ends"),
+        (no_latency().with_limiter(Limiter::default().with_lag(ms(3_600_001))), "lag"),
+        (no_latency().with_load(1.1), "load"),
+        (no_latency().with_load(f64::NAN), "load"),
+        (no_latency().with_max_record_bytes(0), "max_record_bytes"),
     ] {
         assert_eq!(refused(builder).setting(), Some(field));
     }
-    assert!(matches!(refused(at_once().with_name("a b")), BuildError::Stream(_)));
-    assert!(matches!(refused(at_once().with_account("12")), BuildError::Stream(_)));
+    assert!(matches!(refused(no_latency().with_name("a b")), BuildError::Stream(_)));
+    assert!(matches!(refused(no_latency().with_account("12")), BuildError::Stream(_)));
 }

@@ -1,4 +1,4 @@
-//! How a request travels, and what is refused as a whole.
+//! Timing of requests, and requests that fail validation.
 
 use kinesis_sink::StreamId;
 use kinesis_sink::service::PutRecordsErrorKind;
@@ -8,16 +8,16 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_written_at_half_its_round_trip_and_answered_at_its_end() {
+async fn request_is_written_at_half_round_trip() {
     let stream = SimStream::builder().with_latency(Latency::constant(ms(100))).build().unwrap();
     sleep(ms(1_000)).await;
     let began = Instant::now();
-    let answer = tokio::spawn(stream.service().call(request(&stream, vec![entry("k", "x")])));
+    let response = tokio::spawn(stream.service().call(request(&stream, vec![entry("k", "x")])));
     sleep(ms(49)).await;
     assert_eq!(stream.written().len(), 0);
     sleep(ms(2)).await;
     assert_eq!(stream.written()[0].at(), ms(1_050));
-    let response = answer.await.unwrap().unwrap();
+    let response = response.await.unwrap().unwrap();
     assert_eq!(began.elapsed(), ms(100));
     let written = &stream.written()[0];
     let placement = response.results()[0].as_ref().unwrap();
@@ -26,7 +26,7 @@ async fn a_request_is_written_at_half_its_round_trip_and_answered_at_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_default_a_request_takes_twenty_milliseconds() {
+async fn default_round_trip_is_20_ms() {
     let stream = SimStream::new(1);
     let began = Instant::now();
     put(&stream, vec![entry("k", "x")]).await;
@@ -34,7 +34,7 @@ async fn by_default_a_request_takes_twenty_milliseconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_gives_up_before_the_arrival_takes_the_request_back() {
+async fn timeout_before_arrival_cancels_request() {
     let stream = SimStream::builder().with_latency(Latency::constant(ms(100))).build().unwrap();
     let one = || try_put(&stream, vec![entry("k", "x")]);
     assert!(timeout(ms(40), one()).await.is_err());
@@ -45,8 +45,8 @@ async fn a_caller_that_gives_up_before_the_arrival_takes_the_request_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sequence_numbers_have_56_digits_and_grow_over_the_stream() {
-    let stream = at_once().with_shards(4).build().unwrap();
+async fn sequence_numbers_have_56_digits_and_grow() {
+    let stream = no_latency().with_shards(4).build().unwrap();
     let entries = (0..200).map(|n| entry(&n.to_string(), "x")).collect();
     put(&stream, entries).await;
     let numbers: Vec<_> = stream.written().iter().map(Written::sequence_number).collect();
@@ -56,8 +56,8 @@ async fn sequence_numbers_have_56_digits_and_grow_over_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_is_kept_with_its_keys_and_shown_without() {
-    let stream = at_once().build().unwrap();
+async fn written_keeps_keys_and_debug_hides_them() {
+    let stream = no_latency().build().unwrap();
     let whole = Bytes::from("MARKER");
     let entries = vec![
         entry("SECRET", whole.clone()),
@@ -65,7 +65,7 @@ async fn what_is_written_is_kept_with_its_keys_and_shown_without() {
     ];
     put(&stream, entries).await;
     let written = stream.written();
-    assert_eq!(written[0].data().as_ptr(), whole.as_ptr(), "nothing is copied");
+    assert_eq!(written[0].data().as_ptr(), whole.as_ptr(), "the data was copied");
     assert_eq!(written[0].partition_key().map(|key| key.as_str()), Some("SECRET"));
     let hash_keys = [0, 1].map(|place: usize| written[place].explicit_hash_key());
     assert_eq!(hash_keys, [None, Some(HashKey::new(7))]);
@@ -75,23 +75,23 @@ async fn what_is_written_is_kept_with_its_keys_and_shown_without() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_beginning_is_kept_if_so_set() {
-    let stream = at_once().with_kept_bytes(3).build().unwrap();
+async fn kept_bytes_truncates_written_data() {
+    let stream = no_latency().with_kept_bytes(3).build().unwrap();
     put(&stream, vec![entry("k", "abcdef"), entry("k", "abc"), entry("k", "a")]).await;
     let written = stream.written();
     assert_eq!(texts(&written), ["abc", "abc", "a"]);
     assert_eq!(written[0].size(), 7);
-    let none = at_once().without_written().build().unwrap();
+    let none = no_latency().without_written().build().unwrap();
     assert_eq!(put_small(&none, 500).await, 500);
     assert_eq!((none.written().len(), none.stats().accepted_entries), (0, 500));
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_are_not_valid_fail_as_a_whole() {
+async fn invalid_request_fails_validation() {
     const MIB: usize = 1024 * 1024;
-    let stream = at_once().with_shards(20).build().unwrap();
+    let stream = no_latency().with_shards(20).build().unwrap();
     let of_mib = |n: usize| (0..n).map(|n| entry(&n.to_string(), vec![0; MIB - 2])).collect();
-    for (entries, told) in [
+    for (entries, expected) in [
         (vec![], "greater than or equal to 1"),
         (vec![entry("k", "x"); 501], "less than or equal to 500"),
         (vec![entry("k", "x"), entry("k", vec![0; MIB])], "records.2.member.data"),
@@ -103,7 +103,7 @@ async fn requests_that_are_not_valid_fail_as_a_whole() {
         let error = try_put(&stream, entries).await.unwrap_err();
         assert_eq!(error.kind(), PutRecordsErrorKind::Service);
         assert_eq!((error.code(), error.status()), (Some("ValidationException"), Some(400)));
-        assert!(error.message().unwrap().contains(told), "{error}");
+        assert!(error.message().unwrap().contains(expected), "{error}");
     }
     let stats = stream.stats();
     assert_eq!((stats.failed_requests, stats.entries, stream.written().len()), (7, 0, 0));
@@ -112,8 +112,8 @@ async fn requests_that_are_not_valid_fail_as_a_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_stream_answers_to_its_name_and_its_arn_only() {
-    let stream = at_once().with_name("clicks").with_account("000000000001").build().unwrap();
+async fn stream_accepts_its_name_and_arn_only() {
+    let stream = no_latency().with_name("clicks").with_account("000000000001").build().unwrap();
     assert_eq!(stream.arn(), "arn:aws:kinesis:us-east-1:000000000001:stream/clicks");
     let put = async |id: &str| {
         let request = PutRecordsRequest::new(id.parse().unwrap(), vec![entry("k", "x")]);
@@ -122,13 +122,13 @@ async fn the_stream_answers_to_its_name_and_its_arn_only() {
     assert_eq!(put("clicks").await.unwrap(), 1);
     assert_eq!(put(stream.arn()).await.unwrap(), 1);
     let foreign = stream.arn().replace("000000000001", "000000000002");
-    for (id, told) in [
+    for (id, expected) in [
         ("clocks", "Stream clocks under account 000000000001 not found."),
         (&*foreign, "Stream clicks under account 000000000002 not found."),
     ] {
         let error = put(id).await.unwrap_err();
         assert_eq!(error.code(), Some("ResourceNotFoundException"));
-        assert_eq!(error.message(), Some(told));
+        assert_eq!(error.message(), Some(expected));
         let id: StreamId = id.parse().unwrap();
         assert!(stream.list_shards(&id).unwrap().await.is_err());
         assert!(stream.describe_stream(&id).unwrap().await.is_err());
@@ -136,7 +136,7 @@ async fn the_stream_answers_to_its_name_and_its_arn_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lookups_take_a_round_trip_and_tell_the_settings() {
+async fn lookups_return_settings_after_round_trip() {
     let stream = SimStream::builder()
         .with_shards(3)
         .with_max_record_bytes(2 * 1024 * 1024)
@@ -153,15 +153,15 @@ async fn lookups_take_a_round_trip_and_tell_the_settings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bandwidth_delays_requests_by_their_size() {
-    // Base64 makes 4,000 bytes of 3,000, and the JSON around them has 41.
-    let stream = at_once().with_bandwidth(1_000).build().unwrap();
+async fn bandwidth_delays_request_by_size() {
+    // Base64 turns 3,000 bytes into 4,000, and JSON adds 41.
+    let stream = no_latency().with_bandwidth(1_000).build().unwrap();
     let began = Instant::now();
     let large = || vec![entry("k", vec![b'.'; 3_000])];
     put(&stream, large()).await;
     let one = began.elapsed();
     assert!((ms(4_041)..ms(4_300)).contains(&one), "{one:?}");
-    // Two share the link, a small one gets through between the pieces of a large one.
+    // The requests share the link: the small one is sent between pieces of the large one.
     let began = Instant::now();
     let small = async {
         put(&stream, vec![entry("k", "x")]).await;
@@ -170,9 +170,9 @@ async fn bandwidth_delays_requests_by_their_size() {
     let (_, small) = tokio::join!(put(&stream, large()), small);
     assert!(small < ms(300), "{small:?}");
     assert!((one..one + ms(300)).contains(&began.elapsed()));
-    // A request that is given up leaves the link to others.
-    let given_up = timeout(ms(1_000), try_put(&stream, large())).await;
-    assert!(given_up.is_err());
+    // A cancelled request frees the link.
+    let timed_out = timeout(ms(1_000), try_put(&stream, large())).await;
+    assert!(timed_out.is_err());
     let began = Instant::now();
     put(&stream, large()).await;
     assert!(began.elapsed() < one + ms(100));

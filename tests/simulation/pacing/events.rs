@@ -1,4 +1,4 @@
-//! What happens to the stream while records are offered.
+//! Events of a stream while records are offered: reshards, outages, load, and quota changes.
 
 use std::iter;
 use std::time::Duration;
@@ -15,46 +15,43 @@ pub enum Event {
     Merge,
     ShardCount(usize),
     Outage {
-        lasts: Duration,
+        duration: Duration,
     },
-    /// No request arrives, and none is answered.
+    /// Requests are lost and get no response.
     Silence {
-        lasts: Duration,
+        duration: Duration,
     },
-    /// Of other producers.
+    /// Share of the quota that other producers use.
     Load(f64),
-    /// Records and bytes a second, of each shard.
     Quota(u32, u32),
-    /// The stream is switched between partition keys and AUTO.
-    #[allow(dead_code, reason = "not every test draws it")]
+    #[allow(dead_code, reason = "only the model draws it")]
     Distribution(Distribution),
 }
 
 impl Event {
-    /// Of those that go by.
-    pub fn lasts(self) -> Option<Duration> {
+    fn duration(self) -> Option<Duration> {
         match self {
-            Self::Outage { lasts } | Self::Silence { lasts } => Some(lasts),
+            Self::Outage { duration } | Self::Silence { duration } => Some(duration),
             _ => None,
         }
     }
 }
 
-/// Up to eight things happen while records are offered. Now and then they are all changes of the shards,
-/// and come so soon after one another that what the sink knows of the shards is old when it knows it.
-pub fn drawn(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
+/// Draws up to eight events. One in three seeds draws reshards only, close enough together that shard listings are
+/// often stale when they arrive.
+pub fn draw_events(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
     let ms = Duration::from_millis;
-    let all_reshard = rng.u8(..3) == 0;
+    let only_reshards = rng.u8(..3) == 0;
     let (kinds, from) =
-        if all_reshard { (4, time.mul_f64(rng.f64())) } else { (6, Duration::ZERO) };
-    let within = if all_reshard { ms(rng.u64(20..=600)) } else { time };
+        if only_reshards { (4, time.mul_f64(rng.f64())) } else { (6, Duration::ZERO) };
+    let within = if only_reshards { ms(rng.u64(20..=600)) } else { time };
     let mut events: Vec<_> = (0..rng.usize(0..=8))
         .map(|_| {
             let event = match rng.u8(..kinds) {
                 0 | 1 => Event::Split,
                 2 => Event::Merge,
                 3 => Event::ShardCount(rng.usize(1..=8)),
-                4 => Event::Outage { lasts: ms(rng.u64(100..=2_000)) },
+                4 => Event::Outage { duration: ms(rng.u64(100..=2_000)) },
                 _ => Event::Load(0.9 * rng.f64()),
             };
             (from + within.mul_f64(rng.f64()), event)
@@ -64,8 +61,12 @@ pub fn drawn(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
     events
 }
 
-/// Draws three changes of the quota for some runs, each to between a quarter and four times the initial quota.
-pub fn drawn_scaling(rng: &mut Rng, quota: (u32, u32), time: Duration) -> Vec<(Duration, Event)> {
+/// Draws three changes of the quota for one in four seeds, each by a factor between 0.25 and 4.
+pub fn draw_quota_changes(
+    rng: &mut Rng,
+    quota: (u32, u32),
+    time: Duration,
+) -> Vec<(Duration, Event)> {
     if rng.u8(..4) > 0 {
         return Vec::new();
     }
@@ -77,8 +78,7 @@ pub fn drawn_scaling(rng: &mut Rng, quota: (u32, u32), time: Duration) -> Vec<(D
     iter::repeat_with(scaled).take(3).collect()
 }
 
-/// Returns a hash key at, just below or just above the start of one of so many even shards; `value` decides
-/// which.
+/// Returns a hash key at or next to the start of one of `shards` even shards, selected by `value`.
 pub fn near_border(shards: usize, value: HashKey) -> HashKey {
     let (shards, value) = (shards as u128, value.get());
     let (width, wider) = (u128::MAX / shards, u128::MAX % shards + 1);
@@ -87,8 +87,7 @@ pub fn near_border(shards: usize, value: HashKey) -> HashKey {
     HashKey::new(start.wrapping_add(value % 3).wrapping_sub(1))
 }
 
-/// Draws how the shards enforce their quota: mostly with token buckets, the default.
-pub fn drawn_limiter(rng: &mut Rng) -> Limiter {
+pub fn draw_limiter(rng: &mut Rng) -> Limiter {
     let limiter = match rng.u8(..7) {
         0 => Limiter::fixed_windows(),
         1 => Limiter::staggered_windows(),
@@ -106,39 +105,38 @@ pub fn drawn_limiter(rng: &mut Rng) -> Limiter {
     if rng.bool() { limiter.with_random_order() } else { limiter }
 }
 
-/// Whether the limiter throttles exactly the entries above the rate, at the end of a request.
+/// Returns `true` if the limiter throttles exactly the entries above the rate, at the end of a request.
 pub fn is_plain(limiter: Limiter) -> bool {
     limiter == Limiter::token_bucket()
 }
 
-/// What goes wrong, and for how long.
+/// Events and faults of a run.
 pub struct Plan<'a> {
     pub events: &'a [(Duration, Event)],
-    /// Between the events.
+    /// Faults between the events.
     pub faults: &'a Faults,
-    /// Once the time is over.
+    /// Faults after `time`.
     pub faults_afterwards: Faults,
     pub time: Duration,
     pub seed: u64,
 }
 
 impl Plan<'_> {
-    /// Lets it happen, and has the shards noted before and after each change. When the time is over, nothing
-    /// goes wrong any more but what is planned for afterwards.
-    pub async fn conduct(&self, stream: &SimStream, mut note: impl FnMut(&SimStream)) {
+    /// Applies the events at their times, and calls `note` at the start and after each change.
+    pub async fn run(&self, stream: &SimStream, mut note: impl FnMut(&SimStream)) {
         let start = Instant::now();
         let mut rng = Rng::with_seed(self.seed);
         let mut changes: Vec<_> =
             self.events.iter().map(|(at, event)| (*at, Some(*event))).collect();
         for (at, event) in self.events {
-            changes.extend(event.lasts().map(|lasts| (*at + lasts, None)));
+            changes.extend(event.duration().map(|duration| (*at + duration, None)));
         }
         changes.sort_by_key(|(at, _)| *at);
         note(stream);
         for (at, change) in changes.into_iter().take_while(|(at, _)| *at < self.time) {
             sleep_until(start + at).await;
             match change {
-                Some(event) => happen(event, stream, &mut rng),
+                Some(event) => apply(event, stream, &mut rng),
                 None => stream.set_faults(self.faults.clone()),
             }
             note(stream);
@@ -149,18 +147,20 @@ impl Plan<'_> {
     }
 }
 
-fn happen(event: Event, stream: &SimStream, rng: &mut Rng) {
+fn apply(event: Event, stream: &SimStream, rng: &mut Rng) {
     let shards = stream.shards();
     let place = rng.usize(..shards.len());
     match event {
-        Event::Split => stream.split(shards[place].id()).expect("it is open"),
+        Event::Split => stream.split(shards[place].id()).expect("the shard is open"),
         Event::Merge if shards.len() > 1 => {
             let place = place.min(shards.len() - 2);
             let [one, other] = [&shards[place], &shards[place + 1]];
-            stream.merge(one.id(), other.id()).expect("they are neighbours");
+            stream.merge(one.id(), other.id()).expect("the shards are adjacent");
         }
         Event::Merge => {}
-        Event::ShardCount(count) => stream.update_shard_count(count).expect("it is in range"),
+        Event::ShardCount(count) => {
+            stream.update_shard_count(count).expect("the count is in range")
+        }
         Event::Outage { .. } => {
             stream.set_faults(Faults::default().with_outage("ServiceUnavailable", 503));
         }
@@ -168,7 +168,7 @@ fn happen(event: Event, stream: &SimStream, rng: &mut Rng) {
         Event::Load(share) => stream.set_load(share),
         Event::Quota(records, bytes) => stream.set_shard_quota(records, bytes),
         Event::Distribution(distribution) => {
-            stream.set_distribution(distribution).expect("it is on-demand");
+            stream.set_distribution(distribution).expect("the stream is on-demand");
         }
     }
 }

@@ -1,69 +1,68 @@
-//! What the sink promises holds whatever the stream does: small scenarios drawn from seeds, on virtual
-//! time, for loss, order, bounds and duplicates.
+//! Small seeded scenarios on virtual time that check loss, order, duplicates, and buffer bounds.
 //!
-//! `PACING_SEEDS=1000 cargo test --release --test simulation pacing` tries more of them than the default of 50;
+//! `PACING_SEEDS=1000 cargo test --release --test simulation pacing::` runs 1,000 seeds instead of 50, and
 //! `PACING_SEED=<n>` replays one.
 #![cfg(feature = "sim")]
 
 #[path = "../../../benches/pacing/account.rs"]
 pub mod account;
-mod borders;
-mod drawn;
 pub mod events;
+mod faults;
 #[path = "../../../benches/pacing/load.rs"]
-#[expect(dead_code, reason = "the bench has hot shards, too")]
+#[expect(dead_code, reason = "the benchmark also has hot shards")]
 mod load;
-mod manners;
+mod rate_limiter;
 mod run;
-mod trouble;
+mod scenario;
+mod shard_borders;
 #[path = "../../../benches/pacing/watched.rs"]
 mod watched;
 
+use self::scenario::{Routing, Scenario};
 use crate::support::seeds;
 
 #[test]
-fn promises_hold_for_every_seed() {
+fn every_seed_keeps_guarantees() {
     let _ = seeds::check_all("pacing", 50, |seed| run::check(seed).map(drop));
 }
 
 #[test]
-fn a_seed_always_gives_the_same_run() {
+fn same_seed_gives_same_run() {
     for seed in [3, 7, 11] {
         let runs = [run::check(seed), run::check(seed)];
         let [one, other] = runs.map(|run| run.unwrap_or_else(|error| panic!("{seed}: {error}")));
-        assert!(one.written == other.written, "the seed {seed} gives different runs");
+        assert!(one.written == other.written, "seed {seed} gives different runs");
     }
 }
 
-/// What is drawn must bring the sink into trouble; otherwise the tests above say little.
 #[test]
-fn the_seeds_reach_what_they_are_for() {
-    let mut seen = [
+fn seeds_cover_required_events() {
+    let mut totals = [
         ("a throttle", 0),
         ("a failed entry", 0),
         ("a failed request", 0),
         ("a lost request", 0),
-        ("a lost answer", 0),
+        ("a lost response", 0),
         ("a late write", 0),
         ("an aggregate", 0),
         ("a misplaced aggregate", 0),
-        ("a record taken back", 0),
+        ("a withdrawn record", 0),
         ("a full buffer", 0),
-        ("a quota used up in order", 0),
-        ("a record given up", 0),
+        ("a throttle with ordering", 0),
+        ("a failed record", 0),
         ("an explicit hash key", 0),
         ("an explicit hash key near a border", 0),
-        ("a number of shards that does not divide the ring evenly", 0),
-        ("a stream that places records", 0),
-        ("a limiter that is no plain token bucket", 0),
-        ("a quota that changes", 0),
+        ("an uneven number of shards", 0),
+        ("an AUTO stream", 0),
+        ("a limiter other than a plain token bucket", 0),
+        ("a change of the quota", 0),
     ];
     for seed in 0..50 {
         let outcome = run::check(seed).unwrap_or_else(|error| panic!("{seed}: {error}"));
-        let drawn = drawn::Drawn::new(seed);
+        let scenario = Scenario::new(seed);
         let stats = outcome.stream.stats();
-        let is_full = outcome.watched.max_records == drawn.buffer_records;
-        let is_ordered = drawn.ordering == kinesis_sink::RecordOrdering::PerKey;
+        let is_full = outcome.watched.max_records == scenario.buffer_records;
+        let is_ordered = scenario.ordering == kinesis_sink::RecordOrdering::PerKey;
         let aggregates = outcome.written.iter().filter(|record| record.data()[0] == 0xf3);
         let counts = [
             stats.throttled_entries,
@@ -74,21 +73,23 @@ fn the_seeds_reach_what_they_are_for() {
             stats.late_requests,
             aggregates.count() as u64,
             outcome.totals().misplaced,
-            outcome.handed_back.len() as u64,
+            outcome.undelivered.len() as u64,
             u64::from(is_full),
             if is_ordered { stats.throttled_entries } else { 0 },
             outcome.failed as u64,
-            u64::from(matches!(drawn.placed, drawn::PlacedBy::Hash { .. })),
-            u64::from(matches!(drawn.placed, drawn::PlacedBy::Hash { near_borders: true, .. })),
-            u64::from(!drawn.shards.is_power_of_two()),
-            u64::from(matches!(drawn.placed, drawn::PlacedBy::Service { .. })),
-            u64::from(!events::is_plain(drawn.limiter)),
+            u64::from(matches!(scenario.routing, Routing::Hash { .. })),
+            u64::from(matches!(scenario.routing, Routing::Hash { near_borders: true, .. })),
+            u64::from(!scenario.shards.is_power_of_two()),
+            u64::from(matches!(scenario.routing, Routing::Service { .. })),
+            u64::from(!events::is_plain(scenario.limiter)),
             u64::from(
-                drawn.events.iter().any(|(_, event)| matches!(event, events::Event::Quota(..))),
+                scenario.events.iter().any(|(_, event)| matches!(event, events::Event::Quota(..))),
             ),
         ];
-        seen.iter_mut().zip(counts).for_each(|((_, seen), count)| *seen += count);
+        for ((_, total), count) in totals.iter_mut().zip(counts) {
+            *total += count;
+        }
     }
-    println!("{seen:?}");
-    assert!(seen.iter().all(|(_, count)| *count > 0), "{seen:?}");
+    println!("{totals:?}");
+    assert!(totals.iter().all(|(_, count)| *count > 0), "{totals:?}");
 }

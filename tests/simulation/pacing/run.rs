@@ -1,4 +1,4 @@
-//! Runs a drawn scenario, and checks what the sink promises.
+//! Runs a scenario and checks the guarantees of the sink.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -13,99 +13,103 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
 use super::account::{Account, Ranges};
-use super::drawn::{Drawn, ms};
 use super::events::Plan;
 use super::load::{Source, number_of};
+use super::scenario::{Scenario, ms};
 use super::watched::Watched;
 
-/// Once nothing goes wrong any more, everything must be settled within this time, and so much more for
-/// each record that was offered: of a single key one moves in each round trip.
-const SETTLES_IN: Duration = Duration::from_secs(120);
-const FOR_EACH_RECORD: Duration = Duration::from_millis(250);
+/// Time within which all records are settled after the last fault, not counting [`SETTLE_TIME_PER_RECORD`].
+const SETTLE_TIME: Duration = Duration::from_secs(120);
 
-/// After this time nothing is under way any more, late writes included.
-const ALL_IS_WRITTEN: Duration = Duration::from_secs(10);
+/// Settle time for each offered record: records of a single key are sent one per round trip.
+const SETTLE_TIME_PER_RECORD: Duration = Duration::from_millis(250);
 
-/// What came of it.
+/// Time after which no late write is pending.
+const LATE_WRITE_TIME: Duration = Duration::from_secs(10);
+
 pub struct Outcome {
     pub watched: Watched<Timeout<SimService>>,
-    /// What was taken back, and what failed for good.
-    pub handed_back: Vec<Undelivered>,
+    /// Withdrawn and failed records.
+    pub undelivered: Vec<Undelivered>,
     pub failed: usize,
     pub stream: SimStream,
     ranges: Ranges,
     pub written: Vec<Written>,
 }
 
+/// Sends the records of the scenario.
+///
 /// # Errors
 ///
-/// The sink did not settle.
-pub async fn run(drawn: &Drawn) -> Result<Outcome, String> {
-    let stream = drawn.stream();
+/// Returns an error if the sink fails or does not settle in time.
+pub async fn run(scenario: &Scenario) -> Result<Outcome, String> {
+    let stream = scenario.stream();
     let service = ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000)));
     let service = service.service(stream.service());
     let failed = Arc::new(Mutex::new(Vec::new()));
     let dead_letters = Arc::clone(&failed);
     let put = move |undelivered: Undelivered| dead_letters.lock().unwrap().push(undelivered);
-    let builder = drawn.builder(&stream).with_dead_letters(put);
+    let builder = scenario.builder(&stream).with_dead_letters(put);
     let sink = builder.build_with(service);
     let mut watched = Watched::new(sink.map_err(|error| error.to_string())?);
     let mut ranges = Ranges::default();
-    let mut handed_back = Vec::new();
+    let mut undelivered = Vec::new();
     let send = async {
-        let source = Source::new(drawn.load(), drawn.time);
-        let send = source.map(|offered| Ok(drawn.record(offered))).forward(&mut watched);
-        match drawn.taken_back_at {
+        let source = Source::new(scenario.load(), scenario.time);
+        let send = source.map(|offered| Ok(scenario.record(offered))).forward(&mut watched);
+        match scenario.withdrawn_at {
             Some(after) => {
                 if let Ok(sent) = timeout(after, send).await {
-                    sent.map_err(|error| format!("the sink says: {error}"))?;
+                    sent.map_err(|error| format!("sink failed: {error}"))?;
                 }
-                handed_back = watched.sink.take_undelivered();
+                undelivered = watched.sink.take_undelivered();
                 Ok(())
             }
-            None => match timeout(drawn.time + settles_in(drawn), send).await {
-                Ok(sent) => sent.map_err(|error| format!("the sink says: {error}")),
+            None => match timeout(scenario.time + settle_time(scenario), send).await {
+                Ok(sent) => sent.map_err(|error| format!("sink failed: {error}")),
                 Err(_) => Err(format!("not settled in time: {:?}", watched.sink)),
             },
         }
     };
-    let Drawn { events, faults, time, seed, .. } = drawn;
+    let Scenario { events, faults, time, seed, .. } = scenario;
     let faults_afterwards = Faults::default();
     let plan = Plan { events, faults, faults_afterwards, time: *time, seed: *seed };
-    let conduct = plan.conduct(&stream, |stream| ranges.record(stream));
+    let conduct = plan.run(&stream, |stream| ranges.record(stream));
     let (sent, ()) = future::join(send, conduct).await;
     sent?;
-    sleep(ALL_IS_WRITTEN).await;
+    sleep(LATE_WRITE_TIME).await;
     let written = stream.written();
     let failed: Vec<_> = failed.lock().unwrap().drain(..).collect();
     let count = failed.len();
-    handed_back.extend(failed);
-    Ok(Outcome { watched, handed_back, failed: count, stream, ranges, written })
+    undelivered.extend(failed);
+    Ok(Outcome { watched, undelivered, failed: count, stream, ranges, written })
 }
 
-fn settles_in(drawn: &Drawn) -> Duration {
-    let for_each = FOR_EACH_RECORD + drawn.fill.unwrap_or_default();
-    SETTLES_IN + for_each.mul_f64(drawn.rate * drawn.time.as_secs_f64())
+fn settle_time(scenario: &Scenario) -> Duration {
+    let per_record = SETTLE_TIME_PER_RECORD + scenario.linger.unwrap_or_default();
+    SETTLE_TIME + per_record.mul_f64(scenario.rate * scenario.time.as_secs_f64())
 }
 
 impl Outcome {
+    /// Checks the guarantees.
+    ///
     /// # Errors
     ///
-    /// A promise was broken: this one.
-    pub fn check(&self, drawn: &Drawn) -> Result<(), String> {
-        let keeps_order = drawn.ordering == RecordOrdering::PerKey && !drawn.late_writes;
+    /// Returns the first violation.
+    pub fn check(&self, scenario: &Scenario) -> Result<(), String> {
+        let keeps_order = scenario.ordering == RecordOrdering::PerKey && !scenario.late_writes;
         let account =
             Account::of(&self.written, &self.ranges, keeps_order, |data, _| number_of(data));
         self.check_nothing_lost(&account)?;
-        self.check_bounds(drawn)?;
-        if self.failed > 0 && drawn.deadline.is_none() && drawn.max_attempts.is_none() {
-            return Err(format!("{} records given up without a reason", self.failed));
+        self.check_bounds(scenario)?;
+        if self.failed > 0 && scenario.deadline.is_none() && scenario.max_attempts.is_none() {
+            return Err(format!("{} records failed without a reason", self.failed));
         }
         if account.out_of_order > 0 {
             return Err(format!("{} records out of order", account.out_of_order));
         }
-        // What is given up, or taken back, after an unknown outcome has its last copy where it was.
-        let is_last_copy_known = !self.handed_back.iter().any(|one| one.may_have_been_written());
+        // A record that is returned after an unknown outcome is not resent after the earlier records of its key.
+        let is_last_copy_known = !self.undelivered.iter().any(|one| one.may_have_been_written());
         if account.late_copies > 0 && is_last_copy_known {
             return Err(format!(
                 "{} copies after later records of their keys",
@@ -113,15 +117,14 @@ impl Outcome {
             ));
         }
         let stats = self.stream.stats();
-        // Nobody can say what a shard held that was closed before it was listed: an aggregate in it is sent
-        // again.
-        let unknown = stats.lost_answers + stats.late_requests + self.totals().misplaced;
-        if account.duplicated > 0 && unknown == 0 {
+        // The sink resends an aggregate if its shard closed before it was listed.
+        let unknown_outcomes = stats.lost_answers + stats.late_requests + self.totals().misplaced;
+        if account.duplicated > 0 && unknown_outcomes == 0 {
             return Err(format!("{} duplicates without a reason", account.duplicated));
         }
         let unreadable = account.unreadable;
-        if unreadable > 0 && drawn.aggregation != Aggregation::PerShard {
-            return Err(format!("{unreadable} records in aggregates that consumers throw away"));
+        if unreadable > 0 && scenario.aggregation != Aggregation::PerShard {
+            return Err(format!("{unreadable} records in aggregates that consumers discard"));
         }
         Ok(())
     }
@@ -132,71 +135,77 @@ impl Outcome {
 
     fn check_nothing_lost(&self, account: &Account) -> Result<(), String> {
         let number = |undelivered: &Undelivered| number_of(undelivered.record().data());
-        let held: Vec<_> = self.handed_back.iter().map(number).collect();
+        let undelivered: Vec<_> = self.undelivered.iter().map(number).collect();
         let accepted = &self.watched.accepted;
-        let lost = account.lost(accepted, &held);
+        let lost = account.lost(accepted, &undelivered);
         if !lost.is_empty() {
             return Err(format!("{} of {} records lost: {lost:?}", lost.len(), accepted.len()));
         }
         let known: HashSet<_> = accepted.iter().copied().collect();
         let unknown = (0..).zip(&account.first).filter(|(_, at)| at.is_some());
         if let Some((number, _)) = unknown.into_iter().find(|(number, _)| !known.contains(number)) {
-            return Err(format!("the record {number} was written but not accepted"));
+            return Err(format!("record {number} was written but not accepted"));
         }
-        let misled = self.handed_back.iter().find(|undelivered| {
+        let misreported = self.undelivered.iter().find(|undelivered| {
             !undelivered.may_have_been_written() && account.first(number(undelivered)).is_some()
         });
-        if let Some(undelivered) = misled {
-            return Err(format!("{} was written, it says it is not", number(undelivered)));
+        if let Some(undelivered) = misreported {
+            return Err(format!(
+                "record {} was written but is reported as not written",
+                number(undelivered)
+            ));
         }
         let totals = self.totals();
-        let told = totals.delivered + totals.withdrawn + totals.failed;
-        if totals.accepted != told || totals.accepted != accepted.len() as u64 {
+        let settled = totals.delivered + totals.withdrawn + totals.failed;
+        if totals.accepted != settled || totals.accepted != accepted.len() as u64 {
             return Err(format!("the totals do not add up: {totals:?}"));
         }
         if totals.failed != self.failed as u64 {
-            return Err(format!("{} records handed over as failed: {totals:?}", self.failed));
+            return Err(format!("{} dead letters: {totals:?}", self.failed));
         }
         Ok(())
     }
 
-    fn check_bounds(&self, drawn: &Drawn) -> Result<(), String> {
+    fn check_bounds(&self, scenario: &Scenario) -> Result<(), String> {
         let Watched { max_bytes, max_records, .. } = self.watched;
-        if max_bytes > drawn.buffer_bytes + drawn.record_bytes {
-            return Err(format!("{max_bytes} bytes held, the bound is {}", drawn.buffer_bytes));
-        }
-        if max_records > drawn.buffer_records {
+        if max_bytes > scenario.buffer_bytes + scenario.record_bytes {
             return Err(format!(
-                "{max_records} records held, the bound is {}",
-                drawn.buffer_records
+                "{max_bytes} bytes buffered, the bound is {}",
+                scenario.buffer_bytes
+            ));
+        }
+        if max_records > scenario.buffer_records {
+            return Err(format!(
+                "{max_records} records buffered, the bound is {}",
+                scenario.buffer_records
             ));
         }
         Ok(())
     }
 }
 
-/// Runs a seed on virtual time and checks it.
+/// Runs the scenario of a seed, like [`check_scenario`].
 ///
 /// # Errors
 ///
-/// A promise was broken, or something panicked.
+/// Returns the first violation, or that something panicked.
 pub fn check(seed: u64) -> Result<Outcome, String> {
-    check_drawn(&Drawn::new(seed))
+    check_scenario(&Scenario::new(seed))
 }
 
-/// The same of any scenario.
+/// Runs a scenario on virtual time and checks it.
 ///
 /// # Errors
 ///
-/// A promise was broken, or something panicked.
-pub fn check_drawn(drawn: &Drawn) -> Result<Outcome, String> {
+/// Returns the first violation, or that something panicked.
+pub fn check_scenario(scenario: &Scenario) -> Result<Outcome, String> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = builder.enable_time().start_paused(true).build().expect("the runtime is valid");
     let checked = async {
-        let outcome = run(drawn).await?;
-        outcome.check(drawn).map(|()| outcome)
+        let outcome = run(scenario).await?;
+        outcome.check(scenario).map(|()| outcome)
     };
     let checked = std::panic::AssertUnwindSafe(checked).catch_unwind();
-    let checked = runtime.block_on(checked).unwrap_or_else(|_| Err("a panic, see above".into()));
-    checked.map_err(|error| format!("{error}\n{drawn:#?}"))
+    let checked = runtime.block_on(checked).unwrap_or_else(|_| Err("panicked, see above".into()));
+    checked.map_err(|error| format!("{error}\n{scenario:#?}"))
 }

@@ -78,7 +78,7 @@ async fn run(drawn: &Arc<Drawn>) -> Result<Outcome, String> {
             ledger.may_come_again |= changed && is_checked;
             ledger.seen.note("a change of the shards", usize::from(changed));
         };
-        plan.conduct(&stream, note).await;
+        plan.run(&stream, note).await;
         stream.set_distribution(drawn.distribution).expect("it is on-demand");
         ledger.lock().trouble_is_over = true;
         if let Some(lasts) = drawn.refuses_credentials {

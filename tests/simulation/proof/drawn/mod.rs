@@ -111,19 +111,19 @@ impl Drawn {
         let offered = rng.u64(1..=400).min(1 + (4 << 20) / largest);
         let records_per_s = rng.u32(20..=1_000);
         let quota = (records_per_s, records_per_s * rng.u32(100..=4_000));
-        let mut events = events::drawn(rng, time);
+        let mut events = events::draw_events(rng, time);
         if rarely(rng, 6) {
-            let silence = Event::Silence { lasts: ms(rng.u64(100..=3_000)) };
+            let silence = Event::Silence { duration: ms(rng.u64(100..=3_000)) };
             events.push((time.mul_f64(rng.f64()), silence));
         }
-        events.extend(events::drawn_scaling(rng, quota, time));
+        events.extend(events::draw_quota_changes(rng, quota, time));
         events.sort_by_key(|(at, _)| *at);
         let drawn = Self {
             seed,
             shards: rng.usize(1..=7),
             quota,
             burst: ms(one_of(rng, &[0, 20, 100, 1_000])),
-            limiter: events::drawn_limiter(rng),
+            limiter: events::draw_limiter(rng),
             latency: latency(rng),
             load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
             distribution,

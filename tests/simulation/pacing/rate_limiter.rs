@@ -1,5 +1,4 @@
-//! How politely and how evenly the sink sends, on virtual time: what the bench shows in a minute, for every
-//! `cargo test`.
+//! Throughput, throttles, and fairness of the rate limiters: a short form of the benchmark `pacing`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -17,13 +16,12 @@ use super::load::{Keys, Load, Source, number_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Offers so many records a second for so long, and lets something happen to the stream in each second.
-/// The counters, second by second.
+/// Offers `rate` records per second, calls `on_second` after each second, and returns the statistics per second.
 async fn offer(
     stream: &SimStream,
     rate: f64,
     seconds: u64,
-    happen: impl Fn(u64, &SimStream),
+    on_second: impl Fn(u64, &SimStream),
 ) -> Vec<SimStats> {
     let load = Load {
         seed: 1,
@@ -49,7 +47,7 @@ async fn offer(
         for second in 1..=seconds {
             sleep_until(start + SECOND * second as u32 - Duration::from_millis(1)).await;
             samples.push(stream.stats());
-            happen(second, stream);
+            on_second(second, stream);
         }
         samples
     };
@@ -61,7 +59,7 @@ fn stream(shards: usize) -> SimStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_overloaded_stream_is_used_up_with_full_requests_and_without_throttles() {
+async fn overload_fills_requests_without_throttles() {
     let stream = stream(4);
     let samples = offer(&stream, 12_000.0, 12, |_, _| ()).await;
     let (before, after) = (&samples[2], &samples[12]);
@@ -69,12 +67,12 @@ async fn an_overloaded_stream_is_used_up_with_full_requests_and_without_throttle
     let written = after.accepted_entries - before.accepted_entries;
     assert!((39_500..=40_200).contains(&written), "{written}");
     let entries = (after.entries - before.entries) / (after.requests - before.requests);
-    assert!(entries > 140, "{entries} entries in a request");
+    assert!(entries > 140, "{entries} entries per request");
 }
 
-/// A shard that keeps less than a second's quota tells whether the sink goes by its tokens, one by one.
+/// The shard's burst of 300 ms is smaller than a second of quota, so a sink that sends in bursts is throttled.
 #[tokio::test(start_paused = true)]
-async fn no_request_takes_more_of_a_shard_than_the_pace_allows() {
+async fn small_shard_burst_causes_few_throttles() {
     let builder = SimStream::builder().with_seed(1).with_burst(Duration::from_millis(300));
     let stream = builder.build().unwrap();
     let samples = offer(&stream, 3_000.0, 30, |_, _| ()).await;
@@ -87,7 +85,7 @@ async fn no_request_takes_more_of_a_shard_than_the_pace_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_share_comes_back_after_others_have_gone() {
+async fn rate_recovers_after_background_load() {
     let stream = stream(1);
     let samples = offer(&stream, 3_000.0, 60, |second, stream| match second {
         5 => stream.set_load(0.5),
@@ -106,7 +104,7 @@ async fn a_share_comes_back_after_others_have_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_shards_begin_at_their_parents_share() {
+async fn child_shards_inherit_learned_rate() {
     let stream = stream(2);
     let samples = offer(&stream, 8_000.0, 30, |second, stream| match second {
         2 => stream.set_load(0.8),
@@ -116,12 +114,15 @@ async fn new_shards_begin_at_their_parents_share() {
     let samples = samples.await;
     let entries = samples[23].entries - samples[20].entries;
     let at_most = 4.0 * 1_000.0 * 0.4 * 3.0;
-    assert!((entries as f64) < at_most, "{entries} sent in three seconds after the reshard");
+    assert!(
+        (entries as f64) < at_most,
+        "{entries} entries sent in the three seconds after the reshard"
+    );
 }
 
-/// A stream that draws a shard for each record, as those with `AUTO` do, without saying so.
+/// The service draws a shard for each record, as an AUTO stream does, and does not declare it.
 #[tokio::test(start_paused = true)]
-async fn where_keys_do_not_place_records_nothing_is_learned_for_a_while() {
+async fn undeclared_auto_stream_is_not_limited() {
     let rng = Arc::new(Mutex::new(Rng::with_seed(1)));
     let service = service_fn(move |request: PutRecordsRequest| {
         let rng = Arc::clone(&rng);
@@ -140,12 +141,12 @@ async fn where_keys_do_not_place_records_nothing_is_learned_for_a_while() {
     let records = (0..100_000_u32).map(|number| Ok(Record::from((number.to_string(), "x"))));
     let start = Instant::now();
     futures::stream::iter(records).forward(&mut sink).await.unwrap();
-    // Ten answers teach lanes of 1,000 records a second; without them 100,000 a second go.
+    // With a limiter of 1,000 records/s for each shard this would take about 25 s.
     assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_go_first_whichever_lane_they_are_in() {
+async fn oldest_records_are_sent_first() {
     let stream = stream(4);
     let samples = offer(&stream, 2_000.0, 10, |_, _| ()).await;
     assert_eq!(samples[10].throttled_entries, 0);
@@ -159,11 +160,11 @@ async fn the_oldest_go_first_whichever_lane_they_are_in() {
     }
 }
 
-/// Producers that know nothing of each other offer three times what two shards take.
+/// Independent producers offer three times the quota of two shards.
 #[tokio::test(start_paused = true)]
-async fn ten_producers_share_a_stream_fairly() {
+async fn ten_producers_share_stream_fairly() {
     const PRODUCERS: u64 = 10;
-    // With constant round trips the producers would fall into step, and the same ones would be refused.
+    // With a constant latency the producers would synchronize, and the same ones would be throttled each time.
     let latency = Latency::log_normal(Duration::from_millis(20), 0.3);
     let stream =
         SimStream::builder().with_shards(2).with_seed(1).with_latency(latency).build().unwrap();

@@ -1,4 +1,4 @@
-//! A small scenario, drawn from a seed.
+//! A small scenario that is drawn from a seed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,36 +19,34 @@ pub fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// What decides on which shard a record lands.
+/// How the stream assigns records to shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlacedBy {
+pub enum Routing {
     Key,
-    /// Explicit hash keys: one for each key, or several in turns; anywhere, or near the shards' borders.
+    /// By explicit hash key: one for each key or four in rotation, anywhere or near the borders of shards.
     Hash {
-        turns: bool,
+        rotates: bool,
         near_borders: bool,
     },
-    /// The service, with or without a key.
     Service {
         keyless: bool,
     },
 }
 
-/// All that a run depends on.
 #[derive(Debug)]
-pub struct Drawn {
+pub struct Scenario {
     pub seed: u64,
     pub shards: usize,
-    /// Records and bytes a second, of each shard.
+    /// Records and bytes per second of each shard.
     pub quota: (u32, u32),
-    /// Whether the sink is told of it; otherwise it sends up to the service's.
+    /// Sets the limits of the sink to the quota instead of the service's default.
     pub knows_quota: bool,
     pub burst: Duration,
     pub limiter: Limiter,
     pub latency: Latency,
     pub faults: Faults,
-    /// Which share of the quota others use at the start.
-    pub other_load: f64,
+    /// Share of the quota that other producers use at the start.
+    pub background_load: f64,
     pub late_writes: bool,
     pub events: Vec<(Duration, Event)>,
     pub aggregation: Aggregation,
@@ -57,22 +55,21 @@ pub struct Drawn {
     pub buffer_records: usize,
     pub buffer_bytes: usize,
     pub request_entries: usize,
-    /// How many keys there are; none at all if there are none.
+    /// Number of partition keys. Records have no keys if it is 0.
     pub keys: usize,
     pub record_bytes: usize,
-    /// Records a second.
+    /// Records per second.
     pub rate: f64,
     pub time: Duration,
-    /// When the sink is made to hand back what it holds, if it is.
-    pub taken_back_at: Option<Duration>,
-    pub placed: PlacedBy,
-    /// How long requests fill, if that is set.
-    pub fill: Option<Duration>,
+    /// Time of the call of `take_undelivered`, if any.
+    pub withdrawn_at: Option<Duration>,
+    pub routing: Routing,
+    pub linger: Option<Duration>,
     pub deadline: Option<Duration>,
     pub max_attempts: Option<u32>,
 }
 
-impl Drawn {
+impl Scenario {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let rng = &mut rng;
@@ -81,24 +78,20 @@ impl Drawn {
         let record_bytes = one_of(rng, &[32, 100, 400, 1_024]);
         let time = ms(rng.u64(1_000..=4_000));
         let late_writes = rng.u8(..6) == 0;
-        // At the median a fifth of a record's worth of the quota is bytes.
         let bytes = (f64::from(records) * record_bytes as f64 * between(rng, 0.5, 3.0)) as u32;
-        let buffer_bytes = match rng.bool() {
-            true => record_bytes * rng.usize(1..=200),
-            false => 32 << 20,
-        };
-        let drawn = Self {
+        let buffer_bytes = if rng.bool() { record_bytes * rng.usize(1..=200) } else { 32 << 20 };
+        let scenario = Self {
             seed,
             shards,
             quota: (records, bytes.max(2_000)),
             knows_quota: rng.bool(),
             burst: ms(one_of(rng, &[20, 100, 1_000, 1_000])),
-            limiter: events::drawn_limiter(rng),
+            limiter: events::draw_limiter(rng),
             latency: latency(rng),
             faults: faults(rng, late_writes),
-            other_load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
+            background_load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
             late_writes,
-            events: events::drawn(rng, time),
+            events: events::draw_events(rng, time),
             aggregation: one_of(
                 rng,
                 &[Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard],
@@ -115,39 +108,39 @@ impl Drawn {
             record_bytes,
             rate: f64::from(records) * shards as f64 * between(rng, 0.3, 4.0),
             time,
-            taken_back_at: (rng.u8(..4) == 0).then(|| time.mul_f64(rng.f64())),
+            withdrawn_at: (rng.u8(..4) == 0).then(|| time.mul_f64(rng.f64())),
             ..Self::calm(seed)
         };
-        drawn.with_rare_settings(rng)
+        scenario.with_rare_settings(rng)
     }
 
-    /// What most users leave as it is. Nobody can tell where aggregates lie if keys do not place them.
     fn with_rare_settings(mut self, rng: &mut Rng) -> Self {
-        self.placed = match rng.u8(..6) {
+        self.routing = match rng.u8(..6) {
             0 => {
-                // By shard, the order of a key is kept within each shard only.
-                let turns = self.aggregation != Aggregation::PerShard && rng.bool();
-                PlacedBy::Hash { turns, near_borders: rng.bool() }
+                // With aggregation by shard, a key keeps its order within each shard only.
+                let rotates = self.aggregation != Aggregation::PerShard && rng.bool();
+                Routing::Hash { rotates, near_borders: rng.bool() }
             }
+            // AUTO ignores the keys of aggregates, so their shards cannot be checked.
             1 | 2 if self.aggregation == Aggregation::Off => {
-                PlacedBy::Service { keyless: rng.bool() }
+                Routing::Service { keyless: rng.bool() }
             }
-            _ => PlacedBy::Key,
+            _ => Routing::Key,
         };
-        self.fill = (rng.u8(..5) == 0).then(|| ms(rng.u64(1..=300)));
+        self.linger = (rng.u8(..5) == 0).then(|| ms(rng.u64(1..=300)));
         self.deadline = (rng.u8(..5) == 0).then(|| ms(rng.u64(100..=5_000)));
         self.max_attempts = (rng.u8(..5) == 0).then(|| rng.u32(1..=10));
         if rng.u8(..8) == 0 {
-            let silence = Event::Silence { lasts: ms(rng.u64(100..=3_000)) };
+            let silence = Event::Silence { duration: ms(rng.u64(100..=3_000)) };
             self.events.push((self.time.mul_f64(rng.f64()), silence));
         }
-        self.events.extend(events::drawn_scaling(rng, self.quota, self.time));
+        self.events.extend(events::draw_quota_changes(rng, self.quota, self.time));
         self.events.sort_by_key(|(at, _)| *at);
         self
     }
 
-    /// One shard with the service's quota, at which nothing goes wrong, and a sink with what it has by
-    /// default. Half of what the shard takes is offered.
+    /// Returns one shard with the default quota, no faults, half of the quota as load, and a sink with default
+    /// settings.
     pub fn calm(seed: u64) -> Self {
         Self {
             seed,
@@ -158,7 +151,7 @@ impl Drawn {
             limiter: Limiter::token_bucket(),
             latency: Latency::constant(ms(20)),
             faults: Faults::default(),
-            other_load: 0.0,
+            background_load: 0.0,
             late_writes: false,
             events: Vec::new(),
             aggregation: Aggregation::Off,
@@ -171,9 +164,9 @@ impl Drawn {
             record_bytes: 100,
             rate: 500.0,
             time: ms(10_000),
-            taken_back_at: None,
-            placed: PlacedBy::Key,
-            fill: None,
+            withdrawn_at: None,
+            routing: Routing::Key,
+            linger: None,
             deadline: None,
             max_attempts: None,
         }
@@ -186,11 +179,11 @@ impl Drawn {
             .with_limiter(self.limiter)
             .with_latency(self.latency)
             .with_faults(self.faults.clone());
-        let builder = match self.placed {
-            PlacedBy::Service { .. } => builder.with_distribution(Distribution::Auto),
+        let builder = match self.routing {
+            Routing::Service { .. } => builder.with_distribution(Distribution::Auto),
             _ => builder,
         };
-        builder.with_load(self.other_load).build().expect("the settings are valid")
+        builder.with_load(self.background_load).build().expect("the settings are valid")
     }
 
     pub fn builder(&self, stream: &SimStream) -> SinkBuilder {
@@ -209,8 +202,8 @@ impl Drawn {
                 settings.buffer_bytes = self.buffer_bytes;
                 settings.seed = Some(self.seed);
             });
-        if let Some(fill) = self.fill {
-            builder = builder.with_linger(Linger::Fixed(fill));
+        if let Some(linger) = self.linger {
+            builder = builder.with_linger(Linger::Fixed(linger));
         }
         if let Some(deadline) = self.deadline {
             builder = builder.with_deadline(deadline);
@@ -245,16 +238,17 @@ impl Drawn {
         let hash =
             offered.key.as_ref().map_or_else(|| hash_of(&number.to_string()), |key| hash_of(key));
         let record = offered.record();
-        match self.placed {
-            PlacedBy::Hash { turns, near_borders } => {
-                let turn = if turns { number % 4 } else { 2 };
-                let hash = HashKey::new(hash.get().rotate_left(32 * turn as u32));
-                record.with_explicit_hash_key(match near_borders {
-                    true => events::near_border(self.shards, hash),
-                    false => hash,
+        match self.routing {
+            Routing::Hash { rotates, near_borders } => {
+                let rotation = if rotates { number % 4 } else { 2 };
+                let hash = HashKey::new(hash.get().rotate_left(32 * rotation as u32));
+                record.with_explicit_hash_key(if near_borders {
+                    events::near_border(self.shards, hash)
+                } else {
+                    hash
                 })
             }
-            PlacedBy::Service { keyless: true } => {
+            Routing::Service { keyless: true } => {
                 record.with_partition_key(PartitionKey::ServiceManaged)
             }
             _ => record,
@@ -263,7 +257,7 @@ impl Drawn {
 }
 
 fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
-    *rng.choice(choices).expect("there are some")
+    *rng.choice(choices).expect("the choices are not empty")
 }
 
 fn between(rng: &mut Rng, low: f64, high: f64) -> f64 {
@@ -275,7 +269,6 @@ fn latency(rng: &mut Rng) -> Latency {
     match rng.u8(..3) {
         0 => Latency::constant(median),
         1 => Latency::uniform(Duration::ZERO..=2 * median),
-        // The longest draw is under the time-out of a second.
         _ => Latency::log_normal(median, between(rng, 0.1, 0.6)),
     }
 }
@@ -285,7 +278,6 @@ fn throttles(rng: &mut Rng) -> f64 {
     if rng.bool() { 0.5 * 5_000.0_f64.powf(-rng.f64()) } else { 0.0 }
 }
 
-/// Each of them is there or not.
 fn faults(rng: &mut Rng, late_writes: bool) -> Faults {
     let mut faults = Faults::default();
     let some = |rng: &mut Rng, most: f64| {

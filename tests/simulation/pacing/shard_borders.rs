@@ -1,4 +1,4 @@
-//! Shards whose borders are no multiples of a power of two, and records that lie exactly on them.
+//! Records whose hash keys are at shard borders that are not multiples of a power of two.
 
 use std::time::Duration;
 
@@ -13,14 +13,13 @@ use super::load::{Keys, Load, RECORD_BYTES, Source};
 
 const SECONDS: u64 = 8;
 
-/// Numbers of even shards of which neighbours share the upper 64 bits of their borders.
-const UNEVEN: [usize; 3] = [3, 5, 7];
+/// Shard counts for which neighbours share the upper 64 bits of their borders.
+const UNEVEN_COUNTS: [usize; 3] = [3, 5, 7];
 
 fn stream_of(shards: usize) -> SimStream {
     SimStream::builder().with_shards(shards).with_seed(1).build().unwrap()
 }
 
-/// Sends the records through a sink to which the shards are listed.
 async fn send(
     stream: &SimStream,
     aggregation: Aggregation,
@@ -38,25 +37,24 @@ async fn send(
     stream.stats()
 }
 
-/// Returns the hash keys at the start of each shard.
-fn starts(stream: &SimStream) -> Vec<HashKey> {
+fn start_keys(stream: &SimStream) -> Vec<HashKey> {
     stream.shards().iter().map(|shard| shard.range().start()).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn drawn_hash_keys_lie_around_all_borders() {
+async fn near_border_covers_all_borders() {
     for shards in 1..=17 {
         let stream = stream_of(shards);
-        let starts = starts(&stream).into_iter().map(HashKey::get);
-        let around = starts.flat_map(|at| [at.wrapping_sub(1), at, at.wrapping_add(1)]);
-        let drawn = (0..3 * shards as u128).map(|value| near_border(shards, value.into()).get());
-        assert!(around.eq(drawn), "{shards} shards");
+        let start_keys = start_keys(&stream).into_iter().map(HashKey::get);
+        let around = start_keys.flat_map(|at| [at.wrapping_sub(1), at, at.wrapping_add(1)]);
+        let near = (0..3 * shards as u128).map(|value| near_border(shards, value.into()).get());
+        assert!(around.eq(near), "{shards} shards");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn listed_shards_reach_their_full_throughput() {
-    for shards in UNEVEN {
+async fn uneven_shards_reach_full_throughput() {
+    for shards in UNEVEN_COUNTS {
         let stream = stream_of(shards);
         let records = stream::repeat_with(|| Record::from(vec![b'.'; 100]));
         let stats = send(&stream, Aggregation::Off, records).await;
@@ -66,24 +64,25 @@ async fn listed_shards_reach_their_full_throughput() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn starting_hash_keys_cause_no_repeated_listings() {
-    for shards in UNEVEN {
+async fn border_hash_keys_cause_no_relisting() {
+    for shards in UNEVEN_COUNTS {
         let stream = stream_of(shards);
-        let starts = stream::iter(starts(&stream)).cycle();
-        let records = starts.map(|start| Record::from(("k", "data")).with_explicit_hash_key(start));
+        let start_keys = stream::iter(start_keys(&stream)).cycle();
+        let records =
+            start_keys.map(|start| Record::from(("k", "data")).with_explicit_hash_key(start));
         let stats = send(&stream, Aggregation::Off, records).await;
-        // Answers that come before the first list can cause a second one.
+        // Responses that arrive before the first listing can cause a second one.
         assert!(stats.listings <= 2, "{shards} shards: {} listings", stats.listings);
         assert!(stats.throttled_entries * 20 <= stats.entries, "{shards} shards: {stats:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn aggregates_on_shard_borders_are_hardly_throttled() {
-    for shards in UNEVEN {
+async fn border_aggregates_are_rarely_throttled() {
+    for shards in UNEVEN_COUNTS {
         let stream = stream_of(shards);
-        let starts = starts(&stream).into_iter().map(HashKey::get);
-        let places = starts.flat_map(|start| [start.wrapping_sub(1), start]);
+        let start_keys = start_keys(&stream).into_iter().map(HashKey::get);
+        let places = start_keys.flat_map(|start| [start.wrapping_sub(1), start]);
         let load = Load {
             seed: 1,
             rate: 1_500.0 * shards as f64,

@@ -1,18 +1,17 @@
-//! Troubles of which each has a test of its own, for every `cargo test`.
+//! Scenarios with a fixed fault.
 
 use std::time::Duration;
 
 use kinesis_sink::sim::Faults;
 use kinesis_sink::{Aggregation, RecordOrdering};
 
-use super::drawn::Drawn;
 use super::events::Event;
-use super::run::check_drawn;
+use super::run::check_scenario;
+use super::scenario::Scenario;
 
-/// Two records for each one that fits, all with the same key.
 #[test]
-fn one_hot_key_keeps_its_order_through_failures_and_lost_answers() {
-    let drawn = Drawn {
+fn hot_key_keeps_order_through_faults() {
+    let scenario = Scenario {
         faults: Faults::default().with_internal_failures(0.01).with_lost_answers(0.01),
         aggregation: Aggregation::PerKey,
         aggregate_bytes: 25_600,
@@ -21,33 +20,34 @@ fn one_hot_key_keeps_its_order_through_failures_and_lost_answers() {
         record_bytes: 1_024,
         rate: 2_000.0,
         time: Duration::from_secs(15),
-        ..Drawn::calm(1)
+        ..Scenario::calm(1)
     };
-    let outcome = check_drawn(&drawn).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = check_scenario(&scenario).unwrap_or_else(|error| panic!("{error}"));
     let stats = outcome.stream.stats();
     assert!(stats.failed_entries > 0 && stats.lost_answers > 0, "{stats:?}");
-    // A lost answer holds the key up for a second, the time-out.
+    // Each lost response blocks the key for the timeout of a second.
     assert!(outcome.watched.accepted.len() > 10_000, "{}", outcome.watched.accepted.len());
     assert_eq!(outcome.failed, 0);
 }
 
-/// Requests that are never answered take a slot each until they time out.
 #[test]
-fn a_stream_that_never_answers_is_not_hammered() {
-    let drawn = Drawn {
+fn silent_stream_gets_few_requests() {
+    let scenario = Scenario {
         shards: 4,
         rate: 3_000.0,
         time: Duration::from_secs(60),
-        events: vec![(Duration::from_secs(10), Event::Silence { lasts: Duration::from_secs(30) })],
-        ..Drawn::calm(1)
+        events: vec![(
+            Duration::from_secs(10),
+            Event::Silence { duration: Duration::from_secs(30) },
+        )],
+        ..Scenario::calm(1)
     };
-    let outcome = check_drawn(&drawn).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = check_scenario(&scenario).unwrap_or_else(|error| panic!("{error}"));
     let stats = outcome.stream.stats();
     assert!((5..=40).contains(&stats.lost_requests), "{stats:?}");
     assert_eq!(stats.accepted_entries, outcome.watched.accepted.len() as u64);
-    // A request that was sent just before the silence ended takes its time-out. Then the rest is sent at the full
-    // speed of four shards.
-    let late = Duration::from_secs(50)..drawn.time;
+    // After the last silent request has timed out, the backlog is sent at the full rate of four shards.
+    let late = Duration::from_secs(50)..scenario.time;
     let late = outcome.written.iter().filter(|record| late.contains(&record.at())).count();
     assert!(late > 10 * 3_800, "{late}");
 }

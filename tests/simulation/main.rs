@@ -5,6 +5,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod model;
 mod pacing;
-mod proof;
 mod simulator;

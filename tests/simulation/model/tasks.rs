@@ -1,4 +1,4 @@
-//! Tasks that share a producer, and how it ends.
+//! Tasks that share a producer, and the end of the producer.
 
 use std::sync::Arc;
 
@@ -8,83 +8,83 @@ use kinesis_sink::{Error, KinesisSink, Producer};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::drawn::{Drawn, TasksEnd};
-use super::ledger::Shared;
-use super::observed::Observed;
-use super::run::SETTLES_IN;
+use super::ledger::SharedLedger;
+use super::observed_sink::ObservedSink;
+use super::run::SETTLE_TIME;
+use super::scenario::{Scenario, TasksEnd};
 use super::stack::Boxed;
 use super::worker::Worker;
 
-/// Has so many tasks at work on a producer of the sink, until it ends in the way that was drawn.
+/// Runs workers on a producer and then ends the producer.
 ///
 /// # Errors
 ///
-/// It does not end as it should.
-pub async fn work(
+/// Returns the first violation.
+pub async fn run(
     sink: KinesisSink<Boxed>,
-    drawn: &Arc<Drawn>,
-    ledger: &Shared,
+    scenario: &Arc<Scenario>,
+    ledger: &SharedLedger,
     count: u64,
     end: TasksEnd,
 ) -> Result<(), String> {
     let (producer, driver) = sink.into_producer();
     let driver = tokio::spawn(driver);
-    let mut rng = Rng::with_seed(!drawn.seed);
-    let (begin, time) = (Instant::now(), drawn.time);
+    let mut rng = Rng::with_seed(!scenario.seed);
+    let (begin, time) = (Instant::now(), scenario.time);
     let worker = |_| Worker {
-        sink: Observed::new(producer.sink(), drawn, ledger),
+        sink: ObservedSink::new(producer.sink(), scenario, ledger),
         producer: producer.clone(),
-        drawn: drawn.clone(),
+        scenario: scenario.clone(),
         rng: rng.fork(),
-        left: drawn.offered.div_ceil(count),
-        ended: false,
+        remaining: scenario.offered.div_ceil(count),
+        producer_ended: false,
     };
     let workers: Vec<_> = (0..count).map(worker).collect();
-    let workers = workers.into_iter().map(|worker| tokio::spawn(worker.work(begin + time)));
+    let workers = workers.into_iter().map(|worker| tokio::spawn(worker.run(begin + time)));
     let workers: Vec<_> = workers.collect();
-    // It ends under their hands, or when they are done.
+    // The producer ends while the workers run, or after them.
     let early = end == TasksEnd::AbortDriver || rng.bool();
     sleep_until(begin + if early { time.mul_f64(rng.f64()) } else { time }).await;
     let closed = close(&producer, &driver, end).await?;
     for worker in join_all(workers).await {
-        worker.map_err(|error| format!("a task ended: {error}"))?;
+        worker.map_err(|error| format!("worker failed: {error}"))?;
     }
     match closed {
         Some(closed) => {
             if let Err(error) = &closed
                 && error.count() < error.undelivered().len()
             {
-                return Err(format!("{error}, and more are handed back"));
+                return Err(format!("{error}, but more are returned"));
             }
-            let left = closed.err().map(Error::into_undelivered).unwrap_or_default();
-            ledger.lock().take(&left);
+            let undelivered = closed.err().map(Error::into_undelivered).unwrap_or_default();
+            ledger.lock().note_all_returned(&undelivered);
             let failed = producer.take_failed().await;
-            ledger.lock().take(&failed);
+            ledger.lock().note_all_returned(&failed);
             check_totals(&producer, ledger)?;
         }
-        // What failed and was kept is gone with the last clone.
-        None => ledger.lock().is_dropped = drawn.may_fail(),
+        // Failed records without a receipt are dropped with the last clone.
+        None => ledger.lock().is_dropped = scenario.may_fail(),
     }
     drop(producer);
-    let ended = timeout(SETTLES_IN, driver).await.map_err(|_| "the driver goes on for ever")?;
+    let ended = timeout(SETTLE_TIME, driver).await.map_err(|_| "the driver does not end")?;
     if ended.is_err_and(|error| error.is_panic()) {
         return Err("the driver panicked".to_owned());
     }
-    ledger.lock().settle_all_but(&Default::default());
+    ledger.lock().settle_all_except(&Default::default());
     Ok(())
 }
 
-/// Every record that was accepted is in one of the sums.
-fn check_totals(producer: &Producer, ledger: &Shared) -> Result<(), String> {
-    let (totals, accepted) = (producer.status().totals, ledger.lock().count);
+fn check_totals(producer: &Producer, ledger: &SharedLedger) -> Result<(), String> {
+    let totals = producer.status().totals;
+    let accepted = ledger.lock().accepted_count;
     let settled = totals.delivered + totals.failed + totals.withdrawn;
-    match (totals.accepted, settled) == (accepted, accepted) {
-        true => Ok(()),
-        false => Err(format!("of {accepted} accepted: {totals:?}")),
+    if (totals.accepted, settled) == (accepted, accepted) {
+        Ok(())
+    } else {
+        Err(format!("{accepted} records accepted: {totals:?}"))
     }
 }
 
-/// Closes it, if that is how it ends.
 async fn close(
     producer: &Producer,
     driver: &JoinHandle<()>,
@@ -100,6 +100,6 @@ async fn close(
             TasksEnd::DropAll => None,
         }
     };
-    let closed = timeout(SETTLES_IN, close).await;
+    let closed = timeout(SETTLE_TIME, close).await;
     closed.map_err(|_| format!("not closed in time: {producer:?}, {:?}", producer.status().totals))
 }

@@ -1,4 +1,4 @@
-//! All that a run depends on, drawn from its seed.
+//! Scenarios that are drawn from a seed.
 
 mod faults;
 mod settings;
@@ -9,7 +9,7 @@ use fastrand::Rng;
 use kinesis_sink::sim::{Latency, Limiter, SimStream};
 use kinesis_sink::stream::Distribution;
 
-pub use self::faults::Trouble;
+pub use self::faults::FaultPlan;
 pub use self::settings::{DeadLetters, Settings};
 use super::events::{self, Event};
 use super::records::Records;
@@ -20,95 +20,85 @@ pub fn ms(milliseconds: u64) -> Duration {
 }
 
 pub fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
-    *rng.choice(choices).expect("there are some")
+    *rng.choice(choices).expect("the choices are not empty")
 }
 
-/// True once in so many times.
+/// Returns `true` once in `times` calls on average.
 pub fn rarely(rng: &mut Rng, times: u32) -> bool {
     rng.u32(..times) == 0
 }
 
 #[derive(Debug)]
-pub struct Drawn {
+pub struct Scenario {
     pub seed: u64,
     pub shards: usize,
-    /// Records and bytes a second, of each shard.
+    /// Records and bytes per second of each shard.
     quota: (u32, u32),
     burst: Duration,
     pub limiter: Limiter,
     latency: Latency,
     load: f64,
     pub distribution: Distribution,
-    pub trouble: Trouble,
+    pub faults: FaultPlan,
     pub events: Vec<(Duration, Event)>,
-    /// How long all credentials are refused when everything else works again.
-    pub refuses_credentials: Option<Duration>,
-    /// The stream is switched to AUTO among other events, and perhaps back.
-    pub switches: bool,
+    /// Duration of a credentials outage after all other faults.
+    pub credentials_outage: Option<Duration>,
+    /// Set to `true` if the events contain a switch to AUTO.
+    pub switches_distribution: bool,
     pub stack: Stack,
     pub settings: Settings,
     pub records: Records,
-    /// How long records are offered and things go wrong.
+    /// Time during which records are offered and faults occur.
     pub time: Duration,
-    /// At most so many records are offered.
+    /// Maximum number of offered records.
     pub offered: u64,
-    /// How long nothing is offered, at most, between bursts.
+    /// Maximum pause between calls.
     pub idle: Duration,
     pub burst_records: u64,
     pub caller: Caller,
 }
 
-/// Who has the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    Owner(OwnersEnd),
+    Owner(OwnerEnd),
     Tasks { count: u64, end: TasksEnd },
 }
 
-/// How the owner of a sink is done with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnersEnd {
-    Closes,
-    /// The sink is closed through futures' `buffer`, which still holds records.
-    ClosesThroughBuffer,
-    Flushes,
-    TakesBack,
-    Drops,
+pub enum OwnerEnd {
+    Close,
+    /// A close through [`SinkExt::buffer`](futures::SinkExt::buffer), which still contains records.
+    CloseThroughBuffer,
+    Flush,
+    Withdraw,
+    Drop,
 }
 
-/// How the tasks are done with their producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TasksEnd {
     Close,
     CloseWithin(Duration),
     DropAll,
-    /// The driver's task is ended while they are at work.
     AbortDriver,
 }
 
-impl Drawn {
+impl Scenario {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let rng = &mut rng;
-        let is_stormy = rarely(rng, 10);
-        let settings = match is_stormy {
-            true => Settings::new(rng).in_order_by_shard(rng),
-            false => Settings::new(rng),
-        };
+        let reshards_often = rarely(rng, 10);
+        let settings = Settings::new(rng);
+        let settings =
+            if reshards_often { settings.with_ordered_aggregates(rng) } else { settings };
         let time = ms(rng.u64(200..=3_000));
-        let distribution = match settings.aggregates() || !rarely(rng, 5) {
-            true => Distribution::UserPartitionKey,
-            false => Distribution::Auto,
-        };
-        // A sink that relies on partition keys refuses such a stream, if it is described.
-        let distribution = match settings.refuses_auto() {
-            true => Distribution::UserPartitionKey,
-            false => distribution,
-        };
+        // A sink that describes the stream refuses AUTO if it relies on partition keys.
+        let is_auto = !settings.aggregates() && rarely(rng, 5) && !settings.refuses_auto();
+        let distribution =
+            if is_auto { Distribution::Auto } else { Distribution::UserPartitionKey };
         let records = Records::new(rng, &settings, distribution);
-        let largest = records.largest() as u64;
-        // Large records are few, so that a run takes milliseconds.
-        let offered = rng.u64(1..=400).min(1 + (4 << 20) / largest);
+        let max_record_bytes = records.max_record_bytes() as u64;
+        // A limit of 4 MiB keeps the time of a run at milliseconds.
+        let offered = rng.u64(1..=400).min(1 + (4 << 20) / max_record_bytes);
         let records_per_s = rng.u32(20..=1_000);
         let quota = (records_per_s, records_per_s * rng.u32(100..=4_000));
         let mut events = events::draw_events(rng, time);
@@ -118,7 +108,7 @@ impl Drawn {
         }
         events.extend(events::draw_quota_changes(rng, quota, time));
         events.sort_by_key(|(at, _)| *at);
-        let drawn = Self {
+        let scenario = Self {
             seed,
             shards: rng.usize(1..=7),
             quota,
@@ -127,13 +117,13 @@ impl Drawn {
             latency: latency(rng),
             load: if rng.bool() { 0.8 * rng.f64() } else { 0.0 },
             distribution,
-            trouble: match records.are_poisoned() {
-                true => Trouble::new(rng).with_poison(rng),
-                false => Trouble::new(rng),
+            faults: {
+                let faults = FaultPlan::new(rng);
+                if records.include_poison() { faults.with_poison(rng) } else { faults }
             },
             events,
-            refuses_credentials: refuses_credentials(seed, &settings),
-            switches: false,
+            credentials_outage: credentials_outage(seed, &settings),
+            switches_distribution: false,
             stack: Stack::new(rng),
             settings,
             records,
@@ -143,15 +133,14 @@ impl Drawn {
             burst_records: rng.u64(1..=60),
             caller: caller(rng),
         };
-        let drawn = match is_stormy {
-            true => drawn.in_a_storm(rng),
-            false if rarely(rng, 6) => drawn.with_a_switch(rng),
-            false => drawn,
+        let scenario = if reshards_often {
+            scenario.with_frequent_reshards(rng)
+        } else if rarely(rng, 6) {
+            scenario.with_distribution_switch(rng)
+        } else {
+            scenario
         };
-        match near_borders(seed) {
-            true => drawn.with_hash_keys_near_borders(),
-            false => drawn,
-        }
+        if near_borders(seed) { scenario.with_hash_keys_near_borders() } else { scenario }
     }
 
     fn with_hash_keys_near_borders(mut self) -> Self {
@@ -159,8 +148,7 @@ impl Drawn {
         self
     }
 
-    /// The stream is switched to AUTO while records are sent, and perhaps back before the end.
-    fn with_a_switch(mut self, rng: &mut Rng) -> Self {
+    fn with_distribution_switch(mut self, rng: &mut Rng) -> Self {
         let at = self.time.mul_f64(rng.f64());
         self.events.push((at, Event::Distribution(Distribution::Auto)));
         if rng.bool() {
@@ -168,17 +156,16 @@ impl Drawn {
             self.events.push((back, Event::Distribution(Distribution::UserPartitionKey)));
         }
         self.events.sort_by_key(|(at, _)| *at);
-        // An outage fails the listings, too.
+        // An outage also fails listings.
         self.events.retain(|(_, event)| !matches!(event, Event::Outage { .. }));
         // With a single shard no record can be misplaced.
         self.shards = self.shards.max(2);
-        self.settings = self.settings.with_a_list_of_shards();
-        self.switches = true;
+        self.settings = self.settings.with_shard_listing();
+        self.switches_distribution = true;
         self
     }
 
-    /// The shards change all the time, and entries fail meanwhile.
-    fn in_a_storm(self, rng: &mut Rng) -> Self {
+    fn with_frequent_reshards(self, rng: &mut Rng) -> Self {
         let event = |rng: &mut Rng| match rng.u8(..4) {
             0 => Event::Merge,
             1 => Event::ShardCount(rng.usize(2..=6)),
@@ -190,23 +177,22 @@ impl Drawn {
         Self {
             shards: rng.usize(2..=7),
             quota: (1_000, 1 << 20),
-            trouble: match self.records.are_poisoned() {
-                true => Trouble::of_entries(rng).with_poison(rng),
-                false => Trouble::of_entries(rng),
+            faults: {
+                let faults = FaultPlan::failed_entries(rng);
+                if self.records.include_poison() { faults.with_poison(rng) } else { faults }
             },
             events,
             idle: ms(rng.u64(0..=30)),
-            caller: Caller::Owner(OwnersEnd::Closes),
+            caller: Caller::Owner(OwnerEnd::Close),
             ..self
         }
     }
 
-    /// Whether some records are refused until all others are delivered.
+    /// Returns `true` if poison records fail until all others are delivered.
     pub fn checks_progress(&self) -> bool {
-        use OwnersEnd::{Closes, ClosesThroughBuffer, Flushes};
-        let is_settled =
-            matches!(self.caller, Caller::Owner(Closes | ClosesThroughBuffer | Flushes));
-        self.records.are_poisoned() && is_settled
+        use OwnerEnd::{Close, CloseThroughBuffer, Flush};
+        let is_settled = matches!(self.caller, Caller::Owner(Close | CloseThroughBuffer | Flush));
+        self.records.include_poison() && is_settled
     }
 
     pub fn stream(&self) -> SimStream {
@@ -216,28 +202,26 @@ impl Drawn {
             .with_shard_quota(self.quota.0, self.quota.1)
             .with_burst(self.burst)
             .with_limiter(self.limiter)
-            .with_byte_burst(self.records.largest().max(self.quota.1 as usize))
+            .with_byte_burst(self.records.max_record_bytes().max(self.quota.1 as usize))
             .with_latency(self.latency)
-            .with_faults(self.trouble.faults.clone())
+            .with_faults(self.faults.stream.clone())
             .with_load(self.load)
             .with_distribution(self.distribution);
         builder.build().expect("the settings are valid")
     }
 
-    /// The most bytes that may be accepted and not settled. The last record crosses the bound; of a producer
-    /// two records can, if they are larger than half of it.
-    pub fn most_bytes(&self) -> usize {
-        let across = if matches!(self.caller, Caller::Owner(_)) { 1 } else { 2 };
-        self.settings.buffer_bytes + across * self.settings.limits.record_bytes()
+    /// Returns the maximum of buffered bytes. The last record may exceed the bound; with a producer, the last two may.
+    pub fn max_buffer_bytes(&self) -> usize {
+        let excess = if matches!(self.caller, Caller::Owner(_)) { 1 } else { 2 };
+        self.settings.buffer_bytes + excess * self.settings.limits.record_bytes()
     }
 
-    /// Whether a record may fail for good.
     pub fn may_fail(&self) -> bool {
         let settings = &self.settings;
-        self.trouble.invalid
+        self.faults.invalid
             || settings.deadline.is_some()
             || settings.max_attempts.is_some()
-            || ((self.trouble.fatal || self.switches)
+            || ((self.faults.fatal || self.switches_distribution)
                 && matches!(self.caller, Caller::Tasks { .. }))
     }
 }
@@ -247,17 +231,16 @@ fn latency(rng: &mut Rng) -> Latency {
     match rng.u8(..3) {
         0 => Latency::constant(median),
         1 => Latency::uniform(Duration::ZERO..=2 * median),
-        // The longest draw is under the time-out of a second.
         _ => Latency::log_normal(median, 0.1 + 0.5 * rng.f64()),
     }
 }
 
 fn caller(rng: &mut Rng) -> Caller {
-    use OwnersEnd::{Closes, ClosesThroughBuffer, Drops, Flushes, TakesBack};
+    use OwnerEnd::{Close, CloseThroughBuffer, Drop, Flush, Withdraw};
     if rng.u8(..5) < 3 {
         return Caller::Owner(one_of(
             rng,
-            &[Closes, Closes, ClosesThroughBuffer, Flushes, TakesBack, Drops],
+            &[Close, Close, CloseThroughBuffer, Flush, Withdraw, Drop],
         ));
     }
     let within = TasksEnd::CloseWithin(ms(rng.u64(0..=5_000)));
@@ -265,16 +248,13 @@ fn caller(rng: &mut Rng) -> Caller {
     Caller::Tasks { count: rng.u64(1..=8), end: one_of(rng, &ends) }
 }
 
-/// Draws whether explicit hash keys lie near the borders of shards.
 fn near_borders(seed: u64) -> bool {
     // A separate sequence leaves all other draws of a seed unchanged.
     Rng::with_seed(seed ^ 0xb02d).bool()
 }
 
-/// Draws an outage of credentials of seconds to minutes: shorter than the credentials timeout, and a few hundred
-/// attempts long.
-fn refuses_credentials(seed: u64, settings: &Settings) -> Option<Duration> {
-    // A separate sequence leaves all other draws of a seed unchanged.
+/// Draws a credentials outage of up to 300 attempts that is shorter than the credentials timeout.
+fn credentials_outage(seed: u64, settings: &Settings) -> Option<Duration> {
     let mut rng = Rng::with_seed(seed ^ 0xc4ed);
     let longest = (settings.backoff.1 * 300).clamp(ms(1_000), ms(280_000));
     rarely(&mut rng, 6).then(|| longest.mul_f64(rng.f64()))

@@ -1,5 +1,3 @@
-//! The settings of the sink.
-
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -32,13 +30,12 @@ pub struct Settings {
     pub dead_letters: DeadLetters,
 }
 
-/// What takes the records that failed for good.
+/// Dead-letter handler of the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadLetters {
-    Nobody,
+    None,
     TakesAll,
-    /// Gives every third one back.
-    Choosy,
+    DeclinesThird,
 }
 
 impl Settings {
@@ -57,8 +54,7 @@ impl Settings {
             .with_shard_records(one_of(rng, &[100, 1_000, 1_000_000]))
             .with_shard_bytes(one_of(rng, &[100_000, 1 << 20, 1 << 30]));
         let backoff = ms(rng.u64(1..=200));
-        // Short deadlines pass while something else goes on.
-        let longest_deadline = one_of(rng, &[100, 4_000]);
+        let max_deadline = one_of(rng, &[100, 4_000]);
         Self {
             seed: rng.u64(..),
             limits,
@@ -77,19 +73,19 @@ impl Settings {
             },
             backoff: (backoff, backoff * rng.u32(1..=20)),
             max_attempts: rarely(rng, 5).then(|| rng.u32(1..=8)),
-            deadline: rarely(rng, 5).then(|| ms(rng.u64(1..=longest_deadline))),
+            deadline: rarely(rng, 5).then(|| ms(rng.u64(1..=max_deadline))),
             lists_shards: rng.bool(),
             describes: rarely(rng, 4),
             fatal_policy: one_of(rng, &[FatalPolicy::Stop, FatalPolicy::Retry]),
             dead_letters: one_of(
                 rng,
-                &[DeadLetters::Nobody, DeadLetters::TakesAll, DeadLetters::Choosy],
+                &[DeadLetters::None, DeadLetters::TakesAll, DeadLetters::DeclinesThird],
             ),
         }
     }
 
-    /// The same with aggregates by shard whose keys keep their order, several of them under way.
-    pub fn in_order_by_shard(self, rng: &mut Rng) -> Self {
+    /// Enables aggregation by shard with ordering, with several requests in flight.
+    pub fn with_ordered_aggregates(self, rng: &mut Rng) -> Self {
         Self {
             limits: self.limits.with_request_entries(one_of(rng, &[2, 10, 500])),
             max_in_flight: rng.usize(2..=6),
@@ -104,17 +100,16 @@ impl Settings {
         }
     }
 
-    /// Draws settings with a list of shards, against which each aggregate is checked.
-    pub fn with_a_list_of_shards(self) -> Self {
+    /// Enables shard listings, which the sink uses to verify aggregates.
+    pub fn with_shard_listing(self) -> Self {
         Self { lists_shards: true, ..self }
     }
 
-    /// Whether the sink has the stream described and refuses one that ignores keys.
+    /// Returns `true` if the sink describes the stream and refuses AUTO.
     pub fn refuses_auto(&self) -> bool {
         self.describes && (self.aggregates() || self.ordering == RecordOrdering::PerKey)
     }
 
-    /// Whether the sink has the shards listed.
     pub fn lists_shards(&self) -> bool {
         self.lists_shards || self.aggregation == Aggregation::PerShard
     }
@@ -127,8 +122,8 @@ impl Settings {
         self.aggregation != Aggregation::Off
     }
 
-    /// Whether the shards of aggregates are checked against a list.
-    pub fn checks_shards(&self) -> bool {
+    /// Returns `true` if the sink verifies the shards of aggregates against a listing.
+    pub fn verifies_aggregates(&self) -> bool {
         match self.aggregation {
             Aggregation::Off => false,
             Aggregation::PerShard => true,
@@ -175,7 +170,6 @@ impl Settings {
     }
 }
 
-/// `None` leaves the default.
 fn linger(rng: &mut Rng) -> Option<Linger> {
     match rng.u8(..6) {
         0 | 1 => Some(Linger::Adaptive(ms(rng.u64(0..=200)))),

@@ -1,5 +1,3 @@
-//! What goes wrong with requests.
-
 use fastrand::Rng;
 use kinesis_sink::sim::Faults;
 
@@ -7,32 +5,30 @@ use super::super::records::POISON;
 use super::{ms, one_of};
 
 #[derive(Debug, Default)]
-pub struct Trouble {
-    /// Of the stream.
-    pub faults: Faults,
-    /// Those of poisoned records alone.
+pub struct FaultPlan {
+    pub stream: Faults,
+    /// Faults of poison records, a part of `stream`.
     pub poison: Faults,
     pub late_writes: bool,
-    /// Requests are refused for what they contain.
+    /// Set to `true` if requests fail with a code of [`INVALID`].
     pub invalid: bool,
-    /// Requests are refused until something outside changes.
+    /// Set to `true` if requests fail with a code of [`FATAL`].
     pub fatal: bool,
-    /// The share of answers that are damaged on their way.
-    pub damaged: f64,
-    /// The share of requests whose connection breaks after they were written.
-    pub broken: f64,
-    /// The share of answers that have a result too few or too many.
-    pub miscounted: f64,
-    /// The share of requests at which the service panics.
+    /// Share of corrupted responses.
+    pub corrupted: f64,
+    /// Share of requests whose connection is reset after they were written.
+    pub connection_resets: f64,
+    /// Share of responses with a missing or additional result.
+    pub wrong_lengths: f64,
+    /// Share of requests for which the service panics.
     pub panics: f64,
-    /// The share of questions about the stream that go wrong.
+    /// Share of faulty lookups.
     pub lookups: f64,
-    /// How often the service is asked whether it is ready, and fails.
+    /// Share of calls of `poll_ready` that fail.
     pub unready: f64,
 }
 
-/// One code of each kind that the service has, with its status.
-const PASSING: [(&str, u16); 12] = [
+const RETRYABLE: [(&str, u16); 12] = [
     ("InternalFailure", 500),
     ("InternalFailureException", 500),
     ("ServiceUnavailable", 503),
@@ -56,6 +52,7 @@ const FATAL: [(&str, u16); 8] = [
     ("KMSOptInRequired", 400),
     ("Unheard", 404),
 ];
+/// Codes and statuses of errors that are caused by the content of a request.
 const INVALID: [(&str, u16); 4] = [
     ("ValidationException", 400),
     ("InvalidArgumentException", 400),
@@ -63,14 +60,14 @@ const INVALID: [(&str, u16); 4] = [
     ("Unheard", 413),
 ];
 
-impl Trouble {
-    /// Nothing but entries that fail.
-    pub fn of_entries(rng: &mut Rng) -> Self {
+impl FaultPlan {
+    /// Returns a plan with failed entries only.
+    pub fn failed_entries(rng: &mut Rng) -> Self {
         let faults = Faults::default().with_internal_failures(0.4 * rng.f64());
-        Self { faults, ..Self::default() }
+        Self { stream: faults, ..Self::default() }
     }
 
-    /// Records that contain [`POISON`] are never taken: their whole request fails, or their entry.
+    /// Fails the requests or entries that contain [`POISON`].
     pub fn with_poison(mut self, rng: &mut Rng) -> Self {
         let whole = one_of(
             rng,
@@ -80,43 +77,44 @@ impl Trouble {
             Some((code, status)) => faults.with_poisoned_requests(&POISON[..], code, status),
             None => faults.with_poisoned_entries(&POISON[..]),
         };
-        self.faults = poison(self.faults);
+        self.stream = poison(self.stream);
         self.poison = poison(Faults::default());
         self
     }
 
-    /// Each of them is there or not; now and then there are none at all.
+    /// Draws each fault independently. One in six plans has no faults.
     pub fn new(rng: &mut Rng) -> Self {
         let calm = super::rarely(rng, 6);
-        let some = |rng: &mut Rng, times: u32, most: f64| {
-            let share = most * rng.f64();
+        let some = |rng: &mut Rng, times: u32, max: f64| {
+            let share = max * rng.f64();
             if super::rarely(rng, times) && !calm { share } else { 0.0 }
         };
         let mut faults = Faults::default()
             .with_internal_failures(some(rng, 2, 0.3))
             .with_throttles(throttles(rng, calm));
         for _ in 0..2 {
-            let (code, status) = one_of(rng, &PASSING);
+            let (code, status) = one_of(rng, &RETRYABLE);
             faults = faults.with_request_errors(some(rng, 2, 0.15), code, status);
         }
         faults = faults.with_lost_requests(some(rng, 3, 0.1));
         faults = faults.with_lost_answers(some(rng, 3, 0.1));
         let late = some(rng, 8, 0.1);
         faults = faults.with_late_writes(late, ms(rng.u64(100..=4_000)));
-        let (fatal, invalid) = (some(rng, 6, 0.1), some(rng, 6, 0.1));
+        let fatal = some(rng, 6, 0.1);
+        let invalid = some(rng, 6, 0.1);
         let (code, status) = one_of(rng, &FATAL);
         faults = faults.with_request_errors(fatal, code, status);
         let (code, status) = one_of(rng, &INVALID);
         faults = faults.with_request_errors(invalid, code, status);
         Self {
-            faults,
+            stream: faults,
             poison: Faults::default(),
             late_writes: late > 0.0,
             invalid: invalid > 0.0,
             fatal: fatal > 0.0,
-            damaged: some(rng, 3, 0.4),
-            broken: some(rng, 4, 0.2),
-            miscounted: some(rng, 5, 0.2),
+            corrupted: some(rng, 3, 0.4),
+            connection_resets: some(rng, 4, 0.2),
+            wrong_lengths: some(rng, 5, 0.2),
             panics: some(rng, 6, 0.1),
             unready: some(rng, 8, 0.1),
             lookups: some(rng, 3, 0.8),

@@ -1,4 +1,4 @@
-//! Records that tell their number, all of them made from a seed.
+//! Seeded records that contain their number.
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -7,36 +7,34 @@ use kinesis_sink::shard::hash_of;
 use kinesis_sink::stream::Distribution;
 use kinesis_sink::{Aggregation, PartitionKey, Receipt, Record};
 
-use super::drawn::{Settings, one_of, rarely};
 use super::events::near_border;
+use super::scenario::{Settings, one_of, rarely};
 
-/// What the records are like. Each follows from its number.
+/// Distribution from which the record of each number is derived.
 #[derive(Debug)]
 pub struct Records {
     seed: u64,
-    /// The most that a record may have, key included.
+    /// Maximum size of a record in bytes, including its key.
     limit: usize,
     sizes: Sizes,
     keys: Keys,
     hash_keys: HashKeys,
-    /// The hash keys lie near the borders of so many even shards.
+    /// Number of even shards near whose borders the hash keys are.
     near_borders_of: Option<usize>,
-    /// Every fourth payload begins with the bytes that an aggregate begins with.
-    misleading: bool,
-    /// How many of eight records have a receipt.
-    tracked: u8,
-    /// One in so many contains [`POISON`].
-    poisoned: Option<u64>,
+    /// Starts one in four payloads with [`MAGIC`].
+    uses_magic: bool,
+    tracked_of_8: u8,
+    poison_interval: Option<u64>,
 }
 
-/// What the stream does not take, once it is told so.
+/// Marker of the records that the stream refuses, if [`FaultPlan`](super::scenario::FaultPlan) says so.
 pub const POISON: &[u8; 6] = b"poison";
 
 #[derive(Debug, Clone, Copy)]
 enum Sizes {
     Small,
     Any,
-    /// Every other record has as much as it may have.
+    /// About half of the records have the maximum size.
     Full,
 }
 
@@ -50,48 +48,48 @@ enum Keys {
 #[derive(Debug, Clone, Copy)]
 enum HashKeys {
     None,
-    /// One for each key.
-    OfKey,
-    /// Another one for each record.
-    InTurns,
+    OnePerKey,
+    /// Four for each key, in rotation.
+    Rotating,
 }
 
-/// So many bytes hold a number; shorter payloads leave it to the key.
+/// Bytes of the number in a payload. The number of a shorter payload is in the key.
 const NUMBER_BYTES: usize = 8;
 
-/// The bytes at the beginning of every aggregate.
+/// Prefix of every aggregate.
 pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
-/// The longest key of [`key`].
+/// Maximum length of a key that [`key`] returns.
 pub const KEY_BYTES: usize = 40;
 
 impl Records {
     pub fn new(rng: &mut Rng, settings: &Settings, distribution: Distribution) -> Self {
         let keys =
             [Keys::Random, Keys::Drawn { of: 1 }, Keys::Drawn { of: 5 }, Keys::Drawn { of: 100 }];
-        // Aggregates go by shard: then the order of a key is kept within each shard only.
-        let turns = match settings.aggregation {
-            Aggregation::PerShard => HashKeys::OfKey,
-            _ => HashKeys::InTurns,
+        // With aggregation by shard, a key keeps its order within each shard only.
+        let rotating = match settings.aggregation {
+            Aggregation::PerShard => HashKeys::OnePerKey,
+            _ => HashKeys::Rotating,
         };
-        let by_service = distribution == Distribution::Auto;
+        let is_auto = distribution == Distribution::Auto;
         Self {
             seed: rng.u64(..),
             limit: settings.limits.record_bytes(),
             sizes: one_of(rng, &[Sizes::Small, Sizes::Small, Sizes::Any, Sizes::Full]),
-            keys: if by_service && rng.bool() { Keys::None } else { one_of(rng, &keys) },
-            hash_keys: match rarely(rng, 4) && !by_service {
-                true => one_of(rng, &[HashKeys::OfKey, turns]),
-                false => HashKeys::None,
+            keys: if is_auto && rng.bool() { Keys::None } else { one_of(rng, &keys) },
+            hash_keys: if rarely(rng, 4) && !is_auto {
+                one_of(rng, &[HashKeys::OnePerKey, rotating])
+            } else {
+                HashKeys::None
             },
             near_borders_of: None,
-            misleading: rarely(rng, 3),
-            tracked: one_of(rng, &[0, 1, 4, 8]),
-            poisoned: rarely(rng, 3).then(|| one_of(rng, &[2, 10, 50, 200])),
+            uses_magic: rarely(rng, 3),
+            tracked_of_8: one_of(rng, &[0, 1, 4, 8]),
+            poison_interval: rarely(rng, 3).then(|| one_of(rng, &[2, 10, 50, 200])),
         }
     }
 
-    /// Places the hash keys, if there are any, near the borders of so many even shards.
+    /// Moves explicit hash keys near the borders of even shards.
     pub fn with_hash_keys_near_borders(mut self, shards: usize) -> Self {
         self.near_borders_of = Some(shards).filter(|_| !matches!(self.hash_keys, HashKeys::None));
         self
@@ -101,19 +99,18 @@ impl Records {
         self.near_borders_of.is_some()
     }
 
-    /// Bytes of the largest record that there may be.
-    pub fn largest(&self) -> usize {
+    pub fn max_record_bytes(&self) -> usize {
         match self.sizes {
             Sizes::Small => self.limit.min(300),
             Sizes::Any | Sizes::Full => self.limit,
         }
     }
 
-    pub fn are_poisoned(&self) -> bool {
-        self.poisoned.is_some()
+    pub fn include_poison(&self) -> bool {
+        self.poison_interval.is_some()
     }
 
-    pub fn is_poisoned(&self, number: u64) -> bool {
+    pub fn is_poison(&self, number: u64) -> bool {
         self.record(number).data().windows(POISON.len()).any(|window| window == POISON)
     }
 
@@ -121,9 +118,9 @@ impl Records {
         Rng::with_seed(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// The record with its receipt, if it shall have one.
+    /// Returns the record with a receipt, if one is drawn.
     pub fn tracked(&self, number: u64, record: Record) -> (Record, Option<Receipt>) {
-        if self.rng(!number).u8(..8) >= self.tracked {
+        if self.rng(!number).u8(..8) >= self.tracked_of_8 {
             return (record, None);
         }
         let (record, receipt) = record.tracked();
@@ -137,24 +134,26 @@ impl Records {
             Keys::Drawn { of } => PartitionKey::from(key(rng.u64(..of))),
             Keys::None => PartitionKey::ServiceManaged,
         };
-        let bytes = self.bytes(&mut rng);
-        // Nothing but a key of its own tells the number then.
-        let key = match bytes < NUMBER_BYTES {
-            true => PartitionKey::from(Key::from(format!("{TINY}{number}"))),
-            false => key,
+        let bytes = self.payload_bytes(&mut rng);
+        let key = if bytes < NUMBER_BYTES {
+            PartitionKey::from(Key::from(format!("{NUMBER_PREFIX}{number}")))
+        } else {
+            key
         };
-        let is_misleading = self.misleading && number.is_multiple_of(4);
-        let is_misleading = is_misleading && bytes >= MAGIC.len() + NUMBER_BYTES;
-        let mut data = vec![b'.'; if is_misleading { bytes - MAGIC.len() } else { bytes }];
-        let is_poisoned = self.poisoned.is_some_and(|of| number % of == of / 2);
+        let has_magic =
+            self.uses_magic && number.is_multiple_of(4) && bytes >= MAGIC.len() + NUMBER_BYTES;
+        let mut data = vec![b'.'; if has_magic { bytes - MAGIC.len() } else { bytes }];
+        let is_poison =
+            self.poison_interval.is_some_and(|interval| number % interval == interval / 2);
         if let Some(place) = data.get_mut(NUMBER_BYTES..NUMBER_BYTES + POISON.len())
-            && is_poisoned
+            && is_poison
         {
             place.copy_from_slice(POISON);
         }
-        let payload = match is_misleading {
-            true => [&MAGIC, &payload(number, data)[..]].concat().into(),
-            false => payload(number, data),
+        let payload = if has_magic {
+            [&MAGIC, &payload(number, data)[..]].concat().into()
+        } else {
+            payload(number, data)
         };
         let record = Record::from(payload).with_partition_key(key);
         match self.hash_key(number, &record) {
@@ -163,14 +162,13 @@ impl Records {
         }
     }
 
-    /// Of the payload. Room for a key is left.
-    fn bytes(&self, rng: &mut Rng) -> usize {
-        let most = self.limit - KEY_BYTES;
+    fn payload_bytes(&self, rng: &mut Rng) -> usize {
+        let max = self.limit - KEY_BYTES;
         match (self.sizes, rng.u8(..16)) {
             (_, 0) if !matches!(self.keys, Keys::None) => rng.usize(..NUMBER_BYTES),
             (Sizes::Small, _) => rng.usize(NUMBER_BYTES..=250),
-            (Sizes::Full, 1..8) => most,
-            _ => rng.usize(NUMBER_BYTES..=most),
+            (Sizes::Full, 1..8) => max,
+            _ => rng.usize(NUMBER_BYTES..=max),
         }
     }
 
@@ -180,17 +178,17 @@ impl Records {
             PartitionKey::Random => hash_of(&number.to_string()),
             _ => return None,
         };
-        let turn = match self.hash_keys {
+        let rotation = match self.hash_keys {
             HashKeys::None => return None,
-            HashKeys::OfKey => 2,
-            HashKeys::InTurns => number % 4,
+            HashKeys::OnePerKey => 2,
+            HashKeys::Rotating => number % 4,
         };
-        let hash_key = HashKey::new(of_key.get().rotate_left(32 * turn as u32));
+        let hash_key = HashKey::new(of_key.get().rotate_left(32 * rotation as u32));
         Some(self.near_borders_of.map_or(hash_key, |shards| near_border(shards, hash_key)))
     }
 
-    /// A record that no sink takes.
-    pub fn impossible(&self, number: u64, rng: &mut Rng) -> Record {
+    /// Returns a record that every sink refuses.
+    pub fn invalid(&self, number: u64, rng: &mut Rng) -> Record {
         let record = Record::from(payload(number, vec![b'.'; NUMBER_BYTES]));
         match rng.u8(..3) {
             0 => record.with_partition_key(""),
@@ -204,8 +202,7 @@ impl Records {
     }
 }
 
-/// In front of the numbers in keys.
-const TINY: &str = "n:";
+const NUMBER_PREFIX: &str = "n:";
 
 fn key(number: u64) -> Key {
     match number % 3 {
@@ -222,16 +219,16 @@ fn payload(number: u64, mut data: Vec<u8>) -> Bytes {
     Bytes::from(data)
 }
 
-/// The number of the record with this data and key.
+/// Returns the number of the record with this data and key.
 ///
 /// # Panics
 ///
-/// It is none of these records.
+/// Panics if neither contains a number.
 pub fn number_of(data: &[u8], key: Option<&Key>) -> u64 {
-    let of_key = || key?.strip_prefix(TINY)?.parse().ok();
+    let of_key = || key?.strip_prefix(NUMBER_PREFIX)?.parse().ok();
     let data = data.strip_prefix(&MAGIC).unwrap_or(data);
     let of_data = data.first_chunk().map(|front| u64::from_be_bytes(*front));
-    of_data.or_else(of_key).expect("every record tells its number")
+    of_data.or_else(of_key).expect("every record contains its number")
 }
 
 pub fn number_of_record(record: &Record) -> u64 {

@@ -16,7 +16,7 @@ use kinesis_sink::{
 };
 use tower::ServiceExt;
 
-use super::client::{WAYS, Way, read_back};
+use super::encodings::{WAYS, Way, read_back};
 
 /// One character of 1, 2, 3 and 4 bytes each.
 const WIDTHS: [&str; 4] = ["k", "ß", "€", "🦀"];

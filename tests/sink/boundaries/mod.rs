@@ -2,12 +2,12 @@
 //! in, or comes back with the reason.
 #![cfg(feature = "sim")]
 
-mod client;
-mod drawn;
-mod ends;
+mod encodings;
 mod keys;
-mod large;
 mod payloads;
-mod range;
-mod sim_ends;
-mod traffic;
+mod random_settings;
+mod record_sizes;
+mod setting;
+mod setting_ranges;
+mod sim_setting_ranges;
+mod workload;

@@ -6,7 +6,7 @@ use kinesis_sink::aggregate::{Member, deaggregate, encode};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder};
 
-use super::client::{WAYS, read_back};
+use super::encodings::{WAYS, read_back};
 
 fn builder() -> SinkBuilder {
     KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))

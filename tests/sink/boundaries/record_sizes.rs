@@ -8,7 +8,7 @@ use kinesis_sink::record::FailureReason;
 use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, Record, SinkBuilder};
 
-use super::client::WAYS;
+use super::encodings::WAYS;
 
 const KEY: &str = "key";
 

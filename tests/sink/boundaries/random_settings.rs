@@ -9,9 +9,9 @@ use kinesis_sink::settings::AggregateKey;
 use kinesis_sink::sim::{Faults, SimService, SimStream};
 use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering, SinkBuilder};
 
-use super::ends::{limits, sink_settings};
-use super::range::Setting;
-use super::traffic::{produce, records, send};
+use super::setting::Setting;
+use super::setting_ranges::{limits, sink_settings};
+use super::workload::{produce, records, send};
 
 const RECORDS: usize = 80;
 

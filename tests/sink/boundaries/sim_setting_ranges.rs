@@ -9,8 +9,8 @@ use kinesis_sink::limits::MAX_RECORD_BYTES;
 use kinesis_sink::sim::{Latency, SimBuilder, SimStream};
 use kinesis_sink::{KinesisSink, Record};
 
-use super::range::{Setting, check_told, range};
-use super::traffic::{records, send};
+use super::setting::{Setting, check_told, range};
+use super::workload::{records, send};
 
 const NANO: Duration = Duration::from_nanos(1);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -11,8 +11,8 @@ use kinesis_sink::settings::Linger;
 use kinesis_sink::sim::{Latency, SimStream};
 use kinesis_sink::{Aggregation, BuildError, KinesisSink, Record, RecordOrdering, SinkBuilder};
 
-use super::range::{Setting, check_told, range};
-use super::traffic::{Account, produce, records, send};
+use super::setting::{Setting, check_told, range};
+use super::workload::{Account, produce, records, send};
 
 const NANO: Duration = Duration::from_nanos(1);
 const MILLISECOND: Duration = Duration::from_millis(1);

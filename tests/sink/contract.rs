@@ -25,7 +25,7 @@ fn sink(service: &MockService) -> KinesisSink<MockService> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lingering_record_wakes_the_task_that_flushes() {
+async fn linger_wakes_flushing_task() {
     let service = MockService::delivering().with_round_trip(Duration::from_secs(1));
     let mut sink = task::spawn(sink(&service));
     sink.enter(|_, sink| sink.start_send(Record::from("one"))).unwrap();
@@ -44,7 +44,7 @@ async fn a_lingering_record_wakes_the_task_that_flushes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_it_holds_is_counted_and_can_be_looked_at() {
+async fn status_counts_buffered_records() {
     let service = MockService::delivering();
     let mut sink = sink(&service);
     for record in records(0..700) {
@@ -65,7 +65,7 @@ async fn what_it_holds_is_counted_and_can_be_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn forward_leaves_it_with_its_owner() {
+async fn forward_accepts_borrowed_sink() {
     let service = MockService::delivering();
     let mut sink = sink(&service);
     stream::iter(records(0..600).map(Ok)).forward(&mut sink).await.unwrap();
@@ -96,7 +96,7 @@ impl Service<PutRecordsRequest> for Asked {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_service_is_asked_for_readiness_only_for_a_request_that_is_due() {
+async fn service_is_polled_once_per_request() {
     let service = MockService::delivering();
     let asked = Asked { inner: service.clone(), asked: Arc::default() };
     let mut sink = KinesisSink::builder("example").build_with(asked).unwrap();
@@ -113,7 +113,7 @@ fn poll_ready(sink: &mut KinesisSink<MockService>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_polls_for_room_alone_moves_it_along() {
+async fn poll_ready_alone_makes_progress() {
     let service = MockService::delivering();
     let mut sink = sink(&service);
     sink.feed(Record::from("one")).await.unwrap();
@@ -130,7 +130,7 @@ async fn who_polls_for_room_alone_moves_it_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_record_that_comes_after_a_pause_moves_those_before_it() {
+async fn feed_makes_progress_after_pause() {
     let service = MockService::delivering();
     let mut sink = sink(&service);
     for n in 0..10 {
@@ -148,7 +148,7 @@ async fn each_record_that_comes_after_a_pause_moves_those_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_come_without_a_pause_hold_up_no_answer() {
+async fn continuous_feed_collects_responses() {
     let service = MockService::delivering().with_round_trip(Duration::from_millis(1));
     let mut sink = sink(&service);
     let mut sent = 0;

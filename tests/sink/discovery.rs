@@ -100,7 +100,7 @@ fn by_token(token: &str) -> ListShardsInput {
 }
 
 #[tokio::test]
-async fn shards_are_listed_page_by_page_each_follow_up_with_its_token_alone() {
+async fn list_shards_follows_page_tokens() {
     let shards = |from: usize, to: usize| (from..to).map(|n| sdk_shard(n, false)).collect();
     let rules = [
         page(by_name(), shards(0, 1_000), Some("first")),
@@ -118,7 +118,7 @@ async fn shards_are_listed_page_by_page_each_follow_up_with_its_token_alone() {
 }
 
 #[tokio::test]
-async fn closed_shards_are_left_out_and_an_empty_token_is_the_end() {
+async fn list_shards_skips_closed_shards() {
     let shards = vec![sdk_shard(0, true), sdk_shard(1, false), sdk_shard(2, true)];
     let lister = SdkStreamInfo::new(&client(&[&page(by_name(), shards, Some(""))]));
     let listed = lister.list_shards(&stream("example")).unwrap().await.unwrap();
@@ -126,7 +126,7 @@ async fn closed_shards_are_left_out_and_an_empty_token_is_the_end() {
 }
 
 #[tokio::test]
-async fn streams_are_looked_up_by_arn_too() {
+async fn lookup_accepts_arn() {
     let input = ListShardsInput::builder().stream_arn(ARN).shard_filter(at_latest());
     let list = page(input.build().unwrap(), vec![sdk_shard(0, false)], None);
     let listed =
@@ -139,7 +139,7 @@ async fn streams_are_looked_up_by_arn_too() {
 }
 
 #[tokio::test]
-async fn a_token_that_repeats_itself_ends_the_listing() {
+async fn list_shards_fails_on_repeated_token() {
     let first = page(by_name(), vec![sdk_shard(0, false)], Some("again"));
     let again = page(by_token("again"), vec![sdk_shard(1, false)], Some("again"));
     let lister = SdkStreamInfo::new(&client(&[&first, &again]));
@@ -150,7 +150,7 @@ async fn a_token_that_repeats_itself_ends_the_listing() {
 }
 
 #[tokio::test]
-async fn a_listing_without_an_end_is_given_up() {
+async fn list_shards_fails_after_1000_pages() {
     let endless = Wire::new(|number| Ok((200, format!(r#"{{"NextToken":"token {number}"}}"#))));
     endless.let_go(2_000);
     let lister = SdkStreamInfo::new(&endless.client());
@@ -179,7 +179,7 @@ fn summary(input: DescribeStreamSummaryInput, fields: &'static str) -> Rule {
 }
 
 #[tokio::test]
-async fn descriptions_are_read() {
+async fn description_is_parsed() {
     use Distribution::{Auto, UserPartitionKey};
     const KIB: usize = 1024;
     for (fields, bytes, distribution) in [
@@ -204,7 +204,7 @@ async fn descriptions_are_read() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_description_is_an_error() {
+async fn response_without_description_fails() {
     let wire = Wire::new(|_| Ok((200, "{}".to_owned())));
     wire.let_go(1);
     let describer = SdkStreamInfo::new(&wire.client());
@@ -232,7 +232,7 @@ async fn both_errors(client: &Client, id: &str) -> [(BoxError, &'static str); 2]
 }
 
 #[tokio::test]
-async fn error_answers_are_classified_by_their_codes_and_asked_for_only_once() {
+async fn lookup_error_is_classified_not_retried() {
     for (status, code, class) in [
         (400, "ResourceNotFoundException", ErrorClass::Fatal),
         (400, "AccessDeniedException", ErrorClass::Fatal),
@@ -258,7 +258,7 @@ async fn error_answers_are_classified_by_their_codes_and_asked_for_only_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_connections_is_told_as_such() {
+async fn refused_connection_is_dispatch_error() {
     let wire = Wire::new(|_| Err(io::ErrorKind::ConnectionRefused.into()));
     wire.let_go(2);
     for (error, operation) in both_errors(&wire.client(), "example").await {
@@ -270,7 +270,7 @@ async fn a_server_that_refuses_connections_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn an_arn_of_another_region_is_not_asked_about() {
+async fn foreign_region_arn_sends_no_request() {
     let wire = Wire::new(|_| Ok((200, described(""))));
     for (error, operation) in both_errors(&wire.client(), &ARN.replace("eu", "us")).await {
         assert_told(&error, operation, &["the client's region is"]);
@@ -356,7 +356,7 @@ fn start(
 }
 
 #[tokio::test]
-async fn clones_ask_once_about_each_stream() {
+async fn clones_share_one_lookup_per_stream() {
     let wire = Wire::new(|_| Ok((200, described(""))));
     let describer = SdkStreamInfo::new(&wire.client());
     let waiting: Vec<_> = (0..50).map(|_| start(&describer, "example")).collect();
@@ -373,7 +373,7 @@ async fn clones_ask_once_about_each_stream() {
 }
 
 #[tokio::test]
-async fn an_error_is_not_kept() {
+async fn lookup_error_is_not_cached() {
     let denied = r#"{"__type":"AccessDeniedException"}"#;
     let wire = Wire::new(move |number| match number {
         0 | 1 => Ok((400, denied.to_owned())),
@@ -388,7 +388,7 @@ async fn an_error_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_stream_that_distributes_by_itself_is_asked_about_again() {
+async fn auto_distribution_is_not_cached() {
     let wire = Wire::new(move |number| match number {
         0 => Ok((200, described(r#","RecordDistributionStrategy":"AUTO""#))),
         _ => Ok((200, described(""))),
@@ -404,7 +404,7 @@ async fn a_stream_that_distributes_by_itself_is_asked_about_again() {
 }
 
 #[tokio::test]
-async fn describer_asks_past_its_cache_on_request() {
+async fn uncached_lookup_bypasses_cache() {
     let wire = Wire::new(move |number| match number {
         0 => Ok((200, described(r#","StreamModeDetails":{"StreamMode":"PROVISIONED"}"#))),
         _ => Ok((200, described(r#","StreamModeDetails":{"StreamMode":"ON_DEMAND"}"#))),
@@ -429,7 +429,7 @@ async fn describer_asks_past_its_cache_on_request() {
 }
 
 #[tokio::test]
-async fn who_is_dropped_while_asking_or_waiting_leaves_the_others_alone() {
+async fn cancelled_lookup_does_not_fail_others() {
     let wire = Wire::new(|_| Ok((200, described(""))));
     let describer = SdkStreamInfo::new(&wire.client());
     let asks = start(&describer, "example");
@@ -451,7 +451,7 @@ async fn who_is_dropped_while_asking_or_waiting_leaves_the_others_alone() {
 }
 
 #[tokio::test]
-async fn a_dropped_listing_can_be_made_again() {
+async fn cancelled_listing_can_be_repeated() {
     let wire = Wire::new(|_| Ok((200, r#"{"Shards":[]}"#.to_owned())));
     let lister = SdkStreamInfo::new(&wire.client());
     let first = tokio::spawn(lister.list_shards(&stream("example")).unwrap());
@@ -498,7 +498,7 @@ impl HttpConnector for Halting {
 }
 
 #[tokio::test]
-async fn halting_lookups_are_waited_for() {
+async fn slow_lookup_response_is_awaited() {
     let halting = Halting::default();
     let wire = halting.clone();
     let config = aws_sdk_kinesis::Config::builder()

@@ -39,7 +39,7 @@ async fn one_match_handles_sink_and_producer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_record_comes_back() {
+async fn error_returns_rejected_record() {
     let stream = SimStream::new(1);
     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
     let error = sink.feed(Record::from(("", "data"))).await.unwrap_err();
@@ -54,7 +54,7 @@ async fn rejected_record_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_hands_back_all_undelivered() {
+async fn close_error_returns_undelivered() {
     let producer = missing().spawn();
     for number in 0..3 {
         producer.send(Record::from(number.to_string())).await.unwrap();
@@ -66,7 +66,7 @@ async fn close_hands_back_all_undelivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn text_is_short_and_debug_shows_causes() {
+async fn display_is_short_and_debug_has_cause() {
     let mut sink = missing();
     let error = sink.send(Record::from("x")).await.unwrap_err();
     let text = "stream example refuses all requests (1 record kept); fix the cause and retry";

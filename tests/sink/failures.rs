@@ -44,7 +44,7 @@ fn rejecting(bad: &'static [&'static str]) -> MockService {
 }
 
 #[tokio::test(start_paused = true)]
-async fn partial_failures_are_sent_again_until_all_is_delivered() {
+async fn partial_failure_is_retried() {
     let service = MockService::new(|call, request| {
         Ok(answer_each(request, |place| !(call + place).is_multiple_of(3)))
     });
@@ -57,7 +57,7 @@ async fn partial_failures_are_sent_again_until_all_is_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fatal_error_comes_out_of_every_poll_method_and_keeps_the_records() {
+async fn fatal_error_returns_and_keeps_records() {
     for close in [false, true] {
         let service = MockService::failing(2, "AccessDeniedException");
         let mut sink = sink(&service);
@@ -77,7 +77,7 @@ async fn a_fatal_error_comes_out_of_every_poll_method_and_keeps_the_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fatal_error_comes_out_of_ready_too() {
+async fn poll_ready_returns_fatal_error() {
     let service = MockService::failing(1, "ResourceNotFoundException");
     let mut sink = sink(&service);
     for record in records(0..500) {
@@ -92,7 +92,7 @@ async fn a_fatal_error_comes_out_of_ready_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn forward_can_be_taken_up_again_after_an_error() {
+async fn close_delivers_after_forward_error() {
     let service = MockService::failing(1, "AccessDeniedException");
     let mut sink = sink(&service);
     let error = stream::iter(records(0..10).map(Ok)).forward(&mut sink).await.unwrap_err();
@@ -102,7 +102,7 @@ async fn forward_can_be_taken_up_again_after_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whole_request_errors_are_retried_with_back_off() {
+async fn request_error_is_retried_with_backoff() {
     for (code, sizes) in [
         // One of the records may be at fault. Of those that failed alone, one is sent last.
         ("InternalFailure", vec![3, 3, 1, 1, 1, 1]),
@@ -122,7 +122,7 @@ async fn whole_request_errors_are_retried_with_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_split_out_as_invalid_fails_alone() {
+async fn bisected_invalid_record_fails_alone() {
     let service = MockService::new(|_, request| {
         if request.entries().iter().any(|entry| entry.data() == "321") {
             return Err(service_error("ValidationException"));
@@ -143,7 +143,7 @@ async fn a_record_that_is_split_out_as_invalid_fails_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_records_go_to_the_dead_letter_handler() {
+async fn dead_letter_handler_gets_failed_records() {
     let service = rejecting(&["3", "7"]);
     let (sender, letters) = mpsc::channel();
     let mut sink = KinesisSink::builder("example")
@@ -159,7 +159,7 @@ async fn failed_records_go_to_the_dead_letter_handler() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_handler_they_stay_in_the_sink_and_are_told_once() {
+async fn failure_is_reported_once_without_handler() {
     let service = rejecting(&["3", "7"]);
     let mut sink = sink(&service);
     let error = sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap_err();
@@ -171,7 +171,7 @@ async fn without_a_handler_they_stay_in_the_sink_and_are_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn kept_failures_count_towards_the_bound_and_never_hang_the_source() {
+async fn failed_records_count_toward_capacity() {
     let service = rejecting(&["0", "1"]);
     let builder =
         KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(2));
@@ -186,7 +186,7 @@ async fn kept_failures_count_towards_the_bound_and_never_hang_the_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_and_deadlines_give_up_when_asked() {
+async fn attempt_limit_and_deadline_fail_record() {
     let always = || MockService::failing(usize::MAX, "InternalFailure");
     let limited =
         KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(3));
@@ -206,7 +206,7 @@ async fn attempts_and_deadlines_give_up_when_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn undelivered_records_can_be_taken_back_at_any_time() {
+async fn take_undelivered_returns_all_records() {
     let service = MockService::delivering().with_round_trip(Duration::from_secs(1));
     let mut sink = sink(&service);
     for record in records(0..700) {
@@ -225,7 +225,7 @@ async fn undelivered_records_can_be_taken_back_at_any_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_has_come_counts_before_records_are_taken_back() {
+async fn take_undelivered_collects_response() {
     let service = MockService::delivering();
     let mut sink = sink(&service);
     assert!(sink.send(Record::from("one")).now_or_never().is_none());
@@ -235,7 +235,7 @@ async fn an_answer_that_has_come_counts_before_records_are_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_panics_loses_no_record() {
+async fn panicking_future_loses_no_record() {
     let panics = Arc::new(AtomicUsize::new(0));
     let service = tower::service_fn(move |request| {
         let first = panics.fetch_add(1, Ordering::Relaxed) == 0;
@@ -250,7 +250,7 @@ async fn a_service_that_panics_loses_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_logged_once_and_so_is_its_end() {
+async fn outage_start_and_end_are_logged() {
     let logs = Logs::listen(Level::INFO);
     let mut sink = sink(&MockService::failing(5, "InternalFailure"));
     sink.send(Record::from("one")).await.unwrap();
@@ -262,7 +262,7 @@ async fn an_outage_is_logged_once_and_so_is_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_sink_warns_once_with_the_number_of_records() {
+async fn drop_warns_with_record_count() {
     let logs = Logs::listen(Level::INFO);
     let service = MockService::delivering();
     let mut empty = sink(&service);
@@ -280,7 +280,7 @@ async fn dropping_a_sink_warns_once_with_the_number_of_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_record_ends_flush_and_close_only_when_all_else_is_settled() {
+async fn flush_and_close_settle_before_error() {
     for close in [false, true] {
         let service = rejecting(&["0"]);
         let mut sink = sink(&service);
@@ -297,7 +297,7 @@ async fn a_failed_record_ends_flush_and_close_only_when_all_else_is_settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn forward_delivers_everything_before_it_tells_of_a_failed_record() {
+async fn forward_settles_before_error() {
     let service = rejecting(&["0"]);
     let mut sink = sink(&service);
     let error = stream::iter(records(0..9_000).map(Ok)).forward(&mut sink).await.unwrap_err();
@@ -306,7 +306,7 @@ async fn forward_delivers_everything_before_it_tells_of_a_failed_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_panics_when_it_is_called_loses_no_record() {
+async fn panicking_call_loses_no_record() {
     let calls = Arc::new(AtomicUsize::new(0));
     let service = tower::service_fn(move |request| {
         assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "a panic on purpose");
@@ -363,7 +363,7 @@ async fn panicking_poll_ready_loses_no_record() {
 
 /// Each panic is followed by a wait, as each failed request is.
 #[tokio::test(start_paused = true)]
-async fn poll_ready_that_always_panics_does_not_spin() {
+async fn panicking_poll_ready_uses_backoff() {
     let service = PanicsWhenAsked::new(&MockService::delivering(), usize::MAX);
     let asked = service.asked.clone();
     let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
@@ -377,7 +377,7 @@ async fn poll_ready_that_always_panics_does_not_spin() {
 
 /// `SpawnReady` panics when it is asked again after an error.
 #[tokio::test(start_paused = true)]
-async fn spawn_ready_after_an_error_loses_no_record() {
+async fn spawn_ready_error_loses_no_record() {
     let (inner, asked) = (MockService::delivering(), Arc::new(AtomicUsize::new(0)));
     let failing = FailsWhenAsked { inner: inner.clone(), asked: asked.clone() };
     let stack = tower::spawn_ready::SpawnReady::new(failing);
@@ -415,7 +415,7 @@ impl Service<PutRecordsRequest> for FailsWhenAsked {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_has_come_counts_when_the_sink_is_dropped() {
+async fn drop_collects_finished_response() {
     let logs = Logs::listen(Level::INFO);
     let mut sink = sink(&MockService::delivering());
     assert!(sink.send(Record::from("one")).now_or_never().is_none());
@@ -425,7 +425,7 @@ async fn an_answer_that_has_come_counts_when_the_sink_is_dropped() {
 }
 
 #[test]
-fn a_sink_that_waits_can_move_to_another_runtime() {
+fn backoff_survives_runtime_change() {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().unwrap()
@@ -456,7 +456,7 @@ fn a_sink_that_waits_can_move_to_another_runtime() {
 }
 
 #[test]
-fn polling_outside_of_a_runtime_panics_and_loses_nothing() {
+fn poll_outside_runtime_loses_no_record() {
     let service = MockService::delivering();
     let mut sink = sink(&service);
     sink.start_send_unpin(Record::from("one")).unwrap();
@@ -469,7 +469,7 @@ fn polling_outside_of_a_runtime_panics_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_has_come_is_heard_before_anything_is_sent() {
+async fn response_is_handled_before_sending() {
     let service = MockService::failing(1, "InternalFailure");
     let mut sink = sink(&service);
     for record in records(0..500) {
@@ -487,7 +487,7 @@ async fn an_answer_that_has_come_is_heard_before_anything_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_are_found_failed_when_the_sink_is_dropped_go_to_the_handler() {
+async fn drop_sends_failed_to_dead_letter() {
     let (sender, letters) = mpsc::channel();
     let mut sink = KinesisSink::builder("example")
         .with_dead_letters(move |undelivered| sender.send(undelivered).unwrap())
@@ -521,7 +521,7 @@ impl Service<PutRecordsRequest> for Unready {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_does_not_become_ready_is_told_of_like_an_outage() {
+async fn poll_ready_error_is_logged_as_outage() {
     let logs = Logs::listen(Level::INFO);
     let service = Unready(Arc::default(), MockService::delivering());
     let mut sink = KinesisSink::builder("example")

@@ -20,7 +20,7 @@ fn writer(service: &MockService) -> KinesisSink<MockService> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_key_is_optional() {
+async fn partition_key_is_optional() {
     let service = MockService::delivering();
     let mut writer = writer(&service);
     writer.feed(Record::from(("own", "with"))).await.unwrap();
@@ -38,7 +38,7 @@ async fn the_key_is_optional() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_are_drawn_spread_evenly_over_the_hash_ring() {
+async fn random_keys_spread_over_hash_ring() {
     const RECORDS: usize = 10_000;
     const SHARDS: usize = 16;
     let service = MockService::delivering();
@@ -55,7 +55,7 @@ async fn keys_that_are_drawn_spread_evenly_over_the_hash_ring() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_that_is_not_utf8_is_untouched() {
+async fn binary_data_is_unchanged() {
     let service = MockService::delivering();
     let mut writer = writer(&service);
     let data: Vec<u8> = (0..=255).collect();
@@ -64,7 +64,7 @@ async fn data_that_is_not_utf8_is_untouched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_goes_by_itself_at_500_records() {
+async fn request_is_sent_at_500_records() {
     let service = MockService::delivering();
     let mut writer = writer(&service);
     for record in records(0..501) {
@@ -75,7 +75,7 @@ async fn a_request_goes_by_itself_at_500_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_goes_by_itself_at_the_byte_limit() {
+async fn request_is_sent_at_byte_limit() {
     let service = MockService::delivering();
     let mut writer = writer(&service);
     const MIB: usize = 1024 * 1024;
@@ -89,7 +89,7 @@ async fn a_request_goes_by_itself_at_the_byte_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_explicit_flush_sends_what_is_there() {
+async fn flush_sends_partial_batch() {
     let service = MockService::delivering();
     let mut writer = writer(&service);
     for record in records(0..7) {
@@ -100,7 +100,7 @@ async fn an_explicit_flush_sends_what_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_flush_makes_no_call() {
+async fn empty_flush_sends_no_request() {
     let service = MockService::delivering();
     let mut writer = writer(&service);
     writer.flush().now_or_never().expect("nothing to wait for").unwrap();
@@ -108,7 +108,7 @@ async fn an_empty_flush_makes_no_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partial_failure_is_requeued_at_the_front_in_order_until_delivered() {
+async fn partial_failure_is_requeued_in_front() {
     let fails = |call: usize, place: usize| call < 2 && place.is_multiple_of(100);
     let service = MockService::new(move |call, request| {
         Ok(answer_each(request, |place| !fails(call, place)))
@@ -136,7 +136,7 @@ async fn a_partial_failure_is_requeued_at_the_front_in_order_until_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_call_error_leaves_the_queue_as_it_was_and_the_next_try_sends_it() {
+async fn failed_request_keeps_queue_in_order() {
     let service = MockService::failing(1, "ResourceNotFoundException");
     let mut writer = writer(&service);
     for record in records(0..5) {
@@ -151,7 +151,7 @@ async fn a_whole_call_error_leaves_the_queue_as_it_was_and_the_next_try_sends_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_oversize_record_or_key_is_rejected_without_touching_the_queue() {
+async fn oversized_record_or_key_is_rejected() {
     let service = MockService::delivering();
     let mut writer = writer(&service);
     writer.feed(Record::from("queued")).await.unwrap();
@@ -166,7 +166,7 @@ async fn an_oversize_record_or_key_is_rejected_without_touching_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_stream_is_a_name_or_an_arn() {
+async fn stream_accepts_name_or_arn() {
     let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/example";
     for stream in ["example", arn] {
         let service = MockService::delivering();
@@ -179,7 +179,7 @@ async fn the_stream_is_a_name_or_an_arn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn values_can_be_sent_as_json() {
+async fn json_values_are_sent() {
     #[derive(serde::Serialize)]
     struct Event<'a> {
         id: u32,
@@ -194,7 +194,7 @@ async fn values_can_be_sent_as_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn batch_logging_can_be_on_and_off() {
+async fn batch_log_follows_level() {
     for (level, lines) in [(Level::DEBUG, 2), (Level::INFO, 0)] {
         let logs = Logs::listen(level);
         let stack = ServiceBuilder::new().trace_put_records().service(MockService::delivering());
@@ -205,7 +205,7 @@ async fn batch_logging_can_be_on_and_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_batchs_size_success_count_and_errors_can_be_read() {
+async fn status_reports_last_request() {
     let service = MockService::new(|call, request| Ok(answer_each(request, |n| call > 0 || n > 1)));
     let mut writer = writer(&service);
     assert!(writer.status().last_request.is_none());

@@ -71,7 +71,7 @@ async fn flapping_endpoint_is_one_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn long_outage_is_repeated_once_a_minute() {
+async fn long_outage_is_logged_every_minute() {
     let logs = Logs::listen(Level::INFO);
     let mut sink = builder().build_with(failing_for(4 * MINUTE + MINUTE / 2)).unwrap();
     for record in records(0..7) {
@@ -98,7 +98,7 @@ fn failing_then_hanging(call: usize) -> Option<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reminders_come_while_nothing_else_happens() {
+async fn outage_is_logged_while_request_hangs() {
     for is_driven in [false, true] {
         let logs = Logs::listen(Level::INFO);
         let mut calls = 0;
@@ -127,7 +127,7 @@ async fn reminders_come_while_nothing_else_happens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replaced_connection_is_no_outage() {
+async fn single_failure_is_no_outage() {
     let logs = Logs::listen(Level::INFO);
     let mut sink = builder().build_with(MockService::failing(1, "InternalFailure")).unwrap();
     sink.send(Record::from("one")).await.unwrap();
@@ -136,7 +136,7 @@ async fn replaced_connection_is_no_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outage_that_is_over_is_logged_at_close() {
+async fn close_logs_end_of_outage() {
     for is_driven in [false, true] {
         let logs = Logs::listen(Level::INFO);
         let service = MockService::failing(3, "InternalFailure");
@@ -173,7 +173,7 @@ async fn sustained_throttling_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_of_seconds_is_not_reported() {
+async fn brief_throttling_is_not_reported() {
     let logs = Logs::listen(Level::INFO);
     let began = Instant::now();
     let service = MockService::new(move |_, request| {
@@ -186,7 +186,7 @@ async fn throttling_of_seconds_is_not_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttled_requests_are_reported_after_a_minute() {
+async fn throttled_requests_are_reported() {
     let logs = Logs::listen(Level::INFO);
     let began = Instant::now();
     let service = MockService::new(move |_, request| match began.elapsed() < MINUTE + MINUTE / 2 {
@@ -201,7 +201,7 @@ async fn throttled_requests_are_reported_after_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outage_reported_entry_by_entry_is_an_outage() {
+async fn failing_entries_count_as_outage() {
     let logs = Logs::listen(Level::INFO);
     let began = Instant::now();
     let service = MockService::new(move |_, request| match began.elapsed() < MINUTE / 2 {
@@ -216,7 +216,7 @@ async fn outage_reported_entry_by_entry_is_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_records_are_logged_once_a_minute() {
+async fn rejection_is_logged_once_a_minute() {
     let logs = Logs::listen(Level::INFO);
     let mut sink = builder().build_with(MockService::rejecting_bad()).unwrap();
     for _ in 0..150 {

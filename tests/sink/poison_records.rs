@@ -56,7 +56,7 @@ const REQUEST_FAULTS: [(Option<&str>, u16); 3] =
     [(Some("InternalFailure"), 500), (None, 403), (None, 503)];
 
 #[tokio::test(start_paused = true)]
-async fn slow_link_delivers_with_default_settings() {
+async fn slow_link_delivers_with_defaults() {
     // 256 kbit/s.
     let stream = stream(SimStream::builder().with_bandwidth(32_000));
     let mut sink = build(&stream, KinesisSink::builder("example"));
@@ -83,7 +83,7 @@ async fn slow_link_delivers_with_default_settings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_after_the_timeout_cost_few_copies() {
+async fn late_responses_cause_few_duplicates() {
     let stream = stream(SimStream::builder().with_latency(Latency::constant(seconds(11))));
     let mut sink = build(&stream, KinesisSink::builder("example"));
     for number in 0..100 {
@@ -107,7 +107,7 @@ async fn answers_after_the_timeout_cost_few_copies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poisoned_request_holds_up_only_its_record() {
+async fn poison_record_delays_no_other_record() {
     for (place, (code, status)) in REQUEST_FAULTS.into_iter().enumerate() {
         let positions: &[usize] = if place == 0 { &[0, 990, 10_990] } else { &[990] };
         for &position in positions {
@@ -133,7 +133,7 @@ async fn poisoned_request_holds_up_only_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poisoned_request_expires_only_its_record() {
+async fn deadline_fails_only_poison_record() {
     for (code, status) in REQUEST_FAULTS {
         let faults = Faults::default().with_poisoned_requests(POISON, code, status);
         let stream = stream(SimStream::builder().with_shards(4).with_faults(faults));
@@ -153,7 +153,7 @@ async fn poisoned_request_expires_only_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_poisoned_records_delay_no_other() {
+async fn several_poison_records_delay_no_other() {
     let faults = Faults::default().with_poisoned_requests(POISON, Some("InternalFailure"), 500);
     let stream = stream(SimStream::builder().with_faults(faults));
     let mut sink = build(&stream, KinesisSink::builder("example"));
@@ -182,7 +182,7 @@ async fn feed_aggregated(
 }
 
 #[tokio::test(start_paused = true)]
-async fn poisoned_member_holds_up_no_other_member() {
+async fn poison_member_delays_no_other_member() {
     for aggregation in [Aggregation::PerShard, Aggregation::PerKey] {
         let (stream, mut sink) = feed_aggregated(aggregation, RecordOrdering::Unordered).await;
         println!("{aggregation:?}: {:?}", sink.totals());
@@ -193,7 +193,7 @@ async fn poisoned_member_holds_up_no_other_member() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poisoned_member_holds_up_only_its_key_in_order() {
+async fn poison_member_delays_only_its_key() {
     for aggregation in [Aggregation::PerShard, Aggregation::PerKey] {
         let (stream, mut sink) = feed_aggregated(aggregation, RecordOrdering::PerKey).await;
         println!("{aggregation:?}: {:?}", sink.totals());

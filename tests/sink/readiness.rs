@@ -67,7 +67,7 @@ fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
 
 /// While a producer waits for a permit, its only record expires. The other producer can still send.
 #[tokio::test(start_paused = true)]
-async fn expired_record_leaves_the_queue() {
+async fn expired_record_leaves_permit_queue() {
     let names = stacks(&service()).into_iter().map(|(name, _)| name);
     for (which, name) in names.enumerate() {
         let service = service();
@@ -152,7 +152,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn taking_records_back_leaves_the_queue() {
+async fn take_undelivered_releases_permit() {
     let (limit, taken) = busy(&service());
     let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
@@ -172,7 +172,7 @@ async fn taking_records_back_leaves_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_sink_leaves_the_queue() {
+async fn dropped_sink_releases_permit() {
     let (limit, taken) = busy(&service());
     let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
@@ -184,7 +184,7 @@ async fn dropped_sink_leaves_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn permit_goes_to_others_after_a_second() {
+async fn unclaimed_permit_expires_after_1s() {
     let (limit, taken) = busy(&service());
     let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
@@ -198,7 +198,7 @@ async fn permit_goes_to_others_after_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_sinks_are_served_in_turn() {
+async fn waiters_get_permits_in_order() {
     let service = service();
     let (limit, taken) = busy(&service);
     let sinks = (0..5).map(|n| {
@@ -224,7 +224,7 @@ async fn waiting_sinks_are_served_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ready_service_is_asked_without_a_task() {
+async fn ready_service_spawns_no_waiter_task() {
     let limit = ConcurrencyLimit::new(service(), 4);
     let mut sink = task::spawn(builder().build_with(limit).unwrap());
     for record in records(0..1_500) {
@@ -236,7 +236,7 @@ async fn ready_service_is_asked_without_a_task() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pending_service_wakes_the_newest_poll() {
+async fn pending_service_wakes_last_poller() {
     let service = service();
     let (limit, taken) = busy(&service);
     let mut sink = builder().build_with(limit).unwrap();
@@ -259,7 +259,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// The runtime that the sink waited in still exists but does not run any more.
 #[test]
-fn waiting_sink_can_move_to_another_runtime() {
+fn waiter_moves_to_another_runtime() {
     let service = service();
     let (limit, taken) = busy(&service);
     let mut sink = builder().build_with(limit.clone()).unwrap();
@@ -278,7 +278,7 @@ fn waiting_sink_can_move_to_another_runtime() {
 }
 
 #[test]
-fn waiting_sink_of_an_ended_runtime_is_dropped() {
+fn runtime_shutdown_releases_permit() {
     let service = service();
     let (limit, taken) = busy(&service);
     let mut sink = builder().build_with(limit.clone()).unwrap();
@@ -322,7 +322,7 @@ impl Service<PutRecordsRequest> for Later {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failure_of_a_pending_service_is_retried() {
+async fn pending_service_error_is_retried() {
     for panics in [false, true] {
         let service = service();
         let later = Later { inner: service.clone(), asked: Arc::default(), panics };

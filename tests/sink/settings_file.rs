@@ -138,7 +138,7 @@ fn every_setting_reaches_the_builder() {
 }
 
 #[test]
-fn each_setting_is_one_of_the_builder() {
+fn each_setting_changes_builder() {
     let untouched = shown(&builder());
     for (key, value) in ALL.parse::<toml::Table>().unwrap() {
         let alone = toml::Table::from_iter([(key.clone(), value)]).to_string();
@@ -147,7 +147,7 @@ fn each_setting_is_one_of_the_builder() {
 }
 
 #[test]
-fn each_setter_is_a_setting_or_code() {
+fn each_setter_has_a_setting() {
     let source = include_str!("../../src/sink/builder.rs");
     let methods = source.lines().filter_map(|line| {
         let line = line.trim_start().strip_prefix("pub fn with")?;
@@ -184,7 +184,7 @@ fn setter_overrides_earlier_settings() {
 }
 
 #[test]
-fn the_defaults_written_out_change_nothing() {
+fn explicit_defaults_change_nothing() {
     let defaults = builder().with_settings(read(DEFAULTS));
     assert_eq!(shown(&defaults), shown(&builder()));
     let without = WITHOUT_DEFAULT.map(String::from).into();
@@ -192,7 +192,7 @@ fn the_defaults_written_out_change_nothing() {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn settings_round_trip() {
     for text in [ALL, DEFAULTS, ""] {
         let settings = read(text);
         let written = toml::to_string(&settings).unwrap();
@@ -204,7 +204,7 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn every_word_and_every_duration_is_read_back() {
+fn enums_and_durations_round_trip() {
     let mut settings = Settings::default();
     let lingers = [Linger::Auto, Linger::Adaptive, Linger::Fixed];
     let durations = [0, 1, 999, 1_500, 60_000].map(Duration::from_millis);
@@ -261,7 +261,7 @@ fn invalid_value_names_key_and_notation() {
 }
 
 #[test]
-fn build_names_setting_that_is_out_of_range() {
+fn out_of_range_error_names_setting() {
     let client = SimStream::new(1).client();
     for (text, told) in [
         ("max_in_flight = 0", "max_in_flight is 0; set it between 1 and 1000"),
@@ -279,7 +279,7 @@ fn build_names_setting_that_is_out_of_range() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_is_described_unless_the_settings_say_no() {
+async fn describe_stream_controls_lookup() {
     for (text, described) in
         [("", true), ("describe_stream = true", true), ("describe_stream = false", false)]
     {
@@ -294,7 +294,7 @@ async fn a_stream_is_described_unless_the_settings_say_no() {
 }
 
 #[test]
-fn a_stream_is_read_as_its_name_or_its_arn() {
+fn stream_id_round_trips_name_and_arn() {
     for text in ["clicks", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"] {
         let quoted = format!("{text:?}");
         let stream: StreamId = serde_json::from_str(&quoted).unwrap();

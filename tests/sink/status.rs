@@ -72,7 +72,7 @@ async fn failed_records_are_counted_until_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_status_counts_records_accepted_since() {
+async fn producer_status_counts_new_records() {
     let stream = SimStream::new(1);
     let (producer, driver) = KinesisSink::new(&stream.client(), "example").unwrap().into_producer();
     for _ in 0..3 {
@@ -130,7 +130,7 @@ fn denying(
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_producer_says_so_and_recovers() {
+async fn refused_condition_ends_on_recovery() {
     let (deny, denied) = tokio::sync::watch::channel(true);
     let builder = KinesisSink::builder("example")
         .configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
@@ -147,7 +147,7 @@ async fn refused_producer_says_so_and_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopped_producer_keeps_its_error() {
+async fn stopped_condition_keeps_error() {
     let (_deny, denied) = tokio::sync::watch::channel(true);
     let producer = KinesisSink::builder("example").build_with(denying(denied)).unwrap().spawn();
     let mut watch = producer.watch();
@@ -160,7 +160,7 @@ async fn stopped_producer_keeps_its_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sink_condition_ends_closed_or_abandoned() {
+async fn sink_ends_closed_or_abandoned() {
     let stream = SimStream::new(1);
     let sink = || KinesisSink::new(&stream.client(), "example").unwrap();
     let mut closed = sink();
@@ -179,7 +179,7 @@ async fn sink_condition_ends_closed_or_abandoned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn aborted_driver_is_abandoned() {
+async fn aborted_driver_abandons_producer() {
     let stream = SimStream::new(1);
     let (producer, driver) = KinesisSink::new(&stream.client(), "example").unwrap().into_producer();
     let mut watch = producer.watch();
@@ -193,7 +193,7 @@ async fn aborted_driver_is_abandoned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn status_is_serialized_for_a_health_endpoint() {
+async fn status_serializes_for_health_check() {
     let stream = failing();
     let producer = KinesisSink::new(&stream.client(), "example").unwrap().spawn();
     let mut watch = producer.watch();
@@ -215,7 +215,7 @@ async fn status_is_serialized_for_a_health_endpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusal_ends_when_no_record_is_left() {
+async fn refusal_ends_without_records() {
     let (_deny, denied) = tokio::sync::watch::channel(true);
     let builder = KinesisSink::builder("example").with_deadline(Duration::from_secs(10));
     let builder = builder
@@ -231,7 +231,7 @@ async fn refusal_ends_when_no_record_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failure_ends_when_records_are_taken() {
+async fn take_undelivered_ends_failing() {
     let stream = failing();
     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
     sink.feed(Record::from("a record")).await.unwrap();
@@ -257,7 +257,7 @@ async fn full_buffer_accepts_no_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_wait_loses_no_change() {
+async fn cancelled_wait_loses_no_change() {
     let stream = failing();
     let producer = KinesisSink::new(&stream.client(), "example").unwrap().spawn();
     let mut watch = producer.watch();
@@ -273,7 +273,7 @@ async fn dropped_wait_loses_no_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_shows_the_error_while_requests_fail() {
+async fn closing_condition_shows_error() {
     let stream = failing();
     let producer = KinesisSink::new(&stream.client(), "example").unwrap().spawn();
     let mut watch = producer.watch();
@@ -309,7 +309,7 @@ fn rejecting(buffer_records: usize) -> Producer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn taken_records_are_not_counted_as_failed() {
+async fn taken_records_leave_failed_count() {
     let producer = rejecting(10);
     for _ in 0..200 {
         producer.send(Record::from("bad")).await.unwrap();
@@ -320,7 +320,7 @@ async fn taken_records_are_not_counted_as_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn status_adds_up_at_every_moment() {
+async fn status_totals_are_consistent() {
     let producer = rejecting(50);
     let sending = tokio::spawn({
         let producer = producer.clone();

@@ -77,7 +77,7 @@ fn of_bytes(bytes: usize) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_distributes_by_itself_is_refused_before_anything_is_sent() {
+async fn auto_distribution_refuses_aggregation() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let service = MockService::delivering();
         let describer = Describer::default();
@@ -101,7 +101,7 @@ async fn refuses_three_times(mut sink: KinesisSink<MockService>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_aggregation_such_a_stream_is_fine() {
+async fn auto_distribution_accepts_plain_records() {
     let service = MockService::delivering();
     let describer = Describer::default().saying(|_| Ok(by_service()));
     let builder = KinesisSink::builder("example").with_stream_info(describer);
@@ -111,7 +111,7 @@ async fn without_aggregation_such_a_stream_is_fine() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_does_not_exist_is_told_before_the_first_record() {
+async fn missing_stream_refuses_first_record() {
     let service = MockService::delivering();
     let describer = Describer::default();
     let missing = |call| match call {
@@ -137,7 +137,7 @@ fn assert_too_large(refused: &Error, bytes: usize, limit: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_streams_own_limit_for_a_record_holds() {
+async fn described_record_limit_is_enforced() {
     let service = MockService::delivering();
     let described = || Describer::default().saying(|_| Ok(large_records()));
     let mut large = sink(aggregating().with_stream_info(described()), &service);
@@ -163,7 +163,7 @@ async fn the_streams_own_limit_for_a_record_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_permission_the_defaults_stay_and_one_line_says_so() {
+async fn denied_description_keeps_defaults() {
     for code in ["AccessDeniedException", "UnknownOperationException", "ValidationException"] {
         let logs = Logs::listen(Level::INFO);
         let service = MockService::delivering();
@@ -183,7 +183,7 @@ async fn without_permission_the_defaults_stay_and_one_line_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_pass_is_tried_five_times() {
+async fn transient_error_gets_five_attempts() {
     for code in ["LimitExceededException", "InternalFailure"] {
         let service = MockService::delivering();
         let describer = Describer::default();
@@ -244,7 +244,7 @@ async fn credentials_timeout_fails_description() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_describer_that_never_answers_or_panics_holds_nothing_up_for_ever() {
+async fn description_timeout_or_panic_is_ignored() {
     let service = MockService::delivering();
     let mut silent =
         sink(aggregating().with_stream_info(describe_stream_fn(|_| pending())), &service);
@@ -261,7 +261,7 @@ async fn a_describer_that_never_answers_or_panics_holds_nothing_up_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_asked_where_nobody_wants_to_know() {
+async fn describe_stream_off_skips_lookup() {
     let service = MockService::delivering();
     let mut sink =
         sink(aggregating().configure(|settings| settings.describe_stream = false), &service);
@@ -271,7 +271,7 @@ async fn nothing_is_asked_where_nobody_wants_to_know() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_producers_large_record_waits_for_the_description() {
+async fn large_record_waits_for_description() {
     let service = MockService::delivering();
     let described = Describer::default().saying(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
@@ -295,7 +295,7 @@ async fn a_producers_large_record_waits_for_the_description() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() {
+async fn auto_distribution_applies_fatal_policy() {
     for policy in [FatalPolicy::Stop, FatalPolicy::Retry] {
         let service = MockService::delivering();
         let described = Describer::default().saying(|_| Ok(by_service()));
@@ -321,7 +321,7 @@ async fn a_producer_of_a_stream_that_distributes_by_itself_ends_by_its_policy() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
+async fn early_records_respect_stream_limit() {
     let service = MockService::delivering();
     let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
     let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
@@ -342,7 +342,7 @@ async fn a_producer_accepts_nothing_early_that_the_stream_may_not_take() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_hold_a_large_record_hears_why_it_is_not_taken() {
+async fn large_record_error_is_immediate() {
     let silent = || aggregating().with_stream_info(describe_stream_fn(|_| pending()));
     let tried = |producer: &Producer, bytes| producer.try_send(of_bytes(bytes)).unwrap_err();
     // One that no stream takes, or that was ruled out, need not wait to hear it.
@@ -363,7 +363,7 @@ async fn on_hold_a_large_record_hears_why_it_is_not_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_takes_its_time_to_exist_is_described_all_the_same() {
+async fn late_stream_is_still_described() {
     let describer = Describer::default();
     let said = describer.saying(|call| match call {
         0..20 => Err(service_error("ResourceNotFoundException")),
@@ -379,7 +379,7 @@ async fn a_stream_that_takes_its_time_to_exist_is_described_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
+async fn retry_policy_reports_missing_stream() {
     let created = Arc::new(AtomicUsize::new(0));
     let seen = created.clone();
     let describer = Describer::default().saying(move |_| match seen.load(Ordering::SeqCst) {
@@ -403,7 +403,7 @@ async fn a_producer_that_keeps_trying_tells_of_a_stream_that_does_not_exist() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_sinks_are_ready_before_the_first_record() {
+async fn many_sinks_become_ready() {
     let described = Describer::default().saying(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &MockService::delivering()).spawn();
@@ -414,7 +414,7 @@ async fn many_sinks_are_ready_before_the_first_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_moves_while_it_asks_wakes_who_polled_last() {
+async fn lookup_wakes_last_poller() {
     let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
     let list = |_| async {
         sleep(Duration::from_millis(20)).await;
@@ -436,7 +436,7 @@ async fn a_sink_that_moves_while_it_asks_wakes_who_polled_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_dropped_while_it_asks_asks_no_more() {
+async fn dropped_sink_cancels_lookup() {
     let answered = Arc::new(AtomicUsize::new(0));
     let count = answered.clone();
     let describer = describe_stream_fn(move |_| {
@@ -486,7 +486,7 @@ async fn send_two(sink: &mut KinesisSink<MockService>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn source_without_answers_is_asked_once() {
+async fn empty_source_is_queried_once() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
         let logs = Logs::listen(Level::INFO);
         let (service, source) = (MockService::delivering(), Neither::default());
@@ -511,7 +511,7 @@ async fn source_without_answers_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn undescribed_sink_does_not_ask_for_description() {
+async fn describe_stream_off_still_lists_shards() {
     let source = Neither::default();
     let builder = aggregating()
         .configure(|settings| settings.describe_stream = false)
@@ -522,7 +522,7 @@ async fn undescribed_sink_does_not_ask_for_description() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn source_that_only_describes_sets_limits() {
+async fn describing_source_sets_limits() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
         let service = MockService::delivering();
         let described = Describer::default().saying(|_| Ok(large_records()));
@@ -535,7 +535,7 @@ async fn source_that_only_describes_sets_limits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn source_that_only_lists_aggregates_per_shard() {
+async fn listing_source_aggregates_per_shard() {
     let service = MockService::delivering();
     let one_shard = list_shards_fn(|_| async {
         let ring = HashRange::new(HashKey::new(0), HashKey::new(u128::MAX)).unwrap();
@@ -549,7 +549,7 @@ async fn source_that_only_lists_aggregates_per_shard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_takes_large_record_undescribed() {
+async fn empty_source_allows_large_records() {
     let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
     let builder = aggregating()
         .configure(|settings| settings.limits = limits)
@@ -579,7 +579,7 @@ impl StreamInfo for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panic_of_source_counts_as_error() {
+async fn panicking_source_counts_as_error() {
     let service = MockService::delivering();
     let builder = aggregating().with_aggregation(Aggregation::PerShard).with_stream_info(Panics);
     send_two(&mut sink(builder, &service)).await;

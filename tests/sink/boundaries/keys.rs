@@ -85,7 +85,7 @@ fn shard_of(kinesis: &SimStream, key: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_key_arrives_byte_for_byte() {
+async fn key_arrives_unchanged() {
     let keys = keys();
     assert!(keys.len() > 250 && keys.iter().any(|key| key.len() == 1_024));
     for &way in WAYS {
@@ -104,7 +104,7 @@ async fn each_key_arrives_byte_for_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_key_arrives_byte_for_byte_as_a_member_of_an_aggregate() {
+async fn key_arrives_unchanged_in_aggregate() {
     let keys = keys();
     for &way in WAYS {
         let kinesis = stream();
@@ -128,7 +128,7 @@ async fn each_key_arrives_byte_for_byte_as_a_member_of_an_aggregate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_key_comes_back_with_a_record_that_failed() {
+async fn failed_record_returns_its_key() {
     let keys = keys();
     for &way in WAYS {
         for aggregation in [Aggregation::Off, Aggregation::PerShard] {
@@ -162,7 +162,7 @@ async fn each_key_comes_back_with_a_record_that_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_error_and_no_debug_output_shows_a_key() {
+async fn errors_and_debug_redact_key() {
     let key = "MARKER\u{1b}[31m\u{2028}".repeat(10);
     let record = || Record::from((key.as_str(), "x"));
     let kinesis = stream();
@@ -183,7 +183,7 @@ async fn no_error_and_no_debug_output_shows_a_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_of_no_character_or_257_are_refused_whatever_their_bytes() {
+async fn empty_or_oversized_key_is_rejected() {
     let kinesis = stream();
     for (key, expected) in [(String::new(), "partition key is empty;")]
         .into_iter()

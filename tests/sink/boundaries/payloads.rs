@@ -55,7 +55,7 @@ fn data(data: &Bytes) -> Vec<Bytes> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_payload_arrives_as_it_is() {
+async fn payload_arrives_unchanged() {
     let payloads = payloads();
     for &way in WAYS {
         let kinesis = SimStream::new(2);
@@ -79,7 +79,7 @@ async fn every_payload_arrives_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_payload_arrives_as_it_is_in_an_aggregate() {
+async fn payload_arrives_unchanged_in_aggregate() {
     let payloads = payloads();
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         for &way in WAYS {
@@ -98,7 +98,7 @@ async fn every_payload_arrives_as_it_is_in_an_aggregate() {
 }
 
 #[test]
-fn a_consumer_leaves_what_only_looks_like_an_aggregate_whole() {
+fn deaggregate_keeps_lookalike_payload() {
     for payload in lookalikes() {
         let members = deaggregate(&payload);
         assert!(!members.is_aggregate());
@@ -108,7 +108,7 @@ fn a_consumer_leaves_what_only_looks_like_an_aggregate_whole() {
 
 /// What [`Aggregation`] says of such payloads.
 #[tokio::test(start_paused = true)]
-async fn payload_that_is_an_aggregate_arrives_whole_if_aggregated() {
+async fn nested_aggregate_arrives_unchanged() {
     for payload in aggregates() {
         let write = async |aggregation: Aggregation, records: usize| {
             let kinesis = SimStream::new(1);
@@ -129,7 +129,7 @@ async fn payload_that_is_an_aggregate_arrives_whole_if_aggregated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_but_empty_payloads() {
+async fn empty_payloads_are_delivered() {
     for &way in WAYS {
         for (aggregation, entries) in [(Aggregation::Off, 2_000), (Aggregation::PerKey, 1)] {
             let kinesis = SimStream::new(1);

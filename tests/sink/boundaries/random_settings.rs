@@ -28,14 +28,14 @@ impl Drop for Case {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ends_drawn_together() {
+async fn random_settings_deliver_records() {
     run(0..100).await;
 }
 
 /// `cargo test --test sink -- --ignored ends_drawn`
 #[tokio::test(start_paused = true)]
 #[ignore = "takes a minute"]
-async fn ends_drawn_together_many_times() {
+async fn random_settings_deliver_over_many_seeds() {
     run(100..5_000).await;
 }
 

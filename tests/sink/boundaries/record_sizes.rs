@@ -41,7 +41,7 @@ fn sizes(kinesis: &SimStream) -> Vec<usize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_record_arrives_and_a_byte_more_is_refused() {
+async fn max_record_size_is_enforced() {
     let kinesis = stream();
     let mut sink = sink(&kinesis, builder());
     sink.feed(record(MAX_RECORD_BYTES)).await.unwrap();
@@ -62,7 +62,7 @@ async fn the_largest_record_arrives_and_a_byte_more_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_record_arrives_byte_for_byte_each_way() {
+async fn largest_record_arrives_unchanged() {
     for &way in WAYS {
         let kinesis = stream();
         let mut sink = way.sink(&kinesis, builder());
@@ -75,7 +75,7 @@ async fn the_largest_record_arrives_byte_for_byte_each_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_described_sets_the_limit() {
+async fn described_stream_sets_record_limit() {
     for most in [1_024, DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES] {
         let kinesis = SimStream::builder().with_max_record_bytes(most).build().unwrap();
         let builder = KinesisSink::builder("example").with_stream_info(kinesis.clone());
@@ -99,7 +99,7 @@ async fn a_stream_that_is_described_sets_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_requests_of_one_record_and_of_many() {
+async fn large_and_small_records_fill_requests() {
     let kinesis = stream();
     let mut sink = sink(&kinesis, builder());
     let small = MAX_REQUEST_BYTES / 20;
@@ -112,7 +112,7 @@ async fn full_requests_of_one_record_and_of_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_buffer_smaller_than_the_record_takes_one_at_a_time() {
+async fn small_buffer_accepts_one_record() {
     for bytes in [1, 1_000, MAX_RECORD_BYTES - 1] {
         let kinesis = stream();
         let mut owned =
@@ -138,7 +138,7 @@ async fn a_buffer_smaller_than_the_record_takes_one_at_a_time() {
 const AROUND_TWO: usize = 20 + (2 + KEY.len()) + 2 * (1 + 4 + 2 + 1 + 4) + KEY.len();
 
 #[tokio::test(start_paused = true)]
-async fn an_aggregate_is_filled_to_the_last_byte_and_no_further() {
+async fn aggregate_fills_to_last_byte() {
     let half = (MAX_RECORD_BYTES - AROUND_TWO) / 2;
     let rest = MAX_RECORD_BYTES - AROUND_TWO - half;
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
@@ -166,7 +166,7 @@ async fn an_aggregate_is_filled_to_the_last_byte_and_no_further() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_record_goes_alone_among_aggregates() {
+async fn largest_record_is_not_aggregated() {
     let kinesis = stream();
     let builder = builder().with_aggregation(Aggregation::PerKey);
     let mut sink =
@@ -180,7 +180,7 @@ async fn the_largest_record_goes_alone_among_aggregates() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_the_stream_does_not_take_fails_alone() {
+async fn record_over_stream_limit_fails_alone() {
     // The user says 10 MiB, the stream was left at 1 MiB.
     let kinesis = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
     let mut sink = sink(&kinesis, builder());

@@ -156,17 +156,17 @@ async fn records_move_at_every_end(aggregation: Aggregation) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_move() {
+async fn minimum_and_maximum_deliver() {
     records_move_at_every_end(Aggregation::Off).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_move_aggregated_per_key() {
+async fn minimum_and_maximum_deliver_per_key() {
     records_move_at_every_end(Aggregation::PerKey).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_move_aggregated_per_shard() {
+async fn minimum_and_maximum_deliver_per_shard() {
     records_move_at_every_end(Aggregation::PerShard).await;
 }
 
@@ -176,7 +176,7 @@ fn refusal(builder: SinkBuilder) -> BuildError {
 }
 
 #[test]
-fn one_beyond_is_refused_with_what_to_set() {
+fn out_of_range_value_fails_build() {
     for setting in sink_settings() {
         for change in setting.beyond {
             check_told(&refusal(change(builder())), setting.field);
@@ -192,7 +192,7 @@ fn one_beyond_is_refused_with_what_to_set() {
 }
 
 #[test]
-fn what_depends_on_another_setting_is_refused_with_what_to_set() {
+fn conflicting_settings_fail_build() {
     for (builder, told) in [
         (
             builder().configure(|settings| {
@@ -220,7 +220,7 @@ fn what_depends_on_another_setting_is_refused_with_what_to_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_may_take_a_millisecond_or_ten_minutes() {
+async fn request_timeout_range_is_1ms_to_10m() {
     let [least, most] = [MILLISECOND, 10 * MINUTE];
     // The request's own way takes no time at the one end, and nearly all of it at the other.
     for (time, latency) in [(least, Duration::ZERO), (most, most - MILLISECOND)] {

@@ -68,7 +68,7 @@ async fn check(name: &str, builder: SimBuilder) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_move() {
+async fn minimum_and_maximum_deliver() {
     for Setting { field, ends: [low, high], .. } in settings() {
         check(&format!("least {field}"), low(SimStream::builder().with_seed(1))).await;
         check(&format!("most {field}"), high(SimStream::builder().with_seed(1))).await;
@@ -76,7 +76,7 @@ async fn records_move() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_keeps_nothing_of_the_payloads_counts_them() {
+async fn zero_kept_bytes_keeps_record_sizes() {
     let kinesis = SimStream::builder().with_kept_bytes(0).build().unwrap();
     let mut sink = KinesisSink::builder("example").build_with(kinesis.service()).unwrap();
     for bytes in [0, 1, MAX_RECORD_BYTES / 10 - 1] {
@@ -90,7 +90,7 @@ async fn a_stream_that_keeps_nothing_of_the_payloads_counts_them() {
 }
 
 #[test]
-fn one_beyond_is_refused_with_what_to_set() {
+fn out_of_range_value_fails_build() {
     for setting in settings() {
         for change in setting.beyond {
             check_told(&change(SimStream::builder()).build().unwrap_err(), setting.field);

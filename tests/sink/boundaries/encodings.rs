@@ -1,4 +1,4 @@
-//! The ways that a record goes through the SDK, and how it is read back.
+//! Protocols and serializers of `PutRecords`, and a consumer that reads the records.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,17 @@ use kinesis_sink::sim::SimStream;
 use kinesis_sink::{KinesisSink, SinkBuilder};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Encoding {
     DirectJson,
     SdkJson,
     DirectCbor,
     SdkCbor,
 }
 
-pub const WAYS: &[Way] = &[Way::DirectJson, Way::SdkJson, Way::DirectCbor, Way::SdkCbor];
+pub const ENCODINGS: &[Encoding] =
+    &[Encoding::DirectJson, Encoding::SdkJson, Encoding::DirectCbor, Encoding::SdkCbor];
 
-impl Way {
+impl Encoding {
     pub fn service(self, client: &Client) -> PutRecords {
         let service = PutRecords::new(client).without_stalled_stream_protection();
         match self {
@@ -36,7 +37,7 @@ impl Way {
     }
 }
 
-/// All that a consumer reads, by shard and sequence number.
+/// Reads all records of the stream, keyed by shard and sequence number.
 pub async fn read_back(kinesis: &SimStream) -> HashMap<(String, String), Read> {
     let client = kinesis.client();
     let mut found = HashMap::new();
@@ -50,8 +51,8 @@ pub async fn read_back(kinesis: &SimStream) -> HashMap<(String, String), Read> {
         while let Some(next) = iterator {
             let page = client.get_records().shard_iterator(next).send().await.unwrap();
             iterator = page.next_shard_iterator.filter(|_| !page.records.is_empty());
-            let place = |read: &Read| (shard.id().to_owned(), read.sequence_number.clone());
-            found.extend(page.records.into_iter().map(|read| (place(&read), read)));
+            let location = |read: &Read| (shard.id().to_owned(), read.sequence_number.clone());
+            found.extend(page.records.into_iter().map(|read| (location(&read), read)));
         }
     }
     found

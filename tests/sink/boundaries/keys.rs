@@ -1,4 +1,4 @@
-//! Partition keys of every kind that Unicode has.
+//! Partition keys of every kind of Unicode text.
 
 use std::collections::HashMap;
 
@@ -16,13 +16,13 @@ use kinesis_sink::{
 };
 use tower::ServiceExt;
 
-use super::encodings::{WAYS, Way, read_back};
+use super::encodings::{ENCODINGS, Encoding, read_back};
 
-/// One character of 1, 2, 3 and 4 bytes each.
+/// Characters of one, two, three, and four bytes.
 const WIDTHS: [&str; 4] = ["k", "ß", "€", "🦀"];
 
-/// Equal to some eyes and not in bytes; combining, from right to left, of no width; at the ends of Unicode; what
-/// writers and readers of JSON treat differently.
+/// Unusual keys: lookalikes, combining characters, right-to-left text, zero width, the last code points, and characters
+/// that JSON escapes.
 const ODD: &str = concat!(
     "é|e\u{301}|ﬁ|Å|\u{212b}|İ|ı|ẞ|\u{301}|\u{202e}abc|مفتاح|מפתח\u{200f}|a\u{200b}b|a\u{200d}b|\u{feff}k|",
     "👩\u{200d}👩\u{200d}👧|\u{d7ff}\u{e000}|\u{fffd}|\u{fffe}|\u{ffff}|\u{10fffe}|\u{10ffff}|",
@@ -31,20 +31,19 @@ const ODD: &str = concat!(
 );
 
 fn keys() -> Vec<String> {
-    // Up to 23 bytes lie inside of a key.
+    // Keys of up to 23 bytes are stored inline.
     let lengths = [1, 2, 5, 6, 7, 8, 11, 12, 22, 23, 24, 127, 128, 255, 256];
     let widths = WIDTHS.iter().flat_map(|one| lengths.map(|length| one.repeat(length)));
     let controls = ('\0'..='\u{9f}').filter(|letter| letter.is_control()).map(String::from);
     let stacked = format!("Z{}", "\u{300}".repeat(255));
     let all = widths.chain(controls).chain(ODD.split('|').map(str::to_owned)).chain([stacked]);
-    let mut all: Vec<_> = all.chain(drawn(100)).collect();
+    let mut all: Vec<_> = all.chain(random_keys(100)).collect();
     all.sort();
     all.dedup();
     all
 }
 
-/// Keys of any characters; always the same ones.
-fn drawn(count: usize) -> impl Iterator<Item = String> {
+fn random_keys(count: usize) -> impl Iterator<Item = String> {
     let mut rng = Rng::with_seed(7);
     (0..count).map(move |_| {
         let length = rng.usize(1..=256);
@@ -60,14 +59,14 @@ fn stream() -> SimStream {
     SimStream::builder().with_shards(4).with_seed(1).build().unwrap()
 }
 
-/// Sends a record under each key, its number for a payload, and gives what its receipt says.
+/// Sends a record with each key, its index as payload, and returns the deliveries.
 async fn send(
-    way: Way,
+    encoding: Encoding,
     kinesis: &SimStream,
     builder: SinkBuilder,
     keys: &[String],
 ) -> Vec<Delivery> {
-    let mut sink = way.sink(kinesis, builder);
+    let mut sink = encoding.sink(kinesis, builder);
     let mut receipts: Vec<Receipt> = Vec::new();
     for (number, key) in keys.iter().enumerate() {
         let (record, receipt) = Record::from((key.as_str(), number.to_string())).tracked();
@@ -78,9 +77,9 @@ async fn send(
     join_all(receipts).await.into_iter().map(Result::unwrap).collect()
 }
 
-/// The shard that a key belongs to.
 fn shard_of(kinesis: &SimStream, key: &str) -> String {
-    let (hash, shards) = (hash_of(key), kinesis.shards());
+    let hash = hash_of(key);
+    let shards = kinesis.shards();
     shards.iter().find(|shard| shard.range().contains(hash)).unwrap().id().to_owned()
 }
 
@@ -88,17 +87,17 @@ fn shard_of(kinesis: &SimStream, key: &str) -> String {
 async fn key_arrives_unchanged() {
     let keys = keys();
     assert!(keys.len() > 250 && keys.iter().any(|key| key.len() == 1_024));
-    for &way in WAYS {
+    for &encoding in ENCODINGS {
         let kinesis = stream();
-        let deliveries = send(way, &kinesis, builder(), &keys).await;
+        let deliveries = send(encoding, &kinesis, builder(), &keys).await;
         let read = read_back(&kinesis).await;
         assert_eq!(read.len(), keys.len());
         for (number, (key, delivery)) in keys.iter().zip(&deliveries).enumerate() {
-            let place = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
-            let record = &read[&place];
-            assert_eq!(record.partition_key.as_ref(), Some(key), "{way:?}");
-            assert_eq!(record.data.as_ref(), number.to_string().as_bytes(), "{way:?} {key:?}");
-            assert_eq!(delivery.shard_id(), shard_of(&kinesis, key), "{way:?} {key:?}");
+            let location = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
+            let record = &read[&location];
+            assert_eq!(record.partition_key.as_ref(), Some(key), "{encoding:?}");
+            assert_eq!(record.data.as_ref(), number.to_string().as_bytes(), "{encoding:?} {key:?}");
+            assert_eq!(delivery.shard_id(), shard_of(&kinesis, key), "{encoding:?} {key:?}");
         }
     }
 }
@@ -106,23 +105,29 @@ async fn key_arrives_unchanged() {
 #[tokio::test(start_paused = true)]
 async fn key_arrives_unchanged_in_aggregate() {
     let keys = keys();
-    for &way in WAYS {
+    for &encoding in ENCODINGS {
         let kinesis = stream();
         let builder = builder().with_aggregation(Aggregation::PerShard);
-        let deliveries = send(way, &kinesis, builder, &keys).await;
+        let deliveries = send(encoding, &kinesis, builder, &keys).await;
         let read = read_back(&kinesis).await;
         assert!(read.len() < keys.len() / 10, "{} records are aggregates", read.len());
         let members: HashMap<_, Vec<_>> = read
             .into_iter()
-            .map(|(place, read)| (place, deaggregate(&read.data.into_inner().into()).collect()))
+            .map(|(location, read)| {
+                (location, deaggregate(&read.data.into_inner().into()).collect())
+            })
             .collect();
         for (number, (key, delivery)) in keys.iter().zip(&deliveries).enumerate() {
-            let place = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
-            let member = delivery.sub_sequence_number().expect("it is a member") as usize;
-            let member = &members[&place][member];
-            assert_eq!(member.partition_key().map(|key| key.as_str()), Some(&**key), "{way:?}");
-            assert_eq!(member.data(), &number.to_string(), "{way:?} {key:?}");
-            assert_eq!(delivery.shard_id(), shard_of(&kinesis, key), "{way:?} {key:?}");
+            let location = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
+            let member = delivery.sub_sequence_number().expect("member of an aggregate") as usize;
+            let member = &members[&location][member];
+            assert_eq!(
+                member.partition_key().map(|key| key.as_str()),
+                Some(&**key),
+                "{encoding:?}"
+            );
+            assert_eq!(member.data(), &number.to_string(), "{encoding:?} {key:?}");
+            assert_eq!(delivery.shard_id(), shard_of(&kinesis, key), "{encoding:?} {key:?}");
         }
     }
 }
@@ -130,18 +135,18 @@ async fn key_arrives_unchanged_in_aggregate() {
 #[tokio::test(start_paused = true)]
 async fn failed_record_returns_its_key() {
     let keys = keys();
-    for &way in WAYS {
+    for &encoding in ENCODINGS {
         for aggregation in [Aggregation::Off, Aggregation::PerShard] {
             let kinesis = stream();
             kinesis.set_faults(Faults::default().with_throttles(1.0));
             let builder = builder()
                 .with_aggregation(aggregation)
                 .configure(|settings| settings.max_attempts = Some(1));
-            let mut sink = way.sink(&kinesis, builder);
+            let mut sink = encoding.sink(&kinesis, builder);
             let mut receipts = Vec::new();
             for (number, key) in keys.iter().enumerate() {
                 let (record, receipt) = Record::from((key.as_str(), "x")).tracked();
-                // Every other one comes out of the sink, the rest of receipts.
+                // Records with an even index return through receipts, the others through the sink.
                 receipts.extend((number % 2 == 0).then_some(receipt));
                 sink.feed(record).await.unwrap();
             }
@@ -150,9 +155,10 @@ async fn failed_record_returns_its_key() {
             let mut failed = sink.take_failed().into_iter();
             let mut receipts = receipts.into_iter();
             for (number, key) in keys.iter().enumerate() {
-                let undelivered = match number % 2 {
-                    0 => receipts.next().unwrap().await.unwrap_err(),
-                    _ => failed.next().expect("in the order of acceptance"),
+                let undelivered = if number % 2 == 0 {
+                    receipts.next().unwrap().await.unwrap_err()
+                } else {
+                    failed.next().expect("failed record, in order of acceptance")
                 };
                 assert_eq!(undelivered.record().partition_key(), &PartitionKey::from(key));
                 assert!(matches!(undelivered.reason(), FailureReason::AttemptsExhausted { .. }));
@@ -167,8 +173,8 @@ async fn errors_and_debug_redact_key() {
     let record = || Record::from((key.as_str(), "x"));
     let kinesis = stream();
     kinesis.set_faults(Faults::default().with_throttles(1.0));
-    let mut sink =
-        WAYS[0].sink(&kinesis, builder().configure(|settings| settings.max_attempts = Some(2)));
+    let mut sink = ENCODINGS[0]
+        .sink(&kinesis, builder().configure(|settings| settings.max_attempts = Some(2)));
     let (tracked, receipt) = record().tracked();
     sink.feed(record()).await.unwrap();
     sink.feed(tracked).await.unwrap();
@@ -192,7 +198,7 @@ async fn empty_or_oversized_key_is_rejected() {
         let record = Record::from((key.as_str(), "x"));
         for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
             let builder = builder().with_aggregation(aggregation);
-            let mut sink = WAYS[0].sink(&kinesis, builder);
+            let mut sink = ENCODINGS[0].sink(&kinesis, builder);
             sink.feed(Record::from(("k", "before"))).await.unwrap();
             let refused = sink.feed(record.clone()).await.unwrap_err().into_record();
             assert_eq!(refused, Some(record.clone()));
@@ -204,12 +210,12 @@ async fn empty_or_oversized_key_is_rejected() {
             assert_eq!(refused.record(), Some(&record));
             producer.close().await.unwrap();
         }
-        // The stream says the same of an entry that reaches it.
-        for &way in WAYS {
+        // The stream rejects such an entry as well.
+        for &encoding in ENCODINGS {
             let entry = Entry::new(Bytes::from_static(b"x"), Some(key.as_str().into()), None);
             let request = PutRecordsRequest::new(kinesis.id(), vec![entry]);
-            let error = way.service(&kinesis.client()).oneshot(request).await.unwrap_err();
-            assert_eq!(error.code(), Some("ValidationException"), "{way:?}");
+            let error = encoding.service(&kinesis.client()).oneshot(request).await.unwrap_err();
+            assert_eq!(error.code(), Some("ValidationException"), "{encoding:?}");
         }
     }
     assert!(

@@ -1,5 +1,4 @@
-//! What a user may hand in and set, at its ends: keys, payloads, sizes, settings. All of it arrives as it was handed
-//! in, or comes back with the reason.
+//! Keys, payloads, sizes, and settings at the limits of their ranges: records arrive unchanged or return with a reason.
 #![cfg(feature = "sim")]
 
 mod encodings;

@@ -1,4 +1,4 @@
-//! Payloads that are empty, or look like something else.
+//! Payloads that are empty, or that are or resemble aggregates.
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -6,7 +6,7 @@ use kinesis_sink::aggregate::{Member, deaggregate, encode};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder};
 
-use super::encodings::{WAYS, read_back};
+use super::encodings::{ENCODINGS, read_back};
 
 fn builder() -> SinkBuilder {
     KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
@@ -16,7 +16,7 @@ fn aggregate() -> Bytes {
     encode(&[Member::new("x", "first"), Member::new("y", "second")]).unwrap()
 }
 
-/// What is no aggregate, though it looks like one.
+/// Payloads that resemble an aggregate but are not one.
 fn lookalikes() -> Vec<Bytes> {
     let whole = aggregate();
     let (magic, digest) = (&whole[..4], &whole[whole.len() - 16..]);
@@ -39,7 +39,7 @@ fn lookalikes() -> Vec<Bytes> {
     ]
 }
 
-/// What a consumer makes of it, by its own library or by [`deaggregate`]: another record's members.
+/// Payloads that are aggregates. Consumers deaggregate them if they are sent as records.
 fn aggregates() -> Vec<Bytes> {
     let nested = encode(&[Member::new("z", aggregate()), Member::new("z", "")]).unwrap();
     let of_one = encode(&[Member::new("x", "alone")]).unwrap();
@@ -57,9 +57,9 @@ fn data(data: &Bytes) -> Vec<Bytes> {
 #[tokio::test(start_paused = true)]
 async fn payload_arrives_unchanged() {
     let payloads = payloads();
-    for &way in WAYS {
+    for &encoding in ENCODINGS {
         let kinesis = SimStream::new(2);
-        let mut sink = way.sink(&kinesis, builder());
+        let mut sink = encoding.sink(&kinesis, builder());
         let mut receipts = Vec::new();
         for payload in &payloads {
             let (record, receipt) = Record::from(("k", payload.clone())).tracked();
@@ -72,8 +72,8 @@ async fn payload_arrives_unchanged() {
         for (payload, receipt) in payloads.iter().zip(receipts) {
             let delivery = receipt.await.unwrap();
             assert_eq!(delivery.sub_sequence_number(), None);
-            let place = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
-            assert_eq!(read[&place].data.as_ref(), payload, "{way:?}");
+            let location = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
+            assert_eq!(read[&location].data.as_ref(), payload, "{encoding:?}");
         }
     }
 }
@@ -82,17 +82,20 @@ async fn payload_arrives_unchanged() {
 async fn payload_arrives_unchanged_in_aggregate() {
     let payloads = payloads();
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
-        for &way in WAYS {
+        for &encoding in ENCODINGS {
             let kinesis = SimStream::new(2);
-            let mut sink = way.sink(&kinesis, builder().with_aggregation(aggregation));
+            let mut sink = encoding.sink(&kinesis, builder().with_aggregation(aggregation));
             for payload in &payloads {
                 sink.feed(Record::from(("k", payload.clone()))).await.unwrap();
             }
             sink.close().await.unwrap();
             let read: Vec<_> = read_back(&kinesis).await.into_values().collect();
             let [read] = read.try_into().expect("one aggregate");
-            // A consumer takes one layer off.
-            assert!(data(&read.data.into_inner().into()) == payloads, "{aggregation:?} {way:?}");
+            // Deaggregation removes one layer only.
+            assert!(
+                data(&read.data.into_inner().into()) == payloads,
+                "{aggregation:?} {encoding:?}"
+            );
         }
     }
 }
@@ -106,7 +109,6 @@ fn deaggregate_keeps_lookalike_payload() {
     }
 }
 
-/// What [`Aggregation`] says of such payloads.
 #[tokio::test(start_paused = true)]
 async fn nested_aggregate_arrives_unchanged() {
     for payload in aggregates() {
@@ -124,24 +126,24 @@ async fn nested_aggregate_arrives_unchanged() {
         assert_eq!(write(Aggregation::PerKey, 1).await, std::slice::from_ref(&payload));
         assert_eq!(write(Aggregation::PerKey, 2).await, [payload.clone(), payload.clone()]);
         let plain = write(Aggregation::Off, 1).await;
-        assert_ne!(plain, std::slice::from_ref(&payload), "a consumer takes a plain one apart");
+        assert_ne!(plain, std::slice::from_ref(&payload), "a plain record should be deaggregated");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn empty_payloads_are_delivered() {
-    for &way in WAYS {
+    for &encoding in ENCODINGS {
         for (aggregation, entries) in [(Aggregation::Off, 2_000), (Aggregation::PerKey, 1)] {
             let kinesis = SimStream::new(1);
-            let mut sink = way.sink(&kinesis, builder().with_aggregation(aggregation));
+            let mut sink = encoding.sink(&kinesis, builder().with_aggregation(aggregation));
             for _ in 0..2_000 {
                 sink.feed(Record::from(("k", Bytes::new()))).await.unwrap();
             }
             sink.close().await.unwrap();
             let written = kinesis.written();
-            assert_eq!(written.len(), entries, "{way:?}");
+            assert_eq!(written.len(), entries, "{encoding:?}");
             let read: Vec<_> = written.iter().flat_map(|one| data(one.data())).collect();
-            assert!(read.len() == 2_000 && read.iter().all(Bytes::is_empty), "{way:?}");
+            assert!(read.len() == 2_000 && read.iter().all(Bytes::is_empty), "{encoding:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Several settings at their ends at once, drawn from a seed, while requests and entries fail.
+//! Random combinations of minimum and maximum settings while requests and entries fail.
 
 use std::env;
 
@@ -15,14 +15,13 @@ use super::workload::{produce, records, send};
 
 const RECORDS: usize = 80;
 
-/// Says how a case is run again, if it fails.
-struct Case(u64);
+struct ReplayOnPanic(u64);
 
-impl Drop for Case {
+impl Drop for ReplayOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let seed = self.0;
-            eprintln!("to see it again: HOSTILE_SEED={seed} cargo test --test sink ends_drawn");
+            eprintln!("replay: RANDOM_SETTINGS_SEED={seed} cargo test --test sink random_settings");
         }
     }
 }
@@ -32,24 +31,24 @@ async fn random_settings_deliver_records() {
     run(0..100).await;
 }
 
-/// `cargo test --test sink -- --ignored ends_drawn`
+/// Run with `cargo test --test sink -- --ignored random_settings`.
 #[tokio::test(start_paused = true)]
 #[ignore = "takes a minute"]
 async fn random_settings_deliver_over_many_seeds() {
     run(100..5_000).await;
 }
 
-/// Runs these cases, or the one that the environment names.
+/// Checks `seeds`, or only the seed in `RANDOM_SETTINGS_SEED`.
 async fn run(seeds: std::ops::Range<u64>) {
-    let seeds = match env::var("HOSTILE_SEED") {
+    let seeds = match env::var("RANDOM_SETTINGS_SEED") {
         Ok(seed) => {
-            let seed = seed.parse().expect("HOSTILE_SEED is a number");
+            let seed = seed.parse().expect("RANDOM_SETTINGS_SEED should be a number");
             seed..seed + 1
         }
         Err(_) => seeds,
     };
     for seed in seeds {
-        let _case = Case(seed);
+        let _replay = ReplayOnPanic(seed);
         check(seed).await;
     }
 }
@@ -58,29 +57,30 @@ async fn check(seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let shards = rng.usize(1..4);
     let kinesis = SimStream::builder().with_shards(shards).with_seed(seed).build().unwrap();
-    let share = rng.choice([0.0, 0.0, 0.1, 0.3]).unwrap();
-    let faults = Faults::default().with_throttles(share).with_internal_failures(share);
-    kinesis.set_faults(faults.with_request_errors(share, "InternalFailure", 500));
+    let rate = rng.choice([0.0, 0.0, 0.1, 0.3]).unwrap();
+    let faults = Faults::default().with_throttles(rate).with_internal_failures(rate);
+    kinesis.set_faults(faults.with_request_errors(rate, "InternalFailure", 500));
     let sink = sink(&mut rng, seed, &kinesis);
     let records = records(&mut rng, RECORDS);
-    let account = match rng.bool() {
-        true => send(sink, &kinesis, records).await,
-        false => produce(sink, &kinesis, records).await,
+    let outcomes = if rng.bool() {
+        send(sink, &kinesis, records).await
+    } else {
+        produce(sink, &kinesis, records).await
     };
-    let settled = account.delivered + account.too_large + account.gave_up.len();
-    assert_eq!(settled, RECORDS, "each of them is accounted for");
+    let settled = outcomes.delivered + outcomes.too_large + outcomes.failed.len();
+    assert_eq!(settled, RECORDS, "unsettled records");
     let expected = |reason: &FailureReason| {
         matches!(
             reason,
             FailureReason::DeadlineExceeded { .. } | FailureReason::AttemptsExhausted { .. }
         )
     };
-    assert!(account.gave_up.iter().all(expected), "{:?}", account.gave_up);
+    assert!(outcomes.failed.iter().all(expected), "{:?}", outcomes.failed);
 }
 
 fn sink(rng: &mut Rng, seed: u64, kinesis: &SimStream) -> KinesisSink<SimService> {
     let aggregations = [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard];
-    let limits = drawn(rng, limits(), Limits::default());
+    let limits = randomize(rng, limits(), Limits::default());
     let builder = KinesisSink::builder("example")
         .configure(|settings| {
             settings.seed = Some(seed);
@@ -98,13 +98,13 @@ fn sink(rng: &mut Rng, seed: u64, kinesis: &SimStream) -> KinesisSink<SimService
     } else {
         builder.configure(|settings| settings.describe_stream = false)
     };
-    let builder: SinkBuilder = drawn(rng, sink_settings(), builder);
+    let builder: SinkBuilder = randomize(rng, sink_settings(), builder);
     builder.build_with(kinesis.service()).unwrap()
 }
 
-/// Each of these settings at one of its ends, or left alone.
-fn drawn<B>(rng: &mut Rng, settings: Vec<Setting<B>>, builder: B) -> B {
-    settings.into_iter().fold(builder, |builder, Setting { ends: [low, high], .. }| {
+/// Sets each setting to its minimum or maximum, or leaves it unchanged.
+fn randomize<B>(rng: &mut Rng, settings: Vec<Setting<B>>, builder: B) -> B {
+    settings.into_iter().fold(builder, |builder, Setting { bounds: [low, high], .. }| {
         match rng.u32(0..5) {
             0 => low(builder),
             1 => high(builder),

@@ -1,4 +1,4 @@
-//! Records as large as a stream takes any, 10 MiB, and one byte more.
+//! Records at the size limit, up to 10 MiB, and one byte above it.
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -8,11 +8,11 @@ use kinesis_sink::record::FailureReason;
 use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, Record, SinkBuilder};
 
-use super::encodings::WAYS;
+use super::encodings::ENCODINGS;
 
 const KEY: &str = "key";
 
-/// One that takes the largest records.
+/// A stream that accepts records of the maximum size.
 fn stream() -> SimStream {
     let builder = SimStream::builder().with_shards(2).with_seed(1);
     builder.with_max_record_bytes(MAX_RECORD_BYTES).build().unwrap()
@@ -31,7 +31,7 @@ fn sink(kinesis: &SimStream, builder: SinkBuilder) -> KinesisSink<SimService> {
     builder.build_with(kinesis.service()).unwrap()
 }
 
-/// A record of so many bytes, key included.
+/// A record of `bytes` bytes, including the key.
 fn record(bytes: usize) -> Record {
     Record::from((KEY, Bytes::from(vec![bytes as u8; bytes - KEY.len()])))
 }
@@ -51,10 +51,11 @@ async fn max_record_size_is_enforced() {
     sink.flush().await.unwrap();
     let producer = sink.spawn();
     let refused = producer.put(large).await.unwrap_err();
-    let (bytes, limit) = (MAX_RECORD_BYTES + 1, MAX_RECORD_BYTES);
     assert_eq!(refused.kind(), ErrorKind::RecordTooLarge);
-    let expected =
-        format!("record is {bytes} bytes with its partition key; split it to at most {limit},");
+    let bytes = MAX_RECORD_BYTES + 1;
+    let expected = format!(
+        "record is {bytes} bytes with its partition key; split it to at most {MAX_RECORD_BYTES},"
+    );
     assert!(refused.to_string().starts_with(&expected), "{refused}");
     producer.put(record(MAX_RECORD_BYTES)).await.unwrap().await.unwrap();
     producer.close().await.unwrap();
@@ -63,38 +64,38 @@ async fn max_record_size_is_enforced() {
 
 #[tokio::test(start_paused = true)]
 async fn largest_record_arrives_unchanged() {
-    for &way in WAYS {
+    for &encoding in ENCODINGS {
         let kinesis = stream();
-        let mut sink = way.sink(&kinesis, builder());
+        let mut sink = encoding.sink(&kinesis, builder());
         let mut payload = vec![0; MAX_RECORD_BYTES - KEY.len()];
         fastrand::Rng::with_seed(1).fill(&mut payload);
         let payload = Bytes::from(payload);
         sink.send(Record::from((KEY, payload.clone()))).await.unwrap();
-        assert!(payload == kinesis.written()[0].data(), "{way:?}: other bytes arrived");
+        assert!(payload == kinesis.written()[0].data(), "{encoding:?}: payload differs");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn described_stream_sets_record_limit() {
-    for most in [1_024, DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES] {
-        let kinesis = SimStream::builder().with_max_record_bytes(most).build().unwrap();
+    for limit in [1_024, DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES] {
+        let kinesis = SimStream::builder().with_max_record_bytes(limit).build().unwrap();
         let builder = KinesisSink::builder("example").with_stream_info(kinesis.clone());
         let mut sink = sink(&kinesis, builder);
-        // Larger than a request should be by default, so in one by itself.
-        for size in [100, most, 100, most] {
+        // Records above the default request size are sent alone.
+        for size in [100, limit, 100, limit] {
             sink.feed(record(size)).await.unwrap();
         }
-        let refused = sink.feed(record(most + 1)).await.unwrap_err();
+        let refused = sink.feed(record(limit + 1)).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::RecordTooLarge);
-        let bytes = most + 1;
+        let bytes = limit + 1;
         let expected =
-            format!("record is {bytes} bytes with its partition key; split it to at most {most},");
+            format!("record is {bytes} bytes with its partition key; split it to at most {limit},");
         assert!(refused.to_string().starts_with(&expected), "{refused}");
         sink.close().await.unwrap();
-        assert_eq!(sink.limits().record_bytes(), most);
+        assert_eq!(sink.limits().record_bytes(), limit);
         let mut written = sizes(&kinesis);
         written.sort_unstable();
-        assert_eq!(written, [100, 100, most, most]);
+        assert_eq!(written, [100, 100, limit, limit]);
     }
 }
 
@@ -133,14 +134,13 @@ async fn small_buffer_accepts_one_record() {
     }
 }
 
-/// Bytes of an aggregate of two, its own key and everything around the payloads included, where each length
-/// around 5 MiB takes four bytes.
-const AROUND_TWO: usize = 20 + (2 + KEY.len()) + 2 * (1 + 4 + 2 + 1 + 4) + KEY.len();
+/// Size of an aggregate of two members without their payloads, each of some 5 MiB (a length field of four bytes).
+const AGGREGATE_OVERHEAD: usize = 20 + (2 + KEY.len()) + 2 * (1 + 4 + 2 + 1 + 4) + KEY.len();
 
 #[tokio::test(start_paused = true)]
 async fn aggregate_fills_to_last_byte() {
-    let half = (MAX_RECORD_BYTES - AROUND_TWO) / 2;
-    let rest = MAX_RECORD_BYTES - AROUND_TWO - half;
+    let half = (MAX_RECORD_BYTES - AGGREGATE_OVERHEAD) / 2;
+    let rest = MAX_RECORD_BYTES - AGGREGATE_OVERHEAD - half;
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         for (second, expected) in [
             (rest, vec![MAX_RECORD_BYTES]),
@@ -181,7 +181,7 @@ async fn largest_record_is_not_aggregated() {
 
 #[tokio::test(start_paused = true)]
 async fn record_over_stream_limit_fails_alone() {
-    // The user says 10 MiB, the stream was left at 1 MiB.
+    // The sink's limit is 10 MiB, the stream's is 1 MiB.
     let kinesis = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
     let mut sink = sink(&kinesis, builder());
     for size in [100, DEFAULT_RECORD_BYTES + 1, 200, MAX_RECORD_BYTES, DEFAULT_RECORD_BYTES] {

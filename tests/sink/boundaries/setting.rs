@@ -1,32 +1,31 @@
-//! A setting with both ends of its range, and what lies beyond them.
+//! Settings with a range: both bounds, and values outside.
 
 use kinesis_sink::BuildError;
 
 pub type Change<B> = Box<dyn Fn(B) -> B>;
 
-/// A setting of some builder.
 pub struct Setting<B> {
     pub field: &'static str,
-    pub ends: [Change<B>; 2],
-    pub beyond: Vec<Change<B>>,
+    pub bounds: [Change<B>; 2],
+    pub outside: Vec<Change<B>>,
 }
 
 pub fn range<B: 'static, T: Copy + 'static>(
     field: &'static str,
-    ends: [T; 2],
-    beyond: &[T],
+    bounds: [T; 2],
+    outside: &[T],
     set: fn(B, T) -> B,
 ) -> Setting<B> {
     let change = |value: T| -> Change<B> { Box::new(move |builder| set(builder, value)) };
-    let beyond = beyond.iter().map(|&value| change(value)).collect();
-    Setting { field, ends: ends.map(change), beyond }
+    let outside = outside.iter().map(|&value| change(value)).collect();
+    Setting { field, bounds: bounds.map(change), outside }
 }
 
-/// Checks that `error` names `field`, its value and its range.
-pub fn check_told(error: &BuildError, field: &str) {
+/// Asserts that `error` names `field`, its value, and its range.
+pub fn assert_out_of_range(error: &BuildError, field: &str) {
     assert!(matches!(error, BuildError::OutOfRange { .. }), "{error}");
     assert_eq!(error.setting(), Some(field));
-    let told = error.to_string();
-    assert!(told.starts_with(&format!("{field} is ")), "{told}");
-    assert!(told.contains("; set it between "), "{told}");
+    let message = error.to_string();
+    assert!(message.starts_with(&format!("{field} is ")), "{message}");
+    assert!(message.contains("; set it between "), "{message}");
 }

@@ -1,5 +1,5 @@
-//! Every setting of a sink and of its limits at both ends of its range: it builds, and moves records to the end. One
-//! beyond is refused with a text that says what to set.
+//! Each setting of a sink and of its limits at both bounds of its range, where records are delivered, and outside, where
+//! `build` fails.
 
 use std::time::Duration;
 
@@ -11,38 +11,47 @@ use kinesis_sink::settings::Linger;
 use kinesis_sink::sim::{Latency, SimStream};
 use kinesis_sink::{Aggregation, BuildError, KinesisSink, Record, RecordOrdering, SinkBuilder};
 
-use super::setting::{Setting, check_told, range};
-use super::workload::{Account, produce, records, send};
+use super::setting::{Setting, assert_out_of_range, range};
+use super::workload::{Outcomes, produce, records, send};
 
 const NANO: Duration = Duration::from_nanos(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-const MOST_RECORDS: usize = u32::MAX as usize;
-const LARGEST_BUFFER: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
+const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
+const MAX_BUFFER_BYTES: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
 
 pub fn sink_settings() -> Vec<Setting<SinkBuilder>> {
     vec![
         range("max_in_flight", [1, 1_000], &[0, 1_001], SinkBuilder::with_max_in_flight),
-        range("linger", [Duration::ZERO, MINUTE], &[MINUTE + NANO, Duration::MAX], |sink, most| {
-            sink.with_linger(Linger::Adaptive(most))
-        }),
-        range("linger", [Duration::ZERO, MINUTE], &[MINUTE + NANO, Duration::MAX], |sink, most| {
-            sink.with_linger(Linger::Fixed(most))
-        }),
+        range(
+            "linger",
+            [Duration::ZERO, MINUTE],
+            &[MINUTE + NANO, Duration::MAX],
+            |sink, value| sink.with_linger(Linger::Adaptive(value)),
+        ),
+        range(
+            "linger",
+            [Duration::ZERO, MINUTE],
+            &[MINUTE + NANO, Duration::MAX],
+            |sink, value| sink.with_linger(Linger::Fixed(value)),
+        ),
         range(
             "aggregate_bytes",
             [1, MAX_RECORD_BYTES],
             &[0, MAX_RECORD_BYTES + 1, usize::MAX],
             |sink, bytes| sink.configure(|settings| settings.aggregate_bytes = bytes),
         ),
-        range("aggregate_records", [1, MOST_RECORDS], &[0, MOST_RECORDS + 1], |sink, most| {
-            sink.configure(|settings| settings.aggregate_records = most)
+        range(
+            "aggregate_records",
+            [1, MAX_AGGREGATE_RECORDS],
+            &[0, MAX_AGGREGATE_RECORDS + 1],
+            |sink, value| sink.configure(|settings| settings.aggregate_records = value),
+        ),
+        range("buffer_records", [1, 100_000_000], &[0, 100_000_001], |sink, value| {
+            sink.configure(|settings| settings.buffer_records = Some(value))
         }),
-        range("buffer_records", [1, 100_000_000], &[0, 100_000_001], |sink, most| {
-            sink.configure(|settings| settings.buffer_records = Some(most))
-        }),
-        range("buffer_bytes", [1, LARGEST_BUFFER], &[0, LARGEST_BUFFER + 1], |sink, bytes| {
+        range("buffer_bytes", [1, MAX_BUFFER_BYTES], &[0, MAX_BUFFER_BYTES + 1], |sink, bytes| {
             sink.configure(|settings| settings.buffer_bytes = bytes)
         }),
         range(
@@ -67,8 +76,8 @@ pub fn sink_settings() -> Vec<Setting<SinkBuilder>> {
                 })
             },
         ),
-        range("max_attempts", [1, u32::MAX], &[0], |sink, most| {
-            sink.configure(|settings| settings.max_attempts = Some(most))
+        range("max_attempts", [1, u32::MAX], &[0], |sink, value| {
+            sink.configure(|settings| settings.max_attempts = Some(value))
         }),
         range(
             "deadline",
@@ -103,40 +112,40 @@ fn builder() -> SinkBuilder {
     KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
 }
 
-/// Each with a name to tell it by.
-fn all_ends() -> Vec<(String, SinkBuilder)> {
+fn all_bounds() -> Vec<(String, SinkBuilder)> {
     let mut all = Vec::new();
-    for Setting { field, ends: [low, high], .. } in sink_settings() {
-        all.push((format!("least {field}"), low(builder())));
-        all.push((format!("most {field}"), high(builder())));
+    for Setting { field, bounds: [low, high], .. } in sink_settings() {
+        all.push((format!("minimum {field}"), low(builder())));
+        all.push((format!("maximum {field}"), high(builder())));
     }
-    for Setting { field, ends: [low, high], .. } in limits() {
+    for Setting { field, bounds: [low, high], .. } in limits() {
         all.push((
-            format!("least {field}"),
+            format!("minimum {field}"),
             builder().configure(|settings| settings.limits = low(Limits::default())),
         ));
         all.push((
-            format!("most {field}"),
+            format!("maximum {field}"),
             builder().configure(|settings| settings.limits = high(Limits::default())),
         ));
     }
     all
 }
 
-fn check(name: &str, account: &Account, count: usize) {
-    assert_eq!(account.delivered + account.too_large + account.gave_up.len(), count, "{name}");
-    // The list of the shards alone takes longer than the shortest deadline.
-    assert!(account.delivered > 0 || name == "least deadline", "{name}: none arrived");
-    let is_small = name == "least record_bytes" || name.contains("request_bytes");
-    assert!(is_small || account.too_large == 0, "{name}: {} too large", account.too_large);
-    let late = |reason: &FailureReason| matches!(reason, FailureReason::DeadlineExceeded { .. });
-    assert!(account.gave_up.iter().all(late), "{name}: {:?}", account.gave_up);
-    assert!(name == "least deadline" || account.gave_up.is_empty(), "{name}");
+fn check(name: &str, outcomes: &Outcomes, count: usize) {
+    assert_eq!(outcomes.delivered + outcomes.too_large + outcomes.failed.len(), count, "{name}");
+    // Listing the shards alone exceeds the minimum deadline.
+    assert!(outcomes.delivered > 0 || name == "minimum deadline", "{name}: no record delivered");
+    let is_small = name == "minimum record_bytes" || name.contains("request_bytes");
+    assert!(is_small || outcomes.too_large == 0, "{name}: {} too large", outcomes.too_large);
+    let is_expired =
+        |reason: &FailureReason| matches!(reason, FailureReason::DeadlineExceeded { .. });
+    assert!(outcomes.failed.iter().all(is_expired), "{name}: {:?}", outcomes.failed);
+    assert!(name == "minimum deadline" || outcomes.failed.is_empty(), "{name}");
 }
 
-async fn records_move_at_every_end(aggregation: Aggregation) {
+async fn check_all_bounds(aggregation: Aggregation) {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
-        let pairs = all_ends().into_iter().zip(all_ends());
+        let pairs = all_bounds().into_iter().zip(all_bounds());
         for ((name, for_sink), (_, for_producer)) in pairs {
             println!("{name}, {aggregation:?}, {ordering:?}");
             let records = records(&mut Rng::with_seed(1), 60);
@@ -157,43 +166,43 @@ async fn records_move_at_every_end(aggregation: Aggregation) {
 
 #[tokio::test(start_paused = true)]
 async fn minimum_and_maximum_deliver() {
-    records_move_at_every_end(Aggregation::Off).await;
+    check_all_bounds(Aggregation::Off).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn minimum_and_maximum_deliver_per_key() {
-    records_move_at_every_end(Aggregation::PerKey).await;
+    check_all_bounds(Aggregation::PerKey).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn minimum_and_maximum_deliver_per_shard() {
-    records_move_at_every_end(Aggregation::PerShard).await;
+    check_all_bounds(Aggregation::PerShard).await;
 }
 
 fn refusal(builder: SinkBuilder) -> BuildError {
     let kinesis = SimStream::new(1);
-    builder.build_with(kinesis.service()).expect_err("it is out of range")
+    builder.build_with(kinesis.service()).expect_err("value out of range")
 }
 
 #[test]
 fn out_of_range_value_fails_build() {
     for setting in sink_settings() {
-        for change in setting.beyond {
-            check_told(&refusal(change(builder())), setting.field);
+        for change in setting.outside {
+            assert_out_of_range(&refusal(change(builder())), setting.field);
         }
     }
     for setting in limits() {
-        for change in setting.beyond {
+        for change in setting.outside {
             let limits = change(Limits::default());
             let error = refusal(builder().configure(|settings| settings.limits = limits));
-            check_told(&error, &format!("limits.{}", setting.field));
+            assert_out_of_range(&error, &format!("limits.{}", setting.field));
         }
     }
 }
 
 #[test]
 fn conflicting_settings_fail_build() {
-    for (builder, told) in [
+    for (builder, expected) in [
         (
             builder().configure(|settings| {
                 settings.backoff.base = MINUTE;
@@ -215,32 +224,32 @@ fn conflicting_settings_fail_build() {
              `with_stream_info`, or aggregate per key",
         ),
     ] {
-        assert_eq!(refusal(builder).to_string(), told);
+        assert_eq!(refusal(builder).to_string(), expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn request_timeout_range_is_1ms_to_10m() {
-    let [least, most] = [MILLISECOND, 10 * MINUTE];
-    // The request's own way takes no time at the one end, and nearly all of it at the other.
-    for (time, latency) in [(least, Duration::ZERO), (most, most - MILLISECOND)] {
+    let minimum = MILLISECOND;
+    let maximum = 10 * MINUTE;
+    for (timeout, latency) in [(minimum, Duration::ZERO), (maximum, maximum - MILLISECOND)] {
         let latency = Latency::constant(latency);
         let kinesis = SimStream::builder().with_latency(latency).build().unwrap();
         let builder = builder().configure(|settings| {
-            settings.request_timeout = time;
+            settings.request_timeout = timeout;
             settings.max_attempts = Some(1);
         });
         let mut sink = builder.build(&kinesis.client()).unwrap();
         sink.send(Record::from("x")).await.unwrap();
         assert_eq!(kinesis.written().len(), 1);
     }
-    for time in [Duration::ZERO, least - NANO, most + NANO] {
+    for timeout in [Duration::ZERO, minimum - NANO, maximum + NANO] {
         let client = SimStream::new(1).client();
         let error = builder()
-            .configure(|settings| settings.request_timeout = time)
+            .configure(|settings| settings.request_timeout = timeout)
             .build(&client)
             .unwrap_err();
-        check_told(&error, "request_timeout");
+        assert_out_of_range(&error, "request_timeout");
         assert!(error.to_string().ends_with("; set it between 1ms and 10m"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Every setting of the simulated stream at both ends of its range: it builds, and takes records. One beyond is refused
-//! with a text that says what to set.
+//! Each setting of the simulated stream at both bounds of its range, where it accepts records, and outside, where
+//! `build` fails.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kinesis_sink::limits::MAX_RECORD_BYTES;
 use kinesis_sink::sim::{Latency, SimBuilder, SimStream};
 use kinesis_sink::{KinesisSink, Record};
 
-use super::setting::{Setting, check_told, range};
+use super::setting::{Setting, assert_out_of_range, range};
 use super::workload::{records, send};
 
 const NANO: Duration = Duration::from_nanos(1);
@@ -36,7 +36,7 @@ fn settings() -> Vec<Setting<SimBuilder>> {
             &[0, MAX_RECORD_BYTES + 1],
             SimBuilder::with_max_record_bytes,
         ),
-        // What has no refusal: every value is in the range, or the constructor panics.
+        // Settings without values out of range.
         range("seed", [0, u64::MAX], &[], SimBuilder::with_seed),
         range("latency", [Duration::ZERO, HOUR], &[], |sim, time| {
             sim.with_latency(Latency::constant(time))
@@ -54,24 +54,24 @@ const LONGEST_NAME: &str = concat!(
 
 async fn check(name: &str, builder: SimBuilder) {
     let kinesis = builder.build().unwrap();
-    // Where others take all of the quota, what comes after the burst waits as long as that lasts.
+    // At a load of 1.0, records beyond the burst would wait forever.
     let sink = KinesisSink::builder(kinesis.id())
         .configure(|settings| settings.seed = Some(1))
         .with_deadline(7 * 24 * HOUR);
     let sink = sink.with_stream_info(kinesis.clone());
     let sink = sink.build_with(kinesis.service()).unwrap();
     let count = 60;
-    let account = send(sink, &kinesis, records(&mut Rng::with_seed(1), count)).await;
-    assert_eq!(account.delivered + account.too_large, count, "{name}: {:?}", account.gave_up);
-    assert!(account.delivered > 0, "{name}: none arrived");
-    assert!(name == "least max_record_bytes" || account.too_large == 0, "{name}");
+    let outcomes = send(sink, &kinesis, records(&mut Rng::with_seed(1), count)).await;
+    assert_eq!(outcomes.delivered + outcomes.too_large, count, "{name}: {:?}", outcomes.failed);
+    assert!(outcomes.delivered > 0, "{name}: no record delivered");
+    assert!(name == "minimum max_record_bytes" || outcomes.too_large == 0, "{name}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn minimum_and_maximum_deliver() {
-    for Setting { field, ends: [low, high], .. } in settings() {
-        check(&format!("least {field}"), low(SimStream::builder().with_seed(1))).await;
-        check(&format!("most {field}"), high(SimStream::builder().with_seed(1))).await;
+    for Setting { field, bounds: [low, high], .. } in settings() {
+        check(&format!("minimum {field}"), low(SimStream::builder().with_seed(1))).await;
+        check(&format!("maximum {field}"), high(SimStream::builder().with_seed(1))).await;
     }
 }
 
@@ -92,8 +92,8 @@ async fn zero_kept_bytes_keeps_record_sizes() {
 #[test]
 fn out_of_range_value_fails_build() {
     for setting in settings() {
-        for change in setting.beyond {
-            check_told(&change(SimStream::builder()).build().unwrap_err(), setting.field);
+        for change in setting.outside {
+            assert_out_of_range(&change(SimStream::builder()).build().unwrap_err(), setting.field);
         }
     }
     let long = format!("{LONGEST_NAME}x");

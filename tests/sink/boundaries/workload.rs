@@ -1,4 +1,4 @@
-//! Records of a few sizes, sent to the end, and the account of them.
+//! A workload of small records, and its outcomes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,19 +14,18 @@ use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{Delivery, Error, ErrorKind, KinesisSink, PartitionKey, Receipt, Record};
 use tokio::time::timeout;
 
-/// A record's key, unless it is drawn, and its payload.
+/// A partition key, if known, and a payload.
 type Sent = (Option<String>, Bytes);
 
-/// What became of the records that were handed in.
+/// Outcomes of the records of a workload.
 #[derive(Debug, Default)]
-pub struct Account {
+pub struct Outcomes {
     pub delivered: usize,
-    /// Handed back as larger than the limit.
     pub too_large: usize,
-    pub gave_up: Vec<FailureReason>,
+    pub failed: Vec<FailureReason>,
 }
 
-/// So many records of 1 to some 100 bytes, under few keys or under none.
+/// Returns `count` records of 0 to 90 bytes, with one of six keys or a random key.
 pub fn records(rng: &mut Rng, count: usize) -> Vec<Record> {
     let one = |rng: &mut Rng| {
         let length = rng.choice([0, 0, 1, 7, 90]).unwrap();
@@ -44,58 +43,58 @@ pub fn records(rng: &mut Rng, count: usize) -> Vec<Record> {
     (0..count).map(|_| one(rng)).collect()
 }
 
-/// Sends them through a sink.
 pub async fn send(
     mut sink: KinesisSink<SimService>,
     kinesis: &SimStream,
     records: Vec<Record>,
-) -> Account {
-    let (mut receipts, mut account) = (Vec::new(), Account::default());
+) -> Outcomes {
+    let mut receipts = Vec::new();
+    let mut outcomes = Outcomes::default();
     let all = async {
         for record in records {
             let (tracked, receipt) = record.clone().tracked();
             match sink.feed(tracked).await {
                 Ok(()) => receipts.push((record, receipt)),
-                Err(refused) => account.refused(&record, &refused, &sink.limits()),
+                Err(refused) => outcomes.refused(&record, &refused, &sink.limits()),
             }
         }
         sink.close().await.unwrap();
     };
-    timeout(LONGEST, all).await.expect("it comes to an end");
+    timeout(TIMEOUT, all).await.expect("workload should finish");
     let totals = *sink.totals();
     assert_eq!(totals.accepted, receipts.len() as u64);
-    account.settle(kinesis, receipts).await;
-    assert_eq!(totals.delivered, account.delivered as u64);
-    assert_eq!(totals.failed, account.gave_up.len() as u64);
-    account
+    outcomes.settle(kinesis, receipts).await;
+    assert_eq!(totals.delivered, outcomes.delivered as u64);
+    assert_eq!(totals.failed, outcomes.failed.len() as u64);
+    outcomes
 }
 
-/// Sends them through a producer.
 pub async fn produce(
     sink: KinesisSink<SimService>,
     kinesis: &SimStream,
     records: Vec<Record>,
-) -> Account {
+) -> Outcomes {
     let producer = sink.spawn();
-    let (mut receipts, mut account) = (Vec::new(), Account::default());
+    let mut receipts = Vec::new();
+    let mut outcomes = Outcomes::default();
     let all = async {
         for record in records {
             match producer.put(record.clone()).await {
                 Ok(receipt) => receipts.push((record, receipt)),
-                Err(refused) => account.refused(&record, &refused, &producer.limits()),
+                Err(refused) => outcomes.refused(&record, &refused, &producer.limits()),
             }
         }
         producer.close().await.unwrap();
     };
-    timeout(LONGEST, all).await.expect("it comes to an end");
-    account.settle(kinesis, receipts).await;
-    account
+    timeout(TIMEOUT, all).await.expect("workload should finish");
+    outcomes.settle(kinesis, receipts).await;
+    outcomes
 }
 
-/// Virtual time: the slowest of all settings move a byte a second.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Virtual time that the slowest settings, one byte per second, may take.
+const TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-impl Account {
+impl Outcomes {
     fn refused(&mut self, record: &Record, refused: &Error, limits: &Limits) {
         assert_eq!(refused.kind(), ErrorKind::RecordTooLarge, "{refused}");
         assert_eq!(refused.record(), Some(record));
@@ -107,61 +106,64 @@ impl Account {
         self.too_large += 1;
     }
 
-    /// Holds every receipt against what the stream has written.
+    /// Compares each receipt with the records on the stream.
     async fn settle(&mut self, kinesis: &SimStream, receipts: Vec<(Record, Receipt)>) {
         let written = written(kinesis);
         let (records, receipts): (Vec<_>, Vec<_>) = receipts.into_iter().unzip();
-        let mut places = Vec::new();
+        let mut locations = Vec::new();
         for (record, outcome) in records.into_iter().zip(join_all(receipts).await) {
             match outcome {
                 Ok(delivery) => {
-                    let place = place(&delivery);
-                    assert_is(&record, written.get(&place).expect("it lies where it is said to"));
-                    places.push(place);
+                    let location = location(&delivery);
+                    assert_same(
+                        &record,
+                        written.get(&location).expect("record at the location of its receipt"),
+                    );
+                    locations.push(location);
                     self.delivered += 1;
                 }
                 Err(undelivered) => {
                     assert_eq!(undelivered.record(), &record);
-                    self.gave_up.push(undelivered.reason().clone());
+                    self.failed.push(undelivered.reason().clone());
                 }
             }
         }
-        places.sort();
-        assert!(places.windows(2).all(|pair| pair[0] != pair[1]), "two records in one place");
-        let given_up = self.gave_up.len();
-        assert!(written.len() >= places.len() && written.len() <= places.len() + given_up);
+        locations.sort();
+        assert!(locations.windows(2).all(|pair| pair[0] != pair[1]), "two records at one location");
+        let failed = self.failed.len();
+        assert!(written.len() >= locations.len() && written.len() <= locations.len() + failed);
     }
 }
 
-/// Shard, sequence number, sub-sequence number.
-type Place = (String, String, Option<u64>);
+/// Shard, sequence number, and sub-sequence number.
+type Location = (String, String, Option<u64>);
 
-fn place(delivery: &Delivery) -> Place {
+fn location(delivery: &Delivery) -> Location {
     let (shard, number) = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
     (shard, number, delivery.sub_sequence_number())
 }
 
-/// Everything that the stream holds, aggregates taken apart.
-fn written(kinesis: &SimStream) -> HashMap<Place, Sent> {
+/// Returns the user records on the stream, deaggregated.
+fn written(kinesis: &SimStream) -> HashMap<Location, Sent> {
     let mut found = HashMap::new();
     for written in kinesis.written() {
         for member in deaggregate(written.data()) {
-            let place = (
+            let location = (
                 written.shard_id().to_owned(),
                 written.sequence_number(),
                 member.sub_sequence_number(),
             );
             let key = member.partition_key().or(written.partition_key());
             let sent = (key.map(|key| key.to_string()), Member::into_data(member));
-            assert!(found.insert(place, sent).is_none());
+            assert!(found.insert(location, sent).is_none());
         }
     }
     found
 }
 
-fn assert_is(record: &Record, (key, data): &Sent) {
+fn assert_same(record: &Record, (key, data): &Sent) {
     assert_eq!(record.data(), data);
     if let PartitionKey::Explicit(expected) = record.partition_key() {
-        assert!(key.as_deref() == Some(expected), "another key");
+        assert!(key.as_deref() == Some(expected), "different partition key");
     }
 }

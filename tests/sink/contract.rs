@@ -1,4 +1,4 @@
-//! The contract of `futures::Sink` for the sink itself, and what only a sink that is polled can show.
+//! The contract of `futures::Sink`, and how polls drive a `KinesisSink`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,21 +72,21 @@ async fn forward_accepts_borrowed_sink() {
     assert_eq!(sink.totals().delivered, 600);
 }
 
-/// Counts how often it was asked for readiness.
+/// Asserts that `poll_ready` is called once for each call.
 #[derive(Clone)]
-struct Asked {
+struct OncePerCall {
     inner: MockService,
-    asked: Arc<AtomicUsize>,
+    polls: Arc<AtomicUsize>,
 }
 
-impl Service<PutRecordsRequest> for Asked {
+impl Service<PutRecordsRequest> for OncePerCall {
     type Response = PutRecordsResponse;
     type Error = BoxError;
     type Future = <MockService as Service<PutRecordsRequest>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        assert_eq!(asked, self.inner.requests().len() + 1, "ready, and then not called");
+        let polls = self.polls.fetch_add(1, Ordering::Relaxed) + 1;
+        assert_eq!(polls, self.inner.requests().len() + 1, "poll_ready without a call");
         self.inner.poll_ready(cx)
     }
 
@@ -98,8 +98,8 @@ impl Service<PutRecordsRequest> for Asked {
 #[tokio::test(start_paused = true)]
 async fn service_is_polled_once_per_request() {
     let service = MockService::delivering();
-    let asked = Asked { inner: service.clone(), asked: Arc::default() };
-    let mut sink = KinesisSink::builder("example").build_with(asked).unwrap();
+    let once_per_call = OncePerCall { inner: service.clone(), polls: Arc::default() };
+    let mut sink = KinesisSink::builder("example").build_with(once_per_call).unwrap();
     sink.send_all(&mut stream::iter(records(0..1_700).map(Ok))).await.unwrap();
     crate::support::sink_contract::ticking(100, Duration::from_millis(7))
         .forward(&mut sink)
@@ -122,7 +122,7 @@ async fn poll_ready_alone_makes_progress() {
     assert_eq!(
         (sink.status().queued.records, sink.status().in_flight.records),
         (0, 1),
-        "it has lingered"
+        "linger expired"
     );
     sleep(Duration::from_millis(21)).await;
     poll_ready(&mut sink);
@@ -157,7 +157,7 @@ async fn continuous_feed_collects_responses() {
             sink.feed(record).await.unwrap();
         }
         sent += 1;
-        assert!(sent < 500 + 300, "nothing was collected in 3 ms");
+        assert!(sent < 500 + 300, "no response collected in 3 ms");
         if sent > 500 {
             advance(Duration::from_micros(10)).await;
         }

@@ -1,4 +1,4 @@
-//! Conversions into and out of records, and their serialized form.
+//! Conversions of records, keys, and undelivered records, and their serialized forms.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The outcome of a record on a stream with these faults.
 async fn undelivered(record: Record, faults: Faults) -> Undelivered {
     let stream = SimStream::builder().with_faults(faults).build().unwrap();
     let builder = KinesisSink::builder("example").configure(|settings| {
@@ -25,10 +24,11 @@ async fn undelivered(record: Record, faults: Faults) -> Undelivered {
     producer.put(record).await.unwrap().await.unwrap_err()
 }
 
-/// One record of each reason, which all are `Record::from(("device-7", "a line"))`.
+/// Returns `Record::from(("device-7", "a line"))`, failed for each reason.
 async fn undelivered_of_each_reason() -> Vec<Undelivered> {
     let record = || Record::from(("device-7", "a line"));
-    let (throttles, faults) = (Faults::default().with_throttles(1.0), Faults::default());
+    let faults = Faults::default();
+    let throttles = faults.clone().with_throttles(1.0);
     let rejecting = faults.clone().with_poisoned_requests("line", Some("ValidationException"), 400);
     let refusing = faults.with_outage("AccessDeniedException", 400);
     let mut all = vec![
@@ -143,7 +143,7 @@ fn key_behaves_as_its_text() {
         let as_ref: &str = key.as_ref();
         assert_eq!(as_ref, text);
         let counts = HashMap::from([(key, 3)]);
-        assert_eq!(counts.get(text), Some(&3), "it hashes as its text");
+        assert_eq!(counts.get(text), Some(&3), "hash differs from that of the text");
     }
     assert_eq!(PartitionKey::from(Cow::Borrowed("a")), PartitionKey::Explicit("a".into()));
     assert_eq!(u128::from(HashKey::new(7)), 7);
@@ -192,7 +192,10 @@ fn record_is_compact_in_binary() {
     let record = Record::from(data.as_slice()).with_explicit_hash_key(u128::MAX);
     let bytes = to_cbor(&record);
     assert!(bytes.len() < data.len() + 100, "{}", bytes.len());
-    assert!(bytes.windows(data.len()).any(|window| window == data), "it is not encoded");
+    assert!(
+        bytes.windows(data.len()).any(|window| window == data),
+        "data is not stored as raw bytes"
+    );
 }
 
 #[test]
@@ -235,7 +238,7 @@ async fn undelivered_round_trips_for_each_reason() {
         assert_eq!(through_json(undelivered).into_record(), Record::from(("device-7", "a line")));
     }
     let exhausted = &all[1];
-    assert_eq!(exhausted.history().len(), 3, "the history is stored as well");
+    assert_eq!(exhausted.history().len(), 3, "history of attempts");
     assert_eq!(
         serde_json::to_value(&all[3]).unwrap()["reason"]["deadline_exceeded"]["deadline"],
         "2s 500ms"

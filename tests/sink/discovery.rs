@@ -1,4 +1,4 @@
-//! What is looked up about a stream, with answers that a local server cannot give.
+//! `SdkStreamInfo`: stream descriptions and shard lists, with responses that a local server cannot produce.
 
 use std::collections::HashSet;
 use std::io;
@@ -48,13 +48,12 @@ fn stream(id: &str) -> StreamId {
     id.parse().unwrap()
 }
 
-/// The hundred hash keys of shard number `n`.
-fn ends(n: usize) -> (u128, u128) {
+fn hash_keys(n: usize) -> (u128, u128) {
     (n as u128 * 100, n as u128 * 100 + 99)
 }
 
 fn sdk_shard(n: usize, closed: bool) -> SdkShard {
-    let (start, end) = ends(n);
+    let (start, end) = hash_keys(n);
     let range = HashKeyRange::builder()
         .starting_hash_key(start.to_string())
         .ending_hash_key(end.to_string())
@@ -70,12 +69,12 @@ fn sdk_shard(n: usize, closed: bool) -> SdkShard {
 }
 
 fn expected(n: usize) -> Shard {
-    let (start, end) = ends(n);
+    let (start, end) = hash_keys(n);
     let range = HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap();
     Shard::new(format!("shardId-{n:012}"), range)
 }
 
-/// The answer to exactly `input`: a page of these shards, and where the next one is.
+/// The response to `input`: a page of shards, and the token of the next page.
 fn page(input: ListShardsInput, shards: Vec<SdkShard>, next: Option<&str>) -> Rule {
     let output =
         ListShardsOutput::builder().set_shards(Some(shards)).set_next_token(next.map(Into::into));
@@ -94,7 +93,6 @@ fn by_name() -> ListShardsInput {
     input.build().unwrap()
 }
 
-/// A follow-up: nothing but its token.
 fn by_token(token: &str) -> ListShardsInput {
     ListShardsInput::builder().next_token(token).build().unwrap()
 }
@@ -105,7 +103,7 @@ async fn list_shards_follows_page_tokens() {
     let rules = [
         page(by_name(), shards(0, 1_000), Some("first")),
         page(by_token("first"), shards(1_000, 2_000), Some("second")),
-        // A page may be empty and not the last one.
+        // A page before the last one may be empty.
         page(by_token("second"), vec![], Some("third")),
         page(by_token("third"), shards(2_000, 2_345), None),
     ];
@@ -145,21 +143,22 @@ async fn list_shards_fails_on_repeated_token() {
     let lister = SdkStreamInfo::new(&client(&[&first, &again]));
     let error = lister.list_shards(&stream("example")).unwrap().await.unwrap_err();
     assert_eq!(again.num_calls(), 1);
-    assert_told(&error, "ListShards", &["response cannot be read", "the same token again"]);
+    assert_lookup_error(&error, "ListShards", &["response cannot be read", "the same token again"]);
     assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::OutcomeUnknown);
 }
 
 #[tokio::test]
 async fn list_shards_fails_after_1000_pages() {
-    let endless = Wire::new(|number| Ok((200, format!(r#"{{"NextToken":"token {number}"}}"#))));
-    endless.let_go(2_000);
+    let endless =
+        GatedServer::new(|number| Ok((200, format!(r#"{{"NextToken":"token {number}"}}"#))));
+    endless.release(2_000);
     let lister = SdkStreamInfo::new(&endless.client());
     let error = lister.list_shards(&stream("example")).unwrap().await.unwrap_err();
-    assert_eq!(endless.asked(), 1_000);
-    assert_told(&error, "ListShards", &["list has more than 1000 pages"]);
+    assert_eq!(endless.requests(), 1_000);
+    assert_lookup_error(&error, "ListShards", &["list has more than 1000 pages"]);
 }
 
-/// A description as it comes over the wire, with these fields beside the usual ones.
+/// The body of a description with additional `fields`.
 fn described(fields: &str) -> String {
     format!(
         r#"{{"StreamDescriptionSummary":{{"StreamName":"example","StreamARN":"{ARN}",
@@ -187,7 +186,7 @@ async fn description_is_parsed() {
         (r#","MaxRecordSizeInKiB":null"#, 1024 * KIB, UserPartitionKey),
         (r#","MaxRecordSizeInKiB":10240"#, 10240 * KIB, UserPartitionKey),
         (r#","MaxRecordSizeInKiB":1024"#, 1024 * KIB, UserPartitionKey),
-        // No size at all: as if it were not there.
+        // Invalid sizes are ignored.
         (r#","MaxRecordSizeInKiB":0"#, 1024 * KIB, UserPartitionKey),
         (r#","MaxRecordSizeInKiB":-1"#, 1024 * KIB, UserPartitionKey),
         (r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#, 1024 * KIB, UserPartitionKey),
@@ -205,25 +204,27 @@ async fn description_is_parsed() {
 
 #[tokio::test]
 async fn response_without_description_fails() {
-    let wire = Wire::new(|_| Ok((200, "{}".to_owned())));
-    wire.let_go(1);
-    let describer = SdkStreamInfo::new(&wire.client());
+    let server = GatedServer::new(|_| Ok((200, "{}".to_owned())));
+    server.release(1);
+    let describer = SdkStreamInfo::new(&server.client());
     let error = describer.describe_stream(&stream("example")).unwrap().await.unwrap_err();
-    assert_told(&error, "DescribeStreamSummary", &["has no description"]);
+    assert_lookup_error(&error, "DescribeStreamSummary", &["has no description"]);
 }
 
-/// The whole chain of `error`, a failed lookup of the stream `example`.
-fn assert_told(error: &BoxError, operation: &str, expected: &[&str]) {
+/// Asserts that `error` is a failed lookup of the stream `example` and that its chain contains `expected`.
+fn assert_lookup_error(error: &BoxError, operation: &str, expected: &[&str]) {
     let lookup: &PutRecordsError = error.downcast_ref().unwrap();
     let stream = lookup.stream().unwrap();
     assert_eq!((lookup.operation(), stream.name()), (Some(operation), "example"));
     let chain = std::iter::successors(Some(&**error as &dyn std::error::Error), |e| e.source());
-    let told = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let message = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     let begin = format!("{operation} of {stream} failed: ");
-    assert!(told.starts_with(&begin) && expected.iter().all(|e| told.contains(e)), "{told}");
+    assert!(
+        message.starts_with(&begin) && expected.iter().all(|e| message.contains(e)),
+        "{message}"
+    );
 }
 
-/// What both lookups fail with, and the operations' names.
 async fn both_errors(client: &Client, id: &str) -> [(BoxError, &'static str); 2] {
     let list = SdkStreamInfo::new(client).list_shards(&stream(id)).unwrap().await.unwrap_err();
     let describe =
@@ -244,25 +245,25 @@ async fn lookup_error_is_classified_not_retried() {
         (500, "InternalFailure", ErrorClass::OutcomeUnknown),
     ] {
         let body = format!(r#"{{"__type":"{code}","message":"the reason"}}"#);
-        let wire = Wire::new(move |_| Ok((status, body.clone())));
-        wire.let_go(10);
-        for (error, operation) in both_errors(&wire.client(), "example").await {
-            let said = format!("{code}: the reason (HTTP {status})");
-            assert_told(&error, operation, &[&said]);
+        let server = GatedServer::new(move |_| Ok((status, body.clone())));
+        server.release(10);
+        for (error, operation) in both_errors(&server.client(), "example").await {
+            let expected = format!("{code}: the reason (HTTP {status})");
+            assert_lookup_error(&error, operation, &[&expected]);
             let reason = error.downcast_ref::<PutRecordsError>().unwrap();
             assert_eq!((reason.code(), reason.status()), (Some(code), Some(status)));
             assert_eq!(DefaultClassify.classify_error(&*error), class, "{code}");
         }
-        assert_eq!(wire.asked(), 2, "the SDK does not try again");
+        assert_eq!(server.requests(), 2, "requests, without retries");
     }
 }
 
 #[tokio::test]
 async fn refused_connection_is_dispatch_error() {
-    let wire = Wire::new(|_| Err(io::ErrorKind::ConnectionRefused.into()));
-    wire.let_go(2);
-    for (error, operation) in both_errors(&wire.client(), "example").await {
-        assert_told(&error, operation, &["no response received", "connection refused"]);
+    let server = GatedServer::new(|_| Err(io::ErrorKind::ConnectionRefused.into()));
+    server.release(2);
+    for (error, operation) in both_errors(&server.client(), "example").await {
+        assert_lookup_error(&error, operation, &["no response received", "connection refused"]);
         let reason = error.downcast_ref::<PutRecordsError>().unwrap();
         assert_eq!(reason.kind(), PutRecordsErrorKind::Dispatch);
         assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::OutcomeUnknown);
@@ -271,34 +272,37 @@ async fn refused_connection_is_dispatch_error() {
 
 #[tokio::test]
 async fn foreign_region_arn_sends_no_request() {
-    let wire = Wire::new(|_| Ok((200, described(""))));
-    for (error, operation) in both_errors(&wire.client(), &ARN.replace("eu", "us")).await {
-        assert_told(&error, operation, &["the client's region is"]);
+    let server = GatedServer::new(|_| Ok((200, described(""))));
+    for (error, operation) in both_errors(&server.client(), &ARN.replace("eu", "us")).await {
+        assert_lookup_error(&error, operation, &["the client's region is"]);
         assert_eq!(DefaultClassify.classify_error(&*error), ErrorClass::Fatal);
     }
-    assert_eq!(wire.asked(), 0);
+    assert_eq!(server.requests(), 0);
 }
 
-/// An HTTP client whose requests wait until they are let go.
+/// An HTTP client whose requests wait until they are released.
 #[derive(Clone)]
-struct Wire(Arc<WireState>);
+struct GatedServer(Arc<GatedState>);
 
-struct WireState {
-    /// Gets the request's number, from 0.
+struct GatedState {
+    /// Gets the number of the request, from 0.
     answer: Box<dyn Fn(usize) -> io::Result<(u16, String)> + Send + Sync>,
-    asked: AtomicUsize,
+    requests: AtomicUsize,
     gate: Semaphore,
 }
 
-impl Wire {
+impl GatedServer {
     fn new(answer: impl Fn(usize) -> io::Result<(u16, String)> + Send + Sync + 'static) -> Self {
-        let (asked, gate) = (AtomicUsize::new(0), Semaphore::new(0));
-        Self(Arc::new(WireState { answer: Box::new(answer), asked, gate }))
+        Self(Arc::new(GatedState {
+            answer: Box::new(answer),
+            requests: AtomicUsize::new(0),
+            gate: Semaphore::new(0),
+        }))
     }
 
     fn client(&self) -> Client {
-        let wire = self.clone();
-        let http = http_client_fn(move |_, _| SharedHttpConnector::new(wire.clone()));
+        let server = self.clone();
+        let http = http_client_fn(move |_, _| SharedHttpConnector::new(server.clone()));
         let config = aws_sdk_kinesis::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(REGION)
@@ -308,38 +312,39 @@ impl Wire {
         Client::from_conf(config.build())
     }
 
-    fn asked(&self) -> usize {
-        self.0.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.0.requests.load(Ordering::SeqCst)
     }
 
-    fn let_go(&self, requests: usize) {
+    fn release(&self, requests: usize) {
         self.0.gate.add_permits(requests);
     }
 
-    /// Until this many requests came, and nothing more happens by itself.
-    async fn until_asked(&self, requests: usize) {
-        while self.asked() < requests {
+    /// Waits for `requests` requests in total, and asserts that no more follow.
+    async fn wait_for_requests(&self, requests: usize) {
+        while self.requests() < requests {
             tokio::task::yield_now().await;
         }
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(self.asked(), requests);
+        assert_eq!(self.requests(), requests);
     }
 }
 
-impl std::fmt::Debug for Wire {
+impl std::fmt::Debug for GatedServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Wire")
+        f.write_str("GatedServer")
     }
 }
 
-impl HttpConnector for Wire {
+impl HttpConnector for GatedServer {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        let (number, wire) = (self.0.asked.fetch_add(1, Ordering::SeqCst), Arc::clone(&self.0));
+        let number = self.0.requests.fetch_add(1, Ordering::SeqCst);
+        let server = Arc::clone(&self.0);
         HttpConnectorFuture::new(async move {
-            wire.gate.acquire().await.expect("never closed").forget();
-            match (wire.answer)(number) {
+            server.gate.acquire().await.expect("gate is never closed").forget();
+            match (server.answer)(number) {
                 Ok((status, body)) => Ok(answer(status, body)),
                 Err(error) => Err(ConnectorError::io(error.into())),
             }
@@ -347,7 +352,6 @@ impl HttpConnector for Wire {
     }
 }
 
-/// Starts to describe `id` in a task of its own.
 fn start(
     describer: &SdkStreamInfo,
     id: &str,
@@ -357,115 +361,117 @@ fn start(
 
 #[tokio::test]
 async fn clones_share_one_lookup_per_stream() {
-    let wire = Wire::new(|_| Ok((200, described(""))));
-    let describer = SdkStreamInfo::new(&wire.client());
+    let server = GatedServer::new(|_| Ok((200, described(""))));
+    let describer = SdkStreamInfo::new(&server.client());
     let waiting: Vec<_> = (0..50).map(|_| start(&describer, "example")).collect();
-    wire.until_asked(1).await;
-    // Nobody waits for another stream's answer.
+    server.wait_for_requests(1).await;
+    // A lookup of another stream does not wait.
     let other = start(&describer, "other");
-    wire.until_asked(2).await;
-    wire.let_go(2);
+    server.wait_for_requests(2).await;
+    server.release(2);
     for task in waiting.into_iter().chain([other]) {
         assert_eq!(task.await.unwrap().unwrap(), StreamDescription::default());
     }
     assert!(start(&describer, "example").await.unwrap().is_ok());
-    assert_eq!(wire.asked(), 2);
+    assert_eq!(server.requests(), 2);
 }
 
 #[tokio::test]
 async fn lookup_error_is_not_cached() {
     let denied = r#"{"__type":"AccessDeniedException"}"#;
-    let wire = Wire::new(move |number| match number {
+    let server = GatedServer::new(move |number| match number {
         0 | 1 => Ok((400, denied.to_owned())),
         _ => Ok((200, described(""))),
     });
-    wire.let_go(3);
-    let describer = SdkStreamInfo::new(&wire.client());
+    server.release(3);
+    let describer = SdkStreamInfo::new(&server.client());
     let tasks: Vec<_> = (0..5).map(|_| start(&describer, "example")).collect();
     let outcomes = futures::future::join_all(tasks).await;
     let failed = outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().is_err()).count();
-    assert_eq!((failed, wire.asked()), (2, 3));
+    assert_eq!((failed, server.requests()), (2, 3));
 }
 
 #[tokio::test]
 async fn auto_distribution_is_not_cached() {
-    let wire = Wire::new(move |number| match number {
+    let server = GatedServer::new(move |number| match number {
         0 => Ok((200, described(r#","RecordDistributionStrategy":"AUTO""#))),
         _ => Ok((200, described(""))),
     });
-    wire.let_go(2);
-    let describer = SdkStreamInfo::new(&wire.client());
+    server.release(2);
+    let describer = SdkStreamInfo::new(&server.client());
     let mut found = Vec::new();
     for _ in 0..3 {
         found.push(start(&describer, "example").await.unwrap().unwrap().distribution());
     }
     let by_key = Distribution::UserPartitionKey;
-    assert_eq!((found, wire.asked()), (vec![Distribution::Auto, by_key, by_key], 2));
+    assert_eq!((found, server.requests()), (vec![Distribution::Auto, by_key, by_key], 2));
 }
 
 #[tokio::test]
 async fn uncached_lookup_bypasses_cache() {
-    let wire = Wire::new(move |number| match number {
+    let server = GatedServer::new(move |number| match number {
         0 => Ok((200, described(r#","StreamModeDetails":{"StreamMode":"PROVISIONED"}"#))),
         _ => Ok((200, described(r#","StreamModeDetails":{"StreamMode":"ON_DEMAND"}"#))),
     });
-    let describer = SdkStreamInfo::new(&wire.client());
-    let anew = || tokio::spawn(describer.describe_stream_uncached(&stream("example")).unwrap());
-    wire.let_go(1);
+    let describer = SdkStreamInfo::new(&server.client());
+    let describe_uncached =
+        || tokio::spawn(describer.describe_stream_uncached(&stream("example")).unwrap());
+    server.release(1);
     let first = start(&describer, "example").await.unwrap().unwrap();
     assert_eq!(first.mode(), StreamMode::Provisioned);
-    // Calls at the same time share one request, and its answer replaces the cached one.
-    let tasks: Vec<_> = (0..20).map(|_| anew()).collect();
-    wire.until_asked(2).await;
-    wire.let_go(1);
+    // Concurrent calls share one request, and its response replaces the cached one.
+    let tasks: Vec<_> = (0..20).map(|_| describe_uncached()).collect();
+    server.wait_for_requests(2).await;
+    server.release(1);
     for task in tasks {
         assert_eq!(task.await.unwrap().unwrap().mode(), StreamMode::OnDemand);
     }
     let cached = start(&describer, "example").await.unwrap().unwrap();
-    assert_eq!((cached.mode(), wire.asked()), (StreamMode::OnDemand, 2));
-    wire.let_go(1);
-    anew().await.unwrap().unwrap();
-    assert_eq!(wire.asked(), 3);
+    assert_eq!((cached.mode(), server.requests()), (StreamMode::OnDemand, 2));
+    server.release(1);
+    describe_uncached().await.unwrap().unwrap();
+    assert_eq!(server.requests(), 3);
 }
 
 #[tokio::test]
 async fn cancelled_lookup_does_not_fail_others() {
-    let wire = Wire::new(|_| Ok((200, described(""))));
-    let describer = SdkStreamInfo::new(&wire.client());
-    let asks = start(&describer, "example");
-    wire.until_asked(1).await;
-    let (waits, goes_on) = (start(&describer, "example"), start(&describer, "example"));
-    wire.until_asked(1).await;
-    // Dropping one that waits changes nothing.
-    waits.abort();
-    assert!(waits.await.unwrap_err().is_cancelled());
-    wire.until_asked(1).await;
-    // Dropping the one that asks: the next asks instead.
-    asks.abort();
-    assert!(asks.await.unwrap_err().is_cancelled());
-    wire.until_asked(2).await;
-    wire.let_go(1);
-    assert!(goes_on.await.unwrap().is_ok());
+    let server = GatedServer::new(|_| Ok((200, described(""))));
+    let describer = SdkStreamInfo::new(&server.client());
+    let requester = start(&describer, "example");
+    server.wait_for_requests(1).await;
+    let waiter = start(&describer, "example");
+    let remaining = start(&describer, "example");
+    server.wait_for_requests(1).await;
+    // Dropping a waiting lookup has no effect.
+    waiter.abort();
+    assert!(waiter.await.unwrap_err().is_cancelled());
+    server.wait_for_requests(1).await;
+    // After the requesting lookup is dropped, the next one sends a request.
+    requester.abort();
+    assert!(requester.await.unwrap_err().is_cancelled());
+    server.wait_for_requests(2).await;
+    server.release(1);
+    assert!(remaining.await.unwrap().is_ok());
     assert!(start(&describer, "example").await.unwrap().is_ok());
-    assert_eq!(wire.asked(), 2);
+    assert_eq!(server.requests(), 2);
 }
 
 #[tokio::test]
 async fn cancelled_listing_can_be_repeated() {
-    let wire = Wire::new(|_| Ok((200, r#"{"Shards":[]}"#.to_owned())));
-    let lister = SdkStreamInfo::new(&wire.client());
+    let server = GatedServer::new(|_| Ok((200, r#"{"Shards":[]}"#.to_owned())));
+    let lister = SdkStreamInfo::new(&server.client());
     let first = tokio::spawn(lister.list_shards(&stream("example")).unwrap());
-    wire.until_asked(1).await;
+    server.wait_for_requests(1).await;
     first.abort();
-    wire.let_go(1);
+    server.release(1);
     assert_eq!(lister.list_shards(&stream("example")).unwrap().await.unwrap(), []);
 }
 
-/// A server that pauses for eight seconds before the second half of each answer.
+/// A server that pauses for eight seconds before the second half of each response.
 #[derive(Debug, Clone, Default)]
-struct Halting(Arc<AtomicUsize>);
+struct SlowServer(Arc<AtomicUsize>);
 
-impl HttpConnector for Halting {
+impl HttpConnector for SlowServer {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let operation = request.headers().get("x-amz-target").unwrap();
         let whole = match operation {
@@ -485,7 +491,8 @@ impl HttpConnector for Halting {
         };
         self.0.fetch_add(1, Ordering::SeqCst);
         let (first, second) = whole.split_at(whole.len() / 2);
-        let (first, second) = (first.to_owned(), second.to_owned());
+        let first = first.to_owned();
+        let second = second.to_owned();
         let later = async move {
             tokio::time::sleep(Duration::from_secs(8)).await;
             second
@@ -499,20 +506,21 @@ impl HttpConnector for Halting {
 
 #[tokio::test]
 async fn slow_lookup_response_is_awaited() {
-    let halting = Halting::default();
-    let wire = halting.clone();
+    let slow = SlowServer::default();
+    let server = slow.clone();
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(REGION)
         .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-        .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(wire.clone())));
+        .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(server.clone())));
     let mut sink = KinesisSink::builder("example")
         .with_aggregation(Aggregation::PerShard)
         .build(&Client::from_conf(config.build()))
         .unwrap();
     let began = Instant::now();
     sink.send(Record::from("first")).await.unwrap();
-    let (after, lookups) = (began.elapsed(), halting.0.load(Ordering::SeqCst));
+    let after = began.elapsed();
+    let lookups = slow.0.load(Ordering::SeqCst);
     println!("first record after {after:?}, {lookups} lookups");
     assert!(after < Duration::from_secs(15) && lookups == 2, "{after:?}, {lookups} lookups");
 }

@@ -1,4 +1,4 @@
-//! One error type with kinds, which gives records back.
+//! `Error`: its kinds, texts, and the records it returns.
 
 use std::error::Error as _;
 
@@ -8,11 +8,11 @@ use kinesis_sink::sim::SimStream;
 use kinesis_sink::{Error, ErrorKind, KinesisSink, Record};
 use tower::service_fn;
 
-/// A sink whose stream does not exist.
-fn missing() -> KinesisSink<impl kinesis_sink::service::PutRecordsService + Clone> {
+fn sink_of_missing_stream() -> KinesisSink<impl kinesis_sink::service::PutRecordsService + Clone> {
     let service = service_fn(|_: PutRecordsRequest| async {
-        let (code, message) = ("ResourceNotFoundException", "stream example not found");
-        Err::<PutRecordsResponse, _>(PutRecordsError::service(Some(code), Some(message), Some(400)))
+        let code = Some("ResourceNotFoundException");
+        let message = Some("stream example not found");
+        Err::<PutRecordsResponse, _>(PutRecordsError::service(code, message, Some(400)))
     });
     KinesisSink::builder("example").build_with(service).unwrap()
 }
@@ -28,11 +28,11 @@ async fn one_match_handles_sink_and_producer() {
             _ => "see the log",
         }
     }
-    let mut sink = missing();
+    let mut sink = sink_of_missing_stream();
     assert_eq!(advice(&sink.send(Record::from("x")).await.unwrap_err()), "fix the stream");
     let large = sink.feed(Record::from(vec![0; 2 << 20])).await.unwrap_err();
     assert_eq!(advice(&large), "fix the record");
-    let producer = missing().spawn();
+    let producer = sink_of_missing_stream().spawn();
     producer.send(Record::from("x")).await.unwrap();
     assert_eq!(advice(&producer.flush().await.unwrap_err()), "fix the stream");
     assert_eq!(advice(&producer.try_send(Record::from("x")).unwrap_err()), "fix the stream");
@@ -55,7 +55,7 @@ async fn error_returns_rejected_record() {
 
 #[tokio::test(start_paused = true)]
 async fn close_error_returns_undelivered() {
-    let producer = missing().spawn();
+    let producer = sink_of_missing_stream().spawn();
     for number in 0..3 {
         producer.send(Record::from(number.to_string())).await.unwrap();
     }
@@ -67,13 +67,13 @@ async fn close_error_returns_undelivered() {
 
 #[tokio::test(start_paused = true)]
 async fn display_is_short_and_debug_has_cause() {
-    let mut sink = missing();
+    let mut sink = sink_of_missing_stream();
     let error = sink.send(Record::from("x")).await.unwrap_err();
     let text = "stream example refuses all requests (1 record kept); fix the cause and retry";
     assert_eq!(error.to_string(), text);
     let cause = error.source().unwrap().to_string();
     assert!(cause.contains("ResourceNotFoundException"), "{cause}");
-    // What `fn main() -> Result<(), Error>` prints.
+    // `fn main() -> Result<(), Error>` prints the debug output.
     assert_eq!(format!("{error:?}"), format!("{text}: {cause}"));
     for (record, text) in [
         (Record::from(("", "x")), "partition key is empty"),

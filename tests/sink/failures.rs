@@ -1,4 +1,4 @@
-//! What the sink does when the service, or a record, fails: nothing is lost, everything is told.
+//! Failures of requests, entries, and services: retries, dead letters, fatal errors, panics, and outage logs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -25,11 +25,10 @@ fn sink(service: &MockService) -> KinesisSink<MockService> {
         .unwrap()
 }
 
-fn held<S>(sink: &KinesisSink<S>) -> Vec<String> {
+fn buffered<S>(sink: &KinesisSink<S>) -> Vec<String> {
     sink.buffered_records().into_iter().map(|record| text(record.data())).collect()
 }
 
-/// Rejects the entries whose data is in `bad`, delivers the others.
 fn rejecting(bad: &'static [&'static str]) -> MockService {
     MockService::new(move |_, request| {
         let delivered = all_delivered(request).into_results();
@@ -69,7 +68,7 @@ async fn fatal_error_returns_and_keeps_records() {
             assert_eq!((error.kind(), error.count()), (ErrorKind::Refused, 3), "{error}");
             let source = std::error::Error::source(&error).unwrap();
             assert!(source.to_string().contains("AccessDeniedException"), "{source}");
-            assert_eq!(held(&sink), numbers(0..3));
+            assert_eq!(buffered(&sink), numbers(0..3));
         }
         if close { sink.close().await } else { sink.flush().await }.unwrap();
         assert_eq!(service.delivered(), numbers(0..3));
@@ -104,7 +103,7 @@ async fn close_delivers_after_forward_error() {
 #[tokio::test(start_paused = true)]
 async fn request_error_is_retried_with_backoff() {
     for (code, sizes) in [
-        // One of the records may be at fault. Of those that failed alone, one is sent last.
+        // The request is bisected in case one record is invalid. A record that failed alone is sent last.
         ("InternalFailure", vec![3, 3, 1, 1, 1, 1]),
         ("KMSThrottlingException", vec![3; 4]),
         ("ExpiredTokenException", vec![3; 4]),
@@ -117,7 +116,7 @@ async fn request_error_is_retried_with_backoff() {
         delivered.sort();
         assert_eq!(delivered, numbers(0..3), "{code}");
         assert_eq!(service.sizes(), sizes, "{code}");
-        assert!(began.elapsed() > Duration::from_millis(80), "{code}: not without waiting");
+        assert!(began.elapsed() > Duration::from_millis(80), "{code}: no backoff");
     }
 }
 
@@ -165,7 +164,7 @@ async fn failure_is_reported_once_without_handler() {
     let error = sink.send_all(&mut stream::iter(records(0..10).map(Ok))).await.unwrap_err();
     assert!(error.to_string().starts_with("2 records failed, take them with"), "{error}");
     sink.send(Record::from("next")).await.unwrap();
-    assert_eq!(held(&sink), ["3", "7"]);
+    assert_eq!(buffered(&sink), ["3", "7"]);
     assert_eq!(texts(&sink.take_failed()), ["3", "7"]);
     assert_eq!(sink.status().buffered().bytes, 0);
 }
@@ -219,7 +218,7 @@ async fn take_undelivered_returns_all_records() {
     assert!(taken[..500].iter().all(Undelivered::may_have_been_written));
     assert!(!taken[500..].iter().any(Undelivered::may_have_been_written));
     sleep(Duration::from_secs(2)).await;
-    assert!(service.delivered().is_empty(), "the request was abandoned");
+    assert!(service.delivered().is_empty(), "delivered after the request was cancelled");
     sink.send(Record::from("next")).await.unwrap();
     assert_eq!(service.delivered(), ["next"]);
 }
@@ -317,28 +316,28 @@ async fn panicking_call_loses_no_record() {
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
 }
 
-/// A service whose `poll_ready` panics in its first `times` calls.
+/// A service whose first `times` calls of `poll_ready` panic.
 #[derive(Clone)]
-struct PanicsWhenAsked {
+struct PanicsInPollReady {
     inner: MockService,
-    asked: Arc<AtomicUsize>,
+    polls: Arc<AtomicUsize>,
     times: usize,
 }
 
-impl PanicsWhenAsked {
+impl PanicsInPollReady {
     fn new(inner: &MockService, times: usize) -> Self {
-        Self { inner: inner.clone(), asked: Arc::default(), times }
+        Self { inner: inner.clone(), polls: Arc::default(), times }
     }
 }
 
-impl Service<PutRecordsRequest> for PanicsWhenAsked {
+impl Service<PutRecordsRequest> for PanicsInPollReady {
     type Response = PutRecordsResponse;
     type Error = BoxError;
     type Future = <MockService as Service<PutRecordsRequest>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        assert!(asked >= self.times, "a panic on purpose");
+        let polls = self.polls.fetch_add(1, Ordering::Relaxed);
+        assert!(polls >= self.times, "a panic on purpose");
         self.inner.poll_ready(cx)
     }
 
@@ -350,57 +349,55 @@ impl Service<PutRecordsRequest> for PanicsWhenAsked {
 #[tokio::test(start_paused = true)]
 async fn panicking_poll_ready_loses_no_record() {
     let inner = MockService::delivering();
-    let service = PanicsWhenAsked::new(&inner, 3);
+    let service = PanicsInPollReady::new(&inner, 3);
     let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     assert_eq!((sink.totals().delivered, sink.totals().requests), (1, 1));
-    let service = PanicsWhenAsked::new(&inner, 3);
+    let service = PanicsInPollReady::new(&inner, 3);
     let producer = KinesisSink::builder("example").build_with(service).unwrap().spawn();
     producer.send(Record::from("two")).await.unwrap();
     producer.close().await.unwrap();
     assert_eq!(inner.delivered(), ["one", "two"]);
 }
 
-/// Each panic is followed by a wait, as each failed request is.
 #[tokio::test(start_paused = true)]
 async fn panicking_poll_ready_uses_backoff() {
-    let service = PanicsWhenAsked::new(&MockService::delivering(), usize::MAX);
-    let asked = service.asked.clone();
+    let service = PanicsInPollReady::new(&MockService::delivering(), usize::MAX);
+    let polls = service.polls.clone();
     let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     sink.feed(Record::from("one")).await.unwrap();
     let flush = tokio::time::timeout(Duration::from_secs(600), sink.flush());
-    assert!(flush.await.is_err(), "nothing can be sent");
-    let asked = asked.load(Ordering::Relaxed);
-    assert!((200..1_000).contains(&asked), "asked {asked} times in 10 minutes");
-    assert_eq!(held(&sink), ["one"]);
+    assert!(flush.await.is_err(), "flush without a ready service");
+    let polls = polls.load(Ordering::Relaxed);
+    assert!((200..1_000).contains(&polls), "{polls} polls in 10 minutes");
+    assert_eq!(buffered(&sink), ["one"]);
 }
 
-/// `SpawnReady` panics when it is asked again after an error.
+/// `SpawnReady` panics when it is polled after an error.
 #[tokio::test(start_paused = true)]
 async fn spawn_ready_error_loses_no_record() {
-    let (inner, asked) = (MockService::delivering(), Arc::new(AtomicUsize::new(0)));
-    let failing = FailsWhenAsked { inner: inner.clone(), asked: asked.clone() };
+    let failing = FailsInPollReady { inner: MockService::delivering(), polls: Arc::default() };
     let stack = tower::spawn_ready::SpawnReady::new(failing);
     let mut sink = KinesisSink::builder("example").build_with_unshared(stack).unwrap();
     sink.feed(Record::from("one")).await.unwrap();
     let flush = tokio::time::timeout(Duration::from_secs(60), sink.flush());
-    assert!(flush.await.is_err(), "this stack is dead");
+    assert!(flush.await.is_err(), "flush through a failed stack");
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);
 }
 
-/// A service whose `poll_ready` is pending once and then fails.
-struct FailsWhenAsked {
+/// A service whose `poll_ready` is pending once, then fails.
+struct FailsInPollReady {
     inner: MockService,
-    asked: Arc<AtomicUsize>,
+    polls: Arc<AtomicUsize>,
 }
 
-impl Service<PutRecordsRequest> for FailsWhenAsked {
+impl Service<PutRecordsRequest> for FailsInPollReady {
     type Response = PutRecordsResponse;
     type Error = BoxError;
     type Future = <MockService as Service<PutRecordsRequest>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self.asked.fetch_add(1, Ordering::Relaxed) {
+        match self.polls.fetch_add(1, Ordering::Relaxed) {
             0 => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -430,7 +427,7 @@ fn backoff_survives_runtime_change() {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().unwrap()
     };
-    for keep_the_first in [true, false] {
+    for keeps_first in [true, false] {
         let service = MockService::failing(1, "InternalFailure");
         let wait = Duration::from_secs(60);
         let builder = KinesisSink::builder("example").configure(|settings| {
@@ -443,12 +440,13 @@ fn backoff_survives_runtime_change() {
         first.block_on(async {
             let flush =
                 tokio::time::timeout(Duration::from_secs(1), sink.send(Record::from("one")));
-            assert!(flush.await.is_err(), "it waits");
+            assert!(flush.await.is_err(), "flush during the backoff");
         });
         assert_eq!(service.requests().len(), 1);
-        let first = keep_the_first.then_some(first);
-        let closed =
-            async { tokio::time::timeout(2 * wait, sink.close()).await.expect("it moves") };
+        let first = keeps_first.then_some(first);
+        let closed = async {
+            tokio::time::timeout(2 * wait, sink.close()).await.expect("close in the second runtime")
+        };
         runtime().block_on(closed).unwrap();
         assert_eq!(service.delivered(), ["one"]);
         drop(first);
@@ -464,7 +462,7 @@ fn poll_outside_runtime_loses_no_record() {
     assert!(std::panic::catch_unwind(outside).is_err());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let flush = async { tokio::time::timeout(Duration::from_secs(10), sink.flush()).await };
-    runtime.block_on(flush).expect("it is not stuck").unwrap();
+    runtime.block_on(flush).expect("flush should finish").unwrap();
     assert_eq!(service.delivered(), ["one"]);
 }
 
@@ -481,7 +479,7 @@ async fn response_is_handled_before_sending() {
         sink.start_send_unpin(record).unwrap();
     }
     assert!(sink.flush().now_or_never().is_none());
-    assert_eq!(service.requests().len(), 1, "the answer said to wait");
+    assert_eq!(service.requests().len(), 1, "requests during the backoff");
     sink.close().await.unwrap();
     assert_eq!(service.delivered().len(), 1_000);
 }
@@ -499,7 +497,7 @@ async fn drop_sends_failed_to_dead_letter() {
     assert_eq!(letters.try_iter().count(), 1);
 }
 
-/// A service that is not ready for its first calls.
+/// A service whose first three calls of `poll_ready` fail.
 #[derive(Clone)]
 struct Unready(Arc<AtomicUsize>, MockService);
 

@@ -1,5 +1,4 @@
-//! The behaviours of `KinesisWriter`, the Python class that this crate descends from: it batched
-//! messages, called `put_records()` and requeued the records of a partial failure.
+//! Behaviors of `KinesisWriter`, the Python class that this crate replaces: batching, `put_records()`, and requeueing.
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::limits::Limits;
@@ -33,7 +32,7 @@ async fn partition_key_is_optional() {
         requests[0].entries().iter().map(|entry| entry.partition_key().unwrap().as_str()).collect();
     assert_eq!(keys[0], "own");
     let distinct: std::collections::HashSet<_> = keys[1..].iter().collect();
-    assert_eq!(distinct.len(), 400, "no key given means a random one");
+    assert_eq!(distinct.len(), 400, "random keys of records without a key");
     assert!(keys[1..].iter().all(|key| (1..=256).contains(&key.chars().count())));
 }
 
@@ -50,7 +49,7 @@ async fn random_keys_spread_over_hash_ring() {
             shards[usize::from(hash[0] >> 4)] += 1;
         }
     }
-    // 625 a shard are expected, with a standard deviation of 24.
+    // The expected count per shard is 625, with a standard deviation of 24.
     assert!(shards.iter().all(|count| (505..745).contains(count)), "{shards:?}");
 }
 
@@ -71,7 +70,7 @@ async fn request_is_sent_at_500_records() {
         assert_eq!(service.requests().len(), 0);
         writer.feed(record).await.unwrap();
     }
-    assert_eq!(service.sizes(), [500], "the 501st found the request full");
+    assert_eq!(service.sizes(), [500], "sent when record 501 arrives");
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +84,7 @@ async fn request_is_sent_at_byte_limit() {
     }
     writer.feed(Record::from("one more")).await.unwrap();
     assert_eq!(service.sizes(), [5]);
-    assert_eq!(service.requests()[0].bytes(), 5 * MIB, "to the byte");
+    assert_eq!(service.requests()[0].bytes(), 5 * MIB, "bytes of the request");
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,17 +102,17 @@ async fn flush_sends_partial_batch() {
 async fn empty_flush_sends_no_request() {
     let service = MockService::delivering();
     let mut writer = writer(&service);
-    writer.flush().now_or_never().expect("nothing to wait for").unwrap();
+    writer.flush().now_or_never().expect("flush of an empty sink should be ready").unwrap();
     assert_eq!(service.requests().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn partial_failure_is_requeued_in_front() {
-    let fails = |call: usize, place: usize| call < 2 && place.is_multiple_of(100);
+    let fails = |call: usize, index: usize| call < 2 && index.is_multiple_of(100);
     let service = MockService::new(move |call, request| {
-        Ok(answer_each(request, |place| !fails(call, place)))
+        Ok(answer_each(request, |index| !fails(call, index)))
     });
-    // One request at a time, as the class had it, and no rate.
+    // One request at a time, as the class did, and no rate limit.
     let limits = Limits::default().with_shard_records(1_000_000);
     let builder = KinesisSink::builder("example")
         .with_max_in_flight(1)
@@ -131,7 +130,7 @@ async fn partial_failure_is_requeued_in_front() {
     assert_eq!(sent(0), numbers(0..500));
     let returned = ["0", "100", "200", "300", "400"].map(str::to_owned);
     assert_eq!(sent(1), [&returned[..], &numbers(500..600)].concat());
-    assert_eq!(sent(2), ["0", "595"], "places 0 and 100 of the second request");
+    assert_eq!(sent(2), ["0", "595"], "entries 0 and 100 of the second request");
     assert_eq!(service.delivered().len(), 600);
 }
 
@@ -157,8 +156,8 @@ async fn oversized_record_or_key_is_rejected() {
     writer.feed(Record::from("queued")).await.unwrap();
     let record = Record::from(("k", vec![0; 1024 * 1024]));
     let error = writer.feed(record).await.unwrap_err();
-    let said = error.to_string();
-    assert!(said.contains("1048577 bytes") && said.contains("1048576"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("1048577 bytes") && message.contains("1048576"), "{message}");
     let record = Record::from(("ä".repeat(257), "data"));
     let error = writer.feed(record).await.unwrap_err();
     assert!(error.to_string().contains("257 characters"), "{error}");
@@ -212,7 +211,7 @@ async fn status_reports_last_request() {
     for record in records(0..500) {
         writer.feed(record).await.unwrap();
     }
-    // Until the first answer is in, and not the second.
+    // Collects the first response but not the second.
     assert!(writer.flush().now_or_never().is_none());
     tokio::time::sleep(std::time::Duration::from_millis(21)).await;
     assert!(writer.flush().now_or_never().is_none());

@@ -1,4 +1,4 @@
-//! `KinesisSink`: the contract of `futures::Sink`, failures, settings, and what a caller may hand in.
+//! Tests of `KinesisSink`: the contract of `futures::Sink`, failures, settings, and limits of the input.
 
 #[path = "../support/mod.rs"]
 mod support;

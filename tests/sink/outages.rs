@@ -1,4 +1,4 @@
-//! The log of a stream in trouble: one line when an outage begins, one a minute, and one at its end.
+//! Logs of outages and sustained throttling: one line at the start, one a minute, and one at the end.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -27,18 +27,20 @@ fn builder() -> SinkBuilder {
 /// Fails every request until `duration` has passed, then delivers everything.
 fn failing_for(duration: Duration) -> MockService {
     let began = Instant::now();
-    MockService::new(move |_, request| match began.elapsed() < duration {
-        true => Err(service_error("InternalFailure")),
-        false => Ok(all_delivered(request)),
+    MockService::new(move |_, request| {
+        if began.elapsed() < duration {
+            Err(service_error("InternalFailure"))
+        } else {
+            Ok(all_delivered(request))
+        }
     })
 }
 
-/// Counts the lines at ERROR, WARN and INFO.
+/// Returns the numbers of lines at ERROR, WARN, and INFO.
 fn counts(logs: &Logs) -> [usize; 3] {
     ["ERROR", "WARN", "INFO"].map(|level| logs.with(level).len())
 }
 
-/// Polls a sink that has nothing to send.
 async fn poll_for(sink: &mut KinesisSink<MockService>, duration: Duration) {
     let poll = poll_fn(|cx| -> Poll<()> {
         let _ = sink.poll_ready_unpin(cx);
@@ -53,9 +55,10 @@ async fn flapping_endpoint_is_one_outage() {
     let began = Instant::now();
     let mut rng = fastrand::Rng::with_seed(1);
     let service = MockService::new(move |_, request| {
-        match began.elapsed() < 10 * MINUTE && rng.f64() < 0.1 {
-            true => Err(service_error("InternalFailure")),
-            false => Ok(all_delivered(request)),
+        if began.elapsed() < 10 * MINUTE && rng.f64() < 0.1 {
+            Err(service_error("InternalFailure"))
+        } else {
+            Ok(all_delivered(request))
         }
     });
     let producer = builder().build_with(service.clone()).unwrap().spawn();
@@ -65,7 +68,7 @@ async fn flapping_endpoint_is_one_outage() {
     }
     let lines = logs.lines();
     assert_eq!(counts(&logs), [0, 10, 1], "{:#?}", &lines[..lines.len().min(20)]);
-    assert!(service.requests().len() > 10_000, "it was under load");
+    assert!(service.requests().len() > 10_000, "too few requests");
     assert!(lines[10].contains("INFO"), "{lines:#?}");
     producer.close().await.unwrap();
 }
@@ -78,22 +81,22 @@ async fn long_outage_is_logged_every_minute() {
         sink.feed(record).await.unwrap();
     }
     sink.flush().await.unwrap();
-    assert_eq!(counts(&logs), [0, 5, 0], "it may fail again");
+    assert_eq!(counts(&logs), [0, 5, 0], "no INFO right after the first success");
     poll_for(&mut sink, MINUTE).await;
     assert_eq!(counts(&logs), [0, 5, 1]);
     let lines = logs.lines();
     assert!(lines[0].contains("requests to stream example fail"), "{lines:#?}");
     assert!(lines[4].contains("requests to stream example still fail"), "{lines:#?}");
-    for said in ["duration=240.1s", "failed=131", "queued=7", "oldest=240.1s", "InternalFailure"] {
-        assert!(lines[4].contains(said), "{said}: {}", lines[4]);
+    for text in ["duration=240.1s", "failed=131", "queued=7", "oldest=240.1s", "InternalFailure"] {
+        assert!(lines[4].contains(text), "{text}: {}", lines[4]);
     }
-    for said in ["INFO", "succeed again", "duration=270.4s", "failed=146 requests=149"] {
-        assert!(lines[5].contains(said), "{said}: {}", lines[5]);
+    for text in ["INFO", "succeed again", "duration=270.4s", "failed=146 requests=149"] {
+        assert!(lines[5].contains(text), "{text}: {}", lines[5]);
     }
 }
 
-/// Two requests fail, and the third one is not answered for an hour.
-fn failing_then_hanging(call: usize) -> Option<Duration> {
+/// Returns how long a call takes: the first two fail at once, and later ones take an hour.
+fn response_delay(call: usize) -> Option<Duration> {
     (call >= 2).then_some(60 * MINUTE)
 }
 
@@ -103,11 +106,11 @@ async fn outage_is_logged_while_request_hangs() {
         let logs = Logs::listen(Level::INFO);
         let mut calls = 0;
         let service = tower::service_fn(move |request| {
-            let hangs = failing_then_hanging(calls);
+            let delay = response_delay(calls);
             calls += 1;
             async move {
-                sleep(hangs.unwrap_or_default()).await;
-                match hangs {
+                sleep(delay.unwrap_or_default()).await;
+                match delay {
                     Some(_) => Ok(all_delivered(&request)),
                     None => Err(service_error("InternalFailure")),
                 }
@@ -189,9 +192,12 @@ async fn brief_throttling_is_not_reported() {
 async fn throttled_requests_are_reported() {
     let logs = Logs::listen(Level::INFO);
     let began = Instant::now();
-    let service = MockService::new(move |_, request| match began.elapsed() < MINUTE + MINUTE / 2 {
-        true => Err(service_error("ThrottlingException")),
-        false => Ok(all_delivered(request)),
+    let service = MockService::new(move |_, request| {
+        if began.elapsed() < MINUTE + MINUTE / 2 {
+            Err(service_error("ThrottlingException"))
+        } else {
+            Ok(all_delivered(request))
+        }
     });
     let mut sink = builder().build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
@@ -204,9 +210,12 @@ async fn throttled_requests_are_reported() {
 async fn failing_entries_count_as_outage() {
     let logs = Logs::listen(Level::INFO);
     let began = Instant::now();
-    let service = MockService::new(move |_, request| match began.elapsed() < MINUTE / 2 {
-        true => Ok(mock_service::failed_each(request, "InternalFailure")),
-        false => Ok(all_delivered(request)),
+    let service = MockService::new(move |_, request| {
+        if began.elapsed() < MINUTE / 2 {
+            Ok(mock_service::failed_each(request, "InternalFailure"))
+        } else {
+            Ok(all_delivered(request))
+        }
     });
     let mut sink = builder().build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();

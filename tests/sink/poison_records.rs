@@ -1,5 +1,4 @@
-//! Requests that fail as a whole repeatedly get smaller, and a record that cannot be delivered delays no other
-//! record.
+//! Requests that fail repeatedly are bisected, so that a poison record does not delay other records.
 #![cfg(feature = "sim")]
 
 use std::time::Duration;
@@ -19,7 +18,6 @@ fn stream(builder: SimBuilder) -> SimStream {
     builder.with_seed(1).with_shard_quota(1_000_000, 1 << 30).build().unwrap()
 }
 
-/// With the default stack, and a record after `before` others that is poisoned.
 fn build(stream: &SimStream, builder: SinkBuilder) -> KinesisSink {
     builder.configure(|settings| settings.seed = Some(1)).build(&stream.client()).unwrap()
 }
@@ -28,8 +26,7 @@ fn record(number: usize) -> Record {
     Record::from((format!("key-{}", number % 100), format!("{number:08}")))
 }
 
-/// Feeds records, the one with the number `poisoned` with the marker in it, and flushes, for `limit` at most.
-/// A fatal error is fatal here.
+/// Feeds and flushes records for at most `limit`, then waits for the rest of it. Record `poisoned` contains the marker.
 async fn feed<S>(sink: &mut S, numbers: std::ops::Range<usize>, poisoned: usize, limit: Duration)
 where
     S: SinkExt<Record, Error = kinesis_sink::Error> + Unpin,
@@ -37,9 +34,10 @@ where
     let until = Instant::now() + limit;
     let work = async {
         for number in numbers {
-            let record = match number == poisoned {
-                true => Record::from((format!("key-{}", number % 100), POISON)),
-                false => record(number),
+            let record = if number == poisoned {
+                Record::from((format!("key-{}", number % 100), POISON))
+            } else {
+                record(number)
             };
             sink.feed(record).await?;
         }
@@ -51,7 +49,7 @@ where
     }
 }
 
-/// The status of a fault of whole requests, and its code unless something in between answers.
+/// Error codes and HTTP statuses of failed requests. A proxy's response has no code.
 const REQUEST_FAULTS: [(Option<&str>, u16); 3] =
     [(Some("InternalFailure"), 500), (None, 403), (None, 503)];
 
@@ -79,7 +77,7 @@ async fn slow_link_delivers_with_defaults() {
     // The link carries 2,200 records in 100 s.
     let (delivered, written) = figures[5];
     assert!(delivered - figures[0].0 > 5 * 1_400, "{figures:?}");
-    assert!(written - delivered < 1_000, "copies: {figures:?}");
+    assert!(written - delivered < 1_000, "duplicates: {figures:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,10 +89,10 @@ async fn late_responses_cause_few_duplicates() {
     }
     let flushed = timeout(seconds(3_600), sink.flush()).await;
     let (delivered, written) = (sink.totals().delivered, stream.stats().accepted_entries);
-    println!("of 100 records {delivered} delivered, {written} written");
+    println!("{delivered} of 100 records delivered, {written} written");
     assert!(flushed.is_ok() && delivered == 100, "{delivered} delivered, {written} written");
     assert!(written <= 400, "{written}");
-    // The longer timeout stays: later records are written once.
+    // The timeout stays longer, so later records are written once.
     for number in 100..1_000 {
         sink.send(record(number)).await.unwrap();
         if number % 300 == 0 {
@@ -102,7 +100,7 @@ async fn late_responses_cause_few_duplicates() {
         }
     }
     let written_now = stream.stats().accepted_entries - written;
-    println!("of 900 records more {written_now} written");
+    println!("900 more records, {written_now} written");
     assert!(written_now <= 950, "{written_now}");
 }
 
@@ -124,7 +122,7 @@ async fn poison_record_delays_no_other_record() {
                 (totals.failed, sink.status().queued.records + sink.status().in_flight.records),
                 (0, 1)
             );
-            // About one request in half of the longest backoff.
+            // About one request per half of the backoff ceiling.
             assert!(stream.stats().failed_requests < 1_000, "{:?}", stream.stats());
             stream.set_faults(Faults::default());
             timeout(seconds(10), sink.flush()).await.unwrap().unwrap();
@@ -161,13 +159,13 @@ async fn several_poison_records_delay_no_other() {
         let is_poisoned = (1_000..1_020).contains(&number) || number % 500 == 0;
         let data = if is_poisoned { format!("{POISON}{number}") } else { number.to_string() };
         let fed = timeout(seconds(600), sink.feed(Record::from(data))).await;
-        fed.expect("room in time").unwrap();
+        fed.expect("capacity within 10 minutes").unwrap();
     }
     assert!(timeout(seconds(120), sink.flush()).await.is_err());
     assert_eq!(sink.totals().delivered, 5_000 - 29);
 }
 
-/// Records, one of them never stored, and all members of aggregates.
+/// Feeds aggregated records, one of which the stream never accepts.
 async fn feed_aggregated(
     aggregation: Aggregation,
     ordering: RecordOrdering,
@@ -197,7 +195,7 @@ async fn poison_member_delays_only_its_key() {
     for aggregation in [Aggregation::PerShard, Aggregation::PerKey] {
         let (stream, mut sink) = feed_aggregated(aggregation, RecordOrdering::PerKey).await;
         println!("{aggregation:?}: {:?}", sink.totals());
-        // Of 100 keys, from the poisoned record on.
+        // Records of one of 100 keys wait behind the poison record.
         assert_eq!(sink.totals().delivered, 2_798 - 18, "{aggregation:?}");
         stream.set_faults(Faults::default());
         timeout(seconds(10), sink.flush()).await.unwrap().unwrap();

@@ -1,5 +1,5 @@
-//! The place of a sink in the queue of a service that it shares with others: it has one while it has something
-//! to send and is polled, and gives it up otherwise.
+//! Permits of a service that several sinks share: a sink waits for one or keeps it only while it is polled and has records
+//! to send.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,8 +22,8 @@ use crate::support::mock_service::{MockService, records, texts};
 
 const ROUND_TRIP: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
-/// The longest time for which an unpolled sink keeps its permit from others.
-const COLLECT_WITHIN: Duration = Duration::from_secs(1);
+/// Time that an unpolled sink keeps a permit.
+const CLAIM_WITHIN: Duration = Duration::from_secs(1);
 
 fn service() -> MockService {
     MockService::delivering().with_round_trip(ROUND_TRIP)
@@ -42,7 +42,7 @@ where
     BoxCloneSyncService::new(service.map_err(Into::into))
 }
 
-/// Every stack that lets one request through at a time, and can be shared.
+/// Shared stacks that allow one request at a time.
 fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
     let builder = ServiceBuilder::new;
     let limited = || builder().concurrency_limit(1).service(service.clone());
@@ -50,9 +50,9 @@ fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
     let global = tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(semaphore);
     vec![
         ("a concurrency limit", boxed(limited())),
-        ("a boxed one", boxed(boxed(limited()))),
-        ("a global one", boxed(builder().layer(global).service(service.clone()))),
-        ("one below others", boxed(builder().map_err(BoxError::from).service(limited()))),
+        ("a boxed limit", boxed(boxed(limited()))),
+        ("a global limit", boxed(builder().layer(global).service(service.clone()))),
+        ("a limit below other layers", boxed(builder().map_err(BoxError::from).service(limited()))),
         ("a buffer", boxed(builder().buffer(1).service(limited()))),
         (
             "a buffer over a spawning one",
@@ -65,7 +65,7 @@ fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
     ]
 }
 
-/// While a producer waits for a permit, its only record expires. The other producer can still send.
+/// While producer `b` waits for a permit, its only record expires. Producer `a` can still send.
 #[tokio::test(start_paused = true)]
 async fn expired_record_leaves_permit_queue() {
     let names = stacks(&service()).into_iter().map(|(name, _)| name);
@@ -80,7 +80,8 @@ async fn expired_record_leaves_permit_queue() {
             sleep(Duration::from_millis(10)).await;
         }
         let receipt = b.put(Record::from("expires")).await.unwrap();
-        let ended = timeout(DAY, receipt).await.unwrap_or_else(|_| panic!("{name}: no end"));
+        let ended =
+            timeout(DAY, receipt).await.unwrap_or_else(|_| panic!("{name}: receipt is pending"));
         if let Err(undelivered) = ended {
             assert!(
                 matches!(undelivered.reason(), FailureReason::DeadlineExceeded { .. }),
@@ -99,7 +100,6 @@ async fn expired_record_leaves_permit_queue() {
     }
 }
 
-/// A sink that is not polled any more delays others by the time that it has to collect its permit.
 #[tokio::test(start_paused = true)]
 async fn unpolled_sink_does_not_starve_others() {
     let names = stacks(&service()).into_iter().map(|(name, _)| name);
@@ -117,18 +117,18 @@ async fn unpolled_sink_does_not_starve_others() {
         a.send(Record::from("2")).await.unwrap();
         let flushed = timeout(DAY, a.flush()).await;
         flushed.unwrap_or_else(|_| panic!("{name}: not sent within a day")).unwrap();
-        // Its own, and the requests that were before it, one of which may be the other sink's.
-        let most = 4 * ROUND_TRIP + COLLECT_WITHIN;
-        assert!(began.elapsed() <= most, "{name}: {:?}", began.elapsed());
+        // Its requests and those queued earlier, one of which may be the unpolled sink's.
+        let limit = 4 * ROUND_TRIP + CLAIM_WITHIN;
+        assert!(began.elapsed() <= limit, "{name}: {:?}", began.elapsed());
         sleep(Duration::from_secs(10)).await;
-        // The next poll asks again.
+        // The next poll requests a new permit.
         timeout(DAY, unpolled.close()).await.unwrap_or_else(|_| panic!("{name}")).unwrap();
         a.close().await.unwrap();
         assert_eq!(service.delivered().len(), 4, "{name}");
     }
 }
 
-/// A limit of one whose permit is taken.
+/// Returns a limit of one, and the clone that has the permit.
 fn busy(service: &MockService) -> (ConcurrencyLimit<MockService>, ConcurrencyLimit<MockService>) {
     let limit = ConcurrencyLimit::new(service.clone(), 1);
     let mut taken = limit.clone();
@@ -147,7 +147,7 @@ where
 {
     sink.feed(Record::from(record.to_owned())).await.unwrap();
     assert!(sink.flush().now_or_never().is_none());
-    // For the task that waits.
+    // Lets the waiting task run.
     sleep(Duration::from_millis(1)).await;
 }
 
@@ -159,13 +159,13 @@ async fn take_undelivered_releases_permit() {
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);
     drop(taken);
     assert!(is_free(&limit), "at once");
-    // The same holds once the permit has been given.
+    // The sink has the permit by now.
     let (limit, taken) = busy(&service());
     let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
     drop(taken);
     sleep(Duration::from_millis(1)).await;
-    assert!(!is_free(&limit), "it is the sink's for a second");
+    assert!(!is_free(&limit), "the sink keeps it for a second");
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);
     assert!(is_free(&limit), "at once");
     sink.send(Record::from("two")).await.unwrap();
@@ -180,7 +180,7 @@ async fn dropped_sink_releases_permit() {
     drop(taken);
     assert!(is_free(&limit), "at once");
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "the task has ended, too");
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "tasks after drop");
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +189,7 @@ async fn unclaimed_permit_expires_after_1s() {
     let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
     drop(taken);
-    sleep(COLLECT_WITHIN - Duration::from_millis(1)).await;
+    sleep(CLAIM_WITHIN - Duration::from_millis(1)).await;
     assert!(!is_free(&limit));
     sleep(Duration::from_millis(10)).await;
     assert!(is_free(&limit));
@@ -208,7 +208,7 @@ async fn waiters_get_permits_in_order() {
     let mut producers = Vec::new();
     for (n, producer) in sinks {
         producer.send(Record::from(n.to_string())).await.unwrap();
-        // Polls in between do not cost the place.
+        // Polls do not change the order.
         for (_, earlier) in &producers {
             let earlier: &kinesis_sink::Producer = earlier;
             assert!(earlier.flush().now_or_never().is_none());
@@ -232,7 +232,7 @@ async fn ready_service_spawns_no_waiter_task() {
     }
     assert_pending!(sink.enter(|cx, sink| sink.poll_close(cx)));
     let tasks = Handle::current().metrics().num_alive_tasks();
-    assert_eq!(tasks, 3, "one for each request");
+    assert_eq!(tasks, 3, "one task per request");
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,16 +248,16 @@ async fn pending_service_wakes_last_poller() {
     }
     drop(taken);
     sleep(Duration::from_millis(1)).await;
-    assert!(pollers[2].is_woken(), "the one that polled last");
+    assert!(pollers[2].is_woken(), "the last poller");
     assert!(pollers[2].enter(|cx, _| sink.poll_close_unpin(cx).is_pending()));
-    assert_eq!(service.requests().len(), 1, "sent in the poll that collects");
+    assert_eq!(service.requests().len(), 1, "sent in the poll that claims the permit");
 }
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// The runtime that the sink waited in still exists but does not run any more.
+/// The first runtime still exists but does not run.
 #[test]
 fn waiter_moves_to_another_runtime() {
     let service = service();
@@ -270,10 +270,10 @@ fn waiter_moves_to_another_runtime() {
         let mut later = builder().build_with(limit).unwrap();
         feed_and_poll(&mut later, "later").await;
         drop(taken);
-        timeout(DAY, sink.close()).await.expect("it waits here now").unwrap();
+        timeout(DAY, sink.close()).await.expect("waiter in the second runtime").unwrap();
         timeout(DAY, later.close()).await.unwrap().unwrap();
     });
-    assert_eq!(service.delivered(), ["one", "later"], "with its place in the queue");
+    assert_eq!(service.delivered(), ["one", "later"], "the sink keeps its turn");
     drop(first);
 }
 
@@ -293,19 +293,19 @@ fn runtime_shutdown_releases_permit() {
 
 /// A service whose `poll_ready` is pending once, then fails or panics once.
 #[derive(Clone)]
-struct Later {
+struct FailsOnSecondPoll {
     inner: MockService,
-    asked: Arc<AtomicUsize>,
+    polls: Arc<AtomicUsize>,
     panics: bool,
 }
 
-impl Service<PutRecordsRequest> for Later {
+impl Service<PutRecordsRequest> for FailsOnSecondPoll {
     type Response = PutRecordsResponse;
     type Error = BoxError;
     type Future = <MockService as Service<PutRecordsRequest>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self.asked.fetch_add(1, Ordering::Relaxed) {
+        match self.polls.fetch_add(1, Ordering::Relaxed) {
             0 => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -325,14 +325,13 @@ impl Service<PutRecordsRequest> for Later {
 async fn pending_service_error_is_retried() {
     for panics in [false, true] {
         let service = service();
-        let later = Later { inner: service.clone(), asked: Arc::default(), panics };
-        let mut sink = builder().build_with(later).unwrap();
+        let failing = FailsOnSecondPoll { inner: service.clone(), polls: Arc::default(), panics };
+        let mut sink = builder().build_with(failing).unwrap();
         timeout(DAY, sink.send(Record::from("one"))).await.unwrap().unwrap();
         assert_eq!(service.delivered(), ["one"], "panics: {panics}");
     }
 }
 
-/// A stack that is not `Clone` keeps its permit until it is called.
 #[tokio::test(start_paused = true)]
 async fn unshared_stack_keeps_its_permit() {
     let service = service();
@@ -346,7 +345,7 @@ async fn unshared_stack_keeps_its_permit() {
     sink.send(Record::from("two")).await.unwrap();
     assert_eq!(service.delivered(), ["two"]);
     assert!(is_free(&limit));
-    // Dropping the sink gives it up.
+    // Dropping the sink releases the permit.
     let taken = limit.clone().ready_oneshot().await.unwrap();
     feed_and_poll(&mut sink, "three").await;
     drop((sink, taken));

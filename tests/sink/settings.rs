@@ -1,4 +1,4 @@
-//! Settings from files and environments.
+//! Deserialization of `Settings` from files and environment variables, and the errors of invalid values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,6 @@ use crate::support::logs::Logs;
 
 const MIB: usize = 1024 * 1024;
 
-/// The configuration of a user's program.
 #[derive(Debug, Deserialize)]
 struct Config {
     stream: StreamId,
@@ -24,7 +23,7 @@ struct Config {
     sink: Settings,
 }
 
-/// What is set in [`TOML`], [`JSON`] and [`ENVIRONMENT`] alike.
+/// The settings in [`TOML`], [`JSON`], and [`ENVIRONMENT`].
 fn expected() -> Settings {
     let mut settings = Settings::default();
     settings.limits = Limits::default()
@@ -134,7 +133,7 @@ const ENVIRONMENT: [(&str, &str); 23] = [
     ("SINK__FATAL_POLICY", "stop"),
 ];
 
-/// Reads variables as `config` and `figment` do: nested by `__`, each value a string.
+/// Deserializes variables as `config` and `figment` do: nested by `__`, with strings as values.
 fn read_environment(variables: &[(&str, &str)]) -> serde_json::Result<Config> {
     let mut root = json!({});
     for (name, value) in variables {
@@ -148,7 +147,6 @@ fn read(sink: Value) -> Settings {
     serde_json::from_value(sink).unwrap()
 }
 
-/// The error of a value without the lines of a file.
 fn refusal(sink: Value) -> String {
     serde_json::from_value::<Settings>(sink).unwrap_err().to_string()
 }
@@ -264,7 +262,7 @@ fn invalid_value_names_its_setting() {
     const SIZE: &str = "expected a size such as \"32MiB\", or a number of bytes";
     const NUMBER: &str = "expected a number such as 8 or \"8\"";
     const DURATION: &str = "expected a duration such as \"100ms\" or \"1h 30m\"";
-    for (sink, told) in [
+    for (sink, expected) in [
         (
             json!({ "buffer_bytes": "lots" }),
             format!("invalid value: string \"lots\", {SIZE} for buffer_bytes"),
@@ -300,7 +298,7 @@ fn invalid_value_names_its_setting() {
                 .to_owned(),
         ),
     ] {
-        assert_eq!(refusal(sink), told);
+        assert_eq!(refusal(sink), expected);
     }
     let error =
         toml::from_str::<Config>("stream = 'a'\n[sink]\nbuffer_bytes = 'lots'").unwrap_err();
@@ -318,7 +316,7 @@ fn invalid_stream_name_is_refused() {
 
 #[test]
 fn range_error_names_path_value_and_range() {
-    for (sink, told) in [
+    for (sink, expected) in [
         (
             json!({ "limits": { "request_entries": 501 } }),
             "limits.request_entries is 501; set it between 1 and 500",
@@ -332,13 +330,13 @@ fn range_error_names_path_value_and_range() {
         (json!({ "linger": "1h 30m" }), "linger is 1h 30m; set it between 0s and 1m"),
         (json!({ "deadline": "8d 1ms" }), "deadline is 8d 1ms; set it between 1ms and 7d"),
     ] {
-        assert_eq!(build_error(sink), told);
+        assert_eq!(build_error(sink), expected);
     }
 }
 
 #[test]
 fn conflict_names_changed_setting_first() {
-    for (sink, told) in [
+    for (sink, expected) in [
         (
             json!({ "limits": { "record_bytes": "10MiB" } }),
             "limits.record_bytes is 10MiB, more than limits.request_bytes (5MiB): raise \
@@ -360,7 +358,7 @@ fn conflict_names_changed_setting_first() {
              lower backoff.base",
         ),
     ] {
-        assert_eq!(build_error(sink), told);
+        assert_eq!(build_error(sink), expected);
     }
 }
 
@@ -384,7 +382,7 @@ fn build_warns_of_small_buffer() {
         build(read(sink)).unwrap();
         logs.with("WARN")
     };
-    for (sink, told) in [
+    for (sink, expected) in [
         (
             json!({ "buffer_bytes": "1MiB" }),
             "requests to stream clicks cannot be full: buffer_bytes is 1MiB, less than \
@@ -397,7 +395,7 @@ fn build_warns_of_small_buffer() {
         ),
     ] {
         let lines = warnings(sink);
-        assert!(lines.len() == 1 && lines[0].contains(told), "{lines:?}");
+        assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
     }
     for sink in [
         json!({}),

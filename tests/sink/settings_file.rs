@@ -1,4 +1,4 @@
-//! The settings as data, such as in a configuration file.
+//! `Settings` in a configuration file correspond to the setters of `SinkBuilder`.
 
 #![cfg(feature = "metrics")]
 
@@ -15,7 +15,7 @@ use kinesis_sink::{
     Aggregation, KinesisSink, Record, RecordOrdering, Settings, SinkBuilder, StreamId,
 };
 
-/// All settings, none of them as it is by default.
+/// All settings, with values other than the defaults.
 const ALL: &str = r#"
     max_in_flight = 8
     linger = { fixed = "1s 500ms" }
@@ -44,7 +44,7 @@ const ALL: &str = r#"
     shard_bytes = 524_288
 "#;
 
-/// All settings that have a default of their own, as it is.
+/// All settings with a default, with that value.
 const DEFAULTS: &str = r#"
     max_in_flight = 4
     linger = { adaptive = "100ms" }
@@ -70,11 +70,10 @@ const DEFAULTS: &str = r#"
     shard_bytes = 1_048_576
 "#;
 
-/// What has no default of its own: nothing, or what the stream says.
 const WITHOUT_DEFAULT: [&str; 2] = ["deadline", "max_attempts"];
 
-/// What is set in code alone: it is no data, or sets the same as another one.
-const IN_CODE: [&str; 5] =
+/// Setters without a setting of the same name.
+const CODE_ONLY: [&str; 5] =
     ["classify", "dead_letter_handler", "dead_letters", "settings", "stream_info"];
 
 fn read(text: &str) -> Settings {
@@ -89,7 +88,6 @@ fn builder() -> SinkBuilder {
     KinesisSink::builder("example")
 }
 
-/// All that a builder holds, as far as it is data.
 fn shown(builder: &SinkBuilder) -> String {
     format!("{builder:#?}")
 }
@@ -142,7 +140,7 @@ fn each_setting_changes_builder() {
     let untouched = shown(&builder());
     for (key, value) in ALL.parse::<toml::Table>().unwrap() {
         let alone = toml::Table::from_iter([(key.clone(), value)]).to_string();
-        assert_ne!(shown(&builder().with_settings(read(&alone))), untouched, "{key} does nothing");
+        assert_ne!(shown(&builder().with_settings(read(&alone))), untouched, "{key} has no effect");
     }
 }
 
@@ -154,9 +152,9 @@ fn each_setter_has_a_setting() {
         line.strip_prefix("out_").or(line.strip_prefix('_'))?.split(['(', '<']).next()
     });
     let settings = keys(ALL);
-    let forgotten: Vec<_> =
-        methods.filter(|name| !settings.contains(*name) && !IN_CODE.contains(name)).collect();
-    assert!(forgotten.is_empty(), "add to Settings, or to IN_CODE here: {forgotten:?}");
+    let missing: Vec<_> =
+        methods.filter(|name| !settings.contains(*name) && !CODE_ONLY.contains(name)).collect();
+    assert!(missing.is_empty(), "add to Settings or to CODE_ONLY: {missing:?}");
 }
 
 #[test]
@@ -188,7 +186,7 @@ fn explicit_defaults_change_nothing() {
     let defaults = builder().with_settings(read(DEFAULTS));
     assert_eq!(shown(&defaults), shown(&builder()));
     let without = WITHOUT_DEFAULT.map(String::from).into();
-    assert_eq!(&keys(ALL) - &keys(DEFAULTS), without, "a default is missing here");
+    assert_eq!(&keys(ALL) - &keys(DEFAULTS), without, "settings without a default");
 }
 
 #[test]
@@ -243,7 +241,7 @@ fn unknown_key_is_refused_by_name() {
 #[test]
 fn invalid_value_names_key_and_notation() {
     const DURATION: &str = "expected a duration such as \"100ms\" or \"1h 30m\" for deadline";
-    for (text, told) in [
+    for (text, expected) in [
         ("deadline = 5", &*format!("invalid type: integer `5`, {DURATION}")),
         ("deadline = '5'", &format!("invalid value: string \"5\", {DURATION}")),
         ("deadline = 'soon'", &format!("invalid value: string \"soon\", {DURATION}")),
@@ -256,14 +254,14 @@ fn invalid_value_names_key_and_notation() {
         ("describe_stream = 1", "invalid type: integer `1`, expected true or false"),
     ] {
         let refused = refusal(text);
-        assert!(refused.contains(told), "{text}: {refused}");
+        assert!(refused.contains(expected), "{text}: {refused}");
     }
 }
 
 #[test]
 fn out_of_range_error_names_setting() {
     let client = SimStream::new(1).client();
-    for (text, told) in [
+    for (text, expected) in [
         ("max_in_flight = 0", "max_in_flight is 0; set it between 1 and 1000"),
         ("linger = { fixed = '2m' }", "linger is 2m; set it between 0s and 1m"),
         ("limits.request_entries = 501", "limits.request_entries is 501; set it between 1 and 500"),
@@ -274,7 +272,7 @@ fn out_of_range_error_names_setting() {
         ("max_request_timeout = '11m'", "max_request_timeout is 11m; set it between 1ms and 10m"),
     ] {
         let refused = builder().with_settings(read(text)).build(&client).unwrap_err();
-        assert_eq!(refused.to_string(), told);
+        assert_eq!(refused.to_string(), expected);
     }
 }
 
@@ -283,7 +281,7 @@ async fn describe_stream_controls_lookup() {
     for (text, described) in
         [("", true), ("describe_stream = true", true), ("describe_stream = false", false)]
     {
-        // One that refuses aggregates, as far as it is known.
+        // A described stream with this strategy refuses aggregates.
         let stream = SimStream::builder().with_distribution(Distribution::Auto);
         let client = stream.build().unwrap().client();
         let builder = builder().with_settings(read(text)).with_aggregation(Aggregation::PerKey);

@@ -1,4 +1,4 @@
-//! The status of a sink and of a producer.
+//! Status and conditions of sinks and producers.
 
 use std::time::Duration;
 
@@ -101,17 +101,17 @@ async fn watch_sees_outage_begin_and_end() {
     assert_eq!(error.code(), "InternalFailure");
     assert!(producer.status().accepts_records() && !failing.is_working());
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(producer.status().condition, failing, "the value stays the same while it lasts");
+    assert_eq!(producer.status().condition, failing, "condition during the outage");
     assert_eq!(watch.changed().await, Some(Condition::Working));
     producer.close().await.unwrap();
     assert_eq!(
         watch.wait_for(|condition| *condition == Condition::Closed).await,
         Some(Condition::Closed)
     );
-    assert_eq!(watch.changed().await, None, "nothing follows");
+    assert_eq!(watch.changed().await, None, "change after closing");
 }
 
-/// A service that denies everything until it is told otherwise.
+/// A service that denies all requests while `denied` is `true`.
 fn denying(
     denied: tokio::sync::watch::Receiver<bool>,
 ) -> impl kinesis_sink::service::PutRecordsService + Clone {
@@ -226,7 +226,7 @@ async fn refusal_ends_without_records() {
     producer.send(Record::from("a record")).await.unwrap();
     let refused = watch.wait_for(|condition| matches!(condition, Condition::Refused { .. })).await;
     assert!(refused.is_some());
-    assert_eq!(watch.changed().await, Some(Condition::Working), "its deadline has passed");
+    assert_eq!(watch.changed().await, Some(Condition::Working), "condition after the deadline");
     assert!(producer.status().accepts_records());
 }
 
@@ -265,11 +265,11 @@ async fn cancelled_wait_loses_no_change() {
     let never = watch.wait_for(|_| false);
     assert!(tokio::time::timeout(Duration::from_secs(1), never).await.is_err());
     assert!(matches!(watch.changed().now_or_never(), Some(Some(Condition::Failing { .. }))));
-    // Changes that cancel each other out are none.
-    let mut again = producer.watch();
+    // A watch does not report changes that cancel each other out.
+    let mut second = producer.watch();
     assert_eq!(watch.changed().await, Some(Condition::Working));
-    assert_eq!(again.changed().now_or_never(), Some(Some(Condition::Working)));
-    assert!(again.changed().now_or_never().is_none());
+    assert_eq!(second.changed().now_or_never(), Some(Some(Condition::Working)));
+    assert!(second.changed().now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,15 +282,15 @@ async fn closing_condition_shows_error() {
         let producer = producer.clone();
         async move { producer.close().await }
     });
-    let stuck = watch
+    let closing_condition = watch
         .wait_for(|condition| matches!(condition, Condition::Closing { error: Some(_), .. }))
         .await;
-    assert_eq!(stuck.unwrap().error().unwrap().code(), "InternalFailure");
+    assert_eq!(closing_condition.unwrap().error().unwrap().code(), "InternalFailure");
     closing.await.unwrap().unwrap();
     assert_eq!(watch.changed().await, Some(Condition::Closed));
 }
 
-/// A producer over a service that answers at once, and rejects records with the data "bad".
+/// A producer whose service responds immediately and rejects records with the data "bad".
 fn rejecting(buffer_records: usize) -> Producer {
     let service = service_fn(|request: PutRecordsRequest| async move {
         tokio::task::yield_now().await;

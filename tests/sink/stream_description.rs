@@ -1,4 +1,4 @@
-//! What the sink does with a stream's description, and with sources that answer one question or none.
+//! How a sink uses the description and the shards of a stream, and how it handles failing or partial sources.
 
 use std::error::Error as _;
 use std::pin::Pin;
@@ -41,20 +41,20 @@ fn sink(builder: SinkBuilder, service: &MockService) -> KinesisSink<MockService>
 type Describe =
     dyn Fn(StreamId) -> BoxFuture<'static, Result<StreamDescription, BoxError>> + Send + Sync;
 
-/// A describer that takes 10 ms, says this, and counts how often it was asked.
+/// A describer that takes 10 ms and counts its calls.
 #[derive(Clone, Default)]
 struct Describer(Arc<AtomicUsize>);
 
 impl Describer {
-    fn saying(
+    fn answering(
         &self,
         answer: impl Fn(usize) -> Result<StreamDescription, BoxError> + Send + Sync + 'static,
     ) -> DescribeStreamFn<Box<Describe>> {
         let calls = self.0.clone();
         let describe: Box<Describe> = Box::new(move |_| {
             let answer = answer(calls.fetch_add(1, Ordering::SeqCst));
-            let said = sleep(Duration::from_millis(10)).map(|()| answer);
-            said.boxed()
+            let delayed = sleep(Duration::from_millis(10)).map(|()| answer);
+            delayed.boxed()
         });
         describe_stream_fn(describe)
     }
@@ -64,7 +64,7 @@ impl Describer {
     }
 }
 
-fn by_service() -> StreamDescription {
+fn auto_distribution() -> StreamDescription {
     StreamDescription::default().with_distribution(Distribution::Auto)
 }
 
@@ -72,7 +72,7 @@ fn large_records() -> StreamDescription {
     StreamDescription::default().with_max_record_bytes(10 * MIB)
 }
 
-fn of_bytes(bytes: usize) -> Record {
+fn record_of(bytes: usize) -> Record {
     Record::from(vec![b'x'; bytes - 1]).with_partition_key("k")
 }
 
@@ -82,12 +82,12 @@ async fn auto_distribution_refuses_aggregation() {
         let service = MockService::delivering();
         let describer = Describer::default();
         let builder = aggregating().with_aggregation(aggregation).with_stream_info((
-            describer.saying(|_| Ok(by_service())),
+            describer.answering(|_| Ok(auto_distribution())),
             list_shards_fn(|_| async { Err(BoxError::from("none")) }),
         ));
         refuses_three_times(sink(builder, &service)).await;
         assert!(service.requests().is_empty());
-        assert_eq!(describer.calls(), 3, "the next poll asks again, after a back-off");
+        assert_eq!(describer.calls(), 3, "one lookup per attempt");
     }
 }
 
@@ -103,7 +103,7 @@ async fn refuses_three_times(mut sink: KinesisSink<MockService>) {
 #[tokio::test(start_paused = true)]
 async fn auto_distribution_accepts_plain_records() {
     let service = MockService::delivering();
-    let describer = Describer::default().saying(|_| Ok(by_service()));
+    let describer = Describer::default().answering(|_| Ok(auto_distribution()));
     let builder = KinesisSink::builder("example").with_stream_info(describer);
     let mut sink = sink(builder, &service);
     sink.send(Record::from("a")).await.unwrap();
@@ -118,13 +118,13 @@ async fn missing_stream_refuses_first_record() {
         0 => Err(service_error("ResourceNotFoundException")),
         _ => Ok(StreamDescription::default()),
     };
-    let mut sink = sink(aggregating().with_stream_info(describer.saying(missing)), &service);
+    let mut sink = sink(aggregating().with_stream_info(describer.answering(missing)), &service);
     let refused = sink.feed(Record::from("a")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
     let source = refused.source().unwrap();
     assert!(source.to_string().contains("ResourceNotFoundException"), "{source}");
     sink.send(Record::from("a")).await.unwrap();
-    assert_eq!(service.sizes(), [1], "it was created meanwhile");
+    assert_eq!(service.sizes(), [1], "sent after the stream exists");
     assert_eq!(describer.calls(), 2);
 }
 
@@ -139,27 +139,27 @@ fn assert_too_large(refused: &Error, bytes: usize, limit: usize) {
 #[tokio::test(start_paused = true)]
 async fn described_record_limit_is_enforced() {
     let service = MockService::delivering();
-    let described = || Describer::default().saying(|_| Ok(large_records()));
+    let described = || Describer::default().answering(|_| Ok(large_records()));
     let mut large = sink(aggregating().with_stream_info(described()), &service);
-    large.send(of_bytes(10 * MIB)).await.unwrap();
-    let refused = large.send(of_bytes(10 * MIB + 1)).await.unwrap_err();
+    large.send(record_of(10 * MIB)).await.unwrap();
+    let refused = large.send(record_of(10 * MIB + 1)).await.unwrap_err();
     assert_too_large(&refused, 10 * MIB + 1, 10 * MIB);
     assert_eq!(service.requests()[0].bytes(), 10 * MIB);
 
-    // A lower limit that was set stays; a higher one gives way to the truth.
+    // The lower of the configured limit and the stream's limit applies.
     let lower = Limits::default().with_record_bytes(1_000);
     let builder =
         aggregating().configure(|settings| settings.limits = lower).with_stream_info(described());
     let mut lower = sink(builder, &service);
-    lower.send(of_bytes(1_000)).await.unwrap();
-    assert!(lower.send(of_bytes(1_001)).await.is_err());
-    let ordinary = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    lower.send(record_of(1_000)).await.unwrap();
+    assert!(lower.send(record_of(1_001)).await.is_err());
+    let ordinary = Describer::default().answering(|_| Ok(StreamDescription::default()));
     let higher = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
     let builder =
         aggregating().configure(|settings| settings.limits = higher).with_stream_info(ordinary);
     let mut higher = sink(builder, &service);
-    higher.send(of_bytes(MIB)).await.unwrap();
-    assert!(higher.send(of_bytes(MIB + 1)).await.is_err());
+    higher.send(record_of(MIB)).await.unwrap();
+    assert!(higher.send(record_of(MIB + 1)).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,7 +168,7 @@ async fn denied_description_keeps_defaults() {
         let logs = Logs::listen(Level::INFO);
         let service = MockService::delivering();
         let describer = Describer::default();
-        let denied = describer.saying(move |_| Err(service_error(code)));
+        let denied = describer.answering(move |_| Err(service_error(code)));
         let mut sink = sink(aggregating().with_stream_info(denied), &service);
         for _ in 0..5 {
             sink.send(Record::from("a")).await.unwrap();
@@ -178,7 +178,7 @@ async fn denied_description_keeps_defaults() {
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("INFO") && lines[0].contains(code), "{lines:?}");
         assert!(lines[0].contains("example cannot be described"), "{lines:?}");
-        assert!(sink.send(of_bytes(MIB + 1)).await.is_err());
+        assert!(sink.send(record_of(MIB + 1)).await.is_err());
     }
 }
 
@@ -187,23 +187,24 @@ async fn transient_error_gets_five_attempts() {
     for code in ["LimitExceededException", "InternalFailure"] {
         let service = MockService::delivering();
         let describer = Describer::default();
-        let failing = describer.saying(move |_| Err(service_error(code)));
+        let failing = describer.answering(move |_| Err(service_error(code)));
         let mut failing = sink(aggregating().with_stream_info(failing), &service);
-        let (logs, begun) = (Logs::listen(Level::INFO), Instant::now());
+        let logs = Logs::listen(Level::INFO);
+        let began = Instant::now();
         failing.feed(Record::from("a")).await.unwrap();
-        assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
+        assert!(began.elapsed() > Duration::from_millis(200), "{:?}", began.elapsed());
         let lines = logs.with("");
-        assert_eq!(lines.len(), 1, "no request has failed, and none has succeeded: {lines:?}");
+        assert_eq!(lines.len(), 1, "only the failed description is logged: {lines:?}");
         failing.flush().await.unwrap();
         assert_eq!((describer.calls(), service.sizes()), (5, vec![1]), "{code}");
 
         let describer = Describer::default();
-        let recovering = describer.saying(move |call| match call {
+        let recovering = describer.answering(move |call| match call {
             0..3 => Err(service_error(code)),
             _ => Ok(large_records()),
         });
         let mut recovering = sink(aggregating().with_stream_info(recovering), &service);
-        recovering.send(of_bytes(10 * MIB)).await.unwrap();
+        recovering.send(record_of(10 * MIB)).await.unwrap();
         assert_eq!(describer.calls(), 4, "{code}");
     }
 }
@@ -213,12 +214,15 @@ async fn refused_credentials_delay_description() {
     let service = MockService::delivering();
     let describer = Describer::default();
     let began = Instant::now();
-    let refused = move |_| match began.elapsed() < Duration::from_secs(240) {
-        true => Err(service_error("ExpiredTokenException")),
-        false => Ok(by_service()),
+    let refused = move |_| {
+        if began.elapsed() < Duration::from_secs(240) {
+            Err(service_error("ExpiredTokenException"))
+        } else {
+            Ok(auto_distribution())
+        }
     };
-    let mut sink = sink(aggregating().with_stream_info(describer.saying(refused)), &service);
-    // The description is still made after four minutes of refusals.
+    let mut sink = sink(aggregating().with_stream_info(describer.answering(refused)), &service);
+    // The stream is described after four minutes of refused credentials.
     let refused = sink.send(Record::from("a")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
     let source = refused.source().unwrap();
@@ -232,7 +236,7 @@ async fn refused_credentials_delay_description() {
 #[tokio::test(start_paused = true)]
 async fn credentials_timeout_fails_description() {
     let service = MockService::delivering();
-    let describer = Describer::default().saying(|_| Err(service_error("ExpiredTokenException")));
+    let describer = Describer::default().answering(|_| Err(service_error("ExpiredTokenException")));
     let mut sink = sink(aggregating().with_stream_info(describer), &service);
     let began = Instant::now();
     let refused = sink.send(Record::from("a")).await.unwrap_err();
@@ -248,9 +252,9 @@ async fn description_timeout_or_panic_is_ignored() {
     let service = MockService::delivering();
     let mut silent =
         sink(aggregating().with_stream_info(describe_stream_fn(|_| pending())), &service);
-    let begun = Instant::now();
+    let began = Instant::now();
     silent.send(Record::from("a")).await.unwrap();
-    let waited = begun.elapsed();
+    let waited = began.elapsed();
     assert!(waited > Duration::from_secs(50) && waited < Duration::from_secs(60), "{waited:?}");
 
     let panicking = |_| async { panic!("no description") };
@@ -265,32 +269,32 @@ async fn describe_stream_off_skips_lookup() {
     let service = MockService::delivering();
     let mut sink =
         sink(aggregating().configure(|settings| settings.describe_stream = false), &service);
-    let begun = Instant::now();
+    let began = Instant::now();
     sink.close().await.unwrap();
-    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn large_record_waits_for_description() {
     let service = MockService::delivering();
-    let described = Describer::default().saying(|_| Ok(large_records()));
+    let described = Describer::default().answering(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &service).spawn();
-    let early = producer.try_send(of_bytes(2 * MIB)).unwrap_err();
-    assert_eq!(early.kind(), ErrorKind::Full, "it cannot wait");
+    let early = producer.try_send(record_of(2 * MIB)).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Full, "try_send before the description");
     assert_eq!(producer.limits().record_bytes(), MIB);
-    let receipt = producer.put(of_bytes(2 * MIB)).await.unwrap();
+    let receipt = producer.put(record_of(2 * MIB)).await.unwrap();
     receipt.await.unwrap();
-    producer.try_send(of_bytes(2 * MIB)).unwrap();
+    producer.try_send(record_of(2 * MIB)).unwrap();
     assert_eq!(producer.limits().record_bytes(), 10 * MIB);
-    assert!(producer.put(of_bytes(10 * MIB + 1)).await.is_err());
+    assert!(producer.put(record_of(10 * MIB + 1)).await.is_err());
     producer.close().await.unwrap();
 
-    // Its sink, too.
-    let described = Describer::default().saying(|_| Ok(large_records()));
+    // The producer's sink waits as well.
+    let described = Describer::default().answering(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &service).spawn();
-    producer.sink().send(of_bytes(2 * MIB)).await.unwrap();
+    producer.sink().send(record_of(2 * MIB)).await.unwrap();
     assert_eq!(producer.status().totals.delivered, 1);
 }
 
@@ -298,14 +302,14 @@ async fn large_record_waits_for_description() {
 async fn auto_distribution_applies_fatal_policy() {
     for policy in [FatalPolicy::Stop, FatalPolicy::Retry] {
         let service = MockService::delivering();
-        let described = Describer::default().saying(|_| Ok(by_service()));
+        let described = Describer::default().answering(|_| Ok(auto_distribution()));
         let builder = aggregating()
             .with_stream_info(described)
             .configure(|settings| settings.fatal_policy = policy);
         let producer = sink(builder, &service).spawn();
         let receipt = producer.put(Record::from("a")).await.unwrap();
         sleep(Duration::from_secs(1)).await;
-        let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
+        let refused = producer.send(record_of(2 * MIB)).await.unwrap_err();
         let (expected, expected_at_close) = match policy {
             FatalPolicy::Stop => (ErrorKind::Stopped, ErrorKind::Stopped),
             _ => (ErrorKind::Refused, ErrorKind::Undelivered),
@@ -323,7 +327,7 @@ async fn auto_distribution_applies_fatal_policy() {
 #[tokio::test(start_paused = true)]
 async fn early_records_respect_stream_limit() {
     let service = MockService::delivering();
-    let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    let described = Describer::default().answering(|_| Ok(StreamDescription::default()));
     let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
     let builder = aggregating().configure(|settings| {
         settings.limits = limits;
@@ -331,9 +335,9 @@ async fn early_records_respect_stream_limit() {
     });
     let producer = sink(builder.with_stream_info(described), &service).spawn();
     for _ in 0..45 {
-        producer.send(of_bytes(100_000)).await.unwrap();
+        producer.send(record_of(100_000)).await.unwrap();
     }
-    let refused = producer.send(of_bytes(3 * MIB)).await.unwrap_err();
+    let refused = producer.send(record_of(3 * MIB)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::RecordTooLarge, "{refused}");
     producer.close().await.unwrap();
     let requests = service.requests();
@@ -344,34 +348,34 @@ async fn early_records_respect_stream_limit() {
 #[tokio::test(start_paused = true)]
 async fn large_record_error_is_immediate() {
     let silent = || aggregating().with_stream_info(describe_stream_fn(|_| pending()));
-    let tried = |producer: &Producer, bytes| producer.try_send(of_bytes(bytes)).unwrap_err();
-    // One that no stream takes, or that was ruled out, need not wait to hear it.
+    let try_send = |producer: &Producer, bytes| producer.try_send(record_of(bytes)).unwrap_err();
+    // A record above the configured limit, or above that of any stream, fails without waiting.
     let producer = sink(silent(), &MockService::delivering()).spawn();
-    let refused = producer.send(of_bytes(10 * MIB + 1)).now_or_never().expect("at once");
+    let refused = producer.send(record_of(10 * MIB + 1)).now_or_never().expect("at once");
     assert_too_large(&refused.unwrap_err(), 10 * MIB + 1, 10 * MIB);
-    let ruled_out =
+    let limited =
         silent().configure(|settings| settings.limits = Limits::default().with_record_bytes(1_000));
-    let lower = sink(ruled_out, &MockService::delivering()).spawn();
-    assert_too_large(&tried(&lower, 2_000), 2_000, 1_000);
-    // Nor is a producer full that has ended.
-    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Full);
+    let lower = sink(limited, &MockService::delivering()).spawn();
+    assert_too_large(&try_send(&lower, 2_000), 2_000, 1_000);
+    // A producer that has ended is not full.
+    assert_eq!(try_send(&producer, 2 * MIB).kind(), ErrorKind::Full);
     producer.clone().close().await.unwrap();
-    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Closed);
+    assert_eq!(try_send(&producer, 2 * MIB).kind(), ErrorKind::Closed);
     let (producer, driver) = sink(silent(), &MockService::delivering()).into_producer();
     drop(driver);
-    assert_eq!(tried(&producer, 2 * MIB).kind(), ErrorKind::Abandoned);
+    assert_eq!(try_send(&producer, 2 * MIB).kind(), ErrorKind::Abandoned);
 }
 
 #[tokio::test(start_paused = true)]
 async fn late_stream_is_still_described() {
     let describer = Describer::default();
-    let said = describer.saying(|call| match call {
+    let described = describer.answering(|call| match call {
         0..20 => Err(service_error("ResourceNotFoundException")),
         20 => Err(service_error("LimitExceededException")),
-        _ => Ok(by_service()),
+        _ => Ok(auto_distribution()),
     });
     let service = MockService::delivering();
-    let mut sink = sink(aggregating().with_stream_info(said), &service);
+    let mut sink = sink(aggregating().with_stream_info(described), &service);
     for _ in 0..21 {
         assert!(sink.send(Record::from("a")).await.is_err());
     }
@@ -382,7 +386,7 @@ async fn late_stream_is_still_described() {
 async fn retry_policy_reports_missing_stream() {
     let created = Arc::new(AtomicUsize::new(0));
     let seen = created.clone();
-    let describer = Describer::default().saying(move |_| match seen.load(Ordering::SeqCst) {
+    let describer = Describer::default().answering(move |_| match seen.load(Ordering::SeqCst) {
         0 => Err(service_error("ResourceNotFoundException")),
         _ => Ok(StreamDescription::default()),
     });
@@ -393,7 +397,7 @@ async fn retry_policy_reports_missing_stream() {
     let mut records = producer.sink();
     let fed = records.feed(Record::from("a")).await.unwrap_err();
     assert_eq!(fed.kind(), ErrorKind::Refused, "{fed}");
-    let refused = producer.send(of_bytes(2 * MIB)).await.unwrap_err();
+    let refused = producer.send(record_of(2 * MIB)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
     created.store(1, Ordering::SeqCst);
     sleep(Duration::from_secs(10)).await;
@@ -404,7 +408,7 @@ async fn retry_policy_reports_missing_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn many_sinks_become_ready() {
-    let described = Describer::default().saying(|_| Ok(large_records()));
+    let described = Describer::default().answering(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &MockService::delivering()).spawn();
     let mut sinks = vec![producer.sink(); 20];
@@ -415,7 +419,7 @@ async fn many_sinks_become_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn lookup_wakes_last_poller() {
-    let described = Describer::default().saying(|_| Ok(StreamDescription::default()));
+    let described = Describer::default().answering(|_| Ok(StreamDescription::default()));
     let list = |_| async {
         sleep(Duration::from_millis(20)).await;
         Err(BoxError::from("none"))
@@ -454,14 +458,14 @@ async fn dropped_sink_cancels_lookup() {
     assert_eq!(answered.load(Ordering::SeqCst), 0);
 }
 
-/// A source that answers nothing, and counts its calls.
+/// A source without answers that counts its calls.
 #[derive(Clone, Default)]
-struct Neither {
+struct EmptySource {
     descriptions: Arc<AtomicUsize>,
     lists: Arc<AtomicUsize>,
 }
 
-impl StreamInfo for Neither {
+impl StreamInfo for EmptySource {
     fn describe_stream(
         &self,
         _: &StreamId,
@@ -479,7 +483,6 @@ impl StreamInfo for Neither {
     }
 }
 
-/// Two records of different keys.
 async fn send_two(sink: &mut KinesisSink<MockService>) {
     sink.feed(Record::from(("a", "1"))).await.unwrap();
     sink.send(Record::from(("b", "2"))).await.unwrap();
@@ -489,18 +492,19 @@ async fn send_two(sink: &mut KinesisSink<MockService>) {
 async fn empty_source_is_queried_once() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
         let logs = Logs::listen(Level::INFO);
-        let (service, source) = (MockService::delivering(), Neither::default());
+        let service = MockService::delivering();
+        let source = EmptySource::default();
         let builder = aggregating().with_aggregation(aggregation).with_stream_info(source.clone());
         let mut sink = sink(builder, &service);
-        let begun = Instant::now();
+        let began = Instant::now();
         sink.feed(Record::from(("a", "0"))).await.unwrap();
-        assert_eq!(begun.elapsed(), Duration::ZERO, "{aggregation:?}: it is ready at once");
+        assert_eq!(began.elapsed(), Duration::ZERO, "{aggregation:?}: time until ready");
         for _ in 0..3 {
             send_two(&mut sink).await;
             sleep(Duration::from_secs(600)).await;
         }
         let requests = service.requests();
-        assert_eq!(requests.last().unwrap().entries().len(), 2, "{aggregation:?}: one a key");
+        assert_eq!(requests.last().unwrap().entries().len(), 2, "{aggregation:?}: one per key");
         let calls = [&source.descriptions, &source.lists].map(|calls| calls.load(Ordering::SeqCst));
         assert_eq!(calls, [1, 1], "{aggregation:?}");
         let lines = logs.with("");
@@ -512,7 +516,7 @@ async fn empty_source_is_queried_once() {
 
 #[tokio::test(start_paused = true)]
 async fn describe_stream_off_still_lists_shards() {
-    let source = Neither::default();
+    let source = EmptySource::default();
     let builder = aggregating()
         .configure(|settings| settings.describe_stream = false)
         .with_stream_info(source.clone());
@@ -525,12 +529,12 @@ async fn describe_stream_off_still_lists_shards() {
 async fn describing_source_sets_limits() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey, Aggregation::PerShard] {
         let service = MockService::delivering();
-        let described = Describer::default().saying(|_| Ok(large_records()));
+        let described = Describer::default().answering(|_| Ok(large_records()));
         let builder = aggregating().with_aggregation(aggregation).with_stream_info(described);
         let mut sink = sink(builder, &service);
         send_two(&mut sink).await;
         assert_eq!(sink.limits().record_bytes(), 10 * MIB, "{aggregation:?}");
-        assert_eq!(service.sizes(), [2], "{aggregation:?}: one a key");
+        assert_eq!(service.sizes(), [2], "{aggregation:?}: one per key");
     }
 }
 
@@ -553,16 +557,16 @@ async fn empty_source_allows_large_records() {
     let limits = Limits::default().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
     let builder = aggregating()
         .configure(|settings| settings.limits = limits)
-        .with_stream_info(Neither::default());
+        .with_stream_info(EmptySource::default());
     let producer = sink(builder, &MockService::delivering()).spawn();
-    producer.put(of_bytes(2 * MIB)).await.unwrap().await.unwrap();
+    producer.put(record_of(2 * MIB)).await.unwrap().await.unwrap();
     assert_eq!(producer.limits().record_bytes(), 10 * MIB);
 }
 
-/// Panics in the calls themselves, before there is a future.
-struct Panics;
+/// A source that panics before it returns a future.
+struct PanickingSource;
 
-impl StreamInfo for Panics {
+impl StreamInfo for PanickingSource {
     fn describe_stream(
         &self,
         _: &StreamId,
@@ -581,7 +585,8 @@ impl StreamInfo for Panics {
 #[tokio::test(start_paused = true)]
 async fn panicking_source_counts_as_error() {
     let service = MockService::delivering();
-    let builder = aggregating().with_aggregation(Aggregation::PerShard).with_stream_info(Panics);
+    let builder =
+        aggregating().with_aggregation(Aggregation::PerShard).with_stream_info(PanickingSource);
     send_two(&mut sink(builder, &service)).await;
     assert_eq!(service.sizes(), [2]);
 }

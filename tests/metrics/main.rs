@@ -5,8 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod documented;
-mod identity;
-mod recorded;
+mod invariants;
+mod names;
+mod recorder;
 mod shards;
 mod sink;

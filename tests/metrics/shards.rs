@@ -12,7 +12,7 @@ use kinesis_sink::{KinesisSink, Record};
 use tokio::time::timeout;
 
 use super::sink::builder;
-use crate::recorded::Recorded;
+use crate::recorder::Recorded;
 use crate::support::mock_service::MockService;
 
 const PUT: &str = "shard_kinesis_records_put";

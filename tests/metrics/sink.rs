@@ -10,7 +10,7 @@ use kinesis_sink::settings::Linger;
 use kinesis_sink::{Aggregation, KinesisSink, Record, SinkBuilder};
 use tokio::time::{sleep, timeout};
 
-use crate::recorded::Recorded;
+use crate::recorder::Recorded;
 use crate::support::mock_service;
 use crate::support::mock_service::{MockService, answer_each, records, unpaced};
 

@@ -10,11 +10,11 @@ use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, Undelivered};
 use tower::ServiceBuilder;
 
-use super::{logs, marks};
+use super::{logs, secrets};
 
 pub fn credentials() -> Credentials {
-    let token = Some(marks::TOKEN.to_owned());
-    Credentials::new(marks::ACCESS_KEY_ID, marks::SECRET, token, None, "marked")
+    let token = Some(secrets::TOKEN.to_owned());
+    Credentials::new(secrets::ACCESS_KEY_ID, secrets::SECRET, token, None, "marked")
 }
 
 /// The same client, with credentials that nobody must see.
@@ -28,15 +28,15 @@ fn stream_with(faults: Faults) -> SimStream {
 }
 
 fn records(count: usize) -> impl futures::Stream<Item = Result<Record, kinesis_sink::Error>> {
-    stream::iter((0..count).map(|_| Ok(marks::record())))
+    stream::iter((0..count).map(|_| Ok(secrets::record())))
 }
 
 fn assert_undelivered_unmarked(undelivered: &Undelivered) {
-    assert_eq!(undelivered.record(), &marks::record(), "it is there, and not shown");
-    marks::assert_error_unmarked(undelivered);
-    marks::assert_display_unmarked(undelivered.reason());
-    marks::assert_debug_unmarked(undelivered.reason());
-    undelivered.history().iter().for_each(|attempt| marks::assert_debug_unmarked(attempt));
+    assert_eq!(undelivered.record(), &secrets::record(), "it is there, and not shown");
+    secrets::assert_error_unmarked(undelivered);
+    secrets::assert_display_unmarked(undelivered.reason());
+    secrets::assert_debug_unmarked(undelivered.reason());
+    undelivered.history().iter().for_each(|attempt| secrets::assert_debug_unmarked(attempt));
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,8 +61,8 @@ async fn faults_of_every_kind_show_nothing() {
         });
         let mut sink = builder.build(&client).unwrap();
         sink.send_all(&mut records(count)).await.unwrap();
-        marks::assert_debug_unmarked(&sink);
-        marks::assert_debug_unmarked(&(sink.totals(), sink.status().last_request));
+        secrets::assert_debug_unmarked(&sink);
+        secrets::assert_debug_unmarked(&(sink.totals(), sink.status().last_request));
     }
     logs::assert_unmarked();
 }
@@ -77,7 +77,7 @@ async fn the_sdks_own_serialisers_show_nothing_either() {
         PutRecords::new(&client).with_cbor().with_sdk_serialization(),
     ];
     for service in services {
-        marks::assert_debug_unmarked(&service);
+        secrets::assert_debug_unmarked(&service);
         let stack = ServiceBuilder::new().trace_put_records().service(service);
         let mut sink = KinesisSink::builder("example").build_with(stack).unwrap();
         sink.send_all(&mut records(10)).await.unwrap();
@@ -99,21 +99,21 @@ async fn what_is_not_delivered_shows_nothing() {
             .with_dead_letters(move |letter: Undelivered| letters.send(letter).unwrap()),
     ];
     for builder in builders {
-        marks::assert_debug_unmarked(&builder);
+        secrets::assert_debug_unmarked(&builder);
         let mut sink = builder.build(&client).unwrap();
-        let (record, receipt) = marks::record().tracked();
+        let (record, receipt) = secrets::record().tracked();
         sink.feed(record).await.unwrap();
-        sink.feed(marks::record()).await.unwrap();
+        sink.feed(secrets::record()).await.unwrap();
         if let Err(error) = sink.flush().await {
-            marks::assert_error_unmarked(&error);
+            secrets::assert_error_unmarked(&error);
         }
         assert_undelivered_unmarked(&receipt.await.unwrap_err());
         sink.take_failed().iter().for_each(assert_undelivered_unmarked);
-        let (record, receipt) = marks::record().tracked();
+        let (record, receipt) = secrets::record().tracked();
         sink.feed(record).await.unwrap();
         sink.take_undelivered().iter().for_each(assert_undelivered_unmarked);
         assert_undelivered_unmarked(&receipt.await.unwrap_err());
-        sink.feed(marks::record()).await.unwrap();
+        sink.feed(secrets::record()).await.unwrap();
         // A warning tells how many were in it.
         drop(sink);
     }
@@ -128,22 +128,22 @@ async fn a_producers_end_shows_nothing() {
     let denied = Faults::default().with_outage("AccessDeniedException", 400);
     let client = with_credentials(&stream_with(denied).client());
     let producer = KinesisSink::new(&client, "example").unwrap().spawn();
-    let receipt = producer.put(marks::record()).await.unwrap();
-    marks::assert_debug_unmarked(&(&producer, &receipt));
+    let receipt = producer.put(secrets::record()).await.unwrap();
+    secrets::assert_debug_unmarked(&(&producer, &receipt));
     assert_undelivered_unmarked(&receipt.await.unwrap_err());
-    let refused = producer.put(marks::record()).await.unwrap_err();
-    marks::assert_error_unmarked(&refused);
-    marks::assert_error_unmarked(&producer.flush().await.unwrap_err());
-    marks::assert_error_unmarked(&producer.close().await.unwrap_err());
+    let refused = producer.put(secrets::record()).await.unwrap_err();
+    secrets::assert_error_unmarked(&refused);
+    secrets::assert_error_unmarked(&producer.flush().await.unwrap_err());
+    secrets::assert_error_unmarked(&producer.close().await.unwrap_err());
 
     let outage = Faults::default().with_outage("ServiceUnavailable", 503);
     let client = with_credentials(&stream_with(outage).client());
     let (producer, driver) = KinesisSink::new(&client, "example").unwrap().into_producer();
-    marks::assert_debug_unmarked(&driver);
+    secrets::assert_debug_unmarked(&driver);
     let driver = tokio::spawn(driver);
-    producer.send(marks::record()).await.unwrap();
+    producer.send(secrets::record()).await.unwrap();
     let closed = producer.close_within(Duration::from_secs(2)).await.unwrap_err();
-    marks::assert_error_unmarked(&closed);
+    secrets::assert_error_unmarked(&closed);
     closed.undelivered().iter().for_each(assert_undelivered_unmarked);
     driver.await.unwrap();
     logs::assert_unmarked();
@@ -166,6 +166,6 @@ async fn a_real_connection_shows_nothing() {
     });
     let config = client.config().to_builder().endpoint_url("http://127.0.0.1:1");
     let mut sink = nowhere.build(&Client::from_conf(config.build())).unwrap();
-    marks::assert_error_unmarked(&sink.send(marks::record()).await.unwrap_err());
+    secrets::assert_error_unmarked(&sink.send(secrets::record()).await.unwrap_err());
     logs::assert_unmarked();
 }

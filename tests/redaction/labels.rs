@@ -9,19 +9,19 @@ use kinesis_sink::service::{
 use metrics_util::debugging::DebuggingRecorder;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
-use super::marks;
+use super::secrets;
 
 /// 500 marked entries.
 fn request() -> PutRecordsRequest {
-    let record = marks::record();
-    let key = Some(marks::KEY.into());
+    let record = secrets::record();
+    let key = Some(secrets::KEY.into());
     let entry = Entry::new(record.data().clone(), key, record.explicit_hash_key());
     PutRecordsRequest::new("example".parse().unwrap(), vec![entry; 500])
 }
 
 /// Fails the request, or each of its entries, or delivers to 500 shards; each time with other words.
 async fn answer(call: usize, entries: usize) -> Result<PutRecordsResponse, BoxError> {
-    let word = |place: usize| format!("{}-{call}-{place}", marks::PAYLOAD);
+    let word = |place: usize| format!("{}-{call}-{place}", secrets::PAYLOAD);
     let results = |result: &dyn Fn(usize) -> Result<Placement, EntryError>| {
         Ok(PutRecordsResponse::new((0..entries).map(result).collect()))
     };

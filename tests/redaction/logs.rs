@@ -15,7 +15,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::marks::{self, found_in};
+use super::secrets::{self, found_in};
 
 /// What was logged on this thread, which has a test of its own.
 #[derive(Default)]
@@ -57,7 +57,7 @@ pub fn assert_unmarked_but_for_answers() {
 fn assert_unmarked_but(quoting: &[&str]) {
     let ours = ours();
     assert!(!ours.is_empty(), "nothing was heard");
-    ours.iter().for_each(|line| marks::assert_unmarked("a log", line));
+    ours.iter().for_each(|line| secrets::assert_unmarked("a log", line));
     let shown = HEARD.with_borrow(|heard| heard.shown.clone());
     for (target, secrets) in shown.into_iter().filter(|(target, _)| !quoting.contains(&&**target)) {
         let is_known = THEIRS.contains(&&*target) && secrets.iter().eq(["an access key id"].iter());

@@ -5,11 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod answers;
 mod failures;
+mod formatting;
 #[cfg(feature = "metrics")]
 mod labels;
 mod logs;
-mod marks;
 mod panics;
-mod shown;
+mod responses;
+mod secrets;

@@ -10,7 +10,7 @@ use kinesis_sink::sim::SimStream;
 use kinesis_sink::{KinesisSink, Undelivered};
 use tower::{BoxError, service_fn};
 
-use super::{logs, marks};
+use super::{logs, secrets};
 
 static MESSAGES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -37,19 +37,19 @@ async fn our_own_quote_nothing() {
     listen();
     let stream = SimStream::new(1);
     let mut sink = KinesisSink::builder("example").build_with(stream.service()).unwrap();
-    let (record, mut receipt) = marks::record().tracked();
+    let (record, mut receipt) = secrets::record().tracked();
     sink.send(record).await.unwrap();
     assert!(poll!(&mut receipt).is_ready());
     let again = catch_unwind(AssertUnwindSafe(|| (&mut receipt).now_or_never()));
     assert!(again.is_err(), "a receipt is ready once");
     // Outside of a runtime nothing can be sent.
     let outside = std::thread::spawn(move || {
-        catch_unwind(AssertUnwindSafe(|| sink.send(marks::record()).now_or_never())).is_err()
+        catch_unwind(AssertUnwindSafe(|| sink.send(secrets::record()).now_or_never())).is_err()
     });
     assert!(outside.join().unwrap());
     let messages = messages();
     assert!(!messages.is_empty(), "they were heard");
-    messages.iter().for_each(|message| marks::assert_unmarked("a panic", message));
+    messages.iter().for_each(|message| secrets::assert_unmarked("a panic", message));
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,14 +76,14 @@ async fn those_of_user_code_are_not_repeated() {
         })
     };
     let mut sink = builder().build_with(in_call).unwrap();
-    marks::assert_error_unmarked(&sink.send(marks::record()).await.unwrap_err());
-    sink.take_failed().iter().for_each(|failed| marks::assert_error_unmarked(failed));
+    secrets::assert_error_unmarked(&sink.send(secrets::record()).await.unwrap_err());
+    sink.take_failed().iter().for_each(|failed| secrets::assert_error_unmarked(failed));
     let letters = |letter: Undelivered| panic!("{:?}", letter.record().data());
     let mut sink = builder().with_dead_letters(letters).build_with(in_future).unwrap();
-    let handled = AssertUnwindSafe(sink.send(marks::record())).catch_unwind().await;
+    let handled = AssertUnwindSafe(sink.send(secrets::record())).catch_unwind().await;
     assert!(handled.is_err(), "the handler's panic comes out of the sink");
-    marks::assert_debug_unmarked(&sink);
+    secrets::assert_debug_unmarked(&sink);
     drop(sink);
-    messages().iter().for_each(|message| marks::assert_unmarked("a panic", message));
+    messages().iter().for_each(|message| secrets::assert_unmarked("a panic", message));
     logs::assert_unmarked();
 }

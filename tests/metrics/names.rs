@@ -9,7 +9,7 @@ use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{KinesisSink, Record};
 use tower::ServiceBuilder;
 
-use crate::recorded::Recorded;
+use crate::recorder::Recorded;
 
 const DOCUMENTATION: &str = include_str!("../../src/metrics/mod.rs");
 const CONSTANTS: &str = include_str!("../../src/metrics/names.rs");

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::failures::credentials;
 use super::logs;
-use super::marks::{self, ACCESS_KEY_ID, HASH_KEY, KEY, PAYLOAD, TOKEN};
+use super::secrets::{self, ACCESS_KEY_ID, HASH_KEY, KEY, PAYLOAD, TOKEN};
 use crate::support::http::{Answer, Wire};
 
 const JSON: &str = "application/x-amz-json-1.1";
@@ -39,17 +39,17 @@ async fn assert_told_unmarked(answer: Answer) {
         })
         .build(&client)
         .unwrap();
-    let (record, receipt) = marks::record().tracked();
+    let (record, receipt) = secrets::record().tracked();
     sink.feed(record).await.unwrap();
-    sink.feed(marks::record()).await.unwrap();
-    marks::assert_error_unmarked(&sink.flush().await.unwrap_err());
-    marks::assert_debug_unmarked(&(&sink, sink.status().last_request));
+    sink.feed(secrets::record()).await.unwrap();
+    secrets::assert_error_unmarked(&sink.flush().await.unwrap_err());
+    secrets::assert_debug_unmarked(&(&sink, sink.status().last_request));
     let mut left = sink.take_failed();
     left.extend(sink.take_undelivered());
     left.push(receipt.await.unwrap_err());
     for undelivered in left {
-        marks::assert_error_unmarked(&undelivered);
-        undelivered.history().iter().for_each(|attempt| marks::assert_debug_unmarked(attempt));
+        secrets::assert_error_unmarked(&undelivered);
+        undelivered.history().iter().for_each(|attempt| secrets::assert_debug_unmarked(attempt));
     }
     assert!(!wire.take().is_empty(), "it was asked");
 }

@@ -10,7 +10,7 @@ use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{Aggregation, KinesisSink, Record, RecordOrdering, SinkBuilder};
 use tokio::time::{sleep, timeout};
 
-use crate::recorded::Recorded;
+use crate::recorder::Recorded;
 
 const SINKS: u64 = 200;
 const FAILURES: [&str; 4] = ["rejected", "attempts_exhausted", "deadline_exceeded", "refused"];

@@ -16,13 +16,13 @@ use kinesis_sink::{ErrorKind, KinesisSink, PartitionKey};
 use tower::Service;
 
 use super::failures::with_credentials;
-use super::marks::{
+use super::secrets::{
     self, HASH_KEY, KEY, PAYLOAD, assert_debug_unmarked, assert_display_unmarked,
     assert_error_unmarked,
 };
 
 fn entry() -> Entry {
-    let record = marks::record();
+    let record = secrets::record();
     Entry::new(record.data().clone(), Some(KEY.into()), record.explicit_hash_key())
 }
 
@@ -32,7 +32,7 @@ fn request() -> PutRecordsRequest {
 
 #[test]
 fn records_and_what_is_made_of_them() {
-    let (record, receipt) = marks::record().tracked();
+    let (record, receipt) = secrets::record().tracked();
     assert_debug_unmarked(&(&record, &receipt));
     assert_debug_unmarked(&(Key::from(KEY), PartitionKey::from(KEY), HashKey::new(HASH_KEY)));
     assert_debug_unmarked(&(entry(), request()));
@@ -52,8 +52,8 @@ fn errors_about_a_record() {
     let invalid = ErrorKind::InvalidPartitionKey;
     let large = kinesis_sink::Record::from((KEY, long(PAYLOAD, 50_000)));
     for (record, kind) in [
-        (marks::record().with_partition_key(""), invalid),
-        (marks::record().with_partition_key(long(KEY, 20)), invalid),
+        (secrets::record().with_partition_key(""), invalid),
+        (secrets::record().with_partition_key(long(KEY, 20)), invalid),
         (large, ErrorKind::RecordTooLarge),
     ] {
         let refused = sink.start_send_unpin(record).unwrap_err();
@@ -105,7 +105,7 @@ async fn services_clients_and_what_is_under_way() {
     assert_eq!(stream.written()[0].data(), PAYLOAD);
     assert_debug_unmarked(&stream.written());
     let producer = KinesisSink::builder("example").build(&client).unwrap().spawn();
-    let receipt = producer.put(marks::record()).await.unwrap();
+    let receipt = producer.put(secrets::record()).await.unwrap();
     assert_debug_unmarked(&receipt.await.unwrap());
     assert_debug_unmarked(&(producer.status().totals, producer.limits(), producer.stream()));
     producer.close().await.unwrap();

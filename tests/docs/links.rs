@@ -43,7 +43,7 @@ fn documents() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_file_and_every_test_that_a_document_names_is_there() {
+fn linked_files_and_tests_exist() {
     let mut named = 0;
     for path in documents() {
         let document = fs::read_to_string(&path).unwrap();
@@ -74,7 +74,7 @@ fn chapters(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_chapter_of_the_guide_is_in_the_readme() {
+fn readme_links_every_guide_chapter() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let guide = root.join("src/guide");
@@ -91,7 +91,7 @@ fn every_chapter_of_the_guide_is_in_the_readme() {
 
 /// Paths that stand in the text as code.
 #[test]
-fn every_path_that_a_document_names_is_there() {
+fn paths_in_documents_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut named = 0;
     for path in documents().into_iter().chain(chapters(&root.join("src/guide"))) {

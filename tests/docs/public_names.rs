@@ -7,7 +7,7 @@ use kinesis_sink::{BuildError, KinesisSink, SinkBuilder, StreamId};
 const API: &str = include_str!("../../docs/api.txt");
 
 #[test]
-fn stream_is_given_first_and_in_any_form() {
+fn builder_accepts_stream_in_any_form() {
     let client = SimStream::new(1).client();
     let parsed: StreamId = "clicks".parse().unwrap();
     let text = String::from("clicks");
@@ -55,7 +55,7 @@ fn counted(text: &str) -> usize {
 }
 
 #[test]
-fn api_is_as_narrow_as_it_should_be() {
+fn api_size_stays_in_range() {
     let (names, modules) = (counted("names at the root: "), counted(", and "));
     assert!((10..=30).contains(&(names + modules)), "{names} names, {modules} modules");
     assert!((5..=16).contains(&counted("methods of SinkBuilder: ")));
@@ -63,7 +63,7 @@ fn api_is_as_narrow_as_it_should_be() {
 }
 
 #[test]
-fn features_are_named_after_what_they_bring() {
+fn features_have_expected_names() {
     let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
     let features = manifest["features"].as_table().unwrap();
     let names: Vec<_> = features.keys().map(String::as_str).collect();

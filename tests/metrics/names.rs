@@ -23,7 +23,7 @@ fn documented() -> BTreeMap<String, String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tables_have_what_is_told_and_nothing_else() {
+async fn documentation_lists_recorded_metrics() {
     let recorder = Recorded::install();
     let faults = Faults::default().with_throttles(0.1).with_internal_failures(0.1);
     let stream = SimStream::builder().with_faults(faults).with_seed(3).build().unwrap();
@@ -44,7 +44,7 @@ async fn the_tables_have_what_is_told_and_nothing_else() {
 }
 
 #[test]
-fn every_name_is_a_constant_called_like_it() {
+fn constants_match_documented_names() {
     let constants = CONSTANTS.split(';').filter_map(|constant| {
         let (name, value) = constant.split_once(" =")?;
         let name = name.split_whitespace().last()?;

@@ -41,7 +41,7 @@ async fn overload_the_first_shard(granularity: MetricsGranularity) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_shard_stands_out() {
+async fn throttled_shard_has_own_metrics() {
     let recorder = Recorded::install();
     overload_the_first_shard(MetricsGranularity::Shard).await;
 
@@ -55,7 +55,7 @@ async fn a_throttled_shard_stands_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_shards_there_are_no_labels_for_them() {
+async fn stream_granularity_has_no_shard_labels() {
     let recorder = Recorded::install();
     overload_the_first_shard(MetricsGranularity::Stream).await;
     assert_eq!(recorder.labels(PUT, "shard"), BTreeSet::new());
@@ -64,7 +64,7 @@ async fn without_shards_there_are_no_labels_for_them() {
 
 /// Every key is in a shard of its own.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_makes_up_shards_gets_a_thousand_labels() {
+async fn shard_labels_are_limited_to_a_thousand() {
     let recorder = Recorded::install();
     let service = MockService::new(|_, request| {
         let results = request.entries().iter().map(|entry| {

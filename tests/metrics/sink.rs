@@ -26,7 +26,7 @@ fn milliseconds<const N: usize>(counts: [(u64, usize); N]) -> BTreeMap<u64, usiz
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_record_is_counted_once_from_acceptance_to_its_end() {
+async fn retried_record_is_counted_once() {
     let recorder = Recorded::install();
     let service = MockService::new(|call, request| match call {
         0 => Ok(answer_each(request, |place| place >= 25)),
@@ -49,7 +49,7 @@ async fn each_record_is_counted_once_from_acceptance_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_are_those_of_the_clock() {
+async fn times_match_virtual_clock() {
     let recorder = Recorded::install();
     let mut sink = builder().build_with(MockService::delivering()).unwrap();
     sink.feed(Record::from("one")).await.unwrap();
@@ -64,7 +64,7 @@ async fn times_are_those_of_the_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_has_one_buffering_time_however_often_it_is_sent() {
+async fn retried_record_has_one_buffering_time() {
     let recorder = Recorded::install();
     let service = MockService::failing(2, "InternalFailure");
     let mut sink = builder().build_with(service).unwrap();
@@ -76,7 +76,7 @@ async fn a_record_has_one_buffering_time_however_often_it_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn gauges_show_what_waits_and_for_how_long() {
+async fn gauges_show_pending_records_and_age() {
     let recorder = Recorded::install();
     let slow = MockService::delivering().with_round_trip(Duration::from_secs(9));
     let mut sink = builder().with_max_in_flight(1).build_with(slow).unwrap();
@@ -97,7 +97,7 @@ async fn gauges_show_what_waits_and_for_how_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sinks_of_one_stream_add_up_and_leave_nothing_behind() {
+async fn sinks_of_one_stream_share_gauges() {
     let recorder = Recorded::install();
     let mut sinks = [1, 2].map(|_| {
         let stuck = MockService::delivering().with_round_trip(Duration::from_secs(3_600));
@@ -122,7 +122,7 @@ async fn sinks_of_one_stream_add_up_and_leave_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_reason_of_a_cut_has_its_counter() {
+async fn every_flush_reason_has_counter() {
     let recorder = Recorded::install();
     let cuts = |reason| recorder.counter_of("put_records_requests_flushed", &[("reason", reason)]);
 
@@ -158,7 +158,7 @@ async fn every_reason_of_a_cut_has_its_counter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_told_by_their_reasons() {
+async fn failures_are_counted_by_reason() {
     let recorder = Recorded::install();
     let rejects = MockService::new(|_, request| {
         let no = |_: &_| Err(EntryError::new("InvalidArgumentException", "no"));
@@ -206,7 +206,7 @@ async fn aggregates_count_as_one_kinesis_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_told_where_nothing_is_wanted() {
+async fn granularity_off_records_nothing() {
     let recorder = Recorded::install();
     let silent = builder().configure(|settings| settings.metrics = MetricsGranularity::Off);
     let mut sink = silent.build_with(MockService::delivering()).unwrap();

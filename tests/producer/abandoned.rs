@@ -20,7 +20,7 @@ fn record(text: &'static str) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped() {
+async fn unpolled_driver_returns_records_on_drop() {
     let logs = Logs::listen(Level::INFO);
     let service = MockService::delivering();
     let (producer, driver) = builder().build_with(service).unwrap().into_producer();
@@ -38,7 +38,7 @@ async fn a_driver_that_is_never_polled_gives_everything_back_when_it_is_dropped(
 
 /// What a request in flight has come to counts, also when nobody has looked at it.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
+async fn dropped_driver_uses_received_response() {
     let service = MockService::rejecting_bad();
     let (producer, driver) = builder().build_with(service).unwrap().into_producer();
     let mut driver = Box::pin(driver);
@@ -54,7 +54,7 @@ async fn an_answer_that_has_come_counts_when_the_driver_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record() {
+async fn handler_panic_on_driver_drop_keeps_others() {
     let service = MockService::rejecting_bad();
     let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
     let (producer, driver) = builder.build_with(service).unwrap().into_producer();
@@ -73,7 +73,7 @@ async fn a_handler_that_panics_while_the_driver_is_dropped_loses_no_other_record
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_panics_while_the_sink_is_dropped_silences_no_receipt() {
+async fn handler_panic_on_sink_drop_keeps_receipts() {
     let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
     let mut sink = builder.build_with(MockService::rejecting_bad()).unwrap();
     let (tracked, receipt) = record("a").tracked();
@@ -86,7 +86,7 @@ async fn a_handler_that_panics_while_the_sink_is_dropped_silences_no_receipt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_at_an_abort_is_in_the_order_of_acceptance() {
+async fn abort_returns_records_in_accepted_order() {
     let service = MockService::new(|call, request| match call {
         0 => Err(service_error("InternalFailure")),
         _ => Ok(all_delivered(request)),

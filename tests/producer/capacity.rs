@@ -43,7 +43,7 @@ fn watching(most: &Arc<[AtomicUsize; 2]>) -> MockService {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_bounds_are_the_sinks_whatever_the_number_of_tasks() {
+async fn buffer_limits_hold_across_tasks() {
     for (records, bytes, size) in [(10, 1 << 20, 100), (1_000, 10_000, 1_000)] {
         let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
         let service = watching(&most);
@@ -70,7 +70,7 @@ async fn the_bounds_are_the_sinks_whatever_the_number_of_tasks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn accepted_and_unsettled_records_never_exceed_the_bound() {
+async fn unsettled_records_stay_within_limit() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(7)), &service);
@@ -91,7 +91,7 @@ async fn accepted_and_unsettled_records_never_exceed_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_larger_than_the_bound_are_taken_two_at_a_time_at_most() {
+async fn buffer_takes_at_most_two_large_records() {
     let service = MockService::delivering();
     let producer = produce(builder().configure(|settings| settings.buffer_bytes = 100), &service);
     let large = || Record::from(("k", vec![b'l'; 1_000]));
@@ -110,7 +110,7 @@ async fn records_larger_than_the_bound_are_taken_two_at_a_time_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_longest_is_served_first() {
+async fn waiting_senders_are_served_fifo() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(3)), &service);
@@ -127,7 +127,7 @@ async fn who_waits_longest_is_served_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_task_cannot_starve_another_one() {
+async fn busy_tasks_do_not_starve_others() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(20)), &service);
@@ -155,7 +155,7 @@ async fn a_busy_task_cannot_starve_another_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn try_put_does_not_overtake_those_who_wait() {
+async fn try_put_does_not_overtake_waiters() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
@@ -175,7 +175,7 @@ async fn try_put_does_not_overtake_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_buffer_does_not_wait_for_the_linger() {
+async fn full_buffer_is_sent_before_linger() {
     let service = MockService::delivering();
     let linger = Linger::Fixed(Duration::from_secs(30));
     let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
@@ -188,7 +188,7 @@ async fn a_full_buffer_does_not_wait_for_the_linger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_futures_either_did_or_did_not_accept() {
+async fn dropped_send_is_not_sent_and_frees_permit() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
@@ -221,7 +221,7 @@ async fn dropped_futures_either_did_or_did_not_accept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_is_ready_and_does_not_send_takes_one_place_until_it_is_dropped() {
+async fn ready_sink_keeps_permit_until_dropped() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
@@ -243,7 +243,7 @@ fn sized(size: usize, bad: bool) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_bounds_hold_when_many_sinks_feed() {
+async fn buffer_limits_hold_across_sinks() {
     let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
     let service = watching(&most);
     let producer = produce(
@@ -263,7 +263,7 @@ async fn the_bounds_hold_when_many_sinks_feed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_bytes_is_not_overtaken_either() {
+async fn byte_waiter_is_not_overtaken() {
     let service = MockService::delivering();
     let builder = builder().configure(|settings| {
         settings.buffer_records = Some(3);
@@ -283,7 +283,7 @@ async fn who_waits_for_bytes_is_not_overtaken_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_both_bounds_are_served_in_turn() {
+async fn record_and_byte_waiters_are_served_fifo() {
     let service = MockService::delivering();
     let builder = builder().configure(|settings| {
         settings.buffer_records = Some(4);
@@ -313,7 +313,7 @@ async fn those_who_wait_for_both_bounds_are_served_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_is_told_when_failed_records_leave_too_little_room() {
+async fn send_fails_when_failed_records_fill_buffer() {
     for (failed, wanted) in [([40, 40], 40), ([400, 20], 40), ([45, 50], 10), ([400, 400], 400)] {
         let service = MockService::rejecting_bad();
         let producer =
@@ -336,7 +336,7 @@ async fn a_sender_is_told_when_failed_records_leave_too_little_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_record_refuses_nobody_for_whom_room_is_on_its_way() {
+async fn failed_record_does_not_reject_waiters() {
     let service = MockService::rejecting_bad();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(10)), &service);
@@ -355,7 +355,7 @@ async fn a_failed_record_refuses_nobody_for_whom_room_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_were_served_and_have_not_sent_yet_do_not_make_requests_small() {
+async fn unused_permits_do_not_shrink_requests() {
     let service = MockService::delivering();
     let linger = Linger::Fixed(Duration::from_millis(100));
     let builder =
@@ -376,7 +376,7 @@ async fn callers_who_were_served_and_have_not_sent_yet_do_not_make_requests_smal
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_sinks_do_not_keep_a_large_record_out_for_ever() {
+async fn idle_sink_does_not_block_large_record() {
     let producer = produce(
         builder().configure(|settings| settings.buffer_bytes = 1_000),
         &MockService::delivering(),
@@ -390,7 +390,7 @@ async fn idle_sinks_do_not_keep_a_large_record_out_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_sink_had_too_much_of_comes_back() {
+async fn sink_returns_excess_permit_bytes() {
     let producer = produce(
         builder().configure(|settings| settings.buffer_bytes = 1_000),
         &MockService::delivering(),
@@ -406,7 +406,7 @@ async fn what_a_sink_had_too_much_of_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_sink_gives_its_room_back() {
+async fn closed_sink_frees_permit() {
     let producer = produce(
         builder().configure(|settings| settings.buffer_records = Some(1)),
         &MockService::delivering(),
@@ -420,7 +420,7 @@ async fn a_closed_sink_gives_its_room_back() {
 
 /// The driver is woken for the first caller in line, and again when a later one needs more room.
 #[tokio::test(start_paused = true)]
-async fn larger_waiting_record_wakes_the_driver() {
+async fn larger_waiter_wakes_driver() {
     let service = MockService::delivering();
     let builder = builder()
         .configure(|settings| settings.buffer_bytes = 10_000)
@@ -449,7 +449,7 @@ async fn larger_waiting_record_wakes_the_driver() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_buffer_does_not_wait_for_the_linger_of_those_who_only_try() {
+async fn full_try_send_triggers_flush() {
     let linger = Linger::Fixed(Duration::from_secs(30));
     let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
     let producer = produce(builder, &MockService::delivering());
@@ -464,7 +464,7 @@ async fn a_full_buffer_does_not_wait_for_the_linger_of_those_who_only_try() {
 
 /// Also when others have waited before, or have given up waiting.
 #[tokio::test(start_paused = true)]
-async fn requests_are_full_while_there_is_room() {
+async fn former_waiters_do_not_flush_early() {
     let service = MockService::delivering();
     let linger = Linger::Fixed(Duration::from_millis(100));
     let builder =
@@ -488,7 +488,7 @@ async fn requests_are_full_while_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_may_hand_back_another_record_than_it_was_given() {
+async fn handler_may_return_another_record() {
     struct KeepNewest(Option<Undelivered>);
     impl DeadLetterHandler for KeepNewest {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
@@ -514,7 +514,7 @@ async fn a_handler_may_hand_back_another_record_than_it_was_given() {
 
 /// On two threads: whoever hears that a record is settled finds its room free and the totals right.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn room_is_free_before_anybody_is_told() {
+async fn permit_is_free_when_receipt_completes() {
     let service = MockService::delivering().with_round_trip(Duration::ZERO);
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(1)), &service);

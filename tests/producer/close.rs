@@ -225,7 +225,7 @@ fn assert_outcomes(receipts: Vec<Receipt>, end: End, state: State) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_end_in_every_state_settles_every_receipt() {
+async fn every_shutdown_settles_all_receipts() {
     let ends = [
         End::Close,
         End::CloseWithin,
@@ -244,7 +244,7 @@ async fn every_end_in_every_state_settles_every_receipt() {
 }
 
 #[test]
-fn a_runtime_that_shuts_down_settles_every_receipt() {
+fn runtime_shutdown_settles_all_receipts() {
     for state in [State::Idle, State::MidRequest, State::MidRetry] {
         let runtime: Runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -265,7 +265,7 @@ fn a_runtime_that_shuts_down_settles_every_receipt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_room_are_told_of_the_end() {
+async fn waiting_senders_get_error_on_shutdown() {
     for abort in [false, true] {
         let service = MockService::delivering().with_round_trip(Duration::from_secs(10));
         let builder = builder().configure(|settings| settings.buffer_records = Some(1));
@@ -303,7 +303,7 @@ async fn those_who_wait_for_room_are_told_of_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_close_goes_on_draining_and_gives_nothing_up() {
+async fn dropped_close_keeps_draining() {
     let service = MockService::failing(3, "InternalFailure");
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
@@ -322,7 +322,7 @@ async fn a_dropped_close_goes_on_draining_and_gives_nothing_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_come_while_it_closes_are_accepted_or_come_back() {
+async fn close_delivers_concurrently_sent_records() {
     let service = MockService::delivering();
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     let senders: Vec<_> = (0..50)
@@ -349,7 +349,7 @@ async fn records_that_come_while_it_closes_are_accepted_or_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_clone_dropped_drains_in_the_background() {
+async fn dropping_last_clone_drains_in_background() {
     let service = MockService::failing(2, "InternalFailure");
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     for _ in 0..600 {
@@ -361,7 +361,7 @@ async fn the_last_clone_dropped_drains_in_the_background() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_closes_both_say_that_records_were_given_up() {
+async fn concurrent_closes_both_report_withdrawn() {
     let service = MockService::delivering().with_round_trip(Duration::from_secs(3_600));
     let producer = builder().build_with(service).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
@@ -377,7 +377,7 @@ async fn of_two_closes_both_say_that_records_were_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_is_ready_gets_its_record_back_once_the_producer_was_closed() {
+async fn ready_sink_gets_record_back_after_close() {
     let service = MockService::delivering();
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     producer.send(record("a")).await.unwrap();
@@ -391,7 +391,7 @@ async fn a_sink_that_is_ready_gets_its_record_back_once_the_producer_was_closed(
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_sinks_do_not_keep_the_driver() {
+async fn closed_sinks_do_not_keep_driver_running() {
     let (producer, driver) =
         builder().build_with(MockService::delivering()).unwrap().into_producer();
     let driver = tokio::spawn(driver);
@@ -404,7 +404,7 @@ async fn closed_sinks_do_not_keep_the_driver() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_clone_dropped_warns_of_failed_records_that_go_with_it() {
+async fn dropping_last_clone_logs_failed_records() {
     let logs = Logs::listen(Level::INFO);
     let (producer, driver) =
         builder().build_with(MockService::rejecting_bad()).unwrap().into_producer();
@@ -418,7 +418,7 @@ async fn the_last_clone_dropped_warns_of_failed_records_that_go_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_waits_for_the_end_without_causing_it() {
+async fn closed_completes_when_producer_stops() {
     let service = MockService::failing(usize::MAX, "AccessDeniedException");
     let producer = builder().build_with(service).unwrap().spawn();
     let watching = producer.clone();

@@ -39,7 +39,7 @@ fn cause_of(error: &Error) -> &AttemptError {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fatal_error_stops_the_producer_and_reaches_everyone() {
+async fn fatal_error_stops_producer() {
     let logs = Logs::listen(Level::INFO);
     let service = MockService::failing(usize::MAX, "ResourceNotFoundException");
     let builder = builder().configure(|settings| settings.buffer_records = Some(2));
@@ -117,7 +117,7 @@ async fn stopped_producer_logs_one_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retrying_producer_logs_refusal_once_a_minute() {
+async fn retrying_producer_logs_once_a_minute() {
     for code in REFUSALS {
         let logs = Logs::listen(Level::INFO);
         let began = Instant::now();
@@ -191,7 +191,7 @@ async fn producer_stops_when_credentials_stay_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_producer_that_stops_waits_for_the_requests_in_flight() {
+async fn stop_waits_for_requests_in_flight() {
     let service = refusing_after_the_first();
     let slow_first = Staggered { inner: service.clone(), calls: 0 };
     let (sender, letters) = std::sync::mpsc::channel();
@@ -242,7 +242,7 @@ impl Service<PutRecordsRequest> for Staggered {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
+async fn retrying_producer_reports_fatal_error() {
     let service = MockService::failing(3, "AccessDeniedException");
     let producer = builder()
         .configure(|settings| {
@@ -288,7 +288,7 @@ async fn a_fatal_error_is_told_while_the_producer_keeps_trying() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_record_that_expires_says_why_and_the_next_one_is_tried() {
+async fn refusal_ends_when_refused_record_expires() {
     let service = MockService::failing(4, "AccessDeniedException");
     let producer = builder()
         .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
@@ -308,7 +308,7 @@ async fn a_refused_record_that_expires_says_why_and_the_next_one_is_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fatal_error_while_it_closes_hands_everything_back() {
+async fn fatal_error_during_close_returns_records() {
     let service = MockService::failing(usize::MAX, "AccessDeniedException");
     let producer = builder().build_with(service).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
@@ -320,7 +320,7 @@ async fn a_fatal_error_while_it_closes_hands_everything_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_is_ready_is_told_of_the_stop() {
+async fn ready_sink_reports_stopped_producer() {
     let service = MockService::failing(usize::MAX, "AccessDeniedException");
     let producer = builder().build_with(service).unwrap().spawn();
     let mut ready = producer.sink();
@@ -333,7 +333,7 @@ async fn a_sink_that_is_ready_is_told_of_the_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_its_owner_knew_of_does_not_stop_a_new_producer() {
+async fn earlier_refusal_does_not_stop_producer() {
     let service = MockService::failing(1, "AccessDeniedException");
     let mut sink = builder().build_with(service.clone()).unwrap();
     sink.send(record("a")).await.unwrap_err();
@@ -345,7 +345,7 @@ async fn a_refusal_that_its_owner_knew_of_does_not_stop_a_new_producer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttle_after_a_refusal_shows_that_the_stream_takes_requests_again() {
+async fn throttle_ends_refusal() {
     let service = MockService::new(|call, request| match call {
         0 => Err(service_error("AccessDeniedException")),
         1..20 => Err(service_error("ThrottlingException")),
@@ -362,7 +362,7 @@ async fn a_throttle_after_a_refusal_shows_that_the_stream_takes_requests_again()
 
 /// On the real clock: virtual time stands still while a task is busy.
 #[tokio::test]
-async fn an_error_in_a_loop_lets_the_driver_run() {
+async fn error_loop_yields_to_driver() {
     let millisecond = Duration::from_millis(1);
     for through_the_sink in [false, true] {
         let service = MockService::failing(1, "AccessDeniedException").with_round_trip(millisecond);

@@ -25,7 +25,7 @@ fn record(number: usize) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flush_covers_what_any_clone_sent_before() {
+async fn flush_covers_records_of_all_clones() {
     let service = MockService::new(|call, request| Ok(answer_each(request, |_| call > 1)));
     let producer = produce(builder(), &service);
     let other = producer.clone();
@@ -37,7 +37,7 @@ async fn flush_covers_what_any_clone_sent_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_stream_of_records_cannot_hold_up_a_flush() {
+async fn later_records_do_not_delay_flush() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     let busy = producer.clone();
@@ -57,7 +57,7 @@ async fn a_later_stream_of_records_cannot_hold_up_a_flush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_receipts_and_flushes_change_nothing() {
+async fn dropped_receipts_and_flushes_lose_nothing() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     for number in 0..100 {
@@ -70,7 +70,7 @@ async fn dropped_receipts_and_flushes_change_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_records_that_nobody_took_are_kept_and_told() {
+async fn failed_records_are_reported_until_taken() {
     let service = MockService::rejecting_bad();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(3)), &service);
@@ -99,7 +99,7 @@ async fn failed_records_that_nobody_took_are_kept_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_take_failed_loses_nothing() {
+async fn dropped_take_failed_loses_nothing() {
     let producer = produce(builder(), &MockService::rejecting_bad());
     producer.send(Record::from("bad")).await.unwrap();
     sleep(ROUND_TRIP * 2).await;
@@ -113,7 +113,7 @@ async fn a_dropped_take_failed_loses_nothing() {
 
 /// Failed records keep their room until a call of `take_failed` returns them.
 #[tokio::test(start_paused = true)]
-async fn dropped_take_failed_keeps_the_bound() {
+async fn dropped_take_failed_keeps_buffer_limit() {
     let producer = produce(
         builder().configure(|settings| settings.buffer_records = Some(10)),
         &MockService::rejecting_bad(),
@@ -153,7 +153,7 @@ async fn dropped_take_failed_keeps_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn take_failed_gives_back_the_bytes_it_takes() {
+async fn take_failed_frees_buffer_bytes() {
     let builder = builder().configure(|settings| settings.buffer_bytes = 1_000);
     let producer = produce(builder, &MockService::rejecting_bad());
     let bad = || Record::from(("key", b"bad".repeat(99)));
@@ -180,7 +180,7 @@ async fn take_failed_gives_back_the_bytes_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_letters_get_what_has_no_receipt() {
+async fn dead_letters_get_records_without_receipt() {
     let (sender, letters) = std::sync::mpsc::channel();
     let builder = builder().with_dead_letters(move |lost| sender.send(lost).unwrap());
     let producer = produce(builder, &MockService::rejecting_bad());
@@ -220,7 +220,7 @@ async fn dead_letter_handler_can_call_its_producer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_that_was_dropped_does_not_answer_for_a_later_one() {
+async fn dropped_flush_does_not_end_later_flush() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     let mut sink = producer.sink();
@@ -240,7 +240,7 @@ async fn a_flush_that_was_dropped_does_not_answer_for_a_later_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn forward_ends_when_all_that_was_accepted_before_is_settled() {
+async fn forward_waits_for_all_accepted_records() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     // Its source is pending for a while, so that it flushes, and then ends.
@@ -254,7 +254,7 @@ async fn forward_ends_when_all_that_was_accepted_before_is_settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_is_idle_costs_nothing() {
+async fn idle_source_does_not_wake_driver() {
     let service = MockService::delivering();
     let (producer, driver) = builder().build_with(service).unwrap().into_producer();
     let mut driver = Box::pin(driver);
@@ -272,7 +272,7 @@ async fn a_source_that_is_idle_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_dropped_flushes_leave_nothing_behind() {
+async fn dropped_flushes_take_linear_time() {
     let service = MockService::delivering().with_round_trip(Duration::from_secs(60));
     let producer = produce(builder(), &service);
     producer.send(record(0)).await.unwrap();
@@ -286,7 +286,7 @@ async fn thousands_of_dropped_flushes_leave_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_refusal_of_an_older_flush_is_not_told_again() {
+async fn refusal_of_dropped_flush_is_not_repeated() {
     let service = MockService::failing(1, "AccessDeniedException");
     let builder = builder().configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
     let producer = produce(builder, &service);
@@ -301,7 +301,7 @@ async fn the_refusal_of_an_older_flush_is_not_told_again() {
 
 /// On two threads: between the last record and the end there is no moment of confusion.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flush_while_the_producer_ends_says_that_all_is_well() {
+async fn flush_succeeds_while_producer_closes() {
     for _ in 0..2_000 {
         let service = MockService::delivering().with_round_trip(Duration::ZERO);
         let producer = produce(builder(), &service);
@@ -319,7 +319,7 @@ async fn a_flush_while_the_producer_ends_says_that_all_is_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pending_flush_is_told_of_records_that_are_given_up() {
+async fn pending_flush_reports_withdrawn_records() {
     let service = MockService::failing(usize::MAX, "InternalFailure");
     let producer = produce(builder(), &service);
     producer.send(record(0)).await.unwrap();
@@ -334,7 +334,7 @@ async fn a_pending_flush_is_told_of_records_that_are_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_that_were_taken_are_not_told_again() {
+async fn taken_failures_are_not_reported_again() {
     let producer = produce(builder(), &MockService::rejecting_bad());
     let mut sink = producer.sink();
     sink.feed(Record::from("bad")).await.unwrap();

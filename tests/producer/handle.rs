@@ -27,7 +27,7 @@ fn record(number: usize) -> Record {
 }
 
 #[test]
-fn it_can_be_shared_by_threads_and_its_futures_can_be_spawned() {
+fn producer_and_its_futures_are_send() {
     fn assert<T: Clone + Send + Sync + Unpin>() {}
     fn assert_send<T: Send>(_: T) {}
     assert::<Producer>();
@@ -46,7 +46,7 @@ fn it_can_be_shared_by_threads_and_its_futures_can_be_spawned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn send_is_ready_once_the_record_is_accepted() {
+async fn send_completes_once_record_is_accepted() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     producer.send(record(0)).now_or_never().expect("there is room").unwrap();
@@ -58,7 +58,7 @@ async fn send_is_ready_once_the_record_is_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receipt_tells_where_the_record_lies_and_what_it_took() {
+async fn receipt_reports_shard_attempts_and_times() {
     let service = MockService::new(|call, request| Ok(answer_each(request, |_| call > 0)));
     let producer = produce(builder(), &service);
     let began = Instant::now();
@@ -72,7 +72,7 @@ async fn a_receipt_tells_where_the_record_lies_and_what_it_took() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receipt_of_a_failed_record_holds_it_with_the_reason_and_the_history() {
+async fn failed_receipt_returns_record_and_history() {
     let service = MockService::failing(2, "InternalFailure");
     let producer =
         produce(builder().configure(|settings| settings.max_attempts = Some(2)), &service);
@@ -90,7 +90,7 @@ async fn a_receipt_of_a_failed_record_holds_it_with_the_reason_and_the_history()
 }
 
 #[tokio::test(start_paused = true)]
-async fn tracked_records_work_on_the_bare_sink_and_through_forward() {
+async fn forward_settles_tracked_records() {
     let service = MockService::new(|call, request| {
         Ok(answer_each(request, |place| call > 0 || place.is_multiple_of(2)))
     });
@@ -110,7 +110,7 @@ async fn tracked_records_work_on_the_bare_sink_and_through_forward() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_sink_leaves_no_receipt_open() {
+async fn dropped_sink_settles_all_receipts() {
     let service = MockService::delivering().with_round_trip(Duration::from_secs(1));
     let mut sink = builder().build_with(service).unwrap();
     let mut receipts = Vec::new();
@@ -130,7 +130,7 @@ async fn a_dropped_sink_leaves_no_receipt_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn try_put_never_waits_and_hands_the_record_back_when_full() {
+async fn try_put_returns_record_when_full() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
@@ -148,7 +148,7 @@ async fn try_put_never_waits_and_hands_the_record_back_when_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_never_be_sent_comes_back_at_once() {
+async fn put_returns_invalid_record_immediately() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(1)), &service);
@@ -161,7 +161,7 @@ async fn what_can_never_be_sent_comes_back_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lingering_and_retries_go_on_with_nobody_polling() {
+async fn linger_and_retry_run_in_background() {
     let service = MockService::failing(3, "InternalFailure");
     let linger = Linger::Fixed(Duration::from_secs(1));
     let producer = produce(builder().with_linger(linger), &service);
@@ -174,7 +174,7 @@ async fn lingering_and_retries_go_on_with_nobody_polling() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_tasks_can_forward_into_one_stream() {
+async fn many_tasks_forward_into_one_producer() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     let forward = |task: usize| {
@@ -192,7 +192,7 @@ async fn many_tasks_can_forward_into_one_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_was_closed_is_closed_for_good() {
+async fn closed_sink_and_its_clones_stay_closed() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     let mut sink = producer.sink();
@@ -211,7 +211,7 @@ async fn a_sink_that_was_closed_is_closed_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_holds_records_can_become_a_producer() {
+async fn spawn_keeps_buffered_records() {
     let service = MockService::delivering();
     let mut sink = builder()
         .configure(|settings| settings.buffer_records = Some(4))
@@ -236,7 +236,7 @@ async fn a_sink_that_holds_records_can_become_a_producer() {
 
 /// Each of many tasks awaits each of its receipts: all settle once, and the counts agree.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_tasks_with_a_thousand_records_each() {
+async fn thousand_tasks_deliver_each_record_once() {
     const TASKS: usize = 1_000;
     const EACH: usize = 1_000;
     let service = MockService::new(|call, request| match call % 50 {
@@ -280,7 +280,7 @@ async fn a_thousand_tasks_with_a_thousand_records_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_count_from_acceptance_also_when_the_driver_comes_late() {
+async fn late_driver_counts_time_from_acceptance() {
     let service = MockService::delivering();
     let builder = builder().with_deadline(Duration::from_secs(20));
     let (producer, driver) = builder.build_with(service).unwrap().into_producer();
@@ -321,7 +321,7 @@ fn clones_work_outside_of_tokio() {
 /// Other tasks come in between while the driver takes in what was sent at once.
 /// The close arrives while the driver has taken in a part of the records only.
 #[tokio::test(start_paused = true)]
-async fn close_between_two_turns_of_the_driver_waits_for_no_linger() {
+async fn close_between_driver_polls_skips_linger() {
     for records in [1_100, 2_000, 5_000] {
         let builder = builder()
             .with_aggregation(Aggregation::PerKey)
@@ -339,7 +339,7 @@ async fn close_between_two_turns_of_the_driver_waits_for_no_linger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn driver_takes_in_a_full_buffer_in_several_turns() {
+async fn driver_drains_inbox_over_several_polls() {
     async fn turns(records: usize) -> usize {
         // One request, which is not answered: time stands still while a task is busy.
         let builder = builder().with_max_in_flight(1);

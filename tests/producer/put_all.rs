@@ -62,7 +62,7 @@ async fn layers_and_call_all_apply_to_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn service_is_ready_when_there_is_room() {
+async fn service_is_pending_while_buffer_is_full() {
     let latency = Latency::constant(Duration::from_millis(100));
     let stream = SimStream::builder().with_latency(latency).build().unwrap();
     let builder = KinesisSink::builder("example");
@@ -80,7 +80,7 @@ async fn service_is_ready_when_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_call_gives_record_back() {
+async fn failed_call_returns_record() {
     let mut service = rejecting();
     let error = service.ready().await.unwrap().call(Record::from("bad")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Undelivered);
@@ -92,7 +92,7 @@ async fn failed_call_gives_record_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outcomes_come_in_order_with_their_context() {
+async fn put_all_returns_outcomes_in_order() {
     let producer = rejecting();
     let texts = stream::iter(["one", "bad", "three"]).enumerate();
     let records = texts.map(|(offset, text)| (Record::from(text), offset));
@@ -105,7 +105,7 @@ async fn outcomes_come_in_order_with_their_context() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unordered_outcomes_come_as_settled() {
+async fn unordered_returns_outcomes_when_settled() {
     let slow = service_fn(|request: PutRecordsRequest| async move {
         let is_slow = request.entries().iter().any(|entry| entry.data() == "slow");
         sleep(Duration::from_millis(if is_slow { 500 } else { 10 })).await;
@@ -123,7 +123,7 @@ async fn unordered_outcomes_come_as_settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn put_all_takes_records_only_when_there_is_room() {
+async fn put_all_polls_source_only_with_capacity() {
     let latency = Latency::constant(Duration::from_secs(1));
     let stream = SimStream::builder().with_latency(latency).build().unwrap();
     let builder = KinesisSink::builder("example");
@@ -141,7 +141,7 @@ async fn put_all_takes_records_only_when_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn max_pending_bounds_what_is_not_returned() {
+async fn max_pending_bounds_unreturned_outcomes() {
     let stream = SimStream::new(1);
     let producer = producer(&stream);
     let mut taken = 0;
@@ -157,7 +157,7 @@ async fn max_pending_bounds_what_is_not_returned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_put_all_keeps_no_room() {
+async fn idle_put_all_reserves_no_capacity() {
     let stream = SimStream::new(1);
     let builder = KinesisSink::builder("example");
     let builder = builder.configure(|settings| settings.buffer_records = Some(1));
@@ -187,7 +187,7 @@ async fn dropping_next_loses_no_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_producer_returns_records_not_accepted() {
+async fn put_all_returns_records_after_close() {
     let stream = SimStream::new(1);
     let producer = producer(&stream);
     producer.close().await.unwrap();
@@ -248,7 +248,7 @@ async fn always_ready_source_delays_no_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn put_all_returns_records_while_failed_ones_fill_buffer() {
+async fn failed_records_block_put_all() {
     let producer = rejecting_with_buffer(1);
     producer.send(Record::from("bad")).await.unwrap();
     producer.flush().await.unwrap_err();
@@ -269,7 +269,7 @@ async fn put_all_returns_records_while_failed_ones_fill_buffer() {
 
 /// A record that waits for the stream's description does not keep the task busy.
 #[tokio::test(start_paused = true)]
-async fn large_record_waits_for_the_description() {
+async fn large_record_waits_for_description() {
     let description = describe_stream_fn(|_| async {
         sleep(Duration::from_secs(5)).await;
         Ok(StreamDescription::default().with_max_record_bytes(4 << 20))
@@ -289,7 +289,7 @@ async fn large_record_waits_for_the_description() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn put_all_ends_when_producer_stops_in_between() {
+async fn put_all_ends_when_producer_stops() {
     let denied_from = Instant::now() + Duration::from_millis(500);
     let service = service_fn(move |request: PutRecordsRequest| async move {
         sleep(Duration::from_millis(50)).await;
@@ -313,7 +313,7 @@ async fn put_all_ends_when_producer_stops_in_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_call_keeps_no_room() {
+async fn rejected_call_frees_capacity() {
     let stream = SimStream::new(1);
     let builder = KinesisSink::builder("example");
     let builder = builder.configure(|settings| settings.buffer_records = Some(1));
@@ -327,7 +327,7 @@ async fn rejected_call_keeps_no_room() {
 
 /// With the buffer that is smallest, and outcomes that are pending beyond it.
 #[tokio::test(start_paused = true)]
-async fn consumer_of_put_all_sends_to_the_same_producer() {
+async fn put_all_consumer_sends_to_same_producer() {
     let latency = Latency::constant(Duration::from_millis(100));
     let stream = SimStream::builder().with_latency(latency).build().unwrap();
     let builder = KinesisSink::builder("example");
@@ -345,7 +345,7 @@ async fn consumer_of_put_all_sends_to_the_same_producer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panic_of_the_source_keeps_no_room() {
+async fn source_panic_frees_capacity() {
     let stream = SimStream::new(1);
     let builder = KinesisSink::builder("example");
     let builder = builder.configure(|settings| settings.buffer_records = Some(3));

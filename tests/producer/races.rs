@@ -137,7 +137,7 @@ async fn round(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_ends_it_every_receipt_ends_too() {
+async fn racing_shutdown_settles_all_receipts() {
     let seed = std::env::var("PRODUCER_RACES_SEED").ok().map(|seed| seed.parse().unwrap());
     let seeds = seed.map_or(0..ROUNDS, |seed: u64| seed..seed + 1);
     for seed in seeds {

@@ -20,7 +20,7 @@ fn impatient() -> SinkBuilder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn receipt_answers_queries_without_await() {
+async fn receipt_reports_outcome_without_await() {
     let stream = SimStream::new(2);
     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
     let (record, mut receipt) = Record::from("a line").tracked();
@@ -37,7 +37,7 @@ async fn receipt_answers_queries_without_await() {
 }
 
 #[tokio::test]
-async fn try_outcome_answers_without_budget() {
+async fn try_outcome_ignores_task_budget() {
     let task = tokio::spawn(async {
         let (record, mut receipt) = Record::from("a line").tracked();
         drop(record);
@@ -143,7 +143,7 @@ async fn full_channel_leaves_dead_letters_in_sink() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn task_stores_dead_letters_until_sink_is_gone() {
+async fn dropped_sink_closes_dead_letter_channel() {
     let (dead_letters, mut received) = mpsc::channel(1_000);
     let builder = impatient().with_dead_letter_handler(dead_letters);
     let mut sink = builder.build(&throttling().client()).unwrap();
@@ -164,7 +164,7 @@ async fn task_stores_dead_letters_until_sink_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closures_take_dead_letters_without_annotation() {
+async fn closure_handler_needs_no_type_annotation() {
     let (sender, received) = std::sync::mpsc::channel();
     let builder =
         impatient().with_dead_letters(move |lost| sender.send(lost.into_record()).unwrap());

@@ -9,7 +9,7 @@ fn producer(stream: &SimStream) -> Producer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn send_means_accepted_with_and_without_mut() {
+async fn send_completes_on_acceptance() {
     let stream = SimStream::new(1);
     let mut producer = producer(&stream);
     producer.send(Record::from("one")).await.unwrap();
@@ -23,7 +23,7 @@ async fn send_means_accepted_with_and_without_mut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sink_send_means_delivered() {
+async fn sink_send_completes_on_delivery() {
     let stream = SimStream::new(1);
     let producer = producer(&stream);
     producer.sink().send(Record::from("one")).await.unwrap();
@@ -48,7 +48,7 @@ async fn closing_one_sink_leaves_producer_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_streams_are_forwarded_into_one_producer() {
+async fn producer_takes_many_forwarded_streams() {
     let stream = SimStream::new(2);
     let producer = producer(&stream);
     let forwards = (0..10).map(|task| {

@@ -40,7 +40,7 @@ fn assert_undelivered_unmarked(undelivered: &Undelivered) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_of_every_kind_show_nothing() {
+async fn faults_reveal_no_secret() {
     logs::listen();
     let faults = Faults::default()
         .with_throttles(0.1)
@@ -68,7 +68,7 @@ async fn faults_of_every_kind_show_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sdks_own_serialisers_show_nothing_either() {
+async fn sdk_serialization_reveals_no_secret() {
     logs::listen();
     let client = with_credentials(&stream_with(Faults::default()).client());
     let services = [
@@ -86,7 +86,7 @@ async fn the_sdks_own_serialisers_show_nothing_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_delivered_shows_nothing() {
+async fn undelivered_records_reveal_no_secret() {
     logs::listen();
     let outage = Faults::default().with_outage("ServiceUnavailable", 503);
     let client = with_credentials(&stream_with(outage).client());
@@ -123,7 +123,7 @@ async fn what_is_not_delivered_shows_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_producers_end_shows_nothing() {
+async fn producer_shutdown_reveals_no_secret() {
     logs::listen();
     let denied = Faults::default().with_outage("AccessDeniedException", 400);
     let client = with_credentials(&stream_with(denied).client());
@@ -152,7 +152,7 @@ async fn a_producers_end_shows_nothing() {
 /// Down to the connection, so that hyper and the server are heard, too.
 #[cfg(feature = "aws-config")]
 #[tokio::test]
-async fn a_real_connection_shows_nothing() {
+async fn http_connection_reveals_no_secret() {
     logs::listen();
     let server = crate::support::embedded::Embedded::start(2, false).await.unwrap();
     let client = with_credentials(server.client());

@@ -31,7 +31,7 @@ fn request() -> PutRecordsRequest {
 }
 
 #[test]
-fn records_and_what_is_made_of_them() {
+fn records_and_entries_reveal_no_secret() {
     let (record, receipt) = secrets::record().tracked();
     assert_debug_unmarked(&(&record, &receipt));
     assert_debug_unmarked(&(Key::from(KEY), PartitionKey::from(KEY), HashKey::new(HASH_KEY)));
@@ -45,7 +45,7 @@ fn records_and_what_is_made_of_them() {
 }
 
 #[test]
-fn errors_about_a_record() {
+fn record_errors_reveal_no_secret() {
     let stream = SimStream::new(1);
     let mut sink = KinesisSink::builder("example").build_with(stream.service()).unwrap();
     let long = |text: &str, times: usize| text.repeat(times);
@@ -67,7 +67,7 @@ fn errors_about_a_record() {
 }
 
 #[test]
-fn what_answers_are_read_into() {
+fn response_errors_reveal_no_secret() {
     let value = format!("Value '{KEY}' at 'records.1.member.partitionKey' is not right");
     let of_entry = EntryError::new("ValidationException", &value);
     assert_display_unmarked(&of_entry);
@@ -81,7 +81,7 @@ fn what_answers_are_read_into() {
 }
 
 #[tokio::test]
-async fn services_clients_and_what_is_under_way() {
+async fn services_and_calls_reveal_no_secret() {
     let stream = SimStream::new(1);
     let client = with_credentials(&stream.client());
     let put_records = PutRecords::new(&client);

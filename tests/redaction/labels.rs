@@ -33,7 +33,7 @@ async fn answer(call: usize, entries: usize) -> Result<PutRecordsResponse, BoxEr
 }
 
 #[tokio::test]
-async fn ten_thousand_codes_are_one_label() {
+async fn unknown_codes_share_one_label() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);

@@ -33,7 +33,7 @@ fn messages() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn our_own_quote_nothing() {
+async fn crate_panics_reveal_no_secret() {
     listen();
     let stream = SimStream::new(1);
     let mut sink = KinesisSink::builder("example").build_with(stream.service()).unwrap();
@@ -53,7 +53,7 @@ async fn our_own_quote_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_of_user_code_are_not_repeated() {
+async fn user_panics_are_not_repeated() {
     listen();
     logs::listen();
     let in_call = service_fn(|request: PutRecordsRequest| {

@@ -55,7 +55,7 @@ async fn assert_told_unmarked(answer: Answer) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_service_quotes_is_left_out() {
+async fn quoted_keys_are_redacted() {
     logs::listen();
     let member = "failed to satisfy constraint: Member must have length less than or equal to 256";
     let value = format!("Value '{KEY}' at 'records.1.member.partitionKey' {member}");
@@ -75,7 +75,7 @@ async fn what_the_service_quotes_is_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signature_that_does_not_match_is_told_without_what_was_signed() {
+async fn signature_error_is_redacted() {
     logs::listen();
     let signed = format!(
         "The request signature we calculated does not match the signature you provided. Check your \
@@ -96,7 +96,7 @@ async fn a_signature_that_does_not_match_is_told_without_what_was_signed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_are_none_are_not_quoted() {
+async fn malformed_responses_are_not_quoted() {
     logs::listen();
     let one = json!({ "ShardId": PAYLOAD, "SequenceNumber": PAYLOAD });
     let bodies = [
@@ -118,7 +118,7 @@ async fn answers_that_are_none_are_not_quoted() {
 
 /// A line of a log, and a report about a record, stay what they are.
 #[tokio::test(start_paused = true)]
-async fn a_server_cannot_write_lines_of_its_own_or_endless_ones() {
+async fn error_texts_are_sanitized_and_truncated() {
     logs::listen();
     let forged = format!("\n2026-11-23T00:00:00Z WARN forged: {}\r\u{1b}[31m", "x".repeat(100_000));
     for (code, message) in [("InvalidArgumentException", &*forged), (&forged, "a message")] {

@@ -81,7 +81,7 @@ pub fn assert_display_unmarked(value: &(impl Debug + Display)) {
 }
 
 #[test]
-fn every_notation_is_found() {
+fn secrets_are_found_in_every_encoding() {
     for (secret, name) in [(PAYLOAD, "a payload"), (TOKEN, "a session token")] {
         for before in ["", "x", "xy"] {
             let data = format!("{before}{secret} and more");

@@ -58,30 +58,30 @@ impl Subject for ProducerSink {
 macro_rules! contract {
     ($subject:ty) => {
         contract!($subject:
-            it_is_unpin_and_send
-            repeated_ready_is_harmless
-            a_record_sent_without_room_comes_back
-            ready_is_pending_while_the_buffer_is_full
-            the_byte_bound_holds_to_within_one_record
-            flush_is_ready_exactly_when_nothing_is_unsettled
-            close_is_idempotent_and_ends_the_sink
-            ready_stays_ready_until_close_completes
-            close_through_adapters_delivers_everything
-            a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on
-            the_largest_records_and_requests_can_be_sent_when_allowed
-            every_pending_registers_the_newest_waker
-            requests_go_on_while_nobody_polls_the_sink
+            sink_is_unpin_and_send
+            repeated_poll_ready_has_no_effect
+            start_send_returns_record_when_full
+            poll_ready_is_pending_while_full
+            buffer_bytes_bounds_accepted_records
+            flush_completes_when_all_are_settled
+            close_is_idempotent_and_final
+            poll_ready_is_ready_until_closed
+            close_through_adapters_delivers_all
+            feed_returns_invalid_record
+            largest_record_is_sent_when_allowed
+            pending_polls_wake_newest_waker
+            requests_complete_without_polling_sink
             requests_run_concurrently
-            every_way_to_feed_a_sink_works
-            it_composes_with_the_adapters_of_futures
-            a_source_that_pauses_at_every_item_costs_a_request_per_round_trip
-            an_idle_sink_sends_a_single_record_at_once
-            a_busy_service_makes_fuller_requests
-            dropping_a_future_of_the_sink_loses_nothing
-            a_sink_can_move_between_tasks
+            send_feed_send_all_and_forward_deliver
+            fanout_with_and_buffer_deliver_all
+            slow_source_sends_once_per_round_trip
+            idle_sink_sends_record_immediately
+            busy_service_gets_fuller_requests
+            dropped_futures_lose_no_record
+            sink_moves_between_tasks
             ready_source_lets_other_tasks_run
-            aggregates_are_encoded_in_several_turns
-            data_arrives_as_it_was_sent
+            aggregates_are_encoded_over_many_polls
+            payload_is_sent_without_copy
         );
     };
     ($subject:ty: $($test:ident)*) => {
@@ -141,11 +141,11 @@ pub fn ticking(count: usize, pause: Duration) -> impl Stream<Item = Result<Recor
 
 fn assert_unpin_send<T: Unpin + Send>(_: &T) {}
 
-pub async fn it_is_unpin_and_send<S: Subject>() {
+pub async fn sink_is_unpin_and_send<S: Subject>() {
     assert_unpin_send(&S::new(&MockService::delivering()));
 }
 
-pub async fn repeated_ready_is_harmless<S: Subject>() {
+pub async fn repeated_poll_ready_has_no_effect<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = task::spawn(S::new(&service));
     for _ in 0..10 {
@@ -160,7 +160,7 @@ pub async fn repeated_ready_is_harmless<S: Subject>() {
     assert_eq!(service.delivered(), ["one"]);
 }
 
-pub async fn a_record_sent_without_room_comes_back<S: Subject>() {
+pub async fn start_send_returns_record_when_full<S: Subject>() {
     let service = MockService::delivering();
     let builder =
         KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(1));
@@ -172,7 +172,7 @@ pub async fn a_record_sent_without_room_comes_back<S: Subject>() {
     assert_eq!(service.delivered(), ["fits", "too many"]);
 }
 
-pub async fn ready_is_pending_while_the_buffer_is_full<S: Subject>() {
+pub async fn poll_ready_is_pending_while_full<S: Subject>() {
     let service = MockService::delivering();
     let builder =
         KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(2));
@@ -189,7 +189,7 @@ pub async fn ready_is_pending_while_the_buffer_is_full<S: Subject>() {
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
 }
 
-pub async fn the_byte_bound_holds_to_within_one_record<S: Subject>() {
+pub async fn buffer_bytes_bounds_accepted_records<S: Subject>() {
     let service = MockService::delivering();
     let builder =
         KinesisSink::builder("example").configure(|settings| settings.buffer_bytes = 10_000);
@@ -208,7 +208,7 @@ pub async fn the_byte_bound_holds_to_within_one_record<S: Subject>() {
     assert_eq!(service.delivered().len(), 100);
 }
 
-pub async fn flush_is_ready_exactly_when_nothing_is_unsettled<S: Subject>() {
+pub async fn flush_completes_when_all_are_settled<S: Subject>() {
     let service = MockService::new(|call, request| {
         Ok(mock_service::answer_each(request, |place| call > 0 || place > 0))
     });
@@ -229,7 +229,7 @@ pub async fn flush_is_ready_exactly_when_nothing_is_unsettled<S: Subject>() {
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
 }
 
-pub async fn close_is_idempotent_and_ends_the_sink<S: Subject>() {
+pub async fn close_is_idempotent_and_final<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     sink.feed(Record::from("one")).await.unwrap();
@@ -244,7 +244,7 @@ pub async fn close_is_idempotent_and_ends_the_sink<S: Subject>() {
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
 }
 
-pub async fn ready_stays_ready_until_close_completes<S: Subject>() {
+pub async fn poll_ready_is_ready_until_closed<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = task::spawn(S::new(&service));
     sink.enter(|_, sink| sink.start_send(Record::from("one"))).unwrap();
@@ -295,7 +295,7 @@ async fn close_through<S: Subject, T, I, E: std::fmt::Debug>(
     assert_eq!(delivered, numbers(0..5_000), "{adapter}");
 }
 
-pub async fn close_through_adapters_delivers_everything<S: Subject>() {
+pub async fn close_through_adapters_delivers_all<S: Subject>() {
     type Other = futures::sink::Drain<Record>;
     let record = |n: usize| Record::from(n.to_string());
     close_through("none", |sink: S| sink, record).await;
@@ -343,7 +343,7 @@ pub async fn close_through_adapters_delivers_everything<S: Subject>() {
     close_through("several", all, text).await;
 }
 
-pub async fn a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on<S: Subject>() {
+pub async fn feed_returns_invalid_record<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     sink.feed(Record::from("before")).await.unwrap();
@@ -360,7 +360,7 @@ pub async fn a_record_that_can_never_be_sent_comes_back_and_the_sink_goes_on<S: 
     assert_eq!(service.delivered(), ["before", "after"]);
 }
 
-pub async fn the_largest_records_and_requests_can_be_sent_when_allowed<S: Subject>() {
+pub async fn largest_record_is_sent_when_allowed<S: Subject>() {
     let service = MockService::delivering();
     let limits =
         Limits::default().with_request_bytes(MAX_REQUEST_BYTES).with_record_bytes(MAX_RECORD_BYTES);
@@ -374,7 +374,7 @@ pub async fn the_largest_records_and_requests_can_be_sent_when_allowed<S: Subjec
     assert_eq!(service.requests().len(), 1);
 }
 
-pub async fn every_pending_registers_the_newest_waker<S: Subject>() {
+pub async fn pending_polls_wake_newest_waker<S: Subject>() {
     for method in Method::ALL {
         let full = || {
             KinesisSink::builder("example").configure(|settings| {
@@ -410,7 +410,7 @@ pub async fn every_pending_registers_the_newest_waker<S: Subject>() {
     }
 }
 
-pub async fn requests_go_on_while_nobody_polls_the_sink<S: Subject>() {
+pub async fn requests_complete_without_polling_sink<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     for record in records(0..500) {
@@ -433,7 +433,7 @@ pub async fn requests_run_concurrently<S: Subject>() {
     assert_eq!(began.elapsed().as_secs(), 1, "four round trips at once");
 }
 
-pub async fn every_way_to_feed_a_sink_works<S: Subject>() {
+pub async fn send_feed_send_all_and_forward_deliver<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     sink.send(Record::from("0")).await.unwrap();
@@ -446,7 +446,7 @@ pub async fn every_way_to_feed_a_sink_works<S: Subject>() {
     assert_eq!(delivered, numbers(0..1_300));
 }
 
-pub async fn it_composes_with_the_adapters_of_futures<S: Subject>() {
+pub async fn fanout_with_and_buffer_deliver_all<S: Subject>() {
     let (left, right) = (MockService::delivering(), MockService::delivering());
     let mut both = S::new(&left).fanout(S::new(&right));
     both.send_all(&mut stream::iter(records(0..700).map(Ok))).await.unwrap();
@@ -465,7 +465,7 @@ pub async fn it_composes_with_the_adapters_of_futures<S: Subject>() {
     assert_eq!(service.delivered(), numbers(0..700));
 }
 
-pub async fn a_source_that_pauses_at_every_item_costs_a_request_per_round_trip<S: Subject>() {
+pub async fn slow_source_sends_once_per_round_trip<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     let began = Instant::now();
@@ -476,7 +476,7 @@ pub async fn a_source_that_pauses_at_every_item_costs_a_request_per_round_trip<S
     assert_eq!(service.delivered(), numbers(0..4_000));
 }
 
-pub async fn an_idle_sink_sends_a_single_record_at_once<S: Subject>() {
+pub async fn idle_sink_sends_record_immediately<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     let began = Instant::now();
@@ -484,7 +484,7 @@ pub async fn an_idle_sink_sends_a_single_record_at_once<S: Subject>() {
     assert_eq!(began.elapsed().as_millis(), 20, "the round trip and nothing else");
 }
 
-pub async fn a_busy_service_makes_fuller_requests<S: Subject>() {
+pub async fn busy_service_gets_fuller_requests<S: Subject>() {
     let service = MockService::delivering();
     let busy = tower::limit::ConcurrencyLimit::new(service.clone(), 1);
     let mut other = busy.clone();
@@ -505,7 +505,7 @@ pub async fn a_busy_service_makes_fuller_requests<S: Subject>() {
     assert_eq!(service.sizes(), [10], "cut only when the service was ready");
 }
 
-pub async fn dropping_a_future_of_the_sink_loses_nothing<S: Subject>() {
+pub async fn dropped_futures_lose_no_record<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     assert!(sink.send(Record::from("one")).now_or_never().is_none());
@@ -515,7 +515,7 @@ pub async fn dropping_a_future_of_the_sink_loses_nothing<S: Subject>() {
     assert_eq!(service.delivered(), ["one"]);
 }
 
-pub async fn a_sink_can_move_between_tasks<S: Subject>() {
+pub async fn sink_moves_between_tasks<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     for round in 0..5 {
@@ -573,7 +573,7 @@ pub async fn ready_source_lets_other_tasks_run<S: Subject>() {
     assert_eq!(service.delivered().len(), RECORDS);
 }
 
-pub async fn aggregates_are_encoded_in_several_turns<S: Subject>() {
+pub async fn aggregates_are_encoded_over_many_polls<S: Subject>() {
     const KEYS: usize = 320;
     const BYTES: usize = 10 * 1024;
     let service = MockService::delivering();
@@ -599,7 +599,7 @@ pub async fn aggregates_are_encoded_in_several_turns<S: Subject>() {
     closing.await.unwrap().unwrap();
 }
 
-pub async fn data_arrives_as_it_was_sent<S: Subject>() {
+pub async fn payload_is_sent_without_copy<S: Subject>() {
     let service = MockService::failing(2, "InternalFailure");
     let mut sink = S::new(&service);
     let data = bytes::Bytes::from(vec![0xff; 100]);

@@ -1,4 +1,4 @@
-//! A driver that is dropped before it is done, with whatever panics on the way: what it held is given back.
+//! A driver or sink that is dropped early returns its records, even if a handler panics.
 
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ async fn unpolled_driver_returns_records_on_drop() {
     drop(driver);
     let undelivered = receipt.now_or_never().unwrap().unwrap_err();
     assert!(matches!(undelivered.reason(), FailureReason::Abandoned { last: None, .. }));
-    assert!(!undelivered.may_have_been_written(), "it was never sent");
+    assert!(!undelivered.may_have_been_written(), "never sent");
     assert_eq!(texts(&producer.take_failed().await), ["b"]);
     let warnings = logs.with("WARN");
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
     assert!(warnings[0].contains("ended with 2 records undelivered"), "{warnings:#?}");
 }
 
-/// What a request in flight has come to counts, also when nobody has looked at it.
+/// The driver was not polled since the response arrived.
 #[tokio::test(start_paused = true)]
 async fn dropped_driver_uses_received_response() {
     let service = MockService::rejecting_bad();
@@ -47,7 +47,7 @@ async fn dropped_driver_uses_received_response() {
     assert!((&mut driver).now_or_never().is_none());
     sleep(Duration::from_secs(1)).await;
     drop(driver);
-    delivered.await.expect("it was delivered");
+    delivered.await.expect("delivered");
     assert!(matches!(rejected.await.unwrap_err().reason(), FailureReason::Rejected(_)));
     let totals = producer.status().totals;
     assert_eq!((totals.delivered, totals.failed), (1, 1));
@@ -65,7 +65,7 @@ async fn handler_panic_on_driver_drop_keeps_others() {
     sleep(Duration::from_secs(1)).await;
     producer.send(record("b")).await.unwrap();
     drop(driver);
-    receipt.await.expect("it was delivered");
+    receipt.await.expect("delivered");
     let error = producer.close().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
     assert_eq!(texts(error.undelivered()), ["b"]);
@@ -82,7 +82,7 @@ async fn handler_panic_on_sink_drop_keeps_receipts() {
     assert!(sink.flush().now_or_never().is_none());
     sleep(Duration::from_secs(1)).await;
     drop(sink);
-    receipt.await.expect("it was delivered");
+    receipt.await.expect("delivered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +101,7 @@ async fn abort_returns_records_in_accepted_order() {
     producer.send(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     sleep(Duration::from_millis(30)).await;
-    // "a" and "b" came back and wait; these were never sent.
+    // "a" and "b" wait for their retry; "c" and "d" are never sent.
     producer.send(record("c")).await.unwrap();
     producer.send(record("d")).await.unwrap();
     let flush = tokio::spawn({

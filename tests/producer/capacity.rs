@@ -1,4 +1,4 @@
-//! Room in a producer: the sink's bounds, whoever waits for them, first come, first served.
+//! Backpressure of a producer: permits for records and bytes, and the order of waiters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::mock_service::{MockService, all_delivered, numbers, unpaced};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-/// In virtual time.
-const FOR_EVER: Duration = Duration::from_secs(3_600);
+/// Virtual time after which a call is reported as hung.
+const HANG_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 fn builder() -> SinkBuilder {
     KinesisSink::builder("example").configure(|settings| {
@@ -31,13 +31,12 @@ fn record(number: usize) -> Record {
     Record::from(number.to_string())
 }
 
-/// A service that notes the largest number of records, and of bytes, that it ever had in hand.
-fn watching(most: &Arc<[AtomicUsize; 2]>) -> MockService {
-    let (most, delivered) = (most.clone(), Arc::new(AtomicUsize::new(0)));
+/// A service that stores the largest number of entries and of bytes of a request in `max`.
+fn recording_max(max: &Arc<[AtomicUsize; 2]>) -> MockService {
+    let max = max.clone();
     MockService::new(move |_, request| {
-        most[0].fetch_max(request.entries().len(), Ordering::Relaxed);
-        most[1].fetch_max(request.bytes(), Ordering::Relaxed);
-        delivered.fetch_add(request.entries().len(), Ordering::Relaxed);
+        max[0].fetch_max(request.entries().len(), Ordering::Relaxed);
+        max[1].fetch_max(request.bytes(), Ordering::Relaxed);
         Ok(all_delivered(request))
     })
 }
@@ -45,8 +44,8 @@ fn watching(most: &Arc<[AtomicUsize; 2]>) -> MockService {
 #[tokio::test(start_paused = true)]
 async fn buffer_limits_hold_across_tasks() {
     for (records, bytes, size) in [(10, 1 << 20, 100), (1_000, 10_000, 1_000)] {
-        let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
-        let service = watching(&most);
+        let max = Arc::new([const { AtomicUsize::new(0) }; 2]);
+        let service = recording_max(&max);
         let builder = builder().configure(|settings| {
             settings.buffer_records = Some(records);
             settings.buffer_bytes = bytes;
@@ -57,15 +56,17 @@ async fn buffer_limits_hold_across_tasks() {
             let data = vec![b'.'; size - 1];
             async move { producer.put(Record::from(("k", data))).await.unwrap().await.unwrap() }
         };
-        // All of them wait at once; half a buffer is free when each request is answered.
+        // All tasks wait at the same time.
         let tasks = (0..200).map(task).map(tokio::spawn);
-        future::join_all(tasks).await.into_iter().for_each(|task| drop(task.unwrap()));
-        let (records_seen, bytes_seen) = (&most[0], &most[1]);
-        let bound = 10;
-        assert!(records_seen.load(Ordering::Relaxed) <= bound, "{records_seen:?}");
-        assert!(bytes_seen.load(Ordering::Relaxed) <= bound * size, "{bytes_seen:?}");
+        for task in future::join_all(tasks).await {
+            drop(task.unwrap());
+        }
+        let [max_records, max_bytes] = &*max;
+        let limit = 10;
+        assert!(max_records.load(Ordering::Relaxed) <= limit, "{max_records:?}");
+        assert!(max_bytes.load(Ordering::Relaxed) <= limit * size, "{max_bytes:?}");
         assert_eq!(service.delivered().len(), 200);
-        assert!(service.requests().len() >= 20, "ten at a time");
+        assert!(service.requests().len() >= 20, "at most ten records per request");
     }
 }
 
@@ -82,12 +83,13 @@ async fn unsettled_records_stay_within_limit() {
             accepted.fetch_add(1, Ordering::Relaxed);
         });
     }
-    let mut most = 0;
+    let mut max_unsettled = 0;
     while service.delivered().len() < 100 {
-        most = most.max(accepted.load(Ordering::Relaxed) - service.delivered().len());
+        let unsettled = accepted.load(Ordering::Relaxed) - service.delivered().len();
+        max_unsettled = max_unsettled.max(unsettled);
         sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(most, 7);
+    assert_eq!(max_unsettled, 7);
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +105,7 @@ async fn buffer_takes_at_most_two_large_records() {
     });
     future::join_all(sends).await;
     assert_eq!(service.sizes(), [2, 2, 2]);
-    // What came without room was made up for.
+    // The bytes accepted above the limit are released again.
     producer.try_send(small()).unwrap();
     producer.try_send(small()).unwrap();
     producer.try_send(small()).unwrap_err();
@@ -118,7 +120,7 @@ async fn waiting_senders_are_served_fifo() {
     for number in 0..60 {
         let producer = producer.clone();
         tasks.push(tokio::spawn(async move { producer.send(record(number)).await.unwrap() }));
-        // In this order they ask.
+        // Lets the sender queue up before the next one.
         tokio::task::yield_now().await;
     }
     future::join_all(tasks).await;
@@ -134,23 +136,23 @@ async fn busy_tasks_do_not_starve_others() {
     let busy = |name: &'static str| {
         let producer = producer.clone();
         tokio::spawn(async move {
-            // A hundred requests for room at once, and again as soon as they are served.
+            // Waits for 100 permits at once, and again as soon as they are granted.
             for _ in 0..40 {
                 let sends = (0..100).map(|_| producer.send(Record::from(name)));
                 future::join_all(sends).await;
             }
         })
     };
-    let hogs = [busy("hog"), busy("hog")];
+    let busy_tasks = [busy("hog"), busy("hog")];
     sleep(ROUND_TRIP * 3).await;
     for _ in 0..10 {
         let before = service.delivered().len();
         producer.put(Record::from("modest")).await.unwrap().await.unwrap();
         let others = service.delivered().len() - before;
-        assert!(others <= 200 + 2 * 20, "those that were there before, not {others}");
+        assert!(others <= 200 + 2 * 20, "{others} records overtake a waiter");
     }
-    for hog in hogs {
-        hog.await.unwrap();
+    for task in busy_tasks {
+        task.await.unwrap();
     }
 }
 
@@ -165,10 +167,10 @@ async fn try_put_does_not_overtake_waiters() {
     let mut waiting = std::pin::pin!(waiting);
     assert!((&mut waiting).now_or_never().is_none());
     sleep(ROUND_TRIP + Duration::from_millis(1)).await;
-    // Two places are free by now, and both are spoken for.
+    // Two permits are free and reserved for waiters.
     assert_eq!(service.delivered().len(), 2);
-    let refused = producer.try_put(record(9)).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Full);
+    let error = producer.try_put(record(9)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full);
     waiting.await;
     producer.close().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..6));
@@ -181,7 +183,7 @@ async fn full_buffer_is_sent_before_linger() {
     let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
     let producer = produce(builder, &service);
     let began = Instant::now();
-    // Two of them fit, and leave room that is too small for the third.
+    // Two of the records fit. The third needs more than the remaining capacity.
     let sends = (0..3).map(|_| producer.send(Record::from(("k", vec![0; 399]))));
     future::join_all(sends).await;
     assert_eq!(began.elapsed(), ROUND_TRIP);
@@ -194,17 +196,17 @@ async fn dropped_send_is_not_sent_and_frees_permit() {
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
     producer.send(record(0)).await.unwrap();
     producer.send(record(1)).await.unwrap();
-    // These wait, and are dropped.
+    // Waiting futures are dropped.
     assert!(producer.send(record(100)).now_or_never().is_none());
     assert!(producer.put(record(101)).now_or_never().is_none());
-    // These wait, one of them in front of the others, and that one is dropped.
+    // The first of two waiters is dropped.
     let mut first = Box::pin(producer.send(record(102)));
     assert!((&mut first).now_or_never().is_none());
     let mut second = Box::pin(producer.send(record(2)));
     assert!((&mut second).now_or_never().is_none());
     drop(first);
     second.await.unwrap();
-    // Its turn has come when it is dropped: the room goes on to the next one.
+    // A waiter is dropped after it was granted a permit, which passes to the next waiter.
     producer.send(record(3)).await.unwrap();
     let mut ready = Box::pin(producer.send(record(103)));
     assert!((&mut ready).now_or_never().is_none());
@@ -215,7 +217,7 @@ async fn dropped_send_is_not_sent_and_frees_permit() {
     next.await.unwrap();
     producer.flush().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..5));
-    // All room has come back.
+    // All permits are free again.
     producer.try_send(record(5)).unwrap();
     producer.try_send(record(6)).unwrap();
 }
@@ -244,8 +246,8 @@ fn sized(size: usize, bad: bool) -> Record {
 
 #[tokio::test(start_paused = true)]
 async fn buffer_limits_hold_across_sinks() {
-    let most = Arc::new([const { AtomicUsize::new(0) }; 2]);
-    let service = watching(&most);
+    let max = Arc::new([const { AtomicUsize::new(0) }; 2]);
+    let service = recording_max(&max);
     let producer = produce(
         builder().configure(|settings| settings.buffer_bytes = 10_000).with_max_in_flight(1),
         &service,
@@ -258,7 +260,7 @@ async fn buffer_limits_hold_across_sinks() {
         task.unwrap().unwrap();
     }
     assert_eq!(service.delivered().len(), 900);
-    let bytes = most[1].load(Ordering::Relaxed);
+    let bytes = max[1].load(Ordering::Relaxed);
     assert!(bytes <= 10_000, "{bytes} bytes in one request");
 }
 
@@ -276,9 +278,9 @@ async fn byte_waiter_is_not_overtaken() {
     let mut waiting = Box::pin(producer.send(named("third.")));
     assert!((&mut waiting).now_or_never().is_none());
     sleep(ROUND_TRIP + Duration::from_millis(1)).await;
-    producer.try_send(named("fourth")).expect("there is room for two");
-    let refused = producer.try_send(named("fifth.")).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Full);
+    producer.try_send(named("fourth")).expect("a permit is free beside the waiter's");
+    let error = producer.try_send(named("fifth.")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full);
     waiting.await.unwrap();
 }
 
@@ -293,45 +295,45 @@ async fn record_and_byte_waiters_are_served_fifo() {
     let mut tasks = Vec::new();
     for number in 0..80_usize {
         let producer = producer.clone();
-        // Now the bytes are scarce, now the records.
+        // Alternates between a shortage of bytes and of records.
         let size = if number % 3 == 0 { 490 } else { 10 };
         let record = Record::from((format!("{number:02}"), vec![b'.'; size]));
         tasks.push(tokio::spawn(async move { producer.send(record).await.unwrap() }));
         tokio::task::yield_now().await;
     }
-    let all = timeout(FOR_EVER, future::join_all(tasks)).await;
-    assert!(all.is_ok(), "two of them wait for each other");
+    let all = timeout(HANG_TIMEOUT, future::join_all(tasks)).await;
+    assert!(all.is_ok(), "two waiters wait for each other");
     producer.close().await.unwrap();
     let requests = service.requests();
     let entries = requests.iter().flat_map(|request| request.entries());
     let order = entries.map(|entry| entry.partition_key().unwrap().parse::<usize>().unwrap());
     let order: Vec<_> = order.collect();
     assert_eq!(order.len(), 80);
-    // Those who get room in the same moment may go in any order.
-    let far = order.iter().enumerate().any(|(place, number)| place.abs_diff(*number) >= 4);
-    assert!(!far, "{order:?}");
+    // Senders that are granted permits at the same time may send in any order.
+    let overtakes = order.iter().enumerate().any(|(index, number)| index.abs_diff(*number) >= 4);
+    assert!(!overtakes, "{order:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn send_fails_when_failed_records_fill_buffer() {
-    for (failed, wanted) in [([40, 40], 40), ([400, 20], 40), ([45, 50], 10), ([400, 400], 400)] {
+    for (failed, size) in [([40, 40], 40), ([400, 20], 40), ([45, 50], 10), ([400, 400], 400)] {
         let service = MockService::rejecting_bad();
         let producer =
             produce(builder().configure(|settings| settings.buffer_bytes = 100), &service);
-        for size in failed {
-            producer.send(sized(size, true)).await.unwrap();
+        for failed_size in failed {
+            producer.send(sized(failed_size, true)).await.unwrap();
         }
         sleep(ROUND_TRIP * 2).await;
-        let sent = timeout(FOR_EVER, producer.send(sized(wanted, false))).await;
-        let refused = sent.expect("nothing will make room").unwrap_err();
-        assert_eq!((refused.kind(), refused.count()), (ErrorKind::Undelivered, 2), "{refused}");
-        assert!(refused.reason().is_some(), "{refused}");
+        let sent = timeout(HANG_TIMEOUT, producer.send(sized(size, false))).await;
+        let error = sent.expect("returns an error instead of waiting").unwrap_err();
+        assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 2), "{error}");
+        assert!(error.reason().is_some(), "{error}");
         let mut sink = producer.sink();
-        let fed = timeout(FOR_EVER, sink.feed(sized(wanted, false))).await;
-        let error = fed.expect("nothing will make room").unwrap_err();
+        let fed = timeout(HANG_TIMEOUT, sink.feed(sized(size, false))).await;
+        let error = fed.expect("returns an error instead of waiting").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Undelivered, "{error}");
         assert_eq!(producer.take_failed().await.len(), 2);
-        producer.try_send(sized(wanted, false)).expect("the failed ones are gone");
+        producer.try_send(sized(size, false)).expect("taken records free their permits");
     }
 }
 
@@ -347,7 +349,7 @@ async fn failed_record_does_not_reject_waiters() {
         tokio::spawn(async move { producer.send(sized(10, false)).await })
     };
     for sent in future::join_all((0..100).map(send)).await {
-        sent.unwrap().expect("nine at a time");
+        sent.unwrap().expect("nine permits are available");
     }
     assert_eq!(producer.take_failed().await.len(), 1);
     producer.close().await.unwrap();
@@ -384,8 +386,8 @@ async fn idle_sink_does_not_block_large_record() {
     let mut idle = producer.sink();
     future::poll_fn(|cx| idle.poll_ready_unpin(cx)).await.unwrap();
     for size in [2_000, 1_000, 10] {
-        let sent = timeout(FOR_EVER, producer.send(sized(size, false))).await;
-        sent.expect("there is room").unwrap();
+        let sent = timeout(HANG_TIMEOUT, producer.send(sized(size, false))).await;
+        sent.expect("the sink returns its permit").unwrap();
     }
 }
 
@@ -398,7 +400,7 @@ async fn sink_returns_excess_permit_bytes() {
     let mut sink = producer.sink();
     sink.feed(sized(400, false)).await.unwrap();
     producer.flush().await.unwrap();
-    // Room for 400 bytes is kept, and 10 of them are used.
+    // The sink has a permit for 400 bytes and uses 10 of them.
     sink.feed(sized(10, false)).await.unwrap();
     producer.try_send(sized(490, false)).unwrap();
     producer.try_send(sized(490, false)).unwrap();
@@ -418,18 +420,18 @@ async fn closed_sink_frees_permit() {
     producer.try_send(sized(10, false)).unwrap();
 }
 
-/// The driver is woken for the first caller in line, and again when a later one needs more room.
+/// The driver is woken for the first waiter, and again for a later one that needs more bytes.
 #[tokio::test(start_paused = true)]
 async fn larger_waiter_wakes_driver() {
     let service = MockService::delivering();
     let builder = builder()
         .configure(|settings| settings.buffer_bytes = 10_000)
-        .with_linger(Linger::Fixed(FOR_EVER / 100));
+        .with_linger(Linger::Fixed(Duration::from_secs(36)));
     let producer = produce(builder, &service);
     for _ in 0..2 {
         producer.send(sized(3_000, false)).await.unwrap();
     }
-    // Ready, and not sending: it keeps room for another 3,000 bytes.
+    // A ready sink that does not send keeps a permit for 3,000 bytes.
     let mut ready = producer.sink();
     future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
     let began = Instant::now();
@@ -439,7 +441,11 @@ async fn larger_waiter_wakes_driver() {
     };
     let small = send(1_500);
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(service.requests().len(), 0, "it has its room once the sink gives its own back");
+    assert_eq!(
+        service.requests().len(),
+        0,
+        "the small record fits once the sink returns its permit"
+    );
     let large = send(4_500);
     small.await.unwrap().unwrap();
     large.await.unwrap().unwrap();
@@ -462,7 +468,7 @@ async fn full_try_send_triggers_flush() {
     assert!(began.elapsed() <= ROUND_TRIP * 2, "{:?}", began.elapsed());
 }
 
-/// Also when others have waited before, or have given up waiting.
+/// A waiter that timed out, or got its permit, does not cause early flushes later.
 #[tokio::test(start_paused = true)]
 async fn former_waiters_do_not_flush_early() {
     let service = MockService::delivering();
@@ -474,8 +480,8 @@ async fn former_waiters_do_not_flush_early() {
     for _ in 0..10 {
         producer.send(sized(10, false)).await.unwrap();
     }
-    let given_up = timeout(Duration::from_millis(1), impatient.feed(sized(10, false))).await;
-    assert!(given_up.is_err());
+    let elapsed = timeout(Duration::from_millis(1), impatient.feed(sized(10, false))).await;
+    assert!(elapsed.is_err());
     future::join_all((0..5).map(|_| producer.send(sized(10, false)))).await;
     producer.flush().await.unwrap();
     let before = service.requests().len();
@@ -504,7 +510,7 @@ async fn handler_may_return_another_record() {
     producer.send(sized(10, true)).await.unwrap();
     let error = producer.flush().await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
-    // The thousand bytes are back, and count.
+    // The handler returned the record of 1,000 bytes, which counts again.
     producer.try_send(sized(900, false)).unwrap();
     producer.try_send(sized(200, false)).unwrap_err();
     assert_eq!(producer.take_failed().await[0].record().size(), 1_000);
@@ -512,7 +518,7 @@ async fn handler_may_return_another_record() {
     producer.close().await.unwrap();
 }
 
-/// On two threads: whoever hears that a record is settled finds its room free and the totals right.
+/// On two threads, so that the test sees the permit and the totals as soon as a receipt or flush completes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn permit_is_free_when_receipt_completes() {
     let service = MockService::delivering().with_round_trip(Duration::ZERO);
@@ -520,10 +526,10 @@ async fn permit_is_free_when_receipt_completes() {
         produce(builder().configure(|settings| settings.buffer_records = Some(1)), &service);
     let task = tokio::spawn(async move {
         for number in 1..=2_000 {
-            let receipt = producer.try_put(sized(10, false)).expect("nothing is held");
+            let receipt = producer.try_put(sized(10, false)).expect("the permit is free");
             receipt.await.unwrap();
             assert_eq!(producer.status().totals.delivered, 2 * number - 1);
-            producer.try_send(sized(10, false)).expect("nothing is held");
+            producer.try_send(sized(10, false)).expect("the permit is free");
             producer.flush().await.unwrap();
             assert_eq!(producer.status().totals.delivered, 2 * number);
         }

@@ -1,4 +1,4 @@
-//! How a producer ends, and what everyone is told then: no receipt hangs, no record is lost in silence.
+//! Shutdown of a producer: every receipt completes, and every record is delivered or returned.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -28,7 +28,7 @@ fn record(text: &'static str) -> Record {
     Record::from(text)
 }
 
-/// What is going on when the end comes.
+/// State of the producer when it ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
     Idle,
@@ -36,9 +36,9 @@ enum State {
     MidRetry,
 }
 
-/// How the end comes.
+/// Ways to end a producer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum End {
+enum Shutdown {
     Close,
     CloseWithin,
     LastCloneDropped,
@@ -47,20 +47,20 @@ enum End {
     RuntimeShutDown,
 }
 
-/// Runs a driver until `breaks` is set, and panics at the next poll after that.
-async fn breaking(driver: Driver<MockService>, breaks: Arc<AtomicBool>) {
+/// Runs a driver and panics at the first poll after `panics` is set.
+async fn run_until_panic(driver: Driver<MockService>, panics: Arc<AtomicBool>) {
     let mut driver = pin!(driver);
     poll_fn(|cx| {
-        assert!(!breaks.load(Ordering::Relaxed), "a panic on purpose");
+        assert!(!panics.load(Ordering::Relaxed), "a panic on purpose");
         driver.as_mut().poll(cx)
     })
     .await;
 }
 
-/// A producer in this state, with the receipts of what it holds: a, b and c; d and e have none.
+/// A producer in some state. Unless idle, it has sent a, b, and c with receipts, and d and e without.
 struct Case {
     service: MockService,
-    breaks: Arc<AtomicBool>,
+    panics: Arc<AtomicBool>,
     producer: Producer,
     driver: JoinHandle<()>,
     receipts: Vec<Receipt>,
@@ -73,14 +73,14 @@ impl Case {
             State::MidRequest => MockService::delivering().with_round_trip(Duration::from_secs(10)),
             State::MidRetry => MockService::failing(1, "InternalFailure"),
         };
-        let breaks = Arc::new(AtomicBool::new(false));
+        let panics = Arc::new(AtomicBool::new(false));
         let wait = Duration::from_secs(10);
         let builder = builder().configure(|settings| {
             settings.backoff.base = wait;
             settings.backoff.ceiling = wait;
         });
         let (producer, driver) = builder.build_with(service.clone()).unwrap().into_producer();
-        let driver = tokio::spawn(breaking(driver, breaks.clone()));
+        let driver = tokio::spawn(run_until_panic(driver, panics.clone()));
         let mut receipts = Vec::new();
         if state != State::Idle {
             for data in ["a", "b", "c"] {
@@ -93,25 +93,25 @@ impl Case {
         let requests = usize::from(state != State::Idle);
         assert_eq!(service.sizes(), [5].repeat(requests), "{state:?}");
         assert_eq!(service.delivered().len(), 0);
-        Self { service, breaks, producer, driver, receipts }
+        Self { service, panics, producer, driver, receipts }
     }
 }
 
-/// All receipts, settled: waiting for them must not take for ever.
+/// Returns the outcomes of receipts that have completed.
 fn outcomes(receipts: Vec<Receipt>) -> Vec<Result<Delivery, Undelivered>> {
-    receipts.into_iter().map(|receipt| receipt.now_or_never().expect("it is settled")).collect()
+    receipts.into_iter().map(|receipt| receipt.now_or_never().expect("settled")).collect()
 }
 
-/// Every call says that the producer has ended, and gives the record back.
+/// Asserts that every method returns an error of this kind and the record.
 async fn assert_ended(producer: &Producer, expected: ErrorKind) {
-    for refused in [
+    for error in [
         producer.send(record("late")).await.unwrap_err(),
         producer.put(record("late")).await.unwrap_err(),
         producer.try_send(record("late")).unwrap_err(),
         producer.try_put(record("late")).unwrap_err(),
     ] {
-        assert_eq!(refused.kind(), expected, "{refused}");
-        assert_eq!(refused.into_record(), Some(record("late")));
+        assert_eq!(error.kind(), expected, "{error}");
+        assert_eq!(error.into_record(), Some(record("late")));
     }
     assert!(producer.is_closed());
     let mut sink = producer.sink();
@@ -121,7 +121,7 @@ async fn assert_ended(producer: &Producer, expected: ErrorKind) {
     let error = sink.start_send_unpin(record("late")).unwrap_err();
     assert_eq!(error.kind(), expected, "{error}");
     assert_eq!(error.into_record(), Some(record("late")));
-    sink.close().now_or_never().expect("it need not wait").ok();
+    sink.close().now_or_never().expect("close does not wait").ok();
 }
 
 fn assert_all_delivered(case: &Case, state: State) {
@@ -129,9 +129,9 @@ fn assert_all_delivered(case: &Case, state: State) {
     assert_eq!(case.service.delivered(), expected, "{state:?}");
 }
 
-async fn end(case: &mut Case, end: End, state: State) {
-    match end {
-        End::Close => {
+async fn shut_down(case: &mut Case, way: Shutdown, state: State) {
+    match way {
+        Shutdown::Close => {
             case.producer.close().await.unwrap();
             assert_all_delivered(case, state);
             case.producer.close().await.unwrap();
@@ -139,7 +139,7 @@ async fn end(case: &mut Case, end: End, state: State) {
             assert_ended(&case.producer, ErrorKind::Closed).await;
             assert!(case.producer.take_failed().await.is_empty());
         }
-        End::CloseWithin => {
+        Shutdown::CloseWithin => {
             let closed = case.producer.close_within(Duration::from_millis(5)).await;
             if state == State::Idle {
                 closed.unwrap();
@@ -149,96 +149,97 @@ async fn end(case: &mut Case, end: End, state: State) {
                 assert!(left.iter().all(Undelivered::may_have_been_written));
                 let again = case.producer.close().await.unwrap_err();
                 assert_eq!((again.kind(), again.count()), (ErrorKind::Undelivered, 5), "{again}");
-                assert!(again.undelivered().is_empty(), "they were taken before");
+                assert!(again.undelivered().is_empty(), "the records were returned before");
             }
             assert_ended(&case.producer, ErrorKind::Closed).await;
         }
-        End::LastCloneDropped => {
+        Shutdown::LastCloneDropped => {
             let another = Case::new(State::Idle).await.producer;
             let producer = std::mem::replace(&mut case.producer, another);
             let clone = producer.clone();
             drop(producer);
             sleep(Duration::from_millis(1)).await;
-            assert!(!case.driver.is_finished(), "one clone is left");
+            assert!(!case.driver.is_finished(), "one clone remains");
             drop(clone);
             (&mut case.driver).await.unwrap();
             assert_all_delivered(case, state);
         }
-        End::DriverAborted | End::DriverPanics => {
-            match end {
-                End::DriverAborted => case.driver.abort(),
-                _ => {
-                    case.breaks.store(true, Ordering::Relaxed);
-                    case.producer.send(record("f")).await.unwrap();
-                }
+        Shutdown::DriverAborted | Shutdown::DriverPanics => {
+            if way == Shutdown::DriverAborted {
+                case.driver.abort();
+            } else {
+                case.panics.store(true, Ordering::Relaxed);
+                case.producer.send(record("f")).await.unwrap();
             }
             let ended = (&mut case.driver).await.unwrap_err();
-            assert_eq!(ended.is_panic(), end == End::DriverPanics);
+            assert_eq!(ended.is_panic(), way == Shutdown::DriverPanics);
             assert_ended(&case.producer, ErrorKind::Abandoned).await;
             let error = case.producer.flush().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
             let error = case.producer.close().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Abandoned, "{state:?}: {error}");
-            let (count, left) = (error.count(), error.into_undelivered());
+            let count = error.count();
+            let left = error.into_undelivered();
             let with_receipts = if state == State::Idle { 0 } else { 3 };
-            assert_eq!(count, left.len() + with_receipts, "{end:?} {state:?}");
+            assert_eq!(count, left.len() + with_receipts, "{way:?} {state:?}");
             let mut expected = if state == State::Idle { vec![] } else { vec!["d", "e"] };
-            expected.extend((end == End::DriverPanics).then_some("f"));
+            expected.extend((way == Shutdown::DriverPanics).then_some("f"));
             assert_eq!(texts(&left), expected, "{state:?}");
             assert!(left.iter().all(|one| matches!(one.reason(), FailureReason::Abandoned { .. })));
             let error = case.producer.flush().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Abandoned, "{error}");
         }
-        End::RuntimeShutDown => unreachable!("it has a test of its own"),
+        Shutdown::RuntimeShutDown => unreachable!("has a separate test"),
     }
 }
 
-fn assert_outcomes(receipts: Vec<Receipt>, end: End, state: State) {
+fn assert_outcomes(receipts: Vec<Receipt>, way: Shutdown, state: State) {
     let outcomes = outcomes(receipts);
     assert_eq!(outcomes.len(), if state == State::Idle { 0 } else { 3 });
     for (outcome, expected) in outcomes.into_iter().zip(["a", "b", "c"]) {
-        let reason = match end {
-            End::Close | End::LastCloneDropped => {
-                outcome.unwrap_or_else(|lost| panic!("{end:?} {state:?}: {lost}"));
+        let undelivered = match way {
+            Shutdown::Close | Shutdown::LastCloneDropped => {
+                outcome.unwrap_or_else(|lost| panic!("{way:?} {state:?}: {lost}"));
                 continue;
             }
-            _ => outcome.expect_err("it was not delivered"),
+            _ => outcome.expect_err("not delivered"),
         };
-        assert_eq!(reason.record(), &record(expected));
-        assert!(reason.may_have_been_written(), "{end:?} {state:?}");
-        match reason.reason() {
-            FailureReason::Withdrawn { .. } => assert_eq!(end, End::CloseWithin),
+        assert_eq!(undelivered.record(), &record(expected));
+        assert!(undelivered.may_have_been_written(), "{way:?} {state:?}");
+        match undelivered.reason() {
+            FailureReason::Withdrawn { .. } => assert_eq!(way, Shutdown::CloseWithin),
             FailureReason::Abandoned { .. } => {
-                assert_ne!(end, End::CloseWithin);
-                assert!(reason.to_string().contains("ended before it was settled"), "{reason}");
+                assert_ne!(way, Shutdown::CloseWithin);
+                let message = undelivered.to_string();
+                assert!(message.contains("ended before it was settled"), "{message}");
             }
-            other => panic!("{end:?} {state:?}: {other}"),
+            other => panic!("{way:?} {state:?}: {other}"),
         }
         let failures = usize::from(state == State::MidRetry);
-        // A runtime may end the request's task first.
-        let more = usize::from(end == End::RuntimeShutDown);
+        // The runtime may end the task of the request first.
+        let more = usize::from(way == Shutdown::RuntimeShutDown);
         assert!(
-            (failures..=failures + more).contains(&reason.history().len()),
-            "{end:?} {state:?}"
+            (failures..=failures + more).contains(&undelivered.history().len()),
+            "{way:?} {state:?}"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_shutdown_settles_all_receipts() {
-    let ends = [
-        End::Close,
-        End::CloseWithin,
-        End::LastCloneDropped,
-        End::DriverAborted,
-        End::DriverPanics,
+    let ways = [
+        Shutdown::Close,
+        Shutdown::CloseWithin,
+        Shutdown::LastCloneDropped,
+        Shutdown::DriverAborted,
+        Shutdown::DriverPanics,
     ];
-    for how in ends {
+    for way in ways {
         for state in [State::Idle, State::MidRequest, State::MidRetry] {
             let mut case = Case::new(state).await;
             let receipts = std::mem::take(&mut case.receipts);
-            end(&mut case, how, state).await;
-            assert_outcomes(receipts, how, state);
+            shut_down(&mut case, way, state).await;
+            assert_outcomes(receipts, way, state);
         }
     }
 }
@@ -253,8 +254,8 @@ fn runtime_shutdown_settles_all_receipts() {
             .unwrap();
         let case = runtime.block_on(Case::new(state));
         drop(runtime);
-        assert_outcomes(case.receipts, End::RuntimeShutDown, state);
-        // Without any runtime.
+        assert_outcomes(case.receipts, Shutdown::RuntimeShutDown, state);
+        // Without a runtime.
         futures::executor::block_on(async {
             assert_ended(&case.producer, ErrorKind::Abandoned).await;
             let error = case.producer.close().await.unwrap_err();
@@ -282,20 +283,17 @@ async fn waiting_senders_get_error_on_shutdown() {
         let ready =
             tokio::spawn(async move { future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await });
         sleep(Duration::from_millis(1)).await;
-        let expected = match abort {
-            true => {
-                driver.abort();
-                ErrorKind::Abandoned
-            }
-            false => {
-                assert!(producer.close().now_or_never().is_none());
-                ErrorKind::Closed
-            }
+        let expected = if abort {
+            driver.abort();
+            ErrorKind::Abandoned
+        } else {
+            assert!(producer.close().now_or_never().is_none());
+            ErrorKind::Closed
         };
         for task in waiting {
-            let refused = task.await.unwrap().unwrap_err();
-            assert_eq!(refused.kind(), expected);
-            assert_eq!(refused.into_record(), Some(record("b")));
+            let error = task.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), expected);
+            assert_eq!(error.into_record(), Some(record("b")));
         }
         let error = ready.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), expected, "{error}");
@@ -313,8 +311,8 @@ async fn dropped_close_keeps_draining() {
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
     let within = producer.close_within(Duration::from_millis(30));
-    let cut_short = tokio::time::timeout(Duration::from_millis(10), within).await;
-    assert!(cut_short.is_err(), "dropped before its deadline");
+    let elapsed = tokio::time::timeout(Duration::from_millis(10), within).await;
+    assert!(elapsed.is_err(), "dropped before its deadline");
     assert!(producer.is_closed());
     receipt.await.unwrap();
     producer.close().await.unwrap();
@@ -366,13 +364,13 @@ async fn concurrent_closes_both_report_withdrawn() {
     let producer = builder().build_with(service).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
     let within = producer.close_within(Duration::from_millis(50));
-    let (given_up, closed) = future::join(within, producer.close()).await;
-    let (given_up, closed) = (given_up.unwrap_err(), closed.unwrap_err());
-    for error in [&given_up, &closed] {
+    let (withdrawn, closed) = future::join(within, producer.close()).await;
+    let (withdrawn, closed) = (withdrawn.unwrap_err(), closed.unwrap_err());
+    for error in [&withdrawn, &closed] {
         assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
         assert!(error.to_string().starts_with("1 record not delivered"), "{error}");
     }
-    assert_eq!(given_up.undelivered().len() + closed.undelivered().len(), 1);
+    assert_eq!(withdrawn.undelivered().len() + closed.undelivered().len(), 1);
     assert!(matches!(receipt.await.unwrap_err().reason(), FailureReason::Withdrawn { .. }));
 }
 

@@ -1,4 +1,4 @@
-//! The sink of a producer is a sink like the sink itself.
+//! `ProducerSink` meets the contract of the sink.
 
 use kinesis_sink::producer::ProducerSink;
 

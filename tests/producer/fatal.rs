@@ -1,4 +1,4 @@
-//! A stream that refuses everything: who is told, and what becomes of the records, by policy.
+//! Fatal errors: which calls return them, and where the records go under each `FatalPolicy`.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,18 +24,18 @@ fn record(text: &'static str) -> Record {
     Record::from(text)
 }
 
-/// Refuses everything but the first call, which takes longer than the others.
-fn refusing_after_the_first() -> MockService {
+/// Delivers the first request and refuses all others.
+fn refusing_after_first() -> MockService {
     MockService::new(|call, request| match call {
         0 => Ok(all_delivered(request)),
         _ => Err(service_error("AccessDeniedException")),
     })
 }
 
-/// What the service said.
+/// Returns the error of the service.
 fn cause_of(error: &Error) -> &AttemptError {
-    let source = std::error::Error::source(error).expect("it has a cause");
-    source.downcast_ref().expect("it is what the service said")
+    let source = std::error::Error::source(error).expect("the error has a source");
+    source.downcast_ref().expect("the source is an `AttemptError`")
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,19 +47,19 @@ async fn fatal_error_stops_producer() {
     let receipt = producer.put(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
-    let refused = pending.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Stopped, "{refused}");
-    let cause = cause_of(&refused);
+    let error = pending.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
+    let cause = cause_of(&error);
     assert_eq!(cause.code(), "ResourceNotFoundException");
-    assert_eq!(refused.record(), Some(&record("c")));
+    assert_eq!(error.record(), Some(&record("c")));
     let flush = flush.unwrap_err();
     assert_eq!((flush.kind(), cause_of(&flush)), (ErrorKind::Stopped, cause));
     assert_eq!(flush.stream(), Some(producer.stream()));
-    for refused in
+    for error in
         [producer.send(record("d")).await.unwrap_err(), producer.try_put(record("d")).unwrap_err()]
     {
-        assert_eq!((refused.kind(), cause_of(&refused)), (ErrorKind::Stopped, cause));
-        assert_eq!(refused.into_record(), Some(record("d")));
+        assert_eq!((error.kind(), cause_of(&error)), (ErrorKind::Stopped, cause));
+        assert_eq!(error.into_record(), Some(record("d")));
     }
     assert!(producer.is_closed());
 
@@ -71,7 +71,7 @@ async fn fatal_error_stops_producer() {
     assert_eq!((error.kind(), cause_of(&error)), (ErrorKind::Stopped, cause), "{error}");
     assert_eq!(texts(error.undelivered()), ["b"]);
     assert!(producer.close().await.unwrap_err().into_undelivered().is_empty());
-    assert_eq!(service.requests().len(), 1, "it does not hammer");
+    assert_eq!(service.requests().len(), 1, "no retry");
     let [line] = &logs.with("ERROR")[..] else { panic!("{:#?}", logs.lines()) };
     assert!(line.contains("2 records returned"), "{line}");
     assert_eq!(error.count(), 2);
@@ -79,7 +79,7 @@ async fn fatal_error_stops_producer() {
     assert!(error.to_string().starts_with(expected), "{error}");
 }
 
-/// One error of each kind that retries do not resolve.
+/// One code of each kind of error that retries do not resolve.
 const REFUSALS: [&str; 5] = [
     "ResourceNotFoundException",
     "AccessDeniedException",
@@ -106,9 +106,9 @@ async fn stopped_producer_logs_one_error() {
         let error = producer.close().await.unwrap_err();
         assert_eq!((error.count(), error.undelivered().len()), (1_001, 0), "{error}");
         let [line] = &logs.lines()[..] else { panic!("{code}: {:#?}", logs.lines()) };
-        for said in ["ERROR", "producer for stream example stopped", "1001 records returned", code]
+        for text in ["ERROR", "producer for stream example stopped", "1001 records returned", code]
         {
-            assert!(line.contains(said), "{said}: {line}");
+            assert!(line.contains(text), "{text}: {line}");
         }
         for receipt in receipts {
             assert!(matches!(receipt.await.unwrap_err().reason(), FailureReason::Refused(_)));
@@ -121,9 +121,12 @@ async fn retrying_producer_logs_once_a_minute() {
     for code in REFUSALS {
         let logs = Logs::listen(Level::INFO);
         let began = Instant::now();
-        let service = MockService::new(move |_, request| match began.elapsed().as_secs() < 150 {
-            true => Err(service_error(code)),
-            false => Ok(all_delivered(request)),
+        let service = MockService::new(move |_, request| {
+            if began.elapsed().as_secs() < 150 {
+                Err(service_error(code))
+            } else {
+                Ok(all_delivered(request))
+            }
         });
         let builder = impatient().configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
         let producer = builder.build_with(service).unwrap().spawn();
@@ -156,9 +159,12 @@ async fn sink_logs_refusal_and_returns_it() {
 #[tokio::test(start_paused = true)]
 async fn producer_survives_refused_credentials() {
     let began = Instant::now();
-    let service = MockService::new(move |_, request| match began.elapsed().as_secs() < 240 {
-        true => Err(service_error("ExpiredTokenException")),
-        false => Ok(all_delivered(request)),
+    let service = MockService::new(move |_, request| {
+        if began.elapsed().as_secs() < 240 {
+            Err(service_error("ExpiredTokenException"))
+        } else {
+            Ok(all_delivered(request))
+        }
     });
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
@@ -192,8 +198,8 @@ async fn producer_stops_when_credentials_stay_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn stop_waits_for_requests_in_flight() {
-    let service = refusing_after_the_first();
-    let slow_first = Staggered { inner: service.clone(), calls: 0 };
+    let service = refusing_after_first();
+    let slow_first = SlowFirstCall { inner: service.clone(), calls: 0 };
     let (sender, letters) = std::sync::mpsc::channel();
     let producer = builder()
         .with_dead_letters(move |lost| sender.send(lost).unwrap())
@@ -202,25 +208,25 @@ async fn stop_waits_for_requests_in_flight() {
         .spawn();
     let first = producer.put(record("a")).await.unwrap();
     sleep(Duration::from_millis(1)).await;
-    // Sent at the end of the linger, and refused while the first one is in flight.
+    // Refused while the first request is in flight.
     let second = producer.put(record("b")).await.unwrap();
     producer.send(record("c")).await.unwrap();
     sleep(Duration::from_millis(200)).await;
     assert!(producer.is_closed());
-    first.await.expect("it was in flight");
+    first.await.expect("in flight at the stop");
     assert!(matches!(second.await.unwrap_err().reason(), FailureReason::Refused(_)));
     assert!(producer.close().await.unwrap_err().undelivered().is_empty());
     assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["c"]);
 }
 
-/// Its first call takes a second longer.
+/// A service whose first call takes a second longer.
 #[derive(Clone)]
-struct Staggered {
+struct SlowFirstCall {
     inner: MockService,
     calls: usize,
 }
 
-impl Service<PutRecordsRequest> for Staggered {
+impl Service<PutRecordsRequest> for SlowFirstCall {
     type Response = PutRecordsResponse;
     type Error = BoxError;
     type Future = <MockService as Service<PutRecordsRequest>>::Future;
@@ -231,7 +237,8 @@ impl Service<PutRecordsRequest> for Staggered {
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         self.calls += 1;
-        let (first, call) = (self.calls == 1, self.inner.call(request));
+        let first = self.calls == 1;
+        let call = self.inner.call(request);
         Box::pin(async move {
             if first {
                 sleep(Duration::from_secs(1)).await;
@@ -257,26 +264,26 @@ async fn retrying_producer_reports_fatal_error() {
     let first = producer.put(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     let (pending, flush) = future::join(producer.send(record("c")), producer.flush()).await;
-    let refused = pending.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
-    assert_eq!(cause_of(&refused).code(), "AccessDeniedException");
-    assert_eq!(refused.into_record(), Some(record("c")));
+    let error = pending.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(cause_of(&error).code(), "AccessDeniedException");
+    assert_eq!(error.into_record(), Some(record("c")));
     let flush = flush.unwrap_err();
     assert_eq!((flush.kind(), flush.count()), (ErrorKind::Refused, 2), "{flush}");
     assert_eq!(cause_of(&flush).code(), "AccessDeniedException");
-    // New ones as well, also where there is room.
-    for refused in
+    // New records are rejected even if there is capacity.
+    for error in
         [producer.put(record("c")).await.unwrap_err(), producer.try_put(record("c")).unwrap_err()]
     {
-        assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
-        assert_eq!(refused.into_record(), Some(record("c")));
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert_eq!(error.into_record(), Some(record("c")));
     }
     let mut sink = producer.sink();
     let error = sink.feed(record("c")).await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Refused, 2), "{error}");
     assert_eq!(cause_of(&error).code(), "AccessDeniedException");
     assert!(!producer.is_closed());
-    // A flush waits for the next attempt.
+    // `flush` waits for the next attempt.
     let requests = service.requests().len();
     producer.flush().await.unwrap_err();
     assert_eq!(service.requests().len(), requests + 1);
@@ -300,9 +307,9 @@ async fn refusal_ends_when_refused_record_expires() {
     assert!(matches!(first.reason(), FailureReason::DeadlineExceeded { .. }), "{first}");
     assert_eq!(first.history()[0].error().code(), "AccessDeniedException");
     let began = Instant::now();
-    // Nothing is left that could be tried, so the next record is.
+    // No refused record is left to retry, so the next record is accepted and sent.
     while producer.put(record("b")).await.unwrap().await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(60), "nothing goes through any more");
+        assert!(began.elapsed() < Duration::from_secs(60), "no record is delivered");
     }
     assert_eq!(service.delivered(), ["b"]);
 }
@@ -337,7 +344,7 @@ async fn earlier_refusal_does_not_stop_producer() {
     let service = MockService::failing(1, "AccessDeniedException");
     let mut sink = builder().build_with(service.clone()).unwrap();
     sink.send(record("a")).await.unwrap_err();
-    // The permission is mended.
+    // The service accepts requests again.
     let producer = sink.spawn();
     producer.put(record("b")).await.unwrap().await.unwrap();
     producer.close().await.unwrap();
@@ -360,11 +367,11 @@ async fn throttle_ends_refusal() {
     producer.close().await.unwrap();
 }
 
-/// On the real clock: virtual time stands still while a task is busy.
+/// On the real clock, because virtual time does not advance while a task is busy.
 #[tokio::test]
 async fn error_loop_yields_to_driver() {
     let millisecond = Duration::from_millis(1);
-    for through_the_sink in [false, true] {
+    for use_sink in [false, true] {
         let service = MockService::failing(1, "AccessDeniedException").with_round_trip(millisecond);
         let builder = builder().configure(|settings| {
             settings.fatal_policy = FatalPolicy::Retry;
@@ -376,9 +383,10 @@ async fn error_loop_yields_to_driver() {
         let receipt = producer.put(record("a")).await.unwrap();
         while producer.flush().await.is_ok() {}
         for turn in 0.. {
-            let sent = match through_the_sink {
-                true => sink.feed(record("b")).await.is_ok(),
-                false => producer.send(record("b")).await.is_ok(),
+            let sent = if use_sink {
+                sink.feed(record("b")).await.is_ok()
+            } else {
+                producer.send(record("b")).await.is_ok()
             };
             if sent {
                 break;

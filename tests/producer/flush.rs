@@ -1,4 +1,4 @@
-//! What a producer tells of the records that were sent: flush, and those that failed.
+//! `flush`, `take_failed`, and dead letters of a producer.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn flush_covers_records_of_all_clones() {
     producer.send(record(1)).await.unwrap();
     producer.flush().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..2));
-    producer.flush().now_or_never().expect("nothing is held").unwrap();
+    producer.flush().now_or_never().expect("the buffer is empty").unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +76,7 @@ async fn failed_records_are_reported_until_taken() {
         produce(builder().configure(|settings| settings.buffer_records = Some(3)), &service);
     let receipt: Receipt = producer.put(Record::from("bad 0")).await.unwrap();
     assert!(receipt.await.is_err());
-    producer.flush().await.expect("its receipt took it");
+    producer.flush().await.expect("the receipt returned the failure");
     producer.send(Record::from("bad 1")).await.unwrap();
     for _ in 0..2 {
         let error = producer.flush().await.unwrap_err();
@@ -84,11 +84,11 @@ async fn failed_records_are_reported_until_taken() {
     }
     producer.send(Record::from("bad 2")).await.unwrap();
     producer.send(Record::from("bad 3")).await.unwrap();
-    // Waiting would be for ever.
-    let refused = producer.send(record(0)).await.unwrap_err();
-    assert_eq!((refused.kind(), refused.count()), (ErrorKind::Undelivered, 3), "{refused}");
-    let refused = producer.try_put(record(0)).unwrap_err();
-    assert_eq!((refused.kind(), refused.count()), (ErrorKind::Undelivered, 3), "{refused}");
+    // Waiting would never complete: only failed records fill the buffer.
+    let error = producer.send(record(0)).await.unwrap_err();
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 3), "{error}");
+    let error = producer.try_put(record(0)).unwrap_err();
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 3), "{error}");
     let mut sink = producer.sink();
     let error = sink.feed(record(0)).await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 3), "{error}");
@@ -111,14 +111,14 @@ async fn dropped_take_failed_loses_nothing() {
     producer.close().await.unwrap();
 }
 
-/// Failed records keep their room until a call of `take_failed` returns them.
+/// Failed records keep their permits until `take_failed` returns them.
 #[tokio::test(start_paused = true)]
 async fn dropped_take_failed_keeps_buffer_limit() {
     let producer = produce(
         builder().configure(|settings| settings.buffer_records = Some(10)),
         &MockService::rejecting_bad(),
     );
-    let (mut accepted, mut refused) = (0, 0);
+    let (mut accepted, mut rejected) = (0, 0);
     for _ in 0..500 {
         for _ in 0..10 {
             match producer.send(Record::from("bad")).await {
@@ -129,7 +129,7 @@ async fn dropped_take_failed_keeps_buffer_limit() {
                         (ErrorKind::Undelivered, 10),
                         "{error}"
                     );
-                    refused += 1;
+                    rejected += 1;
                 }
             }
         }
@@ -139,11 +139,11 @@ async fn dropped_take_failed_keeps_buffer_limit() {
         sleep(ROUND_TRIP).await;
         drop(taking);
     }
-    assert_eq!((accepted, refused), (10, 4_990), "ten may be held");
+    assert_eq!((accepted, rejected), (10, 4_990), "ten records fit");
     let error = producer.flush().await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 10), "{error}");
     assert_eq!(producer.take_failed().await.len(), 10);
-    // The room of all failed records is free at once.
+    // All permits are free again.
     for _ in 0..10 {
         producer.try_send(Record::from("good")).unwrap();
     }
@@ -166,14 +166,14 @@ async fn take_failed_frees_buffer_bytes() {
         assert!((&mut taking).now_or_never().is_none());
         sleep(ROUND_TRIP).await;
         drop(taking);
-        let refused = producer.send(bad()).await.unwrap_err();
-        assert_eq!((refused.kind(), refused.count()), (ErrorKind::Undelivered, 3), "{refused}");
+        let error = producer.send(bad()).await.unwrap_err();
+        assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 3), "{error}");
     }
-    // A sender that waits for room gets it when the failed records are taken.
-    let waits = producer.clone();
-    let waits = tokio::spawn(async move { waits.send(record(0)).await });
+    // `take_failed` frees capacity for a waiting sender.
+    let waiting = producer.clone();
+    let waiting = tokio::spawn(async move { waiting.send(record(0)).await });
     assert_eq!(producer.take_failed().await.len(), 3);
-    waits.await.unwrap().unwrap();
+    waiting.await.unwrap().unwrap();
     for _ in 0..3 {
         producer.try_send(bad()).unwrap();
     }
@@ -201,21 +201,21 @@ async fn dead_letter_handler_can_call_its_producer() {
         |producer| assert!(producer.close().now_or_never().is_none()),
         |producer| assert!(producer.close_within(Duration::ZERO).now_or_never().is_none()),
     ];
-    for (which, call) in calls.into_iter().enumerate() {
-        let own = Arc::new(OnceLock::<Producer>::new());
+    for (index, call) in calls.into_iter().enumerate() {
+        let handle = Arc::new(OnceLock::<Producer>::new());
         let handler = {
-            let own = own.clone();
-            move |_: Undelivered| call(own.get().unwrap())
+            let handle = handle.clone();
+            move |_: Undelivered| call(handle.get().unwrap())
         };
         let service = MockService::rejecting_bad();
         let producer = produce(builder().with_dead_letters(handler), &service);
-        own.set(producer.clone()).unwrap();
+        handle.set(producer.clone()).unwrap();
         producer.send(Record::from("bad")).await.unwrap();
         let receipt = producer.put(record(0)).await.unwrap();
         receipt.await.unwrap();
         producer.close().await.unwrap();
-        let delivered = if which == 0 { vec!["0", "again"] } else { vec!["0"] };
-        assert_eq!(service.delivered(), delivered, "{which}");
+        let delivered = if index == 0 { vec!["0", "again"] } else { vec!["0"] };
+        assert_eq!(service.delivered(), delivered, "call {index}");
     }
 }
 
@@ -227,7 +227,7 @@ async fn dropped_flush_does_not_end_later_flush() {
     sink.feed(record(0)).await.unwrap();
     assert!(sink.flush().now_or_never().is_none());
     sleep(ROUND_TRIP / 2).await;
-    // Whether it was ready before or not.
+    // Without `poll_ready` here, with `poll_ready` below.
     sink.start_send_unpin(record(1)).unwrap();
     sink.flush().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..2));
@@ -243,7 +243,7 @@ async fn dropped_flush_does_not_end_later_flush() {
 async fn forward_waits_for_all_accepted_records() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
-    // Its source is pending for a while, so that it flushes, and then ends.
+    // The source is pending before it ends, so that `forward` flushes.
     let pause = stream::once(sleep(ROUND_TRIP / 2)).filter_map(|()| async { None });
     let source = stream::iter(records(0..1).map(Ok)).chain(pause);
     let forward = tokio::spawn(Box::pin(source).forward(producer.sink()));
@@ -261,7 +261,7 @@ async fn idle_source_does_not_wake_driver() {
     let mut polls = 0;
     tokio::spawn(std::future::poll_fn(move |cx| {
         polls += 1;
-        assert!(polls < 20, "the driver is woken for nothing");
+        assert!(polls < 20, "the driver is woken without need");
         driver.as_mut().poll(cx)
     }));
     let idle = || stream::iter(records(0..1).map(Ok)).chain(stream::pending());
@@ -281,7 +281,7 @@ async fn dropped_flushes_take_linear_time() {
         assert!(producer.flush().now_or_never().is_none());
     }
     producer.flush().await.unwrap();
-    // It took minutes when each flush looked at all the others.
+    // Takes minutes if each flush visits all others.
     assert!(began.elapsed() < Duration::from_secs(20));
 }
 
@@ -299,7 +299,7 @@ async fn refusal_of_dropped_flush_is_not_repeated() {
     assert_eq!(service.delivered(), numbers(0..2));
 }
 
-/// On two threads: between the last record and the end there is no moment of confusion.
+/// On two threads, so that flushes run between the last delivery and the end of the driver.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flush_succeeds_while_producer_closes() {
     for _ in 0..2_000 {

@@ -1,4 +1,4 @@
-//! One sink shared by many tasks: acceptance, receipts, clones.
+//! `Producer` as a handle of one sink: acceptance, receipts, and clones.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn producer_and_its_futures_are_send() {
     fn assert<T: Clone + Send + Sync + Unpin>() {}
     fn assert_send<T: Send>(_: T) {}
     assert::<Producer>();
-    let parts = |producer: &Producer| {
+    let assert_futures_send = |producer: &Producer| {
         assert_send(producer.send(record(0)));
         assert_send(producer.put(record(0)));
         assert_send(producer.flush());
@@ -41,7 +41,7 @@ fn producer_and_its_futures_are_send() {
     };
     let sink = builder().build_with(MockService::delivering()).unwrap();
     let (producer, driver) = sink.into_producer();
-    parts(&producer);
+    assert_futures_send(&producer);
     assert_send(driver);
 }
 
@@ -49,10 +49,10 @@ fn producer_and_its_futures_are_send() {
 async fn send_completes_once_record_is_accepted() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
-    producer.send(record(0)).now_or_never().expect("there is room").unwrap();
+    producer.send(record(0)).now_or_never().expect("there is capacity").unwrap();
     assert_eq!(service.delivered().len(), 0);
     sleep(ROUND_TRIP * 2).await;
-    assert_eq!(service.delivered(), ["0"], "nobody polled anything");
+    assert_eq!(service.delivered(), ["0"], "delivered without a poll");
     let totals = producer.status().totals;
     assert_eq!((totals.accepted, totals.delivered), (1, 1));
 }
@@ -104,9 +104,9 @@ async fn forward_settles_tracked_records() {
     source.forward(&mut sink).await.unwrap();
     let ended = Instant::now();
     let deliveries = future::join_all(receipts).await;
-    assert_eq!(ended.elapsed(), Duration::ZERO, "all were settled");
+    assert_eq!(ended.elapsed(), Duration::ZERO, "all receipts are complete");
     let attempts: u32 = deliveries.iter().map(|one| one.as_ref().unwrap().attempts()).sum();
-    assert_eq!(attempts, 700 + 250, "half of the first 500 went twice");
+    assert_eq!(attempts, 700 + 250, "half of the first 500 need two attempts");
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,7 +124,11 @@ async fn dropped_sink_settles_all_receipts() {
     for (number, receipt) in receipts.into_iter().enumerate() {
         let undelivered = receipt.await.unwrap_err();
         assert!(matches!(undelivered.reason(), FailureReason::Abandoned { last: None, .. }));
-        assert_eq!(undelivered.may_have_been_written(), number < 500, "in flight, or waiting");
+        assert_eq!(
+            undelivered.may_have_been_written(),
+            number < 500,
+            "only records in flight may have been written"
+        );
         assert_eq!(undelivered.record(), &record(number));
     }
 }
@@ -136,11 +140,11 @@ async fn try_put_returns_record_when_full() {
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
     let first = producer.try_put(record(0)).unwrap();
     producer.try_send(record(1)).unwrap();
-    for refused in
+    for error in
         [producer.try_put(record(2)).unwrap_err(), producer.try_send(record(2)).unwrap_err()]
     {
-        assert_eq!(refused.kind(), ErrorKind::Full);
-        assert_eq!(refused.into_record(), Some(record(2)));
+        assert_eq!(error.kind(), ErrorKind::Full);
+        assert_eq!(error.into_record(), Some(record(2)));
     }
     first.await.unwrap();
     producer.try_put(record(2)).unwrap().await.unwrap();
@@ -153,11 +157,11 @@ async fn put_returns_invalid_record_immediately() {
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(1)), &service);
     producer.send(record(0)).await.unwrap();
-    let wrong = Record::from(("", "an empty key"));
-    let refused = producer.put(wrong.clone()).now_or_never().expect("it need not wait");
-    let refused = refused.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::InvalidPartitionKey, "{refused}");
-    assert_eq!(refused.into_record(), Some(wrong));
+    let invalid = Record::from(("", "an empty key"));
+    let result = producer.put(invalid.clone()).now_or_never().expect("put does not wait");
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidPartitionKey, "{error}");
+    assert_eq!(error.into_record(), Some(invalid));
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +188,7 @@ async fn many_tasks_forward_into_one_producer() {
     for task in future::join_all((0..20).map(forward)).await {
         task.unwrap().unwrap();
     }
-    assert!(!producer.is_closed(), "each has closed its own sink");
+    assert!(!producer.is_closed(), "each task closes only its sink");
     producer.close().await.unwrap();
     let mut delivered = service.delivered();
     delivered.sort_by_key(|number| number.parse::<usize>().unwrap());
@@ -201,9 +205,9 @@ async fn closed_sink_and_its_clones_stay_closed() {
     let mut clone = sink.clone();
     for sink in [&mut sink, &mut clone] {
         assert_eq!(sink.send(record(0)).await.unwrap_err().kind(), ErrorKind::Closed);
-        let refused = sink.start_send_unpin(record(0)).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Closed);
-        assert_eq!(refused.into_record(), Some(record(0)));
+        let error = sink.start_send_unpin(record(0)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!(error.into_record(), Some(record(0)));
     }
     producer.put(record(0)).await.unwrap().await.unwrap();
     drop((sink, clone));
@@ -230,11 +234,10 @@ async fn spawn_keeps_buffered_records() {
     }
     let mut sink = builder().build_with(service.clone()).unwrap();
     sink.close().await.unwrap();
-    let refused = sink.spawn().send(record(9)).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Closed);
+    let error = sink.spawn().send(record(9)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
 }
 
-/// Each of many tasks awaits each of its receipts: all settle once, and the counts agree.
 #[tokio::test(start_paused = true)]
 async fn thousand_tasks_deliver_each_record_once() {
     const TASKS: usize = 1_000;
@@ -276,7 +279,7 @@ async fn thousand_tasks_deliver_each_record_once() {
     let mut delivered: Vec<usize> =
         service.delivered().iter().map(|number| number.parse().unwrap()).collect();
     delivered.sort_unstable();
-    assert!(delivered.into_iter().eq(0..TASKS * EACH), "each arrived once");
+    assert!(delivered.into_iter().eq(0..TASKS * EACH), "each record is delivered once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,7 +297,6 @@ async fn late_driver_counts_time_from_acceptance() {
     assert!(matches!(expired.await.unwrap_err().reason(), FailureReason::DeadlineExceeded { .. }));
 }
 
-/// A clone can be used wherever its driver runs.
 #[test]
 fn clones_work_outside_of_tokio() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -304,7 +306,7 @@ fn clones_work_outside_of_tokio() {
         .unwrap();
     let service = MockService::delivering().with_round_trip(Duration::from_millis(1));
     let producer = {
-        let _inside = runtime.enter();
+        let _guard = runtime.enter();
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service)
     };
     futures::executor::block_on(async {
@@ -318,8 +320,7 @@ fn clones_work_outside_of_tokio() {
     assert_eq!(service.delivered().len(), 101);
 }
 
-/// Other tasks come in between while the driver takes in what was sent at once.
-/// The close arrives while the driver has taken in a part of the records only.
+/// The driver yields while it drains its inbox, and `close` arrives when it has read only some of the records.
 #[tokio::test(start_paused = true)]
 async fn close_between_driver_polls_skips_linger() {
     for records in [1_100, 2_000, 5_000] {
@@ -340,8 +341,8 @@ async fn close_between_driver_polls_skips_linger() {
 
 #[tokio::test(start_paused = true)]
 async fn driver_drains_inbox_over_several_polls() {
-    async fn turns(records: usize) -> usize {
-        // One request, which is not answered: time stands still while a task is busy.
+    async fn count_polls(records: usize) -> usize {
+        // One request without a response: paused time does not advance while a task is busy.
         let builder = builder().with_max_in_flight(1);
         let (producer, driver) =
             builder.build_with(MockService::delivering()).unwrap().into_producer();
@@ -349,10 +350,10 @@ async fn driver_drains_inbox_over_several_polls() {
             producer.try_send(record(number)).unwrap();
         }
         let mut driver = tokio_test::task::spawn(driver);
-        let mut turns = 0;
+        let mut polls = 0;
         loop {
             assert!(driver.poll().is_pending());
-            turns += 1;
+            polls += 1;
             yield_now().await;
             if !driver.is_woken() {
                 break;
@@ -361,8 +362,8 @@ async fn driver_drains_inbox_over_several_polls() {
         tokio::spawn(driver);
         producer.close().await.unwrap();
         assert_eq!(producer.status().totals.delivered, records as u64);
-        turns
+        polls
     }
-    let (few, many) = (turns(1).await, turns(10_000).await);
-    assert!(many >= few + 8, "{many} turns, {few} for one record");
+    let (few, many) = (count_polls(1).await, count_polls(10_000).await);
+    assert!(many >= few + 8, "{many} polls, {few} for one record");
 }

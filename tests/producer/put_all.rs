@@ -1,4 +1,4 @@
-//! Per-record composition: the producer as a `tower::Service`, and streams with context.
+//! The producer as a `tower::Service` of records, and `put_all`.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn service_response_is_the_delivery() {
     let mut service = producer(&stream);
     let delivery = service.ready().await.unwrap().call(Record::from("one")).await.unwrap();
     assert_eq!(delivery.shard_id(), "shardId-000000000000");
-    // A clone is a service of its own, as a handler of a web framework needs it.
+    // Each handler of a web framework has its own clone of the service.
     let delivery = service.clone().oneshot(Record::from("two")).await.unwrap();
     assert_eq!(delivery.attempts(), 1);
     assert_eq!(stream.written().len(), 2);
@@ -69,7 +69,7 @@ async fn service_is_pending_while_buffer_is_full() {
     let builder = builder.configure(|settings| settings.buffer_records = Some(1));
     let mut service = builder.build(&stream.client()).unwrap().spawn();
     let first = service.ready().await.unwrap().call(Record::from("one"));
-    assert!(service.ready().now_or_never().is_none(), "full");
+    assert!(service.ready().now_or_never().is_none(), "the buffer is full");
     let full = service.clone().call(Record::from("not ready")).await.unwrap_err();
     assert_eq!(full.kind(), ErrorKind::Full);
     assert_eq!(full.into_record().unwrap().data(), "not ready");
@@ -97,9 +97,9 @@ async fn put_all_returns_outcomes_in_order() {
     let texts = stream::iter(["one", "bad", "three"]).enumerate();
     let records = texts.map(|(offset, text)| (Record::from(text), offset));
     let outcomes: Vec<_> = producer.put_all(records).collect().await;
-    let shown: Vec<_> =
+    let succeeded: Vec<_> =
         outcomes.iter().map(|(offset, outcome)| (*offset, outcome.is_ok())).collect();
-    assert_eq!(shown, [(0, true), (1, false), (2, true)]);
+    assert_eq!(succeeded, [(0, true), (1, false), (2, true)]);
     let (_, failed) = outcomes.into_iter().nth(1).unwrap();
     assert_eq!(failed.unwrap_err().into_record().data(), "bad");
 }
@@ -164,7 +164,7 @@ async fn idle_put_all_reserves_no_capacity() {
     let producer = builder.build(&stream.client()).unwrap().spawn();
     let mut outcomes = producer.put_all(stream::pending::<(Record, ())>());
     assert!(outcomes.next().now_or_never().is_none());
-    producer.try_send(Record::from("there is room")).unwrap();
+    producer.try_send(Record::from("there is capacity")).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,7 +267,7 @@ async fn failed_records_block_put_all() {
     assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
 }
 
-/// A record that waits for the stream's description does not keep the task busy.
+/// `put_all` does not busy-loop while a record waits for the stream's description.
 #[tokio::test(start_paused = true)]
 async fn large_record_waits_for_description() {
     let description = describe_stream_fn(|_| async {
@@ -322,10 +322,10 @@ async fn rejected_call_frees_capacity() {
     let large = Record::from(vec![0; 2 << 20]);
     let error = service.ready().await.unwrap().call(large).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
-    producer.try_send(Record::from("there is room")).unwrap();
+    producer.try_send(Record::from("there is capacity")).unwrap();
 }
 
-/// With the buffer that is smallest, and outcomes that are pending beyond it.
+/// With the smallest buffer and more pending outcomes than it holds.
 #[tokio::test(start_paused = true)]
 async fn put_all_consumer_sends_to_same_producer() {
     let latency = Latency::constant(Duration::from_millis(100));
@@ -337,8 +337,8 @@ async fn put_all_consumer_sends_to_same_producer() {
     let mut outcomes = producer.put_all(records).with_max_pending(10);
     while let Some((number, outcome)) = outcomes.next().await {
         outcome.unwrap();
-        let note = producer.send(Record::from(format!("{number} is delivered")));
-        timeout(Duration::from_secs(60), note).await.expect("there is room").unwrap();
+        let sent = producer.send(Record::from(format!("{number} is delivered")));
+        timeout(Duration::from_secs(60), sent).await.expect("there is capacity").unwrap();
     }
     producer.close().await.unwrap();
     assert_eq!(stream.written().len(), 40);
@@ -359,6 +359,6 @@ async fn source_panic_frees_capacity() {
     producer.flush().await.unwrap();
     assert_eq!(stream.written().len(), 2);
     for _ in 0..3 {
-        producer.try_send(Record::from("there is room")).unwrap();
+        producer.try_send(Record::from("there is capacity")).unwrap();
     }
 }

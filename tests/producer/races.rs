@@ -1,8 +1,8 @@
-//! Threads that send while the producer ends, in each way and at any moment: every receipt ends, and what
-//! was accepted is either at the service or given back.
+//! Threads that send while the producer shuts down: every receipt completes, and every accepted record is
+//! delivered or returned.
 //!
-//! The moments are drawn from a seed that a failing round prints; the interleaving is the machine's, so
-//! replaying a seed (`PRODUCER_RACES_SEED=n cargo test --test producer races`) may take a few tries.
+//! A failing round prints its seed. The interleaving of threads is not seeded, so replaying a seed
+//! (`PRODUCER_RACES_SEED=n cargo test --test producer races`) may take several tries.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use tokio::time::{sleep, timeout};
 use crate::support::mock_service::{MockService, answer_each, service_error, text};
 
 const ROUNDS: u64 = 300;
-/// Nothing here takes that long, whatever else the machine does.
-const FOR_EVER: Duration = Duration::from_secs(60);
+/// Time after which a round is reported as hung.
+const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What became of one sender's records.
+/// Outcomes of the records of one sender.
 #[derive(Debug, Default)]
-struct Account {
+struct Outcomes {
     accepted: usize,
-    delivered: Vec<String>,
-    given_back: Vec<Undelivered>,
+    delivered: usize,
+    returned: Vec<Undelivered>,
 }
 
-/// Sends until the producer ends: with and without receipts, waiting and not.
-async fn send(producer: Producer, sender: usize, mut rng: Rng) -> Account {
-    let mut account = Account::default();
+/// Sends tracked records with random methods until the producer is closed.
+async fn send(producer: Producer, sender: usize, mut rng: Rng) -> Outcomes {
+    let mut outcomes = Outcomes::default();
     let mut receipts = Vec::new();
     let mut sink = producer.sink();
     for number in 0.. {
@@ -42,7 +42,7 @@ async fn send(producer: Producer, sender: usize, mut rng: Rng) -> Account {
                 .await
                 .is_ok_and(|sent| sent.is_ok()),
         };
-        account.accepted += usize::from(sent);
+        outcomes.accepted += usize::from(sent);
         if sent {
             receipts.push(receipt);
         } else if producer.is_closed() {
@@ -53,15 +53,15 @@ async fn send(producer: Producer, sender: usize, mut rng: Rng) -> Account {
     }
     for receipt in receipts {
         match receipt.await {
-            Ok(_) => account.delivered.push(String::new()),
-            Err(undelivered) => account.given_back.push(undelivered),
+            Ok(_) => outcomes.delivered += 1,
+            Err(undelivered) => outcomes.returned.push(undelivered),
         }
     }
-    account
+    outcomes
 }
 
-/// Ends it in one of the ways, at some moment.
-async fn end(producer: Producer, driver: &mut JoinHandle<()>, mut rng: Rng) {
+/// Shuts the producer down in a random way after a random time.
+async fn shut_down(producer: Producer, driver: &mut JoinHandle<()>, mut rng: Rng) {
     sleep(Duration::from_micros(rng.u64(0..5_000))).await;
     match rng.u32(0..5) {
         0 => drop(producer.close().await),
@@ -109,30 +109,30 @@ async fn round(seed: u64) {
     let mut driver = tokio::spawn(driver);
     let senders: Vec<_> =
         (0..4).map(|sender| tokio::spawn(send(producer.clone(), sender, rng.fork()))).collect();
-    end(producer, &mut driver, rng).await;
+    shut_down(producer, &mut driver, rng).await;
     assert!(
         driver.await.map_or_else(|error| error.is_cancelled(), |()| true),
         "the driver panicked"
     );
-    let accounts = future::join_all(senders).await.into_iter().map(Result::unwrap);
-    let (mut delivered, mut given_back, mut accepted) = (0, Vec::new(), 0);
-    for account in accounts {
-        accepted += account.accepted;
-        delivered += account.delivered.len();
-        given_back.extend(account.given_back);
+    let mut total = Outcomes::default();
+    for outcomes in future::join_all(senders).await.into_iter().map(Result::unwrap) {
+        total.accepted += outcomes.accepted;
+        total.delivered += outcomes.delivered;
+        total.returned.extend(outcomes.returned);
     }
-    assert_eq!(delivered + given_back.len(), accepted);
-    // What the service has and no receipt calls delivered can only be what may be written.
-    let mut at_the_service = service.delivered();
-    let reported = at_the_service.len();
-    at_the_service.sort_unstable();
-    at_the_service.dedup();
-    let in_doubt = given_back.iter().filter(|one| one.may_have_been_written()).count();
-    assert!(at_the_service.len() >= delivered, "a receipt lies");
-    assert!(at_the_service.len() <= delivered + in_doubt, "delivered, and not told");
-    assert_eq!(reported, at_the_service.len(), "settled twice");
-    for lost in given_back.iter().filter(|one| !one.may_have_been_written()) {
-        assert!(!at_the_service.contains(&text(lost.record().data())), "{lost}");
+    let Outcomes { accepted, delivered, returned } = total;
+    assert_eq!(delivered + returned.len(), accepted);
+    // The service may have written more records than the receipts report, if these may have been written.
+    let mut written = service.delivered();
+    let before_dedup = written.len();
+    written.sort_unstable();
+    written.dedup();
+    let unknown = returned.iter().filter(|one| one.may_have_been_written()).count();
+    assert!(written.len() >= delivered, "a receipt reports a delivery that did not happen");
+    assert!(written.len() <= delivered + unknown, "a delivery is not reported");
+    assert_eq!(before_dedup, written.len(), "a record is delivered twice");
+    for lost in returned.iter().filter(|one| !one.may_have_been_written()) {
+        assert!(!written.contains(&text(lost.record().data())), "{lost}");
     }
 }
 
@@ -141,16 +141,16 @@ async fn racing_shutdown_settles_all_receipts() {
     let seed = std::env::var("PRODUCER_RACES_SEED").ok().map(|seed| seed.parse().unwrap());
     let seeds = seed.map_or(0..ROUNDS, |seed: u64| seed..seed + 1);
     for seed in seeds {
-        let round = timeout(FOR_EVER, tokio::spawn(round(seed))).await;
+        let round = timeout(HANG_TIMEOUT, tokio::spawn(round(seed))).await;
         match round {
             Ok(Ok(())) => {}
             Ok(Err(failed)) => panic!("PRODUCER_RACES_SEED={seed}: {failed}"),
-            Err(_) => panic!("PRODUCER_RACES_SEED={seed}: something hangs"),
+            Err(_) => panic!("PRODUCER_RACES_SEED={seed}: no end after {HANG_TIMEOUT:?}"),
         }
     }
 }
 
-/// Sends records without receipts, and takes those that failed, in every way that takes and returns permits.
+/// Acquires and releases permits in every way, with records that succeed and fail.
 async fn send_and_take(mut producer: Producer, mut rng: Rng) {
     let mut sink = producer.sink();
     for _ in 0..100 {
@@ -159,7 +159,7 @@ async fn send_and_take(mut producer: Producer, mut rng: Rng) {
         match rng.u32(0..6) {
             0 => drop(producer.try_send(record)),
             1 => drop(sink.feed(record).await),
-            // May reserve without sending.
+            // May acquire a permit without using it.
             2 => drop(timeout(Duration::from_micros(50), sink.feed(record)).await),
             3 => drop(timeout(Duration::from_micros(300), producer.send(record)).await),
             4 => drop(producer.take_failed().await),
@@ -171,7 +171,7 @@ async fn send_and_take(mut producer: Producer, mut rng: Rng) {
     }
 }
 
-/// The driver compares its permits with the ledger of its sink whenever nobody reserves any.
+/// With debug assertions, the driver compares its permits with the ledger of the sink.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn permits_match_ledger_across_threads() {
     for seed in 0..20 {
@@ -188,8 +188,8 @@ async fn permits_match_ledger_across_threads() {
         let driver = tokio::spawn(driver);
         let tasks: Vec<_> =
             (0..4).map(|_| tokio::spawn(send_and_take(producer.clone(), rng.fork()))).collect();
-        timeout(FOR_EVER, future::join_all(tasks)).await.expect("something hangs");
-        drop(timeout(FOR_EVER, producer.close()).await.expect("something hangs"));
+        timeout(HANG_TIMEOUT, future::join_all(tasks)).await.expect("all tasks end");
+        drop(timeout(HANG_TIMEOUT, producer.close()).await.expect("close completes"));
         driver.await.unwrap();
         let totals = producer.status().totals;
         assert_eq!(totals.accepted, totals.delivered + totals.failed);

@@ -1,4 +1,4 @@
-//! Receipts that are queried without waiting, and dead letters that go through channels.
+//! Receipts queried without waiting, and dead letters sent through channels.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{ErrorKind, KinesisSink, Record, SinkBuilder, Undelivered};
 use tokio::sync::mpsc;
 
-/// Throttles everything.
+/// A stream that throttles all records.
 fn throttling() -> SimStream {
     SimStream::builder().with_faults(Faults::default().with_throttles(1.0)).build().unwrap()
 }
 
-/// A sink that gives each record one attempt.
-fn impatient() -> SinkBuilder {
+/// A builder with one attempt per record.
+fn single_attempt() -> SinkBuilder {
     KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(1))
 }
 
@@ -42,7 +42,7 @@ async fn try_outcome_ignores_task_budget() {
         let (record, mut receipt) = Record::from("a line").tracked();
         drop(record);
         while tokio::task::consume_budget().now_or_never().is_some() {}
-        assert!((&mut receipt).now_or_never().is_none(), "the budget is used up");
+        assert!((&mut receipt).now_or_never().is_none(), "the task has no budget left");
         assert!(receipt.is_settled());
         receipt.try_outcome().unwrap().unwrap_err()
     });
@@ -90,15 +90,15 @@ async fn undelivered_names_stream_of_its_sink() {
     let stream = SimStream::new(2);
     let mut sink = KinesisSink::new(&stream.client(), stream.arn()).unwrap();
     let (record, dropped) = Record::from("dropped").tracked();
-    let (held, abandoned) = Record::from("held").tracked();
-    sink.feed("taken back".into()).await.unwrap();
+    let (buffered, abandoned) = Record::from("buffered").tracked();
+    sink.feed("withdrawn".into()).await.unwrap();
     let taken = sink.take_undelivered();
-    sink.feed(held).await.unwrap();
+    sink.feed(buffered).await.unwrap();
     drop((record, sink));
 
     assert_eq!(taken[0].stream().unwrap().arn(), Some(stream.arn()));
     assert_eq!(abandoned.await.unwrap_err().stream(), taken[0].stream());
-    assert_eq!(dropped.await.unwrap_err().stream(), None, "no sink had accepted it");
+    assert_eq!(dropped.await.unwrap_err().stream(), None, "no sink accepted the record");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn producer_names_stream_when_driver_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn unbounded_channel_takes_dead_letters() {
     let (dead_letters, mut received) = mpsc::unbounded_channel();
-    let builder = impatient().with_dead_letter_handler(dead_letters);
+    let builder = single_attempt().with_dead_letter_handler(dead_letters);
     let mut sink = builder.build(&throttling().client()).unwrap();
     sink.send("a line".into()).await.unwrap();
     assert_eq!(received.recv().await.unwrap().record().data(), "a line");
@@ -127,7 +127,7 @@ async fn unbounded_channel_takes_dead_letters() {
 #[tokio::test(start_paused = true)]
 async fn full_channel_leaves_dead_letters_in_sink() {
     let (dead_letters, mut received) = mpsc::channel(1);
-    let builder = impatient().with_dead_letter_handler(dead_letters);
+    let builder = single_attempt().with_dead_letter_handler(dead_letters);
     let mut sink = builder.build(&throttling().client()).unwrap();
     sink.send("first".into()).await.unwrap();
     let error = sink.send("second".into()).await.unwrap_err();
@@ -145,7 +145,7 @@ async fn full_channel_leaves_dead_letters_in_sink() {
 #[tokio::test(start_paused = true)]
 async fn dropped_sink_closes_dead_letter_channel() {
     let (dead_letters, mut received) = mpsc::channel(1_000);
-    let builder = impatient().with_dead_letter_handler(dead_letters);
+    let builder = single_attempt().with_dead_letter_handler(dead_letters);
     let mut sink = builder.build(&throttling().client()).unwrap();
     let storing = tokio::spawn(async move {
         let mut stored = Vec::new();
@@ -167,7 +167,7 @@ async fn dropped_sink_closes_dead_letter_channel() {
 async fn closure_handler_needs_no_type_annotation() {
     let (sender, received) = std::sync::mpsc::channel();
     let builder =
-        impatient().with_dead_letters(move |lost| sender.send(lost.into_record()).unwrap());
+        single_attempt().with_dead_letters(move |lost| sender.send(lost.into_record()).unwrap());
     let mut sink = builder.build(&throttling().client()).unwrap();
     sink.send("a line".into()).await.unwrap();
     assert_eq!(received.recv().unwrap(), Record::from("a line"));

@@ -1,4 +1,4 @@
-//! A producer is a handle, and its sink is a second type.
+//! `Producer` is a handle without `Sink` methods; `ProducerSink` implements `Sink`.
 
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::sim::SimStream;
@@ -15,7 +15,7 @@ async fn send_completes_on_acceptance() {
     producer.send(Record::from("one")).await.unwrap();
     let reference = &mut producer;
     reference.send(Record::from("two")).await.unwrap();
-    assert_eq!(stream.written().len(), 0, "accepted is not delivered");
+    assert_eq!(stream.written().len(), 0, "accepted, not yet delivered");
     reference.flush().await.unwrap();
     assert_eq!(stream.written().len(), 2);
     reference.close().await.unwrap();
@@ -37,7 +37,7 @@ async fn closing_one_sink_leaves_producer_open() {
     let (mut first, mut second) = (producer.sink(), producer.sink());
     first.feed(Record::from("first")).await.unwrap();
     first.close().await.unwrap();
-    assert_eq!(stream.written().len(), 1, "closing flushes");
+    assert_eq!(stream.written().len(), 1, "close flushes");
     assert!(first.is_closed() && !second.is_closed() && !producer.is_closed());
     let late = first.feed(Record::from("late")).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Closed);

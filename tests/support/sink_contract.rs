@@ -1,4 +1,4 @@
-//! The contract of `futures::Sink`, and what DESIGN promises beyond it, for whatever is a sink of records.
+//! Tests of the `futures::Sink` contract and of the guarantees beyond it, for `KinesisSink` and `ProducerSink`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,11 +18,10 @@ use tower::{BoxError, Service};
 
 use super::mock_service::{self, MockService, numbers, records};
 
-/// What the contract is for.
+/// A sink type that the contract is tested with.
 pub trait Subject: Sink<Record, Error = Error> + Unpin + Send + Sized + 'static {
-    fn of(sink: KinesisSink) -> Self;
+    fn from_sink(sink: KinesisSink) -> Self;
 
-    /// Built over `service`.
     fn build<S>(builder: SinkBuilder, service: S) -> Self
     where
         S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error = BoxError>
@@ -33,7 +32,9 @@ pub trait Subject: Sink<Record, Error = Error> + Unpin + Send + Sized + 'static 
         S::Future: Send + 'static,
     {
         let service: DefaultService = BoxCloneSyncService::new(service);
-        Self::of(builder.configure(|settings| settings.seed = Some(1)).build_with(service).unwrap())
+        Self::from_sink(
+            builder.configure(|settings| settings.seed = Some(1)).build_with(service).unwrap(),
+        )
     }
 
     fn new(service: &MockService) -> Self {
@@ -42,18 +43,18 @@ pub trait Subject: Sink<Record, Error = Error> + Unpin + Send + Sized + 'static 
 }
 
 impl Subject for KinesisSink {
-    fn of(sink: KinesisSink) -> Self {
+    fn from_sink(sink: KinesisSink) -> Self {
         sink
     }
 }
 
 impl Subject for ProducerSink {
-    fn of(sink: KinesisSink) -> Self {
+    fn from_sink(sink: KinesisSink) -> Self {
         sink.spawn().sink()
     }
 }
 
-/// A test of each promise for this subject.
+/// Defines the tests of the contract for a [`Subject`].
 #[allow(unused_macros, reason = "each test binary uses a part of the helpers")]
 macro_rules! contract {
     ($subject:ty) => {
@@ -96,7 +97,6 @@ macro_rules! contract {
 #[allow(unused_imports, reason = "each test binary uses a part of the helpers")]
 pub(crate) use contract;
 
-/// The three poll methods that can be pending.
 #[derive(Debug, Clone, Copy)]
 enum Method {
     Ready,
@@ -120,9 +120,10 @@ impl Method {
     }
 }
 
-/// Polls `sink` from one task, then from another, and expects that the other one is woken.
+/// Polls `sink` from two tasks in turn and asserts that the second one is woken.
 async fn assert_newest_waker<S: Sink<Record> + Unpin>(method: Method, sink: &mut S, state: &str) {
-    let (mut first, mut second) = (task::spawn(()), task::spawn(()));
+    let mut first = task::spawn(());
+    let mut second = task::spawn(());
     let pending = first.enter(|cx, _| method.poll(sink, cx).is_pending());
     assert!(pending, "{method:?} while {state}");
     let pending = second.enter(|cx, _| method.poll(sink, cx).is_pending());
@@ -131,7 +132,7 @@ async fn assert_newest_waker<S: Sink<Record> + Unpin>(method: Method, sink: &mut
     assert!(second.is_woken(), "{method:?} while {state}");
 }
 
-/// A source that has one record every `pause`, and is pending in between.
+/// Returns a source that yields one record every `pause`.
 pub fn ticking(count: usize, pause: Duration) -> impl Stream<Item = Result<Record, Error>> {
     stream::iter(records(0..count)).then(move |record| async move {
         sleep(pause).await;
@@ -166,9 +167,9 @@ pub async fn start_send_returns_record_when_full<S: Subject>() {
         KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(1));
     let mut sink = S::build(builder, service.clone());
     sink.start_send_unpin(Record::from("fits")).unwrap();
-    let refused = sink.start_send_unpin(Record::from("too many")).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Full);
-    sink.send(refused.into_record().unwrap()).await.unwrap();
+    let error = sink.start_send_unpin(Record::from("too many")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full);
+    sink.send(error.into_record().unwrap()).await.unwrap();
     assert_eq!(service.delivered(), ["fits", "too many"]);
 }
 
@@ -194,16 +195,16 @@ pub async fn buffer_bytes_bounds_accepted_records<S: Subject>() {
     let builder =
         KinesisSink::builder("example").configure(|settings| settings.buffer_bytes = 10_000);
     let mut sink = task::spawn(S::build(builder, service.clone()));
-    let mut most = 0;
+    let mut max_undelivered = 0;
     for sent in 0..100 {
         while sink.enter(|cx, sink| sink.poll_ready(cx)).is_pending() {
             sleep(Duration::from_millis(1)).await;
         }
         let record = Record::from(("key", vec![0; 997]));
         sink.enter(|_, sink| sink.start_send(record)).unwrap();
-        most = most.max(sent + 1 - service.delivered().len());
+        max_undelivered = max_undelivered.max(sent + 1 - service.delivered().len());
     }
-    assert_eq!(most, 10, "ten records of 1,000 bytes, in flight or not");
+    assert_eq!(max_undelivered, 10, "ten records of 1,000 bytes, queued or in flight");
     sink.flush().await.unwrap();
     assert_eq!(service.delivered().len(), 100);
 }
@@ -214,7 +215,7 @@ pub async fn flush_completes_when_all_are_settled<S: Subject>() {
     });
     let mut sink = task::spawn(S::new(&service));
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
-    assert_eq!(service.requests().len(), 0, "an empty flush makes no call");
+    assert_eq!(service.requests().len(), 0, "an empty flush sends no request");
     for record in records(0..3) {
         sink.enter(|_, sink| sink.start_send(record)).unwrap();
     }
@@ -251,9 +252,9 @@ pub async fn poll_ready_is_ready_until_closed<S: Subject>() {
     assert_pending!(sink.enter(|cx, sink| sink.poll_close(cx)));
     for _ in 0..3 {
         assert_ready_ok!(sink.enter(|cx, sink| sink.poll_ready(cx)));
-        let refused = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Closed);
-        assert_eq!(refused.into_record().unwrap().data(), "late");
+        let error = sink.enter(|_, sink| sink.start_send(Record::from("late"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!(error.into_record().unwrap().data(), "late");
     }
     while sink.enter(|cx, sink| sink.poll_close(cx)).is_pending() {
         sleep(Duration::from_millis(1)).await;
@@ -263,8 +264,8 @@ pub async fn poll_ready_is_ready_until_closed<S: Subject>() {
     assert_eq!(service.delivered(), ["one"]);
 }
 
-/// Fails the second request as a whole and throttles every third entry of the third one.
-fn failing_on_the_way() -> MockService {
+/// Fails the second request and throttles every third entry of the third one.
+fn failing_temporarily() -> MockService {
     MockService::new(|call, request| match call {
         1 => Err(mock_service::service_error("InternalFailure")),
         2 => Ok(mock_service::answer_each(request, |place| place % 3 > 0)),
@@ -272,8 +273,7 @@ fn failing_on_the_way() -> MockService {
     })
 }
 
-/// Feeds 5,000 items to what `adapt` makes of a sink and closes it without a flush before. The records must
-/// all be delivered.
+/// Feeds 5,000 items to an adapted sink, closes it without a flush, and asserts that all are delivered.
 async fn close_through<S: Subject, T, I, E: std::fmt::Debug>(
     adapter: &str,
     adapt: impl FnOnce(S) -> T,
@@ -281,7 +281,7 @@ async fn close_through<S: Subject, T, I, E: std::fmt::Debug>(
 ) where
     T: Sink<I, Error = E> + Unpin,
 {
-    let service = failing_on_the_way();
+    let service = failing_temporarily();
     let mut sink = adapt(S::new(&service));
     for n in 0..5_000 {
         sink.feed(item(n)).await.unwrap();
@@ -307,13 +307,13 @@ pub async fn close_through_adapters_delivers_all<S: Subject>() {
     let text = |n: usize| n.to_string();
     let with = |text: String| future::ready(Ok::<_, Error>(Record::from(text)));
     close_through("with", |sink: S| sink.with(with), text).await;
-    let later = |text: String| {
+    let async_with = |text: String| {
         Box::pin(async move {
             tokio::task::yield_now().await;
             Ok::<_, Error>(Record::from(text))
         })
     };
-    close_through("with, later", |sink: S| sink.with(later), text).await;
+    close_through("with, async", |sink: S| sink.with(async_with), text).await;
     let flat = |text: String| stream::iter([Ok::<_, Error>(Record::from(text))]);
     close_through("with_flat_map", |sink: S| sink.with_flat_map(flat), text).await;
     close_through("sink_map_err", |sink: S| sink.sink_map_err(|e| e.to_string()), record).await;
@@ -336,7 +336,7 @@ pub async fn close_through_adapters_delivers_all<S: Subject>() {
         record,
     )
     .await;
-    let other = failing_on_the_way();
+    let other = failing_temporarily();
     close_through("fanout", |sink: S| sink.fanout(S::new(&other)), record).await;
     assert_eq!(other.delivered().len(), 5_000);
     let all = |sink: S| sink.buffer(7).with(with).sink_map_err(|e| e.to_string()).buffer(100);
@@ -347,12 +347,12 @@ pub async fn feed_returns_invalid_record<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     sink.feed(Record::from("before")).await.unwrap();
-    let wrong = [
+    let invalid = [
         Record::from(vec![0; 1024 * 1024]),
         Record::from(("", "empty key")),
         Record::from(("k".repeat(257), "long key")),
     ];
-    for record in wrong {
+    for record in invalid {
         let error = sink.feed(record.clone()).await.unwrap_err();
         assert_eq!(error.into_record(), Some(record));
     }
@@ -404,7 +404,7 @@ pub async fn pending_polls_wake_newest_waker<S: Subject>() {
         let mut second = task::spawn(());
         assert!(second.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
         drop(other);
-        // Less than the linger, whose timer would wake anybody.
+        // Less than the linger, whose timer would wake every task.
         sleep(Duration::from_millis(50)).await;
         assert!(second.is_woken(), "{method:?} while the service is busy");
     }
@@ -418,7 +418,7 @@ pub async fn requests_complete_without_polling_sink<S: Subject>() {
     }
     assert!(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await.is_ok());
     sleep(Duration::from_millis(21)).await;
-    assert_eq!(service.delivered().len(), 500, "nobody polled since");
+    assert_eq!(service.delivered().len(), 500, "delivered without a poll");
     sink.flush().await.unwrap();
     assert_eq!(service.requests().len(), 1);
 }
@@ -430,7 +430,7 @@ pub async fn requests_run_concurrently<S: Subject>() {
     let source = stream::iter(records(0..2_000).map(Ok));
     source.forward(&mut sink).await.unwrap();
     assert_eq!(service.sizes(), [500; 4]);
-    assert_eq!(began.elapsed().as_secs(), 1, "four round trips at once");
+    assert_eq!(began.elapsed().as_secs(), 1, "four concurrent round trips");
 }
 
 pub async fn send_feed_send_all_and_forward_deliver<S: Subject>() {
@@ -481,7 +481,7 @@ pub async fn idle_sink_sends_record_immediately<S: Subject>() {
     let mut sink = S::new(&service);
     let began = Instant::now();
     sink.send(Record::from("one")).await.unwrap();
-    assert_eq!(began.elapsed().as_millis(), 20, "the round trip and nothing else");
+    assert_eq!(began.elapsed().as_millis(), 20, "one round trip");
 }
 
 pub async fn busy_service_gets_fuller_requests<S: Subject>() {
@@ -498,11 +498,11 @@ pub async fn busy_service_gets_fuller_requests<S: Subject>() {
     assert_eq!(service.requests().len(), 0);
     drop(other);
     for _ in 0..2 {
-        // The first is for the task that waits until the service is ready.
+        // The first round only wakes the task that waits until the service is ready.
         sleep(Duration::from_millis(1)).await;
         assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
     }
-    assert_eq!(service.sizes(), [10], "cut only when the service was ready");
+    assert_eq!(service.sizes(), [10], "the batch is formed once the service is ready");
 }
 
 pub async fn dropped_futures_lose_no_record<S: Subject>() {
@@ -529,13 +529,13 @@ pub async fn sink_moves_between_tasks<S: Subject>() {
     assert_eq!(service.delivered(), numbers(0..1_500));
 }
 
-/// Counts the turns of a task of its own, until it is stopped.
-struct Turns {
+/// Counts how often other tasks can run, with a task that yields in a loop.
+struct YieldCounter {
     count: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
-impl Turns {
+impl YieldCounter {
     fn start() -> Self {
         let count = Arc::new(AtomicUsize::new(0));
         let counter = count.clone();
@@ -548,7 +548,7 @@ impl Turns {
         Self { count, task }
     }
 
-    /// Stops it, so that paused time goes on.
+    /// Stops the task, so that paused time can advance, and returns the count.
     fn stop(&self) -> usize {
         self.task.abort();
         self.count.load(Ordering::Relaxed)
@@ -556,20 +556,20 @@ impl Turns {
 }
 
 pub async fn ready_source_lets_other_tasks_run<S: Subject>() {
-    // All of them find room at once.
+    // Fewer than the buffer holds.
     const RECORDS: usize = 9_000;
     let service = MockService::delivering();
     let mut sink = S::new(&service);
-    let turns = Turns::start();
+    let yields = YieldCounter::start();
     let mut counted = 0;
     let source = records(0..RECORDS).enumerate().map(|(number, record)| {
         if number == RECORDS - 1 {
-            counted = turns.stop();
+            counted = yields.stop();
         }
         Ok(record)
     });
     stream::iter(source).forward(&mut sink).await.unwrap();
-    assert!(counted >= RECORDS / 128, "{counted} turns");
+    assert!(counted >= RECORDS / 128, "{counted} yields");
     assert_eq!(service.delivered().len(), RECORDS);
 }
 
@@ -587,15 +587,16 @@ pub async fn aggregates_are_encoded_over_many_polls<S: Subject>() {
         sink.feed(record).await.unwrap();
     }
     assert_eq!(service.requests().len(), 0, "no aggregate is full");
-    let turns = Turns::start();
+    let yields = YieldCounter::start();
     let mut closing = tokio::spawn(async move { sink.close().await });
-    // Time stands still while a task is busy, so no answer comes.
+    // Paused time does not advance while a task is busy, so no response arrives.
     while service.requests().len() < 3 {
         assert!((&mut closing).now_or_never().is_none());
         yield_now().await;
     }
-    let (counted, mib) = (turns.stop(), 4 * KEYS * BYTES / (1024 * 1024));
-    assert!(counted >= mib, "{counted} turns for {mib} MiB");
+    let counted = yields.stop();
+    let mib = 4 * KEYS * BYTES / (1024 * 1024);
+    assert!(counted >= mib, "{counted} yields for {mib} MiB");
     closing.await.unwrap().unwrap();
 }
 
@@ -608,7 +609,7 @@ pub async fn payload_is_sent_without_copy<S: Subject>() {
     assert_eq!(requests.len(), 3);
     for request in requests {
         let entry = &request.entries()[0];
-        assert_eq!(entry.data().as_ptr(), data.as_ptr(), "not copied, also on retries");
+        assert_eq!(entry.data().as_ptr(), data.as_ptr(), "neither sending nor retrying copies");
         assert_eq!(entry.partition_key().map(|key| key.as_str()), Some("key"));
     }
 }

@@ -1,9 +1,9 @@
-//! What the documents point at is there: files, and the tests that they name.
+//! Files and tests that the documents refer to exist.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// A link of a document: `[text](target)`.
+/// A link `[text](target)`.
 struct Link<'a> {
     text: &'a str,
     target: &'a str,
@@ -17,8 +17,8 @@ fn links(document: &str) -> impl Iterator<Item = Link<'_>> {
     })
 }
 
-/// Whether a path of a document leads to what is in the repository but not in the package, and this is the package.
-fn is_left_out(path: &Path) -> bool {
+/// Returns `true` if `path` is in the repository but not in the package, and the tests run in the package.
+fn is_excluded(path: &Path) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = path.components().fold(PathBuf::new(), |mut path, part| {
         match part {
@@ -27,17 +27,16 @@ fn is_left_out(path: &Path) -> bool {
         }
         path
     });
-    let unpacked = [".ci", ".github", "deny.toml", "fuzz"].map(|name| root.join(name));
-    unpacked.iter().any(|left_out| path.starts_with(left_out) && !left_out.exists())
+    let excluded = [".ci", ".github", "deny.toml", "fuzz"].map(|name| root.join(name));
+    excluded.iter().any(|excluded| path.starts_with(excluded) && !excluded.exists())
         && root.join(".cargo_vcs_info.json").exists()
 }
 
-/// The documents that lie here.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = [root.to_owned(), root.join("docs")].into_iter().flat_map(|folder| {
-        let files = fs::read_dir(&folder).expect("the folder can be read");
-        files.map(|file| file.expect("its files can be listed").path())
+        let files = fs::read_dir(&folder).expect("the folder is readable");
+        files.map(|file| file.expect("the folder can be listed").path())
     });
     files.filter(|file| file.extension().is_some_and(|kind| kind == "md")).collect()
 }
@@ -47,17 +46,17 @@ fn linked_files_and_tests_exist() {
     let mut named = 0;
     for path in documents() {
         let document = fs::read_to_string(&path).unwrap();
-        let folder = path.parent().expect("a file lies in a folder");
+        let folder = path.parent().expect("a file has a parent");
         for Link { text, target } in links(&document) {
             let file = target.split('#').next().unwrap_or_default();
-            if target.contains("://") || file.is_empty() || is_left_out(&folder.join(file)) {
+            if target.contains("://") || file.is_empty() || is_excluded(&folder.join(file)) {
                 continue;
             }
-            let told = format!("{}: [{text}]({target})", path.display());
-            assert!(folder.join(file).exists(), "no such file: {told}");
+            let link = format!("{}: [{text}]({target})", path.display());
+            assert!(folder.join(file).exists(), "no such file: {link}");
             if let Some(test) = text.strip_prefix('`').filter(|_| file.ends_with(".rs")) {
                 let test = test.trim_end_matches('`');
-                assert!(runs(&folder.join(file), test), "no such test: {told}");
+                assert!(runs(&folder.join(file), test), "no such test: {link}");
                 named += 1;
             }
         }
@@ -65,10 +64,10 @@ fn linked_files_and_tests_exist() {
     assert!(named > 50, "only {named} tests are named");
 }
 
-/// The chapters of the guide, which are documentation and nothing else.
+/// Returns the files of the guide, which contain only documentation.
 fn chapters(folder: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(folder).expect("the folder can be read");
-    let files = files.map(|file| file.expect("its files can be listed").path());
+    let files = fs::read_dir(folder).expect("the folder is readable");
+    let files = files.map(|file| file.expect("the folder can be listed").path());
     let chapters = files.flat_map(|file| if file.is_dir() { chapters(&file) } else { vec![file] });
     chapters.collect()
 }
@@ -81,7 +80,7 @@ fn readme_links_every_guide_chapter() {
     let chapters = chapters(&guide);
     for chapter in chapters.iter().filter(|chapter| **chapter != guide.join("mod.rs")) {
         let path =
-            chapter.strip_prefix(root.join("src")).expect("it lies there").with_extension("");
+            chapter.strip_prefix(root.join("src")).expect("the guide is in src").with_extension("");
         let path = path.to_str().unwrap().trim_end_matches("/mod");
         let page = format!("](https://docs.rs/kinesis-sink/latest/kinesis_sink/{path}/index.html)");
         assert!(readme.contains(&page), "README.md does not link {page}");
@@ -89,7 +88,7 @@ fn readme_links_every_guide_chapter() {
     assert!(chapters.len() > 10, "only {} chapters", chapters.len());
 }
 
-/// Paths that stand in the text as code.
+/// Checks the paths in code spans.
 #[test]
 fn paths_in_documents_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -101,7 +100,7 @@ fn paths_in_documents_exist() {
             let folders =
                 ["src/", "tests/", "examples/", "fuzz/", "docs/", "benches/", ".ci/", ".github/"];
             let named_here = folders.iter().any(|folder| file.starts_with(folder));
-            if named_here && !is_left_out(&root.join(file)) {
+            if named_here && !is_excluded(&root.join(file)) {
                 assert!(root.join(file).exists(), "no such file: {}: `{code}`", path.display());
                 named += 1;
             }
@@ -110,7 +109,7 @@ fn paths_in_documents_exist() {
     assert!(named > 30, "only {named} paths are named");
 }
 
-/// Whether a file has this test, and `cargo test` runs it.
+/// Returns `true` if a file has this test and `cargo test` runs it.
 fn runs(file: &Path, name: &str) -> bool {
     let source = fs::read_to_string(file).unwrap();
     let starts = [format!("fn {name}("), format!("fn {name}<")];
@@ -119,7 +118,7 @@ fn runs(file: &Path, name: &str) -> bool {
     let above = source[..line].lines().rev();
     let attributes: Vec<_> =
         above.map(str::trim).take_while(|line| line.starts_with(['#', '/'])).collect();
-    // Those that several tests share are in a list of names.
+    // The tests of the sink contract are in a list of names.
     let is_test = attributes.iter().any(|line| line.starts_with("#[") && line.contains("test"))
         || source.lines().any(|line| line.trim() == name);
     is_test && !attributes.iter().any(|line| line.starts_with("#[ignore"))

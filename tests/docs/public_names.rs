@@ -1,4 +1,4 @@
-//! What stands at the root, and what in modules.
+//! Size and names of the public API.
 
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{BuildError, KinesisSink, SinkBuilder, StreamId};
@@ -43,8 +43,8 @@ fn sink_is_small_send_and_sync() {
     assert!(size_of_val(&sink) < 256, "{}", size_of_val(&sink));
 }
 
-/// The number after `text` in the head of the API list.
-fn counted(text: &str) -> usize {
+/// Returns the number after `text` in the head of the API list.
+fn count_after(text: &str) -> usize {
     let number = API.split(text).nth(1).expect(text);
     number
         .split(|c: char| !c.is_ascii_digit())
@@ -56,10 +56,10 @@ fn counted(text: &str) -> usize {
 
 #[test]
 fn api_size_stays_in_range() {
-    let (names, modules) = (counted("names at the root: "), counted(", and "));
+    let (names, modules) = (count_after("names at the root: "), count_after(", and "));
     assert!((10..=30).contains(&(names + modules)), "{names} names, {modules} modules");
-    assert!((5..=16).contains(&counted("methods of SinkBuilder: ")));
-    assert!((4..=8).contains(&counted("types that implement std::error::Error: ")));
+    assert!((5..=16).contains(&count_after("methods of SinkBuilder: ")));
+    assert!((4..=8).contains(&count_after("types that implement std::error::Error: ")));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What must be true of the numbers, whatever happens to records.
+//! Invariants between metrics, under random settings and faults.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn faults(rng: &mut Rng) -> Faults {
     faults.with_lost_requests(0.05).with_lost_answers(0.05)
 }
 
-fn drawn(rng: &mut Rng, stream: &SimStream) -> SinkBuilder {
+fn random_builder(rng: &mut Rng, stream: &SimStream) -> SinkBuilder {
     let mut builder = KinesisSink::builder("example")
         .configure(|settings| settings.seed = Some(rng.u64(..)))
         .with_max_in_flight(rng.usize(1..4))
@@ -63,7 +63,7 @@ fn failed(recorder: &Recorded, reason: &str) -> u64 {
     recorder.counter_of("user_records_failed", &[("reason", reason)])
 }
 
-/// What the numbers say of each other.
+/// Asserts that counters, gauges, and histograms agree.
 fn check(recorder: &Recorded) {
     let received = recorder.counter("user_records_received");
     let [put, withdrawn] =
@@ -72,18 +72,18 @@ fn check(recorder: &Recorded) {
     let pending = recorder.gauge("user_records_pending");
     assert_eq!(received, put + failed + withdrawn + pending as u64);
 
-    let times = |name| recorder.histogram(name).values().sum::<usize>() as u64;
-    assert_eq!(times("delivery_time"), put);
-    assert_eq!(times("retries_per_record"), put + failed);
-    let buffered = times("buffering_time");
-    assert!((put..=received).contains(&buffered), "{buffered} times, {received} records");
+    let values = |name| recorder.histogram(name).values().sum::<usize>() as u64;
+    assert_eq!(values("delivery_time"), put);
+    assert_eq!(values("retries_per_record"), put + failed);
+    let buffered = values("buffering_time");
+    assert!((put..=received).contains(&buffered), "{buffered} buffering times, {received} records");
 }
 
 async fn use_a_sink(rng: &mut Rng, recorder: &Recorded) {
     let stream =
         SimStream::builder().with_shards(2).with_faults(faults(rng)).with_seed(rng.u64(..));
     let stream = stream.build().unwrap();
-    let mut sink = drawn(rng, &stream).build_with(stream.service()).unwrap();
+    let mut sink = random_builder(rng, &stream).build_with(stream.service()).unwrap();
     for _ in 0..rng.usize(1..8) {
         for _ in 0..rng.usize(..200) {
             let fed = timeout(Duration::from_secs(5), sink.feed(record(rng))).await;
@@ -116,7 +116,7 @@ async fn metrics_stay_consistent_under_faults() {
         println!("seed {seed}");
         let recorder = Recorded::install();
         use_a_sink(&mut Rng::with_seed(seed), &recorder).await;
-        // A driver ends, and its sink with it.
+        // Lets the driver end and drop its sink.
         sleep(Duration::from_secs(1)).await;
         check(&recorder);
         assert_eq!(recorder.gauge("user_records_pending"), 0.0);
@@ -124,7 +124,7 @@ async fn metrics_stay_consistent_under_faults() {
         for reason in FAILURES {
             *seen.entry(reason).or_default() += failed(&recorder, reason);
         }
-        *seen.entry("taken back").or_default() += recorder.counter("user_records_withdrawn");
+        *seen.entry("withdrawn").or_default() += recorder.counter("user_records_withdrawn");
         let split = recorder.counter_of("put_records_requests_flushed", &[("reason", "split")]);
         *seen.entry("split").or_default() += split;
     }

@@ -1,4 +1,4 @@
-//! Metrics: what a sink and `MetricsLayer` record, and that the documentation names all of it.
+//! Metrics of a sink and of `MetricsLayer`, and their documentation.
 
 #![cfg(feature = "metrics")]
 

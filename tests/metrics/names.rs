@@ -1,4 +1,4 @@
-//! The names: those of the documentation, of the constants, and of what is told in a run.
+//! Names of metrics: the documentation, the constants, and the recorded metrics agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::recorder::Recorded;
 const DOCUMENTATION: &str = include_str!("../../src/metrics/mod.rs");
 const CONSTANTS: &str = include_str!("../../src/metrics/names.rs");
 
-/// Rows of the tables: name and type.
+/// Returns name and type of each row of the documented tables.
 fn documented() -> BTreeMap<String, String> {
     let rows = DOCUMENTATION.lines().filter_map(|line| line.strip_prefix("//! | `kinesis_sink_"));
     let cells = rows.map(|row| row.split(" | ").take(2).map(str::to_owned).collect::<Vec<_>>());
@@ -35,12 +35,12 @@ async fn documentation_lists_recorded_metrics() {
     let records = (0..2_000).map(|number| Ok(Record::from(number.to_string())));
     stream::iter(records).forward(&mut sink).await.unwrap();
 
-    let told = recorder.names();
-    let told: BTreeMap<_, _> = told.iter().map(|(name, kind)| (&**name, *kind)).collect();
+    let recorded = recorder.names();
+    let recorded: BTreeMap<_, _> = recorded.iter().map(|(name, kind)| (&**name, *kind)).collect();
     let documented = documented();
     let documented: BTreeMap<_, _> =
         documented.iter().map(|(name, kind)| (&**name, &**kind)).collect();
-    assert_eq!(told, documented);
+    assert_eq!(recorded, documented);
 }
 
 #[test]

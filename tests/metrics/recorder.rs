@@ -1,4 +1,4 @@
-//! What a recorder was told.
+//! A recorder of metrics for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use metrics::{
 };
 use metrics_util::registry::{AtomicStorage, Registry};
 
-/// Keeps what is told on this thread, from now on.
+/// Records the metrics of this thread until it is dropped.
 pub struct Recorded {
-    registry: &'static Kept,
+    registry: &'static Storage,
     _guard: LocalRecorderGuard<'static>,
 }
 
-struct Kept(Registry<Key, AtomicStorage>);
+struct Storage(Registry<Key, AtomicStorage>);
 
-impl Recorder for Kept {
+impl Recorder for Storage {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -40,8 +40,8 @@ impl Recorder for Kept {
 
 impl Recorded {
     pub fn install() -> Self {
-        // The guard borrows it to the end of the test.
-        let registry: &'static Kept = Box::leak(Box::new(Kept(Registry::atomic())));
+        // The guard borrows the registry until the end of the test.
+        let registry: &'static Storage = Box::leak(Box::new(Storage(Registry::atomic())));
         Self { registry, _guard: metrics::set_default_local_recorder(registry) }
     }
 
@@ -51,7 +51,7 @@ impl Recorded {
 
     pub fn counter_of(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let counters = self.registry.0.get_counter_handles();
-        let found = counters.iter().find(|(key, _)| is(key, name, labels));
+        let found = counters.iter().find(|(key, _)| matches(key, name, labels));
         found.unwrap_or_else(|| panic!("no {name} {labels:?}")).1.load(Ordering::Relaxed)
     }
 
@@ -61,15 +61,15 @@ impl Recorded {
 
     pub fn gauge_of(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let gauges = self.registry.0.get_gauge_handles();
-        let found = gauges.iter().find(|(key, _)| is(key, name, labels));
+        let found = gauges.iter().find(|(key, _)| matches(key, name, labels));
         let bits = found.unwrap_or_else(|| panic!("no {name} {labels:?}")).1;
         f64::from_bits(bits.load(Ordering::Relaxed))
     }
 
-    /// How often each value was told, in thousandths.
+    /// Returns the number of occurrences of each value, with values in thousandths.
     pub fn histogram(&self, name: &str) -> BTreeMap<u64, usize> {
         let histograms = self.registry.0.get_histogram_handles();
-        let found = histograms.iter().find(|(key, _)| is(key, name, &[]));
+        let found = histograms.iter().find(|(key, _)| matches(key, name, &[]));
         let mut counts = BTreeMap::new();
         found.unwrap_or_else(|| panic!("no {name}")).1.data_with(|values| {
             for value in values {
@@ -79,7 +79,7 @@ impl Recorded {
         counts
     }
 
-    /// The values of a label under which anything was told.
+    /// Returns the values of a label of this counter.
     pub fn labels(&self, name: &str, label: &str) -> BTreeSet<String> {
         let keys = self.registry.0.get_counter_handles().into_keys();
         let keys: Vec<_> = keys.filter(|key| unprefixed(key) == name).collect();
@@ -87,9 +87,9 @@ impl Recorded {
         labels.map(|label| label.value().to_owned()).collect()
     }
 
-    /// Every name with its type.
+    /// Returns every name with its type.
     pub fn names(&self) -> BTreeMap<String, &'static str> {
-        let Kept(registry) = self.registry;
+        let Storage(registry) = self.registry;
         let counters = registry.get_counter_handles().into_keys().map(|key| (key, "counter"));
         let gauges = registry.get_gauge_handles().into_keys().map(|key| (key, "gauge"));
         let histograms = registry.get_histogram_handles().into_keys().map(|key| (key, "histogram"));
@@ -102,9 +102,9 @@ fn unprefixed(key: &Key) -> &str {
     key.name().strip_prefix("kinesis_sink_").expect("every name has the prefix")
 }
 
-/// Whether a key has this name, and these labels beside the stream's.
-fn is(key: &Key, name: &str, labels: &[(&str, &str)]) -> bool {
-    let own = key.labels().filter(|label| label.key() != "stream");
+/// Returns `true` if a key has this name and, besides `stream`, these labels.
+fn matches(key: &Key, name: &str, labels: &[(&str, &str)]) -> bool {
+    let others = key.labels().filter(|label| label.key() != "stream");
     unprefixed(key) == name
-        && own.map(|label| (label.key(), label.value())).eq(labels.iter().copied())
+        && others.map(|label| (label.key(), label.value())).eq(labels.iter().copied())
 }

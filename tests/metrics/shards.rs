@@ -1,4 +1,4 @@
-//! What is told of single shards.
+//! Metrics of single shards.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::support::mock_service::MockService;
 const PUT: &str = "shard_kinesis_records_put";
 const THROTTLED: &str = "shard_kinesis_records_throttled";
 
-/// A second of a source that is too fast for the first of two shards, of which others take a half.
+/// Overloads the first of two shards, half of whose capacity is used by other producers, for a second.
 async fn overload_the_first_shard(granularity: MetricsGranularity) {
     let stream = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
     let shards = stream.shards();
@@ -31,7 +31,7 @@ async fn overload_the_first_shard(granularity: MetricsGranularity) {
         .with_stream_info(stream.clone())
         .configure(|settings| settings.describe_stream = false);
     let mut sink = builder.build_with(stream.service()).unwrap();
-    // While this one is under way, the shards are listed.
+    // The shards are listed while this record is in flight.
     sink.send(Record::from("x")).await.unwrap();
     let records = (0..4_000).map(|number| {
         let range = shards[number % 2].range();
@@ -62,22 +62,22 @@ async fn stream_granularity_has_no_shard_labels() {
     assert_eq!(recorder.counter("user_records_put"), 4_001);
 }
 
-/// Every key is in a shard of its own.
+/// Each hash key is written to a separate shard.
 #[tokio::test(start_paused = true)]
 async fn shard_labels_are_limited_to_a_thousand() {
     let recorder = Recorded::install();
     let service = MockService::new(|_, request| {
         let results = request.entries().iter().map(|entry| {
-            let shard = entry.explicit_hash_key().expect("it was given").get() >> 112;
+            let shard = entry.explicit_hash_key().expect("each record has a hash key").get() >> 112;
             Ok(Placement::new(format!("shardId-{shard}"), "1"))
         });
         Ok(PutRecordsResponse::new(results.collect()))
     });
     let mut sink = builder().build_with(service).unwrap();
-    // The second time around the shards are known.
+    // The shards are known from the second round on.
     for _ in 0..4 {
-        let places = (0..1_500_u128).map(|number| HashKey::new(number << 112));
-        let records = places.map(|place| Ok(Record::from("x").with_explicit_hash_key(place)));
+        let hash_keys = (0..1_500_u128).map(|number| HashKey::new(number << 112));
+        let records = hash_keys.map(|key| Ok(Record::from("x").with_explicit_hash_key(key)));
         let mut records = stream::iter(records);
         let sent = sink.send_all(&mut records);
         timeout(Duration::from_secs(600), sent).await.unwrap().unwrap();

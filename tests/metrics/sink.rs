@@ -1,4 +1,4 @@
-//! What a sink and its requests tell a recorder of metrics.
+//! Metrics of a sink and its requests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -87,7 +87,7 @@ async fn gauges_show_pending_records_and_age() {
 
     assert_eq!(recorder.gauge("user_records_pending"), 2.0);
     assert_eq!(recorder.gauge("buffered_bytes"), 20.0);
-    // As of the latest move, at the end of the flush that was given up.
+    // The gauge is updated when the sink makes progress, last at the timeout of the flush.
     assert_eq!(recorder.gauge("oldest_record_age"), 4.0);
 
     sink.flush().await.unwrap();
@@ -124,21 +124,22 @@ async fn sinks_of_one_stream_share_gauges() {
 #[tokio::test(start_paused = true)]
 async fn every_flush_reason_has_counter() {
     let recorder = Recorded::install();
-    let cuts = |reason| recorder.counter_of("put_records_requests_flushed", &[("reason", reason)]);
+    let flushes =
+        |reason| recorder.counter_of("put_records_requests_flushed", &[("reason", reason)]);
 
     let mut sink = builder().build_with(MockService::delivering()).unwrap();
     sink.send(Record::from("alone")).await.unwrap();
-    assert_eq!(cuts("idle"), 1);
+    assert_eq!(flushes("idle"), 1);
     sink.send_all(&mut stream::iter(records(0..500).map(Ok))).await.unwrap();
-    assert_eq!(cuts("full"), 1);
+    assert_eq!(flushes("full"), 1);
     sink.feed(Record::from("last")).await.unwrap();
     sink.close().await.unwrap();
-    assert_eq!(cuts("close"), 1);
+    assert_eq!(flushes("close"), 1);
 
     let fill = Linger::Fixed(Duration::from_millis(50));
     let mut sink = builder().with_linger(fill).build_with(MockService::delivering()).unwrap();
     sink.send(Record::from("alone")).await.unwrap();
-    assert_eq!(cuts("linger"), 1);
+    assert_eq!(flushes("linger"), 1);
 
     let small =
         builder().configure(|settings| settings.buffer_records = Some(10)).with_linger(fill);
@@ -146,7 +147,7 @@ async fn every_flush_reason_has_counter() {
     for record in records(0..11) {
         sink.feed(record).await.unwrap();
     }
-    assert_eq!(cuts("backpressure"), 1);
+    assert_eq!(flushes("backpressure"), 1);
 
     let service = MockService::new(|call, request| match call {
         0 => Err(mock_service::service_error("ValidationException")),
@@ -154,29 +155,29 @@ async fn every_flush_reason_has_counter() {
     });
     let mut sink = builder().build_with(service).unwrap();
     sink.send_all(&mut stream::iter(records(0..2).map(Ok))).await.unwrap();
-    assert_eq!(cuts("split"), 2);
+    assert_eq!(flushes("split"), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn failures_are_counted_by_reason() {
     let recorder = Recorded::install();
-    let rejects = MockService::new(|_, request| {
+    let rejecting = MockService::new(|_, request| {
         let no = |_: &_| Err(EntryError::new("InvalidArgumentException", "no"));
         Ok(PutRecordsResponse::new(request.entries().iter().map(no).collect()))
     });
-    let mut sink = builder().build_with(rejects).unwrap();
+    let mut sink = builder().build_with(rejecting).unwrap();
     sink.send(Record::from("bad")).await.unwrap_err();
 
-    let once = builder().configure(|settings| settings.max_attempts = Some(1));
-    let mut sink = once.build_with(MockService::failing(9, "InternalFailure")).unwrap();
+    let single_attempt = builder().configure(|settings| settings.max_attempts = Some(1));
+    let mut sink = single_attempt.build_with(MockService::failing(9, "InternalFailure")).unwrap();
     sink.send(Record::from("unlucky")).await.unwrap_err();
 
-    let soon = builder().with_deadline(Duration::from_secs(1));
-    let mut sink = soon.build_with(MockService::failing(99, "InternalFailure")).unwrap();
+    let short_deadline = builder().with_deadline(Duration::from_secs(1));
+    let mut sink = short_deadline.build_with(MockService::failing(99, "InternalFailure")).unwrap();
     sink.send(Record::from("late")).await.unwrap_err();
 
-    let refuses = MockService::failing(9, "AccessDeniedException");
-    let producer = builder().build_with(refuses).unwrap().spawn();
+    let refusing = MockService::failing(9, "AccessDeniedException");
+    let producer = builder().build_with(refusing).unwrap().spawn();
     producer.put(Record::from("nowhere")).await.unwrap().await.unwrap_err();
     producer.close().await.unwrap_err();
 
@@ -208,8 +209,8 @@ async fn aggregates_count_as_one_kinesis_record() {
 #[tokio::test(start_paused = true)]
 async fn granularity_off_records_nothing() {
     let recorder = Recorded::install();
-    let silent = builder().configure(|settings| settings.metrics = MetricsGranularity::Off);
-    let mut sink = silent.build_with(MockService::delivering()).unwrap();
+    let off = builder().configure(|settings| settings.metrics = MetricsGranularity::Off);
+    let mut sink = off.build_with(MockService::delivering()).unwrap();
     sink.send(Record::from("one")).await.unwrap();
     drop(sink);
     assert_eq!(recorder.names(), BTreeMap::new());

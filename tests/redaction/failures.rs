@@ -1,4 +1,4 @@
-//! Marked records and credentials through the SDK, and through failures of all kinds.
+//! Secret records and credentials, sent through the SDK and through all kinds of failures.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub fn credentials() -> Credentials {
     Credentials::new(secrets::ACCESS_KEY_ID, secrets::SECRET, token, None, "marked")
 }
 
-/// The same client, with credentials that nobody must see.
+/// Returns a copy of the client with secret credentials.
 pub fn with_credentials(client: &Client) -> Client {
     let config = client.config().to_builder().credentials_provider(credentials());
     Client::from_conf(config.build())
@@ -31,12 +31,14 @@ fn records(count: usize) -> impl futures::Stream<Item = Result<Record, kinesis_s
     stream::iter((0..count).map(|_| Ok(secrets::record())))
 }
 
-fn assert_undelivered_unmarked(undelivered: &Undelivered) {
-    assert_eq!(undelivered.record(), &secrets::record(), "it is there, and not shown");
-    secrets::assert_error_unmarked(undelivered);
-    secrets::assert_display_unmarked(undelivered.reason());
-    secrets::assert_debug_unmarked(undelivered.reason());
-    undelivered.history().iter().for_each(|attempt| secrets::assert_debug_unmarked(attempt));
+fn assert_undelivered_redacted(undelivered: &Undelivered) {
+    assert_eq!(undelivered.record(), &secrets::record(), "the record is returned");
+    secrets::assert_error_redacted(undelivered);
+    secrets::assert_display_redacted(undelivered.reason());
+    secrets::assert_debug_redacted(undelivered.reason());
+    for attempt in undelivered.history() {
+        secrets::assert_debug_redacted(attempt);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,10 +63,10 @@ async fn faults_reveal_no_secret() {
         });
         let mut sink = builder.build(&client).unwrap();
         sink.send_all(&mut records(count)).await.unwrap();
-        secrets::assert_debug_unmarked(&sink);
-        secrets::assert_debug_unmarked(&(sink.totals(), sink.status().last_request));
+        secrets::assert_debug_redacted(&sink);
+        secrets::assert_debug_redacted(&(sink.totals(), sink.status().last_request));
     }
-    logs::assert_unmarked();
+    logs::assert_redacted();
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,12 +79,12 @@ async fn sdk_serialization_reveals_no_secret() {
         PutRecords::new(&client).with_cbor().with_sdk_serialization(),
     ];
     for service in services {
-        secrets::assert_debug_unmarked(&service);
+        secrets::assert_debug_redacted(&service);
         let stack = ServiceBuilder::new().trace_put_records().service(service);
         let mut sink = KinesisSink::builder("example").build_with(stack).unwrap();
         sink.send_all(&mut records(10)).await.unwrap();
     }
-    logs::assert_unmarked();
+    logs::assert_redacted();
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,27 +101,31 @@ async fn undelivered_records_reveal_no_secret() {
             .with_dead_letters(move |letter: Undelivered| letters.send(letter).unwrap()),
     ];
     for builder in builders {
-        secrets::assert_debug_unmarked(&builder);
+        secrets::assert_debug_redacted(&builder);
         let mut sink = builder.build(&client).unwrap();
         let (record, receipt) = secrets::record().tracked();
         sink.feed(record).await.unwrap();
         sink.feed(secrets::record()).await.unwrap();
         if let Err(error) = sink.flush().await {
-            secrets::assert_error_unmarked(&error);
+            secrets::assert_error_redacted(&error);
         }
-        assert_undelivered_unmarked(&receipt.await.unwrap_err());
-        sink.take_failed().iter().for_each(assert_undelivered_unmarked);
+        assert_undelivered_redacted(&receipt.await.unwrap_err());
+        for failed in &sink.take_failed() {
+            assert_undelivered_redacted(failed);
+        }
         let (record, receipt) = secrets::record().tracked();
         sink.feed(record).await.unwrap();
-        sink.take_undelivered().iter().for_each(assert_undelivered_unmarked);
-        assert_undelivered_unmarked(&receipt.await.unwrap_err());
+        for undelivered in &sink.take_undelivered() {
+            assert_undelivered_redacted(undelivered);
+        }
+        assert_undelivered_redacted(&receipt.await.unwrap_err());
         sink.feed(secrets::record()).await.unwrap();
-        // A warning tells how many were in it.
+        // Logs a warning with the number of records.
         drop(sink);
     }
-    assert_undelivered_unmarked(&dead.recv().await.expect("a dead letter"));
+    assert_undelivered_redacted(&dead.recv().await.expect("a dead letter"));
     assert!(logs::ours().iter().any(|line| line.contains("dropped with 1 record undelivered")));
-    logs::assert_unmarked();
+    logs::assert_redacted();
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,27 +135,29 @@ async fn producer_shutdown_reveals_no_secret() {
     let client = with_credentials(&stream_with(denied).client());
     let producer = KinesisSink::new(&client, "example").unwrap().spawn();
     let receipt = producer.put(secrets::record()).await.unwrap();
-    secrets::assert_debug_unmarked(&(&producer, &receipt));
-    assert_undelivered_unmarked(&receipt.await.unwrap_err());
+    secrets::assert_debug_redacted(&(&producer, &receipt));
+    assert_undelivered_redacted(&receipt.await.unwrap_err());
     let refused = producer.put(secrets::record()).await.unwrap_err();
-    secrets::assert_error_unmarked(&refused);
-    secrets::assert_error_unmarked(&producer.flush().await.unwrap_err());
-    secrets::assert_error_unmarked(&producer.close().await.unwrap_err());
+    secrets::assert_error_redacted(&refused);
+    secrets::assert_error_redacted(&producer.flush().await.unwrap_err());
+    secrets::assert_error_redacted(&producer.close().await.unwrap_err());
 
     let outage = Faults::default().with_outage("ServiceUnavailable", 503);
     let client = with_credentials(&stream_with(outage).client());
     let (producer, driver) = KinesisSink::new(&client, "example").unwrap().into_producer();
-    secrets::assert_debug_unmarked(&driver);
+    secrets::assert_debug_redacted(&driver);
     let driver = tokio::spawn(driver);
     producer.send(secrets::record()).await.unwrap();
     let closed = producer.close_within(Duration::from_secs(2)).await.unwrap_err();
-    secrets::assert_error_unmarked(&closed);
-    closed.undelivered().iter().for_each(assert_undelivered_unmarked);
+    secrets::assert_error_redacted(&closed);
+    for undelivered in closed.undelivered() {
+        assert_undelivered_redacted(undelivered);
+    }
     driver.await.unwrap();
-    logs::assert_unmarked();
+    logs::assert_redacted();
 }
 
-/// Down to the connection, so that hyper and the server are heard, too.
+/// With real connections, so that the logs of hyper and of the server are checked too.
 #[cfg(feature = "aws-config")]
 #[tokio::test]
 async fn http_connection_reveals_no_secret() {
@@ -166,6 +174,6 @@ async fn http_connection_reveals_no_secret() {
     });
     let config = client.config().to_builder().endpoint_url("http://127.0.0.1:1");
     let mut sink = nowhere.build(&Client::from_conf(config.build())).unwrap();
-    secrets::assert_error_unmarked(&sink.send(secrets::record()).await.unwrap_err());
-    logs::assert_unmarked();
+    secrets::assert_error_redacted(&sink.send(secrets::record()).await.unwrap_err());
+    logs::assert_redacted();
 }

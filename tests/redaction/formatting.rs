@@ -17,8 +17,8 @@ use tower::Service;
 
 use super::failures::with_credentials;
 use super::secrets::{
-    self, HASH_KEY, KEY, PAYLOAD, assert_debug_unmarked, assert_display_unmarked,
-    assert_error_unmarked,
+    self, HASH_KEY, KEY, PAYLOAD, assert_debug_redacted, assert_display_redacted,
+    assert_error_redacted,
 };
 
 fn entry() -> Entry {
@@ -33,15 +33,15 @@ fn request() -> PutRecordsRequest {
 #[test]
 fn records_and_entries_reveal_no_secret() {
     let (record, receipt) = secrets::record().tracked();
-    assert_debug_unmarked(&(&record, &receipt));
-    assert_debug_unmarked(&(Key::from(KEY), PartitionKey::from(KEY), HashKey::new(HASH_KEY)));
-    assert_debug_unmarked(&(entry(), request()));
+    assert_debug_redacted(&(&record, &receipt));
+    assert_debug_redacted(&(Key::from(KEY), PartitionKey::from(KEY), HashKey::new(HASH_KEY)));
+    assert_debug_redacted(&(entry(), request()));
     let member = Member::new(KEY, PAYLOAD).with_explicit_hash_key(HASH_KEY);
     let data = encode(&[member.clone(), member.clone()]).unwrap();
     let mut members = deaggregate(&data);
-    assert_debug_unmarked(&(&member, &members));
-    assert_debug_unmarked(&members.next());
-    assert_debug_unmarked(&deaggregate(record.data()));
+    assert_debug_redacted(&(&member, &members));
+    assert_debug_redacted(&members.next());
+    assert_debug_redacted(&deaggregate(record.data()));
 }
 
 #[test]
@@ -58,26 +58,26 @@ fn record_errors_reveal_no_secret() {
     ] {
         let refused = sink.start_send_unpin(record).unwrap_err();
         assert_eq!(refused.kind(), kind);
-        assert_error_unmarked(&refused);
-        assert_display_unmarked(&refused);
-        assert_debug_unmarked(&refused.into_record().unwrap());
+        assert_error_redacted(&refused);
+        assert_display_redacted(&refused);
+        assert_debug_redacted(&refused.into_record().unwrap());
     }
-    assert_error_unmarked(&format!("{HASH_KEY}0").parse::<HashKey>().unwrap_err());
-    assert_error_unmarked(&KEY.parse::<HashKey>().unwrap_err());
+    assert_error_redacted(&format!("{HASH_KEY}0").parse::<HashKey>().unwrap_err());
+    assert_error_redacted(&KEY.parse::<HashKey>().unwrap_err());
 }
 
 #[test]
 fn response_errors_reveal_no_secret() {
     let value = format!("Value '{KEY}' at 'records.1.member.partitionKey' is not right");
     let of_entry = EntryError::new("ValidationException", &value);
-    assert_display_unmarked(&of_entry);
+    assert_display_redacted(&of_entry);
     let response = PutRecordsResponse::new(vec![Err(of_entry.clone()), Err(of_entry)]);
-    assert_debug_unmarked(&(&response, response.errors()));
+    assert_debug_redacted(&(&response, response.errors()));
     let of_request = PutRecordsError::service(Some("ValidationException"), Some(&value), Some(400));
-    assert_error_unmarked(&of_request);
+    assert_error_redacted(&of_request);
     let source: Box<dyn Error + Send + Sync> = of_request.into();
     let wrapped = PutRecordsError::new(PutRecordsErrorKind::Response, Some(source));
-    assert_error_unmarked(&wrapped);
+    assert_error_redacted(&wrapped);
 }
 
 #[tokio::test]
@@ -85,28 +85,28 @@ async fn services_and_calls_reveal_no_secret() {
     let stream = SimStream::new(1);
     let client = with_credentials(&stream.client());
     let put_records = PutRecords::new(&client);
-    assert_debug_unmarked(&(&put_records, SdkStreamInfo::new(&client)));
+    assert_debug_redacted(&(&put_records, SdkStreamInfo::new(&client)));
     let mut service = stream.service();
     let call = service.call(request());
-    assert_debug_unmarked(&service);
+    assert_debug_redacted(&service);
     call.await.unwrap();
     let limit = std::time::Duration::from_secs(1);
     let ready = |_: PutRecordsRequest| {
         std::future::ready(Ok::<_, PutRecordsError>(PutRecordsResponse::new(Vec::new())))
     };
-    assert_debug_unmarked(&Timeout::new(tower::service_fn(ready), limit).call(request()));
-    assert_debug_unmarked(&Trace::new(tower::service_fn(ready)).call(request()));
+    assert_debug_redacted(&Timeout::new(tower::service_fn(ready), limit).call(request()));
+    assert_debug_redacted(&Trace::new(tower::service_fn(ready)).call(request()));
     #[cfg(feature = "metrics")]
     {
         let mut measured = kinesis_sink::metrics::Metrics::new(tower::service_fn(ready));
-        assert_debug_unmarked(&measured.call(request()));
+        assert_debug_redacted(&measured.call(request()));
     }
-    assert_debug_unmarked(&(&stream, SimStream::builder(), stream.stats()));
+    assert_debug_redacted(&(&stream, SimStream::builder(), stream.stats()));
     assert_eq!(stream.written()[0].data(), PAYLOAD);
-    assert_debug_unmarked(&stream.written());
+    assert_debug_redacted(&stream.written());
     let producer = KinesisSink::builder("example").build(&client).unwrap().spawn();
     let receipt = producer.put(secrets::record()).await.unwrap();
-    assert_debug_unmarked(&receipt.await.unwrap());
-    assert_debug_unmarked(&(producer.status().totals, producer.limits(), producer.stream()));
+    assert_debug_redacted(&receipt.await.unwrap());
+    assert_debug_redacted(&(producer.status().totals, producer.limits(), producer.stream()));
     producer.close().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Metrics have a bounded number of labels, whatever a server answers.
+//! Metrics have a limited number of labels for any response of a server.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 use super::secrets;
 
-/// 500 marked entries.
+/// A request of 500 secret entries.
 fn request() -> PutRecordsRequest {
     let record = secrets::record();
     let key = Some(secrets::KEY.into());
@@ -19,16 +19,16 @@ fn request() -> PutRecordsRequest {
     PutRecordsRequest::new("example".parse().unwrap(), vec![entry; 500])
 }
 
-/// Fails the request, or each of its entries, or delivers to 500 shards; each time with other words.
+/// Fails the request, fails each entry, or delivers to 500 shards, with different texts in each call.
 async fn answer(call: usize, entries: usize) -> Result<PutRecordsResponse, BoxError> {
-    let word = |place: usize| format!("{}-{call}-{place}", secrets::PAYLOAD);
+    let text = |place: usize| format!("{}-{call}-{place}", secrets::PAYLOAD);
     let results = |result: &dyn Fn(usize) -> Result<Placement, EntryError>| {
         Ok(PutRecordsResponse::new((0..entries).map(result).collect()))
     };
     match call % 3 {
-        0 => Err(PutRecordsError::service(Some(&word(0)), Some(&word(1)), Some(400)).into()),
-        1 => results(&|place| Err(EntryError::new(word(place), word(place)))),
-        _ => results(&|place| Ok(Placement::new(word(place), word(place)))),
+        0 => Err(PutRecordsError::service(Some(&text(0)), Some(&text(1)), Some(400)).into()),
+        1 => results(&|place| Err(EntryError::new(text(place), text(place)))),
+        _ => results(&|place| Ok(Placement::new(text(place), text(place)))),
     }
 }
 
@@ -46,7 +46,7 @@ async fn unknown_codes_share_one_label() {
     let keys = snapshotter.snapshot().into_vec().into_iter().map(|(key, ..)| key.key().clone());
     let keys: Vec<_> = keys.collect();
     let names: BTreeSet<_> = keys.iter().map(|key| key.name()).collect();
-    assert_eq!((keys.len(), names.len()), (7, 7), "one of each: {keys:#?}");
+    assert_eq!((keys.len(), names.len()), (7, 7), "one key per metric: {keys:#?}");
     let labels: BTreeSet<_> = keys.iter().flat_map(|key| key.labels()).collect();
     let labels: Vec<_> = labels.iter().map(|label| (label.key(), label.value())).collect();
     assert_eq!(labels, [("code", "other"), ("stream", "example")]);

@@ -1,4 +1,4 @@
-//! Listens to everything that is logged, at TRACE, of every target.
+//! Records the log of every target at TRACE.
 //!
 //! There is one subscriber for the whole process, see `tests/support/logs.rs`.
 
@@ -17,98 +17,101 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::secrets::{self, found_in};
 
-/// What was logged on this thread, which has a test of its own.
+/// Log of this thread, which runs a single test.
 #[derive(Default)]
-struct Heard {
-    /// Of this crate, in full.
+struct Log {
+    /// Lines of this crate.
     ours: Vec<String>,
-    /// Which secrets the others showed, by target.
+    /// Secrets that other crates logged, by target.
     shown: BTreeMap<String, BTreeSet<&'static str>>,
 }
 
 thread_local! {
-    static HEARD: RefCell<Heard> = RefCell::default();
+    static LOG: RefCell<Log> = RefCell::default();
 }
 
-/// From now on everything is heard.
+/// Starts recording.
 pub fn listen() {
     static SUBSCRIBER: Once = Once::new();
-    SUBSCRIBER.call_once(|| tracing_subscriber::registry().with(Ear).init());
+    SUBSCRIBER.call_once(|| tracing_subscriber::registry().with(Recorder).init());
 }
 
-/// What this crate has logged so far.
+/// Returns the lines that this crate has logged so far.
 pub fn ours() -> Vec<String> {
-    HEARD.with_borrow(|heard| heard.ours.clone())
+    LOG.with_borrow(|log| log.ours.clone())
 }
 
-/// That this crate has logged something and no secret, and that the others kept to what is known of them.
+/// Asserts that this crate has logged something and no secret, and that other crates logged only known secrets.
 #[track_caller]
-pub fn assert_unmarked() {
-    assert_unmarked_but(&[]);
+pub fn assert_redacted() {
+    assert_redacted_except(&[]);
 }
 
-/// The same where answers quote what was sent: those who show answers show that.
+/// Asserts like [`assert_redacted`], except for the SDK's targets that log whole responses with their quotes.
 #[track_caller]
-pub fn assert_unmarked_but_for_answers() {
-    assert_unmarked_but(&[ORCHESTRATOR, "aws_smithy_runtime::client::orchestrator::http"]);
+pub fn assert_redacted_except_responses() {
+    assert_redacted_except(&[ORCHESTRATOR, "aws_smithy_runtime::client::orchestrator::http"]);
 }
 
 #[track_caller]
-fn assert_unmarked_but(quoting: &[&str]) {
+fn assert_redacted_except(quoting: &[&str]) {
     let ours = ours();
-    assert!(!ours.is_empty(), "nothing was heard");
-    ours.iter().for_each(|line| secrets::assert_unmarked("a log", line));
-    let shown = HEARD.with_borrow(|heard| heard.shown.clone());
+    assert!(!ours.is_empty(), "nothing was logged");
+    for line in &ours {
+        secrets::assert_redacted("a log", line);
+    }
+    let shown = LOG.with_borrow(|log| log.shown.clone());
     for (target, secrets) in shown.into_iter().filter(|(target, _)| !quoting.contains(&&**target)) {
-        let is_known = THEIRS.contains(&&*target) && secrets.iter().eq(["an access key id"].iter());
+        let is_known =
+            KNOWN_TARGETS.contains(&&*target) && secrets.iter().eq(["an access key id"].iter());
         assert!(is_known, "{target} shows {secrets:?}: filter it, and say so in SECURITY.md");
     }
 }
 
 const ORCHESTRATOR: &str = "aws_smithy_runtime::client::orchestrator";
 
-/// Those of the SDK that show the access key id at TRACE or DEBUG. SECURITY.md says what to filter.
-const THEIRS: [&str; 3] = [
+/// Targets of the SDK that log the access key id at TRACE or DEBUG. SECURITY.md lists what to filter.
+const KNOWN_TARGETS: [&str; 3] = [
     "aws_sigv4::http_request::sign",
     ORCHESTRATOR,
     "aws_smithy_runtime::client::orchestrator::auth",
 ];
 
-struct Ear;
+struct Recorder;
 
-impl<S: Subscriber + for<'lookup> LookupSpan<'lookup>> Layer<S> for Ear {
+impl<S: Subscriber + for<'lookup> LookupSpan<'lookup>> Layer<S> for Recorder {
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-        note(attributes.metadata(), |text| attributes.record(text));
+        append(attributes.metadata(), |text| attributes.record(text));
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(metadata) = context.metadata(id) {
-            note(metadata, |text| values.record(text));
+            append(metadata, |text| values.record(text));
         }
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        note(event.metadata(), |text| event.record(text));
+        append(event.metadata(), |text| event.record(text));
     }
 }
 
-fn note(metadata: &Metadata<'_>, write: impl FnOnce(&mut Text)) {
+fn append(metadata: &Metadata<'_>, write: impl FnOnce(&mut Text)) {
     let mut text = Text(metadata.name().to_owned());
     write(&mut text);
     let target = metadata.target();
     let shown = found_in(&text.0);
-    HEARD.with_borrow_mut(|heard| {
+    LOG.with_borrow_mut(|log| {
         if target == "kinesis_sink" || target.starts_with("kinesis_sink::") {
-            heard.ours.push(text.0);
+            log.ours.push(text.0);
             return;
         }
         if !shown.is_empty() {
-            heard.shown.entry(target.to_owned()).or_default().extend(shown);
+            log.shown.entry(target.to_owned()).or_default().extend(shown);
         }
     });
 }
 
-/// Fields as they are told to those who write logs.
+/// Fields in the format of a log line.
 struct Text(String);
 
 impl Visit for Text {

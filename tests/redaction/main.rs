@@ -1,6 +1,6 @@
 //! Redaction: no payload, key, or credential in logs, errors, `Debug` output, metrics, and panics.
 //!
-//! A binary of its own, because it installs a subscriber for all targets and a panic hook.
+//! A separate binary, because it installs a subscriber for all targets and a panic hook.
 
 #[path = "../support/mod.rs"]
 mod support;

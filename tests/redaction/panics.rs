@@ -1,4 +1,4 @@
-//! Panics: those of this crate quote nothing, and those of the user's code are not repeated.
+//! Panic messages: those of this crate contain no secret, and those of user code are not repeated.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once, PoisonError};
@@ -14,8 +14,8 @@ use super::{logs, secrets};
 
 static MESSAGES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Notes what panics say from now on.
-fn listen() {
+/// Records the messages of all panics from now on.
+fn record_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
@@ -26,7 +26,7 @@ fn listen() {
     });
 }
 
-/// What panics of this crate said, the tests' own left out.
+/// Returns the messages of panics outside of these tests.
 fn messages() -> Vec<String> {
     let messages = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).clone();
     messages.into_iter().filter(|message| !message.contains("tests/redaction")).collect()
@@ -34,31 +34,33 @@ fn messages() -> Vec<String> {
 
 #[tokio::test]
 async fn crate_panics_reveal_no_secret() {
-    listen();
+    record_panics();
     let stream = SimStream::new(1);
     let mut sink = KinesisSink::builder("example").build_with(stream.service()).unwrap();
     let (record, mut receipt) = secrets::record().tracked();
     sink.send(record).await.unwrap();
     assert!(poll!(&mut receipt).is_ready());
-    let again = catch_unwind(AssertUnwindSafe(|| (&mut receipt).now_or_never()));
-    assert!(again.is_err(), "a receipt is ready once");
-    // Outside of a runtime nothing can be sent.
+    let polled_again = catch_unwind(AssertUnwindSafe(|| (&mut receipt).now_or_never()));
+    assert!(polled_again.is_err(), "a completed receipt panics when polled");
+    // Sending outside of a runtime panics.
     let outside = std::thread::spawn(move || {
         catch_unwind(AssertUnwindSafe(|| sink.send(secrets::record()).now_or_never())).is_err()
     });
     assert!(outside.join().unwrap());
     let messages = messages();
-    assert!(!messages.is_empty(), "they were heard");
-    messages.iter().for_each(|message| secrets::assert_unmarked("a panic", message));
+    assert!(!messages.is_empty(), "panics are recorded");
+    for message in &messages {
+        secrets::assert_redacted("a panic", message);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn user_panics_are_not_repeated() {
-    listen();
+    record_panics();
     logs::listen();
     let in_call = service_fn(|request: PutRecordsRequest| {
         panic!("{:?}", request.entries()[0].data());
-        #[allow(unreachable_code, reason = "says what it would return")]
+        #[allow(unreachable_code, reason = "states the return type")]
         async {
             Ok::<_, BoxError>(PutRecordsResponse::new(Vec::new()))
         }
@@ -76,14 +78,18 @@ async fn user_panics_are_not_repeated() {
         })
     };
     let mut sink = builder().build_with(in_call).unwrap();
-    secrets::assert_error_unmarked(&sink.send(secrets::record()).await.unwrap_err());
-    sink.take_failed().iter().for_each(|failed| secrets::assert_error_unmarked(failed));
+    secrets::assert_error_redacted(&sink.send(secrets::record()).await.unwrap_err());
+    for failed in &sink.take_failed() {
+        secrets::assert_error_redacted(failed);
+    }
     let letters = |letter: Undelivered| panic!("{:?}", letter.record().data());
     let mut sink = builder().with_dead_letters(letters).build_with(in_future).unwrap();
     let handled = AssertUnwindSafe(sink.send(secrets::record())).catch_unwind().await;
-    assert!(handled.is_err(), "the handler's panic comes out of the sink");
-    secrets::assert_debug_unmarked(&sink);
+    assert!(handled.is_err(), "the panic of the handler propagates");
+    secrets::assert_debug_redacted(&sink);
     drop(sink);
-    messages().iter().for_each(|message| secrets::assert_unmarked("a panic", message));
-    logs::assert_unmarked();
+    for message in &messages() {
+        secrets::assert_redacted("a panic", message);
+    }
+    logs::assert_redacted();
 }

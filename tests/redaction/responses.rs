@@ -1,4 +1,4 @@
-//! Answers that quote what was sent, as the service's do, and answers that are none.
+//! Responses that quote the request, as those of the service do, and malformed responses.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ fn error(status: u16, code: &str, message: &str) -> Answer {
     Answer::new(status, JSON, json!({ "__type": code, "message": message }).to_string())
 }
 
-/// Of two results, the first one.
+/// A response with this error for each of two entries.
 fn entry_error(code: &str, message: &str) -> Answer {
     let failed = json!({ "ErrorCode": code, "ErrorMessage": message });
     let records = json!({ "FailedRecordCount": 2, "Records": [failed, failed] });
     Answer::new(200, JSON, records.to_string())
 }
 
-/// Everything that the sink has to say of this answer to two records.
-async fn assert_told_unmarked(answer: Answer) {
+/// Sends two records, receives this response, and asserts that nothing the sink shows contains a secret.
+async fn assert_response_redacted(answer: Answer) {
     let wire = Wire::new(answer);
     let client = Client::from_conf(wire.config().credentials_provider(credentials()).build());
     let millisecond = Duration::from_millis(1);
@@ -42,16 +42,18 @@ async fn assert_told_unmarked(answer: Answer) {
     let (record, receipt) = secrets::record().tracked();
     sink.feed(record).await.unwrap();
     sink.feed(secrets::record()).await.unwrap();
-    secrets::assert_error_unmarked(&sink.flush().await.unwrap_err());
-    secrets::assert_debug_unmarked(&(&sink, sink.status().last_request));
+    secrets::assert_error_redacted(&sink.flush().await.unwrap_err());
+    secrets::assert_debug_redacted(&(&sink, sink.status().last_request));
     let mut left = sink.take_failed();
     left.extend(sink.take_undelivered());
     left.push(receipt.await.unwrap_err());
     for undelivered in left {
-        secrets::assert_error_unmarked(&undelivered);
-        undelivered.history().iter().for_each(|attempt| secrets::assert_debug_unmarked(attempt));
+        secrets::assert_error_redacted(&undelivered);
+        for attempt in undelivered.history() {
+            secrets::assert_debug_redacted(attempt);
+        }
     }
-    assert!(!wire.take().is_empty(), "it was asked");
+    assert!(!wire.take().is_empty(), "a request was sent");
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,11 +69,11 @@ async fn quoted_keys_are_redacted() {
     );
     for message in [&validation, &twice, &hash_key] {
         for code in ["ValidationException", "InvalidArgumentException", "NeverSeen"] {
-            assert_told_unmarked(error(400, code, message)).await;
-            assert_told_unmarked(entry_error(code, message)).await;
+            assert_response_redacted(error(400, code, message)).await;
+            assert_response_redacted(entry_error(code, message)).await;
         }
     }
-    logs::assert_unmarked_but_for_answers();
+    logs::assert_redacted_except_responses();
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,9 +92,9 @@ async fn signature_error_is_redacted() {
     );
     let codes = ["InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature"];
     for (code, message) in codes.into_iter().zip([&signed, &signed, &header]) {
-        assert_told_unmarked(error(403, code, message)).await;
+        assert_response_redacted(error(403, code, message)).await;
     }
-    logs::assert_unmarked_but_for_answers();
+    logs::assert_redacted_except_responses();
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,22 +111,22 @@ async fn malformed_responses_are_not_quoted() {
         json!({ "Records": [one, one, one] }).to_string(),
     ];
     for body in bodies {
-        assert_told_unmarked(Answer::new(200, JSON, body.clone())).await;
-        assert_told_unmarked(Answer::new(500, JSON, body.clone())).await;
-        assert_told_unmarked(Answer::new(400, "text/html", body)).await;
+        assert_response_redacted(Answer::new(200, JSON, body.clone())).await;
+        assert_response_redacted(Answer::new(500, JSON, body.clone())).await;
+        assert_response_redacted(Answer::new(400, "text/html", body)).await;
     }
-    logs::assert_unmarked_but_for_answers();
+    logs::assert_redacted_except_responses();
 }
 
-/// A line of a log, and a report about a record, stay what they are.
+/// Error texts of a server cannot forge log lines or grow without limit.
 #[tokio::test(start_paused = true)]
 async fn error_texts_are_sanitized_and_truncated() {
     logs::listen();
     let forged = format!("\n2026-11-23T00:00:00Z WARN forged: {}\r\u{1b}[31m", "x".repeat(100_000));
     for (code, message) in [("InvalidArgumentException", &*forged), (&forged, "a message")] {
-        assert_told_unmarked(error(400, code, message)).await;
-        assert_told_unmarked(entry_error(code, message)).await;
-        assert_told_unmarked(error(500, code, message)).await;
+        assert_response_redacted(error(400, code, message)).await;
+        assert_response_redacted(entry_error(code, message)).await;
+        assert_response_redacted(error(500, code, message)).await;
     }
     for line in logs::ours() {
         assert!(!line.contains(char::is_control), "{line:?}");

@@ -1,4 +1,4 @@
-//! What must not show up anywhere, and how it could.
+//! Secrets that must not be shown, and assertions that they are not.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -8,76 +8,76 @@ use kinesis_sink::Record;
 
 pub const PAYLOAD: &str = "MARKED-payload-of-a-record";
 pub const KEY: &str = "MARKED-partition-key";
-/// As a number it is as long as a hash key can be.
+/// Has as many digits as the largest hash key.
 pub const HASH_KEY: u128 = 271_828_182_845_904_523_536_028_747_135_266_249_775;
 pub const ACCESS_KEY_ID: &str = "AKIAMARKEDACCESSKEY";
 pub const SECRET: &str = "MARKED-secret-access-key";
 pub const TOKEN: &str = "MARKED-session-token-of-a-role";
 
-/// A record that nobody must see.
+/// A record whose payload and keys are secret.
 pub fn record() -> Record {
     Record::from((KEY, PAYLOAD)).with_explicit_hash_key(HASH_KEY)
 }
 
-/// The secrets that `text` holds, in any of the usual notations.
+/// Returns the secrets that `text` contains in any of the usual encodings.
 pub fn found_in(text: &str) -> Vec<&'static str> {
     static SECRETS: LazyLock<[(&str, Vec<String>); 6]> = LazyLock::new(|| {
-        let mut hash_key = notations(&HASH_KEY.to_be_bytes());
+        let mut hash_key = encodings(&HASH_KEY.to_be_bytes());
         hash_key.push(HASH_KEY.to_string());
         [
-            ("a payload", notations(PAYLOAD.as_bytes())),
-            ("a partition key", notations(KEY.as_bytes())),
+            ("a payload", encodings(PAYLOAD.as_bytes())),
+            ("a partition key", encodings(KEY.as_bytes())),
             ("a hash key", hash_key),
-            ("an access key id", notations(ACCESS_KEY_ID.as_bytes())),
-            ("a secret access key", notations(SECRET.as_bytes())),
-            ("a session token", notations(TOKEN.as_bytes())),
+            ("an access key id", encodings(ACCESS_KEY_ID.as_bytes())),
+            ("a secret access key", encodings(SECRET.as_bytes())),
+            ("a session token", encodings(TOKEN.as_bytes())),
         ]
     });
-    let shows = |notations: &[String]| notations.iter().any(|notation| text.contains(notation));
-    SECRETS.iter().filter(|(_, notations)| shows(notations)).map(|(name, _)| *name).collect()
+    let shows = |encodings: &[String]| encodings.iter().any(|encoding| text.contains(encoding));
+    SECRETS.iter().filter(|(_, encodings)| shows(encodings)).map(|(name, _)| *name).collect()
 }
 
-/// As text, as `Debug` writes bytes, in hexadecimal, and in base64 wherever it begins in the data.
-fn notations(secret: &[u8]) -> Vec<String> {
+/// Returns a secret as text, as `Debug` formats bytes, in hexadecimal, and in base64 at each of the three alignments.
+fn encodings(secret: &[u8]) -> Vec<String> {
     let bytes: Vec<_> = secret.iter().map(u8::to_string).collect();
     let hex: Vec<_> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut notations = vec![bytes.join(", "), hex.concat()];
-    notations.extend(std::str::from_utf8(secret).ok().map(str::to_owned));
+    let mut encodings = vec![bytes.join(", "), hex.concat()];
+    encodings.extend(std::str::from_utf8(secret).ok().map(str::to_owned));
     for start in 0..3 {
         let whole = (secret.len() - start) / 3 * 3;
-        notations.push(base64_simd::STANDARD.encode_to_string(&secret[start..start + whole]));
+        encodings.push(base64_simd::STANDARD.encode_to_string(&secret[start..start + whole]));
     }
-    notations
+    encodings
 }
 
-/// That no secret is in `text`.
+/// Asserts that `text` contains no secret.
 #[track_caller]
-pub fn assert_unmarked(what: &str, text: &str) {
+pub fn assert_redacted(what: &str, text: &str) {
     let found = found_in(text);
     assert!(found.is_empty(), "{what} shows {found:?}: {text}");
 }
 
-/// That no secret is in what `Debug` says of `value`, in one line or in many.
+/// Asserts that neither `{:?}` nor `{:#?}` of `value` contains a secret.
 #[track_caller]
-pub fn assert_debug_unmarked(value: &dyn Debug) {
-    assert_unmarked("Debug", &format!("{value:?}"));
-    assert_unmarked("Debug, with line breaks,", &format!("{value:#?}"));
+pub fn assert_debug_redacted(value: &dyn Debug) {
+    assert_redacted("Debug", &format!("{value:?}"));
+    assert_redacted("Debug, with line breaks,", &format!("{value:#?}"));
 }
 
-/// The same of an error, of its text, and of all that caused it.
+/// Asserts that `Debug` and `Display` of an error and of all its sources contain no secret.
 #[track_caller]
-pub fn assert_error_unmarked(error: &(dyn Error + 'static)) {
+pub fn assert_error_redacted(error: &(dyn Error + 'static)) {
     for cause in std::iter::successors(Some(error), |&error| error.source()) {
-        assert_debug_unmarked(&cause);
-        assert_unmarked("an error", &format!("{cause} {cause:#}"));
+        assert_debug_redacted(&cause);
+        assert_redacted("an error", &format!("{cause} {cause:#}"));
     }
 }
 
-/// The same of anything that has a text.
+/// Asserts that `Debug` and `Display` of `value` contain no secret.
 #[track_caller]
-pub fn assert_display_unmarked(value: &(impl Debug + Display)) {
-    assert_debug_unmarked(value);
-    assert_unmarked("Display", &value.to_string());
+pub fn assert_display_redacted(value: &(impl Debug + Display)) {
+    assert_debug_redacted(value);
+    assert_redacted("Display", &value.to_string());
 }
 
 #[test]

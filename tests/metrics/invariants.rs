@@ -63,7 +63,6 @@ fn failed(recorder: &Recorded, reason: &str) -> u64 {
     recorder.counter_of("user_records_failed", &[("reason", reason)])
 }
 
-/// Asserts that counters, gauges, and histograms agree.
 fn check(recorder: &Recorded) {
     let received = recorder.counter("user_records_received");
     let [put, withdrawn] =

@@ -56,7 +56,6 @@ async fn buffer_limits_hold_across_tasks() {
             let data = vec![b'.'; size - 1];
             async move { producer.put(Record::from(("k", data))).await.unwrap().await.unwrap() }
         };
-        // All tasks wait at the same time.
         let tasks = (0..200).map(task).map(tokio::spawn);
         for task in future::join_all(tasks).await {
             drop(task.unwrap());
@@ -196,7 +195,6 @@ async fn dropped_send_is_not_sent_and_frees_permit() {
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
     producer.send(record(0)).await.unwrap();
     producer.send(record(1)).await.unwrap();
-    // Waiting futures are dropped.
     assert!(producer.send(record(100)).now_or_never().is_none());
     assert!(producer.put(record(101)).now_or_never().is_none());
     // The first of two waiters is dropped.
@@ -217,7 +215,6 @@ async fn dropped_send_is_not_sent_and_frees_permit() {
     next.await.unwrap();
     producer.flush().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..5));
-    // All permits are free again.
     producer.try_send(record(5)).unwrap();
     producer.try_send(record(6)).unwrap();
 }

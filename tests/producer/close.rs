@@ -28,7 +28,6 @@ fn record(text: &'static str) -> Record {
     Record::from(text)
 }
 
-/// State of the producer when it ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
     Idle,
@@ -36,7 +35,6 @@ enum State {
     MidRetry,
 }
 
-/// Ways to end a producer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Shutdown {
     Close,
@@ -97,7 +95,6 @@ impl Case {
     }
 }
 
-/// Returns the outcomes of receipts that have completed.
 fn outcomes(receipts: Vec<Receipt>) -> Vec<Result<Delivery, Undelivered>> {
     receipts.into_iter().map(|receipt| receipt.now_or_never().expect("settled")).collect()
 }
@@ -255,7 +252,6 @@ fn runtime_shutdown_settles_all_receipts() {
         let case = runtime.block_on(Case::new(state));
         drop(runtime);
         assert_outcomes(case.receipts, Shutdown::RuntimeShutDown, state);
-        // Without a runtime.
         futures::executor::block_on(async {
             assert_ended(&case.producer, ErrorKind::Abandoned).await;
             let error = case.producer.close().await.unwrap_err();

@@ -24,7 +24,6 @@ fn record(text: &'static str) -> Record {
     Record::from(text)
 }
 
-/// Delivers the first request and refuses all others.
 fn refusing_after_first() -> MockService {
     MockService::new(|call, request| match call {
         0 => Ok(all_delivered(request)),
@@ -32,7 +31,6 @@ fn refusing_after_first() -> MockService {
     })
 }
 
-/// Returns the error of the service.
 fn cause_of(error: &Error) -> &AttemptError {
     let source = std::error::Error::source(error).expect("the error has a source");
     source.downcast_ref().expect("the source is an `AttemptError`")
@@ -175,7 +173,7 @@ async fn producer_survives_refused_credentials() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_stops_when_credentials_stay_refused() {
+async fn credentials_timeout_stops_producer() {
     for (timeout, expected) in [(Some(60), 60..64), (None, 300..304)] {
         let service = MockService::failing(usize::MAX, "ExpiredTokenException");
         let builder = match timeout.map(Duration::from_secs) {
@@ -219,7 +217,6 @@ async fn stop_waits_for_requests_in_flight() {
     assert_eq!(texts(&letters.try_iter().collect::<Vec<_>>()), ["c"]);
 }
 
-/// A service whose first call takes a second longer.
 #[derive(Clone)]
 struct SlowFirstCall {
     inner: MockService,

@@ -143,7 +143,6 @@ async fn dropped_take_failed_keeps_buffer_limit() {
     let error = producer.flush().await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 10), "{error}");
     assert_eq!(producer.take_failed().await.len(), 10);
-    // All permits are free again.
     for _ in 0..10 {
         producer.try_send(Record::from("good")).unwrap();
     }
@@ -169,7 +168,6 @@ async fn take_failed_frees_buffer_bytes() {
         let error = producer.send(bad()).await.unwrap_err();
         assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 3), "{error}");
     }
-    // `take_failed` frees capacity for a waiting sender.
     let waiting = producer.clone();
     let waiting = tokio::spawn(async move { waiting.send(record(0)).await });
     assert_eq!(producer.take_failed().await.len(), 3);
@@ -193,7 +191,7 @@ async fn dead_letters_get_records_without_receipt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_letter_handler_can_call_its_producer() {
+async fn dead_letter_handler_calls_producer() {
     let calls: [fn(&Producer); 5] = [
         |producer| producer.try_send(Record::from("again")).unwrap(),
         |producer| assert!(producer.flush().now_or_never().is_none()),

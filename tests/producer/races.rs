@@ -19,7 +19,6 @@ const ROUNDS: u64 = 300;
 /// Time after which a round is reported as hung.
 const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Outcomes of the records of one sender.
 #[derive(Debug, Default)]
 struct Outcomes {
     accepted: usize,
@@ -60,7 +59,6 @@ async fn send(producer: Producer, sender: usize, mut rng: Rng) -> Outcomes {
     outcomes
 }
 
-/// Shuts the producer down in a random way after a random time.
 async fn shut_down(producer: Producer, driver: &mut JoinHandle<()>, mut rng: Rng) {
     sleep(Duration::from_micros(rng.u64(0..5_000))).await;
     match rng.u32(0..5) {
@@ -122,7 +120,7 @@ async fn round(seed: u64) {
     }
     let Outcomes { accepted, delivered, returned } = total;
     assert_eq!(delivered + returned.len(), accepted);
-    // The service may have written more records than the receipts report, if these may have been written.
+    // The receipt of a written record reports a delivery, or that the record may have been written.
     let mut written = service.delivered();
     let before_dedup = written.len();
     written.sort_unstable();

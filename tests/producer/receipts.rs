@@ -9,12 +9,10 @@ use kinesis_sink::sim::{Faults, SimStream};
 use kinesis_sink::{ErrorKind, KinesisSink, Record, SinkBuilder, Undelivered};
 use tokio::sync::mpsc;
 
-/// A stream that throttles all records.
 fn throttling() -> SimStream {
     SimStream::builder().with_faults(Faults::default().with_throttles(1.0)).build().unwrap()
 }
 
-/// A builder with one attempt per record.
 fn single_attempt() -> SinkBuilder {
     KinesisSink::builder("example").configure(|settings| settings.max_attempts = Some(1))
 }
@@ -102,7 +100,7 @@ async fn undelivered_names_stream_of_its_sink() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_names_stream_when_driver_is_dropped() {
+async fn dropped_driver_error_names_stream() {
     let client = SimStream::new(2).client();
     let (producer, driver) = KinesisSink::new(&client, "example").unwrap().into_producer();
     let receipt = producer.put(Record::from("queued")).await.unwrap();
@@ -125,7 +123,7 @@ async fn unbounded_channel_takes_dead_letters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_channel_leaves_dead_letters_in_sink() {
+async fn full_channel_keeps_dead_letters() {
     let (dead_letters, mut received) = mpsc::channel(1);
     let builder = single_attempt().with_dead_letter_handler(dead_letters);
     let mut sink = builder.build(&throttling().client()).unwrap();
@@ -174,7 +172,7 @@ async fn closure_handler_needs_no_type_annotation() {
 }
 
 #[test]
-fn functions_and_boxed_closures_are_handlers() {
+fn functions_and_boxes_are_handlers() {
     fn ignore(_: Undelivered) {}
     let boxed: Box<dyn FnMut(Undelivered) + Send> = Box::new(ignore);
     let handlers: [Box<dyn DeadLetterHandler>; 3] =

@@ -11,7 +11,6 @@ use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 use super::secrets;
 
-/// A request of 500 secret entries.
 fn request() -> PutRecordsRequest {
     let record = secrets::record();
     let key = Some(secrets::KEY.into());

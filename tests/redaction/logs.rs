@@ -20,7 +20,6 @@ use super::secrets::{self, found_in};
 /// Log of this thread, which runs a single test.
 #[derive(Default)]
 struct Log {
-    /// Lines of this crate.
     ours: Vec<String>,
     /// Secrets that other crates logged, by target.
     shown: BTreeMap<String, BTreeSet<&'static str>>,
@@ -30,7 +29,6 @@ thread_local! {
     static LOG: RefCell<Log> = RefCell::default();
 }
 
-/// Starts recording.
 pub fn listen() {
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| tracing_subscriber::registry().with(Recorder).init());
@@ -47,7 +45,7 @@ pub fn assert_redacted() {
     assert_redacted_except(&[]);
 }
 
-/// Asserts like [`assert_redacted`], except for the SDK's targets that log whole responses with their quotes.
+/// Asserts what [`assert_redacted`] does, but accepts that two targets of the SDK log whole responses.
 #[track_caller]
 pub fn assert_redacted_except_responses() {
     assert_redacted_except(&[ORCHESTRATOR, "aws_smithy_runtime::client::orchestrator::http"]);
@@ -111,7 +109,6 @@ fn append(metadata: &Metadata<'_>, write: impl FnOnce(&mut Text)) {
     });
 }
 
-/// Fields in the format of a log line.
 struct Text(String);
 
 impl Visit for Text {

@@ -14,7 +14,6 @@ use super::{logs, secrets};
 
 static MESSAGES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Records the messages of all panics from now on.
 fn record_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

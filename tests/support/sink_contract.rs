@@ -54,7 +54,6 @@ impl Subject for ProducerSink {
     }
 }
 
-/// Defines the tests of the contract for a [`Subject`].
 #[allow(unused_macros, reason = "each test binary uses a part of the helpers")]
 macro_rules! contract {
     ($subject:ty) => {

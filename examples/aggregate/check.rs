@@ -58,7 +58,6 @@ pub async fn read_all(client: &Client, stream: &str, sent: Events) -> anyhow::Re
 
 struct Check {
     sent: Events,
-    /// Indexed by the number of the event.
     seen: Vec<bool>,
     found: Found,
 }

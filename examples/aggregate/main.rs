@@ -69,7 +69,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends all events with one setting of aggregation, and reads them back.
 async fn send(server: &Embedded, aggregation: Aggregation, sent: Events) -> anyhow::Result<Run> {
     let mut sink =
         KinesisSink::builder(STREAM).with_aggregation(aggregation).build(server.client())?;

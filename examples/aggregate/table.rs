@@ -53,7 +53,6 @@ fn cells(name: &str, runs: &[Run], cell: impl Fn(&Run) -> String) {
     println!("| {name} |{cells}");
 }
 
-/// Formats 1234567 as 1,234,567.
 fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();

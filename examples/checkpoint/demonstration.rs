@@ -27,7 +27,6 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // The directory may have been removed already.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -51,12 +50,13 @@ pub async fn run(lines: u64, kills: u64) -> anyhow::Result<()> {
     }
 
     for kill in 1..=kills {
-        let mut process = forward(&server, &file, &checkpoint)?;
-        let stored = wait_for(&mut process, &checkpoint, kill * lines / (kills + 1)).await?;
+        let mut process = start_forwarding(&server, &file, &checkpoint)?;
+        let stored =
+            wait_for_checkpoint(&mut process, &checkpoint, kill * lines / (kills + 1)).await?;
         process.kill().await?;
         println!("killed the forwarding process at checkpoint {stored}");
     }
-    let status = forward(&server, &file, &checkpoint)?.wait().await?;
+    let status = start_forwarding(&server, &file, &checkpoint)?.wait().await?;
     anyhow::ensure!(status.success(), "the last forwarding process failed: {status}");
     let stored = Checkpoint::load(&checkpoint).await?.delivered();
     anyhow::ensure!(stored == lines, "the last checkpoint is {stored}, expected {lines}");
@@ -65,8 +65,7 @@ pub async fn run(lines: u64, kills: u64) -> anyhow::Result<()> {
     found.ensure_complete()
 }
 
-/// Starts this program as a child process that forwards the file.
-fn forward(server: &Embedded, file: &Path, checkpoint: &Path) -> anyhow::Result<Child> {
+fn start_forwarding(server: &Embedded, file: &Path, checkpoint: &Path) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--file").arg(file).arg("--checkpoint").arg(checkpoint);
     command.args(["--endpoint", server.endpoint(), "--region", "us-east-1"]);
@@ -78,8 +77,11 @@ fn forward(server: &Embedded, file: &Path, checkpoint: &Path) -> anyhow::Result<
         .context("cannot start the forwarding process")
 }
 
-/// Waits until the checkpoint reaches `lines`, and returns it.
-async fn wait_for(process: &mut Child, checkpoint: &Path, lines: u64) -> anyhow::Result<u64> {
+async fn wait_for_checkpoint(
+    process: &mut Child,
+    checkpoint: &Path,
+    lines: u64,
+) -> anyhow::Result<u64> {
     loop {
         let stored = Checkpoint::load(checkpoint).await?.delivered();
         if stored >= lines {

@@ -1,6 +1,4 @@
 //! Forwards the lines of a file and stores its progress, so that no line is lost if the process is killed.
-//!
-//! Without arguments it kills a forwarding process several times, and restarts it. See `--help`.
 
 mod checkpoint;
 mod demonstration;
@@ -98,7 +96,7 @@ async fn forward(
     checkpoint: &mut Checkpoint,
 ) -> anyhow::Result<()> {
     let producer = KinesisSink::new(client, stream)?.spawn();
-    let mut lines = skip(file, checkpoint.delivered()).await?;
+    let mut lines = open_after(file, checkpoint.delivered()).await?;
     let mut read = Ok(());
     let records = stream::poll_fn(|cx| {
         let line = ready!(Pin::new(&mut lines).poll_next_segment(cx));
@@ -115,8 +113,7 @@ async fn forward(
     Ok(read?)
 }
 
-/// Opens the file and skips the delivered lines.
-async fn skip(file: &Path, delivered: u64) -> anyhow::Result<Split<BufReader<File>>> {
+async fn open_after(file: &Path, delivered: u64) -> anyhow::Result<Split<BufReader<File>>> {
     let open = File::open(file).await.with_context(|| format!("cannot read {}", file.display()))?;
     let mut lines = BufReader::new(open).split(b'\n');
     for line in 0..delivered {

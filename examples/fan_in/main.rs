@@ -1,6 +1,4 @@
 //! Many tasks that share one producer and await a receipt for every record.
-//!
-//! Ctrl-C or SIGTERM stops the tasks, drains the producer, and prints a summary. See `--help`.
 
 #[path = "../support/embedded.rs"]
 mod embedded;
@@ -81,7 +79,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     read_back.check().await
 }
 
-/// Runs the sensors, each with a clone of the producer, then drains and closes the producer.
 async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Report> {
     let (stop, stopped) = watch::channel(false);
     let sensor = |number| tokio::spawn(sensor::run(number, producer.clone(), stopped.clone()));
@@ -118,7 +115,6 @@ async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Rep
     Ok(report)
 }
 
-/// Prints the totals every second.
 async fn print_progress(producer: &Producer) {
     let mut second = interval(Duration::from_secs(1));
     loop {

@@ -1,5 +1,3 @@
-//! A task that sends readings and awaits their receipts.
-
 use std::pin::Pin;
 use std::time::Duration;
 

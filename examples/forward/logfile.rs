@@ -39,7 +39,6 @@ impl LogFile {
 
 impl Drop for LogFile {
     fn drop(&mut self) {
-        // The file may have been removed already.
         let _ = std::fs::remove_file(&self.path);
     }
 }

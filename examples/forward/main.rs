@@ -1,6 +1,4 @@
 //! Forwards the lines of a file to a Kinesis stream and verifies that all records arrived.
-//!
-//! Without arguments it forwards a generated log file to an embedded Kinesis server. See `--help`.
 
 mod arguments;
 #[path = "../support/embedded.rs"]
@@ -31,7 +29,6 @@ use self::progress::Progress;
 use self::read_back::{From, ReadBack};
 use self::source::Source;
 
-/// Shards of the embedded server's stream.
 const SHARDS: i32 = 4;
 
 #[tokio::main]

@@ -1,5 +1,3 @@
-//! Lines of a file or of standard input.
-
 use std::path::Path;
 use std::pin::Pin;
 

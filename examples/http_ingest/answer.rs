@@ -1,5 +1,3 @@
-//! Responses to clients.
-
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};

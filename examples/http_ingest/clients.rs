@@ -21,8 +21,6 @@ pub async fn run(server: SocketAddr, events: usize) -> anyhow::Result<Vec<Bytes>
     Ok(sent.into_iter().map(|(event, _)| event).collect())
 }
 
-/// Sends an event until it is acknowledged, and returns it with the number of retries.
-///
 /// Every fourth event waits for its delivery.
 async fn send(server: SocketAddr, number: usize) -> anyhow::Result<(Bytes, usize)> {
     let event = format!(r#"{{"event":{number},"text":"hello"}}"#);
@@ -45,7 +43,6 @@ fn retry_after(answer: &str) -> Option<Duration> {
     value.parse().ok().map(Duration::from_secs)
 }
 
-/// Sends a request on a new connection and returns the whole response.
 async fn post(server: SocketAddr, path: &str, body: &str) -> std::io::Result<String> {
     let length = body.len();
     let request = format!(

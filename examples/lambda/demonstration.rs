@@ -17,7 +17,7 @@ pub async fn run() -> anyhow::Result<()> {
     println!("embedded Kinesis server at {}, stream {STREAM}", server.endpoint());
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await?;
     let mut lambda = RuntimeApi::start().await?;
-    let mut function = function(&lambda, &server)?;
+    let mut function = start_function(&lambda, &server)?;
 
     let mut failed = 0;
     for event in 0..EVENTS {
@@ -44,7 +44,6 @@ pub async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Invokes the function and returns its answer, or an error if the function exits.
 async fn invoke(
     lambda: &mut RuntimeApi,
     function: &mut Child,
@@ -65,8 +64,7 @@ fn message(event: usize, number: usize) -> Message {
     Message { id: format!("{event}-{number}"), body }
 }
 
-/// Starts this program as a child process that runs the function.
-fn function(lambda: &RuntimeApi, server: &Embedded) -> anyhow::Result<Child> {
+fn start_function(lambda: &RuntimeApi, server: &Embedded) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.envs(lambda.environment());
     command.env("STREAM_NAME", STREAM).env("AWS_ENDPOINT_URL_KINESIS", server.endpoint());

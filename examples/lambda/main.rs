@@ -35,7 +35,6 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Runs the function, which handles one event at a time.
 async fn run() -> anyhow::Result<()> {
     let stream = std::env::var("STREAM_NAME")
         .context("STREAM_NAME must be set to the name of the stream")?;
@@ -57,7 +56,6 @@ async fn run() -> anyhow::Result<()> {
     Ok(producer.close().await?)
 }
 
-/// Sends all messages and awaits their receipts before it returns the answer.
 async fn handle(producer: &Producer, event: LambdaEvent<Messages>) -> Result<Answer, Infallible> {
     let puts = event.payload.messages.into_iter().map(|message| put(producer, message));
     let failed = join_all(puts).await.into_iter().flatten();

@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-/// The timeout of the function.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server on a free port of the loopback interface. It is stopped on drop.
@@ -83,7 +82,6 @@ impl Drop for RuntimeApi {
     }
 }
 
-/// Responds with the next event once there is one.
 async fn next(State(channels): State<Arc<Channels>>) -> Response {
     let Some(event) = channels.events.lock().await.recv().await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

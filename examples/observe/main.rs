@@ -96,7 +96,6 @@ async fn scrape_during<T>(work: impl Future<Output = T>, metrics: &Metrics) -> (
     }
 }
 
-/// Prints the rates over the last ten scrapes.
 fn print_rates(scrapes: &[Scrape]) {
     let before = &scrapes[scrapes.len() - 10];
     let now = &scrapes[scrapes.len() - 1];

@@ -19,7 +19,6 @@ const LABEL_SIZE: u32 = 16;
 const TEXT: RGBColor = RGBColor(50, 50, 50);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
-/// Backgrounds of the phases.
 const PHASE_COLORS: [RGBColor; 3] =
     [RGBColor(255, 255, 255), RGBColor(233, 240, 247), RGBColor(252, 240, 222)];
 
@@ -49,6 +48,8 @@ struct Line {
 
 /// Draws the metrics of a run of this duration, scraped once per second.
 pub fn draw(scrapes: &[Scrape], duration: Duration, path: &Path) -> anyhow::Result<()> {
+    // Without the time in which the records pending at the end of the load are delivered.
+    let scrapes = &scrapes[..scrapes.len().min(duration.as_secs() as usize + 1)];
     let panels = [
         records(scrapes),
         pending(scrapes),
@@ -58,14 +59,13 @@ pub fn draw(scrapes: &[Scrape], duration: Duration, path: &Path) -> anyhow::Resu
         requests(scrapes),
     ];
     let phases = load::phases(duration);
-    let seconds = duration.as_secs_f64().max(scrapes.len() as f64 - 1.0);
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
         // Browsers with a dark theme have no white background.
         root.fill(&WHITE)?;
         for (panel, area) in panels.iter().zip(root.split_evenly((3, 2))) {
-            draw_panel(&area, panel, &phases, seconds)
+            draw_panel(&area, panel, &phases, duration.as_secs_f64())
                 .map_err(|error| anyhow::anyhow!("cannot draw {}: {error}", panel.title))?;
         }
         root.present()?;
@@ -157,7 +157,6 @@ fn shards(scrapes: &[Scrape]) -> Vec<String> {
     shards.unwrap_or_default().into_iter().collect()
 }
 
-/// Formats `shardId-000000000003` as `shard 3`.
 fn shard_label(shard: &str) -> String {
     let number = shard.strip_prefix("shardId-").and_then(|number| number.parse::<u64>().ok());
     number.map_or(shard.to_owned(), |number| format!("shard {number}"))
@@ -186,7 +185,8 @@ where
     B::ErrorType: 'static,
 {
     const PLOT_LEFT: i32 = 86;
-    const PLOT_TOP: i32 = 84;
+    const PLOT_TOP: i32 = 100;
+    const MARGIN: i32 = 14;
 
     let text = (FONT, LABEL_SIZE).into_font().color(&TEXT);
     area.draw_text(panel.title, &(FONT, TITLE_SIZE).into_font().color(&TEXT), (PLOT_LEFT, 12))?;
@@ -198,10 +198,11 @@ where
     let top = if highest > 0.0 { highest * 1.1 } else { 1.0 };
     let mut chart = ChartBuilder::on(area)
         .margin_top(PLOT_TOP)
-        .margin_right(20)
-        .margin_bottom(10)
-        .x_label_area_size(46)
-        .y_label_area_size(PLOT_LEFT)
+        .margin_right(MARGIN)
+        .margin_bottom(MARGIN)
+        .margin_left(MARGIN)
+        .x_label_area_size(44)
+        .y_label_area_size(PLOT_LEFT - MARGIN)
         .build_cartesian_2d(0.0..seconds, 0.0..top)?;
 
     for (phase, color) in phases.iter().zip(PHASE_COLORS) {
@@ -237,25 +238,32 @@ where
     Ok(())
 }
 
-/// Draws the labels of the lines in a row above the plot, where they hide no data.
+/// Draws the labels of the lines in up to two rows above the plot, where they hide no data.
 fn draw_legend<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     panel: &Panel,
-    (mut x, y): (i32, i32),
+    (left, top): (i32, i32),
 ) -> DrawResult
 where
     B::ErrorType: 'static,
 {
     const SWATCH: i32 = 16;
     const GAP: i32 = 6;
+    const ROW: i32 = 20;
 
     let text = (FONT, LABEL_SIZE).into_font().color(&TEXT);
+    let right = area.dim_in_pixel().0 as i32;
+    let (mut x, mut y) = (left, top);
     for (line, color) in panel.lines.iter().zip(COLORS.iter().cycle()) {
+        let (width, _) = area.estimate_text_size(&line.label, &text)?;
+        let width = SWATCH + 3 * GAP + width as i32;
+        if x > left && x + width > right {
+            (x, y) = (left, y + ROW);
+        }
         let swatch = [(x, y + 5), (x + SWATCH, y + 8)];
         area.draw(&Rectangle::new(swatch, color.filled()))?;
         area.draw_text(&line.label, &text, (x + SWATCH + GAP, y))?;
-        let (width, _) = area.estimate_text_size(&line.label, &text)?;
-        x += SWATCH + 3 * GAP + width as i32;
+        x += width;
     }
     Ok(())
 }

@@ -1,5 +1,3 @@
-//! Exporters of metrics and traces.
-
 use std::net::SocketAddr;
 
 use anyhow::Context;

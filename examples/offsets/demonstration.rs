@@ -44,8 +44,6 @@ impl Demonstration {
         })?)
     }
 
-    /// Runs a consumer of all partitions and crashes it in the middle.
-    ///
     /// Aborting the driver drops the buffered records. Dropping only the producer would deliver them.
     async fn crash(&self) -> anyhow::Result<()> {
         let (producer, driver) = self.sink()?.into_producer();
@@ -66,7 +64,6 @@ impl Demonstration {
         Ok(())
     }
 
-    /// Runs a second consumer from the committed offsets, and moves two of its partitions to a third.
     async fn rebalance(&self) -> anyhow::Result<()> {
         let producer = self.sink()?.spawn();
         let other_producer = self.sink()?.spawn();
@@ -95,7 +92,6 @@ impl Demonstration {
         }
     }
 
-    /// Verifies that all committed messages are in the stream.
     async fn check_committed(&self, mut read_back: ReadBack) -> anyhow::Result<()> {
         for message in self.log.committed() {
             read_back.expect(message.payload);

@@ -12,8 +12,7 @@ use tokio::time::{Instant, interval, sleep_until};
 
 use super::log::{Consumer, Event};
 
-/// Maximum number of messages per poll.
-const BATCH: usize = 500;
+const MAX_POLL_MESSAGES: usize = 500;
 /// Time between two commits. Messages delivered since the last commit are sent again after a crash.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// Time to deliver the messages of revoked partitions before the coordinator evicts the consumer.
@@ -39,7 +38,7 @@ async fn forward_until_revoked(
     producer: &Producer,
 ) -> anyhow::Result<Option<Vec<u32>>> {
     let revoked = RefCell::new(None);
-    let events = stream::unfold((), async |()| match consumer.poll(BATCH).await? {
+    let events = stream::unfold((), async |()| match consumer.poll(MAX_POLL_MESSAGES).await? {
         Event::Messages(messages) => Some((stream::iter(messages), ())),
         Event::Revoked(partitions) => {
             revoked.replace(Some((partitions, Instant::now() + REVOCATION_TIMEOUT)));

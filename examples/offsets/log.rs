@@ -53,7 +53,7 @@ impl Log {
         let assigned = partitions.iter().map(|number| (*number, committed(number))).collect();
         let (revoke, revoked) = watch::channel(Vec::new());
         let (release, released) = watch::channel(false);
-        let position = Mutex::new(Position { assigned, last: 0 });
+        let position = Mutex::new(Position { assigned, last_polled: 0 });
         let consumer =
             Consumer { log: self.clone(), position, revoked: Mutex::new(revoked), release };
         (consumer, Rebalance { revoke, released })
@@ -88,8 +88,7 @@ pub struct Consumer {
 struct Position {
     /// Partitions and the next offset to read of each.
     assigned: Vec<(u32, u64)>,
-    /// Index of the partition that was polled last.
-    last: usize,
+    last_polled: usize,
 }
 
 impl Consumer {
@@ -102,10 +101,10 @@ impl Consumer {
             return Some(Event::Revoked(revoked.borrow_and_update().clone()));
         }
         let (mut position, partitions) = (lock(&self.position), self.log.partitions());
-        let Position { assigned, last } = &mut *position;
+        let Position { assigned, last_polled } = &mut *position;
         for _ in 0..assigned.len() {
-            *last = (*last + 1) % assigned.len();
-            let (number, position) = &mut assigned[*last];
+            *last_polled = (*last_polled + 1) % assigned.len();
+            let (number, position) = &mut assigned[*last_polled];
             let messages = &partitions[*number as usize].messages;
             let start = messages.partition_point(|message| message.offset < *position);
             let read: Vec<_> = messages[start..].iter().take(max_messages).cloned().collect();

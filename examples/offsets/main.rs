@@ -1,6 +1,4 @@
 //! Forwards a log with committed offsets, such as that of Kafka, with at-least-once delivery.
-//!
-//! An offset is committed only if all messages below it are in the stream. See `--help`.
 
 mod demonstration;
 #[path = "../support/embedded.rs"]

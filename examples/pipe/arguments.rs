@@ -157,7 +157,6 @@ impl Arguments {
         arguments
     }
 
-    /// Returns a message if options contradict each other.
     fn conflict(&self) -> Option<&'static str> {
         if self.key_pointer.is_some() && self.format != Format::Ndjson {
             return Some("--key-pointer needs --format ndjson");

@@ -1,5 +1,3 @@
-//! The dead-letter file.
-
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -25,11 +23,9 @@ struct Inner {
     error: Option<io::Error>,
 }
 
-/// A line of the file.
 #[derive(Serialize)]
 struct DeadLetter<'a> {
     reason: &'static str,
-    /// The error code of the service.
     code: Option<&'a str>,
     message: String,
     attempts: u32,

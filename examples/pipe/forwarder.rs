@@ -32,7 +32,6 @@ pub struct Forwarder {
     pub tally: Option<Tally>,
 }
 
-/// The reason why there is no next frame.
 enum NextFrameError {
     EndOfInput,
     Input(InputError),
@@ -100,7 +99,7 @@ impl Forwarder {
                 }
                 Err(NextFrameError::Sink(error)) => return StopReason::Error(error.into()),
             }
-            // Without a dead-letter file, failed records stay in the sink.
+            // Failed records that no dead-letter file accepts stay in the sink.
             if self.sink.status().failed.records > 0 {
                 return StopReason::Undelivered;
             }
@@ -158,7 +157,6 @@ impl Forwarder {
                 closed = sink.close() => closed,
             };
             match closed {
-                // `take_undelivered` handles failed records.
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Undelivered => {}
                 Err(error) => *stop = StopReason::Error(error.into()),

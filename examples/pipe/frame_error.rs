@@ -1,5 +1,3 @@
-//! Errors of frames that cannot become a record.
-
 use kinesis_sink::limits::MAX_RECORD_BYTES;
 
 /// The reason why a frame is rejected and how to fix it. The text does not contain any data of the frame.

@@ -1,5 +1,3 @@
-//! Frames of standard input.
-
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -52,7 +50,6 @@ pub enum FrameDecoder {
         started: bool,
         /// Length of the part of the buffer known to contain no line break.
         searched: usize,
-        /// Set to `true` while the rest of a line is discarded.
         discarding: bool,
     },
     LengthPrefixed(LengthDelimitedCodec),
@@ -118,12 +115,10 @@ impl Decoder for FrameDecoder {
     }
 }
 
-/// Returns `true` if the buffer is a proper prefix of a byte order mark.
 fn may_become_mark(buffer: &[u8]) -> bool {
     buffer.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(buffer)
 }
 
-/// Returns the next line once it is complete or exceeds the size of a record.
 fn next_line(buffer: &mut BytesMut, searched: &mut usize, discarding: &mut bool) -> Option<Frame> {
     loop {
         let Some(at) = memchr(b'\n', &buffer[*searched..]) else {

@@ -1,5 +1,3 @@
-//! The signals that interrupt the program.
-
 use std::fmt;
 use std::io;
 

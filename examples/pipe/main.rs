@@ -1,10 +1,4 @@
-//! A command-line tool that sends standard input to a Kinesis stream.
-//!
-//! ```sh
-//! zcat events.gz | pipe --stream events --format ndjson --key-pointer /user/id --dead-letter dead.ndjson
-//! ```
-//!
-//! Without arguments it sends to an embedded Kinesis server. See `--help` for options and exit statuses.
+//! A command-line tool that sends standard input to a Kinesis stream. See `--help`.
 //!
 //! Memory is bounded: 1 GB of JSON documents of 200 bytes, with keys by pointer, took 30 s and at most 25 MiB
 //! resident in a release build on two cores. To reproduce, build the example in release mode and run the
@@ -120,7 +114,6 @@ fn forwarder(
     })
 }
 
-/// Forwards standard input and prints the result.
 async fn send(arguments: &Arguments, forwarder: &mut Forwarder) -> Report {
     if std::io::stdin().is_terminal() && !arguments.quiet {
         print_line("reading from the terminal; press Ctrl-D to end the input");

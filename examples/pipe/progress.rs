@@ -1,5 +1,3 @@
-//! A progress line on the terminal.
-
 use std::io::IsTerminal;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};

@@ -13,12 +13,7 @@ use crate::input::{Frame, without_line_break};
 /// The source of partition keys.
 pub enum KeySource {
     Random,
-    /// A field of the line, counted from 1.
-    Field {
-        number: u32,
-        delimiter: char,
-    },
-    /// A JSON pointer into the document.
+    Field { number: u32, delimiter: char },
     Pointer(String),
 }
 

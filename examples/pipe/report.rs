@@ -1,5 +1,3 @@
-//! The summary and the exit status.
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,7 +28,6 @@ pub enum StopReason {
     BadInput(String),
     /// A record failed and could not be written to a dead-letter file.
     Undelivered,
-    /// The stream rejects all requests, the input cannot be read, or another error occurred.
     Error(anyhow::Error),
 }
 

@@ -1,5 +1,3 @@
-//! Output to standard error.
-
 use std::fmt::Display;
 use std::io::Write;
 

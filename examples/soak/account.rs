@@ -26,7 +26,6 @@ impl State {
         self.0 = self.0.checked_add(Self::DUPLICATE).unwrap_or(self.0);
     }
 
-    /// Returns `true` if a duplicate was expected.
     fn take_expected_duplicate(&mut self) -> bool {
         let rest = self.0.checked_sub(Self::DUPLICATE);
         self.0 = rest.unwrap_or(self.0);

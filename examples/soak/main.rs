@@ -108,13 +108,11 @@ fn address(endpoint: &str) -> anyhow::Result<SocketAddr> {
     Ok(address.parse()?)
 }
 
-/// Creates a client that connects through the gate.
 fn client(server: &Server, gate: &Gate) -> Client {
     let endpoint = format!("http://{}", gate.address());
     Client::from_conf(server.client.config().to_builder().endpoint_url(endpoint).build())
 }
 
-/// Runs the sending tasks for the duration of the run, then closes the producer.
 async fn send(
     arguments: &Arguments,
     producer: &Producer,

@@ -1,5 +1,3 @@
-//! The resident memory of this process.
-
 use std::fs;
 
 pub const MIB: u64 = 1024 * 1024;

@@ -1,5 +1,3 @@
-//! The progress and the result of a run.
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +8,7 @@ use crate::faults::{Faults, Hits, Outcomes};
 use crate::memory::{Growth, MIB, peak_resident, resident};
 use crate::senders::SharedAccount;
 
-/// Seconds between two lines of progress.
-const LINE_INTERVAL: u64 = 10;
+const SECONDS_PER_LINE: u64 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Samples the memory and prints the progress.
@@ -55,7 +52,7 @@ impl Reporter {
         for count in 1_u64.. {
             second.tick().await;
             self.sample();
-            if count.is_multiple_of(LINE_INTERVAL) {
+            if count.is_multiple_of(SECONDS_PER_LINE) {
                 self.print_progress();
             }
         }

@@ -1,5 +1,3 @@
-//! The tasks that send records.
-
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;

@@ -1,5 +1,3 @@
-//! The embedded server and the reader of its stream.
-
 use std::sync::Arc;
 
 use anyhow::Context;

@@ -112,7 +112,6 @@ where
                     sleep(Duration::from_millis(500)).await;
                 }
             },
-            // Remove completed tasks from the set.
             Some(_) = connections.join_next() => {}
             stopped = &mut stop => break stopped,
         }

@@ -11,7 +11,6 @@ use tokio::net::TcpStream;
 use crate::connection::MAX_LINE_BYTES;
 
 const SENDERS: usize = 4;
-/// Number of valid lines of the last sender.
 const VALID_LINES: usize = 10;
 
 /// Sends `lines` lines from each sender, and returns the delivered ones.
@@ -47,7 +46,6 @@ fn line(sender: usize, number: usize) -> String {
     format!("line {number} of sender {sender}")
 }
 
-/// Sends the text and returns the answer.
 async fn send(server: SocketAddr, text: &str) -> anyhow::Result<String> {
     let mut connection =
         TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;

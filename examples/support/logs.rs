@@ -1,5 +1,3 @@
-//! Logging to standard error.
-
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;

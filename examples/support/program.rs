@@ -1,5 +1,3 @@
-//! The main function of an example.
-
 use std::process::ExitCode;
 
 use clap::Parser;

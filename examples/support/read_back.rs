@@ -26,8 +26,7 @@ pub enum From {
 pub struct ReadBack {
     client: Client,
     iterators: Vec<String>,
-    /// How many times each payload was sent.
-    expected: HashMap<Bytes, usize>,
+    expected_counts: HashMap<Bytes, usize>,
 }
 
 /// The result of [`ReadBack::finish`].
@@ -55,19 +54,19 @@ impl ReadBack {
             let answer = call.send().await.with_context(|| format!("cannot read shard {shard}"))?;
             iterators.extend(answer.shard_iterator);
         }
-        Ok(Self { client: client.clone(), iterators, expected: HashMap::new() })
+        Ok(Self { client: client.clone(), iterators, expected_counts: HashMap::new() })
     }
 
     /// Adds a record that was sent.
     pub fn expect(&mut self, data: Bytes) {
-        *self.expected.entry(data).or_default() += 1;
+        *self.expected_counts.entry(data).or_default() += 1;
     }
 
     /// Reads until all expected records are found and every shard is read to its tip.
     ///
     /// Records count as missing if no expected record arrives for 10 seconds.
     pub async fn finish(self) -> anyhow::Result<Found> {
-        let sent: usize = self.expected.values().sum();
+        let sent: usize = self.expected_counts.values().sum();
         let mut counts: HashMap<Bytes, usize> = HashMap::new();
         let mut found = Found::default();
         let mut last_progress = Instant::now();
@@ -82,7 +81,7 @@ impl ReadBack {
                     answer.records.is_empty() && answer.millis_behind_latest.unwrap_or(0) == 0;
                 for record in answer.records {
                     let data = record.data.into_bytes();
-                    let Some(sent) = self.expected.get(&data) else { continue };
+                    let Some(sent) = self.expected_counts.get(&data) else { continue };
                     let count = counts.entry(data).or_default();
                     *count += 1;
                     if *count <= *sent {

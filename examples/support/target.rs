@@ -12,7 +12,6 @@ use crate::remote::Remote;
 pub struct Target {
     client: Client,
     stream: String,
-    /// Stopped on drop.
     server: Option<Embedded>,
 }
 

@@ -1,6 +1,4 @@
-//! Three producers that share a client, its connection pool, and a concurrency limit.
-//!
-//! The example sends events to three streams of an embedded Kinesis server and counts the connections.
+//! Three producers for three streams that share a client, its connection pool, and a concurrency limit.
 
 mod connections;
 #[path = "../support/embedded.rs"]
@@ -26,7 +24,6 @@ use self::embedded::Embedded;
 use self::read_back::{From, ReadBack};
 
 const STREAMS: [&str; 3] = ["orders", "clicks", "audit"];
-/// Maximum number of concurrent requests to all streams.
 const CONCURRENCY_LIMIT: usize = 2;
 const EVENTS: u32 = 6_000;
 
@@ -39,7 +36,6 @@ enum Event {
 }
 
 impl Event {
-    /// Returns the stream of an event.
     fn stream(&self) -> &'static str {
         match self {
             Self::Order { .. } => "orders",

@@ -21,7 +21,6 @@ pub struct Gate {
 struct State {
     is_shut: bool,
     is_stalled: bool,
-    /// Number of times all connections were reset.
     resets: u64,
     /// Number of times all connections were killed, and the last kind.
     deaths: (u64, Death),

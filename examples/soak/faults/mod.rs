@@ -24,29 +24,20 @@ const MAX_FAULT_MILLIS: u64 = 3_000;
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Requests are answered with an error and not written.
     Rejected,
-    /// Requests are written and answered with an error.
     WrittenAndRejected,
-    /// Requests are lost and time out.
     LostRequest,
-    /// Requests are written, and their answers are lost.
     LostAnswer,
-    /// Requests are delayed.
     Delay,
-    /// Some entries of a request fail with `InternalFailure`.
     FailedEntries,
     /// The results of some written entries are replaced by errors.
     LostResults,
-    /// All open connections are reset.
     Reset,
     /// Open and new connections are reset.
     Unreachable,
-    /// No data is forwarded in either direction.
     Stall,
     /// The open connections stay open and forward no more data.
     DeadConnections,
-    /// The open connections forward requests, but no answers.
     UnansweredConnections,
 }
 
@@ -147,7 +138,6 @@ impl Faults {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Draws the affected ones of `count` entries.
     fn draw_entries(&self, count: usize) -> Vec<bool> {
         let (_, rng) = &mut *self.current();
         (0..count).map(|_| rng.u8(..10) == 0).collect()

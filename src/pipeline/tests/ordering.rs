@@ -375,7 +375,7 @@ fn disbelieved_list_accepts_unlisted_shard() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);
-    harness.pipeline.topology.();
+    harness.pipeline.topology.invalidate_list();
     harness.accept_keys(&["a", "a"]);
     let (id, request) = harness.close_and_send();
     assert_eq!(payloads(&request), [["a", "a"]]);

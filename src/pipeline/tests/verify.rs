@@ -343,7 +343,7 @@ fn model_stream_discards_misplaced_aggregate() {
 #[test]
 fn disbelieved_list_checks_per_key_aggregates() {
     let mut harness = Harness::with_shards(&halves(), &[]);
-    harness.pipeline.topology.();
+    harness.pipeline.topology.invalidate_list();
     for key in ["a", "a"] {
         harness.accept_key(key);
     }
@@ -363,7 +363,7 @@ fn disbelieved_list_checks_per_key_aggregates() {
 #[test]
 fn fallback_ends_when_list_changes() {
     let mut harness = Harness::with_shards(&halves(), &[]);
-    harness.pipeline.topology.();
+    harness.pipeline.topology.invalidate_list();
     harness.pipeline.apply_list(map(&halves()), harness.now);
     for key in ["a", "b"] {
         harness.accept_key(key);

@@ -24,7 +24,7 @@ pub fn print(runs: &[Run]) {
     row("requests", runs, |run| run.totals.requests);
     row("Kinesis records", runs, |run| run.found.entries);
     row("bytes, with partition keys", runs, |run| run.found.entry_bytes);
-    row("billed, provisioned: payload units of 25 KiB", runs, |run| run.found.payload_units);
+    row("billed, provisioned: units of 25 KiB", runs, |run| run.found.payload_units);
     row("billed, on-demand: KiB", runs, |run| run.found.kib);
     cells("events per Kinesis record", runs, |run| {
         format!("{:.1}", run.found.events as f64 / run.found.entries as f64)

@@ -57,7 +57,7 @@ type Outcome = (Bytes, Result<Delivery, Undelivered>);
 impl Readings {
     fn sent(&mut self, reading: Bytes, receipt: Receipt) {
         self.receipts.push(Box::pin(async move { (reading, receipt.await) }));
-        // Collect receipts that are complete already, which bounds their number.
+        // Process completed receipts, so that they do not accumulate.
         while let Some(Some((reading, outcome))) = self.receipts.next().now_or_never() {
             self.report.record(reading, outcome);
         }

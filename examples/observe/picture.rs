@@ -167,7 +167,6 @@ fn reason_label(reason: &str) -> String {
         "full" => "request full".to_owned(),
         "idle" => "no request in flight".to_owned(),
         "linger" => "linger expired".to_owned(),
-        "back_pressure" => "backpressure".to_owned(),
         "close" => "close".to_owned(),
         other => other.replace('_', " "),
     }

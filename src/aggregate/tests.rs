@@ -1,4 +1,4 @@
-//! What is seen only from inside the crate; the format itself is tested in `tests/aggregation/format.rs`.
+//! Tests of crate-internal behavior. The format is tested in `tests/aggregation/format.rs`.
 
 use bytes::Bytes;
 use proptest::collection::vec;

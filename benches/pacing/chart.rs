@@ -313,7 +313,7 @@ impl Panel<'_> {
             .margin_right(20)
             .caption(&self.title, (FONT, 19))
             .x_label_area_size(48)
-            .y_label_area_size(66)
+            .y_label_area_size(74)
             .build_cartesian_2d(0.0..seconds, 0.0..self.max)?;
         for Phase { from, to, .. } in &self.phases {
             let corners = [(*from, 0.0), (*to, self.max)];

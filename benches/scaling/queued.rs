@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::SinkBuilder;
+use tokio::task::unconstrained;
 
 use super::cost::{Cost, on_virtual_time};
 use super::even_shards::EvenShards;
@@ -47,10 +48,9 @@ fn cost(builder: impl Fn(&EvenShards) -> SinkBuilder, queued: usize, records: us
         for _ in 0..times {
             counter.pause();
             for record in pool.take(queued) {
-                sink.feed(record)
-                    .now_or_never()
-                    .expect("the buffer has capacity")
-                    .expect("accepted");
+                // Without `unconstrained`, the sink is pending once the task's budget is used up.
+                let fed = unconstrained(sink.feed(record)).now_or_never();
+                fed.expect("the buffer has capacity").expect("accepted");
             }
             assert_eq!(sink.status().queued.records, queued);
             counter.resume();

@@ -105,7 +105,7 @@ where
         root.draw(&Text::new(format!("{ratio:.1}"), (x, bottom + 18), label(16, HPos::Center)))?;
     }
     root.draw(&PathElement::new(vec![(LEFT, bottom), (WIDTH - RIGHT, bottom)], BLACK))?;
-    root.draw(&Text::new("client", (LEFT - 14, HEAD - 8), label(17, HPos::Right)))?;
+    root.draw(&Text::new("client:", (LEFT - 14, HEAD - 8), label(17, HPos::Right)))?;
     let title = "CPU time per record (multiple of the raw loop, which is 1.0; lower is better)";
     let center = (LEFT + WIDTH - RIGHT) / 2;
     root.draw(&Text::new(title, (center, bottom + 46), label(17, HPos::Center)))?;

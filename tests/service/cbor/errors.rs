@@ -8,7 +8,7 @@ use kinesis_sink::service::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::cbor_answers::{cbor, unbounded};
+use super::encoding::{cbor, unbounded};
 use super::{CBOR, JSON};
 use crate::support::http::{Answer, Wire};
 

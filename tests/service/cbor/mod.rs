@@ -1,10 +1,10 @@
 //! Kinesis CBOR: the bytes of requests, answers and errors as over JSON. Servers that speak it are in
 //! `tests/servers`.
 
-mod bytes;
-mod cbor_answers;
+mod encoding;
 mod errors;
-mod malformed;
+mod requests;
+mod responses;
 mod simulator;
 
 const CBOR: &str = "application/x-amz-cbor-1.1";

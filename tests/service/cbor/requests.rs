@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tower::ServiceExt;
 
 use super::CBOR;
-use super::cbor_answers::{member, read};
+use super::encoding::{member, read};
 use crate::support::http::{Answer, Wire};
 use crate::support::requests::{assert_same_bytes, full_request, request};
 

@@ -9,9 +9,9 @@ use crate::support::protobuf::{AggregatedRecord, wrapped};
 
 /// What `run` returns, and the most bytes that were held meanwhile beyond those held before.
 fn measured<T>(run: impl FnOnce() -> T) -> (T, usize) {
-    let before = alloc::begin();
+    let before = alloc::reset_peak();
     let result = run();
-    (result, (alloc::most() - before) as usize)
+    (result, (alloc::peak() - before) as usize)
 }
 
 /// Reads all of it, and gives the most that was held meanwhile; holds the promise to it.

@@ -82,13 +82,13 @@ fn assert_only_what_stays(sink: &KinesisSink<Quiet>, before: isize) {
     let (buffered, failed) = (sink.status().buffered(), sink.status().failed);
     assert_eq!((buffered.records, failed.records), (KEYS, 0));
     assert_eq!(buffered.bytes, KEYS * 6);
-    let more = alloc::now() - before;
+    let more = alloc::current() - before;
     assert!(more < MOST_HELD, "{more} bytes held for {} bytes of records", buffered.bytes);
 }
 
 #[tokio::test(start_paused = true)]
 async fn split_record_releases_aggregate() {
-    let before = alloc::now();
+    let before = alloc::current();
     let service = quiet(|request| Ok(throttling_what_stays(request)));
     let mut sink = builder().build_with(service).unwrap();
     feed_large(&mut sink).await;
@@ -102,7 +102,7 @@ async fn split_record_releases_aggregate() {
 
 #[tokio::test(start_paused = true)]
 async fn record_releases_aggregate_of_expired_members() {
-    let before = alloc::now();
+    let before = alloc::current();
     let service = quiet(|_| Err(service_error("InternalFailure")));
     let deadline = Duration::from_secs(1);
     let builder = builder().with_deadline(deadline).with_max_in_flight(10);
@@ -120,7 +120,7 @@ async fn record_releases_aggregate_of_expired_members() {
 
 #[tokio::test(start_paused = true)]
 async fn taken_back_record_releases_aggregate() {
-    let before = alloc::now();
+    let before = alloc::current();
     let mut sink = builder().build_with(quiet(|_| Err(service_error("InternalFailure")))).unwrap();
     feed_large(&mut sink).await;
     feed_those_that_stay(&mut sink).await;
@@ -130,7 +130,7 @@ async fn taken_back_record_releases_aggregate() {
     taken.retain(|one| one.record().data() == "stays");
     taken.shrink_to_fit();
     assert_eq!(taken.len(), KEYS);
-    let more = alloc::now() - before;
+    let more = alloc::current() - before;
     assert!(more < MOST_HELD, "{more} bytes");
     drop(sink);
 }

@@ -1,53 +1,52 @@
-//! How much memory a thread holds. Whoever has this module has its allocator.
+//! Global allocator that counts the allocated bytes of each thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static MOST_HELD: Cell<isize> = const { Cell::new(0) };
+    static CURRENT: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Counts what each thread holds, so that tests do not count one another's.
 struct Counting;
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
 fn count(bytes: isize) {
-    let held = HELD.get() + bytes;
-    HELD.set(held);
-    MOST_HELD.set(MOST_HELD.get().max(held));
+    let current = CURRENT.get() + bytes;
+    CURRENT.set(current);
+    PEAK.set(PEAK.get().max(current));
 }
 
-// SAFETY: the system's allocator does the work. Counting allocates nothing: the cells need no destructor, and
-// so no registration either. `realloc` is the trait's own: a new allocation, a copy, and then the release.
+// SAFETY: forwards to `System`. Counting does not allocate, because the cells have no destructor to register.
+// `realloc` is the trait's default, so both allocations are counted until the old one is freed.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: what holds for this call holds for that one.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        // SAFETY: as above; it came from `System.alloc`.
+        // SAFETY: `at` was allocated by `System.alloc` with this layout.
         unsafe { System.dealloc(at, layout) }
     }
 }
 
-/// The bytes that this thread holds: what it has allocated without what it has freed.
-pub fn now() -> isize {
-    HELD.get()
+/// Returns the bytes allocated and not yet freed by this thread.
+pub fn current() -> isize {
+    CURRENT.get()
 }
 
-/// Begins to look for the most, and says what is held at that moment.
-pub fn begin() -> isize {
-    MOST_HELD.set(now());
-    now()
+/// Resets the peak to the current value, and returns it.
+pub fn reset_peak() -> isize {
+    PEAK.set(current());
+    current()
 }
 
-/// The most since the latest [`begin`].
-pub fn most() -> isize {
-    MOST_HELD.get()
+/// Returns the maximum of [`current`] since the last [`reset_peak`].
+pub fn peak() -> isize {
+    PEAK.get()
 }

@@ -1,4 +1,4 @@
-//! An HTTP client for the SDK that notes what it is given and answers as told.
+//! HTTP client for the SDK that records requests and returns a configured response.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,12 +10,12 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_types::body::SdkBody;
 
-/// What was sent.
+/// HTTP request that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     pub method: String,
     pub uri: String,
-    /// In the order of their names.
+    /// Headers, sorted by name.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -27,7 +27,7 @@ impl Sent {
     }
 }
 
-/// An answer as it comes over the wire.
+/// HTTP response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -42,7 +42,7 @@ impl Answer {
     }
 }
 
-/// The client's end of a wire, with one answer to everything.
+/// Connector that returns the same response to every request.
 #[derive(Debug, Clone)]
 pub struct Wire {
     answer: Arc<Mutex<Answer>>,
@@ -54,18 +54,18 @@ impl Wire {
         Self { answer: Arc::new(Mutex::new(answer)), sent: Arc::default() }
     }
 
-    /// From here on everything is answered with this.
+    /// Sets the response to all further requests.
     pub fn answer_with(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 
-    /// What was sent since this was last asked.
+    /// Takes the requests sent since the last call.
     pub fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().unwrap())
     }
 
-    /// The configuration of a client on this wire. Time stands still and calls have no id, so that the
-    /// same request has the same signature.
+    /// Returns the configuration of a client that uses this connector. The clock is fixed and requests have no
+    /// invocation id, so equal requests have equal signatures.
     pub fn config(&self) -> Builder {
         let wire = self.clone();
         Config::builder()
@@ -80,7 +80,7 @@ impl HttpConnector for Wire {
         let header = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let mut headers: Vec<_> = request.headers().iter().map(header).collect();
         headers.sort();
-        let body = request.body().bytes().expect("no body is a stream").to_vec();
+        let body = request.body().bytes().expect("the body is in memory").to_vec();
         let (method, uri) = (request.method().to_owned(), request.uri().to_owned());
         self.sent.lock().unwrap().push(Sent { method, uri, headers, body });
         let Answer { status, headers, body } = self.answer.lock().unwrap().clone();

@@ -1,8 +1,7 @@
-//! Keeps what is logged on this thread, as lines of text.
+//! Captures the log lines of a thread.
 //!
-//! There is one subscriber for the whole process, which asks each thread what it listens to: one per
-//! thread would miss events, because a place in the code that is first passed on a thread without a
-//! subscriber counts as switched off.
+//! One subscriber serves the whole process and filters by thread. A subscriber per thread would miss events, because
+//! tracing caches a callsite as disabled if a thread without a subscriber reaches it first.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,35 +12,36 @@ use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::prelude::*;
 
 thread_local! {
-    static LISTENING: RefCell<Option<(Level, Vec<u8>)>> = const { RefCell::new(None) };
+    static CAPTURED: RefCell<Option<(Level, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
-/// Listens to what this crate and the test log on this thread, until it is dropped.
+/// Captures events of this crate and of the test on the current thread until it is dropped.
 pub struct Logs(());
 
 impl Logs {
     pub fn listen(level: Level) -> Self {
         static SUBSCRIBER: Once = Once::new();
         SUBSCRIBER.call_once(|| {
-            let wanted = dynamic_filter_fn(|metadata, _| {
-                let level = LISTENING.with_borrow(|state| state.as_ref().map(|(level, _)| *level));
+            let filter = dynamic_filter_fn(|metadata, _| {
+                let level = CAPTURED.with_borrow(|state| state.as_ref().map(|(level, _)| *level));
                 let target = metadata.target().split("::").next();
                 (target == Some("kinesis_sink") || target == Some(env!("CARGO_CRATE_NAME")))
                     && level.is_some_and(|level| *metadata.level() <= level)
             });
-            let layer = tracing_subscriber::fmt::layer().with_writer(|| Thread).with_ansi(false);
-            tracing_subscriber::registry().with(layer.with_filter(wanted)).init();
+            let layer =
+                tracing_subscriber::fmt::layer().with_writer(|| ThreadWriter).with_ansi(false);
+            tracing_subscriber::registry().with(layer.with_filter(filter)).init();
         });
-        LISTENING.set(Some((level, Vec::new())));
+        CAPTURED.set(Some((level, Vec::new())));
         Self(())
     }
 
     pub fn lines(&self) -> Vec<String> {
-        let text = LISTENING.with_borrow(|state| state.as_ref().unwrap().1.clone());
+        let text = CAPTURED.with_borrow(|state| state.as_ref().unwrap().1.clone());
         String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// The lines that hold `text`.
+    /// Returns the lines that contain `text`.
     pub fn with(&self, text: &str) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.contains(text)).collect()
     }
@@ -49,16 +49,15 @@ impl Logs {
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        LISTENING.set(None);
+        CAPTURED.set(None);
     }
 }
 
-/// Writes to this thread's listener.
-struct Thread;
+struct ThreadWriter;
 
-impl io::Write for Thread {
+impl io::Write for ThreadWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LISTENING.with_borrow_mut(|state| {
+        CAPTURED.with_borrow_mut(|state| {
             if let Some((_, text)) = state {
                 text.extend_from_slice(bytes);
             }

@@ -1,4 +1,4 @@
-//! A service that answers as it is told and remembers what it was sent.
+//! Service with scripted responses that records its requests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub const THROTTLE: &str = "ProvisionedThroughputExceededException";
 type Answer = Result<PutRecordsResponse, BoxError>;
 type Script = Box<dyn FnMut(usize, &PutRecordsRequest) -> Answer + Send>;
 
-/// Cloning it gives another handle to the same script and memory.
+/// Service that records its requests. Clones share the script and the records.
 #[derive(Clone)]
 pub struct MockService {
     state: Arc<Mutex<State>>,
@@ -32,19 +32,19 @@ struct State {
 }
 
 impl MockService {
-    /// Answers with what `script` makes of the number of the call (from 0) and the request.
+    /// Responds with the result of `script`, which gets the index of the call and the request.
     pub fn new(script: impl FnMut(usize, &PutRecordsRequest) -> Answer + Send + 'static) -> Self {
         let script = Box::new(script);
         let state = State { script, requests: Vec::new(), delivered: Vec::new() };
         Self { state: Arc::new(Mutex::new(state)), round_trip: Duration::from_millis(20) }
     }
 
-    /// Delivers everything.
+    /// Delivers all records.
     pub fn delivering() -> Self {
         Self::new(|_, request| Ok(all_delivered(request)))
     }
 
-    /// Fails the first `times` calls with this error code, then delivers everything.
+    /// Fails the first `times` calls with this error code, then delivers all records.
     pub fn failing(times: usize, code: &'static str) -> Self {
         Self::new(
             move |call, request| {
@@ -58,9 +58,10 @@ impl MockService {
         Self::new(|_, request| {
             let delivered = all_delivered(request).into_results();
             let results = request.entries().iter().zip(delivered).map(|(entry, delivered)| {
-                match entry.data().starts_with(b"bad") {
-                    true => Err(EntryError::new("InvalidArgumentException", "no")),
-                    false => delivered,
+                if entry.data().starts_with(b"bad") {
+                    Err(EntryError::new("InvalidArgumentException", "no"))
+                } else {
+                    delivered
                 }
             });
             Ok(PutRecordsResponse::new(results.collect()))
@@ -76,12 +77,12 @@ impl MockService {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// Records per request.
+    /// Returns the number of entries of each request.
     pub fn sizes(&self) -> Vec<usize> {
         self.requests().iter().map(|request| request.entries().len()).collect()
     }
 
-    /// The data of the records that were reported delivered, in order.
+    /// Returns the payloads of the entries that were reported as delivered, in order.
     pub fn delivered(&self) -> Vec<String> {
         self.state.lock().unwrap().delivered.clone()
     }
@@ -102,7 +103,8 @@ impl Service<PutRecordsRequest> for MockService {
             state.requests.push(request.clone());
             state.requests.len() - 1
         };
-        let (state, round_trip) = (self.state.clone(), self.round_trip);
+        let state = self.state.clone();
+        let round_trip = self.round_trip;
         Box::pin(async move {
             tokio::time::sleep(round_trip).await;
             let mut state = state.lock().unwrap();
@@ -117,12 +119,12 @@ impl Service<PutRecordsRequest> for MockService {
     }
 }
 
-/// A response under which every entry arrived.
+/// Returns a response that reports every entry as delivered.
 pub fn all_delivered(request: &PutRecordsRequest) -> PutRecordsResponse {
     answer_each(request, |_| true)
 }
 
-/// A response under which the entries arrived for which `arrives` holds, the others were throttled.
+/// Returns a response that reports entry `n` as delivered if `arrives(n)`, and as throttled otherwise.
 pub fn answer_each(
     request: &PutRecordsRequest,
     mut arrives: impl FnMut(usize) -> bool,
@@ -137,7 +139,7 @@ pub fn answer_each(
     PutRecordsResponse::new((0..request.entries().len()).map(result).collect())
 }
 
-/// A response under which each entry failed with this code.
+/// Returns a response that reports every entry as failed with this code.
 pub fn failed_each(request: &PutRecordsRequest, code: &str) -> PutRecordsResponse {
     let failed = request.entries().iter().map(|_| Err(EntryError::new(code, "a message")));
     PutRecordsResponse::new(failed.collect())
@@ -151,22 +153,22 @@ pub fn text(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
 }
 
-/// What records that were not delivered hold.
+/// Returns the payloads of undelivered records.
 pub fn texts(undelivered: &[Undelivered]) -> Vec<String> {
-    undelivered.iter().map(|one| text(one.record().data())).collect()
+    undelivered.iter().map(|undelivered| text(undelivered.record().data())).collect()
 }
 
-/// Records with the numbers of `range` as their data.
+/// Returns records with the numbers of `range` as payloads.
 pub fn records(range: std::ops::Range<usize>) -> impl Iterator<Item = Record> + Clone {
     range.map(|number| Record::from(number.to_string()))
 }
 
-/// What those records hold.
+/// Returns the payloads of [`records`].
 pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
-/// Limits for a service whose only shard takes whatever is sent.
+/// Returns limits under which the rate limiter never delays a request.
 pub fn unpaced() -> Limits {
     Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40)
 }

@@ -1,4 +1,4 @@
-//! The format's messages as prost derives them, with which the crate's own reading and writing is compared.
+//! Aggregates encoded and decoded by prost, to compare with this crate.
 
 use bytes::Bytes;
 use kinesis_sink::record::HashKey;
@@ -15,8 +15,7 @@ pub struct AggregatedRecord {
     pub records: Vec<Record>,
 }
 
-/// Everything optional, so that a required field that is missing is seen to be; without its tags, so that
-/// they are skipped, whatever is in them.
+/// Required fields are optional here, so that missing ones are detected. The field of tags is absent, so prost skips it.
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
     #[prost(uint64, optional, tag = "1")]
@@ -27,10 +26,10 @@ pub struct Record {
     pub data: Option<Bytes>,
 }
 
-/// One member: key, hash key, payload.
+/// Partition key, explicit hash key and payload of a member.
 pub type Read = (String, Option<HashKey>, Bytes);
 
-/// The members of an aggregate with this message, or `None` if the rules say that it is not in order.
+/// Returns the members of an aggregate with this message, or `None` if the message is invalid.
 pub fn members(message: &[u8]) -> Option<Vec<Read>> {
     let message = AggregatedRecord::decode(message).ok()?;
     let keys = message.partition_key_table;
@@ -51,12 +50,12 @@ pub fn members(message: &[u8]) -> Option<Vec<Read>> {
     message.records.into_iter().map(member).collect()
 }
 
-/// An aggregate with this message: magic before it, digest after it.
+/// Returns the aggregate of this message: magic, message and digest.
 pub fn wrapped(message: &[u8]) -> Bytes {
     [&b"\xf3\x89\x9a\xc2"[..], message, &Md5::digest(message)].concat().into()
 }
 
-/// The message of what is known to be an aggregate.
+/// Returns the message of a valid aggregate.
 pub fn message_of(aggregate: &Bytes) -> Bytes {
     assert_eq!(wrapped(&aggregate[4..aggregate.len() - 16]), aggregate);
     aggregate.slice(4..aggregate.len() - 16)

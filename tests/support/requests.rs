@@ -1,4 +1,4 @@
-//! Requests of all kinds, and what leaves for each way of serialising them.
+//! Random requests, and a comparison of the serializers.
 
 use aws_sdk_kinesis::Client;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ const STREAMS: [&str; 3] = [
 ];
 
 fn key() -> impl Strategy<Value = String> {
-    // What the writers of JSON treat differently, beside anything at all.
+    // Characters that JSON writers escape or treat differently.
     let special = prop::sample::select(vec![
         '"',
         '\\',
@@ -51,7 +51,7 @@ fn hash_key() -> impl Strategy<Value = HashKey> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    // Lengths around those where the head of a CBOR string grows, and the rest.
+    // Includes the lengths at which the head of a CBOR string grows.
     let length = prop_oneof![0..2_000_usize, 22..26_usize, 254..258_usize];
     let data = length.prop_flat_map(|length| vec(any::<u8>(), length));
     (data, option::of(key()), option::of(hash_key())).prop_map(|(data, key, hash_key)| {
@@ -64,7 +64,7 @@ pub fn request() -> impl Strategy<Value = PutRecordsRequest> {
         .prop_map(|(stream, entries)| PutRecordsRequest::new(stream.parse().unwrap(), entries))
 }
 
-/// A request as large as the service allows, entries of 0 to 20 KB.
+/// Returns a request of 500 entries of up to 70 KB.
 pub fn full_request() -> PutRecordsRequest {
     let entry = |number: usize| {
         let data: Vec<u8> = (0..number * 41).map(|byte| (byte * 31 + number) as u8).collect();
@@ -78,15 +78,15 @@ pub fn full_request() -> PutRecordsRequest {
     PutRecordsRequest::new("example".parse().unwrap(), entries)
 }
 
-/// Asserts that the request leaves as it does through the SDK's own serialiser, and returns it.
+/// Asserts that direct serialization sends the same HTTP request as the SDK's serializer, and returns that request.
 pub async fn assert_same_bytes(wire: &Wire, client: &Client, request: &PutRecordsRequest) -> Sent {
     let direct = PutRecords::new(client);
-    // The answer fits no request; what is looked at has left by then.
+    // The response need not match the request: only the sent bytes are compared.
     let _ = direct.clone().with_sdk_serialization().oneshot(request.clone()).await;
     let _ = direct.oneshot(request.clone()).await;
-    let [sdk, direct] = wire.take().try_into().expect("two requests left");
+    let [sdk, direct] = wire.take().try_into().expect("two requests were sent");
     assert!(sdk.body == direct.body, "the bodies differ");
     assert_eq!(sdk, direct);
-    assert!(direct.header("authorization").is_some(), "it is signed");
+    assert!(direct.header("authorization").is_some(), "the request has no signature");
     direct
 }

@@ -1,7 +1,7 @@
-//! Shapes of results as emulators and proxies write them, and what each one means.
+//! Shapes of results that emulators and proxies write, with their meanings.
 
 use kinesis_sink::service::{
-    Classify, DefaultClassify, EntryClass, Placement, PutRecords, PutRecordsErrorKind,
+    Classify, DefaultClassify, Entry, EntryClass, Placement, PutRecords, PutRecordsErrorKind,
     PutRecordsRequest,
 };
 use serde_json::{Value, json};
@@ -11,10 +11,10 @@ use super::http::{Answer, Wire};
 
 enum Meaning {
     Delivered,
-    /// The record may be written.
+    /// The record may have been written.
     Unknown,
     Failed(&'static str),
-    /// The whole answer cannot be read.
+    /// The whole response is unreadable.
     Unreadable,
 }
 
@@ -36,7 +36,7 @@ fn results() -> Vec<(Value, Meaning)> {
         (json!({"ShardId": "", "SequenceNumber": "", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": null, "SequenceNumber": null, "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ErrorCode": "Busy", "ErrorMessage": null}), Failed("Busy")),
-        // The result contradicts itself. A retry duplicates the record at worst; trust could lose it.
+        // A contradictory result is a failure: a retry may duplicate the record, a delivery could lose it.
         (json!({"ShardId": "s", "SequenceNumber": "1", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": "", "SequenceNumber": "1"}), Unknown),
         (json!({"ShardId": "s", "SequenceNumber": ""}), Unknown),
@@ -53,7 +53,7 @@ fn results() -> Vec<(Value, Meaning)> {
     ]
 }
 
-/// Answers with this result, and other members that must not change its meaning.
+/// Returns responses with this result, and with other members that do not change its meaning.
 fn around(result: &Value) -> [Value; 5] {
     let records = json!([result]);
     [
@@ -65,13 +65,14 @@ fn around(result: &Value) -> [Value; 5] {
     ]
 }
 
-/// Checks each shape in each of these ways to read it.
-pub async fn check(wire: &Wire, ways: &[PutRecords], encode: impl Fn(&Value) -> Answer) {
-    let entry = kinesis_sink::service::Entry::new("data".into(), Some("key".into()), None);
+/// Checks that each of the services reads each shape with its meaning.
+pub async fn check(wire: &Wire, services: &[PutRecords], encode: impl Fn(&Value) -> Answer) {
+    let entry = Entry::new("data".into(), Some("key".into()), None);
     let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);
     for (result, meaning) in results() {
-        for (answer, service) in
-            around(&result).iter().flat_map(|answer| ways.iter().map(move |way| (answer, way)))
+        for (answer, service) in around(&result)
+            .iter()
+            .flat_map(|answer| services.iter().map(move |service| (answer, service)))
         {
             wire.answer_with(encode(answer));
             let read = service.clone().oneshot(request.clone()).await;

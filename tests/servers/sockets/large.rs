@@ -25,9 +25,9 @@ const FAULTS: usize = 2;
 async fn passes_with(status: &str, body: impl Into<Vec<u8>>, cause: &str) {
     let fault = Fault::Answer(answer(status, &body.into()));
     let rig = start(&fault, FAULTS).await;
-    let before = alloc::begin();
+    let before = alloc::reset_peak();
     forwarding_goes_on(&rig, builder()).await;
-    let (most, kept) = (alloc::most() - before, alloc::now() - before);
+    let (most, kept) = (alloc::peak() - before, alloc::current() - before);
     // The SDK reads an answer whole and copies it; two can come at once.
     assert!(most < 12 * MIB_10 as isize, "{most} bytes at once");
     // The server keeps what was sent, and the thread what was logged.

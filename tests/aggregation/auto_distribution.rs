@@ -1,4 +1,4 @@
-//! Streams that are switched to AUTO, which ignores partition keys, while records are sent.
+//! Streams switched to AUTO, which ignores partition keys, while records are sent.
 #![cfg(feature = "sim")]
 
 use std::collections::{HashMap, HashSet};
@@ -40,7 +40,7 @@ fn record(number: usize, keys: usize) -> Record {
     Record::from((format!("key-{}", number % keys), format!("{number:06}")))
 }
 
-/// Returns the numbers of the records that a KCL consumer finds. It discards an aggregate if one of its members
+/// Returns the numbers of the records that a KCL consumer reads. The KCL discards an aggregate if one of its members
 /// hashes outside of the shard.
 fn found(stream: &SimStream) -> HashSet<usize> {
     let ranges: HashMap<String, HashRange> =
@@ -50,8 +50,8 @@ fn found(stream: &SimStream) -> HashSet<usize> {
         let members: Vec<_> = deaggregate(written.data()).collect();
         let range = ranges[written.shard_id()];
         let packed = members.iter().all(|member| member.sub_sequence_number().is_some());
-        let stays = |key: &str| range.contains(hash_of(key));
-        if packed && !members.iter().all(|member| stays(member.partition_key().unwrap())) {
+        let fits = |key: &str| range.contains(hash_of(key));
+        if packed && !members.iter().all(|member| fits(member.partition_key().unwrap())) {
             continue;
         }
         let number = |data: &[u8]| std::str::from_utf8(data).unwrap().parse::<usize>().unwrap();
@@ -60,9 +60,9 @@ fn found(stream: &SimStream) -> HashSet<usize> {
     found
 }
 
-/// Returns the records that were reported as delivered but that a consumer does not find, and all records that
-/// were reported as delivered.
-async fn lost_and_delivered(
+/// Sends records and switches the stream to AUTO after 30 % of them. Returns the number of records that were reported
+/// as delivered but are not found by a consumer, the number reported as delivered, and the first error.
+async fn send_through_switch(
     stream: &SimStream,
     mut sink: KinesisSink,
     records: usize,
@@ -89,7 +89,8 @@ async fn lost_and_delivered(
     }
     drop(sink);
     let found = found(stream);
-    let (mut lost, mut delivered) = (0, 0);
+    let mut lost = 0;
+    let mut delivered = 0;
     for (number, receipt) in receipts.into_iter().enumerate() {
         if receipt.await.is_ok() {
             delivered += 1;
@@ -111,7 +112,7 @@ async fn switch_to_auto_loses_no_aggregate() {
             let stream = stream();
             let sink = builder(aggregation).with_ordering(ordering);
             let sink = sink.build(&stream.client()).unwrap();
-            let (lost, delivered, error) = lost_and_delivered(&stream, sink, RECORDS, keys).await;
+            let (lost, delivered, error) = send_through_switch(&stream, sink, RECORDS, keys).await;
             let case = format!("{aggregation:?} {keys} {ordering:?}: {lost} of {delivered}");
             assert_eq!(lost, 0, "{case}");
             assert!((6_000..7_500).contains(&delivered), "{case}");
@@ -122,43 +123,43 @@ async fn switch_to_auto_loses_no_aggregate() {
 }
 
 fn assert_refused(error: Option<Error>, fix: &str) {
-    let error = error.expect("it is refused");
+    let error = error.expect("no error");
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     let text = std::error::Error::source(&error).unwrap().to_string();
     assert!(text.contains("AUTO") && text.contains(fix), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn switch_to_auto_is_refused_in_order() {
+async fn switch_to_auto_is_refused_with_ordering() {
     let stream = stream();
     let sink = builder(Aggregation::Off).with_ordering(RecordOrdering::PerKey);
     let sink = sink.build(&stream.client()).unwrap();
-    let (_, delivered, error) = lost_and_delivered(&stream, sink, RECORDS, 1_000).await;
+    let (_, delivered, error) = send_through_switch(&stream, sink, RECORDS, 1_000).await;
     assert_refused(error, "set the ordering to Unordered");
     assert!((6_000..7_500).contains(&delivered), "{delivered}");
     assert_eq!(stream.stats().descriptions, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn auto_is_refused_in_order_at_the_start() {
+async fn auto_stream_is_refused_with_ordering() {
     let stream = stream();
     stream.set_distribution(Distribution::Auto).unwrap();
     let ordered = builder(Aggregation::Off).with_ordering(RecordOrdering::PerKey);
     let mut sink = ordered.build(&stream.client()).unwrap();
     assert_refused(sink.feed(record(0, 1)).await.err(), "set the ordering to Unordered");
     assert_eq!(stream.stats().requests, 0);
-    // Without ordering and aggregation the stream is not described.
+    // Without ordering and aggregation, the stream is not described.
     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
     sink.send(record(0, 1)).await.unwrap();
     assert_eq!(stream.stats().descriptions, 1);
 }
 
-/// Describes the stream in the first call and in every third one. The others fail or get no response.
+/// Describes the stream in every third call, beginning with the first. The other calls fail or never complete.
 #[derive(Clone)]
 struct Unreliable {
     stream: SimStream,
     calls: Arc<AtomicUsize>,
-    /// The code of the calls that fail. `None` for those without an answer.
+    /// Error code of the failing calls, or `None` if they never complete.
     code: Option<&'static str>,
 }
 
@@ -184,7 +185,7 @@ impl StreamInfo for Unreliable {
 }
 
 #[tokio::test(start_paused = true)]
-async fn alternating_distribution_loses_no_aggregate() {
+async fn alternating_distribution_loses_no_record() {
     for code in [Some("LimitExceededException"), Some("AccessDeniedException"), None] {
         for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
             let stream = stream();
@@ -203,7 +204,7 @@ async fn alternating_distribution_loses_no_aggregate() {
                     0 => stream.set_distribution(Distribution::UserPartitionKey).unwrap(),
                     _ => {}
                 }
-                // A stream that is known to distribute the records itself refuses them.
+                // The sink refuses records while it knows that the stream is AUTO.
                 if let Ok(receipt) = producer.put(record(number, 50)).await {
                     receipts.push((number, receipt));
                 }
@@ -211,7 +212,7 @@ async fn alternating_distribution_loses_no_aggregate() {
             }
             stream.set_distribution(Distribution::UserPartitionKey).unwrap();
             let closed = timeout(Duration::from_secs(300), producer.close()).await;
-            closed.expect("it comes to its end").unwrap();
+            closed.expect("close did not complete").unwrap();
             let found = found(&stream);
             for (number, receipt) in receipts {
                 receipt.await.unwrap();
@@ -221,7 +222,6 @@ async fn alternating_distribution_loses_no_aggregate() {
     }
 }
 
-/// A source without the permission to describe the stream.
 fn denied() -> impl StreamInfo + 'static {
     describe_stream_fn(|_| async {
         let denied = PutRecordsError::service(Some("AccessDeniedException"), None, Some(400));
@@ -229,14 +229,15 @@ fn denied() -> impl StreamInfo + 'static {
     })
 }
 
-/// Describes the stream and lists no shards.
-fn unlisted(stream: &SimStream) -> impl StreamInfo + 'static {
+fn without_listing(stream: &SimStream) -> impl StreamInfo + 'static {
     let stream = stream.clone();
-    describe_stream_fn(move |id| stream.describe_stream(&id).expect("it is described"))
+    describe_stream_fn(move |id| {
+        stream.describe_stream(&id).expect("the simulation describes streams")
+    })
 }
 
 #[tokio::test(start_paused = true)]
-async fn undescribed_switch_to_auto_loses_nothing() {
+async fn undescribed_switch_to_auto_loses_no_record() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let stream = stream();
         let ordered = builder(aggregation).with_ordering(RecordOrdering::PerKey);
@@ -247,7 +248,7 @@ async fn undescribed_switch_to_auto_loses_nothing() {
         ];
         for (round, builder) in builders.into_iter().enumerate() {
             let sink = builder.build(&stream.client()).unwrap();
-            let (lost, delivered, error) = lost_and_delivered(&stream, sink, 4_000, 10).await;
+            let (lost, delivered, error) = send_through_switch(&stream, sink, 4_000, 10).await;
             assert_eq!((lost, delivered), (0, 4_000), "{aggregation:?} {round}: {error:?}");
             stream.set_distribution(Distribution::UserPartitionKey).unwrap();
         }
@@ -274,7 +275,7 @@ async fn switch_to_auto_and_back_resumes() {
     }
     let error = match error {
         None => sink.flush().await.err(),
-        some => some,
+        refused => refused,
     };
     assert_refused(error, "switch aggregation off");
     let accepted = usize::try_from(sink.totals().accepted).unwrap();
@@ -306,7 +307,6 @@ async fn reshards_request_no_description() {
     }
 }
 
-/// Reshards the stream with splits, merges and updates of its shard count, in turn.
 fn reshard(stream: &SimStream, turn: usize) {
     let shards = stream.shards();
     match turn % 3 {
@@ -317,11 +317,11 @@ fn reshard(stream: &SimStream, turn: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unlisted_reshards_describe_at_most_once() {
+async fn unlisted_reshards_limit_descriptions() {
     for (mode, most) in [(StreamMode::Provisioned, 1), (StreamMode::OnDemand, 11)] {
         let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
         let stream = stream.build().unwrap();
-        let builder = builder(Aggregation::PerKey).with_stream_info(unlisted(&stream));
+        let builder = builder(Aggregation::PerKey).with_stream_info(without_listing(&stream));
         let mut sink = builder.build_with(stream.service()).unwrap();
         for number in 0..RECORDS {
             sink.feed(record(number, 100)).await.unwrap();
@@ -337,9 +337,9 @@ async fn unlisted_reshards_describe_at_most_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn switch_to_auto_without_a_list_is_refused() {
+async fn switch_to_auto_is_refused_without_listing() {
     let stream = stream();
-    let builder = builder(Aggregation::PerKey).with_stream_info(unlisted(&stream));
+    let builder = builder(Aggregation::PerKey).with_stream_info(without_listing(&stream));
     let mut sink = builder.build_with(stream.service()).unwrap();
     let mut receipts = Vec::new();
     let mut error = None;

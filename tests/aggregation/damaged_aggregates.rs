@@ -1,5 +1,5 @@
-//! Aggregates that were damaged: bytes flipped, cut out and repeated, every other one with its digest
-//! repaired, so that the damage reaches the protobuf. prost says what must come out.
+//! Aggregates with flipped, removed and repeated bytes, compared with prost. About half of them get a valid digest, so
+//! that the damage reaches the protobuf decoder.
 
 use std::ops::Range;
 
@@ -11,47 +11,47 @@ use prost::Message;
 use crate::support::protobuf;
 use crate::support::protobuf::{AggregatedRecord, Record, wrapped};
 
-/// Says how a case is run again, if it fails.
-struct Case(u64);
+struct ReplayOnPanic(u64);
 
-impl Drop for Case {
+impl Drop for ReplayOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let seed = self.0;
-            eprintln!("to see it again: AGGREGATE_SEED={seed} cargo test --test aggregation ten");
+            eprintln!(
+                "replay: AGGREGATE_SEED={seed} cargo test --test aggregation damaged_aggregates::"
+            );
         }
     }
 }
 
 #[test]
-fn ten_thousand_mutations() {
+fn mutated_aggregates_decode_like_prost() {
     run(10_000);
 }
 
-/// `cargo test --test aggregation -- --ignored --nocapture`
 #[test]
 #[ignore = "takes half a minute"]
-fn a_million_mutations() {
+fn million_mutations_decode_like_prost() {
     run(1_000_000);
 }
 
-/// Runs so many cases from a seed of its own, or the one that the environment names.
+/// Runs cases with consecutive seeds, or the single case `AGGREGATE_SEED`.
 fn run(cases: u64) {
     let seeds = match std::env::var("AGGREGATE_SEED") {
         Ok(seed) => {
-            let seed = seed.parse().expect("AGGREGATE_SEED is a number");
+            let seed = seed.parse().expect("AGGREGATE_SEED is not a number");
             seed..seed + 1
         }
-        // Room for the cases that follow.
         Err(_) => {
             let first = fastrand::u64(..u64::MAX / 2);
             first..first + cases
         }
     };
-    let one = seeds.end - seeds.start == 1;
-    let (mut repaired, mut read) = (0, 0);
+    let is_replay = seeds.end - seeds.start == 1;
+    let mut repaired = 0;
+    let mut decoded = 0;
     for seed in seeds {
-        let _case = Case(seed);
+        let _replay = ReplayOnPanic(seed);
         let mut rng = Rng::with_seed(seed);
         let mut message = message(&mut rng);
         for _ in 0..rng.u32(0..4) {
@@ -60,7 +60,7 @@ fn run(cases: u64) {
         let mut data = wrapped(&message);
         if rng.bool() {
             repaired += 1;
-            read += u64::from(check(&data, Some(&message)));
+            decoded += u64::from(check(&data, Some(&message)));
             continue;
         }
         let mut damaged = data.to_vec();
@@ -68,41 +68,44 @@ fn run(cases: u64) {
         data = damaged.into();
         check(&data, None);
     }
-    println!("{repaired} of {cases} with the right digest, {read} of them aggregates");
-    assert!(one || (repaired > cases / 3 && read > cases / 20), "the cases are not worth much");
+    println!("{repaired} of {cases} with a valid digest, {decoded} of them aggregates");
+    assert!(
+        is_replay || (repaired > cases / 3 && decoded > cases / 20),
+        "too few cases reach the decoder"
+    );
 }
 
-/// Whether the data is an aggregate; what comes out of it must be what prost makes of the message.
+/// Asserts that the data is decoded as by prost. Returns `true` if it is an aggregate.
 fn check(data: &Bytes, message: Option<&[u8]>) -> bool {
     let members = deaggregate(data);
     let aggregate = members.is_aggregate();
-    let told = members.len();
+    let length = members.len();
     let members: Vec<_> = members.collect();
-    assert_eq!(members.len(), told);
+    assert_eq!(members.len(), length);
     if !aggregate {
         assert_eq!(members.len(), 1);
         assert_eq!(members[0].data(), data);
         assert_eq!(members[0].partition_key(), None);
-        let message = message.filter(|message| !may_hold_a_group(message));
-        assert_eq!(message.and_then(protobuf::members), None, "prost reads it");
+        let message = message.filter(|message| !may_contain_group(message));
+        assert_eq!(message.and_then(protobuf::members), None, "prost decodes it");
         return false;
     }
     let message = message.unwrap_or(&data[4..data.len() - 16]);
-    let expected = protobuf::members(message).expect("prost reads it, too");
+    let expected = protobuf::members(message).expect("prost rejects it");
     assert_eq!(members.len(), expected.len());
-    for (place, (member, (key, hash_key, data))) in members.iter().zip(&expected).enumerate() {
+    for (index, (member, (key, hash_key, data))) in members.iter().zip(&expected).enumerate() {
         assert_eq!(member.partition_key().unwrap().as_str(), key);
         assert_eq!(member.explicit_hash_key(), *hash_key);
         assert_eq!(member.data(), data);
-        assert_eq!(member.sub_sequence_number(), Some(place as u64));
+        assert_eq!(member.sub_sequence_number(), Some(index as u64));
     }
     true
 }
 
-/// prost skips groups, which this format has none of.
-fn may_hold_a_group(message: &[u8]) -> bool {
+/// Returns `true` if the message may contain a group. prost skips groups, this crate rejects them.
+fn may_contain_group(message: &[u8]) -> bool {
     let opens = message.iter().position(|byte| byte & 7 == 3);
-    opens.is_some_and(|place| message[place..].iter().any(|byte| byte & 7 == 4))
+    opens.is_some_and(|index| message[index..].iter().any(|byte| byte & 7 == 4))
 }
 
 fn message(rng: &mut Rng) -> Vec<u8> {
@@ -138,19 +141,19 @@ fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
     }
     match rng.u32(..6) {
         0 | 1 if !bytes.is_empty() => {
-            let place = rng.usize(..bytes.len());
-            bytes[place] ^= 1 << rng.u32(..8);
+            let index = rng.usize(..bytes.len());
+            bytes[index] ^= 1 << rng.u32(..8);
         }
         2 => bytes.truncate(rng.usize(..=bytes.len())),
         3 => drop(bytes.drain(part(bytes, rng))),
         4 => {
             let repeated = bytes[part(bytes, rng)].to_vec();
-            let place = rng.usize(..=bytes.len());
-            bytes.splice(place..place, repeated);
+            let index = rng.usize(..=bytes.len());
+            bytes.splice(index..index, repeated);
         }
         _ => {
-            // What a parser stumbles over: large numbers, fields of all kinds, groups.
-            let place = rng.usize(..=bytes.len());
+            // Large numbers, fields of all kinds, and groups.
+            let index = rng.usize(..=bytes.len());
             let fields: [&[u8]; 5] = [
                 b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
                 b"\x1a\x80",
@@ -158,7 +161,7 @@ fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
                 b"\x23\x24",
                 b"\x3d",
             ];
-            bytes.splice(place..place, rng.choice(fields).unwrap().iter().copied());
+            bytes.splice(index..index, rng.choice(fields).unwrap().iter().copied());
         }
     }
 }

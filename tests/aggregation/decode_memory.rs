@@ -1,4 +1,4 @@
-//! Reading what someone else wrote takes at most 12 bytes per byte of it, and 24 more.
+//! `deaggregate` allocates at most 12 bytes per byte of data, plus 24.
 
 use bytes::Bytes;
 use kinesis_sink::aggregate::deaggregate;
@@ -7,19 +7,18 @@ use prost::Message;
 use crate::support::alloc;
 use crate::support::protobuf::{AggregatedRecord, wrapped};
 
-/// What `run` returns, and the most bytes that were held meanwhile beyond those held before.
-fn measured<T>(run: impl FnOnce() -> T) -> (T, usize) {
+fn with_peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let before = alloc::reset_peak();
     let result = run();
     (result, (alloc::peak() - before) as usize)
 }
 
-/// Reads all of it, and gives the most that was held meanwhile; holds the promise to it.
-fn held(what: &str, data: &Bytes, members: usize) -> usize {
-    let (read, held) = measured(|| deaggregate(data).count());
-    assert_eq!(members, read, "{what}");
-    assert!(held <= 12 * data.len() + 24, "{what}: {held} bytes held for {}", data.len());
-    held
+/// Asserts the bound and the number of members, and returns the peak of allocated bytes.
+fn decode_peak(case: &str, data: &Bytes, members: usize) -> usize {
+    let (decoded, peak) = with_peak(|| deaggregate(data).count());
+    assert_eq!(members, decoded, "{case}");
+    assert!(peak <= 12 * data.len() + 24, "{case}: {peak} bytes allocated for {}", data.len());
+    peak
 }
 
 fn varint(value: usize) -> Vec<u8> {
@@ -32,78 +31,80 @@ fn field(tag: u8, content: &[u8]) -> Vec<u8> {
     [&[tag], &varint(content.len())[..], content].concat()
 }
 
-/// The smallest record there is, of the first key.
-const RECORD: &[u8] = b"\x1a\x04\x08\0\x1a\0";
+const SMALLEST_RECORD: &[u8] = b"\x1a\x04\x08\0\x1a\0";
 const MIB: usize = 1024 * 1024;
 
 #[test]
-fn plain_data_takes_nothing_but_its_handle() {
-    for (what, data) in [
+fn plain_data_allocates_only_its_handle() {
+    for (case, data) in [
         ("zeros", Bytes::from(vec![0; 10 * MIB])),
         ("magic and zeros", [&b"\xf3\x89\x9a\xc2"[..], &vec![0; 10 * MIB]].concat().into()),
-        ("zeros with the right digest", wrapped(&vec![0; 10 * MIB])),
-        ("lengths that lie", wrapped(&b"\x0a\xff\xff\xff\xff\x7f".repeat(MIB / 6))),
-        ("keys and no record", wrapped(&b"\x0a\0".repeat(MIB))),
-        ("records and no key", wrapped(&RECORD.repeat(MIB / 6))),
+        ("zeros with a valid digest", wrapped(&vec![0; 10 * MIB])),
+        ("lengths beyond the end", wrapped(&b"\x0a\xff\xff\xff\xff\x7f".repeat(MIB / 6))),
+        ("keys without records", wrapped(&b"\x0a\0".repeat(MIB))),
+        ("records without keys", wrapped(&SMALLEST_RECORD.repeat(MIB / 6))),
         (
             "an index out of range",
             wrapped(b"\x0a\0\x1a\x0e\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x01x"),
         ),
-        ("nothing", Bytes::new()),
+        ("no bytes", Bytes::new()),
     ] {
-        assert!(held(what, &data, 1) <= 24, "{what}");
+        assert!(decode_peak(case, &data, 1) <= 24, "{case}");
     }
 }
 
 #[test]
-fn huge_tables_take_what_the_promise_says() {
-    // Around 23 bytes a key moves out of its place in the table, around 128 its length takes two bytes.
+fn large_tables_stay_within_memory_bound() {
+    // Keys of more than 23 bytes are not stored inline, and lengths from 128 on take two bytes.
     for length in [0, 1, 2, 8, 21, 22, 23, 24, 25, 31, 32, 33, 126, 127, 128, 129, 1_000] {
         let table = field(0x0a, &vec![b'k'; length]).repeat(MIB / (length + 2));
-        let held = held("keys", &wrapped(&[&table, RECORD].concat()), 1);
-        assert!(length > 0 || held * 100 > 12 * MIB * 99, "no more is promised than is needed");
+        let peak = decode_peak("keys", &wrapped(&[&table, SMALLEST_RECORD].concat()), 1);
+        assert!(length > 0 || peak * 100 > 12 * MIB * 99, "the bound is not tight: {peak}");
     }
     for digits in [1, 2, 38] {
         let table = field(0x12, &vec![b'1'; digits]).repeat(MIB / (digits + 2));
-        held("hash keys", &wrapped(&[b"\x0a\0", &table[..], RECORD].concat()), 1);
+        decode_peak("hash keys", &wrapped(&[b"\x0a\0", &table[..], SMALLEST_RECORD].concat()), 1);
     }
-    // What is found to be wrong after the table was made is given back.
+    // The error is found after the table was built.
     let table = b"\x0a\0".repeat(MIB);
-    held("a bad key at the end", &wrapped(&[&table, RECORD, b"\x0a\x01\xff"].concat()), 1);
+    decode_peak(
+        "an invalid key at the end",
+        &wrapped(&[&table, SMALLEST_RECORD, b"\x0a\x01\xff"].concat()),
+        1,
+    );
 }
 
 #[test]
-fn one_huge_key_is_held_once() {
+fn large_key_is_allocated_once() {
     let key = field(0x0a, &vec![b'k'; 4 * MIB]);
-    let records = MIB / RECORD.len();
-    let data = wrapped(&[key, RECORD.repeat(records)].concat());
-    assert!(held("one huge key", &data, records) < data.len());
-    let (members, held) = measured(|| {
-        let mut kept = Vec::with_capacity(records);
-        kept.extend(deaggregate(&data));
-        kept
+    let records = MIB / SMALLEST_RECORD.len();
+    let data = wrapped(&[key, SMALLEST_RECORD.repeat(records)].concat());
+    assert!(decode_peak("one large key", &data, records) < data.len());
+    let (members, peak) = with_peak(|| {
+        let mut members = Vec::with_capacity(records);
+        members.extend(deaggregate(&data));
+        members
     });
     assert_eq!(members.len(), records);
-    assert!(held <= data.len() + 96 * records, "{held} bytes held");
+    assert!(peak <= data.len() + 96 * records, "{peak} bytes allocated");
 }
 
-/// Why prost's derived messages do not read here.
 #[test]
-fn a_vector_of_messages_would_not_keep_the_promise() {
+fn prost_exceeds_memory_bound() {
     let empty_records = b"\x1a\0".repeat(MIB / 2);
-    let (message, theirs) = measured(|| AggregatedRecord::decode(&empty_records[..]).unwrap());
+    let (message, peak) = with_peak(|| AggregatedRecord::decode(&empty_records[..]).unwrap());
     assert_eq!(message.records.len(), MIB / 2);
-    println!("{theirs} bytes held for {}", empty_records.len());
-    assert!(theirs > 12 * empty_records.len() + 24);
-    held("empty records", &wrapped(&empty_records), 1);
+    println!("{peak} bytes allocated for {}", empty_records.len());
+    assert!(peak > 12 * empty_records.len() + 24);
+    decode_peak("empty records", &wrapped(&empty_records), 1);
 }
 
 #[test]
-fn small_aggregates_keep_the_promise_too() {
+fn small_aggregates_stay_within_memory_bound() {
     for keys in 1..60 {
         for length in 0..60 {
             let table = field(0x0a, &vec![b'k'; length]).repeat(keys);
-            held("small", &wrapped(&[&table, RECORD].concat()), 1);
+            decode_peak("small", &wrapped(&[&table, SMALLEST_RECORD].concat()), 1);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The aggregated record format: known vectors, prost's opinion, and what is and is not an aggregate.
+//! Format of aggregated records: test vectors, comparison with prost, and invalid aggregates.
 
 use bytes::Bytes;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
@@ -11,7 +11,7 @@ use prost::Message;
 use crate::support::protobuf;
 use crate::support::protobuf::{AggregatedRecord, Read, Record, message_of, wrapped};
 
-/// What AWS's own library writes.
+// Aggregates written by AWS's library.
 const THREE: &str = "f3899ac20a01610a01621a0508001a01781a0508011a01791a0508001a017a51dbe40e0733401ee69b9d97b9c\
                      19243";
 const PLACED: &str = "f3899ac20a03706b310a03706b32120130122733343032383233363639323039333834363334363333373436\
@@ -24,11 +24,11 @@ fn bytes(hex: &str) -> Bytes {
 }
 
 fn read(member: &Member) -> Read {
-    let key = member.partition_key().expect("members have a key").to_string();
+    let key = member.partition_key().expect("the member has no key").to_string();
     (key, member.explicit_hash_key(), member.data().clone())
 }
 
-/// Everything that was handed in, and nothing made of it.
+/// Asserts that `data` is returned unchanged as a single member.
 fn assert_plain(data: &Bytes) {
     let mut members = deaggregate(data);
     assert!(!members.is_aggregate());
@@ -43,7 +43,7 @@ fn assert_plain(data: &Bytes) {
 }
 
 #[test]
-fn the_known_vectors_are_written_and_read() {
+fn known_vectors_encode_and_decode() {
     let three = [Member::new("a", "x"), Member::new("b", "y"), Member::new("a", "z")];
     let placed = [
         Member::new("pk1", "hello").with_explicit_hash_key(0),
@@ -55,9 +55,9 @@ fn the_known_vectors_are_written_and_read() {
         let members_read = deaggregate(&vector);
         assert!(members_read.is_aggregate());
         assert_eq!(members_read.len(), members.len());
-        for (place, (member, written)) in members_read.zip(members).enumerate() {
+        for (index, (member, written)) in members_read.zip(members).enumerate() {
             assert_eq!(read(&member), read(written));
-            assert_eq!(member.sub_sequence_number(), Some(place as u64));
+            assert_eq!(member.sub_sequence_number(), Some(index as u64));
         }
     }
 }
@@ -84,14 +84,14 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
     vec(member, 1..300)
 }
 
-/// The message as prost would write it, with each entry of the tables once, in the order of first use.
+/// Returns the message of `encode` for prost: the tables have each entry once, in the order of first use.
 fn derived(members: &[Member]) -> AggregatedRecord {
     fn index(table: &mut Vec<String>, entry: String) -> u64 {
-        let place = table.iter().position(|known| *known == entry).unwrap_or(table.len());
-        if place == table.len() {
+        let index = table.iter().position(|known| *known == entry).unwrap_or(table.len());
+        if index == table.len() {
             table.push(entry);
         }
-        place as u64
+        index as u64
     }
     let mut message = AggregatedRecord::default();
     for (key, hash_key, data) in members.iter().map(read) {
@@ -104,8 +104,8 @@ fn derived(members: &[Member]) -> AggregatedRecord {
     message
 }
 
-/// A message that this crate never writes and must read all the same: tables after the records, unknown
-/// fields of every kind at both levels, tags, and required fields given twice.
+/// Encodes a valid message in a form that this crate never writes: tables after the records, unknown fields of every
+/// kind at both levels, tags, and repeated required fields.
 fn unusual(message: &AggregatedRecord) -> Vec<u8> {
     let unknown: [&[u8]; 4] = [
         b"\x78\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", // 15: the largest varint
@@ -115,7 +115,7 @@ fn unusual(message: &AggregatedRecord) -> Vec<u8> {
     ];
     let mut out = Vec::new();
     for record in &message.records {
-        // The index is wrong and the data are not there yet; the record's own come after, and count.
+        // Index and data of the record follow, and override these.
         let mut inner = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x03old".to_vec();
         inner.extend(b"\x22\x06\x0a\x01k\x12\x01v\x22\0"); // two tags, one without its key
         inner.extend(record.encode_to_vec());
@@ -133,15 +133,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_packed_comes_out_again(members in members()) {
+    fn deaggregate_inverts_encode(members in members()) {
         let encoded = encode(&members).unwrap();
         let mut unpacked = deaggregate(&encoded);
         prop_assert!(unpacked.is_aggregate());
-        for (place, member) in members.iter().enumerate() {
-            prop_assert_eq!(unpacked.len(), members.len() - place);
+        for (index, member) in members.iter().enumerate() {
+            prop_assert_eq!(unpacked.len(), members.len() - index);
             let found = unpacked.next().unwrap();
             prop_assert_eq!(read(&found), read(member));
-            prop_assert_eq!(found.sub_sequence_number(), Some(place as u64));
+            prop_assert_eq!(found.sub_sequence_number(), Some(index as u64));
             let within = encoded.as_ptr_range();
             prop_assert!(found.data().is_empty() || within.contains(&found.data().as_ptr()));
         }
@@ -150,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn prost_reads_and_writes_the_same(members in members()) {
+    fn prost_matches_encode_and_deaggregate(members in members()) {
         let message = message_of(&encode(&members).unwrap());
         let derived = derived(&members);
         prop_assert_eq!(&AggregatedRecord::decode(&message[..]).unwrap(), &derived);
@@ -163,40 +163,40 @@ proptest! {
 }
 
 #[test]
-fn encoding_needs_members_with_keys() {
+fn encode_requires_members_with_keys() {
     assert_eq!(encode(&[]), None);
     let plain = deaggregate(&Bytes::from_static(b"plain")).next().unwrap();
     assert_eq!(encode(&[Member::new("a", "x"), plain]), None);
     let one = encode(&[Member::new("a", "")]).unwrap();
-    assert!(deaggregate(&one).is_aggregate(), "an aggregate of one, without data, is one, too");
+    assert!(deaggregate(&one).is_aggregate(), "an aggregate may have one member without data");
 }
 
 #[test]
-fn what_readers_take_for_plain_data_is_plain() {
+fn damaged_aggregate_is_plain_data() {
     assert_plain(&Bytes::new());
     assert_plain(&Bytes::from_static(b"a line"));
     assert_plain(&Bytes::from_static(b"\xf3\x89\x9a\xc2"));
-    // The right digest of nothing: twenty bytes are not enough.
+    // A valid digest of an empty message.
     assert_plain(&wrapped(b""));
     let three = bytes(THREE);
-    for cut in 0..three.len() {
-        assert_plain(&three.slice(..cut));
-        assert_plain(&three.slice(cut + 1..));
+    for length in 0..three.len() {
+        assert_plain(&three.slice(..length));
+        assert_plain(&three.slice(length + 1..));
     }
-    for place in 0..three.len() {
+    for index in 0..three.len() {
         let mut flipped = three.to_vec();
-        flipped[place] ^= 0x10;
+        flipped[index] ^= 0x10;
         assert_plain(&flipped.into());
     }
     assert_plain(&[&three[..], b"\0"].concat().into());
 }
 
 #[test]
-fn a_message_that_is_not_in_order_is_plain_data() {
+fn invalid_message_is_plain_data() {
     let ordered = b"\x0a\x01k\x12\x01\x30\x1a\x05\x08\0\x1a\x01x";
     assert!(deaggregate(&wrapped(ordered)).is_aggregate());
     let cases: &[(&str, &[u8])] = &[
-        ("a key and no record", b"\x0a\x01k"),
+        ("a key without a record", b"\x0a\x01k"),
         ("no key index", b"\x0a\x01k\x1a\x03\x1a\x01x"),
         ("no data", b"\x0a\x01k\x1a\x02\x08\0"),
         ("a key index that is out of range", b"\x0a\x01k\x1a\x05\x08\x01\x1a\x01x"),
@@ -209,7 +209,7 @@ fn a_message_that_is_not_in_order_is_plain_data() {
             "a varint that is too long",
             b"\x0a\x01k\x1a\x0f\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\0\x1a\0",
         ),
-        ("a varint that is cut", b"\x0a\x01k\x1a\x05\x08\0\x1a\x01x\x78\x80"),
+        ("a truncated varint", b"\x0a\x01k\x1a\x05\x08\0\x1a\x01x\x78\x80"),
         ("a key that is not UTF-8", b"\x0a\x01\xff\x1a\x05\x08\0\x1a\x01x"),
         ("a hash key with leading zeros", b"\x0a\x01k\x12\x0200\x1a\x05\x08\0\x1a\x01x"),
         ("a hash key that is empty", b"\x0a\x01k\x12\0\x1a\x05\x08\0\x1a\x01x"),
@@ -226,14 +226,14 @@ fn a_message_that_is_not_in_order_is_plain_data() {
         ("a table of numbers", b"\x0a\x01k\x08\0\x1a\x05\x08\0\x1a\x01x"),
         ("an index of bytes", b"\x0a\x01k\x1a\x07\x0a\0\x08\0\x1a\x01x"),
     ];
-    for (what, message) in cases {
-        assert!(!deaggregate(&wrapped(message)).is_aggregate(), "{what}");
+    for (case, message) in cases {
+        assert!(!deaggregate(&wrapped(message)).is_aggregate(), "{case}");
         assert_plain(&wrapped(message));
     }
 }
 
 #[test]
-fn debug_shows_neither_payload_nor_keys() {
+fn debug_hides_payload_and_keys() {
     let member = Member::new("MARKER-key", "MARKER-data").with_explicit_hash_key(HashKey::new(77));
     let data = encode([&member]).unwrap();
     let members = deaggregate(&data);

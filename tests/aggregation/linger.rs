@@ -1,9 +1,5 @@
-//! What waiting for fuller aggregates costs and brings: packing and latency for each linger, in virtual
-//! time. The table in the documentation of `Linger` is printed by
-//!
-//! ```sh
-//! cargo test --test aggregation linger -- --ignored --nocapture
-//! ```
+//! Members per aggregate and latency for each linger, in virtual time. The table in the documentation of `Linger` is
+//! printed by `cargo test --test aggregation linger -- --ignored --nocapture`.
 
 use std::fmt;
 use std::future::Future;
@@ -24,10 +20,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use tower::{BoxError, Service};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-const LONG: Duration = Duration::from_secs(10);
+/// Time for which the source runs.
+const RUN_TIME: Duration = Duration::from_secs(10);
 const RECORD_BYTES: usize = 100;
 
-/// A stream of four shards, each with a quarter of the ring.
 fn shard(number: u128) -> Shard {
     let start = number << 126;
     let range = HashRange::new(HashKey::new(start), HashKey::new(start + ((1 << 126) - 1)));
@@ -38,7 +34,6 @@ async fn shards(_: StreamId) -> Result<Vec<Shard>, BoxError> {
     Ok((0..4).map(shard).collect())
 }
 
-/// Takes everything, puts each entry into its shard, and counts.
 #[derive(Clone, Default)]
 struct FourShards(Arc<Mutex<Counts>>);
 
@@ -65,7 +60,7 @@ impl Service<PutRecordsRequest> for FourShards {
         for entry in request.entries() {
             counts.entries += 1;
             counts.records += deaggregate(entry.data()).len();
-            let key = entry.partition_key().expect("every entry has one");
+            let key = entry.partition_key().expect("the entry has no key");
             let hash = entry.explicit_hash_key().unwrap_or_else(|| hash_of(key.as_str()));
             let shard = shard(hash.get() >> 126);
             placements.push(Ok(Placement::new(shard.id(), counts.entries.to_string())));
@@ -77,11 +72,10 @@ impl Service<PutRecordsRequest> for FourShards {
     }
 }
 
-/// How the records are packed.
 #[derive(Debug, Clone, Copy)]
 struct Packing {
     aggregation: Aggregation,
-    /// 0: records without a key.
+    /// 0 for records without a key.
     keys: usize,
 }
 
@@ -120,10 +114,9 @@ impl fmt::Display for Packing {
     }
 }
 
-/// What came of a source that ran for ten seconds.
 struct Measured {
     counts: Counts,
-    /// From acceptance to delivery, in order.
+    /// Times from acceptance to delivery, sorted.
     latencies: Vec<Duration>,
 }
 
@@ -141,27 +134,27 @@ impl Measured {
     }
 }
 
-/// As a cell of the table.
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (per_entry, requests) = (self.per_entry(), self.counts.requests);
-        let [median, most, all] = [50, 99, 100].map(|percent| self.percentile(percent).as_millis());
-        write!(f, "**{per_entry:.1}**; {median}, {most}, {all} ms; {requests}")
+        let per_entry = self.per_entry();
+        let requests = self.counts.requests;
+        let [median, p99, max] = [50, 99, 100].map(|percent| self.percentile(percent).as_millis());
+        write!(f, "**{per_entry:.1}**; {median}, {p99}, {max} ms; {requests}")
     }
 }
 
-/// Numbers, evenly over the time: one each tick up to 1,000 a second, several each millisecond above.
+/// Returns numbers at an even rate: one per tick up to 1,000 per second, several per millisecond above.
 fn source(per_second: usize) -> impl Stream<Item = usize> {
     let per_tick = per_second.div_ceil(1_000);
-    let every = Duration::from_secs(1) * per_tick as u32 / per_second as u32;
-    let mut ticks = interval(every);
+    let period = Duration::from_secs(1) * per_tick as u32 / per_second as u32;
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let ticks = stream::unfold(ticks, |mut ticks| async move {
         ticks.tick().await;
         Some(((), ticks))
     });
     let bursts = ticks.map(move |()| stream::iter(0..per_tick)).flatten();
-    bursts.enumerate().map(|(number, _)| number).take(per_second * LONG.as_secs() as usize)
+    bursts.enumerate().map(|(number, _)| number).take(per_second * RUN_TIME.as_secs() as usize)
 }
 
 async fn measure(packing: Packing, per_second: usize, linger: Linger) -> Measured {
@@ -189,30 +182,30 @@ async fn measure_with(packing: Packing, per_second: usize, builder: SinkBuilder)
     Measured { counts, latencies }
 }
 
-const SELF_CLOCKED: Linger = Linger::Adaptive(Duration::from_millis(100));
-const FILL: Linger = Linger::Fixed(Duration::from_millis(100));
-const FILL_LONG: Linger = Linger::Fixed(Duration::from_secs(1));
-const LINGERS: [Linger; 3] = [SELF_CLOCKED, FILL, FILL_LONG];
+const ADAPTIVE: Linger = Linger::Adaptive(Duration::from_millis(100));
+const FIXED: Linger = Linger::Fixed(Duration::from_millis(100));
+const FIXED_LONG: Linger = Linger::Fixed(Duration::from_secs(1));
+const LINGERS: [Linger; 3] = [ADAPTIVE, FIXED, FIXED_LONG];
 const PACKINGS: [Packing; 4] = [PER_KEY_1, WITHOUT_KEY, PER_KEY_100, PER_SHARD_100];
 
 #[tokio::test(start_paused = true)]
-async fn no_record_waits_longer_than_the_linger_and_two_round_trips() {
+async fn latency_is_bounded_by_linger() {
     for packing in PACKINGS {
-        for (per_second, linger) in [(100, SELF_CLOCKED), (100, FILL), (1_000, FILL_LONG)] {
+        for (per_second, linger) in [(100, ADAPTIVE), (100, FIXED), (1_000, FIXED_LONG)] {
             let slowest = measure(packing, per_second, linger).await.slowest();
-            let most = linger.ceiling() + 2 * ROUND_TRIP + Duration::from_millis(1);
-            assert!(slowest <= most, "{packing}, {per_second}/s, {linger:?}: {slowest:?}");
+            let limit = linger.ceiling() + 2 * ROUND_TRIP + Duration::from_millis(1);
+            assert!(slowest <= limit, "{packing}, {per_second}/s, {linger:?}: {slowest:?}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn filling_packs_four_times_as_many_as_self_clocking_and_takes_a_linger_for_it() {
+async fn fixed_linger_packs_four_times_more() {
     for packing in [PER_KEY_1, WITHOUT_KEY, PER_SHARD_100] {
-        let adaptive = measure(packing, 1_000, SELF_CLOCKED).await;
-        let fill = measure(packing, 1_000, FILL).await;
-        let fill_long = measure(packing, 1_000, FILL_LONG).await;
-        let packed = [&adaptive, &fill, &fill_long].map(Measured::per_entry);
+        let adaptive = measure(packing, 1_000, ADAPTIVE).await;
+        let fixed = measure(packing, 1_000, FIXED).await;
+        let fixed_long = measure(packing, 1_000, FIXED_LONG).await;
+        let packed = [&adaptive, &fixed, &fixed_long].map(Measured::per_entry);
         assert!(packed[1] >= 4.0 * packed[0], "{packing}: {packed:?}");
         assert!(packed[2] >= 4.0 * packed[1], "{packing}: {packed:?}");
         assert!(adaptive.slowest() <= 2 * ROUND_TRIP, "{packing}");
@@ -220,30 +213,30 @@ async fn filling_packs_four_times_as_many_as_self_clocking_and_takes_a_linger_fo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_aggregate_waits_for_no_linger() {
-    let measured = measure(PER_KEY_1, 10_000, FILL_LONG).await;
-    // An aggregate is full after 48 ms, and then at most one request is under way.
+async fn full_aggregate_skips_linger() {
+    let measured = measure(PER_KEY_1, 10_000, FIXED_LONG).await;
+    // An aggregate is full after 48 ms, and then waits for at most one request in flight.
     assert!(measured.per_entry() > 470.0, "{}", measured.per_entry());
     assert!(measured.slowest() <= Duration::from_millis(48 + 2 * 20 + 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_keys_are_packed_well_per_shard() {
-    let per_key = measure(PER_KEY_100, 1_000, FILL).await.per_entry();
-    let per_shard = measure(PER_SHARD_100, 1_000, FILL).await.per_entry();
+async fn per_shard_packs_records_of_many_keys() {
+    let per_key = measure(PER_KEY_100, 1_000, FIXED).await.per_entry();
+    let per_shard = measure(PER_SHARD_100, 1_000, FIXED).await.per_entry();
     assert!(per_key < 2.0 && per_shard >= 20.0, "{per_key}, {per_shard}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn filling_for_100_ms_is_the_default() {
+async fn default_linger_is_fixed_100_ms() {
     let default = measure_with(PER_SHARD_100, 1_000, PER_SHARD_100.builder()).await;
-    let fill = measure(PER_SHARD_100, 1_000, FILL).await;
-    assert_eq!((default.counts, default.latencies), (fill.counts, fill.latencies));
+    let fixed = measure(PER_SHARD_100, 1_000, FIXED).await;
+    assert_eq!((default.counts, default.latencies), (fixed.counts, fixed.latencies));
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "prints the table of the documentation"]
-async fn table() {
+#[ignore = "prints the table in the documentation of `Linger`"]
+async fn print_linger_table() {
     let heads = LINGERS.map(|linger| format!("`{linger:?}`")).join(" | ");
     println!("| aggregation | records/s | {heads} |");
     println!("|---|---|---|---|---|");

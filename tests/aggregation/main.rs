@@ -1,4 +1,4 @@
-//! Aggregation: the record format of the KPL, latency, memory, and aggregates on streams that are resharded.
+//! Aggregation: record format of the KPL, latency, memory, and streams that are resharded or switched to AUTO.
 
 #[path = "../support/mod.rs"]
 mod support;

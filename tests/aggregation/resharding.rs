@@ -1,5 +1,4 @@
-//! Aggregates on a stream whose shards are split and merged while records are sent, read back as a
-//! consumer of the KCL reads them.
+//! Aggregates on a stream that is split and merged while records are sent, read back like the KCL does.
 #![cfg(feature = "aws-config")]
 
 use std::collections::{HashMap, HashSet};
@@ -22,7 +21,7 @@ const RECORDS: usize = 12_000;
 const KEYS: usize = 200;
 
 fn builder(aggregation: Aggregation) -> SinkBuilder {
-    // Small aggregates and requests, so that many are under way at each change.
+    // Small aggregates and requests, so that many are in flight during each reshard.
     KinesisSink::builder(STREAM)
         .with_aggregation(aggregation)
         .configure(|settings| settings.aggregate_bytes = 3_000)
@@ -36,7 +35,7 @@ fn builder(aggregation: Aggregation) -> SinkBuilder {
 fn record(number: usize) -> Record {
     let key = format!("key-{}", number % KEYS);
     let data = format!("{number:06} {}", "x".repeat(60));
-    // One in ten has a place of its own on the ring.
+    // One record in ten has an explicit hash key.
     match number % 10 {
         3 => Record::from((key, data)).with_explicit_hash_key(number as u128 * (1 << 114)),
         _ => Record::from((key, data)),
@@ -58,7 +57,7 @@ async fn until_active(client: &Client) {
     }
 }
 
-/// All shards, closed ones included, in the order in which they came into being.
+/// Returns id, range and openness of all shards in order of creation.
 async fn all_shards(client: &Client) -> Vec<(String, HashRange, bool)> {
     let answer = client.list_shards().stream_name(STREAM).send().await.unwrap();
     let shards = answer.shards.unwrap().into_iter().map(|shard| {
@@ -84,7 +83,6 @@ async fn split(client: &Client) {
     until_active(client).await;
 }
 
-/// Merges the first two open shards on the ring.
 async fn merge(client: &Client) {
     let mut open = all_shards(client).await;
     open.retain(|(.., open)| *open);
@@ -94,21 +92,18 @@ async fn merge(client: &Client) {
     until_active(client).await;
 }
 
-/// What a consumer of the KCL finds, shard after shard, parents before their children.
+/// Records that a KCL consumer finds, shard by shard, parents before their children.
 #[derive(Default)]
 struct Read {
-    /// The numbers of the records, in order.
     numbers: Vec<usize>,
-    /// The numbers of the records in shards that were closed meanwhile.
-    closed: HashSet<usize>,
-    /// Kinesis records of more than one member.
+    in_closed_shards: HashSet<usize>,
     aggregates: usize,
-    /// Those that were thrown away, because a member hashes outside of their shard.
-    thrown_away: usize,
+    /// Aggregates with a member that hashes outside of their shard.
+    discarded: usize,
 }
 
 impl Read {
-    async fn back(client: &Client) -> Self {
+    async fn from_stream(client: &Client) -> Self {
         let mut read = Self::default();
         for (shard, range, is_open) in all_shards(client).await {
             let begin = read.numbers.len();
@@ -120,51 +115,53 @@ impl Read {
                 let at_tip =
                     answer.records.is_empty() && answer.millis_behind_latest.unwrap_or(0) == 0;
                 for record in answer.records {
-                    let outer = record.partition_key.unwrap_or_default();
-                    read.take(&Bytes::from(record.data.into_inner()), &outer, range);
+                    let outer_key = record.partition_key.unwrap_or_default();
+                    read.add(&Bytes::from(record.data.into_inner()), &outer_key, range);
                 }
                 iterator = answer.next_shard_iterator.filter(|_| !at_tip);
             }
             if !is_open {
-                read.closed.extend(&read.numbers[begin..]);
+                read.in_closed_shards.extend(&read.numbers[begin..]);
             }
         }
         read
     }
 
-    fn take(&mut self, data: &Bytes, outer: &str, range: HashRange) {
+    fn add(&mut self, data: &Bytes, outer_key: &str, range: HashRange) {
         let members: Vec<_> = deaggregate(data).collect();
-        let lies_here = |member: &Member| {
-            let key = member.partition_key().map_or(outer, |key| key.as_str());
+        let fits = |member: &Member| {
+            let key = member.partition_key().map_or(outer_key, |key| key.as_str());
             range.contains(member.explicit_hash_key().unwrap_or_else(|| hash_of(key)))
         };
         self.aggregates += usize::from(members.len() > 1);
-        if members.len() > 1 && !members.iter().all(lies_here) {
-            self.thrown_away += 1;
+        if members.len() > 1 && !members.iter().all(fits) {
+            self.discarded += 1;
             return;
         }
         self.numbers.extend(members.iter().map(|member| number(member.data())));
     }
 
-    /// Each record is there. Returns how many are there more than once, without those of shards that were closed: a shard
-    /// that opens and closes between two lists of the open ones is never listed, and what was written to it is sent
-    /// again, since nothing shows that it lies where it belongs.
+    /// Asserts that each record was found. Returns the number of duplicates, except in closed shards: a shard that opens
+    /// and closes between two listings is never listed, so the sink cannot verify its aggregates and resends them.
     fn check_complete(&self) -> usize {
         let mut seen = vec![0_usize; RECORDS];
-        self.numbers.iter().for_each(|number| seen[*number] += 1);
+        for number in &self.numbers {
+            seen[*number] += 1;
+        }
         let missing: Vec<_> = (0..RECORDS).filter(|number| seen[*number] == 0).collect();
         assert!(missing.is_empty(), "{} missing: {:?}..", missing.len(), &missing[..1]);
-        (0..RECORDS).filter(|number| seen[*number] > 1 && !self.closed.contains(number)).count()
+        (0..RECORDS)
+            .filter(|number| seen[*number] > 1 && !self.in_closed_shards.contains(number))
+            .count()
     }
 
-    /// The records of each key that lie on its own place come in the order in which they were sent.
+    /// Asserts that the records of each key are in order, except for those with an explicit hash key.
     fn check_order(&self) {
         let mut last = HashMap::new();
         let mut seen = vec![false; RECORDS];
-        // What is there twice counts where it stands first.
-        let first =
+        let first_copies =
             self.numbers.iter().filter(|number| !std::mem::replace(&mut seen[**number], true));
-        for number in first.filter(|number| *number % 10 != 3) {
+        for number in first_copies.filter(|number| *number % 10 != 3) {
             let before = last.insert(number % KEYS, *number);
             assert!(before.is_none_or(|before| before < *number), "{number} after {before:?}");
         }
@@ -177,7 +174,6 @@ async fn send(producer: &Producer, range: std::ops::Range<usize>) {
     }
 }
 
-/// Sends everything while the stream is resharded four times.
 async fn send_and_reshard(builder: SinkBuilder) -> (Totals, Read) {
     let server = Embedded::start(4, false).await.unwrap();
     let client = server.client();
@@ -195,41 +191,41 @@ async fn send_and_reshard(builder: SinkBuilder) -> (Totals, Read) {
     producer.close().await.unwrap();
     let totals = producer.status().totals;
     assert_eq!((totals.delivered, totals.failed), (RECORDS as u64, 0));
-    (totals, Read::back(client).await)
+    (totals, Read::from_stream(client).await)
 }
 
 #[tokio::test]
-async fn per_shard_nothing_is_lost_through_splits_and_merges() {
+async fn per_shard_loses_no_record_on_reshard() {
     for key in [AggregateKey::FirstMember, AggregateKey::Kpl] {
         let builder =
             builder(Aggregation::PerShard).configure(|settings| settings.aggregate_key = key);
         let (totals, read) = send_and_reshard(builder).await;
-        let extra = read.check_complete();
+        let duplicates = read.check_complete();
         assert!(read.aggregates > 100, "{}", read.aggregates);
-        // Nobody tells the sink of a split but an aggregate that came to lie in the wrong place.
-        assert!(read.thrown_away > 0);
+        // The sink learns of a split only from a misplaced aggregate.
+        assert!(read.discarded > 0);
         assert!(totals.requeued > 0);
-        assert_eq!(extra, 0, "what was thrown away was sent again, and nothing else");
+        assert_eq!(duplicates, 0, "only discarded aggregates are sent again");
     }
 }
 
 #[tokio::test]
-async fn per_key_every_aggregate_can_be_read_and_with_one_request_at_a_time_keeps_the_order() {
+async fn per_key_keeps_order_on_reshard() {
     let builder = builder(Aggregation::PerKey).with_max_in_flight(1);
     let (totals, read) = send_and_reshard(builder).await;
-    assert_eq!((read.check_complete(), read.thrown_away, totals.requeued), (0, 0, 0));
+    assert_eq!((read.check_complete(), read.discarded, totals.requeued), (0, 0, 0));
     assert!(read.aggregates > 100, "{}", read.aggregates);
     read.check_order();
 }
 
 #[tokio::test]
-async fn per_shard_one_request_at_a_time_keeps_the_order_on_a_stream_that_stays() {
+async fn per_shard_keeps_order_without_reshard() {
     let server = Embedded::start(4, false).await.unwrap();
     let builder = builder(Aggregation::PerShard).with_max_in_flight(1);
     let producer = builder.build(server.client()).unwrap().spawn();
     send(&producer, 0..RECORDS).await;
     producer.close().await.unwrap();
-    let read = Read::back(server.client()).await;
-    assert_eq!((read.check_complete(), read.thrown_away), (0, 0));
+    let read = Read::from_stream(server.client()).await;
+    assert_eq!((read.check_complete(), read.discarded), (0, 0));
     read.check_order();
 }

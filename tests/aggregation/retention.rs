@@ -1,4 +1,4 @@
-//! A record that leaves its aggregate does not keep the encoded aggregate in memory.
+//! Memory of encoded aggregates is released when a record leaves its aggregate.
 
 use std::time::Duration;
 
@@ -13,12 +13,10 @@ use crate::support::mock_service::{service_error, unpaced};
 use crate::support::{alloc, mock_service};
 
 const MIB: usize = 1024 * 1024;
-/// The number of keys, each with one aggregate.
 const KEYS: usize = 4;
-/// The number of records of 1 KiB in each aggregate.
-const MEMBERS: usize = 4_000;
-/// The records that stay may take more than they count for, but not an aggregate.
-const MOST_HELD: isize = MIB as isize;
+const MEMBERS_PER_KEY: usize = 4_000;
+/// Memory that the remaining records may use: more than their size, but less than one aggregate.
+const MAX_RETAINED: isize = MIB as isize;
 
 fn builder() -> SinkBuilder {
     let limits = unpaced().with_request_bytes(10 * MIB).with_record_bytes(10 * MIB);
@@ -37,8 +35,8 @@ fn entry_error(code: &str) -> Result<Placement, EntryError> {
     Err(EntryError::new(code, "no"))
 }
 
-/// Rejects aggregates with a record that begins with "stays", and throttles that record once it is alone.
-fn throttling_what_stays(request: &PutRecordsRequest) -> PutRecordsResponse {
+/// Rejects aggregates with a record that begins with "stays", and throttles that record if it is alone.
+fn throttling_remaining(request: &PutRecordsRequest) -> PutRecordsResponse {
     let results = request.entries().iter().map(|entry| {
         let members: Vec<_> = deaggregate(entry.data()).collect();
         let stays = members.iter().any(|member| member.data().starts_with(b"stays"));
@@ -52,21 +50,21 @@ fn throttling_what_stays(request: &PutRecordsRequest) -> PutRecordsResponse {
 }
 
 async fn feed_large(sink: &mut KinesisSink<Quiet>) {
-    for n in 0..KEYS * MEMBERS {
-        // The last record of each key shares an aggregate with the record that stays until the end.
-        let size = if n < KEYS * (MEMBERS - 1) { 1_000 } else { MIB };
+    for n in 0..KEYS * MEMBERS_PER_KEY {
+        // The last record of each key shares an aggregate with the record that remains.
+        let size = if n < KEYS * (MEMBERS_PER_KEY - 1) { 1_000 } else { MIB };
         let record = Record::from(((n % KEYS).to_string(), vec![b'x'; size]));
         sink.feed(record).await.unwrap();
     }
 }
 
-async fn feed_those_that_stay(sink: &mut KinesisSink<Quiet>) {
+async fn feed_remaining(sink: &mut KinesisSink<Quiet>) {
     for key in 0..KEYS {
         sink.feed(Record::from((key.to_string(), "stays"))).await.unwrap();
     }
 }
 
-/// A service that keeps no requests, since they would count as memory in use.
+/// Service that does not store requests, because they would count as allocated memory.
 type Quiet = kinesis_sink::service::DefaultService;
 
 fn quiet(answer: fn(&PutRecordsRequest) -> Result<PutRecordsResponse, tower::BoxError>) -> Quiet {
@@ -77,31 +75,30 @@ fn quiet(answer: fn(&PutRecordsRequest) -> Result<PutRecordsResponse, tower::Box
     tower::util::BoxCloneSyncService::new(service)
 }
 
-/// Checks that the records left in `sink` hold little more memory than `before`.
-fn assert_only_what_stays(sink: &KinesisSink<Quiet>, before: isize) {
-    let (buffered, failed) = (sink.status().buffered(), sink.status().failed);
-    assert_eq!((buffered.records, failed.records), (KEYS, 0));
+fn assert_only_remaining(sink: &KinesisSink<Quiet>, before: isize) {
+    let buffered = sink.status().buffered();
+    assert_eq!((buffered.records, sink.status().failed.records), (KEYS, 0));
     assert_eq!(buffered.bytes, KEYS * 6);
     let more = alloc::current() - before;
-    assert!(more < MOST_HELD, "{more} bytes held for {} bytes of records", buffered.bytes);
+    assert!(more < MAX_RETAINED, "{more} bytes allocated for {} bytes of records", buffered.bytes);
 }
 
 #[tokio::test(start_paused = true)]
-async fn split_record_releases_aggregate() {
+async fn isolated_record_releases_aggregate() {
     let before = alloc::current();
-    let service = quiet(|request| Ok(throttling_what_stays(request)));
+    let service = quiet(|request| Ok(throttling_remaining(request)));
     let mut sink = builder().build_with(service).unwrap();
     feed_large(&mut sink).await;
-    feed_those_that_stay(&mut sink).await;
-    // The aggregates are halved until each record is alone.
+    feed_remaining(&mut sink).await;
+    // Rejected aggregates are bisected until each record is alone.
     let flush = tokio::time::timeout(Duration::from_secs(60), sink.flush());
-    assert!(flush.await.is_err(), "what stays is throttled");
-    assert_eq!(sink.totals().delivered as usize, KEYS * MEMBERS);
-    assert_only_what_stays(&sink, before);
+    assert!(flush.await.is_err(), "the remaining records are throttled");
+    assert_eq!(sink.totals().delivered as usize, KEYS * MEMBERS_PER_KEY);
+    assert_only_remaining(&sink, before);
 }
 
 #[tokio::test(start_paused = true)]
-async fn record_releases_aggregate_of_expired_members() {
+async fn expired_members_release_aggregate() {
     let before = alloc::current();
     let service = quiet(|_| Err(service_error("InternalFailure")));
     let deadline = Duration::from_secs(1);
@@ -109,28 +106,28 @@ async fn record_releases_aggregate_of_expired_members() {
     let mut sink = builder.build_with(service).unwrap();
     feed_large(&mut sink).await;
     sleep(Duration::from_millis(400)).await;
-    feed_those_that_stay(&mut sink).await;
-    // All of them are sent together, and fail. The large ones expire first.
+    feed_remaining(&mut sink).await;
+    // All records are sent together and fail. Those accepted first expire first.
     let flush = tokio::time::timeout(Duration::from_millis(750), sink.flush());
     assert!(flush.await.is_err());
-    assert_eq!(sink.take_failed().len(), KEYS * MEMBERS);
+    assert_eq!(sink.take_failed().len(), KEYS * MEMBERS_PER_KEY);
     assert!(sink.flush().now_or_never().is_none());
-    assert_only_what_stays(&sink, before);
+    assert_only_remaining(&sink, before);
 }
 
 #[tokio::test(start_paused = true)]
-async fn taken_back_record_releases_aggregate() {
+async fn withdrawn_record_releases_aggregate() {
     let before = alloc::current();
     let mut sink = builder().build_with(quiet(|_| Err(service_error("InternalFailure")))).unwrap();
     feed_large(&mut sink).await;
-    feed_those_that_stay(&mut sink).await;
+    feed_remaining(&mut sink).await;
     let flush = tokio::time::timeout(Duration::from_secs(2), sink.flush());
     assert!(flush.await.is_err());
     let mut taken = sink.take_undelivered();
-    taken.retain(|one| one.record().data() == "stays");
+    taken.retain(|undelivered| undelivered.record().data() == "stays");
     taken.shrink_to_fit();
     assert_eq!(taken.len(), KEYS);
     let more = alloc::current() - before;
-    assert!(more < MOST_HELD, "{more} bytes");
+    assert!(more < MAX_RETAINED, "{more} bytes allocated");
     drop(sink);
 }

@@ -1,4 +1,4 @@
-//! Aggregation seen from outside: settings, the list of shards, receipts, memory.
+//! Aggregating sinks: settings, shard listings, receipts, and buffer limits.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,31 +36,28 @@ fn quarters() -> Vec<Shard> {
 
 fn even_shards(count: u128) -> Vec<Shard> {
     let width = u128::MAX / count;
-    let shard = |place: u128| {
-        let end = if place + 1 == count { u128::MAX } else { (place + 1) * width - 1 };
-        let range = HashRange::new(HashKey::new(place * width), HashKey::new(end)).unwrap();
-        Shard::new(format!("shard-{place}"), range)
+    let shard = |index: u128| {
+        let end = if index + 1 == count { u128::MAX } else { (index + 1) * width - 1 };
+        let range = HashRange::new(HashKey::new(index * width), HashKey::new(end)).unwrap();
+        Shard::new(format!("shard-{index}"), range)
     };
     (0..count).map(shard).collect()
 }
 
-/// Where an entry lands on a stream with these shards.
-fn place(request: &PutRecordsRequest, shards: &[Shard]) -> PutRecordsResponse {
+fn deliver_to(request: &PutRecordsRequest, shards: &[Shard]) -> PutRecordsResponse {
     let results = request.entries().iter().enumerate().map(|(number, entry)| {
-        let of_key = || hash_of(entry.partition_key().unwrap());
-        let hash = entry.explicit_hash_key().unwrap_or_else(of_key);
+        let key_hash = || hash_of(entry.partition_key().unwrap());
+        let hash = entry.explicit_hash_key().unwrap_or_else(key_hash);
         let shard = shards.iter().find(|shard| shard.range().contains(hash)).unwrap();
         Ok(Placement::new(shard.id(), number.to_string()))
     });
     PutRecordsResponse::new(results.collect())
 }
 
-/// A stream with four shards.
 fn four_shards() -> MockService {
-    MockService::new(|_, request| Ok(place(request, &quarters())))
+    MockService::new(|_, request| Ok(deliver_to(request, &quarters())))
 }
 
-/// Records under `keys` keys, with their numbers as data.
 fn keyed(range: std::ops::Range<usize>, keys: usize) -> impl Iterator<Item = Record> + Clone {
     range.map(move |number| Record::from((format!("key-{}", number % keys), number.to_string())))
 }
@@ -70,7 +67,7 @@ fn members(request: &PutRecordsRequest) -> Vec<usize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_records_travel_in_a_few_entries() {
+async fn per_shard_packs_thousands_per_entry() {
     let service = four_shards();
     let lists = Arc::new(AtomicUsize::new(0));
     let counted = lists.clone();
@@ -85,7 +82,7 @@ async fn thousands_of_records_travel_in_a_few_entries() {
     let totals = sink.totals();
     assert_eq!((totals.delivered, totals.failed), (20_000, 0));
     assert!(totals.entries <= 12, "{} entries", totals.entries);
-    assert!(totals.entry_bytes < totals.delivered_bytes * 2, "keys are written once");
+    assert!(totals.entry_bytes < totals.delivered_bytes * 2, "repeated keys: {totals:?}");
     assert_eq!(lists.load(Ordering::SeqCst), 1);
     let mut found: Vec<usize> = service
         .requests()
@@ -99,8 +96,8 @@ async fn thousands_of_records_travel_in_a_few_entries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_may_have_thousands_of_shards() {
-    let service = MockService::new(|_, request| Ok(place(request, &even_shards(2_500))));
+async fn per_shard_supports_thousands_of_shards() {
+    let service = MockService::new(|_, request| Ok(deliver_to(request, &even_shards(2_500))));
     let list = |_| async { Ok::<_, BoxError>(even_shards(2_500)) };
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
     let mut sink = builder.build_with(service.clone()).unwrap();
@@ -109,11 +106,11 @@ async fn a_stream_may_have_thousands_of_shards() {
     assert_eq!((totals.delivered, totals.misplaced, totals.requeued), (10_000, 0, 0));
     let shards: HashSet<_> =
         (0..5_000).map(|key| hash_of(&format!("key-{key}")).get() / (u128::MAX / 2_500)).collect();
-    assert_eq!(totals.entries, shards.len() as u64, "one for each shard that has a key");
+    assert_eq!(totals.entries, shards.len() as u64, "one entry per shard with a key");
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_long_as_shards_cannot_be_listed_it_packs_per_key() {
+async fn failed_listing_aggregates_per_key() {
     let logs = Logs::listen(Level::WARN);
     let service = four_shards();
     let calls = Arc::new(AtomicUsize::new(0));
@@ -146,7 +143,7 @@ async fn as_long_as_shards_cannot_be_listed_it_packs_per_key() {
         sink.feed(record).await.unwrap();
     }
     sink.flush().await.unwrap();
-    assert_eq!(service.requests()[before].entries().len(), 4, "one for each shard");
+    assert_eq!(service.requests()[before].entries().len(), 4, "one entry per shard");
     let lines = logs.with("");
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
@@ -155,31 +152,29 @@ async fn as_long_as_shards_cannot_be_listed_it_packs_per_key() {
     );
 }
 
-/// An error whose text panics.
 #[derive(Debug)]
-struct Unreadable;
+struct PanicsInDisplay;
 
-impl std::fmt::Display for Unreadable {
+impl std::fmt::Display for PanicsInDisplay {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        panic!("in the text of an error")
+        panic!("in Display")
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for PanicsInDisplay {}
 
-/// Listers that fail in ways that nobody should.
-fn unruly() -> [Box<Lister>; 4] {
+fn listers_that_fail_once() -> [Box<Lister>; 4] {
     [
         Box::new(|call| match call {
-            0 => panic!("before there is a future"),
+            0 => panic!("in the lister, before it returns"),
             _ => future::ready(Ok(quarters())).boxed(),
         }),
         Box::new(|call| match call {
-            0 => async { panic!("in the future") }.boxed(),
+            0 => async { panic!("in the future of the lister") }.boxed(),
             _ => future::ready(Ok(quarters())).boxed(),
         }),
         Box::new(|call| match call {
-            0 => future::ready(Err(Unreadable.into())).boxed(),
+            0 => future::ready(Err(PanicsInDisplay.into())).boxed(),
             _ => future::ready(Ok(quarters())).boxed(),
         }),
         Box::new(|call| match call {
@@ -192,8 +187,8 @@ fn unruly() -> [Box<Lister>; 4] {
 type Lister = dyn Fn(usize) -> BoxFuture<'static, Result<Vec<Shard>, BoxError>> + Send + Sync;
 
 #[tokio::test(start_paused = true)]
-async fn a_lister_that_panics_or_is_silent_holds_nothing_up_for_ever() {
-    for lister in unruly() {
+async fn panicking_or_hanging_lister_is_retried() {
+    for lister in listers_that_fail_once() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = calls.clone();
         let list = move |_| lister(counted.fetch_add(1, Ordering::SeqCst));
@@ -203,13 +198,13 @@ async fn a_lister_that_panics_or_is_silent_holds_nothing_up_for_ever() {
         producer.put(Record::from(("k", "data"))).await.unwrap().await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
         sleep(Duration::from_secs(10)).await;
-        assert_eq!(calls.load(Ordering::SeqCst), 2, "it is asked again");
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "the listing is not retried");
         producer.close().await.unwrap();
     }
 }
 
 #[test]
-fn a_first_poll_outside_of_a_runtime_costs_only_that_poll() {
+fn sink_recovers_from_poll_outside_runtime() {
     let list = |_| async { Ok::<_, BoxError>(quarters()) };
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
     let mut sink = builder.build_with(four_shards()).unwrap();
@@ -222,10 +217,10 @@ fn a_first_poll_outside_of_a_runtime_costs_only_that_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_series_of_failing_listings_is_told_once() {
+async fn each_listing_outage_is_logged_once() {
     let logs = Logs::listen(Level::WARN);
     let calls = AtomicUsize::new(0);
-    // Fails, works, and after a contradiction fails and works again.
+    // The misrouted record invalidates the list, so it is requested again.
     let list = move |_| {
         let call = calls.fetch_add(1, Ordering::SeqCst);
         async move {
@@ -235,14 +230,14 @@ async fn each_series_of_failing_listings_is_told_once() {
             }
         }
     };
-    let elsewhere = MockService::new(|call, request| {
+    let service = MockService::new(|call, request| {
         Ok(match call {
             1 => PutRecordsResponse::new(vec![Ok(Placement::new("elsewhere", "1"))]),
-            _ => place(request, &quarters()),
+            _ => deliver_to(request, &quarters()),
         })
     });
     let builder = builder(Aggregation::PerShard).with_stream_info(list_shards_fn(list));
-    let producer = builder.build_with(elsewhere).unwrap().spawn();
+    let producer = builder.build_with(service).unwrap().spawn();
     for _ in 0..3 {
         sleep(Duration::from_secs(10)).await;
         for key in ["a", "h"] {
@@ -256,9 +251,9 @@ async fn each_series_of_failing_listings_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lister_that_is_not_needed_is_not_asked() {
+async fn unneeded_lister_does_not_delay_send() {
     for aggregation in [Aggregation::Off, Aggregation::PerKey] {
-        let list = |_| async { panic!("nobody wants to know") };
+        let list = |_| async { panic!("in the lister") };
         let builder = builder(aggregation).with_stream_info(list_shards_fn(list));
         let mut sink = builder.build_with(four_shards()).unwrap();
         let begun = Instant::now();
@@ -268,7 +263,7 @@ async fn a_lister_that_is_not_needed_is_not_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_sink_lists_again_only_when_it_has_to() {
+async fn idle_sink_lists_shards_once() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let list = move |_| {
@@ -284,8 +279,8 @@ async fn an_idle_sink_lists_again_only_when_it_has_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reshard_under_way_loses_nothing_and_ends_in_fresh_predictions() {
-    // The stream merges its four shards into two after the tenth request; listing shows it at once.
+async fn merge_requeues_nothing_and_is_relisted() {
+    // The four shards are merged into two after the tenth request, and listings show it at once.
     let requests = Arc::new(AtomicUsize::new(0));
     let halves = || {
         let half = u128::MAX / 2;
@@ -293,9 +288,10 @@ async fn a_reshard_under_way_loses_nothing_and_ends_in_fresh_predictions() {
         vec![Shard::new("low", range(0, half)), Shard::new("high", range(half + 1, u128::MAX))]
     };
     let current = move |done: usize| if done < 10 { quarters() } else { halves() };
-    let (counted, seen) = (requests.clone(), requests.clone());
+    let counted = requests.clone();
+    let seen = requests.clone();
     let service = MockService::new(move |_, request| {
-        Ok(place(request, &current(counted.fetch_add(1, Ordering::SeqCst))))
+        Ok(deliver_to(request, &current(counted.fetch_add(1, Ordering::SeqCst))))
     });
     let list = move |_| {
         let shards = current(seen.load(Ordering::SeqCst));
@@ -319,12 +315,12 @@ async fn a_reshard_under_way_loses_nothing_and_ends_in_fresh_predictions() {
     }
     let totals = sink.totals();
     assert_eq!(totals.delivered, 3_000);
-    assert_eq!(totals.requeued, 0, "after a merge every aggregate lies in one shard");
+    assert_eq!(totals.requeued, 0, "after a merge each aggregate fits one shard");
     assert_eq!(service.requests().last().unwrap().entries().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn receipts_tell_sub_sequence_numbers() {
+async fn receipt_returns_sub_sequence_number() {
     let service = MockService::delivering();
     let producer = builder(Aggregation::PerKey).build_with(service).unwrap().spawn();
     let mut receipts = Vec::new();
@@ -342,7 +338,7 @@ async fn receipts_tell_sub_sequence_numbers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_fills_for_a_tenth_of_a_second_unless_told_otherwise() {
+async fn default_linger_is_100_ms() {
     for (linger, expected) in [
         (None, 100),
         (Some(Linger::Fixed(Duration::from_millis(300))), 300),
@@ -362,7 +358,7 @@ async fn it_fills_for_a_tenth_of_a_second_unless_told_otherwise() {
 }
 
 #[test]
-fn a_builder_shows_the_settings_that_will_hold() {
+fn builder_debug_shows_effective_settings() {
     let shown = format!("{:?}", builder(Aggregation::PerKey));
     assert!(
         shown.contains("Fixed(100ms)") && shown.contains("buffer_records: Some(100000)"),
@@ -375,7 +371,7 @@ fn a_builder_shows_the_settings_that_will_hold() {
 }
 
 #[tokio::test]
-async fn settings_are_checked_when_it_is_built() {
+async fn invalid_settings_fail_build() {
     let build = |builder: SinkBuilder| builder.build_with(MockService::delivering());
     let error = build(builder(Aggregation::PerShard)).unwrap_err();
     assert_eq!(error, BuildError::NoListShards);
@@ -391,23 +387,23 @@ async fn settings_are_checked_when_it_is_built() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_buffer_is_larger_by_default_and_bounded_all_the_same() {
+async fn aggregation_raises_default_buffer_limit() {
     let stalled = MockService::delivering().with_round_trip(Duration::from_secs(3_600));
     let mut sink = builder(Aggregation::Off).build_with(stalled.clone()).unwrap();
     let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
     let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
-    assert!(forward.await.is_err(), "it waits");
+    assert!(forward.await.is_err(), "the sink accepts more than its limit");
     assert_eq!(sink.status().queued.records + sink.status().in_flight.records, 10_000);
     let mut sink = builder(Aggregation::PerKey).build_with(stalled).unwrap();
     let endless = stream::iter(keyed(0..200_000, 7)).map(Ok);
     let forward = tokio::time::timeout(Duration::from_secs(60), endless.forward(&mut sink));
-    assert!(forward.await.is_err(), "it waits");
+    assert!(forward.await.is_err(), "the sink accepts more than its limit");
     assert_eq!(sink.status().queued.records + sink.status().in_flight.records, 100_000);
     assert_eq!(sink.buffered_records().len(), 100_000);
-    let held: usize = sink.buffered_records().iter().map(|record| record.size()).sum();
-    assert_eq!(sink.status().buffered().bytes, held);
+    let bytes: usize = sink.buffered_records().iter().map(|record| record.size()).sum();
+    assert_eq!(sink.status().buffered().bytes, bytes);
     let taken = sink.take_undelivered();
     let numbers: Vec<usize> =
-        taken.iter().map(|one| text(one.record().data()).parse().unwrap()).collect();
+        taken.iter().map(|record| text(record.record().data()).parse().unwrap()).collect();
     assert_eq!(numbers, (0..100_000).collect::<Vec<_>>());
 }

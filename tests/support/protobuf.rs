@@ -15,7 +15,7 @@ pub struct AggregatedRecord {
     pub records: Vec<Record>,
 }
 
-/// Required fields are optional here, so that missing ones are detected. The field of tags is absent, so prost skips it.
+/// Required fields are optional here, so that missing ones are detected. There are no tags, so prost skips them.
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
     #[prost(uint64, optional, tag = "1")]

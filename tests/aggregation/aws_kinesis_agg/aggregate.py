@@ -1,4 +1,4 @@
-"""Writes aggregates with AWS's own library: reads members as deaggregate.py prints them, prints hex."""
+"""Encodes members, in the format of deaggregate.py, with AWS's library, and prints one aggregate in hex per line."""
 
 import sys
 from itertools import groupby
@@ -6,11 +6,11 @@ from itertools import groupby
 from aws_kinesis_agg.aggregator import RecordAggregator
 
 lines = (line.rstrip("\n").split("\t") for line in sys.stdin)
-for place, members in groupby(lines, key=lambda member: member[0]):
+for index, members in groupby(lines, key=lambda member: member[0]):
     aggregator = RecordAggregator()
     for _, hash_key, key, data in members:
         full = aggregator.add_user_record(
             bytes.fromhex(key).decode(), bytes.fromhex(data), hash_key or None
         )
-        assert full is None, "it fits into one record"
+        assert full is None, "the members exceed one record"
     print(aggregator.clear_and_get().get_contents()[2].hex())

@@ -1,7 +1,7 @@
-"""Reads aggregates, one a line in hex, with AWS's own library, and prints their members.
+"""Decodes aggregates, one in hex per line, with AWS's library, and prints their members.
 
-A member is a line of four fields with tabs between them: the aggregate's place among those read, the explicit
-hash key or nothing, and in hex the partition key and the payload.
+A member is a line of four fields, separated by tabs: the index of the aggregate, the explicit hash key or an empty
+string, and the partition key and the payload in hex.
 """
 
 import sys
@@ -9,7 +9,7 @@ from base64 import b64decode
 
 from aws_kinesis_agg.deaggregator import iter_deaggregate_records
 
-for place, line in enumerate(sys.stdin):
+for index, line in enumerate(sys.stdin):
     record = {
         "SequenceNumber": "1",
         "PartitionKey": "outer",
@@ -21,4 +21,4 @@ for place, line in enumerate(sys.stdin):
         assert member["aggregated"] and member["subSequenceNumber"] == number
         key = member["partitionKey"].encode().hex()
         data = b64decode(member["data"]).hex()
-        print(place, member["explicitHashKey"] or "", key, data, sep="\t")
+        print(index, member["explicitHashKey"] or "", key, data, sep="\t")

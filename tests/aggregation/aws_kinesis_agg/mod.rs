@@ -1,14 +1,13 @@
-//! AWS's own library for aggregates, the PyPI package `aws-kinesis-agg`, reads what this crate writes, and the
-//! other way round.
+//! Interoperability with AWS's aggregation library, the PyPI package `aws-kinesis-agg`, in both directions.
 //!
-//! Needs `python3` and the package, importable or in the directory that `AWS_KINESIS_AGG_PATH` names:
+//! Needs `python3` and the package, installed or in the directory `AWS_KINESIS_AGG_PATH`:
 //!
 //! ```sh
 //! python3 -m pip install --target target/aws-kinesis-agg -r tests/aggregation/aws_kinesis_agg/requirements.txt
 //! AWS_KINESIS_AGG_PATH=target/aws-kinesis-agg cargo test --test aggregation aws_kinesis_agg
 //! ```
 //!
-//! Says that it is skipped where they are missing, and fails there if `REQUIRE_INTEROP` is set.
+//! If they are missing, the tests print `SKIPPED`, or fail if `REQUIRE_INTEROP` is set.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -22,7 +21,7 @@ use kinesis_sink::aggregate::{Member, deaggregate, encode};
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{Aggregation, KinesisSink, Record};
 
-/// Python with the package, or `None` and a notice that is seen although the test passes.
+/// Returns a command for Python, or prints a notice and returns `None` if Python or the package is missing.
 fn python(arguments: &[&str]) -> Option<Command> {
     let python = || {
         let mut python = Command::new("python3");
@@ -33,49 +32,49 @@ fn python(arguments: &[&str]) -> Option<Command> {
         python
     };
     let import = "import aws_kinesis_agg.aggregator, aws_kinesis_agg.deaggregator";
-    let there = python().args(["-c", import]).stderr(Stdio::null()).status();
-    if there.is_ok_and(|status| status.success()) {
+    let status = python().args(["-c", import]).stderr(Stdio::null()).status();
+    if status.is_ok_and(|status| status.success()) {
         let mut python = python();
         python.args(arguments);
         return Some(python);
     }
     assert!(
         std::env::var_os("REQUIRE_INTEROP").is_none(),
-        "REQUIRE_INTEROP is set, and python3 or the package aws-kinesis-agg is missing"
+        "REQUIRE_INTEROP is set, but python3 or the package aws-kinesis-agg is missing"
     );
-    // Not `eprintln`, which the test harness keeps to itself.
+    // The test harness captures `eprintln`.
     let notice = "SKIPPED: python3 or the package aws-kinesis-agg is missing, see tests/aggregation/aws_kinesis_agg/mod.rs";
     writeln!(std::io::stderr(), "{notice}").expect("stderr is open");
     None
 }
 
-/// What the script prints when it is given `input`.
+/// Runs the script with `input` on stdin and returns its stdout.
 fn output(mut python: Command, input: String) -> String {
-    let mut child = python.spawn().expect("it ran before");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    // It prints before it has read everything.
+    let mut child = python.spawn().expect("python3 cannot be started");
+    let mut stdin = child.stdin.take().expect("stdin is not piped");
+    // The script prints before it has read all input, so both pipes must be served at once.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().expect("it runs");
-    writer.join().expect("no panic").expect("it reads everything");
+    let output = child.wait_with_output().expect("python3 failed");
+    writer.join().expect("the writer panicked").expect("the script did not read all input");
     assert!(output.status.success(), "{}", output.status);
-    String::from_utf8(output.stdout).expect("it is text")
+    String::from_utf8(output.stdout).expect("the output is not UTF-8")
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String grows");
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
         text
     })
 }
 
 fn bytes(hex: &str) -> Bytes {
-    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("it is hex");
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("invalid hex digit");
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 fn random_members(count: usize, rng: &mut Rng) -> Vec<Member> {
     let keys = rng.usize(1..=count);
-    let hash_keys = rng.bool();
+    let has_hash_keys = rng.bool();
     let member = |rng: &mut Rng| {
         let length = rng.usize(1..12);
         let text: String =
@@ -84,52 +83,48 @@ fn random_members(count: usize, rng: &mut Rng) -> Vec<Member> {
         let data: Vec<u8> = (0..rng.usize(..150)).map(|_| rng.u8(..)).collect();
         let data = if rng.u32(..10) == 0 { Vec::new() } else { data };
         let member = Member::new(key, data);
-        // Few places, so that they repeat, and both ends of the ring.
-        let places = [0, 1, u128::MAX, rng.u128(..)];
-        if hash_keys && rng.bool() {
-            return member.with_explicit_hash_key(rng.choice(places).unwrap());
+        let hash_keys = [0, 1, u128::MAX, rng.u128(..)];
+        if has_hash_keys && rng.bool() {
+            return member.with_explicit_hash_key(rng.choice(hash_keys).unwrap());
         }
         member
     };
     (0..count).map(|_| member(rng)).collect()
 }
 
-/// Aggregates of 1 to 2,000 members.
 fn random_aggregates() -> Vec<Vec<Member>> {
     let seed = std::env::var("AGGREGATE_SEED").map_or_else(
         |_| fastrand::u64(..),
-        |seed| seed.parse().expect("AGGREGATE_SEED is a number"),
+        |seed| seed.parse().expect("AGGREGATE_SEED is not a number"),
     );
-    println!(
-        "to see it again: AGGREGATE_SEED={seed} cargo test --test aggregation aws_kinesis_agg"
-    );
+    println!("replay: AGGREGATE_SEED={seed} cargo test --test aggregation aws_kinesis_agg");
     let mut rng = Rng::with_seed(seed);
     let mut counts = vec![1, 1, 2, 127, 128, 129, 2_000];
     counts.extend((0..20).map(|_| rng.usize(1..300)));
     counts.iter().map(|count| random_members(*count, &mut rng)).collect()
 }
 
-/// A member as the scripts print and read it.
-fn line(place: usize, hash_key: Option<String>, member: &Member) -> String {
-    let key = member.partition_key().expect("it has one");
+fn script_line(index: usize, hash_key: Option<String>, member: &Member) -> String {
+    let key = member.partition_key().expect("the member has no key");
     let hash_key = hash_key.unwrap_or_default();
-    format!("{place}\t{hash_key}\t{}\t{}\n", hex(key.as_bytes()), hex(member.data()))
+    format!("{index}\t{hash_key}\t{}\t{}\n", hex(key.as_bytes()), hex(member.data()))
 }
 
 #[test]
-fn aws_reads_what_is_written_here() {
+fn aws_library_decodes_aggregates() {
     let Some(python) = python(&["tests/aggregation/aws_kinesis_agg/deaggregate.py"]) else {
         return;
     };
-    let (mut input, mut expected) = (String::new(), String::new());
-    for (place, members) in random_aggregates().iter().enumerate() {
-        writeln!(input, "{}", hex(&encode(members).expect("it is valid"))).expect("a String grows");
-        // The library gives a member without a hash key the first one of the table, if there is any. The
-        // KCL's own reader does not.
+    let mut input = String::new();
+    let mut expected = String::new();
+    for (index, members) in random_aggregates().iter().enumerate() {
+        writeln!(input, "{}", hex(&encode(members).expect("members have keys")))
+            .expect("writing to a String cannot fail");
+        // Unlike the KCL, the library gives members without a hash key the first one of the table.
         let first = members.iter().find_map(Member::explicit_hash_key);
         for member in members {
             let hash_key = member.explicit_hash_key().or(first);
-            expected += &line(place, hash_key.map(|hash_key| hash_key.to_string()), member);
+            expected += &script_line(index, hash_key.map(|hash_key| hash_key.to_string()), member);
         }
     }
     let read = output(python, input);
@@ -140,19 +135,20 @@ fn aws_reads_what_is_written_here() {
 }
 
 #[test]
-fn what_aws_writes_is_read_here() {
+fn encode_and_deaggregate_match_aws_library() {
     let Some(python) = python(&["tests/aggregation/aws_kinesis_agg/aggregate.py"]) else { return };
     let aggregates = random_aggregates();
     let mut input = String::new();
-    for (place, members) in aggregates.iter().enumerate() {
+    for (index, members) in aggregates.iter().enumerate() {
         for member in members {
-            input += &line(place, member.explicit_hash_key().map(|key| key.to_string()), member);
+            input +=
+                &script_line(index, member.explicit_hash_key().map(|key| key.to_string()), member);
         }
     }
     let written = output(python, input);
     assert_eq!(written.lines().count(), aggregates.len());
     for (written, members) in written.lines().map(bytes).zip(&aggregates) {
-        assert_eq!(written, encode(members).expect("it is valid"), "byte for byte");
+        assert_eq!(written, encode(members).expect("members have keys"));
         let read = deaggregate(&written);
         assert!(read.is_aggregate());
         assert_eq!(read.len(), members.len());
@@ -164,34 +160,35 @@ fn what_aws_writes_is_read_here() {
     }
 }
 
-/// A sink that aggregates is given payloads that begin with the format's magic, and one that is an aggregate.
 #[test]
-fn aws_reads_payloads_like_aggregates() {
+fn aws_library_decodes_wrapped_payloads() {
     let Some(python) = python(&["tests/aggregation/aws_kinesis_agg/deaggregate.py"]) else {
         return;
     };
     let magic = b"\xf3\x89\x9a\xc2";
-    let whole = encode(&[Member::new("k", "inner")]).expect("it is valid").to_vec();
+    let whole = encode(&[Member::new("k", "inner")]).expect("members have keys").to_vec();
+    // Payloads that begin like an aggregate, and one that is an aggregate.
     let payloads = [magic.to_vec(), [magic, &[0; 50][..]].concat(), whole];
-    let entries = sent(&payloads);
+    let entries = sent_entries(&payloads);
     assert_eq!(entries.len(), payloads.len());
-    let (mut input, mut expected) = (String::new(), String::new());
-    for (place, (entry, payload)) in entries.iter().zip(payloads).enumerate() {
-        writeln!(input, "{}", hex(entry)).expect("a String grows");
-        expected += &line(place, None, &Member::new(place.to_string(), payload));
+    let mut input = String::new();
+    let mut expected = String::new();
+    for (index, (entry, payload)) in entries.iter().zip(payloads).enumerate() {
+        writeln!(input, "{}", hex(entry)).expect("writing to a String cannot fail");
+        expected += &script_line(index, None, &Member::new(index.to_string(), payload));
     }
     assert_eq!(output(python, input), expected);
 }
 
-/// The data of the Kinesis records that a sink makes of records with these payloads and a key each.
-fn sent(payloads: &[Vec<u8>]) -> Vec<Bytes> {
-    let requests = Arc::new(Mutex::new(Vec::new()));
-    let noted = requests.clone();
+/// Returns the entries that an aggregating sink sends for payloads with different keys.
+fn sent_entries(payloads: &[Vec<u8>]) -> Vec<Bytes> {
+    let entries = Arc::new(Mutex::new(Vec::new()));
+    let sent = entries.clone();
     let service = tower::service_fn(move |request: PutRecordsRequest| {
         let answer = PutRecordsResponse::new(
             request.entries().iter().map(|_| Ok(Placement::new("shard", "1"))).collect(),
         );
-        noted.lock().unwrap().extend(request.entries().iter().map(|entry| entry.data().clone()));
+        sent.lock().unwrap().extend(request.entries().iter().map(|entry| entry.data().clone()));
         std::future::ready(Ok::<_, tower::BoxError>(answer))
     });
     let builder = KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
@@ -203,5 +200,5 @@ fn sent(payloads: &[Vec<u8>]) -> Vec<Bytes> {
         }
         sink.close().await.unwrap();
     });
-    requests.lock().unwrap().clone()
+    entries.lock().unwrap().clone()
 }

@@ -81,7 +81,8 @@ impl HttpConnector for Wire {
         let mut headers: Vec<_> = request.headers().iter().map(header).collect();
         headers.sort();
         let body = request.body().bytes().expect("the body is in memory").to_vec();
-        let (method, uri) = (request.method().to_owned(), request.uri().to_owned());
+        let method = request.method().to_owned();
+        let uri = request.uri().to_owned();
         self.sent.lock().unwrap().push(Sent { method, uri, headers, body });
         let Answer { status, headers, body } = self.answer.lock().unwrap().clone();
         let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));

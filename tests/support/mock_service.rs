@@ -129,9 +129,9 @@ pub fn answer_each(
     request: &PutRecordsRequest,
     mut arrives: impl FnMut(usize) -> bool,
 ) -> PutRecordsResponse {
-    let result = |place| {
-        if arrives(place) {
-            Ok(Placement::new("shardId-000000000000", place.to_string()))
+    let result = |index| {
+        if arrives(index) {
+            Ok(Placement::new("shardId-000000000000", index.to_string()))
         } else {
             Err(EntryError::new(THROTTLE, "Rate exceeded for shard shardId-000000000000"))
         }

@@ -48,8 +48,8 @@ fn number(data: &Bytes) -> usize {
 
 async fn until_active(client: &Client) {
     loop {
-        let answer = client.describe_stream_summary().stream_name(STREAM).send().await.unwrap();
-        let summary = answer.stream_description_summary.unwrap();
+        let response = client.describe_stream_summary().stream_name(STREAM).send().await.unwrap();
+        let summary = response.stream_description_summary.unwrap();
         if summary.stream_status == StreamStatus::Active {
             return;
         }
@@ -59,8 +59,8 @@ async fn until_active(client: &Client) {
 
 /// Returns id, range and openness of all shards in order of creation.
 async fn all_shards(client: &Client) -> Vec<(String, HashRange, bool)> {
-    let answer = client.list_shards().stream_name(STREAM).send().await.unwrap();
-    let shards = answer.shards.unwrap().into_iter().map(|shard| {
+    let response = client.list_shards().stream_name(STREAM).send().await.unwrap();
+    let shards = response.shards.unwrap().into_iter().map(|shard| {
         let range = shard.hash_key_range.unwrap();
         let [start, end] = [range.starting_hash_key, range.ending_hash_key];
         let range = HashRange::new(start.parse().unwrap(), end.parse().unwrap()).unwrap();
@@ -111,14 +111,14 @@ impl Read {
             let call = call.shard_iterator_type(ShardIteratorType::TrimHorizon);
             let mut iterator = call.send().await.unwrap().shard_iterator;
             while let Some(from) = iterator {
-                let answer = client.get_records().shard_iterator(from).send().await.unwrap();
+                let response = client.get_records().shard_iterator(from).send().await.unwrap();
                 let at_tip =
-                    answer.records.is_empty() && answer.millis_behind_latest.unwrap_or(0) == 0;
-                for record in answer.records {
+                    response.records.is_empty() && response.millis_behind_latest.unwrap_or(0) == 0;
+                for record in response.records {
                     let outer_key = record.partition_key.unwrap_or_default();
                     read.add(&Bytes::from(record.data.into_inner()), &outer_key, range);
                 }
-                iterator = answer.next_shard_iterator.filter(|_| !at_tip);
+                iterator = response.next_shard_iterator.filter(|_| !at_tip);
             }
             if !is_open {
                 read.in_closed_shards.extend(&read.numbers[begin..]);

@@ -185,11 +185,11 @@ fn sent_entries(payloads: &[Vec<u8>]) -> Vec<Bytes> {
     let entries = Arc::new(Mutex::new(Vec::new()));
     let sent = entries.clone();
     let service = tower::service_fn(move |request: PutRecordsRequest| {
-        let answer = PutRecordsResponse::new(
+        let response = PutRecordsResponse::new(
             request.entries().iter().map(|_| Ok(Placement::new("shard", "1"))).collect(),
         );
         sent.lock().unwrap().extend(request.entries().iter().map(|entry| entry.data().clone()));
-        std::future::ready(Ok::<_, tower::BoxError>(answer))
+        std::future::ready(Ok::<_, tower::BoxError>(response))
     });
     let builder = KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
     let mut sink = builder.build_with(service).unwrap();

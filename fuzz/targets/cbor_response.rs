@@ -7,10 +7,10 @@ mod response;
 mod http;
 
 use kinesis_sink::service::PutRecords;
-use response::Answered;
+use response::ResponseChecker;
 
 thread_local! {
-    static ANSWERED: Answered = Answered::new(|client| PutRecords::new(client).with_cbor());
+    static CHECKER: ResponseChecker = ResponseChecker::new(|client| PutRecords::new(client).with_cbor());
 }
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| ANSWERED.with(|answered| answered.check(input)));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| CHECKER.with(|checker| checker.check(input)));

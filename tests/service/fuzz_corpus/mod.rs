@@ -1,5 +1,4 @@
-//! What fuzzing has kept, through the properties of its targets once more: what was found does not come back. See
-//! fuzz/README.md.
+//! Replays the fuzzing corpus through the properties of the fuzz targets. See `fuzz/README.md`.
 
 mod deaggregate;
 mod response;
@@ -8,24 +7,23 @@ mod stream_id;
 use std::path::{Path, PathBuf};
 
 use kinesis_sink::service::PutRecords;
-use response::Answered;
+use response::ResponseChecker;
 
 use crate::support::{http, protobuf};
 
-/// Says which input it was, if one fails.
-struct Replayed<'a>(&'a str, PathBuf);
+struct ReplayOnPanic<'a>(&'a str, PathBuf);
 
-impl Drop for Replayed<'_> {
+impl Drop for ReplayOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("to see it again: cargo fuzz run -s none {} {}", self.0, self.1.display());
+            eprintln!("replay: cargo fuzz run -s none {} {}", self.0, self.1.display());
         }
     }
 }
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
     if !Path::new("fuzz").exists() {
-        return eprintln!("SKIPPED: the corpus is in the repository, not in the package");
+        return eprintln!("SKIPPED: the corpus is not part of the package");
     }
     let folder = Path::new("fuzz/corpus").join(target);
     let mut paths: Vec<_> = folder.read_dir().unwrap().map(|file| file.unwrap().path()).collect();
@@ -33,56 +31,56 @@ fn replay(target: &str, check: impl Fn(&[u8])) {
     assert!(paths.len() > 10, "{} inputs in {}", paths.len(), folder.display());
     for path in paths {
         let input = std::fs::read(&path).unwrap();
-        let _replayed = Replayed(target, path);
+        let _replay = ReplayOnPanic(target, path);
         check(&input);
     }
 }
 
 #[test]
-fn aggregates_are_taken_apart() {
+fn deaggregate_corpus_passes() {
     replay("deaggregate", deaggregate::check);
 }
 
 #[test]
-fn names_and_arns_are_told_from_other_texts() {
+fn stream_id_corpus_passes() {
     replay("stream_id", stream_id::check);
 }
 
 #[test]
-fn answers_in_json_are_read_as_the_sdk_reads_them() {
-    let answered = Answered::new(PutRecords::new);
-    replay("json_response", |input| answered.check(input));
+fn json_response_corpus_passes() {
+    let checker = ResponseChecker::new(PutRecords::new);
+    replay("json_response", |input| checker.check(input));
 }
 
-/// Readers that call themselves at each bracket would run out of stack.
+/// A recursive parser would overflow the stack.
 #[test]
-fn json_may_be_nested_deeply() {
-    let answered = Answered::new(PutRecords::new);
+fn deeply_nested_json_does_not_overflow() {
+    let checker = ResponseChecker::new(PutRecords::new);
     for begin in ["[", r#"{"a":"#, r#"{"New":["#, r#"{"Records":["#, r#"{"Records":[{"New":["#] {
         for status in ["200", "400"] {
             let nested = format!("{status} 2\n{begin}{}", "[".repeat(200_000));
-            answered.check(nested.as_bytes());
-            answered.check(&[nested.as_bytes(), &[b']'; 200_000]].concat());
+            checker.check(nested.as_bytes());
+            checker.check(&[nested.as_bytes(), &[b']'; 200_000]].concat());
         }
     }
 }
 
 #[test]
-fn cbor_may_be_nested_deeply() {
-    let answered = Answered::new(|client| PutRecords::new(client).with_cbor());
+fn deeply_nested_cbor_does_not_overflow() {
+    let checker = ResponseChecker::new(|client| PutRecords::new(client).with_cbor());
     for begin in [b"\xa1\x63New".as_slice(), b"\xa1\x67Records", b"\xa1\x67Records\x81\xa1\x63New"]
     {
         for nested in [b"\x81".as_slice(), b"\x9f", b"\xa1\x60", b"\xbf\x60", b"\xc1"] {
             for status in [b"200 2\n", b"400 2\n"] {
-                answered.check(&[status, begin, &nested.repeat(200_000)].concat());
-                answered.check(&[status, begin, &nested.repeat(200_000), b"\0"].concat());
+                checker.check(&[status, begin, &nested.repeat(200_000)].concat());
+                checker.check(&[status, begin, &nested.repeat(200_000), b"\0"].concat());
             }
         }
     }
 }
 
 #[test]
-fn answers_in_cbor_are_read_as_the_sdk_reads_them() {
-    let answered = Answered::new(|client| PutRecords::new(client).with_cbor());
-    replay("cbor_response", |input| answered.check(input));
+fn cbor_response_corpus_passes() {
+    let checker = ResponseChecker::new(|client| PutRecords::new(client).with_cbor());
+    replay("cbor_response", |input| checker.check(input));
 }

@@ -1,4 +1,4 @@
-//! What must hold of whatever comes back for a PutRecords request.
+//! Properties of reading any response to PutRecords.
 
 use std::error::Error;
 use std::iter::successors;
@@ -13,38 +13,39 @@ use tower::ServiceExt;
 
 use super::http::{Answer, Wire};
 
-/// Headers whose values the input gives.
 const HEADERS: [&str; 3] = ["content-type", "x-amzn-errortype", "x-amzn-requestid"];
 
-/// A service that reads answers itself, the same one with the SDK's reader, and the wire that both are on.
-pub struct Answered {
+/// Reads responses both directly and with the SDK, and compares the results.
+pub struct ResponseChecker {
     runtime: Runtime,
     wire: Wire,
     direct: PutRecords,
     sdk: PutRecords,
 }
 
-impl Answered {
+impl ResponseChecker {
     pub fn new(service: impl FnOnce(&Client) -> PutRecords) -> Self {
         let wire = Wire::new(Answer::new(500, "", ""));
         let service = service(&Client::from_conf(wire.config().build()));
         let service = service.without_stalled_stream_protection();
         Self {
-            runtime: Builder::new_current_thread().enable_time().build().expect("a runtime"),
+            runtime: Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .expect("cannot build a runtime"),
             wire,
             direct: service.clone().with_direct_serialization(),
             sdk: service.with_sdk_serialization(),
         }
     }
 
-    /// The input's first line is `<status> <entries>`, followed by the values of [`HEADERS`]; the rest of it
-    /// is the body.
+    /// Checks a response. The first line of the input is `<status> <entries>`, followed by the values of [`HEADERS`].
+    /// The other lines are the body.
     pub fn check(&self, input: &[u8]) {
-        let (answer, entries) = read(input);
+        let (answer, entries) = parse(input);
         let direct = self.put(&self.direct, &answer, entries);
         let sdk = self.put(&self.sdk, &answer, entries);
-        // Neither reports delivered, or failed, what the other does not.
-        assert_eq!(told(&direct), told(&sdk));
+        assert_eq!(outcome(&direct), outcome(&sdk));
         match direct {
             Ok(response) => check_response(&response, &answer, entries),
             Err(error) => check_error(&error, &answer, input.len()),
@@ -59,34 +60,34 @@ impl Answered {
     ) -> Result<PutRecordsResponse, PutRecordsError> {
         self.wire.answer_with(answer.clone());
         let entry = Entry::new("data".into(), Some("key".into()), None);
-        let stream = "example".parse().expect("it is a name");
+        let stream = "example".parse().expect("the name is valid");
         let request = PutRecordsRequest::new(stream, vec![entry; entries]);
         let response = self.runtime.block_on(service.clone().oneshot(request));
-        assert_eq!(self.wire.take().len(), 1, "one request was sent");
+        assert_eq!(self.wire.take().len(), 1, "number of requests");
         response
     }
 }
 
-/// The answer, and to how many entries. Every input is one.
-fn read(input: &[u8]) -> (Answer, usize) {
+/// Returns the response and the number of entries. Any input is valid.
+fn parse(input: &[u8]) -> (Answer, usize) {
     let end = input.iter().position(|&byte| byte == b'\n').unwrap_or(input.len());
     let body = input.get(end + 1..).unwrap_or_default();
     let mut words = input[..end].split(|&byte| byte == b' ').map(|word| {
         let letters = word.iter().filter(|byte| byte.is_ascii_graphic());
         letters.map(|&byte| char::from(byte)).collect::<String>()
     });
-    let mut number = |otherwise: u16| {
+    let mut number = |default: u16| {
         let word = words.next().and_then(|word| word.parse().ok());
-        word.unwrap_or(otherwise)
+        word.unwrap_or(default)
     };
-    let (status, entries) = (number(200).clamp(100, 599), number(2).clamp(1, 4));
+    let status = number(200).clamp(100, 599);
+    let entries = number(2).clamp(1, 4);
     let headers = HEADERS.into_iter().zip(words).filter(|(_, value)| !value.is_empty());
     (Answer { status, headers: headers.collect(), body: body.to_vec() }, entries.into())
 }
 
-/// All that a caller can learn.
-fn told(answer: &Result<PutRecordsResponse, PutRecordsError>) -> String {
-    match answer {
+fn outcome(result: &Result<PutRecordsResponse, PutRecordsError>) -> String {
+    match result {
         Ok(response) => format!("{:?}", response.results()),
         Err(error) => {
             format!("{:?} {error} {:?} {:?}", error.kind(), error.status(), error.request_id())
@@ -101,24 +102,27 @@ fn is_success(answer: &Answer) -> bool {
 fn check_response(response: &PutRecordsResponse, answer: &Answer, entries: usize) {
     assert!(is_success(answer), "delivered with status {}", answer.status);
     assert_eq!(response.results().len(), entries);
-    // Such a text can be in pieces, or escaped.
-    let literal = !answer.body.iter().any(|byte| matches!(byte, b'\\' | 0x7f));
-    let comes_from_it = |text| !literal || stands_in(&answer.body, text);
+    // Texts can be escaped in JSON, and in chunks in CBOR.
+    let is_literal = !answer.body.iter().any(|byte| matches!(byte, b'\\' | 0x7f));
+    let is_in_body = |text| !is_literal || contains(&answer.body, text);
     for result in response.results() {
         match result {
             Ok(placement) => {
-                assert!(comes_from_it(placement.shard_id()), "an invented shard");
-                assert!(comes_from_it(placement.sequence_number()), "an invented number");
+                assert!(is_in_body(placement.shard_id()), "shard id is not in the body");
+                assert!(
+                    is_in_body(placement.sequence_number()),
+                    "sequence number is not in the body"
+                );
             }
             Err(error) if error.code() == "IncompleteResult" => {
                 assert_eq!(DefaultClassify.classify_entry(error), EntryClass::OutcomeUnknown);
             }
-            Err(error) => assert!(comes_from_it(error.code()), "an invented code"),
+            Err(error) => assert!(is_in_body(error.code()), "error code is not in the body"),
         }
     }
 }
 
-fn stands_in(body: &[u8], text: &str) -> bool {
+fn contains(body: &[u8], text: &str) -> bool {
     text.is_empty() || body.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
@@ -129,6 +133,6 @@ fn check_error(error: &PutRecordsError, answer: &Answer, input_bytes: usize) {
     }
     let chain = successors(Some(error as &dyn Error), |&error| error.source());
     let bytes: usize = chain.map(|error| error.to_string().len()).sum();
-    // A byte that is no text is told in three.
+    // An invalid byte is replaced by three bytes.
     assert!(bytes <= 3 * input_bytes + 1_000, "{bytes} bytes of error texts");
 }

@@ -1,9 +1,9 @@
-//! What must hold of any text that is taken for a stream's name or ARN.
+//! Properties of parsing any text as a stream name or ARN.
 
 use kinesis_sink::StreamId;
 
-/// An error shows 200 characters at most of what was given, and an escape has 10 at most.
-const LONGEST_ERROR: usize = 200 * 10 + 300;
+/// Maximum length of an error, which shows up to 200 characters of the text, each escaped with up to 10.
+const MAX_ERROR_BYTES: usize = 200 * 10 + 300;
 
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
@@ -12,9 +12,9 @@ pub fn check(input: &[u8]) {
     match read {
         Ok(id) => check_id(&id, text),
         Err(error) => {
-            for told in [error.to_string(), format!("{error:?}")] {
-                assert!(told.len() <= LONGEST_ERROR, "{} bytes", told.len());
-                assert!(!told.chars().any(char::is_control), "{told:?}");
+            for message in [error.to_string(), format!("{error:?}")] {
+                assert!(message.len() <= MAX_ERROR_BYTES, "{} bytes", message.len());
+                assert!(!message.chars().any(char::is_control), "{message:?}");
             }
         }
     }
@@ -24,13 +24,15 @@ fn check_id(id: &StreamId, text: &str) {
     assert_eq!(id.to_string(), text);
     assert_eq!(id.as_ref(), text);
     assert_eq!(id.to_string().parse().as_ref(), Ok(id));
-    let by_name: StreamId = id.name().parse().expect("a stream's name is one");
+    let by_name: StreamId = id.name().parse().expect("the name of a stream is valid");
     assert_eq!((by_name.name(), by_name.arn(), by_name.region()), (id.name(), None, None));
     let Some(arn) = id.arn() else { return assert_eq!(by_name, *id) };
-    let (region, name) = (id.region().expect("an ARN has one"), id.name());
-    let begin = arn.strip_suffix(&format!(":stream/{name}")).expect("it ends in the name");
-    let (begin, account) = begin.rsplit_once(':').expect("there is an account");
-    let partition = begin.strip_suffix(&format!(":kinesis:{region}")).expect("there is a region");
+    let region = id.region().expect("no region");
+    let name = id.name();
+    let begin = arn.strip_suffix(&format!(":stream/{name}")).expect("no name at the end");
+    let (begin, account) = begin.rsplit_once(':').expect("no account");
+    let partition =
+        begin.strip_suffix(&format!(":kinesis:{region}")).expect("no region before the account");
     assert!(partition.starts_with("arn:aws"), "{arn}");
     assert_eq!(account.len(), 12, "{arn}");
 }

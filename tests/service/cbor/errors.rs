@@ -1,4 +1,4 @@
-//! Every error means the same in both protocols.
+//! Errors in CBOR have the same fields and class as in JSON.
 
 use aws_sdk_kinesis::Client;
 use kinesis_sink::service::{
@@ -8,11 +8,10 @@ use kinesis_sink::service::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::encoding::{cbor, unbounded};
+use super::encoding::{cbor, cbor_indefinite};
 use super::{CBOR, JSON};
 use crate::support::http::{Answer, Wire};
 
-/// The errors of a request, with the status that they come with.
 const ERRORS: [(&str, u16, ErrorClass); 27] = [
     ("ProvisionedThroughputExceededException", 400, ErrorClass::Throttled),
     ("LimitExceededException", 400, ErrorClass::Throttled),
@@ -39,34 +38,33 @@ const ERRORS: [(&str, u16, ErrorClass); 27] = [
     ("InvalidArgumentException", 400, ErrorClass::Invalid),
     ("ValidationException", 400, ErrorClass::Invalid),
     ("SerializationException", 400, ErrorClass::Invalid),
-    ("NobodyKnowsThisException", 400, ErrorClass::Fatal),
-    ("NobodyKnowsThisException", 502, ErrorClass::OutcomeUnknown),
+    ("MadeUpException", 400, ErrorClass::Fatal),
+    ("MadeUpException", 502, ErrorClass::OutcomeUnknown),
 ];
 
-/// What a caller can tell of an error.
-type Told =
+/// Kind, code, message, status, request id and class of an error.
+type Fields =
     (PutRecordsErrorKind, Option<String>, Option<String>, Option<u16>, Option<String>, ErrorClass);
 
-fn told(error: PutRecordsError) -> Told {
+fn fields(error: PutRecordsError) -> Fields {
     let owned = |text: Option<&str>| text.map(str::to_owned);
-    let (code, message) = (owned(error.code()), owned(error.message()));
+    let code = owned(error.code());
+    let message = owned(error.message());
     let class = DefaultClassify.classify_error(&error);
     (error.kind(), code, message, error.status(), owned(error.request_id()), class)
 }
 
-/// The error that a PutRecords gets from such an answer.
-async fn put(answer: Answer, in_cbor: bool) -> Told {
+async fn put(answer: Answer, in_cbor: bool) -> Fields {
     let client = Client::from_conf(Wire::new(answer).config().build());
     let service = PutRecords::new(&client);
     let service = if in_cbor { service.with_cbor() } else { service };
     let entry = Entry::new("data".into(), Some("key".into()), None);
     let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);
-    told(service.oneshot(request).await.unwrap_err())
+    fields(service.oneshot(request).await.unwrap_err())
 }
 
-/// Asserts that the error is told the same way over JSON, over CBOR, and over CBOR when the answer is
-/// in JSON nevertheless, and returns what is told.
-async fn same(status: u16, body: &Value, header: Option<&str>) -> Told {
+/// Asserts that the error is the same in JSON, in CBOR, and in JSON in response to CBOR. Returns its fields.
+async fn assert_same(status: u16, body: &Value, header: Option<&str>) -> Fields {
     let answer = |content_type, body: Vec<u8>| {
         let mut answer = Answer::new(status, content_type, body);
         answer.headers.push(("x-amzn-requestid", "the-request-id".to_owned()));
@@ -75,18 +73,21 @@ async fn same(status: u16, body: &Value, header: Option<&str>) -> Told {
     };
     let in_json = body.to_string().into_bytes();
     let expected = put(answer(JSON, in_json.clone()), false).await;
-    for (content_type, bytes) in
-        [(CBOR, cbor(body)), (CBOR, unbounded(body)), (JSON, in_json.clone()), (CBOR, in_json)]
-    {
+    for (content_type, bytes) in [
+        (CBOR, cbor(body)),
+        (CBOR, cbor_indefinite(body)),
+        (JSON, in_json.clone()),
+        (CBOR, in_json),
+    ] {
         assert_eq!(put(answer(content_type, bytes), true).await, expected, "{status} {body}");
     }
     expected
 }
 
 #[tokio::test]
-async fn the_table_of_errors_is_the_same_in_both_protocols() {
+async fn errors_match_json() {
     for (code, status, class) in ERRORS {
-        let message = "what is wrong";
+        let message = "a message";
         for (body, header) in [
             (json!({ "__type": code, "message": message }), None),
             (
@@ -106,11 +107,16 @@ async fn the_table_of_errors_is_the_same_in_both_protocols() {
                 None,
             ),
         ] {
-            let (kind, told, said, found, id, meant) = same(status, &body, header).await;
+            let (kind, found_code, found_message, found_status, id, found_class) =
+                assert_same(status, &body, header).await;
             assert_eq!(kind, PutRecordsErrorKind::Service);
-            assert_eq!((told.as_deref(), said.as_deref()), (Some(code), Some(message)), "{body}");
             assert_eq!(
-                (found, id.as_deref(), meant),
+                (found_code.as_deref(), found_message.as_deref()),
+                (Some(code), Some(message)),
+                "{body}"
+            );
+            assert_eq!(
+                (found_status, id.as_deref(), found_class),
                 (Some(status), Some("the-request-id"), class)
             );
         }
@@ -118,7 +124,7 @@ async fn the_table_of_errors_is_the_same_in_both_protocols() {
 }
 
 #[tokio::test]
-async fn errors_without_their_usual_members_are_the_same_in_both_protocols() {
+async fn incomplete_errors_match_json() {
     for status in [400, 403, 413, 429, 500, 503] {
         for body in [
             json!({}),
@@ -131,14 +137,14 @@ async fn errors_without_their_usual_members_are_the_same_in_both_protocols() {
             json!({ "__type": "NewException", "message": { "text": "m" } }),
             json!({ "unrelated": true }),
         ] {
-            same(status, &body, None).await;
+            assert_same(status, &body, None).await;
         }
     }
 }
 
-/// From a load balancer, a proxy, or something else that is no Kinesis.
+/// Responses of load balancers and proxies.
 #[tokio::test]
-async fn answers_of_others_are_the_same_in_both_protocols() {
+async fn foreign_responses_match_json() {
     for status in [200, 400, 403, 413, 429, 500, 502, 503] {
         for (content_type, body) in [
             ("text/html", "<html><body>Bad Gateway</body></html>"),

@@ -1,5 +1,4 @@
-//! Kinesis CBOR: the bytes of requests, answers and errors as over JSON. Servers that speak it are in
-//! `tests/servers`.
+//! CBOR protocol: requests, responses and errors, compared with JSON. `tests/servers` tests it with servers.
 
 mod encoding;
 mod errors;

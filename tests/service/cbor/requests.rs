@@ -1,4 +1,4 @@
-//! What leaves.
+//! CBOR requests, compared with the SDK's serializer and AWS's codec.
 
 use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
 use aws_sdk_kinesis::primitives::Blob;
@@ -22,8 +22,8 @@ fn wire() -> Wire {
     Wire::new(Answer::new(200, CBOR, *b"\xbf\xff"))
 }
 
-/// The body in the words of AWS's own codec, which differs only in times.
-fn by_awss_codec(request: &PutRecordsRequest) -> Vec<u8> {
+/// Encodes the body with AWS's codec, whose only difference is the format of times.
+fn encode_with_aws_codec(request: &PutRecordsRequest) -> Vec<u8> {
     let entry = |entry: &Entry| {
         PutRecordsRequestEntry::builder()
             .data(Blob::new(entry.data().to_vec()))
@@ -48,22 +48,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn any_request_leaves_as_the_sdk_would_write_it(request in request()) {
+    fn random_request_matches_sdk_bytes(request in request()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let wire = wire();
         let client = Client::from_conf(wire.config().protocol(KinesisCbor::new()).build());
         let sent = runtime.block_on(assert_same_bytes(&wire, &client, &request));
-        assert!(sent.body == by_awss_codec(&request), "AWS's codec writes something else");
+        assert!(sent.body == encode_with_aws_codec(&request), "AWS's codec writes other bytes");
     }
 }
 
 #[tokio::test]
-async fn a_full_request_leaves_as_the_sdk_would_write_it() {
+async fn full_request_matches_sdk_bytes() {
     let wire = wire();
     let client = Client::from_conf(wire.config().protocol(KinesisCbor::new()).build());
     let request = full_request();
     let sent = assert_same_bytes(&wire, &client, &request).await;
-    assert!(sent.body == by_awss_codec(&request), "AWS's codec writes something else");
+    assert!(sent.body == encode_with_aws_codec(&request), "AWS's codec writes other bytes");
     assert_eq!(
         (sent.method.as_str(), sent.uri.as_str()),
         ("POST", "https://kinesis.us-east-1.amazonaws.com/")
@@ -80,7 +80,7 @@ async fn a_full_request_leaves_as_the_sdk_would_write_it() {
 }
 
 #[tokio::test]
-async fn a_service_can_speak_cbor_over_a_client_that_does_not() {
+async fn with_cbor_overrides_client_protocol() {
     let wire = wire();
     let json = Client::from_conf(wire.config().build());
     let cbor = Client::from_conf(wire.config().protocol(KinesisCbor::new()).build());
@@ -88,15 +88,15 @@ async fn a_service_can_speak_cbor_over_a_client_that_does_not() {
         let _ = PutRecords::new(&json).with_cbor().oneshot(request.clone()).await;
         let _ = PutRecords::new(&cbor).oneshot(request.clone()).await;
         let [one, other] = wire.take().try_into().unwrap();
-        assert!(one == other, "the protocol makes the difference, not how it was chosen");
+        assert!(one == other, "with_cbor and KinesisCbor send different bytes");
         let sdk = PutRecords::new(&json).with_sdk_serialization().with_cbor();
         let _ = sdk.oneshot(request.clone()).await;
-        assert!(wire.take() == [one], "nor does the serialiser");
+        assert!(wire.take() == [one], "the serializers send different bytes");
     }
 }
 
 #[tokio::test]
-async fn other_operations_speak_it_too_and_times_are_milliseconds() {
+async fn other_operations_are_encoded_in_cbor() {
     let wire = wire();
     let client = Client::from_conf(wire.config().protocol(KinesisCbor::new()).build());
     let filter = ShardFilter::builder()
@@ -112,7 +112,7 @@ async fn other_operations_speak_it_too_and_times_are_milliseconds() {
     assert_eq!(member(&body, "MaxResults").as_integer(), Some(7.into()));
     let time = member(member(&body, "ShardFilter"), "Timestamp");
     assert_eq!(time, &Value::Tag(1, Box::new(1_767_225_600_123_i64.into())));
-    // Maps have keys of their own, and lists elements without names.
+    // Maps with arbitrary keys, and lists.
     let call = client.add_tags_to_stream().stream_name("example").tags("a", "b").tags("é", "");
     call.send().await.unwrap();
     client

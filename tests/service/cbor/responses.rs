@@ -1,4 +1,4 @@
-//! Answers that are not what they should be: an error, never a panic, and never a wrong result.
+//! CBOR responses: partial failures, and malformed bodies, which cause an error but no panic or wrong result.
 
 use aws_sdk_kinesis::Client;
 use kinesis_sink::service::{
@@ -8,19 +8,17 @@ use kinesis_sink::service::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::encoding::{cbor, unbounded};
+use super::encoding::{cbor, cbor_indefinite};
 use super::{CBOR, JSON};
 use crate::support::http::{Answer, Wire};
 use crate::support::response_shapes;
 
-/// A service that speaks CBOR, and the wire that it is on.
 fn service() -> (PutRecords, Wire) {
     let wire = Wire::new(Answer::new(500, CBOR, ""));
     (PutRecords::new(&Client::from_conf(wire.config().build())).with_cbor(), wire)
 }
 
-/// Puts two entries, and reads this answer.
-async fn put(
+async fn put_two_entries(
     (service, wire): &(PutRecords, Wire),
     answer: Answer,
 ) -> Result<PutRecordsResponse, PutRecordsError> {
@@ -32,7 +30,7 @@ async fn put(
 }
 
 async fn read(body: Vec<u8>) -> Result<PutRecordsResponse, PutRecordsError> {
-    put(&service(), Answer::new(200, CBOR, body)).await
+    put_two_entries(&service(), Answer::new(200, CBOR, body)).await
 }
 
 fn answer() -> Value {
@@ -52,20 +50,21 @@ fn expected() -> [Result<Placement, EntryError>; 2] {
 }
 
 #[tokio::test]
-async fn partial_failures_are_read() {
-    for body in [cbor(&answer()), unbounded(&answer())] {
+async fn partial_failure_is_read() {
+    for body in [cbor(&answer()), cbor_indefinite(&answer())] {
         assert_eq!(read(body).await.unwrap().results(), expected());
     }
     let in_json = Answer::new(200, JSON, answer().to_string());
-    assert_eq!(put(&service(), in_json).await.unwrap().results(), expected());
+    assert_eq!(put_two_entries(&service(), in_json).await.unwrap().results(), expected());
 }
 
 #[tokio::test]
 async fn foreign_result_shapes_are_read_in_cbor() {
     let (direct, wire) = service();
-    let ways = [direct.clone(), direct.with_sdk_serialization()];
-    for encode in [cbor, unbounded] {
-        response_shapes::check(&wire, &ways, |answer| Answer::new(200, CBOR, encode(answer))).await;
+    let services = [direct.clone(), direct.with_sdk_serialization()];
+    for encode in [cbor, cbor_indefinite] {
+        response_shapes::check(&wire, &services, |answer| Answer::new(200, CBOR, encode(answer)))
+            .await;
     }
 }
 
@@ -79,42 +78,45 @@ async fn unknown_members_and_nulls_are_skipped() {
     answer["Records"][0]["ErrorCode"] = json!(null);
     answer["Records"][0]["ErrorMessage"] = json!(null);
     answer["Records"][1]["ShardId"] = json!(null);
-    for body in [cbor(&answer), unbounded(&answer)] {
+    for body in [cbor(&answer), cbor_indefinite(&answer)] {
         assert_eq!(read(body).await.unwrap().results(), expected());
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_too_early_is_an_error() {
-    for body in [cbor(&answer()), unbounded(&answer())] {
+async fn truncated_response_is_error() {
+    for body in [cbor(&answer()), cbor_indefinite(&answer())] {
         for length in 0..body.len() {
             let error = read(body[..length].to_vec()).await.unwrap_err();
             let expected = match length {
-                // Nothing at all is an answer without results, as in JSON.
+                // An empty body has no results, as in JSON.
                 0 => PutRecordsErrorKind::WrongLength { entries: 2, results: 0 },
                 _ => PutRecordsErrorKind::Response,
             };
             assert_eq!(error.kind(), expected, "{length}");
         }
-        let and_more = [&body[..], b"\x00"].concat();
-        assert_eq!(read(and_more).await.unwrap_err().kind(), PutRecordsErrorKind::Response);
+        let with_trailing_byte = [&body[..], b"\x00"].concat();
+        assert_eq!(
+            read(with_trailing_byte).await.unwrap_err().kind(),
+            PutRecordsErrorKind::Response
+        );
     }
 }
 
 #[tokio::test]
-async fn an_error_that_ends_too_early_is_an_error_still() {
+async fn truncated_error_has_no_code() {
     let error = json!({ "__type": "ResourceNotFoundException", "message": "no such stream" });
-    for body in [cbor(&error), unbounded(&error)] {
+    for body in [cbor(&error), cbor_indefinite(&error)] {
         for length in 0..body.len() {
             let answer = Answer::new(400, CBOR, body[..length].to_vec());
-            let error = put(&service(), answer).await.unwrap_err();
+            let error = put_two_entries(&service(), answer).await.unwrap_err();
             assert!(error.code().is_none(), "{length}: {error}");
         }
     }
 }
 
 #[tokio::test]
-async fn an_answer_of_the_wrong_length_is_refused() {
+async fn wrong_result_count_is_error() {
     for results in [0, 1, 3] {
         let body =
             json!({ "Records": vec![json!({ "ShardId": "s", "SequenceNumber": "1" }); results] });
@@ -124,28 +126,32 @@ async fn an_answer_of_the_wrong_length_is_refused() {
 }
 
 #[tokio::test]
-async fn no_flipped_bit_is_a_panic_or_read_otherwise_than_by_the_sdk() {
+async fn flipped_bits_are_read_like_sdk() {
     let (service, wire) = service();
     let sdk = (service.clone().with_sdk_serialization(), wire.clone());
     let direct = (service, wire);
-    let told = |read: Result<PutRecordsResponse, PutRecordsError>| {
-        read.map(PutRecordsResponse::into_results).map_err(|error| error.kind())
+    let outcome = |result: Result<PutRecordsResponse, PutRecordsError>| {
+        result.map(PutRecordsResponse::into_results).map_err(|error| error.kind())
     };
-    for body in [cbor(&answer()), unbounded(&answer())] {
+    for body in [cbor(&answer()), cbor_indefinite(&answer())] {
         for bit in 0..body.len() * 8 {
             let mut body = body.clone();
             body[bit / 8] ^= 1 << (bit % 8);
             for status in [200, 400] {
                 let answer = Answer::new(status, CBOR, body.clone());
-                let expected = told(put(&sdk, answer.clone()).await);
-                assert_eq!(told(put(&direct, answer).await), expected, "{status} {body:x?}");
+                let expected = outcome(put_two_entries(&sdk, answer.clone()).await);
+                assert_eq!(
+                    outcome(put_two_entries(&direct, answer).await),
+                    expected,
+                    "{status} {body:x?}"
+                );
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_member_that_comes_twice_is_read_as_the_sdk_reads_it() {
+async fn repeated_member_is_read_like_sdk() {
     let (service, wire) = service();
     let result = [
         b"\xbf\x69ErrorCode\x61e\x69ErrorCode\xf6\x67ShardId\x61s\x67ShardId\xf6".as_slice(),
@@ -155,7 +161,7 @@ async fn a_member_that_comes_twice_is_read_as_the_sdk_reads_it() {
     let body = [b"\xa1\x67Records\x82", &result[..], &result[..]].concat();
     let answer = Answer::new(200, CBOR, body);
     let sdk = (service.clone().with_sdk_serialization(), wire.clone());
-    let sdk = put(&sdk, answer.clone()).await.unwrap();
+    let sdk = put_two_entries(&sdk, answer.clone()).await.unwrap();
     assert_eq!(sdk.results()[0], Err(EntryError::new("e", "")));
-    assert_eq!(put(&(service, wire), answer).await.unwrap(), sdk);
+    assert_eq!(put_two_entries(&(service, wire), answer).await.unwrap(), sdk);
 }

@@ -1,4 +1,4 @@
-//! Against the simulation's client side, which speaks both protocols.
+//! CBOR over the client of the simulated stream, which supports both protocols.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn entries(count: usize) -> Vec<Entry> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_put_is_there() {
+async fn cbor_request_writes_all_records() {
     let kinesis =
         SimStream::builder().with_shards(3).with_shard_quota(1_000, 10_000_000).build().unwrap();
     let entries = entries(500);
@@ -40,7 +40,7 @@ async fn what_was_put_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn partial_failures_are_those_of_json() {
+async fn partial_failures_match_json() {
     let results = async |in_cbor: bool| {
         let faults = Faults::default().with_throttles(0.3).with_internal_failures(0.3);
         let kinesis = SimStream::builder().with_seed(5).with_faults(faults).build().unwrap();
@@ -51,13 +51,14 @@ async fn partial_failures_are_those_of_json() {
         let request = PutRecordsRequest::new(kinesis.id(), entries(100));
         service.call(request).await.unwrap().into_results()
     };
-    let (json, cbor) = (results(false).await, results(true).await);
+    let json = results(false).await;
+    let cbor = results(true).await;
     assert_eq!(json, cbor);
     assert!(cbor.iter().any(Result::is_ok) && cbor.iter().any(Result::is_err));
 }
 
 #[tokio::test(start_paused = true)]
-async fn reading_is_the_same_in_both_protocols() {
+async fn reads_match_json() {
     let kinesis = SimStream::new(1);
     let request = PutRecordsRequest::new(kinesis.id(), entries(30));
     PutRecords::new(&kinesis.client()).oneshot(request).await.unwrap();
@@ -80,15 +81,15 @@ async fn reading_is_the_same_in_both_protocols() {
     assert_eq!(cbor.2.len(), 30);
     for (cbor, json) in cbor.2.iter_mut().zip(&json.2) {
         let arrived = |record: &Read| record.approximate_arrival_timestamp.unwrap().as_secs_f64();
-        // Fractions of seconds, as JSON has them, are off by less than a millisecond.
+        // JSON has fractions of seconds, which are rounded.
         assert_eq!((arrived(cbor) * 1_000.0).round(), (arrived(json) * 1_000.0).round());
         cbor.approximate_arrival_timestamp = json.approximate_arrival_timestamp;
     }
-    assert!(cbor == json, "what is read is not the same");
+    assert!(cbor == json, "the responses differ");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_over_a_client_that_speaks_it_sends_and_looks_up_in_it() {
+async fn sink_over_cbor_client_delivers_all() {
     let faults = Faults::default().with_internal_failures(0.1);
     let kinesis = SimStream::builder().with_shards(4).with_faults(faults).build().unwrap();
     let config = kinesis.client().config().to_builder().protocol(KinesisCbor::new());
@@ -99,9 +100,9 @@ async fn a_sink_over_a_client_that_speaks_it_sends_and_looks_up_in_it() {
     records.forward(&mut sink).await.unwrap();
     assert_eq!((sink.totals().delivered, sink.status().failed.records), (3_000, 0));
     let stats = kinesis.stats();
-    assert!(stats.listings > 0 && stats.descriptions > 0, "the stream was looked up");
+    assert!(stats.listings > 0 && stats.descriptions > 0, "no lookups in {stats:?}");
     let aggregates = kinesis.written();
-    assert!(aggregates.len() < 300, "records travel together: {}", aggregates.len());
+    assert!(aggregates.len() < 300, "{} Kinesis records", aggregates.len());
     let members = aggregates.iter().flat_map(|written| deaggregate(written.data()));
     let mut found: Vec<_> = members.map(|member| member.into_data().to_vec()).collect();
     found.sort();

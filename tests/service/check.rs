@@ -1,4 +1,4 @@
-//! First contact: `check` says in one sentence what is wrong.
+//! `KinesisSink::check` reports an unusable stream in one sentence.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -31,7 +31,7 @@ use crate::support::logs::Logs;
 const CERTIFICATE: &[u8] = include_bytes!("../servers/sockets/certificates/server.pem");
 const KEY: &[u8] = include_bytes!("../servers/sockets/certificates/server.key");
 
-/// In no sentence may be any of these.
+/// Credentials that must not appear in any error.
 const SECRETS: [&str; 3] = ["AKIDMARKER", "SECRETMARKER", "TOKENMARKER"];
 
 fn credentials() -> Credentials {
@@ -39,7 +39,7 @@ fn credentials() -> Credentials {
     Credentials::new(key, secret, Some(token.to_owned()), None, "test")
 }
 
-/// A client without an HTTP client of its own: the SDK's default one, as `from_env` gets it.
+/// Uses the SDK's default HTTP client, as `from_env` does.
 fn config(endpoint: &str) -> Builder {
     Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -53,18 +53,18 @@ fn sink(config: Builder) -> KinesisSink {
 }
 
 async fn failure(config: Builder) -> String {
-    let error = sink(config).check().await.expect_err("something is wrong");
+    let error = sink(config).check().await.expect_err("the check passed");
     let sentence = error.to_string();
-    let mut whole = format!("{error:?}");
+    let mut chain = format!("{error:?}");
     let mut source: Option<&dyn Error> = error.source();
     while let Some(error) = source {
-        whole += &format!("\n{error}");
+        chain += &format!("\n{error}");
         source = error.source();
     }
     assert!(!sentence.contains('\n') && sentence.chars().count() < 500, "{sentence}");
-    assert!(sentence.contains(": "), "it ends with the fix: {sentence}");
+    assert!(sentence.contains(": "), "no fix in: {sentence}");
     for secret in SECRETS {
-        assert!(!sentence.contains(secret) && !whole.contains(secret), "{sentence}\n{whole}");
+        assert!(!sentence.contains(secret) && !chain.contains(secret), "{sentence}\n{chain}");
     }
     sentence
 }
@@ -87,7 +87,7 @@ fn answer(status: &str, content_type: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{head}\r\nconnection: close\r\n\r\n{body}")
 }
 
-/// A server that gives these answers, and the last of them to all further requests.
+/// Starts a server that repeats the last of these responses.
 async fn server_of(answers: impl IntoIterator<Item = String>) -> String {
     let mut answers: VecDeque<_> = answers.into_iter().collect();
     let (listener, address) = listen().await;
@@ -102,14 +102,12 @@ async fn server_of(answers: impl IntoIterator<Item = String>) -> String {
     format!("http://{address}")
 }
 
-/// A server that gives each request the same answer.
 async fn server(status: &str, content_type: &str, body: &str) -> String {
     server_of([answer(status, content_type, body)]).await
 }
 
 const JSON: &str = "application/x-amz-json-1.1";
 
-/// An error of the service.
 fn refusal(status: &str, code: &str, message: &str) -> String {
     answer(status, JSON, &format!(r#"{{"__type":"{code}","message":"{message}"}}"#))
 }
@@ -130,7 +128,7 @@ async fn described(status: &str) -> String {
 }
 
 #[tokio::test]
-async fn check_passes_on_a_stream_that_exists() {
+async fn check_passes_on_existing_stream() {
     let stream = SimStream::new(2);
     KinesisSink::new(&stream.client(), "example").unwrap().check().await.unwrap();
     for status in ["ACTIVE", "UPDATING", "SOMETHING_NEW"] {
@@ -139,7 +137,7 @@ async fn check_passes_on_a_stream_that_exists() {
 }
 
 #[tokio::test]
-async fn check_names_a_stream_that_is_missing() {
+async fn check_reports_missing_stream() {
     let error = KinesisSink::new(&SimStream::new(2).client(), "other").unwrap().check().await;
     assert_has(&error.unwrap_err().to_string(), &["stream other does not exist in region"]);
     let message = "Stream clicks under account 123456789012 not found.";
@@ -149,7 +147,7 @@ async fn check_names_a_stream_that_is_missing() {
 }
 
 #[tokio::test]
-async fn check_fails_on_a_stream_that_is_not_active() {
+async fn check_fails_on_inactive_stream() {
     let creating = failure(config(&described("CREATING").await)).await;
     assert_has(&creating, &["clicks is being created", "wait until"]);
     assert_has(&failure(config(&described("DELETING").await)).await, &["is being deleted"]);
@@ -174,16 +172,18 @@ async fn check_passes_if_denied_busy_or_unsupported() {
 }
 
 #[tokio::test]
-async fn check_logs_what_it_passes() {
+async fn check_logs_ignored_error() {
     let logs = Logs::listen(Level::INFO);
     let endpoint = refusing("400 Bad Request", "AccessDeniedException", "not you").await;
     sink(config(&endpoint)).check().await.unwrap();
-    let [line] = &logs.with("stream clicks was not checked")[..] else { panic!("one line") };
+    let [line] = &logs.with("stream clicks was not checked")[..] else {
+        panic!("{:?}", logs.lines())
+    };
     assert_has(line, &["INFO", "kinesis:PutRecords", "AccessDeniedException", "not you"]);
 }
 
 #[tokio::test]
-async fn check_asks_again_if_credentials_are_refused() {
+async fn check_retries_refused_credentials_once() {
     for code in ["ExpiredTokenException", "RequestTimeTooSkewed"] {
         let refused = refusal("400 Bad Request", code, "");
         let endpoint = server_of([refused.clone(), description("ACTIVE")]).await;
@@ -194,7 +194,7 @@ async fn check_asks_again_if_credentials_are_refused() {
 }
 
 #[tokio::test]
-async fn check_says_what_a_code_means() {
+async fn check_explains_error_codes() {
     for (code, message, parts) in [
         ("ExpiredTokenException", "", ["have expired", "renew them"]),
         ("UnrecognizedClientException", "", ["unknown access key", "check the access key"]),
@@ -216,7 +216,7 @@ async fn check_says_what_a_code_means() {
 }
 
 #[tokio::test]
-async fn check_names_an_endpoint_that_is_not_kinesis() {
+async fn check_reports_foreign_endpoint() {
     let html = async |status| server(status, "text/html", "<html>not found</html>").await;
     for status in ["404 Not Found", "200 OK", "301 Moved Permanently"] {
         let endpoint = html(status).await;
@@ -232,7 +232,7 @@ async fn check_names_an_endpoint_that_is_not_kinesis() {
 }
 
 #[tokio::test]
-async fn check_names_a_port_that_is_closed() {
+async fn check_reports_refused_connection() {
     let (listener, address) = listen().await;
     drop(listener);
     for scheme in ["http", "https"] {
@@ -244,7 +244,7 @@ async fn check_names_a_port_that_is_closed() {
 }
 
 #[tokio::test]
-async fn check_names_an_endpoint_that_is_invalid() {
+async fn check_reports_invalid_endpoint() {
     for (endpoint, shown) in
         [("localhost:4567", "`localhost:4567`"), ("user:pass@localhost:4567", "…@localhost:4567`")]
     {
@@ -257,7 +257,7 @@ async fn check_names_an_endpoint_that_is_invalid() {
 }
 
 #[tokio::test]
-async fn check_names_a_host_that_is_unknown() {
+async fn check_reports_unknown_host() {
     for endpoint in ["https://kinesis.invalid:4567", "http://kinesis.invalid"] {
         let sentence = failure(config(endpoint)).await;
         assert_has(&sentence, &["host kinesis.invalid cannot be resolved"]);
@@ -265,7 +265,7 @@ async fn check_names_a_host_that_is_unknown() {
 }
 
 #[tokio::test]
-async fn check_names_a_certificate_that_is_untrusted() {
+async fn check_reports_untrusted_certificate() {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
     let tls = ServerConfig::builder().with_no_client_auth();
@@ -282,11 +282,11 @@ async fn check_names_a_certificate_that_is_untrusted() {
 }
 
 #[tokio::test]
-async fn check_names_a_server_without_tls() {
+async fn check_reports_tls_mismatch() {
     let plain = server("400 Bad Request", "text/html", "").await;
     let sentence = failure(config(&plain.replace("http:", "https:"))).await;
     assert_has(&sentence, &["the TLS handshake with https://127.0.0.1", "http://"]);
-    // A fatal alert, as a TLS server gives it to a plain request.
+    // A TLS server responds to a plain request with a fatal alert.
     let (listener, address) = listen().await;
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
@@ -299,7 +299,7 @@ async fn check_names_a_server_without_tls() {
 }
 
 #[tokio::test]
-async fn check_names_a_server_that_hangs_up() {
+async fn check_reports_closed_connection() {
     let (listener, address) = listen().await;
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
@@ -313,7 +313,7 @@ async fn check_names_a_server_that_hangs_up() {
 }
 
 #[tokio::test]
-async fn check_names_a_server_that_is_silent() {
+async fn check_reports_timeout() {
     let (listener, address) = listen().await;
     let accepting = tokio::spawn(async move {
         let mut sockets = Vec::new();
@@ -331,7 +331,7 @@ async fn check_names_a_server_that_is_silent() {
     accepting.abort();
 }
 
-/// A provider that fails, or never answers.
+/// Provider that fails with the error, or never completes.
 #[derive(Debug)]
 struct Provider(fn() -> Option<CredentialsError>);
 
@@ -350,7 +350,7 @@ impl ProvideCredentials for Provider {
 }
 
 #[tokio::test]
-async fn check_names_credentials_that_are_missing() {
+async fn check_reports_missing_credentials() {
     let without = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
@@ -365,7 +365,7 @@ async fn check_names_credentials_that_are_missing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn check_waits_for_slow_credentials() {
+async fn check_times_out_credentials_after_10_s() {
     let provider = Provider(|| None);
     let begin = tokio::time::Instant::now();
     let sentence = failure(config("http://127.0.0.1:9").credentials_provider(provider)).await;
@@ -374,7 +374,7 @@ async fn check_waits_for_slow_credentials() {
 }
 
 #[tokio::test]
-async fn check_asks_the_source_of_a_custom_stack() {
+async fn check_uses_stream_info_of_custom_stack() {
     let client = Client::from_conf(config("http://127.0.0.1:9").build());
     let stack = || PutRecords::new(&client);
     let builder = || KinesisSink::builder("clicks");

@@ -1,4 +1,4 @@
-//! What a sink made by `build` asks the service about the stream, over a mocked SDK.
+//! Lookups of a sink made by `build`, over a mocked SDK.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Region;
@@ -15,7 +15,6 @@ use futures::SinkExt;
 use kinesis_sink::stream::{StreamDescription, StreamInfo, describe_stream_fn, list_shards_fn};
 use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, Record, RecordOrdering, SinkBuilder};
 
-/// The service: answers every call, and counts them.
 struct Service {
     put_records: Rule,
     describe: Rule,
@@ -58,14 +57,14 @@ impl Service {
         builder.build(&client).unwrap()
     }
 
-    /// Calls of PutRecords, DescribeStreamSummary and ListShards.
+    /// Returns the number of calls of PutRecords, DescribeStreamSummary and ListShards.
     fn calls(&self) -> [usize; 3] {
         [&self.put_records, &self.describe, &self.list_shards].map(Rule::num_calls)
     }
 }
 
 #[tokio::test]
-async fn it_asks_what_it_must_know_and_nothing_else() {
+async fn lookups_depend_on_aggregation() {
     for (aggregation, expected) in [
         (Aggregation::Off, [1, 0, 0]),
         (Aggregation::PerKey, [1, 1, 1]),
@@ -79,7 +78,7 @@ async fn it_asks_what_it_must_know_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn it_refuses_to_aggregate_on_a_stream_that_distributes_by_itself() {
+async fn aggregation_is_refused_on_auto_stream() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let service = Service::with(RecordDistributionStrategy::Auto);
         let mut sink = service.sink(KinesisSink::builder("example").with_aggregation(aggregation));
@@ -88,7 +87,7 @@ async fn it_refuses_to_aggregate_on_a_stream_that_distributes_by_itself() {
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::Refused);
         }
         let [put, described, _] = service.calls();
-        assert_eq!((put, described), (0, 2), "its owner may switch it over meanwhile");
+        assert_eq!((put, described), (0, 2), "the stream is described again after a refusal");
     }
     let service = Service::with(RecordDistributionStrategy::Auto);
     let mut sink = service.sink(KinesisSink::builder("example"));
@@ -96,7 +95,7 @@ async fn it_refuses_to_aggregate_on_a_stream_that_distributes_by_itself() {
 }
 
 #[tokio::test]
-async fn it_asks_nothing_that_it_was_told_not_to_or_that_another_tells() {
+async fn disabled_and_replaced_lookups_are_skipped() {
     let service = Service::with(RecordDistributionStrategy::Auto);
     let builder = KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
     let mut sink = service.sink(builder.configure(|settings| settings.describe_stream = false));
@@ -114,12 +113,12 @@ async fn it_asks_nothing_that_it_was_told_not_to_or_that_another_tells() {
     assert_eq!(service.calls(), [1, 0, 0]);
 }
 
-struct Neither;
+struct WithoutLookups;
 
-impl StreamInfo for Neither {}
+impl StreamInfo for WithoutLookups {}
 
 #[tokio::test]
-async fn service_answers_what_source_does_not() {
+async fn client_does_lookups_missing_in_source() {
     let aggregating = || KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
     let ordered = || KinesisSink::builder("example").with_ordering(RecordOrdering::PerKey);
     let describes = || describe_stream_fn(|_| async { Ok(StreamDescription::default()) });
@@ -127,16 +126,20 @@ async fn service_answers_what_source_does_not() {
     for (case, builder, expected) in [
         ("aggregating, describes", aggregating().with_stream_info(describes()), [1, 0, 1]),
         ("aggregating, lists", aggregating().with_stream_info(lists()), [1, 1, 0]),
-        ("aggregating, neither", aggregating().with_stream_info(Neither), [1, 1, 1]),
+        ("aggregating, neither", aggregating().with_stream_info(WithoutLookups), [1, 1, 1]),
         ("ordered", ordered(), [1, 1, 0]),
         ("ordered, describes", ordered().with_stream_info(describes()), [1, 0, 0]),
-        ("ordered, neither", ordered().with_stream_info(Neither), [1, 1, 0]),
+        ("ordered, neither", ordered().with_stream_info(WithoutLookups), [1, 1, 0]),
         (
             "ordered, undescribed",
             ordered().configure(|settings| settings.describe_stream = false),
             [1, 0, 0],
         ),
-        ("neither, neither", KinesisSink::builder("example").with_stream_info(Neither), [1, 0, 0]),
+        (
+            "neither, neither",
+            KinesisSink::builder("example").with_stream_info(WithoutLookups),
+            [1, 0, 0],
+        ),
     ] {
         let service = Service::with(RecordDistributionStrategy::UserPartitionKey);
         let mut sink = service.sink(builder);

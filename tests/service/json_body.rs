@@ -1,5 +1,4 @@
-//! The body that is written straight from the entries is the SDK's own, byte for byte, and everything
-//! around it stays the SDK's.
+//! JSON requests and responses of `PutRecords`, compared with the SDK's serializer.
 
 use std::sync::{Arc, Mutex};
 
@@ -37,7 +36,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn any_request_leaves_as_the_sdk_would_write_it(request in request()) {
+    fn random_request_matches_sdk_bytes(request in request()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let wire = wire();
         let client = Client::from_conf(wire.config().build());
@@ -46,7 +45,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_full_request_leaves_as_the_sdk_would_write_it() {
+async fn full_request_matches_sdk_bytes() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let request = full_request();
@@ -57,7 +56,7 @@ async fn a_full_request_leaves_as_the_sdk_would_write_it() {
 }
 
 #[tokio::test]
-async fn the_answer_is_read() {
+async fn response_and_error_are_read() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let service = PutRecords::new(&client);
@@ -66,12 +65,11 @@ async fn the_answer_is_read() {
     let error = r#"{"__type":"ResourceNotFoundException","message":"no such stream"}"#;
     wire.answer_with(Answer::new(400, JSON, error));
     let error = service.oneshot(one_entry()).await.unwrap_err();
-    let told = (error.code(), error.message(), error.status());
-    assert_eq!(told, (Some("ResourceNotFoundException"), Some("no such stream"), Some(400)));
+    let fields = (error.code(), error.message(), error.status());
+    assert_eq!(fields, (Some("ResourceNotFoundException"), Some("no such stream"), Some(400)));
 }
 
-/// Answers to two entries, in JSON.
-fn answers() -> Vec<String> {
+fn bodies_for_two_entries() -> Vec<String> {
     let placed = r#"{"SequenceNumber":"1","ShardId":"shardId-000000000000"}"#;
     let throttled = r#"{"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"Rate \"exceeded\" \u00e9"}"#;
     let nulls = r#"{"SequenceNumber":"2","ShardId":"s","ErrorCode":null,"ErrorMessage":null}"#;
@@ -120,12 +118,13 @@ fn answers() -> Vec<String> {
             format!(r#"{{"Records":[{records}]}} and more"#),
         ]
     };
-    let odd = ["", "{}", "null", "[]", "<html>", r#"{"Records":null}"#, r#"{"Records":{}}"#];
-    records.flat_map(around).chain(odd.map(str::to_owned)).collect()
+    let without_records =
+        ["", "{}", "null", "[]", "<html>", r#"{"Records":null}"#, r#"{"Records":{}}"#];
+    records.flat_map(around).chain(without_records.map(str::to_owned)).collect()
 }
 
 #[tokio::test]
-async fn any_answer_is_read_as_the_sdk_reads_it() {
+async fn responses_are_read_like_sdk() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let entry = one_entry().entries()[0].clone();
@@ -134,28 +133,30 @@ async fn any_answer_is_read_as_the_sdk_reads_it() {
         let response = service.oneshot(request.clone()).await;
         response.map(|response| response.into_results()).map_err(|error| error.kind())
     };
-    let mut read_well = 0;
-    let whole = answers();
-    let cut: Vec<_> = (0..whole[1].len()).map(|length| whole[1][..length].to_owned()).collect();
-    for answer in whole.iter().chain(&cut) {
-        wire.answer_with(Answer::new(200, JSON, answer.as_str()));
+    let mut successes = 0;
+    let bodies = bodies_for_two_entries();
+    let truncated: Vec<_> =
+        (0..bodies[1].len()).map(|length| bodies[1][..length].to_owned()).collect();
+    for body in bodies.iter().chain(&truncated) {
+        wire.answer_with(Answer::new(200, JSON, body.as_str()));
         let sdk = read(PutRecords::new(&client).with_sdk_serialization()).await;
-        assert_eq!(read(PutRecords::new(&client)).await, sdk, "{answer}");
-        read_well += usize::from(sdk.is_ok());
+        assert_eq!(read(PutRecords::new(&client)).await, sdk, "{body}");
+        successes += usize::from(sdk.is_ok());
     }
-    assert!(read_well > 8, "some of the answers are good ones: {read_well}");
+    assert!(successes > 8, "too few readable bodies: {successes}");
 }
 
 #[tokio::test]
 async fn foreign_result_shapes_are_read_in_json() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
-    let ways = [PutRecords::new(&client), PutRecords::new(&client).with_sdk_serialization()];
-    response_shapes::check(&wire, &ways, |answer| Answer::new(200, JSON, answer.to_string())).await;
+    let services = [PutRecords::new(&client), PutRecords::new(&client).with_sdk_serialization()];
+    response_shapes::check(&wire, &services, |answer| Answer::new(200, JSON, answer.to_string()))
+        .await;
 }
 
 #[tokio::test]
-async fn no_byte_of_an_answer_is_read_otherwise_than_by_the_sdk() {
+async fn corrupted_response_is_read_like_sdk() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let read = async |service: PutRecords| {
@@ -163,12 +164,12 @@ async fn no_byte_of_an_answer_is_read_otherwise_than_by_the_sdk() {
         response.map(|response| response.into_results()).map_err(|error| error.kind())
     };
     let answer = r#"{"FailedRecordCount":1,"Records":[{"ErrorCode":"é","ErrorMessage":null,"SequenceNumber":"1","ShardId":"s"}],"EncryptionType":"KMS"}"#;
-    for place in 0..answer.len() {
+    for index in 0..answer.len() {
         for byte in
             [b'\n', b' ', b'"', b',', b'-', b'0', b':', b'\\', b']', b'n', b'{', b'}', 0, 0xff]
         {
             let mut answer = answer.as_bytes().to_vec();
-            answer[place] = byte;
+            answer[index] = byte;
             wire.answer_with(Answer::new(200, JSON, answer.clone()));
             let sdk = read(PutRecords::new(&client).with_sdk_serialization()).await;
             let direct = read(PutRecords::new(&client)).await;
@@ -177,19 +178,19 @@ async fn no_byte_of_an_answer_is_read_otherwise_than_by_the_sdk() {
     }
 }
 
-/// Notes how many records the input had, and the size of the serialised body.
+/// Records the number of records of the input, and the size of the body.
 #[derive(Debug, Clone, Default)]
-struct Watching(Arc<Mutex<Vec<usize>>>);
+struct RecordSizes(Arc<Mutex<Vec<usize>>>);
 
-impl Watching {
+impl RecordSizes {
     fn take(&self) -> Vec<usize> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
-impl Intercept for Watching {
+impl Intercept for RecordSizes {
     fn name(&self) -> &'static str {
-        "Watching"
+        "RecordSizes"
     }
 
     fn read_before_serialization(
@@ -215,26 +216,26 @@ impl Intercept for Watching {
 }
 
 #[tokio::test]
-async fn interceptors_see_the_records_unless_told_otherwise() {
-    let (wire, watching) = (wire(), Watching::default());
-    let client = Client::from_conf(wire.config().interceptor(watching.clone()).build());
+async fn interceptor_sees_records_unless_direct() {
+    let wire = wire();
+    let recorder = RecordSizes::default();
+    let client = Client::from_conf(wire.config().interceptor(recorder.clone()).build());
     let service = PutRecords::new(&client);
     service.clone().oneshot(one_entry()).await.unwrap();
     let [sdk] = wire.take().try_into().unwrap();
-    assert_eq!(watching.take(), [1, sdk.body.len()]);
+    assert_eq!(recorder.take(), [1, sdk.body.len()]);
     service.with_direct_serialization().oneshot(one_entry()).await.unwrap();
     let [direct] = wire.take().try_into().unwrap();
-    assert_eq!(watching.take(), [0, sdk.body.len()]);
+    assert_eq!(recorder.take(), [0, sdk.body.len()]);
     assert_eq!(direct, sdk);
 }
 
-/// Changes the records, and chooses a protocol for the call.
 #[derive(Debug)]
-struct Meddling;
+struct ClearRecords;
 
-impl Intercept for Meddling {
+impl Intercept for ClearRecords {
     fn name(&self) -> &'static str {
-        "Meddling"
+        "ClearRecords"
     }
 
     fn modify_before_serialization(
@@ -252,19 +253,19 @@ impl Intercept for Meddling {
 }
 
 #[tokio::test]
-async fn what_an_interceptor_puts_into_the_input_is_not_sent_beside_the_entries() {
+async fn direct_body_ignores_input_of_interceptor() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     PutRecords::new(&client).oneshot(one_entry()).await.unwrap();
-    let client = Client::from_conf(wire.config().interceptor(Meddling).build());
+    let client = Client::from_conf(wire.config().interceptor(ClearRecords).build());
     let service = PutRecords::new(&client).with_direct_serialization();
     service.oneshot(one_entry()).await.unwrap();
-    let [plain, meddled] = wire.take().try_into().unwrap();
-    assert_eq!(meddled, plain);
+    let [plain, intercepted] = wire.take().try_into().unwrap();
+    assert_eq!(intercepted, plain);
 }
 
 #[tokio::test]
-async fn a_protocol_that_is_not_known_is_left_to_the_sdk() {
+async fn unknown_protocol_uses_sdk_serializer() {
     let wire = wire();
     let client =
         Client::from_conf(wire.config().protocol(AwsJsonRpcProtocol::aws_json_1_0()).build());
@@ -273,18 +274,18 @@ async fn a_protocol_that_is_not_known_is_left_to_the_sdk() {
 }
 
 #[tokio::test]
-async fn nothing_leaves_when_the_body_is_not_what_it_claims_to_be() {
+async fn mislabeled_protocol_sends_nothing() {
     let wire = wire();
     let client = Client::from_conf(wire.config().protocol(impostor::Impostor).build());
     let error = PutRecords::new(&client).oneshot(one_entry()).await.unwrap_err();
     assert_eq!(error.kind(), PutRecordsErrorKind::Construction);
-    let told = DisplayErrorContext(&error).to_string();
-    assert!(told.contains("with_sdk_serialization"), "{told}");
+    let text = DisplayErrorContext(&error).to_string();
+    assert!(text.contains("with_sdk_serialization"), "{text}");
     assert_eq!(wire.take(), []);
 }
 
 mod impostor {
-    //! A protocol that calls itself AWS JSON 1.1 and writes XML.
+    //! Protocol with the id of AWS JSON 1.1 that writes XML.
 
     use aws_sdk_kinesis::config::ConfigBag;
     use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
@@ -323,7 +324,7 @@ mod impostor {
             _: &Schema<'_>,
             _: &'a ConfigBag,
         ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
-            Err(SerdeError::custom("no answer is expected"))
+            Err(SerdeError::custom("no response is expected"))
         }
 
         fn update_endpoint(

@@ -1,4 +1,4 @@
-//! Layers around the default stack, and inside of it.
+//! Layers around and inside the default stack.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,6 @@ async fn layer_around_default_stack_keeps_lookups() {
     assert_eq!(written.iter().flat_map(|record| deaggregate(record.data())).count(), 1_000);
 }
 
-/// Counts the records of all requests.
 #[derive(Clone, Default)]
 struct CountLayer(Arc<AtomicUsize>);
 
@@ -81,7 +80,7 @@ impl<S: PutRecordsService> Service<PutRecordsRequest> for Count<S> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn user_layer_sees_requests_of_default_stack() {
+async fn custom_layer_sees_requests() {
     let stream = SimStream::new(1);
     let count = CountLayer::default();
     let mut sink: KinesisSink<Count<DefaultService>> =
@@ -91,7 +90,7 @@ async fn user_layer_sees_requests_of_default_stack() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn user_layer_fits_into_stack_below_producer() {
+async fn custom_layer_works_below_producer() {
     let stream = SimStream::new(1);
     let count = CountLayer::default();
     let service = ServiceBuilder::new()
@@ -105,7 +104,7 @@ async fn user_layer_fits_into_stack_below_producer() {
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
 }
 
-/// Sends one record through `layer`, during an outage that ends after the first attempts.
+/// Sends one record through `layer`, during an outage of one second.
 async fn send_in_outage<L>(layer: L)
 where
     L: Layer<DefaultService>,
@@ -123,7 +122,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn trace_logs_span_and_events_at_set_level() {
+async fn trace_logs_at_configured_level() {
     let logs = Logs::listen(Level::INFO);
     send_in_outage(TraceLayer::new().with_level(Level::INFO)).await;
     for text in ["sending 1 records to stream example", "sent 1 records to stream example"] {
@@ -138,11 +137,11 @@ async fn trace_logs_span_and_events_at_set_level() {
     {
         assert!(failed.contains(field), "{field} in {failed}");
     }
-    assert!(logs.with("MARKER").is_empty(), "no data, no key");
+    assert!(logs.with("MARKER").is_empty(), "payload or key in logs");
 }
 
 #[tokio::test(start_paused = true)]
-async fn trace_records_error_in_span_of_user() {
+async fn trace_records_error_in_custom_span() {
     let logs = Logs::listen(Level::INFO);
     let trace =
         TraceLayer::new().with_level(Level::INFO).make_span_with(|request: &PutRecordsRequest| {
@@ -159,7 +158,7 @@ async fn trace_records_error_in_span_of_user() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trace_makes_span_above_level_of_events() {
+async fn trace_span_level_is_independent_of_events() {
     let logs = Logs::listen(Level::INFO);
     let span = DefaultMakeSpan::new().with_level(Level::INFO);
     let trace = TraceLayer::new()
@@ -173,8 +172,10 @@ async fn trace_makes_span_above_level_of_events() {
 #[tokio::test(start_paused = true)]
 async fn trace_hooks_replace_events() {
     let logs = Logs::listen(Level::INFO);
-    let (delivered, failures) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-    let (count, push) = (Arc::clone(&delivered), Arc::clone(&failures));
+    let delivered = Arc::new(AtomicUsize::new(0));
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let count = Arc::clone(&delivered);
+    let push = Arc::clone(&failures);
     let trace = TraceLayer::new()
         .with_level(Level::INFO)
         .on_response(move |response, latency, span| {
@@ -187,14 +188,17 @@ async fn trace_hooks_replace_events() {
     send_in_outage(trace).await;
     assert_eq!(delivered.load(Ordering::Relaxed), 1);
     assert_eq!(failures.lock().unwrap()[0], ("ServiceUnavailable".to_owned(), ROUND_TRIP));
-    assert!(!logs.with("sending 1 records to stream example").is_empty(), "it has no hook");
+    assert!(
+        !logs.with("sending 1 records to stream example").is_empty(),
+        "the event without a hook is not logged"
+    );
     for replaced in ["sent 1 records", "records to stream example failed"] {
         assert!(logs.with(replaced).is_empty(), "{:#?}", logs.lines());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn trace_calls_hooks_while_events_are_disabled() {
+async fn trace_hooks_run_with_events_disabled() {
     let logs = Logs::listen(Level::INFO);
     let failures = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&failures);
@@ -233,25 +237,25 @@ async fn middleware_gives_access_to_inner_service() {
     }
 }
 
-/// A sink that waits for the one permit of a limit, which somebody else holds.
 #[tokio::test(start_paused = true)]
-async fn boxed_sink_gives_up_its_place_and_sends() {
+async fn boxed_sink_releases_permit_and_sends() {
     let stream = SimStream::new(1);
     let limit = GlobalConcurrencyLimitLayer::new(1);
     let mut other = limit.layer(stream.service());
-    let held = other.ready().await.unwrap();
+    // Takes the only permit.
+    let holder = other.ready().await.unwrap();
     let sink = KinesisSink::builder("example").build_with(limit.layer(stream.service()));
     let mut sink = sink.unwrap();
     sink.feed(Record::from("a record")).await.unwrap();
-    assert!(sink.flush().now_or_never().is_none(), "there is no permit");
+    assert!(sink.flush().now_or_never().is_none(), "the request was sent without a permit");
     let mut boxed: KinesisSink = sink.boxed();
     assert_eq!(boxed.status().queued.records, 1);
     let request = PutRecordsRequest::new("example".parse().unwrap(), []);
-    drop(held.call(request));
+    drop(holder.call(request));
     boxed.flush().await.unwrap();
     assert_eq!(stream.written().len(), 1);
     boxed.close().await.unwrap();
-    // Its permit is back.
+    // The boxed sink released its permit.
     other.ready().await.unwrap();
 }
 

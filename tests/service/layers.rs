@@ -1,4 +1,4 @@
-//! The sink over stacks of layers: ours, and each of tower's.
+//! Sinks over stacks of this crate's and of tower's layers.
 
 use std::future::Future;
 use std::time::Duration;
@@ -27,7 +27,6 @@ fn builder() -> SinkBuilder {
     })
 }
 
-/// Sends 3,000 records through `stack` and expects all of them, each once.
 async fn deliver_through<S>(stack: S, service: &MockService) -> KinesisSink<S>
 where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
@@ -50,27 +49,27 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_a_concurrency_limit() {
+async fn concurrency_limit_serializes_requests() {
     let service = MockService::delivering();
     let stack = ServiceBuilder::new().layer(ConcurrencyLimitLayer::new(1)).service(service.clone());
     let began = Instant::now();
     deliver_through(stack, &service).await;
-    assert_eq!(began.elapsed().as_millis(), 6 * 20, "one request at a time");
+    assert_eq!(began.elapsed().as_millis(), 6 * 20, "requests overlap");
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_a_rate_limit() {
+async fn rate_limit_delays_requests() {
     let service = MockService::delivering();
     let limit = RateLimitLayer::new(2, Duration::from_secs(1));
     let stack = ServiceBuilder::new().layer(limit).service(service.clone());
     let began = Instant::now();
     // A rate limit is not `Clone`.
     deliver(builder().build_with_unshared(stack).unwrap(), &service).await;
-    assert_eq!(began.elapsed().as_secs(), 2, "six requests at two a second");
+    assert_eq!(began.elapsed().as_secs(), 2, "six requests at two per second");
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_load_shedding() {
+async fn shed_requests_are_requeued() {
     let service = MockService::delivering();
     let stack = ServiceBuilder::new()
         .layer(LoadShedLayer::new())
@@ -78,21 +77,20 @@ async fn under_load_shedding() {
         .service(service.clone());
     let logs = Logs::listen(Level::WARN);
     let mut sink = deliver_through(stack, &service).await;
-    assert!(logs.lines().is_empty(), "shedding is wanted: {:#?}", logs.lines());
-    assert!(sink.totals().requeued > 0, "some requests were shed");
-    assert_eq!(service.requests().len(), 6, "and those were not sent");
+    assert!(logs.lines().is_empty(), "shed requests are logged: {:#?}", logs.lines());
+    assert!(sink.totals().requeued > 0, "no request was shed");
+    assert_eq!(service.requests().len(), 6, "shed requests are not sent");
     assert_eq!(sink.take_undelivered().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_a_buffer() {
+async fn tower_buffer_delivers_all() {
     let service = MockService::delivering();
     let stack = ServiceBuilder::new().layer(BufferLayer::new(8)).service(service.clone());
     deliver_through(stack, &service).await;
 }
 
-/// Answers nothing to the first two calls.
-fn silent_at_first(
+fn hanging_for_two_calls(
     service: MockService,
 ) -> impl Service<
     PutRecordsRequest,
@@ -114,21 +112,21 @@ fn silent_at_first(
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_towers_timeout() {
+async fn tower_timeout_requeues_records() {
     let service = MockService::delivering();
     let stack = ServiceBuilder::new()
         .layer(TowerTimeoutLayer::new(Duration::from_secs(1)))
-        .service(silent_at_first(service.clone()));
+        .service(hanging_for_two_calls(service.clone()));
     let sink = deliver_through(stack, &service).await;
     assert_eq!(sink.totals().requeued, 1_000);
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_our_timeout() {
+async fn timeout_layer_requeues_records() {
     let service = MockService::delivering();
     let stack = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
-        .service(silent_at_first(service.clone()));
+        .service(hanging_for_two_calls(service.clone()));
     let sink = deliver_through(stack, &service).await;
     assert_eq!(sink.totals().requeued, 1_000);
 }
@@ -154,16 +152,16 @@ impl<E> tower::retry::Policy<PutRecordsRequest, PutRecordsResponse, E> for Thric
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_a_retry() {
+async fn tower_retry_replaces_requeue() {
     let service = MockService::failing(3, "InternalFailure");
     let stack = ServiceBuilder::new().layer(RetryLayer::new(Thrice(3))).service(service.clone());
     let sink = deliver_through(stack, &service).await;
-    assert_eq!(sink.totals().requeued, 0, "the layer retried, so the sink need not");
+    assert_eq!(sink.totals().requeued, 0, "the layer retries, not the sink");
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_everything_at_once() {
-    let service = MockService::new(|call, request| Ok(answer_each(request, |place| call > place)));
+async fn combined_layers_deliver_all() {
+    let service = MockService::new(|call, request| Ok(answer_each(request, |index| call > index)));
     let stack = ServiceBuilder::new().trace_put_records();
     #[cfg(feature = "metrics")]
     let stack = stack.metrics_put_records();
@@ -178,7 +176,7 @@ async fn under_everything_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_buffer_whose_worker_has_ended_is_a_fatal_error() {
+async fn closed_buffer_is_fatal_error() {
     let failing = tower::service_fn(|_: PutRecordsRequest| async {
         Ok::<PutRecordsResponse, BoxError>(PutRecordsResponse::new(vec![]))
     });
@@ -191,10 +189,10 @@ async fn a_buffer_whose_worker_has_ended_is_a_fatal_error() {
     assert_eq!(logs.with("requests to stream example are refused").len(), 1, "{:#?}", logs.lines());
 }
 
-/// 500 records, 25 of them throttled at the first call, then an error, then success.
+/// Sends 500 records: the first response throttles 25 of them, the second is an error, the third succeeds.
 async fn send_with_trace() -> Logs {
     let service = MockService::new(|call, request| match call {
-        0 => Ok(answer_each(request, |place| place >= 25)),
+        0 => Ok(answer_each(request, |index| index >= 25)),
         1 => Err(mock_service::service_error("InternalFailure")),
         _ => Ok(answer_each(request, |_| true)),
     });
@@ -207,7 +205,7 @@ async fn send_with_trace() -> Logs {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trace_writes_a_line_before_and_after_each_request() {
+async fn trace_logs_before_and_after_request() {
     let logs = send_with_trace().await;
     let sending = logs.with("sending 500 records to stream example");
     assert_eq!(sending.len(), 1, "{:#?}", logs.lines());
@@ -229,7 +227,7 @@ async fn trace_writes_a_line_before_and_after_each_request() {
     assert_eq!(failed.len(), 1, "{:#?}", logs.lines());
     assert!(failed[0].contains("error.type=\"InternalFailure\""), "{failed:#?}");
     assert_eq!(logs.with("sent 25 records to stream example; 25 delivered; errors = {}").len(), 1);
-    assert!(logs.with("MARKER").is_empty(), "no payload, no key");
+    assert!(logs.with("MARKER").is_empty(), "payload or key in logs");
 }
 
 #[cfg(feature = "metrics")]
@@ -241,12 +239,12 @@ async fn metrics_count_requests_records_and_errors() {
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let service = MockService::new(|call, request| match call {
-        0 => Ok(answer_each(request, |place| place >= 25)),
+        0 => Ok(answer_each(request, |index| index >= 25)),
         1 => Err(mock_service::service_error("MadeUpCode")),
         _ => Ok(answer_each(request, |_| true)),
     });
     let stack = ServiceBuilder::new().metrics_put_records().service(service);
-    // Requests without back-pressure, one at a time, so that the calls come in this order.
+    // One request at a time, so that the responses are in this order.
     let builder = KinesisSink::builder("example").with_max_in_flight(1);
     let builder = builder
         .configure(|settings| settings.metrics = kinesis_sink::metrics::MetricsGranularity::Off);

@@ -1,4 +1,4 @@
-//! The `tower::Service` below a sink: layers, the AWS SDK, credentials, and the wire format.
+//! `tower::Service` of a sink: layers, AWS SDK, credentials, and wire formats.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! The whole stack down to the SDK, with answers that a local server cannot give.
+//! The default stack with mocked responses of the SDK.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn output(results: impl IntoIterator<Item = PutRecordsResultEntry>) -> PutRecord
     PutRecordsOutput::builder().set_records(Some(records)).build().unwrap()
 }
 
-/// A single answer under which all of `entries` arrived.
+/// Matches a request of `entries` entries, and delivers all of them.
 fn all_delivered(entries: usize) -> Rule {
     mock!(Client::put_records)
         .match_requests(move |input| input.records().len() == entries)
@@ -72,7 +72,6 @@ fn results(make: impl Fn() -> Vec<PutRecordsResultEntry> + Send + Sync + 'static
     mock!(Client::put_records).then_output(move || output(make()))
 }
 
-/// An error answer as it comes over the wire.
 fn http_error(status: u16, code: &'static str) -> Rule {
     mock!(Client::put_records).then_http_response(move || {
         let body = format!(r#"{{"__type":"{code}","message":"a message"}}"#);
@@ -84,8 +83,9 @@ fn http_error(status: u16, code: &'static str) -> Rule {
 }
 
 #[tokio::test]
-async fn http_500_is_sent_again_by_the_sink_and_not_by_the_sdk() {
-    let (error, success) = (http_error(500, "InternalFailureException"), all_delivered(3));
+async fn http_500_is_retried_by_sink_not_sdk() {
+    let error = http_error(500, "InternalFailureException");
+    let success = all_delivered(3);
     let mut sink = sink(&[&error, &success]);
     sink.send_all(&mut records()).await.unwrap();
     assert_eq!((error.num_calls(), success.num_calls()), (1, 1));
@@ -93,7 +93,7 @@ async fn http_500_is_sent_again_by_the_sink_and_not_by_the_sdk() {
 }
 
 #[tokio::test]
-async fn a_throttled_request_is_sent_again() {
+async fn throttled_request_is_retried() {
     let error = http_error(400, "ProvisionedThroughputExceededException");
     let success = all_delivered(3);
     let mut sink = sink(&[&error, &success]);
@@ -102,23 +102,23 @@ async fn a_throttled_request_is_sent_again() {
 }
 
 #[tokio::test]
-async fn access_denied_and_no_such_stream_are_told_and_keep_the_records() {
+async fn fatal_error_is_reported_and_keeps_records() {
     for code in ["AccessDeniedException", "ResourceNotFoundException"] {
-        let (error, success) = (http_error(400, code), all_delivered(3));
-        let mut sink = sink(&[&error, &success]);
-        let told = sink.send_all(&mut records()).await.unwrap_err();
-        assert_eq!((told.kind(), told.count()), (ErrorKind::Refused, 3), "{told}");
-        let cause = std::iter::successors(std::error::Error::source(&told), |e| e.source());
-        let cause: Vec<_> = cause.map(ToString::to_string).collect();
+        let rejected = http_error(400, code);
+        let success = all_delivered(3);
+        let mut sink = sink(&[&rejected, &success]);
+        let error = sink.send_all(&mut records()).await.unwrap_err();
+        assert_eq!((error.kind(), error.count()), (ErrorKind::Refused, 3), "{error}");
+        let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
         let expected = format!("{code}: a message (HTTP 400)");
-        assert!(cause.contains(&expected), "{cause:?}");
+        assert!(causes.contains(&expected), "{causes:?}");
         sink.flush().await.unwrap();
         assert_eq!(sink.totals().delivered, 3);
     }
 }
 
-/// As gateways and load balancers give it.
-fn page(status: u16, body: &'static str) -> Rule {
+fn gateway_response(status: u16, body: &'static str) -> Rule {
     mock!(Client::put_records).then_http_response(move || {
         let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
         response.headers_mut().insert("x-amzn-requestid", "the-request-id");
@@ -127,39 +127,40 @@ fn page(status: u16, body: &'static str) -> Rule {
 }
 
 #[tokio::test]
-async fn an_error_that_is_not_the_services_tells_its_status() {
+async fn unreadable_response_has_http_status() {
     for (status, body) in
         [(502, "<html>Bad Gateway</html>"), (403, r#"{"message":"Forbidden"}"#), (200, "garbage")]
     {
-        let service = PutRecords::new(&client(&[&page(status, body)]));
+        let service = PutRecords::new(&client(&[&gateway_response(status, body)]));
         let entry = Entry::new("data".into(), Some("key".into()), None);
         let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);
         let error = service.oneshot(request).await.unwrap_err();
-        let told = (error.kind(), error.status(), error.request_id());
-        assert_eq!(told, (PutRecordsErrorKind::Response, Some(status), Some("the-request-id")));
+        let fields = (error.kind(), error.status(), error.request_id());
+        assert_eq!(fields, (PutRecordsErrorKind::Response, Some(status), Some("the-request-id")));
         assert_eq!(error.to_string(), format!("response cannot be read (HTTP {status})"));
     }
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_large_for_a_gateway_is_split() {
-    let (too_large, one, two) = (page(413, ""), all_delivered(1), all_delivered(2));
+async fn http_413_splits_request() {
+    let too_large = gateway_response(413, "");
+    let one = all_delivered(1);
+    let two = all_delivered(2);
     let mut sink = sink(&[&too_large, &one, &two]);
     sink.send_all(&mut records()).await.unwrap();
     assert_eq!((too_large.num_calls(), sink.totals().delivered), (1, 3));
-    let refused = too_large_alone().await;
-    assert!(refused.to_string().contains("HTTP 413"), "{refused}");
+    let error = too_large_alone().await;
+    assert!(error.to_string().contains("HTTP 413"), "{error}");
 }
 
-/// What is said of a record that no request can carry.
 async fn too_large_alone() -> Error {
-    let mut sink = sink(&[&page(413, "<html>Too Large</html>")]);
+    let mut sink = sink(&[&gateway_response(413, "<html>Too Large</html>")]);
     sink.send(Record::from("large")).await.unwrap_err()
 }
 
 #[tokio::test]
-async fn too_many_requests_for_a_gateway_is_a_throttle() {
-    let service = PutRecords::new(&client(&[&page(429, "slow down")]));
+async fn http_429_is_throttle() {
+    let service = PutRecords::new(&client(&[&gateway_response(429, "slow down")]));
     let entry = Entry::new("data".into(), Some("key".into()), None);
     let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);
     let error = service.oneshot(request).await.unwrap_err();
@@ -167,7 +168,7 @@ async fn too_many_requests_for_a_gateway_is_a_throttle() {
 }
 
 #[tokio::test]
-async fn a_response_of_the_wrong_length_settles_nothing() {
+async fn wrong_result_count_settles_no_record() {
     for length in [0, 2, 4] {
         let wrong = results(move || (0..length).map(|_| delivered()).collect());
         let success = all_delivered(3);
@@ -178,23 +179,20 @@ async fn a_response_of_the_wrong_length_settles_nothing() {
 }
 
 #[tokio::test]
-async fn unknown_error_codes_lose_nothing() {
+async fn unknown_error_codes_lose_no_record() {
     let entry = results(|| vec![delivered(), failed("NewEntryError"), delivered()]);
-    let server = http_error(503, "NewServerError");
-    let (client_error, success) = (http_error(400, "NewClientError"), all_delivered(1));
-    let mut sink = sink(&[&entry, &server, &client_error, &success]);
-    let told = sink.send_all(&mut records()).await.unwrap_err();
-    assert_eq!(
-        (told.kind(), told.count()),
-        (ErrorKind::Refused, 1),
-        "a client's error is told: {told}"
-    );
+    let server_error = http_error(503, "NewServerError");
+    let client_error = http_error(400, "NewClientError");
+    let success = all_delivered(1);
+    let mut sink = sink(&[&entry, &server_error, &client_error, &success]);
+    let error = sink.send_all(&mut records()).await.unwrap_err();
+    assert_eq!((error.kind(), error.count()), (ErrorKind::Refused, 1), "{error}");
     sink.flush().await.unwrap();
     assert_eq!(sink.totals().delivered, 3);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_kinesis_is_an_unknown_outcome() {
+async fn foreign_response_is_retried() {
     let garbage = mock!(Client::put_records).then_http_response(|| {
         HttpResponse::new(200.try_into().unwrap(), SdkBody::from("<html>hello</html>"))
     });
@@ -205,22 +203,22 @@ async fn an_answer_that_is_not_kinesis_is_an_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn a_partial_failure_sends_the_failed_entries_again() {
+async fn partial_failure_retries_failed_entries() {
     let throttle = "ProvisionedThroughputExceededException";
     let partial = results(move || vec![failed(throttle), delivered(), failed("InternalFailure")]);
-    let again = mock!(Client::put_records)
+    let retry = mock!(Client::put_records)
         .match_requests(|input| {
             let data: Vec<_> = input.records().iter().map(|entry| entry.data().as_ref()).collect();
             data == [b"0", b"2"]
         })
         .then_output(|| output([delivered(), delivered()]));
-    let mut sink = sink(&[&partial, &again]);
+    let mut sink = sink(&[&partial, &retry]);
     sink.send_all(&mut records()).await.unwrap();
     assert_eq!((sink.totals().delivered, sink.totals().throttled), (3, 1));
 }
 
 #[tokio::test]
-async fn the_service_tells_what_happened() {
+async fn error_has_code_status_and_request_id() {
     let error = http_error(400, "KMSThrottlingException");
     let service = PutRecords::new(&client(&[&error, &all_delivered(1)]));
     let entry = Entry::new("data".into(), Some("key".into()), None);
@@ -235,7 +233,7 @@ async fn the_service_tells_what_happened() {
 }
 
 #[tokio::test]
-async fn streams_are_addressed_by_name_or_by_arn() {
+async fn stream_is_addressed_by_name_or_arn() {
     let matching = |matches: fn(&PutRecordsInput) -> bool| {
         mock!(Client::put_records).match_requests(matches).then_output(|| output([delivered()]))
     };
@@ -249,11 +247,11 @@ async fn streams_are_addressed_by_name_or_by_arn() {
 }
 
 #[tokio::test]
-async fn an_arn_of_another_region_is_refused_early() {
+async fn arn_of_other_region_fails_build() {
     let arn = ARN.replace("eu-west-1", "us-east-1");
     let error = KinesisSink::new(&client(&[]), &arn).unwrap_err();
     assert!(matches!(error, BuildError::Region { .. }), "{error}");
-    // A stack of the user's own finds out at the first request, before anything is sent.
+    // A custom stack reports the region at the first request, which is not sent.
     let service = PutRecords::new(&client(&[]));
     let mut sink = KinesisSink::builder(&arn).build_with(service).unwrap();
     let error = sink.send(Record::from("x")).await.unwrap_err();
@@ -261,38 +259,37 @@ async fn an_arn_of_another_region_is_refused_early() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_region_is_refused_early() {
+async fn client_without_region_fails_build() {
     let config = client(&[]).config().to_builder().region(None).build();
     let error = KinesisSink::new(&Client::from_conf(config), "example").unwrap_err();
     assert_eq!(error, BuildError::NoRegion);
 }
 
-/// An HTTP client that never answers.
 #[derive(Debug)]
-struct Silent;
+struct Hanging;
 
-impl HttpConnector for Silent {
+impl HttpConnector for Hanging {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
         HttpConnectorFuture::new(std::future::pending())
     }
 }
 
-fn silent_client() -> aws_sdk_kinesis::config::Builder {
+fn hanging_client() -> aws_sdk_kinesis::config::Builder {
     aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
-        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Silent)))
+        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Hanging)))
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_default_a_request_may_take_ten_seconds() {
-    let config = with_credentials(silent_client()).build();
+async fn default_request_timeout_is_10_s() {
+    let config = with_credentials(hanging_client()).build();
     let mut sink = KinesisSink::new(&Client::from_conf(config), "example").unwrap();
     let began = tokio::time::Instant::now();
     sink.start_send_unpin(Record::from("x")).unwrap();
     while sink.status().last_request.is_none() {
         let flush = tokio::time::timeout(Duration::from_millis(1), sink.flush());
-        assert!(flush.await.is_err(), "it is never answered");
+        assert!(flush.await.is_err());
     }
     assert!((10_000..10_005).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert_eq!(sink.status().last_request.unwrap().errors[0].code, "Timeout");
@@ -300,42 +297,43 @@ async fn by_default_a_request_may_take_ten_seconds() {
 }
 
 #[tokio::test]
-async fn absent_credentials_are_told_at_the_first_request() {
+async fn missing_credentials_fail_first_send() {
     let none = SharedCredentialsProvider::new(NoCredentials);
-    for config in [silent_client(), silent_client().credentials_provider(none)] {
-        assert_told_and_not_sent(config).await;
+    for config in [hanging_client(), hanging_client().credentials_provider(none)] {
+        assert_reported_and_not_sent(config).await;
     }
 }
 
 #[tokio::test]
-async fn an_unusable_endpoint_is_told_at_the_first_request() {
-    assert_told_and_not_sent(with_credentials(silent_client()).endpoint_url("no scheme")).await;
+async fn invalid_endpoint_fails_first_send() {
+    assert_reported_and_not_sent(with_credentials(hanging_client()).endpoint_url("no scheme"))
+        .await;
 }
 
-/// Only without a default client, which the feature `aws-config` brings in.
+/// The feature `aws-config` adds a default HTTP client.
 #[cfg(not(feature = "aws-config"))]
 #[tokio::test]
-async fn a_client_without_an_http_client_is_told_at_the_first_request() {
+async fn missing_http_client_fails_first_send() {
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"));
-    assert_told_and_not_sent(with_credentials(config)).await;
+    assert_reported_and_not_sent(with_credentials(config)).await;
 }
 
 fn with_credentials(config: aws_sdk_kinesis::config::Builder) -> aws_sdk_kinesis::config::Builder {
     config.credentials_provider(Credentials::new("local", "local", None, None, "test"))
 }
 
-async fn assert_told_and_not_sent(config: aws_sdk_kinesis::config::Builder) {
+async fn assert_reported_and_not_sent(config: aws_sdk_kinesis::config::Builder) {
     let client = Client::from_conf(config.build());
     let mut sink = KinesisSink::new(&client, "example").unwrap();
     let sent = tokio::time::timeout(Duration::from_secs(20), sink.send(Record::from("x"))).await;
-    let error = sent.expect("it is told, not retried for ever").unwrap_err();
+    let error = sent.expect("the error is not reported").unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Refused, 1), "{error}");
-    assert!(!sink.take_undelivered()[0].may_have_been_written(), "nothing was sent");
+    assert!(!sink.take_undelivered()[0].may_have_been_written());
 }
 
-/// As the default chain answers on a machine without any.
+/// Fails like the default provider chain if it finds no credentials.
 #[derive(Debug)]
 struct NoCredentials;
 
@@ -349,7 +347,7 @@ impl ProvideCredentials for NoCredentials {
 }
 
 #[tokio::test]
-async fn settings_are_checked_when_the_sink_is_built() {
+async fn invalid_settings_fail_build() {
     let client = client(&[]);
     let builders = [
         KinesisSink::builder("example")
@@ -368,7 +366,7 @@ async fn settings_are_checked_when_the_sink_is_built() {
         }),
     ];
     let fields = builders.map(|builder| match builder.build(&client) {
-        Err(error) => error.setting().expect("it names a setting"),
+        Err(error) => error.setting().expect("the error names no setting"),
         other => panic!("{other:?}"),
     });
     let expected = [

@@ -2,12 +2,12 @@
 //! it ends.
 #![cfg(feature = "aws-config")]
 
-mod ends;
 mod failures;
 mod formats;
 mod memory;
+mod options;
 mod server;
-mod settings;
+mod shutdown;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -5,18 +5,18 @@
 //! `PIPELINES_SEED=<n>` replays one.
 #![cfg(feature = "aws-config")]
 
-mod commits;
 #[path = "../../../examples/socket/connection.rs"]
 mod connection;
-mod demonstrations;
+mod demos;
 #[path = "../../../examples/offsets/forward.rs"]
 mod forward;
-mod function;
-mod held;
-mod http;
-mod lines;
+mod gated_server;
+mod http_ingest;
+mod lambda;
 #[path = "../../../examples/offsets/log.rs"]
 mod log;
+mod offsets;
 #[path = "../../../examples/lambda/runtime_api.rs"]
 mod runtime_api;
-mod served;
+mod server_process;
+mod socket;

@@ -16,8 +16,8 @@
 #![cfg(feature = "aws-config")]
 
 mod aggregation;
-mod arrival;
 mod features;
+mod limitations;
 mod lookups;
 mod node;
 mod node_buffers;
@@ -25,10 +25,10 @@ mod ordering;
 mod protocols;
 mod raw;
 mod receipts;
-mod refusals;
+mod rejections;
 mod resharding;
+mod round_trip;
 mod server;
-mod shortcomings;
 mod stream;
 
 use std::time::Duration;
@@ -60,11 +60,11 @@ macro_rules! suite {
             use super::*;
 
             suite! { @cases $make $protocol
-                arrival::payloads_of_all_bytes_and_sizes;
-                arrival::keys_in_any_script;
-                arrival::keys_of_256_characters needs KeysInCharacters;
-                arrival::explicit_hash_keys_up_to_the_ends_of_the_ring;
-                arrival::a_stream_that_is_forwarded;
+                round_trip::payloads_of_all_bytes_and_sizes;
+                round_trip::keys_in_any_script;
+                round_trip::keys_of_256_characters needs KeysInCharacters;
+                round_trip::explicit_hash_keys_up_to_the_ends_of_the_ring;
+                round_trip::a_stream_that_is_forwarded;
                 receipts::of_many_tasks_name_the_place_of_each_record;
                 aggregation::per_key;
                 aggregation::per_shard;
@@ -75,11 +75,11 @@ macro_rules! suite {
                 lookups::records_are_put_by_arn needs PutByArn;
                 lookups::shards_are_listed_by_arn needs LookUpByArn;
                 lookups::the_stream_is_described_by_arn needs LookUpByArn;
-                refusals::a_missing_stream_is_fatal_and_its_records_are_handed_back;
-                refusals::a_producer_of_a_missing_stream_hands_its_records_back;
-                refusals::an_oversize_record_is_refused_before_it_is_sent;
-                refusals::a_record_that_the_server_refuses_fails_alone;
-                refusals::a_request_that_is_too_large_for_the_server_is_split needs RequestLimit;
+                rejections::a_missing_stream_is_fatal_and_its_records_are_handed_back;
+                rejections::a_producer_of_a_missing_stream_hands_its_records_back;
+                rejections::an_oversize_record_is_refused_before_it_is_sent;
+                rejections::a_record_that_the_server_refuses_fails_alone;
+                rejections::a_request_that_is_too_large_for_the_server_is_split needs RequestLimit;
                 resharding::nothing_is_lost_and_all_lies_where_it_belongs;
             }
         }

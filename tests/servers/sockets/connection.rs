@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 
 use super::fault::{Fault, Spoilt};
-use super::orders::Orders;
+use super::fault_plan::Orders;
 
 /// Passes requests and answers on until the connection ends, one after the other, as HTTP/1.1 has them.
 pub async fn serve(mut client: TcpStream, orders: &Orders) -> io::Result<()> {

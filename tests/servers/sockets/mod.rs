@@ -3,17 +3,17 @@
 #![cfg(feature = "aws-config")]
 
 mod connection;
-mod dead;
+mod dead_connections;
 mod fault;
+mod fault_plan;
 #[allow(dead_code, reason = "the soak needs more of it")]
 #[path = "../../../examples/soak/faults/gate.rs"]
 mod gate;
-mod killed;
-mod large;
-mod lasting;
-mod orders;
-mod passing;
+mod large_responses;
+mod persistent_faults;
 mod proxy;
 mod restart;
-mod run;
+mod rig;
+mod server_crash;
 mod tls;
+mod transient_faults;

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::connection;
-use super::orders::Orders;
+use super::fault_plan::Orders;
 
 /// A proxy in front of one server, at one port for its whole life. At first it is down: the port is its
 /// own, and connections to it are refused.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::run::{Rig, builder, forward, in_time, payloads, put_all, until};
+use super::rig::{Rig, builder, forward, in_time, payloads, put_all, until};
 use crate::support::read_back::Found;
 
 const REFUSED: &str = "Connection refused";

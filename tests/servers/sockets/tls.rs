@@ -1,8 +1,8 @@
 //! TLS on one side only.
 
 use super::fault::Fault;
-use super::lasting::{give_up_after_attempts, take_back};
-use super::run::{Rig, builder};
+use super::persistent_faults::{give_up_after_attempts, take_back};
+use super::rig::{Rig, builder};
 
 #[tokio::test]
 async fn tls_to_a_plain_port() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::runtime::{Builder, Runtime};
 
-use super::run::{Rig, builder, forward, in_time, payloads, put_all, until};
+use super::rig::{Rig, builder, forward, in_time, payloads, put_all, until};
 use crate::support::embedded::Embedded;
 use crate::support::read_back::Found;
 

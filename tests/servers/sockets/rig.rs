@@ -13,7 +13,7 @@ use kinesis_sink::limits::Limits;
 use kinesis_sink::{Delivery, Error, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
 use tracing::Level;
 
-use super::orders::Orders;
+use super::fault_plan::Orders;
 use super::proxy::Proxy;
 use crate::support::embedded::{Embedded, STREAM};
 use crate::support::logs::Logs;

@@ -9,7 +9,7 @@ use kinesis_sink::limits::Limits;
 use kinesis_sink::{Record, SinkBuilder};
 
 use super::fault::{Fault, Spoilt, answer};
-use super::run::{Rig, builder, forward, impatient, in_time, payloads, put_all};
+use super::rig::{Rig, builder, forward, impatient, in_time, payloads, put_all};
 
 /// So many records go through the sink, and as many through the producer: more requests than the four
 /// that may be in flight at once.

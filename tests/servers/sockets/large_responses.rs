@@ -8,8 +8,8 @@ use kinesis_sink::{Error, ErrorKind};
 use serde_json::json;
 
 use super::fault::{Fault, answer};
-use super::passing::{check, forwarding_goes_on, start};
-use super::run::{Rig, builder, in_time, payloads, record};
+use super::rig::{Rig, builder, in_time, payloads, record};
+use super::transient_faults::{check, forwarding_goes_on, start};
 use crate::support::alloc;
 use crate::support::read_back::Found;
 

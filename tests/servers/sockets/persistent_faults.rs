@@ -6,7 +6,7 @@ use kinesis_sink::record::FailureReason;
 use kinesis_sink::{ErrorKind, KinesisSink, SinkBuilder, Undelivered};
 
 use super::fault::{Fault, Spoilt, answer};
-use super::run::{Rig, builder, forward, impatient, in_time, numbers_of, put_all, until};
+use super::rig::{Rig, builder, forward, impatient, in_time, numbers_of, put_all, until};
 
 /// More than a request holds.
 const RECORDS: usize = 150;

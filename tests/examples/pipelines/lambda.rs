@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::runtime_api::RuntimeApi;
-use super::served::{blocking, send};
+use super::server_process::{blocking, send};
 use crate::support::embedded::{Embedded, STREAM};
 use crate::support::example_program;
 use crate::support::read_back::{From, ReadBack};

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::held::Held;
-use super::served::{Served, blocking, send};
+use super::gated_server::Held;
+use super::server_process::{Served, blocking, send};
 use crate::support::embedded::Embedded;
 
 fn request(server: SocketAddr, line: &str, body: &[u8]) -> TcpStream {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tower::{BoxError, Service, service_fn};
 
 use super::connection::{MAX_LINE_BYTES, forward};
-use super::served::{Served, blocking};
+use super::server_process::{Served, blocking};
 use crate::support::embedded::Embedded;
 
 /// In virtual time.

@@ -41,7 +41,7 @@ async fn put(server: &Embedded, numbers: &[u32]) {
 }
 
 #[tokio::test]
-async fn it_finds_what_lies_in_a_foreign_shard_and_what_is_there_twice() {
+async fn check_counts_misplaced_and_duplicated() {
     let server = Embedded::start(2, false).await.unwrap();
     let read = || read_all(server.client(), STREAM, SENT);
     let events =
@@ -63,7 +63,7 @@ async fn it_finds_what_lies_in_a_foreign_shard_and_what_is_there_twice() {
 }
 
 #[test]
-fn events_have_their_size_and_their_number() {
+fn events_have_fixed_size_and_number() {
     for number in [0, 1, 999, 1_000_000, u32::MAX] {
         let sent = Events { count: u32::MAX, devices: u32::MAX };
         let event = sent.event(number);
@@ -74,7 +74,7 @@ fn events_have_their_size_and_their_number() {
 }
 
 #[test]
-fn the_program_ends_with_its_table() {
+fn aggregate_prints_table() {
     let mut command = example_program::example("aggregate");
     let said = command.args(["--events", "3000", "--keys", "10"]).output().unwrap();
     let told = String::from_utf8_lossy(&said.stdout);

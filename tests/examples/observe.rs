@@ -75,7 +75,7 @@ fn words(query: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_dashboard_asks_for_what_is_told_and_for_all_of_it() {
+fn dashboard_queries_all_metrics() {
     let (output, told) = observe("6", &[]);
     assert!(output.status.success(), "{output:?}");
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
@@ -101,7 +101,7 @@ fn the_dashboard_asks_for_what_is_told_and_for_all_of_it() {
 }
 
 #[test]
-fn a_collector_gets_the_span_of_each_request() {
+fn otlp_collector_receives_request_spans() {
     let spans: Arc<Mutex<Vec<Bytes>>> = Arc::default();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let kept = spans.clone();
@@ -125,7 +125,7 @@ fn contains(body: &[u8], word: &[u8]) -> bool {
 }
 
 #[test]
-fn the_key_panels_are_drawn() {
+fn picture_contains_key_panels() {
     let folder = tempfile();
     let (output, _) = observe("3", &["--picture", &folder]);
     assert!(output.status.success(), "{output:?}");

@@ -65,7 +65,7 @@ async fn output(mut command: Command) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_killed_again_and_again_loses_no_line() {
+async fn checkpoint_survives_kills() {
     const LINES: u64 = 14_000;
     let server = Embedded::start(2, true).await.unwrap();
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_process_that_is_killed_again_and_again_loses_no_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_that_cannot_be_sent_stops_it_with_everything_before_it_stored() {
+async fn checkpoint_stops_at_oversize_line() {
     let server = Embedded::start(1, false).await.unwrap();
     let directory = Directory::new("stopped");
     let store = directory.0.join("checkpoint");
@@ -133,7 +133,7 @@ async fn a_line_that_cannot_be_sent_stops_it_with_everything_before_it_stored() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_that_does_not_fit_is_refused() {
+async fn invalid_checkpoint_is_rejected() {
     let server = Embedded::start(1, false).await.unwrap();
     let directory = Directory::new("misfit");
     let file = directory.file("lines", "one\ntwo\n");
@@ -148,7 +148,7 @@ async fn a_checkpoint_that_does_not_fit_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demonstration_ends_with_nothing_missing() {
+async fn checkpoint_demo_loses_no_line() {
     let mut command = example_program::example("checkpoint");
     command.args(["--lines", "2000", "--kills", "1"]);
     let said = output(command).await;
@@ -158,7 +158,7 @@ async fn the_demonstration_ends_with_nothing_missing() {
 }
 
 #[test]
-fn fan_in_drains_and_reports_when_it_is_interrupted() {
+fn fan_in_drains_when_interrupted() {
     let mut command = example_program::example("fan_in");
     command.args(["--sensors", "50", "--seconds", "600"]).stdout(Stdio::piped());
     let mut process = Running(command.spawn().unwrap());
@@ -179,7 +179,7 @@ fn fan_in_drains_and_reports_when_it_is_interrupted() {
 }
 
 #[test]
-fn fan_in_says_what_is_wrong_with_the_stream() {
+fn fan_in_reports_unreachable_endpoint() {
     let arguments = ["--endpoint", "http://127.0.0.1:1", "--region", "us-east-1"];
     let mut command = example_program::example("fan_in");
     command.args(arguments).env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y");

@@ -27,7 +27,7 @@ fn with_accepted(records: u64) -> Account {
 }
 
 #[test]
-fn a_record_that_was_confirmed_and_is_not_in_the_stream_is_lost() {
+fn confirmed_record_not_found_is_lost() {
     let mut account = with_accepted(3);
     (0..3).for_each(|number| account.delivered(number));
     account.found(Some(0));
@@ -39,7 +39,7 @@ fn a_record_that_was_confirmed_and_is_not_in_the_stream_is_lost() {
 }
 
 #[test]
-fn a_record_that_nothing_was_said_of_has_no_end() {
+fn unconfirmed_record_is_pending() {
     let mut account = with_accepted(4);
     account.delivered(0);
     account.returned(1);
@@ -62,7 +62,7 @@ fn copies_and_damage_are_counted() {
 }
 
 #[test]
-fn a_copy_is_explained_by_an_unknown_outcome_of_the_same_record() {
+fn unknown_outcome_explains_copy() {
     let mut account = with_accepted(2);
     // Far more than are counted change nothing of what else is known.
     (0..20).for_each(|_| account.may_have_been_written(0));
@@ -76,7 +76,7 @@ fn a_copy_is_explained_by_an_unknown_outcome_of_the_same_record() {
 }
 
 #[test]
-fn an_account_takes_a_byte_a_record() {
+fn account_uses_one_byte_per_record() {
     let mut account = with_accepted(200_000);
     account.delivered(199_999);
     (0..2).for_each(|_| account.found(Some(0)));
@@ -86,7 +86,7 @@ fn an_account_takes_a_byte_a_record() {
 }
 
 #[test]
-fn a_payload_tells_its_number_unless_it_was_damaged() {
+fn damaged_payload_has_no_number() {
     for expected in 0..100 {
         let mut data = payload(expected).to_vec();
         assert_eq!((number(&data), claimed_number(&data)), (Some(expected), Some(expected)));
@@ -97,7 +97,7 @@ fn a_payload_tells_its_number_unless_it_was_damaged() {
 }
 
 #[test]
-fn growth_is_the_most_of_later_beyond_the_most_of_the_first_minute() {
+fn growth_compares_peak_with_first_minute() {
     let mut growth = Growth::default();
     [50, 90, 70].into_iter().for_each(|resident| growth.sample(true, resident));
     assert_eq!(growth.bytes(), None, "there is nothing to compare with");
@@ -117,21 +117,21 @@ fn soak(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_short_run_loses_nothing() {
+fn short_run_loses_no_record() {
     let (status, said) = soak(&[]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains(" 0 lost, 0 damaged") && said.ends_with("no record lost\n"), "{said}");
 }
 
 #[test]
-fn what_is_confirmed_and_not_written_is_noticed() {
+fn lossy_stream_fails_run() {
     let (status, said) = soak(&["--lossy", "--window", "30"]);
     assert_eq!(status, Some(3), "{said}");
     assert!(!said.contains(" 0 lost, 0 damaged"), "{said}");
 }
 
 #[test]
-fn memory_out_of_its_bounds_is_noticed() {
+fn exceeded_memory_limit_fails_run() {
     if !std::path::Path::new("/proc/self/status").exists() {
         return; // Elsewhere the peak may not be known.
     }

@@ -42,7 +42,7 @@ async fn send_and_read_back(server: &Embedded, payloads: Vec<Bytes>) -> (Kinesis
 }
 
 #[tokio::test]
-async fn everything_arrives_as_it_was_sent() {
+async fn records_round_trip_unchanged() {
     let server = Embedded::start(4, false).await.unwrap();
     let (sink, found) = send_and_read_back(&server, payloads(5_000, 2_000, 1)).await;
     assert_eq!(found, Found { records: 5_000, missing: 0, duplicated: 0 });
@@ -50,7 +50,7 @@ async fn everything_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn everything_arrives_when_shards_are_throttled() {
+async fn throttling_loses_no_record() {
     let server = Embedded::start(1, true).await.unwrap();
     // A shard takes 1,000 records a second, and small ones come faster on any machine.
     let (sink, found) = send_and_read_back(&server, payloads(4_000, 20, 2)).await;
@@ -60,7 +60,7 @@ async fn everything_arrives_when_shards_are_throttled() {
 }
 
 #[tokio::test]
-async fn keys_hash_keys_and_arns_are_understood() {
+async fn server_accepts_keys_hash_keys_and_arn() {
     let server = Embedded::start(2, false).await.unwrap();
     let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}");
     let service = ServiceBuilder::new()
@@ -91,7 +91,7 @@ fn forward_with_input(
 }
 
 #[test]
-fn the_main_job_forwards_and_finds_everything() {
+fn forward_reads_back_every_record() {
     let output = forward(&["--records", "3000"], &[]);
     let said = String::from_utf8(output.stdout).unwrap();
     let last = said.lines().last().unwrap();
@@ -103,8 +103,8 @@ fn the_main_job_forwards_and_finds_everything() {
 
 /// The server counts in windows of a second. By the clock, so the better of two runs counts.
 #[test]
-#[ignore = "20 s, alone: cargo test --test servers -- --ignored --test-threads=1 throttled_shards_up"]
-fn the_main_job_uses_throttled_shards_up() {
+#[ignore = "20 s, alone: cargo test --test servers -- --ignored --test-threads=1 forward_uses_full_rate"]
+fn forward_uses_full_rate_when_throttled() {
     let rate = || {
         let output = forward(&["--throttled", "--records", "40000"], &[]);
         let said = String::from_utf8(output.stdout).unwrap();
@@ -119,7 +119,7 @@ fn the_main_job_uses_throttled_shards_up() {
 }
 
 #[test]
-fn the_main_job_forwards_a_file_and_keeps_its_bytes() {
+fn forward_sends_lines_of_file_unchanged() {
     let path = std::env::temp_dir().join(format!("kinesis-sink-test-{}", std::process::id()));
     std::fs::write(&path, b"one\n\xff\x00\r\n\nsame\nsame\nno line break at the end").unwrap();
     let by_path = forward(&["--file", path.to_str().unwrap()], &[]);
@@ -135,7 +135,7 @@ fn the_main_job_forwards_a_file_and_keeps_its_bytes() {
 
 /// As to a real stream: by endpoint, name and credentials of the environment.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_main_job_sends_to_an_endpoint_and_reads_it_back() {
+async fn forward_reads_back_from_endpoint() {
     let server = Embedded::start(2, false).await.unwrap();
     let mut sink = KinesisSink::new(server.client(), STREAM).unwrap();
     sink.send(Record::from("older, and not looked at")).await.unwrap();
@@ -152,7 +152,7 @@ async fn the_main_job_sends_to_an_endpoint_and_reads_it_back() {
 }
 
 #[tokio::test]
-async fn what_is_not_in_the_stream_is_missing_and_what_is_there_twice_is_a_duplicate() {
+async fn read_back_counts_missing_and_duplicated() {
     let server = Embedded::start(2, false).await.unwrap();
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
     let mut sink = KinesisSink::new(server.client(), STREAM).unwrap();
@@ -168,7 +168,7 @@ async fn what_is_not_in_the_stream_is_missing_and_what_is_there_twice_is_a_dupli
 }
 
 #[test]
-fn the_main_job_accounts_for_everything_when_a_line_cannot_be_sent() {
+fn forward_stops_at_oversize_line() {
     let path = std::env::temp_dir().join(format!("kinesis-sink-long-{}", std::process::id()));
     let long = "x".repeat(1_100_000);
     std::fs::write(&path, format!("one\n{long}\nthree\n")).unwrap();
@@ -181,7 +181,7 @@ fn the_main_job_accounts_for_everything_when_a_line_cannot_be_sent() {
 }
 
 #[test]
-fn the_main_job_says_in_one_sentence_what_is_wrong() {
+fn forward_reports_error_in_one_line() {
     let keys = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")];
     let nowhere = ["--region", "us-east-1", "--endpoint", "http://127.0.0.1:1"];
     for (arguments, environment, expected) in [
@@ -202,13 +202,13 @@ fn the_main_job_says_in_one_sentence_what_is_wrong() {
 
 /// A process of its own, so that it can have an environment of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sink_can_be_made_from_the_environment() {
+async fn from_env_reads_environment() {
     let server = Embedded::start(1, false).await.unwrap();
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
     read_back.expect(Bytes::from_static(b"from the environment"));
     let run = |region: &str, endpoint: &str| {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "embedded::send_from_the_environment", "--ignored"])
+            .args(["--exact", "embedded::from_env_child_process", "--ignored"])
             .env_clear()
             .env("AWS_REGION", region)
             .env("AWS_ENDPOINT_URL", endpoint)
@@ -233,7 +233,7 @@ async fn a_sink_can_be_made_from_the_environment() {
 
 #[tokio::test]
 #[ignore = "runs as a process of its own, with an environment made by the test above"]
-async fn send_from_the_environment() {
+async fn from_env_child_process() {
     let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap_or_default();
     if !endpoint.starts_with("http://127.0.0.1:") {
         return; // Started by hand: it must not write to an account.
@@ -291,17 +291,17 @@ async fn many_tasks(tasks: usize, each: usize, shards: i32, enforce_limits: bool
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_tasks() {
+async fn thousand_tasks_lose_no_record() {
     many_tasks(1_000, 50, 4, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a million records take a minute; `.ci/run` has it"]
-async fn a_thousand_tasks_with_a_thousand_records_each() {
+async fn thousand_tasks_send_million_records() {
     many_tasks(1_000, 1_000, 4, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_tasks_into_throttled_shards() {
+async fn throttled_tasks_lose_no_record() {
     many_tasks(100, 60, 2, true).await;
 }

@@ -58,7 +58,7 @@ async fn assert_keys_land_on(client: &Client, shards: &[Shard], seed: u64) {
 }
 
 #[tokio::test]
-async fn open_shards_are_listed_and_hold_the_keys_that_hash_to_them() {
+async fn listed_shards_predict_shard_of_key() {
     let server = Embedded::start(4, false).await.unwrap();
     let before = list(server.client()).await;
     assert_eq!(ids(&before).len(), 4);
@@ -71,7 +71,7 @@ async fn open_shards_are_listed_and_hold_the_keys_that_hash_to_them() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_not_set_up_otherwise_has_the_defaults() {
+async fn describe_stream_returns_defaults() {
     let server = Embedded::start(1, false).await.unwrap();
     let describer = SdkStreamInfo::new(server.client());
     let found = describer.describe_stream(&STREAM.parse().unwrap()).unwrap().await.unwrap();
@@ -81,7 +81,7 @@ async fn a_stream_that_was_not_set_up_otherwise_has_the_defaults() {
 }
 
 #[tokio::test]
-async fn a_missing_stream_and_a_server_that_is_gone_are_told_apart() {
+async fn lookup_errors_are_classified() {
     let server = Embedded::start(1, false).await.unwrap();
     let missing = "no-such-stream".parse().unwrap();
     let gone = server.client().config().to_builder().endpoint_url("http://127.0.0.1:1").build();

@@ -33,7 +33,7 @@ fn outage_is_logged_without_colors() {
 }
 
 #[test]
-fn a_bad_line_ends_reading_and_what_came_before_is_sent() {
+fn bad_line_stops_reading_and_flushes() {
     let server = Server::that_takes_all();
     let pipe = Pipe::to(&server.endpoint, &["--format", "ndjson"]);
     let said = ["error: line 3: invalid JSON", "reading stopped after 3 lines"];
@@ -42,7 +42,7 @@ fn a_bad_line_ends_reading_and_what_came_before_is_sent() {
 }
 
 #[test]
-fn bad_lines_go_into_the_file_and_the_rest_goes_on() {
+fn bad_lines_go_to_dead_letter_file() {
     let (server, letters) = (Server::that_takes_all(), Letters::new("bad-lines"));
     let options = ["--format", "ndjson", "--key-pointer", "/k", "--dead-letter", letters.path()];
     let pipe = Pipe::to(&server.endpoint, &options);
@@ -67,7 +67,7 @@ fn bad_lines_go_into_the_file_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_line_longer_than_any_record_is_passed_over_in_bounded_memory() {
+fn endless_line_is_skipped() {
     let (server, letters) = (Server::that_takes_all(), Letters::new("endless"));
     let pipe = Pipe::to(&server.endpoint, &["--dead-letter", letters.path()]);
     let endless = "x".repeat(25_000_000);
@@ -80,7 +80,7 @@ fn a_line_longer_than_any_record_is_passed_over_in_bounded_memory() {
 }
 
 #[test]
-fn a_rejected_record_goes_into_the_file_and_the_rest_goes_on() {
+fn rejected_record_goes_to_dead_letter_file() {
     let (server, letters) = (Server::start(reject_bad), Letters::new("rejected"));
     let options = ["--key-field", "1", "--dead-letter", letters.path()];
     let run = |input: &str| {
@@ -100,7 +100,7 @@ fn a_rejected_record_goes_into_the_file_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_rejected_record_without_a_file_ends_reading_even_if_the_input_does_not() {
+fn rejected_record_stops_reading() {
     let server = Server::start(reject_bad);
     let mut pipe = Pipe::to(&server.endpoint, &[]);
     let mut input = pipe.input();
@@ -115,7 +115,7 @@ fn a_rejected_record_without_a_file_ends_reading_even_if_the_input_does_not() {
 }
 
 #[test]
-fn records_are_given_up_after_their_attempts_and_after_their_deadline() {
+fn attempt_limit_and_deadline_fail_records() {
     let fail = |entry: &Entry| match entry.data.starts_with(b"bad") {
         true => Fate::Fails("InternalFailure"),
         false => Fate::Taken,
@@ -139,7 +139,7 @@ fn records_are_given_up_after_their_attempts_and_after_their_deadline() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_ends_it_before_anything_is_sent() {
+fn bad_dead_letter_path_sends_nothing() {
     let server = Server::that_takes_all();
     let pipe = Pipe::to(&server.endpoint, &["--dead-letter", "/nowhere/dead"]);
     pipe.fed("one\n").expect(1, &["cannot write --dead-letter /nowhere/dead"]);
@@ -148,7 +148,7 @@ fn a_file_that_cannot_be_opened_ends_it_before_anything_is_sent() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_cannot_be_written_loses_no_record_unseen() {
+fn full_dead_letter_disk_reports_records() {
     let server = Server::start(reject_bad);
     // Opens, and is full.
     let pipe = Pipe::to(&server.endpoint, &["--dead-letter", "/dev/full"]);
@@ -166,7 +166,7 @@ fn a_file_that_cannot_be_written_loses_no_record_unseen() {
 
 #[cfg(unix)]
 #[test]
-fn a_new_file_is_for_its_owner_alone() {
+fn dead_letter_file_has_mode_0600() {
     use std::os::unix::fs::PermissionsExt;
 
     let (server, letters) = (Server::that_takes_all(), Letters::new("mode"));
@@ -176,7 +176,7 @@ fn a_new_file_is_for_its_owner_alone() {
 }
 
 #[test]
-fn a_stream_that_takes_nothing_ends_it_with_what_was_left_in_the_file() {
+fn fatal_stream_dead_letters_all_records() {
     let refuse = |_: &Entry| Fate::Refused("AccessDeniedException");
     let (server, letters) = (Server::start(refuse), Letters::new("refused"));
     let said = ["error: stream example refuses all requests", "AccessDenied"];
@@ -194,7 +194,7 @@ fn a_stream_that_takes_nothing_ends_it_with_what_was_left_in_the_file() {
 }
 
 #[test]
-fn an_input_that_cannot_be_read_ends_it() {
+fn unreadable_input_reports_error() {
     let mut command = crate::support::example_program::example("pipe");
     let folder = std::fs::File::open(std::env::temp_dir()).unwrap();
     let said = Command::output(command.stdin(folder)).unwrap();

@@ -32,7 +32,7 @@ fn refused(line: &str, options: &[&str], said: &str) -> Ended {
 }
 
 #[test]
-fn a_line_is_a_record_without_its_line_break() {
+fn lines_become_records_without_newline() {
     let input = "one\n\ntwo\r\nthr\ree";
     assert_eq!(data(input, &[]), ["", "one", "thr\ree", "two"]);
     assert_eq!(data(input, &["--keep-newline"]), ["\n", "one\n", "thr\ree", "two\r\n"]);
@@ -59,7 +59,7 @@ fn byte_order_mark_is_skipped_at_the_beginning() {
 }
 
 #[test]
-fn lines_need_not_be_text_and_can_be_longer_than_what_is_read_at_once() {
+fn long_and_binary_lines_are_sent() {
     let server = Server::that_takes_all();
     let long = "x".repeat(900_000);
     let input = format!("{long}\nshort\n{long}");
@@ -69,7 +69,7 @@ fn lines_need_not_be_text_and_can_be_longer_than_what_is_read_at_once() {
 }
 
 #[test]
-fn ndjson_is_checked_and_sent_as_it_is() {
+fn ndjson_is_validated_and_sent_unchanged() {
     let input = "{\"a\" : 1}\n\n \t\r\n[ ]\r\n\"text\"";
     let ndjson = ["--format", "ndjson"];
     assert_eq!(data(input, &ndjson), ["\"text\"", "[ ]", "{\"a\" : 1}"]);
@@ -83,7 +83,7 @@ fn ndjson_is_checked_and_sent_as_it_is() {
 }
 
 #[test]
-fn a_json_pointer_finds_the_key() {
+fn key_pointer_selects_partition_key() {
     let line = r#"{"a":{"b/c":["x",17,true,1.50]},"~":"ключ 🦀"}"#;
     let key = |pointer: &str| {
         let sent = sent(line, &["--format", "ndjson", "--key-pointer", pointer]);
@@ -97,7 +97,7 @@ fn a_json_pointer_finds_the_key() {
 }
 
 #[test]
-fn a_pointer_that_finds_no_key_makes_a_bad_line() {
+fn key_pointer_without_key_fails_line() {
     let with = |pointer| ["--format", "ndjson", "--key-pointer", pointer];
     let line = r#"{"null":null,"object":{},"array":[1],"empty":""}"#;
     refused(line, &with("/none"), "no value at --key-pointer /none");
@@ -110,7 +110,7 @@ fn a_pointer_that_finds_no_key_makes_a_bad_line() {
 }
 
 #[test]
-fn a_field_is_the_key_as_in_cut() {
+fn key_field_selects_partition_key() {
     let tabs = sent("a\tb\tc\nd\te\tf\n", &["--key-field", "2"]);
     assert_eq!(tabs, pairs([("b", "a\tb\tc"), ("e", "d\te\tf")]));
     let last = sent("a:b\r\n", &["--key-field", "2", "--delimiter", ":"]);
@@ -122,13 +122,13 @@ fn a_field_is_the_key_as_in_cut() {
 }
 
 #[test]
-fn frames_have_their_length_in_front() {
+fn length_prefixed_frames_become_records() {
     let input = b"\0\0\0\x03one\0\0\0\0\0\0\0\x04t\nwo";
     assert_eq!(data(input, &["--format", "length-prefixed"]), ["", "one", "t\nwo"]);
 }
 
 #[test]
-fn an_input_that_breaks_off_is_told_and_what_came_before_is_sent() {
+fn truncated_frame_stops_reading() {
     for rest in ["\0", "\0\0\0\x02", "\0\0\0\x02x"] {
         let server = Server::that_takes_all();
         let pipe = Pipe::to(&server.endpoint, &["--format", "length-prefixed"]);
@@ -143,7 +143,7 @@ fn an_input_that_breaks_off_is_told_and_what_came_before_is_sent() {
 }
 
 #[test]
-fn a_length_beyond_every_record_is_told() {
+fn oversize_frame_stops_reading() {
     let server = Server::that_takes_all();
     let pipe = Pipe::to(&server.endpoint, &["--format", "length-prefixed"]);
     pipe.fed("\0\0\0\x03oneplain text").expect(3, &["frame 2: length exceeds 10485760"]);

@@ -54,7 +54,7 @@ fn pass(server: &Server, blocks: u64, bytes: usize, written: impl Fn()) -> u64 {
 }
 
 #[test]
-fn documents_pass_in_bounded_memory() {
+fn documents_use_bounded_memory() {
     let server = Server::that_keeps_nothing(|_| Fate::Taken);
     let most = pass(&server, 60, 1_000, || ());
     assert!(most < 64 * MIB, "{most} bytes");
@@ -63,7 +63,7 @@ fn documents_pass_in_bounded_memory() {
 /// `cargo test --release --test examples -- --ignored --nocapture a_gigabyte`
 #[test]
 #[ignore = "takes long, and in a debug build says little"]
-fn a_gigabyte_of_documents_passes_in_bounded_memory() {
+fn gigabyte_uses_bounded_memory() {
     let server = Server::that_keeps_nothing(|_| Fate::Taken);
     let most = pass(&server, 5_000, 200, || ());
     assert!(most < 64 * MIB, "{most} bytes");
@@ -71,7 +71,7 @@ fn a_gigabyte_of_documents_passes_in_bounded_memory() {
 
 /// One in a hundred waits until everything was read: one or more in all that is read at once.
 #[test]
-fn records_that_wait_keep_nothing_but_themselves_in_memory() {
+fn retried_records_do_not_retain_input() {
     let wait = Arc::new(AtomicBool::new(true));
     let waits = wait.clone();
     let server = Server::that_keeps_nothing(move |entry| {

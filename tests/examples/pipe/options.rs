@@ -7,7 +7,7 @@ use super::server::{Fate, Server};
 use crate::support::embedded;
 
 #[test]
-fn without_options_it_sends_to_a_stream_of_its_own_and_reads_it_back() {
+fn default_stream_is_read_back() {
     let ended = Pipe::embedded(&[]).fed("one\ntwo\ntwo\n");
     ended.expect(0, &["3 records delivered in 1 requests", "3 records read back"]);
     let ended = Pipe::embedded(&["--quiet"]).fed("one\n").expect(0, &[]);
@@ -15,7 +15,7 @@ fn without_options_it_sends_to_a_stream_of_its_own_and_reads_it_back() {
 }
 
 #[test]
-fn throttled_entries_are_counted_and_sent_again() {
+fn throttled_entries_are_retried_and_counted() {
     let server = Server::start({
         let seen = std::sync::Mutex::new(HashMap::<String, u32>::new());
         move |entry| {
@@ -33,7 +33,7 @@ fn throttled_entries_are_counted_and_sent_again() {
 }
 
 #[test]
-fn aggregates_are_fewer_than_records_and_hold_all_of_them() {
+fn aggregation_delivers_all_records() {
     let lines: String =
         (0..2_000).map(|number| format!("{}\tline {number}\n", number % 50)).collect();
     for aggregation in ["per-key", "per-shard"] {
@@ -48,7 +48,7 @@ fn aggregates_are_fewer_than_records_and_hold_all_of_them() {
 }
 
 #[test]
-fn the_order_of_a_key_outlasts_failures() {
+fn ordering_survives_failures() {
     let server = Server::start({
         let calls = std::sync::atomic::AtomicU32::new(0);
         move |_| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 5 {
@@ -67,7 +67,7 @@ fn the_order_of_a_key_outlasts_failures() {
 }
 
 #[test]
-fn cbor_is_spoken_on_request() {
+fn cbor_records_are_read_back() {
     for aggregation in ["off", "per-shard"] {
         let ended = Pipe::embedded(&["--cbor", "--aggregation", aggregation]).fed(b"one\n\xff\n");
         ended.expect(0, &["2 records read back"]);
@@ -75,7 +75,7 @@ fn cbor_is_spoken_on_request() {
 }
 
 #[test]
-fn wrong_options_are_told_with_what_to_change() {
+fn invalid_options_report_fix() {
     let wrong = |options: &[&str], said: &str| {
         Pipe::embedded(options).fed("").expect(2, &[said]);
     };
@@ -91,14 +91,14 @@ fn wrong_options_are_told_with_what_to_change() {
 }
 
 #[test]
-fn a_stream_that_is_not_there_is_told() {
+fn unusable_stream_reports_error() {
     let arguments = ["--stream", "not there"];
     Pipe::to("http://127.0.0.1:1", &arguments).fed("").expect(1, &["error: "]);
     Pipe::to("http://127.0.0.1:1", &[]).fed("").expect(1, &["the endpoint cannot be reached"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_takes_records_as_large_as_the_stream_does() {
+async fn max_record_size_matches_stream() {
     let server = embedded::Embedded::start(1, false).await.unwrap();
     assert!(server.client().config().region().is_some());
     let endpoint = server.endpoint().to_owned();

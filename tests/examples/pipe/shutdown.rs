@@ -32,7 +32,7 @@ fn hear(pipe: &mut Pipe, said: &str, then: impl FnOnce()) -> String {
 }
 
 #[test]
-fn the_first_signal_ends_reading_and_sends_what_was_read() {
+fn first_signal_drains_read_records() {
     for (signal, word, status) in [("-INT", "interrupted", 130), ("-TERM", "terminated", 143)] {
         let takes = Arc::new(AtomicBool::new(false));
         let server = Server::start({
@@ -58,7 +58,7 @@ fn the_first_signal_ends_reading_and_sends_what_was_read() {
 }
 
 #[test]
-fn the_second_signal_gives_up_and_says_what_was_left() {
+fn second_signal_aborts_and_reports_rest() {
     let unanswered = |_: &_| Fate::Unanswered;
     for (with_file, quiet) in [(true, false), (false, false), (false, true)] {
         let (server, letters) = (Server::start(unanswered), Letters::new("given-up"));
@@ -109,7 +109,7 @@ fn the_second_signal_gives_up_and_says_what_was_left() {
 }
 
 #[test]
-fn a_signal_after_the_end_of_the_input_is_the_first_one() {
+fn signal_after_end_of_input_is_first() {
     let server = Server::start(|_| Fate::Unanswered);
     let mut pipe = Pipe::to(&server.endpoint, &[]);
     pipe.input().write_all(b"1\n").unwrap();
@@ -130,7 +130,7 @@ fn a_signal_after_the_end_of_the_input_is_the_first_one() {
 }
 
 #[test]
-fn a_source_that_pauses_has_its_records_sent_meanwhile() {
+fn paused_input_flushes_records() {
     let server = Server::that_takes_all();
     let mut pipe = Pipe::to(&server.endpoint, &[]);
     let mut input = pipe.input();
@@ -144,7 +144,7 @@ fn a_source_that_pauses_has_its_records_sent_meanwhile() {
 
 /// As with `pipe 2>&1 | tee log`, where Ctrl-C ends `tee`, too.
 #[test]
-fn what_was_read_is_sent_even_if_nobody_reads_standard_error_any_more() {
+fn closed_stderr_does_not_stop_draining() {
     for answered in [true, false] {
         let server = Server::start(move |entry| match answered || entry.data == b"one" {
             true => Fate::Taken,

@@ -12,7 +12,7 @@ fn demonstrate(name: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn http_ingest_acknowledges_what_is_there() {
+fn http_ingest_delivers_acknowledged_events() {
     let told = demonstrate("http_ingest", &["--events", "500"]);
     assert!(told.contains("500 events acknowledged; "), "{told}");
     assert!(told.contains("500 events accepted, 500 delivered in "), "{told}");
@@ -20,14 +20,14 @@ fn http_ingest_acknowledges_what_is_there() {
 }
 
 #[test]
-fn a_function_has_everything_delivered_when_it_is_killed_after_its_answer() {
+fn lambda_delivers_before_it_responds() {
     let told = demonstrate("lambda", &[]);
     assert!(told.contains("500 messages in 5 events, 1 failed; "), "{told}");
     assert!(told.ends_with("read back 499, 0 missing, 0 duplicated\n"), "{told}");
 }
 
 #[test]
-fn offsets_loses_nothing_through_a_crash_and_a_rebalance() {
+fn offsets_survives_crash_and_rebalance() {
     let told = demonstrate("offsets", &["--messages", "1000"]);
     assert!(told.contains("the first consumer crashed with "), "{told}");
     assert!(told.contains("moved partitions [2, 3] to a third consumer with "), "{told}");
@@ -36,7 +36,7 @@ fn offsets_loses_nothing_through_a_crash_and_a_rebalance() {
 }
 
 #[test]
-fn socket_tells_each_sender_what_is_delivered() {
+fn socket_reports_delivered_lines() {
     let told = demonstrate("socket", &["--lines", "300"]);
     assert!(told.contains("4 senders delivered 300 lines each"), "{told}");
     assert!(told.contains("error: stopped after 10 lines: max line length exceeded"), "{told}");
@@ -44,7 +44,7 @@ fn socket_tells_each_sender_what_is_delivered() {
 }
 
 #[test]
-fn three_streams_come_over_shared_connections() {
+fn three_streams_share_connections() {
     let told = demonstrate("three_streams", &[]);
     for line in ["audit: read back 600,", "clicks: read back 4200,", "orders: read back 1200,"] {
         assert!(told.contains(line), "{told}");

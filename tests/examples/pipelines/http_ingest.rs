@@ -35,7 +35,7 @@ fn status(answer: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_are_told_what_became_of_their_events() {
+async fn responses_report_outcome_of_events() {
     let kinesis = Embedded::start(2, false).await.unwrap();
     let last = blocking(move || {
         let served = Served::start("http_ingest", &[], &kinesis);
@@ -62,7 +62,7 @@ async fn clients_are_told_what_became_of_their_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_stream_is_a_503_and_the_end_waits_for_what_was_accepted() {
+async fn full_buffer_returns_503_and_drains() {
     let kinesis = Held::start().await;
     let last = blocking(move || {
         let served = Served::start("http_ingest", &["--buffer", "3"], &kinesis.server);
@@ -92,7 +92,7 @@ async fn a_slow_stream_is_a_503_and_the_end_waits_for_what_was_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_waits_for_ever_does_not_hold_the_end_up() {
+async fn grace_period_bounds_shutdown() {
     let kinesis = Held::start().await;
     blocking(move || {
         let mut served = Served::start(
@@ -110,7 +110,7 @@ async fn a_request_that_waits_for_ever_does_not_hold_the_end_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_is_drained_when_no_request_is_left() {
+async fn shutdown_drains_accepted_events() {
     let kinesis = Held::start().await;
     let last = blocking(move || {
         let served = Served::start("http_ingest", &[], &kinesis.server);

@@ -30,7 +30,7 @@ impl Drop for Running {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_it_answers_for_is_there_event_after_event_until_it_is_terminated() {
+async fn lambda_responds_after_delivery() {
     let kinesis = Embedded::start(1, false).await.unwrap();
     let mut lambda = RuntimeApi::start().await.unwrap();
     let mut function = Running(start(&lambda, &kinesis));

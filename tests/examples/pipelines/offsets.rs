@@ -86,12 +86,12 @@ async fn crashes_and_a_rebalance(seed: u64) -> Result<(), String> {
 }
 
 #[test]
-fn what_is_committed_is_in_the_stream() {
+fn committed_messages_are_in_stream() {
     seeds::check_all("pipelines", 30, |seed| on_virtual_time(crashes_and_a_rebalance(seed)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rebalance_sends_nothing_twice() {
+async fn rebalance_sends_no_duplicates() {
     let stream = SimStream::builder().with_shards(1).with_seed(1).build().unwrap();
     let log = Log::new(PARTITIONS.len() as u32, MESSAGES);
     let producer = sink(&stream, 1, 100).spawn();

@@ -36,7 +36,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_nothing_is_delivered_the_sender_waits() {
+async fn backpressure_reaches_sender() {
     let never = |_| future::pending::<Result<PutRecordsResponse, BoxError>>();
     let producer = producer(service_fn(never));
     let (mut sender, input) = duplex(1_024);
@@ -51,7 +51,7 @@ async fn while_nothing_is_delivered_the_sender_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_ready_when_every_line_is_in_the_stream() {
+async fn forward_returns_after_delivery() {
     let stream = SimStream::builder().with_shards(1).with_seed(1).build().unwrap();
     let (mut sender, input) = duplex(1_024);
     let forwarding = tokio::spawn(forward(input, producer(stream.service())));
@@ -69,7 +69,7 @@ async fn it_is_ready_when_every_line_is_in_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_is_too_long_ends_its_connection_and_no_other() {
+async fn oversize_line_closes_its_connection() {
     let stream = SimStream::builder().with_shards(1).with_seed(1).build().unwrap();
     let producer = producer(stream.service());
     let long = format!("one\ntwo\n{}\nfour\n", "x".repeat(MAX_LINE_BYTES + 1));
@@ -82,7 +82,7 @@ async fn a_line_that_is_too_long_ends_its_connection_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interrupted_it_drains_and_takes_its_leave_of_those_who_are_connected() {
+async fn shutdown_drains_and_closes_connections() {
     let kinesis = Embedded::start(1, false).await.unwrap();
     let (done, open, last) = blocking(move || {
         let served = Served::start("socket", &[], &kinesis);

@@ -29,11 +29,11 @@ fn record(number: usize) -> Record {
     }
 }
 
-pub async fn per_key(server: &Server) {
+pub async fn aggregates_per_key_round_trip(server: &Server) {
     aggregates_arrive(server, Aggregation::PerKey).await;
 }
 
-pub async fn per_shard(server: &Server) {
+pub async fn aggregates_per_shard_round_trip(server: &Server) {
     aggregates_arrive(server, Aggregation::PerShard).await;
 }
 

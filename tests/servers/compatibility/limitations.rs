@@ -16,7 +16,7 @@ fn zeros(triples: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_embedded_server_looks_nothing_up_by_arn() {
+async fn embedded_rejects_lookups_by_arn() {
     let Some(server) = in_json(Make::Embedded).await else { return };
     let arn = server.stream(1).await.arn().await;
     for operation in ["ListShards", "DescribeStreamSummary"] {
@@ -26,7 +26,7 @@ async fn the_embedded_server_looks_nothing_up_by_arn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kinesalite_knows_no_arns() {
+async fn kinesalite_rejects_arns() {
     let Some(server) = in_json(Make::Kinesalite).await else { return };
     let arn = server.stream(1).await.arn().await;
     let records = json!([{ "Data": "eA==", "PartitionKey": "k" }]);
@@ -41,7 +41,7 @@ async fn kinesalite_knows_no_arns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_embedded_server_counts_the_bytes_of_keys() {
+async fn embedded_limits_keys_in_bytes() {
     let Some(server) = in_json(Make::Embedded).await else { return };
     let stream = server.stream(1).await;
     for (characters, status) in [(128, 200), (129, 400)] {
@@ -54,7 +54,7 @@ async fn the_embedded_server_counts_the_bytes_of_keys() {
 
 /// So no case has a key of 256 of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_servers_on_node_count_a_character_of_an_upper_plane_twice() {
+async fn node_servers_limit_keys_in_utf16_units() {
     for make in [Make::KinesisLocal, Make::Kinesalite] {
         let Some(server) = in_json(make).await else { continue };
         let stream = server.stream(1).await;
@@ -68,7 +68,7 @@ async fn the_servers_on_node_count_a_character_of_an_upper_plane_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kinesis_local_takes_a_request_of_any_size() {
+async fn kinesis_local_accepts_any_request_size() {
     let Some(server) = in_json(Make::KinesisLocal).await else { return };
     let stream = server.stream(1).await;
     // Six times 1,023 KiB, where the service took 5 MiB then.
@@ -88,7 +88,7 @@ mod in_cbor {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn kinesalite_stores_what_node_prints_of_a_buffer() {
+    async fn kinesalite_stores_data_as_node_buffer() {
         let Some(server) = in_json(Make::Kinesalite).await else { return };
         let (stream, endpoint) = (server.stream(1).await, server.endpoint());
         let body =
@@ -107,7 +107,7 @@ mod in_cbor {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn kinesalite_cuts_off_what_is_longer_than_16_kib() {
+    async fn kinesalite_truncates_above_16_kib() {
         let Some(server) = in_json(Make::Kinesalite).await else { return };
         let stream = server.stream(1).await;
         for (records, whole) in [(100, true), (400, false)] {
@@ -139,7 +139,7 @@ mod in_cbor {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_embedded_server_takes_milliseconds_for_seconds() {
+    async fn embedded_reads_times_as_seconds() {
         let Some(server) = in_json(Make::Embedded).await else { return };
         let stream = server.stream(1).await;
         assert_eq!(from_time(&server, &stream, tagged(a_minute_ago())).await, 200);
@@ -147,7 +147,7 @@ mod in_cbor {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn kinesalite_refuses_a_time_that_is_tagged() {
+    async fn kinesalite_rejects_tagged_times() {
         let Some(server) = in_json(Make::Kinesalite).await else { return };
         let stream = server.stream(1).await;
         // It never answers where there is no record from that time on.

@@ -22,7 +22,7 @@ async fn shards_are_listed_as(server: &Server, stream: &Stream, id: &str) {
 }
 
 /// Those that are open, without gaps.
-pub async fn shards_are_listed(server: &Server) {
+pub async fn list_shards_returns_open_shards(server: &Server) {
     let stream = server.stream(3).await;
     shards_are_listed_as(server, &stream, stream.name()).await;
     stream.split().await;
@@ -38,7 +38,7 @@ pub async fn shards_are_listed(server: &Server) {
     shards_are_listed_as(server, &stream, stream.name()).await;
 }
 
-pub async fn shards_are_listed_by_arn(server: &Server) {
+pub async fn list_shards_accepts_stream_arn(server: &Server) {
     let stream = server.stream(3).await;
     shards_are_listed_as(server, &stream, &stream.arn().await).await;
 }
@@ -51,15 +51,15 @@ async fn is_described_as(server: &Server, id: &str) {
     assert_eq!(description.distribution(), Distribution::UserPartitionKey);
 }
 
-pub async fn the_stream_is_described(server: &Server) {
+pub async fn describe_stream_returns_defaults(server: &Server) {
     is_described_as(server, server.stream(1).await.name()).await;
 }
 
-pub async fn the_stream_is_described_by_arn(server: &Server) {
+pub async fn describe_stream_accepts_stream_arn(server: &Server) {
     is_described_as(server, &server.stream(1).await.arn().await).await;
 }
 
-pub async fn a_missing_stream_is_told(server: &Server) {
+pub async fn lookups_fail_for_missing_stream(server: &Server) {
     let missing: StreamId = "no-such-stream".parse().unwrap();
     let code = |error: BoxError| {
         let error = error.downcast::<PutRecordsError>().expect("that is what lookups fail with");
@@ -72,7 +72,7 @@ pub async fn a_missing_stream_is_told(server: &Server) {
 }
 
 /// Also where the shards cannot be looked up by ARN.
-pub async fn records_are_put_by_arn(server: &Server) {
+pub async fn put_records_accepts_stream_arn(server: &Server) {
     let stream = server.stream(2).await;
     let arn = stream.arn().await;
     let mut sink = server.builder(&arn).build(server.client()).expect("the settings are valid");

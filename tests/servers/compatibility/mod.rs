@@ -47,11 +47,11 @@ macro_rules! suite {
             use super::*;
 
             suite! { @cases $make Cbor
-                protocols::what_is_put_in_either_is_stored_the_same needs KeepData;
-                protocols::places_are_the_same;
-                protocols::failures_are_the_same;
-                protocols::descriptions_are_the_same;
-                protocols::records_are_read_from_a_time_on needs ReadFromTime;
+                protocols::json_and_cbor_store_same_records needs KeepData;
+                protocols::json_and_cbor_select_same_shards;
+                protocols::json_and_cbor_report_same_errors;
+                protocols::json_and_cbor_describe_same_stream;
+                protocols::get_records_starts_at_timestamp needs ReadFromTime;
             }
         }
     };
@@ -60,27 +60,27 @@ macro_rules! suite {
             use super::*;
 
             suite! { @cases $make $protocol
-                round_trip::payloads_of_all_bytes_and_sizes;
-                round_trip::keys_in_any_script;
-                round_trip::keys_of_256_characters needs KeysInCharacters;
-                round_trip::explicit_hash_keys_up_to_the_ends_of_the_ring;
-                round_trip::a_stream_that_is_forwarded;
-                receipts::of_many_tasks_name_the_place_of_each_record;
-                aggregation::per_key;
-                aggregation::per_shard;
-                ordering::each_keys_order_is_kept_through_failures;
-                lookups::shards_are_listed;
-                lookups::the_stream_is_described;
-                lookups::a_missing_stream_is_told;
-                lookups::records_are_put_by_arn needs PutByArn;
-                lookups::shards_are_listed_by_arn needs LookUpByArn;
-                lookups::the_stream_is_described_by_arn needs LookUpByArn;
-                rejections::a_missing_stream_is_fatal_and_its_records_are_handed_back;
-                rejections::a_producer_of_a_missing_stream_hands_its_records_back;
-                rejections::an_oversize_record_is_refused_before_it_is_sent;
-                rejections::a_record_that_the_server_refuses_fails_alone;
-                rejections::a_request_that_is_too_large_for_the_server_is_split needs RequestLimit;
-                resharding::nothing_is_lost_and_all_lies_where_it_belongs;
+                round_trip::payloads_round_trip_unchanged;
+                round_trip::unicode_keys_round_trip_unchanged;
+                round_trip::keys_of_256_characters_round_trip needs KeysInCharacters;
+                round_trip::explicit_hash_keys_select_shard;
+                round_trip::forward_delivers_source_with_pauses;
+                receipts::receipts_name_shard_and_sequence_number;
+                aggregation::aggregates_per_key_round_trip;
+                aggregation::aggregates_per_shard_round_trip;
+                ordering::retries_keep_order_per_key;
+                lookups::list_shards_returns_open_shards;
+                lookups::describe_stream_returns_defaults;
+                lookups::lookups_fail_for_missing_stream;
+                lookups::put_records_accepts_stream_arn needs PutByArn;
+                lookups::list_shards_accepts_stream_arn needs LookUpByArn;
+                lookups::describe_stream_accepts_stream_arn needs LookUpByArn;
+                rejections::sink_returns_records_of_missing_stream;
+                rejections::producer_returns_records_of_missing_stream;
+                rejections::oversize_record_fails_without_request;
+                rejections::poison_record_fails_alone;
+                rejections::oversize_request_is_bisected needs RequestLimit;
+                resharding::resharding_loses_no_aggregated_record;
             }
         }
     };

@@ -38,7 +38,7 @@ async fn put_most(
     Ok(PutRecordsResponse::new(passed.iter().map(result).collect()))
 }
 
-pub async fn each_keys_order_is_kept_through_failures(server: &Server) {
+pub async fn retries_keep_order_per_key(server: &Server) {
     let stream = server.stream(2).await;
     let service = PutRecords::new(server.client());
     let asked = Arc::new(AtomicUsize::new(0));

@@ -55,7 +55,7 @@ fn plain(record: &Record) -> (Vec<u8>, Option<&str>, &str, Option<i64>) {
     (data, record.partition_key.as_deref(), &record.sequence_number, millis.map(|at| at as i64))
 }
 
-pub async fn what_is_put_in_either_is_stored_the_same(server: &Server) {
+pub async fn json_and_cbor_store_same_records(server: &Server) {
     let stream = server.stream(2).await;
     let mut sent = Vec::new();
     for (service, label) in in_both(server).into_iter().zip(["json", "cbor"]) {
@@ -77,7 +77,7 @@ pub async fn what_is_put_in_either_is_stored_the_same(server: &Server) {
     assert!(cbor.iter().all(of_now), "the times are not of now");
 }
 
-pub async fn places_are_the_same(server: &Server) {
+pub async fn json_and_cbor_select_same_shards(server: &Server) {
     let stream = server.stream(3).await;
     let shards = async |service: PutRecords| {
         let response = service.oneshot(request(stream.name(), "")).await.unwrap();
@@ -88,7 +88,7 @@ pub async fn places_are_the_same(server: &Server) {
     assert_eq!(shards(json).await, shards(cbor).await);
 }
 
-pub async fn failures_are_the_same(server: &Server) {
+pub async fn json_and_cbor_report_same_errors(server: &Server) {
     let told = async |service: PutRecords| {
         let error = service.oneshot(request("no-such-stream", "")).await.unwrap_err();
         (error.kind(), error.code().map(str::to_owned), error.status())
@@ -99,7 +99,7 @@ pub async fn failures_are_the_same(server: &Server) {
     assert_eq!(json.1.as_deref(), Some("ResourceNotFoundException"));
 }
 
-pub async fn descriptions_are_the_same(server: &Server) {
+pub async fn json_and_cbor_describe_same_stream(server: &Server) {
     let stream = server.stream(2).await;
     let describe = async |client: &Client| {
         let summary = client.describe_stream_summary().stream_name(stream.name()).send().await;
@@ -110,7 +110,7 @@ pub async fn descriptions_are_the_same(server: &Server) {
     assert_eq!(describe(server.json()).await, describe(server.client()).await);
 }
 
-pub async fn records_are_read_from_a_time_on(server: &Server) {
+pub async fn get_records_starts_at_timestamp(server: &Server) {
     let stream = server.stream(2).await;
     PutRecords::new(server.json()).oneshot(request(stream.name(), "")).await.unwrap();
     let put = DateTime::from(SystemTime::now()).secs();
@@ -125,7 +125,7 @@ pub async fn records_are_read_from_a_time_on(server: &Server) {
 
 /// The only server that has quotas.
 #[tokio::test]
-async fn the_embedded_server_throttles_single_entries_in_cbor() {
+async fn cbor_reports_throttled_entries() {
     let embedded = Embedded::start(1, true).await.unwrap();
     let entry = Entry::new(vec![7; 4_000].into(), Some("k".into()), None);
     let request = PutRecordsRequest::new(STREAM.parse().unwrap(), vec![entry; 400]);

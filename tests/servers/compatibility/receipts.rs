@@ -28,7 +28,7 @@ async fn put(producer: Producer, task: usize) -> Vec<((String, String), Bytes)> 
     (0..EACH).map(|number| (place(number), data(number))).collect()
 }
 
-pub async fn of_many_tasks_name_the_place_of_each_record(server: &Server) {
+pub async fn receipts_name_shard_and_sequence_number(server: &Server) {
     let stream = server.stream(4).await;
     let producer = stream.sink(server.builder(stream.name())).spawn();
     let tasks = (0..TASKS).map(|task| tokio::spawn(put(producer.clone(), task)));

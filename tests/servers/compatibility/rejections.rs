@@ -30,7 +30,7 @@ fn refused<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a PutRe
     error.downcast_ref().or_else(|| refused(error.source()?))
 }
 
-pub async fn a_missing_stream_is_fatal_and_its_records_are_handed_back(server: &Server) {
+pub async fn sink_returns_records_of_missing_stream(server: &Server) {
     let mut sink =
         server.builder("no-such-stream").build(server.client()).expect("the name is valid");
     let mut records = stream::iter(numbers(7).map(Ok));
@@ -43,7 +43,7 @@ pub async fn a_missing_stream_is_fatal_and_its_records_are_handed_back(server: &
     assert_eq!((sink.status().queued.records, sink.totals().delivered), (0, 0));
 }
 
-pub async fn a_producer_of_a_missing_stream_hands_its_records_back(server: &Server) {
+pub async fn producer_returns_records_of_missing_stream(server: &Server) {
     let sink = server.builder("no-such-stream").build(server.client()).expect("the name is valid");
     let (producer, driver) = sink.into_producer();
     for record in numbers(7) {
@@ -58,7 +58,7 @@ pub async fn a_producer_of_a_missing_stream_hands_its_records_back(server: &Serv
     driver.await.expect("it does not panic");
 }
 
-pub async fn an_oversize_record_is_refused_before_it_is_sent(server: &Server) {
+pub async fn oversize_record_fails_without_request(server: &Server) {
     let stream = server.stream(1).await;
     let mut sink = stream.sink(server.builder(stream.name()));
     let oversize = Record::from(("key", vec![7; MIB - 2]));
@@ -73,7 +73,7 @@ pub async fn an_oversize_record_is_refused_before_it_is_sent(server: &Server) {
 }
 
 /// The sink is told that records may be larger than they may.
-pub async fn a_record_that_the_server_refuses_fails_alone(server: &Server) {
+pub async fn poison_record_fails_alone(server: &Server) {
     let stream = server.stream(1).await;
     let limits = server.limits().with_record_bytes(2 * MIB);
     let mut sink =
@@ -98,7 +98,7 @@ pub async fn a_record_that_the_server_refuses_fails_alone(server: &Server) {
 }
 
 /// 8 MiB, where these servers take 5 in a request.
-pub async fn a_request_that_is_too_large_for_the_server_is_split(server: &Server) {
+pub async fn oversize_request_is_bisected(server: &Server) {
     let stream = server.stream(1).await;
     let limits = server.limits().with_request_bytes(8 * MIB);
     // However slowly they come: all of them are one request.

@@ -24,7 +24,7 @@ async fn send(producer: &Producer, range: Range<usize>) {
     }
 }
 
-pub async fn nothing_is_lost_and_all_lies_where_it_belongs(server: &Server) {
+pub async fn resharding_loses_no_aggregated_record(server: &Server) {
     let stream = server.stream(2).await;
     // Small aggregates and requests, so that many are under way at each change.
     let builder = server

@@ -36,7 +36,7 @@ fn payloads(found: Vec<Found>) -> Vec<Bytes> {
     sorted(found.into_iter().map(|found| found.data).collect())
 }
 
-pub async fn payloads_of_all_bytes_and_sizes(server: &Server) {
+pub async fn payloads_round_trip_unchanged(server: &Server) {
     let mut rng = fastrand::Rng::with_seed(1);
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
     let mut sent: Vec<_> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
@@ -65,7 +65,7 @@ async fn keys_arrive(server: &Server, keys: &[String]) {
     assert_eq!(payloads(found), expected);
 }
 
-pub async fn keys_in_any_script(server: &Server) {
+pub async fn unicode_keys_round_trip_unchanged(server: &Server) {
     let keys =
         ["k", " ", "ключ \"в кавычках\"", "🦀🦀🦀", "é", "e\u{301}", r"\u0041\", "a\nb\tc\u{1}"];
     let mut keys: Vec<_> = keys.map(str::to_owned).into();
@@ -74,11 +74,11 @@ pub async fn keys_in_any_script(server: &Server) {
     keys_arrive(server, &keys).await;
 }
 
-pub async fn keys_of_256_characters(server: &Server) {
+pub async fn keys_of_256_characters_round_trip(server: &Server) {
     keys_arrive(server, &["ß".repeat(256), "語".repeat(256), "🦀".repeat(128)]).await;
 }
 
-pub async fn explicit_hash_keys_up_to_the_ends_of_the_ring(server: &Server) {
+pub async fn explicit_hash_keys_select_shard(server: &Server) {
     let stream = server.stream(3).await;
     let ends = stream.open_shards().await.into_iter().flat_map(|shard| {
         let (start, end) = (shard.range.start().get(), shard.range.end().get());
@@ -102,7 +102,7 @@ fn line(number: usize) -> Bytes {
 }
 
 /// From a source that pauses now and then.
-pub async fn a_stream_that_is_forwarded(server: &Server) {
+pub async fn forward_delivers_source_with_pauses(server: &Server) {
     let stream = server.stream(2).await;
     let mut sink = stream.sink(server.builder(stream.name()));
     let lines = stream::iter(0..300).then(|number| async move {

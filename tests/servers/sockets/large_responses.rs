@@ -36,29 +36,29 @@ async fn passes_with(status: &str, body: impl Into<Vec<u8>>, cause: &str) {
 }
 
 #[tokio::test]
-async fn no_json_with_status_500() {
+async fn non_json_500_is_retried() {
     passes_with("500 Internal Server Error", vec![b'x'; MIB_10], "HTTP 500").await;
 }
 
 #[tokio::test]
-async fn no_json_with_status_400() {
+async fn non_json_400_is_retried() {
     passes_with("400 Bad Request", vec![b'x'; MIB_10], "HTTP 400").await;
 }
 
 #[tokio::test]
-async fn a_long_message() {
+async fn error_with_long_message_is_retried() {
     let body = json!({ "__type": "InternalFailure", "message": "x".repeat(MIB_10) });
     passes_with("500 Internal Server Error", body.to_string(), "InternalFailure").await;
 }
 
 #[tokio::test]
-async fn a_long_message_without_a_code() {
+async fn error_without_code_is_retried() {
     let body = json!({ "message": "x".repeat(MIB_10) });
     passes_with("500 Internal Server Error", body.to_string(), "HTTP 500").await;
 }
 
 #[tokio::test]
-async fn a_long_code() {
+async fn error_with_long_code_is_retried() {
     let body = json!({ "__type": "x".repeat(MIB_10), "message": "a message" });
     passes_with("500 Internal Server Error", body.to_string(), "a message").await;
 }
@@ -72,7 +72,7 @@ fn refusal() -> Fault {
 const REFUSED: &str = "NobodyKnowsThis";
 
 #[tokio::test]
-async fn a_refusal_leaves_everything_in_the_sink() {
+async fn fatal_error_keeps_records_in_sink() {
     let rig = Rig::start().await;
     rig.orders().spoil(2, &refusal());
     // Of two that come together only the first is told.
@@ -103,7 +103,7 @@ fn check_refusal(error: &Error) {
 }
 
 #[tokio::test]
-async fn a_refusal_ends_a_producer_which_hands_everything_back() {
+async fn fatal_error_returns_records_of_producer() {
     let rig = Rig::start().await;
     rig.orders().spoil_all(&refusal());
     let producer = rig.sink(builder().with_max_in_flight(1)).spawn();

@@ -72,39 +72,39 @@ fn check_reason(reason: &FailureReason, cause: &str) {
 }
 
 #[tokio::test]
-async fn resets() {
+async fn connection_reset_returns_records() {
     lasts(Fault::Reset, builder, "Connection reset").await;
 }
 
 #[tokio::test]
-async fn resets_after_the_request() {
+async fn reset_after_request_returns_records() {
     lasts(Fault::Spoil(Spoilt::Reset), builder, "Connection reset").await;
 }
 
 #[tokio::test]
-async fn no_answers() {
+async fn request_timeout_returns_records() {
     lasts(Fault::Spoil(Spoilt::Never), impatient, "request timeout of ").await;
 }
 
 #[tokio::test]
-async fn something_that_speaks_no_http() {
+async fn non_http_response_returns_records() {
     lasts(Fault::Answer("220 ready\r\n".into()), builder, "invalid HTTP").await;
 }
 
 #[tokio::test]
-async fn something_that_is_no_kinesis() {
+async fn non_kinesis_response_returns_records() {
     let page = answer("200 OK", b"<html><body>It works</body></html>");
     lasts(Fault::Answer(page), builder, "response cannot be read (HTTP 200)").await;
 }
 
 #[tokio::test]
-async fn a_gateway_without_a_server() {
+async fn bad_gateway_returns_records() {
     let page = answer("502 Bad Gateway", b"<html><body>Bad Gateway</body></html>");
     lasts(Fault::Answer(page), builder, "HTTP 502").await;
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_listens() {
+async fn refused_connection_returns_records() {
     const CAUSE: &str = "Connection refused";
     let mut rig = Rig::start_with_the_proxy_down().await;
     let sink = || {

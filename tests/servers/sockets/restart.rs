@@ -44,7 +44,7 @@ async fn check(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn a_server_that_comes_late_gets_everything_once() {
+async fn late_server_gets_each_record_once() {
     let mut rig = Rig::start_with_the_proxy_down().await;
     let mut sink = rig.sink(builder());
     let (forwarded, ()) = tokio::join!(forward(&mut sink, 0..1_000), rig.come_up_late(5));
@@ -58,7 +58,7 @@ async fn a_server_that_comes_late_gets_everything_once() {
 }
 
 #[tokio::test]
-async fn forwarding_outlives_a_port_that_goes_down() {
+async fn forward_survives_restarts() {
     let mut rig = Rig::start().await;
     let mut sink = rig.sink(builder());
     let (forwarded, ()) = tokio::join!(forward(&mut sink, RECORDS), in_time(rig.restart_thrice()));
@@ -69,7 +69,7 @@ async fn forwarding_outlives_a_port_that_goes_down() {
 }
 
 #[tokio::test]
-async fn receipts_outlive_a_port_that_goes_down() {
+async fn receipts_survive_restarts() {
     let mut rig = Rig::start().await;
     let producer = rig.sink(builder()).spawn();
     let (outcomes, ()) = tokio::join!(put_all(&producer, RECORDS), in_time(rig.restart_thrice()));

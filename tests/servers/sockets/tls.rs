@@ -5,7 +5,7 @@ use super::persistent_faults::{give_up_after_attempts, take_back};
 use super::rig::{Rig, builder};
 
 #[tokio::test]
-async fn tls_to_a_plain_port() {
+async fn tls_to_plain_port_returns_records() {
     const CAUSE: &str = "TLS handshake failed";
     let rig = Rig::start().await;
     let client = rig.client_of(&format!("https://{}", rig.proxy.address()));
@@ -25,7 +25,7 @@ async fn tls_to_a_plain_port() {
 const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
 
 #[tokio::test]
-async fn no_tls_to_a_port_that_wants_it() {
+async fn plain_to_tls_port_returns_records() {
     for (fault, cause) in
         [(Fault::Answer(ALERT.to_vec().into()), "invalid HTTP"), (Fault::Close, "closed")]
     {

@@ -71,43 +71,43 @@ pub async fn check(rig: &Rig, fault: &Fault, faults: usize, cause: &str) {
 }
 
 #[tokio::test]
-async fn a_reset_before_the_request() {
+async fn reset_before_request_is_retried() {
     passes(Fault::Reset, builder, "Connection reset").await;
 }
 
 #[tokio::test]
-async fn a_connection_that_is_closed() {
+async fn closed_connection_is_retried() {
     passes(Fault::Close, builder, "connection closed before message completed").await;
 }
 
 #[tokio::test]
-async fn a_reset_after_the_request() {
+async fn reset_after_request_is_retried() {
     passes(Fault::Spoil(Spoilt::Reset), builder, "Connection reset").await;
 }
 
 #[tokio::test]
-async fn half_an_answer() {
+async fn truncated_response_is_retried() {
     passes(Fault::Spoil(Spoilt::Half), builder, "end of file before message length reached").await;
 }
 
 #[tokio::test]
-async fn an_answer_that_never_comes() {
+async fn request_timeout_is_retried() {
     passes(Fault::Spoil(Spoilt::Never), impatient, "request timeout of 1s elapsed").await;
 }
 
 #[tokio::test]
-async fn an_answer_at_a_byte_a_second() {
+async fn slow_response_is_retried() {
     passes(Fault::Spoil(Spoilt::Trickle), impatient, "request timeout of 1s elapsed").await;
 }
 
 #[tokio::test]
-async fn a_request_at_a_byte_a_second() {
+async fn slow_request_is_retried() {
     passes(Fault::TrickleRequest, impatient, "request timeout of 1s elapsed").await;
 }
 
 /// More than fits into the sockets' buffers, so that the client cannot even write it.
 #[tokio::test]
-async fn a_large_request_at_a_byte_a_second() {
+async fn slow_large_request_is_retried() {
     const RECORD: usize = 1024 * 1024 - 1;
     let rig = Rig::start().await;
     rig.orders().spoil(1, &Fault::TrickleRequest);
@@ -128,13 +128,13 @@ async fn a_large_request_at_a_byte_a_second() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http() {
+async fn non_http_response_is_retried() {
     let garbage: Vec<u8> = (0..=u8::MAX).cycle().take(4_096).collect();
     passes(Fault::Answer(garbage.into()), builder, "invalid HTTP").await;
 }
 
 #[tokio::test]
-async fn an_answer_with_a_body_that_is_none() {
+async fn non_json_response_is_retried() {
     let garbage: Vec<u8> = (0..=u8::MAX).cycle().take(4_096).collect();
     let fault = Fault::Spoil(Spoilt::Other(answer("200 OK", &garbage)));
     passes(fault, builder, "response cannot be read").await;

@@ -1,4 +1,5 @@
-//! Kinesis servers of others over real sockets: ferrokinesis in this process, kinesis-local and kinesalite on Node.
+//! Tests against independent Kinesis servers over real sockets: ferrokinesis in this process, kinesis-local and
+//! kinesalite on Node.
 
 #![cfg(feature = "aws-config")]
 

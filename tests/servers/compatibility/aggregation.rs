@@ -1,4 +1,4 @@
-//! Aggregates, read back as a consumer of the KCL reads them.
+//! Aggregates that are read back as a KCL consumer reads them.
 
 use std::collections::HashMap;
 
@@ -21,23 +21,22 @@ fn data(number: usize) -> Bytes {
 
 fn record(number: usize) -> Record {
     let record = Record::from((key(number), data(number)));
-    // One in ten has a place of its own on the ring.
-    match number % 10 {
-        3 => record
-            .with_explicit_hash_key(HashKey::new(u128::MAX / RECORDS as u128 * number as u128)),
-        _ => record,
+    if number % 10 == 3 {
+        record.with_explicit_hash_key(HashKey::new(u128::MAX / RECORDS as u128 * number as u128))
+    } else {
+        record
     }
 }
 
 pub async fn aggregates_per_key_round_trip(server: &Server) {
-    aggregates_arrive(server, Aggregation::PerKey).await;
+    assert_aggregates_round_trip(server, Aggregation::PerKey).await;
 }
 
 pub async fn aggregates_per_shard_round_trip(server: &Server) {
-    aggregates_arrive(server, Aggregation::PerShard).await;
+    assert_aggregates_round_trip(server, Aggregation::PerShard).await;
 }
 
-async fn aggregates_arrive(server: &Server, aggregation: Aggregation) {
+async fn assert_aggregates_round_trip(server: &Server, aggregation: Aggregation) {
     let stream = server.stream(3).await;
     let builder = server
         .builder(stream.name())
@@ -46,29 +45,31 @@ async fn aggregates_arrive(server: &Server, aggregation: Aggregation) {
     let producer = stream.sink(builder).spawn();
     let mut receipts = Vec::new();
     for number in 0..RECORDS {
-        receipts.push(producer.put(record(number)).await.expect("it is accepted"));
+        receipts.push(producer.put(record(number)).await.expect("the record is accepted"));
     }
-    let deliveries = future::try_join_all(receipts).await.expect("they are delivered");
-    producer.close().await.expect("nothing is left");
+    let deliveries = future::try_join_all(receipts).await.expect("all records are delivered");
+    producer.close().await.expect("close succeeds");
     let found = stream.read().await;
-    assert!(found.iter().all(|found| found.is_taken()), "the KCL would throw it away");
+    assert!(
+        found.iter().all(|found| found.is_readable_by_kcl()),
+        "the KCL would discard an aggregate"
+    );
     assert!(found.iter().filter(|found| found.is_aggregate()).count() > 10);
     assert!(found.len() < RECORDS / 2, "{} Kinesis records", found.len());
-    // Each member under the place that its receipt names.
     let mut members: HashMap<_, _> = HashMap::new();
     for found in &found {
         for member in found.members() {
-            let within = member.sub_sequence_number();
-            let place = (found.shard.id.as_str(), found.sequence_number.as_str(), within);
-            assert!(members.insert(place, member).is_none());
+            let index = member.sub_sequence_number();
+            let position = (found.shard.id.as_str(), found.sequence_number.as_str(), index);
+            assert!(members.insert(position, member).is_none());
         }
     }
     assert_eq!(members.len(), RECORDS);
     for (number, delivery) in deliveries.iter().enumerate() {
-        let within = delivery.sub_sequence_number();
-        let member = &members[&(delivery.shard_id(), delivery.sequence_number(), within)];
+        let index = delivery.sub_sequence_number();
+        let member = &members[&(delivery.shard_id(), delivery.sequence_number(), index)];
         assert_eq!(*member.data(), data(number));
-        if within.is_some() {
+        if index.is_some() {
             assert_eq!(member.partition_key().map(|key| key.as_str()), Some(&*key(number)));
             assert_eq!(member.explicit_hash_key(), record(number).explicit_hash_key());
         }

@@ -1,41 +1,46 @@
-//! What not every server can do. `shortcomings.rs` shows it of each of them, without the sink.
+//! Features that not every server supports. `limitations.rs` demonstrates each limitation without the sink.
 
-use super::server::{Make, Protocol};
+use super::server::{Protocol, ServerKind};
 
-/// Something that a case needs of its server.
+/// A feature that a case needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
-    /// PutRecords by ARN.
+    /// PutRecords takes an ARN.
     PutByArn,
-    /// ListShards and DescribeStreamSummary by ARN.
-    LookUpByArn,
-    /// Partition keys are measured in characters.
+    /// ListShards and DescribeStreamSummary take an ARN.
+    LookupByArn,
+    /// The limit of partition keys is measured in characters.
     KeysInCharacters,
-    /// A request of more than the service's 5 MiB (then) is refused.
+    /// Requests above 5 MiB, an earlier limit of the service, are rejected.
     RequestLimit,
-    /// Payloads come back as they were put.
-    KeepData,
-    /// Answers may be longer than 16 KiB.
-    LongAnswers,
-    /// GetShardIterator takes a time.
+    /// Payloads are returned unchanged.
+    BinaryData,
+    /// Responses may be longer than 16 KiB.
+    LongResponses,
+    /// GetShardIterator takes a timestamp.
     ReadFromTime,
 }
 
-/// Why the server lacks the feature, or `None` if it has it.
-pub fn reason(make: Make, protocol: Protocol, feature: Feature) -> Option<&'static str> {
+/// Returns why the server does not support the feature, or `None` if it does.
+pub fn unsupported_reason(
+    kind: ServerKind,
+    protocol: Protocol,
+    feature: Feature,
+) -> Option<&'static str> {
     use Feature::{
-        KeepData, KeysInCharacters, LongAnswers, LookUpByArn, PutByArn, ReadFromTime, RequestLimit,
+        BinaryData, KeysInCharacters, LongResponses, LookupByArn, PutByArn, ReadFromTime,
+        RequestLimit,
     };
-    use Make::{Embedded, Kinesalite, KinesisLocal};
-    let reason = match (make, feature) {
-        (Embedded, LookUpByArn) => "it asks for the name",
-        (Embedded, KeysInCharacters) => "it counts their bytes",
-        (KinesisLocal, RequestLimit) => "it takes requests of any size",
-        (Kinesalite, PutByArn | LookUpByArn) => "it is older than ARNs in requests",
-        (Embedded, ReadFromTime) if protocol.is_cbor() => "it takes the milliseconds for seconds",
-        (Kinesalite, ReadFromTime) if protocol.is_cbor() => "it refuses a time that is tagged",
-        (Kinesalite, KeepData) if protocol.is_cbor() => "it stores what Node prints of a Buffer",
-        (Kinesalite, LongAnswers) if protocol.is_cbor() => "it cuts them off",
+    use ServerKind::{Embedded, Kinesalite, KinesisLocal};
+    let reason = match (kind, feature) {
+        (Embedded, LookupByArn) => "it requires the stream name",
+        (Embedded, KeysInCharacters) => "it limits keys in bytes",
+        (KinesisLocal, RequestLimit) => "it accepts requests of any size",
+        (Kinesalite, PutByArn | LookupByArn) => "it does not know ARNs in requests",
+        (Embedded, ReadFromTime) if protocol.is_cbor() => "it reads milliseconds as seconds",
+        (Kinesalite, ReadFromTime) if protocol.is_cbor() => "it rejects tagged times",
+        (Kinesalite, BinaryData) if protocol.is_cbor() => "it stores the JSON of a Node Buffer",
+        (Kinesalite, LongResponses) if protocol.is_cbor() => "it truncates them",
         _ => return None,
     };
     Some(reason)

@@ -1,77 +1,77 @@
-//! What `features.rs` says of the servers, seen without the SDK and without this crate. A test that fails
-//! here means that a server has learned something: its row can go, and the cases that need it can run.
+//! Limitations of the servers listed in `features.rs`, without the SDK and without this crate. If a test fails, the server
+//! supports the feature now: remove its row.
 
 use serde_json::json;
 
 use super::raw;
-use super::server::{Make, Protocol, Server};
+use super::server::{Protocol, Server, ServerKind};
 
-async fn in_json(make: Make) -> Option<Server> {
-    Server::start(make, Protocol::Json, &[]).await
+async fn start_json(kind: ServerKind) -> Option<Server> {
+    Server::start(kind, Protocol::Json, &[]).await
 }
 
-/// Base64 of this many bytes that are zero, three times as many as the number says.
+/// Returns the base64 of `3 * triples` zero bytes.
 fn zeros(triples: usize) -> String {
     "AAAA".repeat(triples)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn embedded_rejects_lookups_by_arn() {
-    let Some(server) = in_json(Make::Embedded).await else { return };
+    let Some(server) = start_json(ServerKind::Embedded).await else { return };
     let arn = server.stream(1).await.arn().await;
     for operation in ["ListShards", "DescribeStreamSummary"] {
-        let answer = raw::json(server.endpoint(), operation, json!({ "StreamARN": arn })).await;
-        assert_eq!(answer.status, 400, "{operation}");
+        let response = raw::json(server.endpoint(), operation, json!({ "StreamARN": arn })).await;
+        assert_eq!(response.status, 400, "{operation}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kinesalite_rejects_arns() {
-    let Some(server) = in_json(Make::Kinesalite).await else { return };
+    let Some(server) = start_json(ServerKind::Kinesalite).await else { return };
     let arn = server.stream(1).await.arn().await;
     let records = json!([{ "Data": "eA==", "PartitionKey": "k" }]);
     for operation in ["ListShards", "DescribeStreamSummary", "PutRecords"] {
-        let body = match operation {
-            "PutRecords" => json!({ "StreamARN": arn, "Records": records }),
-            _ => json!({ "StreamARN": arn }),
-        };
-        let answer = raw::json(server.endpoint(), operation, body).await;
-        assert_eq!(answer.status, 400, "{operation}");
+        let mut body = json!({ "StreamARN": arn });
+        if operation == "PutRecords" {
+            body["Records"] = records.clone();
+        }
+        let response = raw::json(server.endpoint(), operation, body).await;
+        assert_eq!(response.status, 400, "{operation}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn embedded_limits_keys_in_bytes() {
-    let Some(server) = in_json(Make::Embedded).await else { return };
+    let Some(server) = start_json(ServerKind::Embedded).await else { return };
     let stream = server.stream(1).await;
     for (characters, status) in [(128, 200), (129, 400)] {
         let key = "ß".repeat(characters);
         let body = json!({ "StreamName": stream.name(), "Data": "eA==", "PartitionKey": key });
-        let answer = raw::json(server.endpoint(), "PutRecord", body).await;
-        assert_eq!(answer.status, status, "{characters} characters");
+        let response = raw::json(server.endpoint(), "PutRecord", body).await;
+        assert_eq!(response.status, status, "{characters} characters");
     }
 }
 
-/// So no case has a key of 256 of them.
+/// No case has a key of 256 characters outside the BMP because of this.
 #[tokio::test(flavor = "multi_thread")]
 async fn node_servers_limit_keys_in_utf16_units() {
-    for make in [Make::KinesisLocal, Make::Kinesalite] {
-        let Some(server) = in_json(make).await else { continue };
+    for kind in [ServerKind::KinesisLocal, ServerKind::Kinesalite] {
+        let Some(server) = start_json(kind).await else { continue };
         let stream = server.stream(1).await;
         for (characters, status) in [(128, 200), (129, 400)] {
             let key = "🦀".repeat(characters);
             let body = json!({ "StreamName": stream.name(), "Data": "eA==", "PartitionKey": key });
-            let answer = raw::json(server.endpoint(), "PutRecord", body).await;
-            assert_eq!(answer.status, status, "{make:?}: {characters} characters");
+            let response = raw::json(server.endpoint(), "PutRecord", body).await;
+            assert_eq!(response.status, status, "{kind:?}: {characters} characters");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kinesis_local_accepts_any_request_size() {
-    let Some(server) = in_json(Make::KinesisLocal).await else { return };
+    let Some(server) = start_json(ServerKind::KinesisLocal).await else { return };
     let stream = server.stream(1).await;
-    // Six times 1,023 KiB, where the service took 5 MiB then.
+    // Six times 1,023 KiB, above the 5 MiB that the service accepted at the time.
     let record = json!({ "Data": zeros(349_184), "PartitionKey": "k" });
     let body = json!({ "StreamName": stream.name(), "Records": vec![record; 6] });
     assert_eq!(raw::json(server.endpoint(), "PutRecords", body).await.status, 200);
@@ -89,7 +89,7 @@ mod in_cbor {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn kinesalite_stores_data_as_node_buffer() {
-        let Some(server) = in_json(Make::Kinesalite).await else { return };
+        let Some(server) = start_json(ServerKind::Kinesalite).await else { return };
         let (stream, endpoint) = (server.stream(1).await, server.endpoint());
         let body =
             cbor!({ "StreamName" => stream.name(), "Data" => bytes(b"hi"), "PartitionKey" => "k" });
@@ -98,25 +98,25 @@ mod in_cbor {
             "StreamName": stream.name(), "ShardId": stream.shards().await[0].id,
             "ShardIteratorType": "TRIM_HORIZON",
         });
-        let answer = raw::json(endpoint, "GetShardIterator", body).await;
-        let iterator: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-        let answer = raw::json(endpoint, "GetRecords", iterator).await;
-        let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-        let stored = &answer["Records"][0]["Data"];
+        let response = raw::json(endpoint, "GetShardIterator", body).await;
+        let iterator: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        let response = raw::json(endpoint, "GetRecords", iterator).await;
+        let response: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        let stored = &response["Records"][0]["Data"];
         assert_eq!(*stored, json!({ "type": "Buffer", "data": [b'h', b'i'] }));
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn kinesalite_truncates_above_16_kib() {
-        let Some(server) = in_json(Make::Kinesalite).await else { return };
+        let Some(server) = start_json(ServerKind::Kinesalite).await else { return };
         let stream = server.stream(1).await;
         for (records, whole) in [(100, true), (400, false)] {
             let record = cbor!({ "Data" => bytes(b"hi"), "PartitionKey" => "k" }).unwrap();
             let body = cbor!({ "StreamName" => stream.name(), "Records" => vec![record; records] });
-            let answer = raw::cbor(server.endpoint(), "PutRecords", body.unwrap()).await;
-            assert_eq!(answer.status, 200);
-            let read = ciborium::from_reader::<Value, _>(&answer.body[..]);
-            assert_eq!(read.is_ok(), whole, "{records} results in {} bytes", answer.body.len());
+            let response = raw::cbor(server.endpoint(), "PutRecords", body.unwrap()).await;
+            assert_eq!(response.status, 200);
+            let read = ciborium::from_reader::<Value, _>(&response.body[..]);
+            assert_eq!(read.is_ok(), whole, "{records} results in {} bytes", response.body.len());
         }
     }
 
@@ -128,7 +128,7 @@ mod in_cbor {
         raw::cbor(server.endpoint(), "GetShardIterator", body.unwrap()).await.status
     }
 
-    /// The service reads a tagged number of milliseconds, as the SDK for Java writes it.
+    /// Returns the time in seconds. The service reads tagged milliseconds, as the SDK for Java writes them.
     fn a_minute_ago() -> u64 {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         now.as_secs() - 60
@@ -140,7 +140,7 @@ mod in_cbor {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn embedded_reads_times_as_seconds() {
-        let Some(server) = in_json(Make::Embedded).await else { return };
+        let Some(server) = start_json(ServerKind::Embedded).await else { return };
         let stream = server.stream(1).await;
         assert_eq!(from_time(&server, &stream, tagged(a_minute_ago())).await, 200);
         assert_eq!(from_time(&server, &stream, tagged(a_minute_ago() * 1_000)).await, 400);
@@ -148,9 +148,9 @@ mod in_cbor {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn kinesalite_rejects_tagged_times() {
-        let Some(server) = in_json(Make::Kinesalite).await else { return };
+        let Some(server) = start_json(ServerKind::Kinesalite).await else { return };
         let stream = server.stream(1).await;
-        // It never answers where there is no record from that time on.
+        // Without a record since that time the server does not respond.
         let body = json!({ "StreamName": stream.name(), "Data": "eA==", "PartitionKey": "k" });
         assert_eq!(raw::json(server.endpoint(), "PutRecord", body).await.status, 200);
         assert_eq!(from_time(&server, &stream, a_minute_ago().into()).await, 200);

@@ -1,4 +1,4 @@
-//! What is looked up about a stream, and streams that are named by ARN.
+//! Stream lookups, and streams that are named by ARN.
 
 use futures::{StreamExt, stream};
 use kinesis_sink::limits::DEFAULT_RECORD_BYTES;
@@ -11,20 +11,19 @@ use tower::BoxError;
 use super::server::Server;
 use super::stream::Stream;
 
-async fn shards_are_listed_as(server: &Server, stream: &Stream, id: &str) {
+async fn assert_lists_open_shards(server: &Server, stream: &Stream, id: &str) {
     let lister = SdkStreamInfo::new(server.client());
     let mut listed =
-        lister.list_shards(&id.parse().unwrap()).unwrap().await.expect("they are listed");
+        lister.list_shards(&id.parse().unwrap()).unwrap().await.expect("ListShards succeeds");
     listed.sort_by_key(|shard| shard.range().start());
     let open = stream.open_shards().await;
     let expected: Vec<_> = open.iter().map(|shard| Shard::new(&shard.id, shard.range)).collect();
     assert_eq!(listed, expected);
 }
 
-/// Those that are open, without gaps.
 pub async fn list_shards_returns_open_shards(server: &Server) {
     let stream = server.stream(3).await;
-    shards_are_listed_as(server, &stream, stream.name()).await;
+    assert_lists_open_shards(server, &stream, stream.name()).await;
     stream.split().await;
     stream.merge().await;
     assert_eq!(stream.shards().await.len(), 6);
@@ -35,34 +34,34 @@ pub async fn list_shards_returns_open_shards(server: &Server) {
     for pair in open.windows(2) {
         assert_eq!(pair[0].range.end().get() + 1, pair[1].range.start().get());
     }
-    shards_are_listed_as(server, &stream, stream.name()).await;
+    assert_lists_open_shards(server, &stream, stream.name()).await;
 }
 
 pub async fn list_shards_accepts_stream_arn(server: &Server) {
     let stream = server.stream(3).await;
-    shards_are_listed_as(server, &stream, &stream.arn().await).await;
+    assert_lists_open_shards(server, &stream, &stream.arn().await).await;
 }
 
-async fn is_described_as(server: &Server, id: &str) {
+async fn assert_describes(server: &Server, id: &str) {
     let describer = SdkStreamInfo::new(server.client());
     let description = describer.describe_stream(&id.parse().unwrap()).unwrap().await;
-    let description = description.expect("it is described");
+    let description = description.expect("DescribeStreamSummary succeeds");
     assert_eq!(description.max_record_bytes(), DEFAULT_RECORD_BYTES);
     assert_eq!(description.distribution(), Distribution::UserPartitionKey);
 }
 
 pub async fn describe_stream_returns_defaults(server: &Server) {
-    is_described_as(server, server.stream(1).await.name()).await;
+    assert_describes(server, server.stream(1).await.name()).await;
 }
 
 pub async fn describe_stream_accepts_stream_arn(server: &Server) {
-    is_described_as(server, &server.stream(1).await.arn().await).await;
+    assert_describes(server, &server.stream(1).await.arn().await).await;
 }
 
 pub async fn lookups_fail_for_missing_stream(server: &Server) {
     let missing: StreamId = "no-such-stream".parse().unwrap();
     let code = |error: BoxError| {
-        let error = error.downcast::<PutRecordsError>().expect("that is what lookups fail with");
+        let error = error.downcast::<PutRecordsError>().expect("lookups return PutRecordsError");
         error.code().map(str::to_owned)
     };
     let listed = SdkStreamInfo::new(server.client()).list_shards(&missing).unwrap().await;
@@ -71,12 +70,12 @@ pub async fn lookups_fail_for_missing_stream(server: &Server) {
     assert_eq!(code(described.unwrap_err()).as_deref(), Some("ResourceNotFoundException"));
 }
 
-/// Also where the shards cannot be looked up by ARN.
+/// Runs also on servers that do not support lookups by ARN.
 pub async fn put_records_accepts_stream_arn(server: &Server) {
     let stream = server.stream(2).await;
     let arn = stream.arn().await;
     let mut sink = server.builder(&arn).build(server.client()).expect("the settings are valid");
     let records = stream::iter((0..20).map(|number| Ok(Record::from(number.to_string()))));
-    records.forward(&mut sink).await.expect("everything is delivered");
+    records.forward(&mut sink).await.expect("all records are delivered");
     assert_eq!(stream.read().await.len(), 20);
 }

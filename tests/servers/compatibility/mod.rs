@@ -1,5 +1,5 @@
-//! The sink against servers that other people made: ferrokinesis in this process, kinesis-local and
-//! kinesalite on Node, in JSON and in CBOR.
+//! The sink against three independent servers, in JSON and in CBOR: ferrokinesis in this process, kinesis-local and
+//! kinesalite on Node.
 //!
 //! ```sh
 //! mkdir -p target/kinesis-servers
@@ -8,11 +8,8 @@
 //! cargo test --test servers
 //! ```
 //!
-//! `KINESIS_SERVERS_PATH` names the directory if it is another one. Where Node or a package is missing, the
-//! tests of that server say that they are skipped, and fail if `REQUIRE_SERVERS` is set.
-//!
-//! What a server cannot do is in `features.rs` with its reason, and `shortcomings.rs` shows it without the
-//! sink. None of these servers has quotas (but the embedded one, elsewhere), faults, or lost answers.
+//! `KINESIS_SERVERS_PATH` overrides the directory. Without Node or a package, the tests of that server print that they
+//! are skipped, or fail if `REQUIRE_SERVERS` is set. `features.rs` lists what a server does not support.
 #![cfg(feature = "aws-config")]
 
 mod aggregation;
@@ -34,20 +31,20 @@ mod stream;
 use std::time::Duration;
 
 use features::Feature;
-use server::{Make, Protocol, Server};
+use server::{Protocol, Server, ServerKind};
 
-/// A guard against hanging, far above what any case takes.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// Guards against hangs; cases take much less.
+const TIMEOUT: Duration = Duration::from_secs(150);
 
-/// Makes a test of each case, on one server in one protocol, that is left out with a notice where the
-/// server lacks what the case needs.
+/// Defines a test for each case on one server and protocol. A test prints a notice and passes if the server does not
+/// support a needed feature.
 macro_rules! suite {
-    ($name:ident: $make:ident in both) => {
+    ($name:ident: $kind:ident in both) => {
         mod $name {
             use super::*;
 
-            suite! { @cases $make Cbor
-                protocols::json_and_cbor_store_same_records needs KeepData;
+            suite! { @cases $kind Cbor
+                protocols::json_and_cbor_store_same_records needs BinaryData;
                 protocols::json_and_cbor_select_same_shards;
                 protocols::json_and_cbor_report_same_errors;
                 protocols::json_and_cbor_describe_same_stream;
@@ -55,11 +52,11 @@ macro_rules! suite {
             }
         }
     };
-    ($name:ident: $make:ident in $protocol:ident) => {
+    ($name:ident: $kind:ident in $protocol:ident) => {
         mod $name {
             use super::*;
 
-            suite! { @cases $make $protocol
+            suite! { @cases $kind $protocol
                 round_trip::payloads_round_trip_unchanged;
                 round_trip::unicode_keys_round_trip_unchanged;
                 round_trip::keys_of_256_characters_round_trip needs KeysInCharacters;
@@ -73,8 +70,8 @@ macro_rules! suite {
                 lookups::describe_stream_returns_defaults;
                 lookups::lookups_fail_for_missing_stream;
                 lookups::put_records_accepts_stream_arn needs PutByArn;
-                lookups::list_shards_accepts_stream_arn needs LookUpByArn;
-                lookups::describe_stream_accepts_stream_arn needs LookUpByArn;
+                lookups::list_shards_accepts_stream_arn needs LookupByArn;
+                lookups::describe_stream_accepts_stream_arn needs LookupByArn;
                 rejections::sink_returns_records_of_missing_stream;
                 rejections::producer_returns_records_of_missing_stream;
                 rejections::oversize_record_fails_without_request;
@@ -84,16 +81,16 @@ macro_rules! suite {
             }
         }
     };
-    (@cases $make:ident $protocol:ident $($room:ident::$case:ident $(needs $feature:ident)?;)*) => {$(
+    (@cases $kind:ident $protocol:ident $($module:ident::$case:ident $(needs $feature:ident)?;)*) => {$(
         #[tokio::test(flavor = "multi_thread")]
         async fn $case() {
             let needs: &[Feature] = &[$(Feature::$feature)?];
             let run = async {
-                if let Some(server) = Server::start(Make::$make, Protocol::$protocol, needs).await {
-                    $room::$case(&server).await;
+                if let Some(server) = Server::start(ServerKind::$kind, Protocol::$protocol, needs).await {
+                    $module::$case(&server).await;
                 }
             };
-            tokio::time::timeout(PATIENCE, run).await.expect("it ends in time");
+            tokio::time::timeout(TIMEOUT, run).await.expect("the case ends before the timeout");
         }
     )*};
 }

@@ -1,4 +1,4 @@
-//! Servers that run on Node: one process of each for all tests, which ends with them.
+//! Servers on Node, each in one process that all tests share.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// A server in a process of its own.
 pub struct Node {
     endpoint: OnceLock<Option<(String, ChildStdin)>>,
     package: &'static str,
@@ -17,16 +16,15 @@ pub struct Node {
 pub static KINESALITE: Node = Node::new("kinesalite", "tests/servers/kinesalite.js");
 pub static KINESIS_LOCAL: Node = Node::new("kinesis-local", "tests/servers/kinesis_local.js");
 
-/// How long a server may take to say its port.
-const START: Duration = Duration::from_secs(60);
+/// Maximum time until a server prints its port.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Node {
     const fn new(package: &'static str, script: &'static str) -> Self {
         Self { endpoint: OnceLock::new(), package, script }
     }
 
-    /// Where it listens; started by whoever asks first. `None`, and a notice that is seen although the
-    /// tests pass, if it is not installed.
+    /// Returns the endpoint and starts the server if needed. Prints a notice and returns `None` if it is not installed.
     pub fn endpoint(&self) -> Option<&str> {
         let started = self.endpoint.get_or_init(|| {
             let modules = modules();
@@ -39,16 +37,17 @@ impl Node {
         started.as_ref().map(|(endpoint, _)| endpoint.as_str())
     }
 
-    /// The server ends when its standard input does: with this process, however that ends.
+    /// Starts the server. It exits when its standard input is closed, so it cannot outlive this process.
     fn start(&self, modules: &Path) -> (String, ChildStdin) {
-        // Nothing of the developer's own account, of which both servers read the region.
+        // Both servers read AWS variables, which must not come from the developer's account.
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut node = Command::new("node");
         node.arg(self.script).env_clear().env("PATH", path).env("NODE_PATH", modules);
-        let mut child = node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it ran");
-        let stdin = child.stdin.take().expect("it is piped");
-        let port = port(child).recv_timeout(START);
-        let port = port.unwrap_or_else(|_| panic!("{} says no port", self.package));
+        let mut child =
+            node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node can be spawned");
+        let stdin = child.stdin.take().expect("the stream is piped");
+        let port = port(child).recv_timeout(START_TIMEOUT);
+        let port = port.unwrap_or_else(|_| panic!("{} printed no port", self.package));
         (format!("http://127.0.0.1:{port}"), stdin)
     }
 
@@ -65,12 +64,11 @@ impl Node {
     }
 }
 
-/// Says it on the terminal. `eprintln` would be kept by the test harness.
+/// Prints `text` even if the test passes: the test harness captures `eprintln!`.
 pub fn notice(text: &str) {
     writeln!(std::io::stderr(), "{text}").expect("stderr is open");
 }
 
-/// The directory into which the packages were installed.
 fn modules() -> PathBuf {
     let target = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kinesis-servers");
     let installed = std::env::var_os("KINESIS_SERVERS_PATH").map_or_else(target, PathBuf::from);
@@ -82,14 +80,14 @@ fn is_installed(package: &Path) -> bool {
     version.is_ok_and(|status| status.success()) && package.is_dir()
 }
 
-/// The port, once a line tells it. Reads on, so that the server is never held up by what it prints.
+/// Receives the port when the server prints it. Keeps reading so that the server does not block on a full pipe.
 fn port(mut server: Child) -> Receiver<u16> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
-        let stdout = server.stdout.take().expect("it is piped");
+        let stdout = server.stdout.take().expect("the stream is piped");
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if let Some(port) = line.strip_prefix("port ").and_then(|port| port.parse().ok()) {
-                // Nobody asks for a second one.
+                // The receiver is gone after the first port.
                 let _ = sender.send(port);
             }
         }

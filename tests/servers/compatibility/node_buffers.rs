@@ -1,7 +1,6 @@
-//! Payloads that kinesalite took in CBOR.
+//! Reads payloads that kinesalite received in CBOR.
 //!
-//! It stores records as JSON, and so each payload as the text that Node makes of a `Buffer`:
-//! `{"type":"Buffer","data":[104,105]}`. No byte is lost, but no client reads it.
+//! Kinesalite stores them as the JSON of a Node `Buffer`, `{"type":"Buffer","data":[104,105]}`, which no client can read.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::interceptors::BeforeDeserializationInterceptorContextMut;
@@ -15,13 +14,13 @@ use hyper::body::Frame;
 use serde_json::Value;
 use tower::BoxError;
 
-/// Makes of it what should have been stored, before the SDK reads the answer.
+/// Replaces the JSON of buffers by base64 before the SDK reads a response.
 #[derive(Debug)]
 pub struct ReadNodeBuffers;
 
 impl ReadNodeBuffers {
-    /// A client in JSON that reads them.
-    pub fn in_answers_to(json: &Client) -> Client {
+    /// Returns a JSON client that decodes buffers in responses.
+    pub fn client(json: &Client) -> Client {
         Client::from_conf(json.config().to_builder().interceptor(Self).build())
     }
 }
@@ -38,21 +37,22 @@ impl Intercept for ReadNodeBuffers {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let body = context.response_mut().body_mut();
-        let answer = std::mem::replace(body, SdkBody::taken());
-        let mended = async { mended(&answer.collect().await?.to_bytes()).map(Frame::data) };
-        *body = SdkBody::from_body_1_x(StreamBody::new(stream::once(mended)));
+        let response = std::mem::replace(body, SdkBody::taken());
+        let encoded =
+            async { encode_buffers(&response.collect().await?.to_bytes()).map(Frame::data) };
+        *body = SdkBody::from_body_1_x(StreamBody::new(stream::once(encoded)));
         Ok(())
     }
 }
 
-fn mended(answer: &[u8]) -> Result<Bytes, BoxError> {
-    let mut answer: Value = serde_json::from_slice(answer)?;
-    let records = answer.get_mut("Records").and_then(Value::as_array_mut);
+fn encode_buffers(response: &[u8]) -> Result<Bytes, BoxError> {
+    let mut response: Value = serde_json::from_slice(response)?;
+    let records = response.get_mut("Records").and_then(Value::as_array_mut);
     for record in records.into_iter().flatten() {
         let Some(bytes) = record["Data"].get("data").and_then(Value::as_array) else { continue };
         let byte = |value: &Value| value.as_u64().and_then(|byte| u8::try_from(byte).ok());
         let bytes: Option<Vec<u8>> = bytes.iter().map(byte).collect();
-        record["Data"] = base64::encode(bytes.ok_or("these are no bytes")?).into();
+        record["Data"] = base64::encode(bytes.ok_or("not an array of bytes")?).into();
     }
-    Ok(serde_json::to_vec(&answer)?.into())
+    Ok(serde_json::to_vec(&response)?.into())
 }

@@ -1,4 +1,4 @@
-//! `RecordOrdering::PerKey` between the sink and a server, with failures put in between.
+//! `RecordOrdering::PerKey` with failures injected between the sink and a server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,26 +14,25 @@ use super::server::Server;
 const RECORDS: usize = 240;
 const KEYS: usize = 12;
 
-/// Sends what passes. Every third entry fails instead, and never reaches the server.
-async fn put_most(
+/// Fails every third entry and sends the others to the server.
+async fn fail_every_third(
     service: PutRecords,
-    asked: Arc<AtomicUsize>,
+    entry_count: Arc<AtomicUsize>,
     request: PutRecordsRequest,
 ) -> Result<PutRecordsResponse, BoxError> {
-    let passes = |entry| (asked.fetch_add(1, Relaxed) % 3 != 1).then_some(entry);
+    let passes = |entry| (entry_count.fetch_add(1, Relaxed) % 3 != 1).then_some(entry);
     let passed: Vec<Option<Entry>> = request.entries().iter().cloned().map(passes).collect();
     let entries: Vec<Entry> = passed.iter().flatten().cloned().collect();
-    let answered = match entries.is_empty() {
-        true => vec![],
-        false => {
-            let request = PutRecordsRequest::new(request.stream().clone(), entries);
-            service.oneshot(request).await?.into_results()
-        }
+    let results = if entries.is_empty() {
+        vec![]
+    } else {
+        let request = PutRecordsRequest::new(request.stream().clone(), entries);
+        service.oneshot(request).await?.into_results()
     };
-    let mut answered = answered.into_iter();
+    let mut results = results.into_iter();
     let result = |entry: &Option<Entry>| match entry {
-        Some(_) => answered.next().expect("one for each entry"),
-        None => Err(EntryError::new("InternalFailure", "put in between")),
+        Some(_) => results.next().expect("one result per entry"),
+        None => Err(EntryError::new("InternalFailure", "injected")),
     };
     Ok(PutRecordsResponse::new(passed.iter().map(result).collect()))
 }
@@ -41,8 +40,9 @@ async fn put_most(
 pub async fn retries_keep_order_per_key(server: &Server) {
     let stream = server.stream(2).await;
     let service = PutRecords::new(server.client());
-    let asked = Arc::new(AtomicUsize::new(0));
-    let service = service_fn(move |request| put_most(service.clone(), asked.clone(), request));
+    let entry_count = Arc::new(AtomicUsize::new(0));
+    let service =
+        service_fn(move |request| fail_every_third(service.clone(), entry_count.clone(), request));
     let limits = server.limits().with_request_entries(5);
     let builder = server
         .builder(stream.name())
@@ -52,11 +52,11 @@ pub async fn retries_keep_order_per_key(server: &Server) {
     let record =
         |number: usize| Record::from((format!("key {}", number % KEYS), number.to_string()));
     let mut records = stream::iter((0..RECORDS).map(record).map(Ok));
-    sink.send_all(&mut records).await.expect("everything is delivered");
+    sink.send_all(&mut records).await.expect("all records are delivered");
     assert!(sink.totals().requeued > 20, "{}", sink.totals().requeued);
     let mut last = HashMap::new();
     let found = stream.read().await;
-    assert_eq!(found.len(), RECORDS, "no duplicates, and nothing is missing");
+    assert_eq!(found.len(), RECORDS, "no record is missing or duplicated");
     for found in found {
         let number: usize = std::str::from_utf8(&found.data).unwrap().parse().unwrap();
         let before = last.insert(found.partition_key, number);

@@ -1,4 +1,4 @@
-//! JSON and CBOR make no difference.
+//! JSON and CBOR have the same effects.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,11 +13,11 @@ use super::server::Server;
 use super::stream::Stream;
 use crate::support::embedded::{Embedded, STREAM};
 
-fn in_both(server: &Server) -> [PutRecords; 2] {
+fn in_both_protocols(server: &Server) -> [PutRecords; 2] {
     [PutRecords::new(server.json()), PutRecords::new(server.json()).with_cbor()]
 }
 
-/// Ten entries, with the label in front of their payloads.
+/// Returns a request of ten entries whose payloads start with `label`.
 fn request(stream: &str, label: &str) -> PutRecordsRequest {
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
     let entry = |number: usize| {
@@ -30,7 +30,7 @@ fn request(stream: &str, label: &str) -> PutRecordsRequest {
     PutRecordsRequest::new(stream.parse().unwrap(), (0..10).map(entry).collect::<Vec<_>>())
 }
 
-/// Everything in the stream from there on, in the order of its shards.
+/// Returns all records of the stream since `from`, shard by shard.
 async fn read(client: &Client, stream: &Stream, from: Option<DateTime>) -> Vec<Record> {
     let kind = match from {
         Some(_) => ShardIteratorType::AtTimestamp,
@@ -46,9 +46,8 @@ async fn read(client: &Client, stream: &Stream, from: Option<DateTime>) -> Vec<R
     found
 }
 
-/// The record without its payload's type, and its time in whole milliseconds: JSON's times are
-/// fractions, off by less.
-fn plain(record: &Record) -> (Vec<u8>, Option<&str>, &str, Option<i64>) {
+/// Returns the fields to compare. Times are rounded to milliseconds because JSON has them as fractions.
+fn comparable(record: &Record) -> (Vec<u8>, Option<&str>, &str, Option<i64>) {
     let millis =
         record.approximate_arrival_timestamp.map(|at| (at.as_secs_f64() * 1_000.0).round());
     let data = record.data.as_ref().to_vec();
@@ -58,7 +57,7 @@ fn plain(record: &Record) -> (Vec<u8>, Option<&str>, &str, Option<i64>) {
 pub async fn json_and_cbor_store_same_records(server: &Server) {
     let stream = server.stream(2).await;
     let mut sent = Vec::new();
-    for (service, label) in in_both(server).into_iter().zip(["json", "cbor"]) {
+    for (service, label) in in_both_protocols(server).into_iter().zip(["json", "cbor"]) {
         let request = request(stream.name(), label);
         sent.extend(request.entries().iter().map(|entry| entry.data().to_vec()));
         let response = service.oneshot(request).await.unwrap();
@@ -66,15 +65,15 @@ pub async fn json_and_cbor_store_same_records(server: &Server) {
     }
     let json = read(server.json(), &stream, None).await;
     let cbor = read(server.client(), &stream, None).await;
-    assert!(json.iter().map(plain).eq(cbor.iter().map(plain)), "what is read is not the same");
+    assert!(json.iter().map(comparable).eq(cbor.iter().map(comparable)), "the records differ");
     let mut found: Vec<_> = cbor.iter().map(|record| record.data.as_ref().to_vec()).collect();
     found.sort();
     sent.sort();
-    assert!(found == sent, "what is read is not what was put");
+    assert!(found == sent, "the payloads differ");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     let arrived = |record: &Record| record.approximate_arrival_timestamp.unwrap().as_secs_f64();
-    let of_now = |record: &Record| (-5.0..300.0).contains(&(now - arrived(record)));
-    assert!(cbor.iter().all(of_now), "the times are not of now");
+    let is_recent = |record: &Record| (-5.0..300.0).contains(&(now - arrived(record)));
+    assert!(cbor.iter().all(is_recent), "an arrival time is not recent");
 }
 
 pub async fn json_and_cbor_select_same_shards(server: &Server) {
@@ -84,18 +83,18 @@ pub async fn json_and_cbor_select_same_shards(server: &Server) {
         let placements = response.into_results().into_iter().map(Result::unwrap);
         placements.map(|placement| placement.shard_id().to_owned()).collect::<Vec<_>>()
     };
-    let [json, cbor] = in_both(server);
+    let [json, cbor] = in_both_protocols(server);
     assert_eq!(shards(json).await, shards(cbor).await);
 }
 
 pub async fn json_and_cbor_report_same_errors(server: &Server) {
-    let told = async |service: PutRecords| {
+    let error_of = async |service: PutRecords| {
         let error = service.oneshot(request("no-such-stream", "")).await.unwrap_err();
         (error.kind(), error.code().map(str::to_owned), error.status())
     };
-    let [json, cbor] = in_both(server);
-    let json = told(json).await;
-    assert_eq!(told(cbor).await, json);
+    let [json, cbor] = in_both_protocols(server);
+    let json = error_of(json).await;
+    assert_eq!(error_of(cbor).await, json);
     assert_eq!(json.1.as_deref(), Some("ResourceNotFoundException"));
 }
 
@@ -114,7 +113,7 @@ pub async fn get_records_starts_at_timestamp(server: &Server) {
     let stream = server.stream(2).await;
     PutRecords::new(server.json()).oneshot(request(stream.name(), "")).await.unwrap();
     let put = DateTime::from(SystemTime::now()).secs();
-    // A time to come is refused.
+    // Servers reject a timestamp in the future.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for (from, expected) in [(put - 600, 10), (put + 2, 0)] {
         let from = Some(DateTime::from_secs(from));
@@ -123,7 +122,7 @@ pub async fn get_records_starts_at_timestamp(server: &Server) {
     }
 }
 
-/// The only server that has quotas.
+/// Only the embedded server enforces quotas.
 #[tokio::test]
 async fn cbor_reports_throttled_entries() {
     let embedded = Embedded::start(1, true).await.unwrap();
@@ -134,5 +133,5 @@ async fn cbor_reports_throttled_entries() {
     let [throttled] = &response.errors()[..] else { panic!("{:?}", response.errors()) };
     assert_eq!(throttled.code, "ProvisionedThroughputExceededException");
     assert_eq!(response.delivered() + throttled.count, 400);
-    assert!(response.delivered() > 0, "a part of them arrived");
+    assert!(response.delivered() > 0, "a part of the entries is delivered");
 }

@@ -1,4 +1,4 @@
-//! A stream that is split and merged while aggregates are sent.
+//! Shards that are split and merged while aggregates are sent.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -20,13 +20,13 @@ fn data(number: usize) -> Bytes {
 async fn send(producer: &Producer, range: Range<usize>) {
     for number in range {
         let record = Record::from((format!("key {}", number % KEYS), data(number)));
-        producer.send(record).await.expect("it is accepted");
+        producer.send(record).await.expect("the record is accepted");
     }
 }
 
 pub async fn resharding_loses_no_aggregated_record(server: &Server) {
     let stream = server.stream(2).await;
-    // Small aggregates and requests, so that many are under way at each change.
+    // Small aggregates and requests, so that many are in flight at each change.
     let builder = server
         .builder(stream.name())
         .with_aggregation(Aggregation::PerShard)
@@ -40,23 +40,24 @@ pub async fn resharding_loses_no_aggregated_record(server: &Server) {
     let third = RECORDS / 3;
     future::join(send(&producer, 0..third), stream.split()).await;
     future::join(send(&producer, third..2 * third), stream.merge()).await;
-    producer.flush().await.expect("everything is delivered");
+    producer.flush().await.expect("all records are delivered");
     let open = stream.open_shards().await;
-    // Nobody tells the sink but an aggregate that came to lie in the wrong place.
+    // The sink learns of the merge only from a misrouted aggregate.
     send(&producer, 2 * third..RECORDS).await;
-    producer.close().await.expect("nothing is left");
+    producer.close().await.expect("close succeeds");
     let totals = producer.status().totals;
     assert_eq!((totals.delivered, totals.failed), (RECORDS as u64, 0));
 
     let found = stream.read().await;
-    let (kept, thrown_away): (Vec<_>, Vec<_>) = found.iter().partition(|found| found.is_taken());
-    assert_eq!(totals.misplaced > 0, !thrown_away.is_empty());
+    let (kept, discarded): (Vec<_>, Vec<_>) =
+        found.iter().partition(|found| found.is_readable_by_kcl());
+    assert_eq!(totals.misplaced > 0, !discarded.is_empty());
     let mut read: Vec<_> =
         kept.iter().flat_map(|found| found.members()).map(|member| member.data().clone()).collect();
     read.sort();
     let all: Vec<_> = (0..RECORDS).map(data).collect();
     let missing = all.iter().filter(|data| read.binary_search(data).is_err()).count();
     let copies = read.len() + missing - RECORDS;
-    assert_eq!((missing, copies), (0, 0), "for a consumer of the KCL; {totals:?}");
+    assert_eq!((missing, copies), (0, 0), "as read by the KCL; {totals:?}");
     assert!(open.iter().all(|shard| kept.iter().any(|found| found.shard.id == shard.id)));
 }

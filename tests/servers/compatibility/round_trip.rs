@@ -1,4 +1,4 @@
-//! What is sent is there, as it was sent.
+//! Records that are read back as they were sent.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use kinesis_sink::shard::hash_of;
 use super::server::Server;
 use super::stream::{Found, Stream};
 
-/// Sends these, and reads everything that the stream holds then.
+/// Sends `records` and returns everything in the stream.
 async fn send(server: &Server, stream: &Stream, records: Vec<Record>) -> Vec<Found> {
     let count = records.len();
     let mut sink = stream.sink(server.builder(stream.name()));
-    stream::iter(records).map(Ok).forward(&mut sink).await.expect("everything is delivered");
+    stream::iter(records).map(Ok).forward(&mut sink).await.expect("all records are delivered");
     let totals = sink.totals();
     assert_eq!(
         (totals.delivered, totals.requeued, sink.status().failed.records),
         (count as u64, 0, 0)
     );
     let found = stream.read().await;
-    assert_eq!(found.len(), count, "no duplicates, and nothing is missing");
+    assert_eq!(found.len(), count, "no record is missing or duplicated");
     found
 }
 
@@ -41,18 +41,18 @@ pub async fn payloads_round_trip_unchanged(server: &Server) {
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
     let mut sent: Vec<_> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
     sent.extend([vec![], every_byte.clone(), every_byte.repeat(40)]);
-    // Around the groups of base64, and where lengths take another byte.
+    // Sizes around base64 groups and around the CBOR length encodings.
     for length in (2..9).chain([23, 24, 25, 255, 256, 257, 1_023, 65_535, 65_536]) {
         sent.push(std::iter::repeat_with(|| rng.u8(..)).take(length).collect());
     }
     let sent: Vec<_> = sent.into_iter().map(Bytes::from).collect();
     let stream = server.stream(2).await;
     let found = send(server, &stream, sent.iter().cloned().map(Record::from).collect()).await;
-    assert!(payloads(found) == sorted(sent), "what is read is not what was sent");
+    assert!(payloads(found) == sorted(sent), "the payloads differ");
 }
 
-/// Each key is found as it was, on the shard where it belongs.
-async fn keys_arrive(server: &Server, keys: &[String]) {
+/// Asserts that each key is unchanged and its record is on the shard of its hash.
+async fn assert_keys_round_trip(server: &Server, keys: &[String]) {
     let stream = server.stream(3).await;
     let records = keys.iter().map(|key| Record::from((key.as_str(), key.clone())));
     let found = send(server, &stream, records.collect()).await;
@@ -71,11 +71,11 @@ pub async fn unicode_keys_round_trip_unchanged(server: &Server) {
     let mut keys: Vec<_> = keys.map(str::to_owned).into();
     keys.extend(["</script>", "'", "\u{2028}", "\u{7f}", "שלום", "日本語"].map(str::to_owned));
     keys.push("x".repeat(256));
-    keys_arrive(server, &keys).await;
+    assert_keys_round_trip(server, &keys).await;
 }
 
 pub async fn keys_of_256_characters_round_trip(server: &Server) {
-    keys_arrive(server, &["ß".repeat(256), "語".repeat(256), "🦀".repeat(128)]).await;
+    assert_keys_round_trip(server, &["ß".repeat(256), "語".repeat(256), "🦀".repeat(128)]).await;
 }
 
 pub async fn explicit_hash_keys_select_shard(server: &Server) {
@@ -101,7 +101,6 @@ fn line(number: usize) -> Bytes {
     Bytes::from(format!("line {number}"))
 }
 
-/// From a source that pauses now and then.
 pub async fn forward_delivers_source_with_pauses(server: &Server) {
     let stream = server.stream(2).await;
     let mut sink = stream.sink(server.builder(stream.name()));
@@ -111,7 +110,7 @@ pub async fn forward_delivers_source_with_pauses(server: &Server) {
         }
         Ok(Record::from(line(number)))
     });
-    lines.forward(&mut sink).await.expect("everything is delivered");
+    lines.forward(&mut sink).await.expect("all records are delivered");
     assert_eq!((sink.totals().delivered, sink.status().failed.records), (300, 0));
     assert!(payloads(stream.read().await) == sorted((0..300).map(line).collect()));
 }

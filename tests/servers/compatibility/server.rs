@@ -1,4 +1,4 @@
-//! The servers, each with a client in one of the two protocols.
+//! The servers, each with a client in JSON or CBOR.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,15 +9,14 @@ use aws_sdk_kinesis::config::{Credentials, StalledStreamProtectionConfig};
 use kinesis_sink::limits::Limits;
 use kinesis_sink::{KinesisSink, SinkBuilder};
 
-use super::features::{Feature, reason};
+use super::features::{Feature, unsupported_reason};
 use super::node::{KINESALITE, KINESIS_LOCAL, notice};
 use super::node_buffers::ReadNodeBuffers;
 use super::stream::Stream;
 use crate::support::embedded::Embedded;
 
-/// Who made the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Make {
+pub enum ServerKind {
     /// ferrokinesis 0.7, in this process.
     Embedded,
     /// kinesis-local 0.6.2.
@@ -26,7 +25,6 @@ pub enum Make {
     Kinesalite,
 }
 
-/// What the client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     Json,
@@ -39,73 +37,77 @@ impl Protocol {
     }
 }
 
-/// A server that can do what is asked of it.
+/// A server that supports the features a case needs.
 pub struct Server {
     endpoint: String,
     limits: Limits,
     json: Client,
-    /// In the protocol that is being tried.
+    /// Speaks the tested protocol.
     client: Client,
-    /// For what was written with it.
+    /// Reads the records that `client` wrote.
     reader: Client,
-    /// Ends with this.
     _embedded: Option<Embedded>,
 }
 
 impl Server {
-    /// `None`, and a notice, if the server is not installed or lacks one of these features.
-    pub async fn start(make: Make, protocol: Protocol, needs: &[Feature]) -> Option<Self> {
-        let lacking = needs.iter().find_map(|need| Some((need, reason(make, protocol, *need)?)));
-        if let Some((feature, reason)) = lacking {
-            notice(&format!("not asked of {make:?} in {protocol:?}: {feature:?}, {reason}"));
+    /// Starts the server. Prints a notice and returns `None` if it is not installed or does not support a needed
+    /// feature.
+    pub async fn start(kind: ServerKind, protocol: Protocol, needs: &[Feature]) -> Option<Self> {
+        let unsupported =
+            needs.iter().find_map(|need| Some((need, unsupported_reason(kind, protocol, *need)?)));
+        if let Some((feature, reason)) = unsupported {
+            notice(&format!(
+                "SKIPPED: {kind:?} in {protocol:?} does not support {feature:?}: {reason}"
+            ));
             return None;
         }
-        let embedded = match make {
-            Make::Embedded => Some(Embedded::start(1, false).await.expect("it starts")),
-            Make::KinesisLocal | Make::Kinesalite => None,
+        let embedded = match kind {
+            ServerKind::Embedded => {
+                Some(Embedded::start(1, false).await.expect("the server starts"))
+            }
+            ServerKind::KinesisLocal | ServerKind::Kinesalite => None,
         };
-        let endpoint = match make {
-            Make::Embedded => embedded.as_ref().map(Embedded::endpoint),
-            Make::KinesisLocal => KINESIS_LOCAL.endpoint(),
-            Make::Kinesalite => KINESALITE.endpoint(),
+        let endpoint = match kind {
+            ServerKind::Embedded => embedded.as_ref().map(Embedded::endpoint),
+            ServerKind::KinesisLocal => KINESIS_LOCAL.endpoint(),
+            ServerKind::Kinesalite => KINESALITE.endpoint(),
         };
         let endpoint = endpoint?.to_owned();
         let json = json_client(&endpoint).await;
-        let client = speaking(protocol, &json);
-        // With connections of its own: kinesalite reads no more on one on which it answered 413.
+        let client = with_protocol(protocol, &json);
+        // A separate client, because kinesalite stops reading from a connection after it responded with 413.
         let json_reader = json_client(&endpoint).await;
-        let reader = match reason(make, protocol, Feature::KeepData) {
-            None => speaking(protocol, &json_reader),
-            Some(_) => ReadNodeBuffers::in_answers_to(&json_reader),
+        let reader = match unsupported_reason(kind, protocol, Feature::BinaryData) {
+            None => with_protocol(protocol, &json_reader),
+            Some(_) => ReadNodeBuffers::client(&json_reader),
         };
-        let limits = match reason(make, protocol, Feature::LongAnswers) {
+        let limits = match unsupported_reason(kind, protocol, Feature::LongResponses) {
             None => Limits::default(),
             Some(_) => Limits::default().with_request_entries(100),
         };
         Some(Self { endpoint, limits, json, client, reader, _embedded: embedded })
     }
 
-    /// A client in the protocol that is being tried.
+    /// Returns a client in the tested protocol.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Where it listens.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// A client in JSON.
+    /// Returns a JSON client.
     pub fn json(&self) -> &Client {
         &self.json
     }
 
-    /// What it takes.
+    /// Returns limits that the server supports.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// A sink within these limits, with patience for a server of one or two requests a second.
+    /// Returns a builder with the limits of the server and a timeout for slow servers.
     pub fn builder(&self, stream: &str) -> SinkBuilder {
         KinesisSink::builder(stream).configure(|settings| {
             settings.limits = self.limits;
@@ -113,7 +115,7 @@ impl Server {
         })
     }
 
-    /// A new stream.
+    /// Creates a stream.
     pub async fn stream(&self, shards: i32) -> Stream {
         static STREAMS: AtomicUsize = AtomicUsize::new(0);
         let name = format!("stream-{}", STREAMS.fetch_add(1, Ordering::Relaxed));
@@ -130,7 +132,7 @@ async fn json_client(endpoint: &str) -> Client {
     Client::new(&config.load().await)
 }
 
-fn speaking(protocol: Protocol, json: &Client) -> Client {
+fn with_protocol(protocol: Protocol, json: &Client) -> Client {
     match protocol {
         Protocol::Json => json.clone(),
         Protocol::Cbor => {

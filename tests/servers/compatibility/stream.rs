@@ -1,4 +1,4 @@
-//! A stream of one of the servers: its shards, and all that was written to it.
+//! A stream of a server: its shards and its records.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use kinesis_sink::record::HashKey;
 use kinesis_sink::shard::{HashRange, hash_of};
 use kinesis_sink::{KinesisSink, SinkBuilder};
 
-/// A shard as its stream lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
     pub id: String,
@@ -18,7 +17,7 @@ pub struct Shard {
     pub is_open: bool,
 }
 
-/// A Kinesis record as a consumer finds it.
+/// A Kinesis record as a consumer reads it.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub shard: Shard,
@@ -28,7 +27,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Its members, or itself if it is no aggregate.
+    /// Returns the members of an aggregate, or the record itself.
     pub fn members(&self) -> Vec<Member> {
         deaggregate(&self.data).collect()
     }
@@ -37,12 +36,11 @@ impl Found {
         deaggregate(&self.data).is_aggregate()
     }
 
-    /// Whether a consumer of the KCL takes it: an aggregate, if all members belong to its shard. A record
-    /// that is none lies where the server put it.
-    pub fn is_taken(&self) -> bool {
+    /// Returns `false` for an aggregate that the KCL discards because a member does not belong to its shard.
+    pub fn is_readable_by_kcl(&self) -> bool {
         let belongs_here = |member: Member| {
             let hash_of_key =
-                || hash_of(member.partition_key().expect("a member has one").as_str());
+                || hash_of(member.partition_key().expect("a member has a partition key").as_str());
             let hash_key = member.explicit_hash_key().unwrap_or_else(hash_of_key);
             self.shard.range.contains(hash_key)
         };
@@ -50,7 +48,6 @@ impl Found {
     }
 }
 
-/// A stream that is there for one case.
 pub struct Stream {
     client: Client,
     reader: Client,
@@ -60,9 +57,9 @@ pub struct Stream {
 impl Stream {
     pub async fn create(client: &Client, reader: &Client, name: String, shards: i32) -> Self {
         let call = client.create_stream().stream_name(&name).shard_count(shards);
-        call.send().await.expect("the stream is created");
+        call.send().await.expect("CreateStream succeeds");
         let stream = Self { client: client.clone(), reader: reader.clone(), name };
-        stream.until_active().await;
+        stream.wait_until_active().await;
         stream
     }
 
@@ -70,43 +67,42 @@ impl Stream {
         &self.name
     }
 
-    /// What the server says.
+    /// Returns the ARN that the server reports.
     pub async fn arn(&self) -> String {
         let call = self.client.describe_stream_summary().stream_name(&self.name);
         let answer = call.send().await.expect("the stream is described");
-        answer.stream_description_summary.expect("it has a summary").stream_arn
+        answer.stream_description_summary.expect("the response has a summary").stream_arn
     }
 
-    /// A sink into it.
     pub fn sink(&self, builder: SinkBuilder) -> KinesisSink {
         builder.build(&self.client).expect("the settings are valid")
     }
 
-    pub async fn until_active(&self) {
+    pub async fn wait_until_active(&self) {
         for _ in 0..1_000 {
             let call = self.client.describe_stream_summary().stream_name(&self.name);
             let answer = call.send().await.expect("the stream is described");
-            let summary = answer.stream_description_summary.expect("it has a summary");
+            let summary = answer.stream_description_summary.expect("the response has a summary");
             if summary.stream_status == StreamStatus::Active {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("the stream does not become active");
+        panic!("timed out waiting for an active stream");
     }
 
-    /// All shards, closed ones included, in the order in which they came into being.
+    /// Returns open and closed shards in order of creation.
     pub async fn shards(&self) -> Vec<Shard> {
         let answer = self.reader.list_shards().stream_name(&self.name).send().await;
         let shards = answer.expect("the shards are listed").shards.unwrap_or_default();
         let shard = |shard: aws_sdk_kinesis::types::Shard| {
-            let range = shard.hash_key_range.expect("it has a range");
-            let end = |text: String| text.parse::<HashKey>().expect("it is a hash key");
-            let (start, end) = (end(range.starting_hash_key), end(range.ending_hash_key));
-            let numbers = shard.sequence_number_range.expect("it has sequence numbers");
+            let range = shard.hash_key_range.expect("the shard has a range");
+            let bound = |text: String| text.parse::<HashKey>().expect("the bound is a hash key");
+            let (start, end) = (bound(range.starting_hash_key), bound(range.ending_hash_key));
+            let numbers = shard.sequence_number_range.expect("the shard has sequence numbers");
             Shard {
                 id: shard.shard_id,
-                range: HashRange::new(start, end).expect("it starts before it ends"),
+                range: HashRange::new(start, end).expect("the range is valid"),
                 is_open: numbers.ending_sequence_number.is_none(),
             }
         };
@@ -115,7 +111,7 @@ impl Stream {
         shards
     }
 
-    /// The open shards in the order of the ring.
+    /// Returns the open shards in order of hash keys.
     pub async fn open_shards(&self) -> Vec<Shard> {
         let mut shards = self.shards().await;
         shards.retain(|shard| shard.is_open);
@@ -123,27 +119,27 @@ impl Stream {
         shards
     }
 
-    /// Splits the first shard of the ring.
+    /// Splits the first open shard.
     pub async fn split(&self) {
         let shards = self.open_shards().await;
         let (start, end) = (shards[0].range.start().get(), shards[0].range.end().get());
         let call = self.client.split_shard().stream_name(&self.name).shard_to_split(&shards[0].id);
         let middle = (start + (end - start) / 2).to_string();
         call.new_starting_hash_key(middle).send().await.expect("the shard is split");
-        self.until_active().await;
+        self.wait_until_active().await;
     }
 
-    /// Merges the last two shards of the ring.
+    /// Merges the last two open shards.
     pub async fn merge(&self) {
         let shards = self.open_shards().await;
-        let [.., one, other] = &shards[..] else { panic!("there are two") };
+        let [.., one, other] = &shards[..] else { panic!("less than two shards") };
         let call = self.client.merge_shards().stream_name(&self.name).shard_to_merge(&one.id);
         let call = call.adjacent_shard_to_merge(&other.id);
         call.send().await.expect("the shards are merged");
-        self.until_active().await;
+        self.wait_until_active().await;
     }
 
-    /// Everything in it, shard after shard, parents before their children.
+    /// Returns all records shard by shard, parents before children.
     pub async fn read(&self) -> Vec<Found> {
         let mut found = Vec::new();
         for shard in self.shards().await {

@@ -1,4 +1,4 @@
-//! Connections that die silently: they stay open and carry nothing more.
+//! Connections that die silently: they stay open but no longer carry data.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,15 +33,14 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::gate::{Death, Gate};
 
 const AUTHORITY: &[u8] = include_bytes!("certificates/authority.pem");
-/// Both are valid for `localhost` only.
 const CERTIFICATE: &[u8] = include_bytes!("certificates/server.pem");
 const KEY: &[u8] = include_bytes!("certificates/server.key");
 
 const HTTP_1: &str = "http/1.1";
 const HTTP_2: &str = "h2";
 
-/// A server with TLS that delivers every record. Requests for the stream `slow` take three seconds, those for the
-/// stream `never` do not come back.
+/// A TLS server that accepts every record. Requests to the stream `slow` take three seconds, requests to the stream
+/// `never` get no response.
 struct Server {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -58,7 +57,8 @@ impl Server {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (connections, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
         let count = connections.clone();
         tasks.spawn(async move {
             let mut served = JoinSet::new();
@@ -137,7 +137,6 @@ fn client(address: SocketAddr) -> Client {
     Client::from_conf(config.build())
 }
 
-/// How a connection can die.
 fn deaths() -> impl Iterator<Item = (&'static str, Death)> {
     let protocols = [HTTP_1, HTTP_2].into_iter();
     protocols.flat_map(|protocol| [(protocol, Death::Both), (protocol, Death::Answers)])
@@ -178,14 +177,14 @@ async fn dead_connection_is_replaced_for_all_sinks() {
     let (mut one, mut other) = (sink("one"), sink("other"));
     one.send(Record::from("first")).await.unwrap();
     other.send(Record::from("first")).await.unwrap();
-    assert_eq!(server.connections(), 1, "they share it");
+    assert_eq!(server.connections(), 1, "the sinks share one connection");
     gate.kill(Death::Both);
     let both = async {
         one.send(Record::from("second")).await.unwrap();
-        // Its first attempt is on the connection that the other one has replaced.
+        // The first sink has already replaced the connection.
         other.send(Record::from("second")).await.unwrap();
     };
-    timeout(Duration::from_secs(10), both).await.expect("a new connection");
+    timeout(Duration::from_secs(10), both).await.expect("the connection is replaced");
     assert_eq!(other.totals().requeued, 0);
     assert_eq!(server.connections(), 2);
 }
@@ -228,9 +227,13 @@ async fn timeout_spares_other_requests_on_connection() {
     let mut never = sink("never");
     let sent = timeout(Duration::from_secs(1), never.send(Record::from("never"))).await;
     drop(never);
-    assert!(sent.is_err(), "its request is dropped");
+    assert!(sent.is_err(), "the request is dropped");
     sink("example").send(Record::from("second")).await.unwrap();
-    assert_eq!(server.connections(), 2, "later requests have a connection of their own");
+    assert_eq!(server.connections(), 2, "later requests use a new connection");
     let slow = slow.await.unwrap().unwrap();
-    assert_eq!((slow.totals().delivered, slow.totals().requeued), (1, 0), "it was in flight");
+    assert_eq!(
+        (slow.totals().delivered, slow.totals().requeued),
+        (1, 0),
+        "the request in flight succeeds"
+    );
 }

@@ -1,39 +1,39 @@
-//! What can happen to a connection.
+//! Faults of a connection.
 
 use bytes::Bytes;
 
-/// What the proxy does to one request, or to the connection that it would have come through.
+/// A fault that the proxy injects into one request or its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Resets the connection before anything of the request is read.
+    /// Resets the connection before the request is read.
     Reset,
-    /// Closes the connection as if there were no request.
+    /// Closes the connection after the request, without forwarding it.
     Close,
-    /// Takes a byte a second of the request, and passes it on.
+    /// Forwards the request at one byte per second.
     TrickleRequest,
-    /// Answers in the server's place, which gets nothing of the request, and closes the connection.
-    Answer(Bytes),
-    /// Has the server answer the request, and spoils the answer.
-    Spoil(Spoilt),
+    /// Responds with these bytes instead of forwarding the request, and closes the connection.
+    Respond(Bytes),
+    /// Forwards the request and injects a fault into the response.
+    Response(ResponseFault),
 }
 
-/// What becomes of an answer. The records of the request are written, and nobody is told.
+/// A fault of a response. The server has written the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spoilt {
-    /// The connection is reset in its place.
+pub enum ResponseFault {
+    /// Resets the connection instead of responding.
     Reset,
-    /// The first half comes, then the connection is closed.
-    Half,
-    /// It never comes, and the connection stays open.
-    Never,
-    /// It comes at a byte a second.
+    /// Closes the connection after the first half of the response.
+    Truncated,
+    /// Sends no response and keeps the connection open.
+    Missing,
+    /// Sends one byte per second.
     Trickle,
-    /// These bytes come in its place, then the connection is closed.
-    Other(Bytes),
+    /// Sends these bytes instead, then closes the connection.
+    Replaced(Bytes),
 }
 
-/// A well-formed HTTP answer with this status and body.
-pub fn answer(status: &str, body: &[u8]) -> Bytes {
+/// Returns a well-formed HTTP response.
+pub fn response(status: &str, body: &[u8]) -> Bytes {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\n\

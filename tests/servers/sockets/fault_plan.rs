@@ -1,4 +1,4 @@
-//! What a proxy is told to do, and what it has done.
+//! The faults that the proxy injects, and counts of what it has done.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,112 +7,112 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::fault::Fault;
 
-/// One fault for each request, or none, and counts.
-pub struct Orders {
-    /// Where requests go.
+/// Decides the fault, if any, of each request.
+pub struct FaultPlan {
     pub server: SocketAddr,
-    plan: Mutex<Plan>,
-    done: Done,
+    upcoming: Mutex<Upcoming>,
+    counts: Counts,
 }
 
 #[derive(Default)]
-struct Plan {
+struct Upcoming {
     next: VecDeque<Option<Fault>>,
     then: Option<Fault>,
 }
 
 #[derive(Default)]
-struct Done {
-    served: AtomicUsize,
+struct Counts {
+    served_requests: AtomicUsize,
     faults: AtomicUsize,
     not_http: AtomicUsize,
-    /// Records.
-    asked: AtomicUsize,
-    answered: AtomicUsize,
+    forwarded_records: AtomicUsize,
+    answered_records: AtomicUsize,
 }
 
-impl Orders {
+impl FaultPlan {
     pub fn new(server: SocketAddr) -> Self {
-        Self { server, plan: Mutex::default(), done: Done::default() }
+        Self { server, upcoming: Mutex::default(), counts: Counts::default() }
     }
 
-    /// Serves that many requests, once what was ordered before is done.
+    /// Appends requests without a fault to the plan.
     pub fn serve(&self, requests: usize) {
-        self.plan.lock().unwrap().next.extend(std::iter::repeat_n(None, requests));
+        self.upcoming.lock().unwrap().next.extend(std::iter::repeat_n(None, requests));
     }
 
-    /// Does this to that many requests, once what was ordered before is done. Then all are served.
-    pub fn spoil(&self, requests: usize, fault: &Fault) {
+    /// Appends requests with this fault to the plan. Requests after the end of the plan have no fault.
+    pub fn inject(&self, requests: usize, fault: &Fault) {
         let faults = std::iter::repeat_n(Some(fault.clone()), requests);
-        self.plan.lock().unwrap().next.extend(faults);
+        self.upcoming.lock().unwrap().next.extend(faults);
     }
 
-    /// Does this to every request until it is told otherwise.
-    pub fn spoil_all(&self, fault: &Fault) {
-        self.plan.lock().unwrap().then = Some(fault.clone());
+    /// Injects the fault into every request after the end of the plan.
+    pub fn inject_all(&self, fault: &Fault) {
+        self.upcoming.lock().unwrap().then = Some(fault.clone());
     }
 
-    /// Serves every request from now on.
+    /// Clears the plan: requests have no faults.
     pub fn serve_all(&self) {
-        *self.plan.lock().unwrap() = Plan::default();
+        *self.upcoming.lock().unwrap() = Upcoming::default();
     }
 
-    /// What happens to the next request.
-    pub fn take(&self) -> Option<Fault> {
-        let mut plan = self.plan.lock().unwrap();
-        plan.next.pop_front().unwrap_or_else(|| plan.then.clone())
+    /// Removes the fault of the next request from the plan.
+    pub fn next_fault(&self) -> Option<Fault> {
+        let mut upcoming = self.upcoming.lock().unwrap();
+        upcoming.next.pop_front().unwrap_or_else(|| upcoming.then.clone())
     }
 
-    /// Whether a new connection is to be reset at once, with the request that would have come.
-    pub fn takes_reset(&self) -> bool {
-        let mut plan = self.plan.lock().unwrap();
-        if let Some(next) = plan.next.front() {
-            let resets = *next == Some(Fault::Reset);
-            if resets {
-                plan.next.pop_front();
+    /// Returns `true` if the next fault is a reset, and removes it. A reset applies to a new connection before its first
+    /// request.
+    pub fn take_reset(&self) -> bool {
+        let mut upcoming = self.upcoming.lock().unwrap();
+        if let Some(next) = upcoming.next.front() {
+            let is_reset = *next == Some(Fault::Reset);
+            if is_reset {
+                upcoming.next.pop_front();
             }
-            return resets;
+            return is_reset;
         }
-        plan.then == Some(Fault::Reset)
+        upcoming.then == Some(Fault::Reset)
     }
 
-    /// These records are handed to the server.
-    pub fn note_asked(&self, records: usize) {
-        self.done.asked.fetch_add(records, Ordering::Relaxed);
+    /// Counts records that are forwarded to the server.
+    pub fn record_forwarded(&self, records: usize) {
+        self.counts.forwarded_records.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// The server's answer about these records was passed on whole.
-    pub fn note_served(&self, records: usize) {
-        self.done.answered.fetch_add(records, Ordering::Relaxed);
-        self.done.served.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request whose whole response was forwarded.
+    pub fn record_served(&self, records: usize) {
+        self.counts.answered_records.fetch_add(records, Ordering::Relaxed);
+        self.counts.served_requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn note_fault(&self) {
-        self.done.faults.fetch_add(1, Ordering::Relaxed);
+    pub fn record_fault(&self) {
+        self.counts.faults.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn note_not_http(&self) {
-        self.done.not_http.fetch_add(1, Ordering::Relaxed);
+    pub fn record_not_http(&self) {
+        self.counts.not_http.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests that were served.
+    /// Returns the number of served requests.
     pub fn served(&self) -> usize {
-        self.done.served.load(Ordering::Relaxed)
+        self.counts.served_requests.load(Ordering::Relaxed)
     }
 
-    /// Faults that happened.
+    /// Returns the number of injected faults.
     pub fn faults(&self) -> usize {
-        self.done.faults.load(Ordering::Relaxed)
+        self.counts.faults.load(Ordering::Relaxed)
     }
 
-    /// Connections on which no HTTP came.
+    /// Returns the number of connections without HTTP.
     pub fn not_http(&self) -> usize {
-        self.done.not_http.load(Ordering::Relaxed)
+        self.counts.not_http.load(Ordering::Relaxed)
     }
 
-    /// Records that were handed to the server and whose answer was not passed on whole, each time
-    /// counted.
+    /// Returns how often a record was forwarded to the server without a whole response to the client.
     pub fn unanswered(&self) -> usize {
-        self.done.asked.load(Ordering::Relaxed) - self.done.answered.load(Ordering::Relaxed)
+        let counts = &self.counts;
+        counts.forwarded_records.load(Ordering::Relaxed)
+            - counts.answered_records.load(Ordering::Relaxed)
     }
 }

@@ -1,12 +1,12 @@
-//! Over real sockets, through the real SDK and a proxy in front of a Kinesis server, with everything that
-//! can happen to a connection: nothing is lost, every run ends, and the logs name the cause.
+//! Connection faults with the AWS SDK and a proxy in front of a Kinesis server: no record is lost, every run ends, and
+//! the logs name the cause.
 #![cfg(feature = "aws-config")]
 
 mod connection;
 mod dead_connections;
 mod fault;
 mod fault_plan;
-#[allow(dead_code, reason = "the soak needs more of it")]
+#[allow(dead_code, reason = "a part is used only by the example soak")]
 #[path = "../../../examples/soak/faults/gate.rs"]
 mod gate;
 mod large_responses;

@@ -1,50 +1,54 @@
-//! Faults that do not pass: nothing hangs, and every record comes back with a reason that names the cause.
+//! Faults that do not end: nothing hangs, and every record is returned with a reason that names the cause.
 
 use std::time::Duration;
 
 use kinesis_sink::record::FailureReason;
 use kinesis_sink::{ErrorKind, KinesisSink, SinkBuilder, Undelivered};
 
-use super::fault::{Fault, Spoilt, answer};
-use super::rig::{Rig, builder, forward, impatient, in_time, numbers_of, put_all, until};
+use super::fault::{Fault, ResponseFault, response};
+use super::rig::{
+    Rig, builder, builder_with_short_timeout, forward, in_time, numbers_of, put_all, wait_until,
+};
 
-/// More than a request holds.
+/// Records for more than one request.
 const RECORDS: usize = 150;
 
-async fn lasts(fault: Fault, builder: fn() -> SinkBuilder, cause: &str) {
+async fn assert_returns_records(fault: Fault, builder: fn() -> SinkBuilder, cause: &str) {
     let rig = Rig::start().await;
-    rig.orders().spoil_all(&fault);
-    let given_up = give_up_after_attempts(
+    rig.plan().inject_all(&fault);
+    let failed = fail_after_attempts(
         rig.sink(builder().configure(|settings| settings.max_attempts = Some(2))),
         cause,
     )
     .await;
-    let withdrawn = take_back(&rig, rig.sink(builder()), cause).await;
-    assert!(rig.orders().faults() > 0, "{fault:?}");
-    rig.check_logs(cause);
-    rig.orders().serve_all();
-    rig.deliver(given_up).await;
-    rig.deliver(withdrawn).await;
+    let withdrawn = withdraw(&rig, rig.sink(builder()), cause).await;
+    assert!(rig.plan().faults() > 0, "{fault:?}");
+    rig.assert_logs(cause);
+    rig.plan().serve_all();
+    rig.redeliver(failed).await;
+    rig.redeliver(withdrawn).await;
 }
 
-/// The sink keeps all records, and says why they are not delivered.
-pub async fn give_up_after_attempts(mut sink: KinesisSink, cause: &str) -> Vec<Undelivered> {
+/// Asserts that the sink fails all records with a reason that contains `cause`, and returns them.
+pub async fn fail_after_attempts(mut sink: KinesisSink, cause: &str) -> Vec<Undelivered> {
     let error = forward(&mut sink, 0..RECORDS).await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, RECORDS), "{error}");
-    check_reason(error.reason().unwrap(), cause);
+    assert_reason(error.reason().unwrap(), cause);
     let failed = sink.take_failed();
-    failed.iter().for_each(|one| check_reason(one.reason(), cause));
+    for record in &failed {
+        assert_reason(record.reason(), cause);
+    }
     assert_eq!(numbers_of(&failed), (0..RECORDS).collect::<Vec<_>>());
     failed
 }
 
-/// The producer ends in time, and gives all records back; their receipts say so.
-pub async fn take_back(rig: &Rig, sink: KinesisSink, cause: &str) -> Vec<Undelivered> {
+/// Asserts that `close_within` and the receipts return all records, and returns them.
+pub async fn withdraw(rig: &Rig, sink: KinesisSink, cause: &str) -> Vec<Undelivered> {
     let producer = sink.spawn();
-    let told_before = rig.logs.with(cause).len();
+    let logged_before = rig.logs.with(cause).len();
     let closing = async {
-        let is_told = || rig.logs.with(cause).len() > told_before;
-        until(|| producer.status().totals.accepted == RECORDS as u64 && is_told()).await;
+        let is_logged = || rig.logs.with(cause).len() > logged_before;
+        wait_until(|| producer.status().totals.accepted == RECORDS as u64 && is_logged()).await;
         producer.close_within(Duration::from_millis(100)).await
     };
     let (outcomes, closed) = tokio::join!(put_all(&producer, 0..RECORDS), in_time(closing));
@@ -55,9 +59,9 @@ pub async fn take_back(rig: &Rig, sink: KinesisSink, cause: &str) -> Vec<Undeliv
     assert_eq!(receipts.len(), RECORDS);
     for one in receipts.iter().chain(&undelivered) {
         assert!(matches!(one.reason(), FailureReason::Withdrawn { .. }), "{one}");
-        // A record in its first request, or in none yet, has nothing to tell.
+        // A record without a failed attempt has no cause.
         if one.last_error().is_some() {
-            check_reason(one.reason(), cause);
+            assert_reason(one.reason(), cause);
         }
     }
     assert!(undelivered.iter().any(|one| one.last_error().is_some()), "an attempt has failed");
@@ -65,7 +69,7 @@ pub async fn take_back(rig: &Rig, sink: KinesisSink, cause: &str) -> Vec<Undeliv
     undelivered
 }
 
-fn check_reason(reason: &FailureReason, cause: &str) {
+fn assert_reason(reason: &FailureReason, cause: &str) {
     let reason = reason.to_string();
     assert!(reason.contains(cause), "{reason}");
     assert!(reason.len() < 2_000, "a reason of {} bytes", reason.len());
@@ -73,51 +77,58 @@ fn check_reason(reason: &FailureReason, cause: &str) {
 
 #[tokio::test]
 async fn connection_reset_returns_records() {
-    lasts(Fault::Reset, builder, "Connection reset").await;
+    assert_returns_records(Fault::Reset, builder, "Connection reset").await;
 }
 
 #[tokio::test]
 async fn reset_after_request_returns_records() {
-    lasts(Fault::Spoil(Spoilt::Reset), builder, "Connection reset").await;
+    assert_returns_records(Fault::Response(ResponseFault::Reset), builder, "Connection reset")
+        .await;
 }
 
 #[tokio::test]
 async fn request_timeout_returns_records() {
-    lasts(Fault::Spoil(Spoilt::Never), impatient, "request timeout of ").await;
+    assert_returns_records(
+        Fault::Response(ResponseFault::Missing),
+        builder_with_short_timeout,
+        "request timeout of ",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn non_http_response_returns_records() {
-    lasts(Fault::Answer("220 ready\r\n".into()), builder, "invalid HTTP").await;
+    assert_returns_records(Fault::Respond("220 ready\r\n".into()), builder, "invalid HTTP").await;
 }
 
 #[tokio::test]
 async fn non_kinesis_response_returns_records() {
-    let page = answer("200 OK", b"<html><body>It works</body></html>");
-    lasts(Fault::Answer(page), builder, "response cannot be read (HTTP 200)").await;
+    let page = response("200 OK", b"<html><body>It works</body></html>");
+    assert_returns_records(Fault::Respond(page), builder, "response cannot be read (HTTP 200)")
+        .await;
 }
 
 #[tokio::test]
 async fn bad_gateway_returns_records() {
-    let page = answer("502 Bad Gateway", b"<html><body>Bad Gateway</body></html>");
-    lasts(Fault::Answer(page), builder, "HTTP 502").await;
+    let page = response("502 Bad Gateway", b"<html><body>Bad Gateway</body></html>");
+    assert_returns_records(Fault::Respond(page), builder, "HTTP 502").await;
 }
 
 #[tokio::test]
 async fn refused_connection_returns_records() {
     const CAUSE: &str = "Connection refused";
-    let mut rig = Rig::start_with_the_proxy_down().await;
+    let mut rig = Rig::start_refusing().await;
     let sink = || {
         builder()
             .configure(|settings| settings.max_attempts = Some(2))
             .build(&rig.client())
             .unwrap()
     };
-    let given_up = give_up_after_attempts(sink(), CAUSE).await;
+    let failed = fail_after_attempts(sink(), CAUSE).await;
     let sink = builder().build(&rig.client()).unwrap();
-    let withdrawn = take_back(&rig, sink, CAUSE).await;
-    rig.check_logs(CAUSE);
-    rig.proxy.come_up();
-    rig.deliver(given_up).await;
-    rig.deliver(withdrawn).await;
+    let withdrawn = withdraw(&rig, sink, CAUSE).await;
+    rig.assert_logs(CAUSE);
+    rig.proxy.start_listening();
+    rig.redeliver(failed).await;
+    rig.redeliver(withdrawn).await;
 }

@@ -1,4 +1,4 @@
-//! A TCP proxy on the loopback interface that does to connections what it is told.
+//! A TCP proxy on the loopback interface that injects faults.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,58 +7,54 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::connection;
-use super::fault_plan::Orders;
+use super::fault_plan::FaultPlan;
 
-/// A proxy in front of one server, at one port for its whole life. At first it is down: the port is its
-/// own, and connections to it are refused.
+/// A proxy in front of one server, with a fixed port. It refuses connections until [`Proxy::start_listening`].
 pub struct Proxy {
     address: SocketAddr,
     state: State,
-    orders: Arc<Orders>,
+    plan: Arc<FaultPlan>,
 }
 
 enum State {
-    /// Bound, so that nobody else gets the port, and not listening.
+    /// Bound but not listening, so that the port stays reserved and connections are refused.
     Down(TcpSocket),
     Up(JoinHandle<()>),
-    /// Only while it goes from one to the other.
-    Between,
+    Changing,
 }
 
 impl Proxy {
-    /// A proxy in front of `server`.
     pub fn new(server: SocketAddr) -> Self {
         let socket = bound(([127, 0, 0, 1], 0).into());
         let address = socket.local_addr().unwrap();
-        Self { address, state: State::Down(socket), orders: Arc::new(Orders::new(server)) }
+        Self { address, state: State::Down(socket), plan: Arc::new(FaultPlan::new(server)) }
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes connections from now on.
-    pub fn come_up(&mut self) {
-        let State::Down(socket) = std::mem::replace(&mut self.state, State::Between) else {
-            panic!("the proxy is up");
+    /// Starts to accept connections.
+    pub fn start_listening(&mut self) {
+        let State::Down(socket) = std::mem::replace(&mut self.state, State::Changing) else {
+            panic!("the proxy is already listening");
         };
         let listener = socket.listen(128).unwrap();
-        self.state = State::Up(tokio::spawn(accept(listener, self.orders.clone())));
+        self.state = State::Up(tokio::spawn(accept(listener, self.plan.clone())));
     }
 
-    /// Ends all connections and refuses new ones, like a server that is killed.
-    pub async fn go_down(&mut self) {
-        let State::Up(task) = std::mem::replace(&mut self.state, State::Between) else {
-            panic!("the proxy is down");
+    /// Closes all connections and refuses new ones.
+    pub async fn stop_listening(&mut self) {
+        let State::Up(task) = std::mem::replace(&mut self.state, State::Changing) else {
+            panic!("the proxy is not listening");
         };
         task.abort();
         let _ = task.await;
         self.state = State::Down(bound(self.address));
     }
 
-    /// What it is to do, and what it has done.
-    pub fn orders(&self) -> &Orders {
-        &self.orders
+    pub fn plan(&self) -> &FaultPlan {
+        &self.plan
     }
 }
 
@@ -72,17 +68,17 @@ impl Drop for Proxy {
 
 fn bound(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
-    // What is left of ended connections is no hindrance.
+    // Connections in TIME_WAIT must not prevent the bind.
     socket.set_reuseaddr(true).unwrap();
     socket.bind(address).unwrap();
     socket
 }
 
-async fn accept(listener: TcpListener, orders: Arc<Orders>) {
+async fn accept(listener: TcpListener, plan: Arc<FaultPlan>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        // A connection that breaks is what this is about.
-        let orders = orders.clone();
-        connections.spawn(async move { connection::serve(client, &orders).await });
+        let plan = plan.clone();
+        // I/O errors are expected.
+        connections.spawn(async move { connection::serve(client, &plan).await });
     }
 }

@@ -1,4 +1,4 @@
-//! Runs through the proxy, and what is to be said of each.
+//! Helpers to send records through the proxy and to check the results.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,13 +13,13 @@ use kinesis_sink::limits::Limits;
 use kinesis_sink::{Delivery, Error, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
 use tracing::Level;
 
-use super::fault_plan::Orders;
+use super::fault_plan::FaultPlan;
 use super::proxy::Proxy;
 use crate::support::embedded::{Embedded, STREAM};
 use crate::support::logs::Logs;
 use crate::support::read_back::{Found, From, ReadBack};
 
-/// A server, a proxy in front of it, and what is logged meanwhile.
+/// A server, a proxy in front of it, and the captured logs.
 pub struct Rig {
     server: Embedded,
     pub proxy: Proxy,
@@ -27,29 +27,29 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// With a proxy that takes connections.
+    /// Starts a server and a listening proxy.
     pub async fn start() -> Self {
-        let mut rig = Self::start_with_the_proxy_down().await;
-        rig.proxy.come_up();
+        let mut rig = Self::start_refusing().await;
+        rig.proxy.start_listening();
         rig
     }
 
-    /// With a proxy that refuses connections.
-    pub async fn start_with_the_proxy_down() -> Self {
+    /// Starts a server and a proxy that refuses connections.
+    pub async fn start_refusing() -> Self {
         Self::with(Embedded::start(2, false).await.unwrap())
     }
 
-    /// With this server, and a proxy that refuses connections.
+    /// Adds a proxy that refuses connections to `server`.
     pub fn with(server: Embedded) -> Self {
         let address = server.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
         Self { server, proxy: Proxy::new(address), logs: Logs::listen(Level::DEBUG) }
     }
 
-    pub fn orders(&self) -> &Orders {
-        self.proxy.orders()
+    pub fn plan(&self) -> &FaultPlan {
+        self.proxy.plan()
     }
 
-    /// A client of the server behind the proxy.
+    /// Returns a client that connects through the proxy.
     pub fn client(&self) -> Client {
         self.client_of(&format!("http://{}", self.proxy.address()))
     }
@@ -63,16 +63,18 @@ impl Rig {
         builder.build(&self.client()).unwrap()
     }
 
-    /// How often these payloads are in the stream.
+    /// Counts the payloads in the stream.
     pub async fn find(&self, payloads: impl IntoIterator<Item = Bytes>) -> Found {
         let mut read_back =
             ReadBack::begin(self.server.client(), STREAM, From::Start).await.unwrap();
-        payloads.into_iter().for_each(|payload| read_back.expect(payload));
+        for payload in payloads {
+            read_back.expect(payload);
+        }
         read_back.finish().await.unwrap()
     }
 
-    /// Sends what came back: then the stream has everything.
-    pub async fn deliver(&self, undelivered: Vec<Undelivered>) {
+    /// Sends returned records and asserts that all of them are in the stream.
+    pub async fn redeliver(&self, undelivered: Vec<Undelivered>) {
         let numbers = numbers_of(&undelivered);
         let mut sink = self.sink(builder());
         let records = undelivered.into_iter().map(Undelivered::into_record).map(Ok);
@@ -81,10 +83,10 @@ impl Rig {
         assert_eq!((found.records, found.missing), (numbers.len(), 0));
     }
 
-    /// The payload at each place of the stream: shard and sequence number.
-    async fn places(&self) -> HashMap<(String, String), Bytes> {
+    /// Returns all payloads by shard and sequence number.
+    async fn payloads_by_position(&self) -> HashMap<(String, String), Bytes> {
         let client = self.server.client();
-        let mut places = HashMap::new();
+        let mut payloads = HashMap::new();
         for shard in ["shardId-000000000000", "shardId-000000000001"] {
             let call = client.get_shard_iterator().stream_name(STREAM).shard_id(shard);
             let call = call.shard_iterator_type(ShardIteratorType::TrimHorizon);
@@ -96,35 +98,35 @@ impl Rig {
                     break;
                 }
                 iterator = page.next_shard_iterator;
-                places.extend(page.records.into_iter().map(|record| {
+                payloads.extend(page.records.into_iter().map(|record| {
                     ((shard.to_owned(), record.sequence_number), record.data.into_bytes())
                 }));
             }
         }
-        places
+        payloads
     }
 
-    /// What each receipt says is in the stream.
-    pub async fn check(&self, receipts: &[(Bytes, Delivery)]) {
-        let places = self.places().await;
+    /// Asserts that each receipt names the position of its payload.
+    pub async fn assert_receipts(&self, receipts: &[(Bytes, Delivery)]) {
+        let payloads = self.payloads_by_position().await;
         for (payload, delivery) in receipts {
-            let place = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
-            assert!(places.get(&place) == Some(payload), "another record is at {place:?}");
+            let position = (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned());
+            assert!(payloads.get(&position) == Some(payload), "wrong payload at {position:?}");
         }
     }
 
-    /// One line at least says this, and none is long or shows a payload.
-    pub fn check_logs(&self, cause: &str) {
+    /// Asserts that the logs contain `cause`, and no long line and no payload.
+    pub fn assert_logs(&self, cause: &str) {
         let lines = self.logs.lines();
         let named = lines.iter().any(|line| line.contains(cause));
         let longest = lines.iter().map(String::len).max().unwrap_or(0);
-        assert!(longest < 3_000, "a line of {longest} bytes");
-        assert!(named, "no line says {cause:?}: {lines:#?}");
+        assert!(longest < 3_000, "log line of {longest} bytes");
+        assert!(named, "no log line contains {cause:?}: {lines:#?}");
         assert!(!lines.iter().any(|line| line.contains(PAYLOAD)), "a payload is in the logs");
     }
 }
 
-/// Every payload begins so.
+/// Start of every payload.
 const PAYLOAD: &str = "the payload with the number";
 
 pub fn payloads(numbers: Range<usize>) -> impl Iterator<Item = Bytes> {
@@ -135,7 +137,7 @@ fn payload(number: usize) -> Bytes {
     format!("{PAYLOAD} {number}").into()
 }
 
-/// The numbers of these records, in their order.
+/// Returns the numbers of the records, sorted.
 pub fn numbers_of(undelivered: &[Undelivered]) -> Vec<usize> {
     let number = |one: &Undelivered| {
         let text = str::from_utf8(one.record().data()).unwrap();
@@ -150,8 +152,8 @@ pub fn record(number: usize) -> Record {
     Record::from(payload(number))
 }
 
-/// Small requests, so that few records are many of them, as many a second as the server takes, short waits
-/// after failures, and no time-out that a busy machine would meet.
+/// Returns a builder with small requests, no rate limit, short backoff, and a timeout that is long enough for a busy
+/// machine.
 pub fn builder() -> SinkBuilder {
     let limits = Limits::default().with_request_entries(100);
     let limits = limits.with_shard_records(1_000_000).with_shard_bytes(1 << 40);
@@ -163,29 +165,29 @@ pub fn builder() -> SinkBuilder {
     })
 }
 
-/// The same with a time-out for faults that only a time-out ends.
-pub fn impatient() -> SinkBuilder {
+/// Returns a builder for faults that end only with a timeout.
+pub fn builder_with_short_timeout() -> SinkBuilder {
     builder().configure(|settings| settings.request_timeout = Duration::from_secs(1))
 }
 
-/// Looks again and again. Whoever waits for it fails in time.
-pub async fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
+/// Polls `condition` every millisecond. Has no timeout.
+pub async fn wait_until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Fails instead of hanging.
+/// Panics if `run` takes longer than a minute.
 pub async fn in_time<T>(run: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), run).await.expect("it ends in time")
+    tokio::time::timeout(Duration::from_secs(60), run).await.expect("the run ends within a minute")
 }
 
-/// Forwards the records of these numbers, as most users do.
+/// Forwards the records with these numbers into the sink.
 pub async fn forward(sink: &mut KinesisSink, numbers: Range<usize>) -> Result<(), Error> {
     in_time(stream::iter(numbers).map(record).map(Ok).forward(sink)).await
 }
 
-/// Puts the records of these numbers from several tasks, and returns what their receipts say.
+/// Puts the records with these numbers from several tasks and returns the outcomes of their receipts.
 pub async fn put_all(
     producer: &Producer,
     numbers: Range<usize>,

@@ -1,4 +1,4 @@
-//! A server that is killed in the middle of what it does, and comes back at the same port with what it had written.
+//! A server that crashes while it processes requests and restarts on the same port with its records.
 
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
@@ -7,27 +7,27 @@ use std::time::Duration;
 use axum::Router;
 use tokio::runtime::{Builder, Runtime};
 
-use super::rig::{Rig, builder, forward, in_time, payloads, put_all, until};
+use super::rig::{Rig, builder, forward, in_time, payloads, put_all, wait_until};
 use crate::support::embedded::Embedded;
 use crate::support::read_back::Found;
 
-/// What a server has, and the port at which it listens while it lives.
-struct Mortal {
+/// A server that keeps its state and its port across crashes.
+struct CrashingServer {
     app: Router,
     address: SocketAddr,
-    life: Option<Runtime>,
+    runtime: Option<Runtime>,
 }
 
-impl Mortal {
+impl CrashingServer {
     fn new(app: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut server = Self { app, address: listener.local_addr().unwrap(), life: None };
-        server.live(listener);
+        let mut server = Self { app, address: listener.local_addr().unwrap(), runtime: None };
+        server.serve(listener);
         server
     }
 
-    /// On threads of its own, which end with it.
-    fn live(&mut self, listener: TcpListener) {
+    /// Serves on a separate runtime, so that a crash can drop its tasks.
+    fn serve(&mut self, listener: TcpListener) {
         listener.set_nonblocking(true).unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let app = self.app.clone();
@@ -35,65 +35,65 @@ impl Mortal {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, app).await
         });
-        self.life = Some(runtime);
+        self.runtime = Some(runtime);
     }
 
-    /// Whatever it was doing ends where it was, and all its connections with it.
-    fn die(&mut self) {
-        self.life.take().expect("it lives").shutdown_background();
+    /// Drops all requests and connections.
+    fn crash(&mut self) {
+        self.runtime.take().expect("the server is running").shutdown_background();
     }
 
-    async fn come_back(&mut self) {
+    async fn restart(&mut self) {
         loop {
-            // Until the port is free of the life before.
+            // The port is in use until the previous runtime has shut down.
             if let Ok(listener) = TcpListener::bind(self.address) {
-                return self.live(listener);
+                return self.serve(listener);
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
 
-impl Drop for Mortal {
+impl Drop for CrashingServer {
     fn drop(&mut self) {
-        if let Some(runtime) = self.life.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// Many more requests than it takes until the last death.
+/// Enough records for requests after the last crash.
 const RECORDS: Range<usize> = 0..2_000;
 const DELIVERED: &str = "; 100 delivered";
 const REFUSED: &str = "Connection refused";
 
-/// A server whose memory another one reads, which nobody kills.
-async fn start() -> (Rig, Mortal) {
+/// Returns a crashing server, and a rig with a second server that shares its state.
+async fn start() -> (Rig, CrashingServer) {
     let mut app = None;
     let keep = |router: Router| app.insert(router).clone();
     let server = Embedded::start_in(2, false, keep).await.unwrap();
-    (Rig::with(server), Mortal::new(app.unwrap()))
+    (Rig::with(server), CrashingServer::new(app.unwrap()))
 }
 
-/// Is killed three times, each time with requests under way, and stays away until it was missed.
-async fn die_thrice(server: &mut Mortal, rig: &Rig) {
-    let lines = |what| rig.logs.with(what).len();
+/// Crashes three times with requests in flight, and restarts after connections were refused.
+async fn crash_three_times(server: &mut CrashingServer, rig: &Rig) {
+    let lines = |text| rig.logs.with(text).len();
     for _ in 0..3 {
         let before = lines(DELIVERED);
-        until(|| lines(DELIVERED) >= before + 3).await;
+        wait_until(|| lines(DELIVERED) >= before + 3).await;
         let before = lines(REFUSED);
-        server.die();
-        until(|| lines(REFUSED) >= before + 2).await;
-        server.come_back().await;
+        server.crash();
+        wait_until(|| lines(REFUSED) >= before + 2).await;
+        server.restart().await;
     }
 }
 
-/// Everything is there, and there twice only what was sent again.
-async fn check(rig: &Rig, requeued: u64) {
+/// Asserts that no record is missing and that only requeued records are duplicated.
+async fn assert_delivered(rig: &Rig, requeued: u64) {
     let Found { records, missing, duplicated } = rig.find(payloads(RECORDS)).await;
     assert_eq!((records, missing), (RECORDS.len(), 0));
     assert!(duplicated as u64 <= requeued, "{duplicated} of {requeued}");
-    rig.check_logs(REFUSED);
+    rig.assert_logs(REFUSED);
 }
 
 #[tokio::test]
@@ -101,11 +101,11 @@ async fn forward_survives_server_crashes() {
     let (rig, mut server) = start().await;
     let client = rig.client_of(&format!("http://{}", server.address));
     let mut sink = builder().build(&client).unwrap();
-    let deaths = in_time(die_thrice(&mut server, &rig));
-    let (forwarded, ()) = tokio::join!(forward(&mut sink, RECORDS), deaths);
+    let crashes = in_time(crash_three_times(&mut server, &rig));
+    let (forwarded, ()) = tokio::join!(forward(&mut sink, RECORDS), crashes);
     forwarded.unwrap();
     assert_eq!((sink.totals().delivered, sink.status().failed.records), (RECORDS.len() as u64, 0));
-    check(&rig, sink.totals().requeued).await;
+    assert_delivered(&rig, sink.totals().requeued).await;
 }
 
 #[tokio::test]
@@ -113,10 +113,10 @@ async fn receipts_survive_server_crashes() {
     let (rig, mut server) = start().await;
     let client = rig.client_of(&format!("http://{}", server.address));
     let producer = builder().build(&client).unwrap().spawn();
-    let deaths = in_time(die_thrice(&mut server, &rig));
-    let (outcomes, ()) = tokio::join!(put_all(&producer, RECORDS), deaths);
+    let crashes = in_time(crash_three_times(&mut server, &rig));
+    let (outcomes, ()) = tokio::join!(put_all(&producer, RECORDS), crashes);
     in_time(producer.close()).await.unwrap();
     let receipts: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
-    rig.check(&receipts).await;
-    check(&rig, producer.status().totals.requeued).await;
+    rig.assert_receipts(&receipts).await;
+    assert_delivered(&rig, producer.status().totals.requeued).await;
 }

@@ -1,5 +1,4 @@
-//! Over HTTP to a Kinesis server in this process: what was sent is there, also when shards are
-//! throttled.
+//! The sink and the example `forward` against a Kinesis server in this process, with and without throttled shards.
 #![cfg(feature = "aws-config")]
 
 use std::collections::HashSet;
@@ -18,12 +17,12 @@ use crate::support::embedded::{Embedded, STREAM};
 use crate::support::example_program;
 use crate::support::read_back::{Found, From, ReadBack};
 
-/// Payloads of all bytes and of sizes up to about `longest`, each a different one.
-fn payloads(count: usize, longest: usize, seed: u64) -> Vec<Bytes> {
+/// Returns distinct payloads of random bytes, of up to about `max_size` bytes.
+fn payloads(count: usize, max_size: usize, seed: u64) -> Vec<Bytes> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut payload = |number: usize| {
         let mut data = number.to_be_bytes().to_vec();
-        data.extend(std::iter::repeat_with(|| rng.u8(..)).take(number % longest));
+        data.extend(std::iter::repeat_with(|| rng.u8(..)).take(number % max_size));
         Bytes::from(data)
     };
     (0..count).map(&mut payload).collect()
@@ -31,12 +30,14 @@ fn payloads(count: usize, longest: usize, seed: u64) -> Vec<Bytes> {
 
 async fn send_and_read_back(server: &Embedded, payloads: Vec<Bytes>) -> (KinesisSink, Found) {
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
-    payloads.iter().for_each(|payload| read_back.expect(payload.clone()));
+    for payload in &payloads {
+        read_back.expect(payload.clone());
+    }
     let mut sink = KinesisSink::new(server.client(), STREAM).unwrap();
     let records = stream::iter(payloads).map(Record::from).map(Ok);
     tokio::time::timeout(Duration::from_secs(120), records.forward(&mut sink))
         .await
-        .expect("it ends in time")
+        .expect("the run ends within two minutes")
         .unwrap();
     (sink, read_back.finish().await.unwrap())
 }
@@ -52,10 +53,10 @@ async fn records_round_trip_unchanged() {
 #[tokio::test]
 async fn throttling_loses_no_record() {
     let server = Embedded::start(1, true).await.unwrap();
-    // A shard takes 1,000 records a second, and small ones come faster on any machine.
+    // A shard accepts 1,000 records per second. Small records are sent faster on any machine.
     let (sink, found) = send_and_read_back(&server, payloads(4_000, 20, 2)).await;
     assert_eq!(found, Found { records: 4_000, missing: 0, duplicated: 0 });
-    assert!(sink.totals().throttled > 0, "partial failures happened");
+    assert!(sink.totals().throttled > 0, "some entries were throttled");
     assert_eq!((sink.totals().delivered, sink.status().failed.records), (4_000, 0));
 }
 
@@ -75,7 +76,7 @@ async fn server_accepts_keys_hash_keys_and_arn() {
     assert_eq!(sink.totals().delivered, 6);
 }
 
-/// Runs the main job's own program, which a plain `cargo test` builds beside this one.
+/// Runs the example `forward`.
 fn forward(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     forward_with_input(arguments, environment, Stdio::null())
 }
@@ -93,22 +94,23 @@ fn forward_with_input(
 #[test]
 fn forward_reads_back_every_record() {
     let output = forward(&["--records", "3000"], &[]);
-    let said = String::from_utf8(output.stdout).unwrap();
-    let last = said.lines().last().unwrap();
-    assert!(output.status.success(), "{said}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let last = stdout.lines().last().unwrap();
+    assert!(output.status.success(), "{stdout}");
     assert!(last.starts_with("forwarded 3000 records in "), "{last}");
     assert!(last.contains("0 failed; read back 3000, 0 missing, 0 duplicated; "), "{last}");
     assert!(last.ends_with(" of 4000 records/s"), "{last}");
 }
 
-/// The server counts in windows of a second. By the clock, so the better of two runs counts.
+/// The better of two runs counts, because the result depends on the load of the machine. The server limits windows of
+/// a second, so a run can exceed the rate.
 #[test]
 #[ignore = "20 s, alone: cargo test --test servers -- --ignored --test-threads=1 forward_uses_full_rate"]
 fn forward_uses_full_rate_when_throttled() {
     let rate = || {
         let output = forward(&["--throttled", "--records", "40000"], &[]);
-        let said = String::from_utf8(output.stdout).unwrap();
-        let last = said.lines().last().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let last = stdout.lines().last().unwrap();
         assert!(last.contains(" 0 missing, 0 duplicated; "), "{last}");
         let rate = last.rsplit("; ").next().and_then(|rate| rate.split(' ').next());
         rate.unwrap().parse::<f64>().unwrap()
@@ -124,31 +126,30 @@ fn forward_sends_lines_of_file_unchanged() {
     std::fs::write(&path, b"one\n\xff\x00\r\n\nsame\nsame\nno line break at the end").unwrap();
     let by_path = forward(&["--file", path.to_str().unwrap()], &[]);
     let input = std::fs::File::open(&path).unwrap();
-    let by_standard_input = forward_with_input(&["--file", "-"], &[], input);
+    let by_stdin = forward_with_input(&["--file", "-"], &[], input);
     std::fs::remove_file(&path).unwrap();
-    for output in [by_path, by_standard_input] {
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{said}");
-        assert!(said.contains("read back 6, 0 missing, 0 duplicated"), "{said}");
+    for output in [by_path, by_stdin] {
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{stdout}");
+        assert!(stdout.contains("read back 6, 0 missing, 0 duplicated"), "{stdout}");
     }
 }
 
-/// As to a real stream: by endpoint, name and credentials of the environment.
 #[tokio::test(flavor = "multi_thread")]
 async fn forward_reads_back_from_endpoint() {
     let server = Embedded::start(2, false).await.unwrap();
     let mut sink = KinesisSink::new(server.client(), STREAM).unwrap();
-    sink.send(Record::from("older, and not looked at")).await.unwrap();
+    sink.send(Record::from("older record")).await.unwrap();
     let arguments = ["--endpoint", server.endpoint(), "--region", "us-east-1", "--records", "700"];
     let keys = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")];
     let output = forward(&[&arguments[..], &["--read-back"]].concat(), &keys);
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("read back 700, 0 missing, 0 duplicated"), "{said}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout}");
+    assert!(stdout.contains("read back 700, 0 missing, 0 duplicated"), "{stdout}");
     let missing = [&arguments[..4], &["--stream", "no-such-stream"]].concat();
     let output = forward(&missing, &keys);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("does not exist"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && stderr.contains("does not exist"), "{stderr}");
 }
 
 #[tokio::test]
@@ -174,33 +175,36 @@ fn forward_stops_at_oversize_line() {
     std::fs::write(&path, format!("one\n{long}\nthree\n")).unwrap();
     let output = forward(&["--file", path.to_str().unwrap()], &[]);
     std::fs::remove_file(&path).unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains("stopped at line 2; 1 records delivered, 0 kept"), "{said}");
-    assert!(said.contains("record is 11000"), "{said}");
+    assert!(stderr.contains("stopped at line 2; 1 records delivered, 0 kept"), "{stderr}");
+    assert!(stderr.contains("record is 11000"), "{stderr}");
 }
 
 #[test]
 fn forward_reports_error_in_one_line() {
     let keys = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")];
-    let nowhere = ["--region", "us-east-1", "--endpoint", "http://127.0.0.1:1"];
+    let unreachable = ["--region", "us-east-1", "--endpoint", "http://127.0.0.1:1"];
     for (arguments, environment, expected) in [
         (&["--file", "/no/such/file"][..], &[][..], "cannot read /no/such/file"),
         (&["--stream", "arn:aws:kinesis:x"], &keys, "is not a stream ARN"),
         (&["--stream", "a b"], &keys, "is not a stream name"),
         (&["--stream", "example"], &keys, "no region is configured"),
         (&["--stream", "example", "--region", "us-east-1"], &[], "no AWS credentials found"),
-        (&nowhere, &keys, "the endpoint cannot be reached"),
+        (&unreachable, &keys, "the endpoint cannot be reached"),
     ] {
         let output = forward(arguments, environment);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-        assert!(said.starts_with("error: ") && said.contains(expected), "{arguments:?}: {said}");
-        assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(
+            stderr.starts_with("error: ") && stderr.contains(expected),
+            "{arguments:?}: {stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
     }
 }
 
-/// A process of its own, so that it can have an environment of its own.
+/// Runs `from_env_child_process` in a separate process with a different environment.
 #[tokio::test(flavor = "multi_thread")]
 async fn from_env_reads_environment() {
     let server = Embedded::start(1, false).await.unwrap();
@@ -223,20 +227,19 @@ async fn from_env_reads_environment() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(read_back.finish().await.unwrap().records, 1);
     let output = run("", server.endpoint());
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(!output.status.success() && said.contains("no region is configured"), "{said}");
-    // What the README's first program says on a closed port.
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && stdout.contains("no region is configured"), "{stdout}");
     let output = run("us-east-1", "http://127.0.0.1:1");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(!output.status.success() && said.contains("refused the connection"), "{said}");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && stdout.contains("refused the connection"), "{stdout}");
 }
 
 #[tokio::test]
-#[ignore = "runs as a process of its own, with an environment made by the test above"]
+#[ignore = "runs in a process that from_env_reads_environment starts"]
 async fn from_env_child_process() {
     let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap_or_default();
     if !endpoint.starts_with("http://127.0.0.1:") {
-        return; // Started by hand: it must not write to an account.
+        return; // Never write to a real account.
     }
     let mut sink = KinesisSink::from_env(STREAM).await.unwrap();
     sink.send(Record::from("from the environment")).await.unwrap();
@@ -246,43 +249,55 @@ fn data(number: usize) -> Bytes {
     Bytes::from(number.to_string())
 }
 
-/// `tasks` tasks that send `each` records and await each receipt. The places where the records lie.
-async fn put_all(producer: &Producer, tasks: usize, each: usize) -> HashSet<(String, String)> {
+/// Sends `records_per_task` records from each of `tasks` tasks, awaits their receipts, and returns the positions of the
+/// records.
+async fn put_all(
+    producer: &Producer,
+    tasks: usize,
+    records_per_task: usize,
+) -> HashSet<(String, String)> {
     let task = |task: usize| {
         let producer = producer.clone();
         tokio::spawn(async move {
-            let numbers = stream::iter(task * each..(task + 1) * each);
+            let numbers = stream::iter(task * records_per_task..(task + 1) * records_per_task);
             let receipts = numbers.then(move |number| {
                 let producer = producer.clone();
                 async move { producer.put(Record::from(data(number))).await }
             });
             let outcomes = receipts.map(Result::unwrap).buffered(64);
-            let places = outcomes.map(|outcome| {
+            let positions = outcomes.map(|outcome| {
                 let delivery = outcome.unwrap();
                 (delivery.shard_id().to_owned(), delivery.sequence_number().to_owned())
             });
-            places.collect::<Vec<_>>().await
+            positions.collect::<Vec<_>>().await
         })
     };
-    let places = future::join_all((0..tasks).map(task)).await;
-    places.into_iter().flat_map(Result::unwrap).collect()
+    let positions = future::join_all((0..tasks).map(task)).await;
+    positions.into_iter().flat_map(Result::unwrap).collect()
 }
 
-async fn many_tasks(tasks: usize, each: usize, shards: i32, enforce_limits: bool) {
+async fn assert_tasks_lose_no_record(
+    tasks: usize,
+    records_per_task: usize,
+    shards: i32,
+    enforce_limits: bool,
+) {
     let server = Embedded::start(shards, enforce_limits).await.unwrap();
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
-    let records = tasks * each;
-    (0..records).for_each(|number| read_back.expect(data(number)));
-    // A server that enforces no limits has no quota.
-    let limits = match enforce_limits {
-        true => Limits::default(),
-        false => Limits::default().with_shard_records(1_000_000).with_shard_bytes(1 << 40),
+    let records = tasks * records_per_task;
+    for number in 0..records {
+        read_back.expect(data(number));
+    }
+    let limits = if enforce_limits {
+        Limits::default()
+    } else {
+        Limits::default().with_shard_records(1_000_000).with_shard_bytes(1 << 40)
     };
     let builder = KinesisSink::builder(STREAM).configure(|settings| settings.limits = limits);
     let producer = builder.build(server.client()).unwrap().spawn();
-    let places = put_all(&producer, tasks, each).await;
+    let positions = put_all(&producer, tasks, records_per_task).await;
     producer.close_within(Duration::from_secs(60)).await.unwrap();
-    assert_eq!(places.len(), records, "each receipt names another place");
+    assert_eq!(positions.len(), records, "the positions are distinct");
     let totals = producer.status().totals;
     assert_eq!((totals.accepted, totals.delivered), (records as u64, records as u64));
     assert_eq!(totals.throttled > 0, enforce_limits);
@@ -292,16 +307,16 @@ async fn many_tasks(tasks: usize, each: usize, shards: i32, enforce_limits: bool
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousand_tasks_lose_no_record() {
-    many_tasks(1_000, 50, 4, false).await;
+    assert_tasks_lose_no_record(1_000, 50, 4, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a million records take a minute; `.ci/run` has it"]
+#[ignore = "takes a minute; `.ci/run` runs it"]
 async fn thousand_tasks_send_million_records() {
-    many_tasks(1_000, 1_000, 4, false).await;
+    assert_tasks_lose_no_record(1_000, 1_000, 4, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn throttled_tasks_lose_no_record() {
-    many_tasks(100, 60, 2, true).await;
+    assert_tasks_lose_no_record(100, 60, 2, true).await;
 }

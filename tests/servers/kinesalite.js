@@ -1,4 +1,4 @@
-// Runs kinesalite on a free port of the loopback interface, and prints the port.
+// Runs kinesalite on a free port of the loopback interface and prints the port.
 'use strict'
 
 require('./until_stdin_ends')

@@ -1,4 +1,4 @@
-// Runs kinesis-local on free ports of the loopback interface, and prints the one that speaks plain HTTP.
+// Runs kinesis-local on free ports of the loopback interface and prints the port for plain HTTP.
 'use strict'
 
 require('./until_stdin_ends')
@@ -6,11 +6,11 @@ require('./until_stdin_ends')
 const net = require('net')
 const path = require('path')
 
-// Names for its two servers: neither port is bound.
+// Placeholders for the two servers; `listen` below replaces the ports.
 const PLAIN = '4568'
 Object.assign(process.env, { KINESIS_MOCK_PLAIN_PORT: PLAIN, KINESIS_MOCK_TLS_PORT: '4567' })
 
-// It would bind every interface, at ports that are chosen before they are known to be free.
+// By default it binds all interfaces, and its ports may be in use.
 const listen = net.Server.prototype.listen
 net.Server.prototype.listen = function (...given) {
   const asked = given[0]?.port ?? given[0]
@@ -25,11 +25,11 @@ for (const operation of ['CREATE_STREAM', 'DELETE_STREAM', 'MERGE_SHARDS', 'SPLI
 Object.assign(process.env, {
   SHARD_LIMIT: '1000',
   LOG_LEVEL: 'ERROR',
-  // It says otherwise that it is slow whenever the machine is busy.
+  // Disables warnings about a busy machine.
   CATS_EFFECT_CPU_STARVATION_CHECK_INITIAL_DELAY: '1d',
 })
 
 const main = require.resolve('kinesis-local/main.js')
-// It looks for its certificate in the current directory.
+// It loads its certificate from the current directory.
 process.chdir(path.dirname(main))
 require(main)

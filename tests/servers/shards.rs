@@ -1,5 +1,4 @@
-//! Against a Kinesis server in this process: its shards are listed, and records land where the hash of
-//! their key says.
+//! Lookups of shards and streams on a Kinesis server in this process.
 #![cfg(feature = "aws-config")]
 
 use std::collections::HashSet;
@@ -24,7 +23,7 @@ fn ids(shards: &[Shard]) -> HashSet<&str> {
     shards.iter().map(Shard::id).collect()
 }
 
-/// Splits `shard` in the middle, and waits until that is done.
+/// Splits `shard` in the middle and waits until it is closed.
 async fn split(client: &Client, shard: &Shard) {
     let (start, end) = (shard.range().start().get(), shard.range().end().get());
     let middle = (start + (end - start) / 2).to_string();
@@ -38,8 +37,8 @@ async fn split(client: &Client, shard: &Shard) {
     tokio::time::timeout(Duration::from_secs(20), done).await.expect("the split ends");
 }
 
-/// Puts records under 200 random keys. They must land where the hashes of their keys say.
-async fn assert_keys_land_on(client: &Client, shards: &[Shard], seed: u64) {
+/// Puts records with 200 random keys and asserts that each is on the shard of its hash.
+async fn assert_keys_map_to(client: &Client, shards: &[Shard], seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut key = || (0..rng.usize(1..40)).map(|_| rng.char(..)).collect::<String>();
     let keys: Vec<_> = (0..200).map(|_| key()).collect();
@@ -62,12 +61,12 @@ async fn listed_shards_predict_shard_of_key() {
     let server = Embedded::start(4, false).await.unwrap();
     let before = list(server.client()).await;
     assert_eq!(ids(&before).len(), 4);
-    assert_keys_land_on(server.client(), &before, 1).await;
+    assert_keys_map_to(server.client(), &before, 1).await;
     split(server.client(), &before[2]).await;
     let after = list(server.client()).await;
     assert_eq!((after.len(), ids(&after).len()), (5, 5));
     assert!(!ids(&after).contains(before[2].id()), "the parent is closed");
-    assert_keys_land_on(server.client(), &after, 2).await;
+    assert_keys_map_to(server.client(), &after, 2).await;
 }
 
 #[tokio::test]
@@ -84,8 +83,9 @@ async fn describe_stream_returns_defaults() {
 async fn lookup_errors_are_classified() {
     let server = Embedded::start(1, false).await.unwrap();
     let missing = "no-such-stream".parse().unwrap();
-    let gone = server.client().config().to_builder().endpoint_url("http://127.0.0.1:1").build();
-    let gone = Client::from_conf(gone);
+    let unreachable =
+        server.client().config().to_builder().endpoint_url("http://127.0.0.1:1").build();
+    let unreachable = Client::from_conf(unreachable);
     for (client, code, kind, class) in [
         (
             server.client(),
@@ -93,7 +93,7 @@ async fn lookup_errors_are_classified() {
             PutRecordsErrorKind::Service,
             ErrorClass::Fatal,
         ),
-        (&gone, None, PutRecordsErrorKind::Dispatch, ErrorClass::OutcomeUnknown),
+        (&unreachable, None, PutRecordsErrorKind::Dispatch, ErrorClass::OutcomeUnknown),
     ] {
         let list = SdkStreamInfo::new(client).list_shards(&missing).unwrap().await.unwrap_err();
         let describe =

@@ -1,4 +1,4 @@
-// Ends this process once whoever started it is gone: its end of the pipe closes however it ends.
+// Exits when the parent process ends and thereby closes the pipe.
 'use strict'
 
 process.stdin.on('end', () => process.exit()).on('error', () => process.exit()).resume()

@@ -76,7 +76,6 @@ async fn server_accepts_keys_hash_keys_and_arn() {
     assert_eq!(sink.totals().delivered, 6);
 }
 
-/// Runs the example `forward`.
 fn forward(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     forward_with_input(arguments, environment, Stdio::null())
 }
@@ -102,8 +101,7 @@ fn forward_reads_back_every_record() {
     assert!(last.ends_with(" of 4000 records/s"), "{last}");
 }
 
-/// The better of two runs counts, because the result depends on the load of the machine. The server limits windows of
-/// a second, so a run can exceed the rate.
+/// The better of two runs counts, because the rate depends on the load of the machine.
 #[test]
 #[ignore = "20 s, alone: cargo test --test servers -- --ignored --test-threads=1 forward_uses_full_rate"]
 fn forward_uses_full_rate_when_throttled() {
@@ -204,7 +202,6 @@ fn forward_reports_error_in_one_line() {
     }
 }
 
-/// Runs `from_env_child_process` in a separate process with a different environment.
 #[tokio::test(flavor = "multi_thread")]
 async fn from_env_reads_environment() {
     let server = Embedded::start(1, false).await.unwrap();
@@ -249,8 +246,7 @@ fn data(number: usize) -> Bytes {
     Bytes::from(number.to_string())
 }
 
-/// Sends `records_per_task` records from each of `tasks` tasks, awaits their receipts, and returns the positions of the
-/// records.
+/// Sends records from several tasks and returns the positions that their receipts name.
 async fn put_all(
     producer: &Producer,
     tasks: usize,

@@ -1,5 +1,4 @@
-//! Tests against independent Kinesis servers over real sockets: ferrokinesis in this process, kinesis-local and
-//! kinesalite on Node.
+//! Tests against independent Kinesis servers over real sockets.
 
 #![cfg(feature = "aws-config")]
 

@@ -23,7 +23,6 @@ fn ids(shards: &[Shard]) -> HashSet<&str> {
     shards.iter().map(Shard::id).collect()
 }
 
-/// Splits `shard` in the middle and waits until it is closed.
 async fn split(client: &Client, shard: &Shard) {
     let (start, end) = (shard.range().start().get(), shard.range().end().get());
     let middle = (start + (end - start) / 2).to_string();

@@ -5,7 +5,6 @@ use super::server::{Protocol, ServerKind};
 /// A feature that a case needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
-    /// PutRecords takes an ARN.
     PutByArn,
     /// ListShards and DescribeStreamSummary take an ARN.
     LookupByArn,
@@ -13,11 +12,9 @@ pub enum Feature {
     KeysInCharacters,
     /// Requests above 5 MiB, an earlier limit of the service, are rejected.
     RequestLimit,
-    /// Payloads are returned unchanged.
     BinaryData,
     /// Responses may be longer than 16 KiB.
     LongResponses,
-    /// GetShardIterator takes a timestamp.
     ReadFromTime,
 }
 

@@ -52,7 +52,6 @@ async fn embedded_limits_keys_in_bytes() {
     }
 }
 
-/// No case has a key of 256 characters outside the BMP because of this.
 #[tokio::test(flavor = "multi_thread")]
 async fn node_servers_limit_keys_in_utf16_units() {
     for kind in [ServerKind::KinesisLocal, ServerKind::Kinesalite] {

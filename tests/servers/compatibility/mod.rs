@@ -33,11 +33,9 @@ use std::time::Duration;
 use features::Feature;
 use server::{Protocol, Server, ServerKind};
 
-/// Guards against hangs; cases take much less.
 const TIMEOUT: Duration = Duration::from_secs(150);
 
-/// Defines a test for each case on one server and protocol. A test prints a notice and passes if the server does not
-/// support a needed feature.
+/// Defines a test per case. It prints a notice and passes if the server does not support a needed feature.
 macro_rules! suite {
     ($name:ident: $kind:ident in both) => {
         mod $name {

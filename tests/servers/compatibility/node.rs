@@ -16,7 +16,6 @@ pub struct Node {
 pub static KINESALITE: Node = Node::new("kinesalite", "tests/servers/kinesalite.js");
 pub static KINESIS_LOCAL: Node = Node::new("kinesis-local", "tests/servers/kinesis_local.js");
 
-/// Maximum time until a server prints its port.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Node {

@@ -1,6 +1,4 @@
-//! Reads payloads that kinesalite received in CBOR.
-//!
-//! Kinesalite stores them as the JSON of a Node `Buffer`, `{"type":"Buffer","data":[104,105]}`, which no client can read.
+//! Decodes CBOR payloads that kinesalite stores as the JSON of a Node `Buffer`: `{"type":"Buffer","data":[104,105]}`.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::interceptors::BeforeDeserializationInterceptorContextMut;

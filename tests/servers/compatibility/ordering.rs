@@ -14,7 +14,6 @@ use super::server::Server;
 const RECORDS: usize = 240;
 const KEYS: usize = 12;
 
-/// Fails every third entry and sends the others to the server.
 async fn fail_every_third(
     service: PutRecords,
     entry_count: Arc<AtomicUsize>,

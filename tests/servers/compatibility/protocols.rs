@@ -122,7 +122,6 @@ pub async fn get_records_starts_at_timestamp(server: &Server) {
     }
 }
 
-/// Only the embedded server enforces quotas.
 #[tokio::test]
 async fn cbor_reports_throttled_entries() {
     let embedded = Embedded::start(1, true).await.unwrap();

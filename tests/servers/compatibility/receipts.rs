@@ -11,7 +11,6 @@ use super::server::Server;
 const TASKS: usize = 10;
 const RECORDS_PER_TASK: usize = 25;
 
-/// Returns the records of one task with the positions that their receipts name.
 async fn put(producer: Producer, task: usize) -> Vec<((String, String), Bytes)> {
     let data = |number: usize| Bytes::from(format!("record {number} of task {task}"));
     let mut receipts = Vec::new();

@@ -12,7 +12,6 @@ use kinesis_sink::shard::hash_of;
 use super::server::Server;
 use super::stream::{Found, Stream};
 
-/// Sends `records` and returns everything in the stream.
 async fn send(server: &Server, stream: &Stream, records: Vec<Record>) -> Vec<Found> {
     let count = records.len();
     let mut sink = stream.sink(server.builder(stream.name()));

@@ -42,9 +42,7 @@ pub struct Server {
     endpoint: String,
     limits: Limits,
     json: Client,
-    /// Speaks the tested protocol.
     client: Client,
-    /// Reads the records that `client` wrote.
     reader: Client,
     _embedded: Option<Embedded>,
 }

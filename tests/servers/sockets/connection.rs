@@ -76,14 +76,12 @@ async fn inject_response(
     match fault {
         ResponseFault::Reset => client.set_zero_linger(),
         ResponseFault::Truncated => client.write_all(&response[..response.len() / 2]).await,
-        // Waits until the client closes the connection.
         ResponseFault::Missing => client.read_u8().await.map(drop),
         ResponseFault::Trickle => trickle(&mut &*response, &mut client).await,
         ResponseFault::Replaced(bytes) => client.write_all(&bytes).await,
     }
 }
 
-/// Resets the connection, whether or not the request was read.
 fn reset(client: &TcpStream, plan: &FaultPlan) -> io::Result<()> {
     plan.record_fault();
     client.set_zero_linger()
@@ -102,7 +100,6 @@ async fn exchange(server: &mut TcpStream, request: &[u8], plan: &FaultPlan) -> i
     message(server).await
 }
 
-/// Reads a request or response: the head and `content-length` bytes.
 async fn message(from: &mut TcpStream) -> io::Result<Bytes> {
     let mut message = BytesMut::new();
     let mut length = None;

@@ -181,7 +181,6 @@ async fn dead_connection_is_replaced_for_all_sinks() {
     gate.kill(Death::Both);
     let both = async {
         one.send(Record::from("second")).await.unwrap();
-        // The first sink has already replaced the connection.
         other.send(Record::from("second")).await.unwrap();
     };
     timeout(Duration::from_secs(10), both).await.expect("the connection is replaced");

@@ -9,7 +9,6 @@ pub enum Fault {
     Reset,
     /// Closes the connection after the request, without forwarding it.
     Close,
-    /// Forwards the request at one byte per second.
     TrickleRequest,
     /// Responds with these bytes instead of forwarding the request, and closes the connection.
     Respond(Bytes),
@@ -20,13 +19,11 @@ pub enum Fault {
 /// A fault of a response. The server has written the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseFault {
-    /// Resets the connection instead of responding.
     Reset,
     /// Closes the connection after the first half of the response.
     Truncated,
     /// Sends no response and keeps the connection open.
     Missing,
-    /// Sends one byte per second.
     Trickle,
     /// Sends these bytes instead, then closes the connection.
     Replaced(Bytes),

@@ -13,7 +13,6 @@ use super::transient_faults::{assert_delivered, assert_forward_delivers, start};
 use crate::support::alloc;
 use crate::support::read_back::Found;
 
-/// Records for more than one request.
 const RECORDS: usize = 300;
 
 const MIB_10: usize = 10 * 1024 * 1024;
@@ -30,7 +29,6 @@ async fn assert_recovers_from(status: &str, body: impl Into<Vec<u8>>, cause: &st
     let kept = alloc::current() - before;
     // The SDK buffers and copies a whole response, and two responses can be in flight.
     assert!(peak < 12 * MIB_10 as isize, "peak of {peak} bytes");
-    // The server keeps the records, and the test keeps the logs.
     assert!(kept < MIB_10 as isize / 4, "{kept} bytes kept");
     assert_delivered(&rig, &fault, FAULTS, cause).await;
 }

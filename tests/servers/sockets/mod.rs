@@ -1,5 +1,4 @@
-//! Connection faults with the AWS SDK and a proxy in front of a Kinesis server: no record is lost, every run ends, and
-//! the logs name the cause.
+//! Connection faults: no record is lost, every run ends, and the logs name the cause.
 #![cfg(feature = "aws-config")]
 
 mod connection;

@@ -10,7 +10,6 @@ use super::rig::{
     Rig, builder, builder_with_short_timeout, forward, in_time, numbers_of, put_all, wait_until,
 };
 
-/// Records for more than one request.
 const RECORDS: usize = 150;
 
 async fn assert_returns_records(fault: Fault, builder: fn() -> SinkBuilder, cause: &str) {

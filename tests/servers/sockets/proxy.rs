@@ -78,7 +78,6 @@ async fn accept(listener: TcpListener, plan: Arc<FaultPlan>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let plan = plan.clone();
-        // I/O errors are expected.
         connections.spawn(async move { connection::serve(client, &plan).await });
     }
 }

@@ -7,18 +7,15 @@ use crate::support::read_back::Found;
 
 const REFUSED: &str = "Connection refused";
 
-/// Requests served between two restarts.
 const REQUESTS: usize = 3;
 
 impl Rig {
-    /// Starts to listen after `refusals` more requests were refused.
     async fn listen_after_refusals(&mut self, refusals: usize) {
         let before = self.logs.with(REFUSED).len();
         wait_until(|| self.logs.with(REFUSED).len() >= before + refusals).await;
         self.proxy.start_listening();
     }
 
-    /// Stops listening three times with requests in flight.
     async fn restart_three_times(&mut self) {
         for _ in 0..3 {
             let before = self.plan().served();
@@ -29,7 +26,6 @@ impl Rig {
     }
 }
 
-/// Enough records for requests after the last restart.
 const RECORDS: Range<usize> = 0..2_000;
 
 async fn assert_delivered(rig: &Rig) {

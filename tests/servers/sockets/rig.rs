@@ -83,7 +83,6 @@ impl Rig {
         assert_eq!((found.records, found.missing), (numbers.len(), 0));
     }
 
-    /// Returns all payloads by shard and sequence number.
     async fn payloads_by_position(&self) -> HashMap<(String, String), Bytes> {
         let client = self.server.client();
         let mut payloads = HashMap::new();
@@ -126,7 +125,6 @@ impl Rig {
     }
 }
 
-/// Start of every payload.
 const PAYLOAD: &str = "the payload with the number";
 
 pub fn payloads(numbers: Range<usize>) -> impl Iterator<Item = Bytes> {

@@ -38,7 +38,6 @@ impl CrashingServer {
         self.runtime = Some(runtime);
     }
 
-    /// Drops all requests and connections.
     fn crash(&mut self) {
         self.runtime.take().expect("the server is running").shutdown_background();
     }
@@ -62,7 +61,6 @@ impl Drop for CrashingServer {
     }
 }
 
-/// Enough records for requests after the last crash.
 const RECORDS: Range<usize> = 0..2_000;
 const DELIVERED: &str = "; 100 delivered";
 const REFUSED: &str = "Connection refused";
@@ -88,7 +86,6 @@ async fn crash_three_times(server: &mut CrashingServer, rig: &Rig) {
     }
 }
 
-/// Asserts that no record is missing and that only requeued records are duplicated.
 async fn assert_delivered(rig: &Rig, requeued: u64) {
     let Found { records, missing, duplicated } = rig.find(payloads(RECORDS)).await;
     assert_eq!((records, missing), (RECORDS.len(), 0));

@@ -56,7 +56,6 @@ pub async fn assert_delivered(rig: &Rig, fault: &Fault, faults: usize, cause: &s
     // A request has up to 100 records. On a busy machine, more requests than those with the fault can time out.
     let failed = 100 * rig.logs.with("failed records=").len();
     match fault {
-        // The server writes the records, and the sink requeues them without a response.
         Fault::Response(_) => assert!((1..=failed).contains(&found.duplicated), "{found:?}"),
         Fault::TrickleRequest => assert!(found.duplicated <= failed, "{found:?}"),
         Fault::Reset | Fault::Close | Fault::Respond(_) => {

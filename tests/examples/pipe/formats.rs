@@ -1,18 +1,18 @@
-//! What the input becomes.
+//! Input formats and partition keys.
 
 use super::server::Server;
-use super::{Ended, Pipe};
+use super::{Exit, Pipe};
 
-/// Keys and data of what the server took in the end, sorted.
+/// Returns the keys and data of the delivered records, sorted.
 fn sent(input: impl AsRef<[u8]>, options: &[&str]) -> Vec<(String, String)> {
-    let server = Server::that_takes_all();
-    Pipe::to(&server.endpoint, options).fed(input).expect(0, &[]);
-    let mut sent = server.with_keys();
+    let server = Server::accepting_all();
+    Pipe::to(&server.endpoint, options).run(input).expect(0, &[]);
+    let mut sent = server.delivered_with_keys();
     sent.sort_unstable();
     sent
 }
 
-/// The same without the keys, which are random.
+/// Returns the data of the delivered records, sorted.
 fn data(input: impl AsRef<[u8]>, options: &[&str]) -> Vec<String> {
     let mut data: Vec<_> = sent(input, options).into_iter().map(|(_, data)| data).collect();
     data.sort_unstable();
@@ -23,12 +23,12 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
     pairs.map(|(key, data)| (key.to_owned(), data.to_owned())).to_vec()
 }
 
-/// With `options`, the one line is bad, and it says so.
-fn refused(line: &str, options: &[&str], said: &str) -> Ended {
-    let server = Server::that_takes_all();
-    let ended = Pipe::to(&server.endpoint, options).fed(line).expect(3, &["line 1: ", said]);
-    assert_eq!(server.asked(), 0);
-    ended
+/// Asserts that the line is bad and that stderr contains `message`.
+fn assert_bad_line(line: &str, options: &[&str], message: &str) -> Exit {
+    let server = Server::accepting_all();
+    let exit = Pipe::to(&server.endpoint, options).run(line).expect(3, &["line 1: ", message]);
+    assert_eq!(server.requests(), 0);
+    exit
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn byte_order_mark_is_skipped_at_the_beginning() {
     assert_eq!(data(&input, &["--format", "ndjson"]), ["2", "{\"k\":\"a\"}"]);
     assert_eq!(data(mark, &[]), [""; 0]);
     assert_eq!(data("\u{feff}\n", &[]), [""]);
-    // The input ends within the mark, or differs from it after the first bytes.
+    // The input ends within the mark, or only starts like it.
     assert_eq!(data("1", &[]), ["1"]);
     for short in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb\n"] {
-        let said = format!("1 records, {} bytes read", short.trim_ascii().len());
-        Pipe::embedded(&[]).fed(short).expect(0, &[&said]);
+        let message = format!("1 records, {} bytes read", short.trim_ascii().len());
+        Pipe::embedded(&[]).run(short).expect(0, &[&message]);
     }
     let frame = format!("\0\0\0\x04{mark}1");
     assert_eq!(data(&frame, &["--format", "length-prefixed"]), [format!("{mark}1")]);
@@ -60,12 +60,12 @@ fn byte_order_mark_is_skipped_at_the_beginning() {
 
 #[test]
 fn long_and_binary_lines_are_sent() {
-    let server = Server::that_takes_all();
+    let server = Server::accepting_all();
     let long = "x".repeat(900_000);
     let input = format!("{long}\nshort\n{long}");
-    Pipe::to(&server.endpoint, &[]).fed(&input).expect(0, &["3 records, 1800005 bytes read"]);
-    assert_eq!(server.taken(), ["short", &long, &long]);
-    Pipe::embedded(&[]).fed(b"\xff\x00\xfe\n\x80").expect(0, &["2 records read back"]);
+    Pipe::to(&server.endpoint, &[]).run(&input).expect(0, &["3 records, 1800005 bytes read"]);
+    assert_eq!(server.delivered(), ["short", &long, &long]);
+    Pipe::embedded(&[]).run(b"\xff\x00\xfe\n\x80").expect(0, &["2 records read back"]);
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn ndjson_is_validated_and_sent_unchanged() {
     let kept = data(input, &["--format", "ndjson", "--keep-newline"]);
     assert_eq!(kept, ["\"text\"", "[ ]\r\n", "{\"a\" : 1}\n"]);
     for line in ["{\"a\":}", "{\"a\":1} 2", "nope"] {
-        let ended = refused(line, &ndjson, "invalid JSON at byte ");
-        assert!(ended.said.contains("--format lines"), "{}", ended.said);
-        assert!(!ended.said.contains("nope"), "{}", ended.said);
+        let exit = assert_bad_line(line, &ndjson, "invalid JSON at byte ");
+        assert!(exit.stderr.contains("--format lines"), "{}", exit.stderr);
+        assert!(!exit.stderr.contains("nope"), "{}", exit.stderr);
     }
 }
 
@@ -92,21 +92,21 @@ fn key_pointer_selects_partition_key() {
     };
     let keys = ["/a/b~1c/0", "/a/b~1c/1", "/a/b~1c/2", "/a/b~1c/3", "/~0"].map(key);
     assert_eq!(keys, ["x", "17", "true", "1.5", "ключ 🦀"]);
-    let of_all = sent("\"whole\"", &["--format", "ndjson", "--key-pointer", ""]);
-    assert_eq!(of_all, pairs([("whole", "\"whole\"")]));
+    let root = sent("\"whole\"", &["--format", "ndjson", "--key-pointer", ""]);
+    assert_eq!(root, pairs([("whole", "\"whole\"")]));
 }
 
 #[test]
 fn key_pointer_without_key_fails_line() {
     let with = |pointer| ["--format", "ndjson", "--key-pointer", pointer];
     let line = r#"{"null":null,"object":{},"array":[1],"empty":""}"#;
-    refused(line, &with("/none"), "no value at --key-pointer /none");
-    refused(line, &with("/null"), "is null: ");
-    refused(line, &with("/object"), "is an object: ");
-    refused(line, &with("/array"), "is an array: ");
-    refused(line, &with("/empty"), "partition key is empty");
+    assert_bad_line(line, &with("/none"), "no value at --key-pointer /none");
+    assert_bad_line(line, &with("/null"), "is null: ");
+    assert_bad_line(line, &with("/object"), "is an object: ");
+    assert_bad_line(line, &with("/array"), "is an array: ");
+    assert_bad_line(line, &with("/empty"), "partition key is empty");
     let long = format!("{{\"k\":\"{}\"}}", "ß".repeat(257));
-    refused(&long, &with("/k"), "partition key is 257 characters");
+    assert_bad_line(&long, &with("/k"), "partition key is 257 characters");
 }
 
 #[test]
@@ -114,11 +114,11 @@ fn key_field_selects_partition_key() {
     let tabs = sent("a\tb\tc\nd\te\tf\n", &["--key-field", "2"]);
     assert_eq!(tabs, pairs([("b", "a\tb\tc"), ("e", "d\te\tf")]));
     let last = sent("a:b\r\n", &["--key-field", "2", "--delimiter", ":"]);
-    assert_eq!(last, pairs([("b", "a:b")]), "the line break is in no field");
+    assert_eq!(last, pairs([("b", "a:b")]), "the newline is not part of a field");
     let wide = sent("a→b→c\n", &["--key-field", "3", "--delimiter", "→"]);
     assert_eq!(wide, pairs([("c", "a→b→c")]));
-    refused("a\tb\n", &["--key-field", "3"], "2 fields, but --key-field is 3");
-    refused("a\t\tc\n", &["--key-field", "2"], "partition key is empty");
+    assert_bad_line("a\tb\n", &["--key-field", "3"], "2 fields, but --key-field is 3");
+    assert_bad_line("a\t\tc\n", &["--key-field", "2"], "partition key is empty");
 }
 
 #[test]
@@ -130,22 +130,22 @@ fn length_prefixed_frames_become_records() {
 #[test]
 fn truncated_frame_stops_reading() {
     for rest in ["\0", "\0\0\0\x02", "\0\0\0\x02x"] {
-        let server = Server::that_takes_all();
+        let server = Server::accepting_all();
         let pipe = Pipe::to(&server.endpoint, &["--format", "length-prefixed"]);
-        let said = [
+        let messages = [
             "frame 2: input ends within the frame",
             "reading stopped after 1 frames",
             "1 records delivered",
         ];
-        pipe.fed(format!("\0\0\0\x03one{rest}")).expect(3, &said);
-        assert_eq!(server.taken(), ["one"]);
+        pipe.run(format!("\0\0\0\x03one{rest}")).expect(3, &messages);
+        assert_eq!(server.delivered(), ["one"]);
     }
 }
 
 #[test]
 fn oversize_frame_stops_reading() {
-    let server = Server::that_takes_all();
+    let server = Server::accepting_all();
     let pipe = Pipe::to(&server.endpoint, &["--format", "length-prefixed"]);
-    pipe.fed("\0\0\0\x03oneplain text").expect(3, &["frame 2: length exceeds 10485760"]);
-    assert_eq!(server.taken(), ["one"]);
+    pipe.run("\0\0\0\x03oneplain text").expect(3, &["frame 2: length exceeds 10485760"]);
+    assert_eq!(server.delivered(), ["one"]);
 }

@@ -1,5 +1,4 @@
-//! The example `pipe`, as a program: what it makes of its input, what becomes of records that fail, and how
-//! it ends.
+//! The example `pipe`, run as a program.
 #![cfg(feature = "aws-config")]
 
 mod failures;
@@ -18,21 +17,18 @@ use serde_json::Value;
 
 use crate::support::example_program;
 
-/// A guard against hanging, no measure.
-const LONGEST: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The program. Dropping it kills it, if need be.
+/// The running program, which is killed on drop.
 struct Pipe(Child);
 
-/// How it ended.
 #[derive(Debug)]
-struct Ended {
+struct Exit {
     status: Option<i32>,
-    said: String,
+    stderr: String,
 }
 
 impl Pipe {
-    /// Sends to the server at `endpoint`.
     fn to(endpoint: &str, options: &[&str]) -> Self {
         let mut command = example_program::example("pipe");
         command.args(["--endpoint", endpoint, "--region", "us-east-1"]).args(options);
@@ -52,14 +48,14 @@ impl Pipe {
     }
 
     fn input(&mut self) -> ChildStdin {
-        self.0.stdin.take().expect("it was not taken")
+        self.0.stdin.take().expect("the input is not taken")
     }
 
-    /// Gives it all of its input, and waits for its end.
-    fn fed(mut self, input: impl AsRef<[u8]>) -> Ended {
-        // It may end before it has read everything.
+    /// Writes the whole input and waits for the exit.
+    fn run(mut self, input: impl AsRef<[u8]>) -> Exit {
+        // The program may exit before it has read everything.
         self.input().write_all(input.as_ref()).ok();
-        self.ended()
+        self.wait()
     }
 
     #[cfg(unix)]
@@ -68,11 +64,11 @@ impl Pipe {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for its end. Nothing but errors and the summary is so long that it would fill a pipe.
-    fn ended(mut self) -> Ended {
-        let latest = Instant::now() + LONGEST;
+    /// Waits for the exit. Reads the output afterwards, because it is short enough for the pipe.
+    fn wait(mut self) -> Exit {
+        let latest = Instant::now() + TIMEOUT;
         while self.0.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < latest, "it does not end");
+            assert!(Instant::now() < latest, "timed out waiting for the exit");
             std::thread::sleep(Duration::from_millis(2));
         }
         let status = self.0.wait().unwrap().code();
@@ -82,8 +78,8 @@ impl Pipe {
             text
         };
         let stdout = read(self.0.stdout.as_mut().map(|out| out as _));
-        assert_eq!(stdout, "", "standard output is not for this program");
-        Ended { status, said: read(self.0.stderr.as_mut().map(|out| out as _)) }
+        assert_eq!(stdout, "", "nothing is printed to stdout");
+        Exit { status, stderr: read(self.0.stderr.as_mut().map(|out| out as _)) }
     }
 }
 
@@ -94,20 +90,22 @@ impl Drop for Pipe {
     }
 }
 
-impl Ended {
-    /// It ended with this status and said these things.
+impl Exit {
+    /// Asserts the status and that stderr contains the messages.
     #[track_caller]
-    fn expect(self, status: i32, said: &[&str]) -> Self {
-        assert_eq!(self.status, Some(status), "{}", self.said);
-        said.iter().for_each(|text| assert!(self.said.contains(text), "{text}: {}", self.said));
+    fn expect(self, status: i32, messages: &[&str]) -> Self {
+        assert_eq!(self.status, Some(status), "{}", self.stderr);
+        for message in messages {
+            assert!(self.stderr.contains(message), "{message}: {}", self.stderr);
+        }
         self
     }
 }
 
-/// A file of one test. Dropping it removes it.
-struct Letters(PathBuf);
+/// The dead-letter file of one test, which is removed on drop.
+struct DeadLetterFile(PathBuf);
 
-impl Letters {
+impl DeadLetterFile {
     fn new(test: &str) -> Self {
         let name = format!("kinesis-sink-pipe-{test}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
@@ -125,7 +123,7 @@ impl Letters {
     }
 }
 
-impl Drop for Letters {
+impl Drop for DeadLetterFile {
     fn drop(&mut self) {
         std::fs::remove_file(&self.0).ok();
     }

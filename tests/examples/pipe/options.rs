@@ -1,17 +1,17 @@
-//! The options of the sink, and what is wrong with options.
+//! Command-line options, valid and invalid.
 
 use std::collections::HashMap;
 
 use super::Pipe;
-use super::server::{Fate, Server};
+use super::server::{EntryOutcome, Server};
 use crate::support::embedded;
 
 #[test]
 fn default_stream_is_read_back() {
-    let ended = Pipe::embedded(&[]).fed("one\ntwo\ntwo\n");
-    ended.expect(0, &["3 records delivered in 1 requests", "3 records read back"]);
-    let ended = Pipe::embedded(&["--quiet"]).fed("one\n").expect(0, &[]);
-    assert_eq!(ended.said, "");
+    let exit = Pipe::embedded(&[]).run("one\ntwo\ntwo\n");
+    exit.expect(0, &["3 records delivered in 1 requests", "3 records read back"]);
+    let exit = Pipe::embedded(&["--quiet"]).run("one\n").expect(0, &[]);
+    assert_eq!(exit.stderr, "");
 }
 
 #[test]
@@ -22,14 +22,15 @@ fn throttled_entries_are_retried_and_counted() {
             let mut seen = seen.lock().unwrap();
             let times = seen.entry(String::from_utf8(entry.data.clone()).unwrap()).or_default();
             *times += 1;
-            match *times {
-                1 => Fate::Fails("ProvisionedThroughputExceededException"),
-                _ => Fate::Taken,
+            if *times == 1 {
+                EntryOutcome::Failed("ProvisionedThroughputExceededException")
+            } else {
+                EntryOutcome::Delivered
             }
         }
     });
-    let ended = Pipe::to(&server.endpoint, &[]).fed("one\ntwo\n");
-    ended.expect(0, &["2 records delivered", "2 entries throttled"]);
+    let exit = Pipe::to(&server.endpoint, &[]).run("one\ntwo\n");
+    exit.expect(0, &["2 records delivered", "2 entries throttled"]);
 }
 
 #[test]
@@ -38,13 +39,13 @@ fn aggregation_delivers_all_records() {
         (0..2_000).map(|number| format!("{}\tline {number}\n", number % 50)).collect();
     for aggregation in ["per-key", "per-shard"] {
         let options = ["--aggregation", aggregation, "--ordering", "per-key", "--key-field", "1"];
-        // Read back, with its aggregates taken apart.
-        let ended = Pipe::embedded(&options).fed(&lines);
-        ended.expect(0, &["2000 records delivered", "2000 records read back"]);
+        // `read back` counts the members of aggregates.
+        let exit = Pipe::embedded(&options).run(&lines);
+        exit.expect(0, &["2000 records delivered", "2000 records read back"]);
     }
-    let server = Server::that_takes_all();
-    let ended = Pipe::to(&server.endpoint, &["--aggregation", "per-key"]).fed(&lines);
-    ended.expect(0, &["2000 records delivered in 1 requests"]);
+    let server = Server::accepting_all();
+    let exit = Pipe::to(&server.endpoint, &["--aggregation", "per-key"]).run(&lines);
+    exit.expect(0, &["2000 records delivered in 1 requests"]);
 }
 
 #[test]
@@ -52,16 +53,16 @@ fn ordering_survives_failures() {
     let server = Server::start({
         let calls = std::sync::atomic::AtomicU32::new(0);
         move |_| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 5 {
-            2 => Fate::Fails("InternalFailure"),
-            _ => Fate::Taken,
+            2 => EntryOutcome::Failed("InternalFailure"),
+            _ => EntryOutcome::Delivered,
         }
     });
     let lines: String = (0..60).map(|number| format!("{}\t{number:03}\n", number % 3)).collect();
     let options = ["--ordering", "per-key", "--key-field", "1"];
-    Pipe::to(&server.endpoint, &options).fed(&lines).expect(0, &["60 records delivered"]);
+    Pipe::to(&server.endpoint, &options).run(&lines).expect(0, &["60 records delivered"]);
     for key in ["0", "1", "2"] {
-        let of_key = server.with_keys().into_iter().filter(|(of, _)| of == key);
-        let data: Vec<_> = of_key.map(|(_, data)| data).collect();
+        let records = server.delivered_with_keys().into_iter();
+        let data: Vec<_> = records.filter(|(of, _)| of == key).map(|(_, data)| data).collect();
         assert!(data.len() == 20 && data.is_sorted(), "{data:?}");
     }
 }
@@ -69,15 +70,15 @@ fn ordering_survives_failures() {
 #[test]
 fn cbor_records_are_read_back() {
     for aggregation in ["off", "per-shard"] {
-        let ended = Pipe::embedded(&["--cbor", "--aggregation", aggregation]).fed(b"one\n\xff\n");
-        ended.expect(0, &["2 records read back"]);
+        let exit = Pipe::embedded(&["--cbor", "--aggregation", aggregation]).run(b"one\n\xff\n");
+        exit.expect(0, &["2 records read back"]);
     }
 }
 
 #[test]
 fn invalid_options_report_fix() {
-    let wrong = |options: &[&str], said: &str| {
-        Pipe::embedded(options).fed("").expect(2, &[said]);
+    let wrong = |options: &[&str], message: &str| {
+        Pipe::embedded(options).run("").expect(2, &[message]);
     };
     wrong(&["--key-pointer", "/a"], "--key-pointer needs --format ndjson");
     wrong(&["--key-pointer", "a", "--format", "ndjson"], "must start with /");
@@ -93,8 +94,8 @@ fn invalid_options_report_fix() {
 #[test]
 fn unusable_stream_reports_error() {
     let arguments = ["--stream", "not there"];
-    Pipe::to("http://127.0.0.1:1", &arguments).fed("").expect(1, &["error: "]);
-    Pipe::to("http://127.0.0.1:1", &[]).fed("").expect(1, &["the endpoint cannot be reached"]);
+    Pipe::to("http://127.0.0.1:1", &arguments).run("").expect(1, &["error: "]);
+    Pipe::to("http://127.0.0.1:1", &[]).run("").expect(1, &["the endpoint cannot be reached"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,10 +103,10 @@ async fn max_record_size_matches_stream() {
     let server = embedded::Embedded::start(1, false).await.unwrap();
     assert!(server.client().config().region().is_some());
     let endpoint = server.endpoint().to_owned();
-    let fed = move || {
+    let run = move || {
         let line = "x".repeat(1024 * 1024 - 8);
-        Pipe::to(&endpoint, &[]).fed(&line).expect(0, &["1 records delivered"]);
-        Pipe::to(&endpoint, &[]).fed(line + "x").expect(3, &["split it to at most 1048576"])
+        Pipe::to(&endpoint, &[]).run(&line).expect(0, &["1 records delivered"]);
+        Pipe::to(&endpoint, &[]).run(line + "x").expect(3, &["split it to at most 1048576"])
     };
-    tokio::task::spawn_blocking(fed).await.unwrap();
+    tokio::task::spawn_blocking(run).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! A server that does what a test says with each entry, and notes what it took.
+//! A Kinesis server that lets a test choose the outcome of each entry and records the delivered entries.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -14,16 +14,15 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-/// What is done with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    Taken,
-    /// Comes back with this code.
-    Fails(&'static str),
-    /// Its request is refused with this code.
-    Refused(&'static str),
-    /// Its request is never answered.
-    Unanswered,
+pub enum EntryOutcome {
+    Delivered,
+    /// The entry fails with this code.
+    Failed(&'static str),
+    /// The whole request fails with this code.
+    RequestRefused(&'static str),
+    /// The request gets no response.
+    NoResponse,
 }
 
 pub struct Entry {
@@ -31,9 +30,9 @@ pub struct Entry {
     pub key: String,
 }
 
-type Decide = dyn Fn(&Entry) -> Fate + Send + Sync;
+type Decide = dyn Fn(&Entry) -> EntryOutcome + Send + Sync;
 
-/// The server. Dropping it ends it.
+/// A server that stops on drop.
 pub struct Server {
     pub endpoint: String,
     state: Arc<Shared>,
@@ -42,61 +41,70 @@ pub struct Server {
 
 struct Shared {
     decide: Box<Decide>,
-    keeps: bool,
-    taken: Mutex<Vec<Entry>>,
-    asked: Mutex<usize>,
+    keeps_history: bool,
+    delivered: Mutex<Vec<Entry>>,
+    requests: Mutex<usize>,
 }
 
 impl Server {
-    pub fn start(decide: impl Fn(&Entry) -> Fate + Send + Sync + 'static) -> Self {
-        let (taken, asked) = (Mutex::default(), Mutex::default());
-        Self::serve(Arc::new(Shared { decide: Box::new(decide), keeps: true, taken, asked }))
+    pub fn start(decide: impl Fn(&Entry) -> EntryOutcome + Send + Sync + 'static) -> Self {
+        Self::serve(decide, true)
     }
 
-    /// The same, without a note of what it took.
-    pub fn that_keeps_nothing(decide: impl Fn(&Entry) -> Fate + Send + Sync + 'static) -> Self {
-        let (taken, asked) = (Mutex::default(), Mutex::default());
-        Self::serve(Arc::new(Shared { decide: Box::new(decide), keeps: false, taken, asked }))
+    /// Starts a server that does not record delivered entries.
+    pub fn without_history(
+        decide: impl Fn(&Entry) -> EntryOutcome + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(decide, false)
     }
 
-    fn serve(state: Arc<Shared>) -> Self {
+    fn serve(
+        decide: impl Fn(&Entry) -> EntryOutcome + Send + Sync + 'static,
+        keeps_history: bool,
+    ) -> Self {
+        let state = Arc::new(Shared {
+            decide: Box::new(decide),
+            keeps_history,
+            delivered: Mutex::default(),
+            requests: Mutex::default(),
+        });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let app = Router::new().fallback(answer).layer(DefaultBodyLimit::max(16 << 20));
+        let app = Router::new().fallback(respond).layer(DefaultBodyLimit::max(16 << 20));
         let app = app.with_state(state.clone());
         runtime.spawn(async move { axum::serve(listener, app).await });
         Self { endpoint, state, runtime: Some(runtime) }
     }
 
-    /// One that takes everything.
-    pub fn that_takes_all() -> Self {
-        Self::start(|_| Fate::Taken)
+    pub fn accepting_all() -> Self {
+        Self::start(|_| EntryOutcome::Delivered)
     }
 
-    /// The data of what it took, sorted: requests overtake each other.
-    pub fn taken(&self) -> Vec<String> {
-        let mut data: Vec<_> = self.with_keys().into_iter().map(|(_, data)| data).collect();
+    /// Returns the data of delivered entries, sorted because requests can arrive out of order.
+    pub fn delivered(&self) -> Vec<String> {
+        let mut data: Vec<_> =
+            self.delivered_with_keys().into_iter().map(|(_, data)| data).collect();
         data.sort_unstable();
         data
     }
 
-    /// Key and data of what it took, in the order in which it came.
-    pub fn with_keys(&self) -> Vec<(String, String)> {
+    /// Returns the keys and data of delivered entries in order of arrival.
+    pub fn delivered_with_keys(&self) -> Vec<(String, String)> {
         let text = |entry: &Entry| String::from_utf8(entry.data.clone()).unwrap();
-        let taken = self.state.taken.lock().unwrap();
-        taken.iter().map(|entry| (entry.key.clone(), text(entry))).collect()
+        let delivered = self.state.delivered.lock().unwrap();
+        delivered.iter().map(|entry| (entry.key.clone(), text(entry))).collect()
     }
 
-    /// Requests that came to put records.
-    pub fn asked(&self) -> usize {
-        *self.state.asked.lock().unwrap()
+    /// Returns the number of PutRecords requests.
+    pub fn requests(&self) -> usize {
+        *self.state.requests.lock().unwrap()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.runtime.take().expect("it lives").shutdown_background();
+        self.runtime.take().expect("the server is running").shutdown_background();
     }
 }
 
@@ -115,32 +123,33 @@ struct PutEntry<'a> {
     partition_key: Cow<'a, str>,
 }
 
-async fn answer(
+async fn respond(
     State(state): State<Arc<Shared>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> (StatusCode, String) {
     if headers["x-amz-target"] != "Kinesis_20131202.PutRecords" {
-        // Whoever may write need not be allowed to describe the stream.
+        // Credentials that allow writes need not allow other operations.
         return refusal("AccessDeniedException");
     }
-    *state.asked.lock().unwrap() += 1;
+    *state.requests.lock().unwrap() += 1;
     let put: Put = serde_json::from_slice(&body).unwrap();
     let entries: Vec<_> = put.records.into_iter().map(entry).collect();
-    let fates: Vec<_> = entries.iter().map(|entry| (state.decide)(entry)).collect();
-    for fate in &fates {
-        match fate {
-            Fate::Refused(code) => return refusal(code),
-            Fate::Unanswered => std::future::pending().await,
-            Fate::Taken | Fate::Fails(_) => {}
+    let outcomes: Vec<_> = entries.iter().map(|entry| (state.decide)(entry)).collect();
+    for outcome in &outcomes {
+        match outcome {
+            EntryOutcome::RequestRefused(code) => return refusal(code),
+            EntryOutcome::NoResponse => std::future::pending().await,
+            EntryOutcome::Delivered | EntryOutcome::Failed(_) => {}
         }
     }
     let results: Vec<_> =
-        entries.iter().zip(&fates).map(|(entry, fate)| result(entry, *fate)).collect();
-    let failed = fates.iter().filter(|fate| **fate != Fate::Taken).count();
-    if state.keeps {
-        let took = entries.into_iter().zip(fates).filter(|(_, fate)| *fate == Fate::Taken);
-        state.taken.lock().unwrap().extend(took.map(|(entry, _)| entry));
+        entries.iter().zip(&outcomes).map(|(entry, outcome)| result(entry, *outcome)).collect();
+    let failed = outcomes.iter().filter(|outcome| **outcome != EntryOutcome::Delivered).count();
+    if state.keeps_history {
+        let entries = entries.into_iter().zip(outcomes);
+        let delivered = entries.filter(|(_, outcome)| *outcome == EntryOutcome::Delivered);
+        state.delivered.lock().unwrap().extend(delivered.map(|(entry, _)| entry));
     }
     (StatusCode::OK, json!({ "FailedRecordCount": failed, "Records": results }).to_string())
 }
@@ -150,19 +159,19 @@ fn entry(put: PutEntry<'_>) -> Entry {
     Entry { data, key: put.partition_key.into_owned() }
 }
 
-/// So many shards that their quotas do not slow anybody down.
+/// Returns one of 1,024 shards, so that shard quotas do not limit the rate.
 fn shard(key: &str) -> String {
     format!("shardId-{:012}", hash_of(key).get() >> 118)
 }
 
-fn result(entry: &Entry, fate: Fate) -> Value {
-    match fate {
-        Fate::Fails(code) => json!({ "ErrorCode": code, "ErrorMessage": "as the test says" }),
+fn result(entry: &Entry, outcome: EntryOutcome) -> Value {
+    match outcome {
+        EntryOutcome::Failed(code) => json!({ "ErrorCode": code, "ErrorMessage": "injected" }),
         _ => json!({ "SequenceNumber": "1", "ShardId": shard(&entry.key) }),
     }
 }
 
 fn refusal(code: &str) -> (StatusCode, String) {
-    let body = json!({ "__type": code, "message": "as the test says" });
+    let body = json!({ "__type": code, "message": "injected" });
     (StatusCode::BAD_REQUEST, body.to_string())
 }

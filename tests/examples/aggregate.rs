@@ -1,4 +1,4 @@
-//! What the example `aggregate` checks with: it finds what a consumer of the KCL would not get.
+//! The example `aggregate` and its check for records that a KCL consumer would not get.
 #![cfg(feature = "aws-config")]
 
 #[path = "../../examples/aggregate/check.rs"]
@@ -15,23 +15,23 @@ use kinesis_sink::shard::hash_of;
 use crate::support::embedded::{Embedded, STREAM};
 use crate::support::example_program;
 
-const SENT: Events = Events { count: 1_000, devices: 50 };
+const EVENTS: Events = Events { count: 1_000, devices: 50 };
 
 fn member(number: u32) -> Member {
-    let event = SENT.event(number);
+    let event = EVENTS.event(number);
     Member::new(event.device.as_str(), event.json)
 }
 
-/// The first two events whose keys lie on the same half of the ring, or on different ones.
-fn two(on_same_half: bool) -> [u32; 2] {
-    let half = |number| hash_of(&SENT.event(number).device).get() >> 127;
+/// Returns two events whose keys map to the same half of the hash ring, or to different halves.
+fn two_events(on_same_half: bool) -> [u32; 2] {
+    let half = |number| hash_of(&EVENTS.event(number).device).get() >> 127;
     let second = (1..).find(|number| (half(*number) == half(0)) == on_same_half);
     [0, second.unwrap()]
 }
 
 async fn put(server: &Embedded, numbers: &[u32]) {
     let members: Vec<_> = numbers.iter().map(|number| member(*number)).collect();
-    let key = SENT.event(numbers[0]).device;
+    let key = EVENTS.event(numbers[0]).device;
     let data = match &members[..] {
         [alone] => alone.data().to_vec(),
         members => encode(members).unwrap().to_vec(),
@@ -43,21 +43,25 @@ async fn put(server: &Embedded, numbers: &[u32]) {
 #[tokio::test]
 async fn check_counts_misplaced_and_duplicated() {
     let server = Embedded::start(2, false).await.unwrap();
-    let read = || read_all(server.client(), STREAM, SENT);
-    let events =
+    let read = || read_all(server.client(), STREAM, EVENTS);
+    let counts =
         |found: &Found| (found.events, found.duplicated, found.misplaced, found.unexpected);
-    put(&server, &two(true)).await;
-    assert_eq!(events(&read().await.unwrap()), (2, 0, 0, 0));
+    put(&server, &two_events(true)).await;
+    assert_eq!(counts(&read().await.unwrap()), (2, 0, 0, 0));
     put(&server, &[0]).await;
-    assert_eq!(events(&read().await.unwrap()), (2, 1, 0, 0), "plain, and again");
-    put(&server, &two(false)).await;
-    assert_eq!(events(&read().await.unwrap()), (2, 1, 2, 0), "one of them is enough");
+    assert_eq!(counts(&read().await.unwrap()), (2, 1, 0, 0), "event 0 is in the stream twice");
+    put(&server, &two_events(false)).await;
+    assert_eq!(
+        counts(&read().await.unwrap()),
+        (2, 1, 2, 0),
+        "one misplaced member discards the aggregate"
+    );
 
-    let stranger = SENT.event(7).json.to_vec();
+    let unexpected = EVENTS.event(7).json.to_vec();
     let call = server.client().put_record().stream_name(STREAM).partition_key("another");
-    call.data(Blob::new(stranger)).send().await.unwrap();
+    call.data(Blob::new(unexpected)).send().await.unwrap();
     let found = read().await.unwrap();
-    assert_eq!(events(&found), (2, 1, 2, 1), "under another key");
+    assert_eq!(counts(&found), (2, 1, 2, 1), "the key does not match the event");
     assert_eq!((found.entries, found.payload_units, found.kib), (4, 4, 4));
     assert!(server.endpoint().starts_with("http://"));
 }
@@ -70,15 +74,15 @@ fn events_have_fixed_size_and_number() {
         assert_eq!(event.json.len(), EVENT_BYTES);
         assert_eq!(events::number(&event.json), Some(number));
     }
-    assert_eq!(SENT.records().count(), 1_000);
+    assert_eq!(EVENTS.records().count(), 1_000);
 }
 
 #[test]
 fn aggregate_prints_table() {
     let mut command = example_program::example("aggregate");
-    let said = command.args(["--events", "3000", "--keys", "10"]).output().unwrap();
-    let told = String::from_utf8_lossy(&said.stdout);
-    assert!(said.status.success(), "{told}{}", String::from_utf8_lossy(&said.stderr));
-    assert_eq!(told.matches(" 0 missing, 0 duplicated, 0 misplaced").count(), 3, "{told}");
-    assert!(told.contains("\n| Kinesis records | 3,000 |"), "{told}");
+    let output = command.args(["--events", "3000", "--keys", "10"]).output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(stdout.matches(" 0 missing, 0 duplicated, 0 misplaced").count(), 3, "{stdout}");
+    assert!(stdout.contains("\n| Kinesis records | 3,000 |"), "{stdout}");
 }

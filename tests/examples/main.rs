@@ -1,4 +1,4 @@
-//! The examples as programs, and the parts of them that could lose records.
+//! Tests of the examples as programs, and of the parts that could lose records.
 
 #![cfg(feature = "aws-config")]
 

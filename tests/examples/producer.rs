@@ -1,4 +1,4 @@
-//! The examples of the producer, as programs: killed, interrupted, and given wrong arguments.
+//! The examples `checkpoint` and `fan_in`: killed, interrupted, and with invalid arguments.
 #![cfg(feature = "aws-config")]
 
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use crate::support::embedded::{Embedded, STREAM};
 use crate::support::example_program;
 use crate::support::read_back::{From, ReadBack};
 
-/// A directory of one test. Dropping it removes it.
+/// A temporary directory that is removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -48,7 +48,7 @@ fn stored(checkpoint: &Path) -> u64 {
     std::fs::read_to_string(checkpoint).map_or(0, |text| text.trim().parse().unwrap())
 }
 
-/// Kills it, if need be, when the test ends.
+/// Kills the process on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -73,48 +73,49 @@ async fn checkpoint_survives_kills() {
     let lines: Vec<_> = (0..LINES).map(|number| format!("line {number}")).collect();
     let file = directory.file("lines", &(lines.join("\n") + "\n"));
     let store = directory.0.join("checkpoint");
-    lines.iter().for_each(|line| read_back.expect(Bytes::from(line.clone())));
+    for line in &lines {
+        read_back.expect(Bytes::from(line.clone()));
+    }
 
     let mut rng = fastrand::Rng::with_seed(5);
     let mut stored_at_kills = Vec::new();
     for kill in 1..=6 {
-        let began_at = stored(&store);
+        let start = stored(&store);
         let mut command = checkpoint(&server, &file, &store);
         let mut process = Running(command.stdout(Stdio::null()).spawn().unwrap());
         if kill % 3 == 0 {
-            // At any moment: while it starts, reads, or has sent its first lines.
+            // The process may be starting, reading, or sending its first lines.
             tokio::time::sleep(Duration::from_millis(rng.u64(0..300))).await;
         } else {
-            while stored(&store) < began_at + LINES / 40 {
-                assert!(process.0.try_wait().unwrap().is_none(), "it ended by itself");
+            while stored(&store) < start + LINES / 40 {
+                assert!(process.0.try_wait().unwrap().is_none(), "the process is running");
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
         process.0.kill().unwrap();
         process.0.wait().unwrap();
         let delivered = stored(&store);
-        // Not only in the end: every line below the stored number is there now.
-        let mut so_far = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
-        lines[..delivered as usize]
-            .iter()
-            .for_each(|line| so_far.expect(Bytes::from(line.clone())));
-        assert_eq!(so_far.finish().await.unwrap().missing, 0, "of the first {delivered}");
+        let mut lines_so_far = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
+        for line in &lines[..delivered as usize] {
+            lines_so_far.expect(Bytes::from(line.clone()));
+        }
+        assert_eq!(lines_so_far.finish().await.unwrap().missing, 0, "first {delivered} lines");
         stored_at_kills.push(delivered);
     }
     assert!(stored_at_kills.is_sorted(), "{stored_at_kills:?}");
-    assert!(*stored_at_kills.last().unwrap() < LINES, "the last kill was in the middle");
+    assert!(*stored_at_kills.last().unwrap() < LINES, "the last kill is before the end");
     let last = output(checkpoint(&server, &file, &store)).await;
-    let said = String::from_utf8_lossy(&last.stdout);
+    let stdout = String::from_utf8_lossy(&last.stdout);
     assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
     let resumed = format!("lines {} to {LINES} delivered", stored_at_kills[5]);
-    assert_eq!(said.trim(), resumed, "it went on where the stored number says");
+    assert_eq!(stdout.trim(), resumed, "the process resumes at the checkpoint");
     assert_eq!(stored(&store), LINES);
     let found = read_back.finish().await.unwrap();
     assert_eq!((found.records, found.missing), (LINES as usize, 0));
-    assert!(found.duplicated > 0, "some lines were in flight when it was killed");
+    assert!(found.duplicated > 0, "lines in flight at a kill are sent again");
 
     let again = output(checkpoint(&server, &file, &store)).await;
-    assert!(again.status.success(), "with nothing left to do");
+    assert!(again.status.success(), "a run without remaining lines succeeds");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,11 +125,11 @@ async fn checkpoint_stops_at_oversize_line() {
     let store = directory.0.join("checkpoint");
     let long = "x".repeat(1_100_000);
     let file = directory.file("lines", &format!("one\ntwo\n{long}\nfour\n"));
-    let said = output(checkpoint(&server, &file, &store)).await;
-    let told = String::from_utf8_lossy(&said.stderr);
-    assert!(!said.status.success());
-    assert!(told.contains("the first 2 lines are delivered"), "{told}");
-    assert!(told.contains("record is 11000"), "{told}");
+    let output = output(checkpoint(&server, &file, &store)).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(stderr.contains("the first 2 lines are delivered"), "{stderr}");
+    assert!(stderr.contains("record is 11000"), "{stderr}");
     assert_eq!(stored(&store), 2);
 }
 
@@ -140,10 +141,10 @@ async fn invalid_checkpoint_is_rejected() {
     for (text, expected) in [("three", "must contain one number"), ("3\n", "has only 2 of 3 lines")]
     {
         let store = directory.file("checkpoint", text);
-        let said = output(checkpoint(&server, &file, &store)).await;
-        let told = String::from_utf8_lossy(&said.stderr);
-        assert!(!said.status.success() && told.contains(expected), "{told}");
-        assert_eq!(std::fs::read_to_string(store).unwrap(), text, "it is left as it was");
+        let output = output(checkpoint(&server, &file, &store)).await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(expected), "{stderr}");
+        assert_eq!(std::fs::read_to_string(store).unwrap(), text, "the checkpoint is unchanged");
     }
 }
 
@@ -151,10 +152,10 @@ async fn invalid_checkpoint_is_rejected() {
 async fn checkpoint_demo_loses_no_line() {
     let mut command = example_program::example("checkpoint");
     command.args(["--lines", "2000", "--kills", "1"]);
-    let said = output(command).await;
-    let told = String::from_utf8_lossy(&said.stdout);
-    assert!(said.status.success(), "{told}{}", String::from_utf8_lossy(&said.stderr));
-    assert!(told.contains("in 2 runs; read back 2000, 0 missing"), "{told}");
+    let output = output(command).await;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains("in 2 runs; read back 2000, 0 missing"), "{stdout}");
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn fan_in_drains_when_interrupted() {
     let mut process = Running(command.spawn().unwrap());
     let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let progress = lines.find(|line| line.contains("accepted") && !line.starts_with("0 "));
-    assert!(progress.is_some(), "it says how it goes");
+    assert!(progress.is_some(), "progress is printed");
     let interrupted = Command::new("kill").args(["-INT", &process.0.id().to_string()]).status();
     assert!(interrupted.unwrap().success());
     let rest: Vec<_> = lines.collect();
@@ -183,8 +184,8 @@ fn fan_in_reports_unreachable_endpoint() {
     let arguments = ["--endpoint", "http://127.0.0.1:1", "--region", "us-east-1"];
     let mut command = example_program::example("fan_in");
     command.args(arguments).env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y");
-    let said = command.output().unwrap();
-    let told = String::from_utf8_lossy(&said.stderr);
-    assert_eq!(said.status.code(), Some(1));
-    assert!(told.contains("the endpoint cannot be reached"), "{told}");
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("the endpoint cannot be reached"), "{stderr}");
 }

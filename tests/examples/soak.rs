@@ -1,9 +1,9 @@
-//! The soak example: its account, and that it notices what it looks for.
+//! The example `soak`: its record account, and the failures it detects.
 #![cfg(feature = "aws-config")]
 
 #[path = "../../examples/soak/account.rs"]
 mod account;
-#[allow(dead_code, reason = "only its growth can be told without a run")]
+#[allow(dead_code, reason = "only `Growth` can be tested without a run")]
 #[path = "../../examples/soak/memory.rs"]
 mod memory;
 #[path = "../../examples/soak/payload.rs"]
@@ -15,7 +15,7 @@ use payload::{claimed_number, number, payload};
 
 use crate::support::example_program;
 
-/// An account with this many records, all accepted.
+/// Returns an account of accepted records.
 fn with_accepted(records: u64) -> Account {
     let mut account = Account::default();
     for expected in 0..records {
@@ -29,9 +29,11 @@ fn with_accepted(records: u64) -> Account {
 #[test]
 fn confirmed_record_not_found_is_lost() {
     let mut account = with_accepted(3);
-    (0..3).for_each(|number| account.delivered(number));
+    for number in 0..3 {
+        account.delivered(number);
+    }
     account.found(Some(0));
-    assert_eq!(account.check_missing().lost, 0, "it may not have been read yet");
+    assert_eq!(account.check_missing().lost, 0, "the first missing check allows for late reads");
     account.found(Some(1));
     assert_eq!(account.check_missing(), Missing { lost: 1, pending: 0 });
     account.found(Some(2));
@@ -43,7 +45,7 @@ fn unconfirmed_record_is_pending() {
     let mut account = with_accepted(4);
     account.delivered(0);
     account.returned(1);
-    // In the stream, but its sender does not know.
+    // Found in the stream, but not confirmed to the sender.
     account.found(Some(2));
     assert_eq!(account.check_missing().pending, 2);
     let counts = Counts { accepted: 4, delivered: 1, returned: 1, ..Counts::default() };
@@ -53,7 +55,9 @@ fn unconfirmed_record_is_pending() {
 #[test]
 fn copies_and_damage_are_counted() {
     let mut account = with_accepted(2);
-    (0..3).for_each(|_| account.found(Some(0)));
+    for _ in 0..3 {
+        account.found(Some(0));
+    }
     account.found(Some(2));
     account.found(None);
     let counts =
@@ -64,12 +68,20 @@ fn copies_and_damage_are_counted() {
 #[test]
 fn unknown_outcome_explains_copy() {
     let mut account = with_accepted(2);
-    // Far more than are counted change nothing of what else is known.
-    (0..20).for_each(|_| account.may_have_been_written(0));
-    (0..2).for_each(|_| account.may_have_been_written(1));
+    // The count saturates without changing other state.
+    for _ in 0..20 {
+        account.may_have_been_written(0);
+    }
+    for _ in 0..2 {
+        account.may_have_been_written(1);
+    }
     for (copies, unexplained) in [(2, 0), (0, 1)] {
-        (0..2).for_each(|number| account.found(Some(number)));
-        (0..copies).for_each(|_| account.found(Some(1)));
+        for number in 0..2 {
+            account.found(Some(number));
+        }
+        for _ in 0..copies {
+            account.found(Some(1));
+        }
         assert_eq!(account.counts().unexplained, unexplained);
     }
     assert_eq!(account.check_missing(), Missing { lost: 0, pending: 2 });
@@ -79,8 +91,14 @@ fn unknown_outcome_explains_copy() {
 fn account_uses_one_byte_per_record() {
     let mut account = with_accepted(200_000);
     account.delivered(199_999);
-    (0..2).for_each(|_| account.found(Some(0)));
-    assert_eq!((account.check_missing().lost, account.check_missing().lost), (0, 1), "on any page");
+    for _ in 0..2 {
+        account.found(Some(0));
+    }
+    assert_eq!(
+        (account.check_missing().lost, account.check_missing().lost),
+        (0, 1),
+        "lost records are found on all pages"
+    );
     assert_eq!(account.counts().duplicated, 1);
     assert!((200_000..300_000).contains(&account.bytes()), "{}", account.bytes());
 }
@@ -99,43 +117,50 @@ fn damaged_payload_has_no_number() {
 #[test]
 fn growth_compares_peak_with_first_minute() {
     let mut growth = Growth::default();
-    [50, 90, 70].into_iter().for_each(|resident| growth.sample(true, resident));
-    assert_eq!(growth.bytes(), None, "there is nothing to compare with");
+    for resident in [50, 90, 70] {
+        growth.sample(true, resident);
+    }
+    assert_eq!(growth.bytes(), None, "no sample after the first minute");
     growth.sample(false, 80);
     assert_eq!(growth.bytes(), Some(0));
-    [100, 85].into_iter().for_each(|resident| growth.sample(false, resident));
+    for resident in [100, 85] {
+        growth.sample(false, resident);
+    }
     assert_eq!(growth.bytes(), Some(10));
 }
 
-/// Runs the example for a few seconds. Its exit status, and what it said.
+/// Runs the example for three seconds and returns its exit status and output.
 fn soak(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = example_program::example("soak");
     command.args(["--seconds", "3", "--seed", "3", "--shards", "2", "--tasks", "8"]);
     let output = command.args(arguments).output().expect("the example is built");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).unwrap())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
 }
 
 #[test]
 fn short_run_loses_no_record() {
-    let (status, said) = soak(&[]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains(" 0 lost, 0 damaged") && said.ends_with("no record lost\n"), "{said}");
+    let (status, output) = soak(&[]);
+    assert_eq!(status, Some(0), "{output}");
+    assert!(
+        output.contains(" 0 lost, 0 damaged") && output.ends_with("no record lost\n"),
+        "{output}"
+    );
 }
 
 #[test]
 fn lossy_stream_fails_run() {
-    let (status, said) = soak(&["--lossy", "--window", "30"]);
-    assert_eq!(status, Some(3), "{said}");
-    assert!(!said.contains(" 0 lost, 0 damaged"), "{said}");
+    let (status, output) = soak(&["--lossy", "--window", "30"]);
+    assert_eq!(status, Some(3), "{output}");
+    assert!(!output.contains(" 0 lost, 0 damaged"), "{output}");
 }
 
 #[test]
 fn exceeded_memory_limit_fails_run() {
     if !std::path::Path::new("/proc/self/status").exists() {
-        return; // Elsewhere the peak may not be known.
+        return; // The peak may be unknown on other systems.
     }
-    let (status, said) = soak(&["--max-rss-mib", "10"]);
-    assert_eq!(status, Some(4), "{said}");
-    assert!(said.contains("memory limit exceeded"), "{said}");
+    let (status, output) = soak(&["--max-rss-mib", "10"]);
+    assert_eq!(status, Some(4), "{output}");
+    assert!(output.contains("memory limit exceeded"), "{output}");
 }

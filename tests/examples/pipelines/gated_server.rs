@@ -1,4 +1,4 @@
-//! A server that keeps the answers to PutRecords back until it is told to go on.
+//! A server that blocks PutRecords requests until it is released.
 
 use axum::Router;
 use axum::extract::Request;
@@ -7,12 +7,12 @@ use tokio::sync::watch;
 
 use crate::support::embedded::Embedded;
 
-pub struct Held {
+pub struct GatedServer {
     pub server: Embedded,
     gate: watch::Sender<bool>,
 }
 
-impl Held {
+impl GatedServer {
     pub async fn start() -> Self {
         let (gate, is_open) = watch::channel(false);
         let wrap = |app: Router| {
@@ -20,7 +20,6 @@ impl Held {
                 let mut is_open = is_open.clone();
                 async move {
                     if is_put_records(&request) {
-                        // The gate lives as long as the server.
                         let _ = is_open.wait_for(|is_open| *is_open).await;
                     }
                     next.run(request).await

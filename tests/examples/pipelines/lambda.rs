@@ -1,4 +1,4 @@
-//! The example `lambda`, as Lambda runs it.
+//! The example `lambda` with a simulated Lambda runtime API.
 
 use std::process::Child;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::runtime_api::RuntimeApi;
-use super::server_process::{blocking, send};
+use super::server_process::{blocking, send_signal};
 use crate::support::embedded::{Embedded, STREAM};
 use crate::support::example_program;
 use crate::support::read_back::{From, ReadBack};
@@ -19,7 +19,7 @@ fn start(lambda: &RuntimeApi, kinesis: &Embedded) -> Child {
     command.spawn().expect("the example is built")
 }
 
-/// Kills it, if need be, when the test ends.
+/// Kills the process on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -37,14 +37,16 @@ async fn lambda_responds_after_delivery() {
     for bodies in [["one", "two"], ["three", "four"]] {
         let message = |body| json!({ "messageId": body, "body": body, "eventSource": "aws:sqs" });
         let event = json!({ "Records": bodies.map(message) }).to_string();
-        let answer = lambda.invoke(event).await.unwrap();
-        assert_eq!(answer, r#"{"batchItemFailures":[]}"#);
+        let response = lambda.invoke(event).await.unwrap();
+        assert_eq!(response, r#"{"batchItemFailures":[]}"#);
         let mut read_back = ReadBack::begin(kinesis.client(), STREAM, From::Start).await.unwrap();
-        bodies.iter().for_each(|body| read_back.expect(Bytes::from_static(body.as_bytes())));
+        for body in bodies {
+            read_back.expect(Bytes::from_static(body.as_bytes()));
+        }
         assert_eq!(read_back.finish().await.unwrap().missing, 0);
     }
     let refused = lambda.invoke("{}".to_owned()).await.unwrap_err().to_string();
-    assert!(refused.contains("missing field"), "an event of another kind: {refused}");
-    send(&function.0, "-TERM");
+    assert!(refused.contains("missing field"), "unknown kind of event: {refused}");
+    send_signal(&function.0, "-TERM");
     assert!(blocking(move || function.0.wait()).await.unwrap().success());
 }

@@ -1,8 +1,6 @@
-//! The examples for the pipelines that people have: as programs, and those parts of them that could lose
-//! records, on virtual time.
+//! The examples of complete pipelines: as programs, and their record handling in virtual time.
 //!
-//! `PIPELINES_SEEDS=1000 cargo test --test examples committed` tries more stories than the default of 30;
-//! `PIPELINES_SEED=<n>` replays one.
+//! `PIPELINES_SEEDS=1000 cargo test --test examples committed` runs more seeds than the default of 30.
 #![cfg(feature = "aws-config")]
 
 #[path = "../../../examples/socket/connection.rs"]

@@ -1,4 +1,4 @@
-//! The example `offsets`: whatever happens, what is committed is in the stream, and in the end so is all.
+//! The example `offsets`: committed messages are in the stream, and in the end all messages are committed.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -30,8 +30,8 @@ fn sink(stream: &SimStream, seed: u64, buffer: usize) -> KinesisSink<Timeout<Sim
     builder.build_with(service).unwrap()
 }
 
-/// What is committed and not in the stream.
-fn lost(log: &Log, stream: &SimStream) -> Result<(), String> {
+/// Fails if a committed message is not in the stream.
+fn check_committed(log: &Log, stream: &SimStream) -> Result<(), String> {
     let written: HashSet<Bytes> = stream.written().iter().map(|r| r.data().clone()).collect();
     match log.committed().iter().filter(|message| !written.contains(&message.payload)).count() {
         0 => Ok(()),
@@ -39,12 +39,12 @@ fn lost(log: &Log, stream: &SimStream) -> Result<(), String> {
     }
 }
 
-fn on_virtual_time<T>(story: impl Future<Output = T>) -> T {
+fn run_in_virtual_time<T>(future: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true).build().unwrap().block_on(story)
+    builder.enable_time().start_paused(true).build().unwrap().block_on(future)
 }
 
-async fn crashes_and_a_rebalance(seed: u64) -> Result<(), String> {
+async fn crash_and_rebalance(seed: u64) -> Result<(), String> {
     let mut rng = Rng::with_seed(seed);
     let faults = Faults::default()
         .with_throttles(rng.f64() * 0.3)
@@ -54,17 +54,17 @@ async fn crashes_and_a_rebalance(seed: u64) -> Result<(), String> {
     let stream = SimStream::builder().with_shards(rng.usize(1..4)).with_seed(seed);
     let stream = stream.with_faults(faults).build().map_err(|error| error.to_string())?;
     let log = Log::new(PARTITIONS.len() as u32, MESSAGES);
-    let told = |error: anyhow::Error| format!("{error:#}");
+    let message = |error: anyhow::Error| format!("{error:#}");
 
     for _ in 0..rng.usize(0..5) {
         let (producer, driver) = sink(&stream, rng.u64(..), rng.usize(1..2_000)).into_producer();
         let driver = tokio::spawn(driver);
         let (consumer, _) = log.consumer(&PARTITIONS);
         let lifetime = Duration::from_millis(rng.u64(0..1_500));
-        let lived = timeout(lifetime, forward(consumer, &producer)).await;
+        let result = timeout(lifetime, forward(consumer, &producer)).await;
         driver.abort();
-        lost(&log, &stream)?;
-        lived.unwrap_or(Ok(())).map_err(told)?;
+        check_committed(&log, &stream)?;
+        result.unwrap_or(Ok(())).map_err(message)?;
     }
     let producer = sink(&stream, rng.u64(..), rng.usize(1..2_000)).spawn();
     let (consumer, mut rebalance) = log.consumer(&PARTITIONS);
@@ -76,18 +76,18 @@ async fn crashes_and_a_rebalance(seed: u64) -> Result<(), String> {
         forward(consumer, &producer).await
     };
     let ended = timeout(Duration::from_secs(3_600), join(forward(consumer, &producer), other));
-    let (one, other) = ended.await.map_err(|_| "it never ends".to_owned())?;
-    one.and(other).map_err(told)?;
-    lost(&log, &stream)?;
+    let (one, other) = ended.await.map_err(|_| "consumers hang".to_owned())?;
+    one.and(other).map_err(message)?;
+    check_committed(&log, &stream)?;
     match log.committed().len() {
         all if all == PARTITIONS.len() * MESSAGES as usize => Ok(()),
-        some => Err(format!("{some} messages are committed in the end")),
+        some => Err(format!("only {some} messages are committed in the end")),
     }
 }
 
 #[test]
 fn committed_messages_are_in_stream() {
-    seeds::check_all("pipelines", 30, |seed| on_virtual_time(crashes_and_a_rebalance(seed)));
+    seeds::check_all("pipelines", 30, |seed| run_in_virtual_time(crash_and_rebalance(seed)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +101,7 @@ async fn rebalance_sends_no_duplicates() {
             sleep(Duration::from_millis(1)).await;
         }
         rebalance.revoke(&PARTITIONS[1..]).await;
-        assert!(log.committed().len() < 1_000, "in the middle");
+        assert!(log.committed().len() < 1_000, "the rebalance happens before the end");
         let (consumer, _) = log.consumer(&PARTITIONS[1..]);
         forward(consumer, &producer).await
     };

@@ -1,4 +1,4 @@
-//! The example `socket`: lines in, records out, and the sender waits while the stream is slow.
+//! The example `socket`: lines become records, and senders get backpressure while the stream is slow.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,11 +13,11 @@ use tokio::time::timeout;
 use tower::{BoxError, Service, service_fn};
 
 use super::connection::{MAX_LINE_BYTES, forward};
-use super::server_process::{Served, blocking};
+use super::server_process::{ServerProcess, blocking};
 use crate::support::embedded::Embedded;
 
 /// In virtual time.
-const FOR_EVER: Duration = Duration::from_secs(3_600);
+const HOUR: Duration = Duration::from_secs(3_600);
 const BUFFER: usize = 10;
 
 fn producer<S>(service: S) -> Producer
@@ -37,14 +37,14 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn backpressure_reaches_sender() {
-    let never = |_| future::pending::<Result<PutRecordsResponse, BoxError>>();
-    let producer = producer(service_fn(never));
+    let no_response = |_| future::pending::<Result<PutRecordsResponse, BoxError>>();
+    let producer = producer(service_fn(no_response));
     let (mut sender, input) = duplex(1_024);
     let forwarding = tokio::spawn(forward(input, producer.clone()));
     let mut sent = 0;
-    while timeout(FOR_EVER, sender.write_all(b"a line of twenty..\n")).await.is_ok() {
+    while timeout(HOUR, sender.write_all(b"a line of twenty..\n")).await.is_ok() {
         sent += 1;
-        assert!(sent < 1_000, "nobody holds the sender up");
+        assert!(sent < 1_000, "the sender gets no backpressure");
     }
     assert_eq!(producer.status().totals.accepted, BUFFER as u64);
     forwarding.abort();
@@ -75,7 +75,7 @@ async fn oversize_line_closes_its_connection() {
     let long = format!("one\ntwo\n{}\nfour\n", "x".repeat(MAX_LINE_BYTES + 1));
     let refused = forward(long.as_bytes(), producer.clone()).await.unwrap_err();
     assert_eq!(format!("{refused:#}"), "stopped after 2 lines: max line length exceeded");
-    assert_eq!(stream.written().len(), 2, "those before it are safe by then");
+    assert_eq!(stream.written().len(), 2, "the lines before it are delivered");
     assert_eq!(forward(&b"five\nsix"[..], producer.clone()).await.unwrap(), 2);
     assert_eq!(stream.written().len(), 4);
     producer.close().await.unwrap();
@@ -85,20 +85,21 @@ async fn oversize_line_closes_its_connection() {
 async fn shutdown_drains_and_closes_connections() {
     let kinesis = Embedded::start(1, false).await.unwrap();
     let (done, open, last) = blocking(move || {
-        let served = Served::start("socket", &[], &kinesis);
-        let connect = || TcpStream::connect(served.address).unwrap();
-        let answer = |mut connection: TcpStream| {
-            let mut answer = String::new();
-            connection.read_to_string(&mut answer).unwrap();
-            answer
+        let process = ServerProcess::start("socket", &[], &kinesis);
+        let connect = || TcpStream::connect(process.address).unwrap();
+        let response = |mut connection: TcpStream| {
+            let mut response = String::new();
+            connection.read_to_string(&mut response).unwrap();
+            response
         };
-        let (mut one, mut other) = (connect(), connect());
+        let mut one = connect();
+        let mut other = connect();
         other.write_all(b"not the last\n").unwrap();
         one.write_all(b"one\ntwo\n").unwrap();
         one.shutdown(Shutdown::Write).unwrap();
-        let done = answer(one);
-        served.interrupt();
-        (done, answer(other), served.ended())
+        let done = response(one);
+        process.interrupt();
+        (done, response(other), process.wait())
     })
     .await;
     assert_eq!(done, "2 lines delivered\n");

@@ -89,7 +89,8 @@ mod in_cbor {
     #[tokio::test(flavor = "multi_thread")]
     async fn kinesalite_stores_data_as_node_buffer() {
         let Some(server) = start_json(ServerKind::Kinesalite).await else { return };
-        let (stream, endpoint) = (server.stream(1).await, server.endpoint());
+        let stream = server.stream(1).await;
+        let endpoint = server.endpoint();
         let body =
             cbor!({ "StreamName" => stream.name(), "Data" => bytes(b"hi"), "PartitionKey" => "k" });
         assert_eq!(raw::cbor(endpoint, "PutRecord", body.unwrap()).await.status, 200);

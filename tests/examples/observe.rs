@@ -41,7 +41,6 @@ fn observe(seconds: &str, arguments: &[&str]) -> (Output, Metrics) {
     (process.join().unwrap(), metrics)
 }
 
-/// Returns `None` if the example does not listen.
 fn scrape(address: SocketAddr) -> Option<String> {
     let mut connection = TcpStream::connect(address).ok()?;
     connection.set_read_timeout(Some(Duration::from_secs(10))).ok()?;

@@ -48,7 +48,6 @@ fn stored(checkpoint: &Path) -> u64 {
     std::fs::read_to_string(checkpoint).map_or(0, |text| text.trim().parse().unwrap())
 }
 
-/// Kills the process on drop.
 struct Running(Child);
 
 impl Drop for Running {

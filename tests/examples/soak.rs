@@ -15,7 +15,6 @@ use payload::{claimed_number, number, payload};
 
 use crate::support::example_program;
 
-/// Returns an account of accepted records.
 fn with_accepted(records: u64) -> Account {
     let mut account = Account::default();
     for expected in 0..records {
@@ -129,7 +128,6 @@ fn growth_compares_peak_with_first_minute() {
     assert_eq!(growth.bytes(), Some(10));
 }
 
-/// Runs the example for three seconds and returns its exit status and output.
 fn soak(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = example_program::example("soak");
     command.args(["--seconds", "3", "--seed", "3", "--shards", "2", "--tasks", "8"]);

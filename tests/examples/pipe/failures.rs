@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::server::{Entry, EntryOutcome, Server};
 use super::{DeadLetterFile, Pipe};
 
-/// Rejects entries that start with `bad`.
 fn reject_bad(entry: &Entry) -> EntryOutcome {
     if entry.data.starts_with(b"bad") {
         EntryOutcome::Failed("InvalidArgumentException")

@@ -3,7 +3,6 @@
 use super::server::Server;
 use super::{Exit, Pipe};
 
-/// Returns the keys and data of the delivered records, sorted.
 fn sent(input: impl AsRef<[u8]>, options: &[&str]) -> Vec<(String, String)> {
     let server = Server::accepting_all();
     Pipe::to(&server.endpoint, options).run(input).expect(0, &[]);
@@ -12,7 +11,6 @@ fn sent(input: impl AsRef<[u8]>, options: &[&str]) -> Vec<(String, String)> {
     sent
 }
 
-/// Returns the data of the delivered records, sorted.
 fn data(input: impl AsRef<[u8]>, options: &[&str]) -> Vec<String> {
     let mut data: Vec<_> = sent(input, options).into_iter().map(|(_, data)| data).collect();
     data.sort_unstable();
@@ -23,7 +21,6 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
     pairs.map(|(key, data)| (key.to_owned(), data.to_owned())).to_vec()
 }
 
-/// Asserts that the line is bad and that stderr contains `message`.
 fn assert_bad_line(line: &str, options: &[&str], message: &str) -> Exit {
     let server = Server::accepting_all();
     let exit = Pipe::to(&server.endpoint, options).run(line).expect(3, &["line 1: ", message]);

@@ -51,7 +51,6 @@ impl Pipe {
         self.0.stdin.take().expect("the input is not taken")
     }
 
-    /// Writes the whole input and waits for the exit.
     fn run(mut self, input: impl AsRef<[u8]>) -> Exit {
         // The program may exit before it has read everything.
         self.input().write_all(input.as_ref()).ok();
@@ -91,7 +90,6 @@ impl Drop for Pipe {
 }
 
 impl Exit {
-    /// Asserts the status and that stderr contains the messages.
     #[track_caller]
     fn expect(self, status: i32, messages: &[&str]) -> Self {
         assert_eq!(self.status, Some(status), "{}", self.stderr);

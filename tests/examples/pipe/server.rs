@@ -21,7 +21,6 @@ pub enum EntryOutcome {
     Failed(&'static str),
     /// The whole request fails with this code.
     RequestRefused(&'static str),
-    /// The request gets no response.
     NoResponse,
 }
 

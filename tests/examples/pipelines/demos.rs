@@ -2,7 +2,6 @@
 
 use crate::support::example_program;
 
-/// Runs the example and returns its stdout.
 fn run(name: &str, arguments: &[&str]) -> String {
     let output =
         example_program::example(name).args(arguments).output().expect("the example is built");

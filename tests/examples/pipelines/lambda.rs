@@ -19,7 +19,6 @@ fn start(lambda: &RuntimeApi, kinesis: &Embedded) -> Child {
     command.spawn().expect("the example is built")
 }
 
-/// Kills the process on drop.
 struct Running(Child);
 
 impl Drop for Running {

@@ -55,7 +55,7 @@ impl Server {
             needs.iter().find_map(|need| Some((need, unsupported_reason(kind, protocol, *need)?)));
         if let Some((feature, reason)) = unsupported {
             notice(&format!(
-                "SKIPPED: {kind:?} in {protocol:?} does not support {feature:?}: {reason}"
+                "not run: {kind:?} in {protocol:?} does not support {feature:?}: {reason}"
             ));
             return None;
         }

@@ -23,7 +23,7 @@ fn libraries() -> HashMap<String, String> {
     let features = FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name);
     let features = features.collect::<Vec<_>>().join(",");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["test", "--test", "api", "--no-run", "--quiet", "--message-format=json"]);
+    cargo.args(["test", "--test", "docs", "--no-run", "--quiet", "--message-format=json"]);
     cargo.args(["--no-default-features", "--features", &features]);
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output();
     let output = String::from_utf8(output.unwrap().stdout).unwrap();

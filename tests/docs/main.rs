@@ -2,4 +2,5 @@
 
 mod compile_errors;
 mod links;
+mod prose;
 mod public_names;

@@ -13,21 +13,21 @@ use crate::record::{HashKey, Key};
 
 /// Returns the user records in the data of a Kinesis record.
 ///
-/// Data that is not an aggregate is returned unchanged as one plain member, see
-/// [behavior of readers](super#behavior-of-readers). [`is_aggregate`](Members::is_aggregate) distinguishes both cases.
-/// The data may be untrusted: everything is checked before it is used.
+/// Data that is not an aggregate is returned unchanged as one plain member; see
+/// [behavior of readers](super#behavior-of-readers). [`is_aggregate`](Members::is_aggregate) distinguishes the two
+/// cases. The data can come from an untrusted source, because all of it is validated before it is used.
 ///
-/// The digest and the protobuf message are read completely before this function returns. The iterator then parses one
+/// This function verifies the digest and validates the whole protobuf message. The returned iterator then parses one
 /// member at a time. The payloads are slices of `data`.
 ///
 /// # Memory
 ///
-/// Allocates at most 12 bytes per byte of `data`, plus 24 bytes. Only the two tables of keys are allocated. The maximum
-/// ratio is that of an empty key, which takes two bytes in the aggregate and 24 bytes in the table. If an aggregate
-/// contains more data than keys, the tables are a small part of its size. A key is allocated once, however many members
-/// have it.
+/// Allocates at most 12 bytes per byte of `data`, plus 24 bytes, all of it for the two key tables. The maximum is
+/// reached with empty keys, each of which takes two bytes in the aggregate and 24 bytes in the table. If an aggregate
+/// contains more payload than keys, the tables are small compared to its size. Each key is allocated once, even if many
+/// members share it.
 ///
-/// A member takes 96 bytes, and keeps all of `data` in memory, like every slice of it.
+/// A [`Member`] takes 96 bytes. Its payload keeps all of `data` in memory, like any slice of it.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -58,7 +58,8 @@ pub fn deaggregate(data: &Bytes) -> Members {
     }
 }
 
-/// Returns `true` if `data` begins like an aggregate. Some consumers fail on such data if it is not an aggregate.
+/// Returns `true` if `data` begins with the magic of an aggregate. Some consumers fail to process such data if it is
+/// not an aggregate.
 pub(crate) fn resembles_aggregate(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
 }
@@ -71,9 +72,9 @@ fn message(data: &[u8]) -> Option<&[u8]> {
     (Md5::digest(message)[..] == digest[..]).then_some(message)
 }
 
-/// Iterator over the members of a Kinesis record's data, returned by [`deaggregate`].
+/// Iterator over the user records in the data of a Kinesis record, returned by [`deaggregate`].
 ///
-/// `Debug` shows sizes, never the payload or the keys.
+/// The `Debug` output includes sizes but never payloads or keys.
 pub struct Members {
     data: Bytes,
     tables: Option<Tables>,
@@ -84,13 +85,13 @@ pub struct Members {
 }
 
 impl Members {
-    /// Returns `true` if the data is an aggregate. Otherwise it is the only member.
+    /// Returns `true` if the data is an aggregate, and `false` if it is returned as one plain member.
     #[must_use]
     pub fn is_aggregate(&self) -> bool {
         self.tables.is_some()
     }
 
-    /// Returns the next member of an aggregate, which was validated before.
+    /// Returns the next member of an aggregate. [`deaggregate`] has validated the aggregate.
     fn next_member(&mut self) -> Option<Member> {
         let tables = self.tables.as_ref()?;
         let end = self.data.len() - DIGEST_BYTES;
@@ -147,7 +148,7 @@ impl fmt::Debug for Members {
     }
 }
 
-/// Keys of a valid aggregate, and its number of members.
+/// Key tables of a valid aggregate, and its number of members.
 struct Tables {
     keys: Vec<Key>,
     hash_keys: Vec<HashKey>,
@@ -155,7 +156,7 @@ struct Tables {
 }
 
 impl Tables {
-    /// Validates the whole message. Tables may follow the records that refer to them.
+    /// Validates the whole message and reads its key tables. A table can follow the records that refer to it.
     fn read(message: &[u8]) -> Result<Self, Malformed> {
         let (mut keys, mut hash_keys, mut members) = (0, 0, 0);
         let (mut keys_needed, mut hash_keys_needed) = (0, 0);
@@ -186,7 +187,7 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Reads `entries` table entries, and stops after the last one.
+    /// Reads the keys of both tables, `entries` in total, and stops after the last one.
     fn fill(&mut self, message: &[u8], entries: usize) -> Result<(), Malformed> {
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Malformed);
         let mut fields = Fields::new(message);
@@ -207,7 +208,7 @@ impl Tables {
     }
 }
 
-/// Encoded member.
+/// Member as it is encoded: with key indexes instead of keys.
 struct RawRecord<'a> {
     key: usize,
     hash_key: Option<usize>,

@@ -4,16 +4,17 @@ use super::{Layout, Member};
 
 /// Packs members into the data of one Kinesis record, in order.
 ///
-/// Every payload is copied once, and the result is allocated once at its exact size. A single member is encoded as an
-/// aggregate, too. A plain record is smaller, because it needs neither the 20 bytes around the message nor a second
-/// copy of the key.
+/// Each payload is copied once, and the result is allocated once at its exact size. A single member is also encoded as
+/// an aggregate, which is larger than a plain record: it adds 20 bytes for magic and digest, and a second copy of the
+/// key.
 ///
-/// The key of the Kinesis record is not part of the data. It must select the shard that all members belong to,
-/// [or consumers discard them](super#behavior-of-readers).
+/// The returned data does not include the partition key of the Kinesis record. Choose a key that belongs to the same
+/// shard as all members. Otherwise, [consumers discard the aggregate](super#behavior-of-readers).
 ///
-/// Returns `None` if there are no members, because readers would take the result for plain data. Also returns `None` if
-/// a member has no partition key, which the format requires. This applies to plain data from
-/// [`deaggregate`](super::deaggregate): use [`Member::new`] to add the key of its Kinesis record.
+/// Returns `None` if there are no members, because readers would treat the result as plain data. Also returns `None` if
+/// a member has no partition key, which the format requires. Plain members returned by
+/// [`deaggregate`](super::deaggregate) have no partition key: create them again with [`Member::new`] and the key of
+/// their Kinesis record.
 ///
 /// ```
 /// use kinesis_sink::aggregate::{Member, encode};

@@ -10,7 +10,7 @@ use super::wire::{
 };
 use crate::record::{HashKey, Key};
 
-/// Layout of an aggregate. Computes the size before anything is encoded.
+/// Layout of an aggregate. Determines the encoded size before the aggregate is encoded.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     partition_keys: Table<Key>,
@@ -20,7 +20,7 @@ pub(crate) struct Layout {
     record_bytes: usize,
 }
 
-/// Member: indexes into the tables, and length of the payload.
+/// Key indexes and payload length of a member.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     key: u32,
@@ -44,7 +44,7 @@ impl Layout {
         self.add_within(usize::MAX, key, hash_key, data);
     }
 
-    /// Adds a member unless the aggregate would exceed `max` bytes. Returns `true` if it was added.
+    /// Adds a member unless the aggregate would exceed `max` bytes. Returns `true` if the member was added.
     pub(crate) fn add_within(
         &mut self,
         max: usize,
@@ -92,7 +92,7 @@ impl Layout {
     ///
     /// # Panics
     ///
-    /// Panics if payloads are missing or have other lengths, because the aggregate would lose members.
+    /// Panics if a payload is missing or has a different length, because the aggregate would lose members.
     pub(crate) fn encode<'a>(&self, payloads: impl IntoIterator<Item = &'a Bytes>) -> Bytes {
         let mut out = Vec::with_capacity(self.size());
         out.extend_from_slice(&MAGIC);
@@ -143,7 +143,8 @@ impl Layout {
     }
 }
 
-/// Returns the size of a field. Every field number takes one byte.
+/// Returns the encoded size of a field with `content` bytes. The tag takes one byte, because all field numbers are
+/// below 16.
 fn field_bytes(content: usize) -> usize {
     1 + varint_bytes(content) + content
 }

@@ -1,14 +1,13 @@
-//! Aggregated records in the format of the KPL: several user records in the data of one Kinesis record.
+//! Aggregation format of the Kinesis Producer Library (KPL): several user records in the data of one Kinesis record.
 //!
-//! A shard accepts 1,000 Kinesis records per second, however small they are. The Kinesis Producer Library (KPL)
-//! therefore packs several user records into one Kinesis record. The Kinesis Client Library (KCL), the libraries for
-//! Lambda, and other consumers deaggregate them. This module reads and writes the same format.
+//! A shard accepts 1,000 Kinesis records per second, regardless of their size. The KPL therefore packs several user
+//! records into one Kinesis record. The Kinesis Client Library (KCL), the AWS libraries for Lambda, and other consumers
+//! deaggregate them. This module reads and writes the same format.
 //!
 //! # Reading
 //!
-//! Pass the data of every Kinesis record to [`deaggregate`]. It returns the user records in order. Data that is not an
-//! aggregate is returned unchanged, so that a stream may contain both:
-//!
+//! Pass the data of each Kinesis record to [`deaggregate`], which returns the user records in order. Data that is not
+//! an aggregate is returned unchanged, so a stream can contain both aggregates and plain records:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -75,43 +74,47 @@
 //! }
 //! ```
 //!
-//! Each key is written once, in the order of first occurrence. A member has an explicit hash key only if its producer
-//! set one. Tags are never written. Source: the KPL's `aggregation-format.md`.
+//! Each distinct key is written once, in order of first occurrence. A member is a user record in the aggregate. It has
+//! an explicit hash key only if its producer set one. This module never writes tags. Source: the KPL's
+//! `aggregation-format.md`.
 //!
 //! # Size
 //!
 //! | part | bytes |
 //! |---|---|
 //! | aggregate | 20 |
-//! | distinct key | the length of its text, and 2 |
-//! | member | the length of its payload, and 6, or 8 with an explicit hash key |
+//! | distinct key | length of the key + 2 |
+//! | member | length of the payload + 6, or + 8 with an explicit hash key |
 //!
-//! A length of 128 bytes or more takes one byte more, and one of 16 KiB or more takes two. This applies to the text of
-//! a key, to a payload, and to the member that contains the payload: a payload of 1 KiB adds 8 bytes. A reference to a
-//! key after the first 128 of its table also takes one byte more. A payload of 100 bytes with an existing key takes 106
-//! bytes.
+//! A length of 128 bytes or more takes one additional byte, and a length of 16 KiB or more takes two. This applies to
+//! the lengths of keys, of payloads, and of encoded members, which contain the payloads. A member with a payload of 1
+//! KiB therefore has 8 bytes of overhead instead of 6. A reference to a key also takes one additional byte if the key
+//! is not among the first 128 of its table. For example, a payload of 100 bytes takes 106 bytes if its key is already
+//! in the table.
 //!
-//! The size is not checked against the maximum record size of a stream, which applies to data and partition key
-//! together.
+//! This module does not check the size against the maximum record size of a stream, which applies to the data and the
+//! partition key together.
 //!
 //! # Behavior of readers
 //!
 //! - Data is an aggregate if it is longer than 20 bytes, begins with the magic, ends with the digest of the message,
-//!   and the message is valid: valid protobuf, with all required fields, every index within its table, keys in UTF-8,
-//!   hash keys in decimal notation, and at least one member. All other data is plain. [`deaggregate`] never returns a
-//!   part of an invalid aggregate: it returns all of the data as one plain member, so that nothing is lost.
-//! - Unknown fields and tags are skipped. If a field that is not repeated occurs several times, the last one counts.
-//!   Groups, which are deprecated in protobuf, are not read.
-//! - Members have sub-sequence numbers from 0 and share the sequence number of the Kinesis record.
-//! - Aggregates are not nested: a member whose payload is an aggregate is returned with that payload. A plain record
-//!   whose payload is an aggregate is read as that aggregate, and the key of the record is lost. The format cannot mark
-//!   a payload as plain.
-//! - The KCL discards a **whole aggregate** if the hash key of one member is outside of its shard. The hash key of a
-//!   member is its explicit hash key, or else the MD5 digest of its partition key, as for plain records. All members
-//!   must therefore belong to one shard. Send the aggregate with a partition key or explicit hash key of that shard. If
-//!   the stream was resharded before a retry, pack the members again.
-//! - On on-demand streams whose `RecordDistributionStrategy` is `AUTO`, the service ignores keys and writes aggregates
-//!   to shards that their members do not belong to. Do not aggregate on such streams.
+//!   and the message is valid. A valid message is protobuf with all required fields, contains at least one member, and
+//!   has only indexes within their tables, keys in UTF-8, and hash keys in decimal notation. All other data is plain.
+//!   [`deaggregate`] never returns a part of an invalid aggregate: it returns all of the data as one plain member, so
+//!   that no data is lost.
+//! - Unknown fields and tags are skipped. If a field that is not repeated occurs several times, the last value is used.
+//!   Groups, which are deprecated in protobuf, are not supported: a message with a group is invalid.
+//! - Members are numbered from 0 with sub-sequence numbers, and share the sequence number of the Kinesis record.
+//! - Nested aggregates are not unpacked: if the payload of a member is an aggregate, the member is returned with that
+//!   payload. The format cannot mark a payload as plain. If the payload of a plain record is an aggregate, it is
+//!   therefore unpacked, and the partition key of the plain record is lost.
+//! - The KCL discards a **whole aggregate** if the hash key of any member is outside of the shard that contains the
+//!   aggregate. As for plain records, the hash key of a member is its explicit hash key, or the MD5 digest of its
+//!   partition key if it has none. All members must therefore belong to the same shard. Send the aggregate with a
+//!   partition key or explicit hash key that belongs to this shard. If the stream was resharded before a retry, pack
+//!   the members again.
+//! - On on-demand streams whose `RecordDistributionStrategy` is `AUTO`, the service ignores keys and can write an
+//!   aggregate to a shard that its members do not belong to. Do not aggregate on such streams.
 
 mod decode;
 mod encode;
@@ -134,7 +137,7 @@ use crate::record::{HashKey, Key};
 
 /// User record in an aggregate.
 ///
-/// A clone does not copy the payload. `Debug` shows sizes, never the payload or the keys.
+/// Cloning a member does not copy its payload. The `Debug` output includes sizes but never the payload or the keys.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Member {
     data: Bytes,
@@ -144,9 +147,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// Creates a member with a partition key and payload, without an explicit hash key.
+    /// Creates a member with the given partition key and payload, and without an explicit hash key.
     ///
-    /// The length of the key is not checked. The service accepts keys of 1 to 256 characters.
+    /// The length of the partition key is not checked. The service accepts 1 to 256 characters.
     pub fn new(partition_key: impl Into<Key>, data: impl Into<Bytes>) -> Self {
         Self {
             data: data.into(),
@@ -169,7 +172,8 @@ impl Member {
         &self.data
     }
 
-    /// Returns the partition key. `None` for plain data from [`deaggregate`], which has the key of its Kinesis record.
+    /// Returns the partition key, or `None` for plain data returned by [`deaggregate`]. The partition key of plain data
+    /// is that of its Kinesis record.
     #[must_use]
     pub fn partition_key(&self) -> Option<&Key> {
         self.partition_key.as_ref()
@@ -181,8 +185,8 @@ impl Member {
         self.explicit_hash_key
     }
 
-    /// Returns the position in the aggregate that the member was read from, starting at 0. `None` for plain data and
-    /// for members that were not read.
+    /// Returns the position of the member in the aggregate that it was read from, starting at 0. Returns `None` for
+    /// plain data and for members that were created with [`new`](Self::new).
     #[must_use]
     pub fn sub_sequence_number(&self) -> Option<u64> {
         self.sub_sequence_number

@@ -3,14 +3,15 @@ use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 
-/// Maximum number of entries that are compared one by one. Larger tables have an index.
+/// Maximum number of entries that are searched linearly. Larger tables have a hash index.
 const LINEAR_SCAN_MAX: usize = 8;
 
-/// Distinct entries in the order of first occurrence.
+/// Table of distinct entries in order of first occurrence.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     entries: Vec<T>,
-    /// Index of each entry. Empty up to [`LINEAR_SCAN_MAX`] entries, because most aggregates have few keys.
+    /// Position of each entry. Empty for tables of up to [`LINEAR_SCAN_MAX`] entries, because most aggregates have few
+    /// keys.
     index: HashMap<T, u32, RandomState>,
 }
 
@@ -29,7 +30,8 @@ impl<T: Clone + Eq + Hash> Table<T> {
         self.entries.iter()
     }
 
-    /// Returns the index of `entry`, or of the next new entry. `hint` is compared first.
+    /// Returns the index of `entry`, or the index that it would get if it is new. The entry at index `hint` is compared
+    /// first.
     pub(super) fn index_of(&self, entry: &T, hint: Option<u32>) -> u32 {
         if let Some(hint) = hint
             && self.entries[hint as usize] == *entry

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::{Layout, Member, deaggregate};
 use crate::record::{HashKey, Key};
 
-/// Generates keys, hash keys, and payload lengths. Keys repeat, indexes and lengths take one or two bytes, and large
-/// tables have an index.
+/// Generates members as keys, hash keys, and payload lengths. Keys repeat, indexes and lengths are encoded in one or
+/// more bytes, and tables are small enough for a linear search or large enough for a hash index.
 fn members() -> impl Strategy<Value = Vec<(Key, Option<HashKey>, usize)>> {
     let key = prop_oneof![
         4 => (0..3_u32).prop_map(|key| key.to_string()),
@@ -43,7 +43,7 @@ proptest! {
             prop_assert!(layout.add_within(size, key, *hash_key, *data));
             prop_assert_eq!(layout.size(), size);
             payloads.push(Bytes::from(vec![index as u8; *data]));
-            // Encoding each prefix would take too long.
+            // Encoding the aggregate after each member would take too long.
             if index % 50 == 0 {
                 prop_assert_eq!(layout.encode(&payloads).len(), size);
             }
@@ -62,13 +62,14 @@ proptest! {
 }
 
 #[test]
-fn empty_layout_has_overhead_size() {
+fn empty_layout_size_is_fixed_overhead() {
+    // 4 bytes for the magic, and 16 for the digest.
     let layout = Layout::default();
     assert_eq!((layout.size(), layout.data_ranges().len()), (20, 0));
 }
 
 #[test]
-fn layout_replaces_only_key() {
+fn replace_only_key_preserves_layout_size() {
     let mut layout = Layout::default();
     layout.add(&Key::random(1), None, 1);
     layout.add(&Key::random(1), None, 2);

@@ -1,12 +1,13 @@
-//! Constants of the format, and a zero-copy reader of protobuf fields.
+//! Constants of the aggregation format, and a zero-copy reader of protobuf fields.
 //!
-//! prost's varints are used, but not its derived messages. Writing with them takes 1.5 times as long or longer, digest
-//! excluded (`benches/aggregate.rs`). Reading with them is as fast, but expands two hostile bytes to a message of 64
-//! bytes, in a vector that grows by doubling (`tests/aggregation/decode_memory.rs`).
+//! The code uses the varints of prost but not its derived messages. Derived messages take at least 1.5 times as long to
+//! write, excluding the digest (`benches/aggregate.rs`). They are as fast to read, but two bytes of a malicious
+//! aggregate expand to a message of 64 bytes, in a vector that grows by doubling
+//! (`tests/aggregation/decode_memory.rs`).
 
 /// First bytes of every aggregate.
 pub(super) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
-/// Length of the MD5 digest of the message, at the end of every aggregate.
+/// Length of the MD5 digest at the end of every aggregate.
 pub(super) const DIGEST_BYTES: usize = 16;
 pub(super) const OVERHEAD_BYTES: usize = MAGIC.len() + DIGEST_BYTES;
 
@@ -17,7 +18,7 @@ pub(super) mod aggregated_record {
     pub(crate) const RECORDS: u32 = 3;
 }
 
-/// Field numbers of the message `Record`. Field 4, `tags`, is never written, and skipped when read.
+/// Field numbers of the message `Record`. Field 4, `tags`, is skipped when read and never written.
 pub(super) mod record {
     pub(crate) const PARTITION_KEY_INDEX: u32 = 1;
     pub(crate) const EXPLICIT_HASH_KEY_INDEX: u32 = 2;
@@ -45,11 +46,11 @@ impl From<prost::DecodeError> for Malformed {
 pub(super) enum Value<'a> {
     Number(usize),
     Bytes(&'a [u8]),
-    /// Four or eight bytes. No field of this format has them.
+    /// Four or eight bytes. No known field has a value of this type.
     Fixed,
 }
 
-/// Iterator over the fields of a message. Nothing follows an error.
+/// Iterator over the fields of a message. Callers must stop at the first error.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],

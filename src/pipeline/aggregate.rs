@@ -11,23 +11,24 @@ use crate::record::{HashKey, Key, PartitionKey};
 use crate::service::Entry;
 use crate::shard::{Shard, hash_of};
 
-/// Records that are sent as one Kinesis record. They have the same hash key, or are predicted to belong to one shard.
+/// Records that are sent as one Kinesis record. They have the same hash key, or are predicted to belong to the same
+/// shard.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     pub(super) members: Vec<BufferedRecord>,
     layout: Layout,
     key: Key,
-    /// Replaces `key` as the partition key of the entry.
+    /// Partition key of the entry if it is not `key`.
     constant_key: Option<Key>,
     /// Predicted shard. `None` if all members have the same hash key.
     pub(super) shard: Option<Arc<Shard>>,
-    /// Lowest and highest hash key, if a shard is predicted.
+    /// Lowest and highest hash key of the members. Used only if a shard is predicted.
     hash_range: (HashKey, HashKey),
     pub(super) encoded: Option<Bytes>,
 }
 
 impl Aggregate {
-    /// Creates an aggregate of `first`, which has a key.
+    /// Creates an aggregate that contains `first`, which has a key.
     pub(super) fn new(first: BufferedRecord, shard: Option<Arc<Shard>>, packing: &Packing) -> Self {
         let key = first.key().unwrap_or_else(|| Key::from(""));
         let hash_key = shard.as_ref().map_or(HashKey::new(0), |_| first.hash_key());
@@ -40,7 +41,7 @@ impl Aggregate {
             hash_range: (hash_key, hash_key),
             encoded: None,
         };
-        // No limit: a record that is too large for an aggregate is sent alone.
+        // Without a size limit: a record that is too large for an aggregate becomes a single entry.
         aggregate.add_within(usize::MAX, &first);
         aggregate.members.push(first);
         aggregate
@@ -119,7 +120,8 @@ impl Aggregate {
         packed.map(|entry| entry.close(packing).with_route(route)).collect()
     }
 
-    /// Packs records of one shard or key, in the order of acceptance, into as few entries as possible.
+    /// Packs records that share a shard or key into as few entries as possible. The records are in the order of
+    /// acceptance.
     pub(crate) fn pack(
         members: Vec<BufferedRecord>,
         shard: Option<&Arc<Shard>>,
@@ -147,7 +149,8 @@ impl Aggregate {
         }
     }
 
-    /// A member without a partition key uses that of the first member, or a separate one if a shard is predicted.
+    /// Returns the key of a member in the aggregate. A member without a partition key uses the key of the first member,
+    /// or a separate random key if a shard is predicted.
     fn member_key(&self, member: &BufferedRecord) -> Key {
         match (member.record().partition_key(), &self.shard) {
             (PartitionKey::Explicit(key), _) => key.clone(),
@@ -162,7 +165,7 @@ impl Aggregate {
             None => self.encode(),
         };
         let explicit = self.members[0].record().explicit_hash_key();
-        // A constant key needs the hash key of the members.
+        // The constant key does not hash to the shard of the members, so the entry needs their hash key.
         let hash_key = match self.constant_key {
             Some(_) => Some(explicit.unwrap_or_else(|| hash_of(&self.key))),
             None => explicit,
@@ -170,7 +173,7 @@ impl Aggregate {
         Entry::new(data, Some(self.outer_key().clone()), hash_key)
     }
 
-    /// Encodes the aggregate. The payloads of the members become slices of it, which saves memory.
+    /// Encodes the aggregate. The payloads of its members become slices of the encoded data, which saves memory.
     pub(super) fn encode(&mut self) -> Bytes {
         let payloads = self.members.iter().map(|member| member.record().data());
         let encoded = self.layout.encode(payloads);

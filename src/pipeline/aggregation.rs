@@ -1,53 +1,55 @@
 use crate::record::Key;
 use crate::settings::Settings;
 
-/// Aggregation of several records into one Kinesis record, in the [format](crate::aggregate) of the KPL.
+/// Aggregation of several records into one Kinesis record, in the KPL [format](crate::aggregate).
 ///
-/// A shard accepts 1,000 Kinesis records per second and bills each one rounded up, so that small records use a fraction
-/// of its capacity. With aggregation, they use the whole megabyte per second. Consumers must deaggregate the records,
-/// as those based on the KCL do, or those that call [`deaggregate`](crate::aggregate::deaggregate).
+/// A shard accepts 1,000 Kinesis records per second, and the service rounds up the size of each one for billing. Small
+/// records therefore use only a fraction of the capacity of a shard. With aggregation, they can use all of it, one
+/// megabyte per second. Consumers must deaggregate the records. Consumers based on the KCL do so, and others can call
+/// [`deaggregate`](crate::aggregate::deaggregate).
 ///
-/// The KCL discards an aggregate **as a whole** if the hash key of one of its records is outside of the shard that
-/// contains the aggregate. Both kinds of aggregation avoid this, even across resharding. They cannot avoid it on
-/// streams that [distribute their records themselves](crate::stream::Distribution::Auto). A sink with aggregation
-/// rejects such a stream, also if the stream is switched while records are sent, provided that it can
-/// [describe](crate::SinkBuilder::with_stream_info) the stream. Records with
-/// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
+/// The KCL discards a **whole aggregate** if the hash key of any of its records is outside of the shard that contains
+/// the aggregate. Both kinds of aggregation avoid this, even across resharding, except on streams whose records are
+/// [distributed by the service](crate::stream::Distribution::Auto). A sink with aggregation rejects such a stream if it
+/// can [describe](crate::SinkBuilder::with_stream_info) the stream, even if the distribution changes while records are
+/// sent. Records with [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
 ///
-/// A payload that starts like an aggregate, with the bytes `F3 89 9A C2`, is sent inside of an aggregate, which may
-/// contain only this record. Consumers then receive it unchanged. If it was sent plain, some consumers would fail, and
-/// all of them would deaggregate a payload that is a complete aggregate. The additional aggregate takes about 40 bytes
-/// and a second copy of the partition key. The payload is sent plain if this exceeds the
-/// [maximum size](crate::limits::Limits::with_record_bytes) of a record, or if its record is `ServiceManaged`. Disable
-/// aggregation to send existing aggregates.
+/// A payload that starts with `F3 89 9A C2`, the first bytes of every aggregate, is sent inside an aggregate, even if
+/// it is the only record in it. Consumers then receive the payload unchanged. If it was sent plain, some consumers
+/// would fail, and all consumers would deaggregate a payload that is a complete aggregate. The additional aggregate
+/// takes about 40 bytes and a second copy of the partition key. The payload is sent plain if the aggregate would exceed
+/// the [maximum record size](crate::limits::Limits::with_record_bytes), or if its record is `ServiceManaged`. Disable
+/// aggregation to send payloads that are already aggregated.
 ///
-/// With aggregation, the sink waits for aggregates to fill, see [`Linger`](crate::settings::Linger). Two more defaults
-/// change, see [`SinkBuilder`](crate::SinkBuilder).
+/// With aggregation, the sink waits for aggregates to fill; see [`Linger`](crate::settings::Linger). Aggregation also
+/// changes two other defaults; see [`SinkBuilder`](crate::SinkBuilder).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Aggregation {
-    /// No aggregation: each record is one Kinesis record. The default.
+    /// No aggregation: each record is sent as one Kinesis record. The default.
     #[default]
     Off,
-    /// Aggregates records with the same partition key and explicit hash key. Records without a key are aggregated under
-    /// a random key that is drawn for each aggregate.
+    /// Aggregates records with the same partition key and explicit hash key. Records without a partition key share a
+    /// random key that is drawn for each aggregate.
     ///
-    /// All records of an aggregate belong to the same shard by construction, so the shards of the stream need not be
-    /// known. With a list of them, the sink can check that the stream still places records by their keys. Suitable for
-    /// few keys, or none.
+    /// All records of an aggregate have the same hash key and therefore belong to the same shard, so the sink does not
+    /// need to know the shards of the stream. If it has a shard list, it uses the list to check that the service still
+    /// distributes records by partition key. Suitable for few partition keys, or none.
     PerKey,
-    /// Aggregates all records that belong to the same shard, whatever their keys. Suitable for many keys.
+    /// Aggregates records that belong to the same shard, regardless of their partition keys. Suitable for many
+    /// partition keys.
     ///
-    /// This requires the stream's shards: `build` lists them with the client (ListShards), other stacks get them from
-    /// [`with_stream_info`](crate::SinkBuilder::with_stream_info). While they are not known, aggregation is by key, as
-    /// in `PerKey`.
+    /// This requires the shard list of the stream: `build` requests it with the client (ListShards), and other service
+    /// stacks get it from [`with_stream_info`](crate::SinkBuilder::with_stream_info). Until the list is known, records
+    /// are aggregated as with [`PerKey`](Self::PerKey).
     ///
-    /// Aggregation also falls back to `PerKey` if aggregates of a record were written twice to shards that the list
-    /// rules out, and the next list is the same. The sink then logs a warning, lists the shards once a minute, and
-    /// returns to aggregation by shard when the list changes. Records without a partition key and explicit hash key are
-    /// always aggregated as in `PerKey`.
+    /// The sink also falls back to `PerKey` if it finds that the service does not distribute records according to the
+    /// shard list: aggregates with the same record were written twice to shards that do not own all of their records,
+    /// and the next list is unchanged. The sink then logs a warning, lists the shards once a minute, and returns to
+    /// aggregation by shard when the list changes. Records with neither a partition key nor an explicit hash key are
+    /// always aggregated as with `PerKey`.
     PerShard,
 }
 
@@ -57,11 +59,11 @@ pub enum Aggregation {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AggregateKey {
-    /// The partition key of the first record in the aggregate. Consumers that group by partition key, such as Lambda,
-    /// can still process aggregates in parallel. The default.
+    /// Partition key of the first record in the aggregate. Consumers that group by partition key, such as Lambda, can
+    /// still process aggregates in parallel. The default.
     #[default]
     FirstMember,
-    /// The constant `a`, with the hash key of the first record as explicit hash key, as in the KPL.
+    /// Constant key `a`, with the hash key of the first record as the explicit hash key, as in the KPL.
     Kpl,
 }
 
@@ -74,7 +76,7 @@ impl AggregateKey {
     }
 }
 
-/// Settings of aggregation within the limits.
+/// Aggregation settings, restricted to the record and request limits.
 #[derive(Debug)]
 pub(crate) struct Packing {
     aggregation: Aggregation,
@@ -83,7 +85,7 @@ pub(crate) struct Packing {
     /// Maximum size of a record, including its partition key.
     pub(crate) max_record_bytes: usize,
     pub(crate) max_records: usize,
-    /// Partition key of every aggregate. `None` for that of the first member.
+    /// Partition key of every aggregate. `None` if each aggregate uses the key of its first member.
     pub(crate) constant_key: Option<Key>,
 }
 
@@ -93,7 +95,7 @@ impl Packing {
         let request = settings.limits.request_bytes();
         Self {
             aggregation: settings.aggregation,
-            // An aggregate is one record of a request.
+            // An aggregate must fit into one Kinesis record and into one request.
             max_bytes: settings.aggregate_bytes.min(record).min(request),
             max_record_bytes: record,
             max_records: settings.aggregate_records,

@@ -12,7 +12,7 @@ pub(crate) struct Backoff {
     base: Duration,
     ceiling: Duration,
     failures: u32,
-    /// Requests with a lower number were sent before the latest failure was known.
+    /// Number of the first request that was sent after the latest failure. Failures of earlier requests are ignored.
     ignore_below: u64,
     until: Option<Instant>,
 }
@@ -22,7 +22,8 @@ impl Backoff {
         Self { base, ceiling, failures: 0, ignore_below: 0, until: None }
     }
 
-    /// Records a failed request. Returns `false` if it was in flight at the latest failure and is ignored.
+    /// Records a failed request. Returns `false` if the request was already in flight at the latest failure. It then
+    /// has no effect.
     pub(crate) fn fail(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) -> bool {
         if !self.is_new_failure(request) {
             return false;
@@ -63,7 +64,7 @@ impl Backoff {
         self.until.filter(|until| *until > now)
     }
 
-    /// Returns the end of the latest wait, which may be in the past.
+    /// Returns the end of the latest wait, which can be in the past.
     pub(crate) fn end(&self) -> Option<Instant> {
         self.until
     }
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn backoff_counts_requests_in_flight_once() {
+    fn backoff_counts_concurrent_failures_once() {
         let mut backoff = Backoff::new(BASE, CEILING);
         let mut rng = Rng::with_seed(1);
         let now = Instant::now();

@@ -12,11 +12,11 @@ use crate::service::{Entry, Placement};
 use crate::shard::{HashCache, hash_of};
 use crate::stream::StreamId;
 
-/// Number of misplacements after which a record is no longer aggregated by shard, because the service does not place
-/// records according to the list.
+/// Number of misplacements after which a record is no longer aggregated by shard. The service is then assumed not to
+/// distribute records according to the shard list.
 pub(crate) const MAX_MISPLACED: u8 = 2;
 
-/// Two counters up to 15 in one byte. A second byte would enlarge each record by 8 bytes.
+/// Two 4-bit counters that saturate at 15. A second byte would enlarge each buffered record by 8 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Counters(u8);
 
@@ -43,15 +43,15 @@ impl Counters {
 pub(crate) struct BufferedRecord {
     pub(crate) seq: u64,
     record: Record,
-    /// Key of a [`PartitionKey::Random`] record.
+    /// Random value that determines the key of a [`PartitionKey::Random`] record.
     random: u64,
-    /// Hash key, computed on demand: the MD5 digest is the most expensive operation on a record.
+    /// Hash key. It is computed on demand, because the MD5 digest is the most expensive operation on a record.
     hash_key: Option<HashKey>,
     pub(crate) accepted_at: Instant,
     pub(crate) attempts: u32,
     pub(crate) may_have_been_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
-    /// Numbers of misplacements, and of consecutive failures with an unknown cause.
+    /// Low: number of misplacements. High: number of consecutive failures with an unknown cause.
     counters: Counters,
     /// Set to `true` if the payload is a slice of an aggregate.
     is_slice: bool,
@@ -100,7 +100,7 @@ impl BufferedRecord {
         assert!(self.hash_key.is_none() || self.hash_key == expected, "{self:?}");
     }
 
-    /// Returns `false` if the service distributes the record.
+    /// Returns `false` if the service chooses the shard of the record.
     #[inline]
     pub(crate) fn has_hash_key(&self) -> bool {
         *self.record.partition_key() != PartitionKey::ServiceManaged
@@ -123,7 +123,8 @@ impl BufferedRecord {
         now.saturating_duration_since(self.accepted_at)
     }
 
-    /// Returns `true` if no request contained the record. Requests that do not count as attempts leave their error.
+    /// Returns `true` if no request has contained the record. A request that did not count as an attempt has left its
+    /// error.
     pub(crate) fn is_unsent(&self) -> bool {
         self.attempts == 0 && self.last_error.is_none()
     }
@@ -161,7 +162,7 @@ impl BufferedRecord {
         }
     }
 
-    /// Returns the hash key. 0 for a record without a partition key.
+    /// Returns the hash key, or 0 for a record without a partition key.
     pub(crate) fn hash_key(&self) -> HashKey {
         let of_the_key = || self.key().map_or(HashKey::new(0), |key| hash_of(&key));
         self.hash_key.or(self.record.explicit_hash_key()).unwrap_or_else(of_the_key)
@@ -178,7 +179,8 @@ impl BufferedRecord {
         self.is_slice = true;
     }
 
-    /// Copies the payload if it is a slice of an aggregate. The slice would keep the whole aggregate in memory.
+    /// Copies the payload if it is a slice of an aggregate. Otherwise, the slice would keep the whole aggregate in
+    /// memory.
     pub(crate) fn own_payload(&mut self) {
         if std::mem::take(&mut self.is_slice) {
             let own = Bytes::copy_from_slice(self.record.data());
@@ -226,12 +228,12 @@ impl BufferedRecord {
         Some(PendingReceipt::new(tracker, delivery))
     }
 
-    /// Returns `false` if the record has no random key.
+    /// Draws a new random key. Returns `false` if the record has no random key.
     pub(crate) fn redraw_key(&mut self, rng: &mut Rng) -> bool {
         self.redraw_key_if(rng, |_| true)
     }
 
-    /// Keeps the new random key if `is_better` returns `true` for it.
+    /// Draws a new random key and keeps it if `is_better` returns `true`. Returns `true` if the new key was kept.
     pub(crate) fn redraw_key_if(
         &mut self,
         rng: &mut Rng,

@@ -7,7 +7,7 @@ use crate::guard::catch_panic;
 use crate::record::AttemptError;
 use crate::service::{Classify, EntryClass, EntryError, ErrorClass, UNKNOWN, attempt_error};
 
-/// Catches panics of the user's classifier and of error texts, so that the records are still retried.
+/// Classifier that catches panics of the user's classifier and of error messages, so that records are still retried.
 #[derive(Clone)]
 pub(super) struct Classifier(Arc<dyn Classify>);
 

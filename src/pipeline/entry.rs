@@ -12,7 +12,7 @@ use crate::record::AttemptError;
 use crate::service::Entry;
 use crate::shard::{HashCache, Shard};
 
-/// Record or aggregate that is queued, and becomes one entry of a request.
+/// Queued record or aggregate that becomes one entry of a request.
 #[derive(Debug)]
 pub(crate) struct QueuedEntry {
     pub(super) route: Route,
@@ -22,18 +22,21 @@ pub(crate) struct QueuedEntry {
 #[derive(Debug)]
 enum Content {
     Single(BufferedRecord),
-    /// Several records, or one whose payload resembles an aggregate.
+    /// Several records, or a single record whose payload resembles an aggregate.
     Aggregate(Box<Aggregate>),
 }
 
-/// Route of an entry: computed when the entry is queued, and used again when its request is settled.
+/// Lane and ordering key of an entry. They are determined when the entry is queued, and used again when its request is
+/// settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(super) lane: LaneId,
-    /// Generation of the lane. It changes when the shard of the lane is closed, and with each list of shards.
+    /// Generation of the lane at the time of routing. The generation of a lane changes when its shard is closed, and
+    /// with each shard list.
     pub(super) generation: u32,
     pub(super) order: Option<OrderId>,
-    /// Set to `true` if the shard of the lane is known to own the entry's hash key, not only likely to.
+    /// Set to `true` if the hash key of the entry is known to belong to the shard of the lane. Otherwise, this is only
+    /// likely.
     pub(super) is_certain: bool,
 }
 
@@ -74,7 +77,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Records in the order of acceptance, at least one.
+    /// Returns the records in the order of acceptance. There is at least one.
     #[inline]
     pub(crate) fn members(&self) -> &[BufferedRecord] {
         match &self.content {
@@ -127,7 +130,7 @@ impl QueuedEntry {
         self.members().iter().map(BufferedRecord::size).sum()
     }
 
-    /// Returns the size of the entry: data and partition key.
+    /// Returns the size of the data and partition key of the entry.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         match &self.content {
@@ -162,7 +165,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Redraws the partition key of records without one, so that the entry may leave a busy shard.
+    /// Draws a new random key for records without a partition key, so that the entry can be routed to another shard.
     pub(crate) fn redraw_key(&mut self, rng: &mut Rng) {
         match &mut self.content {
             Content::Single(record) => {
@@ -172,7 +175,8 @@ impl QueuedEntry {
         }
     }
 
-    /// Returns the aggregate and its predicted shard. `None` if all records have the same hash key.
+    /// Returns the aggregate and its predicted shard. Returns `None` for a single record, and for an aggregate whose
+    /// records all have the same hash key.
     pub(crate) fn predicted(&self) -> Option<(&Aggregate, &Arc<Shard>)> {
         match &self.content {
             Content::Single(_) => None,
@@ -239,8 +243,9 @@ impl QueuedEntry {
         (Aggregate::pack_to_send(left, shard.as_ref(), packing, route), removed)
     }
 
-    /// Closes an entry. A payload that resembles an aggregate is sent as an aggregate of one, so that consumers receive
-    /// it unchanged, unless that exceeds the maximum size of a record.
+    /// Closes an entry. A single record whose payload resembles an aggregate is packed into an aggregate, so that
+    /// consumers receive the payload unchanged. It stays a single record if the aggregate would exceed the maximum
+    /// record size, or if aggregation is off.
     pub(crate) fn close(self, packing: &Packing) -> Self {
         let route = self.route;
         match self.content {
@@ -257,7 +262,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Halves an aggregate. A single record is returned unchanged.
+    /// Splits an aggregate into two halves. Returns a single record unchanged.
     pub(crate) fn halve(self, packing: &Packing) -> ControlFlow<BufferedRecord, [Vec<Self>; 2]> {
         let shard = self.predicted().map(|(_, shard)| shard.clone());
         let route = self.route;

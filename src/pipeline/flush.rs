@@ -8,9 +8,9 @@ use super::linger::Linger;
 pub(crate) enum FlushReason {
     Bisected,
     Isolated,
-    /// The entries that may be sent fill a request.
+    /// The sendable entries fill a request.
     Full,
-    /// A flush was requested, and nothing is in flight.
+    /// A flush was requested, and no request is in flight.
     Idle,
     /// The linger of the oldest record has ended.
     Linger,
@@ -48,7 +48,7 @@ impl FlushReason {
 #[derive(Debug)]
 pub(super) struct Flush {
     linger: Linger,
-    /// Records with lower sequence numbers are flushed.
+    /// A flush was requested for records with lower sequence numbers.
     before: u64,
     is_closing: bool,
     /// Size of the largest record that waits for capacity.
@@ -121,15 +121,16 @@ impl Flush {
         record.accepted_at + self.linger.ceiling()
     }
 
-    /// Returns `true` if an open aggregate precedes full ones. Otherwise, keys that fill requests would starve others.
+    /// Returns `true` if an open aggregate must be sent before full ones. Otherwise, keys that keep filling requests
+    /// would starve other keys.
     pub(super) fn is_overdue(&self, oldest: &BufferedRecord, now: Instant) -> bool {
         self.is_closing || self.lingers_until(oldest) <= now
     }
 
-    /// Returns `true` if an open aggregate joins a request that is sent for `reason`.
+    /// Returns `true` if an open aggregate is added to a request with this flush reason.
     ///
-    /// A request that is sent for its linger includes the aggregates that have waited for half of it. This limits such
-    /// requests to two per linger, without sending aggregates that are almost empty.
+    /// When a linger ends, aggregates that have waited for at least half of their linger are sent as well. This limits
+    /// the number of such requests to two per linger, and aggregates that are almost empty are not sent.
     pub(super) fn joins(&self, reason: FlushReason, oldest: &BufferedRecord, now: Instant) -> bool {
         match reason {
             FlushReason::Full | FlushReason::Bisected | FlushReason::Isolated => false,
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn linger_ends_after_its_duration() {
+    fn linger_flushes_after_its_duration() {
         let now = Instant::now();
         let oldest = record(0, now);
         let flush = Flush::new(Linger::Fixed(LINGER));

@@ -19,7 +19,7 @@ pub(super) struct InFlightRequest {
     pub(super) entries: Vec<QueuedEntry>,
     pub(super) records: usize,
     record_bytes: usize,
-    /// Sum of the sizes of the entries.
+    /// Total size of the entries.
     pub(super) bytes: usize,
     pub(super) sent_at: Instant,
     pub(super) kind: RequestKind,
@@ -74,7 +74,8 @@ impl InFlightRequest {
     }
 }
 
-/// Completion of a request. Its outcome says nothing new about what has changed since it was sent.
+/// Completion of a request. `request` and `next` show whether the request was sent before the state that its outcome
+/// would change was last updated. Such an outcome is outdated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Completion {
     pub(crate) request: u64,
@@ -117,7 +118,8 @@ impl InFlight {
         (id, built)
     }
 
-    /// Removes a request. `None` if it was settled, or its records were withdrawn.
+    /// Removes a request and returns it. Returns `None` if the request was settled before or its records were
+    /// withdrawn.
     pub(super) fn finish(&mut self, id: RequestId) -> Option<InFlightRequest> {
         let request = self.requests.remove(&id)?;
         self.size -= request.size();

@@ -10,16 +10,17 @@ use crate::record::{FailureReason, Undelivered};
 use crate::settings::Settings;
 use crate::status::{RequestSummary, Totals};
 
-/// Counts records. At any time, `accepted = delivered + failed + withdrawn + unsettled`.
+/// Counters of records and requests. At any time, `accepted = delivered + failed + withdrawn + unsettled`.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     next_seq: u64,
     totals: Totals,
     unsettled_bytes: usize,
     failed: Size,
-    /// Records removed from the buffer since [`take_released`](Self::take_released).
+    /// Records removed from the buffer since the last call to [`take_released`](Self::take_released).
     released: Size,
-    /// Records that a dead-letter handler returned to the buffer since [`take_returned`](Self::take_returned).
+    /// Records that a dead-letter handler returned to the buffer since the last call to
+    /// [`take_returned`](Self::take_returned).
     returned: Size,
     last_request: Option<Arc<RequestSummary>>,
     samples: Option<Box<Samples>>,
@@ -86,7 +87,7 @@ impl Ledger {
         self.next_seq - 1
     }
 
-    /// Counts a request. Must be called before the attempt of its records is counted.
+    /// Counts a request. Must be called before the attempts of its records are incremented.
     pub(super) fn count_request(
         &mut self,
         reason: FlushReason,
@@ -116,7 +117,7 @@ impl Ledger {
         }
     }
 
-    /// Counts a failed record. It stays in the buffer until it is [taken](Self::count_taken).
+    /// Counts a failed record. The record stays in the buffer until it is [taken](Self::count_taken).
     pub(super) fn count_failed(&mut self, record: &BufferedRecord, reason: &FailureReason) {
         let bytes = record.size();
         self.totals.failed += 1;
@@ -132,7 +133,8 @@ impl Ledger {
         self.released.add_record(bytes);
     }
 
-    /// Returns a taken record to the buffer. The dead-letter handler may have replaced it by another record.
+    /// Counts a taken record that is returned to the buffer. Its size can differ, because a dead-letter handler can
+    /// return another record than it received.
     pub(super) fn count_kept(&mut self, bytes: usize) {
         self.failed.add_record(bytes);
         self.returned.add_record(bytes);

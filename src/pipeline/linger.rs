@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use super::aggregation::Aggregation;
 
-/// Time that a partial request or aggregate waits for more records.
+/// Duration for which a partial request or aggregate waits for more records.
 ///
-/// `forward` flushes whenever its source is not ready, and `send` after every item. Sending a request for each flush
-/// would cause thousands of small requests.
+/// A partial request is not sent on every flush: `forward` flushes whenever its source is not ready, and `send` flushes
+/// after every item, so this would result in thousands of small requests.
 ///
 /// # Latency and throughput
 ///
-/// With [aggregation](crate::Aggregation), a longer linger fills aggregates. Measured in virtual time, with a source of
-/// records of 100 bytes for ten seconds, round trips of 20 ms, random keys from a set of the given size, four shards,
-/// and aggregates of 50 KiB. Each cell contains the **records per Kinesis record**; the median, 99th percentile, and
-/// maximum time from acceptance to delivery; and the number of requests.
+/// With [aggregation](crate::Aggregation), a longer linger results in fuller aggregates. The following table was
+/// measured in virtual time. A source sends 100-byte records for ten seconds, with random keys from a set of the given
+/// size. Round trips take 20 ms, the stream has four shards, and aggregates have up to 50 KiB. Each cell contains the
+/// **records per Kinesis record**; the median, 99th percentile, and maximum time from acceptance to delivery; and the
+/// number of requests.
 ///
 /// | aggregation | records/s | `Adaptive(100ms)` | `Fixed(100ms)` | `Fixed(1s)` |
 /// |---|---|---|---|---|
@@ -32,11 +33,11 @@ use super::aggregation::Aggregation;
 /// | `PerShard`, 100 keys | 1000 | **5.0**; 29, 39, 39 ms; 501 | **25.0**; 70, 119, 120 ms; 100 | **250.0**; 520, 1010, 1020 ms; 10 |
 /// | `PerShard`, 100 keys | 10000 | **49.9**; 29, 39, 39 ms; 501 | **250.0**; 70, 119, 120 ms; 100 | **476.2**; 115, 263, 295 ms; 203 |
 ///
-/// A full aggregate, about 480 of these records, is sent as soon as nothing is in flight. Other aggregates are sent
-/// when the linger ends. As long as there are slots and nothing is throttled, a record is delivered within the linger
-/// and one round trip: 120 ms by default, and 1.02 s with a linger of 1 s. A longer linger has no effect for keys that
-/// fill their aggregates sooner. It helps most with many keys, because it determines how many records of one key or
-/// shard share an aggregate.
+/// A full aggregate, which contains about 480 of these records, is sent as soon as no request is in flight. Other
+/// aggregates are sent when their linger ends. As long as the in-flight limit is not reached and no record is
+/// throttled, a record is delivered within the linger plus one round trip: 120 ms by default, and 1.02 s with a linger
+/// of 1 s. A longer linger has no effect for keys that fill their aggregates earlier. It has the largest effect with
+/// many keys, because it then determines how many records with the same key or shard share an aggregate.
 ///
 /// `cargo test --test aggregation linger -- --ignored --nocapture` prints the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,22 +45,24 @@ use super::aggregation::Aggregation;
 #[cfg_attr(feature = "serde", serde(try_from = "table::LingerRepr", into = "table::LingerRepr"))]
 #[non_exhaustive]
 pub enum Linger {
-    /// [`Adaptive`](Self::Adaptive) without aggregation, and [`Fixed`](Self::Fixed) with it. The default, with 100 ms.
+    /// Behaves like [`Adaptive`](Self::Adaptive) without aggregation, and like [`Fixed`](Self::Fixed) with aggregation.
+    /// The default, with a duration of 100 ms.
     Auto(Duration),
-    /// Sends a partial request when nothing is in flight: immediately if the sink is idle, otherwise when the last
-    /// request in flight completes. The round trip therefore determines the request rate.
+    /// When the sink is flushed, sends a partial request immediately if no request is in flight, and otherwise as soon
+    /// as all requests in flight have completed. The round-trip time therefore determines the request rate.
     ///
-    /// The duration is the maximum time that a record waits behind requests in flight, as long as another request may
-    /// be in flight. There is no minimum.
+    /// The duration limits how long a record waits for requests in flight. After this duration, the partial request is
+    /// sent as soon as the in-flight limit permits another request. The duration can be zero.
     Adaptive(Duration),
-    /// Sends a partial request after this duration, even if the sink is idle. Requests are fuller, and latency is
-    /// higher.
+    /// Sends a partial request after this duration, even if the sink is idle. Compared to [`Adaptive`](Self::Adaptive),
+    /// requests contain more records, and latency is higher.
     ///
-    /// With [aggregation](crate::Aggregation), only aggregates that are not full wait. Full ones are sent as with
-    /// [`Adaptive`](Self::Adaptive). This is the default with aggregation, with 100 ms.
+    /// With [aggregation](crate::Aggregation), only aggregates that are not full wait for this duration. Full
+    /// aggregates are sent as with [`Adaptive`](Self::Adaptive). `Fixed` is the default with aggregation, with a
+    /// duration of 100 ms.
     ///
-    /// `SinkExt::send` flushes after each item, and therefore waits for this duration each time. Use `feed`, `forward`,
-    /// or a [`Producer`](crate::Producer) instead.
+    /// `SinkExt::send` flushes after each item and therefore waits for this duration after each item. Use `feed`,
+    /// `forward`, or a [`Producer`](crate::Producer) instead.
     Fixed(Duration),
 }
 
@@ -73,7 +76,7 @@ impl Linger {
         }
     }
 
-    /// Returns the maximum time that a record waits for others.
+    /// Returns the maximum time that a record waits for other records.
     #[must_use]
     pub fn ceiling(self) -> Duration {
         match self {

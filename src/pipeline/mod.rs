@@ -1,7 +1,7 @@
-//! I/O-free core: accepts records, builds requests from them, and settles the responses.
+//! State machine that accepts records, builds requests from them, and settles the responses.
 //!
-//! [`Pipeline`] is a state machine without I/O, clock, or async. Time and responses are arguments; requests,
-//! settlements, and the next wakeup are return values.
+//! [`Pipeline`] performs no I/O, reads no clock, and is not async. The caller passes the time and the responses as
+//! arguments. Requests, settlements, and the next wakeup are return values.
 //!
 //! ```text
 //! accept ──▶ wants_to_send? ──next_request──▶ (the caller sends it) ──settle──▶ delivered
@@ -9,8 +9,9 @@
 //!                  └───────────── requeued, in order ◀──────────────────┴────▶ failed
 //! ```
 //!
-//! At any time a record is in exactly one part: the backlog, a request in flight, the aggregates that await
-//! verification, or the settlement. A settled record is reported to its receipt, the dead-letter handler, or the owner.
+//! At any time, a record is in exactly one place: the backlog, a request in flight, an aggregate that awaits
+//! verification, or the settlement. The outcome of a settled record is reported to its receipt, the dead-letter
+//! handler, or the owner of the sink.
 
 mod aggregate;
 mod aggregation;
@@ -75,7 +76,7 @@ use crate::settings::Settings;
 use crate::shard::ShardMap;
 use crate::stream::{Distribution, StreamDescription, StreamId};
 
-/// State machine of the records of one stream.
+/// State machine for the records of one stream.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     settings: Settings,
@@ -112,7 +113,7 @@ impl Pipeline {
         }
     }
 
-    /// Returns `true` if another record is accepted, even if it then exceeds the limits of the buffer.
+    /// Returns `true` if the buffer accepts another record. That record can make the buffer exceed its size limit.
     pub(crate) fn has_capacity(&self) -> bool {
         self.settings.has_capacity(self.ledger.buffered())
     }
@@ -131,7 +132,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Accepts a record that was checked against all limits.
+    /// Accepts a record without checks. The caller has checked all limits.
     pub(crate) fn admit(&mut self, record: Record, now: Instant) {
         let seq = self.ledger.count_accepted(record.size());
         let record = record.accepted(self.in_flight.stream());
@@ -139,12 +140,14 @@ impl Pipeline {
         self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }
 
-    /// Sends all records accepted so far without waiting for full requests.
+    /// Requests that all records accepted so far are sent without waiting for full requests, as far as the linger
+    /// permits.
     pub(crate) fn flush(&mut self) {
         self.flush.request(self.ledger.next_seq());
     }
 
-    /// Sets the size of the largest record that waits for capacity. While it does not fit, partial requests are sent.
+    /// Sets the size of the largest record that waits for capacity. As long as this record does not fit into the
+    /// buffer, partial requests are sent.
     pub(crate) fn set_waiter(&mut self, bytes: Option<usize>) {
         self.flush.set_waiter(bytes);
     }
@@ -153,14 +156,16 @@ impl Pipeline {
         self.flush.close();
     }
 
-    /// Advances to `now`: resumes lanes, and fails the records whose deadline has passed.
+    /// Advances the time to `now`: fails the records whose deadline has passed, and resumes paused lanes.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.expire(now);
-        // After the expiry, because a new front of a lane may pause the lane until a time in the past.
+        // Lanes are resumed last. If an expired record was the first of its lane, the next one can pause the lane until
+        // a time that has already passed.
         self.resume_lanes(now);
     }
 
-    /// Resumes lanes, but only if a request may be sent. A paused lane shows its rate limiter that it has demand.
+    /// Resumes paused lanes if a request can be sent now. Otherwise they stay paused, because the rate limiter uses a
+    /// pause as a sign of demand.
     fn resume_lanes(&mut self, now: Instant) {
         if self.schedule().may_send(now) {
             self.backlog.resume_lanes(now);
@@ -184,7 +189,7 @@ impl Pipeline {
         self.repartition();
     }
 
-    /// Returns `true` if [`next_request`](Self::next_request) should be called. It may still return `None`.
+    /// Returns `true` if [`next_request`](Self::next_request) should be called. The call can still return `None`.
     pub(crate) fn wants_to_send(&self, now: Instant) -> bool {
         let schedule = self.schedule();
         schedule.flush_reason(now).is_some() || schedule.may_resume_lane(now)
@@ -194,7 +199,8 @@ impl Pipeline {
         self.schedule().has_full_request()
     }
 
-    /// Returns the next time, after `now`, at which the state changes without a call.
+    /// Returns the next time after `now` at which a timer of the pipeline fires, such as a linger, backoff, or
+    /// deadline.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
         self.schedule().wakeup(now)
     }
@@ -211,7 +217,8 @@ impl Pipeline {
         }
     }
 
-    /// Builds the next request, if one should be sent now. See also [`is_unfinished`](Self::is_unfinished).
+    /// Builds the next request and returns it with its flush reason. Returns `None` if no request should be sent now,
+    /// or if the call stopped [early](Self::is_unfinished).
     pub(crate) fn next_request(
         &mut self,
         now: Instant,
@@ -229,7 +236,8 @@ impl Pipeline {
             if !entries.is_empty() {
                 break (reason, entries);
             }
-            // The lanes or ordering keys of the closed aggregates are blocked.
+            // The batch is empty, because the lanes or ordering keys of the closed aggregates are blocked. Try the next
+            // open aggregates, unless this attempt has closed or blocked none.
             if work.is_unfinished() || backlog.open_aggregates() == open_before {
                 return None;
             }
@@ -238,24 +246,24 @@ impl Pipeline {
         let factor = self.health.timeout_factor();
         let mut request = InFlightRequest::new(entries, reason, factor, now);
         self.work.add_records(request.records);
-        // Aggregates that were closed because they were full, for example, are not encoded yet.
+        // Aggregates that were repacked, for example, are not encoded yet.
         self.work.add_bytes(request.entries.iter_mut().map(QueuedEntry::encode).sum());
         let (id, request) = self.in_flight.start(request);
         Some((id, request, reason))
     }
 
-    /// Returns `true` if [`next_request`](Self::next_request) reached its limit of closed aggregates and should be
-    /// called again, possibly after yielding to other tasks.
+    /// Returns `true` if [`next_request`](Self::next_request) reached the limit of bytes that it encodes per call. It
+    /// should then be called again, possibly after yielding to other tasks.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.work.is_unfinished()
     }
 
-    /// Takes the work since the last call, in units of a task's budget.
+    /// Returns the work since the last call, in units of the cooperative budget of a task.
     pub(crate) fn take_work(&mut self) -> usize {
         self.work.take()
     }
 
-    /// Settles a request, unless it is settled already or its records were withdrawn.
+    /// Settles a request. Does nothing if the request was settled before or its records were withdrawn.
     pub(crate) fn settle(
         &mut self,
         id: RequestId,
@@ -299,14 +307,14 @@ impl Pipeline {
         }
     }
 
-    /// Records that the service did not become ready. Nothing was sent.
+    /// Records the error of a service that did not become ready. No request was sent.
     pub(crate) fn fail_service(&mut self, source: BoxError, now: Instant) {
         let (class, error) = self.health.classify(&source);
         let origin = Origin::Request { entries: 0 };
         self.on_failure(class, source, error, origin, now);
     }
 
-    /// Records the error of a lookup that must succeed before anything is sent.
+    /// Records the error of a lookup that must succeed before any request is sent.
     pub(crate) fn fail_lookup(&mut self, class: ErrorClass, source: BoxError, now: Instant) {
         let (_, error) = self.health.classify(&source);
         self.on_failure(class, source, error, Origin::Lookup, now);
@@ -326,8 +334,9 @@ impl Pipeline {
         self.repartition();
     }
 
-    /// Repacks the backlog if predictions have changed. With ordering, this waits until nothing is in flight or awaits
-    /// verification, because a retried record precedes all records that were accepted later.
+    /// Repacks the backlog if the predicted shards have changed. With ordering, this waits until no record awaits
+    /// verification and only isolated records are in flight. Any other record can still be retried, and must then
+    /// precede all records of its key that were accepted later.
     fn repartition(&mut self) {
         if self.topology.take_change() {
             self.backlog.repartition(Repartition::Shards, &mut self.topology);
@@ -371,7 +380,7 @@ impl Pipeline {
         }
     }
 
-    /// Records a failed description. If `may_pass` is `false`, another call cannot succeed.
+    /// Records a failed call to describe the stream. `may_pass` is `false` if a retry cannot succeed.
     pub(crate) fn fail_description(&mut self, may_pass: bool, now: Instant) {
         if self.topology.fail_description(may_pass, now, &mut self.rng) {
             self.settling(now).settle_unverified(None);
@@ -379,27 +388,28 @@ impl Pipeline {
         }
     }
 
-    /// Continues without a description, because the source has none.
+    /// Continues without a stream description, because the source of metadata has none.
     pub(crate) fn description_unavailable(&mut self, now: Instant) {
         self.topology.stop_describing();
         self.apply_description(None, now);
     }
 
-    /// Continues without lists of shards, because the source has none. Records are aggregated by partition key.
+    /// Continues without shard lists, because the source of metadata has none. Records are aggregated by partition key.
     pub(crate) fn listing_unavailable(&mut self, now: Instant) {
         self.topology.stop_listing();
         self.settling(now).settle_unverified(None);
         self.repartition();
     }
 
-    /// Rejects a stream that distributes records itself. Nothing is sent until a description reports otherwise.
+    /// Rejects a stream whose records are distributed by the service. No request is sent until a description reports
+    /// that records are distributed by partition key.
     pub(crate) fn reject_stream(&mut self, error: BoxError, now: Instant) {
         self.topology.reject_stream();
         self.settling(now).settle_unverified(None);
         self.fail_lookup(ErrorClass::Fatal, error, now);
     }
 
-    /// Applies a list of shards, or `None` if the call failed.
+    /// Applies a shard list, or records a failed call if `list` is `None`.
     pub(crate) fn apply_list(&mut self, list: Option<ShardMap>, now: Instant) {
         let next = self.in_flight.next_number();
         let (opened, outdated) = self.topology.apply_list(list, next, now, &mut self.rng);
@@ -437,7 +447,7 @@ impl Pipeline {
         self.backlog.heads().chain(sent).min_by_key(|record| record.seq)
     }
 
-    /// Returns the sequence number of the next record if all records are settled.
+    /// Returns the sequence number of the oldest unsettled record, or of the next record if all are settled.
     pub(crate) fn oldest_unsettled(&self) -> u64 {
         self.oldest().map_or(self.ledger.next_seq(), |oldest| oldest.seq)
     }
@@ -507,18 +517,18 @@ impl Pipeline {
         self.flush.is_closing()
     }
 
-    /// Offers the records that failed since the last call to their receipts, or to `handler` if they have none.
+    /// Offers the records that failed since the last call to their receipts, or to `handler` if they have no receipt.
     pub(crate) fn offer_failed(&mut self, handler: Option<&SharedHandler>) {
         let kept = self.settlement.offer_failed(handler, &mut self.ledger);
         if let Some(reason) = self.settlement.last_failure().filter(|_| kept > 0)
-            // When a producer stops, it logs the number of these records itself.
+            // A producer that stops logs the number of these records itself.
             && !matches!(reason, FailureReason::Refused(_))
         {
             self.health.outages.records_failed(kept, reason);
         }
     }
 
-    /// Returns the reason of the latest failure if only failed records are left and they fill the buffer.
+    /// Returns the latest failure reason if the buffer is full of failed records and contains no others.
     pub(crate) fn blocked_by_failed(&self) -> Option<&FailureReason> {
         self.settlement.last_failure().filter(|_| self.is_settled() && !self.has_capacity())
     }
@@ -536,10 +546,10 @@ impl Pipeline {
         complete_receipts(self.settlement.take_failed(&mut self.ledger))
     }
 
-    /// Takes all records in the order of acceptance and completes their receipts. Unsettled records are
-    /// [`Withdrawn`](FailureReason::Withdrawn).
+    /// Takes all records in the order of acceptance and completes their receipts. The failure reason of unsettled
+    /// records is [`Withdrawn`](FailureReason::Withdrawn).
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
-        // The fatal error belongs to these records.
+        // The fatal error applies only to records that were accepted before this call.
         self.health.reset_fatal();
         complete_receipts(self.withdraw(|last| FailureReason::Withdrawn { last }))
     }
@@ -551,7 +561,7 @@ impl Pipeline {
         self.health.clear_fatal();
     }
 
-    /// Hands all records over to their receipts. Returns the records without one in the order of acceptance.
+    /// Hands each record over to its receipt. Returns the records without a receipt in the order of acceptance.
     pub(crate) fn abandon(&mut self) -> Vec<Undelivered> {
         let taken = self.withdraw(|last| FailureReason::Abandoned { last }).into_iter();
         taken.filter_map(|undelivered| undelivered.hand_over().err()).collect()

@@ -10,15 +10,15 @@ use super::in_flight::RequestKind;
 use super::settling::Settling;
 use crate::record::{AttemptError, FailureReason};
 
-/// Number of consecutive failures after which an entry is isolated if other entries of its requests were delivered. If
-/// one in ten entries fails at random, this affects one in 100,000.
+/// Number of retries of an entry before it is isolated, if other entries of its requests were delivered. If one in ten
+/// entries fails at random, this affects one entry in 100,000.
 const ENTRY_RETRIES: u8 = 4;
 
 impl Settling<'_> {
     /// Returns the entries to retry after a request has failed as a whole.
     ///
-    /// After a repeated failure, requests have half of the entries. A request with one entry halves the aggregate or
-    /// isolates the record.
+    /// If the entries have failed before, the following requests have half as many entries. If the request had one
+    /// entry, an aggregate is halved and a single record is isolated.
     pub(super) fn retry_request(
         &mut self,
         mut entries: Vec<QueuedEntry>,
@@ -36,7 +36,7 @@ impl Settling<'_> {
                 self.health.on_repeated_failure(1);
                 let mut retries = self.halve_or_isolate(only);
                 if kind == RequestKind::Bisected && retries.len() > 1 {
-                    // Requests may be limited to one entry.
+                    // Each half becomes a separate part, because requests can be limited to one entry.
                     let later = retries.split_off(1);
                     for entry in later.into_iter().rev() {
                         self.queue_part(vec![entry]);
@@ -70,7 +70,8 @@ impl Settling<'_> {
         retries
     }
 
-    /// Halves an aggregate or isolates a record. With ordering, only the first half is released.
+    /// Halves an aggregate or isolates a record, and returns the entries to retry. With ordering, only the first half
+    /// is returned, and the second one is queued.
     fn halve_or_isolate(&mut self, entry: QueuedEntry) -> Vec<QueuedEntry> {
         let order = entry.route.order;
         match entry.halve(self.backlog.packing()) {
@@ -97,8 +98,8 @@ impl Settling<'_> {
         self.refund(&entries);
         let entries = self.route(entries);
         self.ledger.count_requeued(&entries);
-        // Without other records, nothing else shows why the sink is not settled. Before the first delivery, the failure
-        // is reported like that of any request.
+        // If only isolated records are left, no other request shows why the sink is not settled, so the failure is
+        // reported here. Before the first delivery, it was already reported like any failed request.
         let is_alone = self.is_idle && !self.backlog.has_unisolated();
         let error = entries.first().and_then(|entry| entry.oldest().last_error.clone());
         if let Some(error) = error.filter(|_| is_alone && self.ledger.totals().delivered > 0) {
@@ -108,7 +109,7 @@ impl Settling<'_> {
         self.backlog.isolated_mut().fail(entries, took, completion, self.rng);
     }
 
-    /// Refunds the tokens of entries, because the retries of a record that is never stored must not delay others.
+    /// Refunds the tokens of entries. Otherwise, retries of a record that is never accepted would delay other records.
     pub(super) fn refund(&mut self, entries: &[QueuedEntry]) {
         for entry in entries {
             let lane = self.topology.current_lane(entry);
@@ -116,7 +117,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Reroutes isolated entries. Their lanes may have been closed, and their keys redrawn.
+    /// Reroutes isolated entries, because their lanes can have been closed and their keys redrawn.
     pub(super) fn route(&mut self, mut entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
         for entry in &mut entries {
             self.topology.route(entry);
@@ -134,7 +135,7 @@ impl Settling<'_> {
         self.backlog.release_next(order, left, self.topology)
     }
 
-    /// Returns the records that have attempts left.
+    /// Fails the records without remaining attempts, and returns the others.
     pub(super) fn retry_or_fail(
         &mut self,
         entry: QueuedEntry,

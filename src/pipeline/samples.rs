@@ -1,4 +1,4 @@
-//! Samples for metrics that counters and sizes do not provide.
+//! Samples for metrics that cannot be computed from counters and sizes.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::flush::FlushReason;
 use crate::record::FailureReason;
 use crate::settings::Settings;
 
-/// Granularity of the metrics of a sink, see [`Settings::metrics`](crate::Settings::metrics).
+/// Granularity of the metrics of a sink. See [`Settings::metrics`](crate::Settings::metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -22,12 +22,12 @@ pub enum MetricsGranularity {
     Off,
     /// All metrics without a `shard` label.
     Stream,
-    /// All metrics, including those with a `shard` label. At most 1,000 shards have a label. Later ones, after
-    /// reshards, share the label `other`.
+    /// All metrics, including those with a `shard` label. At most 1,000 shards have a separate label. Shards that are
+    /// created by later reshards share the label `other`.
     Shard,
 }
 
-/// Maximum difference of ages that are counted as equal.
+/// Records that were accepted within this duration are counted with the same age.
 const AGE_RESOLUTION: Duration = Duration::from_micros(100);
 
 /// Samples since the last drain.
@@ -47,7 +47,7 @@ pub(crate) struct Samples {
     pub(crate) shards: Vec<ShardSample>,
 }
 
-/// Result of one response for one shard. `shard` is `None` if the shard is not known.
+/// Result of one response for one shard. `shard` is `None` if the shard is unknown.
 #[derive(Debug)]
 pub(crate) struct ShardSample {
     pub(crate) shard: Option<SmolStr>,
@@ -84,7 +84,8 @@ impl Samples {
         }))
     }
 
-    /// Records a request. Must be called before the attempt of its records is counted.
+    /// Records a request. Must be called before the attempts of its records are incremented, because only unsent
+    /// records are sampled for `buffering`.
     pub(crate) fn record_request(
         &mut self,
         reason: FlushReason,
@@ -112,7 +113,7 @@ impl Samples {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        // Every other sample follows one of these.
+        // All other samples are recorded together with one of these.
         self.flush_reasons.is_empty() && self.retries.is_empty() && self.shards.is_empty()
     }
 
@@ -121,12 +122,12 @@ impl Samples {
     }
 }
 
-/// At most 10⁸ records are buffered.
+/// Converts a number of records, which always fits: at most 10⁸ records are buffered.
 fn count(records: usize) -> u32 {
     u32::try_from(records).unwrap_or(u32::MAX)
 }
 
-/// Values with the number of their consecutive repetitions. Most records of a request have equal values.
+/// Run-length encoding of values. Most records of a request have equal values.
 #[derive(Debug)]
 pub(crate) struct RunLengths<T>(Vec<(T, usize)>);
 
@@ -157,7 +158,7 @@ impl<T: PartialEq> RunLengths<T> {
 #[derive(Debug, Default)]
 pub(crate) struct AgeRuns {
     runs: Vec<(Duration, usize)>,
-    /// Acceptance times that belong to the latest run, and the time of the sample.
+    /// Range of acceptance times that belong to the latest run, and the time of the sample.
     latest: Option<(Range<Instant>, Instant)>,
 }
 

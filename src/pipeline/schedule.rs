@@ -56,7 +56,7 @@ impl Schedule<'_> {
         self.backlog.has_resumable_lane(now) && self.may_send(now)
     }
 
-    /// Returns `true` if a request may be sent, isolated records aside.
+    /// Returns `true` if a request may be sent. Isolated records are checked separately.
     pub(super) fn may_send(&self, now: Instant) -> bool {
         self.has_slot() && self.health.retry_at(now).is_none()
     }
@@ -78,8 +78,8 @@ impl Schedule<'_> {
         limits.with_request_entries(limits.request_entries().min(self.health.max_entries()))
     }
 
-    /// Returns `true` if the buffer is full of records that requests can remove. Failed records do not count, unless
-    /// nothing is in flight.
+    /// Returns `true` if the buffer is full or cannot accept the waiting record. Failed records alone do not make the
+    /// buffer full as long as a request is in flight.
     fn has_backpressure(&self) -> bool {
         let buffered = self.ledger.buffered();
         let settings = self.settings;
@@ -92,7 +92,7 @@ impl Schedule<'_> {
             || (!settings.has_capacity(buffered) && self.in_flight.is_empty())
     }
 
-    /// Returns `true` if another request may be in flight, apart from the backoff.
+    /// Returns `true` if the limits permit another request in flight. The backoff is checked separately.
     fn has_slot(&self) -> bool {
         let isolated = usize::from(self.backlog.has_isolated_in_flight());
         self.health.has_slot(self.in_flight.len() - isolated)
@@ -133,7 +133,8 @@ impl Schedule<'_> {
         retry_at.or_else(|| self.backlog.wakeup(self.flush, now))
     }
 
-    /// Returns the next deadline of a record. An unverified aggregate fails as a whole.
+    /// Returns the next deadline of a record. An unverified aggregate fails as a whole, at the deadline of its latest
+    /// record.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadline = self.settings.deadline?;
         let queued = self.backlog.heads().map(|record| record.accepted_at);

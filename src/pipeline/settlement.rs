@@ -14,11 +14,11 @@ use crate::stream::StreamId;
 pub(crate) struct Settlement {
     stream: StreamId,
     delivered: VecDeque<PendingReceipt>,
-    /// Failed records with their sequence numbers, not offered to the dead-letter handler yet.
+    /// Failed records with their sequence numbers, not yet offered to their receipts or the dead-letter handler.
     unoffered: VecDeque<(u64, Undelivered)>,
-    /// Failed records that stay in the buffer.
+    /// Failed records that stay in the buffer until the owner takes them.
     kept: Vec<(u64, Undelivered)>,
-    /// Latest reason, until the owner is notified.
+    /// Latest failure reason, until the owner is notified of it.
     unreported_failure: Option<FailureReason>,
 }
 
@@ -80,15 +80,15 @@ impl Settlement {
         }
     }
 
-    /// Offers the failed records to their receipts, or to `handler` if they have none. Returns the number of those that
-    /// neither accepted.
+    /// Offers the failed records to their receipts, or to `handler` if they have no receipt. Returns the number of
+    /// records that were not accepted and stay in the buffer.
     pub(super) fn offer_failed(
         &mut self,
         handler: Option<&SharedHandler>,
         ledger: &mut Ledger,
     ) -> usize {
         let kept_before = self.kept.len();
-        // One at a time, so that the others are kept if the handler panics.
+        // Records are taken one at a time, so that the others are kept if the handler panics.
         while let Some((seq, undelivered)) = self.unoffered.pop_front() {
             let bytes = undelivered.record.size();
             ledger.count_taken(bytes);

@@ -31,7 +31,7 @@ pub(super) struct Settling<'a> {
     pub(super) settlement: &'a mut Settlement,
     pub(super) ledger: &'a mut Ledger,
     pub(super) next: u64,
-    /// No other request is in flight.
+    /// Set to `true` if no other request is in flight.
     pub(super) is_idle: bool,
     pub(super) now: Instant,
 }
@@ -39,7 +39,7 @@ pub(super) struct Settling<'a> {
 /// Entries to retry after an entry has failed.
 enum FailedEntry {
     Retry(Vec<QueuedEntry>),
-    /// One of its records may be the cause.
+    /// Entries whose failure can be caused by one of their records.
     UnknownCause(Vec<QueuedEntry>),
 }
 
@@ -93,7 +93,7 @@ impl Settling<'_> {
         } else {
             retries.extend(self.settle_success(kind, sent, failed, took));
             if delivered == 0 && !retries.is_empty() && !self.backlog.has_outcomes() {
-                // Only parts of rejected aggregates are retried. The wait limits the request rate.
+                // Only parts of rejected aggregates are retried. The wait limits the rate of such requests.
                 self.health.wait_without_failure(self.now, self.rng);
             }
             let completion = self.completion(number);
@@ -128,7 +128,7 @@ impl Settling<'_> {
             self.requeue_isolated(failed, took, number);
             return Vec::new();
         }
-        // The failure concerns the stream and not single shards.
+        // The failure concerns the whole stream and not single shards.
         self.backlog.clear_outcomes();
         let error = failed.first().and_then(|entry| entry.oldest().last_error.clone());
         let completion = self.completion(number);
@@ -160,7 +160,8 @@ impl Settling<'_> {
         self.retry_entries(failed)
     }
 
-    /// Ends an outage, and the waits that it caused.
+    /// Records a successful request. If it ends an outage, isolated records and failed listings are retried without
+    /// further wait.
     pub(super) fn record_success(&mut self, took: Duration) {
         if self.health.on_success(took) {
             self.backlog.isolated_mut().retry_now();
@@ -208,14 +209,15 @@ impl Settling<'_> {
             return self.backlog.release_next(order, left, self.topology);
         }
         if entry.predicted().is_some() {
-            // The aggregate may be retried, so later records of its keys must not overtake it.
+            // The aggregate can still be retried, and later records of its keys must then not overtake it.
             self.backlog.require_repartition();
         }
         self.topology.await_verification(entry, placement, verification);
         Vec::new()
     }
 
-    /// Settles the aggregates that can be verified now. `outdated` is a list that was outdated on arrival.
+    /// Settles the aggregates that can be verified now. `outdated` is a shard list that was already outdated on
+    /// arrival.
     pub(super) fn settle_unverified(&mut self, outdated: Option<&ShardMap>) {
         let mut retries = Vec::new();
         for (unverified, check) in self.topology.reverify(outdated, self.health.is_failing()) {
@@ -232,7 +234,7 @@ impl Settling<'_> {
         self.requeue(retries);
     }
 
-    /// Settles a stored aggregate that consumers discard. Returns the entries to retry.
+    /// Settles a written aggregate that consumers discard. Returns the entries to retry.
     fn retry_misplaced(
         &mut self,
         mut entry: QueuedEntry,
@@ -271,7 +273,7 @@ impl Settling<'_> {
         let (class, error) = self.health.classify_entry(error);
         entry.record_error(&error, self.now);
         let is_throttled = class == EntryClass::Throttled;
-        // The failure of an isolated record says nothing about its shard.
+        // The failure of an isolated record is attributed to the record and not to its shard.
         let counts = kind != RequestKind::Isolated || is_throttled;
         if counts && class != EntryClass::Rejected {
             let outcome = if is_throttled { EntryOutcome::Throttled } else { EntryOutcome::Failed };
@@ -313,14 +315,15 @@ impl Settling<'_> {
         }
         let InFlightRequest { entries, sent_at, kind, timeout_factor, .. } = request;
         let took = self.now.saturating_duration_since(sent_at);
-        // A single record, or the size of the request, may be the cause.
+        // The cause can be a single record, or the size of the request.
         let has_unknown_cause = matches!(class, ErrorClass::OutcomeUnknown | ErrorClass::Blocked);
         if error.code() == TIMEOUT {
             let is_repeated = entries.iter().any(QueuedEntry::has_failed);
             self.health.on_timeout(took, timeout_factor, is_repeated);
         }
-        // If the stream has accepted other records, an isolated record is the cause itself. A record that is blocked by
-        // a firewall, for example, must not stop a producer that has nothing else to send.
+        // If the stream has accepted other records, the failure is attributed to the isolated record and not to the
+        // stream. Otherwise, a record that is blocked by a firewall, for example, would stop a producer that has
+        // nothing else to send.
         let is_cause = kind == RequestKind::Isolated
             && has_unknown_cause
             && self.ledger.totals().delivered > 0;
@@ -329,7 +332,7 @@ impl Settling<'_> {
             let error = error.clone();
             self.on_failure(Failure { class, source, error, request: number, origin });
         }
-        // Failures of the whole stream, or of a layer, do not count as attempts.
+        // Failures that concern the whole stream, and requests that a layer did not send, do not count as attempts.
         let is_attempt =
             !matches!(class, ErrorClass::NotSent | ErrorClass::Credentials | ErrorClass::Fatal);
         let mut retries = Vec::new();
@@ -342,7 +345,7 @@ impl Settling<'_> {
             if class == ErrorClass::Throttled {
                 entry.redraw_key(self.rng);
             }
-            // A bisected request uses the tokens of the request that it is a part of.
+            // A bisected request has taken no tokens, because it uses those of the request that was split.
             if class == ErrorClass::NotSent && kind != RequestKind::Bisected {
                 self.refund(std::slice::from_ref(&entry));
             }
@@ -387,7 +390,7 @@ impl Settling<'_> {
     fn bisect(&mut self, request: InFlightRequest, error: &Arc<AttemptError>) {
         self.record_success(self.now.saturating_duration_since(request.sent_at));
         self.health.outages.succeeded(self.now);
-        // Limits the request rate if every request is rejected.
+        // The wait limits the request rate if every request is rejected.
         self.health.wait_without_failure(self.now, self.rng);
         let mut entries = request.entries;
         for entry in &mut entries {
@@ -413,7 +416,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Halves a rejected aggregate to find the invalid record.
+    /// Halves a rejected aggregate to find the invalid record. A single record fails.
     fn halve_rejected(
         &mut self,
         entry: QueuedEntry,
@@ -429,7 +432,7 @@ impl Settling<'_> {
     }
 }
 
-/// Revokes attempts that failed because of another record.
+/// Revokes the latest attempt of entries that failed because of another record.
 fn without_attempt(mut entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
     for entry in &mut entries {
         entry.revoke_attempt();

@@ -1,14 +1,14 @@
 //! Measures the work of the pipeline in units of a task's cooperative budget.
 
-/// Number of encoded bytes per unit of a task's budget. tokio grants a task 128 units per poll: half a MiB, which takes
-/// about a millisecond, mostly for the digest.
+/// Number of encoded bytes per unit of the cooperative budget. tokio grants a task 128 units per poll. They correspond
+/// to 512 KiB, which take about a millisecond to encode, mostly because of the digest.
 const BYTES_PER_UNIT: usize = 4 * 1024;
-/// Number of encoded bytes that take as long as sending or settling one record.
+/// Number of bytes whose encoding takes as long as sending or settling one record.
 const BYTES_PER_RECORD: usize = 64;
-/// Maximum number of bytes that one call encodes while it closes aggregates.
+/// Number of encoded bytes after which a call closes no further aggregates.
 const MAX_STEP_BYTES: usize = 128 * 1024;
 
-/// Work of the pipeline, so that its caller can yield to other tasks.
+/// Amount of work done by the pipeline. The caller uses it to decide when to yield to other tasks.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     done: usize,
@@ -22,7 +22,7 @@ impl Work {
         self.is_unfinished = false;
     }
 
-    /// Returns `true` if the current step may close another aggregate.
+    /// Returns `true` if the current step may close another aggregate. Otherwise, the step is unfinished.
     pub(super) fn try_continue(&mut self) -> bool {
         self.is_unfinished |= self.step >= MAX_STEP_BYTES;
         !self.is_unfinished
@@ -41,7 +41,7 @@ impl Work {
         self.done += records * BYTES_PER_RECORD;
     }
 
-    /// Takes the units of work since the last call.
+    /// Returns the units of work since the last call.
     pub(super) fn take(&mut self) -> usize {
         let units = self.done / BYTES_PER_UNIT;
         self.done %= BYTES_PER_UNIT;

@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
-/// Measures the duration of a series of failures against a grace period.
+/// Grace period during which a series of failures is tolerated.
 ///
-/// The time between two failures counts for at most [`MAX_GAP`](Self::MAX_GAP), because no request fails while a sink
-/// is not polled or its process is suspended.
+/// At most [`MAX_GAP`](Self::MAX_GAP) is counted between two failures, because no request fails while a sink is not
+/// polled or its process is suspended.
 #[derive(Debug, Clone)]
 pub(super) struct GracePeriod {
     length: Duration,
@@ -24,7 +24,7 @@ impl GracePeriod {
         Self { length, series: None }
     }
 
-    /// Returns `true` once the series of failures has lasted for the grace period.
+    /// Records a failure. Returns `true` if the series of failures has lasted for at least the grace period.
     pub(super) fn fail(&mut self, now: Instant) -> bool {
         let lasted = self.series.map_or(Duration::ZERO, |Series { lasted, latest }| {
             lasted + now.saturating_duration_since(latest).min(Self::MAX_GAP)
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn grace_period_caps_suspension() {
+    fn grace_period_counts_suspension_as_one_minute() {
         let mut grace = GracePeriod::new(300 * SECOND);
         let start = Instant::now();
         assert!(!grace.fail(start));

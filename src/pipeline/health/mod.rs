@@ -25,10 +25,11 @@ use crate::service::{Classify, EntryClass, EntryError, ErrorClass, NO_STREAM};
 use crate::settings::Settings;
 use crate::status::Fault;
 
-/// Tracks failures of whole requests.
+/// Health of the stream, which depends on failures of whole requests.
 ///
-/// While requests fail, one request at a time probes the stream after a backoff. Each success doubles the number of
-/// requests that may be in flight. A fatal error is reported once.
+/// While requests fail, one request at a time is sent after a backoff to probe the stream. After a success, the number
+/// of requests that may be in flight grows again. It is doubled by each response that is fast compared to the timeout.
+/// A fatal error is reported once.
 #[derive(Debug)]
 pub(crate) struct Health {
     backoff: Backoff,
@@ -39,11 +40,11 @@ pub(crate) struct Health {
     pub(super) outages: Outages,
     classifier: Classifier,
     credentials: GracePeriod,
-    /// Grace period for responses from other servers than the service, such as a proxy.
+    /// Grace period for responses from servers other than the service, such as a proxy.
     blocked: GracePeriod,
     fatal: Fatal,
     fatal_since: Option<Instant>,
-    /// First failure after the latest success, and the latest error.
+    /// Time of the first failure after the latest success, and the latest error.
     failing: Option<(Instant, Arc<AttemptError>)>,
 }
 
@@ -53,7 +54,7 @@ enum Fatal {
     #[default]
     No,
     Unreported(BoxError, Arc<AttemptError>),
-    /// Failures of requests that were already in flight when the error was taken are ignored.
+    /// The owner has taken the error. Fatal errors of requests that were sent before the failure was known are ignored.
     Reported(Arc<AttemptError>),
 }
 
@@ -70,14 +71,14 @@ pub(super) struct Failure {
     pub(super) class: ErrorClass,
     pub(super) source: BoxError,
     pub(super) error: Arc<AttemptError>,
-    /// Number of the next request if none was sent.
+    /// Number of the failed request, or of the next request if no request was sent.
     pub(super) request: u64,
     pub(super) origin: Origin,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// Includes a service that did not become ready.
+    /// Request, or a service that did not become ready.
     Request {
         entries: usize,
     },
@@ -122,7 +123,7 @@ impl Health {
         self.backoff.until(now)
     }
 
-    /// Returns `true` if another request may be in flight, apart from the backoff.
+    /// Returns `true` if the window permits another request in flight. The backoff is checked separately.
     pub(super) fn has_slot(&self, in_flight: usize) -> bool {
         in_flight < if self.is_failing() { 1 } else { self.window }
     }
@@ -143,7 +144,7 @@ impl Health {
         self.timeout_factor.timeout()
     }
 
-    /// Returns `true` if the stream was failing.
+    /// Records a success. Returns `true` if the stream was failing before.
     pub(super) fn on_success(&mut self, took: Duration) -> bool {
         let recovers = self.is_failing();
         self.backoff.reset();
@@ -155,7 +156,7 @@ impl Health {
     fn window_after(&self, took: Duration) -> usize {
         let window = self.window;
         let Some(timeout) = self.timeout() else { return 2 * window };
-        // Requests that share a slow link slow each other down in proportion to their number.
+        // On a slow link, the latency of requests in flight is proportional to their number.
         let with_one_more = took.mul_f64((window + 1) as f64 / window as f64);
         if took * 4 <= timeout {
             2 * window
@@ -183,7 +184,8 @@ impl Health {
         self.timeout_factor.fail(took, factor, is_repeated);
     }
 
-    /// Ends the grace periods and a reported fatal error, because the service has authenticated a request.
+    /// Resets the grace periods and clears a reported fatal error. A response shows that the service has authenticated
+    /// the request.
     pub(super) fn on_response(&mut self) {
         self.credentials.reset();
         self.blocked.reset();
@@ -235,7 +237,7 @@ impl Health {
         let is_new = self.backoff.is_new_failure(request);
         match (origin, class) {
             (Origin::Lookup, _) => self.outages.lookup_failed(&error, now),
-            // A request that a layer has shed is no outage.
+            // A request that was rejected by a layer to shed load does not indicate an outage.
             (Origin::Request { .. }, ErrorClass::NotSent) => {}
             (Origin::Request { entries }, ErrorClass::Throttled) => {
                 self.outages.request_throttled(entries, &error, now);
@@ -250,7 +252,7 @@ impl Health {
             ErrorClass::Credentials => self.credentials.fail(now),
             ErrorClass::Blocked => self.blocked.fail(now),
             ErrorClass::Fatal => true,
-            // The service authenticates a request before it throttles it.
+            // The service authenticates requests before it throttles them.
             ErrorClass::Throttled => {
                 self.on_response();
                 false
@@ -283,7 +285,8 @@ impl Health {
         self.outages.take_last_report()
     }
 
-    /// Returns the number of failed records and the latest reason, at most once a minute.
+    /// Takes the number of failed records since the last report, and the latest failure reason. Returns `None` if the
+    /// last report was less than a minute ago.
     pub(crate) fn take_failed_records(&mut self, now: Instant) -> Option<(u64, FailureReason)> {
         self.outages.take_failed_records(now)
     }
@@ -299,7 +302,7 @@ impl Health {
         self.blocked.reset();
     }
 
-    /// Returns the fatal error until the next response.
+    /// Returns the fatal error. A reported error is cleared by the next response.
     pub(crate) fn fatal_error(&self) -> Option<&Arc<AttemptError>> {
         match &self.fatal {
             Fatal::Unreported(_, error) | Fatal::Reported(error) => Some(error),

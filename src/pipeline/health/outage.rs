@@ -1,21 +1,21 @@
-//! Decides when an outage or lasting throttling is logged.
+//! Decides when outages and persistent throttling are logged.
 //!
-//! Failures less than [`QUIET_PERIOD`] apart belong to one episode, so that a flapping endpoint is one outage. Failed
-//! requests are reported after the second consecutive failure, because a stale connection that is replaced at once is
-//! no outage. Throttled or failed entries are reported after a minute.
+//! Failures less than [`QUIET_PERIOD`] apart belong to the same episode, so that a flapping endpoint is reported as one
+//! outage. Failed requests are reported after the second consecutive failure, because a single failure is often caused
+//! by a stale connection that is replaced immediately. Throttled or failed entries are reported after a minute.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::record::{AttemptError, FailureReason};
 
-/// Time without a failure after which an episode ends, from the first success after the latest failure.
+/// Time without a failure after which an episode ends, measured from the first success after the latest failure.
 const QUIET_PERIOD: Duration = Duration::from_secs(10);
 
 /// Interval between reports of an episode, and maximum time before the first report.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Time without a success after a failure before requests are reported as failing.
+/// Time after which requests are reported as failing if none has succeeded since the failure.
 const FAILING_AFTER: Duration = Duration::from_secs(5);
 
 /// Report of an outage for the log.
@@ -35,7 +35,7 @@ pub(crate) struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutageKind {
     RequestsFailing,
-    /// The service rejects every request until its cause is fixed.
+    /// The service rejects all requests until the cause of the error is fixed.
     Fatal,
     EntriesFailing,
 }
@@ -55,7 +55,7 @@ struct Episode {
     succeeding_since: Option<Instant>,
     reported_at: Option<Instant>,
     is_urgent: bool,
-    /// Time before the first report, if nothing succeeds.
+    /// Time from a failure to the first report if no request or entry succeeds.
     report_after: Duration,
     total: u64,
     failed: u64,
@@ -104,7 +104,8 @@ impl Episode {
         self.succeeding_since.map(|since| since + QUIET_PERIOD)
     }
 
-    /// Returns `None` while requests succeed. The next failure or the end is reported instead.
+    /// Returns the time of the next report. Only an urgent report is due while requests succeed. Otherwise, the next
+    /// report follows the next failure or the end of the episode.
     fn report_is_due_at(&self) -> Option<Instant> {
         if self.is_urgent {
             return Some(self.failing_since);
@@ -117,7 +118,8 @@ impl Episode {
         Some(due_at).filter(|_| self.succeeding_since.is_none())
     }
 
-    /// Returns the time of the next report. Without records no request is sent, and only the end can be reported.
+    /// Returns the time at which a report can become due. If the sink is idle, it sends no requests, so that only the
+    /// end of the episode is reported.
     fn wakeup(&self, is_idle: bool) -> Option<Instant> {
         match self.ends_at() {
             Some(end) => Some(end).filter(|_| self.reported_at.is_some()),
@@ -159,7 +161,7 @@ struct EntryFailures {
     error: Option<Arc<AttemptError>>,
 }
 
-/// Failed records that are kept for the owner.
+/// Failed records that stay in the buffer until the owner takes them.
 #[derive(Debug, Default)]
 struct KeptFailures {
     unreported: u64,
@@ -174,12 +176,12 @@ impl KeptFailures {
     }
 }
 
-/// Current episodes, and the failures that are not reported yet.
+/// Current episodes, and failures that are not reported yet.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Outages {
     requests: Option<Episode>,
     is_fatal: bool,
-    /// Requests that were in flight together count once.
+    /// Number of consecutive failed requests. Failures of requests that were in flight at the same time count once.
     consecutive_failures: u32,
     entries: Option<Episode>,
     entry_failures: EntryFailures,
@@ -187,7 +189,8 @@ pub(in crate::pipeline) struct Outages {
 }
 
 impl Outages {
-    /// Records a failed request. One that was in flight at an earlier failure is not `is_new`, and only counted.
+    /// Records a failed request. `is_new` is `false` if the request was already in flight at an earlier failure. Such a
+    /// failure is only counted.
     pub(in crate::pipeline) fn request_failed(
         &mut self,
         error: &Arc<AttemptError>,
@@ -205,14 +208,14 @@ impl Outages {
         }
     }
 
-    /// A few failed lookups are no outage, because the sink then continues without the result.
+    /// Records a failed lookup. A few failures are not reported, because the sink then continues without the result.
     pub(in crate::pipeline) fn lookup_failed(&mut self, error: &Arc<AttemptError>, now: Instant) {
         let episode = Episode::of_failure(&mut self.requests, error, FAILING_AFTER, now);
         episode.total += 1;
         episode.failed += 1;
     }
 
-    /// Records a fatal error. Its failed request was recorded before.
+    /// Records a fatal error. The caller has already recorded the failed request or lookup.
     pub(in crate::pipeline) fn fatal(&mut self, error: &Arc<AttemptError>, now: Instant) {
         if self.requests.is_none() {
             self.request_failed(error, true, now);
@@ -223,7 +226,7 @@ impl Outages {
         }
     }
 
-    /// A throttled request neither begins nor ends an outage.
+    /// Records a throttled request, which neither begins nor ends an outage.
     pub(in crate::pipeline) fn request_throttled(
         &mut self,
         entries: usize,
@@ -247,7 +250,7 @@ impl Outages {
         self.entry_failures.error = Some(error.clone());
     }
 
-    /// Records a response. Its failed entries were recorded before.
+    /// Records a response. The caller has already recorded the failed entries of the response.
     pub(in crate::pipeline) fn response(&mut self, entries: usize, now: Instant) {
         self.succeeded(now);
         self.settle_entries(entries, now);
@@ -286,7 +289,8 @@ impl Outages {
         self.kept.reason = Some(reason.clone());
     }
 
-    /// Returns the number of failed records and the latest reason, at most once a minute.
+    /// Takes the number of failed records since the last report, and the latest failure reason. Returns `None` if the
+    /// last report was less than a minute ago.
     pub(in crate::pipeline) fn take_failed_records(
         &mut self,
         now: Instant,
@@ -305,7 +309,7 @@ impl Outages {
         if self.is_fatal { OutageKind::Fatal } else { OutageKind::RequestsFailing }
     }
 
-    /// Takes the next report that is due. `is_idle` is `true` if no record is queued or in flight.
+    /// Returns the next report that is due. `is_idle` is `true` if no record is queued or in flight.
     pub(in crate::pipeline) fn take_report(
         &mut self,
         now: Instant,
@@ -324,7 +328,7 @@ impl Outages {
             .or_else(|| report(&mut self.entries, OutageKind::EntriesFailing))
     }
 
-    /// Returns the final report of an episode that was reported before.
+    /// Removes ended episodes, and returns the final report of one that was reported before.
     fn take_ended(&mut self, ends: impl Fn(&Episode) -> bool) -> Option<Report> {
         let kind = self.kind();
         let report = |episode: Episode, kind| {
@@ -342,7 +346,7 @@ impl Outages {
             .and_then(|episode| report(episode, OutageKind::EntriesFailing))
     }
 
-    /// Takes the final report of an outage that is over, without waiting for [`QUIET_PERIOD`].
+    /// Returns the final report of an outage that is over, without waiting for [`QUIET_PERIOD`].
     pub(in crate::pipeline) fn take_last_report(&mut self) -> Option<Report> {
         self.take_ended(|episode| episode.succeeding_since.is_some())
     }
@@ -370,7 +374,7 @@ mod tests {
             Self { outages: Outages::default(), began: now, now }
         }
 
-        /// Returns the reports while time passes, each with the second.
+        /// Advances the time. Returns the reports that became due, each with the time in seconds.
         fn pass(&mut self, seconds: f64) -> Vec<(u64, OutageKind, Stage)> {
             let until = self.now + Duration::from_secs_f64(seconds);
             let mut reports = Vec::new();

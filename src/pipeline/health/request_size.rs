@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// Limits the entries of a request after requests have failed as a whole.
+/// Limit for the number of entries per request, set after requests have failed as a whole.
 ///
-/// A failure halves the limit. A response doubles it if a larger request is expected to complete in time. The latency
-/// per entry is estimated from requests of different sizes.
+/// A failure halves the limit. A response raises it, at most to twice the number of entries sent, if a larger request
+/// is expected to complete before its timeout. The latency per entry is estimated from requests of different sizes.
 #[derive(Debug, Clone, Default)]
 pub(in crate::pipeline) struct RequestSize {
     max: Option<usize>,
@@ -25,7 +25,8 @@ impl RequestSize {
         self.max = Some(self.max().min(entries / 2).max(1));
     }
 
-    /// Records a response. The next request has at most `limit` entries, and fails after `timeout`.
+    /// Records a response. `timeout` is the timeout of the next request, if it is known. `limit` is the maximum number
+    /// of entries when nothing fails.
     pub(in crate::pipeline) fn succeed(
         &mut self,
         entries: usize,
@@ -41,7 +42,7 @@ impl RequestSize {
             self.slope = Some((difference / (entries as f64 - before as f64)).max(0.0));
         }
         let took = took.as_secs_f64();
-        // Without an estimate, all of the latency is attributed to the entries.
+        // Without an estimate, the latency is assumed to be proportional to the number of entries.
         let slope = self.slope.unwrap_or(took / entries as f64);
         let expected = |additional: usize, slope: f64| took + slope * additional as f64;
         let share_of_timeout =
@@ -104,7 +105,7 @@ mod tests {
     fn request_size_stays_below_timeout() {
         let mut size = RequestSize::default();
         size.fail(500);
-        // 22 s for 500 entries.
+        // 500 entries take 22 s.
         let sizes = sizes(&mut size, 100, Some(seconds(20.0)), |entries| entries as f64 * 0.044);
         assert!(sizes.iter().all(|entries| *entries as f64 * 0.044 < 20.0), "{sizes:?}");
         assert!(sizes[99] > 300, "{sizes:?}");

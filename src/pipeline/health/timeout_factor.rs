@@ -1,18 +1,18 @@
 use std::time::Duration;
 
-/// Factor by which the timeout of the next request exceeds the default.
+/// Factor by which the timeout of the next request exceeds the default timeout.
 ///
-/// The default is not known here. It is measured from requests that time out.
+/// The default timeout is not known to the pipeline. It is measured from requests that time out.
 #[derive(Debug, Clone)]
 pub(super) struct TimeoutFactor {
     factor: u32,
     default: Option<Duration>,
-    /// Timeout that the layer does not exceed.
+    /// Longest timeout that the timeout layer permits, if a request has reached it.
     max: Option<Duration>,
 }
 
 impl TimeoutFactor {
-    /// 64 times the default of 10 s exceeds the maximum request timeout of 10 minutes.
+    /// Maximum factor. With it, the default timeout of 10 s exceeds the maximum request timeout of 10 minutes.
     const MAX: u32 = 64;
 
     pub(super) fn new() -> Self {
@@ -23,7 +23,8 @@ impl TimeoutFactor {
         self.factor
     }
 
-    /// Records a timeout, which doubles the factor if it `is_repeated` for the same records.
+    /// Records a request that timed out. `is_repeated` is `true` if some of its records have failed before. The factor
+    /// is then doubled.
     pub(super) fn fail(&mut self, took: Duration, factor: u32, is_repeated: bool) {
         if factor == 1 || self.default.is_none() {
             self.default = Some(took / factor);
@@ -35,11 +36,11 @@ impl TimeoutFactor {
         }
     }
 
-    /// Records a response, which halves the factor if it arrives within half of the next lower timeout.
+    /// Records a response. Halves the factor if the response took less than half of the next lower timeout.
     pub(super) fn succeed(&mut self, took: Duration) {
         let Some(default) = self.default else { return };
         if took.mul_f64(0.9) > default * self.factor {
-            // The timeout was of another kind, such as a connect timeout.
+            // The measured timeout was not the request timeout but, for example, a connect timeout.
             *self = Self::new();
             return;
         }

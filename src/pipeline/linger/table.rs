@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Linger;
 
-/// Duration, or table with a mode. A derived enum would have another form in YAML.
+/// Duration, or table with a mode. The representation of a derived enum would be different in YAML.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(
     untagged,

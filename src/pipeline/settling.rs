@@ -345,7 +345,7 @@ impl Settling<'_> {
             if class == ErrorClass::Throttled {
                 entry.redraw_key(self.rng);
             }
-            // A bisected request has taken no tokens, because it uses those of the request that was split.
+            // A bisected request has taken no tokens, because the request that was split had already taken them.
             if class == ErrorClass::NotSent && kind != RequestKind::Bisected {
                 self.refund(std::slice::from_ref(&entry));
             }

@@ -11,20 +11,20 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::record::{HashKey, Key};
 use crate::shard::Shard;
 
-/// Key of the records that may share an aggregate.
+/// Key that the records of an aggregate have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum AggregationKey {
-    /// The partition key and the explicit hash key.
+    /// Partition key and explicit hash key.
     Key(Key, Option<HashKey>),
-    /// The explicit hash key of records without a partition key. The aggregate gets a random one.
+    /// Explicit hash key of records without a partition key. The aggregate gets a random partition key.
     Random(Option<HashKey>),
-    /// The start of the predicted shard's range, and whether the records have explicit hash keys. They are kept apart
-    /// because AWS's Python library assigns the hash key of one record to later records that have none.
+    /// Start of the range of the predicted shard. Records with and without explicit hash keys do not share an
+    /// aggregate, because the Python library of AWS assigns the hash key of one record to later records that have none.
     Shard { start: HashKey, is_explicit: bool },
 }
 
 impl AggregationKey {
-    /// Returns the ordering key of the records. `None` if they have no order.
+    /// Returns the ordering key of the records, or `None` if their order is not preserved.
     pub(crate) fn into_ordering_key(self) -> Option<OrderingKey> {
         match self {
             Self::Key(key, _) => Some(OrderingKey::Key(key)),
@@ -38,14 +38,15 @@ impl AggregationKey {
     }
 }
 
-/// Open aggregates, one per key. An entry becomes an aggregate with its second record, so that many keys with one
-/// record each take little memory.
+/// Open aggregates, one per aggregation key. An entry becomes an aggregate when its second record is added. Many keys
+/// with one record each therefore take little memory.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregator {
     open: HashMap<AggregationKey, QueuedEntry, RandomState>,
-    /// Keys that may be closed, by the sequence number of their oldest record.
+    /// Keys whose entries can be closed, by the sequence number of the oldest record.
     ready: BTreeMap<u64, AggregationKey>,
-    /// Keys whose ordering key is busy. Records can still join their aggregates.
+    /// Keys whose ordering key is busy, by the sequence number of the oldest record. Records can still be added to
+    /// their entries.
     blocked: BTreeMap<u64, AggregationKey>,
     is_ordered: bool,
     /// With ordering, the open aggregate of each ordering key.
@@ -97,8 +98,8 @@ impl Aggregator {
         self.open.values()
     }
 
-    /// Adds a record that was accepted after all others of its key. Returns the completed entries: the one that the
-    /// record does not fit into, and the one that it fills.
+    /// Adds a record that was accepted after all others of its key. Returns the completed entries: the open entry if
+    /// the record does not fit into it, and the entry that the record fills.
     pub(crate) fn push(
         &mut self,
         mut record: BufferedRecord,
@@ -143,8 +144,8 @@ impl Aggregator {
         [complete, None]
     }
 
-    /// Removes the open entry with the same ordering key and another aggregation key. Later records must neither join
-    /// nor overtake it.
+    /// Removes the open entry with the same ordering key and a different aggregation key. Later records of the ordering
+    /// key must neither be added to this entry nor overtake it.
     pub(crate) fn remove_other(&mut self, key: &AggregationKey) -> Option<QueuedEntry> {
         let ordering_key = key.ordering_key()?;
         let other = self.by_ordering_key.get(&ordering_key).filter(|other| *other != key)?.clone();
@@ -166,8 +167,8 @@ impl Aggregator {
         Some(removed)
     }
 
-    /// Removes the entry with the oldest record if that record meets `condition`. Entries whose ordering key `is_busy`
-    /// are blocked until [`unblock`](Self::unblock).
+    /// Removes the unblocked entry with the oldest record if that record meets `condition`. Entries whose ordering key
+    /// `is_busy` are skipped and blocked until [`unblock`](Self::unblock).
     pub(crate) fn pop_oldest_if(
         &mut self,
         condition: impl Fn(&BufferedRecord) -> bool,
@@ -187,7 +188,7 @@ impl Aggregator {
         }
     }
 
-    /// Removes the entry with the oldest record, blocked or not, if that record meets `condition`.
+    /// Removes the entry with the oldest record if that record meets `condition`, even if the entry is blocked.
     pub(crate) fn pop_any_oldest_if(
         &mut self,
         condition: impl FnOnce(&BufferedRecord) -> bool,

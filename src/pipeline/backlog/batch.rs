@@ -37,7 +37,8 @@ impl Backlog {
         self.bisection.is_ready(&self.lanes, now)
     }
 
-    /// Returns `None` if another event must happen before an isolated record may be sent.
+    /// Returns the time at which the next isolated record can be sent. Returns `None` if it must wait for another
+    /// event.
     pub(in crate::pipeline) fn next_isolated_at(
         &self,
         health: &Health,
@@ -45,7 +46,8 @@ impl Backlog {
         now: Instant,
     ) -> Option<Instant> {
         let next = self.isolated.front()?;
-        // While the stream fails, other records are better probes.
+        // While the stream fails, other records are better probes, because an isolated record can be the cause of its
+        // failure.
         let has_better_probe = health.is_failing()
             && (!is_idle || self.oldest_sendable().is_some() || !self.bisection.is_empty());
         if self.isolated.is_in_flight() || has_better_probe {
@@ -61,9 +63,10 @@ impl Backlog {
         self.isolated.is_in_flight()
     }
 
-    /// Removes the entries of the next request, the oldest first, and closes aggregates for it.
+    /// Removes and returns the entries of the next request, oldest first. Closes aggregates to fill the request.
     ///
-    /// Returns nothing if the closed entries are blocked, or if the call has closed [enough](Work::is_unfinished).
+    /// Returns no entries if the closed entries are blocked, or if the call has encoded the maximum number of bytes and
+    /// is [unfinished](Work::is_unfinished).
     pub(in crate::pipeline) fn next_batch(
         &mut self,
         params: &BatchParams<'_>,
@@ -76,7 +79,7 @@ impl Backlog {
             FlushReason::Isolated => self.next_isolated(limits, *now),
             _ => {
                 self.close_aggregates(params, topology, work);
-                // A closed entry may have paused a lane until a time in the past.
+                // A closed entry can pause its lane until a time that has already passed.
                 self.lanes.resume(*now);
                 if work.is_unfinished() {
                     return Vec::new();

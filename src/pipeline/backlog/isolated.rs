@@ -9,11 +9,12 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::health::RequestSize;
 use crate::pipeline::in_flight::Completion;
 
-/// Records that failed repeatedly in a request without other entries. Each is one entry.
+/// Records that failed repeatedly in requests with one entry. Each record is a separate entry.
 ///
-/// They are retried apart from all others, one request at a time, with a separate backoff. The first request has one
-/// record, because each of them may be the cause. Each response doubles the size, so that records isolated by an outage
-/// are sent soon after it. A record that fails alone is moved to the end.
+/// Isolated records are retried separately from all others, one request at a time, with a separate backoff. The first
+/// request contains one record, because any of the records can be a poison record. Each response increases the number
+/// of records per request, so that records that were isolated because of an outage are delivered soon after the outage.
+/// A record that fails alone is moved to the end of the queue.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Isolated {
     queue: VecDeque<QueuedEntry>,
@@ -27,7 +28,7 @@ impl Isolated {
         Self { queue: VecDeque::new(), backoff, size: RequestSize::one(), is_in_flight: false }
     }
 
-    /// Returns `false` while a request is in flight.
+    /// Returns `true` if no record is queued and no request with isolated records is in flight.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && !self.is_in_flight
     }
@@ -56,7 +57,8 @@ impl Isolated {
         self.queue.front()
     }
 
-    /// Queues an entry. The first one inherits the backoff of the stream, so that an outage continues with long waits.
+    /// Queues an entry. The first entry inherits the backoff of the stream, so that waits remain long if the outage
+    /// continues.
     pub(super) fn push(&mut self, entry: QueuedEntry, stream: &Backoff) {
         if self.is_empty() {
             self.backoff = stream.clone();
@@ -72,7 +74,7 @@ impl Isolated {
         self.queue.extend(entries);
     }
 
-    /// Requeues entries whose failure says nothing about them.
+    /// Requeues entries in front of all others, because their failure is not attributed to them.
     pub(in crate::pipeline) fn push_front(&mut self, entries: Vec<QueuedEntry>) {
         for entry in entries.into_iter().rev() {
             self.queue.push_front(entry);
@@ -132,7 +134,7 @@ impl Isolated {
     ) {
         let Completion { request, next, now } = completion;
         self.backoff.fail(request, next, now, rng);
-        // A request that fails slowly must not occupy a slot most of the time.
+        // Requests that fail slowly must not occupy an in-flight slot most of the time.
         self.backoff.wait_at_least(now + took);
         if entries.len() > 1 {
             self.size.fail(entries.len());

@@ -8,15 +8,15 @@ use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::record::{HashKey, Key};
 
-/// Key of the records that keep their order.
+/// Key of records whose order is preserved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum OrderingKey {
     Key(Key),
-    /// The shard whose range starts here. Its aggregates contain several partition keys.
+    /// Start of the range of a shard. Aggregates of the shard contain records with several partition keys.
     Shard(HashKey),
 }
 
-/// Number of a busy ordering key. Numbers are reused.
+/// Number of a busy ordering key. The numbers of other keys are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OrderId(NonZeroU32);
 
@@ -33,15 +33,15 @@ impl OrderId {
 
 /// Releases at most one entry of each ordering key at a time, and queues the others.
 ///
-/// A key is busy while an entry is released: from the time at which it may be sent until all of its records are
-/// delivered or have failed. Retries are included.
+/// An entry is released from the time at which it can be sent until all of its records have been delivered or have
+/// failed, including retries. The key of a released entry is busy.
 #[derive(Debug, Default)]
 pub(crate) struct KeyOrder {
     ids: HashMap<OrderingKey, OrderId, RandomState>,
     /// Busy keys by number. `None` in unused slots.
     slots: Vec<Option<Slot>>,
     unused: Vec<OrderId>,
-    /// Numbers of the keys of queued entries, by sequence number.
+    /// Number of the key of each queued entry, by the sequence number of the entry.
     queued: BTreeMap<u64, OrderId>,
     records: usize,
 }
@@ -76,7 +76,7 @@ impl KeyOrder {
         self.ids.contains_key(key)
     }
 
-    /// Returns the entry, released, if its key is not busy. Otherwise the entry is queued.
+    /// Releases and returns the entry if its key is not busy. Otherwise, queues the entry.
     pub(crate) fn push(&mut self, key: OrderingKey, mut entry: QueuedEntry) -> Option<QueuedEntry> {
         if let Some(id) = self.ids.get(&key) {
             return self.push_behind(*id, entry);
@@ -172,7 +172,7 @@ impl KeyOrder {
     }
 }
 
-/// New entries usually belong at the back.
+/// Inserts an entry in the order of acceptance. New entries usually belong at the back.
 fn insert_sorted(queued: &mut VecDeque<QueuedEntry>, entry: QueuedEntry) {
     let at = match queued.back() {
         Some(last) if entry.seq() < last.seq() => {

@@ -1,4 +1,4 @@
-//! Backlog of unsent records.
+//! Backlog of buffered records that are not in flight.
 //!
 //! A record is in exactly one of five places: an open aggregate, a lane, the queue of its ordering key, a part of a
 //! bisected request, or the queue of isolated records.
@@ -48,15 +48,16 @@ pub(super) struct Backlog {
     packing: Packing,
     is_ordered: bool,
     aggregator: Aggregator,
-    /// Entries behind an earlier entry of their ordering key.
+    /// Entries that wait for an earlier entry of their ordering key.
     key_order: KeyOrder,
     lanes: Lanes,
     bisection: Bisection,
-    /// Records that are sent after all others.
+    /// Records that failed repeatedly and are retried separately.
     isolated: Isolated,
-    /// Set with ordering while records are isolated: an isolated record must only delay its own key.
+    /// Set to `true` with ordering while records are isolated. Records are then aggregated by key, so that an isolated
+    /// record delays only records of the same key.
     isolates_keys: bool,
-    /// Set with ordering if everything must be repacked as soon as nothing is in flight.
+    /// Set to `true` with ordering if the backlog must be repacked before the next request.
     repartition_due: bool,
 }
 
@@ -112,7 +113,7 @@ impl Backlog {
         self.unisolated_heads().next().is_some()
     }
 
-    /// Returns the oldest record that may be sent, except those of bisected requests.
+    /// Returns the oldest record that can be sent, except for those of bisected requests.
     pub(super) fn oldest_sendable(&self) -> Option<&BufferedRecord> {
         match (self.lanes.front_sendable(), self.aggregator.oldest_ready()) {
             (Some(queued), Some(open)) if open.seq < queued.seq => Some(open),
@@ -141,12 +142,13 @@ impl Backlog {
             return self.release(QueuedEntry::single(record), topology);
         }
         for entry in self.pack(record, topology).into_iter().flatten() {
-            // Encoding all aggregates of a request at once would block the task for too long.
+            // Full aggregates are encoded here, because encoding all aggregates of a request together would block the
+            // task for too long.
             self.release_encoded(entry, topology, work);
         }
     }
 
-    /// Redraws the random key of a record whose lane is paused, and keeps the key whose lane has fewer entries.
+    /// Draws a second random key for a record whose lane is paused, and keeps the key whose lane has fewer entries.
     ///
     /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
     fn avoid_paused_lane(&self, record: &mut BufferedRecord, topology: &Topology, rng: &mut Rng) {
@@ -164,7 +166,7 @@ impl Backlog {
         }
     }
 
-    /// Returns the completed entries in order.
+    /// Adds a record to the open aggregate of its key. Returns the completed entries in order.
     fn pack(&mut self, record: BufferedRecord, topology: &Topology) -> [Option<QueuedEntry>; 3] {
         let Some((key, shard)) = aggregation_key(&record, self.isolates_keys, topology) else {
             return [Some(QueuedEntry::single(record)), None, None];
@@ -207,7 +209,7 @@ impl Backlog {
         self.lanes.push(entry);
     }
 
-    /// Requeues entries that were sent. Aggregates whose records no longer belong together are repacked.
+    /// Requeues entries that were sent. Aggregates whose records can no longer share an aggregate are repacked.
     pub(super) fn push_front(&mut self, entries: Vec<QueuedEntry>, topology: &mut Topology) {
         let mut split = Vec::new();
         for mut entry in entries {
@@ -229,7 +231,7 @@ impl Backlog {
         entry.predicted().is_none() || (!self.isolates_keys && topology.reassign_shard(entry))
     }
 
-    /// Repacks records, together with those in the open aggregates of their keys.
+    /// Repacks records, together with the records in the open aggregates of their keys.
     fn repack(&mut self, mut records: Vec<BufferedRecord>, topology: &mut Topology) {
         let mut open = Vec::new();
         for record in &records {
@@ -254,9 +256,10 @@ impl Backlog {
         }
     }
 
-    /// Replaces a released entry by the entries that are `left` of it, and returns those that may be sent.
+    /// Replaces a released entry with the entries that are `left` of it. Returns the entries that can be sent now.
     ///
-    /// With ordering, only the first entry stays released. If none is left, the next entry of the key is released.
+    /// With ordering, only the first of these entries is released, and the others are queued behind it. If no entry is
+    /// left, the next entry of the ordering key is released.
     pub(super) fn release_next(
         &mut self,
         order: Option<OrderId>,
@@ -285,7 +288,8 @@ impl Backlog {
         }
     }
 
-    /// Queues a part of a rejected request to be sent alone. Aggregates that must be repacked return to the lanes.
+    /// Queues a part of a bisected request to be sent as a separate request. Aggregates that must be repacked return to
+    /// the lanes.
     pub(super) fn bisect(&mut self, part: Vec<QueuedEntry>, topology: &mut Topology) {
         let mut kept = Vec::with_capacity(part.len());
         let mut split = Vec::new();
@@ -323,7 +327,7 @@ impl Backlog {
         self.lanes.record(lane, bytes, outcome);
     }
 
-    /// Returns `true` if all recorded entries have failed, and none was throttled.
+    /// Returns `true` if entries have failed, and none was delivered or throttled.
     pub(super) fn all_failed(&self) -> bool {
         self.lanes.all_failed()
     }
@@ -332,7 +336,7 @@ impl Backlog {
         self.lanes.has_outcomes()
     }
 
-    /// Discards the recorded outcomes, because the whole stream has failed and not single shards.
+    /// Discards the recorded outcomes. Used if the whole stream has failed and not single shards.
     pub(super) fn clear_outcomes(&mut self) {
         self.lanes.clear_outcomes();
     }
@@ -362,7 +366,8 @@ impl Backlog {
     }
 }
 
-/// Returns the aggregation key of a record and its predicted shard. `None` if it must not be aggregated.
+/// Returns the aggregation key of a record and its predicted shard. Returns `None` if the record must not be
+/// aggregated.
 fn aggregation_key<'a>(
     record: &BufferedRecord,
     isolates_keys: bool,

@@ -31,7 +31,7 @@ impl Backlog {
         }
     }
 
-    /// Moves the entries of stale lanes to their current lanes.
+    /// Moves the entries of stale lanes to the lanes of their current shards.
     pub(in crate::pipeline) fn reroute(&mut self, topology: &mut Topology) {
         let stale = topology.take_stale_lanes();
         let mut entries = self.lanes.drain_lanes(stale.iter().copied());
@@ -69,7 +69,7 @@ impl Backlog {
         self.push_sorted(records, topology);
     }
 
-    /// Removes the entries whose records no longer belong together.
+    /// Removes and returns aggregates whose records can no longer share an aggregate.
     fn drain_split(&mut self, topology: &Topology) -> Vec<QueuedEntry> {
         let isolates_keys = self.isolates_keys;
         let is_split = |entry: &mut QueuedEntry| {
@@ -80,18 +80,18 @@ impl Backlog {
         split
     }
 
-    /// With ordering, blocks requests until everything is repacked.
+    /// With ordering, blocks requests until the backlog is repacked.
     pub(in crate::pipeline) fn require_repartition(&mut self) {
         self.repartition_due |= self.is_ordered;
     }
 
-    /// Returns `true` if nothing may be sent until everything is repacked in order.
+    /// Returns `true` if no request may be sent until the backlog is repacked in order.
     pub(in crate::pipeline) fn is_repartition_due(&self) -> bool {
         self.repartition_due
     }
 
-    /// Repacks the backlog in order. Only isolated records may be in flight, because a retried record precedes all
-    /// records that were accepted later, whatever their shard.
+    /// Repacks the backlog in order. Only isolated records may be in flight. Any other record in flight could be
+    /// retried, and would then have to precede all records that were accepted later, regardless of their shard.
     pub(in crate::pipeline) fn repartition_in_order<'a>(
         &mut self,
         isolated_in_flight: impl Iterator<Item = &'a mut QueuedEntry>,
@@ -176,7 +176,7 @@ impl Backlog {
         self.release_next(order, left, topology)
     }
 
-    /// Removes everything, and ignores the isolated records in flight.
+    /// Removes and returns all entries. Isolated records in flight are not included.
     pub(in crate::pipeline) fn drain(&mut self) -> Vec<QueuedEntry> {
         let mut drained = self.lanes.drain();
         drained.extend(self.key_order.drain());

@@ -9,7 +9,8 @@ use crate::pipeline::entry::{QueuedEntry, Route};
 use crate::pipeline::in_flight::Completion;
 use crate::shard::{Ring, ShardMap};
 
-/// Maps positions of the hash ring to lanes, from listed or learned shards. Used for rate limits, never as a proof.
+/// Map from positions of the hash ring to lanes, based on listed or learned shards. Used for rate limits, and never as
+/// proof of a placement.
 #[derive(Debug)]
 pub(super) struct LaneMap {
     ring: Ring<LaneId>,
@@ -37,13 +38,13 @@ pub(crate) struct OpenedLane {
     pub(crate) replaces: Option<LaneId>,
 }
 
-/// Information about a shard in a response. Later variants take precedence.
+/// Change to the map after a response has named the shard of a position. Later variants take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RingUpdate {
-    /// A position in its known range, or next to it.
+    /// Position in the known range of the shard, or next to it.
     Extent,
     NewShard,
-    /// A position of another shard, which is therefore closed.
+    /// Position in the range of another shard, which must therefore be closed.
     Contradiction,
 }
 
@@ -74,8 +75,8 @@ impl LaneMap {
         self.lanes[lane as usize].shard.as_ref()
     }
 
-    /// Returns a route without an ordering key. With [several shards](Self::has_multiple_shards), the caller computes
-    /// the hash key first.
+    /// Returns a route without an ordering key. With [several shards](Self::has_multiple_shards), the caller must have
+    /// computed the hash key.
     pub(super) fn route(&self, record: &BufferedRecord) -> Route {
         let located = if self.has_multiple_shards() {
             record.position().and_then(|position| self.ring.locate(position))
@@ -101,7 +102,7 @@ impl LaneMap {
         self.stale.insert(lane);
     }
 
-    /// Learns the shard of a position from a response. Closes the shards that this contradicts.
+    /// Records which shard owns a position according to a response. Closes shards that the response contradicts.
     pub(super) fn learn(
         &mut self,
         position: u128,
@@ -126,7 +127,7 @@ impl LaneMap {
         }
     }
 
-    /// Replaces the map by a list that was made before request `next`. All lanes become stale.
+    /// Replaces the map with a shard list. `next` is the number of the next request. All lanes become stale.
     pub(super) fn apply_list(&mut self, list: &ShardMap, next: u64, opened: &mut Vec<OpenedLane>) {
         let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
         let mut pieces = Vec::new();
@@ -160,7 +161,7 @@ impl LaneMap {
         self.ring = Ring::default();
     }
 
-    /// Takes the stale lanes. The caller must empty them, because those of closed shards are reused.
+    /// Takes the stale lanes. The caller must empty them, because the lanes of closed shards are reused.
     pub(super) fn take_stale(&mut self) -> BTreeSet<LaneId> {
         let stale = std::mem::take(&mut self.stale);
         let is_closed = |lane: &&LaneId| **lane != FALLBACK && self.shard_of(**lane).is_none();
@@ -169,7 +170,8 @@ impl LaneMap {
         stale
     }
 
-    /// A request from before the shard was opened may name its parent, and proves nothing.
+    /// Records that a shard is closed. A response to a request that was sent before the shard was known can contain the
+    /// parent of the shard, and proves nothing.
     fn record_closed(&mut self, lane: LaneId, request: u64, next: u64) {
         let slot = &self.lanes[lane as usize];
         let Some(shard) = slot.shard.as_ref().filter(|_| slot.since <= request) else { return };
@@ -218,7 +220,7 @@ impl LaneMap {
         self.stale.insert(lane);
     }
 
-    /// Returns `true` if the shard of the entry was certain, so that there is nothing to learn.
+    /// Returns `true` if the route of the entry was certain and is confirmed, so that there is nothing to learn.
     #[inline]
     pub(super) fn confirms(&self, entry: &QueuedEntry, shard_id: &str) -> bool {
         let route = entry.route;

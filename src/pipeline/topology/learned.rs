@@ -6,21 +6,21 @@ use super::lane_map::{LaneMap, OpenedLane, RingUpdate};
 use crate::limits::{MAX_LEARNED_SHARDS, MAX_SHARD_ID_BYTES};
 use crate::pipeline::in_flight::Completion;
 
-/// Number of consecutive responses with contradictions after which records are considered not to be placed by their
-/// keys. A reshard causes one or two.
+/// Number of consecutive contradictory responses after which the service is assumed to ignore keys. A reshard causes
+/// one or two.
 const MAX_CONTRADICTIONS: u32 = 10;
 
-/// Inverse of the ratio of misrouted entries above which the backlog is rerouted, 1 in 20. After a start, some entries
-/// near the borders of shards are misrouted.
+/// Inverse of the share of misrouted entries above which the backlog is rerouted: 1 in 20. A lower share is tolerated,
+/// because some entries near shard boundaries are misrouted after the start.
 const MISROUTE_RATIO: usize = 20;
 
-/// Time without learning after [`MAX_CONTRADICTIONS`].
+/// Duration for which learning is paused after [`MAX_CONTRADICTIONS`].
 const LEARNING_PAUSE: Duration = Duration::from_secs(60);
 
-/// Learns the shards from responses.
+/// Shards that are learned from responses.
 #[derive(Debug)]
 pub(crate) struct LearnedShards {
-    /// Positions of the hash ring with the shards that own them.
+    /// Positions of the hash ring and the shards that own them.
     observations: Vec<(u128, SmolStr)>,
     misrouted: usize,
     contradictions: u32,
@@ -74,7 +74,7 @@ impl LearnedShards {
     }
 
     pub(super) fn observe(&mut self, position: u128, shard_id: &str, is_misrouted: bool) {
-        // Longer than any real id. Storing it would waste memory.
+        // Real shard ids are not longer than this limit. Storing longer ones would waste memory.
         if shard_id.len() <= MAX_SHARD_ID_BYTES {
             self.misrouted += usize::from(is_misrouted);
             self.observations.push((position, SmolStr::new(shard_id)));
@@ -104,7 +104,8 @@ impl LearnedShards {
         } else {
             self.contradictions = 0;
         }
-        // An endpoint that names another shard for each record causes no contradiction, but would exhaust the memory.
+        // An endpoint that returns a different shard for each record causes no contradiction, but would exhaust the
+        // memory.
         let max_shards = self.listed + self.max_shards;
         let has_too_many = update > RingUpdate::Extent && lanes.shards() > max_shards;
         if self.contradictions >= MAX_CONTRADICTIONS || has_too_many {

@@ -9,19 +9,20 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::record::HashKey;
 use crate::shard::{Shard, ShardMap};
 
-/// Latest list of the stream's shards. Predicts the shards of aggregates and proves where written ones belong.
+/// Latest shard list of the stream. Predicts the shards of aggregates, and proves whether written aggregates are in the
+/// right shard.
 #[derive(Debug, Default)]
 pub(super) struct ListedShards {
     list: Option<ShardMap>,
     /// Set to `false` by a failed listing or a new shard.
     predicts: bool,
-    /// Shards without predictions until the next list.
+    /// Shards that are not predicted until the next list.
     suspended: HashSet<SmolStr>,
-    /// Shards that only responses name.
+    /// Shards that occur in responses but not in the list.
     unlisted: HashSet<SmolStr>,
-    /// Set to `true` if the service does not place records according to this list.
+    /// Set to `true` if the service does not distribute records according to this list.
     is_invalid: bool,
-    /// Set to `true` if the next list becomes invalid unless it differs.
+    /// Set to `true` if the next list is invalid unless it differs from this one.
     is_invalid_if_repeated: bool,
 }
 
@@ -64,22 +65,23 @@ impl ListedShards {
             .filter(|shard| self.suspended.is_empty() || !self.suspended.contains(shard.id()))
     }
 
-    /// Returns `true` if shards were predicted.
+    /// Suspends all predictions. Returns `true` if shards were predicted before.
     pub(super) fn suspend_all(&mut self) -> bool {
         let predicted = self.predicts();
         self.predicts = false;
         predicted
     }
 
-    /// Suspends the predictions for one shard. Returns `true` if there were any.
+    /// Suspends predictions of one shard. Returns `true` if the shard was predicted before.
     pub(super) fn suspend(&mut self, shard: &Shard) -> bool {
         let listed = self.valid().and_then(|list| list.by_id(shard.id()));
         let is_listed = listed.is_some_and(|listed| **listed == *shard);
         is_listed && self.predicts && self.suspended.insert(SmolStr::new(shard.id()))
     }
 
-    /// Suspends all predictions. If the next list is the same, no reshard explains the wrong prediction. Returns
-    /// `false` if the list has changed since the prediction.
+    /// Suspends all predictions after a wrong one. If the next list is the same, no reshard explains the wrong
+    /// prediction, and the list becomes invalid. Returns `false` without an effect if the list has changed since the
+    /// prediction.
     pub(super) fn invalidate_if_repeated(&mut self, predicted: &Shard) -> bool {
         let listed = self.valid().and_then(|list| list.by_id(predicted.id()));
         let is_invalid_if_repeated = listed.is_some_and(|listed| **listed == *predicted);
@@ -95,7 +97,7 @@ impl ListedShards {
         self.is_invalid = true;
     }
 
-    /// Returns `true` if the shard is new and not in the list.
+    /// Records a shard that occurs in a response. Returns `true` if it is not in the list and was not recorded before.
     pub(super) fn record_named(&mut self, shard_id: &str) -> bool {
         if self.list.as_ref().is_none_or(|list| list.by_id(shard_id).is_some()) {
             return false;
@@ -106,7 +108,8 @@ impl ListedShards {
         self.unlisted.insert(SmolStr::new(shard_id))
     }
 
-    /// Returns `true` if the shard is listed with another range. No reshard changes the range of a shard.
+    /// Returns `true` if the shard is listed with a range that does not contain the entry. The range of an existing
+    /// shard never changes.
     pub(super) fn rules_out(&self, entry: &QueuedEntry, shard_id: &str) -> bool {
         let oldest = entry.oldest();
         let listed = self.list.as_ref().and_then(|list| list.by_id(shard_id));
@@ -114,8 +117,8 @@ impl ListedShards {
         oldest.has_hash_key() && listed.is_some_and(rules_out)
     }
 
-    /// Aggregates of one key are checked against an invalid list as well. If it is right about the shard, they need not
-    /// be retried.
+    /// Checks the shard of a written entry against the list. Aggregates of one key are also checked against an invalid
+    /// list: if the list confirms the shard, they are not retried.
     pub(super) fn check(&self, entry: &QueuedEntry, shard_id: &str) -> PlacementCheck {
         let listed = self.list.as_ref().and_then(|list| list.by_id(shard_id));
         let is_usable = |shard: &&Arc<Shard>| {
@@ -138,7 +141,7 @@ fn check_against(listed: Option<&Shard>, entry: &QueuedEntry, shard_id: &str) ->
     if !entry.is_aggregate() {
         return PlacementCheck::Placed;
     }
-    // The list precedes the prediction: a recreated stream reuses the ids for other ranges.
+    // The list takes precedence over the prediction, because a recreated stream reuses shard ids for other ranges.
     match (listed, entry.predicted()) {
         (Some(shard), Some((aggregate, _))) if aggregate.fits_shard(shard) => {
             PlacementCheck::Placed

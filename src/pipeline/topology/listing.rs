@@ -4,11 +4,11 @@ use fastrand::Rng;
 
 use crate::pipeline::backoff::Backoff;
 
-/// Maximum wait before a failed call is retried, for example if listing is not permitted.
+/// Maximum wait before a failed call is retried. Calls can fail permanently, for example if listing is not permitted.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(60);
 
-/// Time without a contradiction after which the backoff restarts. A list can be right about one shard and wrong about
-/// another.
+/// Time without a contradiction after which the backoff is reset. It is not reset by each confirmed shard, because the
+/// list can be right about one shard and wrong about another.
 const RELIABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// Schedule of the calls that list the shards.
@@ -39,7 +39,7 @@ impl ListingSchedule {
         }
     }
 
-    /// Requests a list because the latest one was contradicted.
+    /// Requests a new list, because a response contradicts the latest one.
     pub(super) fn request(&mut self, now: Instant, rng: &mut Rng) {
         let before = self.contradicted_at.replace(now);
         match &mut self.state {
@@ -55,7 +55,7 @@ impl ListingSchedule {
         }
     }
 
-    /// Requests a list because the latest one is invalid.
+    /// Requests a new list after [`MAX_RETRY_WAIT`], because the latest one is invalid.
     pub(super) fn request_later(&mut self, now: Instant) {
         if self.state == State::UpToDate {
             self.state = State::Wanted;
@@ -77,7 +77,8 @@ impl ListingSchedule {
         self.calls += 1;
     }
 
-    /// Returns `false` if the list was outdated on arrival, so that another one is needed.
+    /// Records a successful call. Returns `false` if the list was already outdated on arrival, so that another one is
+    /// needed.
     pub(super) fn succeed(&mut self, now: Instant, rng: &mut Rng) -> bool {
         self.failures.reset();
         let is_outdated = self.state == State::UnderWay { is_outdated: true };

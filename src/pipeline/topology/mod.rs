@@ -1,7 +1,7 @@
 //! Topology of the stream: its shards, the routes of records, and the verification of written aggregates.
 //!
-//! Responses show which shard owns a position of the hash ring. They are hints, which is sufficient for lanes.
-//! Aggregation needs proof, which only a list of the shards provides.
+//! Responses show which shard owns a position of the hash ring. Such hints are sufficient to choose a lane. Aggregation
+//! needs proof, which only a shard list provides.
 
 mod lane_map;
 mod learned;
@@ -35,15 +35,15 @@ use crate::settings::{BackoffSettings, Settings};
 use crate::shard::{HashCache, Shard, ShardMap};
 use crate::stream::StreamDescription;
 
-/// Number of consecutive failed listings after which an earlier list is no longer expected to be refreshed soon. With
-/// the default backoff, the calls are made within 1.5 seconds.
+/// Number of consecutive failed listings after which verification no longer waits for a new list. With the default
+/// backoff, these calls are made within 1.5 seconds.
 const MAX_FAILED_LISTINGS: u32 = 5;
 
-/// Metadata of the stream that must be known before anything is sent.
+/// Stream metadata that must be known before any request is sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Prerequisites {
     pub(crate) description: bool,
-    /// The first list of shards, or a failed call.
+    /// The first shard list. A failed call also meets this prerequisite.
     pub(crate) shards: bool,
 }
 
@@ -61,7 +61,8 @@ pub(crate) struct Topology {
     predicts: bool,
     /// Set to `true` if the shards in responses are checked against the list.
     checks: bool,
-    /// Set to `true` if a shard that is not listed ends all predictions, because an order depends on them.
+    /// Set to `true` if an unlisted shard in a response suspends all predictions, because the order of records depends
+    /// on them.
     is_strict: bool,
     /// Set to `true` if shards are listed for rate limits.
     lists: bool,
@@ -145,7 +146,7 @@ impl Topology {
         self.lanes.route(record).lane
     }
 
-    /// Returns the lane that is charged with the outcome of an entry.
+    /// Returns the lane whose rate limiter and backoff are updated with the outcome of an entry.
     pub(super) fn outcome_lane(&self, entry: &QueuedEntry) -> LaneId {
         if entry.route.lane == FALLBACK {
             // The shard may have become known while the entry was in flight.
@@ -154,7 +155,7 @@ impl Topology {
         self.current_lane(entry)
     }
 
-    /// Returns the lane of the first record if the entry's lane was closed.
+    /// Returns the lane of an entry, or the current lane of its first record if that lane was closed.
     pub(super) fn current_lane(&self, entry: &QueuedEntry) -> LaneId {
         if self.lanes.is_current(entry.route) {
             entry.route.lane
@@ -180,7 +181,8 @@ impl Topology {
         self.listed.predict(record.hash_key())
     }
 
-    /// Returns `false` if the records of an aggregate no longer belong to one shard.
+    /// Assigns the currently predicted shard to an aggregate. Returns `false` if its records no longer belong to the
+    /// same shard.
     pub(super) fn reassign_shard(&self, entry: &mut QueuedEntry) -> bool {
         if entry.predicted().is_none() {
             return true;
@@ -208,12 +210,13 @@ impl Topology {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// Returns `true` if the list became invalid since the last call, so that aggregation is by partition key.
+    /// Returns `true` if the shard list became invalid since the last call. Records are then aggregated by partition
+    /// key.
     pub(crate) fn take_fallback(&mut self) -> bool {
         std::mem::take(&mut self.fell_back)
     }
 
-    /// Records the shard of a written entry. Returns the lane that is charged with the delivery.
+    /// Records the shard of a written entry. Returns the lane that the delivery is attributed to.
     pub(super) fn observe(&mut self, entry: &mut QueuedEntry, shard_id: &str) -> LaneId {
         if self.lanes.confirms(entry, shard_id) {
             return entry.route.lane;
@@ -237,7 +240,8 @@ impl Topology {
         lane
     }
 
-    /// Returns the opened lanes, and `true` if stale lanes must be rerouted.
+    /// Applies the observations of a response. Returns the opened lanes, and `true` if the entries of stale lanes must be
+    /// rerouted.
     pub(super) fn apply_observations(
         &mut self,
         completion: Completion,
@@ -257,8 +261,9 @@ impl Topology {
         (opened, learned != Learned::Nothing)
     }
 
-    /// With ordering, an unlisted shard ends all predictions until the next list. A misplaced aggregate would break the
-    /// order of keys whose later records are in the new shard already.
+    /// With ordering, suspends all predictions until the next list if the shard of a written entry is not listed.
+    /// Otherwise, an aggregate could be misplaced and retried after later records of its keys were written to the new
+    /// shard, which would break the order.
     fn record_named(&mut self, shard_id: &str, now: Instant, rng: &mut Rng) {
         if self.is_strict && self.listed.record_named(shard_id) {
             self.schedule.request(now, rng);
@@ -266,7 +271,7 @@ impl Topology {
         }
     }
 
-    /// Suspends the predictions for the intended shard of an aggregate that was written to another one.
+    /// Suspends predictions of the intended shard after an aggregate was written to another one.
     fn record_misprediction(
         &mut self,
         entry: &QueuedEntry,
@@ -275,7 +280,8 @@ impl Topology {
         rng: &mut Rng,
     ) {
         let Some((_, predicted)) = entry.predicted() else {
-            // A listed shard with another range means that the stream was recreated or ignores partition keys.
+            // If the shard is listed with another range, the stream was recreated or the service ignores partition
+            // keys.
             if self.checks && !self.listed.is_invalid() {
                 self.schedule.request(now, rng);
             }
@@ -288,8 +294,8 @@ impl Topology {
         self.has_changed |= is_suspended;
     }
 
-    /// Suspends all predictions if aggregates of a record are misplaced repeatedly. The next list decides whether the
-    /// current one is invalid.
+    /// Suspends all predictions if aggregates with the same record are misplaced repeatedly. The next list shows
+    /// whether the current one is invalid.
     pub(super) fn record_misplaced(&mut self, entry: &QueuedEntry, now: Instant, rng: &mut Rng) {
         let Some((_, predicted)) = entry.predicted() else { return };
         let is_too_often = |member: &BufferedRecord| member.misplaced() >= MAX_MISPLACED;
@@ -302,8 +308,8 @@ impl Topology {
         }
     }
 
-    /// Applies a list of shards, or `None` if the call failed. The caller then calls [`reverify`](Self::reverify).
-    /// Returns the opened lanes, and the list if it was outdated on arrival.
+    /// Applies a shard list, or records a failed call if `list` is `None`. The caller then calls
+    /// [`reverify`](Self::reverify). Returns the opened lanes, and the list if it was already outdated on arrival.
     pub(super) fn apply_list(
         &mut self,
         list: Option<ShardMap>,
@@ -364,7 +370,7 @@ impl Topology {
         self.schedule.wakeup(now).into_iter().chain(self.routing.wakeup(now)).min()
     }
 
-    /// Returns `true` if responses can be checked against a list, now or once it arrives.
+    /// Returns `true` if responses can be checked against a shard list, now or when the expected list arrives.
     fn has_list(&self) -> bool {
         self.listed.is_known() || self.awaits_list()
     }
@@ -375,8 +381,8 @@ impl Topology {
         self.checks && self.schedule.is_expected() && !cannot_list
     }
 
-    /// Returns `true` if verification waits for listings that currently fail. It waits for a limited number of calls,
-    /// or until the end of an outage.
+    /// Returns `true` if verification waits for listings although they currently fail. It waits for a limited number of
+    /// calls, or until an outage ends.
     fn retries_listing(&self, is_failing: bool) -> bool {
         self.routing.is_switchable()
             && self.checks
@@ -389,7 +395,8 @@ impl Topology {
         self.listed.is_invalid() && !self.unverified.is_empty()
     }
 
-    /// Returns `true` if the description confirms an unconfirmed routing.
+    /// Applies a description, or the fact that there is none. Returns `true` if the routing was unconfirmed before. It
+    /// is then confirmed.
     pub(super) fn apply_description(
         &mut self,
         description: Option<&StreamDescription>,
@@ -413,7 +420,8 @@ impl Topology {
         self.lanes.forget_closed();
     }
 
-    /// Returns `true` if no further call is made, so that the list of shards decides alone.
+    /// Records a failed call to describe the stream. Returns `true` if the call is not retried. Only the shard list
+    /// then shows whether aggregates were placed by their keys.
     pub(super) fn fail_description(&mut self, may_pass: bool, now: Instant, rng: &mut Rng) -> bool {
         let retries = self.routing.record_failed_description(now, rng);
         let is_final = !(may_pass && retries);
@@ -428,7 +436,7 @@ impl Topology {
         self.lanes.forget();
     }
 
-    /// Blocks requests until a description reports that the service places records by their keys.
+    /// Blocks requests until a description reports that the service distributes records by partition key.
     pub(super) fn reject_stream(&mut self) {
         self.routing.set_by_service();
         self.prerequisites.description = true;

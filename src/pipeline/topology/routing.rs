@@ -6,19 +6,20 @@ use crate::pipeline::backoff::Backoff;
 use crate::settings::Settings;
 use crate::stream::{StreamDescription, StreamMode};
 
-/// Maximum wait between two descriptions that are caused by contradictory responses.
+/// Maximum wait between two descriptions that are requested because of contradictory responses.
 const MAX_CONFIRMATION_WAIT: Duration = Duration::from_secs(60);
 
 /// Time after a proven contradiction during which no aggregate in an unlisted shard counts as delivered.
 const CONTRADICTION_PERIOD: Duration = Duration::from_secs(60);
 
-/// Maximum number of failed descriptions, after which the list of shards decides alone.
+/// Number of failed descriptions after which the stream is not described again, and only the shard list shows whether
+/// aggregates were placed by their keys.
 const MAX_FAILED_DESCRIPTIONS: u32 = 5;
 
-/// Tracks whether the service places records by their partition keys, as aggregation and ordering require.
+/// Tracks whether the service distributes records by partition key, as aggregation and ordering require.
 ///
-/// A stream can be switched to distribution by the service at any time. Responses then name shards that no reshard
-/// explains, and the stream is described again.
+/// The distribution of a stream can be changed at any time. Responses then contain shards that no reshard can explain,
+/// and the stream is described again.
 #[derive(Debug)]
 pub(crate) struct Routing {
     is_relied_on: bool,
@@ -27,7 +28,7 @@ pub(crate) struct Routing {
     state: State,
     /// Backoff between failed descriptions.
     retries: Backoff,
-    /// Backoff between confirmations. Limits the descriptions of a stream whose responses are always contradictory.
+    /// Backoff between confirmations. Limits how often a stream with permanently contradictory responses is described.
     confirmations: Backoff,
     unconfirmed_at: Option<Instant>,
     contradicted_at: Option<Instant>,
@@ -71,12 +72,12 @@ impl Routing {
         self.state == State::Unconfirmed
     }
 
-    /// Returns `true` if the service distributes the records.
+    /// Returns `true` if the service chooses the shards of records.
     pub(crate) fn is_by_service(&self) -> bool {
         self.state == State::Auto
     }
 
-    /// Returns `true` if the stream may be switched to distribution by the service.
+    /// Returns `true` if the stream can be changed to distribution by the service.
     pub(crate) fn is_switchable(&self) -> bool {
         self.is_switchable
     }
@@ -94,7 +95,7 @@ impl Routing {
         self.confirmations.is_waiting(now)
     }
 
-    /// Records that the list of shards proves that a record was not placed by its key.
+    /// Records a proof that a record was not placed by its key.
     pub(crate) fn record_contradiction(&mut self, now: Instant) {
         self.contradicted_at = Some(now);
     }
@@ -138,7 +139,7 @@ impl Routing {
         self.confirmations.fail(self.calls, self.calls + 1, now, rng);
     }
 
-    /// Returns `false` if no further call is made.
+    /// Records a failed call to describe the stream. Returns `false` if the call is not retried.
     pub(crate) fn record_failed_description(&mut self, now: Instant, rng: &mut Rng) -> bool {
         self.calls += 1;
         self.retries.fail(self.calls, self.calls + 1, now, rng);

@@ -1,4 +1,5 @@
-//! Verifies that a written aggregate is in the shard of all its records. Consumers discard misplaced aggregates.
+//! Verifies that a written aggregate is in the shard that owns all of its records. Consumers discard misplaced
+//! aggregates.
 
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ pub(crate) enum PlacementCheck {
     Placed,
     /// Consumers discard the aggregate, so it is retried.
     Misplaced,
-    /// The next list or description decides.
+    /// The next shard list or description decides.
     Unknown,
 }
 
@@ -28,20 +29,23 @@ pub(crate) struct Verification {
     is_contradictory: bool,
 }
 
-/// Written aggregate that consumers may discard. The next list or description decides whether it was delivered.
+/// Written aggregate that consumers may discard. The next shard list or description decides whether it counts as
+/// delivered.
 #[derive(Debug)]
 pub(crate) struct AwaitingVerification {
     pub(crate) entry: QueuedEntry,
     pub(crate) placement: Placement,
-    /// Set to `true` if no reshard explains its shard, or that of another entry written at about the same time.
+    /// Set to `true` if no reshard can explain the shard of this entry, or of another entry written at about the same
+    /// time.
     is_contradictory: bool,
 }
 
 impl Topology {
-    /// Checks a response for shards that contradict the partition keys.
+    /// Checks whether the shards in a response match the partition keys of the entries.
     ///
-    /// If there are any, the service may distribute the records now, and the stream is described again. If the list
-    /// proves a contradiction, no aggregate in an unlisted shard counts as delivered for some time.
+    /// After a mismatch, the stream is described again, because the service may have started to choose shards
+    /// independently of the partition keys. If no reshard can explain the mismatch, aggregates in unlisted shards do
+    /// not count as delivered for 60 seconds.
     pub(in crate::pipeline) fn check_response(
         &mut self,
         request: u64,
@@ -52,7 +56,8 @@ impl Topology {
         if !self.routing.is_relied_on() {
             return;
         }
-        // Without a list of shards, a reshard looks like a switch.
+        // Without a shard list, a reshard cannot be distinguished from a changed distribution. A description can
+        // distinguish them.
         let may_be_switched = !self.has_list() && self.routing.may_be_switched(now);
         let written = || {
             let results = entries.iter().zip(results);
@@ -78,15 +83,15 @@ impl Topology {
         }
     }
 
-    /// Returns `true` if no reshard explains that this shard accepted an entry of `request`.
+    /// Returns `true` if no reshard can explain that this shard accepted an entry of `request`.
     fn is_contradictory(&self, request: u64, entry: &QueuedEntry, shard_id: &str) -> bool {
         self.routing.is_relied_on()
             && entry.oldest().has_hash_key()
             && (self.lanes.was_closed(shard_id, request) || self.listed.rules_out(entry, shard_id))
     }
 
-    /// Checks whether a written entry counts as delivered. An entry with an [unknown](PlacementCheck::Unknown) result
-    /// is passed to [`await_verification`](Self::await_verification).
+    /// Checks whether a written entry counts as delivered. If the result is [unknown](PlacementCheck::Unknown), the
+    /// caller passes the entry to [`await_verification`](Self::await_verification).
     pub(in crate::pipeline) fn verify(
         &mut self,
         entry: &QueuedEntry,
@@ -118,12 +123,13 @@ impl Topology {
         verification: Verification,
     ) {
         let is_contradictory = verification.is_contradictory;
-        // A slice of the response would keep all of it in memory.
+        // The placement is copied, because a slice of the response would keep the whole response in memory.
         let placement = placement.detach();
         self.unverified.push(AwaitingVerification { entry, placement, is_contradictory });
     }
 
-    /// Removes the aggregates that can be verified now. `outdated` is a list that was outdated on arrival.
+    /// Removes and returns the aggregates that can be verified now. `outdated` is a shard list that was already
+    /// outdated on arrival.
     pub(in crate::pipeline) fn reverify(
         &mut self,
         outdated: Option<&ShardMap>,
@@ -144,7 +150,8 @@ impl Topology {
         decided
     }
 
-    /// The order matters: an unconfirmed routing precedes proofs, and proofs precede probabilities.
+    /// Decides whether an entry counts as delivered. The order of the cases matters: an unconfirmed routing is
+    /// considered first, then proof, then likelihood.
     fn decide(
         &self,
         entry: &QueuedEntry,
@@ -160,16 +167,17 @@ impl Topology {
             Unknown if self.routing.is_by_service() => Misplaced,
             Unknown if self.awaits_list() => Unknown,
             Unknown if entry.predicted().is_some() || is_contradictory => Misplaced,
-            // All records have one key and therefore one shard, unless the service distributed records for some time.
-            // Only a list that contains the shard proves that it did not.
+            // All records have the same key and therefore belong to the same shard, unless the service ignored keys for
+            // some time. Only a list that contains the shard can prove that it did not.
             Unknown if self.retries_listing(is_failing) => Unknown,
             Unknown if self.may_have_ignored_keys(entry) => Misplaced,
             Unknown => Placed,
         }
     }
 
-    /// Returns `true` if an entry in an unlisted shard may have been written while the service ignored keys. A shard
-    /// that is missing from several lists proves that they are incomplete, not that keys were ignored.
+    /// Returns `true` if an entry in an unlisted shard may have been written while the service ignored keys. This is no
+    /// longer assumed after repeated attempts: a shard that is missing from several lists shows that the lists are
+    /// incomplete.
     fn may_have_ignored_keys(&self, entry: &QueuedEntry) -> bool {
         self.routing.is_switchable()
             && self.listed.is_valid()

@@ -29,7 +29,7 @@ impl Lanes {
         let mut opened = Vec::new();
         let mut heads: BinaryHeap<Reverse<(u64, LaneId)>> = BinaryHeap::new();
         loop {
-            // A lane is visited only if its oldest record is the oldest of all lanes.
+            // A lane is visited only when its oldest record is the oldest of all lanes.
             let next = self.ready.first_key_value().map(|(seq, id)| (*seq, *id));
             let opens = next.filter(|next| heads.peek().is_none_or(|Reverse(head)| next < head));
             let id = match (opens, heads.peek()) {
@@ -63,10 +63,10 @@ impl Lanes {
         }
     }
 
-    /// Fills up the request from paused lanes that have tokens.
+    /// Fills the rest of the request from paused lanes that have tokens.
     ///
-    /// Such lanes then tend to wait until the same time, which keeps requests full. Lanes that cannot afford their
-    /// oldest entry are not visited.
+    /// Lanes that share a request tend to become ready at the same time, which keeps later requests full. Lanes that
+    /// cannot afford their oldest entry are not visited.
     fn take_from_paused(
         &mut self,
         remaining: &mut Remaining,
@@ -76,7 +76,7 @@ impl Lanes {
         if taken.is_empty() {
             return;
         }
-        // Each lane has an entry. Visiting more lanes than entries fit would be wasted.
+        // Each of these lanes has at least one entry, so visiting more lanes than entries fit would be useless.
         let affordable = self.affordable.range(..=(Some(now), u64::MAX)).take(remaining.entries);
         let mut oldest_first: Vec<_> = affordable.map(|((_, head), id)| (*head, *id)).collect();
         oldest_first.sort_unstable();
@@ -102,7 +102,7 @@ struct Remaining {
 }
 
 impl Remaining {
-    /// Returns `false` if the entry does not fit. The first entry always fits.
+    /// Reserves capacity for an entry. Returns `false` if the entry does not fit. The first entry always fits.
     fn take(&mut self, size: usize) -> bool {
         let fits = self.is_whole || (self.entries > 0 && size <= self.bytes);
         if fits {

@@ -17,16 +17,16 @@ pub(crate) struct Lane {
     pub(super) limiter: RateLimiter,
     /// Backoff after transient failures of single entries.
     pub(super) backoff: Backoff,
-    /// Time at which the awaited tokens are available.
+    /// Time at which the tokens that the lane waits for are available.
     ready_at: Option<Instant>,
-    /// `None` if the lane may send.
+    /// End of the pause. `None` if the lane is not paused.
     pub(super) paused_until: Option<Instant>,
-    /// Time at which the lane can afford its oldest entry and does not back off. The pause may last longer, to fill
-    /// requests. `None` if the lane can afford it already.
+    /// Time at which the lane has enough tokens for its oldest entry and no longer backs off. The pause can last
+    /// longer, to fill requests. `None` if there is nothing to wait for.
     pub(super) affordable_at: Option<Instant>,
     pub(super) outcomes: LaneOutcomes,
-    /// Set to `true` if an entry has waited for tokens since the latest response. Later entries of an ordering key are
-    /// not in the lane yet, so its length does not show the demand.
+    /// Set to `true` if an entry has waited for tokens since the latest response. With ordering, later entries of a key
+    /// are not in the lane yet, so the queue length does not show the demand.
     was_rate_limited: bool,
 }
 
@@ -67,7 +67,7 @@ impl Lane {
         self.ready_at = None;
     }
 
-    /// Returns `None` if an entry of this size may be sent now.
+    /// Returns the time at which an entry of this size can be sent. Returns `None` if it can be sent now.
     pub(super) fn sends_at(&self, bytes: usize, now: Instant) -> Option<Instant> {
         let mut limiter = self.limiter.clone();
         limiter.refill(now);
@@ -88,7 +88,8 @@ impl Lane {
         self.limiter.has_tokens(self.queue.front_bytes())
     }
 
-    /// `condition` receives the oldest record and the size of its entry.
+    /// Takes entries as long as the lane has tokens and `condition` returns `true`. `condition` receives the oldest
+    /// record and the size of its entry.
     pub(super) fn take_while(
         &mut self,
         mut condition: impl FnMut(&BufferedRecord, usize) -> bool,
@@ -100,13 +101,13 @@ impl Lane {
         {
             self.limiter.take(entry.size());
             taken.push(entry);
-            // The lane waited for the tokens of this entry.
+            // The lane has waited for the tokens of this entry.
             self.ready_at = None;
         }
     }
 
     pub(super) fn update_pause(&mut self, now: Instant) {
-        // A lane that is paused already does not resume with the first token. This keeps requests full.
+        // A paused lane does not resume as soon as it can afford one entry. This keeps requests full.
         self.ready_at = self.ready_at.filter(|at| *at > now);
         if self.ready_at.is_none() {
             self.ready_at = self.tokens_at();
@@ -158,7 +159,7 @@ impl Lane {
         let wants_more = self.wants_more();
         self.limiter.on_answer(ShardAnswer { request, ..answer }, wants_more, next, now, rng);
         self.was_rate_limited = false;
-        // The wait was computed for another rate.
+        // The response can have changed the rate, so the wait is computed again.
         if self.ready_at.is_some() && answer.entries > 0 {
             let front = self.queue.front_bytes();
             self.ready_at = self.limiter.ready_at(front, self.queue.len(), self.queue.bytes());

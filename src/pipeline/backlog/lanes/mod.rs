@@ -25,7 +25,7 @@ pub(crate) type LaneId = u32;
 /// Lane of entries whose shard is not known.
 pub(crate) const FALLBACK: LaneId = 0;
 
-/// Lanes of all known shards. A busy shard delays only its own records.
+/// Lanes of all known shards. Each shard has a lane, so that a throttled shard delays only its own records.
 ///
 /// A lane is paused while it waits for tokens or backs off.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ pub(crate) struct Lanes {
     ready: BTreeMap<u64, LaneId>,
     /// Paused lanes with entries, by their oldest record.
     blocked: BTreeMap<u64, LaneId>,
-    /// Paused lanes with entries, by the time at which they can afford the oldest one, then by their oldest record.
+    /// Paused lanes with entries, by the time at which they have enough tokens for the oldest entry, then by their
+    /// oldest record.
     affordable: BTreeMap<(Option<Instant>, u64), LaneId>,
     /// Paused lanes by the end of the pause.
     paused: BTreeSet<(Instant, LaneId)>,
@@ -59,7 +60,7 @@ struct LaneSize {
 pub(crate) enum EntryOutcome {
     Delivered,
     Throttled,
-    /// Failed for another reason than throttling, and retried.
+    /// Failed for a reason other than throttling, and is retried.
     Failed,
 }
 
@@ -82,7 +83,8 @@ impl Lanes {
         }
     }
 
-    /// Opens an empty lane. It starts with the rate of the lane that it replaces, because the producers are the same.
+    /// Opens an empty lane. The lane starts with the rate of the lane that it replaces, because other producers are
+    /// expected to use the same share of the quota.
     pub(crate) fn open(&mut self, id: LaneId, replaces: Option<LaneId>, next: u64, now: Instant) {
         let share = replaces.map_or(1.0, |id| self.lane(id).limiter.share());
         let limiter = RateLimiter::of_shard(self.quota, share, next, now);
@@ -128,7 +130,7 @@ impl Lanes {
         self.sendable.fills(limits)
     }
 
-    /// Returns `true` if all lanes, including paused ones, fill a request.
+    /// Returns `true` if the entries of all lanes, including paused ones, fill a request.
     pub(crate) fn would_fill_request(&self, limits: &Limits) -> bool {
         self.total.fills(limits)
     }
@@ -141,12 +143,12 @@ impl Lanes {
         let size = LaneSize { entries: 1, records: entry.len(), bytes: entry.size() };
         let changes_front = lane.head().is_none_or(|head| entry.seq() < head);
         let before = changes_front.then(|| LaneKeys::of(lane));
-        // The only move of the entry. Moves are expensive.
+        // The entry is moved only here, because moves are expensive.
         lane.queue.push(entry);
         if let Some(before) = before {
             return self.reindex(id, before);
         }
-        // The indexes depend only on the front of the lane.
+        // The front of the lane is unchanged, so the indexes are as well.
         self.total.add(size);
         if lane.paused_until.is_none() {
             self.sendable.add(size);
@@ -227,7 +229,8 @@ impl Lanes {
         });
     }
 
-    /// Returns `None` if an entry that is not queued in the lane may be sent now.
+    /// Returns the time at which the lane can send an entry that is not in its queue. Returns `None` if the entry can
+    /// be sent now.
     pub(crate) fn sends_at(&self, id: LaneId, bytes: usize, now: Instant) -> Option<Instant> {
         self.lane(id).sends_at(bytes, now)
     }
@@ -244,7 +247,7 @@ impl Lanes {
         paused.find(|(_, id)| !self.lane(*id).queue.is_empty()).map(|(until, _)| *until)
     }
 
-    /// Records the outcome of an entry, in the order of the request.
+    /// Records the outcome of an entry. Must be called in the order of the entries in the request.
     pub(crate) fn record(&mut self, id: LaneId, bytes: usize, outcome: EntryOutcome) {
         let lane = &mut self.lanes[id as usize];
         if lane.outcomes == LaneOutcomes::default() {

@@ -3,14 +3,15 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 
-/// Maximum capacity of an empty queue, about 128 KiB. There is one queue per shard, and a burst may fill each of them.
+/// Maximum number of entries for which an empty queue keeps memory, about 128 KiB. Larger queues free their memory,
+/// because there is one queue per shard, and a burst can fill all of them.
 const MAX_IDLE_CAPACITY: usize = 1_024;
 
 /// Queue of entries in the order of acceptance. A retried entry precedes all entries that were accepted later.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     fresh: VecDeque<QueuedEntry>,
-    /// Entries that were pushed after a younger one, by sequence number.
+    /// Entries that were pushed after a later entry, by sequence number.
     requeued: BTreeMap<u64, QueuedEntry>,
     records: usize,
     bytes: usize,
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn queue_frees_memory_of_a_burst() {
+    fn empty_queue_frees_burst_capacity() {
         let mut queue = queue(0..100_000);
         while queue.pop_if(|_, _| true).is_some() {}
         assert!(queue.fresh.capacity() <= 1_024, "{}", queue.fresh.capacity());

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::{Layout, Member};
 
-/// Packs members into the data of one Kinesis record, in order.
+/// Encodes members, in order, as the data of one Kinesis record.
 ///
 /// Each payload is copied once, and the result is allocated once at its exact size. A single member is also encoded as
 /// an aggregate, which is larger than a plain record: it adds 20 bytes for magic and digest, and a second copy of the

@@ -98,16 +98,16 @@
 //! # Behavior of readers
 //!
 //! - Data is an aggregate if it is longer than 20 bytes, begins with the magic, ends with the digest of the message,
-//!   and the message is valid. A valid message is protobuf with all required fields, contains at least one member, and
-//!   has only indexes within their tables, keys in UTF-8, and hash keys in decimal notation. All other data is plain.
-//!   [`deaggregate`] never returns a part of an invalid aggregate: it returns all of the data as one plain member, so
-//!   that no data is lost.
+//!   and the message is valid. A valid message is protobuf with all required fields and at least one member. All
+//!   indexes are within their tables, all keys are UTF-8, and all hash keys are decimal numbers. All other data is
+//!   plain. [`deaggregate`] never returns a part of an invalid aggregate: it returns all of the data as one plain
+//!   member, so that no data is lost.
 //! - Unknown fields and tags are skipped. If a field that is not repeated occurs several times, the last value is used.
 //!   Groups, which are deprecated in protobuf, are not supported: a message with a group is invalid.
 //! - Members are numbered from 0 with sub-sequence numbers, and share the sequence number of the Kinesis record.
 //! - Nested aggregates are not unpacked: if the payload of a member is an aggregate, the member is returned with that
-//!   payload. The format cannot mark a payload as plain. If the payload of a plain record is an aggregate, it is
-//!   therefore unpacked, and the partition key of the plain record is lost.
+//!   payload. The format cannot mark a payload as plain. If the payload of a plain record is an aggregate, the payload
+//!   is therefore unpacked, and the partition key of the plain record is lost.
 //! - The KCL discards a **whole aggregate** if the hash key of any member is outside of the shard that contains the
 //!   aggregate. As for plain records, the hash key of a member is its explicit hash key, or the MD5 digest of its
 //!   partition key if it has none. All members must therefore belong to the same shard. Send the aggregate with a

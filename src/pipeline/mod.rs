@@ -374,7 +374,7 @@ impl Pipeline {
         self.settings.limits = self.settings.limits.for_stream(description.max_record_bytes());
         self.backlog.update_packing(&self.settings);
         if self.settings.is_aggregating() {
-            // The backlog may be packed for another record size.
+            // The backlog can contain aggregates that were packed for another maximum record size.
             self.backlog.repartition(Repartition::Limits, &mut self.topology);
             self.repartition();
         }

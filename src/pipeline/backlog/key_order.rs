@@ -16,7 +16,7 @@ pub(crate) enum OrderingKey {
     Shard(HashKey),
 }
 
-/// Number of a busy ordering key. The numbers of other keys are reused.
+/// Number of a busy ordering key. It is reused when the key is no longer busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OrderId(NonZeroU32);
 

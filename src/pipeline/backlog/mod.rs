@@ -57,7 +57,7 @@ pub(super) struct Backlog {
     /// Set to `true` with ordering while records are isolated. Records are then aggregated by key, so that an isolated
     /// record delays only records of the same key.
     isolates_keys: bool,
-    /// Set to `true` with ordering if the backlog must be repacked before the next request.
+    /// Set to `true` with ordering if the backlog must be repacked before the next request is sent.
     repartition_due: bool,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct LaneMap {
     lanes: Vec<LaneSlot>,
     unused: Vec<LaneId>,
     stale: BTreeSet<LaneId>,
-    /// Closed shards, each with the number of the first request that cannot have reached it.
+    /// Closed shards, each with the number of the first request that was sent after the shard was known to be closed.
     closed: HashMap<SmolStr, u64>,
 }
 
@@ -27,7 +27,7 @@ struct LaneSlot {
     shard: Option<SmolStr>,
     /// Number of the first request after the shard became known.
     since: u64,
-    /// Incremented when the shard is closed, and by each list.
+    /// Incremented when the shard is closed, and when a shard list is applied.
     generation: u32,
 }
 

@@ -14,7 +14,7 @@ use crate::shard::{Shard, ShardMap};
 #[derive(Debug, Default)]
 pub(super) struct ListedShards {
     list: Option<ShardMap>,
-    /// Set to `false` by a failed listing or a new shard.
+    /// Set to `true` if shards are predicted from this list. A failed listing or a new shard suspends predictions.
     predicts: bool,
     /// Shards that are not predicted until the next list.
     suspended: HashSet<SmolStr>,

@@ -240,8 +240,8 @@ impl Topology {
         lane
     }
 
-    /// Applies the observations of a response. Returns the opened lanes, and `true` if the entries of stale lanes must be
-    /// rerouted.
+    /// Applies the observations of a response. Returns the opened lanes, and `true` if the entries of stale lanes must
+    /// be rerouted.
     pub(super) fn apply_observations(
         &mut self,
         completion: Completion,

@@ -67,7 +67,7 @@ impl Routing {
     }
 
     /// Returns `true` if a response contradicts the latest description. An aggregate then counts as delivered only if
-    /// the list of shards proves it.
+    /// the shard list proves that it is in the right shard.
     pub(crate) fn is_unconfirmed(&self) -> bool {
         self.state == State::Unconfirmed
     }

@@ -150,8 +150,8 @@ impl Topology {
         decided
     }
 
-    /// Decides whether an entry counts as delivered. The order of the cases matters: an unconfirmed routing is
-    /// considered first, then proof, then likelihood.
+    /// Decides whether an entry counts as delivered. The order of the cases matters: an unconfirmed routing takes
+    /// precedence over proof, and proof over likelihood.
     fn decide(
         &self,
         entry: &QueuedEntry,
@@ -168,7 +168,7 @@ impl Topology {
             Unknown if self.awaits_list() => Unknown,
             Unknown if entry.predicted().is_some() || is_contradictory => Misplaced,
             // All records have the same key and therefore belong to the same shard, unless the service ignored keys for
-            // some time. Only a list that contains the shard can prove that it did not.
+            // some time. Only a list that contains the shard can prove that the keys were respected.
             Unknown if self.retries_listing(is_failing) => Unknown,
             Unknown if self.may_have_ignored_keys(entry) => Misplaced,
             Unknown => Placed,

@@ -31,7 +31,7 @@ pub(crate) const FALLBACK: LaneId = 0;
 #[derive(Debug)]
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
-    /// Lanes that may send, by their oldest record.
+    /// Lanes with entries that are not paused, by their oldest record.
     ready: BTreeMap<u64, LaneId>,
     /// Paused lanes with entries, by their oldest record.
     blocked: BTreeMap<u64, LaneId>,

@@ -1,4 +1,4 @@
-/// Defines accessors of the field `inner`, the inner service of a middleware.
+/// Defines accessors for the inner service of a middleware, which is in the field `inner`.
 macro_rules! inner_service_accessors {
     () => {
         /// Returns a reference to the inner service.

@@ -4,10 +4,11 @@ use md5::{Digest, Md5};
 
 use crate::record::HashKey;
 
-/// Returns the hash key of a partition key: the MD5 of its UTF-8 bytes as a big-endian number.
+/// Returns the hash key of a partition key.
 ///
-/// A record with an explicit hash key is placed by that key instead. Streams with the distribution
-/// [`Auto`](crate::stream::Distribution::Auto) ignore both.
+/// The hash key is the MD5 digest of the UTF-8 bytes of the partition key, as a big-endian number. If a record has an
+/// explicit hash key, the service uses that key instead. Streams with the distribution
+/// [`Auto`](crate::stream::Distribution::Auto) ignore both keys.
 ///
 /// Source: PutRecords API reference, "an MD5 hash function is used to map partition keys to 128-bit
 /// integer values and to map associated data records to shards". The byte order is that of AWS's producer library.

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use super::HashRange;
 use crate::record::HashKey;
 
-/// An open shard, with its id and its range of hash keys. Cloning it does not copy the id.
+/// An open shard, with its id and its range of hash keys. Cloning a shard does not allocate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shard {
     id: SmolStr,
@@ -42,8 +42,9 @@ pub(crate) struct ShardMap {
 }
 
 impl ShardMap {
-    /// Creates a map of `shards` in any order. Their ranges may have gaps: a listing taken during a reshard can have
-    /// some. Fails if the list is empty, an id occurs twice, or two ranges overlap.
+    /// Creates a map of `shards`, which can be in any order. There can be gaps between the ranges, since a list that is
+    /// requested during a reshard can be incomplete. Returns an error if the list is empty, an id occurs twice, or two
+    /// ranges overlap.
     pub(crate) fn new(shards: Vec<Shard>) -> Result<Self, ShardMapError> {
         if shards.is_empty() {
             return Err(ShardMapError::Empty);
@@ -109,7 +110,7 @@ mod tests {
         Shard::new(id, HashRange::new(HashKey::new(start), HashKey::new(end)).unwrap())
     }
 
-    /// Shards that cover the ring, with borders at `places`.
+    /// Returns shards that cover the ring, with borders at `places`.
     fn shards_at(places: impl IntoIterator<Item = u128>) -> Vec<Shard> {
         let starts: BTreeSet<u128> = places.into_iter().chain([0]).collect();
         let ends = starts.iter().skip(1).map(|start| start - 1).chain([u128::MAX]);

@@ -1,8 +1,8 @@
-//! The hash ring and the shards that share it.
+//! The hash ring of a stream and the shards that divide it.
 //!
-//! The open shards of a stream divide the hash keys, 0 to 2^128 - 1. Each shard has a [`HashRange`]. The service writes
-//! a record to the shard whose range contains the explicit hash key of the record or, if it has none, the
-//! [hash](hash_of) of its partition key:
+//! The hash keys of a stream range from 0 to 2^128 - 1. The open shards divide this range, so that each shard has a
+//! [`HashRange`]. The service writes a record to the shard whose range contains the explicit hash key of the record. If
+//! the record has no explicit hash key, the service uses the [hash](hash_of) of the partition key:
 //!
 //! ```
 //! use kinesis_sink::record::HashKey;
@@ -20,7 +20,7 @@
 //!
 //! # Source of the shards
 //!
-//! A [`StreamInfo`](crate::stream::StreamInfo) lists the shards of a stream.
+//! A [`StreamInfo`](crate::stream::StreamInfo) lists the shards of a stream. For example,
 //! [`SdkStreamInfo`](crate::service::SdkStreamInfo) calls the service, and
 //! [`list_shards_fn`](crate::stream::list_shards_fn) wraps a closure.
 

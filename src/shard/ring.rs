@@ -1,7 +1,8 @@
-/// Map from positions on the hash ring, the values of hash keys, to owners. Its answers are hints.
+/// Map from positions on the hash ring to owners. A position is the value of a hash key. Lookups are best-effort: the
+/// returned owner can be wrong.
 ///
-/// The range of an owner spans the lowest to the highest position learned for it. A position between two ranges is
-/// attributed to the nearer one.
+/// The range of an owner extends from the lowest to the highest position that was learned for this owner. A position
+/// between two ranges is attributed to the owner of the nearer range.
 #[derive(Debug, Clone)]
 pub(crate) struct Ring<T> {
     /// Sorted and disjoint.
@@ -66,7 +67,8 @@ impl<T: Copy + PartialEq> Ring<T> {
         Some((nearest.owner, (nearest.first..=nearest.last).contains(&position)))
     }
 
-    /// Extends the range of `owner` to `position`. Removes the ranges that overlap with it, and returns their owners.
+    /// Extends the range of `owner` to `position`. Removes all other ranges that overlap with the extended range, and
+    /// returns their owners.
     pub(crate) fn learn(&mut self, position: u128, owner: T) -> Vec<T> {
         let after = self.ranges.partition_point(|range| range.first <= position);
         let is_own = |n: usize| self.ranges.get(n).is_some_and(|range| range.owner == owner);
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!(merged.learn(70, 'm'), ['r']);
         assert_eq!(merged.learn(20, 'm'), ['l']);
         assert_eq!((merged.len(), merged.knows(45, 'm')), (1, true));
-        // A late response from before the merge.
+        // A late response to a request from before the merge.
         assert_eq!(merged.learn(30, 'l'), ['m']);
         assert_eq!(merged.learn(30, 'm'), ['l']);
     }
@@ -160,7 +162,8 @@ mod tests {
         assert_eq!((ring.find(7), ring.find(35), ring.len()), (Some('a'), Some('c'), 2));
     }
 
-    /// Starts of even shards as the service computes them: the first ones are one hash key wider.
+    /// Returns the start positions of even shards, as the service computes them: the ranges of the first shards are one
+    /// hash key wider.
     fn even_starts(shards: u128) -> Vec<u128> {
         let (width, wider) = (u128::MAX / shards, u128::MAX % shards + 1);
         (0..shards).map(|n| width * n + n.min(wider)).collect()

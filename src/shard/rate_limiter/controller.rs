@@ -1,4 +1,4 @@
-//! Controller of the rate for one shard. `docs/pacing.md` describes the model.
+//! Controller of the send rate for one shard. `docs/pacing.md` describes the model.
 
 use std::time::{Duration, Instant};
 
@@ -9,71 +9,74 @@ use super::noise::Noise;
 use super::throughput::{Average, LastSecond};
 use super::trial::{Seen, Trial};
 
-/// Growth per second at a share of 1.
+/// Growth of the share per second, at a share of 1.
 const GROWTH: f64 = 0.02;
 /// Seconds without congestion after which the growth doubles.
 const DOUBLING: f64 = 1.5;
 const MAX_DOUBLINGS: f64 = 6.0;
 
-/// Decrease of the rate per refused entry, in entries per second.
+/// Decrease of the rate per throttled entry, in entries per second.
 const DECREASE: f64 = 2.0;
 
-/// Lower bound after a refusal, as a fraction of the rate that was accepted within the last second.
+/// Lower bound of the rate after a throttled entry, as a fraction of the rate accepted within the last second.
 const MIN_OF_ACCEPTED: f64 = 0.9;
 
-/// Lower bound while no entries are accepted but the shard is not in an outage, as a fraction of the target.
+/// Lower bound of the rate while no entries are accepted but the shard is not in an outage, as a fraction of the target
+/// rate.
 const MIN_OF_TARGET: f64 = 0.5;
 
-/// Lower bound during one event, as a fraction of the share at its start. An event is the requests that were sent
-/// before its first refusal was known.
+/// Lower bound of the share during one congestion event, as a fraction of the share at the start of the event. An event
+/// consists of the requests that were sent before the congestion was detected.
 const MIN_OF_EVENT: f64 = 0.8;
 
-/// Lower bound when a pause ends, as a fraction of the share. Few entries may have been accepted because few were sent.
+/// Lower bound of the share when a pause ends, as a fraction of the previous share. After a pause, the accepted rate
+/// can be low only because few entries were sent.
 const MIN_AFTER_PAUSE: f64 = 0.5;
 
-/// Seconds without accepted entries after which the rate of the last second is no longer used alone.
+/// Seconds without accepted entries after which the average `recent` is used if it exceeds the rate of the last second.
 const LAST_SECOND_IS_STALE: f64 = 1.0;
 
-/// Seconds for which all refusals count, regardless of their order, after a trial has shown that the rate causes them.
+/// Seconds for which all throttled entries count, regardless of their order, after a trial has shown that the send rate
+/// causes the throttling.
 const UNORDERED_FOR: f64 = 60.0;
 
 const MIN_GOOD: f64 = 0.02;
 
-/// Upper bound while no shard is known, as a multiple of the rate that was accepted within the last second, but at
-/// least the quota of one shard.
+/// Upper bound of the rate while no shard is known, as a multiple of the rate accepted within the last second. The
+/// bound is at least the quota of one shard.
 const MAX_OF_ACCEPTED: f64 = 2.0;
 
-/// Refused entries beyond noise that count as congestion. The count decays with the time constant
-/// [`CONGESTION_MEMORY`] in seconds.
+/// Number of throttled entries beyond noise above which the shard is congested. The count decays with the time constant
+/// [`CONGESTION_MEMORY`], in seconds.
 const CONGESTION: f64 = 1.5;
 const CONGESTION_MEMORY: f64 = 0.3;
-/// Congestion from which the batch was too large.
+/// Congestion above which the batch shrinks.
 const BATCH_CONGESTION: f64 = 4.0;
 
 /// Relative growth per second towards the target rate.
 const RETURN: f64 = 3.0;
-/// Fraction of the target below which the rate returns to it at [`RETURN`], without and after an outage.
+/// Fraction of the target rate below which the rate grows at [`RETURN`]: in normal operation, and after an outage.
 const RETURN_BELOW: f64 = 0.7;
 const RETURN_BELOW_AFTER_OUTAGE: f64 = 0.95;
 
-/// Seconds without accepted entries after which the shard is in an outage rather than congested.
+/// Seconds without accepted entries after which the shard is considered to be in an outage rather than congested.
 const OUTAGE: f64 = 1.5;
 
-/// Upper bound of the random pause after the second consecutive request without accepted entries. It doubles with each
-/// further request, up to [`MAX_PAUSE`], or to [`MAX_PAUSE_IN_OUTAGE`].
+/// Upper bound of the random pause after the second consecutive request without accepted entries. The bound doubles
+/// with each further request, up to [`MAX_PAUSE`], or up to [`MAX_PAUSE_IN_OUTAGE`] in an outage.
 const PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_millis(150);
 const MAX_PAUSE_IN_OUTAGE: Duration = Duration::from_secs(1);
 
-/// Batch in seconds of the quota. It shrinks on congestion, since the bucket of the service may be smaller, and grows
-/// without congestion, which fills requests.
+/// Initial batch size, in seconds of the quota. The batch shrinks on congestion, since the token bucket of the service
+/// might be smaller than the batch. Without congestion the batch grows, so that requests contain more entries.
 pub(super) const FIRST_BATCH: f64 = 0.04;
 const MIN_BATCH: f64 = 0.005;
 const MAX_BATCH: f64 = 0.06;
 const BATCH_DECREASE: f64 = 0.6;
 const BATCH_INCREASE: f64 = 0.05;
 
-/// Controller of the rate for one shard. Rates are shares of the quota.
+/// Controller of the send rate for one shard. All rates are shares of the quota.
 #[derive(Debug, Clone)]
 pub(super) struct Controller {
     share: f64,
@@ -82,30 +85,31 @@ pub(super) struct Controller {
     highest: f64,
     noise: Noise,
     trial: Trial,
-    /// Set while the order of refusals is ignored.
+    /// Set while the order of throttled entries is ignored.
     unordered: Option<Unordered>,
     last_second: LastSecond,
     recent: Average,
     sustained: Average,
-    /// Share to return to after refusals.
+    /// Share to return to after throttling.
     good: f64,
-    /// Decaying count of the refused entries beyond noise.
+    /// Decaying count of throttled entries beyond noise.
     congestion: f64,
     /// Seconds of growth without congestion.
     uncongested: f64,
     /// Set after an outage, until the next congestion.
     recovering: bool,
-    /// Consecutive entries and requests without an accepted entry.
+    /// Number of throttled entries since the last accepted entry, and number of requests in which all were throttled.
     refused_entries: u32,
     refused_requests: u32,
     refused_since: Option<Instant>,
     retry_at: Option<Instant>,
     answered_at: Option<Instant>,
-    /// Number of the first request after the latest event. Refusals of earlier requests belong to that event.
+    /// Number of the first request after the latest congestion event. Throttled entries of earlier requests belong to
+    /// that event.
     event_end: u64,
     event_floor: f64,
     batch: f64,
-    /// Random factor of the next batch. It keeps producers that share a shard from synchronizing.
+    /// Random factor for the size of the next batch. It prevents producers that share a shard from synchronizing.
     jitter: f64,
 }
 
@@ -115,12 +119,12 @@ struct Unordered {
     refused_before: f64,
     share_before: f64,
     seen: Seen,
-    /// Set once fewer entries are refused at the lower rate.
+    /// Set once fewer entries are throttled at the lower rate.
     is_verified: bool,
 }
 
 impl Controller {
-    /// Creates a controller. The refusals of all requests before the request `next` are one event.
+    /// Creates a controller. Throttled entries of all requests before request number `next` belong to one event.
     pub(super) fn new(share: f64, lowest: f64, highest: f64, next: u64) -> Self {
         Self {
             share,
@@ -134,7 +138,7 @@ impl Controller {
             sustained: Average::over(30.0),
             good: share,
             congestion: 0.0,
-            // The initial rate for unknown shards is a guess, so it grows quickly until congestion.
+            // The initial rate for unknown shards is a guess, so it grows quickly until the first congestion.
             uncongested: if highest.is_finite() { 0.0 } else { MAX_DOUBLINGS * DOUBLING },
             recovering: false,
             refused_entries: 0,
@@ -166,7 +170,7 @@ impl Controller {
         self.retry_at
     }
 
-    /// Applies an answer, as [`RateLimiter::on_answer`](super::RateLimiter::on_answer).
+    /// Updates the rate from the response to a request. See [`RateLimiter::on_answer`](super::RateLimiter::on_answer).
     pub(super) fn on_answer(
         &mut self,
         answer: &ShardAnswer,
@@ -213,7 +217,8 @@ impl Controller {
         self.share = self.share.clamp(self.lowest, self.highest * self.per_accepted());
     }
 
-    /// Returns the refused entries beyond noise, which may be negative, and those that the rate may have caused.
+    /// Returns the number of throttled entries beyond noise, which can be negative, and the number of entries whose
+    /// throttling the rate can have caused.
     fn excess(&mut self, answer: &ShardAnswer, next: u64, now: Instant) -> (f64, u32) {
         if let Some(unordered) = &mut self.unordered {
             let entries = f64::from(answer.entries);
@@ -263,7 +268,7 @@ impl Controller {
         1.0 / (1.0 - self.noise.probability())
     }
 
-    /// Returns the rate to send for the accepted rate of the last second.
+    /// Returns the send rate that yields the accepted rate of the last second.
     fn rate_of_last_second(&mut self, now: Instant) -> f64 {
         self.last_second.rate(now) * self.per_accepted()
     }
@@ -288,7 +293,7 @@ impl Controller {
     fn on_accepted(&mut self, answer: &ShardAnswer, wants_more: bool, now: Instant) {
         let starved_for = self.starved_for(now);
         if starved_for > OUTAGE {
-            // The accepted rate of an outage does not replace the rate before it.
+            // The rate accepted during an outage does not replace the rate before the outage.
             self.recovering = true;
         } else if wants_more && !self.noise.explains(self.refused_entries) && self.is_new(answer) {
             let mut accepted = self.rate_of_last_second(now);
@@ -344,8 +349,9 @@ impl Controller {
         self.uncongested += elapsed;
         let below = if self.recovering { RETURN_BELOW_AFTER_OUTAGE } else { RETURN_BELOW };
         let doublings = (self.uncongested / DOUBLING).floor().min(MAX_DOUBLINGS);
-        // The square root is fair, unlike proportional growth, and bounded for many producers, unlike constant growth.
-        // Shares above 1 belong to several shards.
+        // The growth is proportional to the square root of the share. Proportional growth would be unfair to producers
+        // with a small share, and constant growth would add up for many producers. A share above 1 belongs to several
+        // shards and grows proportionally.
         let probing = GROWTH * self.share.max(self.share.sqrt()) * 2_f64.powf(doublings);
         let target = if self.recovering { self.good } else { self.target() };
         let returning =

@@ -1,4 +1,4 @@
-//! Rate limiter of the entries for one shard. `docs/pacing.md` describes the model.
+//! Rate limiter for the entries of one shard. `docs/pacing.md` describes the model.
 
 mod controller;
 mod noise;
@@ -17,26 +17,27 @@ use self::controller::{Controller, FIRST_BATCH};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Quota {
     pub(crate) records: f64,
-    /// Including partition keys.
+    /// Includes partition keys.
     pub(crate) bytes: f64,
 }
 
 impl Quota {
-    /// Returns the cost of an entry in seconds of the quota.
+    /// Returns the cost of an entry, as the number of seconds for which the entry uses the whole quota.
     pub(crate) fn cost(&self, bytes: usize) -> f64 {
         (1.0 / self.records).max(bytes as f64 / self.bytes)
     }
 }
 
-/// Outcome of one request for the entries of one shard. Entries that failed for other reasons are left out.
+/// Result of one request for the entries of one shard. Contains only accepted and throttled entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct ShardAnswer {
     pub(crate) request: u64,
     pub(crate) entries: u32,
+    /// Number of throttled entries.
     pub(crate) refused: u32,
-    /// Refused entries after the last accepted one.
+    /// Number of throttled entries after the last accepted entry.
     pub(crate) trailing: u32,
-    /// Sum of the costs of all entries, in seconds of the quota.
+    /// Total cost of all entries, in seconds of the quota.
     pub(crate) cost: f64,
     pub(crate) accepted_cost: f64,
 }
@@ -65,45 +66,48 @@ impl ShardAnswer {
     }
 }
 
-/// Token bucket for the entries of one shard. Its rate is a share of the quota, which follows the answers of the shard.
+/// Token bucket for the entries of one shard. Its refill rate is a share of the quota, which the [`Controller`] adjusts
+/// to the responses of the shard.
 ///
-/// An entry takes tokens for records and for bytes. An entry that costs more than the capacity is sent once the bucket
-/// is full, and leaves a deficit: the tokens are negative until they are refilled.
+/// Each entry takes one record token, and one byte token per byte. An entry that needs more tokens than the bucket can
+/// contain is sent once the bucket is full. It leaves a deficit: the number of tokens is negative until the refill has
+/// compensated for it.
 #[derive(Debug, Clone)]
 pub(crate) struct RateLimiter {
     quota: Quota,
-    /// `None` while the rate is unlimited: no shard is known, and no entry was throttled.
+    /// `None` while the rate is unlimited, that is, while no shard is known and no entry has been throttled.
     controller: Option<Controller>,
     is_of_shard: bool,
     record_tokens: f64,
     byte_tokens: f64,
     refilled_at: Option<Instant>,
-    /// Decaying sum of the costs of the last second. Counted while the rate is unlimited.
+    /// Decaying sum of recent costs, with a time constant of one second. Updated only while the rate is unlimited.
     usage: f64,
 }
 
 const MIN_SHARE: f64 = 0.005;
 
-/// Upper bound of the capacity, in seconds of the whole quota: the assumed capacity of the service's bucket. Below it,
-/// the capacity is one second at the current rate.
+/// Upper bound of the bucket capacity, in seconds of the whole quota. The token bucket of the service is assumed to
+/// have this capacity. At a low rate, the capacity is one second at the current rate.
 const BURST: f64 = 0.25;
 
-/// Capacity after a request without accepted entries, in seconds at the current rate.
+/// Bucket capacity after a request without accepted entries, in seconds at the current rate.
 const PROBE: f64 = 0.008;
 
-/// Longest refill of the deficit of one entry in seconds, unless the refill takes longer at the whole quota. It bounds
-/// the time between two probes of a busy shard.
+/// Maximum time to refill the deficit of one entry, in seconds. If the refill takes longer even at the whole quota,
+/// that time is the maximum. The maximum bounds the time between two probes of a busy shard.
 const MAX_DEFICIT_WAIT: f64 = 5.0;
 
-/// Longest wait for the tokens of a batch in seconds. A batch keeps requests full.
+/// Maximum time to wait for the tokens of a batch, in seconds. Waiting for a batch prevents requests with few entries.
 const MAX_BATCH_WAIT: f64 = 0.1;
 
 impl RateLimiter {
-    /// Creates the limiter of a known shard, with a share of 0 to 1 of its quota. The refusals of all requests before
-    /// the request `next` count as one event.
+    /// Creates the limiter of a known shard. The initial rate is `share`, a fraction of the quota from 0 to 1.
+    ///
+    /// Throttled entries of all requests before request number `next` count as one congestion event.
     pub(crate) fn of_shard(quota: Quota, share: f64, next: u64, now: Instant) -> Self {
         let share = share.clamp(min_share(quota), 1.0);
-        // Large entries cannot be divided, so the bytes start with a whole burst.
+        // A large entry cannot be split, so the byte tokens start with a full burst.
         let record_tokens = capacity(quota.records, share, FIRST_BATCH);
         let byte_tokens = capacity(quota.bytes, share, BURST);
         let controller = Some(Controller::new(share, min_share(quota), 1.0, next));
@@ -131,7 +135,7 @@ impl RateLimiter {
         }
     }
 
-    /// Returns the share of the quota, at most 1, with which the limiter of a shard should replace this one.
+    /// Returns the initial share, at most 1, for the limiter of a shard that replaces this limiter.
     pub(crate) fn share(&self) -> f64 {
         self.controller.as_ref().map_or(1.0, |controller| controller.share().min(1.0))
     }
@@ -144,7 +148,7 @@ impl RateLimiter {
         self.quota.cost(bytes)
     }
 
-    /// Returns `true` if an entry of this size may be sent. It stays `true` until the next call of
+    /// Returns `true` if there are tokens for an entry of this size. The result remains `true` until the next call of
     /// [`take`](Self::take) or [`on_answer`](Self::on_answer).
     #[inline]
     pub(crate) fn has_tokens(&self, bytes: usize) -> bool {
@@ -207,8 +211,8 @@ impl RateLimiter {
         self.byte_tokens = more(self.byte_tokens, quota.bytes);
     }
 
-    /// Returns the time at which there are tokens for an entry of `entry` bytes, and for a batch of the `records` and
-    /// `bytes` that are queued. Returns `None` while the rate is unlimited.
+    /// Returns the time at which there are tokens for an entry of `entry` bytes and for a batch of the queued entries.
+    /// `records` and `bytes` are the size of the queue. Returns `None` while the rate is unlimited.
     pub(crate) fn ready_at(&self, entry: usize, records: usize, bytes: usize) -> Option<Instant> {
         let controller = self.controller.as_ref()?;
         let share = controller.share();
@@ -223,19 +227,19 @@ impl RateLimiter {
             wait(self.record_tokens, required_tokens(1, each, controller), records, each);
         let byte_wait =
             wait(self.byte_tokens, required_tokens(entry, size, controller), bytes, size);
-        // Rounded up.
+        // Rounds up, so that the tokens are available at the returned time.
         let wait =
             Duration::from_secs_f64(record_wait.max(byte_wait).max(0.0)) + Duration::from_micros(1);
         Some(self.refilled_at? + wait)
     }
 
-    /// Returns the end of the pause after requests without accepted entries. It may be in the past.
+    /// Returns the end of the pause that follows requests without accepted entries. The end can be in the past.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.controller.as_ref()?.retry_at()
     }
 
-    /// Applies the answer to a request. `wants_more` is `true` if more would have been sent at a higher rate. `next` is
-    /// the number of the next request.
+    /// Updates the rate from the response to a request. `wants_more` is `true` if the sink would have sent more at a
+    /// higher rate. `next` is the number of the next request.
     pub(crate) fn on_answer(
         &mut self,
         mut answer: ShardAnswer,
@@ -248,11 +252,11 @@ impl RateLimiter {
             return;
         }
         if !self.is_of_shard {
-            // The entries of several shards are mixed, so their order has no meaning.
+            // The request mixes entries of several shards, so the order of throttled entries has no meaning.
             answer.trailing = answer.refused;
         }
         if self.controller.is_none() && answer.refused > 0 {
-            // A stream has at least one shard.
+            // At least the quota of one shard, since every stream has a shard.
             let share = self.usage.max(1.0);
             self.controller =
                 Some(Controller::new(share, min_share(self.quota), f64::INFINITY, answer.request));
@@ -262,7 +266,7 @@ impl RateLimiter {
         controller.on_answer(&answer, wants_more, next, now, rng);
         let share = controller.share();
         let burst = burst(controller);
-        // A lower rate does not extend the wait for a deficit.
+        // Reduces a deficit together with the rate, so that the refill does not take longer.
         let factor = if share < before { share / before } else { 1.0 };
         let keep = |tokens: f64, quota: f64| {
             if tokens < 0.0 { tokens * factor } else { tokens.min(capacity(quota, share, burst)) }
@@ -272,7 +276,7 @@ impl RateLimiter {
     }
 }
 
-/// Tolerance that keeps the required tokens reachable despite rounding.
+/// Tolerance for rounding errors. Without it, the bucket might never reach the required tokens.
 const ROUNDING: f64 = 1e-6;
 
 fn required_tokens(cost: usize, quota: f64, controller: &Controller) -> f64 {
@@ -283,12 +287,12 @@ fn burst(controller: &Controller) -> f64 {
     if controller.is_probing() { PROBE * controller.share() } else { BURST }
 }
 
-/// Returns the capacity in records or bytes, at least 1.
+/// Returns the bucket capacity in records or bytes, at least 1.
 fn capacity(quota: f64, share: f64, burst: f64) -> f64 {
     (quota * share).min(quota * burst).max(1.0)
 }
 
-/// Returns the lower bound of the share, which allows one record in [`MAX_DEFICIT_WAIT`].
+/// Returns the lower bound of the share. It allows at least one record per [`MAX_DEFICIT_WAIT`].
 fn min_share(quota: Quota) -> f64 {
     MIN_SHARE.max(1.0 / (MAX_DEFICIT_WAIT * quota.records)).min(1.0)
 }

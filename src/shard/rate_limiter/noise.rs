@@ -1,27 +1,27 @@
-//! Estimator of refusals that do not depend on the rate.
+//! Estimator of the throttling that does not depend on the send rate.
 
-/// Number of entries over which the estimate adapts.
+/// Number of entries over which the noise estimate adapts.
 const MEMORY: f64 = 1_000.0;
 
-/// Upper bound of the estimate. Above it the service is failing rather than noisy.
+/// Upper bound of the noise estimate. A service that throttles more entries is failing rather than noisy.
 const MAX_NOISE: f64 = 0.5;
 
-/// Lower bound of the noise in [`Noise::explains`], which allows for a single stray refusal.
+/// Lower bound of the noise in [`Noise::explains`]. It allows for a single entry that is throttled by chance.
 const MIN_ASSUMED: f64 = 0.01;
 
-/// Probability below which noise does not explain a run of refusals.
+/// Probability below which noise does not explain a run of throttled entries.
 const UNLIKELY: f64 = 0.002;
 
-/// Estimate of the probability that a shard refuses an entry for reasons other than the rate.
+/// Estimate of the probability that a shard throttles an entry for reasons other than the send rate.
 ///
-/// A limiter admits the entries of a request in order and, once it has no tokens, refuses the rest. A refusal before an
-/// accepted entry of the same request therefore has another cause, such as a front end with stale counters, an injected
-/// fault, or another producer. Only these refusals are counted. The last accepted entry is left out, since it is
-/// accepted by definition.
+/// The rate limiter of a shard accepts the entries of a request in order and, once it has no tokens, throttles the
+/// rest. If an entry is throttled before an accepted entry of the same request, there must be another cause, such as a
+/// front end with stale counters, an injected fault, or another producer. The estimate counts only these throttled
+/// entries. The last accepted entry is left out, since it is accepted by definition.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Noise {
     probability: f64,
-    /// Decaying number of the observed entries.
+    /// Decaying number of observed entries.
     entries: f64,
 }
 
@@ -36,7 +36,7 @@ impl Noise {
         }
         let share = f64::from(refused - trailing) / observed;
         self.entries = self.entries * (-observed / MEMORY).exp() + observed;
-        // The prior is 200 entries without noise.
+        // The estimate starts from a prior of 200 entries without noise.
         let weight = observed / self.entries.max(MEMORY / 5.0);
         self.probability = (self.probability + (share - self.probability) * weight).min(MAX_NOISE);
     }
@@ -49,13 +49,13 @@ impl Noise {
         self.probability
     }
 
-    /// Returns the expected number of trailing refusals if there is only noise.
+    /// Returns the expected number of trailing throttled entries if noise is the only cause.
     pub(super) fn expected_trailing(&self, entries: u32) -> f64 {
         let p = self.probability;
         p * (1.0 - p.powf(f64::from(entries))) / (1.0 - p)
     }
 
-    /// Returns `true` if noise alone may have refused this many consecutive entries. It is always `true` for 0.
+    /// Returns `true` if noise alone can explain this many consecutive throttled entries. Returns `true` for 0.
     pub(super) fn explains(&self, refused_in_a_row: u32) -> bool {
         self.probability.max(MIN_ASSUMED).powf(f64::from(refused_in_a_row)) >= UNLIKELY
     }

@@ -8,7 +8,7 @@ struct Harness {
     now: Instant,
     rng: Rng,
     next: u64,
-    /// Set if the service shuffles the results of a request.
+    /// Set to `true` if the service shuffles the results of a request.
     shuffles: bool,
 }
 
@@ -23,7 +23,8 @@ impl Harness {
         self.limiter.controller.as_ref().unwrap().share()
     }
 
-    /// Sends requests for `seconds`, each answered after a round trip. Returns the accepted and the refused entries.
+    /// Sends requests for `seconds`. Each response arrives after a round trip. Returns the number of accepted and of
+    /// throttled entries.
     fn run(
         &mut self,
         bytes: usize,
@@ -66,7 +67,7 @@ impl Harness {
     }
 }
 
-/// Token bucket with a capacity of one second.
+/// Returns a token bucket with the capacity of one second.
 fn token_bucket(rate: f64, since: Instant) -> impl FnMut(Instant) -> bool {
     let mut tokens = rate;
     let mut at = since;
@@ -164,7 +165,7 @@ fn rate_returns_after_outage() {
         let mut rng = Rng::with_seed(5);
         harness.run(100, 10.0, |_| true);
         let (_, refused) = harness.run(100, outage, |_| rng.f64() >= p);
-        // A limiter without accepted entries probes a few times per second.
+        // While no entries are accepted, the limiter sends only a few probes per second.
         assert!(p < 1.0 || f64::from(refused) < 100.0 * outage, "{refused}");
         harness.run(100, 5.0, |_| true);
         let (accepted, _) = harness.run(100, 5.0, |_| true);
@@ -213,7 +214,7 @@ fn share_stays_finite_for_unknown_shards() {
             limiter.take(100);
             answer.accept(QUOTA.cost(100));
         }
-        // Every third answer arrives at the time of the previous one.
+        // Every third response arrives at the same time as the previous response.
         now += if request % 3 == 0 { Duration::ZERO } else { ROUND_TRIP };
         limiter.on_answer(answer, true, request + 1, now, &mut rng);
     }
@@ -279,7 +280,7 @@ fn unknown_shards_are_unlimited_until_throttled() {
         now += Duration::from_millis(10);
     }
     limiter.on_answer(refused, true, 1, now, &mut rng);
-    // About 3,160 records of 1,000 B are counted at 5,000 per second.
+    // At 5,000 records per second, the decaying usage is about 3,160 records of 1,000 B.
     let share = limiter.controller.as_ref().unwrap().share();
     assert!((2.0..3.5).contains(&share), "{share}");
     let mut idle = RateLimiter::unknown(QUOTA);

@@ -1,11 +1,11 @@
-//! Rates at which a shard accepts entries, over different spans of time.
+//! Rates at which a shard accepts entries, averaged over different time spans.
 
 use std::time::Instant;
 
 const SLOTS: usize = 8;
 const SLOT_SECONDS: f64 = 1.0 / SLOTS as f64;
 
-/// Sum of the costs of the entries that were accepted within the last second, in seconds of the quota.
+/// Total cost of the entries accepted within the last second, in seconds of the quota.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LastSecond {
     slots: [f64; SLOTS],
@@ -20,8 +20,8 @@ impl LastSecond {
         self.slots[self.slot as usize % SLOTS] += accepted;
     }
 
-    /// Returns the accepted cost per second, over the last second or the time since the first call if that is shorter,
-    /// but at least 0.1 s.
+    /// Returns the accepted cost per second, averaged over the last second. During the first second, averages over the
+    /// time since the first call, but over at least 0.1 s.
     pub(super) fn rate(&mut self, now: Instant) -> f64 {
         self.advance(now);
         let total: f64 = self.slots.iter().sum();
@@ -41,8 +41,8 @@ impl LastSecond {
     }
 }
 
-/// Exponentially weighted average rate. Its weight is corrected for the time before the first call, so it does not
-/// start from zero.
+/// Exponentially weighted average rate. The average does not start from zero, since its weight is corrected for the
+/// time before the first call.
 #[derive(Debug, Clone)]
 pub(super) struct Average {
     /// Time constant in seconds.
@@ -64,7 +64,7 @@ impl Average {
         self.accepted = self.accepted * (-elapsed / self.memory).exp() + accepted;
     }
 
-    /// Returns the accepted cost per second, over at least one second.
+    /// Returns the accepted cost per second, averaged over at least one second.
     pub(super) fn rate(&self) -> f64 {
         let weight = 1.0 - (-self.seen.max(1.0) / self.memory).exp();
         self.accepted / (self.memory * weight)

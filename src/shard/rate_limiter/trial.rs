@@ -1,31 +1,32 @@
-//! Test whether refusals depend on the rate, by sending at a lower rate for a short time.
+//! Trial at a lower send rate, which shows whether the send rate causes throttling.
 
 use std::time::Instant;
 
 use super::ShardAnswer;
 
-/// Fraction of the rate during a trial.
+/// Send rate in the second phase of a trial, as a fraction of the normal rate.
 const PART: f64 = 0.8;
 
-/// Excess of the noise over 1.5 times the confirmed noise that starts a trial.
+/// Amount by which the noise must exceed 1.5 times the confirmed noise to start a trial.
 const UNTESTED: f64 = 0.02;
 
-/// Standard deviations between each hypothesis and the threshold halfway between them.
+/// Distance of each hypothesis from the threshold halfway between them, in standard deviations of the sample.
 const CERTAINTY: f64 = 4.0;
 
 const MIN_ENTRIES: f64 = 200.0;
 
-/// Longest duration of a phase in seconds.
+/// Maximum duration of a phase, in seconds.
 const MAX_DURATION: f64 = 3.0;
 
-/// Trial that decides whether the measured noise depends on the rate.
+/// Trial that determines whether the measured noise depends on the send rate.
 ///
-/// [`Noise`](super::noise::Noise) relies on the order of refusals, which some services shuffle. At a lower rate, only
-/// the refusals that the rate causes become fewer.
+/// [`Noise`](super::noise::Noise) relies on the order of the throttled entries in a request, but some services shuffle
+/// the results. A trial does not depend on the order: if fewer entries are throttled at a lower send rate, the rate
+/// causes the throttling.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trial {
     phase: Phase,
-    /// Noise that does not depend on the rate.
+    /// Noise that is known not to depend on the rate.
     confirmed: f64,
 }
 
@@ -36,14 +37,14 @@ enum Phase {
     Baseline {
         seen: Seen,
     },
-    /// Sampling at the lower rate. `refused` is the share at the full rate.
+    /// Samples at the lower rate. `refused` is the fraction of entries that were throttled at the full rate.
     Lowered {
         refused: f64,
         seen: Seen,
     },
 }
 
-/// Sample of the answers to the requests from number `from` on.
+/// Sample of the responses to requests, starting with request number `from`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     from: u64,
@@ -82,8 +83,11 @@ impl Trial {
         self.confirmed
     }
 
-    /// Applies the answer to a request. `noise` is the current estimate, `next` the number of the next request. Returns
-    /// the refused share at the full rate if the trial has shown that the rate causes the refusals.
+    /// Updates the trial from the response to a request. `noise` is the current noise estimate, and `next` is the next
+    /// request number.
+    ///
+    /// If the trial shows that the send rate causes the throttling, returns the fraction of entries that were throttled
+    /// at the full rate.
     pub(super) fn on_answer(
         &mut self,
         answer: &ShardAnswer,
@@ -140,12 +144,13 @@ fn is_over(since: Instant, now: Instant) -> bool {
     now.saturating_duration_since(since).as_secs_f64() > MAX_DURATION
 }
 
-/// Returns the expected share of refusals at the lower rate if the rate causes them: as many entries are accepted.
+/// Returns the expected fraction of throttled entries at the lower rate if the rate causes the throttling. In that
+/// case, the shard accepts as many entries as at the full rate.
 fn refused_if_congested(refused: f64, confirmed: f64) -> f64 {
     (1.0 - (1.0 - refused) / PART).max(confirmed.min(refused))
 }
 
-/// Returns the number of entries that distinguishes the two hypotheses with [`CERTAINTY`].
+/// Returns the number of entries that are needed to distinguish the two hypotheses with [`CERTAINTY`].
 fn required_entries(refused: f64, confirmed: f64) -> f64 {
     let distance = ((refused - refused_if_congested(refused, confirmed)) / 2.0).max(0.005);
     refused * (1.0 - refused) * (CERTAINTY / distance).powi(2)

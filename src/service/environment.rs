@@ -1,14 +1,14 @@
 use std::env;
 use std::ffi::OsString;
 
-/// Looks up an environment variable. Tests replace it, since the environment of the process is shared.
+/// Function that looks up an environment variable. Tests replace it, since they share the environment of the process.
 pub(crate) type Environment = fn(&str) -> Option<OsString>;
 
 pub(crate) fn process_variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
-/// Returns `true` if `AWS_CA_BUNDLE` is set, and no variable that the SDK reads instead.
+/// Returns `true` if `AWS_CA_BUNDLE` is set, but none of the variables that the AWS SDK for Rust reads instead.
 ///
 /// The AWS SDK for Rust loads certificates with `rustls-native-certs`, which reads `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 /// Other AWS SDKs read `AWS_CA_BUNDLE`. Sources: aws-smithy-http-client 1.5 (`rustls_provider::NATIVE_ROOTS`),
@@ -28,7 +28,8 @@ pub(crate) fn warn_of_ignored_ca_bundle(environment: Environment) {
     }
 }
 
-/// Returns the variable from which the default HTTP client of the SDK reads the proxy for `endpoint`.
+/// Returns the name of the environment variable that sets the proxy for `endpoint`, if such a variable is set. The
+/// names are those that the SDK's default HTTP client reads.
 pub(crate) fn proxy_variable(endpoint: &str, environment: Environment) -> Option<&'static str> {
     let names = if endpoint.starts_with("https:") {
         ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]

@@ -8,11 +8,11 @@ use crate::stream::StreamId;
 
 /// Error of a whole PutRecords request, or of a lookup by [`SdkStreamInfo`](super::SdkStreamInfo).
 ///
-/// The error of the SDK is the [`source`](Error::source). It is not part of this API, since the types of the SDK change
-/// between minor releases.
+/// The SDK error is available as the [`source`](Error::source). Its type is not part of this API, since the types of
+/// the SDK change between minor releases.
 ///
-/// The error of a lookup has an [operation](Self::operation) and a [stream](Self::stream). A lookup never writes
-/// records, whatever its [kind](PutRecordsErrorKind).
+/// A lookup error has an [operation](Self::operation) and a [stream](Self::stream). A lookup never writes records, so
+/// the statements of [`PutRecordsErrorKind`] about written records apply only to PutRecords requests.
 #[derive(Debug)]
 pub struct PutRecordsError {
     kind: PutRecordsErrorKind,
@@ -47,17 +47,19 @@ pub enum PutRecordsErrorKind {
     Timeout,
     /// No response was received, because the connection or TLS failed. Whether the records were written is unknown.
     Dispatch,
-    /// The request could not be built, for lack of credentials, a region or an endpoint. Nothing was sent.
+    /// The request could not be built, for example because credentials, a region or an endpoint are missing. Nothing
+    /// was sent.
     Construction,
-    /// The response cannot be read, because it is truncated or not from Kinesis.
+    /// The response could not be parsed, for example because it is truncated or was not sent by Kinesis.
     ///
-    /// Whether the records were written is unknown, unless its [status](PutRecordsError::status) is 413 or 429.
+    /// If the [status](PutRecordsError::status) is 413 or 429, the records were not written. Otherwise it is unknown
+    /// whether the records were written.
     Response,
-    /// The number of results differs from the number of entries, so the results cannot be assigned to entries.
+    /// The number of results differs from the number of entries, so the results cannot be matched to the entries.
     WrongLength {
-        /// Number of entries of the request.
+        /// Number of entries in the request.
         entries: usize,
-        /// Number of results of the response.
+        /// Number of results in the response.
         results: usize,
     },
     /// The region in the ARN of the stream differs from the region of the client. Nothing was sent.
@@ -81,8 +83,8 @@ impl PutRecordsError {
 
     /// Creates an error from the error code, message and HTTP status of a response.
     ///
-    /// The code is truncated to 128 characters and the message to 1,024. Line breaks are removed from both, and values
-    /// that the service quotes from the request are removed from the message.
+    /// The code is truncated to 128 characters and the message to 1,024 characters. Line breaks in both are replaced by
+    /// spaces. Values that the service quotes from the request are removed from the message.
     #[must_use]
     pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
         Self {
@@ -118,13 +120,13 @@ impl PutRecordsError {
         self.kind
     }
 
-    /// Returns the operation of a failed lookup, such as `ListShards`. `None` for PutRecords.
+    /// Returns the operation of a failed lookup, such as `ListShards`. Returns `None` for a PutRecords request.
     #[must_use]
     pub fn operation(&self) -> Option<&'static str> {
         self.lookup.as_ref().map(|lookup| lookup.operation)
     }
 
-    /// Returns the stream of a failed lookup. `None` for PutRecords.
+    /// Returns the stream of a failed lookup. Returns `None` for a PutRecords request.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.lookup.as_ref().map(|lookup| &lookup.stream)
@@ -144,7 +146,7 @@ impl PutRecordsError {
         self.message.as_deref()
     }
 
-    /// Returns the request id, by which AWS support can find the request.
+    /// Returns the request id, if the response has one. AWS support can find the request by its id.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
@@ -156,7 +158,7 @@ impl PutRecordsError {
         self.status
     }
 
-    /// Returns the message without the code, for the history of a record.
+    /// Returns the message without the error code, for the attempt history of a record.
     pub(super) fn attempt_message(&self) -> String {
         match (&self.lookup, &self.message) {
             (Some(lookup), Some(message)) => format!("{lookup}{message}"),

@@ -23,23 +23,25 @@ use tokio::time::{Instant, timeout};
 use tower::BoxError;
 use tracing::{Instrument, Span};
 
-/// Time for which a request waits for credentials. The load continues afterwards, and later requests join it.
+/// Maximum time that a request waits for credentials. After that time the load continues, and later requests join it.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Time after which a load is aborted. By default the cache of the SDK ends it after 22 s.
+/// Time after which the next request aborts a load and starts a new one. By default, the SDK cache ends a load earlier,
+/// after 22 s.
 const MAX_LOAD: Duration = Duration::from_secs(60);
 
 /// Minimum time between two loads of rejected credentials.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Maximum number of tracked providers. A new provider beyond it clears the state of all others.
+/// Maximum number of tracked credentials providers. A provider that exceeds the maximum clears the state of all others.
 const MAX_PROVIDERS: usize = 256;
 
-/// Identity cache of the clients that are derived from one client.
+/// Identity cache of the clients that are derived from a user's client.
 ///
-/// It wraps the cache of that client, or one per process if the client has none (was not made by `aws_config`).
+/// It wraps the identity cache of the user's client. A client that was not created by `aws_config` has no cache; all
+/// such clients share one cache per process. This wrapper differs from the wrapped cache as follows:
 ///
-/// - Credentials that the service rejected are loaded again from the provider, past the cache.
+/// - Credentials that the service has rejected are loaded from the provider again, bypassing the cache.
 /// - Dropping a request does not cancel the load, so a provider can be slower than the request timeout.
 /// - A load uses the retry settings of the user's client, although a derived client does not retry.
 #[derive(Clone)]
@@ -69,7 +71,7 @@ struct Loading {
     started_at: Instant,
 }
 
-/// Credentials in the cache of the client that the service rejects.
+/// Cached credentials that the service has rejected.
 struct Rejected {
     cached: Identity,
     replacement: SharedIdentityCache,
@@ -133,7 +135,7 @@ impl Identities {
         let bag = ConfigBag::of_layers([layer]);
         let cached = self.cache.resolve_cached_identity(resolver.clone(), components, &bag).await?;
         let replacement = with_provider(resolver.cache_partition(), |provider| {
-            // Other credentials in the cache of the client are newer than the rejected ones.
+            // If the cache of the user's client has returned other credentials, they are newer than the rejected ones.
             drop(provider.rejected.take_if(|rejected| !is_same(&rejected.cached, &cached)));
             provider.rejected.as_ref().map(|rejected| rejected.replacement.clone())
         });
@@ -144,7 +146,8 @@ impl Identities {
     }
 }
 
-/// Records whether the provider has provided credentials. If it has, a later "not loaded" error is an outage.
+/// Records whether the provider has ever returned credentials. If it has, a later "not loaded" error counts as an
+/// outage.
 fn record_load(
     partition: IdentityCachePartition,
     result: Result<Identity, BoxError>,
@@ -169,7 +172,7 @@ fn with_provider<T>(partition: IdentityCachePartition, f: impl FnOnce(&mut Provi
     f(providers.entry(partition).or_default())
 }
 
-/// Returns `true` if both are the same credentials. Identities of other types are never the same.
+/// Returns `true` if both identities are the same credentials. Identities of other types are never the same.
 fn is_same(one: &Identity, other: &Identity) -> bool {
     let (one, other) = (one.data::<Credentials>(), other.data::<Credentials>());
     one.zip(other).is_some_and(|(one, other)| {
@@ -195,7 +198,7 @@ impl ResolveCachedIdentity for Identities {
                 is_loading: true,
             })??;
             if let Some(signer) = bag.load::<Signer>() {
-                // Set once, since the request is not retried.
+                // Set only once, since the request is not retried.
                 let _ = signer.0.set((partition, identity.clone()));
             }
             Ok(identity)
@@ -230,12 +233,12 @@ impl fmt::Debug for Identities {
 pub(super) struct Signer(Arc<OnceLock<(IdentityCachePartition, Identity)>>);
 
 impl Signer {
-    /// Marks the identity as rejected by the service: the next request loads another one from the provider.
+    /// Marks the identity as rejected by the service. The next request loads the credentials from the provider again.
     pub(super) fn reject(&self) {
         let Some((partition, identity)) = self.0.get() else { return };
         with_provider(*partition, |provider| {
             let cached = match &provider.rejected {
-                // Marked by an earlier request, or the provider has no other credentials yet.
+                // An earlier request has marked the identity, or the provider has not returned other credentials yet.
                 Some(rejected) if rejected.since.elapsed() < REFRESH_INTERVAL => return,
                 Some(rejected) => rejected.cached.clone(),
                 None => identity.clone(),
@@ -269,7 +272,7 @@ impl IdentityError {
         self.is_loading
     }
 
-    /// Returns `true` if the provider has provided credentials before, or is still loading them.
+    /// Returns `true` if the provider has returned credentials before, or is still loading them.
     pub(super) fn has_loaded(&self) -> bool {
         self.has_loaded
     }

@@ -1,8 +1,8 @@
-//! Services that send PutRecords requests, the classification of their errors, and information about a stream.
+//! Services that send PutRecords requests, error classification, and stream information.
 //!
-//! A sink sends its requests through a [`tower::Service`] from [`PutRecordsRequest`] to [`PutRecordsResponse`].
-//! [`PutRecords`] is the innermost service of a stack: it sends a request with the AWS SDK. tower's layers and those of
-//! this crate can be stacked on top of it.
+//! A sink sends its requests through a [`tower::Service`] that takes a [`PutRecordsRequest`] and returns a
+//! [`PutRecordsResponse`]. [`PutRecords`] is the innermost service of a stack. It sends each request with the AWS SDK,
+//! and layers of tower and of this crate can be added around it.
 //!
 //! # Example
 //!
@@ -40,13 +40,14 @@
 //!
 //! # Classification of errors
 //!
-//! [`Classify`] decides how the sink handles an error. The default, [`DefaultClassify`], uses the tables of
-//! [`ErrorClass`] and [`EntryClass`], also for an error that a layer has wrapped.
+//! [`Classify`] determines how the sink handles an error. The default is [`DefaultClassify`], which follows the tables
+//! of [`ErrorClass`] and [`EntryClass`]. It also recognizes errors that a layer has wrapped.
 //!
 //! # Stream information
 //!
-//! [`SdkStreamInfo`] lists the open shards of a stream, and describes its mode, its limit on the size of a record, and
-//! how it distributes records. Its errors are [`PutRecordsError`]s and are classified in the same way.
+//! [`SdkStreamInfo`] lists the open shards of a stream. It also describes the stream: the capacity mode, the maximum
+//! record size, and how the stream distributes records. Its errors are [`PutRecordsError`]s and are classified in the
+//! same way.
 
 mod check;
 mod classify;

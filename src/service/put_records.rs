@@ -17,20 +17,20 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 
 /// [`Service`] that sends PutRecords requests with the AWS SDK. It is the innermost service of a stack.
 ///
-/// Each request is one call of a client that is derived from the given one, with the same region, endpoint,
-/// interceptors, credentials and, if it is configured, HTTP client. The derived client differs in two respects:
+/// Each request is one call of a client that is derived from the given client. The derived client has the same region,
+/// endpoint, interceptors and credentials, and the same HTTP client if one is configured. It differs in two respects:
 ///
 /// - It loads the credentials again if the service rejects them.
-/// - It does not retry. The sink retries failed entries and requests itself; retries of the SDK would be invisible to
-///   the layers of the stack, and do not handle partial failures.
+/// - It does not retry. The sink itself retries failed entries and requests. Retries by the SDK would be invisible to
+///   the layers of the stack and would not handle partial failures.
 ///
 /// The service is always ready. The sink limits the number of concurrent calls.
 ///
 /// # One client for many streams
 ///
-/// The stream is part of the request, so clones of one service, with one client and one connection pool, can serve a
-/// sink per stream. State that the clones of a layer share applies to all sinks together, such as the permits of
-/// tower's `ConcurrencyLimit`:
+/// The stream is part of the request, so the clones of one service can serve several sinks, each with its own stream.
+/// These sinks share one client and one connection pool. They also share the state that layers share between clones,
+/// such as the permits of tower's `ConcurrencyLimit`:
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,16 +66,16 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 ///
 /// # Serialization
 ///
-/// By default the body is written directly from the entries of the request. This costs a fraction of the time of the
-/// generic serializer of the SDK and produces the same bytes, but interceptors see an input without records. The
-/// serializer of the SDK is therefore used if the client has interceptors, or a protocol that this crate does not know.
-/// See [`with_direct_serialization`](Self::with_direct_serialization) and
+/// By default, `PutRecords` writes the request body directly from the entries. This takes a fraction of the time of the
+/// SDK's generic serializer and produces the same bytes, but interceptors see an input without records. If the client
+/// has interceptors, or a protocol that this crate does not know, `PutRecords` therefore uses the SDK serializer. See
+/// [`with_direct_serialization`](Self::with_direct_serialization) and
 /// [`with_sdk_serialization`](Self::with_sdk_serialization).
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the call. Whether its records were written is then unknown. The connection of the call
-/// is not used for further requests, since it may be dead. Other requests in flight on that connection continue.
+/// Dropping the future abandons the call. It is then unknown whether the records were written. The connection of the
+/// call is not used for further requests, since it might be dead. Other requests in flight on that connection continue.
 #[derive(Clone)]
 pub struct PutRecords {
     client: Client,
@@ -90,9 +90,9 @@ impl PutRecords {
         Self { client: derive(client), direct }
     }
 
-    /// Uses the serializer of the SDK. This is the default for a client with interceptors.
+    /// Uses the SDK serializer. This is the default for a client with interceptors.
     ///
-    /// Interceptors see all records in the input. The bytes are the same, at a higher cost.
+    /// Interceptors then see all records in the input. The request has the same bytes, but serialization takes longer.
     #[must_use]
     pub fn with_sdk_serialization(mut self) -> Self {
         self.direct = false;
@@ -101,8 +101,8 @@ impl PutRecords {
 
     /// Writes the body directly from the entries of a request. This is the default for a client without interceptors.
     ///
-    /// Interceptors see no records in the input and no results in the output, but all of them in the serialized request
-    /// and in the HTTP response.
+    /// Interceptors then see an input without records and an output without results. The serialized request and the
+    /// HTTP response contain them as usual.
     #[must_use]
     pub fn with_direct_serialization(mut self) -> Self {
         self.direct = true;
@@ -123,9 +123,10 @@ impl PutRecords {
         self
     }
 
-    /// Turns off the stalled-stream protection of the SDK, which fails a request without progress for a few seconds.
+    /// Turns off the SDK's stalled-stream protection, which fails a request that makes no progress for a few seconds.
     ///
-    /// Use it in stacks with a [`TimeoutLayer`](crate::timeout::TimeoutLayer), so that only the layer times requests out.
+    /// Call this method in stacks with a [`TimeoutLayer`](crate::timeout::TimeoutLayer), so that only the layer times
+    /// requests out.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
         self.client = without_stalled_stream_protection(&self.client);
@@ -178,7 +179,7 @@ async fn put_records(
     };
     let call = call.interceptor(attempt.observed());
     let output = attempt.end(call.send().await)?;
-    // If the SDK has read the response, the results are in its output.
+    // If the SDK has parsed the response, the results are in its output.
     let results = slot.take();
     let results = results.unwrap_or_else(|| output.records.into_iter().map(result).collect());
     response(request.entries().len(), results)

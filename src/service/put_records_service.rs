@@ -2,10 +2,11 @@ use tower::{BoxError, Service};
 
 use super::{PutRecordsRequest, PutRecordsResponse};
 
-/// Alias for the bounds on the service of a sink.
+/// Trait alias for the bounds on the service of a sink.
 ///
-/// It is implemented for every [`Service`] from [`PutRecordsRequest`] to [`PutRecordsResponse`] whose error converts
-/// into a [`BoxError`] and whose future is `Send + 'static`. Use it as a bound in code that is generic over the service:
+/// This trait is implemented for every [`Service`] that takes a [`PutRecordsRequest`] and returns a
+/// [`PutRecordsResponse`], if its error converts into a [`BoxError`] and its future is `Send + 'static`. Use the trait
+/// as a bound in code that is generic over the service:
 ///
 /// ```
 /// use kinesis_sink::KinesisSink;
@@ -15,8 +16,8 @@ use super::{PutRecordsRequest, PutRecordsResponse};
 ///     sink.spawn()
 /// }
 /// ```
-// rustc shows this text only if `Service<PutRecordsRequest>` is not implemented. It names any other unmet bound, as long
-// as the blanket implementation is not `#[diagnostic::do_not_recommend]`.
+// rustc shows this message only if `Service<PutRecordsRequest>` is not implemented. If another bound is not met, rustc
+// names that bound, unless the blanket implementation is marked as `#[diagnostic::do_not_recommend]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Service<PutRecordsRequest>`, so a `KinesisSink` cannot use it",
     label = "not a `Service<PutRecordsRequest>`",

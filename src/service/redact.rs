@@ -1,4 +1,5 @@
-//! Removes values of requests from texts of a service, and truncates them, before they are returned or logged.
+//! Redaction of service messages before they are returned or logged. Removes values that a message quotes from the
+//! request, and truncates the message.
 
 use memchr::memmem;
 
@@ -45,11 +46,11 @@ fn sanitize(text: String, max: usize) -> String {
     sanitized
 }
 
-/// Removes values and signed headers. If the service cannot verify a signature, the message ends with the string to
-/// sign, which contains the session token, or with the header that contains the access key id.
+/// Removes quoted values and signed headers. If the service cannot verify a signature, its message ends with the string
+/// to sign, which contains the session token, or with the header that contains the access key id.
 fn redact_quotes(message: &str) -> String {
     const QUOTES: [&str; 3] = ["The Canonical String", "The String-to-Sign", "Authorization="];
-    // Values first, since they may contain these markers.
+    // Removes values first, since they can contain these markers.
     let message = redact_values(message);
     let begin = |quote: &&str| memmem::find(message.as_bytes(), quote.as_bytes());
     match QUOTES.iter().filter_map(begin).min() {
@@ -65,11 +66,11 @@ fn redact_values(message: &str) -> String {
     const BEGIN: &str = "Value '";
     const END: &str = "' at '";
     const LAST: &str = "Specified value was ";
-    // `memmem`, since there can be a message per throttled entry, normally without any of the markers.
+    // Uses `memmem` because it is fast: there can be one message per throttled entry, usually without any marker.
     let find = |text: &str, marker: &str| {
         memmem::find(text.as_bytes(), marker.as_bytes()).map(|begin| begin + marker.len())
     };
-    // From the first start to the last end, since a value may contain the markers.
+    // Removes everything from the first start marker to the last end marker, since a value can contain markers.
     let begin = find(message, BEGIN);
     let ends =
         begin.and_then(|begin| Some((begin, message.rfind(END).filter(|end| begin <= *end)?)));
@@ -101,7 +102,7 @@ mod tests {
         }
         let hash_key = "Invalid ExplicitHashKey. Specified value was 271828";
         assert_eq!(redact_values(hash_key), "Invalid ExplicitHashKey. Specified value was …");
-        // A value may contain the other markers.
+        // A value can contain the other markers.
         for mark in ["Specified value was ", "Authorization=", "The Canonical String"] {
             let quoting = format!("Value 'MARKER{mark}MARKER' at 'x' is too long");
             assert_eq!(request_message(&quoting), "Value '…' at 'x' is too long");

@@ -47,7 +47,7 @@ impl PutRecordsRequest {
         &self.entries
     }
 
-    /// Returns the factor by which the timeout of the request is multiplied. It is at least 1.
+    /// Returns the factor by which the timeout of the request is multiplied. The factor is at least 1.
     #[must_use]
     pub fn timeout_factor(&self) -> u32 {
         self.timeout_factor
@@ -72,7 +72,7 @@ impl fmt::Debug for PutRecordsRequest {
 
 /// One Kinesis record of a request.
 ///
-/// The `Debug` output has sizes, but neither data nor keys.
+/// The `Debug` output includes sizes, but neither data nor keys.
 #[derive(Clone)]
 pub struct Entry {
     data: Bytes,
@@ -83,7 +83,7 @@ pub struct Entry {
 impl Entry {
     /// Creates an entry.
     ///
-    /// The service distributes entries without a partition key, on streams that allow it.
+    /// Some streams accept entries without a partition key. The service then chooses the shard.
     #[must_use]
     pub fn new(
         data: Bytes,

@@ -8,8 +8,8 @@ use super::redact;
 
 /// Response to a [`PutRecordsRequest`](super::PutRecordsRequest): one result per entry, in the order of the entries.
 ///
-/// If the number of results differs from the number of entries, [`PutRecords`](super::PutRecords) returns an error. A
-/// sink treats such a response of any service as a failed request.
+/// If the number of results differs from the number of entries, [`PutRecords`](super::PutRecords) returns an error. If
+/// another service returns such a response, the sink treats the request as failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutRecordsResponse {
     results: Vec<Result<Placement, EntryError>>,
@@ -27,7 +27,7 @@ impl PutRecordsResponse {
         &self.results
     }
 
-    /// Converts into the results, one per entry of the request.
+    /// Consumes the response and returns the results, one per entry of the request.
     pub fn into_results(self) -> Vec<Result<Placement, EntryError>> {
         self.results
     }
@@ -58,7 +58,7 @@ impl PutRecordsResponse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     pub(super) shard_id: SmolStr,
-    /// Normally a slice of the body of the response.
+    /// Usually a slice of the response body.
     sequence_number: Str,
 }
 
@@ -78,14 +78,14 @@ impl Placement {
 
     /// Returns the sequence number of the entry in its shard.
     ///
-    /// The sequence number can be a slice of the body of the response, which is kept in memory as long as any of its
-    /// placements. Copy the sequence number if you keep it for long.
+    /// The sequence number can be a slice of the response body. In that case, each placement keeps the whole body in
+    /// memory. To store a sequence number for a long time, copy it and drop the placement.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
     }
 
-    /// Copies the sequence number, so that the body of the response can be freed.
+    /// Copies the sequence number, so that the response body can be freed.
     pub(crate) fn detach(self) -> Self {
         let (shard_id, sequence_number) = self.into_parts();
         Self { shard_id, sequence_number: Str::from(sequence_number) }
@@ -115,8 +115,8 @@ pub struct EntryError {
 impl EntryError {
     /// Creates an error from the code and message of the service.
     ///
-    /// The code is truncated to 128 characters and the message to 1,024. Line breaks are removed from both, and values
-    /// that the service quotes from the entry are removed from the message.
+    /// The code is truncated to 128 characters and the message to 1,024 characters. Line breaks in both are replaced by
+    /// spaces. Values that the service quotes from the entry are removed from the message.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl AsRef<str>) -> Self {
         Self { code: redact::code(code.into()), message: redact::entry_message(message.as_ref()) }
@@ -149,7 +149,8 @@ pub(super) struct ResultMembers {
 }
 
 impl ResultMembers {
-    /// Treats an empty member as missing, since some servers write a missing member as an empty string.
+    /// Converts the members into a result. Treats an empty member as missing, since some servers send an empty string
+    /// for a missing member.
     pub(super) fn into_result(self) -> Result<Placement, EntryError> {
         if let Some(code) = self.error_code.filter(|code| !code.is_empty()) {
             return Err(EntryError::new(code, self.error_message.unwrap_or_default()));
@@ -164,7 +165,7 @@ impl ResultMembers {
     }
 }
 
-/// Error code and message, with the number of entries that failed with it.
+/// Error code and message, with the number of entries that failed with this error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

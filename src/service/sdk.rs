@@ -40,9 +40,9 @@ pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), Put
 
 /// One call of the SDK.
 ///
-/// An attempt that is dropped before its end, for example by a timeout, poisons its connection. Over HTTP/2 the SDK
-/// would only reset the stream and send later requests over the same connection, which may be dead. Other requests in
-/// flight on that connection are not affected.
+/// An attempt that is dropped before it completes, for example by a timeout, poisons its connection, so that the
+/// connection is not reused. Over HTTP/2, the SDK would only reset the stream and send later requests over the same
+/// connection, which might be dead. Other requests in flight on that connection are not affected.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     observed: Observed,
@@ -54,7 +54,8 @@ pub(super) struct Observed(Arc<Observations>);
 
 #[derive(Debug, Default)]
 struct Observations {
-    /// The SDK reports an earlier failure, of the configuration or credentials, like a broken connection.
+    /// Set to `true` just before the request is sent. Failures before that, of the configuration or the credentials,
+    /// are reported by the SDK with the same error as a broken connection.
     sent: AtomicBool,
     connection: OnceLock<CaptureSmithyConnection>,
     signer: Signer,
@@ -99,7 +100,8 @@ impl Drop for Attempt {
 }
 
 impl Observed {
-    /// Excludes the connection from further requests. It is closed when the requests on it have ended.
+    /// Excludes the connection from further requests. The connection is closed when its requests in flight have
+    /// completed.
     fn poison(&self) {
         let connection = self.0.connection.get().and_then(CaptureSmithyConnection::get);
         if let Some(connection) = connection {
@@ -128,7 +130,7 @@ impl Intercept for Observed {
         components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // The SDK checks only after this hook that there is an HTTP client.
+        // The SDK checks for an HTTP client only after this hook. Without one, nothing is sent.
         self.0.sent.store(components.http_client().is_some(), Ordering::Relaxed);
         if let Some(connection) = bag.load::<CaptureSmithyConnection>() {
             // Set once, since the call is not retried.
@@ -157,7 +159,7 @@ where
     };
     let status = error.raw_response().map(|response| response.status().as_u16());
     let request_id = error.request_id().map(str::to_owned);
-    // The raw response, which may be large, is dropped.
+    // Drops the raw response, which can be large.
     let source = error.into_source().unwrap_or_else(Into::into);
     PutRecordsError::new(kind, Some(source))
         .with_status(status)

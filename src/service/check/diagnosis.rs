@@ -15,12 +15,12 @@ use crate::service::{ErrorClass, NO_STREAM, PutRecordsError, PutRecordsErrorKind
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Diagnosis {
-    /// No problem is known. Has a reason if the stream was not described.
+    /// No problem was found. Contains a reason if the stream could not be described.
     Passes(Option<Pass>),
     Fails(CheckFailureKind, Option<String>),
 }
 
-/// Reason for which a check passes without a description.
+/// Reason why a check passes although the stream could not be described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
     Denied,
@@ -44,7 +44,7 @@ fn fails(kind: CheckFailureKind, detail: impl Into<Option<String>>) -> Diagnosis
     Diagnosis::Fails(kind, detail.into().map(|text| redact::detail(redact_user(&text))))
 }
 
-/// Removes user and password from a URL, which the SDK quotes if it is invalid.
+/// Removes the user name and password from each URL in `text`. The SDK quotes a URL in its error if the URL is invalid.
 fn redact_user(text: &str) -> String {
     let redacted = text.split(' ').map(|word| match word.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
@@ -71,13 +71,14 @@ pub(super) fn diagnose_timeout(is_sent: bool, after: Duration) -> Diagnosis {
     fails(kind, detail)
 }
 
-/// Returns `true` if the request was abandoned while its credentials were loaded.
+/// Returns `true` if the request was abandoned while its credentials were still loading.
 pub(super) fn is_loading_credentials(error: &PutRecordsError) -> bool {
     let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
     identity.is_some_and(IdentityError::is_loading)
 }
 
-/// Returns `true` if a second request, with other credentials and the time in the response, may be accepted.
+/// Returns `true` if the service might accept a second request. The second request uses other credentials and the time
+/// in the response.
 pub(super) fn can_retry(error: &PutRecordsError) -> bool {
     error.code().and_then(class_of_code) == Some(ErrorClass::Credentials)
 }
@@ -159,7 +160,7 @@ fn diagnose_code(code: &str, error: &PutRecordsError) -> Diagnosis {
     }
 }
 
-/// Diagnoses a response without a code. It is not from Kinesis, which always gives one.
+/// Diagnoses a response without an error code. Such a response was not sent by Kinesis, which always includes a code.
 fn diagnose_http_status(status: Option<u16>) -> Diagnosis {
     match status {
         status if is_outage(status) => Diagnosis::Passes(Some(Pass::Overloaded)),
@@ -191,7 +192,8 @@ fn diagnose_construction(error: &PutRecordsError) -> Diagnosis {
     }
 }
 
-/// Diagnoses an error of the connection by texts, since its type is private or of a crate that is not a dependency.
+/// Diagnoses a connection error by its message, since its type is private or belongs to a crate that is not a
+/// dependency.
 fn diagnose_connection(error: &(dyn Error + 'static)) -> Option<Diagnosis> {
     if has_text(error, "proxy authorization required") {
         return Some(fails(CheckFailureKind::ProxyRejected, "HTTP 407".to_owned()));
@@ -214,7 +216,7 @@ fn diagnose_connection(error: &(dyn Error + 'static)) -> Option<Diagnosis> {
     if let Some(elapsed) = text_with(error, "connect timeout") {
         return Some(fails(CheckFailureKind::ConnectTimeout, elapsed));
     }
-    // Errors of rustls if the server does not use TLS, uses another version, or requires a client certificate.
+    // rustls errors if the server does not use TLS, uses another TLS version, or requires a client certificate.
     const TLS: [&str; 5] =
         ["TLS handshake", "corrupt message", "fatal alert", "peer is incompatible", "misbehaved"];
     if TLS.iter().any(|text| has_text(error, text)) {
@@ -242,7 +244,7 @@ fn io_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a i
     causes(error).filter_map(|error| error.downcast_ref())
 }
 
-/// Returns the same as [`chain`], and the inner error of an `io::Error`, which its `source` skips.
+/// Returns the same errors as [`chain`], and also the inner error of each `io::Error`, which its `source` skips.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     const MAX_DEPTH: usize = 32;
     let below = |&error: &&'a (dyn Error + 'static)| match error.downcast_ref::<io::Error>() {

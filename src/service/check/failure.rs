@@ -6,8 +6,8 @@ use tower::BoxError;
 use crate::service::environment::{Environment, has_ignored_ca_bundle, proxy_variable};
 use crate::stream::StreamId;
 
-/// Error of a check. The message names the problem and the fix. It has no credentials, and at most 200 characters of a
-/// text from the network.
+/// Error of a stream check. The message names the problem and the fix. It contains no credentials, and at most 200
+/// characters of a text from the network.
 #[derive(Debug)]
 pub(crate) struct CheckFailure {
     #[cfg_attr(not(test), expect(dead_code, reason = "used by tests and by Debug"))]
@@ -92,7 +92,7 @@ impl FailureContext<'_> {
 
     fn host(&self) -> &str {
         let host = self.endpoint().split_once("://").map_or(self.endpoint(), |(_, host)| host);
-        // Removes the port. The end of an IPv6 address can look like one.
+        // Removes the port. The end of an IPv6 address can look like a port.
         match host.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => name,
             _ => host,

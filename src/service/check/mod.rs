@@ -1,4 +1,4 @@
-//! Check of a stream: a DescribeStreamSummary request, and a message that names the problem and the fix.
+//! Stream check: sends a DescribeStreamSummary request. If the check fails, the error names the problem and the fix.
 
 mod destination;
 mod diagnosis;
@@ -31,20 +31,20 @@ use super::{PutRecords, PutRecordsError, attempt_error};
 use crate::stream::{StreamId, StreamInfo};
 use crate::trace::TARGET;
 
-/// Timeout of a check, the same as of the lookups of a sink.
+/// Timeout of a check. The lookups of a sink have the same timeout.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks whether a stream can be reached and accepts records, without sending any. These results pass:
+/// Checks whether a stream can be reached and accepts records. No records are sent. The check passes in these cases:
 ///
 /// - The stream is ACTIVE or UPDATING.
-/// - DescribeStreamSummary is denied. A producer does not need the permission.
-/// - Throttling and HTTP 5xx. The service was reached, and the sink retries outages.
+/// - DescribeStreamSummary is denied. A producer does not need this permission.
+/// - The request is throttled or fails with HTTP 5xx. The service was reached, and the sink retries during outages.
 /// - The server does not know the operation or rejects its arguments, as some local servers do.
 ///
-/// A stream that is CREATING fails the check: PutRecords responds that it does not exist, which stops a producer.
-/// Sources: CreateStream API reference ("You can perform read and write operations only on an ACTIVE stream");
-/// UpdateShardCount and SplitShard ("Read and write operations continue to work while the stream is in the UPDATING
-/// state").
+/// The check fails for a stream that is CREATING. PutRecords would respond that the stream does not exist, and this
+/// error stops a producer. Sources: CreateStream API reference ("You can perform read and write operations only on an
+/// ACTIVE stream"); UpdateShardCount and SplitShard ("Read and write operations continue to work while the stream is in
+/// the UPDATING state").
 #[derive(Clone)]
 pub(crate) struct StreamCheck {
     stream: StreamId,
@@ -61,12 +61,12 @@ enum Source {
 }
 
 impl StreamCheck {
-    /// Creates a check with the client of `service`, whose stalled-stream protection should be off.
+    /// Creates a check that uses the client of `service`. The client's stalled-stream protection should be off.
     pub(crate) fn new(service: &PutRecords, stream: StreamId) -> Self {
         Self::with_source(Source::Client(service.client().clone()), stream)
     }
 
-    /// Creates a check that uses `source`, without its cache. It passes if there is no description.
+    /// Creates a check that uses `source` and bypasses its cache. The check passes if `source` provides no description.
     pub(crate) fn with_stream_info(source: Option<Arc<dyn StreamInfo>>, stream: StreamId) -> Self {
         Self::with_source(source.map_or(Source::None, Source::StreamInfo), stream)
     }
@@ -79,7 +79,7 @@ impl StreamCheck {
     pub(crate) async fn run(&self) -> Result<(), CheckFailure> {
         let destination = Destination::default();
         let call = timeout(self.timeout, self.query_status(&destination));
-        // Sources, credentials providers and interceptors are user code.
+        // Sources, credentials providers and interceptors are user code, which can panic.
         let result = AssertUnwindSafe(call).catch_unwind().await;
         let (diagnosis, source) = match result {
             Ok(Ok(Ok(status))) => (diagnosis::diagnose_status(status.as_ref()), None),
@@ -109,7 +109,7 @@ impl StreamCheck {
         }
     }
 
-    /// Returns the status of the stream. `None` if there is no source, or if the source does not provide it.
+    /// Returns the status of the stream. Returns `None` if there is no source, or if the source provides no status.
     async fn query_status(
         &self,
         destination: &Destination,
@@ -139,7 +139,7 @@ impl StreamCheck {
         let mut was_rejected = false;
         loop {
             match describe(client, &self.stream, destination).await {
-                // The load of the credentials continues, and the next call joins it.
+                // The credentials are still loading, and the next call joins the load.
                 Err(error) if is_loading_credentials(&error) => {}
                 Err(error) if can_retry(&error) && !was_rejected => was_rejected = true,
                 result => return result,
@@ -154,7 +154,7 @@ impl StreamCheck {
         }
     }
 
-    /// Returns `true` if the request was sent, or if that is unknown.
+    /// Returns `true` if the request was sent, or if it is unknown whether it was sent.
     fn is_sent(&self, destination: &Destination) -> bool {
         !matches!(self.source, Source::Client(_)) || destination.get().is_some()
     }

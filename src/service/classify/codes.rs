@@ -1,10 +1,10 @@
 use super::ErrorClass;
 
-/// Code of an error about a stream that does not exist.
+/// Error code for a stream that does not exist.
 pub(crate) const NO_STREAM: &str = "ResourceNotFoundException";
 
-/// Codes of the service. Sources: the errors of PutRecords, ListShards and DescribeStreamSummary, and the common errors,
-/// in the Kinesis API reference; the codes that the AWS SDKs treat as throttles or clock skew.
+/// Error codes of the service. Sources: the errors of PutRecords, ListShards and DescribeStreamSummary, and the common
+/// errors, in the Kinesis API reference; the codes that the AWS SDKs treat as throttling or clock skew.
 const CODES: &[(&str, ErrorClass)] = &[
     ("ProvisionedThroughputExceededException", ErrorClass::Throttled),
     ("LimitExceededException", ErrorClass::Throttled),
@@ -20,7 +20,7 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("ServiceUnavailableException", ErrorClass::OutcomeUnknown),
     ("RequestTimeout", ErrorClass::OutcomeUnknown),
     ("RequestTimeoutException", ErrorClass::OutcomeUnknown),
-    // A lookup of a stream that is not active yet, or a listing whose token has expired.
+    // Errors of lookups: the stream is not active yet, or the token of a listing has expired.
     ("ResourceInUseException", ErrorClass::OutcomeUnknown),
     ("ExpiredNextTokenException", ErrorClass::OutcomeUnknown),
     ("ExpiredToken", ErrorClass::Credentials),
@@ -46,7 +46,7 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("KMSOptInRequired", ErrorClass::Fatal),
     ("OptInRequired", ErrorClass::Fatal),
     (NO_STREAM, ErrorClass::Fatal),
-    // The response to a dry run: retries write nothing either.
+    // The response to a dry run. A retry would not write anything either.
     ("DryRunOperationException", ErrorClass::Fatal),
     ("InvalidArgumentException", ErrorClass::Invalid),
     ("ValidationException", ErrorClass::Invalid),
@@ -58,7 +58,8 @@ pub(in crate::service) fn class_of_code(code: &str) -> Option<ErrorClass> {
     CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
 }
 
-/// Returns `true` if other credentials may be accepted. The other codes of the class are about the clock.
+/// Returns `true` if the service might accept other credentials. The remaining codes of [`ErrorClass::Credentials`]
+/// indicate a wrong clock.
 pub(in crate::service) fn rejects_credentials(code: &str) -> bool {
     let clock = ["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"];
     class_of_code(code) == Some(ErrorClass::Credentials) && !clock.contains(&code)
@@ -90,7 +91,8 @@ const OWN_CODES: [&str; 9] = [
     UNKNOWN,
 ];
 
-/// Returns the metrics label of `code`: `other` for an unknown code, since the number of labels must be bounded.
+/// Returns the metrics label of `code`. The label of an unknown code is `other`, so that the number of labels is
+/// bounded.
 #[cfg(feature = "metrics")]
 pub(crate) fn code_label(code: &str) -> &'static str {
     let known = CODES.iter().map(|(known, _)| *known);

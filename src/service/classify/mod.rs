@@ -16,17 +16,17 @@ use super::{EntryError, PutRecordsError, PutRecordsErrorKind, redact};
 use crate::record::AttemptError;
 use crate::timeout::TimeoutError;
 
-/// Class of the error of a whole request, which determines how the sink handles the records of the request.
+/// Class of a request-level error. The class determines how the sink handles the records of the request.
 ///
 /// | class | errors | handling by the sink |
 /// |---|---|---|
-/// | `Throttled` | `ProvisionedThroughputExceededException`, `LimitExceededException`, `KMSThrottlingException`, other throttles, HTTP 429 | requeues and backs off |
+/// | `Throttled` | `ProvisionedThroughputExceededException`, `LimitExceededException`, `KMSThrottlingException`, other throttling codes, HTTP 429 | requeues and backs off |
 /// | `OutcomeUnknown` | timeouts, broken connections, HTTP 5xx, unreadable responses, responses with a wrong number of results, a stream that is not active yet (`ResourceInUseException`, in lookups), unknown errors | requeues and backs off; the records may have been written, so a retry can duplicate them |
 /// | `NotSent` | tower's `Overloaded` | requeues and backs off, without counting an attempt |
-/// | `Credentials` | expired or rejected credentials, providers that fail or time out, clock skew | requeues and backs off for up to [five minutes](crate::Settings::credentials_timeout), in which credentials may be refreshed; then as `Fatal` |
-/// | `Blocked` | HTTP 4xx without an error code, the response of a proxy or firewall between the client and the service | as `OutcomeUnknown`; as `Fatal` if no request has succeeded for the [credentials timeout](crate::Settings::credentials_timeout), except for isolated records on a stream that has accepted others |
-/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the response to a dry run, HTTP 4xx with an unknown error code | returns the error, keeps the records, retries after a backoff when it is polled |
-/// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | bisects the request to find the record that is rejected; that record fails |
+/// | `Credentials` | expired or rejected credentials, providers that fail or time out, clock skew | requeues and backs off for up to [five minutes](crate::Settings::credentials_timeout), so that the credentials can be refreshed; then handles the error as `Fatal` |
+/// | `Blocked` | HTTP 4xx without an error code, sent by a proxy or firewall between the client and the service | handles the error as `OutcomeUnknown`; if no request has succeeded for the [credentials timeout](crate::Settings::credentials_timeout), handles it as `Fatal`, except for isolated records on a stream that has accepted others |
+/// | `Fatal` | access denied, no such stream, KMS key unusable, no credentials provider, no region, unusable endpoint, the response to a dry run, HTTP 4xx with an unknown error code | returns the error, keeps the records, and retries after a backoff when the sink is polled |
+/// | `Invalid` | `ValidationException`, `InvalidArgumentException`, `SerializationException`, HTTP 413 | bisects the request to find the rejected record; that record fails |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorClass {
@@ -38,8 +38,8 @@ pub enum ErrorClass {
     NotSent,
     /// The credentials were rejected. Nothing was written.
     Credentials,
-    /// A proxy or firewall between the client and the service rejected the request, for one of its records or for any
-    /// content.
+    /// A proxy or firewall between the client and the service rejected the request. It rejects either one of the
+    /// records or all requests.
     Blocked,
     /// Retries fail until the stream, the credentials or the configuration change. Nothing was written.
     Fatal,
@@ -47,14 +47,14 @@ pub enum ErrorClass {
     Invalid,
 }
 
-/// Class of the error of one entry in a response, which determines how the sink handles the entry.
+/// Class of the error of one entry in a response. The class determines how the sink handles the entry.
 ///
 /// | class | codes | handling by the sink |
 /// |---|---|---|
-/// | `Throttled` | `ProvisionedThroughputExceededException`, other throttles | requeues, backs off, draws a new random key |
-/// | `Transient` | `InternalFailure`, unknown codes | requeues, backs off |
+/// | `Throttled` | `ProvisionedThroughputExceededException`, other throttling codes | requeues and backs off; replaces a random partition key by a new one |
+/// | `Transient` | `InternalFailure`, unknown codes | requeues and backs off |
 /// | `OutcomeUnknown` | a result with neither code nor sequence number | requeues and backs off; the record may have been written, so a retry can duplicate it |
-/// | `Rejected` | `ValidationException`, `InvalidArgumentException`, `SerializationException` | fails the record for good |
+/// | `Rejected` | `ValidationException`, `InvalidArgumentException`, `SerializationException` | fails the record permanently |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryClass {
@@ -119,7 +119,7 @@ impl fmt::Debug for dyn Classify {
     }
 }
 
-/// Default [`Classify`]: the tables of [`ErrorClass`] and [`EntryClass`].
+/// Default [`Classify`] implementation, which follows the tables of [`ErrorClass`] and [`EntryClass`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DefaultClassify;
 
@@ -135,7 +135,8 @@ fn class_of_status(status: Option<u16>) -> ErrorClass {
     }
 }
 
-/// Classifies a response without a code. It is not from the service, which always gives one.
+/// Classifies a response without an error code. Such a response was not sent by the service, which always includes a
+/// code.
 fn class_without_code(status: Option<u16>) -> ErrorClass {
     match class_of_status(status) {
         ErrorClass::Fatal => ErrorClass::Blocked,
@@ -143,7 +144,7 @@ fn class_without_code(status: Option<u16>) -> ErrorClass {
     }
 }
 
-/// Returns the error and its sources, up to a limit that ends a cycle of sources.
+/// Returns the error and its sources. The number of sources is limited, since sources can form a cycle.
 pub(super) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -186,13 +187,15 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
     }
 }
 
-/// Classifies an error before the request was sent. Failures of the credentials provider and of user interceptors may
-/// be transient. All others are errors of the configuration: no provider, region, usable endpoint or HTTP client.
+/// Classifies an error that occurred before the request was sent. Failures of the credentials provider and of user
+/// interceptors can be transient. All others are configuration errors: there is no credentials provider, region, usable
+/// endpoint or HTTP client.
 fn class_of_construction(error: &PutRecordsError) -> ErrorClass {
     let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
     match chain(error).find_map(|error| error.downcast_ref()) {
         Some(CredentialsError::InvalidConfiguration(_)) => ErrorClass::Fatal,
-        // Either no provider has credentials, or a metadata service that has provided some does not respond.
+        // No provider has credentials. If credentials were loaded before, the metadata service does not respond
+        // instead.
         Some(CredentialsError::CredentialsNotLoaded(_))
             if !identity.is_some_and(IdentityError::has_loaded) =>
         {
@@ -205,7 +208,7 @@ fn class_of_construction(error: &PutRecordsError) -> ErrorClass {
     }
 }
 
-/// Converts the error of a whole request into the error of an attempt, with the messages of all sources.
+/// Converts a request-level error into an [`AttemptError`] whose message includes the whole source chain.
 pub(crate) fn attempt_error(error: &(dyn Error + 'static)) -> AttemptError {
     let mut message = String::new();
     for (depth, error) in chain(error).enumerate() {
@@ -319,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn classify_error_reads_wrapped_errors() {
+    fn classify_error_recognizes_wrapped_errors() {
         let inner = service("AccessDeniedException", 400);
         assert_eq!(class(TimeoutError::Service(inner.into())), ErrorClass::Fatal);
         let elapsed = TimeoutError::Elapsed { after: Duration::from_secs(1) };

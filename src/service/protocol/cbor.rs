@@ -1,4 +1,4 @@
-//! Bodies in Kinesis CBOR, with indefinite lengths like those of the SDK's codec.
+//! PutRecords bodies in Kinesis CBOR. Arrays and maps have indefinite lengths, like those of the SDK's codec.
 
 use std::io::Write;
 
@@ -17,7 +17,8 @@ const DATA: &[u8] = b"\x64Data";
 const EXPLICIT_HASH_KEY: &[u8] = b"\x6fExplicitHashKey";
 const PARTITION_KEY: &[u8] = b"\x6cPartitionKey";
 
-/// Inserts a member `Records` into `members`, a map of indefinite length.
+/// Inserts a member `Records` into `members`, a map of indefinite length. Returns `None` if `members` has another
+/// format.
 pub(super) fn with_entries(entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
     let members = members.strip_prefix(&[BEGIN_MAP])?;
     if members.last() != Some(&END) {
@@ -66,7 +67,7 @@ pub(super) fn string(major: u8, content: &[u8], body: &mut Vec<u8>) {
     body.extend_from_slice(content);
 }
 
-/// Appends the shortest head of an item.
+/// Appends the head of an item in its shortest form.
 pub(super) fn head(major: u8, number: u64, body: &mut Vec<u8>) {
     let bytes = number.to_be_bytes();
     match head_size(number) {

@@ -10,7 +10,7 @@ const EXPLICIT_HASH_KEY: &[u8] = b"\",\"ExplicitHashKey\":\"";
 const PARTITION_KEY: &[u8] = b"\",\"PartitionKey\":\"";
 const ENTRY_END: &[u8] = b"\"}";
 
-/// Inserts a member `Records` into `members`, a JSON object.
+/// Inserts a member `Records` into `members`, a JSON object. Returns `None` if `members` has another format.
 pub(super) fn with_entries(entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
     let members = members.strip_prefix(b"{")?;
     let alone = members == b"}";
@@ -75,7 +75,7 @@ fn short_escape(byte: u8) -> Option<u8> {
     }
 }
 
-// Checks all bytes, since the compiler vectorizes this and escapes are rare.
+// Checks all bytes instead of stopping at the first match: the compiler vectorizes the loop, and escapes are rare.
 fn is_plain(text: &[u8]) -> bool {
     !text.iter().fold(false, |found, &byte| found | needs_escape(byte))
 }

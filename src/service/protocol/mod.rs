@@ -1,19 +1,21 @@
 //! Serialization of PutRecords requests.
 //!
 //! The SDK serializes the input of a call with the *client protocol* of its configuration, which makes a virtual call
-//! per member and copies each blob into a base64 `String`. For small records this is most of the cost of a request.
+//! per member and copies each blob into a base64 `String`. For small records, this is most of the cost of a request.
 //!
-//! A protocol can be replaced for a single call. The interceptor [`Entries`] replaces it by a `PutRecordsProtocol`, and
-//! the input of the call has the stream but no records:
+//! The client protocol can be replaced for a single call. The interceptor [`Entries`] replaces it by a
+//! `PutRecordsProtocol`, which wraps the client protocol. The input of the call contains the stream but no records. The
+//! call then proceeds as follows:
 //!
 //! 1. The client protocol serializes the input: method, path, headers and the name of the stream.
-//! 2. The body is written in one pass into one allocation: first the entries, then the members of the input.
-//! 3. The client protocol handles endpoint and errors.
-//! 4. The results are read directly from the [`response`], not from an output of the SDK. Unusual responses are read by
-//!    the SDK.
+//! 2. `PutRecordsProtocol` writes the body in one pass into one allocation: first the entries, then the members of the
+//!    input.
+//! 3. The client protocol handles the endpoint and errors.
+//! 4. `PutRecordsProtocol` parses the results directly from the [`response`], without an output of the SDK. The SDK
+//!    parses only unusual responses.
 //!
-//! The bytes are the same as those of the SDK. With a protocol other than those of [`Body`], the interceptor adds the
-//! records to the input, and the SDK serializes them.
+//! The request has the same bytes as with the SDK. If the client has a protocol that [`Body`] does not support, the
+//! interceptor adds the records to the input instead, and the SDK serializes them.
 
 #[cfg(feature = "cbor")]
 mod cbor;
@@ -52,7 +54,7 @@ impl Body {
         }
     }
 
-    /// Returns an empty output.
+    /// Returns a response body without members.
     fn empty(self) -> &'static [u8] {
         match self {
             Self::Json => b"{}",
@@ -61,7 +63,8 @@ impl Body {
         }
     }
 
-    /// Inserts the entries before the `members` of a body of the SDK. Returns `None` if that is no body of this protocol.
+    /// Inserts the entries before `members`, the members of a body that the SDK has serialized. Returns `None` if
+    /// `members` is not a body of this protocol.
     fn with_entries(self, entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Json => json::with_entries(entries, members),

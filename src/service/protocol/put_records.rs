@@ -17,7 +17,8 @@ use crate::service::put_records::sdk_entries;
 
 /// Interceptor that serializes the entries of a request, for a call whose input has no records.
 ///
-/// It uses the last hook before serialization, in which plugins and other layers have set the protocol of the call.
+/// The interceptor uses the last hook before serialization, when plugins and other layers have set the protocol of the
+/// call.
 #[derive(Debug)]
 pub(in crate::service) struct Entries {
     request: PutRecordsRequest,
@@ -50,7 +51,7 @@ impl Intercept for Entries {
             let request = self.request.clone();
             let protocol = PutRecordsProtocol { inner, body, request, slot: self.slot.clone() };
             cfg.interceptor_state().store_put(SharedClientProtocol::new(protocol));
-            // Records of another interceptor would be a duplicate member.
+            // Removes records that another interceptor has set. They would result in a duplicate member.
             input.records = None;
         } else {
             input.records = Some(sdk_entries(&self.request));
@@ -59,7 +60,7 @@ impl Intercept for Entries {
     }
 }
 
-/// Wraps the client protocol, except for the body and the results of one request.
+/// Client protocol for one request. It writes the body and parses the results, and otherwise calls the inner protocol.
 #[derive(Debug)]
 struct PutRecordsProtocol {
     inner: SharedClientProtocol,
@@ -94,7 +95,7 @@ impl ClientProtocolInner for PutRecordsProtocol {
                  use PutRecords::with_sdk_serialization"
             )));
         };
-        // Absent if the protocol is configured not to set it.
+        // The header is absent if the protocol is configured not to set it.
         if request.headers().get(CONTENT_LENGTH).is_some() {
             request.headers_mut().insert(CONTENT_LENGTH, body.len().to_string());
         }

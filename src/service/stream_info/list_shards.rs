@@ -9,7 +9,7 @@ use crate::service::{PutRecordsError, PutRecordsErrorKind};
 use crate::shard::{HashRange, Shard};
 use crate::stream::StreamId;
 
-/// Number of pages after which a list counts as endless. They have up to a million shards.
+/// Number of pages after which a list counts as endless. This many pages can contain a million shards.
 const MAX_PAGES: usize = 1_000;
 
 pub(super) async fn list_shards(
@@ -26,7 +26,7 @@ pub(super) async fn list_shards(
                 open.push(read(shard)?);
             }
         }
-        // The paginators of the SDK end at an empty token, too.
+        // Like the SDK's paginators, treats an empty token as the end of the list.
         match page.next_token.filter(|next| !next.is_empty()) {
             None => return Ok(open),
             next if next == token => return Err(InvalidListing::RepeatedToken.into()),
@@ -43,7 +43,7 @@ async fn list_page(
 ) -> Result<ListShardsOutput, PutRecordsError> {
     let call = client.list_shards();
     let call = match (token, stream.arn()) {
-        // The token includes the stream and the filter. The service rejects a request with both.
+        // The token includes the stream and the filter. The service rejects a request that repeats them.
         (Some(token), _) => call.next_token(token),
         (None, Some(arn)) => call.stream_arn(arn).shard_filter(at_latest()),
         (None, None) => call.stream_name(stream.name()).shard_filter(at_latest()),
@@ -58,7 +58,7 @@ fn at_latest() -> ShardFilter {
     filter.build().expect("the type, the only required member, is set")
 }
 
-/// Returns `true` for a closed shard. Some servers ignore the filter.
+/// Returns `true` for a closed shard. Some servers ignore the filter and list closed shards as well.
 fn is_closed(shard: &SdkShard) -> bool {
     shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_some())
 }

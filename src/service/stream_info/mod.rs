@@ -15,23 +15,23 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 
 /// [`StreamInfo`] that calls DescribeStreamSummary and ListShards with the AWS SDK.
 ///
-/// Like [`PutRecords`](super::PutRecords), it uses a client that is derived from the given one and does not retry. The
-/// caller retries, and limits the time of a call. Errors are [`PutRecordsError`](super::PutRecordsError)s.
+/// Like [`PutRecords`](super::PutRecords), it uses a client that is derived from the given client and does not retry.
+/// The caller is responsible for retries and timeouts. Errors are [`PutRecordsError`](super::PutRecordsError)s.
 ///
 /// # Caching
 ///
-/// Descriptions are cached, since the limit of DescribeStreamSummary is 20 requests per second for all producers of an
-/// account. Clones share the cache, and concurrent calls for one stream share a request. A description is kept as long
-/// as a clone exists, or until it is replaced by a call of
-/// [`describe_stream_uncached`](StreamInfo::describe_stream_uncached). A sink makes that call when responses contradict
-/// the description. Two results are not cached:
+/// Descriptions are cached, since DescribeStreamSummary is limited to 20 requests per second for all producers of an
+/// account. Clones share the cache, and concurrent calls for one stream share a request. A description remains in the
+/// cache until the last clone is dropped, or until a call of
+/// [`describe_stream_uncached`](StreamInfo::describe_stream_uncached) replaces it. A sink calls that method when
+/// responses contradict the description. Two results are not cached:
 ///
-/// - An error. The concurrent calls then send their requests one after the other.
-/// - A description of a stream that [distributes records itself](crate::stream::Distribution::Auto). A sink may refuse
-///   to send to such a stream, and its owner can then change it.
+/// - An error. Other concurrent calls then send their own requests, one after the other.
+/// - The description of a stream that [distributes records itself](crate::stream::Distribution::Auto). A sink can
+///   refuse to send to such a stream until the owner of the stream has changed the distribution.
 ///
-/// Lists of shards are not cached. The limit of ListShards is 1,000 requests per second and stream, with up to 1,000
-/// shards per request.
+/// Shard lists are not cached. ListShards is limited to 1,000 requests per second for each stream, and returns up to
+/// 1,000 shards per request.
 ///
 /// Sources: DescribeStreamSummary API reference ("a limit of 20 transactions per second per account"), ListShards
 /// API reference.
@@ -53,8 +53,8 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 ///
 /// # Cancel safety
 ///
-/// Dropping a future that describes a stream abandons its request. If other calls wait for the response, one of them
-/// sends a new request. Dropping a future that lists shards abandons the list.
+/// Dropping a future that describes a stream abandons its request. If other calls wait for the same response, one of
+/// them sends a new request. Dropping a future that lists shards abandons the listing.
 #[derive(Clone)]
 pub struct SdkStreamInfo {
     client: Client,
@@ -70,16 +70,18 @@ impl SdkStreamInfo {
         Self { client: derive(client), descriptions, lists_shards: true }
     }
 
-    /// Turns off the stalled-stream protection of the SDK, which fails a call without progress for a few seconds.
+    /// Turns off the SDK's stalled-stream protection, which fails a call that makes no progress for a few seconds.
     ///
-    /// Use it if the caller limits the time of a call, as a sink does with 10 s.
+    /// Use this method if the caller applies a timeout to each call. The timeout of a sink is 10 s.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
         self.client = without_stalled_stream_protection(&self.client);
         self
     }
 
-    /// Turns off ListShards, for a role without the permission `kinesis:ListShards` or a sink that needs only the
+    /// Turns off ListShards.
+    ///
+    /// Use this method for a role without the permission `kinesis:ListShards`, or for a sink that needs only the
     /// description.
     #[must_use]
     pub fn without_list_shards(mut self) -> Self {

@@ -3,7 +3,8 @@ use aws_smithy_schema::codec::Codec;
 use super::reader::Reader;
 use super::writer::Writer;
 
-/// Codec of Kinesis CBOR. The codec of the SDK writes other times, accepts truncated maps, and requires tags of times.
+/// Codec of Kinesis CBOR. The CBOR codec of the SDK is not used, since it writes times in another format, accepts
+/// truncated maps, and rejects times without a tag.
 #[derive(Debug)]
 pub(super) struct KinesisCborCodec;
 

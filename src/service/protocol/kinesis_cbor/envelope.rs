@@ -16,7 +16,7 @@ struct Envelope<'a> {
     message: Option<Cow<'a, str>>,
 }
 
-/// Reads code and message, with the members and the precedence of the SDK's JSON protocol.
+/// Reads the error code and message, from the same members and with the same precedence as the SDK's JSON protocol.
 pub(super) fn error_metadata(body: &[u8], headers: &Headers) -> Result<Builder, SerdeError> {
     let envelope = read(body)?;
     let in_body = envelope.code.or(envelope.kind);

@@ -21,9 +21,9 @@ use codec::KinesisCborCodec;
 
 /// Client protocol of the AWS SDK for Kinesis CBOR, an alternative to JSON.
 ///
-/// Data is sent as bytes instead of base64, so a request of large records is a quarter smaller and costs less to write.
-/// The AWS SDKs for Java use the protocol by default, but AWS does not document it for Kinesis. As with JSON, the SDK
-/// handles credentials, signatures, endpoints, retries and interceptors.
+/// Data is sent as bytes instead of base64, so a request with large records is a quarter smaller and faster to
+/// serialize. The AWS SDKs for Java use the protocol by default, but AWS does not document it for Kinesis. As with
+/// JSON, the SDK handles credentials, signatures, endpoints, retries and interceptors.
 ///
 /// Needs the feature `cbor`.
 ///
@@ -41,17 +41,17 @@ use codec::KinesisCborCodec;
 /// # Wire format
 ///
 /// A request is a `POST /` with the content type `application/x-amz-cbor-1.1` and the same `X-Amz-Target` as in JSON.
-/// Its body is a map from the names of the members. Times are milliseconds since the epoch, with tag 1.
+/// The body is a map from member names to values. Times are milliseconds since the Unix epoch, with tag 1.
 ///
-/// Responses of servers with deviations are accepted:
+/// Some servers deviate from this format. Their responses are accepted as follows:
 ///
-/// - A body that is not a CBOR map, such as JSON from a proxy, is read with the JSON protocol of the SDK.
-/// - Times can be without a tag, or in seconds. A number counts as seconds if it would be before March 1973 as
-///   milliseconds.
-/// - Binary data can be a text in base64.
+/// - A body that is not a CBOR map, such as JSON from a proxy, is parsed with the JSON protocol of the SDK.
+/// - Times can have no tag, or be in seconds. A number counts as seconds if, as milliseconds, it would be a time before
+///   March 1973.
+/// - Binary data can be a base64 text.
 /// - Unknown members and nulls are skipped.
-/// - The code of an error can be in the header `X-Amzn-Errortype`, or in the body as `__type` or `code`, with or without
-///   a namespace.
+/// - The code of an error can be in the header `X-Amzn-Errortype`, or in the body as `__type` or `code`, with or
+///   without a namespace.
 #[derive(Debug)]
 pub struct KinesisCbor {
     cbor: HttpRpcProtocol<KinesisCborCodec>,
@@ -77,7 +77,7 @@ impl Default for KinesisCbor {
     }
 }
 
-/// Returns the body if it is a CBOR map. No text starts with such a byte.
+/// Returns the body if it is a CBOR map. The first byte of a map cannot be the first byte of a text, such as JSON.
 fn cbor_map(response: &HttpResponse) -> Option<&[u8]> {
     let body = response.body().bytes()?;
     matches!(body.first(), Some(0xa0..=0xbf)).then_some(body)

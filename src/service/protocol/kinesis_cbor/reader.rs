@@ -9,7 +9,7 @@ use base64_simd::STANDARD;
 use super::timestamp;
 use super::writer::unsupported_type;
 
-/// Reads a response. Returns an error for a truncated response, and for trailing bytes.
+/// Reader of a response. Returns an error if the response is truncated or has trailing bytes.
 pub(super) struct Reader<'a> {
     decoder: Decoder<'a>,
     input: &'a [u8],
@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Converts an error of the decoder, whose message has types and positions but no content.
+/// Converts a decoder error. Its message contains types and positions, but no content of the response.
 pub(super) fn invalid(error: DeserializeError) -> SerdeError {
     SerdeError::invalid_input(error.to_string())
 }

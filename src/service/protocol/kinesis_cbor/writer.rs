@@ -6,11 +6,11 @@ use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
 use super::timestamp;
 use crate::service::protocol::cbor::{BEGIN_ARRAY, BEGIN_MAP, BYTES, END, TEXT, string};
 
-/// Writes a request like the CBOR codec of the SDK, except for times.
+/// Writer of a request. It writes the same format as the CBOR codec of the SDK, except for times.
 pub(super) struct Writer {
     body: Vec<u8>,
-    /// Set to `true` in a structure, whose members are preceded by their names. The schemas of elements of lists and maps
-    /// have names as well, but these are not written.
+    /// Set to `true` in a structure, where the name of each member is written before its value. The schemas of list and
+    /// map elements have names as well, but these are not written.
     in_structure: bool,
 }
 
@@ -151,7 +151,7 @@ impl ShapeSerializer for Writer {
     }
 }
 
-/// Error of a type that no operation of Kinesis uses.
+/// Returns the error for a type that no Kinesis operation uses.
 pub(super) fn unsupported_type(types: &str) -> SerdeError {
     SerdeError::unsupported(format!("Kinesis CBOR does not support {types}"))
 }

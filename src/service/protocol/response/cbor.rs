@@ -6,13 +6,13 @@ const ARRAY: u8 = 4 << 5;
 const MAP: u8 = 5 << 5;
 const NULL: u8 = 0xf6;
 
-/// Reads a response in CBOR, with definite or indefinite lengths. Returns `None` if it is unusual.
+/// Parses a CBOR response with definite or indefinite lengths. Returns `None` if the response is unusual.
 pub(super) fn read(response: &[u8], results: &mut ResultReader<'_>) -> Option<()> {
     let mut reader = Reader { rest: response };
     let mut has_records = false;
     reader.each(MAP, BEGIN_MAP, |reader| match reader.text()? {
         b"Records" => {
-            // The last of several members counts.
+            // If there are several such members, the last one counts.
             results.results.clear();
             has_records = true;
             reader.each(ARRAY, BEGIN_ARRAY, |reader| {
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         (0..self.head(major)?).try_for_each(|_| read(self))
     }
 
-    /// Reads a text, without checking that it is UTF-8.
+    /// Reads a text without checking that it is valid UTF-8.
     fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.head(TEXT)?;
         self.take(length)

@@ -1,12 +1,12 @@
 use super::{Members, ResultReader, is_text, set_once};
 
-/// Reads a response in JSON. Returns `None` if it is unusual.
+/// Parses a JSON response. Returns `None` if the response is unusual.
 pub(super) fn read(response: &[u8], results: &mut ResultReader<'_>) -> Option<()> {
     let mut reader = Reader { rest: response };
     let mut has_records = false;
     reader.each(b'{', b'}', |reader| match reader.name()? {
         b"Records" => {
-            // The last of several members counts.
+            // If there are several such members, the last one counts.
             results.results.clear();
             has_records = true;
             reader.each(b'[', b']', |reader| {
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a string without escapes, without checking that its bytes are valid in JSON.
+    /// Reads a string without escapes. Does not check that its bytes are valid in JSON.
     fn string(&mut self) -> Option<&'a [u8]> {
         self.skip(b'"')?;
         let end = memchr::memchr2(b'"', b'\\', self.rest)?;

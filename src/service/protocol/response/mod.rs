@@ -1,8 +1,8 @@
-//! Reads responses into results, without an output of the SDK.
+//! Parser of responses that creates the results directly, without an output of the SDK.
 //!
-//! The SDK allocates up to four strings per result, with a virtual call per member. Here the response is copied once,
-//! sequence numbers are slices of the copy, and shard ids are short enough to be stored inline. Responses with unknown
-//! members or escapes are read by the SDK.
+//! The SDK allocates up to four strings per result, and makes a virtual call per member. This parser copies the
+//! response once. Sequence numbers are slices of the copy, and shard ids are short enough to be stored inline.
+//! Responses with unknown members or escapes are unusual, and the SDK parses them.
 
 #[cfg(feature = "cbor")]
 mod cbor;
@@ -20,17 +20,18 @@ use crate::service::{EntryError, Placement};
 
 type Results = Vec<Result<Placement, EntryError>>;
 
-/// Passes the results of a call to its caller. The output of the SDK has none.
+/// Slot that passes the results of a call to its caller. The output of the SDK contains no results.
 #[derive(Debug, Clone, Default)]
 pub(in crate::service) struct ResponseSlot(Arc<Mutex<Option<Results>>>);
 
 impl ResponseSlot {
-    /// Returns the results. `None` if the SDK has read them.
+    /// Takes the results. Returns `None` if the SDK has parsed the response.
     pub(in crate::service) fn take(&self) -> Option<Results> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Reads the response to a request with this number of entries. Returns `false` if the SDK has to read it.
+    /// Parses the response to a request with this number of entries. Returns `false` if the SDK must parse the
+    /// response.
     pub(super) fn read(&self, body: Body, response: &[u8], entries: usize) -> bool {
         let response = Bytes::copy_from_slice(response);
         let mut results =
@@ -83,7 +84,7 @@ impl ResultReader<'_> {
     }
 }
 
-/// Sets a member, unless it is null. Returns `None` for a duplicate, which the SDK handles.
+/// Sets a member, unless it is null. Returns `None` if the member is a duplicate, which the SDK handles.
 fn set_once<'a>(member: &mut Option<&'a [u8]>, text: Option<&'a [u8]>) -> Option<()> {
     match text {
         Some(text) => member.replace(text).is_none().then_some(()),
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn usual_response_is_read() {
+    fn usual_response_is_parsed() {
         let plain = RESPONSE.replace("\\u00e9", "é");
         assert_eq!(results(Body::Json, plain.as_bytes()), Some(expected("Internal érror")));
         assert_eq!(results(Body::Json, br#" {"Records":[]} "#), Some(Vec::new()));
@@ -158,7 +159,7 @@ mod tests {
 
     #[cfg(feature = "cbor")]
     #[test]
-    fn cbor_response_is_read_if_usual() {
+    fn cbor_response_is_parsed_if_usual() {
         let value: serde_json::Value = serde_json::from_str(RESPONSE).unwrap();
         let mut response = Vec::new();
         ciborium::into_writer(&value, &mut response).unwrap();
